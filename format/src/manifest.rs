@@ -1,0 +1,224 @@
+//! The manifest: the immutable list of a snapshot's runs and parts.
+
+use crate::digest::Digest;
+use crate::name::{Nonce, ObjectName, Sequence, TimeRange, Timestamp, Uid, Version};
+use crate::register::Head;
+
+/// One snapshot of a shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// The collection it belongs to.
+    pub collection: Uid,
+    /// The version it publishes.
+    pub version: Version,
+    /// The nonce in its own name.
+    pub nonce: Nonce,
+    /// When it was made, by the clock of who made it; for people.
+    pub published: Timestamp,
+    /// What kind of edit made it and what that read and wrote; for people.
+    pub edit: EditSummary,
+    /// The last sequence number it contains.
+    pub folded: Sequence,
+    /// No log slot below this one is ever read again.
+    pub truncated: Sequence,
+    /// No edit may add a part born below this version.
+    pub sweep_floor: Version,
+    /// How many ops were ever folded.
+    pub ops: u64,
+    /// Order-independent digest of all ops ever folded.
+    pub digest: Digest,
+    /// Oldest first; they cover the log from 1 to `folded` without gap or overlap. The first one is the base.
+    pub runs: Vec<Run>,
+    /// The embedding objects that the runs' parts refer to, by name.
+    pub embeddings: Vec<EmbeddingEntry>,
+    /// Objects that this version no longer needs and older ones do, not yet swept.
+    pub dropped: Vec<Dropped>,
+    /// The highest position folded of each source, by source.
+    pub marks: Vec<Mark>,
+    /// Marks last seen at or below this sequence number may have been forgotten.
+    pub marks_floor: Sequence,
+    /// The versions before this one, oldest first; bounded.
+    pub ancestors: Vec<Ancestor>,
+    /// Versions that sweep must keep, by name.
+    pub pins: Vec<Pin>,
+}
+
+/// A set of records sorted by id, cut into parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Unique among the runs of a shard.
+    pub id: Nonce,
+    /// 0 for the output of a fold, one more for each merge of a tier; the base keeps the level it was made at.
+    pub level: u8,
+    /// Every row is a whole record: no tombstones, no patches. True for the oldest run and only for it.
+    pub resolved: bool,
+    /// The first segment it contains.
+    pub first: Sequence,
+    /// The last segment it contains.
+    pub last: Sequence,
+    /// Rows in its parts.
+    pub rows: u64,
+    /// The time range of the segments it contains.
+    pub times: TimeRange,
+    /// Its parts in id order; their id ranges do not overlap.
+    pub parts: Vec<PartEntry>,
+}
+
+/// A part as the manifest lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartEntry {
+    /// Its name.
+    pub name: ObjectName,
+    /// Its rows, at least 1.
+    pub rows: u32,
+    /// Length of the object in bytes.
+    pub bytes: u64,
+    /// The crc32 of the object's envelope, which holds the crc32 of every section.
+    pub crc32: u32,
+    /// Its first id.
+    pub min_id: String,
+    /// Its last id.
+    pub max_id: String,
+    /// The embedding objects that its rows refer to, sorted.
+    pub embeddings: Vec<ObjectName>,
+}
+
+/// An embedding object as the manifest lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddingEntry {
+    /// Its name.
+    pub name: ObjectName,
+    /// Its rows.
+    pub rows: u32,
+    /// How many of them the parts of this version refer to.
+    pub live: u32,
+    /// Length of the object in bytes.
+    pub bytes: u64,
+    /// The crc32 of the object's envelope, which holds the crc32 of the checksum table.
+    pub crc32: u32,
+}
+
+/// One of a part's two kinds of object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PartObject {
+    /// `.meta`: columns.
+    Meta(ObjectName),
+    /// `.emb`: embedding rows.
+    Embeddings(ObjectName),
+}
+
+/// An object that versions from `version` on no longer refer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dropped {
+    /// The object.
+    pub object: PartObject,
+    /// The first version without it.
+    pub version: Version,
+}
+
+/// The highest position of a source that the log is known to contain. A writer is a source too: its positions are its batch numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The source's name.
+    pub source: String,
+    /// The highest position.
+    pub position: u128,
+    /// The segment that carried it.
+    pub sequence: Sequence,
+}
+
+/// A version before this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ancestor {
+    /// Its number.
+    pub version: Version,
+    /// The nonce of its manifest.
+    pub nonce: Nonce,
+}
+
+/// A named version that sweep must keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// Its name.
+    pub name: String,
+    /// The version.
+    pub version: Version,
+    /// The nonce of the version's manifest.
+    pub nonce: Nonce,
+    /// When the pin was made, by the store's clock.
+    pub created: Timestamp,
+    /// How long it holds, in milliseconds by the store's clock; `None` until it is removed.
+    pub ttl_millis: Option<u64>,
+}
+
+/// What made a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EditKind {
+    /// Log segments became a run.
+    Fold,
+    /// Runs became one.
+    Merge,
+    /// A version was pinned.
+    Pin,
+    /// A pin was removed.
+    Unpin,
+    /// Floors rose.
+    Sweep,
+}
+
+/// What made a version, and its cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EditSummary {
+    /// The kind of edit.
+    pub kind: EditKind,
+    /// Ops (fold) or rows (merge) that went in.
+    pub rows_in: u64,
+    /// Rows that came out.
+    pub rows_out: u64,
+    /// Bytes of objects read.
+    pub bytes_in: u64,
+    /// Bytes of objects written, the manifest not counted.
+    pub bytes_out: u64,
+}
+
+impl Manifest {
+    /// The name of its object.
+    pub fn name(&self) -> ObjectName {
+        ObjectName { version: self.version, nonce: self.nonce }
+    }
+
+    /// The head that points at it.
+    pub fn head(&self) -> Head {
+        Head {
+            collection: self.collection,
+            version: self.version,
+            manifest: self.nonce,
+            folded: self.folded,
+            truncated: self.truncated,
+            sweep_floor: self.sweep_floor,
+        }
+    }
+
+    /// The snapshot of an empty shard, version 0, which no object holds.
+    pub fn empty(collection: Uid) -> Self {
+        Self {
+            collection,
+            version: Version::ZERO,
+            nonce: Nonce::new(0),
+            published: Timestamp::default(),
+            edit: EditSummary { kind: EditKind::Sweep, rows_in: 0, rows_out: 0, bytes_in: 0, bytes_out: 0 },
+            folded: Sequence::ZERO,
+            truncated: Sequence::FIRST,
+            sweep_floor: Version::ZERO,
+            ops: 0,
+            digest: Digest::default(),
+            runs: Vec::new(),
+            embeddings: Vec::new(),
+            dropped: Vec::new(),
+            marks: Vec::new(),
+            marks_floor: Sequence::ZERO,
+            ancestors: Vec::new(),
+            pins: Vec::new(),
+        }
+    }
+}

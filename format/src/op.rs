@@ -1,0 +1,88 @@
+//! One change to one record, as a writer states it.
+
+use crate::record::{Patch, Record};
+
+/// A change to the record `id`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Op<E = Vec<f32>> {
+    /// The record's id.
+    pub id: String,
+    /// What happens to it.
+    pub action: Action<E>,
+}
+
+/// What an op does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action<E = Vec<f32>> {
+    /// The record becomes this one, whatever it was.
+    Put(Record<E>),
+    /// Patches the record if it is present, else inserts what the patch makes of an empty record.
+    Upsert(Patch<E>),
+    /// Inserts the record if it is absent, else does nothing.
+    Add(Record<E>),
+    /// Patches the record if it is present, else does nothing.
+    Patch(Patch<E>),
+    /// The record is gone.
+    Delete,
+}
+
+impl<E> Op<E> {
+    /// An op that [`Action::Put`]s.
+    pub fn put(id: impl Into<String>, record: Record<E>) -> Self {
+        Self { id: id.into(), action: Action::Put(record) }
+    }
+
+    /// An op that [`Action::Upsert`]s.
+    pub fn upsert(id: impl Into<String>, patch: Patch<E>) -> Self {
+        Self { id: id.into(), action: Action::Upsert(patch) }
+    }
+
+    /// An op that [`Action::Add`]s.
+    pub fn add(id: impl Into<String>, record: Record<E>) -> Self {
+        Self { id: id.into(), action: Action::Add(record) }
+    }
+
+    /// An op that [`Action::Patch`]es.
+    pub fn patch(id: impl Into<String>, patch: Patch<E>) -> Self {
+        Self { id: id.into(), action: Action::Patch(patch) }
+    }
+
+    /// An op that [`Action::Delete`]s.
+    pub fn delete(id: impl Into<String>) -> Self {
+        Self { id: id.into(), action: Action::Delete }
+    }
+
+    /// The same op with its embedding held another way.
+    pub fn map_embedding<F>(self, map: impl FnOnce(E) -> F) -> Op<F> {
+        let action = match self.action {
+            Action::Put(record) => Action::Put(record.map_embedding(map)),
+            Action::Upsert(patch) => Action::Upsert(patch.map_embedding(map)),
+            Action::Add(record) => Action::Add(record.map_embedding(map)),
+            Action::Patch(patch) => Action::Patch(patch.map_embedding(map)),
+            Action::Delete => Action::Delete,
+        };
+        Op { id: self.id, action }
+    }
+}
+
+impl<E> Action<E> {
+    /// The embedding that the op carries, if it carries one.
+    pub fn embedding(&self) -> Option<&E> {
+        match self {
+            Self::Put(record) | Self::Add(record) => record.embedding.as_ref(),
+            Self::Upsert(patch) | Self::Patch(patch) => patch.embedding.value(),
+            Self::Delete => None,
+        }
+    }
+
+    /// The op's name in JSON and on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Put(_) => "put",
+            Self::Upsert(_) => "upsert",
+            Self::Add(_) => "add",
+            Self::Patch(_) => "patch",
+            Self::Delete => "delete",
+        }
+    }
+}

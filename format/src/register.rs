@@ -1,0 +1,73 @@
+//! The registers: the only objects that are ever overwritten, and only by compare-and-set.
+
+use crate::name::{Nonce, Sequence, Timestamp, Uid, Version};
+
+/// How distances between embeddings are measured.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    /// Squared Euclidean distance.
+    #[default]
+    L2,
+    /// 1 - cosine similarity.
+    Cosine,
+    /// 1 - inner product.
+    InnerProduct,
+}
+
+/// What decides which of two ops on one id wins.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Ordering {
+    /// The one later in the log.
+    #[default]
+    Log,
+    /// The one with the higher revision. Reserved: format 1 knows the number, no program writes it yet.
+    Revision,
+}
+
+/// The collection register: what was chosen at `create` and never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectionConfig {
+    /// Drawn at `create`; a collection dropped and made again under one name has another.
+    pub uid: Uid,
+    /// Length of every embedding.
+    pub dimension: u32,
+    /// How distances are measured.
+    pub metric: Metric,
+    /// Number of shards.
+    pub shards: u16,
+    /// Which op wins.
+    pub ordering: Ordering,
+    /// When it was created, for people.
+    pub created: Timestamp,
+}
+
+/// A shard's head register: which manifest is current, and the few numbers writers and readers need of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The collection this head belongs to.
+    pub collection: Uid,
+    /// Each publish adds exactly 1; 0 before the first.
+    pub version: Version,
+    /// The nonce of the current manifest; at version 0 there is no manifest, and this is 0.
+    pub manifest: Nonce,
+    /// The last sequence number that the snapshot contains.
+    pub folded: Sequence,
+    /// No log slot below this one is ever read again; at least 1.
+    pub truncated: Sequence,
+    /// No edit may add a part born below this version.
+    pub sweep_floor: Version,
+}
+
+impl Head {
+    /// The head of an empty shard.
+    pub const fn empty(collection: Uid) -> Self {
+        Self {
+            collection,
+            version: Version::ZERO,
+            manifest: Nonce::new(0),
+            folded: Sequence::ZERO,
+            truncated: Sequence::FIRST,
+            sweep_floor: Version::ZERO,
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What a series of ops does to one id, in a form closed under composition.
+//!
+//! In general an op maps "absent" to a record or nothing, and "present" to a new record, to nothing or to a patched
+//! record. Of the five ops, `put` and `delete` treat both cases alike and the other three leave a present record
+//! in place; composing keeps that: whenever the present case *sets*, the absent case sets the same. So two
+//! shapes are enough: [`Transition::Replace`], where the old content does not matter, and [`Transition::Modify`].
+//! Only the insertion position tells the two cases of a `Replace` apart, hence its `renewed` flag.
+
+use crate::name::Position;
+use crate::op::Action;
+use crate::record::{Patch, Record};
+
+/// A record with its place in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored<E> {
+    /// The record.
+    pub record: Record<E>,
+    /// Where it was inserted: kept by updates, renewed when it is inserted after a delete.
+    pub inserted: Position,
+    /// Its last change.
+    pub changed: Position,
+}
+
+/// What a series of ops does to one id.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Transition<E> {
+    /// The id becomes absent, or holds this record, whatever it held before.
+    Replace {
+        /// The record, none for a tombstone. Its `inserted` holds where the id was absent before or `renewed` is set.
+        record: Option<Stored<E>>,
+        /// A delete stands among the ops, so a present record's insertion position is not kept.
+        renewed: bool,
+    },
+    /// A present record is patched; an absent one becomes `absent`.
+    Modify {
+        /// What an absent id becomes.
+        absent: Option<Stored<E>>,
+        /// What happens to a present record.
+        patch: Patch<E>,
+        /// The position of the last op that changes a present record; `None` only with an empty patch.
+        changed: Option<Position>,
+    },
+}
+
+impl<E: Clone> Transition<E> {
+    /// The id is gone.
+    pub const TOMBSTONE: Self = Self::Replace { record: None, renewed: true };
+
+    /// Whether what the id held before cannot show through, so that older transitions need not be read: for the content.
+    /// The insertion position may still come from an older one, unless the id is gone or renewed.
+    pub fn is_replace(&self) -> bool {
+        matches!(self, Self::Replace { .. })
+    }
+
+    /// Whether nothing of an older state shows through, not even the insertion position.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Replace { record: None, .. } | Self::Replace { renewed: true, .. })
+    }
+
+    /// The state that these ops make of `old`.
+    pub fn resolve(self, old: Option<Stored<E>>) -> Option<Stored<E>> {
+        match self {
+            Self::Replace { record, renewed } => record.map(|mut new| {
+                if let Some(old) = old
+                    && !renewed
+                {
+                    new.inserted = old.inserted;
+                }
+                new
+            }),
+            Self::Modify { absent, patch, changed } => match old {
+                None => absent,
+                Some(old) => Some(patched(old, patch, changed)),
+            },
+        }
+    }
+
+    /// These ops, then `newer`. Associative, and `a.then(b).resolve(s) == b.resolve(a.resolve(s))`.
+    #[must_use]
+    pub fn then(self, newer: Self) -> Self {
+        match (self, newer) {
+            (Self::Replace { record, renewed }, newer) => {
+                let renewed = renewed || newer.is_final();
+                match (record, newer) {
+                    // Between the tombstone and what inserts after it, both cases are the absent one.
+                    (None, newer) => Self::Replace { record: newer.resolve(None), renewed: true },
+                    (Some(old), newer) => Self::Replace { record: newer.resolve(Some(old)), renewed },
+                }
+            }
+            (Self::Modify { absent, .. }, Self::Replace { record, renewed }) => match (absent, record) {
+                (Some(old), Some(mut new)) if !renewed => {
+                    new.inserted = old.inserted;
+                    Self::Replace { record: Some(new), renewed }
+                }
+                (_, record) => Self::Replace { record, renewed },
+            },
+            (
+                Self::Modify { absent, patch, changed },
+                Self::Modify { absent: newer_absent, patch: newer, changed: last },
+            ) => Self::Modify {
+                absent: match absent {
+                    None => newer_absent,
+                    Some(old) => Some(patched(old, newer.clone(), last)),
+                },
+                patch: patch.then(newer),
+                changed: last.or(changed),
+            },
+        }
+    }
+
+    /// What one op at `position` does.
+    pub fn from_op(action: Action<E>, position: Position) -> Self {
+        let stored = |record| Stored { record, inserted: position, changed: position };
+        match action {
+            Action::Put(record) => Self::Replace { record: Some(stored(record)), renewed: false },
+            Action::Delete => Self::TOMBSTONE,
+            Action::Patch(patch) => Self::Modify { absent: None, patch, changed: Some(position) },
+            Action::Add(record) => {
+                Self::Modify { absent: Some(stored(record)), patch: Patch::default(), changed: None }
+            }
+            Action::Upsert(patch) => Self::Modify {
+                absent: Some(stored(patch.clone().apply(Record::default()))),
+                patch,
+                changed: Some(position),
+            },
+        }
+    }
+}
+
+/// `old` after a patch whose last op stands at `changed`.
+fn patched<E>(old: Stored<E>, patch: Patch<E>, changed: Option<Position>) -> Stored<E> {
+    Stored { record: patch.apply(old.record), inserted: old.inserted, changed: changed.unwrap_or(old.changed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::name::Sequence;
+    use crate::record::{Change, Value};
+
+    type Store = Option<Stored<u8>>;
+
+    /// The five ops as a reader of the documentation would write them, without transitions.
+    fn by_the_book(state: Store, action: Action<u8>, at: Position) -> Store {
+        let insert = |record| Some(Stored { record, inserted: at, changed: at });
+        match (action, state) {
+            (Action::Put(record), Some(old)) => Some(Stored { record, inserted: old.inserted, changed: at }),
+            (Action::Put(record), None) | (Action::Add(record), None) => insert(record),
+            (Action::Add(_), present) => present,
+            (Action::Delete, _) | (Action::Patch(_), None) => None,
+            (Action::Upsert(patch), None) => insert(patch.apply(Record::default())),
+            (Action::Patch(patch) | Action::Upsert(patch), Some(old)) => {
+                Some(Stored { record: patch.apply(old.record), inserted: old.inserted, changed: at })
+            }
+        }
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![any::<i64>().prop_map(Value::I64), "[ab]".prop_map(Value::String)]
+    }
+
+    fn record() -> impl Strategy<Value = Record<u8>> {
+        let metadata = proptest::collection::btree_map("[a-c]", value(), 0..3);
+        (proptest::option::of(any::<u8>()), metadata, proptest::option::of("[xy]"))
+            .prop_map(|(embedding, metadata, document)| Record { embedding, metadata, document })
+    }
+
+    fn change<T: std::fmt::Debug + Clone + 'static>(
+        of: impl Strategy<Value = T> + 'static,
+    ) -> BoxedStrategy<Change<T>> {
+        prop_oneof![Just(Change::Keep), Just(Change::Clear), of.prop_map(Change::Set)].boxed()
+    }
+
+    fn patch() -> impl Strategy<Value = Patch<u8>> {
+        let metadata = proptest::collection::btree_map("[a-c]", proptest::option::of(value()), 0..3);
+        (change(any::<u8>()), metadata, change("[xy]")).prop_map(|(embedding, metadata, document)| Patch {
+            embedding,
+            metadata,
+            document,
+        })
+    }
+
+    fn action() -> impl Strategy<Value = Action<u8>> {
+        prop_oneof![
+            record().prop_map(Action::Put),
+            record().prop_map(Action::Add),
+            patch().prop_map(Action::Upsert),
+            patch().prop_map(Action::Patch),
+            Just(Action::Delete),
+        ]
+    }
+
+    fn at(sequence: usize) -> Position {
+        Position::new(Sequence::new(sequence as u64 + 1).unwrap(), 0).unwrap()
+    }
+
+    fn transitions(actions: &[Action<u8>]) -> Vec<Transition<u8>> {
+        actions.iter().cloned().enumerate().map(|(i, action)| Transition::from_op(action, at(i + 1))).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_grouping_of_ops_gives_the_state_of_the_ops_one_by_one(
+            start in proptest::option::of(record()),
+            actions in proptest::collection::vec(action(), 1..7),
+            cut in any::<proptest::sample::Index>(),
+        ) {
+            let start: Store = start.map(|record| Stored { record, inserted: at(0), changed: at(0) });
+            let expected = actions.iter().cloned().enumerate()
+                .fold(start.clone(), |state, (i, action)| by_the_book(state, action, at(i + 1)));
+            let all = transitions(&actions);
+            let fold = |some: &[Transition<u8>]| some.iter().cloned().reduce(Transition::then);
+            let whole = fold(&all).unwrap();
+            prop_assert_eq!(&whole.clone().resolve(start.clone()), &expected);
+            let (left, right) = all.split_at(cut.index(all.len()));
+            let grouped = [fold(left), fold(right)].into_iter().flatten().reduce(Transition::then).unwrap();
+            prop_assert_eq!(grouped, whole);
+        }
+
+        #[test]
+        fn composing_is_associative(a in action(), b in action(), c in action()) {
+            let [a, b, c]: [_; 3] = transitions(&[a, b, c]).try_into().unwrap();
+            prop_assert_eq!(a.clone().then(b.clone()).then(c.clone()), a.then(b.then(c)));
+        }
+    }
+
+    #[test]
+    fn a_put_keeps_the_insertion_position_and_a_delete_renews_it() {
+        let put = |i| Transition::from_op(Action::<u8>::Put(Record::default()), at(i));
+        let inserted = |t: Transition<u8>| t.resolve(put(0).resolve(None)).map(|stored| stored.inserted);
+        assert_eq!(inserted(put(1)), Some(at(0)));
+        assert_eq!(inserted(Transition::TOMBSTONE.then(put(1)).then(put(2))), Some(at(1)));
+    }
+
+    #[test]
+    fn a_patch_with_null_removes_the_key() {
+        let patch = Patch { metadata: BTreeMap::from([("k".to_owned(), None)]), ..Patch::<u8>::default() };
+        let metadata = BTreeMap::from([("k".to_owned(), Value::Bool(true))]);
+        assert!(patch.apply(Record { metadata, ..Record::default() }).metadata.is_empty());
+    }
+}

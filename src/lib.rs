@@ -1,0 +1,6 @@
+//! Deltafold.
+#![deny(unsafe_code)]
+
+pub mod store;
+
+pub use deltafold_format as format;

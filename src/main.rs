@@ -1,0 +1,2 @@
+//! The `deltafold` program.
+fn main() {}

@@ -1,0 +1,47 @@
+//! Why a store could not do what it was asked.
+
+use std::fmt;
+
+/// A failure of the store. For a write it says that nothing landed, unless it comes inside [`Outcome::Unknown`](super::Outcome::Unknown).
+#[derive(Debug, Clone)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    verb: &'static str,
+    key: String,
+    reason: String,
+}
+
+/// What the caller should do about a [`StoreError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// Try again, with a pause that grows: the store is busy, or the network broke.
+    Transient,
+    /// Trying again changes nothing: no permission, no space, no such folder or bucket, a read-only disk.
+    Permanent,
+}
+
+impl StoreError {
+    /// A failure of `verb` on `key`.
+    pub fn new(kind: StoreErrorKind, verb: &'static str, key: impl fmt::Display, reason: impl fmt::Display) -> Self {
+        Self { kind, verb, key: key.to_string(), reason: reason.to_string() }
+    }
+
+    /// What to do about it.
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// The key it was about.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {} `{}`: {}", self.verb, self.key, self.reason)
+    }
+}
+
+impl std::error::Error for StoreError {}

@@ -1,0 +1,116 @@
+//! The seam to object storage: a few verbs, and three outcomes for every write.
+//!
+//! # Contract
+//!
+//! A store maps keys to objects. Any number of processes use it at once. An implementation promises, and the
+//! conformance suite checks:
+//!
+//! - **Whole or not at all.** An object is visible with all its bytes or it is not there; a write that reported
+//!   [`Outcome::Done`] is durable and seen by every later call of any process.
+//! - **[`create`](Store::create)** succeeds for at most one caller while the key exists.
+//! - **[`replace`](Store::replace)** succeeds only over the object whose [`Tag`] it names: of two callers with one tag at most one is
+//!   done. Only registers are replaced, and their contents never repeat, so a tag may be a digest of the content.
+//! - **[`list_after`](Store::list_after)** is in key order and sees every write that was done before it began.
+//! - **`Outcome::Unknown`** says that the write may have landed, may land later, or may never land. Nothing may
+//!   be cleaned up after it; the caller finds out by reading. `Err` says that nothing landed and nothing will.
+//! - A dropped future of a write is an unknown outcome that nobody hears of.
+
+mod error;
+mod key;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use deltafold_format::Timestamp;
+
+pub use error::{StoreError, StoreErrorKind};
+pub use key::Key;
+
+/// Says which state of an object was read; two states of one register never share a tag.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Tag(String);
+
+impl Tag {
+    /// A tag of this text; what it means is the store's business.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An object as read.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// All of its bytes; in a local folder a large object is a mapping of its file, not a copy.
+    pub bytes: Bytes,
+    /// Its state.
+    pub tag: Tag,
+}
+
+/// An object as listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: Key,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// When it was written, by the store's clock.
+    pub modified: Timestamp,
+}
+
+/// What became of a write.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It landed, durably; the object's new state.
+    Done(Tag),
+    /// The condition did not hold; nothing landed.
+    Refused,
+    /// Nobody knows.
+    Unknown(StoreError),
+}
+
+/// What became of a conditional read.
+#[derive(Debug)]
+pub enum Unless {
+    /// The object still has the tag named.
+    Unchanged,
+    /// It has another.
+    Changed(Object),
+    /// It is not there.
+    Absent,
+}
+
+/// Object storage. See the [module](self) for the contract.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug + 'static {
+    /// Where this is, for people: `dir:/var/lib/x`, `s3://bucket/prefix`.
+    fn location(&self) -> String;
+
+    /// The object, `None` where there is none.
+    async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError>;
+
+    /// Bytes `start..end` of the object, fewer where it ends before; `None` where there is none.
+    async fn get_range(&self, key: &Key, start: u64, end: u64) -> Result<Option<Bytes>, StoreError>;
+
+    /// The object, unless it still has this tag.
+    async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError>;
+
+    /// Writes an object that must not exist yet; its content is the chunks in order.
+    async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError>;
+
+    /// Writes over the object that has this tag; refused where it is not there.
+    async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError>;
+
+    /// Up to `limit` objects (at most 1,000) whose keys begin with `prefix` and sort after `after`, in key order. An answer shorter
+    /// than `limit` is the end of the list.
+    async fn list_after(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, StoreError>;
+
+    /// Removes objects; those that are not there count as removed. Stops at the first failure; some may then be gone.
+    async fn delete(&self, keys: &[Key]) -> Result<(), StoreError>;
+
+    /// The store's own clock: the one that dates [`Listed::modified`].
+    async fn now(&self) -> Result<Timestamp, StoreError>;
+}
