@@ -1,7 +1,13 @@
 //! The bytes of Deltafold.
+//!
+//! No I/O, no async, no clock, no randomness. Every decoder survives any bytes: it answers with the value that was written or
+//! with a [`FormatError`], never with a panic, part of a value, or an allocation beyond the limits in [`limits`].
 #![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod digest;
+mod envelope;
+mod error;
 pub mod limits;
 mod manifest;
 mod name;
@@ -11,6 +17,10 @@ mod register;
 mod transition;
 
 pub use digest::Digest;
+pub use envelope::{
+    Encoded, Encoding, Envelope, FORMAT_VERSION, MAX_ENVELOPE_BYTES, MAX_SECTIONS, ObjectKind, Section,
+};
+pub use error::{FormatError, FormatErrorKind};
 pub use manifest::*;
 pub use name::*;
 pub use op::{Action, Op};

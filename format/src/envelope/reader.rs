@@ -1,0 +1,104 @@
+//! Taking an object apart.
+
+use bytes::Bytes;
+
+use super::aligned::{AlignedBuf, aligned};
+use super::table::{Encoding, Envelope, ObjectKind, Section};
+use super::zstd_pool;
+use crate::error::{FormatError, FormatErrorKind};
+
+/// A whole object whose envelope is verified; sections are verified as they are asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct EnvelopeReader {
+    object: Bytes,
+    envelope: Envelope,
+}
+
+impl EnvelopeReader {
+    /// Reads the envelope of an object that must be of this kind and exactly as long as it says.
+    pub(crate) fn open(object: Bytes, expected: ObjectKind) -> Result<Self, FormatError> {
+        let reader = Self::open_any(object)?;
+        let found = reader.envelope.kind();
+        if found == expected {
+            return Ok(reader);
+        }
+        let kind = FormatErrorKind::WrongKind { expected, found };
+        Err(FormatError::new(kind, "envelope", format!("this is a {found} and not a {expected}")))
+    }
+
+    /// Reads the envelope of an object of any kind.
+    pub(crate) fn open_any(object: Bytes) -> Result<Self, FormatError> {
+        let envelope = Envelope::parse(&object)?;
+        let (is, says) = (object.len() as u64, envelope.bytes());
+        if is < says {
+            return Err(FormatError::truncated("object", format!("it is {is} bytes long and says it has {says}")));
+        }
+        if is > says {
+            return Err(FormatError::invalid("object", format!("it is {is} bytes long and says it has only {says}")));
+        }
+        Ok(Self { object, envelope })
+    }
+
+    pub(crate) fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// The section's bytes, verified and decoded, at a 16-byte boundary. A raw section that lies at one is not copied.
+    ///
+    /// Refuses a section of more than `max_raw` bytes before allocating anything for it.
+    pub(crate) fn section(&self, id: u16, what: &'static str, max_raw: usize) -> Result<Bytes, FormatError> {
+        let (section, stored) = self.stored(id, what)?;
+        if section.raw > max_raw as u64 {
+            return Err(FormatError::too_large(what, section.raw, max_raw as u64));
+        }
+        check_crc(section, &stored, what)?;
+        match section.encoding {
+            Encoding::Raw => Ok(aligned(stored)),
+            Encoding::Zstd => {
+                let malformed = || FormatError::invalid(what, "its zstd frame does not decode to the length it states");
+                if zstd_pool::content_size(&stored) != Some(section.raw) {
+                    return Err(malformed());
+                }
+                let len = usize::try_from(section.raw).map_err(|_| malformed())?;
+                let mut out = AlignedBuf::zeroed(len);
+                zstd_pool::decompress(&stored, out.as_mut_slice()).ok_or_else(malformed)?;
+                Ok(out.into_bytes())
+            }
+        }
+    }
+
+    /// The bytes of a raw section, **not verified**, wherever they lie: for sections that carry checksums of their own.
+    pub(crate) fn raw_section(&self, id: u16, what: &'static str, max_raw: usize) -> Result<Bytes, FormatError> {
+        let (section, stored) = self.stored(id, what)?;
+        if section.encoding != Encoding::Raw {
+            return Err(FormatError::invalid(what, "it is compressed and must not be"));
+        }
+        if section.raw > max_raw as u64 {
+            return Err(FormatError::too_large(what, section.raw, max_raw as u64));
+        }
+        Ok(stored)
+    }
+
+    /// Verifies the stored bytes of a section without decoding them.
+    pub(crate) fn check(&self, id: u16, what: &'static str) -> Result<(), FormatError> {
+        let (section, stored) = self.stored(id, what)?;
+        check_crc(section, &stored, what)
+    }
+
+    fn stored(&self, id: u16, what: &'static str) -> Result<(&Section, Bytes), FormatError> {
+        let missing = || FormatError::invalid(what, format!("the object has no section {id}"));
+        let section = self.envelope.section(id).ok_or_else(missing)?;
+        let start = usize::try_from(section.offset).map_err(|_| missing())?;
+        let len = usize::try_from(section.stored).map_err(|_| missing())?;
+        let slice = start.checked_add(len).and_then(|end| self.object.get(start..end)).ok_or_else(missing)?;
+        // An empty slice need not lie in the object's allocation, so `slice_ref` is not for it.
+        Ok((section, if slice.is_empty() { Bytes::new() } else { self.object.slice_ref(slice) }))
+    }
+}
+
+fn check_crc(section: &Section, stored: &[u8], what: &'static str) -> Result<(), FormatError> {
+    if crc32fast::hash(stored) == section.crc32 {
+        return Ok(());
+    }
+    Err(FormatError::checksum(what, "the crc32 of its bytes does not match the envelope"))
+}

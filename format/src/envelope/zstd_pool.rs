@@ -1,0 +1,46 @@
+//! zstd at one level, with a few contexts kept: making one costs more than compressing a small segment.
+
+use std::sync::Mutex;
+
+use zstd::bulk::{Compressor, Decompressor};
+
+/// The level of every section; higher ones cost several times the time for a tenth of the bytes.
+const LEVEL: i32 = 1;
+/// Contexts kept of each sort; more threads than this at once make their own.
+const KEPT: usize = 8;
+
+static COMPRESSORS: Mutex<Vec<Compressor<'static>>> = Mutex::new(Vec::new());
+static DECOMPRESSORS: Mutex<Vec<Decompressor<'static>>> = Mutex::new(Vec::new());
+
+fn take<T>(pool: &Mutex<Vec<T>>) -> Option<T> {
+    pool.lock().ok()?.pop()
+}
+
+fn give_back<T>(pool: &Mutex<Vec<T>>, context: T) {
+    if let Ok(mut pool) = pool.lock()
+        && pool.len() < KEPT
+    {
+        pool.push(context);
+    }
+}
+
+/// One zstd frame with its content size, or `None` where zstd cannot or does not make it shorter.
+pub(super) fn compress(raw: &[u8]) -> Option<Vec<u8>> {
+    let mut context = take(&COMPRESSORS).or_else(|| Compressor::new(LEVEL).ok())?;
+    let compressed = context.compress(raw);
+    give_back(&COMPRESSORS, context);
+    compressed.ok().filter(|compressed| compressed.len() < raw.len())
+}
+
+/// The content size that the frame states.
+pub(super) fn content_size(frame: &[u8]) -> Option<u64> {
+    zstd::zstd_safe::get_frame_content_size(frame).ok().flatten()
+}
+
+/// Fills `out` with the content of `frame`; `None` unless the content is exactly as long as `out`.
+pub(super) fn decompress(frame: &[u8], out: &mut [u8]) -> Option<()> {
+    let mut context = take(&DECOMPRESSORS).or_else(|| Decompressor::new().ok())?;
+    let written = context.decompress_to_buffer(frame, out);
+    give_back(&DECOMPRESSORS, context);
+    (written.ok()? == out.len()).then_some(())
+}

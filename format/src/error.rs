@@ -1,0 +1,121 @@
+//! Why bytes are not the object they should be.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::envelope::ObjectKind;
+
+/// Bytes that are not what they should be. It says which section and what is wrong; whoever read the object adds its key.
+///
+/// No decoder answers with part of an object: an error means that nothing of it may be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormatError {
+    kind: FormatErrorKind,
+    what: &'static str,
+    reason: Cow<'static, str>,
+}
+
+/// What is wrong with an object, and so what to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FormatErrorKind {
+    /// It does not begin with the magic bytes: some other program's file. Check the prefix of the store.
+    NotDeltafold,
+    /// A whole and sound object of another kind: it lies under a wrong name. Report it.
+    WrongKind {
+        /// What the name promised.
+        expected: ObjectKind,
+        /// What the object is.
+        found: ObjectKind,
+    },
+    /// Written by a newer program. Upgrade this one.
+    NewerFormat {
+        /// The version of the format it is written in.
+        found: u16,
+    },
+    /// It ends before its envelope says so. Restore the object from a copy.
+    Truncated,
+    /// A checksum does not match. Restore the object from a copy.
+    Checksum,
+    /// Something exceeds a limit of the format; nothing was allocated for it.
+    TooLarge,
+    /// The rkyv archive in a section does not validate, though its checksum matches: a broken writer. Report it.
+    Archive,
+    /// Checksums match and the content contradicts itself: a broken writer. Report it.
+    Invalid,
+}
+
+impl FormatError {
+    pub(crate) fn new(kind: FormatErrorKind, what: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, what, reason: reason.into() }
+    }
+
+    pub(crate) fn truncated(what: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(FormatErrorKind::Truncated, what, reason)
+    }
+
+    pub(crate) fn checksum(what: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(FormatErrorKind::Checksum, what, reason)
+    }
+
+    pub(crate) fn too_large(what: &'static str, value: u64, limit: u64) -> Self {
+        Self::new(FormatErrorKind::TooLarge, what, format!("it holds {value}, the limit is {limit}"))
+    }
+
+    pub(crate) fn archive(what: &'static str, reason: impl fmt::Display) -> Self {
+        // rkyv's messages run over several lines, the first one says it.
+        let reason = reason.to_string();
+        let first = reason.lines().next().unwrap_or_default();
+        Self::new(FormatErrorKind::Archive, what, format!("its archive does not validate: {first}"))
+    }
+
+    pub(crate) fn invalid(what: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(FormatErrorKind::Invalid, what, reason)
+    }
+
+    /// What is wrong, and so what to do.
+    pub fn kind(&self) -> FormatErrorKind {
+        self.kind
+    }
+
+    /// The section or field that is wrong.
+    pub fn what(&self) -> &'static str {
+        self.what
+    }
+}
+
+impl fmt::Display for FormatError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let remedy = match self.kind {
+            FormatErrorKind::NotDeltafold => "it was written by another program; check the store's path",
+            FormatErrorKind::WrongKind { .. } => {
+                "it lies under another object's name; restore the right one from a copy"
+            }
+            FormatErrorKind::NewerFormat { .. } => "use a newer version of this program",
+            FormatErrorKind::Truncated | FormatErrorKind::Checksum => "restore the object from a copy",
+            FormatErrorKind::TooLarge | FormatErrorKind::Archive | FormatErrorKind::Invalid => {
+                "its writer was broken; restore the object from a copy and report this"
+            }
+        };
+        write!(f, "{}: {}; {remedy}", self.what, self.reason)
+    }
+}
+
+impl std::error::Error for FormatError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_sentence_with_a_remedy() {
+        let error = FormatError::too_large("manifest", 9, 8);
+        assert_eq!(
+            error.to_string(),
+            "manifest: it holds 9, the limit is 8; its writer was broken; restore the object from a copy and report this"
+        );
+        assert_eq!((error.kind(), error.what()), (FormatErrorKind::TooLarge, "manifest"));
+        let error = FormatError::archive("head", "pointer out of bounds\n  at line 3");
+        assert!(!error.to_string().contains('\n'), "{error}");
+    }
+}
