@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod codec;
 mod digest;
 mod envelope;
 mod error;
@@ -14,9 +15,13 @@ mod name;
 mod op;
 mod record;
 mod register;
+mod segment;
+#[cfg(test)]
+mod testing;
 mod transition;
+mod validate;
 
-pub use digest::Digest;
+pub use digest::{Digest, OpHash};
 pub use envelope::{
     Encoded, Encoding, Envelope, FORMAT_VERSION, MAX_ENVELOPE_BYTES, MAX_SECTIONS, ObjectKind, Section,
 };
@@ -26,4 +31,6 @@ pub use name::*;
 pub use op::{Action, Op};
 pub use record::{Change, Metadata, Patch, Record, Value};
 pub use register::{CollectionConfig, Head, Metric, Ordering};
+pub use segment::{Segment, SegmentBody, SegmentHeader, SegmentStamp, SourceMark};
 pub use transition::{Stored, Transition};
+pub use validate::{InputError, InputErrorKind};

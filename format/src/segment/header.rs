@@ -1,0 +1,117 @@
+//! What a segment says of itself.
+
+use crate::codec::{Cursor, Writer};
+use crate::digest::Digest;
+use crate::error::FormatError;
+use crate::limits::{MAX_DIMENSION, MAX_SEGMENT_MARKS, MAX_SEGMENT_OPS, MAX_SOURCE_BYTES};
+use crate::name::{Sequence, TimeRange, Timestamp, Uid};
+
+/// What a segment says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentHeader {
+    /// The collection it belongs to.
+    pub collection: Uid,
+    /// Its place in the log, at least 1; the number in its name.
+    pub sequence: Sequence,
+    /// Who wrote it.
+    pub writer: Uid,
+    /// The writer's batch; with `writer` it tells one attempt to append from another.
+    pub batch: u64,
+    /// When its ops were accepted, by the writer's clock; for people.
+    pub times: TimeRange,
+    /// The highest position of each source that its ops come from.
+    pub marks: Vec<SourceMark>,
+    /// How many ops it holds, at least 1.
+    pub ops: u32,
+    /// The digest of its ops at their positions.
+    pub digest: Digest,
+    /// The collection's dimension.
+    pub dimension: u32,
+    /// How many of its ops carry an embedding.
+    pub vectors: u32,
+}
+
+/// The highest position of a source (a queue, a stream) that a segment holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceMark {
+    /// The source's name, 1 to 256 bytes.
+    pub source: String,
+    /// The position.
+    pub position: u128,
+}
+
+/// The longest header.
+pub(super) const MAX_HEADER_BYTES: usize = 256 + MAX_SEGMENT_MARKS * (MAX_SOURCE_BYTES + 20);
+
+impl SegmentHeader {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::with_capacity(128);
+        out.u128(self.collection.get());
+        out.u64(self.sequence.get());
+        out.u128(self.writer.get());
+        out.u64(self.batch);
+        out.i64(self.times.first.as_millis());
+        out.i64(self.times.last.as_millis());
+        out.u32(self.ops);
+        out.u32(self.dimension);
+        out.u32(self.vectors);
+        out.u128(self.digest.to_bits());
+        out.count(self.marks.len());
+        for mark in &self.marks {
+            out.string(&mark.source);
+            out.u128(mark.position);
+        }
+        out.into_vec()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let mut from = Cursor::new(bytes, "segment header");
+        let header = Self {
+            collection: Uid::new(from.u128()?),
+            sequence: from.sequence()?,
+            writer: Uid::new(from.u128()?),
+            batch: from.u64()?,
+            times: from.times()?,
+            ops: from.u32()?,
+            dimension: from.u32()?,
+            vectors: from.u32()?,
+            digest: Digest::from_bits(from.u128()?),
+            marks: from.list(20, |from| {
+                let source = from.string()?.to_owned();
+                Ok(SourceMark { source, position: from.u128()? })
+            })?,
+        };
+        let invalid = |reason| Err(from.invalid(reason));
+        if header.sequence == Sequence::ZERO {
+            return invalid("its sequence number is 0");
+        }
+        if header.ops == 0 || header.ops as usize > MAX_SEGMENT_OPS || header.vectors > header.ops {
+            return invalid("it counts no ops, too many, or more embeddings than ops");
+        }
+        if header.dimension == 0 || header.dimension as usize > MAX_DIMENSION {
+            return invalid("its dimension is out of range");
+        }
+        let sound = |mark: &SourceMark| (1..=MAX_SOURCE_BYTES).contains(&mark.source.len());
+        if header.marks.len() > MAX_SEGMENT_MARKS || !header.marks.iter().all(sound) {
+            return invalid("it has too many source marks or one whose name is empty or too long");
+        }
+        from.finish()?;
+        Ok(header)
+    }
+}
+
+/// Names and times as every plain encoding holds them.
+impl Cursor<'_> {
+    pub(crate) fn sequence(&mut self) -> Result<Sequence, FormatError> {
+        let number = self.u64()?;
+        Sequence::new(number).ok_or_else(|| self.invalid(format!("{number} is above every sequence number")))
+    }
+
+    pub(crate) fn timestamp(&mut self) -> Result<Timestamp, FormatError> {
+        self.i64().map(Timestamp::from_millis)
+    }
+
+    pub(crate) fn times(&mut self) -> Result<TimeRange, FormatError> {
+        Ok(TimeRange { first: self.timestamp()?, last: self.timestamp()? })
+    }
+}

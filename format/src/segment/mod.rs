@@ -1,0 +1,20 @@
+//! A segment: a batch of ops at one place of a log. `format/SPEC.md`, section "Segment".
+
+mod body;
+mod header;
+mod read;
+mod row;
+
+pub use body::{SegmentBody, SegmentStamp};
+pub use header::{SegmentHeader, SourceMark};
+pub use read::Segment;
+
+/// The section ids of a segment.
+pub(crate) mod section {
+    pub(crate) const HEADER: u16 = 1;
+    pub(crate) const OPS: u16 = 2;
+    pub(crate) const EMBEDDINGS: u16 = 3;
+}
+
+#[cfg(test)]
+mod tests;

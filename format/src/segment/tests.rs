@@ -1,0 +1,211 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::error::FormatErrorKind as Kind;
+use crate::name::{Sequence, TimeRange, Timestamp, Uid};
+use crate::op::{Action, Op};
+use crate::record::{Change, Metadata, Patch, Record, Value};
+use crate::testing;
+
+fn stamp(sequence: u64) -> SegmentStamp {
+    SegmentStamp {
+        collection: Uid::new(1),
+        sequence: Sequence::new(sequence).unwrap(),
+        writer: Uid::new(2),
+        batch: 3,
+        times: TimeRange { first: Timestamp::from_millis(-4), last: Timestamp::from_millis(5) },
+        marks: vec![SourceMark { source: "queue".to_owned(), position: u128::MAX }],
+    }
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let float = any::<f64>().prop_filter("finite", |f| f.is_finite());
+    let list = 0..4usize;
+    prop_oneof![
+        ".{0,9}".prop_map(Value::String),
+        any::<i64>().prop_map(Value::I64),
+        float.clone().prop_map(Value::F64),
+        any::<bool>().prop_map(Value::Bool),
+        proptest::collection::vec(".{0,5}", list.clone()).prop_map(Value::Strings),
+        proptest::collection::vec(any::<i64>(), list.clone()).prop_map(Value::I64s),
+        proptest::collection::vec(float, list.clone()).prop_map(Value::F64s),
+        proptest::collection::vec(any::<bool>(), list).prop_map(Value::Bools),
+    ]
+}
+
+fn embedding() -> impl Strategy<Value = Vec<f32>> {
+    proptest::collection::vec(any::<f32>().prop_filter("finite", |f| f.is_finite()), 3)
+}
+
+fn change<T: std::fmt::Debug + Clone + 'static>(of: impl Strategy<Value = T> + 'static) -> BoxedStrategy<Change<T>> {
+    prop_oneof![Just(Change::Keep), Just(Change::Clear), of.prop_map(Change::Set)].boxed()
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let map = proptest::collection::btree_map(".{1,6}", value(), 0..4);
+    let record = (proptest::option::of(embedding()), map, proptest::option::of(".{0,20}"))
+        .prop_map(|(embedding, metadata, document)| Record { embedding, metadata, document })
+        .boxed();
+    let map = proptest::collection::btree_map(".{1,6}", proptest::option::of(value()), 0..4);
+    let patch = (change(embedding()), map, change(".{0,20}"))
+        .prop_map(|(embedding, metadata, document)| Patch { embedding, metadata, document })
+        .boxed();
+    prop_oneof![
+        record.clone().prop_map(Action::Put),
+        record.prop_map(Action::Add),
+        patch.clone().prop_map(Action::Upsert),
+        patch.prop_map(Action::Patch),
+        Just(Action::Delete),
+    ]
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = (".{1,12}", action()).prop_map(|(id, action)| Op { id, action });
+    proptest::collection::vec(op, 1..12)
+}
+
+/// The ops with their embeddings looked up.
+fn read_back(segment: &Segment) -> Vec<Op> {
+    segment.ops().map(|(_, op)| op.clone().map_embedding(|row| segment.vector(row).to_vec())).collect()
+}
+
+fn encode(ops: &[Op]) -> Bytes {
+    SegmentBody::encode(ops, 3).unwrap().seal(stamp(7)).unwrap().to_bytes()
+}
+
+/// One op of each kind and one value of each type.
+fn sample() -> Vec<Op> {
+    let metadata = Metadata::from([
+        ("a".to_owned(), Value::String("é".to_owned())),
+        ("b".to_owned(), Value::I64(-1)),
+        ("c".to_owned(), Value::F64(0.5)),
+        ("d".to_owned(), Value::Bool(true)),
+        ("e".to_owned(), Value::Strings(vec!["x".to_owned(), String::new()])),
+        ("f".to_owned(), Value::I64s(vec![1, 2])),
+        ("g".to_owned(), Value::F64s(vec![-0.0])),
+        ("h".to_owned(), Value::Bools(vec![false, true])),
+    ]);
+    let record = Record { embedding: Some(vec![1.0, -2.0, 3.5]), metadata, document: Some("text".to_owned()) };
+    let patch = Patch {
+        embedding: Change::Set(vec![0.0, -0.0, 9.0]),
+        metadata: BTreeMap::from([("a".to_owned(), None), ("b".to_owned(), Some(Value::I64(2)))]),
+        document: Change::Clear,
+    };
+    vec![
+        Op::put("one", record),
+        Op::patch("one", patch),
+        Op::add("two", Record::default()),
+        Op::upsert("three", Patch { embedding: Change::Clear, ..Patch::default() }),
+        Op::delete("one"),
+    ]
+}
+
+#[test]
+fn a_segment_says_what_was_written() {
+    let body = SegmentBody::encode(&sample(), 3).unwrap();
+    let encoded = body.seal(stamp(7)).unwrap();
+    let mut segment = Segment::decode(encoded.to_bytes()).unwrap();
+    assert_eq!(read_back(&segment), sample());
+    let header = segment.header();
+    assert_eq!((header.ops, header.vectors, header.dimension, header.batch), (5, 2, 3, 3));
+    assert_eq!((header.sequence, header.digest), (Sequence::new(7).unwrap(), body.digest(Sequence::new(7).unwrap())));
+    assert_eq!((header.times, &header.marks), (stamp(7).times, &stamp(7).marks));
+    assert_eq!((segment.bytes(), segment.len(), body.ops()), (encoded.bytes, 5, 5));
+    assert!(body.stored_bytes() < encoded.bytes);
+    assert_eq!(segment.op(4), Some(&Op::delete("one")));
+    assert_eq!((segment.op(5), segment.vector(2), segment.vectors().len()), (None, [].as_slice(), 6));
+    let sum = (0..5).filter_map(|i| segment.op_digest(i)).reduce(crate::Digest::plus);
+    assert_eq!(sum, Some(segment.header().digest));
+    assert!(segment.expect_collection(Uid::new(1), 3).is_ok());
+    assert!(segment.expect_collection(Uid::new(9), 3).unwrap_err().to_string().contains("belongs to collection"));
+    assert!(segment.expect_collection(Uid::new(1), 4).unwrap_err().to_string().contains("dimension"));
+    assert_eq!(segment.take_ops().len(), 5);
+}
+
+#[test]
+fn another_place_in_the_log_is_another_digest_and_the_same_ops() {
+    let body = SegmentBody::encode(&sample(), 3).unwrap();
+    let [seven, eight] = [7, 8].map(|n| Segment::decode(body.seal(stamp(n)).unwrap().to_bytes()).unwrap());
+    assert_ne!(seven.header().digest, eight.header().digest);
+    assert_eq!(read_back(&seven), read_back(&eight));
+}
+
+#[test]
+fn what_no_decoder_would_take_is_not_encoded() {
+    assert!(SegmentBody::encode(&[], 3).is_err());
+    assert!(SegmentBody::encode(&sample(), 4).is_err());
+    assert!(SegmentBody::encode(&[Op::delete("")], 3).is_err());
+    assert!(SegmentBody::encode(&[Op::delete("x")], 0).is_err());
+    assert!(SegmentBody::encode(&[Op::delete("x")], 65_537).is_err());
+    let body = SegmentBody::encode(&sample(), 3).unwrap();
+    assert!(body.seal(SegmentStamp { sequence: Sequence::ZERO, ..stamp(1) }).is_err());
+    let mark = |source: &str| SourceMark { source: source.to_owned(), position: 0 };
+    assert!(body.seal(SegmentStamp { marks: vec![mark("")], ..stamp(1) }).is_err());
+    assert!(body.seal(SegmentStamp { marks: vec![mark("s"); 4_097], ..stamp(1) }).is_err());
+    assert!(body.seal(SegmentStamp { marks: vec![mark("s"); 4_096], ..stamp(1) }).is_ok());
+}
+
+#[test]
+fn sections_that_contradict_each_other_are_refused() {
+    let object = encode(&sample());
+    let forge = |section, edit: &dyn Fn(&mut Vec<u8>)| {
+        Segment::decode(testing::with_section(&object, section, edit)).unwrap_err().kind()
+    };
+    // Offsets in the header: ops at 64, dimension 68, vectors 72, digest 76.
+    for at in [16, 64, 68, 72, 76] {
+        assert_eq!(forge(section::HEADER, &|bytes| bytes[at] ^= 1), Kind::Invalid, "header byte {at}");
+    }
+    assert_eq!(forge(section::HEADER, &|bytes| bytes[16..24].fill(0)), Kind::Invalid, "sequence 0");
+    assert_eq!(forge(section::HEADER, &|bytes| bytes[23] = 1), Kind::Invalid, "sequence too high");
+    assert_eq!(forge(section::HEADER, &|bytes| bytes.push(0)), Kind::Invalid, "bytes after the end");
+    assert_eq!(forge(section::OPS, &|bytes| bytes.truncate(bytes.len() - 1)), Kind::Invalid);
+    assert_eq!(forge(section::OPS, &|bytes| bytes.push(0)), Kind::Invalid);
+    assert_eq!(forge(section::EMBEDDINGS, &|bytes| bytes.extend([0; 12])), Kind::Invalid, "a row too many");
+    assert_eq!(forge(section::EMBEDDINGS, &|bytes| bytes.truncate(12)), Kind::Invalid, "a row too few");
+    assert_eq!(forge(section::EMBEDDINGS, &|bytes| bytes[3] ^= 0x80), Kind::Invalid, "the digest covers embeddings");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn ops_come_back(ops in ops()) {
+        prop_assert_eq!(read_back(&Segment::decode(encode(&ops)).unwrap()), ops);
+    }
+
+    #[test]
+    fn different_ops_have_different_digests(a in ops(), b in ops()) {
+        let digest = |ops: &[Op]| SegmentBody::encode(ops, 3).unwrap().digest(Sequence::FIRST);
+        // Debug text tells 0.0 from -0.0, as the digest does.
+        prop_assert_eq!(digest(&a) == digest(&b), format!("{a:?}") == format!("{b:?}"));
+    }
+
+    #[test]
+    fn no_bytes_under_a_right_checksum_make_it_panic_or_answer_with_other_ops(
+        ops in ops(),
+        section in 1u16..=3,
+        edits in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6),
+        cut in proptest::option::of(any::<proptest::sample::Index>()),
+    ) {
+        let object = encode(&ops);
+        let Some(_) = crate::Envelope::parse(&object).unwrap().section(section) else { return Ok(()) };
+        let forged = testing::with_section(&object, section, &|bytes: &mut Vec<u8>| {
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            for (at, byte) in &edits {
+                if !bytes.is_empty() {
+                    let at = at.index(bytes.len());
+                    bytes[at] ^= byte;
+                }
+            }
+        });
+        if let Ok(segment) = Segment::decode(forged) {
+            // Header fields that nothing else in the object tells may differ; ops may not, thanks to the digest.
+            prop_assert_eq!(format!("{:?}", read_back(&segment)), format!("{ops:?}"));
+        }
+    }
+}
