@@ -9,12 +9,16 @@ mod codec;
 mod digest;
 mod envelope;
 mod error;
+mod inspect;
 pub mod limits;
 mod manifest;
+mod manifest_codec;
 mod name;
+mod name_codec;
 mod op;
 mod record;
 mod register;
+mod register_codec;
 mod segment;
 #[cfg(test)]
 mod testing;
@@ -26,11 +30,12 @@ pub use envelope::{
     Encoded, Encoding, Envelope, FORMAT_VERSION, MAX_ENVELOPE_BYTES, MAX_SECTIONS, ObjectKind, Section,
 };
 pub use error::{FormatError, FormatErrorKind};
+pub use inspect::{Inspection, SectionCheck};
 pub use manifest::*;
 pub use name::*;
 pub use op::{Action, Op};
 pub use record::{Change, Metadata, Patch, Record, Value};
-pub use register::{CollectionConfig, Head, Metric, Ordering};
+pub use register::{Claim, CollectionConfig, Head, Metric, Ordering};
 pub use segment::{Segment, SegmentBody, SegmentHeader, SegmentStamp, SourceMark};
 pub use transition::{Stored, Transition};
 pub use validate::{InputError, InputErrorKind};

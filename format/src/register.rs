@@ -58,6 +58,19 @@ pub struct Head {
     pub sweep_floor: Version,
 }
 
+/// A compactor's claim on a shard: a hint to others that they would only do the same work twice. Nothing is safe or unsafe by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The collection it belongs to.
+    pub collection: Uid,
+    /// Who claims.
+    pub claimant: Uid,
+    /// The head version that the claimant works on.
+    pub version: Version,
+    /// Grows with each renewal: a claim whose beat stands still for long has been abandoned.
+    pub beat: u64,
+}
+
 impl Head {
     /// The head of an empty shard.
     pub const fn empty(collection: Uid) -> Self {

@@ -4,7 +4,7 @@ use crate::codec::{Cursor, Writer};
 use crate::digest::Digest;
 use crate::error::FormatError;
 use crate::limits::{MAX_DIMENSION, MAX_SEGMENT_MARKS, MAX_SEGMENT_OPS, MAX_SOURCE_BYTES};
-use crate::name::{Sequence, TimeRange, Timestamp, Uid};
+use crate::name::{Sequence, TimeRange, Uid};
 
 /// What a segment says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,12 +46,11 @@ pub(super) const MAX_HEADER_BYTES: usize = 256 + MAX_SEGMENT_MARKS * (MAX_SOURCE
 impl SegmentHeader {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::with_capacity(128);
-        out.u128(self.collection.get());
-        out.u64(self.sequence.get());
-        out.u128(self.writer.get());
+        out.uid(self.collection);
+        out.sequence(self.sequence);
+        out.uid(self.writer);
         out.u64(self.batch);
-        out.i64(self.times.first.as_millis());
-        out.i64(self.times.last.as_millis());
+        out.times(self.times);
         out.u32(self.ops);
         out.u32(self.dimension);
         out.u32(self.vectors);
@@ -67,9 +66,9 @@ impl SegmentHeader {
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let mut from = Cursor::new(bytes, "segment header");
         let header = Self {
-            collection: Uid::new(from.u128()?),
+            collection: from.uid()?,
             sequence: from.sequence()?,
-            writer: Uid::new(from.u128()?),
+            writer: from.uid()?,
             batch: from.u64()?,
             times: from.times()?,
             ops: from.u32()?,
@@ -97,21 +96,5 @@ impl SegmentHeader {
         }
         from.finish()?;
         Ok(header)
-    }
-}
-
-/// Names and times as every plain encoding holds them.
-impl Cursor<'_> {
-    pub(crate) fn sequence(&mut self) -> Result<Sequence, FormatError> {
-        let number = self.u64()?;
-        Sequence::new(number).ok_or_else(|| self.invalid(format!("{number} is above every sequence number")))
-    }
-
-    pub(crate) fn timestamp(&mut self) -> Result<Timestamp, FormatError> {
-        self.i64().map(Timestamp::from_millis)
-    }
-
-    pub(crate) fn times(&mut self) -> Result<TimeRange, FormatError> {
-        Ok(TimeRange { first: self.timestamp()?, last: self.timestamp()? })
     }
 }

@@ -1,0 +1,91 @@
+//! What any single object is, and whether its bytes are sound, without knowing where it came from.
+
+use bytes::Bytes;
+
+use crate::envelope::{Envelope, EnvelopeReader, ObjectKind, Section};
+use crate::error::FormatError;
+
+/// What an object is and whether its bytes are sound.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    /// Its envelope, verified.
+    pub envelope: Envelope,
+    /// Its sections in the order in which they lie.
+    pub sections: Vec<SectionCheck>,
+}
+
+/// One section of an inspected object.
+#[derive(Debug, Clone)]
+pub struct SectionCheck {
+    /// Its entry in the envelope.
+    pub section: Section,
+    /// What it holds.
+    pub name: &'static str,
+    /// Whether the checksum of its stored bytes matches.
+    pub result: Result<(), FormatError>,
+}
+
+impl Inspection {
+    /// Reads the envelope of a whole object of any kind and verifies the checksum of each section. It does not decode them.
+    ///
+    /// # Errors
+    /// What is wrong with the envelope or the object's length; what is wrong with a section stands in [`SectionCheck::result`].
+    pub fn of(object: Bytes) -> Result<Self, FormatError> {
+        let reader = EnvelopeReader::open_any(object)?;
+        let envelope = reader.envelope().clone();
+        let sections = envelope.sections().iter().map(|section| {
+            let name = section_name(envelope.kind(), section.id);
+            SectionCheck { section: *section, name, result: reader.check(section.id, name) }
+        });
+        Ok(Self { sections: sections.collect(), envelope: envelope.clone() })
+    }
+
+    /// Whether every section is sound.
+    pub fn is_sound(&self) -> bool {
+        self.sections.iter().all(|check| check.result.is_ok())
+    }
+}
+
+/// What a section holds: `format/SPEC.md` lists them kind by kind.
+fn section_name(kind: ObjectKind, id: u16) -> &'static str {
+    match (kind, id) {
+        (ObjectKind::Segment, 1) => "segment header",
+        (ObjectKind::Segment, 2) => "ops",
+        (ObjectKind::Segment, 3) => "embeddings",
+        (ObjectKind::PartMeta, 1) => "columns",
+        (ObjectKind::Embeddings, 1) => "embeddings header",
+        (ObjectKind::Embeddings, 2) => "checksum table",
+        (ObjectKind::Embeddings, 3) => "embedding rows",
+        (ObjectKind::Embeddings, 4) => "sign bits",
+        (ObjectKind::Manifest, 1) => "manifest",
+        (ObjectKind::Head | ObjectKind::Collection | ObjectKind::Claim, 1) => "fields",
+        _ => "unknown section",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Uid;
+    use crate::register::Head;
+
+    #[test]
+    fn a_flipped_bit_shows_in_its_section() {
+        let object = Head::empty(Uid::new(1)).encode();
+        let sound = Inspection::of(object.clone()).unwrap();
+        assert!(sound.is_sound());
+        assert_eq!((sound.envelope.kind(), sound.sections[0].name), (ObjectKind::Head, "fields"));
+        let mut flipped = object.to_vec();
+        *flipped.last_mut().unwrap() ^= 1;
+        let broken = Inspection::of(flipped.into()).unwrap();
+        assert!(!broken.is_sound() && broken.sections[0].result.is_err());
+        assert!(Inspection::of(object.slice(..10)).is_err());
+    }
+
+    #[test]
+    fn only_known_sections_have_names() {
+        let known =
+            ObjectKind::ALL.map(|kind| (1..9).filter(|id| section_name(kind, *id) != "unknown section").count());
+        assert_eq!(known, [3, 1, 4, 1, 1, 1, 1]);
+    }
+}

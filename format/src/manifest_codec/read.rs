@@ -1,0 +1,108 @@
+//! Reading the fields of a manifest.
+
+use super::write::{EMBEDDINGS, FOLD, MERGE, META, PIN, SWEEP, UNPIN};
+use crate::codec::Cursor;
+use crate::digest::Digest;
+use crate::error::FormatError;
+use crate::manifest::{
+    Ancestor, Dropped, EditKind, EditSummary, EmbeddingEntry, Manifest, Mark, PartEntry, PartObject, Pin, Run,
+};
+
+/// Fewest bytes of each kind of entry, so that a count can be refused before anything is allocated for it.
+const RUN_BYTES: usize = 54;
+const PART_BYTES: usize = 44;
+const EMBEDDING_BYTES: usize = 36;
+const DROPPED_BYTES: usize = 25;
+const MARK_BYTES: usize = 28;
+const ANCESTOR_BYTES: usize = 16;
+const PIN_BYTES: usize = 29;
+const NAME_BYTES: usize = 16;
+
+pub(super) fn manifest(from: &mut Cursor<'_>) -> Result<Manifest, FormatError> {
+    // A struct expression evaluates its fields in the order in which they are written.
+    Ok(Manifest {
+        collection: from.uid()?,
+        version: from.version()?,
+        nonce: from.nonce()?,
+        published: from.timestamp()?,
+        edit: edit(from)?,
+        folded: from.sequence()?,
+        truncated: from.sequence()?,
+        sweep_floor: from.version()?,
+        ops: from.u64()?,
+        digest: Digest::from_bits(from.u128()?),
+        marks_floor: from.sequence()?,
+        runs: from.list(RUN_BYTES, run)?,
+        embeddings: from.list(EMBEDDING_BYTES, |from| {
+            Ok(EmbeddingEntry {
+                name: from.object_name()?,
+                rows: from.u32()?,
+                live: from.u32()?,
+                bytes: from.u64()?,
+                crc32: from.u32()?,
+            })
+        })?,
+        dropped: from.list(DROPPED_BYTES, dropped)?,
+        marks: from.list(MARK_BYTES, |from| {
+            Ok(Mark { source: from.string()?.to_owned(), position: from.u128()?, sequence: from.sequence()? })
+        })?,
+        ancestors: from.list(ANCESTOR_BYTES, |from| Ok(Ancestor { version: from.version()?, nonce: from.nonce()? }))?,
+        pins: from.list(PIN_BYTES, pin)?,
+    })
+}
+
+fn edit(from: &mut Cursor<'_>) -> Result<EditSummary, FormatError> {
+    let kind = match from.u8()? {
+        FOLD => EditKind::Fold,
+        MERGE => EditKind::Merge,
+        PIN => EditKind::Pin,
+        UNPIN => EditKind::Unpin,
+        SWEEP => EditKind::Sweep,
+        other => return Err(from.invalid(format!("no kind of edit has number {other}"))),
+    };
+    Ok(EditSummary { kind, rows_in: from.u64()?, rows_out: from.u64()?, bytes_in: from.u64()?, bytes_out: from.u64()? })
+}
+
+fn run(from: &mut Cursor<'_>) -> Result<Run, FormatError> {
+    Ok(Run {
+        id: from.nonce()?,
+        level: from.u8()?,
+        resolved: from.bool()?,
+        first: from.sequence()?,
+        last: from.sequence()?,
+        rows: from.u64()?,
+        times: from.times()?,
+        parts: from.list(PART_BYTES, part)?,
+    })
+}
+
+fn part(from: &mut Cursor<'_>) -> Result<PartEntry, FormatError> {
+    Ok(PartEntry {
+        name: from.object_name()?,
+        rows: from.u32()?,
+        bytes: from.u64()?,
+        crc32: from.u32()?,
+        min_id: from.string()?.to_owned(),
+        max_id: from.string()?.to_owned(),
+        embeddings: from.list(NAME_BYTES, Cursor::object_name)?,
+    })
+}
+
+fn dropped(from: &mut Cursor<'_>) -> Result<Dropped, FormatError> {
+    let object = match from.u8()? {
+        META => PartObject::Meta(from.object_name()?),
+        EMBEDDINGS => PartObject::Embeddings(from.object_name()?),
+        other => return Err(from.invalid(format!("no kind of dropped object has number {other}"))),
+    };
+    Ok(Dropped { object, version: from.version()? })
+}
+
+fn pin(from: &mut Cursor<'_>) -> Result<Pin, FormatError> {
+    Ok(Pin {
+        name: from.string()?.to_owned(),
+        version: from.version()?,
+        nonce: from.nonce()?,
+        created: from.timestamp()?,
+        ttl_millis: if from.bool()? { Some(from.u64()?) } else { None },
+    })
+}

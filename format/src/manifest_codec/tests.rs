@@ -1,0 +1,186 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::digest::Digest;
+use crate::error::FormatErrorKind as Kind;
+use crate::manifest::{
+    Ancestor, Dropped, EditKind, EditSummary, EmbeddingEntry, Mark, PartEntry, PartObject, Pin, Run,
+};
+use crate::name::{Nonce, ObjectName, Sequence, TimeRange, Timestamp, Uid, Version};
+use crate::testing::with_section;
+
+fn sequence(number: u64) -> Sequence {
+    Sequence::new(number).unwrap()
+}
+
+fn name(version: u64, nonce: u64) -> ObjectName {
+    ObjectName { version: Version::new(version), nonce: Nonce::new(nonce) }
+}
+
+fn part(nonce: u64, rows: u32, min: &str, max: &str) -> PartEntry {
+    PartEntry {
+        name: name(3, nonce),
+        rows,
+        bytes: 1_000,
+        crc32: 0xDEAD_BEEF,
+        min_id: min.to_owned(),
+        max_id: max.to_owned(),
+        embeddings: vec![name(1, 1), name(2, 0)],
+    }
+}
+
+fn sample() -> Manifest {
+    let times = TimeRange { first: Timestamp::from_millis(1), last: Timestamp::from_millis(2) };
+    let run = |id, level, first, last, parts: Vec<PartEntry>| Run {
+        id: Nonce::new(id),
+        level,
+        resolved: level > 0,
+        first: sequence(first),
+        last: sequence(last),
+        rows: parts.iter().map(|part| u64::from(part.rows)).sum(),
+        times,
+        parts,
+    };
+    let entry = |name, rows, live| EmbeddingEntry { name, rows, live, bytes: 4_096, crc32: 7 };
+    Manifest {
+        collection: Uid::new(u128::MAX),
+        version: Version::new(9),
+        nonce: Nonce::new(99),
+        published: Timestamp::from_millis(1_700_000_000_000),
+        edit: EditSummary { kind: EditKind::Merge, rows_in: 1, rows_out: 2, bytes_in: 3, bytes_out: 4 },
+        folded: sequence(70),
+        truncated: sequence(71),
+        sweep_floor: Version::new(8),
+        ops: 12_345,
+        digest: Digest::from_bits(1 << 127),
+        runs: vec![
+            run(1, 2, 1, 64, vec![part(1, 65_536, "a", "é"), part(2, 1, "ü", "ü")]),
+            run(2, 0, 65, 65, vec![]),
+            run(3, 0, 66, 70, vec![part(3, 2, "a", "b")]),
+        ],
+        embeddings: vec![entry(name(1, 1), 65_536, 0), entry(name(2, 0), 1, 1)],
+        dropped: vec![
+            Dropped { object: PartObject::Meta(name(1, 5)), version: Version::new(9) },
+            Dropped { object: PartObject::Embeddings(name(1, 5)), version: Version::new(2) },
+        ],
+        marks: vec![
+            Mark { source: "a".to_owned(), position: 0, sequence: sequence(70) },
+            Mark { source: "b".to_owned(), position: u128::MAX, sequence: sequence(1) },
+        ],
+        marks_floor: sequence(0),
+        ancestors: vec![
+            Ancestor { version: Version::ZERO, nonce: Nonce::new(0) },
+            Ancestor { version: Version::new(8), nonce: Nonce::new(5) },
+        ],
+        pins: vec![
+            Pin {
+                name: "p".to_owned(),
+                version: Version::new(3),
+                nonce: Nonce::new(1),
+                created: times.first,
+                ttl_millis: None,
+            },
+            Pin {
+                name: "q".to_owned(),
+                version: Version::new(3),
+                nonce: Nonce::new(1),
+                created: times.last,
+                ttl_millis: Some(0),
+            },
+        ],
+    }
+}
+
+#[test]
+fn a_manifest_comes_back() {
+    for kind in [EditKind::Fold, EditKind::Merge, EditKind::Pin, EditKind::Unpin, EditKind::Sweep] {
+        let mut manifest = sample();
+        manifest.edit.kind = kind;
+        let encoded = manifest.encode().unwrap();
+        assert_eq!(Manifest::decode(encoded.to_bytes()).unwrap(), manifest);
+    }
+    let first = Manifest { version: Version::new(1), ..Manifest::empty(Uid::new(1)) };
+    assert_eq!(Manifest::decode(first.encode().unwrap().to_bytes()).unwrap(), first);
+}
+
+#[test]
+fn what_a_manifest_must_be_is_checked_on_the_way_out_and_on_the_way_in() {
+    type Edit = fn(&mut Manifest);
+    let broken: [(&str, Edit); 27] = [
+        ("version 0", |m| m.version = Version::ZERO),
+        ("truncated 0", |m| m.truncated = Sequence::ZERO),
+        ("truncated beyond folded", |m| m.truncated = sequence(72)),
+        ("floor above version", |m| m.sweep_floor = Version::new(10)),
+        ("marks floor", |m| m.marks_floor = sequence(71)),
+        ("gap", |m| m.runs[1].first = sequence(66)),
+        ("runs in another order", |m| m.runs.swap(1, 2)),
+        ("the log's beginning missing", |m| drop(m.runs.remove(0))),
+        ("the log's end missing", |m| drop(m.runs.pop())),
+        ("no segments", |m| m.runs[1].last = sequence(64)),
+        ("row count", |m| m.runs[0].rows += 1),
+        ("parts overlap", |m| m.runs[0].parts[1].min_id = "é".to_owned()),
+        ("parts in another order", |m| m.runs[0].parts.swap(0, 1)),
+        ("empty part", |m| {
+            m.runs[0].parts[1].rows = 0;
+            m.runs[0].rows -= 1
+        }),
+        ("part too big", |m| {
+            m.runs[0].parts[0].rows += 1;
+            m.runs[0].rows += 1
+        }),
+        ("first id after the last", |m| m.runs[0].parts[1].max_id = "u".to_owned()),
+        ("one id, two rows", |m| m.runs[2].parts[0].max_id = "a".to_owned()),
+        ("empty id", |m| m.runs[2].parts[0].min_id = String::new()),
+        ("part's embeddings", |m| m.runs[0].parts[0].embeddings.swap(0, 1)),
+        ("embeddings' order", |m| m.embeddings.swap(0, 1)),
+        ("live rows", |m| m.embeddings[1].live = 2),
+        ("embeddings' length", |m| m.embeddings[1].bytes = u64::MAX),
+        ("marks' order", |m| m.marks.swap(0, 1)),
+        ("mark of nothing folded", |m| m.marks[0].sequence = sequence(71)),
+        ("ancestors' order", |m| m.ancestors.swap(0, 1)),
+        ("an ancestor that is not before", |m| m.ancestors[1].version = Version::new(9)),
+        ("dropped by a later version", |m| m.dropped[0].version = Version::new(10)),
+    ];
+    let pins: [(&str, Edit); 4] = [
+        ("two pins of one name", |m| m.pins[1].name = "p".to_owned()),
+        ("a pin without a name", |m| m.pins[0].name = String::new()),
+        ("a long name", |m| m.pins[0].name = "x".repeat(129)),
+        ("a pin of itself", |m| m.pins[0].version = Version::new(9)),
+    ];
+    for (what, edit) in broken.into_iter().chain(pins) {
+        let mut manifest = sample();
+        edit(&mut manifest);
+        assert_eq!(manifest.encode().unwrap_err().kind(), Kind::Invalid, "{what}");
+        let mut out = Writer::default();
+        write::manifest(&mut out, &manifest);
+        let bytes = out.into_vec();
+        let forged = with_section(&sample().encode().unwrap().to_bytes(), FIELDS, &|fields| fields.clone_from(&bytes));
+        assert_eq!(Manifest::decode(forged).unwrap_err().kind(), Kind::Invalid, "{what}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_bytes_under_a_right_checksum_make_it_panic_or_pass_unchecked(
+        edits in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
+        cut in proptest::option::of(any::<proptest::sample::Index>()),
+    ) {
+        let object = sample().encode().unwrap().to_bytes();
+        let forged = with_section(&object, FIELDS, &|bytes| {
+            for (at, byte) in &edits {
+                let at = at.index(bytes.len());
+                bytes[at] ^= byte;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+        });
+        if let Ok(manifest) = Manifest::decode(forged.clone()) {
+            // One value, one encoding.
+            let fields = |object| EnvelopeReader::open(object, ObjectKind::Manifest)?.section(FIELDS, WHAT, 1 << 20);
+            prop_assert_eq!(fields(manifest.encode().unwrap().to_bytes()).unwrap(), fields(forged).unwrap());
+        }
+    }
+}
