@@ -1,0 +1,271 @@
+//! Objects of every format version, kept for ever: each later build must read them as they were meant, and must refuse each one's
+//! corrupted twin with the error named here.
+//!
+//! `DELTAFOLD_WRITE_GOLDENS=1 cargo test -p deltafold-format --test golden` writes those that are missing. An object that is
+//! there is never overwritten: it stands for what released programs have written.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use deltafold_format::{
+    Ancestor, Change, Claim, CollectionConfig, Digest, Dropped, EditKind, EditSummary, EmbeddingEntry, Envelope,
+    FormatError, FormatErrorKind as Kind, Head, Inspection, Manifest, Mark, Metric, Nonce, ObjectKind, ObjectName, Op,
+    Ordering, PartEntry, PartObject, Patch, Pin, Record, Run, Segment, SegmentBody, SegmentHeader, SegmentStamp,
+    Sequence, SourceMark, TimeRange, Timestamp, Uid, Value, Version,
+};
+
+const COLLECTION: Uid = Uid::new(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
+
+fn sequence(number: u64) -> Sequence {
+    Sequence::new(number).unwrap()
+}
+
+fn times() -> TimeRange {
+    let [first, last] = [1_767_225_600_000, 1_767_225_601_234].map(Timestamp::from_millis);
+    TimeRange { first, last }
+}
+
+fn head() -> Head {
+    Head {
+        collection: COLLECTION,
+        version: Version::new(9),
+        manifest: Nonce::new(0xfeed_beef),
+        folded: sequence(70),
+        truncated: sequence(65),
+        sweep_floor: Version::new(8),
+    }
+}
+
+fn collection() -> CollectionConfig {
+    CollectionConfig {
+        uid: COLLECTION,
+        dimension: 3,
+        metric: Metric::Cosine,
+        shards: 4,
+        ordering: Ordering::Log,
+        created: times().first,
+    }
+}
+
+fn claim() -> Claim {
+    Claim { collection: COLLECTION, claimant: Uid::new(77), version: Version::new(9), beat: 5 }
+}
+
+/// Each op, each state of a field, each type of value.
+fn ops() -> Vec<Op> {
+    let metadata = BTreeMap::from([
+        ("bool".to_owned(), Value::Bool(true)),
+        ("bools".to_owned(), Value::Bools(vec![true, false])),
+        ("f64".to_owned(), Value::F64(-0.0)),
+        ("f64s".to_owned(), Value::F64s(vec![1.5, f64::MAX])),
+        ("i64".to_owned(), Value::I64(i64::MIN)),
+        ("i64s".to_owned(), Value::I64s(vec![-1, 0, 1])),
+        ("string".to_owned(), Value::String("naïve".to_owned())),
+        ("strings".to_owned(), Value::Strings(vec![String::new(), "δ".to_owned()])),
+    ]);
+    let whole = Record { embedding: Some(vec![1.0, -0.0, 3.25]), metadata, document: Some("a document".to_owned()) };
+    let patch = Patch {
+        embedding: Change::Set(vec![0.5, 0.25, -1.0]),
+        metadata: BTreeMap::from([("bool".to_owned(), None), ("i64".to_owned(), Some(Value::I64(7)))]),
+        document: Change::Clear,
+    };
+    let document = Change::Set("another".to_owned());
+    vec![
+        Op::put("first", whole),
+        Op::patch("first", patch),
+        Op::add("second", Record::default()),
+        Op::upsert("third", Patch { embedding: Change::Clear, document, ..Patch::default() }),
+        Op::delete("first"),
+    ]
+}
+
+fn stamp() -> SegmentStamp {
+    let marks = vec![SourceMark { source: "orders.fifo".to_owned(), position: u128::MAX - 1 }];
+    SegmentStamp {
+        collection: COLLECTION,
+        sequence: sequence(71),
+        writer: Uid::new(42),
+        batch: 6,
+        times: times(),
+        marks,
+    }
+}
+
+fn manifest() -> Manifest {
+    let name = |version, nonce| ObjectName { version: Version::new(version), nonce: Nonce::new(nonce) };
+    let part = |nonce, rows, min_id: &str, max_id: &str| PartEntry {
+        name: name(7, nonce),
+        rows,
+        bytes: 4_096 + nonce,
+        crc32: 0x1234_5678,
+        min_id: min_id.to_owned(),
+        max_id: max_id.to_owned(),
+        embeddings: vec![name(1, 11), name(7, 12)],
+    };
+    let run = |id, level, first, last, parts: Vec<PartEntry>| Run {
+        id: Nonce::new(id),
+        level,
+        resolved: first == 1,
+        first: sequence(first),
+        last: sequence(last),
+        rows: parts.iter().map(|part| u64::from(part.rows)).sum(),
+        times: times(),
+        parts,
+    };
+    Manifest {
+        collection: COLLECTION,
+        version: Version::new(9),
+        nonce: Nonce::new(0xfeed_beef),
+        published: times().last,
+        edit: EditSummary { kind: EditKind::Fold, rows_in: 64, rows_out: 60, bytes_in: 9_000, bytes_out: 8_000 },
+        folded: sequence(70),
+        truncated: sequence(65),
+        sweep_floor: Version::new(8),
+        ops: 700,
+        digest: Digest::from_bits(0xabcd << 100),
+        runs: vec![
+            run(1, 2, 1, 64, vec![part(1, 600, "a", "m"), part(2, 1, "z", "z")]),
+            run(2, 0, 65, 70, vec![part(3, 60, "b", "ž")]),
+        ],
+        embeddings: [(1, 11), (7, 12)]
+            .map(|(version, nonce)| EmbeddingEntry {
+                name: name(version, nonce),
+                rows: 600,
+                live: 333,
+                bytes: 7_424,
+                crc32: 9,
+            })
+            .to_vec(),
+        dropped: vec![
+            Dropped { object: PartObject::Meta(name(2, 4)), version: Version::new(8) },
+            Dropped { object: PartObject::Embeddings(name(2, 4)), version: Version::new(9) },
+        ],
+        marks: vec![Mark { source: "orders.fifo".to_owned(), position: 1 << 90, sequence: sequence(69) }],
+        marks_floor: sequence(3),
+        ancestors: [7, 8].map(|v| Ancestor { version: Version::new(v), nonce: Nonce::new(v * 3) }).to_vec(),
+        pins: [None, Some(86_400_000)]
+            .map(|ttl_millis| Pin {
+                name: format!("pin{}", ttl_millis.unwrap_or(0)),
+                version: Version::new(8),
+                nonce: Nonce::new(24),
+                created: times().first,
+                ttl_millis,
+            })
+            .to_vec(),
+    }
+}
+
+/// The kept object `name`; written first if it is missing and the environment asks for it.
+fn golden(name: &str, make: impl FnOnce() -> Bytes) -> Bytes {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "golden", "v1", name].iter().collect();
+    if !path.exists() && std::env::var_os("DELTAFOLD_WRITE_GOLDENS").is_some() {
+        std::fs::write(&path, make()).unwrap();
+    }
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).into()
+}
+
+/// Writes `bytes` at `at` and makes the envelope's crc32 right again.
+fn forge(object: &Bytes, at: usize, bytes: &[u8]) -> Bytes {
+    let end = Envelope::parse(object).unwrap().envelope_len() - 4;
+    let mut forged = object.to_vec();
+    forged[at..at + bytes.len()].copy_from_slice(bytes);
+    let crc32 = crc32fast::hash(&forged[..end]);
+    forged[end..end + 4].copy_from_slice(&crc32.to_le_bytes());
+    forged.into()
+}
+
+fn flipped(object: &Bytes, bit: usize) -> Bytes {
+    let mut flipped = object.to_vec();
+    flipped[bit / 8] ^= 1 << (bit % 8);
+    flipped.into()
+}
+
+/// The golden object reads as it was meant; no truncation and no single flipped bit changes the answer.
+fn survives<T: PartialEq + Debug>(
+    object: &Bytes,
+    kind: ObjectKind,
+    value: &T,
+    decode: impl Fn(Bytes) -> Result<T, FormatError>,
+) {
+    assert_eq!(&decode(object.clone()).unwrap(), value);
+    let inspection = Inspection::of(object.clone()).unwrap();
+    assert!(inspection.is_sound());
+    let envelope = inspection.envelope;
+    assert_eq!((envelope.kind(), envelope.version()), (kind, 1));
+    for len in 0..object.len() {
+        assert_eq!(decode(object.slice(..len)).unwrap_err().kind(), Kind::Truncated, "cut at {len}");
+    }
+    let in_section = |at: u64| envelope.sections().iter().any(|s| (s.offset..s.offset + s.stored).contains(&at));
+    for bit in 0..object.len() * 8 {
+        let at = bit / 8;
+        let padding = at >= envelope.envelope_len() && !in_section(at as u64);
+        match decode(flipped(object, bit)) {
+            Ok(same) => assert!(padding && same == *value, "bit {bit} is not noticed"),
+            Err(error) => assert!(!padding, "bit {bit} of the padding: {error}"),
+        }
+    }
+}
+
+#[test]
+fn head_v1() {
+    let object = golden("head", || head().encode());
+    survives(&object, ObjectKind::Head, &head(), Head::decode);
+    let twin = golden("head.newer", || forge(&object, 10, &2u16.to_le_bytes()));
+    assert_eq!(Head::decode(twin).unwrap_err().kind(), Kind::NewerFormat { found: 2 });
+}
+
+#[test]
+fn collection_v1() {
+    let object = golden("collection", || collection().encode());
+    survives(&object, ObjectKind::Collection, &collection(), CollectionConfig::decode);
+    let twin = golden("collection.truncated", || object.slice(..object.len() - 1));
+    assert_eq!(CollectionConfig::decode(twin).unwrap_err().kind(), Kind::Truncated);
+}
+
+#[test]
+fn claim_v1() {
+    let object = golden("claim", || claim().encode());
+    survives(&object, ObjectKind::Claim, &claim(), Claim::decode);
+    let twin = golden("claim.not-deltafold", || flipped(&object, 0));
+    assert_eq!(Claim::decode(twin).unwrap_err().kind(), Kind::NotDeltafold);
+}
+
+#[test]
+fn manifest_v1() {
+    let object = golden("manifest", || manifest().encode().unwrap().to_bytes());
+    survives(&object, ObjectKind::Manifest, &manifest(), Manifest::decode);
+    let twin = golden("manifest.wrong-kind", || forge(&object, 8, &ObjectKind::Head.number().to_le_bytes()));
+    let (expected, found) = (ObjectKind::Manifest, ObjectKind::Head);
+    assert_eq!(Manifest::decode(twin).unwrap_err().kind(), Kind::WrongKind { expected, found });
+}
+
+/// A segment as plain values.
+fn plain(object: Bytes) -> Result<(SegmentHeader, Vec<Op>), FormatError> {
+    let segment = Segment::decode(object)?;
+    let ops = segment.ops().map(|(_, op)| op.clone().map_embedding(|row| segment.vector(row).to_vec())).collect();
+    Ok((segment.header().clone(), ops))
+}
+
+#[test]
+fn segment_v1() {
+    let object = golden("segment", || SegmentBody::encode(&ops(), 3).unwrap().seal(stamp()).unwrap().to_bytes());
+    let SegmentStamp { collection, sequence, writer, batch, times, marks } = stamp();
+    // Written down and not computed: hashing otherwise would make every log ever written contradict its own digests.
+    let digest = Digest::from_bits(0x2da8_19e4_5f47_95d9_9ef1_f020_f3b5_0fba);
+    let header =
+        SegmentHeader { collection, sequence, writer, batch, times, marks, ops: 5, digest, dimension: 3, vectors: 2 };
+    survives(&object, ObjectKind::Segment, &(header, ops()), plain);
+    let twin = golden("segment.checksum", || flipped(&object, (object.len() - 1) * 8));
+    assert_eq!(plain(twin).unwrap_err().kind(), Kind::Checksum);
+    // Every checksum is right and the header's digest is not that of the ops: a writer that mixed up two batches.
+    let twin = golden("segment.invalid", || {
+        let section = Envelope::parse(&object).unwrap().sections()[0];
+        let [start, len] = [section.offset, section.stored].map(|n| usize::try_from(n).unwrap());
+        let forged = flipped(&object, (start + 76) * 8);
+        forge(&forged, 24 + 4, &crc32fast::hash(&forged[start..start + len]).to_le_bytes())
+    });
+    let error = plain(twin).unwrap_err();
+    assert_eq!((error.kind(), error.what()), (Kind::Invalid, "ops"));
+}
