@@ -4,6 +4,8 @@
 //! `DELTAFOLD_WRITE_GOLDENS=1 cargo test -p deltafold-format --test golden` writes those that are missing. An object that is
 //! there is never overwritten: it stands for what released programs have written.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::PathBuf;

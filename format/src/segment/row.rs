@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::codec::{Cursor, Writer};
 use crate::error::FormatError;
+use crate::limits::MAX_METADATA_KEYS;
 use crate::op::{Action, Op};
 use crate::record::{Change, Patch, Record, Value};
 
@@ -32,6 +33,9 @@ const BOOLS: u8 = 8;
 
 /// The shortest row: an action, an id of one byte.
 pub(super) const MIN_ROW_BYTES: usize = 6;
+
+/// The shortest metadata entry: a key of one byte, removed.
+const MIN_ENTRY_BYTES: usize = 6;
 
 /// Appends the op without its embedding's numbers.
 pub(super) fn write<E>(out: &mut Writer, op: &Op<E>) {
@@ -178,8 +182,13 @@ fn read_metadata<V>(
     from: &mut Cursor<'_>,
     mut value: impl FnMut(&mut Cursor<'_>) -> Result<V, FormatError>,
 ) -> Result<BTreeMap<String, V>, FormatError> {
+    if let Ok(count) = from.clone().count(MIN_ENTRY_BYTES)
+        && count > MAX_METADATA_KEYS
+    {
+        return Err(from.invalid(format!("{count} metadata keys, the limit is {MAX_METADATA_KEYS}")));
+    }
     // Collecting a sorted vector builds the map in one pass.
-    let entries = from.list(5, |from| Ok((from.string()?.to_owned(), value(from)?)))?;
+    let entries = from.list(MIN_ENTRY_BYTES, |from| Ok((from.string()?.to_owned(), value(from)?)))?;
     if !entries.is_sorted_by(|(a, _), (b, _)| a < b) {
         return Err(from.invalid("metadata keys are not in order"));
     }
