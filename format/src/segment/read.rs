@@ -22,7 +22,8 @@ pub struct Segment {
     bytes: u64,
     ops: Vec<Op<u32>>,
     hashes: Vec<OpHash>,
-    embeddings: Vec<f32>,
+    /// At a 4-byte boundary, in this machine's byte order; part of the object, not a copy, where that can be.
+    embeddings: Bytes,
 }
 
 impl Segment {
@@ -79,11 +80,12 @@ impl Segment {
         if digest(&hashes, header.sequence) != header.digest {
             return invalid("ops", "their digest is not the header's");
         }
-        let embeddings = decode_floats(&vectors);
-        if finite_embedding(&embeddings).is_err() {
+        let segment = Self { header, bytes, ops, hashes, embeddings: native(vectors) };
+        let numbers = segment.vectors();
+        if numbers.len() * 4 != segment.embeddings.len() || finite_embedding(numbers).is_err() {
             return invalid("embeddings", "a number is not finite");
         }
-        Ok(Self { header, bytes, ops, hashes, embeddings })
+        Ok(segment)
     }
 
     /// What it says of itself.
@@ -127,12 +129,13 @@ impl Segment {
     pub fn vector(&self, row: u32) -> &[f32] {
         let dimension = self.header.dimension as usize;
         let start = dimension.saturating_mul(row as usize);
-        self.embeddings.get(start..).and_then(|rest| rest.get(..dimension)).unwrap_or_default()
+        self.vectors().get(start..).and_then(|rest| rest.get(..dimension)).unwrap_or_default()
     }
 
     /// All embedding rows one after the other.
     pub fn vectors(&self) -> &[f32] {
-        &self.embeddings
+        // `EnvelopeReader::section` hands out aligned bytes.
+        bytemuck::try_cast_slice(&self.embeddings).unwrap_or_default()
     }
 
     /// The digest of op `index` alone at its position.
@@ -156,11 +159,20 @@ impl Segment {
     }
 }
 
-fn decode_floats(bytes: &[u8]) -> Vec<f32> {
-    if cfg!(target_endian = "little")
-        && let Ok(numbers) = bytemuck::try_cast_slice::<u8, f32>(bytes)
-    {
-        return numbers.to_vec();
+/// Little-endian numbers in the order of this machine: the same bytes on nearly every machine there is.
+fn native(little_endian: Bytes) -> Bytes {
+    if cfg!(target_endian = "little") {
+        return little_endian;
     }
-    bytes.chunks_exact(4).filter_map(|chunk| chunk.first_chunk().map(|four| f32::from_le_bytes(*four))).collect()
+    let swapped: Vec<u32> =
+        little_endian.as_chunks().0.iter().map(|number: &[u8; 4]| u32::from_le_bytes(*number)).collect();
+    Bytes::from_owner(Numbers(swapped))
+}
+
+struct Numbers(Vec<u32>);
+
+impl AsRef<[u8]> for Numbers {
+    fn as_ref(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.0)
+    }
 }
