@@ -78,7 +78,7 @@ fn every_bit_flip_is_an_error_or_lies_in_padding() {
 
 /// `object` with the bytes at `at` replaced and the crc32 of the envelope made right again.
 fn forged(object: &Bytes, at: usize, bytes: &[u8]) -> Bytes {
-    let end = Envelope::parse(object).unwrap().envelope_len() - 4;
+    let end = 24 + 32 * usize::from(object[12]);
     let mut forged = object.to_vec();
     forged[at..at + bytes.len()].copy_from_slice(bytes);
     let crc = crc32fast::hash(&forged[..end]);
@@ -110,6 +110,30 @@ fn each_forgery_has_its_error() {
     let mut many = object.to_vec();
     many[12] = 17;
     assert_eq!(Envelope::parse(&many).unwrap_err().kind(), Kind::TooLarge);
+}
+
+#[test]
+fn a_section_elsewhere_than_the_layout_says_is_refused_though_all_lengths_agree() {
+    let object = two_sections();
+    let two = *Envelope::parse(&object).unwrap().section(2).unwrap();
+    let at = usize::try_from(two.offset).unwrap();
+    let moved = Bytes::from([&object[..at], &[0; 64], &object[at..]].concat());
+    let moved = forged(&moved, 16, &(object.len() as u64 + 64).to_le_bytes());
+    let moved = forged(&moved, 24 + 32 + 8, &(two.offset + 64).to_le_bytes());
+    assert_eq!(read(moved).unwrap_err().kind(), Kind::Invalid);
+}
+
+#[test]
+fn a_frame_that_does_not_state_its_length_is_refused() {
+    let text = b"which shrinks, ".repeat(20);
+    let mut encoder = zstd::bulk::Compressor::new(1).unwrap();
+    encoder.include_contentsize(false).unwrap();
+    let frame = encoder.compress(&text).unwrap();
+    assert_eq!(zstd_pool::content_size(&frame), None);
+    let object = object(ObjectKind::Segment, &[(1, vec![7; 70], Compress::Never), (2, frame.clone(), Compress::Never)]);
+    let object = forged(&object, 24 + 32 + 2, &[1]);
+    let object = forged(&object, 24 + 32 + 24, &300u64.to_le_bytes());
+    assert_eq!(read(object).unwrap_err().kind(), Kind::Invalid);
 }
 
 #[test]

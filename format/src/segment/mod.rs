@@ -17,4 +17,6 @@ pub(crate) mod section {
 }
 
 #[cfg(test)]
+mod forged_tests;
+#[cfg(test)]
 mod tests;

@@ -1,0 +1,119 @@
+//! Segments that a broken writer could make: every checksum and the digest are right, and the content must be refused all the same.
+
+use bytes::Bytes;
+
+use super::header::SegmentHeader;
+use super::{Segment, row, section};
+use crate::codec::Writer;
+use crate::digest::OpHash;
+use crate::envelope::{Compress, EnvelopeWriter, ObjectKind};
+use crate::error::FormatErrorKind as Kind;
+use crate::name::{Sequence, TimeRange, Uid};
+use crate::op::Op;
+use crate::record::{Change, Metadata, Patch, Record, Value};
+
+/// A segment of these rows and embeddings of dimension 1, `with` telling which rows carry one by the hash's account.
+fn forge(rows: &[Vec<u8>], embeddings: &[f32], with: &[bool]) -> Result<Segment, Kind> {
+    let bytes: Vec<u8> = embeddings.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let mut vectors = bytes.chunks_exact(4);
+    let hashes: Vec<OpHash> = (rows.iter().zip(with))
+        .map(|(row, with)| OpHash::of(row, if *with { vectors.next().unwrap_or_default() } else { &[] }))
+        .collect();
+    let mut ops = Vec::new();
+    for row in rows {
+        ops.extend_from_slice(&u32::try_from(row.len()).unwrap().to_le_bytes());
+        ops.extend_from_slice(row);
+    }
+    let header = SegmentHeader {
+        collection: Uid::new(1),
+        sequence: Sequence::FIRST,
+        writer: Uid::new(1),
+        batch: 1,
+        times: TimeRange::default(),
+        marks: Vec::new(),
+        ops: u32::try_from(rows.len()).unwrap(),
+        digest: super::body::digest(&hashes, Sequence::FIRST),
+        dimension: 1,
+        vectors: u32::try_from(embeddings.len()).unwrap(),
+    };
+    let mut out = EnvelopeWriter::new(ObjectKind::Segment);
+    out.section(section::HEADER, header.encode(), Compress::Never);
+    out.section(section::OPS, ops, Compress::WhenSmaller);
+    out.section(section::EMBEDDINGS, bytes, Compress::Never);
+    let object: Bytes = out.finish().to_bytes();
+    Segment::decode(object).map_err(|error| error.kind())
+}
+
+fn row_of(op: &Op) -> Vec<u8> {
+    let mut out = Writer::default();
+    row::write(&mut out, op);
+    out.into_vec()
+}
+
+fn put(embedding: Option<f32>) -> Vec<u8> {
+    row_of(&Op::put("r", Record { embedding: embedding.map(|number| vec![number]), ..Record::default() }))
+}
+
+/// A put of record `r` whose metadata list is these bytes.
+fn with_metadata(count: u32, entries: &[u8]) -> Vec<u8> {
+    let row = put(None);
+    [&row[..row.len() - 4], &count.to_le_bytes(), entries].concat()
+}
+
+fn one(row: Vec<u8>) -> Result<Segment, Kind> {
+    forge(&[row], &[], &[false])
+}
+
+#[test]
+fn the_forge_makes_sound_segments_too() {
+    assert_eq!(forge(&[put(Some(1.0)), put(None)], &[1.0], &[true, false]).unwrap().len(), 2);
+    assert!(one(with_metadata(2, b"\x01\0\0\0a\x04\x01\x01\0\0\0b\x04\0")).is_ok());
+}
+
+#[test]
+fn embeddings_must_be_finite_and_as_many_as_the_ops_carry() {
+    for number in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        assert_eq!(forge(&[put(Some(number))], &[number], &[true]).unwrap_err(), Kind::Invalid);
+    }
+    assert_eq!(forge(&[put(Some(1.0))], &[1.0, 2.0], &[true]).unwrap_err(), Kind::Invalid, "one too many");
+    assert_eq!(forge(&[put(Some(1.0))], &[], &[true]).unwrap_err(), Kind::Invalid, "one too few");
+}
+
+#[test]
+fn metadata_must_be_in_order_and_within_limits() {
+    let refused = |row| assert_eq!(one(row).unwrap_err(), Kind::Invalid);
+    refused(with_metadata(2, b"\x01\0\0\0b\x04\x01\x01\0\0\0a\x04\0"));
+    refused(with_metadata(2, b"\x01\0\0\0a\x04\x01\x01\0\0\0a\x04\0"));
+    refused(with_metadata(1, b"\0\0\0\0\x04\x01"));
+    refused(with_metadata(1, b"\x01\0\0\0\xFF\x04\x01"));
+    refused(with_metadata(1, b"\x01\0\0\0a\x04\x02"));
+    refused(with_metadata(1, b"\x01\0\0\0a\x09\x01"));
+    refused(with_metadata(1, &[b"\x01\0\0\0a\x03".as_slice(), &f64::NAN.to_le_bytes()].concat()));
+    let many = |count: u16| -> Metadata { (0..count).map(|i| (format!("{i:04}"), Value::Bool(true))).collect() };
+    let put = |metadata| row_of(&Op::put("r", Record { metadata, ..Record::default() }));
+    assert!(one(put(many(1_024))).is_ok());
+    refused(put(many(1_025)));
+}
+
+#[test]
+fn ids_actions_and_states_must_be_known_and_whole_records_remove_nothing() {
+    let refused = |row| assert_eq!(one(row).unwrap_err(), Kind::Invalid);
+    refused(row_of(&Op::delete("")));
+    refused(row_of(&Op::delete("x".repeat(1_025))));
+    let changed = |at: usize, to: u8| {
+        let mut row = put(None);
+        row[at] = to;
+        row
+    };
+    refused(changed(0, 0));
+    refused(changed(0, 6));
+    // After the action and the id (4 + 1 bytes) stand the states of the embedding and of the document.
+    for at in [6, 7] {
+        refused(changed(at, 1));
+        refused(changed(at, 3));
+    }
+    refused(with_metadata(1, b"\x01\0\0\0a\0"));
+    let patch = Patch { document: Change::Clear, embedding: Change::Clear, ..Patch::default() };
+    assert!(one(row_of(&Op::patch("r", patch))).is_ok(), "a patch may remove");
+    refused([put(None).as_slice(), &[0]].concat());
+}
