@@ -75,7 +75,8 @@ fn embeddings_must_be_finite_and_as_many_as_the_ops_carry() {
     for number in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         assert_eq!(forge(&[put(Some(number))], &[number], &[true]).unwrap_err(), Kind::Invalid);
     }
-    assert_eq!(forge(&[put(Some(1.0))], &[1.0, 2.0], &[true]).unwrap_err(), Kind::Invalid, "one too many");
+    let rows = [put(Some(1.0)), put(None)];
+    assert_eq!(forge(&rows, &[1.0, 2.0], &[true, false]).unwrap_err(), Kind::Invalid, "one too many");
     assert_eq!(forge(&[put(Some(1.0))], &[], &[true]).unwrap_err(), Kind::Invalid, "one too few");
 }
 
