@@ -1,0 +1,28 @@
+//! Ops and records as JSON Lines: one op a line in, one record a line out.
+//!
+//! ```json
+//! {"op":"put","id":"a","embedding":[0.1,0.2],"metadata":{"lang":"en","tags":["x","y"]},"document":"text"}
+//! {"op":"patch","id":"a","metadata":{"lang":"de","tags":null},"document":null}
+//! {"op":"delete","id":"a"}
+//! ```
+//!
+//! | field | in `put` and `add` | in `upsert` and `patch` | in `delete` |
+//! |---|---|---|---|
+//! | `id` | required | required | required |
+//! | `embedding` | numbers; absent or `null`: none | numbers; absent: kept; `null`: cleared | absent or `null` |
+//! | `metadata` | absent or `null`: none | a key with a value is set, one with `null` removed, one not named kept | absent or `null` |
+//! | `document` | text; absent or `null`: none | text; absent: kept; `null`: cleared | absent or `null` |
+//!
+//! A number with a fraction or an exponent is an f64, any other an i64. A list holds values of one type; an empty one counts
+//! as a list of strings. Embedding numbers are read as f64 and rounded to the nearest f32. Everything printed
+//! here reads back as what it was, but for empty lists of other types.
+
+mod error;
+mod object;
+mod parse;
+mod value;
+mod write;
+
+pub use error::LineError;
+pub use parse::{parse_op, parse_op_for};
+pub use write::{Fields, write_op, write_record};

@@ -1,0 +1,96 @@
+//! A JSON object as its members, each value still as text: so every value knows the column where it stands.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::error::LineError;
+
+/// The members in order; a key may stand there twice.
+pub(super) struct Members<'a>(pub(super) Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+/// One line, to tell columns by.
+#[derive(Clone, Copy)]
+pub(super) struct Line<'a>(pub(super) &'a str);
+
+impl<'a> Line<'a> {
+    /// The column, from 1, at which a part of the line begins.
+    pub(super) fn column(self, part: &str) -> usize {
+        // Parts are slices of the line, so this is an offset in it.
+        (part.as_ptr() as usize).wrapping_sub(self.0.as_ptr() as usize).wrapping_add(1)
+    }
+
+    /// What `text`, a part of the line, says.
+    pub(super) fn read<T: Deserialize<'a>>(self, text: &'a str, field: &str) -> Result<T, LineError> {
+        serde_json::from_str(text).map_err(|error| {
+            let column = self.column(text) + error.column().saturating_sub(1);
+            LineError::new(column.max(1), field, reason(&error))
+        })
+    }
+}
+
+/// serde_json's message without its "at line 1 column n".
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
+    format!("not valid JSON: {text}")
+}
+
+/// What a raw value is, for messages and to choose by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Null,
+    Bool,
+    Number,
+    String,
+    List,
+    Object,
+}
+
+impl Kind {
+    /// The kind of a JSON value from its first byte.
+    pub(super) fn of(text: &str) -> Self {
+        match text.as_bytes().first() {
+            Some(b'n') => Self::Null,
+            Some(b't' | b'f') => Self::Bool,
+            Some(b'"') => Self::String,
+            Some(b'[') => Self::List,
+            Some(b'{') => Self::Object,
+            _ => Self::Number,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool => "a boolean",
+            Self::Number => "a number",
+            Self::String => "a string",
+            Self::List => "a list",
+            Self::Object => "an object",
+        }
+    }
+}

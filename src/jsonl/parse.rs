@@ -1,0 +1,203 @@
+//! One line to one op.
+
+use std::collections::BTreeMap;
+
+use deltafold_format::{Change, Metadata, Op, Patch, Record, Value};
+use serde_json::value::RawValue;
+
+use super::error::LineError;
+use super::object::{Kind, Line, Members};
+use super::value;
+
+/// The fields of a line, values still as text.
+#[derive(Default)]
+struct Fields<'a> {
+    op: Option<&'a str>,
+    id: Option<&'a str>,
+    embedding: Option<&'a str>,
+    metadata: Option<&'a str>,
+    document: Option<&'a str>,
+}
+
+/// Reads line `number` (counted from 1, for messages) as an op. White space around it is no matter.
+///
+/// Limits of the format and the collection's dimension are not checked here: [`parse_op_for`] does.
+///
+/// # Errors
+///
+/// The first thing that is wrong with the line: no JSON object, an unknown, missing or repeated field, a value of the
+/// wrong type, a list of several types, an integer beyond 64 bits, a number beyond its float type.
+pub fn parse_op(line: &[u8], number: u64) -> Result<Op, LineError> {
+    parse(line).map_err(|error| error.at_line(number))
+}
+
+/// [`parse_op`], and checks the op against every limit of the format and the collection's dimension.
+///
+/// # Errors
+///
+/// Those of [`parse_op`], and a field that is longer than it may be or an embedding of another dimension.
+pub fn parse_op_for(line: &[u8], number: u64, dimension: u32) -> Result<Op, LineError> {
+    let op = parse_op(line, number)?;
+    op.validate(dimension).map_err(|error| {
+        let column = column_of(line, error.field()).unwrap_or(1);
+        let (field, rest) = match error.field().split_once(' ') {
+            Some((field, rest)) => (field, format!("{rest} ")),
+            None => (error.field(), String::new()),
+        };
+        // The sentence without the record, whom the line names, and the field, which the line error names itself.
+        let text = error.to_string();
+        let reason = text.split_once(&format!("{} ", error.field())).map_or(text.as_str(), |(_, reason)| reason);
+        LineError::new(column, field, format!("{rest}{reason}")).at_line(number)
+    })?;
+    Ok(op)
+}
+
+/// The column of the field that an input error names, in a line that parses.
+fn column_of(line: &[u8], field: &str) -> Option<usize> {
+    let text = Line(std::str::from_utf8(line).ok()?);
+    let fields = fields(text).ok()?;
+    let part = match field.split([' ', '[']).next()? {
+        "id" => fields.id,
+        "embedding" => fields.embedding,
+        "document" => fields.document,
+        _ => fields.metadata,
+    };
+    part.map(|part| text.column(part))
+}
+
+fn parse(line: &[u8]) -> Result<Op, LineError> {
+    let text = std::str::from_utf8(line)
+        .map_err(|error| LineError::new(error.valid_up_to() + 1, "", "not UTF-8 from here on; re-encode the input"))?;
+    let line = Line(text);
+    let fields = fields(line)?;
+    let op = string(line, fields.op, "op", "expected \"put\", \"upsert\", \"add\", \"patch\" or \"delete\"")?;
+    let id = string(line, fields.id, "id", "every op names a record")?;
+    Ok(match op.as_str() {
+        "put" => Op::put(id, record(line, &fields)?),
+        "add" => Op::add(id, record(line, &fields)?),
+        "upsert" => Op::upsert(id, patch(line, &fields)?),
+        "patch" => Op::patch(id, patch(line, &fields)?),
+        "delete" => {
+            let carried =
+                [("embedding", fields.embedding), ("metadata", fields.metadata), ("document", fields.document)];
+            for (field, text) in carried {
+                if let Some(text) = text.filter(|text| Kind::of(text) != Kind::Null) {
+                    return Err(LineError::new(line.column(text), field, "a delete carries nothing but the id"));
+                }
+            }
+            Op::delete(id)
+        }
+        other => {
+            let other: String = other.chars().take(40).collect();
+            let reason = format!("unknown op `{other}`; expected put, upsert, add, patch or delete");
+            return Err(LineError::new(fields.op.map_or(1, |op| line.column(op)), "op", reason));
+        }
+    })
+}
+
+fn fields<'a>(line: Line<'a>) -> Result<Fields<'a>, LineError> {
+    let text = line.0.trim_ascii();
+    if Kind::of(text) != Kind::Object {
+        let found = if text.is_empty() { "an empty line" } else { Kind::of(text).name() };
+        return Err(LineError::new(line.column(text), "", format!("expected a JSON object, found {found}")));
+    }
+    let mut fields = Fields::default();
+    for (name, value) in line.read::<Members<'a>>(text, "")?.0 {
+        let place = match name.as_str() {
+            "op" => &mut fields.op,
+            "id" => &mut fields.id,
+            "embedding" => &mut fields.embedding,
+            "metadata" => &mut fields.metadata,
+            "document" => &mut fields.document,
+            _ => {
+                let reason = "unknown field; expected op, id, embedding, metadata or document";
+                return Err(LineError::new(line.column(value.get()), name, reason));
+            }
+        };
+        if place.replace(value.get()).is_some() {
+            return Err(LineError::new(line.column(value.get()), name, "it stands in the line twice"));
+        }
+    }
+    Ok(fields)
+}
+
+/// A field that must be a string.
+fn string(line: Line<'_>, text: Option<&str>, field: &str, missing: &str) -> Result<String, LineError> {
+    let Some(text) = text else {
+        return Err(LineError::new(1, field, format!("it is missing; {missing}")));
+    };
+    match Kind::of(text) {
+        Kind::String => {
+            // `read` wants a slice that lives as long as the line; a string of its own needs none.
+            Line::read::<String>(line, text, field)
+        }
+        kind => Err(LineError::new(line.column(text), field, format!("expected a string, found {}", kind.name()))),
+    }
+}
+
+fn record(line: Line<'_>, fields: &Fields<'_>) -> Result<Record, LineError> {
+    let mut metadata = Metadata::new();
+    for (key, value, text) in members(line, fields.metadata)? {
+        let Some(value) = value else {
+            let reason = "null is no value; leave the key out, or remove it with a patch";
+            return Err(LineError::new(line.column(text), format!("metadata.{key}"), reason));
+        };
+        metadata.insert(key, value);
+    }
+    let embedding = fields.embedding.filter(|text| Kind::of(text) != Kind::Null);
+    let document = fields.document.filter(|text| Kind::of(text) != Kind::Null);
+    Ok(Record {
+        embedding: embedding.map(|text| value::embedding(line, text)).transpose()?,
+        metadata,
+        document: document.map(|text| string(line, Some(text), "document", "")).transpose()?,
+    })
+}
+
+fn patch(line: Line<'_>, fields: &Fields<'_>) -> Result<Patch, LineError> {
+    let metadata: BTreeMap<_, _> =
+        members(line, fields.metadata)?.into_iter().map(|(key, value, _)| (key, value)).collect();
+    Ok(Patch {
+        embedding: change(fields.embedding, |text| value::embedding(line, text))?,
+        metadata,
+        document: change(fields.document, |text| string(line, Some(text), "document", ""))?,
+    })
+}
+
+fn change<'a, T>(
+    text: Option<&'a str>,
+    read: impl FnOnce(&'a str) -> Result<T, LineError>,
+) -> Result<Change<T>, LineError> {
+    Ok(match text {
+        None => Change::Keep,
+        Some(text) if Kind::of(text) == Kind::Null => Change::Clear,
+        Some(text) => Change::Set(read(text)?),
+    })
+}
+
+/// A metadata key, its value and the value's text.
+type Member<'a> = (String, Option<Value>, &'a str);
+
+fn members<'a>(line: Line<'a>, text: Option<&'a str>) -> Result<Vec<Member<'a>>, LineError> {
+    let Some(text) = text.filter(|text| Kind::of(text) != Kind::Null) else { return Ok(Vec::new()) };
+    if Kind::of(text) != Kind::Object {
+        let reason = format!("expected an object of keys and values, found {}", Kind::of(text).name());
+        return Err(LineError::new(line.column(text), "metadata", reason));
+    }
+    let raw: Vec<(String, &RawValue)> = line.read::<Members<'a>>(text, "metadata")?.0;
+    let mut seen = std::collections::HashSet::with_capacity(raw.len());
+    for (key, value) in &raw {
+        if !seen.insert(key.as_str()) {
+            let reason = "the key stands in the metadata twice";
+            return Err(LineError::new(line.column(value.get()), format!("metadata.{key}"), reason));
+        }
+    }
+    let member = |(key, value): (String, &'a RawValue)| {
+        let read = value::metadata(line, value.get(), &format!("metadata.{key}"))?;
+        Ok((key, read, value.get()))
+    };
+    raw.into_iter().map(member).collect()
+}
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;

@@ -1,0 +1,187 @@
+use deltafold_format::{Action, Change, Op, Patch, Record, Value};
+
+use super::{parse_op, parse_op_for};
+
+fn refused(line: &str, expected: &str) {
+    assert_eq!(parse_op(line.as_bytes(), 7).unwrap_err().to_string(), expected, "{line}");
+}
+
+fn parsed(line: &str) -> Op {
+    parse_op(line.as_bytes(), 1).unwrap()
+}
+
+#[test]
+fn every_op_in_every_field() {
+    let full = r#""id":"a","embedding":[1,-2.5e0 , 3],"metadata":{"s":"x","i":-1,"f":1.0,"b":true,"l":["p","q"]},"document":"d\n""#;
+    let metadata = [
+        ("s", Value::String("x".into())),
+        ("i", Value::I64(-1)),
+        ("f", Value::F64(1.0)),
+        ("b", Value::Bool(true)),
+        ("l", Value::Strings(vec!["p".into(), "q".into()])),
+    ];
+    let record = Record {
+        embedding: Some(vec![1.0, -2.5, 3.0]),
+        metadata: metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+        document: Some("d\n".into()),
+    };
+    let patch = Patch {
+        embedding: Change::Set(vec![1.0, -2.5, 3.0]),
+        metadata: metadata.iter().map(|(key, value)| ((*key).to_owned(), Some(value.clone()))).collect(),
+        document: Change::Set("d\n".into()),
+    };
+    assert_eq!(parsed(&format!(" {{\"op\":\"put\",{full}}}\r")), Op::put("a", record.clone()));
+    assert_eq!(parsed(&format!("{{\"op\":\"add\",{full}}}")), Op::add("a", record));
+    assert_eq!(parsed(&format!("{{{full},\"op\":\"upsert\"}}")), Op::upsert("a", patch.clone()));
+    assert_eq!(parsed(&format!("{{\"op\":\"patch\",{full}}}")), Op::patch("a", patch));
+    assert_eq!(parsed(r#"{"op":"delete","id":"a","document":null}"#), Op::delete("a"));
+}
+
+#[test]
+fn null_clears_in_patches_and_is_nothing_elsewhere() {
+    let nulls = r#""id":"a","embedding":null,"metadata":null,"document":null"#;
+    let cleared = Patch { embedding: Change::Clear, document: Change::Clear, ..Patch::default() };
+    assert_eq!(parsed(&format!("{{\"op\":\"patch\",{nulls}}}")), Op::patch("a", cleared.clone()));
+    assert_eq!(parsed(&format!("{{\"op\":\"upsert\",{nulls}}}")), Op::upsert("a", cleared));
+    assert_eq!(parsed(&format!("{{\"op\":\"put\",{nulls}}}")), Op::put("a", Record::default()));
+    let Action::Patch(patch) = parsed(r#"{"op":"patch","id":"a","metadata":{"k":null}}"#).action else { panic!() };
+    assert_eq!(patch.metadata.get("k"), Some(&None));
+    assert_eq!(patch.document, Change::Keep);
+}
+
+#[test]
+fn numbers_keep_their_type() {
+    let value = |text: &str| {
+        let Action::Put(record) = parsed(&format!(r#"{{"op":"put","id":"a","metadata":{{"k":{text}}}}}"#)).action
+        else {
+            panic!()
+        };
+        record.metadata["k"].clone()
+    };
+    assert_eq!(value("9223372036854775807"), Value::I64(i64::MAX));
+    assert_eq!(value("-0"), Value::I64(0));
+    assert_eq!(value("1e2"), Value::F64(100.0));
+    assert_eq!(value("[1,2]"), Value::I64s(vec![1, 2]));
+    assert_eq!(value("[1.5, 2E1]"), Value::F64s(vec![1.5, 20.0]));
+    assert_eq!(value("[ true ,false]"), Value::Bools(vec![true, false]));
+    assert_eq!(value("[]"), Value::Strings(vec![]));
+    assert_eq!(value(r#"["a,]","\u00e9"]"#), Value::Strings(vec!["a,]".into(), "é".into()]));
+}
+
+#[test]
+fn a_bad_line_says_where_and_why() {
+    refused("", "line 7, column 1: expected a JSON object, found an empty line");
+    refused("[1]", "line 7, column 1: expected a JSON object, found a list");
+    refused(r#"{"op":"put","id":"a""#, "line 7, column 20: not valid JSON: EOF while parsing an object");
+    refused(r#"  {"op":"put","id":}"#, "line 7, column 20: not valid JSON: expected value");
+    refused(r#"{"op":"put","id":"a"} x"#, "line 7, column 23: not valid JSON: trailing characters");
+    refused(
+        r#"{"id":"a"}"#,
+        "line 7, column 1: field `op`: it is missing; expected \"put\", \"upsert\", \"add\", \"patch\" or \"delete\"",
+    );
+    refused(r#"{"op":"put"}"#, "line 7, column 1: field `id`: it is missing; every op names a record");
+    refused(
+        r#"{"op":"set","id":"a"}"#,
+        "line 7, column 7: field `op`: unknown op `set`; expected put, upsert, add, patch or delete",
+    );
+    refused(r#"{"op":"put","id":4}"#, "line 7, column 18: field `id`: expected a string, found a number");
+    refused(
+        r#"{"op":"put","id":"a","vector":[]}"#,
+        "line 7, column 31: field `vector`: unknown field; expected op, id, embedding, metadata or document",
+    );
+    refused(r#"{"op":"put","id":"a","id":"b"}"#, "line 7, column 27: field `id`: it stands in the line twice");
+    refused(
+        r#"{"op":"put","id":"a","metadata":{"k":1,"k":2}}"#,
+        "line 7, column 44: field `metadata.k`: the key stands in the metadata twice",
+    );
+    refused(
+        r#"{"op":"put","id":"a","metadata":{"k":null}}"#,
+        "line 7, column 38: field `metadata.k`: null is no value; leave the key out, or remove it with a patch",
+    );
+    refused(
+        r#"{"op":"put","id":"a","metadata":[]}"#,
+        "line 7, column 33: field `metadata`: expected an object of keys and values, found a list",
+    );
+    refused(
+        r#"{"op":"put","id":"a","metadata":{"k":{}}}"#,
+        "line 7, column 38: field `metadata.k`: an object cannot be a metadata value; flatten it into keys of its own",
+    );
+    refused(
+        r#"{"op":"put","id":"a","metadata":{"k":[1,"x"]}}"#,
+        "line 7, column 41: field `metadata.k[1]`: a list holds values of one type; this one began with an integer, and here is a string",
+    );
+    refused(
+        r#"{"op":"put","id":"a","metadata":{"k":[1,2.5]}}"#,
+        "line 7, column 41: field `metadata.k[1]`: a list holds values of one type; this one began with an integer, and here is a float",
+    );
+    refused(
+        r#"{"op":"put","id":"a","metadata":{"k":[[1]]}}"#,
+        "line 7, column 39: field `metadata.k[0]`: a list holds strings, integers, floats or booleans, not a list",
+    );
+    refused(
+        r#"{"op":"put","id":"a","metadata":{"k":9223372036854775808}}"#,
+        "line 7, column 38: field `metadata.k`: `9223372036854775808` does not fit a 64-bit integer; write it as a string or as a float",
+    );
+    refused(
+        r#"{"op":"put","id":"a","metadata":{"k":1e999}}"#,
+        "line 7, column 38: field `metadata.k`: `1e999` is too large for a 64-bit float",
+    );
+    refused(
+        r#"{"op":"put","id":"a","metadata":{"k":"\ud800"}}"#,
+        "line 7, column 45: field `metadata.k`: not valid JSON: unexpected end of hex escape",
+    );
+    refused(
+        r#"{"op":"put","id":"a","embedding":[0.1, "x"]}"#,
+        "line 7, column 40: field `embedding[1]`: expected a number, found a string",
+    );
+    refused(
+        r#"{"op":"put","id":"a","embedding":[0.1, null]}"#,
+        "line 7, column 40: field `embedding[1]`: expected a number, found null",
+    );
+    refused(
+        r#"{"op":"put","id":"a","embedding":[1e39]}"#,
+        "line 7, column 35: field `embedding[0]`: `1e39` is too large for a 32-bit float, the limit is 3.4028235e38",
+    );
+    refused(r#"{"op":"put","id":"a","embedding":[NaN]}"#, "line 7, column 35: not valid JSON: expected value");
+    refused(
+        r#"{"op":"put","id":"a","embedding":"x"}"#,
+        "line 7, column 34: field `embedding`: expected a list of numbers, found a string",
+    );
+    refused(
+        r#"{"op":"patch","id":"a","document":5}"#,
+        "line 7, column 35: field `document`: expected a string, found a number",
+    );
+    refused(
+        r#"{"op":"delete","id":"a","metadata":{}}"#,
+        "line 7, column 36: field `metadata`: a delete carries nothing but the id",
+    );
+    let error = parse_op(b"{\"op\":\"put\",\"id\":\"\xff\"}", 2).unwrap_err();
+    assert_eq!(error.to_string(), "line 2, column 19: not UTF-8 from here on; re-encode the input");
+    assert_eq!((error.line(), error.column(), error.field()), (2, 19, ""));
+}
+
+#[test]
+fn deep_nesting_is_refused_without_a_stack_overflow() {
+    let deep = "[".repeat(200_000);
+    assert!(parse_op(format!("{{\"op\":\"put\",\"id\":\"a\",\"metadata\":{{\"k\":{deep}").as_bytes(), 1).is_err());
+    let closed = format!("{{\"op\":\"put\",\"id\":\"a\",\"metadata\":{{\"k\":{deep}{}}}}}", "]".repeat(200_000));
+    assert!(parse_op(closed.as_bytes(), 1).is_err());
+}
+
+#[test]
+fn limits_and_the_dimension_are_checked_with_the_column() {
+    let line = br#"{"op":"put","id":"a","embedding":[1,2]}"#;
+    assert_eq!(parse_op_for(line, 3, 2).unwrap(), parse_op(line, 3).unwrap());
+    assert_eq!(
+        parse_op_for(line, 3, 4).unwrap_err().to_string(),
+        "line 3, column 34: field `embedding`: has 2 numbers, the collection's dimension is 4"
+    );
+    assert_eq!(
+        parse_op_for(br#"{"op":"delete","id":""}"#, 3, 4).unwrap_err().to_string(),
+        "line 3, column 21: field `id`: is empty; give it at least one byte"
+    );
+    assert_eq!(
+        parse_op_for(br#"{"op":"put","id":"a","metadata":{"":1}}"#, 3, 4).unwrap_err().to_string(),
+        "line 3, column 33: field `metadata`: key `` is empty; give it at least one byte"
+    );
+}

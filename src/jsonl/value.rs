@@ -1,0 +1,122 @@
+//! Embeddings and metadata values from their JSON text.
+
+use deltafold_format::Value;
+use serde_json::value::RawValue;
+
+use super::error::LineError;
+use super::object::{Kind, Line};
+
+/// The numbers of an embedding. `text` is a JSON list whose syntax was checked already, so no element holds a comma or a bracket unless
+/// it begins with one of `"`, `[`, `{`, and those are refused.
+pub(super) fn embedding(line: Line<'_>, text: &str) -> Result<Vec<f32>, LineError> {
+    let Some(inner) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) else {
+        let reason = format!("expected a list of numbers, found {}", Kind::of(text).name());
+        return Err(LineError::new(line.column(text), "embedding", reason));
+    };
+    let mut numbers = Vec::new();
+    if inner.trim_ascii().is_empty() {
+        return Ok(numbers);
+    }
+    for element in inner.split(',') {
+        let element = element.trim_ascii();
+        let field = || format!("embedding[{}]", numbers.len());
+        let kind = Kind::of(element);
+        if kind != Kind::Number {
+            let reason = format!("expected a number, found {}", kind.name());
+            return Err(LineError::new(line.column(element), field(), reason));
+        }
+        // Through f64, as NumPy's `float32(x)` of a parsed number does.
+        let number = element.parse::<f64>().map_or(f32::NAN, |number| number as f32);
+        if !number.is_finite() {
+            let reason = format!("{} is too large for a 32-bit float, the limit is {:e}", cut(element), f32::MAX);
+            return Err(LineError::new(line.column(element), field(), reason));
+        }
+        numbers.push(number);
+    }
+    Ok(numbers)
+}
+
+/// A metadata value; `None` for null.
+pub(super) fn metadata(line: Line<'_>, text: &str, field: &str) -> Result<Option<Value>, LineError> {
+    Ok(Some(match Kind::of(text) {
+        Kind::Null => return Ok(None),
+        Kind::Object => {
+            let reason = "an object cannot be a metadata value; flatten it into keys of its own";
+            return Err(LineError::new(line.column(text), field, reason));
+        }
+        Kind::List => list(line, &line.read::<Vec<&RawValue>>(text, field)?, field)?,
+        _ => scalar(line, text, field)?,
+    }))
+}
+
+fn scalar(line: Line<'_>, text: &str, field: &str) -> Result<Value, LineError> {
+    let refuse = |reason: String| Err(LineError::new(line.column(text), field, reason));
+    match Kind::of(text) {
+        Kind::String => Ok(Value::String(line.read(text, field)?)),
+        Kind::Bool => Ok(Value::Bool(text == "true")),
+        Kind::Number if text.contains(['.', 'e', 'E']) => match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(Value::F64(number)),
+            _ => refuse(format!("{} is too large for a 64-bit float", cut(text))),
+        },
+        Kind::Number => match text.parse::<i64>() {
+            Ok(number) => Ok(Value::I64(number)),
+            Err(_) => {
+                refuse(format!("{} does not fit a 64-bit integer; write it as a string or as a float", cut(text)))
+            }
+        },
+        kind @ (Kind::Null | Kind::List | Kind::Object) => {
+            refuse(format!("a list holds strings, integers, floats or booleans, not {}", kind.name()))
+        }
+    }
+}
+
+fn list(line: Line<'_>, elements: &[&RawValue], field: &str) -> Result<Value, LineError> {
+    let mut list = None;
+    for (index, element) in elements.iter().enumerate() {
+        let field = format!("{field}[{index}]");
+        let mixed = |list: &str, value: &str| {
+            let reason = format!("a list holds values of one type; this one began with {list}, and here is {value}");
+            Err(LineError::new(line.column(element.get()), field.clone(), reason))
+        };
+        let value = scalar(line, element.get(), &field)?;
+        match (&mut list, value) {
+            (list @ None, value) => *list = Some(one(value, elements.len())),
+            (Some(Value::Strings(list)), Value::String(value)) => list.push(value),
+            (Some(Value::I64s(list)), Value::I64(value)) => list.push(value),
+            (Some(Value::F64s(list)), Value::F64(value)) => list.push(value),
+            (Some(Value::Bools(list)), Value::Bool(value)) => list.push(value),
+            (Some(list), value) => return mixed(type_name(list), type_name(&value)),
+        }
+    }
+    Ok(list.unwrap_or(Value::Strings(Vec::new())))
+}
+
+/// A list that begins with `value`.
+fn one(value: Value, capacity: usize) -> Value {
+    fn of<T>(value: T, capacity: usize) -> Vec<T> {
+        let mut list = Vec::with_capacity(capacity);
+        list.push(value);
+        list
+    }
+    match value {
+        Value::String(value) => Value::Strings(of(value, capacity)),
+        Value::I64(value) => Value::I64s(of(value, capacity)),
+        Value::F64(value) => Value::F64s(of(value, capacity)),
+        Value::Bool(value) => Value::Bools(of(value, capacity)),
+        list => list,
+    }
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) | Value::Strings(_) => "a string",
+        Value::I64(_) | Value::I64s(_) => "an integer",
+        Value::F64(_) | Value::F64s(_) => "a float",
+        Value::Bool(_) | Value::Bools(_) => "a boolean",
+    }
+}
+
+/// A number as a message shows it.
+fn cut(text: &str) -> String {
+    if text.len() <= 40 { format!("`{text}`") } else { format!("`{}…`", &text[..40]) }
+}

@@ -1,0 +1,163 @@
+//! Ops and records to lines.
+
+use std::io::Write as _;
+
+use deltafold_format::{Action, Change, Metadata, Op, Patch, Record, Value};
+
+/// Which fields of a record are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fields {
+    /// The embedding.
+    pub embedding: bool,
+    /// The document.
+    pub document: bool,
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self { embedding: true, document: true }
+    }
+}
+
+/// Adds the record to `out` as `{"id":…,"embedding":[…],"metadata":{…},"document":…}`, metadata in key order, without a line end. What the record
+/// lacks is `null`; a field left out by `fields` is not there at all.
+pub fn write_record(out: &mut Vec<u8>, id: &str, record: &Record, fields: Fields) {
+    out.extend_from_slice(b"{\"id\":");
+    write_string(out, id);
+    if fields.embedding {
+        out.extend_from_slice(b",\"embedding\":");
+        match &record.embedding {
+            Some(embedding) => write_embedding(out, embedding),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+    out.extend_from_slice(b",\"metadata\":");
+    write_metadata(out, &record.metadata);
+    if fields.document {
+        out.extend_from_slice(b",\"document\":");
+        match &record.document {
+            Some(document) => write_string(out, document),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+    out.push(b'}');
+}
+
+/// Adds the op to `out` as a line that [`parse_op`](super::parse_op) reads, without the line end.
+pub fn write_op(out: &mut Vec<u8>, op: &Op) {
+    out.extend_from_slice(b"{\"op\":\"");
+    out.extend_from_slice(op.action.name().as_bytes());
+    out.extend_from_slice(b"\",\"id\":");
+    write_string(out, &op.id);
+    match &op.action {
+        Action::Put(record) | Action::Add(record) => write_whole(out, record),
+        Action::Upsert(patch) | Action::Patch(patch) => write_patch(out, patch),
+        Action::Delete => {}
+    }
+    out.push(b'}');
+}
+
+fn write_whole(out: &mut Vec<u8>, record: &Record) {
+    if let Some(embedding) = &record.embedding {
+        out.extend_from_slice(b",\"embedding\":");
+        write_embedding(out, embedding);
+    }
+    if !record.metadata.is_empty() {
+        out.extend_from_slice(b",\"metadata\":");
+        write_metadata(out, &record.metadata);
+    }
+    if let Some(document) = &record.document {
+        out.extend_from_slice(b",\"document\":");
+        write_string(out, document);
+    }
+}
+
+fn write_patch(out: &mut Vec<u8>, patch: &Patch) {
+    write_change(out, "embedding", &patch.embedding, |out, embedding| write_embedding(out, embedding));
+    if !patch.metadata.is_empty() {
+        out.extend_from_slice(b",\"metadata\":");
+        write_list(out, b"{}", &patch.metadata, |out, (key, value)| {
+            write_string(out, key);
+            out.push(b':');
+            match value {
+                Some(value) => write_value(out, value),
+                None => out.extend_from_slice(b"null"),
+            }
+        });
+    }
+    write_change(out, "document", &patch.document, |out, document| write_string(out, document));
+}
+
+fn write_change<T>(out: &mut Vec<u8>, field: &str, change: &Change<T>, write: impl FnOnce(&mut Vec<u8>, &T)) {
+    if matches!(change, Change::Keep) {
+        return;
+    }
+    out.push(b',');
+    write_string(out, field);
+    out.push(b':');
+    match change.value() {
+        Some(value) => write(out, value),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+fn write_metadata(out: &mut Vec<u8>, metadata: &Metadata) {
+    write_list(out, b"{}", metadata, |out, (key, value)| {
+        write_string(out, key);
+        out.push(b':');
+        write_value(out, value);
+    });
+}
+
+fn write_value(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::String(text) => write_string(out, text),
+        Value::I64(number) => write_json(out, number),
+        Value::F64(number) => write_json(out, number),
+        Value::Bool(truth) => write_json(out, truth),
+        Value::Strings(list) => write_list(out, b"[]", list, |out, text| write_string(out, text)),
+        Value::I64s(list) => write_list(out, b"[]", list, write_json),
+        Value::F64s(list) => write_list(out, b"[]", list, write_json),
+        Value::Bools(list) => write_list(out, b"[]", list, write_json),
+    }
+}
+
+fn write_embedding(out: &mut Vec<u8>, embedding: &[f32]) {
+    write_list(out, b"[]", embedding, |out, number| {
+        let start = out.len();
+        write_json(out, number);
+        // The shortest text of an f32 is read back by way of an f64. Where rounding twice would end elsewhere, more digits are written.
+        let text = out.get(start..).and_then(|text| std::str::from_utf8(text).ok());
+        if text.and_then(|text| text.parse::<f64>().ok()).map(|read| read as f32) != Some(*number) {
+            out.truncate(start);
+            write_json(out, &f64::from(*number));
+        }
+    });
+}
+
+fn write_list<T>(
+    out: &mut Vec<u8>,
+    brackets: &[u8; 2],
+    items: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(&mut Vec<u8>, T),
+) {
+    out.push(brackets[0]);
+    for (index, item) in items.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+    out.push(brackets[1]);
+}
+
+fn write_string(out: &mut Vec<u8>, text: &str) {
+    write_json(out, text);
+}
+
+fn write_json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    if serde_json::to_writer(&mut *out, value).is_err() {
+        // Writing a string or a number to memory has no way to fail.
+        let _ = out.write_all(b"null");
+    }
+}

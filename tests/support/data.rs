@@ -1,0 +1,74 @@
+//! The data that tests run on: the cut in `demo/`, and the whole where it lies beside the repository.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses some of it")]
+
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+
+use deltafold::format::Op;
+use deltafold::jsonl;
+
+/// A folder with `base.jsonl.zst`, `updates.jsonl.zst` and `expected.json`.
+pub struct DataSet {
+    base: PathBuf,
+    updates: PathBuf,
+    expected: serde_json::Value,
+}
+
+impl DataSet {
+    /// The cut that is part of the repository.
+    pub fn demo() -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo");
+        Self::of(&folder, "debian-1500.jsonl.zst").expect("the demo data is part of the repository")
+    }
+
+    /// All 19,879 records: in `DELTAFOLD_DATA`, by default `../shared/data/debian-packages`. `None`, with a word on standard error,
+    /// where they are not there.
+    pub fn whole() -> Option<Self> {
+        let folder = std::env::var_os("DELTAFOLD_DATA").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/debian-packages"),
+            PathBuf::from,
+        );
+        let found = Self::of(&folder, "base.jsonl.zst");
+        if found.is_none() {
+            eprintln!("skipped: there is no data in {}; set DELTAFOLD_DATA", folder.display());
+        }
+        found
+    }
+
+    fn of(folder: &Path, base: &str) -> Option<Self> {
+        let expected = std::fs::read(folder.join("expected.json")).ok()?;
+        let expected = serde_json::from_slice(&expected).expect("expected.json is JSON");
+        Some(Self { base: folder.join(base), updates: folder.join("updates.jsonl.zst"), expected })
+    }
+
+    pub fn base(&self) -> impl Iterator<Item = Op> + use<> {
+        ops(&self.base)
+    }
+
+    pub fn updates(&self) -> impl Iterator<Item = Op> + use<> {
+        ops(&self.updates)
+    }
+
+    pub fn base_path(&self) -> &Path {
+        &self.base
+    }
+
+    pub fn updates_path(&self) -> &Path {
+        &self.updates
+    }
+
+    pub fn expected_sha256(&self) -> &str {
+        self.expected["state_sha256"].as_str().expect("a text")
+    }
+
+    pub fn expected_records(&self) -> u64 {
+        self.expected["records"].as_u64().expect("a count")
+    }
+}
+
+/// The ops of a `.jsonl.zst` file.
+pub fn ops(path: &Path) -> impl Iterator<Item = Op> + use<> {
+    let file = std::fs::File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let lines = std::io::BufReader::new(zstd::Decoder::new(file).expect("a zstd decoder")).split(b'\n');
+    (1..).zip(lines).map(|(number, line)| jsonl::parse_op(&line.expect("a readable file"), number).expect("an op"))
+}
