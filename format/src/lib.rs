@@ -7,6 +7,7 @@
 
 mod codec;
 mod digest;
+mod embeddings;
 mod envelope;
 mod error;
 mod inspect;
@@ -16,6 +17,7 @@ mod manifest_codec;
 mod name;
 mod name_codec;
 mod op;
+mod part;
 mod record;
 mod register;
 mod register_codec;
@@ -26,6 +28,7 @@ mod transition;
 mod validate;
 
 pub use digest::{Digest, OpHash};
+pub use embeddings::{EmbeddingBuilder, Embeddings, EncodedEmbeddings, embedding_object_rows};
 pub use envelope::{
     Encoded, Encoding, Envelope, FORMAT_VERSION, MAX_ENVELOPE_BYTES, MAX_SECTIONS, ObjectKind, Section,
 };
@@ -34,6 +37,7 @@ pub use inspect::{Inspection, SectionCheck};
 pub use manifest::*;
 pub use name::*;
 pub use op::{Action, Op};
+pub use part::{EmbeddingRef, EncodedPart, Form, PartBuilder, PartMeta};
 pub use record::{Change, Metadata, Patch, Record, Value};
 pub use register::{Claim, CollectionConfig, Head, Metric, Ordering};
 pub use segment::{Segment, SegmentBody, SegmentHeader, SegmentStamp, SourceMark};

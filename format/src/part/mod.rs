@@ -1,0 +1,57 @@
+//! A part: the columns of a slice of a run.
+
+mod builder;
+mod check;
+mod columns;
+mod meta;
+
+pub use builder::{EncodedPart, PartBuilder};
+pub use meta::PartMeta;
+
+use crate::name::ObjectName;
+
+/// The only section of a part.
+const COLUMNS: u16 = 1;
+
+/// Where an embedding lies: a row of an embedding object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EmbeddingRef {
+    /// The object.
+    pub object: ObjectName,
+    /// The row.
+    pub row: u32,
+}
+
+/// How a row of a part stores its transition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The id holds this record, whatever it held before. The only form of the base.
+    Put = 0,
+    /// The id is gone.
+    Delete = 1,
+    /// A present record is patched.
+    Patch = 2,
+    /// A present record is patched; an absent one becomes what the patch makes of an empty record.
+    Upsert = 3,
+    /// An absent id becomes this record; a present one stays.
+    Add = 4,
+    /// An absent id becomes a record, a present one is patched, and neither follows from the other: two payloads.
+    Split = 5,
+}
+
+impl Form {
+    fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte & !columns::RENEWED {
+            0 => Self::Put,
+            1 => Self::Delete,
+            2 => Self::Patch,
+            3 => Self::Upsert,
+            4 => Self::Add,
+            5 => Self::Split,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
