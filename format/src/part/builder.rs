@@ -1,33 +1,39 @@
 //! Writing a part.
 
-use std::collections::{BTreeMap, HashMap};
+use bytes::Bytes;
 
-use super::columns::{CLEAR, Columns, FIRST_OBJECT, KEEP, KeyColumn, Presence, RENEWED, TYPES, Texts, Values};
-use super::meta::PartMeta;
-use super::{COLUMNS, EmbeddingRef, Form};
+use super::columns::{CLEAR, Columns, FIRST_OBJECT, KEEP, RENEWED, Texts, number};
+use super::meta::{PartMeta, validate};
+use super::metadata::MetadataBuilder;
+use super::presence::Presence;
+use super::{COLUMNS, EmbeddingRef, Form, values};
 use crate::envelope::{Compress, Encoded, EnvelopeWriter, ObjectKind};
 use crate::error::FormatError;
 use crate::limits::{MAX_PART_META_BYTES, MAX_PART_ROWS};
 use crate::name::{ObjectName, Position};
-use crate::record::{Change, Patch, Record, Value};
+use crate::record::{Change, Patch};
 use crate::transition::{Stored, Transition};
+
+/// How errors call what is built.
+const WHAT: &str = "part";
+
+/// Bytes of columns from which on a builder takes no further row, so that no single row leads beyond the limit.
+const FULL_BYTES: usize = MAX_PART_META_BYTES / 2;
+
+/// What a payload takes besides id, document and metadata: two positions, the embedding's place and the form.
+const PAYLOAD_BYTES: usize = 8 + 8 + 4 + 4 + 1;
 
 /// Builds a part from rows in ascending order of their ids.
 #[derive(Debug)]
 pub struct PartBuilder {
     columns: Columns,
-    document_rows: Vec<u32>,
+    documents: Vec<u32>,
     /// Embedding objects in the order in which they appeared; sorted when the part is finished.
-    objects: Vec<ObjectName>,
-    object_numbers: HashMap<ObjectName, u32>,
-    /// By key: the column of each type.
-    keys: BTreeMap<String, [Option<u32>; TYPES]>,
-    key_columns: Vec<GrowingColumn>,
+    objects: ObjectNumbers,
+    metadata: MetadataBuilder,
     /// The patches of the `Split` rows, whose payloads follow all others.
     split_patches: Vec<(Patch<EmbeddingRef>, Option<Position>)>,
     bytes: usize,
-    /// Which column of this builder each column of a part goes to, for the parts copied from last.
-    copies: Vec<(u64, Vec<u32>)>,
 }
 
 /// A finished part.
@@ -35,21 +41,14 @@ pub struct PartBuilder {
 pub struct EncodedPart {
     /// Its bytes.
     pub object: Encoded,
-    /// Its rows.
+    /// Its rows, at least one.
     pub rows: u32,
     /// Its first id.
     pub min_id: String,
     /// Its last id.
     pub max_id: String,
-    /// How many payloads refer to each embedding object, by name.
+    /// How many payloads refer to each embedding object, by name: as [`PartMeta::references`] will count them.
     pub references: Vec<(ObjectName, u32)>,
-}
-
-#[derive(Debug)]
-struct GrowingColumn {
-    key: String,
-    rows: Vec<u32>,
-    values: Values,
 }
 
 impl Default for PartBuilder {
@@ -62,15 +61,12 @@ impl PartBuilder {
     /// An empty part.
     pub fn new() -> Self {
         Self {
-            columns: Columns { ids: Texts::new(), texts: Texts::new(), ..Columns::default() },
-            document_rows: Vec::new(),
-            objects: Vec::new(),
-            object_numbers: HashMap::new(),
-            keys: BTreeMap::new(),
-            key_columns: Vec::new(),
+            columns: Columns { ids: Texts::new(), texts: Texts::new(), keys: Texts::new(), ..Columns::default() },
+            documents: Vec::new(),
+            objects: ObjectNumbers::default(),
+            metadata: MetadataBuilder::default(),
             split_patches: Vec::new(),
             bytes: 0,
-            copies: Vec::new(),
         }
     }
 
@@ -79,30 +75,34 @@ impl PartBuilder {
         self.columns.forms.len()
     }
 
-    /// Whether it holds as many rows as a part may.
+    /// Whether it takes no further row: it holds 65,536, or about 256 MiB of columns.
     pub fn is_full(&self) -> bool {
-        self.rows() >= MAX_PART_ROWS
+        self.rows() >= MAX_PART_ROWS || self.estimated_bytes() >= FULL_BYTES
     }
 
-    /// About how many bytes the columns take, before compression.
+    /// About how many bytes the columns take before compression; rather more than less.
     pub fn estimated_bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.metadata.estimated_bytes()
     }
 
     /// Appends a row.
     ///
     /// # Errors
     ///
-    /// `Invalid` where the id does not follow the one before, `TooLarge` where the part is full.
+    /// `Invalid` where the id does not follow the one before, or a position is [`Position::ZERO`]; `TooLarge` where the part is full.
+    /// The part is as it was before.
     pub fn push(&mut self, id: &str, transition: &Transition<EmbeddingRef>) -> Result<(), FormatError> {
-        self.begin(id)?;
+        if has_no_position(transition) {
+            return Err(FormatError::invalid(WHAT, format!("id `{}` has no position in the log", id.escape_debug())));
+        }
+        self.begin(id.as_bytes())?;
         let (form, renewed) = match transition {
             Transition::Replace { record: Some(stored), renewed } => {
                 self.stored(stored);
                 (Form::Put, *renewed)
             }
             Transition::Replace { record: None, .. } => {
-                self.payload_ends(0, 0, None);
+                self.end_payload(0, 0, &Change::Keep);
                 (Form::Delete, false)
             }
             Transition::Modify { absent: None, patch, changed } => {
@@ -118,11 +118,10 @@ impl PartBuilder {
                 (Form::Upsert, false)
             }
             Transition::Modify { absent: Some(stored), patch, changed } => {
+                self.columns.splits.push(number(self.rows()));
                 self.stored(stored);
-                let row = self.row();
-                self.columns.splits.push(row);
                 self.split_patches.push((patch.clone(), *changed));
-                self.bytes += 200;
+                self.bytes += size_of::<u32>() + patch_bytes(patch);
                 (Form::Split, false)
             }
         };
@@ -130,325 +129,213 @@ impl PartBuilder {
         Ok(())
     }
 
-    /// Appends a row of another part as it stands there; `embedding` puts another reference in the place of the one it has.
+    /// Appends a row of another part as it stands there, column by column; `embedding` puts another reference in the place of the one it
+    /// has.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push); `Invalid` where `embedding` is given for a row of the form `Split`, which may have two.
+    /// As [`push`](Self::push). `Invalid` too where the other part has no such row, or `embedding` is given for a row that has no embedding or
+    /// is of the form `Split` and so may have two.
     pub fn copy_row(
         &mut self,
         part: &PartMeta,
         row: usize,
         embedding: Option<EmbeddingRef>,
     ) -> Result<(), FormatError> {
-        if part.form(row) == Form::Split {
-            if embedding.is_some() {
-                return Err(FormatError::invalid("part", "a split row has two embeddings and is pushed, not copied"));
-            }
+        if row >= part.rows() {
+            return Err(FormatError::invalid(WHAT, format!("there is no row {row} to copy, only {}", part.rows())));
+        }
+        let split = part.form(row) == Form::Split;
+        let embedding = match (part.embedding(row), embedding) {
+            (as_it_stands, None) => as_it_stands,
+            (Change::Set(_), Some(other)) if !split => Change::Set(other),
+            _ => return Err(FormatError::invalid(WHAT, "a row without one embedding cannot be copied with another")),
+        };
+        if split {
             return self.push(part.id(row), &part.transition(row));
         }
-        self.begin(part.id(row))?;
-        let payload = self.row();
-        let targets = self.targets(part);
-        for (number, target) in targets.iter().enumerate() {
-            let Some(column) = self.key_columns.get_mut(*target as usize) else { continue };
-            if let Some(bytes) = part.copy_value(number, row, &mut column.values) {
-                column.rows.push(payload);
-                self.bytes += bytes;
-            }
-        }
-        self.copies_put_back(part, targets);
+        let columns = part.columns();
+        self.begin(columns.ids.bytes_of(row))?;
+        self.metadata.copy(part, row, number(self.rows()));
         match part.document(row) {
             Change::Keep => {}
-            Change::Clear => self.columns.documents_cleared.push(payload),
-            Change::Set(text) => self.document(payload, text),
+            Change::Clear => self.clear_document(),
+            Change::Set(text) => self.document(text),
         }
-        let (inserted, changed) = (part.inserted(row).to_bits(), part.changed(row).to_bits());
-        let embedding = match (part.embedding(row), embedding) {
-            (Change::Set(_), Some(other)) => Change::Set(other),
-            (as_it_stands, _) => as_it_stands,
-        };
-        self.embedding(&embedding);
-        self.columns.inserted.push(inserted);
-        self.columns.changed.push(changed);
+        self.end_payload(part.inserted(row).to_bits(), part.changed(row).to_bits(), &embedding);
         self.columns.forms.push(part.form_byte(row));
         Ok(())
     }
 
-    /// The finished part.
+    /// The finished part. It was validated as a reader will do it: no part is written that cannot be read.
     ///
     /// # Errors
     ///
-    /// `Invalid` where it has no rows, `TooLarge` where its columns exceed the limit.
+    /// `Invalid` where it has no rows, or a row breaks a rule of the format; `TooLarge` where the columns exceed their limit.
     pub fn finish(mut self) -> Result<EncodedPart, FormatError> {
-        let rows = u32::try_from(self.rows()).unwrap_or(u32::MAX);
-        let (min_id, max_id) = (self.id(0).to_owned(), self.id(self.rows().saturating_sub(1)).to_owned());
-        if rows == 0 {
-            return Err(FormatError::invalid("part", "a part without rows is not written"));
+        let estimate = self.estimated_bytes();
+        // rkyv panics past 2 GiB, so this comes before it.
+        if estimate > MAX_PART_META_BYTES {
+            return Err(FormatError::too_large("columns", estimate as u64, MAX_PART_META_BYTES as u64));
         }
+        let rows = self.rows();
         for (patch, changed) in std::mem::take(&mut self.split_patches) {
             self.patch(&patch, None, changed);
         }
-        let references = self.sort_objects();
-        let payloads = self.columns.inserted.len();
-        self.columns.documents = Presence::of(self.document_rows, payloads);
-        let mut by_number: Vec<Option<GrowingColumn>> = self.key_columns.into_iter().map(Some).collect();
-        for numbers in self.keys.values() {
-            for number in numbers.iter().flatten() {
-                if let Some(column) = by_number.get_mut(*number as usize).and_then(Option::take) {
-                    // A column made for a part copied from, none of whose rows with a value were copied.
-                    if column.rows.is_empty() {
-                        continue;
-                    }
-                    let presence = Presence::of(column.rows, payloads);
-                    self.columns.keys.push(KeyColumn { key: column.key, presence, values: column.values });
-                }
-            }
-        }
-        let archive = rkyv::to_bytes::<rkyv::rancor::Error>(&self.columns)
-            .map_err(|error| FormatError::archive("part columns", error))?;
+        let mut columns = self.columns;
+        let payloads = columns.inserted.len();
+        columns.documents = Presence::of(self.documents, payloads);
+        self.objects.finish(&mut columns);
+        self.metadata.finish(&mut columns, payloads);
+
+        let archive = rkyv::util::AlignedVec::<16>::with_capacity(estimate);
+        let archive = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Error>(&columns, archive)
+            .map_err(|error| FormatError::archive("columns", error))?;
         if archive.len() > MAX_PART_META_BYTES {
-            return Err(FormatError::too_large("part columns", archive.len() as u64, MAX_PART_META_BYTES as u64));
+            return Err(FormatError::too_large("columns", archive.len() as u64, MAX_PART_META_BYTES as u64));
         }
-        let archive = bytes::Bytes::from_owner(archive);
-        let object =
-            EnvelopeWriter::new(ObjectKind::PartMeta).section(COLUMNS, archive, Compress::WhenSmaller).finish();
-        Ok(EncodedPart { object, rows, min_id, max_id, references })
+        let (_, checked) = validate(&archive)?;
+        let text = |row| String::from_utf8_lossy(columns.ids.get(row)).into_owned();
+        let (min_id, max_id) = (text(0), text(rows.saturating_sub(1)));
+        let mut out = EnvelopeWriter::new(ObjectKind::PartMeta);
+        out.section(COLUMNS, Bytes::from_owner(archive), Compress::WhenSmaller);
+        Ok(EncodedPart { object: out.finish(), rows: number(rows), min_id, max_id, references: checked.references })
     }
 
-    fn id(&self, row: usize) -> &str {
-        let offset = |i: usize| self.columns.ids.offsets.get(i).copied().unwrap_or(0) as usize;
-        let bytes = self.columns.ids.bytes.get(offset(row)..offset(row + 1)).unwrap_or_default();
-        std::str::from_utf8(bytes).unwrap_or_default()
-    }
-
-    /// The row that is being appended.
-    fn row(&self) -> u32 {
-        u32::try_from(self.rows()).unwrap_or(u32::MAX)
-    }
-
-    /// The payload that is being appended.
-    fn payload(&self) -> u32 {
-        u32::try_from(self.columns.inserted.len()).unwrap_or(u32::MAX)
-    }
-
-    fn begin(&mut self, id: &str) -> Result<(), FormatError> {
+    fn begin(&mut self, id: &[u8]) -> Result<(), FormatError> {
         if self.is_full() {
-            return Err(FormatError::too_large("part rows", self.rows() as u64 + 1, MAX_PART_ROWS as u64));
+            return Err(FormatError::too_large("part rows", self.rows() as u64 + 1, self.rows() as u64));
         }
-        if self.rows() > 0 && id <= self.id(self.rows() - 1) {
+        let last = self.rows().checked_sub(1).map(|last| self.columns.ids.get(last));
+        if last.is_some_and(|last| last >= id) {
+            let id = String::from_utf8_lossy(id);
             return Err(FormatError::invalid(
-                "part",
+                WHAT,
                 format!("id `{}` does not follow the one before", id.escape_debug()),
             ));
         }
         self.columns.ids.push(id);
-        self.bytes += id.len() + 4 + 1 + 8 + 8 + 4 + 4;
+        self.bytes += id.len() + size_of::<u32>() + PAYLOAD_BYTES;
         Ok(())
     }
 
     fn stored(&mut self, stored: &Stored<EmbeddingRef>) {
-        let Record { embedding, metadata, document } = &stored.record;
-        for (key, value) in metadata {
-            self.value(key, Some(value));
+        let payload = self.payload();
+        for (key, value) in &stored.record.metadata {
+            self.metadata.push(payload, key, Some(value));
         }
-        if let Some(text) = document {
-            let payload = self.payload();
-            self.document(payload, text);
+        if let Some(text) = &stored.record.document {
+            self.document(text);
         }
-        let embedding = embedding.map_or(Change::Keep, Change::Set);
-        self.payload_ends(stored.inserted.to_bits(), stored.changed.to_bits(), Some(&embedding));
+        let embedding = stored.record.embedding.map_or(Change::Keep, Change::Set);
+        self.end_payload(stored.inserted.to_bits(), stored.changed.to_bits(), &embedding);
     }
 
     fn patch(&mut self, patch: &Patch<EmbeddingRef>, inserted: Option<Position>, changed: Option<Position>) {
-        for (key, value) in &patch.metadata {
-            self.value(key, value.as_ref());
-        }
         let payload = self.payload();
+        for (key, value) in &patch.metadata {
+            self.metadata.push(payload, key, value.as_ref());
+        }
         match &patch.document {
             Change::Keep => {}
-            Change::Clear => self.columns.documents_cleared.push(payload),
-            Change::Set(text) => self.document(payload, text),
+            Change::Clear => self.clear_document(),
+            Change::Set(text) => self.document(text),
         }
         let bits = |position: Option<Position>| position.map_or(0, Position::to_bits);
-        self.payload_ends(bits(inserted), bits(changed), Some(&patch.embedding));
+        self.end_payload(bits(inserted), bits(changed), &patch.embedding);
     }
 
-    fn payload_ends(&mut self, inserted: u64, changed: u64, embedding: Option<&Change<EmbeddingRef>>) {
-        self.embedding(embedding.unwrap_or(&Change::Keep));
-        self.columns.inserted.push(inserted);
-        self.columns.changed.push(changed);
+    /// The payload that is being appended.
+    fn payload(&self) -> u32 {
+        number(self.columns.inserted.len())
     }
 
-    fn document(&mut self, payload: u32, text: &str) {
-        self.document_rows.push(payload);
-        self.columns.texts.push(text);
-        self.bytes += text.len() + 4;
+    fn document(&mut self, text: &str) {
+        self.documents.push(self.payload());
+        self.columns.texts.push(text.as_bytes());
+        self.bytes += text.len() + 2 * size_of::<u32>();
     }
 
-    fn embedding(&mut self, embedding: &Change<EmbeddingRef>) {
+    fn clear_document(&mut self) {
+        self.columns.documents_cleared.push(self.payload());
+        self.bytes += size_of::<u32>();
+    }
+
+    fn end_payload(&mut self, inserted: u64, changed: u64, embedding: &Change<EmbeddingRef>) {
         let (object, row) = match embedding {
             Change::Keep => (KEEP, 0),
             Change::Clear => (CLEAR, 0),
-            Change::Set(EmbeddingRef { object, row }) => {
-                let next = FIRST_OBJECT + u32::try_from(self.objects.len()).unwrap_or(u32::MAX - FIRST_OBJECT);
-                let number = *self.object_numbers.entry(*object).or_insert_with(|| {
-                    self.objects.push(*object);
-                    next
-                });
-                (number, *row)
-            }
+            Change::Set(EmbeddingRef { object, row }) => (self.objects.of(*object, &mut self.bytes), *row),
         };
         self.columns.embedding_objects.push(object);
         self.columns.embedding_rows.push(row);
+        self.columns.inserted.push(inserted);
+        self.columns.changed.push(changed);
     }
+}
 
-    /// Numbers the embedding objects by name, and counts the references to each.
-    fn sort_objects(&mut self) -> Vec<(ObjectName, u32)> {
-        let mut sorted: Vec<(ObjectName, u32)> = self.objects.iter().map(|name| (*name, 0)).collect();
-        sorted.sort_unstable();
-        let numbers: Vec<usize> = self
-            .objects
-            .iter()
-            .map(|name| sorted.binary_search_by_key(name, |(name, _)| *name).unwrap_or_default())
-            .collect();
-        for object in &mut self.columns.embedding_objects {
-            if let Some(old) = object.checked_sub(FIRST_OBJECT) {
-                let number = numbers.get(old as usize).copied().unwrap_or_default();
-                *object = FIRST_OBJECT + u32::try_from(number).unwrap_or_default();
-                if let Some((_, count)) = sorted.get_mut(number) {
-                    *count += 1;
-                }
-            }
-        }
-        self.columns.object_versions = sorted.iter().map(|(name, _)| name.version.get()).collect();
-        self.columns.object_nonces = sorted.iter().map(|(name, _)| name.nonce.get()).collect();
-        sorted
-    }
+/// Numbers for embedding objects.
+#[derive(Debug, Default)]
+struct ObjectNumbers {
+    names: Vec<ObjectName>,
+    numbers: std::collections::HashMap<ObjectName, u32>,
+    /// The one asked for last: neighbours mostly lie in one object.
+    last: Option<(ObjectName, u32)>,
+}
 
-    fn value(&mut self, key: &str, value: Option<&Value>) {
-        let payload = self.payload();
-        let number = self.column(key, type_number(value));
-        if let Some(column) = self.key_columns.get_mut(number as usize) {
-            column.rows.push(payload);
-            self.bytes += push_value(&mut column.values, value);
+impl ObjectNumbers {
+    fn of(&mut self, object: ObjectName, bytes: &mut usize) -> u32 {
+        if let Some((last, number)) = self.last
+            && last == object
+        {
+            return number;
         }
-    }
-
-    /// The column of a key and type, made where there is none.
-    fn column(&mut self, key: &str, type_number: u8) -> u32 {
-        let at = usize::from(type_number);
-        if let Some(Some(number)) = self.keys.get(key).and_then(|numbers| numbers.get(at)) {
-            return *number;
-        }
-        let number = u32::try_from(self.key_columns.len()).unwrap_or(u32::MAX);
-        self.key_columns.push(GrowingColumn { key: key.to_owned(), rows: Vec::new(), values: empty(type_number) });
-        if let Some(slot) = self.keys.entry(key.to_owned()).or_default().get_mut(at) {
-            *slot = Some(number);
-        }
+        let number = *self.numbers.entry(object).or_insert_with(|| {
+            self.names.push(object);
+            *bytes += 2 * size_of::<u64>();
+            FIRST_OBJECT + number(self.names.len() - 1)
+        });
+        self.last = Some((object, number));
         number
     }
 
-    /// The columns that those of `part` go to.
-    fn targets(&mut self, part: &PartMeta) -> Vec<u32> {
-        if let Some(at) = self.copies.iter().position(|(serial, _)| *serial == part.serial()) {
-            return self.copies.swap_remove(at).1;
+    /// Numbers the objects by name, whatever order they appeared in: the same rows give the same bytes.
+    fn finish(self, columns: &mut Columns) {
+        let mut sorted = self.names.clone();
+        sorted.sort_unstable();
+        let renumbered = self.names.iter().map(|name| sorted.binary_search(name).unwrap_or_default());
+        let renumbered: Vec<u32> = renumbered.map(|place| FIRST_OBJECT + number(place)).collect();
+        for object in &mut columns.embedding_objects {
+            let place = object.checked_sub(FIRST_OBJECT).and_then(|old| renumbered.get(old as usize));
+            *object = place.copied().unwrap_or(*object);
         }
-        (0..part.key_columns())
-            .map(|number| {
-                let (key, type_number) = part.key_column(number);
-                self.column(key, type_number)
-            })
-            .collect()
+        columns.object_versions = sorted.iter().map(|name| name.version.get()).collect();
+        columns.object_nonces = sorted.iter().map(|name| name.nonce.get()).collect();
     }
+}
 
-    fn copies_put_back(&mut self, part: &PartMeta, targets: Vec<u32>) {
-        // Merges copy from one part a run at a time.
-        if self.copies.len() >= 32 {
-            self.copies.remove(0);
-        }
-        self.copies.push((part.serial(), targets));
-    }
+/// About how many bytes a patch takes in columns that exist.
+fn patch_bytes(patch: &Patch<EmbeddingRef>) -> usize {
+    let metadata = patch.metadata.iter().map(|(key, value)| key.len() + values::bytes_of(value.as_ref()));
+    let document = patch.document.value().map_or(0, String::len) + 2 * size_of::<u32>();
+    metadata.sum::<usize>() + document + PAYLOAD_BYTES
+}
+
+/// Whether a position is zero, which stands for none.
+fn has_no_position(transition: &Transition<EmbeddingRef>) -> bool {
+    let (stored, changed) = match transition {
+        Transition::Replace { record, .. } => (record.as_ref(), None),
+        Transition::Modify { absent, changed, .. } => (absent.as_ref(), *changed),
+    };
+    let positions = stored.into_iter().flat_map(|stored| [stored.inserted, stored.changed]).chain(changed);
+    positions.into_iter().any(|position| position == Position::ZERO)
 }
 
 /// Whether the absent case is just what the patch makes of an empty record, so that the patch tells it.
 fn is_upsert(stored: &Stored<EmbeddingRef>, patch: &Patch<EmbeddingRef>, changed: Option<Position>) -> bool {
-    let set = || patch.metadata.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
+    let set = patch.metadata.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
     changed == Some(stored.changed)
         && stored.record.embedding.as_ref() == patch.embedding.value()
         && stored.record.document.as_ref() == patch.document.value()
-        && stored.record.metadata.iter().eq(set())
-}
-
-fn type_number(value: Option<&Value>) -> u8 {
-    match value {
-        None => 0,
-        Some(Value::String(_)) => 1,
-        Some(Value::I64(_)) => 2,
-        Some(Value::F64(_)) => 3,
-        Some(Value::Bool(_)) => 4,
-        Some(Value::Strings(_)) => 5,
-        Some(Value::I64s(_)) => 6,
-        Some(Value::F64s(_)) => 7,
-        Some(Value::Bools(_)) => 8,
-    }
-}
-
-fn empty(type_number: u8) -> Values {
-    match type_number {
-        1 => Values::Strings(Texts::new()),
-        2 => Values::I64s(Vec::new()),
-        3 => Values::F64s(Vec::new()),
-        4 => Values::Bools(Vec::new()),
-        5 => Values::StringLists { ends: Vec::new(), items: Texts::new() },
-        6 => Values::I64Lists { ends: Vec::new(), items: Vec::new() },
-        7 => Values::F64Lists { ends: Vec::new(), items: Vec::new() },
-        8 => Values::BoolLists { ends: Vec::new(), items: Vec::new() },
-        _ => Values::Removed,
-    }
-}
-
-/// Appends a value to the column of its type; returns about how many bytes it takes.
-fn push_value(values: &mut Values, value: Option<&Value>) -> usize {
-    let end = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
-    match (values, value) {
-        (Values::Strings(texts), Some(Value::String(text))) => {
-            texts.push(text);
-            text.len() + 4
-        }
-        (Values::I64s(column), Some(Value::I64(value))) => {
-            column.push(*value);
-            8
-        }
-        (Values::F64s(column), Some(Value::F64(value))) => {
-            column.push(*value);
-            8
-        }
-        (Values::Bools(column), Some(Value::Bool(value))) => {
-            column.push(u8::from(*value));
-            1
-        }
-        (Values::StringLists { ends, items }, Some(Value::Strings(list))) => {
-            list.iter().for_each(|text| items.push(text));
-            ends.push(end(items.offsets.len() - 1));
-            4 + list.iter().map(|text| text.len() + 4).sum::<usize>()
-        }
-        (Values::I64Lists { ends, items }, Some(Value::I64s(list))) => {
-            items.extend_from_slice(list);
-            ends.push(end(items.len()));
-            4 + 8 * list.len()
-        }
-        (Values::F64Lists { ends, items }, Some(Value::F64s(list))) => {
-            items.extend_from_slice(list);
-            ends.push(end(items.len()));
-            4 + 8 * list.len()
-        }
-        (Values::BoolLists { ends, items }, Some(Value::Bools(list))) => {
-            items.extend(list.iter().map(|value| u8::from(*value)));
-            ends.push(end(items.len()));
-            4 + list.len()
-        }
-        // Removed: the row tells it all. No other pair meets: columns are found by the value's type.
-        _ => 0,
-    }
+        && stored.record.metadata.iter().eq(set)
 }

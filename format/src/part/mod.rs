@@ -1,9 +1,14 @@
-//! A part: the columns of a slice of a run.
+//! A part: the columns of a slice of a run. `format/SPEC.md`, section "Part", has the bytes.
 
 mod builder;
 mod check;
+mod check_columns;
 mod columns;
+mod mask;
 mod meta;
+mod metadata;
+mod presence;
+mod values;
 
 pub use builder::{EncodedPart, PartBuilder};
 pub use meta::PartMeta;

@@ -1,0 +1,121 @@
+//! The rules of single columns.
+
+use rkyv::rend::{u32_le, u64_le};
+
+use super::check::require;
+use super::columns::ArchivedTexts;
+use super::presence::{ALL, ArchivedPresence, BITS, LISTED, RANK_WORDS};
+use super::values::{ArchivedValues, BOOL, BOOLS, F64, F64S, I64, I64S, REMOVED, STRING, STRINGS};
+use crate::error::FormatError;
+use crate::limits::{MAX_LIST_LEN, MAX_METADATA_BYTES};
+
+/// Offsets begin at 0, do not descend, end at the last byte and lie on the boundaries of valid UTF-8.
+pub(super) fn texts(texts: &ArchivedTexts, shortest: usize, longest: usize) -> Result<(), FormatError> {
+    let bytes = texts.bytes.as_slice();
+    let text = str::from_utf8(bytes);
+    require(text.is_ok(), "a text is not UTF-8")?;
+    let text = text.unwrap_or_default();
+    let (first, offsets) =
+        texts.offsets.split_first().map_or((1, Default::default()), |(first, rest)| (first.to_native(), rest));
+    require(first == 0, "text offsets do not begin at 0")?;
+    let mut before = 0;
+    let mut sound = true;
+    for offset in offsets {
+        let offset = offset.to_native() as usize;
+        let len = offset.wrapping_sub(before);
+        sound &= len >= shortest && len <= longest && text.is_char_boundary(offset);
+        before = offset;
+    }
+    require(sound, "a text is too short or too long, or an offset lies within a character")?;
+    require(before == bytes.len(), "text offsets do not end with the texts")
+}
+
+/// Payloads, strictly ascending.
+pub(super) fn ascending(listed: &[u32_le], payloads: usize) -> Result<(), FormatError> {
+    let ordered = listed.is_sorted_by(|a, b| a.to_native() < b.to_native());
+    let within = listed.last().is_none_or(|last| (last.to_native() as usize) < payloads);
+    require(ordered && within, "a list of payloads does not ascend, or names one that is not there")
+}
+
+/// Returns how many payloads are present.
+pub(super) fn presence(presence: &ArchivedPresence, payloads: usize) -> Result<usize, FormatError> {
+    let kind = presence.kind.to_native();
+    let bits = !presence.words.is_empty() || !presence.ranks.is_empty();
+    let unused = match kind {
+        ALL => bits || !presence.listed.is_empty(),
+        BITS => !presence.listed.is_empty(),
+        LISTED => bits,
+        _ => true,
+    };
+    require(!unused, "a presence is of no known kind, or has more than its kind needs")?;
+    match kind {
+        ALL => {}
+        LISTED => ascending(&presence.listed, payloads)?,
+        _ => {
+            let words = presence.words.as_slice();
+            require(words.len() == payloads.div_ceil(64), "presence has not one bit for each payload")?;
+            let last = words.last().map_or(0, |last| last.to_native());
+            let beyond = payloads % 64;
+            require(beyond == 0 || last >> beyond == 0, "presence has bits behind the last payload")?;
+            require(presence.ranks.len() == words.len().div_ceil(RANK_WORDS), "presence has not all ranks")?;
+            let mut before = 0;
+            for (chunk, rank) in words.chunks(RANK_WORDS).zip(presence.ranks.iter()) {
+                require(rank.to_native() == before, "a rank is wrong")?;
+                before += chunk.iter().map(|word| word.to_native().count_ones()).sum::<u32>();
+            }
+        }
+    }
+    Ok(presence.count(payloads))
+}
+
+/// A column of `count` values, and nothing that its type does not need.
+pub(super) fn values(column: &ArchivedValues, count: usize) -> Result<(), FormatError> {
+    let kind = column.kind.to_native();
+    require(kind <= BOOLS, "a metadata column is of no known type")?;
+    let elements = match kind {
+        REMOVED => 0,
+        STRING | STRINGS => column.texts.len(),
+        I64 | F64 | I64S | F64S => column.numbers.len(),
+        _ => column.texts.bytes.len(),
+    };
+    let is_text = matches!(kind, STRING | STRINGS);
+    let unused = (!is_text && !column.texts.offsets.is_empty())
+        || (!is_text && !matches!(kind, BOOL | BOOLS) && !column.texts.bytes.is_empty())
+        || (!matches!(kind, I64 | F64 | I64S | F64S) && !column.numbers.is_empty())
+        || (kind < STRINGS && !column.ends.is_empty());
+    require(!unused, "a metadata column has more than its type needs")?;
+    match kind {
+        STRING | STRINGS => texts(&column.texts, 0, MAX_METADATA_BYTES)?,
+        F64 | F64S => require(finite(&column.numbers), "a number is not finite")?,
+        BOOL | BOOLS => {
+            let most = column.texts.bytes.iter().fold(0, |most, byte| most | byte);
+            require(most <= 1, "a bool is neither 0 nor 1")?;
+        }
+        _ => {}
+    }
+    let found = match kind {
+        REMOVED => count,
+        STRINGS.. => {
+            lists(&column.ends, elements)?;
+            column.ends.len()
+        }
+        _ => elements,
+    };
+    require(found == count, "a metadata column has not one value for each payload present")
+}
+
+/// Without a branch an element, so that it runs on several at once.
+fn finite(numbers: &[u64_le]) -> bool {
+    const EXPONENT: u64 = 0x7ff0_0000_0000_0000;
+    !numbers.iter().fold(false, |infinite, bits| infinite | (bits.to_native() & EXPONENT == EXPONENT))
+}
+
+fn lists(ends: &[u32_le], elements: usize) -> Result<(), FormatError> {
+    let mut before = 0;
+    for end in ends {
+        let end = end.to_native() as usize;
+        require(end >= before && end - before <= MAX_LIST_LEN, "a list ends before it begins, or is too long")?;
+        before = end;
+    }
+    require(before == elements, "lists do not end with their elements")
+}

@@ -1,0 +1,108 @@
+//! Metadata columns under construction.
+
+use std::collections::BTreeMap;
+
+use super::columns::Columns;
+use super::meta::PartMeta;
+use super::presence::Presence;
+use super::values::{self, TYPES, Values};
+use crate::record::Value;
+
+/// What a column takes besides key, values and presence, with what aligning its vectors may cost.
+const COLUMN_BYTES: usize = 128;
+/// What the presence of a value takes at most.
+const PRESENCE_BYTES: usize = 5;
+/// Parts whose columns' places are remembered: a merge copies from one part a run at a time.
+const REMEMBERED: usize = 32;
+
+/// The metadata columns of a part under construction.
+#[derive(Debug, Default)]
+pub(super) struct MetadataBuilder {
+    columns: Vec<Column>,
+    /// By key: the place in `columns` of each type's.
+    by_key: BTreeMap<String, [Option<usize>; TYPES]>,
+    /// By the serial of a part: the place in `columns` of each of its columns.
+    places: Vec<(u64, Vec<usize>)>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Column {
+    /// Payloads that have a value, ascending.
+    present: Vec<u32>,
+    values: Values,
+}
+
+impl MetadataBuilder {
+    /// At most about how many bytes the columns will take.
+    pub(super) fn estimated_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds what a payload has under a key; none removes the key.
+    pub(super) fn push(&mut self, payload: u32, key: &str, value: Option<&Value>) {
+        let place = self.place(key, values::kind(value));
+        if let Some(column) = self.columns.get_mut(place) {
+            column.present.push(payload);
+            column.values.push(value);
+            self.bytes += values::bytes_of(value) + PRESENCE_BYTES;
+        }
+    }
+
+    /// Adds all that a row of another part has, as `payload`.
+    pub(super) fn copy(&mut self, part: &PartMeta, row: usize, payload: u32) {
+        let known = self.places.iter().position(|(serial, _)| *serial == part.serial());
+        let (serial, places) = match known {
+            Some(known) => self.places.swap_remove(known),
+            None => (part.serial(), self.places_of(part)),
+        };
+        for (column, place) in part.columns().values.iter().zip(&places) {
+            if let Some(rank) = column.presence.rank(row)
+                && let Some(to) = self.columns.get_mut(*place)
+            {
+                to.present.push(payload);
+                self.bytes += to.values.copy(column, rank) + PRESENCE_BYTES;
+            }
+        }
+        if self.places.len() >= REMEMBERED {
+            self.places.remove(0);
+        }
+        self.places.push((serial, places));
+    }
+
+    /// Moves everything into the columns of a part with so many payloads.
+    pub(super) fn finish(mut self, columns: &mut Columns, payloads: usize) {
+        for (key, places) in &self.by_key {
+            for place in places.iter().flatten() {
+                // A column made for a part copied from may have got no value.
+                if let Some(column) = self.columns.get_mut(*place).filter(|column| !column.present.is_empty()) {
+                    let mut values = std::mem::take(&mut column.values);
+                    values.presence = Presence::of(std::mem::take(&mut column.present), payloads);
+                    columns.keys.push(key.as_bytes());
+                    columns.values.push(values);
+                }
+            }
+        }
+    }
+
+    fn places_of(&mut self, part: &PartMeta) -> Vec<usize> {
+        let columns = part.columns();
+        let kinds = columns.values.iter().map(|column| column.kind.to_native());
+        kinds.enumerate().map(|(i, kind)| self.place(columns.keys.get(i), kind)).collect()
+    }
+
+    /// Where the column of a key and type is, made where there is none.
+    fn place(&mut self, key: &str, kind: u32) -> usize {
+        let kind_at = kind as usize;
+        if let Some(Some(place)) = self.by_key.get(key).and_then(|places| places.get(kind_at)) {
+            return *place;
+        }
+        let place = self.columns.len();
+        self.columns.push(Column { present: Vec::new(), values: Values::new(kind) });
+        self.bytes += key.len() + COLUMN_BYTES;
+        if let Some(slot) = self.by_key.entry(key.to_owned()).or_default().get_mut(kind_at) {
+            *slot = Some(place);
+        }
+        place
+    }
+}

@@ -1,0 +1,116 @@
+//! Which payloads a column has values for.
+
+use rkyv::{Archive, Serialize};
+
+use super::columns::{number, u32_at, u64_at};
+
+/// Every payload has a value.
+pub(super) const ALL: u32 = 0;
+/// Those whose bit is set.
+pub(super) const BITS: u32 = 1;
+/// Those that are listed.
+pub(super) const LISTED: u32 = 2;
+
+/// Words between two ranks: 512 payloads.
+pub(super) const RANK_WORDS: usize = 8;
+
+/// The values of a column are those of the payloads present, in order; the place of a payload's value is its rank.
+#[derive(Debug, Default, Archive, Serialize)]
+pub(super) struct Presence {
+    /// [`ALL`], [`BITS`] or [`LISTED`]; what the others need is empty.
+    pub(super) kind: u32,
+    /// Bit `i % 64` of word `i / 64` is payload `i`.
+    pub(super) words: Vec<u64>,
+    /// How many bits are set before each 8th word.
+    pub(super) ranks: Vec<u32>,
+    /// Payloads, ascending.
+    pub(super) listed: Vec<u32>,
+}
+
+impl Presence {
+    /// The smallest form for these payloads (ascending) of `payloads`.
+    pub(super) fn of(present: Vec<u32>, payloads: usize) -> Self {
+        if present.len() == payloads {
+            return Self::default();
+        }
+        if present.len() * size_of::<u32>() <= payloads / 8 {
+            return Self { kind: LISTED, listed: present, ..Self::default() };
+        }
+        let mut words = vec![0_u64; payloads.div_ceil(64)];
+        for payload in present {
+            if let Some(word) = words.get_mut(payload as usize / 64) {
+                *word |= 1 << (payload % 64);
+            }
+        }
+        let mut before = 0;
+        let ranks = words.chunks(RANK_WORDS).map(|chunk| {
+            let rank = before;
+            before += chunk.iter().map(|word| word.count_ones()).sum::<u32>();
+            rank
+        });
+        Self { kind: BITS, ranks: ranks.collect(), words, listed: Vec::new() }
+    }
+}
+
+/// Of a checked column, for a payload that there is.
+impl ArchivedPresence {
+    /// The place of the value of `payload`, if it has one.
+    pub(super) fn rank(&self, payload: usize) -> Option<usize> {
+        match self.kind.to_native() {
+            ALL => Some(payload),
+            BITS => {
+                let word = payload / 64;
+                let bits = u64_at(&self.words, word);
+                let bit = 1_u64 << (payload % 64);
+                if bits & bit == 0 {
+                    return None;
+                }
+                let before = self.words.get(word / RANK_WORDS * RANK_WORDS..word).unwrap_or_default();
+                let before: u32 = before.iter().map(|word| word.to_native().count_ones()).sum();
+                let within = (bits & (bit - 1)).count_ones();
+                Some((u32_at(&self.ranks, word / RANK_WORDS) + before + within) as usize)
+            }
+            _ => self.listed.binary_search_by_key(&number(payload), |listed| listed.to_native()).ok(),
+        }
+    }
+
+    /// How many payloads have a value.
+    pub(super) fn count(&self, payloads: usize) -> usize {
+        match self.kind.to_native() {
+            ALL => payloads,
+            BITS => self.words.iter().map(|word| word.to_native().count_ones() as usize).sum(),
+            _ => self.listed.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_rank_of_a_payload_counts_those_before_it(
+            payloads in 1..1_500usize,
+            density in 0..=64u32,
+            seed in any::<u64>(),
+        ) {
+            let mut state = seed | 1;
+            let mut draw = || {
+                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                (state >> 58) as u32
+            };
+            let present: Vec<u32> = (0..payloads as u32).filter(|_| draw() < density).collect();
+            let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&Presence::of(present.clone(), payloads)).unwrap();
+            let archived = rkyv::access::<ArchivedPresence, rkyv::rancor::Error>(&bytes).unwrap();
+            prop_assert_eq!(archived.count(payloads), present.len());
+            for payload in 0..payloads {
+                prop_assert_eq!(archived.rank(payload), present.binary_search(&(payload as u32)).ok());
+            }
+        }
+    }
+}
