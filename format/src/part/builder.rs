@@ -1,6 +1,8 @@
 //! Writing a part.
 
 use bytes::Bytes;
+use rkyv::api::high::to_bytes_in;
+use rkyv::util::AlignedVec;
 
 use super::columns::{CLEAR, Columns, FIRST_OBJECT, KEEP, RENEWED, Texts, number};
 use super::meta::{PartMeta, validate};
@@ -172,13 +174,16 @@ impl PartBuilder {
     /// # Errors
     ///
     /// `Invalid` where it has no rows, or a row breaks a rule of the format; `TooLarge` where the columns exceed their limit.
-    pub fn finish(mut self) -> Result<EncodedPart, FormatError> {
+    pub fn finish(self) -> Result<EncodedPart, FormatError> {
         let estimate = self.estimated_bytes();
         // rkyv panics past 2 GiB, so this comes before it.
         if estimate > MAX_PART_META_BYTES {
             return Err(FormatError::too_large("columns", estimate as u64, MAX_PART_META_BYTES as u64));
         }
-        let rows = self.rows();
+        seal(&self.into_columns(), estimate)
+    }
+
+    pub(super) fn into_columns(mut self) -> Columns {
         for (patch, changed) in std::mem::take(&mut self.split_patches) {
             self.patch(&patch, None, changed);
         }
@@ -187,19 +192,7 @@ impl PartBuilder {
         columns.documents = Presence::of(self.documents, payloads);
         self.objects.finish(&mut columns);
         self.metadata.finish(&mut columns, payloads);
-
-        let archive = rkyv::util::AlignedVec::<16>::with_capacity(estimate);
-        let archive = rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Error>(&columns, archive)
-            .map_err(|error| FormatError::archive("columns", error))?;
-        if archive.len() > MAX_PART_META_BYTES {
-            return Err(FormatError::too_large("columns", archive.len() as u64, MAX_PART_META_BYTES as u64));
-        }
-        let (_, checked) = validate(&archive)?;
-        let text = |row| String::from_utf8_lossy(columns.ids.get(row)).into_owned();
-        let (min_id, max_id) = (text(0), text(rows.saturating_sub(1)));
-        let mut out = EnvelopeWriter::new(ObjectKind::PartMeta);
-        out.section(COLUMNS, Bytes::from_owner(archive), Compress::WhenSmaller);
-        Ok(EncodedPart { object: out.finish(), rows: number(rows), min_id, max_id, references: checked.references })
+        columns
     }
 
     fn begin(&mut self, id: &[u8]) -> Result<(), FormatError> {
@@ -272,6 +265,29 @@ impl PartBuilder {
         self.columns.inserted.push(inserted);
         self.columns.changed.push(changed);
     }
+}
+
+/// The object of these columns, which take about `estimate` bytes.
+fn seal(columns: &Columns, estimate: usize) -> Result<EncodedPart, FormatError> {
+    let archive = archive(columns, estimate)?;
+    if archive.len() > MAX_PART_META_BYTES {
+        return Err(FormatError::too_large("columns", archive.len() as u64, MAX_PART_META_BYTES as u64));
+    }
+    let references = validate(&archive)?.1.references;
+    let rows = columns.forms.len();
+    let id = |row| String::from_utf8_lossy(columns.ids.get(row)).into_owned();
+    let (min_id, max_id) = (id(0), id(rows.saturating_sub(1)));
+    Ok(EncodedPart { object: object(archive), rows: number(rows), min_id, max_id, references })
+}
+
+pub(super) fn archive(columns: &Columns, estimate: usize) -> Result<AlignedVec, FormatError> {
+    let to = AlignedVec::with_capacity(estimate);
+    to_bytes_in::<_, rkyv::rancor::Error>(columns, to).map_err(|error| FormatError::archive("columns", error))
+}
+
+pub(super) fn object(archive: AlignedVec) -> Encoded {
+    let mut out = EnvelopeWriter::new(ObjectKind::PartMeta);
+    out.section(COLUMNS, Bytes::from_owner(archive), Compress::WhenSmaller).finish()
 }
 
 /// Numbers for embedding objects.

@@ -59,4 +59,6 @@ impl Form {
 }
 
 #[cfg(test)]
+mod forged_tests;
+#[cfg(test)]
 mod tests;

@@ -1,0 +1,335 @@
+//! Parts that a broken writer could make: every checksum is right and rkyv finds nothing wrong, and the content must be refused all the same.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::builder::{archive, object};
+use super::columns::{Columns, Texts};
+use super::presence::{self, Presence};
+use super::tests::{self, at, embedding_at};
+use super::values::{self, Values};
+use super::*;
+use crate::error::FormatErrorKind as Kind;
+use crate::record::{Change, Metadata, Patch, Record, Value};
+use crate::testing;
+use crate::transition::{Stored, Transition};
+
+/// One row of each form, in the order of [`Form`], and a second tombstone: six rows, and the patch of the split one as payload 6.
+/// `a` put, `b` delete, `c` patch, `d` upsert, `e` add, `f` split.
+fn sample() -> PartBuilder {
+    let metadata = |entries: &[(&str, Value)]| -> Metadata {
+        entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+    };
+    let stored = |record| Stored { record, inserted: at(1), changed: at(2) };
+    let whole = Record {
+        embedding: Some(embedding_at(1, 10)),
+        metadata: metadata(&[
+            ("bool", Value::Bool(true)),
+            ("bools", Value::Bools(vec![true, false])),
+            ("f64", Value::F64(1.5)),
+            ("f64s", Value::F64s(vec![2.5, 3.5])),
+            ("i64", Value::I64(-7)),
+            ("i64s", Value::I64s(vec![8, 9])),
+            ("string", Value::String("é".to_owned())),
+            ("strings", Value::Strings(vec!["x".to_owned(), "yz".to_owned()])),
+            ("two", Value::I64(1)),
+        ]),
+        document: Some("doc".to_owned()),
+    };
+    let removal =
+        Patch { embedding: Change::Clear, metadata: [("two".to_owned(), None)].into(), document: Change::Clear };
+    let sets = Patch {
+        embedding: Change::Set(embedding_at(2, 20)),
+        metadata: metadata(&[("two", Value::String("s".to_owned()))]).into_iter().map(|(k, v)| (k, Some(v))).collect(),
+        document: Change::Set("more".to_owned()),
+    };
+    let upserted = stored(sets.clone().apply(Record::default()));
+    let modify = |absent, patch, changed| Transition::Modify { absent, patch, changed };
+    let mut builder = PartBuilder::new();
+    for (id, transition) in [
+        ("a", Transition::Replace { record: Some(stored(whole.clone())), renewed: true }),
+        ("b", Transition::TOMBSTONE),
+        ("c", modify(None, removal.clone(), Some(at(3)))),
+        ("d", modify(Some(upserted), sets, Some(at(2)))),
+        ("e", modify(Some(stored(whole.clone())), Patch::default(), None)),
+        ("f", modify(Some(stored(whole)), removal, Some(at(3)))),
+    ] {
+        builder.push(id, &transition).unwrap();
+    }
+    builder
+}
+
+fn columns() -> Columns {
+    sample().into_columns()
+}
+
+fn decode(columns: &Columns) -> Result<PartMeta, crate::FormatError> {
+    PartMeta::decode(object(archive(columns, 0).unwrap()).to_bytes())
+}
+
+#[track_caller]
+fn refused(rule: &str, edit: impl FnOnce(&mut Columns)) {
+    let mut columns = columns();
+    edit(&mut columns);
+    let error = decode(&columns).unwrap_err();
+    assert_eq!((error.kind(), error.what()), (Kind::Invalid, "columns"), "{error}");
+    assert!(error.to_string().contains(rule), "{error}");
+}
+
+/// The column of a key and type.
+fn column<'a>(columns: &'a mut Columns, key: &str, kind: u32) -> &'a mut Values {
+    let keys = &columns.keys;
+    let place = (0..keys.len()).find(|i| keys.get(*i) == key.as_bytes() && columns.values[*i].kind == kind);
+    &mut columns.values[place.unwrap()]
+}
+
+/// Presence as bits of the payloads 0 to 6.
+fn bits(word: u64) -> Presence {
+    Presence { kind: presence::BITS, words: vec![word], ranks: vec![0], listed: Vec::new() }
+}
+
+fn texts(texts: &[&str]) -> Texts {
+    let mut column = Texts::new();
+    texts.iter().for_each(|text| column.push(text.as_bytes()));
+    column
+}
+
+#[test]
+fn the_sample_itself_is_sound_and_has_each_form() {
+    let part = decode(&columns()).unwrap();
+    let forms: Vec<Form> = (0..part.rows()).map(|row| part.form(row)).collect();
+    assert_eq!(forms, [Form::Put, Form::Delete, Form::Patch, Form::Upsert, Form::Add, Form::Split]);
+    assert_eq!(columns().documents.kind, presence::BITS);
+    // Counts are of the payloads: a, e and f have a record's embedding, d that of its patch.
+    let counts: Vec<_> = part.references().collect();
+    assert_eq!(counts, [(embedding_at(1, 0).object, 3), (embedding_at(2, 0).object, 1)]);
+}
+
+#[test]
+fn ids() {
+    refused("ids do not ascend", |c| c.ids = texts(&["a", "b", "d", "c", "e", "f"]));
+    refused("ids do not ascend", |c| c.ids = texts(&["a", "b", "b", "d", "e", "f"]));
+    refused("not one id for each row", |c| c.ids = texts(&["a", "b", "c", "d", "e"]));
+    refused("too short", |c| c.ids = texts(&["", "b", "c", "d", "e", "f"]));
+    refused("too long", |c| c.ids = texts(&["a", "b", "c", "d", "e", &"f".repeat(1_025)]));
+    refused("not UTF-8", |c| c.ids.bytes[0] = 0xff);
+    refused("within a character", |c| {
+        c.ids = texts(&["a", "b", "c", "d", "é", "ê"]);
+        c.ids.offsets[5] -= 1;
+    });
+    refused("do not begin at 0", |c| c.ids.offsets.clear());
+    refused("do not begin at 0", |c| c.ids.offsets[0] = 1);
+    refused("do not end with the texts", |c| c.ids.bytes.push(b'g'));
+    refused("too short or too long", |c| c.ids.offsets[2] = 0);
+    refused("too short or too long", |c| c.ids.offsets[6] = 7);
+}
+
+#[test]
+fn forms_and_splits() {
+    refused("there are no rows", |c| *c = Columns::default());
+    refused("row 1 has the unknown form 6", |c| c.forms[1] = 6);
+    refused("row 2 has the unknown form 64", |c| c.forms[2] = 0x40);
+    refused("not put is renewed", |c| c.forms[1] |= columns::RENEWED);
+    refused("lacks one", |c| c.splits.clear());
+    refused("lacks one", |c| c.splits[0] = 4);
+    refused("lacks one", |c| c.forms[4] = Form::Split as u8);
+    refused("one too many", |c| c.splits.push(5));
+    refused("more splits than rows", |c| c.splits = vec![5; 7]);
+    let mut many = columns();
+    many.forms = vec![0; 65_537];
+    assert_eq!(decode(&many).unwrap_err().kind(), Kind::TooLarge);
+}
+
+#[test]
+fn positions() {
+    let rule = "a position is missing, or is there and should not be";
+    refused("two positions for each payload", |c| c.inserted.truncate(6));
+    refused("two positions for each payload", |c| c.changed.push(1));
+    refused(rule, |c| c.inserted[0] = 0);
+    refused(rule, |c| c.changed[0] = 0);
+    refused(rule, |c| c.inserted[1] = 1);
+    refused(rule, |c| c.changed[1] = 1);
+    refused(rule, |c| c.inserted[2] = 1);
+    refused(rule, |c| c.inserted[3] = 0);
+    refused(rule, |c| c.changed[3] = 0);
+    refused(rule, |c| c.changed[5] = 0);
+    refused(rule, |c| c.inserted[6] = 1);
+}
+
+#[test]
+fn documents() {
+    refused("one document for each", |c| c.texts.push(b"one more"));
+    refused("one document for each", |c| c.documents = bits(0b1001));
+    refused("a tombstone has a document", |c| c.documents = bits(0b11_0011));
+    refused("what is no patch clears a document", |c| c.documents_cleared[0] = 1);
+    refused("sets a document and clears it", |c| c.documents_cleared.insert(1, 3));
+    refused("does not ascend, or names one", |c| c.documents_cleared[1] = 7);
+    refused("does not ascend, or names one", |c| c.documents_cleared[1] = 2);
+    refused("too long", |c| {
+        let long = "d".repeat(crate::limits::MAX_DOCUMENT_BYTES + 1);
+        c.texts = texts(&["a", "b", "c", &long]);
+    });
+}
+
+#[test]
+fn presence() {
+    let set = |to: Presence| move |c: &mut Columns| c.documents = to;
+    refused("of no known kind", set(Presence { kind: 3, ..Presence::default() }));
+    refused("more than its kind needs", set(Presence { kind: presence::ALL, ..bits(0b11_1001) }));
+    refused("more than its kind needs", set(Presence { listed: vec![1], ..bits(0b11_1001) }));
+    refused("more than its kind needs", set(Presence { kind: presence::LISTED, ..bits(0b11_1001) }));
+    refused("more than its kind needs", set(Presence { listed: vec![1], ..Presence::default() }));
+    refused("not one bit for each payload", set(Presence { words: Vec::new(), ..bits(0) }));
+    refused("not one bit for each payload", set(Presence { words: vec![0b11_1001, 0], ..bits(0) }));
+    refused("bits behind the last payload", set(bits(1 << 7 | 0b11_1000)));
+    refused("not all ranks", set(Presence { ranks: Vec::new(), ..bits(0b11_1001) }));
+    refused("a rank is wrong", set(Presence { ranks: vec![1], ..bits(0b11_1001) }));
+    let listed = |listed| Presence { kind: presence::LISTED, listed, ..Presence::default() };
+    refused("does not ascend", set(listed(vec![0, 3, 3, 5])));
+    refused("does not ascend", set(listed(vec![0, 3, 4, 7])));
+    refused("a tombstone has a document", set(listed(vec![0, 1, 3, 4])));
+    refused("a tombstone has a document", |c| {
+        c.documents = Presence::default();
+        c.texts = texts(&["", "", "", "", "", "", ""]);
+    });
+    let mut same = columns();
+    same.documents = listed(vec![0, 3, 4, 5]);
+    assert!(decode(&same).is_ok(), "another kind of presence says the same");
+}
+
+#[test]
+fn embeddings() {
+    refused("half a name", |c| c.object_nonces.truncate(1));
+    refused("do not ascend", |c| c.object_versions.swap(0, 1));
+    refused("do not ascend", |c| {
+        c.object_versions[1] = c.object_versions[0];
+        c.object_nonces[1] = c.object_nonces[0];
+    });
+    refused("one embedding's place for each payload", |c| c.embedding_objects.truncate(6));
+    refused("one embedding's place for each payload", |c| c.embedding_rows.push(0));
+    refused("in an object that is not listed", |c| c.embedding_objects[0] = 4);
+    refused("in a row that no object has", |c| c.embedding_rows[0] = 65_536);
+    refused("a tombstone has an embedding", |c| c.embedding_objects[1] = 2);
+    refused("what is no patch clears an embedding", |c| {
+        c.embedding_objects[0] = columns::CLEAR;
+        c.embedding_rows[0] = 0;
+    });
+    refused("what is no patch clears an embedding", |c| c.embedding_objects[1] = columns::CLEAR);
+    refused("has a row of one", |c| c.embedding_rows[1] = 1);
+    refused("listed and not referred to", |c| c.embedding_objects[3] = 2);
+}
+
+#[test]
+fn metadata_columns() {
+    refused("one key for each metadata column", |c| c.keys.push(b"z"));
+    refused("ascend by key and type", |c| c.values.swap(9, 10));
+    refused("ascend by key and type", |c| c.keys.bytes[0] = b'z');
+    refused("too short", |c| {
+        let count = c.keys.len();
+        c.keys = Texts { offsets: vec![0; count + 1], bytes: Vec::new() };
+    });
+    refused("a metadata column is empty", |c| {
+        *column(c, "i64", values::I64) = Values { presence: bits(0), ..Values::new(values::I64) }
+    });
+    refused("its form does not allow", |c| column(c, "two", values::REMOVED).presence = bits(1));
+    refused("its form does not allow", |c| column(c, "two", values::STRING).presence = bits(2));
+    refused("two values of one key", |c| column(c, "two", values::STRING).presence = bits(1));
+    refused("two values of one key", |c| {
+        // Listed, where the column before it has bits.
+        column(c, "two", values::STRING).presence =
+            Presence { kind: presence::LISTED, listed: vec![4], ..Presence::default() };
+    });
+    refused("is of no known type", |c| column(c, "two", values::I64).kind = 9);
+}
+
+#[test]
+fn values_of_each_type() {
+    use values::{BOOL, BOOLS, F64, F64S, I64, I64S, REMOVED, STRING, STRINGS};
+    let each = "not one value for each payload present";
+    refused(each, |c| column(c, "i64", I64).numbers.push(1));
+    refused(each, |c| column(c, "f64", F64).numbers.push(1));
+    refused(each, |c| column(c, "bool", BOOL).texts.bytes.push(1));
+    refused(each, |c| column(c, "string", STRING).texts.push(b"x"));
+    refused(each, |c| column(c, "i64s", I64S).ends.insert(0, 0));
+    refused("not finite", |c| column(c, "f64", F64).numbers[0] = f64::NAN.to_bits());
+    refused("not finite", |c| column(c, "f64s", F64S).numbers[1] = f64::NEG_INFINITY.to_bits());
+    refused("neither 0 nor 1", |c| column(c, "bool", BOOL).texts.bytes[0] = 2);
+    refused("neither 0 nor 1", |c| column(c, "bools", BOOLS).texts.bytes[1] = 255);
+    refused("ends before it begins", |c| column(c, "i64s", I64S).ends[1] = 1);
+    refused("do not end with their elements", |c| column(c, "f64s", F64S).numbers.push(0));
+    refused("do not end with their elements", |c| column(c, "strings", STRINGS).texts.push(b"z"));
+    refused("do not end with their elements", |c| column(c, "bools", BOOLS).texts.bytes.push(1));
+    refused("is too long", |c| {
+        let column = column(c, "i64s", I64S);
+        column.numbers = vec![0; 65_537];
+        column.ends = vec![65_537; 3];
+    });
+    let more = "more than its type needs";
+    refused(more, |c| column(c, "i64", I64).ends.push(0));
+    refused(more, |c| column(c, "i64", I64).texts.bytes.push(0));
+    refused(more, |c| column(c, "bools", BOOLS).texts.offsets.push(0));
+    refused(more, |c| column(c, "string", STRING).numbers.push(0));
+    refused(more, |c| column(c, "two", REMOVED).texts.bytes.push(0));
+    refused("not UTF-8", |c| column(c, "strings", STRINGS).texts.bytes[0] = 0xc3);
+    refused("too long", |c| {
+        let long = "s".repeat(crate::limits::MAX_METADATA_BYTES + 1);
+        column(c, "string", STRING).texts = texts(&["", "", &long]);
+    });
+}
+
+/// Whatever the bytes of the columns: an error, or a part whose every row can be read, found, and written again.
+fn survives(object: Bytes) {
+    let Ok(part) = PartMeta::decode(object) else { return };
+    let (mut pushed, mut copied) = (PartBuilder::new(), PartBuilder::new());
+    for row in 0..part.rows() {
+        assert_eq!(part.find(part.id(row)), Ok(row));
+        pushed.push(part.id(row), &part.transition(row)).unwrap();
+        copied.copy_row(&part, row, None).unwrap();
+    }
+    let references: u32 = part.references().map(|(_, count)| count).sum();
+    let counted = |part: EncodedPart| part.references.iter().map(|(_, count)| count).sum::<u32>();
+    assert_eq!(counted(copied.finish().unwrap()), references);
+    // An upsert or an add written by another program as a split one is the same written shorter.
+    assert!(counted(pushed.finish().unwrap()) <= references);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_change_of_the_archive_is_refused_or_harmless(
+        rows in prop_oneof![Just(None), tests::rows(12).prop_map(Some)],
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>(), any::<bool>()), 1..4),
+    ) {
+        let object = match rows {
+            Some(rows) => tests::build(&rows).object.to_bytes(),
+            None => sample().finish().unwrap().object.to_bytes(),
+        };
+        survives(testing::with_section(&object, COLUMNS, &|archive| {
+            for (at, value, add) in &changes {
+                let at = at.index(archive.len());
+                let byte = &mut archive[at];
+                *byte = if *add { byte.wrapping_add(value % 5) } else { *value };
+            }
+        }));
+    }
+
+    #[test]
+    fn any_bytes_are_refused_or_harmless(archive in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let object = sample().finish().unwrap().object.to_bytes();
+        survives(testing::with_section(&object, COLUMNS, &|section| section.clone_from(&archive)));
+    }
+}
+
+#[test]
+fn every_byte_of_the_archive_changed_by_one_or_cut_off() {
+    let object = sample().finish().unwrap().object.to_bytes();
+    let len = std::cell::Cell::new(0);
+    testing::with_section(&object, COLUMNS, &|archive| len.set(archive.len()));
+    for at in 0..len.get() {
+        for by in [1, 0xff, 0x80] {
+            survives(testing::with_section(&object, COLUMNS, &|archive| archive[at] = archive[at].wrapping_add(by)));
+        }
+        survives(testing::with_section(&object, COLUMNS, &|archive| archive.truncate(at)));
+    }
+}
