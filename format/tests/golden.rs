@@ -12,10 +12,11 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use deltafold_format::{
-    Ancestor, Change, Claim, CollectionConfig, Digest, Dropped, EditKind, EditSummary, EmbeddingEntry, Envelope,
-    FormatError, FormatErrorKind as Kind, Head, Inspection, Manifest, Mark, Metric, Nonce, ObjectKind, ObjectName, Op,
-    Ordering, PartEntry, PartObject, Patch, Pin, Record, Run, Segment, SegmentBody, SegmentHeader, SegmentStamp,
-    Sequence, SourceMark, TimeRange, Timestamp, Uid, Value, Version,
+    Action, Ancestor, Change, Claim, CollectionConfig, Digest, Dropped, EditKind, EditSummary, EmbeddingBuilder,
+    EmbeddingEntry, EmbeddingRef, Embeddings, Encoding, Envelope, Form, FormatError, FormatErrorKind as Kind, Head,
+    Inspection, Manifest, Mark, Metric, Nonce, ObjectKind, ObjectName, Op, Ordering, PartBuilder, PartEntry, PartMeta,
+    PartObject, Patch, Pin, Position, Record, Run, Segment, SegmentBody, SegmentHeader, SegmentStamp, Sequence,
+    SourceMark, TimeRange, Timestamp, Transition, Uid, Value, Version,
 };
 
 const COLLECTION: Uid = Uid::new(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
@@ -270,4 +271,126 @@ fn segment_v1() {
     });
     let error = plain(twin).unwrap_err();
     assert_eq!((error.kind(), error.what()), (Kind::Invalid, "ops"));
+}
+
+/// What the golden ops do, each to its own id or in series to one: each form of a row, and a column of each type.
+fn rows() -> BTreeMap<String, Transition<EmbeddingRef>> {
+    let mut next = 0..;
+    let mut stored = |_| {
+        let row = next.next().unwrap();
+        EmbeddingRef {
+            object: ObjectName { version: Version::new(7), nonce: Nonce::new(12 + u64::from(row) % 2) },
+            row,
+        }
+    };
+    let ops = ops().into_iter().map(|op| op.map_embedding(&mut stored)).zip(0..);
+    let at = |index| Position::new(sequence(71), index).unwrap();
+    let one: Vec<_> = ops.map(|(op, index)| (op.id, Transition::from_op(op.action, at(index)))).collect();
+    let [(_, put), (_, patch), (_, add), (_, upsert), (_, delete)]: [_; 5] = one.try_into().unwrap();
+    let many = (0..70).map(|i| {
+        let record = Record { metadata: [("i".to_owned(), Value::I64(i))].into(), ..Record::default() };
+        let inserted = Transition::from_op(Action::Put(record), at(100 + usize::try_from(i).unwrap()));
+        (format!("number {i:02}"), inserted)
+    });
+    let noted = Record { metadata: [("i".to_owned(), Value::I64(-1))].into(), ..Record::default() };
+    let named = [
+        ("added", add.clone()),
+        ("deleted", delete.clone()),
+        ("patched", patch.clone()),
+        ("put", put.clone()),
+        ("renewed", delete.then(put.clone())),
+        ("split é", Transition::from_op(Action::Add(noted), at(9)).then(patch)),
+        ("upserted", upsert),
+    ];
+    named.map(|(id, transition)| (id.to_owned(), transition)).into_iter().chain(many).collect()
+}
+
+fn part() -> Bytes {
+    let mut builder = PartBuilder::new();
+    for (id, transition) in rows() {
+        builder.push(&id, &transition).unwrap();
+    }
+    builder.finish().unwrap().object.to_bytes()
+}
+
+fn transitions(object: Bytes) -> Result<Vec<(String, Transition<EmbeddingRef>)>, FormatError> {
+    let part = PartMeta::decode(object)?;
+    Ok((0..part.rows()).map(|row| (part.id(row).to_owned(), part.transition(row))).collect())
+}
+
+/// An object of one raw section with this content, and right checksums.
+fn with_raw_section(kind: ObjectKind, content: &[u8]) -> Bytes {
+    let mut object = b"\x89DFOLD\r\n".to_vec();
+    let len = content.len() as u64;
+    object.extend([kind.number(), 1, 1, 0].map(u16::to_le_bytes).concat());
+    object.extend((64 + len).to_le_bytes());
+    object.extend([1, 0].map(u16::to_le_bytes).concat());
+    object.extend(crc32fast::hash(content).to_le_bytes());
+    object.extend([64, len, len].map(u64::to_le_bytes).concat());
+    object.extend(crc32fast::hash(&object).to_le_bytes());
+    object.resize(64, 0);
+    object.extend_from_slice(content);
+    object.into()
+}
+
+#[test]
+fn part_v1() {
+    let object = golden("part", part);
+    survives(&object, ObjectKind::PartMeta, &rows().into_iter().collect(), transitions);
+    let part = PartMeta::decode(object.clone()).unwrap();
+    let form = |id| part.form(part.find(id).unwrap());
+    let ids = ["put", "deleted", "patched", "upserted", "added", "split é"];
+    assert_eq!(ids.map(form), [Form::Put, Form::Delete, Form::Patch, Form::Upsert, Form::Add, Form::Split]);
+    let twin = golden("part.checksum", || flipped(&object, (object.len() - 1) * 8));
+    assert_eq!(PartMeta::decode(twin).unwrap_err().kind(), Kind::Checksum);
+    // Every checksum is right, and two ids are swapped: looking one up would miss it.
+    let twin = golden("part.invalid", || {
+        let section = Envelope::parse(&object).unwrap().sections()[0];
+        assert_eq!(section.encoding, Encoding::Zstd);
+        let [start, raw] = [section.offset, section.raw].map(|n| usize::try_from(n).unwrap());
+        let mut columns = zstd::bulk::decompress(&object[start..], raw).unwrap();
+        let at = columns.windows(18).position(|text| text.starts_with(b"number 01number 02")).unwrap();
+        columns[at + 8] = b'2';
+        columns[at + 17] = b'1';
+        with_raw_section(ObjectKind::PartMeta, &columns)
+    });
+    let error = PartMeta::decode(twin).unwrap_err();
+    assert_eq!((error.kind(), error.what()), (Kind::Invalid, "columns"));
+    assert!(error.to_string().contains("ids do not ascend"), "{error}");
+}
+
+/// Rows of more dimensions than one word has sign bits.
+fn embeddings() -> Vec<Vec<f32>> {
+    let row = |row: u16| (0..70).map(|i: u16| (f32::from(i * 7 % 11) - 5.0) * 0.25 + f32::from(row)).collect();
+    (0..3).map(row).collect()
+}
+
+fn embedding_object() -> Bytes {
+    let mut builder = EmbeddingBuilder::new(70);
+    for row in embeddings() {
+        builder.push(&row);
+    }
+    builder.finish().unwrap().object.to_bytes()
+}
+
+fn embedding_rows(object: Bytes) -> Result<Vec<Vec<f32>>, FormatError> {
+    let embeddings = Embeddings::open(object)?;
+    embeddings.verify_all()?;
+    (0..embeddings.rows()).map(|row| embeddings.row(row).map(|row| row.to_vec())).collect()
+}
+
+#[test]
+fn embeddings_v1() {
+    let object = golden("embeddings", embedding_object);
+    survives(&object, ObjectKind::Embeddings, &embeddings(), embedding_rows);
+    let signs = Embeddings::open(object.clone()).unwrap().sign_bits().unwrap();
+    // Written down and not computed: 70 bits and 58 of padding a row.
+    assert_eq!(signs[..16], [0x25, 0x2d, 0x69, 0x49, 0x4b, 0x5a, 0xd2, 0x92, 0x16, 0, 0, 0, 0, 0, 0, 0]);
+    let twin = golden("embeddings.checksum", || {
+        let rows = Envelope::parse(&object).unwrap().section(3).unwrap().offset;
+        flipped(&object, usize::try_from(rows).unwrap() * 8)
+    });
+    // It opens, and no row is given away.
+    let error = Embeddings::open(twin).unwrap().row(2).unwrap_err();
+    assert_eq!((error.kind(), error.what()), (Kind::Checksum, "embedding rows"));
 }
