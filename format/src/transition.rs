@@ -127,6 +127,38 @@ impl<E: Clone> Transition<E> {
     }
 }
 
+impl<E> Transition<E> {
+    /// The embeddings that it carries: at most two, of the absent and of the present case.
+    pub fn embeddings(&self) -> impl Iterator<Item = &E> {
+        let (stored, patch) = match self {
+            Self::Replace { record, .. } => (record.as_ref(), None),
+            Self::Modify { absent, patch, .. } => (absent.as_ref(), patch.embedding.value()),
+        };
+        stored.and_then(|stored| stored.record.embedding.as_ref()).into_iter().chain(patch)
+    }
+
+    /// The same transition with its embeddings held another way.
+    pub fn map_embedding<F>(self, map: &mut impl FnMut(E) -> F) -> Transition<F> {
+        match self {
+            Self::Replace { record, renewed } => {
+                Transition::Replace { record: record.map(|stored| stored.map_embedding(&mut *map)), renewed }
+            }
+            Self::Modify { absent, patch, changed } => Transition::Modify {
+                absent: absent.map(|stored| stored.map_embedding(&mut *map)),
+                patch: patch.map_embedding(map),
+                changed,
+            },
+        }
+    }
+}
+
+impl<E> Stored<E> {
+    /// The same record with its embedding held another way.
+    pub fn map_embedding<F>(self, map: impl FnOnce(E) -> F) -> Stored<F> {
+        Stored { record: self.record.map_embedding(map), inserted: self.inserted, changed: self.changed }
+    }
+}
+
 /// `old` after a patch whose last op stands at `changed`.
 fn patched<E>(old: Stored<E>, patch: Patch<E>, changed: Option<Position>) -> Stored<E> {
     Stored { record: patch.apply(old.record), inserted: old.inserted, changed: changed.unwrap_or(old.changed) }

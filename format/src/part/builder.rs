@@ -49,7 +49,7 @@ pub struct EncodedPart {
     pub min_id: String,
     /// Its last id.
     pub max_id: String,
-    /// How many payloads refer to each embedding object, by name: as [`PartMeta::references`] will count them.
+    /// How many references there are to each embedding object, by name: as [`PartMeta::references`] will count them.
     pub references: Vec<(ObjectName, u32)>,
 }
 

@@ -24,7 +24,7 @@ pub(super) fn require(holds: bool, rule: &'static str) -> Result<(), FormatError
 /// What was learned about columns on the way.
 #[derive(Debug)]
 pub(super) struct Checked {
-    /// How many payloads refer to each embedding object, by name.
+    /// How many references there are to each embedding object, by name. The two payloads of a row that name one place count as one.
     pub(super) references: Vec<(ObjectName, u32)>,
     /// Every row is a whole record.
     pub(super) resolved: bool,
@@ -144,7 +144,11 @@ fn embeddings(columns: &ArchivedColumns, payloads: &Payloads) -> Result<Vec<(Obj
             require(payloads.contents.has(payload), "a tombstone has an embedding")?;
             require((row as usize) < MAX_PART_ROWS, "an embedding lies in a row that no object has")?;
             let unknown = || FormatError::invalid(WHAT, "an embedding lies in an object that is not listed");
-            references.get_mut(object as usize).ok_or_else(unknown)?.1 += 1;
+            let entry = references.get_mut(object as usize).ok_or_else(unknown)?;
+            let place = |n: usize| (u32_at(&columns.embedding_objects, n), u32_at(&columns.embedding_rows, n));
+            let row = payload.checked_sub(columns.forms.len()).and_then(|split| columns.splits.get(split));
+            let twice = row.is_some_and(|row| place(row.to_native() as usize) == place(payload));
+            entry.1 += u32::from(!twice);
         } else {
             require(object != CLEAR || payloads.patches.has(payload), "what is no patch clears an embedding")?;
             require(row == 0, "a payload without an embedding has a row of one")?;

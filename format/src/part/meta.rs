@@ -102,7 +102,7 @@ impl PartMeta {
         self.checked.resolved
     }
 
-    /// How many payloads refer to each embedding object, by name. A row of the form `Split` may refer to one twice.
+    /// How many references there are to each embedding object, by name. A row of the form `Split` whose two cases name the same place refers to it once.
     pub fn references(&self) -> impl ExactSizeIterator<Item = (ObjectName, u32)> {
         self.checked.references.iter().copied()
     }
