@@ -15,15 +15,19 @@
 //!   be cleaned up after it; the caller finds out by reading. `Err` says that nothing landed and nothing will.
 //! - A dropped future of a write is an unknown outcome that nobody hears of.
 
+mod dir;
 mod error;
 mod key;
+mod memory;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use deltafold_format::Timestamp;
 
+pub use dir::Dir;
 pub use error::{StoreError, StoreErrorKind};
 pub use key::Key;
+pub use memory::Memory;
 
 /// Says which state of an object was read; two states of one register never share a tag.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -1,0 +1,28 @@
+//! What a failure of the operating system means to the caller.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+
+use crate::store::{StoreError, StoreErrorKind};
+
+/// `error` of `verb` on `what`, with what to do about it.
+pub(super) fn of(verb: &'static str, what: impl fmt::Display, error: &io::Error) -> StoreError {
+    use StoreErrorKind::{Permanent, Transient};
+    let (kind, remedy) = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => (Permanent, "; free some space, or sweep the collection"),
+        ErrorKind::PermissionDenied => (Permanent, "; give this user the right to read and write the folder"),
+        ErrorKind::ReadOnlyFilesystem => (Permanent, "; mount it writable, or choose another folder"),
+        ErrorKind::NotADirectory => (Permanent, "; a file stands where a folder is needed, choose another folder"),
+        ErrorKind::Unsupported => (Permanent, "; choose a folder on a file system with hard links and locks"),
+        ErrorKind::Interrupted | ErrorKind::TimedOut | ErrorKind::ResourceBusy | ErrorKind::StaleNetworkFileHandle => {
+            (Transient, "")
+        }
+        _ if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => (Transient, "; raise the limit of open files"),
+        _ => (Permanent, ""),
+    };
+    StoreError::new(kind, verb, what, format_args!("{error}{remedy}"))
+}
+
+/// Too many open files, in the process and in all; the same numbers on Linux and macOS.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;

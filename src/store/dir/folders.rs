@@ -1,0 +1,73 @@
+//! Folders that outlast a power failure.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// The folders that this process knows to be durable.
+#[derive(Debug)]
+pub(super) struct Folders {
+    root: PathBuf,
+    durable: Mutex<HashSet<PathBuf>>,
+}
+
+impl Folders {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root, durable: Mutex::default() }
+    }
+
+    /// Makes `folder` and those above it. Each is flushed in the one above it once, also where it is there already: somebody else may have
+    /// made it and not have come so far.
+    pub(super) fn ensure(&self, folder: &Path) -> io::Result<()> {
+        if self.known().contains(folder) {
+            return Ok(());
+        }
+        let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+        match std::fs::create_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && above.is_some() => {
+                self.ensure(above.unwrap_or(folder))?;
+                ignore_exists(std::fs::create_dir(folder))?;
+            }
+            made => ignore_exists(made)?,
+        }
+        if folder.starts_with(&self.root) && folder != self.root {
+            self.ensure(above.unwrap_or(folder))?;
+        }
+        // What lies above the user's folder may be nobody's to read.
+        match flush(above.unwrap_or(Path::new("."))) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !above_in(&self.root, folder) => {}
+            flushed => flushed?,
+        }
+        self.known().insert(folder.to_owned());
+        Ok(())
+    }
+
+    /// Forgets a folder that turned out not to be there.
+    pub(super) fn forget(&self, folder: &Path) {
+        self.known().retain(|known| !known.starts_with(folder) && !folder.starts_with(known));
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
+        // A panic elsewhere leaves the set whole: every change of it is a single insert or retain.
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the folder above `folder` is in the store.
+fn above_in(root: &Path, folder: &Path) -> bool {
+    folder != root && folder.starts_with(root)
+}
+
+fn ignore_exists(made: io::Result<()>) -> io::Result<()> {
+    match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+/// Flushes the names in a folder to the disk.
+pub(super) fn flush(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}

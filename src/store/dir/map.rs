@@ -1,0 +1,33 @@
+//! Files as memory.
+
+use std::fs::File;
+use std::io;
+
+use bytes::Bytes;
+
+/// The whole content of `file`, read by the operating system as it is touched.
+#[expect(unsafe_code, reason = "mapping a file is the one thing that cannot be done without")]
+pub(super) fn map(file: &File) -> io::Result<Bytes> {
+    // SAFETY: the memory must not change while it is borrowed. Objects are never changed once they have their name (registers, the only
+    // files that are replaced, are replaced by a rename, which leaves the old file as it was), and a file that is deleted lives on while it is
+    // mapped. The folder belongs to Deltafold, as the documentation of `Dir` says.
+    let map = unsafe { memmap2::Mmap::map(file)? };
+    Ok(Bytes::from_owner(map))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_mapped_file_outlives_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        File::create(&path).unwrap().write_all(&[7; 100_000]).unwrap();
+        let mapped = map(&File::open(&path).unwrap()).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(mapped, vec![7; 100_000]);
+    }
+}

@@ -1,0 +1,151 @@
+//! A store in memory, for tests.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use deltafold_format::Timestamp;
+
+use super::{Key, Listed, Object, Outcome, Store, StoreError, Tag, Unless};
+
+/// A store in memory. Clones share their objects. Its clock begins in 2020, moves one millisecond with every write, and by hand.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    objects: BTreeMap<Key, Stored>,
+    /// Writes so far; names the state of an object.
+    writes: u64,
+    advanced: Duration,
+}
+
+#[derive(Debug)]
+struct Stored {
+    bytes: Bytes,
+    write: u64,
+    modified: Timestamp,
+}
+
+/// 2020-01-01 UTC.
+const EPOCH_MILLIS: i64 = 1_577_836_800_000;
+
+impl State {
+    fn now(&self) -> Timestamp {
+        let passed = u128::from(self.writes) + self.advanced.as_millis();
+        Timestamp::from_millis(EPOCH_MILLIS.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX)))
+    }
+
+    fn write(&mut self, key: &Key, chunks: &[Bytes]) -> Outcome {
+        self.writes += 1;
+        let stored = Stored { bytes: concat(chunks), write: self.writes, modified: self.now() };
+        let tag = stored.tag();
+        self.objects.insert(key.clone(), stored);
+        Outcome::Done(tag)
+    }
+}
+
+impl Stored {
+    fn tag(&self) -> Tag {
+        Tag::new(self.write.to_string())
+    }
+
+    fn object(&self) -> Object {
+        Object { bytes: self.bytes.clone(), tag: self.tag() }
+    }
+}
+
+fn concat(chunks: &[Bytes]) -> Bytes {
+    if let [only] = chunks {
+        return only.clone();
+    }
+    let mut all = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
+    chunks.iter().for_each(|chunk| all.extend_from_slice(chunk));
+    all.freeze()
+}
+
+impl Memory {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Moves the store's clock forward.
+    pub fn advance(&self, by: Duration) {
+        self.state().advanced += by;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves the map whole: every change of it is a single insert or remove.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for Memory {
+    fn location(&self) -> String {
+        "memory:".to_owned()
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
+        Ok(self.state().objects.get(key).map(Stored::object))
+    }
+
+    async fn get_range(&self, key: &Key, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.state().objects.get(key).map(|stored| {
+            let length = stored.bytes.len();
+            let within = |at: u64| usize::try_from(at).unwrap_or(length).min(length);
+            stored.bytes.slice(within(start)..within(end).max(within(start)))
+        }))
+    }
+
+    async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError> {
+        Ok(match self.state().objects.get(key) {
+            None => Unless::Absent,
+            Some(stored) if stored.tag() == *tag => Unless::Unchanged,
+            Some(stored) => Unless::Changed(stored.object()),
+        })
+    }
+
+    async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
+        let mut state = self.state();
+        Ok(if state.objects.contains_key(key) { Outcome::Refused } else { state.write(key, &chunks) })
+    }
+
+    async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
+        let mut state = self.state();
+        let same = state.objects.get(key).is_some_and(|stored| stored.tag() == *tag);
+        Ok(if same { state.write(key, &chunks) } else { Outcome::Refused })
+    }
+
+    async fn list_after(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        let state = self.state();
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.clone()));
+        let listed = state.objects.range((from, Bound::Unbounded));
+        let listed = listed.skip_while(|(key, _)| key.as_str() < prefix);
+        let listed = listed.take_while(|(key, _)| key.as_str().starts_with(prefix));
+        let listed = listed.take(limit).map(|(key, stored)| Listed {
+            key: key.clone(),
+            bytes: stored.bytes.len() as u64,
+            modified: stored.modified,
+        });
+        Ok(listed.collect())
+    }
+
+    async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
+        let mut state = self.state();
+        for key in keys {
+            state.objects.remove(key);
+        }
+        Ok(())
+    }
+
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        Ok(self.state().now())
+    }
+}
