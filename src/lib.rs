@@ -1,9 +1,56 @@
-//! Deltafold.
+//! Deltafold keeps collections of vector records on object storage.
+//!
+//! Writers append immutable **delta segments**; a compactor folds them into new **base snapshots**, published by a
+//! compare-and-set on a version that only grows; readers merge base and deltas. No locks, no leader, no server that
+//! must stay up.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use deltafold::format::{Op, Record};
+//! use deltafold::store::Memory;
+//! use deltafold::{Collection, CreateOptions, WriterOptions};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = Arc::new(Memory::new());
+//! let collection = Collection::create(store, &"articles".parse()?, &CreateOptions::new(3)).await?;
+//!
+//! let writer = collection.writer(WriterOptions::default())?;
+//! let record = Record { embedding: Some(vec![0.1, 0.2, 0.3]), ..Record::default() };
+//! writer.append(vec![Op::put("a", record)]).await?; // durable, ordered and readable from here on
+//!
+//! let reader = collection.reader().await?;
+//! let entry = reader.get("a").await?.expect("just written");
+//! assert_eq!(entry.record.embedding, Some(vec![0.1, 0.2, 0.3]));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The types of records, ops and names are in [`format`](crate::format); where objects lie is a
+//! [`Store`](store::Store); [`Collection`] is the door to everything else.
 #![deny(unsafe_code)]
 
+mod collection;
+mod compact;
 mod env;
+mod error;
+mod head;
 pub mod jsonl;
+mod layout;
+mod log;
+mod reader;
+mod retry;
+mod shard;
+mod snapshot;
 pub mod store;
 
+pub use collection::{
+    Collection, CollectionStatus, CreateOptions, Depth, DropReport, Finding, HistoryEntry, PinStatus, RunStatus,
+    ShardStatus, VerifyReport,
+};
+pub use compact::{CompactEvent, CompactReport, Compactor, CompactorOptions, Policy, SweepOptions, SweepReport};
 pub use deltafold_format as format;
 pub use env::{Env, System};
+pub use error::{Error, ErrorKind, Result};
+pub use log::{Ack, Follow, FollowOptions, Writer, WriterOptions};
+pub use reader::{At, Entry, Order, ReadPosition, Reader, Refreshed, ScanOptions, ShardChange};

@@ -1,4 +1,9 @@
 //! Every store against the one suite, and what only a local folder can get wrong.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test panics where something is wrong, and starts tasks of its own"
+)]
 
 #[path = "support/conformance.rs"]
 mod conformance;

@@ -1,0 +1,333 @@
+//! A collection: creating, opening, dropping it, and the doors to everything that works on it.
+
+mod drop;
+mod status;
+mod verify;
+
+use std::sync::Arc;
+
+use deltafold_format::limits::{MAX_DIMENSION, MAX_PIN_NAME, MAX_SHARDS};
+use deltafold_format::{CollectionConfig, CollectionName, Head, Metric, Ordering, ShardId, Version};
+
+use crate::compact::{Compactor, CompactorOptions, SweepOptions, SweepReport, sweep};
+use crate::env::{Env, System};
+use crate::error::{Error, Repr, Result};
+use crate::layout::Layout;
+use crate::log::{Follow, FollowOptions, Writer, WriterOptions};
+use crate::reader::{At, Reader};
+use crate::retry;
+use crate::shard::Shard;
+use crate::snapshot::{Current, Edit, publish};
+use crate::store::{Key, Object, Outcome, Store};
+
+pub use drop::DropReport;
+pub use status::{CollectionStatus, HistoryEntry, PinStatus, RunStatus, ShardStatus};
+pub use verify::{Depth, Finding, VerifyReport};
+
+/// What is chosen when a collection is made, for good.
+#[derive(Debug, Clone)]
+pub struct CreateOptions {
+    /// Length of every embedding, 1 to 65,536.
+    pub dimension: u32,
+    /// How distances are measured.
+    pub metric: Metric,
+    /// Number of shards, 1 to 4,096. Each is a log of its own; one holds a million records well.
+    pub shards: u16,
+}
+
+impl CreateOptions {
+    /// One shard, squared Euclidean distance.
+    pub fn new(dimension: u32) -> Self {
+        Self { dimension, metric: Metric::default(), shards: 1 }
+    }
+}
+
+/// An open collection. Cheap to clone; holds no connection and no lock.
+#[derive(Debug, Clone)]
+pub struct Collection {
+    layout: Layout,
+    config: Arc<CollectionConfig>,
+    store: Arc<dyn Store>,
+    shards: Vec<Shard>,
+}
+
+impl Collection {
+    /// Makes a collection. Of several callers with one name exactly one succeeds. Costs one LIST, one PUT for each shard and one more.
+    ///
+    /// A crash on the way leaves nothing that a later `create` of the same name minds.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` where the name is taken or its objects were not dropped completely; `InvalidInput` for options out of range.
+    pub async fn create(store: Arc<dyn Store>, name: &CollectionName, options: &CreateOptions) -> Result<Self> {
+        Self::create_in(store, name, options, Arc::new(System)).await
+    }
+
+    /// [`create`](Self::create) with time and randomness from `env`.
+    pub async fn create_in(
+        store: Arc<dyn Store>,
+        name: &CollectionName,
+        options: &CreateOptions,
+        env: Arc<dyn Env>,
+    ) -> Result<Self> {
+        if options.dimension == 0 || options.dimension as usize > MAX_DIMENSION {
+            return Err(Error::invalid(format!(
+                "dimension {} is out of range: choose 1 to {MAX_DIMENSION}",
+                options.dimension
+            )));
+        }
+        if options.shards == 0 || options.shards > MAX_SHARDS {
+            return Err(Error::invalid(format!(
+                "{} shards are out of range: choose 1 to {MAX_SHARDS}",
+                options.shards
+            )));
+        }
+        let layout = Layout::new(name.clone());
+        let uid = claim_name(&*store, &layout, options.shards, &*env).await?;
+        let config = CollectionConfig {
+            uid,
+            dimension: options.dimension,
+            metric: options.metric,
+            shards: options.shards,
+            ordering: Ordering::Log,
+            created: env.now(),
+        };
+        let key = layout.collection();
+        if !create_register(&*store, &key, &config.encode(), |found| {
+            CollectionConfig::decode(found.bytes).is_ok_and(|found| found == config)
+        })
+        .await?
+        {
+            return Err(Repr::CollectionExists(name.clone()).into());
+        }
+        Ok(Self::assemble(layout, config, store, env))
+    }
+
+    /// Opens a collection. One GET.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where there is none of this name.
+    pub async fn open(store: Arc<dyn Store>, name: &CollectionName) -> Result<Self> {
+        Self::open_in(store, name, Arc::new(System)).await
+    }
+
+    /// [`open`](Self::open) with time and randomness from `env`.
+    pub async fn open_in(store: Arc<dyn Store>, name: &CollectionName, env: Arc<dyn Env>) -> Result<Self> {
+        let layout = Layout::new(name.clone());
+        let key = layout.collection();
+        let object = retry::transient(|| store.get(&key)).await?;
+        let object = object.ok_or_else(|| Repr::NoCollection(name.clone()))?;
+        let config = CollectionConfig::decode(object.bytes).map_err(|error| Error::format(&key, error))?;
+        if config.ordering != Ordering::Log {
+            return Err(Error::invalid(format!(
+                "collection `{name}` orders its ops by revision, which this program cannot do; use a newer one"
+            )));
+        }
+        Ok(Self::assemble(layout, config, store, env))
+    }
+
+    /// The names of all collections of a store, in order. One LIST for each 1,000 objects that the store holds.
+    pub async fn list(store: &dyn Store) -> Result<Vec<CollectionName>> {
+        let mut names: Vec<CollectionName> = Vec::new();
+        let mut after: Option<Key> = None;
+        loop {
+            let page = retry::transient(|| store.list_after("", after.as_ref(), 1_000)).await?;
+            for listed in &page {
+                if let Some(name) = listed.key.as_str().strip_suffix("/collection").and_then(|name| name.parse().ok()) {
+                    names.push(name);
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == 1_000 => after = Some(last.key.clone()),
+                _ => return Ok(names),
+            }
+        }
+    }
+
+    fn assemble(layout: Layout, config: CollectionConfig, store: Arc<dyn Store>, env: Arc<dyn Env>) -> Self {
+        let config = Arc::new(config);
+        let shard = |id| Shard::new(id, layout.clone(), config.clone(), store.clone(), env.clone());
+        let shards = ShardId::all(config.shards).map(shard).collect();
+        Self { layout, config, store, shards }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &CollectionName {
+        self.layout.name()
+    }
+
+    /// What was chosen when it was made.
+    pub fn config(&self) -> &CollectionConfig {
+        &self.config
+    }
+
+    /// The store it lies in.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// A writer. Costs nothing until the first append to a shard.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for options out of range.
+    pub fn writer(&self, options: WriterOptions) -> Result<Writer> {
+        Writer::open(self.shards.clone(), options)
+    }
+
+    /// A reader of what is acknowledged by now. Two GETs and a LIST for each shard, and one GET for each segment that is not folded yet.
+    pub async fn reader(&self) -> Result<Reader> {
+        self.reader_at(At::Latest).await
+    }
+
+    /// A reader of some version.
+    pub async fn reader_at(&self, at: At) -> Result<Reader> {
+        Reader::open(self.shards.clone(), at).await
+    }
+
+    /// The ops of a shard in log order.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` where the collection has no such shard.
+    pub fn follow(&self, shard: ShardId, options: FollowOptions) -> Result<Follow> {
+        Ok(Follow::new(self.shard(shard)?.clone(), options))
+    }
+
+    /// A compactor of all shards.
+    pub fn compactor(&self, options: CompactorOptions) -> Compactor {
+        Compactor::new(self.shards.clone(), options)
+    }
+
+    /// Deletes what no reader and no writer can need any more, shard by shard.
+    pub async fn sweep(&self, options: &SweepOptions) -> Result<Vec<(ShardId, SweepReport)>> {
+        let mut reports = Vec::new();
+        for shard in &self.shards {
+            reports.push((shard.id(), sweep(shard, options).await?));
+        }
+        Ok(reports)
+    }
+
+    /// Keeps the current version of every shard readable under a name, for good or for `ttl` by the store's clock. What is in the log and not
+    /// folded yet is not in it: run the compactor first to have it. Two GETs and two PUTs for each shard.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` where a pin of this name exists. Pins of some shards may have been made then: `unpin` removes them.
+    pub async fn pin(&self, name: &str, ttl: Option<std::time::Duration>) -> Result<Vec<(ShardId, Version)>> {
+        check_pin_name(name)?;
+        let mut pinned = Vec::new();
+        for shard in &self.shards {
+            let mut current = Current::load(shard).await?;
+            if current.manifest.version == Version::ZERO {
+                return Err(Error::invalid(format!(
+                    "shard {} has nothing to pin yet: run `compact` first, which folds its log into a first version",
+                    shard.id().get()
+                )));
+            }
+            let created = retry::transient(|| shard.store().now()).await?;
+            let version = current.manifest.version;
+            let ttl_millis = ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+            let edit = Edit::Pin { name: name.to_owned(), version, created, ttl_millis };
+            publish(shard, &mut current, &edit).await?;
+            pinned.push((shard.id(), version));
+        }
+        Ok(pinned)
+    }
+
+    /// Removes a pin from every shard that has it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where no shard has it.
+    pub async fn unpin(&self, name: &str) -> Result<()> {
+        let mut found = false;
+        for shard in &self.shards {
+            let mut current = Current::load(shard).await?;
+            if current.manifest.pins.iter().any(|pin| pin.name == name) {
+                publish(shard, &mut current, &Edit::Unpin { name: name.to_owned() }).await?;
+                found = true;
+            }
+        }
+        if found { Ok(()) } else { Err(Repr::NoPin(name.to_owned()).into()) }
+    }
+
+    fn shard(&self, id: ShardId) -> Result<&Shard> {
+        self.shards.get(usize::from(id.get())).ok_or_else(|| {
+            Error::invalid(format!("shard {} does not exist: the collection has {}", id.get(), self.config.shards))
+        })
+    }
+}
+
+fn check_pin_name(name: &str) -> Result<()> {
+    let fits = (1..=MAX_PIN_NAME).contains(&name.len()) && !name.chars().any(char::is_control);
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::invalid(format!("a pin needs a name of 1 to {MAX_PIN_NAME} bytes without control characters")))
+    }
+}
+
+/// Makes the heads of a new collection and returns the uid they bear. Heads that an earlier, unfinished `create` left are adopted with their uid, so that of several
+/// creators all agree, and the collection register decides between them.
+async fn claim_name(store: &dyn Store, layout: &Layout, shards: u16, env: &dyn Env) -> Result<deltafold_format::Uid> {
+    let collection = layout.collection();
+    if retry::transient(|| store.get(&collection)).await?.is_some() {
+        return Err(Repr::CollectionExists(layout.name().clone()).into());
+    }
+    let prefix = layout.prefix();
+    let found = retry::transient(|| store.list_after(&prefix, None, 1_000)).await?;
+    let leftovers = |key: &Key| Repr::Leftovers { name: layout.name().clone(), key: key.clone() };
+    let mut uid = env.uid();
+    for listed in &found {
+        if listed.key == collection {
+            return Err(Repr::CollectionExists(layout.name().clone()).into());
+        }
+        if !listed.key.as_str().ends_with("/head") {
+            return Err(leftovers(&listed.key).into());
+        }
+    }
+    for shard in ShardId::all(shards) {
+        let key = layout.shard(shard).head();
+        let head = Head::empty(uid);
+        let mut adopted = None;
+        let ours = create_register(store, &key, &head.encode(), |found| {
+            adopted = Head::decode(found.bytes).ok();
+            adopted.as_ref() == Some(&head)
+        })
+        .await?;
+        if !ours {
+            // Only the first shard's head may tell the uid: whoever made it makes or adopts the others with the same one.
+            let usable = adopted.filter(|found| *found == Head::empty(found.collection));
+            match usable {
+                Some(found) if shard.get() == 0 => uid = found.collection,
+                Some(found) if found.collection == uid => {}
+                _ => return Err(leftovers(&key).into()),
+            }
+        }
+    }
+    Ok(uid)
+}
+
+/// Creates a register until it is decided; false where another is there that is not `ours`.
+async fn create_register(
+    store: &dyn Store,
+    key: &Key,
+    content: &bytes::Bytes,
+    mut ours: impl FnMut(Object) -> bool,
+) -> Result<bool> {
+    let created = retry::transient(|| async {
+        match store.create(key, vec![content.clone()]).await? {
+            Outcome::Done(_) => Ok(true),
+            Outcome::Refused => Ok(false),
+            Outcome::Unknown(error) => Err(error),
+        }
+    })
+    .await?;
+    if created {
+        return Ok(true);
+    }
+    let found = retry::transient(|| store.get(key)).await?;
+    Ok(found.is_some_and(&mut ours))
+}

@@ -1,0 +1,294 @@
+//! Verification: what the manifests claim against what lies in the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use deltafold_format::{Form, Manifest, ObjectName, PartObject, Sequence, ShardId, Version};
+
+use super::Collection;
+use super::status::list_all;
+use crate::error::{Error, ErrorKind, Result};
+use crate::retry;
+use crate::shard::{Shard, Slot};
+use crate::snapshot::{Current, OpSum, name, objects};
+use crate::store::{Key, Listed};
+
+/// How far verification goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Registers, current manifests, and that every object they need is there with the right length. Costs the LISTs and two GETs a shard.
+    Quick,
+    /// All that, and every byte: each segment, part, embedding block and retained manifest is read and checked, and the accounting is done
+    /// again from what is found.
+    Deep,
+}
+
+/// Something that is not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The shard.
+    pub shard: ShardId,
+    /// The object.
+    pub key: String,
+    /// What is wrong with it, and what to do.
+    pub problem: String,
+}
+
+/// What was verified.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Everything that is wrong; empty for a sound collection.
+    pub findings: Vec<Finding>,
+    /// Objects looked at.
+    pub objects: u64,
+    /// Bytes read and checked.
+    pub bytes: u64,
+    /// Rows of parts read.
+    pub rows: u64,
+    /// Ops of segments read.
+    pub ops: u64,
+    /// Objects that nothing refers to: leftovers of work that lost a race, which sweep removes. No harm.
+    pub unreferenced: u64,
+}
+
+impl VerifyReport {
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+impl Collection {
+    /// Verifies every shard; `each` hears of the progress. Reads only. A version published meanwhile does no harm: what vanishes from under the
+    /// verification is looked up anew.
+    pub async fn verify(&self, depth: Depth, mut each: impl FnMut(&VerifyReport)) -> Result<VerifyReport> {
+        let mut report = VerifyReport::default();
+        for shard in &self.shards {
+            // Compaction and sweep may overtake the reading; damage stays, a race does not.
+            let mut attempts = 3;
+            loop {
+                let mut verifier = Verifier { shard, report: report.clone(), each: &mut each };
+                let before = report.findings.len();
+                verifier.run(depth).await?;
+                let found = verifier.report;
+                attempts -= 1;
+                if found.findings.len() == before || attempts == 0 || !moved(shard, &found, before).await? {
+                    report = found;
+                    break;
+                }
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// Whether the shard was swept since, so that findings may be of objects that had to go.
+async fn moved(shard: &Shard, found: &VerifyReport, before: usize) -> Result<bool> {
+    let (_, manifest) = shard.current().await?;
+    let listed: BTreeSet<String> =
+        objects(&manifest).iter().map(|object| shard.layout().part(*object).to_string()).collect();
+    let lost = |finding: &Finding| !listed.contains(&finding.key);
+    Ok(found.findings.iter().skip(before).any(lost))
+}
+
+struct Verifier<'a, F> {
+    shard: &'a Shard,
+    report: VerifyReport,
+    each: &'a mut F,
+}
+
+impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
+    fn find(&mut self, key: &Key, problem: impl Into<String>) {
+        let finding = Finding { shard: self.shard.id(), key: key.to_string(), problem: problem.into() };
+        self.report.findings.push(finding);
+    }
+
+    /// Turns damage into a finding; other failures end the verification.
+    fn damage<T>(&mut self, key: &Key, result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat) => {
+                self.find(key, error.to_string());
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn looked_at(&mut self, bytes: u64) {
+        self.report.objects += 1;
+        self.report.bytes += bytes;
+        (self.each)(&self.report);
+    }
+
+    async fn run(&mut self, depth: Depth) -> Result<()> {
+        let head = self.shard.layout().head();
+        let current = Current::load(self.shard).await;
+        let Some(current) = self.damage(&head, current)? else { return Ok(()) };
+        self.looked_at(0);
+        let manifest = &*current.manifest;
+        if current.state.head != manifest.head() {
+            self.find(&head, "the head and its manifest tell different stories; restore the head from a copy");
+        }
+        let stored = list_all(self.shard, &self.shard.layout().part_prefix()).await?;
+        let stored: BTreeMap<Key, Listed> = stored.into_iter().map(|listed| (listed.key.clone(), listed)).collect();
+        self.presence(manifest, &stored);
+        if depth == Depth::Deep {
+            self.runs(manifest).await?;
+            self.embeddings(manifest).await?;
+            self.log(manifest).await?;
+            self.retained(manifest, &stored).await?;
+        }
+        Ok(())
+    }
+
+    /// Every object needed is there, with the length that the manifest lists.
+    fn presence(&mut self, manifest: &Manifest, stored: &BTreeMap<Key, Listed>) {
+        let parts = manifest.runs.iter().flat_map(|run| &run.parts);
+        let parts = parts.map(|part| (PartObject::Meta(part.name), part.bytes));
+        let embeddings = manifest.embeddings.iter().map(|entry| (PartObject::Embeddings(entry.name), entry.bytes));
+        for (object, bytes) in parts.chain(embeddings) {
+            let key = self.shard.layout().part(object);
+            match stored.get(&key) {
+                None => self.find(&key, "it is missing, though the current version needs it; restore it from a copy"),
+                Some(listed) if listed.bytes != bytes => self.find(
+                    &key,
+                    format!("it is {} bytes long instead of {bytes}; restore it from a copy", listed.bytes),
+                ),
+                Some(_) => {}
+            }
+        }
+        let needed = objects(manifest);
+        let dropped: BTreeSet<PartObject> = manifest.dropped.iter().map(|dropped| dropped.object).collect();
+        let unreferenced = stored.keys().filter_map(|key| self.shard.layout().parse_part(key));
+        let unreferenced = unreferenced.filter(|object| !needed.contains(object) && !dropped.contains(object));
+        self.report.unreferenced += unreferenced.count() as u64;
+    }
+
+    /// Reads all parts; what they say of ids, forms and references must agree with the manifest.
+    async fn runs(&mut self, manifest: &Manifest) -> Result<()> {
+        let mut references: BTreeMap<ObjectName, u32> = BTreeMap::new();
+        for run in &manifest.runs {
+            for entry in &run.parts {
+                let key = self.shard.layout().part(PartObject::Meta(entry.name));
+                let part = self.shard.part(entry).await;
+                let Some(Some(part)) = self.damage(&key, part)? else { continue };
+                self.report.rows += part.rows() as u64;
+                let ends = (part.id(0), part.id(part.rows().saturating_sub(1)));
+                if ends != (entry.min_id.as_str(), entry.max_id.as_str()) {
+                    self.find(&key, "its ids are not those that the manifest lists; restore it from a copy");
+                }
+                if run.resolved && (0..part.rows()).any(|row| part.form(row) != Form::Put) {
+                    self.find(&key, "it belongs to the base and holds a row that is no whole record");
+                }
+                let mut named = Vec::new();
+                for (object, rows) in part.references() {
+                    *references.entry(object).or_default() += rows;
+                    named.push(object);
+                }
+                named.sort_unstable();
+                if named != entry.embeddings {
+                    self.find(&key, "it refers to other embedding objects than the manifest lists");
+                }
+                let last = (0..part.rows()).map(|row| part.changed(row)).max();
+                if last.is_some_and(|last| last.sequence() > run.last) {
+                    self.find(&key, "it holds a change from a segment behind the end of its run");
+                }
+                self.looked_at(entry.bytes);
+            }
+        }
+        for entry in &manifest.embeddings {
+            let live = references.remove(&entry.name).unwrap_or(0);
+            if live != entry.live {
+                let key = self.shard.layout().part(PartObject::Embeddings(entry.name));
+                let problem = format!("{live} rows refer to it, and the manifest says {}", entry.live);
+                self.find(&key, problem);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every block of every embedding object.
+    async fn embeddings(&mut self, manifest: &Manifest) -> Result<()> {
+        for entry in &manifest.embeddings {
+            let key = self.shard.layout().part(PartObject::Embeddings(entry.name));
+            let opened = self.shard.embeddings(entry).await;
+            let Some(Some(embeddings)) = self.damage(&key, opened)? else { continue };
+            let checked = crate::env::blocking(move || embeddings.verify_all()).await;
+            self.damage(&key, checked.map_err(|error| Error::format(&key, error)))?;
+            self.looked_at(entry.bytes);
+        }
+        Ok(())
+    }
+
+    /// Reads every segment there is. Those behind `folded` must follow each other; those before it, as far as they are kept, too.
+    async fn log(&mut self, manifest: &Manifest) -> Result<()> {
+        let listed = list_all(self.shard, &self.shard.layout().log_prefix()).await?;
+        let mut expected: Option<Sequence> = None;
+        let mut held = OpSum::default();
+        let mut from_first = false;
+        for listed in listed {
+            let Some(sequence) = self.shard.layout().parse_segment(&listed.key) else { continue };
+            if sequence < manifest.truncated {
+                // Left by a writer that slept through a sweep, and never acknowledged.
+                self.report.unreferenced += 1;
+                continue;
+            }
+            let slot = self.shard.slot(sequence).await;
+            let Some(slot) = self.damage(&listed.key, slot)? else { continue };
+            let start = expected.is_none();
+            if start {
+                from_first = sequence == Sequence::FIRST;
+            }
+            let gap =
+                expected.is_some_and(|expected| expected != sequence) || (start && sequence > manifest.folded.next());
+            if gap && !matches!(slot, Slot::Void) {
+                let missing = expected.unwrap_or(manifest.folded.next());
+                let key = self.shard.layout().segment(missing);
+                self.find(&key, "it is missing, though a later segment is there; restore it from a copy");
+            }
+            expected = Some(sequence.next());
+            if let Slot::Segment(segment) = &slot {
+                if sequence <= manifest.folded {
+                    held.add(segment.len() as u64, segment.header().digest);
+                }
+                self.report.ops += segment.len() as u64;
+            }
+            self.looked_at(listed.bytes);
+        }
+        // As long as nothing was truncated, the log itself proves that folding lost nothing.
+        let complete = from_first && expected.is_some_and(|next| next > manifest.folded);
+        if complete && (held.ops, held.digest) != (manifest.ops, manifest.digest) {
+            let key = self.shard.layout().manifest(manifest.name());
+            let problem = format!("its segments hold {} ops, and it says that {} were folded", held.ops, manifest.ops);
+            self.find(&key, problem);
+        }
+        Ok(())
+    }
+
+    /// Every version that can still be read has a manifest, and all that the manifest needs is there.
+    async fn retained(&mut self, manifest: &Manifest, stored: &BTreeMap<Key, Listed>) -> Result<()> {
+        let ancestors = manifest.ancestors.iter().filter(|ancestor| ancestor.version >= manifest.sweep_floor);
+        let ancestors = ancestors.map(|ancestor| ObjectName { version: ancestor.version, nonce: ancestor.nonce });
+        let pins = manifest.pins.iter().map(|pin| ObjectName { version: pin.version, nonce: pin.nonce });
+        let retained: BTreeSet<ObjectName> =
+            ancestors.chain(pins).filter(|name| name.version > Version::ZERO && *name != manifest.name()).collect();
+        for version in retained {
+            let key = self.shard.layout().manifest(version);
+            let Some(object) = retry::transient(|| self.shard.store().get(&key)).await? else {
+                self.find(&key, "it is missing, though its version is to be readable; restore it from a copy");
+                continue;
+            };
+            let bytes = object.bytes.len() as u64;
+            let decoded = Manifest::decode(object.bytes).map_err(|error| Error::format(&key, error));
+            let Some(older) = self.damage(&key, decoded)? else { continue };
+            for object in objects(&older) {
+                let part = self.shard.layout().part(object);
+                if !stored.contains_key(&part) && name(object).version <= manifest.version {
+                    self.find(&part, format!("it is missing, though version {} needs it", version.version.get()));
+                }
+            }
+            self.looked_at(bytes);
+        }
+        Ok(())
+    }
+}

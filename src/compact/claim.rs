@@ -1,0 +1,64 @@
+//! The advisory claim: it saves two compactors from doing the same work twice. Safety never rests on it.
+
+use deltafold_format::{Claim, Uid, Version};
+
+use crate::error::{Error, Result};
+use crate::retry;
+use crate::shard::Shard;
+use crate::store::Outcome;
+
+/// Rounds in which a claim of somebody else must stand unchanged before it counts as abandoned. Rounds are counted by who waits, so no two
+/// clocks are compared.
+const PATIENCE: u32 = 3;
+
+/// A compactor's view of the claim of one shard.
+#[derive(Debug)]
+pub(crate) struct Claims {
+    claimant: Uid,
+    beat: u64,
+    /// Somebody else's claim, and in how many rounds it has been seen as it is.
+    seen: Option<(Claim, u32)>,
+}
+
+impl Claims {
+    pub(crate) fn new(claimant: Uid) -> Self {
+        Self { claimant, beat: 0, seen: None }
+    }
+
+    /// Claims the work on `version`. False while somebody else is at it. One GET and one small write; `patient: false` takes it over at once.
+    pub(crate) async fn acquire(&mut self, shard: &Shard, version: Version, patient: bool) -> Result<bool> {
+        let key = shard.layout().claim();
+        let found = retry::transient(|| shard.store().get(&key)).await?;
+        let found = match found {
+            Some(object) => {
+                let claim = Claim::decode(object.bytes).map_err(|error| Error::format(&key, error))?;
+                Some((claim, object.tag))
+            }
+            None => None,
+        };
+        if let Some((claim, _)) = &found
+            && patient
+            && claim.claimant != self.claimant
+            && claim.version == version
+        {
+            let rounds = match &self.seen {
+                Some((seen, rounds)) if seen == claim => rounds + 1,
+                _ => 1,
+            };
+            self.seen = Some((claim.clone(), rounds));
+            if rounds < PATIENCE {
+                return Ok(false);
+            }
+        }
+        self.beat += 1;
+        let collection = shard.config().uid;
+        let claim = Claim { collection, claimant: self.claimant, version, beat: self.beat };
+        let chunks = vec![claim.encode()];
+        let outcome = match &found {
+            Some((_, tag)) => shard.store().replace(&key, tag, chunks).await?,
+            None => shard.store().create(&key, chunks).await?,
+        };
+        // Refused: somebody else was faster. Unknown: the work is safe without a claim.
+        Ok(!patient || !matches!(outcome, Outcome::Refused))
+    }
+}

@@ -1,0 +1,308 @@
+//! The compactor: looks, plans, works, publishes; any number of them at once.
+
+use std::time::Duration;
+
+use deltafold_format::{EditKind, Sequence, ShardId, Version, embedding_object_rows};
+
+use super::claim::Claims;
+use super::fold::fold;
+use super::merge::merge;
+use super::policy::{Backlog, MergePlan, Policy};
+use crate::env;
+use crate::error::{ErrorKind, Result};
+use crate::log::{Tail, read_tail};
+use crate::shard::{Shard, Slot};
+use crate::snapshot::{Accounting, Current, Edit, publish};
+
+/// How a compactor works.
+#[derive(Debug, Clone, Default)]
+pub struct CompactorOptions {
+    /// When to fold and merge.
+    pub policy: Policy,
+}
+
+/// Folds and merges the shards of a collection. Any number may run at once, anywhere, and stop at any moment.
+#[derive(Debug)]
+pub struct Compactor {
+    shards: Vec<ShardCompactor>,
+}
+
+/// One edit published, or lost to somebody else's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompactEvent {
+    /// The shard.
+    pub shard: ShardId,
+    /// Fold or merge.
+    pub kind: EditKind,
+    /// The version published; `None` where somebody else's edit made this one needless. Nothing is lost then.
+    pub version: Option<Version>,
+    /// Ops or rows that went in.
+    pub rows_in: u64,
+    /// Rows that came out.
+    pub rows_out: u64,
+    /// Bytes read.
+    pub bytes_in: u64,
+    /// Bytes written, without the manifest.
+    pub bytes_out: u64,
+}
+
+/// What a round of compaction did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CompactReport {
+    /// Every edit, in order.
+    pub events: Vec<CompactEvent>,
+}
+
+impl CompactReport {
+    /// Edits of a kind that were published.
+    pub fn published(&self, kind: EditKind) -> usize {
+        self.events.iter().filter(|event| event.kind == kind && event.version.is_some()).count()
+    }
+
+    /// Work that somebody else's edit made needless.
+    pub fn conflicts(&self) -> usize {
+        self.events.iter().filter(|event| event.version.is_none()).count()
+    }
+
+    /// Bytes written.
+    pub fn bytes_out(&self) -> u64 {
+        self.events.iter().map(|event| event.bytes_out).sum()
+    }
+}
+
+/// How much a round is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effort {
+    /// What the policy's thresholds call for.
+    Due,
+    /// Fold whatever is in the log, then merge what is due.
+    FoldAll,
+    /// Fold whatever is in the log, then merge everything into the base.
+    MergeAll,
+}
+
+impl Compactor {
+    pub(crate) fn new(shards: Vec<Shard>, options: CompactorOptions) -> Self {
+        let shards = shards.into_iter().map(|shard| ShardCompactor::new(shard, options.policy.clone())).collect();
+        Self { shards }
+    }
+
+    /// Folds everything in the log and does the merges that are then due. For a fold of n segments: n + 5 GETs (and a LIST), one PUT for each object written and three more.
+    pub async fn run_once(&mut self) -> Result<CompactReport> {
+        self.rounds(Effort::FoldAll, &mut |_| ()).await
+    }
+
+    /// Folds everything and merges everything into the base.
+    pub async fn merge_all(&mut self) -> Result<CompactReport> {
+        self.rounds(Effort::MergeAll, &mut |_| ()).await
+    }
+
+    /// One round of what the policy's thresholds call for. Where nothing happened since the last one: two GETs a shard, no LIST.
+    pub async fn tick(&mut self) -> Result<CompactReport> {
+        self.rounds(Effort::Due, &mut |_| ()).await
+    }
+
+    /// Does [`tick`](Self::tick) every `interval` until `stop` is ready; tells `each` of every edit. A failure of the store is logged and
+    /// tried again with the next tick; damage and defects end the watch with their error.
+    pub async fn watch(
+        &mut self,
+        interval: Duration,
+        stop: impl Future<Output = ()>,
+        mut each: impl FnMut(&CompactEvent),
+    ) -> Result<()> {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let round = std::pin::pin!(self.rounds(Effort::Due, &mut each));
+            // Stopping in the middle of a round loses work, never data: what is not published does not exist.
+            match futures::future::select(&mut stop, round).await {
+                futures::future::Either::Left(_) => return Ok(()),
+                futures::future::Either::Right((Err(error), _)) if error.kind() == ErrorKind::Unavailable => {
+                    tracing::warn!(%error, "compaction will try again");
+                }
+                futures::future::Either::Right((result, _)) => drop(result?),
+            }
+            let pause = std::pin::pin!(env::sleep(interval));
+            if let futures::future::Either::Left(_) = futures::future::select(&mut stop, pause).await {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn rounds(&mut self, effort: Effort, each: &mut impl FnMut(&CompactEvent)) -> Result<CompactReport> {
+        let mut report = CompactReport::default();
+        for shard in &mut self.shards {
+            shard
+                .round(effort, &mut |event| {
+                    each(&event);
+                    report.events.push(event);
+                })
+                .await?;
+        }
+        Ok(report)
+    }
+}
+
+/// The compactor of one shard: what it last saw, so that an idle round costs two GETs.
+#[derive(Debug)]
+struct ShardCompactor {
+    shard: Shard,
+    policy: Policy,
+    claims: Claims,
+    current: Option<Current>,
+    /// Segments behind `current.folded` that were read already; at most `fold_bytes` and one segment.
+    tail: Vec<(Sequence, Slot)>,
+}
+
+impl ShardCompactor {
+    fn new(shard: Shard, policy: Policy) -> Self {
+        let claimant = shard.env().uid();
+        Self { shard, policy, claims: Claims::new(claimant), current: None, tail: Vec::new() }
+    }
+
+    async fn round(&mut self, effort: Effort, each: &mut impl FnMut(CompactEvent)) -> Result<()> {
+        let mut listed = self.look().await?;
+        let mut merged_all = false;
+        // What writers append while the round runs is left to the next one: a round ends, however fast they are.
+        let mut fold_all = effort != Effort::Due;
+        loop {
+            let more = self.read_log(listed).await?;
+            listed = true;
+            let Some(current) = &self.current else { return Ok(()) };
+            let version = current.manifest.version;
+            let backlog = self.backlog();
+            let caught_up = backlog.bytes < self.policy.fold_bytes;
+            let step = if self.policy.folds(backlog) || (fold_all && backlog.segments > 0) {
+                fold_all &= !caught_up;
+                Step::Fold
+            } else if effort == Effort::MergeAll && !merged_all && current.manifest.runs.len() > 1 {
+                merged_all = true;
+                Step::Merge(self.policy.absorb(&current.manifest, self.object_rows()))
+            } else if let Some(plan) = self.policy.merge(&current.manifest, self.object_rows()) {
+                Step::Merge(plan)
+            } else if more {
+                continue;
+            } else {
+                return Ok(());
+            };
+            let patient = effort == Effort::Due;
+            if !self.claims.acquire(&self.shard, version, patient).await? {
+                return Ok(());
+            }
+            each(self.execute(step).await?);
+        }
+    }
+
+    /// Refreshes the snapshot. Returns whether the log was read before, so that probing goes on where that ended.
+    async fn look(&mut self) -> Result<bool> {
+        match &mut self.current {
+            Some(current) => {
+                current.refresh(&self.shard).await?;
+                self.forget_folded();
+                Ok(true)
+            }
+            None => {
+                self.current = Some(Current::load(&self.shard).await?);
+                Ok(false)
+            }
+        }
+    }
+
+    fn forget_folded(&mut self) {
+        let folded = self.current.as_ref().map_or(Sequence::ZERO, |current| current.manifest.folded);
+        self.tail.retain(|(sequence, _)| *sequence > folded);
+        if self.tail.first().is_some_and(|(sequence, _)| *sequence != folded.next()) {
+            self.tail.clear();
+        }
+    }
+
+    /// Reads what the log holds behind what was read, up to what one fold may read. Says whether there may be more.
+    async fn read_log(&mut self, listed: bool) -> Result<bool> {
+        let backlog = self.backlog();
+        if backlog.bytes >= self.policy.fold_bytes {
+            return Ok(false);
+        }
+        let folded = self.current.as_ref().map_or(Sequence::ZERO, |current| current.manifest.folded);
+        let after = self.tail.last().map_or(folded, |(sequence, _)| *sequence);
+        let how = if listed { Tail::Probe } else { Tail::Cold };
+        let read = read_tail(&self.shard, after, self.policy.fold_bytes - backlog.bytes, how).await?;
+        self.tail.extend(read.slots);
+        if read.swept {
+            // Somebody folded and swept meanwhile: what is current has moved.
+            self.look().await?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn backlog(&self) -> Backlog {
+        Backlog { segments: self.tail.len() as u64, bytes: self.tail.iter().map(|(_, slot)| slot.bytes()).sum() }
+    }
+
+    fn object_rows(&self) -> u32 {
+        embedding_object_rows(self.shard.config().dimension)
+    }
+
+    async fn execute(&mut self, step: Step) -> Result<CompactEvent> {
+        let Some(current) = &mut self.current else { unreachable!("a step is planned from a snapshot") };
+        let kind = step.kind();
+        let work = match &step {
+            Step::Fold => fold(&self.shard, &current.manifest, &self.tail).await.map(Edit::Fold),
+            Step::Merge(plan) => merge(&self.shard, &current.manifest, plan).await.map(Edit::Merge),
+        };
+        let done = match work {
+            Ok(edit) => {
+                let accounting = accounting(&edit);
+                publish(&self.shard, current, &edit).await.map(|version| (version, accounting))
+            }
+            Err(error) => Err(error),
+        };
+        let (version, accounting) = match done {
+            Ok((version, accounting)) => (Some(version), accounting),
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                tracing::debug!(%error, "work made needless");
+                current.refresh(&self.shard).await?;
+                (None, Accounting::default())
+            }
+            Err(error) => {
+                // What is known may be out of date in ways that only a fresh look tells.
+                self.current = None;
+                self.tail.clear();
+                return Err(error);
+            }
+        };
+        self.forget_folded();
+        Ok(CompactEvent {
+            shard: self.shard.id(),
+            kind,
+            version,
+            rows_in: accounting.rows_in,
+            rows_out: accounting.rows_out,
+            bytes_in: accounting.bytes_in,
+            bytes_out: accounting.bytes_out,
+        })
+    }
+}
+
+/// What to do next.
+enum Step {
+    Fold,
+    Merge(MergePlan),
+}
+
+impl Step {
+    fn kind(&self) -> EditKind {
+        match self {
+            Self::Fold => EditKind::Fold,
+            Self::Merge(_) => EditKind::Merge,
+        }
+    }
+}
+
+fn accounting(edit: &Edit) -> Accounting {
+    match edit {
+        Edit::Fold(fold) => fold.accounting,
+        Edit::Merge(merge) => merge.accounting,
+        _ => Accounting::default(),
+    }
+}

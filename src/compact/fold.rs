@@ -1,0 +1,153 @@
+//! Folding: log segments become a new run.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use deltafold_format::{EmbeddingRef, Manifest, Mark, Run, Segment, Sequence, TimeRange, Transition};
+
+use super::run_writer::RunWriter;
+use crate::env;
+use crate::error::{Error, Result};
+use crate::log::writer_source;
+use crate::shard::{Shard, Slot};
+use crate::snapshot::{Accounting, Fold, OpSum};
+
+/// An embedding in one of the segments being folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct InSegment {
+    segment: usize,
+    row: u32,
+}
+
+/// The segments of a fold, composed by id.
+struct Composed {
+    /// In id order.
+    rows: Vec<(String, Transition<InSegment>)>,
+    consumed: OpSum,
+}
+
+/// Folds the segments in `slots`, which follow what `manifest` has folded, into a run that is written but not published.
+/// Costs one PUT for each part and embedding object, no GET. Memory: the segments, and one object of each kind being filled.
+pub(crate) async fn fold(shard: &Shard, manifest: &Manifest, slots: &[(Sequence, Slot)]) -> Result<Fold> {
+    let first = manifest.folded.next();
+    let last = slots.last().map_or(manifest.folded, |(sequence, _)| *sequence);
+    let segments: Arc<[Arc<Segment>]> = slots
+        .iter()
+        .filter_map(|(_, slot)| if let Slot::Segment(segment) = slot { Some(segment.clone()) } else { None })
+        .collect();
+    let composed = {
+        let segments = segments.clone();
+        env::blocking(move || compose(&segments)).await
+    };
+    let composed = composed.map_err(|(sequence, error)| Error::format(&shard.layout().segment(sequence), error))?;
+
+    let resolved = manifest.runs.is_empty();
+    let mut accounting = Accounting { rows_in: composed.consumed.ops, ..Accounting::default() };
+    accounting.composed = accounting.rows_in - composed.rows.len() as u64;
+    let mut writer = RunWriter::new(shard.clone(), manifest.version);
+    for (id, mut transition) in composed.rows {
+        if resolved {
+            match transition.resolve(None) {
+                Some(record) => transition = Transition::Replace { record: Some(record), renewed: false },
+                None => {
+                    accounting.absent += 1;
+                    continue;
+                }
+            }
+        }
+        let embeddings = place(&mut writer, &segments, &transition).await?;
+        let transition = transition.map_embedding(&mut |from| embeddings.lookup(from));
+        writer.push(&id, &transition).await?;
+    }
+    let written = writer.finish().await?;
+    accounting.rows_out = written.rows;
+    accounting.bytes_in = segments.iter().map(|segment| segment.bytes()).sum();
+    accounting.bytes_out = written.bytes;
+
+    let mut held = OpSum::default();
+    for segment in segments.iter() {
+        held.add(u64::from(segment.header().ops), segment.header().digest);
+    }
+    let run = Run {
+        id: shard.env().nonce(),
+        level: 0,
+        resolved,
+        first,
+        last,
+        rows: written.rows,
+        times: segments.iter().map(|s| s.header().times).reduce(TimeRange::union).unwrap_or_default(),
+        parts: written.parts,
+    };
+    let marks = marks(&segments);
+    Ok(Fold { run, embeddings: written.embeddings, held, consumed: composed.consumed, marks, accounting })
+}
+
+/// Composes the ops of each id, in log order, and counts every op that goes in.
+fn compose(segments: &[Arc<Segment>]) -> Result<Composed, (Sequence, deltafold_format::FormatError)> {
+    let mut all = Vec::with_capacity(segments.iter().map(|segment| segment.len()).sum());
+    let mut consumed = OpSum::default();
+    for (number, segment) in segments.iter().enumerate() {
+        for (index, (position, op)) in segment.ops().enumerate() {
+            consumed.add(1, segment.op_digest(index).unwrap_or_default());
+            let op = op.clone().map_embedding(|row| InSegment { segment: number, row });
+            all.push((op.id, Transition::from_op(op.action, position)));
+        }
+    }
+    // Stable, so that the ops of one id stay in log order.
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut rows: Vec<(String, Transition<InSegment>)> = Vec::with_capacity(all.len());
+    for (id, newer) in all {
+        match rows.last_mut() {
+            Some((last, older)) if *last == id => {
+                *older = std::mem::replace(older, Transition::TOMBSTONE).then(newer);
+            }
+            _ => rows.push((id, newer)),
+        }
+    }
+    Ok(Composed { rows, consumed })
+}
+
+/// Where the embeddings of one row were copied to: at most two, of the absent and of the present case.
+#[derive(Default)]
+struct Placed(Vec<(InSegment, EmbeddingRef)>);
+
+impl Placed {
+    fn lookup(&self, from: InSegment) -> EmbeddingRef {
+        let placed = self.0.iter().find(|(source, _)| *source == from);
+        placed.expect("every embedding of the transition was placed before it was mapped").1
+    }
+}
+
+/// Copies the embeddings that a transition carries.
+async fn place(
+    writer: &mut RunWriter,
+    segments: &[Arc<Segment>],
+    transition: &Transition<InSegment>,
+) -> Result<Placed> {
+    let mut placed = Placed::default();
+    for from in transition.embeddings() {
+        if placed.0.iter().all(|(source, _)| source != from) {
+            let to = writer.embed(segments[from.segment].vector(from.row)).await?;
+            placed.0.push((*from, to));
+        }
+    }
+    Ok(placed)
+}
+
+/// The highest position of each source, writers among them.
+fn marks(segments: &[Arc<Segment>]) -> Vec<Mark> {
+    let mut marks: BTreeMap<String, Mark> = BTreeMap::new();
+    for segment in segments {
+        let header = segment.header();
+        let writer = (writer_source(header.writer), u128::from(header.batch));
+        let sources = header.marks.iter().map(|mark| (mark.source.clone(), mark.position));
+        for (source, position) in sources.chain([writer]) {
+            let mark = Mark { source: source.clone(), position, sequence: header.sequence };
+            let known = marks.entry(source).or_insert_with(|| mark.clone());
+            if position >= known.position {
+                *known = mark;
+            }
+        }
+    }
+    marks.into_values().collect()
+}

@@ -1,0 +1,291 @@
+//! Merging: adjacent runs become one, part by part.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use deltafold_format::{
+    EmbeddingEntry, EmbeddingRef, Embeddings, Form, Manifest, ObjectName, PartEntry, PartMeta, PartObject, Run,
+    TimeRange, Transition,
+};
+
+use super::policy::MergePlan;
+use super::run_writer::{RunWriter, is_large};
+use crate::error::{Error, Repr, Result};
+use crate::shard::Shard;
+use crate::snapshot::{Accounting, Conflict, Merge, ReferenceChange, objects};
+
+/// Merges the runs of `plan` into one that is written but not published. Costs one GET for each part and embedding object read, one
+/// PUT for each written. Memory: one part of each input run, and one object of each kind being filled.
+pub(crate) async fn merge(shard: &Shard, manifest: &Manifest, plan: &MergePlan) -> Result<Merge> {
+    let inputs: Vec<&Run> = manifest.runs.iter().filter(|run| plan.inputs.contains(&run.id)).collect();
+    let Some((oldest, newest)) = inputs.first().zip(inputs.last()) else {
+        return Err(Error::invalid("a merge needs runs to merge"));
+    };
+    let resolved = oldest.resolved;
+    let mut merging = Merging {
+        shard,
+        entries: manifest.embeddings.iter().map(|entry| (entry.name, entry)).collect(),
+        rewrite: &plan.rewrite,
+        opened: HashMap::new(),
+        resolved,
+        writer: RunWriter::new(shard.clone(), manifest.version),
+        accounting: Accounting { rows_in: inputs.iter().map(|run| run.rows).sum(), ..Accounting::default() },
+        removed: BTreeMap::new(),
+    };
+    let mut cursors: Vec<Cursor<'_>> = inputs.iter().enumerate().map(|(i, run)| Cursor::new(run, i == 0)).collect();
+    while let Some(lowest) = Lowest::of(&cursors) {
+        let parts_left = cursors[0].parts.len();
+        if let [only] = lowest.cursors[..] {
+            let (cursor, limit) = (&mut cursors[only], lowest.limit.as_deref());
+            match cursor.whole_part_below(limit).filter(|entry| merging.carries(entry)) {
+                Some(entry) => merging.carry(cursor, entry).await?,
+                None => merging.copy_below(cursor, limit).await?,
+            }
+        } else {
+            merging.compose(&mut cursors, &lowest.cursors).await?;
+        }
+        if cursors[0].parts.len() < parts_left {
+            merging.writer.settle().await?;
+        }
+    }
+    let Merging { writer, mut accounting, removed, .. } = merging;
+    let written = writer.finish().await?;
+    accounting.rows_out = written.rows;
+    accounting.bytes_out = written.bytes;
+    let mut references: BTreeMap<ObjectName, ReferenceChange> = BTreeMap::new();
+    for (name, removed) in removed {
+        references.entry(name).or_default().removed += removed;
+    }
+    for (name, added) in written.references {
+        references.entry(name).or_default().added += added;
+    }
+    let output = Run {
+        id: shard.env().nonce(),
+        level: plan.level,
+        resolved,
+        first: oldest.first,
+        last: newest.last,
+        rows: written.rows,
+        times: inputs.iter().map(|run| run.times).reduce(TimeRange::union).unwrap_or_default(),
+        parts: written.parts,
+    };
+    Ok(Merge { inputs: plan.inputs.clone(), output, embeddings: written.embeddings, references, accounting })
+}
+
+/// A run being read in id order, part by part.
+struct Cursor<'a> {
+    /// The part being read, and those after it.
+    parts: &'a [PartEntry],
+    /// The first of `parts`, once a row of it is needed.
+    loaded: Option<PartMeta>,
+    /// The next row of the first of `parts`; always below its number of rows.
+    row: usize,
+    /// Reads the oldest input, whose parts the output's follow.
+    oldest: bool,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(run: &'a Run, oldest: bool) -> Self {
+        Self { parts: &run.parts, loaded: None, row: 0, oldest }
+    }
+
+    fn id(&self) -> Option<&str> {
+        match &self.loaded {
+            Some(part) => Some(part.id(self.row)),
+            None => self.parts.first().map(|entry| entry.min_id.as_str()),
+        }
+    }
+
+    /// The next part, if nothing of it was read yet and all of it lies below `limit`.
+    fn whole_part_below(&self, limit: Option<&str>) -> Option<&'a PartEntry> {
+        let below = |entry: &&PartEntry| limit.is_none_or(|limit| entry.max_id.as_str() < limit);
+        self.parts.first().filter(|_| self.row == 0).filter(below)
+    }
+
+    fn next_part(&mut self) {
+        self.parts = self.parts.get(1..).unwrap_or_default();
+        self.loaded = None;
+        self.row = 0;
+    }
+
+    fn advance(&mut self) {
+        self.row += 1;
+        if self.loaded.as_ref().is_none_or(|part| self.row >= part.rows()) {
+            self.next_part();
+        }
+    }
+}
+
+/// Which cursors stand at the lowest id.
+struct Lowest {
+    /// Their numbers, oldest run first.
+    cursors: Vec<usize>,
+    /// The lowest id of the others.
+    limit: Option<String>,
+}
+
+impl Lowest {
+    fn of(cursors: &[Cursor<'_>]) -> Option<Self> {
+        let lowest = cursors.iter().filter_map(Cursor::id).min()?;
+        let limit = cursors.iter().filter_map(Cursor::id).filter(|id| *id != lowest).min();
+        let at = |(number, cursor): (usize, &Cursor<'_>)| (cursor.id() == Some(lowest)).then_some(number);
+        Some(Self { cursors: cursors.iter().enumerate().filter_map(at).collect(), limit: limit.map(str::to_owned) })
+    }
+}
+
+/// A merge under way.
+struct Merging<'a> {
+    shard: &'a Shard,
+    entries: BTreeMap<ObjectName, &'a EmbeddingEntry>,
+    rewrite: &'a BTreeSet<ObjectName>,
+    opened: HashMap<ObjectName, Embeddings>,
+    /// The output is the base: every row is resolved.
+    resolved: bool,
+    writer: RunWriter,
+    accounting: Accounting,
+    /// How often the parts read referred to each embedding object.
+    removed: BTreeMap<ObjectName, u32>,
+}
+
+impl Merging<'_> {
+    /// Whether a part that stands alone in its id range goes into the output by reference.
+    fn carries(&self, entry: &PartEntry) -> bool {
+        let pending = self.writer.pending();
+        let whole = is_large(entry.rows as usize) && (pending == 0 || is_large(pending));
+        whole && entry.embeddings.iter().all(|object| !self.rewrite.contains(object))
+    }
+
+    async fn carry(&mut self, cursor: &mut Cursor<'_>, entry: &PartEntry) -> Result<()> {
+        self.accounting.carried += u64::from(entry.rows);
+        self.writer.carry(entry.clone()).await?;
+        cursor.next_part();
+        Ok(())
+    }
+
+    /// Makes sure that the cursor's part is loaded.
+    async fn load(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        let Some(entry) = cursor.parts.first().filter(|_| cursor.loaded.is_none()) else { return Ok(()) };
+        let Some(part) = self.shard.part(entry).await? else {
+            return Err(vanished(self.shard, PartObject::Meta(entry.name)).await);
+        };
+        for (object, rows) in part.references() {
+            *self.removed.entry(object).or_default() += rows;
+        }
+        self.accounting.bytes_in += entry.bytes;
+        if cursor.oldest {
+            self.writer.expect(part.rows());
+        }
+        cursor.loaded = Some(part);
+        Ok(())
+    }
+
+    /// Copies the rows of one part up to `limit`, which no other run has.
+    async fn copy_below(&mut self, cursor: &mut Cursor<'_>, limit: Option<&str>) -> Result<()> {
+        self.load(cursor).await?;
+        let Some(part) = cursor.loaded.take() else { return Ok(()) };
+        let end = limit.map_or(part.rows(), |limit| part.find(limit).unwrap_or_else(|end| end));
+        for row in cursor.row..end {
+            self.copy(&part, row).await?;
+        }
+        if end == part.rows() {
+            cursor.next_part();
+        } else {
+            cursor.row = end;
+            cursor.loaded = Some(part);
+        }
+        Ok(())
+    }
+
+    /// Copies one row that stands alone.
+    async fn copy(&mut self, part: &PartMeta, row: usize) -> Result<()> {
+        let form = part.form(row);
+        if form == Form::Split || (self.resolved && form != Form::Put) {
+            return self.write(part.id(row), part.transition(row)).await;
+        }
+        let moved = match part.embedding_ref(row) {
+            Some(from) if self.rewrite.contains(&from.object) => Some(self.embed(from).await?),
+            _ => None,
+        };
+        self.writer.copy(part, row, moved).await
+    }
+
+    /// Composes the rows that several runs have for one id.
+    async fn compose(&mut self, cursors: &mut [Cursor<'_>], at: &[usize]) -> Result<()> {
+        let mut composed: Option<(String, Transition<EmbeddingRef>)> = None;
+        for &number in at {
+            let cursor = &mut cursors[number];
+            self.load(cursor).await?;
+            if let Some(part) = &cursor.loaded {
+                let newer = part.transition(cursor.row);
+                composed = Some(match composed {
+                    None => (part.id(cursor.row).to_owned(), newer),
+                    Some((id, older)) => {
+                        self.accounting.composed += 1;
+                        (id, older.then(newer))
+                    }
+                });
+            }
+            cursor.advance();
+        }
+        match composed {
+            Some((id, transition)) => self.write(&id, transition).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes one row, resolved where the output is the base.
+    async fn write(&mut self, id: &str, mut transition: Transition<EmbeddingRef>) -> Result<()> {
+        if self.resolved {
+            match transition.resolve(None) {
+                Some(record) => transition = Transition::Replace { record: Some(record), renewed: false },
+                None => {
+                    self.accounting.absent += 1;
+                    return Ok(());
+                }
+            }
+        }
+        let mut moved: Vec<(EmbeddingRef, EmbeddingRef)> = Vec::new();
+        for from in transition.embeddings() {
+            if self.rewrite.contains(&from.object) && moved.iter().all(|(source, _)| source != from) {
+                moved.push((*from, self.embed(*from).await?));
+            }
+        }
+        let place = |from: EmbeddingRef| moved.iter().find(|(source, _)| *source == from).map_or(from, |(_, to)| *to);
+        let transition = transition.map_embedding(&mut { place });
+        self.writer.push(id, &transition).await
+    }
+
+    /// Copies an embedding into the object being filled.
+    async fn embed(&mut self, from: EmbeddingRef) -> Result<EmbeddingRef> {
+        let object = PartObject::Embeddings(from.object);
+        if !self.opened.contains_key(&from.object) {
+            let entry = self.entries.get(&from.object).copied();
+            let opened = match entry {
+                Some(entry) => self.shard.embeddings(entry).await?,
+                None => {
+                    return Err(Error::corrupt(
+                        &self.shard.layout().part(object),
+                        "a part refers to it, and the manifest does not list it",
+                    ));
+                }
+            };
+            match opened {
+                Some(embeddings) => self.opened.insert(from.object, embeddings),
+                None => return Err(vanished(self.shard, object).await),
+            };
+        }
+        let embeddings = self.opened.get(&from.object).expect("it was opened above");
+        let row = embeddings.row(from.row);
+        let row = row.map_err(|error| Error::format(&self.shard.layout().part(object), error))?;
+        self.accounting.bytes_in += size_of_val::<[f32]>(&row) as u64;
+        self.writer.embed(&row).await
+    }
+}
+
+/// Why an input is gone: merged by someone else meanwhile, which is no harm, or lost.
+async fn vanished(shard: &Shard, object: PartObject) -> Error {
+    match shard.current().await {
+        Ok((_, manifest)) if objects(&manifest).contains(&object) => Repr::Missing(shard.layout().part(object)).into(),
+        Ok((_, manifest)) => Conflict::InputsVanished.into_error(shard.id(), manifest.version),
+        Err(error) => error,
+    }
+}

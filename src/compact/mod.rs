@@ -1,0 +1,17 @@
+//! Compaction: folding the log into runs, merging runs, sweeping what nobody needs.
+
+mod claim;
+mod compactor;
+mod fold;
+mod merge;
+mod policy;
+mod run_writer;
+mod sweep;
+
+pub use compactor::{CompactEvent, CompactReport, Compactor, CompactorOptions};
+pub use policy::Policy;
+pub(crate) use sweep::sweep;
+pub use sweep::{SweepOptions, SweepReport};
+
+#[cfg(test)]
+mod policy_tests;

@@ -1,0 +1,108 @@
+//! What to do next, decided without I/O: `plan(snapshot, log) -> step`.
+
+use std::collections::BTreeSet;
+
+use deltafold_format::{EmbeddingEntry, Manifest, Nonce, ObjectName, Run};
+
+use crate::snapshot::run_embeddings;
+
+/// When to fold and how runs are tiered. `docs/design.md` derives the costs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Fold when the log holds this many segments.
+    pub fold_segments: u64,
+    /// Fold when the log's segments hold this many bytes; also the most that one fold reads, which bounds its memory.
+    pub fold_bytes: u64,
+    /// How many adjacent runs of one tier are merged into a run of the next: T.
+    pub fan_in: usize,
+    /// The base absorbs all tiers when their rows reach one in this many of its own.
+    pub absorb_one_in: u64,
+    /// How many embedding objects of the base that are over half dead one merge rewrites at most.
+    pub rewrites: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { fold_segments: 64, fold_bytes: 64 << 20, fan_in: 8, absorb_one_in: 8, rewrites: 2 }
+    }
+}
+
+/// How much of the log is not folded yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Backlog {
+    pub(crate) segments: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Policy {
+    /// Whether the log is long enough to fold.
+    pub(crate) fn folds(&self, backlog: Backlog) -> bool {
+        backlog.segments > 0 && (backlog.segments >= self.fold_segments || backlog.bytes >= self.fold_bytes)
+    }
+
+    /// The merge that the tiers are due for, if any. `object_rows` is how many rows an embedding object may hold.
+    pub(crate) fn merge(&self, manifest: &Manifest, object_rows: u32) -> Option<MergePlan> {
+        let (base, tiers) = manifest.runs.split_first()?;
+        let waiting: u64 = tiers.iter().map(|run| run.rows).sum();
+        if !tiers.is_empty() && waiting.saturating_mul(self.absorb_one_in) >= base.rows {
+            return Some(self.absorb(manifest, object_rows));
+        }
+        let same_level = |from: &[Run]| from.iter().take_while(|run| run.level == from[0].level).count();
+        let start = (0..tiers.len()).rev().find(|&i| same_level(&tiers[i..]) >= self.fan_in.max(2))?;
+        let inputs = &tiers[start..start + self.fan_in.max(2)];
+        let level = inputs[0].level;
+        let referred: BTreeSet<ObjectName> = inputs.iter().flat_map(run_embeddings).collect();
+        // Written where they landed, coalesced once one tier up, then by reference until the base absorbs them.
+        let rewrite = entries(manifest, &referred)
+            .filter(|entry| (level == 0 && is_small(entry, object_rows)) || half_dead(entry))
+            .map(|entry| entry.name)
+            .collect();
+        Some(MergePlan { inputs: ids(inputs), level: level.saturating_add(1), rewrite })
+    }
+
+    /// The merge of all runs into the base.
+    pub(crate) fn absorb(&self, manifest: &Manifest, object_rows: u32) -> MergePlan {
+        let (base, tiers) = manifest.runs.split_at(manifest.runs.len().min(1));
+        let in_tiers: BTreeSet<ObjectName> = tiers.iter().flat_map(run_embeddings).collect();
+        let in_base: BTreeSet<ObjectName> = base.iter().flat_map(run_embeddings).collect();
+        let arriving: u64 = entries(manifest, &in_tiers).map(|entry| u64::from(entry.live)).sum();
+        // Small objects of the tiers are consolidated. One of the base's own joins them when at least as many rows arrive:
+        // each time a row is copied so, its object at least doubles.
+        let from_tiers = entries(manifest, &in_tiers).filter(|entry| is_small(entry, object_rows) || half_dead(entry));
+        let small_in_base = entries(manifest, &in_base)
+            .filter(|entry| u64::from(entry.rows) * 4 < u64::from(object_rows) && u64::from(entry.live) <= arriving);
+        let mut dead: Vec<&EmbeddingEntry> = entries(manifest, &in_base).filter(|entry| half_dead(entry)).collect();
+        dead.sort_by_key(|entry| u64::from(entry.live) * 1_000_000 / u64::from(entry.rows.max(1)));
+        dead.truncate(self.rewrites);
+        let rewrite = from_tiers.chain(small_in_base).chain(dead).map(|entry| entry.name).collect();
+        let level = base.first().map_or(0, |run| run.level);
+        MergePlan { inputs: ids(&manifest.runs), level, rewrite }
+    }
+}
+
+/// Which runs to merge, and which embeddings to copy on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MergePlan {
+    /// The runs, oldest first.
+    pub(crate) inputs: Vec<Nonce>,
+    /// The tier of the output.
+    pub(crate) level: u8,
+    /// Embedding objects whose live rows are copied; all others are referred to.
+    pub(crate) rewrite: BTreeSet<ObjectName>,
+}
+
+fn ids(runs: &[Run]) -> Vec<Nonce> {
+    runs.iter().map(|run| run.id).collect()
+}
+
+fn entries<'a>(manifest: &'a Manifest, names: &'a BTreeSet<ObjectName>) -> impl Iterator<Item = &'a EmbeddingEntry> {
+    manifest.embeddings.iter().filter(move |entry| names.contains(&entry.name))
+}
+
+fn is_small(entry: &EmbeddingEntry, object_rows: u32) -> bool {
+    entry.rows < object_rows / 2
+}
+
+fn half_dead(entry: &EmbeddingEntry) -> bool {
+    u64::from(entry.live) * 2 < u64::from(entry.rows)
+}

@@ -1,0 +1,202 @@
+//! Writes a run: rows in id order become parts, their new embeddings become embedding objects.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::mem;
+
+use deltafold_format::limits::MAX_PART_ROWS;
+use deltafold_format::{
+    EmbeddingBuilder, EmbeddingEntry, EmbeddingRef, Encoded, ObjectName, PartBuilder, PartEntry, PartMeta, PartObject,
+    Transition, Version, embedding_object_rows,
+};
+use tokio::task::JoinHandle;
+
+use crate::env;
+use crate::error::{Error, Result};
+use crate::shard::Shard;
+
+/// Objects on their way to the store at once; with the one that is being filled this bounds the writer's memory.
+const UPLOADS: usize = 2;
+
+/// Rows between two points where other tasks get their turn.
+const ROWS_A_TURN: u32 = 256;
+
+/// A part being written is closed at this many bytes of columns, though it holds fewer rows than it may.
+const PART_BYTES: usize = 64 << 20;
+
+/// Writes one run.
+pub(crate) struct RunWriter {
+    shard: Shard,
+    /// The head version that the edit starts from; it is in the name of every object written.
+    born: Version,
+    part: PartBuilder,
+    embeddings: Option<(ObjectName, EmbeddingBuilder)>,
+    uploads: VecDeque<JoinHandle<Result<()>>>,
+    written: Written,
+    /// The part is closed at this many rows.
+    cut_at: usize,
+    turn: u32,
+}
+
+/// Whether a part of so many rows stands alone; smaller ones are joined with their neighbours by the next merge.
+pub(crate) fn is_large(rows: usize) -> bool {
+    rows >= MAX_PART_ROWS / 4
+}
+
+/// What was written.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// In id order, those carried over among them.
+    pub(crate) parts: Vec<PartEntry>,
+    /// The new embedding objects.
+    pub(crate) embeddings: Vec<EmbeddingEntry>,
+    /// How often the new parts refer to each object that existed before.
+    pub(crate) references: BTreeMap<ObjectName, u32>,
+    /// Rows of `parts`.
+    pub(crate) rows: u64,
+    /// Bytes of the objects written.
+    pub(crate) bytes: u64,
+}
+
+impl RunWriter {
+    pub(crate) fn new(shard: Shard, born: Version) -> Self {
+        Self {
+            shard,
+            born,
+            part: PartBuilder::new(),
+            embeddings: None,
+            uploads: VecDeque::new(),
+            written: Written::default(),
+            cut_at: MAX_PART_ROWS,
+            turn: 0,
+        }
+    }
+
+    /// Writes an embedding and says where it will lie.
+    pub(crate) async fn embed(&mut self, row: &[f32]) -> Result<EmbeddingRef> {
+        let dimension = self.shard.config().dimension;
+        if self.embeddings.as_ref().is_some_and(|(_, builder)| builder.rows() >= embedding_object_rows(dimension)) {
+            self.close_embeddings().await?;
+        }
+        let name = ObjectName { version: self.born, nonce: self.shard.env().nonce() };
+        let (object, builder) = self.embeddings.get_or_insert_with(|| (name, EmbeddingBuilder::new(dimension)));
+        Ok(EmbeddingRef { object: *object, row: builder.push(row) })
+    }
+
+    /// Appends a row; ids must ascend.
+    pub(crate) async fn push(&mut self, id: &str, transition: &Transition<EmbeddingRef>) -> Result<()> {
+        self.make_room().await?;
+        self.part.push(id, transition).map_err(|error| self.refused(error))
+    }
+
+    /// Appends a row as it stands in another part, with its embedding elsewhere if `embedding` says so.
+    pub(crate) async fn copy(&mut self, from: &PartMeta, row: usize, embedding: Option<EmbeddingRef>) -> Result<()> {
+        self.make_room().await?;
+        self.part.copy_row(from, row, embedding).map_err(|error| self.refused(error))
+    }
+
+    /// Takes a whole part over by reference; its ids must follow all that came before.
+    pub(crate) async fn carry(&mut self, entry: PartEntry) -> Result<()> {
+        self.close_part().await?;
+        self.written.rows += u64::from(entry.rows);
+        self.written.parts.push(entry);
+        Ok(())
+    }
+
+    /// Rows in the part that is being filled: what `carry` would close early.
+    pub(crate) fn pending(&self) -> usize {
+        self.part.rows()
+    }
+
+    /// Prepares for the `rows` of an older part: where they do not fit behind what is pending, the cut falls in the middle, so that no
+    /// splinter is left over. Parts then split and grow as the leaves of a B-tree do.
+    pub(crate) fn expect(&mut self, rows: usize) {
+        let total = self.part.rows() + rows;
+        self.cut_at = if total > MAX_PART_ROWS { total.div_ceil(2) } else { MAX_PART_ROWS };
+    }
+
+    /// Ends the part where an older part ended, if it is large enough to stand alone.
+    pub(crate) async fn settle(&mut self) -> Result<()> {
+        if is_large(self.part.rows()) { self.close_part().await } else { Ok(()) }
+    }
+
+    /// Writes what is left and waits until everything is stored.
+    pub(crate) async fn finish(mut self) -> Result<Written> {
+        self.close_part().await?;
+        self.close_embeddings().await?;
+        while !self.uploads.is_empty() {
+            self.wait_for_one().await?;
+        }
+        for entry in &mut self.written.embeddings {
+            entry.live = self.written.references.remove(&entry.name).unwrap_or(0);
+        }
+        Ok(self.written)
+    }
+
+    async fn make_room(&mut self) -> Result<()> {
+        self.turn += 1;
+        if self.turn == ROWS_A_TURN {
+            self.turn = 0;
+            tokio::task::yield_now().await;
+        }
+        if self.part.rows() >= self.cut_at || self.part.estimated_bytes() >= PART_BYTES {
+            self.close_part().await?;
+        }
+        Ok(())
+    }
+
+    async fn close_part(&mut self) -> Result<()> {
+        if self.part.rows() == 0 {
+            return Ok(());
+        }
+        let part = mem::replace(&mut self.part, PartBuilder::new());
+        self.cut_at = MAX_PART_ROWS;
+        let part = env::blocking(move || part.finish()).await.map_err(|error| self.refused(error))?;
+        let name = ObjectName { version: self.born, nonce: self.shard.env().nonce() };
+        for (object, rows) in &part.references {
+            *self.written.references.entry(*object).or_default() += rows;
+        }
+        self.written.rows += u64::from(part.rows);
+        self.written.parts.push(PartEntry {
+            name,
+            rows: part.rows,
+            bytes: part.object.bytes,
+            crc32: part.object.crc32,
+            min_id: part.min_id,
+            max_id: part.max_id,
+            embeddings: part.references.iter().map(|(object, _)| *object).collect(),
+        });
+        self.upload(PartObject::Meta(name), part.object).await
+    }
+
+    async fn close_embeddings(&mut self) -> Result<()> {
+        let Some((name, builder)) = self.embeddings.take() else { return Ok(()) };
+        let rows = builder.rows();
+        let finished = env::blocking(move || builder.finish()).await.map_err(|error| self.refused(error))?;
+        let (bytes, crc32) = (finished.object.bytes, finished.object.crc32);
+        self.written.embeddings.push(EmbeddingEntry { name, rows, live: 0, bytes, crc32 });
+        self.upload(PartObject::Embeddings(name), finished.object).await
+    }
+
+    async fn upload(&mut self, object: PartObject, encoded: Encoded) -> Result<()> {
+        if self.uploads.len() >= UPLOADS {
+            self.wait_for_one().await?;
+        }
+        self.written.bytes += encoded.bytes;
+        let shard = self.shard.clone();
+        let key = shard.layout().part(object);
+        self.uploads.push_back(env::spawn(async move { shard.create_own(&key, encoded.chunks).await }));
+        Ok(())
+    }
+
+    async fn wait_for_one(&mut self) -> Result<()> {
+        match self.uploads.pop_front() {
+            Some(upload) => env::join(upload).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The encoder refuses what breaks the format; rows from checked objects never do.
+    fn refused(&self, error: deltafold_format::FormatError) -> Error {
+        Error::corrupt(&self.shard.layout().head(), format!("a row cannot be written: {error}"))
+    }
+}

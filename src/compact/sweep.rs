@@ -1,0 +1,185 @@
+//! Sweep: an edit first, deletion second. What may be deleted follows from versions alone; ages only decide how much is kept beyond that.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use deltafold_format::{Manifest, ObjectName, PartObject, Sequence, Timestamp, Version};
+
+use crate::error::{Error, Repr, Result};
+use crate::retry;
+use crate::shard::Shard;
+use crate::snapshot::{Current, Edit, Floors, name, objects, publish};
+use crate::store::{Key, Listed};
+
+/// How many keys one call of the store removes.
+const DELETE_BATCH: usize = 1_000;
+
+/// What sweep keeps beyond what the current version needs. Pins are kept in any case.
+#[derive(Debug, Clone)]
+pub struct SweepOptions {
+    /// Versions before the current one that stay readable.
+    pub keep_versions: u64,
+    /// A version stays readable until it has been out of date for so long, by the store's clock.
+    pub min_age: Duration,
+    /// Only says what would be deleted.
+    pub dry_run: bool,
+}
+
+impl Default for SweepOptions {
+    fn default() -> Self {
+        Self { keep_versions: 8, min_age: Duration::from_secs(600), dry_run: false }
+    }
+}
+
+/// What a sweep of one shard deleted, or would delete.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SweepReport {
+    /// Versions below this one cannot be read any more, unless pinned.
+    pub sweep_floor: Version,
+    /// Log slots below this one are never read again.
+    pub truncated: Sequence,
+    /// Log segments deleted.
+    pub segments: u64,
+    /// Manifests deleted.
+    pub manifests: u64,
+    /// Parts and embedding objects deleted.
+    pub parts: u64,
+    /// Bytes deleted.
+    pub bytes: u64,
+    /// Pins that had expired.
+    pub expired_pins: Vec<String>,
+}
+
+/// Sweeps one shard. Costs three LISTs for each 1,000 objects, a publish when a floor rises, one GET for each pin and for
+/// the version at the floor; deletes are free on S3.
+pub(crate) async fn sweep(shard: &Shard, options: &SweepOptions) -> Result<SweepReport> {
+    let mut current = Current::load(shard).await?;
+    let manifests = list(shard, &shard.layout().manifest_prefix(), None).await?;
+    let floors = floors(shard, &current.manifest, &manifests, options).await?;
+    let manifest = &current.manifest;
+    let raises = floors.truncated > manifest.truncated
+        || floors.sweep_floor > manifest.sweep_floor
+        || !floors.expired.is_empty();
+    if raises && !options.dry_run {
+        publish(shard, &mut current, &Edit::Sweep(floors.clone())).await?;
+    }
+    // What is deleted follows from a manifest in which the floors stand: the one just published, or one that came after it.
+    let doomed = doomed(shard, &current.manifest, &floors, &manifests).await?;
+    let mut report = SweepReport {
+        sweep_floor: floors.sweep_floor,
+        truncated: floors.truncated,
+        expired_pins: floors.expired,
+        ..SweepReport::default()
+    };
+    for listed in &doomed {
+        report.bytes += listed.bytes;
+        if shard.layout().parse_segment(&listed.key).is_some() {
+            report.segments += 1;
+        } else if shard.layout().parse_manifest(&listed.key).is_some() {
+            report.manifests += 1;
+        } else {
+            report.parts += 1;
+        }
+    }
+    if !options.dry_run {
+        for batch in doomed.chunks(DELETE_BATCH) {
+            let keys: Vec<Key> = batch.iter().map(|listed| listed.key.clone()).collect();
+            retry::transient(|| shard.store().delete(&keys)).await?;
+        }
+    }
+    Ok(report)
+}
+
+/// How far the floors may rise.
+async fn floors(shard: &Shard, manifest: &Manifest, manifests: &[Listed], options: &SweepOptions) -> Result<Floors> {
+    let now = retry::transient(|| shard.store().now()).await?;
+    let old = |since: Timestamp, age: u128| {
+        u128::try_from(now.as_millis().saturating_sub(since.as_millis())).is_ok_and(|passed| passed >= age)
+    };
+    let expired = manifest.pins.iter().filter(|pin| pin.ttl_millis.is_some_and(|ttl| old(pin.created, ttl.into())));
+    let highest = Version::new(manifest.version.get().saturating_sub(options.keep_versions));
+    let parsed = |listed: &Listed| shard.layout().parse_manifest(&listed.key);
+    // The version at the floor made those below it out of date.
+    let sweep_floor = manifests
+        .iter()
+        .filter(|listed| old(listed.modified, options.min_age.as_millis()))
+        .filter_map(parsed)
+        .map(|name| name.version)
+        .filter(|version| *version <= highest)
+        .max()
+        .unwrap_or_default()
+        .max(manifest.sweep_floor);
+    let mut floors =
+        Floors { truncated: manifest.truncated, sweep_floor, expired: expired.map(|pin| pin.name.clone()).collect() };
+    // Readers of the versions kept go on in the log behind what these have folded. More than one manifest may bear the version: those that lost the race were
+    // made from the same one before, so the least of them has folded no more than the one that won.
+    let mut folded: Option<Sequence> = None;
+    for listed in manifests {
+        if parsed(listed).is_some_and(|name| name.version == sweep_floor)
+            && let Some(object) = retry::transient(|| shard.store().get(&listed.key)).await?
+        {
+            let at_floor = Manifest::decode(object.bytes).map_err(|error| Error::format(&listed.key, error))?;
+            folded = Some(folded.map_or(at_floor.folded, |folded| folded.min(at_floor.folded)));
+        }
+    }
+    floors.truncated = folded.map_or(floors.truncated, |folded| folded.next().max(floors.truncated));
+    Ok(floors)
+}
+
+/// Everything that no version kept, no pin and no edit under way can need.
+async fn doomed(shard: &Shard, manifest: &Manifest, floors: &Floors, manifests: &[Listed]) -> Result<Vec<Listed>> {
+    let layout = shard.layout();
+    let mut needed: BTreeSet<PartObject> = objects(manifest);
+    // Versions from the floor on need what was dropped after it.
+    needed.extend(manifest.dropped.iter().filter(|d| d.version > floors.sweep_floor).map(|d| d.object));
+    let pins = manifest.pins.iter().filter(|pin| !floors.expired.contains(&pin.name));
+    let pinned: BTreeSet<ObjectName> = pins.map(|pin| ObjectName { version: pin.version, nonce: pin.nonce }).collect();
+    for pin in &pinned {
+        let key = layout.manifest(*pin);
+        let object = retry::transient(|| shard.store().get(&key)).await?.ok_or_else(|| Repr::Missing(key.clone()))?;
+        needed.extend(objects(&Manifest::decode(object.bytes).map_err(|error| Error::format(&key, error))?));
+    }
+    let mut doomed: Vec<Listed> = Vec::new();
+    doomed.extend(
+        manifests
+            .iter()
+            .filter(|listed| {
+                let name = layout.parse_manifest(&listed.key);
+                name.is_some_and(|name| name.version < floors.sweep_floor && !pinned.contains(&name))
+            })
+            .cloned(),
+    );
+    let segments = list(shard, &layout.log_prefix(), Some(floors.truncated)).await?;
+    doomed.extend(
+        segments
+            .into_iter()
+            .filter(|listed| layout.parse_segment(&listed.key).is_some_and(|sequence| sequence < floors.truncated)),
+    );
+    let parts = list(shard, &layout.part_prefix(), None).await?;
+    doomed.extend(parts.into_iter().filter(|listed| {
+        let object = layout.parse_part(&listed.key);
+        object.is_some_and(|object| name(object).version < floors.sweep_floor && !needed.contains(&object))
+    }));
+    Ok(doomed)
+}
+
+/// All objects under a prefix; of the log only those below `below`, which come first.
+async fn list(shard: &Shard, prefix: &str, below: Option<Sequence>) -> Result<Vec<Listed>> {
+    let mut all: Vec<Listed> = Vec::new();
+    loop {
+        let after = all.last().map(|listed| listed.key.clone());
+        let page = retry::transient(|| shard.store().list_after(prefix, after.as_ref(), LIST_PAGE)).await?;
+        let done = page.len() < LIST_PAGE
+            || below.is_some_and(|below| {
+                page.last()
+                    .and_then(|listed| shard.layout().parse_segment(&listed.key))
+                    .is_some_and(|last| last >= below)
+            });
+        all.extend(page);
+        if done {
+            return Ok(all);
+        }
+    }
+}
+
+const LIST_PAGE: usize = 1_000;

@@ -1,0 +1,160 @@
+//! The one error type of the library.
+
+use std::fmt;
+use std::sync::Arc;
+
+use deltafold_format::{CollectionName, FormatError, FormatErrorKind, InputError, Sequence, ShardId, Version};
+
+use crate::store::{Key, StoreError, StoreErrorKind};
+
+/// Why something could not be done. [`Error::kind`] says what to do about it.
+#[derive(Debug, Clone)]
+pub struct Error(Arc<Repr>);
+
+/// A result with [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What the caller should do about an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Fix the input: it breaks a limit or a rule. Nothing was written.
+    InvalidInput,
+    /// Name something that exists: there is no such collection, version or pin.
+    NotFound,
+    /// Choose another name: a collection or pin of this name exists.
+    AlreadyExists,
+    /// Wait and try again: more ops are waiting than the writer may hold.
+    Busy,
+    /// Look again and decide anew: somebody else changed what this was about. Nothing was published.
+    Conflict,
+    /// Re-open the reader: the version it reads, or the log it follows, has been swept.
+    Superseded,
+    /// Report it and run `verify`: stored bytes are damaged, missing, or not what they must be.
+    Corrupt,
+    /// Update this program: a newer one wrote the object.
+    NewerFormat,
+    /// Find out by reading whether it happened: the answer of the store was lost for good.
+    Unknown,
+    /// Try again later: the store cannot be reached or is overloaded.
+    Unavailable,
+    /// Mend the store's settings: permission, space, address.
+    Storage,
+    /// Open a new writer: this one was closed, or stopped on an error before.
+    Closed,
+    /// Report it: Deltafold refused to publish what would break one of its own invariants. Nothing was published.
+    Invariant,
+}
+
+/// What happened. Its sentences are what users read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Repr {
+    #[error("{0}")]
+    Input(#[from] InputError),
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("object `{key}` cannot be used: {error}")]
+    Format { key: Key, error: FormatError },
+    #[error("object `{key}` is damaged: {reason}. Run `verify --deep` and restore the object from a copy")]
+    Corrupt { key: Key, reason: String },
+    #[error(
+        "object `{0}` is missing, though the current version needs it. Run `verify --deep` and restore the object from a copy"
+    )]
+    Missing(Key),
+    #[error("there is no collection `{0}`; `create` makes one")]
+    NoCollection(CollectionName),
+    #[error("a collection `{0}` exists already; choose another name, or `drop` it first")]
+    CollectionExists(CollectionName),
+    #[error(
+        "`{name}` holds objects of a collection that was not dropped completely, such as `{key}`; run `drop {name}` again first"
+    )]
+    Leftovers { name: CollectionName, key: Key },
+    #[error("collection `{0}` was dropped, or dropped and made again, while this handle was open; open it anew")]
+    Dropped(CollectionName),
+    #[error("shard {} has no version {}: it was swept, or is still to come; `history` lists those that can be read", .shard.get(), .version.get())]
+    NoVersion { shard: ShardId, version: Version },
+    #[error("there is no pin `{0}`; `status` lists the pins")]
+    NoPin(String),
+    #[error("a pin `{0}` exists already; `unpin` it first, or choose another name")]
+    PinExists(String),
+    #[error(
+        "{waiting} bytes of ops are waiting, the limit is {limit}; wait for some to be acknowledged and append again"
+    )]
+    Busy { waiting: usize, limit: usize },
+    #[error(
+        "position {position} of source `{source_name}` has failed before; append it again, or one before it, and then what follows"
+    )]
+    SourceBroken { source_name: String, position: u128 },
+    #[error("{0}")]
+    Conflict(String),
+    #[error("version {} of shard {} has been swept while it was read; refresh or re-open the reader, or pin a version before a long read", .version.get(), .shard.get())]
+    Superseded { shard: ShardId, version: Version },
+    #[error(
+        "segment {sequence} of shard {shard} has been swept, so the ops from there on cannot all be had; read the collection anew and follow from its end"
+    )]
+    Gap { shard: ShardId, sequence: Sequence },
+    #[error("nobody can tell whether {what} took effect: {error}. Read before you try again")]
+    Unknown { what: String, error: String },
+    #[error("the writer is closed{}", .0.as_ref().map(|e| format!(": it stopped on an error: {e}")).unwrap_or_default())]
+    Closed(Option<Error>),
+    #[error("refused to publish version {} of shard {}: it would break the invariant \"{invariant}\". This is a defect of Deltafold, please report it; nothing was published", .version.get(), .shard.get())]
+    Invariant { shard: ShardId, version: Version, invariant: String },
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match &*self.0 {
+            Repr::Input(_) | Repr::Invalid(_) => ErrorKind::InvalidInput,
+            Repr::Store(error) => match error.kind() {
+                StoreErrorKind::Transient => ErrorKind::Unavailable,
+                StoreErrorKind::Permanent => ErrorKind::Storage,
+            },
+            Repr::Format { error, .. } => match error.kind() {
+                FormatErrorKind::NewerFormat { .. } => ErrorKind::NewerFormat,
+                _ => ErrorKind::Corrupt,
+            },
+            Repr::Corrupt { .. } | Repr::Missing(_) => ErrorKind::Corrupt,
+            Repr::NoCollection(_) | Repr::NoVersion { .. } | Repr::NoPin(_) | Repr::Dropped(_) => ErrorKind::NotFound,
+            Repr::CollectionExists(_) | Repr::PinExists(_) | Repr::Leftovers { .. } => ErrorKind::AlreadyExists,
+            Repr::Busy { .. } => ErrorKind::Busy,
+            Repr::Conflict(_) | Repr::SourceBroken { .. } => ErrorKind::Conflict,
+            Repr::Superseded { .. } | Repr::Gap { .. } => ErrorKind::Superseded,
+            Repr::Unknown { .. } => ErrorKind::Unknown,
+            Repr::Closed(_) => ErrorKind::Closed,
+            Repr::Invariant { .. } => ErrorKind::Invariant,
+        }
+    }
+
+    pub(crate) fn invalid(reason: impl Into<String>) -> Self {
+        Repr::Invalid(reason.into()).into()
+    }
+
+    pub(crate) fn corrupt(key: &Key, reason: impl fmt::Display) -> Self {
+        Repr::Corrupt { key: key.clone(), reason: reason.to_string() }.into()
+    }
+
+    pub(crate) fn format(key: &Key, error: FormatError) -> Self {
+        Repr::Format { key: key.clone(), error }.into()
+    }
+
+    pub(crate) fn repr(&self) -> &Repr {
+        &self.0
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl<E: Into<Repr>> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self(Arc::new(error.into()))
+    }
+}

@@ -1,0 +1,99 @@
+//! Where every object of a collection lies. `format/SPEC.md`, section "Names", is the norm.
+
+use deltafold_format::{CollectionName, ObjectName, PartObject, Sequence, ShardId};
+
+use crate::store::Key;
+
+/// The keys of one collection.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    name: CollectionName,
+}
+
+/// The keys of one shard.
+#[derive(Debug, Clone)]
+pub(crate) struct ShardLayout {
+    prefix: String,
+}
+
+fn key(text: String) -> Key {
+    Key::new(text).expect("collection names, shards, sequence numbers and object names hold only characters of keys")
+}
+
+impl Layout {
+    pub(crate) fn new(name: CollectionName) -> Self {
+        Self { name }
+    }
+
+    pub(crate) fn name(&self) -> &CollectionName {
+        &self.name
+    }
+
+    /// What all keys of the collection begin with.
+    pub(crate) fn prefix(&self) -> String {
+        format!("{}/", self.name)
+    }
+
+    pub(crate) fn collection(&self) -> Key {
+        key(format!("{}/collection", self.name))
+    }
+
+    pub(crate) fn shard(&self, shard: ShardId) -> ShardLayout {
+        ShardLayout { prefix: format!("{}/{shard}", self.name) }
+    }
+}
+
+impl ShardLayout {
+    pub(crate) fn head(&self) -> Key {
+        key(format!("{}/head", self.prefix))
+    }
+
+    pub(crate) fn claim(&self) -> Key {
+        key(format!("{}/claim", self.prefix))
+    }
+
+    pub(crate) fn segment(&self, sequence: Sequence) -> Key {
+        key(format!("{}/log/{sequence}", self.prefix))
+    }
+
+    pub(crate) fn log_prefix(&self) -> String {
+        format!("{}/log/", self.prefix)
+    }
+
+    /// The segment that a listed key names; `None` where it is not the name of a segment.
+    pub(crate) fn parse_segment(&self, key: &Key) -> Option<Sequence> {
+        key.as_str().strip_prefix(&self.log_prefix())?.parse().ok()
+    }
+
+    pub(crate) fn manifest(&self, name: ObjectName) -> Key {
+        key(format!("{}/manifest/{name}", self.prefix))
+    }
+
+    pub(crate) fn manifest_prefix(&self) -> String {
+        format!("{}/manifest/", self.prefix)
+    }
+
+    pub(crate) fn parse_manifest(&self, key: &Key) -> Option<ObjectName> {
+        key.as_str().strip_prefix(&self.manifest_prefix())?.parse().ok()
+    }
+
+    pub(crate) fn part(&self, object: PartObject) -> Key {
+        match object {
+            PartObject::Meta(name) => key(format!("{}/part/{name}.meta", self.prefix)),
+            PartObject::Embeddings(name) => key(format!("{}/part/{name}.emb", self.prefix)),
+        }
+    }
+
+    pub(crate) fn part_prefix(&self) -> String {
+        format!("{}/part/", self.prefix)
+    }
+
+    pub(crate) fn parse_part(&self, key: &Key) -> Option<PartObject> {
+        let name = key.as_str().strip_prefix(&self.part_prefix())?;
+        match name.rsplit_once('.')? {
+            (name, "meta") => Some(PartObject::Meta(name.parse().ok()?)),
+            (name, "emb") => Some(PartObject::Embeddings(name.parse().ok()?)),
+            _ => None,
+        }
+    }
+}

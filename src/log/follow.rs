@@ -1,0 +1,122 @@
+//! Following the log: its ops in order, as they come.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use deltafold_format::{Op, Position, Segment, Sequence};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream, Stream};
+
+use super::tail::gap;
+use crate::env;
+use crate::error::Result;
+use crate::head::HeadState;
+use crate::shard::{Shard, Slot};
+
+/// From where to follow a log, and how far.
+#[derive(Debug, Clone, Copy)]
+pub struct FollowOptions {
+    /// The first segment to read; the first of all by default. What was swept is the error `Superseded`.
+    pub from: Sequence,
+    /// End where the log ends, instead of waiting for more.
+    pub until_tail: bool,
+    /// How long to wait before looking for more: 1 s by default.
+    pub interval: Duration,
+}
+
+impl Default for FollowOptions {
+    fn default() -> Self {
+        Self { from: Sequence::FIRST, until_tail: false, interval: Duration::from_secs(1) }
+    }
+}
+
+/// The ops of a shard in log order, each with its position. Ends after the first error.
+///
+/// One GET a segment; at the end of the log a GET and a conditional GET every interval.
+pub struct Follow(BoxStream<'static, Result<(Position, Op)>>);
+
+impl Follow {
+    pub(crate) fn new(shard: Shard, options: FollowOptions) -> Self {
+        let next = options.from.max(Sequence::FIRST);
+        let follower = Follower { shard, options, next, head: None, ops: VecDeque::new() };
+        Self(stream::try_unfold(follower, Follower::step).boxed())
+    }
+}
+
+impl Stream for Follow {
+    type Item = Result<(Position, Op)>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_next_unpin(cx)
+    }
+}
+
+impl fmt::Debug for Follow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Follow").finish_non_exhaustive()
+    }
+}
+
+struct Follower {
+    shard: Shard,
+    options: FollowOptions,
+    /// The slot to read next.
+    next: Sequence,
+    /// The head as last seen.
+    head: Option<HeadState>,
+    /// Of the segment read last.
+    ops: VecDeque<(Position, Op)>,
+}
+
+impl Follower {
+    /// The next op, when it comes.
+    async fn step(mut self) -> Result<Option<((Position, Op), Self)>> {
+        loop {
+            if let Some(op) = self.ops.pop_front() {
+                return Ok(Some((op, self)));
+            }
+            if self.head.is_none() {
+                self.look().await?;
+            }
+            match self.shard.slot(self.next).await? {
+                Slot::Segment(segment) => {
+                    self.ops = ops(&segment);
+                    self.next = self.next.next();
+                }
+                Slot::Void => self.next = self.next.next(),
+                Slot::Absent => {
+                    // Whether it is still to come or was swept, only a look at the head *after* it was found absent tells.
+                    self.look().await?;
+                    if self.options.until_tail {
+                        return Ok(None);
+                    }
+                    env::sleep(self.options.interval).await;
+                }
+            }
+        }
+    }
+
+    /// Looks at the head; an error where the next slot was swept.
+    async fn look(&mut self) -> Result<()> {
+        let state = match &self.head {
+            None => self.shard.head().await?,
+            Some(seen) => match self.shard.head_unless(seen).await? {
+                None => seen.clone(),
+                Some(state) => state,
+            },
+        };
+        if self.next < state.head.truncated {
+            return Err(gap(&self.shard, self.next));
+        }
+        self.head = Some(state);
+        Ok(())
+    }
+}
+
+fn ops(segment: &Segment) -> VecDeque<(Position, Op)> {
+    let whole = |op: &Op<u32>| op.clone().map_embedding(|row| segment.vector(row).to_vec());
+    segment.ops().map(|(position, op)| (position, whole(op))).collect()
+}

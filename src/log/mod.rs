@@ -1,0 +1,24 @@
+//! The log of a shard: appending at its tail, reading it.
+//!
+//! The log is the segments `log/1`, `log/2`, … without a gap: a writer creates the first free one, and nobody moves on to `n + 1` before it is
+//! known what `n` holds.
+
+mod batch;
+mod follow;
+mod lane;
+mod marks;
+mod place;
+mod tail;
+mod writer;
+
+pub use follow::{Follow, FollowOptions};
+pub(crate) use marks::MAX_MARKS;
+pub(crate) use tail::{Tail, read_tail};
+pub use writer::{Ack, Writer, WriterOptions};
+
+use deltafold_format::Uid;
+
+/// The source that a writer itself is: its batches are the positions. A manifest's mark of it says which of them were folded.
+pub(crate) fn writer_source(writer: Uid) -> String {
+    format!("writer/{writer}")
+}

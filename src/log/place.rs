@@ -1,0 +1,336 @@
+//! Placing a batch at the tail: the protocol of `docs/design.md`, section "Append".
+
+use deltafold_format::{SegmentStamp, Sequence, Uid};
+
+use super::batch::{Batch, Failed};
+use super::marks::Marks;
+use super::tail::{Tail, find_tail, read_tail};
+use super::writer_source;
+use crate::env;
+use crate::error::{Error, Repr, Result};
+use crate::head::HeadState;
+use crate::retry;
+use crate::shard::{Shard, Slot};
+use crate::store::{Outcome, StoreError, StoreErrorKind};
+
+/// After losing this many slots in a row to others, the tail is looked up instead of tried for.
+const LOST_BEFORE_LOOKUP: usize = 3;
+/// How much of the log is in memory at once while it is read for its sources.
+const LEARN_BYTES: u64 = 64 << 20;
+
+/// Appends the batches of one writer to one shard, one after the other.
+pub(super) struct Placer {
+    shard: Shard,
+    writer: Uid,
+    /// Batches numbered so far.
+    batches: u64,
+    tail: Option<KnownTail>,
+    /// All positions below the tail; only where somebody appends from a source.
+    marks: Option<Marks>,
+    pub(super) failed: Failed,
+}
+
+/// What is believed of the log.
+struct KnownTail {
+    /// The first slot that may be free.
+    next: Sequence,
+    head: HeadState,
+}
+
+/// What became of a slot that was to be created and exists.
+enum Taken {
+    /// An earlier attempt of the same batch is in it.
+    Ours,
+    /// It is somebody else's; the tail has moved on.
+    Lost,
+    /// It was swept, and with it perhaps an earlier attempt.
+    Swept,
+    /// It is gone, and was not swept: some other caller's write is under way.
+    Gone,
+}
+
+impl Placer {
+    pub(super) fn new(shard: Shard, writer: Uid) -> Self {
+        Self { shard, writer, batches: 0, tail: None, marks: None, failed: Failed::new() }
+    }
+
+    pub(super) fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    /// The head as last seen; whoever placed a batch has seen one.
+    pub(super) fn head(&self) -> Option<HeadState> {
+        self.tail.as_ref().map(|tail| tail.head.clone())
+    }
+
+    /// Places a batch. The slot it is in counts only once [`confirm`](Self::confirm) has seen a head that does not truncate it. `None` where everything in it
+    /// was in the log before.
+    pub(super) async fn place(&mut self, batch: &mut Batch) -> Result<Option<Sequence>> {
+        match self.try_place(batch).await {
+            Err(error) if batch.doubt => Err(unknown(&error)),
+            placed => placed,
+        }
+    }
+
+    async fn try_place(&mut self, batch: &mut Batch) -> Result<Option<Sequence>> {
+        if batch.body()?.is_some() {
+            self.find(batch).await?;
+        }
+        let mut pauses = retry::pauses();
+        let mut lost = 0;
+        loop {
+            let Some(n) = self.next_slot(batch).await? else { return Ok(None) };
+            let failure = match self.create(batch, n).await? {
+                Ok(Outcome::Done(_)) => return Ok(Some(self.landed(n))),
+                Ok(Outcome::Refused) => match self.taken(batch, n).await? {
+                    Taken::Ours => return Ok(Some(self.landed(n))),
+                    Taken::Lost => {
+                        lost += 1;
+                        if lost % LOST_BEFORE_LOOKUP == 0 {
+                            self.catch_up(batch).await?;
+                        }
+                        continue;
+                    }
+                    Taken::Swept => match self.look_up(batch, n).await? {
+                        Some(landed) => return Ok(Some(landed)),
+                        None => continue,
+                    },
+                    Taken::Gone => None,
+                },
+                // Nobody knows whether it landed or still will: the same slot again, never the next, until it is decided.
+                Ok(Outcome::Unknown(error)) => {
+                    batch.doubt = true;
+                    Some(error)
+                }
+                Err(error) => Some(error),
+            };
+            self.pause(failure, &mut pauses).await?;
+        }
+    }
+
+    /// Knows the tail, and of a batch from sources what the log holds of them.
+    async fn find(&mut self, batch: &mut Batch) -> Result<()> {
+        while self.tail.is_none() {
+            let head = self.shard.head().await?;
+            if let Some(next) = find_tail(&self.shard, head.head.folded).await? {
+                self.tail = Some(KnownTail { next, head });
+                self.marks = None;
+            }
+        }
+        if batch.sourced() {
+            if self.marks.is_none() {
+                self.learn_all().await?;
+            }
+            if let Some(marks) = &self.marks {
+                batch.sift(marks, &mut self.failed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what manifest and log hold of the sources, up to the end of the log.
+    async fn learn_all(&mut self) -> Result<()> {
+        loop {
+            let (head, manifest) = self.shard.current().await?;
+            let mut marks = Marks::of(&manifest);
+            let mut last = manifest.folded;
+            let swept = loop {
+                let read = read_tail(&self.shard, last, LEARN_BYTES, Tail::Cold).await?;
+                for (sequence, slot) in &read.slots {
+                    if let Slot::Segment(segment) = slot {
+                        marks.learn(segment);
+                    }
+                    last = *sequence;
+                }
+                if read.swept || read.end {
+                    break read.swept;
+                }
+            };
+            // What was folded and swept since the manifest was read may have been overlooked.
+            let now = self.shard.head_unless(&head).await?;
+            if !swept && now.is_none_or(|now| now.head.truncated <= last.next()) {
+                self.marks = Some(marks);
+                self.tail = Some(KnownTail { next: last.next(), head });
+                return Ok(());
+            }
+        }
+    }
+
+    /// The slot to try; `None` where nothing is left to write.
+    async fn next_slot(&mut self, batch: &mut Batch) -> Result<Option<Sequence>> {
+        loop {
+            if batch.body()?.is_none() {
+                return Ok(None);
+            }
+            if let Some(tail) = &self.tail {
+                return Ok(Some(tail.next));
+            }
+            self.find(batch).await?;
+        }
+    }
+
+    async fn create(&mut self, batch: &mut Batch, n: Sequence) -> Result<Result<Outcome, StoreError>> {
+        let Some(body) = batch.body()? else { unreachable!("a slot is chosen for a batch that has a body") };
+        let number = batch.number.unwrap_or(self.batches + 1);
+        let stamp = SegmentStamp {
+            collection: self.shard.config().uid,
+            sequence: n,
+            writer: self.writer,
+            batch: number,
+            times: batch.times(),
+            marks: if batch.sourced() { batch.marks() } else { Vec::new() },
+        };
+        let segment = body.seal(stamp)?;
+        self.batches = self.batches.max(number);
+        batch.number = Some(number);
+        Ok(self.shard.store().create(&self.shard.layout().segment(n), segment.chunks).await)
+    }
+
+    fn landed(&mut self, n: Sequence) -> Sequence {
+        self.pass(n);
+        n
+    }
+
+    /// Slot `n` is taken.
+    fn pass(&mut self, n: Sequence) {
+        if let Some(tail) = &mut self.tail {
+            tail.next = tail.next.max(n.next());
+        }
+    }
+
+    /// Reads a slot that is taken.
+    async fn taken(&mut self, batch: &mut Batch, n: Sequence) -> Result<Taken> {
+        match self.shard.slot(n).await? {
+            Slot::Segment(segment) => {
+                let header = segment.header();
+                if header.writer == self.writer && Some(header.batch) == batch.number {
+                    return Ok(Taken::Ours);
+                }
+                if let Some(marks) = &mut self.marks {
+                    marks.learn(&segment);
+                    batch.sift(marks, &mut self.failed);
+                }
+                self.pass(n);
+                // Whose it is is decided, so no earlier attempt can be in it, or come.
+                batch.doubt = false;
+                Ok(Taken::Lost)
+            }
+            Slot::Void => {
+                self.pass(n);
+                batch.doubt = false;
+                Ok(Taken::Lost)
+            }
+            Slot::Absent => {
+                let head = self.shard.head().await?;
+                Ok(if n < head.head.truncated { Taken::Swept } else { Taken::Gone })
+            }
+        }
+    }
+
+    /// Moves on to the end of the log.
+    async fn catch_up(&mut self, batch: &mut Batch) -> Result<()> {
+        let Some(tail) = &mut self.tail else { return Ok(()) };
+        let before = Sequence::new(tail.next.get() - 1).unwrap_or_default();
+        if let Some(marks) = &mut self.marks {
+            let read = read_tail(&self.shard, before, u64::MAX, Tail::Probe).await?;
+            for (sequence, slot) in &read.slots {
+                if let Slot::Segment(segment) = slot {
+                    marks.learn(segment);
+                }
+                tail.next = sequence.next();
+            }
+            batch.sift(marks, &mut self.failed);
+        } else if let Some(next) = find_tail(&self.shard, before).await? {
+            tail.next = next;
+        }
+        Ok(())
+    }
+
+    /// Slot `n` lies below what is truncated: whatever landed there is never read. Yet an attempt may have landed *before* that, been folded and swept. Every
+    /// writer is a source itself, so the manifest knows: then where the batch is. Else `None`, and the tail is to be looked up anew.
+    async fn look_up(&mut self, batch: &Batch, n: Sequence) -> Result<Option<Sequence>> {
+        let (_, manifest) = self.shard.current().await?;
+        let source = writer_source(self.writer);
+        let mark = manifest.marks.iter().find(|mark| mark.source == source);
+        let number = batch.number.map_or(0, u128::from);
+        match mark {
+            Some(mark) if mark.position == number => return Ok(Some(mark.sequence)),
+            // The batch behind it was on its way already. Whether that one landed alone, nothing tells.
+            Some(mark) if mark.position > number => return Err(unknown(&"a later batch of the writer was folded")),
+            _ if manifest.marks_floor >= n => {
+                return Err(unknown(&"so many writers came since that the manifest forgot this one"));
+            }
+            _ => {}
+        }
+        self.tail = None;
+        Ok(None)
+    }
+
+    /// Waits for an acknowledgement: slot `n` counts if the head, read after it was created, does not truncate it. `seen` is that head, `None` where it is the one
+    /// known. Where it does truncate it, the batch is placed anew. Returns where the batch is at last.
+    ///
+    /// Without this, a writer that slept while its slot was folded and swept would report success for what nobody will ever read: create-if-absent only
+    /// remembers what still exists.
+    pub(super) async fn confirm(
+        &mut self,
+        batch: &mut Batch,
+        n: Sequence,
+        seen: Option<HeadState>,
+    ) -> Result<Sequence> {
+        let (mut n, mut seen) = (n, seen);
+        loop {
+            if let (Some(tail), Some(seen)) = (&mut self.tail, seen.take()) {
+                tail.head = seen;
+            }
+            let Some(head) = self.head() else { return Err(unknown(&"the head was not read")) };
+            if n >= head.head.truncated {
+                return Ok(n);
+            }
+            tracing::info!(shard = %self.shard.id(), slot = n.get(), "the slot was swept before; appending anew");
+            let placed = match self.look_up(batch, n).await {
+                Ok(Some(folded)) => return Ok(folded),
+                Ok(None) => self.place(batch).await,
+                Err(error) => Err(error),
+            };
+            // It landed once, though where nobody reads: no other answer than "unknown" is safe for a failure.
+            let placed = placed.map_err(|error| unknown(&error))?;
+            n = placed.unwrap_or(n);
+            if placed.is_none() {
+                return Ok(n);
+            }
+            seen = check(self.shard.clone(), self.head()).await?;
+        }
+    }
+
+    /// Pauses before another attempt, or gives up.
+    async fn pause(
+        &self,
+        failure: Option<StoreError>,
+        pauses: &mut impl Iterator<Item = std::time::Duration>,
+    ) -> Result<()> {
+        let permanent = failure.as_ref().is_some_and(|error| error.kind() == StoreErrorKind::Permanent);
+        match pauses.next().filter(|_| !permanent) {
+            Some(pause) => {
+                env::sleep(pause).await;
+                Ok(())
+            }
+            None => Err(failure.map_or_else(
+                || Repr::Conflict("the slot at the log's end comes and goes; try again".to_owned()).into(),
+                Error::from,
+            )),
+        }
+    }
+}
+
+/// The head, if it has changed since it was seen: what an acknowledgement waits for. An error leaves open whether what landed counts.
+pub(super) async fn check(shard: Shard, seen: Option<HeadState>) -> Result<Option<HeadState>> {
+    let Some(seen) = seen else { return Ok(None) };
+    shard.head_unless(&seen).await.map_err(|error| match error.repr() {
+        Repr::Dropped(_) => error,
+        _ => unknown(&error),
+    })
+}
+
+fn unknown(error: &dyn std::fmt::Display) -> Error {
+    Repr::Unknown { what: "an append".to_owned(), error: error.to_string() }.into()
+}

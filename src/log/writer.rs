@@ -1,0 +1,253 @@
+//! The writer: what callers hold. It splits their ops by shard and hands them to the shards' lanes.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use deltafold_format::limits::{MAX_SEGMENT_OPS, MAX_SEGMENT_SECTION_BYTES, MAX_SOURCE_BYTES};
+use deltafold_format::{Op, Sequence, ShardId, Uid};
+use futures::future::join_all;
+use tokio::sync::{mpsc, oneshot};
+
+use super::batch::{Call, Permit, Placed, Source, bytes_of};
+use super::lane::{Lane, Message};
+use crate::env;
+use crate::error::{Error, Repr, Result};
+use crate::shard::Shard;
+
+/// How a writer gathers the ops of many callers into segments.
+#[derive(Debug, Clone)]
+pub struct WriterOptions {
+    /// A segment takes no more calls once it holds this many ops: 8,192 by default.
+    pub max_batch_ops: usize,
+    /// Or about this many bytes: 8 MiB by default, at most 128 MiB.
+    pub max_batch_bytes: usize,
+    /// How long a segment waits for more calls after its first one: not at all by default. Even so, what is appended while
+    /// a segment is being written goes into the next one together.
+    pub linger: Duration,
+    /// About how many bytes of ops may wait for their acknowledgement: 64 MiB by default. Beyond, `append` is refused with `Busy`.
+    pub max_waiting_bytes: usize,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self { max_batch_ops: 8_192, max_batch_bytes: 8 << 20, linger: Duration::ZERO, max_waiting_bytes: 64 << 20 }
+    }
+}
+
+impl WriterOptions {
+    fn check(&self) -> Result<()> {
+        let most = MAX_SEGMENT_SECTION_BYTES / 2;
+        let refuse =
+            |what: &str, most: usize| Err(Error::invalid(format!("{what} is out of range: choose 1 to {most}")));
+        if self.max_batch_ops == 0 || self.max_batch_ops > MAX_SEGMENT_OPS {
+            return refuse("the writer's max_batch_ops", MAX_SEGMENT_OPS);
+        }
+        if self.max_batch_bytes == 0 || self.max_batch_bytes > most {
+            return refuse("the writer's max_batch_bytes", most);
+        }
+        if self.max_waiting_bytes == 0 {
+            return refuse("the writer's max_waiting_bytes", usize::MAX);
+        }
+        Ok(())
+    }
+}
+
+/// What became of an append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ack {
+    segments: Vec<(ShardId, Sequence)>,
+    duplicate: bool,
+}
+
+impl Ack {
+    /// The segments that hold the ops, one for each shard that got some of them.
+    pub fn segments(&self) -> &[(ShardId, Sequence)] {
+        &self.segments
+    }
+
+    /// The collection held this source position already; nothing was appended.
+    pub fn is_duplicate(&self) -> bool {
+        self.duplicate
+    }
+}
+
+/// Appends ops to a collection. Clones are one writer: what they append at the same time shares segments.
+///
+/// A call's ops keep their order, and so do calls of which one begins after the other was acknowledged. Of calls that wait together, those that were
+/// begun (polled) first come first, unless a segment has to be written anew at a later place because the log was folded and swept while the
+/// writer slept.
+///
+/// `append` may be dropped at any moment: its ops are then appended or not, as with a call whose answer is lost, and nothing else changes. When the
+/// last clone is dropped, what was accepted is still appended, as long as the runtime lives; [`close`](Self::close) waits for it.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    lanes: Vec<LaneDoor>,
+    options: WriterOptions,
+    writer: Uid,
+    /// Bytes of ops that are accepted and not decided.
+    waiting: Arc<AtomicUsize>,
+    closed: AtomicBool,
+}
+
+/// The way to the task that appends to one shard, which starts with the first op for it.
+#[derive(Debug)]
+struct LaneDoor {
+    shard: Shard,
+    lane: OnceLock<mpsc::UnboundedSender<Message>>,
+}
+
+impl Writer {
+    pub(crate) fn open(shards: Vec<Shard>, options: WriterOptions) -> Result<Self> {
+        options.check()?;
+        let writer = shards.first().map_or_else(Uid::default, |shard| shard.env().uid());
+        let lanes = shards.into_iter().map(|shard| LaneDoor { shard, lane: OnceLock::new() }).collect();
+        let inner = Inner { lanes, options, writer, waiting: Arc::default(), closed: AtomicBool::new(false) };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Appends ops, and returns when they are durable: in the log at one place, readable by everybody from then on. The ops of one shard become part of one
+    /// segment together, or of none; over several shards each decides for itself.
+    ///
+    /// One PUT and one conditional GET a segment, whatever number of calls share it; the first append to a shard costs a GET and a LIST more.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`: an op breaks a limit, or they are too many for one segment; nothing was appended. `Busy`: too much is waiting; nothing was
+    /// appended. `Unknown`: the store's answer was lost for good, or only some shards have the ops: they may be in the log. `Unavailable`,
+    /// `Storage`: nothing was appended. `NotFound`: the collection was dropped. `Closed`.
+    pub async fn append(&self, ops: Vec<Op>) -> Result<Ack> {
+        self.hand_over(ops, None)?.wait().await
+    }
+
+    /// Appends ops that come from position `position` of a queue, stream or file called `source`: exactly once, however often, and by however many
+    /// writers, they are appended. Positions of a source must come in rising order; one that is not above what the log holds is taken
+    /// for a repetition and acknowledged as a [duplicate](Ack::is_duplicate).
+    ///
+    /// After a failure the positions that follow fail too, until the one that failed, or an earlier one, is appended again: none can
+    /// overtake it. A shard remembers the 1,024 sources seen last.
+    ///
+    /// Costs what [`append`](Self::append) does; the first call for a shard reads the segments that are not folded yet.
+    ///
+    /// # Errors
+    ///
+    /// Those of `append`; `Conflict` where an earlier position has failed.
+    pub async fn append_from(&self, source: &str, position: u128, ops: Vec<Op>) -> Result<Ack> {
+        if source.is_empty() || source.len() > MAX_SOURCE_BYTES || source.starts_with("writer/") {
+            let rule =
+                format!("a source needs a name of 1 to {MAX_SOURCE_BYTES} bytes that does not begin with `writer/`");
+            return Err(Error::invalid(rule));
+        }
+        self.hand_over(ops, Some(Source { name: source.into(), position }))?.wait().await
+    }
+
+    /// Waits until everything accepted before is decided: acknowledged, or failed.
+    ///
+    /// # Errors
+    ///
+    /// `Closed` where the writer's runtime was shut down before.
+    pub async fn flush(&self) -> Result<()> {
+        let barriers = self.inner.lanes.iter().filter_map(|door| door.lane.get()).map(|lane| {
+            let (done, decided) = oneshot::channel();
+            // A lane that is gone drops the sender, which the receiver hears.
+            drop(lane.send(Message::Barrier(done)));
+            decided
+        });
+        let decided = join_all(barriers.collect::<Vec<_>>()).await;
+        if decided.iter().any(Result::is_err) { Err(Repr::Closed(None).into()) } else { Ok(()) }
+    }
+
+    /// Refuses further appends, by clones too, and waits until everything accepted is decided.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`flush`](Self::flush).
+    pub async fn close(self) -> Result<()> {
+        self.inner.closed.store(true, Ordering::Release);
+        self.flush().await
+    }
+
+    /// Hands the ops to the lanes. Nothing waits here: calls are in the order in which they come.
+    fn hand_over(&self, ops: Vec<Op>, source: Option<Source>) -> Result<Handed> {
+        let Some(first) = self.inner.lanes.first() else { return Err(Repr::Closed(None).into()) };
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(Repr::Closed(None).into());
+        }
+        if ops.is_empty() {
+            return Ok(Handed(Vec::new()));
+        }
+        let dimension = first.shard.config().dimension;
+        for op in &ops {
+            op.validate(dimension)?;
+        }
+        let bytes = ops.iter().map(bytes_of).sum();
+        let mut permit = Permit::take(&self.inner.waiting, bytes, self.inner.options.max_waiting_bytes)?;
+        let accepted = first.shard.env().now();
+        let handed = self.split(ops).into_iter().map(|(door, ops)| {
+            let (reply, answer) = oneshot::channel();
+            let bytes = ops.iter().map(bytes_of).sum();
+            let call = Call { ops, bytes, source: source.clone(), accepted, reply, permit: permit.split(bytes) };
+            // A lane that is gone drops the call, which the receiver hears.
+            drop(self.lane(door).send(Message::Call(call)));
+            (door.shard.id(), answer)
+        });
+        Ok(Handed(handed.collect()))
+    }
+
+    /// The ops by shard, in their order.
+    fn split(&self, ops: Vec<Op>) -> Vec<(&LaneDoor, Vec<Op>)> {
+        let lanes = &self.inner.lanes;
+        if let [only] = &lanes[..] {
+            return vec![(only, ops)];
+        }
+        let shards = u16::try_from(lanes.len()).unwrap_or(u16::MAX);
+        let mut split: BTreeMap<ShardId, Vec<Op>> = BTreeMap::new();
+        for op in ops {
+            split.entry(ShardId::of(&op.id, shards)).or_default().push(op);
+        }
+        split.into_iter().filter_map(|(shard, ops)| Some((lanes.get(usize::from(shard.get()))?, ops))).collect()
+    }
+
+    fn lane<'a>(&self, door: &'a LaneDoor) -> &'a mpsc::UnboundedSender<Message> {
+        door.lane.get_or_init(|| {
+            // Unbounded, as every call holds its part of the bytes that may wait.
+            let (sender, receiver) = mpsc::unbounded_channel();
+            env::spawn(Lane::new(door.shard.clone(), self.inner.writer, self.inner.options.clone(), receiver).run());
+            sender
+        })
+    }
+}
+
+/// Calls on their way, one for each shard.
+struct Handed(Vec<(ShardId, oneshot::Receiver<Result<Placed>>)>);
+
+impl Handed {
+    async fn wait(self) -> Result<Ack> {
+        let mut segments = Vec::with_capacity(self.0.len());
+        let (mut placed, mut failure) = (0, None);
+        for (shard, answer) in self.0 {
+            match answer.await.unwrap_or_else(|_| Err(Repr::Closed(None).into())) {
+                Ok(Placed::At(sequence)) => {
+                    segments.push((shard, sequence));
+                    placed += 1;
+                }
+                Ok(Placed::Known) => placed += 1,
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            None => Ok(Ack { duplicate: segments.is_empty() && placed > 0, segments }),
+            Some(error) if placed == 0 => Err(error),
+            Some(error) => {
+                let what = "an append to several shards, of which some have its ops,".to_owned();
+                Err(Repr::Unknown { what, error: error.to_string() }.into())
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Counting records.
+
+use std::sync::Arc;
+
+use deltafold_format::{PartMeta, Transition};
+
+use super::range::IdRange;
+use super::rows::{Rows, Step};
+use super::snapshot::Snapshot;
+use crate::error::Result;
+
+/// Ids between two points where other tasks get their turn.
+pub(super) const IDS_A_TURN: u32 = 4_096;
+
+/// How many records there are: the base's rows, corrected by what newer runs and the log do to their ids. Makes no record, and reads of
+/// the base only the parts that they touch.
+pub(super) async fn count(snapshot: &Arc<Snapshot>) -> Result<u64> {
+    let base = snapshot.objects.manifest().runs.first().filter(|run| run.resolved);
+    let mut count = base.map_or(0, |run| run.rows);
+    let mut probe = base.map(|_| BaseProbe { snapshot, at: 0, part: None });
+    let mut rows = Rows::new(snapshot.clone(), IdRange::ALL, usize::from(base.is_some()), false);
+    let mut turn = 0;
+    loop {
+        turn += 1;
+        if turn % IDS_A_TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+        match rows.step() {
+            Step::End => return Ok(count),
+            Step::Fill => rows.fill().await?,
+            Step::Group => {
+                let after = match rows.outline() {
+                    // Nothing that was absent becomes present, nor the other way round.
+                    None | Some(Transition::Modify { absent: None, .. }) => continue,
+                    Some(Transition::Replace { record, .. }) => record.is_some(),
+                    Some(Transition::Modify { absent: Some(_), .. }) => true,
+                };
+                let before = match &mut probe {
+                    Some(probe) => probe.contains(rows.id()).await?,
+                    None => false,
+                };
+                match (before, after) {
+                    (true, false) => count = count.saturating_sub(1),
+                    (false, true) => count += 1,
+                    (true, true) | (false, false) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Looks ascending ids up in the base, one part in memory at a time.
+struct BaseProbe<'a> {
+    snapshot: &'a Snapshot,
+    at: usize,
+    part: Option<(usize, Arc<PartMeta>)>,
+}
+
+impl BaseProbe<'_> {
+    async fn contains(&mut self, id: &str) -> Result<bool> {
+        let entries = self.snapshot.objects.entries(0);
+        while entries.get(self.at).is_some_and(|entry| entry.max_id.as_str() < id) {
+            self.at += 1;
+        }
+        if entries.get(self.at).is_none_or(|entry| id < entry.min_id.as_str()) {
+            return Ok(false);
+        }
+        if self.part.as_ref().is_none_or(|(number, _)| *number != self.at) {
+            self.part = None;
+            self.part = Some((self.at, self.snapshot.objects.part(0, self.at, false).await?));
+        }
+        Ok(self.part.as_ref().is_some_and(|(_, part)| part.find(id).is_ok()))
+    }
+}

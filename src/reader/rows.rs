@@ -1,0 +1,199 @@
+//! All rows of a snapshot in id order, those of one id together.
+
+use std::sync::Arc;
+
+use deltafold_format::{PartMeta, Transition};
+
+use super::compose::{Composer, Row};
+use super::layer::Layer;
+use super::range::IdRange;
+use super::snapshot::Snapshot;
+use crate::error::Result;
+
+/// Walks the runs and the layers of the log side by side. Of each run one part is held at a time.
+#[derive(Debug)]
+pub(super) struct Rows {
+    snapshot: Arc<Snapshot>,
+    range: IdRange,
+    /// Oldest first: runs, then layers of the log.
+    sources: Vec<Source>,
+    /// Whether parts that are read stay in memory.
+    keep: bool,
+    /// A run's part is used up, and the next one was not read yet.
+    wanting: bool,
+    /// The rows of the id that was found last, oldest first.
+    group: Vec<Hit>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Run {
+        run: usize,
+        /// The parts that were not begun yet.
+        parts: std::ops::Range<usize>,
+        /// The part being read and its rows that were not passed yet.
+        current: Option<(Arc<PartMeta>, std::ops::Range<usize>)>,
+        /// The number of the current part.
+        number: usize,
+    },
+    Log {
+        layer: Arc<Layer>,
+        ops: std::ops::Range<usize>,
+    },
+}
+
+/// Rows of one id in one source.
+#[derive(Debug, Clone, Copy)]
+struct Hit {
+    source: usize,
+    start: usize,
+    end: usize,
+}
+
+/// What [`Rows::step`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The rows of the next id.
+    Group,
+    /// A part has to be read first: call [`Rows::fill`].
+    Fill,
+    /// There are no more.
+    End,
+}
+
+/// Where a row is, to come back to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Locator {
+    /// Runs first, then layers, both oldest first.
+    pub(super) source: u32,
+    /// Of a run, the part.
+    pub(super) part: u32,
+    /// Of a part the row, of a layer the first op of the id.
+    pub(super) row: u32,
+}
+
+impl Rows {
+    /// The rows in `range` of all runs from `first_run` on and of the log.
+    pub(super) fn new(snapshot: Arc<Snapshot>, range: IdRange, first_run: usize, keep: bool) -> Self {
+        let run = |run: usize| {
+            let parts = if run < first_run { 0..0 } else { range.parts(snapshot.objects.entries(run)) };
+            Source::Run { run, parts, current: None, number: 0 }
+        };
+        let log =
+            |layer: &Arc<Layer>| Source::Log { layer: layer.clone(), ops: range.rows(layer.len(), |at| layer.id(at)) };
+        let sources = (0..snapshot.runs()).map(run).chain(snapshot.overlay.layers().iter().map(log)).collect();
+        Self { snapshot, range, sources, keep, wanting: true, group: Vec::new() }
+    }
+
+    /// Reads the parts that are wanted.
+    pub(super) async fn fill(&mut self) -> Result<()> {
+        for source in &mut self.sources {
+            let Source::Run { run, parts, current, number } = source else { continue };
+            while current.as_ref().is_none_or(|(_, rows)| rows.is_empty())
+                && let Some(next) = parts.next()
+            {
+                // The part that is used up goes before the next one comes.
+                *current = None;
+                let part = self.snapshot.objects.part(*run, next, self.keep).await?;
+                let rows = self.range.rows(part.rows(), |row| part.id(row));
+                *current = Some((part, rows));
+                *number = next;
+            }
+        }
+        self.wanting = false;
+        Ok(())
+    }
+
+    /// Goes on to the next id.
+    pub(super) fn step(&mut self) -> Step {
+        if self.wanting {
+            return Step::Fill;
+        }
+        self.group.clear();
+        let Some(least) = self.sources.iter().filter_map(Source::id).min() else { return Step::End };
+        for (number, source) in self.sources.iter().enumerate() {
+            if source.id() != Some(least) {
+                continue;
+            }
+            let (start, end) = match source {
+                Source::Run { current, .. } => {
+                    current.as_ref().map_or((0, 0), |(_, rows)| (rows.start, rows.start + 1))
+                }
+                Source::Log { layer, ops } => (ops.start, layer.end_of(least, ops.start)),
+            };
+            self.group.push(Hit { source: number, start, end });
+        }
+        for hit in &self.group {
+            match &mut self.sources[hit.source] {
+                Source::Run { parts, current, .. } => {
+                    if let Some((_, rows)) = current {
+                        rows.start = hit.end;
+                        self.wanting |= rows.start == rows.end && parts.start < parts.end;
+                    }
+                }
+                Source::Log { ops, .. } => ops.start = hit.end,
+            }
+        }
+        Step::Group
+    }
+
+    /// The id that was found last.
+    pub(super) fn id(&self) -> &str {
+        match self.group.first().map(|hit| (hit, &self.sources[hit.source])) {
+            Some((hit, Source::Run { current: Some((part, _)), .. })) => part.id(hit.start),
+            Some((hit, Source::Log { layer, .. })) => layer.id(hit.start),
+            _ => "",
+        }
+    }
+
+    /// Its rows, newest first.
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.group.iter().rev().filter_map(|hit| match &self.sources[hit.source] {
+            Source::Run { current, .. } => current.as_ref().map(|(part, _)| Row::Part(part, hit.start)),
+            Source::Log { layer, .. } => Some(Row::Log(layer, hit.start..hit.end)),
+        })
+    }
+
+    /// What its rows come to.
+    pub(super) fn compose(&self) -> Composer {
+        let mut composer = Composer::default();
+        for row in self.rows() {
+            if composer.is_final() {
+                break;
+            }
+            composer.under(row);
+        }
+        composer
+    }
+
+    /// What its rows come to, without the records' content.
+    pub(super) fn outline(&self) -> Option<Transition<()>> {
+        self.rows().map(|row| row.outline()).reduce(|newer, older| older.then(newer))
+    }
+
+    /// Where its newest row is, and whether it has older ones.
+    pub(super) fn newest(&self) -> Option<(Locator, bool)> {
+        self.group.last().map(|hit| (self.locate(*hit), self.group.len() > 1))
+    }
+
+    fn locate(&self, hit: Hit) -> Locator {
+        let part = match self.sources[hit.source] {
+            Source::Run { number, .. } => number,
+            Source::Log { .. } => 0,
+        };
+        let small = |n: usize| u32::try_from(n).expect("runs, parts, their rows, and ops in memory count below 2^32");
+        Locator { source: small(hit.source), part: small(part), row: small(hit.start) }
+    }
+}
+
+impl Source {
+    /// The next id.
+    fn id(&self) -> Option<&str> {
+        match self {
+            Self::Run { current, .. } => {
+                current.as_ref().filter(|(_, rows)| !rows.is_empty()).map(|(part, rows)| part.id(rows.start))
+            }
+            Self::Log { layer, ops } => (!ops.is_empty()).then(|| layer.id(ops.start)),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Reading one shard: finding the snapshot, and keeping up with the log.
+
+use std::sync::Arc;
+
+use deltafold_format::{Head, Manifest, ObjectName, Sequence, Version};
+
+use super::At;
+use super::layer::Overlay;
+use super::objects::Objects;
+use super::snapshot::Snapshot;
+use crate::env;
+use crate::error::{Error, ErrorKind, Repr, Result};
+use crate::head::HeadState;
+use crate::log::{Tail, read_tail};
+use crate::shard::{Shard, Slot};
+
+/// Overlays of more ops than this are extended off the tasks that wait.
+const OPS_INLINE: u64 = 8_192;
+
+/// The latest snapshot that was read of a shard. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct ShardReader {
+    shard: Shard,
+    /// The head that names the snapshot; `None` where a fixed version is read.
+    state: Option<HeadState>,
+    snapshot: Arc<Snapshot>,
+}
+
+impl ShardReader {
+    /// Reads the current manifest and the log behind it: two GETs, a LIST, a conditional GET, and a GET for each segment not folded.
+    pub(super) async fn open_latest(shard: Shard) -> Result<Self> {
+        let (state, manifest) = shard.current().await?;
+        let looked = Looked { overlay: Overlay::empty(manifest.folded), state, manifest: Arc::new(manifest) };
+        let looked = catch_up(&shard, looked, Tail::Cold).await?;
+        let objects = Objects::new(shard.clone(), looked.manifest, None);
+        let snapshot = Snapshot::new(shard.clone(), Arc::new(objects), looked.overlay);
+        Ok(Self { shard, state: Some(looked.state), snapshot: Arc::new(snapshot) })
+    }
+
+    /// Reads the manifest of a version, or that a pin keeps; what the log holds behind it is not seen. Three GETs, two where it is the current one.
+    pub(super) async fn open_fixed(shard: Shard, at: &Fixed) -> Result<Self> {
+        let (_, current) = shard.current().await?;
+        let name = at.name(&shard, &current)?;
+        let manifest = if name == current.name() {
+            current
+        } else {
+            let head = Head { version: name.version, manifest: name.nonce, ..current.head() };
+            match shard.manifest(&head).await? {
+                Some(manifest) => manifest,
+                None => return Err(absent(&shard, name).await),
+            }
+        };
+        let overlay = Overlay::empty(manifest.folded);
+        let objects = Objects::new(shard.clone(), Arc::new(manifest), None);
+        let snapshot = Snapshot::new(shard.clone(), Arc::new(objects), overlay);
+        Ok(Self { shard, state: None, snapshot: Arc::new(snapshot) })
+    }
+
+    pub(super) fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// The shard as it is now: one conditional GET and a GET for each new segment and the slot behind; one more for a new manifest.
+    pub(super) async fn refreshed(&self) -> Result<Self> {
+        let Some(state) = self.state.clone() else { return Ok(self.clone()) };
+        let old = &self.snapshot;
+        let looked = Looked { state, manifest: old.objects.manifest().clone(), overlay: old.overlay.clone() };
+        let looked = catch_up(&self.shard, looked, Tail::Probe).await?;
+        let same = looked.manifest.name() == old.objects.manifest().name();
+        if same && looked.overlay.tail() == old.overlay.tail() {
+            return Ok(Self { state: Some(looked.state), ..self.clone() });
+        }
+        let objects = if same {
+            old.objects.clone()
+        } else {
+            Arc::new(Objects::new(self.shard.clone(), looked.manifest, Some(&old.objects)))
+        };
+        let snapshot = Snapshot::new(self.shard.clone(), objects, looked.overlay);
+        Ok(Self { shard: self.shard.clone(), state: Some(looked.state), snapshot: Arc::new(snapshot) })
+    }
+}
+
+/// What is known of a shard: the overlay covers the log from what the manifest has folded on.
+struct Looked {
+    state: HeadState,
+    manifest: Arc<Manifest>,
+    overlay: Overlay,
+}
+
+/// Reads the log from where the overlay ends, then looks whether the head moved meanwhile.
+///
+/// In this order, because an empty slot is the end of the log only if it was not swept: whoever saw slot `n` empty and sees *afterwards* a head
+/// that truncates nothing above `n` knows that `n` had not been written yet. The overlay is cut to what the manifest has not folded
+/// whenever the manifest changes, so that no op counts twice or not at all.
+async fn catch_up(shard: &Shard, mut looked: Looked, mut how: Tail) -> Result<Looked> {
+    loop {
+        let read = read_tail(shard, looked.overlay.tail(), u64::MAX, how).await;
+        let (end, failure) = match read {
+            Ok(read) => {
+                looked.overlay = extended(looked.overlay, read.slots).await;
+                (if read.swept { Sequence::ZERO } else { looked.overlay.tail().next() }, None)
+            }
+            // A log that is being swept may look as if segments were lost.
+            Err(error) if error.kind() == ErrorKind::Corrupt => (Sequence::ZERO, Some(error)),
+            Err(error) => return Err(error),
+        };
+        let Some(state) = shard.head_unless(&looked.state).await? else {
+            return match failure {
+                None if end > Sequence::ZERO => Ok(looked),
+                Some(error) => Err(error),
+                None => Err(Repr::Missing(shard.layout().segment(looked.overlay.tail().next())).into()),
+            };
+        };
+        let (state, manifest) = match shard.manifest(&state.head).await? {
+            Some(manifest) => (state, manifest),
+            None => shard.current().await?,
+        };
+        looked.overlay = looked.overlay.behind(manifest.folded);
+        looked.state = state;
+        looked.manifest = Arc::new(manifest);
+        if looked.manifest.truncated <= end {
+            return Ok(looked);
+        }
+        how = Tail::Cold;
+    }
+}
+
+async fn extended(overlay: Overlay, slots: Vec<(Sequence, Slot)>) -> Overlay {
+    let new = |(_, slot): &(Sequence, Slot)| if let Slot::Segment(segment) = slot { segment.len() as u64 } else { 0 };
+    if overlay.ops() + slots.iter().map(new).sum::<u64>() <= OPS_INLINE {
+        overlay.extended(&slots)
+    } else {
+        env::blocking(move || overlay.extended(&slots)).await
+    }
+}
+
+/// A fixed version of one shard.
+#[derive(Debug, Clone)]
+pub(super) enum Fixed {
+    Version(Version),
+    Pin(String),
+}
+
+impl Fixed {
+    /// What `At` says of each of `shards` shards; `None` where it says the latest.
+    pub(super) fn of(at: &At, shards: usize) -> Result<Option<Vec<Self>>> {
+        match at {
+            At::Latest => Ok(None),
+            At::Pin(name) => Ok(Some(vec![Self::Pin(name.clone()); shards])),
+            At::Versions(versions) if versions.len() == shards => {
+                Ok(Some(versions.iter().copied().map(Self::Version).collect()))
+            }
+            At::Versions(versions) => Err(Error::invalid(format!(
+                "{} versions were given and the collection has {shards} shards: give one for each, in order",
+                versions.len()
+            ))),
+        }
+    }
+
+    /// The manifest's name, found in what the current one remembers.
+    fn name(&self, shard: &Shard, current: &Manifest) -> Result<ObjectName> {
+        match self {
+            Self::Pin(name) => {
+                let pin = current.pins.iter().find(|pin| pin.name == *name);
+                let pin = pin.ok_or_else(|| Repr::NoPin(name.clone()))?;
+                Ok(ObjectName { version: pin.version, nonce: pin.nonce })
+            }
+            Self::Version(Version::ZERO) => Ok(Manifest::empty(current.collection).name()),
+            Self::Version(version) => {
+                let ancestors = current.ancestors.iter().map(|known| (known.version, known.nonce));
+                let pins = current.pins.iter().map(|pin| (pin.version, pin.nonce));
+                let found =
+                    ancestors.chain(pins).chain([(current.version, current.nonce)]).find(|known| known.0 == *version);
+                let (version, nonce) = found.ok_or(Repr::NoVersion { shard: shard.id(), version: *version })?;
+                Ok(ObjectName { version, nonce })
+            }
+        }
+    }
+}
+
+/// Why the manifest of an older version is not there: swept, or lost.
+async fn absent(shard: &Shard, name: ObjectName) -> Error {
+    match shard.current().await {
+        Err(error) => error,
+        Ok((_, current)) => {
+            let pinned = current.pins.iter().any(|pin| (pin.version, pin.nonce) == (name.version, name.nonce));
+            if pinned || name.version >= current.sweep_floor {
+                Repr::Missing(shard.layout().manifest(name)).into()
+            } else {
+                Repr::NoVersion { shard: shard.id(), version: name.version }.into()
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Trying again after a transient failure of the store.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+
+use crate::env;
+use crate::store::{StoreError, StoreErrorKind};
+
+/// Pauses that double from 20 ms to 2 s with jitter, about 15 s in all; then the caller hears of the failure.
+pub(crate) fn pauses() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_jitter()
+        .with_min_delay(Duration::from_millis(20))
+        .with_max_delay(Duration::from_secs(2))
+        .with_max_times(12)
+        .build()
+}
+
+/// Calls until the answer is not a transient failure, or the pauses are used up. For calls that may be repeated freely.
+pub(crate) async fn transient<T, F>(mut call: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut pauses = pauses();
+    loop {
+        match call().await {
+            Err(error) if error.kind() == StoreErrorKind::Transient => match pauses.next() {
+                Some(pause) => {
+                    tracing::debug!(%error, ?pause, "trying again");
+                    env::sleep(pause).await;
+                }
+                None => return Err(error),
+            },
+            answer => return answer,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! One shard as every floor above sees it: its store, its keys, its head, and the objects that are read everywhere.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use deltafold_format::{
+    CollectionConfig, EmbeddingEntry, Embeddings, Head, Manifest, PartEntry, PartMeta, PartObject, Segment, Sequence,
+    ShardId,
+};
+
+use crate::env::Env;
+use crate::error::{Error, Repr, Result};
+use crate::head::{HeadRegister, HeadState, InStore};
+use crate::layout::{Layout, ShardLayout};
+use crate::retry;
+use crate::store::{Key, Object, Store};
+
+/// What a log slot holds.
+#[derive(Debug, Clone)]
+pub(crate) enum Slot {
+    /// Nothing yet, or nothing any more.
+    Absent,
+    /// A segment that a writer of a dropped collection of the same name left: it counts as an empty one.
+    Void,
+    /// A segment of this collection.
+    Segment(Arc<Segment>),
+}
+
+impl Slot {
+    /// Bytes of its segment.
+    pub(crate) fn bytes(&self) -> u64 {
+        if let Self::Segment(segment) = self { segment.bytes() } else { 0 }
+    }
+}
+
+/// A shard of an open collection. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Shard(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    id: ShardId,
+    collection: Layout,
+    layout: ShardLayout,
+    config: Arc<CollectionConfig>,
+    store: Arc<dyn Store>,
+    env: Arc<dyn Env>,
+    head: InStore,
+}
+
+impl Shard {
+    pub(crate) fn new(
+        id: ShardId,
+        collection: Layout,
+        config: Arc<CollectionConfig>,
+        store: Arc<dyn Store>,
+        env: Arc<dyn Env>,
+    ) -> Self {
+        let layout = collection.shard(id);
+        let head = InStore::new(store.clone(), layout.head());
+        Self(Arc::new(Inner { id, collection, layout, config, store, env, head }))
+    }
+
+    pub(crate) fn id(&self) -> ShardId {
+        self.0.id
+    }
+
+    pub(crate) fn layout(&self) -> &ShardLayout {
+        &self.0.layout
+    }
+
+    pub(crate) fn config(&self) -> &CollectionConfig {
+        &self.0.config
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.0.store
+    }
+
+    pub(crate) fn env(&self) -> &dyn Env {
+        &*self.0.env
+    }
+
+    pub(crate) fn register(&self) -> &dyn HeadRegister {
+        &self.0.head
+    }
+
+    /// The head. One GET.
+    pub(crate) async fn head(&self) -> Result<HeadState> {
+        let state = self.0.head.read().await?;
+        self.own(state)
+    }
+
+    /// The head, unless it is still the state seen. One conditional GET.
+    pub(crate) async fn head_unless(&self, seen: &HeadState) -> Result<Option<HeadState>> {
+        match self.0.head.read_unless(seen).await? {
+            None => Ok(None),
+            Some(state) => self.own(state).map(Some),
+        }
+    }
+
+    /// Refuses a head that is gone or belongs to a later collection of the same name.
+    fn own(&self, state: Option<HeadState>) -> Result<HeadState> {
+        state
+            .filter(|state| state.head.collection == self.0.config.uid)
+            .ok_or_else(|| Repr::Dropped(self.0.collection.name().clone()).into())
+    }
+
+    /// The manifest that a head names; `None` where the object is gone. One GET, none at version 0.
+    pub(crate) async fn manifest(&self, head: &Head) -> Result<Option<Manifest>> {
+        if head.version.get() == 0 {
+            return Ok(Some(Manifest::empty(head.collection)));
+        }
+        let name = deltafold_format::ObjectName { version: head.version, nonce: head.manifest };
+        let key = self.0.layout.manifest(name);
+        let Some(object) = self.get(&key).await? else { return Ok(None) };
+        let manifest = Manifest::decode(object.bytes).map_err(|error| Error::format(&key, error))?;
+        if manifest.name() != name || manifest.collection != self.0.config.uid {
+            return Err(Error::corrupt(&key, "its content belongs under another name"));
+        }
+        Ok(Some(manifest))
+    }
+
+    /// The current head and its manifest: read again when the manifest is swept between the two reads. Two GETs.
+    pub(crate) async fn current(&self) -> Result<(HeadState, Manifest)> {
+        let mut state = self.head().await?;
+        loop {
+            if let Some(manifest) = self.manifest(&state.head).await? {
+                return Ok((state, manifest));
+            }
+            let Some(newer) = self.head_unless(&state).await? else {
+                let name = deltafold_format::ObjectName { version: state.head.version, nonce: state.head.manifest };
+                return Err(Repr::Missing(self.0.layout.manifest(name)).into());
+            };
+            state = newer;
+        }
+    }
+
+    /// What a log slot holds. One GET.
+    pub(crate) async fn slot(&self, sequence: Sequence) -> Result<Slot> {
+        let key = self.0.layout.segment(sequence);
+        let Some(object) = self.get(&key).await? else { return Ok(Slot::Absent) };
+        let segment = Segment::decode(object.bytes).map_err(|error| Error::format(&key, error))?;
+        let header = segment.header();
+        if header.sequence != sequence {
+            return Err(Error::corrupt(&key, "its content belongs into another slot"));
+        }
+        if header.collection != self.0.config.uid {
+            return Ok(Slot::Void);
+        }
+        if header.dimension != self.0.config.dimension {
+            return Err(Error::corrupt(&key, "its embeddings have another dimension than the collection"));
+        }
+        Ok(Slot::Segment(Arc::new(segment)))
+    }
+
+    /// A part's columns; `None` where the object is gone. One GET.
+    pub(crate) async fn part(&self, entry: &PartEntry) -> Result<Option<PartMeta>> {
+        let key = self.0.layout.part(PartObject::Meta(entry.name));
+        let Some(object) = self.get(&key).await? else { return Ok(None) };
+        let decoded = crate::env::blocking(move || PartMeta::decode(object.bytes)).await;
+        let part = decoded.map_err(|error| Error::format(&key, error))?;
+        if part.crc32() != entry.crc32 || part.rows() != entry.rows as usize {
+            return Err(Error::corrupt(&key, "it is not the object that the manifest lists"));
+        }
+        Ok(Some(part))
+    }
+
+    /// An embedding object; `None` where it is gone. One GET. Its rows are checked when they are touched.
+    pub(crate) async fn embeddings(&self, entry: &EmbeddingEntry) -> Result<Option<Embeddings>> {
+        let key = self.0.layout.part(PartObject::Embeddings(entry.name));
+        let Some(object) = self.get(&key).await? else { return Ok(None) };
+        let embeddings = Embeddings::open(object.bytes).map_err(|error| Error::format(&key, error))?;
+        let expected = (entry.crc32, entry.rows, self.0.config.dimension);
+        if (embeddings.crc32(), embeddings.rows(), embeddings.dimension()) != expected {
+            return Err(Error::corrupt(&key, "it is not the object that the manifest lists"));
+        }
+        Ok(Some(embeddings))
+    }
+
+    /// Creates an object under a name that is this caller's alone, until it is there. Trying again is safe: whatever landed, it is the same bytes.
+    pub(crate) async fn create_own(&self, key: &Key, chunks: Vec<Bytes>) -> Result<()> {
+        use crate::store::Outcome;
+        let attempt = || async {
+            match self.0.store.create(key, chunks.clone()).await? {
+                Outcome::Done(_) | Outcome::Refused => Ok(()),
+                Outcome::Unknown(error) => Err(error),
+            }
+        };
+        Ok(retry::transient(attempt).await?)
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Object>> {
+        Ok(retry::transient(|| self.0.store.get(key)).await?)
+    }
+}

@@ -1,0 +1,60 @@
+//! Why an edit does not fit a manifest.
+
+use deltafold_format::{Sequence, ShardId, Version};
+
+use crate::error::{Error, Repr};
+
+/// Why an edit does not fit a manifest. All but the last are the everyday answer to somebody else's publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Conflict {
+    /// Someone else folded the segments.
+    FoldedMeanwhile {
+        first: Sequence,
+        folded: Sequence,
+    },
+    /// Someone else merged an input.
+    InputsVanished,
+    /// A sweep has passed the version this work started from; its objects may be gone.
+    Fenced {
+        born: Version,
+        sweep_floor: Version,
+    },
+    /// Someone else raised the floors higher.
+    SweptMeanwhile,
+    /// The version to pin cannot be read any more.
+    NoVersion(Version),
+    PinExists(String),
+    NoPin(String),
+    /// The edit itself is wrong: a defect of Deltafold.
+    Defect(&'static str),
+}
+
+impl Conflict {
+    /// The error of `shard` at `version`.
+    pub(crate) fn into_error(self, shard: ShardId, version: Version) -> Error {
+        let shard_number = shard.get();
+        match self {
+            Self::FoldedMeanwhile { first, folded } => Repr::Conflict(format!(
+                "segments from {} of shard {shard_number} were folded by someone else, up to {}; nothing is lost, nothing to do",
+                first.get(),
+                folded.get()
+            )),
+            Self::InputsVanished => Repr::Conflict(format!(
+                "runs of shard {shard_number} that were being merged were merged by someone else; nothing is lost, nothing to do"
+            )),
+            Self::Fenced { born, sweep_floor } => Repr::Conflict(format!(
+                "work on shard {shard_number} began at version {}, and a sweep has passed it (floor {}); nothing is lost, it will be done anew",
+                born.get(),
+                sweep_floor.get()
+            )),
+            Self::SweptMeanwhile => {
+                Repr::Conflict(format!("shard {shard_number} was swept further by someone else; nothing to do"))
+            }
+            Self::NoVersion(version) => Repr::NoVersion { shard, version },
+            Self::PinExists(name) => Repr::PinExists(name),
+            Self::NoPin(name) => Repr::NoPin(name),
+            Self::Defect(invariant) => Repr::Invariant { shard, version, invariant: invariant.to_owned() },
+        }
+        .into()
+    }
+}

@@ -1,0 +1,293 @@
+//! Edits: what may happen to a snapshot. `apply(manifest, edit)` is pure, so an edit that lost the race for the head is applied
+//! again to what won; the work behind it is never done twice.
+
+use std::collections::BTreeMap;
+
+use deltafold_format::{
+    Ancestor, Digest, Dropped, EditKind, EditSummary, EmbeddingEntry, Manifest, Mark, Nonce, ObjectName, PartEntry,
+    PartObject, Pin, Run, Sequence, Timestamp, Version,
+};
+
+use super::conflict::Conflict;
+use crate::log::MAX_MARKS;
+
+/// How many versions before it a manifest remembers; an unknown publish is settled by reading as long as fewer have followed.
+pub(crate) const MAX_ANCESTORS: usize = 64;
+
+/// A change to a snapshot.
+#[derive(Debug, Clone)]
+pub(crate) enum Edit {
+    Fold(Fold),
+    Merge(Merge),
+    Pin { name: String, version: Version, created: Timestamp, ttl_millis: Option<u64> },
+    Unpin { name: String },
+    Sweep(Floors),
+}
+
+/// Log segments become the newest run.
+#[derive(Debug, Clone)]
+pub(crate) struct Fold {
+    /// The new run; its `first` and `last` are the segments folded.
+    pub(crate) run: Run,
+    /// The embedding objects written for it.
+    pub(crate) embeddings: Vec<EmbeddingEntry>,
+    /// What the segments' headers say they hold.
+    pub(crate) held: OpSum,
+    /// What went into the run, counted on the way.
+    pub(crate) consumed: OpSum,
+    /// The highest position of each source in the segments.
+    pub(crate) marks: Vec<Mark>,
+    pub(crate) accounting: Accounting,
+}
+
+/// Adjacent runs become one.
+#[derive(Debug, Clone)]
+pub(crate) struct Merge {
+    /// The runs, oldest first.
+    pub(crate) inputs: Vec<Nonce>,
+    /// What takes their place.
+    pub(crate) output: Run,
+    /// The embedding objects written for it.
+    pub(crate) embeddings: Vec<EmbeddingEntry>,
+    /// For each older embedding object: rows no longer referred to, and rows referred to anew.
+    pub(crate) references: BTreeMap<ObjectName, ReferenceChange>,
+    pub(crate) accounting: Accounting,
+}
+
+/// How the references to one embedding object change.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ReferenceChange {
+    pub(crate) removed: u32,
+    pub(crate) added: u32,
+}
+
+/// Floors that rise, after which what lies below them may be deleted.
+#[derive(Debug, Clone)]
+pub(crate) struct Floors {
+    pub(crate) truncated: Sequence,
+    pub(crate) sweep_floor: Version,
+    /// Pins that have expired.
+    pub(crate) expired: Vec<String>,
+}
+
+/// A number of ops and their digest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct OpSum {
+    pub(crate) ops: u64,
+    pub(crate) digest: Digest,
+}
+
+impl OpSum {
+    pub(crate) fn add(&mut self, ops: u64, digest: Digest) {
+        self.ops += ops;
+        self.digest = self.digest.plus(digest);
+    }
+}
+
+/// Where every op (fold) or row (merge) that went in has gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Accounting {
+    /// Ops or rows read.
+    pub(crate) rows_in: u64,
+    /// Rows of parts carried over by reference: they are in `rows_in` and in `rows_out`.
+    pub(crate) carried: u64,
+    /// Rows written or carried over.
+    pub(crate) rows_out: u64,
+    /// Composed into a newer row of the same id.
+    pub(crate) composed: u64,
+    /// Dropped from the base because the id ends up absent: tombstones, and patches of what is not there.
+    pub(crate) absent: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+impl Accounting {
+    fn balances(&self) -> bool {
+        self.rows_in == self.rows_out + self.composed + self.absent
+    }
+
+    fn summary(&self, kind: EditKind) -> EditSummary {
+        EditSummary {
+            kind,
+            rows_in: self.rows_in,
+            rows_out: self.rows_out,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+        }
+    }
+}
+
+/// What a new manifest carries besides the edit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp {
+    pub(crate) nonce: Nonce,
+    pub(crate) published: Timestamp,
+}
+
+/// The manifest after `edit`, or why the edit does not fit this manifest (any more).
+pub(crate) fn apply(old: &Manifest, edit: &Edit, stamp: Stamp) -> Result<Manifest, Conflict> {
+    let mut new = next(old, stamp);
+    match edit {
+        Edit::Fold(fold) => apply_fold(&mut new, fold)?,
+        Edit::Merge(merge) => apply_merge(&mut new, merge)?,
+        Edit::Pin { name, version, created, ttl_millis } => {
+            let nonce = nonce_of(old, *version).ok_or(Conflict::NoVersion(*version))?;
+            if new.pins.iter().any(|pin| pin.name == *name) {
+                return Err(Conflict::PinExists(name.clone()));
+            }
+            let pin = Pin { name: name.clone(), version: *version, nonce, created: *created, ttl_millis: *ttl_millis };
+            new.pins.push(pin);
+            new.pins.sort_by(|a, b| a.name.cmp(&b.name));
+            new.edit = Accounting::default().summary(EditKind::Pin);
+        }
+        Edit::Unpin { name } => {
+            let before = new.pins.len();
+            new.pins.retain(|pin| pin.name != *name);
+            if new.pins.len() == before {
+                return Err(Conflict::NoPin(name.clone()));
+            }
+            new.edit = Accounting::default().summary(EditKind::Unpin);
+        }
+        Edit::Sweep(floors) => apply_sweep(&mut new, floors)?,
+    }
+    Ok(new)
+}
+
+/// The nonce of a version that can still be read: the current one, one above the floor, or a pinned one.
+pub(crate) fn nonce_of(manifest: &Manifest, version: Version) -> Option<Nonce> {
+    if version == manifest.version && version > Version::ZERO {
+        return Some(manifest.nonce);
+    }
+    let pinned = manifest.pins.iter().find(|pin| pin.version == version).map(|pin| pin.nonce);
+    let ancestor = || manifest.ancestors.iter().find(|ancestor| ancestor.version == version).map(|a| a.nonce);
+    pinned.or_else(|| (version >= manifest.sweep_floor).then(ancestor).flatten())
+}
+
+/// `old` one version later.
+fn next(old: &Manifest, stamp: Stamp) -> Manifest {
+    let mut new = old.clone();
+    new.version = old.version.next();
+    new.nonce = stamp.nonce;
+    new.published = stamp.published;
+    if old.version > Version::ZERO {
+        new.ancestors.push(Ancestor { version: old.version, nonce: old.nonce });
+    }
+    let excess = new.ancestors.len().saturating_sub(MAX_ANCESTORS);
+    new.ancestors.drain(..excess);
+    new
+}
+
+fn apply_fold(new: &mut Manifest, fold: &Fold) -> Result<(), Conflict> {
+    let (first, last) = (fold.run.first, fold.run.last);
+    if first != new.folded.next() {
+        return Err(Conflict::FoldedMeanwhile { first, folded: new.folded });
+    }
+    if last < first || first < new.truncated {
+        return Err(Conflict::Defect("a fold's segments lie above what is folded and swept"));
+    }
+    if fold.run.resolved != new.runs.is_empty() {
+        return Err(Conflict::Defect("the oldest run and only it is resolved"));
+    }
+    if fold.held != fold.consumed || fold.accounting.rows_in != fold.held.ops || !fold.accounting.balances() {
+        return Err(Conflict::Defect("every op of the folded segments is accounted for"));
+    }
+    fence(new, &fold.run.parts, &fold.embeddings)?;
+    new.folded = last;
+    new.ops += fold.held.ops;
+    new.digest = new.digest.plus(fold.held.digest);
+    new.runs.push(fold.run.clone());
+    add_embeddings(new, &fold.embeddings);
+    merge_marks(new, &fold.marks);
+    new.edit = fold.accounting.summary(EditKind::Fold);
+    Ok(())
+}
+
+fn apply_merge(new: &mut Manifest, merge: &Merge) -> Result<(), Conflict> {
+    let vanished = || Conflict::InputsVanished;
+    let oldest = merge.inputs.first().ok_or(Conflict::Defect("a merge has inputs"))?;
+    let start = new.runs.iter().position(|run| run.id == *oldest).ok_or_else(vanished)?;
+    let end = start + merge.inputs.len();
+    let inputs = new.runs.get(start..end).ok_or_else(vanished)?;
+    if !inputs.iter().map(|run| &run.id).eq(&merge.inputs) {
+        return Err(vanished());
+    }
+    let rows_in: u64 = inputs.iter().map(|run| run.rows).sum();
+    if rows_in != merge.accounting.rows_in || !merge.accounting.balances() {
+        return Err(Conflict::Defect("every row of the merged runs is accounted for"));
+    }
+    let span = (inputs.first().map(|run| run.first), inputs.last().map(|run| run.last));
+    if span != (Some(merge.output.first), Some(merge.output.last)) || merge.output.resolved != (start == 0) {
+        return Err(Conflict::Defect("a merged run covers what its inputs covered"));
+    }
+    let before: Vec<PartEntry> = inputs.iter().flat_map(|run| run.parts.iter().cloned()).collect();
+    let added: Vec<PartEntry> = merge.output.parts.iter().filter(|part| !before.contains(part)).cloned().collect();
+    fence(new, &added, &merge.embeddings)?;
+    let version = new.version;
+    for part in before {
+        if !merge.output.parts.contains(&part) {
+            new.dropped.push(Dropped { object: PartObject::Meta(part.name), version });
+        }
+    }
+    new.runs.splice(start..end, [merge.output.clone()]);
+    for (name, change) in &merge.references {
+        let entry = new.embeddings.iter_mut().find(|entry| entry.name == *name).ok_or_else(vanished)?;
+        let live = entry.live.checked_add(change.added).and_then(|live| live.checked_sub(change.removed));
+        entry.live = live.ok_or(Conflict::Defect("no embedding row is released more often than it is referred to"))?;
+    }
+    for entry in new.embeddings.extract_if(.., |entry| entry.live == 0) {
+        new.dropped.push(Dropped { object: PartObject::Embeddings(entry.name), version });
+    }
+    add_embeddings(new, &merge.embeddings);
+    new.edit = merge.accounting.summary(EditKind::Merge);
+    Ok(())
+}
+
+fn apply_sweep(new: &mut Manifest, floors: &Floors) -> Result<(), Conflict> {
+    let lower = floors.truncated < new.truncated || floors.sweep_floor < new.sweep_floor;
+    if lower || floors.truncated > new.folded.next() || floors.sweep_floor >= new.version {
+        return Err(Conflict::SweptMeanwhile);
+    }
+    new.truncated = floors.truncated;
+    new.sweep_floor = floors.sweep_floor;
+    new.pins.retain(|pin| !floors.expired.contains(&pin.name));
+    // What the remaining versions and pins still need is found from their manifests; the list holds what this edit lets go.
+    new.dropped.retain(|dropped| dropped.version > floors.sweep_floor);
+    new.edit = Accounting::default().summary(EditKind::Sweep);
+    Ok(())
+}
+
+/// Refuses objects born below the floor: a sweep may have deleted them already, as nothing referred to them.
+fn fence(manifest: &Manifest, parts: &[PartEntry], embeddings: &[EmbeddingEntry]) -> Result<(), Conflict> {
+    let born = parts.iter().map(|part| part.name.version).chain(embeddings.iter().map(|entry| entry.name.version));
+    match born.min() {
+        Some(born) if born < manifest.sweep_floor => Err(Conflict::Fenced { born, sweep_floor: manifest.sweep_floor }),
+        _ => Ok(()),
+    }
+}
+
+fn add_embeddings(new: &mut Manifest, added: &[EmbeddingEntry]) {
+    new.embeddings.extend(added.iter().filter(|entry| entry.live > 0).cloned());
+    new.embeddings.sort_by_key(|entry| entry.name);
+}
+
+/// Takes the higher position of each source; forgets those seen longest ago, and remembers up to where it has forgotten.
+fn merge_marks(new: &mut Manifest, folded: &[Mark]) {
+    let mut marks: BTreeMap<String, Mark> = new.marks.drain(..).map(|mark| (mark.source.clone(), mark)).collect();
+    for mark in folded {
+        let known = marks.entry(mark.source.clone()).or_insert_with(|| mark.clone());
+        if mark.position > known.position {
+            *known = mark.clone();
+        }
+        known.sequence = known.sequence.max(mark.sequence);
+    }
+    let mut marks: Vec<Mark> = marks.into_values().collect();
+    if let Some(excess) = marks.len().checked_sub(MAX_MARKS)
+        && excess > 0
+    {
+        marks.sort_by_key(|mark| mark.sequence);
+        let forgotten = marks.drain(..excess).map(|mark| mark.sequence).max();
+        new.marks_floor = new.marks_floor.max(forgotten.unwrap_or_default());
+        marks.sort_by(|a, b| a.source.cmp(&b.source));
+    }
+    new.marks = marks;
+}

@@ -1,0 +1,15 @@
+//! Snapshots: manifests, the edits that lead from one to the next, and their publishing.
+
+mod conflict;
+mod edit;
+mod invariants;
+mod objects;
+mod publish;
+
+pub(crate) use conflict::Conflict;
+pub(crate) use edit::{Accounting, Edit, Floors, Fold, Merge, OpSum, ReferenceChange, nonce_of};
+pub(crate) use objects::{name, objects, run_embeddings};
+pub(crate) use publish::{Current, publish};
+
+#[cfg(test)]
+mod tests;

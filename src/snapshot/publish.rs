@@ -1,0 +1,125 @@
+//! Publishing: create the manifest, swap the head; on a lost race apply the edit again to what won.
+
+use std::sync::Arc;
+
+use deltafold_format::{Manifest, Nonce, Version};
+
+use super::edit::{Edit, Stamp, apply};
+use super::invariants;
+use crate::env;
+use crate::error::{Error, Repr, Result};
+use crate::head::HeadState;
+use crate::retry;
+use crate::shard::Shard;
+use crate::store::{Outcome, StoreErrorKind};
+
+/// A snapshot and the head that names it.
+#[derive(Debug, Clone)]
+pub(crate) struct Current {
+    pub(crate) state: HeadState,
+    pub(crate) manifest: Arc<Manifest>,
+}
+
+impl Current {
+    /// Reads head and manifest. Two GETs.
+    pub(crate) async fn load(shard: &Shard) -> Result<Self> {
+        let (state, manifest) = shard.current().await?;
+        Ok(Self { state, manifest: Arc::new(manifest) })
+    }
+
+    /// Reads what changed: one conditional GET, one more if the head moved.
+    pub(crate) async fn refresh(&mut self, shard: &Shard) -> Result<bool> {
+        if shard.head_unless(&self.state).await?.is_none() {
+            return Ok(false);
+        }
+        *self = Self::load(shard).await?;
+        Ok(true)
+    }
+}
+
+/// Manifests that were sent to the head without a clear "done": each may be, or become, the current one.
+#[derive(Default)]
+struct Attempts(Vec<(Version, Nonce)>);
+
+impl Attempts {
+    /// The attempt that `manifest` is or descends from.
+    fn landed(&self, manifest: &Manifest) -> Option<Version> {
+        let mut history = manifest.ancestors.iter().map(|ancestor| (ancestor.version, ancestor.nonce));
+        let current = (manifest.version, manifest.nonce);
+        let known = |attempt: &&(Version, Nonce)| **attempt == current || history.any(|version| version == **attempt);
+        self.0.iter().find(known).map(|(version, _)| *version)
+    }
+
+    /// Whether the history that `manifest` remembers no longer reaches back to the first attempt.
+    fn forgotten(&self, manifest: &Manifest) -> bool {
+        let oldest = manifest.ancestors.first().map_or(manifest.version, |ancestor| ancestor.version);
+        self.0.iter().any(|(version, _)| *version < oldest)
+    }
+}
+
+/// Publishes `edit` over whatever is current, `current` being the last state seen. Costs one manifest PUT and one head swap where nobody
+/// interferes, and two GETs and the same again for each race lost.
+///
+/// Returns the version published. Only one swap of a tag can land, and each attempt is remembered by its nonce: an edit takes effect once, or the error says
+/// that nobody can tell.
+pub(crate) async fn publish(shard: &Shard, current: &mut Current, edit: &Edit) -> Result<Version> {
+    let mut attempts = Attempts::default();
+    let mut pauses = retry::pauses();
+    loop {
+        let old = current.manifest.clone();
+        let stamp = Stamp { nonce: shard.env().nonce(), published: shard.env().now() };
+        let new = apply(&old, edit, stamp).map_err(|conflict| conflict.into_error(shard.id(), old.version.next()))?;
+        invariants::check(&old, &new).map_err(|broken| Repr::Invariant {
+            shard: shard.id(),
+            version: new.version,
+            invariant: broken.0.to_owned(),
+        })?;
+        let key = shard.layout().manifest(new.name());
+        let encoded = new.encode().map_err(|error| Error::format(&key, error))?;
+        shard.create_own(&key, encoded.chunks).await?;
+
+        let failure = match shard.register().swap(&current.state, &new.head()).await {
+            Ok(Outcome::Done(tag)) => {
+                let (new_version, manifest) = (new.version, Arc::new(new));
+                tracing::debug!(shard = %shard.id(), version = new_version.get(), "published");
+                *current = Current { state: HeadState { head: manifest.head(), tag }, manifest };
+                return Ok(new_version);
+            }
+            Ok(Outcome::Refused) => {
+                // A refusal may be the echo of our own success, when something below us tried twice.
+                attempts.0.push((new.version, new.nonce));
+                None
+            }
+            Ok(Outcome::Unknown(error)) => {
+                attempts.0.push((new.version, new.nonce));
+                Some(error)
+            }
+            Err(error) => Some(error),
+        };
+        if let Some(error) = failure {
+            if error.kind() == StoreErrorKind::Permanent {
+                return Err(if attempts.0.is_empty() { error.into() } else { unknown(shard, &error).into() });
+            }
+            match pauses.next() {
+                Some(pause) => env::sleep(pause).await,
+                None if attempts.0.is_empty() => return Err(error.into()),
+                None => return Err(unknown(shard, &error).into()),
+            }
+        }
+        if let Err(error) = current.refresh(shard).await {
+            return Err(if attempts.0.is_empty() { error } else { unknown(shard, &error).into() });
+        }
+        if let Some(version) = attempts.landed(&current.manifest) {
+            return Ok(version);
+        }
+        if attempts.forgotten(&current.manifest) {
+            let reason =
+                format!("more than {} versions followed before it could be looked up", super::edit::MAX_ANCESTORS);
+            return Err(unknown(shard, &reason).into());
+        }
+    }
+}
+
+fn unknown(shard: &Shard, error: &dyn std::fmt::Display) -> Repr {
+    Repr::Unknown { what: format!("the publish of an edit of shard {}", shard.id().get()), error: error.to_string() }
+}
