@@ -1,2 +1,7 @@
-//! The `deltafold` program.
-fn main() {}
+//! The `deltafold` program: a thin floor on top of the library. `deltafold --help` tells what it does.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

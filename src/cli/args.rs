@@ -1,0 +1,92 @@
+//! The arguments that all commands share, and the list of commands.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::commands::{
+    append, compact, completions, count, create, demo, drop, follow, get, history, inspect, pin, scan, status, sweep,
+    unpin, verify,
+};
+use super::exit::EXIT_CODES;
+
+/// Collections of vector records on object storage: append deltas, fold them into snapshots, read both.
+#[derive(Debug, Parser)]
+#[command(name = "deltafold", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Global {
+    /// The store: `dir:PATH`, or a path
+    #[arg(long, env = "DELTAFOLD_STORE", default_value = "./deltafold-data", global = true, value_name = "STORE")]
+    pub(crate) store: String,
+    /// Print JSON for scripts: one document, or one a line where there may be many
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Colours: on a terminal unless NO_COLOR is set, always, or never
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(crate) color: Color,
+    /// Say on standard error what happens; twice or thrice for more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a collection
+    Create(create::Create),
+    /// Append ops, one a line, from files or standard input
+    Append(append::Append),
+    /// Read records by id
+    Get(get::Get),
+    /// Read records in order, as JSON Lines
+    Scan(scan::Scan),
+    /// Count the records
+    Count(count::Count),
+    /// Read the ops of a shard's log as they come, as JSON Lines
+    Follow(follow::Follow),
+    /// Fold the log into the snapshot, and merge runs
+    Compact(compact::Compact),
+    /// Show a collection's state, or list the collections
+    Status(status::Status),
+    /// Show the versions of a collection and what made them
+    History(history::History),
+    /// Keep the current version readable under a name
+    Pin(pin::Pin),
+    /// Remove a pin
+    Unpin(unpin::Unpin),
+    /// Delete what no reader and no writer can need any more
+    Sweep(sweep::Sweep),
+    /// Check a collection for damage
+    Verify(verify::Verify),
+    /// Show what any single object is
+    Inspect(inspect::Inspect),
+    /// Delete a collection and all its objects
+    Drop(drop::Drop),
+    /// Show all of it at work on 1,500 real records
+    Demo(demo::Demo),
+    /// Print the completions of a shell
+    Completions(completions::Completions),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

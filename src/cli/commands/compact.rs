@@ -1,0 +1,120 @@
+//! `compact`: the log is folded into the snapshot, and runs are merged; once, or from now on.
+
+use std::time::Duration;
+
+use clap::Args;
+use deltafold::format::{CollectionName, EditKind};
+use deltafold::{CompactEvent, CompactorOptions, Policy};
+use serde_json::{Value, json};
+
+use super::history::edit_name;
+use crate::cli::context::Context;
+use crate::cli::exit::Outcome;
+use crate::cli::output::Output;
+use crate::cli::output::units::{bytes, counted, parse_bytes, parse_duration};
+
+/// Fold the log into the snapshot, and merge runs. Any number may run at once, anywhere
+#[derive(Debug, Args)]
+pub(crate) struct Compact {
+    /// The collection
+    collection: CollectionName,
+    /// Merge everything into the base, due or not
+    #[arg(long, conflicts_with = "watch")]
+    merge_all: bool,
+    /// Go on until interrupted, folding when the thresholds are reached
+    #[arg(long)]
+    watch: bool,
+    /// How often `--watch` looks
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration, requires = "watch")]
+    interval: Duration,
+    /// Fold when the log holds so many segments
+    #[arg(long, value_name = "N", default_value_t = Policy::default().fold_segments)]
+    fold_segments: u64,
+    /// Fold when the log's segments hold so many bytes; also the most that one fold reads
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes)]
+    fold_bytes: u64,
+}
+
+impl Compact {
+    pub(crate) async fn run(self, context: &Context) -> Outcome {
+        let collection = context.collection(&self.collection).await?;
+        let policy = Policy {
+            fold_segments: self.fold_segments.max(1),
+            fold_bytes: self.fold_bytes.max(1),
+            ..Policy::default()
+        };
+        let mut compactor = collection.compactor(CompactorOptions { policy });
+        let output = context.output;
+        if self.watch {
+            output.note(format!("watching {}; interrupt to stop", self.collection));
+            // An output that goes away ends the watch with the next edit; the edit itself is done.
+            let (gone, went) = futures::channel::oneshot::channel();
+            let mut gone = Some(gone);
+            let mut failed = None;
+            let stop = async {
+                futures::future::select(std::pin::pin!(tokio::signal::ctrl_c()), went).await;
+            };
+            let each = |event: &CompactEvent| {
+                if let Err(error) = tell(output, event) {
+                    failed.get_or_insert(error);
+                    gone.take().map(|gone| gone.send(()));
+                }
+            };
+            compactor.watch(self.interval, stop, each).await?;
+            return failed.map_or(Ok(()), |error| Err(error.into()));
+        }
+        let report = if self.merge_all { compactor.merge_all().await? } else { compactor.run_once().await? };
+        if output.json {
+            let events: Vec<Value> = report.events.iter().map(document).collect();
+            return Ok(output.document(&json!({
+                "collection": self.collection.as_str(),
+                "folds": report.published(EditKind::Fold),
+                "merges": report.published(EditKind::Merge),
+                "conflicts": report.conflicts(),
+                "bytes_out": report.bytes_out(),
+                "events": events,
+            }))?);
+        }
+        for event in &report.events {
+            tell(output, event)?;
+        }
+        if report.events.is_empty() {
+            output.line(format!("nothing to do: {} has no segment waiting and no merge due", self.collection))?;
+        }
+        Ok(())
+    }
+}
+
+fn tell(output: Output, event: &CompactEvent) -> std::io::Result<()> {
+    if output.json { output.json_line(&document(event)) } else { output.line(sentence(event)) }
+}
+
+/// An edit for people.
+pub(crate) fn sentence(event: &CompactEvent) -> String {
+    let Some(version) = event.version else {
+        return format!("shard {}: somebody else published first; nothing was lost", event.shard.get());
+    };
+    let noun = if event.kind == EditKind::Fold { "op" } else { "row" };
+    format!(
+        "shard {}: version {:>3}  {:<5}  {} -> {}, read {}, wrote {}",
+        event.shard.get(),
+        version.get(),
+        edit_name(event.kind),
+        counted(event.rows_in, noun),
+        counted(event.rows_out, "row"),
+        bytes(event.bytes_in),
+        bytes(event.bytes_out)
+    )
+}
+
+fn document(event: &CompactEvent) -> Value {
+    json!({
+        "shard": event.shard.get(),
+        "edit": edit_name(event.kind),
+        "version": event.version.map(deltafold::format::Version::get),
+        "rows_in": event.rows_in,
+        "rows_out": event.rows_out,
+        "bytes_in": event.bytes_in,
+        "bytes_out": event.bytes_out,
+    })
+}

@@ -1,0 +1,26 @@
+//! `completions`: what a shell needs to complete our arguments.
+
+use std::io::Write as _;
+
+use clap::{Args, CommandFactory};
+
+use crate::cli::args::Cli;
+use crate::cli::context::Context;
+use crate::cli::exit::Outcome;
+
+/// Print the completions of a shell: `deltafold completions bash > /etc/bash_completion.d/deltafold`
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    shell: clap_complete::Shell,
+}
+
+impl Completions {
+    pub(crate) fn run(self, _: &Context) -> Outcome {
+        // Through memory: the generator panics where its output goes away.
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "deltafold", &mut script);
+        Ok(std::io::stdout().lock().write_all(&script)?)
+    }
+}

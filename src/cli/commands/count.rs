@@ -1,0 +1,31 @@
+//! `count`: how many records there are.
+
+use clap::Args;
+use deltafold::format::CollectionName;
+use serde_json::json;
+
+use super::get::AtArguments;
+use crate::cli::context::Context;
+use crate::cli::exit::Outcome;
+
+/// Count the records
+#[derive(Debug, Args)]
+pub(crate) struct Count {
+    /// The collection
+    collection: CollectionName,
+    #[command(flatten)]
+    at: AtArguments,
+}
+
+impl Count {
+    pub(crate) async fn run(self, context: &Context) -> Outcome {
+        let reader = self.at.reader(&context.collection(&self.collection).await?).await?;
+        let count = reader.count().await?;
+        if context.output.json {
+            return Ok(context
+                .output
+                .document(&json!({ "collection": self.collection.as_str(), "records": count }))?);
+        }
+        Ok(context.output.line(count)?)
+    }
+}

@@ -1,0 +1,88 @@
+//! `follow`: the ops of a shard's log, as they come.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use clap::Args;
+use deltafold::format::{CollectionName, Op, Position, Sequence, ShardId};
+use deltafold::{Collection, FollowOptions};
+use futures::StreamExt as _;
+
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure, Outcome};
+use crate::cli::output::units::parse_duration;
+
+/// Read the ops of a shard's log as they come, as JSON Lines, each op with its position. Begins with the oldest segment that is kept
+#[derive(Debug, Args)]
+pub(crate) struct Follow {
+    /// The collection
+    collection: CollectionName,
+    /// The shard
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    shard: u16,
+    /// Begin behind this position, as the lines tell it
+    #[arg(long, value_name = "POSITION", conflicts_with_all = ["from", "new"])]
+    after: Option<Position>,
+    /// Begin with this segment
+    #[arg(long, value_name = "SEGMENT", conflicts_with = "new")]
+    from: Option<u64>,
+    /// Begin behind what is there now
+    #[arg(long)]
+    new: bool,
+    /// Stop at the end of what is there
+    #[arg(long)]
+    until_end: bool,
+    /// How often to look for more
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
+    interval: Duration,
+}
+
+impl Follow {
+    pub(crate) async fn run(self, context: &Context) -> Outcome {
+        let collection = context.collection(&self.collection).await?;
+        let no_shard = || Failure::new(Exit::NotFound, format!("`{}` has no shard {}", self.collection, self.shard));
+        let shard = ShardId::new(self.shard).filter(|shard| shard.get() < collection.config().shards);
+        let shard = shard.ok_or_else(no_shard)?;
+        let from = self.start(&collection, shard).await?;
+        let options = FollowOptions { from, until_tail: self.until_end, interval: self.interval };
+        let mut ops = std::pin::pin!(collection.follow(shard, options)?);
+        let after = self.after.unwrap_or(Position::ZERO);
+        let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+        loop {
+            let next = match futures::future::select(&mut interrupted, ops.next()).await {
+                futures::future::Either::Left(_) => return Ok(()),
+                futures::future::Either::Right((next, _)) => next,
+            };
+            let Some(next) = next else { return Ok(()) };
+            let (position, op) = next?;
+            if self.after.is_none() || position > after {
+                print(shard, position, &op)?;
+            }
+        }
+    }
+
+    async fn start(&self, collection: &Collection, shard: ShardId) -> Outcome<Sequence> {
+        if let Some(after) = self.after {
+            return Ok(after.sequence());
+        }
+        if let Some(from) = self.from {
+            let out_of_range =
+                || Failure::new(Exit::Usage, format!("{from} is no segment: the numbers end at 2^44 - 1"));
+            return Sequence::new(from.max(1)).ok_or_else(out_of_range);
+        }
+        let status = collection.status().await?;
+        let status = status.shards.iter().find(|status| status.shard == shard);
+        Ok(status.map_or(Sequence::FIRST, |status| if self.new { status.tail.next() } else { status.truncated }))
+    }
+}
+
+fn print(shard: ShardId, position: Position, op: &Op) -> std::io::Result<()> {
+    let mut line = Vec::new();
+    deltafold::jsonl::write_op(&mut line, op);
+    let mut out = std::io::stdout().lock();
+    let line = line.get(1..).unwrap_or_default();
+    write!(out, "{{\"shard\":{},\"position\":\"{position}\",", shard.get())?;
+    out.write_all(line)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}

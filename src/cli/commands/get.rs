@@ -1,0 +1,132 @@
+//! `get`: records by id.
+
+use std::io::Write as _;
+
+use clap::Args;
+use deltafold::format::{CollectionName, Value, Version};
+use deltafold::jsonl::{self, Fields};
+use deltafold::{At, Collection, Entry, Reader};
+
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure, Outcome};
+use crate::cli::output::units;
+
+/// Read records by id
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// The collection
+    collection: CollectionName,
+    /// Ids of records
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
+    /// Leave the embeddings out
+    #[arg(long)]
+    no_embeddings: bool,
+    #[command(flatten)]
+    at: AtArguments,
+}
+
+/// Which state is read.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct AtArguments {
+    /// Read this version instead of the latest state; one for each shard, separated by commas
+    #[arg(long, value_name = "VERSION", value_delimiter = ',')]
+    version: Vec<u64>,
+    /// Read what this pin keeps instead of the latest state
+    #[arg(long, value_name = "NAME")]
+    pin: Option<String>,
+}
+
+impl AtArguments {
+    pub(crate) async fn reader(&self, collection: &Collection) -> Outcome<Reader> {
+        let at = match &self.pin {
+            Some(name) => At::Pin(name.clone()),
+            None if self.version.is_empty() => At::Latest,
+            None => At::Versions(self.version.iter().copied().map(Version::new).collect()),
+        };
+        Ok(collection.reader_at(at).await?)
+    }
+}
+
+impl Get {
+    pub(crate) async fn run(self, context: &Context) -> Outcome {
+        let reader = self.at.reader(&context.collection(&self.collection).await?).await?;
+        let ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
+        let found = reader.get_many(&ids).await?;
+        let fields = Fields { embedding: !self.no_embeddings, ..Fields::default() };
+        let people = !context.output.json && context.output.is_terminal();
+        for (index, entry) in found.iter().flatten().enumerate() {
+            if people {
+                let space = if index > 0 { "\n" } else { "" };
+                context.output.line(format!("{space}{}", card(entry, fields)))?;
+            } else {
+                let mut line = Vec::new();
+                jsonl::write_record(&mut line, &entry.id, &entry.record, fields);
+                line.push(b'\n');
+                std::io::stdout().lock().write_all(&line)?;
+            }
+        }
+        let missing: Vec<&str> =
+            ids.iter().zip(&found).filter(|(_, entry)| entry.is_none()).map(|(id, _)| *id).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let listed = missing.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
+        let problem = format!("`{}` holds no record {listed}", self.collection);
+        Err(Failure::new(Exit::NotFound, problem)
+            .detail("missing", missing)
+            .help(format!("`deltafold scan {} --prefix …` lists the ids that begin alike", self.collection)))
+    }
+}
+
+/// A record as a person reads it: a field a line, long ones cut.
+fn card(entry: &Entry, fields: Fields) -> String {
+    use owo_colors::OwoColorize as _;
+    let mut lines = vec![entry.id.bold().to_string()];
+    let width = entry.record.metadata.keys().map(|key| key.chars().count()).max().unwrap_or(0).max(9);
+    let mut field = |name: &str, value: String| lines.push(format!("  {:width$}  {value}", name.dimmed()));
+    if let Some(document) = &entry.record.document {
+        field("document", cut(document, 200));
+    }
+    if let (Some(embedding), true) = (&entry.record.embedding, fields.embedding) {
+        let shown: Vec<String> = embedding.iter().take(6).map(f32::to_string).collect();
+        let more = if embedding.len() > shown.len() { ", …" } else { "" };
+        field("embedding", format!("[{}{more}] ({} numbers)", shown.join(", "), embedding.len()));
+    }
+    for (key, value) in &entry.record.metadata {
+        field(key, cut(&text(value), 200));
+    }
+    field("inserted", entry.inserted.to_string());
+    field("changed", entry.changed.to_string());
+    lines.join("\n")
+}
+
+/// A metadata value for people.
+fn text(value: &Value) -> String {
+    fn list<T: std::fmt::Display>(items: &[T]) -> String {
+        let shown: Vec<String> = items.iter().take(50).map(T::to_string).collect();
+        let more = items.len().saturating_sub(shown.len());
+        let more = if more > 0 { format!(" and {} more", units::count(more as u64)) } else { String::new() };
+        format!("[{}]{more}", shown.join(", "))
+    }
+    match value {
+        Value::String(text) => text.clone(),
+        Value::I64(number) => number.to_string(),
+        Value::F64(number) => number.to_string(),
+        Value::Bool(truth) => truth.to_string(),
+        Value::Strings(items) => list(items),
+        Value::I64s(items) => list(items),
+        Value::F64s(items) => list(items),
+        Value::Bools(items) => list(items),
+    }
+}
+
+/// The beginning of a text on one line, control characters escaped.
+pub(crate) fn cut(text: &str, limit: usize) -> String {
+    let mut shown: String = text.chars().take(limit).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}

@@ -1,0 +1,46 @@
+//! The commands.
+
+pub(crate) mod append;
+pub(crate) mod compact;
+pub(crate) mod completions;
+pub(crate) mod count;
+pub(crate) mod create;
+pub(crate) mod demo;
+pub(crate) mod drop;
+pub(crate) mod follow;
+pub(crate) mod get;
+pub(crate) mod history;
+pub(crate) mod inspect;
+pub(crate) mod pin;
+pub(crate) mod scan;
+pub(crate) mod status;
+pub(crate) mod sweep;
+pub(crate) mod unpin;
+pub(crate) mod verify;
+
+use super::args::Command;
+use super::context::Context;
+use super::exit::Outcome;
+
+/// Runs a command to its end.
+pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
+    match command {
+        Command::Create(command) => command.run(context).await,
+        Command::Append(command) => command.run(context).await,
+        Command::Get(command) => command.run(context).await,
+        Command::Scan(command) => command.run(context).await,
+        Command::Count(command) => command.run(context).await,
+        Command::Follow(command) => command.run(context).await,
+        Command::Compact(command) => command.run(context).await,
+        Command::Status(command) => command.run(context).await,
+        Command::History(command) => command.run(context).await,
+        Command::Pin(command) => command.run(context).await,
+        Command::Unpin(command) => command.run(context).await,
+        Command::Sweep(command) => command.run(context).await,
+        Command::Verify(command) => command.run(context).await,
+        Command::Inspect(command) => command.run(context).await,
+        Command::Drop(command) => command.run(context).await,
+        Command::Demo(command) => command.run(context).await,
+        Command::Completions(command) => command.run(context),
+    }
+}

@@ -1,0 +1,114 @@
+//! `scan`: records in order, as JSON Lines.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::ops::Bound;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use deltafold::format::{CollectionName, Op};
+use deltafold::jsonl::{self, Fields};
+use deltafold::{Entry, Order, ScanOptions};
+use futures::StreamExt as _;
+
+use super::get::AtArguments;
+use crate::cli::context::Context;
+use crate::cli::exit::{Failure, Outcome};
+use crate::cli::output::Progress;
+
+/// Read records in order, as JSON Lines
+#[derive(Debug, Args)]
+pub(crate) struct Scan {
+    /// The collection
+    collection: CollectionName,
+    /// The order
+    #[arg(long, value_enum, default_value_t = OrderArgument::Id)]
+    order: OrderArgument,
+    /// Only ids that begin so
+    #[arg(long, value_name = "TEXT")]
+    prefix: Option<String>,
+    /// Only this id and those after it
+    #[arg(long, value_name = "ID")]
+    start: Option<String>,
+    /// Only ids before this one
+    #[arg(long, value_name = "ID")]
+    end: Option<String>,
+    /// Stop after so many records
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Leave the embeddings out
+    #[arg(long)]
+    no_embeddings: bool,
+    /// Leave the documents out
+    #[arg(long)]
+    no_documents: bool,
+    /// Print each record as the `put` that makes it, for `append`
+    #[arg(long, conflicts_with_all = ["no_embeddings", "no_documents"])]
+    as_ops: bool,
+    /// Write to this file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    at: AtArguments,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum OrderArgument {
+    /// By id, in byte order
+    Id,
+    /// As they were inserted
+    Insertion,
+}
+
+impl Scan {
+    pub(crate) async fn run(self, context: &Context) -> Outcome {
+        let reader = self.at.reader(&context.collection(&self.collection).await?).await?;
+        let mut out: Box<dyn Write> = match &self.output {
+            None => Box::new(io::stdout()),
+            Some(path) => {
+                let file = File::create(path);
+                Box::new(file.map_err(|error| Failure::file("write", &path.display().to_string(), &error))?)
+            }
+        };
+        let mut out = BufWriter::with_capacity(1 << 18, &mut out);
+        let mut entries = reader.scan(self.options());
+        let mut progress = Progress::new(context.output, "scanning", "record", None);
+        let (mut records, mut bytes) = (0, 0);
+        let mut line = Vec::new();
+        while let Some(entry) = entries.next().await {
+            line.clear();
+            self.write(&mut line, entry?);
+            out.write_all(&line)?;
+            records += 1;
+            bytes += line.len() as u64;
+            if records % 256 == 0 {
+                progress.at(records, records, bytes);
+            }
+        }
+        Ok(out.flush()?)
+    }
+
+    fn options(&self) -> ScanOptions {
+        ScanOptions {
+            order: match self.order {
+                OrderArgument::Id => Order::Id,
+                OrderArgument::Insertion => Order::Insertion,
+            },
+            prefix: self.prefix.clone(),
+            start: self.start.clone().map_or(Bound::Unbounded, Bound::Included),
+            end: self.end.clone().map_or(Bound::Unbounded, Bound::Excluded),
+            limit: self.limit,
+            embeddings: !self.no_embeddings,
+        }
+    }
+
+    fn write(&self, line: &mut Vec<u8>, entry: Entry) {
+        if self.as_ops {
+            jsonl::write_op(line, &Op::put(entry.id, entry.record));
+        } else {
+            let fields = Fields { embedding: !self.no_embeddings, document: !self.no_documents };
+            jsonl::write_record(line, &entry.id, &entry.record, fields);
+        }
+        line.push(b'\n');
+    }
+}

@@ -1,0 +1,71 @@
+//! `verify`: is everything there, and is every byte what it was?
+
+use clap::Args;
+use deltafold::Depth;
+use deltafold::format::CollectionName;
+use serde_json::{Value, json};
+
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure, Outcome};
+use crate::cli::output::Progress;
+use crate::cli::output::units::{bytes, counted};
+
+/// Check a collection for damage. Reads only
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The collection
+    collection: CollectionName,
+    /// Read and check every byte, and do the accounting again
+    #[arg(long)]
+    deep: bool,
+}
+
+impl Verify {
+    pub(crate) async fn run(self, context: &Context) -> Outcome {
+        let collection = context.collection(&self.collection).await?;
+        let depth = if self.deep { Depth::Deep } else { Depth::Quick };
+        let mut progress = Progress::new(context.output, "verifying", "object", None);
+        let report =
+            collection.verify(depth, |report| progress.at(report.objects, report.objects, report.bytes)).await?;
+        drop(progress);
+        let depth = if self.deep { "deep" } else { "quick" };
+        if context.output.json {
+            let findings: Vec<Value> = report
+                .findings
+                .iter()
+                .map(|finding| json!({ "shard": finding.shard.get(), "key": finding.key, "problem": finding.problem }))
+                .collect();
+            context.output.document(&json!({
+                "collection": self.collection.as_str(),
+                "depth": depth,
+                "sound": report.is_sound(),
+                "findings": findings,
+                "objects": report.objects,
+                "bytes": report.bytes,
+                "rows": report.rows,
+                "ops": report.ops,
+                "unreferenced": report.unreferenced,
+            }))?;
+        } else {
+            for finding in &report.findings {
+                context.output.line(format!("{}: {}", finding.key, finding.problem))?;
+            }
+        }
+        if !report.is_sound() {
+            let found = counted(report.findings.len() as u64, "problem");
+            let failure = Failure::new(Exit::Damaged, format!("`{}` is damaged: {found} found", self.collection));
+            return Err(if self.deep { failure } else { failure.help("`verify --deep` looks at every byte") }
+                .help("restore the objects named above from a copy; readers of sound objects go on undisturbed"));
+        }
+        if context.output.json {
+            return Ok(());
+        }
+        let read = format!("{} and {}", counted(report.objects, "object"), bytes(report.bytes));
+        let more = if self.deep {
+            format!(", {} and {}", counted(report.rows, "row"), counted(report.ops, "op"))
+        } else {
+            "; `--deep` reads every byte".to_owned()
+        };
+        Ok(context.output.line(format!("{} is sound ({depth}): {read}{more}", self.collection))?)
+    }
+}

@@ -1,0 +1,8 @@
+//! The real program, run as a user runs it: what it prints for people and for scripts, its exit codes, and what it says to do next.
+
+mod append;
+mod commands;
+mod damage;
+mod demo;
+mod home;
+mod output;
