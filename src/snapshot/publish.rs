@@ -50,21 +50,31 @@ impl Attempts {
         self.0.iter().find(known).map(|(version, _)| *version)
     }
 
-    /// Whether the history that `manifest` remembers no longer reaches back to the first attempt.
+    /// Drops those whose version `manifest` remembers as somebody else's: they are lost for good.
+    fn settle(&mut self, manifest: &Manifest) {
+        let remembered = |version| {
+            manifest.version == version || manifest.ancestors.iter().any(|ancestor| ancestor.version == version)
+        };
+        self.0.retain(|(version, _)| !remembered(*version));
+    }
+
+    /// Whether the history that `manifest` remembers no longer reaches back to some attempt.
     fn forgotten(&self, manifest: &Manifest) -> bool {
         let oldest = manifest.ancestors.first().map_or(manifest.version, |ancestor| ancestor.version);
         self.0.iter().any(|(version, _)| *version < oldest)
     }
 }
 
-/// Publishes `edit` over whatever is current, `current` being the last state seen. Costs one manifest PUT and one head swap where nobody
-/// interferes, and two GETs and the same again for each race lost.
+/// Publishes `edit` over whatever is current, `current` being the last state seen. Costs a conditional GET, one
+/// manifest PUT and one head swap where nobody interferes, and two GETs and the PUTs again for each race lost.
 ///
-/// Returns the version published. Only one swap of a tag can land, and each attempt is remembered by its nonce: an edit takes effect once, or the error says
-/// that nobody can tell.
+/// Returns the version published. Only one swap of a tag can land, and each attempt is remembered by its nonce: an edit takes effect
+/// once, or the error says that nobody can tell.
 pub(crate) async fn publish(shard: &Shard, current: &mut Current, edit: &Edit) -> Result<Version> {
     let mut attempts = Attempts::default();
     let mut pauses = retry::pauses();
+    // The work may have taken long: an attempt over what is out of date would be a PUT for nothing, and, refused, hard to tell from an echo.
+    current.refresh(shard).await?;
     loop {
         let old = current.manifest.clone();
         let stamp = Stamp { nonce: shard.env().nonce(), published: shard.env().now() };
@@ -112,6 +122,7 @@ pub(crate) async fn publish(shard: &Shard, current: &mut Current, edit: &Edit) -
         if let Some(version) = attempts.landed(&current.manifest) {
             return Ok(version);
         }
+        attempts.settle(&current.manifest);
         if attempts.forgotten(&current.manifest) {
             let reason =
                 format!("more than {} versions followed before it could be looked up", super::edit::MAX_ANCESTORS);

@@ -9,14 +9,14 @@ use std::pin::Pin;
 use clap::Args;
 use deltafold::format::CollectionName;
 use deltafold::{Ack, Env as _, ErrorKind, System, Writer, WriterOptions};
-use futures::StreamExt as _;
 use futures::stream::FuturesOrdered;
+use futures::{FutureExt as _, StreamExt as _};
 use serde_json::json;
 use tokio::sync::watch;
 
 use crate::cli::context::{Context, quoted};
 use crate::cli::exit::{Exit, Failure, Outcome};
-use crate::cli::input::{Batch, Event, Input, read};
+use crate::cli::input::{Event, Input, read};
 use crate::cli::output::Progress;
 use crate::cli::output::units::{self, bytes, count, counted};
 
@@ -43,6 +43,9 @@ pub(crate) struct Append {
     /// Name the source: a line that was appended under this name and number before is not applied again; with one file
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
+    /// Say with every acknowledgement, on a line of its own, up to which line the input is durable
+    #[arg(long)]
+    acks: bool,
 }
 
 /// What became of the lines of one input.
@@ -95,13 +98,15 @@ impl Append {
     fn report(&self, context: &Context, sum: &Tally, progress: &Progress) -> Outcome {
         let elapsed = progress.elapsed();
         if context.output.json {
-            return Ok(context.output.document(&json!({
+            let report = json!({
                 "collection": self.collection.as_str(),
                 "ops": sum.ops,
                 "duplicates": sum.duplicates,
                 "bytes": sum.bytes,
                 "seconds": elapsed.as_secs_f64(),
-            }))?);
+            });
+            let output = context.output;
+            return Ok(if self.acks { output.json_line(&report) } else { output.document(&report) }?);
         }
         let took = units::duration(elapsed);
         let rates = progress.rates(sum.ops, sum.bytes, elapsed);
@@ -157,25 +162,33 @@ impl Job<'_> {
         let mut waiting = Waiting::new();
         let mut waiting_bytes = 0;
         let mut tally = Tally { line: self.command.from_line.saturating_sub(1), ..Tally::default() };
+        let mut read = 0;
         let end = loop {
-            let stopped = std::pin::pin!(stop.wait_for(|stop| *stop));
-            let event = match futures::future::select(std::pin::pin!(events.recv()), stopped).await {
-                futures::future::Either::Left((event, _)) => event.unwrap_or(Event::End),
+            let room = waiting.len() < MAX_LINES && waiting_bytes < MAX_BYTES;
+            let event = tokio::select! {
+                Some(sent) = waiting.next(), if !waiting.is_empty() => {
+                    let mut settled = Some(sent);
+                    while let Some(sent) = settled {
+                        waiting_bytes -= sent.1;
+                        tally = self.settle(sent, tally)?;
+                        settled = waiting.next().now_or_never().flatten();
+                    }
+                    self.acknowledged(&tally)?;
+                    progress.at(read_before + read, sum.ops + tally.ops, sum.bytes + tally.bytes);
+                    continue;
+                }
+                event = events.recv(), if room => event.unwrap_or(Event::End),
                 // Standard input may be silent for ever.
-                futures::future::Either::Right(_) => Event::Interrupted,
+                _ = stop.wait_for(|stop| *stop) => Event::Interrupted,
             };
-            let Batch { lines, read } = match event {
+            let batch = match event {
                 Event::Lines(batch) => batch,
                 Event::End => break Ok(()),
                 Event::Interrupted => break Err(Failure::new(Exit::Interrupted, "interrupted")),
                 Event::Failed(failure) => break Err(failure),
             };
-            for (number, length, op) in lines {
-                while waiting.len() >= MAX_LINES || waiting_bytes + length > MAX_BYTES {
-                    let Some(sent) = waiting.next().await else { break };
-                    waiting_bytes = waiting_bytes.saturating_sub(sent.1);
-                    tally = self.settle(sent, tally)?;
-                }
+            read = batch.read;
+            for (number, length, op) in batch.lines {
                 let source = &self.source;
                 let mut append = Box::pin(async move {
                     (number, length, writer.append_from(source, u128::from(number), vec![op]).await)
@@ -187,20 +200,28 @@ impl Job<'_> {
                 }
                 waiting_bytes += length;
             }
-            progress.at(read_before + read, sum.ops + tally.ops, sum.bytes + tally.bytes);
         };
-        tally = self.drain(&mut waiting, tally).await?;
+        while let Some(sent) = waiting.next().await {
+            tally = self.settle(sent, tally)?;
+        }
+        self.acknowledged(&tally)?;
         match end {
             Ok(()) => Ok(tally),
             Err(failure) => Err(self.stopped(failure, tally)),
         }
     }
 
-    async fn drain(&self, waiting: &mut Waiting<'_>, mut tally: Tally) -> Outcome<Tally> {
-        while let Some(sent) = waiting.next().await {
-            tally = self.settle(sent, tally)?;
+    /// Tells a script how far it has come.
+    fn acknowledged(&self, tally: &Tally) -> Outcome {
+        let output = self.context.output;
+        if !self.command.acks || tally.ops == 0 {
+            return Ok(());
         }
-        Ok(tally)
+        if output.json {
+            let input = self.input.name();
+            return Ok(output.json_line(&json!({ "input": input, "acknowledged_line": tally.line, "ops": tally.ops }))?);
+        }
+        Ok(output.line(format_args!("line {} and all before it are acknowledged", tally.line))?)
     }
 
     fn settle(&self, (number, length, outcome): Sent, tally: Tally) -> Outcome<Tally> {

@@ -4,4 +4,4 @@ mod lines;
 mod ops;
 
 pub(crate) use lines::Input;
-pub(crate) use ops::{Batch, Event, read};
+pub(crate) use ops::{Event, read};
