@@ -1,6 +1,7 @@
 //! Readers while the shard is folded and swept under them, at the worst moments (R6, R7).
 #![expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]
 
+#[macro_use]
 #[path = "support/watched.rs"]
 mod watched;
 
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deltafold::format::{Metadata, Op, Patch, Record, Value};
+use deltafold::store::Store;
 use deltafold::{
     Collection, CompactorOptions, CreateOptions, ErrorKind, Policy, Reader, ScanOptions, SweepOptions, Writer,
     WriterOptions,
@@ -15,7 +17,7 @@ use deltafold::{
 use futures::TryStreamExt;
 use watched::Watched;
 
-async fn collection(store: &Watched) -> (Collection, Writer) {
+async fn collection<S: Store + Clone>(store: &Watched<S>) -> (Collection, Writer) {
     let collection =
         Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &CreateOptions::new(2)).await.unwrap();
     let writer = collection.writer(WriterOptions::default()).unwrap();
@@ -49,12 +51,18 @@ async fn keys(reader: &Reader, id: &str) -> Vec<String> {
     metadata.into_keys().collect()
 }
 
+on_both_stores!(
+    an_open_between_fold_and_sweep_sees_every_op,
+    a_refresh_while_the_new_segment_is_folded_and_swept_sees_it,
+    a_fold_between_a_refresh_s_reads_counts_no_op_twice,
+    a_refresh_after_a_fold_keeps_the_unfolded_rest_without_reading_it,
+    a_swept_snapshot_is_superseded_and_a_pin_keeps_it,
+);
+
 /// What happened: a reader read the head, then listed the log. In between the log's segments had been folded and swept, so the list was empty, and
 /// the reader answered from the old snapshot without the ops that stood in no log any more: acknowledged ops were not seen.
 /// Now: the head is read again after the log, and an empty slot counts as the end only if nothing above it was truncated.
-#[tokio::test]
-async fn an_open_between_fold_and_sweep_sees_every_op() {
-    let store = Watched::default();
+async fn an_open_between_fold_and_sweep_sees_every_op<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a")]).await.unwrap();
     compact(&collection).await;
@@ -72,9 +80,7 @@ async fn an_open_between_fold_and_sweep_sees_every_op() {
 }
 
 /// The same between a refresh's reads: the op was acknowledged before the refresh began, its slot is empty when the refresh looks there.
-#[tokio::test]
-async fn a_refresh_while_the_new_segment_is_folded_and_swept_sees_it() {
-    let store = Watched::default();
+async fn a_refresh_while_the_new_segment_is_folded_and_swept_sees_it<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a")]).await.unwrap();
     let mut reader = collection.reader().await.unwrap();
@@ -96,9 +102,7 @@ async fn a_refresh_while_the_new_segment_is_folded_and_swept_sees_it() {
 
 /// What happened: a reader combined base v with a segment that base v + 1 already held: harmless for a put, and a record out of nothing
 /// for what depends on order. Now: the overlay holds exactly what lies behind the manifest's `folded`, and every op counts once.
-#[tokio::test]
-async fn a_fold_between_a_refresh_s_reads_counts_no_op_twice() {
-    let store = Watched::default();
+async fn a_fold_between_a_refresh_s_reads_counts_no_op_twice<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a")]).await.unwrap();
     compact(&collection).await;
@@ -122,9 +126,7 @@ async fn a_fold_between_a_refresh_s_reads_counts_no_op_twice() {
 }
 
 /// A fold takes the older part of the log that a reader holds; the rest of it stays, and none of it is read again.
-#[tokio::test]
-async fn a_refresh_after_a_fold_keeps_the_unfolded_rest_without_reading_it() {
-    let store = Watched::default();
+async fn a_refresh_after_a_fold_keeps_the_unfolded_rest_without_reading_it<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a"), put("b")]).await.unwrap();
     writer.append(vec![patch("a", "x")]).await.unwrap();
@@ -154,9 +156,7 @@ async fn a_refresh_after_a_fold_keeps_the_unfolded_rest_without_reading_it() {
 
 /// What happened: sweep deleted parts that an open reader still needed, and the reader failed as if they had been lost, or (worse) took the
 /// records for absent. Now: it says that its version was superseded, a refresh brings it back, and a pin keeps what it names.
-#[tokio::test]
-async fn a_swept_snapshot_is_superseded_and_a_pin_keeps_it() {
-    let store = Watched::default();
+async fn a_swept_snapshot_is_superseded_and_a_pin_keeps_it<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a")]).await.unwrap();
     compact(&collection).await;

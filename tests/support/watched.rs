@@ -1,5 +1,5 @@
-//! A store that counts its calls and lets a test act at a chosen moment between two of them.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses some of it")]
+//! A store that counts its calls, lets a test act at a chosen moment between two of them, and fails as it is told.
+#![allow(dead_code, unused_macros, unreachable_pub, reason = "each test binary uses some of it")]
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -7,44 +7,109 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use deltafold::format::Timestamp;
-use deltafold::store::{Key, Listed, Memory, Object, Outcome, Store, StoreError, Tag, Unless};
+use deltafold::store::{Key, Listed, Memory, Object, Outcome, Store, StoreError, StoreErrorKind, Tag, Unless};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+
+#[path = "random.rs"]
+pub mod random;
+use random::Random;
+
+/// Makes of each `async fn name<S: Store + Clone>(store: Watched<S>)` two tests: in memory and in a local folder.
+macro_rules! on_both_stores {
+    ($($name:ident),* $(,)?) => {
+        mod in_memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::watched::Watched::over(deltafold::store::Memory::new())).await;
+            })*
+        }
+        mod in_a_folder {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let folder = tempfile::tempdir().unwrap();
+                let store = deltafold::store::Dir::open(folder.path()).unwrap();
+                super::$name(crate::watched::Watched::over(store)).await;
+            })*
+        }
+    };
+}
+
+/// How a call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing landed and nothing will; try again.
+    Transient,
+    /// Nothing landed and nothing will, however often it is tried.
+    Permanent,
+    /// It landed, and the answer is lost.
+    LoseAnswer,
+    /// It did not land, and nobody can tell.
+    LoseRequest,
+    /// The answer is lost, and it lands when [`Watched::land_delayed`] is called.
+    Delay,
+}
+
+enum Act {
+    Do(Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>),
+    Fail(Fault),
+}
 
 /// The moment just before a call.
 struct Hook {
     verb: &'static str,
     key: String,
-    act: Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>,
+    act: Act,
+}
+
+enum Write {
+    Create(Key, Vec<Bytes>),
+    Replace(Key, Tag, Vec<Bytes>),
 }
 
 #[derive(Default)]
 struct State {
     calls: Vec<String>,
     hooks: Vec<Hook>,
+    delayed: Vec<Write>,
+    random: Option<(Random, u64)>,
 }
 
 /// See the module. Clones are one store.
 #[derive(Clone, Default)]
-pub struct Watched {
-    pub inner: Memory,
+pub struct Watched<S = Memory> {
+    pub inner: S,
     state: Arc<Mutex<State>>,
 }
 
-impl std::fmt::Debug for Watched {
+impl<S> std::fmt::Debug for Watched<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Watched")
     }
 }
 
-impl Watched {
+impl<S: Store> Watched<S> {
+    pub fn over(inner: S) -> Self {
+        Self { inner, state: Arc::default() }
+    }
+
     /// Once, just before the next `verb` on a key (or prefix) that holds `key`: does `act` to the end.
     pub fn before<F>(&self, verb: &'static str, key: impl ToString, act: impl FnOnce() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let act = Box::new(move || act().boxed());
+        let act = Act::Do(Box::new(move || act().boxed()));
         self.state.lock().unwrap().hooks.push(Hook { verb, key: key.to_string(), act });
+    }
+
+    /// Once, the next `verb` on a key that holds `key` fails so.
+    pub fn fail(&self, verb: &'static str, key: impl ToString, fault: Fault) {
+        self.state.lock().unwrap().hooks.push(Hook { verb, key: key.to_string(), act: Act::Fail(fault) });
+    }
+
+    /// From now on one call in `once_in` fails, one way or another; never again with 0.
+    pub fn fail_at_random(&self, seed: u64, once_in: u64) {
+        self.state.lock().unwrap().random = (once_in > 0).then(|| (Random::new(seed), once_in));
     }
 
     /// Whether every hook was reached.
@@ -57,16 +122,74 @@ impl Watched {
         std::mem::take(&mut self.state.lock().unwrap().calls)
     }
 
-    async fn call(&self, verb: &'static str, key: &str) {
+    /// Lets the writes land that were delayed, in any case refused where their condition no longer holds. Returns how many landed.
+    pub async fn land_delayed(&self) -> usize {
+        let delayed = std::mem::take(&mut self.state.lock().unwrap().delayed);
+        let mut landed = 0;
+        for write in delayed {
+            let outcome = match write {
+                Write::Create(key, chunks) => self.inner.create(&key, chunks).await,
+                Write::Replace(key, tag, chunks) => self.inner.replace(&key, &tag, chunks).await,
+            };
+            landed += usize::from(matches!(outcome, Ok(Outcome::Done(_))));
+        }
+        landed
+    }
+
+    async fn call(&self, verb: &'static str, key: &str) -> Option<Fault> {
         let hook = {
             let mut state = self.state.lock().unwrap();
             let short: Vec<&str> = key.splitn(3, '/').collect();
             state.calls.push(format!("{verb} {}", short.last().unwrap()));
             let at = state.hooks.iter().position(|hook| hook.verb == verb && key.contains(&hook.key));
-            at.map(|at| state.hooks.remove(at))
+            at.map(|at| state.hooks.remove(at).act)
         };
-        if let Some(hook) = hook {
-            (hook.act)().await;
+        match hook {
+            Some(Act::Do(act)) => act().await,
+            Some(Act::Fail(fault)) => return Some(fault),
+            None => {}
+        }
+        let mut state = self.state.lock().unwrap();
+        let (random, once_in) = state.random.as_mut()?;
+        let writes = matches!(verb, "create" | "replace");
+        let fault = |random: &mut Random| match random.below(4) {
+            0 if writes => Fault::LoseAnswer,
+            1 if writes => Fault::LoseRequest,
+            2 if writes => Fault::Delay,
+            _ => Fault::Transient,
+        };
+        random.once_in(*once_in).then(|| fault(random))
+    }
+
+    /// For calls that write nothing, or may be repeated.
+    async fn read(&self, verb: &'static str, key: &str) -> Result<(), StoreError> {
+        self.call(verb, key).await.map_or(Ok(()), |fault| Err(error(verb, key, fault)))
+    }
+
+    /// A write that fails, `None` where it is to be done.
+    async fn write(
+        &self,
+        verb: &'static str,
+        key: &Key,
+        write: impl FnOnce() -> Write,
+    ) -> Option<Result<Outcome, StoreError>> {
+        let fault = self.call(verb, key.as_str()).await?;
+        let lost = Some(Ok(Outcome::Unknown(error(verb, key, fault))));
+        match fault {
+            Fault::Transient | Fault::Permanent => Some(Err(error(verb, key, fault))),
+            Fault::LoseRequest => lost,
+            Fault::Delay => {
+                self.state.lock().unwrap().delayed.push(write());
+                lost
+            }
+            Fault::LoseAnswer => {
+                let outcome = match write() {
+                    Write::Create(key, chunks) => self.inner.create(&key, chunks).await,
+                    Write::Replace(key, tag, chunks) => self.inner.replace(&key, &tag, chunks).await,
+                };
+                outcome.unwrap();
+                lost
+            }
         }
     }
 
@@ -86,44 +209,55 @@ impl Watched {
     }
 }
 
+fn error(verb: &'static str, key: impl std::fmt::Display, fault: Fault) -> StoreError {
+    let kind = if fault == Fault::Permanent { StoreErrorKind::Permanent } else { StoreErrorKind::Transient };
+    StoreError::new(kind, verb, key, format_args!("as the test says: {fault:?}"))
+}
+
 #[async_trait]
-impl Store for Watched {
+impl<S: Store> Store for Watched<S> {
     fn location(&self) -> String {
         self.inner.location()
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
-        self.call("get", key.as_str()).await;
+        self.read("get", key.as_str()).await?;
         self.inner.get(key).await
     }
 
     async fn get_range(&self, key: &Key, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
-        self.call("get_range", key.as_str()).await;
+        self.read("get_range", key.as_str()).await?;
         self.inner.get_range(key, start, end).await
     }
 
     async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError> {
-        self.call("get_unless", key.as_str()).await;
+        self.read("get_unless", key.as_str()).await?;
         self.inner.get_unless(key, tag).await
     }
 
     async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
-        self.call("create", key.as_str()).await;
-        self.inner.create(key, chunks).await
+        let write = || Write::Create(key.clone(), chunks.clone());
+        match self.write("create", key, write).await {
+            Some(failed) => failed,
+            None => self.inner.create(key, chunks).await,
+        }
     }
 
     async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
-        self.call("replace", key.as_str()).await;
-        self.inner.replace(key, tag, chunks).await
+        let write = || Write::Replace(key.clone(), tag.clone(), chunks.clone());
+        match self.write("replace", key, write).await {
+            Some(failed) => failed,
+            None => self.inner.replace(key, tag, chunks).await,
+        }
     }
 
     async fn list_after(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, StoreError> {
-        self.call("list", prefix).await;
+        self.read("list", prefix).await?;
         self.inner.list_after(prefix, after, limit).await
     }
 
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
-        self.call("delete", "").await;
+        self.read("delete", keys.first().map_or("", Key::as_str)).await?;
         self.inner.delete(keys).await
     }
 
