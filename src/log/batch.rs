@@ -82,7 +82,7 @@ struct Member {
     /// The log holds its position already.
     known: bool,
     reply: oneshot::Sender<Result<Placed>>,
-    _permit: Permit,
+    permit: Permit,
 }
 
 /// Calls that become one segment, and are decided together.
@@ -115,7 +115,7 @@ impl Batch {
         let mut ops = Vec::with_capacity(calls.iter().map(|call| call.ops.len()).sum());
         let mut members = Vec::with_capacity(calls.len());
         for Call { ops: mut own, source, reply, permit, .. } in calls {
-            members.push(Member { ops: own.len(), source, known: false, reply, _permit: permit });
+            members.push(Member { ops: own.len(), source, known: false, reply, permit });
             ops.append(&mut own);
         }
         let sourced = members.iter().any(|member| member.source.is_some());
@@ -158,7 +158,8 @@ impl Batch {
                 Some(first) if position > *first => {
                     changed = true;
                     let error = Repr::SourceBroken { source_name: name.to_string(), position: *first };
-                    // The caller may have gone.
+                    drop(member.permit);
+                    // A caller that is gone has nothing to hear.
                     drop(member.reply.send(Err(error.into())));
                     continue;
                 }
@@ -219,6 +220,8 @@ impl Batch {
                     Err(Error::clone(error))
                 }
             };
+            // First, so that the caller finds room for its next call.
+            drop(member.permit);
             // A caller that is gone has nothing to hear.
             drop(member.reply.send(answer));
         }

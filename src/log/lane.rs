@@ -169,6 +169,7 @@ impl Lane {
         };
         if let Err(error) = &confirmed {
             tracing::warn!(%error, shard = %self.placer.shard().id(), "an append failed");
+            self.placer.forget();
         }
         batch.decide(&confirmed, &mut self.placer.failed);
     }

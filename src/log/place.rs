@@ -81,9 +81,9 @@ impl Placer {
         loop {
             let Some(n) = self.next_slot(batch).await? else { return Ok(None) };
             let failure = match self.create(batch, n).await? {
-                Ok(Outcome::Done(_)) => return Ok(Some(self.landed(n))),
+                Ok(Outcome::Done(_)) => return Ok(Some(self.landed(batch, n))),
                 Ok(Outcome::Refused) => match self.taken(batch, n).await? {
-                    Taken::Ours => return Ok(Some(self.landed(n))),
+                    Taken::Ours => return Ok(Some(self.landed(batch, n))),
                     Taken::Lost => {
                         lost += 1;
                         if lost % LOST_BEFORE_LOOKUP == 0 {
@@ -186,9 +186,21 @@ impl Placer {
         Ok(self.shard.store().create(&self.shard.layout().segment(n), segment.chunks).await)
     }
 
-    fn landed(&mut self, n: Sequence) -> Sequence {
+    /// The batch is in slot `n`: what it holds of its sources is held.
+    fn landed(&mut self, batch: &Batch, n: Sequence) -> Sequence {
         self.pass(n);
+        if let Some(marks) = &mut self.marks {
+            for mark in batch.marks() {
+                marks.add(&mark.source, mark.position, n);
+            }
+        }
         n
+    }
+
+    /// Believes nothing any more: after a batch that landed and may not count.
+    pub(super) fn forget(&mut self) {
+        self.tail = None;
+        self.marks = None;
     }
 
     /// Slot `n` is taken.
@@ -262,7 +274,7 @@ impl Placer {
             }
             _ => {}
         }
-        self.tail = None;
+        self.forget();
         Ok(None)
     }
 

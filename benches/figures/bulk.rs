@@ -1,0 +1,127 @@
+//! Bulk append, the fold of a small delta, and the cold open of what came of it.
+
+use std::fs;
+
+use deltafold::format::EditKind;
+use deltafold::{CompactorOptions, SweepOptions, WriterOptions};
+
+use crate::append::create;
+use crate::data::{Random, put};
+use crate::large::run_child;
+use crate::measure::{cpu_time, files, mib, millis, raw_copy, runtime, timed};
+use crate::{Figure, Goal, Setting};
+
+pub(crate) async fn load(writer: &deltafold::Writer, records: usize, seed: u64) {
+    let mut random = Random(seed);
+    let mut pending = futures::stream::FuturesUnordered::new();
+    use futures::StreamExt;
+    let mut number = 0;
+    while number < records {
+        let end = (number + 2_000).min(records);
+        // A prime stride, so that ids do not arrive in order.
+        let ops = (number..end).map(|n| put((n * 7_919) % records, &mut random)).collect();
+        number = end;
+        pending.push(writer.append(ops));
+        while pending.len() >= 8 {
+            pending.next().await.expect("one is pending").expect("an ack");
+        }
+    }
+    while let Some(ack) = pending.next().await {
+        ack.expect("an ack");
+    }
+}
+
+pub(crate) fn bulk_fold_open(setting: &Setting) -> Vec<Figure> {
+    let folder = tempfile::tempdir_in(&setting.folder).expect("a folder");
+    let mut figures = Vec::new();
+    let collection = runtime().block_on(create(folder.path(), "bench"));
+    let log = folder.path().join("bench/0000/log");
+
+    // The cost of making the records is the caller's: taken off, as measured alone.
+    let (_, making) = timed(|| {
+        let mut random = Random(3);
+        (0..setting.records).for_each(|n| drop(std::hint::black_box(put(n, &mut random))));
+    });
+    let (_, time) = timed(|| {
+        runtime().block_on(async {
+            let writer = collection.writer(WriterOptions::default()).expect("a writer");
+            load(&writer, setting.records, 3).await;
+            writer.close().await.expect("a close");
+        });
+    });
+    let (bytes, raw) = raw_copy(&files(&log), &folder.path().join("raw"));
+    figures.push(Figure {
+        name: "bulk append",
+        measured: format!(
+            "{:.0} MiB/s ({:.1} s, of which {:.1} s making records)",
+            mib(bytes) / time.as_secs_f64(),
+            time.as_secs_f64(),
+            making.as_secs_f64()
+        ),
+        against: format!("{:.0} MiB/s copying the segments with fsync", mib(bytes) / raw.as_secs_f64()),
+        value: raw.as_secs_f64() / time.as_secs_f64(),
+        goal: Goal::AtLeast(0.6),
+    });
+
+    runtime().block_on(async {
+        collection.compactor(CompactorOptions::default()).merge_all().await.expect("a merge");
+        let all = SweepOptions { keep_versions: 0, min_age: std::time::Duration::ZERO, dry_run: false };
+        collection.sweep(&all).await.expect("a sweep");
+    });
+
+    let open = run_child("open", folder.path(), setting);
+    figures.push(Figure {
+        name: "cold open, page cache warm",
+        measured: format!("{} s with every column loaded ({} s to the first answer)", open[0], open[2]),
+        against: "the clock".to_owned(),
+        value: open[0],
+        goal: Goal::AtMost(0.6),
+    });
+    figures.push(Figure {
+        name: "private memory a record, every column loaded",
+        measured: format!("{:.0} bytes", open[1]),
+        against: "the clock".replace("clock", "resident anonymous memory"),
+        value: open[1],
+        goal: Goal::AtMost(300.0),
+    });
+
+    let (delta, event, cpu, wall) = runtime().block_on(async {
+        let writer = collection.writer(WriterOptions::default()).expect("a writer");
+        let before: u64 = files(&log).iter().map(|(_, bytes)| bytes).sum();
+        let mut random = Random(11);
+        for _ in 0..10 {
+            let ops = (0..1_000)
+                .map(|_| {
+                    let n = random.below(setting.records);
+                    put(n, &mut random)
+                })
+                .collect();
+            writer.append(ops).await.expect("an ack");
+        }
+        let delta = files(&log).iter().map(|(_, bytes)| bytes).sum::<u64>() - before;
+        let mut compactor = collection.compactor(CompactorOptions::default());
+        let cpu = cpu_time();
+        let start = std::time::Instant::now();
+        let report = compactor.run_once().await.expect("a fold");
+        let (cpu, wall) = (cpu_time() - cpu, start.elapsed());
+        (delta, report.events.into_iter().find(|event| event.kind == EditKind::Fold).expect("a fold"), cpu, wall)
+    });
+    let moved = event.bytes_in + event.bytes_out;
+    figures.push(Figure {
+        name: "fold of 10,000 puts: bytes read and written",
+        measured: format!("{:.1} MiB", mib(moved)),
+        against: format!("{:.1} MiB of delta", mib(delta)),
+        value: moved as f64 / delta as f64,
+        goal: Goal::AtMost(3.0),
+    });
+    figures.push(Figure {
+        name: "fold of 10,000 puts: CPU",
+        measured: format!("{:.0} ms CPU, {:.0} ms in all", millis(cpu), millis(wall)),
+        against: "the CPU clock, user and system, by 10 ms".to_owned(),
+        value: millis(cpu),
+        goal: Goal::AtMost(80.0),
+    });
+    drop(collection);
+    let _ = fs::remove_dir_all(folder.path());
+    figures
+}

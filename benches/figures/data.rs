@@ -1,0 +1,65 @@
+//! Records like those of a text collection: an embedding and a handful of metadata.
+
+use std::collections::BTreeMap;
+
+use deltafold::format::{Metadata, Op, Patch, Record, Value};
+
+pub(crate) const DIMENSION: u32 = 384;
+
+/// A small, fast, seeded source of numbers.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+}
+
+pub(crate) fn id(number: usize) -> String {
+    format!("document-{number:09}")
+}
+
+fn embedding(random: &mut Random) -> Vec<f32> {
+    (0..DIMENSION).map(|_| (random.next() >> 40) as f32 / (1 << 24) as f32 - 0.5).collect()
+}
+
+fn metadata(number: usize, random: &mut Random) -> Metadata {
+    BTreeMap::from([
+        ("source".to_owned(), Value::String(format!("feed-{}", number % 97))),
+        ("language".to_owned(), Value::String(["en", "de", "fr", "nl"][random.below(4)].to_owned())),
+        ("page".to_owned(), Value::I64(random.below(5_000) as i64)),
+        ("score".to_owned(), Value::F64(random.below(10_000) as f64 / 10_000.0)),
+        ("reviewed".to_owned(), Value::Bool(random.below(2) == 1)),
+        ("title".to_owned(), Value::String(format!("Chapter {} of volume {}", random.below(100), random.below(1_000)))),
+    ])
+}
+
+/// A whole record of 384 dimensions.
+pub(crate) fn put(number: usize, random: &mut Random) -> Op {
+    let record = Record { embedding: Some(embedding(random)), metadata: metadata(number, random), document: None };
+    Op::put(id(number), record)
+}
+
+/// A patch of some metadata.
+pub(crate) fn patch(number: usize, random: &mut Random) -> Op {
+    let metadata = BTreeMap::from([
+        ("page".to_owned(), Some(Value::I64(random.below(5_000) as i64))),
+        ("score".to_owned(), Some(Value::F64(random.below(10_000) as f64 / 10_000.0))),
+        ("reviewed".to_owned(), Some(Value::Bool(random.below(2) == 1))),
+    ]);
+    Op::patch(id(number), Patch { metadata, ..Patch::default() })
+}
+
+/// A patch of 200 bytes of metadata.
+pub(crate) fn patch_200(number: usize, random: &mut Random) -> Op {
+    let note: String = (0..12).map(|_| format!("{:016x}", random.next())).collect();
+    let metadata = BTreeMap::from([("note".to_owned(), Some(Value::String(note)))]);
+    Op::patch(id(number), Patch { metadata, ..Patch::default() })
+}

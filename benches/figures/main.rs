@@ -1,0 +1,113 @@
+//! The figures that Deltafold promises, each against the raw primitive measured in the same run.
+//!
+//! `cargo bench` runs them all (about ten minutes, 8 GiB of disk); `cargo bench -- open absorb` runs those whose names contain one of
+//! the words. `DELTAFOLD_BENCH_RECORDS` sets the number of records (1,000,000), `DELTAFOLD_BENCH_DIR` the folder (the target folder).
+//! Prints a table, and JSON into `target/figures.json`.
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+#![expect(missing_docs, reason = "a program, not a library")]
+
+mod append;
+mod bulk;
+mod data;
+mod day;
+mod large;
+mod measure;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+/// One measured figure.
+pub(crate) struct Figure {
+    pub(crate) name: &'static str,
+    /// What was measured, with its unit.
+    pub(crate) measured: String,
+    /// The raw primitive or bound it is compared with.
+    pub(crate) against: String,
+    /// The figure that the goal is about.
+    pub(crate) value: f64,
+    pub(crate) goal: Goal,
+}
+
+/// What a figure is to reach.
+#[derive(Clone, Copy)]
+pub(crate) enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+    /// Measured for the record.
+    None,
+}
+
+impl Figure {
+    fn met(&self) -> &'static str {
+        match self.goal {
+            Goal::AtMost(goal) if self.value <= goal => "yes",
+            Goal::AtLeast(goal) if self.value >= goal => "yes",
+            Goal::None => "-",
+            _ => "NO",
+        }
+    }
+
+    fn goal(&self) -> String {
+        match self.goal {
+            Goal::AtMost(goal) => format!("<= {goal}"),
+            Goal::AtLeast(goal) => format!(">= {goal}"),
+            Goal::None => "-".to_owned(),
+        }
+    }
+}
+
+/// Where and how large.
+pub(crate) struct Setting {
+    pub(crate) folder: PathBuf,
+    pub(crate) records: usize,
+}
+
+type Bench = fn(&Setting) -> Vec<Figure>;
+
+const BENCHES: &[(&str, Bench)] = &[
+    ("append", append::one_caller),
+    ("callers", append::many_callers),
+    ("refresh", append::refresh),
+    ("bulk-fold-open", bulk::bulk_fold_open),
+    ("absorb", large::absorb),
+    ("day-puts", day::puts),
+    ("day-patches", day::patches),
+];
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    if let Some(child) = std::env::var_os("DELTAFOLD_BENCH_CHILD") {
+        return large::child(&child.to_string_lossy(), &words);
+    }
+    let folder = std::env::var_os("DELTAFOLD_BENCH_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/figures"), PathBuf::from);
+    std::fs::create_dir_all(&folder).expect("the folder for the benchmark's files can be made");
+    let records = std::env::var("DELTAFOLD_BENCH_RECORDS").ok().and_then(|text| text.parse().ok());
+    let setting = Setting { folder, records: records.unwrap_or(1_000_000) };
+    println!("{}", measure::machine());
+    println!("{} records of {} dimensions, files in {}\n", setting.records, data::DIMENSION, setting.folder.display());
+    let mut figures = Vec::new();
+    for (name, bench) in BENCHES {
+        if words.is_empty() || words.iter().any(|word| name.contains(word.as_str())) {
+            eprintln!("running {name} ...");
+            for figure in bench(&setting) {
+                eprintln!("  {}: {} against {} -> {:.2}", figure.name, figure.measured, figure.against, figure.value);
+                figures.push(figure);
+            }
+        }
+    }
+    println!("| figure | measured | against | value | goal | met |\n|---|---|---|---|---|---|");
+    for figure in &figures {
+        let Figure { name, measured, against, value, .. } = figure;
+        println!("| {name} | {measured} | {against} | {value:.2} | {} | {} |", figure.goal(), figure.met());
+    }
+    let json: Vec<_> = figures
+        .iter()
+        .map(|f| serde_json::json!({"figure": f.name, "measured": f.measured, "against": f.against, "value": f.value, "goal": f.goal(), "met": f.met()}))
+        .collect();
+    let json = serde_json::json!({"machine": measure::machine(), "records": setting.records, "figures": json});
+    let path = setting.folder.with_file_name("figures.json");
+    let mut file = std::fs::File::create(&path).expect("the folder of the figures is writable");
+    writeln!(file, "{json:#}").expect("the figures can be written");
+    println!("\n{}", path.display());
+}
