@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deltafold::format::CollectionName;
+use deltafold::format::{CollectionName, Op};
 use deltafold::store::{Dir, Store};
 use deltafold::{Collection, CreateOptions, WriterOptions};
 
@@ -17,26 +17,29 @@ pub(crate) async fn create(folder: &std::path::Path, name: &str) -> Collection {
     Collection::create(store, &name, &CreateOptions::new(DIMENSION)).await.expect("a fresh folder")
 }
 
-/// One op a segment, one caller, against the raw write of the same bytes; the two take turns.
+/// One op a segment, one caller, a task as in any server, against the raw write of the same bytes; the two take turns.
 pub(crate) fn one_caller(setting: &Setting) -> Vec<Figure> {
     let folder = tempfile::tempdir_in(&setting.folder).expect("a folder");
     let raw_folder = tempfile::tempdir_in(&setting.folder).expect("a folder");
-    let (mut appends, mut raws) = (Vec::new(), Vec::new());
-    runtime().block_on(async {
-        let collection = create(folder.path(), "bench").await;
+    let (store, raws_in) = (folder.path().to_owned(), raw_folder.path().to_owned());
+    let caller = async move {
+        let (mut appends, mut raws) = (Vec::new(), Vec::new());
+        let collection = create(&store, "bench").await;
         let writer = collection.writer(WriterOptions::default()).expect("a writer");
         let mut random = Random(1);
         for number in 0..600 {
             let op = put(number, &mut random);
             let start = Instant::now();
-            writer.append(vec![op]).await.expect("an ack");
+            let ack = writer.append(vec![op]).await.expect("an ack");
             appends.push(start.elapsed());
-            let segment =
-                files(folder.path()).into_iter().rfind(|(path, _)| path.parent().is_some_and(|p| p.ends_with("log")));
-            let bytes = std::fs::read(segment.expect("a segment").0).expect("the segment is there");
-            raws.push(timed(|| raw_create(raw_folder.path(), &number.to_string(), &bytes)).1);
+            let (shard, segment) = ack.segments()[0];
+            let bytes =
+                std::fs::read(store.join(format!("bench/{shard}/log/{segment}"))).expect("the segment is there");
+            raws.push(timed(|| raw_create(&raws_in, &number.to_string(), &bytes)).1);
         }
-    });
+        (appends, raws)
+    };
+    let (appends, raws) = runtime().block_on(async { tokio::spawn(caller).await.expect("no panic") });
     let (append, raw) = (median(appends), median(raws));
     vec![Figure {
         name: "one-op durable append, one caller",
@@ -53,28 +56,37 @@ pub(crate) fn many_callers(setting: &Setting) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (name, depth) in [("64 callers, one op each", 1), ("64 callers, 16 ops under way each", 16)] {
         let folder = tempfile::tempdir_in(&setting.folder).expect("a folder");
-        let (mut rates, mut raws, mut segment_bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut rates, mut raws, mut segment_bytes, mut segments) = (Vec::new(), Vec::new(), 0, 0);
         runtime().block_on(async {
             let collection = create(folder.path(), "bench").await;
             let writer = collection.writer(WriterOptions::default()).expect("a writer");
             for round in 0..5_u64 {
                 let rounds = 200 / depth;
-                let start = Instant::now();
-                let mut callers = Vec::new();
-                for caller in 0..64 * depth {
-                    let writer = writer.clone();
-                    callers.push(tokio::spawn(async move {
+                // Making the ops is the callers' work, and done before.
+                let ops: Vec<Vec<Op>> = (0..64 * depth)
+                    .map(|caller| {
                         let mut random = Random(1 + caller as u64 + round * 1_000);
-                        for number in 0..rounds {
-                            let op = patch_200(caller * rounds + number, &mut random);
-                            writer.append(vec![op]).await.expect("an ack");
-                        }
-                    }));
-                }
+                        (0..rounds).map(|number| patch_200(caller * rounds + number, &mut random)).collect()
+                    })
+                    .collect();
+                let before = files(folder.path()).len();
+                let start = Instant::now();
+                let callers: Vec<_> = ops
+                    .into_iter()
+                    .map(|ops| {
+                        let writer = writer.clone();
+                        tokio::spawn(async move {
+                            for op in ops {
+                                writer.append(vec![op]).await.expect("an ack");
+                            }
+                        })
+                    })
+                    .collect();
                 for caller in callers {
                     caller.await.expect("no panic");
                 }
                 rates.push((64 * depth * rounds) as f64 / start.elapsed().as_secs_f64());
+                segments += files(folder.path()).len() - before;
                 segment_bytes = files(folder.path()).iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
                 let bytes = vec![0x5a; segment_bytes as usize];
                 for number in 0..100 {
@@ -88,7 +100,10 @@ pub(crate) fn many_callers(setting: &Setting) -> Vec<Figure> {
         let bound = (64 * depth) as f64 / raw.as_secs_f64();
         figures.push(Figure {
             name,
-            measured: format!("{rate:.0} ops/s"),
+            measured: format!(
+                "{rate:.0} ops/s, {:.0} ops a segment",
+                (5 * 64 * depth * (200 / depth)) as f64 / segments as f64
+            ),
             against: format!(
                 "{bound:.0} ops/s: all ops in one raw write of {segment_bytes} bytes, {:.3} ms",
                 millis(raw)

@@ -14,7 +14,7 @@ use crate::measure::{mib, runtime};
 use crate::{Figure, Goal, Setting};
 
 pub(crate) fn puts(setting: &Setting) -> Vec<Figure> {
-    day(setting, "a day of uniform puts: write amplification", Goal::AtMost(4.5), |number, random| put(number, random))
+    day(setting, "a day of uniform puts: write amplification", Goal::AtMost(4.5), put)
 }
 
 pub(crate) fn patches(setting: &Setting) -> Vec<Figure> {

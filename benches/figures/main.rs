@@ -4,7 +4,6 @@
 //! the words. `DELTAFOLD_BENCH_RECORDS` sets the number of records (1,000,000), `DELTAFOLD_BENCH_DIR` the folder (the target folder).
 //! Prints a table, and JSON into `target/figures.json`.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-#![expect(missing_docs, reason = "a program, not a library")]
 
 mod append;
 mod bulk;
@@ -33,8 +32,6 @@ pub(crate) struct Figure {
 pub(crate) enum Goal {
     AtMost(f64),
     AtLeast(f64),
-    /// Measured for the record.
-    None,
 }
 
 impl Figure {
@@ -42,7 +39,6 @@ impl Figure {
         match self.goal {
             Goal::AtMost(goal) if self.value <= goal => "yes",
             Goal::AtLeast(goal) if self.value >= goal => "yes",
-            Goal::None => "-",
             _ => "NO",
         }
     }
@@ -51,7 +47,6 @@ impl Figure {
         match self.goal {
             Goal::AtMost(goal) => format!("<= {goal}"),
             Goal::AtLeast(goal) => format!(">= {goal}"),
-            Goal::None => "-".to_owned(),
         }
     }
 }

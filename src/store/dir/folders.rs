@@ -44,9 +44,9 @@ impl Folders {
         Ok(())
     }
 
-    /// Forgets a folder that turned out not to be there.
-    pub(super) fn forget(&self, folder: &Path) {
-        self.known().retain(|known| !known.starts_with(folder) && !folder.starts_with(known));
+    /// Forgets all, after some folder turned out not to be there.
+    pub(super) fn forget(&self) {
+        self.known().clear();
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {

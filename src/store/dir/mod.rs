@@ -4,7 +4,7 @@
 //!
 //! - **Create**: the bytes go to a temporary file, which is flushed to the disk (`fsync`, on macOS `F_FULLFSYNC`); then a
 //!   hard link gives it its name, which fails where the name is taken; then the folder is flushed. At every instruction the
-//!   object is there whole or not at all, also after the power fails.
+//!   object is there whole or not at all, also after the power fails. On Linux the temporary file has no name (`O_TMPFILE`).
 //! - **A name that is taken** is answered only after its folder was flushed: whoever goes on behind an object that somebody else is just
 //!   writing would otherwise leave a gap if the power failed between the two. For the same reason nobody needs to flush on
 //!   reading: what is written behind an object lies in the same folder, and flushing that flushes both names.
@@ -23,6 +23,7 @@
 mod fault;
 mod folders;
 mod map;
+mod unnamed;
 mod walk;
 mod write;
 
@@ -31,6 +32,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -54,6 +56,8 @@ pub struct Dir {
 struct Inner {
     root: PathBuf,
     folders: Folders,
+    /// Files can be made without a name here, as far as is known.
+    unnamed: AtomicBool,
 }
 
 impl Dir {
@@ -63,7 +67,19 @@ impl Dir {
     ///
     /// The path is not a folder, or may not be read.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        let root = root.into();
+        Self::open_as(root.into(), unnamed::is_usable())
+    }
+
+    /// As [`open`](Self::open), without files that have no name: as it is everywhere but on Linux. Processes may share the folder either way.
+    ///
+    /// # Errors
+    ///
+    /// Those of `open`.
+    pub fn open_portable(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Self::open_as(root.into(), false)
+    }
+
+    fn open_as(root: PathBuf, unnamed: bool) -> Result<Self, StoreError> {
         let failed = |error| fault::of("open", root.display(), &error);
         match std::fs::read_dir(&root) {
             Ok(_) => write::sweep_temporary(&root).map_err(failed)?,
@@ -71,7 +87,7 @@ impl Dir {
             Err(error) => return Err(failed(error)),
         }
         let folders = Folders::new(root.clone());
-        Ok(Self { inner: Arc::new(Inner { root, folders }) })
+        Ok(Self { inner: Arc::new(Inner { root, folders, unnamed: AtomicBool::new(unnamed) }) })
     }
 
     /// The folder.
@@ -158,7 +174,10 @@ impl Store for Dir {
     }
 
     async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError> {
-        Ok(match self.get(key).await? {
+        // Asked of registers: a few hundred bytes that were written or read a moment ago. Handing that to another thread and waiting for the answer takes ten
+        // times as long as doing it.
+        let object = read(&self.inner.path(key)).map_err(|error| fault::of("read", key, &error))?;
+        Ok(match object {
             None => Unless::Absent,
             Some(object) if object.tag == *tag => Unless::Unchanged,
             Some(object) => Unless::Changed(object),

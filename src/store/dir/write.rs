@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::folders::flush;
-use super::{Inner, fault, found, read, tag_of};
+use super::{Inner, fault, found, read, tag_of, unnamed};
 use crate::env::{Env, System};
 use crate::store::{Key, Outcome, StoreError, Tag};
 
@@ -22,15 +23,31 @@ const LOCK_FILES: u64 = 64;
 /// How often a write begins anew because somebody removed its temporary file or its folder.
 const ATTEMPTS: usize = 8;
 
-/// A file that has no name yet. Dropping it removes it.
+/// A file that has no name yet, or one in the folder of temporary files. Dropping it removes it.
 struct Temporary {
-    path: PathBuf,
-    /// Open, and locked, so that nobody takes it for a leftover.
     file: File,
+    /// Its name in the folder of temporary files; none where the file system can do without.
+    path: Option<PathBuf>,
     tag: Tag,
 }
 
 impl Temporary {
+    /// Gives it its name, which must be free.
+    fn link(&self, path: &Path) -> io::Result<()> {
+        match &self.path {
+            Some(own) => fs::hard_link(own, path),
+            None => unnamed::link(&self.file, path),
+        }
+    }
+
+    /// Puts it in the place of the file that has the name.
+    fn rename(&self, path: &Path) -> io::Result<()> {
+        match &self.path {
+            Some(own) => fs::rename(own, path),
+            None => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+
     /// The outcome now that it has its name in `folder`.
     fn landed(self, verb: &'static str, key: &Key, folder: &Path) -> Outcome {
         let tag = self.tag.clone();
@@ -45,7 +62,9 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         // After a rename it is gone already; what stays behind after a failure is removed when the store is next opened.
-        drop(fs::remove_file(&self.path));
+        if let Some(path) = &self.path {
+            drop(fs::remove_file(path));
+        }
     }
 }
 
@@ -55,16 +74,16 @@ impl Inner {
         let mut attempts = 0..ATTEMPTS;
         loop {
             self.folders.ensure(folder)?;
-            let temporary = self.temporary(chunks)?;
-            match fs::hard_link(&temporary.path, path) {
-                Ok(()) => return Ok(temporary.landed("create", key, folder)),
+            let temporary = self.unnamed(folder, chunks);
+            match temporary.and_then(|temporary| temporary.link(path).map(|()| temporary)) {
+                Ok(temporary) => return Ok(temporary.landed("create", key, folder)),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                     flush(folder)?;
                     return Ok(Outcome::Refused);
                 }
                 // Somebody took our file for a leftover before it was locked, or removed the folder.
                 Err(error) if error.kind() == ErrorKind::NotFound && attempts.next().is_some() => {
-                    self.folders.forget(folder);
+                    self.folders.forget();
                 }
                 Err(error) => return Err(error),
             }
@@ -80,11 +99,11 @@ impl Inner {
         let mut attempts = 0..ATTEMPTS;
         loop {
             self.folders.ensure(folder)?;
-            let temporary = self.temporary(chunks)?;
-            match fs::rename(&temporary.path, path) {
-                Ok(()) => return Ok(temporary.landed("replace", key, folder)),
+            let temporary = self.temporary(chunks);
+            match temporary.and_then(|temporary| temporary.rename(path).map(|()| temporary)) {
+                Ok(temporary) => return Ok(temporary.landed("replace", key, folder)),
                 Err(error) if error.kind() == ErrorKind::NotFound && attempts.next().is_some() => {
-                    self.folders.forget(folder);
+                    self.folders.forget();
                 }
                 Err(error) => return Err(error),
             }
@@ -112,31 +131,31 @@ impl Inner {
         Ok(())
     }
 
-    /// A file of these bytes, flushed.
+    /// A file of these bytes, flushed, without a name where the file system of `folder` has such.
+    fn unnamed(&self, folder: &Path, chunks: &[Bytes]) -> io::Result<Temporary> {
+        if self.unnamed.load(Ordering::Relaxed) {
+            match unnamed::create(folder) {
+                Ok(file) => return written(Temporary { file, path: None, tag: Tag::new("") }, chunks),
+                Err(error) if unnamed::is_unsupported(&error) => self.unnamed.store(false, Ordering::Relaxed),
+                Err(error) => return Err(error),
+            }
+        }
+        self.temporary(chunks)
+    }
+
+    /// A file of these bytes, flushed, in the folder of temporary files.
     fn temporary(&self, chunks: &[Bytes]) -> io::Result<Temporary> {
         let folder = self.root.join(TEMPORARY);
         self.folders.ensure(&folder)?;
         let path = folder.join(format!("{:016x}", System.random()));
-        let file = match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.folders.forget(&folder);
-                self.folders.ensure(&folder)?;
-                OpenOptions::new().write(true).create_new(true).open(&path)?
-            }
-            opened => opened?,
-        };
-        let mut temporary = Temporary { path, file, tag: Tag::new("") };
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let temporary = Temporary { file, path: Some(path), tag: Tag::new("") };
         match temporary.file.try_lock() {
             // Somebody holds it who takes it for a leftover; linking it will find out.
             Ok(()) | Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        for chunk in chunks {
-            temporary.file.write_all(chunk)?;
-        }
-        temporary.file.sync_all()?;
-        temporary.tag = tag_of(chunks, &temporary.file.metadata()?);
-        Ok(temporary)
+        written(temporary, chunks)
     }
 
     /// Waits for the lock that replacing and deleting `key` need.
@@ -144,10 +163,28 @@ impl Inner {
         let folder = self.root.join(LOCKS);
         self.folders.ensure(&folder)?;
         let path = folder.join(format!("{:02x}", xxh3_64(key.as_str().as_bytes()) % LOCK_FILES));
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let open = || OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let file = match open() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.folders.forget();
+                self.folders.ensure(&folder)?;
+                open()?
+            }
+            opened => opened?,
+        };
         file.lock()?;
         Ok(file)
     }
+}
+
+/// Writes the bytes and flushes them.
+fn written(mut temporary: Temporary, chunks: &[Bytes]) -> io::Result<Temporary> {
+    for chunk in chunks {
+        temporary.file.write_all(chunk)?;
+    }
+    temporary.file.sync_all()?;
+    temporary.tag = tag_of(chunks, &temporary.file.metadata()?);
+    Ok(temporary)
 }
 
 /// Removes temporary files whose writers are gone.
