@@ -19,9 +19,9 @@ pub(crate) async fn create(folder: &std::path::Path, name: &str) -> Collection {
 
 /// One op a segment, one caller, a task as in any server, against the raw write of the same bytes; the two take turns.
 pub(crate) fn one_caller(setting: &Setting) -> Vec<Figure> {
-    let folder = tempfile::tempdir_in(&setting.folder).expect("a folder");
-    let raw_folder = tempfile::tempdir_in(&setting.folder).expect("a folder");
-    let (store, raws_in) = (folder.path().to_owned(), raw_folder.path().to_owned());
+    let folder = setting.fresh();
+    let raw_folder = setting.fresh();
+    let (store, raws_in) = (folder, raw_folder);
     let caller = async move {
         let (mut appends, mut raws) = (Vec::new(), Vec::new());
         let collection = create(&store, "bench").await;
@@ -52,13 +52,13 @@ pub(crate) fn one_caller(setting: &Setting) -> Vec<Figure> {
 
 /// 64 callers, each waiting for its ack before its next op; and 64 callers with 16 ops under way each.
 pub(crate) fn many_callers(setting: &Setting) -> Vec<Figure> {
-    let raw_folder = tempfile::tempdir_in(&setting.folder).expect("a folder");
+    let raw_folder = setting.fresh();
     let mut figures = Vec::new();
     for (name, depth) in [("64 callers, one op each", 1), ("64 callers, 16 ops under way each", 16)] {
-        let folder = tempfile::tempdir_in(&setting.folder).expect("a folder");
+        let folder = setting.fresh();
         let (mut rates, mut raws, mut segment_bytes, mut segments) = (Vec::new(), Vec::new(), 0, 0);
         runtime().block_on(async {
-            let collection = create(folder.path(), "bench").await;
+            let collection = create(&folder, "bench").await;
             let writer = collection.writer(WriterOptions::default()).expect("a writer");
             for round in 0..5_u64 {
                 let rounds = 200 / depth;
@@ -69,7 +69,7 @@ pub(crate) fn many_callers(setting: &Setting) -> Vec<Figure> {
                         (0..rounds).map(|number| patch_200(caller * rounds + number, &mut random)).collect()
                     })
                     .collect();
-                let before = files(folder.path()).len();
+                let before = files(&folder).len();
                 let start = Instant::now();
                 let callers: Vec<_> = ops
                     .into_iter()
@@ -86,12 +86,12 @@ pub(crate) fn many_callers(setting: &Setting) -> Vec<Figure> {
                     caller.await.expect("no panic");
                 }
                 rates.push((64 * depth * rounds) as f64 / start.elapsed().as_secs_f64());
-                segments += files(folder.path()).len() - before;
-                segment_bytes = files(folder.path()).iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
+                segments += files(&folder).len() - before;
+                segment_bytes = files(&folder).iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
                 let bytes = vec![0x5a; segment_bytes as usize];
                 for number in 0..100 {
                     let name = format!("{depth}-{round}-{number}");
-                    raws.push(timed(|| raw_create(raw_folder.path(), &name, &bytes)).1);
+                    raws.push(timed(|| raw_create(&raw_folder, &name, &bytes)).1);
                 }
             }
         });
@@ -117,10 +117,10 @@ pub(crate) fn many_callers(setting: &Setting) -> Vec<Figure> {
 
 /// A refresh that finds one 10-op segment, against the store's own three reads.
 pub(crate) fn refresh(setting: &Setting) -> Vec<Figure> {
-    let folder = tempfile::tempdir_in(&setting.folder).expect("a folder");
+    let folder = setting.fresh();
     let (mut refreshes, mut reads) = (Vec::new(), Vec::new());
     runtime().block_on(async {
-        let collection = create(folder.path(), "bench").await;
+        let collection = create(&folder, "bench").await;
         let store = collection.store().clone();
         let writer = collection.writer(WriterOptions::default()).expect("a writer");
         let mut random = Random(7);

@@ -1,7 +1,5 @@
 //! Bulk append, the fold of a small delta, and the cold open of what came of it.
 
-use std::fs;
-
 use deltafold::format::EditKind;
 use deltafold::{CompactorOptions, SweepOptions, WriterOptions};
 
@@ -32,10 +30,10 @@ pub(crate) async fn load(writer: &deltafold::Writer, records: usize, seed: u64) 
 }
 
 pub(crate) fn bulk_fold_open(setting: &Setting) -> Vec<Figure> {
-    let folder = tempfile::tempdir_in(&setting.folder).expect("a folder");
+    let folder = setting.fresh();
     let mut figures = Vec::new();
-    let collection = runtime().block_on(create(folder.path(), "bench"));
-    let log = folder.path().join("bench/0000/log");
+    let collection = runtime().block_on(create(&folder, "bench"));
+    let log = folder.join("bench/0000/log");
 
     // The cost of making the records is the caller's: taken off, as measured alone.
     let (_, making) = timed(|| {
@@ -49,7 +47,7 @@ pub(crate) fn bulk_fold_open(setting: &Setting) -> Vec<Figure> {
             writer.close().await.expect("a close");
         });
     });
-    let (bytes, raw) = raw_copy(&files(&log), &folder.path().join("raw"));
+    let (bytes, raw) = raw_copy(&files(&log), &folder.join("raw"));
     figures.push(Figure {
         name: "bulk append",
         measured: format!(
@@ -69,7 +67,7 @@ pub(crate) fn bulk_fold_open(setting: &Setting) -> Vec<Figure> {
         collection.sweep(&all).await.expect("a sweep");
     });
 
-    let open = run_child("open", folder.path(), setting);
+    let open = run_child("open", &folder, setting);
     figures.push(Figure {
         name: "cold open, page cache warm",
         measured: format!("{} s with every column loaded ({} s to the first answer)", open[0], open[2]),
@@ -122,6 +120,5 @@ pub(crate) fn bulk_fold_open(setting: &Setting) -> Vec<Figure> {
         goal: Goal::AtMost(80.0),
     });
     drop(collection);
-    let _ = fs::remove_dir_all(folder.path());
     figures
 }

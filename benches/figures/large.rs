@@ -78,8 +78,8 @@ pub(crate) fn child(task: &str, arguments: &[String]) {
 
 /// All records lie in small runs, their embeddings in small objects: the base absorbs them all and writes every byte anew.
 pub(crate) fn absorb(setting: &Setting) -> Vec<Figure> {
-    let folder = tempfile::tempdir_in(&setting.folder).expect("a folder");
-    let collection = runtime().block_on(create(folder.path(), "bench"));
+    let folder = setting.fresh();
+    let collection = runtime().block_on(create(&folder, "bench"));
     runtime().block_on(async {
         let writer = collection.writer(WriterOptions::default()).expect("a writer");
         load(&writer, setting.records, 5).await;
@@ -89,12 +89,12 @@ pub(crate) fn absorb(setting: &Setting) -> Vec<Figure> {
         let mut compactor = collection.compactor(CompactorOptions { policy });
         compactor.run_once().await.expect("folds");
     });
-    let part = folder.path().join("bench/0000/part");
+    let part = folder.join("bench/0000/part");
     let before: Vec<_> = files(&part);
-    let numbers = run_child("absorb", folder.path(), setting);
+    let numbers = run_child("absorb", &folder, setting);
     let (time, bytes, peak, resident) = (numbers[0], numbers[1], numbers[2], numbers[3]);
     let written: Vec<_> = files(&part).into_iter().filter(|file| !before.contains(file)).collect();
-    let (copied, raw) = raw_copy(&written, &folder.path().join("raw"));
+    let (copied, raw) = raw_copy(&written, &folder.join("raw"));
     vec![
         Figure {
             name: "base absorbs all records: peak private memory",

@@ -57,6 +57,13 @@ pub(crate) struct Setting {
     pub(crate) records: usize,
 }
 
+impl Setting {
+    /// A folder of its own. All go at the end: a file system is busy for a while with what was deleted just before.
+    pub(crate) fn fresh(&self) -> PathBuf {
+        tempfile::tempdir_in(&self.folder).expect("a folder").keep()
+    }
+}
+
 type Bench = fn(&Setting) -> Vec<Figure>;
 
 const BENCHES: &[(&str, Bench)] = &[
@@ -105,4 +112,5 @@ fn main() {
     let mut file = std::fs::File::create(&path).expect("the folder of the figures is writable");
     writeln!(file, "{json:#}").expect("the figures can be written");
     println!("\n{}", path.display());
+    std::fs::remove_dir_all(&setting.folder).expect("the files of the benchmark can be removed");
 }

@@ -12,6 +12,10 @@ use crate::name::{Position, Sequence, TimeRange, Uid};
 use crate::op::Op;
 use crate::validate::{InputError, InputErrorKind, validate_source};
 
+/// Rows of fewer bytes are stored as they are: compressing them takes longer, in the way of every acknowledgement, than any store takes for
+/// the bytes saved.
+const COMPRESS_FROM: usize = 16 << 10;
+
 /// The ops of a segment, encoded, compressed and summed. What does not depend on the place in the log is done once here, so that
 /// losing a slot costs only [`SegmentBody::seal`] again.
 #[derive(Debug, Clone)]
@@ -84,9 +88,10 @@ impl SegmentBody {
                 return count_error(InputErrorKind::TooLong { found: rows.len(), limit });
             }
         }
+        let compress = if rows.len() < COMPRESS_FROM { Compress::Never } else { Compress::WhenSmaller };
         let sealed = |bytes: Vec<u8>, compress| SealedSection::new(vec![Bytes::from(bytes)], compress);
         Ok(Self {
-            ops: sealed(rows.into_vec(), Compress::WhenSmaller),
+            ops: sealed(rows.into_vec(), compress),
             embeddings: (vectors > 0).then(|| sealed(embeddings, Compress::Never)),
             hashes,
             dimension,
