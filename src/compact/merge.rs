@@ -1,5 +1,6 @@
 //! Merging: adjacent runs become one, part by part.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use deltafold_format::{
@@ -31,19 +32,20 @@ pub(crate) async fn merge(shard: &Shard, manifest: &Manifest, plan: &MergePlan) 
         accounting: Accounting { rows_in: inputs.iter().map(|run| run.rows).sum(), ..Accounting::default() },
         removed: BTreeMap::new(),
     };
-    let mut cursors: Vec<Cursor<'_>> = inputs.iter().enumerate().map(|(i, run)| Cursor::new(run, i == 0)).collect();
-    while let Some(lowest) = Lowest::of(&cursors) {
-        let parts_left = cursors[0].parts.len();
-        if let [only] = lowest.cursors[..] {
-            let (cursor, limit) = (&mut cursors[only], lowest.limit.as_deref());
-            match cursor.whole_part_below(limit).filter(|entry| merging.carries(entry)) {
-                Some(entry) => merging.carry(cursor, entry).await?,
-                None => merging.copy_below(cursor, limit).await?,
+    let mut cursors = Cursors::new(&inputs);
+    loop {
+        let parts_left = cursors.oldest_parts_left();
+        let Some((lowest, limit)) = cursors.lowest() else { break };
+        if let [only] = lowest {
+            match only.whole_part_below(limit).filter(|entry| merging.carries(entry)) {
+                Some(entry) => merging.carry(only, entry).await?,
+                None => merging.copy_below(only, limit).await?,
             }
         } else {
-            merging.compose(&mut cursors, &lowest.cursors).await?;
+            merging.compose(lowest).await?;
         }
-        if cursors[0].parts.len() < parts_left {
+        cursors.reorder();
+        if cursors.oldest_parts_left() < parts_left {
             merging.writer.settle().await?;
         }
     }
@@ -79,13 +81,13 @@ struct Cursor<'a> {
     loaded: Option<PartMeta>,
     /// The next row of the first of `parts`; always below its number of rows.
     row: usize,
-    /// Reads the oldest input, whose parts the output's follow.
-    oldest: bool,
+    /// Which input it reads, counted from the oldest. The output's parts follow the parts of that one.
+    number: usize,
 }
 
 impl<'a> Cursor<'a> {
-    fn new(run: &'a Run, oldest: bool) -> Self {
-        Self { parts: &run.parts, loaded: None, row: 0, oldest }
+    fn new(run: &'a Run, number: usize) -> Self {
+        Self { parts: &run.parts, loaded: None, row: 0, number }
     }
 
     fn id(&self) -> Option<&str> {
@@ -99,6 +101,26 @@ impl<'a> Cursor<'a> {
     fn whole_part_below(&self, limit: Option<&str>) -> Option<&'a PartEntry> {
         let below = |entry: &&PartEntry| limit.is_none_or(|limit| entry.max_id.as_str() < limit);
         self.parts.first().filter(|_| self.row == 0).filter(below)
+    }
+
+    /// The first row of the part, from the current one on, whose id is not below `limit`. Near where it stands as a rule, so that is where the
+    /// search begins.
+    fn find(&self, part: &PartMeta, limit: &str) -> usize {
+        let below = |row: usize| row < part.rows() && part.id(row) < limit;
+        let mut step = 1;
+        let mut from = self.row;
+        while below(from + step) {
+            from += step;
+            step *= 2;
+        }
+        // `from` lies below the limit and `from + step` does not.
+        while step > 1 {
+            step /= 2;
+            if below(from + step) {
+                from += step;
+            }
+        }
+        from + 1
     }
 
     fn next_part(&mut self) {
@@ -115,20 +137,48 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Which cursors stand at the lowest id.
-struct Lowest {
-    /// Their numbers, oldest run first.
-    cursors: Vec<usize>,
-    /// The lowest id of the others.
-    limit: Option<String>,
+/// The cursors of a merge, kept in the order of their ids.
+struct Cursors<'a> {
+    /// By id, those of one id by age; those at their end last.
+    ordered: Vec<Cursor<'a>>,
+    /// How many of them stand at the lowest id.
+    lowest: usize,
 }
 
-impl Lowest {
-    fn of(cursors: &[Cursor<'_>]) -> Option<Self> {
-        let lowest = cursors.iter().filter_map(Cursor::id).min()?;
-        let limit = cursors.iter().filter_map(Cursor::id).filter(|id| *id != lowest).min();
-        let at = |(number, cursor): (usize, &Cursor<'_>)| (cursor.id() == Some(lowest)).then_some(number);
-        Some(Self { cursors: cursors.iter().enumerate().filter_map(at).collect(), limit: limit.map(str::to_owned) })
+impl<'a> Cursors<'a> {
+    fn new(inputs: &[&'a Run]) -> Self {
+        let mut ordered: Vec<Cursor<'a>> = inputs.iter().enumerate().map(|(i, run)| Cursor::new(run, i)).collect();
+        ordered.sort_by(Self::order);
+        Self { ordered, lowest: 0 }
+    }
+
+    fn order(a: &Cursor<'_>, b: &Cursor<'_>) -> Ordering {
+        match (a.id(), b.id()) {
+            (Some(left), Some(right)) => left.cmp(right).then(a.number.cmp(&b.number)),
+            (left, right) => left.is_none().cmp(&right.is_none()),
+        }
+    }
+
+    /// The cursors that stand at the lowest id, oldest run first, and the lowest id of the others.
+    fn lowest(&mut self) -> Option<(&mut [Cursor<'a>], Option<&str>)> {
+        let id = self.ordered.first()?.id()?;
+        self.lowest = self.ordered.iter().take_while(|cursor| cursor.id() == Some(id)).count();
+        let (lowest, others) = self.ordered.split_at_mut(self.lowest);
+        Some((lowest, others.first().and_then(Cursor::id)))
+    }
+
+    /// Puts the cursors that stood at the lowest id, and have moved on, where they belong now.
+    fn reorder(&mut self) {
+        for moved in (0..self.lowest).rev() {
+            let after = self.ordered.get(moved + 1..).unwrap_or_default();
+            let cursor = &self.ordered[moved];
+            let place = after.partition_point(|other| Self::order(other, cursor).is_lt());
+            self.ordered[moved..=moved + place].rotate_left(1);
+        }
+    }
+
+    fn oldest_parts_left(&self) -> usize {
+        self.ordered.iter().find(|cursor| cursor.number == 0).map_or(0, |cursor| cursor.parts.len())
     }
 }
 
@@ -171,7 +221,7 @@ impl Merging<'_> {
             *self.removed.entry(object).or_default() += rows;
         }
         self.accounting.bytes_in += entry.bytes;
-        if cursor.oldest {
+        if cursor.number == 0 {
             self.writer.expect(part.rows());
         }
         cursor.loaded = Some(part);
@@ -182,7 +232,7 @@ impl Merging<'_> {
     async fn copy_below(&mut self, cursor: &mut Cursor<'_>, limit: Option<&str>) -> Result<()> {
         self.load(cursor).await?;
         let Some(part) = cursor.loaded.take() else { return Ok(()) };
-        let end = limit.map_or(part.rows(), |limit| part.find(limit).unwrap_or_else(|end| end));
+        let end = limit.map_or(part.rows(), |limit| cursor.find(&part, limit));
         for row in cursor.row..end {
             self.copy(&part, row).await?;
         }
@@ -209,10 +259,9 @@ impl Merging<'_> {
     }
 
     /// Composes the rows that several runs have for one id.
-    async fn compose(&mut self, cursors: &mut [Cursor<'_>], at: &[usize]) -> Result<()> {
+    async fn compose(&mut self, cursors: &mut [Cursor<'_>]) -> Result<()> {
         let mut composed: Option<(String, Transition<EmbeddingRef>)> = None;
-        for &number in at {
-            let cursor = &mut cursors[number];
+        for cursor in cursors {
             self.load(cursor).await?;
             if let Some(part) = &cursor.loaded {
                 let newer = part.transition(cursor.row);

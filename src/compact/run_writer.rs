@@ -5,8 +5,8 @@ use std::mem;
 
 use deltafold_format::limits::MAX_PART_ROWS;
 use deltafold_format::{
-    EmbeddingBuilder, EmbeddingEntry, EmbeddingRef, Encoded, ObjectName, PartBuilder, PartEntry, PartMeta, PartObject,
-    Transition, Version, embedding_object_rows,
+    EmbeddingBuilder, EmbeddingEntry, EmbeddingRef, FormatError, FormatErrorKind, ObjectName, PartBuilder, PartEntry,
+    PartMeta, PartObject, Transition, Version, embedding_object_rows,
 };
 use tokio::task::JoinHandle;
 
@@ -14,8 +14,8 @@ use crate::env;
 use crate::error::{Error, Result};
 use crate::shard::Shard;
 
-/// Objects on their way to the store at once; with the one that is being filled this bounds the writer's memory.
-const UPLOADS: usize = 2;
+/// Objects being encoded or on their way to the store at once; with those that are being filled this bounds the writer's memory.
+const CLOSING: usize = 2;
 
 /// Rows between two points where other tasks get their turn.
 const ROWS_A_TURN: u32 = 256;
@@ -30,7 +30,9 @@ pub(crate) struct RunWriter {
     born: Version,
     part: PartBuilder,
     embeddings: Option<(ObjectName, EmbeddingBuilder)>,
-    uploads: VecDeque<JoinHandle<Result<()>>>,
+    closing: VecDeque<JoinHandle<Result<Closed>>>,
+    /// In id order; `None` for those that are still being closed.
+    parts: Vec<Option<PartEntry>>,
     written: Written,
     /// The part is closed at this many rows.
     cut_at: usize,
@@ -64,7 +66,8 @@ impl RunWriter {
             born,
             part: PartBuilder::new(),
             embeddings: None,
-            uploads: VecDeque::new(),
+            closing: VecDeque::new(),
+            parts: Vec::new(),
             written: Written::default(),
             cut_at: MAX_PART_ROWS,
             turn: 0,
@@ -77,28 +80,30 @@ impl RunWriter {
         if self.embeddings.as_ref().is_some_and(|(_, builder)| builder.rows() >= embedding_object_rows(dimension)) {
             self.close_embeddings().await?;
         }
-        let name = ObjectName { version: self.born, nonce: self.shard.env().nonce() };
-        let (object, builder) = self.embeddings.get_or_insert_with(|| (name, EmbeddingBuilder::new(dimension)));
+        let (object, builder) = self.embeddings.get_or_insert_with(|| {
+            let name = ObjectName { version: self.born, nonce: self.shard.env().nonce() };
+            (name, EmbeddingBuilder::new(dimension))
+        });
         Ok(EmbeddingRef { object: *object, row: builder.push(row) })
     }
 
     /// Appends a row; ids must ascend.
     pub(crate) async fn push(&mut self, id: &str, transition: &Transition<EmbeddingRef>) -> Result<()> {
         self.make_room().await?;
-        self.part.push(id, transition).map_err(|error| self.refused(error))
+        self.part.push(id, transition).map_err(|error| self.refused(&error))
     }
 
     /// Appends a row as it stands in another part, with its embedding elsewhere if `embedding` says so.
     pub(crate) async fn copy(&mut self, from: &PartMeta, row: usize, embedding: Option<EmbeddingRef>) -> Result<()> {
         self.make_room().await?;
-        self.part.copy_row(from, row, embedding).map_err(|error| self.refused(error))
+        self.part.copy_row(from, row, embedding).map_err(|error| self.refused(&error))
     }
 
     /// Takes a whole part over by reference; its ids must follow all that came before.
     pub(crate) async fn carry(&mut self, entry: PartEntry) -> Result<()> {
         self.close_part().await?;
         self.written.rows += u64::from(entry.rows);
-        self.written.parts.push(entry);
+        self.parts.push(Some(entry));
         Ok(())
     }
 
@@ -123,9 +128,10 @@ impl RunWriter {
     pub(crate) async fn finish(mut self) -> Result<Written> {
         self.close_part().await?;
         self.close_embeddings().await?;
-        while !self.uploads.is_empty() {
+        while !self.closing.is_empty() {
             self.wait_for_one().await?;
         }
+        self.written.parts = self.parts.into_iter().flatten().collect();
         for entry in &mut self.written.embeddings {
             entry.live = self.written.references.remove(&entry.name).unwrap_or(0);
         }
@@ -150,53 +156,95 @@ impl RunWriter {
         }
         let part = mem::replace(&mut self.part, PartBuilder::new());
         self.cut_at = MAX_PART_ROWS;
-        let part = env::blocking(move || part.finish()).await.map_err(|error| self.refused(error))?;
-        let name = ObjectName { version: self.born, nonce: self.shard.env().nonce() };
-        for (object, rows) in &part.references {
-            *self.written.references.entry(*object).or_default() += rows;
-        }
-        self.written.rows += u64::from(part.rows);
-        self.written.parts.push(PartEntry {
-            name,
-            rows: part.rows,
-            bytes: part.object.bytes,
-            crc32: part.object.crc32,
-            min_id: part.min_id,
-            max_id: part.max_id,
-            embeddings: part.references.iter().map(|(object, _)| *object).collect(),
-        });
-        self.upload(PartObject::Meta(name), part.object).await
+        self.written.rows += part.rows() as u64;
+        let place = self.parts.len();
+        self.parts.push(None);
+        let name = self.name();
+        let shard = self.shard.clone();
+        self.close(async move {
+            let part = env::blocking(move || part.finish()).await.map_err(|error| refused(&shard, &error))?;
+            let entry = PartEntry {
+                name,
+                rows: part.rows,
+                bytes: part.object.bytes,
+                crc32: part.object.crc32,
+                min_id: part.min_id,
+                max_id: part.max_id,
+                embeddings: part.references.iter().map(|(object, _)| *object).collect(),
+            };
+            shard.create_own(&shard.layout().part(PartObject::Meta(name)), part.object.chunks).await?;
+            Ok(Closed::Part { place, entry, references: part.references })
+        })
+        .await
     }
 
     async fn close_embeddings(&mut self) -> Result<()> {
         let Some((name, builder)) = self.embeddings.take() else { return Ok(()) };
         let rows = builder.rows();
-        let finished = env::blocking(move || builder.finish()).await.map_err(|error| self.refused(error))?;
-        let (bytes, crc32) = (finished.object.bytes, finished.object.crc32);
-        self.written.embeddings.push(EmbeddingEntry { name, rows, live: 0, bytes, crc32 });
-        self.upload(PartObject::Embeddings(name), finished.object).await
+        let shard = self.shard.clone();
+        self.close(async move {
+            let object = env::blocking(move || builder.finish()).await.map_err(|error| refused(&shard, &error))?.object;
+            let entry = EmbeddingEntry { name, rows, live: 0, bytes: object.bytes, crc32: object.crc32 };
+            shard.create_own(&shard.layout().part(PartObject::Embeddings(name)), object.chunks).await?;
+            Ok(Closed::Embeddings(entry))
+        })
+        .await
     }
 
-    async fn upload(&mut self, object: PartObject, encoded: Encoded) -> Result<()> {
-        if self.uploads.len() >= UPLOADS {
+    fn name(&self) -> ObjectName {
+        ObjectName { version: self.born, nonce: self.shard.env().nonce() }
+    }
+
+    /// Encodes and stores an object beside what goes on.
+    async fn close(&mut self, closing: impl Future<Output = Result<Closed>> + Send + 'static) -> Result<()> {
+        if self.closing.len() >= CLOSING {
             self.wait_for_one().await?;
         }
-        self.written.bytes += encoded.bytes;
-        let shard = self.shard.clone();
-        let key = shard.layout().part(object);
-        self.uploads.push_back(env::spawn(async move { shard.create_own(&key, encoded.chunks).await }));
+        self.closing.push_back(env::spawn(closing));
         Ok(())
     }
 
     async fn wait_for_one(&mut self) -> Result<()> {
-        match self.uploads.pop_front() {
-            Some(upload) => env::join(upload).await,
-            None => Ok(()),
+        let Some(closing) = self.closing.pop_front() else { return Ok(()) };
+        match env::join(closing).await? {
+            Closed::Part { place, entry, references } => {
+                for (object, rows) in references {
+                    *self.written.references.entry(object).or_default() += rows;
+                }
+                self.written.bytes += entry.bytes;
+                self.parts[place] = Some(entry);
+            }
+            Closed::Embeddings(entry) => {
+                self.written.bytes += entry.bytes;
+                self.written.embeddings.push(entry);
+            }
         }
+        Ok(())
     }
 
-    /// The encoder refuses what breaks the format; rows from checked objects never do.
-    fn refused(&self, error: deltafold_format::FormatError) -> Error {
-        Error::corrupt(&self.shard.layout().head(), format!("a row cannot be written: {error}"))
+    fn refused(&self, error: &FormatError) -> Error {
+        refused(&self.shard, error)
     }
+}
+
+/// The encoder refuses what breaks the format, and rows of checked objects break it in one way only: by growing.
+fn refused(shard: &Shard, error: &FormatError) -> Error {
+    match error.kind() {
+        FormatErrorKind::TooLarge => Error::invalid(format!(
+            "a record of shard {} has grown by patches until no part can hold it ({error}); `put` it anew or `delete` it, and compaction goes on",
+            shard.id().get()
+        )),
+        _ => Error::corrupt(&shard.layout().head(), format!("a row cannot be written: {error}")),
+    }
+}
+
+/// An object that is stored.
+enum Closed {
+    Part {
+        /// Among the run's parts.
+        place: usize,
+        entry: PartEntry,
+        references: Vec<(ObjectName, u32)>,
+    },
+    Embeddings(EmbeddingEntry),
 }
