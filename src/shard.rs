@@ -13,7 +13,10 @@ use crate::error::{Error, Repr, Result};
 use crate::head::{HeadRegister, HeadState, InStore};
 use crate::layout::{Layout, ShardLayout};
 use crate::retry;
-use crate::store::{Key, Object, Store};
+use crate::store::{Key, Listed, Object, Store};
+
+/// How many names a LIST answers.
+pub(crate) const LIST_PAGE: usize = 1_000;
 
 /// What a log slot holds.
 #[derive(Debug, Clone)]
@@ -176,6 +179,25 @@ impl Shard {
             return Err(Error::corrupt(&key, "it is not the object that the manifest lists"));
         }
         Ok(Some(embeddings))
+    }
+
+    /// The objects under a prefix that sort after `after`, up to the page on which one is `enough`. One LIST for each 1,000.
+    pub(crate) async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&Key>,
+        enough: impl Fn(&Listed) -> bool,
+    ) -> Result<Vec<Listed>> {
+        let mut all: Vec<Listed> = Vec::new();
+        loop {
+            let after = all.last().map(|listed| listed.key.clone()).or_else(|| after.cloned());
+            let page = retry::transient(|| self.0.store.list_after(prefix, after.as_ref(), LIST_PAGE)).await?;
+            let done = page.len() < LIST_PAGE || page.last().is_some_and(&enough);
+            all.extend(page);
+            if done {
+                return Ok(all);
+            }
+        }
     }
 
     /// Creates an object under a name that is this caller's alone, until it is there. Trying again is safe: whatever landed, it is the same bytes.

@@ -7,7 +7,6 @@ use crate::error::{Error, Result};
 use crate::retry;
 use crate::shard::Shard;
 use crate::snapshot::Current;
-use crate::store::Listed;
 
 /// A collection at one moment.
 #[derive(Debug, Clone)]
@@ -123,7 +122,7 @@ impl Collection {
         let mut entries = Vec::new();
         for shard in &self.shards {
             let current = Current::load(shard).await?;
-            let manifests = list_all(shard, &shard.layout().manifest_prefix()).await?;
+            let manifests = shard.list(&shard.layout().manifest_prefix(), None, |_| false).await?;
             for listed in manifests {
                 let Some(name) = shard.layout().parse_manifest(&listed.key) else { continue };
                 // Manifests that lost the race for their version lie there too, until they are swept.
@@ -151,7 +150,8 @@ impl Collection {
 async fn shard_status(shard: &Shard) -> Result<ShardStatus> {
     let current = Current::load(shard).await?;
     let manifest = &current.manifest;
-    let log = list_all(shard, &shard.layout().log_prefix()).await?;
+    let folded = shard.layout().segment(manifest.folded);
+    let log = shard.list(&shard.layout().log_prefix(), Some(&folded), |_| false).await?;
     let sequences = log.iter().filter_map(|listed| Some((shard.layout().parse_segment(&listed.key)?, listed.bytes)));
     let mut tail = manifest.folded;
     let mut unfolded_bytes = 0;
@@ -196,18 +196,4 @@ async fn shard_status(shard: &Shard) -> Result<ShardStatus> {
         dropped_objects: manifest.dropped.len() as u64,
         pins: pins.collect(),
     })
-}
-
-/// All objects under a prefix.
-pub(super) async fn list_all(shard: &Shard, prefix: &str) -> Result<Vec<Listed>> {
-    let mut all: Vec<Listed> = Vec::new();
-    loop {
-        let after = all.last().map(|listed| listed.key.clone());
-        let page = retry::transient(|| shard.store().list_after(prefix, after.as_ref(), 1_000)).await?;
-        let last = page.len() < 1_000;
-        all.extend(page);
-        if last {
-            return Ok(all);
-        }
-    }
 }

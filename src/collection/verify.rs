@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use deltafold_format::{Form, Manifest, ObjectName, PartObject, Sequence, ShardId, Version};
 
 use super::Collection;
-use super::status::list_all;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry;
 use crate::shard::{Shard, Slot};
@@ -129,7 +128,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         if current.state.head != manifest.head() {
             self.find(&head, "the head and its manifest tell different stories; restore the head from a copy");
         }
-        let stored = list_all(self.shard, &self.shard.layout().part_prefix()).await?;
+        let stored = self.shard.list(&self.shard.layout().part_prefix(), None, |_| false).await?;
         let stored: BTreeMap<Key, Listed> = stored.into_iter().map(|listed| (listed.key.clone(), listed)).collect();
         self.presence(manifest, &stored);
         if depth == Depth::Deep {
@@ -222,7 +221,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
 
     /// Reads every segment there is. Those behind `folded` must follow each other; those before it, as far as they are kept, too.
     async fn log(&mut self, manifest: &Manifest) -> Result<()> {
-        let listed = list_all(self.shard, &self.shard.layout().log_prefix()).await?;
+        let listed = self.shard.list(&self.shard.layout().log_prefix(), None, |_| false).await?;
         let mut expected: Option<Sequence> = None;
         let mut held = OpSum::default();
         let mut from_first = false;

@@ -54,7 +54,7 @@ pub struct SweepReport {
 /// the version at the floor; deletes are free on S3.
 pub(crate) async fn sweep(shard: &Shard, options: &SweepOptions) -> Result<SweepReport> {
     let mut current = Current::load(shard).await?;
-    let manifests = list(shard, &shard.layout().manifest_prefix(), None).await?;
+    let manifests = shard.list(&shard.layout().manifest_prefix(), None, |_| false).await?;
     let floors = floors(shard, &current.manifest, &manifests, options).await?;
     let manifest = &current.manifest;
     let raises = floors.truncated > manifest.truncated
@@ -149,37 +149,17 @@ async fn doomed(shard: &Shard, manifest: &Manifest, floors: &Floors, manifests: 
             })
             .cloned(),
     );
-    let segments = list(shard, &layout.log_prefix(), Some(floors.truncated)).await?;
+    let kept = |listed: &Listed| layout.parse_segment(&listed.key).is_some_and(|sequence| sequence >= floors.truncated);
+    let segments = shard.list(&layout.log_prefix(), None, kept).await?;
     doomed.extend(
         segments
             .into_iter()
             .filter(|listed| layout.parse_segment(&listed.key).is_some_and(|sequence| sequence < floors.truncated)),
     );
-    let parts = list(shard, &layout.part_prefix(), None).await?;
+    let parts = shard.list(&layout.part_prefix(), None, |_| false).await?;
     doomed.extend(parts.into_iter().filter(|listed| {
         let object = layout.parse_part(&listed.key);
         object.is_some_and(|object| name(object).version < floors.sweep_floor && !needed.contains(&object))
     }));
     Ok(doomed)
 }
-
-/// All objects under a prefix; of the log only those below `below`, which come first.
-async fn list(shard: &Shard, prefix: &str, below: Option<Sequence>) -> Result<Vec<Listed>> {
-    let mut all: Vec<Listed> = Vec::new();
-    loop {
-        let after = all.last().map(|listed| listed.key.clone());
-        let page = retry::transient(|| shard.store().list_after(prefix, after.as_ref(), LIST_PAGE)).await?;
-        let done = page.len() < LIST_PAGE
-            || below.is_some_and(|below| {
-                page.last()
-                    .and_then(|listed| shard.layout().parse_segment(&listed.key))
-                    .is_some_and(|last| last >= below)
-            });
-        all.extend(page);
-        if done {
-            return Ok(all);
-        }
-    }
-}
-
-const LIST_PAGE: usize = 1_000;

@@ -5,12 +5,10 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::error::{Error, Repr, Result};
 use crate::retry;
-use crate::shard::{Shard, Slot};
+use crate::shard::{LIST_PAGE, Shard, Slot};
 
 /// How many segments are fetched at once where it is known that they are there.
 const GETS_AT_ONCE: usize = 8;
-/// How many names a LIST answers.
-const LIST_PAGE: usize = 1_000;
 
 /// How to find segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
