@@ -26,7 +26,7 @@
 //! # }
 //! ```
 //!
-//! The types of records, ops and names are in [`format`](crate::format); where objects lie is a
+//! The types of records, ops and names are in [`mod@format`]; where objects lie is a
 //! [`Store`](store::Store); [`Collection`] is the door to everything else.
 #![deny(unsafe_code)]
 
@@ -54,3 +54,8 @@ pub use env::{Env, System};
 pub use error::{Error, ErrorKind, Result};
 pub use log::{Ack, Follow, FollowOptions, Writer, WriterOptions};
 pub use reader::{At, Entry, Order, ReadPosition, Reader, Refreshed, ScanOptions, ShardChange};
+
+/// The example of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

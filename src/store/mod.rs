@@ -15,7 +15,7 @@
 //!   be cleaned up after it; the caller finds out by reading. `Err` says that nothing landed and nothing will.
 //! - A dropped future of a write is an unknown outcome that nobody hears of.
 
-mod dir;
+pub mod dir;
 mod error;
 mod key;
 mod memory;
