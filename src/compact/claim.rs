@@ -2,7 +2,7 @@
 
 use deltafold_format::{Claim, Uid, Version};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::retry;
 use crate::shard::Shard;
 use crate::store::Outcome;
@@ -26,17 +26,15 @@ impl Claims {
     }
 
     /// Claims the work on `version`. False while somebody else is at it. One GET and one small write; `patient: false` takes it over at once.
+    /// A claim that cannot be read or written keeps nobody from the work, which is as safe without.
     pub(crate) async fn acquire(&mut self, shard: &Shard, version: Version, patient: bool) -> Result<bool> {
         let key = shard.layout().claim();
         let found = retry::transient(|| shard.store().get(&key)).await?;
-        let found = match found {
-            Some(object) => {
-                let claim = Claim::decode(object.bytes).map_err(|error| Error::format(&key, error))?;
-                Some((claim, object.tag))
-            }
-            None => None,
+        let (claim, tag) = match found {
+            Some(object) => (Claim::decode(object.bytes).ok(), Some(object.tag)),
+            None => (None, None),
         };
-        if let Some((claim, _)) = &found
+        if let Some(claim) = &claim
             && patient
             && claim.claimant != self.claimant
             && claim.version == version
@@ -54,11 +52,14 @@ impl Claims {
         let collection = shard.config().uid;
         let claim = Claim { collection, claimant: self.claimant, version, beat: self.beat };
         let chunks = vec![claim.encode()];
-        let outcome = match &found {
-            Some((_, tag)) => shard.store().replace(&key, tag, chunks).await?,
-            None => shard.store().create(&key, chunks).await?,
+        let outcome = match &tag {
+            Some(tag) => shard.store().replace(&key, tag, chunks).await,
+            None => shard.store().create(&key, chunks).await,
         };
-        // Refused: somebody else was faster. Unknown: the work is safe without a claim.
-        Ok(!patient || !matches!(outcome, Outcome::Refused))
+        if let Err(error) = &outcome {
+            tracing::debug!(%error, "working without a claim");
+        }
+        // Refused: somebody else was faster.
+        Ok(!patient || !matches!(outcome, Ok(Outcome::Refused)))
     }
 }

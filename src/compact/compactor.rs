@@ -157,6 +157,8 @@ struct ShardCompactor {
 impl ShardCompactor {
     fn new(shard: Shard, policy: Policy) -> Self {
         let claimant = shard.env().uid();
+        // With none at all nothing would ever be read.
+        let policy = Policy { fold_bytes: policy.fold_bytes.max(1), ..policy };
         Self { shard, policy, claims: Claims::new(claimant), current: None, tail: Vec::new() }
     }
 

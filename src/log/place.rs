@@ -133,19 +133,7 @@ impl Placer {
         loop {
             let (head, manifest) = self.shard.current().await?;
             let mut marks = Marks::of(&manifest);
-            let mut last = manifest.folded;
-            let swept = loop {
-                let read = read_tail(&self.shard, last, LEARN_BYTES, Tail::Cold).await?;
-                for (sequence, slot) in &read.slots {
-                    if let Slot::Segment(segment) = slot {
-                        marks.learn(segment);
-                    }
-                    last = *sequence;
-                }
-                if read.swept || read.end {
-                    break read.swept;
-                }
-            };
+            let (last, swept) = learn_behind(&self.shard, &mut marks, manifest.folded, Tail::Cold).await?;
             // What was folded and swept since the manifest was read may have been overlooked.
             let now = self.shard.head_unless(&head).await?;
             if !swept && now.is_none_or(|now| now.head.truncated <= last.next()) {
@@ -244,13 +232,8 @@ impl Placer {
         let Some(tail) = &mut self.tail else { return Ok(()) };
         let before = Sequence::new(tail.next.get() - 1).unwrap_or_default();
         if let Some(marks) = &mut self.marks {
-            let read = read_tail(&self.shard, before, u64::MAX, Tail::Probe).await?;
-            for (sequence, slot) in &read.slots {
-                if let Slot::Segment(segment) = slot {
-                    marks.learn(segment);
-                }
-                tail.next = sequence.next();
-            }
+            let (last, _) = learn_behind(&self.shard, marks, before, Tail::Probe).await?;
+            tail.next = last.next();
             batch.sift(marks, &mut self.failed);
         } else if let Some(next) = find_tail(&self.shard, before).await? {
             tail.next = next;
@@ -330,6 +313,23 @@ impl Placer {
                 || Repr::Conflict("the slot at the log's end comes and goes; try again".to_owned()).into(),
                 Error::from,
             )),
+        }
+    }
+}
+
+/// Learns the marks of the segments behind `after`, a part of the log at a time. Returns the last one, and whether one behind it was swept.
+async fn learn_behind(shard: &Shard, marks: &mut Marks, after: Sequence, how: Tail) -> Result<(Sequence, bool)> {
+    let mut last = after;
+    loop {
+        let read = read_tail(shard, last, LEARN_BYTES, how).await?;
+        for (sequence, slot) in &read.slots {
+            if let Slot::Segment(segment) = slot {
+                marks.learn(segment);
+            }
+            last = *sequence;
+        }
+        if read.swept || read.end {
+            return Ok((last, read.swept));
         }
     }
 }
