@@ -144,3 +144,17 @@ fn an_interrupt_acknowledges_what_was_taken_and_says_how_to_go_on() {
     home.run_with(&command, &puts(8)).ok();
     assert_eq!(home.log().len(), 8, "every line once");
 }
+
+#[test]
+fn acknowledgements_tell_a_script_how_far_the_input_is_durable() {
+    let home = Home::with_collection();
+    let ran = home.run_with("append c --acks --json", &puts(500)).ok();
+    let lines: Vec<serde_json::Value> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    let (report, acks) = lines.split_last().expect("a report");
+    assert_eq!(report["ops"], json!(500));
+    let acknowledged: Vec<u64> = acks.iter().filter_map(|ack| ack["acknowledged_line"].as_u64()).collect();
+    assert!(acknowledged.len() == acks.len() && acknowledged.is_sorted(), "{acknowledged:?}");
+    assert_eq!(acknowledged.last(), Some(&500));
+    home.run_with("append c --acks", &put(1)).ok().says("line 1 and all before it are acknowledged");
+}
