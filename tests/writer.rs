@@ -27,6 +27,7 @@ use watched::random::Random;
 use watched::{Fault, Watched};
 
 on_both_stores!(
+    whoever_follows_goes_on_behind_what_it_saw,
     calls_that_come_while_a_segment_is_written_share_the_next,
     callers_that_were_acknowledged_together_meet_again,
     a_segment_takes_so_many_ops_and_bytes_and_no_more,
@@ -569,4 +570,41 @@ async fn a_segment_lingers_for_company() {
     writer.flush().await.unwrap();
     assert_eq!(before.elapsed(), Duration::ZERO);
     append.await.unwrap();
+}
+
+async fn whoever_follows_goes_on_behind_what_it_saw<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made_with_writer(&store).await;
+    for segment in 0..3 {
+        writer.append((0..3).map(|op| put(format!("{segment}-{op}"))).collect()).await.unwrap();
+    }
+    let follow = async |options: FollowOptions| -> Result<Vec<String>, deltafold::Error> {
+        let options = FollowOptions { until_tail: true, ..options };
+        let ops: Vec<(Position, Op)> = collection.follow(shard(0), options).unwrap().try_collect().await?;
+        Ok(ops.into_iter().map(|(_, op)| op.id).collect())
+    };
+    let all = log(&collection).await;
+    for (number, (position, _)) in all.iter().enumerate() {
+        let rest: Vec<String> = all[number + 1..].iter().map(|(_, op)| op.id.clone()).collect();
+        assert_eq!(follow(FollowOptions { after: *position, ..FollowOptions::default() }).await.unwrap(), rest);
+    }
+    let second = deltafold::format::Sequence::new(2).unwrap();
+    assert_eq!(follow(FollowOptions::default().from_segment(second)).await.unwrap().len(), 6);
+    // It waits for more, where it is not told to end.
+    let options = FollowOptions { after: all[8].0, interval: Duration::from_millis(1), ..FollowOptions::default() };
+    let mut following = collection.follow(shard(0), options).unwrap();
+    let late = async {
+        writer.append(vec![put("late")]).await.unwrap();
+    };
+    let (next, ()) = futures::join!(following.try_next(), late);
+    assert_eq!(next.unwrap().unwrap().1.id, "late");
+    // What was swept is an error, and no gap that nobody hears of.
+    collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+    let sweep = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    collection.sweep(&sweep).await.unwrap();
+    let error = follow(FollowOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Superseded, "{error}");
+    let tail = deltafold::format::Sequence::new(5).unwrap();
+    assert_eq!(follow(FollowOptions::default().from_segment(tail)).await.unwrap(), [""; 0]);
+    writer.append(vec![put("new")]).await.unwrap();
+    assert_eq!(following.try_next().await.unwrap().unwrap().1.id, "new", "whoever kept up goes on");
 }

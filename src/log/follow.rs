@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use deltafold_format::limits::MAX_SEGMENT_OPS;
 use deltafold_format::{Op, Position, Segment, Sequence};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream, Stream};
@@ -19,8 +20,8 @@ use crate::shard::{Shard, Slot};
 /// From where to follow a log, and how far.
 #[derive(Debug, Clone, Copy)]
 pub struct FollowOptions {
-    /// The first segment to read; the first of all by default. What was swept is the error `Superseded`.
-    pub from: Sequence,
+    /// The op that was seen last; all by default. Where its segment, or one behind it, was swept, that is the error `Superseded`.
+    pub after: Position,
     /// End where the log ends, instead of waiting for more.
     pub until_tail: bool,
     /// How long to wait before looking for more: 1 s by default.
@@ -29,7 +30,17 @@ pub struct FollowOptions {
 
 impl Default for FollowOptions {
     fn default() -> Self {
-        Self { from: Sequence::FIRST, until_tail: false, interval: Duration::from_secs(1) }
+        Self { after: Position::ZERO, until_tail: false, interval: Duration::from_secs(1) }
+    }
+}
+
+impl FollowOptions {
+    /// From the first op of a segment on.
+    #[must_use]
+    pub fn from_segment(self, segment: Sequence) -> Self {
+        // The highest position that the segment before could have.
+        let first = Position::new(segment, 0).unwrap_or_default();
+        Self { after: Position::from_bits(first.to_bits().saturating_sub(1)), ..self }
     }
 }
 
@@ -40,7 +51,9 @@ pub struct Follow(BoxStream<'static, Result<(Position, Op)>>);
 
 impl Follow {
     pub(crate) fn new(shard: Shard, options: FollowOptions) -> Self {
-        let next = options.from.max(Sequence::FIRST);
+        let complete = options.after.index() as usize >= MAX_SEGMENT_OPS - 1;
+        let next = if complete { options.after.sequence().next() } else { options.after.sequence() };
+        let next = next.max(Sequence::FIRST);
         let follower = Follower { shard, options, next, head: None, ops: VecDeque::new() };
         Self(stream::try_unfold(follower, Follower::step).boxed())
     }
@@ -83,7 +96,7 @@ impl Follower {
             }
             match self.shard.slot(self.next).await? {
                 Slot::Segment(segment) => {
-                    self.ops = ops(&segment);
+                    self.ops = ops(&segment, self.options.after);
                     self.next = self.next.next();
                 }
                 Slot::Void => self.next = self.next.next(),
@@ -116,7 +129,7 @@ impl Follower {
     }
 }
 
-fn ops(segment: &Segment) -> VecDeque<(Position, Op)> {
+fn ops(segment: &Segment, after: Position) -> VecDeque<(Position, Op)> {
     let whole = |op: &Op<u32>| op.clone().map_embedding(|row| segment.vector(row).to_vec());
-    segment.ops().map(|(position, op)| (position, whole(op))).collect()
+    segment.ops().filter(|(position, _)| *position > after).map(|(position, op)| (position, whole(op))).collect()
 }

@@ -43,10 +43,12 @@ impl Follow {
         let no_shard = || Failure::new(Exit::NotFound, format!("`{}` has no shard {}", self.collection, self.shard));
         let shard = ShardId::new(self.shard).filter(|shard| shard.get() < collection.config().shards);
         let shard = shard.ok_or_else(no_shard)?;
-        let from = self.start(&collection, shard).await?;
-        let options = FollowOptions { from, until_tail: self.until_end, interval: self.interval };
+        let options = FollowOptions { until_tail: self.until_end, interval: self.interval, ..FollowOptions::default() };
+        let options = match self.after {
+            Some(after) => FollowOptions { after, ..options },
+            None => options.from_segment(self.first_segment(&collection, shard).await?),
+        };
         let mut ops = std::pin::pin!(collection.follow(shard, options)?);
-        let after = self.after.unwrap_or(Position::ZERO);
         let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
         loop {
             let next = match futures::future::select(&mut interrupted, ops.next()).await {
@@ -55,16 +57,11 @@ impl Follow {
             };
             let Some(next) = next else { return Ok(()) };
             let (position, op) = next?;
-            if self.after.is_none() || position > after {
-                print(shard, position, &op)?;
-            }
+            print(shard, position, &op)?;
         }
     }
 
-    async fn start(&self, collection: &Collection, shard: ShardId) -> Outcome<Sequence> {
-        if let Some(after) = self.after {
-            return Ok(after.sequence());
-        }
+    async fn first_segment(&self, collection: &Collection, shard: ShardId) -> Outcome<Sequence> {
         if let Some(from) = self.from {
             let out_of_range =
                 || Failure::new(Exit::Usage, format!("{from} is no segment: the numbers end at 2^44 - 1"));
