@@ -140,6 +140,14 @@ impl Error {
         Repr::Format { key: key.clone(), error }.into()
     }
 
+    /// The object that is damaged or missing.
+    pub(crate) fn object(&self) -> Option<&Key> {
+        match &*self.0 {
+            Repr::Format { key, .. } | Repr::Corrupt { key, .. } | Repr::Missing(key) => Some(key),
+            _ => None,
+        }
+    }
+
     pub(crate) fn repr(&self) -> &Repr {
         &self.0
     }

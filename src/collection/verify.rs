@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use deltafold_format::{Form, Manifest, ObjectName, PartObject, Sequence, ShardId, Version};
+use deltafold_format::{EmbeddingEntry, Form, Manifest, ObjectName, PartObject, Sequence, ShardId, Version};
 
 use super::Collection;
 use crate::error::{Error, ErrorKind, Result};
@@ -82,7 +82,11 @@ impl Collection {
 
 /// Whether the shard was swept since, so that findings may be of objects that had to go.
 async fn moved(shard: &Shard, found: &VerifyReport, before: usize) -> Result<bool> {
-    let (_, manifest) = shard.current().await?;
+    let manifest = match shard.current().await {
+        Ok((_, manifest)) => manifest,
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat) => return Ok(false),
+        Err(error) => return Err(error),
+    };
     let listed: BTreeSet<String> =
         objects(&manifest).iter().map(|object| shard.layout().part(*object).to_string()).collect();
     let lost = |finding: &Finding| !listed.contains(&finding.key);
@@ -106,7 +110,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat) => {
-                self.find(key, error.to_string());
+                self.find(error.object().unwrap_or(key), error.to_string());
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -209,13 +213,19 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
     /// Reads every block of every embedding object.
     async fn embeddings(&mut self, manifest: &Manifest) -> Result<()> {
         for entry in &manifest.embeddings {
-            let key = self.shard.layout().part(PartObject::Embeddings(entry.name));
-            let opened = self.shard.embeddings(entry).await;
-            let Some(Some(embeddings)) = self.damage(&key, opened)? else { continue };
-            let checked = crate::env::blocking(move || embeddings.verify_all()).await;
-            self.damage(&key, checked.map_err(|error| Error::format(&key, error)))?;
-            self.looked_at(entry.bytes);
+            self.embedding_object(entry).await?;
         }
+        Ok(())
+    }
+
+    /// Reads every block of one.
+    async fn embedding_object(&mut self, entry: &EmbeddingEntry) -> Result<()> {
+        let key = self.shard.layout().part(PartObject::Embeddings(entry.name));
+        let opened = self.shard.embeddings(entry).await;
+        let Some(Some(embeddings)) = self.damage(&key, opened)? else { return Ok(()) };
+        let checked = crate::env::blocking(move || embeddings.verify_all()).await;
+        self.damage(&key, checked.map_err(|error| Error::format(&key, error)))?;
+        self.looked_at(entry.bytes);
         Ok(())
     }
 
@@ -258,19 +268,24 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         let complete = from_first && expected.is_some_and(|next| next > manifest.folded);
         if complete && (held.ops, held.digest) != (manifest.ops, manifest.digest) {
             let key = self.shard.layout().manifest(manifest.name());
-            let problem = format!("its segments hold {} ops, and it says that {} were folded", held.ops, manifest.ops);
+            let problem = if held.ops == manifest.ops {
+                format!("the digest of the {} ops in its segments is not the one that it states", held.ops)
+            } else {
+                format!("its segments hold {} ops, and it says that {} were folded", held.ops, manifest.ops)
+            };
             self.find(&key, problem);
         }
         Ok(())
     }
 
-    /// Every version that can still be read has a manifest, and all that the manifest needs is there.
+    /// Every version that can still be read has a manifest, and all that the manifest needs is there and sound.
     async fn retained(&mut self, manifest: &Manifest, stored: &BTreeMap<Key, Listed>) -> Result<()> {
         let ancestors = manifest.ancestors.iter().filter(|ancestor| ancestor.version >= manifest.sweep_floor);
         let ancestors = ancestors.map(|ancestor| ObjectName { version: ancestor.version, nonce: ancestor.nonce });
         let pins = manifest.pins.iter().map(|pin| ObjectName { version: pin.version, nonce: pin.nonce });
         let retained: BTreeSet<ObjectName> =
             ancestors.chain(pins).filter(|name| name.version > Version::ZERO && *name != manifest.name()).collect();
+        let mut checked: BTreeSet<PartObject> = objects(manifest);
         for version in retained {
             let key = self.shard.layout().manifest(version);
             let Some(object) = retry::transient(|| self.shard.store().get(&key)).await? else {
@@ -284,6 +299,19 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
                 let part = self.shard.layout().part(object);
                 if !stored.contains_key(&part) && name(object).version <= manifest.version {
                     self.find(&part, format!("it is missing, though version {} needs it", version.version.get()));
+                }
+            }
+            for entry in older.runs.iter().flat_map(|run| &run.parts) {
+                if checked.insert(PartObject::Meta(entry.name)) {
+                    let key = self.shard.layout().part(PartObject::Meta(entry.name));
+                    let part = self.shard.part(entry).await;
+                    self.damage(&key, part)?;
+                    self.looked_at(entry.bytes);
+                }
+            }
+            for entry in &older.embeddings {
+                if checked.insert(PartObject::Embeddings(entry.name)) {
+                    self.embedding_object(entry).await?;
                 }
             }
             self.looked_at(bytes);
