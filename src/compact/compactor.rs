@@ -117,7 +117,7 @@ impl Compactor {
             // Stopping in the middle of a round loses work, never data: what is not published does not exist.
             match futures::future::select(&mut stop, round).await {
                 futures::future::Either::Left(_) => return Ok(()),
-                futures::future::Either::Right((Err(error), _)) if error.kind() == ErrorKind::Unavailable => {
+                futures::future::Either::Right((Err(error), _)) if goes_by(error.kind()) => {
                     tracing::warn!(%error, "compaction will try again");
                 }
                 futures::future::Either::Right((result, _)) => drop(result?),
@@ -284,6 +284,11 @@ impl ShardCompactor {
             bytes_out: accounting.bytes_out,
         })
     }
+}
+
+/// Whether the next round may well succeed. What nobody can tell now, looking again tells.
+fn goes_by(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Conflict)
 }
 
 /// What to do next.
