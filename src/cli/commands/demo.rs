@@ -250,11 +250,20 @@ impl Show {
             bytes(ingested),
             bytes(written)
         ))?;
-        let store = context.store_option();
+        let (program, store) = (program(), context.store_option());
         self.line(format!("\n{} are in {name}. Try next:", counted(records, "record")))?;
         let id = example.unwrap_or("bookworm/admin/udev");
-        self.line(format!("  deltafold {store}get {name} {}", crate::cli::context::quoted(id)))?;
-        self.line(format!("  deltafold {store}history {name}"))?;
-        Ok(self.line(format!("  deltafold {store}scan {name} --prefix bookworm/libs/ --no-embeddings --limit 5"))?)
+        self.line(format!("  {program} {store}get {name} {}", crate::cli::context::quoted(id)))?;
+        self.line(format!("  {program} {store}history {name}"))?;
+        Ok(self.line(format!("  {program} {store}scan {name} --prefix bookworm/libs/ --no-embeddings --limit 5"))?)
     }
+}
+
+/// How the user can call this program: by its name where the shell finds it, else as it was called.
+fn program() -> String {
+    const NAME: &str = "deltafold";
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&path).any(|folder| folder.join(NAME).is_file());
+    let called = std::env::args_os().next().filter(|_| !installed);
+    called.map_or(NAME.to_owned(), |called| crate::cli::context::quoted(&called.to_string_lossy()))
 }
