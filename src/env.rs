@@ -42,6 +42,34 @@ impl Env for System {
     }
 }
 
+tokio::task_local! {
+    static ATTEMPT: u32;
+}
+
+/// Which attempt at a request this is, counted from 1: what retries say to the store, which counts and traces its requests.
+pub(crate) fn attempt() -> u32 {
+    ATTEMPT.try_with(|attempt| *attempt).unwrap_or(1)
+}
+
+/// Runs a call as the attempt of this number.
+pub(crate) async fn attempting<F: Future>(number: u32, call: F) -> F::Output {
+    ATTEMPT.scope(number, call).await
+}
+
+/// Measures how long something takes, for people and for politeness: no rule of the protocol compares it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopwatch(tokio::time::Instant);
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self(tokio::time::Instant::now())
+    }
+
+    pub(crate) fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// Starts a task of its own.
 #[expect(clippy::disallowed_methods, reason = "the one place where tasks are spawned")]
 pub(crate) fn spawn<F>(future: F) -> tokio::task::JoinHandle<F::Output>
@@ -55,6 +83,12 @@ where
 #[expect(clippy::disallowed_methods, reason = "the one place where anything sleeps")]
 pub(crate) async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
+}
+
+/// Gives up a call after a while.
+#[cfg(feature = "s3")]
+pub(crate) async fn timeout<F: Future>(after: Duration, call: F) -> Option<F::Output> {
+    tokio::time::timeout(after, call).await.ok()
 }
 
 /// Runs work that keeps a core busy, off the tasks that wait.

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use deltafold_format::{CollectionName, FormatError, FormatErrorKind, InputError, Sequence, ShardId, Version};
+use deltafold_format::{
+    CollectionName, FormatError, FormatErrorKind, HeadPlace, InputError, Sequence, ShardId, Version,
+};
 
 use crate::store::{Key, StoreError, StoreErrorKind};
 
@@ -55,6 +57,9 @@ pub(crate) enum Repr {
     Invalid(String),
     #[error("{0}")]
     Store(#[from] StoreError),
+    #[cfg(feature = "sqs")]
+    #[error("{0}")]
+    Queue(#[from] crate::aws::QueueError),
     #[error("object `{key}` cannot be used: {error}")]
     Format { key: Key, error: FormatError },
     #[error("object `{key}` is damaged: {reason}. Run `verify --deep` and restore the object from a copy")]
@@ -71,6 +76,14 @@ pub(crate) enum Repr {
         "`{name}` holds objects of a collection that was not dropped completely, such as `{key}`; run `drop {name}` again first"
     )]
     Leftovers { name: CollectionName, key: Key },
+    #[error(
+        "{location} cannot hold a collection, updates would be lost there: it does not keep the promise \"{promise}\": {broken}. `docs/s3.md` tells which stores can, and what else can be done"
+    )]
+    Unfit { location: String, promise: String, broken: String },
+    #[error(
+        "collection `{name}` keeps its heads in {recorded}, and this store looks for them in {here}; open it with a store that looks there"
+    )]
+    HeadsElsewhere { name: CollectionName, recorded: HeadPlace, here: HeadPlace },
     #[error("collection `{0}` was dropped, or dropped and made again, while this handle was open; open it anew")]
     Dropped(CollectionName),
     #[error("shard {} has no version {}: it was swept, or is still to come; `history` lists those that can be read", .shard.get(), .version.get())]
@@ -107,11 +120,21 @@ impl Error {
     /// What to do about it.
     pub fn kind(&self) -> ErrorKind {
         match &*self.0 {
-            Repr::Input(_) | Repr::Invalid(_) => ErrorKind::InvalidInput,
+            Repr::Input(_) | Repr::Invalid(_) | Repr::HeadsElsewhere { .. } => ErrorKind::InvalidInput,
             Repr::Store(error) => match error.kind() {
                 StoreErrorKind::Transient => ErrorKind::Unavailable,
                 StoreErrorKind::Permanent => ErrorKind::Storage,
+                StoreErrorKind::Damaged => ErrorKind::Corrupt,
             },
+            #[cfg(feature = "sqs")]
+            Repr::Queue(error) => match error.kind() {
+                crate::aws::QueueErrorKind::NotFound => ErrorKind::NotFound,
+                crate::aws::QueueErrorKind::Transient => ErrorKind::Unavailable,
+                crate::aws::QueueErrorKind::Busy => ErrorKind::Busy,
+                crate::aws::QueueErrorKind::Invalid => ErrorKind::InvalidInput,
+                crate::aws::QueueErrorKind::Permanent | crate::aws::QueueErrorKind::Unsupported => ErrorKind::Storage,
+            },
+            Repr::Unfit { .. } => ErrorKind::Storage,
             Repr::Format { error, .. } => match error.kind() {
                 FormatErrorKind::NewerFormat { .. } => ErrorKind::NewerFormat,
                 _ => ErrorKind::Corrupt,
@@ -141,9 +164,10 @@ impl Error {
     }
 
     /// The object that is damaged or missing.
-    pub(crate) fn object(&self) -> Option<&Key> {
+    pub(crate) fn object(&self) -> Option<Key> {
         match &*self.0 {
-            Repr::Format { key, .. } | Repr::Corrupt { key, .. } | Repr::Missing(key) => Some(key),
+            Repr::Format { key, .. } | Repr::Corrupt { key, .. } | Repr::Missing(key) => Some(key.clone()),
+            Repr::Store(error) if error.kind() == StoreErrorKind::Damaged => Key::new(error.key()),
             _ => None,
         }
     }

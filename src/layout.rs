@@ -44,6 +44,11 @@ impl Layout {
 }
 
 impl ShardLayout {
+    /// What all keys of the shard begin with.
+    pub(crate) fn prefix(&self) -> String {
+        format!("{}/", self.prefix)
+    }
+
     pub(crate) fn head(&self) -> Key {
         key(format!("{}/head", self.prefix))
     }

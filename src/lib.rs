@@ -30,13 +30,18 @@
 //! [`Store`](store::Store); [`Collection`] is the door to everything else.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "aws")]
+pub mod aws;
 mod collection;
 mod compact;
+pub mod cost;
 mod env;
 mod error;
 mod head;
+pub mod ingest;
 pub mod jsonl;
 mod layout;
+mod location;
 mod log;
 mod reader;
 mod retry;
@@ -52,6 +57,9 @@ pub use compact::{CompactEvent, CompactReport, Compactor, CompactorOptions, Poli
 pub use deltafold_format as format;
 pub use env::{Env, System};
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "dynamodb")]
+pub use head::HeadsInDynamoDb;
+pub use location::Location;
 pub use log::{Ack, Follow, FollowOptions, Writer, WriterOptions};
 pub use reader::{At, Entry, Order, ReadPosition, Reader, Refreshed, ScanOptions, ShardChange};
 

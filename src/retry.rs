@@ -18,14 +18,26 @@ pub(crate) fn pauses() -> impl Iterator<Item = Duration> {
 }
 
 /// Calls until the answer is not a transient failure, or the pauses are used up. For calls that may be repeated freely.
-pub(crate) async fn transient<T, F>(mut call: impl FnMut() -> F) -> Result<T, StoreError>
+pub(crate) async fn transient<T, F>(call: impl FnMut() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
+    while_transient(call, |error| error.kind() == StoreErrorKind::Transient).await
+}
+
+/// The same for any error, of which `is_transient` tells whether trying again may help.
+pub(crate) async fn while_transient<T, E, F>(
+    mut call: impl FnMut() -> F,
+    is_transient: impl Fn(&E) -> bool,
+) -> Result<T, E>
+where
+    E: std::fmt::Display,
+    F: Future<Output = Result<T, E>>,
+{
     let mut pauses = pauses();
-    loop {
-        match call().await {
-            Err(error) if error.kind() == StoreErrorKind::Transient => match pauses.next() {
+    for attempt in 1.. {
+        match env::attempting(attempt, call()).await {
+            Err(error) if is_transient(&error) => match pauses.next() {
                 Some(pause) => {
                     tracing::debug!(%error, ?pause, "trying again");
                     env::sleep(pause).await;
@@ -35,4 +47,5 @@ where
             answer => return answer,
         }
     }
+    unreachable!("the pauses end long before the numbers do")
 }

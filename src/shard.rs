@@ -64,6 +64,12 @@ impl Shard {
         Self(Arc::new(Inner { id, collection, layout, config, store, env, head }))
     }
 
+    /// The same shard, seen through another store.
+    pub(crate) fn over(&self, store: Arc<dyn Store>) -> Self {
+        let Inner { id, collection, config, env, .. } = &*self.0;
+        Self::new(*id, collection.clone(), config.clone(), store, env.clone())
+    }
+
     pub(crate) fn id(&self) -> ShardId {
         self.0.id
     }

@@ -19,7 +19,7 @@ use deltafold::{
 use futures::TryStreamExt;
 use watched::{Fault, Watched};
 
-on_both_stores!(
+on_every_store!(
     r1_a_stale_writer_appends_anew_behind_the_swept_slot,
     r1_a_slot_swept_while_it_is_being_created_is_not_acknowledged,
     r2_a_stale_compactor_does_not_publish_over_a_newer_head,

@@ -51,7 +51,7 @@ async fn keys(reader: &Reader, id: &str) -> Vec<String> {
     metadata.into_keys().collect()
 }
 
-on_both_stores!(
+on_every_store!(
     an_open_between_fold_and_sweep_sees_every_op,
     a_refresh_while_the_new_segment_is_folded_and_swept_sees_it,
     a_fold_between_a_refresh_s_reads_counts_no_op_twice,

@@ -9,6 +9,9 @@
 
 #[path = "support/canonical.rs"]
 mod canonical;
+#[cfg(all(feature = "s3", feature = "dynamodb"))]
+#[path = "support/cloud.rs"]
+mod cloud;
 #[path = "support/data.rs"]
 mod data;
 
@@ -217,6 +220,51 @@ async fn everybody_at_once(open: impl Fn() -> Arc<dyn Store>, data: &'static Rea
     check(&collection, data).await;
     collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
     check(&collection, data).await;
+}
+
+#[cfg(all(feature = "s3", feature = "dynamodb"))]
+mod in_s3 {
+    use super::*;
+    use cloud::{heads_in_table, in_ministack, in_ministack_and_dynamodb, in_s3, in_s3_and_dynamodb};
+
+    /// The cut, in both ways; all of it where all of it is at hand.
+    async fn run<S: Store, K, F: Future<Output = (S, K)>>(
+        open: impl Fn() -> F,
+        data: impl Iterator<Item = &'static Real>,
+    ) {
+        for data in data {
+            let (store, _keep) = open().await;
+            run_one(Arc::new(store), data, 1, 5, Folds::Every(64), true).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn in_a_bucket() {
+        run(in_s3, REAL.iter()).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn in_a_bucket_with_heads_in_a_table() {
+        run(in_s3_and_dynamodb, REAL.iter()).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn in_a_bucket_of_ministack() {
+        run(in_ministack, REAL.iter()).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn in_a_bucket_of_ministack_with_heads_in_a_table() {
+        run(in_ministack_and_dynamodb, REAL.iter()).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn four_writers_three_compactors_and_a_sweeper_at_once_in_a_bucket() {
+        let (store, _keep) = in_s3().await;
+        everybody_at_once(|| Arc::new(store.clone()), &REAL[0]).await;
+        let store = heads_in_table(Arc::new(_keep.store_under("with-heads-in-a-table").await)).await;
+        everybody_at_once(|| Arc::new(store.clone()), &REAL[0]).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

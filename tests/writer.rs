@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 use watched::random::Random;
 use watched::{Fault, Watched};
 
-on_both_stores!(
+on_every_store!(
     whoever_follows_goes_on_behind_what_it_saw,
     calls_that_come_while_a_segment_is_written_share_the_next,
     callers_that_were_acknowledged_together_meet_again,

@@ -33,7 +33,7 @@ fn day(setting: &Setting, name: &'static str, goal: Goal, op: fn(usize, &mut Ran
         load(&writer, setting.records, 9).await;
         let mut compactor = collection.compactor(CompactorOptions::default());
         compactor.merge_all().await.expect("a merge");
-        let sweep = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, dry_run: false };
+        let sweep = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
         collection.sweep(&sweep).await.expect("a sweep");
 
         let mut random = Random(13);

@@ -39,7 +39,7 @@ pub use name::*;
 pub use op::{Action, Op};
 pub use part::{EmbeddingRef, EncodedPart, Form, PartBuilder, PartMeta};
 pub use record::{Change, Metadata, Patch, Record, Value};
-pub use register::{Claim, CollectionConfig, Head, Metric, Ordering};
+pub use register::{Claim, CollectionConfig, Head, HeadPlace, Metric, Ordering};
 pub use segment::{Segment, SegmentBody, SegmentHeader, SegmentStamp, SourceMark};
 pub use transition::{Stored, Transition};
 pub use validate::{InputError, InputErrorKind};

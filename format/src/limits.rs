@@ -40,5 +40,9 @@ pub const MAX_REGISTER_BYTES: usize = 64 << 10;
 pub const MAX_SHARDS: u16 = 4_096;
 /// Longest collection name.
 pub const MAX_COLLECTION_NAME: usize = 128;
+/// Longest name of a table that holds registers.
+pub const MAX_TABLE_NAME: usize = 255;
+/// Longest name of that table's region.
+pub const MAX_REGION_NAME: usize = 64;
 /// Longest name of a pin.
 pub const MAX_PIN_NAME: usize = 128;

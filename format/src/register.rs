@@ -24,6 +24,30 @@ pub enum Ordering {
     Revision,
 }
 
+/// Where the registers of the shards (head and claim) of a collection lie.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub enum HeadPlace {
+    /// In the store, with everything else.
+    #[default]
+    Store,
+    /// In a DynamoDB table.
+    DynamoDb {
+        /// Name of the table, 1 to 255 bytes.
+        table: String,
+        /// Region of the table, 1 to 64 bytes.
+        region: String,
+    },
+}
+
+impl std::fmt::Display for HeadPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Store => f.write_str("the store"),
+            Self::DynamoDb { table, region } => write!(f, "the DynamoDB table `{table}` in {region}"),
+        }
+    }
+}
+
 /// The collection register: what was chosen at `create` and never changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectionConfig {
@@ -39,6 +63,8 @@ pub struct CollectionConfig {
     pub ordering: Ordering,
     /// When it was created, for people.
     pub created: Timestamp,
+    /// Where its heads lie.
+    pub heads: HeadPlace,
 }
 
 /// A shard's head register: which manifest is current, and the few numbers writers and readers need of it.

@@ -5,12 +5,14 @@ use bytes::Bytes;
 use crate::codec::{Cursor, Writer};
 use crate::envelope::{Compress, EnvelopeReader, EnvelopeWriter, ObjectKind};
 use crate::error::FormatError;
-use crate::limits::{MAX_DIMENSION, MAX_REGISTER_BYTES, MAX_SHARDS};
+use crate::limits::{MAX_DIMENSION, MAX_REGION_NAME, MAX_REGISTER_BYTES, MAX_SHARDS, MAX_TABLE_NAME};
 use crate::name::{Sequence, Version};
-use crate::register::{Claim, CollectionConfig, Head, Metric, Ordering};
+use crate::register::{Claim, CollectionConfig, Head, HeadPlace, Metric, Ordering};
 
 /// The only section of a register.
 const FIELDS: u16 = 1;
+/// The number of [`HeadPlace::DynamoDb`].
+const DYNAMODB: u8 = 1;
 
 fn encode(kind: ObjectKind, write: impl FnOnce(&mut Writer)) -> Bytes {
     let mut out = Writer::with_capacity(64);
@@ -72,6 +74,18 @@ impl Head {
     }
 }
 
+fn head_place(from: &mut Cursor<'_>) -> Result<HeadPlace, FormatError> {
+    let kind = from.u8()?;
+    if kind != DYNAMODB {
+        return Err(from.invalid(format!("no place of heads has number {kind}")));
+    }
+    let (table, region) = (from.string()?, from.string()?);
+    if !(1..=MAX_TABLE_NAME).contains(&table.len()) || !(1..=MAX_REGION_NAME).contains(&region.len()) {
+        return Err(from.invalid("the name of its table or region is empty or too long"));
+    }
+    Ok(HeadPlace::DynamoDb { table: table.to_owned(), region: region.to_owned() })
+}
+
 impl CollectionConfig {
     /// The object.
     pub fn encode(&self) -> Bytes {
@@ -89,6 +103,12 @@ impl CollectionConfig {
                 Ordering::Revision => 2,
             });
             out.timestamp(self.created);
+            // Heads in the store are what is said by saying nothing.
+            if let HeadPlace::DynamoDb { table, region } = &self.heads {
+                out.u8(DYNAMODB);
+                out.string(table);
+                out.string(region);
+            }
         })
     }
 
@@ -113,7 +133,9 @@ impl CollectionConfig {
                 2 => Ordering::Revision,
                 other => return Err(from.invalid(format!("no ordering has number {other}"))),
             };
-            Ok(Self { uid, dimension, metric, shards, ordering, created: from.timestamp()? })
+            let created = from.timestamp()?;
+            let heads = if from.rest().is_empty() { HeadPlace::Store } else { head_place(from)? };
+            Ok(Self { uid, dimension, metric, shards, ordering, created, heads })
         })
     }
 }
@@ -160,7 +182,8 @@ mod tests {
 
     fn config(metric: Metric, ordering: Ordering) -> CollectionConfig {
         let created = Timestamp::from_millis(-1);
-        CollectionConfig { uid: Uid::new(5), dimension: 65_536, metric, shards: 4_096, ordering, created }
+        let heads = HeadPlace::Store;
+        CollectionConfig { uid: Uid::new(5), dimension: 65_536, metric, shards: 4_096, ordering, created, heads }
     }
 
     #[test]
@@ -189,6 +212,24 @@ mod tests {
         refused(Head { manifest: Nonce::new(1), ..Head::empty(Uid::new(3)) });
         let longer = with_section(&head().encode(), FIELDS, &|bytes| bytes.push(0));
         assert_eq!(Head::decode(longer).unwrap_err().kind(), Kind::Invalid);
+    }
+
+    #[test]
+    fn a_configuration_says_where_its_heads_are() {
+        let named = |table: &str, region: &str| CollectionConfig {
+            heads: HeadPlace::DynamoDb { table: table.to_owned(), region: region.to_owned() },
+            ..config(Metric::L2, Ordering::Log)
+        };
+        let config = named("deltafold-heads", "eu-west-1");
+        assert_eq!(CollectionConfig::decode(config.encode()).unwrap(), config);
+        let refused = |object| assert_eq!(CollectionConfig::decode(object).unwrap_err().kind(), Kind::Invalid);
+        for (table, region) in [("", "r"), ("t", ""), (&"t".repeat(256), "r"), ("t", &"r".repeat(65))] {
+            refused(named(table, region).encode());
+        }
+        let fields = config.encode();
+        refused(with_section(&fields, FIELDS, &|bytes| bytes[32] = 2));
+        refused(with_section(&fields, FIELDS, &|bytes| bytes.push(0)));
+        refused(with_section(&fields, FIELDS, &|bytes| bytes.truncate(40)));
     }
 
     #[test]

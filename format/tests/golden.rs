@@ -14,9 +14,9 @@ use bytes::Bytes;
 use deltafold_format::{
     Action, Ancestor, Change, Claim, CollectionConfig, Digest, Dropped, EditKind, EditSummary, EmbeddingBuilder,
     EmbeddingEntry, EmbeddingRef, Embeddings, Encoding, Envelope, Form, FormatError, FormatErrorKind as Kind, Head,
-    Inspection, Manifest, Mark, Metric, Nonce, ObjectKind, ObjectName, Op, Ordering, PartBuilder, PartEntry, PartMeta,
-    PartObject, Patch, Pin, Position, Record, Run, Segment, SegmentBody, SegmentHeader, SegmentStamp, Sequence,
-    SourceMark, TimeRange, Timestamp, Transition, Uid, Value, Version,
+    HeadPlace, Inspection, Manifest, Mark, Metric, Nonce, ObjectKind, ObjectName, Op, Ordering, PartBuilder, PartEntry,
+    PartMeta, PartObject, Patch, Pin, Position, Record, Run, Segment, SegmentBody, SegmentHeader, SegmentStamp,
+    Sequence, SourceMark, TimeRange, Timestamp, Transition, Uid, Value, Version,
 };
 
 const COLLECTION: Uid = Uid::new(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
@@ -49,6 +49,7 @@ fn collection() -> CollectionConfig {
         shards: 4,
         ordering: Ordering::Log,
         created: times().first,
+        heads: HeadPlace::Store,
     }
 }
 
@@ -223,6 +224,10 @@ fn head_v1() {
 fn collection_v1() {
     let object = golden("collection", || collection().encode());
     survives(&object, ObjectKind::Collection, &collection(), CollectionConfig::decode);
+    let heads = HeadPlace::DynamoDb { table: "deltafold-heads".to_owned(), region: "eu-west-1".to_owned() };
+    let elsewhere = CollectionConfig { heads, ..collection() };
+    let object_elsewhere = golden("collection-heads-in-dynamodb", || elsewhere.encode());
+    survives(&object_elsewhere, ObjectKind::Collection, &elsewhere, CollectionConfig::decode);
     let twin = golden("collection.truncated", || object.slice(..object.len() - 1));
     assert_eq!(CollectionConfig::decode(twin).unwrap_err().kind(), Kind::Truncated);
 }

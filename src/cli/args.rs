@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::commands::{
-    append, compact, completions, count, create, demo, drop, follow, get, history, inspect, pin, scan, status, sweep,
-    unpin, verify,
+    append, compact, completions, cost, count, create, demo, doctor, drop, follow, get, history, inspect, pin, scan,
+    status, sweep, unpin, verify,
 };
 use super::exit::EXIT_CODES;
 
@@ -22,12 +22,15 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
-    /// The store: `dir:PATH`, or a path
+    /// The store: a path, `dir:PATH`, or `s3://BUCKET/PREFIX`; `?region=`, `?endpoint=` and more: see `docs/s3.md`
     #[arg(long, env = "DELTAFOLD_STORE", default_value = "./deltafold-data", global = true, value_name = "STORE")]
     pub(crate) store: String,
     /// Print JSON for scripts: one document, or one a line where there may be many
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Say at the end what was asked of the store: requests by kind, retries, conflicts, bytes
+    #[arg(long, global = true)]
+    pub(crate) requests: bool,
     /// Colours: on a terminal unless NO_COLOR is set, always, or never
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub(crate) color: Color,
@@ -73,8 +76,21 @@ pub(crate) enum Command {
     Verify(verify::Verify),
     /// Show what any single object is
     Inspect(inspect::Inspect),
+    /// Try whether the store does what Deltafold relies on
+    Doctor(doctor::Doctor),
     /// Delete a collection and all its objects
     Drop(drop::Drop),
+    /// Work out what a pipeline costs a month
+    Cost(cost::Cost),
+    /// Append the messages of an SQS queue, from now on
+    #[cfg(feature = "sqs")]
+    Ingest(super::commands::ingest::Ingest),
+    /// Look after queues: how much waits, what it is, moving dead letters back, purging
+    #[cfg(feature = "sqs")]
+    Queue(super::commands::queue::Queue),
+    /// Purge queues and drop a collection, to begin anew
+    #[cfg(feature = "sqs")]
+    Reset(super::commands::reset::Reset),
     /// Show all of it at work on 1,500 real records
     Demo(demo::Demo),
     /// Print the completions of a shell

@@ -1,26 +1,30 @@
 //! What every command needs: the store, collections in it, and where to print.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use deltafold::Collection;
-use deltafold::format::CollectionName;
-use deltafold::store::{Dir, Store};
+use deltafold::format::{CollectionName, HeadPlace};
+use deltafold::store::{Requests, Store};
+use deltafold::{Collection, Location};
 
 use super::args::Global;
 use super::exit::{Exit, Failure, Outcome};
-use super::output::Output;
+use super::output::{Output, requests};
 
 /// The surroundings of a command.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) output: Output,
     location: String,
+    counts_requests: bool,
+    /// Every store that was opened, for what was asked of it.
+    opened: Mutex<Vec<Arc<dyn Store>>>,
 }
 
 impl Context {
     pub(crate) fn new(global: &Global) -> Self {
-        Self { output: Output { json: global.json }, location: global.store.clone() }
+        let output = Output { json: global.json };
+        Self { output, location: global.store.clone(), counts_requests: global.requests, opened: Mutex::default() }
     }
 
     /// The `--store` option that finds this store again, with a space behind it; nothing where it is the default.
@@ -34,35 +38,77 @@ impl Context {
 
     /// The store, made where it is not there yet.
     pub(crate) async fn new_store(&self) -> Outcome<Arc<dyn Store>> {
-        let path = self.path()?.to_owned();
-        Ok(Arc::new(Dir::open(path)?))
+        Ok(self.opened(self.location()?.store().await?))
     }
 
     /// The store, which must be there: a mistyped path is no empty store.
     pub(crate) async fn store(&self) -> Outcome<Arc<dyn Store>> {
-        let path = self.path()?;
-        if !path.is_dir() {
-            let problem = format!("there is no store in `{}`", path.display());
-            return Err(Failure::new(Exit::NotFound, problem)
-                .help("name it with `--store` or DELTAFOLD_STORE; `deltafold create` and `deltafold demo` make one"));
-        }
+        self.is_there()?;
         self.new_store().await
+    }
+
+    /// The store as this collection needs it: its heads where they are.
+    pub(crate) async fn store_of(&self, name: &CollectionName) -> Outcome<Arc<dyn Store>> {
+        self.is_there()?;
+        Ok(self.opened(self.location()?.store_of(name).await?))
+    }
+
+    /// The store with the heads in some place.
+    pub(crate) async fn store_with(&self, heads: &HeadPlace) -> Outcome<Arc<dyn Store>> {
+        let location = self.location()?;
+        let store = location.store().await?;
+        Ok(self.opened(location.with_heads(store, heads).await?))
     }
 
     /// A collection of the store.
     pub(crate) async fn collection(&self, name: &CollectionName) -> Outcome<Collection> {
-        Ok(Collection::open(self.store().await?, name).await?)
+        Ok(Collection::open(self.store_of(name).await?, name).await?)
     }
 
-    fn path(&self) -> Outcome<&Path> {
-        match self.location.split_once(':') {
-            Some(("dir", path)) if !path.is_empty() => Ok(Path::new(path)),
-            // `C:\data` is a path.
-            Some((scheme, _)) if scheme.len() > 1 && !scheme.contains(['/', '.']) => {
-                let problem = format!("`{}` is no store that this program knows", self.location);
-                Err(Failure::new(Exit::Usage, problem).help("use `dir:PATH` or a path"))
+    /// Whether it is to be told what was asked of the store.
+    pub(crate) fn counts_requests(&self) -> bool {
+        self.counts_requests
+    }
+
+    /// Tells on standard error what was asked of the store: results have standard output to themselves.
+    pub(crate) fn tell_requests(&self) {
+        let asked = self.requests();
+        let text = if self.output.json {
+            serde_json::json!({ "requests": requests::document(&asked) }).to_string()
+        } else {
+            requests::table(self.output, &asked).to_string()
+        };
+        // Where standard error is closed, nobody wants to know.
+        let _ = writeln!(anstream::stderr().lock(), "{text}");
+    }
+
+    /// What was asked of the stores so far.
+    pub(crate) fn requests(&self) -> Requests {
+        let mut all = Requests::default();
+        for store in self.opened.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            all += store.requests();
+        }
+        all
+    }
+
+    pub(crate) fn location(&self) -> Outcome<Location> {
+        self.location.parse().map_err(|error| Failure::new(Exit::Usage, error))
+    }
+
+    fn opened(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(store.clone());
+        store
+    }
+
+    fn is_there(&self) -> Outcome {
+        match self.location()?.folder() {
+            Some(path) if !path.is_dir() => {
+                let problem = format!("there is no store in `{}`", path.display());
+                Err(Failure::new(Exit::NotFound, problem).help(
+                    "name it with `--store` or DELTAFOLD_STORE; `deltafold create` and `deltafold demo` make one",
+                ))
             }
-            _ => Ok(Path::new(&self.location)),
+            _ => Ok(()),
         }
     }
 }
@@ -80,25 +126,6 @@ pub(crate) fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn path(store: &str) -> Option<String> {
-        let context = Context { output: Output { json: false }, location: store.to_owned() };
-        context.path().ok().map(|path| path.display().to_string())
-    }
-
-    #[test]
-    fn stores_are_paths_with_or_without_a_scheme() {
-        for (store, expected) in [
-            ("dir:/a/b", Some("/a/b")),
-            ("dir:b", Some("b")),
-            ("./x:y", Some("./x:y")),
-            ("plain", Some("plain")),
-            ("s3://bucket", None),
-            ("memory:", None),
-        ] {
-            assert_eq!(path(store).as_deref(), expected, "{store}");
-        }
-    }
 
     #[test]
     fn a_shell_reads_quoted_text_back() {

@@ -135,7 +135,7 @@ impl From<deltafold::Error> for Failure {
                 "`deltafold verify --deep` lists everything that is damaged; `deltafold inspect` looks at one object",
             ),
             ErrorKind::NewerFormat => failure.help("update deltafold: a newer one wrote this"),
-            ErrorKind::Storage => failure.help("check the permissions, the free space and the path of the store"),
+            ErrorKind::Storage => failure.help("check the address of the store, the permissions there and, of a folder, the free space"),
             ErrorKind::Invariant => failure.help("please report this; nothing was published"),
             _ => failure,
         }
@@ -145,6 +145,27 @@ impl From<deltafold::Error> for Failure {
 impl From<deltafold::store::StoreError> for Failure {
     fn from(error: deltafold::store::StoreError) -> Self {
         deltafold::Error::from(error).into()
+    }
+}
+
+#[cfg(feature = "sqs")]
+impl From<deltafold::aws::QueueError> for Failure {
+    fn from(error: deltafold::aws::QueueError) -> Self {
+        use deltafold::aws::QueueErrorKind;
+        let exit = match error.kind() {
+            QueueErrorKind::NotFound => Exit::NotFound,
+            QueueErrorKind::Invalid => Exit::BadInput,
+            QueueErrorKind::Transient | QueueErrorKind::Busy => Exit::TryAgain,
+            _ => Exit::Failed,
+        };
+        let failure = Self::new(exit, &error);
+        match error.kind() {
+            QueueErrorKind::NotFound => {
+                failure.help("name the queue by its URL or ARN; `--region` and `--endpoint` say where it is")
+            }
+            QueueErrorKind::Transient | QueueErrorKind::Busy => failure.help("run the same command again"),
+            _ => failure,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod confirm;
 mod context;
 mod exit;
 mod input;
@@ -38,7 +39,12 @@ pub(crate) fn main() -> ExitCode {
             return exit::Failure::new(Exit::Failed, format!("cannot start threads: {error}")).report(json);
         }
     };
-    let outcome = runtime.block_on(async { commands::run(cli.command, &Context::new(&cli.global)).await });
+    let context = Context::new(&cli.global);
+    let told = matches!(cli.command, args::Command::Status(_)) && json;
+    let outcome = runtime.block_on(commands::run(cli.command, &context));
+    if cli.global.requests && !told {
+        context.tell_requests();
+    }
     // A reader of standard input may still block; nobody waits for it.
     runtime.shutdown_background();
     match outcome {
@@ -50,7 +56,8 @@ pub(crate) fn main() -> ExitCode {
 /// Says what happens on standard error: `-v` steps, `-vv` every request, `-vvv` all there is.
 fn trace(verbose: u8) {
     let level = match verbose {
-        0 => "warn",
+        // Where the SDK looked for a region in vain is told by our own error, with what to do.
+        0 => "warn,aws_config=error",
         1 => "deltafold=info",
         2 => "deltafold=debug",
         _ => "trace",

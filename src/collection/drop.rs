@@ -1,6 +1,6 @@
 //! Dropping a collection, in an order that can be broken off and taken up again.
 
-use deltafold_format::CollectionName;
+use deltafold_format::{CollectionName, Timestamp};
 
 use super::Collection;
 use crate::error::{Repr, Result};
@@ -65,6 +65,8 @@ impl Collection {
             report.bytes += page.iter().map(|listed| listed.bytes).sum::<u64>();
             each(report);
         }
+        let all = Timestamp::from_millis(i64::MAX);
+        retry::transient(|| store.abort_uploads(&prefix, all, false)).await?;
         if report.objects == 0 { Err(Repr::NoCollection(name.clone()).into()) } else { Ok(report) }
     }
 }

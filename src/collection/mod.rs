@@ -18,7 +18,7 @@ use crate::reader::{At, Reader};
 use crate::retry;
 use crate::shard::Shard;
 use crate::snapshot::{Current, Edit, publish};
-use crate::store::{Key, Object, Outcome, Store};
+use crate::store::{Key, Object, Outcome, Store, probe};
 
 pub use drop::DropReport;
 pub use status::{CollectionStatus, HistoryEntry, PinStatus, RunStatus, ShardStatus};
@@ -54,10 +54,12 @@ pub struct Collection {
 impl Collection {
     /// Makes a collection. Of several callers with one name exactly one succeeds. Costs one LIST, one PUT for each shard and one more.
     ///
+    /// In S3, and whatever speaks its language, the bucket is probed first (about thirty requests): one that ignores the conditions of writes is refused.
     /// A crash on the way leaves nothing that a later `create` of the same name minds.
     ///
     /// # Errors
     ///
+    /// `Storage` where the store does not keep the [contract](crate::store), and where it cannot be reached or used;
     /// `AlreadyExists` where the name is taken or its objects were not dropped completely; `InvalidInput` for options out of range.
     pub async fn create(store: Arc<dyn Store>, name: &CollectionName, options: &CreateOptions) -> Result<Self> {
         Self::create_in(store, name, options, Arc::new(System)).await
@@ -82,6 +84,12 @@ impl Collection {
                 options.shards
             )));
         }
+        if store.is_to_be_probed()
+            && let Some((promise, broken)) = probe(&*store).await?.broken()
+        {
+            let (promise, broken) = (promise.to_owned(), broken.to_owned());
+            return Err(Repr::Unfit { location: store.location(), promise, broken }.into());
+        }
         let layout = Layout::new(name.clone());
         let uid = claim_name(&*store, &layout, options.shards, &*env).await?;
         let config = CollectionConfig {
@@ -91,6 +99,7 @@ impl Collection {
             shards: options.shards,
             ordering: Ordering::Log,
             created: env.now(),
+            heads: store.heads(),
         };
         let key = layout.collection();
         if !create_register(&*store, &key, &config.encode(), |found| {
@@ -107,7 +116,7 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// `NotFound` where there is none of this name.
+    /// `NotFound` where there is none of this name; `InvalidInput` where its heads lie elsewhere than the store looks for them.
     pub async fn open(store: Arc<dyn Store>, name: &CollectionName) -> Result<Self> {
         Self::open_in(store, name, Arc::new(System)).await
     }
@@ -115,16 +124,29 @@ impl Collection {
     /// [`open`](Self::open) with time and randomness from `env`.
     pub async fn open_in(store: Arc<dyn Store>, name: &CollectionName, env: Arc<dyn Env>) -> Result<Self> {
         let layout = Layout::new(name.clone());
-        let key = layout.collection();
-        let object = retry::transient(|| store.get(&key)).await?;
-        let object = object.ok_or_else(|| Repr::NoCollection(name.clone()))?;
-        let config = CollectionConfig::decode(object.bytes).map_err(|error| Error::format(&key, error))?;
+        let config = Self::read_config(&*store, name).await?;
+        if config.heads != store.heads() {
+            let (name, recorded, here) = (name.clone(), config.heads, store.heads());
+            return Err(Repr::HeadsElsewhere { name, recorded, here }.into());
+        }
         if config.ordering != Ordering::Log {
             return Err(Error::invalid(format!(
                 "collection `{name}` orders its ops by revision, which this program cannot do; use a newer one"
             )));
         }
         Ok(Self::assemble(layout, config, store, env))
+    }
+
+    /// What was chosen when the collection was made: also where its heads lie, which whoever opens it has to know. One GET.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where there is none of this name.
+    pub async fn read_config(store: &dyn Store, name: &CollectionName) -> Result<CollectionConfig> {
+        let key = Layout::new(name.clone()).collection();
+        let object = retry::transient(|| store.get(&key)).await?;
+        let object = object.ok_or_else(|| Repr::NoCollection(name.clone()))?;
+        CollectionConfig::decode(object.bytes).map_err(|error| Error::format(&key, error))
     }
 
     /// The names of all collections of a store, in order. One LIST for each 1,000 objects that the store holds.

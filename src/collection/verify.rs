@@ -61,7 +61,10 @@ impl Collection {
     /// verification is looked up anew.
     pub async fn verify(&self, depth: Depth, mut each: impl FnMut(&VerifyReport)) -> Result<VerifyReport> {
         let mut report = VerifyReport::default();
+        // What is really there, not what was copied from it.
+        let uncached = self.store.uncached();
         for shard in &self.shards {
+            let shard = &uncached.as_ref().map_or_else(|| shard.clone(), |store| shard.over(store.clone()));
             // Compaction and sweep may overtake the reading; damage stays, a race does not.
             let mut attempts = 3;
             loop {
@@ -110,7 +113,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat) => {
-                self.find(error.object().unwrap_or(key), error.to_string());
+                self.find(&error.object().unwrap_or_else(|| key.clone()), error.to_string());
                 Ok(None)
             }
             Err(error) => Err(error),

@@ -88,7 +88,7 @@ impl Compactor {
         Self { shards }
     }
 
-    /// Folds everything in the log and does the merges that are then due. For a fold of n segments: n + 5 GETs (and a LIST), one PUT for each object written and three more.
+    /// Folds everything in the log and does the merges that are then due. For a fold of n segments: n + 4 GETs (and a LIST), one PUT for each object written and three more.
     pub async fn run_once(&mut self) -> Result<CompactReport> {
         self.rounds(Effort::FoldAll, &mut |_| ()).await
     }
@@ -167,9 +167,12 @@ impl ShardCompactor {
         let mut merged_all = false;
         // What writers append while the round runs is left to the next one: a round ends, however fast they are.
         let mut fold_all = effort != Effort::Due;
+        let mut reached = Reached::Bound;
         loop {
-            let more = self.read_log(listed).await?;
-            listed = true;
+            if reached != Reached::End {
+                reached = self.read_log(listed).await?;
+                listed = true;
+            }
             let Some(current) = &self.current else { return Ok(()) };
             let version = current.manifest.version;
             let backlog = self.backlog();
@@ -182,7 +185,7 @@ impl ShardCompactor {
                 Step::Merge(self.policy.absorb(&current.manifest, self.object_rows()))
             } else if let Some(plan) = self.policy.merge(&current.manifest, self.object_rows()) {
                 Step::Merge(plan)
-            } else if more {
+            } else if reached == Reached::Swept {
                 continue;
             } else {
                 return Ok(());
@@ -218,11 +221,11 @@ impl ShardCompactor {
         }
     }
 
-    /// Reads what the log holds behind what was read, up to what one fold may read. Says whether there may be more.
-    async fn read_log(&mut self, listed: bool) -> Result<bool> {
+    /// Reads what the log holds behind what was read, up to what one fold may read.
+    async fn read_log(&mut self, listed: bool) -> Result<Reached> {
         let backlog = self.backlog();
         if backlog.bytes >= self.policy.fold_bytes {
-            return Ok(false);
+            return Ok(Reached::Bound);
         }
         let folded = self.current.as_ref().map_or(Sequence::ZERO, |current| current.manifest.folded);
         let after = self.tail.last().map_or(folded, |(sequence, _)| *sequence);
@@ -232,9 +235,9 @@ impl ShardCompactor {
         if read.swept {
             // Somebody folded and swept meanwhile: what is current has moved.
             self.look().await?;
-            return Ok(true);
+            return Ok(Reached::Swept);
         }
-        Ok(false)
+        Ok(if read.end { Reached::End } else { Reached::Bound })
     }
 
     fn backlog(&self) -> Backlog {
@@ -289,6 +292,17 @@ impl ShardCompactor {
 /// Whether the next round may well succeed. What nobody can tell now, looking again tells.
 fn goes_by(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Conflict)
+}
+
+/// How far the log was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    /// To its end, as it was then.
+    End,
+    /// To what one fold may read; there may be more.
+    Bound,
+    /// To where segments were missing that somebody else has folded and swept: look again.
+    Swept,
 }
 
 /// What to do next.

@@ -21,13 +21,20 @@ pub struct SweepOptions {
     pub keep_versions: u64,
     /// A version stays readable until it has been out of date for so long, by the store's clock.
     pub min_age: Duration,
+    /// An upload of a large object that was begun so long ago and never finished is given up.
+    pub upload_age: Duration,
     /// Only says what would be deleted.
     pub dry_run: bool,
 }
 
 impl Default for SweepOptions {
     fn default() -> Self {
-        Self { keep_versions: 8, min_age: Duration::from_secs(600), dry_run: false }
+        Self {
+            keep_versions: 8,
+            min_age: Duration::from_secs(600),
+            upload_age: Duration::from_secs(86_400),
+            dry_run: false,
+        }
     }
 }
 
@@ -46,12 +53,14 @@ pub struct SweepReport {
     pub parts: u64,
     /// Bytes deleted.
     pub bytes: u64,
+    /// Unfinished uploads given up.
+    pub uploads: u64,
     /// Pins that had expired.
     pub expired_pins: Vec<String>,
 }
 
 /// Sweeps one shard. Costs three LISTs for each 1,000 objects, a publish when a floor rises, one GET for each pin and for
-/// the version at the floor; deletes are free on S3.
+/// the version at the floor; two looks at the clock; a list of uploads where the store has them; deletes are free on S3.
 pub(crate) async fn sweep(shard: &Shard, options: &SweepOptions) -> Result<SweepReport> {
     let mut current = Current::load(shard).await?;
     let manifests = shard.list(&shard.layout().manifest_prefix(), None, |_| false).await?;
@@ -81,6 +90,11 @@ pub(crate) async fn sweep(shard: &Shard, options: &SweepOptions) -> Result<Sweep
             report.parts += 1;
         }
     }
+    let now = retry::transient(|| shard.store().now()).await?;
+    let age = i64::try_from(options.upload_age.as_millis()).unwrap_or(i64::MAX);
+    let before = Timestamp::from_millis(now.as_millis().saturating_sub(age));
+    let prefix = shard.layout().prefix();
+    report.uploads = retry::transient(|| shard.store().abort_uploads(&prefix, before, options.dry_run)).await?;
     if !options.dry_run {
         for batch in doomed.chunks(DELETE_BATCH) {
             let keys: Vec<Key> = batch.iter().map(|listed| listed.key.clone()).collect();
@@ -94,7 +108,9 @@ pub(crate) async fn sweep(shard: &Shard, options: &SweepOptions) -> Result<Sweep
 async fn floors(shard: &Shard, manifest: &Manifest, manifests: &[Listed], options: &SweepOptions) -> Result<Floors> {
     let now = retry::transient(|| shard.store().now()).await?;
     let old = |since: Timestamp, age: u128| {
-        u128::try_from(now.as_millis().saturating_sub(since.as_millis())).is_ok_and(|passed| passed >= age)
+        // A store may tell its clock to the second and date its objects to the millisecond: what is not born yet is of age 0.
+        let passed = now.as_millis().saturating_sub(since.as_millis()).max(0);
+        u128::try_from(passed).is_ok_and(|passed| passed >= age)
     };
     let expired = manifest.pins.iter().filter(|pin| pin.ttl_millis.is_some_and(|ttl| old(pin.created, ttl.into())));
     let highest = Version::new(manifest.version.get().saturating_sub(options.keep_versions));

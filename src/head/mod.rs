@@ -6,6 +6,8 @@
 //! - [`swap`](HeadRegister::swap) lands for at most one of the callers that saw the same state; the version it writes is 1 above.
 //! - The three outcomes are those of [`Store`](crate::store::Store): after "unknown" only reading tells.
 
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 mod in_store;
 
 use async_trait::async_trait;
@@ -14,6 +16,8 @@ use deltafold_format::Head;
 use crate::error::Result;
 use crate::store::{Outcome, StoreError, Tag};
 
+#[cfg(feature = "dynamodb")]
+pub use dynamodb::HeadsInDynamoDb;
 pub(crate) use in_store::InStore;
 
 /// A head that was read and what names its state.

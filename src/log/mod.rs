@@ -9,6 +9,7 @@ mod lane;
 mod marks;
 mod place;
 mod tail;
+mod turn;
 mod writer;
 
 pub use follow::{Follow, FollowOptions};

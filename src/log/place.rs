@@ -1,12 +1,15 @@
 //! Placing a batch at the tail: the protocol of `docs/design.md`, section "Append".
 
-use deltafold_format::{SegmentStamp, Sequence, Uid};
+use std::time::Duration;
+
+use deltafold_format::{Segment, SegmentStamp, Sequence, Uid};
 
 use super::batch::{Batch, Failed};
 use super::marks::Marks;
 use super::tail::{Tail, find_tail, read_tail};
+use super::turn::Turns;
 use super::writer_source;
-use crate::env;
+use crate::env::{self, Stopwatch};
 use crate::error::{Error, Repr, Result};
 use crate::head::HeadState;
 use crate::retry;
@@ -14,7 +17,11 @@ use crate::shard::{Shard, Slot};
 use crate::store::{Outcome, StoreError, StoreErrorKind};
 
 /// After losing this many slots in a row to others, the tail is looked up instead of tried for.
-const LOST_BEFORE_LOOKUP: usize = 3;
+const LOST_BEFORE_LOOKUP: u32 = 3;
+/// After reading this many slots in a row that others have taken, too.
+const PASSED_BEFORE_LOOKUP: usize = 8;
+/// Whoever appends again within so many times what a write takes is in the midst of others that do.
+const HOT: u32 = 4;
 /// How much of the log is in memory at once while it is read for its sources.
 const LEARN_BYTES: u64 = 64 << 20;
 
@@ -27,6 +34,11 @@ pub(super) struct Placer {
     tail: Option<KnownTail>,
     /// All positions below the tail; only where somebody appends from a source.
     marks: Option<Marks>,
+    turns: Turns,
+    /// How long the last write took.
+    write: Duration,
+    /// Since the last batch landed.
+    since: Option<Stopwatch>,
     pub(super) failed: Failed,
 }
 
@@ -51,7 +63,8 @@ enum Taken {
 
 impl Placer {
     pub(super) fn new(shard: Shard, writer: Uid) -> Self {
-        Self { shard, writer, batches: 0, tail: None, marks: None, failed: Failed::new() }
+        let (turns, write, since, failed) = (Turns::default(), Duration::ZERO, None, Failed::new());
+        Self { shard, writer, batches: 0, tail: None, marks: None, turns, write, since, failed }
     }
 
     pub(super) fn shard(&self) -> &Shard {
@@ -78,14 +91,19 @@ impl Placer {
         }
         let mut pauses = retry::pauses();
         let mut lost = 0;
-        loop {
+        let mut hot = self.since.is_some_and(|since| since.elapsed() < self.write * HOT);
+        for attempt in 1.. {
+            if hot && !batch.doubt {
+                self.wait_for_turn(batch).await?;
+            }
             let Some(n) = self.next_slot(batch).await? else { return Ok(None) };
-            let failure = match self.create(batch, n).await? {
+            let failure = match env::attempting(attempt - lost, self.create(batch, n)).await? {
                 Ok(Outcome::Done(_)) => return Ok(Some(self.landed(batch, n))),
                 Ok(Outcome::Refused) => match self.taken(batch, n).await? {
                     Taken::Ours => return Ok(Some(self.landed(batch, n))),
                     Taken::Lost => {
                         lost += 1;
+                        hot = true;
                         if lost % LOST_BEFORE_LOOKUP == 0 {
                             self.catch_up(batch).await?;
                         }
@@ -106,6 +124,30 @@ impl Placer {
             };
             self.pause(failure, &mut pauses).await?;
         }
+        unreachable!("the pauses end long before the numbers do")
+    }
+
+    /// Lets those go first who have waited longer: reads the slots that they take, until it is this writer's turn or nobody comes.
+    async fn wait_for_turn(&mut self, batch: &mut Batch) -> Result<()> {
+        let (mut empty, mut passed) = (0, 0);
+        while empty < self.turns.patience() {
+            let Some(n) = self.next_slot(batch).await? else { return Ok(()) };
+            let stopwatch = Stopwatch::start();
+            match self.shard.slot(n).await? {
+                Slot::Absent => {
+                    (empty, passed) = (empty + 1, 0);
+                    env::sleep((self.write * self.turns.spacing()).saturating_sub(stopwatch.elapsed())).await;
+                }
+                slot => {
+                    (empty, passed) = (0, passed + 1);
+                    self.passed(batch, n, &slot);
+                    if passed % PASSED_BEFORE_LOOKUP == 0 {
+                        self.catch_up(batch).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Knows the tail, and of a batch from sources what the log holds of them.
@@ -171,12 +213,17 @@ impl Placer {
         let segment = body.seal(stamp)?;
         self.batches = self.batches.max(number);
         batch.number = Some(number);
-        Ok(self.shard.store().create(&self.shard.layout().segment(n), segment.chunks).await)
+        let stopwatch = Stopwatch::start();
+        let created = self.shard.store().create(&self.shard.layout().segment(n), segment.chunks).await;
+        self.write = stopwatch.elapsed();
+        Ok(created)
     }
 
     /// The batch is in slot `n`: what it holds of its sources is held.
     fn landed(&mut self, batch: &Batch, n: Sequence) -> Sequence {
         self.pass(n);
+        self.turns.won(n);
+        self.since = Some(Stopwatch::start());
         if let Some(marks) = &mut self.marks {
             for mark in batch.marks() {
                 marks.add(&mark.source, mark.position, n);
@@ -200,31 +247,37 @@ impl Placer {
 
     /// Reads a slot that is taken.
     async fn taken(&mut self, batch: &mut Batch, n: Sequence) -> Result<Taken> {
-        match self.shard.slot(n).await? {
-            Slot::Segment(segment) => {
-                let header = segment.header();
-                if header.writer == self.writer && Some(header.batch) == batch.number {
-                    return Ok(Taken::Ours);
-                }
-                if let Some(marks) = &mut self.marks {
-                    marks.learn(&segment);
-                    batch.sift(marks, &mut self.failed);
-                }
-                self.pass(n);
-                // Whose it is is decided, so no earlier attempt can be in it, or come.
-                batch.doubt = false;
-                Ok(Taken::Lost)
-            }
-            Slot::Void => {
-                self.pass(n);
-                batch.doubt = false;
-                Ok(Taken::Lost)
-            }
+        let slot = self.shard.slot(n).await?;
+        match &slot {
+            Slot::Segment(segment) if self.is_ours(batch, segment) => Ok(Taken::Ours),
             Slot::Absent => {
                 let head = self.shard.head().await?;
                 Ok(if n < head.head.truncated { Taken::Swept } else { Taken::Gone })
             }
+            slot => {
+                self.passed(batch, n, slot);
+                // Whose it is is decided, so no earlier attempt can be in it, or come.
+                batch.doubt = false;
+                Ok(Taken::Lost)
+            }
         }
+    }
+
+    fn is_ours(&self, batch: &Batch, segment: &Segment) -> bool {
+        let header = segment.header();
+        header.writer == self.writer && Some(header.batch) == batch.number
+    }
+
+    /// Slot `n` is somebody else's: what it holds of the batch's sources is not appended again.
+    fn passed(&mut self, batch: &mut Batch, n: Sequence, slot: &Slot) {
+        if let Slot::Segment(segment) = slot {
+            self.turns.taken(segment.header().writer, n);
+            if let Some(marks) = &mut self.marks {
+                marks.learn(segment);
+                batch.sift(marks, &mut self.failed);
+            }
+        }
+        self.pass(n);
     }
 
     /// Moves on to the end of the log.
@@ -274,10 +327,14 @@ impl Placer {
     ) -> Result<Sequence> {
         let (mut n, mut seen) = (n, seen);
         loop {
-            if let (Some(tail), Some(seen)) = (&mut self.tail, seen.take()) {
-                tail.head = seen;
+            let head = match seen.take().or_else(|| self.head()) {
+                Some(head) => head,
+                // Forgotten, as a batch before this one failed.
+                None => self.shard.head().await.map_err(|error| unknown(&error))?,
+            };
+            if let Some(tail) = &mut self.tail {
+                tail.head.clone_from(&head);
             }
-            let Some(head) = self.head() else { return Err(unknown(&"the head was not read")) };
             if n >= head.head.truncated {
                 return Ok(n);
             }
@@ -298,11 +355,7 @@ impl Placer {
     }
 
     /// Pauses before another attempt, or gives up.
-    async fn pause(
-        &self,
-        failure: Option<StoreError>,
-        pauses: &mut impl Iterator<Item = std::time::Duration>,
-    ) -> Result<()> {
+    async fn pause(&self, failure: Option<StoreError>, pauses: &mut impl Iterator<Item = Duration>) -> Result<()> {
         let permanent = failure.as_ref().is_some_and(|error| error.kind() == StoreErrorKind::Permanent);
         match pauses.next().filter(|_| !permanent) {
             Some(pause) => {

@@ -9,6 +9,7 @@ pub struct StoreError {
     verb: &'static str,
     key: String,
     reason: String,
+    conflict: bool,
 }
 
 /// What the caller should do about a [`StoreError`].
@@ -19,17 +20,35 @@ pub enum StoreErrorKind {
     Transient,
     /// Trying again changes nothing: no permission, no space, no such folder or bucket, a read-only disk.
     Permanent,
+    /// The bytes are not those that were written: find out with `verify --deep`, and restore the object.
+    Damaged,
 }
 
 impl StoreError {
     /// A failure of `verb` on `key`.
     pub fn new(kind: StoreErrorKind, verb: &'static str, key: impl fmt::Display, reason: impl fmt::Display) -> Self {
-        Self { kind, verb, key: key.to_string(), reason: reason.to_string() }
+        Self { kind, verb, key: key.to_string(), reason: reason.to_string(), conflict: false }
+    }
+
+    /// Nothing landed because others were writing at the same moment; try again.
+    pub fn conflict(verb: &'static str, key: impl fmt::Display) -> Self {
+        let reason = "somebody else was writing it at the same moment";
+        Self { conflict: true, ..Self::new(StoreErrorKind::Transient, verb, key, reason) }
+    }
+
+    /// Whether it says that others were writing at the same moment.
+    pub fn is_conflict(&self) -> bool {
+        self.conflict
     }
 
     /// What to do about it.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
+    }
+
+    /// Why.
+    pub fn reason(&self) -> &str {
+        &self.reason
     }
 
     /// The key it was about.

@@ -9,12 +9,16 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use deltafold_format::Timestamp;
 
-use super::{Key, Listed, Object, Outcome, Store, StoreError, Tag, Unless};
+use super::{
+    Answer, Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Store, StoreError, Tag, Unless, bytes_of,
+    read_answer,
+};
 
 /// A store in memory. Clones share their objects. Its clock begins in 2020, moves one millisecond with every write, and by hand.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     state: Arc<Mutex<State>>,
+    meter: Meter,
 }
 
 #[derive(Debug, Default)]
@@ -48,9 +52,28 @@ impl State {
         self.objects.insert(key.clone(), stored);
         Outcome::Done(tag)
     }
+
+    fn list(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Vec<Listed> {
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.clone()));
+        let listed = self.objects.range((from, Bound::Unbounded));
+        let listed = listed.skip_while(|(key, _)| key.as_str() < prefix);
+        let listed = listed.take_while(|(key, _)| key.as_str().starts_with(prefix));
+        let listed = listed.take(limit).map(|(key, stored)| Listed {
+            key: key.clone(),
+            bytes: stored.bytes.len() as u64,
+            modified: stored.modified,
+        });
+        listed.collect()
+    }
 }
 
 impl Stored {
+    fn range(&self, start: u64, end: u64) -> Bytes {
+        let length = self.bytes.len();
+        let within = |at: u64| usize::try_from(at).unwrap_or(length).min(length);
+        self.bytes.slice(within(start)..within(end).max(within(start)))
+    }
+
     fn tag(&self) -> Tag {
         Tag::new(self.write.to_string())
     }
@@ -60,7 +83,7 @@ impl Stored {
     }
 }
 
-fn concat(chunks: &[Bytes]) -> Bytes {
+pub(super) fn concat(chunks: &[Bytes]) -> Bytes {
     if let [only] = chunks {
         return only.clone();
     }
@@ -93,59 +116,66 @@ impl Store for Memory {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
-        Ok(self.state().objects.get(key).map(Stored::object))
+        let get = async { Ok(self.state().objects.get(key).map(Stored::object)) };
+        let answer = |found: &Option<Object>| read_answer(found.as_ref().map(|object| &object.bytes));
+        self.meter.request(RequestKind::Get, key, 0, get, answer).await
     }
 
     async fn get_range(&self, key: &Key, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.state().objects.get(key).map(|stored| {
-            let length = stored.bytes.len();
-            let within = |at: u64| usize::try_from(at).unwrap_or(length).min(length);
-            stored.bytes.slice(within(start)..within(end).max(within(start)))
-        }))
+        let get = async { Ok(self.state().objects.get(key).map(|stored| stored.range(start, end))) };
+        self.meter.request(RequestKind::Get, key, 0, get, |found| read_answer(found.as_ref())).await
     }
 
     async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError> {
-        Ok(match self.state().objects.get(key) {
-            None => Unless::Absent,
-            Some(stored) if stored.tag() == *tag => Unless::Unchanged,
-            Some(stored) => Unless::Changed(stored.object()),
-        })
+        let get = async {
+            Ok(match self.state().objects.get(key) {
+                None => Unless::Absent,
+                Some(stored) if stored.tag() == *tag => Unless::Unchanged,
+                Some(stored) => Unless::Changed(stored.object()),
+            })
+        };
+        self.meter.request(RequestKind::GetUnless, key, 0, get, Unless::answer).await
     }
 
     async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
-        let mut state = self.state();
-        Ok(if state.objects.contains_key(key) { Outcome::Refused } else { state.write(key, &chunks) })
+        let create = async {
+            let mut state = self.state();
+            Ok(if state.objects.contains_key(key) { Outcome::Refused } else { state.write(key, &chunks) })
+        };
+        self.meter.request(RequestKind::Create, key, bytes_of(&chunks), create, Outcome::answer).await
     }
 
     async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
-        let mut state = self.state();
-        let same = state.objects.get(key).is_some_and(|stored| stored.tag() == *tag);
-        Ok(if same { state.write(key, &chunks) } else { Outcome::Refused })
+        let replace = async {
+            let mut state = self.state();
+            let same = state.objects.get(key).is_some_and(|stored| stored.tag() == *tag);
+            Ok(if same { state.write(key, &chunks) } else { Outcome::Refused })
+        };
+        self.meter.request(RequestKind::Replace, key, bytes_of(&chunks), replace, Outcome::answer).await
     }
 
     async fn list_after(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, StoreError> {
-        let state = self.state();
-        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.clone()));
-        let listed = state.objects.range((from, Bound::Unbounded));
-        let listed = listed.skip_while(|(key, _)| key.as_str() < prefix);
-        let listed = listed.take_while(|(key, _)| key.as_str().starts_with(prefix));
-        let listed = listed.take(limit).map(|(key, stored)| Listed {
-            key: key.clone(),
-            bytes: stored.bytes.len() as u64,
-            modified: stored.modified,
-        });
-        Ok(listed.collect())
+        let list = async { Ok(self.state().list(prefix, after, limit)) };
+        self.meter.request(RequestKind::List, prefix, 0, list, |_| (Answer::Done, 0)).await
     }
 
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
-        let mut state = self.state();
-        for key in keys {
-            state.objects.remove(key);
-        }
-        Ok(())
+        let delete = async {
+            let mut state = self.state();
+            for key in keys {
+                state.objects.remove(key);
+            }
+            Ok(())
+        };
+        let first = keys.first().map_or("", Key::as_str);
+        self.meter.request(RequestKind::Delete, first, 0, delete, |()| (Answer::Done, 0)).await
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
-        Ok(self.state().now())
+        self.meter.request(RequestKind::Clock, "", 0, async { Ok(self.state().now()) }, |_| (Answer::Done, 0)).await
+    }
+
+    fn requests(&self) -> Requests {
+        self.meter.requests()
     }
 }

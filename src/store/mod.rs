@@ -15,19 +15,36 @@
 //!   be cleaned up after it; the caller finds out by reading. `Err` says that nothing landed and nothing will.
 //! - A dropped future of a write is an unknown outcome that nobody hears of.
 
+#[cfg(feature = "s3")]
+pub mod cached;
 pub mod dir;
 mod error;
 mod key;
+mod map;
 mod memory;
+pub mod probe;
+mod requests;
+#[cfg(feature = "s3")]
+pub mod s3;
+mod shared;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use deltafold_format::Timestamp;
+use deltafold_format::{HeadPlace, Timestamp};
 
+#[cfg(feature = "s3")]
+pub use cached::Cached;
 pub use dir::Dir;
 pub use error::{StoreError, StoreErrorKind};
 pub use key::Key;
 pub use memory::Memory;
+pub use probe::{Check, Probe, probe};
+pub(crate) use requests::{Answer, Meter};
+pub use requests::{RequestCount, RequestKind, Requests};
+#[cfg(feature = "s3")]
+pub use s3::{S3, S3Address, S3Options};
 
 /// Says which state of an object was read; two states of one register never share a tag.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -76,6 +93,16 @@ pub enum Outcome {
     Unknown(StoreError),
 }
 
+impl Outcome {
+    pub(crate) fn answer(&self) -> (Answer, u64) {
+        match self {
+            Self::Done(_) => (Answer::Done, 0),
+            Self::Refused => (Answer::Refused, 0),
+            Self::Unknown(_) => (Answer::Failed, 0),
+        }
+    }
+}
+
 /// What became of a conditional read.
 #[derive(Debug)]
 pub enum Unless {
@@ -85,6 +112,25 @@ pub enum Unless {
     Changed(Object),
     /// It is not there.
     Absent,
+}
+
+impl Unless {
+    pub(crate) fn answer(&self) -> (Answer, u64) {
+        match self {
+            Self::Unchanged => (Answer::Unchanged, 0),
+            Self::Changed(object) => (Answer::Done, object.bytes.len() as u64),
+            Self::Absent => (Answer::Absent, 0),
+        }
+    }
+}
+
+/// How a read of an object, or of a range, was answered.
+pub(crate) fn read_answer(bytes: Option<&Bytes>) -> (Answer, u64) {
+    bytes.map_or((Answer::Absent, 0), |bytes| (Answer::Done, bytes.len() as u64))
+}
+
+fn bytes_of(chunks: &[Bytes]) -> u64 {
+    chunks.iter().map(|chunk| chunk.len() as u64).sum()
 }
 
 /// Object storage. See the [module](self) for the contract.
@@ -117,4 +163,28 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// The store's own clock: the one that dates [`Listed::modified`].
     async fn now(&self) -> Result<Timestamp, StoreError>;
+
+    /// Every request made so far through this handle and its clones.
+    fn requests(&self) -> Requests;
+
+    /// Where the registers of shards lie: with everything else, or in a table of their own.
+    fn heads(&self) -> HeadPlace {
+        HeadPlace::Store
+    }
+
+    /// This store without the copies it keeps nearby: for whoever wants to know what is really there. `None` where it keeps none.
+    fn uncached(&self) -> Option<Arc<dyn Store>> {
+        None
+    }
+
+    /// Whether a collection is to be made here only after the store has shown that it keeps the contract: so of services that may or may not.
+    fn is_to_be_probed(&self) -> bool {
+        false
+    }
+
+    /// Gives up uploads under `prefix` that were begun before `before` and never finished, and says how many; counts them only where `dry_run`. A
+    /// store that has no such thing has none.
+    async fn abort_uploads(&self, _prefix: &str, _before: Timestamp, _dry_run: bool) -> Result<u64, StoreError> {
+        Ok(0)
+    }
 }

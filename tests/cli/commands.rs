@@ -186,7 +186,7 @@ fn inspect_knows_every_kind_of_object() {
 #[test]
 fn drop_asks_or_is_told_not_to() {
     let home = Home::with_records(3);
-    home.run("drop c").ends_with(2).complains("nothing was dropped").complains("--yes");
+    home.run("drop c").ends_with(2).complains("nothing was done").complains("--yes");
     assert_eq!(home.records(), 3);
     home.run("drop c --yes").ok().says("dropped c: ");
     home.run("count c").ends_with(4).complains("no collection `c`");
@@ -214,4 +214,35 @@ fn inspect_tells_damage_from_age() {
     damaged.says("damaged").complains("the crc32 of its bytes does not match");
     home.run(&format!("inspect {}", golden("head.newer"))).ends_with(1).complains("use a newer version");
     home.run(&format!("inspect {}", golden("collection.truncated"))).ends_with(6);
+}
+
+/// Types an answer at a terminal, which only `script` of util-linux has at hand; `None` where that is not there.
+#[cfg(target_os = "linux")]
+fn typed(home: &Home, arguments: &str, answer: &str) -> Option<String> {
+    use std::io::Write as _;
+    let mut command = std::process::Command::new("script");
+    command.arg("-qec").arg(format!("{} {arguments}", env!("CARGO_BIN_EXE_deltafold"))).arg("/dev/null");
+    command.current_dir(home.path()).env_remove("DELTAFOLD_STORE").env("NO_COLOR", "1");
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = match command.spawn() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("skipped: there is no `script`");
+            return None;
+        }
+        child => child.expect("script starts"),
+    };
+    child.stdin.take().expect("a pipe").write_all(format!("{answer}\n").as_bytes()).expect("typed");
+    Some(String::from_utf8_lossy(&child.wait_with_output().expect("it ends").stdout).into_owned())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_undone_is_confirmed_by_typing_the_name() {
+    let home = Home::with_records(3);
+    let Some(text) = typed(&home, "drop c", "yes") else { return };
+    assert!(text.contains("type `c` to go on") && text.contains("nothing was done"), "{text}");
+    assert_eq!(home.records(), 3);
+    let text = typed(&home, "drop c", "c").expect("as before");
+    assert!(text.contains("dropped c"), "{text}");
+    home.run("count c").ends_with(4);
 }

@@ -95,6 +95,28 @@ impl Home {
 }
 
 impl Ran {
+    /// Runs a command that must end within `limit`, with this on standard input.
+    pub(crate) fn within(mut command: Command, limit: std::time::Duration, input: &str) -> Self {
+        let mut child = command.stdin(Stdio::piped()).spawn().expect("the program starts");
+        let mut stdin = child.stdin.take().expect("its input is a pipe");
+        stdin.write_all(input.as_bytes()).expect("the program reads its input");
+        drop(stdin);
+        let id = child.id();
+        let (ended, watching) = std::sync::mpsc::channel::<()>();
+        let watch = std::thread::spawn(move || {
+            let late = watching.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
+            if late {
+                Command::new("kill").args(["-9", &id.to_string()]).status().expect("it can be killed");
+            }
+            late
+        });
+        let output = child.wait_with_output().expect("the program runs");
+        let _ = ended.send(());
+        let ran = Self::of(output);
+        assert!(!watch.join().expect("the watch ends"), "it did not end within {limit:?}: {ran:?}");
+        ran
+    }
+
     pub(crate) fn of(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("the program prints UTF-8");
         Self {

@@ -31,7 +31,7 @@ fn the_store_is_named_by_option_or_environment() {
     assert_eq!(by_environment.stdout, b"0\n");
     home.run("count c").ends_with(4).complains("there is no store in `./deltafold-data`");
     assert!(!home.path().join("deltafold-data").exists(), "looking makes nothing");
-    home.run("count c --store s3://bucket").ends_with(2).complains("use `dir:PATH`");
+    home.run("count c --store gs://bucket").ends_with(2).complains("use `dir:PATH`");
 }
 
 #[test]

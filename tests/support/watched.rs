@@ -6,34 +6,56 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use deltafold::format::Timestamp;
-use deltafold::store::{Key, Listed, Memory, Object, Outcome, Store, StoreError, StoreErrorKind, Tag, Unless};
+use deltafold::format::{HeadPlace, Timestamp};
+use deltafold::store::{
+    Key, Listed, Memory, Object, Outcome, Requests, Store, StoreError, StoreErrorKind, Tag, Unless,
+};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+#[cfg(all(feature = "s3", feature = "dynamodb"))]
+pub use cloud::s3::random;
+#[cfg(not(all(feature = "s3", feature = "dynamodb")))]
 #[path = "random.rs"]
 pub mod random;
 use random::Random;
 
-/// Makes of each `async fn name<S: Store + Clone>(store: Watched<S>)` two tests: in memory and in a local folder.
-macro_rules! on_both_stores {
+/// Makes of each `async fn name<S: Store + Clone>(store: Watched<S>)` a test in memory and one in a local folder, and, where S3 is compiled in, tests in the buckets of
+/// two servers, with the heads in the bucket and in a table.
+macro_rules! on_every_store {
     ($($name:ident),* $(,)?) => {
-        mod in_memory {
+        on_every_store!(@in in_memory, (deltafold::store::Memory::new(), ()), $($name),*);
+        on_every_store!(@in in_a_folder, crate::watched::folder(), $($name),*);
+        #[cfg(all(feature = "s3", feature = "dynamodb"))]
+        on_every_store!(@in in_s3, crate::watched::cloud::in_s3().await, $($name),*);
+        #[cfg(all(feature = "s3", feature = "dynamodb"))]
+        on_every_store!(@in in_s3_with_heads_in_dynamodb, crate::watched::cloud::in_s3_and_dynamodb().await, $($name),*);
+        #[cfg(all(feature = "s3", feature = "dynamodb"))]
+        on_every_store!(@in in_ministack, crate::watched::cloud::in_ministack().await, $($name),*);
+        #[cfg(all(feature = "s3", feature = "dynamodb"))]
+        on_every_store!(@in in_ministack_with_heads_in_dynamodb, crate::watched::cloud::in_ministack_and_dynamodb().await, $($name),*);
+    };
+    (@in $place:ident, $open:expr, $($name:ident),*) => {
+        mod $place {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::$name(crate::watched::Watched::over(deltafold::store::Memory::new())).await;
-            })*
-        }
-        mod in_a_folder {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                let folder = tempfile::tempdir().unwrap();
-                let store = deltafold::store::Dir::open(folder.path()).unwrap();
+                let (store, _keep) = $open;
+                let store: std::sync::Arc<dyn deltafold::store::Store> = std::sync::Arc::new(store);
                 super::$name(crate::watched::Watched::over(store)).await;
             })*
         }
     };
 }
+
+/// A store in a folder that goes with the test.
+pub fn folder() -> (deltafold::store::Dir, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (deltafold::store::Dir::open(folder.path()).unwrap(), folder)
+}
+
+#[cfg(all(feature = "s3", feature = "dynamodb"))]
+#[path = "cloud.rs"]
+pub mod cloud;
 
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,5 +285,21 @@ impl<S: Store> Store for Watched<S> {
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
         self.inner.now().await
+    }
+
+    fn requests(&self) -> Requests {
+        self.inner.requests()
+    }
+
+    fn heads(&self) -> HeadPlace {
+        self.inner.heads()
+    }
+
+    fn uncached(&self) -> Option<Arc<dyn Store>> {
+        self.inner.uncached()
+    }
+
+    async fn abort_uploads(&self, prefix: &str, before: Timestamp, dry_run: bool) -> Result<u64, StoreError> {
+        self.inner.abort_uploads(prefix, before, dry_run).await
     }
 }

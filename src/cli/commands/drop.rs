@@ -1,14 +1,14 @@
 //! `drop`: a collection is gone, and all its objects.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-
 use clap::Args;
 use deltafold::Collection;
-use deltafold::format::CollectionName;
+use deltafold::format::{CollectionName, HeadPlace};
 use serde_json::json;
 
+use super::create::parse_heads;
+use crate::cli::confirm::confirm;
 use crate::cli::context::Context;
-use crate::cli::exit::{Exit, Failure, Outcome};
+use crate::cli::exit::Outcome;
 use crate::cli::output::Progress;
 use crate::cli::output::units::{bytes, counted};
 
@@ -17,6 +17,9 @@ use crate::cli::output::units::{bytes, counted};
 pub(crate) struct Drop {
     /// The collection
     collection: CollectionName,
+    /// Where its heads lie, for a drop that was broken off: `store`, or `dynamodb:TABLE[@REGION]`
+    #[arg(long, value_name = "PLACE", value_parser = parse_heads)]
+    heads: Option<HeadPlace>,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -24,9 +27,13 @@ pub(crate) struct Drop {
 
 impl Drop {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let store = context.store().await?;
+        let store = match &self.heads {
+            Some(heads) => context.store_with(heads).await?,
+            None => context.store_of(&self.collection).await?,
+        };
         if !self.yes {
-            self.confirm(&store.location())?;
+            let what = format!("this deletes `{}` in {} for good", self.collection, store.location());
+            confirm(&what, self.collection.as_str(), &format!("deltafold drop {}", self.collection))?;
         }
         let mut progress = Progress::new(context.output, "deleting", "object", None);
         let each = |report: deltafold::DropReport| progress.at(report.objects, report.objects, report.bytes);
@@ -41,21 +48,5 @@ impl Drop {
         }
         let gone = format!("{}, {}", counted(report.objects, "object"), bytes(report.bytes));
         Ok(context.output.line(format!("dropped {}: {gone}", self.collection))?)
-    }
-
-    /// Has the name typed again.
-    fn confirm(&self, location: &str) -> Outcome {
-        let refused = |reason: &str| {
-            Failure::new(Exit::Usage, reason).help(format!("`deltafold drop {} --yes` does not ask", self.collection))
-        };
-        if !std::io::stdin().is_terminal() {
-            return Err(refused("nothing was dropped: there is no terminal to confirm it on"));
-        }
-        let mut stderr = anstream::stderr();
-        let question = format!("this deletes `{}` in {location} for good; type its name to go on: ", self.collection);
-        stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush())?;
-        let mut answer = String::new();
-        std::io::stdin().lock().read_line(&mut answer).map_err(|error| Failure::file("read", "-", &error))?;
-        if answer.trim() == self.collection.as_str() { Ok(()) } else { Err(refused("nothing was dropped")) }
     }
 }

@@ -60,7 +60,8 @@ impl Inspect {
 
     async fn read(&self, context: &Context) -> Outcome<Bytes> {
         if let Some(key) = Key::new(self.object.clone())
-            && let Ok(store) = context.store().await
+            && let Some(Ok(collection)) = self.object.split('/').next().map(str::parse)
+            && let Ok(store) = context.store_of(&collection).await
             && let Some(object) = store.get(&key).await?
         {
             return Ok(object.bytes);

@@ -3,15 +3,23 @@
 pub(crate) mod append;
 pub(crate) mod compact;
 pub(crate) mod completions;
+pub(crate) mod cost;
 pub(crate) mod count;
 pub(crate) mod create;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod drop;
 pub(crate) mod follow;
 pub(crate) mod get;
 pub(crate) mod history;
+#[cfg(feature = "sqs")]
+pub(crate) mod ingest;
 pub(crate) mod inspect;
 pub(crate) mod pin;
+#[cfg(feature = "sqs")]
+pub(crate) mod queue;
+#[cfg(feature = "sqs")]
+pub(crate) mod reset;
 pub(crate) mod scan;
 pub(crate) mod status;
 pub(crate) mod sweep;
@@ -39,7 +47,15 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Sweep(command) => command.run(context).await,
         Command::Verify(command) => command.run(context).await,
         Command::Inspect(command) => command.run(context).await,
+        Command::Doctor(command) => command.run(context).await,
         Command::Drop(command) => command.run(context).await,
+        Command::Cost(command) => command.run(context),
+        #[cfg(feature = "sqs")]
+        Command::Ingest(command) => command.run(context).await,
+        #[cfg(feature = "sqs")]
+        Command::Queue(command) => command.run(context).await,
+        #[cfg(feature = "sqs")]
+        Command::Reset(command) => command.run(context).await,
         Command::Demo(command) => command.run(context).await,
         Command::Completions(command) => command.run(context),
     }

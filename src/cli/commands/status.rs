@@ -1,15 +1,15 @@
 //! `status`: what a collection looks like now, or which collections there are.
 
 use clap::Args;
-use deltafold::format::CollectionName;
+use deltafold::format::{CollectionName, HeadPlace};
 use deltafold::{Collection, CollectionStatus, ShardStatus};
 use serde_json::{Value, json};
 
-use super::create::metric_name;
+use super::create::{heads_document, metric_name};
 use crate::cli::context::Context;
 use crate::cli::exit::Outcome;
-use crate::cli::output::Table;
 use crate::cli::output::units::{bytes, count, counted, date, rfc3339};
+use crate::cli::output::{Table, requests};
 
 /// Show a collection's state, or list the collections
 #[derive(Debug, Args)]
@@ -32,12 +32,13 @@ async fn all(context: &Context) -> Outcome {
     let names = Collection::list(&*store).await?;
     let mut statuses = Vec::new();
     for name in names {
-        let status = Collection::open(store.clone(), &name).await?.status().await?;
+        let status = context.collection(&name).await?.status().await?;
         statuses.push((name, status));
     }
     if context.output.json {
         let collections: Vec<Value> = statuses.iter().map(|(name, status)| document(name, status)).collect();
-        let document = json!({ "store": store.location(), "collections": collections });
+        let mut document = json!({ "store": store.location(), "collections": collections });
+        add_requests(context, &mut document);
         return Ok(context.output.document(&document)?);
     }
     if statuses.is_empty() {
@@ -63,7 +64,9 @@ async fn all(context: &Context) -> Outcome {
 async fn one(context: &Context, name: &CollectionName) -> Outcome {
     let status = context.collection(name).await?.status().await?;
     if context.output.json {
-        return Ok(context.output.document(&document(name, &status))?);
+        let mut document = document(name, &status);
+        add_requests(context, &mut document);
+        return Ok(context.output.document(&document)?);
     }
     let config = &status.config;
     context.output.line(format!(
@@ -73,6 +76,9 @@ async fn one(context: &Context, name: &CollectionName) -> Outcome {
         counted(config.shards.into(), "shard"),
         date(config.created)
     ))?;
+    if config.heads != HeadPlace::Store {
+        context.output.line(format!("its heads lie in {}", config.heads))?;
+    }
     for shard in &status.shards {
         context.output.line(format!("\n{}", paragraph(shard)))?;
         let columns = ["RUN", ">TIER", ">SEGMENTS", ">ROWS", ">PARTS", ">BYTES", "FROM", "TO"];
@@ -98,6 +104,13 @@ async fn one(context: &Context, name: &CollectionName) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// With `--requests`, what was asked of the store to find this out.
+fn add_requests(context: &Context, document: &mut Value) {
+    if let Some(document) = document.as_object_mut().filter(|_| context.counts_requests()) {
+        document.insert("requests".to_owned(), requests::document(&context.requests()));
+    }
 }
 
 /// Segments that are not folded yet.
@@ -142,6 +155,7 @@ fn document(name: &CollectionName, status: &CollectionStatus) -> Value {
         "dimension": config.dimension,
         "metric": metric_name(config.metric),
         "created": rfc3339(config.created),
+        "heads": heads_document(&config.heads),
         "shards": shards,
     })
 }

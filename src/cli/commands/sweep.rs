@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::cli::context::Context;
 use crate::cli::exit::Outcome;
 use crate::cli::output::Table;
-use crate::cli::output::units::{bytes, count, parse_duration};
+use crate::cli::output::units::{bytes, count, counted, parse_duration};
 
 /// Delete what no reader and no writer can need any more
 #[derive(Debug, Args)]
@@ -30,7 +30,8 @@ pub(crate) struct Sweep {
 
 impl Sweep {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let options = SweepOptions { keep_versions: self.keep_versions, min_age: self.min_age, dry_run: self.dry_run };
+        let (keep_versions, min_age, dry_run) = (self.keep_versions, self.min_age, self.dry_run);
+        let options = SweepOptions { keep_versions, min_age, dry_run, ..SweepOptions::default() };
         let reports = context.collection(&self.collection).await?.sweep(&options).await?;
         if context.output.json {
             let shards: Vec<Value> = reports
@@ -44,6 +45,7 @@ impl Sweep {
                         "manifests": report.manifests,
                         "parts": report.parts,
                         "bytes": report.bytes,
+                        "uploads": report.uploads,
                         "expired_pins": report.expired_pins,
                     })
                 })
@@ -70,6 +72,10 @@ impl Sweep {
             ]);
         }
         context.output.line(table)?;
+        let uploads: u64 = reports.iter().map(|(_, report)| report.uploads).sum();
+        if uploads > 0 {
+            context.output.line(format!("{} of large objects that were never finished", counted(uploads, "upload")))?;
+        }
         if self.dry_run {
             context.output.note("nothing was deleted: this was a dry run");
         }

@@ -1,6 +1,7 @@
 //! What the program prints: tables and sentences for people, JSON for scripts; progress on standard error.
 
 mod progress;
+pub(crate) mod requests;
 mod table;
 pub(crate) mod units;
 

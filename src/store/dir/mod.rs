@@ -22,7 +22,6 @@
 
 mod fault;
 mod folders;
-mod map;
 mod unnamed;
 mod walk;
 mod write;
@@ -40,7 +39,10 @@ use deltafold_format::Timestamp;
 use xxhash_rust::xxh3::Xxh3;
 
 use self::folders::Folders;
-use super::{Key, Listed, Object, Outcome, Store, StoreError, Tag, Unless};
+use super::{
+    Answer, Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Store, StoreError, Tag, Unless, bytes_of,
+    read_answer,
+};
 use crate::env::{self, Env, System};
 
 /// Files from this size on are mapped instead of read.
@@ -58,6 +60,7 @@ struct Inner {
     folders: Folders,
     /// Files can be made without a name here, as far as is known.
     unnamed: AtomicBool,
+    meter: Meter,
 }
 
 impl Dir {
@@ -87,7 +90,9 @@ impl Dir {
             Err(error) => return Err(failed(error)),
         }
         let folders = Folders::new(root.clone());
-        Ok(Self { inner: Arc::new(Inner { root, folders, unnamed: AtomicBool::new(unnamed) }) })
+        Ok(Self {
+            inner: Arc::new(Inner { root, folders, unnamed: AtomicBool::new(unnamed), meter: Meter::default() }),
+        })
     }
 
     /// The folder.
@@ -131,7 +136,7 @@ fn read(path: &Path) -> io::Result<Option<Object>> {
         return Ok(None);
     }
     if metadata.len() >= MAP_FROM_BYTES {
-        return Ok(Some(Object { bytes: map::map(&file)?, tag: tag_of(&[], &metadata) }));
+        return Ok(Some(Object { bytes: super::map::map(&file)?, tag: tag_of(&[], &metadata) }));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1);
     io::Read::read_to_end(&mut &file, &mut bytes)?;
@@ -166,46 +171,63 @@ impl Store for Dir {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
-        self.run("read", key, |_, path| read(path)).await
+        let get = self.run("read", key, |_, path| read(path));
+        let answer = |found: &Option<Object>| read_answer(found.as_ref().map(|object| &object.bytes));
+        self.inner.meter.request(RequestKind::Get, key, 0, get, answer).await
     }
 
     async fn get_range(&self, key: &Key, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
-        self.run("read", key, move |_, path| read_range(path, start, end)).await
+        let get = self.run("read", key, move |_, path| read_range(path, start, end));
+        self.inner.meter.request(RequestKind::Get, key, 0, get, |found| read_answer(found.as_ref())).await
     }
 
     async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError> {
         // Asked of registers: a few hundred bytes that were written or read a moment ago. Handing that to another thread and waiting for the answer takes ten
         // times as long as doing it.
-        let object = read(&self.inner.path(key)).map_err(|error| fault::of("read", key, &error))?;
-        Ok(match object {
-            None => Unless::Absent,
-            Some(object) if object.tag == *tag => Unless::Unchanged,
-            Some(object) => Unless::Changed(object),
-        })
+        let get = async {
+            let object = read(&self.inner.path(key)).map_err(|error| fault::of("read", key, &error))?;
+            Ok(match object {
+                None => Unless::Absent,
+                Some(object) if object.tag == *tag => Unless::Unchanged,
+                Some(object) => Unless::Changed(object),
+            })
+        };
+        self.inner.meter.request(RequestKind::GetUnless, key, 0, get, Unless::answer).await
     }
 
     async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
-        let name = key.clone();
-        self.run("create", key, move |inner, path| inner.create(&name, path, &chunks)).await
+        let (name, bytes) = (key.clone(), bytes_of(&chunks));
+        let create = self.run("create", key, move |inner, path| inner.create(&name, path, &chunks));
+        self.inner.meter.request(RequestKind::Create, key, bytes, create, Outcome::answer).await
     }
 
     async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
-        let (name, tag) = (key.clone(), tag.clone());
-        self.run("replace", key, move |inner, path| inner.replace(&name, path, &tag, &chunks)).await
+        let (name, tag, bytes) = (key.clone(), tag.clone(), bytes_of(&chunks));
+        let replace = self.run("replace", key, move |inner, path| inner.replace(&name, path, &tag, &chunks));
+        self.inner.meter.request(RequestKind::Replace, key, bytes, replace, Outcome::answer).await
     }
 
     async fn list_after(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, StoreError> {
         let (inner, wanted, after) = (self.inner.clone(), prefix.to_owned(), after.cloned());
-        let listed = env::blocking(move || walk::list(&inner.root, &wanted, after.as_ref(), limit)).await;
-        listed.map_err(|error| fault::of("list", prefix, &error))
+        let list = async {
+            let listed = env::blocking(move || walk::list(&inner.root, &wanted, after.as_ref(), limit)).await;
+            listed.map_err(|error| fault::of("list", prefix, &error))
+        };
+        self.inner.meter.request(RequestKind::List, prefix, 0, list, |_| (Answer::Done, 0)).await
     }
 
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
-        let (inner, keys) = (self.inner.clone(), keys.to_vec());
-        env::blocking(move || inner.delete(&keys)).await
+        let (inner, first) = (self.inner.clone(), keys.first().map_or("", Key::as_str));
+        let keys = keys.to_vec();
+        let delete = env::blocking(move || inner.delete(&keys));
+        self.inner.meter.request(RequestKind::Delete, first, 0, delete, |()| (Answer::Done, 0)).await
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
-        Ok(System.now())
+        self.inner.meter.request(RequestKind::Clock, "", 0, async { Ok(System.now()) }, |_| (Answer::Done, 0)).await
+    }
+
+    fn requests(&self) -> Requests {
+        self.inner.meter.requests()
     }
 }

@@ -1,0 +1,160 @@
+//! Connecting: where credentials and region come from, how long a request may take, how often the SDK tries.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+
+use crate::store::{StoreError, StoreErrorKind};
+
+/// How to reach a service. Everything that is not set comes from where the tools of AWS look: environment, profile, container, machine.
+#[derive(Debug, Clone, Default)]
+pub struct AwsOptions {
+    /// The region; needed where neither environment nor profile names one, and no `endpoint` is set.
+    pub region: Option<String>,
+    /// Where the service is, for one that is not AWS's: `http://localhost:9000`.
+    pub endpoint: Option<String>,
+    /// Keys, instead of those of the environment.
+    pub credentials: Option<Credentials>,
+    /// Certificates of authorities to trust beside those of the operating system, in PEM.
+    pub ca_certificates: Option<Vec<u8>>,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+    /// How often the SDK tries a request before it reports a failure. 1 by default: Deltafold tries again itself, counts every attempt, and settles what a lost
+    /// answer leaves open. With more, nothing is lost either: a conditional write refused by its own success is recognised.
+    pub attempts: Option<u32>,
+}
+
+/// Keys of an account.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The access key id.
+    pub access_key: String,
+    /// The secret.
+    pub secret_key: String,
+    /// The session token of temporary keys.
+    pub session_token: Option<String>,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("access_key", &self.access_key).finish_non_exhaustive()
+    }
+}
+
+/// How long a request may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until a connection stands, TLS included: 3 s.
+    pub connect: Duration,
+    /// From the request sent to the first byte of the answer: 10 s. The slowest answers of S3 that were measured took about that long.
+    pub first_byte: Duration,
+    /// A whole attempt up to the head of the answer, a body sent included: 30 s.
+    pub attempt: Duration,
+    /// A whole call, all attempts of the SDK and the body of the answer included: 60 s.
+    pub operation: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            first_byte: Duration::from_secs(10),
+            attempt: Duration::from_secs(30),
+            operation: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Timeouts {
+    fn config(self) -> TimeoutConfig {
+        TimeoutConfig::builder()
+            .connect_timeout(self.connect)
+            .read_timeout(self.first_byte)
+            .operation_attempt_timeout(self.attempt)
+            .operation_timeout(self.operation)
+            .build()
+    }
+}
+
+/// What all clients are made from.
+pub(crate) async fn connect(what: &str, options: &AwsOptions) -> Result<SdkConfig, StoreError> {
+    let invalid = |reason: String| StoreError::new(StoreErrorKind::Permanent, "connect to", what, reason);
+    let mut roots = TrustStore::default();
+    if let Some(pem) = &options.ca_certificates {
+        roots.add_pem_certificate(pem.clone());
+    }
+    let tls = TlsContext::builder().with_trust_store(roots).build();
+    let tls = tls.map_err(|error| invalid(format!("the certificates to trust cannot be used: {error}")))?;
+    let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls).build_https();
+    let retries = match options.attempts.unwrap_or(1) {
+        0 | 1 => RetryConfig::disabled(),
+        attempts => RetryConfig::standard().with_max_attempts(attempts),
+    };
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .timeout_config(options.timeouts.config())
+        .retry_config(retries);
+    if let Some(credentials) = &options.credentials {
+        let Credentials { access_key, secret_key, session_token } = credentials.clone();
+        loader = loader.credentials_provider(aws_sdk_credentials(access_key, secret_key, session_token));
+    }
+    if let Some(endpoint) = &options.endpoint {
+        loader = loader.endpoint_url(endpoint);
+    }
+    if let Some(region) = &options.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    let config = loader.load().await;
+    match (config.region(), config.endpoint_url()) {
+        (Some(_), _) => Ok(config),
+        // Whoever is not AWS rarely minds which region a signature names.
+        (None, Some(_)) => Ok(config.into_builder().region(Region::new("us-east-1")).build()),
+        (None, None) => Err(invalid(
+            "no region is set; set AWS_REGION, a region in the profile, or `?region=` in the store's address"
+                .to_owned(),
+        )),
+    }
+}
+
+fn aws_sdk_credentials(
+    access_key: String,
+    secret_key: String,
+    session_token: Option<String>,
+) -> aws_credential_types::Credentials {
+    aws_credential_types::Credentials::new(access_key, secret_key, session_token, None, "deltafold")
+}
+
+/// Reads one parameter of an address into the options; false where it is none of theirs.
+pub(crate) fn parse(options: &mut AwsOptions, name: &str, value: &str) -> Result<bool, String> {
+    let seconds = || {
+        let parsed = value.parse::<f64>().ok().filter(|seconds| *seconds > 0.0 && *seconds <= 86_400.0);
+        parsed.map(Duration::from_secs_f64).ok_or_else(|| format!("`{name}={value}` is no number of seconds"))
+    };
+    match name {
+        "region" if value.is_empty() => return Err("`region=` names no region".to_owned()),
+        "region" => options.region = Some(value.to_owned()),
+        "endpoint" if value.starts_with("http://") || value.starts_with("https://") => {
+            options.endpoint = Some(value.to_owned());
+        }
+        "endpoint" => return Err(format!("`endpoint={value}` must begin with http:// or https://")),
+        "connect_timeout" => options.timeouts.connect = seconds()?,
+        "first_byte_timeout" => options.timeouts.first_byte = seconds()?,
+        "attempt_timeout" => options.timeouts.attempt = seconds()?,
+        "operation_timeout" => options.timeouts.operation = seconds()?,
+        "attempts" => {
+            let attempts = value.parse().ok().filter(|attempts| (1..=10).contains(attempts));
+            options.attempts = Some(attempts.ok_or_else(|| format!("`attempts={value}` is no number from 1 to 10"))?);
+        }
+        "ca" => {
+            let pem =
+                std::fs::read(value).map_err(|error| format!("cannot read the certificates `{value}`: {error}"))?;
+            options.ca_certificates = Some(pem);
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}

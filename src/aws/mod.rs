@@ -1,0 +1,15 @@
+//! What the services of AWS have in common: credentials, region, HTTP, timeouts, and what their errors mean.
+
+mod connect;
+mod fault;
+#[cfg(feature = "sqs")]
+mod sqs;
+
+pub use connect::{AwsOptions, Credentials, Timeouts};
+pub(crate) use connect::{connect, parse};
+pub(crate) use fault::{Fault, judge};
+#[cfg(feature = "sqs")]
+pub use sqs::{
+    ActionCount, Attribute, Depth, Message, MoveTask, Moved, NotDone, Outgoing, Queue, QueueAction, QueueError,
+    QueueErrorKind, QueueRequests, QueueSettings, Receive,
+};

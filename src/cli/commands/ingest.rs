@@ -1,0 +1,81 @@
+//! `ingest`: the messages of a queue are appended to a collection, from now on.
+
+use std::time::Duration;
+
+use clap::Args;
+use deltafold::format::CollectionName;
+use deltafold::ingest::{ConsumeOptions, consume};
+use serde_json::json;
+
+use super::queue::Service;
+use crate::cli::context::Context;
+use crate::cli::exit::Outcome;
+use crate::cli::output::units::{count, counted, parse_duration};
+
+/// Append the messages of an SQS queue, from now on. Any number may run at once, anywhere
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A message holds one op, a JSON list of ops, or one op a line, as `append` takes them. It is deleted once \
+    its ops are durable. One that is none stays, and the queue's redrive policy moves it to the dead letters."
+)]
+pub(crate) struct Ingest {
+    /// The collection
+    collection: CollectionName,
+    /// The queue: its URL, ARN or name. A FIFO queue's messages take effect exactly once
+    #[arg(long, value_name = "QUEUE")]
+    queue: String,
+    #[command(flatten)]
+    service: Service,
+    /// How long messages stay unseen by others while they are worked on [default: as the queue says]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    visibility: Option<Duration>,
+    /// Stop when nothing is left to receive
+    #[arg(long)]
+    until_empty: bool,
+}
+
+impl Ingest {
+    pub(crate) async fn run(self, context: &Context) -> Outcome {
+        let collection = context.collection(&self.collection).await?;
+        let queue = self.service.open(&self.queue).await?;
+        let options =
+            ConsumeOptions { visibility: self.visibility, until_empty: self.until_empty, ..ConsumeOptions::default() };
+        if !self.until_empty {
+            context.output.note(format!("consuming {}; interrupt to stop", queue.name()));
+        }
+        let done = consume(&collection, &queue, &options, stopped(), |_| ()).await?;
+        if context.output.json {
+            return Ok(context.output.document(&json!({
+                "collection": self.collection.as_str(),
+                "queue": queue.name(),
+                "messages": done.messages,
+                "ops": done.ops,
+                "duplicates": done.duplicates,
+                "failed": done.failed,
+            }))?);
+        }
+        let again = if done.duplicates > 0 {
+            format!("; {} of them had been appended before", count(done.duplicates))
+        } else {
+            String::new()
+        };
+        let failed = if done.failed > 0 {
+            format!("; failed, and to come again: {}", count(done.failed))
+        } else {
+            String::new()
+        };
+        let (messages, ops) = (counted(done.messages, "message"), counted(done.ops, "op"));
+        Ok(context.output.line(format!("{messages}, {ops} appended to {}{again}{failed}", self.collection))?)
+    }
+}
+
+/// Waits for the user, or whoever started the program, to want no more of it.
+async fn stopped() {
+    #[cfg(unix)]
+    if let Ok(mut terminated) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        futures::future::select(std::pin::pin!(tokio::signal::ctrl_c()), std::pin::pin!(terminated.recv())).await;
+        return;
+    }
+    // Where signals cannot be had, the program ends on them without ceremony.
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -1,0 +1,18 @@
+//! Waiting that a person can see.
+
+use std::time::Duration;
+
+use crate::cli::output::Output;
+use crate::cli::output::units::duration;
+
+/// How long a FIFO queue remembers a deduplication id, whatever became of the message.
+pub(crate) const DEDUPLICATION: Duration = Duration::from_secs(300);
+
+/// Waits, and says so once.
+#[expect(clippy::disallowed_methods, reason = "a person asked to wait; nothing is decided by it")]
+pub(crate) async fn wait(output: Output, span: Duration, why: &str) {
+    if !span.is_zero() {
+        output.note(format!("waiting {}: {why}", duration(span)));
+        tokio::time::sleep(span).await;
+    }
+}

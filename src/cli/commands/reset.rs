@@ -1,0 +1,245 @@
+//! `reset`: queues and collection are empty, and everything can be sent again.
+
+use std::time::Duration;
+
+use clap::Args;
+use deltafold::Collection;
+use deltafold::aws::{Queue, QueueErrorKind, QueueSettings};
+use deltafold::format::{CollectionName, HeadPlace};
+use deltafold::store::{Key, Outcome as Written, Store};
+use serde_json::{Value, json};
+
+use super::create::{heads_document, parse_heads};
+use super::queue::{DEDUPLICATION, Service, wait};
+use crate::cli::confirm::confirm;
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure, Outcome};
+use crate::cli::output::Progress;
+use crate::cli::output::units::{bytes, counted};
+
+/// Purge queues and drop a collection, to begin anew
+///
+/// First the queues are purged, with their dead-letter queues, so that nobody applies an old change to what comes next; then the collection is dropped, heads and all; then it waits until
+/// deduplication ids are forgotten and whoever was still working on an old message is done. Stop whoever sends before. The command can be broken off anywhere and called again: a note in the
+/// store keeps what it was doing until it is done.
+#[derive(Debug, Args)]
+pub(crate) struct Reset {
+    /// The collection
+    collection: CollectionName,
+    /// A queue that feeds it, by URL, ARN or name; several may be given
+    #[arg(long = "queue", value_name = "QUEUE")]
+    queues: Vec<String>,
+    /// Leave dead-letter queues as they are
+    #[arg(long)]
+    keep_dead_letters: bool,
+    /// Where the collection's heads lie: `store`, or `dynamodb:TABLE[@REGION]`; it is known as a rule
+    #[arg(long, value_name = "PLACE", value_parser = parse_heads)]
+    heads: Option<HeadPlace>,
+    /// Do not wait at the end; it is said how long nothing may be sent again
+    #[arg(long)]
+    no_wait: bool,
+    /// Only say what would go
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    service: Service,
+}
+
+/// What a reset that was broken off had been told.
+struct Note {
+    heads: HeadPlace,
+    queues: Vec<String>,
+}
+
+impl Reset {
+    pub(crate) async fn run(self, context: &Context) -> Outcome {
+        let key = note_key(&self.collection);
+        let store = context.store().await?;
+        let noted = match store.get(&key).await? {
+            Some(object) => Some(Note::read(&object.bytes, &self.collection)?),
+            None => None,
+        };
+        let heads = match (&self.heads, &noted) {
+            (Some(heads), _) => heads.clone(),
+            (None, Some(note)) => note.heads.clone(),
+            (None, None) => context.store_of(&self.collection).await?.heads(),
+        };
+        let mut names = self.queues.clone();
+        names.extend(noted.iter().flat_map(|note| note.queues.clone()));
+        let queues = self.queues(&names).await?;
+        let store_with_heads = context.store_with(&heads).await?;
+        let there = size(&*store_with_heads, &self.collection).await?;
+        if there.0 == 0 && noted.is_none() && queues.is_empty() {
+            return Err(Failure::new(Exit::NotFound, format!("there is no collection `{}`", self.collection)).help(
+                "`deltafold status` lists the collections of a store; `--store` or DELTAFOLD_STORE names another",
+            ));
+        }
+        let rest = self.rest(&queues);
+        if self.dry_run {
+            return self.tell(context, &queues, there, rest);
+        }
+        if !self.yes {
+            let messages: u64 = queues.iter().map(|(_, settings)| settings.depth.total()).sum();
+            let what = format!(
+                "this deletes about {} of {} and `{}` in {} for good",
+                counted(messages, "message"),
+                counted(queues.len() as u64, "queue"),
+                self.collection,
+                store_with_heads.location()
+            );
+            confirm(&what, self.collection.as_str(), &format!("deltafold reset {}", self.collection))?;
+        }
+        let urls: Vec<String> = queues.iter().map(|(queue, _)| queue.url().to_owned()).collect();
+        Note { heads: heads.clone(), queues: urls }.keep(&*store, &key).await?;
+        for (queue, _) in &queues {
+            purge(context, queue).await?;
+        }
+        let mut progress = Progress::new(context.output, "deleting", "object", None);
+        let each = |report: deltafold::DropReport| progress.at(report.objects, report.objects, report.bytes);
+        match Collection::drop(&*store_with_heads, &self.collection, each).await {
+            Err(error) if error.kind() == deltafold::ErrorKind::NotFound => {}
+            dropped => drop(dropped?),
+        }
+        drop(progress);
+        if !self.no_wait {
+            wait(context.output, rest, "until the queues have forgotten what they were sent").await;
+        }
+        store.delete(&[key]).await?;
+        self.tell(context, &queues, there, if self.no_wait { rest } else { Duration::ZERO })
+    }
+
+    /// The queues, each once, and their dead-letter queues.
+    async fn queues(&self, names: &[String]) -> Outcome<Vec<(Queue, QueueSettings)>> {
+        let mut found: Vec<(Queue, QueueSettings)> = Vec::new();
+        for name in names {
+            let queue = self.service.open(name).await?;
+            let mut next = Some(queue);
+            while let Some(queue) = next.take() {
+                if found.iter().any(|(known, _)| known.url() == queue.url()) {
+                    break;
+                }
+                let settings = queue.settings().await?;
+                if let Some(arn) = settings.dead_letters.as_deref().filter(|_| !self.keep_dead_letters) {
+                    next = Some(queue.sibling(arn).await?);
+                }
+                found.push((queue, settings));
+            }
+        }
+        Ok(found)
+    }
+
+    /// How long nothing may be sent again: while deduplication ids outlive their messages, and while somebody may work on a message received before.
+    fn rest(&self, queues: &[(Queue, QueueSettings)]) -> Duration {
+        let of = |(_, settings): &(Queue, QueueSettings)| {
+            let forgotten = if settings.fifo { DEDUPLICATION } else { Duration::from_secs(60) };
+            settings.visibility_timeout.max(forgotten)
+        };
+        queues.iter().map(of).max().unwrap_or_default()
+    }
+
+    fn tell(&self, context: &Context, queues: &[(Queue, QueueSettings)], there: (u64, u64), rest: Duration) -> Outcome {
+        if context.output.json {
+            let queues: Vec<Value> = queues
+                .iter()
+                .map(|(queue, settings)| json!({ "queue": queue.name(), "messages": settings.depth.total() }))
+                .collect();
+            return Ok(context.output.document(&json!({
+                "collection": self.collection.as_str(),
+                "dry_run": self.dry_run,
+                "queues": queues,
+                "objects": there.0,
+                "bytes": there.1,
+                "send_again_after_seconds": rest.as_secs(),
+            }))?);
+        }
+        let (purged, dropped) = if self.dry_run { ("would purge", "would drop") } else { ("purged", "dropped") };
+        for (queue, settings) in queues {
+            let about = counted(settings.depth.total(), "message");
+            context.output.line(format!("{purged} {}: about {about}", queue.name()))?;
+        }
+        let objects = counted(there.0, "object");
+        context.output.line(format!("{dropped} {}: {objects}, {}", self.collection, bytes(there.1)))?;
+        if !rest.is_zero() {
+            let seconds = rest.as_secs();
+            context.output.note(if self.dry_run {
+                format!("it would wait {seconds} s at the end")
+            } else {
+                format!("send nothing again before {seconds} s are over: it would be lost silently")
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Purges a queue; one that was purged within the last minute is waited for.
+async fn purge(context: &Context, queue: &Queue) -> Outcome {
+    match queue.purge().await {
+        Err(error) if error.kind() == QueueErrorKind::Busy => {
+            wait(context.output, Duration::from_secs(60), "a queue can be purged once a minute").await;
+            Ok(queue.purge().await?)
+        }
+        purged => Ok(purged?),
+    }
+}
+
+/// Objects and bytes under a collection's name.
+async fn size(store: &dyn Store, name: &CollectionName) -> Outcome<(u64, u64)> {
+    let prefix = format!("{name}/");
+    let (mut objects, mut bytes, mut after) = (0, 0, None);
+    loop {
+        let page = store.list_after(&prefix, after.as_ref(), 1_000).await?;
+        objects += page.len() as u64;
+        bytes += page.iter().map(|listed| listed.bytes).sum::<u64>();
+        match page.last() {
+            Some(last) if page.len() == 1_000 => after = Some(last.key.clone()),
+            _ => return Ok((objects, bytes)),
+        }
+    }
+}
+
+/// Where the note lies: under a name that no collection can have, so that no drop takes it along.
+fn note_key(name: &CollectionName) -> Key {
+    Key::new(format!("RESET/{name}")).expect("collection names hold only characters of keys")
+}
+
+impl Note {
+    fn read(bytes: &[u8], name: &CollectionName) -> Outcome<Self> {
+        let wrong = || {
+            Failure::new(
+                Exit::Damaged,
+                format!("the note of a reset that was broken off, `RESET/{name}`, cannot be read"),
+            )
+            .help("delete that object, and call `reset` with `--heads` and all `--queue` again")
+        };
+        let note: Value = serde_json::from_slice(bytes).map_err(|_| wrong())?;
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let heads = match note["heads"]["place"].as_str() {
+            Some("store") => HeadPlace::Store,
+            Some("dynamodb") => HeadPlace::DynamoDb {
+                table: text(&note["heads"]["table"]).ok_or_else(wrong)?,
+                region: text(&note["heads"]["region"]).ok_or_else(wrong)?,
+            },
+            _ => return Err(wrong()),
+        };
+        let queues = note["queues"].as_array().ok_or_else(wrong)?.iter().map(|queue| text(queue).ok_or_else(wrong));
+        Ok(Self { heads, queues: queues.collect::<Outcome<_>>()? })
+    }
+
+    /// Writes it, over one that is there.
+    async fn keep(&self, store: &dyn Store, key: &Key) -> Outcome {
+        let text = json!({ "heads": heads_document(&self.heads), "queues": self.queues }).to_string();
+        let chunks = vec![bytes::Bytes::from(text)];
+        let written = match store.get(key).await? {
+            Some(object) => store.replace(key, &object.tag, chunks).await?,
+            None => store.create(key, chunks).await?,
+        };
+        match written {
+            Written::Done(_) => Ok(()),
+            Written::Refused => Err(Failure::new(Exit::TryAgain, "another reset of this collection is at work")),
+            Written::Unknown(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! A bill: lines of how much of what, and what is left to pay of them.
+
+use super::prices::{Item, Prices};
+
+/// How much of one item a month needs, and what for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// The service: `S3`.
+    pub service: &'static str,
+    /// What for: `appends: PUT`.
+    pub what: String,
+    /// What is paid for.
+    pub item: Item,
+    /// How much of it.
+    pub quantity: f64,
+    /// Dollars at the list price.
+    pub list: f64,
+}
+
+/// A month's bill.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Bill {
+    /// Its lines.
+    pub lines: Vec<Line>,
+}
+
+impl Bill {
+    /// Adds a line; nothing where the quantity is nothing.
+    pub(super) fn add(
+        &mut self,
+        prices: &Prices,
+        service: &'static str,
+        what: impl Into<String>,
+        item: Item,
+        quantity: f64,
+    ) {
+        if quantity > 0.0 {
+            self.lines.push(Line { service, what: what.into(), item, quantity, list: quantity * prices.of(item) });
+        }
+    }
+
+    /// What it comes to at list prices.
+    pub fn list(&self) -> f64 {
+        self.lines.iter().map(|line| line.list).sum()
+    }
+
+    /// What is left to pay where nothing else uses up what is free each month.
+    pub fn to_pay(&self) -> f64 {
+        self.services().iter().map(|service| self.to_pay_for(service)).sum()
+    }
+
+    /// The services on it, in order.
+    pub fn services(&self) -> Vec<&'static str> {
+        let mut services = Vec::new();
+        for line in &self.lines {
+            if !services.contains(&line.service) {
+                services.push(line.service);
+            }
+        }
+        services
+    }
+
+    /// List price of a service.
+    pub fn list_for(&self, service: &str) -> f64 {
+        self.lines.iter().filter(|line| line.service == service).map(|line| line.list).sum()
+    }
+
+    /// What is left to pay for a service.
+    pub fn to_pay_for(&self, service: &str) -> f64 {
+        let mut left = 0.0;
+        for item in Item::all() {
+            let lines = self.lines.iter().filter(|line| line.service == service && line.item == item);
+            let (quantity, list) =
+                lines.fold((0.0, 0.0), |(quantity, list), line| (quantity + line.quantity, list + line.list));
+            if quantity > 0.0 {
+                left += list * (quantity - item.free()).max(0.0) / quantity;
+            }
+        }
+        left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_free_is_free_once() {
+        let mut bill = Bill::default();
+        let prices = Prices::default();
+        bill.add(&prices, "Lambda", "a", Item::LambdaRequest, 0.75e6);
+        bill.add(&prices, "Lambda", "b", Item::LambdaRequest, 0.75e6);
+        bill.add(&prices, "Lambda", "nothing", Item::LambdaArm, 0.0);
+        assert_eq!(bill.lines.len(), 2);
+        assert!((bill.list() - 0.30).abs() < 1e-9);
+        assert!((bill.to_pay() - 0.10).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,380 @@
+//! Registers in a DynamoDB table, objects in a store: for buckets that cannot replace an object on condition, and for heads that answer in a few milliseconds.
+//!
+//! `format/SPEC.md`, section "Registers", tells what an item looks like.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus,
+};
+use bytes::Bytes;
+use deltafold_format::limits::{MAX_REGION_NAME, MAX_TABLE_NAME};
+use deltafold_format::{HeadPlace, Timestamp};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::aws::{self, AwsOptions, Fault, judge};
+use crate::env;
+use crate::store::{
+    Answer, Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Store, StoreError, StoreErrorKind, Tag, Unless,
+    read_answer,
+};
+
+/// Attributes of an item.
+const COLLECTION: &str = "collection";
+const REGISTER: &str = "register";
+const VERSION: &str = "version";
+const DIGEST: &str = "digest";
+const CONTENT: &str = "content";
+/// How many items are deleted at once.
+const DELETES_AT_ONCE: usize = 16;
+/// How often a table that is being made is looked at, a second apart.
+const LOOKS_AT_NEW_TABLE: usize = 120;
+
+/// A store whose registers of shards, heads and claims, lie in a DynamoDB table; everything else lies in another store.
+///
+/// The [contract](crate::store) for registers is kept by conditions: an item is created if there is none, and replaced if it still has the version and the digest that were
+/// read. Reads are strongly consistent. Lists show registers where the prefix names their collection; their dates are not kept.
+#[derive(Clone)]
+pub struct HeadsInDynamoDb {
+    objects: Arc<dyn Store>,
+    client: Client,
+    table: String,
+    region: String,
+    meter: Meter,
+}
+
+impl fmt::Debug for HeadsInDynamoDb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeadsInDynamoDb").field("objects", &self.objects).field("table", &self.table).finish()
+    }
+}
+
+/// The key of an item: collection and register.
+struct Place {
+    collection: String,
+    register: String,
+}
+
+impl Place {
+    fn item(self) -> HashMap<String, AttributeValue> {
+        HashMap::from([
+            (COLLECTION.to_owned(), AttributeValue::S(self.collection)),
+            (REGISTER.to_owned(), AttributeValue::S(self.register)),
+        ])
+    }
+}
+
+impl HeadsInDynamoDb {
+    /// The objects of `objects`, with their registers in `table`. Makes no request.
+    ///
+    /// # Errors
+    ///
+    /// The name of the table or its region is empty or too long, no region is set, or the certificates to trust cannot be used.
+    pub async fn open(objects: Arc<dyn Store>, table: &str, options: &AwsOptions) -> Result<Self, StoreError> {
+        let sdk = aws::connect(table, options).await?;
+        let region = sdk.region().map(ToString::to_string).unwrap_or_default();
+        let fits = (1..=MAX_TABLE_NAME).contains(&table.len()) && (1..=MAX_REGION_NAME).contains(&region.len());
+        if !fits {
+            let reason = format!("a table's name has 1 to {MAX_TABLE_NAME} bytes, a region's 1 to {MAX_REGION_NAME}");
+            return Err(StoreError::new(StoreErrorKind::Permanent, "use", table, reason));
+        }
+        let (client, table, meter) = (Client::new(&sdk), table.to_owned(), Meter::default());
+        Ok(Self { objects, client, table, region, meter })
+    }
+
+    /// Makes the table, paid by request, and waits until it can be used. One that is there already is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// The table is there and made for something else; or it may not be made.
+    pub async fn create_table(&self) -> Result<(), StoreError> {
+        let failed = |reason: String| StoreError::new(StoreErrorKind::Permanent, "make the table", &self.table, reason);
+        let attribute = |name: &str| {
+            AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build()
+        };
+        let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
+        let request = self.client.create_table().table_name(&self.table).billing_mode(BillingMode::PayPerRequest);
+        let request = request
+            .attribute_definitions(attribute(COLLECTION).map_err(|error| failed(error.to_string()))?)
+            .attribute_definitions(attribute(REGISTER).map_err(|error| failed(error.to_string()))?)
+            .key_schema(key(COLLECTION, KeyType::Hash).map_err(|error| failed(error.to_string()))?)
+            .key_schema(key(REGISTER, KeyType::Range).map_err(|error| failed(error.to_string()))?);
+        if let Err(error) = request.send().await {
+            let exists = error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception());
+            if !exists {
+                return Err(self.failed("make the table", &self.table, judge(&error)));
+            }
+        }
+        for _ in 0..LOOKS_AT_NEW_TABLE {
+            let described = self.client.describe_table().table_name(&self.table).send().await;
+            let described = described.map_err(|error| self.failed("make the table", &self.table, judge(&error)))?;
+            let table = described.table.ok_or_else(|| failed("the service does not describe it".to_owned()))?;
+            let keys: Vec<(&str, &KeyType)> =
+                table.key_schema().iter().map(|key| (key.attribute_name(), key.key_type())).collect();
+            if keys != [(COLLECTION, &KeyType::Hash), (REGISTER, &KeyType::Range)] {
+                let reason = "it is there and has other keys than `collection` and `register`; choose another name";
+                return Err(failed(reason.to_owned()));
+            }
+            if table.table_status == Some(TableStatus::Active) {
+                return Ok(());
+            }
+            env::sleep(Duration::from_secs(1)).await;
+        }
+        Err(failed("it is being made and not ready yet; try again in a while".to_owned()))
+    }
+
+    /// Where the register of this key lies; `None` where the key is none of a register.
+    fn place(&self, key: &Key) -> Option<Place> {
+        let (collection, register) = key.as_str().split_once('/')?;
+        let (_, name) = register.split_once('/')?;
+        matches!(name, "head" | "claim").then(|| self.place_of(collection, register))
+    }
+
+    fn place_of(&self, collection: &str, register: &str) -> Place {
+        let collection = format!("{}/{collection}", self.objects.location());
+        Place { collection, register: register.to_owned() }
+    }
+
+    fn failed(&self, verb: &'static str, key: impl fmt::Display, fault: Fault) -> StoreError {
+        let (kind, reason) = match fault {
+            Fault::Impossible(reason) => (StoreErrorKind::Permanent, reason),
+            Fault::Conflict => return StoreError::conflict(verb, key),
+            Fault::Lost(reason) | Fault::Rejected(reason) => (StoreErrorKind::Transient, reason),
+            fault => (StoreErrorKind::Permanent, format!("an answer that makes no sense here: {fault:?}")),
+        };
+        let reason = format!("{reason} (DynamoDB table `{}` in {})", self.table, self.region);
+        StoreError::new(kind, verb, key, reason)
+    }
+
+    async fn read(&self, key: &Key, place: Place) -> Result<Option<Object>, StoreError> {
+        let get = async {
+            let request = self.client.get_item().table_name(&self.table).set_key(Some(place.item()));
+            let output = request.consistent_read(true).send().await;
+            let output = output.map_err(|error| self.failed("read", key, judge(&error)))?;
+            output.item.map(|item| object(key, &item)).transpose()
+        };
+        let answer = |found: &Option<Object>| read_answer(found.as_ref().map(|object| &object.bytes));
+        self.meter.request(RequestKind::RegisterRead, key, 0, get, answer).await
+    }
+
+    /// Writes an item: where there is none, or over the one that has this tag.
+    async fn write(
+        &self,
+        key: &Key,
+        place: Place,
+        over: Option<&Tag>,
+        chunks: &[Bytes],
+    ) -> Result<Outcome, StoreError> {
+        let verb = if over.is_some() { "replace" } else { "create" };
+        let content = chunks.concat();
+        let bytes = content.len() as u64;
+        let put = async {
+            let Ok(before) = over.map(parse_tag).transpose() else { return Ok(Outcome::Refused) };
+            let version = before.map_or(0, |(version, _)| version + 1);
+            let digest = format!("{:032x}", xxh3_128(&content));
+            let tag = tag_of(version, &digest);
+            let mut item = place.item();
+            item.insert(VERSION.to_owned(), AttributeValue::N(version.to_string()));
+            item.insert(DIGEST.to_owned(), AttributeValue::S(digest));
+            item.insert(CONTENT.to_owned(), AttributeValue::B(Blob::new(content)));
+            let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
+            let request = match before {
+                None => request
+                    .condition_expression("attribute_not_exists(#collection)")
+                    .expression_attribute_names("#collection", COLLECTION),
+                Some((version, digest)) => request
+                    .condition_expression("#version = :version AND #digest = :digest")
+                    .expression_attribute_names("#version", VERSION)
+                    .expression_attribute_names("#digest", DIGEST)
+                    .expression_attribute_values(":version", AttributeValue::N(version.to_string()))
+                    .expression_attribute_values(":digest", AttributeValue::S(digest.to_owned())),
+            };
+            match request.send().await.map_err(|error| judge(&error)) {
+                Ok(_) => Ok(Outcome::Done(tag)),
+                Err(Fault::Refused) => Ok(Outcome::Refused),
+                Err(fault @ Fault::Lost(_)) => Ok(Outcome::Unknown(self.failed(verb, key, fault))),
+                Err(fault) => Err(self.failed(verb, key, fault)),
+            }
+        };
+        self.meter.request(RequestKind::RegisterWrite, key, bytes, put, Outcome::answer).await
+    }
+
+    async fn remove(&self, key: &Key, place: Place) -> Result<(), StoreError> {
+        let delete = async {
+            let request = self.client.delete_item().table_name(&self.table).set_key(Some(place.item()));
+            request.send().await.map(drop).map_err(|error| self.failed("delete", key, judge(&error)))
+        };
+        self.meter.request(RequestKind::RegisterWrite, key, 0, delete, |()| (Answer::Done, 0)).await
+    }
+
+    /// The registers whose keys begin with `prefix`.
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        let Some((collection, register)) = prefix.split_once('/').filter(|(_, register)| may_be_register(register))
+        else {
+            return Ok(Vec::new());
+        };
+        let mut listed = Vec::new();
+        let mut from: Option<HashMap<String, AttributeValue>> = None;
+        loop {
+            let query = async {
+                let place = self.place_of(collection, register);
+                let request = self.client.query().table_name(&self.table).consistent_read(true);
+                let request = request.expression_attribute_names("#collection", COLLECTION);
+                let request = request.expression_attribute_values(":collection", AttributeValue::S(place.collection));
+                let request = if register.is_empty() {
+                    request.key_condition_expression("#collection = :collection")
+                } else {
+                    request
+                        .key_condition_expression("#collection = :collection AND begins_with(#register, :register)")
+                        .expression_attribute_names("#register", REGISTER)
+                        .expression_attribute_values(":register", AttributeValue::S(place.register))
+                };
+                let output = request.set_exclusive_start_key(from.clone()).send().await;
+                output.map_err(|error| self.failed("list", prefix, judge(&error)))
+            };
+            let output = self.meter.request(RequestKind::RegisterList, prefix, 0, query, |_| (Answer::Done, 0)).await?;
+            for item in output.items() {
+                let register = item.get(REGISTER).and_then(|register| register.as_s().ok());
+                let key = register.and_then(|register| Key::new(format!("{collection}/{register}")));
+                if let Some(key) = key.filter(|key| self.place(key).is_some()) {
+                    let bytes = object(&key, item)?.bytes.len() as u64;
+                    listed.push(Listed { key, bytes, modified: Timestamp::from_millis(0) });
+                }
+            }
+            from = output.last_evaluated_key;
+            if from.is_none() {
+                return Ok(listed);
+            }
+        }
+    }
+}
+
+/// Whether the key of a register may begin so, behind the collection.
+fn may_be_register(prefix: &str) -> bool {
+    prefix.split_once('/').is_none_or(|(_, name)| "head".starts_with(name) || "claim".starts_with(name))
+}
+
+fn tag_of(version: u64, digest: &str) -> Tag {
+    Tag::new(format!("{version}-{digest}"))
+}
+
+fn parse_tag(tag: &Tag) -> Result<(u64, &str), ()> {
+    let (version, digest) = tag.as_str().split_once('-').ok_or(())?;
+    Ok((version.parse().map_err(|_| ())?, digest))
+}
+
+fn object(key: &Key, item: &HashMap<String, AttributeValue>) -> Result<Object, StoreError> {
+    let version = item.get(VERSION).and_then(|version| version.as_n().ok()).and_then(|version| version.parse().ok());
+    let digest = item.get(DIGEST).and_then(|digest| digest.as_s().ok());
+    let content = item.get(CONTENT).and_then(|content| content.as_b().ok());
+    match (version, digest, content) {
+        (Some(version), Some(digest), Some(content)) if *digest == format!("{:032x}", xxh3_128(content.as_ref())) => {
+            Ok(Object { bytes: Bytes::copy_from_slice(content.as_ref()), tag: tag_of(version, digest) })
+        }
+        _ => {
+            let reason = "its item in the table is not one that Deltafold wrote, or is damaged; restore the item";
+            Err(StoreError::new(StoreErrorKind::Damaged, "read", key, reason))
+        }
+    }
+}
+
+#[async_trait]
+impl Store for HeadsInDynamoDb {
+    fn location(&self) -> String {
+        self.objects.location()
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
+        match self.place(key) {
+            Some(place) => self.read(key, place).await,
+            None => self.objects.get(key).await,
+        }
+    }
+
+    async fn get_range(&self, key: &Key, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
+        let Some(place) = self.place(key) else { return self.objects.get_range(key, start, end).await };
+        let object = self.read(key, place).await?;
+        Ok(object.map(|object| {
+            let within = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(object.bytes.len());
+            object.bytes.slice(within(start)..within(end).max(within(start)))
+        }))
+    }
+
+    async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError> {
+        let Some(place) = self.place(key) else { return self.objects.get_unless(key, tag).await };
+        // There is no conditional read of an item; it is a few hundred bytes.
+        Ok(match self.read(key, place).await? {
+            None => Unless::Absent,
+            Some(object) if object.tag == *tag => Unless::Unchanged,
+            Some(object) => Unless::Changed(object),
+        })
+    }
+
+    async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
+        match self.place(key) {
+            Some(place) => self.write(key, place, None, &chunks).await,
+            None => self.objects.create(key, chunks).await,
+        }
+    }
+
+    async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
+        match self.place(key) {
+            Some(place) => self.write(key, place, Some(tag), &chunks).await,
+            None => self.objects.replace(key, tag, chunks).await,
+        }
+    }
+
+    async fn list_after(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        let registers = self.list(prefix).await?;
+        let mut all = self.objects.list_after(prefix, after, limit).await?;
+        all.extend(registers.into_iter().filter(|listed| after.is_none_or(|after| listed.key > *after)));
+        all.sort_by(|a, b| a.key.cmp(&b.key));
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
+        let (registers, objects): (Vec<Key>, Vec<Key>) =
+            keys.iter().cloned().partition(|key| self.place(key).is_some());
+        let mut removed = Vec::with_capacity(registers.len());
+        for key in &registers {
+            removed.extend(self.place(key).map(|place| self.remove(key, place)));
+        }
+        stream::iter(removed).buffer_unordered(DELETES_AT_ONCE).try_for_each(|()| async { Ok(()) }).await?;
+        if objects.is_empty() { Ok(()) } else { self.objects.delete(&objects).await }
+    }
+
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        self.objects.now().await
+    }
+
+    fn requests(&self) -> Requests {
+        let mut requests = self.objects.requests();
+        requests += self.meter.requests();
+        requests
+    }
+
+    fn heads(&self) -> HeadPlace {
+        HeadPlace::DynamoDb { table: self.table.clone(), region: self.region.clone() }
+    }
+
+    fn uncached(&self) -> Option<Arc<dyn Store>> {
+        let objects = self.objects.uncached()?;
+        Some(Arc::new(Self { objects, ..self.clone() }))
+    }
+
+    fn is_to_be_probed(&self) -> bool {
+        self.objects.is_to_be_probed()
+    }
+
+    async fn abort_uploads(&self, prefix: &str, before: Timestamp, dry_run: bool) -> Result<u64, StoreError> {
+        self.objects.abort_uploads(prefix, before, dry_run).await
+    }
+}

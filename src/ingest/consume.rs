@@ -1,0 +1,248 @@
+//! A consumer of a queue: receives, appends, and deletes what is durable. Any number may work on one queue.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+
+use super::settle::{Cause, Delivery, Settled, settle};
+use crate::aws::{Message, Queue, QueueError, QueueErrorKind, Receive};
+use crate::collection::Collection;
+use crate::env::{self, Stopwatch};
+use crate::error::Result;
+use crate::log::{Writer, WriterOptions};
+
+/// What waits together for its acknowledgement, in bytes of bodies: four times as much would make the writer busy.
+const ROUND_BYTES: usize = 16 << 20;
+/// After a message that nobody understands, messages are received one by one until its group goes on, or so many have come.
+const CAUTIOUS_ROUNDS: u32 = 100;
+/// After the service could not be reached for long.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How to consume.
+#[derive(Debug, Clone)]
+pub struct ConsumeOptions {
+    /// How long messages stay unseen by others while they are worked on; `None`: as long as the queue says. Where the work takes longer, it is prolonged.
+    pub visibility: Option<Duration>,
+    /// How many messages are gathered before they are appended, as long as they come at once: 1,000.
+    pub max_messages: usize,
+    /// Stop when nothing is left to receive, instead of waiting for more.
+    pub until_empty: bool,
+}
+
+impl Default for ConsumeOptions {
+    fn default() -> Self {
+        Self { visibility: None, max_messages: 1_000, until_empty: false }
+    }
+}
+
+/// What a consumer has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Consumed {
+    /// Messages appended and deleted, repetitions included.
+    pub messages: u64,
+    /// Ops appended.
+    pub ops: u64,
+    /// Messages whose ops the log held already.
+    pub duplicates: u64,
+    /// Deliveries that failed; the messages come again.
+    pub failed: u64,
+}
+
+/// Appends the messages of a queue to a collection until `stop` is ready; tells `each` of every round. A message is deleted once its ops are durable; one that cannot be understood
+/// stays, with a line in the log that says why, until the queue's redrive policy moves it to the dead letters. A round under way when `stop` is ready is finished.
+///
+/// Messages of a FIFO queue take effect exactly once and in the order of their groups ([`settle`]). A standard queue has neither order nor positions: its messages take effect at least
+/// once, in the order in which they come.
+///
+/// A round costs one receive for 10 messages, one append, and one delete for 10.
+///
+/// # Errors
+///
+/// Those of the queue and the collection that do not go by.
+pub async fn consume(
+    collection: &Collection,
+    queue: &Queue,
+    options: &ConsumeOptions,
+    stop: impl Future<Output = ()>,
+    mut each: impl FnMut(&Consumed),
+) -> Result<Consumed> {
+    let settings = queue.settings().await?;
+    if !settings.fifo {
+        tracing::warn!(queue = queue.name(), "a standard queue: what is delivered twice takes effect twice");
+    }
+    let visibility = options.visibility.unwrap_or(settings.visibility_timeout);
+    let source = settings.arn.strip_prefix("arn:").unwrap_or(&settings.arn).to_owned();
+    let consumer = Consumer { collection, queue, options, visibility, source };
+    let mut writer = collection.writer(WriterOptions::default())?;
+    let mut total = Consumed::default();
+    let mut poison = Poison::default();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let received = {
+            let gathering = std::pin::pin!(consumer.gather(poison.is_about()));
+            match select(stop.as_mut(), gathering).await {
+                // What may have been received is unseen for the visibility timeout, and then comes again.
+                Either::Left(_) => return Ok(total),
+                Either::Right((received, _)) => received,
+            }
+        };
+        let messages = match received {
+            Ok(messages) => messages,
+            Err(error) if error.kind() == QueueErrorKind::Transient => {
+                tracing::warn!(%error, "trying again");
+                env::sleep(PAUSE).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if messages.is_empty() {
+            poison = Poison::default();
+            if options.until_empty {
+                return Ok(total);
+            }
+            continue;
+        }
+        let settled = consumer.round(&writer, &messages).await;
+        total.messages += settled.done.len() as u64;
+        total.ops += settled.ops;
+        total.duplicates += settled.duplicates;
+        total.failed += settled.failed.len() as u64;
+        each(&total);
+        poison.look(&messages, &settled);
+        consumer.give_back(&poison, &messages, &settled).await;
+        if !settled.failed.is_empty() {
+            // A message that failed may go to the dead letters; this writer would wait for it.
+            writer = collection.writer(WriterOptions::default())?;
+        }
+    }
+}
+
+/// Message groups of a FIFO queue with a message at their head that nobody understands. Whatever is received together with it is received in vain as often as it, and would end among the dead
+/// letters with it. Received alone it locks its group, and those behind it stay where they are.
+#[derive(Debug, Default)]
+struct Poison {
+    groups: HashSet<String>,
+    rounds: u32,
+}
+
+impl Poison {
+    fn is_about(&self) -> bool {
+        !self.groups.is_empty()
+    }
+
+    /// Learns from a round which groups have poison, and which go on.
+    fn look(&mut self, messages: &[Message], settled: &Settled) {
+        let group = |index: usize| messages.get(index).and_then(|message| message.group.as_ref());
+        self.rounds += 1;
+        for index in &settled.done {
+            if let Some(group) = group(*index) {
+                self.groups.remove(group);
+            }
+        }
+        for failed in settled.failed.iter().filter(|failed| failed.cause == Cause::NotUnderstood) {
+            self.groups.extend(group(failed.index).cloned());
+            self.rounds = 0;
+        }
+        if self.rounds >= CAUTIOUS_ROUNDS {
+            *self = Self::default();
+        }
+    }
+}
+
+struct Consumer<'a> {
+    collection: &'a Collection,
+    queue: &'a Queue,
+    options: &'a ConsumeOptions,
+    visibility: Duration,
+    /// What the queue is called as a source.
+    source: String,
+}
+
+impl Consumer<'_> {
+    /// Waits for messages, and takes what comes at once.
+    async fn gather(&self, one_by_one: bool) -> std::result::Result<Vec<Message>, QueueError> {
+        let wait = if self.options.until_empty { Duration::from_secs(1) } else { Receive::default().wait };
+        let mut how = Receive { wait, visibility: self.options.visibility, ..Receive::default() };
+        if one_by_one {
+            return self.queue.receive(Receive { max: 1, ..how }).await;
+        }
+        let mut messages = self.queue.receive(how).await?;
+        let since = Stopwatch::start();
+        how.wait = Duration::ZERO;
+        let mut more = !messages.is_empty();
+        while more && messages.len() < self.options.max_messages && since.elapsed() < self.visibility / 4 {
+            let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
+            if bytes >= ROUND_BYTES {
+                break;
+            }
+            // Those that are here already are worked on all the same.
+            let next = self.queue.receive(how).await.unwrap_or_default();
+            more = !next.is_empty();
+            messages.extend(next);
+        }
+        Ok(messages)
+    }
+
+    /// Appends messages, keeps them unseen meanwhile, and deletes those that are durable.
+    async fn round(&self, writer: &Writer, messages: &[Message]) -> Settled {
+        let deliveries: Vec<Delivery<'_>> = messages
+            .iter()
+            .map(|message| Delivery { body: &message.body, place: message.group.as_deref().zip(message.sequence) })
+            .collect();
+        let dimension = self.collection.config().dimension;
+        let settled = {
+            let mut settling = std::pin::pin!(settle(writer, dimension, &self.source, &deliveries));
+            loop {
+                let beat = std::pin::pin!(env::sleep((self.visibility / 3).max(PAUSE)));
+                match select(settling.as_mut(), beat).await {
+                    Either::Left((settled, _)) => break settled,
+                    Either::Right(_) => self.keep(messages).await,
+                }
+            }
+        };
+        for failed in &settled.failed {
+            let Some(message) = messages.get(failed.index) else { continue };
+            let (id, group, reason) = (&message.id, message.group.as_deref().unwrap_or_default(), &failed.reason);
+            if failed.cause == Cause::HeldBack {
+                tracing::info!(id, group, receives = message.receives, reason, "a message was held back");
+            } else {
+                tracing::warn!(id, group, receives = message.receives, reason, "a message was not appended");
+            }
+        }
+        let done: Vec<&str> =
+            settled.done.iter().filter_map(|index| Some(messages.get(*index)?.receipt.as_str())).collect();
+        match self.queue.delete(&done).await {
+            Ok(left) if left.is_empty() => {}
+            // They come again, and are repetitions then.
+            Ok(left) => tracing::warn!(messages = left.len(), "messages were not deleted"),
+            Err(error) => tracing::warn!(%error, "messages were not deleted"),
+        }
+        settled
+    }
+
+    /// Has messages that nobody understands, and those behind them, come again at once: waiting does not mend them, and the sooner the redrive policy takes them out of the way the
+    /// sooner their group goes on.
+    async fn give_back(&self, poison: &Poison, messages: &[Message], settled: &Settled) {
+        let of_poison = |failed: &&super::settle::Failed| {
+            let group = messages.get(failed.index).and_then(|message| message.group.as_ref());
+            failed.cause != Cause::NotAppended && group.is_some_and(|group| poison.groups.contains(group))
+        };
+        let failed = settled.failed.iter().filter(of_poison);
+        let receipts: Vec<&str> =
+            failed.filter_map(|failed| Some(messages.get(failed.index)?.receipt.as_str())).collect();
+        if receipts.is_empty() {
+            return;
+        }
+        if let Err(error) = self.queue.change_visibility(&receipts, Duration::ZERO).await {
+            tracing::debug!(%error, "they come again when their time is over");
+        }
+    }
+
+    async fn keep(&self, messages: &[Message]) {
+        let receipts: Vec<&str> = messages.iter().map(|message| message.receipt.as_str()).collect();
+        if let Err(error) = self.queue.change_visibility(&receipts, self.visibility).await {
+            tracing::warn!(%error, "messages may come again while they are worked on");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Where stores are, as people write it: a path, `dir:PATH`, `s3://BUCKET/PREFIX`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use deltafold_format::{CollectionName, HeadPlace};
+
+use crate::collection::Collection;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{Dir, Store};
+
+/// Where a store is and how it is reached.
+///
+/// ```
+/// # use deltafold::Location;
+/// for text in ["./data", "dir:/var/lib/vectors", "s3://vectors/prod?region=eu-west-1"] {
+///     let location: Location = text.parse()?;
+///     assert_eq!(location.to_string(), text);
+/// }
+/// # Ok::<(), deltafold::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Location {
+    text: String,
+    place: Place,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Folder(PathBuf),
+    #[cfg(feature = "s3")]
+    S3(Box<crate::store::S3Address>),
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for Location {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let place = match text.split_once(':') {
+            Some(("dir", path)) if !path.is_empty() => Place::Folder(path.into()),
+            #[cfg(feature = "s3")]
+            Some(("s3", _)) => Place::S3(Box::new(text.parse().map_err(|reason: String| Error::invalid(reason))?)),
+            // `C:\data` is a path.
+            Some((scheme, _)) if scheme.len() > 1 && !scheme.contains(['/', '.']) => {
+                let known = if cfg!(feature = "s3") { "`dir:PATH`, `s3://BUCKET/PREFIX`" } else { "`dir:PATH`" };
+                let reason = format!("`{text}` is no store that this program knows; use {known} or a path");
+                return Err(Error::invalid(reason));
+            }
+            _ if text.is_empty() => return Err(Error::invalid("the address of the store is empty")),
+            _ => Place::Folder(text.into()),
+        };
+        Ok(Self { text: text.to_owned(), place })
+    }
+}
+
+impl Location {
+    /// The folder, if it is one.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Folder(path) => Some(path),
+            #[cfg(feature = "s3")]
+            Place::S3(_) => None,
+        }
+    }
+
+    /// The store, with the heads of its collections in it.
+    ///
+    /// # Errors
+    ///
+    /// `Storage` where a folder cannot be read, no region is set, or the cache cannot be used.
+    pub async fn store(&self) -> Result<Arc<dyn Store>> {
+        match &self.place {
+            Place::Folder(path) => Ok(Arc::new(Dir::open(path)?)),
+            #[cfg(feature = "s3")]
+            Place::S3(address) => {
+                let store = crate::store::S3::open(&address.bucket, &address.prefix, &address.options).await?;
+                let store: Arc<dyn Store> = Arc::new(store);
+                Ok(match &address.cache {
+                    Some((folder, bytes)) => Arc::new(crate::store::Cached::open(store, folder, *bytes)?),
+                    None => store,
+                })
+            }
+        }
+    }
+
+    /// The store as a collection of it needs it: with the heads where the collection register says. Where there is no such collection, in the store. One GET.
+    pub async fn store_of(&self, name: &CollectionName) -> Result<Arc<dyn Store>> {
+        let store = self.store().await?;
+        match Collection::read_config(&*store, name).await {
+            Ok(config) => self.with_heads(store, &config.heads).await,
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(store),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `store`, with its heads in another place. The table's service is found as the tools of AWS find it (`AWS_ENDPOINT_URL_DYNAMODB` names
+    /// another), with the timeouts and certificates of this location.
+    pub async fn with_heads(&self, store: Arc<dyn Store>, heads: &HeadPlace) -> Result<Arc<dyn Store>> {
+        match heads {
+            HeadPlace::Store => Ok(store),
+            #[cfg(feature = "dynamodb")]
+            HeadPlace::DynamoDb { table, region } => {
+                let options = self.table_options(region);
+                Ok(Arc::new(crate::head::HeadsInDynamoDb::open(store, table, &options).await?))
+            }
+            #[cfg(not(feature = "dynamodb"))]
+            elsewhere => Err(Error::invalid(format!(
+                "the heads of this collection lie in {elsewhere}, which this program was built without; build it with the feature `dynamodb`"
+            ))),
+        }
+    }
+
+    /// Makes the table of these heads, if they lie in one and it is not there yet.
+    #[cfg(feature = "dynamodb")]
+    pub async fn create_table(&self, store: Arc<dyn Store>, heads: &HeadPlace) -> Result<()> {
+        let HeadPlace::DynamoDb { table, region } = heads else { return Ok(()) };
+        let heads = crate::head::HeadsInDynamoDb::open(store, table, &self.table_options(region)).await?;
+        Ok(heads.create_table().await?)
+    }
+
+    #[cfg(feature = "dynamodb")]
+    fn table_options(&self, region: &str) -> crate::aws::AwsOptions {
+        let options = match &self.place {
+            Place::Folder(_) => crate::aws::AwsOptions::default(),
+            #[cfg(feature = "s3")]
+            Place::S3(address) => address.options.aws.clone(),
+        };
+        crate::aws::AwsOptions { region: Some(region.to_owned()), endpoint: None, ..options }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_are_paths_with_or_without_a_scheme() {
+        for (text, expected) in [
+            ("dir:/a/b", Some("/a/b")),
+            ("dir:b", Some("b")),
+            ("./x:y", Some("./x:y")),
+            ("plain", Some("plain")),
+            ("memory:", None),
+            ("", None),
+            ("gs://bucket", None),
+        ] {
+            let folder = text.parse::<Location>().ok().and_then(|location| location.folder().map(Path::to_owned));
+            assert_eq!(folder.as_deref(), expected.map(Path::new), "{text}");
+        }
+    }
+
+    #[cfg(feature = "s3")]
+    #[test]
+    fn buckets_have_addresses() {
+        let location: Location = "s3://bucket/prefix".parse().unwrap();
+        assert!(location.folder().is_none());
+        let error = "s3://bucket/prefix?colour=red".parse::<Location>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+}

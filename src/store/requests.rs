@@ -1,0 +1,368 @@
+//! What a store was asked for, counted: requests are what its users pay for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Add, AddAssign};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span};
+
+use super::StoreError;
+use crate::env::{self, Stopwatch};
+
+/// Kinds of requests, as a bill tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum RequestKind {
+    /// A whole object, or a range of one.
+    Get,
+    /// An object, unless it still is what it was.
+    GetUnless,
+    /// A new object.
+    Create,
+    /// A register written over.
+    Replace,
+    /// A large object's upload begun.
+    UploadStart,
+    /// A piece of one.
+    UploadPart,
+    /// The piece that makes it an object.
+    UploadComplete,
+    /// An upload given up.
+    UploadAbort,
+    /// A page of unfinished uploads.
+    UploadList,
+    /// A page of names.
+    List,
+    /// Up to 1,000 objects removed.
+    Delete,
+    /// The store's clock.
+    Clock,
+    /// A register read from a table.
+    RegisterRead,
+    /// A register written to a table.
+    RegisterWrite,
+    /// Registers of a table listed.
+    RegisterList,
+}
+
+impl RequestKind {
+    /// All kinds.
+    pub const ALL: [Self; 15] = [
+        Self::Get,
+        Self::GetUnless,
+        Self::Create,
+        Self::Replace,
+        Self::UploadStart,
+        Self::UploadPart,
+        Self::UploadComplete,
+        Self::UploadAbort,
+        Self::UploadList,
+        Self::List,
+        Self::Delete,
+        Self::Clock,
+        Self::RegisterRead,
+        Self::RegisterWrite,
+        Self::RegisterList,
+    ];
+
+    /// Its name in metrics, traces and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::GetUnless => "get_unless",
+            Self::Create => "create",
+            Self::Replace => "replace",
+            Self::UploadStart => "upload_start",
+            Self::UploadPart => "upload_part",
+            Self::UploadComplete => "upload_complete",
+            Self::UploadAbort => "upload_abort",
+            Self::UploadList => "upload_list",
+            Self::List => "list",
+            Self::Delete => "delete",
+            Self::Clock => "clock",
+            Self::RegisterRead => "register_read",
+            Self::RegisterWrite => "register_write",
+            Self::RegisterList => "register_list",
+        }
+    }
+}
+
+impl fmt::Display for RequestKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// How a request was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Done,
+    /// Nothing is there.
+    Absent,
+    /// It is still what it was.
+    Unchanged,
+    /// The condition of a write did not hold.
+    Refused,
+    /// Others were writing; nothing landed.
+    Conflict,
+    /// An error, or no answer.
+    Failed,
+}
+
+impl Answer {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Absent => "absent",
+            Self::Unchanged => "unchanged",
+            Self::Refused => "refused",
+            Self::Conflict => "conflict",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Requests of one kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestCount {
+    /// All of them, whatever became of them.
+    pub calls: u64,
+    /// Those that were not the first attempt.
+    pub retries: u64,
+    /// Those answered with "somebody else is writing, nothing landed": HTTP 409.
+    pub conflicts: u64,
+    /// Writes whose condition did not hold: HTTP 412.
+    pub refused: u64,
+    /// Conditional reads of what had not changed: HTTP 304.
+    pub unchanged: u64,
+    /// Reads of what is not there: HTTP 404.
+    pub absent: u64,
+    /// Those that failed or had no answer.
+    pub failed: u64,
+    /// Bytes of objects sent.
+    pub bytes_out: u64,
+    /// Bytes of objects received.
+    pub bytes_in: u64,
+}
+
+impl Add for RequestCount {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        self.zip(other, u64::wrapping_add)
+    }
+}
+
+impl RequestCount {
+    fn zip(self, other: Self, with: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            calls: with(self.calls, other.calls),
+            retries: with(self.retries, other.retries),
+            conflicts: with(self.conflicts, other.conflicts),
+            refused: with(self.refused, other.refused),
+            unchanged: with(self.unchanged, other.unchanged),
+            absent: with(self.absent, other.absent),
+            failed: with(self.failed, other.failed),
+            bytes_out: with(self.bytes_out, other.bytes_out),
+            bytes_in: with(self.bytes_in, other.bytes_in),
+        }
+    }
+}
+
+/// Requests by kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Requests(BTreeMap<RequestKind, RequestCount>);
+
+impl Requests {
+    /// Those of one kind.
+    pub fn of(&self, kind: RequestKind) -> RequestCount {
+        self.0.get(&kind).copied().unwrap_or_default()
+    }
+
+    /// The kinds that occurred.
+    pub fn iter(&self) -> impl Iterator<Item = (RequestKind, RequestCount)> + '_ {
+        self.0.iter().map(|(kind, count)| (*kind, *count)).filter(|(_, count)| count.calls > 0)
+    }
+
+    /// All of them together.
+    pub fn total(&self) -> RequestCount {
+        self.0.values().copied().fold(RequestCount::default(), Add::add)
+    }
+
+    /// Those made since `earlier` was asked of the same store.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let since =
+            |(kind, count): (&RequestKind, &RequestCount)| (*kind, count.zip(earlier.of(*kind), u64::saturating_sub));
+        Self(self.0.iter().map(since).collect())
+    }
+}
+
+impl AddAssign<Requests> for Requests {
+    fn add_assign(&mut self, other: Self) {
+        for (kind, count) in other.0 {
+            let sum = self.of(kind) + count;
+            self.0.insert(kind, sum);
+        }
+    }
+}
+
+/// Counts the requests of one store. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Meter(Arc<[Counters; RequestKind::ALL.len()]>);
+
+#[derive(Debug, Default)]
+struct Counters {
+    calls: AtomicU64,
+    retries: AtomicU64,
+    conflicts: AtomicU64,
+    refused: AtomicU64,
+    unchanged: AtomicU64,
+    absent: AtomicU64,
+    failed: AtomicU64,
+    bytes_out: AtomicU64,
+    bytes_in: AtomicU64,
+}
+
+impl Meter {
+    /// What was counted so far.
+    pub(crate) fn requests(&self) -> Requests {
+        let count = |counters: &Counters| RequestCount {
+            calls: counters.calls.load(Relaxed),
+            retries: counters.retries.load(Relaxed),
+            conflicts: counters.conflicts.load(Relaxed),
+            refused: counters.refused.load(Relaxed),
+            unchanged: counters.unchanged.load(Relaxed),
+            absent: counters.absent.load(Relaxed),
+            failed: counters.failed.load(Relaxed),
+            bytes_out: counters.bytes_out.load(Relaxed),
+            bytes_in: counters.bytes_in.load(Relaxed),
+        };
+        Requests(RequestKind::ALL.into_iter().zip(self.0.iter().map(count)).collect())
+    }
+
+    /// Makes a request: counts it, traces it, and tells the metrics of it. `answer` says of its result how it was answered and how many bytes came.
+    pub(crate) async fn request<T>(
+        &self,
+        kind: RequestKind,
+        key: impl fmt::Display,
+        bytes_out: u64,
+        request: impl Future<Output = Result<T, StoreError>>,
+        answer: impl FnOnce(&T) -> (Answer, u64),
+    ) -> Result<T, StoreError> {
+        let mut counted = self.begin(kind, &key, bytes_out);
+        let span = counted.span.clone();
+        let result = request.instrument(span).await;
+        (counted.answer, counted.bytes_in) = match &result {
+            Ok(value) => answer(value),
+            Err(error) if error.is_conflict() => (Answer::Conflict, 0),
+            Err(_) => (Answer::Failed, 0),
+        };
+        result
+    }
+
+    fn begin(&self, kind: RequestKind, key: &dyn fmt::Display, bytes_out: u64) -> Counted<'_> {
+        let attempt = env::attempt();
+        let span = tracing::debug_span!("request", kind = kind.name(), key = %key, attempt, outcome = Empty);
+        let place = RequestKind::ALL.iter().position(|known| *known == kind);
+        let counters = place.and_then(|place| self.0.get(place)).expect("every kind is in the list of all kinds");
+        counters.calls.fetch_add(1, Relaxed);
+        counters.retries.fetch_add(u64::from(attempt > 1), Relaxed);
+        counters.bytes_out.fetch_add(bytes_out, Relaxed);
+        let stopwatch = Stopwatch::start();
+        Counted { counters, kind, span, stopwatch, bytes_out, bytes_in: 0, answer: Answer::Failed }
+    }
+}
+
+/// A request under way; one that is given up counts as failed.
+struct Counted<'a> {
+    counters: &'a Counters,
+    kind: RequestKind,
+    span: Span,
+    stopwatch: Stopwatch,
+    bytes_out: u64,
+    bytes_in: u64,
+    answer: Answer,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let Self { counters, answer, .. } = self;
+        let counter = match answer {
+            Answer::Done => None,
+            Answer::Absent => Some(&counters.absent),
+            Answer::Unchanged => Some(&counters.unchanged),
+            Answer::Refused => Some(&counters.refused),
+            Answer::Conflict => Some(&counters.conflicts),
+            Answer::Failed => Some(&counters.failed),
+        };
+        if let Some(counter) = counter {
+            counter.fetch_add(1, Relaxed);
+        }
+        counters.bytes_in.fetch_add(self.bytes_in, Relaxed);
+        self.span.record("outcome", display(answer.name()));
+        let (kind, answer) = (self.kind.name(), answer.name());
+        metrics::counter!("deltafold_requests_total", "kind" => kind, "outcome" => answer).increment(1);
+        metrics::counter!("deltafold_request_bytes_total", "kind" => kind, "direction" => "out")
+            .increment(self.bytes_out);
+        metrics::counter!("deltafold_request_bytes_total", "kind" => kind, "direction" => "in")
+            .increment(self.bytes_in);
+        metrics::histogram!("deltafold_request_seconds", "kind" => kind).record(self.stopwatch.elapsed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreErrorKind;
+
+    #[tokio::test]
+    async fn every_answer_is_counted_where_it_belongs() {
+        let meter = Meter::default();
+        let answers =
+            [Answer::Done, Answer::Absent, Answer::Unchanged, Answer::Refused, Answer::Conflict, Answer::Failed];
+        for answer in answers {
+            meter.request(RequestKind::Create, "k", 10, async { Ok(()) }, |()| (answer, 3)).await.unwrap();
+        }
+        let failed = StoreError::new(StoreErrorKind::Transient, "create", "k", "no");
+        let failing = env::attempting(
+            2,
+            meter.request(RequestKind::Get, "k", 0, async { Err::<(), _>(failed) }, |()| (Answer::Done, 0)),
+        );
+        failing.await.unwrap_err();
+        // Given up half way.
+        let given_up =
+            meter.request(RequestKind::List, "k", 0, std::future::pending::<Result<(), _>>(), |()| (Answer::Done, 0));
+        tokio::select! { biased; _ = given_up => unreachable!(), () = async {} => {} }
+        let requests = meter.requests();
+        let one = RequestCount {
+            calls: 6,
+            refused: 1,
+            conflicts: 1,
+            unchanged: 1,
+            absent: 1,
+            failed: 1,
+            bytes_out: 60,
+            bytes_in: 18,
+            retries: 0,
+        };
+        assert_eq!(requests.of(RequestKind::Create), one);
+        assert_eq!(
+            requests.of(RequestKind::Get),
+            RequestCount { calls: 1, retries: 1, failed: 1, ..RequestCount::default() }
+        );
+        assert_eq!(requests.of(RequestKind::List), RequestCount { calls: 1, failed: 1, ..RequestCount::default() });
+        assert_eq!(requests.total().calls, 8);
+        assert_eq!(requests.since(&requests).total(), RequestCount::default());
+        assert_eq!(requests.iter().count(), 3);
+    }
+
+    #[test]
+    fn kinds_have_names_of_their_own() {
+        let names: std::collections::BTreeSet<_> = RequestKind::ALL.map(RequestKind::name).into();
+        assert_eq!(names.len(), RequestKind::ALL.len());
+    }
+}

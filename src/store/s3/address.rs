@@ -1,0 +1,129 @@
+//! Addresses of S3 stores: `s3://bucket/prefix?region=eu-west-1`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use url::Url;
+
+use super::S3Options;
+use crate::aws;
+
+/// `s3://BUCKET[/PREFIX][?NAME=VALUE[&NAME=VALUE…]]`.
+///
+/// Names: `region`, `endpoint`, `path_style` (true, false), `ca` (a file of PEM certificates to trust as well), `attempts` (of the SDK),
+/// `connect_timeout`, `first_byte_timeout`, `attempt_timeout`, `operation_timeout` (seconds), `temporary` (a folder), `cache` (a folder for copies of
+/// parts) and `cache_bytes` (how much it may hold, 10 GiB by default; `500MiB`, `20GiB`).
+///
+/// ```
+/// # use deltafold::store::s3::S3Address;
+/// let address: S3Address = "s3://vectors/prod?region=eu-west-1&cache=/var/cache/vectors&cache_bytes=20GiB".parse().unwrap();
+/// assert_eq!((address.bucket.as_str(), address.prefix.as_str()), ("vectors", "prod"));
+/// assert_eq!(address.cache.unwrap().1, 20 << 30);
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct S3Address {
+    /// The bucket.
+    pub bucket: String,
+    /// What the keys of all objects begin with.
+    pub prefix: String,
+    /// How to reach it.
+    pub options: S3Options,
+    /// A folder for copies of parts, and how many bytes it may hold.
+    pub cache: Option<(PathBuf, u64)>,
+}
+
+/// How much a cache holds where nothing is said.
+const CACHE_BYTES: u64 = 10 << 30;
+
+impl FromStr for S3Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|error| format!("`{text}` is no address of an S3 store: {error}"))?;
+        let bucket = url.host_str().unwrap_or_default();
+        if url.scheme() != "s3" || bucket.is_empty() || url.port().is_some() || url.password().is_some() {
+            return Err(format!("`{text}` is no address of an S3 store; write `s3://BUCKET/PREFIX`"));
+        }
+        let prefix = url.path().trim_matches('/');
+        let plain = |c: char| c.is_ascii_alphanumeric() || "!-_.*'()/".contains(c);
+        if !prefix.chars().all(plain) || prefix.len() > 100 {
+            return Err(format!("the prefix `{prefix}` must be of at most 100 of a-z A-Z 0-9 ! - _ . * ' ( ) /"));
+        }
+        let mut address = Self { bucket: bucket.to_owned(), prefix: prefix.to_owned(), ..Self::default() };
+        let (mut cache, mut cache_bytes) = (None, CACHE_BYTES);
+        for (name, value) in url.query_pairs() {
+            if aws::parse(&mut address.options.aws, &name, &value)? {
+                continue;
+            }
+            match (&*name, &*value) {
+                ("path_style", "true" | "false") => address.options.path_style = Some(value == "true"),
+                ("path_style", _) => return Err(format!("`path_style={value}` is neither true nor false")),
+                ("temporary", folder) => address.options.temporary = Some(folder.into()),
+                ("cache", folder) => cache = Some(PathBuf::from(folder)),
+                ("cache_bytes", size) => {
+                    cache_bytes =
+                        bytes(size).ok_or_else(|| format!("`cache_bytes={size}` is no size; write `20GiB`"))?;
+                }
+                _ => return Err(format!("an address of an S3 store has no parameter `{name}`")),
+            }
+        }
+        address.cache = cache.map(|folder| (folder, cache_bytes));
+        Ok(address)
+    }
+}
+
+/// A number of bytes, KiB, MiB or GiB.
+fn bytes(text: &str) -> Option<u64> {
+    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let shift = match unit {
+        "" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_address_says_where_and_how() {
+        let address: S3Address = "s3://b-1.x/a/b/?endpoint=http://localhost:9000&path_style=false&attempts=3\
+            &connect_timeout=0.5&operation_timeout=20&temporary=/tmp/x&cache=/c%20d"
+            .parse()
+            .unwrap();
+        assert_eq!((address.bucket.as_str(), address.prefix.as_str()), ("b-1.x", "a/b"));
+        let aws = &address.options.aws;
+        assert_eq!(aws.endpoint.as_deref(), Some("http://localhost:9000"));
+        assert_eq!((address.options.path_style, aws.attempts), (Some(false), Some(3)));
+        assert_eq!(aws.timeouts.connect, Duration::from_millis(500));
+        assert_eq!(aws.timeouts.operation, Duration::from_secs(20));
+        assert_eq!(address.cache, Some(("/c d".into(), CACHE_BYTES)));
+        assert_eq!("s3://bucket".parse::<S3Address>().unwrap().prefix, "");
+    }
+
+    #[test]
+    fn what_is_no_address_says_why() {
+        for (text, why) in [
+            ("s3://", "no address"),
+            ("http://bucket", "s3://BUCKET"),
+            ("s3://b/a b", "prefix"),
+            ("s3://b/a?x=1", "no parameter `x`"),
+            ("s3://b/a?attempts=0", "1 to 10"),
+            ("s3://b/a?path_style=1", "neither"),
+            ("s3://b/a?connect_timeout=-1", "seconds"),
+            ("s3://b/a?endpoint=localhost", "http://"),
+            ("s3://b/a?cache_bytes=7GB", "20GiB"),
+            ("s3://b/a?ca=/no/such/file", "certificates"),
+        ] {
+            let error = text.parse::<S3Address>().unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A store in an S3 bucket, or in one of a service that speaks its language.
+//!
+//! How the [contract](crate::store) is kept:
+//!
+//! - **Create** is a PUT with `If-None-Match: *`, **replace** one with `If-Match`. What the bucket answers is taken for what it says and no more: 412 is
+//!   "refused", 409 "nothing landed", 404 on a replace "refused"; 500, 503, a timeout, or a connection that broke leave open whether it landed: "unknown".
+//! - **Damage on the way** is found at both ends: each write carries a CRC32 that the bucket checks before it takes the bytes, and again in the object's
+//!   metadata, against which every whole read is checked. Ranges are checked by the format's own checksums.
+//! - **Objects over 16 MiB** are sent in parts, four at once, and come to be with the last request, which carries the condition. An upload that is not finished is invisible;
+//!   [`abort_uploads`](crate::store::Store::abort_uploads), which sweep calls, gives up those that were left.
+//! - **Objects over 8 MiB** are read in ranges of 8 MiB, eight at once. From 1 MiB on they go to a temporary file and are mapped, so that what is held of
+//!   an object costs no memory of the process.
+//! - **The clock** is the `Date` of the bucket's answers, to the second, as are the dates of its objects.
+//!
+//! One call is one attempt of one request, but for the parts of large objects: who calls tries again. Every request is counted.
+
+mod address;
+mod delete;
+mod list;
+mod range;
+mod read;
+mod spool;
+mod upload;
+mod write;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
+use bytes::Bytes;
+use deltafold_format::Timestamp;
+use tokio::sync::Semaphore;
+
+use super::{Key, Listed, Meter, Object, Outcome, Requests, Store, StoreError, StoreErrorKind, Tag, Unless};
+use crate::aws::{self, AwsOptions, Fault};
+
+pub use address::S3Address;
+
+/// Larger objects are sent in parts, and this is a part.
+const PART_BYTES: usize = 16 << 20;
+/// How many parts of objects are on their way at once.
+const PARTS_AT_ONCE: usize = 4;
+/// Larger objects are read in ranges, and this is a range.
+const RANGE_BYTES: u64 = 8 << 20;
+/// How many ranges of large objects are on their way at once, for all callers together.
+const RANGES_AT_ONCE: usize = 8;
+
+/// How an S3 store is reached, and what it may use of this machine.
+#[derive(Debug, Clone, Default)]
+pub struct S3Options {
+    /// Credentials, region, endpoint, timeouts.
+    pub aws: AwsOptions,
+    /// The bucket's name in the path instead of the host name. By default where an endpoint is set.
+    pub path_style: Option<bool>,
+    /// The folder for temporary files; that of the system by default.
+    pub temporary: Option<PathBuf>,
+}
+
+/// A store in an S3 bucket. Clones share connections and counters; see the [module](self) for how it keeps its promises.
+#[derive(Clone)]
+pub struct S3 {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client,
+    bucket: String,
+    /// Empty, or ends with `/`.
+    prefix: String,
+    location: String,
+    meter: Meter,
+    ranges: Semaphore,
+    parts: Semaphore,
+    temporary: PathBuf,
+    /// How long a call may take with the body of its answer.
+    patience: std::time::Duration,
+    /// Bodies go unsigned where TLS and the checksum protect them.
+    sign_bodies: bool,
+}
+
+impl fmt::Debug for S3 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("S3").field(&self.inner.location).finish()
+    }
+}
+
+impl S3 {
+    /// The store under `prefix` in `bucket`. Makes no request: whether the bucket is there, the first use tells; whether it keeps the contract,
+    /// [`probe`](crate::store::probe()).
+    ///
+    /// # Errors
+    ///
+    /// No region is set, or the certificates to trust cannot be used.
+    pub async fn open(bucket: &str, prefix: &str, options: &S3Options) -> Result<Self, StoreError> {
+        let prefix = match prefix.trim_matches('/') {
+            "" => String::new(),
+            prefix => format!("{prefix}/"),
+        };
+        let location = format!("s3://{bucket}/{}", prefix.trim_end_matches('/'));
+        let location = location.trim_end_matches('/').to_owned();
+        let sdk = aws::connect(&location, &options.aws).await?;
+        let path_style = options.path_style.unwrap_or(sdk.endpoint_url().is_some());
+        let config = aws_sdk_s3::config::Builder::from(&sdk)
+            .force_path_style(path_style)
+            // Checksums are ours, computed once, sent with every write and compared with every read.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .build();
+        let plain = sdk.endpoint_url().is_some_and(|endpoint| endpoint.starts_with("http://"));
+        let inner = Inner {
+            client: Client::from_conf(config),
+            bucket: bucket.to_owned(),
+            prefix,
+            location,
+            meter: Meter::default(),
+            ranges: Semaphore::new(RANGES_AT_ONCE),
+            parts: Semaphore::new(PARTS_AT_ONCE),
+            temporary: options.temporary.clone().unwrap_or_else(std::env::temp_dir),
+            patience: options.aws.timeouts.operation,
+            sign_bodies: plain,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The bucket.
+    pub fn bucket(&self) -> &str {
+        &self.inner.bucket
+    }
+}
+
+impl Inner {
+    fn path(&self, key: &Key) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// What an answer that came with an error means to a read. What the object said of itself (absent, unchanged) is for the caller.
+    fn unread(verb: &'static str, key: impl fmt::Display, fault: Fault) -> StoreError {
+        match fault {
+            Fault::Impossible(reason) => StoreError::new(StoreErrorKind::Permanent, verb, key, reason),
+            Fault::Conflict => StoreError::conflict(verb, key),
+            Fault::Lost(reason) | Fault::Rejected(reason) => {
+                StoreError::new(StoreErrorKind::Transient, verb, key, reason)
+            }
+            Fault::Absent | Fault::Unchanged | Fault::Refused | Fault::PastTheEnd => {
+                StoreError::new(StoreErrorKind::Transient, verb, key, "the object changed while it was read")
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Store for S3 {
+    fn location(&self) -> String {
+        self.inner.location.clone()
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
+        self.inner.get(key).await
+    }
+
+    async fn get_range(&self, key: &Key, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
+        self.inner.get_range(key, start, end).await
+    }
+
+    async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError> {
+        self.inner.get_unless(key, tag).await
+    }
+
+    async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
+        self.inner.write(key, None, chunks).await
+    }
+
+    async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
+        self.inner.write(key, Some(tag), chunks).await
+    }
+
+    async fn list_after(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        self.inner.list_after(prefix, after, limit).await
+    }
+
+    async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
+        self.inner.delete(keys).await
+    }
+
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        self.inner.now().await
+    }
+
+    fn requests(&self) -> Requests {
+        self.inner.meter.requests()
+    }
+
+    fn is_to_be_probed(&self) -> bool {
+        true
+    }
+
+    async fn abort_uploads(&self, prefix: &str, before: Timestamp, dry_run: bool) -> Result<u64, StoreError> {
+        self.inner.abort_uploads(prefix, before, dry_run).await
+    }
+}

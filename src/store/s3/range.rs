@@ -1,0 +1,98 @@
+//! Large objects, read in ranges.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::read::Fetched;
+use super::spool::Spool;
+use super::{Inner, RANGE_BYTES, RANGES_AT_ONCE};
+use crate::retry;
+use crate::store::{Key, StoreError, StoreErrorKind, Tag};
+
+/// Larger objects go to a file and are mapped: they cost no memory of the process.
+pub(super) const SPOOL_FROM_BYTES: u64 = 1 << 20;
+
+/// Where an object is put together.
+pub(super) enum Destination {
+    Memory(BytesMut),
+    File(Spool),
+}
+
+impl Destination {
+    /// For an object of `total` bytes.
+    pub(super) async fn new(store: &Inner, total: u64) -> io::Result<Self> {
+        if total < SPOOL_FROM_BYTES {
+            return Ok(Self::Memory(BytesMut::new()));
+        }
+        Ok(Self::File(Spool::new(store.temporary.clone()).await?))
+    }
+
+    /// The next piece of it.
+    pub(super) async fn put(&mut self, at: u64, bytes: Bytes) -> io::Result<()> {
+        match self {
+            Self::Memory(all) => {
+                all.extend_from_slice(&bytes);
+                Ok(())
+            }
+            Self::File(spool) => spool.put(at, bytes).await,
+        }
+    }
+
+    pub(super) fn finish(self) -> io::Result<Bytes> {
+        match self {
+            Self::Memory(all) => Ok(all.freeze()),
+            Self::File(spool) => spool.map(),
+        }
+    }
+}
+
+impl Inner {
+    /// Reads what is behind byte `from` of the object that has this tag, several ranges at once. A range that fails is read again by itself.
+    pub(super) async fn fetch_rest(
+        &self,
+        key: &Key,
+        tag: &Tag,
+        from: u64,
+        total: u64,
+        destination: &mut Destination,
+        checksum: &mut crc32fast::Hasher,
+    ) -> Result<(), StoreError> {
+        let starts = (from..total).step_by(usize::try_from(RANGE_BYTES).unwrap_or(usize::MAX));
+        let ranges = stream::iter(starts).map(|start| async move {
+            let end = total.min(start + RANGE_BYTES);
+            let permit = self.ranges.acquire().await;
+            let bytes = retry::transient(|| self.fetch_range(key, tag, start, end)).await?;
+            drop(permit);
+            let mut checksum = crc32fast::Hasher::new();
+            checksum.update(&bytes);
+            Ok::<_, StoreError>((start, bytes, checksum))
+        });
+        let mut ranges = ranges.buffered(RANGES_AT_ONCE);
+        while let Some((start, bytes, of_range)) = ranges.try_next().await? {
+            checksum.combine(&of_range);
+            destination.put(start, bytes).await.map_err(|error| self.no_room(key, &error))?;
+        }
+        Ok(())
+    }
+
+    /// A temporary file failed.
+    pub(super) fn no_room(&self, key: &Key, error: &io::Error) -> StoreError {
+        let folder = self.temporary.display();
+        let reason = format!(
+            "a temporary file in `{folder}` cannot be used: {error}; free space there, or name another folder with `?temporary=`"
+        );
+        StoreError::new(StoreErrorKind::Permanent, "read", key, reason)
+    }
+
+    async fn fetch_range(&self, key: &Key, tag: &Tag, start: u64, end: u64) -> Result<Bytes, StoreError> {
+        match self.fetch(key, Some((start, end)), Some(tag)).await? {
+            Fetched::Piece(piece) if piece.bytes.len() as u64 == end - start => Ok(piece.bytes),
+            _ => {
+                let reason = "the object changed while it was read";
+                Err(StoreError::new(StoreErrorKind::Transient, "read", key, reason))
+            }
+        }
+    }
+}

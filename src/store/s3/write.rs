@@ -1,0 +1,115 @@
+//! Writing objects: one PUT with its condition, or an upload in parts.
+
+use aws_sdk_s3::primitives::ByteStream;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+
+use super::{Fault, Inner, PART_BYTES};
+use crate::aws::judge;
+use crate::store::memory::concat;
+use crate::store::{Key, Outcome, RequestKind, StoreError, StoreErrorKind, Tag, bytes_of};
+
+/// The entry of an object's metadata with the CRC32 of its bytes, in hexadecimal digits.
+pub(super) const CHECKSUM: &str = "deltafold-crc32";
+
+/// A CRC32 as S3 writes it.
+pub(super) fn base64(checksum: u32) -> String {
+    BASE64_STANDARD.encode(checksum.to_be_bytes())
+}
+
+pub(super) fn checksum_of(chunks: &[Bytes]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    chunks.iter().for_each(|chunk| hasher.update(chunk));
+    hasher.finalize()
+}
+
+impl Inner {
+    /// Writes an object: that must not be there, or over the one that has this tag.
+    pub(super) async fn write(&self, key: &Key, over: Option<&Tag>, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
+        if over.is_none() && bytes_of(&chunks) > PART_BYTES as u64 {
+            return self.upload(key, &chunks).await;
+        }
+        let kind = if over.is_some() { RequestKind::Replace } else { RequestKind::Create };
+        let (bytes, put) = (bytes_of(&chunks), self.put(key, over, &chunks));
+        let written = self.meter.request(kind, key, bytes, put, Outcome::answer).await;
+        match written {
+            Err(error) if error.is_conflict() => self.settle_conflict(key, over, error).await,
+            written => written,
+        }
+    }
+
+    async fn put(&self, key: &Key, over: Option<&Tag>, chunks: &[Bytes]) -> Result<Outcome, StoreError> {
+        let verb = verb(over);
+        let checksum = checksum_of(chunks);
+        let request = self.client.put_object().bucket(&self.bucket).key(self.path(key));
+        let request = match over {
+            None => request.if_none_match("*"),
+            Some(tag) => request.if_match(tag.as_str()),
+        };
+        let request = request
+            .checksum_crc32(base64(checksum))
+            .metadata(CHECKSUM, format!("{checksum:08x}"))
+            .body(ByteStream::from(concat(chunks)))
+            .customize();
+        let request = if self.sign_bodies { request } else { request.disable_payload_signing() };
+        match request.send().await {
+            Ok(output) => Ok(match output.e_tag {
+                Some(tag) => Outcome::Done(Tag::new(tag)),
+                None => Outcome::Unknown(lost(verb, key, "the answer has no ETag")),
+            }),
+            Err(error) => Self::unwritten(verb, key, judge(&error)),
+        }
+    }
+
+    /// What an answer that came with an error means to a write.
+    pub(super) fn unwritten(verb: &'static str, key: &Key, fault: Fault) -> Result<Outcome, StoreError> {
+        match fault {
+            // 404 for a replace: nothing is there any more that could have the tag. A delete marker of a versioned bucket is nothing too.
+            Fault::Refused | Fault::Absent => Ok(Outcome::Refused),
+            Fault::Conflict => Err(StoreError::conflict(verb, key)),
+            Fault::Rejected(reason) => Err(lost(verb, key, &reason)),
+            Fault::Impossible(reason) => Err(StoreError::new(StoreErrorKind::Permanent, verb, key, reason)),
+            Fault::Lost(reason) => Ok(Outcome::Unknown(lost(verb, key, &reason))),
+            Fault::Unchanged | Fault::PastTheEnd => {
+                Ok(Outcome::Unknown(lost(verb, key, "the answer is none that a write can have")))
+            }
+        }
+    }
+
+    /// 409 says that nothing landed, because somebody else was writing. Some stores say so to everybody who comes too late, where S3 says 412: whether the
+    /// name is taken, or the register another by now, is seen by looking.
+    pub(super) async fn settle_conflict(
+        &self,
+        key: &Key,
+        over: Option<&Tag>,
+        conflict: StoreError,
+    ) -> Result<Outcome, StoreError> {
+        let head = async {
+            match self.client.head_object().bucket(&self.bucket).key(self.path(key)).send().await {
+                Ok(output) => Ok(output.e_tag.map(Tag::new)),
+                Err(error) => match judge(&error) {
+                    Fault::Absent => Ok(None),
+                    fault => Err(Self::unread(verb(over), key, fault)),
+                },
+            }
+        };
+        let answer = |found: &Option<Tag>| {
+            (if found.is_some() { crate::store::Answer::Done } else { crate::store::Answer::Absent }, 0)
+        };
+        let found = self.meter.request(RequestKind::Get, key, 0, self.in_time(key, head), answer).await?;
+        let decided = match over {
+            None => found.is_some(),
+            Some(tag) => found.as_ref() != Some(tag),
+        };
+        if decided { Ok(Outcome::Refused) } else { Err(conflict) }
+    }
+}
+
+fn verb(over: Option<&Tag>) -> &'static str {
+    if over.is_some() { "replace" } else { "create" }
+}
+
+pub(super) fn lost(verb: &'static str, key: &Key, reason: &str) -> StoreError {
+    StoreError::new(StoreErrorKind::Transient, verb, key, reason)
+}

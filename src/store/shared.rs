@@ -1,0 +1,68 @@
+//! A shared store is a store: so that what wraps a store can wrap any.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use deltafold_format::{HeadPlace, Timestamp};
+
+use super::{Key, Listed, Object, Outcome, Requests, Store, StoreError, Tag, Unless};
+
+#[async_trait]
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn location(&self) -> String {
+        (**self).location()
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
+        (**self).get(key).await
+    }
+
+    async fn get_range(&self, key: &Key, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
+        (**self).get_range(key, start, end).await
+    }
+
+    async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError> {
+        (**self).get_unless(key, tag).await
+    }
+
+    async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
+        (**self).create(key, chunks).await
+    }
+
+    async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
+        (**self).replace(key, tag, chunks).await
+    }
+
+    async fn list_after(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        (**self).list_after(prefix, after, limit).await
+    }
+
+    async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
+        (**self).delete(keys).await
+    }
+
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        (**self).now().await
+    }
+
+    fn requests(&self) -> Requests {
+        (**self).requests()
+    }
+
+    fn heads(&self) -> HeadPlace {
+        (**self).heads()
+    }
+
+    fn uncached(&self) -> Option<Arc<dyn Store>> {
+        (**self).uncached()
+    }
+
+    fn is_to_be_probed(&self) -> bool {
+        (**self).is_to_be_probed()
+    }
+
+    async fn abort_uploads(&self, prefix: &str, before: Timestamp, dry_run: bool) -> Result<u64, StoreError> {
+        (**self).abort_uploads(prefix, before, dry_run).await
+    }
+}

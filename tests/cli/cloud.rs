@@ -1,0 +1,183 @@
+//! The program over S3: everything as in a folder, and every way in which a bucket can be the wrong one.
+#![cfg(all(feature = "s3", feature = "dynamodb"))]
+
+#[path = "../support/ministack.rs"]
+pub(crate) mod ministack;
+#[path = "../support/s3/mod.rs"]
+pub(crate) mod s3;
+
+use std::process::Command;
+use std::time::Duration;
+
+use s3::{ACCESS_KEY, BUCKET, Fault, SECRET_KEY, Server};
+
+use crate::home::{Home, Ran, puts};
+
+/// The program, told to use the bucket of a server.
+pub(crate) struct Cloud {
+    home: Home,
+    pub(crate) server: Server,
+    secret: &'static str,
+    more: String,
+}
+
+impl Cloud {
+    pub(crate) fn new() -> Self {
+        Self { home: Home::new(), server: Server::start(), secret: SECRET_KEY, more: String::new() }
+    }
+
+    pub(crate) fn command(&self, arguments: &str) -> Command {
+        let store = format!("s3://{BUCKET}/data?endpoint={}{}", self.server.endpoint(), self.more);
+        let mut command = self.home.command(arguments);
+        command.env("DELTAFOLD_STORE", store).env("AWS_REGION", "us-east-1");
+        command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", self.secret);
+        command.env("AWS_ENDPOINT_URL_DYNAMODB", ministack::endpoint());
+        command.env("AWS_ENDPOINT_URL_SQS", ministack::endpoint());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &str) -> Ran {
+        Ran::within(self.command(arguments), Duration::from_secs(60), "")
+    }
+
+    pub(crate) fn run_with(&self, arguments: &str, input: &str) -> Ran {
+        Ran::within(self.command(arguments), Duration::from_secs(60), input)
+    }
+}
+
+#[test]
+fn a_bucket_is_as_good_as_a_folder() {
+    let cloud = Cloud::new();
+    let created = cloud.run("create c --dimension 2").ok();
+    assert!(created.stdout.contains("created c in s3://bucket/data"), "{created:?}");
+    cloud.run_with("append c", &puts(300)).ok();
+    cloud.run("compact c").ok();
+    assert_eq!(cloud.run("count c").ok().stdout.trim(), "300");
+    assert!(cloud.run("get c r007").ok().stdout.contains("r007"));
+    cloud.run("pin c kept").ok();
+    let status = cloud.run("status c --requests --json").ok().json();
+    assert_eq!(status["heads"]["place"], "store");
+    assert!(status["requests"]["get"]["calls"].as_u64().unwrap() >= 3, "{status}");
+    let told = cloud.run("count c --requests").ok();
+    assert!(told.stderr.contains("get_unless") && told.stderr.contains("RECEIVED"), "{told:?}");
+    let told: serde_json::Value = serde_json::from_str(&cloud.run("count c --requests --json").ok().stderr).unwrap();
+    assert!(told["requests"]["get"]["bytes_in"].as_u64().unwrap() > 0, "{told}");
+    cloud.run("sweep c --keep-versions 0 --min-age 0s").ok();
+    assert!(cloud.run("verify c --deep").ok().stdout.contains("sound"));
+    assert!(cloud.run("inspect c/0000/head").ok().stdout.contains("head"));
+    let doctor = cloud.run("doctor").ok();
+    assert!(doctor.stdout.contains("a name is created once") && !doctor.stdout.contains("NO"), "{doctor:?}");
+    cloud.run("drop c --yes").ok();
+    assert!(cloud.server.backend.paths(BUCKET).is_empty());
+}
+
+#[test]
+fn heads_lie_in_a_table_where_that_is_chosen() {
+    let cloud = Cloud::new();
+    let missing = cloud.run("create c --dimension 2 --heads dynamodb:heads@us-east-1");
+    assert_eq!(missing.code, 1);
+    assert!(missing.stderr.contains("--create-table"), "it says how the table is made: {missing:?}");
+    assert!(cloud.server.backend.paths(BUCKET).is_empty(), "nothing is half made");
+    cloud.run("create c --dimension 2 --heads dynamodb:heads@us-east-1 --create-table").ok();
+    assert_eq!(cloud.server.backend.paths(BUCKET), ["data/c/collection"], "the head is in the table");
+    cloud.run_with("append c", &puts(20)).ok();
+    cloud.run("compact c").ok();
+    assert_eq!(cloud.run("count c").ok().stdout.trim(), "20");
+    let status = cloud.run("status c").ok();
+    assert!(status.stdout.contains("heads lie in the DynamoDB table `heads` in us-east-1"), "{status:?}");
+    assert!(cloud.run("inspect c/0000/head").ok().stdout.contains("head"));
+    assert!(cloud.run("verify c --deep").ok().stdout.contains("sound"));
+    assert!(cloud.run("doctor --heads dynamodb:heads@us-east-1").ok().stdout.contains("yes"));
+    cloud.run("drop c --yes").ok();
+    assert!(cloud.server.backend.paths(BUCKET).is_empty());
+    // The name is free again, head and all.
+    cloud.run("create c --dimension 2 --heads dynamodb:heads@us-east-1").ok();
+    assert_eq!(cloud.run("count c").ok().stdout.trim(), "0");
+}
+
+#[test]
+fn copies_of_parts_spare_requests_and_verification_looks_behind_them() {
+    let mut cloud = Cloud::new();
+    cloud.more = format!("&cache={}&cache_bytes=1MiB", cloud.home.path().join("cache").display());
+    cloud.run("create c --dimension 2").ok();
+    cloud.run_with("append c", &puts(100)).ok();
+    cloud.run("compact c").ok();
+    let calls = |ran: Ran| {
+        let told: serde_json::Value = serde_json::from_str(&ran.ok().stderr).unwrap();
+        told["requests"]["get"]["calls"].as_u64().unwrap()
+    };
+    let cold = calls(cloud.run("get c r007 --requests --json"));
+    let warm = calls(cloud.run("get c r007 --requests --json"));
+    assert_eq!(cold - warm, 2, "columns and embeddings come from their copies");
+    let part = cloud.server.backend.paths(BUCKET).into_iter().find(|path| path.ends_with(".emb")).unwrap();
+    cloud.server.backend.rot(BUCKET, &part, |bytes| bytes[70] ^= 1);
+    let damaged = cloud.run("verify c --deep");
+    assert_eq!(damaged.code, 6, "{damaged:?}");
+}
+
+/// What is wrong, what the program says, and its exit code: each within ten seconds, with nothing half made.
+#[test]
+fn a_wrong_bucket_is_a_clear_error() {
+    let refused = |cloud: &Cloud, arguments: &str, code: i32, words: &[&str]| {
+        let ran = Ran::within(cloud.command(arguments), Duration::from_secs(10), "");
+        assert_eq!(ran.code, code, "{arguments}: {ran:?}");
+        assert!(words.iter().all(|word| ran.stderr.contains(word)), "{arguments}: {ran:?}");
+        assert!(cloud.server.backend.paths(BUCKET).is_empty(), "{arguments}: nothing is half made");
+    };
+    let create = "create c --dimension 2";
+    let mut cloud = Cloud::new();
+    cloud.secret = "wrong";
+    refused(&cloud, create, 1, &["credentials are wrong"]);
+    refused(&cloud, "status", 1, &["credentials are wrong"]);
+    cloud.secret = SECRET_KEY;
+    let mut command = cloud.command(create);
+    command.env("AWS_ACCESS_KEY_ID", "nobody");
+    let ran = Ran::within(command, Duration::from_secs(10), "");
+    assert!(ran.code == 1 && ran.stderr.contains("credentials are wrong"), "{ran:?}");
+    let mut command = cloud.command(create);
+    command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY").env("HOME", cloud.home.path());
+    let ran = Ran::within(command, Duration::from_secs(10), "");
+    assert!(ran.code == 1 && ran.stderr.contains("no credentials were found"), "{ran:?}");
+
+    let missing = format!("--store s3://no-such-bucket/x?endpoint={} create c --dimension 2", cloud.server.endpoint());
+    refused(&cloud, &missing, 1, &["NoSuchBucket", "create the bucket"]);
+    refused(&cloud, "--store s3://bucket/x?region= create c --dimension 2", 2, &["names no region"]);
+    let mut command = cloud.command("--store s3://bucket/x create c --dimension 2");
+    command.env_remove("AWS_REGION").env("HOME", cloud.home.path());
+    let ran = Ran::within(command, Duration::from_secs(10), "");
+    assert!(ran.code == 1 && ran.stderr.contains("no region is set"), "{ran:?}");
+    refused(&cloud, "--store s3://bucket/x?colour=red create c --dimension 2", 2, &["no parameter `colour`"]);
+    for (verb, status, code, words) in [
+        ("create", 403, "AccessDenied", ["permission", "docs/s3.md"]),
+        ("get", 403, "AccessDenied", ["permission", "cannot read"]),
+        ("list", 403, "AccessDenied", ["permission", "cannot list"]),
+        ("replace", 403, "AccessDenied", ["permission", "cannot replace"]),
+        ("create", 301, "PermanentRedirect", ["lies in eu-west-1", "?region=eu-west-1"]),
+        ("create", 403, "RequestTimeTooSkewed", ["clock", "set it"]),
+        ("create", 501, "NotImplemented", ["doctor", "cannot create"]),
+    ] {
+        cloud.server.fail_always(verb, "", Fault::Answer(status, code));
+        refused(&cloud, create, 1, &words);
+        cloud.server.heal();
+    }
+    cloud.server.backend.ignore_conditions();
+    refused(&cloud, create, 1, &["updates would be lost", "If-None-Match", "condition is ignored"]);
+    refused(&cloud, "doctor", 1, &["cannot hold a collection", "condition is ignored"]);
+    // Where only the replace is missing, the heads can live elsewhere; where the create is, nothing helps.
+    refused(
+        &cloud,
+        "create c --dimension 2 --heads dynamodb:elsewhere@us-east-1 --create-table",
+        1,
+        &["If-None-Match"],
+    );
+}
+
+/// One permission is missing for whoever only deletes: what was probed stays, and the error says which object.
+#[test]
+fn a_probe_that_may_not_delete_says_so() {
+    let cloud = Cloud::new();
+    cloud.server.fail_always("delete", "", Fault::Answer(403, "AccessDenied"));
+    let ran = cloud.run("doctor");
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("cannot delete") && ran.stderr.contains("permission"), "{ran:?}");
+}

@@ -1,0 +1,224 @@
+//! The chores of queues and `reset`, against an emulator of SQS and DynamoDB that is not ours, and a bucket that fails as it is told.
+
+#[path = "../support/moves.rs"]
+mod moves;
+#[path = "../support/queues.rs"]
+mod queues;
+
+use deltafold::aws::{Queue, Receive};
+
+use crate::cloud::s3::{BUCKET, Fault};
+use crate::cloud::{Cloud, ministack};
+use crate::home::puts;
+
+fn block<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work)
+}
+
+const NOW: Receive = Receive { max: 10, wait: std::time::Duration::ZERO, visibility: None };
+
+/// A queue and its dead-letter queue, with these bodies in the latter, each in its group.
+fn with_letters(name: &str, letters: &[(&str, &str)]) -> (Queue, Queue) {
+    block(async {
+        let (queue, dead) = queues::with_dead_letters(ministack::endpoint(), name, 1).await;
+        for (body, group) in letters {
+            let message = queues::message(body, group);
+            let plain = deltafold::aws::Outgoing { group: None, deduplication: None, ..message.clone() };
+            let message = if queue.is_fifo() { message } else { plain };
+            assert!(dead.send(&[message]).await.expect("sent").is_empty());
+        }
+        (queue, dead)
+    })
+}
+
+fn depth(queue: &Queue) -> u64 {
+    block(queue.depth()).expect("a depth").total()
+}
+
+#[test]
+fn depth_shows_queues_and_where_their_dead_letters_go() {
+    let cloud = Cloud::new();
+    let (queue, dead) = with_letters("cli-depth.fifo", &[("a", "g"), ("b", "h")]);
+    cloud.run(&format!("queue depth {}", queue.url())).ok().says("cli-depth-dead.fifo after 1 receives");
+    let json = cloud.run(&format!("queue depth {} --json", queue.name())).ok().json();
+    let queues = json["queues"].as_array().unwrap();
+    assert_eq!((queues[0]["visible"].as_u64(), queues[1]["visible"].as_u64()), (Some(0), Some(2)), "{json}");
+    assert_eq!(queues[1]["queue"], dead.name());
+    cloud.run("queue depth nowhere").ends_with(4).complains("no such queue");
+    cloud.run("queue depth https://x/").ends_with(3);
+}
+
+#[test]
+fn peek_leaves_messages_where_they_are_and_asks_where_a_look_counts() {
+    let cloud = Cloud::new();
+    let (queue, dead) = with_letters("cli-peek.fifo", &[("a", "g"), ("b", "g")]);
+    let peeked = cloud.run(&format!("queue peek {} --json", dead.url())).json_lines();
+    assert_eq!(peeked.iter().map(|message| message["body"].as_str().unwrap()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!((peeked[0]["group"].as_str(), peeked[0]["receives"].as_u64()), (Some("g"), Some(1)));
+    assert_eq!(block(dead.receive(NOW)).unwrap().len(), 2, "they can be received at once");
+    cloud.run(&format!("queue peek {} --dry-run", dead.url())).ok();
+    cloud.run(&format!("queue peek {}", queue.url())).ends_with(2).complains("no terminal");
+    cloud.run(&format!("queue peek {} --yes", queue.url())).ok();
+}
+
+#[test]
+fn redriving_by_hand_keeps_order_groups_and_what_cannot_be_sent() {
+    let cloud = Cloud::new();
+    let letters: Vec<(String, String)> = (0..23).map(|n| (format!("m{n:02}"), format!("g{}", n % 2))).collect();
+    let letters: Vec<(&str, &str)> = letters.iter().map(|(body, group)| (body.as_str(), group.as_str())).collect();
+    let (queue, dead) = with_letters("cli-redrive.fifo", &letters);
+    // A queue has seen the ids of its dead letters: sent again under them, they would be dropped silently.
+    block(async {
+        for (body, group) in &letters {
+            queue.send(&[queues::message(body, group)]).await.unwrap();
+        }
+        queue.purge().await.unwrap();
+    });
+    let redrive = |more: &str| cloud.run(&format!("queue redrive {} {more}", dead.url()));
+    redrive("--dry-run").ok().says("23 messages");
+    redrive("").ends_with(2).complains("no terminal");
+    assert_eq!((depth(&queue), depth(&dead)), (0, 23), "nothing has happened yet");
+    redrive("--yes").ends_with(2).complains("--to QUEUE");
+    let to = format!("--yes --to {}", queue.name());
+    redrive(&format!("{to} --max 3")).ok().says("moved 3 messages");
+    let json = redrive(&format!("{to} --json")).ok().json();
+    assert_eq!((json["moved"].as_u64(), json["by_hand"].as_bool()), (Some(20), Some(true)));
+    assert_eq!((depth(&queue), depth(&dead)), (23, 0));
+    let mut bodies: Vec<Vec<String>> = vec![Vec::new(), Vec::new()];
+    block(async {
+        while bodies.iter().map(Vec::len).sum::<usize>() < 23 {
+            let received = queue.receive(NOW).await.unwrap();
+            assert!(!received.is_empty());
+            for message in &received {
+                bodies[usize::from(message.group.as_deref() == Some("g1"))].push(message.body.clone());
+                queue.delete(&[&message.receipt]).await.unwrap();
+            }
+        }
+    });
+    assert!(bodies.iter().all(|group| group.is_sorted()), "{bodies:?}");
+    assert_eq!(redrive(&format!("{to} --json")).ok().json()["moved"], 0);
+}
+
+#[test]
+fn the_service_moves_dead_letters_where_it_can_and_is_followed_to_the_end() {
+    let cloud = Cloud::new();
+    let (queue, dead) = with_letters("cli-moves.fifo", &[("a", "g"), ("b", "g"), ("c", "h")]);
+    let arn = |queue: &Queue| (block(queue.settings()).unwrap().arn, queue.url().to_owned());
+    let front = moves::start(ministack::endpoint(), moves::Known { dead: arn(&dead), source: arn(&queue) });
+    let redrive =
+        |more: &str| cloud.run(&format!("queue redrive {} --endpoint {front} --yes --json {more}", dead.url()));
+    let json = redrive("").ok().json();
+    assert_eq!((json["moved"].as_u64(), json["by_hand"].as_bool()), (Some(3), Some(false)), "{json}");
+    assert_eq!((depth(&queue), depth(&dead)), (3, 0));
+    // By hand it finds by itself where they came from.
+    block(dead.send(&[queues::message("d", "g")])).unwrap();
+    let json = redrive("--max 5").ok().json();
+    assert_eq!((json["moved"].as_u64(), json["by_hand"].as_bool()), (Some(1), Some(true)), "{json}");
+    assert_eq!((depth(&queue), depth(&dead)), (4, 0));
+}
+
+#[test]
+fn purging_says_how_long_nothing_may_be_sent_again() {
+    let cloud = Cloud::new();
+    let (_, fifo) = with_letters("cli-purge.fifo", &[("a", "g")]);
+    let (_, plain) = with_letters("cli-purge", &[("a", "g")]);
+    cloud.run(&format!("queue purge {}", fifo.url())).ends_with(2);
+    cloud.run(&format!("queue purge {} --dry-run", fifo.url())).ok().says("would be deleted");
+    assert_eq!(depth(&fifo), 1);
+    let ran = cloud.run(&format!("queue purge {} --yes", fifo.url())).ok();
+    assert!(ran.stderr.contains("300 s") && ran.stderr.contains("silently"), "{ran:?}");
+    let json = cloud.run(&format!("queue purge {} --yes --json", plain.url())).ok().json();
+    assert_eq!((json["messages"].as_u64(), json["send_again_after_seconds"].as_u64()), (Some(1), Some(60)));
+    assert_eq!((depth(&fifo), depth(&plain)), (0, 0));
+}
+
+/// A reset that dies in the middle of the drop had forgotten where the heads were, since the collection's register was gone: the table kept heads that nobody could find any more,
+/// and the collection made anew met them. A note in the store now says what it was doing, and the same command goes on.
+#[test]
+fn a_reset_goes_on_from_wherever_it_was_broken_off() {
+    let cloud = Cloud::new();
+    let (queue, dead) = with_letters("cli-reset.fifo", &[("poison", "g")]);
+    block(queue.send(&[queues::message("old", "g")])).unwrap();
+    cloud.run("create c --dimension 2 --heads dynamodb:reset-heads@us-east-1 --create-table").ok();
+    cloud.run_with("append c", &puts(20)).ok();
+    cloud.run("compact c").ok();
+    let reset = format!("reset c --queue {}", queue.url());
+    cloud.run(&reset).ends_with(2).complains("no terminal");
+    let dry = cloud.run(&format!("{reset} --dry-run --json")).ok().json();
+    assert_eq!(
+        (dry["queues"].as_array().map(Vec::len), dry["send_again_after_seconds"].as_u64()),
+        (Some(2), Some(300))
+    );
+    assert_eq!((depth(&queue), depth(&dead)), (1, 1));
+    assert_eq!(cloud.run("count c").ok().stdout.trim(), "20", "nothing has gone");
+
+    // The first deletion, that of the register, fails: before it happens, and after.
+    for fault in [Fault::Answer(403, "AccessDenied"), Fault::AnswerAfter(403, "AccessDenied")] {
+        cloud.server.fail_always("delete", "", fault);
+        let ran = cloud.run(&format!("{reset} --yes --no-wait")).ends_with(1);
+        cloud.server.heal();
+        assert!(ran.stderr.contains("permission"), "{ran:?}");
+        let paths = cloud.server.backend.paths(BUCKET);
+        assert!(paths.iter().any(|path| path.ends_with("RESET/c")), "the note stays: {paths:?}");
+        assert!(paths.iter().any(|path| path.contains("c/0000")), "objects wait: {paths:?}");
+        assert_eq!((depth(&queue), depth(&dead)), (0, 0), "queues go first");
+    }
+    assert!(!cloud.server.backend.paths(BUCKET).iter().any(|path| path.ends_with("c/collection")));
+    // Nobody has to remember which queues and which table it was.
+    cloud.run("reset c --yes --no-wait").ok().says("dropped c");
+    assert!(cloud.server.backend.paths(BUCKET).is_empty());
+    cloud.run("create c --dimension 2 --heads dynamodb:reset-heads@us-east-1").ok();
+    assert_eq!(cloud.run("count c").ok().stdout.trim(), "0");
+    let said = cloud.run(&format!("{reset} --yes --no-wait")).ok();
+    assert!(said.stderr.contains("send nothing again before 300 s"), "{said:?}");
+    cloud.run("reset c --yes").ends_with(4);
+}
+
+#[test]
+fn a_reset_waits_until_ids_are_forgotten_and_can_be_killed_while_it_does() {
+    use std::io::{BufRead as _, BufReader};
+    let cloud = Cloud::new();
+    let (queue, dead) = with_letters("cli-killed.fifo", &[("poison", "g")]);
+    cloud.run("create c --dimension 2").ok();
+    let mut child = cloud.command(&format!("reset c --queue {} --yes", queue.url())).spawn().expect("it starts");
+    let mut said = String::new();
+    BufReader::new(child.stderr.take().expect("a pipe")).read_line(&mut said).expect("a line");
+    assert!(said.contains("waiting 5 min 0 s"), "{said}");
+    assert!(child.try_wait().expect("asked").is_none(), "it waits");
+    child.kill().and_then(|()| child.wait()).expect("killed");
+    assert_eq!((depth(&queue), depth(&dead)), (0, 0));
+    let paths = cloud.server.backend.paths(BUCKET);
+    assert!(paths.len() == 1 && paths[0].ends_with("RESET/c"), "only the note is left: {paths:?}");
+    cloud.run("reset c --yes --no-wait").ok();
+    assert!(cloud.server.backend.paths(BUCKET).is_empty());
+}
+
+/// It appends what is in the queue, says so, and goes on until whoever started it has had enough.
+#[test]
+fn ingest_appends_what_a_queue_holds_and_ends_when_it_is_told() {
+    let cloud = Cloud::new();
+    cloud.run("create c --dimension 2").ok();
+    let queue = block(queues::create(ministack::endpoint(), "cli-ingest.fifo", &[]));
+    let send = |id: &str| {
+        let message = queues::message(&format!("{{\"op\":\"put\",\"id\":\"{id}\"}}"), "g");
+        assert!(block(queue.send(&[message])).expect("sent").is_empty());
+    };
+    send("a");
+    send("b");
+    let ran = cloud.run(&format!("ingest c --queue {} --until-empty --json", queue.url())).ok().json();
+    assert_eq!((ran["messages"].as_u64(), ran["ops"].as_u64(), ran["failed"].as_u64()), (Some(2), Some(2), Some(0)));
+    assert_eq!(cloud.run("count c").ok().stdout.trim(), "2");
+
+    send("c");
+    let mut command = cloud.command(&format!("ingest c --queue {}", queue.url()));
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
+    let program = command.spawn().expect("it starts");
+    // It deletes the message once it is durable.
+    while depth(&queue) > 0 {}
+    assert!(std::process::Command::new("kill").arg(program.id().to_string()).status().expect("kill runs").success());
+    let output = program.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 message, 1 op appended to c"), "{output:?}");
+    assert_eq!(cloud.run("count c").ok().stdout.trim(), "3");
+    cloud.run("ingest c --queue nowhere").ends_with(4).complains("no such queue");
+}

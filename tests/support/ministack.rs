@@ -1,0 +1,68 @@
+//! ministack, an emulator of AWS from PyPI, on loopback: S3, DynamoDB, SQS and Lambda of somebody else's making. Installed into the target folder by
+//! the first test that needs it; one process a test binary, gone with it.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test binary uses some of it; helpers of tests may fail as tests do"
+)]
+#![allow(clippy::disallowed_methods, reason = "waits for another process to be up")]
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+#[path = "venv.rs"]
+pub mod venv;
+
+/// What `pip` is to install, dependencies included: nothing changes from one run to the next.
+const REQUIREMENTS: &str = include_str!("ministack-requirements.txt");
+
+/// The running emulator's address: `http://127.0.0.1:PORT`.
+pub fn endpoint() -> &'static str {
+    static RUNNING: OnceLock<(String, Child)> = OnceLock::new();
+    &RUNNING.get_or_init(start).0
+}
+
+fn start() -> (String, Child) {
+    let venv = venv::installed("ministack", REQUIREMENTS);
+    // Between finding a free port and using it somebody else may take it.
+    for _ in 0..5 {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let log = venv.with_file_name(format!("ministack-{}.log", std::process::id()));
+        // It ends when its standard input does, which this process holds: with this process, whatever becomes of it.
+        let script = "\"$0\" & pid=$!; cat > /dev/null; kill $pid";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(venv.join("bin/ministack"));
+        command.env("GATEWAY_PORT", port.to_string()).env("BIND_HOST", "127.0.0.1").env("LOG_LEVEL", "WARNING");
+        command.env("IOT_MTLS_ENABLED", "0").env("MINISTACK_REGION", "us-east-1");
+        let output = File::create(&log).unwrap();
+        command.stdin(Stdio::piped()).stdout(output.try_clone().unwrap()).stderr(output);
+        let mut child = command.spawn().unwrap();
+        if is_up(port) {
+            return (format!("http://127.0.0.1:{port}"), child);
+        }
+        child.kill().and_then(|()| child.wait()).unwrap();
+        eprintln!("ministack did not start: {}", std::fs::read_to_string(&log).unwrap_or_default());
+    }
+    panic!("ministack cannot be started");
+}
+
+/// Waits until it answers; two minutes at most.
+fn is_up(port: u16) -> bool {
+    for _ in 0..1_200 {
+        if let Ok(mut connection) = TcpStream::connect(("127.0.0.1", port)) {
+            let mut answer = [0; 5];
+            let asked = connection
+                .write_all(b"GET /_ministack/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+            if asked.and_then(|()| connection.read_exact(&mut answer)).is_ok() && &answer == b"HTTP/" {
+                return true;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    false
+}

@@ -1,0 +1,153 @@
+//! What ministack lacks of SQS, before it: moves of dead letters, and where they come from. Messages are really moved, one at each look at the task, so that its progress
+//! can be seen; every other request goes through.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test binary uses some of it; helpers of tests may fail as tests do"
+)]
+#![allow(clippy::disallowed_methods, reason = "a server of its own, with tasks of its own")]
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+
+/// The one task there is.
+#[derive(Debug, Clone, Default)]
+struct Task {
+    source: String,
+    destination: Option<String>,
+    moved: u64,
+    status: &'static str,
+}
+
+/// The queues that the service moves between, by ARN and URL.
+#[derive(Debug, Clone)]
+pub struct Known {
+    pub dead: (String, String),
+    pub source: (String, String),
+}
+
+#[derive(Clone)]
+struct Front {
+    /// ministack's `127.0.0.1:PORT`.
+    behind: String,
+    known: Known,
+    task: Arc<Mutex<Option<Task>>>,
+}
+
+/// Starts it, on a thread of its own that ends with the process; its address.
+pub fn start(behind: &str, known: Known) -> String {
+    let (told, address) = std::sync::mpsc::channel();
+    let front = Front { behind: behind.trim_start_matches("http://").to_owned(), known, task: Arc::default() };
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            told.send(format!("http://{}", listener.local_addr().unwrap())).unwrap();
+            loop {
+                let (connection, _) = listener.accept().await.unwrap();
+                let front = front.clone();
+                tokio::spawn(async move {
+                    let service = hyper::service::service_fn(move |request| front.clone().answer(request));
+                    // A client that goes away is no failure.
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(connection), service)
+                        .await;
+                });
+            }
+        });
+    });
+    address.recv().unwrap()
+}
+
+impl Front {
+    async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let action = head.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let given: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let answer = match action.trim_start_matches("AmazonSQS.") {
+            "StartMessageMoveTask" => self.begin(&given),
+            "ListMessageMoveTasks" => self.look().await,
+            "ListDeadLetterSourceQueues" => json!({ "queueUrls": [self.known.source.1] }),
+            _ => return Ok(self.forward(Request::from_parts(head, Full::new(body))).await),
+        };
+        Ok(Response::builder()
+            .header("content-type", "application/x-amz-json-1.0")
+            .body(Full::new(answer.to_string().into()))
+            .unwrap())
+    }
+
+    fn begin(&self, given: &Value) -> Value {
+        let text = |name: &str| given[name].as_str().map(str::to_owned);
+        let source = text("SourceArn").unwrap();
+        assert_eq!(source, self.known.dead.0);
+        *self.task.lock().unwrap() =
+            Some(Task { source, destination: text("DestinationArn"), moved: 0, status: "RUNNING" });
+        json!({ "TaskHandle": "handle" })
+    }
+
+    /// Moves one message, and tells how far it is.
+    async fn look(&self) -> Value {
+        let Some(mut task) = self.task.lock().unwrap().clone() else { return json!({ "Results": [] }) };
+        if task.status == "RUNNING" {
+            let received = self
+                .ask("ReceiveMessage", json!({ "QueueUrl": self.known.dead.1, "MessageSystemAttributeNames": ["All"] }))
+                .await;
+            match received["Messages"].as_array().and_then(|messages| messages.first()) {
+                Some(message) => {
+                    let send = json!({
+                        "QueueUrl": self.known.source.1,
+                        "MessageBody": message["Body"],
+                        "MessageGroupId": message["Attributes"]["MessageGroupId"],
+                        "MessageDeduplicationId": message["MessageId"],
+                    });
+                    assert!(self.ask("SendMessage", send).await["MessageId"].is_string());
+                    let delete = json!({ "QueueUrl": self.known.dead.1, "ReceiptHandle": message["ReceiptHandle"] });
+                    self.ask("DeleteMessage", delete).await;
+                    task.moved += 1;
+                }
+                None => task.status = "COMPLETED",
+            }
+            *self.task.lock().unwrap() = Some(task.clone());
+        }
+        // The handle is told only while it runs.
+        let handle = (task.status == "RUNNING").then_some("handle");
+        json!({ "Results": [{
+            "TaskHandle": handle,
+            "Status": task.status,
+            "SourceArn": task.source,
+            "DestinationArn": task.destination,
+            "ApproximateNumberOfMessagesMoved": task.moved,
+            "StartedTimestamp": 1,
+        }] })
+    }
+
+    async fn ask(&self, action: &str, given: Value) -> Value {
+        let request = Request::post("/")
+            .header("host", &self.behind)
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amz-target", format!("AmazonSQS.{action}"))
+            .header("authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request")
+            .body(Full::new(Bytes::from(given.to_string())))
+            .unwrap();
+        let answer = self.forward(request).await.into_body().collect().await.unwrap().to_bytes();
+        serde_json::from_slice(&answer).unwrap_or_default()
+    }
+
+    async fn forward(&self, request: Request<Full<Bytes>>) -> Response<Full<Bytes>> {
+        let connection = TcpStream::connect(&self.behind).await.unwrap();
+        let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(connection)).await.unwrap();
+        tokio::spawn(driver);
+        let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+        Response::from_parts(head, Full::new(body.collect().await.unwrap().to_bytes()))
+    }
+}

@@ -1,0 +1,471 @@
+//! An S3 server on loopback that fails as it is told: real requests, real conditions, scripted faults at the level of HTTP, and a latency to set.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test binary uses some of it; helpers of tests may fail as tests do"
+)]
+#![allow(clippy::disallowed_methods, reason = "a server of its own, with clocks and tasks of its own")]
+
+mod backend;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use deltafold::aws::{AwsOptions, Credentials, Timeouts};
+use deltafold::store::{S3, S3Options};
+use futures::StreamExt;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper_util::rt::TokioIo;
+use s3s::Body;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+pub use backend::Backend;
+
+#[path = "../random.rs"]
+pub mod random;
+use random::Random;
+
+/// How a request fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Applied; the connection breaks before the answer.
+    LoseAnswer,
+    /// The connection breaks before anything happens.
+    LoseRequest,
+    /// The connection breaks at once, and it is applied after this.
+    Late(Duration),
+    /// Not applied; this answer.
+    Answer(u16, &'static str),
+    /// Applied; this answer all the same.
+    AnswerAfter(u16, &'static str),
+    /// Applied twice, as by a layer in between that tries again; the second answer.
+    Echo,
+    /// The body of the answer breaks off in the middle.
+    BreakBody,
+    /// A byte of the body of the answer is another.
+    FlipBody,
+    /// The body of the answer comes byte by byte.
+    Trickle,
+    /// A byte of the body of the request is another.
+    DamageRequest,
+    /// Answered after this.
+    Slow(Duration),
+}
+
+/// What fails, and how often.
+struct Rule {
+    verb: &'static str,
+    path: String,
+    fault: Fault,
+    times: usize,
+}
+
+/// One request in a thousand so many times.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rates {
+    pub lost_answers: u64,
+    pub server_errors: u64,
+    pub conflicts: u64,
+}
+
+#[derive(Default)]
+struct Script {
+    rules: Vec<Rule>,
+    random: Option<(Random, Rates)>,
+    latency: Duration,
+    calls: Vec<String>,
+}
+
+/// A running server; it stops when this is dropped.
+pub struct Server {
+    pub address: SocketAddr,
+    pub backend: Backend,
+    script: Arc<Mutex<Script>>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+pub const BUCKET: &str = "bucket";
+pub const ACCESS_KEY: &str = "AKIDEXAMPLE";
+pub const SECRET_KEY: &str = "wJalrXUtnFEMI";
+
+/// Options that reach a server with the keys of the tests, and do not wait as long as users do.
+pub fn options(endpoint: &str) -> S3Options {
+    let credentials =
+        Credentials { access_key: ACCESS_KEY.to_owned(), secret_key: SECRET_KEY.to_owned(), session_token: None };
+    let aws = AwsOptions {
+        region: Some("us-east-1".to_owned()),
+        endpoint: Some(endpoint.to_owned()),
+        credentials: Some(credentials),
+        timeouts: Timeouts::default(),
+        ..AwsOptions::default()
+    };
+    S3Options { aws, ..S3Options::default() }
+}
+
+/// A store in a new bucket of some server.
+pub async fn bucket_at(endpoint: &str, bucket: &str) -> S3 {
+    let keys = aws_sdk_s3::config::Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test");
+    let config = aws_sdk_s3::config::Builder::new()
+        .behavior_version_latest()
+        .endpoint_url(endpoint)
+        .credentials_provider(keys)
+        .region(aws_sdk_s3::config::Region::new("us-east-1"))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .force_path_style(true)
+        .build();
+    aws_sdk_s3::Client::from_conf(config).create_bucket().bucket(bucket).send().await.unwrap();
+    S3::open(bucket, "", &options(endpoint)).await.unwrap()
+}
+
+/// A client of the SDK for some server's tables.
+#[cfg(feature = "dynamodb")]
+pub fn dynamodb(endpoint: &str) -> aws_sdk_dynamodb::Client {
+    let keys = aws_sdk_dynamodb::config::Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test");
+    let config = aws_sdk_dynamodb::config::Builder::new()
+        .behavior_version_latest()
+        .endpoint_url(endpoint)
+        .credentials_provider(keys)
+        .region(aws_sdk_dynamodb::config::Region::new("us-east-1"))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .build();
+    aws_sdk_dynamodb::Client::from_conf(config)
+}
+
+impl Server {
+    /// A server with one empty bucket, on a thread of its own.
+    pub fn start() -> Self {
+        let backend = Backend::default();
+        backend.create_bucket(BUCKET);
+        let mut builder = S3ServiceBuilder::new(backend.clone());
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        Self::serving(backend, Behind::Here(builder.build()))
+    }
+
+    /// Faults in front of a server of somebody else's, which must not mind that requests are signed for another address.
+    pub fn in_front_of(endpoint: &str) -> Self {
+        let address = endpoint.strip_prefix("http://").unwrap().parse().unwrap();
+        Self::serving(Backend::default(), Behind::There(address))
+    }
+
+    fn serving(backend: Backend, behind: Behind) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let script = Arc::new(Mutex::new(Script::default()));
+        let (stop, stopped) = oneshot::channel();
+        let shared = script.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let listener = TcpListener::from_std(listener).unwrap();
+                tokio::select! { _ = stopped => {}, () = serve(listener, behind, shared) => {} }
+            });
+            runtime.shutdown_background();
+        });
+        Self { address, backend, script, stop: Some(stop), thread: Some(thread) }
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A store in the server's bucket.
+    pub async fn store(&self) -> S3 {
+        self.store_under("").await
+    }
+
+    pub async fn store_under(&self, prefix: &str) -> S3 {
+        S3::open(BUCKET, prefix, &options(&self.endpoint())).await.unwrap()
+    }
+
+    /// Every request takes so long.
+    pub fn latency(&self, latency: Duration) {
+        self.script.lock().unwrap().latency = latency;
+    }
+
+    /// The next request `verb` on a path that holds `path` fails so.
+    pub fn fail(&self, verb: &'static str, path: impl ToString, fault: Fault) {
+        self.fail_times(verb, path, fault, 1);
+    }
+
+    pub fn fail_times(&self, verb: &'static str, path: impl ToString, fault: Fault, times: usize) {
+        self.script.lock().unwrap().rules.push(Rule { verb, path: path.to_string(), fault, times });
+    }
+
+    /// Every such request fails from now on.
+    pub fn fail_always(&self, verb: &'static str, path: impl ToString, fault: Fault) {
+        self.fail_times(verb, path, fault, usize::MAX);
+    }
+
+    pub fn fail_at_random(&self, seed: u64, rates: Rates) {
+        self.script.lock().unwrap().random = Some((Random::new(seed), rates));
+    }
+
+    /// Nothing fails any more.
+    pub fn heal(&self) {
+        let mut script = self.script.lock().unwrap();
+        script.rules.clear();
+        script.random = None;
+    }
+
+    /// Whether every rule was used up.
+    pub fn all_reached(&self) -> bool {
+        self.script.lock().unwrap().rules.is_empty()
+    }
+
+    /// The requests since the last time this was asked, as `verb path`.
+    pub fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.script.lock().unwrap().calls)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, behind: Behind, script: Arc<Mutex<Script>>) {
+    loop {
+        let Ok((connection, _)) = listener.accept().await else { continue };
+        let _ = connection.set_nodelay(true);
+        let (behind, script) = (behind.clone(), script.clone());
+        tokio::spawn(async move {
+            let handle = hyper::service::service_fn(move |request| {
+                let (behind, script) = (behind.clone(), script.clone());
+                async move { handle(request, &behind, &script).await }
+            });
+            // A connection that was broken on purpose ends with an error.
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(connection), handle).await;
+        });
+    }
+}
+
+/// What ends a connection without an answer.
+#[derive(Debug)]
+struct Broken;
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("broken on purpose")
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// The verb of a request, in the words of the store.
+fn verb(request: &Request<Incoming>) -> &'static str {
+    let query = request.uri().query().unwrap_or_default();
+    let asked = |name: &str| query.split('&').any(|part| part.split('=').next() == Some(name));
+    let with = |name: &str| request.headers().contains_key(name);
+    match *request.method() {
+        Method::PUT if asked("partNumber") => "upload_part",
+        Method::PUT if with("if-none-match") => "create",
+        Method::PUT if with("if-match") => "replace",
+        Method::POST if asked("uploads") => "upload_start",
+        Method::POST if asked("uploadId") => "upload_complete",
+        Method::POST if asked("delete") => "delete",
+        Method::DELETE if asked("uploadId") => "upload_abort",
+        Method::DELETE => "delete",
+        Method::HEAD if request.uri().path().trim_matches('/').contains('/') => "head",
+        Method::HEAD => "clock",
+        Method::GET if asked("list-type") => "list",
+        Method::GET if asked("uploads") => "upload_list",
+        Method::GET if with("if-none-match") => "get_unless",
+        Method::GET => "get",
+        _ => "other",
+    }
+}
+
+impl Script {
+    fn next(&mut self, verb: &'static str, path: &str) -> Option<Fault> {
+        self.calls.push(format!("{verb} {path}"));
+        if let Some(at) = self.rules.iter().position(|rule| rule.verb == verb && path.contains(&rule.path)) {
+            let rule = self.rules.get_mut(at).unwrap();
+            let fault = rule.fault;
+            if rule.times != usize::MAX {
+                rule.times -= 1;
+            }
+            if rule.times == 0 {
+                self.rules.remove(at);
+            }
+            return Some(fault);
+        }
+        let (random, rates) = self.random.as_mut()?;
+        let writes = matches!(verb, "create" | "replace" | "upload_complete");
+        let drawn = random.below(1_000);
+        let lost = rates.lost_answers;
+        let errors = lost + rates.server_errors;
+        match drawn {
+            drawn if drawn < lost => Some(Fault::LoseAnswer),
+            drawn if drawn < errors => Some(match random.below(3) {
+                0 => Fault::Answer(503, "SlowDown"),
+                1 => Fault::Answer(500, "InternalError"),
+                _ => Fault::AnswerAfter(500, "InternalError"),
+            }),
+            drawn if drawn < errors + rates.conflicts && writes => {
+                Some(Fault::Answer(409, "ConditionalRequestConflict"))
+            }
+            _ => None,
+        }
+    }
+}
+
+async fn handle(request: Request<Incoming>, behind: &Behind, script: &Mutex<Script>) -> Result<Response<Body>, Broken> {
+    let verb = verb(&request);
+    let path = request.uri().path().to_owned();
+    let (fault, latency) = {
+        let mut script = script.lock().unwrap();
+        (script.next(verb, &path), script.latency)
+    };
+    wait(latency / 2).await;
+    let response = match fault {
+        Some(Fault::LoseRequest) => return Err(Broken),
+        Some(Fault::Answer(status, code)) => answer(status, code),
+        Some(Fault::DamageRequest) => behind.apply(damaged(request).await?).await,
+        Some(Fault::Late(after)) => {
+            let (behind, request) = (behind.clone(), held(request).await?);
+            tokio::spawn(async move {
+                wait(after).await;
+                behind.apply(request.map(Body::from)).await
+            });
+            return Err(Broken);
+        }
+        Some(Fault::Echo) => {
+            let request = held(request).await?;
+            behind.apply(request.clone().map(Body::from)).await;
+            behind.apply(request.map(Body::from)).await
+        }
+        _ => behind.apply(request.map(Body::from)).await,
+    };
+    wait(latency - latency / 2).await;
+    match fault {
+        Some(Fault::LoseAnswer) => Err(Broken),
+        Some(Fault::AnswerAfter(status, code)) => Ok(answer(status, code)),
+        Some(Fault::Slow(after)) => {
+            wait(after).await;
+            Ok(response)
+        }
+        Some(fault @ (Fault::BreakBody | Fault::FlipBody | Fault::Trickle)) => spoiled(response, fault).await,
+        _ => Ok(response),
+    }
+}
+
+async fn wait(duration: Duration) {
+    if !duration.is_zero() {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+/// What answers requests.
+#[derive(Clone)]
+enum Behind {
+    Here(S3Service),
+    There(SocketAddr),
+}
+
+impl Behind {
+    async fn apply(&self, request: Request<Body>) -> Response<Body> {
+        match self {
+            Self::Here(service) => apply(service, request).await,
+            Self::There(address) => forward(*address, request).await.unwrap_or_else(|error| {
+                eprintln!("the server behind failed: {error}");
+                answer(502, "BadGateway")
+            }),
+        }
+    }
+}
+
+async fn forward(
+    address: SocketAddr,
+    request: Request<Body>,
+) -> Result<Response<Body>, Box<dyn std::error::Error + Send + Sync>> {
+    let connection = TcpStream::connect(address).await?;
+    let (mut sender, driving) = hyper::client::conn::http1::handshake(TokioIo::new(connection)).await?;
+    let driving = tokio::spawn(driving);
+    let (parts, body) = sender.send_request(request).await?.into_parts();
+    let body = BodyExt::collect(body).await?.to_bytes();
+    driving.abort();
+    Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+async fn apply(service: &S3Service, request: Request<Body>) -> Response<Body> {
+    match service.call(request).await {
+        Ok(mut response) => {
+            let now = s3s::dto::Timestamp::from(std::time::SystemTime::now());
+            let mut date = Vec::new();
+            now.format(s3s::dto::TimestampFormat::HttpDate, &mut date).unwrap();
+            response.headers_mut().insert("date", http::HeaderValue::from_bytes(&date).unwrap());
+            response
+        }
+        Err(error) => {
+            eprintln!("the server failed: {error:?}");
+            answer(500, "InternalError")
+        }
+    }
+}
+
+/// The request with its body read whole, so that it can be applied again, or later.
+async fn held(request: Request<Incoming>) -> Result<Request<Bytes>, Broken> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
+    Ok(Request::from_parts(parts, body))
+}
+
+async fn damaged(request: Request<Incoming>) -> Result<Request<Body>, Broken> {
+    Ok(held(request).await?.map(|body| {
+        let mut bytes = body.to_vec();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        Body::from(bytes)
+    }))
+}
+
+fn answer(status: u16, code: &str) -> Response<Body> {
+    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>as the test says</Message></Error>");
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/xml"));
+    if code == "PermanentRedirect" {
+        response.headers_mut().insert("x-amz-bucket-region", http::HeaderValue::from_static("eu-west-1"));
+    }
+    response
+}
+
+async fn spoiled(response: Response<Body>, fault: Fault) -> Result<Response<Body>, Broken> {
+    let (parts, body) = response.into_parts();
+    let mut bytes = BodyExt::collect(body).await.map_err(|_| Broken)?.to_bytes().to_vec();
+    let middle = bytes.len() / 2;
+    let frame = |bytes: Vec<u8>| Ok::<_, Broken>(Frame::data(Bytes::from(bytes)));
+    let body = match fault {
+        Fault::FlipBody => {
+            bytes[middle] ^= 1;
+            Body::from(bytes)
+        }
+        Fault::BreakBody => {
+            bytes.truncate(middle);
+            let pieces = vec![frame(bytes), Err(Broken)];
+            Body::http_body_unsync(StreamBody::new(futures::stream::iter(pieces)))
+        }
+        _ => {
+            let pieces = futures::stream::iter(bytes).then(|byte| async move {
+                wait(Duration::from_millis(200)).await;
+                Ok::<_, Broken>(Frame::data(Bytes::from(vec![byte])))
+            });
+            Body::http_body_unsync(StreamBody::new(Box::pin(pieces)))
+        }
+    };
+    Ok(Response::from_parts(parts, body))
+}

@@ -1,0 +1,42 @@
+//! Programs from PyPI, pinned and installed into the target folder by the first test that needs them.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test binary uses some of it; helpers of tests may fail as tests do"
+)]
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A virtual environment with these packages, dependencies included, made by whoever comes first; other requirements make another one.
+pub fn installed(name: &str, requirements: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let venv = target.join(format!("{name}-{:08x}", crc32fast::hash(requirements.as_bytes())));
+    let lock = File::create(target.join(format!("{name}.lock"))).unwrap();
+    lock.lock().unwrap();
+    let done = venv.join("installed");
+    if !done.exists() {
+        let _ = std::fs::remove_dir_all(&venv);
+        let file = target.join(format!("{name}-requirements.txt"));
+        std::fs::write(&file, requirements).unwrap();
+        run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
+        run(Command::new(venv.join("bin/pip"))
+            .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
+            .arg(file));
+        File::create(done).unwrap();
+    }
+    venv
+}
+
+/// Runs a command that must succeed, and returns what it printed.
+#[track_caller]
+pub fn run(command: &mut Command) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}; the tests need python3 with venv and pip"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{command:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
