@@ -1,0 +1,356 @@
+"""Deltafold on AWS: the same resources as ../template.yaml. ../README.md says what each choice costs."""
+
+import pulumi
+import pulumi_aws as aws
+
+config = pulumi.Config("deltafold")
+source = config.get("source") or "stream"
+collection = config.require("collection")
+prefix = config.get("prefix") or "deltafold"
+mapping = config.get("mapping") or ""
+heads_table = config.get("headsTable") or ""
+stream_arn = config.get("streamArn") or ""
+zip_path = config.get("zip") or "../../../target/lambda/bootstrap/bootstrap.zip"
+architecture = config.get("architecture") or "arm64"
+window_seconds = config.get_int("windowSeconds") or 20
+fold_minutes = config.get_int("foldMinutes") or 15
+fold_segments = config.get_int("foldSegments") or 512
+log_days = config.get_int("logDays") or 14
+alarm_topic = config.get("alarmTopic") or ""
+
+if source not in ("stream", "forwarder", "fifo", "standard"):
+    raise ValueError(f"deltafold:source is `{source}`; expected stream, forwarder, fifo or standard")
+
+reads_stream = source in ("stream", "forwarder")
+has_fifo = source in ("forwarder", "fifo")
+stack = f"{pulumi.get_project()}-{pulumi.get_stack()}"
+
+DAYS_14 = 1_209_600
+# Six times the function's time, and the window.
+INGEST_SECONDS, VISIBILITY = 60, 400
+
+
+def allow(sid, actions, resources):
+    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
+
+
+def policy(*statements):
+    """A policy document; statements may hold outputs, and None where a choice leaves one out."""
+    document = {"Version": "2012-10-17", "Statement": [one for one in statements if one]}
+    return pulumi.Output.json_dumps(document)
+
+
+def role(name, service, statements):
+    trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    made = aws.iam.Role(name, assume_role_policy=policy(trust))
+    aws.iam.RolePolicy(name, role=made.id, policy=policy(*statements))
+    return made
+
+
+# ---- The bucket ----
+bucket = aws.s3.Bucket("bucket", opts=pulumi.ResourceOptions(protect=True))
+aws.s3.BucketPublicAccessBlock(
+    "bucket",
+    bucket=bucket.id,
+    block_public_acls=True,
+    block_public_policy=True,
+    ignore_public_acls=True,
+    restrict_public_buckets=True,
+)
+versioning = aws.s3.BucketVersioning(
+    "bucket", bucket=bucket.id, versioning_configuration={"status": "Enabled"}
+)
+# Live objects are never expired by age: sweep owns them.
+aws.s3.BucketLifecycleConfiguration(
+    "bucket",
+    bucket=bucket.id,
+    rules=[
+        {"id": "abandoned-uploads", "status": "Enabled", "filter": {}, "abort_incomplete_multipart_upload": {"days_after_initiation": 2}},
+        {
+            "id": "old-versions",
+            "status": "Enabled",
+            "filter": {},
+            "noncurrent_version_expiration": {"noncurrent_days": 7},
+            "expiration": {"expired_object_delete_marker": True},
+        },
+    ],
+    opts=pulumi.ResourceOptions(depends_on=[versioning]),
+)
+aws.s3.BucketPolicy(
+    "bucket",
+    bucket=bucket.id,
+    policy=policy(
+        {
+            "Sid": "SegmentsAreCreatedOnce",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:PutObject",
+            "Resource": pulumi.Output.concat(bucket.arn, "/", prefix, "/*/log/*"),
+            # True for a request that makes an object; a multipart upload's beginning and parts are none, its completion is and carries the condition.
+            "Condition": {"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}},
+        },
+        {
+            "Sid": "OnlyEncryptedConnections",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": [bucket.arn, pulumi.Output.concat(bucket.arn, "/*")],
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        },
+    ),
+)
+under = pulumi.Output.concat(bucket.arn, "/", prefix)
+store = pulumi.Output.concat("s3://", bucket.id, "/", prefix)
+
+# ---- The table ----
+table = None
+if reads_stream and not stream_arn:
+    table = aws.dynamodb.Table(
+        "table",
+        billing_mode="PAY_PER_REQUEST",
+        attributes=[{"name": "PK", "type": "S"}, {"name": "SK", "type": "S"}],
+        hash_key="PK",
+        range_key="SK",
+        stream_enabled=True,
+        stream_view_type="NEW_AND_OLD_IMAGES",
+        point_in_time_recovery={"enabled": True},
+        opts=pulumi.ResourceOptions(protect=True),
+    )
+stream = table.stream_arn if table else stream_arn
+
+
+# ---- Queues ----
+def queue(name, ending, fifo, **more):
+    return aws.sqs.Queue(
+        name,
+        name=f"{stack}{ending}",
+        # The id is the event's own: a hash of the content would lose the last of the states A, B, A.
+        **({"fifo_queue": True, "content_based_deduplication": False} if fifo else {}),
+        sqs_managed_sse_enabled=True,
+        **more,
+    )
+
+
+def redrive(dead_letters):
+    return pulumi.Output.json_dumps({"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": 10})
+
+
+feed = dead = failed_batches = None
+if has_fifo:
+    dead = queue("fifo-dead-letters", "-dead.fifo", True, message_retention_seconds=DAYS_14)
+    feed = queue(
+        "fifo",
+        ".fifo",
+        True,
+        visibility_timeout_seconds=VISIBILITY,
+        message_retention_seconds=DAYS_14,
+        redrive_policy=redrive(dead),
+    )
+elif source == "standard":
+    dead = queue("dead-letters", "-dead", False, message_retention_seconds=DAYS_14)
+    # Kept for less than dead letters: those of a standard queue keep the date of their sending.
+    feed = queue(
+        "standard",
+        "",
+        False,
+        visibility_timeout_seconds=VISIBILITY,
+        message_retention_seconds=864_000,
+        redrive_policy=redrive(dead),
+    )
+if reads_stream:
+    # What a stream's reader gave up on: shard and range, not the records, which the stream keeps for 24 hours.
+    failed_batches = queue("failed-batches", "-failed-batches", False, message_retention_seconds=DAYS_14)
+
+READ_STREAM = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"]
+heads = None
+if heads_table:
+    region, account = aws.get_region().region, aws.get_caller_identity().account_id
+    heads = f"arn:{aws.get_partition().partition}:dynamodb:{region}:{account}:table/{heads_table}"
+
+
+# ---- Functions ----
+def function(name, what, statements, variables, memory, seconds):
+    log = aws.cloudwatch.LogGroup(name, retention_in_days=log_days)
+    writes = allow("Log", ["logs:CreateLogStream", "logs:PutLogEvents"], pulumi.Output.concat(log.arn, ":*"))
+    made = role(name, "lambda.amazonaws.com", [*statements, writes])
+    # No reserved concurrency: of 1, the queue's pollers would be throttled and good messages end as dead letters.
+    return aws.lambda_.Function(
+        name,
+        description=what,
+        runtime="provided.al2023",
+        handler="bootstrap",
+        architectures=[architecture],
+        code=pulumi.FileArchive(zip_path),
+        role=made.arn,
+        memory_size=memory,
+        timeout=seconds,
+        logging_config={"log_format": "JSON", "system_log_level": "WARN", "log_group": log.name},
+        environment={
+            "variables": {"DELTAFOLD_FUNCTION": name, "DELTAFOLD_STORE": store, "DELTAFOLD_COLLECTION": collection}
+            | variables
+        },
+    )
+
+
+compact = function(
+    "compact",
+    "Folds the log of a collection into its snapshot",
+    [
+        allow(
+            "FoldAndSweep",
+            ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
+            pulumi.Output.concat(under, "/", collection, "/*"),
+        ),
+        allow("List", "s3:ListBucket", bucket.arn),
+        allow("ListUploads", "s3:ListBucketMultipartUploads", bucket.arn),
+        allow("SwapHeads", ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query"], heads) if heads else None,
+    ],
+    {},
+    1024,
+    600,
+)
+ingest = function(
+    "ingest",
+    "Appends changes to the log of a collection",
+    [
+        allow("Append", "s3:PutObject", pulumi.Output.concat(under, "/", collection, "/*/log/*")),
+        allow("Read", "s3:GetObject", pulumi.Output.concat(under, "/*")),
+        # Without a condition: a GET of what is not there is answered 403 instead of 404 to who may not list, and it carries no prefix.
+        allow("FindTheTail", "s3:ListBucket", bucket.arn),
+        allow("AskForAFold", "lambda:InvokeFunction", compact.arn),
+        allow("ReadTheStream", READ_STREAM, stream) if source == "stream" else None,
+        allow("ReportWhatFailed", "sqs:SendMessage", failed_batches.arn) if source == "stream" else None,
+        allow(
+            "ReadTheQueue",
+            ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"],
+            feed.arn,
+        )
+        if feed
+        else None,
+        allow("ReadHeads", "dynamodb:GetItem", heads) if heads else None,
+    ],
+    {
+        "DELTAFOLD_MAPPING": mapping,
+        "DELTAFOLD_COMPACT_FUNCTION": compact.name,
+        "DELTAFOLD_FOLD_SEGMENTS": str(fold_segments),
+    },
+    256,
+    INGEST_SECONDS,
+)
+
+
+def from_stream(name, reader):
+    aws.lambda_.EventSourceMapping(
+        name,
+        function_name=reader.arn,
+        event_source_arn=stream,
+        starting_position="TRIM_HORIZON",
+        batch_size=1000,
+        maximum_batching_window_in_seconds=window_seconds,
+        parallelization_factor=1,
+        function_response_types=["ReportBatchItemFailures"],
+        # A record that cannot be taken would hold up its shard until the stream forgets it, and all behind it.
+        bisect_batch_on_function_error=True,
+        maximum_retry_attempts=10,
+        maximum_record_age_in_seconds=72_000,
+        destination_config={"on_failure": {"destination_arn": failed_batches.arn}},
+    )
+
+
+if source == "stream":
+    from_stream("stream-to-ingest", ingest)
+elif source == "forwarder":
+    forward = function(
+        "forward",
+        "Packs changes of a table into messages of a FIFO queue",
+        [
+            allow("ReadTheStream", READ_STREAM, stream),
+            allow("Send", "sqs:SendMessage", [feed.arn, failed_batches.arn]),
+            allow("ReadTheMapping", "s3:GetObject", pulumi.Output.concat(under, "/*")),
+        ],
+        {"DELTAFOLD_MAPPING": mapping, "DELTAFOLD_QUEUE": feed.url},
+        256,
+        INGEST_SECONDS,
+    )
+    from_stream("stream-to-forward", forward)
+if has_fifo:
+    # Ten at most and no window: a FIFO queue allows neither more nor any.
+    aws.lambda_.EventSourceMapping(
+        "fifo-to-ingest",
+        function_name=ingest.arn,
+        event_source_arn=feed.arn,
+        batch_size=10,
+        function_response_types=["ReportBatchItemFailures"],
+        scaling_config={"maximum_concurrency": 16},
+    )
+elif source == "standard":
+    # The least concurrency that is allowed. More workers make more segments, and those cost.
+    aws.lambda_.EventSourceMapping(
+        "standard-to-ingest",
+        function_name=ingest.arn,
+        event_source_arn=feed.arn,
+        batch_size=10_000,
+        maximum_batching_window_in_seconds=window_seconds,
+        function_response_types=["ReportBatchItemFailures"],
+        scaling_config={"maximum_concurrency": 2},
+    )
+
+aws.scheduler.Schedule(
+    "compact",
+    description="Folds what has gathered",
+    schedule_expression=f"rate({fold_minutes} minutes)",
+    flexible_time_window={"mode": "OFF"},
+    target={
+        "arn": compact.arn,
+        "role_arn": role(
+            "schedule", "scheduler.amazonaws.com", [allow("Invoke", "lambda:InvokeFunction", compact.arn)]
+        ).arn,
+        "retry_policy": {"maximum_retry_attempts": 2, "maximum_event_age_in_seconds": 600},
+    },
+)
+
+
+# ---- Alarms ----
+def alarm(name, what, namespace, metric, dimensions, statistic, threshold, period=300, periods=1):
+    aws.cloudwatch.MetricAlarm(
+        name,
+        alarm_description=what,
+        namespace=namespace,
+        metric_name=metric,
+        dimensions=dimensions,
+        statistic=statistic,
+        period=period,
+        evaluation_periods=periods,
+        threshold=threshold,
+        comparison_operator="GreaterThanThreshold",
+        treat_missing_data="notBreaching",
+        alarm_actions=[alarm_topic] if alarm_topic else None,
+    )
+
+
+VISIBLE = "ApproximateNumberOfMessagesVisible"
+if dead:
+    what = "Something could not be understood or applied; `deltafold queue peek` shows what"
+    alarm("dead-letters", what, "AWS/SQS", VISIBLE, {"QueueName": dead.name}, "Maximum", 0)
+if failed_batches:
+    what = "The stream's reader gave up on records; the stream keeps them for 24 hours"
+    alarm("failed-batches", what, "AWS/SQS", VISIBLE, {"QueueName": failed_batches.name}, "Maximum", 0)
+    what = "The stream's reader is an hour behind; after 24 hours changes are lost"
+    reader = ingest if source == "stream" else forward
+    alarm("late-stream", what, "AWS/Lambda", "IteratorAge", {"FunctionName": reader.name}, "Maximum", 3_600_000)
+what = "Invocations are refused; on a queue each counts as a receive"
+alarm("throttled", what, "AWS/Lambda", "Throttles", {"FunctionName": ingest.name}, "Sum", 0, periods=3)
+what = "Folds fail; nothing is lost, but readers get slower"
+alarm("folds", what, "AWS/Lambda", "Errors", {"FunctionName": compact.name}, "Sum", 2, period=3600)
+
+pulumi.export("store", store)
+pulumi.export("bucket", bucket.id)
+pulumi.export("ingestFunction", ingest.name)
+pulumi.export("compactFunction", compact.name)
+if table:
+    pulumi.export("table", table.name)
+if feed:
+    pulumi.export("queueUrl", feed.url)
+    pulumi.export("deadLettersUrl", dead.url)
+if failed_batches:
+    pulumi.export("failedBatchesUrl", failed_batches.url)

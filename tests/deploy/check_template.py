@@ -1,0 +1,76 @@
+"""The template against the rules, for every source; and against twins of it, each broken in one way, which the rules must find."""
+
+import copy
+import sys
+
+from model import Model, load
+from rules import broken
+
+SOURCES = ("stream", "forwarder", "fifo", "standard")
+template = load(sys.argv[1])
+checks = 0
+for source in SOURCES:
+    for more in ({}, {"StreamArn": "arn:aws:dynamodb:us-east-1:1:table/t/stream/1"}, {"HeadsTable": "heads"}):
+        found = broken(Model.of_template(template, {"Source": source, "Collection": "c", **more}), source)
+        assert not found, (source, more, found)
+        checks += 1
+assert template["Parameters"]["Source"]["Default"] == "stream", "cheapest by default"
+assert template["Parameters"]["WindowSeconds"]["Default"] == 20
+
+
+def properties(name):
+    return lambda t: t["Resources"][name]["Properties"]
+
+
+def twin(source, what, change):
+    """Breaks one thing, and finds it said."""
+    global checks
+    other = copy.deepcopy(template)
+    change(other)
+    found = broken(Model.of_template(other, {"Source": source, "Collection": "c"}), source)
+    assert any(what in one for one in found), (source, what, found)
+    checks += 1
+
+
+def put(name, key, value):
+    return lambda t: properties(name)(t).__setitem__(key, value)
+
+
+def take(name, key):
+    return lambda t: properties(name)(t).pop(key)
+
+
+for source, what, change in [
+    ("fifo", "6 times", put("FifoQueue", "VisibilityTimeout", 359)),
+    ("standard", "6 times", put("Ingest", "Timeout", 90)),
+    ("fifo", "no window on FIFO", put("FifoToIngest", "MaximumBatchingWindowInSeconds", 30)),
+    ("fifo", "at most 10 on FIFO", put("FifoToIngest", "BatchSize", 11)),
+    ("forwarder", "at least 2", put("FifoToIngest", "ScalingConfig", {"MaximumConcurrency": 1})),
+    ("standard", "at least 2", take("StandardToIngest", "ScalingConfig")),
+    ("fifo", "reserved", put("Ingest", "ReservedConcurrentExecutions", 1)),
+    ("fifo", "content-based", put("FifoQueue", "ContentBasedDeduplication", True)),
+    ("fifo", "maxReceiveCount", lambda t: properties("FifoQueue")(t)["RedrivePolicy"].__setitem__("maxReceiveCount", 3)),
+    ("fifo", "same type", lambda t: properties("FifoQueue")(t)["RedrivePolicy"].__setitem__("deadLetterTargetArn", {"Fn::GetAtt": ["Plain", "Arn"]}) or t["Resources"].__setitem__("Plain", {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "p"}})),
+    ("standard", "14 days", take("StandardDeadLetters", "MessageRetentionPeriod")),
+    ("standard", "an alarm on its dead letters", lambda t: t["Resources"].pop("DeadLettersAlarm")),
+    ("stream", "partial batch", take("StreamToIngest", "FunctionResponseTypes")),
+    ("stream", "bisect", put("StreamToIngest", "BisectBatchOnFunctionError", False)),
+    ("stream", "retries end", take("StreamToIngest", "MaximumRetryAttempts")),
+    ("stream", "given up", take("StreamToIngest", "MaximumRecordAgeInSeconds")),
+    ("stream", "destination", take("StreamToIngest", "DestinationConfig")),
+    ("forwarder", "20 s", put("StreamToForward", "MaximumBatchingWindowInSeconds", 0)),
+    ("stream", "late stream", lambda t: t["Resources"].pop("LateStreamAlarm")),
+    ("stream", "failed batches", lambda t: t["Resources"].pop("DeadLettersAlarm")),
+    ("stream", "kept for ever", take("IngestLog", "RetentionInDays")),
+    ("stream", "log group", take("Compact", "LoggingConfig")),
+    ("stream", "with a condition", lambda t: properties("BucketPolicy")(t)["PolicyDocument"]["Statement"].pop(0)),
+    ("stream", "with a condition", lambda t: properties("BucketPolicy")(t)["PolicyDocument"]["Statement"][0]["Condition"].pop("Bool")),
+    ("stream", "abandoned", lambda t: properties("Bucket")(t)["LifecycleConfiguration"]["Rules"].pop(0)),
+    ("stream", "noncurrent", lambda t: properties("Bucket")(t)["LifecycleConfiguration"]["Rules"].pop(1)),
+    ("stream", "by age", lambda t: properties("Bucket")(t)["LifecycleConfiguration"]["Rules"][0].__setitem__("ExpirationInDays", 30)),
+    ("stream", "by pattern", lambda t: properties("CompactRole")(t)["Policies"][0]["PolicyDocument"]["Statement"][0].__setitem__("Action", "s3:*")),
+    ("stream", "may list", lambda t: properties("IngestRole")(t)["Policies"][0]["PolicyDocument"]["Statement"][2].__setitem__("Condition", {"StringLike": {"s3:prefix": "d/*"}})),
+    ("stream", "segments only", lambda t: properties("IngestRole")(t)["Policies"][0]["PolicyDocument"]["Statement"][0].__setitem__("Resource", "arn:aws:s3:::b/*")),
+]:
+    twin(source, what, change)
+print(f"{checks} checks")

@@ -1,0 +1,85 @@
+"""What every deployment must keep, whatever it was written in."""
+
+
+def broken(model, source):
+    """The rules that are broken, in words."""
+    found = []
+
+    def rule(holds, what):
+        if not holds:
+            found.append(what)
+
+    reads_stream = source in ("stream", "forwarder")
+    rule(len(model.functions) == (3 if source == "forwarder" else 2), "functions: ingest, compact, and forward where it is chosen")
+    kinds = sorted(function["variables"]["DELTAFOLD_FUNCTION"] for function in model.functions.values())
+    wanted = ["compact", "forward", "ingest"] if source == "forwarder" else ["compact", "ingest"]
+    rule(kinds == wanted, f"each function knows which it is: {kinds}")
+    for name, function in model.functions.items():
+        rule(function["reserved"] is None, f"{name}: no reserved concurrency")
+        rule(function["runtime"] == "provided.al2023", f"{name}: runtime")
+        rule(function["log"] in model.logs, f"{name}: a log group of its own")
+        for variable in ("DELTAFOLD_STORE", "DELTAFOLD_COLLECTION"):
+            rule(function["variables"].get(variable), f"{name}: {variable}")
+    for name, days in model.logs.items():
+        rule(days, f"{name}: logs are not kept for ever")
+
+    for arn, queue in model.queues.items():
+        rule(queue["name"].endswith(".fifo") == bool(queue["fifo"]), f"{arn}: the name says whether it is FIFO")
+        rule(not queue["content_based"], f"{arn}: no content-based deduplication")
+        if queue["dead"]:
+            dead = model.queues[queue["dead"]]
+            rule(queue["receives"] == 10, f"{arn}: maxReceiveCount 10")
+            rule(bool(dead["fifo"]) == bool(queue["fifo"]), f"{arn}: dead letters of the same type")
+            rule(dead["retention"] == 1_209_600, f"{arn}: dead letters are kept for 14 days")
+            rule(queue["retention"] >= 864_000, f"{arn}: messages are kept for long")
+            rule(any(a["of"] in (dead["name"], queue["dead"].removeprefix("arn:")) and a["threshold"] == 0 for a in model.alarms), f"{arn}: an alarm on its dead letters")
+    rule(any(queue["dead"] for queue in model.queues.values()) == (source != "stream"), "a queue where one is chosen")
+
+    rule(len(model.mappings) == (2 if source == "forwarder" else 1), "one mapping a reader")
+    for mapping in model.mappings:
+        what = f"{mapping['source']} to {mapping['function']}"
+        rule(mapping["responses"] == ["ReportBatchItemFailures"], f"{what}: partial batch responses")
+        queue = model.queues.get(mapping["source"])
+        if queue:
+            function = model.functions[mapping["function"]]
+            rule(queue["visibility"] >= 6 * function["timeout"], f"{what}: visibility at least 6 times the function's time")
+            rule((mapping["concurrency"] or 0) >= 2, f"{what}: maximum concurrency at least 2")
+            if queue["fifo"]:
+                rule(mapping["window"] is None, f"{what}: no window on FIFO")
+                rule(mapping["batch"] <= 10, f"{what}: at most 10 on FIFO")
+            else:
+                rule(int(mapping["window"] or 0) >= 1, f"{what}: a window")
+        else:
+            rule(int(mapping["window"] or 0) == 20, f"{what}: a window of 20 s")
+            rule(mapping["bisect"] is True, f"{what}: bisect on error")
+            rule(0 < (mapping["retries"] or -1) <= 100, f"{what}: retries end")
+            rule(0 < (mapping["age"] or -1) < 86_400, f"{what}: records are given up before the stream forgets them")
+            rule(mapping["on_failure"] in model.queues, f"{what}: a destination for what failed")
+    if reads_stream:
+        rule(any(a["metric"] == "IteratorAge" for a in model.alarms), "an alarm on a late stream")
+        failed = [arn for arn, queue in model.queues.items() if "failed" in queue["name"]]
+        names = [model.queues[arn]["name"] for arn in failed] + [arn.removeprefix("arn:") for arn in failed]
+        rule(any(a["of"] in names for a in model.alarms), "an alarm on failed batches")
+    rule(len(model.alarms) <= 10, "as many alarms as are free")
+
+    segments = [
+        one
+        for one in model.denied
+        if one["Effect"] == "Deny" and one["Action"] == "s3:PutObject" and one["Resource"].endswith("/*/log/*")
+    ]
+    condition = {"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}}
+    rule([one["Condition"] for one in segments] == [condition], "segments are written with a condition")
+    rule(any(one["abort"] for one in model.lifecycle), "abandoned uploads go")
+    rule(any(one["noncurrent"] for one in model.lifecycle), "noncurrent versions go")
+    rule(not any(one["live"] for one in model.lifecycle), "live objects do not go by age")
+    lists = [one for one in model.roles if one["Action"] == "s3:ListBucket"]
+    rule(len(lists) == 2 and not any("Condition" in one for one in lists), "who appends or folds may list: else what is absent is 403")
+    for one in model.roles:
+        actions = one["Action"] if isinstance(one["Action"], list) else [one["Action"]]
+        resources = one["Resource"] if isinstance(one["Resource"], list) else [one["Resource"]]
+        rule(not any("*" in action for action in actions), f"{one.get('Sid')}: no action by pattern")
+        rule(not any(resource == "*" for resource in resources), f"{one.get('Sid')}: no resource `*`")
+        for action in ("s3:PutObject", "s3:DeleteObject"):
+            if action in actions and "s3:DeleteObject" not in actions:
+                rule(all(resource.endswith("/log/*") for resource in resources), f"{one.get('Sid')}: who appends writes segments only")
+    return found
