@@ -135,7 +135,9 @@ impl From<deltafold::Error> for Failure {
                 "`deltafold verify --deep` lists everything that is damaged; `deltafold inspect` looks at one object",
             ),
             ErrorKind::NewerFormat => failure.help("update deltafold: a newer one wrote this"),
-            ErrorKind::Storage => failure.help("check the address of the store, the permissions there and, of a folder, the free space"),
+            ErrorKind::Storage => {
+                failure.help("check the address of the store, the permissions there and, of a folder, the free space")
+            }
             ErrorKind::Invariant => failure.help("please report this; nothing was published"),
             _ => failure,
         }
