@@ -89,6 +89,7 @@ async fn real_updates_take_effect_once_though_consumers_die() {
     // It appends what it receives, and is gone before it deletes anything.
     let source = queue.settings().await.unwrap().arn;
     let source = source.strip_prefix("arn:").unwrap();
+    let bodies = deltafold::ingest::BodyReader::new(&collection);
     let mut seen = 0;
     for _ in 0..3 {
         let how = Receive { wait: Duration::ZERO, ..Receive::default() };
@@ -102,7 +103,7 @@ async fn real_updates_take_effect_once_though_consumers_die() {
             })
             .collect();
         let dying = collection.writer(deltafold::WriterOptions::default()).unwrap();
-        let settled = deltafold::ingest::settle(&dying, collection.config().dimension, source, &deliveries).await;
+        let settled = deltafold::ingest::settle(&dying, &bodies, source, &deliveries).await;
         assert_eq!(settled.done.len(), received.len());
     }
     assert!(seen > 0, "it has received something");

@@ -91,6 +91,9 @@ pub(crate) enum Command {
     /// Purge queues and drop a collection, to begin anew
     #[cfg(feature = "sqs")]
     Reset(super::commands::reset::Reset),
+    /// Show what a mapping makes of records of a DynamoDB stream
+    #[cfg(feature = "mapping")]
+    Map(super::commands::map::MapRecords),
     /// Show all of it at work on 1,500 real records
     Demo(demo::Demo),
     /// Print the completions of a shell

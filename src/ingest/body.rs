@@ -1,31 +1,169 @@
 //! What the body of a message says.
 
 use deltafold_format::Op;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+#[cfg(feature = "mapping")]
+use super::mapping::{Mapping, StreamRecord, stream_records};
+use crate::collection::Collection;
+#[cfg(feature = "mapping")]
+use crate::error::{Error, Result};
 use crate::jsonl::{LineError, parse_op_for};
 
-/// The ops of a message: one, a JSON list of them, or one a line; each in the form of [`jsonl`](crate::jsonl). Blank lines are no matter.
+/// How the bodies of messages for one collection are understood. Clones share what they hold.
 ///
-/// # Errors
-///
-/// A sentence that says which op of the message is none, and why; or that there is none in it.
-pub fn read_body(body: &str, dimension: u32) -> Result<Vec<Op>, String> {
-    let text = body.trim_ascii();
-    let mut ops = Vec::new();
-    if text.starts_with('[') {
-        let list: Vec<&RawValue> =
-            serde_json::from_str(text).map_err(|error| format!("the body is no list of ops: {error}"))?;
-        for (number, op) in (1..).zip(list) {
-            let op = parse_op_for(op.get().as_bytes(), number, dimension);
-            ops.push(op.map_err(|error| format!("op {number} of the list: {}", without_line(&error)))?);
-        }
-    } else {
-        for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim_ascii().is_empty()) {
-            ops.push(parse_op_for(line.as_bytes(), number, dimension).map_err(|error| error.to_string())?);
+/// A body is one op, a JSON list of ops, or one a line, each in the form of [`jsonl`](crate::jsonl); and, with a mapping, a record of a DynamoDB stream wherever an op may stand, or what AWS
+/// Lambda hands over (`Records`). Blank lines are no matter.
+#[derive(Debug, Clone)]
+pub struct BodyReader {
+    dimension: u32,
+    #[cfg(feature = "mapping")]
+    collection: deltafold_format::CollectionName,
+    #[cfg(feature = "mapping")]
+    mapping: Option<Mapping>,
+}
+
+/// What a body says.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Body {
+    /// The ops, in order.
+    pub ops: Vec<Op>,
+    /// Records of a stream that the mapping makes no op of, though nothing is wrong with them.
+    pub skipped: u64,
+}
+
+impl BodyReader {
+    /// Bodies for this collection.
+    pub fn new(collection: &Collection) -> Self {
+        Self {
+            dimension: collection.config().dimension,
+            #[cfg(feature = "mapping")]
+            collection: collection.name().clone(),
+            #[cfg(feature = "mapping")]
+            mapping: None,
         }
     }
-    if ops.is_empty() { Err("the body holds no op".to_owned()) } else { Ok(ops) }
+
+    /// The same, and records of DynamoDB streams by this mapping.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` where the mapping has no rule for the collection: everything would be skipped.
+    #[cfg(feature = "mapping")]
+    pub fn with_mapping(self, mapping: Mapping) -> Result<Self> {
+        let known = mapping.collections();
+        if !known.contains(&&self.collection) {
+            let known: Vec<&str> = known.into_iter().map(|name| name.as_str()).collect();
+            let (own, others) = (&self.collection, known.join(", "));
+            let reason = format!("the mapping has no rule for collection `{own}`; its rules are for {others}");
+            return Err(Error::invalid(reason));
+        }
+        Ok(Self { mapping: Some(mapping), ..self })
+    }
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says which op or record is none, or cannot be mapped, and why; or that there is none.
+    pub fn read(&self, body: &str) -> Result<Body, String> {
+        let text = body.trim_ascii();
+        let mut read = Body::default();
+        let mut found = 0u64;
+        if text.starts_with('[') {
+            let list: Vec<&RawValue> =
+                serde_json::from_str(text).map_err(|error| format!("the body is no list of ops: {error}"))?;
+            for (number, element) in (1..).zip(list) {
+                found += 1;
+                self.element(&mut read, element.get(), number, true)?;
+            }
+        } else if is_record(text) && serde_json::from_str::<IgnoredAny>(text).is_ok() {
+            // One record or event, on however many lines.
+            found += 1;
+            self.element(&mut read, text, 1, false)?;
+        } else {
+            for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim_ascii().is_empty()) {
+                found += 1;
+                self.element(&mut read, line, number, false)?;
+            }
+        }
+        if found == 0 { Err("the body holds no op".to_owned()) } else { Ok(read) }
+    }
+
+    /// One op or record: a line, or an element of a list.
+    fn element(&self, read: &mut Body, text: &str, number: u64, listed: bool) -> Result<(), String> {
+        if is_record(text) {
+            let place = if listed { format!("element {number}") } else { format!("line {number}") };
+            return self.records(read, text).map_err(|reason| format!("{place}: {reason}"));
+        }
+        let op = parse_op_for(text.as_bytes(), number, self.dimension).map_err(|error| {
+            if listed { format!("op {number} of the list: {}", without_line(&error)) } else { error.to_string() }
+        })?;
+        read.ops.push(op);
+        Ok(())
+    }
+
+    #[cfg(not(feature = "mapping"))]
+    fn records(&self, _: &mut Body, _: &str) -> Result<(), String> {
+        Err("a record of a DynamoDB stream, which this program was built without; build it with the feature `mapping`"
+            .to_owned())
+    }
+
+    #[cfg(feature = "mapping")]
+    fn records(&self, read: &mut Body, text: &str) -> Result<(), String> {
+        for (number, (_, record)) in (1..).zip(stream_records(text)) {
+            self.record(read, &record?).map_err(|reason| format!("record {number}: {reason}"))?;
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "mapping")]
+    fn record(&self, read: &mut Body, record: &StreamRecord) -> Result<(), String> {
+        let Some(mapping) = &self.mapping else {
+            return Err("a record of a DynamoDB stream, and no mapping says what becomes of it; name one".to_owned());
+        };
+        let mapped = mapping.map(&self.collection, record).map_err(|error| error.to_string())?;
+        read.skipped += u64::from(mapped.skipped.is_some());
+        for op in mapped.ops {
+            op.validate(self.dimension).map_err(|error| error.to_string())?;
+            read.ops.push(op);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a JSON text is a record of a stream, or an event with records, by its members.
+fn is_record(text: &str) -> bool {
+    #[derive(Default)]
+    struct Members {
+        record: bool,
+        op: bool,
+    }
+    impl<'de> serde::Deserialize<'de> for Members {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+            struct Look;
+            impl<'de> serde::de::Visitor<'de> for Look {
+                type Value = Members;
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str("an object")
+                }
+                fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> std::result::Result<Members, A::Error> {
+                    let mut members = Members::default();
+                    while let Some((name, IgnoredAny)) = map.next_entry::<std::borrow::Cow<'de, str>, _>()? {
+                        members.record |= name == "dynamodb" || name == "Records";
+                        members.op |= name == "op";
+                    }
+                    Ok(members)
+                }
+            }
+            deserializer.deserialize_map(Look)
+        }
+    }
+    // Most bodies are ops, and are not to be read twice.
+    (text.contains("\"dynamodb\"") || text.contains("\"Records\""))
+        && serde_json::from_str::<Members>(text).is_ok_and(|members| members.record && !members.op)
 }
 
 /// The error of an element of a list, which has no line.
@@ -35,29 +173,104 @@ fn without_line(error: &LineError) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    pub(in super::super) fn reader() -> BodyReader {
+        BodyReader {
+            dimension: 2,
+            #[cfg(feature = "mapping")]
+            collection: "c".parse().unwrap(),
+            #[cfg(feature = "mapping")]
+            mapping: None,
+        }
+    }
+
+    fn refused(reader: &BodyReader, body: &str, words: &[&str]) {
+        let reason = reader.read(body).unwrap_err();
+        assert!(words.iter().all(|word| reason.contains(word)), "{body}: {reason}");
+    }
 
     #[test]
     fn one_op_a_list_or_one_a_line() {
-        let ids = |body: &str| -> Vec<String> { read_body(body, 2).unwrap().into_iter().map(|op| op.id).collect() };
+        let ids =
+            |body: &str| -> Vec<String> { reader().read(body).unwrap().ops.into_iter().map(|op| op.id).collect() };
         assert_eq!(ids(r#"{"op":"delete","id":"a"}"#), ["a"]);
         assert_eq!(ids("  [ {\"op\":\"delete\",\"id\":\"a\"},\n{\"op\":\"delete\",\"id\":\"b\"} ]\n"), ["a", "b"]);
         assert_eq!(ids("{\"op\":\"delete\",\"id\":\"a\"}\r\n\n{\"op\":\"put\",\"id\":\"b\"}\n"), ["a", "b"]);
+        assert_eq!(ids(r#"{"op":"put","id":"a","document":"\"dynamodb\" \"Records\""}"#), ["a"]);
     }
 
     #[test]
     fn what_is_none_is_named() {
-        let refused = |body: &str, words: &[&str]| {
-            let reason = read_body(body, 2).unwrap_err();
-            assert!(words.iter().all(|word| reason.contains(word)), "{body}: {reason}");
-        };
+        let refused = |body: &str, words: &[&str]| refused(&reader(), body, words);
         refused("", &["no op"]);
         refused("[]", &["no op"]);
         refused("[1", &["no list of ops"]);
         refused("hello", &["line 1", "expected a JSON object"]);
-        refused(r#"[{"op":"delete","id":"a"},{"op":"delete"}]"#, &["op 2 of the list", "`id`", "missing"]);
-        refused("{\"op\":\"delete\",\"id\":\"a\"}\n{\"op\":\"x\",\"id\":\"a\"}", &["line 2", "unknown op `x`"]);
-        refused(r#"{"op":"put","id":"a","embedding":[1]}"#, &["embedding", "dimension"]);
+        refused("[{\"op\":\"delete\",\"id\":\"a\"},{\"op\":\"drop\"}]", &["op 2 of the list", "column"]);
+        refused(
+            "{\"op\":\"delete\",\"id\":\"a\"}\n{\"op\":\"put\",\"id\":\"b\",\"embedding\":[1]}",
+            &["line 2", "dimension"],
+        );
+        refused(r#"{"op":"put","id":"a","dynamodb":{}}"#, &["unknown field"]);
+        refused(r#"{"eventName":"REMOVE","dynamodb":{"Keys":{}}}"#, &["line 1", "DynamoDB stream", "mapping"]);
+    }
+
+    #[cfg(feature = "mapping")]
+    mod mapped {
+        use super::*;
+
+        const REMOVE: &str = r#"{"eventName":"REMOVE","dynamodb":{"Keys":{"a":{"S":"gone"}}}}"#;
+        const INSERT: &str = r#"{"eventName":"INSERT","dynamodb":{"Keys":{"a":{"S":"new"}},"NewImage":{"a":{"S":"new"},"v":{"L":[{"N":"1"},{"N":"2"}]}}}}"#;
+        const OTHER: &str = r#"{"eventName":"REMOVE","dynamodb":{"Keys":{"b":{"S":"x"}}, "OldImage":{"b":{"S":"x"}}}}"#;
+
+        fn mapped() -> BodyReader {
+            let rule = "[[rule]]\ncollection = \"c\"\nmatch = { a = \"*\" }\nid = \"{a}\"\nembedding = \"v\"\n";
+            reader().with_mapping(Mapping::parse(rule, "m").unwrap()).unwrap()
+        }
+
+        #[test]
+        fn records_stand_wherever_ops_do() {
+            let read = |body: &str| {
+                let read = mapped().read(body).unwrap();
+                (read.ops.into_iter().map(|op| op.id).collect::<Vec<_>>().join(" "), read.skipped)
+            };
+            assert_eq!(read(REMOVE), ("gone".into(), 0));
+            let pretty = serde_json::from_str::<serde_json::Value>(INSERT).unwrap();
+            assert_eq!(read(&format!("{pretty:#}")), ("new".into(), 0));
+            assert_eq!(read(&format!("{REMOVE}\n\n{INSERT}\n{OTHER}")), ("gone new".into(), 1));
+            assert_eq!(
+                read(&format!("[{INSERT},{{\"op\":\"delete\",\"id\":\"op\"}},{REMOVE}]")),
+                ("new op gone".into(), 0)
+            );
+            assert_eq!(read(&format!("{{\"Records\":[{INSERT},{OTHER},{REMOVE}]}}")), ("new gone".into(), 1));
+            // Nothing to do is nothing wrong.
+            assert_eq!(read(OTHER), (String::new(), 1));
+        }
+
+        #[test]
+        fn what_cannot_be_mapped_is_named() {
+            let short = INSERT.replace(",{\"N\":\"2\"}", "");
+            refused(&mapped(), &format!("[{REMOVE},{short}]"), &["element 2: record 1", "1 numbers", "dimension is 2"]);
+            let text = INSERT.replace("{\"N\":\"2\"}", "{\"S\":\"2\"}");
+            refused(
+                &mapped(),
+                &format!("{REMOVE}\n{text}"),
+                &["line 2: record 1", "rule 1", "attribute `v`", "element 1"],
+            );
+            refused(&mapped(), &format!("{{\"Records\":[{REMOVE},{text}]}}"), &["record 2"]);
+            refused(&mapped(), r#"{"eventName":"READ","dynamodb":{}}"#, &["unknown variant"]);
+            let other = Mapping::parse("[[rule]]\ncollection = \"d\"\nid = \"{a}\"\ndocument = \"v\"\n", "m").unwrap();
+            let error = reader().with_mapping(other).unwrap_err().to_string();
+            assert!(error.contains("no rule for collection `c`; its rules are for d"), "{error}");
+        }
+
+        proptest::proptest! {
+            #[test]
+            fn any_body_is_read_or_refused(body in "[{}\\[\\]:,\"a1 \n]{0,20}(\"dynamodb\":)?[{}\\[\\]:,\"a1 \n]{0,20}") {
+                drop(mapped().read(&body));
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 
+use super::body::BodyReader;
 use super::settle::{Cause, Delivery, Settled, settle};
 use crate::aws::{Message, Queue, QueueError, QueueErrorKind, Receive};
 use crate::collection::Collection;
@@ -22,6 +23,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How to consume.
 #[derive(Debug, Clone)]
 pub struct ConsumeOptions {
+    /// How bodies are understood; `None`: as ops of the collection.
+    pub bodies: Option<BodyReader>,
     /// How long messages stay unseen by others while they are worked on; `None`: as long as the queue says. Where the work takes longer, it is prolonged.
     pub visibility: Option<Duration>,
     /// How many messages are gathered before they are appended, as long as they come at once: 1,000.
@@ -32,7 +35,7 @@ pub struct ConsumeOptions {
 
 impl Default for ConsumeOptions {
     fn default() -> Self {
-        Self { visibility: None, max_messages: 1_000, until_empty: false }
+        Self { bodies: None, visibility: None, max_messages: 1_000, until_empty: false }
     }
 }
 
@@ -45,6 +48,8 @@ pub struct Consumed {
     pub ops: u64,
     /// Messages whose ops the log held already.
     pub duplicates: u64,
+    /// Records of a stream that the mapping makes no op of.
+    pub skipped: u64,
     /// Deliveries that failed; the messages come again.
     pub failed: u64,
 }
@@ -73,7 +78,8 @@ pub async fn consume(
     }
     let visibility = options.visibility.unwrap_or(settings.visibility_timeout);
     let source = settings.arn.strip_prefix("arn:").unwrap_or(&settings.arn).to_owned();
-    let consumer = Consumer { collection, queue, options, visibility, source };
+    let bodies = options.bodies.clone().unwrap_or_else(|| BodyReader::new(collection));
+    let consumer = Consumer { bodies, queue, options, visibility, source };
     let mut writer = collection.writer(WriterOptions::default())?;
     let mut total = Consumed::default();
     let mut poison = Poison::default();
@@ -107,6 +113,7 @@ pub async fn consume(
         total.messages += settled.done.len() as u64;
         total.ops += settled.ops;
         total.duplicates += settled.duplicates;
+        total.skipped += settled.skipped;
         total.failed += settled.failed.len() as u64;
         each(&total);
         poison.look(&messages, &settled);
@@ -151,7 +158,7 @@ impl Poison {
 }
 
 struct Consumer<'a> {
-    collection: &'a Collection,
+    bodies: BodyReader,
     queue: &'a Queue,
     options: &'a ConsumeOptions,
     visibility: Duration,
@@ -190,9 +197,8 @@ impl Consumer<'_> {
             .iter()
             .map(|message| Delivery { body: &message.body, place: message.group.as_deref().zip(message.sequence) })
             .collect();
-        let dimension = self.collection.config().dimension;
         let settled = {
-            let mut settling = std::pin::pin!(settle(writer, dimension, &self.source, &deliveries));
+            let mut settling = std::pin::pin!(settle(writer, &self.bodies, &self.source, &deliveries));
             loop {
                 let beat = std::pin::pin!(env::sleep((self.visibility / 3).max(PAUSE)));
                 match select(settling.as_mut(), beat).await {

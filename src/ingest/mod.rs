@@ -1,14 +1,21 @@
 //! From messages to the log.
 //!
-//! What a message says ([`read_body`]), which messages of a delivery are appended and which are reported as failed ([`settle()`]), and a consumer of a queue that runs both
+//! What a message says ([`BodyReader`]), which messages of a delivery are appended and which are reported as failed ([`settle()`]), and a consumer of a queue that runs both
 //! ([`consume()`]). The first two know no transport.
 
 mod body;
 #[cfg(feature = "sqs")]
 mod consume;
+#[cfg(feature = "mapping")]
+mod mapping;
 mod settle;
 
-pub use body::read_body;
+pub use body::{Body, BodyReader};
 #[cfg(feature = "sqs")]
 pub use consume::{ConsumeOptions, Consumed, consume};
+#[cfg(feature = "mapping")]
+pub use mapping::{
+    Attribute, Bytes, Event, Item, ItemChange, Mapped, Mapping, MappingError, RecordError, Sample, Skip, StreamRecord,
+    stream_records,
+};
 pub use settle::{Cause, Delivery, Failed, Settled, settle};

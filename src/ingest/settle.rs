@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use deltafold_format::Op;
 
-use super::body::read_body;
+use super::body::BodyReader;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Ack, Writer};
 
@@ -30,6 +30,8 @@ pub struct Settled {
     pub ops: u64,
     /// Messages whose ops the log held already.
     pub duplicates: u64,
+    /// Records of a stream that the mapping makes no op of.
+    pub skipped: u64,
 }
 
 /// A message that was not appended.
@@ -66,7 +68,7 @@ type Sent<'a> = Pin<Box<dyn Future<Output = Result<Ack>> + Send + 'a>>;
 ///
 /// After a failure of the store (any that is not of the message itself) the writer goes on to refuse what follows in that group, until the same message comes again: whoever may not get it
 /// again opens a new writer.
-pub async fn settle(writer: &Writer, dimension: u32, queue: &str, deliveries: &[Delivery<'_>]) -> Settled {
+pub async fn settle(writer: &Writer, bodies: &BodyReader, queue: &str, deliveries: &[Delivery<'_>]) -> Settled {
     let mut settled = Settled::default();
     let mut broken: HashSet<&str> = HashSet::new();
     let mut waiting: Vec<(usize, usize, Sent<'_>)> = Vec::new();
@@ -76,9 +78,11 @@ pub async fn settle(writer: &Writer, dimension: u32, queue: &str, deliveries: &[
             settled.failed.push(held_back(index));
             continue;
         }
-        let failed = match read_body(delivery.body, dimension) {
-            Ok(ops) => {
-                let count = ops.len();
+        let failed = match bodies.read(delivery.body) {
+            Ok(body) => {
+                settled.skipped += body.skipped;
+                let (count, ops) = (body.ops.len(), body.ops);
+
                 let mut sent = append(writer, queue, delivery.place, ops);
                 // The first poll hands the ops to the writer: so the log has the order of the delivery.
                 match futures::poll!(&mut sent) {
@@ -150,6 +154,7 @@ mod tests {
 
     use super::*;
     use crate::collection::{Collection, CreateOptions};
+    use crate::ingest::body::tests::reader;
     use crate::log::WriterOptions;
     use crate::store::Memory;
 
@@ -170,7 +175,7 @@ mod tests {
         let places = [Some(("a", 1)), Some(("a", 2)), Some(("a", 3)), Some(("b", 1)), None];
         let deliveries: Vec<Delivery<'_>> =
             bodies.iter().zip(places).map(|(body, place)| Delivery { body, place }).collect();
-        let settled = settle(&writer, 2, "q", &deliveries).await;
+        let settled = settle(&writer, &reader(), "q", &deliveries).await;
         assert_eq!(settled.done, [0, 3, 4]);
         let failed: Vec<(usize, Cause)> = settled.failed.iter().map(|failed| (failed.index, failed.cause)).collect();
         assert_eq!(failed, [(1, Cause::NotUnderstood), (2, Cause::HeldBack)]);
@@ -178,7 +183,7 @@ mod tests {
         assert_eq!((settled.ops, settled.duplicates), (3, 0));
 
         // The one that nobody understands is gone to the dead letters; the rest comes again, and what was done as well.
-        let again = settle(&writer, 2, "q", &[deliveries[0], deliveries[2], deliveries[3]]).await;
+        let again = settle(&writer, &reader(), "q", &[deliveries[0], deliveries[2], deliveries[3]]).await;
         assert_eq!((again.done, again.ops, again.duplicates), (vec![0, 1, 2], 1, 2));
         assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 4);
     }
@@ -191,11 +196,15 @@ mod tests {
         let deliveries: Vec<Delivery<'_>> =
             bodies.iter().zip(1..).map(|(body, place)| Delivery { body, place: Some(("g", place)) }).collect();
         let [zombie, successor] = [(), ()].map(|()| collection.writer(WriterOptions::default()).unwrap());
-        let (one, other) =
-            futures::future::join(settle(&zombie, 2, "q", &deliveries), settle(&successor, 2, "q", &deliveries)).await;
+        let (one, other) = futures::future::join(
+            settle(&zombie, &reader(), "q", &deliveries),
+            settle(&successor, &reader(), "q", &deliveries),
+        )
+        .await;
         assert_eq!((one.done.len(), other.done.len()), (50, 50));
         assert_eq!((one.ops + other.ops, one.duplicates + other.duplicates), (50, 50));
-        let late = settle(&collection.writer(WriterOptions::default()).unwrap(), 2, "q", &deliveries[..7]).await;
+        let late =
+            settle(&collection.writer(WriterOptions::default()).unwrap(), &reader(), "q", &deliveries[..7]).await;
         assert_eq!((late.ops, late.duplicates), (0, 7));
     }
 }

@@ -7,6 +7,8 @@ mod cost;
 mod damage;
 mod demo;
 mod home;
+#[cfg(feature = "mapping")]
+mod map;
 mod output;
 #[cfg(all(feature = "s3", feature = "dynamodb", feature = "sqs"))]
 mod queue;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use deltafold::format::CollectionName;
-use deltafold::ingest::{ConsumeOptions, consume};
+use deltafold::ingest::{BodyReader, ConsumeOptions, consume};
 use serde_json::json;
 
 use super::queue::Service;
@@ -26,6 +26,10 @@ pub(crate) struct Ingest {
     queue: String,
     #[command(flatten)]
     service: Service,
+    /// The mapping file, where messages hold records of a DynamoDB stream
+    #[cfg(feature = "mapping")]
+    #[arg(long, value_name = "FILE")]
+    mapping: Option<std::path::PathBuf>,
     /// How long messages stay unseen by others while they are worked on [default: as the queue says]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     visibility: Option<Duration>,
@@ -38,8 +42,18 @@ impl Ingest {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let collection = context.collection(&self.collection).await?;
         let queue = self.service.open(&self.queue).await?;
-        let options =
-            ConsumeOptions { visibility: self.visibility, until_empty: self.until_empty, ..ConsumeOptions::default() };
+        let bodies = BodyReader::new(&collection);
+        #[cfg(feature = "mapping")]
+        let bodies = match &self.mapping {
+            Some(path) => bodies.with_mapping(super::map::read_mapping(path)?)?,
+            None => bodies,
+        };
+        let options = ConsumeOptions {
+            bodies: Some(bodies),
+            visibility: self.visibility,
+            until_empty: self.until_empty,
+            ..ConsumeOptions::default()
+        };
         if !self.until_empty {
             context.output.note(format!("consuming {}; interrupt to stop", queue.name()));
         }
@@ -51,11 +65,17 @@ impl Ingest {
                 "messages": done.messages,
                 "ops": done.ops,
                 "duplicates": done.duplicates,
+                "skipped": done.skipped,
                 "failed": done.failed,
             }))?);
         }
         let again = if done.duplicates > 0 {
             format!("; {} of them had been appended before", count(done.duplicates))
+        } else {
+            String::new()
+        };
+        let skipped = if done.skipped > 0 {
+            format!("; records that the mapping skips: {}", count(done.skipped))
         } else {
             String::new()
         };
@@ -65,7 +85,7 @@ impl Ingest {
             String::new()
         };
         let (messages, ops) = (counted(done.messages, "message"), counted(done.ops, "op"));
-        Ok(context.output.line(format!("{messages}, {ops} appended to {}{again}{failed}", self.collection))?)
+        Ok(context.output.line(format!("{messages}, {ops} appended to {}{again}{skipped}{failed}", self.collection))?)
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) mod history;
 #[cfg(feature = "sqs")]
 pub(crate) mod ingest;
 pub(crate) mod inspect;
+#[cfg(feature = "mapping")]
+pub(crate) mod map;
 pub(crate) mod pin;
 #[cfg(feature = "sqs")]
 pub(crate) mod queue;
@@ -56,6 +58,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Queue(command) => command.run(context).await,
         #[cfg(feature = "sqs")]
         Command::Reset(command) => command.run(context).await,
+        #[cfg(feature = "mapping")]
+        Command::Map(command) => command.run(context),
         Command::Demo(command) => command.run(context).await,
         Command::Completions(command) => command.run(context),
     }

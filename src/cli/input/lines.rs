@@ -96,6 +96,22 @@ impl Lines {
         Ok((length > 0).then_some((self.number, &self.line)))
     }
 
+    /// All of it, at most `limit` bytes.
+    #[cfg(feature = "mapping")]
+    pub(crate) fn into_text(mut self, limit: u64) -> Outcome<String> {
+        let mut text = String::new();
+        (&mut self.reader).take(limit + 1).read_to_string(&mut text).map_err(|error| {
+            Failure::new(Exit::BadInput, format!("cannot read `{}`: {error}", self.name))
+                .help("the file is damaged, cut short, or no text")
+        })?;
+        if text.len() as u64 > limit {
+            return Err(
+                Failure::new(Exit::BadInput, format!("`{}` holds more than {limit} bytes", self.name)).help("split it")
+            );
+        }
+        Ok(text)
+    }
+
     /// Whether the next line can be had without waiting for the input.
     pub(crate) fn is_next_here(&self) -> bool {
         self.reader.holds_line()

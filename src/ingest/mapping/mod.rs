@@ -1,0 +1,101 @@
+//! From items of DynamoDB tables to records: a mapping file says which, and how.
+//!
+//! ```
+//! use deltafold::ingest::{Mapping, StreamRecord};
+//!
+//! let mapping = r#"
+//!     [[rule]]
+//!     collection = "lines"
+//!     match = { SK = "RECEIPT#*#LINE#*" }
+//!     id = "IMAGE#{image_id}#LINE#{line_id:05}"
+//!     document = "text"
+//!     metadata = { line = { from = "line_id", type = "i64" } }
+//! "#;
+//! let mapping = Mapping::parse(mapping, "mapping.toml")?;
+//! let record: StreamRecord = serde_json::from_str(r#"{"eventID": "e1", "eventName": "INSERT", "dynamodb": {
+//!     "Keys": {"PK": {"S": "IMAGE#7"}, "SK": {"S": "RECEIPT#1#LINE#2"}}, "SequenceNumber": "111",
+//!     "NewImage": {"SK": {"S": "RECEIPT#1#LINE#2"}, "image_id": {"S": "7"}, "line_id": {"N": "2"}, "text": {"S": "Total"}}
+//! }}"#)?;
+//! let mapped = mapping.map(&"lines".parse()?, &record)?;
+//! assert_eq!(mapped.ops[0].id, "IMAGE#7#LINE#00002");
+//! assert_eq!(mapped.revision, Some(111));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! `docs/ingest.md` describes the file.
+
+mod attribute;
+mod convert;
+mod error;
+mod file;
+mod map;
+mod number;
+mod path;
+mod pattern;
+mod rule;
+mod samples;
+mod stream;
+mod template;
+mod view;
+
+use std::sync::Arc;
+
+use deltafold_format::CollectionName;
+
+pub use attribute::{Attribute, Bytes, Item};
+pub use error::{MappingError, RecordError};
+pub use map::{Mapped, Skip};
+pub use samples::{Sample, stream_records};
+pub use stream::{Event, ItemChange, StreamRecord};
+
+/// A mapping file, read. Clones share it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mapping {
+    rules: Arc<[rule::Rule]>,
+    /// A record that no rule takes is refused, not skipped.
+    refuses_unmatched: bool,
+}
+
+impl Mapping {
+    /// Reads a mapping from its TOML text; `file` is what messages call it.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, with file, line and rule.
+    pub fn parse(text: &str, file: &str) -> Result<Self, MappingError> {
+        file::parse(text, file)
+    }
+
+    /// The collections that its rules name, in their order.
+    pub fn collections(&self) -> Vec<&CollectionName> {
+        map::collections(&self.rules)
+    }
+
+    /// What a record becomes in this collection. Of the rules of the collection, the first that takes the item decides, for the item as it was and as it is. So an item that is changed until
+    /// another rule, or none, takes it, or until it gets another id, leaves its old record. No clock, no I/O; costs time in proportion to the record.
+    ///
+    /// # Errors
+    ///
+    /// An attribute is missing or of another type than the rule says; the stream does not show what the rule needs; no rule of any collection takes the record, and the mapping refuses such.
+    pub fn map(&self, collection: &CollectionName, record: &StreamRecord) -> Result<Mapped, RecordError> {
+        let mapped = map::map(self.rules.iter().filter(|rule| rule.collection == *collection), record)?;
+        if self.refuses_unmatched && mapped.skipped == Some(Skip::NoRule) {
+            let others = self.collections().into_iter().filter(|other| *other != collection);
+            // One that another collection takes, or would take if it could, is no stranger.
+            let is_strange = |other: &CollectionName| {
+                let rules = self.rules.iter().filter(|rule| rule.collection == *other);
+                map::map(rules, record).is_ok_and(|mapped| mapped.skipped == Some(Skip::NoRule))
+            };
+            if others.into_iter().all(is_strange) {
+                return Err(RecordError::new(
+                    "no rule takes the record, and the mapping says `unmatched = \"refuse\"`; add a rule, or skip such records",
+                ));
+            }
+        }
+        Ok(mapped)
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,51 @@
+//! Where an attribute stands in an item: its name, and the way into maps and lists.
+
+use std::fmt;
+
+use super::attribute::{Attribute, Item};
+
+/// A name, then keys of maps and places (from 0) in lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Path(Vec<String>);
+
+impl Path {
+    /// `a`, or `a.b.0`.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        Self::of(text.split('.').map(str::to_owned).collect())
+    }
+
+    /// Of names that may hold dots.
+    pub(super) fn of(names: Vec<String>) -> Result<Self, String> {
+        if names.is_empty() || names.iter().any(String::is_empty) {
+            return Err(
+                "an attribute's name is empty; write `name`, `map.name`, or a list of names if one holds a dot".into(),
+            );
+        }
+        Ok(Self(names))
+    }
+
+    /// The attribute of the item itself.
+    pub(super) fn root(&self) -> &str {
+        self.0.first().map_or("", String::as_str)
+    }
+
+    /// What stands there; `None` where nothing does, or null.
+    pub(super) fn find<'a>(&self, item: &'a Item) -> Option<&'a Attribute> {
+        let (root, rest) = self.0.split_first()?;
+        let mut found = item.get(root)?;
+        for name in rest {
+            found = match found {
+                Attribute::Map(map) => map.get(name)?,
+                Attribute::List(list) => list.get(name.parse::<usize>().ok()?)?,
+                _ => return None,
+            };
+        }
+        (!matches!(found, Attribute::Null(_))).then_some(found)
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("."))
+    }
+}

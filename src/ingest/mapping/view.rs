@@ -1,0 +1,38 @@
+//! What a stream shows of an item at one time: all of it, or only its key.
+
+use super::attribute::{Attribute, Item};
+use super::error::RecordError;
+use super::path::Path;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View<'a> {
+    item: &'a Item,
+    /// Nothing else belongs to the item.
+    whole: bool,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn whole(item: &'a Item) -> Self {
+        Self { item, whole: true }
+    }
+
+    pub(super) fn key(item: &'a Item) -> Self {
+        Self { item, whole: false }
+    }
+
+    /// The item, where all of it is shown.
+    pub(super) fn item(self) -> Option<&'a Item> {
+        self.whole.then_some(self.item)
+    }
+
+    /// What stands there. An error where that cannot be seen; `what` says what the attribute is needed for.
+    pub(super) fn find(self, path: &Path, what: &str) -> Result<Option<&'a Attribute>, RecordError> {
+        if !self.whole && !self.item.contains_key(path.root()) {
+            let reason = format!(
+                "it {what} and is no part of the key, and the stream does not show the item as it was; let the stream show NEW_AND_OLD_IMAGES"
+            );
+            return Err(RecordError::of(&path.to_string(), reason));
+        }
+        Ok(path.find(self.item))
+    }
+}
