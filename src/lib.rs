@@ -40,6 +40,8 @@ mod error;
 mod head;
 pub mod ingest;
 pub mod jsonl;
+#[cfg(feature = "lambda")]
+pub mod lambda;
 mod layout;
 mod location;
 mod log;
@@ -60,7 +62,7 @@ pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "dynamodb")]
 pub use head::HeadsInDynamoDb;
 pub use location::Location;
-pub use log::{Ack, Follow, FollowOptions, Writer, WriterOptions};
+pub use log::{Ack, Follow, FollowOptions, Lag, Writer, WriterOptions};
 pub use reader::{At, Entry, Order, ReadPosition, Reader, Refreshed, ScanOptions, ShardChange};
 
 /// The example of the README, compiled.

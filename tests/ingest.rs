@@ -100,6 +100,7 @@ async fn real_updates_take_effect_once_though_consumers_die() {
             .map(|message| deltafold::ingest::Delivery {
                 body: &message.body,
                 place: message.group.as_deref().zip(message.sequence),
+                leaving: false,
             })
             .collect();
         let dying = collection.writer(deltafold::WriterOptions::default()).unwrap();

@@ -141,7 +141,8 @@ async fn real_changes_of_a_table_become_the_collection() {
         });
     }
     for messages in messages.chunks(100) {
-        let deliveries: Vec<Delivery<'_>> = messages.iter().map(|body| Delivery { body, place: None }).collect();
+        let deliveries: Vec<Delivery<'_>> =
+            messages.iter().map(|body| Delivery { body, place: None, leaving: false }).collect();
         let settled = settle(&writer, &bodies, "queue", &deliveries).await;
         assert_eq!(settled.failed, []);
         assert_eq!(settled.done.len(), messages.len());

@@ -2,12 +2,16 @@
 
 mod connect;
 mod fault;
+#[cfg(feature = "lambda")]
+mod functions;
 #[cfg(feature = "sqs")]
 mod sqs;
 
 pub use connect::{AwsOptions, Credentials, Timeouts};
 pub(crate) use connect::{connect, parse};
 pub(crate) use fault::{Fault, judge};
+#[cfg(feature = "lambda")]
+pub(crate) use functions::Functions;
 #[cfg(feature = "sqs")]
 pub use sqs::{
     ActionCount, Attribute, Depth, Message, MoveTask, Moved, NotDone, Outgoing, Queue, QueueAction, QueueError,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deltafold_format::{EditKind, Sequence, ShardId, Version, embedding_object_rows};
+use deltafold_format::{EditKind, Sequence, ShardId, Timestamp, Version, embedding_object_rows};
 
 use super::claim::Claims;
 use super::fold::fold;
@@ -45,6 +45,10 @@ pub struct CompactEvent {
     pub bytes_in: u64,
     /// Bytes written, without the manifest.
     pub bytes_out: u64,
+    /// Segments folded; none in a merge.
+    pub segments: u64,
+    /// When the first of their ops was accepted, by its writer's clock.
+    pub oldest: Option<Timestamp>,
 }
 
 /// What a round of compaction did.
@@ -251,6 +255,13 @@ impl ShardCompactor {
     async fn execute(&mut self, step: Step) -> Result<CompactEvent> {
         let Some(current) = &mut self.current else { unreachable!("a step is planned from a snapshot") };
         let kind = step.kind();
+        let folded = if kind == EditKind::Fold { &self.tail[..] } else { &[] };
+        let segments = folded.len() as u64;
+        let oldest = folded.iter().filter_map(|(_, slot)| match slot {
+            Slot::Segment(segment) => Some(segment.header().times.first),
+            _ => None,
+        });
+        let oldest = oldest.min();
         let work = match &step {
             Step::Fold => fold(&self.shard, &current.manifest, &self.tail).await.map(Edit::Fold),
             Step::Merge(plan) => merge(&self.shard, &current.manifest, plan).await.map(Edit::Merge),
@@ -285,6 +296,8 @@ impl ShardCompactor {
             rows_out: accounting.rows_out,
             bytes_in: accounting.bytes_in,
             bytes_out: accounting.bytes_out,
+            segments,
+            oldest,
         })
     }
 }

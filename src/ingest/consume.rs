@@ -195,7 +195,12 @@ impl Consumer<'_> {
     async fn round(&self, writer: &Writer, messages: &[Message]) -> Settled {
         let deliveries: Vec<Delivery<'_>> = messages
             .iter()
-            .map(|message| Delivery { body: &message.body, place: message.group.as_deref().zip(message.sequence) })
+            .map(|message| Delivery {
+                body: &message.body,
+                place: message.group.as_deref().zip(message.sequence),
+                // Where something is not understood, messages are received one by one instead.
+                leaving: false,
+            })
             .collect();
         let settled = {
             let mut settling = std::pin::pin!(settle(writer, &self.bodies, &self.source, &deliveries));

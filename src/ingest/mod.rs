@@ -18,4 +18,4 @@ pub use mapping::{
     Attribute, Bytes, Event, Item, ItemChange, Mapped, Mapping, MappingError, RecordError, Sample, Skip, StreamRecord,
     stream_records,
 };
-pub use settle::{Cause, Delivery, Failed, Settled, settle};
+pub use settle::{Cause, Delivery, Failed, Settled, settle, settle_until};

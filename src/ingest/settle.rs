@@ -5,18 +5,23 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use deltafold_format::Op;
+use futures::StreamExt;
+use futures::future::{Either, select};
+use futures::stream::FuturesUnordered;
 
 use super::body::BodyReader;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Ack, Writer};
 
 /// A message as it was delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Delivery<'a> {
     /// What was sent.
     pub body: &'a str,
     /// The message group and the place in it, of a queue that keeps order: what makes it exactly once.
     pub place: Option<(&'a str, u128)>,
+    /// It goes to the dead letters soon if it cannot be understood now: those behind it need not wait, and must not follow it there.
+    pub leaving: bool,
 }
 
 /// What became of the messages of a delivery. Each is in one of the two lists.
@@ -63,12 +68,24 @@ type Sent<'a> = Pin<Box<dyn Future<Output = Result<Ack>> + Send + 'a>>;
 /// Appends the messages of one delivery of `queue` and says what became of each.
 ///
 /// A message that cannot be understood never blocks those of other groups. Behind one that failed, whatever the reason, all of its group are reported as failed too, so
-/// that none overtakes it. A message with a [place](Delivery::place) takes effect once, however often and to however many consumers it is delivered: group and queue
+/// that none overtakes it, unless it is one that nobody understands and that is [leaving](Delivery::leaving) the queue. A message with a [place](Delivery::place) takes effect once, however often and to however many consumers it is delivered: group and queue
 /// are the source, the place is the position ([`Writer::append_from`]). One without a place is appended each time it is delivered.
 ///
 /// After a failure of the store (any that is not of the message itself) the writer goes on to refuse what follows in that group, until the same message comes again: whoever may not get it
 /// again opens a new writer.
 pub async fn settle(writer: &Writer, bodies: &BodyReader, queue: &str, deliveries: &[Delivery<'_>]) -> Settled {
+    settle_until(writer, bodies, queue, deliveries, std::future::pending()).await
+}
+
+/// [`settle()`], for those who have not all the time in the world: what is not acknowledged when `stop` is ready is reported as failed. It may be in the log nevertheless; whoever goes on opens a new
+/// writer.
+pub async fn settle_until(
+    writer: &Writer,
+    bodies: &BodyReader,
+    queue: &str,
+    deliveries: &[Delivery<'_>],
+    stop: impl Future<Output = ()>,
+) -> Settled {
     let mut settled = Settled::default();
     let mut broken: HashSet<&str> = HashSet::new();
     let mut waiting: Vec<(usize, usize, Sent<'_>)> = Vec::new();
@@ -101,15 +118,17 @@ pub async fn settle(writer: &Writer, bodies: &BodyReader, queue: &str, deliverie
         };
         if let Some((reason, cause)) = failed {
             settled.failed.push(Failed { index, reason, cause });
-            broken.extend(group);
+            broken.extend(group.filter(|_| cause != Cause::NotUnderstood || !delivery.leaving));
         }
     }
     let (places, sent): (Vec<_>, Vec<_>) = waiting.into_iter().map(|(index, ops, sent)| ((index, ops), sent)).unzip();
-    let answers = futures::future::join_all(sent).await;
+    let answers = answers(sent, stop).await;
     // Only of appends: what stands before a message that was not understood is not held back by it.
     let mut broken: HashSet<&str> = HashSet::new();
     for ((index, ops), answer) in places.into_iter().zip(answers) {
         let group = deliveries.get(index).and_then(|delivery| delivery.place).map(|(group, _)| group);
+        let late = || Err(("it was not acknowledged in time".to_owned(), Cause::NotAppended));
+        let answer = answer.map_or_else(late, |answer| answer.map_err(|error| (error.to_string(), cause(&error))));
         match answer {
             _ if group.is_some_and(|group| broken.contains(group)) => settled.failed.push(held_back(index)),
             Ok(ack) => {
@@ -120,14 +139,28 @@ pub async fn settle(writer: &Writer, bodies: &BodyReader, queue: &str, deliverie
                     settled.ops += ops as u64;
                 }
             }
-            Err(error) => {
-                settled.failed.push(Failed { index, reason: error.to_string(), cause: cause(&error) });
+            Err((reason, cause)) => {
+                settled.failed.push(Failed { index, reason, cause });
                 broken.extend(group);
             }
         }
     }
     settled.failed.sort_by_key(|failed| failed.index);
     settled
+}
+
+/// What becomes of each; `None` where that is not known yet when `stop` is ready.
+async fn answers(sent: Vec<Sent<'_>>, stop: impl Future<Output = ()>) -> Vec<Option<Result<Ack>>> {
+    let mut answers: Vec<Option<Result<Ack>>> = sent.iter().map(|_| None).collect();
+    let numbered = sent.into_iter().enumerate().map(|(number, sent)| async move { (number, sent.await) });
+    let mut waiting: FuturesUnordered<_> = numbered.collect();
+    let mut stop = std::pin::pin!(stop);
+    while let Either::Left((Some((number, answer)), _)) = select(waiting.next(), stop.as_mut()).await {
+        if let Some(place) = answers.get_mut(number) {
+            *place = Some(answer);
+        }
+    }
+    answers
 }
 
 fn append<'a>(writer: &'a Writer, queue: &str, place: Option<(&str, u128)>, ops: Vec<Op>) -> Sent<'a> {
@@ -151,6 +184,7 @@ fn cause(error: &Error) -> Cause {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::collection::{Collection, CreateOptions};
@@ -174,7 +208,7 @@ mod tests {
         let bodies = [put("a1"), "nonsense".to_owned(), put("a3"), put("b1"), put("free")];
         let places = [Some(("a", 1)), Some(("a", 2)), Some(("a", 3)), Some(("b", 1)), None];
         let deliveries: Vec<Delivery<'_>> =
-            bodies.iter().zip(places).map(|(body, place)| Delivery { body, place }).collect();
+            bodies.iter().zip(places).map(|(body, place)| Delivery { body, place, leaving: false }).collect();
         let settled = settle(&writer, &reader(), "q", &deliveries).await;
         assert_eq!(settled.done, [0, 3, 4]);
         let failed: Vec<(usize, Cause)> = settled.failed.iter().map(|failed| (failed.index, failed.cause)).collect();
@@ -188,13 +222,48 @@ mod tests {
         assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 4);
     }
 
+    /// A group is held up by what nobody understands for as long as that may come again, and no longer: else those behind it would go to the dead letters as well.
+    #[tokio::test]
+    async fn nobody_waits_for_what_is_leaving() {
+        let collection = collection().await;
+        let writer = collection.writer(WriterOptions::default()).unwrap();
+        let (poison, good) = ("nonsense", put("a"));
+        let first = Delivery { body: poison, place: Some(("g", 1)), leaving: true };
+        let second = Delivery { body: &good, place: Some(("g", 2)), leaving: true };
+        let settled = settle(&writer, &reader(), "q", &[first, second]).await;
+        assert_eq!((settled.done, settled.failed.len()), (vec![1], 1));
+    }
+
+    /// Whoever has to stop hears what is known by then; the rest comes again, and is in the log once.
+    #[tokio::test]
+    async fn what_is_not_acknowledged_in_time_comes_again() {
+        let collection = collection().await;
+        let writer =
+            collection.writer(WriterOptions { linger: Duration::from_secs(3_600), ..WriterOptions::default() });
+        let bodies = ["nonsense".to_owned(), put("a"), put("b")];
+        let places = [Some(("x", 1)), Some(("g", 1)), Some(("g", 2))];
+        let deliveries: Vec<Delivery<'_>> =
+            bodies.iter().zip(places).map(|(body, place)| Delivery { body, place, leaving: false }).collect();
+        let settled = settle_until(&writer.unwrap(), &reader(), "q", &deliveries, std::future::ready(())).await;
+        let failed: Vec<(usize, Cause)> = settled.failed.iter().map(|failed| (failed.index, failed.cause)).collect();
+        assert_eq!(failed, [(0, Cause::NotUnderstood), (1, Cause::NotAppended), (2, Cause::HeldBack)]);
+        assert!(settled.done.is_empty());
+        let again =
+            settle(&collection.writer(WriterOptions::default()).unwrap(), &reader(), "q", &deliveries[1..]).await;
+        assert_eq!((again.done, again.ops + again.duplicates), (vec![0, 1], 2));
+        assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 2);
+    }
+
     /// A consumer that was thought dead and its successor append the same messages: one copy of each is in the log.
     #[tokio::test]
     async fn a_zombie_and_its_successor_leave_one_copy() {
         let collection = collection().await;
         let bodies: Vec<String> = (0..50).map(|id| put(&id.to_string())).collect();
-        let deliveries: Vec<Delivery<'_>> =
-            bodies.iter().zip(1..).map(|(body, place)| Delivery { body, place: Some(("g", place)) }).collect();
+        let deliveries: Vec<Delivery<'_>> = bodies
+            .iter()
+            .zip(1..)
+            .map(|(body, place)| Delivery { body, place: Some(("g", place)), leaving: false })
+            .collect();
         let [zombie, successor] = [(), ()].map(|()| collection.writer(WriterOptions::default()).unwrap());
         let (one, other) = futures::future::join(
             settle(&zombie, &reader(), "q", &deliveries),

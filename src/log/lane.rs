@@ -2,6 +2,7 @@
 //! gather for the next: group commit.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use deltafold_format::limits::MAX_SEGMENT_MARKS;
 use deltafold_format::{Sequence, Uid};
@@ -10,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::batch::{Batch, Call, Source};
 use super::place::{Placer, check};
-use super::writer::WriterOptions;
+use super::writer::{Lag, WriterOptions};
 use crate::env;
 use crate::error::Result;
 use crate::shard::Shard;
@@ -114,6 +115,8 @@ pub(super) struct Lane {
     gathered: Gathered,
     /// A full batch being encoded while another is on its way, and whether it comes from sources.
     encoding: Option<(JoinHandle<Batch>, bool)>,
+    /// Where to say how far folding is behind.
+    lag: Arc<Mutex<Option<Lag>>>,
 }
 
 impl Lane {
@@ -125,7 +128,13 @@ impl Lane {
     ) -> Self {
         let dimension = shard.config().dimension;
         let gathered = Gathered::default();
-        Self { placer: Placer::new(shard, writer), options, dimension, calls, ended: false, gathered, encoding: None }
+        let (placer, lag) = (Placer::new(shard, writer), Arc::default());
+        Self { placer, options, dimension, calls, ended: false, gathered, encoding: None, lag }
+    }
+
+    /// Says there how far folding is behind.
+    pub(super) fn telling(self, lag: Arc<Mutex<Option<Lag>>>) -> Self {
+        Self { lag, ..self }
     }
 
     /// Appends until all senders are gone and everything they sent is decided.
@@ -167,11 +176,21 @@ impl Lane {
             Ok(seen) => self.placer.confirm(&mut batch, slot, seen).await.map(Some),
             Err(error) => Err(error),
         };
-        if let Err(error) = &confirmed {
-            tracing::warn!(%error, shard = %self.placer.shard().id(), "an append failed");
-            self.placer.forget();
+        match &confirmed {
+            Ok(slot) => self.tell(*slot),
+            Err(error) => {
+                tracing::warn!(%error, shard = %self.placer.shard().id(), "an append failed");
+                self.placer.forget();
+            }
         }
         batch.decide(&confirmed, &mut self.placer.failed);
+    }
+
+    fn tell(&self, slot: Option<Sequence>) {
+        let (Some(slot), Some(seen)) = (slot, self.placer.head()) else { return };
+        let (shard, version) = (self.placer.shard().id(), seen.head.version);
+        let lag = Lag { shard, version, segments: slot.get().saturating_sub(seen.head.folded.get()) };
+        *self.lag.lock().unwrap_or_else(PoisonError::into_inner) = Some(lag);
     }
 
     /// The next batch, as soon as there is something to append; `None` when nothing will come any more.
@@ -225,7 +244,7 @@ impl Lane {
 
     /// Places a batch, and gathers the next one meanwhile; encodes that too once it is full.
     async fn place(&mut self, batch: &mut Batch) -> Result<Option<Sequence>> {
-        let Self { placer, options, dimension, calls, ended, gathered, encoding } = self;
+        let Self { placer, options, dimension, calls, ended, gathered, encoding, .. } = self;
         let mut placing = std::pin::pin!(placer.place(batch));
         loop {
             let room = !*ended && encoding.is_none() && !gathered.is_full(options);

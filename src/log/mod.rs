@@ -15,7 +15,7 @@ mod writer;
 pub use follow::{Follow, FollowOptions};
 pub(crate) use marks::MAX_MARKS;
 pub(crate) use tail::{Tail, read_tail};
-pub use writer::{Ack, Writer, WriterOptions};
+pub use writer::{Ack, Lag, Writer, WriterOptions};
 
 use deltafold_format::Uid;
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use deltafold_format::limits::{MAX_SEGMENT_OPS, MAX_SEGMENT_SECTION_BYTES, MAX_SOURCE_BYTES};
-use deltafold_format::{Op, Sequence, ShardId, Uid};
+use deltafold_format::{Op, Sequence, ShardId, Uid, Version};
 use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
@@ -96,18 +96,31 @@ struct Inner {
     closed: AtomicBool,
 }
 
+/// How far folding is behind in one shard, as a writer saw it with its last acknowledgement there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lag {
+    /// The shard.
+    pub shard: ShardId,
+    /// Its version.
+    pub version: Version,
+    /// Segments that are not folded yet.
+    pub segments: u64,
+}
+
 /// The way to the task that appends to one shard, which starts with the first op for it.
 #[derive(Debug)]
 struct LaneDoor {
     shard: Shard,
     lane: OnceLock<mpsc::UnboundedSender<Message>>,
+    lag: Arc<Mutex<Option<Lag>>>,
 }
 
 impl Writer {
     pub(crate) fn open(shards: Vec<Shard>, options: WriterOptions) -> Result<Self> {
         options.check()?;
         let writer = shards.first().map_or_else(Uid::default, |shard| shard.env().uid());
-        let lanes = shards.into_iter().map(|shard| LaneDoor { shard, lane: OnceLock::new() }).collect();
+        let lanes =
+            shards.into_iter().map(|shard| LaneDoor { shard, lane: OnceLock::new(), lag: Arc::default() }).collect();
         let inner = Inner { lanes, options, writer, waiting: Arc::default(), closed: AtomicBool::new(false) };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -145,6 +158,12 @@ impl Writer {
             return Err(Error::invalid(rule));
         }
         self.hand_over(ops, Some(Source { name: source.into(), position }))?.wait().await
+    }
+
+    /// How far folding is behind in each shard that this writer has appended to, as it saw it with its last acknowledgement. Costs nothing: an acknowledgement looks at the head in any case.
+    pub fn lags(&self) -> Vec<Lag> {
+        let seen = |door: &LaneDoor| *door.lag.lock().unwrap_or_else(PoisonError::into_inner);
+        self.inner.lanes.iter().filter_map(seen).collect()
     }
 
     /// Waits until everything accepted before is decided: acknowledged, or failed.
@@ -218,7 +237,8 @@ impl Writer {
         door.lane.get_or_init(|| {
             // Unbounded, as every call holds its part of the bytes that may wait.
             let (sender, receiver) = mpsc::unbounded_channel();
-            env::spawn(Lane::new(door.shard.clone(), self.inner.writer, self.inner.options.clone(), receiver).run());
+            let lane = Lane::new(door.shard.clone(), self.inner.writer, self.inner.options.clone(), receiver);
+            env::spawn(lane.telling(door.lag.clone()).run());
             sender
         })
     }

@@ -233,6 +233,8 @@ ingest = function(
         "DELTAFOLD_MAPPING": mapping,
         "DELTAFOLD_COMPACT_FUNCTION": compact.name,
         "DELTAFOLD_FOLD_SEGMENTS": str(fold_segments),
+        # What the queue's redrive policy says.
+        "DELTAFOLD_MAX_RECEIVES": "10",
     },
     256,
     INGEST_SECONDS,

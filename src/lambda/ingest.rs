@@ -1,0 +1,188 @@
+//! `ingest`: what comes is appended to the log, and what is not is reported, message by message.
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
+use deltafold_format::{CollectionName, Timestamp};
+use serde_json::{Value, json};
+
+use super::config::IngestSettings;
+use super::deadline::Deadline;
+use super::event::Event;
+use super::failure::Failure;
+use super::metrics::{Measured, Metric, lost_races, seconds_since};
+use super::threshold::Threshold;
+use crate::aws::Functions;
+use crate::collection::Collection;
+use crate::compact::{CompactorOptions, Policy};
+use crate::env::{Env, System};
+use crate::ingest::{BodyReader, Cause, Delivery, Settled, settle_until};
+use crate::location::Location;
+use crate::log::{Lag, Writer, WriterOptions};
+
+/// A fold is begun only where so much time is left.
+const FOLD_TIME: std::time::Duration = std::time::Duration::from_secs(5);
+/// What a fold of this function reads at most: it has the memory of a small function.
+const FOLD_BYTES: u64 = 16 << 20;
+
+/// The function, from one invocation to the next.
+#[derive(Debug)]
+pub(super) struct Ingest {
+    store: Location,
+    name: Option<CollectionName>,
+    settings: IngestSettings,
+    functions: Option<Functions>,
+    threshold: Threshold,
+    open: Option<Open>,
+}
+
+/// A collection that is appended to.
+#[derive(Debug)]
+struct Open {
+    collection: Collection,
+    bodies: BodyReader,
+    writer: Writer,
+}
+
+impl Ingest {
+    pub(super) fn new(store: Location, collections: Vec<CollectionName>, settings: IngestSettings) -> Self {
+        let (name, threshold) = (collections.into_iter().next(), Threshold::new(settings.fold_segments));
+        Self { store, name, settings, functions: None, threshold, open: None }
+    }
+
+    /// Appends what the event holds. The answer names the messages that are to come again.
+    pub(super) async fn handle(&mut self, event: Event, request: &str, deadline: Deadline) -> Result<Value, Failure> {
+        let Event::Messages(messages) = event else {
+            return Err(Failure::event("the event holds no messages of a queue".to_owned()));
+        };
+        let open = self.opened(deadline).await?;
+        let before = open.collection.store().requests();
+        let (settled, lags) = append(&open, &messages, self.settings.max_receives, deadline).await;
+        tell(&messages, &settled);
+
+        let mut measured = Measured::default();
+        if let Some(lag) = lags.iter().map(|lag| lag.segments).max() {
+            measured.count(Metric::LagSegments, lag);
+        }
+        let done = settled.done.iter().filter_map(|index| sent(messages.get(*index)?));
+        if let Some(oldest) = done.min() {
+            measured.set(Metric::LagSeconds, seconds_since(oldest));
+        }
+        measured.count(Metric::Appended, settled.ops);
+        measured.count(Metric::Duplicates, settled.duplicates);
+        measured.count(Metric::Failed, settled.failed.len() as u64);
+        let longest = lags.iter().map(|lag| lag.segments).max().unwrap_or(0);
+        if self.threshold.reached(longest) {
+            self.fold(&open.collection, longest, deadline).await;
+        }
+        let requests = open.collection.store().requests().since(&before);
+        measured.count(Metric::Conflicts, lost_races(&requests));
+        measured.requests(&requests);
+        if let Some(version) = lags.iter().map(|lag| lag.version.get()).max() {
+            measured.count(Metric::Version, version);
+        }
+        measured.print(open.collection.name(), request, System.now());
+        // After a failure a writer waits for the messages that failed, which may go to another instance; and the collection may be another by now.
+        if settled.failed.iter().all(|failed| failed.cause != Cause::NotAppended) {
+            self.open = Some(open);
+        }
+
+        let mut response = SqsBatchResponse::default();
+        for failed in &settled.failed {
+            let id = messages.get(failed.index).and_then(|message| message.message_id.as_deref());
+            // Without a name nothing can be reported, and what is not reported is deleted.
+            let id = id.ok_or_else(|| Failure::event("a message has no id".to_owned()))?;
+            response.add_failure(id);
+        }
+        serde_json::to_value(response).map_err(|error| Failure::event(error.to_string()))
+    }
+
+    async fn opened(&mut self, deadline: Deadline) -> Result<Open, Failure> {
+        if let Some(open) = self.open.take() {
+            return Ok(open);
+        }
+        let Some(name) = &self.name else { return Err(Failure::event("no collection is named".to_owned())) };
+        let opening = async { Collection::open(self.store.store_of(name).await?, name).await };
+        let late = || Failure::late("the collection could not be opened in time".to_owned());
+        let collection = deadline.bound(opening).await.ok_or_else(late)??;
+        let writer = collection.writer(WriterOptions::default())?;
+        let bodies = BodyReader::new(&collection);
+        Ok(Open { collection, bodies, writer })
+    }
+
+    /// Has the log folded: by the function that does, or in the time that is left. Whatever comes of it, what was appended is.
+    async fn fold(&mut self, collection: &Collection, segments: u64, deadline: Deadline) {
+        let done = match self.settings.compact.clone() {
+            Some(function) => deadline
+                .bound(self.ask(&function, collection.name()))
+                .await
+                .unwrap_or(Err("it took too long".to_owned())),
+            None if deadline.left() < FOLD_TIME => Err("too little time is left".to_owned()),
+            None => {
+                let policy = Policy { fold_bytes: FOLD_BYTES, ..Policy::default() };
+                let mut compactor = collection.compactor(CompactorOptions { policy });
+                let done = deadline.bound(compactor.run_once()).await;
+                done.map_or(Err("it took too long".to_owned()), |done| {
+                    done.map(drop).map_err(|error| error.to_string())
+                })
+            }
+        };
+        match done {
+            Ok(()) => tracing::info!(segments, "the log is long; it is folded before its time"),
+            Err(reason) => {
+                tracing::warn!(segments, reason, "the log is long, and could not be folded before its time");
+                self.threshold.forget();
+            }
+        }
+    }
+
+    /// Starts the function that folds.
+    async fn ask(&mut self, function: &str, name: &CollectionName) -> Result<(), String> {
+        let functions = match self.functions.take() {
+            Some(functions) => functions,
+            None => Functions::open().await.map_err(|error| error.to_string())?,
+        };
+        let started = functions.start(function, json!({ "collections": [name.as_str()] }).to_string()).await;
+        self.functions = Some(functions);
+        started.map_err(|error| error.to_string())
+    }
+}
+
+/// Appends messages, and says how far folding is behind where they went.
+async fn append(open: &Open, messages: &[SqsMessage], max_receives: u32, deadline: Deadline) -> (Settled, Vec<Lag>) {
+    let deliveries: Vec<Delivery<'_>> = messages.iter().map(|message| delivery(message, max_receives)).collect();
+    let queue = messages.first().and_then(|message| message.event_source_arn.as_deref()).unwrap_or_default();
+    let queue = queue.strip_prefix("arn:").unwrap_or(queue);
+    let settled = settle_until(&open.writer, &open.bodies, queue, &deliveries, deadline.passed()).await;
+    (settled, open.writer.lags())
+}
+
+fn delivery(message: &SqsMessage, max_receives: u32) -> Delivery<'_> {
+    let attribute = |name: &str| message.attributes.get(name).map(String::as_str);
+    let sequence = attribute("SequenceNumber").and_then(|number| number.parse().ok());
+    let receives = attribute("ApproximateReceiveCount").and_then(|number| number.parse().ok()).unwrap_or(0);
+    Delivery {
+        body: message.body.as_deref().unwrap_or_default(),
+        place: attribute("MessageGroupId").zip(sequence),
+        leaving: receives + 1 >= max_receives,
+    }
+}
+
+/// When a message was sent.
+fn sent(message: &SqsMessage) -> Option<Timestamp> {
+    message.attributes.get("SentTimestamp")?.parse().ok().map(Timestamp::from_millis)
+}
+
+/// Says in the log what failed, and why.
+fn tell(messages: &[SqsMessage], settled: &Settled) {
+    for failed in &settled.failed {
+        let Some(message) = messages.get(failed.index) else { continue };
+        let attribute = |name: &str| message.attributes.get(name).map_or("", String::as_str);
+        let id = message.message_id.as_deref().unwrap_or_default();
+        let (group, receives) = (attribute("MessageGroupId"), attribute("ApproximateReceiveCount"));
+        let reason = &failed.reason;
+        if failed.cause == Cause::HeldBack {
+            tracing::info!(id, group, receives, reason, "a message was held back");
+        } else {
+            tracing::warn!(id, group, receives, reason, "a message was not appended");
+        }
+    }
+}

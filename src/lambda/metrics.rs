@@ -1,0 +1,171 @@
+//! Metrics for CloudWatch: a line of JSON in the log, in embedded metric format.
+//!
+//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+
+use std::io::Write;
+
+use deltafold_format::{CollectionName, Timestamp};
+use serde_json::{Map, Value, json};
+
+use crate::env::{Env, System};
+use crate::store::{RequestKind, Requests};
+
+const NAMESPACE: &str = "Deltafold";
+
+/// What can be measured. CloudWatch bills each name and collection as a metric; ten are free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Metric {
+    /// Segments that are not folded.
+    LagSegments,
+    /// Bytes that were not folded.
+    LagBytes,
+    /// How old the oldest was: a message that was appended, or an op that was folded.
+    LagSeconds,
+    /// Ops appended.
+    Appended,
+    /// Messages whose ops the log held already.
+    Duplicates,
+    /// Messages reported as failed.
+    Failed,
+    /// Log slots and versions that somebody else took first.
+    Conflicts,
+    /// Bytes read from the store.
+    BytesIn,
+    /// Bytes written to it.
+    BytesOut,
+    /// The highest version of a shard.
+    Version,
+}
+
+impl Metric {
+    #[cfg(test)]
+    const ALL: [Self; 10] = [
+        Self::LagSegments,
+        Self::LagBytes,
+        Self::LagSeconds,
+        Self::Appended,
+        Self::Duplicates,
+        Self::Failed,
+        Self::Conflicts,
+        Self::BytesIn,
+        Self::BytesOut,
+        Self::Version,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::LagSegments => "LagSegments",
+            Self::LagBytes => "LagBytes",
+            Self::LagSeconds => "LagSeconds",
+            Self::Appended => "Appended",
+            Self::Duplicates => "Duplicates",
+            Self::Failed => "Failed",
+            Self::Conflicts => "Conflicts",
+            Self::BytesIn => "BytesIn",
+            Self::BytesOut => "BytesOut",
+            Self::Version => "Version",
+        }
+    }
+
+    fn unit(self) -> &'static str {
+        match self {
+            Self::LagBytes | Self::BytesIn | Self::BytesOut => "Bytes",
+            Self::LagSeconds => "Seconds",
+            Self::Version => "None",
+            _ => "Count",
+        }
+    }
+}
+
+/// What one invocation measured of one collection.
+#[derive(Debug, Default)]
+pub(super) struct Measured(Vec<(Metric, f64)>);
+
+impl Measured {
+    pub(super) fn set(&mut self, metric: Metric, value: f64) {
+        self.0.push((metric, value));
+    }
+
+    pub(super) fn count(&mut self, metric: Metric, value: u64) {
+        #[expect(clippy::cast_precision_loss, reason = "a metric is a double")]
+        self.set(metric, value as f64);
+    }
+
+    /// What the store was asked.
+    pub(super) fn requests(&mut self, requests: &Requests) {
+        let total = requests.total();
+        self.count(Metric::BytesIn, total.bytes_in);
+        self.count(Metric::BytesOut, total.bytes_out);
+    }
+
+    /// Prints them. Where nobody reads standard output, nobody wants to know.
+    pub(super) fn print(&self, collection: &CollectionName, request: &str, now: Timestamp) {
+        let _ = writeln!(std::io::stdout().lock(), "{}", self.line(collection, request, now));
+    }
+
+    fn line(&self, collection: &CollectionName, request: &str, now: Timestamp) -> Value {
+        let metrics: Vec<Value> =
+            self.0.iter().map(|(metric, _)| json!({ "Name": metric.name(), "Unit": metric.unit() })).collect();
+        let directive = json!({ "Namespace": NAMESPACE, "Dimensions": [["Collection"]], "Metrics": metrics });
+        let mut line = Map::new();
+        line.insert("_aws".to_owned(), json!({ "Timestamp": now.as_millis(), "CloudWatchMetrics": [directive] }));
+        line.insert("Collection".to_owned(), collection.as_str().into());
+        line.insert("RequestId".to_owned(), request.into());
+        for (metric, value) in &self.0 {
+            line.insert(metric.name().to_owned(), number(*value));
+        }
+        Value::Object(line)
+    }
+}
+
+/// Log slots and heads that were taken when they were to be written.
+pub(super) fn lost_races(requests: &Requests) -> u64 {
+    [RequestKind::Create, RequestKind::Replace, RequestKind::RegisterWrite]
+        .map(|kind| requests.of(kind).refused)
+        .iter()
+        .sum()
+}
+
+/// How old it is, by the clock of this machine.
+pub(super) fn seconds_since(then: Timestamp) -> f64 {
+    let millis = System.now().as_millis().saturating_sub(then.as_millis());
+    #[expect(clippy::cast_precision_loss, reason = "a metric is a double")]
+    let seconds = millis.max(0) as f64 / 1_000.0;
+    seconds
+}
+
+/// Whole numbers without a point.
+fn number(value: f64) -> Value {
+    #[expect(clippy::cast_possible_truncation, reason = "only where it is whole and small enough")]
+    let whole = value as i64;
+    #[expect(clippy::cast_precision_loss, reason = "only to see whether it is the same")]
+    let same = (whole as f64).to_bits() == value.to_bits();
+    if same { whole.into() } else { value.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_declares_what_it_holds() {
+        let mut measured = Measured::default();
+        for metric in Metric::ALL {
+            measured.set(metric, 1.0);
+        }
+        measured.0[2].1 = 0.25;
+        let line = measured.line(&"c".parse().unwrap(), "r", Timestamp::from_millis(7));
+        assert_eq!(line["_aws"]["Timestamp"], 7);
+        let directive = &line["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(directive["Namespace"], "Deltafold");
+        assert_eq!(directive["Dimensions"], json!([["Collection"]]));
+        let names: Vec<&str> =
+            directive["Metrics"].as_array().unwrap().iter().map(|metric| metric["Name"].as_str().unwrap()).collect();
+        assert_eq!(names.len(), 10, "the eleventh would cost");
+        assert!(names.iter().all(|name| line[name].is_number()), "{line}");
+        assert_eq!(
+            (&line["Collection"], &line["LagSeconds"], &line["LagBytes"]),
+            (&json!("c"), &json!(0.25), &json!(1))
+        );
+    }
+}

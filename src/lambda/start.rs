@@ -1,0 +1,139 @@
+//! Starting: the environment is read, the log set up, and the service asked for events.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use lambda_runtime::{LambdaEvent, Runtime, service_fn};
+use lambda_runtime_api_client::PooledClient;
+use lambda_runtime_api_client::body::Body;
+use serde_json::json;
+use serde_json::value::RawValue;
+use tokio::sync::Mutex;
+use tracing::Instrument;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::compact::Compact;
+use super::config::{Config, Function};
+use super::deadline::Deadline;
+use super::event::Event;
+use super::failure::Failure;
+use super::ingest::Ingest;
+
+/// What the service sets for a program that it starts.
+const SERVICE: [&str; 4] = [
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+];
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    log();
+    if let Some(missing) = SERVICE.iter().find(|name| variable(name).is_none()) {
+        // Nobody but a person at a terminal reads this.
+        let _ = writeln!(
+            std::io::stderr(),
+            "This program is started by AWS Lambda, which sets {missing}; `deltafold ingest` and `deltafold compact` do the same work elsewhere."
+        );
+        return ExitCode::from(2);
+    }
+    // One core at most is there for a function of this size; what computes long goes to other threads.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "the program cannot wait for anything");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(async {
+        match Config::read(variable) {
+            Ok(config) => serve(config).await,
+            Err(reason) => refuse(&reason).await,
+        }
+    })
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Log lines are JSON on standard output. `DELTAFOLD_LOG` says which are wanted, as in `warn,deltafold=debug`; else the level that the function is set up with.
+fn log() {
+    let wanted = variable("DELTAFOLD_LOG").and_then(|wanted| wanted.parse::<Targets>().ok());
+    let level = || match variable("AWS_LAMBDA_LOG_LEVEL").as_deref() {
+        Some("TRACE") => "trace",
+        Some("DEBUG") => "warn,deltafold=debug",
+        Some("WARN") => "warn",
+        Some("ERROR" | "FATAL") => "error",
+        _ => "warn,deltafold=info",
+    };
+    let wanted = wanted.or_else(|| level().parse().ok()).unwrap_or_default();
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
+    tracing_subscriber::registry().with(lines).with(wanted).init();
+}
+
+/// What the function does, kept from one invocation to the next.
+enum Handler {
+    Ingest(Ingest),
+    Compact(Compact),
+}
+
+async fn serve(config: Config) -> ExitCode {
+    let handler = match config.function {
+        Function::Ingest(settings) => Handler::Ingest(Ingest::new(config.store, config.collections, settings)),
+        Function::Compact => Handler::Compact(Compact::new(config.store, config.collections)),
+    };
+    let handler = Arc::new(Mutex::new(handler));
+    let service = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
+        let handler = handler.clone();
+        let span = tracing::error_span!("invocation", request = event.context.request_id);
+        async move { invoked(&mut *handler.lock().await, event).await }.instrument(span)
+    });
+    match Runtime::new(service).run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error, "the service gives no more events");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn invoked(handler: &mut Handler, event: LambdaEvent<Box<RawValue>>) -> Result<serde_json::Value, Failure> {
+    let LambdaEvent { payload, context, .. } = event;
+    let deadline = Deadline::of(context.deadline);
+    let answer = async {
+        let event = Event::read(payload.get())?;
+        match handler {
+            Handler::Ingest(ingest) => {
+                drop(payload);
+                ingest.handle(event, &context.request_id, deadline).await
+            }
+            Handler::Compact(compact) => compact.handle(event, &payload, &context.request_id, deadline).await,
+        }
+    };
+    let answer: Result<_, Failure> = answer.await;
+    if let Err(failure) = &answer {
+        tracing::error!(reason = %failure, "the invocation failed; the service makes it again");
+    }
+    answer
+}
+
+/// Tells the service, and whoever reads the log, that the function cannot work as it is set up.
+async fn refuse(reason: &str) -> ExitCode {
+    tracing::error!(reason, "the function cannot work as it is set up");
+    let told = async {
+        let body = json!({ "errorType": "Deltafold.Config", "errorMessage": reason, "stackTrace": [] }).to_string();
+        let request = http::Request::post("/2018-06-01/runtime/init/error")
+            .header("Lambda-Runtime-Function-Error-Type", "Deltafold.Config")
+            .body(Body::from(body))?;
+        PooledClient::builder().build().call(request).await
+    };
+    if let Err(error) = told.await {
+        tracing::warn!(error, "the service did not hear of it");
+    }
+    ExitCode::FAILURE
+}
