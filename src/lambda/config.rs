@@ -2,7 +2,6 @@
 
 use deltafold_format::CollectionName;
 
-use super::place::MappingFile;
 use crate::location::Location;
 
 /// The log is folded before its time when it holds so many segments.
@@ -15,20 +14,13 @@ const MAX_RECEIVES: u32 = 10;
 pub(super) struct Config {
     pub(super) function: Function,
     pub(super) store: Location,
-    /// One at least, and one only of functions that append.
+    /// One at least.
     pub(super) collections: Vec<CollectionName>,
-    pub(super) mapping: Option<MappingFile>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Function {
     Ingest(IngestSettings),
-    Forward {
-        /// The queue's URL, ARN or name.
-        queue: String,
-        /// How many message groups there are at most, but for those of what nobody understands.
-        groups: u32,
-    },
     Compact,
 }
 
@@ -70,9 +62,9 @@ impl Config {
             wrong.push("DELTAFOLD_COLLECTION is not set; it names the collection".to_owned());
         }
         let function = match variable("DELTAFOLD_FUNCTION").as_deref() {
-            Some(name @ ("ingest" | "forward")) => {
+            Some("ingest") => {
                 if collections.len() > 1 {
-                    wrong.push(format!("DELTAFOLD_COLLECTION names several collections; `{name}` takes one"));
+                    wrong.push("DELTAFOLD_COLLECTION names several collections; `ingest` appends to one".to_owned());
                 }
                 let mut number = |name: &str, default: u32| {
                     let Some(text) = variable(name) else { return default };
@@ -81,36 +73,24 @@ impl Config {
                         default
                     })
                 };
-                if name == "ingest" {
-                    Some(Function::Ingest(IngestSettings {
-                        fold_segments: number("DELTAFOLD_FOLD_SEGMENTS", FOLD_SEGMENTS).into(),
-                        max_receives: number("DELTAFOLD_MAX_RECEIVES", MAX_RECEIVES),
-                        compact: variable("DELTAFOLD_COMPACT_FUNCTION"),
-                    }))
-                } else {
-                    let groups = number("DELTAFOLD_GROUPS", 1);
-                    let queue = variable("DELTAFOLD_QUEUE").unwrap_or_else(|| {
-                        wrong.push("DELTAFOLD_QUEUE is not set; it names the FIFO queue to send to".to_owned());
-                        String::new()
-                    });
-                    Some(Function::Forward { queue, groups })
-                }
+                Some(Function::Ingest(IngestSettings {
+                    fold_segments: number("DELTAFOLD_FOLD_SEGMENTS", FOLD_SEGMENTS).into(),
+                    max_receives: number("DELTAFOLD_MAX_RECEIVES", MAX_RECEIVES),
+                    compact: variable("DELTAFOLD_COMPACT_FUNCTION"),
+                }))
             }
             Some("compact") => Some(Function::Compact),
             other => {
                 let is = other.map_or("is not set".to_owned(), |other| format!("is `{other}`"));
-                wrong.push(format!("DELTAFOLD_FUNCTION {is}; it must be `ingest`, `compact` or `forward`"));
+                wrong.push(format!("DELTAFOLD_FUNCTION {is}; it must be `ingest` or `compact`"));
                 None
             }
         };
-        let location = variable("DELTAFOLD_STORE").unwrap_or_default();
-        let mapping = variable("DELTAFOLD_MAPPING").map(|text| MappingFile::find(text.trim(), &location));
-        let mapping = mapping.transpose().unwrap_or_else(|reason| {
-            wrong.push(format!("DELTAFOLD_MAPPING: {reason}"));
-            None
-        });
+        if variable("DELTAFOLD_MAPPING").is_some() {
+            wrong.push("DELTAFOLD_MAPPING is set, and this program maps nothing: messages must hold ops".to_owned());
+        }
         match (function, store) {
-            (Some(function), Some(store)) if wrong.is_empty() => Ok(Self { function, store, collections, mapping }),
+            (Some(function), Some(store)) if wrong.is_empty() => Ok(Self { function, store, collections }),
             _ => Err(wrong.join(". ")),
         }
     }
@@ -119,7 +99,6 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Key;
 
     fn read(variables: &[(&str, &str)]) -> Result<Config, String> {
         Config::read(|name| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned()))
@@ -140,12 +119,6 @@ mod tests {
         let settings = IngestSettings { compact: Some("fold".to_owned()), fold_segments: 8, max_receives: 10 };
         assert_eq!(config.function, Function::Ingest(settings));
         assert_eq!(config.collections, ["c".parse().unwrap()]);
-        let mapping = ("DELTAFOLD_MAPPING", "s3://bucket/prefix/maps/c.toml");
-        let queue = ("DELTAFOLD_QUEUE", "q.fifo");
-        let name = ("DELTAFOLD_COLLECTION", "c");
-        let config = read(&[("DELTAFOLD_FUNCTION", "forward"), store, name, mapping, queue]).unwrap();
-        assert_eq!(config.function, Function::Forward { queue: "q.fifo".to_owned(), groups: 1 });
-        assert_eq!(config.mapping, Key::new("maps/c.toml").map(MappingFile::Object));
         let config = read(&[("DELTAFOLD_FUNCTION", "compact"), store, ("DELTAFOLD_COLLECTION", "a, b")]).unwrap();
         assert_eq!((config.function, config.collections.len()), (Function::Compact, 2));
     }
@@ -167,13 +140,8 @@ mod tests {
                 ("DELTAFOLD_STORE", "./x"),
                 ("DELTAFOLD_COLLECTION", "a,b"),
                 ("DELTAFOLD_FOLD_SEGMENTS", "0"),
-                ("DELTAFOLD_MAPPING", "none.toml"),
             ],
-            &["several", "DELTAFOLD_FOLD_SEGMENTS", "cannot read `none.toml`"],
-        );
-        words(
-            &[("DELTAFOLD_FUNCTION", "forward"), ("DELTAFOLD_STORE", "s3://b/p"), ("DELTAFOLD_MAPPING", "s3://b/q/m")],
-            &["DELTAFOLD_QUEUE is not set", "`s3://b/p/NAME`"],
+            &["several", "DELTAFOLD_FOLD_SEGMENTS"],
         );
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! | function | started by | does |
 //! |---|---|---|
-//! | `ingest` | messages of an SQS queue, records of a DynamoDB stream | appends their ops to the log |
-//! | `forward` | records of a DynamoDB stream | packs them into messages of a FIFO queue |
+//! | `ingest` | messages of an SQS queue | appends their ops to the log |
 //! | `compact` | a schedule, a call, a message | folds, merges, and sweeps now and then |
 //!
 //! Collections, connections and what is known of the log stay from one invocation to the next. Nothing that an instance keeps is needed for safety: it may be stopped, frozen or forgotten anywhere,
@@ -16,10 +15,8 @@ mod config;
 mod deadline;
 mod event;
 mod failure;
-mod forward;
 mod ingest;
 mod metrics;
-mod place;
 mod start;
 mod threshold;
 
