@@ -52,8 +52,8 @@ mod snapshot;
 pub mod store;
 
 pub use collection::{
-    Collection, CollectionStatus, CreateOptions, Depth, DropReport, Finding, HistoryEntry, PinStatus, RunStatus,
-    ShardStatus, VerifyReport,
+    Collection, CollectionStatus, CreateOptions, Depth, DropReport, Finding, HistoryEntry, KEEP_TOMBSTONES, PinStatus,
+    RunStatus, ShardStatus, VerifyReport,
 };
 pub use compact::{CompactEvent, CompactReport, Compactor, CompactorOptions, Policy, SweepOptions, SweepReport};
 pub use deltafold_format as format;
@@ -64,9 +64,6 @@ pub use head::HeadsInDynamoDb;
 pub use location::Location;
 pub use log::{Ack, Follow, FollowOptions, Lag, Writer, WriterOptions};
 pub use reader::{At, Entry, Order, ReadPosition, Reader, Refreshed, ScanOptions, ShardChange};
-
-#[cfg(test)]
-mod model_tests;
 
 /// The example of the README, compiled.
 #[cfg(doctest)]

@@ -160,6 +160,9 @@ impl Shard {
         if header.dimension != self.0.config.dimension {
             return Err(Error::corrupt(&key, "its embeddings have another dimension than the collection"));
         }
+        if segment.has_revisions() != self.0.config.ordering.is_revision() {
+            return Err(Error::corrupt(&key, "its ops are not ordered as the collection is"));
+        }
         Ok(Slot::Segment(Arc::new(segment)))
     }
 
@@ -171,6 +174,9 @@ impl Shard {
         let part = decoded.map_err(|error| Error::format(&key, error))?;
         if part.crc32() != entry.crc32 || part.rows() != entry.rows as usize {
             return Err(Error::corrupt(&key, "it is not the object that the manifest lists"));
+        }
+        if part.has_revisions() != self.0.config.ordering.is_revision() || part.absent() != entry.absent {
+            return Err(Error::corrupt(&key, "its rows are not ordered as the collection is, or hold other records"));
         }
         Ok(Some(part))
     }

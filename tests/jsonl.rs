@@ -101,7 +101,11 @@ fn op() -> impl Strategy<Value = Op> {
         patch().prop_map(Action::Patch),
         Just(Action::Delete),
     ];
-    (any::<String>(), action).prop_map(|(id, action)| Op { id, action })
+    (any::<String>(), action, proptest::option::of(any::<u128>())).prop_map(|(id, action, revision)| Op {
+        id,
+        action,
+        revision: revision.map(deltafold::format::Revision::new),
+    })
 }
 
 proptest! {

@@ -4,6 +4,10 @@
 
 #[path = "support/lambda.rs"]
 mod lambda;
+#[path = "support/ministack.rs"]
+mod ministack;
+#[path = "support/queues.rs"]
+mod queues;
 #[path = "support/s3/mod.rs"]
 mod s3;
 
@@ -11,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deltafold::{Collection, CreateOptions, ErrorKind};
-use lambda::{Answer, Function, messages, received};
+use lambda::{Answer, Function, changes, messages, received};
 use s3::{ACCESS_KEY, Fault, SECRET_KEY, Server};
 use serde_json::{Value, json};
 
@@ -289,6 +293,110 @@ async fn compact_folds_what_it_is_told_to() {
     let (answer, _) = function.invoke(&schedule, LONG).await;
     assert_eq!(answer.done()["collections"][0]["folds"], 1);
     assert_eq!(ids(&collection).await, ["a", "b", "c", "d"]);
+}
+
+const MAPPING: &str = r#"
+[[rule]]
+collection = "c"
+match = { kind = "record" }
+id = "{id}"
+embedding = "v"
+metadata = { n = "i64" }
+"#;
+
+fn item(id: &str, n: u64, embedding: &[u64]) -> Value {
+    let numbers: Vec<Value> = embedding.iter().map(|number| json!({ "N": number.to_string() })).collect();
+    json!({ "id": { "S": id }, "kind": { "S": "record" }, "n": { "N": n.to_string() }, "v": { "L": numbers } })
+}
+
+/// Six changes of a table, of which the fourth cannot be mapped: its embedding is too short.
+fn six_changes() -> [(u64, &'static str, Value, Value); 6] {
+    let other = json!({ "id": { "S": "x" }, "kind": { "S": "other" } });
+    [
+        (1, "INSERT", Value::Null, item("a", 1, &[1, 2])),
+        (2, "INSERT", Value::Null, other),
+        (3, "MODIFY", item("a", 1, &[1, 2]), item("a", 2, &[1, 2])),
+        (4, "INSERT", Value::Null, item("p", 1, &[1])),
+        (5, "INSERT", Value::Null, item("b", 1, &[1, 2])),
+        (6, "REMOVE", item("a", 2, &[1, 2]), Value::Null),
+    ]
+}
+
+fn sequence(number: u64) -> String {
+    format!("{:021}", 700_000_000_000_000_000_000_u128 + u128::from(number))
+}
+
+/// Records of a stream are appended up to the first that cannot be understood, which is named: the service delivers it and all behind it again, in smaller batches, until it is alone.
+#[tokio::test]
+async fn a_stream_is_appended_in_order_up_to_what_is_wrong() {
+    let cloud = Cloud::start();
+    let collection = cloud.collection(1).await;
+    cloud.server.backend.put(s3::BUCKET, "data/maps/c.toml", MAPPING.as_bytes());
+    let mapping = ("DELTAFOLD_MAPPING", "s3://bucket/data/maps/c.toml");
+    let function = cloud.function("ingest", &[mapping]).await;
+    let all = six_changes();
+    let (answer, request) = function.invoke(&changes(&all), LONG).await;
+    assert_eq!(answer.failures(), [sequence(4)]);
+    let reader = collection.reader().await.unwrap();
+    let entry = reader.get("a").await.unwrap().unwrap();
+    assert_eq!(entry.record.metadata["n"], deltafold::format::Value::I64(2));
+    assert_eq!(ids(&collection).await, ["a"]);
+    let measured = function.metrics(&request).await;
+    check_metrics(&measured);
+    assert_eq!((measured["Appended"].as_u64(), measured["Failed"].as_u64()), (Some(2), Some(1)));
+    let why = function.line("a reason", |line| line["sequence"] == sequence(4).as_str()).await;
+    assert!(why["reason"].as_str().unwrap().contains("dimension"), "{why}");
+    // Bisected, it is alone, and in the end the service goes on behind it.
+    let (answer, _) = function.invoke(&changes(&all[3..4]), LONG).await;
+    assert_eq!(answer.failures(), [sequence(4)]);
+    let (answer, _) = function.invoke(&changes(&all[4..]), LONG).await;
+    assert_eq!(answer.failures(), [] as [&str; 0]);
+    assert_eq!(ids(&collection).await, ["b"]);
+
+    let function = cloud.function("ingest", &[("DELTAFOLD_MAPPING", "s3://bucket/data/maps/none.toml")]).await;
+    let (Answer::Failed(kind, reason), _) = function.invoke(&changes(&all), LONG).await else { panic!("no mapping") };
+    assert!(kind == "Deltafold.InvalidInput" && reason.contains("maps/none.toml"), "{kind}: {reason}");
+}
+
+/// The forwarder packs what a rule takes into one message, sends what nobody will understand alone, and what it sends again is dropped by the queue. The consumer makes of the messages what it would have
+/// made of the records.
+#[tokio::test]
+async fn a_forwarder_packs_changes_into_few_messages() {
+    let cloud = Cloud::start();
+    let collection = cloud.collection(1).await;
+    cloud.server.backend.put(s3::BUCKET, "data/maps/c.toml", MAPPING.as_bytes());
+    let mapping = ("DELTAFOLD_MAPPING", "s3://bucket/data/maps/c.toml");
+    let queue = queues::create(ministack::endpoint(), "forwarded.fifo", &[]).await;
+    let more = [mapping, ("DELTAFOLD_QUEUE", queue.url()), ("AWS_ENDPOINT_URL_SQS", ministack::endpoint())];
+    let forward = cloud.function("forward", &more).await;
+    for _ in 0..2 {
+        let (answer, _) = forward.invoke(&changes(&six_changes()), LONG).await;
+        assert_eq!(answer.failures(), [] as [&str; 0]);
+    }
+    let now = deltafold::aws::Receive { wait: Duration::ZERO, ..deltafold::aws::Receive::default() };
+    let received = queue.receive(now).await.unwrap();
+    assert_eq!(received.len(), 2, "{received:?}");
+    let count = |at: usize| serde_json::from_str::<Vec<Value>>(&received[at].body).unwrap().len();
+    assert_eq!((count(0), count(1)), (4, 1), "without the one that no rule takes");
+    assert!(received[0].group.as_deref() == Some("0") && received[1].group.as_deref().unwrap().starts_with("alone-"));
+    assert_eq!(received[1].deduplication.as_deref(), Some("event-4"));
+
+    let ingest = cloud.function("ingest", &[mapping]).await;
+    let sent: Vec<lambda::Sent<'_>> = received
+        .iter()
+        .map(|message| (message.id.as_str(), message.body.as_str(), Some((message.group.as_deref().unwrap(), 1))))
+        .collect();
+    let (answer, _) = ingest.invoke(&messages("forwarded.fifo", &sent), LONG).await;
+    assert_eq!(answer.failures(), [received[1].id.clone()]);
+    assert_eq!(ids(&collection).await, ["b"]);
+
+    let missing = cloud
+        .function("forward", &[("DELTAFOLD_QUEUE", "none.fifo"), ("AWS_ENDPOINT_URL_SQS", ministack::endpoint())])
+        .await;
+    let (Answer::Failed(_, reason), _) = missing.invoke(&changes(&six_changes()), LONG).await else {
+        panic!("no queue")
+    };
+    assert!(reason.contains("none.fifo"), "{reason}");
 }
 
 #[tokio::test]

@@ -9,19 +9,20 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deltafold::format::{Op, Position, ShardId};
+use deltafold::format::{Action, Op, Position, Revision, ShardId};
 use deltafold::store::{Memory, Store};
 use deltafold::{
-    Collection, CompactorOptions, CreateOptions, Entry, ErrorKind, Order, Policy, Reader, ScanOptions, SweepOptions,
-    Writer, WriterOptions,
+    Collection, CompactorOptions, CreateOptions, Entry, ErrorKind, KEEP_TOMBSTONES, Order, Policy, Reader, ScanOptions,
+    SweepOptions, Writer, WriterOptions,
 };
 use futures::TryStreamExt;
-use model::Model;
+use model::{Model, untied};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
 enum Deed {
-    Append(Vec<Op>),
+    /// Ops, and the revision of each where that is what orders them.
+    Append(Vec<(Op, u8)>),
     /// Folds everything, and merges what the policy says.
     Compact,
     MergeAll,
@@ -44,7 +45,7 @@ struct Question {
 
 fn deeds() -> impl Strategy<Value = Vec<Deed>> {
     let deed = prop_oneof![
-        6 => proptest::collection::vec(model::op(), 1..12).prop_map(Deed::Append),
+        6 => proptest::collection::vec((model::op(), any::<u8>()), 1..12).prop_map(Deed::Append),
         3 => Just(Deed::Compact),
         1 => Just(Deed::MergeAll),
         1 => Just(Deed::Sweep),
@@ -76,21 +77,43 @@ fn policy() -> impl Strategy<Value = Policy> {
     ]
 }
 
-async fn append(writer: &Writer, shards: u16, model: &mut Model, ops: Vec<Op>) {
+/// The ops as they are in a collection that is ordered by revision: it has no `add`, and the model does not know which of two ops that do the same at one revision wins.
+fn revised(model: &Model, ops: Vec<(Op, u8)>) -> Vec<Op> {
+    let mut known = model.clone();
+    let op = |(op, revision): (Op, u8)| {
+        let action = if let Action::Add(record) = op.action { Action::Put(record) } else { op.action };
+        // Few of them collide, and some are beyond 64 bits.
+        Op::new(op.id, action).at(Revision::new(u128::from(revision) << (revision % 2 * 100)))
+    };
+    let mut kept = Vec::new();
+    for op in ops.into_iter().map(op) {
+        if !known.collides(&op) {
+            known.revise(op.clone(), ShardId::default());
+            kept.push(op);
+        }
+    }
+    kept
+}
+
+async fn append(writer: &Writer, shards: u16, by_revision: bool, model: &mut Model, ops: Vec<(Op, u8)>) {
+    let ops = if by_revision { revised(model, ops) } else { ops.into_iter().map(|(op, _)| op).collect() };
     let ack = writer.append(ops.clone()).await.unwrap();
     let mut index: BTreeMap<ShardId, usize> = BTreeMap::new();
     for op in ops {
         let shard = ShardId::of(&op.id, shards);
         let (_, sequence) = ack.segments().iter().find(|(written, _)| *written == shard).unwrap();
         let index = index.entry(shard).or_default();
-        model.apply(op, shard, Position::new(*sequence, *index).unwrap());
+        match by_revision {
+            true => model.revise(op, shard),
+            false => model.apply(op, shard, Position::new(*sequence, *index).unwrap()),
+        }
         *index += 1;
     }
 }
 
 async fn scanned(reader: &Reader, order: Order, question: &Question) -> deltafold::Result<Vec<Entry>> {
     let Question { prefix, start, end, limit, embeddings } = question.clone();
-    reader.scan(ScanOptions { order, prefix, start, end, limit, embeddings }).try_collect().await
+    reader.scan(ScanOptions { order, prefix, start, end, limit, embeddings }).map_ok(untied).try_collect().await
 }
 
 fn expected(all: Vec<Entry>, question: &Question) -> Vec<Entry> {
@@ -108,10 +131,10 @@ fn expected(all: Vec<Entry>, question: &Question) -> Vec<Entry> {
 /// Every way to read gives what the model says.
 async fn check(reader: &Reader, model: &Model, questions: &[Question]) -> deltafold::Result<()> {
     assert_eq!(reader.count().await?, model.records.len() as u64);
-    let all: Vec<Entry> = reader.scan(ScanOptions::default()).try_collect().await?;
+    let all: Vec<Entry> = reader.scan(ScanOptions::default()).map_ok(untied).try_collect().await?;
     assert_eq!(all, model.by_id());
     let by_insertion = ScanOptions { order: Order::Insertion, ..ScanOptions::default() };
-    let all: Vec<Entry> = reader.scan(by_insertion).try_collect().await?;
+    let all: Vec<Entry> = reader.scan(by_insertion).map_ok(untied).try_collect().await?;
     assert_eq!(all, model.by_insertion());
     for question in questions {
         let found = scanned(reader, Order::Id, question).await?;
@@ -123,16 +146,24 @@ async fn check(reader: &Reader, model: &Model, questions: &[Question]) -> deltaf
         ["zz", "a", ""].into_iter().map(str::to_owned).chain(model.records.keys().cloned()).collect();
     let found = reader.get_many(&ids).await?;
     for (id, found) in ids.iter().zip(found) {
-        assert_eq!(found.as_ref(), model.records.get(id));
-        assert_eq!(reader.get(id).await?.as_ref(), model.records.get(id));
+        assert_eq!(found.map(untied).as_ref(), model.records.get(id));
+        assert_eq!(reader.get(id).await?.map(untied).as_ref(), model.records.get(id));
         assert_eq!(reader.contains(id).await?, model.records.contains_key(id));
     }
     Ok(())
 }
 
-async fn run(store: Arc<dyn Store>, shards: u16, policy: Policy, deeds: Vec<Deed>, questions: Vec<Question>) {
+async fn run(
+    store: Arc<dyn Store>,
+    shards: u16,
+    by_revision: bool,
+    policy: Policy,
+    deeds: Vec<Deed>,
+    questions: Vec<Question>,
+) {
     let name = "model".parse().unwrap();
     let options = CreateOptions { shards, ..CreateOptions::new(2) };
+    let options = if by_revision { options.by_revision(KEEP_TOMBSTONES) } else { options };
     let collection = Collection::create(store, &name, &options).await.unwrap();
     let writer = collection.writer(WriterOptions::default()).unwrap();
     let mut compactor = collection.compactor(CompactorOptions { policy });
@@ -142,7 +173,7 @@ async fn run(store: Arc<dyn Store>, shards: u16, policy: Policy, deeds: Vec<Deed
     let mut old: Vec<(Reader, Model)> = Vec::new();
     for deed in deeds {
         match deed {
-            Deed::Append(ops) => append(&writer, shards, &mut model, ops).await,
+            Deed::Append(ops) => append(&writer, shards, by_revision, &mut model, ops).await,
             Deed::Compact => drop(compactor.run_once().await.unwrap()),
             Deed::MergeAll => drop(compactor.merge_all().await.unwrap()),
             Deed::Sweep => {
@@ -185,16 +216,17 @@ async fn run(store: Arc<dyn Store>, shards: u16, policy: Policy, deeds: Vec<Deed
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn readers_see_what_the_ops_say(
         shards in 1..4u16,
+        by_revision in any::<bool>(),
         policy in policy(),
         deeds in deeds(),
         questions in proptest::collection::vec(question(), 0..4),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(run(Arc::new(Memory::new()), shards, policy, deeds, questions));
+        runtime.block_on(run(Arc::new(Memory::new()), shards, by_revision, policy, deeds, questions));
     }
 }

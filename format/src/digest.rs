@@ -21,6 +21,11 @@ impl OpHash {
         hasher.update(embedding);
         Self(hasher.digest128())
     }
+
+    /// Its highest bits, to tell ops apart where nothing else does.
+    pub(crate) const fn highest_62(self) -> u64 {
+        (self.0 >> 66) as u64
+    }
 }
 
 /// The sum, modulo 2^128, of one hash an op. Equal for equal multisets of ops, in whatever order they were added.

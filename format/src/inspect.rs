@@ -53,11 +53,13 @@ fn section_name(kind: ObjectKind, id: u16) -> &'static str {
         (ObjectKind::Segment, 2) => "ops",
         (ObjectKind::Segment, 3) => "embeddings",
         (ObjectKind::PartMeta, 1) => "columns",
+        (ObjectKind::PartMeta, 2) => "revisions",
         (ObjectKind::Embeddings, 1) => "embeddings header",
         (ObjectKind::Embeddings, 2) => "checksum table",
         (ObjectKind::Embeddings, 3) => "embedding rows",
         (ObjectKind::Embeddings, 4) => "sign bits",
         (ObjectKind::Manifest, 1) => "manifest",
+        (ObjectKind::Manifest, 2) => "rows without a record",
         (ObjectKind::Head | ObjectKind::Collection | ObjectKind::Claim, 1) => "fields",
         _ => "unknown section",
     }
@@ -86,6 +88,6 @@ mod tests {
     fn only_known_sections_have_names() {
         let known =
             ObjectKind::ALL.map(|kind| (1..9).filter(|id| section_name(kind, *id) != "unknown section").count());
-        assert_eq!(known, [3, 1, 4, 1, 1, 1, 1]);
+        assert_eq!(known, [3, 2, 4, 2, 1, 1, 1]);
     }
 }

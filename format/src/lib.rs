@@ -7,6 +7,7 @@
 
 mod codec;
 mod digest;
+mod effect;
 mod embeddings;
 mod envelope;
 mod error;
@@ -21,6 +22,8 @@ mod part;
 mod record;
 mod register;
 mod register_codec;
+mod revised;
+mod revision;
 mod segment;
 #[cfg(test)]
 mod testing;
@@ -28,6 +31,7 @@ mod transition;
 mod validate;
 
 pub use digest::{Digest, OpHash};
+pub use effect::Effect;
 pub use embeddings::{EmbeddingBuilder, Embeddings, EncodedEmbeddings, embedding_object_rows};
 pub use envelope::{
     Encoded, Encoding, Envelope, FORMAT_VERSION, MAX_ENVELOPE_BYTES, MAX_SECTIONS, ObjectKind, Section,
@@ -37,9 +41,11 @@ pub use inspect::{Inspection, SectionCheck};
 pub use manifest::*;
 pub use name::*;
 pub use op::{Action, Op};
-pub use part::{EmbeddingRef, EncodedPart, Form, PartBuilder, PartMeta};
+pub use part::{Absent, EmbeddingRef, EncodedPart, Form, PartBuilder, PartMeta};
 pub use record::{Change, Metadata, Patch, Record, Value};
 pub use register::{Claim, CollectionConfig, Head, HeadPlace, Metric, Ordering};
+pub use revised::{Base, Revised, Write};
+pub use revision::{Place, Revision, Stamp};
 pub use segment::{Segment, SegmentBody, SegmentHeader, SegmentStamp, SourceMark};
 pub use transition::{Stored, Transition};
-pub use validate::{InputError, InputErrorKind};
+pub use validate::{InputError, InputErrorKind, OpRules};

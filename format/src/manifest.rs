@@ -2,6 +2,7 @@
 
 use crate::digest::Digest;
 use crate::name::{Nonce, ObjectName, Sequence, TimeRange, Timestamp, Uid, Version};
+use crate::part::Absent;
 use crate::register::Head;
 
 /// One snapshot of a shard.
@@ -50,7 +51,8 @@ pub struct Run {
     pub id: Nonce,
     /// 0 for the output of a fold, one more for each merge of a tier; the base keeps the level it was made at.
     pub level: u8,
-    /// Every row is a whole record: no tombstones, no patches. True for the oldest run and only for it.
+    /// Nothing lies under its rows, so each is a whole record: no tombstones, no patches, but for those that revisions keep for a time. True for the
+    /// oldest run and only for it.
     pub resolved: bool,
     /// The first segment it contains.
     pub first: Sequence,
@@ -62,6 +64,13 @@ pub struct Run {
     pub times: TimeRange,
     /// Its parts in id order; their id ranges do not overlap.
     pub parts: Vec<PartEntry>,
+}
+
+impl Run {
+    /// How many of its rows hold no record: [`PartEntry::absent`].
+    pub fn absent(&self) -> u64 {
+        self.parts.iter().map(|part| u64::from(part.absent.rows)).sum()
+    }
 }
 
 /// A part as the manifest lists it.
@@ -81,6 +90,8 @@ pub struct PartEntry {
     pub max_id: String,
     /// The embedding objects that its rows refer to, sorted.
     pub embeddings: Vec<ObjectName>,
+    /// Its rows that hold no record, in a collection that is ordered by revision; in others none counts.
+    pub absent: Absent,
 }
 
 /// An embedding object as the manifest lists it.
@@ -185,6 +196,11 @@ impl Manifest {
     /// The name of its object.
     pub fn name(&self) -> ObjectName {
         ObjectName { version: self.version, nonce: self.nonce }
+    }
+
+    /// How many rows of all runs hold no record: [`PartEntry::absent`].
+    pub fn absent_rows(&self) -> u64 {
+        self.runs.iter().map(Run::absent).sum()
     }
 
     /// The head that points at it.

@@ -12,8 +12,10 @@ use crate::error::FormatError;
 use crate::limits::MAX_MANIFEST_BYTES;
 use crate::manifest::Manifest;
 
-/// The only section of a manifest.
+/// Everything but what follows.
 const FIELDS: u16 = 1;
+/// The rows without a record of each part; there where there are some, so never in log order.
+const ABSENT: u16 = 2;
 const WHAT: &str = "manifest";
 
 impl Manifest {
@@ -29,7 +31,14 @@ impl Manifest {
         if out.len() > MAX_MANIFEST_BYTES {
             return Err(FormatError::too_large(WHAT, out.len() as u64, MAX_MANIFEST_BYTES as u64));
         }
-        Ok(EnvelopeWriter::new(ObjectKind::Manifest).section(FIELDS, out.into_vec(), Compress::WhenSmaller).finish())
+        let mut object = EnvelopeWriter::new(ObjectKind::Manifest);
+        object.section(FIELDS, out.into_vec(), Compress::WhenSmaller);
+        if self.absent_rows() > 0 {
+            let mut out = Writer::default();
+            write::absent(&mut out, self);
+            object.section(ABSENT, out.into_vec(), Compress::WhenSmaller);
+        }
+        Ok(object.finish())
     }
 
     /// Reads the object and checks what a manifest tells by itself: orders, counts, ranges.
@@ -37,10 +46,17 @@ impl Manifest {
     /// # Errors
     /// Any [`FormatErrorKind`](crate::FormatErrorKind).
     pub fn decode(object: Bytes) -> Result<Self, FormatError> {
-        let fields = EnvelopeReader::open(object, ObjectKind::Manifest)?.section(FIELDS, WHAT, MAX_MANIFEST_BYTES)?;
+        let reader = EnvelopeReader::open(object, ObjectKind::Manifest)?;
+        let fields = reader.section(FIELDS, WHAT, MAX_MANIFEST_BYTES)?;
         let mut from = Cursor::new(&fields, WHAT);
-        let manifest = read::manifest(&mut from)?;
+        let mut manifest = read::manifest(&mut from)?;
         from.finish()?;
+        if reader.envelope().section(ABSENT).is_some() {
+            let rows = reader.section(ABSENT, WHAT, MAX_MANIFEST_BYTES)?;
+            let mut from = Cursor::new(&rows, WHAT);
+            read::absent(&mut from, &mut manifest)?;
+            from.finish()?;
+        }
         check::check(&manifest)?;
         Ok(manifest)
     }

@@ -1,6 +1,7 @@
 //! One change to one record, as a writer states it.
 
 use crate::record::{Patch, Record};
+use crate::revision::Revision;
 
 /// A change to the record `id`.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,6 +10,8 @@ pub struct Op<E = Vec<f32>> {
     pub id: String,
     /// What happens to it.
     pub action: Action<E>,
+    /// Its place among the changes of the record, in a collection that is ordered by revision; none in one that is ordered by its log.
+    pub revision: Option<Revision>,
 }
 
 /// What an op does.
@@ -18,7 +21,7 @@ pub enum Action<E = Vec<f32>> {
     Put(Record<E>),
     /// Patches the record if it is present, else inserts what the patch makes of an empty record.
     Upsert(Patch<E>),
-    /// Inserts the record if it is absent, else does nothing.
+    /// Inserts the record if it is absent, else does nothing. Not in a collection that is ordered by revision.
     Add(Record<E>),
     /// Patches the record if it is present, else does nothing.
     Patch(Patch<E>),
@@ -27,29 +30,40 @@ pub enum Action<E = Vec<f32>> {
 }
 
 impl<E> Op<E> {
+    /// An op without a revision.
+    pub fn new(id: impl Into<String>, action: Action<E>) -> Self {
+        Self { id: id.into(), action, revision: None }
+    }
+
+    /// The same op at a revision.
+    #[must_use]
+    pub fn at(self, revision: Revision) -> Self {
+        Self { revision: Some(revision), ..self }
+    }
+
     /// An op that [`Action::Put`]s.
     pub fn put(id: impl Into<String>, record: Record<E>) -> Self {
-        Self { id: id.into(), action: Action::Put(record) }
+        Self::new(id, Action::Put(record))
     }
 
     /// An op that [`Action::Upsert`]s.
     pub fn upsert(id: impl Into<String>, patch: Patch<E>) -> Self {
-        Self { id: id.into(), action: Action::Upsert(patch) }
+        Self::new(id, Action::Upsert(patch))
     }
 
     /// An op that [`Action::Add`]s.
     pub fn add(id: impl Into<String>, record: Record<E>) -> Self {
-        Self { id: id.into(), action: Action::Add(record) }
+        Self::new(id, Action::Add(record))
     }
 
     /// An op that [`Action::Patch`]es.
     pub fn patch(id: impl Into<String>, patch: Patch<E>) -> Self {
-        Self { id: id.into(), action: Action::Patch(patch) }
+        Self::new(id, Action::Patch(patch))
     }
 
     /// An op that [`Action::Delete`]s.
     pub fn delete(id: impl Into<String>) -> Self {
-        Self { id: id.into(), action: Action::Delete }
+        Self::new(id, Action::Delete)
     }
 
     /// The same op with its embedding held another way.
@@ -61,7 +75,7 @@ impl<E> Op<E> {
             Action::Patch(patch) => Action::Patch(patch.map_embedding(map)),
             Action::Delete => Action::Delete,
         };
-        Op { id: self.id, action }
+        Op { id: self.id, action, revision: self.revision }
     }
 }
 

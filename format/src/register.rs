@@ -20,8 +20,19 @@ pub enum Ordering {
     /// The one later in the log.
     #[default]
     Log,
-    /// The one with the higher revision. Reserved: format 1 knows the number, no program writes it yet.
-    Revision,
+    /// The one with the higher revision, in whatever order they arrive.
+    Revision {
+        /// How long it is remembered that a record is gone, in milliseconds by the store's clock: as long as an op of a lower revision
+        /// may still arrive.
+        keep_tombstones_millis: u64,
+    },
+}
+
+impl Ordering {
+    /// Whether ops bear revisions.
+    pub fn is_revision(self) -> bool {
+        matches!(self, Self::Revision { .. })
+    }
 }
 
 /// Where the registers of the shards (head and claim) of a collection lie.

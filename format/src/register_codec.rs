@@ -100,9 +100,12 @@ impl CollectionConfig {
             });
             out.u8(match self.ordering {
                 Ordering::Log => 1,
-                Ordering::Revision => 2,
+                Ordering::Revision { .. } => 2,
             });
             out.timestamp(self.created);
+            if let Ordering::Revision { keep_tombstones_millis } = self.ordering {
+                out.u64(keep_tombstones_millis);
+            }
             // Heads in the store are what is said by saying nothing.
             if let HeadPlace::DynamoDb { table, region } = &self.heads {
                 out.u8(DYNAMODB);
@@ -128,12 +131,14 @@ impl CollectionConfig {
                 3 => Metric::InnerProduct,
                 other => return Err(from.invalid(format!("no metric has number {other}"))),
             };
-            let ordering = match from.u8()? {
-                1 => Ordering::Log,
-                2 => Ordering::Revision,
+            let by_revision = match from.u8()? {
+                1 => false,
+                2 => true,
                 other => return Err(from.invalid(format!("no ordering has number {other}"))),
             };
             let created = from.timestamp()?;
+            let ordering =
+                if by_revision { Ordering::Revision { keep_tombstones_millis: from.u64()? } } else { Ordering::Log };
             let heads = if from.rest().is_empty() { HeadPlace::Store } else { head_place(from)? };
             Ok(Self { uid, dimension, metric, shards, ordering, created, heads })
         })
@@ -192,7 +197,7 @@ mod tests {
             assert_eq!(Head::decode(head.encode()).unwrap(), head);
         }
         for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
-            for ordering in [Ordering::Log, Ordering::Revision] {
+            for ordering in [Ordering::Log, Ordering::Revision { keep_tombstones_millis: u64::MAX }] {
                 let config = config(metric, ordering);
                 assert_eq!(CollectionConfig::decode(config.encode()).unwrap(), config);
             }

@@ -10,15 +10,15 @@ use crate::name::Position;
 use crate::op::Action;
 use crate::record::{Patch, Record};
 
-/// A record with its place in the log.
+/// A record with its place among the changes: in the log, or by revision.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Stored<E> {
+pub struct Stored<E, P = Position> {
     /// The record.
     pub record: Record<E>,
-    /// Where it was inserted: kept by updates, renewed when it is inserted after a delete.
-    pub inserted: Position,
+    /// Where it was inserted. In log order: kept by updates, renewed when it is inserted after a delete. By revision: [`Revised::inserted`](crate::Revised::inserted).
+    pub inserted: P,
     /// Its last change.
-    pub changed: Position,
+    pub changed: P,
 }
 
 /// What a series of ops does to one id.
@@ -152,10 +152,15 @@ impl<E> Transition<E> {
     }
 }
 
-impl<E> Stored<E> {
+impl<E, P> Stored<E, P> {
     /// The same record with its embedding held another way.
-    pub fn map_embedding<F>(self, map: impl FnOnce(E) -> F) -> Stored<F> {
+    pub fn map_embedding<F>(self, map: impl FnOnce(E) -> F) -> Stored<F, P> {
         Stored { record: self.record.map_embedding(map), inserted: self.inserted, changed: self.changed }
+    }
+
+    /// The same record with its places told another way.
+    pub fn map_places<Q>(self, map: impl Fn(P) -> Q) -> Stored<E, Q> {
+        Stored { record: self.record, inserted: map(self.inserted), changed: map(self.changed) }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::limits::{
 };
 use crate::op::{Action, Op};
 use crate::record::Value;
+use crate::register::CollectionConfig;
 
 /// Data that a collection cannot hold. It names the record, the field and the limit; fix the input and try again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,40 @@ pub enum InputErrorKind {
         /// Which element, counted from 0; 0 for a single number.
         index: usize,
     },
+    /// An op without a revision, for a collection that is ordered by them.
+    NoRevision,
+    /// An op with a revision, for a collection that is ordered by its log.
+    NotByRevision,
+    /// An `add`, for a collection that is ordered by revision.
+    AddByRevision,
+}
+
+/// What a collection takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpRules {
+    /// Length of every embedding.
+    pub dimension: u32,
+    /// Whether every op must bear a revision, or none may.
+    pub revisions: bool,
+}
+
+impl OpRules {
+    /// Those of a collection of this dimension that is ordered by its log.
+    pub const fn log(dimension: u32) -> Self {
+        Self { dimension, revisions: false }
+    }
+
+    /// Those of a collection of this dimension that is ordered by revision.
+    pub const fn revision(dimension: u32) -> Self {
+        Self { dimension, revisions: true }
+    }
+}
+
+impl CollectionConfig {
+    /// What the collection takes.
+    pub fn rules(&self) -> OpRules {
+        OpRules { dimension: self.dimension, revisions: self.ordering.is_revision() }
+    }
 }
 
 /// Characters of an id or key that a message shows.
@@ -103,6 +138,21 @@ impl fmt::Display for InputError {
                 write!(f, "has {found} numbers, the collection's dimension is {expected}")
             }
             InputErrorKind::NotFinite { index } => write!(f, "has a number at index {index} that is not finite"),
+            InputErrorKind::NoRevision => {
+                write!(
+                    f,
+                    "is missing; this collection is ordered by revision, so give every op one: a number of up to 39 digits"
+                )
+            }
+            InputErrorKind::NotByRevision => {
+                write!(
+                    f,
+                    "must not be there: this collection is ordered by its log; leave it out, or create one with the ordering `revision`"
+                )
+            }
+            InputErrorKind::AddByRevision => {
+                write!(f, "is `add`, which has no meaning in a collection ordered by revision; use `put` or `upsert`")
+            }
         }
     }
 }
@@ -112,14 +162,16 @@ impl std::error::Error for InputError {}
 type Checked = Result<(), InputError>;
 
 impl Op {
-    /// Checks the op against every limit of the format and the collection's `dimension`.
+    /// Checks the op against every limit of the format and what the collection takes.
     ///
     /// # Errors
-    /// The first thing wrong with it, in the order id, embedding, document, metadata.
-    pub fn validate(&self, dimension: u32) -> Checked {
-        self.validate_fields()?;
+    /// The first thing wrong with it, in the order id, revision, embedding, document, metadata.
+    pub fn validate(&self, rules: OpRules) -> Checked {
+        self.validate_fields(rules.revisions)?;
         match self.action.embedding() {
-            Some(embedding) => validate_embedding(embedding, dimension).map_err(|error| error.of_record(&self.id)),
+            Some(embedding) => {
+                validate_embedding(embedding, rules.dimension).map_err(|error| error.of_record(&self.id))
+            }
             None => Ok(()),
         }
     }
@@ -127,10 +179,22 @@ impl Op {
 
 impl<E> Op<E> {
     /// Everything but the embedding.
-    pub(crate) fn validate_fields(&self) -> Checked {
+    pub(crate) fn validate_fields(&self, revisions: bool) -> Checked {
         length("id", &self.id, 1, MAX_ID_BYTES)
+            .and_then(|()| self.validate_revision(revisions))
             .and_then(|()| self.action.validate_fields())
             .map_err(|e| e.of_record(&self.id))
+    }
+
+    fn validate_revision(&self, revisions: bool) -> Checked {
+        match (self.revision, revisions) {
+            (None, true) => Err(InputError::new("revision", InputErrorKind::NoRevision)),
+            (Some(_), false) => Err(InputError::new("revision", InputErrorKind::NotByRevision)),
+            _ if revisions && matches!(self.action, Action::Add(_)) => {
+                Err(InputError::new("op", InputErrorKind::AddByRevision))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -245,6 +309,7 @@ mod tests {
 
     use super::*;
     use crate::record::{Change, Patch, Record};
+    use crate::revision::Revision;
 
     fn with(key: &str, value: Value) -> Op {
         Op::put("r", Record { metadata: BTreeMap::from([(key.to_owned(), value)]), ..Record::default() })
@@ -252,7 +317,7 @@ mod tests {
 
     #[track_caller]
     fn refused(op: Op, field: &str, kind: InputErrorKind, says: &str) {
-        let error = op.validate(3).unwrap_err();
+        let error = op.validate(OpRules::log(3)).unwrap_err();
         assert_eq!((error.field(), error.kind()), (field, kind));
         assert_eq!(error.to_string(), says);
         assert!(error.id().is_some());
@@ -324,7 +389,21 @@ mod tests {
             TooMany { found: 1_025, limit: 1_024 },
             "record `r`: metadata has 1025 elements, the limit is 1024",
         );
-        assert!(with("k", Value::F64(f64::NAN)).validate(3).is_err());
+        refused(
+            Op::delete("r").at(Revision::new(1)),
+            "revision",
+            InputErrorKind::NotByRevision,
+            "record `r`: revision must not be there: this collection is ordered by its log; leave it out, or create one with the ordering `revision`",
+        );
+        let by_revision = |op: Op| op.validate(OpRules::revision(3));
+        let error = by_revision(Op::delete("r")).unwrap_err();
+        assert_eq!((error.field(), error.kind()), ("revision", InputErrorKind::NoRevision));
+        assert!(error.to_string().starts_with("record `r`: revision is missing; "), "{error}");
+        let error = by_revision(Op::add("r", Record::default()).at(Revision::new(1))).unwrap_err();
+        assert_eq!((error.field(), error.kind()), ("op", InputErrorKind::AddByRevision));
+        assert!(error.to_string().contains("use `put` or `upsert`"), "{error}");
+        assert_eq!(by_revision(Op::put("r", Record::default()).at(Revision::new(0))), Ok(()));
+        assert!(with("k", Value::F64(f64::NAN)).validate(OpRules::log(3)).is_err());
         assert!(validate_source("").unwrap_err().id().is_none());
     }
 
@@ -343,6 +422,6 @@ mod tests {
             metadata,
             document: Some(String::new()),
         };
-        assert_eq!(Op::add("i".repeat(1_024), record).validate(3), Ok(()));
+        assert_eq!(Op::add("i".repeat(1_024), record).validate(OpRules::log(3)), Ok(()));
     }
 }

@@ -12,12 +12,24 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use deltafold_format::{
-    Action, Ancestor, Change, Claim, CollectionConfig, Digest, Dropped, EditKind, EditSummary, EmbeddingBuilder,
-    EmbeddingEntry, EmbeddingRef, Embeddings, Encoding, Envelope, Form, FormatError, FormatErrorKind as Kind, Head,
-    HeadPlace, Inspection, Manifest, Mark, Metric, Nonce, ObjectKind, ObjectName, Op, Ordering, PartBuilder, PartEntry,
-    PartMeta, PartObject, Patch, Pin, Position, Record, Run, Segment, SegmentBody, SegmentHeader, SegmentStamp,
-    Sequence, SourceMark, TimeRange, Timestamp, Transition, Uid, Value, Version,
+    Absent, Action, Ancestor, Change, Claim, CollectionConfig, Digest, Dropped, EditKind, EditSummary, Effect,
+    EmbeddingBuilder, EmbeddingEntry, EmbeddingRef, Embeddings, Encoding, Envelope, Form, FormatError,
+    FormatErrorKind as Kind, Head, HeadPlace, Inspection, Manifest, Mark, Metric, Nonce, ObjectKind, ObjectName, Op,
+    Ordering, PartBuilder, PartEntry, PartMeta, PartObject, Patch, Pin, Place, Position, Record, Revised, Revision,
+    Run, Segment, SegmentBody, SegmentHeader, SegmentStamp, Sequence, SourceMark, TimeRange, Timestamp, Transition,
+    Uid, Value, Version,
 };
+
+/// The digest of the golden segment by revision, and what decides between its ops where their revisions are the same. Written down and not
+/// computed, as that of the other.
+const SEGMENT_BY_REVISION: u128 = 0x51810aabc4734a82d17fd92dbaa60a91;
+const TIES: [u64; 5] = [
+    3_026_517_539_011_935_223,
+    8_233_880_070_295_303_564,
+    2_033_580_601_229_064_432,
+    6_280_286_337_571_068_862,
+    9_711_972_683_250_475_185,
+];
 
 const COLLECTION: Uid = Uid::new(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
 
@@ -107,6 +119,7 @@ fn manifest() -> Manifest {
         min_id: min_id.to_owned(),
         max_id: max_id.to_owned(),
         embeddings: vec![name(1, 11), name(7, 12)],
+        absent: Absent::default(),
     };
     let run = |id, level, first, last, parts: Vec<PartEntry>| Run {
         id: Nonce::new(id),
@@ -233,6 +246,22 @@ fn collection_v1() {
 }
 
 #[test]
+fn collection_by_revision_v1() {
+    let ordering = Ordering::Revision { keep_tombstones_millis: 1_209_600_000 };
+    let heads = HeadPlace::DynamoDb { table: "deltafold-heads".to_owned(), region: "eu-west-1".to_owned() };
+    let config = CollectionConfig { ordering, heads, ..collection() };
+    let object = golden("collection-revision", || config.encode());
+    survives(&object, ObjectKind::Collection, &config, CollectionConfig::decode);
+    // The ordering's number is right and nothing says how long tombstones are kept.
+    let twin = golden("collection-revision.invalid", || {
+        let mut fields = collection().encode()[64..].to_vec();
+        fields[23] = 2;
+        with_raw_section(ObjectKind::Collection, &fields)
+    });
+    assert_eq!(CollectionConfig::decode(twin).unwrap_err().kind(), Kind::Invalid);
+}
+
+#[test]
 fn claim_v1() {
     let object = golden("claim", || claim().encode());
     survives(&object, ObjectKind::Claim, &claim(), Claim::decode);
@@ -247,6 +276,67 @@ fn manifest_v1() {
     let twin = golden("manifest.wrong-kind", || forge(&object, 8, &ObjectKind::Head.number().to_le_bytes()));
     let (expected, found) = (ObjectKind::Manifest, ObjectKind::Head);
     assert_eq!(Manifest::decode(twin).unwrap_err().kind(), Kind::WrongKind { expected, found });
+}
+
+#[test]
+fn manifest_by_revision_v1() {
+    let mut by_revision = manifest();
+    by_revision.runs[0].parts[0].absent = Absent { rows: 7, oldest: times().last };
+    by_revision.runs[1].parts[0].absent = Absent { rows: 60, oldest: times().first };
+    let object = golden("manifest-revision", || by_revision.encode().unwrap().to_bytes());
+    survives(&object, ObjectKind::Manifest, &by_revision, Manifest::decode);
+    // Every checksum is right, and a part of one row has two that hold no record.
+    let twin = golden("manifest-revision.invalid", || {
+        let section = *Envelope::parse(&object).unwrap().section(2).unwrap();
+        assert_eq!((section.encoding, section.stored), (Encoding::Raw, 36));
+        let start = usize::try_from(section.offset).unwrap();
+        let mut forged = object.to_vec();
+        forged[start + 12..start + 16].copy_from_slice(&2u32.to_le_bytes());
+        let crc32 = crc32fast::hash(&forged[start..]);
+        forge(&forged.into(), 24 + 32 + 4, &crc32.to_le_bytes())
+    });
+    let error = Manifest::decode(twin).unwrap_err();
+    assert_eq!((error.kind(), error.what()), (Kind::Invalid, "manifest"));
+}
+
+/// The golden ops as they are in a collection that is ordered by revision, which has no `add`; two of one revision.
+fn ops_by_revision() -> Vec<Op> {
+    let revisions = [7, u128::MAX, 7, 1 << 64, 8];
+    let op = |(op, revision): (Op, u128)| {
+        let action = if let Action::Add(record) = op.action { Action::Put(record) } else { op.action };
+        Op::new(op.id, action).at(Revision::new(revision))
+    };
+    ops().into_iter().zip(revisions).map(op).collect()
+}
+
+#[test]
+fn segment_by_revision_v1() {
+    let make = || SegmentBody::encode(&ops_by_revision(), 3).unwrap().seal(stamp()).unwrap().to_bytes();
+    let object = golden("segment-revision", make);
+    let SegmentStamp { collection, sequence, writer, batch, times, marks } = stamp();
+    let digest = Digest::from_bits(SEGMENT_BY_REVISION);
+    let header =
+        SegmentHeader { collection, sequence, writer, batch, times, marks, ops: 5, digest, dimension: 3, vectors: 2 };
+    survives(&object, ObjectKind::Segment, &(header, ops_by_revision()), plain);
+    // Written down and not computed: they decide which op wins.
+    let segment = Segment::decode(object.clone()).unwrap();
+    let ties = (0..5).map(|index| match segment.place(index) {
+        Place::Revision(stamp) => stamp.tie,
+        Place::Log(position) => panic!("op {position} has no revision"),
+    });
+    assert_eq!(ties.collect::<Vec<_>>(), TIES);
+    // Every checksum is right, and one op says that it bears no revision.
+    let twin = golden("segment-revision.invalid", || {
+        let section = *Envelope::parse(&object).unwrap().section(2).unwrap();
+        assert_eq!(section.encoding, Encoding::Raw);
+        let [start, len] = [section.offset, section.stored].map(|n| usize::try_from(n).unwrap());
+        let mut forged = object.to_vec();
+        forged[start + 4] &= 0x7f;
+        let crc32 = crc32fast::hash(&forged[start..start + len]);
+        forge(&forged.into(), 24 + 32 + 4, &crc32.to_le_bytes())
+    });
+    let error = plain(twin).unwrap_err();
+    assert_eq!((error.kind(), error.what()), (Kind::Invalid, "ops"));
 }
 
 /// A segment as plain values.
@@ -362,6 +452,67 @@ fn part_v1() {
     let error = PartMeta::decode(twin).unwrap_err();
     assert_eq!((error.kind(), error.what()), (Kind::Invalid, "columns"));
     assert!(error.to_string().contains("ids do not ascend"), "{error}");
+}
+
+/// What the golden ops come to, each for its own id or several for one: each kind of row, and a column of each type.
+fn rows_by_revision() -> BTreeMap<String, Revised<EmbeddingRef>> {
+    let object = ObjectName { version: Version::new(7), nonce: Nonce::new(12) };
+    let segment =
+        Segment::decode(SegmentBody::encode(&ops_by_revision(), 3).unwrap().seal(stamp()).unwrap().to_bytes());
+    let segment = segment.unwrap();
+    let revised = |index| {
+        let op = segment.op(index).unwrap().clone().map_embedding(|row| EmbeddingRef { object, row });
+        match Effect::from_op(op.action, segment.place(index)) {
+            Effect::Revision(revised) => revised,
+            Effect::Log(_) => panic!("op {index} has no revision"),
+        }
+    };
+    let dated = |revised: Revised<EmbeddingRef>| Revised { dated: times().last, ..revised };
+    let [put, patch, empty, upsert, delete] = [0, 1, 2, 3, 4].map(revised);
+    let many = (0..70).map(|i| (format!("number {i:02}"), empty.clone()));
+    let named = [
+        ("deleted", dated(delete.clone())),
+        ("deleted, then patched", dated(put.clone().join(delete.clone()).join(patch.clone()))),
+        ("deleted, then upserted", delete.join(upsert.clone())),
+        ("patched", dated(patch.clone())),
+        ("put", put.clone()),
+        ("put, then patched and upserted", put.join(patch).join(upsert.clone())),
+        ("upserted", upsert),
+    ];
+    named.map(|(id, revised)| (id.to_owned(), revised)).into_iter().chain(many).collect()
+}
+
+fn part_by_revision() -> Bytes {
+    let mut builder = PartBuilder::new();
+    for (id, revised) in rows_by_revision() {
+        builder.push_revised(&id, &revised).unwrap();
+    }
+    builder.finish().unwrap().object.to_bytes()
+}
+
+fn revised(object: Bytes) -> Result<Vec<(String, Revised<EmbeddingRef>)>, FormatError> {
+    let part = PartMeta::decode(object)?;
+    Ok((0..part.rows()).map(|row| (part.id(row).to_owned(), part.revised(row).unwrap())).collect())
+}
+
+#[test]
+fn part_by_revision_v1() {
+    let object = golden("part-revision", part_by_revision);
+    survives(&object, ObjectKind::PartMeta, &rows_by_revision().into_iter().collect(), revised);
+    let part = PartMeta::decode(object.clone()).unwrap();
+    assert_eq!(part.absent(), Absent { rows: 3, oldest: times().last });
+    let twin = golden("part-revision.checksum", || flipped(&object, (object.len() - 1) * 8));
+    assert_eq!(PartMeta::decode(twin).unwrap_err().kind(), Kind::Checksum);
+    // Every checksum is right, and the revisions are gone: nothing would tell which write is the newer.
+    let twin = golden("part-revision.invalid", || {
+        let section = Envelope::parse(&object).unwrap().sections()[0];
+        let [start, stored, raw] = [section.offset, section.stored, section.raw].map(|n| usize::try_from(n).unwrap());
+        let columns = zstd::bulk::decompress(&object[start..start + stored], raw).unwrap();
+        with_raw_section(ObjectKind::PartMeta, &columns)
+    });
+    let error = PartMeta::decode(twin).unwrap_err();
+    assert_eq!((error.kind(), error.what()), (Kind::Invalid, "columns"));
+    assert!(error.to_string().contains("lacks its revisions"), "{error}");
 }
 
 /// Rows of more dimensions than one word has sign bits.

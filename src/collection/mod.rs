@@ -5,6 +5,7 @@ mod status;
 mod verify;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use deltafold_format::limits::{MAX_DIMENSION, MAX_PIN_NAME, MAX_SHARDS};
 use deltafold_format::{CollectionConfig, CollectionName, Head, Metric, Ordering, ShardId, Version};
@@ -33,14 +34,27 @@ pub struct CreateOptions {
     pub metric: Metric,
     /// Number of shards, 1 to 4,096. Each is a log of its own; one holds a million records well.
     pub shards: u16,
+    /// Which of two ops on a record wins: the one later in the log, or the one of the higher [revision](deltafold_format::Revision) in whatever order they arrive.
+    pub ordering: Ordering,
 }
 
 impl CreateOptions {
-    /// One shard, squared Euclidean distance.
+    /// One shard, squared Euclidean distance, ordered by the log.
     pub fn new(dimension: u32) -> Self {
-        Self { dimension, metric: Metric::default(), shards: 1 }
+        Self { dimension, metric: Metric::default(), shards: 1, ordering: Ordering::Log }
+    }
+
+    /// The same, ordered by revision. It is remembered for `keep_tombstones` that a record is gone, so that an op of a lower revision does not bring it back; 14 days, the longest time that
+    /// a queue of SQS keeps a message, is a good choice ([`KEEP_TOMBSTONES`]).
+    #[must_use]
+    pub fn by_revision(self, keep_tombstones: Duration) -> Self {
+        let keep_tombstones_millis = u64::try_from(keep_tombstones.as_millis()).unwrap_or(u64::MAX);
+        Self { ordering: Ordering::Revision { keep_tombstones_millis }, ..self }
     }
 }
+
+/// How long tombstones are kept in a collection that is ordered by revision, unless something else is chosen: 14 days.
+pub const KEEP_TOMBSTONES: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// An open collection. Cheap to clone; holds no connection and no lock.
 #[derive(Debug, Clone)]
@@ -97,7 +111,7 @@ impl Collection {
             dimension: options.dimension,
             metric: options.metric,
             shards: options.shards,
-            ordering: Ordering::Log,
+            ordering: options.ordering,
             created: env.now(),
             heads: store.heads(),
         };
@@ -128,11 +142,6 @@ impl Collection {
         if config.heads != store.heads() {
             let (name, recorded, here) = (name.clone(), config.heads, store.heads());
             return Err(Repr::HeadsElsewhere { name, recorded, here }.into());
-        }
-        if config.ordering != Ordering::Log {
-            return Err(Error::invalid(format!(
-                "collection `{name}` orders its ops by revision, which this program cannot do; use a newer one"
-            )));
         }
         Ok(Self::assemble(layout, config, store, env))
     }
@@ -237,7 +246,7 @@ impl Collection {
     /// # Errors
     ///
     /// `AlreadyExists` where a pin of this name exists. Pins of some shards may have been made then: `unpin` removes them.
-    pub async fn pin(&self, name: &str, ttl: Option<std::time::Duration>) -> Result<Vec<(ShardId, Version)>> {
+    pub async fn pin(&self, name: &str, ttl: Option<Duration>) -> Result<Vec<(ShardId, Version)>> {
         check_pin_name(name)?;
         let mut pinned = Vec::new();
         for shard in &self.shards {

@@ -65,6 +65,8 @@ pub struct RunStatus {
     pub last: Sequence,
     /// Its rows.
     pub rows: u64,
+    /// Of them, rows that hold no record: what is remembered for a time in a collection that is ordered by revision.
+    pub absent: u64,
     /// Its parts.
     pub parts: u64,
     /// Bytes of its parts' columns.
@@ -166,6 +168,7 @@ async fn shard_status(shard: &Shard) -> Result<ShardStatus> {
         first: run.first,
         last: run.last,
         rows: run.rows,
+        absent: run.absent(),
         parts: run.parts.len() as u64,
         bytes: run.parts.iter().map(|part| part.bytes).sum(),
         times: run.times,

@@ -183,7 +183,8 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
                 if ends != (entry.min_id.as_str(), entry.max_id.as_str()) {
                     self.find(&key, "its ids are not those that the manifest lists; restore it from a copy");
                 }
-                if run.resolved && (0..part.rows()).any(|row| part.form(row) != Form::Put) {
+                let whole = |row| matches!(part.form(row), Form::Put | Form::Revised);
+                if run.resolved && !(0..part.rows()).all(whole) {
                     self.find(&key, "it belongs to the base and holds a row that is no whole record");
                 }
                 let mut named = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deltafold_format::{EditKind, Sequence, ShardId, Timestamp, Version, embedding_object_rows};
+use deltafold_format::{EditKind, Manifest, Sequence, ShardId, Timestamp, Version, embedding_object_rows};
 
 use super::claim::Claims;
 use super::fold::fold;
@@ -184,7 +184,7 @@ impl ShardCompactor {
             let step = if self.policy.folds(backlog) || (fold_all && backlog.segments > 0) {
                 fold_all &= !caught_up;
                 Step::Fold
-            } else if effort == Effort::MergeAll && !merged_all && current.manifest.runs.len() > 1 {
+            } else if effort == Effort::MergeAll && !merged_all && is_to_be_merged(&current.manifest) {
                 merged_all = true;
                 Step::Merge(self.policy.absorb(&current.manifest, self.object_rows()))
             } else if let Some(plan) = self.policy.merge(&current.manifest, self.object_rows()) {
@@ -316,6 +316,11 @@ enum Reached {
     Bound,
     /// To where segments were missing that somebody else has folded and swept: look again.
     Swept,
+}
+
+/// Whether merging everything changes anything: several runs, or a base that may have something to forget.
+fn is_to_be_merged(manifest: &Manifest) -> bool {
+    manifest.runs.len() > 1 || manifest.absent_rows() > 0
 }
 
 /// What to do next.

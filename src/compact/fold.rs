@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use deltafold_format::{EmbeddingRef, Manifest, Mark, Run, Segment, Sequence, TimeRange, Transition};
+use deltafold_format::{Effect, EmbeddingRef, Manifest, Mark, Run, Segment, Sequence, TimeRange, Timestamp};
 
 use super::run_writer::RunWriter;
 use crate::env;
 use crate::error::{Error, Result};
 use crate::log::writer_source;
+use crate::retry;
 use crate::shard::{Shard, Slot};
 use crate::snapshot::{Accounting, Fold, OpSum};
 
@@ -22,12 +23,12 @@ struct InSegment {
 /// The segments of a fold, composed by id.
 struct Composed {
     /// In id order.
-    rows: Vec<(String, Transition<InSegment>)>,
+    rows: Vec<(String, Effect<InSegment>)>,
     consumed: OpSum,
 }
 
 /// Folds the segments in `slots`, which follow what `manifest` has folded, into a run that is written but not published.
-/// Costs one PUT for each part and embedding object, no GET. Memory: the segments, and one object of each kind being filled.
+/// Costs one PUT for each part and embedding object, no GET; by revision, one look at the store's clock more. Memory: the segments, and one object of each kind being filled.
 pub(crate) async fn fold(shard: &Shard, manifest: &Manifest, slots: &[(Sequence, Slot)]) -> Result<Fold> {
     let first = manifest.folded.next();
     let last = slots.last().map_or(manifest.folded, |(sequence, _)| *sequence);
@@ -42,22 +43,33 @@ pub(crate) async fn fold(shard: &Shard, manifest: &Manifest, slots: &[(Sequence,
     let composed = composed.map_err(|(sequence, error)| Error::format(&shard.layout().segment(sequence), error))?;
 
     let resolved = manifest.runs.is_empty();
+    // After the ops were appended, so that what they say is not taken for older than it is.
+    let now = match shard.config().ordering.is_revision() {
+        true => Some(retry::transient(|| shard.store().now()).await?),
+        false => None,
+    };
     let mut accounting = Accounting { rows_in: composed.consumed.ops, ..Accounting::default() };
     accounting.composed = accounting.rows_in - composed.rows.len() as u64;
     let mut writer = RunWriter::new(shard.clone(), manifest.version);
-    for (id, mut transition) in composed.rows {
-        if resolved {
-            match transition.resolve(None) {
-                Some(record) => transition = Transition::Replace { record: Some(record), renewed: false },
-                None => {
-                    accounting.absent += 1;
-                    continue;
-                }
-            }
+    for (id, mut effect) in composed.rows {
+        if let Some(now) = now {
+            effect.date(now);
         }
-        let embeddings = place(&mut writer, &segments, &transition).await?;
-        let transition = transition.map_embedding(&mut |from| embeddings.lookup(from));
-        writer.push(&id, &transition).await?;
+        if effect.is_nothing() {
+            accounting.absent += 1;
+            continue;
+        }
+        if resolved {
+            // What revisions say for the first time is too young to be forgotten.
+            let Some(record) = effect.into_base(Timestamp::from_millis(i64::MIN)) else {
+                accounting.absent += 1;
+                continue;
+            };
+            effect = record;
+        }
+        let embeddings = place(&mut writer, &segments, &effect).await?;
+        let effect = effect.map_embedding(&mut |from| embeddings.lookup(from));
+        writer.push(&id, &effect).await?;
     }
     let written = writer.finish().await?;
     accounting.rows_out = written.rows;
@@ -87,21 +99,22 @@ fn compose(segments: &[Arc<Segment>]) -> Result<Composed, (Sequence, deltafold_f
     let mut all = Vec::with_capacity(segments.iter().map(|segment| segment.len()).sum());
     let mut consumed = OpSum::default();
     for (number, segment) in segments.iter().enumerate() {
-        for (index, (position, op)) in segment.ops().enumerate() {
+        for (index, (_, op)) in segment.ops().enumerate() {
             consumed.add(1, segment.op_digest(index).unwrap_or_default());
             let op = op.clone().map_embedding(|row| InSegment { segment: number, row });
-            all.push((op.id, Transition::from_op(op.action, position)));
+            all.push((op.id, Effect::from_op(op.action, segment.place(index))));
         }
     }
     // Stable, so that the ops of one id stay in log order.
     all.sort_by(|a, b| a.0.cmp(&b.0));
-    let mut rows: Vec<(String, Transition<InSegment>)> = Vec::with_capacity(all.len());
+    let mut rows: Vec<(String, Effect<InSegment>)> = Vec::with_capacity(all.len());
     for (id, newer) in all {
-        match rows.last_mut() {
-            Some((last, older)) if *last == id => {
-                *older = std::mem::replace(older, Transition::TOMBSTONE).then(newer);
+        match rows.pop() {
+            Some((last, older)) if last == id => rows.push((id, older.then(newer))),
+            last => {
+                rows.extend(last);
+                rows.push((id, newer));
             }
-            _ => rows.push((id, newer)),
         }
     }
     Ok(Composed { rows, consumed })
@@ -114,18 +127,14 @@ struct Placed(Vec<(InSegment, EmbeddingRef)>);
 impl Placed {
     fn lookup(&self, from: InSegment) -> EmbeddingRef {
         let placed = self.0.iter().find(|(source, _)| *source == from);
-        placed.expect("every embedding of the transition was placed before it was mapped").1
+        placed.expect("every embedding of the row was placed before it was mapped").1
     }
 }
 
-/// Copies the embeddings that a transition carries.
-async fn place(
-    writer: &mut RunWriter,
-    segments: &[Arc<Segment>],
-    transition: &Transition<InSegment>,
-) -> Result<Placed> {
+/// Copies the embeddings that a row carries.
+async fn place(writer: &mut RunWriter, segments: &[Arc<Segment>], effect: &Effect<InSegment>) -> Result<Placed> {
     let mut placed = Placed::default();
-    for from in transition.embeddings() {
+    for from in effect.embeddings() {
         if placed.0.iter().all(|(source, _)| source != from) {
             let to = writer.embed(segments[from.segment].vector(from.row)).await?;
             placed.0.push((*from, to));

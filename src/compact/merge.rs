@@ -4,11 +4,12 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use deltafold_format::{
-    EmbeddingEntry, EmbeddingRef, Embeddings, Form, Manifest, ObjectName, PartEntry, PartMeta, PartObject, Run,
-    TimeRange, Transition,
+    Effect, EmbeddingEntry, EmbeddingRef, Embeddings, Form, Manifest, ObjectName, PartEntry, PartMeta, PartObject, Run,
+    TimeRange, Timestamp,
 };
 
 use super::policy::MergePlan;
+use super::retention::forgotten_before;
 use super::run_writer::{RunWriter, is_large};
 use crate::error::{Error, Repr, Result};
 use crate::shard::Shard;
@@ -22,12 +23,14 @@ pub(crate) async fn merge(shard: &Shard, manifest: &Manifest, plan: &MergePlan) 
         return Err(Error::invalid("a merge needs runs to merge"));
     };
     let resolved = oldest.resolved;
+    let forget = if resolved { forgotten_before(shard, manifest).await? } else { Timestamp::from_millis(i64::MIN) };
     let mut merging = Merging {
         shard,
         entries: manifest.embeddings.iter().map(|entry| (entry.name, entry)).collect(),
         rewrite: &plan.rewrite,
         opened: HashMap::new(),
         resolved,
+        forget,
         writer: RunWriter::new(shard.clone(), manifest.version),
         accounting: Accounting { rows_in: inputs.iter().map(|run| run.rows).sum(), ..Accounting::default() },
         removed: BTreeMap::new(),
@@ -188,8 +191,10 @@ struct Merging<'a> {
     entries: BTreeMap<ObjectName, &'a EmbeddingEntry>,
     rewrite: &'a BTreeSet<ObjectName>,
     opened: HashMap<ObjectName, Embeddings>,
-    /// The output is the base: every row is resolved.
+    /// The output is the base: nothing lies under its rows.
     resolved: bool,
+    /// The base need not say any more that a record is gone if that was last said before this.
+    forget: Timestamp,
     writer: RunWriter,
     accounting: Accounting,
     /// How often the parts read referred to each embedding object.
@@ -201,6 +206,7 @@ impl Merging<'_> {
     fn carries(&self, entry: &PartEntry) -> bool {
         let pending = self.writer.pending();
         let whole = is_large(entry.rows as usize) && (pending == 0 || is_large(pending));
+        let whole = whole && (entry.absent.rows == 0 || entry.absent.oldest >= self.forget);
         whole && entry.embeddings.iter().all(|object| !self.rewrite.contains(object))
     }
 
@@ -247,9 +253,13 @@ impl Merging<'_> {
 
     /// Copies one row that stands alone.
     async fn copy(&mut self, part: &PartMeta, row: usize) -> Result<()> {
-        let form = part.form(row);
-        if form == Form::Split || (self.resolved && form != Form::Put) {
-            return self.write(part.id(row), part.transition(row)).await;
+        let as_it_stands = match part.form(row) {
+            Form::Split => false,
+            Form::Revised => !self.resolved || part.absent().rows == 0 || part.absent().oldest >= self.forget,
+            form => !self.resolved || form == Form::Put,
+        };
+        if !as_it_stands {
+            return self.write(part.id(row), part.effect(row)).await;
         }
         let moved = match part.embedding_ref(row) {
             Some(from) if self.rewrite.contains(&from.object) => Some(self.embed(from).await?),
@@ -260,11 +270,11 @@ impl Merging<'_> {
 
     /// Composes the rows that several runs have for one id.
     async fn compose(&mut self, cursors: &mut [Cursor<'_>]) -> Result<()> {
-        let mut composed: Option<(String, Transition<EmbeddingRef>)> = None;
+        let mut composed: Option<(String, Effect<EmbeddingRef>)> = None;
         for cursor in cursors {
             self.load(cursor).await?;
             if let Some(part) = &cursor.loaded {
-                let newer = part.transition(cursor.row);
+                let newer = part.effect(cursor.row);
                 composed = Some(match composed {
                     None => (part.id(cursor.row).to_owned(), newer),
                     Some((id, older)) => {
@@ -276,31 +286,29 @@ impl Merging<'_> {
             cursor.advance();
         }
         match composed {
-            Some((id, transition)) => self.write(&id, transition).await,
+            Some((id, effect)) => self.write(&id, effect).await,
             None => Ok(()),
         }
     }
 
     /// Writes one row, resolved where the output is the base.
-    async fn write(&mut self, id: &str, mut transition: Transition<EmbeddingRef>) -> Result<()> {
+    async fn write(&mut self, id: &str, mut effect: Effect<EmbeddingRef>) -> Result<()> {
         if self.resolved {
-            match transition.resolve(None) {
-                Some(record) => transition = Transition::Replace { record: Some(record), renewed: false },
-                None => {
-                    self.accounting.absent += 1;
-                    return Ok(());
-                }
-            }
+            let Some(record) = effect.into_base(self.forget) else {
+                self.accounting.absent += 1;
+                return Ok(());
+            };
+            effect = record;
         }
         let mut moved: Vec<(EmbeddingRef, EmbeddingRef)> = Vec::new();
-        for from in transition.embeddings() {
+        for from in effect.embeddings() {
             if self.rewrite.contains(&from.object) && moved.iter().all(|(source, _)| source != from) {
                 moved.push((*from, self.embed(*from).await?));
             }
         }
         let place = |from: EmbeddingRef| moved.iter().find(|(source, _)| *source == from).map_or(from, |(_, to)| *to);
-        let transition = transition.map_embedding(&mut { place });
-        self.writer.push(id, &transition).await
+        let effect = effect.map_embedding(&mut { place });
+        self.writer.push(id, &effect).await
     }
 
     /// Copies an embedding into the object being filled.

@@ -4,7 +4,8 @@ mod claim;
 mod compactor;
 mod fold;
 mod merge;
-pub(crate) mod policy;
+mod policy;
+mod retention;
 mod run_writer;
 mod sweep;
 

@@ -1,7 +1,7 @@
 //! What the policy decides, case by case.
 
 use deltafold_format::{
-    EmbeddingEntry, Manifest, Nonce, ObjectName, PartEntry, Run, Sequence, TimeRange, Uid, Version,
+    Absent, EmbeddingEntry, Manifest, Nonce, ObjectName, PartEntry, Run, Sequence, TimeRange, Uid, Version,
 };
 
 use super::policy::{Backlog, Policy};
@@ -22,6 +22,7 @@ fn manifest(runs: &[(u8, u64, u32, u32)]) -> Manifest {
             min_id: "a".to_owned(),
             max_id: "b".to_owned(),
             embeddings: vec![name],
+            absent: Absent::default(),
         };
         manifest.embeddings.push(EmbeddingEntry { name, rows: *embedded, live: *live, bytes: 0, crc32: 0 });
         manifest.runs.push(Run {

@@ -5,8 +5,8 @@ use std::mem;
 
 use deltafold_format::limits::MAX_PART_ROWS;
 use deltafold_format::{
-    EmbeddingBuilder, EmbeddingEntry, EmbeddingRef, FormatError, FormatErrorKind, ObjectName, PartBuilder, PartEntry,
-    PartMeta, PartObject, Transition, Version, embedding_object_rows,
+    Effect, EmbeddingBuilder, EmbeddingEntry, EmbeddingRef, FormatError, FormatErrorKind, ObjectName, PartBuilder,
+    PartEntry, PartMeta, PartObject, Version, embedding_object_rows,
 };
 use tokio::task::JoinHandle;
 
@@ -88,9 +88,9 @@ impl RunWriter {
     }
 
     /// Appends a row; ids must ascend.
-    pub(crate) async fn push(&mut self, id: &str, transition: &Transition<EmbeddingRef>) -> Result<()> {
+    pub(crate) async fn push(&mut self, id: &str, effect: &Effect<EmbeddingRef>) -> Result<()> {
         self.make_room().await?;
-        self.part.push(id, transition).map_err(|error| self.refused(&error))
+        self.part.push_effect(id, effect).map_err(|error| self.refused(&error))
     }
 
     /// Appends a row as it stands in another part, with its embedding elsewhere if `embedding` says so.
@@ -171,6 +171,7 @@ impl RunWriter {
                 min_id: part.min_id,
                 max_id: part.max_id,
                 embeddings: part.references.iter().map(|(object, _)| *object).collect(),
+                absent: part.absent,
             };
             shard.create_own(&shard.layout().part(PartObject::Meta(name)), part.object.chunks).await?;
             Ok(Closed::Part { place, entry, references: part.references })

@@ -1,6 +1,8 @@
 //! What the body of a message says.
 
-use deltafold_format::Op;
+#[cfg(feature = "mapping")]
+use deltafold_format::Revision;
+use deltafold_format::{Op, OpRules};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
@@ -17,7 +19,7 @@ use crate::jsonl::{LineError, parse_op_for};
 /// Lambda hands over (`Records`). Blank lines are no matter.
 #[derive(Debug, Clone)]
 pub struct BodyReader {
-    dimension: u32,
+    rules: OpRules,
     #[cfg(feature = "mapping")]
     collection: deltafold_format::CollectionName,
     #[cfg(feature = "mapping")]
@@ -38,7 +40,7 @@ impl BodyReader {
     /// Bodies for this collection.
     pub fn new(collection: &Collection) -> Self {
         Self {
-            dimension: collection.config().dimension,
+            rules: collection.config().rules(),
             #[cfg(feature = "mapping")]
             collection: collection.name().clone(),
             #[cfg(feature = "mapping")]
@@ -61,6 +63,11 @@ impl BodyReader {
             return Err(Error::invalid(reason));
         }
         Ok(Self { mapping: Some(mapping), ..self })
+    }
+
+    /// Whether ops carry their order themselves.
+    pub(super) fn by_revision(&self) -> bool {
+        self.rules.revisions
     }
 
     /// Reads a body.
@@ -98,7 +105,7 @@ impl BodyReader {
             let place = if listed { format!("element {number}") } else { format!("line {number}") };
             return self.records(read, text).map_err(|reason| format!("{place}: {reason}"));
         }
-        let op = parse_op_for(text.as_bytes(), number, self.dimension).map_err(|error| {
+        let op = parse_op_for(text.as_bytes(), number, self.rules).map_err(|error| {
             if listed { format!("op {number} of the list: {}", without_line(&error)) } else { error.to_string() }
         })?;
         read.ops.push(op);
@@ -126,8 +133,10 @@ impl BodyReader {
         };
         let mapped = mapping.map(&self.collection, record).map_err(|error| error.to_string())?;
         read.skipped += u64::from(mapped.skipped.is_some());
+        let revision = mapped.revision.filter(|_| self.rules.revisions).map(Revision::new);
         for op in mapped.ops {
-            op.validate(self.dimension).map_err(|error| error.to_string())?;
+            let op = Op { revision, ..op };
+            op.validate(self.rules).map_err(|error| error.to_string())?;
             read.ops.push(op);
         }
         Ok(())
@@ -178,7 +187,7 @@ pub(super) mod tests {
 
     pub(in super::super) fn reader() -> BodyReader {
         BodyReader {
-            dimension: 2,
+            rules: OpRules::log(2),
             #[cfg(feature = "mapping")]
             collection: "c".parse().unwrap(),
             #[cfg(feature = "mapping")]

@@ -58,7 +58,7 @@ pub struct Consumed {
 /// stays, with a line in the log that says why, until the queue's redrive policy moves it to the dead letters. A round under way when `stop` is ready is finished.
 ///
 /// Messages of a FIFO queue take effect exactly once and in the order of their groups ([`settle`]). A standard queue has neither order nor positions: its messages take effect at least
-/// once, in the order in which they come.
+/// once, in the order in which they come. In a collection that is ordered by revision neither matters: every message takes effect once and in its place, whatever the queue.
 ///
 /// A round costs one receive for 10 messages, one append, and one delete for 10.
 ///
@@ -73,7 +73,7 @@ pub async fn consume(
     mut each: impl FnMut(&Consumed),
 ) -> Result<Consumed> {
     let settings = queue.settings().await?;
-    if !settings.fifo {
+    if !settings.fifo && !collection.config().ordering.is_revision() {
         tracing::warn!(queue = queue.name(), "a standard queue: what is delivered twice takes effect twice");
     }
     let visibility = options.visibility.unwrap_or(settings.visibility_timeout);

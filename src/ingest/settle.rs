@@ -71,6 +71,8 @@ type Sent<'a> = Pin<Box<dyn Future<Output = Result<Ack>> + Send + 'a>>;
 /// that none overtakes it, unless it is one that nobody understands and that is [leaving](Delivery::leaving) the queue. A message with a [place](Delivery::place) takes effect once, however often and to however many consumers it is delivered: group and queue
 /// are the source, the place is the position ([`Writer::append_from`]). One without a place is appended each time it is delivered.
 ///
+/// In a collection that is ordered by revision places are no matter: no message waits for another, each is appended each time it is delivered, and takes effect once all the same.
+///
 /// After a failure of the store (any that is not of the message itself) the writer goes on to refuse what follows in that group, until the same message comes again: whoever may not get it
 /// again opens a new writer.
 pub async fn settle(writer: &Writer, bodies: &BodyReader, queue: &str, deliveries: &[Delivery<'_>]) -> Settled {
@@ -86,11 +88,14 @@ pub async fn settle_until(
     deliveries: &[Delivery<'_>],
     stop: impl Future<Output = ()>,
 ) -> Settled {
+    // Revisions order the ops themselves: no message has to wait for another, and what comes again is no matter.
+    let by_revision = bodies.by_revision();
     let mut settled = Settled::default();
     let mut broken: HashSet<&str> = HashSet::new();
     let mut waiting: Vec<(usize, usize, Sent<'_>)> = Vec::new();
     for (index, delivery) in deliveries.iter().enumerate() {
-        let group = delivery.place.map(|(group, _)| group);
+        let place = if by_revision { None } else { delivery.place };
+        let group = place.map(|(group, _)| group);
         if group.is_some_and(|group| broken.contains(group)) {
             settled.failed.push(held_back(index));
             continue;
@@ -100,7 +105,7 @@ pub async fn settle_until(
                 settled.skipped += body.skipped;
                 let (count, ops) = (body.ops.len(), body.ops);
 
-                let mut sent = append(writer, queue, delivery.place, ops);
+                let mut sent = append(writer, queue, place, ops);
                 // The first poll hands the ops to the writer: so the log has the order of the delivery.
                 match futures::poll!(&mut sent) {
                     Poll::Ready(Err(error)) => Some((error.to_string(), cause(&error))),
@@ -126,7 +131,8 @@ pub async fn settle_until(
     // Only of appends: what stands before a message that was not understood is not held back by it.
     let mut broken: HashSet<&str> = HashSet::new();
     for ((index, ops), answer) in places.into_iter().zip(answers) {
-        let group = deliveries.get(index).and_then(|delivery| delivery.place).map(|(group, _)| group);
+        let delivery = deliveries.get(index).filter(|_| !by_revision);
+        let group = delivery.and_then(|delivery| delivery.place).map(|(group, _)| group);
         let late = || Err(("it was not acknowledged in time".to_owned(), Cause::NotAppended));
         let answer = answer.map_or_else(late, |answer| answer.map_err(|error| (error.to_string(), cause(&error))));
         match answer {

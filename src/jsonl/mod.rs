@@ -12,6 +12,10 @@
 //! | `embedding` | numbers; absent or `null`: none | numbers; absent: kept; `null`: cleared | absent or `null` |
 //! | `metadata` | absent or `null`: none | a key with a value is set, one with `null` removed, one not named kept | absent or `null` |
 //! | `document` | text; absent or `null`: none | text; absent: kept; `null`: cleared | absent or `null` |
+//! | `revision` | digits; by the collection required or refused | the same | the same |
+//!
+//! A `revision` is a whole number below 2^128, as a number or, since most programs round those beyond 2^53, as a string of digits. Every op has one in a collection
+//! that is ordered by revision, where there is no `add`; none has one in others.
 //!
 //! A number with a fraction or an exponent is an f64, any other an i64. A list holds values of one type; an empty one counts
 //! as a list of strings. Embedding numbers are read as f64 and rounded to the nearest f32. Everything printed

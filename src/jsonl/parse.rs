@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use deltafold_format::{Change, Metadata, Op, Patch, Record, Value};
+use deltafold_format::{Change, Metadata, Op, OpRules, Patch, Record, Value};
 use serde_json::value::RawValue;
 
 use super::error::LineError;
@@ -17,28 +17,29 @@ struct Fields<'a> {
     embedding: Option<&'a str>,
     metadata: Option<&'a str>,
     document: Option<&'a str>,
+    revision: Option<&'a str>,
 }
 
 /// Reads line `number` (counted from 1, for messages) as an op. White space around it is no matter.
 ///
-/// Limits of the format and the collection's dimension are not checked here: [`parse_op_for`] does.
+/// Limits of the format and what the collection takes are not checked here: [`parse_op_for`] does.
 ///
 /// # Errors
 ///
 /// The first thing that is wrong with the line: no JSON object, an unknown, missing or repeated field, a value of the
-/// wrong type, a list of several types, an integer beyond 64 bits, a number beyond its float type.
+/// wrong type, a list of several types, an integer beyond 64 bits, a number beyond its float type, a revision that is none.
 pub fn parse_op(line: &[u8], number: u64) -> Result<Op, LineError> {
     parse(line).map_err(|error| error.at_line(number))
 }
 
-/// [`parse_op`], and checks the op against every limit of the format and the collection's dimension.
+/// [`parse_op`], and checks the op against every limit of the format and [what the collection takes](deltafold_format::CollectionConfig::rules).
 ///
 /// # Errors
 ///
-/// Those of [`parse_op`], and a field that is longer than it may be or an embedding of another dimension.
-pub fn parse_op_for(line: &[u8], number: u64, dimension: u32) -> Result<Op, LineError> {
+/// Those of [`parse_op`], a field that is longer than it may be, an embedding of another dimension, a revision that is missing or that the collection does not take.
+pub fn parse_op_for(line: &[u8], number: u64, rules: OpRules) -> Result<Op, LineError> {
     let op = parse_op(line, number)?;
-    op.validate(dimension).map_err(|error| {
+    op.validate(rules).map_err(|error| {
         let column = column_of(line, error.field()).unwrap_or(1);
         let (field, rest) = match error.field().split_once(' ') {
             Some((field, rest)) => (field, format!("{rest} ")),
@@ -60,6 +61,8 @@ fn column_of(line: &[u8], field: &str) -> Option<usize> {
         "id" => fields.id,
         "embedding" => fields.embedding,
         "document" => fields.document,
+        "op" => fields.op,
+        "revision" => fields.revision,
         _ => fields.metadata,
     };
     part.map(|part| text.column(part))
@@ -72,7 +75,8 @@ fn parse(line: &[u8]) -> Result<Op, LineError> {
     let fields = fields(line)?;
     let op = string(line, fields.op, "op", "expected \"put\", \"upsert\", \"add\", \"patch\" or \"delete\"")?;
     let id = string(line, fields.id, "id", "every op names a record")?;
-    Ok(match op.as_str() {
+    let revision = fields.revision.map(|text| value::revision(line, text)).transpose()?;
+    let op = match op.as_str() {
         "put" => Op::put(id, record(line, &fields)?),
         "add" => Op::add(id, record(line, &fields)?),
         "upsert" => Op::upsert(id, patch(line, &fields)?),
@@ -92,7 +96,8 @@ fn parse(line: &[u8]) -> Result<Op, LineError> {
             let reason = format!("unknown op `{other}`; expected put, upsert, add, patch or delete");
             return Err(LineError::new(fields.op.map_or(1, |op| line.column(op)), "op", reason));
         }
-    })
+    };
+    Ok(Op { revision, ..op })
 }
 
 fn fields<'a>(line: Line<'a>) -> Result<Fields<'a>, LineError> {
@@ -109,8 +114,9 @@ fn fields<'a>(line: Line<'a>) -> Result<Fields<'a>, LineError> {
             "embedding" => &mut fields.embedding,
             "metadata" => &mut fields.metadata,
             "document" => &mut fields.document,
+            "revision" => &mut fields.revision,
             _ => {
-                let reason = "unknown field; expected op, id, embedding, metadata or document";
+                let reason = "unknown field; expected op, id, embedding, metadata, document or revision";
                 return Err(LineError::new(line.column(value.get()), name, reason));
             }
         };

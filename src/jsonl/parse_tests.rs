@@ -1,4 +1,4 @@
-use deltafold_format::{Action, Change, Op, Patch, Record, Value};
+use deltafold_format::{Action, Change, Op, OpRules, Patch, Record, Revision, Value};
 
 use super::{parse_op, parse_op_for};
 
@@ -87,7 +87,7 @@ fn a_bad_line_says_where_and_why() {
     refused(r#"{"op":"put","id":4}"#, "line 7, column 18: field `id`: expected a string, found a number");
     refused(
         r#"{"op":"put","id":"a","vector":[]}"#,
-        "line 7, column 31: field `vector`: unknown field; expected op, id, embedding, metadata or document",
+        "line 7, column 31: field `vector`: unknown field; expected op, id, embedding, metadata, document or revision",
     );
     refused(r#"{"op":"put","id":"a","id":"b"}"#, "line 7, column 27: field `id`: it stands in the line twice");
     refused(
@@ -161,6 +161,30 @@ fn a_bad_line_says_where_and_why() {
 }
 
 #[test]
+fn a_revision_is_digits_in_a_number_or_a_string() {
+    for (text, number) in [("0", 0), ("17", 17), ("\"17\"", 17), (&u128::MAX.to_string(), u128::MAX)] {
+        let op = parsed(&format!(r#"{{"op":"delete","id":"a","revision":{text}}}"#));
+        assert_eq!(op, Op::delete("a").at(Revision::new(number)));
+    }
+    for text in ["-1", "1.0", "1e3", "\"\"", "\"x\"", "null", "[1]", "340282366920938463463374607431768211456"] {
+        let error = parse_op(format!(r#"{{"op":"delete","id":"a","revision":{text}}}"#).as_bytes(), 1).unwrap_err();
+        assert_eq!((error.field(), error.column()), ("revision", 36), "{error}");
+    }
+    let line = |more: &str| format!(r#"{{"op":"put","id":"a"{more}}}"#);
+    let refused = |more: &str, rules: OpRules| parse_op_for(line(more).as_bytes(), 3, rules).unwrap_err().to_string();
+    assert_eq!(
+        refused("", OpRules::revision(2)),
+        "line 3, column 1: field `revision`: is missing; this collection is ordered by revision, so give every op one: a number of up to 39 digits"
+    );
+    assert_eq!(
+        refused(r#","revision":5"#, OpRules::log(2)),
+        "line 3, column 33: field `revision`: must not be there: this collection is ordered by its log; leave it out, or create one with the ordering `revision`"
+    );
+    let add = parse_op_for(br#"{"op":"add","id":"a","revision":5}"#, 3, OpRules::revision(2)).unwrap_err();
+    assert_eq!((add.field(), add.column()), ("op", 7), "{add}");
+}
+
+#[test]
 fn deep_nesting_is_refused_without_a_stack_overflow() {
     let deep = "[".repeat(200_000);
     assert!(parse_op(format!("{{\"op\":\"put\",\"id\":\"a\",\"metadata\":{{\"k\":{deep}").as_bytes(), 1).is_err());
@@ -171,17 +195,17 @@ fn deep_nesting_is_refused_without_a_stack_overflow() {
 #[test]
 fn limits_and_the_dimension_are_checked_with_the_column() {
     let line = br#"{"op":"put","id":"a","embedding":[1,2]}"#;
-    assert_eq!(parse_op_for(line, 3, 2).unwrap(), parse_op(line, 3).unwrap());
+    assert_eq!(parse_op_for(line, 3, OpRules::log(2)).unwrap(), parse_op(line, 3).unwrap());
     assert_eq!(
-        parse_op_for(line, 3, 4).unwrap_err().to_string(),
+        parse_op_for(line, 3, OpRules::log(4)).unwrap_err().to_string(),
         "line 3, column 34: field `embedding`: has 2 numbers, the collection's dimension is 4"
     );
     assert_eq!(
-        parse_op_for(br#"{"op":"delete","id":""}"#, 3, 4).unwrap_err().to_string(),
+        parse_op_for(br#"{"op":"delete","id":""}"#, 3, OpRules::log(4)).unwrap_err().to_string(),
         "line 3, column 21: field `id`: is empty; give it at least one byte"
     );
     assert_eq!(
-        parse_op_for(br#"{"op":"put","id":"a","metadata":{"":1}}"#, 3, 4).unwrap_err().to_string(),
+        parse_op_for(br#"{"op":"put","id":"a","metadata":{"":1}}"#, 3, OpRules::log(4)).unwrap_err().to_string(),
         "line 3, column 33: field `metadata`: key `` is empty; give it at least one byte"
     );
 }

@@ -1,6 +1,6 @@
 //! Embeddings and metadata values from their JSON text.
 
-use deltafold_format::Value;
+use deltafold_format::{Revision, Value};
 use serde_json::value::RawValue;
 
 use super::error::LineError;
@@ -34,6 +34,20 @@ pub(super) fn embedding(line: Line<'_>, text: &str) -> Result<Vec<f32>, LineErro
         numbers.push(number);
     }
     Ok(numbers)
+}
+
+/// A revision: digits, as a number or as a string.
+pub(super) fn revision(line: Line<'_>, text: &str) -> Result<Revision, LineError> {
+    let refuse = |reason: String| Err(LineError::new(line.column(text), "revision", reason));
+    let digits = match Kind::of(text) {
+        Kind::Number => text.to_owned(),
+        Kind::String => Line::read::<String>(line, text, "revision")?,
+        kind => return refuse(format!("expected a number or a string of digits, found {}", kind.name())),
+    };
+    match digits.parse() {
+        Ok(revision) => Ok(revision),
+        Err(_) => refuse(format!("{} is no whole number of up to 39 digits below 2^128", cut(text))),
+    }
 }
 
 /// A metadata value; `None` for null.
@@ -118,5 +132,6 @@ fn type_name(value: &Value) -> &'static str {
 
 /// A number as a message shows it.
 fn cut(text: &str) -> String {
-    if text.len() <= 40 { format!("`{text}`") } else { format!("`{}…`", &text[..40]) }
+    let shown: String = text.chars().take(40).collect();
+    if shown.len() == text.len() { format!("`{text}`") } else { format!("`{shown}…`") }
 }

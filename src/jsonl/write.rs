@@ -49,6 +49,16 @@ pub fn write_op(out: &mut Vec<u8>, op: &Op) {
     out.extend_from_slice(op.action.name().as_bytes());
     out.extend_from_slice(b"\",\"id\":");
     write_string(out, &op.id);
+    if let Some(revision) = op.revision {
+        out.extend_from_slice(b",\"revision\":");
+        let digits = revision.to_string();
+        // Beyond 2^53 many readers of JSON round a number.
+        if revision.get() < 1 << 53 {
+            out.extend_from_slice(digits.as_bytes());
+        } else {
+            write_string(out, &digits);
+        }
+    }
     match &op.action {
         Action::Put(record) | Action::Add(record) => write_whole(out, record),
         Action::Upsert(patch) | Action::Patch(patch) => write_patch(out, patch),

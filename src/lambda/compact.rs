@@ -72,6 +72,7 @@ impl Compact {
                 }
                 serde_json::to_value(response).map_err(|error| Failure::event(error.to_string()))
             }
+            Event::Changes(_) => Err(Failure::event("records of a stream are for `ingest` or `forward`".to_owned())),
             Event::Other => {
                 let names = named(payload.get())?.unwrap_or(self.names.clone());
                 let done = self.all(&names, request, deadline).await?;

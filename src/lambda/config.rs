@@ -2,6 +2,7 @@
 
 use deltafold_format::CollectionName;
 
+use super::place::MappingFile;
 use crate::location::Location;
 
 /// The log is folded before its time when it holds so many segments.
@@ -14,13 +15,20 @@ const MAX_RECEIVES: u32 = 10;
 pub(super) struct Config {
     pub(super) function: Function,
     pub(super) store: Location,
-    /// One at least.
+    /// One at least, and one only of functions that append.
     pub(super) collections: Vec<CollectionName>,
+    pub(super) mapping: Option<MappingFile>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Function {
     Ingest(IngestSettings),
+    Forward {
+        /// The queue's URL, ARN or name.
+        queue: String,
+        /// How many message groups there are at most, but for those of what nobody understands.
+        groups: u32,
+    },
     Compact,
 }
 
@@ -62,9 +70,9 @@ impl Config {
             wrong.push("DELTAFOLD_COLLECTION is not set; it names the collection".to_owned());
         }
         let function = match variable("DELTAFOLD_FUNCTION").as_deref() {
-            Some("ingest") => {
+            Some(name @ ("ingest" | "forward")) => {
                 if collections.len() > 1 {
-                    wrong.push("DELTAFOLD_COLLECTION names several collections; `ingest` appends to one".to_owned());
+                    wrong.push(format!("DELTAFOLD_COLLECTION names several collections; `{name}` takes one"));
                 }
                 let mut number = |name: &str, default: u32| {
                     let Some(text) = variable(name) else { return default };
@@ -73,24 +81,36 @@ impl Config {
                         default
                     })
                 };
-                Some(Function::Ingest(IngestSettings {
-                    fold_segments: number("DELTAFOLD_FOLD_SEGMENTS", FOLD_SEGMENTS).into(),
-                    max_receives: number("DELTAFOLD_MAX_RECEIVES", MAX_RECEIVES),
-                    compact: variable("DELTAFOLD_COMPACT_FUNCTION"),
-                }))
+                if name == "ingest" {
+                    Some(Function::Ingest(IngestSettings {
+                        fold_segments: number("DELTAFOLD_FOLD_SEGMENTS", FOLD_SEGMENTS).into(),
+                        max_receives: number("DELTAFOLD_MAX_RECEIVES", MAX_RECEIVES),
+                        compact: variable("DELTAFOLD_COMPACT_FUNCTION"),
+                    }))
+                } else {
+                    let groups = number("DELTAFOLD_GROUPS", 1);
+                    let queue = variable("DELTAFOLD_QUEUE").unwrap_or_else(|| {
+                        wrong.push("DELTAFOLD_QUEUE is not set; it names the FIFO queue to send to".to_owned());
+                        String::new()
+                    });
+                    Some(Function::Forward { queue, groups })
+                }
             }
             Some("compact") => Some(Function::Compact),
             other => {
                 let is = other.map_or("is not set".to_owned(), |other| format!("is `{other}`"));
-                wrong.push(format!("DELTAFOLD_FUNCTION {is}; it must be `ingest` or `compact`"));
+                wrong.push(format!("DELTAFOLD_FUNCTION {is}; it must be `ingest`, `compact` or `forward`"));
                 None
             }
         };
-        if variable("DELTAFOLD_MAPPING").is_some() {
-            wrong.push("DELTAFOLD_MAPPING is set, and this program maps nothing: messages must hold ops".to_owned());
-        }
+        let location = variable("DELTAFOLD_STORE").unwrap_or_default();
+        let mapping = variable("DELTAFOLD_MAPPING").map(|text| MappingFile::find(text.trim(), &location));
+        let mapping = mapping.transpose().unwrap_or_else(|reason| {
+            wrong.push(format!("DELTAFOLD_MAPPING: {reason}"));
+            None
+        });
         match (function, store) {
-            (Some(function), Some(store)) if wrong.is_empty() => Ok(Self { function, store, collections }),
+            (Some(function), Some(store)) if wrong.is_empty() => Ok(Self { function, store, collections, mapping }),
             _ => Err(wrong.join(". ")),
         }
     }
@@ -99,6 +119,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Key;
 
     fn read(variables: &[(&str, &str)]) -> Result<Config, String> {
         Config::read(|name| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned()))
@@ -119,6 +140,12 @@ mod tests {
         let settings = IngestSettings { compact: Some("fold".to_owned()), fold_segments: 8, max_receives: 10 };
         assert_eq!(config.function, Function::Ingest(settings));
         assert_eq!(config.collections, ["c".parse().unwrap()]);
+        let mapping = ("DELTAFOLD_MAPPING", "s3://bucket/prefix/maps/c.toml");
+        let queue = ("DELTAFOLD_QUEUE", "q.fifo");
+        let name = ("DELTAFOLD_COLLECTION", "c");
+        let config = read(&[("DELTAFOLD_FUNCTION", "forward"), store, name, mapping, queue]).unwrap();
+        assert_eq!(config.function, Function::Forward { queue: "q.fifo".to_owned(), groups: 1 });
+        assert_eq!(config.mapping, Key::new("maps/c.toml").map(MappingFile::Object));
         let config = read(&[("DELTAFOLD_FUNCTION", "compact"), store, ("DELTAFOLD_COLLECTION", "a, b")]).unwrap();
         assert_eq!((config.function, config.collections.len()), (Function::Compact, 2));
     }
@@ -140,8 +167,13 @@ mod tests {
                 ("DELTAFOLD_STORE", "./x"),
                 ("DELTAFOLD_COLLECTION", "a,b"),
                 ("DELTAFOLD_FOLD_SEGMENTS", "0"),
+                ("DELTAFOLD_MAPPING", "none.toml"),
             ],
-            &["several", "DELTAFOLD_FOLD_SEGMENTS"],
+            &["several", "DELTAFOLD_FOLD_SEGMENTS", "cannot read `none.toml`"],
+        );
+        words(
+            &[("DELTAFOLD_FUNCTION", "forward"), ("DELTAFOLD_STORE", "s3://b/p"), ("DELTAFOLD_MAPPING", "s3://b/q/m")],
+            &["DELTAFOLD_QUEUE is not set", "`s3://b/p/NAME`"],
         );
     }
 }

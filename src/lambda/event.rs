@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use deltafold_format::Timestamp;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::failure::Failure;
 
@@ -12,14 +14,31 @@ use super::failure::Failure;
 pub(super) enum Event {
     /// Messages of a queue.
     Messages(Vec<SqsMessage>),
+    /// Records of a table's stream, in the order of their shard.
+    Changes(Vec<Change>),
     /// Anything else: a schedule, a call.
     Other,
+}
+
+/// A record of a stream. What it says of the item is read by a mapping; here is what its place is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Change {
+    /// All of it, as it came.
+    pub(super) text: String,
+    /// What identifies it among all.
+    pub(super) id: String,
+    /// What the service calls it when it is to come again.
+    pub(super) sequence: String,
+    /// The item's key: changes of one item have the same.
+    pub(super) keys: String,
+    /// When the item was changed, about.
+    pub(super) created: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
 struct Records<'a> {
     #[serde(rename = "Records", borrow, default)]
-    records: Vec<Record<'a>>,
+    records: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -28,20 +47,51 @@ struct Record<'a> {
     source: Cow<'a, str>,
 }
 
+#[derive(Deserialize)]
+struct StreamRecord<'a> {
+    #[serde(rename = "eventID", default)]
+    id: String,
+    #[serde(borrow)]
+    dynamodb: ItemChange<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ItemChange<'a> {
+    sequence_number: String,
+    #[serde(borrow)]
+    keys: Option<&'a RawValue>,
+    approximate_creation_date_time: Option<f64>,
+}
+
 impl Event {
     pub(super) fn read(text: &str) -> Result<Self, Failure> {
         let Ok(Records { records }) = serde_json::from_str(text) else { return Ok(Self::Other) };
-        let Some(Record { source }) = records.first() else { return Ok(Self::Other) };
-        match &**source {
+        let Some(first) = records.first() else { return Ok(Self::Other) };
+        let source = serde_json::from_str(first.get()).map_or(Cow::Borrowed("nobody"), |Record { source }| source);
+        let wrong = |what: &str, error| Failure::event(format!("{what} are not as they should be: {error}"));
+        match &*source {
             "aws:sqs" => {
-                let event: SqsEvent = serde_json::from_str(text).map_err(|error| {
-                    Failure::event(format!("the messages of a queue are not as they should be: {error}"))
-                })?;
+                let event: SqsEvent = serde_json::from_str(text).map_err(|error| wrong("the messages", error))?;
                 Ok(Self::Messages(event.records))
+            }
+            "aws:dynamodb" => {
+                let changes = records.into_iter().map(change).collect::<Result<_, _>>();
+                Ok(Self::Changes(changes.map_err(|error| wrong("the records of the stream", error))?))
             }
             other => Err(Failure::event(format!("records of `{other}` are nothing that this function understands"))),
         }
     }
+}
+
+/// Without its place in the stream a record could not be reported, so that is needed; everything else may be wrong with it.
+fn change(record: &RawValue) -> serde_json::Result<Change> {
+    let StreamRecord { id, dynamodb } = serde_json::from_str(record.get())?;
+    #[expect(clippy::cast_possible_truncation, reason = "a date that is out of range is none")]
+    let created =
+        dynamodb.approximate_creation_date_time.map(|seconds| Timestamp::from_millis((seconds * 1_000.0) as i64));
+    let keys = dynamodb.keys.map_or("", RawValue::get).to_owned();
+    Ok(Change { text: record.get().to_owned(), id, sequence: dynamodb.sequence_number, keys, created })
 }
 
 #[cfg(test)]
@@ -54,11 +104,25 @@ mod tests {
             r#"{"Records":[{"messageId":"1","body":"b","eventSource":"aws:sqs","attributes":{"SequenceNumber":"7"}}]}"#;
         let Ok(Event::Messages(messages)) = Event::read(sqs) else { panic!("messages") };
         assert_eq!(messages[0].body.as_deref(), Some("b"));
+        let record = r#"{"eventID":"e","eventName":"INSERT","eventSource":"aws:dynamodb","dynamodb":{"Keys":{"a":{"S":"b"}},"SequenceNumber":"10000000000000000000001","ApproximateCreationDateTime":1.5}}"#;
+        let Ok(Event::Changes(changes)) = Event::read(&format!("{{\"Records\":[{record}]}}")) else {
+            panic!("changes")
+        };
+        let change = Change {
+            text: record.to_owned(),
+            id: "e".to_owned(),
+            sequence: "10000000000000000000001".to_owned(),
+            keys: r#"{"a":{"S":"b"}}"#.to_owned(),
+            created: Some(Timestamp::from_millis(1_500)),
+        };
+        assert_eq!(changes, [change]);
         for other in [r#"{"Records":[]}"#, r#"{"detail-type":"Scheduled Event"}"#, "{}", "1", "null", r#""text""#] {
             assert!(matches!(Event::read(other), Ok(Event::Other)), "{other}");
         }
         let error = Event::read(r#"{"Records":[{"eventSource":"aws:s3"}]}"#).unwrap_err();
         assert!(error.to_string().contains("aws:s3"), "{error}");
         assert!(Event::read(r#"{"Records":[{"eventSource":"aws:sqs","body":1}]}"#).is_err());
+        assert!(Event::read(r#"{"Records":[{"eventSource":"aws:dynamodb","dynamodb":{}}]}"#).is_err());
+        assert!(Event::read(r#"{"Records":[1]}"#).is_err());
     }
 }

@@ -1,22 +1,23 @@
 //! `ingest`: what comes is appended to the log, and what is not is reported, message by message.
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsMessage};
+use aws_lambda_events::sqs::SqsMessage;
 use deltafold_format::{CollectionName, Timestamp};
 use serde_json::{Value, json};
 
 use super::config::IngestSettings;
 use super::deadline::Deadline;
-use super::event::Event;
+use super::event::{Change, Event};
 use super::failure::Failure;
 use super::metrics::{Measured, Metric, lost_races, seconds_since};
+use super::place::Place;
 use super::threshold::Threshold;
 use crate::aws::Functions;
 use crate::collection::Collection;
 use crate::compact::{CompactorOptions, Policy};
 use crate::env::{Env, System};
-use crate::ingest::{BodyReader, Cause, Delivery, Settled, settle_until};
-use crate::location::Location;
+use crate::ingest::{BodyReader, Cause, Delivery, Failed, Settled, settle_until};
 use crate::log::{Lag, Writer, WriterOptions};
+use crate::store::Requests;
 
 /// A fold is begun only where so much time is left.
 const FOLD_TIME: std::time::Duration = std::time::Duration::from_secs(5);
@@ -26,8 +27,7 @@ const FOLD_BYTES: u64 = 16 << 20;
 /// The function, from one invocation to the next.
 #[derive(Debug)]
 pub(super) struct Ingest {
-    store: Location,
-    name: Option<CollectionName>,
+    place: Place,
     settings: IngestSettings,
     functions: Option<Functions>,
     threshold: Threshold,
@@ -43,68 +43,49 @@ struct Open {
 }
 
 impl Ingest {
-    pub(super) fn new(store: Location, collections: Vec<CollectionName>, settings: IngestSettings) -> Self {
-        let (name, threshold) = (collections.into_iter().next(), Threshold::new(settings.fold_segments));
-        Self { store, name, settings, functions: None, threshold, open: None }
+    pub(super) fn new(place: Place, settings: IngestSettings) -> Self {
+        let threshold = Threshold::new(settings.fold_segments);
+        Self { place, settings, functions: None, threshold, open: None }
     }
 
-    /// Appends what the event holds. The answer names the messages that are to come again.
+    /// Appends what the event holds. The answer names the messages, or the first record of the stream, that are to come again.
     pub(super) async fn handle(&mut self, event: Event, request: &str, deadline: Deadline) -> Result<Value, Failure> {
-        let Event::Messages(messages) = event else {
-            return Err(Failure::event("the event holds no messages of a queue".to_owned()));
-        };
+        if let Event::Other = event {
+            return Err(Failure::event(
+                "the event holds neither messages of a queue nor records of a stream".to_owned(),
+            ));
+        }
         let open = self.opened(deadline).await?;
         let before = open.collection.store().requests();
-        let (settled, lags) = append(&open, &messages, self.settings.max_receives, deadline).await;
-        tell(&messages, &settled);
-
-        let mut measured = Measured::default();
-        if let Some(lag) = lags.iter().map(|lag| lag.segments).max() {
-            measured.count(Metric::LagSegments, lag);
-        }
-        let done = settled.done.iter().filter_map(|index| sent(messages.get(*index)?));
-        if let Some(oldest) = done.min() {
-            measured.set(Metric::LagSeconds, seconds_since(oldest));
-        }
-        measured.count(Metric::Appended, settled.ops);
-        measured.count(Metric::Duplicates, settled.duplicates);
-        measured.count(Metric::Failed, settled.failed.len() as u64);
-        let longest = lags.iter().map(|lag| lag.segments).max().unwrap_or(0);
-        if self.threshold.reached(longest) {
-            self.fold(&open.collection, longest, deadline).await;
+        let (settled, sent) = match &event {
+            Event::Messages(all) => {
+                (messages(&open, all, self.settings.max_receives, deadline).await, all.iter().map(sent).collect())
+            }
+            Event::Changes(all) => {
+                (changes(&open, all, deadline).await, all.iter().map(|change| change.created).collect())
+            }
+            Event::Other => (Settled::default(), Vec::new()),
+        };
+        let lags = open.writer.lags();
+        let longest = lags.iter().map(|lag| lag.segments).max();
+        if self.threshold.reached(longest.unwrap_or(0)) {
+            self.fold(&open.collection, longest.unwrap_or(0), deadline).await;
         }
         let requests = open.collection.store().requests().since(&before);
-        measured.count(Metric::Conflicts, lost_races(&requests));
-        measured.requests(&requests);
-        if let Some(version) = lags.iter().map(|lag| lag.version.get()).max() {
-            measured.count(Metric::Version, version);
-        }
-        measured.print(open.collection.name(), request, System.now());
+        measured(&settled, &sent, &lags, &requests).print(open.collection.name(), request, System.now());
         // After a failure a writer waits for the messages that failed, which may go to another instance; and the collection may be another by now.
         if settled.failed.iter().all(|failed| failed.cause != Cause::NotAppended) {
             self.open = Some(open);
         }
-
-        let mut response = SqsBatchResponse::default();
-        for failed in &settled.failed {
-            let id = messages.get(failed.index).and_then(|message| message.message_id.as_deref());
-            // Without a name nothing can be reported, and what is not reported is deleted.
-            let id = id.ok_or_else(|| Failure::event("a message has no id".to_owned()))?;
-            response.add_failure(id);
-        }
-        serde_json::to_value(response).map_err(|error| Failure::event(error.to_string()))
+        answer(&event, &settled)
     }
 
     async fn opened(&mut self, deadline: Deadline) -> Result<Open, Failure> {
         if let Some(open) = self.open.take() {
             return Ok(open);
         }
-        let Some(name) = &self.name else { return Err(Failure::event("no collection is named".to_owned())) };
-        let opening = async { Collection::open(self.store.store_of(name).await?, name).await };
-        let late = || Failure::late("the collection could not be opened in time".to_owned());
-        let collection = deadline.bound(opening).await.ok_or_else(late)??;
+        let (collection, bodies) = self.place.open(deadline).await?;
         let writer = collection.writer(WriterOptions::default())?;
-        let bodies = BodyReader::new(&collection);
         Ok(Open { collection, bodies, writer })
     }
 
@@ -146,13 +127,86 @@ impl Ingest {
     }
 }
 
-/// Appends messages, and says how far folding is behind where they went.
-async fn append(open: &Open, messages: &[SqsMessage], max_receives: u32, deadline: Deadline) -> (Settled, Vec<Lag>) {
+/// Appends messages.
+async fn messages(open: &Open, messages: &[SqsMessage], max_receives: u32, deadline: Deadline) -> Settled {
     let deliveries: Vec<Delivery<'_>> = messages.iter().map(|message| delivery(message, max_receives)).collect();
     let queue = messages.first().and_then(|message| message.event_source_arn.as_deref()).unwrap_or_default();
     let queue = queue.strip_prefix("arn:").unwrap_or(queue);
     let settled = settle_until(&open.writer, &open.bodies, queue, &deliveries, deadline.passed()).await;
-    (settled, open.writer.lags())
+    for failed in &settled.failed {
+        let Some(message) = messages.get(failed.index) else { continue };
+        let attribute = |name: &str| message.attributes.get(name).map_or("", String::as_str);
+        let id = message.message_id.as_deref().unwrap_or_default();
+        let (group, receives) = (attribute("MessageGroupId"), attribute("ApproximateReceiveCount"));
+        let reason = &failed.reason;
+        if failed.cause == Cause::HeldBack {
+            tracing::info!(id, group, receives, reason, "a message was held back");
+        } else {
+            tracing::warn!(id, group, receives, reason, "a message was not appended");
+        }
+    }
+    settled
+}
+
+/// Appends records of a stream, up to the first that cannot be understood: none is to overtake it, as the service delivers it and all behind it again.
+async fn changes(open: &Open, changes: &[Change], deadline: Deadline) -> Settled {
+    let wrong = changes.iter().enumerate().find_map(|(index, change)| {
+        let reason = open.bodies.read(&change.text).err()?;
+        Some(Failed { index, reason, cause: Cause::NotUnderstood })
+    });
+    let good = changes.iter().take(wrong.as_ref().map_or(changes.len(), |failed| failed.index));
+    let deliveries: Vec<Delivery<'_>> =
+        good.map(|change| Delivery { body: &change.text, ..Delivery::default() }).collect();
+    let mut settled = settle_until(&open.writer, &open.bodies, "", &deliveries, deadline.passed()).await;
+    settled.failed.extend(wrong);
+    if let Some(failed) = settled.failed.first()
+        && let Some(change) = changes.get(failed.index)
+    {
+        let (id, sequence, reason) = (&change.id, &change.sequence, &failed.reason);
+        tracing::warn!(id, sequence, reason, "a record was not appended; it comes again, and all behind it");
+    }
+    settled
+}
+
+/// What is to come again.
+fn answer(event: &Event, settled: &Settled) -> Result<Value, Failure> {
+    // Without a name nothing can be reported, and what is not reported is deleted.
+    let unnamed = || Failure::event("a message has no id".to_owned());
+    let mut names = Vec::new();
+    match event {
+        Event::Messages(messages) => {
+            for failed in &settled.failed {
+                let name = messages.get(failed.index).and_then(|message| message.message_id.as_deref());
+                names.push(name.ok_or_else(unnamed)?);
+            }
+        }
+        Event::Changes(changes) => {
+            let first = settled.failed.iter().map(|failed| failed.index).min();
+            names.extend(first.and_then(|first| changes.get(first)).map(|change| change.sequence.as_str()));
+        }
+        Event::Other => {}
+    }
+    let failures: Vec<Value> = names.into_iter().map(|name| json!({ "itemIdentifier": name })).collect();
+    Ok(json!({ "batchItemFailures": failures }))
+}
+
+fn measured(settled: &Settled, sent: &[Option<Timestamp>], lags: &[Lag], requests: &Requests) -> Measured {
+    let mut measured = Measured::default();
+    if let Some(segments) = lags.iter().map(|lag| lag.segments).max() {
+        measured.count(Metric::LagSegments, segments);
+    }
+    if let Some(oldest) = settled.done.iter().filter_map(|index| *sent.get(*index)?).min() {
+        measured.set(Metric::LagSeconds, seconds_since(oldest));
+    }
+    measured.count(Metric::Appended, settled.ops);
+    measured.count(Metric::Duplicates, settled.duplicates);
+    measured.count(Metric::Failed, settled.failed.len() as u64);
+    measured.count(Metric::Conflicts, lost_races(requests));
+    measured.requests(requests);
+    if let Some(version) = lags.iter().map(|lag| lag.version.get()).max() {
+        measured.count(Metric::Version, version);
+    }
+    measured
 }
 
 fn delivery(message: &SqsMessage, max_receives: u32) -> Delivery<'_> {
@@ -169,20 +223,4 @@ fn delivery(message: &SqsMessage, max_receives: u32) -> Delivery<'_> {
 /// When a message was sent.
 fn sent(message: &SqsMessage) -> Option<Timestamp> {
     message.attributes.get("SentTimestamp")?.parse().ok().map(Timestamp::from_millis)
-}
-
-/// Says in the log what failed, and why.
-fn tell(messages: &[SqsMessage], settled: &Settled) {
-    for failed in &settled.failed {
-        let Some(message) = messages.get(failed.index) else { continue };
-        let attribute = |name: &str| message.attributes.get(name).map_or("", String::as_str);
-        let id = message.message_id.as_deref().unwrap_or_default();
-        let (group, receives) = (attribute("MessageGroupId"), attribute("ApproximateReceiveCount"));
-        let reason = &failed.reason;
-        if failed.cause == Cause::HeldBack {
-            tracing::info!(id, group, receives, reason, "a message was held back");
-        } else {
-            tracing::warn!(id, group, receives, reason, "a message was not appended");
-        }
-    }
 }

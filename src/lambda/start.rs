@@ -20,7 +20,9 @@ use super::config::{Config, Function};
 use super::deadline::Deadline;
 use super::event::Event;
 use super::failure::Failure;
+use super::forward::Forward;
 use super::ingest::Ingest;
+use super::place::Place;
 
 /// What the service sets for a program that it starts.
 const SERVICE: [&str; 4] = [
@@ -79,14 +81,24 @@ fn log() {
 /// What the function does, kept from one invocation to the next.
 enum Handler {
     Ingest(Ingest),
+    Forward(Forward),
     Compact(Compact),
 }
 
+impl Handler {
+    fn of(config: Config) -> Option<Self> {
+        let Config { function, store, collections, mapping } = config;
+        let place = |store| Some(Place { store, name: collections.first()?.clone(), mapping });
+        Some(match function {
+            Function::Ingest(settings) => Self::Ingest(Ingest::new(place(store)?, settings)),
+            Function::Forward { queue, groups } => Self::Forward(Forward::new(place(store)?, queue, groups)),
+            Function::Compact => Self::Compact(Compact::new(store, collections)),
+        })
+    }
+}
+
 async fn serve(config: Config) -> ExitCode {
-    let handler = match config.function {
-        Function::Ingest(settings) => Handler::Ingest(Ingest::new(config.store, config.collections, settings)),
-        Function::Compact => Handler::Compact(Compact::new(config.store, config.collections)),
-    };
+    let Some(handler) = Handler::of(config) else { return refuse("no collection is named").await };
     let handler = Arc::new(Mutex::new(handler));
     let service = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let handler = handler.clone();
@@ -111,6 +123,10 @@ async fn invoked(handler: &mut Handler, event: LambdaEvent<Box<RawValue>>) -> Re
             Handler::Ingest(ingest) => {
                 drop(payload);
                 ingest.handle(event, &context.request_id, deadline).await
+            }
+            Handler::Forward(forward) => {
+                drop(payload);
+                forward.handle(event, &context.request_id, deadline).await
             }
             Handler::Compact(compact) => compact.handle(event, &payload, &context.request_id, deadline).await,
         }

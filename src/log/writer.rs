@@ -201,9 +201,9 @@ impl Writer {
         if ops.is_empty() {
             return Ok(Handed(Vec::new()));
         }
-        let dimension = first.shard.config().dimension;
+        let rules = first.shard.config().rules();
         for op in &ops {
-            op.validate(dimension)?;
+            op.validate(rules)?;
         }
         let bytes = ops.iter().map(bytes_of).sum();
         let mut permit = Permit::take(&self.inner.waiting, bytes, self.inner.options.max_waiting_bytes)?;

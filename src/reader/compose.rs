@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use deltafold_format::{EmbeddingRef, Form, Op, PartMeta, Patch, Position, Record, Segment, Stored, Transition};
+use deltafold_format::{Effect, EmbeddingRef, Op, PartMeta, Place, Record, Segment, Stored, Transition};
 
 use super::layer::Layer;
 
@@ -32,62 +32,36 @@ pub(super) enum Row<'a> {
 
 impl Row<'_> {
     /// What it does to the id.
-    fn transition(self) -> Transition<EmbeddingSource> {
+    fn effect(self) -> Option<Effect<EmbeddingSource>> {
         match self {
-            Self::Part(part, row) => part.transition(row).map_embedding(&mut EmbeddingSource::Stored),
+            Self::Part(part, row) => Some(part.effect(row).map_embedding(&mut EmbeddingSource::Stored)),
             Self::Log(layer, ops) => {
-                let transition = |(position, op, segment): (Position, &Op<u32>, &Arc<Segment>)| {
+                let effect = |(place, op, segment): (Place, &Op<u32>, &Arc<Segment>)| {
                     let source = |row| EmbeddingSource::Log { segment: segment.clone(), row };
-                    Transition::from_op(op.clone().map_embedding(source).action, position)
+                    Effect::from_op(op.clone().map_embedding(source).action, place)
                 };
-                layer.ops(ops).map(transition).reduce(Transition::then).unwrap_or_else(unchanged)
+                layer.ops(ops).map(effect).reduce(Effect::then)
             }
         }
     }
 
-    /// What it does to the id's presence and positions; the record it holds is left empty, so that this costs no allocation.
-    pub(super) fn outline(&self) -> Transition<()> {
+    /// What it does to the id's presence and places; the record it holds is left empty, so that this costs no allocation.
+    pub(super) fn outline(&self) -> Option<Effect<()>> {
         match self {
-            Self::Part(part, row) => part_outline(part, *row),
+            Self::Part(part, row) => Some(part.outline(*row)),
             Self::Log(layer, ops) => {
-                let outline = |(position, op, _): (Position, &Op<u32>, &Arc<Segment>)| op_outline(op, position);
-                layer.ops(ops.clone()).map(outline).reduce(Transition::then).unwrap_or_else(unchanged)
+                let outline = |(place, op, _): (Place, &Op<u32>, &Arc<Segment>)| Effect::outline_of(&op.action, place);
+                layer.ops(ops.clone()).map(outline).reduce(Effect::then)
             }
         }
     }
 }
 
-/// The transition of no ops at all.
-fn unchanged<E>() -> Transition<E> {
-    Transition::Modify { absent: None, patch: Patch::default(), changed: None }
-}
-
-fn bare(inserted: Position, changed: Position) -> Stored<()> {
-    Stored { record: Record::default(), inserted, changed }
-}
-
-fn part_outline(part: &PartMeta, row: usize) -> Transition<()> {
-    let stored = || Some(bare(part.inserted(row), part.changed(row)));
-    match part.form(row) {
-        Form::Put => Transition::Replace { record: stored(), renewed: part.renewed(row) },
-        Form::Delete => Transition::TOMBSTONE,
-        Form::Patch => unchanged(),
-        Form::Upsert | Form::Add | Form::Split => {
-            Transition::Modify { absent: stored(), patch: Patch::default(), changed: None }
-        }
-    }
-}
-
-fn op_outline(op: &Op<u32>, position: Position) -> Transition<()> {
-    use deltafold_format::Action;
-    let stored = || Some(bare(position, position));
-    match op.action {
-        Action::Put(_) => Transition::Replace { record: stored(), renewed: false },
-        Action::Delete => Transition::TOMBSTONE,
-        Action::Patch(_) => unchanged(),
-        Action::Upsert(_) | Action::Add(_) => {
-            Transition::Modify { absent: stored(), patch: Patch::default(), changed: None }
-        }
+/// `older` under what lies above it so far.
+pub(super) fn under<E: Clone>(newer: Option<Effect<E>>, older: Option<Effect<E>>) -> Option<Effect<E>> {
+    match (older, newer) {
+        (Some(older), Some(newer)) => Some(older.then(newer)),
+        (older, newer) => older.or(newer),
     }
 }
 
@@ -98,9 +72,9 @@ pub(super) enum Composer {
     #[default]
     Nothing,
     /// Older rows may show through.
-    Open(Transition<EmbeddingSource>),
+    Open(Effect<EmbeddingSource>),
     /// The record is known; where it was inserted is what older rows may still tell.
-    Known(Stored<EmbeddingSource>, Transition<()>),
+    Known(Stored<EmbeddingSource, Place>, Effect<()>),
     /// The id is gone.
     Gone,
 }
@@ -109,21 +83,28 @@ impl Composer {
     /// Adds the row that lies under those added before.
     pub(super) fn under(&mut self, older: Row<'_>) {
         *self = match std::mem::take(self) {
-            Self::Nothing => Self::of(older.transition()),
-            Self::Open(newer) => Self::of(older.transition().then(newer)),
-            Self::Known(record, newer) => Self::Known(record, older.outline().then(newer)),
+            Self::Nothing => older.effect().map_or(Self::Nothing, Self::of),
+            Self::Open(newer) => match older.effect() {
+                Some(older) => Self::of(older.then(newer)),
+                None => Self::Open(newer),
+            },
+            Self::Known(record, newer) => match older.outline() {
+                Some(older) => Self::Known(record, older.then(newer)),
+                None => Self::Known(record, newer),
+            },
             Self::Gone => Self::Gone,
         };
     }
 
-    fn of(transition: Transition<EmbeddingSource>) -> Self {
-        match transition {
-            Transition::Replace { record: None, .. } => Self::Gone,
-            Transition::Replace { record: Some(stored), renewed } => {
-                let outline = Transition::Replace { record: Some(bare(stored.inserted, stored.changed)), renewed };
-                Self::Known(stored, outline)
+    fn of(effect: Effect<EmbeddingSource>) -> Self {
+        match effect {
+            Effect::Log(Transition::Replace { record: None, .. }) => Self::Gone,
+            Effect::Log(Transition::Replace { record: Some(stored), renewed }) => {
+                let bare = Stored { record: Record::default(), inserted: stored.inserted, changed: stored.changed };
+                let outline = Transition::Replace { record: Some(bare), renewed };
+                Self::Known(stored.map_places(Place::Log), Effect::Log(outline))
             }
-            open @ Transition::Modify { .. } => Self::Open(open),
+            open => Self::Open(open),
         }
     }
 
@@ -137,12 +118,12 @@ impl Composer {
     }
 
     /// The record, when nothing lies under what was added.
-    pub(super) fn finish(self) -> Option<Stored<EmbeddingSource>> {
+    pub(super) fn finish(self) -> Option<Stored<EmbeddingSource, Place>> {
         match self {
             Self::Nothing | Self::Gone => None,
-            Self::Open(transition) => transition.resolve(None),
+            Self::Open(effect) => effect.resolve(),
             Self::Known(mut stored, outline) => {
-                if let Some(bare) = outline.resolve(None) {
+                if let Some(bare) = outline.resolve() {
                     stored.inserted = bare.inserted;
                 }
                 Some(stored)

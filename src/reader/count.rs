@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use deltafold_format::{PartMeta, Transition};
+use deltafold_format::{Effect, PartMeta};
 
+use super::compose::under;
 use super::range::IdRange;
 use super::rows::{Rows, Step};
 use super::snapshot::Snapshot;
@@ -16,7 +17,7 @@ pub(super) const IDS_A_TURN: u32 = 4_096;
 /// the base only the parts that they touch.
 pub(super) async fn count(snapshot: &Arc<Snapshot>) -> Result<u64> {
     let base = snapshot.objects.manifest().runs.first().filter(|run| run.resolved);
-    let mut count = base.map_or(0, |run| run.rows);
+    let mut count = base.map_or(0, |run| run.rows - run.absent().min(run.rows));
     let mut probe = base.map(|_| BaseProbe { snapshot, at: 0, part: None });
     let mut rows = Rows::new(snapshot.clone(), IdRange::ALL, usize::from(base.is_some()), false);
     let mut turn = 0;
@@ -29,16 +30,14 @@ pub(super) async fn count(snapshot: &Arc<Snapshot>) -> Result<u64> {
             Step::End => return Ok(count),
             Step::Fill => rows.fill().await?,
             Step::Group => {
-                let after = match rows.outline() {
-                    // Nothing that was absent becomes present, nor the other way round.
-                    None | Some(Transition::Modify { absent: None, .. }) => continue,
-                    Some(Transition::Replace { record, .. }) => record.is_some(),
-                    Some(Transition::Modify { absent: Some(_), .. }) => true,
-                };
+                // Nothing that was absent becomes present by some rows, nor the other way round.
+                let Some(outline) = rows.outline().filter(Effect::touches_presence) else { continue };
                 let before = match &mut probe {
-                    Some(probe) => probe.contains(rows.id()).await?,
-                    None => false,
+                    Some(probe) => probe.outline(rows.id()).await?,
+                    None => None,
                 };
+                let after = under(Some(outline), before.clone());
+                let [before, after] = [before, after].map(|effect| effect.and_then(Effect::resolve).is_some());
                 match (before, after) {
                     (true, false) => count = count.saturating_sub(1),
                     (false, true) => count += 1,
@@ -57,18 +56,19 @@ struct BaseProbe<'a> {
 }
 
 impl BaseProbe<'_> {
-    async fn contains(&mut self, id: &str) -> Result<bool> {
+    /// What the base says of an id.
+    async fn outline(&mut self, id: &str) -> Result<Option<Effect<()>>> {
         let entries = self.snapshot.objects.entries(0);
         while entries.get(self.at).is_some_and(|entry| entry.max_id.as_str() < id) {
             self.at += 1;
         }
         if entries.get(self.at).is_none_or(|entry| id < entry.min_id.as_str()) {
-            return Ok(false);
+            return Ok(None);
         }
         if self.part.as_ref().is_none_or(|(number, _)| *number != self.at) {
             self.part = None;
             self.part = Some((self.at, self.snapshot.objects.part(0, self.at, false).await?));
         }
-        Ok(self.part.as_ref().is_some_and(|(_, part)| part.find(id).is_ok()))
+        Ok(self.part.as_ref().and_then(|(_, part)| part.find(id).ok().map(|row| part.outline(row))))
     }
 }

@@ -1,6 +1,6 @@
 //! What a reader answers with.
 
-use deltafold_format::{Position, Record, Sequence, ShardId, Version};
+use deltafold_format::{Place, Record, Sequence, ShardId, Version};
 
 /// A record as it was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,11 +9,11 @@ pub struct Entry {
     pub id: String,
     /// The record.
     pub record: Record,
-    /// Where it was inserted: kept by updates, renewed when it is inserted after a delete.
-    pub inserted: Position,
+    /// Where it was inserted. In log order: kept by updates, renewed when it is inserted after a delete. By revision: that of the newest `put`, or where there is none of the newest `upsert`.
+    pub inserted: Place,
     /// Its last change.
-    pub changed: Position,
-    /// The shard that holds it; positions of different shards are not comparable.
+    pub changed: Place,
+    /// The shard that holds it; positions in the logs of different shards are not comparable.
     pub shard: ShardId,
 }
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use deltafold_format::{Op, Position, Segment, Sequence};
+use deltafold_format::{Op, Place, Segment, Sequence};
 
 use crate::shard::Slot;
 
 /// Where an op stands: which of a layer's segments, which of its ops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct Spot {
     segment: u32,
     op: u32,
 }
@@ -19,7 +19,7 @@ pub(super) struct Layer {
     first: Sequence,
     last: Sequence,
     segments: Vec<Arc<Segment>>,
-    index: Vec<Place>,
+    index: Vec<Spot>,
 }
 
 impl Layer {
@@ -30,7 +30,7 @@ impl Layer {
         let segment = |(_, slot): &(Sequence, Slot)| if let Slot::Segment(s) = slot { Some(s.clone()) } else { None };
         let segments: Vec<Arc<Segment>> = slots.iter().filter_map(segment).collect();
         let places = segments.iter().enumerate().flat_map(|(segment, s)| {
-            let place = move |op| Place { segment: number(segment), op: number(op) };
+            let place = move |op| Spot { segment: number(segment), op: number(op) };
             (0..s.len()).map(place)
         });
         let mut layer = Self { first, last, index: places.collect(), segments };
@@ -44,7 +44,7 @@ impl Layer {
     /// Two layers of which `newer` follows `self` in the log.
     fn then(&self, newer: &Self) -> Self {
         let shift = number(self.segments.len());
-        let moved = |place: &Place| Place { segment: place.segment + shift, op: place.op };
+        let moved = |place: &Spot| Spot { segment: place.segment + shift, op: place.op };
         let mut index = Vec::with_capacity(self.index.len() + newer.index.len());
         let (mut old, mut new) = (&self.index[..], &newer.index[..]);
         while let (Some(a), Some(b)) = (old.first(), new.first()) {
@@ -68,7 +68,7 @@ impl Layer {
             return None;
         }
         let gone = self.segments.partition_point(|segment| segment.header().sequence <= folded);
-        let left = |place: &Place| Some(Place { segment: place.segment.checked_sub(number(gone))?, op: place.op });
+        let left = |place: &Spot| Some(Spot { segment: place.segment.checked_sub(number(gone))?, op: place.op });
         Some(Self {
             first: folded.next().max(self.first),
             last: self.last,
@@ -99,19 +99,19 @@ impl Layer {
         start..self.end_of(id, start)
     }
 
-    /// Ops `range` with their positions and the segments that hold their embeddings.
+    /// Ops `range` with their places among those of their record, and the segments that hold their embeddings.
     pub(super) fn ops(
         &self,
         range: std::ops::Range<usize>,
-    ) -> impl DoubleEndedIterator<Item = (Position, &Op<u32>, &Arc<Segment>)> + Clone {
+    ) -> impl DoubleEndedIterator<Item = (Place, &Op<u32>, &Arc<Segment>)> + Clone {
         self.index.get(range).unwrap_or_default().iter().filter_map(|place| {
             let segment = self.segments.get(place.segment as usize)?;
             let op = place.op as usize;
-            Some((segment.position(op), segment.op(op)?, segment))
+            Some((segment.place(op), segment.op(op)?, segment))
         })
     }
 
-    fn id_at(&self, place: Place) -> &str {
+    fn id_at(&self, place: Spot) -> &str {
         let op = self.segments.get(place.segment as usize).and_then(|segment| segment.op(place.op as usize));
         op.map_or("", |op| op.id.as_str())
     }
@@ -201,16 +201,16 @@ mod tests {
     }
 
     /// Every op with its id, in log order for each id.
-    fn content(overlay: &Overlay) -> Vec<(String, Position)> {
+    fn content(overlay: &Overlay) -> Vec<(String, Place)> {
         let mut all = Vec::new();
         for layer in overlay.layers() {
             assert!((1..layer.len()).all(|at| layer.id(at - 1) <= layer.id(at)));
             for at in 0..layer.len() {
                 let found = layer.find(layer.id(at));
                 assert!(found.contains(&at));
-                assert!(layer.ops(found.clone()).map(|(position, ..)| position).is_sorted());
-                let (position, op, _) = layer.ops(at..at + 1).next().unwrap();
-                all.push((op.id.clone(), position));
+                assert!(layer.ops(found.clone()).map(|(place, ..)| place).is_sorted());
+                let (place, op, _) = layer.ops(at..at + 1).next().unwrap();
+                all.push((op.id.clone(), place));
             }
             assert_eq!(layer.find("zz"), layer.len()..layer.len());
         }

@@ -76,7 +76,7 @@ impl Objects {
     async fn read_part(&self, run: usize, entry: &PartEntry) -> Result<Arc<PartMeta>> {
         let object = PartObject::Meta(entry.name);
         let Some(part) = self.shard.part(entry).await? else { return Err(self.gone(object).await) };
-        if self.manifest.runs.get(run).is_some_and(|run| run.resolved) && !part.resolved() {
+        if self.manifest.runs.get(run).is_some_and(|run| run.resolved) && !part.resolved() && !part.has_revisions() {
             let key = self.shard.layout().part(object);
             return Err(Error::corrupt(&key, "it is in the base and holds rows that are not whole records"));
         }

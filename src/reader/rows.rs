@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use deltafold_format::{PartMeta, Transition};
+use deltafold_format::{Effect, PartMeta};
 
-use super::compose::{Composer, Row};
+use super::compose::{Composer, Row, under};
 use super::layer::Layer;
 use super::range::IdRange;
 use super::snapshot::Snapshot;
@@ -167,8 +167,8 @@ impl Rows {
     }
 
     /// What its rows come to, without the records' content.
-    pub(super) fn outline(&self) -> Option<Transition<()>> {
-        self.rows().map(|row| row.outline()).reduce(|newer, older| older.then(newer))
+    pub(super) fn outline(&self) -> Option<Effect<()>> {
+        self.rows().map(|row| row.outline()).fold(None, under)
     }
 
     /// Where its newest row is, and whether it has older ones.

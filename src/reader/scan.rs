@@ -27,7 +27,8 @@ pub enum Order {
     /// By id, in byte order, over all shards.
     #[default]
     Id,
-    /// By the position of insertion; records of different shards at one position come in the order of their shards.
+    /// By the place of insertion ([`Entry::inserted`]); records of different shards at one place come in the order of their shards, and those of one shard (at one revision)
+    /// in the order of their ids.
     Insertion,
 }
 
@@ -71,7 +72,7 @@ pub(super) fn scan(
     let limit = options.limit.unwrap_or(usize::MAX);
     let entries = match options.order {
         Order::Id => by_id(snapshots, range, limit, options.embeddings).boxed(),
-        Order::Insertion => insertion::scan(snapshots, range, limit, options.embeddings).boxed(),
+        Order::Insertion => insertion::scan(snapshots, range, limit, options.embeddings),
     };
     entries.take(limit)
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use deltafold_format::{EmbeddingRef, PartMeta, PartObject, Stored, Transition};
+use deltafold_format::{Effect, EmbeddingRef, PartMeta, PartObject, Place, Stored};
 use tokio::sync::OnceCell;
 
-use super::compose::{Composer, EmbeddingSource, Row};
+use super::compose::{Composer, EmbeddingSource, Row, under};
 use super::entry::Entry;
 use super::layer::Overlay;
 use super::objects::Objects;
@@ -37,7 +37,7 @@ impl Snapshot {
     }
 
     /// The record `id`. One GET for each part looked into that was not read before: at most one a run.
-    pub(super) async fn get(&self, id: &str) -> Result<Option<Stored<EmbeddingSource>>> {
+    pub(super) async fn get(&self, id: &str) -> Result<Option<Stored<EmbeddingSource, Place>>> {
         let mut composer = Composer::default();
         for layer in self.overlay.layers().iter().rev() {
             let ops = layer.find(id);
@@ -58,26 +58,22 @@ impl Snapshot {
 
     /// Whether there is a record `id`: what `get` costs, without making the record.
     pub(super) async fn contains(&self, id: &str) -> Result<bool> {
-        let mut outline: Option<Transition<()>> = None;
-        let under = |newer: Option<Transition<()>>, older: Transition<()>| match newer {
-            Some(newer) => older.then(newer),
-            None => older,
-        };
+        let mut outline: Option<Effect<()>> = None;
         for layer in self.overlay.layers().iter().rev() {
             let ops = layer.find(id);
             if !ops.is_empty() {
-                outline = Some(under(outline, Row::Log(layer, ops).outline()));
+                outline = under(outline, Row::Log(layer, ops).outline());
             }
         }
         for run in (0..self.runs()).rev() {
-            if outline.as_ref().is_some_and(Transition::is_replace) {
+            if outline.as_ref().is_some_and(Effect::is_replace) {
                 break;
             }
             if let Some((part, row)) = self.find(run, id).await? {
-                outline = Some(under(outline, Row::Part(&part, row).outline()));
+                outline = under(outline, Row::Part(&part, row).outline());
             }
         }
-        Ok(outline.and_then(|outline| outline.resolve(None)).is_some())
+        Ok(outline.and_then(Effect::resolve).is_some())
     }
 
     /// The row of an id in a run.
@@ -92,7 +88,12 @@ impl Snapshot {
     }
 
     /// A record for the caller, with its embedding if wanted.
-    pub(super) async fn entry(&self, id: String, stored: Stored<EmbeddingSource>, embedding: bool) -> Result<Entry> {
+    pub(super) async fn entry(
+        &self,
+        id: String,
+        stored: Stored<EmbeddingSource, Place>,
+        embedding: bool,
+    ) -> Result<Entry> {
         let (mut record, inserted, changed) = (stored.record, stored.inserted, stored.changed);
         let source = record.embedding.take().filter(|_| embedding);
         let embedding = match source {

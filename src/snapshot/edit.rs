@@ -95,7 +95,8 @@ pub(crate) struct Accounting {
     pub(crate) rows_out: u64,
     /// Composed into a newer row of the same id.
     pub(crate) composed: u64,
-    /// Dropped from the base because the id ends up absent: tombstones, and patches of what is not there.
+    /// Dropped from the base because the id ends up absent: tombstones, and patches of what is not there; those with revisions once they are old enough. Dropped
+    /// from any run: patches with revisions that name no field.
     pub(crate) absent: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,

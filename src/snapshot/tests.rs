@@ -1,8 +1,8 @@
 //! Edits and invariants, without any store.
 
 use deltafold_format::{
-    Digest, EmbeddingEntry, Manifest, Mark, Nonce, ObjectName, PartEntry, Run, Sequence, TimeRange, Timestamp, Uid,
-    Version,
+    Absent, Digest, EmbeddingEntry, Manifest, Mark, Nonce, ObjectName, PartEntry, Run, Sequence, TimeRange, Timestamp,
+    Uid, Version,
 };
 use proptest::prelude::*;
 
@@ -34,6 +34,7 @@ fn run(manifest: &Manifest, first: u64, last: u64, rows: u32, nonce: u64) -> (Ru
         min_id: "a".to_owned(),
         max_id: "z".to_owned(),
         embeddings: vec![embeddings],
+        absent: Absent::default(),
     };
     let run = Run {
         id: Nonce::new(nonce),

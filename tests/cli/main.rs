@@ -12,3 +12,4 @@ mod map;
 mod output;
 #[cfg(all(feature = "s3", feature = "dynamodb", feature = "sqs"))]
 mod queue;
+mod revision;

@@ -311,3 +311,32 @@ pub fn received(queue: &str, messages: &[Sent<'_>], receives: u32) -> Value {
     });
     json!({ "Records": records.collect::<Vec<_>>() })
 }
+
+/// An event of records of a table's stream: for each its sequence number, what happened, and the item before and after.
+pub fn changes(records: &[(u64, &str, Value, Value)]) -> Value {
+    let records = records.iter().map(|(sequence, event, before, after)| {
+        let keys = if after.is_null() { &before["id"] } else { &after["id"] };
+        let mut change = json!({
+            "ApproximateCreationDateTime": 1.5,
+            "Keys": { "id": keys },
+            "SequenceNumber": format!("{:021}", 700_000_000_000_000_000_000_u128 + u128::from(*sequence)),
+            "SizeBytes": 1,
+            "StreamViewType": "NEW_AND_OLD_IMAGES",
+        });
+        for (name, image) in [("OldImage", before), ("NewImage", after)] {
+            if !image.is_null() {
+                change[name] = image.clone();
+            }
+        }
+        json!({
+            "eventID": format!("event-{sequence}"),
+            "eventName": event,
+            "eventVersion": "1.1",
+            "eventSource": "aws:dynamodb",
+            "eventSourceARN": "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/2026-01-01T00:00:00.000",
+            "awsRegion": "us-east-1",
+            "dynamodb": change,
+        })
+    });
+    json!({ "Records": records.collect::<Vec<_>>() })
+}

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use deltafold::Entry;
-use deltafold::format::{Action, Op, Position, Record, ShardId};
+use deltafold::format::{Action, Op, Place, Position, Record, Revision, ShardId, Stamp};
 use proptest::prelude::*;
 
 /// The records by id.
@@ -13,13 +13,16 @@ pub struct Model {
     pub records: BTreeMap<String, Entry>,
     /// Every op ever applied.
     pub ops: u64,
+    /// By revision: all ops of each id, by revision and what they do.
+    histories: BTreeMap<String, BTreeMap<(Revision, u8), Op>>,
 }
 
 impl Model {
     pub fn apply(&mut self, op: Op, shard: ShardId, at: Position) {
         self.ops += 1;
-        let Op { id, action } = op;
+        let Op { id, action, .. } = op;
         let old = self.records.remove(&id);
+        let at = Place::Log(at);
         let inserted = old.as_ref().map_or(at, |old| old.inserted);
         let entry = |record| Some(Entry { id: id.clone(), record, inserted, changed: at, shard });
         let new = match (action, old) {
@@ -32,6 +35,24 @@ impl Model {
         self.records.extend(new.map(|entry| (id, entry)));
     }
 
+    /// Takes note of an op with a revision, in whatever order they come. Of two different ones that do the same to one id at one revision the model does not know which wins: give it none.
+    pub fn revise(&mut self, op: Op, shard: ShardId) {
+        self.ops += 1;
+        let id = op.id.clone();
+        let history = self.histories.entry(id.clone()).or_default();
+        history.insert(key(&op), op);
+        self.records.remove(&id);
+        self.records.extend(by_the_book(history.values()).map(|(record, inserted, changed)| {
+            let place = |revision| Place::Revision(Stamp { revision, tie: 0 });
+            (id.clone(), Entry { id, record, inserted: place(inserted), changed: place(changed), shard })
+        }));
+    }
+
+    /// Whether another op does the same to its id at its revision.
+    pub fn collides(&self, op: &Op) -> bool {
+        self.histories.get(&op.id).and_then(|history| history.get(&key(op))).is_some_and(|known| known != op)
+    }
+
     /// In id order.
     pub fn by_id(&self) -> Vec<Entry> {
         self.records.values().cloned().collect()
@@ -40,9 +61,54 @@ impl Model {
     /// In the order of insertion.
     pub fn by_insertion(&self) -> Vec<Entry> {
         let mut all = self.by_id();
+        // Stable: at one revision by id.
         all.sort_by_key(|entry| (entry.inserted, entry.shard));
         all
     }
+}
+
+/// What decides between ops on one id: their revision, and then what they do.
+fn key(op: &Op) -> (Revision, u8) {
+    let rank = match op.action {
+        Action::Put(_) | Action::Add(_) => 0,
+        Action::Patch(_) | Action::Upsert(_) => 1,
+        Action::Delete => 2,
+    };
+    (op.revision.expect("it has a revision"), rank)
+}
+
+/// What ops in the order of their revisions come to: the record, the revision of its insertion and of its last change. A put sets the record, a delete removes it and all its fields; a patch
+/// writes fields whether or not there is a record; an upsert does too, and makes it be there.
+pub fn by_the_book<'a>(ops: impl IntoIterator<Item = &'a Op>) -> Option<(Record, Revision, Revision)> {
+    let mut fields = Record::default();
+    let (mut present, mut put) = (false, false);
+    let (mut inserted, mut changed) = (Revision::default(), Revision::default());
+    for op in ops {
+        let at = op.revision.expect("it has a revision");
+        match op.action.clone() {
+            Action::Put(record) | Action::Add(record) => (fields, present, put, inserted) = (record, true, true, at),
+            Action::Delete => (fields, present, put) = (Record::default(), false, false),
+            Action::Patch(patch) if patch.is_empty() => continue,
+            Action::Patch(patch) => fields = patch.apply(fields),
+            Action::Upsert(patch) => {
+                fields = patch.apply(fields);
+                present = true;
+                inserted = if put { inserted } else { at };
+            }
+        }
+        changed = at;
+    }
+    present.then_some((fields, inserted, changed))
+}
+
+/// An entry without what decides between ops of one revision, which the model does not know.
+pub fn untied(mut entry: Entry) -> Entry {
+    for place in [&mut entry.inserted, &mut entry.changed] {
+        if let Place::Revision(stamp) = place {
+            stamp.tie = 0;
+        }
+    }
+    entry
 }
 
 /// Some op on one of few ids, so that they meet. Embeddings are of dimension 2.
@@ -70,5 +136,5 @@ pub fn op() -> impl Strategy<Value = Op> {
         patch.prop_map(Action::Patch),
         Just(Action::Delete),
     ];
-    ("[a-dé]{1,2}", action).prop_map(|(id, action)| Op { id, action })
+    ("[a-dé]{1,2}", action).prop_map(|(id, action)| Op::new(id, action))
 }

@@ -7,6 +7,7 @@ use crate::error::FormatError;
 use crate::limits::{MAX_EMBEDDING_OBJECT_BYTES, MAX_ID_BYTES, MAX_PART_ROWS, MAX_PIN_NAME, MAX_SOURCE_BYTES};
 use crate::manifest::{Manifest, PartEntry, Run};
 use crate::name::{Sequence, Version};
+use crate::part::Absent;
 
 type Checked = Result<(), FormatError>;
 
@@ -75,5 +76,7 @@ fn check_part(part: &PartEntry) -> Checked {
         && part.min_id <= part.max_id
         && (part.min_id == part.max_id) == (part.rows == 1);
     require(ids, "a part's first and last id cannot be")?;
+    let absent = part.absent.rows <= part.rows && (part.absent.rows > 0 || part.absent == Absent::default());
+    require(absent, "a part has more rows without a record than rows, or a date of none")?;
     require(part.embeddings.is_sorted_by(|a, b| a < b), "a part's embedding objects are not sorted or not unique")
 }

@@ -7,6 +7,7 @@ use crate::error::FormatError;
 use crate::manifest::{
     Ancestor, Dropped, EditKind, EditSummary, EmbeddingEntry, Manifest, Mark, PartEntry, PartObject, Pin, Run,
 };
+use crate::part::Absent;
 
 /// Fewest bytes of each kind of entry, so that a count can be refused before anything is allocated for it.
 const RUN_BYTES: usize = 54;
@@ -85,7 +86,19 @@ fn part(from: &mut Cursor<'_>) -> Result<PartEntry, FormatError> {
         min_id: from.string()?.to_owned(),
         max_id: from.string()?.to_owned(),
         embeddings: from.list(NAME_BYTES, Cursor::object_name)?,
+        absent: Absent::default(),
     })
+}
+
+/// The rows without a record of each part, in the order of runs and parts.
+pub(super) fn absent(from: &mut Cursor<'_>, manifest: &mut Manifest) -> Result<(), FormatError> {
+    for part in manifest.runs.iter_mut().flat_map(|run| &mut run.parts) {
+        part.absent = Absent { rows: from.u32()?, oldest: from.timestamp()? };
+    }
+    if manifest.absent_rows() == 0 {
+        return Err(from.invalid("it lists rows without a record where there are none"));
+    }
+    Ok(())
 }
 
 fn dropped(from: &mut Cursor<'_>) -> Result<Dropped, FormatError> {

@@ -7,6 +7,7 @@ use crate::manifest::{
     Ancestor, Dropped, EditKind, EditSummary, EmbeddingEntry, Mark, PartEntry, PartObject, Pin, Run,
 };
 use crate::name::{Nonce, ObjectName, Sequence, TimeRange, Timestamp, Uid, Version};
+use crate::part::Absent;
 use crate::testing::with_section;
 
 fn sequence(number: u64) -> Sequence {
@@ -26,6 +27,7 @@ fn part(nonce: u64, rows: u32, min: &str, max: &str) -> PartEntry {
         min_id: min.to_owned(),
         max_id: max.to_owned(),
         embeddings: vec![name(1, 1), name(2, 0)],
+        absent: Absent::default(),
     }
 }
 

@@ -93,6 +93,14 @@ fn part(out: &mut Writer, part: &PartEntry) {
     list(out, &part.embeddings, |out, name| out.object_name(*name));
 }
 
+/// The rows without a record of each part.
+pub(super) fn absent(out: &mut Writer, of: &Manifest) {
+    for part in of.runs.iter().flat_map(|run| &run.parts) {
+        out.u32(part.absent.rows);
+        out.timestamp(part.absent.oldest);
+    }
+}
+
 fn list<T>(out: &mut Writer, items: &[T], mut item: impl FnMut(&mut Writer, &T)) {
     out.count(items.len());
     for each in items {

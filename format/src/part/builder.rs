@@ -1,19 +1,23 @@
 //! Writing a part.
 
 use bytes::Bytes;
-use rkyv::api::high::to_bytes_in;
+use rkyv::api::high::{HighSerializer, to_bytes_in};
+use rkyv::ser::allocator::ArenaHandle;
 use rkyv::util::AlignedVec;
 
 use super::columns::{CLEAR, Columns, FIRST_OBJECT, KEEP, RENEWED, Texts, number};
 use super::meta::{PartMeta, validate};
 use super::metadata::MetadataBuilder;
 use super::presence::Presence;
-use super::{COLUMNS, EmbeddingRef, Form, values};
+use super::revisions::Revisions;
+use super::{Absent, COLUMNS, EmbeddingRef, Form, REVISIONS, values};
+use crate::effect::Effect;
 use crate::envelope::{Compress, Encoded, EnvelopeWriter, ObjectKind};
 use crate::error::FormatError;
 use crate::limits::{MAX_PART_META_BYTES, MAX_PART_ROWS};
 use crate::name::{ObjectName, Position};
 use crate::record::{Change, Patch};
+use crate::revised::{Revised, Write};
 use crate::transition::{Stored, Transition};
 
 /// How errors call what is built.
@@ -35,6 +39,8 @@ pub struct PartBuilder {
     metadata: MetadataBuilder,
     /// The patches of the `Split` rows, whose payloads follow all others.
     split_patches: Vec<(Patch<EmbeddingRef>, Option<Position>)>,
+    /// Of rows with revisions, which then all have.
+    revisions: Option<Revisions>,
     bytes: usize,
 }
 
@@ -51,6 +57,8 @@ pub struct EncodedPart {
     pub max_id: String,
     /// How many references there are to each embedding object, by name: as [`PartMeta::references`] will count them.
     pub references: Vec<(ObjectName, u32)>,
+    /// Its rows with revisions that hold no record.
+    pub absent: Absent,
 }
 
 impl Default for PartBuilder {
@@ -68,6 +76,7 @@ impl PartBuilder {
             objects: ObjectNumbers::default(),
             metadata: MetadataBuilder::default(),
             split_patches: Vec::new(),
+            revisions: None,
             bytes: 0,
         }
     }
@@ -84,7 +93,52 @@ impl PartBuilder {
 
     /// About how many bytes the columns take before compression; rather more than less.
     pub fn estimated_bytes(&self) -> usize {
-        self.bytes + self.metadata.estimated_bytes()
+        self.bytes + self.metadata.estimated_bytes() + self.revisions.as_ref().map_or(0, Revisions::estimated_bytes)
+    }
+
+    /// Appends a row: [`push`](Self::push) or [`push_revised`](Self::push_revised).
+    ///
+    /// # Errors
+    ///
+    /// Those of the two.
+    pub fn push_effect(&mut self, id: &str, effect: &Effect<EmbeddingRef>) -> Result<(), FormatError> {
+        match effect {
+            Effect::Log(transition) => self.push(id, transition),
+            Effect::Revision(revised) => self.push_revised(id, revised),
+        }
+    }
+
+    /// Appends a row with revisions.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` where the id does not follow the one before, nothing bears a revision, or the rows before have none; `TooLarge` where the part is full. The part is as it was
+    /// before.
+    pub fn push_revised(&mut self, id: &str, revised: &Revised<EmbeddingRef>) -> Result<(), FormatError> {
+        if revised.stamps().next().is_none() {
+            return Err(FormatError::invalid(WHAT, format!("id `{}` has no revision", id.escape_debug())));
+        }
+        self.begin(id.as_bytes(), true)?;
+        let payload = self.payload();
+        for (key, write) in &revised.metadata {
+            self.metadata.push(payload, key, write.value.as_ref());
+        }
+        match &revised.document {
+            None => {}
+            Some(Write { value: None, .. }) => self.clear_document(),
+            Some(Write { value: Some(text), .. }) => self.document(text),
+        }
+        let embedding = match &revised.embedding {
+            None => Change::Keep,
+            Some(Write { value: None, .. }) => Change::Clear,
+            Some(Write { value: Some(at), .. }) => Change::Set(*at),
+        };
+        self.end_payload(None, &embedding);
+        self.columns.forms.push(Form::Revised as u8);
+        if let Some(revisions) = &mut self.revisions {
+            revisions.push(revised);
+        }
+        Ok(())
     }
 
     /// Appends a row.
@@ -97,14 +151,14 @@ impl PartBuilder {
         if has_no_position(transition) {
             return Err(FormatError::invalid(WHAT, format!("id `{}` has no position in the log", id.escape_debug())));
         }
-        self.begin(id.as_bytes())?;
+        self.begin(id.as_bytes(), false)?;
         let (form, renewed) = match transition {
             Transition::Replace { record: Some(stored), renewed } => {
                 self.stored(stored);
                 (Form::Put, *renewed)
             }
             Transition::Replace { record: None, .. } => {
-                self.end_payload(0, 0, &Change::Keep);
+                self.end_payload(Some((0, 0)), &Change::Keep);
                 (Form::Delete, false)
             }
             Transition::Modify { absent: None, patch, changed } => {
@@ -157,14 +211,18 @@ impl PartBuilder {
             return self.push(part.id(row), &part.transition(row));
         }
         let columns = part.columns();
-        self.begin(columns.ids.bytes_of(row))?;
+        self.begin(columns.ids.bytes_of(row), part.has_revisions())?;
         self.metadata.copy(part, row, number(self.rows()));
         match part.document(row) {
             Change::Keep => {}
             Change::Clear => self.clear_document(),
             Change::Set(text) => self.document(text),
         }
-        self.end_payload(part.inserted(row).to_bits(), part.changed(row).to_bits(), &embedding);
+        let positions = (part.inserted(row).to_bits(), part.changed(row).to_bits());
+        self.end_payload(Some(positions).filter(|_| !part.has_revisions()), &embedding);
+        if let Some((revisions, from)) = self.revisions.as_mut().zip(part.revisions()) {
+            revisions.copy(from, row);
+        }
         self.columns.forms.push(part.form_byte(row));
         Ok(())
     }
@@ -180,22 +238,23 @@ impl PartBuilder {
         if estimate > MAX_PART_META_BYTES {
             return Err(FormatError::too_large("columns", estimate as u64, MAX_PART_META_BYTES as u64));
         }
-        seal(&self.into_columns(), estimate)
+        let (columns, revisions) = self.into_columns();
+        seal(&columns, revisions.as_ref(), estimate)
     }
 
-    pub(super) fn into_columns(mut self) -> Columns {
+    pub(super) fn into_columns(mut self) -> (Columns, Option<Revisions>) {
         for (patch, changed) in std::mem::take(&mut self.split_patches) {
             self.patch(&patch, None, changed);
         }
         let mut columns = self.columns;
-        let payloads = columns.inserted.len();
+        let payloads = columns.embedding_objects.len();
         columns.documents = Presence::of(self.documents, payloads);
         self.objects.finish(&mut columns);
         self.metadata.finish(&mut columns, payloads);
-        columns
+        (columns, self.revisions.map(Revisions::finish))
     }
 
-    fn begin(&mut self, id: &[u8]) -> Result<(), FormatError> {
+    fn begin(&mut self, id: &[u8], revised: bool) -> Result<(), FormatError> {
         if self.is_full() {
             return Err(FormatError::too_large("part rows", self.rows() as u64 + 1, self.rows() as u64));
         }
@@ -206,6 +265,11 @@ impl PartBuilder {
                 WHAT,
                 format!("id `{}` does not follow the one before", id.escape_debug()),
             ));
+        }
+        if self.rows() == 0 {
+            self.revisions = revised.then(Revisions::default);
+        } else if self.revisions.is_some() != revised {
+            return Err(FormatError::invalid(WHAT, "rows with revisions and rows without make no part"));
         }
         self.columns.ids.push(id);
         self.bytes += id.len() + size_of::<u32>() + PAYLOAD_BYTES;
@@ -221,7 +285,7 @@ impl PartBuilder {
             self.document(text);
         }
         let embedding = stored.record.embedding.map_or(Change::Keep, Change::Set);
-        self.end_payload(stored.inserted.to_bits(), stored.changed.to_bits(), &embedding);
+        self.end_payload(Some((stored.inserted.to_bits(), stored.changed.to_bits())), &embedding);
     }
 
     fn patch(&mut self, patch: &Patch<EmbeddingRef>, inserted: Option<Position>, changed: Option<Position>) {
@@ -235,12 +299,12 @@ impl PartBuilder {
             Change::Set(text) => self.document(text),
         }
         let bits = |position: Option<Position>| position.map_or(0, Position::to_bits);
-        self.end_payload(bits(inserted), bits(changed), &patch.embedding);
+        self.end_payload(Some((bits(inserted), bits(changed))), &patch.embedding);
     }
 
     /// The payload that is being appended.
     fn payload(&self) -> u32 {
-        number(self.columns.inserted.len())
+        number(self.columns.embedding_objects.len())
     }
 
     fn document(&mut self, text: &str) {
@@ -254,7 +318,8 @@ impl PartBuilder {
         self.bytes += size_of::<u32>();
     }
 
-    fn end_payload(&mut self, inserted: u64, changed: u64, embedding: &Change<EmbeddingRef>) {
+    /// `positions`: inserted and changed; none of a row with revisions.
+    fn end_payload(&mut self, positions: Option<(u64, u64)>, embedding: &Change<EmbeddingRef>) {
         let (object, row) = match embedding {
             Change::Keep => (KEEP, 0),
             Change::Clear => (CLEAR, 0),
@@ -262,32 +327,52 @@ impl PartBuilder {
         };
         self.columns.embedding_objects.push(object);
         self.columns.embedding_rows.push(row);
-        self.columns.inserted.push(inserted);
-        self.columns.changed.push(changed);
+        if let Some((inserted, changed)) = positions {
+            self.columns.inserted.push(inserted);
+            self.columns.changed.push(changed);
+        }
     }
 }
 
-/// The object of these columns, which take about `estimate` bytes.
-fn seal(columns: &Columns, estimate: usize) -> Result<EncodedPart, FormatError> {
-    let archive = archive(columns, estimate)?;
-    if archive.len() > MAX_PART_META_BYTES {
-        return Err(FormatError::too_large("columns", archive.len() as u64, MAX_PART_META_BYTES as u64));
-    }
-    let references = validate(&archive)?.1.references;
+/// The object of these columns and revisions, which take about `estimate` bytes.
+fn seal(columns: &Columns, revisions: Option<&Revisions>, estimate: usize) -> Result<EncodedPart, FormatError> {
     let rows = columns.forms.len();
+    let columns_archive = archive(columns, estimate)?;
+    let revisions = revisions.map(|revisions| archive(revisions, revisions.estimated_bytes())).transpose()?;
+    for archive in [Some(&columns_archive), revisions.as_ref()].into_iter().flatten() {
+        if archive.len() > MAX_PART_META_BYTES {
+            return Err(FormatError::too_large("columns", archive.len() as u64, MAX_PART_META_BYTES as u64));
+        }
+    }
+    let checked = validate(&columns_archive, revisions.as_deref())?;
     let id = |row| String::from_utf8_lossy(columns.ids.get(row)).into_owned();
     let (min_id, max_id) = (id(0), id(rows.saturating_sub(1)));
-    Ok(EncodedPart { object: object(archive), rows: number(rows), min_id, max_id, references })
+    let object = object(columns_archive, revisions);
+    Ok(EncodedPart {
+        object,
+        rows: number(rows),
+        min_id,
+        max_id,
+        references: checked.references,
+        absent: checked.absent,
+    })
 }
 
-pub(super) fn archive(columns: &Columns, estimate: usize) -> Result<AlignedVec, FormatError> {
+pub(super) fn archive<T>(of: &T, estimate: usize) -> Result<AlignedVec, FormatError>
+where
+    T: for<'a> rkyv::Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, rkyv::rancor::Error>>,
+{
     let to = AlignedVec::with_capacity(estimate);
-    to_bytes_in::<_, rkyv::rancor::Error>(columns, to).map_err(|error| FormatError::archive("columns", error))
+    to_bytes_in::<_, rkyv::rancor::Error>(of, to).map_err(|error| FormatError::archive("columns", error))
 }
 
-pub(super) fn object(archive: AlignedVec) -> Encoded {
+pub(super) fn object(columns: AlignedVec, revisions: Option<AlignedVec>) -> Encoded {
     let mut out = EnvelopeWriter::new(ObjectKind::PartMeta);
-    out.section(COLUMNS, Bytes::from_owner(archive), Compress::WhenSmaller).finish()
+    out.section(COLUMNS, Bytes::from_owner(columns), Compress::WhenSmaller);
+    if let Some(revisions) = revisions {
+        out.section(REVISIONS, Bytes::from_owner(revisions), Compress::WhenSmaller);
+    }
+    out.finish()
 }
 
 /// Numbers for embedding objects.

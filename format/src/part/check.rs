@@ -2,13 +2,14 @@
 //!
 //! Everything here takes time in proportion to the archive's bytes, whatever these are.
 
-use super::Form;
 use super::check_columns::{ascending, presence, texts, values};
 use super::columns::{ArchivedColumns, CLEAR, FIRST_OBJECT, RENEWED, u32_at, u64_at};
 use super::mask::Mask;
 use super::meta::object_name;
 use super::presence::ALL;
+use super::revisions::ArchivedRevisions;
 use super::values::{ArchivedValues, REMOVED};
+use super::{Absent, Form, check_revisions};
 use crate::error::FormatError;
 use crate::limits::{MAX_DOCUMENT_BYTES, MAX_ID_BYTES, MAX_KEY_BYTES, MAX_PART_ROWS};
 use crate::name::ObjectName;
@@ -28,23 +29,32 @@ pub(super) struct Checked {
     pub(super) references: Vec<(ObjectName, u32)>,
     /// Every row is a whole record.
     pub(super) resolved: bool,
+    /// The rows with revisions that hold no record.
+    pub(super) absent: Absent,
 }
 
-/// Checks every rule of the format that columns can break.
-pub(super) fn check(columns: &ArchivedColumns) -> Result<Checked, FormatError> {
+/// Checks every rule of the format that columns, and the revisions beside them, can break.
+pub(super) fn check(columns: &ArchivedColumns, revisions: Option<&ArchivedRevisions>) -> Result<Checked, FormatError> {
     let rows = columns.forms.len();
     require(rows > 0, "there are no rows")?;
     if rows > MAX_PART_ROWS {
         return Err(FormatError::too_large("part rows", rows as u64, MAX_PART_ROWS as u64));
     }
     ids(columns, rows)?;
-    let payloads = Payloads::of(columns, rows)?;
-    positions(columns, &payloads)?;
+    let payloads = Payloads::of(columns, rows, revisions.is_some())?;
+    match revisions {
+        None => positions(columns, &payloads)?,
+        Some(_) => {
+            let none = columns.inserted.is_empty() && columns.changed.is_empty();
+            require(none, "rows with revisions have positions in the log")?;
+        }
+    }
     documents(columns, &payloads)?;
     let references = embeddings(columns, &payloads)?;
     metadata(columns, &payloads)?;
     let resolved = columns.forms.iter().all(|form| form & !RENEWED == Form::Put as u8);
-    Ok(Checked { references, resolved })
+    let absent = revisions.map(|revisions| check_revisions::check(columns, revisions)).transpose()?;
+    Ok(Checked { references, resolved, absent: absent.unwrap_or_default() })
 }
 
 /// Of what sort each payload is, by the form of its row. Those of tombstones are of neither sort, and hold nothing.
@@ -57,8 +67,8 @@ struct Payloads {
 }
 
 impl Payloads {
-    /// Forms are known, and the splits are the rows that say so.
-    fn of(columns: &ArchivedColumns, rows: usize) -> Result<Self, FormatError> {
+    /// Forms are known, and the splits are the rows that say so. Rows have revisions all together, or none has.
+    fn of(columns: &ArchivedColumns, rows: usize, revised: bool) -> Result<Self, FormatError> {
         let count = rows + columns.splits.len();
         // At most one split a row, before anything is allocated by their number.
         require(count <= 2 * rows, "there are more splits than rows")?;
@@ -68,6 +78,10 @@ impl Payloads {
             let form = Form::from_byte(*byte)
                 .ok_or_else(|| FormatError::invalid(WHAT, format!("row {row} has the unknown form {byte}")))?;
             require(form == Form::Put || byte & RENEWED == 0, "a row that is not put is renewed")?;
+            require(
+                (form == Form::Revised) == revised,
+                "a row lacks its revisions, or has some that its form does not need",
+            )?;
             if form == Form::Split {
                 let listed = splits.next().is_some_and(|split| split.to_native() as usize == row);
                 require(listed, "the list of splits lacks one")?;
@@ -75,7 +89,7 @@ impl Payloads {
             if form != Form::Delete {
                 payloads.contents.set(row);
             }
-            if matches!(form, Form::Patch | Form::Upsert) {
+            if matches!(form, Form::Patch | Form::Upsert | Form::Revised) {
                 payloads.patches.set(row);
             }
         }

@@ -60,11 +60,11 @@ fn sample() -> PartBuilder {
 }
 
 fn columns() -> Columns {
-    sample().into_columns()
+    sample().into_columns().0
 }
 
 fn decode(columns: &Columns) -> Result<PartMeta, crate::FormatError> {
-    PartMeta::decode(object(archive(columns, 0).unwrap()).to_bytes())
+    PartMeta::decode(object(archive(columns, 0).unwrap(), None).to_bytes())
 }
 
 #[track_caller]
@@ -127,7 +127,8 @@ fn ids() {
 #[test]
 fn forms_and_splits() {
     refused("there are no rows", |c| *c = Columns::default());
-    refused("row 1 has the unknown form 6", |c| c.forms[1] = 6);
+    refused("row 1 has the unknown form 7", |c| c.forms[1] = 7);
+    refused("a row lacks its revisions", |c| c.forms[1] = Form::Revised as u8);
     refused("row 2 has the unknown form 64", |c| c.forms[2] = 0x40);
     refused("not put is renewed", |c| c.forms[1] |= columns::RENEWED);
     refused("lacks one", |c| c.splits.clear());

@@ -9,13 +9,16 @@ use self_cell::self_cell;
 
 use super::check::{Checked, WHAT, check};
 use super::columns::{ArchivedColumns, CLEAR, FIRST_OBJECT, KEEP, RENEWED, number, u32_at, u64_at};
+use super::revisions::{ArchivedRevisions, Fields};
 use super::values::ArchivedValues;
-use super::{COLUMNS, EmbeddingRef, Form};
+use super::{Absent, COLUMNS, EmbeddingRef, Form, REVISIONS};
+use crate::effect::Effect;
 use crate::envelope::{EnvelopeReader, ObjectKind};
 use crate::error::FormatError;
 use crate::limits::MAX_PART_META_BYTES;
 use crate::name::{Nonce, ObjectName, Position, Version};
 use crate::record::{Change, Metadata, Patch, Record};
+use crate::revised::{Revised, Write};
 use crate::transition::{Stored, Transition};
 
 /// A checked part, read in place. Rows are numbered from 0 in the order of their ids.
@@ -24,6 +27,7 @@ use crate::transition::{Stored, Transition};
 /// an id. It takes the memory of its columns as they are archived, and no more.
 pub struct PartMeta {
     archive: Archive,
+    revisions: Option<RevisionArchive>,
     checked: Checked,
     crc32: u32,
     serial: u64,
@@ -39,17 +43,37 @@ self_cell! {
 
 type Root<'a> = &'a ArchivedColumns;
 
+self_cell! {
+    struct RevisionArchive {
+        owner: Bytes,
+        #[covariant]
+        dependent: RevisionRoot,
+    }
+}
+
+type RevisionRoot<'a> = &'a ArchivedRevisions;
+
 impl fmt::Debug for PartMeta {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PartMeta").field("rows", &self.rows()).field("bytes", &self.memory_bytes()).finish()
     }
 }
 
-/// Validates an archive and checks every rule of the format.
-pub(super) fn validate(archive: &[u8]) -> Result<(&ArchivedColumns, Checked), FormatError> {
-    let columns = rkyv::access::<ArchivedColumns, rkyv::rancor::Error>(archive);
-    let columns = columns.map_err(|error| FormatError::archive(WHAT, error))?;
-    Ok((columns, check(columns)?))
+/// How errors call the revisions.
+const REVISIONS_WHAT: &str = "revisions";
+
+/// Validates archives and checks every rule of the format.
+pub(super) fn validate(columns: &[u8], revisions: Option<&[u8]>) -> Result<Checked, FormatError> {
+    check(access_columns(columns)?, revisions.map(access_revisions).transpose()?)
+}
+
+fn access_columns(archive: &[u8]) -> Result<&ArchivedColumns, FormatError> {
+    rkyv::access::<ArchivedColumns, rkyv::rancor::Error>(archive).map_err(|error| FormatError::archive(WHAT, error))
+}
+
+fn access_revisions(archive: &[u8]) -> Result<&ArchivedRevisions, FormatError> {
+    rkyv::access::<ArchivedRevisions, rkyv::rancor::Error>(archive)
+        .map_err(|error| FormatError::archive(REVISIONS_WHAT, error))
 }
 
 impl PartMeta {
@@ -62,19 +86,35 @@ impl PartMeta {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let reader = EnvelopeReader::open(object, ObjectKind::PartMeta)?;
         let section = reader.section(COLUMNS, WHAT, MAX_PART_META_BYTES)?;
-        let mut checked = None;
-        let archive = Archive::try_new(section, |section| {
-            let (columns, found) = validate(section)?;
-            checked = Some(found);
-            Ok::<_, FormatError>(columns)
-        })?;
-        let checked = checked.ok_or_else(|| FormatError::invalid(WHAT, "they were not checked"))?;
+        let archive = Archive::try_new(section, |section| access_columns(section))?;
+        let revisions = match reader.envelope().section(REVISIONS) {
+            None => None,
+            Some(_) => {
+                let section = reader.section(REVISIONS, REVISIONS_WHAT, MAX_PART_META_BYTES)?;
+                Some(RevisionArchive::try_new(section, |section| access_revisions(section))?)
+            }
+        };
+        let checked = check(archive.borrow_dependent(), revisions.as_ref().map(|archive| *archive.borrow_dependent()))?;
         let serial = SERIAL.fetch_add(1, atomic::Ordering::Relaxed);
-        Ok(Self { archive, checked, crc32: reader.envelope().crc32(), serial })
+        Ok(Self { archive, revisions, checked, crc32: reader.envelope().crc32(), serial })
     }
 
     pub(super) fn columns(&self) -> &ArchivedColumns {
         self.archive.borrow_dependent()
+    }
+
+    pub(super) fn revisions(&self) -> Option<&ArchivedRevisions> {
+        self.revisions.as_ref().map(|archive| *archive.borrow_dependent())
+    }
+
+    /// Whether its rows hold what ops with revisions came to.
+    pub fn has_revisions(&self) -> bool {
+        self.revisions.is_some()
+    }
+
+    /// Its rows that hold no record, as far as they have revisions; without these none counts.
+    pub fn absent(&self) -> Absent {
+        self.checked.absent
     }
 
     /// Tells it apart from every other part decoded in this process.
@@ -94,7 +134,7 @@ impl PartMeta {
 
     /// Bytes of memory that it takes.
     pub fn memory_bytes(&self) -> usize {
-        self.archive.borrow_owner().len()
+        self.archive.borrow_owner().len() + self.revisions.as_ref().map_or(0, |archive| archive.borrow_owner().len())
     }
 
     /// Whether every row is a whole record, as in the base.
@@ -150,12 +190,12 @@ impl PartMeta {
         self.columns().forms.get(row).copied().unwrap_or(Form::Delete as u8)
     }
 
-    /// Where the record of a row was inserted; [`Position::ZERO`] for a row without a record, of the forms `Delete` and `Patch`.
+    /// Where the record of a row was inserted; [`Position::ZERO`] for a row without a record, of the forms `Delete` and `Patch`, and for one with revisions.
     pub fn inserted(&self, row: usize) -> Position {
         Position::from_bits(u64_at(&self.columns().inserted, row))
     }
 
-    /// The last change of a row's record or patch (of a `Split` row: of its record); [`Position::ZERO`] for a tombstone.
+    /// The last change of a row's record or patch (of a `Split` row: of its record); [`Position::ZERO`] for a tombstone, and for a row with revisions.
     pub fn changed(&self, row: usize) -> Position {
         Position::from_bits(u64_at(&self.columns().changed, row))
     }
@@ -166,11 +206,47 @@ impl PartMeta {
     }
 
     /// What a row does to its id.
+    pub fn effect(&self, row: usize) -> Effect<EmbeddingRef> {
+        match self.revised(row) {
+            Some(revised) => Effect::Revision(revised),
+            None => Effect::Log(self.transition(row)),
+        }
+    }
+
+    /// What the revisions of a row come to, of a part that has them.
+    pub fn revised(&self, row: usize) -> Option<Revised<EmbeddingRef>> {
+        let (mut revised, mut stamps) = self.revisions()?.row(row);
+        revised.embedding = write(self.embedding(row), &mut stamps);
+        revised.document = write(self.document(row).map(str::to_owned), &mut stamps);
+        let values = self.columns_of(row);
+        revised.metadata = values
+            .map(|(key, column, rank)| (key.to_owned(), Write { at: stamps.next(), value: column.get(rank) }))
+            .collect();
+        Some(revised)
+    }
+
+    /// What a row does to presence and insertion; the record is left empty, so that this costs no allocation.
+    pub fn outline(&self, row: usize) -> Effect<()> {
+        if let Some(revisions) = self.revisions() {
+            return Effect::Revision(revisions.row(row).0.outline());
+        }
+        let record = Record::default();
+        let stored = || Some(Stored { record, inserted: self.inserted(row), changed: self.changed(row) });
+        let modify = |absent| Transition::Modify { absent, patch: Patch::default(), changed: None };
+        Effect::Log(match self.form(row) {
+            Form::Put => Transition::Replace { record: stored(), renewed: self.renewed(row) },
+            Form::Delete | Form::Revised => Transition::TOMBSTONE,
+            Form::Patch => modify(None),
+            Form::Upsert | Form::Add | Form::Split => modify(stored()),
+        })
+    }
+
+    /// What a row does to its id, in a part without revisions.
     pub fn transition(&self, row: usize) -> Transition<EmbeddingRef> {
         let changed = |payload| Some(self.changed(payload)).filter(|position| *position != Position::ZERO);
         match self.form(row) {
             Form::Put => Transition::Replace { record: Some(self.stored(row)), renewed: self.renewed(row) },
-            Form::Delete => Transition::TOMBSTONE,
+            Form::Delete | Form::Revised => Transition::TOMBSTONE,
             Form::Patch => Transition::Modify { absent: None, patch: self.patch(row), changed: changed(row) },
             Form::Add => Transition::Modify { absent: Some(self.stored(row)), patch: Patch::default(), changed: None },
             Form::Upsert => {
@@ -240,6 +316,15 @@ impl PartMeta {
                 Change::Set(EmbeddingRef { object, row: u32_at(&columns.embedding_rows, payload) })
             }
         }
+    }
+}
+
+/// The field of a row, with its stamp if the row has one.
+fn write<T>(change: Change<T>, stamps: &mut Fields<'_>) -> Option<Write<T>> {
+    match change {
+        Change::Keep => None,
+        Change::Clear => Some(Write { at: stamps.next(), value: None }),
+        Change::Set(value) => Some(Write { at: stamps.next(), value: Some(value) }),
     }
 }
 

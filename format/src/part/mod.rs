@@ -3,20 +3,25 @@
 mod builder;
 mod check;
 mod check_columns;
+mod check_revisions;
 mod columns;
 mod mask;
 mod meta;
 mod metadata;
 mod presence;
+mod revisions;
 mod values;
 
 pub use builder::{EncodedPart, PartBuilder};
+pub use check_revisions::Absent;
 pub use meta::PartMeta;
 
 use crate::name::ObjectName;
 
-/// The only section of a part.
+/// What each row holds.
 const COLUMNS: u16 = 1;
+/// The revisions of what it holds; only in a collection that is ordered by them.
+const REVISIONS: u16 = 2;
 
 /// Where an embedding lies: a row of an embedding object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,7 +32,7 @@ pub struct EmbeddingRef {
     pub row: u32,
 }
 
-/// How a row of a part stores its transition.
+/// How a row of a part stores what ops do to its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// The id holds this record, whatever it held before. The only form of the base.
@@ -42,6 +47,9 @@ pub enum Form {
     Add = 4,
     /// An absent id becomes a record, a present one is patched, and neither follows from the other: two payloads.
     Split = 5,
+    /// What ops with revisions come to: fields set or removed, each at its revision. The only form in a collection that is ordered by revision, and in no
+    /// other.
+    Revised = 6,
 }
 
 impl Form {
@@ -53,6 +61,7 @@ impl Form {
             3 => Self::Upsert,
             4 => Self::Add,
             5 => Self::Split,
+            6 => Self::Revised,
             _ => return None,
         })
     }
@@ -60,5 +69,7 @@ impl Form {
 
 #[cfg(test)]
 mod forged_tests;
+#[cfg(test)]
+mod revisions_tests;
 #[cfg(test)]
 mod tests;

@@ -74,6 +74,22 @@ impl ArchivedPresence {
         }
     }
 
+    /// Every payload that has a value, ascending.
+    pub(super) fn each<E>(&self, payloads: usize, mut visit: impl FnMut(usize) -> Result<(), E>) -> Result<(), E> {
+        match self.kind.to_native() {
+            ALL => (0..payloads).try_for_each(visit),
+            BITS => self.words.iter().enumerate().try_for_each(|(word, bits)| {
+                let mut bits = bits.to_native();
+                while bits != 0 {
+                    visit(word * 64 + bits.trailing_zeros() as usize)?;
+                    bits &= bits - 1;
+                }
+                Ok(())
+            }),
+            _ => self.listed.iter().try_for_each(|payload| visit(payload.to_native() as usize)),
+        }
+    }
+
     /// How many payloads have a value.
     pub(super) fn count(&self, payloads: usize) -> usize {
         match self.kind.to_native() {
@@ -108,6 +124,9 @@ mod tests {
             let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&Presence::of(present.clone(), payloads)).unwrap();
             let archived = rkyv::access::<ArchivedPresence, rkyv::rancor::Error>(&bytes).unwrap();
             prop_assert_eq!(archived.count(payloads), present.len());
+            let mut each = Vec::new();
+            archived.each(payloads, |payload| { each.push(payload as u32); Ok::<_, ()>(()) }).unwrap();
+            prop_assert_eq!(&each, &present);
             for payload in 0..payloads {
                 prop_assert_eq!(archived.rank(payload), present.binary_search(&(payload as u32)).ok());
             }

@@ -46,7 +46,7 @@ fn change<V: std::fmt::Debug + Clone + 'static>(of: impl Strategy<Value = V> + '
     prop_oneof![Just(Change::Keep), Just(Change::Clear), of.prop_map(Change::Set)].boxed()
 }
 
-fn action() -> impl Strategy<Value = Action<EmbeddingRef>> {
+pub(super) fn action() -> impl Strategy<Value = Action<EmbeddingRef>> {
     let map = proptest::collection::btree_map("[a-e]", value(), 0..4);
     let record = (proptest::option::of(embedding()), map, proptest::option::of(".{0,20}"))
         .prop_map(|(embedding, metadata, document)| Record { embedding, metadata, document })

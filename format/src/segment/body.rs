@@ -10,7 +10,7 @@ use crate::envelope::{Compress, Encoded, EnvelopeWriter, ObjectKind, SealedSecti
 use crate::limits::{MAX_DIMENSION, MAX_SEGMENT_MARKS, MAX_SEGMENT_OPS, MAX_SEGMENT_SECTION_BYTES};
 use crate::name::{Position, Sequence, TimeRange, Uid};
 use crate::op::Op;
-use crate::validate::{InputError, InputErrorKind, validate_source};
+use crate::validate::{InputError, InputErrorKind, OpRules, validate_source};
 
 /// Rows of fewer bytes are stored as they are: compressing them takes longer, in the way of every acknowledgement, than any store takes for
 /// the bytes saved.
@@ -45,7 +45,7 @@ pub struct SegmentStamp {
 }
 
 impl SegmentBody {
-    /// Encodes ops of a collection of this dimension, in this order.
+    /// Encodes ops of a collection of this dimension, in this order. All of them bear revisions if the first does.
     ///
     /// # Errors
     /// An op that [`Op::validate`] refuses; no ops, more than [`MAX_SEGMENT_OPS`], or more than [`MAX_SEGMENT_SECTION_BYTES`] of rows or of
@@ -62,8 +62,9 @@ impl SegmentBody {
             let kind = InputErrorKind::TooMany { found: dimension as usize, limit: MAX_DIMENSION };
             return Err(InputError::new("dimension", kind));
         }
+        let rules = OpRules { dimension, revisions: ops.first().is_some_and(|op| op.revision.is_some()) };
         for op in ops {
-            op.validate(dimension)?;
+            op.validate(rules)?;
         }
         let vectors = ops.iter().filter(|op| op.action.embedding().is_some()).count();
         let embedding_bytes = vectors.saturating_mul(dimension as usize * 4);

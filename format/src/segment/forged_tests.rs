@@ -118,3 +118,20 @@ fn ids_actions_and_states_must_be_known_and_whole_records_remove_nothing() {
     assert!(one(row_of(&Op::patch("r", patch))).is_ok(), "a patch may remove");
     refused([put(None).as_slice(), &[0]].concat());
 }
+
+#[test]
+fn ops_bear_revisions_together_or_not_at_all_and_an_add_never() {
+    use crate::revision::Revision;
+    let at = |op: Op| row_of(&op.at(Revision::new(u128::MAX)));
+    let (with, without) = (at(Op::delete("r")), row_of(&Op::delete("r")));
+    assert!(forge(&[with.clone(), with.clone()], &[], &[false, false]).unwrap().has_revisions());
+    assert!(!forge(std::slice::from_ref(&without), &[], &[false]).unwrap().has_revisions());
+    assert_eq!(forge(&[with.clone(), without.clone()], &[], &[false, false]).unwrap_err(), Kind::Invalid);
+    assert_eq!(forge(&[without, with], &[], &[false, false]).unwrap_err(), Kind::Invalid);
+    let add = at(Op::add("r", Record::default()));
+    assert_eq!(forge(&[add], &[], &[false]).unwrap_err(), Kind::Invalid);
+    assert_eq!(
+        super::SegmentBody::encode(&[Op::delete("r"), Op::delete("r").at(Revision::new(1))], 1).unwrap_err().field(),
+        "revision"
+    );
+}

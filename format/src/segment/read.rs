@@ -13,6 +13,7 @@ use crate::error::FormatError;
 use crate::limits::MAX_SEGMENT_SECTION_BYTES;
 use crate::name::{Position, Uid};
 use crate::op::Op;
+use crate::revision::{Place, Stamp};
 use crate::validate::finite_embedding;
 
 /// A segment, read whole, every check passed: nothing in it can fail afterwards.
@@ -74,6 +75,9 @@ impl Segment {
             ops.push(op);
         }
         from.finish()?;
+        if ops.windows(2).any(|pair| matches!(pair, [a, b] if a.revision.is_some() != b.revision.is_some())) {
+            return invalid("ops", "some of them bear a revision and others do not");
+        }
         if used != header.vectors {
             return invalid("ops", "fewer of them carry an embedding than the header counts");
         }
@@ -113,6 +117,17 @@ impl Segment {
     pub fn position(&self, index: usize) -> Position {
         // `ops` is never longer than a position can count.
         Position::new(self.header.sequence, index).unwrap_or_default()
+    }
+
+    /// Whether its ops bear revisions: all of them, or none.
+    pub fn has_revisions(&self) -> bool {
+        self.ops.first().is_some_and(|op| op.revision.is_some())
+    }
+
+    /// The place of op `index` among the ops of its record: its stamp where it bears a revision, else its position.
+    pub fn place(&self, index: usize) -> Place {
+        let stamp = self.ops.get(index).zip(self.hashes.get(index)).and_then(|(op, hash)| Stamp::of(op, *hash));
+        stamp.map_or(Place::Log(self.position(index)), Place::Revision)
     }
 
     /// The ops in log order with their positions.

@@ -7,6 +7,7 @@ use crate::error::FormatError;
 use crate::limits::MAX_METADATA_KEYS;
 use crate::op::{Action, Op};
 use crate::record::{Change, Patch, Record, Value};
+use crate::revision::Revision;
 
 /// Action tags.
 const PUT: u8 = 1;
@@ -14,6 +15,8 @@ const UPSERT: u8 = 2;
 const ADD: u8 = 3;
 const PATCH: u8 = 4;
 const DELETE: u8 = 5;
+/// Added to the tag of an op with a revision.
+const REVISED: u8 = 0x80;
 
 /// States of a field: left alone (or absent), removed, set.
 const KEEP: u8 = 0;
@@ -46,8 +49,17 @@ pub(super) fn write<E>(out: &mut Writer, op: &Op<E>) {
         Action::Patch(_) => PATCH,
         Action::Delete => DELETE,
     };
-    out.u8(tag);
-    out.string(&op.id);
+    match op.revision {
+        None => {
+            out.u8(tag);
+            out.string(&op.id);
+        }
+        Some(revision) => {
+            out.u8(tag | REVISED);
+            out.string(&op.id);
+            out.u128(revision.get());
+        }
+    }
     match &op.action {
         Action::Put(record) | Action::Add(record) => {
             out.u8(if record.embedding.is_some() { SET } else { KEEP });
@@ -127,17 +139,19 @@ fn write_value(out: &mut Writer, value: &Value) {
 pub(super) fn read(mut from: Cursor<'_>, vector: u32) -> Result<Op<u32>, FormatError> {
     let tag = from.u8()?;
     let id = from.string()?.to_owned();
-    let action = match tag {
+    let revised = tag & REVISED != 0;
+    let revision = if revised { Some(Revision::new(from.u128()?)) } else { None };
+    let action = match tag & !REVISED {
         PUT => Action::Put(read_record(&mut from, vector)?),
         UPSERT => Action::Upsert(read_patch(&mut from, vector)?),
         ADD => Action::Add(read_record(&mut from, vector)?),
         PATCH => Action::Patch(read_patch(&mut from, vector)?),
         DELETE => Action::Delete,
-        other => return Err(from.invalid(format!("no action has number {other}"))),
+        _ => return Err(from.invalid(format!("no action has number {tag}"))),
     };
     from.finish()?;
-    let op = Op { id, action };
-    op.validate_fields().map_err(|error| FormatError::invalid("ops", error.to_string()))?;
+    let op = Op { id, action, revision };
+    op.validate_fields(revised).map_err(|error| FormatError::invalid("ops", error.to_string()))?;
     Ok(op)
 }
 

@@ -8,6 +8,7 @@ use crate::error::FormatErrorKind as Kind;
 use crate::name::{Sequence, TimeRange, Timestamp, Uid};
 use crate::op::{Action, Op};
 use crate::record::{Change, Metadata, Patch, Record, Value};
+use crate::revision::Revision;
 use crate::testing;
 
 fn stamp(sequence: u64) -> SegmentStamp {
@@ -63,8 +64,15 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let op = (".{1,12}", action()).prop_map(|(id, action)| Op { id, action });
-    proptest::collection::vec(op, 1..12)
+    let op = (".{1,12}", action(), any::<u128>());
+    (proptest::collection::vec(op, 1..12), any::<bool>()).prop_map(|(ops, by_revision)| {
+        let op = |(id, action, revision)| match action {
+            Action::Add(record) if by_revision => Op::put(id, record).at(Revision::new(revision)),
+            action if by_revision => Op::new(id, action).at(Revision::new(revision)),
+            action => Op::new(id, action),
+        };
+        ops.into_iter().map(op).collect()
+    })
 }
 
 /// The ops with their embeddings looked up.

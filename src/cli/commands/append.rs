@@ -84,7 +84,7 @@ impl Append {
             };
             let rest = inputs.get(index + 1..).unwrap_or_default();
             let job = Job { context, command: &self, input, rest, source, stop: stop.clone() };
-            let events = read(input, self.from_line, collection.config().dimension, stop.clone())?;
+            let events = read(input, self.from_line, collection.config().rules(), stop.clone())?;
             let tally = job.run(&writer, events, &mut progress, sum, read_before).await?;
             read_before += input.len().unwrap_or(0);
             sum.ops += tally.ops;

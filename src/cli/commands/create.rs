@@ -1,13 +1,15 @@
 //! `create`: a new, empty collection.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
-use deltafold::format::{CollectionName, HeadPlace, Metric};
-use deltafold::{Collection, CreateOptions};
+use deltafold::format::{CollectionName, HeadPlace, Metric, Ordering};
+use deltafold::{Collection, CreateOptions, KEEP_TOMBSTONES};
 use serde_json::json;
 
 use crate::cli::context::Context;
-use crate::cli::exit::Outcome;
-use crate::cli::output::units::{counted, rfc3339};
+use crate::cli::exit::{Exit, Failure, Outcome};
+use crate::cli::output::units::{counted, parse_duration, rfc3339, span};
 
 /// Make a collection
 #[derive(Debug, Args)]
@@ -23,6 +25,12 @@ pub(crate) struct Create {
     /// Number of shards, each a log of its own; one holds a million records well
     #[arg(long, default_value_t = 1, value_name = "N")]
     shards: u16,
+    /// Which of two ops on a record wins
+    #[arg(long, value_enum, default_value_t = OrderingArgument::Log)]
+    ordering: OrderingArgument,
+    /// By revision: how long it is remembered that a record is gone, so that a late op of a lower revision does not bring it back [default: 14d]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    keep_tombstones: Option<Duration>,
     /// Where the heads lie: `store`, or `dynamodb:TABLE[@REGION]` for a bucket that cannot replace an object on condition
     #[arg(long, value_name = "PLACE", default_value = "store", value_parser = parse_heads)]
     heads: HeadPlace,
@@ -58,6 +66,39 @@ enum MetricArgument {
     InnerProduct,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OrderingArgument {
+    /// The one that was appended later
+    Log,
+    /// The one of the higher `revision`, in whatever order and however often they are appended
+    Revision,
+}
+
+/// The name of an ordering in arguments and JSON.
+pub(crate) fn ordering_name(ordering: Ordering) -> &'static str {
+    if ordering.is_revision() { "revision" } else { "log" }
+}
+
+/// How long tombstones are kept, in JSON: null where no ordering needs them.
+pub(crate) fn keep_tombstones_seconds(ordering: Ordering) -> Option<f64> {
+    match ordering {
+        Ordering::Log => None,
+        Ordering::Revision { keep_tombstones_millis } => {
+            Some(Duration::from_millis(keep_tombstones_millis).as_secs_f64())
+        }
+    }
+}
+
+/// How a collection is ordered, for people.
+pub(crate) fn ordering_words(ordering: Ordering) -> String {
+    match ordering {
+        Ordering::Log => "ordered by its log".to_owned(),
+        Ordering::Revision { keep_tombstones_millis } => {
+            format!("ordered by revision, tombstones kept for {}", span(Duration::from_millis(keep_tombstones_millis)))
+        }
+    }
+}
+
 /// The name of a metric in arguments and JSON.
 pub(crate) fn metric_name(metric: Metric) -> &'static str {
     match metric {
@@ -82,7 +123,15 @@ impl Create {
             MetricArgument::Cosine => Metric::Cosine,
             MetricArgument::InnerProduct => Metric::InnerProduct,
         };
-        let options = CreateOptions { metric, shards: self.shards, ..CreateOptions::new(self.dimension) };
+        let mut options = CreateOptions { metric, shards: self.shards, ..CreateOptions::new(self.dimension) };
+        match (self.ordering, self.keep_tombstones) {
+            (OrderingArgument::Log, None) => {}
+            (OrderingArgument::Log, Some(_)) => {
+                return Err(Failure::new(Exit::Usage, "`--keep-tombstones` is for collections ordered by revision")
+                    .help("add `--ordering revision`, or leave it out"));
+            }
+            (OrderingArgument::Revision, keep) => options = options.by_revision(keep.unwrap_or(KEEP_TOMBSTONES)),
+        }
         if self.create_table {
             let location = context.location()?;
             #[cfg(feature = "dynamodb")]
@@ -101,16 +150,22 @@ impl Create {
                 "dimension": config.dimension,
                 "metric": metric_name(config.metric),
                 "shards": config.shards,
+                "ordering": ordering_name(config.ordering),
+                "keep_tombstones_seconds": keep_tombstones_seconds(config.ordering),
                 "created": rfc3339(config.created),
                 "heads": heads_document(&config.heads),
             }))?);
         }
+        let ordering = match config.ordering {
+            Ordering::Log => String::new(),
+            ordering => format!(", {}", ordering_words(ordering)),
+        };
         let heads = match &config.heads {
             HeadPlace::Store => String::new(),
             elsewhere => format!(", heads in {elsewhere}"),
         };
         Ok(context.output.line(format!(
-            "created {} in {}: dimension {}, {}, {}{heads}",
+            "created {} in {}: dimension {}, {}, {}{ordering}{heads}",
             self.collection,
             collection.store().location(),
             config.dimension,

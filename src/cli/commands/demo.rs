@@ -4,7 +4,7 @@ use std::io::BufRead as _;
 use std::time::Duration;
 
 use clap::Args;
-use deltafold::format::{Action, CollectionName, EditKind, Op};
+use deltafold::format::{Action, CollectionName, EditKind, Op, OpRules};
 use deltafold::{
     Collection, CompactEvent, CompactorOptions, CreateOptions, Depth, Entry, ErrorKind, Policy, Writer, WriterOptions,
 };
@@ -115,7 +115,9 @@ fn ops(compressed: &[u8]) -> Outcome<Vec<Op>> {
     let mut ops = Vec::new();
     for (number, line) in (1..).zip(std::io::BufReader::new(lines).split(b'\n')) {
         let line = line.map_err(|error| broken(&error))?;
-        ops.push(deltafold::jsonl::parse_op_for(&line, number, DIMENSION).map_err(|error| broken(&error))?);
+        ops.push(
+            deltafold::jsonl::parse_op_for(&line, number, OpRules::log(DIMENSION)).map_err(|error| broken(&error))?,
+        );
     }
     Ok(ops)
 }

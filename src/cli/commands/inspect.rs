@@ -10,7 +10,7 @@ use deltafold::format::{
 use deltafold::store::Key;
 use serde_json::{Map, Value, json};
 
-use super::create::metric_name;
+use super::create::{keep_tombstones_seconds, metric_name, ordering_name};
 use super::history::edit_name;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure, Outcome};
@@ -156,6 +156,8 @@ fn segment(segment: &Segment) -> Value {
     for (_, op) in segment.ops() {
         *ops.entry(op.action.name()).or_default() += 1;
     }
+    let revisions = || segment.ops().filter_map(|(_, op)| op.revision);
+    let revisions = revisions().min().zip(revisions().max());
     json!({
         "collection": header.collection.to_string(),
         "sequence": header.sequence.get(),
@@ -165,6 +167,8 @@ fn segment(segment: &Segment) -> Value {
         "last_op": rfc3339(header.times.last),
         "ops": header.ops,
         "ops_by_kind": ops,
+        "lowest_revision": revisions.map(|(lowest, _)| lowest.to_string()),
+        "highest_revision": revisions.map(|(_, highest)| highest.to_string()),
         "dimension": header.dimension,
         "embeddings": header.vectors,
         "digest": header.digest.to_string(),
@@ -184,6 +188,7 @@ fn manifest(manifest: &Manifest) -> Value {
                 "first": run.first.get(),
                 "last": run.last.get(),
                 "rows": run.rows,
+                "rows_without_record": run.absent(),
                 "parts": parts,
             })
         })
@@ -233,6 +238,8 @@ fn config(config: &CollectionConfig) -> Value {
         "dimension": config.dimension,
         "metric": metric_name(config.metric),
         "shards": config.shards,
+        "ordering": ordering_name(config.ordering),
+        "keep_tombstones_seconds": keep_tombstones_seconds(config.ordering),
         "created": rfc3339(config.created),
     })
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use deltafold::format::{Action, Change, CollectionName, Op, Patch, Record};
+use deltafold::format::{Action, Change, CollectionName, Op, OpRules, Patch, Record, Revision};
 use deltafold::ingest::{Mapped, Mapping, StreamRecord, stream_records};
 use deltafold::jsonl::write_op;
 use serde_json::{Map, Value, json};
@@ -37,6 +37,9 @@ pub(crate) struct MapRecords {
     /// Check that embeddings have so many numbers
     #[arg(long, value_name = "N")]
     dimension: Option<u32>,
+    /// Print and check the ops with their revisions, as a collection takes them that is ordered by revision
+    #[arg(long)]
+    revisions: bool,
 }
 
 /// Sums for people.
@@ -113,10 +116,12 @@ impl MapRecords {
     }
 
     fn map(&self, mapping: &Mapping, collection: &CollectionName, record: &StreamRecord) -> Result<Mapped, String> {
-        let mapped = mapping.map(collection, record).map_err(|error| error.to_string())?;
-        for op in &mapped.ops {
+        let mut mapped = mapping.map(collection, record).map_err(|error| error.to_string())?;
+        for op in &mut mapped.ops {
+            op.revision = mapped.revision.filter(|_| self.revisions).map(Revision::new);
             let own = op.action.embedding().map_or(1, |embedding| u32::try_from(embedding.len()).unwrap_or(u32::MAX));
-            op.validate(self.dimension.unwrap_or(own)).map_err(|error| error.to_string())?;
+            let rules = OpRules { dimension: self.dimension.unwrap_or(own), revisions: self.revisions };
+            op.validate(rules).map_err(|error| error.to_string())?;
         }
         Ok(mapped)
     }

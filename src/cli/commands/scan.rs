@@ -42,7 +42,7 @@ pub(crate) struct Scan {
     /// Leave the documents out
     #[arg(long)]
     no_documents: bool,
-    /// Print each record as the `put` that makes it, for `append`
+    /// Print each record as the `put` that makes it, for `append`; by revision, at that of its last change
     #[arg(long, conflicts_with_all = ["no_embeddings", "no_documents"])]
     as_ops: bool,
     /// Write to this file instead of standard output
@@ -104,7 +104,8 @@ impl Scan {
 
     fn write(&self, line: &mut Vec<u8>, entry: Entry) {
         if self.as_ops {
-            jsonl::write_op(line, &Op::put(entry.id, entry.record));
+            let put = Op::put(entry.id, entry.record);
+            jsonl::write_op(line, &Op { revision: entry.changed.revision(), ..put });
         } else {
             let fields = Fields { embedding: !self.no_embeddings, document: !self.no_documents };
             jsonl::write_record(line, &entry.id, &entry.record, fields);

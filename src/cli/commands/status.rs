@@ -5,7 +5,7 @@ use deltafold::format::{CollectionName, HeadPlace};
 use deltafold::{Collection, CollectionStatus, ShardStatus};
 use serde_json::{Value, json};
 
-use super::create::{heads_document, metric_name};
+use super::create::{heads_document, keep_tombstones_seconds, metric_name, ordering_name, ordering_words};
 use crate::cli::context::Context;
 use crate::cli::exit::Outcome;
 use crate::cli::output::units::{bytes, count, counted, date, rfc3339};
@@ -76,6 +76,9 @@ async fn one(context: &Context, name: &CollectionName) -> Outcome {
         counted(config.shards.into(), "shard"),
         date(config.created)
     ))?;
+    if config.ordering.is_revision() {
+        context.output.line(ordering_words(config.ordering))?;
+    }
     if config.heads != HeadPlace::Store {
         context.output.line(format!("its heads lie in {}", config.heads))?;
     }
@@ -154,6 +157,8 @@ fn document(name: &CollectionName, status: &CollectionStatus) -> Value {
         "uid": config.uid.to_string(),
         "dimension": config.dimension,
         "metric": metric_name(config.metric),
+        "ordering": ordering_name(config.ordering),
+        "keep_tombstones_seconds": keep_tombstones_seconds(config.ordering),
         "created": rfc3339(config.created),
         "heads": heads_document(&config.heads),
         "shards": shards,
@@ -170,6 +175,7 @@ fn shard_document(shard: &ShardStatus) -> Value {
                 "first": run.first.get(),
                 "last": run.last.get(),
                 "rows": run.rows,
+                "rows_without_record": run.absent,
                 "parts": run.parts,
                 "bytes": run.bytes,
                 "from": rfc3339(run.times.first),

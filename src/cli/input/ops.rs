@@ -1,6 +1,6 @@
 //! Ops from lines, on a thread of their own, so that parsing and appending overlap.
 
-use deltafold::format::Op;
+use deltafold::format::{Op, OpRules};
 use deltafold::jsonl::parse_op_for;
 use tokio::sync::{mpsc, watch};
 
@@ -28,18 +28,18 @@ pub(crate) enum Event {
     Failed(Failure),
 }
 
-/// Reads an input from a line on, and checks its ops for a collection of this dimension. Blank lines count, and are left out.
+/// Reads an input from a line on, and checks its ops for a collection. Blank lines count, and are left out.
 pub(crate) fn read(
     input: &Input,
     from_line: u64,
-    dimension: u32,
+    rules: OpRules,
     stop: watch::Receiver<bool>,
 ) -> Outcome<mpsc::Receiver<Event>> {
     let name = input.name();
     let lines = input.open()?;
     let (events, receiver) = mpsc::channel(2);
     let work = move || {
-        let last = Reading { name, from_line, dimension, stop, events: events.clone() }.run(lines);
+        let last = Reading { name, from_line, rules, stop, events: events.clone() }.run(lines);
         // Nobody listens any more where the command has failed meanwhile.
         let _ = events.blocking_send(last.unwrap_or_else(Event::Failed));
     };
@@ -53,7 +53,7 @@ pub(crate) fn read(
 struct Reading {
     name: String,
     from_line: u64,
-    dimension: u32,
+    rules: OpRules,
     stop: watch::Receiver<bool>,
     events: mpsc::Sender<Event>,
 }
@@ -94,7 +94,7 @@ impl Reading {
         if number < self.from_line || line.iter().all(u8::is_ascii_whitespace) {
             return Ok(None);
         }
-        match parse_op_for(line, number, self.dimension) {
+        match parse_op_for(line, number, self.rules) {
             Ok(op) => Ok(Some((number, line.len(), op))),
             Err(error) => Err(Event::Failed(
                 Failure::new(Exit::BadInput, self.located(&error))

@@ -49,6 +49,17 @@ pub(crate) fn duration(span: Duration) -> String {
     }
 }
 
+/// A span of time that was chosen: whole days as such, others as [`duration`] has them.
+pub(crate) fn span(span: Duration) -> String {
+    const DAY: u64 = 86_400;
+    let seconds = span.as_secs();
+    if seconds > 0 && seconds.is_multiple_of(DAY) && span.subsec_nanos() == 0 {
+        counted(seconds / DAY, "day")
+    } else {
+        duration(span)
+    }
+}
+
 /// A moment in UTC, to the second: `2026-01-31 12:00:00Z`.
 pub(crate) fn date(moment: Timestamp) -> String {
     match jiff::Timestamp::from_millisecond(moment.as_millis()) {

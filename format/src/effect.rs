@@ -1,0 +1,122 @@
+//! What ops do to one id in the ordering of their collection: so whoever folds, merges and reads need not know which that is.
+
+use crate::name::Timestamp;
+use crate::op::Action;
+use crate::record::Record;
+use crate::revised::Revised;
+use crate::revision::Place;
+use crate::transition::{Stored, Transition};
+
+/// What ops do to one id. Those of one collection are all of one kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect<E> {
+    /// A series of ops in log order.
+    Log(Transition<E>),
+    /// A set of ops with revisions.
+    Revision(Revised<E>),
+}
+
+impl<E: Clone> Effect<E> {
+    /// What one op at this place does.
+    pub fn from_op(action: Action<E>, place: Place) -> Self {
+        match place {
+            Place::Log(position) => Self::Log(Transition::from_op(action, position)),
+            Place::Revision(stamp) => Self::Revision(Revised::from_op(action, stamp)),
+        }
+    }
+
+    /// These ops, and then (in log order), or also (with revisions), `newer`. Associative. Of two kinds, which no collection has, the newer one remains.
+    #[must_use]
+    pub fn then(self, newer: Self) -> Self {
+        match (self, newer) {
+            (Self::Log(older), Self::Log(newer)) => Self::Log(older.then(newer)),
+            (Self::Revision(older), Self::Revision(newer)) => Self::Revision(older.join(newer)),
+            (_, newer) => newer,
+        }
+    }
+
+    /// The record that is there where nothing else was said of the id.
+    pub fn resolve(self) -> Option<Stored<E, Place>> {
+        match self {
+            Self::Log(transition) => transition.resolve(None).map(|stored| stored.map_places(Place::Log)),
+            Self::Revision(revised) => revised.resolve().map(|stored| stored.map_places(Place::Revision)),
+        }
+    }
+
+    /// What the base holds of the id, under which nothing lies; none where it need not know it. In log order that is the record. With revisions
+    /// it is everything, and where there is no record as long as that is not dated before `forget`.
+    pub fn into_base(self, forget: Timestamp) -> Option<Self> {
+        match self {
+            Self::Log(transition) => {
+                let record = transition.resolve(None)?;
+                Some(Self::Log(Transition::Replace { record: Some(record), renewed: false }))
+            }
+            Self::Revision(revised) => {
+                (revised.is_present() || revised.dated >= forget).then_some(Self::Revision(revised))
+            }
+        }
+    }
+}
+
+impl<E> Effect<E> {
+    /// Whether older content cannot show through ([`Transition::is_replace`]). With revisions it always may.
+    pub fn is_replace(&self) -> bool {
+        matches!(self, Self::Log(Transition::Replace { .. }))
+    }
+
+    /// Whether nothing older shows through, not even where the record was inserted. With revisions it always may.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Log(Transition::Replace { record: None, .. } | Transition::Replace { renewed: true, .. }))
+    }
+
+    /// Whether no row need tell of it: a patch with a revision that names no field.
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, Self::Revision(revised) if revised.stamps().next().is_none())
+    }
+
+    /// Whether a record can come into being or go by it.
+    pub fn touches_presence(&self) -> bool {
+        match self {
+            Self::Log(transition) => !matches!(transition, Transition::Modify { absent: None, .. }),
+            Self::Revision(revised) => revised.base.is_some() || revised.upserted.is_some(),
+        }
+    }
+
+    /// Dates what says that there is no record: [`Revised::dated`].
+    pub fn date(&mut self, dated: Timestamp) {
+        if let Self::Revision(revised) = self {
+            revised.dated = dated;
+        }
+    }
+
+    /// The embeddings that it carries, at most two.
+    pub fn embeddings(&self) -> impl Iterator<Item = &E> {
+        let (log, revision) = match self {
+            Self::Log(transition) => (Some(transition.embeddings()), None),
+            Self::Revision(revised) => (None, revised.embedding()),
+        };
+        log.into_iter().flatten().chain(revision)
+    }
+
+    /// The same with its embeddings held another way.
+    pub fn map_embedding<F>(self, map: &mut impl FnMut(E) -> F) -> Effect<F> {
+        match self {
+            Self::Log(transition) => Effect::Log(transition.map_embedding(map)),
+            Self::Revision(revised) => Effect::Revision(revised.map_embedding(map)),
+        }
+    }
+}
+
+impl Effect<()> {
+    /// What one op does to presence and insertion; the record is left empty, so that this costs no allocation.
+    pub fn outline_of<E>(action: &Action<E>, place: Place) -> Self {
+        let bare = match action {
+            Action::Put(_) => Action::Put(Record::default()),
+            Action::Upsert(_) => Action::Upsert(crate::record::Patch::default()),
+            Action::Add(_) => Action::Add(Record::default()),
+            Action::Patch(_) => Action::Patch(crate::record::Patch::default()),
+            Action::Delete => Action::Delete,
+        };
+        Self::from_op(bare, place)
+    }
+}

@@ -1,0 +1,158 @@
+//! What the revisions of a part must be, by themselves and to its columns. Takes time in proportion to both.
+
+use super::check::require;
+use super::check_columns::ascending;
+use super::columns::{ArchivedColumns, CLEAR, KEEP, u32_at, u64_at};
+use super::revisions::{ArchivedRevisions, BASE, DELETE, PUT, UPSERTED, date};
+use super::values::REMOVED;
+use crate::error::FormatError;
+use crate::name::Timestamp;
+
+/// The rows of a part that hold no record: tombstones, and patches that wait for a record.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Absent {
+    /// How many there are.
+    pub rows: u32,
+    /// The oldest date among them; 0 where there are none.
+    pub oldest: Timestamp,
+}
+
+/// Checks every rule that revisions can break; the columns were checked before.
+pub(super) fn check(columns: &ArchivedColumns, revisions: &ArchivedRevisions) -> Result<Absent, FormatError> {
+    let rows = columns.forms.len();
+    require(revisions.kinds.len() == rows, "there is not one kind for each row")?;
+    let known = |kind: &u8| *kind <= (BASE | UPSERTED) && kind & BASE != BASE;
+    require(revisions.kinds.iter().all(known), "a row's kind is not known")?;
+    stamps(revisions, rows)?;
+    fields(columns, revisions, rows)?;
+    absent(revisions, rows)
+}
+
+/// Each row has at least one, ascending.
+fn stamps(revisions: &ArchivedRevisions, rows: usize) -> Result<(), FormatError> {
+    let count = revisions.high.len();
+    let one_each = revisions.low.len() == count && revisions.ties.len() == count;
+    require(one_each, "a revision has half a number, or no tie")?;
+    if revisions.ends.is_empty() {
+        require(count == rows, "there is not one revision for each row")?;
+    } else {
+        require(revisions.ends.len() == rows, "there is not one end of revisions for each row")?;
+        let grow = revisions.ends.is_sorted_by(|a, b| a.to_native() < b.to_native());
+        let first = u32_at(&revisions.ends, 0) > 0;
+        let last = u32_at(&revisions.ends, rows.saturating_sub(1)) as usize;
+        require(grow && first && last == count, "a row has no revision, or revisions do not end with the rows")?;
+        require(count > rows, "ends of revisions are there where each row has one")?;
+    }
+    let mut mixed = revisions.mixed.iter();
+    for row in 0..rows {
+        let stamps = revisions.stamps_of(row);
+        let several = stamps.len() > 1;
+        if several {
+            let listed = mixed.next().is_some_and(|mixed| mixed.to_native() as usize == row);
+            require(listed, "the list of rows of several revisions lacks one")?;
+        }
+        let sorted = stamps.clone().skip(1).all(|at| revisions.stamp(at - 1) < revisions.stamp(at));
+        require(sorted, "the revisions of a row do not ascend")?;
+    }
+    require(mixed.next().is_none(), "the list of rows of several revisions has one too many")?;
+    let ends = &revisions.slot_ends;
+    let ordered = ends.is_sorted_by(|a, b| a.to_native() <= b.to_native());
+    let last = ends.last().map_or(0, |last| last.to_native()) as usize;
+    let fits = ends.len() == revisions.mixed.len() && ordered && last == revisions.slots.len();
+    require(fits, "slots do not end with the rows of several revisions")
+}
+
+/// The slots of a row while its fields are gone through.
+struct Slots<'a> {
+    revisions: &'a ArchivedRevisions,
+    /// For each row of several revisions, the next of its slots; for others [`u32::MAX`].
+    next: Vec<u32>,
+    /// How many fields each row has, the upsert among them.
+    found: Vec<u32>,
+    /// Which revisions are borne by something.
+    borne: Vec<bool>,
+}
+
+impl Slots<'_> {
+    /// One more field of `row`, which a put cannot have if it is `removed`.
+    fn field(&mut self, row: usize, removed: bool) -> Result<(), FormatError> {
+        let stamps = self.revisions.stamps_of(row);
+        let mut slot = 0;
+        if let Some(next) = self.next.get_mut(row).filter(|next| **next != u32::MAX) {
+            slot = self.revisions.slots.get(*next as usize).map_or(u32::MAX, |slot| slot.to_native());
+            *next += 1;
+        }
+        require((slot as usize) < stamps.len(), "a field has a revision that its row has not")?;
+        if slot == 0 {
+            let base = self.revisions.kind(row) & BASE;
+            require(base != DELETE, "a field is no newer than the delete of its row")?;
+            require(base != PUT || !removed, "a put removes a field, or upserts")?;
+        }
+        if let Some(borne) = self.borne.get_mut(stamps.start + slot as usize) {
+            *borne = true;
+        }
+        if let Some(found) = self.found.get_mut(row) {
+            *found += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Every field has a revision of its row, and every revision is borne by something.
+fn fields(columns: &ArchivedColumns, revisions: &ArchivedRevisions, rows: usize) -> Result<(), FormatError> {
+    let mut slots =
+        Slots { revisions, next: vec![u32::MAX; rows], found: vec![0; rows], borne: vec![false; revisions.high.len()] };
+    let mut start = 0;
+    for (mixed, end) in revisions.mixed.iter().zip(revisions.slot_ends.iter()) {
+        if let Some(next) = slots.next.get_mut(mixed.to_native() as usize) {
+            *next = start;
+        }
+        start = end.to_native();
+    }
+    for row in 0..rows {
+        let kind = revisions.kind(row);
+        if kind & BASE != 0
+            && let Some(borne) = slots.borne.get_mut(revisions.stamps_of(row).start)
+        {
+            *borne = true;
+        }
+        if kind & UPSERTED != 0 {
+            slots.field(row, true)?;
+        }
+        match u32_at(&columns.embedding_objects, row) {
+            KEEP => {}
+            object => slots.field(row, object == CLEAR)?,
+        }
+    }
+    // A payload sets a document or clears it, never both; so the order of the two lists is no matter.
+    columns.documents.each(rows, |row| slots.field(row, false))?;
+    for row in columns.documents_cleared.iter() {
+        slots.field(row.to_native() as usize, true)?;
+    }
+    for column in columns.values.iter() {
+        let removed = column.kind.to_native() == REMOVED;
+        column.presence.each(rows, |row| slots.field(row, removed))?;
+    }
+    let mut before = 0;
+    for (mixed, end) in revisions.mixed.iter().zip(revisions.slot_ends.iter()) {
+        let found = slots.found.get(mixed.to_native() as usize).copied().unwrap_or_default();
+        require(found == end.to_native() - before, "there is not one slot for each field")?;
+        before = end.to_native();
+    }
+    require(slots.borne.iter().all(|borne| *borne), "a row has a revision that nothing bears")
+}
+
+/// The list of the rows without a record is right.
+fn absent(revisions: &ArchivedRevisions, rows: usize) -> Result<Absent, FormatError> {
+    ascending(&revisions.absent, rows)?;
+    require(revisions.dates.len() == revisions.absent.len(), "there is not one date for each row without a record")?;
+    let mut listed = revisions.absent.iter().peekable();
+    for row in 0..rows {
+        let kind = revisions.kind(row);
+        let present = kind & BASE == PUT || kind & UPSERTED != 0;
+        let is_listed = listed.next_if(|absent| absent.to_native() as usize == row).is_some();
+        require(present != is_listed, "the list of rows without a record is not that of the rows' kinds")?;
+    }
+    let oldest = (0..revisions.dates.len()).map(|i| date(u64_at(&revisions.dates, i))).min();
+    Ok(Absent { rows: super::columns::number(revisions.absent.len()), oldest: oldest.unwrap_or_default() })
+}

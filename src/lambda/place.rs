@@ -1,0 +1,72 @@
+//! Where a function works: its collection, and how what comes is understood there.
+
+use deltafold_format::CollectionName;
+
+use super::deadline::Deadline;
+use super::failure::Failure;
+use crate::collection::Collection;
+use crate::error::{Error, Result};
+use crate::ingest::{BodyReader, Mapping};
+use crate::location::Location;
+use crate::retry;
+use crate::store::{Key, Store};
+
+/// What is to be opened.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) store: Location,
+    pub(super) name: CollectionName,
+    pub(super) mapping: Option<MappingFile>,
+}
+
+/// Where a mapping is.
+#[derive(Debug, PartialEq)]
+pub(super) enum MappingFile {
+    /// Read already: it was in the zip.
+    Read(Mapping),
+    /// An object beside the collections.
+    Object(Key),
+}
+
+impl MappingFile {
+    /// A file, or the address of an object in the store.
+    pub(super) fn find(text: &str, store: &str) -> Result<Self, String> {
+        if text.starts_with("s3://") {
+            let store = store.split('?').next().unwrap_or_default().trim_end_matches('/');
+            let key = text.strip_prefix(store).and_then(|rest| rest.strip_prefix('/')).and_then(Key::new);
+            let wrong = || format!("`{text}` is no object of the store; it must be `{store}/NAME`");
+            return key.map(Self::Object).ok_or_else(wrong);
+        }
+        let content = std::fs::read_to_string(text).map_err(|error| format!("cannot read `{text}`: {error}"))?;
+        Mapping::parse(&content, text).map(Self::Read).map_err(|error| error.to_string())
+    }
+
+    async fn read(&self, store: &dyn Store) -> Result<Mapping> {
+        let key = match self {
+            Self::Read(mapping) => return Ok(mapping.clone()),
+            Self::Object(key) => key,
+        };
+        let missing = || Error::invalid(format!("there is no mapping `{key}` in {}", store.location()));
+        let object = retry::transient(|| store.get(key)).await?.ok_or_else(missing)?;
+        let text = std::str::from_utf8(&object.bytes);
+        let text = text.map_err(|_| Error::invalid(format!("the mapping `{key}` is no text in UTF-8")))?;
+        Mapping::parse(text, key.as_str()).map_err(|error| Error::invalid(error.to_string()))
+    }
+}
+
+impl Place {
+    /// Opens it. One GET, and one for a mapping in the store.
+    pub(super) async fn open(&self, deadline: Deadline) -> Result<(Collection, BodyReader), Failure> {
+        let opening = async {
+            let collection = Collection::open(self.store.store_of(&self.name).await?, &self.name).await?;
+            let bodies = BodyReader::new(&collection);
+            let bodies = match &self.mapping {
+                Some(mapping) => bodies.with_mapping(mapping.read(&**collection.store()).await?)?,
+                None => bodies,
+            };
+            Ok::<_, Error>((collection, bodies))
+        };
+        let late = || Failure::late("the collection could not be opened in time".to_owned());
+        Ok(deadline.bound(opening).await.ok_or_else(late)??)
+    }
+}
