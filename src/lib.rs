@@ -65,6 +65,9 @@ pub use location::Location;
 pub use log::{Ack, Follow, FollowOptions, Lag, Writer, WriterOptions};
 pub use reader::{At, Entry, Order, ReadPosition, Reader, Refreshed, ScanOptions, ShardChange};
 
+#[cfg(test)]
+mod model_tests;
+
 /// The example of the README, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

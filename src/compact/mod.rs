@@ -4,7 +4,7 @@ mod claim;
 mod compactor;
 mod fold;
 mod merge;
-mod policy;
+pub(crate) mod policy;
 mod retention;
 mod run_writer;
 mod sweep;

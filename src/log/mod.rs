@@ -5,6 +5,8 @@
 
 mod batch;
 mod follow;
+#[cfg(test)]
+mod held;
 mod lane;
 mod marks;
 mod place;
@@ -13,6 +15,8 @@ mod turn;
 mod writer;
 
 pub use follow::{Follow, FollowOptions};
+#[cfg(test)]
+pub(crate) use held::Held;
 pub(crate) use marks::MAX_MARKS;
 pub(crate) use tail::{Tail, read_tail};
 pub use writer::{Ack, Lag, Writer, WriterOptions};

@@ -11,5 +11,13 @@ pub(crate) use edit::{Accounting, Edit, Floors, Fold, Merge, OpSum, ReferenceCha
 pub(crate) use objects::{name, objects, run_embeddings};
 pub(crate) use publish::{Current, publish};
 
+/// What the model of the protocol decides with.
+#[cfg(test)]
+pub(crate) use {
+    edit::{Stamp, apply},
+    invariants::check,
+    publish::history::History,
+};
+
 #[cfg(test)]
 mod tests;

@@ -44,9 +44,11 @@ struct Attempts(Vec<(Version, Nonce)>);
 impl Attempts {
     /// The attempt that `manifest` is or descends from.
     fn landed(&self, manifest: &Manifest) -> Option<Version> {
-        let mut history = manifest.ancestors.iter().map(|ancestor| (ancestor.version, ancestor.nonce));
         let current = (manifest.version, manifest.nonce);
-        let known = |attempt: &&(Version, Nonce)| **attempt == current || history.any(|version| version == **attempt);
+        let is_ancestor = |attempt: &(Version, Nonce)| {
+            manifest.ancestors.iter().any(|ancestor| (ancestor.version, ancestor.nonce) == *attempt)
+        };
+        let known = |attempt: &&(Version, Nonce)| **attempt == current || is_ancestor(attempt);
         self.0.iter().find(known).map(|(version, _)| *version)
     }
 
@@ -133,4 +135,78 @@ pub(crate) async fn publish(shard: &Shard, current: &mut Current, edit: &Edit) -
 
 fn unknown(shard: &Shard, error: &dyn std::fmt::Display) -> Repr {
     Repr::Unknown { what: format!("the publish of an edit of shard {}", shard.id().get()), error: error.to_string() }
+}
+
+/// The history of attempts, for the model of the protocol.
+#[cfg(test)]
+pub(crate) mod history {
+    use std::hash::{Hash, Hasher};
+
+    use deltafold_format::{Ancestor, Uid};
+
+    use super::*;
+
+    /// Attempts that may have landed.
+    #[derive(Default)]
+    pub(crate) struct History(Attempts);
+
+    impl History {
+        pub(crate) fn add(&mut self, version: Version, nonce: Nonce) {
+            self.0.0.push((version, nonce));
+        }
+
+        pub(crate) fn landed(&self, manifest: &Manifest) -> bool {
+            self.0.landed(manifest).is_some()
+        }
+
+        pub(crate) fn settle(&mut self, manifest: &Manifest) {
+            self.0.settle(manifest);
+        }
+
+        pub(crate) fn forgotten(&self, manifest: &Manifest) -> bool {
+            self.0.forgotten(manifest)
+        }
+    }
+
+    impl std::fmt::Debug for History {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            self.0.0.fmt(f)
+        }
+    }
+
+    impl Clone for History {
+        fn clone(&self) -> Self {
+            Self(Attempts(self.0.0.clone()))
+        }
+    }
+
+    impl PartialEq for History {
+        fn eq(&self, other: &Self) -> bool {
+            self.0.0 == other.0.0
+        }
+    }
+
+    impl Eq for History {}
+
+    impl Hash for History {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            self.0.0.hash(state);
+        }
+    }
+
+    /// What happened: the answers to two attempts of one publish were lost. The second had landed, and others published over it. Only the first was looked for in the
+    /// history, so the publisher said that its edit had been needless. (The model of the protocol found it.)
+    /// Now: every attempt is looked for in all of the history.
+    #[test]
+    fn every_attempt_is_looked_for_in_the_history() {
+        let mut attempts = History::default();
+        attempts.add(Version::new(1), Nonce::new(10));
+        attempts.add(Version::new(1), Nonce::new(11));
+        let mut manifest = Manifest::empty(Uid::new(7));
+        (manifest.version, manifest.nonce) = (Version::new(2), Nonce::new(20));
+        manifest.ancestors = vec![Ancestor { version: Version::new(1), nonce: Nonce::new(11) }];
+        assert!(attempts.landed(&manifest));
+        manifest.ancestors[0].nonce = Nonce::new(12);
+        assert!(!attempts.landed(&manifest));
+    }
 }

@@ -1,0 +1,23 @@
+//! What a writer knows of sources, for the model of the protocol.
+
+use deltafold_format::{Manifest, Sequence};
+
+use super::marks::Marks;
+
+/// The positions that a log holds.
+#[derive(Debug, Default)]
+pub(crate) struct Held(Marks);
+
+impl Held {
+    pub(crate) fn of(manifest: &Manifest) -> Self {
+        Self(Marks::of(manifest))
+    }
+
+    pub(crate) fn add(&mut self, source: &str, position: u128, sequence: Sequence) {
+        self.0.add(source, position, sequence);
+    }
+
+    pub(crate) fn hold(&self, source: &str, position: u128) -> bool {
+        self.0.hold(source, position)
+    }
+}

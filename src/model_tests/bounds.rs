@@ -1,0 +1,92 @@
+//! What is explored, and the guards that can be left out to see that the model notices.
+
+/// Where the ops that writers append come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sources {
+    /// From callers: a writer that crashed does not come again.
+    None,
+    /// Each writer has a source of its own, from which everything comes again after a crash.
+    Own,
+    /// One source delivers the same positions to all writers.
+    Shared,
+}
+
+/// How much happens at most.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) writers: u8,
+    /// Ops each writer appends, one after the other.
+    pub(super) ops: u8,
+    pub(super) sources: Sources,
+    pub(super) compactors: u8,
+    /// Rounds of each compactor: a fold, and the merges that are due then.
+    pub(super) rounds: u8,
+    pub(super) sweepers: u8,
+    /// Sweeps of each sweeper.
+    pub(super) sweeps: u8,
+    /// Versions that a sweep keeps beside the current one.
+    pub(super) keep_versions: u64,
+    pub(super) readers: u8,
+    pub(super) followers: u8,
+    /// Writes whose answer is lost: they land then, or at any later moment, or never.
+    pub(super) lost: u8,
+    /// Processes that die and come again with nothing but what the store holds.
+    pub(super) crashes: u8,
+}
+
+impl Bounds {
+    pub(super) const NONE: Self = Self {
+        writers: 0,
+        ops: 1,
+        sources: Sources::None,
+        compactors: 0,
+        rounds: 1,
+        sweepers: 0,
+        sweeps: 1,
+        keep_versions: 0,
+        readers: 0,
+        followers: 0,
+        lost: 0,
+        crashes: 0,
+    };
+}
+
+/// What the protocol does to be safe.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guards {
+    /// A writer looks at the head before it acknowledges.
+    pub(super) head_check: bool,
+    /// A writer that finds its slot taken looks whether it took it itself.
+    pub(super) batch_id: bool,
+    /// A writer that does not know tries the same slot again.
+    pub(super) same_slot: bool,
+    /// A writer whose slot was swept asks the manifest whether its batch was folded.
+    pub(super) own_mark: bool,
+    /// A writer that finds its slot taken while in doubt, or is told by a slot that its op is in the log, looks whether that slot still counts.
+    pub(super) slot_counts: bool,
+    /// A publisher whose swap was refused or lost looks for itself in the history.
+    pub(super) history: bool,
+    /// An edit that starts below the sweep floor is refused.
+    pub(super) fence: bool,
+    /// A fold of what is folded is a conflict.
+    pub(super) conflict: bool,
+    /// A sweep publishes the floors before it deletes.
+    pub(super) publish_first: bool,
+    /// A reader looks at the head after it has read the log.
+    pub(super) look_again: bool,
+}
+
+impl Guards {
+    pub(super) const ALL: Self = Self {
+        head_check: true,
+        batch_id: true,
+        same_slot: true,
+        own_mark: true,
+        slot_counts: true,
+        history: true,
+        fence: true,
+        conflict: true,
+        publish_first: true,
+        look_again: true,
+    };
+}

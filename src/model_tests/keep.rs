@@ -1,0 +1,55 @@
+//! What a sweep keeps and what may go, by the rules of `compact/sweep.rs`: there they are part of the requests.
+
+use std::collections::BTreeSet;
+
+use deltafold_format::{Manifest, ObjectName, PartObject, Sequence, Version};
+
+use crate::snapshot::{Floors, name, objects};
+
+/// How far the sweep floor may rise: to the highest version that is old enough, `keep` versions below the current one or more. The version at the floor made those
+/// below it out of date. `old` are the versions of the manifests that are old enough.
+pub(super) fn sweep_floor(current: &Manifest, old: impl Iterator<Item = Version>, keep: u64) -> Version {
+    let highest = Version::new(current.version.get().saturating_sub(keep));
+    old.filter(|version| *version <= highest).max().unwrap_or_default().max(current.sweep_floor)
+}
+
+/// How far the log may be truncated, `at_floor` being what each manifest that bears the version at the floor has folded.
+///
+/// Readers of the versions kept go on in the log behind what these have folded. More than one manifest may bear the version: those that lost the race were
+/// made from the same one before, so the least of them has folded no more than the one that won.
+pub(super) fn truncated(current: &Manifest, at_floor: impl Iterator<Item = Sequence>) -> Sequence {
+    at_floor.min().map_or(current.truncated, |folded| folded.next().max(current.truncated))
+}
+
+/// What no sweep may delete.
+#[derive(Debug)]
+pub(super) struct Keep {
+    truncated: Sequence,
+    sweep_floor: Version,
+    needed: BTreeSet<PartObject>,
+}
+
+impl Keep {
+    /// What a manifest in which the floors stand keeps. The model has no pins.
+    pub(super) fn of(manifest: &Manifest, floors: &Floors) -> Self {
+        let mut needed: BTreeSet<PartObject> = objects(manifest);
+        // Versions from the floor on need what was dropped after it.
+        needed.extend(manifest.dropped.iter().filter(|d| d.version > floors.sweep_floor).map(|d| d.object));
+        Self { truncated: floors.truncated, sweep_floor: floors.sweep_floor, needed }
+    }
+
+    /// Whether a log slot is never read again.
+    pub(super) fn dooms_segment(&self, sequence: Sequence) -> bool {
+        sequence < self.truncated
+    }
+
+    /// Whether a version cannot be read any more.
+    pub(super) fn dooms_manifest(&self, manifest: ObjectName) -> bool {
+        manifest.version < self.sweep_floor
+    }
+
+    /// Whether no version kept, no pin and no edit under way can need the object.
+    pub(super) fn dooms_part(&self, object: PartObject) -> bool {
+        name(object).version < self.sweep_floor && !self.needed.contains(&object)
+    }
+}

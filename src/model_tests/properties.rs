@@ -1,0 +1,80 @@
+//! What must hold in every state, and what must happen in some: a model in which nothing happens proves nothing.
+
+use deltafold_format::{Manifest, ObjectName};
+use stateright::Property;
+
+use super::model::{Protocol, State};
+use super::store::{ACKED, GAPS, LIVE, ONCE, READABLE, Store, TOLD, Truth, VERSIONS, VIEW};
+
+/// Looks at a state, and notes the first promise that it breaks.
+pub(super) fn judge(state: &mut State) {
+    let State { store, truth, .. } = state;
+    let head = &store.head;
+    if !holds(store, head, &truth.log) || !behind(store, truth) {
+        truth.breaks(READABLE);
+    }
+    // The current version can be opened, and each that no sweep has passed: with the log behind it.
+    if head.version.get() > 0 && !store.manifests.contains_key(&head.name()) {
+        truth.breaks(LIVE);
+    }
+    let kept = head.ancestors.iter().filter(|ancestor| ancestor.version >= head.sweep_floor);
+    for ancestor in kept {
+        let name = ObjectName { version: ancestor.version, nonce: ancestor.nonce };
+        let whole = store
+            .manifests
+            .get(&name)
+            .is_some_and(|manifest| holds(store, manifest, &truth.log) && manifest.folded.next() >= head.truncated);
+        if !whole {
+            truth.breaks(LIVE);
+        }
+    }
+}
+
+/// Whether a version's runs hold the log up to what it has folded, each op once and in order.
+fn holds(store: &Store, manifest: &Manifest, log: &[super::store::OpId]) -> bool {
+    let folded = usize::try_from(manifest.folded.get()).unwrap();
+    let mut expected = log.iter().take(folded);
+    for part in manifest.runs.iter().flat_map(|run| &run.parts) {
+        let Some(rows) = store.parts.get(&part.name) else { return false };
+        if rows.iter().any(|row| expected.next() != Some(row)) {
+            return false;
+        }
+    }
+    expected.next().is_none() && folded <= log.len()
+}
+
+/// Whether the log behind what is folded is there.
+fn behind(store: &Store, truth: &Truth) -> bool {
+    let folded = store.head.folded.get();
+    let live = truth.log.iter().zip(1..).filter(|(_, slot)| *slot > folded);
+    live.into_iter().all(|(op, slot)| store.log.get(&slot).is_some_and(|segment| segment.op == *op))
+}
+
+macro_rules! promises {
+    ($($promise:ident),*) => {
+        vec![
+            $(Property::always($promise, |_, state: &State| state.truth.broken != Some($promise)),)*
+            Property::always("nothing happens that cannot", |_, state: &State| {
+                state.truth.broken.is_none_or(|broken| [$($promise),*].contains(&broken))
+            }),
+        ]
+    };
+}
+
+pub(super) fn all() -> Vec<Property<Protocol>> {
+    let mut all = promises![ACKED, ONCE, GAPS, VERSIONS, READABLE, VIEW, LIVE, TOLD];
+    all.push(Property::always("everything ends when faults stop", |model: &Protocol, state: &State| model.ends(state)));
+    all.push(Property::eventually("everything ends", |_, state: &State| {
+        state.finished() || state.truth.broken.is_some()
+    }));
+    all.push(Property::sometimes(HAPPENS, |model: &Protocol, state: &State| {
+        let bounds = &model.bounds;
+        let folded = bounds.compactors == 0 || state.store.head.folded.get() > 0;
+        let swept = bounds.sweepers == 0 || state.store.head.truncated.get() > 1;
+        state.finished() && folded && swept && !state.truth.acked.is_empty()
+    }));
+    all
+}
+
+/// Of the properties, the one that some state has.
+pub(super) const HAPPENS: &str = "everything is acknowledged, folded and swept";

@@ -1,0 +1,173 @@
+//! Publishing an edit: the requests of `snapshot/publish.rs`, with its history of attempts.
+
+use deltafold_format::{Nonce, ObjectName, Timestamp, Version};
+
+use super::bounds::Guards;
+use super::store::{Hashed, Outcome, Snapshot, Store, TOLD, Truth, VERSIONS, Write};
+use crate::snapshot::{Conflict, Edit, History, Stamp, apply, check};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Publisher {
+    edit: Hashed<Edit>,
+    /// The state that the attempt starts from.
+    old: Option<Snapshot>,
+    new: Option<Snapshot>,
+    attempts: History,
+    /// All that was ever sent, to see whether what is said in the end is true.
+    sent: Vec<ObjectName>,
+    /// Where the nonces of the attempts come from.
+    nonces: Nonces,
+    at: At,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum At {
+    /// To look what is current.
+    Look,
+    Create,
+    Swap,
+}
+
+/// The random numbers of one life of one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Nonces {
+    process: u8,
+    life: u8,
+    drawn: u8,
+}
+
+impl Nonces {
+    pub(super) fn of(process: u8) -> Self {
+        Self { process, life: 0, drawn: 0 }
+    }
+
+    pub(super) fn draw(&mut self) -> Nonce {
+        self.drawn += 1;
+        Nonce::new(u64::from(self.process + 1) << 16 | u64::from(self.life) << 8 | u64::from(self.drawn))
+    }
+
+    pub(super) fn crash(&mut self) {
+        self.life += 1;
+        self.drawn = 0;
+    }
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Published {
+    /// The edit is in this snapshot or in one before it.
+    Yes(Snapshot),
+    /// Somebody else's edit made it needless; what is current.
+    Needless(Snapshot),
+}
+
+impl Publisher {
+    pub(super) fn new(edit: Edit, nonces: Nonces) -> Self {
+        let edit = Hashed::new(edit);
+        Self { edit, old: None, new: None, attempts: History::default(), sent: Vec::new(), nonces, at: At::Look }
+    }
+
+    pub(super) fn nonces(&self) -> Nonces {
+        self.nonces
+    }
+
+    pub(super) fn write(&self) -> Option<Write> {
+        let (old, new) = (self.old.as_ref()?, self.new.as_ref()?);
+        match self.at {
+            At::Look => None,
+            At::Create => Some(Write::Manifest(new.clone())),
+            At::Swap => Some(Write::Swap(old.name(), new.clone())),
+        }
+    }
+
+    pub(super) fn answered(&mut self, outcome: Outcome) -> Option<Published> {
+        let new = self.new.clone()?;
+        match (self.at, outcome) {
+            // A manifest's name is its writer's alone: it is created until it is there.
+            (At::Create, Outcome::Unknown) => {}
+            (At::Create, _) => self.at = At::Swap,
+            (_, Outcome::Done) => return Some(Published::Yes(new)),
+            (..) => {
+                self.sent.push(new.name());
+                self.attempts.add(new.version, new.nonce);
+                self.at = At::Look;
+            }
+        }
+        None
+    }
+
+    /// Looks, and applies the edit to what is current.
+    pub(super) fn read(&mut self, store: &Store, truth: &mut Truth, guards: &Guards) -> Option<Published> {
+        let published = self.look(store, truth, guards);
+        if let Some(Published::Needless(current)) = &published {
+            let history = current.ancestors.iter().map(|a| ObjectName { version: a.version, nonce: a.nonce });
+            if history.chain([current.name()]).any(|name| self.sent.contains(&name)) {
+                truth.breaks(TOLD);
+            }
+        }
+        published
+    }
+
+    fn look(&mut self, store: &Store, truth: &mut Truth, guards: &Guards) -> Option<Published> {
+        let current = store.head.clone();
+        if guards.history {
+            if self.attempts.landed(&current) {
+                return Some(Published::Yes(current));
+            }
+            self.attempts.settle(&current);
+            if self.attempts.forgotten(&current) {
+                truth.breaks("with so few versions nothing is forgotten");
+            }
+        }
+        let stamp = Stamp { nonce: self.nonces.draw(), published: Timestamp::default() };
+        let new = match apply(&current, &self.edit, stamp) {
+            Err(Conflict::Fenced { .. }) if !guards.fence => {
+                let mut unfenced = (*current).clone();
+                unfenced.sweep_floor = Version::ZERO;
+                match apply(&unfenced, &self.edit, stamp) {
+                    Ok(mut new) => {
+                        new.sweep_floor = current.sweep_floor;
+                        new
+                    }
+                    Err(_) => return Some(Published::Needless(current)),
+                }
+            }
+            Err(Conflict::FoldedMeanwhile { folded, .. }) if !guards.conflict => {
+                match forced(&current, &self.edit, folded, stamp) {
+                    Some(new) => new,
+                    None => return Some(Published::Needless(current)),
+                }
+            }
+            Ok(new) => new,
+            Err(Conflict::Defect(_)) => {
+                truth.breaks(VERSIONS);
+                return None;
+            }
+            Err(_) => return Some(Published::Needless(current)),
+        };
+        if check(&current, &new).is_err() && guards.fence {
+            truth.breaks(VERSIONS);
+            return None;
+        }
+        self.new = Some(Snapshot::new(new));
+        self.old = Some(current);
+        self.at = At::Create;
+        None
+    }
+}
+
+/// A fold of segments that were folded already, made to fit behind them: what must never be.
+fn forced(
+    current: &deltafold_format::Manifest,
+    edit: &Edit,
+    folded: deltafold_format::Sequence,
+    stamp: Stamp,
+) -> Option<deltafold_format::Manifest> {
+    let Edit::Fold(fold) = edit else { return None };
+    let mut fold = fold.clone();
+    let segments = fold.run.last.get() - fold.run.first.get();
+    fold.run.first = folded.next();
+    fold.run.last = deltafold_format::Sequence::new(folded.get() + 1 + segments)?;
+    fold.run.resolved = current.runs.is_empty();
+    apply(current, &Edit::Fold(fold), stamp).ok()
+}

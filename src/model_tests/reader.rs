@@ -1,0 +1,187 @@
+//! A reader: opens, reads its parts, refreshes. A follower: reads slot after slot.
+
+use super::bounds::Guards;
+use super::store::{LIVE, OpId, Snapshot, Store, Truth, VIEW};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Reader {
+    /// What was acknowledged before it began to open or refresh.
+    acked: Vec<OpId>,
+    current: Option<Snapshot>,
+    /// The log behind what `current` has folded.
+    overlay: Vec<(u64, OpId)>,
+    refreshed: bool,
+    at: At,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum At {
+    Look,
+    List,
+    /// To read these slots; whether nothing follows that does not join on.
+    Get(u64, u64, bool),
+    /// To read slot after slot until one is empty.
+    Probe,
+    /// To look whether the head moved; the log was read up to before this slot, or (0) not to its end.
+    LookAgain(u64),
+    Parts,
+    Ended,
+}
+
+impl Reader {
+    pub(super) fn new() -> Self {
+        Self { acked: Vec::new(), current: None, overlay: Vec::new(), refreshed: false, at: At::Look }
+    }
+
+    pub(super) fn ended(&self) -> bool {
+        self.at == At::Ended
+    }
+
+    pub(super) fn read(&mut self, store: &Store, truth: &mut Truth, guards: &Guards) {
+        match self.at.clone() {
+            At::Look => {
+                self.acked.clone_from(&truth.acked);
+                self.current = Some(store.head.clone());
+                self.at = At::List;
+            }
+            At::List => {
+                let tail = self.tail();
+                let (slots, whole) = store.list(tail);
+                let last = tail + slots.len() as u64;
+                self.at = match (slots.is_empty(), whole) {
+                    (true, true) => At::LookAgain(last + 1),
+                    (true, false) => At::LookAgain(0),
+                    (false, whole) => At::Get(tail + 1, last, whole),
+                };
+            }
+            At::Get(next, last, whole) => match store.log.get(&next) {
+                None => self.at = At::LookAgain(0),
+                Some(segment) => {
+                    self.overlay.push((next, segment.op));
+                    self.at = match next == last {
+                        true if whole => At::LookAgain(last + 1),
+                        true => At::LookAgain(0),
+                        false => At::Get(next + 1, last, whole),
+                    };
+                }
+            },
+            At::Probe => {
+                let next = self.tail() + 1;
+                match store.log.get(&next) {
+                    None => self.at = At::LookAgain(next),
+                    Some(segment) => self.overlay.push((next, segment.op)),
+                }
+            }
+            At::LookAgain(end) => {
+                let same = self.current.as_ref() == Some(&store.head);
+                if !guards.look_again || (same && end > 0) {
+                    return self.opened(truth);
+                }
+                if same {
+                    truth.breaks("a log that nobody swept has no holes");
+                    return;
+                }
+                self.current = Some(store.head.clone());
+                let folded = store.head.folded.get();
+                self.overlay.retain(|(slot, _)| *slot > folded);
+                if self.overlay.first().is_some_and(|(slot, _)| *slot != folded + 1) {
+                    self.overlay.clear();
+                }
+                if store.head.truncated.get() <= end {
+                    self.opened(truth);
+                } else {
+                    self.at = At::List;
+                }
+            }
+            At::Parts => {
+                let Some(current) = &self.current else { return };
+                let missing =
+                    current.runs.iter().flat_map(|run| &run.parts).any(|part| !store.parts.contains_key(&part.name));
+                // `Superseded` is for versions that a sweep has passed, and for no others.
+                if missing && current.version >= store.head.sweep_floor {
+                    truth.breaks(LIVE);
+                }
+                if self.refreshed {
+                    *self = Self { at: At::Ended, ..Self::new() };
+                } else {
+                    self.refreshed = true;
+                    self.acked.clone_from(&truth.acked);
+                    self.at = At::Probe;
+                }
+            }
+            At::Ended => {}
+        }
+    }
+
+    fn tail(&self) -> u64 {
+        let folded = self.current.as_ref().map_or(0, |current| current.folded.get());
+        self.overlay.last().map_or(folded, |(slot, _)| *slot)
+    }
+
+    /// What it sees must be the log up to some slot, and hold what was acknowledged.
+    fn opened(&mut self, truth: &mut Truth) {
+        let folded = self.current.as_ref().map_or(0, |current| current.folded.get());
+        // What is folded is checked where it is published: here, that what follows it does.
+        let seen = usize::try_from(folded).unwrap() + self.overlay.len();
+        let behind = truth.log.iter().copied().enumerate().skip(usize::try_from(folded).unwrap());
+        let follows =
+            self.overlay.iter().copied().eq(behind.take(self.overlay.len()).map(|(i, op)| (i as u64 + 1, op)));
+        let all = self.acked.iter().all(|op| truth.log.iter().take(seen).any(|logged| logged == op));
+        if !follows || !all {
+            truth.breaks(VIEW);
+        }
+        self.at = At::Parts;
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Follower {
+    /// The slot to read next; 0 before the head was looked at.
+    next: u64,
+    /// What was read and not handed on yet.
+    read: Option<OpId>,
+    /// Whether the slot was empty.
+    absent: bool,
+    ended: bool,
+}
+
+impl Follower {
+    pub(super) fn new() -> Self {
+        Self { next: 0, read: None, absent: false, ended: false }
+    }
+
+    pub(super) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    pub(super) fn read(&mut self, store: &Store, truth: &mut Truth, guards: &Guards) {
+        let truncated = store.head.truncated.get();
+        if self.next == 0 {
+            self.next = 1;
+            self.ended = self.next < truncated;
+        } else if self.absent || self.read.is_some() {
+            // A gap is an honest error.
+            if self.next < truncated {
+                self.ended = true;
+            } else if let Some(op) = self.read.take() {
+                self.hand_on(op, truth);
+            } else {
+                self.ended = true;
+            }
+        } else {
+            match store.log.get(&self.next) {
+                None => self.absent = true,
+                Some(segment) if guards.look_again => self.read = Some(segment.op),
+                Some(segment) => self.hand_on(segment.op, truth),
+            }
+        }
+    }
+
+    fn hand_on(&mut self, op: OpId, truth: &mut Truth) {
+        let index = usize::try_from(self.next - 1).unwrap();
+        if truth.log.get(index) != Some(&op) {
+            truth.breaks(VIEW);
+        }
+        self.next += 1;
+    }
+}

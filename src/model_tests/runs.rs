@@ -1,0 +1,131 @@
+//! What is explored: always, with `DELTAFOLD_MODEL=full` further, and with each guard left out.
+
+use std::fmt::Write;
+
+use stateright::{Checker, Model};
+
+use super::bounds::{Bounds, Guards, Sources};
+use super::model::Protocol;
+use super::properties::HAPPENS;
+use super::store::{ACKED, LIVE, ONCE, READABLE, TOLD, VIEW};
+
+/// Explores everything within the bounds. Returns how many states there are, and the properties that do not hold with the steps that show it.
+fn explore(bounds: Bounds, guards: Guards) -> (usize, Vec<(&'static str, String)>) {
+    let checker = Protocol::new(bounds, guards).checker().threads(2).spawn_bfs().join();
+    let mut broken = Vec::new();
+    for (name, path) in checker.discoveries() {
+        if name != HAPPENS {
+            let mut story = String::new();
+            for step in path.into_actions() {
+                write!(story, "{step:?} ").unwrap();
+            }
+            broken.push((name, story));
+        }
+    }
+    if broken.is_empty() {
+        assert!(checker.discovery(HAPPENS).is_some(), "nothing happens within {bounds:?}");
+    }
+    (checker.unique_state_count(), broken)
+}
+
+fn holds(name: &str, bounds: Bounds) {
+    let start = tokio::time::Instant::now();
+    let (states, broken) = explore(bounds, Guards::ALL);
+    println!("model: {name}: {states} states in {:.1?}", start.elapsed());
+    assert!(broken.is_empty(), "{name}: {broken:#?}");
+}
+
+/// Without the guard, the checker finds a way to break `promise`.
+fn breaks(name: &str, promise: &str, bounds: Bounds, leave_out: impl FnOnce(&mut Guards)) {
+    let mut guards = Guards::ALL;
+    leave_out(&mut guards);
+    let (_, broken) = explore(bounds, guards);
+    let found = broken.iter().find(|(property, _)| *property == promise);
+    let (_, story) = found.unwrap_or_else(|| panic!("without {name} nothing breaks \"{promise}\": {broken:?}"));
+    println!("model: without {name}, in {} steps: not \"{promise}\"", story.split_whitespace().count());
+}
+
+/// Two writers, one compactor, one sweeper.
+const FOUR: Bounds = Bounds { writers: 2, compactors: 1, sweepers: 1, ..Bounds::NONE };
+
+/// One op of one writer, folded and swept.
+const THREE: Bounds = Bounds { writers: 1, ..FOUR };
+
+#[test]
+fn writers_and_lost_answers() {
+    holds("2 writers, 1 lost answer", Bounds { lost: 1, ..FOUR });
+    holds("2 writers of 2 ops", Bounds { ops: 2, ..FOUR });
+    holds("1 writer, 2 lost answers", Bounds { lost: 2, ..THREE });
+    holds("1 writer of 2 ops, 1 lost answer, 1 crash", Bounds { ops: 2, lost: 1, crashes: 1, rounds: 1, ..THREE });
+}
+
+#[test]
+fn sources_come_again() {
+    holds("2 writers of one source and 1 other", Bounds { sources: Sources::Shared, writers: 3, ..FOUR });
+    holds("2 writers with sources, 1 crash", Bounds { sources: Sources::Own, crashes: 1, ..FOUR });
+}
+
+#[test]
+fn compactors_and_a_sweeper() {
+    holds("2 compactors", Bounds { compactors: 2, ..FOUR });
+    holds(
+        "2 compactors, 2 sweeps that keep a version",
+        Bounds { compactors: 2, sweeps: 2, keep_versions: 1, writers: 1, ops: 2, ..FOUR },
+    );
+    holds("merges, 2 sweeps, 1 lost answer", Bounds { ops: 2, rounds: 2, sweeps: 2, lost: 1, ..THREE });
+}
+
+#[test]
+fn readers_and_followers() {
+    holds("a reader", Bounds { readers: 1, ..FOUR });
+    holds("a follower", Bounds { followers: 1, ..FOUR });
+    holds("a reader and merges", Bounds { readers: 1, ops: 2, rounds: 2, ..THREE });
+}
+
+/// The whole of what is explored, on request: it takes long.
+#[test]
+fn further_on_request() {
+    if std::env::var("DELTAFOLD_MODEL").is_ok_and(|value| value == "full") {
+        let six = Bounds { compactors: 2, readers: 1, ..FOUR };
+        holds("2 writers of 2 ops, 1 lost answer", Bounds { ops: 2, lost: 1, ..FOUR });
+        holds(
+            "2 writers with sources, 1 lost answer, 1 crash",
+            Bounds { sources: Sources::Own, lost: 1, crashes: 1, ..FOUR },
+        );
+        holds(
+            "2 writers of one source and 1 other, 1 lost answer",
+            Bounds { sources: Sources::Shared, writers: 3, lost: 1, ..FOUR },
+        );
+        holds("2 writers, 2 lost answers", Bounds { lost: 2, ..FOUR });
+        holds(
+            "merges, 2 sweeps, 1 lost answer, 1 crash",
+            Bounds { ops: 2, rounds: 2, sweeps: 2, lost: 1, crashes: 1, ..THREE },
+        );
+        holds("2 writers, 2 compactors, a sweeper, a reader", six);
+        holds("2 writers, 2 compactors of 2 rounds, a sweeper", Bounds { readers: 0, rounds: 2, ..six });
+        holds("2 writers, 2 compactors, a sweeper, a reader, 1 lost answer", Bounds { lost: 1, ..six });
+    } else {
+        println!("model: DELTAFOLD_MODEL=full explores further");
+    }
+}
+
+/// A test that cannot fail proves nothing: without each guard the model breaks a promise.
+#[test]
+fn every_guard_is_needed() {
+    let lost = Bounds { lost: 1, ..FOUR };
+    let shared = Bounds { sources: Sources::Shared, writers: 3, ..FOUR };
+    breaks("the head check before the ack", ACKED, FOUR, |guards| guards.head_check = false);
+    breaks("the batch id", ONCE, lost, |guards| guards.batch_id = false);
+    breaks("trying the same slot after an unknown outcome", ONCE, lost, |guards| guards.same_slot = false);
+    breaks("the mark of the writer itself", ONCE, FOUR, |guards| guards.own_mark = false);
+    breaks("looking whether a slot counts, in doubt", ONCE, lost, |guards| guards.slot_counts = false);
+    breaks("looking whether a slot counts, with sources", ONCE, shared, |guards| guards.slot_counts = false);
+    breaks("the history of publishing", TOLD, Bounds { lost: 1, ..THREE }, |guards| guards.history = false);
+    let merges = Bounds { ops: 2, rounds: 2, sweeps: 2, ..THREE };
+    breaks("the fence of the sweep floor", LIVE, merges, |guards| guards.fence = false);
+    let two = Bounds { compactors: 2, ..FOUR };
+    breaks("the conflict of two folds", READABLE, two, |guards| guards.conflict = false);
+    breaks("publishing before deleting", ACKED, FOUR, |guards| guards.publish_first = false);
+    breaks("the reader's second look", VIEW, Bounds { readers: 1, ..FOUR }, |guards| guards.look_again = false);
+    breaks("the follower's second look", VIEW, Bounds { followers: 1, ..FOUR }, |guards| guards.look_again = false);
+}
