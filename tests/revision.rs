@@ -366,6 +366,16 @@ async fn what_came_in_time_finds_the_tombstone_though_it_is_folded_after_the_tim
 /// While a merge begins, somebody else folds what came in time, and sweeps it: the merge knows nothing of it, and must not forget.
 #[tokio::test]
 async fn what_somebody_else_folded_meanwhile_finds_the_tombstone() {
+    somebody_else_folds_and_sweeps(false).await;
+}
+
+/// And a segment that came afterwards, which is young, hides nothing of it.
+#[tokio::test]
+async fn what_somebody_else_folded_before_a_younger_segment_finds_the_tombstone() {
+    somebody_else_folds_and_sweeps(true).await;
+}
+
+async fn somebody_else_folds_and_sweeps(and_appends: bool) {
     let memory = Memory::new();
     let store = Watched::over(memory.clone());
     let (collection, writer) = made(Arc::new(store.clone()), 2, 1, DAY * 30).await;
@@ -385,6 +395,9 @@ async fn what_somebody_else_folded_meanwhile_finds_the_tombstone() {
     store.before("list", "log/", move || async move {
         others.run_once().await.unwrap();
         sweep(&other).await;
+        if and_appends {
+            elsewhere(&other.writer(WriterOptions::default()).unwrap(), 2).await;
+        }
     });
     drop(store.calls());
     merging.tick().await.unwrap();
