@@ -1,6 +1,6 @@
 //! The figures that Deltafold promises, each against the raw primitive measured in the same run.
 //!
-//! `cargo bench` runs them all (about ten minutes, 8 GiB of disk); `cargo bench -- open absorb` runs those whose names contain one of
+//! `cargo bench` runs them all (about fifteen minutes, 8 GiB of disk); `cargo bench -- open absorb` runs those whose names contain one of
 //! the words. `DELTAFOLD_BENCH_RECORDS` sets the number of records (1,000,000), `DELTAFOLD_BENCH_DIR` the folder (the target folder).
 //! Prints a table, and JSON into `target/figures.json`.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
@@ -11,6 +11,8 @@ mod data;
 mod day;
 mod large;
 mod measure;
+#[cfg(feature = "s3")]
+mod s3;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -74,11 +76,25 @@ const BENCHES: &[(&str, Bench)] = &[
     ("absorb", large::absorb),
     ("day-puts", day::puts),
     ("day-patches", day::patches),
+    #[cfg(feature = "s3")]
+    ("s3-append", s3::one_caller),
+    #[cfg(feature = "s3")]
+    ("s3-callers", s3::many_callers),
+    #[cfg(feature = "s3")]
+    ("s3-contention", s3::contention),
+    #[cfg(feature = "s3")]
+    ("s3-bulk", s3::bulk_and_open),
+    #[cfg(feature = "s3")]
+    ("s3-fold", s3::fold),
 ];
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     if let Some(child) = std::env::var_os("DELTAFOLD_BENCH_CHILD") {
+        #[cfg(feature = "s3")]
+        if child == "server" {
+            return s3::serve(&words);
+        }
         return large::child(&child.to_string_lossy(), &words);
     }
     let folder = std::env::var_os("DELTAFOLD_BENCH_DIR")

@@ -146,10 +146,8 @@ impl Reader {
 
     /// Reads all columns and keeps them, so that nothing but embeddings has to be read any more: one GET a part.
     pub async fn warm(&self) -> Result<()> {
-        for snapshot in self.snapshots() {
-            snapshot.objects.warm().await?;
-        }
-        Ok(())
+        let snapshots = stream::iter(self.snapshots()).map(|snapshot| snapshot.objects.warm());
+        snapshots.buffer_unordered(SHARDS_AT_ONCE).try_for_each(|()| async { Ok(()) }).await
     }
 
     fn snapshots(&self) -> impl Iterator<Item = &Arc<Snapshot>> {

@@ -10,8 +10,8 @@ use tokio::sync::OnceCell;
 use crate::error::{Error, Repr, Result};
 use crate::shard::Shard;
 
-/// How many parts are decoded at once where all are wanted.
-const DECODES: usize = 2;
+/// How many parts are read and decoded at once where all are wanted: enough to keep a store busy that answers late.
+const READS: usize = 8;
 
 type PartCell = Arc<OnceCell<Arc<PartMeta>>>;
 type EmbeddingCell = Arc<OnceCell<Arc<Embeddings>>>;
@@ -89,7 +89,7 @@ impl Objects {
         let all: Vec<(usize, usize)> =
             runs.flat_map(|(run, parts)| (0..parts.len()).map(move |part| (run, part))).collect();
         let read = stream::iter(all).map(|(run, part)| self.part(run, part, true));
-        read.buffer_unordered(DECODES).try_for_each(|_| async { Ok(()) }).await
+        read.buffer_unordered(READS).try_for_each(|_| async { Ok(()) }).await
     }
 
     /// An embedding object. One GET where it is not open yet.

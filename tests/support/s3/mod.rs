@@ -111,8 +111,8 @@ pub fn options(endpoint: &str) -> S3Options {
     S3Options { aws, ..S3Options::default() }
 }
 
-/// A store in a new bucket of some server.
-pub async fn bucket_at(endpoint: &str, bucket: &str) -> S3 {
+/// A client of the SDK for some server's buckets.
+pub fn client(endpoint: &str) -> aws_sdk_s3::Client {
     let keys = aws_sdk_s3::config::Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test");
     let config = aws_sdk_s3::config::Builder::new()
         .behavior_version_latest()
@@ -121,8 +121,16 @@ pub async fn bucket_at(endpoint: &str, bucket: &str) -> S3 {
         .region(aws_sdk_s3::config::Region::new("us-east-1"))
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .force_path_style(true)
+        // One attempt, and no checksum but what the caller gives.
+        .request_checksum_calculation(aws_sdk_s3::config::RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(aws_sdk_s3::config::ResponseChecksumValidation::WhenRequired)
         .build();
-    aws_sdk_s3::Client::from_conf(config).create_bucket().bucket(bucket).send().await.unwrap();
+    aws_sdk_s3::Client::from_conf(config)
+}
+
+/// A store in a new bucket of some server.
+pub async fn bucket_at(endpoint: &str, bucket: &str) -> S3 {
+    client(endpoint).create_bucket().bucket(bucket).send().await.unwrap();
     S3::open(bucket, "", &options(endpoint)).await.unwrap()
 }
 

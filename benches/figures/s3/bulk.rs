@@ -1,0 +1,110 @@
+//! Bulk append and cold open, against the same bytes moved by the SDK.
+
+use std::time::{Duration, Instant};
+
+use aws_sdk_s3::Client;
+use bytes::Bytes;
+use deltafold::store::{Listed, Store};
+use deltafold::{CompactorOptions, SweepOptions, WriterOptions};
+use futures::{StreamExt, stream};
+
+use super::{Far, raw_get, raw_put};
+use crate::bulk::load;
+use crate::data::{Random, put};
+use crate::measure::{mib, runtime, timed};
+use crate::{Figure, Goal, Setting};
+
+/// How many raw calls are on their way at once.
+const AT_ONCE: usize = 8;
+
+pub(crate) fn bulk_and_open(setting: &Setting) -> Vec<Figure> {
+    let names = [
+        (0, "S3, 0 ms: bulk append", "S3, 0 ms: cold open, every column"),
+        (25, "S3, 25 ms: bulk append", "S3, 25 ms: cold open, every column"),
+    ];
+    let records = setting.records.min(200_000);
+    names.into_iter().flat_map(|(latency, append, open)| both(latency, records, append, open)).collect()
+}
+
+async fn objects(store: &dyn Store, prefix: &str) -> Vec<Listed> {
+    store.list_after(prefix, None, 100_000).await.expect("a list")
+}
+
+async fn fetch(client: &Client, objects: &[Listed]) -> Vec<(String, Bytes)> {
+    let gets =
+        objects.iter().map(|object| async { (object.key.to_string(), raw_get(client, object.key.as_str()).await) });
+    stream::iter(gets).buffer_unordered(AT_ONCE).collect().await
+}
+
+fn both(latency: u64, records: usize, append_name: &'static str, open_name: &'static str) -> Vec<Figure> {
+    let far = Far::start(Duration::from_millis(latency));
+    // The cost of making the records is the caller's.
+    let (_, making) = timed(|| {
+        let mut random = Random(3);
+        (0..records).for_each(|n| drop(std::hint::black_box(put(n, &mut random))));
+    });
+    runtime().block_on(async {
+        let collection = far.create().await;
+        let client = far.client();
+        let start = Instant::now();
+        let writer = collection.writer(WriterOptions::default()).expect("a writer");
+        load(&writer, records, 3).await;
+        writer.close().await.expect("a close");
+        let time = start.elapsed();
+        let store = collection.store().clone();
+        let segments = objects(&*store, "bench/0000/log/").await;
+        let fetched = fetch(&client, &segments).await;
+        let bytes: u64 = fetched.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        let start = Instant::now();
+        let puts = fetched.into_iter().map(|(key, bytes)| {
+            let client = &client;
+            async move { raw_put(client, &format!("raw/{key}"), bytes).await }
+        });
+        stream::iter(puts).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+        let raw = start.elapsed();
+        let append = Figure {
+            name: append_name,
+            measured: format!(
+                "{:.0} MiB/s ({:.1} s, and {:.1} s making records beside it)",
+                mib(bytes) / time.as_secs_f64(),
+                time.as_secs_f64(),
+                making.as_secs_f64()
+            ),
+            against: format!("{:.0} MiB/s, {AT_ONCE} PUTs of the segments at once", mib(bytes) / raw.as_secs_f64()),
+            value: raw.as_secs_f64() / time.as_secs_f64(),
+            goal: Goal::AtLeast(0.75),
+        };
+
+        collection.compactor(CompactorOptions::default()).merge_all().await.expect("a merge");
+        let all = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+        collection.sweep(&all).await.expect("a sweep");
+        let columns: Vec<Listed> = objects(&*store, "bench/0000/part/")
+            .await
+            .into_iter()
+            .filter(|object| object.key.as_str().ends_with(".meta"))
+            .collect();
+        let (mut opens, mut raws, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for _ in 0..5 {
+            let start = Instant::now();
+            let reader = collection.reader().await.expect("a reader");
+            reader.warm().await.expect("every column");
+            opens.push(start.elapsed());
+            let start = Instant::now();
+            bytes = fetch(&client, &columns).await.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+            raws.push(start.elapsed());
+        }
+        let (open, raw) = (crate::measure::median(opens), crate::measure::median(raws));
+        let open = Figure {
+            name: open_name,
+            measured: format!("{:.0} ms for {:.1} MiB of columns", open.as_secs_f64() * 1e3, mib(bytes)),
+            against: format!(
+                "{:.0} ms, {} GETs of the parts at once",
+                raw.as_secs_f64() * 1e3,
+                AT_ONCE.min(columns.len())
+            ),
+            value: raw.as_secs_f64() / open.as_secs_f64(),
+            goal: Goal::AtLeast(0.75),
+        };
+        vec![append, open]
+    })
+}

@@ -1,0 +1,97 @@
+//! The store on S3, against the raw calls of the SDK to the same server in the same run. The server is a process of its own, as it would be a machine of its own.
+
+mod append;
+mod bulk;
+mod contention;
+mod fold;
+
+#[path = "../../../tests/support/s3/mod.rs"]
+mod server;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use base64::Engine;
+use bytes::Bytes;
+use deltafold::store::{S3, Store};
+use deltafold::{Collection, CreateOptions};
+
+use crate::data::DIMENSION;
+
+pub(crate) use append::{many_callers, one_caller};
+pub(crate) use bulk::bulk_and_open;
+pub(crate) use contention::contention;
+pub(crate) use fold::fold;
+
+/// A server in a process of its own, with every request taking so long.
+pub(crate) struct Far {
+    process: Child,
+    endpoint: String,
+}
+
+impl Far {
+    pub(crate) fn start(latency: Duration) -> Self {
+        let program = std::env::current_exe().expect("the path of this program");
+        let mut command = Command::new(program);
+        command.env("DELTAFOLD_BENCH_CHILD", "server").arg(latency.as_millis().to_string());
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the server starts");
+        let mut endpoint = String::new();
+        let output = process.stdout.take().expect("its output is piped");
+        BufReader::new(output).read_line(&mut endpoint).expect("the server says where it is");
+        Self { process, endpoint: endpoint.trim().to_owned() }
+    }
+
+    pub(crate) async fn store(&self) -> S3 {
+        S3::open(server::BUCKET, "", &server::options(&self.endpoint)).await.expect("a store")
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        server::client(&self.endpoint)
+    }
+
+    pub(crate) async fn create(&self) -> Collection {
+        let store: Arc<dyn Store> = Arc::new(self.store().await);
+        let name = "bench".parse().expect("a name");
+        Collection::create(store, &name, &CreateOptions::new(DIMENSION)).await.expect("an empty bucket")
+    }
+}
+
+impl Drop for Far {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Serves until the process that started this one goes.
+pub(crate) fn serve(arguments: &[String]) {
+    let latency = arguments.first().and_then(|text| text.parse().ok()).expect("a latency in milliseconds");
+    let running = server::Server::start();
+    running.latency(Duration::from_millis(latency));
+    println!("{}", running.endpoint());
+    std::io::stdout().flush().expect("somebody reads");
+    let _ = std::io::stdin().read_line(&mut String::new());
+}
+
+/// The raw call: an object that is not there yet, with the checksum that the service compares.
+pub(crate) async fn raw_put(client: &Client, key: &str, bytes: Bytes) {
+    let checksum = base64::prelude::BASE64_STANDARD.encode(crc32fast::hash(&bytes).to_be_bytes());
+    let request = client.put_object().bucket(server::BUCKET).key(key).if_none_match("*");
+    request.checksum_crc32(checksum).body(bytes.into()).send().await.expect("a fresh name");
+}
+
+/// The raw call: an object, whole.
+pub(crate) async fn raw_get(client: &Client, key: &str) -> Bytes {
+    let object = client.get_object().bucket(server::BUCKET).key(key).send().await.expect("it is there");
+    object.body.collect().await.expect("its bytes").into_bytes()
+}
+
+/// The raw call: an object that is as it was.
+pub(crate) async fn raw_get_unless(client: &Client, key: &str, tag: &str) {
+    let request = client.get_object().bucket(server::BUCKET).key(key).if_none_match(tag);
+    let unchanged = request.send().await.expect_err("nobody writes it meanwhile");
+    assert_eq!(unchanged.raw_response().map(|response| response.status().as_u16()), Some(304));
+}
