@@ -39,6 +39,8 @@ fn start() -> (String, Child) {
         command.args(["-c", script]).arg(venv.join("bin/ministack"));
         command.env("GATEWAY_PORT", port.to_string()).env("BIND_HOST", "127.0.0.1").env("LOG_LEVEL", "WARNING");
         command.env("IOT_MTLS_ENABLED", "0").env("MINISTACK_REGION", "us-east-1");
+        // What functions that it runs are told.
+        command.env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"));
         let output = File::create(&log).unwrap();
         command.stdin(Stdio::piped()).stdout(output.try_clone().unwrap()).stderr(output);
         let mut child = command.spawn().unwrap();
