@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use deltafold_format::{Nonce, Timestamp, Uid};
 
+#[cfg(feature = "simulation")]
+use crate::simulation;
+
 /// Time and randomness.
 pub trait Env: Send + Sync + std::fmt::Debug + 'static {
     /// The clock on the wall. It dates what people read; no rule of the protocol compares it.
@@ -58,31 +61,73 @@ pub(crate) async fn attempting<F: Future>(number: u32, call: F) -> F::Output {
 
 /// Measures how long something takes, for people and for politeness: no rule of the protocol compares it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stopwatch(tokio::time::Instant);
+pub(crate) enum Stopwatch {
+    Real(tokio::time::Instant),
+    #[cfg(feature = "simulation")]
+    Simulated(Duration),
+}
 
 impl Stopwatch {
     pub(crate) fn start() -> Self {
-        Self(tokio::time::Instant::now())
+        #[cfg(feature = "simulation")]
+        if let Some(machine) = simulation::current() {
+            return Self::Simulated(machine.elapsed());
+        }
+        Self::Real(tokio::time::Instant::now())
     }
 
     pub(crate) fn elapsed(self) -> Duration {
-        self.0.elapsed()
+        match self {
+            Self::Real(started) => started.elapsed(),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(started) => {
+                simulation::current().map_or(started, |machine| machine.elapsed()).saturating_sub(started)
+            }
+        }
     }
+}
+
+/// A task that runs by itself, also when this is dropped.
+#[derive(Debug)]
+pub(crate) enum Task<T> {
+    Real(tokio::task::JoinHandle<T>),
+    #[cfg(feature = "simulation")]
+    Simulated(tokio::sync::oneshot::Receiver<T>),
 }
 
 /// Starts a task of its own.
 #[expect(clippy::disallowed_methods, reason = "the one place where tasks are spawned")]
-pub(crate) fn spawn<F>(future: F) -> tokio::task::JoinHandle<F::Output>
+pub(crate) fn spawn<F>(future: F) -> Task<F::Output>
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    tokio::spawn(future)
+    #[cfg(feature = "simulation")]
+    if let Some(machine) = simulation::current() {
+        let (done, task) = tokio::sync::oneshot::channel();
+        // Nobody may wait for it any more.
+        machine.spawn(Box::pin(async move { drop(done.send(future.await)) }));
+        return Task::Simulated(task);
+    }
+    Task::Real(tokio::spawn(future))
 }
 
 /// Waits.
 #[expect(clippy::disallowed_methods, reason = "the one place where anything sleeps")]
 pub(crate) async fn sleep(duration: Duration) {
+    #[cfg(feature = "simulation")]
+    if let Some(machine) = simulation::current() {
+        return machine.sleep(duration).await;
+    }
     tokio::time::sleep(duration).await;
+}
+
+/// What the jitter of pauses is drawn from, where a simulation owns it.
+pub(crate) fn jitter_seed() -> Option<u64> {
+    #[cfg(feature = "simulation")]
+    if let Some(machine) = simulation::current() {
+        return Some(machine.random());
+    }
+    None
 }
 
 /// Gives up a call after a while.
@@ -94,11 +139,26 @@ pub(crate) async fn timeout<F: Future>(after: Duration, call: F) -> Option<F::Ou
 /// Runs work that keeps a core busy, off the tasks that wait.
 #[expect(clippy::disallowed_methods, reason = "the one place where blocking work is moved off")]
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    join(tokio::task::spawn_blocking(work)).await
+    #[cfg(feature = "simulation")]
+    if simulation::current().is_some() {
+        return work();
+    }
+    join(Task::Real(tokio::task::spawn_blocking(work))).await
 }
 
 /// Waits for a task; if it panicked, so does the caller.
-pub(crate) async fn join<T>(task: tokio::task::JoinHandle<T>) -> T {
+pub(crate) async fn join<T>(task: Task<T>) -> T {
+    #[cfg(not(feature = "simulation"))]
+    let Task::Real(task) = task;
+    #[cfg(feature = "simulation")]
+    let task = match task {
+        Task::Real(task) => task,
+        Task::Simulated(task) => match task.await {
+            Ok(value) => return value,
+            // Its process has crashed, and this one with it.
+            Err(_) => return std::future::pending().await,
+        },
+    };
     match task.await {
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {

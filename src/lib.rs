@@ -48,6 +48,10 @@ mod log;
 mod reader;
 mod retry;
 mod shard;
+#[cfg(feature = "simulation")]
+pub mod simulation;
+#[cfg(not(feature = "simulation"))]
+mod simulation;
 mod snapshot;
 pub mod store;
 

@@ -9,12 +9,15 @@ use crate::store::{StoreError, StoreErrorKind};
 
 /// Pauses that double from 20 ms to 2 s with jitter, about 15 s in all; then the caller hears of the failure.
 pub(crate) fn pauses() -> impl Iterator<Item = Duration> {
-    ExponentialBuilder::default()
+    let pauses = ExponentialBuilder::default()
         .with_jitter()
         .with_min_delay(Duration::from_millis(20))
         .with_max_delay(Duration::from_secs(2))
-        .with_max_times(12)
-        .build()
+        .with_max_times(12);
+    match env::jitter_seed() {
+        Some(seed) => pauses.with_jitter_seed(seed).build(),
+        None => pauses.build(),
+    }
 }
 
 /// Calls until the answer is not a transient failure, or the pauses are used up. For calls that may be repeated freely.

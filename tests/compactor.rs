@@ -51,6 +51,37 @@ async fn append<S>(_: &Watched<S>, writer: &Writer, segments: std::ops::Range<us
     }
 }
 
+/// A source of which nothing came for longer than the retention is forgotten by a fold, by the store's dates alone; one that is heard of now and then is not.
+#[tokio::test]
+async fn a_silent_source_is_forgotten_by_a_fold() {
+    let store = deltafold::store::Memory::new();
+    let options = CreateOptions::new(2);
+    let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
+    let mut compactor = collection.compactor(CompactorOptions::default());
+    let hear = async |source: &str, position: u128| {
+        // A writer of its own each time: what it knows it has from the log and the snapshot.
+        let writer = collection.writer(WriterOptions::default()).unwrap();
+        writer.append_from(source, position, vec![put(position)]).await.unwrap().is_duplicate()
+    };
+    assert!(!hear("silent", 7).await);
+    for day in 0..15 {
+        assert!(!hear("busy", day).await);
+        compactor.run_once().await.unwrap();
+        assert!(hear("silent", 7).await, "it is remembered on day {day}");
+        store.advance(Duration::from_hours(24));
+    }
+    for day in 15..17 {
+        assert!(!hear("busy", day).await);
+        compactor.run_once().await.unwrap();
+        store.advance(Duration::from_hours(24));
+    }
+    assert!(hear("busy", 16).await, "what is heard of is remembered");
+    assert!(!hear("silent", 7).await, "what is not is not");
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let error = writer.append_from("clock/00", 1, vec![put(1)]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "the names of dates are not for sources");
+}
+
 fn count(calls: &[String], verb: &str) -> usize {
     calls.iter().filter(|call| call.starts_with(verb)).count()
 }
@@ -98,7 +129,14 @@ async fn folds_come_by_count_and_by_bytes<S: Store + Clone>(store: Watched<S>) {
     assert!(folds.iter().all(|fold| fold.bytes_in < 2_000 + 1_000 && fold.version.is_some()), "{folds:?}");
     // Values that make no sense do what comes closest.
     let mut odd = collection.compactor(CompactorOptions {
-        policy: Policy { fold_segments: 0, fold_bytes: 0, fan_in: 0, absorb_one_in: 0, rewrites: 0 },
+        policy: Policy {
+            fold_segments: 0,
+            fold_bytes: 0,
+            fan_in: 0,
+            absorb_one_in: 0,
+            rewrites: 0,
+            forget_sources_after: Duration::ZERO,
+        },
     });
     append(&store, &writer, 30..40).await;
     odd.tick().await.unwrap();

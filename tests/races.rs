@@ -25,6 +25,7 @@ on_every_store!(
     r2_a_stale_compactor_does_not_publish_over_a_newer_head,
     r3_an_append_whose_answer_is_lost_lands_once,
     r3_a_publish_whose_answer_is_lost_lands_once,
+    r3_an_append_whose_slot_was_swept_and_created_anew_lands_once,
     r4_try_again_is_not_taken,
     r5_a_sweep_past_a_merge_under_way_fences_it_off,
     r5_a_merge_that_is_young_enough_survives_a_sweep,
@@ -34,6 +35,9 @@ on_every_store!(
     r10_of_two_folds_of_one_shard_one_publishes,
     r12_a_batch_that_was_folded_and_swept_before_its_answer_is_not_appended_again,
     r12_a_source_that_crashed_before_the_ack_is_applied_once,
+    r11_a_stale_segment_does_not_pass_for_the_log,
+    r11_a_stale_segment_does_not_hide_what_the_slot_held,
+    r11_whoever_follows_takes_no_stale_segment_for_the_log,
     r12_a_position_that_fails_is_not_overtaken,
     r14_folding_and_merging_keep_times_and_provenance,
     r15_a_zero_filled_or_cut_segment_is_an_error,
@@ -216,6 +220,27 @@ async fn r3_a_publish_whose_answer_is_lost_lands_once<S: Store + Clone>(store: W
     assert_eq!(fold(&collection).await, 1);
     assert_eq!(ids(&collection).await, ["Delay", "LoseAnswer", "LoseRequest", "x", "y"]);
     assert_eq!(ops(&collection).await, 5);
+    assert_sound(&collection).await;
+}
+
+/// What happened: the answer to an append was lost; it had landed, and was folded and swept. A stale writer, which had slept all the time, created the same slot anew. The
+/// first writer, trying again, was refused, found somebody else's batch in the slot, and wrote its own a second time behind it. (The model of the protocol found it.)
+/// Now: who is in doubt looks whether the slot it reads still counts. If not, the manifest tells what became of the batch.
+async fn r3_an_append_whose_slot_was_swept_and_created_anew_lands_once<S: Store + Clone>(store: Watched<S>) {
+    let (collection, sleeper) = collection(&store).await;
+    append(&sleeper, vec![put("a")]).await;
+    let doubter = collection.writer(WriterOptions::default()).unwrap();
+    store.fail("create", "/log/00000000000000000002", Fault::LoseAnswer);
+    let other = collection.clone();
+    store.before("create", "/log/00000000000000000002", move || async move {
+        fold(&other).await;
+        sweep(&other).await;
+        assert_eq!(append(&sleeper, vec![put("late")]).await, 3);
+    });
+    assert_eq!(append(&doubter, vec![put("b")]).await, 2);
+    assert!(store.all_reached());
+    assert_eq!(ids(&collection).await, ["a", "b", "late"]);
+    assert_eq!(ops(&collection).await, 3);
     assert_sound(&collection).await;
 }
 
@@ -454,6 +479,78 @@ async fn r12_a_source_that_crashed_before_the_ack_is_applied_once<S: Store + Clo
     assert_eq!(ids(&collection).await, ["b", "c"]);
     assert_eq!(ops(&collection).await, 4);
     assert_sound(&collection).await;
+}
+
+async fn append_from(writer: &Writer, position: u128, ops: Vec<Op>) -> deltafold::Result<Option<u64>> {
+    let ack = writer.append_from("s", position, ops).await?;
+    Ok(ack.segments().first().map(|(_, slot)| slot.get()))
+}
+
+/// What happened: a queue delivered a message to two consumers. Both slept while the log was folded and swept. One woke, created a slot that had been swept, and died before
+/// it could notice. The other was refused by that slot, found the message in it, and acknowledged it as known: nobody ever read it.
+/// (The model of the protocol found it.)
+/// Now: what a slot teaches is believed only after a head that was read later does not truncate it.
+async fn r11_a_stale_segment_does_not_pass_for_the_log<S: Store + Clone>(store: Watched<S>) {
+    let (collection, sleeper) = collection(&store).await;
+    assert_eq!(append_from(&sleeper, 1, vec![put("a")]).await.unwrap(), Some(1));
+    let consumer = collection.writer(WriterOptions::default()).unwrap();
+    let (other, failing) = (collection.clone(), store.clone());
+    store.before("create", "/log/00000000000000000002", move || async move {
+        append(&other.writer(WriterOptions::default()).unwrap(), vec![put("b")]).await;
+        fold(&other).await;
+        sweep(&other).await;
+        failing.fail("get_unless", "/head", Fault::Permanent);
+        let died = append_from(&sleeper, 2, vec![put("c")]).await.unwrap_err();
+        assert_eq!(died.kind(), ErrorKind::Unknown, "{died}");
+    });
+    assert_eq!(append_from(&consumer, 2, vec![put("c")]).await.unwrap(), Some(3), "what nobody reads is not known");
+    assert!(store.all_reached());
+    assert_eq!(ids(&collection).await, ["a", "b", "c"]);
+    assert_eq!(ops(&collection).await, 3);
+    assert_sound(&collection).await;
+}
+
+/// The opposite: a message was appended by another consumer, folded and swept, and a stale writer created its slot anew. Who was refused by that slot saw only the stale
+/// segment in it, never learned of the message, and appended it again. (The model of the protocol found it.)
+/// Now: nothing is appended behind slots that may have held something else, before it is known what is in the log.
+async fn r11_a_stale_segment_does_not_hide_what_the_slot_held<S: Store + Clone>(store: Watched<S>) {
+    let (collection, sleeper) = collection(&store).await;
+    append(&sleeper, vec![put("a")]).await;
+    let consumer = collection.writer(WriterOptions::default()).unwrap();
+    let other = collection.clone();
+    store.before("create", "/log/00000000000000000002", move || async move {
+        let first = other.writer(WriterOptions::default()).unwrap();
+        assert_eq!(append_from(&first, 1, vec![put("b")]).await.unwrap(), Some(2));
+        fold(&other).await;
+        sweep(&other).await;
+        assert_eq!(append(&sleeper, vec![put("c")]).await, 3);
+    });
+    assert_eq!(append_from(&consumer, 1, vec![put("b")]).await.unwrap(), None, "it is in the log");
+    assert!(store.all_reached());
+    assert_eq!(ids(&collection).await, ["a", "b", "c"]);
+    assert_eq!(ops(&collection).await, 3);
+    assert_sound(&collection).await;
+}
+
+/// What happened: whoever followed the log slept in front of a slot that was written, folded and swept. A stale writer created it anew; the follower took its ops for the
+/// log's, and saw them once more where they were appended at last. (The model of the protocol found it.)
+/// Now: a follower hands on what it read only after a look at the head, and says that it came too late.
+async fn r11_whoever_follows_takes_no_stale_segment_for_the_log<S: Store + Clone>(store: Watched<S>) {
+    let (collection, sleeper) = collection(&store).await;
+    append(&sleeper, vec![put("a")]).await;
+    let shard = deltafold::format::ShardId::new(0).unwrap();
+    let mut follow = collection.follow(shard, FollowOptions::default()).unwrap();
+    assert_eq!(follow.try_next().await.unwrap().unwrap().1.id, "a");
+    let other = collection.clone();
+    store.before("get", "/log/00000000000000000002", move || async move {
+        append(&other.writer(WriterOptions::default()).unwrap(), vec![put("b")]).await;
+        fold(&other).await;
+        sweep(&other).await;
+        assert_eq!(append(&sleeper, vec![put("late")]).await, 3);
+    });
+    let error = follow.try_next().await.unwrap_err();
+    assert!(store.all_reached());
+    assert_eq!(error.kind(), ErrorKind::Superseded, "{error}");
 }
 
 /// What happened: a position failed, the one behind it did not, and when the first was tried again it was taken for a repetition.

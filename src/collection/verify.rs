@@ -11,6 +11,9 @@ use crate::shard::{Shard, Slot};
 use crate::snapshot::{Current, OpSum, name, objects};
 use crate::store::{Key, Listed};
 
+/// So often a shard is verified anew that is swept each time while it is read; then only what was found twice in a row counts.
+const ATTEMPTS: u32 = 8;
+
 /// How far verification goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
@@ -65,18 +68,25 @@ impl Collection {
         let uncached = self.store.uncached();
         for shard in &self.shards {
             let shard = &uncached.as_ref().map_or_else(|| shard.clone(), |store| shard.over(store.clone()));
-            // Compaction and sweep may overtake the reading; damage stays, a race does not.
-            let mut attempts = 3;
-            loop {
+            // Compaction and sweep may overtake the reading; damage is found again, a race is not: what went away is no part of the next look.
+            let mut earlier: Vec<Finding> = Vec::new();
+            for attempt in 1.. {
                 let mut verifier = Verifier { shard, report: report.clone(), each: &mut each };
-                let before = report.findings.len();
                 verifier.run(depth).await?;
-                let found = verifier.report;
-                attempts -= 1;
-                if found.findings.len() == before || attempts == 0 || !moved(shard, &found, before).await? {
-                    report = found;
+                let mut seen = verifier.report;
+                let found = seen.findings.split_off(report.findings.len());
+                let settled = found.iter().all(|finding| earlier.contains(finding));
+                if settled || !moved(shard, &found).await? {
+                    report = seen;
+                    report.findings.extend(found);
                     break;
                 }
+                if attempt == ATTEMPTS {
+                    report = seen;
+                    report.findings.extend(found.into_iter().filter(|finding| earlier.contains(finding)));
+                    break;
+                }
+                earlier = found;
             }
         }
         Ok(report)
@@ -84,7 +94,7 @@ impl Collection {
 }
 
 /// Whether the shard was swept since, so that findings may be of objects that had to go.
-async fn moved(shard: &Shard, found: &VerifyReport, before: usize) -> Result<bool> {
+async fn moved(shard: &Shard, found: &[Finding]) -> Result<bool> {
     let manifest = match shard.current().await {
         Ok((_, manifest)) => manifest,
         Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat) => return Ok(false),
@@ -93,7 +103,7 @@ async fn moved(shard: &Shard, found: &VerifyReport, before: usize) -> Result<boo
     let listed: BTreeSet<String> =
         objects(&manifest).iter().map(|object| shard.layout().part(*object).to_string()).collect();
     let lost = |finding: &Finding| !listed.contains(&finding.key);
-    Ok(found.findings.iter().skip(before).any(lost))
+    Ok(found.iter().any(lost))
 }
 
 struct Verifier<'a, F> {

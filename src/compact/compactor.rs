@@ -263,7 +263,9 @@ impl ShardCompactor {
         });
         let oldest = oldest.min();
         let work = match &step {
-            Step::Fold => fold(&self.shard, &current.manifest, &self.tail).await.map(Edit::Fold),
+            Step::Fold => {
+                fold(&self.shard, &current.manifest, &self.tail, self.policy.forget_sources_after).await.map(Edit::Fold)
+            }
             Step::Merge(plan) => merge(&self.shard, &current.manifest, plan).await.map(Edit::Merge),
         };
         let done = match work {

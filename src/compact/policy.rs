@@ -1,6 +1,7 @@
 //! What to do next, decided without I/O: `plan(snapshot, log) -> step`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use deltafold_format::{EmbeddingEntry, Manifest, Nonce, ObjectName, Run};
 
@@ -19,11 +20,21 @@ pub struct Policy {
     pub absorb_one_in: u64,
     /// How many embedding objects of the base that are over half dead one merge rewrites at most.
     pub rewrites: usize,
+    /// A fold forgets the positions of a source of which no op came for so long, by the store's own dates: 14 days, the longest time that a queue of SQS keeps a message. What comes again later takes effect
+    /// again. Less than that is for sources that repeat nothing after that time.
+    pub forget_sources_after: Duration,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { fold_segments: 64, fold_bytes: 64 << 20, fan_in: 8, absorb_one_in: 8, rewrites: 2 }
+        Self {
+            fold_segments: 64,
+            fold_bytes: 64 << 20,
+            fan_in: 8,
+            absorb_one_in: 8,
+            rewrites: 2,
+            forget_sources_after: Duration::from_secs(14 * 24 * 60 * 60),
+        }
     }
 }
 

@@ -8,9 +8,8 @@ use deltafold_format::{
     Effect, EmbeddingBuilder, EmbeddingEntry, EmbeddingRef, FormatError, FormatErrorKind, ObjectName, PartBuilder,
     PartEntry, PartMeta, PartObject, Version, embedding_object_rows,
 };
-use tokio::task::JoinHandle;
 
-use crate::env;
+use crate::env::{self, Task};
 use crate::error::{Error, Result};
 use crate::shard::Shard;
 
@@ -30,7 +29,7 @@ pub(crate) struct RunWriter {
     born: Version,
     part: PartBuilder,
     embeddings: Option<(ObjectName, EmbeddingBuilder)>,
-    closing: VecDeque<JoinHandle<Result<Closed>>>,
+    closing: VecDeque<Task<Result<Closed>>>,
     /// In id order; `None` for those that are still being closed.
     parts: Vec<Option<PartEntry>>,
     written: Written,

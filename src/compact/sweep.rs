@@ -8,6 +8,7 @@ use deltafold_format::{Manifest, ObjectName, PartObject, Sequence, Timestamp, Ve
 use crate::error::{Error, Repr, Result};
 use crate::retry;
 use crate::shard::Shard;
+use crate::simulation::Guard;
 use crate::snapshot::{Current, Edit, Floors, name, objects, publish};
 use crate::store::{Key, Listed};
 
@@ -69,7 +70,7 @@ pub(crate) async fn sweep(shard: &Shard, options: &SweepOptions) -> Result<Sweep
     let raises = floors.truncated > manifest.truncated
         || floors.sweep_floor > manifest.sweep_floor
         || !floors.expired.is_empty();
-    if raises && !options.dry_run {
+    if raises && !options.dry_run && Guard::PublishBeforeDelete.holds() {
         publish(shard, &mut current, &Edit::Sweep(floors.clone())).await?;
     }
     // What is deleted follows from a manifest in which the floors stand: the one just published, or one that came after it.
@@ -147,13 +148,20 @@ async fn doomed(shard: &Shard, manifest: &Manifest, floors: &Floors, manifests: 
     let layout = shard.layout();
     let mut needed: BTreeSet<PartObject> = objects(manifest);
     // Versions from the floor on need what was dropped after it.
-    needed.extend(manifest.dropped.iter().filter(|d| d.version > floors.sweep_floor).map(|d| d.object));
-    let pins = manifest.pins.iter().filter(|pin| !floors.expired.contains(&pin.name));
+    let kept = |version| version > floors.sweep_floor && Guard::VersionsKept.holds();
+    needed.extend(manifest.dropped.iter().filter(|d| kept(d.version)).map(|d| d.object));
+    let pins = manifest.pins.iter().filter(|pin| !floors.expired.contains(&pin.name) && Guard::PinsKept.holds());
     let pinned: BTreeSet<ObjectName> = pins.map(|pin| ObjectName { version: pin.version, nonce: pin.nonce }).collect();
     for pin in &pinned {
         let key = layout.manifest(*pin);
-        let object = retry::transient(|| shard.store().get(&key)).await?.ok_or_else(|| Repr::Missing(key.clone()))?;
-        needed.extend(objects(&Manifest::decode(object.bytes).map_err(|error| Error::format(&key, error))?));
+        match retry::transient(|| shard.store().get(&key)).await? {
+            Some(object) => {
+                needed.extend(objects(&Manifest::decode(object.bytes).map_err(|error| Error::format(&key, error))?));
+            }
+            // Unpinned since, or expired, and swept by someone else: nobody needs it any more.
+            None if !is_pinned(shard, *pin).await? => {}
+            None => return Err(Repr::Missing(key).into()),
+        }
     }
     let mut doomed: Vec<Listed> = Vec::new();
     doomed.extend(
@@ -178,4 +186,10 @@ async fn doomed(shard: &Shard, manifest: &Manifest, floors: &Floors, manifests: 
         object.is_some_and(|object| name(object).version < floors.sweep_floor && !needed.contains(&object))
     }));
     Ok(doomed)
+}
+
+/// Whether a version is pinned now.
+async fn is_pinned(shard: &Shard, version: ObjectName) -> Result<bool> {
+    let (_, manifest) = shard.current().await?;
+    Ok(manifest.pins.iter().any(|pin| (pin.version, pin.nonce) == (version.version, version.nonce)))
 }

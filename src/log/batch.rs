@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::marks::Marks;
 use crate::error::{Error, ErrorKind, Repr, Result};
+use crate::simulation::Guard;
 
 /// Bytes that wait in a writer; given back when dropped.
 #[derive(Debug)]
@@ -155,7 +156,7 @@ impl Batch {
                 continue;
             };
             match failed.get(&name) {
-                Some(first) if position > *first => {
+                Some(first) if position > *first && Guard::FailedHoldsBack.holds() => {
                     changed = true;
                     let error = Repr::SourceBroken { source_name: name.to_string(), position: *first };
                     drop(member.permit);

@@ -17,6 +17,11 @@ use crate::error::Result;
 use crate::head::HeadState;
 use crate::shard::{Shard, Slot};
 
+/// So many segments are read before their ops are passed on.
+const SEGMENTS_AT_ONCE: usize = 8;
+/// Or so many bytes of them.
+const BYTES_AT_ONCE: u64 = 8 << 20;
+
 /// From where to follow a log, and how far.
 #[derive(Debug, Clone, Copy)]
 pub struct FollowOptions {
@@ -46,7 +51,7 @@ impl FollowOptions {
 
 /// The ops of a shard in log order, each with its position. Ends after the first error.
 ///
-/// One GET a segment; at the end of the log a GET and a conditional GET every interval.
+/// One GET a segment, and a conditional GET for every eight; at the end of the log a GET and a conditional GET every interval.
 pub struct Follow(BoxStream<'static, Result<(Position, Op)>>);
 
 impl Follow {
@@ -80,7 +85,7 @@ struct Follower {
     next: Sequence,
     /// The head as last seen.
     head: Option<HeadState>,
-    /// Of the segment read last.
+    /// Of the segments read last.
     ops: VecDeque<(Position, Op)>,
 }
 
@@ -94,22 +99,39 @@ impl Follower {
             if self.head.is_none() {
                 self.look().await?;
             }
-            match self.shard.slot(self.next).await? {
-                Slot::Segment(segment) => {
-                    self.ops = ops(&segment, self.options.after);
-                    self.next = self.next.next();
+            let (slots, end) = self.read().await?;
+            // A slot found empty is still to come, or was swept; one found full is the log's, or was left by somebody who slept through the sweep. Which of the
+            // two it is only a look at the head *afterwards* tells.
+            self.look().await?;
+            for slot in slots {
+                if let Slot::Segment(segment) = slot {
+                    self.ops.extend(ops(&segment, self.options.after));
                 }
-                Slot::Void => self.next = self.next.next(),
-                Slot::Absent => {
-                    // Whether it is still to come or was swept, only a look at the head *after* it was found absent tells.
-                    self.look().await?;
-                    if self.options.until_tail {
-                        return Ok(None);
-                    }
-                    env::sleep(self.options.interval).await;
+                self.next = self.next.next();
+            }
+            if end && self.ops.is_empty() {
+                if self.options.until_tail {
+                    return Ok(None);
                 }
+                env::sleep(self.options.interval).await;
             }
         }
+    }
+
+    /// The next slots, and whether an empty one follows them.
+    async fn read(&self) -> Result<(Vec<Slot>, bool)> {
+        let (mut slots, mut bytes, mut next) = (Vec::new(), 0, self.next);
+        while slots.len() < SEGMENTS_AT_ONCE && bytes < BYTES_AT_ONCE {
+            match self.shard.slot(next).await? {
+                Slot::Absent => return Ok((slots, true)),
+                slot => {
+                    bytes += slot.bytes();
+                    slots.push(slot);
+                }
+            }
+            next = next.next();
+        }
+        Ok((slots, false))
     }
 
     /// Looks at the head; an error where the next slot was swept.
@@ -129,7 +151,7 @@ impl Follower {
     }
 }
 
-fn ops(segment: &Segment, after: Position) -> VecDeque<(Position, Op)> {
+fn ops(segment: &Segment, after: Position) -> Vec<(Position, Op)> {
     let whole = |op: &Op<u32>| op.clone().map_embedding(|row| segment.vector(row).to_vec());
     segment.ops().filter(|(position, _)| *position > after).map(|(position, op)| (position, whole(op))).collect()
 }

@@ -7,12 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use deltafold_format::limits::MAX_SEGMENT_MARKS;
 use deltafold_format::{Sequence, Uid};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
 use super::batch::{Batch, Call, Source};
 use super::place::{Placer, check};
 use super::writer::{Lag, WriterOptions};
-use crate::env;
+use crate::env::{self, Task};
 use crate::error::Result;
 use crate::shard::Shard;
 
@@ -114,7 +113,7 @@ pub(super) struct Lane {
     ended: bool,
     gathered: Gathered,
     /// A full batch being encoded while another is on its way, and whether it comes from sources.
-    encoding: Option<(JoinHandle<Batch>, bool)>,
+    encoding: Option<(Task<Batch>, bool)>,
     /// Where to say how far folding is behind.
     lag: Arc<Mutex<Option<Lag>>>,
 }
@@ -226,6 +225,7 @@ impl Lane {
                 Err(mpsc::error::TryRecvError::Disconnected) => self.ended = true,
                 Err(mpsc::error::TryRecvError::Empty) => match &mut self.gathered.linger {
                     Some(linger) => tokio::select! {
+                        biased;
                         () = linger => break,
                         message = self.calls.recv() => match message {
                             Some(message) => self.gathered.push(message, &self.options),

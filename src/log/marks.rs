@@ -4,8 +4,12 @@ use std::collections::HashMap;
 
 use deltafold_format::{Manifest, Segment, Sequence};
 
+use crate::simulation::Guard;
+
 /// How many source marks a manifest carries; the one seen longest ago goes first.
 pub(crate) const MAX_MARKS: usize = 1_024;
+/// Marks under such names are no sources: they note dates.
+pub(crate) const CLOCK_SOURCE: &str = "clock/";
 
 /// The highest position of each source, and where it was seen. As in a manifest, those seen longest ago are forgotten when there are too many.
 #[derive(Debug, Default)]
@@ -42,6 +46,6 @@ impl Marks {
 
     /// Whether the log holds this position, or a later one, of the source.
     pub(super) fn hold(&self, source: &str, position: u128) -> bool {
-        self.0.get(source).is_some_and(|known| known.0 >= position)
+        self.0.get(source).is_some_and(|known| known.0 >= position) && Guard::SourceMarks.holds()
     }
 }

@@ -17,7 +17,7 @@ mod writer;
 pub use follow::{Follow, FollowOptions};
 #[cfg(test)]
 pub(crate) use held::Held;
-pub(crate) use marks::MAX_MARKS;
+pub(crate) use marks::{CLOCK_SOURCE, MAX_MARKS};
 pub(crate) use tail::{Tail, read_tail};
 pub use writer::{Ack, Lag, Writer, WriterOptions};
 

@@ -14,6 +14,7 @@ use crate::error::{Error, Repr, Result};
 use crate::head::HeadState;
 use crate::retry;
 use crate::shard::{Shard, Slot};
+use crate::simulation::Guard;
 use crate::store::{Outcome, StoreError, StoreErrorKind};
 
 /// After losing this many slots in a row to others, the tail is looked up instead of tried for.
@@ -99,7 +100,7 @@ impl Placer {
             let Some(n) = self.next_slot(batch).await? else { return Ok(None) };
             let failure = match env::attempting(attempt - lost, self.create(batch, n)).await? {
                 Ok(Outcome::Done(_)) => return Ok(Some(self.landed(batch, n))),
-                Ok(Outcome::Refused) => match self.taken(batch, n).await? {
+                Ok(Outcome::Refused) => match self.refused(batch, n).await? {
                     Taken::Ours => return Ok(Some(self.landed(batch, n))),
                     Taken::Lost => {
                         lost += 1;
@@ -116,9 +117,18 @@ impl Placer {
                     Taken::Gone => None,
                 },
                 // Nobody knows whether it landed or still will: the same slot again, never the next, until it is decided.
+                Ok(Outcome::Unknown(_)) if !Guard::UnknownIsNotDone.holds() => return Ok(Some(self.landed(batch, n))),
+                Ok(Outcome::Unknown(_)) if !Guard::UnknownIsNotRefused.holds() => {
+                    self.pass(n);
+                    continue;
+                }
                 Ok(Outcome::Unknown(error)) => {
                     batch.doubt = true;
                     Some(error)
+                }
+                Err(error) if error.is_conflict() && !Guard::TryAgainIsNotTaken.holds() => {
+                    self.pass(n);
+                    continue;
                 }
                 Err(error) => Some(error),
             };
@@ -140,7 +150,9 @@ impl Placer {
                 }
                 slot => {
                     (empty, passed) = (0, passed + 1);
-                    self.passed(batch, n, &slot);
+                    if !self.passed(batch, n, &slot).await? {
+                        self.forget();
+                    }
                     if passed % PASSED_BEFORE_LOOKUP == 0 {
                         self.catch_up(batch).await?;
                     }
@@ -176,9 +188,10 @@ impl Placer {
             let (head, manifest) = self.shard.current().await?;
             let mut marks = Marks::of(&manifest);
             let (last, swept) = learn_behind(&self.shard, &mut marks, manifest.folded, Tail::Cold).await?;
-            // What was folded and swept since the manifest was read may have been overlooked.
+            // What was folded and swept since the manifest was read may have been overlooked, and what stands in a swept slot may be anything.
             let now = self.shard.head_unless(&head).await?;
-            if !swept && now.is_none_or(|now| now.head.truncated <= last.next()) {
+            let kept = !swept && now.is_none_or(|now| now.head.truncated <= manifest.folded.next());
+            if kept || !Guard::MarksRecheck.holds() {
                 self.marks = Some(marks);
                 self.tail = Some(KnownTail { next: last.next(), head });
                 return Ok(());
@@ -245,6 +258,13 @@ impl Placer {
         }
     }
 
+    /// Finds out who has a slot. Where that cannot be told it may be this batch: a refusal may be the echo of its own success, as something below tried twice.
+    async fn refused(&mut self, batch: &mut Batch, n: Sequence) -> Result<Taken> {
+        let taken = self.taken(batch, n).await;
+        batch.doubt |= taken.is_err();
+        taken
+    }
+
     /// Reads a slot that is taken.
     async fn taken(&mut self, batch: &mut Batch, n: Sequence) -> Result<Taken> {
         let slot = self.shard.slot(n).await?;
@@ -255,7 +275,9 @@ impl Placer {
                 Ok(if n < head.head.truncated { Taken::Swept } else { Taken::Gone })
             }
             slot => {
-                self.passed(batch, n, slot);
+                if !self.passed(batch, n, slot).await? {
+                    return Ok(Taken::Swept);
+                }
                 // Whose it is is decided, so no earlier attempt can be in it, or come.
                 batch.doubt = false;
                 Ok(Taken::Lost)
@@ -265,11 +287,15 @@ impl Placer {
 
     fn is_ours(&self, batch: &Batch, segment: &Segment) -> bool {
         let header = segment.header();
-        header.writer == self.writer && Some(header.batch) == batch.number
+        header.writer == self.writer && Some(header.batch) == batch.number && Guard::BatchId.holds()
     }
 
-    /// Slot `n` is somebody else's: what it holds of the batch's sources is not appended again.
-    fn passed(&mut self, batch: &mut Batch, n: Sequence, slot: &Slot) {
+    /// Slot `n` is somebody else's: what it holds of the batch's sources is not appended again. False where it was swept, so that nothing in it counts: somebody may
+    /// have left it there who slept through the sweep, and an earlier attempt of this batch may have been there before.
+    async fn passed(&mut self, batch: &mut Batch, n: Sequence, slot: &Slot) -> Result<bool> {
+        if (self.marks.is_some() || batch.doubt) && self.is_swept(n).await? {
+            return Ok(false);
+        }
         if let Slot::Segment(segment) = slot {
             self.turns.taken(segment.header().writer, n);
             if let Some(marks) = &mut self.marks {
@@ -278,16 +304,32 @@ impl Placer {
             }
         }
         self.pass(n);
+        Ok(true)
+    }
+
+    /// Whether slot `n` lies below what is truncated by now. One conditional GET. If not, what was read of it before is the log's.
+    async fn is_swept(&mut self, n: Sequence) -> Result<bool> {
+        let Some(tail) = &mut self.tail else { return Ok(true) };
+        if let Some(head) = self.shard.head_unless(&tail.head).await? {
+            tail.head = head;
+        }
+        Ok(n < tail.head.head.truncated && Guard::PassedIsRead.holds())
     }
 
     /// Moves on to the end of the log.
     async fn catch_up(&mut self, batch: &mut Batch) -> Result<()> {
         let Some(tail) = &mut self.tail else { return Ok(()) };
         let before = Sequence::new(tail.next.get() - 1).unwrap_or_default();
-        if let Some(marks) = &mut self.marks {
-            let (last, _) = learn_behind(&self.shard, marks, before, Tail::Probe).await?;
+        if let Some(mut marks) = self.marks.take() {
+            let next = tail.next;
+            let (last, _) = learn_behind(&self.shard, &mut marks, before, Tail::Probe).await?;
             tail.next = last.next();
-            batch.sift(marks, &mut self.failed);
+            if self.is_swept(next).await? {
+                self.forget();
+            } else {
+                batch.sift(&marks, &mut self.failed);
+                self.marks = Some(marks);
+            }
         } else if let Some(next) = find_tail(&self.shard, before).await? {
             tail.next = next;
         }
@@ -299,7 +341,7 @@ impl Placer {
     async fn look_up(&mut self, batch: &Batch, n: Sequence) -> Result<Option<Sequence>> {
         let (_, manifest) = self.shard.current().await?;
         let source = writer_source(self.writer);
-        let mark = manifest.marks.iter().find(|mark| mark.source == source);
+        let mark = manifest.marks.iter().find(|mark| mark.source == source && Guard::WriterMark.holds());
         let number = batch.number.map_or(0, u128::from);
         match mark {
             Some(mark) if mark.position == number => return Ok(Some(mark.sequence)),
@@ -335,7 +377,7 @@ impl Placer {
             if let Some(tail) = &mut self.tail {
                 tail.head.clone_from(&head);
             }
-            if n >= head.head.truncated {
+            if n >= head.head.truncated || !Guard::HeadCheck.holds() {
                 return Ok(n);
             }
             tracing::info!(shard = %self.shard.id(), slot = n.get(), "the slot was swept before; appending anew");

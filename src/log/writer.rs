@@ -12,8 +12,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::batch::{Call, Permit, Placed, Source, bytes_of};
 use super::lane::{Lane, Message};
+use super::marks::CLOCK_SOURCE;
 use crate::env;
-use crate::error::{Error, Repr, Result};
+use crate::error::{Error, ErrorKind, Repr, Result};
 use crate::shard::Shard;
 
 /// How a writer gathers the ops of many callers into segments.
@@ -144,7 +145,7 @@ impl Writer {
     /// for a repetition and acknowledged as a [duplicate](Ack::is_duplicate).
     ///
     /// After a failure the positions that follow fail too, until the one that failed, or an earlier one, is appended again: none can
-    /// overtake it. A shard remembers the 1,024 sources seen last.
+    /// overtake it. A shard remembers the 1,024 sources seen last, and not those that have been silent for [`forget_sources_after`](crate::Policy::forget_sources_after).
     ///
     /// Costs what [`append`](Self::append) does; the first call for a shard reads the segments that are not folded yet.
     ///
@@ -152,9 +153,10 @@ impl Writer {
     ///
     /// Those of `append`; `Conflict` where an earlier position has failed.
     pub async fn append_from(&self, source: &str, position: u128, ops: Vec<Op>) -> Result<Ack> {
-        if source.is_empty() || source.len() > MAX_SOURCE_BYTES || source.starts_with("writer/") {
-            let rule =
-                format!("a source needs a name of 1 to {MAX_SOURCE_BYTES} bytes that does not begin with `writer/`");
+        if source.is_empty() || source.len() > MAX_SOURCE_BYTES || is_reserved(source) {
+            let rule = format!(
+                "a source needs a name of 1 to {MAX_SOURCE_BYTES} bytes that does not begin with `writer/` or `{CLOCK_SOURCE}`"
+            );
             return Err(Error::invalid(rule));
         }
         self.hand_over(ops, Some(Source { name: source.into(), position }))?.wait().await
@@ -244,13 +246,18 @@ impl Writer {
     }
 }
 
+/// Names under which writers and dates stand among the marks of sources.
+fn is_reserved(source: &str) -> bool {
+    source.starts_with("writer/") || source.starts_with(CLOCK_SOURCE)
+}
+
 /// Calls on their way, one for each shard.
 struct Handed(Vec<(ShardId, oneshot::Receiver<Result<Placed>>)>);
 
 impl Handed {
     async fn wait(self) -> Result<Ack> {
         let mut segments = Vec::with_capacity(self.0.len());
-        let (mut placed, mut failure) = (0, None);
+        let (mut placed, mut failure): (_, Option<Error>) = (0, None);
         for (shard, answer) in self.0 {
             match answer.await.unwrap_or_else(|_| Err(Repr::Closed(None).into())) {
                 Ok(Placed::At(sequence)) => {
@@ -258,6 +265,8 @@ impl Handed {
                     placed += 1;
                 }
                 Ok(Placed::Known) => placed += 1,
+                // That one shard has nothing for certain says nothing of another of which nobody can tell.
+                Err(_) if failure.as_ref().is_some_and(|failure| failure.kind() == ErrorKind::Unknown) => {}
                 Err(error) => failure = Some(error),
             }
         }

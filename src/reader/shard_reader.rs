@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Repr, Result};
 use crate::head::HeadState;
 use crate::log::{Tail, read_tail};
 use crate::shard::{Shard, Slot};
+use crate::simulation::Guard;
 
 /// Overlays of more ops than this are extended off the tasks that wait.
 const OPS_INLINE: u64 = 8_192;
@@ -104,7 +105,8 @@ async fn catch_up(shard: &Shard, mut looked: Looked, mut how: Tail) -> Result<Lo
             Err(error) if error.kind() == ErrorKind::Corrupt => (Sequence::ZERO, Some(error)),
             Err(error) => return Err(error),
         };
-        let Some(state) = shard.head_unless(&looked.state).await? else {
+        let moved = if Guard::TailRecheck.holds() { shard.head_unless(&looked.state).await? } else { None };
+        let Some(state) = moved else {
             return match failure {
                 None if end > Sequence::ZERO => Ok(looked),
                 Some(error) => Err(error),
@@ -115,7 +117,9 @@ async fn catch_up(shard: &Shard, mut looked: Looked, mut how: Tail) -> Result<Lo
             Some(manifest) => (state, manifest),
             None => shard.current().await?,
         };
-        looked.overlay = looked.overlay.behind(manifest.folded);
+        if Guard::OverlayCut.holds() {
+            looked.overlay = looked.overlay.behind(manifest.folded);
+        }
         looked.state = state;
         looked.manifest = Arc::new(manifest);
         if looked.manifest.truncated <= end {

@@ -9,7 +9,8 @@ use deltafold_format::{
 };
 
 use super::conflict::Conflict;
-use crate::log::MAX_MARKS;
+use super::sources::{Reading, forget_silent, merge_marks};
+use crate::simulation::Guard;
 
 /// How many versions before it a manifest remembers; an unknown publish is settled by reading as long as fewer have followed.
 pub(crate) const MAX_ANCESTORS: usize = 64;
@@ -37,6 +38,8 @@ pub(crate) struct Fold {
     pub(crate) consumed: OpSum,
     /// The highest position of each source in the segments.
     pub(crate) marks: Vec<Mark>,
+    /// The store's clock, where it was looked at: old sources are forgotten then.
+    pub(crate) reading: Option<Reading>,
     pub(crate) accounting: Accounting,
 }
 
@@ -180,7 +183,7 @@ fn next(old: &Manifest, stamp: Stamp) -> Manifest {
 
 fn apply_fold(new: &mut Manifest, fold: &Fold) -> Result<(), Conflict> {
     let (first, last) = (fold.run.first, fold.run.last);
-    if first != new.folded.next() {
+    if first != new.folded.next() && Guard::FoldConflict.holds() {
         return Err(Conflict::FoldedMeanwhile { first, folded: new.folded });
     }
     if last < first || first < new.truncated {
@@ -189,7 +192,8 @@ fn apply_fold(new: &mut Manifest, fold: &Fold) -> Result<(), Conflict> {
     if fold.run.resolved != new.runs.is_empty() {
         return Err(Conflict::Defect("the oldest run and only it is resolved"));
     }
-    if fold.held != fold.consumed || fold.accounting.rows_in != fold.held.ops || !fold.accounting.balances() {
+    let counted = fold.held == fold.consumed && fold.accounting.rows_in == fold.held.ops;
+    if !(counted && fold.accounting.balances()) && Guard::Accounting.holds() {
         return Err(Conflict::Defect("every op of the folded segments is accounted for"));
     }
     fence(new, &fold.run.parts, &fold.embeddings)?;
@@ -198,7 +202,12 @@ fn apply_fold(new: &mut Manifest, fold: &Fold) -> Result<(), Conflict> {
     new.digest = new.digest.plus(fold.held.digest);
     new.runs.push(fold.run.clone());
     add_embeddings(new, &fold.embeddings);
-    merge_marks(new, &fold.marks);
+    if Guard::MarksSurviveFold.holds() {
+        merge_marks(new, &fold.marks);
+    }
+    if let Some(reading) = fold.reading {
+        forget_silent(new, reading);
+    }
     new.edit = fold.accounting.summary(EditKind::Fold);
     Ok(())
 }
@@ -261,7 +270,9 @@ fn apply_sweep(new: &mut Manifest, floors: &Floors) -> Result<(), Conflict> {
 fn fence(manifest: &Manifest, parts: &[PartEntry], embeddings: &[EmbeddingEntry]) -> Result<(), Conflict> {
     let born = parts.iter().map(|part| part.name.version).chain(embeddings.iter().map(|entry| entry.name.version));
     match born.min() {
-        Some(born) if born < manifest.sweep_floor => Err(Conflict::Fenced { born, sweep_floor: manifest.sweep_floor }),
+        Some(born) if born < manifest.sweep_floor && Guard::SweepFloor.holds() => {
+            Err(Conflict::Fenced { born, sweep_floor: manifest.sweep_floor })
+        }
         _ => Ok(()),
     }
 }
@@ -269,26 +280,4 @@ fn fence(manifest: &Manifest, parts: &[PartEntry], embeddings: &[EmbeddingEntry]
 fn add_embeddings(new: &mut Manifest, added: &[EmbeddingEntry]) {
     new.embeddings.extend(added.iter().filter(|entry| entry.live > 0).cloned());
     new.embeddings.sort_by_key(|entry| entry.name);
-}
-
-/// Takes the higher position of each source; forgets those seen longest ago, and remembers up to where it has forgotten.
-fn merge_marks(new: &mut Manifest, folded: &[Mark]) {
-    let mut marks: BTreeMap<String, Mark> = new.marks.drain(..).map(|mark| (mark.source.clone(), mark)).collect();
-    for mark in folded {
-        let known = marks.entry(mark.source.clone()).or_insert_with(|| mark.clone());
-        if mark.position > known.position {
-            *known = mark.clone();
-        }
-        known.sequence = known.sequence.max(mark.sequence);
-    }
-    let mut marks: Vec<Mark> = marks.into_values().collect();
-    if let Some(excess) = marks.len().checked_sub(MAX_MARKS)
-        && excess > 0
-    {
-        marks.sort_by_key(|mark| mark.sequence);
-        let forgotten = marks.drain(..excess).map(|mark| mark.sequence).max();
-        new.marks_floor = new.marks_floor.max(forgotten.unwrap_or_default());
-        marks.sort_by(|a, b| a.source.cmp(&b.source));
-    }
-    new.marks = marks;
 }

@@ -5,11 +5,13 @@ mod edit;
 mod invariants;
 mod objects;
 mod publish;
+mod sources;
 
 pub(crate) use conflict::Conflict;
 pub(crate) use edit::{Accounting, Edit, Floors, Fold, Merge, OpSum, ReferenceChange, nonce_of};
 pub(crate) use objects::{name, objects, run_embeddings};
 pub(crate) use publish::{Current, publish};
+pub(crate) use sources::Reading;
 
 /// What the model of the protocol decides with.
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::error::{Error, Repr, Result};
 use crate::head::HeadState;
 use crate::retry;
 use crate::shard::Shard;
+use crate::simulation::Guard;
 use crate::store::{Outcome, StoreErrorKind};
 
 /// A snapshot and the head that names it.
@@ -121,7 +122,7 @@ pub(crate) async fn publish(shard: &Shard, current: &mut Current, edit: &Edit) -
         if let Err(error) = current.refresh(shard).await {
             return Err(if attempts.0.is_empty() { error } else { unknown(shard, &error).into() });
         }
-        if let Some(version) = attempts.landed(&current.manifest) {
+        if let Some(version) = attempts.landed(&current.manifest).filter(|_| Guard::ManifestNonces.holds()) {
             return Ok(version);
         }
         attempts.settle(&current.manifest);

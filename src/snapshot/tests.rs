@@ -55,7 +55,7 @@ fn fold(manifest: &Manifest, segments: u64, nonce: u64) -> Fold {
     let (run, entry) = run(manifest, first, first + segments - 1, 10, nonce);
     let held = OpSum { ops: 12, digest: Digest::from_bits(nonce.into()) };
     let accounting = Accounting { rows_in: 12, rows_out: 10, composed: 2, ..Accounting::default() };
-    Fold { run, embeddings: vec![entry], held, consumed: held, marks: Vec::new(), accounting }
+    Fold { run, embeddings: vec![entry], held, consumed: held, marks: Vec::new(), reading: None, accounting }
 }
 
 /// A merge of `count` runs from `start` on, which rewrites all embeddings.

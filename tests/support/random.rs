@@ -16,6 +16,11 @@ impl Random {
         Self::new(seed)
     }
 
+    /// Seeded anew each time, whatever the environment says.
+    pub fn anew() -> Self {
+        Self::new(RandomState::new().hash_one(0))
+    }
+
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -32,6 +37,11 @@ impl Random {
     /// A number below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
+    }
+
+    /// An index of a list of so many.
+    pub fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).unwrap_or(0)
     }
 
     /// True once in `times`.

@@ -66,6 +66,8 @@ pub enum Fault {
     Permanent,
     /// It landed, and the answer is lost.
     LoseAnswer,
+    /// It landed, and is answered as refused: something below tried twice.
+    Echo,
     /// It did not land, and nobody can tell.
     LoseRequest,
     /// The answer is lost, and it lands when [`Watched::land_delayed`] is called.
@@ -204,13 +206,13 @@ impl<S: Store> Watched<S> {
                 self.state.lock().unwrap().delayed.push(write());
                 lost
             }
-            Fault::LoseAnswer => {
+            Fault::LoseAnswer | Fault::Echo => {
                 let outcome = match write() {
                     Write::Create(key, chunks) => self.inner.create(&key, chunks).await,
                     Write::Replace(key, tag, chunks) => self.inner.replace(&key, &tag, chunks).await,
                 };
                 outcome.unwrap();
-                lost
+                if fault == Fault::Echo { Some(Ok(Outcome::Refused)) } else { lost }
             }
         }
     }

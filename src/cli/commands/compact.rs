@@ -33,6 +33,9 @@ pub(crate) struct Compact {
     /// Fold when the log's segments hold so many bytes; also the most that one fold reads
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes)]
     fold_bytes: u64,
+    /// Forget the positions of sources that have been silent for so long; what they repeat later takes effect again
+    #[arg(long, value_name = "TIME", default_value = "14d", value_parser = parse_duration)]
+    forget_sources_after: Duration,
 }
 
 impl Compact {
@@ -41,6 +44,7 @@ impl Compact {
         let policy = Policy {
             fold_segments: self.fold_segments.max(1),
             fold_bytes: self.fold_bytes.max(1),
+            forget_sources_after: self.forget_sources_after,
             ..Policy::default()
         };
         let mut compactor = collection.compactor(CompactorOptions { policy });

@@ -1,0 +1,117 @@
+//! The guards that the design names. In every normal build they hold, and asking costs nothing.
+
+/// One rule on which a guarantee rests. `docs/correctness.md` lists what notices when it is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Guard {
+    /// An append is acknowledged only after a look at the head: R1.
+    HeadCheck,
+    /// A batch that is refused knows an earlier attempt of its own by the id in the segment: R3.
+    BatchId,
+    /// A slot whose answer was lost is tried again; the next one is not touched before it is decided: R3.
+    UnknownIsNotRefused,
+    /// A lost answer is no success.
+    UnknownIsNotDone,
+    /// "Try again" does not mean "taken": R4.
+    TryAgainIsNotTaken,
+    /// Before a batch whose slot was swept is appended anew, the writer's own mark is looked up: R12.
+    WriterMark,
+    /// What the log holds of a source is not appended again: R11.
+    SourceMarks,
+    /// The manifest keeps the marks of what it folds: R12.
+    MarksSurviveFold,
+    /// Marks that were read count only if the head shows afterwards that nothing was swept from under the reading.
+    MarksRecheck,
+    /// What stands in a slot that somebody else has taken counts only if the head shows afterwards that the slot was not swept: R1, R11.
+    PassedIsRead,
+    /// What follows a failed position of its source fails too: R11.
+    FailedHoldsBack,
+    /// Only a head that is still the one seen is swapped: R2.
+    CompareAndSwap,
+    /// A publish whose answer was lost is looked for in the history: R3.
+    ManifestNonces,
+    /// A fold of segments that someone else has folded is a conflict: R10.
+    FoldConflict,
+    /// No edit adds objects born below the sweep floor: R5.
+    SweepFloor,
+    /// The invariants are checked before every publish.
+    Invariants,
+    /// A fold is refused unless it accounts for every op by number and digest.
+    Accounting,
+    /// A fold takes in every op. What goes missing here is what [`Accounting`](Self::Accounting) is for.
+    EveryOpFolded,
+    /// Floors are published before anything below them is deleted: R6.
+    PublishBeforeDelete,
+    /// Sweep keeps what a pin needs: R6.
+    PinsKept,
+    /// Sweep keeps what the versions from the floor on need: R6.
+    VersionsKept,
+    /// A slot found empty is the log's end only if a head read afterwards truncates nothing above it: R7.
+    TailRecheck,
+    /// What a new snapshot has folded leaves the reader's overlay: R7.
+    OverlayCut,
+    /// A handle of a collection that was dropped and made again is refused.
+    Identity,
+    /// What was written is flushed before it gets its name: R15.
+    FileSync,
+    /// The folder is flushed before a write in it counts as done: R15.
+    FolderSync,
+}
+
+#[cfg(not(feature = "simulation"))]
+impl Guard {
+    /// Whether the guard is in force: always.
+    #[inline(always)]
+    pub(crate) const fn holds(self) -> bool {
+        let _ = self;
+        true
+    }
+}
+
+#[cfg(feature = "simulation")]
+mod switch {
+    use std::cell::Cell;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::Guard;
+
+    thread_local! {
+        static OFF_HERE: Cell<u64> = const { Cell::new(0) };
+    }
+    static OFF_EVERYWHERE: AtomicU64 = AtomicU64::new(0);
+
+    impl Guard {
+        const fn bit(self) -> u64 {
+            1 << self as u64
+        }
+
+        /// Whether the guard is in force: always, unless a test switched it off.
+        pub(crate) fn holds(self) -> bool {
+            (OFF_HERE.get() | OFF_EVERYWHERE.load(Ordering::Relaxed)) & self.bit() == 0
+        }
+
+        /// Does `work` with these guards switched off on this thread.
+        pub fn without<R>(guards: &[Self], work: impl FnOnce() -> R) -> R {
+            struct Restore(u64);
+            impl Drop for Restore {
+                fn drop(&mut self) {
+                    OFF_HERE.set(self.0);
+                }
+            }
+            let before = OFF_HERE.get();
+            let _restore = Restore(before);
+            OFF_HERE.set(guards.iter().fold(before, |off, guard| off | guard.bit()));
+            work()
+        }
+
+        /// Switches the guard off, or on again, for every thread of the process: for stores that work on threads of their own. A test that does
+        /// so needs its process for itself.
+        pub fn switch_everywhere(self, on: bool) {
+            if on {
+                OFF_EVERYWHERE.fetch_and(!self.bit(), Ordering::Relaxed);
+            } else {
+                OFF_EVERYWHERE.fetch_or(self.bit(), Ordering::Relaxed);
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The marks of sources: how many are kept, and for how long.
+//!
+//! A fold cannot date a mark: it knows the segment that carried it, not when that was written. So folds note in the manifest, now and then, which segment was the last at which date of the store's own
+//! clock. A mark at or below a segment that was the last long enough ago belongs to a source that has been silent for that long.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use deltafold_format::{Manifest, Mark, Sequence, Timestamp};
+
+use crate::log::{CLOCK_SOURCE, MAX_MARKS};
+
+/// So many dates are noted; the oldest gives way.
+const DATES: u128 = 16;
+
+/// A look at the store's clock, after the segments that are folded were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reading {
+    pub(crate) now: Timestamp,
+    /// A source that has been silent for longer is forgotten.
+    pub(crate) forget_after: Duration,
+}
+
+impl Reading {
+    /// Whether a look at the store's clock is worth its request: no date was noted yet, or the last one long enough ago. `about` may be any clock: a wrong one costs requests, or has sources remembered for
+    /// longer.
+    pub(crate) fn is_due(manifest: &Manifest, about: Timestamp, forget_after: Duration) -> bool {
+        // Nothing can be old in a first version.
+        manifest.version > deltafold_format::Version::ZERO
+            && dates(manifest).map(|mark| mark.position).max().is_none_or(|last| {
+                let (last, about) = (last, millis(about));
+                about < last || about - last >= spacing(forget_after)
+            })
+    }
+}
+
+fn dates(manifest: &Manifest) -> impl Iterator<Item = &Mark> {
+    manifest.marks.iter().filter(|mark| mark.source.starts_with(CLOCK_SOURCE))
+}
+
+fn millis(moment: Timestamp) -> u128 {
+    u128::try_from(moment.as_millis()).unwrap_or(0)
+}
+
+/// How far apart dates are noted: all of them together reach back further than a source is remembered.
+fn spacing(forget_after: Duration) -> u128 {
+    forget_after.as_millis() / (DATES - 1)
+}
+
+/// Takes the higher position of each source; forgets those seen longest ago where they are too many, and remembers up to where it has forgotten.
+pub(super) fn merge_marks(new: &mut Manifest, folded: &[Mark]) {
+    let mut marks: BTreeMap<String, Mark> = new.marks.drain(..).map(|mark| (mark.source.clone(), mark)).collect();
+    for mark in folded {
+        let known = marks.entry(mark.source.clone()).or_insert_with(|| mark.clone());
+        if mark.position > known.position {
+            *known = mark.clone();
+        }
+        known.sequence = known.sequence.max(mark.sequence);
+    }
+    let mut marks: Vec<Mark> = marks.into_values().collect();
+    if let Some(excess) = marks.len().checked_sub(MAX_MARKS)
+        && excess > 0
+    {
+        marks.sort_by_key(|mark| mark.sequence);
+        let forgotten = marks.drain(..excess).map(|mark| mark.sequence).max();
+        new.marks_floor = new.marks_floor.max(forgotten.unwrap_or_default());
+        marks.sort_by(|a, b| a.source.cmp(&b.source));
+    }
+    new.marks = marks;
+}
+
+/// Forgets the sources that have been silent for too long, and notes the date.
+pub(super) fn forget_silent(new: &mut Manifest, reading: Reading) {
+    let (now, forget_after) = (millis(reading.now), reading.forget_after.as_millis());
+    if let Some(bound) = now.checked_sub(forget_after) {
+        let silent = dates(new).filter(|mark| mark.position < bound).map(|mark| mark.sequence).max();
+        let silent = silent.unwrap_or(Sequence::ZERO);
+        if silent > new.marks_floor {
+            new.marks.retain(|mark| mark.sequence > silent);
+            new.marks_floor = silent;
+        }
+    }
+    let noted: Vec<(u128, &str)> = dates(new).map(|mark| (mark.position, mark.source.as_str())).collect();
+    let last = noted.iter().map(|(date, _)| *date).max();
+    // A store whose clock steps back notes nothing until it has caught up: dates and segments rise together.
+    if now == 0 || last.is_some_and(|last| now < last || now - last < spacing(reading.forget_after)) {
+        return;
+    }
+    let names = (0..DATES).map(|place| format!("{CLOCK_SOURCE}{place:02}"));
+    let free = names.into_iter().find(|name| noted.iter().all(|(_, noted)| noted != name));
+    let Some(source) = free.or_else(|| noted.iter().min().map(|(_, oldest)| (*oldest).to_owned())) else { return };
+    new.marks.retain(|mark| mark.source != source);
+    new.marks.push(Mark { source, position: now, sequence: new.folded });
+    new.marks.sort_by(|a, b| a.source.cmp(&b.source));
+}
+
+#[cfg(test)]
+mod tests {
+    use deltafold_format::Uid;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DAY: u64 = 24 * 60 * 60;
+
+    fn reading(days: u64) -> Reading {
+        let now = Timestamp::from_millis(i64::try_from(days * DAY * 1_000).unwrap());
+        Reading { now, forget_after: Duration::from_secs(14 * DAY) }
+    }
+
+    fn sources(manifest: &Manifest) -> Vec<&str> {
+        let names = manifest.marks.iter().map(|mark| mark.source.as_str());
+        names.filter(|name| !name.starts_with(CLOCK_SOURCE)).collect()
+    }
+
+    /// What a fold of one segment with ops of these sources does to the marks.
+    fn fold(manifest: &mut Manifest, names: &[String], reading: Reading) {
+        let folded = manifest.folded.next();
+        let position = u128::from(folded.get());
+        let mut marks: Vec<Mark> =
+            names.iter().map(|name| Mark { source: name.clone(), position, sequence: folded }).collect();
+        marks.sort_by(|a, b| a.source.cmp(&b.source));
+        marks.dedup();
+        manifest.folded = folded;
+        merge_marks(manifest, &marks);
+        forget_silent(manifest, reading);
+    }
+
+    #[test]
+    fn a_source_is_forgotten_when_it_has_been_silent_for_longer_than_the_retention() {
+        let mut manifest = Manifest::empty(Uid::new(1));
+        let names = |names: &str| names.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        fold(&mut manifest, &names("a b"), reading(100));
+        for day in 101..=114 {
+            fold(&mut manifest, &names("b"), reading(day));
+            assert_eq!(sources(&manifest), ["a", "b"], "day {day}");
+        }
+        fold(&mut manifest, &names("c"), reading(115));
+        assert_eq!(sources(&manifest), ["b", "c"]);
+        assert_eq!(manifest.marks_floor, Sequence::FIRST);
+        // Whatever time has passed, only what is known to be old goes.
+        fold(&mut manifest, &names("c"), reading(1_000));
+        assert_eq!(sources(&manifest), ["c"]);
+    }
+
+    #[test]
+    fn no_clock_that_steps_back_forgets_anything() {
+        let mut manifest = Manifest::empty(Uid::new(1));
+        for day in [100, 50, 0, 99, 100, 113] {
+            fold(&mut manifest, &[day.to_string()], reading(day));
+        }
+        assert_eq!(sources(&manifest).len(), 5, "{:?}", manifest.marks);
+    }
+
+    proptest! {
+        /// Whatever folds come when: a source heard of within the retention stays, one silent for a retention and two spacings before the last look goes, and the dates are few.
+        #[test]
+        fn folds(steps in proptest::collection::vec((0u64..5, proptest::collection::vec(0usize..6, 0..3)), 1..80)) {
+            let mut manifest = Manifest::empty(Uid::new(1));
+            let mut heard: BTreeMap<String, u64> = BTreeMap::new();
+            let mut looked: Vec<u64> = Vec::new();
+            let mut day = 100;
+            for (days, names) in steps {
+                day += days;
+                let names: Vec<String> = names.into_iter().map(|name| format!("s{name}")).collect();
+                let before = manifest.clone();
+                fold(&mut manifest, &names, reading(day));
+                looked.push(day);
+                heard.extend(names.into_iter().map(|name| (name, day)));
+                for (name, last) in &heard {
+                    let known = sources(&manifest).contains(&name.as_str());
+                    if day - last <= 14 {
+                        prop_assert!(known, "{} was heard on day {} and it is day {}", name, last, day);
+                    }
+                    // A look that came after it and is longer ago than the retention, with the spacing between.
+                    if looked.iter().any(|look| *look >= last + 2 && look + 15 < day) {
+                        prop_assert!(!known, "{} is silent since day {} and it is day {}", name, last, day);
+                    }
+                }
+                for mark in &before.marks {
+                    let now = manifest.marks.iter().find(|now| now.source == mark.source);
+                    prop_assert!(now.map_or(mark.sequence <= manifest.marks_floor, |now| now.position >= mark.position));
+                }
+                prop_assert!(manifest.marks.is_sorted_by(|a, b| a.source < b.source));
+                prop_assert!(dates(&manifest).count() <= 16);
+            }
+        }
+    }
+}

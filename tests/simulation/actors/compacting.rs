@@ -1,0 +1,129 @@
+//! Compactors and sweepers.
+
+use std::time::Duration;
+
+use deltafold::format::{EditKind, Version};
+use deltafold::{CompactReport, CompactorOptions, ErrorKind, Policy, SweepOptions};
+
+use super::Context;
+use crate::checks::EDIT_ONCE;
+
+impl Context {
+    fn policy(&self) -> Policy {
+        let small = |most| usize::try_from(1 + self.below(most)).unwrap_or(1);
+        Policy {
+            fold_segments: 1 + self.below(5),
+            fold_bytes: if self.once_in(4) { 1_000 + self.below(3_000) } else { 64 << 20 },
+            fan_in: if self.once_in(3) { usize::MAX } else { 1 + small(2) },
+            absorb_one_in: [0, 1, 8][usize::try_from(self.below(3)).unwrap_or(0)],
+            rewrites: small(3) - 1,
+            ..Policy::default()
+        }
+    }
+
+    /// Edits of these kinds that this process has published.
+    fn published(&self, kinds: &[EditKind]) -> usize {
+        let state = self.world.state();
+        state.oracle.published.iter().filter(|(who, kind)| *who == self.process && kinds.contains(kind)).count()
+    }
+
+    fn said(&self, before: usize, kinds: &[EditKind], said: usize) {
+        let really = self.published(kinds) - before;
+        if really != said {
+            self.world.fail(EDIT_ONCE, format!("{said} edits are said to be published, and {really} were"));
+        }
+    }
+}
+
+fn words(report: &CompactReport) -> String {
+    let events = report.events.iter().map(|event| {
+        let version =
+            event.version.map_or("lost to another".to_owned(), |version| format!("version {}", version.get()));
+        format!("{:?} of shard {}: {version}", event.kind, event.shard)
+    });
+    events.collect::<Vec<_>>().join(", ")
+}
+
+/// Folds and merges until everything stops.
+pub(crate) async fn compacts(context: Context) {
+    const KINDS: &[EditKind] = &[EditKind::Fold, EditKind::Merge];
+    let collection = context.open().await;
+    let mut compactor = collection.compactor(CompactorOptions { policy: context.policy() });
+    while !context.world.is_stopped() {
+        let before = context.published(KINDS);
+        let round = match context.below(4) {
+            0 => compactor.run_once().await,
+            1 => compactor.merge_all().await,
+            _ => compactor.tick().await,
+        };
+        match round {
+            Ok(report) => {
+                context.said(before, KINDS, report.published(EditKind::Fold) + report.published(EditKind::Merge));
+                if !report.events.is_empty() {
+                    context.note(|| words(&report));
+                }
+            }
+            Err(error) => context.explained("compacting", &error, &[]),
+        }
+        context.sleep_up_to(if context.once_in(5) { 20_000 } else { 2_000 }).await;
+        if context.once_in(8) {
+            compactor = collection.compactor(CompactorOptions { policy: context.policy() });
+        }
+    }
+}
+
+/// Sweeps, and pins and unpins versions, until everything stops.
+pub(crate) async fn sweeps(context: Context) {
+    let collection = context.open().await;
+    let mut pins: Vec<String> = Vec::new();
+    let mut numbers = 0;
+    while !context.world.is_stopped() {
+        match context.below(8) {
+            0 => {
+                let begun = context.world.state().oracle.shards.values().all(|shard| shard.version() > Version::ZERO);
+                if begun {
+                    numbers += 1;
+                    let pin = format!("{}-{numbers}", context.process.0);
+                    let ttl = context.once_in(2).then(|| Duration::from_millis(context.below(60_000)));
+                    let before = context.published(&[EditKind::Pin]);
+                    match collection.pin(&pin, ttl).await {
+                        Ok(pinned) => {
+                            context.said(before, &[EditKind::Pin], pinned.len());
+                            context.note(|| format!("pins `{pin}`"));
+                            if ttl.is_none() {
+                                pins.push(pin);
+                            }
+                        }
+                        // The version to pin was swept before it was pinned.
+                        Err(error) => context.explained("pinning", &error, &[ErrorKind::NotFound]),
+                    }
+                }
+            }
+            1 if !pins.is_empty() => {
+                let pin = pins.remove(usize::try_from(context.below(pins.len() as u64)).unwrap_or(0));
+                match collection.unpin(&pin).await {
+                    Ok(()) => context.note(|| format!("unpins `{pin}`")),
+                    Err(error) => context.explained("unpinning", &error, &[]),
+                }
+            }
+            _ => {
+                let options = SweepOptions {
+                    keep_versions: [0, 0, 1, 3][usize::try_from(context.below(4)).unwrap_or(0)],
+                    min_age: Duration::from_millis(if context.once_in(4) { context.below(20_000) } else { 0 }),
+                    dry_run: context.once_in(12),
+                    ..SweepOptions::default()
+                };
+                match collection.sweep(&options).await {
+                    Ok(reports) => context.note(|| {
+                        let words = reports.iter().map(|(shard, report)| {
+                            format!("shard {shard} swept to version {}", report.sweep_floor.get())
+                        });
+                        words.collect::<Vec<_>>().join(", ")
+                    }),
+                    Err(error) => context.explained("sweeping", &error, &[]),
+                }
+            }
+        }
+        context.sleep_up_to(if context.once_in(4) { 20_000 } else { 3_000 }).await;
+    }
+}

@@ -1,0 +1,137 @@
+//! A queue that keeps the order of its groups and delivers at least once, and its consumers.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use deltafold::WriterOptions;
+use deltafold::format::Op;
+use deltafold::ingest::{BodyReader, Delivery, settle};
+use deltafold::jsonl;
+
+use super::Context;
+use crate::checks::ACKED;
+use crate::world::World;
+
+/// How long a message that was received is unseen by others.
+const VISIBILITY: Duration = Duration::from_secs(20);
+
+struct Message {
+    group: String,
+    sequence: u128,
+    body: String,
+    append: usize,
+    /// Received until then.
+    unseen: Duration,
+}
+
+/// Clones are one queue. It never fails; those who use it do.
+#[derive(Clone)]
+pub(crate) struct Queue {
+    world: World,
+    messages: Arc<Mutex<Vec<Message>>>,
+}
+
+/// A message as it was received.
+#[derive(Clone)]
+struct Received {
+    group: String,
+    sequence: u128,
+    body: String,
+    append: usize,
+}
+
+impl Queue {
+    pub(crate) fn new(context: &Context, messages: u32) -> Self {
+        let groups = 1 + context.below(2);
+        let mut sequences: BTreeMap<String, u128> = BTreeMap::new();
+        let mut all = Vec::new();
+        for _ in 0..messages {
+            let group = format!("g{}", context.below(groups));
+            let sequence = sequences.entry(group.clone()).or_insert(100);
+            *sequence += 1 + u128::from(context.below(3));
+            let (append, ops) = context.issue(Some((format!("queue/{group}"), *sequence)));
+            all.push(Message { group, sequence: *sequence, body: body(&ops), append, unseen: Duration::ZERO });
+        }
+        Self { world: context.world.clone(), messages: Arc::new(Mutex::new(all)) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.messages.lock().unwrap().is_empty()
+    }
+
+    /// Up to `most` messages: of each group the first ones, unless one of it is with somebody.
+    fn receive(&self, most: usize) -> Vec<Received> {
+        let now = self.world.executor.now();
+        let mut messages = self.messages.lock().unwrap();
+        let locked: Vec<String> =
+            messages.iter().filter(|message| message.unseen > now).map(|message| message.group.clone()).collect();
+        let free = messages.iter_mut().filter(|message| !locked.contains(&message.group)).take(most);
+        free.map(|message| {
+            message.unseen = now + VISIBILITY;
+            let Message { group, sequence, body, append, .. } = message;
+            Received { group: group.clone(), sequence: *sequence, body: body.clone(), append: *append }
+        })
+        .collect()
+    }
+
+    fn delete(&self, append: usize) {
+        self.messages.lock().unwrap().retain(|message| message.append != append);
+    }
+}
+
+fn body(ops: &[Op]) -> String {
+    let lines = ops.iter().map(|op| {
+        let mut line = Vec::new();
+        jsonl::write_op(&mut line, op);
+        String::from_utf8(line).unwrap().trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Appends what the queue holds until it is empty. It receives, settles and deletes as the program's consumer does.
+pub(crate) async fn consumes(context: Context, queue: Queue) {
+    let collection = context.open().await;
+    let bodies = BodyReader::new(&collection);
+    let mut writer = collection.writer(WriterOptions::default()).unwrap();
+    while !queue.is_empty() {
+        let received = queue.receive(usize::try_from(1 + context.below(10)).unwrap_or(1));
+        if received.is_empty() {
+            context.sleep_up_to(5_000).await;
+            continue;
+        }
+        context.note(|| format!("receives {} messages", received.len()));
+        let deliveries: Vec<Delivery<'_>> = received
+            .iter()
+            .map(|message| Delivery {
+                body: &message.body,
+                place: Some((&message.group, message.sequence)),
+                leaving: false,
+            })
+            .collect();
+        let settled = settle(&writer, &bodies, "queue", &deliveries).await;
+        for index in &settled.done {
+            let message = &received[*index];
+            context.note(|| format!("append {} is settled: {} of {}", message.append, message.sequence, message.group));
+            // Where it landed nobody is told; that it did is what counts.
+            let checked = context.world.state().oracle.acked_at(message.append, None);
+            context.check(checked);
+        }
+        for failed in &settled.failed {
+            context.note(|| format!("append {} comes again: {}", received[failed.index].append, failed.reason));
+            if failed.cause == deltafold::ingest::Cause::NotUnderstood {
+                context.world.fail(ACKED, format!("a message is not understood: {}", failed.reason));
+            }
+        }
+        if !settled.failed.is_empty() {
+            writer = collection.writer(WriterOptions::default()).unwrap();
+        }
+        context.sleep_up_to(2_000).await;
+        for index in &settled.done {
+            // A deletion that does not arrive: the message comes again.
+            if !context.once_in(8) {
+                queue.delete(received[*index].append);
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! A process that dies at every single call of the store: before the call, after it, and while what it writes is still on its way.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use deltafold::{Collection, CompactorOptions, ErrorKind, Policy, SweepOptions, Writer, WriterOptions};
+use futures::FutureExt;
+
+use crate::actors::{AppendsOnce, Context, Queue, check_reader, consumes, follows_a_source};
+use crate::executor::WORLD;
+use crate::history::{Run, finale, keeps_running, run_with};
+use crate::plan::{Faults, Plan};
+use crate::world::{Fault, World};
+
+/// What a process does, one after the other; it knows how far it has come when it is started again.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Create,
+    Append,
+    Source,
+    Fold,
+    MergeAll,
+    Pin,
+    Unpin,
+    Sweep,
+    Read,
+    Ingest,
+    Drop,
+}
+
+const STEPS: &[Step] = &[
+    Step::Create,
+    Step::Append,
+    Step::Append,
+    Step::Source,
+    Step::Fold,
+    Step::Read,
+    Step::Append,
+    Step::Pin,
+    Step::Append,
+    Step::Fold,
+    Step::Sweep,
+    Step::Append,
+    Step::Fold,
+    Step::MergeAll,
+    Step::Sweep,
+    Step::Unpin,
+    Step::Ingest,
+    Step::Fold,
+    Step::Sweep,
+    Step::Read,
+    Step::Drop,
+    Step::Create,
+    Step::Append,
+    Step::Fold,
+    Step::Append,
+    Step::Read,
+];
+
+/// What outlasts the process.
+#[derive(Default)]
+struct Notes {
+    step: usize,
+    reached: Arc<Mutex<u32>>,
+    source: Option<Arc<AppendsOnce>>,
+    queue: Option<Queue>,
+}
+
+fn plan() -> Plan {
+    Plan {
+        seed: 1,
+        shards: 2,
+        heads_elsewhere: false,
+        writers: 0,
+        appends: 0,
+        sources: 0,
+        positions: 3,
+        consumers: 0,
+        messages: 4,
+        compactors: 0,
+        sweepers: 0,
+        readers: 0,
+        followers: 0,
+        faults: Faults::default(),
+    }
+}
+
+/// Creates the collection, whatever an earlier attempt has left.
+async fn create(context: &Context) {
+    loop {
+        match context.create(2).await {
+            Ok(_) => return,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                if Collection::open(context.store(), &Context::name()).await.is_ok() {
+                    return;
+                }
+                drop_all(context).await;
+            }
+            Err(error) => return context.explained("creating", &error, &[]),
+        }
+    }
+}
+
+async fn drop_all(context: &Context) {
+    if let Err(error) = Collection::drop(&*context.store(), &Context::name(), |_| ()).await {
+        context.explained("dropping", &error, &[ErrorKind::NotFound]);
+    }
+}
+
+async fn append(context: &Context, writer: &Writer) {
+    let (number, ops) = context.issue(None);
+    let answer = writer.append(ops).await;
+    context.answered(number, &answer);
+}
+
+async fn works(context: Context, notes: Arc<Mutex<Notes>>) {
+    loop {
+        let at = notes.lock().unwrap().step;
+        let Some(step) = STEPS.get(at) else { return };
+        context.note(|| format!("{step:?} begins"));
+        take(&context, *step, &notes).await;
+        notes.lock().unwrap().step = at + 1;
+    }
+}
+
+async fn take(context: &Context, step: Step, notes: &Arc<Mutex<Notes>>) {
+    match step {
+        Step::Create => return create(context).await,
+        Step::Drop => return drop_all(context).await,
+        _ => {}
+    }
+    let collection = context.open().await;
+    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
+    let mut compactor = collection.compactor(CompactorOptions { policy });
+    let done = match step {
+        Step::Create | Step::Drop => Ok(()),
+        Step::Append => {
+            append(context, &collection.writer(WriterOptions::default()).unwrap()).await;
+            Ok(())
+        }
+        Step::Source => {
+            let (source, reached) = {
+                let mut notes = notes.lock().unwrap();
+                let source =
+                    notes.source.get_or_insert_with(|| Arc::new(AppendsOnce::new("file".to_owned(), 3))).clone();
+                (source, notes.reached.clone())
+            };
+            follows_a_source(context.clone(), source, reached).await;
+            Ok(())
+        }
+        Step::Fold => compactor.run_once().await.map(drop),
+        Step::MergeAll => compactor.merge_all().await.map(drop),
+        Step::Pin => match collection.pin("p", None).await {
+            // Made before the crash, in some shards or all.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            pinned => pinned.map(drop),
+        },
+        Step::Unpin => match collection.unpin("p").await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            unpinned => unpinned,
+        },
+        Step::Sweep => {
+            let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+            collection.sweep(&options).await.map(drop)
+        }
+        Step::Read => match collection.reader().await {
+            Ok(reader) => {
+                check_reader(context, &reader, 0).await;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        },
+        Step::Ingest => {
+            let queue = {
+                let mut notes = notes.lock().unwrap();
+                notes.queue.get_or_insert_with(|| Queue::new(context, 4)).clone()
+            };
+            consumes(context.clone(), queue).await;
+            Ok(())
+        }
+    };
+    if let Err(error) = done {
+        context.explained(&format!("{step:?}"), &error, &[]);
+    }
+}
+
+fn run_crashing(at: Option<(u64, Fault)>, story: bool) -> Run {
+    let work = |world: World| {
+        async move {
+            let notes: Arc<Mutex<Notes>> = Arc::default();
+            let work = move |context| works(context, notes.clone()).boxed();
+            keeps_running(world.clone(), 1, "worker".to_owned(), true, work).await;
+            let calls = world.state().calls;
+            world.state().appended = calls;
+            world.executor.sleep(Duration::from_secs(200)).await;
+            world.note(WORLD, || "everything is done".to_owned());
+            finale(&world).await;
+        }
+        .boxed()
+    };
+    run_with(&plan(), story, |world| world.state().scripted = at, work)
+}
+
+#[test]
+fn a_crash_at_any_call_loses_nothing_and_blocks_nothing() {
+    let whole = run_crashing(None, false);
+    assert_eq!(whole.failure, None, "\n{}", run_crashing(None, true).story.join("\n"));
+    let calls = whole.scenario_calls;
+    let late = Fault::CrashLate(Duration::from_secs(5));
+    let mut points = 0;
+    for at in 1..=calls {
+        for fault in [Fault::CrashBefore, Fault::CrashAfter, late] {
+            let run = run_crashing(Some((at, fault)), false);
+            if let Some(failure) = run.failure {
+                let story = run_crashing(Some((at, fault)), true).story.join("\n");
+                panic!("{story}\n{fault:?} at call {at}: {}\n    {}", failure.check, failure.detail);
+            }
+            assert_eq!(run.faults, 1, "call {at} is reached");
+            points += 1;
+        }
+    }
+    println!("{points} crashes: before, after and during each of {calls} calls of the store");
+    assert!(calls > 150, "{calls}");
+}

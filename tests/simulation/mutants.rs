@@ -1,0 +1,158 @@
+//! A check that cannot fail proves nothing: each guard is switched off, and somebody must notice.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use deltafold::simulation::Guard;
+use deltafold::{Collection, WriterOptions};
+use futures::FutureExt;
+
+use crate::actors::Context;
+use crate::executor::WORLD;
+use crate::history::{run, run_with};
+use crate::plan::Plan;
+use crate::world::{Failure, World};
+
+/// So many histories are enough to find any of them.
+const HISTORIES: u64 = 3_000;
+const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/correctness.md");
+const BEGIN: &str = "<!-- written by tests/simulation/mutants.rs -->\n";
+const END: &str = "<!-- to here -->\n";
+
+/// What is broken.
+struct Mutant {
+    name: &'static str,
+    off: &'static [Guard],
+    how: How,
+}
+
+/// Where it must be noticed.
+enum How {
+    Histories,
+    /// A collection is dropped and made again under open handles.
+    MadeAnew,
+}
+
+const fn of(name: &'static str, off: &'static [Guard]) -> Mutant {
+    Mutant { name, off, how: How::Histories }
+}
+
+/// Some guards stand behind others: to see that they do, those in front are switched off too.
+const MUTANTS: &[Mutant] = &[
+    of("look at the head before the acknowledgement", &[Guard::HeadCheck]),
+    of("a batch knows its earlier attempt by its id", &[Guard::BatchId]),
+    of("unknown is not refused: the same slot again", &[Guard::UnknownIsNotRefused]),
+    of("unknown is not done", &[Guard::UnknownIsNotDone]),
+    of("409 is not 412", &[Guard::TryAgainIsNotTaken]),
+    of("a writer's own mark is looked up before it appends anew", &[Guard::WriterMark]),
+    of("what the log holds of a source is not appended again", &[Guard::SourceMarks]),
+    of("marks survive the fold", &[Guard::MarksSurviveFold]),
+    of("what follows a failed position fails", &[Guard::FailedHoldsBack]),
+    of("compare and swap of the head", &[Guard::CompareAndSwap]),
+    of("a publish whose answer was lost is looked for by its nonce", &[Guard::ManifestNonces]),
+    of("a fold of what is folded is a conflict", &[Guard::FoldConflict]),
+    of("no edit adds what was born below the sweep floor", &[Guard::SweepFloor]),
+    of("the invariants, behind the sweep floor", &[Guard::SweepFloor, Guard::Invariants]),
+    of("a fold that leaves out an op is refused", &[Guard::EveryOpFolded]),
+    of("the invariants, behind the accounting", &[Guard::EveryOpFolded, Guard::Accounting]),
+    of("accounting and invariants", &[Guard::EveryOpFolded, Guard::Accounting, Guard::Invariants]),
+    of("floors are published before anything is deleted", &[Guard::PublishBeforeDelete]),
+    of("pins are kept", &[Guard::PinsKept]),
+    of("versions from the floor on are kept", &[Guard::VersionsKept]),
+    of("the end of the log is looked at again", &[Guard::TailRecheck]),
+    of("what is folded leaves the overlay", &[Guard::OverlayCut]),
+    Mutant { name: "a collection made anew is another one", off: &[Guard::Identity], how: How::MadeAnew },
+];
+
+/// Drops the collection and makes it again under an open writer.
+async fn made_anew(world: World) {
+    let context = Context::new(&world, WORLD, 1);
+    let old = context.create(1).await.unwrap();
+    let writer = old.writer(WriterOptions::default()).unwrap();
+    let (number, ops) = context.issue(None);
+    let answer = writer.append(ops).await;
+    context.answered(number, &answer);
+    Collection::drop(&*context.store(), &Context::name(), |_| ()).await.unwrap();
+    context.create(1).await.unwrap();
+    let (number, ops) = context.issue(None);
+    let answer = writer.append(ops).await;
+    if answer.is_ok() {
+        context.answered(number, &answer);
+    }
+}
+
+/// The check that notices, and in which history.
+fn caught(mutant: &Mutant) -> Option<(Failure, u64)> {
+    Guard::without(mutant.off, || {
+        (0..HISTORIES).find_map(|seed| {
+            let run = match mutant.how {
+                How::Histories => run(&Plan::draw(seed), false),
+                How::MadeAnew if seed == 0 => {
+                    run_with(&Plan::draw(seed), false, |_| (), |world| made_anew(world).boxed())
+                }
+                How::MadeAnew => return None,
+            };
+            run.failure.map(|failure| (failure, seed + 1))
+        })
+    })
+}
+
+/// The rows of the table in the documentation: what is switched off, and the checks that are known to notice.
+fn written(text: &str) -> BTreeMap<String, Vec<String>> {
+    let table = text.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END)).map_or("", |(table, _)| table);
+    let cells = table.lines().skip(2).filter_map(|line| line.trim_matches('|').split_once('|'));
+    cells
+        .map(|(name, checks)| {
+            (name.trim().to_owned(), checks.split(';').map(|check| check.trim().to_owned()).collect())
+        })
+        .collect()
+}
+
+#[test]
+fn every_guard_that_is_switched_off_is_noticed() {
+    let found: Mutex<BTreeMap<usize, Option<(Failure, u64)>>> = Mutex::default();
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Relaxed);
+                    let Some(mutant) = MUTANTS.get(number) else { return };
+                    let caught = caught(mutant);
+                    found.lock().unwrap().insert(number, caught);
+                }
+            });
+        }
+    });
+    let found = found.into_inner().unwrap();
+    let text = std::fs::read_to_string(TABLE).unwrap();
+    let mut known = written(&text);
+    let (mut survivors, mut unlisted, mut table) = (Vec::new(), Vec::new(), String::new());
+    table.push_str("| switched off | noticed by |\n|---|---|\n");
+    for (mutant, caught) in MUTANTS.iter().zip(found.values()) {
+        let Some((failure, histories)) = caught else {
+            println!("{:<60} SURVIVES", mutant.name);
+            survivors.push(mutant.name);
+            continue;
+        };
+        println!("{:<60} after {histories:>4} histories: {}", mutant.name, failure.check);
+        let checks = known.remove(mutant.name).unwrap_or_default();
+        let mut checks: Vec<String> = checks.into_iter().filter(|check| !check.is_empty()).collect();
+        if !checks.iter().any(|check| check == failure.check) {
+            unlisted.push(format!("{}: {}", mutant.name, failure.check));
+            checks.push(failure.check.to_owned());
+        }
+        writeln!(table, "| {} | {} |", mutant.name, checks.join("; ")).unwrap();
+    }
+    assert_eq!(survivors, [""; 0], "nobody notices when these are switched off");
+    if std::env::var_os("DELTAFOLD_WRITE_TABLE").is_some() {
+        let (before, rest) = text.split_once(BEGIN).unwrap();
+        let (_, after) = rest.split_once(END).unwrap();
+        std::fs::write(TABLE, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
+        return;
+    }
+    assert_eq!(unlisted, [""; 0], "docs/correctness.md does not say so; DELTAFOLD_WRITE_TABLE=1 writes it");
+    assert_eq!(known.len(), 0, "docs/correctness.md lists what there is no more: {known:?}");
+}

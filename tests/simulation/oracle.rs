@@ -1,0 +1,548 @@
+//! What must be so, kept from what the store saw: the log as it was written, the versions as they were published. It reads the bytes with the
+//! format alone and asks the engine nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use deltafold::format::{
+    CollectionConfig, Digest, Head, Manifest, ObjectName, Op, PartObject, Position, Segment, Sequence, ShardId, Uid,
+    Value, Version,
+};
+use deltafold::store::Key;
+use deltafold::{Entry, format::EditKind};
+
+use crate::checks::*;
+use crate::executor::ProcessId;
+use crate::model::Model;
+use crate::world::Failure;
+
+pub(crate) type Checked<T = ()> = Result<T, Failure>;
+
+pub(crate) fn broken<T>(check: &'static str, detail: impl Into<String>) -> Checked<T> {
+    Err(Failure { check, detail: detail.into() })
+}
+
+/// What an append has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nobody has heard of it yet; or nobody can tell.
+    Maybe,
+    Acked,
+    /// Nothing was appended, and nothing will be.
+    Refused,
+}
+
+/// The ops of one append for one shard. The first of them names the append.
+#[derive(Debug, Clone)]
+pub(crate) struct Portion {
+    pub(crate) ops: Vec<Op>,
+    pub(crate) landed: Option<Sequence>,
+    /// What was acknowledged before it began.
+    after: Sequence,
+}
+
+/// An append.
+#[derive(Debug, Clone)]
+pub(crate) struct Append {
+    pub(crate) portions: BTreeMap<ShardId, Portion>,
+    pub(crate) source: Option<(String, u128)>,
+    pub(crate) state: State,
+}
+
+/// One slot of a log.
+#[derive(Debug, Clone)]
+struct Slot {
+    ops: Vec<Op>,
+}
+
+/// One shard.
+#[derive(Debug, Default)]
+pub(crate) struct Shard {
+    /// From slot 1 on.
+    log: Vec<Slot>,
+    /// Number and digest of the ops up to each slot, from none on.
+    sums: Vec<(u64, Digest)>,
+    pub(crate) head: Option<Head>,
+    versions: BTreeMap<Version, Manifest>,
+    /// The highest slot that was acknowledged.
+    acked: Sequence,
+    /// Slots with what writers of a collection dropped before have left: they count as empty ones.
+    voids: BTreeSet<Sequence>,
+    /// The last position of each source in it.
+    sources: BTreeMap<String, u128>,
+}
+
+impl Shard {
+    pub(crate) fn last(&self) -> Sequence {
+        Sequence::new(self.log.len() as u64).unwrap_or_default()
+    }
+
+    fn pass_voids(&mut self) {
+        while self.voids.remove(&self.last().next()) {
+            self.sums.push(self.sums.last().copied().unwrap_or_default());
+            self.log.push(Slot { ops: Vec::new() });
+        }
+    }
+
+    fn sum(&self, folded: Sequence) -> Option<(u64, Digest)> {
+        match folded.get() {
+            0 => Some((0, Digest::default())),
+            n => self.sums.get(usize::try_from(n).ok()? - 1).copied(),
+        }
+    }
+
+    pub(crate) fn floor(&self) -> Version {
+        self.head.as_ref().map_or(Version::ZERO, |head| head.sweep_floor)
+    }
+
+    pub(crate) fn truncated(&self) -> Sequence {
+        self.head.as_ref().map_or(Sequence::FIRST, |head| head.truncated)
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.head.as_ref().map_or(Version::ZERO, |head| head.version)
+    }
+
+    pub(crate) fn folded_at(&self, version: Version) -> Option<Sequence> {
+        if version == Version::ZERO { Some(Sequence::ZERO) } else { self.versions.get(&version).map(|m| m.folded) }
+    }
+
+    fn current(&self) -> Option<&Manifest> {
+        self.versions.get(&self.version())
+    }
+
+    /// Versions that can be read: those from the floor on, and pinned ones.
+    fn retained(&self) -> Vec<&Manifest> {
+        let pins = self.current().map(|current| current.pins.as_slice()).unwrap_or_default();
+        let pinned = |version: &Version| pins.iter().any(|pin| pin.version == *version);
+        let kept = self.versions.iter().filter(|(version, _)| **version >= self.floor() || pinned(version));
+        kept.map(|(_, manifest)| manifest).collect()
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    uid: Option<Uid>,
+    pub(crate) shards: BTreeMap<ShardId, Shard>,
+    pub(crate) appends: Vec<Append>,
+    /// Edits published, and by whom.
+    pub(crate) published: Vec<(ProcessId, EditKind)>,
+    /// The collection is being dropped: everything may go.
+    pub(crate) dropping: bool,
+}
+
+/// What a key names.
+enum Named {
+    Collection,
+    Head(ShardId),
+    Segment(ShardId, Sequence),
+    Manifest(ShardId, ObjectName),
+    Part(ShardId, PartObject),
+    Other,
+}
+
+fn named(key: &Key) -> Named {
+    let parts: Vec<&str> = key.as_str().split('/').skip(1).collect();
+    let parsed = || -> Option<Named> {
+        match parts[..] {
+            ["collection"] => Some(Named::Collection),
+            [shard, "head"] => Some(Named::Head(shard.parse().ok()?)),
+            [shard, "log", name] => Some(Named::Segment(shard.parse().ok()?, name.parse().ok()?)),
+            [shard, "manifest", name] => Some(Named::Manifest(shard.parse().ok()?, name.parse().ok()?)),
+            [shard, "part", name] => {
+                let (name, kind) = name.rsplit_once('.')?;
+                let name = name.parse().ok()?;
+                let object = if kind == "meta" { PartObject::Meta(name) } else { PartObject::Embeddings(name) };
+                Some(Named::Part(shard.parse().ok()?, object))
+            }
+            _ => None,
+        }
+    };
+    parsed().unwrap_or(Named::Other)
+}
+
+/// The objects that a version refers to.
+fn objects(manifest: &Manifest) -> BTreeSet<PartObject> {
+    let parts = manifest.runs.iter().flat_map(|run| &run.parts).map(|part| PartObject::Meta(part.name));
+    parts.chain(manifest.embeddings.iter().map(|entry| PartObject::Embeddings(entry.name))).collect()
+}
+
+fn object_name(object: PartObject) -> ObjectName {
+    match object {
+        PartObject::Meta(name) | PartObject::Embeddings(name) => name,
+    }
+}
+
+fn part_key(shard: &str, object: PartObject) -> Key {
+    let key = match object {
+        PartObject::Meta(name) => format!("{shard}/part/{name}.meta"),
+        PartObject::Embeddings(name) => format!("{shard}/part/{name}.emb"),
+    };
+    Key::new(key).unwrap()
+}
+
+/// The append that an op names.
+fn append_of(op: &Op<u32>) -> Option<usize> {
+    let record = match &op.action {
+        deltafold::format::Action::Put(record) => record,
+        _ => return None,
+    };
+    match record.metadata.get("append") {
+        Some(Value::I64(number)) => usize::try_from(*number).ok(),
+        _ => None,
+    }
+}
+
+impl Oracle {
+    /// An object was created.
+    pub(crate) fn created(&mut self, key: &Key, bytes: &Bytes) -> Checked {
+        match named(key) {
+            Named::Collection => {
+                self.uid = CollectionConfig::decode(bytes.clone()).ok().map(|config| config.uid);
+                self.dropping = false;
+                Ok(())
+            }
+            Named::Head(shard) => {
+                let head = Head::decode(bytes.clone()).ok();
+                // A collection made anew begins with nothing.
+                self.shards.insert(shard, Shard { head, ..Shard::default() });
+                Ok(())
+            }
+            Named::Segment(shard, sequence) => self.segment(shard, sequence, bytes),
+            Named::Manifest(..) | Named::Part(..) | Named::Other => Ok(()),
+        }
+    }
+
+    fn segment(&mut self, id: ShardId, sequence: Sequence, bytes: &Bytes) -> Checked {
+        let Ok(segment) = Segment::decode(bytes.clone()) else {
+            return broken(INVENTED, format!("segment {} of shard {id} is no segment", sequence.get()));
+        };
+        let Some(shard) = self.shards.get_mut(&id) else { return Ok(()) };
+        // Below what is truncated nobody reads; and a dropped collection's writers leave what counts as nothing.
+        if sequence < shard.truncated() {
+            return Ok(());
+        }
+        let ours = shard.head.as_ref().map(|head| head.collection);
+        if ours != Some(segment.header().collection) {
+            shard.voids.insert(sequence);
+            shard.pass_voids();
+            return Ok(());
+        }
+        if sequence != shard.last().next() {
+            let (at, last) = (sequence.get(), shard.last().get());
+            return broken(GAPS, format!("segment {at} of shard {id} is written, and the log ends with {last}"));
+        }
+        let whole: Vec<Op> =
+            segment.ops().map(|(_, op)| op.clone().map_embedding(|row| segment.vector(row).to_vec())).collect();
+        let mut rest = &whole[..];
+        let mut at = 0;
+        while !rest.is_empty() {
+            let number = segment.op(at).and_then(append_of);
+            let Some((number, append)) = number.and_then(|number| Some((number, self.appends.get_mut(number)?))) else {
+                return broken(
+                    INVENTED,
+                    format!("segment {} of shard {id} holds an op that nobody appended", sequence.get()),
+                );
+            };
+            let Some(portion) = append.portions.get_mut(&id) else {
+                return broken(INVENTED, format!("append {number} has nothing for shard {id}"));
+            };
+            if rest.get(..portion.ops.len()) != Some(&portion.ops[..]) {
+                return broken(
+                    INVENTED,
+                    format!("append {number} is in segment {} in part or changed", sequence.get()),
+                );
+            }
+            if let Some(before) = portion.landed {
+                let (before, now) = (before.get(), sequence.get());
+                return broken(
+                    ONCE,
+                    format!("append {number} is in segment {before} of shard {id}, and again in {now}"),
+                );
+            }
+            if sequence <= portion.after {
+                let (now, after) = (sequence.get(), portion.after.get());
+                return broken(
+                    REAL_TIME,
+                    format!("append {number} began after segment {after} was acknowledged, and is in {now}"),
+                );
+            }
+            portion.landed = Some(sequence);
+            if let Some((source, position)) = &append.source {
+                let last = shard.sources.entry(source.clone()).or_default();
+                if *position <= *last {
+                    return broken(SOURCE_ORDER, format!("position {position} of `{source}` stands behind {last}"));
+                }
+                *last = *position;
+            }
+            rest = &rest[portion.ops.len()..];
+            at += portion.ops.len();
+        }
+        let (ops, digest) = shard.sums.last().copied().unwrap_or_default();
+        shard.sums.push((ops + whole.len() as u64, digest.plus(segment.header().digest)));
+        shard.log.push(Slot { ops: whole });
+        shard.pass_voids();
+        Ok(())
+    }
+
+    /// A register was swapped.
+    pub(crate) fn replaced(
+        &mut self,
+        process: ProcessId,
+        key: &Key,
+        bytes: &Bytes,
+        stored: &dyn Fn(&Key) -> Option<Bytes>,
+    ) -> Checked {
+        let Named::Head(id) = named(key) else { return Ok(()) };
+        let Some(prefix) = key.as_str().strip_suffix("/head") else { return Ok(()) };
+        let Some(shard) = self.shards.get_mut(&id) else { return Ok(()) };
+        let Ok(head) = Head::decode(bytes.clone()) else { return broken(VERSIONS, format!("{key} is no head")) };
+        let old = shard.head.clone();
+        if old.as_ref().is_some_and(|old| old.collection != head.collection) {
+            return broken(VERSIONS, format!("the head of shard {id} is swapped by someone of another collection"));
+        }
+        let name = ObjectName { version: head.version, nonce: head.manifest };
+        let manifest = stored(&Key::new(format!("{prefix}/manifest/{name}")).unwrap());
+        let Some(manifest) = manifest.and_then(|bytes| Manifest::decode(bytes).ok()) else {
+            return broken(PRESENT, format!("the head of shard {id} names manifest {name}, which is not there"));
+        };
+        let before = old.as_ref().map_or((Version::ZERO, 0), |old| (old.version, old.manifest.get()));
+        let made_from = manifest.ancestors.last().map_or((Version::ZERO, 0), |last| (last.version, last.nonce.get()));
+        if head.version != before.0.next() || made_from != before || manifest.head() != head {
+            let (from, to) = (before.0.get(), head.version.get());
+            return broken(
+                VERSIONS,
+                format!("shard {id} goes from version {from} to {to}, made from {}", made_from.0.get()),
+            );
+        }
+        let lower = old.is_some_and(|old| {
+            head.folded < old.folded || head.truncated < old.truncated || head.sweep_floor < old.sweep_floor
+        });
+        if lower
+            || head.folded > shard.last()
+            || head.truncated > head.folded.next()
+            || head.sweep_floor >= head.version
+        {
+            return broken(
+                VERSIONS,
+                format!("version {} of shard {id} has floors that fell or rose too far", head.version.get()),
+            );
+        }
+        let (holds, says) = (shard.sum(head.folded), (manifest.ops, manifest.digest));
+        if holds != Some(says) {
+            let (holds, says) = (holds.map_or(0, |sum| sum.0), says.0);
+            let folded = head.folded.get();
+            return broken(
+                ACCOUNTS,
+                format!(
+                    "version {} of shard {id} says {says} ops, and the log up to {folded} holds {holds}",
+                    head.version.get()
+                ),
+            );
+        }
+        for object in objects(&manifest) {
+            let key = part_key(prefix, object);
+            if stored(&key).is_none() {
+                return broken(PRESENT, format!("version {} of shard {id} refers to {key}", head.version.get()));
+            }
+        }
+        self.published.push((process, manifest.edit.kind));
+        shard.versions.insert(head.version, manifest);
+        shard.head = Some(head);
+        Ok(())
+    }
+
+    /// Objects are about to be deleted.
+    pub(crate) fn deleted(&mut self, keys: &[Key]) -> Checked {
+        self.dropping |= keys.iter().any(|key| matches!(named(key), Named::Collection));
+        if self.dropping {
+            for key in keys {
+                if let Named::Head(shard) = named(key) {
+                    self.shards.remove(&shard);
+                }
+            }
+            return Ok(());
+        }
+        let mut needed: BTreeMap<ShardId, BTreeSet<PartObject>> = BTreeMap::new();
+        for key in keys {
+            let why = match named(key) {
+                Named::Collection | Named::Head(_) | Named::Other => Some("it is a register"),
+                Named::Segment(id, sequence) => {
+                    let truncated = self.shards.get(&id).map_or(Sequence::FIRST, Shard::truncated);
+                    (sequence >= truncated).then_some("the log is not truncated so far")
+                }
+                Named::Manifest(id, name) => {
+                    let Some(shard) = self.shards.get(&id) else { continue };
+                    let retained = shard.retained().iter().any(|manifest| manifest.name() == name);
+                    (retained || name.version >= shard.floor()).then_some("its version can still be read")
+                }
+                Named::Part(id, object) => {
+                    let Some(shard) = self.shards.get(&id) else { continue };
+                    let needed = needed
+                        .entry(id)
+                        .or_insert_with(|| shard.retained().iter().flat_map(|manifest| objects(manifest)).collect());
+                    if needed.contains(&object) {
+                        Some("a version that can still be read refers to it")
+                    } else if object_name(object).version >= shard.floor() {
+                        Some("an edit under way may add it")
+                    } else {
+                        None
+                    }
+                }
+            };
+            if let Some(why) = why {
+                return broken(DELETED, format!("{key}: {why}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody begins an append. Its ops are made for its number.
+    pub(crate) fn issue(
+        &mut self,
+        source: Option<(String, u128)>,
+        make: impl FnOnce(usize) -> Vec<(ShardId, Vec<Op>)>,
+    ) -> usize {
+        let number = self.appends.len();
+        let portions = make(number)
+            .into_iter()
+            .map(|(id, ops)| {
+                let after = if source.is_some() { Sequence::ZERO } else { self.acked(id) };
+                (id, Portion { ops, landed: None, after })
+            })
+            .collect();
+        self.appends.push(Append { portions, source, state: State::Maybe });
+        number
+    }
+
+    fn acked(&self, id: ShardId) -> Sequence {
+        self.shards.get(&id).map_or(Sequence::ZERO, |shard| shard.acked)
+    }
+
+    /// The append was acknowledged.
+    pub(crate) fn acked_at(&mut self, number: usize, segments: Option<&[(ShardId, Sequence)]>) -> Checked {
+        let append = &mut self.appends[number];
+        append.state = State::Acked;
+        for (id, portion) in &append.portions {
+            let Some(landed) = portion.landed else {
+                return broken(ACKED, format!("append {number} was acknowledged, and shard {id} has nothing of it"));
+            };
+            let said = segments.and_then(|segments| segments.iter().find(|(shard, _)| shard == id)).map(|(_, at)| *at);
+            if said.is_some_and(|said| said != landed) || (said.is_none() && append.source.is_none()) {
+                let said = said.map_or(0, Sequence::get);
+                return broken(
+                    ACKED,
+                    format!("append {number} is in segment {} of shard {id}, not in {said}", landed.get()),
+                );
+            }
+            if let Some(shard) = self.shards.get_mut(id) {
+                shard.acked = shard.acked.max(landed);
+            }
+        }
+        Ok(())
+    }
+
+    /// The append was refused: nothing of it is in the log, and nothing will be.
+    pub(crate) fn refused(&mut self, number: usize) {
+        let append = &mut self.appends[number];
+        if append.source.is_none() && append.state == State::Maybe {
+            append.state = State::Refused;
+        }
+    }
+
+    /// What has been acknowledged by now, for each shard.
+    pub(crate) fn acked_now(&self) -> BTreeMap<ShardId, Sequence> {
+        self.shards.iter().map(|(id, shard)| (*id, shard.acked)).collect()
+    }
+
+    /// The records up to a slot of each shard.
+    pub(crate) fn model(&self, tails: &BTreeMap<ShardId, Sequence>) -> Model {
+        let mut model = Model::default();
+        for (id, tail) in tails {
+            let Some(shard) = self.shards.get(id) else { continue };
+            for (slot, sequence) in shard.log.iter().zip(1..=tail.get()) {
+                let sequence = Sequence::new(sequence).unwrap();
+                for (index, op) in slot.ops.iter().enumerate() {
+                    model.apply(op.clone(), *id, Position::new(sequence, index).unwrap());
+                }
+            }
+        }
+        model
+    }
+
+    /// The first op behind a position.
+    pub(crate) fn op_behind(&self, id: ShardId, after: Position) -> Option<(Position, &Op)> {
+        let shard = self.shards.get(&id)?;
+        let first = usize::try_from(after.sequence().get().saturating_sub(1)).ok()?;
+        let slots = shard.log.iter().enumerate().skip(first);
+        slots
+            .flat_map(|(slot, Slot { ops })| {
+                let sequence = Sequence::new(slot as u64 + 1).unwrap();
+                ops.iter().enumerate().map(move |(index, op)| (Position::new(sequence, index).unwrap(), op))
+            })
+            .find(|(position, _)| *position > after)
+    }
+
+    /// Pins that every shard has.
+    pub(crate) fn pins(&self) -> Vec<String> {
+        let mut shards = self.shards.values().map(|shard| {
+            let pins = shard.current().map(|current| current.pins.as_slice()).unwrap_or_default();
+            pins.iter().map(|pin| pin.name.clone()).collect::<BTreeSet<String>>()
+        });
+        let first = shards.next().unwrap_or_default();
+        shards.fold(first, |all, pins| all.intersection(&pins).cloned().collect()).into_iter().collect()
+    }
+
+    /// What must hold of the appends at the end.
+    pub(crate) fn settle(&self) -> Checked {
+        for (number, append) in self.appends.iter().enumerate() {
+            for (id, portion) in &append.portions {
+                match (append.state, portion.landed) {
+                    (State::Acked, None) => {
+                        return broken(
+                            ACKED,
+                            format!("append {number} was acknowledged, and shard {id} has nothing of it"),
+                        );
+                    }
+                    (State::Refused, Some(at)) => {
+                        return broken(
+                            REFUSED,
+                            format!("append {number} was refused, and is in segment {} of shard {id}", at.get()),
+                        );
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The objects that must be left after sweeps that keep nothing but what is needed.
+    pub(crate) fn needed(&self, prefix: &str) -> BTreeSet<Key> {
+        let mut keys = BTreeSet::new();
+        for (id, shard) in &self.shards {
+            for manifest in shard.retained() {
+                keys.insert(Key::new(format!("{prefix}/{id}/manifest/{}", manifest.name())).unwrap());
+                keys.extend(objects(manifest).into_iter().map(|object| part_key(&format!("{prefix}/{id}"), object)));
+            }
+            for sequence in shard.truncated().get()..=shard.last().get() {
+                keys.insert(Key::new(format!("{prefix}/{id}/log/{}", Sequence::new(sequence).unwrap())).unwrap());
+            }
+        }
+        keys
+    }
+}
+
+/// The answer of a scan against the model.
+pub(crate) fn same(found: &[Entry], expected: &[Entry]) -> Checked {
+    if found == expected {
+        return Ok(());
+    }
+    let wrong = found.iter().zip(expected).find(|(found, expected)| found != expected);
+    let detail = match wrong {
+        Some((found, expected)) => format!("{found:?}\n    instead of {expected:?}"),
+        None => format!("{} records instead of {}", found.len(), expected.len()),
+    };
+    broken(SNAPSHOT, detail)
+}
