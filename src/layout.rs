@@ -74,6 +74,12 @@ impl ShardLayout {
         key(format!("{}/manifest/{name}", self.prefix))
     }
 
+    /// A key in each folder of the shard's objects, for whoever settles them.
+    pub(crate) fn one_of_each(&self) -> [Key; 4] {
+        let none = ObjectName::default();
+        [self.head(), self.segment(Sequence::FIRST), self.manifest(none), self.part(PartObject::Meta(none))]
+    }
+
     pub(crate) fn manifest_prefix(&self) -> String {
         format!("{}/manifest/", self.prefix)
     }

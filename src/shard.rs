@@ -225,6 +225,25 @@ impl Shard {
         Ok(retry::transient(attempt).await?)
     }
 
+    /// What was read of the log outlasts a power failure once this returns. No request where the store shows only what is durable.
+    pub(crate) async fn settle_log(&self) -> Result<()> {
+        let key = self.0.layout.segment(Sequence::FIRST);
+        Ok(retry::transient(|| self.0.store.settle(&key)).await?)
+    }
+
+    /// The same of the head.
+    pub(crate) async fn settle_head(&self) -> Result<()> {
+        let key = self.0.layout.head();
+        Ok(retry::transient(|| self.0.store.settle(&key)).await?)
+    }
+
+    /// The same of the head and of the collection's register.
+    pub(crate) async fn settle_registers(&self) -> Result<()> {
+        let key = self.0.collection.collection();
+        retry::transient(|| self.0.store.settle(&key)).await?;
+        self.settle_head().await
+    }
+
     async fn get(&self, key: &Key) -> Result<Option<Object>> {
         Ok(retry::transient(|| self.0.store.get(key)).await?)
     }

@@ -40,6 +40,8 @@ impl Collection {
             }
         }
         retry::transient(|| store.delete(std::slice::from_ref(&register))).await?;
+        // Somebody else may have removed it, and not have come so far that it stays so.
+        retry::transient(|| store.settle(&register)).await?;
         let mut heads: Vec<Key> = Vec::new();
         for shard in deltafold_format::ShardId::all(deltafold_format::limits::MAX_SHARDS) {
             let key = layout.shard(shard).head();
@@ -64,6 +66,12 @@ impl Collection {
             report.objects += page.len() as u64;
             report.bytes += page.iter().map(|listed| listed.bytes).sum::<u64>();
             each(report);
+        }
+        // What was gone already, as somebody swept or dropped it a moment ago, stays so. How many shards there were is not known any more where the heads were among that: then
+        // a failure of the power may bring back objects of the others, and whoever makes the collection again is told.
+        let shards = deltafold_format::ShardId::all(deltafold_format::limits::MAX_SHARDS).take(heads.len().max(1));
+        for key in shards.flat_map(|shard| layout.shard(shard).one_of_each()) {
+            retry::transient(|| store.settle(&key)).await?;
         }
         let all = Timestamp::from_millis(i64::MAX);
         retry::transient(|| store.abort_uploads(&prefix, all, false)).await?;

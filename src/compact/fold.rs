@@ -80,6 +80,8 @@ pub(crate) async fn fold(
         writer.push(&id, &effect).await?;
     }
     let written = writer.finish().await?;
+    // A version that has folded what is not durable would be missing a part of the log before it.
+    shard.settle_log().await?;
     accounting.rows_out = written.rows;
     accounting.bytes_in = segments.iter().map(|segment| segment.bytes()).sum();
     accounting.bytes_out = written.bytes;

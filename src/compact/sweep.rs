@@ -97,6 +97,8 @@ pub(crate) async fn sweep(shard: &Shard, options: &SweepOptions) -> Result<Sweep
     let prefix = shard.layout().prefix();
     report.uploads = retry::transient(|| shard.store().abort_uploads(&prefix, before, options.dry_run)).await?;
     if !options.dry_run {
+        // Another's publish may have been seen before it was durable.
+        shard.settle_head().await?;
         for batch in doomed.chunks(DELETE_BATCH) {
             let keys: Vec<Key> = batch.iter().map(|listed| listed.key.clone()).collect();
             retry::transient(|| shard.store().delete(&keys)).await?;

@@ -351,6 +351,11 @@ impl Store for HeadsInDynamoDb {
         if objects.is_empty() { Ok(()) } else { self.objects.delete(&objects).await }
     }
 
+    async fn settle(&self, key: &Key) -> Result<(), StoreError> {
+        // What a table shows is durable.
+        if self.place(key).is_some() { Ok(()) } else { self.objects.settle(key).await }
+    }
+
     async fn now(&self) -> Result<Timestamp, StoreError> {
         self.objects.now().await
     }

@@ -103,6 +103,9 @@ impl Follower {
             // A slot found empty is still to come, or was swept; one found full is the log's, or was left by somebody who slept through the sweep. Which of the
             // two it is only a look at the head *afterwards* tells.
             self.look().await?;
+            if !slots.is_empty() {
+                self.shard.settle_log().await?;
+            }
             for slot in slots {
                 if let Slot::Segment(segment) = slot {
                     self.ops.extend(ops(&segment, self.options.after));

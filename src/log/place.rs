@@ -80,10 +80,21 @@ impl Placer {
     /// Places a batch. The slot it is in counts only once [`confirm`](Self::confirm) has seen a head that does not truncate it. `None` where everything in it
     /// was in the log before.
     pub(super) async fn place(&mut self, batch: &mut Batch) -> Result<Option<Sequence>> {
-        match self.try_place(batch).await {
+        let placed = match self.try_place(batch).await {
+            Ok(None) if batch.sourced() => self.settled().await,
+            placed => placed,
+        };
+        match placed {
             Err(error) if batch.doubt => Err(unknown(&error)),
             placed => placed,
         }
+    }
+
+    /// Nothing was written: whoever hears that the log holds it already rests on what was read of it.
+    async fn settled(&self) -> Result<Option<Sequence>> {
+        self.shard.settle_log().await?;
+        self.shard.settle_head().await?;
+        Ok(None)
     }
 
     async fn try_place(&mut self, batch: &mut Batch) -> Result<Option<Sequence>> {
@@ -166,6 +177,7 @@ impl Placer {
     async fn find(&mut self, batch: &mut Batch) -> Result<()> {
         while self.tail.is_none() {
             let head = self.shard.head().await?;
+            self.shard.settle_registers().await?;
             if let Some(next) = find_tail(&self.shard, head.head.folded).await? {
                 self.tail = Some(KnownTail { next, head });
                 self.marks = None;
@@ -344,7 +356,10 @@ impl Placer {
         let mark = manifest.marks.iter().find(|mark| mark.source == source && Guard::WriterMark.holds());
         let number = batch.number.map_or(0, u128::from);
         match mark {
-            Some(mark) if mark.position == number => return Ok(Some(mark.sequence)),
+            Some(mark) if mark.position == number => {
+                self.shard.settle_head().await?;
+                return Ok(Some(mark.sequence));
+            }
             // The batch behind it was on its way already. Whether that one landed alone, nothing tells.
             Some(mark) if mark.position > number => return Err(unknown(&"a later batch of the writer was folded")),
             _ if manifest.marks_floor >= n => {

@@ -56,6 +56,8 @@ pub enum Guard {
     FileSync,
     /// The folder is flushed before a write in it counts as done: R15.
     FolderSync,
+    /// What was read is made durable before anything rests on it: R15.
+    SettledFirst,
 }
 
 #[cfg(not(feature = "simulation"))]

@@ -123,6 +123,9 @@ pub(crate) async fn publish(shard: &Shard, current: &mut Current, edit: &Edit) -
             return Err(if attempts.0.is_empty() { error } else { unknown(shard, &error).into() });
         }
         if let Some(version) = attempts.landed(&current.manifest).filter(|_| Guard::ManifestNonces.holds()) {
+            if let Err(error) = shard.settle_head().await {
+                return Err(unknown(shard, &error).into());
+            }
             return Ok(version);
         }
         attempts.settle(&current.manifest);

@@ -206,6 +206,10 @@ impl Store for Cached {
         Ok(())
     }
 
+    async fn settle(&self, key: &Key) -> Result<(), StoreError> {
+        self.inner.settle(key).await
+    }
+
     async fn now(&self) -> Result<Timestamp, StoreError> {
         self.inner.now().await
     }

@@ -13,6 +13,8 @@
 //! - **[`list_after`](Store::list_after)** is in key order and sees every write that was done before it began.
 //! - **`Outcome::Unknown`** says that the write may have landed, may land later, or may never land. Nothing may
 //!   be cleaned up after it; the caller finds out by reading. `Err` says that nothing landed and nothing will.
+//! - **[`settle`](Store::settle)**: in some stores a write is seen a moment before it is durable. Whoever rests on what it *read* (acknowledges because of it,
+//!   deletes because of it, hands it on) settles it first.
 //! - A dropped future of a write is an unknown outcome that nobody hears of.
 
 #[cfg(feature = "s3")]
@@ -160,6 +162,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// Removes objects; those that are not there count as removed. Stops at the first failure; some may then be gone.
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError>;
+
+    /// What was read before of the object `key`, and of all others in its folder, outlasts a power failure once this returns. Most stores show nothing that does not: there
+    /// it does nothing and costs nothing. In a local folder it flushes the folder, for writers do so only after what they wrote has its name.
+    async fn settle(&self, _key: &Key) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// The store's own clock: the one that dates [`Listed::modified`].
     async fn now(&self) -> Result<Timestamp, StoreError>;

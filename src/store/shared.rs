@@ -42,6 +42,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).delete(keys).await
     }
 
+    async fn settle(&self, key: &Key) -> Result<(), StoreError> {
+        (**self).settle(key).await
+    }
+
     async fn now(&self) -> Result<Timestamp, StoreError> {
         (**self).now().await
     }

@@ -285,6 +285,10 @@ impl<S: Store> Store for Watched<S> {
         self.inner.delete(keys).await
     }
 
+    async fn settle(&self, key: &Key) -> Result<(), StoreError> {
+        self.inner.settle(key).await
+    }
+
     async fn now(&self) -> Result<Timestamp, StoreError> {
         self.inner.now().await
     }

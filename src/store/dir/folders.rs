@@ -1,12 +1,11 @@
 //! Folders that outlast a power failure.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use crate::simulation::Guard;
+use super::calls;
 
 /// The folders that this process knows to be durable.
 #[derive(Debug)]
@@ -27,10 +26,10 @@ impl Folders {
             return Ok(());
         }
         let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
-        match std::fs::create_dir(folder) {
+        match calls::make_folder(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && above.is_some() => {
                 self.ensure(above.unwrap_or(folder))?;
-                ignore_exists(std::fs::create_dir(folder))?;
+                ignore_exists(calls::make_folder(folder))?;
             }
             made => ignore_exists(made)?,
         }
@@ -38,7 +37,7 @@ impl Folders {
             self.ensure(above.unwrap_or(folder))?;
         }
         // What lies above the user's folder may be nobody's to read.
-        match flush(above.unwrap_or(Path::new("."))) {
+        match calls::sync_folder(above.unwrap_or(Path::new("."))) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !above_in(&self.root, folder) => {}
             flushed => flushed?,
         }
@@ -67,9 +66,4 @@ fn ignore_exists(made: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,
     }
-}
-
-/// Flushes the names in a folder to the disk.
-pub(super) fn flush(folder: &Path) -> io::Result<()> {
-    if Guard::FolderSync.holds() { File::open(folder)?.sync_all() } else { Ok(()) }
 }

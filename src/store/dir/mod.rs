@@ -20,6 +20,7 @@
 //! Files of 1 MiB and more are mapped, not read. That relies on nobody but Deltafold changing files in the folder: an object never
 //! changes once it is there, and a deleted one stays as long as it is mapped.
 
+mod calls;
 mod fault;
 mod folders;
 mod unnamed;
@@ -221,6 +222,10 @@ impl Store for Dir {
         let keys = keys.to_vec();
         let delete = env::blocking(move || inner.delete(&keys));
         self.inner.meter.request(RequestKind::Delete, first, 0, delete, |()| (Answer::Done, 0)).await
+    }
+
+    async fn settle(&self, key: &Key) -> Result<(), StoreError> {
+        self.run("flush the folder of", key, |inner, path| inner.settle(path)).await
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::folders::flush;
+use super::calls::{self, Lock, sync_folder};
 use super::{Inner, fault, found, read, tag_of, unnamed};
 use crate::env::{Env, System};
 use crate::simulation::Guard;
@@ -35,16 +35,13 @@ struct Temporary {
 impl Temporary {
     /// Gives it its name, which must be free.
     fn link(&self, path: &Path) -> io::Result<()> {
-        match &self.path {
-            Some(own) => fs::hard_link(own, path),
-            None => unnamed::link(&self.file, path),
-        }
+        calls::link(&self.file, self.path.as_deref(), path)
     }
 
     /// Puts it in the place of the file that has the name.
     fn rename(&self, path: &Path) -> io::Result<()> {
         match &self.path {
-            Some(own) => fs::rename(own, path),
+            Some(own) => calls::rename(own, path),
             None => Err(ErrorKind::Unsupported.into()),
         }
     }
@@ -53,7 +50,7 @@ impl Temporary {
     fn landed(self, verb: &'static str, key: &Key, folder: &Path) -> Outcome {
         let tag = self.tag.clone();
         drop(self);
-        match flush(folder) {
+        match sync_folder(folder) {
             Ok(()) => Outcome::Done(tag),
             Err(error) => Outcome::Unknown(fault::of(verb, key, &error)),
         }
@@ -64,7 +61,7 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         // After a rename it is gone already; what stays behind after a failure is removed when the store is next opened.
         if let Some(path) = &self.path {
-            drop(fs::remove_file(path));
+            drop(calls::remove(path));
         }
     }
 }
@@ -79,7 +76,7 @@ impl Inner {
             match temporary.and_then(|temporary| temporary.link(path).map(|()| temporary)) {
                 Ok(temporary) => return Ok(temporary.landed("create", key, folder)),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    flush(folder)?;
+                    sync_folder(folder)?;
                     return Ok(Outcome::Refused);
                 }
                 // Somebody took our file for a leftover before it was locked, or removed the folder.
@@ -120,23 +117,33 @@ impl Inner {
                     return Ok(false);
                 }
                 let _lock = self.lock(key)?;
-                found(fs::remove_file(&path)).map(|removed| removed.is_some())
+                found(calls::remove(&path)).map(|removed| removed.is_some())
             };
             if remove().map_err(|error| fault::of("delete", key, &error))? {
                 folders.extend(path.parent().map(Path::to_owned));
             }
         }
         for folder in folders {
-            flush(&folder).map_err(|error| fault::of("delete in", folder.display(), &error))?;
+            sync_folder(&folder).map_err(|error| fault::of("delete in", folder.display(), &error))?;
         }
         Ok(())
+    }
+
+    /// Flushes the names in the folder of `path`, and those of the folders above.
+    pub(super) fn settle(&self, path: &Path) -> io::Result<()> {
+        let folder = path.parent().unwrap_or(&self.root);
+        if !Guard::SettledFirst.holds() || found(fs::symlink_metadata(folder))?.is_none() {
+            return Ok(());
+        }
+        self.folders.ensure(folder)?;
+        sync_folder(folder)
     }
 
     /// A file of these bytes, flushed, without a name where the file system of `folder` has such.
     fn unnamed(&self, folder: &Path, chunks: &[Bytes]) -> io::Result<Temporary> {
         if self.unnamed.load(Ordering::Relaxed) {
-            match unnamed::create(folder) {
-                Ok(file) => return written(Temporary { file, path: None, tag: Tag::new("") }, chunks),
+            match calls::create_unnamed(folder) {
+                Ok(file) => return written(Temporary { file, path: None, tag: Tag::new("") }, folder, chunks),
                 Err(error) if unnamed::is_unsupported(&error) => self.unnamed.store(false, Ordering::Relaxed),
                 Err(error) => return Err(error),
             }
@@ -149,18 +156,18 @@ impl Inner {
         let folder = self.root.join(TEMPORARY);
         self.folders.ensure(&folder)?;
         let path = folder.join(format!("{:016x}", System.random()));
-        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let file = calls::create(&path)?;
         let temporary = Temporary { file, path: Some(path), tag: Tag::new("") };
         match temporary.file.try_lock() {
             // Somebody holds it who takes it for a leftover; linking it will find out.
             Ok(()) | Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        written(temporary, chunks)
+        written(temporary, &folder, chunks)
     }
 
     /// Waits for the lock that replacing and deleting `key` need.
-    fn lock(&self, key: &Key) -> io::Result<File> {
+    fn lock(&self, key: &Key) -> io::Result<Lock> {
         let folder = self.root.join(LOCKS);
         self.folders.ensure(&folder)?;
         let path = folder.join(format!("{:02x}", xxh3_64(key.as_str().as_bytes()) % LOCK_FILES));
@@ -173,19 +180,13 @@ impl Inner {
             }
             opened => opened?,
         };
-        file.lock()?;
-        Ok(file)
+        Lock::acquire(file, path)
     }
 }
 
 /// Writes the bytes and flushes them.
-fn written(mut temporary: Temporary, chunks: &[Bytes]) -> io::Result<Temporary> {
-    for chunk in chunks {
-        temporary.file.write_all(chunk)?;
-    }
-    if Guard::FileSync.holds() {
-        temporary.file.sync_all()?;
-    }
+fn written(mut temporary: Temporary, folder: &Path, chunks: &[Bytes]) -> io::Result<Temporary> {
+    calls::write(&temporary.file, folder, chunks)?;
     temporary.tag = tag_of(chunks, &temporary.file.metadata()?);
     Ok(temporary)
 }
@@ -199,7 +200,7 @@ pub(super) fn sweep_temporary(root: &Path) -> io::Result<()> {
         if let Ok(file) = File::open(&path)
             && file.try_lock().is_ok()
         {
-            drop(fs::remove_file(&path));
+            drop(calls::remove(&path));
         }
     }
     Ok(())

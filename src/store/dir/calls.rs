@@ -1,0 +1,121 @@
+//! The calls of the operating system that change the folder: all of them are here, and a test may watch them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::unnamed;
+use crate::simulation::Guard;
+
+/// Tells a test of a call.
+macro_rules! tell {
+    ($path:expr, $call:expr) => {
+        #[cfg(feature = "simulation")]
+        {
+            use crate::simulation::DiskCall::*;
+            crate::simulation::tell($path, || $call);
+        }
+    };
+}
+
+/// What names a file to whoever watches.
+#[cfg(feature = "simulation")]
+fn number(file: &File) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    file.metadata().map_or(0, |metadata| metadata.ino())
+}
+
+/// Makes a folder.
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    fs::create_dir(folder)?;
+    tell!(folder, MakeFolder(folder.to_owned()));
+    Ok(())
+}
+
+/// Flushes the names in a folder to the disk.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    if Guard::FolderSync.holds() {
+        File::open(folder)?.sync_all()?;
+        tell!(folder, SyncFolder(folder.to_owned()));
+    }
+    Ok(())
+}
+
+/// A new file of this name.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    tell!(path, Create { file: number(&file), path: Some(path.to_owned()) });
+    Ok(file)
+}
+
+/// A new file without a name, on the file system of `folder`.
+pub(super) fn create_unnamed(folder: &Path) -> io::Result<File> {
+    let file = unnamed::create(folder)?;
+    tell!(folder, Create { file: number(&file), path: None });
+    Ok(file)
+}
+
+/// Writes all bytes of a file that is to have a name in `folder`, and flushes them.
+pub(super) fn write(mut file: &File, folder: &Path, chunks: &[Bytes]) -> io::Result<()> {
+    let _ = folder;
+    for chunk in chunks {
+        file.write_all(chunk)?;
+        tell!(folder, Write { file: number(file), bytes: chunk.to_vec() });
+    }
+    if Guard::FileSync.holds() {
+        file.sync_all()?;
+        tell!(folder, SyncFile(number(file)));
+    }
+    Ok(())
+}
+
+/// Gives a file a name that must be free. `from` is the name that it has.
+pub(super) fn link(file: &File, from: Option<&Path>, path: &Path) -> io::Result<()> {
+    match from {
+        Some(from) => fs::hard_link(from, path)?,
+        None => unnamed::link(file, path)?,
+    }
+    tell!(path, Link { file: number(file), path: path.to_owned() });
+    Ok(())
+}
+
+/// Gives a file another name, in the place of the file that has it.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    tell!(to, Rename { from: from.to_owned(), to: to.to_owned() });
+    Ok(())
+}
+
+/// Removes a name.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)?;
+    tell!(path, Remove(path.to_owned()));
+    Ok(())
+}
+
+/// A lock of the operating system; given back when dropped.
+pub(super) struct Lock {
+    /// Closing it is what unlocks.
+    file: Option<File>,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Waits for the lock on `file`, which is the file at `path`. It holds nothing, so it is no matter whether it outlasts anything.
+    pub(super) fn acquire(file: File, path: PathBuf) -> io::Result<Self> {
+        tell!(&path, WillLock(path.clone()));
+        file.lock()?;
+        tell!(&path, Locked(path.clone()));
+        Ok(Self { file: Some(file), path })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        drop(self.file.take());
+        let _ = &self.path;
+        tell!(&self.path, Unlocked(self.path.clone()));
+    }
+}

@@ -1,0 +1,168 @@
+//! What must be there after a power failure, and the look whether it is.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deltafold::format::{CollectionName, Op, Record, ShardId, Value};
+use deltafold::store::Dir;
+use deltafold::{
+    Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, FollowOptions, Order, ScanOptions, SweepOptions,
+    WriterOptions,
+};
+use futures::TryStreamExt;
+
+/// What somebody was told, or began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    Creating,
+    Created,
+    Dropping,
+    Dropped,
+    Begun(i64),
+    Acked(i64),
+    /// A follower of the log was given the op.
+    Followed(i64),
+}
+
+/// What follows from all that happened before the power failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Known {
+    /// The collection is to be there; neither where it was being made or dropped.
+    there: bool,
+    under_way: bool,
+    begun: BTreeSet<i64>,
+    certain: BTreeSet<i64>,
+}
+
+impl Known {
+    pub(crate) fn learn(&mut self, event: &Event) {
+        match event {
+            Event::Creating | Event::Dropping => (self.there, self.under_way) = (false, true),
+            Event::Created => (self.there, self.under_way) = (true, false),
+            Event::Dropped => *self = Self::default(),
+            Event::Begun(number) => drop(self.begun.insert(*number)),
+            Event::Acked(number) | Event::Followed(number) => drop(self.certain.insert(*number)),
+        }
+    }
+}
+
+pub(crate) fn name() -> CollectionName {
+    "c".parse().unwrap()
+}
+
+/// What append `number` does: a record of its own, and one that all write.
+pub(crate) fn ops(number: i64) -> Vec<Op> {
+    let record = || Record {
+        embedding: Some(vec![1.0, 2.0]),
+        metadata: [("n".to_owned(), Value::I64(number))].into(),
+        document: None,
+    };
+    vec![Op::put(format!("op-{number:03}"), record()), Op::put("hot", record())]
+}
+
+pub(crate) const KEEP_NOTHING: SweepOptions =
+    SweepOptions { keep_versions: 0, min_age: Duration::ZERO, upload_age: Duration::from_secs(86_400), dry_run: false };
+
+/// The numbers of the appends that are there, in the order of the log.
+async fn present(collection: &Collection) -> Result<Vec<i64>, String> {
+    let wrong = |error: deltafold::Error| format!("reading: {error}");
+    let reader = collection.reader().await.map_err(wrong)?;
+    let options = ScanOptions { order: Order::Insertion, ..ScanOptions::default() };
+    let entries: Vec<_> = reader.scan(options).try_collect().await.map_err(wrong)?;
+    let number = |metadata: &deltafold::format::Metadata| match metadata.get("n") {
+        Some(Value::I64(number)) => *number,
+        other => panic!("{other:?}"),
+    };
+    let (mut numbers, mut hot) = (Vec::new(), None);
+    for entry in entries {
+        let number = number(&entry.record.metadata);
+        match entry.id.as_str() {
+            "hot" => hot = Some(number),
+            id if id == format!("op-{number:03}") => numbers.push(number),
+            id => return Err(format!("{id} holds {number}")),
+        }
+    }
+    if hot != numbers.last().copied() {
+        return Err(format!("half of an append is there: {numbers:?}, and {hot:?}"));
+    }
+    Ok(numbers)
+}
+
+async fn sound(collection: &Collection) -> Result<(), String> {
+    let report = collection.verify(Depth::Deep, |_| ()).await.map_err(|error| format!("verifying: {error}"))?;
+    match report.findings.first() {
+        None => Ok(()),
+        Some(finding) => Err(format!("verification finds {}: {}", finding.key, finding.problem)),
+    }
+}
+
+/// The collection that is left, or made anew where it was being made or dropped.
+async fn opened(store: &Arc<Dir>, known: &Known) -> Result<(Collection, bool), String> {
+    if !known.under_way {
+        return match Collection::open(store.clone(), &name()).await {
+            Ok(_) if !known.there => Err("what was dropped is there".to_owned()),
+            Ok(collection) => Ok((collection, false)),
+            Err(error) if error.kind() == ErrorKind::NotFound && !known.there => Ok((made(store).await?, true)),
+            Err(error) => Err(format!("opening: {error}")),
+        };
+    }
+    // Half made or half dropped: dropping takes either away.
+    match Collection::drop(&**store, &name(), |_| ()).await {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(format!("dropping: {error}")),
+    }
+    Ok((made(store).await?, true))
+}
+
+async fn made(store: &Arc<Dir>) -> Result<Collection, String> {
+    let made = Collection::create(store.clone(), &name(), &CreateOptions::new(2)).await;
+    made.map_err(|error| format!("creating: {error}"))
+}
+
+/// Looks whether what is in the folder is what `known` allows, and whether everything goes on from there.
+pub(crate) async fn check(folder: &Path, known: &Known) -> Result<(), String> {
+    let store = Arc::new(Dir::open(folder).map_err(|error| error.to_string())?);
+    let (collection, anew) = opened(&store, known).await?;
+    let before = present(&collection).await?;
+    let there: BTreeSet<i64> = before.iter().copied().collect();
+    if !anew {
+        if let Some(lost) = known.certain.difference(&there).next() {
+            return Err(format!("append {lost} is lost; there are {before:?}"));
+        }
+        if let Some(more) = there.difference(&known.begun).next() {
+            return Err(format!("append {more} was never made"));
+        }
+    } else if !before.is_empty() {
+        return Err(format!("a new collection holds {before:?}"));
+    }
+    sound(&collection).await?;
+    let failed = |what: &'static str| move |error: deltafold::Error| format!("{what} afterwards: {error}");
+    let writer = collection.writer(WriterOptions::default()).map_err(failed("opening a writer"))?;
+    writer.append(ops(999)).await.map_err(failed("appending"))?;
+    let after: Vec<i64> = before.into_iter().chain([999]).collect();
+    let goes_on = async |collection: &Collection| match present(collection).await? {
+        now if now == after => Ok(()),
+        now => Err(format!("{now:?} instead of {after:?} afterwards")),
+    };
+    goes_on(&collection).await?;
+    let mut compactor = collection.compactor(CompactorOptions::default());
+    compactor.run_once().await.map_err(failed("folding"))?;
+    goes_on(&collection).await?;
+    for _ in 0..2 {
+        collection.sweep(&KEEP_NOTHING).await.map_err(failed("sweeping"))?;
+    }
+    compactor.merge_all().await.map_err(failed("merging"))?;
+    goes_on(&collection).await?;
+    sound(&collection).await
+}
+
+/// All that the log holds, as a follower gets it.
+pub(crate) async fn followed(collection: &Collection) -> deltafold::Result<Vec<i64>> {
+    let options = FollowOptions { until_tail: true, ..FollowOptions::default() };
+    let all: Vec<_> = collection.follow(ShardId::all(1).next().unwrap(), options)?.try_collect().await?;
+    let number = |id: &str| id.strip_prefix("op-").map(|number| number.parse().unwrap());
+    Ok(all.iter().filter_map(|(_, op)| number(&op.id)).collect())
+}

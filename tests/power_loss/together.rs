@@ -1,0 +1,186 @@
+//! One process stops after each of its calls, another does something from there to its end, and then the power fails: what the second was told, and did,
+//! must not rest on what the first had not flushed.
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+use deltafold::simulation::DiskCall;
+use deltafold::store::Dir;
+use deltafold::{Collection, CompactorOptions, ErrorKind, WriterOptions};
+
+use crate::alone::{Step, take};
+use crate::known::{Event, KEEP_NOTHING, followed, name, ops};
+use crate::recording::{Entry, Events, Recording, States};
+
+/// What the one that is stopped does.
+const FIRST: &[Step] = &[Step::FromSource, Step::Append, Step::Fold, Step::MergeAll, Step::Sweep, Step::Drop];
+
+#[derive(Debug, Clone, Copy)]
+enum Second {
+    /// Appends what the first appends, from the same source.
+    Same,
+    Append,
+    Fold,
+    Sweep,
+    Follow,
+    Drop,
+}
+
+const SECOND: &[Second] = &[Second::Same, Second::Append, Second::Fold, Second::Sweep, Second::Follow, Second::Drop];
+
+/// What the threads of the second are called.
+const SECOND_THREADS: &str = "second";
+
+/// The second waits for a lock that the first holds: it comes no further than here.
+struct Waits;
+
+async fn second(store: Arc<Dir>, what: Second, events: &Events) -> deltafold::Result<()> {
+    if let Second::Drop = what {
+        events.note(Event::Dropping);
+        Collection::drop(&*store, &name(), |_| ()).await?;
+        events.note(Event::Dropped);
+        return Ok(());
+    }
+    let collection = Collection::open(store, &name()).await?;
+    match what {
+        Second::Drop => {}
+        Second::Same => {
+            let writer = collection.writer(WriterOptions::default())?;
+            events.note(Event::Begun(50));
+            writer.append_from("file", 1, ops(50)).await?;
+            events.note(Event::Acked(50));
+        }
+        Second::Append => {
+            events.note(Event::Begun(60));
+            collection.writer(WriterOptions::default())?.append(ops(60)).await?;
+            events.note(Event::Acked(60));
+        }
+        Second::Fold => drop(collection.compactor(CompactorOptions::default()).run_once().await?),
+        Second::Sweep => drop(collection.sweep(&KEEP_NOTHING).await?),
+        Second::Follow => {
+            for number in followed(&collection).await? {
+                events.note(Event::Followed(number));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Runs the second to its end, or to a lock that the first holds.
+fn run_second(root: &Path, what: Second, events: &Events) {
+    let work = || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.thread_name(SECOND_THREADS).enable_all().build().unwrap();
+        let store = Arc::new(Dir::open(root).unwrap());
+        match runtime.block_on(second(store, what, events)) {
+            Ok(()) => {}
+            // The first is dropping the collection, or is just folding.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Superseded) => {
+            }
+            Err(error) => panic!("{what:?}: {error} ({:?})", error.kind()),
+        }
+    };
+    let thread = std::thread::Builder::new().name(SECOND_THREADS.to_owned());
+    let ended = std::thread::scope(|scope| {
+        let thread = thread.spawn_scoped(scope, || catch_unwind(AssertUnwindSafe(work)));
+        thread.unwrap().join().unwrap()
+    });
+    if let Err(panic) = ended
+        && !panic.is::<Waits>()
+    {
+        resume_unwind(panic);
+    }
+}
+
+/// What happened, if the first made so many calls.
+fn stopped_after(calls: usize, first: Step, what: Second) -> Option<Vec<Entry>> {
+    let (stopped, armed) = (Mutex::new(0), Arc::new(AtomicBool::new(false)));
+    let held: Mutex<HashSet<PathBuf>> = Mutex::default();
+    let happened: Arc<Mutex<Option<Vec<Entry>>>> = Arc::default();
+    let root: Arc<Mutex<PathBuf>> = Arc::default();
+    let each = {
+        let (armed, happened, root) = (armed.clone(), happened.clone(), root.clone());
+        move |events: &Events, call: &DiskCall| {
+            if !armed.load(SeqCst) {
+                return;
+            }
+            if std::thread::current().name() == Some(SECOND_THREADS) {
+                if let DiskCall::WillLock(path) = call
+                    && held.lock().unwrap().contains(path)
+                {
+                    resume_unwind(Box::new(Waits));
+                }
+                return;
+            }
+            // All of the first's threads stop.
+            let mut stopped = stopped.lock().unwrap();
+            match call {
+                DiskCall::Locked(path) => drop(held.lock().unwrap().insert(path.clone())),
+                DiskCall::Unlocked(path) => drop(held.lock().unwrap().remove(path)),
+                _ => {}
+            }
+            *stopped += 1;
+            if *stopped == calls {
+                let root = root.lock().unwrap().clone();
+                run_second(&root, what, events);
+                *happened.lock().unwrap() = Some(events.all().clone());
+                armed.store(false, SeqCst);
+            }
+        }
+    };
+    let recording = Recording::begin(each);
+    root.lock().unwrap().clone_from(&recording.root());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = Arc::new(Dir::open(recording.root()).unwrap());
+        let events = recording.events();
+        for (number, step) in
+            (1..).zip([Step::Create, Step::Append, Step::Fold, Step::Append, Step::Fold, Step::Append])
+        {
+            take(&store, step, number, &events).await.unwrap();
+        }
+        if let Step::Sweep | Step::MergeAll = first {
+            take(&store, Step::Fold, 0, &events).await.unwrap();
+        }
+        armed.store(true, SeqCst);
+        match first {
+            Step::FromSource => {
+                let collection = Collection::open(store.clone(), &name()).await.unwrap();
+                let writer = collection.writer(WriterOptions::default()).unwrap();
+                events.note(Event::Begun(50));
+                // Its answer comes after the power has failed.
+                drop(writer.append_from("file", 1, ops(50)).await);
+            }
+            // What the second did may be in its way; its answer comes too late as well.
+            first => drop(take(&store, first, 40, &events).await),
+        }
+    });
+    let happened = happened.lock().unwrap().take();
+    happened
+}
+
+/// All that may be left where one is stopped and another goes on.
+pub(crate) fn states(portion: impl Fn(Step) -> bool) -> States {
+    let mut states = States::default();
+    for first in FIRST.iter().filter(|first| portion(**first)) {
+        for what in SECOND {
+            for calls in 1.. {
+                let Some(entries) = stopped_after(calls, *first, *what) else { break };
+                states.add(&entries, &format!("{first:?} stopped after {calls} calls, {what:?} done"));
+            }
+        }
+    }
+    states
+}
+
+#[test]
+fn nobody_rests_on_what_another_has_not_flushed() {
+    let _guards = crate::mutants::in_force();
+    let states = states(|_| true);
+    println!("{} states after {} meetings", states.len(), states.points);
+    assert!(states.points > 300, "{}", states.points);
+    assert_eq!(states.failure(), None);
+}
