@@ -79,8 +79,7 @@ pub(crate) fn recorded(portable: bool) -> Vec<Entry> {
             take(&store, *step, number, &recording.events()).await.unwrap();
         }
     });
-    let entries = recording.events().all().clone();
-    entries
+    recording.events().into_entries()
 }
 
 #[test]

@@ -66,6 +66,10 @@ impl Events {
         self.0.lock().unwrap().push(Entry::Event(event));
     }
 
+    pub(crate) fn into_entries(self) -> Vec<Entry> {
+        self.all().clone()
+    }
+
     pub(crate) fn all(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.0.lock().unwrap()
     }

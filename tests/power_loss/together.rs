@@ -158,8 +158,7 @@ fn stopped_after(calls: usize, first: Step, what: Second) -> Option<Vec<Entry>> 
             first => drop(take(&store, first, 40, &events).await),
         }
     });
-    let happened = happened.lock().unwrap().take();
-    happened
+    happened.lock().map(|mut happened| happened.take()).unwrap()
 }
 
 /// All that may be left where one is stopped and another goes on.
