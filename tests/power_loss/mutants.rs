@@ -44,7 +44,7 @@ fn each_flush_that_is_left_out_is_noticed() {
         assert!(failure.is_some(), "nobody notices that {guard:?} is off");
     }
     let off = Off::switch(Guard::SettledFirst);
-    let failure = together::states(|_| true).failure();
+    let failure = together::of_a_position_that_is_known().failure();
     drop(off);
     println!("SettledFirst: {failure:?}");
     assert!(failure.is_some(), "nobody notices that SettledFirst is off");

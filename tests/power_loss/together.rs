@@ -162,10 +162,10 @@ fn stopped_after(calls: usize, first: Step, what: Second) -> Option<Vec<Entry>> 
 }
 
 /// All that may be left where one is stopped and another goes on.
-pub(crate) fn states(portion: impl Fn(Step) -> bool) -> States {
+fn states(first: &[Step], second: &[Second]) -> States {
     let mut states = States::default();
-    for first in FIRST.iter().filter(|first| portion(**first)) {
-        for what in SECOND {
+    for first in first {
+        for what in second {
             for calls in 1.. {
                 let Some(entries) = stopped_after(calls, *first, *what) else { break };
                 states.add(&entries, &format!("{first:?} stopped after {calls} calls, {what:?} done"));
@@ -175,10 +175,23 @@ pub(crate) fn states(portion: impl Fn(Step) -> bool) -> States {
     states
 }
 
+/// What happened: a consumer had given its segment a name and not flushed it. Another read the segment, found the position that it had come to append, and reported it as known; its
+/// message was deleted. The power failed, and the segment was gone.
+/// Now: who acknowledges because of what it read flushes that first.
+pub(crate) fn of_a_position_that_is_known() -> States {
+    states(&[Step::FromSource], &[Second::Same])
+}
+
+#[test]
+fn a_position_is_known_only_once_what_holds_it_is_flushed() {
+    let _guards = crate::mutants::in_force();
+    assert_eq!(of_a_position_that_is_known().failure(), None);
+}
+
 #[test]
 fn nobody_rests_on_what_another_has_not_flushed() {
     let _guards = crate::mutants::in_force();
-    let states = states(|_| true);
+    let states = states(FIRST, SECOND);
     println!("{} states after {} meetings", states.len(), states.points);
     assert!(states.points > 300, "{}", states.points);
     assert_eq!(states.failure(), None);

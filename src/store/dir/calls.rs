@@ -12,10 +12,11 @@ use crate::simulation::Guard;
 /// Tells a test of a call.
 macro_rules! tell {
     ($path:expr, $call:expr) => {
+        let _at: &Path = $path;
         #[cfg(feature = "simulation")]
         {
             use crate::simulation::DiskCall::*;
-            crate::simulation::tell($path, || $call);
+            crate::simulation::tell(_at, || $call);
         }
     };
 }
@@ -59,7 +60,6 @@ pub(super) fn create_unnamed(folder: &Path) -> io::Result<File> {
 
 /// Writes all bytes of a file that is to have a name in `folder`, and flushes them.
 pub(super) fn write(mut file: &File, folder: &Path, chunks: &[Bytes]) -> io::Result<()> {
-    let _ = folder;
     for chunk in chunks {
         file.write_all(chunk)?;
         tell!(folder, Write { file: number(file), bytes: chunk.to_vec() });
@@ -115,7 +115,6 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         drop(self.file.take());
-        let _ = &self.path;
         tell!(&self.path, Unlocked(self.path.clone()));
     }
 }

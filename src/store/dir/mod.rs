@@ -6,8 +6,10 @@
 //!   hard link gives it its name, which fails where the name is taken; then the folder is flushed. At every instruction the
 //!   object is there whole or not at all, also after the power fails. On Linux the temporary file has no name (`O_TMPFILE`).
 //! - **A name that is taken** is answered only after its folder was flushed: whoever goes on behind an object that somebody else is just
-//!   writing would otherwise leave a gap if the power failed between the two. For the same reason nobody needs to flush on
-//!   reading: what is written behind an object lies in the same folder, and flushing that flushes both names.
+//!   writing would otherwise leave a gap if the power failed between the two. What is written behind an object that was only read lies
+//!   in the same folder, and flushing that flushes both names.
+//! - **What rests on reading alone** (an acknowledgement that the log holds it already, a deletion, an op that is passed on) comes after
+//!   [`settle`](Store::settle), which flushes the folder: a name is seen before it is flushed.
 //! - **Replace**: under a lock of the operating system (`flock`: it ends with the process that holds it and never expires) the
 //!   register is read and compared; then a temporary file is flushed, renamed over it, and the folder is flushed. Deleting takes the same
 //!   lock, so that nobody replaces what is being deleted.
