@@ -8,7 +8,7 @@ use std::time::Duration;
 use deltafold::format::{CollectionName, Op, Record, ShardId, Value};
 use deltafold::store::Dir;
 use deltafold::{
-    Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, FollowOptions, Order, ScanOptions, SweepOptions,
+    At, Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, FollowOptions, Order, ScanOptions, SweepOptions,
     WriterOptions,
 };
 use futures::TryStreamExt;
@@ -90,6 +90,16 @@ async fn present(collection: &Collection) -> Result<Vec<i64>, String> {
     Ok(numbers)
 }
 
+/// Every version that is to be readable is.
+async fn versions(collection: &Collection) -> Result<(), String> {
+    let history = collection.history().await.map_err(|error| format!("the history: {error}"))?;
+    for version in history.iter().map(|entry| entry.version) {
+        let opened = collection.reader_at(At::Versions(vec![version])).await;
+        opened.map_err(|error| format!("opening version {version}: {error}"))?;
+    }
+    Ok(())
+}
+
 async fn sound(collection: &Collection) -> Result<(), String> {
     let report = collection.verify(Depth::Deep, |_| ()).await.map_err(|error| format!("verifying: {error}"))?;
     match report.findings.first() {
@@ -139,6 +149,13 @@ pub(crate) async fn check(folder: &Path, known: &Known) -> Result<(), String> {
         return Err(format!("a new collection holds {before:?}"));
     }
     sound(&collection).await?;
+    versions(&collection).await?;
+    match followed(&collection).await {
+        Ok(all) if all.last() == before.last() => {}
+        Ok(all) => return Err(format!("who follows the log gets {all:?}, and there are {before:?}")),
+        Err(error) if error.kind() == ErrorKind::Superseded => {}
+        Err(error) => return Err(format!("following: {error}")),
+    }
     let failed = |what: &'static str| move |error: deltafold::Error| format!("{what} afterwards: {error}");
     let writer = collection.writer(WriterOptions::default()).map_err(failed("opening a writer"))?;
     writer.append(ops(999)).await.map_err(failed("appending"))?;

@@ -3,20 +3,21 @@
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use deltafold::simulation::DiskCall;
 use deltafold::store::Dir;
-use deltafold::{Collection, CompactorOptions, ErrorKind, WriterOptions};
+use deltafold::{Collection, CompactorOptions, ErrorKind, SweepOptions, WriterOptions};
 
 use crate::alone::{Step, take};
 use crate::known::{Event, KEEP_NOTHING, followed, name, ops};
 use crate::recording::{Entry, Events, Recording, States};
 
 /// What the one that is stopped does.
-const FIRST: &[Step] = &[Step::FromSource, Step::Append, Step::Fold, Step::MergeAll, Step::Sweep, Step::Drop];
+const FIRST: &[Step] =
+    &[Step::Create, Step::FromSource, Step::Append, Step::Fold, Step::MergeAll, Step::Sweep, Step::Drop];
 
 #[derive(Debug, Clone, Copy)]
 enum Second {
@@ -25,11 +26,14 @@ enum Second {
     Append,
     Fold,
     Sweep,
+    /// Keeps more than the first does, so that it has no floor to raise.
+    SweepLess,
     Follow,
     Drop,
 }
 
-const SECOND: &[Second] = &[Second::Same, Second::Append, Second::Fold, Second::Sweep, Second::Follow, Second::Drop];
+const SECOND: &[Second] =
+    &[Second::Same, Second::Append, Second::Fold, Second::Sweep, Second::SweepLess, Second::Follow, Second::Drop];
 
 /// What the threads of the second are called.
 const SECOND_THREADS: &str = "second";
@@ -60,6 +64,10 @@ async fn second(store: Arc<Dir>, what: Second, events: &Events) -> deltafold::Re
         }
         Second::Fold => drop(collection.compactor(CompactorOptions::default()).run_once().await?),
         Second::Sweep => drop(collection.sweep(&KEEP_NOTHING).await?),
+        Second::SweepLess => {
+            let options = SweepOptions { keep_versions: 1, ..KEEP_NOTHING };
+            drop(collection.sweep(&options).await?);
+        }
         Second::Follow => {
             for number in followed(&collection).await? {
                 events.note(Event::Followed(number));
@@ -70,11 +78,10 @@ async fn second(store: Arc<Dir>, what: Second, events: &Events) -> deltafold::Re
 }
 
 /// Runs the second to its end, or to a lock that the first holds.
-fn run_second(root: &Path, what: Second, events: &Events) {
+fn run_second(store: Arc<Dir>, what: Second, events: &Events) {
     let work = || {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.thread_name(SECOND_THREADS).enable_all().build().unwrap();
-        let store = Arc::new(Dir::open(root).unwrap());
         match runtime.block_on(second(store, what, events)) {
             Ok(()) => {}
             // The first is dropping the collection, or is just folding.
@@ -100,9 +107,9 @@ fn stopped_after(calls: usize, first: Step, what: Second) -> Option<Vec<Entry>> 
     let (stopped, armed) = (Mutex::new(0), Arc::new(AtomicBool::new(false)));
     let held: Mutex<HashSet<PathBuf>> = Mutex::default();
     let happened: Arc<Mutex<Option<Vec<Entry>>>> = Arc::default();
-    let root: Arc<Mutex<PathBuf>> = Arc::default();
+    let other: Arc<Mutex<Option<Arc<Dir>>>> = Arc::default();
     let each = {
-        let (armed, happened, root) = (armed.clone(), happened.clone(), root.clone());
+        let (armed, happened, other) = (armed.clone(), happened.clone(), other.clone());
         move |events: &Events, call: &DiskCall| {
             if !armed.load(SeqCst) {
                 return;
@@ -124,27 +131,30 @@ fn stopped_after(calls: usize, first: Step, what: Second) -> Option<Vec<Entry>> 
             }
             *stopped += 1;
             if *stopped == calls {
-                let root = root.lock().unwrap().clone();
-                run_second(&root, what, events);
+                let other = other.lock().unwrap().take().unwrap();
+                run_second(other, what, events);
                 *happened.lock().unwrap() = Some(events.all().clone());
                 armed.store(false, SeqCst);
             }
         }
     };
     let recording = Recording::begin(each);
-    root.lock().unwrap().clone_from(&recording.root());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let store = Arc::new(Dir::open(recording.root()).unwrap());
+        let (store, second) = (Dir::open(recording.root()).unwrap(), Dir::open(recording.root()).unwrap());
+        let (store, second) = (Arc::new(store), Arc::new(second));
         let events = recording.events();
-        for (number, step) in
-            (1..).zip([Step::Create, Step::Append, Step::Fold, Step::Append, Step::Fold, Step::Append])
-        {
-            take(&store, step, number, &events).await.unwrap();
+        // Both have been at work, and take the folders for flushed.
+        let before = [Step::Create, Step::Append, Step::Fold, Step::Append, Step::Fold, Step::Append];
+        let more = match first {
+            Step::Sweep | Step::MergeAll => Some(Step::Fold),
+            Step::Create => Some(Step::Drop),
+            _ => None,
+        };
+        for (number, step) in (1..).zip(before.into_iter().chain(more)) {
+            take(if number % 2 == 0 { &second } else { &store }, step, number, &events).await.unwrap();
         }
-        if let Step::Sweep | Step::MergeAll = first {
-            take(&store, Step::Fold, 0, &events).await.unwrap();
-        }
+        *other.lock().unwrap() = Some(second);
         armed.store(true, SeqCst);
         match first {
             Step::FromSource => {
