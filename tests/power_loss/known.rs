@@ -26,12 +26,22 @@ pub(crate) enum Event {
     Followed(i64),
 }
 
+/// Whether the collection is to be there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    #[default]
+    Gone,
+    /// It may be there, in part, or not.
+    Made,
+    There,
+    /// The same.
+    Dropped,
+}
+
 /// What follows from all that happened before the power failed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Known {
-    /// The collection is to be there; neither where it was being made or dropped.
-    there: bool,
-    under_way: bool,
+    state: State,
     begun: BTreeSet<i64>,
     certain: BTreeSet<i64>,
 }
@@ -39,11 +49,18 @@ pub(crate) struct Known {
 impl Known {
     pub(crate) fn learn(&mut self, event: &Event) {
         match event {
-            Event::Creating | Event::Dropping => (self.there, self.under_way) = (false, true),
-            Event::Created => (self.there, self.under_way) = (true, false),
+            Event::Creating => self.state = State::Made,
+            Event::Created => self.state = State::There,
+            Event::Dropping => self.state = State::Dropped,
             Event::Dropped => *self = Self::default(),
             Event::Begun(number) => drop(self.begun.insert(*number)),
-            Event::Acked(number) | Event::Followed(number) => drop(self.certain.insert(*number)),
+            Event::Acked(number) | Event::Followed(number) => {
+                self.certain.insert(*number);
+                // Whoever could append to it has found it.
+                if self.state == State::Made {
+                    self.state = State::There;
+                }
+            }
         }
     }
 }
@@ -110,11 +127,13 @@ async fn sound(collection: &Collection) -> Result<(), String> {
 
 /// The collection that is left, or made anew where it was being made or dropped.
 async fn opened(store: &Arc<Dir>, known: &Known) -> Result<(Collection, bool), String> {
-    if !known.under_way {
+    if let State::There | State::Gone = known.state {
         return match Collection::open(store.clone(), &name()).await {
-            Ok(_) if !known.there => Err("what was dropped is there".to_owned()),
+            Ok(_) if known.state == State::Gone => Err("what was dropped is there".to_owned()),
             Ok(collection) => Ok((collection, false)),
-            Err(error) if error.kind() == ErrorKind::NotFound && !known.there => Ok((made(store).await?, true)),
+            Err(error) if error.kind() == ErrorKind::NotFound && known.state == State::Gone => {
+                Ok((made(store).await?, true))
+            }
             Err(error) => Err(format!("opening: {error}")),
         };
     }
