@@ -100,6 +100,10 @@ pub(crate) enum Repr {
         "position {position} of source `{source_name}` has failed before; append it again, or one before it, and then what follows"
     )]
     SourceBroken { source_name: String, position: u128 },
+    #[error(
+        "position {position} of source `{source_name}` is late: what comes behind it is in the log, of the same records or of such as are not remembered, and whether it is there itself cannot be told. It was not appended. Look at its records, then delete it, or send it without `source` and `position` to have it take effect now"
+    )]
+    SourcePassed { source_name: String, position: u128 },
     #[error("{0}")]
     Conflict(String),
     #[error("version {} of shard {} has been swept while it was read; refresh or re-open the reader, or pin a version before a long read", .version.get(), .shard.get())]
@@ -143,7 +147,7 @@ impl Error {
             Repr::NoCollection(_) | Repr::NoVersion { .. } | Repr::NoPin(_) | Repr::Dropped(_) => ErrorKind::NotFound,
             Repr::CollectionExists(_) | Repr::PinExists(_) | Repr::Leftovers { .. } => ErrorKind::AlreadyExists,
             Repr::Busy { .. } => ErrorKind::Busy,
-            Repr::Conflict(_) | Repr::SourceBroken { .. } => ErrorKind::Conflict,
+            Repr::Conflict(_) | Repr::SourceBroken { .. } | Repr::SourcePassed { .. } => ErrorKind::Conflict,
             Repr::Superseded { .. } | Repr::Gap { .. } => ErrorKind::Superseded,
             Repr::Unknown { .. } => ErrorKind::Unknown,
             Repr::Closed(_) => ErrorKind::Closed,

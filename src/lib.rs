@@ -66,7 +66,7 @@ pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "dynamodb")]
 pub use head::HeadsInDynamoDb;
 pub use location::Location;
-pub use log::{Ack, Follow, FollowOptions, Lag, Writer, WriterOptions};
+pub use log::{Ack, Follow, FollowOptions, Lag, Origin, Writer, WriterOptions};
 pub use reader::{At, Entry, Order, ReadPosition, Reader, Refreshed, ScanOptions, ShardChange};
 
 #[cfg(test)]

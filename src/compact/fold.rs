@@ -187,6 +187,8 @@ fn marks(segments: &[Arc<Segment>]) -> Vec<Mark> {
             if position >= known.position {
                 *known = mark;
             }
+            // A change that came late is heard of its source all the same.
+            known.sequence = header.sequence;
         }
     }
     marks.into_values().collect()

@@ -17,6 +17,8 @@
 //! A `revision` is a whole number below 2^128, as a number or, since most programs round those beyond 2^53, as a string of digits. Every op has one in a collection
 //! that is ordered by revision, where there is no `add`; none has one in others.
 //!
+//! In the body of a message, an op may also say where it stands ([`parse_sourced_op_for`]): `source`, a text, and `position`, digits as those of a revision.
+//!
 //! A number with a fraction or an exponent is an f64, any other an i64. A list holds values of one type; an empty one counts
 //! as a list of strings. Embedding numbers are read as f64 and rounded to the nearest f32. Everything printed
 //! here reads back as what it was, but for empty lists of other types.
@@ -28,5 +30,5 @@ mod value;
 mod write;
 
 pub use error::LineError;
-pub use parse::{parse_op, parse_op_for};
+pub use parse::{parse_op, parse_op_for, parse_sourced_op_for};
 pub use write::{Fields, write_op, write_record};

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::error::LineError;
 use super::object::{Kind, Line, Members};
 use super::value;
+use crate::log::{MAX_ORIGIN_BYTES, Origin};
 
 /// The fields of a line, values still as text.
 #[derive(Default)]
@@ -18,6 +19,8 @@ struct Fields<'a> {
     metadata: Option<&'a str>,
     document: Option<&'a str>,
     revision: Option<&'a str>,
+    source: Option<&'a str>,
+    position: Option<&'a str>,
 }
 
 /// Reads line `number` (counted from 1, for messages) as an op. White space around it is no matter.
@@ -29,7 +32,7 @@ struct Fields<'a> {
 /// The first thing that is wrong with the line: no JSON object, an unknown, missing or repeated field, a value of the
 /// wrong type, a list of several types, an integer beyond 64 bits, a number beyond its float type, a revision that is none.
 pub fn parse_op(line: &[u8], number: u64) -> Result<Op, LineError> {
-    parse(line).map_err(|error| error.at_line(number))
+    parse(line, false).map(|(op, _)| op).map_err(|error| error.at_line(number))
 }
 
 /// [`parse_op`], and checks the op against every limit of the format and [what the collection takes](deltafold_format::CollectionConfig::rules).
@@ -39,6 +42,23 @@ pub fn parse_op(line: &[u8], number: u64) -> Result<Op, LineError> {
 /// Those of [`parse_op`], a field that is longer than it may be, an embedding of another dimension, a revision that is missing or that the collection does not take.
 pub fn parse_op_for(line: &[u8], number: u64, rules: OpRules) -> Result<Op, LineError> {
     let op = parse_op(line, number)?;
+    validate(&op, line, number, rules)?;
+    Ok(op)
+}
+
+/// [`parse_op_for`], and where the op stands, if it says so: `source` and `position`, both or none.
+///
+/// # Errors
+///
+/// Those of [`parse_op_for`]; one of the two alone, a source that is empty or too long, a position that is no whole number below 2^128.
+pub fn parse_sourced_op_for(line: &[u8], number: u64, rules: OpRules) -> Result<(Op, Option<Origin>), LineError> {
+    let (op, origin) = parse(line, true).map_err(|error| error.at_line(number))?;
+    validate(&op, line, number, rules)?;
+    Ok((op, origin))
+}
+
+/// Checks an op that was read from this line.
+fn validate(op: &Op, line: &[u8], number: u64, rules: OpRules) -> Result<(), LineError> {
     op.validate(rules).map_err(|error| {
         let column = column_of(line, error.field()).unwrap_or(1);
         let (field, rest) = match error.field().split_once(' ') {
@@ -49,14 +69,13 @@ pub fn parse_op_for(line: &[u8], number: u64, rules: OpRules) -> Result<Op, Line
         let text = error.to_string();
         let reason = text.split_once(&format!("{} ", error.field())).map_or(text.as_str(), |(_, reason)| reason);
         LineError::new(column, field, format!("{rest}{reason}")).at_line(number)
-    })?;
-    Ok(op)
+    })
 }
 
 /// The column of the field that an input error names, in a line that parses.
 fn column_of(line: &[u8], field: &str) -> Option<usize> {
     let text = Line(std::str::from_utf8(line).ok()?);
-    let fields = fields(text).ok()?;
+    let fields = fields(text, true).ok()?;
     let part = match field.split([' ', '[']).next()? {
         "id" => fields.id,
         "embedding" => fields.embedding,
@@ -68,11 +87,12 @@ fn column_of(line: &[u8], field: &str) -> Option<usize> {
     part.map(|part| text.column(part))
 }
 
-fn parse(line: &[u8]) -> Result<Op, LineError> {
+/// An op, and where it stands; only where that may be said.
+fn parse(line: &[u8], sourced: bool) -> Result<(Op, Option<Origin>), LineError> {
     let text = std::str::from_utf8(line)
         .map_err(|error| LineError::new(error.valid_up_to() + 1, "", "not UTF-8 from here on; re-encode the input"))?;
     let line = Line(text);
-    let fields = fields(line)?;
+    let fields = fields(line, sourced)?;
     let op = string(line, fields.op, "op", "expected \"put\", \"upsert\", \"add\", \"patch\" or \"delete\"")?;
     let id = string(line, fields.id, "id", "every op names a record")?;
     let revision = fields.revision.map(|text| value::revision(line, text)).transpose()?;
@@ -97,10 +117,31 @@ fn parse(line: &[u8]) -> Result<Op, LineError> {
             return Err(LineError::new(fields.op.map_or(1, |op| line.column(op)), "op", reason));
         }
     };
-    Ok(Op { revision, ..op })
+    Ok((Op { revision, ..op }, origin(line, &fields)?))
 }
 
-fn fields<'a>(line: Line<'a>) -> Result<Fields<'a>, LineError> {
+/// Where the op stands.
+fn origin(line: Line<'_>, fields: &Fields<'_>) -> Result<Option<Origin>, LineError> {
+    let alone = |text: &str, field: &str, other: &str| {
+        let reason = format!("it stands there without `{other}`; an op says both of where it stands, or neither");
+        Err(LineError::new(line.column(text), field, reason))
+    };
+    let (source, position) = match (fields.source, fields.position) {
+        (None, None) => return Ok(None),
+        (Some(source), None) => return alone(source, "source", "position"),
+        (None, Some(position)) => return alone(position, "position", "source"),
+        (Some(source), Some(position)) => (source, position),
+    };
+    let at = line.column(source);
+    let source = string(line, Some(source), "source", "")?;
+    if source.is_empty() || source.len() > MAX_ORIGIN_BYTES {
+        let reason = format!("it has {} bytes; it must have 1 to {MAX_ORIGIN_BYTES}", source.len());
+        return Err(LineError::new(at, "source", reason));
+    }
+    Ok(Some(Origin { source, position: value::position(line, position)? }))
+}
+
+fn fields<'a>(line: Line<'a>, sourced: bool) -> Result<Fields<'a>, LineError> {
     let text = line.0.trim_ascii();
     if Kind::of(text) != Kind::Object {
         let found = if text.is_empty() { "an empty line" } else { Kind::of(text).name() };
@@ -115,6 +156,8 @@ fn fields<'a>(line: Line<'a>) -> Result<Fields<'a>, LineError> {
             "metadata" => &mut fields.metadata,
             "document" => &mut fields.document,
             "revision" => &mut fields.revision,
+            "source" if sourced => &mut fields.source,
+            "position" if sourced => &mut fields.position,
             _ => {
                 let reason = "unknown field; expected op, id, embedding, metadata, document or revision";
                 return Err(LineError::new(line.column(value.get()), name, reason));

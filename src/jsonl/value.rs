@@ -38,10 +38,20 @@ pub(super) fn embedding(line: Line<'_>, text: &str) -> Result<Vec<f32>, LineErro
 
 /// A revision: digits, as a number or as a string.
 pub(super) fn revision(line: Line<'_>, text: &str) -> Result<Revision, LineError> {
-    let refuse = |reason: String| Err(LineError::new(line.column(text), "revision", reason));
+    whole(line, text, "revision")
+}
+
+/// A position in a source: digits, as a number or as a string.
+pub(super) fn position(line: Line<'_>, text: &str) -> Result<u128, LineError> {
+    // A revision's digits are those of any number below 2^128.
+    whole(line, text, "position").map(Revision::get)
+}
+
+fn whole(line: Line<'_>, text: &str, field: &str) -> Result<Revision, LineError> {
+    let refuse = |reason: String| Err(LineError::new(line.column(text), field, reason));
     let digits = match Kind::of(text) {
         Kind::Number => text.to_owned(),
-        Kind::String => Line::read::<String>(line, text, "revision")?,
+        Kind::String => Line::read::<String>(line, text, field)?,
         kind => return refuse(format!("expected a number or a string of digits, found {}", kind.name())),
     };
     match digits.parse() {

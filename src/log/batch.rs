@@ -10,6 +10,7 @@ use deltafold_format::{
 use tokio::sync::oneshot;
 
 use super::marks::Marks;
+use super::origin::{SOURCE, Trace, Verdict};
 use crate::error::{Error, ErrorKind, Repr, Result};
 use crate::simulation::Guard;
 
@@ -63,27 +64,124 @@ pub(super) struct Source {
     pub(super) position: u128,
 }
 
+/// Some of a call's ops, in their order: those of one change, or such as do not say where they stand.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) ops: usize,
+    pub(super) trace: Option<Trace>,
+    /// The log holds it already.
+    pub(super) known: bool,
+}
+
+impl Part {
+    pub(super) fn new(ops: usize, trace: Option<Trace>) -> Self {
+        Self { ops, trace, known: false }
+    }
+}
+
 /// One caller's ops for one shard. They go into one segment, or nowhere.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) ops: Vec<Op>,
     /// What they take, about.
     pub(super) bytes: usize,
+    /// Where it was delivered from.
     pub(super) source: Option<Source>,
+    /// All of its ops.
+    pub(super) parts: Vec<Part>,
     pub(super) accepted: Timestamp,
     pub(super) reply: oneshot::Sender<Result<Placed>>,
     pub(super) permit: Permit,
 }
 
+impl Call {
+    /// How many marks it leaves at most.
+    pub(super) fn marks(&self) -> usize {
+        let changes = self.parts.iter().filter_map(|part| part.trace.as_ref());
+        usize::from(self.source.is_some()) + changes.map(|change| change.marks().count()).sum::<usize>()
+    }
+}
+
 /// A call in a batch; its ops are in the batch's list.
 #[derive(Debug)]
 struct Member {
-    ops: usize,
     source: Option<Source>,
-    /// The log holds its position already.
-    known: bool,
+    /// Those that are known have no ops in the batch's list.
+    parts: Vec<Part>,
     reply: oneshot::Sender<Result<Placed>>,
     permit: Permit,
+}
+
+impl Member {
+    /// The log holds all of it already.
+    fn is_known(&self) -> bool {
+        self.parts.iter().all(|part| part.known)
+    }
+
+    fn traces(&self) -> impl Iterator<Item = &Trace> {
+        self.parts.iter().filter_map(|part| part.trace.as_ref())
+    }
+
+    /// The sources whose order it keeps, and its positions there.
+    fn sources(&self) -> impl Iterator<Item = (&str, u128)> {
+        let source = self.source.iter().map(|source| (&*source.name, source.position));
+        source.chain(self.traces().map(|trace| (trace.source.as_str(), trace.position)))
+    }
+
+    /// The marks of what of it is not known.
+    fn marks(&self) -> impl Iterator<Item = (&str, u128)> {
+        let source = self.source.iter().filter(|_| !self.is_known());
+        let traces = self.parts.iter().filter(|part| !part.known).filter_map(|part| part.trace.as_ref());
+        let traces = traces.flat_map(|trace| trace.marks().map(|mark| (mark, trace.position)));
+        source.map(|source| (&*source.name, source.position)).chain(traces)
+    }
+
+    /// Why it cannot be appended: what failed before it in its source.
+    fn broken(&self, failed: &Failed) -> Option<Error> {
+        let (name, first) = self.sources().find_map(|(name, position)| {
+            let first = *failed.get(name)?;
+            (position > first && Guard::FailedHoldsBack.holds()).then_some((name, first))
+        })?;
+        Some(
+            Repr::SourceBroken { source_name: name.strip_prefix(SOURCE).unwrap_or(name).to_owned(), position: first }
+                .into(),
+        )
+    }
+
+    /// Marks as known what the log, or a call before it in its batch, holds. An error where that cannot be told.
+    fn look(&mut self, marks: &Marks, before: &HashMap<String, u128>) -> Result<()> {
+        if let Some(Source { name, position }) = &self.source
+            && (before.get(&**name).is_some_and(|highest| highest >= position) || marks.hold(name, *position))
+        {
+            self.parts.iter_mut().for_each(|part| part.known = true);
+            return Ok(());
+        }
+        // Of one call, too, each change may be behind another.
+        let mut own: HashMap<String, u128> = HashMap::new();
+        for part in self.parts.iter_mut().filter(|part| !part.known) {
+            let Some(trace) = &part.trace else { continue };
+            let position_of = |mark: &str| {
+                let here = own.get(mark).copied().max(before.get(mark).copied());
+                here.max(marks.position(mark))
+            };
+            match trace.judge(position_of) {
+                Verdict::New => trace.marks().for_each(|mark| raise(&mut own, mark, trace.position)),
+                Verdict::Held => part.known = true,
+                Verdict::Passed => {
+                    let source_name = trace.source.strip_prefix(SOURCE).unwrap_or(&trace.source).to_owned();
+                    return Err(Repr::SourcePassed { source_name, position: trace.position }.into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn raise(marks: &mut HashMap<String, u128>, mark: &str, position: u128) {
+    match marks.get_mut(mark) {
+        Some(known) => *known = (*known).max(position),
+        None => drop(marks.insert(mark.to_owned(), position)),
+    }
 }
 
 /// Calls that become one segment, and are decided together.
@@ -106,7 +204,7 @@ pub(super) struct Batch {
 }
 
 /// Positions of sources whose append failed: what follows them has to wait until they come again.
-pub(super) type Failed = HashMap<Arc<str>, u128>;
+pub(super) type Failed = HashMap<String, u128>;
 
 impl Batch {
     /// Encodes the calls' ops. Takes time in proportion to their bytes.
@@ -115,11 +213,11 @@ impl Batch {
         let times = times.reduce(TimeRange::union).unwrap_or_default();
         let mut ops = Vec::with_capacity(calls.iter().map(|call| call.ops.len()).sum());
         let mut members = Vec::with_capacity(calls.len());
-        for Call { ops: mut own, source, reply, permit, .. } in calls {
-            members.push(Member { ops: own.len(), source, known: false, reply, permit });
+        for Call { ops: mut own, source, parts, reply, permit, .. } in calls {
+            members.push(Member { source, parts, reply, permit });
             ops.append(&mut own);
         }
-        let sourced = members.iter().any(|member| member.source.is_some());
+        let sourced = members.iter().any(|member| member.sources().next().is_some());
         let mut batch =
             Self { members, ops, dimension, times, sourced, body: Ok(None), barriers, number: None, doubt: false };
         batch.encode_again();
@@ -144,37 +242,44 @@ impl Batch {
         if !self.sourced {
             return;
         }
-        let mut highest: HashMap<Arc<str>, u128> = HashMap::new();
+        let mut before: HashMap<String, u128> = HashMap::new();
         let mut ops = std::mem::take(&mut self.ops).into_iter();
         let mut members = Vec::with_capacity(self.members.len());
         let mut changed = false;
         for mut member in std::mem::take(&mut self.members) {
-            let own: Vec<Op> = ops.by_ref().take(member.ops).collect();
-            let Some(Source { name, position }) = member.source.clone().filter(|_| !member.known) else {
-                self.ops.extend(own);
-                members.push(member);
-                continue;
-            };
-            match failed.get(&name) {
-                Some(first) if position > *first && Guard::FailedHoldsBack.holds() => {
+            let known: Vec<bool> = member.parts.iter().map(|part| part.known).collect();
+            if !member.is_known() {
+                let looked = match member.broken(failed) {
+                    Some(error) => Err(error),
+                    None => {
+                        for (name, _) in member.sources() {
+                            failed.remove(name);
+                        }
+                        member.look(marks, &before)
+                    }
+                };
+                if let Err(error) = looked {
                     changed = true;
-                    let error = Repr::SourceBroken { source_name: name.to_string(), position: *first };
+                    let own: usize =
+                        member.parts.iter().zip(known).filter(|(_, known)| !known).map(|(part, _)| part.ops).sum();
+                    ops.by_ref().take(own).for_each(drop);
                     drop(member.permit);
                     // A caller that is gone has nothing to hear.
-                    drop(member.reply.send(Err(error.into())));
+                    drop(member.reply.send(Err(error)));
                     continue;
                 }
-                Some(_) => drop(failed.remove(&name)),
-                None => {}
             }
-            let before = highest.get(&name).is_some_and(|highest| *highest >= position);
-            if before || marks.hold(&name, position) {
-                changed = true;
-                member.known = true;
-                member.ops = 0;
-            } else {
-                highest.insert(name, position);
-                self.ops.extend(own);
+            for (part, known) in member.parts.iter().zip(known).filter(|(_, known)| !known) {
+                let own = ops.by_ref().take(part.ops);
+                if part.known == known {
+                    self.ops.extend(own);
+                } else {
+                    changed = true;
+                    own.for_each(drop);
+                }
+            }
+            for (mark, position) in member.marks() {
+                raise(&mut before, mark, position);
             }
             members.push(member);
         }
@@ -196,8 +301,8 @@ impl Batch {
     /// The highest position of each source that it holds.
     pub(super) fn marks(&self) -> Vec<SourceMark> {
         let mut highest: HashMap<&str, u128> = HashMap::new();
-        for Source { name, position } in self.members.iter().filter(|m| !m.known).filter_map(|m| m.source.as_ref()) {
-            highest.entry(name).and_modify(|highest| *highest = (*highest).max(*position)).or_insert(*position);
+        for (mark, position) in self.members.iter().flat_map(Member::marks) {
+            highest.entry(mark).and_modify(|highest| *highest = (*highest).max(position)).or_insert(position);
         }
         let mut marks: Vec<SourceMark> =
             highest.into_iter().map(|(source, position)| SourceMark { source: source.to_owned(), position }).collect();
@@ -209,14 +314,14 @@ impl Batch {
     pub(super) fn decide(self, result: &Result<Option<Sequence>>, failed: &mut Failed) {
         for member in self.members {
             let answer = match result {
-                Ok(Some(sequence)) if !member.known => Ok(Placed::At(*sequence)),
+                Ok(Some(sequence)) if !member.is_known() => Ok(Placed::At(*sequence)),
                 Ok(_) => Ok(Placed::Known),
                 Err(error) => {
                     // What can never be appended would hold up its source for good.
-                    if let Some(Source { name, position }) = member.source
-                        && error.kind() != ErrorKind::InvalidInput
-                    {
-                        failed.entry(name).or_insert(position);
+                    if error.kind() != ErrorKind::InvalidInput {
+                        for (name, position) in member.sources() {
+                            failed.entry(name.to_owned()).or_insert(position);
+                        }
                     }
                     Err(Error::clone(error))
                 }

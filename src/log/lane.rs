@@ -8,7 +8,7 @@ use deltafold_format::limits::MAX_SEGMENT_MARKS;
 use deltafold_format::{Sequence, Uid};
 use tokio::sync::{mpsc, oneshot};
 
-use super::batch::{Batch, Call, Source};
+use super::batch::{Batch, Call};
 use super::place::{Placer, check};
 use super::writer::{Lag, WriterOptions};
 use crate::env::{self, Task};
@@ -35,8 +35,10 @@ struct Gathered {
     calls: Vec<Call>,
     ops: usize,
     bytes: usize,
-    /// At least as many as there are different sources.
-    sources: usize,
+    /// At least as many as the marks that they leave.
+    marks: usize,
+    /// Any of them comes from a source.
+    sourced: bool,
     barriers: Vec<oneshot::Sender<()>>,
     /// The call that did not fit any more.
     next: Option<Call>,
@@ -54,7 +56,7 @@ impl Gathered {
             || !self.barriers.is_empty()
             || self.ops >= options.max_batch_ops
             || self.bytes >= options.max_batch_bytes
-            || self.sources >= MAX_SEGMENT_MARKS
+            || self.marks >= MAX_SEGMENT_MARKS
     }
 
     fn push(&mut self, message: Message, options: &WriterOptions) {
@@ -65,8 +67,10 @@ impl Gathered {
     }
 
     fn push_call(&mut self, call: Call, options: &WriterOptions) {
-        let fits =
-            self.ops + call.ops.len() <= options.max_batch_ops && self.bytes + call.bytes <= options.max_batch_bytes;
+        let marks = call.marks();
+        let fits = self.ops + call.ops.len() <= options.max_batch_ops
+            && self.bytes + call.bytes <= options.max_batch_bytes
+            && self.marks + marks <= MAX_SEGMENT_MARKS;
         if !fits && !self.calls.is_empty() {
             self.next = Some(call);
             return;
@@ -74,17 +78,17 @@ impl Gathered {
         if self.calls.is_empty() && !options.linger.is_zero() {
             self.linger = Some(Box::pin(env::sleep(options.linger)));
         }
-        if let Some(Source { name, .. }) = &call.source {
-            let last = self.calls.last().and_then(|last| last.source.as_ref());
-            self.sources += usize::from(last.is_none_or(|last| last.name != *name));
-        }
+        let last = self.calls.last().and_then(|last| last.source.as_ref());
+        let again = call.source.as_ref().is_some_and(|source| last.is_some_and(|last| last.name == source.name));
+        self.marks += marks - usize::from(again);
+        self.sourced |= marks > 0;
         self.ops += call.ops.len();
         self.bytes += call.bytes;
         self.calls.push(call);
     }
 
     fn sourced(&self) -> bool {
-        self.sources > 0
+        self.sourced
     }
 
     /// Takes the batch out; what did not fit begins the next one.

@@ -1,9 +1,10 @@
 //! Which source positions a log holds already.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use deltafold_format::{Manifest, Segment, Sequence};
 
+use super::origin::{CHANGE, MAX_CHANGE_MARKS, floor_of, floor_of_source};
 use crate::simulation::Guard;
 
 /// How many source marks a manifest carries; the one seen longest ago goes first.
@@ -13,7 +14,11 @@ pub(crate) const CLOCK_SOURCE: &str = "clock/";
 
 /// The highest position of each source, and where it was seen. As in a manifest, those seen longest ago are forgotten when there are too many.
 #[derive(Debug, Default)]
-pub(super) struct Marks(HashMap<String, (u128, Sequence)>);
+pub(super) struct Marks {
+    sources: HashMap<String, (u128, Sequence)>,
+    /// Of changes, which are many and would drive out the sources.
+    changes: HashMap<String, (u128, Sequence)>,
+}
 
 impl Marks {
     pub(super) fn of(manifest: &Manifest) -> Self {
@@ -32,20 +37,58 @@ impl Marks {
     }
 
     pub(super) fn add(&mut self, source: &str, position: u128, sequence: Sequence) {
-        match self.0.get_mut(source) {
-            Some(known) => *known = (known.0.max(position), known.1.max(sequence)),
-            None => drop(self.0.insert(source.to_owned(), (position, sequence))),
+        if floor_of(source).is_some() {
+            note(&mut self.changes, source, position, sequence);
+            if self.changes.len() > 2 * MAX_CHANGE_MARKS {
+                self.forget_changes();
+            }
+            return;
         }
-        if self.0.len() > 2 * MAX_MARKS {
-            let mut seen: Vec<Sequence> = self.0.values().map(|known| known.1).collect();
-            seen.sort_unstable();
-            let oldest = seen.get(seen.len() - MAX_MARKS).copied().unwrap_or_default();
-            self.0.retain(|_, known| known.1 >= oldest);
+        note(&mut self.sources, source, position, sequence);
+        if self.sources.len() > 2 * MAX_MARKS {
+            let oldest = oldest_kept(&self.sources, MAX_MARKS);
+            // As long as a source is known, so is up to where its changes have been forgotten.
+            let kept = self.sources.iter().filter(|(_, known)| known.1 >= oldest);
+            let floors: HashSet<String> = kept.filter_map(|(source, _)| floor_of_source(source)).collect();
+            self.sources.retain(
+                |source, known| {
+                    if source.starts_with(CHANGE) { floors.contains(source) } else { known.1 >= oldest }
+                },
+            );
         }
+    }
+
+    fn forget_changes(&mut self) {
+        let oldest = oldest_kept(&self.changes, MAX_CHANGE_MARKS);
+        let forgotten: Vec<_> = self.changes.extract_if(|_, known| known.1 < oldest).collect();
+        for (mark, (position, sequence)) in forgotten {
+            if let Some(floor) = floor_of(&mark) {
+                note(&mut self.sources, floor, position, sequence);
+            }
+        }
+    }
+
+    /// The highest position of a mark.
+    pub(super) fn position(&self, mark: &str) -> Option<u128> {
+        self.changes.get(mark).or_else(|| self.sources.get(mark)).map(|known| known.0)
     }
 
     /// Whether the log holds this position, or a later one, of the source.
     pub(super) fn hold(&self, source: &str, position: u128) -> bool {
-        self.0.get(source).is_some_and(|known| known.0 >= position) && Guard::SourceMarks.holds()
+        self.sources.get(source).is_some_and(|known| known.0 >= position) && Guard::SourceMarks.holds()
     }
+}
+
+fn note(marks: &mut HashMap<String, (u128, Sequence)>, source: &str, position: u128, sequence: Sequence) {
+    match marks.get_mut(source) {
+        Some(known) => *known = (known.0.max(position), known.1.max(sequence)),
+        None => drop(marks.insert(source.to_owned(), (position, sequence))),
+    }
+}
+
+/// Where those were seen that are among the last `most`.
+fn oldest_kept(marks: &HashMap<String, (u128, Sequence)>, most: usize) -> Sequence {
+    let mut seen: Vec<Sequence> = marks.values().map(|known| known.1).collect();
+    seen.sort_unstable();
+    seen.len().checked_sub(most).and_then(|at| seen.get(at)).copied().unwrap_or_default()
 }

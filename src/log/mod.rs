@@ -9,6 +9,7 @@ mod follow;
 mod held;
 mod lane;
 mod marks;
+mod origin;
 mod place;
 mod tail;
 mod turn;
@@ -18,6 +19,8 @@ pub use follow::{Follow, FollowOptions};
 #[cfg(test)]
 pub(crate) use held::Held;
 pub(crate) use marks::{CLOCK_SOURCE, MAX_MARKS};
+pub use origin::Origin;
+pub(crate) use origin::{MAX_CHANGE_MARKS, MAX_ORIGIN_BYTES, floor_of, floor_of_source};
 pub(crate) use tail::{Tail, read_tail};
 pub use writer::{Ack, Lag, Writer, WriterOptions};
 

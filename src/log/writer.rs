@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use deltafold_format::limits::{MAX_SEGMENT_OPS, MAX_SEGMENT_SECTION_BYTES, MAX_SOURCE_BYTES};
+use deltafold_format::limits::{MAX_SEGMENT_MARKS, MAX_SEGMENT_OPS, MAX_SEGMENT_SECTION_BYTES, MAX_SOURCE_BYTES};
 use deltafold_format::{Op, Sequence, ShardId, Uid, Version};
 use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
-use super::batch::{Call, Permit, Placed, Source, bytes_of};
+use super::batch::{Call, Part, Permit, Placed, Source, bytes_of};
 use super::lane::{Lane, Message};
 use super::marks::CLOCK_SOURCE;
+use super::origin::{CHANGE, MAX_ORIGIN_BYTES, Origin, SOURCE, Trace};
 use crate::env;
 use crate::error::{Error, ErrorKind, Repr, Result};
 use crate::shard::Shard;
@@ -137,7 +138,7 @@ impl Writer {
     /// appended. `Unknown`: the store's answer was lost for good, or only some shards have the ops: they may be in the log. `Unavailable`,
     /// `Storage`: nothing was appended. `NotFound`: the collection was dropped. `Closed`.
     pub async fn append(&self, ops: Vec<Op>) -> Result<Ack> {
-        self.hand_over(ops, None)?.wait().await
+        self.hand_over(vec![(None, ops)], None)?.wait().await
     }
 
     /// Appends ops that come from position `position` of a queue, stream or file called `source`: exactly once, however often, and by however many
@@ -153,13 +154,37 @@ impl Writer {
     ///
     /// Those of `append`; `Conflict` where an earlier position has failed.
     pub async fn append_from(&self, source: &str, position: u128, ops: Vec<Op>) -> Result<Ack> {
-        if source.is_empty() || source.len() > MAX_SOURCE_BYTES || is_reserved(source) {
-            let rule = format!(
-                "a source needs a name of 1 to {MAX_SOURCE_BYTES} bytes that does not begin with `writer/` or `{CLOCK_SOURCE}`"
-            );
-            return Err(Error::invalid(rule));
-        }
-        self.hand_over(ops, Some(Source { name: source.into(), position }))?.wait().await
+        self.hand_over(vec![(None, ops)], Some(named(source, position)?))?.wait().await
+    }
+
+    /// Appends a change that says where it stands: the ops that `origin` names. Exactly once, whatever brings it, and never behind a later change of one of its records: unlike
+    /// [`append_from`](Self::append_from), which takes what is late for a repetition, this one tells whether it is.
+    ///
+    /// A change that the log holds is acknowledged as a [duplicate](Ack::is_duplicate). One that comes late, while others of its source have passed, is appended where the log holds no later one of its
+    /// records. Otherwise it is refused, unless it is known to be held: a shard remembers the last 1,024 marks of changes, of which each leaves one for itself and one for each record, and refuses what
+    /// it cannot tell.
+    ///
+    /// A position names one change, the same records each time. After a failure the positions that follow fail too, as with `append_from`. A source that has been silent for
+    /// [`forget_sources_after`](crate::Policy::forget_sources_after), or is none of the 1,024 seen last, begins anew.
+    ///
+    /// In a collection that is ordered by revision [`append`](Self::append) does the same without bounds.
+    ///
+    /// # Errors
+    ///
+    /// Those of `append`; `InvalidInput` where a shard gets more than 4,000 different records of it; `Conflict` where an earlier position has failed, or the change was passed: then it is to be looked at by
+    /// somebody.
+    pub async fn append_change(&self, origin: &Origin, ops: Vec<Op>) -> Result<Ack> {
+        self.append_delivered(None, vec![(Some(origin.clone()), ops)]).await
+    }
+
+    /// Appends what one message holds, delivered from there, all of it together.
+    pub(crate) async fn append_delivered(
+        &self,
+        place: Option<(&str, u128)>,
+        changes: Vec<(Option<Origin>, Vec<Op>)>,
+    ) -> Result<Ack> {
+        let place = place.map(|(source, position)| named(source, position)).transpose()?;
+        self.hand_over(changes, place)?.wait().await
     }
 
     /// How far folding is behind in each shard that this writer has appended to, as it saw it with its last acknowledgement. Costs nothing: an acknowledgement looks at the head in any case.
@@ -195,25 +220,33 @@ impl Writer {
     }
 
     /// Hands the ops to the lanes. Nothing waits here: calls are in the order in which they come.
-    fn hand_over(&self, ops: Vec<Op>, source: Option<Source>) -> Result<Handed> {
+    fn hand_over(&self, changes: Vec<(Option<Origin>, Vec<Op>)>, source: Option<Source>) -> Result<Handed> {
         let Some(first) = self.inner.lanes.first() else { return Err(Repr::Closed(None).into()) };
         if self.inner.closed.load(Ordering::Acquire) {
             return Err(Repr::Closed(None).into());
         }
-        if ops.is_empty() {
+        let rules = first.shard.config().rules();
+        for (origin, ops) in &changes {
+            origin.as_ref().map_or(Ok(()), check_origin)?;
+            for op in ops {
+                op.validate(rules)?;
+            }
+        }
+        let bytes = changes.iter().flat_map(|(_, ops)| ops).map(bytes_of).sum();
+        if bytes == 0 {
             return Ok(Handed(Vec::new()));
         }
-        let rules = first.shard.config().rules();
-        for op in &ops {
-            op.validate(rules)?;
+        let split = self.split(changes);
+        if split.iter().any(|(_, _, parts)| marks(parts) >= MAX_SEGMENT_MARKS) {
+            let rule = "changes that say where they stand and come together are of too many records: a shard takes about 4,000; send fewer at once";
+            return Err(Error::invalid(rule));
         }
-        let bytes = ops.iter().map(bytes_of).sum();
         let mut permit = Permit::take(&self.inner.waiting, bytes, self.inner.options.max_waiting_bytes)?;
         let accepted = first.shard.env().now();
-        let handed = self.split(ops).into_iter().map(|(door, ops)| {
+        let handed = split.into_iter().map(|(door, ops, parts)| {
             let (reply, answer) = oneshot::channel();
             let bytes = ops.iter().map(bytes_of).sum();
-            let call = Call { ops, bytes, source: source.clone(), accepted, reply, permit: permit.split(bytes) };
+            let call = Call { ops, bytes, source: source.clone(), parts, accepted, reply, permit: permit.split(bytes) };
             // A lane that is gone drops the call, which the receiver hears.
             drop(self.lane(door).send(Message::Call(call)));
             (door.shard.id(), answer)
@@ -222,17 +255,28 @@ impl Writer {
     }
 
     /// The ops by shard, in their order.
-    fn split(&self, ops: Vec<Op>) -> Vec<(&LaneDoor, Vec<Op>)> {
+    fn split(&self, changes: Vec<(Option<Origin>, Vec<Op>)>) -> Vec<(&LaneDoor, Vec<Op>, Vec<Part>)> {
         let lanes = &self.inner.lanes;
-        if let [only] = &lanes[..] {
-            return vec![(only, ops)];
-        }
         let shards = u16::try_from(lanes.len()).unwrap_or(u16::MAX);
-        let mut split: BTreeMap<ShardId, Vec<Op>> = BTreeMap::new();
-        for op in ops {
-            split.entry(ShardId::of(&op.id, shards)).or_default().push(op);
+        let mut split: BTreeMap<ShardId, (Vec<Op>, Vec<Part>)> = BTreeMap::new();
+        for (origin, ops) in changes {
+            let mut of_change: BTreeMap<ShardId, Vec<Op>> = BTreeMap::new();
+            if let [only] = &lanes[..] {
+                of_change.insert(only.shard.id(), ops);
+            } else {
+                for op in ops {
+                    of_change.entry(ShardId::of(&op.id, shards)).or_default().push(op);
+                }
+            }
+            for (shard, mut own) in of_change {
+                let trace = origin.as_ref().map(|origin| Trace::new(origin, own.iter().map(|op| op.id.as_str())));
+                let (ops, parts) = split.entry(shard).or_default();
+                parts.push(Part::new(own.len(), trace));
+                ops.append(&mut own);
+            }
         }
-        split.into_iter().filter_map(|(shard, ops)| Some((lanes.get(usize::from(shard.get()))?, ops))).collect()
+        let door = |shard: ShardId| lanes.get(usize::from(shard.get()));
+        split.into_iter().filter_map(|(shard, (ops, parts))| Some((door(shard)?, ops, parts))).collect()
     }
 
     fn lane<'a>(&self, door: &'a LaneDoor) -> &'a mpsc::UnboundedSender<Message> {
@@ -246,9 +290,32 @@ impl Writer {
     }
 }
 
-/// Names under which writers and dates stand among the marks of sources.
+/// Names under which writers, dates and changes stand among the marks of sources.
 fn is_reserved(source: &str) -> bool {
-    source.starts_with("writer/") || source.starts_with(CLOCK_SOURCE)
+    ["writer/", CLOCK_SOURCE, SOURCE, CHANGE].iter().any(|reserved| source.starts_with(reserved))
+}
+
+fn named(source: &str, position: u128) -> Result<Source> {
+    if source.is_empty() || source.len() > MAX_SOURCE_BYTES || is_reserved(source) {
+        let rule = format!(
+            "a source needs a name of 1 to {MAX_SOURCE_BYTES} bytes that does not begin with `writer/`, `{CLOCK_SOURCE}`, `{SOURCE}` or `{CHANGE}`"
+        );
+        return Err(Error::invalid(rule));
+    }
+    Ok(Source { name: source.into(), position })
+}
+
+fn check_origin(origin: &Origin) -> Result<()> {
+    let most = MAX_ORIGIN_BYTES;
+    if origin.source.is_empty() || origin.source.len() > most {
+        return Err(Error::invalid(format!("the source of a change needs a name of 1 to {most} bytes")));
+    }
+    Ok(())
+}
+
+/// How many marks they leave at most.
+fn marks(parts: &[Part]) -> usize {
+    parts.iter().filter_map(|part| part.trace.as_ref()).map(|trace| trace.marks().count()).sum()
 }
 
 /// Calls on their way, one for each shard.
@@ -258,6 +325,7 @@ impl Handed {
     async fn wait(self) -> Result<Ack> {
         let mut segments = Vec::with_capacity(self.0.len());
         let (mut placed, mut failure): (_, Option<Error>) = (0, None);
+        let mut passed: Option<Error> = None;
         for (shard, answer) in self.0 {
             match answer.await.unwrap_or_else(|_| Err(Repr::Closed(None).into())) {
                 Ok(Placed::At(sequence)) => {
@@ -265,14 +333,16 @@ impl Handed {
                     placed += 1;
                 }
                 Ok(Placed::Known) => placed += 1,
+                // It will be refused each time, whatever becomes of the rest.
+                Err(error) if matches!(error.repr(), Repr::SourcePassed { .. }) => passed = Some(error),
                 // That one shard has nothing for certain says nothing of another of which nobody can tell.
                 Err(_) if failure.as_ref().is_some_and(|failure| failure.kind() == ErrorKind::Unknown) => {}
                 Err(error) => failure = Some(error),
             }
         }
-        match failure {
+        match failure.or(passed) {
             None => Ok(Ack { duplicate: segments.is_empty() && placed > 0, segments }),
-            Some(error) if placed == 0 => Err(error),
+            Some(error) if placed == 0 || matches!(error.repr(), Repr::SourcePassed { .. }) => Err(error),
             Some(error) => {
                 let what = "an append to several shards, of which some have its ops,".to_owned();
                 Err(Repr::Unknown { what, error: error.to_string() }.into())

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use deltafold_format::{EditKind, Manifest, ObjectName, PartObject, Pin};
 
 use super::objects::{name, objects};
+use crate::log::floor_of;
 use crate::simulation::Guard;
 
 /// A named invariant that does not hold.
@@ -84,9 +85,10 @@ pub(crate) const INVARIANTS: &[(&str, Check)] = &[
     ("a mark never moves back unless it is forgotten", |old, new| {
         let marks: BTreeMap<&str, u128> = new.marks.iter().map(|mark| (mark.source.as_str(), mark.position)).collect();
         old.marks.iter().all(|mark| {
-            marks
-                .get(mark.source.as_str())
-                .map_or(mark.sequence <= new.marks_floor, |position| *position >= mark.position)
+            // A change may be forgotten by itself, where its source remembers up to where.
+            let floor = floor_of(&mark.source).and_then(|floor| marks.get(floor));
+            let position = marks.get(mark.source.as_str()).or(floor);
+            position.map_or(mark.sequence <= new.marks_floor, |position| *position >= mark.position)
         })
     }),
 ];

@@ -2,13 +2,15 @@
 //!
 //! A fold cannot date a mark: it knows the segment that carried it, not when that was written. So folds note in the manifest, now and then, which segment was the last at which date of the store's own
 //! clock. A mark at or below a segment that was the last long enough ago belongs to a source that has been silent for that long.
+//!
+//! Marks of single changes have bounds of their own. Where one is forgotten while its source is not, it is remembered up to which position that was so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use deltafold_format::{Manifest, Mark, Sequence, Timestamp};
 
-use crate::log::{CLOCK_SOURCE, MAX_MARKS};
+use crate::log::{CLOCK_SOURCE, MAX_CHANGE_MARKS, MAX_MARKS, floor_of, floor_of_source};
 
 /// So many dates are noted; the oldest gives way.
 const DATES: u128 = 16;
@@ -57,16 +59,44 @@ pub(super) fn merge_marks(new: &mut Manifest, folded: &[Mark]) {
         }
         known.sequence = known.sequence.max(mark.sequence);
     }
-    let mut marks: Vec<Mark> = marks.into_values().collect();
+    forget_changes(&mut marks, |changes| {
+        changes.sort_by_key(|mark| mark.sequence);
+        changes.len().saturating_sub(MAX_CHANGE_MARKS)
+    });
+    let (mut changes, mut marks): (Vec<Mark>, Vec<Mark>) =
+        marks.into_values().partition(|mark| floor_of(&mark.source).is_some());
     if let Some(excess) = marks.len().checked_sub(MAX_MARKS)
         && excess > 0
     {
-        marks.sort_by_key(|mark| mark.sequence);
+        // A source goes before what is known of its changes.
+        marks.sort_by_key(|mark| (mark.sequence, floor_of_source(&mark.source).is_none()));
         let forgotten = marks.drain(..excess).map(|mark| mark.sequence).max();
         new.marks_floor = new.marks_floor.max(forgotten.unwrap_or_default());
-        marks.sort_by(|a, b| a.source.cmp(&b.source));
     }
+    marks.append(&mut changes);
+    marks.sort_by(|a, b| a.source.cmp(&b.source));
     new.marks = marks;
+}
+
+/// Forgets changes, as many as `choose` says of those that it puts first; notes of each source that is not forgotten up to where that was, and keeps what was noted as long as the source.
+fn forget_changes(marks: &mut BTreeMap<String, Mark>, choose: impl FnOnce(&mut Vec<&Mark>) -> usize) {
+    let mut changes: Vec<&Mark> = marks.values().filter(|mark| floor_of(&mark.source).is_some()).collect();
+    let excess = choose(&mut changes);
+    let forgotten: Vec<Mark> = changes.into_iter().take(excess).cloned().collect();
+    for mark in forgotten {
+        marks.remove(&mark.source);
+        if let Some(floor) = floor_of(&mark.source) {
+            let known = marks.entry(floor.to_owned()).or_insert_with(|| Mark { source: floor.to_owned(), ..mark });
+            known.position = known.position.max(mark.position);
+            known.sequence = known.sequence.max(mark.sequence);
+        }
+    }
+    let floors = marks.values().filter_map(|mark| Some((floor_of_source(&mark.source)?, mark.sequence)));
+    for (floor, sequence) in floors.collect::<HashMap<_, _>>() {
+        if let Some(mark) = marks.get_mut(&floor) {
+            mark.sequence = mark.sequence.max(sequence);
+        }
+    }
 }
 
 /// Forgets the sources that have been silent for too long, and notes the date.
@@ -76,7 +106,13 @@ pub(super) fn forget_silent(new: &mut Manifest, reading: Reading) {
         let silent = dates(new).filter(|mark| mark.position < bound).map(|mark| mark.sequence).max();
         let silent = silent.unwrap_or(Sequence::ZERO);
         if silent > new.marks_floor {
-            new.marks.retain(|mark| mark.sequence > silent);
+            let mut marks: BTreeMap<String, Mark> =
+                new.marks.drain(..).map(|mark| (mark.source.clone(), mark)).collect();
+            forget_changes(&mut marks, |changes| {
+                changes.sort_by_key(|mark| mark.sequence);
+                changes.iter().take_while(|mark| mark.sequence <= silent).count()
+            });
+            new.marks = marks.into_values().filter(|mark| mark.sequence > silent).collect();
             new.marks_floor = silent;
         }
     }
@@ -113,6 +149,10 @@ mod tests {
         names.filter(|name| !name.starts_with(CLOCK_SOURCE)).collect()
     }
 
+    fn position(manifest: &Manifest, source: &str) -> Option<u128> {
+        manifest.marks.iter().find(|mark| mark.source == source).map(|mark| mark.position)
+    }
+
     /// What a fold of one segment with ops of these sources does to the marks.
     fn fold(manifest: &mut Manifest, names: &[String], reading: Reading) {
         let folded = manifest.folded.next();
@@ -141,6 +181,33 @@ mod tests {
         // Whatever time has passed, only what is known to be old goes.
         fold(&mut manifest, &names("c"), reading(1_000));
         assert_eq!(sources(&manifest), ["c"]);
+    }
+
+    /// Changes are many, and drive out no source. Up to where they were forgotten is known for as long as their source, however long ago that was.
+    #[test]
+    fn changes_are_forgotten_for_themselves_and_that_is_not_forgotten() {
+        let mut manifest = Manifest::empty(Uid::new(1));
+        let floor = floor_of_source("changes/s").unwrap();
+        let last = MAX_CHANGE_MARKS as u64 + 10;
+        fold(&mut manifest, &["quiet".to_owned()], reading(100));
+        for change in 0..last {
+            fold(&mut manifest, &["changes/s".to_owned(), format!("{floor}/c-{change}")], reading(100));
+        }
+        // The position of each was that of its segment, and the first of them was the second one.
+        assert_eq!(position(&manifest, &floor), Some(11));
+        assert_eq!(manifest.marks.iter().filter(|mark| floor_of(&mark.source).is_some()).count(), MAX_CHANGE_MARKS);
+        assert_eq!((position(&manifest, "quiet"), manifest.marks_floor), (Some(1), Sequence::ZERO));
+        // The source goes on without another change of those records, day after day.
+        for day in 101..140 {
+            fold(&mut manifest, &["changes/s".to_owned()], reading(day));
+        }
+        assert_eq!(manifest.marks.iter().filter(|mark| floor_of(&mark.source).is_some()).count(), 0);
+        assert_eq!(position(&manifest, &floor), Some(u128::from(last) + 1), "the last of those that were forgotten");
+        // And is silent at last.
+        for day in [141, 142, 160, 180] {
+            fold(&mut manifest, &["other".to_owned()], reading(day));
+        }
+        assert_eq!(sources(&manifest), ["other"]);
     }
 
     #[test]
