@@ -169,6 +169,72 @@ async fn it_stops_in_time_and_reports_the_rest() {
     assert_eq!(ops, 3, "each message is in the log once");
 }
 
+/// A message names an object that takes longer than the function may: it stops in time, in the middle, and goes on from there when the message comes again. Each line is in the log once.
+#[tokio::test]
+async fn an_object_is_appended_as_far_as_time_allows_and_then_on() {
+    let cloud = Cloud::start();
+    let collection = cloud.collection(1).await;
+    let lines: String = (0..40_000).map(|n| put(&format!("{n:05}")) + "\n").collect();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, lines.as_bytes()).unwrap();
+    cloud.server.backend.put(s3::BUCKET, "bulk/o.gz", &packed.finish().unwrap());
+    let objects = format!("s3://{}/bulk?endpoint={}", s3::BUCKET, cloud.server.endpoint());
+    let function = cloud.function("ingest", &[("DELTAFOLD_OBJECTS", &objects)]).await;
+    let (object, after) = (format!("{{\"s3\":\"s3://{}/bulk/o.gz\"}}", s3::BUCKET), put("after"));
+    let event = messages(
+        "q.fifo",
+        &[("1", &object, Some(("g", 1))), ("2", &after, Some(("g", 2))), ("3", "x", Some(("h", 1)))],
+    );
+    // The segments of the first lines are written, and one behind them hangs.
+    cloud.server.fail("create", "/log/00000000000000000003", Fault::Slow(Duration::from_secs(20)));
+    let (answer, request) = function.invoke(&event, Duration::from_secs(5)).await;
+    assert_eq!(answer.failures(), ["1", "2", "3"]);
+    let why = function.line("a reason", |line| line["id"] == "1" && line["reason"].is_string()).await;
+    let reason = why["reason"].as_str().unwrap();
+    assert!(reason.contains("bulk/o.gz` was in the log up to line "), "{reason}");
+    let appended = function.metrics(&request).await["Appended"].as_u64().unwrap();
+    assert!(appended > 0 && appended < 40_000, "{appended}");
+    let (answer, _) = function.invoke(&event, LONG).await;
+    assert_eq!(answer.failures(), ["3"]);
+    let mut compactor = collection.compactor(deltafold::CompactorOptions::default());
+    let ops: u64 = compactor.run_once().await.unwrap().events.iter().map(|event| event.rows_in).sum();
+    assert_eq!(ops, 40_001, "each line is in the log once");
+    assert_eq!(ids(&collection).await.len(), 40_001);
+
+    // Without a place where objects may lie, none is read.
+    let function = cloud.function("ingest", &[]).await;
+    let (answer, _) = function.invoke(&messages("q", &[("1", &object, None)]), LONG).await;
+    assert_eq!(answer.failures(), ["1"]);
+    let why = function.line("a reason", |line| line["reason"].is_string()).await;
+    assert!(why["reason"].as_str().unwrap().contains("DELTAFOLD_OBJECTS"), "{why}");
+}
+
+/// On a standard queue records of a stream have no order, and no revision says what it was: that is said, once.
+#[tokio::test]
+async fn records_without_an_order_are_warned_of_once() {
+    let cloud = Cloud::start();
+    let collection = cloud.collection(1).await;
+    let mapping = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(mapping.path(), MAPPING).unwrap();
+    let function = cloud.function("ingest", &[("DELTAFOLD_MAPPING", mapping.path().to_str().unwrap())]).await;
+    let body = changes(&six_changes()[..1]).to_string();
+    let warnings = || {
+        let lines = function.lines().into_iter();
+        lines.filter(|line| line["message"].as_str().is_some_and(|said| said.contains("keeps no order"))).count()
+    };
+    let (answer, request) = function.invoke(&messages("q.fifo", &[("0", &body, Some(("g", 1)))]), LONG).await;
+    assert_eq!(answer.failures(), [] as [&str; 0]);
+    function.metrics(&request).await;
+    assert_eq!(warnings(), 0, "a FIFO queue keeps it");
+    for id in ["1", "2"] {
+        let (answer, request) = function.invoke(&messages("q", &[(id, &body, None)]), LONG).await;
+        assert_eq!(answer.failures(), [] as [&str; 0]);
+        function.metrics(&request).await;
+    }
+    assert_eq!(warnings(), 1);
+    assert_eq!(ids(&collection).await, ["a"]);
+}
+
 /// It is killed in the middle of an append, as the service does when time is up; its successor gets the same messages.
 #[tokio::test]
 async fn killed_in_the_middle_it_leaves_one_copy() {

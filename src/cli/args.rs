@@ -84,7 +84,7 @@ pub(crate) enum Command {
     Cost(cost::Cost),
     /// Append the messages of an SQS queue, from now on
     #[cfg(feature = "sqs")]
-    Ingest(super::commands::ingest::Ingest),
+    Ingest(Box<super::commands::ingest::Ingest>),
     /// Look after queues: how much waits, what it is, moving dead letters back, purging
     #[cfg(feature = "sqs")]
     Queue(super::commands::queue::Queue),

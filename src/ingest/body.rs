@@ -8,15 +8,24 @@ use serde_json::value::RawValue;
 
 #[cfg(feature = "mapping")]
 use super::mapping::{Mapping, StreamRecord, stream_records};
+#[cfg(feature = "objects")]
+use super::objects::Objects;
+use super::reference::{Loaded, Reference};
+use super::settle::Cause;
 use crate::collection::Collection;
 #[cfg(feature = "mapping")]
 use crate::error::{Error, Result};
-use crate::jsonl::{LineError, parse_op_for};
+use crate::jsonl::{LineError, parse_sourced_op_for};
+use crate::log::{Origin, Writer};
 
 /// How the bodies of messages for one collection are understood. Clones share what they hold.
 ///
 /// A body is one op, a JSON list of ops, or one a line, each in the form of [`jsonl`](crate::jsonl); and, with a mapping, a record of a DynamoDB stream wherever an op may stand, or what AWS
 /// Lambda hands over (`Records`). Blank lines are no matter.
+///
+/// A body may also name an object of ops instead of holding them: `{"s3":"s3://BUCKET/KEY"}`.
+///
+/// Ops may say where they stand: `source` and `position`, all of a body or none. Those of one position that stand together are one change.
 #[derive(Debug, Clone)]
 pub struct BodyReader {
     rules: OpRules,
@@ -24,6 +33,8 @@ pub struct BodyReader {
     collection: deltafold_format::CollectionName,
     #[cfg(feature = "mapping")]
     mapping: Option<Mapping>,
+    #[cfg(feature = "objects")]
+    objects: Option<Objects>,
 }
 
 /// What a body says.
@@ -32,8 +43,14 @@ pub struct BodyReader {
 pub struct Body {
     /// The ops, in order.
     pub ops: Vec<Op>,
+    /// Where they stand, if they say so: the changes in their order, and how many of the ops are of each.
+    pub origins: Vec<(Origin, usize)>,
     /// Records of a stream that the mapping makes no op of, though nothing is wrong with them.
     pub skipped: u64,
+    /// Records of a stream, those skipped not counted. They have no place of their own in a collection that is ordered by its log.
+    pub records: u64,
+    /// The object that holds the ops, instead of the body.
+    pub object: Option<Reference>,
 }
 
 impl BodyReader {
@@ -45,7 +62,15 @@ impl BodyReader {
             collection: collection.name().clone(),
             #[cfg(feature = "mapping")]
             mapping: None,
+            #[cfg(feature = "objects")]
+            objects: None,
         }
+    }
+
+    /// The same, and bodies that name objects that lie there.
+    #[cfg(feature = "objects")]
+    pub fn with_objects(self, objects: Objects) -> Self {
+        Self { objects: Some(objects), ..self }
     }
 
     /// The same, and records of DynamoDB streams by this mapping.
@@ -65,6 +90,38 @@ impl BodyReader {
         Ok(Self { mapping: Some(mapping), ..self })
     }
 
+    /// Appends the object that a body names, until all of it is in the log or `stop` is ready.
+    #[cfg(feature = "objects")]
+    pub(super) async fn load(
+        &self,
+        writer: &Writer,
+        of: &Reference,
+        stop: std::pin::Pin<&mut (impl Future<Output = ()> + ?Sized)>,
+    ) -> Loaded {
+        match &self.objects {
+            Some(objects) => objects.load(writer, of, self.rules, stop).await,
+            None => {
+                let reason = format!(
+                    "the body names the object `{of}`, and nobody said where objects may lie; `--objects` and DELTAFOLD_OBJECTS say so"
+                );
+                Loaded { ops: 0, failure: Some((reason, Cause::NotUnderstood)) }
+            }
+        }
+    }
+
+    #[cfg(not(feature = "objects"))]
+    pub(super) async fn load(
+        &self,
+        _: &Writer,
+        of: &Reference,
+        _: std::pin::Pin<&mut (impl Future<Output = ()> + ?Sized)>,
+    ) -> Loaded {
+        let reason = format!(
+            "the body names the object `{of}`, which this program was built without; build it with the feature `objects`"
+        );
+        Loaded { ops: 0, failure: Some((reason, Cause::NotUnderstood)) }
+    }
+
     /// Whether ops carry their order themselves.
     pub(super) fn by_revision(&self) -> bool {
         self.rules.revisions
@@ -77,6 +134,9 @@ impl BodyReader {
     /// A sentence that says which op or record is none, or cannot be mapped, and why; or that there is none.
     pub fn read(&self, body: &str) -> Result<Body, String> {
         let text = body.trim_ascii();
+        if let Some(object) = Reference::read(text) {
+            return Ok(Body { object: Some(object?), ..Body::default() });
+        }
         let mut read = Body::default();
         let mut found = 0u64;
         if text.starts_with('[') {
@@ -96,7 +156,17 @@ impl BodyReader {
                 self.element(&mut read, line, number, false)?;
             }
         }
-        if found == 0 { Err("the body holds no op".to_owned()) } else { Ok(read) }
+        if found == 0 {
+            return Err("the body holds no op".to_owned());
+        }
+        let stand: usize = read.origins.iter().map(|(_, ops)| ops).sum();
+        if stand > 0 && stand < read.ops.len() {
+            return Err(format!(
+                "{stand} of {} ops say where they stand, by `source` and `position`; all ops of a body must say so, or none",
+                read.ops.len()
+            ));
+        }
+        Ok(read)
     }
 
     /// One op or record: a line, or an element of a list.
@@ -105,10 +175,15 @@ impl BodyReader {
             let place = if listed { format!("element {number}") } else { format!("line {number}") };
             return self.records(read, text).map_err(|reason| format!("{place}: {reason}"));
         }
-        let op = parse_op_for(text.as_bytes(), number, self.rules).map_err(|error| {
+        let (op, origin) = parse_sourced_op_for(text.as_bytes(), number, self.rules).map_err(|error| {
             if listed { format!("op {number} of the list: {}", without_line(&error)) } else { error.to_string() }
         })?;
         read.ops.push(op);
+        match (origin, read.origins.last_mut()) {
+            (None, _) => {}
+            (Some(origin), Some((last, ops))) if origin == *last => *ops += 1,
+            (Some(origin), _) => read.origins.push((origin, 1)),
+        }
         Ok(())
     }
 
@@ -133,6 +208,7 @@ impl BodyReader {
         };
         let mapped = mapping.map(&self.collection, record).map_err(|error| error.to_string())?;
         read.skipped += u64::from(mapped.skipped.is_some());
+        read.records += u64::from(mapped.skipped.is_none());
         let revision = mapped.revision.filter(|_| self.rules.revisions).map(Revision::new);
         for op in mapped.ops {
             let op = Op { revision, ..op };
@@ -192,6 +268,8 @@ pub(super) mod tests {
             collection: "c".parse().unwrap(),
             #[cfg(feature = "mapping")]
             mapping: None,
+            #[cfg(feature = "objects")]
+            objects: None,
         }
     }
 
@@ -208,6 +286,41 @@ pub(super) mod tests {
         assert_eq!(ids("  [ {\"op\":\"delete\",\"id\":\"a\"},\n{\"op\":\"delete\",\"id\":\"b\"} ]\n"), ["a", "b"]);
         assert_eq!(ids("{\"op\":\"delete\",\"id\":\"a\"}\r\n\n{\"op\":\"put\",\"id\":\"b\"}\n"), ["a", "b"]);
         assert_eq!(ids(r#"{"op":"put","id":"a","document":"\"dynamodb\" \"Records\""}"#), ["a"]);
+    }
+
+    #[test]
+    fn ops_say_where_they_stand() {
+        let op = |source: &str, position: &str| {
+            format!(r#"{{"op":"delete","id":"a","source":"{source}","position":{position}}}"#)
+        };
+        let origins = |body: &str| -> Vec<(String, u128, usize)> {
+            let origins = reader().read(body).unwrap().origins.into_iter();
+            origins.map(|(origin, ops)| (origin.source, origin.position, ops)).collect()
+        };
+        let most = u128::MAX;
+        assert_eq!(origins(&op("s", &format!("\"{most}\""))), [("s".into(), most, 1)]);
+        let list = format!("[{},{},{},{}]", op("s", "7"), op("s", "\"7\""), op("s", "8"), op("t", "8"));
+        assert_eq!(origins(&list), [("s".into(), 7, 2), ("s".into(), 8, 1), ("t".into(), 8, 1)]);
+        assert_eq!(origins(&format!("{}\n{}\n", op("s", "7"), op("s", "7"))), [("s".into(), 7, 2)]);
+        assert_eq!(origins(r#"{"op":"delete","id":"a"}"#), []);
+    }
+
+    #[test]
+    fn where_an_op_stands_is_said_well_or_refused() {
+        let refused = |more: &str, words: &[&str]| {
+            refused(&reader(), &format!(r#"{{"op":"delete","id":"a",{more}}}"#), words);
+        };
+        refused(r#""source":"s""#, &["line 1, column 34", "field `source`", "without `position`"]);
+        refused(r#""position":"1""#, &["field `position`", "without `source`"]);
+        refused(r#""source":"","position":1"#, &["field `source`", "0 bytes"]);
+        refused(&format!(r#""source":"{}","position":1"#, "s".repeat(249)), &["249 bytes", "1 to 248"]);
+        refused(r#""source":7,"position":1"#, &["field `source`", "expected a string"]);
+        for position in ["-1", "1.5", "\"\"", "\"x\"", "\"340282366920938463463374607431768211456\"", "null", "[]"] {
+            refused(&format!(r#""source":"s","position":{position}"#), &["line 1, column", "field `position`"]);
+        }
+        let mixed =
+            "[{\"op\":\"delete\",\"id\":\"a\",\"source\":\"s\",\"position\":1},{\"op\":\"delete\",\"id\":\"b\"}]";
+        super::tests::refused(&reader(), mixed, &["1 of 2 ops say where they stand"]);
     }
 
     #[test]

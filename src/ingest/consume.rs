@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::{Either, select};
 
 use super::body::BodyReader;
-use super::settle::{Cause, Delivery, Settled, settle};
+use super::settle::{Cause, Delivery, STREAM_WITHOUT_ORDER, Settled, settle};
 use crate::aws::{Message, Queue, QueueError, QueueErrorKind, Receive};
 use crate::collection::Collection;
 use crate::env::{self, Stopwatch};
@@ -58,7 +58,7 @@ pub struct Consumed {
 /// stays, with a line in the log that says why, until the queue's redrive policy moves it to the dead letters. A round under way when `stop` is ready is finished.
 ///
 /// Messages of a FIFO queue take effect exactly once and in the order of their groups ([`settle`]). A standard queue has neither order nor positions: its messages take effect at least
-/// once, in the order in which they come. In a collection that is ordered by revision neither matters: every message takes effect once and in its place, whatever the queue.
+/// once, in the order in which they come, but for changes that say [where they stand](crate::Origin), which take effect once in their order. In a collection that is ordered by revision neither matters: every message takes effect once and in its place, whatever the queue.
 ///
 /// A round costs one receive for 10 messages, one append, and one delete for 10.
 ///
@@ -82,6 +82,8 @@ pub async fn consume(
     let consumer = Consumer { bodies, queue, options, visibility, source };
     let mut writer = collection.writer(WriterOptions::default())?;
     let mut total = Consumed::default();
+    // In such a place they have no order and no identity.
+    let mut unordered = !settings.fifo && !collection.config().ordering.is_revision();
     let mut poison = Poison::default();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -116,6 +118,10 @@ pub async fn consume(
         total.skipped += settled.skipped;
         total.failed += settled.failed.len() as u64;
         each(&total);
+        if unordered && settled.records > 0 {
+            unordered = false;
+            tracing::warn!(queue = queue.name(), collection = %collection.name(), "{STREAM_WITHOUT_ORDER}");
+        }
         poison.look(&messages, &settled);
         consumer.give_back(&poison, &messages, &settled).await;
         if !settled.failed.is_empty() {

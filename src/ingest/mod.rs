@@ -8,6 +8,9 @@ mod body;
 mod consume;
 #[cfg(feature = "mapping")]
 mod mapping;
+#[cfg(feature = "objects")]
+mod objects;
+mod reference;
 mod settle;
 
 pub use body::{Body, BodyReader};
@@ -18,4 +21,9 @@ pub use mapping::{
     Attribute, Bytes, Event, Item, ItemChange, Mapped, Mapping, MappingError, RecordError, Sample, Skip, StreamRecord,
     stream_records,
 };
+#[cfg(feature = "objects")]
+pub use objects::Objects;
+pub use reference::Reference;
+#[cfg(feature = "lambda")]
+pub(crate) use settle::STREAM_WITHOUT_ORDER;
 pub use settle::{Cause, Delivery, Failed, Settled, settle, settle_until};

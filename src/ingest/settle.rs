@@ -4,14 +4,17 @@ use std::collections::HashSet;
 use std::pin::Pin;
 use std::task::Poll;
 
-use deltafold_format::Op;
 use futures::StreamExt;
-use futures::future::{Either, select};
+use futures::future::{Either, FusedFuture, FutureExt, select};
 use futures::stream::FuturesUnordered;
 
-use super::body::BodyReader;
-use crate::error::{Error, ErrorKind, Result};
+use super::body::{Body, BodyReader};
+use crate::error::{Error, ErrorKind, Repr, Result};
 use crate::log::{Ack, Writer};
+
+/// To be said once where records of a stream come through a standard queue into a collection that is ordered by its log.
+#[cfg(feature = "sqs")]
+pub(crate) const STREAM_WITHOUT_ORDER: &str = "records of a DynamoDB stream come through a standard queue, which keeps no order: an older state of an item can end above a newer one. Use a FIFO queue, or a collection that is ordered by revision";
 
 /// A message as it was delivered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub struct Settled {
     pub duplicates: u64,
     /// Records of a stream that the mapping makes no op of.
     pub skipped: u64,
+    /// Records of a stream that were appended, or are to be.
+    pub records: u64,
 }
 
 /// A message that was not appended.
@@ -62,7 +67,16 @@ pub enum Cause {
     HeldBack,
 }
 
-/// A message on its way: its place in the delivery, how many ops it has, and what becomes of it.
+/// A message on its way.
+struct Waiting<'a> {
+    /// Its place in the delivery.
+    index: usize,
+    /// How many ops it has.
+    ops: usize,
+    sent: Sent<'a>,
+}
+
+/// What becomes of a message.
 type Sent<'a> = Pin<Box<dyn Future<Output = Result<Ack>> + Send + 'a>>;
 
 /// Appends the messages of one delivery of `queue` and says what became of each.
@@ -70,6 +84,11 @@ type Sent<'a> = Pin<Box<dyn Future<Output = Result<Ack>> + Send + 'a>>;
 /// A message that cannot be understood never blocks those of other groups. Behind one that failed, whatever the reason, all of its group are reported as failed too, so
 /// that none overtakes it, unless it is one that nobody understands and that is [leaving](Delivery::leaving) the queue. A message with a [place](Delivery::place) takes effect once, however often and to however many consumers it is delivered: group and queue
 /// are the source, the place is the position ([`Writer::append_from`]). One without a place is appended each time it is delivered.
+///
+/// A message whose ops say [where they stand](crate::Origin) takes effect once and in its order even if it comes from another place: moved to the dead letters and back, or sent again. One that was passed by
+/// later changes of its records, and may or may not have been appended, is reported as [not understood](Cause::NotUnderstood), never dropped ([`Writer::append_change`]).
+///
+/// A message that names an object is done when all of that is in the log; those behind it, of whatever group, wait for it.
 ///
 /// In a collection that is ordered by revision places are no matter: no message waits for another, each is appended each time it is delivered, and takes effect once all the same.
 ///
@@ -90,51 +109,97 @@ pub async fn settle_until(
 ) -> Settled {
     // Revisions order the ops themselves: no message has to wait for another, and what comes again is no matter.
     let by_revision = bodies.by_revision();
+    let group_of = |index: usize| {
+        let delivery = deliveries.get(index).filter(|_| !by_revision);
+        delivery.and_then(|delivery| delivery.place).map(|(group, _)| group)
+    };
     let mut settled = Settled::default();
     let mut broken: HashSet<&str> = HashSet::new();
-    let mut waiting: Vec<(usize, usize, Sent<'_>)> = Vec::new();
+    let mut waiting: Vec<Waiting<'_>> = Vec::new();
+    let mut stop = std::pin::pin!(stop.fuse());
     for (index, delivery) in deliveries.iter().enumerate() {
-        let place = if by_revision { None } else { delivery.place };
-        let group = place.map(|(group, _)| group);
-        if group.is_some_and(|group| broken.contains(group)) {
+        let group = group_of(index);
+        let body = if group.is_some_and(|group| broken.contains(group)) {
             settled.failed.push(held_back(index));
             continue;
-        }
-        let failed = match bodies.read(delivery.body) {
+        } else if stop.is_terminated() {
+            Err(late())
+        } else {
+            bodies.read(delivery.body).map_err(|reason| (reason, Cause::NotUnderstood))
+        };
+        let failed = match body {
+            Ok(Body { object: Some(object), .. }) => {
+                // It must not overtake what stands before it.
+                broken.extend(acknowledge(std::mem::take(&mut waiting), group_of, stop.as_mut(), &mut settled).await);
+                if group.is_some_and(|group| broken.contains(group)) {
+                    settled.failed.push(held_back(index));
+                    continue;
+                }
+                let loaded = bodies.load(writer, &object, stop.as_mut()).await;
+                settled.ops += loaded.ops;
+                if loaded.failure.is_none() {
+                    settled.duplicates += u64::from(loaded.ops == 0);
+                    settled.done.push(index);
+                }
+                loaded.failure
+            }
             Ok(body) => {
                 settled.skipped += body.skipped;
-                let (count, ops) = (body.ops.len(), body.ops);
-
-                let mut sent = append(writer, queue, place, ops);
+                settled.records += body.records;
+                let ops = body.ops.len();
+                let place = if by_revision { None } else { delivery.place };
+                let mut sent = append(writer, queue, place, body, by_revision);
                 // The first poll hands the ops to the writer: so the log has the order of the delivery.
                 match futures::poll!(&mut sent) {
                     Poll::Ready(Err(error)) => Some((error.to_string(), cause(&error))),
                     Poll::Ready(Ok(ack)) => {
-                        waiting.push((index, count, Box::pin(std::future::ready(Ok(ack)))));
+                        waiting.push(Waiting { index, ops, sent: Box::pin(std::future::ready(Ok(ack))) });
                         None
                     }
                     Poll::Pending => {
-                        waiting.push((index, count, sent));
+                        waiting.push(Waiting { index, ops, sent });
                         None
                     }
                 }
             }
-            Err(reason) => Some((reason, Cause::NotUnderstood)),
+            Err(failed) => Some(failed),
         };
         if let Some((reason, cause)) = failed {
             settled.failed.push(Failed { index, reason, cause });
             broken.extend(group.filter(|_| cause != Cause::NotUnderstood || !delivery.leaving));
         }
     }
-    let (places, sent): (Vec<_>, Vec<_>) = waiting.into_iter().map(|(index, ops, sent)| ((index, ops), sent)).unzip();
+    acknowledge(waiting, group_of, stop, &mut settled).await;
+    settled.failed.sort_by_key(|failed| failed.index);
+    settled.done.sort_unstable();
+    settled
+}
+
+fn late() -> (String, Cause) {
+    ("it was not acknowledged in time".to_owned(), Cause::NotAppended)
+}
+
+/// Waits for messages that were handed over, as long as `stop` lets it. Returns the groups of those that failed.
+async fn acknowledge<'a>(
+    waiting: Vec<Waiting<'_>>,
+    group_of: impl Fn(usize) -> Option<&'a str>,
+    stop: impl FusedFuture<Output = ()>,
+    settled: &mut Settled,
+) -> HashSet<&'a str> {
+    let (places, sent): (Vec<_>, Vec<_>) = waiting.into_iter().map(|one| ((one.index, one.ops), one.sent)).unzip();
+    let stop = async move {
+        // One that is over is never ready again.
+        if !stop.is_terminated() {
+            stop.await;
+        }
+    };
     let answers = answers(sent, stop).await;
     // Only of appends: what stands before a message that was not understood is not held back by it.
     let mut broken: HashSet<&str> = HashSet::new();
     for ((index, ops), answer) in places.into_iter().zip(answers) {
-        let delivery = deliveries.get(index).filter(|_| !by_revision);
-        let group = delivery.and_then(|delivery| delivery.place).map(|(group, _)| group);
-        let late = || Err(("it was not acknowledged in time".to_owned(), Cause::NotAppended));
-        let answer = answer.map_or_else(late, |answer| answer.map_err(|error| (error.to_string(), cause(&error))));
+        let group = group_of(index);
+        let answer =
+            answer.map_or_else(|| Err(late()), |answer| answer.map_err(|error| (error.to_string(), cause(&error))));
         match answer {
             _ if group.is_some_and(|group| broken.contains(group)) => settled.failed.push(held_back(index)),
             Ok(ack) => {
@@ -147,12 +212,12 @@ pub async fn settle_until(
             }
             Err((reason, cause)) => {
                 settled.failed.push(Failed { index, reason, cause });
-                broken.extend(group);
+                // What nobody can append as it is keeps nothing out of the log that is behind it: nor is that sent again.
+                broken.extend(group.filter(|_| cause != Cause::NotUnderstood));
             }
         }
     }
-    settled.failed.sort_by_key(|failed| failed.index);
-    settled
+    broken
 }
 
 /// What becomes of each; `None` where that is not known yet when `stop` is ready.
@@ -169,22 +234,29 @@ async fn answers(sent: Vec<Sent<'_>>, stop: impl Future<Output = ()>) -> Vec<Opt
     answers
 }
 
-fn append<'a>(writer: &'a Writer, queue: &str, place: Option<(&str, u128)>, ops: Vec<Op>) -> Sent<'a> {
-    match place {
-        Some((group, position)) => {
-            let source = format!("{queue}/{group}");
-            Box::pin(async move { writer.append_from(&source, position, ops).await })
-        }
-        None => Box::pin(writer.append(ops)),
-    }
+fn append<'a>(writer: &'a Writer, queue: &str, place: Option<(&str, u128)>, body: Body, by_revision: bool) -> Sent<'a> {
+    let Body { ops, origins, .. } = body;
+    let place = place.map(|(group, position)| (format!("{queue}/{group}"), position));
+    let changes = if by_revision || origins.is_empty() {
+        vec![(None, ops)]
+    } else {
+        let mut ops = ops.into_iter();
+        let changes = origins.into_iter().map(|(origin, count)| (Some(origin), ops.by_ref().take(count).collect()));
+        changes.collect()
+    };
+    Box::pin(async move {
+        let place = place.as_ref().map(|(source, position)| (source.as_str(), *position));
+        writer.append_delivered(place, changes).await
+    })
 }
 
 fn held_back(index: usize) -> Failed {
     Failed { index, reason: "a message before it in its group failed".to_owned(), cause: Cause::HeldBack }
 }
 
-fn cause(error: &Error) -> Cause {
-    if error.kind() == ErrorKind::InvalidInput { Cause::NotUnderstood } else { Cause::NotAppended }
+pub(super) fn cause(error: &Error) -> Cause {
+    let for_good = error.kind() == ErrorKind::InvalidInput || matches!(error.repr(), Repr::SourcePassed { .. });
+    if for_good { Cause::NotUnderstood } else { Cause::NotAppended }
 }
 
 #[cfg(test)]
@@ -281,5 +353,82 @@ mod tests {
         let late =
             settle(&collection.writer(WriterOptions::default()).unwrap(), &reader(), "q", &deliveries[..7]).await;
         assert_eq!((late.ops, late.duplicates), (0, 7));
+    }
+
+    fn change(id: &str, document: &str, position: u32) -> String {
+        format!(
+            "{{\"op\":\"put\",\"id\":\"{id}\",\"document\":\"{document}\",\"source\":\"s\",\"position\":{position}}}"
+        )
+    }
+
+    /// Two workers get the same changes, by messages that have other places: sent again, or moved to the dead letters and back. The place of a message says nothing of its changes then; their own does.
+    #[tokio::test]
+    async fn changes_keep_their_place_whatever_brings_them() {
+        let collection = collection().await;
+        let bodies: Vec<String> = (1..=40).map(|n| change(&(n % 7).to_string(), &n.to_string(), n)).collect();
+        let deliveries = |group: &'static str, from: u128| -> Vec<Delivery<'_>> {
+            let places = bodies.iter().zip(from..);
+            places.map(|(body, place)| Delivery { body, place: Some((group, place)), leaving: false }).collect()
+        };
+        let [zombie, successor] = [(), ()].map(|()| collection.writer(WriterOptions::default()).unwrap());
+        let (first, second) = (deliveries("g", 1), deliveries("again", 1_000));
+        let (one, other) =
+            futures::future::join(settle(&zombie, &reader(), "q", &first), settle(&successor, &reader(), "q", &second))
+                .await;
+        assert_eq!((one.done.len(), other.done.len()), (40, 40), "{:?} {:?}", one.failed, other.failed);
+        assert_eq!((one.ops + other.ops, one.duplicates + other.duplicates), (40, 40));
+        let reader = collection.reader().await.unwrap();
+        for id in 0..7 {
+            let entry = reader.get(&id.to_string()).await.unwrap().unwrap();
+            let last = (1..=40).rev().find(|n| n % 7 == id).unwrap();
+            assert_eq!(entry.record.document, Some(last.to_string()));
+        }
+    }
+
+    /// A change that others of its record have passed is neither dropped nor appended, and says what to do; those behind it in its group, which are in the log, are done.
+    #[tokio::test]
+    async fn a_change_that_was_passed_is_refused_by_itself() {
+        let collection = collection().await;
+        let writer = collection.writer(WriterOptions::default()).unwrap();
+        let bodies = [change("a", "new", 5), change("a", "old", 3), change("b", "other", 4), change("a", "newer", 6)];
+        let deliveries: Vec<Delivery<'_>> = (bodies.iter().zip(1..))
+            .map(|(body, place)| Delivery { body, place: Some(("g", place)), leaving: false })
+            .collect();
+        let settled = settle(&writer, &reader(), "q", &deliveries).await;
+        assert_eq!(settled.done, [0, 2, 3]);
+        let [Failed { index: 1, reason, cause: Cause::NotUnderstood }] = &settled.failed[..] else {
+            panic!("{:?}", settled.failed)
+        };
+        assert!(["position 3", "source `s`", "was not appended"].iter().all(|word| reason.contains(word)), "{reason}");
+        // A change of two records of which one was passed is refused as a whole.
+        let both = format!("[{},{}]", change("c", "x", 2), change("a", "x", 2));
+        let settled = settle(&writer, &reader(), "q", &[Delivery { body: &both, ..Delivery::default() }]).await;
+        assert_eq!((settled.done.len(), settled.failed.len()), (0, 1));
+        let reader = collection.reader().await.unwrap();
+        assert_eq!(reader.get("a").await.unwrap().unwrap().record.document.as_deref(), Some("newer"));
+        assert!(reader.get("c").await.unwrap().is_none());
+    }
+
+    /// Changes of one message are together, in the order in which they stand there, and what of them is held is left out.
+    #[tokio::test]
+    async fn a_message_of_many_changes_is_appended_as_far_as_it_is_not_held() {
+        let collection = collection().await;
+        let writer = collection.writer(WriterOptions::default()).unwrap();
+        let once = async |body: &str| {
+            let settled = settle(&writer, &reader(), "q", &[Delivery { body, ..Delivery::default() }]).await;
+            assert_eq!(settled.failed, []);
+            settled.duplicates
+        };
+        assert_eq!(once(&change("a", "1", 1)).await, 0);
+        let body = [change("a", "1", 1), change("b", "2", 2), change("b", "3", 3)].join("\n");
+        assert_eq!((once(&body).await, once(&body).await), (0, 1));
+        let rows: u64 = {
+            let mut compactor = collection.compactor(crate::compact::CompactorOptions::default());
+            compactor.run_once().await.unwrap().events.iter().map(|event| event.rows_in).sum()
+        };
+        assert_eq!(rows, 3);
+        assert_eq!(once(&body).await, 1, "nor does a fold forget it");
+        let document = collection.reader().await.unwrap().get("b").await.unwrap().unwrap().record.document;
+        assert_eq!(document.as_deref(), Some("3"));
     }
 }

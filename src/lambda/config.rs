@@ -4,6 +4,7 @@ use deltafold_format::CollectionName;
 
 use super::place::MappingFile;
 use crate::location::Location;
+use crate::store::S3Address;
 
 /// The log is folded before its time when it holds so many segments.
 const FOLD_SEGMENTS: u32 = 512;
@@ -18,6 +19,8 @@ pub(super) struct Config {
     /// One at least, and one only of functions that append.
     pub(super) collections: Vec<CollectionName>,
     pub(super) mapping: Option<MappingFile>,
+    /// Where objects lie that messages may name.
+    pub(super) objects: Option<S3Address>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -109,8 +112,15 @@ impl Config {
             wrong.push(format!("DELTAFOLD_MAPPING: {reason}"));
             None
         });
+        let objects = variable("DELTAFOLD_OBJECTS").map(|text| text.trim().parse::<S3Address>());
+        let objects = objects.transpose().unwrap_or_else(|reason| {
+            wrong.push(format!("DELTAFOLD_OBJECTS: {reason}"));
+            None
+        });
         match (function, store) {
-            (Some(function), Some(store)) if wrong.is_empty() => Ok(Self { function, store, collections, mapping }),
+            (Some(function), Some(store)) if wrong.is_empty() => {
+                Ok(Self { function, store, collections, mapping, objects })
+            }
             _ => Err(wrong.join(". ")),
         }
     }
@@ -168,8 +178,9 @@ mod tests {
                 ("DELTAFOLD_COLLECTION", "a,b"),
                 ("DELTAFOLD_FOLD_SEGMENTS", "0"),
                 ("DELTAFOLD_MAPPING", "none.toml"),
+                ("DELTAFOLD_OBJECTS", "./bulk"),
             ],
-            &["several", "DELTAFOLD_FOLD_SEGMENTS", "cannot read `none.toml`"],
+            &["several", "DELTAFOLD_FOLD_SEGMENTS", "cannot read `none.toml`", "DELTAFOLD_OBJECTS: "],
         );
         words(
             &[("DELTAFOLD_FUNCTION", "forward"), ("DELTAFOLD_STORE", "s3://b/p"), ("DELTAFOLD_MAPPING", "s3://b/q/m")],

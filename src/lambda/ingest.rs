@@ -15,7 +15,7 @@ use crate::aws::Functions;
 use crate::collection::Collection;
 use crate::compact::{CompactorOptions, Policy};
 use crate::env::{Env, System};
-use crate::ingest::{BodyReader, Cause, Delivery, Failed, Settled, settle_until};
+use crate::ingest::{BodyReader, Cause, Delivery, Failed, STREAM_WITHOUT_ORDER, Settled, settle_until};
 use crate::log::{Lag, Writer, WriterOptions};
 use crate::store::Requests;
 
@@ -32,6 +32,8 @@ pub(super) struct Ingest {
     functions: Option<Functions>,
     threshold: Threshold,
     open: Option<Open>,
+    /// It was said that records of a stream come without an order.
+    warned: bool,
 }
 
 /// A collection that is appended to.
@@ -45,7 +47,7 @@ struct Open {
 impl Ingest {
     pub(super) fn new(place: Place, settings: IngestSettings) -> Self {
         let threshold = Threshold::new(settings.fold_segments);
-        Self { place, settings, functions: None, threshold, open: None }
+        Self { place, settings, functions: None, threshold, open: None, warned: false }
     }
 
     /// Appends what the event holds. The answer names the messages, or the first record of the stream, that are to come again.
@@ -66,6 +68,14 @@ impl Ingest {
             }
             Event::Other => (Settled::default(), Vec::new()),
         };
+        if let Event::Messages(all) = &event {
+            let by_revision = open.collection.config().ordering.is_revision();
+            let unordered = all.iter().any(|message| !message.attributes.contains_key("SequenceNumber"));
+            if !self.warned && settled.records > 0 && unordered && !by_revision {
+                self.warned = true;
+                tracing::warn!("{STREAM_WITHOUT_ORDER}");
+            }
+        }
         let lags = open.writer.lags();
         let longest = lags.iter().map(|lag| lag.segments).max();
         if self.threshold.reached(longest.unwrap_or(0)) {

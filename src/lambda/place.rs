@@ -6,10 +6,10 @@ use super::deadline::Deadline;
 use super::failure::Failure;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
-use crate::ingest::{BodyReader, Mapping};
+use crate::ingest::{BodyReader, Mapping, Objects};
 use crate::location::Location;
 use crate::retry;
-use crate::store::{Key, Store};
+use crate::store::{Key, S3Address, Store};
 
 /// What is to be opened.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub(super) struct Place {
     pub(super) store: Location,
     pub(super) name: CollectionName,
     pub(super) mapping: Option<MappingFile>,
+    pub(super) objects: Option<S3Address>,
 }
 
 /// Where a mapping is.
@@ -62,6 +63,10 @@ impl Place {
             let bodies = BodyReader::new(&collection);
             let bodies = match &self.mapping {
                 Some(mapping) => bodies.with_mapping(mapping.read(&**collection.store()).await?)?,
+                None => bodies,
+            };
+            let bodies = match &self.objects {
+                Some(address) => bodies.with_objects(Objects::open(address).await?),
                 None => bodies,
             };
             Ok::<_, Error>((collection, bodies))

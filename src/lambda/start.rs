@@ -87,8 +87,8 @@ enum Handler {
 
 impl Handler {
     fn of(config: Config) -> Option<Self> {
-        let Config { function, store, collections, mapping } = config;
-        let place = |store| Some(Place { store, name: collections.first()?.clone(), mapping });
+        let Config { function, store, collections, mapping, objects } = config;
+        let place = |store| Some(Place { store, name: collections.first()?.clone(), mapping, objects });
         Some(match function {
             Function::Ingest(settings) => Self::Ingest(Ingest::new(place(store)?, settings)),
             Function::Forward { queue, groups } => Self::Forward(Forward::new(place(store)?, queue, groups)),

@@ -14,10 +14,9 @@ use crate::cli::output::units::{count, counted, parse_duration};
 
 /// Append the messages of an SQS queue, from now on. Any number may run at once, anywhere
 #[derive(Debug, Args)]
-#[command(
-    after_help = "A message holds one op, a JSON list of ops, or one op a line, as `append` takes them. It is deleted once \
-    its ops are durable. One that is none stays, and the queue's redrive policy moves it to the dead letters."
-)]
+#[command(after_help = "A message holds one op, a JSON list of ops, or one op a line, as `append` takes them; \
+    or, with `--objects`, it names an object of such lines: {\"s3\":\"s3://BUCKET/KEY\"}. It is deleted once \
+    its ops are durable. One that is none stays, and the queue's redrive policy moves it to the dead letters.")]
 pub(crate) struct Ingest {
     /// The collection
     collection: CollectionName,
@@ -30,6 +29,10 @@ pub(crate) struct Ingest {
     #[cfg(feature = "mapping")]
     #[arg(long, value_name = "FILE")]
     mapping: Option<std::path::PathBuf>,
+    /// Where objects lie that messages may name: s3://BUCKET/PREFIX, with parameters as those of a store
+    #[cfg(feature = "objects")]
+    #[arg(long, value_name = "ADDRESS")]
+    objects: Option<deltafold::store::S3Address>,
     /// How long messages stay unseen by others while they are worked on [default: as the queue says]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     visibility: Option<Duration>,
@@ -46,6 +49,11 @@ impl Ingest {
         #[cfg(feature = "mapping")]
         let bodies = match &self.mapping {
             Some(path) => bodies.with_mapping(super::map::read_mapping(path)?)?,
+            None => bodies,
+        };
+        #[cfg(feature = "objects")]
+        let bodies = match &self.objects {
+            Some(address) => bodies.with_objects(deltafold::ingest::Objects::open(address).await?),
             None => bodies,
         };
         let options = ConsumeOptions {

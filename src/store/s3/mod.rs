@@ -87,6 +87,19 @@ impl fmt::Debug for S3 {
     }
 }
 
+/// A client, and whether what it sends goes without TLS.
+pub(crate) async fn client(what: &str, options: &S3Options) -> Result<(Client, bool), StoreError> {
+    let sdk = aws::connect(what, &options.aws).await?;
+    let path_style = options.path_style.unwrap_or(sdk.endpoint_url().is_some());
+    let config = aws_sdk_s3::config::Builder::from(&sdk)
+        .force_path_style(path_style)
+        // Checksums are ours, computed once, sent with every write and compared with every read.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .build();
+    Ok((Client::from_conf(config), sdk.endpoint_url().is_some_and(|endpoint| endpoint.starts_with("http://"))))
+}
+
 impl S3 {
     /// The store under `prefix` in `bucket`. Makes no request: whether the bucket is there, the first use tells; whether it keeps the contract,
     /// [`probe`](crate::store::probe()).
@@ -101,17 +114,9 @@ impl S3 {
         };
         let location = format!("s3://{bucket}/{}", prefix.trim_end_matches('/'));
         let location = location.trim_end_matches('/').to_owned();
-        let sdk = aws::connect(&location, &options.aws).await?;
-        let path_style = options.path_style.unwrap_or(sdk.endpoint_url().is_some());
-        let config = aws_sdk_s3::config::Builder::from(&sdk)
-            .force_path_style(path_style)
-            // Checksums are ours, computed once, sent with every write and compared with every read.
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-            .build();
-        let plain = sdk.endpoint_url().is_some_and(|endpoint| endpoint.starts_with("http://"));
+        let (client, plain) = client(&location, options).await?;
         let inner = Inner {
-            client: Client::from_conf(config),
+            client,
             bucket: bucket.to_owned(),
             prefix,
             location,

@@ -1,0 +1,217 @@
+//! Lines of an object as ops: decompressed and parsed on a thread of their own, a bounded part at a time.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use bytes::{Buf, Bytes};
+use deltafold_format::{Op, OpRules};
+use tokio::sync::mpsc;
+
+use crate::jsonl::parse_op_for;
+
+/// The longest line.
+const MAX_LINE_BYTES: u64 = 32 << 20;
+/// What a zstd object may have its reader remember, as a power of two: 32 MiB. `zstd --ultra` and `--long` ask for more.
+const MAX_WINDOW_LOG: u32 = 25;
+/// Lines, and bytes of lines, that are handed over at once.
+const BATCH_LINES: usize = 512;
+const BATCH_BYTES: usize = 1 << 20;
+const BUFFER: usize = 256 << 10;
+
+/// An op: its line, counted from 1, and how long that is.
+pub(super) struct LineOp {
+    pub(super) line: u64,
+    pub(super) bytes: usize,
+    pub(super) op: Op,
+}
+
+/// The pieces of an object as they come. An end that was not announced is a failure: what is read of an object must be all of it.
+pub(super) struct Pieces {
+    coming: mpsc::Receiver<Option<Bytes>>,
+    now: Bytes,
+    ended: bool,
+}
+
+impl Pieces {
+    /// Pieces, and `None` behind the last.
+    pub(super) fn new(coming: mpsc::Receiver<Option<Bytes>>) -> Self {
+        Self { coming, now: Bytes::new(), ended: false }
+    }
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.now.is_empty() && !self.ended {
+            match self.coming.blocking_recv() {
+                Some(Some(piece)) => self.now = piece,
+                Some(None) => self.ended = true,
+                None => return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the object could not be read on")),
+            }
+        }
+        let length = buffer.len().min(self.now.len());
+        self.now.copy_to_slice(buffer.get_mut(..length).unwrap_or_default());
+        Ok(length)
+    }
+}
+
+/// Reads lines as ops of a collection, until the end or something that is none; then says why. Blocks.
+pub(super) fn read(
+    source: impl Read + Send + 'static,
+    rules: OpRules,
+    ops: &mpsc::Sender<Vec<LineOp>>,
+) -> Result<(), String> {
+    let mut reader = decompressed(source).map_err(|error| format!("it cannot be decompressed: {error}"))?;
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let mut line = Vec::new();
+    for number in 1.. {
+        let ended = match next(&mut *reader, &mut line, number, rules) {
+            Ok(Next::Op(op)) => {
+                bytes += line.len();
+                batch.push(LineOp { line: number, bytes: line.len(), op: *op });
+                None
+            }
+            Ok(Next::Blank) => None,
+            Ok(Next::End) => Some(Ok(())),
+            Err(reason) => Some(Err(reason)),
+        };
+        if !batch.is_empty() && (ended.is_some() || batch.len() >= BATCH_LINES || bytes >= BATCH_BYTES) {
+            bytes = 0;
+            if ops.blocking_send(std::mem::take(&mut batch)).is_err() {
+                // Nobody wants more.
+                return Ok(());
+            }
+        }
+        if let Some(ended) = ended {
+            return ended;
+        }
+    }
+    Ok(())
+}
+
+enum Next {
+    Op(Box<Op>),
+    Blank,
+    End,
+}
+
+fn next(reader: &mut dyn BufRead, line: &mut Vec<u8>, number: u64, rules: OpRules) -> Result<Next, String> {
+    line.clear();
+    let read = reader.take(MAX_LINE_BYTES + 1).read_until(b'\n', line);
+    let length = read.map_err(|error| format!("from line {number} on it is damaged or cut short: {error}"))?;
+    if length as u64 > MAX_LINE_BYTES {
+        return Err(format!("line {number} is longer than {MAX_LINE_BYTES} bytes; write one op a line"));
+    }
+    if length == 0 {
+        return Ok(Next::End);
+    }
+    if line.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Next::Blank);
+    }
+    parse_op_for(line, number, rules).map(|op| Next::Op(Box::new(op))).map_err(|error| error.to_string())
+}
+
+/// What its first bytes say it is: zstd, gzip, or plain.
+fn decompressed(source: impl Read + Send + 'static) -> io::Result<Box<dyn BufRead>> {
+    let mut source = BufReader::with_capacity(BUFFER, source);
+    // A piece is as long as the magic unless the object itself is shorter.
+    let magic = source.fill_buf()?;
+    let (zstd, gzip) = (magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]), magic.starts_with(&[0x1f, 0x8b]));
+    Ok(if zstd {
+        let mut decoder = zstd::Decoder::with_buffer(source)?;
+        decoder.window_log_max(MAX_WINDOW_LOG)?;
+        Box::new(BufReader::with_capacity(BUFFER, decoder))
+    } else if gzip {
+        Box::new(BufReader::with_capacity(BUFFER, flate2::bufread::MultiGzDecoder::new(source)))
+    } else {
+        Box::new(source)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// What is read of these bytes: the lines of the ops, and how it ended.
+    fn lines_of(bytes: &[u8]) -> (Vec<u64>, Result<(), String>) {
+        let (sender, mut receiver) = mpsc::channel(1_000);
+        let ended = read(io::Cursor::new(bytes.to_vec()), OpRules::log(2), &sender);
+        drop(sender);
+        let mut lines = Vec::new();
+        while let Some(batch) = receiver.blocking_recv() {
+            lines.extend(batch.iter().map(|op| op.line));
+        }
+        (lines, ended)
+    }
+
+    fn ops(count: usize) -> Vec<u8> {
+        (0..count).map(|n| format!("{{\"op\":\"delete\",\"id\":\"{n}\"}}\n")).collect::<String>().into_bytes()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn plain_gzip_and_zstd_are_told_apart_by_their_bytes() {
+        let plain = ops(2_000);
+        let members = [gzip(&plain[..1_000]), gzip(&plain[1_000..])].concat();
+        for bytes in [plain.clone(), gzip(&plain), members, zstd::encode_all(&plain[..], 3).unwrap()] {
+            let (lines, ended) = lines_of(&bytes);
+            assert_eq!((lines, ended), ((1..=2_000).collect(), Ok(())));
+        }
+        let (lines, ended) = lines_of(b"\n \r\n{\"op\":\"delete\",\"id\":\"a\"}\n\n{\"op\":\"delete\",\"id\":\"b\"}");
+        assert_eq!((lines, ended), (vec![3, 5], Ok(())));
+    }
+
+    #[test]
+    fn what_is_wrong_has_a_line_and_what_stands_before_it_is_read() {
+        let good = ops(3);
+        let refused = |bytes: &[u8], before: usize, words: &[&str]| {
+            let (lines, ended) = lines_of(bytes);
+            let said = ended.unwrap_err();
+            assert!(words.iter().all(|word| said.contains(word)), "{said}");
+            assert_eq!(lines.len(), before);
+        };
+        let wrong = [&good[..], b"{\"op\":\"put\",\"id\":\"a\",\"embedding\":[1]}\n", &good[..]].concat();
+        refused(&wrong, 3, &["line 4, column 34", "field `embedding`", "dimension"]);
+        refused(
+            &[&good[..], b"{\"op\":\"delete\",\"id\":\"a\",\"source\":\"s\"}"].concat(),
+            3,
+            &["line 4", "unknown field"],
+        );
+        let packed = zstd::encode_all(&ops(20_000)[..], 3).unwrap();
+        let (lines, ended) = lines_of(&packed[..packed.len() / 2]);
+        assert!(ended.unwrap_err().contains("damaged or cut short"), "{}", lines.len());
+        let packed = gzip(&ops(20_000));
+        assert!(lines_of(&packed[..packed.len() - 4]).1.unwrap_err().contains("from line 20001 on"));
+        refused(&[0x28, 0xb5, 0x2f, 0xfd, 0xff], 0, &["line 1"]);
+        refused(&vec![b' '; MAX_LINE_BYTES as usize + 2], 0, &["line 1 is longer"]);
+        // A window of 64 MiB, which would have to be remembered.
+        let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.window_log(26).unwrap();
+        encoder.write_all(&good).unwrap();
+        refused(&encoder.finish().unwrap(), 0, &["line 1"]);
+    }
+
+    #[test]
+    fn an_object_that_stops_coming_has_no_end() {
+        let (sender, receiver) = mpsc::channel(4);
+        sender.blocking_send(Some(Bytes::from(ops(2)))).unwrap();
+        drop(sender);
+        let (to, mut from) = mpsc::channel(4);
+        let said = read(Pieces::new(receiver), OpRules::log(2), &to).unwrap_err();
+        assert!(said.contains("line 3"), "{said}");
+        assert_eq!(from.blocking_recv().map(|batch| batch.len()), Some(2));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), magic in 0usize..3) {
+            let magic: &[u8] = [&[][..], &[0x28, 0xb5, 0x2f, 0xfd], &[0x1f, 0x8b, 8, 0]][magic];
+            drop(lines_of(&[magic, &bytes].concat()));
+        }
+    }
+}

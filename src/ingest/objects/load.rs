@@ -1,0 +1,196 @@
+//! Appending an object line by line.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+
+use bytes::Bytes;
+use deltafold_format::OpRules;
+use deltafold_format::limits::MAX_SOURCE_BYTES;
+use futures::future::{Either, FutureExt, join3, select};
+use tokio::sync::mpsc;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::Objects;
+use super::fetch::{PIECE_BYTES, Piece};
+use super::lines::{LineOp, Pieces, read};
+use crate::env;
+use crate::error::{Error, Result};
+use crate::ingest::reference::{Loaded, Reference};
+use crate::ingest::settle::{Cause, cause};
+use crate::log::{Ack, Writer};
+
+/// What of an object waits for its acknowledgement, in lines and in bytes of lines.
+const WAITING_LINES: usize = 8_192;
+const WAITING_BYTES: usize = 16 << 20;
+
+/// How far it is.
+#[derive(Default)]
+struct Progress {
+    /// The last line such that it and all before it are in the log.
+    line: AtomicU64,
+    ops: AtomicU64,
+}
+
+impl Objects {
+    /// Appends the lines of an object that the log does not hold, in their order, until all are there or `stop` is ready.
+    pub(in crate::ingest) async fn load(
+        &self,
+        writer: &Writer,
+        of: &Reference,
+        rules: OpRules,
+        stop: Pin<&mut (impl Future<Output = ()> + ?Sized)>,
+    ) -> Loaded {
+        let progress = Progress::default();
+        // Boxed, as what it is made of would make every future around it as deep.
+        let appending = self.append(writer, of, rules, &progress).boxed();
+        let failure = match select(appending, stop).await {
+            Either::Left((done, _)) => done.err(),
+            Either::Right(_) => {
+                let line = progress.line.load(Ordering::Relaxed);
+                let reason = format!(
+                    "the time was over when `{of}` was in the log up to line {line}; it goes on from there when the message comes again"
+                );
+                Some((reason, Cause::NotAppended))
+            }
+        };
+        Loaded { ops: progress.ops.load(Ordering::Relaxed), failure }
+    }
+
+    async fn append(
+        &self,
+        writer: &Writer,
+        of: &Reference,
+        rules: OpRules,
+        progress: &Progress,
+    ) -> Result<(), (String, Cause)> {
+        self.allow(of).map_err(|reason| (reason, Cause::NotUnderstood))?;
+        let first = self.first(of).await?;
+        let source = source_of(of, &first);
+        let (pieces, coming) = mpsc::channel(1);
+        let (ops, lines) = mpsc::channel(2);
+        let reading = env::blocking(move || read(Pieces::new(coming), rules, &ops));
+        let (fetched, read, appended) =
+            join3(self.fetch(of, first, pieces), reading, append_lines(writer, &source, lines, progress)).await;
+        let last = appended.map_err(|(line, error)| (format!("`{of}`, line {line}: {error}"), cause(&error)))?;
+        // What could not be fetched looks like a damaged object to whoever reads it.
+        fetched.map_err(|reason| (reason, Cause::NotAppended))?;
+        read.map_err(|reason| (wrong(of, last, &reason), Cause::NotUnderstood))?;
+        if last == 0 {
+            return Err((format!("`{of}` holds no op"), Cause::NotUnderstood));
+        }
+        Ok(())
+    }
+
+    /// Hands on the object a piece after the other, until nobody wants more.
+    async fn fetch(&self, of: &Reference, first: Piece, pieces: mpsc::Sender<Option<Bytes>>) -> Result<(), String> {
+        let Piece { bytes, total, etag, .. } = first;
+        let mut next = Some(bytes);
+        let mut from = 0;
+        while let Some(bytes) = next.take() {
+            if pieces.send(Some(bytes)).await.is_err() {
+                return Ok(());
+            }
+            from += PIECE_BYTES;
+            if from < total {
+                next = Some(self.next(of, from, &etag).await?.bytes);
+            }
+        }
+        // The end is told apart from a failure.
+        drop(pieces.send(None).await);
+        Ok(())
+    }
+}
+
+/// What is wrong with an object, and what is to be done.
+fn wrong(of: &Reference, last: u64, reason: &str) -> String {
+    let before = match last {
+        0 => String::new(),
+        last => format!(". Its ops up to line {last} are in the log"),
+    };
+    format!(
+        "`{of}`: {reason}{before}; mend it and put it there again: it is another object then, and all of it is appended"
+    )
+}
+
+/// What an object is called as a source: its address, its ETag and when it was written.
+fn source_of(of: &Reference, piece: &Piece) -> String {
+    let which = format!("@{}.{}", piece.etag, piece.written);
+    let name = format!("{of}{which}");
+    if name.len() <= MAX_SOURCE_BYTES {
+        return name;
+    }
+    format!("s3://{:032x}", xxh3_128(name.as_bytes()))
+}
+
+/// A line on its way.
+struct Sent<'a> {
+    line: u64,
+    bytes: usize,
+    ack: Pin<Box<dyn Future<Output = Result<Ack>> + Send + 'a>>,
+}
+
+/// Appends ops in the order in which they come, each at its line. Returns the last one; or the first that could not be appended.
+async fn append_lines(
+    writer: &Writer,
+    source: &str,
+    mut lines: mpsc::Receiver<Vec<LineOp>>,
+    progress: &Progress,
+) -> Result<u64, (u64, Error)> {
+    let mut waiting: VecDeque<Sent<'_>> = VecDeque::new();
+    let mut held = 0;
+    let settle = async |sent: Sent<'_>| {
+        let ack = sent.ack.await.map_err(|error| (sent.line, error))?;
+        progress.line.store(sent.line, Ordering::Relaxed);
+        progress.ops.fetch_add(u64::from(!ack.is_duplicate()), Ordering::Relaxed);
+        Ok::<_, (u64, Error)>(sent.bytes)
+    };
+    let mut last = 0;
+    while let Some(batch) = lines.recv().await {
+        for LineOp { line, bytes, op } in batch {
+            while waiting.len() >= WAITING_LINES || (held + bytes > WAITING_BYTES && !waiting.is_empty()) {
+                let Some(first) = waiting.pop_front() else { break };
+                held -= settle(first).await?;
+            }
+            let mut ack: Pin<Box<dyn Future<Output = _> + Send + '_>> =
+                Box::pin(writer.append_from(source, line.into(), vec![op]));
+            // The first poll hands the op to the writer: so the log has the order of the lines.
+            if let Poll::Ready(done) = futures::poll!(&mut ack) {
+                ack = Box::pin(std::future::ready(done));
+            }
+            held += bytes;
+            last = line;
+            waiting.push_back(Sent { line, bytes, ack });
+        }
+        // How far it is, is known whenever it has to stop.
+        while let Some(first) = waiting.front_mut()
+            && let Poll::Ready(done) = futures::poll!(&mut first.ack)
+        {
+            let Some(Sent { line, bytes, .. }) = waiting.pop_front() else { break };
+            let ack = Box::pin(std::future::ready(done));
+            held -= settle(Sent { line, bytes, ack }).await?;
+        }
+    }
+    for sent in waiting {
+        settle(sent).await?;
+    }
+    Ok(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_what_stands_there_since_when() {
+        let piece = |etag: &str, written| Piece { bytes: Bytes::new(), total: 0, etag: etag.to_owned(), written };
+        let named = |key: &str| Reference { bucket: "b".to_owned(), key: key.to_owned(), etag: None };
+        assert_eq!(source_of(&named("k"), &piece("e", 7)), "s3://b/k@e.7");
+        let long = "k".repeat(1_024);
+        let names =
+            [("e", 7), ("f", 7), ("e", 8)].map(|(etag, written)| source_of(&named(&long), &piece(etag, written)));
+        assert!(names.iter().all(|name| name.len() <= MAX_SOURCE_BYTES));
+        assert!(names[0] != names[1] && names[0] != names[2] && names[1] != names[2]);
+    }
+}

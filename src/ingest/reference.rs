@@ -1,0 +1,102 @@
+//! Bodies that name an object instead of holding ops.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::settle::Cause;
+
+/// An object of ops, as a message names it: `{"s3":"s3://BUCKET/KEY"}`, and the ETag that it must have where the sender says so (`"etag"`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// The bucket.
+    pub bucket: String,
+    /// The key in it.
+    pub key: String,
+    /// The ETag that it must have, without quotes.
+    pub etag: Option<String>,
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}/{}", self.bucket, self.key)
+    }
+}
+
+/// What became of an object.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    /// Ops that were appended.
+    pub(super) ops: u64,
+    /// Why not all of it is in the log.
+    pub(super) failure: Option<(String, Cause)>,
+}
+
+impl Reference {
+    /// Reads a body that names an object; `None` where it does not.
+    pub(super) fn read(body: &str) -> Option<Result<Self, String>> {
+        // Most bodies are ops, and are not to be read twice.
+        if !body.contains("\"s3\"") || !body.starts_with('{') {
+            return None;
+        }
+        let members: Map<String, Value> = serde_json::from_str(body).ok()?;
+        (members.contains_key("s3") && !members.contains_key("op")).then(|| Self::of(members))
+    }
+
+    fn of(members: Map<String, Value>) -> Result<Self, String> {
+        let (mut address, mut etag) = (String::new(), None);
+        for (name, value) in members {
+            match (name.as_str(), value) {
+                ("s3", Value::String(text)) => address = text,
+                ("etag", Value::String(text)) => etag = Some(text.trim_matches('"').to_owned()),
+                ("etag", Value::Null) => {}
+                ("s3" | "etag", _) => return Err(format!("field `{name}`: expected a string")),
+                _ => return Err(format!("unknown field `{name}`; what names an object has `s3` and perhaps `etag`")),
+            }
+        }
+        let parts = address.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
+        let Some((bucket, key)) = parts.filter(|(bucket, key)| !bucket.is_empty() && !key.is_empty()) else {
+            let cut: String = address.chars().take(100).collect();
+            return Err(format!("field `s3`: `{cut}` is no address of an object; write `s3://BUCKET/KEY`"));
+        };
+        if etag.as_ref().is_some_and(|etag| etag.is_empty() || !etag.bytes().all(|byte| byte.is_ascii_graphic())) {
+            let reason = "field `etag`: it is no ETag; leave it out, or write what the store says of the object";
+            return Err(reason.to_owned());
+        }
+        Ok(Self { bucket: bucket.to_owned(), key: key.to_owned(), etag })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_have_addresses_and_perhaps_etags() {
+        let read = |body: &str| Reference::read(body).map(Result::unwrap);
+        let named = |key: &str, etag: Option<&str>| {
+            Some(Reference { bucket: "b".to_owned(), key: key.to_owned(), etag: etag.map(str::to_owned) })
+        };
+        assert_eq!(read(r#"{"s3":"s3://b/a/b c%20?#.zst"}"#), named("a/b c%20?#.zst", None));
+        assert_eq!(read("{\n \"etag\": \"\\\"x-2\\\"\", \"s3\": \"s3://b/k\" }"), named("k", Some("x-2")));
+        assert_eq!(read(r#"{"s3":"s3://b/k","etag":null}"#), named("k", None));
+        for ops in [r#"{"op":"put","id":"a","document":"\"s3\""}"#, r#"[{"s3":"s3://b/k"}]"#, "", "{\"s3\":"] {
+            assert_eq!(Reference::read(ops), None, "{ops}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_object_is_told() {
+        for (body, words) in [
+            (r#"{"s3":"s3://b"}"#, "s3://BUCKET/KEY"),
+            (r#"{"s3":"s3:///k"}"#, "field `s3`"),
+            (r#"{"s3":"https://b/k"}"#, "`https://b/k`"),
+            (r#"{"s3":7}"#, "expected a string"),
+            (r#"{"s3":"s3://b/k","tag":"x"}"#, "unknown field `tag`"),
+            (r#"{"s3":"s3://b/k","etag":""}"#, "field `etag`"),
+        ] {
+            let said = Reference::read(body).unwrap().unwrap_err();
+            assert!(said.contains(words), "{body}: {said}");
+        }
+    }
+}
