@@ -25,7 +25,7 @@ class Mocks(pulumi.runtime.Mocks):
 
 
 pulumi.runtime.set_mocks(Mocks(), project="deltafold", stack="test", preview=False)
-settings = {"source": source, "collection": "c", "headsTable": "heads", "zip": program + "/requirements.txt"}
+settings = {"source": source, "collection": "c", "headsTable": "heads", "objectsBucket": "uploads", "zip": program + "/requirements.txt"}
 pulumi.runtime.set_all_config({f"deltafold:{name}": value for name, value in settings.items()})
 
 

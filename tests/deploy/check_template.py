@@ -10,9 +10,12 @@ SOURCES = ("stream", "forwarder", "fifo", "standard")
 template = load(sys.argv[1])
 checks = 0
 for source in SOURCES:
-    for more in ({}, {"StreamArn": "arn:aws:dynamodb:us-east-1:1:table/t/stream/1"}, {"HeadsTable": "heads"}):
-        found = broken(Model.of_template(template, {"Source": source, "Collection": "c", **more}), source)
+    for more in ({}, {"StreamArn": "arn:aws:dynamodb:us-east-1:1:table/t/stream/1"}, {"HeadsTable": "heads"}, {"ObjectsBucket": "uploads"}):
+        model = Model.of_template(template, {"Source": source, "Collection": "c", **more})
+        found = broken(model, source)
         assert not found, (source, more, found)
+        named = model.functions["Ingest"]["variables"]["DELTAFOLD_OBJECTS"]
+        assert named == ("s3://uploads/bulk" if "ObjectsBucket" in more and source != "stream" else ""), (source, more, named)
         checks += 1
 assert template["Parameters"]["Source"]["Default"] == "stream", "cheapest by default"
 assert template["Parameters"]["WindowSeconds"]["Default"] == 20
@@ -22,12 +25,12 @@ def properties(name):
     return lambda t: t["Resources"][name]["Properties"]
 
 
-def twin(source, what, change):
+def twin(source, what, change, **more):
     """Breaks one thing, and finds it said."""
     global checks
     other = copy.deepcopy(template)
     change(other)
-    found = broken(Model.of_template(other, {"Source": source, "Collection": "c"}), source)
+    found = broken(Model.of_template(other, {"Source": source, "Collection": "c", **more}), source)
     assert any(what in one for one in found), (source, what, found)
     checks += 1
 
@@ -73,4 +76,19 @@ for source, what, change in [
     ("stream", "segments only", lambda t: properties("IngestRole")(t)["Policies"][0]["PolicyDocument"]["Statement"][0].__setitem__("Resource", "arn:aws:s3:::b/*")),
 ]:
     twin(source, what, change)
+
+
+def read_objects(t):
+    statements = properties("IngestRole")(t)["Policies"][0]["PolicyDocument"]["Statement"]
+    return next(one for one in statements if one.get("Fn::If", [""])[0] == "HasObjects")["Fn::If"]
+
+
+# The permission goes beyond what may be named, can do more than read, is there though nothing may be named, or is missing.
+for change, more in [
+    (lambda t: read_objects(t)[1].__setitem__("Resource", {"Fn::Sub": "arn:${AWS::Partition}:s3:::${ObjectsBucket}/*"}), {"ObjectsBucket": "uploads"}),
+    (lambda t: read_objects(t)[1].__setitem__("Action", ["s3:GetObject", "s3:DeleteObject"]), {"ObjectsBucket": "uploads"}),
+    (lambda t: read_objects(t).__setitem__(2, read_objects(t)[1]), {}),
+    (lambda t: read_objects(t).__setitem__(1, read_objects(t)[2]), {"ObjectsBucket": "uploads"}),
+]:
+    twin("fifo", "objects are read where", change, **more)
 print(f"{checks} checks")

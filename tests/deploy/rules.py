@@ -1,5 +1,7 @@
 """What every deployment must keep, whatever it was written in."""
 
+import json
+
 
 def broken(model, source):
     """The rules that are broken, in words."""
@@ -72,6 +74,15 @@ def broken(model, source):
     rule(any(one["abort"] for one in model.lifecycle), "abandoned uploads go")
     rule(any(one["noncurrent"] for one in model.lifecycle), "noncurrent versions go")
     rule(not any(one["live"] for one in model.lifecycle), "live objects do not go by age")
+    # What others put into a bucket is read only where somebody said which bucket and what part of it, and nothing else is done there.
+    ingest = next(function for function in model.functions.values() if function["variables"]["DELTAFOLD_FUNCTION"] == "ingest")
+    objects = ingest["variables"].get("DELTAFOLD_OBJECTS", "")
+    # The bucket that is made has an ARN of its making here; one that is written out is somebody else's.
+    foreign = [one for one in model.roles if ":s3:::" in json.dumps(one)]
+    wanted = [("s3:GetObject", f"{objects.removeprefix('s3://')}/*")] if objects else []
+    found_objects = [(one["Action"], one["Resource"].split(":::", 1)[1]) for one in foreign]
+    rule(found_objects == wanted, f"objects are read where they may be named, and nowhere else: {found_objects}")
+    rule(not objects or objects.removeprefix("s3://").count("/") >= 1, "objects lie under a prefix")
     lists = [one for one in model.roles if one["Action"] == "s3:ListBucket"]
     rule(len(lists) == 2 and not any("Condition" in one for one in lists), "who appends or folds may list: else what is absent is 403")
     for one in model.roles:

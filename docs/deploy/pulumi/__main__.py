@@ -8,6 +8,8 @@ source = config.get("source") or "stream"
 collection = config.require("collection")
 prefix = config.get("prefix") or "deltafold"
 mapping = config.get("mapping") or ""
+objects_bucket = config.get("objectsBucket") or ""
+objects_prefix = config.get("objectsPrefix") or "bulk"
 heads_table = config.get("headsTable") or ""
 stream_arn = config.get("streamArn") or ""
 zip_path = config.get("zip") or "../../../target/deltafold-lambda-arm64.zip"
@@ -161,6 +163,8 @@ if reads_stream:
     # What a stream's reader gave up on: shard and range, not the records, which the stream keeps for 24 hours.
     failed_batches = queue("failed-batches", "-failed-batches", False, message_retention_seconds=DAYS_14)
 
+# Objects that messages may name; none where no bucket is.
+objects = f"{objects_bucket}/{objects_prefix}" if feed and objects_bucket else ""
 READ_STREAM = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"]
 heads = None
 if heads_table:
@@ -227,10 +231,12 @@ ingest = function(
         )
         if feed
         else None,
+        allow("ReadObjects", "s3:GetObject", f"arn:{aws.get_partition().partition}:s3:::{objects}/*") if objects else None,
         allow("ReadHeads", "dynamodb:GetItem", heads) if heads else None,
     ],
     {
         "DELTAFOLD_MAPPING": mapping,
+        "DELTAFOLD_OBJECTS": f"s3://{objects}" if objects else "",
         "DELTAFOLD_COMPACT_FUNCTION": compact.name,
         "DELTAFOLD_FOLD_SEGMENTS": str(fold_segments),
         # What the queue's redrive policy says.
