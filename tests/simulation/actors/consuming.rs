@@ -30,6 +30,10 @@ struct Message {
 pub(crate) struct Queue {
     world: World,
     messages: Arc<Mutex<Vec<Message>>>,
+    /// The ops say where they stand, and a message that comes again may do so from another place: as one that was moved to the dead letters and back, or sent again.
+    standing: bool,
+    /// Such places so far.
+    places: Arc<Mutex<u128>>,
 }
 
 /// A message as it was received.
@@ -44,6 +48,7 @@ struct Received {
 impl Queue {
     pub(crate) fn new(context: &Context, messages: u32) -> Self {
         let groups = 1 + context.below(2);
+        let standing = context.once_in(2);
         let mut sequences: BTreeMap<String, u128> = BTreeMap::new();
         let mut all = Vec::new();
         for _ in 0..messages {
@@ -51,9 +56,12 @@ impl Queue {
             let sequence = sequences.entry(group.clone()).or_insert(100);
             *sequence += 1 + u128::from(context.below(3));
             let (append, ops) = context.issue(Some((format!("queue/{group}"), *sequence)));
-            all.push(Message { group, sequence: *sequence, body: body(&ops), append, unseen: Duration::ZERO });
+            let origin = standing.then(|| (format!("queue/{group}"), *sequence));
+            let body = body(&ops, origin.as_ref());
+            all.push(Message { group, sequence: *sequence, body, append, unseen: Duration::ZERO });
         }
-        Self { world: context.world.clone(), messages: Arc::new(Mutex::new(all)) }
+        let (messages, places) = (Arc::new(Mutex::new(all)), Arc::default());
+        Self { world: context.world.clone(), messages, standing, places }
     }
 
     fn is_empty(&self) -> bool {
@@ -75,16 +83,30 @@ impl Queue {
         .collect()
     }
 
+    /// Another place than that in its group.
+    fn another_place(&self) -> (&'static str, u128) {
+        let mut places = self.places.lock().unwrap();
+        *places += 1;
+        ("again", *places)
+    }
+
     fn delete(&self, append: usize) {
         self.messages.lock().unwrap().retain(|message| message.append != append);
     }
 }
 
-fn body(ops: &[Op]) -> String {
+fn body(ops: &[Op], origin: Option<&(String, u128)>) -> String {
     let lines = ops.iter().map(|op| {
         let mut line = Vec::new();
         jsonl::write_op(&mut line, op);
-        String::from_utf8(line).unwrap().trim_end().to_owned()
+        let line = String::from_utf8(line).unwrap().trim_end().to_owned();
+        match origin {
+            Some((source, position)) => {
+                let op = line.strip_suffix('}').unwrap();
+                format!("{op},\"source\":\"{source}\",\"position\":\"{position}\"}}")
+            }
+            None => line,
+        }
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -105,7 +127,10 @@ pub(crate) async fn consumes(context: Context, queue: Queue) {
             .iter()
             .map(|message| Delivery {
                 body: &message.body,
-                place: Some((&message.group, message.sequence)),
+                place: Some(match queue.standing && context.once_in(3) {
+                    true => queue.another_place(),
+                    false => (&message.group, message.sequence),
+                }),
                 leaving: false,
             })
             .collect();
