@@ -18,7 +18,7 @@ pub use follow::{Follow, FollowOptions};
 #[cfg(test)]
 pub(crate) use held::Held;
 pub(crate) use marks::{CLOCK_SOURCE, MAX_MARKS};
-pub(crate) use tail::{Tail, read_tail};
+pub(crate) use tail::{Tail, TailRead, read_tail};
 pub use writer::{Ack, Lag, Writer, WriterOptions};
 
 use deltafold_format::Uid;
