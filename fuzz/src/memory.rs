@@ -39,21 +39,3 @@ unsafe impl<const LIMIT: usize> GlobalAlloc for Bounded<LIMIT> {
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_too_much_is_not_there() {
-        let layout = |size| Layout::from_size_align(size, 8).expect("a layout");
-        let bounded = Bounded::<1024>;
-        // SAFETY: no layout is empty, and what is allocated is freed with its layout.
-        unsafe {
-            assert!(bounded.alloc(layout(1025)).is_null() && bounded.alloc_zeroed(layout(1025)).is_null());
-            let there = bounded.alloc(layout(1024));
-            assert!(!there.is_null() && bounded.realloc(there, layout(1024), 1025).is_null());
-            bounded.dealloc(there, layout(1024));
-        }
-    }
-}

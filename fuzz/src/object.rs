@@ -156,7 +156,9 @@ fn with_right_checksums(object: &[u8]) -> Bytes {
     let Some(count) = number(&object, 12, 2) else { return object.into() };
     for place in 0..count.min(16) {
         let entry = FIXED + ENTRY * place;
-        let (Some(offset), Some(stored)) = (number(&object, entry + 8, 8), number(&object, entry + 16, 8)) else { break };
+        let (Some(offset), Some(stored)) = (number(&object, entry + 8, 8), number(&object, entry + 16, 8)) else {
+            break;
+        };
         if let Some(bytes) = offset.checked_add(stored).and_then(|end| object.get(offset..end)) {
             let crc32 = crc32fast::hash(bytes);
             put(&mut object, entry + 4, &crc32.to_le_bytes());

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use deltafold::format::{Op, Segment, Sequence, ShardId, Timestamp};
-use deltafold::store::{Key, Listed, Memory, Object, Outcome, Requests, Store, StoreError, StoreErrorKind, Tag, Unless};
+use deltafold::store::{
+    Key, Listed, Memory, Object, Outcome, Requests, Store, StoreError, StoreErrorKind, Tag, Unless,
+};
 
 /// The log of each shard as it came to be: what landed first in each slot. What lands in a slot anew, after a sweep, is no part of the log.
 pub type Log = BTreeMap<(ShardId, Sequence), Vec<Op>>;

@@ -35,7 +35,11 @@ fn check(line: &[u8]) {
     let op = match parse_op(line, 7) {
         Ok(op) => op,
         Err(error) => {
-            assert!(error.line() == 7 && (1..=line.len() + 1).contains(&error.column()), "{error} in {} bytes", line.len());
+            assert!(
+                error.line() == 7 && (1..=line.len() + 1).contains(&error.column()),
+                "{error} in {} bytes",
+                line.len()
+            );
             return;
         }
     };
@@ -51,7 +55,8 @@ fn check(line: &[u8]) {
         let line = [br#"{"op":"put","#, line.get(1..).unwrap_or_default()].concat();
         assert_eq!(parse_op(&line, 1), Ok(Op { revision: None, ..op.clone() }));
     }
-    let dimension = op.action.embedding().map_or(seeds::DIMENSION, |embedding| u32::try_from(embedding.len()).unwrap_or(0));
+    let dimension =
+        op.action.embedding().map_or(seeds::DIMENSION, |embedding| u32::try_from(embedding.len()).unwrap_or(0));
     for rules in [OpRules::log(dimension), OpRules::revision(dimension), OpRules::log(1)] {
         match parse_op_for(line, 7, rules) {
             Ok(taken) => assert!(taken == op && op.validate(rules).is_ok()),

@@ -32,7 +32,11 @@ fn check(mapping: &str, records: &str) {
     }
     let mapping = match Mapping::parse(mapping, "mapping.toml") {
         Ok(read) => {
-            assert_eq!(Mapping::parse(mapping, "other.toml").as_ref(), Ok(&read), "a mapping depends on its text alone");
+            assert_eq!(
+                Mapping::parse(mapping, "other.toml").as_ref(),
+                Ok(&read),
+                "a mapping depends on its text alone"
+            );
             read
         }
         Err(error) => {

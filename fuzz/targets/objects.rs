@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use deltafold::Location;
-use deltafold::format::{limits, 
-    Claim, CollectionConfig, CollectionName, Envelope, FormatError, Head, Inspection, MAX_ENVELOPE_BYTES, Manifest, Nonce,
-    ObjectKind, ObjectName, Position, Revision, Sequence, ShardId, Uid, Version,
+use deltafold::format::{
+    Claim, CollectionConfig, CollectionName, Envelope, FormatError, Head, Inspection, MAX_ENVELOPE_BYTES, Manifest,
+    Nonce, ObjectKind, ObjectName, Position, Revision, Sequence, ShardId, Uid, Version, limits,
 };
 use deltafold::store::Key;
 use deltafold_fuzz::memory::Bounded;
@@ -121,7 +121,10 @@ fn check_names(text: &str) {
         assert_eq!(revision.to_string().parse(), Ok(revision));
     }
     if let Ok(location) = text.parse::<Location>() {
-        assert_eq!(location.to_string().parse::<Location>().map(|again| again.to_string()).ok(), Some(location.to_string()));
+        assert_eq!(
+            location.to_string().parse::<Location>().map(|again| again.to_string()).ok(),
+            Some(location.to_string())
+        );
     }
     if let Some(key) = Key::new(text) {
         assert_eq!(key.as_str(), text);

@@ -2,8 +2,9 @@
 #![no_main]
 
 use bytes::Bytes;
-use deltafold::format::{limits, 
-    EmbeddingBuilder, Embeddings, Effect, Form, ObjectKind, PartBuilder, PartMeta, Position, embedding_object_rows,
+use deltafold::format::{
+    Effect, EmbeddingBuilder, Embeddings, Form, ObjectKind, PartBuilder, PartMeta, Position, embedding_object_rows,
+    limits,
 };
 use deltafold_fuzz::memory::Bounded;
 use deltafold_fuzz::{object, seeds};

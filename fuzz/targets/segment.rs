@@ -2,7 +2,7 @@
 #![no_main]
 
 use bytes::Bytes;
-use deltafold::format::{limits, Inspection, ObjectKind, Op, Segment, SegmentBody, SegmentHeader, SegmentStamp};
+use deltafold::format::{Inspection, ObjectKind, Op, Segment, SegmentBody, SegmentHeader, SegmentStamp, limits};
 use deltafold_fuzz::memory::Bounded;
 use deltafold_fuzz::{object, seeds};
 use libfuzzer_sys::fuzz_target;
@@ -14,7 +14,9 @@ fuzz_target!(init: seeds::write_if_asked(seeds), |input: &[u8]| check(object::fr
 
 fn seeds() -> Vec<Vec<u8>> {
     let all = seeds::golden().into_iter().chain(seeds::objects());
-    all.filter(|seed| object::kind(seed) == Some(ObjectKind::Segment)).flat_map(|seed| object::to_inputs(&seed)).collect()
+    all.filter(|seed| object::kind(seed) == Some(ObjectKind::Segment))
+        .flat_map(|seed| object::to_inputs(&seed))
+        .collect()
 }
 
 fn check(object: Bytes) {

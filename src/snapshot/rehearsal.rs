@@ -212,7 +212,11 @@ impl Rehearsal {
         let run = self.run(seen, seen.runs.is_empty(), (first, last), written);
         let mut marks: Vec<Mark> = marks
             .iter()
-            .map(|(source, position)| Mark { source: format!("s{source}"), position: (*position).into(), sequence: last })
+            .map(|(source, position)| Mark {
+                source: format!("s{source}"),
+                position: (*position).into(),
+                sequence: last,
+            })
             .collect();
         marks.sort_by(|a, b| (&a.source, b.position).cmp(&(&b.source, a.position)));
         marks.dedup_by(|a, b| a.source == b.source);
@@ -257,7 +261,8 @@ impl Rehearsal {
         }
         let rows_in: u64 = inputs.iter().map(|run| run.rows).sum();
         let rows_out = rows + u64::from(rewritten);
-        let accounting = Accounting { rows_in, carried: rows, rows_out, absent: rows_in - rows_out, ..Accounting::default() };
+        let accounting =
+            Accounting { rows_in, carried: rows, rows_out, absent: rows_in - rows_out, ..Accounting::default() };
         let span = (
             inputs.first().map_or(Sequence::FIRST, |run| run.first),
             inputs.last().map_or(Sequence::FIRST, |run| run.last),

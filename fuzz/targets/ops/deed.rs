@@ -12,13 +12,23 @@ pub(crate) const SOURCES: usize = 2;
 /// Something to do. Numbers of writers, sources and compactors are places in the world's lists.
 #[derive(Debug, Clone)]
 pub(crate) enum Deed {
-    Append { writer: usize, batch: Batch },
+    Append {
+        writer: usize,
+        batch: Batch,
+    },
     /// The next position of a source, which `batch` is if it is a new one, or one that was acknowledged before.
-    From { writer: usize, source: usize, batch: Batch, again: Option<u8> },
+    From {
+        writer: usize,
+        source: usize,
+        batch: Batch,
+        again: Option<u8>,
+    },
     Fold(usize),
     Tick(usize),
     MergeAll(usize),
-    Sweep { keep: u64 },
+    Sweep {
+        keep: u64,
+    },
     Pin(u8),
     Unpin(u8),
     ReadPin(u8),
@@ -82,7 +92,9 @@ impl<'a> Deeds<'a> {
         let number = usize::from(byte >> 5);
         match byte & 0x1f {
             0..=8 => Deed::Append { writer: number % WRITERS, batch: self.batch() },
-            9..=11 => Deed::From { writer: number % WRITERS, source: number / 2 % SOURCES, batch: self.batch(), again: None },
+            9..=11 => {
+                Deed::From { writer: number % WRITERS, source: number / 2 % SOURCES, batch: self.batch(), again: None }
+            }
             12 => {
                 let again = Some(self.choices.byte());
                 Deed::From { writer: number % WRITERS, source: number / 2 % SOURCES, batch: self.batch(), again }
@@ -96,7 +108,9 @@ impl<'a> Deeds<'a> {
             23 => Deed::ReadPin(byte >> 6),
             24 => Deed::Open,
             25 => Deed::Refresh,
-            26 => Deed::Follow(self.ids.get(number % self.ids.len()).map_or_else(ShardId::default, |(shard, ..)| *shard)),
+            26 => {
+                Deed::Follow(self.ids.get(number % self.ids.len()).map_or_else(ShardId::default, |(shard, ..)| *shard))
+            }
             27 => Deed::Replace(number % WRITERS),
             _ if may_nest => Deed::Together((0..2 + number % 3).map(|_| self.deed(false)).collect()),
             _ => Deed::Tick(number % 2),

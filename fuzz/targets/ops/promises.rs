@@ -40,11 +40,15 @@ impl Promises {
 
     /// A batch was acknowledged in this segment, and was begun when all up to `floor` was acknowledged.
     pub(crate) fn acknowledge(&mut self, batch: &Batch, sequence: Sequence, floor: Option<Position>, log: &Log) {
-        let segment = log.get(&(batch.shard, sequence)).expect("the segment that an acknowledgement names is in the log");
+        let segment =
+            log.get(&(batch.shard, sequence)).expect("the segment that an acknowledgement names is in the log");
         let begins = |op: &Op| number_of(op) == Some(batch.number);
         let first = segment.iter().position(begins).expect("a batch is in the segment that its acknowledgement names");
         let at = |index| Position::new(sequence, index).expect("no segment here holds many ops");
-        assert!(floor.is_none_or(|floor| floor < at(first)), "a batch lies before what was acknowledged before it began");
+        assert!(
+            floor.is_none_or(|floor| floor < at(first)),
+            "a batch lies before what was acknowledged before it began"
+        );
         let last = at(first + batch.ops.len() - 1);
         let known = self.acknowledged.entry(batch.shard).or_insert(last);
         *known = last.max(*known);

@@ -38,7 +38,10 @@ pub(crate) fn tails(reader: &Reader) -> BTreeMap<ShardId, Sequence> {
 pub(crate) fn sees(reader: &Reader, floors: &BTreeMap<ShardId, Position>) {
     let tails = tails(reader);
     for (shard, floor) in floors {
-        assert!(tails.get(shard).is_some_and(|tail| *tail >= floor.sequence()), "a reader misses what was acknowledged");
+        assert!(
+            tails.get(shard).is_some_and(|tail| *tail >= floor.sequence()),
+            "a reader misses what was acknowledged"
+        );
     }
 }
 
@@ -55,7 +58,8 @@ pub(crate) async fn check(reader: &Reader, log: &Log) -> Result<()> {
     let found: Vec<Entry> = scan(Order::Insertion).try_collect().await?;
     assert_eq!(found, model.by_insertion());
     assert_eq!(reader.count().await?, model.records.len() as u64);
-    let ids: Vec<String> = ["zz", "", "a0"].into_iter().map(str::to_owned).chain(model.records.keys().cloned()).collect();
+    let ids: Vec<String> =
+        ["zz", "", "a0"].into_iter().map(str::to_owned).chain(model.records.keys().cloned()).collect();
     let found = reader.get_many(&ids).await?;
     for (id, found) in ids.iter().zip(found) {
         assert_eq!(found.map(untied).as_ref(), model.records.get(id));

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use deltafold::format::{Op, Position, Sequence, ShardId};
 use deltafold::{
-    At, Collection, Compactor, CompactorOptions, CreateOptions, Depth, Error, ErrorKind, FollowOptions, KEEP_TOMBSTONES,
-    Policy, Reader, SweepOptions, Writer, WriterOptions,
+    At, Collection, Compactor, CompactorOptions, CreateOptions, Depth, Error, ErrorKind, FollowOptions,
+    KEEP_TOMBSTONES, Policy, Reader, SweepOptions, Writer, WriterOptions,
 };
 use deltafold_fuzz::Choices;
-use deltafold_fuzz::store::Faulty;
+use deltafold_fuzz::store::{Faulty, Log};
 use futures::TryStreamExt;
 use futures::future::{BoxFuture, FutureExt, LocalBoxFuture, join_all};
 
@@ -127,8 +127,8 @@ impl World {
             Ok(value) => Some(value),
             Err(error) => {
                 let of_store = [ErrorKind::Unavailable, ErrorKind::Unknown, ErrorKind::Storage];
-                let excused = also.contains(&error.kind())
-                    || of_store.contains(&error.kind()) && self.store.has_failed();
+                let excused =
+                    also.contains(&error.kind()) || of_store.contains(&error.kind()) && self.store.has_failed();
                 assert!(excused, "{:?}: {error}", error.kind());
                 None
             }
@@ -278,22 +278,26 @@ impl World {
         assert!(floors.get(&shard).is_none_or(|floor| *floor <= end), "a follower misses what was acknowledged");
     }
 
+    fn hold_to_what_was_said(&self, log: &Log) {
+        let state = self.state.borrow();
+        state.promises.check(log);
+        for (positions, _) in &state.sources {
+            Promises::check_source(positions, log);
+        }
+    }
+
     /// Nothing fails any more: what was said holds, and everything goes on.
     async fn end(self) {
         self.store.set_calm(true);
         self.store.land_all().await;
-        let deeds = [Deed::Refresh, Deed::Fold(0), Deed::Open, Deed::Sweep { keep: 0 }, Deed::MergeAll(1), Deed::Refresh];
+        let deeds =
+            [Deed::Refresh, Deed::Fold(0), Deed::Open, Deed::Sweep { keep: 0 }, Deed::MergeAll(1), Deed::Refresh];
         for deed in deeds {
             // What a compactor or a reader last saw may be long gone; they find out by themselves.
             self.perform(deed).await;
         }
         let log = self.store.log();
-        let state = self.state.borrow();
-        state.promises.check(&log);
-        for (positions, _) in &state.sources {
-            Promises::check_source(positions, &log);
-        }
-        drop(state);
+        self.hold_to_what_was_said(&log);
         let mut compactor = self.collection.compactor(CompactorOptions::default());
         compactor.run_once().await.expect("the store is calm");
         self.collection.sweep(&sweep(0)).await.expect("the store is calm");
@@ -303,7 +307,8 @@ impl World {
         for shard in self.collection.status().await.expect("the store is calm").shards {
             let last = log.keys().filter(|(of, _)| *of == shard.shard).map(|(_, sequence)| *sequence).max();
             assert_eq!(tails.get(&shard.shard).copied(), Some(last.unwrap_or_default()));
-            let ops = log.iter().filter(|((of, _), _)| *of == shard.shard).map(|(_, ops)| ops.len() as u64).sum::<u64>();
+            let ops =
+                log.iter().filter(|((of, _), _)| *of == shard.shard).map(|(_, ops)| ops.len() as u64).sum::<u64>();
             assert_eq!(shard.ops, ops, "the snapshot counts every op once");
         }
         let verified = self.collection.verify(Depth::Deep, |_| ()).await.expect("the store is calm");
