@@ -73,9 +73,9 @@ impl Faulty {
         self.state().failed
     }
 
-    /// What landed in the log.
-    pub fn log(&self) -> Log {
-        self.state().log.clone()
+    /// Looks at what landed in the log.
+    pub fn with_log<T>(&self, look: impl FnOnce(&Log) -> T) -> T {
+        look(&self.state().log)
     }
 
     /// Lets everything land that was delayed.

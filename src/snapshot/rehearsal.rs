@@ -125,6 +125,8 @@ impl Rehearsal {
     ///
     /// Where an edit comes through and an invariant does not hold: that is what is rehearsed.
     pub fn step(&mut self, step: &Step, lag: u8, mistake: Option<Mistake>) -> Rehearsed {
+        // What would be a wrong place for what was seen may be the right one for what is current.
+        let lag = if mistake == Some(Mistake::Misplaced) { 0 } else { lag };
         let Some(mut edit) = self.plan(step, usize::from(lag)) else { return Rehearsed::Nothing };
         if let Some(mistake) = mistake
             && !err(&mut edit, mistake)

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use deltafold::format::{Position, Sequence, ShardId};
 use deltafold::{Entry, Order, Reader, Result, ScanOptions};
-use deltafold_fuzz::store::Log;
+use deltafold_fuzz::store::{Faulty, Log};
 use futures::TryStreamExt;
 
 use crate::model::{Model, untied};
 
 /// What the log up to one place of each shard comes to.
-pub(crate) fn model(log: &Log, tails: &BTreeMap<ShardId, Sequence>) -> Model {
+fn model(log: &Log, tails: &BTreeMap<ShardId, Sequence>) -> Model {
     let mut model = Model::default();
     for ((shard, sequence), ops) in log {
         if tails.get(shard).is_none_or(|tail| sequence > tail) {
@@ -46,12 +46,17 @@ pub(crate) fn sees(reader: &Reader, floors: &BTreeMap<ShardId, Position>) {
 }
 
 /// Every way to read gives what the log says up to where the reader sees.
-pub(crate) async fn check(reader: &Reader, log: &Log) -> Result<()> {
-    let tails = tails(reader);
-    for (shard, tail) in &tails {
-        assert!(*tail == Sequence::ZERO || log.contains_key(&(*shard, *tail)), "a reader sees what is not in the log");
-    }
-    let model = model(log, &tails);
+pub(crate) async fn check(reader: &Reader, store: &Faulty) -> Result<()> {
+    let model = store.with_log(|log| {
+        let tails = tails(reader);
+        for (shard, tail) in &tails {
+            assert!(
+                *tail == Sequence::ZERO || log.contains_key(&(*shard, *tail)),
+                "a reader sees what is not in the log"
+            );
+        }
+        model(log, &tails)
+    });
     let scan = |order| reader.scan(ScanOptions { order, ..ScanOptions::default() }).map_ok(untied);
     let found: Vec<Entry> = scan(Order::Id).try_collect().await?;
     assert_eq!(found, model.by_id());

@@ -16,7 +16,7 @@ use futures::TryStreamExt;
 use futures::future::{BoxFuture, FutureExt, LocalBoxFuture, join_all};
 
 use crate::Counting;
-use crate::deed::{Batch, Deed, Deeds, SOURCES, WRITERS};
+use crate::deed::{Batch, Deed, Deeds, SOURCES, WRITERS, number_of};
 use crate::promises::{Promises, Said};
 use crate::reading;
 
@@ -157,8 +157,8 @@ impl World {
 
     fn acknowledge(&self, batch: &Batch, (shard, sequence): (ShardId, Sequence), floor: Option<Position>) {
         assert_eq!(shard, batch.shard);
-        let log = self.store.log();
-        self.state.borrow_mut().promises.acknowledge(batch, sequence, floor, &log);
+        let mut state = self.state.borrow_mut();
+        self.store.with_log(|log| state.promises.acknowledge(batch, sequence, floor, log));
     }
 
     async fn append_from(&self, writer: usize, source: usize, new: Batch, again: Option<u8>) {
@@ -194,8 +194,8 @@ impl World {
                 *acknowledged = (*acknowledged).max(place + 1);
                 drop(state);
                 // Whatever was acknowledged is there, whoever had appended it.
-                let log = self.store.log();
-                let there = log.values().flatten().any(|op| crate::deed::number_of(op) == Some(batch.number));
+                let is_batch = |op: &Op| number_of(op) == Some(batch.number);
+                let there = self.store.with_log(|log| log.values().flatten().any(is_batch));
                 assert!(there, "position {place} of source {source} was acknowledged and is not in the log");
             }
             Err(_) => {
@@ -247,8 +247,7 @@ impl World {
     }
 
     async fn read(&self, reader: &Reader) {
-        let log = self.store.log();
-        let read = reading::check(reader, &log).await;
+        let read = reading::check(reader, &self.store).await;
         self.excuse(read, &[ErrorKind::Superseded]);
     }
 
@@ -266,13 +265,14 @@ impl World {
         let following = self.collection.follow(shard, options).expect("there is such a shard");
         let heard: Result<Vec<(Position, Op)>, Error> = following.try_collect().await;
         let Some(heard) = self.excuse(heard, &[ErrorKind::Superseded]) else { return };
-        let log = self.store.log();
-        let at = |(sequence, index)| Position::new(sequence, index).expect("no segment here holds many ops");
-        let of_shard = log.iter().filter(|((of, _), _)| *of == shard);
-        let all = of_shard.flat_map(|((_, sequence), ops)| {
-            ops.iter().enumerate().map(|(index, op)| (at((*sequence, index)), op.clone()))
+        let all: Vec<(Position, Op)> = self.store.with_log(|log| {
+            let at = |sequence, index| Position::new(sequence, index).expect("no segment here holds many ops");
+            let of_shard = log.iter().filter(|((of, _), _)| *of == shard);
+            let all = of_shard.flat_map(|((_, sequence), ops)| {
+                ops.iter().enumerate().map(move |(index, op)| (at(*sequence, index), op.clone()))
+            });
+            all.take(heard.len()).collect()
         });
-        let all: Vec<(Position, Op)> = all.take(heard.len()).collect();
         assert_eq!(heard, all);
         let end = heard.last().map(|(position, _)| *position).unwrap_or_default();
         assert!(floors.get(&shard).is_none_or(|floor| *floor <= end), "a follower misses what was acknowledged");
@@ -296,19 +296,19 @@ impl World {
             // What a compactor or a reader last saw may be long gone; they find out by themselves.
             self.perform(deed).await;
         }
-        let log = self.store.log();
-        self.hold_to_what_was_said(&log);
+        self.store.with_log(|log| self.hold_to_what_was_said(log));
         let mut compactor = self.collection.compactor(CompactorOptions::default());
         compactor.run_once().await.expect("the store is calm");
         self.collection.sweep(&sweep(0)).await.expect("the store is calm");
         let reader = self.collection.reader().await.expect("the store is calm");
-        reading::check(&reader, &log).await.expect("nobody sweeps");
+        reading::check(&reader, &self.store).await.expect("nobody sweeps");
         let tails = reading::tails(&reader);
         for shard in self.collection.status().await.expect("the store is calm").shards {
-            let last = log.keys().filter(|(of, _)| *of == shard.shard).map(|(_, sequence)| *sequence).max();
-            assert_eq!(tails.get(&shard.shard).copied(), Some(last.unwrap_or_default()));
-            let ops =
-                log.iter().filter(|((of, _), _)| *of == shard.shard).map(|(_, ops)| ops.len() as u64).sum::<u64>();
+            let (last, ops) = self.store.with_log(|log| {
+                let of_shard = log.iter().filter(|((of, _), _)| *of == shard.shard);
+                of_shard.fold((Sequence::ZERO, 0), |(_, sum), ((_, sequence), ops)| (*sequence, sum + ops.len() as u64))
+            });
+            assert_eq!(tails.get(&shard.shard), Some(&last));
             assert_eq!(shard.ops, ops, "the snapshot counts every op once");
         }
         let verified = self.collection.verify(Depth::Deep, |_| ()).await.expect("the store is calm");
