@@ -5,6 +5,7 @@
 
 mod choices;
 pub mod memory;
+pub mod mutation;
 pub mod object;
 pub mod seeds;
 pub mod store;

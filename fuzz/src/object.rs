@@ -2,13 +2,15 @@
 //! gets it. All of it is restated from `format/SPEC.md`, so that the crate under test is not asked how its objects are to look.
 
 use bytes::Bytes;
-use deltafold::format::{Encoding, Envelope, ObjectKind};
+use deltafold::format::{self, Encoding, Envelope, ObjectKind};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Bytes of the envelope before the section table, and of one entry in it.
 const FIXED: usize = 24;
 const ENTRY: usize = 32;
 const MIB: usize = 1 << 20;
+/// Most bytes of a section that are decompressed here.
+const MOST: usize = 64 * MIB;
 
 /// What is made right of an input: its first byte, modulo 4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,11 @@ pub fn kind(object: &[u8]) -> Option<ObjectKind> {
     Envelope::parse(object).ok().map(|envelope| envelope.kind())
 }
 
+/// The decoded bytes of a section, of an object that was found sound.
+pub fn section(object: &[u8], id: u16) -> Option<Vec<u8>> {
+    Envelope::parse(object).ok()?.section(id).and_then(|section| raw(object, section))
+}
+
 /// Sections as an input has them: how many, then id (with 128 for zstd) and length of each, then their bytes. The last takes what is left.
 fn sections_of_input(input: &[u8]) -> Vec<Section> {
     let Some((count, rest)) = input.split_first() else { return Vec::new() };
@@ -100,18 +107,21 @@ fn input_of_sections(sections: &[Section]) -> Vec<u8> {
 
 fn sections_of_object(object: &[u8]) -> Option<Vec<Section>> {
     let envelope = Envelope::parse(object).ok()?;
-    let section = |section: &deltafold::format::Section| {
-        let start = usize::try_from(section.offset).ok()?;
-        let stored = object.get(start..start.checked_add(usize::try_from(section.stored).ok()?)?)?;
+    let section = |section: &format::Section| {
         let zstd = section.encoding == Encoding::Zstd;
-        let raw = if zstd {
-            zstd::bulk::decompress(stored, usize::try_from(section.raw).ok()?.min(MIB)).ok()?
-        } else {
-            stored.to_vec()
-        };
-        Some(Section { id: section.id, zstd, raw })
+        Some(Section { id: section.id, zstd, raw: raw(object, section)? })
     };
     envelope.sections().iter().map(section).collect()
+}
+
+/// The decoded bytes of a section that lies in the object.
+fn raw(object: &[u8], section: &format::Section) -> Option<Vec<u8>> {
+    let start = usize::try_from(section.offset).ok()?;
+    let stored = object.get(start..start.checked_add(usize::try_from(section.stored).ok()?)?)?;
+    match section.encoding {
+        Encoding::Raw => Some(stored.to_vec()),
+        Encoding::Zstd => zstd::bulk::decompress(stored, usize::try_from(section.raw).ok()?.min(MOST)).ok(),
+    }
 }
 
 /// An object of these sections. That an id stands twice is left as it is.

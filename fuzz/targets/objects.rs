@@ -12,8 +12,8 @@ use deltafold::format::{
 };
 use deltafold::store::Key;
 use deltafold_fuzz::memory::Bounded;
-use deltafold_fuzz::{object, seeds};
-use libfuzzer_sys::fuzz_target;
+use deltafold_fuzz::{mutation, object, seeds};
+use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
 
 /// The kinds that an input's first byte chooses from; the number behind them is a name.
 const KINDS: [ObjectKind; 7] = ObjectKind::ALL;
@@ -21,16 +21,18 @@ const KINDS: [ObjectKind; 7] = ObjectKind::ALL;
 #[global_allocator]
 static MEMORY: Bounded<{ limits::MAX_MANIFEST_BYTES }> = Bounded;
 
-fuzz_target!(init: seeds::write_if_asked(seeds), |input: &[u8]| {
-    let Some((which, input)) = input.split_first() else { return };
-    match KINDS.get(usize::from(which % 8)) {
-        Some(kind) => check_object(object::from_input(*kind, input)),
-        None => {
-            if let Ok(text) = std::str::from_utf8(input) {
-                check_names(text);
-            }
-        }
+fuzz_target!(init: seeds::write_if_asked(seeds), |input: &[u8]| -> Corpus {
+    let Some((which, input)) = input.split_first() else { return Corpus::Reject };
+    match (KINDS.get(usize::from(which % 8)), std::str::from_utf8(input)) {
+        (Some(kind), _) => return mutation::kept(input.first(), check_object(object::from_input(*kind, input))),
+        (None, Ok(text)) => check_names(text),
+        (None, Err(_)) => {}
     }
+    Corpus::Keep
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    mutation::mutated(data, size, max_size, seed)
 });
 
 fn seeds() -> Vec<Vec<u8>> {
@@ -56,7 +58,8 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds::golden().into_iter().chain(seeds::objects()).flat_map(input).chain(names).collect()
 }
 
-fn check_object(object: Bytes) {
+/// Whether it is a manifest or a register.
+fn check_object(object: Bytes) -> bool {
     let manifest = comes_back(&object, Manifest::decode, |manifest| {
         manifest.encode().expect("what was decoded can be encoded").to_bytes()
     });
@@ -86,6 +89,7 @@ fn check_object(object: Bytes) {
         assert_eq!(inspection.envelope.bytes(), object.len() as u64);
         assert_eq!(inspection.sections.len(), inspection.envelope.sections().len());
     }
+    kinds.iter().any(|(_, decoded)| *decoded)
 }
 
 fn comes_back<T: PartialEq + Debug>(
@@ -104,6 +108,7 @@ fn comes_back<T: PartialEq + Debug>(
     let again = decode(encoded.clone()).expect("what was encoded can be decoded");
     assert_eq!(again, value);
     assert_eq!(encode(&again), encoded, "one value has one encoding");
+    assert_eq!(object::section(&encoded, 1), object::section(object, 1), "one value has one encoding");
     Some(value)
 }
 

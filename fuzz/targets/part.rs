@@ -7,18 +7,23 @@ use deltafold::format::{
     limits,
 };
 use deltafold_fuzz::memory::Bounded;
-use deltafold_fuzz::{object, seeds};
-use libfuzzer_sys::fuzz_target;
+use deltafold_fuzz::{mutation, object, seeds};
+use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
 
 #[global_allocator]
 static MEMORY: Bounded<{ limits::MAX_PART_META_BYTES }> = Bounded;
 
-fuzz_target!(init: seeds::write_if_asked(seeds), |input: &[u8]| {
-    match input.split_first() {
-        Some((which, input)) if which % 2 == 0 => check_meta(object::from_input(ObjectKind::PartMeta, input)),
-        Some((_, input)) => check_embeddings(object::from_input(ObjectKind::Embeddings, input)),
-        None => {}
-    }
+fuzz_target!(init: seeds::write_if_asked(seeds), |input: &[u8]| -> Corpus {
+    let Some((which, input)) = input.split_first() else { return Corpus::Reject };
+    let is_object = match which % 2 {
+        0 => check_meta(object::from_input(ObjectKind::PartMeta, input)),
+        _ => check_embeddings(object::from_input(ObjectKind::Embeddings, input)),
+    };
+    mutation::kept(input.first(), is_object)
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    mutation::mutated(data, size, max_size, seed)
 });
 
 fn seeds() -> Vec<Vec<u8>> {
@@ -33,8 +38,9 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds::golden().into_iter().chain(seeds::objects()).flat_map(input).collect()
 }
 
-fn check_meta(object: Bytes) {
-    let Ok(part) = PartMeta::decode(object) else { return };
+/// Whether it is a part.
+fn check_meta(object: Bytes) -> bool {
+    let Ok(part) = PartMeta::decode(object) else { return false };
     assert!(part.rows() > 0);
     let mut pushed = PartBuilder::new();
     let mut copied = PartBuilder::new();
@@ -58,6 +64,7 @@ fn check_meta(object: Bytes) {
             assert_eq!(other.outline(row), part.outline(row));
         }
     }
+    true
 }
 
 fn check_row(part: &PartMeta, row: usize) {
@@ -78,8 +85,9 @@ fn check_row(part: &PartMeta, row: usize) {
     }
 }
 
-fn check_embeddings(object: Bytes) {
-    let Ok(embeddings) = Embeddings::open(object) else { return };
+/// Whether it is an embedding object.
+fn check_embeddings(object: Bytes) -> bool {
+    let Ok(embeddings) = Embeddings::open(object.clone()) else { return false };
     let (dimension, rows) = (embeddings.dimension(), embeddings.rows());
     let sound = embeddings.verify_all().is_ok();
     let read: Vec<_> = (0..rows).map(|row| embeddings.row(row)).collect();
@@ -88,7 +96,7 @@ fn check_embeddings(object: Bytes) {
         assert!(row.len() == dimension as usize && row.iter().all(|number| number.is_finite()));
     }
     if !sound || rows > embedding_object_rows(dimension) {
-        return;
+        return sound;
     }
     let mut builder = EmbeddingBuilder::new(dimension);
     for (number, row) in (0..).zip(&read) {
@@ -100,8 +108,13 @@ fn check_embeddings(object: Bytes) {
     other.verify_all().expect("what was written is sound");
     assert_eq!((other.dimension(), other.rows(), built.rows), (dimension, rows, rows));
     assert_eq!(other.sign_bits().ok(), embeddings.sign_bits().ok());
+    let encoded = built.object.to_bytes();
+    for id in 1..=4 {
+        assert_eq!(object::section(&encoded, id), object::section(&object, id), "one value has one encoding");
+    }
     let bits = |row: &[f32]| row.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
     for (number, row) in (0..).zip(read.iter().flatten()) {
         assert_eq!(other.row(number).map(|other| bits(&other)).ok(), Some(bits(row)));
     }
+    true
 }

@@ -4,13 +4,19 @@
 use bytes::Bytes;
 use deltafold::format::{Inspection, ObjectKind, Op, Segment, SegmentBody, SegmentHeader, SegmentStamp, limits};
 use deltafold_fuzz::memory::Bounded;
-use deltafold_fuzz::{object, seeds};
-use libfuzzer_sys::fuzz_target;
+use deltafold_fuzz::{mutation, object, seeds};
+use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
 
 #[global_allocator]
 static MEMORY: Bounded<{ limits::MAX_SEGMENT_SECTION_BYTES }> = Bounded;
 
-fuzz_target!(init: seeds::write_if_asked(seeds), |input: &[u8]| check(object::from_input(ObjectKind::Segment, input)));
+fuzz_target!(init: seeds::write_if_asked(seeds), |input: &[u8]| -> Corpus {
+    mutation::kept(input.first(), check(object::from_input(ObjectKind::Segment, input)))
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    mutation::mutated(data, size, max_size, seed)
+});
 
 fn seeds() -> Vec<Vec<u8>> {
     let all = seeds::golden().into_iter().chain(seeds::objects());
@@ -19,19 +25,24 @@ fn seeds() -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn check(object: Bytes) {
+/// Whether it is a segment.
+fn check(object: Bytes) -> bool {
     let decoded = Segment::decode(object.clone());
     let inspection = Inspection::of(object.clone());
     // One byte further on, so that nothing lies at a boundary.
     let shifted = Bytes::from([&[0][..], &object].concat()).slice(1..);
     let Ok(segment) = decoded else {
         assert!(Segment::decode(shifted).is_err(), "whether it decodes depends on where it lies");
-        return;
+        return false;
     };
     assert!(inspection.is_ok_and(|inspection| inspection.envelope.kind() == ObjectKind::Segment));
     let ops = ops(&segment);
     assert_eq!(ops.len(), segment.len());
     let again = encoded(segment.header(), &ops);
+    for id in 1..=3 {
+        let bytes = (object::section(&object, id), object::section(&again, id));
+        assert!(bytes.0 == bytes.1 || bytes.1.is_none() && bytes.0.is_some_and(|bytes| bytes.is_empty()));
+    }
     for other in [Segment::decode(shifted), Segment::decode(again.clone())] {
         let other = other.expect("it is the same segment");
         assert_eq!(other.header(), segment.header());
@@ -44,6 +55,7 @@ fn check(object: Bytes) {
         }
     }
     assert_eq!(encoded(segment.header(), &ops), again, "one value has one encoding");
+    true
 }
 
 fn ops(segment: &Segment) -> Vec<Op> {
