@@ -41,6 +41,8 @@ struct State {
     /// The position of a source that failed, by writer: it must come again first.
     failed: BTreeMap<(usize, usize), usize>,
     promises: Promises,
+    /// Of each pin, how often it was to be made or removed, and whether it is certainly there.
+    pins: BTreeMap<u8, (u64, bool)>,
 }
 
 /// Everything that an input says; then the store is calm, and all must be in order.
@@ -95,12 +97,17 @@ impl World {
                     self.excuse(swept, &[ErrorKind::Conflict]);
                 }
                 Deed::Pin(pin) => {
+                    let turn = self.begin_pin(pin);
                     let pinned = self.collection.pin(&format!("pin{pin}"), None).await.map(drop);
+                    self.end_pin(pin, turn, pinned.is_ok());
                     // Before the first fold there is nothing to pin; a sweep may have passed the version.
                     self.excuse(pinned, &[ErrorKind::AlreadyExists, ErrorKind::InvalidInput, ErrorKind::NotFound]);
                 }
                 Deed::Unpin(pin) => {
+                    self.begin_pin(pin);
                     let unpinned = self.collection.unpin(&format!("pin{pin}")).await;
+                    // Another may have pinned meanwhile: nobody can tell.
+                    self.begin_pin(pin);
                     self.excuse(unpinned, &[ErrorKind::NotFound]);
                 }
                 Deed::ReadPin(pin) => self.read_pin(pin).await,
@@ -133,6 +140,19 @@ impl World {
                 None
             }
         }
+    }
+
+    fn begin_pin(&self, pin: u8) -> u64 {
+        let mut state = self.state.borrow_mut();
+        let (turn, is_there) = state.pins.entry(pin).or_default();
+        (*turn, *is_there) = (*turn + 1, false);
+        *turn
+    }
+
+    fn end_pin(&self, pin: u8, turn: u64, is_made: bool) {
+        let mut state = self.state.borrow_mut();
+        let (last, is_there) = state.pins.entry(pin).or_default();
+        *is_there = is_made && *last == turn;
     }
 
     async fn append(&self, writer: usize, batch: Batch) {
@@ -297,6 +317,11 @@ impl World {
             self.perform(deed).await;
         }
         self.store.with_log(|log| self.hold_to_what_was_said(log));
+        let pins = self.state.borrow().pins.clone();
+        for (pin, _) in pins.into_iter().filter(|(_, (_, is_there))| *is_there) {
+            let reader = self.collection.reader_at(At::Pin(format!("pin{pin}"))).await.expect("the pin was made");
+            reading::check(&reader, &self.store).await.expect("what is pinned can be read");
+        }
         let mut compactor = self.collection.compactor(CompactorOptions::default());
         compactor.run_once().await.expect("the store is calm");
         self.collection.sweep(&sweep(0)).await.expect("the store is calm");
