@@ -7,7 +7,7 @@ use libfuzzer_sys::{Corpus, fuzzer_mutate};
 
 /// Every other time changes one small thing of `data[..size]`, else what libFuzzer likes. Returns the new length.
 pub fn mutated(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
-    if seed % 2 == 0 || size == 0 || size > max_size {
+    if seed.is_multiple_of(2) || size == 0 || size > max_size {
         return fuzzer_mutate(data, size, max_size);
     }
     // SplitMix64: the seeds of two mutations differ little.
