@@ -68,6 +68,10 @@ pub(crate) enum Repr {
         "object `{0}` is missing, though the current version needs it. Run `verify --deep` and restore the object from a copy"
     )]
     Missing(Key),
+    #[error(
+        "the note of a reset that was broken off, `{0}`, cannot be read; delete that object, and say again where the heads are and which queues feed the collection"
+    )]
+    ResetNote(Key),
     #[error("there is no collection `{0}`; `create` makes one")]
     NoCollection(CollectionName),
     #[error("a collection `{0}` exists already; choose another name, or `drop` it first")]
@@ -143,7 +147,7 @@ impl Error {
                 FormatErrorKind::NewerFormat { .. } => ErrorKind::NewerFormat,
                 _ => ErrorKind::Corrupt,
             },
-            Repr::Corrupt { .. } | Repr::Missing(_) => ErrorKind::Corrupt,
+            Repr::Corrupt { .. } | Repr::Missing(_) | Repr::ResetNote(_) => ErrorKind::Corrupt,
             Repr::NoCollection(_) | Repr::NoVersion { .. } | Repr::NoPin(_) | Repr::Dropped(_) => ErrorKind::NotFound,
             Repr::CollectionExists(_) | Repr::PinExists(_) | Repr::Leftovers { .. } => ErrorKind::AlreadyExists,
             Repr::Busy { .. } => ErrorKind::Busy,

@@ -57,7 +57,7 @@ pub mod store;
 
 pub use collection::{
     Collection, CollectionStatus, CreateOptions, Depth, DropReport, Finding, HistoryEntry, KEEP_TOMBSTONES, PinStatus,
-    RunStatus, ShardStatus, VerifyReport,
+    Reset, RunStatus, ShardStatus, VerifyReport,
 };
 pub use compact::{CompactEvent, CompactReport, Compactor, CompactorOptions, Policy, SweepOptions, SweepReport};
 pub use deltafold_format as format;

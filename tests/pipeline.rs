@@ -28,8 +28,9 @@ use std::time::Duration;
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 use data::DataSet;
 use deltafold::aws::{Outgoing, Queue, Receive};
+use deltafold::format::{Op, Record, Revision};
 use deltafold::store::S3;
-use deltafold::{Collection, CreateOptions, ScanOptions, WriterOptions, jsonl};
+use deltafold::{Collection, CreateOptions, KEEP_TOMBSTONES, ScanOptions, WriterOptions, jsonl};
 use futures::TryStreamExt;
 use ministack::venv;
 use s3::random::Random;
@@ -66,6 +67,8 @@ impl Stack {
             S3::open(outputs["BucketName"].as_str().unwrap(), "deltafold", &s3::options(endpoint)).await.unwrap();
         let dimension = data.base().find_map(|op| Some(op.action.embedding()?.len())).unwrap();
         let options = CreateOptions::new(u32::try_from(dimension).unwrap());
+        // What a standard queue is for.
+        let options = if source == "standard" { options.by_revision(KEEP_TOMBSTONES) } else { options };
         let collection = Collection::create(Arc::new(store), &"packages".parse().unwrap(), &options).await.unwrap();
         let config = aws_sdk_lambda::config::Builder::new()
             .behavior_version_latest()
@@ -105,13 +108,17 @@ impl Stack {
         canonical.finish()
     }
 
+    async fn is_folded(&self) -> bool {
+        self.collection.status().await.unwrap().shards.iter().all(|shard| shard.folded == shard.tail)
+    }
+
     /// Compacts as the schedule does, and returns how many ops were ever folded.
     async fn compact(&self) -> u64 {
         let schedule =
             json!({ "version": "0", "detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {} });
         self.call("CompactFunction", &schedule).await;
+        assert!(self.is_folded().await, "nothing is left to fold");
         let status = self.collection.status().await.unwrap();
-        assert!(status.shards.iter().all(|shard| shard.folded == shard.tail), "nothing is left to fold");
         status.shards.iter().map(|shard| shard.ops).sum()
     }
 }
@@ -283,11 +290,81 @@ async fn changes_through_a_fifo_queue() {
     assert_eq!(dead.depth().await.unwrap().total(), 0);
 }
 
-/// Table -> stream -> `ingest` -> log -> reader, while `ingest` is killed.
+/// Producer -> standard queue -> `ingest` -> log -> `compact` -> reader, in a collection that is ordered by revision: the changes come in any order, one in twenty twice, functions are killed, three messages
+/// are nothing that anybody understands. Those end among the dead letters, alone, and take effect once they are mended and moved back.
+#[tokio::test]
+async fn changes_through_a_standard_queue() {
+    let mut random = Random::from_environment();
+    let data = DataSet::whole().unwrap_or_else(DataSet::demo);
+    let stack = Stack::deploy("standard", "pipeline-standard", &json!({ "WindowSeconds": "1" }), &data).await;
+    let writer = stack.collection.writer(WriterOptions::default()).unwrap();
+    let mut ops: Vec<_> =
+        data.base().chain(data.updates()).zip(1..).map(|(op, line)| op.at(Revision::new(line))).collect();
+    let updates = data.updates().count();
+    let changes = std::env::var("DELTAFOLD_PIPELINE_CHANGES").map_or(updates, |changes| changes.parse().unwrap());
+    let sent = ops.split_off(ops.len() - changes.min(ops.len()));
+    for chunk in ops.chunks(1_000) {
+        writer.append(chunk.to_vec()).await.unwrap();
+    }
+    let (queue, dead) = (stack.queue("QueueUrl").await, stack.queue("DeadLettersUrl").await);
+    visibility(&queue, 1).await;
+    let poison = [1, 2, 3].map(|number| {
+        format!(r#"{{"op":"upsert","id":"poison-{number}","embedding":[1],"metadata":{{"n":{number}}},"revision":"{number}"}}"#)
+    });
+    let mut bodies: Vec<String> = poison.to_vec();
+    for op in &sent {
+        let mut line = Vec::new();
+        jsonl::write_op(&mut line, op);
+        let line = String::from_utf8(line).unwrap();
+        bodies.extend(random.once_in(20).then(|| line.clone()));
+        bodies.push(line);
+    }
+    for last in (1..bodies.len()).rev() {
+        bodies.swap(last, random.index(last + 1));
+    }
+    let messages: Vec<Outgoing> =
+        bodies.iter().map(|body| Outgoing { body: body.clone(), ..Outgoing::default() }).collect();
+    assert_eq!(queue.send(&messages).await.unwrap(), []);
+    let bucket = stack.output("BucketName");
+    let empty = async || queue.depth().await.unwrap().total() == 0;
+    let kills = wait("an empty queue", &["ingest"], bucket, 5, empty).await;
+    println!("{} messages of {} changes, {kills} functions killed", messages.len(), sent.len());
+    assert!(kills > 0);
+    let expected = data.expected_sha256();
+    assert_eq!(stack.sha256().await, expected);
+    let mut letters = drained(&dead).await;
+    letters.sort();
+    assert_eq!(letters, poison, "what nobody understands, and nothing else");
+    stack.compact().await;
+    assert_eq!(stack.sha256().await, expected);
+
+    // Old changes come again, from the dead letters and after they were folded; and among them those that are mended.
+    let again: Vec<String> = bodies.iter().filter(|body| !poison.contains(*body)).take(200).cloned().collect();
+    let mended = letters.iter().map(|body| body.replace(r#""embedding":[1],"#, ""));
+    let letters: Vec<Outgoing> =
+        again.into_iter().chain(mended).map(|body| Outgoing { body, ..Outgoing::default() }).collect();
+    assert_eq!(dead.send(&letters).await.unwrap(), []);
+    let moved = Command::new(env!("CARGO_BIN_EXE_deltafold"))
+        .args(["queue", "redrive", dead.url(), "--to", queue.url(), "--yes", "--endpoint", ministack::endpoint()])
+        .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"), ("AWS_REGION", "us-east-1")])
+        .output()
+        .unwrap();
+    assert!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stderr));
+    wait("an empty queue", &[], bucket, 0, async || queue.depth().await.unwrap().total() == 0).await;
+    for number in 1..=3 {
+        let mended = Op::delete(format!("poison-{number}")).at(Revision::new(1_000_000));
+        assert!(stack.collection.reader().await.unwrap().get(&mended.id).await.unwrap().is_some());
+        writer.append(vec![mended]).await.unwrap();
+    }
+    assert_eq!(stack.sha256().await, expected, "what came again has changed nothing");
+    assert_eq!(dead.depth().await.unwrap().total(), 0);
+}
+
+/// Table -> stream -> `ingest` -> log -> reader, while `ingest` is killed. What is left in the log in the end, the schedule has folded.
 #[tokio::test]
 async fn changes_of_a_table_through_its_stream() {
     let data = DataSet::demo();
-    let more = json!({ "Mapping": "mapping.toml", "WindowSeconds": "1" });
+    let more = json!({ "Mapping": "mapping.toml", "WindowSeconds": "1", "FoldMinutes": "2" });
     let stack = Stack::deploy("stream", "pipeline-stream", &more, &data).await;
     let mut items = table::Items::new(s3::dynamodb(ministack::endpoint()), stack.output("TableName"));
     for op in data.base().chain(data.updates()) {
@@ -296,7 +373,10 @@ async fn changes_of_a_table_through_its_stream() {
     let done = async || stack.sha256().await == data.expected_sha256();
     let kills = wait("all changes", &["ingest"], stack.output("BucketName"), 3, done).await;
     println!("{kills} functions killed");
-    stack.compact().await;
+    let last = Op::put("last", Record::default());
+    stack.collection.writer(WriterOptions::default()).unwrap().append(vec![last]).await.unwrap();
+    wait("the schedule", &[], stack.output("BucketName"), 0, async || stack.is_folded().await).await;
+    stack.collection.writer(WriterOptions::default()).unwrap().append(vec![Op::delete("last")]).await.unwrap();
     assert_eq!(stack.sha256().await, data.expected_sha256());
 }
 

@@ -9,7 +9,10 @@ use crate::large::run_child;
 use crate::measure::{cpu_time, files, mib, millis, raw_copy, runtime, timed};
 use crate::{Figure, Goal, Setting};
 
-pub(crate) async fn load(writer: &deltafold::Writer, records: usize, seed: u64) {
+/// How many appends of 2,000 records wait at once.
+pub(crate) const AT_ONCE: usize = 8;
+
+pub(crate) async fn load(writer: &deltafold::Writer, records: usize, seed: u64, at_once: usize) {
     let mut random = Random(seed);
     let mut pending = futures::stream::FuturesUnordered::new();
     use futures::StreamExt;
@@ -20,7 +23,7 @@ pub(crate) async fn load(writer: &deltafold::Writer, records: usize, seed: u64) 
         let ops = (number..end).map(|n| put((n * 7_919) % records, &mut random)).collect();
         number = end;
         pending.push(writer.append(ops));
-        while pending.len() >= 8 {
+        while pending.len() >= at_once {
             pending.next().await.expect("one is pending").expect("an ack");
         }
     }
@@ -43,7 +46,7 @@ pub(crate) fn bulk_fold_open(setting: &Setting) -> Vec<Figure> {
     let (_, time) = timed(|| {
         runtime().block_on(async {
             let writer = collection.writer(WriterOptions::default()).expect("a writer");
-            load(&writer, setting.records, 3).await;
+            load(&writer, setting.records, 3, AT_ONCE).await;
             writer.close().await.expect("a close");
         });
     });

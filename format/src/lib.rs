@@ -25,6 +25,8 @@ mod register_codec;
 mod revised;
 mod revision;
 mod segment;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 #[cfg(test)]
 mod testing;
 mod transition;

@@ -90,7 +90,7 @@ pub(crate) enum Command {
     Queue(super::commands::queue::Queue),
     /// Purge queues and drop a collection, to begin anew
     #[cfg(feature = "sqs")]
-    Reset(super::commands::reset::Reset),
+    Reset(super::commands::reset::ResetArgs),
     /// Show what a mapping makes of records of a DynamoDB stream
     #[cfg(feature = "mapping")]
     Map(super::commands::map::MapRecords),

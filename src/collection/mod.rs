@@ -1,6 +1,7 @@
 //! A collection: creating, opening, dropping it, and the doors to everything that works on it.
 
 mod drop;
+mod reset;
 mod status;
 mod verify;
 
@@ -22,6 +23,7 @@ use crate::snapshot::{Current, Edit, publish};
 use crate::store::{Key, Object, Outcome, Store, probe};
 
 pub use drop::DropReport;
+pub use reset::Reset;
 pub use status::{CollectionStatus, HistoryEntry, PinStatus, RunStatus, ShardStatus};
 pub use verify::{Depth, Finding, VerifyReport};
 

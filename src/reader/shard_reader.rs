@@ -11,7 +11,7 @@ use super::snapshot::Snapshot;
 use crate::env;
 use crate::error::{Error, ErrorKind, Repr, Result};
 use crate::head::HeadState;
-use crate::log::{Tail, read_tail};
+use crate::log::{Tail, TailRead, read_tail};
 use crate::shard::{Shard, Slot};
 use crate::simulation::Guard;
 
@@ -28,11 +28,22 @@ pub(super) struct ShardReader {
 }
 
 impl ShardReader {
-    /// Reads the current manifest and the log behind it: two GETs, a LIST, a conditional GET, and a GET for each segment not folded.
+    /// Reads the current manifest and the log behind it: two GETs, a LIST, a conditional GET, and a GET for each segment not folded. The log is read beside the manifest, as
+    /// the head says where it begins.
     pub(super) async fn open_latest(shard: Shard) -> Result<Self> {
-        let (state, manifest) = shard.current().await?;
+        let state = shard.head().await?;
+        let reading = read_tail(&shard, state.head.folded, u64::MAX, Tail::Cold);
+        let (manifest, read) = futures::future::join(shard.manifest(&state.head), reading).await;
+        let (state, manifest, read) = match manifest? {
+            Some(manifest) if manifest.folded == state.head.folded => (state, manifest, Some(read)),
+            // It was swept since its head was read, and perhaps some of the log with it.
+            _ => {
+                let (state, manifest) = shard.current().await?;
+                (state, manifest, None)
+            }
+        };
         let looked = Looked { overlay: Overlay::empty(manifest.folded), state, manifest: Arc::new(manifest) };
-        let looked = catch_up(&shard, looked, Tail::Cold).await?;
+        let looked = catch_up(&shard, looked, read, Tail::Cold).await?;
         let objects = Objects::new(shard.clone(), looked.manifest, None);
         let snapshot = Snapshot::new(shard.clone(), Arc::new(objects), looked.overlay);
         Ok(Self { shard, state: Some(looked.state), snapshot: Arc::new(snapshot) })
@@ -66,7 +77,7 @@ impl ShardReader {
         let Some(state) = self.state.clone() else { return Ok(self.clone()) };
         let old = &self.snapshot;
         let looked = Looked { state, manifest: old.objects.manifest().clone(), overlay: old.overlay.clone() };
-        let looked = catch_up(&self.shard, looked, Tail::Probe).await?;
+        let looked = catch_up(&self.shard, looked, None, Tail::Probe).await?;
         let same = looked.manifest.name() == old.objects.manifest().name();
         if same && looked.overlay.tail() == old.overlay.tail() {
             return Ok(Self { state: Some(looked.state), ..self.clone() });
@@ -88,14 +99,22 @@ struct Looked {
     overlay: Overlay,
 }
 
-/// Reads the log from where the overlay ends, then looks whether the head moved meanwhile.
+/// Reads the log from where the overlay ends, unless that was `read` just now; then looks whether the head moved meanwhile.
 ///
 /// In this order, because an empty slot is the end of the log only if it was not swept: whoever saw slot `n` empty and sees *afterwards* a head
 /// that truncates nothing above `n` knows that `n` had not been written yet. The overlay is cut to what the manifest has not folded
 /// whenever the manifest changes, so that no op counts twice or not at all.
-async fn catch_up(shard: &Shard, mut looked: Looked, mut how: Tail) -> Result<Looked> {
+async fn catch_up(
+    shard: &Shard,
+    mut looked: Looked,
+    mut read: Option<Result<TailRead>>,
+    mut how: Tail,
+) -> Result<Looked> {
     loop {
-        let read = read_tail(shard, looked.overlay.tail(), u64::MAX, how).await;
+        let read = match read.take() {
+            Some(read) => read,
+            None => read_tail(shard, looked.overlay.tail(), u64::MAX, how).await,
+        };
         let (end, failure) = match read {
             Ok(read) => {
                 looked.overlay = extended(looked.overlay, read.slots).await;

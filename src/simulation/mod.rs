@@ -2,8 +2,9 @@
 //!
 //! With the feature `simulation`, whatever the engine asks of the machine (tasks, waiting, measuring time, random pauses) goes to the
 //! [`Machine`] of the thread, where there is one: a run on one thread then depends on nothing but its seed. What a store in a folder asks of the
-//! operating system can be [watched](DiskWatch). And each [`Guard`] can be
-//! [switched off](Guard::without), so that the tests prove that they would notice. Without the feature nothing of this is compiled.
+//! operating system can be [watched](DiskWatch). Each [`Guard`] can be
+//! [switched off](Guard::without), so that the tests prove that they would notice. And edits of snapshots can be [rehearsed](Rehearsal) without a store. Without the feature nothing of this
+//! is compiled.
 
 #![cfg_attr(not(feature = "simulation"), expect(unreachable_pub, reason = "it is public where the feature is on"))]
 
@@ -23,3 +24,6 @@ pub use guard::Guard;
 pub(crate) use machine::current;
 #[cfg(feature = "simulation")]
 pub use machine::{Machine, on};
+
+#[cfg(feature = "simulation")]
+pub use crate::snapshot::rehearsal::{Mistake, Rehearsal, Rehearsed, Step};

@@ -5,6 +5,8 @@ mod edit;
 mod invariants;
 mod objects;
 mod publish;
+#[cfg(feature = "simulation")]
+pub(crate) mod rehearsal;
 mod sources;
 
 pub(crate) use conflict::Conflict;

@@ -121,7 +121,10 @@ impl Context {
     }
 
     pub(crate) async fn create(&self, shards: u16) -> deltafold::Result<Collection> {
-        let options = deltafold::CreateOptions { shards, ..deltafold::CreateOptions::new(2) };
+        let mut options = deltafold::CreateOptions { shards, ..deltafold::CreateOptions::new(2) };
+        if self.world.state().plan.revisions {
+            options = options.by_revision(deltafold::KEEP_TOMBSTONES);
+        }
         Collection::create_in(self.store(), &Self::name(), &options, self.env()).await
     }
 

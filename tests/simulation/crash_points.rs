@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use deltafold::{Collection, CompactorOptions, ErrorKind, Policy, SweepOptions, Writer, WriterOptions};
+use deltafold::format::HeadPlace;
+use deltafold::{Collection, CompactorOptions, Error, ErrorKind, Policy, Reset, SweepOptions, Writer, WriterOptions};
 use futures::FutureExt;
 
 use crate::actors::{AppendsOnce, Context, Queue, check_reader, consumes, follows_a_source};
 use crate::executor::WORLD;
 use crate::history::{Run, finale, keeps_running, run_with};
+use crate::oracle::Times;
 use crate::plan::{Faults, Plan};
 use crate::world::{Fault, World};
 
@@ -25,7 +27,8 @@ enum Step {
     Sweep,
     Read,
     Ingest,
-    Drop,
+    Send,
+    Reset,
 }
 
 const STEPS: &[Step] = &[
@@ -49,8 +52,10 @@ const STEPS: &[Step] = &[
     Step::Fold,
     Step::Sweep,
     Step::Read,
-    Step::Drop,
+    Step::Send,
+    Step::Reset,
     Step::Create,
+    Step::Ingest,
     Step::Append,
     Step::Fold,
     Step::Append,
@@ -66,9 +71,12 @@ struct Notes {
     queue: Option<Queue>,
 }
 
-fn plan() -> Plan {
+/// In one order or the other: of the log and a queue that keeps it, or of revisions and a queue that does not.
+fn plan(revisions: bool) -> Plan {
     Plan {
         seed: 1,
+        revisions,
+        unordered_queue: revisions,
         shards: 2,
         heads_elsewhere: false,
         writers: 0,
@@ -107,8 +115,27 @@ async fn drop_all(context: &Context) {
     }
 }
 
+/// Purges the queue and drops the collection, as `deltafold reset` does.
+async fn reset(context: &Context, notes: &Arc<Mutex<Notes>>) {
+    let store = context.store();
+    let queue = notes.lock().unwrap().queue.clone();
+    let noted = Reset::noted(&*store, &Context::name()).await;
+    let reset = match noted {
+        Ok(noted) => noted.unwrap_or(Reset { heads: HeadPlace::Store, queues: vec!["queue".to_owned()] }),
+        Err(error) => return context.explained("looking for a reset", &error, &[]),
+    };
+    let purges = async {
+        queue.iter().for_each(Queue::purge);
+        Ok::<(), Error>(())
+    };
+    let done = reset.run(&*store, &*store, &Context::name(), purges, async {}, |_| ()).await;
+    if let Err(error) = done {
+        context.explained("resetting", &error, &[]);
+    }
+}
+
 async fn append(context: &Context, writer: &Writer) {
-    let (number, ops) = context.issue(None);
+    let (number, ops) = context.issue(Times::Once);
     let answer = writer.append(ops).await;
     context.answered(number, &answer);
 }
@@ -126,14 +153,18 @@ async fn works(context: Context, notes: Arc<Mutex<Notes>>) {
 async fn take(context: &Context, step: Step, notes: &Arc<Mutex<Notes>>) {
     match step {
         Step::Create => return create(context).await,
-        Step::Drop => return drop_all(context).await,
+        Step::Reset => return reset(context, notes).await,
+        Step::Send => {
+            notes.lock().unwrap().queue = Some(Queue::new(context, 4));
+            return;
+        }
         _ => {}
     }
     let collection = context.open().await;
     let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
     let mut compactor = collection.compactor(CompactorOptions { policy });
     let done = match step {
-        Step::Create | Step::Drop => Ok(()),
+        Step::Create | Step::Send | Step::Reset => Ok(()),
         Step::Append => {
             append(context, &collection.writer(WriterOptions::default()).unwrap()).await;
             Ok(())
@@ -184,7 +215,7 @@ async fn take(context: &Context, step: Step, notes: &Arc<Mutex<Notes>>) {
     }
 }
 
-fn run_crashing(at: Option<(u64, Fault)>, story: bool) -> Run {
+fn run_crashing(revisions: bool, at: Option<(u64, Fault)>, story: bool) -> Run {
     let work = |world: World| {
         async move {
             let notes: Arc<Mutex<Notes>> = Arc::default();
@@ -198,21 +229,20 @@ fn run_crashing(at: Option<(u64, Fault)>, story: bool) -> Run {
         }
         .boxed()
     };
-    run_with(&plan(), story, |world| world.state().scripted = at, work)
+    run_with(&plan(revisions), story, |world| world.state().scripted = at, work)
 }
 
-#[test]
-fn a_crash_at_any_call_loses_nothing_and_blocks_nothing() {
-    let whole = run_crashing(None, false);
-    assert_eq!(whole.failure, None, "\n{}", run_crashing(None, true).story.join("\n"));
+fn crash_everywhere(revisions: bool) {
+    let whole = run_crashing(revisions, None, false);
+    assert_eq!(whole.failure, None, "\n{}", run_crashing(revisions, None, true).story.join("\n"));
     let calls = whole.scenario_calls;
     let late = Fault::CrashLate(Duration::from_secs(5));
     let mut points = 0;
     for at in 1..=calls {
         for fault in [Fault::CrashBefore, Fault::CrashAfter, late] {
-            let run = run_crashing(Some((at, fault)), false);
+            let run = run_crashing(revisions, Some((at, fault)), false);
             if let Some(failure) = run.failure {
-                let story = run_crashing(Some((at, fault)), true).story.join("\n");
+                let story = run_crashing(revisions, Some((at, fault)), true).story.join("\n");
                 panic!("{story}\n{fault:?} at call {at}: {}\n    {}", failure.check, failure.detail);
             }
             assert_eq!(run.faults, 1, "call {at} is reached");
@@ -221,4 +251,14 @@ fn a_crash_at_any_call_loses_nothing_and_blocks_nothing() {
     }
     println!("{points} crashes: before, after and during each of {calls} calls of the store");
     assert!(calls > 150, "{calls}");
+}
+
+#[test]
+fn a_crash_at_any_call_loses_nothing_and_blocks_nothing() {
+    crash_everywhere(false);
+}
+
+#[test]
+fn a_crash_at_any_call_loses_nothing_where_revisions_decide() {
+    crash_everywhere(true);
 }

@@ -12,6 +12,7 @@ use futures::FutureExt;
 use crate::actors::Context;
 use crate::executor::WORLD;
 use crate::history::{run, run_with};
+use crate::oracle::Times;
 use crate::plan::Plan;
 use crate::world::{Failure, World};
 
@@ -63,6 +64,7 @@ const MUTANTS: &[Mutant] = &[
     of("versions from the floor on are kept", &[Guard::VersionsKept]),
     of("the end of the log is looked at again", &[Guard::TailRecheck]),
     of("what is folded leaves the overlay", &[Guard::OverlayCut]),
+    of("bytes are used only if their checksums are right", &[Guard::Checksums]),
     Mutant { name: "a collection made anew is another one", off: &[Guard::Identity], how: How::MadeAnew },
 ];
 
@@ -71,12 +73,12 @@ async fn made_anew(world: World) {
     let context = Context::new(&world, WORLD, 1);
     let old = context.create(1).await.unwrap();
     let writer = old.writer(WriterOptions::default()).unwrap();
-    let (number, ops) = context.issue(None);
+    let (number, ops) = context.issue(Times::Once);
     let answer = writer.append(ops).await;
     context.answered(number, &answer);
     Collection::drop(&*context.store(), &Context::name(), |_| ()).await.unwrap();
     context.create(1).await.unwrap();
-    let (number, ops) = context.issue(None);
+    let (number, ops) = context.issue(Times::Once);
     let answer = writer.append(ops).await;
     if answer.is_ok() {
         context.answered(number, &answer);

@@ -13,7 +13,7 @@ use deltafold::{Entry, format::EditKind};
 
 use crate::checks::*;
 use crate::executor::ProcessId;
-use crate::model::Model;
+use crate::model::{Model, untied};
 use crate::world::Failure;
 
 pub(crate) type Checked<T = ()> = Result<T, Failure>;
@@ -41,11 +41,21 @@ pub(crate) struct Portion {
     after: Sequence,
 }
 
+/// How often the ops of an append may be in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Times {
+    Once,
+    /// Once, at this position of this source, however often they are appended.
+    At(String, u128),
+    /// As often as they are appended.
+    Any,
+}
+
 /// An append.
 #[derive(Debug, Clone)]
 pub(crate) struct Append {
     pub(crate) portions: BTreeMap<ShardId, Portion>,
-    pub(crate) source: Option<(String, u128)>,
+    pub(crate) times: Times,
     pub(crate) state: State,
 }
 
@@ -130,6 +140,8 @@ pub(crate) struct Oracle {
     pub(crate) published: Vec<(ProcessId, EditKind)>,
     /// The collection is being dropped: everything may go.
     pub(crate) dropping: bool,
+    /// The collection is ordered by revision.
+    revisions: bool,
 }
 
 /// What a key names.
@@ -139,10 +151,15 @@ enum Named {
     Segment(ShardId, Sequence),
     Manifest(ShardId, ObjectName),
     Part(ShardId, PartObject),
+    /// That a reset is under way.
+    Note,
     Other,
 }
 
 fn named(key: &Key) -> Named {
+    if key.as_str().starts_with("RESET/") {
+        return Named::Note;
+    }
     let parts: Vec<&str> = key.as_str().split('/').skip(1).collect();
     let parsed = || -> Option<Named> {
         match parts[..] {
@@ -199,7 +216,9 @@ impl Oracle {
     pub(crate) fn created(&mut self, key: &Key, bytes: &Bytes) -> Checked {
         match named(key) {
             Named::Collection => {
-                self.uid = CollectionConfig::decode(bytes.clone()).ok().map(|config| config.uid);
+                let config = CollectionConfig::decode(bytes.clone()).ok();
+                self.revisions = config.as_ref().is_some_and(|config| config.ordering.is_revision());
+                self.uid = config.map(|config| config.uid);
                 self.dropping = false;
                 Ok(())
             }
@@ -210,7 +229,7 @@ impl Oracle {
                 Ok(())
             }
             Named::Segment(shard, sequence) => self.segment(shard, sequence, bytes),
-            Named::Manifest(..) | Named::Part(..) | Named::Other => Ok(()),
+            Named::Manifest(..) | Named::Part(..) | Named::Note | Named::Other => Ok(()),
         }
     }
 
@@ -254,7 +273,7 @@ impl Oracle {
                     format!("append {number} is in segment {} in part or changed", sequence.get()),
                 );
             }
-            if let Some(before) = portion.landed {
+            if let Some(before) = portion.landed.filter(|_| append.times != Times::Any) {
                 let (before, now) = (before.get(), sequence.get());
                 return broken(
                     ONCE,
@@ -268,8 +287,8 @@ impl Oracle {
                     format!("append {number} began after segment {after} was acknowledged, and is in {now}"),
                 );
             }
-            portion.landed = Some(sequence);
-            if let Some((source, position)) = &append.source {
+            portion.landed.get_or_insert(sequence);
+            if let Times::At(source, position) = &append.times {
                 let last = shard.sources.entry(source.clone()).or_default();
                 if *position <= *last {
                     return broken(SOURCE_ORDER, format!("position {position} of `{source}` stands behind {last}"));
@@ -367,6 +386,7 @@ impl Oracle {
         let mut needed: BTreeMap<ShardId, BTreeSet<PartObject>> = BTreeMap::new();
         for key in keys {
             let why = match named(key) {
+                Named::Note => None,
                 Named::Collection | Named::Head(_) | Named::Other => Some("it is a register"),
                 Named::Segment(id, sequence) => {
                     let truncated = self.shards.get(&id).map_or(Sequence::FIRST, Shard::truncated);
@@ -399,20 +419,16 @@ impl Oracle {
     }
 
     /// Somebody begins an append. Its ops are made for its number.
-    pub(crate) fn issue(
-        &mut self,
-        source: Option<(String, u128)>,
-        make: impl FnOnce(usize) -> Vec<(ShardId, Vec<Op>)>,
-    ) -> usize {
+    pub(crate) fn issue(&mut self, times: Times, make: impl FnOnce(usize) -> Vec<(ShardId, Vec<Op>)>) -> usize {
         let number = self.appends.len();
         let portions = make(number)
             .into_iter()
             .map(|(id, ops)| {
-                let after = if source.is_some() { Sequence::ZERO } else { self.acked(id) };
+                let after = if times == Times::Once { self.acked(id) } else { Sequence::ZERO };
                 (id, Portion { ops, landed: None, after })
             })
             .collect();
-        self.appends.push(Append { portions, source, state: State::Maybe });
+        self.appends.push(Append { portions, times, state: State::Maybe });
         number
     }
 
@@ -429,7 +445,7 @@ impl Oracle {
                 return broken(ACKED, format!("append {number} was acknowledged, and shard {id} has nothing of it"));
             };
             let said = segments.and_then(|segments| segments.iter().find(|(shard, _)| shard == id)).map(|(_, at)| *at);
-            if said.is_some_and(|said| said != landed) || (said.is_none() && append.source.is_none()) {
+            if said.is_some_and(|said| said != landed) || (said.is_none() && append.times == Times::Once) {
                 let said = said.map_or(0, Sequence::get);
                 return broken(
                     ACKED,
@@ -446,7 +462,7 @@ impl Oracle {
     /// The append was refused: nothing of it is in the log, and nothing will be.
     pub(crate) fn refused(&mut self, number: usize) {
         let append = &mut self.appends[number];
-        if append.source.is_none() && append.state == State::Maybe {
+        if append.times == Times::Once && append.state == State::Maybe {
             append.state = State::Refused;
         }
     }
@@ -464,6 +480,10 @@ impl Oracle {
             for (slot, sequence) in shard.log.iter().zip(1..=tail.get()) {
                 let sequence = Sequence::new(sequence).unwrap();
                 for (index, op) in slot.ops.iter().enumerate() {
+                    if self.revisions {
+                        model.revise(op.clone(), *id);
+                        continue;
+                    }
                     model.apply(op.clone(), *id, Position::new(sequence, index).unwrap());
                 }
             }
@@ -536,6 +556,7 @@ impl Oracle {
 
 /// The answer of a scan against the model.
 pub(crate) fn same(found: &[Entry], expected: &[Entry]) -> Checked {
+    let found: Vec<Entry> = found.iter().cloned().map(untied).collect();
     if found == expected {
         return Ok(());
     }

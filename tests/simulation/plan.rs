@@ -39,6 +39,8 @@ pub(crate) struct Faults {
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) shards: u16,
+    /// The collection is ordered by revision, and revisions come in any order.
+    pub(crate) revisions: bool,
     /// Heads and claims lie in a store of their own.
     pub(crate) heads_elsewhere: bool,
     pub(crate) writers: u32,
@@ -50,6 +52,8 @@ pub(crate) struct Plan {
     /// Consumers of a queue.
     pub(crate) consumers: u32,
     pub(crate) messages: u32,
+    /// The queue keeps no order and delivers messages again while somebody works on them.
+    pub(crate) unordered_queue: bool,
     pub(crate) compactors: u32,
     pub(crate) sweepers: u32,
     pub(crate) readers: u32,
@@ -81,8 +85,10 @@ impl Plan {
         let some = |random: &mut Random, least: u64, most: u64| {
             u32::try_from(least + random.below(most - least + 1)).unwrap_or(1)
         };
-        Self {
+        let mut plan = Self {
             seed,
+            revisions: false,
+            unordered_queue: false,
             shards: [1, 1, 1, 2, 3][random.index(5)],
             heads_elsewhere: random.below(3) == 0,
             writers: some(&mut random, 1, 3),
@@ -96,7 +102,10 @@ impl Plan {
             readers: some(&mut random, 1, 2),
             followers: some(&mut random, 0, 1),
             faults,
-        }
+        };
+        plan.revisions = random.below(3) == 0;
+        plan.unordered_queue = random.below(2) == 0;
+        plan
     }
 
     /// Smaller ones, those first that leave out most.
@@ -118,6 +127,8 @@ impl Plan {
         with(&|plan| plan.compactors = 0);
         with(&|plan| plan.shards = 1);
         with(&|plan| plan.heads_elsewhere = false);
+        with(&|plan| plan.revisions = false);
+        with(&|plan| plan.unordered_queue = false);
         with(&|plan| plan.faults.rot = 0);
         with(&|plan| plan.faults.outages = 0);
         with(&|plan| plan.faults.pauses = 0);
@@ -161,8 +172,10 @@ impl Plan {
         let rates: Vec<String> =
             rates.iter().filter(|(_, rate)| *rate > 0).map(|(name, rate)| format!("{name} 1 in {rate}")).collect();
         format!(
-            "{shards} shards, {writers} writers x {appends} appends, {sources} sources x {positions} positions twice, {consumers} consumers of {messages} messages, \
+            "{shards} shards in order of {}, {writers} writers x {appends} appends, {sources} sources x {positions} positions twice, {consumers} consumers of {messages} messages of a queue {} order, \
              {} compactors, {} sweepers, {} readers, {} followers; heads {}; calls: {}; pauses {}, outages {}, clocks {}",
+            if self.revisions { "revisions" } else { "the log" },
+            if self.unordered_queue { "without" } else { "with" },
             self.compactors,
             self.sweepers,
             self.readers,

@@ -9,7 +9,7 @@ use deltafold::{CompactorOptions, SweepOptions, WriterOptions};
 use futures::{StreamExt, stream};
 
 use super::{Far, raw_get, raw_put};
-use crate::bulk::load;
+use crate::bulk::{AT_ONCE as CALLERS, load};
 use crate::data::{Random, put};
 use crate::measure::{mib, runtime, timed};
 use crate::{Figure, Goal, Setting};
@@ -18,12 +18,25 @@ use crate::{Figure, Goal, Setting};
 const AT_ONCE: usize = 8;
 
 pub(crate) fn bulk_and_open(setting: &Setting) -> Vec<Figure> {
-    let names = [
-        (0, "S3, 0 ms: bulk append", "S3, 0 ms: cold open, every column"),
-        (25, "S3, 25 ms: bulk append", "S3, 25 ms: cold open, every column"),
-    ];
     let records = setting.records.min(200_000);
-    names.into_iter().flat_map(|(latency, append, open)| both(latency, records, append, open)).collect()
+    let usual = || (WriterOptions::default(), CALLERS);
+    // Segments that go in parts, several at once, and callers enough to fill them.
+    let large = || {
+        let (ops, bytes) = (1 << 16, 64 << 20);
+        let options = WriterOptions { max_batch_ops: ops, max_batch_bytes: bytes, ..WriterOptions::default() };
+        (WriterOptions { max_waiting_bytes: 4 * bytes, ..options }, 64)
+    };
+    let mut figures = Vec::new();
+    for (latency, how, append, open) in [
+        (0, usual(), "S3, 0 ms: bulk append", "S3, 0 ms: cold open, every column"),
+        (25, usual(), "S3, 25 ms: bulk append", "S3, 25 ms: cold open, every column"),
+        (25, large(), "S3, 25 ms: bulk append, segments of up to 64 MiB", ""),
+    ] {
+        let mut both = both(latency, records, how, append, open);
+        both.truncate(if open.is_empty() { 1 } else { 2 });
+        figures.append(&mut both);
+    }
+    figures
 }
 
 async fn objects(store: &dyn Store, prefix: &str) -> Vec<Listed> {
@@ -36,7 +49,13 @@ async fn fetch(client: &Client, objects: &[Listed]) -> Vec<(String, Bytes)> {
     stream::iter(gets).buffer_unordered(AT_ONCE).collect().await
 }
 
-fn both(latency: u64, records: usize, append_name: &'static str, open_name: &'static str) -> Vec<Figure> {
+fn both(
+    latency: u64,
+    records: usize,
+    (options, at_once): (WriterOptions, usize),
+    append_name: &'static str,
+    open_name: &'static str,
+) -> Vec<Figure> {
     let far = Far::start(Duration::from_millis(latency));
     // The cost of making the records is the caller's.
     let (_, making) = timed(|| {
@@ -47,8 +66,8 @@ fn both(latency: u64, records: usize, append_name: &'static str, open_name: &'st
         let collection = far.create().await;
         let client = far.client();
         let start = Instant::now();
-        let writer = collection.writer(WriterOptions::default()).expect("a writer");
-        load(&writer, records, 3).await;
+        let writer = collection.writer(options).expect("a writer");
+        load(&writer, records, 3, at_once).await;
         writer.close().await.expect("a close");
         let time = start.elapsed();
         let store = collection.store().clone();

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::aligned::{AlignedBuf, aligned};
-use super::table::{Encoding, Envelope, ObjectKind, Section};
+use super::table::{Encoding, Envelope, ObjectKind, Section, matches};
 use super::zstd_pool;
 use crate::error::{FormatError, FormatErrorKind};
 
@@ -97,7 +97,7 @@ impl EnvelopeReader {
 }
 
 fn check_crc(section: &Section, stored: &[u8], what: &'static str) -> Result<(), FormatError> {
-    if crc32fast::hash(stored) == section.crc32 {
+    if matches(stored, section.crc32) {
         return Ok(());
     }
     Err(FormatError::checksum(what, "the crc32 of its bytes does not match the envelope"))

@@ -152,7 +152,7 @@ impl Envelope {
         let end = FIXED_BYTES + count * ENTRY_BYTES;
         let covered = prefix.get(..end).ok_or_else(short)?;
         let crc32 = u32::from_le_bytes(field(prefix, end).ok_or_else(short)?);
-        if crc32fast::hash(covered) != crc32 {
+        if !matches(covered, crc32) {
             return Err(FormatError::checksum("envelope", "its crc32 does not match"));
         }
         // The shape of the envelope is the same in every version of the format, so its checksum comes before the version.
@@ -223,6 +223,15 @@ impl Envelope {
 /// Bytes of an envelope of so many sections.
 pub(super) const fn envelope_len(sections: usize) -> usize {
     FIXED_BYTES + sections * ENTRY_BYTES + CRC_BYTES
+}
+
+/// Whether bytes have this crc32.
+pub(super) fn matches(bytes: &[u8], crc32: u32) -> bool {
+    #[cfg(feature = "simulation")]
+    if crate::simulation::unchecked() {
+        return true;
+    }
+    crc32fast::hash(bytes) == crc32
 }
 
 /// The bytes before the crc32 of an envelope.

@@ -1,15 +1,16 @@
 //! `reset`: queues and collection are empty, and everything can be sent again.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use clap::Args;
-use deltafold::Collection;
 use deltafold::aws::{Queue, QueueErrorKind, QueueSettings};
 use deltafold::format::{CollectionName, HeadPlace};
-use deltafold::store::{Key, Outcome as Written, Store};
+use deltafold::store::Store;
+use deltafold::{DropReport, Reset};
 use serde_json::{Value, json};
 
-use super::create::{heads_document, parse_heads};
+use super::create::parse_heads;
 use super::queue::{DEDUPLICATION, Service, wait};
 use crate::cli::confirm::confirm;
 use crate::cli::context::Context;
@@ -23,7 +24,7 @@ use crate::cli::output::units::{bytes, counted};
 /// deduplication ids are forgotten and whoever was still working on an old message is done. Stop whoever sends before. The command can be broken off anywhere and called again: a note in the
 /// store keeps what it was doing until it is done.
 #[derive(Debug, Args)]
-pub(crate) struct Reset {
+pub(crate) struct ResetArgs {
     /// The collection
     collection: CollectionName,
     /// A queue that feeds it, by URL, ARN or name; several may be given
@@ -48,20 +49,10 @@ pub(crate) struct Reset {
     service: Service,
 }
 
-/// What a reset that was broken off had been told.
-struct Note {
-    heads: HeadPlace,
-    queues: Vec<String>,
-}
-
-impl Reset {
+impl ResetArgs {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let key = note_key(&self.collection);
         let store = context.store().await?;
-        let noted = match store.get(&key).await? {
-            Some(object) => Some(Note::read(&object.bytes, &self.collection)?),
-            None => None,
-        };
+        let noted = Reset::noted(&*store, &self.collection).await?;
         let heads = match (&self.heads, &noted) {
             (Some(heads), _) => heads.clone(),
             (None, Some(note)) => note.heads.clone(),
@@ -93,21 +84,25 @@ impl Reset {
             confirm(&what, self.collection.as_str(), &format!("deltafold reset {}", self.collection))?;
         }
         let urls: Vec<String> = queues.iter().map(|(queue, _)| queue.url().to_owned()).collect();
-        Note { heads: heads.clone(), queues: urls }.keep(&*store, &key).await?;
-        for (queue, _) in &queues {
-            purge(context, queue).await?;
-        }
-        let mut progress = Progress::new(context.output, "deleting", "object", None);
-        let each = |report: deltafold::DropReport| progress.at(report.objects, report.objects, report.bytes);
-        match Collection::drop(&*store_with_heads, &self.collection, each).await {
-            Err(error) if error.kind() == deltafold::ErrorKind::NotFound => {}
-            dropped => drop(dropped?),
-        }
-        drop(progress);
-        if !self.no_wait {
-            wait(context.output, rest, "until the queues have forgotten what they were sent").await;
-        }
-        store.delete(&[key]).await?;
+        let purges = async {
+            for (queue, _) in &queues {
+                purge(context, queue).await?;
+            }
+            Ok::<(), Failure>(())
+        };
+        let progress = RefCell::new(Some(Progress::new(context.output, "deleting", "object", None)));
+        let each = |report: DropReport| {
+            if let Some(progress) = progress.borrow_mut().as_mut() {
+                progress.at(report.objects, report.objects, report.bytes);
+            }
+        };
+        let rests = async {
+            drop(progress.take());
+            if !self.no_wait {
+                wait(context.output, rest, "until the queues have forgotten what they were sent").await;
+            }
+        };
+        Reset { heads, queues: urls }.run(&*store, &*store_with_heads, &self.collection, purges, rests, each).await?;
         self.tell(context, &queues, there, if self.no_wait { rest } else { Duration::ZERO })
     }
 
@@ -196,50 +191,6 @@ async fn size(store: &dyn Store, name: &CollectionName) -> Outcome<(u64, u64)> {
         match page.last() {
             Some(last) if page.len() == 1_000 => after = Some(last.key.clone()),
             _ => return Ok((objects, bytes)),
-        }
-    }
-}
-
-/// Where the note lies: under a name that no collection can have, so that no drop takes it along.
-fn note_key(name: &CollectionName) -> Key {
-    Key::new(format!("RESET/{name}")).expect("collection names hold only characters of keys")
-}
-
-impl Note {
-    fn read(bytes: &[u8], name: &CollectionName) -> Outcome<Self> {
-        let wrong = || {
-            Failure::new(
-                Exit::Damaged,
-                format!("the note of a reset that was broken off, `RESET/{name}`, cannot be read"),
-            )
-            .help("delete that object, and call `reset` with `--heads` and all `--queue` again")
-        };
-        let note: Value = serde_json::from_slice(bytes).map_err(|_| wrong())?;
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        let heads = match note["heads"]["place"].as_str() {
-            Some("store") => HeadPlace::Store,
-            Some("dynamodb") => HeadPlace::DynamoDb {
-                table: text(&note["heads"]["table"]).ok_or_else(wrong)?,
-                region: text(&note["heads"]["region"]).ok_or_else(wrong)?,
-            },
-            _ => return Err(wrong()),
-        };
-        let queues = note["queues"].as_array().ok_or_else(wrong)?.iter().map(|queue| text(queue).ok_or_else(wrong));
-        Ok(Self { heads, queues: queues.collect::<Outcome<_>>()? })
-    }
-
-    /// Writes it, over one that is there.
-    async fn keep(&self, store: &dyn Store, key: &Key) -> Outcome {
-        let text = json!({ "heads": heads_document(&self.heads), "queues": self.queues }).to_string();
-        let chunks = vec![bytes::Bytes::from(text)];
-        let written = match store.get(key).await? {
-            Some(object) => store.replace(key, &object.tag, chunks).await?,
-            None => store.create(key, chunks).await?,
-        };
-        match written {
-            Written::Done(_) => Ok(()),
-            Written::Refused => Err(Failure::new(Exit::TryAgain, "another reset of this collection is at work")),
-            Written::Unknown(error) => Err(error.into()),
         }
     }
 }

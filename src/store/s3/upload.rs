@@ -3,10 +3,11 @@
 use aws_sdk_s3::primitives::{ByteStream, DateTimeFormat};
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::{Buf, Bytes};
+use crc32fast::Hasher;
 use deltafold_format::Timestamp;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::write::{CHECKSUM, base64, checksum_of, lost};
+use super::write::{CHECKSUM, base64, lost};
 use super::{Fault, Inner, PART_BYTES, PARTS_AT_ONCE};
 use crate::aws::judge;
 use crate::retry;
@@ -16,13 +17,16 @@ use crate::store::{Answer, Key, Outcome, RequestKind, StoreError, StoreErrorKind
 impl Inner {
     /// Creates a large object.
     pub(super) async fn upload(&self, key: &Key, chunks: &[Bytes]) -> Result<Outcome, StoreError> {
-        let id = self.start_upload(key, checksum_of(chunks)).await?;
-        let parts = parts_of(chunks);
-        let sent = stream::iter(parts.into_iter().zip(1..)).map(|(part, number)| {
-            let id = &id;
+        let parts: Vec<(Vec<Bytes>, Hasher)> = parts_of(chunks).into_iter().map(hashed).collect();
+        // That of the whole follows from those of its parts: no byte is looked at twice.
+        let mut whole = Hasher::new();
+        parts.iter().for_each(|(_, hasher)| whole.combine(hasher));
+        let id = self.start_upload(key, whole.finalize()).await?;
+        let sent = stream::iter(parts.into_iter().zip(1..)).map(|((part, hasher), number)| {
+            let (id, checksum) = (&id, hasher.finalize());
             async move {
                 let permit = self.parts.acquire().await;
-                let part = retry::transient(|| self.send_part(key, id, number, &part)).await;
+                let part = retry::transient(|| self.send_part(key, id, number, &part, checksum)).await;
                 drop(permit);
                 part
             }
@@ -57,8 +61,15 @@ impl Inner {
     }
 
     /// Sends a part; again, if need be, as often as one likes.
-    async fn send_part(&self, key: &Key, id: &str, number: i32, part: &[Bytes]) -> Result<CompletedPart, StoreError> {
-        let checksum = base64(checksum_of(part));
+    async fn send_part(
+        &self,
+        key: &Key,
+        id: &str,
+        number: i32,
+        part: &[Bytes],
+        checksum: u32,
+    ) -> Result<CompletedPart, StoreError> {
+        let checksum = base64(checksum);
         let send = async {
             let request = self.client.upload_part().bucket(&self.bucket).key(self.path(key)).upload_id(id);
             let request =
@@ -166,6 +177,12 @@ impl Inner {
         let next = output.next_key_marker.zip(output.next_upload_id_marker);
         Ok((page, next.filter(|_| output.is_truncated == Some(true))))
     }
+}
+
+fn hashed(part: Vec<Bytes>) -> (Vec<Bytes>, Hasher) {
+    let mut hasher = Hasher::new();
+    part.iter().for_each(|chunk| hasher.update(chunk));
+    (part, hasher)
 }
 
 /// The chunks, dealt out to parts of [`PART_BYTES`], the last one shorter.

@@ -4,19 +4,26 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use deltafold::format::{Action, Change, Op, Patch, Record, ShardId, Value};
+use deltafold::format::{Action, Change, Op, Patch, Record, Revision, ShardId, Value};
 use deltafold::{Ack, ErrorKind, Result, Writer, WriterOptions};
 use futures::future::{Either, join_all, select};
 
 use super::Context;
+use crate::oracle::Times;
 
 /// How many ids the ops are about, besides those that name their append.
 const IDS: u64 = 10;
 
 /// Some ops, by shard; the first of each names the append.
-pub(crate) fn ops(context: &Context, shards: u16, number: usize) -> Vec<(ShardId, Vec<Op>)> {
+pub(crate) fn ops(context: &Context, shards: u16, revisions: bool, number: usize) -> Vec<(ShardId, Vec<Op>)> {
     let mut by_shard: BTreeMap<ShardId, Vec<Op>> = BTreeMap::new();
     let append = i64::try_from(number).unwrap_or(i64::MAX);
+    // No two ops have the same, as nobody but the engine knows which of those wins.
+    let revision = |index: u64| {
+        let number = number as u64;
+        let before = if context.once_in(2) { number } else { context.below(40) };
+        revisions.then(|| Revision::new(u128::from(before) << 64 | u128::from(number << 8 | index)))
+    };
     for index in 0..1 + context.below(4) {
         let id = format!("k{}", context.below(IDS));
         let metadata =
@@ -37,18 +44,20 @@ pub(crate) fn ops(context: &Context, shards: u16, number: usize) -> Vec<(ShardId
             || Record { embedding: embedding.clone(), metadata: metadata.clone().into(), document: document.clone() };
         let action = match context.below(8) {
             0 | 1 => Action::Put(record()),
+            // By revision it has no meaning.
+            2 if revisions => Action::Put(record()),
             2 => Action::Add(record()),
             3 | 4 => Action::Upsert(change()),
             5 | 6 => Action::Patch(change()),
             _ => Action::Delete,
         };
-        by_shard.entry(ShardId::of(&id, shards)).or_default().push(Op { id, action, revision: None });
+        by_shard.entry(ShardId::of(&id, shards)).or_default().push(Op { id, action, revision: revision(index) });
     }
     let named = |shard: ShardId| {
         let mut ids = (0..).map(|try_| format!("a{number}-{try_}"));
         let id = ids.find(|id| ShardId::of(id, shards) == shard).expect("every shard has ids");
         let metadata = [("append".to_owned(), Value::I64(append))].into();
-        Op::put(id, Record { metadata, ..Record::default() })
+        Op { revision: revision(0xff), ..Op::put(id, Record { metadata, ..Record::default() }) }
     };
     by_shard.into_iter().map(|(shard, ops)| (shard, [vec![named(shard)], ops].concat())).collect()
 }
@@ -59,11 +68,14 @@ fn flat(portions: Vec<(ShardId, Vec<Op>)>) -> Vec<Op> {
 
 impl Context {
     /// Begins an append: its number and its ops.
-    pub(crate) fn issue(&self, source: Option<(String, u128)>) -> (usize, Vec<Op>) {
-        let shards = self.world.state().plan.shards;
+    pub(crate) fn issue(&self, times: Times) -> (usize, Vec<Op>) {
+        let (shards, revisions) = {
+            let plan = &self.world.state().plan;
+            (plan.shards, plan.revisions)
+        };
         let mut made = Vec::new();
-        let number = self.world.state().oracle.issue(source, |number| {
-            made = ops(self, shards, number);
+        let number = self.world.state().oracle.issue(times, |number| {
+            made = ops(self, shards, revisions, number);
             made.clone()
         });
         (number, flat(made))
@@ -134,7 +146,7 @@ pub(crate) async fn appends(context: Context, left: Arc<Mutex<u32>>) {
 }
 
 async fn append(context: &Context, writer: &Writer) {
-    let (number, ops) = context.issue(None);
+    let (number, ops) = context.issue(Times::Once);
     context.note(|| format!("append {number} begins: {} ops", ops.len()));
     let answer = std::pin::pin!(writer.append(ops));
     if context.once_in(12) {
@@ -167,7 +179,7 @@ impl AppendsOnce {
         let mut appends = self.appends.lock().unwrap();
         while appends.len() < position as usize {
             let next = u128::from(appends.len() as u64 + 1);
-            appends.push(context.issue(Some((self.name.clone(), next))));
+            appends.push(context.issue(Times::At(self.name.clone(), next)));
         }
         appends[position as usize - 1].clone()
     }

@@ -1,4 +1,4 @@
-//! A queue that keeps the order of its groups and delivers at least once, and its consumers.
+//! A queue that delivers at least once, in the order of its groups or in none, and its consumers.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,6 +11,7 @@ use deltafold::jsonl;
 
 use super::Context;
 use crate::checks::ACKED;
+use crate::oracle::Times;
 use crate::world::World;
 
 /// How long a message that was received is unseen by others.
@@ -23,6 +24,14 @@ struct Message {
     append: usize,
     /// Received until then.
     unseen: Duration,
+}
+
+impl Message {
+    fn hand_out(&mut self, now: Duration) -> Received {
+        self.unseen = now + VISIBILITY;
+        let Self { group, sequence, body, append, .. } = self;
+        Received { group: group.clone(), sequence: *sequence, body: body.clone(), append: *append }
+    }
 }
 
 /// Clones are one queue. It never fails; those who use it do.
@@ -48,14 +57,20 @@ struct Received {
 impl Queue {
     pub(crate) fn new(context: &Context, messages: u32) -> Self {
         let groups = 1 + context.below(2);
-        let standing = context.once_in(2);
+        let (unordered, revisions) = {
+            let plan = &context.world.state().plan;
+            (plan.unordered_queue, plan.revisions)
+        };
+        // Out of order some would be refused, unless revisions decide; and then what comes again is appended again.
+        let standing = context.once_in(2) && (revisions || !unordered);
         let mut sequences: BTreeMap<String, u128> = BTreeMap::new();
         let mut all = Vec::new();
         for _ in 0..messages {
             let group = format!("g{}", context.below(groups));
             let sequence = sequences.entry(group.clone()).or_insert(100);
             *sequence += 1 + u128::from(context.below(3));
-            let (append, ops) = context.issue(Some((format!("queue/{group}"), *sequence)));
+            let times = if !unordered && !revisions { Times::At(format!("queue/{group}"), *sequence) } else { Times::Any };
+            let (append, ops) = context.issue(times);
             let origin = standing.then(|| (format!("queue/{group}"), *sequence));
             let body = body(&ops, origin.as_ref());
             all.push(Message { group, sequence: *sequence, body, append, unseen: Duration::ZERO });
@@ -64,23 +79,37 @@ impl Queue {
         Self { world: context.world.clone(), messages, standing, places }
     }
 
+    /// Everything in it is gone.
+    pub(crate) fn purge(&self) {
+        self.messages.lock().unwrap().clear();
+    }
+
     fn is_empty(&self) -> bool {
         self.messages.lock().unwrap().is_empty()
     }
 
-    /// Up to `most` messages: of each group the first ones, unless one of it is with somebody.
-    fn receive(&self, most: usize) -> Vec<Received> {
+    /// Up to `most` messages: of each group the first ones, unless one of it is with somebody. Without order any, now and then also one that is with somebody.
+    fn receive(&self, context: &Context, most: usize) -> Vec<Received> {
         let now = self.world.executor.now();
         let mut messages = self.messages.lock().unwrap();
+        if self.is_unordered() {
+            let mut received = Vec::new();
+            for _ in 0..most.min(messages.len()) {
+                let at = usize::try_from(context.below(messages.len() as u64)).unwrap_or(0);
+                if messages[at].unseen <= now || context.once_in(8) {
+                    received.push(messages[at].hand_out(now));
+                }
+            }
+            return received;
+        }
         let locked: Vec<String> =
             messages.iter().filter(|message| message.unseen > now).map(|message| message.group.clone()).collect();
         let free = messages.iter_mut().filter(|message| !locked.contains(&message.group)).take(most);
-        free.map(|message| {
-            message.unseen = now + VISIBILITY;
-            let Message { group, sequence, body, append, .. } = message;
-            Received { group: group.clone(), sequence: *sequence, body: body.clone(), append: *append }
-        })
-        .collect()
+        free.map(|message| message.hand_out(now)).collect()
+    }
+
+    fn is_unordered(&self) -> bool {
+        self.world.state().plan.unordered_queue
     }
 
     /// Another place than that in its group.
@@ -117,7 +146,7 @@ pub(crate) async fn consumes(context: Context, queue: Queue) {
     let bodies = BodyReader::new(&collection);
     let mut writer = collection.writer(WriterOptions::default()).unwrap();
     while !queue.is_empty() {
-        let received = queue.receive(usize::try_from(1 + context.below(10)).unwrap_or(1));
+        let received = queue.receive(&context, usize::try_from(1 + context.below(10)).unwrap_or(1));
         if received.is_empty() {
             context.sleep_up_to(5_000).await;
             continue;
@@ -127,10 +156,11 @@ pub(crate) async fn consumes(context: Context, queue: Queue) {
             .iter()
             .map(|message| Delivery {
                 body: &message.body,
-                place: Some(match queue.standing && context.once_in(3) {
-                    true => queue.another_place(),
-                    false => (&message.group, message.sequence),
-                }),
+                place: match queue.standing && context.once_in(3) {
+                    _ if queue.is_unordered() => None,
+                    true => Some(queue.another_place()),
+                    false => Some((message.group.as_str(), message.sequence)),
+                },
                 leaving: false,
             })
             .collect();

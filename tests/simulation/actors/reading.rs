@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::Context;
 use crate::checks::{BACK, ERRORS, FOLLOWED, SNAPSHOT, VISIBLE};
-use crate::model::Model;
+use crate::model::{Model, untied};
 use crate::oracle::same;
 
 type Tails = BTreeMap<ShardId, Sequence>;
@@ -123,7 +123,7 @@ async fn count(context: &Context, reader: &Reader, model: &Model) -> Result<(), 
 async fn get(context: &Context, reader: &Reader, model: &Model) -> Result<(), Error> {
     for _ in 0..3 {
         let id = format!("k{}", context.below(10));
-        let found = reader.get(&id).await?;
+        let found = reader.get(&id).await?.map(untied);
         if found.as_ref() != model.records.get(&id) {
             context.world.fail(SNAPSHOT, format!("{id} is {found:?} instead of {:?}", model.records.get(&id)));
         }

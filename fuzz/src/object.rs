@@ -1,0 +1,269 @@
+//! Objects put together from mutated bytes. A checksum stops whatever is changed blindly; so an input says in its first byte how much of it is made right again before the decoder
+//! gets it. All of it is restated from `format/SPEC.md`, so that the crate under test is not asked how its objects are to look.
+
+use bytes::Bytes;
+use deltafold::format::{self, Encoding, Envelope, ObjectKind};
+use xxhash_rust::xxh3::xxh3_128;
+
+/// Bytes of the envelope before the section table, and of one entry in it.
+const FIXED: usize = 24;
+const ENTRY: usize = 32;
+const MIB: usize = 1 << 20;
+/// Most bytes of a section that are decompressed here.
+const MOST: usize = 64 * MIB;
+
+/// What is made right of an input: its first byte, modulo 4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mend {
+    /// Nothing: the rest is the object.
+    Nothing,
+    /// The rest is an object, whose checksums are made right.
+    Checksums,
+    /// The rest is sections, behind an envelope that is right.
+    Envelope,
+    /// The same, and what one section says of another is right: counts, digests, tables of checksums, sign bits.
+    Sections,
+}
+
+/// A section before it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Section {
+    id: u16,
+    zstd: bool,
+    raw: Vec<u8>,
+}
+
+/// The object of this kind that an input describes.
+pub fn from_input(kind: ObjectKind, input: &[u8]) -> Bytes {
+    let Some((mend, rest)) = input.split_first() else { return Bytes::new() };
+    let mend = match mend % 4 {
+        0 => Mend::Nothing,
+        1 => Mend::Checksums,
+        2 => Mend::Envelope,
+        _ => Mend::Sections,
+    };
+    match mend {
+        Mend::Nothing => Bytes::copy_from_slice(rest),
+        Mend::Checksums => with_right_checksums(rest),
+        Mend::Envelope => assembled(kind, &sections_of_input(rest)),
+        Mend::Sections => {
+            let mut sections = sections_of_input(rest);
+            match kind {
+                ObjectKind::Segment => mend_segment(&mut sections),
+                ObjectKind::Embeddings => mend_embeddings(&mut sections),
+                _ => {}
+            }
+            assembled(kind, &sections)
+        }
+    }
+}
+
+/// The inputs that describe an object: one for each way to mend it, where it can be taken apart.
+pub fn to_inputs(object: &[u8]) -> Vec<Vec<u8>> {
+    let mut inputs: Vec<Vec<u8>> = [0, 1].map(|mend| [&[mend], object].concat()).into();
+    if let Some(sections) = sections_of_object(object) {
+        let sections = input_of_sections(&sections);
+        inputs.extend([2, 3].map(|mend| [&[mend][..], &sections].concat()));
+    }
+    inputs
+}
+
+/// Its kind, of an object whose envelope is sound.
+pub fn kind(object: &[u8]) -> Option<ObjectKind> {
+    Envelope::parse(object).ok().map(|envelope| envelope.kind())
+}
+
+/// The decoded bytes of a section, of an object that was found sound.
+pub fn section(object: &[u8], id: u16) -> Option<Vec<u8>> {
+    Envelope::parse(object).ok()?.section(id).and_then(|section| raw(object, section))
+}
+
+/// Sections as an input has them: how many, then id (with 128 for zstd) and length of each, then their bytes. The last takes what is left.
+fn sections_of_input(input: &[u8]) -> Vec<Section> {
+    let Some((count, rest)) = input.split_first() else { return Vec::new() };
+    let count = usize::from(count % 8);
+    let Some((table, mut bytes)) = rest.split_at_checked(3 * count) else { return Vec::new() };
+    let mut sections: Vec<Section> = Vec::new();
+    for (place, entry) in table.chunks_exact(3).enumerate() {
+        let [id, low, high] = *entry else { continue };
+        let len = if place + 1 == count { bytes.len() } else { usize::from(u16::from_le_bytes([low, high])) };
+        let (raw, behind) = bytes.split_at(len.min(bytes.len()));
+        bytes = behind;
+        sections.push(Section { id: u16::from(id & 0x7f), zstd: id & 0x80 != 0, raw: raw.to_vec() });
+    }
+    sections
+}
+
+fn input_of_sections(sections: &[Section]) -> Vec<u8> {
+    let mut out = vec![u8::try_from(sections.len()).unwrap_or(u8::MAX)];
+    for section in sections {
+        let [id, _] = section.id.to_le_bytes();
+        let [low, high] = u16::try_from(section.raw.len()).unwrap_or(u16::MAX).to_le_bytes();
+        out.extend([id | if section.zstd { 0x80 } else { 0 }, low, high]);
+    }
+    sections.iter().for_each(|section| out.extend_from_slice(&section.raw));
+    out
+}
+
+fn sections_of_object(object: &[u8]) -> Option<Vec<Section>> {
+    let envelope = Envelope::parse(object).ok()?;
+    let section = |section: &format::Section| {
+        let zstd = section.encoding == Encoding::Zstd;
+        Some(Section { id: section.id, zstd, raw: raw(object, section)? })
+    };
+    envelope.sections().iter().map(section).collect()
+}
+
+/// The decoded bytes of a section that lies in the object.
+fn raw(object: &[u8], section: &format::Section) -> Option<Vec<u8>> {
+    let start = usize::try_from(section.offset).ok()?;
+    let stored = object.get(start..start.checked_add(usize::try_from(section.stored).ok()?)?)?;
+    match section.encoding {
+        Encoding::Raw => Some(stored.to_vec()),
+        Encoding::Zstd => zstd::bulk::decompress(stored, usize::try_from(section.raw).ok()?.min(MOST)).ok(),
+    }
+}
+
+/// An object of these sections. That an id stands twice is left as it is.
+fn assembled(kind: ObjectKind, sections: &[Section]) -> Bytes {
+    let stored: Vec<(&Section, u8, Vec<u8>)> = sections
+        .iter()
+        .map(|section| match section.zstd.then(|| zstd::bulk::compress(&section.raw, 1)) {
+            Some(Ok(compressed)) => (section, 1, compressed),
+            _ => (section, 0, section.raw.clone()),
+        })
+        .collect();
+    let mut end = FIXED + ENTRY * sections.len() + 4;
+    let mut table = Vec::new();
+    for (section, encoding, bytes) in &stored {
+        let offset = end.next_multiple_of(64);
+        end = offset + bytes.len();
+        table.extend_from_slice(&section.id.to_le_bytes());
+        table.extend([*encoding, 0]);
+        table.extend_from_slice(&crc32fast::hash(bytes).to_le_bytes());
+        for number in [offset, bytes.len(), section.raw.len()] {
+            table.extend_from_slice(&(number as u64).to_le_bytes());
+        }
+    }
+    let mut object = b"\x89DFOLD\r\n".to_vec();
+    object.extend_from_slice(&kind.number().to_le_bytes());
+    object.extend_from_slice(&1u16.to_le_bytes());
+    object.extend_from_slice(&u16::try_from(sections.len()).unwrap_or(u16::MAX).to_le_bytes());
+    object.extend([0; 2]);
+    object.extend_from_slice(&(end as u64).to_le_bytes());
+    object.extend(table);
+    object.extend_from_slice(&crc32fast::hash(&object).to_le_bytes());
+    for (_, _, bytes) in &stored {
+        object.resize(object.len().next_multiple_of(64), 0);
+        object.extend_from_slice(bytes);
+    }
+    object.into()
+}
+
+/// The object with the crc32 of its envelope and of each section that lies in it made right.
+fn with_right_checksums(object: &[u8]) -> Bytes {
+    let mut object = object.to_vec();
+    let Some(count) = number(&object, 12, 2) else { return object.into() };
+    for place in 0..count.min(16) {
+        let entry = FIXED + ENTRY * place;
+        let (Some(offset), Some(stored)) = (number(&object, entry + 8, 8), number(&object, entry + 16, 8)) else {
+            break;
+        };
+        if let Some(bytes) = offset.checked_add(stored).and_then(|end| object.get(offset..end)) {
+            let crc32 = crc32fast::hash(bytes);
+            put(&mut object, entry + 4, &crc32.to_le_bytes());
+        }
+    }
+    let end = FIXED + ENTRY * count;
+    if let Some(envelope) = object.get(..end) {
+        let crc32 = crc32fast::hash(envelope);
+        put(&mut object, end, &crc32.to_le_bytes());
+    }
+    object.into()
+}
+
+/// Where the fields of a segment's header lie.
+const SEQUENCE: usize = 16;
+const OPS: usize = 64;
+const DIMENSION: usize = 68;
+const VECTORS: usize = 72;
+const DIGEST: usize = 76;
+
+/// Makes the header's counts and digest those of the ops.
+fn mend_segment(sections: &mut [Section]) {
+    let raw = |id| sections.iter().find(|section| section.id == id).map_or(&[][..], |section| &section.raw);
+    let (header, mut rows, mut vectors) = (raw(1), raw(2), raw(3));
+    let Some(sequence) = number(header, SEQUENCE, 8) else { return };
+    let stride = number(header, DIMENSION, 4).unwrap_or(0).saturating_mul(4);
+    let (mut ops, mut used, mut digest) = (0u32, 0u32, 0u128);
+    while let Some(len) = number(rows, 0, 4)
+        && let Some(row) = rows.get(4..).and_then(|rest| rest.get(..len))
+    {
+        let mut op = row.to_vec();
+        if has_vector(row) {
+            let (vector, rest) = vectors.split_at(stride.min(vectors.len()));
+            op.extend_from_slice(vector);
+            (vectors, used) = (rest, used + 1);
+        }
+        let position = (sequence as u64) << 20 | u64::from(ops);
+        let hashed = [&xxh3_128(&op).to_le_bytes()[..], &position.to_le_bytes()].concat();
+        digest = digest.wrapping_add(xxh3_128(&hashed));
+        ops += 1;
+        rows = rows.get(4 + len..).unwrap_or_default();
+    }
+    if let Some(header) = sections.iter_mut().find(|section| section.id == 1) {
+        put(&mut header.raw, OPS, &ops.to_le_bytes());
+        put(&mut header.raw, VECTORS, &used.to_le_bytes());
+        put(&mut header.raw, DIGEST, &digest.to_le_bytes());
+    }
+}
+
+/// Whether an op's row says that it sets the embedding.
+fn has_vector(row: &[u8]) -> bool {
+    let Some((action, rest)) = row.split_first() else { return false };
+    let id = number(rest, 0, 4).unwrap_or(usize::MAX);
+    let revision = if action & 0x80 == 0 { 0 } else { 16 };
+    let state = 4usize.checked_add(id).and_then(|at| rest.get(at.checked_add(revision)?));
+    action & 0x7f != 5 && state == Some(&2)
+}
+
+/// Makes the count of rows, the table of checksums and the sign bits those of the rows.
+fn mend_embeddings(sections: &mut [Section]) {
+    let rows = sections.iter().find(|section| section.id == 3).map_or(Vec::new(), |section| section.raw.clone());
+    let header = sections.iter().find(|section| section.id == 1).map_or(&[][..], |section| &section.raw);
+    let dimension = number(header, 0, 4).unwrap_or(0).clamp(1, 1 << 16);
+    let count = u32::try_from(rows.len() / (dimension * 4)).unwrap_or(u32::MAX);
+    let table: Vec<u8> = rows.chunks(MIB).flat_map(|block| crc32fast::hash(block).to_le_bytes()).collect();
+    let mut signs = Vec::new();
+    for row in rows.chunks_exact(dimension * 4) {
+        let mut bits = vec![0u8; dimension.div_ceil(64) * 8];
+        for (place, value) in row.as_chunks::<4>().0.iter().enumerate() {
+            if f32::from_le_bytes(*value) < 0.0 {
+                bits[place / 8] |= 1 << (place % 8);
+            }
+        }
+        signs.extend(bits);
+    }
+    for section in sections {
+        match section.id {
+            1 => put(&mut section.raw, 4, &count.to_le_bytes()),
+            2 => section.raw.clone_from(&table),
+            4 => section.raw.clone_from(&signs),
+            _ => {}
+        }
+    }
+}
+
+/// The little-endian number of `len` bytes at `at`.
+fn number(bytes: &[u8], at: usize, len: usize) -> Option<usize> {
+    let mut number = [0; 8];
+    number.get_mut(..len)?.copy_from_slice(bytes.get(at..at.checked_add(len)?)?);
+    usize::try_from(u64::from_le_bytes(number)).ok()
+}
+
+/// Overwrites what lies at `at`, where so much is there.
+fn put(bytes: &mut [u8], at: usize, new: &[u8]) {
+    if let Some(place) = bytes.get_mut(at..at + new.len()) {
+        place.copy_from_slice(new);
+    }
+}

@@ -1,0 +1,70 @@
+//! Everybody at work over a store that fails: writers, sources, compactors, sweepers, pins and readers do what the first half of an input says, each call of the store goes as the second half says, and
+//! whatever is read is what a model makes of the log. What is acknowledged is in the log once, where it was said and in order; what was refused never comes; of what is unknown both are right.
+#![no_main]
+
+mod deed;
+#[path = "../../../tests/support/model.rs"]
+mod model;
+mod promises;
+mod reading;
+mod seeds;
+mod world;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use deltafold::Env;
+use deltafold::format::Timestamp;
+use deltafold::simulation::{Machine, on};
+use deltafold_fuzz::Choices;
+use deltafold_fuzz::store::Faulty;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: deltafold_fuzz::seeds::write_if_asked(seeds::seeds), |input: &[u8]| run(input));
+
+fn run(input: &[u8]) {
+    let (deeds, fates) = Choices::of(input).halves();
+    let store = Faulty::new(fates.rest());
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    // Time passes by itself where everybody waits.
+    let runtime = builder.enable_time().start_paused(true).build().expect("a runtime of one thread");
+    on(Arc::new(Virtual::default()), || runtime.block_on(world::run(deeds, store)));
+}
+
+/// One thread, and time that does not pass but where everybody waits for it: an input is the same run every time.
+#[derive(Debug, Default)]
+struct Virtual(AtomicU64);
+
+impl Machine for Virtual {
+    #[expect(clippy::disallowed_methods, reason = "this is the machine")]
+    fn spawn(&self, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>) {
+        drop(tokio::spawn(task));
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the machine")]
+    fn sleep(&self, duration: std::time::Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+
+    fn elapsed(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
+
+    fn random(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Numbers that count, and a clock that stands still.
+#[derive(Debug, Default)]
+struct Counting(AtomicU64);
+
+impl Env for Counting {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_577_836_800_000)
+    }
+
+    fn random(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
