@@ -41,8 +41,8 @@ pub(crate) struct Queue {
     messages: Arc<Mutex<Vec<Message>>>,
     /// The ops say where they stand, and a message that comes again may do so from another place: as one that was moved to the dead letters and back, or sent again.
     standing: bool,
-    /// Such places so far.
-    places: Arc<Mutex<u128>>,
+    /// How often that happened.
+    others: Arc<Mutex<u64>>,
 }
 
 /// A message as it was received.
@@ -69,14 +69,15 @@ impl Queue {
             let group = format!("g{}", context.below(groups));
             let sequence = sequences.entry(group.clone()).or_insert(100);
             *sequence += 1 + u128::from(context.below(3));
-            let times = if !unordered && !revisions { Times::At(format!("queue/{group}"), *sequence) } else { Times::Any };
+            let times =
+                if !unordered && !revisions { Times::At(format!("queue/{group}"), *sequence) } else { Times::Any };
             let (append, ops) = context.issue(times);
             let origin = standing.then(|| (format!("queue/{group}"), *sequence));
             let body = body(&ops, origin.as_ref());
             all.push(Message { group, sequence: *sequence, body, append, unseen: Duration::ZERO });
         }
-        let (messages, places) = (Arc::new(Mutex::new(all)), Arc::default());
-        Self { world: context.world.clone(), messages, standing, places }
+        let (messages, others) = (Arc::new(Mutex::new(all)), Arc::default());
+        Self { world: context.world.clone(), messages, standing, others }
     }
 
     /// Everything in it is gone.
@@ -112,11 +113,11 @@ impl Queue {
         self.world.state().plan.unordered_queue
     }
 
-    /// Another place than that in its group.
-    fn another_place(&self) -> (&'static str, u128) {
-        let mut places = self.places.lock().unwrap();
-        *places += 1;
-        ("again", *places)
+    /// A number for groups that no message came from before.
+    fn another(&self) -> u64 {
+        let mut others = self.others.lock().unwrap();
+        *others += 1;
+        *others
     }
 
     fn delete(&self, append: usize) {
@@ -152,15 +153,19 @@ pub(crate) async fn consumes(context: Context, queue: Queue) {
             continue;
         }
         context.note(|| format!("receives {} messages", received.len()));
+        // What is received together was moved together, so that it is in its order there too.
+        let moved = (queue.standing && context.once_in(3)).then(|| queue.another());
+        let group = |message: &Received| match moved {
+            Some(number) => format!("{}-{number}", message.group),
+            None => message.group.clone(),
+        };
+        let groups: Vec<String> = received.iter().map(group).collect();
         let deliveries: Vec<Delivery<'_>> = received
             .iter()
-            .map(|message| Delivery {
+            .zip(&groups)
+            .map(|(message, group)| Delivery {
                 body: &message.body,
-                place: match queue.standing && context.once_in(3) {
-                    _ if queue.is_unordered() => None,
-                    true => Some(queue.another_place()),
-                    false => Some((message.group.as_str(), message.sequence)),
-                },
+                place: (!queue.is_unordered()).then_some((group.as_str(), message.sequence)),
                 leaving: false,
             })
             .collect();
