@@ -23,6 +23,7 @@ on_every_store!(
     a_batch_is_not_appended_twice_because_somebody_else_is_in_its_swept_slot,
     who_follows_the_log_is_not_told_what_was_left_in_a_swept_slot,
     a_refusal_that_may_be_an_echo_is_not_called_a_failure,
+    an_echo_whose_slot_was_swept_is_in_doubt_while_nobody_can_look_it_up,
     that_one_shard_has_nothing_does_not_hide_that_another_may,
     a_publish_is_found_though_one_before_it_was_lost_and_another_followed,
     a_pin_that_goes_while_a_sweep_looks_at_it_is_no_damage,
@@ -66,6 +67,27 @@ async fn ops(collection: &Collection) -> u64 {
 
 async fn contains(collection: &Collection, id: &str) -> bool {
     collection.reader().await.unwrap().contains(id).await.unwrap()
+}
+
+/// What happened: an append landed and was answered as refused. When the writer looked at its slot that was folded and swept; and the manifest, which tells whose it had been, could not be read. The writer
+/// called the append a failure, and it was in the collection.
+/// Now: until the manifest was read, the answer is "unknown".
+async fn an_echo_whose_slot_was_swept_is_in_doubt_while_nobody_can_look_it_up<S: Store + Clone>(store: Watched<S>) {
+    let collection = made(&store, 1).await;
+    let writer = writer(&collection);
+    append(&writer, "a").await;
+    store.fail("create", "/log/00000000000000000002", Fault::Echo);
+    let (other, faults) = (collection.clone(), store.clone());
+    store.before("get", "/log/00000000000000000002", move || async move {
+        fold(&other).await;
+        assert_eq!(sweep(&other).await, 3);
+        faults.fail("get", "/manifest/", Fault::Permanent);
+    });
+    let error = writer.append(put("b")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
+    assert!(store.all_reached());
+    assert!(contains(&collection, "b").await);
+    assert_eq!(ops(&collection).await, 2);
 }
 
 /// What happened: two consumers of one source slept while the log was folded and swept. One woke, created a slot that had been swept, and was about to find out. The

@@ -121,10 +121,15 @@ impl Placer {
                         }
                         continue;
                     }
-                    Taken::Swept => match self.look_up(batch, n).await? {
-                        Some(landed) => return Ok(Some(landed)),
-                        None => continue,
-                    },
+                    Taken::Swept => {
+                        let looked = self.look_up(batch, n).await;
+                        // The refusal may have been the echo of a success that was folded since.
+                        batch.doubt |= looked.is_err();
+                        match looked? {
+                            Some(landed) => return Ok(Some(landed)),
+                            None => continue,
+                        }
+                    }
                     Taken::Gone => None,
                 },
                 // Nobody knows whether it landed or still will: the same slot again, never the next, until it is decided.

@@ -52,7 +52,8 @@ pub enum Guard {
     OverlayCut,
     /// A handle of a collection that was dropped and made again is refused.
     Identity,
-    /// Bytes are used only if their checksums are right.
+    /// Bytes are used only if their checksums are right. The format's own switch: without simulation it asks nobody.
+    #[cfg(feature = "simulation")]
     Checksums,
     /// What was written is flushed before it gets its name: R15.
     FileSync,
