@@ -24,6 +24,7 @@ on_every_store!(
     who_follows_the_log_is_not_told_what_was_left_in_a_swept_slot,
     a_refusal_that_may_be_an_echo_is_not_called_a_failure,
     an_echo_whose_slot_was_swept_is_in_doubt_while_nobody_can_look_it_up,
+    an_acknowledgement_names_the_segment_though_an_earlier_batch_landed_behind_it,
     that_one_shard_has_nothing_does_not_hide_that_another_may,
     a_publish_is_found_though_one_before_it_was_lost_and_another_followed,
     a_pin_that_goes_while_a_sweep_looks_at_it_is_no_damage,
@@ -88,6 +89,36 @@ async fn an_echo_whose_slot_was_swept_is_in_doubt_while_nobody_can_look_it_up<S:
     assert!(store.all_reached());
     assert!(contains(&collection, "b").await);
     assert_eq!(ops(&collection).await, 2);
+}
+
+/// What happened: of two batches of a writer the first landed in a slot that had been swept, and was placed anew behind the second. Both were folded and swept before the second was checked; the manifest's mark of the
+/// writer named the last batch and the last slot, and the second was acknowledged in the slot of the first.
+/// Now: it is where it was written.
+async fn an_acknowledgement_names_the_segment_though_an_earlier_batch_landed_behind_it<S: Store + Clone>(
+    store: Watched<S>,
+) {
+    let collection = made(&store, 1).await;
+    let one_by_one = collection.writer(WriterOptions { max_batch_ops: 1, ..WriterOptions::default() }).unwrap();
+    append(&one_by_one, "a").await;
+    let other = collection.clone();
+    store.before("create", "/log/00000000000000000002", move || async move {
+        assert_eq!(append(&writer(&other), "other").await, 2);
+        fold(&other).await;
+        assert_eq!(sweep(&other).await, 3);
+    });
+    let (other, later) = (collection.clone(), store.clone());
+    store.before("create", "/log/00000000000000000004", move || async move {
+        later.before("get_unless", "/head", move || async move {
+            fold(&other).await;
+            assert_eq!(sweep(&other).await, 5);
+        });
+    });
+    let (first, second) = futures::join!(one_by_one.append(put("first")), one_by_one.append(put("second")));
+    assert_eq!(first.unwrap_err().kind(), ErrorKind::Unknown);
+    assert_eq!(second.unwrap().segments()[0].1.get(), 3);
+    assert!(store.all_reached());
+    assert!(contains(&collection, "first").await && contains(&collection, "second").await);
+    assert_eq!(ops(&collection).await, 4);
 }
 
 /// What happened: two consumers of one source slept while the log was folded and swept. One woke, created a slot that had been swept, and was about to find out. The

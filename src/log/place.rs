@@ -361,9 +361,10 @@ impl Placer {
         let mark = manifest.marks.iter().find(|mark| mark.source == source && Guard::WriterMark.holds());
         let number = batch.number.map_or(0, u128::from);
         match mark {
+            // In `n`, as nowhere else an attempt can have counted. The mark may name a later slot: that of a batch before this one, which was placed anew behind it.
             Some(mark) if mark.position == number => {
                 self.shard.settle_head().await?;
-                return Ok(Some(mark.sequence));
+                return Ok(Some(n));
             }
             // The batch behind it was on its way already. Whether that one landed alone, nothing tells.
             Some(mark) if mark.position > number => return Err(unknown(&"a later batch of the writer was folded")),
