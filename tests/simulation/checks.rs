@@ -22,3 +22,4 @@ pub(crate) const ROT: &str = "damaged bytes are an error, never an answer";
 pub(crate) const CLEAN: &str = "a sweep leaves what is needed and nothing else";
 pub(crate) const PROGRESS: &str = "everything goes on once the faults stop";
 pub(crate) const PANIC: &str = "nothing panics";
+pub(crate) const RESET: &str = "a reset leaves nothing that was sent before";

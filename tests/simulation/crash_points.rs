@@ -8,6 +8,7 @@ use deltafold::{Collection, CompactorOptions, Error, ErrorKind, Policy, Reset, S
 use futures::FutureExt;
 
 use crate::actors::{AppendsOnce, Context, Queue, check_reader, consumes, follows_a_source};
+use crate::checks::RESET;
 use crate::executor::WORLD;
 use crate::history::{Run, finale, keeps_running, run_with};
 use crate::oracle::Times;
@@ -129,8 +130,12 @@ async fn reset(context: &Context, notes: &Arc<Mutex<Notes>>) {
         Ok::<(), Error>(())
     };
     let done = reset.run(&*store, &*store, &Context::name(), purges, async {}, |_| ()).await;
-    if let Err(error) = done {
-        context.explained("resetting", &error, &[]);
+    match done {
+        Ok(_) if queue.is_some_and(|queue| !queue.is_empty()) => {
+            context.world.fail(RESET, "what was sent before is still in the queue".to_owned());
+        }
+        Ok(_) => {}
+        Err(error) => context.explained("resetting", &error, &[]),
     }
 }
 
