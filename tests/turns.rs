@@ -109,11 +109,11 @@ async fn contend(seed: u64, writers: u64, lasting: Duration) -> Vec<Vec<Duration
 }
 
 /// Of closed-loop writers, whoever comes late by a millisecond once is late in every round, and may wait for ever: so it was before they took turns, when one of four waited eleven
-/// times as long as the others. Those who have had a slot wait two rounds of requests at most, and where sixteen meet, four. Who comes new into the midst of others has no place in their order yet, and gets its
-/// first slot by luck; how long that takes is printed, and has no bound but chance.
+/// times as long as the others. Those who have had a slot wait two rounds of requests at most. Who comes new into the midst of others has no place in their order yet, and gets its
+/// first slot by being quicker; how long that takes is printed, and has no bound but chance.
 #[tokio::test(start_paused = true)]
 async fn the_longest_wait_is_a_few_rounds_of_requests() {
-    for (writers, rounds) in [(2, 2), (4, 2), (16, 4)] {
+    for writers in [2, 4, 16] {
         let (mut first, mut later) = (Vec::new(), Vec::new());
         for seed in 1..=20 {
             let waits = contend(seed, writers, Duration::from_secs(10)).await;
@@ -133,7 +133,7 @@ async fn the_longest_wait_is_a_few_rounds_of_requests() {
         eprintln!(
             "{writers} writers: p50 {p50:?}, p99 {p99:?}, worst {worst:?}; in the beginning, worst {beginning:?}"
         );
-        let bound = SLOWEST * u32::try_from(rounds * (1 + writers)).unwrap();
+        let bound = SLOWEST * u32::try_from(2 + 2 * writers).unwrap();
         assert!(worst <= bound, "{writers} writers: {worst:?} is longer than {bound:?}");
     }
 }

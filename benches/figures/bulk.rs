@@ -1,7 +1,8 @@
 //! Bulk append, the fold of a small delta, and the cold open of what came of it.
 
-use deltafold::format::EditKind;
+use deltafold::format::{EditKind, Op};
 use deltafold::{CompactorOptions, SweepOptions, WriterOptions};
+use futures::StreamExt;
 
 use crate::append::create;
 use crate::data::{Random, put};
@@ -12,24 +13,18 @@ use crate::{Figure, Goal, Setting};
 /// How many appends of 2,000 records wait at once.
 pub(crate) const AT_ONCE: usize = 8;
 
-pub(crate) async fn load(writer: &deltafold::Writer, records: usize, seed: u64, at_once: usize) {
+/// Calls of 2,000 puts each.
+pub(crate) fn calls(records: usize, seed: u64) -> impl Iterator<Item = Vec<Op>> {
     let mut random = Random(seed);
-    let mut pending = futures::stream::FuturesUnordered::new();
-    use futures::StreamExt;
-    let mut number = 0;
-    while number < records {
-        let end = (number + 2_000).min(records);
-        // A prime stride, so that ids do not arrive in order.
-        let ops = (number..end).map(|n| put((n * 7_919) % records, &mut random)).collect();
-        number = end;
-        pending.push(writer.append(ops));
-        while pending.len() >= at_once {
-            pending.next().await.expect("one is pending").expect("an ack");
-        }
-    }
-    while let Some(ack) = pending.next().await {
-        ack.expect("an ack");
-    }
+    // A prime stride, so that ids do not arrive in order.
+    let numbers = (0..records).step_by(2_000).map(move |first| first..(first + 2_000).min(records));
+    numbers.map(move |numbers| numbers.map(|n| put((n * 7_919) % records, &mut random)).collect())
+}
+
+/// Appends, with so many calls under way at once.
+pub(crate) async fn load(writer: &deltafold::Writer, calls: impl Iterator<Item = Vec<Op>>, at_once: usize) {
+    let appends = futures::stream::iter(calls.map(|ops| writer.append(ops)));
+    appends.buffered(at_once).for_each(|ack| async { drop(ack.expect("an ack")) }).await;
 }
 
 pub(crate) fn bulk_fold_open(setting: &Setting) -> Vec<Figure> {
@@ -46,7 +41,7 @@ pub(crate) fn bulk_fold_open(setting: &Setting) -> Vec<Figure> {
     let (_, time) = timed(|| {
         runtime().block_on(async {
             let writer = collection.writer(WriterOptions::default()).expect("a writer");
-            load(&writer, setting.records, 3, AT_ONCE).await;
+            load(&writer, calls(setting.records, 3), AT_ONCE).await;
             writer.close().await.expect("a close");
         });
     });

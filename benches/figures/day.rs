@@ -8,7 +8,7 @@ use deltafold::format::{CollectionName, Op};
 use deltafold::store::{Memory, Store};
 use deltafold::{Collection, CompactorOptions, CreateOptions, SweepOptions, WriterOptions};
 
-use crate::bulk::{AT_ONCE, load};
+use crate::bulk::{AT_ONCE, calls, load};
 use crate::data::{DIMENSION, Random, patch, put};
 use crate::measure::{mib, runtime};
 use crate::{Figure, Goal, Setting};
@@ -30,7 +30,7 @@ fn day(setting: &Setting, name: &'static str, goal: Goal, op: fn(usize, &mut Ran
         let collection =
             Collection::create(store.clone(), &collection_name, &CreateOptions::new(DIMENSION)).await.expect("fresh");
         let writer = collection.writer(WriterOptions::default()).expect("a writer");
-        load(&writer, setting.records, 9, AT_ONCE).await;
+        load(&writer, calls(setting.records, 9), AT_ONCE).await;
         let mut compactor = collection.compactor(CompactorOptions::default());
         compactor.merge_all().await.expect("a merge");
         let sweep = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };

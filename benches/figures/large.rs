@@ -10,7 +10,7 @@ use deltafold::store::{Dir, Store};
 use deltafold::{Collection, CompactorOptions, Policy, WriterOptions};
 
 use crate::append::create;
-use crate::bulk::{AT_ONCE, load};
+use crate::bulk::{AT_ONCE, calls, load};
 use crate::data::{Random, put};
 use crate::measure::{files, memory, mib, raw_copy, runtime, timed};
 use crate::{Figure, Goal, Setting};
@@ -118,7 +118,7 @@ pub(crate) fn absorb(setting: &Setting) -> Vec<Figure> {
     let collection = runtime().block_on(create(&folder, "bench"));
     runtime().block_on(async {
         let writer = collection.writer(WriterOptions::default()).expect("a writer");
-        load(&writer, setting.records, 5, AT_ONCE).await;
+        load(&writer, calls(setting.records, 5), AT_ONCE).await;
         writer.close().await.expect("a close");
         collection.compactor(only_folds(12 << 20)).run_once().await.expect("folds");
     });

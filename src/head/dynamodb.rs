@@ -22,8 +22,8 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::aws::{self, AwsOptions, Fault, judge};
 use crate::env;
 use crate::store::{
-    Answer, Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Store, StoreError, StoreErrorKind, Tag, Unless,
-    read_answer,
+    Answer, Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Staged, Store, StoreError, StoreErrorKind, Tag,
+    Unless, read_answer,
 };
 
 /// Attributes of an item.
@@ -321,6 +321,13 @@ impl Store for HeadsInDynamoDb {
         match self.place(key) {
             Some(place) => self.write(key, place, None, &chunks).await,
             None => self.objects.create(key, chunks).await,
+        }
+    }
+
+    async fn stage(&self, key: &Key, chunks: &[Bytes]) -> Result<Option<Box<dyn Staged>>, StoreError> {
+        match self.place(key) {
+            Some(_) => Ok(None),
+            None => self.objects.stage(key, chunks).await,
         }
     }
 

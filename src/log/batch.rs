@@ -5,14 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use deltafold_format::{
-    Action, Change, InputError, Op, Patch, Record, SegmentBody, Sequence, SourceMark, TimeRange, Timestamp, Value,
+    Action, Change, Encoded, InputError, Op, Patch, Record, SegmentBody, SegmentStamp, Sequence, SourceMark, TimeRange,
+    Timestamp, Uid, Value,
 };
 use tokio::sync::oneshot;
 
 use super::marks::Marks;
 use super::origin::{SOURCE, Trace, Verdict};
+use crate::env;
 use crate::error::{Error, ErrorKind, Repr, Result};
+use crate::shard::Shard;
 use crate::simulation::Guard;
+use crate::store::{Outcome, Staged, StoreError};
 
 /// Bytes that wait in a writer; given back when dropped.
 #[derive(Debug)]
@@ -167,6 +171,7 @@ impl Member {
             match trace.judge(position_of) {
                 Verdict::New => trace.marks().for_each(|mark| raise(&mut own, mark, trace.position)),
                 Verdict::Held => part.known = true,
+                Verdict::Passed if !Guard::PassedIsRefused.holds() => {}
                 Verdict::Passed => {
                     let source_name = trace.source.strip_prefix(SOURCE).unwrap_or(&trace.source).to_owned();
                     return Err(Repr::SourcePassed { source_name, position: trace.position }.into());
@@ -197,8 +202,10 @@ pub(super) struct Batch {
     body: Result<Option<SegmentBody>, InputError>,
     /// Those who wait for everything before it to be decided.
     barriers: Vec<oneshot::Sender<()>>,
-    /// Its number among the writer's batches, from its first attempt on.
-    pub(super) number: Option<u64>,
+    /// Its number among the writer's batches: with that its attempts are known.
+    pub(super) number: u64,
+    /// What of it was sent ahead, and for which slot.
+    pub(super) ahead: Option<(Sequence, Box<dyn Staged>)>,
     /// An attempt may have landed, or may still land.
     pub(super) doubt: bool,
 }
@@ -208,7 +215,7 @@ pub(super) type Failed = HashMap<String, u128>;
 
 impl Batch {
     /// Encodes the calls' ops. Takes time in proportion to their bytes.
-    pub(super) fn encode(calls: Vec<Call>, barriers: Vec<oneshot::Sender<()>>, dimension: u32) -> Self {
+    pub(super) fn encode(number: u64, calls: Vec<Call>, barriers: Vec<oneshot::Sender<()>>, dimension: u32) -> Self {
         let times = calls.iter().map(|call| TimeRange { first: call.accepted, last: call.accepted });
         let times = times.reduce(TimeRange::union).unwrap_or_default();
         let mut ops = Vec::with_capacity(calls.iter().map(|call| call.ops.len()).sum());
@@ -218,8 +225,18 @@ impl Batch {
             ops.append(&mut own);
         }
         let sourced = members.iter().any(|member| member.sources().next().is_some());
-        let mut batch =
-            Self { members, ops, dimension, times, sourced, body: Ok(None), barriers, number: None, doubt: false };
+        let mut batch = Self {
+            members,
+            ops,
+            dimension,
+            times,
+            sourced,
+            body: Ok(None),
+            barriers,
+            number,
+            ahead: None,
+            doubt: false,
+        };
         batch.encode_again();
         if !sourced {
             batch.ops = Vec::new();
@@ -294,8 +311,52 @@ impl Batch {
         self.body.as_ref().map(Option::as_ref).map_err(|error| error.clone().into())
     }
 
-    pub(super) fn times(&self) -> TimeRange {
-        self.times
+    /// The segment that it is in a slot; `None` where there is nothing to write.
+    pub(super) fn seal(&self, shard: &Shard, writer: Uid, slot: Sequence) -> Result<Option<Encoded>> {
+        let Some(body) = self.body()? else { return Ok(None) };
+        let stamp = SegmentStamp {
+            collection: shard.config().uid,
+            sequence: slot,
+            writer,
+            batch: self.number,
+            times: self.times,
+            marks: if self.sourced { self.marks() } else { Vec::new() },
+        };
+        Ok(Some(body.seal(stamp)?))
+    }
+
+    /// Sends ahead the segment that it will be in a slot. If that fails, or it comes into another slot, it is sent when it is placed.
+    pub(super) async fn stage(&mut self, shard: &Shard, writer: Uid, slot: Sequence) {
+        // What is wrong with it is said when it is placed.
+        let Ok(Some(segment)) = self.seal(shard, writer, slot) else { return };
+        match shard.store().stage(&shard.layout().segment(slot), &segment.chunks).await {
+            Ok(staged) => self.ahead = staged.map(|staged| (slot, staged)),
+            Err(error) => tracing::debug!(%error, "a segment could not be sent ahead"),
+        }
+    }
+
+    /// Creates the segment in a slot: completes it where that is the slot it was sent ahead for.
+    pub(super) async fn create(
+        &mut self,
+        shard: &Shard,
+        writer: Uid,
+        slot: Sequence,
+    ) -> Result<Result<Outcome, StoreError>> {
+        if let Some((_, staged)) = self.ahead.take_if(|(ahead, _)| *ahead == slot) {
+            return Ok(staged.create().await);
+        }
+        self.give_up_ahead();
+        let Some(segment) = self.seal(shard, writer, slot)? else {
+            unreachable!("a slot is chosen for a batch that has a body")
+        };
+        Ok(shard.store().create(&shard.layout().segment(slot), segment.chunks).await)
+    }
+
+    /// Nobody waits for that: what is left of it, sweep takes away.
+    fn give_up_ahead(&mut self) {
+        if let Some((_, staged)) = self.ahead.take() {
+            env::spawn(staged.give_up());
+        }
     }
 
     /// The highest position of each source that it holds.
@@ -311,7 +372,8 @@ impl Batch {
     }
 
     /// Tells every caller. After a failure the first position of each source is remembered.
-    pub(super) fn decide(self, result: &Result<Option<Sequence>>, failed: &mut Failed) {
+    pub(super) fn decide(mut self, result: &Result<Option<Sequence>>, failed: &mut Failed) {
+        self.give_up_ahead();
         for member in self.members {
             let answer = match result {
                 Ok(Some(sequence)) if !member.is_known() => Ok(Placed::At(*sequence)),

@@ -5,8 +5,10 @@
 
 mod batch;
 mod follow;
+mod gather;
 #[cfg(test)]
 mod held;
+mod intake;
 mod lane;
 mod marks;
 mod origin;

@@ -1,8 +1,11 @@
 //! Placing a batch at the tail: the protocol of `docs/design.md`, section "Append".
 
+use std::pin::pin;
 use std::time::Duration;
 
-use deltafold_format::{Segment, SegmentStamp, Sequence, Uid};
+use deltafold_format::{Segment, Sequence, Uid};
+use futures::FutureExt;
+use futures::future::{Either, select};
 
 use super::batch::{Batch, Failed};
 use super::marks::Marks;
@@ -23,6 +26,9 @@ const LOST_BEFORE_LOOKUP: u32 = 3;
 const PASSED_BEFORE_LOOKUP: usize = 8;
 /// Whoever appends again within so many times what a write takes is in the midst of others that do.
 const HOT: u32 = 4;
+/// After losing this many slots in a row to others, each is glanced at beside asking for it: so much of a write's time later.
+const LOST_BEFORE_GLANCE: u32 = 2;
+const GLANCE: u32 = 8;
 /// How much of the log is in memory at once while it is read for its sources.
 const LEARN_BYTES: u64 = 64 << 20;
 
@@ -30,8 +36,6 @@ const LEARN_BYTES: u64 = 64 << 20;
 pub(super) struct Placer {
     shard: Shard,
     writer: Uid,
-    /// Batches numbered so far.
-    batches: u64,
     tail: Option<KnownTail>,
     /// All positions below the tail; only where somebody appends from a source.
     marks: Option<Marks>,
@@ -50,6 +54,9 @@ struct KnownTail {
     head: HeadState,
 }
 
+/// What became of an attempt to create a slot, and what was seen in the slot beside it.
+type Created = (Result<Outcome, StoreError>, Option<Slot>);
+
 /// What became of a slot that was to be created and exists.
 enum Taken {
     /// An earlier attempt of the same batch is in it.
@@ -65,7 +72,7 @@ enum Taken {
 impl Placer {
     pub(super) fn new(shard: Shard, writer: Uid) -> Self {
         let (turns, write, since, failed) = (Turns::default(), Duration::ZERO, None, Failed::new());
-        Self { shard, writer, batches: 0, tail: None, marks: None, turns, write, since, failed }
+        Self { shard, writer, tail: None, marks: None, turns, write, since, failed }
     }
 
     pub(super) fn shard(&self) -> &Shard {
@@ -75,6 +82,12 @@ impl Placer {
     /// The head as last seen; whoever placed a batch has seen one.
     pub(super) fn head(&self) -> Option<HeadState> {
         self.tail.as_ref().map(|tail| tail.head.clone())
+    }
+
+    /// The slot behind the one that a batch will come into, as far as can be told: where the end of the log is known, and nobody else is seen to append.
+    pub(super) fn slot_behind(&self, batch: &Batch) -> Option<Sequence> {
+        let tail = self.tail.as_ref().filter(|_| self.turns.is_alone() && !batch.sourced())?;
+        Some(if matches!(batch.body(), Ok(Some(_))) { tail.next.next() } else { tail.next })
     }
 
     /// Places a batch. The slot it is in counts only once [`confirm`](Self::confirm) has seen a head that does not truncate it. `None` where everything in it
@@ -109,9 +122,11 @@ impl Placer {
                 self.wait_for_turn(batch).await?;
             }
             let Some(n) = self.next_slot(batch).await? else { return Ok(None) };
-            let failure = match env::attempting(attempt - lost, self.create(batch, n)).await? {
+            let glances = hot && (self.turns.is_new() || lost >= LOST_BEFORE_GLANCE);
+            let (created, seen) = env::attempting(attempt - lost, self.create(batch, n, glances)).await?;
+            let failure = match created {
                 Ok(Outcome::Done(_)) => return Ok(Some(self.landed(batch, n))),
-                Ok(Outcome::Refused) => match self.refused(batch, n).await? {
+                Ok(Outcome::Refused) => match self.refused(batch, n, seen).await? {
                     Taken::Ours => return Ok(Some(self.landed(batch, n))),
                     Taken::Lost => {
                         lost += 1;
@@ -229,24 +244,29 @@ impl Placer {
         }
     }
 
-    async fn create(&mut self, batch: &mut Batch, n: Sequence) -> Result<Result<Outcome, StoreError>> {
-        let Some(body) = batch.body()? else { unreachable!("a slot is chosen for a batch that has a body") };
-        let number = batch.number.unwrap_or(self.batches + 1);
-        let stamp = SegmentStamp {
-            collection: self.shard.config().uid,
-            sequence: n,
-            writer: self.writer,
-            batch: number,
-            times: batch.times(),
-            marks: if batch.sourced() { batch.marks() } else { Vec::new() },
-        };
-        let segment = body.seal(stamp)?;
-        self.batches = self.batches.max(number);
-        batch.number = Some(number);
+    /// Creates the batch in slot `n`. Whoever `glances` looks at who has the slot beside asking for it, and so is at the next one a request earlier than those who look when they are refused: who is new in the
+    /// midst of others, as nobody waits for it yet, and who lost again and again.
+    async fn create(&mut self, batch: &mut Batch, n: Sequence, glances: bool) -> Result<Created> {
+        let Self { shard, writer, write, .. } = self;
         let stopwatch = Stopwatch::start();
-        let created = self.shard.store().create(&self.shard.layout().segment(n), segment.chunks).await;
-        self.write = stopwatch.elapsed();
-        Ok(created)
+        let pause = *write / GLANCE;
+        let creating = batch.create(shard, *writer, n).map(|created| (created, stopwatch.elapsed()));
+        let glance = async {
+            env::sleep(pause).await;
+            // What fails is asked again where it matters.
+            shard.slot(n).await.ok()
+        };
+        let ((created, took), seen) = if glances {
+            match select(pin!(creating), pin!(glance)).await {
+                Either::Left((created @ (Ok(Ok(Outcome::Refused)), _), glance)) => (created, glance.await),
+                Either::Left((created, _)) => (created, None),
+                Either::Right((seen, creating)) => (creating.await, seen),
+            }
+        } else {
+            (creating.await, None)
+        };
+        *write = took;
+        Ok((created?, seen))
     }
 
     /// The batch is in slot `n`: what it holds of its sources is held.
@@ -276,15 +296,18 @@ impl Placer {
     }
 
     /// Finds out who has a slot. Where that cannot be told it may be this batch: a refusal may be the echo of its own success, as something below tried twice.
-    async fn refused(&mut self, batch: &mut Batch, n: Sequence) -> Result<Taken> {
-        let taken = self.taken(batch, n).await;
+    async fn refused(&mut self, batch: &mut Batch, n: Sequence, seen: Option<Slot>) -> Result<Taken> {
+        let taken = self.taken(batch, n, seen).await;
         batch.doubt |= taken.is_err();
         taken
     }
 
-    /// Reads a slot that is taken.
-    async fn taken(&mut self, batch: &mut Batch, n: Sequence) -> Result<Taken> {
-        let slot = self.shard.slot(n).await?;
+    /// Looks into a slot that is taken. What was seen in it before the refusal is still there, or was swept, and then whatever else is there now counts for nothing.
+    async fn taken(&mut self, batch: &mut Batch, n: Sequence, seen: Option<Slot>) -> Result<Taken> {
+        let slot = match seen {
+            Some(slot @ Slot::Segment(_)) => slot,
+            _ => self.shard.slot(n).await?,
+        };
         match &slot {
             Slot::Segment(segment) if self.is_ours(batch, segment) => Ok(Taken::Ours),
             Slot::Absent => {
@@ -304,7 +327,7 @@ impl Placer {
 
     fn is_ours(&self, batch: &Batch, segment: &Segment) -> bool {
         let header = segment.header();
-        header.writer == self.writer && Some(header.batch) == batch.number && Guard::BatchId.holds()
+        header.writer == self.writer && header.batch == batch.number && Guard::BatchId.holds()
     }
 
     /// Slot `n` is somebody else's: what it holds of the batch's sources is not appended again. False where it was swept, so that nothing in it counts: somebody may
@@ -359,7 +382,7 @@ impl Placer {
         let (_, manifest) = self.shard.current().await?;
         let source = writer_source(self.writer);
         let mark = manifest.marks.iter().find(|mark| mark.source == source && Guard::WriterMark.holds());
-        let number = batch.number.map_or(0, u128::from);
+        let number = u128::from(batch.number);
         match mark {
             // In `n`, as nowhere else an attempt can have counted. The mark may name a later slot: that of a batch before this one, which was placed anew behind it.
             Some(mark) if mark.position == number => {

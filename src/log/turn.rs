@@ -41,6 +41,16 @@ impl Turns {
         self.others.retain(|_, last| last.get() >= gone && before.is_none_or(|before| *last > before));
     }
 
+    /// This writer has had no slot yet, so that nobody lets it go first.
+    pub(super) fn is_new(&self) -> bool {
+        self.mine.is_none()
+    }
+
+    /// Nobody else was seen to append since this writer's last slot but one.
+    pub(super) fn is_alone(&self) -> bool {
+        self.others.is_empty()
+    }
+
     /// How many have waited longer.
     pub(super) fn ahead(&self) -> usize {
         self.mine.map_or(0, |mine| self.others.values().filter(|last| **last < mine).count())

@@ -11,7 +11,8 @@ use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
 use super::batch::{Call, Part, Permit, Placed, Source, bytes_of};
-use super::lane::{Lane, Message};
+use super::gather::Message;
+use super::lane::Lane;
 use super::marks::CLOCK_SOURCE;
 use super::origin::{CHANGE, MAX_ORIGIN_BYTES, Origin, SOURCE, Trace};
 use crate::env;

@@ -26,6 +26,8 @@ pub enum Guard {
     PassedIsRead,
     /// What follows a failed position of its source fails too: R11.
     FailedHoldsBack,
+    /// A change is refused that comes behind a later one of its records.
+    PassedIsRefused,
     /// Only a head that is still the one seen is swapped: R2.
     CompareAndSwap,
     /// A publish whose answer was lost is looked for in the history: R3.

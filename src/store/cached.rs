@@ -18,7 +18,7 @@ use bytes::Bytes;
 use deltafold_format::{HeadPlace, Timestamp};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use super::{Key, Listed, Object, Outcome, Requests, Store, StoreError, StoreErrorKind, Tag, Unless, map};
+use super::{Key, Listed, Object, Outcome, Requests, Staged, Store, StoreError, StoreErrorKind, Tag, Unless, map};
 use crate::env::{self, Env, System};
 
 /// What a copy ends with: this, the hash of its name (u64), its length (u64) and the CRC32 (u32) of what comes before, little-endian.
@@ -189,6 +189,10 @@ impl Store for Cached {
 
     async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
         self.inner.create(key, chunks).await
+    }
+
+    async fn stage(&self, key: &Key, chunks: &[Bytes]) -> Result<Option<Box<dyn Staged>>, StoreError> {
+        self.inner.stage(key, chunks).await
     }
 
     async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {

@@ -135,6 +135,17 @@ fn bytes_of(chunks: &[Bytes]) -> u64 {
     chunks.iter().map(|chunk| chunk.len() as u64).sum()
 }
 
+/// An object that is to be created, of which the store has the bytes and nobody sees anything yet. Dropped, it may leave something for
+/// [`abort_uploads`](Store::abort_uploads).
+#[async_trait]
+pub trait Staged: Send + Sync + std::fmt::Debug {
+    /// Creates it: as [`create`](Store::create) with its key and its bytes.
+    async fn create(self: Box<Self>) -> Result<Outcome, StoreError>;
+
+    /// Gives it up: it never comes to be.
+    async fn give_up(self: Box<Self>);
+}
+
 /// Object storage. See the [module](self) for the contract.
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug + 'static {
@@ -152,6 +163,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// Writes an object that must not exist yet; its content is the chunks in order.
     async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError>;
+
+    /// Sends the bytes of an object that is to be created, ahead of the call that decides: for whoever knows what it will write, and has to wait before it may. `None` where that gains
+    /// nothing, as in most stores; then there is nothing to give up either.
+    async fn stage(&self, _key: &Key, _chunks: &[Bytes]) -> Result<Option<Box<dyn Staged>>, StoreError> {
+        Ok(None)
+    }
 
     /// Writes over the object that has this tag; refused where it is not there.
     async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError>;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use deltafold_format::{HeadPlace, Timestamp};
 
-use super::{Key, Listed, Object, Outcome, Requests, Store, StoreError, Tag, Unless};
+use super::{Key, Listed, Object, Outcome, Requests, Staged, Store, StoreError, Tag, Unless};
 
 #[async_trait]
 impl<S: Store + ?Sized> Store for Arc<S> {
@@ -28,6 +28,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
         (**self).create(key, chunks).await
+    }
+
+    async fn stage(&self, key: &Key, chunks: &[Bytes]) -> Result<Option<Box<dyn Staged>>, StoreError> {
+        (**self).stage(key, chunks).await
     }
 
     async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {

@@ -7,6 +7,7 @@ pub(crate) const GAPS: &str = "the log has no gap";
 pub(crate) const REAL_TIME: &str = "what is appended after an acknowledgement stands behind it";
 pub(crate) const REFUSED: &str = "what was refused is not in the log";
 pub(crate) const SOURCE_ORDER: &str = "positions of a source stand in their order, and none is left out";
+pub(crate) const CHANGE_ORDER: &str = "no change stands behind a later one of its records";
 pub(crate) const VERSIONS: &str = "versions rise by one, each made from the one before";
 pub(crate) const ACCOUNTS: &str = "a version holds exactly the ops that the log holds up to what it has folded";
 pub(crate) const PRESENT: &str = "a version refers to nothing that is not there";

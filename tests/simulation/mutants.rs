@@ -51,6 +51,7 @@ const MUTANTS: &[Mutant] = &[
     of("what the log holds of a source is not appended again", &[Guard::SourceMarks]),
     of("marks survive the fold", &[Guard::MarksSurviveFold]),
     of("what follows a failed position fails", &[Guard::FailedHoldsBack]),
+    of("a change that was passed is refused", &[Guard::PassedIsRefused]),
     of("compare and swap of the head", &[Guard::CompareAndSwap]),
     of("a publish whose answer was lost is looked for by its nonce", &[Guard::ManifestNonces]),
     of("a fold of what is folded is a conflict", &[Guard::FoldConflict]),

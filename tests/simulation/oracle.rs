@@ -47,6 +47,8 @@ pub(crate) enum Times {
     Once,
     /// Once, at this position of this source, however often they are appended.
     At(String, u128),
+    /// Once, or not at all where a later change of one of their records came first: at this position of this source, which they say themselves.
+    Change(String, u128),
     /// As often as they are appended.
     Any,
 }
@@ -80,6 +82,8 @@ pub(crate) struct Shard {
     voids: BTreeSet<Sequence>,
     /// The last position of each source in it.
     sources: BTreeMap<String, u128>,
+    /// The last position of each source's changes of each record.
+    changes: BTreeMap<(String, String), u128>,
 }
 
 impl Shard {
@@ -295,6 +299,19 @@ impl Oracle {
                 }
                 *last = *position;
             }
+            if let Times::Change(source, position) = &append.times {
+                for op in &portion.ops {
+                    let last = shard.changes.entry((source.clone(), op.id.clone())).or_default();
+                    if *position < *last {
+                        let id = &op.id;
+                        return broken(
+                            CHANGE_ORDER,
+                            format!("position {position} of `{source}` is of record `{id}` and stands behind {last}"),
+                        );
+                    }
+                    *last = *position;
+                }
+            }
             rest = &rest[portion.ops.len()..];
             at += portion.ops.len();
         }
@@ -465,6 +482,19 @@ impl Oracle {
         if append.times == Times::Once && append.state == State::Maybe {
             append.state = State::Refused;
         }
+    }
+
+    /// Whether a change of an append came too late: the log holds a later one of one of its records.
+    pub(crate) fn is_passed(&self, number: usize) -> bool {
+        let append = &self.appends[number];
+        let Times::Change(source, position) = &append.times else { return false };
+        let missing = append.portions.iter().filter(|(_, portion)| portion.landed.is_none());
+        let mut records = missing.flat_map(|(id, portion)| portion.ops.iter().map(move |op| (id, &op.id)));
+        records.any(|(id, record)| {
+            let changes = self.shards.get(id).map(|shard| &shard.changes);
+            let last = changes.and_then(|changes| changes.get(&(source.clone(), record.clone())));
+            last.is_some_and(|last| last > position)
+        })
     }
 
     /// What has been acknowledged by now, for each shard.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use deltafold::format::{HeadPlace, Timestamp};
-use deltafold::store::{Key, Listed, Object, Outcome, Requests, Store, StoreError, StoreErrorKind, Tag, Unless};
+use deltafold::store::{
+    Key, Listed, Object, Outcome, Requests, Staged, Store, StoreError, StoreErrorKind, Tag, Unless,
+};
 use tokio::sync::oneshot;
 
 use crate::executor::{ProcessId, WORLD};
@@ -20,6 +22,7 @@ pub(crate) struct SimStore {
 }
 
 /// A write on its way.
+#[derive(Debug)]
 enum Write {
     Create(Key, Bytes),
     Replace(Key, Tag, Bytes),
@@ -212,6 +215,26 @@ fn spoil(state: &mut State, rot: bool, mut object: Object) -> Object {
     object
 }
 
+/// An object that was sent ahead.
+#[derive(Debug)]
+struct SimStaged {
+    store: SimStore,
+    write: Write,
+}
+
+#[async_trait]
+impl Staged for SimStaged {
+    async fn create(self: Box<Self>) -> Result<Outcome, StoreError> {
+        self.store.write(self.write).await
+    }
+
+    async fn give_up(self: Box<Self>) {
+        let key = self.write.key().clone();
+        // Whether it is heard of is all the same.
+        drop(self.store.read("give up", key.as_str(), |_, _, _| ((), String::new())).await);
+    }
+}
+
 #[async_trait]
 impl Store for SimStore {
     fn location(&self) -> String {
@@ -254,6 +277,13 @@ impl Store for SimStore {
 
     async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
         self.write(Write::Create(key.clone(), concat(&chunks))).await
+    }
+
+    /// Everything is sent ahead, however small.
+    async fn stage(&self, key: &Key, chunks: &[Bytes]) -> Result<Option<Box<dyn Staged>>, StoreError> {
+        let write = Write::Create(key.clone(), concat(chunks));
+        self.read("stage", key.as_str(), |_, _, _| ((), String::new())).await?;
+        Ok(Some(Box::new(SimStaged { store: self.clone(), write })))
     }
 
     async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {

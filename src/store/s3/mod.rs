@@ -6,7 +6,7 @@
 //!   "refused", 409 "nothing landed", 404 on a replace "refused"; 500, 503, a timeout, or a connection that broke leave open whether it landed: "unknown".
 //! - **Damage on the way** is found at both ends: each write carries a CRC32 that the bucket checks before it takes the bytes, and again in the object's
 //!   metadata, against which every whole read is checked. Ranges are checked by the format's own checksums.
-//! - **Objects over 16 MiB** are sent in parts, four at once, and come to be with the last request, which carries the condition. An upload that is not finished is invisible;
+//! - **Objects over 16 MiB** are sent in parts, eight at once, and come to be with the last request, which carries the condition. An upload that is not finished is invisible;
 //!   [`abort_uploads`](crate::store::Store::abort_uploads), which sweep calls, gives up those that were left.
 //! - **Objects over 8 MiB** are read in ranges of 8 MiB, eight at once. From 1 MiB on they go to a temporary file and are mapped, so that what is held of
 //!   an object costs no memory of the process.
@@ -34,7 +34,7 @@ use bytes::Bytes;
 use deltafold_format::Timestamp;
 use tokio::sync::Semaphore;
 
-use super::{Key, Listed, Meter, Object, Outcome, Requests, Store, StoreError, StoreErrorKind, Tag, Unless};
+use super::{Key, Listed, Meter, Object, Outcome, Requests, Staged, Store, StoreError, StoreErrorKind, Tag, Unless};
 use crate::aws::{self, AwsOptions, Fault};
 
 pub use address::S3Address;
@@ -42,7 +42,9 @@ pub use address::S3Address;
 /// Larger objects are sent in parts, and this is a part.
 const PART_BYTES: usize = 16 << 20;
 /// How many parts of objects are on their way at once.
-const PARTS_AT_ONCE: usize = 4;
+const PARTS_AT_ONCE: usize = 8;
+/// Objects that are smaller are not worth two more requests to be sent ahead.
+const STAGE_BYTES: u64 = 1 << 20;
 /// Larger objects are read in ranges, and this is a range.
 const RANGE_BYTES: u64 = 8 << 20;
 /// How many ranges of large objects are on their way at once, for all callers together.
@@ -176,6 +178,10 @@ impl Store for S3 {
 
     async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
         self.inner.write(key, None, chunks).await
+    }
+
+    async fn stage(&self, key: &Key, chunks: &[Bytes]) -> Result<Option<Box<dyn Staged>>, StoreError> {
+        Ok(self.inner.stage(key, chunks).await?.map(|upload| Box::new(upload) as Box<dyn Staged>))
     }
 
     async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {

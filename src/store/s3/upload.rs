@@ -1,5 +1,9 @@
-//! Large objects, sent in parts. The object comes to be with the last request, which carries the condition; until then nobody sees anything.
+//! Large objects, sent in parts, and objects sent ahead. The object comes to be with the last request, which carries the condition; until then nobody sees anything.
 
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use aws_sdk_s3::primitives::{ByteStream, DateTimeFormat};
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::{Buf, Bytes};
@@ -8,44 +12,86 @@ use deltafold_format::Timestamp;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::write::{CHECKSUM, base64, lost};
-use super::{Fault, Inner, PART_BYTES, PARTS_AT_ONCE};
+use super::{Fault, Inner, PART_BYTES, PARTS_AT_ONCE, STAGE_BYTES};
 use crate::aws::judge;
 use crate::retry;
 use crate::store::memory::concat;
-use crate::store::{Answer, Key, Outcome, RequestKind, StoreError, StoreErrorKind, Tag, bytes_of};
+use crate::store::{Answer, Key, Outcome, RequestKind, Staged, StoreError, StoreErrorKind, Tag, bytes_of};
 
-impl Inner {
-    /// Creates a large object.
-    pub(super) async fn upload(&self, key: &Key, chunks: &[Bytes]) -> Result<Outcome, StoreError> {
+/// An upload of which all parts were sent.
+pub(super) struct Upload {
+    inner: Arc<Inner>,
+    key: Key,
+    id: String,
+    parts: Vec<CompletedPart>,
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("key", &self.key).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Upload {
+    /// Sends the parts of an object, several at once.
+    pub(super) async fn send(inner: &Arc<Inner>, key: &Key, chunks: &[Bytes]) -> Result<Self, StoreError> {
         let parts: Vec<(Vec<Bytes>, Hasher)> = parts_of(chunks).into_iter().map(hashed).collect();
         // That of the whole follows from those of its parts: no byte is looked at twice.
         let mut whole = Hasher::new();
         parts.iter().for_each(|(_, hasher)| whole.combine(hasher));
-        let id = self.start_upload(key, whole.finalize()).await?;
+        let id = inner.start_upload(key, whole.finalize()).await?;
         let sent = stream::iter(parts.into_iter().zip(1..)).map(|((part, hasher), number)| {
             let (id, checksum) = (&id, hasher.finalize());
             async move {
-                let permit = self.parts.acquire().await;
-                let part = retry::transient(|| self.send_part(key, id, number, &part, checksum)).await;
+                let permit = inner.parts.acquire().await;
+                let part = retry::transient(|| inner.send_part(key, id, number, &part, checksum)).await;
                 drop(permit);
                 part
             }
         });
         let sent: Result<Vec<CompletedPart>, StoreError> = sent.buffered(PARTS_AT_ONCE).try_collect().await;
-        let outcome = match sent {
-            Ok(parts) => self.complete_upload(key, &id, parts).await,
-            Err(error) => Err(error),
-        };
-        if !matches!(outcome, Ok(Outcome::Done(_) | Outcome::Unknown(_))) {
-            // Nothing landed and, without its upload, nothing will. What is left over for lack of an answer, sweep gives up.
-            if let Err(error) = self.abort_upload(key, &id).await {
-                tracing::debug!(%error, "an upload is left for sweep");
+        match sent {
+            Ok(parts) => Ok(Self { inner: inner.clone(), key: key.clone(), id, parts }),
+            Err(error) => {
+                inner.abort_upload(key, &id).await;
+                Err(error)
             }
         }
+    }
+
+    /// Makes it an object, unless there is one of its key.
+    pub(super) async fn complete(self) -> Result<Outcome, StoreError> {
+        let Self { inner, key, id, parts } = self;
+        let outcome = inner.complete_upload(&key, &id, parts).await;
+        if !matches!(outcome, Ok(Outcome::Done(_) | Outcome::Unknown(_))) {
+            // Nothing landed and, without its upload, nothing will.
+            inner.abort_upload(&key, &id).await;
+        }
         match outcome {
-            Err(error) if error.is_conflict() => self.settle_conflict(key, None, error).await,
+            Err(error) if error.is_conflict() => inner.settle_conflict(&key, None, error).await,
             outcome => outcome,
         }
+    }
+}
+
+#[async_trait]
+impl Staged for Upload {
+    async fn create(self: Box<Self>) -> Result<Outcome, StoreError> {
+        self.complete().await
+    }
+
+    async fn give_up(self: Box<Self>) {
+        self.inner.abort_upload(&self.key, &self.id).await;
+    }
+}
+
+impl Inner {
+    /// Sends an object ahead, where the two requests more are little beside its bytes.
+    pub(super) async fn stage(self: &Arc<Self>, key: &Key, chunks: &[Bytes]) -> Result<Option<Upload>, StoreError> {
+        if bytes_of(chunks) < STAGE_BYTES {
+            return Ok(None);
+        }
+        Upload::send(self, key, chunks).await.map(Some)
     }
 
     async fn start_upload(&self, key: &Key, checksum: u32) -> Result<String, StoreError> {
@@ -107,8 +153,11 @@ impl Inner {
         self.meter.request(RequestKind::UploadComplete, key, 0, complete, Outcome::answer).await
     }
 
-    async fn abort_upload(&self, key: &Key, id: &str) -> Result<(), StoreError> {
-        self.abort_path(&self.path(key), id).await
+    /// Gives up an upload. What is left for lack of an answer, sweep gives up.
+    async fn abort_upload(&self, key: &Key, id: &str) {
+        if let Err(error) = self.abort_path(&self.path(key), id).await {
+            tracing::debug!(%error, "an upload is left for sweep");
+        }
     }
 
     async fn abort_path(&self, path: &str, id: &str) -> Result<(), StoreError> {

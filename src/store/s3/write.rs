@@ -1,10 +1,13 @@
 //! Writing objects: one PUT with its condition, or an upload in parts.
 
+use std::sync::Arc;
+
 use aws_sdk_s3::primitives::ByteStream;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 
+use super::upload::Upload;
 use super::{Fault, Inner, PART_BYTES};
 use crate::aws::judge;
 use crate::store::memory::concat;
@@ -26,9 +29,14 @@ pub(super) fn checksum_of(chunks: &[Bytes]) -> u32 {
 
 impl Inner {
     /// Writes an object: that must not be there, or over the one that has this tag.
-    pub(super) async fn write(&self, key: &Key, over: Option<&Tag>, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
+    pub(super) async fn write(
+        self: &Arc<Self>,
+        key: &Key,
+        over: Option<&Tag>,
+        chunks: Vec<Bytes>,
+    ) -> Result<Outcome, StoreError> {
         if over.is_none() && bytes_of(&chunks) > PART_BYTES as u64 {
-            return self.upload(key, &chunks).await;
+            return Upload::send(self, key, &chunks).await?.complete().await;
         }
         let kind = if over.is_some() { RequestKind::Replace } else { RequestKind::Create };
         let (bytes, put) = (bytes_of(&chunks), self.put(key, over, &chunks));

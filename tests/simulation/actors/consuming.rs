@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use deltafold::WriterOptions;
 use deltafold::format::Op;
-use deltafold::ingest::{BodyReader, Delivery, settle};
+use deltafold::ingest::{BodyReader, Cause, Delivery, settle};
 use deltafold::jsonl;
 
 use super::Context;
@@ -61,16 +61,21 @@ impl Queue {
             let plan = &context.world.state().plan;
             (plan.unordered_queue, plan.revisions)
         };
-        // Out of order some would be refused, unless revisions decide; and then what comes again is appended again.
-        let standing = context.once_in(2) && (revisions || !unordered);
+        let standing = context.once_in(2);
         let mut sequences: BTreeMap<String, u128> = BTreeMap::new();
         let mut all = Vec::new();
         for _ in 0..messages {
             let group = format!("g{}", context.below(groups));
             let sequence = sequences.entry(group.clone()).or_insert(100);
             *sequence += 1 + u128::from(context.below(3));
-            let times =
-                if !unordered && !revisions { Times::At(format!("queue/{group}"), *sequence) } else { Times::Any };
+            let source = || format!("queue/{group}");
+            // Where revisions decide, what comes again is appended again.
+            let times = match (unordered, standing) {
+                _ if revisions => Times::Any,
+                (false, _) => Times::At(source(), *sequence),
+                (true, true) => Times::Change(source(), *sequence),
+                (true, false) => Times::Any,
+            };
             let (append, ops) = context.issue(times);
             let origin = standing.then(|| (format!("queue/{group}"), *sequence));
             let body = body(&ops, origin.as_ref());
@@ -111,6 +116,12 @@ impl Queue {
 
     fn is_unordered(&self) -> bool {
         self.world.state().plan.unordered_queue
+    }
+
+    /// Changes that say where they stand may come behind later ones, and nothing but that decides.
+    fn is_out_of_order(&self) -> bool {
+        let plan = &self.world.state().plan;
+        self.standing && plan.unordered_queue && !plan.revisions
     }
 
     /// A number for groups that no message came from before.
@@ -179,8 +190,15 @@ pub(crate) async fn consumes(context: Context, queue: Queue) {
         }
         for failed in &settled.failed {
             context.note(|| format!("append {} comes again: {}", received[failed.index].append, failed.reason));
-            if failed.cause == deltafold::ingest::Cause::NotUnderstood {
+            if failed.cause != Cause::NotUnderstood {
+                continue;
+            }
+            let append = received[failed.index].append;
+            if !queue.is_out_of_order() {
                 context.world.fail(ACKED, format!("a message is not understood: {}", failed.reason));
+            } else if context.world.state().oracle.is_passed(append) && context.once_in(3) {
+                context.note(|| format!("append {append} goes to the dead letters: it was passed"));
+                queue.delete(append);
             }
         }
         if !settled.failed.is_empty() {
