@@ -191,8 +191,11 @@ async fn run(
                 check(&reader, &seen, &questions).await.unwrap();
             }
             Deed::Open => {
-                let other = collection.reader().await.unwrap();
-                if old.len().is_multiple_of(2) {
+                let other = match old.len() % 3 {
+                    0 => collection.warm_reader().await.unwrap(),
+                    _ => collection.reader().await.unwrap(),
+                };
+                if old.len() % 3 == 1 {
                     other.warm().await.unwrap();
                 }
                 check(&other, &model, &questions).await.unwrap();

@@ -104,8 +104,7 @@ async fn reads_over_several_parts() {
     let begins = |entry: &&Entry| entry.id.starts_with("r13107");
     assert_eq!(scan(&cold, prefix).await, by_id.iter().filter(begins).cloned().collect::<Vec<_>>());
 
-    let warm = collection.reader().await.unwrap();
-    warm.warm().await.unwrap();
+    let warm = collection.warm_reader().await.unwrap();
     store.calls();
     assert_eq!(scan(&warm, ScanOptions::default()).await, by_id);
     let insertion = ScanOptions { order: Order::Insertion, ..ScanOptions::default() };

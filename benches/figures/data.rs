@@ -47,6 +47,19 @@ pub(crate) fn put(number: usize, random: &mut Random) -> Op {
     Op::put(id(number), record)
 }
 
+/// A whole record with a document of 1,500 characters, words of which a text would consist.
+pub(crate) fn put_document(number: usize, random: &mut Random) -> Op {
+    let mut document = String::with_capacity(1_520);
+    while document.len() < 1_500 {
+        // Few words are frequent and many are rare.
+        let rare = random.below(10_000);
+        let word = random.below(1 + rare);
+        document.push_str(&format!("{:x} ", 0x1000 + word * word));
+    }
+    let metadata = metadata(number, random);
+    Op::put(id(number), Record { embedding: Some(embedding(random)), metadata, document: Some(document) })
+}
+
 /// A patch of some metadata.
 pub(crate) fn patch(number: usize, random: &mut Random) -> Op {
     let metadata = BTreeMap::from([

@@ -216,7 +216,13 @@ impl Collection {
 
     /// A reader of some version.
     pub async fn reader_at(&self, at: At) -> Result<Reader> {
-        Reader::open(self.shards.clone(), at).await
+        Reader::open(self.shards.clone(), at, false).await
+    }
+
+    /// A reader of what is acknowledged by now, with all columns in memory: the requests of [`reader`](Self::reader) and of [`Reader::warm`], and a request's time sooner than the two, as the parts are
+    /// read beside the last look at the head.
+    pub async fn warm_reader(&self) -> Result<Reader> {
+        Reader::open(self.shards.clone(), At::Latest, true).await
     }
 
     /// The ops of a shard in log order.

@@ -54,14 +54,14 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens every shard. Reads heads, manifests and logs; no part is read yet.
-    pub(crate) async fn open(shards: Vec<Shard>, at: At) -> Result<Self> {
+    /// Opens every shard. Reads heads, manifests and logs; and the columns of the latest state if it is to be `warm`, else no part yet.
+    pub(crate) async fn open(shards: Vec<Shard>, at: At, warm: bool) -> Result<Self> {
         let fixed = Fixed::of(&at, shards.len())?;
         let shards = shards.into_iter().enumerate().map(|(number, shard)| {
             let fixed = fixed.as_ref().map(|fixed| fixed[number].clone());
             async move {
                 match fixed {
-                    None => ShardReader::open_latest(shard).await,
+                    None => ShardReader::open_latest(shard, warm).await,
                     Some(fixed) => ShardReader::open_fixed(shard, &fixed).await,
                 }
             }
@@ -145,6 +145,7 @@ impl Reader {
     }
 
     /// Reads all columns and keeps them, so that nothing but embeddings has to be read any more: one GET a part.
+    /// [`Collection::warm_reader`](crate::Collection::warm_reader) does it while it opens.
     pub async fn warm(&self) -> Result<()> {
         let snapshots = stream::iter(self.snapshots()).map(|snapshot| snapshot.objects.warm());
         snapshots.buffer_unordered(SHARDS_AT_ONCE).try_for_each(|()| async { Ok(()) }).await

@@ -29,8 +29,18 @@ pub(super) struct ShardReader {
 
 impl ShardReader {
     /// Reads the current manifest and the log behind it: two GETs, a LIST, a conditional GET, and a GET for each segment not folded. The log is read beside the manifest, as
-    /// the head says where it begins.
-    pub(super) async fn open_latest(shard: Shard) -> Result<Self> {
+    /// the head says where it begins; and the parts, if it is to be `warm`, beside the look at the head that proves it current.
+    pub(super) async fn open_latest(shard: Shard, warm: bool) -> Result<Self> {
+        loop {
+            match Self::look(shard.clone(), warm).await {
+                // It is not the latest any more.
+                Err(error) if warm && error.kind() == ErrorKind::Superseded => {}
+                opened => return opened,
+            }
+        }
+    }
+
+    async fn look(shard: Shard, warm: bool) -> Result<Self> {
         let state = shard.head().await?;
         let reading = read_tail(&shard, state.head.folded, u64::MAX, Tail::Cold);
         let (manifest, read) = futures::future::join(shard.manifest(&state.head), reading).await;
@@ -43,8 +53,19 @@ impl ShardReader {
             }
         };
         let looked = Looked { overlay: Overlay::empty(manifest.folded), state, manifest: Arc::new(manifest) };
-        let looked = catch_up(&shard, looked, read, Tail::Cold).await?;
-        let objects = Objects::new(shard.clone(), looked.manifest, None);
+        let mut objects = Objects::new(shard.clone(), looked.manifest.clone(), None);
+        let warming = async { if warm { objects.warm().await } else { Ok(()) } };
+        let (looked, warmed) = futures::future::join(catch_up(&shard, looked, read, Tail::Cold), warming).await;
+        let looked = looked?;
+        if looked.manifest.name() == objects.manifest().name() {
+            warmed?;
+        } else {
+            // What was read of the older one is kept; what was not there any more was swept with it.
+            objects = Objects::new(shard.clone(), looked.manifest, Some(&objects));
+            if warm {
+                objects.warm().await?;
+            }
+        }
         let snapshot = Snapshot::new(shard.clone(), Arc::new(objects), looked.overlay);
         Ok(Self { shard, state: Some(looked.state), snapshot: Arc::new(snapshot) })
     }

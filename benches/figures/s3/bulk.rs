@@ -4,14 +4,15 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_s3::Client;
 use bytes::Bytes;
-use deltafold::format::Op;
+use deltafold::format::{Op, PartMeta};
 use deltafold::store::{Listed, Store};
-use deltafold::{CompactorOptions, SweepOptions, WriterOptions};
+use deltafold::{Collection, CompactorOptions, SweepOptions, WriterOptions};
 use futures::{StreamExt, stream};
 
 use super::{Far, raw_get, raw_put};
 use crate::bulk::{calls, load};
-use crate::measure::{mib, runtime};
+use crate::data::{Random, put_document};
+use crate::measure::{median, mib, millis, runtime};
 use crate::{Figure, Goal, Setting};
 
 /// How many raw calls are on their way at once.
@@ -27,16 +28,38 @@ pub(crate) fn bulk_and_open(setting: &Setting) -> Vec<Figure> {
         let options = WriterOptions { max_batch_ops: ops, max_batch_bytes: bytes, ..WriterOptions::default() };
         (WriterOptions { max_waiting_bytes: 4 * bytes, ..options }, 64)
     };
+    let plain = || calls(records, 3).collect();
+    let texts = || {
+        let mut random = Random(5);
+        let texts = 0..records / 4;
+        let ops: Vec<Op> = texts.map(|n| put_document(n, &mut random)).collect();
+        ops.chunks(1_000).map(<[Op]>::to_vec).collect()
+    };
     let mut figures = Vec::new();
-    for (latency, how, append, open) in [
+    for (latency, how, append_name, open_name) in [
         (0, usual(), "S3, 0 ms: bulk append", "S3, 0 ms: cold open, every column"),
         (25, usual(), "S3, 25 ms: bulk append", "S3, 25 ms: cold open, every column"),
-        (25, large(), "S3, 25 ms: bulk append, segments of up to 64 MiB", ""),
     ] {
-        let mut both = both(latency, records, how, append, open);
-        both.truncate(if open.is_empty() { 1 } else { 2 });
-        figures.append(&mut both);
+        let far = Far::start(Duration::from_millis(latency));
+        runtime().block_on(async {
+            let collection = far.create().await;
+            figures.push(append(&far, &collection, how, plain(), append_name).await);
+            figures.push(open(&far, &collection, open_name).await);
+        });
     }
+    let far = Far::start(Duration::from_millis(25));
+    runtime().block_on(async {
+        let collection = far.create().await;
+        figures.push(
+            append(&far, &collection, large(), plain(), "S3, 25 ms: bulk append, segments of up to 64 MiB").await,
+        );
+    });
+    let far = Far::start(Duration::from_millis(25));
+    runtime().block_on(async {
+        let collection = far.create().await;
+        append(&far, &collection, usual(), texts(), "").await;
+        figures.push(open(&far, &collection, "S3, 25 ms: cold open, every column, with documents").await);
+    });
     figures
 }
 
@@ -50,73 +73,77 @@ async fn fetch(client: &Client, objects: &[Listed]) -> Vec<(String, Bytes)> {
     stream::iter(gets).buffer_unordered(AT_ONCE).collect().await
 }
 
-fn both(
-    latency: u64,
-    records: usize,
+/// Appends calls to an empty collection.
+async fn append(
+    far: &Far,
+    collection: &Collection,
     (options, at_once): (WriterOptions, usize),
-    append_name: &'static str,
-    open_name: &'static str,
-) -> Vec<Figure> {
-    let far = Far::start(Duration::from_millis(latency));
     // Making the records is the caller's work, and done before.
-    let calls: Vec<Vec<Op>> = calls(records, 3).collect();
-    runtime().block_on(async {
-        let collection = far.create().await;
-        let client = far.client();
-        let start = Instant::now();
-        let writer = collection.writer(options).expect("a writer");
-        load(&writer, calls.into_iter(), at_once).await;
-        writer.close().await.expect("a close");
-        let time = start.elapsed();
-        let store = collection.store().clone();
-        let segments = objects(&*store, "bench/0000/log/").await;
-        let fetched = fetch(&client, &segments).await;
-        let bytes: u64 = fetched.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-        let start = Instant::now();
-        let puts = fetched.into_iter().map(|(key, bytes)| {
-            let client = &client;
-            async move { raw_put(client, &format!("raw/{key}"), bytes).await }
-        });
-        stream::iter(puts).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
-        let raw = start.elapsed();
-        let append = Figure {
-            name: append_name,
-            measured: format!("{:.0} MiB/s", mib(bytes) / time.as_secs_f64()),
-            against: format!("{:.0} MiB/s, {AT_ONCE} PUTs of the segments at once", mib(bytes) / raw.as_secs_f64()),
-            value: raw.as_secs_f64() / time.as_secs_f64(),
-            goal: Goal::AtLeast(0.75),
-        };
+    calls: Vec<Vec<Op>>,
+    name: &'static str,
+) -> Figure {
+    let client = far.client();
+    let start = Instant::now();
+    let writer = collection.writer(options).expect("a writer");
+    load(&writer, calls.into_iter(), at_once).await;
+    writer.close().await.expect("a close");
+    let time = start.elapsed();
+    let segments = objects(&**collection.store(), "bench/0000/log/").await;
+    let fetched = fetch(&client, &segments).await;
+    let bytes: u64 = fetched.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let start = Instant::now();
+    let puts = fetched.into_iter().map(|(key, bytes)| {
+        let client = &client;
+        async move { raw_put(client, &format!("raw/{key}"), bytes).await }
+    });
+    stream::iter(puts).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+    let raw = start.elapsed();
+    Figure {
+        name,
+        measured: format!("{:.0} MiB/s", mib(bytes) / time.as_secs_f64()),
+        against: format!("{:.0} MiB/s, {AT_ONCE} PUTs of the segments at once", mib(bytes) / raw.as_secs_f64()),
+        value: raw.as_secs_f64() / time.as_secs_f64(),
+        goal: Goal::AtLeast(0.75),
+    }
+}
 
-        collection.compactor(CompactorOptions::default()).merge_all().await.expect("a merge");
-        let all = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
-        collection.sweep(&all).await.expect("a sweep");
-        let columns: Vec<Listed> = objects(&*store, "bench/0000/part/")
-            .await
+/// Merges everything, and opens it with all columns.
+async fn open(far: &Far, collection: &Collection, name: &'static str) -> Figure {
+    let client = far.client();
+    collection.compactor(CompactorOptions::default()).merge_all().await.expect("a merge");
+    let all = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    collection.sweep(&all).await.expect("a sweep");
+    let listed = objects(&**collection.store(), "bench/0000/part/").await;
+    let columns: Vec<Listed> = listed.into_iter().filter(|object| object.key.as_str().ends_with(".meta")).collect();
+    let (mut opens, mut raws, mut decodes, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for _ in 0..5 {
+        let start = Instant::now();
+        drop(collection.warm_reader().await.expect("a reader with every column"));
+        opens.push(start.elapsed());
+        let start = Instant::now();
+        let fetched = fetch(&client, &columns).await;
+        raws.push(start.elapsed());
+        bytes = fetched.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        let start = Instant::now();
+        let decodes_of = fetched
             .into_iter()
-            .filter(|object| object.key.as_str().ends_with(".meta"))
-            .collect();
-        let (mut opens, mut raws, mut bytes) = (Vec::new(), Vec::new(), 0);
-        for _ in 0..5 {
-            let start = Instant::now();
-            let reader = collection.reader().await.expect("a reader");
-            reader.warm().await.expect("every column");
-            opens.push(start.elapsed());
-            let start = Instant::now();
-            bytes = fetch(&client, &columns).await.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-            raws.push(start.elapsed());
+            .map(|(_, bytes)| tokio::task::spawn_blocking(|| drop(PartMeta::decode(bytes).expect("a part"))));
+        for decode in decodes_of.collect::<Vec<_>>() {
+            decode.await.expect("no panic");
         }
-        let (open, raw) = (crate::measure::median(opens), crate::measure::median(raws));
-        let open = Figure {
-            name: open_name,
-            measured: format!("{:.0} ms for {:.1} MiB of columns", open.as_secs_f64() * 1e3, mib(bytes)),
-            against: format!(
-                "{:.0} ms, {} GETs of the parts at once",
-                raw.as_secs_f64() * 1e3,
-                AT_ONCE.min(columns.len())
-            ),
-            value: raw.as_secs_f64() / open.as_secs_f64(),
-            goal: Goal::AtLeast(0.75),
-        };
-        vec![append, open]
-    })
+        decodes.push(start.elapsed());
+    }
+    let [open, raw, decode] = [opens, raws, decodes].map(median);
+    Figure {
+        name,
+        measured: format!(
+            "{:.0} ms for {:.1} MiB of columns ({:.0} ms of them to decode and check the same bytes on both cores)",
+            millis(open),
+            mib(bytes),
+            millis(decode)
+        ),
+        against: format!("{:.0} ms, {} GETs of the parts at once", millis(raw), AT_ONCE.min(columns.len())),
+        value: raw.as_secs_f64() / open.as_secs_f64(),
+        goal: Goal::AtLeast(0.75),
+    }
 }

@@ -141,7 +141,8 @@ pub(crate) async fn reads(context: Context) {
     while !context.world.is_stopped() {
         let acked = context.acked();
         let (at, latest) = some_state(&context);
-        let opened = collection.reader_at(at.clone()).await;
+        let warm = latest && context.once_in(3);
+        let opened = if warm { collection.warm_reader().await } else { collection.reader_at(at.clone()).await };
         let mut reader = match opened {
             Ok(reader) => reader,
             Err(error) => {
