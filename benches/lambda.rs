@@ -13,7 +13,8 @@ mod s3;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deltafold::{Collection, CreateOptions};
+use deltafold::ingest::{BodyReader, Delivery, settle};
+use deltafold::{Collection, CreateOptions, WriterOptions};
 use lambda::{Function, messages};
 use s3::{ACCESS_KEY, SECRET_KEY, Server};
 use serde_json::{Value, json};
@@ -203,6 +204,30 @@ async fn load(what: &str, workers: usize, fifo: bool, batch: usize, rate: Option
     (a_minute, results.into_iter().flat_map(|(_, waited)| waited).collect())
 }
 
+/// One consumer that is no function, as `deltafold ingest` is: what it received of all groups is appended together. The queue hands out ten messages of each group at a time.
+async fn daemon(groups: usize) -> f64 {
+    let cloud = Cloud::start().await;
+    let store = Arc::new(cloud.server.store_under("data").await);
+    let collection = Collection::open(store, &"c".parse().unwrap()).await.unwrap();
+    let (bodies, writer) = (BodyReader::new(&collection), collection.writer(WriterOptions::default()).unwrap());
+    let names: Vec<String> = (0..groups).map(|group| format!("g{group}")).collect();
+    cloud.server.latency(LATENCY);
+    let (begun, mut messages) = (Instant::now(), 0);
+    while begun.elapsed() < SPAN {
+        let all: Vec<String> = (0..groups * 10).map(|n| body(messages + n)).collect();
+        let places = (0..groups * 10).map(|n| (names[n / 10].as_str(), (messages + n) as u128 + 1));
+        let deliveries: Vec<Delivery<'_>> =
+            all.iter().zip(places).map(|(body, place)| Delivery { body, place: Some(place), leaving: false }).collect();
+        let settled = settle(&writer, &bodies, "q.fifo", &deliveries).await;
+        assert_eq!(settled.done.len(), deliveries.len());
+        messages += deliveries.len();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "figures")]
+    let a_minute = messages as f64 * 60.0 / begun.elapsed().as_secs_f64();
+    println!("FIFO, {groups} groups, one daemon: {a_minute:.0} messages a minute");
+    a_minute
+}
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -223,5 +248,7 @@ fn main() {
                 quantile(&mut waited, 0.99)
             );
         }
+        let met = if daemon(16).await >= 20_000.0 { "yes" } else { "NO" };
+        println!("FIFO, 16 groups, one daemon: goal 20000 a minute: {met}");
     });
 }

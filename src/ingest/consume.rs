@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use futures::future::{Either, select};
+use futures::future::{Either, join_all, select};
 
 use super::body::BodyReader;
 use super::settle::{Cause, Delivery, STREAM_WITHOUT_ORDER, Settled, settle};
@@ -15,6 +15,10 @@ use crate::log::{Writer, WriterOptions};
 
 /// What waits together for its acknowledgement, in bytes of bodies: four times as much would make the writer busy.
 const ROUND_BYTES: usize = 16 << 20;
+/// How many messages one request receives at most.
+const RECEIVED_AT_MOST: usize = 10;
+/// How many requests for more are on their way at once, where one was not enough.
+const RECEIVES_AT_ONCE: usize = 8;
 /// After a message that nobody understands, messages are received one by one until its group goes on, or so many have come.
 const CAUTIOUS_ROUNDS: u32 = 100;
 /// After the service could not be reached for long.
@@ -183,16 +187,20 @@ impl Consumer<'_> {
         let mut messages = self.queue.receive(how).await?;
         let since = Stopwatch::start();
         how.wait = Duration::ZERO;
-        let mut more = !messages.is_empty();
+        // Twice as many requests each time, as long as all of them find something: where little comes, little is asked.
+        let (mut more, mut at_once) = (!messages.is_empty(), 1);
         while more && messages.len() < self.options.max_messages && since.elapsed() < self.visibility / 4 {
             let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
-            if bytes >= ROUND_BYTES {
-                break;
-            }
+            // Several at once, as one answers 10 messages at most; of a group the messages of one receive lock the others out.
+            let each = bytes * RECEIVED_AT_MOST / messages.len();
+            let room = (ROUND_BYTES.saturating_sub(bytes) / each.max(1))
+                .min((self.options.max_messages - messages.len()).div_ceil(RECEIVED_AT_MOST))
+                .min(at_once);
+            let received = join_all((0..room).map(|_| self.queue.receive(how))).await;
+            more = room > 0 && received.iter().all(|received| received.as_ref().is_ok_and(|some| !some.is_empty()));
+            at_once = RECEIVES_AT_ONCE.min(at_once * 2);
             // Those that are here already are worked on all the same.
-            let next = self.queue.receive(how).await.unwrap_or_default();
-            more = !next.is_empty();
-            messages.extend(next);
+            messages.extend(received.into_iter().flat_map(Result::unwrap_or_default));
         }
         Ok(messages)
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
 };
+use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::count::QueueAction;
 use super::error::{NotDone, QueueError, QueueErrorKind};
@@ -12,6 +13,8 @@ use super::queue::{Queue, retried};
 
 /// What a request takes at most.
 const RECEIPTS_A_REQUEST: usize = 10;
+/// How many requests are on their way at once.
+const DELETES_AT_ONCE: usize = 8;
 
 impl Queue {
     /// Deletes messages by their receipts, and returns those that were not deleted. One request for 10. Success is no proof: with a receipt out of date the service
@@ -21,8 +24,7 @@ impl Queue {
     ///
     /// See [`QueueErrorKind`]; some may be deleted already.
     pub async fn delete(&self, receipts: &[&str]) -> Result<Vec<NotDone>, QueueError> {
-        let mut failed = Vec::new();
-        for (number, batch) in receipts.chunks(RECEIPTS_A_REQUEST).enumerate() {
+        let deletes = receipts.chunks(RECEIPTS_A_REQUEST).zip(0..).map(|(batch, number)| async move {
             let entries = batch.iter().enumerate().map(|(index, receipt)| {
                 DeleteMessageBatchRequestEntry::builder().id(index.to_string()).receipt_handle(*receipt).build()
             });
@@ -34,9 +36,11 @@ impl Queue {
                 let answer = request.send().await.map_err(|error| QueueError::of("delete from", &self.name, &error));
                 self.count.answered(QueueAction::Delete, answer, |output| output.successful.len())
             });
-            failed.extend(not_done(deleted.await?.failed, number * RECEIPTS_A_REQUEST));
-        }
-        Ok(failed)
+            Ok(not_done(deleted.await?.failed, number * RECEIPTS_A_REQUEST))
+        });
+        let failed: Vec<Vec<NotDone>> =
+            stream::iter(deletes.collect::<Vec<_>>()).buffered(DELETES_AT_ONCE).try_collect().await?;
+        Ok(failed.into_iter().flatten().collect())
     }
 
     /// Has messages come again after `visibility` from now, up to 12 h since they were received: zero gives them back at once, more keeps them for whoever works on them. Returns those
