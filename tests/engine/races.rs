@@ -1,5 +1,5 @@
 //! Races that have bitten systems like this one, each told and then provoked: the store stops a call at the worst moment, and
-//! somebody else acts. Those of readers (R6, R7) are in `reader_races.rs`, power loss (R15) is in `store.rs`.
+//! somebody else acts. Those of readers (R6, R7) are in `reader/races.rs`, power loss (R15) is in `store.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
