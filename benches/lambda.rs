@@ -5,19 +5,18 @@
 #![expect(clippy::unwrap_used, reason = "a figure that cannot be measured is none")]
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 
-#[path = "../tests/support/lambda.rs"]
-mod lambda;
-#[path = "../tests/support/s3/mod.rs"]
-mod s3;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deltafold::ingest::{BodyReader, Delivery, settle};
 use deltafold::{Collection, CreateOptions, WriterOptions};
-use lambda::{Function, messages};
-use s3::{ACCESS_KEY, SECRET_KEY, Server};
 use serde_json::{Value, json};
+
+use support::lambda::{self, Function, messages};
+use support::s3::{self, ACCESS_KEY, SECRET_KEY, Server};
 
 const LATENCY: Duration = Duration::from_millis(25);
 const LONG: Duration = Duration::from_secs(60);

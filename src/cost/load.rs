@@ -17,7 +17,7 @@ pub enum Source {
     Standard,
 }
 
-/// Requests of the log to the store, as counted on a real server; `tests/cost.rs` counts them.
+/// Requests of the log to the store, as counted on a real server; `tests/services/cost.rs` counts them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shape {
     /// PUTs of an append of one segment.

@@ -1,17 +1,11 @@
 //! The program over S3: everything as in a folder, and every way in which a bucket can be the wrong one.
-#![cfg(all(feature = "s3", feature = "dynamodb"))]
-
-#[path = "../support/ministack.rs"]
-pub(crate) mod ministack;
-#[path = "../support/s3/mod.rs"]
-pub(crate) mod s3;
 
 use std::process::Command;
 use std::time::Duration;
 
-use s3::{ACCESS_KEY, BUCKET, Fault, SECRET_KEY, Server};
-
 use crate::home::{Home, Ran, puts};
+use crate::support::ministack;
+use crate::support::s3::{ACCESS_KEY, BUCKET, Fault, SECRET_KEY, Server};
 
 /// The program, told to use the bucket of a server.
 pub(crate) struct Cloud {

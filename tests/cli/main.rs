@@ -1,12 +1,19 @@
 //! The real program, run as a user runs it: what it prints for people and for scripts, its exit codes, and what it says to do next.
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod append;
+#[cfg(all(feature = "s3", feature = "dynamodb"))]
 mod cloud;
 mod commands;
 mod cost;
 mod damage;
 mod demo;
 mod home;
+#[cfg(unix)]
+#[expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]
+mod kill;
 #[cfg(feature = "mapping")]
 mod map;
 mod output;

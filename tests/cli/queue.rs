@@ -1,15 +1,11 @@
 //! The chores of queues and `reset`, against an emulator of SQS and DynamoDB that is not ours, and a bucket that fails as it is told.
 
-#[path = "../support/moves.rs"]
-mod moves;
-#[path = "../support/queues.rs"]
-mod queues;
-
 use deltafold::aws::{Queue, Receive};
 
-use crate::cloud::s3::{BUCKET, Fault};
-use crate::cloud::{Cloud, ministack};
+use crate::cloud::Cloud;
 use crate::home::puts;
+use crate::support::s3::{BUCKET, Fault};
+use crate::support::{ministack, moves, queues};
 
 fn block<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work)

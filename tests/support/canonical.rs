@@ -1,6 +1,5 @@
 //! The canonical form of a collection's state, which `expected.json` beside the data hashes: one line
 //! `[id, metadata, document]` a record, keys sorted, no spaces, floats as Python prints them.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses some of it")]
 
 use std::fmt::Write as _;
 

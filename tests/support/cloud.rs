@@ -1,5 +1,4 @@
 //! Stores in S3, in every place the tests have: our own server and ministack, heads in the bucket and in a table of ministack.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses some of it")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,14 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use deltafold::HeadsInDynamoDb;
 use deltafold::store::{S3, Store};
 
-#[path = "ministack.rs"]
-pub mod ministack;
-#[path = "s3/mod.rs"]
-pub mod s3;
+use super::ministack;
+use super::s3::{self, Server};
 
-use s3::Server;
-
-/// The table of all tests of this binary: what they put there is told apart by bucket and prefix.
+/// The table of all tests of this program: what they put there is told apart by bucket and prefix.
 const TABLE: &str = "deltafold-heads";
 
 fn fresh() -> String {

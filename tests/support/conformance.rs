@@ -1,5 +1,4 @@
 //! What every store must do, whatever is behind it: the contract of `deltafold::store`, one check a promise.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses some of it")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

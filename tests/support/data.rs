@@ -1,11 +1,29 @@
 //! The data that tests run on: the cut in `demo/`, and the whole where it lies beside the repository.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses some of it")]
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use deltafold::format::Op;
 use deltafold::jsonl;
+
+/// From items of a table, with the id as `PK`, to the records that they were made of.
+pub const MAPPING: &str = r#"
+[[rule]]
+collection = "packages"
+id = "{PK}"
+document = "text"
+embedding = "vector"
+[rule.metadata]
+section = "string"
+version = "string"
+priority = "string"
+source = "string"
+essential = "bool"
+depends = "i64"
+tags = "strings"
+installed_kib = "i64"
+download_mib = "f64"
+"#;
 
 /// A folder with `base.jsonl.zst`, `updates.jsonl.zst` and `expected.json`.
 pub struct DataSet {

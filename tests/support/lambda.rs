@@ -1,13 +1,6 @@
 //! AWS Lambda as a function sees it: the runtime API on loopback, in front of the real program.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "each test binary uses some of it; helpers of tests may fail as tests do"
-)]
-#![allow(clippy::disallowed_methods, reason = "a server of its own, with clocks and tasks of its own")]
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};

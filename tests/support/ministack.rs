@@ -1,12 +1,5 @@
 //! ministack, an emulator of AWS from PyPI, on loopback: S3, DynamoDB, SQS and Lambda of somebody else's making. Installed into the target folder by
-//! the first test that needs it; one process a test binary, gone with it.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "each test binary uses some of it; helpers of tests may fail as tests do"
-)]
-#![allow(clippy::disallowed_methods, reason = "waits for another process to be up")]
+//! the first test that needs it; one process a test program, gone with it.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,8 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-#[path = "venv.rs"]
-pub mod venv;
+use super::venv;
 
 /// What `pip` is to install, dependencies included: nothing changes from one run to the next.
 const REQUIREMENTS: &str = include_str!("ministack-requirements.txt");

@@ -1,5 +1,4 @@
 //! What a collection must hold, kept as plainly as the documentation of the five ops says it.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses some of it")]
 
 use std::collections::BTreeMap;
 

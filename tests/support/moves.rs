@@ -1,12 +1,5 @@
 //! What ministack lacks of SQS, before it: moves of dead letters, and where they come from. Messages are really moved, one at each look at the task, so that its progress
 //! can be seen; every other request goes through.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "each test binary uses some of it; helpers of tests may fail as tests do"
-)]
-#![allow(clippy::disallowed_methods, reason = "a server of its own, with tasks of its own")]
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};

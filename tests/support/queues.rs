@@ -1,10 +1,4 @@
 //! Queues of ministack.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "each test binary uses some of it; helpers of tests may fail as tests do"
-)]
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use deltafold::aws::{AwsOptions, Credentials, Outgoing, Queue};

@@ -1,5 +1,4 @@
 //! Randomness that can be repeated.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses some of it")]
 
 use std::hash::{BuildHasher, RandomState};
 

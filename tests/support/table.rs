@@ -1,10 +1,4 @@
 //! Records as items of a DynamoDB table.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "each test binary uses some of it; helpers of tests may fail as tests do"
-)]
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,25 +6,6 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use deltafold::format::{Action, Op, Record, Value};
-
-/// From the items to the records that they were made of.
-pub const MAPPING: &str = r#"
-[[rule]]
-collection = "packages"
-id = "{PK}"
-document = "text"
-embedding = "vector"
-[rule.metadata]
-section = "string"
-version = "string"
-priority = "string"
-source = "string"
-essential = "bool"
-depends = "i64"
-tags = "strings"
-installed_kib = "i64"
-download_mib = "f64"
-"#;
 
 /// A table, and what is in it.
 pub struct Items {

@@ -1,10 +1,4 @@
 //! Programs from PyPI, pinned and installed into the target folder by the first test that needs them.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "each test binary uses some of it; helpers of tests may fail as tests do"
-)]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

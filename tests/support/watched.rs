@@ -1,5 +1,4 @@
 //! A store that counts its calls, lets a test act at a chosen moment between two of them, and fails as it is told.
-#![allow(dead_code, unused_macros, unreachable_pub, reason = "each test binary uses some of it")]
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -13,27 +12,22 @@ use deltafold::store::{
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-#[cfg(all(feature = "s3", feature = "dynamodb"))]
-pub use cloud::s3::random;
-#[cfg(not(all(feature = "s3", feature = "dynamodb")))]
-#[path = "random.rs"]
-pub mod random;
-use random::Random;
+use super::random::Random;
 
 /// Makes of each `async fn name<S: Store + Clone>(store: Watched<S>)` a test in memory and one in a local folder, and, where S3 is compiled in, tests in the buckets of
 /// two servers, with the heads in the bucket and in a table.
 macro_rules! on_every_store {
     ($($name:ident),* $(,)?) => {
         on_every_store!(@in in_memory, (deltafold::store::Memory::new(), ()), $($name),*);
-        on_every_store!(@in in_a_folder, crate::watched::folder(), $($name),*);
+        on_every_store!(@in in_a_folder, crate::support::watched::folder(), $($name),*);
         #[cfg(all(feature = "s3", feature = "dynamodb"))]
-        on_every_store!(@in in_s3, crate::watched::cloud::in_s3().await, $($name),*);
+        on_every_store!(@in in_s3, crate::support::cloud::in_s3().await, $($name),*);
         #[cfg(all(feature = "s3", feature = "dynamodb"))]
-        on_every_store!(@in in_s3_with_heads_in_dynamodb, crate::watched::cloud::in_s3_and_dynamodb().await, $($name),*);
+        on_every_store!(@in in_s3_with_heads_in_dynamodb, crate::support::cloud::in_s3_and_dynamodb().await, $($name),*);
         #[cfg(all(feature = "s3", feature = "dynamodb"))]
-        on_every_store!(@in in_ministack, crate::watched::cloud::in_ministack().await, $($name),*);
+        on_every_store!(@in in_ministack, crate::support::cloud::in_ministack().await, $($name),*);
         #[cfg(all(feature = "s3", feature = "dynamodb"))]
-        on_every_store!(@in in_ministack_with_heads_in_dynamodb, crate::watched::cloud::in_ministack_and_dynamodb().await, $($name),*);
+        on_every_store!(@in in_ministack_with_heads_in_dynamodb, crate::support::cloud::in_ministack_and_dynamodb().await, $($name),*);
     };
     (@in $place:ident, $open:expr, $($name:ident),*) => {
         mod $place {
@@ -41,7 +35,7 @@ macro_rules! on_every_store {
             async fn $name() {
                 let (store, _keep) = $open;
                 let store: std::sync::Arc<dyn deltafold::store::Store> = std::sync::Arc::new(store);
-                super::$name(crate::watched::Watched::over(store)).await;
+                super::$name(crate::support::watched::Watched::over(store)).await;
             })*
         }
     };
@@ -52,10 +46,6 @@ pub fn folder() -> (deltafold::store::Dir, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     (deltafold::store::Dir::open(folder.path()).unwrap(), folder)
 }
-
-#[cfg(all(feature = "s3", feature = "dynamodb"))]
-#[path = "cloud.rs"]
-pub mod cloud;
 
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

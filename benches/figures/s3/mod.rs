@@ -5,8 +5,8 @@ mod bulk;
 mod contention;
 mod fold;
 
-#[path = "../../../tests/support/s3/mod.rs"]
-mod server;
+#[path = "../../../tests/support/mod.rs"]
+mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -20,6 +20,8 @@ use deltafold::store::{S3, Store};
 use deltafold::{Collection, CreateOptions};
 
 use crate::data::DIMENSION;
+
+use support::s3 as server;
 
 pub(crate) use append::{many_callers, one_caller};
 pub(crate) use bulk::bulk_and_open;

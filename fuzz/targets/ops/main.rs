@@ -3,6 +3,7 @@
 #![no_main]
 
 mod deed;
+#[expect(dead_code, unreachable_pub, reason = "used by the tests")]
 #[path = "../../../tests/support/model.rs"]
 mod model;
 mod promises;

@@ -1,11 +1,4 @@
 //! An S3 server on loopback that fails as it is told: real requests, real conditions, scripted faults at the level of HTTP, and a latency to set.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "each test binary uses some of it; helpers of tests may fail as tests do"
-)]
-#![allow(clippy::disallowed_methods, reason = "a server of its own, with clocks and tasks of its own")]
 
 mod backend;
 
@@ -29,9 +22,7 @@ use tokio::sync::oneshot;
 
 pub use backend::Backend;
 
-#[path = "../random.rs"]
-pub mod random;
-use random::Random;
+use super::random::Random;
 
 /// How a request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

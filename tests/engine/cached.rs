@@ -1,0 +1,149 @@
+//! Copies of parts in a local folder: hits make no request, damage is read anew, the bound holds, and verification looks behind.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use deltafold::store::{Cached, Memory, RequestKind, Store};
+
+use crate::support::conformance::{self, key};
+
+/// A store in memory with copies in a folder of at most so many bytes.
+fn cached(memory: &Memory, folder: &Path, max_bytes: u64) -> Cached {
+    Cached::open(Arc::new(memory.clone()), folder, max_bytes).unwrap()
+}
+
+async fn create(store: &dyn Store, name: &str, bytes: usize) -> Bytes {
+    let content: Bytes = (0..bytes).map(|at| (at * 7 + name.len()) as u8).collect::<Vec<u8>>().into();
+    conformance::done(store.create(&key(name), vec![content.clone()]).await.unwrap());
+    content
+}
+
+async fn read(store: &dyn Store, name: &str) -> Option<Bytes> {
+    store.get(&key(name)).await.unwrap().map(|object| object.bytes)
+}
+
+fn gets(memory: &Memory) -> u64 {
+    memory.requests().of(RequestKind::Get).calls
+}
+
+fn held(folder: &Path) -> u64 {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_with_copies_keeps_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let number = std::sync::atomic::AtomicUsize::new(0);
+    conformance::suite(|| async {
+        let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Arc::new(cached(&Memory::new(), &folder.path().join(number.to_string()), 1 << 20)) as Arc<dyn Store>
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn parts_are_read_once_and_everything_else_each_time() {
+    let (memory, folder) = (Memory::new(), tempfile::tempdir().unwrap());
+    let store = cached(&memory, folder.path(), 1 << 20);
+    let part = create(&store, "c/0000/part/1.emb", 10_000).await;
+    let head = create(&store, "c/0000/head", 100).await;
+    for _ in 0..3 {
+        assert_eq!(read(&store, "c/0000/part/1.emb").await.unwrap(), part);
+        assert_eq!(read(&store, "c/0000/head").await.unwrap(), head);
+    }
+    assert_eq!(gets(&memory), 1 + 3);
+    // Another process, and a collection of the same name in another store.
+    let again = cached(&memory, folder.path(), 1 << 20);
+    assert_eq!(read(&again, "c/0000/part/1.emb").await.unwrap(), part);
+    assert_eq!(gets(&memory), 4);
+    assert!(read(&store, "c/0000/part/never.emb").await.is_none());
+}
+
+#[tokio::test]
+async fn a_damaged_copy_is_read_anew() {
+    let (memory, folder) = (Memory::new(), tempfile::tempdir().unwrap());
+    let store = cached(&memory, folder.path(), 1 << 20);
+    let part = create(&store, "c/0000/part/1.emb", 10_000).await;
+    read(&store, "c/0000/part/1.emb").await.unwrap();
+    let copy = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let whole = std::fs::read(&copy).unwrap();
+    for at in [0, 5_000, 9_999, 10_000, 10_010, 10_020, whole.len() - 1] {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        // Under a new name first, as a mapped file is not to change.
+        let temporary = folder.path().join("other");
+        std::fs::write(&temporary, damaged).unwrap();
+        std::fs::rename(&temporary, &copy).unwrap();
+        let before = gets(&memory);
+        assert_eq!(read(&store, "c/0000/part/1.emb").await.unwrap(), part, "byte {at}");
+        assert_eq!(gets(&memory), before + 1, "byte {at}");
+    }
+    for length in [0, 1, 27, 28, 9_999] {
+        std::fs::write(folder.path().join("other"), &whole[..length]).unwrap();
+        std::fs::rename(folder.path().join("other"), &copy).unwrap();
+        assert_eq!(read(&store, "c/0000/part/1.emb").await.unwrap(), part, "{length} bytes");
+    }
+    // A copy of another object under this one's name.
+    create(&store, "c/0000/part/2.emb", 500).await;
+    read(&store, "c/0000/part/2.emb").await.unwrap();
+    let other = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).find(|path| *path != copy);
+    std::fs::rename(other.unwrap(), &copy).unwrap();
+    assert_eq!(read(&store, "c/0000/part/1.emb").await.unwrap(), part);
+}
+
+#[tokio::test]
+async fn the_folder_stays_within_its_bound_and_the_longest_unused_go_first() {
+    let (memory, folder) = (Memory::new(), tempfile::tempdir().unwrap());
+    let bound = 100_000;
+    let store = cached(&memory, folder.path(), bound);
+    create(&store, "c/0000/part/often.emb", 9_000).await;
+    for number in 0..40 {
+        let name = format!("c/0000/part/{number}.emb");
+        let content = create(&store, &name, 9_000).await;
+        assert_eq!(read(&store, &name).await.unwrap(), content);
+        read(&store, "c/0000/part/often.emb").await.unwrap();
+        assert!(held(folder.path()) <= bound + bound / 16 + 9_100, "{}", held(folder.path()));
+    }
+    let before = gets(&memory);
+    read(&store, "c/0000/part/often.emb").await.unwrap();
+    read(&store, "c/0000/part/39.emb").await.unwrap();
+    assert_eq!(gets(&memory), before, "what is used often, and what was used last, is there");
+    read(&store, "c/0000/part/0.emb").await.unwrap();
+    assert_eq!(gets(&memory), before + 1);
+    // Larger than all the room: read, and not kept.
+    let large = create(&store, "c/0000/part/large.emb", 200_000).await;
+    assert_eq!(read(&store, "c/0000/part/large.emb").await.unwrap(), large);
+    assert!(held(folder.path()) <= bound + bound / 16 + 9_100);
+}
+
+#[tokio::test]
+async fn what_was_deleted_is_gone_and_what_is_mapped_stays() {
+    let (memory, folder) = (Memory::new(), tempfile::tempdir().unwrap());
+    let store = cached(&memory, folder.path(), 1 << 20);
+    let part = create(&store, "c/0000/part/1.emb", 10_000).await;
+    read(&store, "c/0000/part/1.emb").await.unwrap();
+    let mapped = read(&store, "c/0000/part/1.emb").await.unwrap();
+    store.delete(&[key("c/0000/part/1.emb")]).await.unwrap();
+    assert!(read(&store, "c/0000/part/1.emb").await.is_none());
+    assert_eq!(mapped, part);
+    // Deleted by somebody else: the copy may live on, and whoever asks behind it learns the truth.
+    create(&store, "c/0000/part/2.emb", 10_000).await;
+    read(&store, "c/0000/part/2.emb").await.unwrap();
+    memory.delete(&[key("c/0000/part/2.emb")]).await.unwrap();
+    assert!(read(&store, "c/0000/part/2.emb").await.is_some());
+    assert!(read(&*store.uncached().unwrap(), "c/0000/part/2.emb").await.is_none());
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_used_is_an_error_and_one_that_goes_away_is_none() {
+    let (memory, folder) = (Memory::new(), tempfile::tempdir().unwrap());
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let error = Cached::open(Arc::new(memory.clone()), &file, 1 << 20).unwrap_err();
+    assert!(error.to_string().contains("cache"), "{error}");
+    let store = cached(&memory, &folder.path().join("copies"), 1 << 20);
+    let part = create(&store, "c/0000/part/1.emb", 10_000).await;
+    std::fs::remove_dir_all(folder.path().join("copies")).unwrap();
+    assert_eq!(read(&store, "c/0000/part/1.emb").await.unwrap(), part);
+}

@@ -1,0 +1,330 @@
+//! Compaction and sweep: when, at what cost, and what they leave alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deltafold::format::{EditKind, Metadata, Op, Patch, Record, Value};
+use deltafold::store::Store;
+use deltafold::{
+    At, Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, Policy, ScanOptions, SweepOptions, Writer,
+    WriterOptions,
+};
+use futures::TryStreamExt;
+
+use crate::support::watched::{Fault, Watched};
+
+on_every_store!(
+    a_fold_costs_a_few_requests_and_an_idle_round_two,
+    folds_come_by_count_and_by_bytes,
+    a_watch_folds_while_it_lasts_and_stops_when_told,
+    a_watch_outlives_an_outage,
+    a_compactor_waits_for_another_s_claim_and_not_for_ever,
+    a_damaged_claim_keeps_nobody_from_work,
+    a_dry_run_deletes_nothing_and_tells_all,
+    a_sweep_keeps_versions_by_number_by_age_and_by_pin,
+    records_may_grow_by_patches_beyond_what_one_op_may_bring,
+    a_drop_that_is_broken_off_is_finished_by_the_next,
+);
+
+async fn made<S: Store + Clone>(store: &Watched<S>) -> (Collection, Writer) {
+    let options = CreateOptions::new(2);
+    let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    (collection, writer)
+}
+
+fn put(id: impl ToString) -> Op {
+    Op::put(id.to_string(), Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() })
+}
+
+fn policy(fold_segments: u64, fold_bytes: u64) -> CompactorOptions {
+    CompactorOptions { policy: Policy { fold_segments, fold_bytes, ..Policy::default() } }
+}
+
+async fn append<S>(_: &Watched<S>, writer: &Writer, segments: std::ops::Range<usize>) {
+    for number in segments {
+        writer.append(vec![put(number)]).await.unwrap();
+    }
+}
+
+/// A source of which nothing came for longer than the retention is forgotten by a fold, by the store's dates alone; one that is heard of now and then is not.
+#[tokio::test]
+async fn a_silent_source_is_forgotten_by_a_fold() {
+    let store = deltafold::store::Memory::new();
+    let options = CreateOptions::new(2);
+    let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
+    let mut compactor = collection.compactor(CompactorOptions::default());
+    let hear = async |source: &str, position: u128| {
+        // A writer of its own each time: what it knows it has from the log and the snapshot.
+        let writer = collection.writer(WriterOptions::default()).unwrap();
+        writer.append_from(source, position, vec![put(position)]).await.unwrap().is_duplicate()
+    };
+    assert!(!hear("silent", 7).await);
+    for day in 0..15 {
+        assert!(!hear("busy", day).await);
+        compactor.run_once().await.unwrap();
+        assert!(hear("silent", 7).await, "it is remembered on day {day}");
+        store.advance(Duration::from_hours(24));
+    }
+    for day in 15..17 {
+        assert!(!hear("busy", day).await);
+        compactor.run_once().await.unwrap();
+        store.advance(Duration::from_hours(24));
+    }
+    assert!(hear("busy", 16).await, "what is heard of is remembered");
+    assert!(!hear("silent", 7).await, "what is not is not");
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let error = writer.append_from("clock/00", 1, vec![put(1)]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "the names of dates are not for sources");
+}
+
+fn count(calls: &[String], verb: &str) -> usize {
+    calls.iter().filter(|call| call.starts_with(verb)).count()
+}
+
+async fn a_fold_costs_a_few_requests_and_an_idle_round_two<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made(&store).await;
+    append(&store, &writer, 0..5).await;
+    let mut compactor = collection.compactor(policy(5, 1 << 20));
+    store.calls();
+    assert_eq!(compactor.tick().await.unwrap().published(EditKind::Fold), 1);
+    let calls = store.calls();
+    assert_eq!(count(&calls, "list"), 1, "{calls:?}");
+    assert_eq!(count(&calls, "get log/"), 5, "each segment; the list told the end: {calls:?}");
+    assert_eq!((count(&calls, "create"), count(&calls, "replace")), (4, 1), "claim, part, embeddings, manifest; head");
+    assert!(calls.len() <= 5 + 10, "{calls:?}");
+    compactor.tick().await.unwrap();
+    assert_eq!(store.calls(), ["get_unless head", "get log/00000000000000000006"]);
+    append(&store, &writer, 5..9).await;
+    store.calls();
+    compactor.tick().await.unwrap();
+    assert_eq!(count(&store.calls(), "get log/"), 5);
+    compactor.tick().await.unwrap();
+    assert_eq!(store.calls(), ["get_unless head", "get log/00000000000000000010"], "what was read is not read again");
+    append(&store, &writer, 9..10).await;
+    store.calls();
+    let report = compactor.tick().await.unwrap();
+    assert_eq!(report.published(EditKind::Fold), 1);
+    assert_eq!(count(&store.calls(), "get log/"), 2, "the new one, and the end once");
+}
+
+async fn folds_come_by_count_and_by_bytes<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made(&store).await;
+    let mut by_count = collection.compactor(policy(3, 1 << 20));
+    append(&store, &writer, 0..2).await;
+    assert!(by_count.tick().await.unwrap().events.is_empty());
+    append(&store, &writer, 2..3).await;
+    assert_eq!(by_count.tick().await.unwrap().published(EditKind::Fold), 1);
+    let mut by_bytes = collection.compactor(policy(1_000, 2_000));
+    append(&store, &writer, 3..5).await;
+    assert!(by_bytes.tick().await.unwrap().events.is_empty());
+    append(&store, &writer, 5..30).await;
+    let report = by_bytes.tick().await.unwrap();
+    let folds: Vec<_> = report.events.iter().filter(|event| event.kind == EditKind::Fold).collect();
+    assert!(folds.len() >= 3, "one fold reads no more than its bytes, and one segment: {folds:?}");
+    assert!(folds.iter().all(|fold| fold.bytes_in < 2_000 + 1_000 && fold.version.is_some()), "{folds:?}");
+    // Values that make no sense do what comes closest.
+    let mut odd = collection.compactor(CompactorOptions {
+        policy: Policy {
+            fold_segments: 0,
+            fold_bytes: 0,
+            fan_in: 0,
+            absorb_one_in: 0,
+            rewrites: 0,
+            forget_sources_after: Duration::ZERO,
+        },
+    });
+    append(&store, &writer, 30..40).await;
+    odd.tick().await.unwrap();
+    odd.merge_all().await.unwrap();
+    let status = collection.status().await.unwrap().shards.remove(0);
+    assert_eq!((status.folded, status.runs.len()), (status.tail, 1));
+    assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 40);
+}
+
+async fn a_watch_folds_while_it_lasts_and_stops_when_told<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made(&store).await;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (heard, mut folds) = tokio::sync::mpsc::unbounded_channel();
+    let mut compactor = collection.compactor(policy(2, 1 << 20));
+    let watch = compactor.watch(
+        Duration::from_millis(1),
+        async {
+            drop(stopped.await);
+        },
+        |event| heard.send(event.clone()).unwrap(),
+    );
+    let work = async {
+        for round in 0..3 {
+            append(&store, &writer, round * 2..round * 2 + 2).await;
+            while folds.recv().await.unwrap().kind != EditKind::Fold {}
+        }
+        stop.send(()).unwrap();
+    };
+    let (watched, ()) = futures::join!(watch, work);
+    watched.unwrap();
+    assert_eq!(collection.status().await.unwrap().shards[0].folded.get(), 6);
+}
+
+async fn a_watch_outlives_an_outage<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made(&store).await;
+    append(&store, &writer, 0..2).await;
+    let mut compactor = collection.compactor(policy(2, 1 << 20));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let stop = std::sync::Mutex::new(Some(stop));
+    store.fail("create", "/part/", Fault::Transient);
+    store.fail("create", "/manifest/", Fault::Transient);
+    let stopped = async { drop(stopped.await) };
+    compactor.watch(Duration::from_millis(1), stopped, |_| drop(stop.lock().unwrap().take())).await.unwrap();
+    assert_eq!(collection.status().await.unwrap().shards[0].folded.get(), 2);
+    // Damage ends it.
+    append(&store, &writer, 2..4).await;
+    let key = store.keys("/log/").await.remove(3);
+    store.overwrite(&key, |bytes| bytes[30] ^= 1).await;
+    let error = compactor.watch(Duration::from_millis(1), std::future::pending(), |_| ()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+async fn a_compactor_waits_for_another_s_claim_and_not_for_ever<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made(&store).await;
+    append(&store, &writer, 0..2).await;
+    let mut first = collection.compactor(policy(2, 1 << 20));
+    let mut second = collection.compactor(policy(2, 1 << 20));
+    // The first one dies after its claim.
+    store.fail("create", "/part/", Fault::Permanent);
+    assert_eq!(first.tick().await.unwrap_err().kind(), ErrorKind::Storage);
+    for _ in 0..2 {
+        assert!(second.tick().await.unwrap().events.is_empty(), "somebody may be at it");
+    }
+    assert_eq!(second.tick().await.unwrap().published(EditKind::Fold), 1, "nobody is");
+    // Who is asked to work does not wait.
+    append(&store, &writer, 2..4).await;
+    store.fail("create", "/part/", Fault::Permanent);
+    first.tick().await.unwrap_err();
+    assert_eq!(second.run_once().await.unwrap().published(EditKind::Fold), 1);
+}
+
+async fn a_damaged_claim_keeps_nobody_from_work<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made(&store).await;
+    append(&store, &writer, 0..1).await;
+    collection.compactor(policy(1, 1)).tick().await.unwrap();
+    let claim = deltafold::store::Key::new(format!("{}/0000/claim", collection.name())).unwrap();
+    store.overwrite(&claim, Vec::clear).await;
+    append(&store, &writer, 1..2).await;
+    assert_eq!(collection.compactor(policy(1, 1)).tick().await.unwrap().published(EditKind::Fold), 1);
+    for fault in [Fault::Permanent, Fault::LoseRequest] {
+        store.fail("replace", "/claim", fault);
+        append(&store, &writer, 2..3).await;
+        assert_eq!(collection.compactor(policy(1, 1)).tick().await.unwrap().published(EditKind::Fold), 1);
+    }
+}
+
+async fn a_dry_run_deletes_nothing_and_tells_all<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made(&store).await;
+    for round in 0..4 {
+        append(&store, &writer, round..round + 2).await;
+        collection.compactor(policy(1, 1 << 20)).merge_all().await.unwrap();
+    }
+    let before = store.keys("").await;
+    let options =
+        |dry_run| SweepOptions { keep_versions: 0, min_age: Duration::ZERO, dry_run, ..SweepOptions::default() };
+    let planned = collection.sweep(&options(true)).await.unwrap().remove(0).1;
+    assert_eq!(store.keys("").await, before);
+    assert!(planned.segments == 8 && planned.manifests > 0 && planned.parts > 0 && planned.bytes > 0, "{planned:?}");
+    let mut done = collection.sweep(&options(false)).await.unwrap().remove(0).1;
+    let gone = before.len() + 1 - store.keys("").await.len();
+    assert_eq!(done.segments + done.manifests + done.parts, gone as u64, "and one manifest came, that of the sweep");
+    done.bytes = planned.bytes;
+    assert_eq!(done, planned);
+    let again = collection.sweep(&options(false)).await.unwrap().remove(0).1;
+    assert_eq!((again.segments, again.parts), (0, 0));
+}
+
+async fn a_sweep_keeps_versions_by_number_by_age_and_by_pin<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made(&store).await;
+    for round in 0..6 {
+        append(&store, &writer, round..round + 1).await;
+        collection.compactor(policy(1, 1 << 20)).merge_all().await.unwrap();
+        if round == 1 {
+            collection.pin("early", None).await.unwrap();
+        }
+    }
+    let readable = async |collection: &Collection| -> Vec<u64> {
+        collection.history().await.unwrap().iter().map(|entry| entry.version.get()).collect()
+    };
+    let all = readable(&collection).await;
+    // All are younger than an hour.
+    collection
+        .sweep(&SweepOptions { min_age: Duration::from_secs(3_600), keep_versions: 0, ..SweepOptions::default() })
+        .await
+        .unwrap();
+    assert_eq!(readable(&collection).await, all);
+    collection
+        .sweep(&SweepOptions { min_age: Duration::ZERO, keep_versions: 3, ..SweepOptions::default() })
+        .await
+        .unwrap();
+    let left = readable(&collection).await;
+    let current = collection.status().await.unwrap().shards[0].version.get();
+    assert_eq!(
+        left.iter().filter(|version| **version >= current - 4).count(),
+        5,
+        "three before the one that was swept, it, and the sweep"
+    );
+    assert_eq!(left.len(), 6, "and the pinned one: {left:?} of {all:?}");
+    let pinned = collection.reader_at(At::Pin("early".to_owned())).await.unwrap();
+    assert_eq!(pinned.count().await.unwrap(), 2);
+    for version in &left {
+        let at = At::Versions(vec![deltafold::format::Version::new(*version)]);
+        let reader = collection.reader_at(at).await.unwrap();
+        let entries: Vec<_> = reader.scan(ScanOptions::default()).try_collect().await.unwrap();
+        assert_eq!(entries.len() as u64, reader.count().await.unwrap());
+    }
+    let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+}
+
+/// Limits are checked on the way in, op by op; what many ops come to is kept.
+async fn records_may_grow_by_patches_beyond_what_one_op_may_bring<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made(&store).await;
+    let patch = |round: usize| {
+        let metadata = (0..1_000).map(|key| (format!("key-{round}-{key}"), Some(Value::I64(key)))).collect();
+        Op::patch("a", Patch { metadata, ..Patch::default() })
+    };
+    writer.append(vec![put("a"), put("b")]).await.unwrap();
+    for round in 0..4 {
+        writer.append(vec![patch(round)]).await.unwrap();
+        if round % 2 == 1 {
+            collection.compactor(policy(1, 1 << 20)).run_once().await.unwrap();
+        }
+    }
+    let keys = async |collection: &Collection| -> Metadata {
+        collection.reader().await.unwrap().get("a").await.unwrap().unwrap().record.metadata
+    };
+    let grown = keys(&collection).await;
+    assert_eq!(grown.len(), 4_000);
+    collection.compactor(policy(1, 1 << 20)).merge_all().await.unwrap();
+    assert_eq!(keys(&collection).await, grown);
+    let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+}
+
+async fn a_drop_that_is_broken_off_is_finished_by_the_next<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made(&store).await;
+    append(&store, &writer, 0..3).await;
+    collection.compactor(policy(1, 1 << 20)).run_once().await.unwrap();
+    let (name, objects) = ("c".parse().unwrap(), store.keys("").await.len() as u64);
+    store.fail("delete", "/claim", Fault::Permanent);
+    assert_eq!(Collection::drop(&store, &name, |_| ()).await.unwrap_err().kind(), ErrorKind::Storage);
+    assert_eq!(Collection::open(Arc::new(store.clone()), &name).await.unwrap_err().kind(), ErrorKind::NotFound);
+    let error = Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(2)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    assert!(error.to_string().contains("run `drop c` again"), "{error}");
+    let left = store.keys("").await.len() as u64;
+    assert!(left > 0 && left < objects);
+    Collection::drop(&store, &name, |_| ()).await.unwrap();
+    assert_eq!(store.keys("").await.len(), 0);
+    assert_eq!(Collection::drop(&store, &name, |_| ()).await.unwrap_err().kind(), ErrorKind::NotFound);
+    let (_, writer) = made(&store).await;
+    append(&store, &writer, 0..1).await;
+    assert_eq!(Collection::drop(&store, &name, |_| ()).await.unwrap().objects, 3, "register, head, segment");
+}

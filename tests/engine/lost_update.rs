@@ -1,0 +1,146 @@
+//! The schedule that broke the system before this one. Worker A downloaded the snapshot, applied its updates, uploaded the result and slept. Its lock expired. Worker B did the same
+//! and flipped the pointer. A woke up and flipped it back: the updates that B had applied were gone, without a word.
+//!
+//! Here A stops when all its outputs lie in the store and only the head is to be swapped, for as long as B needs to do all its own; in every role.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use deltafold::format::{Op, Patch, Value};
+use deltafold::store::Store;
+use deltafold::{
+    Collection, CompactorOptions, CreateOptions, Depth, Entry, ErrorKind, Policy, ScanOptions, SweepOptions,
+    WriterOptions,
+};
+use futures::TryStreamExt;
+
+use crate::support::watched::Watched;
+
+on_every_store!(
+    a_folds_and_b_folds,
+    a_folds_and_b_merges,
+    a_folds_and_b_sweeps,
+    a_merges_and_b_folds,
+    a_merges_and_b_merges,
+    a_merges_and_b_sweeps,
+    a_sweeps_and_b_folds,
+    a_sweeps_and_b_merges,
+    a_sweeps_and_b_sweeps,
+);
+
+/// What a worker does.
+#[derive(Clone, Copy, PartialEq)]
+enum Role {
+    Fold,
+    Merge,
+    Sweep,
+}
+
+impl Role {
+    /// Does it to the end; what somebody else made needless is a conflict, said so, and no loss.
+    async fn act(self, collection: &Collection) {
+        let folds = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
+        let done = match self {
+            Self::Fold => collection.compactor(CompactorOptions { policy: folds }).run_once().await.map(drop),
+            Self::Merge => collection.compactor(CompactorOptions::default()).merge_all().await.map(drop),
+            Self::Sweep => {
+                let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+                collection.sweep(&options).await.map(drop)
+            }
+        };
+        match done {
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            done => done.unwrap(),
+        }
+    }
+}
+
+/// Appends one op more to each of a few ids, and remembers what they must hold.
+async fn append(collection: &Collection, expected: &Mutex<BTreeMap<String, usize>>) {
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    for id in ["a", "b", "c"] {
+        let count = *expected.lock().unwrap().get(id).unwrap_or(&0);
+        let metadata = [(format!("key {count}"), Some(Value::Bool(true)))].into();
+        writer.append(vec![Op::upsert(id, Patch { metadata, ..Patch::default() })]).await.unwrap();
+        expected.lock().unwrap().insert(id.to_owned(), count + 1);
+    }
+    writer.close().await.unwrap();
+}
+
+async fn check(collection: &Collection, expected: &Mutex<BTreeMap<String, usize>>) {
+    let entries: Vec<Entry> =
+        collection.reader().await.unwrap().scan(ScanOptions::default()).try_collect().await.unwrap();
+    let found: BTreeMap<String, usize> =
+        entries.into_iter().map(|entry| (entry.id.to_string(), entry.record.metadata.len())).collect();
+    assert_eq!(found, *expected.lock().unwrap(), "every update of every worker");
+    let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+}
+
+async fn schedule<S: Store + Clone>(store: Watched<S>, a: Role, b: Role) {
+    let name = "c".parse().unwrap();
+    let collection = Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(2)).await.unwrap();
+    let expected: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
+    // Two runs to merge, versions to sweep, and a log to fold.
+    for _ in 0..2 {
+        append(&collection, &expected).await;
+        Role::Fold.act(&collection).await;
+    }
+    append(&collection, &expected).await;
+    let (asleep, other) = (expected.clone(), collection.clone());
+    store.before("replace", "/head", move || async move {
+        // A sleeps. The log goes on, and B does all its work, twice over.
+        append(&other, &asleep).await;
+        b.act(&other).await;
+        append(&other, &asleep).await;
+        b.act(&other).await;
+    });
+    a.act(&collection).await;
+    assert!(store.all_reached(), "A was about to publish");
+    check(&collection, &expected).await;
+    // And nothing that is left over does harm later.
+    Role::Fold.act(&collection).await;
+    Role::Merge.act(&collection).await;
+    Role::Sweep.act(&collection).await;
+    check(&collection, &expected).await;
+    let status = collection.status().await.unwrap();
+    let appended: usize = expected.lock().unwrap().values().sum();
+    assert_eq!(status.shards[0].ops, appended as u64, "each op folded once");
+}
+
+async fn a_folds_and_b_folds<S: Store + Clone>(store: Watched<S>) {
+    schedule(store, Role::Fold, Role::Fold).await;
+}
+
+async fn a_folds_and_b_merges<S: Store + Clone>(store: Watched<S>) {
+    schedule(store, Role::Fold, Role::Merge).await;
+}
+
+async fn a_folds_and_b_sweeps<S: Store + Clone>(store: Watched<S>) {
+    schedule(store, Role::Fold, Role::Sweep).await;
+}
+
+async fn a_merges_and_b_folds<S: Store + Clone>(store: Watched<S>) {
+    schedule(store, Role::Merge, Role::Fold).await;
+}
+
+async fn a_merges_and_b_merges<S: Store + Clone>(store: Watched<S>) {
+    schedule(store, Role::Merge, Role::Merge).await;
+}
+
+async fn a_merges_and_b_sweeps<S: Store + Clone>(store: Watched<S>) {
+    schedule(store, Role::Merge, Role::Sweep).await;
+}
+
+async fn a_sweeps_and_b_folds<S: Store + Clone>(store: Watched<S>) {
+    schedule(store, Role::Sweep, Role::Fold).await;
+}
+
+async fn a_sweeps_and_b_merges<S: Store + Clone>(store: Watched<S>) {
+    schedule(store, Role::Sweep, Role::Merge).await;
+}
+
+async fn a_sweeps_and_b_sweeps<S: Store + Clone>(store: Watched<S>) {
+    schedule(store, Role::Sweep, Role::Sweep).await;
+}

@@ -1,0 +1,27 @@
+//! The engine: what its parts promise, in memory, in a local folder and, where S3 is compiled in, in the buckets of two servers.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test panics where something is wrong, and starts tasks of its own"
+)]
+
+#[macro_use]
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(feature = "s3")]
+mod cached;
+mod compactor;
+mod jsonl;
+mod lost_update;
+#[cfg(feature = "mapping")]
+mod map;
+mod races;
+mod races_found;
+mod reader;
+mod real_data;
+mod revision;
+mod store;
+mod turns;
+mod verify;
+mod writer;

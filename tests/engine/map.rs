@@ -1,0 +1,133 @@
+//! Real records as items of a table: what its stream shows becomes, by a mapping, the collection that the ops themselves would have made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use deltafold::format::{Action, Op, Record, Value};
+use deltafold::ingest::{BodyReader, Delivery, Mapping, settle};
+use deltafold::store::Memory;
+use deltafold::{Collection, CreateOptions, ScanOptions, WriterOptions};
+use futures::TryStreamExt;
+use serde_json::{Value as Json, json};
+
+use crate::support::{canonical, data};
+
+/// A table: its items, and what its stream shows of each change.
+#[derive(Default)]
+struct Table {
+    items: BTreeMap<String, Record>,
+    records: u64,
+}
+
+impl Table {
+    /// Applies an op to the items, and tells the record of the stream; `None` where nothing changes.
+    fn change(&mut self, op: Op) -> Option<String> {
+        let old = self.items.get(&op.id).cloned();
+        let new = match op.action {
+            Action::Put(record) => Some(record),
+            Action::Patch(patch) => {
+                let mut record = old.clone()?;
+                for (key, value) in patch.metadata {
+                    match value {
+                        Some(value) => drop(record.metadata.insert(key, value)),
+                        None => drop(record.metadata.remove(&key)),
+                    }
+                }
+                record.document = patch.document.apply(record.document);
+                record.embedding = patch.embedding.apply(record.embedding);
+                Some(record)
+            }
+            Action::Delete => None,
+            other => panic!("{other:?}"),
+        };
+        let event = match (&old, &new) {
+            (None, None) => return None,
+            (None, Some(_)) => "INSERT",
+            (Some(_), Some(_)) => "MODIFY",
+            (Some(_), None) => "REMOVE",
+        };
+        self.records += 1;
+        let mut change = json!({"Keys": {"PK": {"S": op.id}}, "SequenceNumber": (10u128.pow(26) + u128::from(self.records)).to_string()});
+        for (name, image) in [("OldImage", &old), ("NewImage", &new)] {
+            if let Some(record) = image {
+                change[name] = item(&op.id, record);
+            }
+        }
+        match new {
+            Some(record) => self.items.insert(op.id, record),
+            None => self.items.remove(&op.id),
+        };
+        let record = json!({"eventID": self.records.to_string(), "eventName": event, "dynamodb": change, "eventSource": "aws:dynamodb"});
+        Some(record.to_string())
+    }
+}
+
+fn item(id: &str, record: &Record) -> Json {
+    let mut item = json!({"PK": {"S": id}});
+    for (key, value) in &record.metadata {
+        item[key] = match value {
+            Value::String(text) => json!({"S": text}),
+            Value::I64(number) => json!({"N": number.to_string()}),
+            Value::F64(number) => json!({"N": number.to_string()}),
+            Value::Bool(truth) => json!({"BOOL": truth}),
+            Value::Strings(list) => json!({"L": list.iter().map(|text| json!({"S": text})).collect::<Vec<_>>()}),
+            other => panic!("{other:?}"),
+        };
+    }
+    if let Some(document) = &record.document {
+        item["text"] = json!({"S": document});
+    }
+    if let Some(embedding) = &record.embedding {
+        let bytes: Vec<u8> = embedding.iter().flat_map(|number| number.to_le_bytes()).collect();
+        item["vector"] = json!({"B": base64::engine::general_purpose::STANDARD.encode(bytes)});
+    }
+    item
+}
+
+async fn collection() -> Collection {
+    let options = CreateOptions::new(384);
+    Collection::create(Arc::new(Memory::new()), &"packages".parse().unwrap(), &options).await.unwrap()
+}
+
+async fn sha256(collection: &Collection) -> String {
+    let reader = collection.reader().await.unwrap();
+    let mut canonical = canonical::Canonical::default();
+    let mut scan = reader.scan(ScanOptions::default());
+    while let Some(entry) = scan.try_next().await.unwrap() {
+        canonical.add(&entry.id, &entry.record);
+    }
+    canonical.finish()
+}
+
+/// 1,500 real records inserted, 444 real changes, as a stream shows them and in the forms in which they come: a record a message, and packed by a forwarder.
+#[tokio::test]
+async fn real_changes_of_a_table_become_the_collection() {
+    let data = data::DataSet::demo();
+    let mut table = Table::default();
+    let records: Vec<String> = data.base().chain(data.updates()).filter_map(|op| table.change(op)).collect();
+    let collection = collection().await;
+    let bodies = BodyReader::new(&collection).with_mapping(Mapping::parse(data::MAPPING, "mapping").unwrap()).unwrap();
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let (single, packed) = records.split_at(records.len() / 2);
+    let mut messages: Vec<String> = single.to_vec();
+    for (number, pack) in packed.chunks(25).enumerate() {
+        messages.push(match number % 3 {
+            0 => format!("[{}]", pack.join(",")),
+            1 => pack.join("\n"),
+            _ => format!("{{\"Records\":[{}]}}", pack.join(",")),
+        });
+    }
+    for messages in messages.chunks(100) {
+        let deliveries: Vec<Delivery<'_>> =
+            messages.iter().map(|body| Delivery { body, place: None, leaving: false }).collect();
+        let settled = settle(&writer, &bodies, "queue", &deliveries).await;
+        assert_eq!(settled.failed, []);
+        assert_eq!(settled.done.len(), messages.len());
+    }
+    assert_eq!(sha256(&collection).await, data.expected_sha256());
+    let reader = collection.reader().await.unwrap();
+    for (id, record) in table.items.iter().take(100) {
+        assert_eq!(reader.get(id).await.unwrap().unwrap().record.embedding, record.embedding, "{id}");
+    }
+}

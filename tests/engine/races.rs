@@ -1,0 +1,696 @@
+//! Races that have bitten systems like this one, each told and then provoked: the store stops a call at the worst moment, and
+//! somebody else acts. Those of readers (R6, R7) are in `reader/races.rs`, power loss (R15) is in `store.rs`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use deltafold::format::{EditKind, Op, Patch, Position, Record, Timestamp, Value};
+use deltafold::store::{Memory, Store};
+use deltafold::{
+    Collection, CompactorOptions, CreateOptions, Depth, Entry, Env, ErrorKind, FollowOptions, Policy, ScanOptions,
+    SweepOptions, System, Writer, WriterOptions,
+};
+use futures::TryStreamExt;
+
+use crate::support::watched::{Fault, Watched};
+
+on_every_store!(
+    r1_a_stale_writer_appends_anew_behind_the_swept_slot,
+    r1_a_slot_swept_while_it_is_being_created_is_not_acknowledged,
+    r2_a_stale_compactor_does_not_publish_over_a_newer_head,
+    r3_an_append_whose_answer_is_lost_lands_once,
+    r3_a_publish_whose_answer_is_lost_lands_once,
+    r3_an_append_whose_slot_was_swept_and_created_anew_lands_once,
+    r4_try_again_is_not_taken,
+    r5_a_sweep_past_a_merge_under_way_fences_it_off,
+    r5_a_merge_that_is_young_enough_survives_a_sweep,
+    r8_a_segment_that_vanishes_from_under_a_fold_is_no_success,
+    r8_a_part_that_vanishes_from_under_a_merge_is_no_success,
+    r9_the_same_deletions_twice_delete_nothing_else,
+    r10_of_two_folds_of_one_shard_one_publishes,
+    r12_a_batch_that_was_folded_and_swept_before_its_answer_is_not_appended_again,
+    r12_a_source_that_crashed_before_the_ack_is_applied_once,
+    r11_a_stale_segment_does_not_pass_for_the_log,
+    r11_a_stale_segment_does_not_hide_what_the_slot_held,
+    r11_whoever_follows_takes_no_stale_segment_for_the_log,
+    r12_a_position_that_fails_is_not_overtaken,
+    r14_folding_and_merging_keep_times_and_provenance,
+    r15_a_zero_filled_or_cut_segment_is_an_error,
+);
+
+async fn collection<S: Store + Clone>(store: &Watched<S>) -> (Collection, Writer) {
+    let options = CreateOptions::new(2);
+    let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    (collection, writer)
+}
+
+fn put(id: &str) -> Op {
+    Op::put(id, Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() })
+}
+
+/// Sets a key, so that it shows which patches took part.
+fn patch(id: &str, key: &str) -> Op {
+    Op::patch(id, Patch { metadata: [(key.to_owned(), Some(Value::Bool(true)))].into(), ..Patch::default() })
+}
+
+async fn append(writer: &Writer, ops: Vec<Op>) -> u64 {
+    writer.append(ops).await.unwrap().segments()[0].1.get()
+}
+
+/// Folds, and merges nothing.
+async fn fold(collection: &Collection) -> usize {
+    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
+    collection.compactor(CompactorOptions { policy }).run_once().await.unwrap().published(EditKind::Fold)
+}
+
+async fn sweep(collection: &Collection) -> u64 {
+    let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    collection.sweep(&options).await.unwrap()[0].1.truncated.get()
+}
+
+async fn entries(collection: &Collection) -> Vec<Entry> {
+    let reader = collection.reader().await.unwrap();
+    reader.scan(ScanOptions::default()).try_collect().await.unwrap()
+}
+
+async fn ids(collection: &Collection) -> Vec<String> {
+    entries(collection).await.into_iter().map(|entry| entry.id).collect()
+}
+
+/// Ops folded, after folding everything: as each op counts once, what is appended twice shows.
+async fn ops(collection: &Collection) -> u64 {
+    fold(collection).await;
+    collection.status().await.unwrap().shards[0].ops
+}
+
+async fn assert_sound(collection: &Collection) {
+    let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+}
+
+/// What happened: a writer slept. Meanwhile the log was folded and swept, so that the slot where the writer believed the tail to be was free again. It created
+/// that slot, reported success, and nobody ever read the segment.
+/// Now: after creating a slot a writer reads the head, and does not acknowledge what lies below `truncated`.
+async fn r1_a_stale_writer_appends_anew_behind_the_swept_slot<S: Store + Clone>(store: Watched<S>) {
+    let (collection, sleeper) = collection(&store).await;
+    assert_eq!(append(&sleeper, vec![put("a")]).await, 1);
+    let other = collection.writer(WriterOptions::default()).unwrap();
+    for number in 2..=4 {
+        assert_eq!(append(&other, vec![put(&format!("b{number}"))]).await, number);
+    }
+    fold(&collection).await;
+    assert_eq!(sweep(&collection).await, 5);
+    store.calls();
+    assert_eq!(append(&sleeper, vec![put("late")]).await, 5);
+    let calls = store.calls();
+    assert_eq!(calls[0], "create log/00000000000000000002", "it did fall for the free slot");
+    assert_eq!(ids(&collection).await, ["a", "b2", "b3", "b4", "late"]);
+    sweep(&collection).await;
+    assert_eq!(ops(&collection).await, 5);
+    assert_sound(&collection).await;
+}
+
+/// The same with the sweep between the writer's decision for a slot and its creation, and with the sweep between the creation and the look at the head.
+async fn r1_a_slot_swept_while_it_is_being_created_is_not_acknowledged<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    append(&writer, vec![put("a")]).await;
+    let (other, busy) = (collection.clone(), collection.writer(WriterOptions::default()).unwrap());
+    store.before("create", "/log/00000000000000000002", move || async move {
+        append(&busy, vec![put("b")]).await;
+        append(&busy, vec![put("c")]).await;
+        fold(&other).await;
+        sweep(&other).await;
+    });
+    assert_eq!(append(&writer, vec![put("d")]).await, 4);
+    assert!(store.all_reached());
+    // Now the slot was good when it was created: folded and swept at once, it is acknowledged and not appended again.
+    let other = collection.clone();
+    store.before("get_unless", "/head", move || async move {
+        fold(&other).await;
+        sweep(&other).await;
+    });
+    assert_eq!(append(&writer, vec![put("e")]).await, 5);
+    assert!(store.all_reached());
+    assert_eq!(ids(&collection).await, ["a", "b", "c", "d", "e"]);
+    assert_eq!(ops(&collection).await, 5);
+    assert_sound(&collection).await;
+}
+
+/// What happened: a compactor was paused between its last read and its publish; others published meanwhile; its snapshot, made from an old one, replaced
+/// theirs, and what they had folded was gone.
+/// Now: the head is swapped only over the state that was read, and the *edit* is applied again to what won.
+async fn r2_a_stale_compactor_does_not_publish_over_a_newer_head<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    append(&writer, vec![put("a")]).await;
+    fold(&collection).await;
+    append(&writer, vec![put("b")]).await;
+    fold(&collection).await;
+    // A merge of the two runs is overtaken by a fold, between the creation of its manifest and the swap of the head.
+    let other = collection.clone();
+    store.before("replace", "/head", move || async move {
+        append(&writer, vec![put("c"), patch("a", "x")]).await;
+        assert_eq!(fold(&other).await, 1);
+    });
+    let report = collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+    assert!(store.all_reached());
+    assert!(report.published(EditKind::Merge) >= 1, "{report:?}");
+    let history = collection.history().await.unwrap();
+    let versions: Vec<u64> = history.iter().map(|entry| entry.version.get()).collect();
+    assert!(versions.windows(2).all(|pair| pair[0].abs_diff(pair[1]) == 1), "{versions:?}");
+    assert_eq!(ids(&collection).await, ["a", "b", "c"]);
+    assert_eq!(ops(&collection).await, 4);
+    assert_sound(&collection).await;
+}
+
+/// What happened: a write landed and its reply was lost. The retry was refused, "somebody else was faster", and the writer wrote the same again in the next place.
+/// Now: a segment bears its writer's batch, and whoever is refused looks whose it is.
+async fn r3_an_append_whose_answer_is_lost_lands_once<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    for (number, fault) in [Fault::LoseAnswer, Fault::LoseRequest, Fault::Delay].into_iter().enumerate() {
+        store.fail("create", "/log/", fault);
+        assert_eq!(append(&writer, vec![put(&format!("{fault:?}"))]).await, number as u64 + 1);
+        assert!(store.all_reached());
+    }
+    assert_eq!(store.land_delayed().await, 0, "the retry had taken the slot");
+    // Two in a row, and somebody else in the slot after all.
+    let other = collection.writer(WriterOptions::default()).unwrap();
+    store.fail("create", "/log/", Fault::LoseRequest);
+    store.before("create", "/log/00000000000000000004", move || async move {
+        assert_eq!(append(&other, vec![put("other")]).await, 4);
+    });
+    assert_eq!(append(&writer, vec![put("last")]).await, 5);
+    assert_eq!(ids(&collection).await, ["Delay", "LoseAnswer", "LoseRequest", "last", "other"]);
+    assert_eq!(ops(&collection).await, 5);
+    assert_sound(&collection).await;
+}
+
+/// The same for a publish: the head was swapped, and the compactor did not hear of it. It must not fold again, nor say that it failed.
+async fn r3_a_publish_whose_answer_is_lost_lands_once<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    for (number, fault) in [Fault::LoseAnswer, Fault::LoseRequest, Fault::Delay].into_iter().enumerate() {
+        append(&writer, vec![put(&format!("{fault:?}"))]).await;
+        store.fail("replace", "/head", fault);
+        store.fail("create", "/manifest/", fault);
+        assert_eq!(fold(&collection).await, 1);
+        assert!(store.all_reached());
+        assert_eq!(collection.status().await.unwrap().shards[0].version.get(), number as u64 + 1);
+    }
+    store.land_delayed().await;
+    assert_eq!(
+        collection.status().await.unwrap().shards[0].version.get(),
+        3,
+        "what comes late finds the head moved on"
+    );
+    // The answer is lost, and others publish before it is looked up: the history tells.
+    append(&writer, vec![put("x")]).await;
+    store.fail("replace", "/head", Fault::LoseAnswer);
+    let other = collection.clone();
+    store.before("get_unless", "/head", || async {});
+    store.before("get_unless", "/head", || async {});
+    store.before("get_unless", "/head", move || async move {
+        append(&writer, vec![put("y")]).await;
+        fold(&other).await;
+    });
+    assert_eq!(fold(&collection).await, 1);
+    assert_eq!(ids(&collection).await, ["Delay", "LoseAnswer", "LoseRequest", "x", "y"]);
+    assert_eq!(ops(&collection).await, 5);
+    assert_sound(&collection).await;
+}
+
+/// What happened: the answer to an append was lost; it had landed, and was folded and swept. A stale writer, which had slept all the time, created the same slot anew. The
+/// first writer, trying again, was refused, found somebody else's batch in the slot, and wrote its own a second time behind it. (The model of the protocol found it.)
+/// Now: who is in doubt looks whether the slot it reads still counts. If not, the manifest tells what became of the batch.
+async fn r3_an_append_whose_slot_was_swept_and_created_anew_lands_once<S: Store + Clone>(store: Watched<S>) {
+    let (collection, sleeper) = collection(&store).await;
+    append(&sleeper, vec![put("a")]).await;
+    let doubter = collection.writer(WriterOptions::default()).unwrap();
+    store.fail("create", "/log/00000000000000000002", Fault::LoseAnswer);
+    let other = collection.clone();
+    store.before("create", "/log/00000000000000000002", move || async move {
+        fold(&other).await;
+        sweep(&other).await;
+        assert_eq!(append(&sleeper, vec![put("late")]).await, 3);
+    });
+    assert_eq!(append(&doubter, vec![put("b")]).await, 2);
+    assert!(store.all_reached());
+    assert_eq!(ids(&collection).await, ["a", "b", "late"]);
+    assert_eq!(ops(&collection).await, 3);
+    assert_sound(&collection).await;
+}
+
+/// What happened: a store answered "conflict, nothing landed, try again" (S3: 409), it was taken for "the name is taken" (412), and the writer went on to the next
+/// place: a hole in the log, at which every reader stopped.
+/// Now: they are two outcomes; a slot that is not decided is tried again, and never passed over.
+async fn r4_try_again_is_not_taken<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    let other = collection.writer(WriterOptions::default()).unwrap();
+    assert_eq!(append(&writer, vec![put("a")]).await, 1);
+    for _ in 0..3 {
+        store.fail("create", "/log/00000000000000000002", Fault::Transient);
+    }
+    assert_eq!(append(&writer, vec![put("b")]).await, 2);
+    assert!(store.all_reached());
+    assert_eq!(append(&other, vec![put("c")]).await, 3);
+    assert_eq!(append(&writer, vec![put("d")]).await, 4, "a place that is taken is passed over");
+    let keys = store.keys("/log/").await;
+    assert_eq!(keys.len(), 4);
+    assert_eq!(ids(&collection).await, ["a", "b", "c", "d"]);
+    // For good is for good: the call fails, and the next one goes into the same place.
+    store.fail("create", "/log/", Fault::Permanent);
+    let error = writer.append(vec![put("e")]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage, "{error}");
+    assert_eq!(append(&writer, vec![put("f")]).await, 5);
+}
+
+/// Three runs, and a merge of all that is about to publish; before it does, `meanwhile` is done.
+async fn overtaken_merge<S: Store + Clone, F: Future<Output = ()> + Send>(
+    store: &Watched<S>,
+    meanwhile: impl FnOnce(Collection, Writer) -> F + Send + 'static,
+) -> (Collection, deltafold::CompactReport) {
+    let (collection, writer) = collection(store).await;
+    for id in ["a", "b", "c"] {
+        append(&writer, vec![put(id), patch("a", id)]).await;
+        fold(&collection).await;
+    }
+    let other = collection.clone();
+    store.before("create", "/manifest/", move || async move { meanwhile(other, writer).await });
+    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
+    let report = collection.compactor(CompactorOptions { policy }).merge_all().await.unwrap();
+    assert!(store.all_reached());
+    (collection, report)
+}
+
+/// What happened: a compactor had written its outputs and was about to publish them. A sweep saw objects that no snapshot referred to, and deleted them; the publish then
+/// went through, and the snapshot referred to nothing.
+/// Now: an object's name says from which version its edit started (`born`). A sweep deletes unreferenced objects only below `sweep_floor`, and no edit may add
+/// any born below it.
+async fn r5_a_sweep_past_a_merge_under_way_fences_it_off<S: Store + Clone>(store: Watched<S>) {
+    let unpublished = store.clone();
+    let (collection, report) = overtaken_merge(&store, move |collection, writer| async move {
+        let before = unpublished.keys("/part/").await;
+        append(&writer, vec![put("d")]).await;
+        fold(&collection).await;
+        sweep(&collection).await;
+        let after = unpublished.keys("/part/").await;
+        assert!(before.iter().any(|key| !after.contains(key)), "the sweep took the merge's outputs");
+    })
+    .await;
+    assert_eq!(report.conflicts(), 1, "{report:?}");
+    assert_eq!(ids(&collection).await, ["a", "b", "c", "d"]);
+    assert_sound(&collection).await;
+    collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+    assert_eq!(ids(&collection).await, ["a", "b", "c", "d"]);
+    assert_sound(&collection).await;
+}
+
+/// A sweep whose floor has not passed the merge's start leaves its outputs alone, and the merge goes through.
+async fn r5_a_merge_that_is_young_enough_survives_a_sweep<S: Store + Clone>(store: Watched<S>) {
+    let (collection, report) = overtaken_merge(&store, |collection, writer| async move {
+        append(&writer, vec![put("d")]).await;
+        fold(&collection).await;
+        let options = SweepOptions { keep_versions: 2, min_age: Duration::ZERO, ..SweepOptions::default() };
+        collection.sweep(&options).await.unwrap();
+    })
+    .await;
+    assert_eq!((report.conflicts(), report.published(EditKind::Merge)), (0, 1), "{report:?}");
+    assert_eq!(ids(&collection).await, ["a", "b", "c", "d"]);
+    assert_sound(&collection).await;
+}
+
+/// What happened: the log segments that a fold was about to read had been folded by somebody else and deleted. The fold read "nothing" and reported success.
+/// Now: what is missing is looked into: the head tells that it was swept, and the fold goes on from there.
+async fn r8_a_segment_that_vanishes_from_under_a_fold_is_no_success<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    append(&writer, vec![put("a")]).await;
+    append(&writer, vec![put("b")]).await;
+    append(&writer, vec![patch("a", "x")]).await;
+    let other = collection.clone();
+    store.before("get", "/log/00000000000000000002", move || async move {
+        fold(&other).await;
+        sweep(&other).await;
+        append(&writer, vec![patch("a", "y")]).await;
+    });
+    assert_eq!(fold(&collection).await, 1, "of what is left");
+    assert!(store.all_reached());
+    let all = entries(&collection).await;
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[0].record.metadata.keys().collect::<Vec<_>>(), ["x", "y"]);
+    assert_eq!(ops(&collection).await, 4);
+    assert_sound(&collection).await;
+}
+
+/// The same for a part that a merge was about to read.
+async fn r8_a_part_that_vanishes_from_under_a_merge_is_no_success<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    for id in ["a", "b", "c"] {
+        append(&writer, vec![put(id), patch("a", id)]).await;
+        fold(&collection).await;
+    }
+    let other = collection.clone();
+    store.before("get", ".meta", move || async move {
+        other.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+        sweep(&other).await;
+    });
+    let report = collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+    assert!(store.all_reached());
+    assert_eq!((report.conflicts(), report.published(EditKind::Merge)), (1, 0), "{report:?}");
+    assert_eq!(ids(&collection).await, ["a", "b", "c"]);
+    assert_sound(&collection).await;
+}
+
+/// What happened: two sweepers worked through the same list. The second deleted, late, a name that had come back into use.
+/// Now: names never come back (they bear a nonce, and a slot below `truncated` is never read), and deleting twice is deleting once.
+async fn r9_the_same_deletions_twice_delete_nothing_else<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    for id in ["a", "b", "c"] {
+        append(&writer, vec![put(id)]).await;
+        fold(&collection).await;
+    }
+    collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+    let (other, again) = (collection.clone(), writer.clone());
+    store.before("delete", "", move || async move {
+        sweep(&other).await;
+        append(&again, vec![put("d"), patch("a", "x")]).await;
+        fold(&other).await;
+        other.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+        append(&again, vec![put("e")]).await;
+    });
+    sweep(&collection).await;
+    assert!(store.all_reached());
+    assert_eq!(ids(&collection).await, ["a", "b", "c", "d", "e"]);
+    assert_sound(&collection).await;
+    // A failure in the middle leaves the rest for the next one.
+    for id in ["f", "g"] {
+        append(&writer, vec![put(id)]).await;
+        fold(&collection).await;
+    }
+    store.fail("delete", "", Fault::Permanent);
+    let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    assert_eq!(collection.sweep(&options).await.unwrap_err().kind(), ErrorKind::Storage);
+    assert_sound(&collection).await;
+    sweep(&collection).await;
+    assert_eq!(store.keys("/log/").await.len(), 0);
+    assert_eq!(store.keys("/manifest/").await.len(), 2, "the current one, and the one at the floor");
+    assert_sound(&collection).await;
+}
+
+/// What happened: two compactors folded the same segments. Both published, and every op of them counted twice; or one threw the other's run away.
+/// Now: a fold says which segments it takes, and is a conflict where they are folded already.
+async fn r10_of_two_folds_of_one_shard_one_publishes<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    append(&writer, vec![put("a"), patch("a", "x")]).await;
+    let other = collection.clone();
+    store.before("create", "/part/", move || async move { assert_eq!(fold(&other).await, 1) });
+    assert_eq!(fold(&collection).await, 0);
+    assert!(store.all_reached());
+    let status = collection.status().await.unwrap();
+    assert_eq!((status.shards[0].version.get(), status.shards[0].ops), (1, 2));
+    // Overtaken by one that took less: the rest is left to do.
+    append(&writer, vec![patch("a", "y")]).await;
+    let other = collection.clone();
+    store.before("create", "/manifest/", move || async move {
+        assert_eq!(fold(&other).await, 1);
+        append(&writer, vec![patch("a", "z")]).await;
+    });
+    assert_eq!(fold(&collection).await, 0);
+    assert_eq!(fold(&collection).await, 1);
+    let all = entries(&collection).await;
+    assert_eq!(all[0].record.metadata.len(), 3);
+    assert_eq!(ops(&collection).await, 4);
+    assert_sound(&collection).await;
+}
+
+/// What happened: a writer's answer was lost; before it tried again, its segment was folded and swept. Its slot was free, so it wrote there, saw that nobody reads
+/// there, and appended once more what the snapshot held already.
+/// Now: every writer is a source itself: the manifest's marks say which of its batches were folded.
+async fn r12_a_batch_that_was_folded_and_swept_before_its_answer_is_not_appended_again<S: Store + Clone>(
+    store: Watched<S>,
+) {
+    let (collection, writer) = collection(&store).await;
+    append(&writer, vec![put("a")]).await;
+    let (other, busy) = (collection.clone(), collection.writer(WriterOptions::default()).unwrap());
+    store.fail("create", "/log/00000000000000000002", Fault::LoseAnswer);
+    store.before("create", "/log/00000000000000000002", move || async move {
+        append(&busy, vec![Op::delete("a")]).await;
+        fold(&other).await;
+        sweep(&other).await;
+    });
+    assert_eq!(append(&writer, vec![put("a")]).await, 2);
+    assert!(store.all_reached());
+    assert_eq!(ids(&collection).await, [""; 0], "the delete came after it, and nothing brought it back");
+    assert_eq!(ops(&collection).await, 3);
+    assert_eq!(append(&writer, vec![put("b")]).await, 4);
+    sweep(&collection).await;
+    assert_sound(&collection).await;
+}
+
+/// What happened: a worker took a message from a queue, appended it, and died before it could say so. The queue gave the message to another worker.
+/// Now: what comes from a source bears its position. The log, and after the fold the manifest, know which positions they hold.
+async fn r12_a_source_that_crashed_before_the_ack_is_applied_once<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    let first = writer.append_from("queue", 7, vec![put("a")]).await.unwrap();
+    assert!(!first.is_duplicate());
+    drop(writer);
+    // A successor, and a zombie that the queue had given up on.
+    let successor = collection.writer(WriterOptions::default()).unwrap();
+    let zombie = collection.writer(WriterOptions::default()).unwrap();
+    assert!(successor.append_from("queue", 7, vec![put("a")]).await.unwrap().is_duplicate());
+    assert!(!zombie.append_from("queue", 8, vec![Op::delete("a")]).await.unwrap().is_duplicate());
+    assert!(
+        successor.append_from("queue", 8, vec![Op::delete("a")]).await.unwrap().is_duplicate(),
+        "it met the zombie's"
+    );
+    assert!(!successor.append_from("other", 1, vec![put("b")]).await.unwrap().is_duplicate());
+    // After fold and sweep no segment tells any more; the manifest does.
+    fold(&collection).await;
+    sweep(&collection).await;
+    assert_eq!(store.keys("/log/").await.len(), 0);
+    let late = collection.writer(WriterOptions::default()).unwrap();
+    for position in [6, 7, 8] {
+        assert!(late.append_from("queue", position, vec![put("a")]).await.unwrap().is_duplicate());
+    }
+    assert!(!late.append_from("queue", 9, vec![put("c")]).await.unwrap().is_duplicate());
+    assert_eq!(ids(&collection).await, ["b", "c"]);
+    assert_eq!(ops(&collection).await, 4);
+    assert_sound(&collection).await;
+}
+
+async fn append_from(writer: &Writer, position: u128, ops: Vec<Op>) -> deltafold::Result<Option<u64>> {
+    let ack = writer.append_from("s", position, ops).await?;
+    Ok(ack.segments().first().map(|(_, slot)| slot.get()))
+}
+
+/// What happened: a queue delivered a message to two consumers. Both slept while the log was folded and swept. One woke, created a slot that had been swept, and died before
+/// it could notice. The other was refused by that slot, found the message in it, and acknowledged it as known: nobody ever read it.
+/// (The model of the protocol found it.)
+/// Now: what a slot teaches is believed only after a head that was read later does not truncate it.
+async fn r11_a_stale_segment_does_not_pass_for_the_log<S: Store + Clone>(store: Watched<S>) {
+    let (collection, sleeper) = collection(&store).await;
+    assert_eq!(append_from(&sleeper, 1, vec![put("a")]).await.unwrap(), Some(1));
+    let consumer = collection.writer(WriterOptions::default()).unwrap();
+    let (other, failing) = (collection.clone(), store.clone());
+    store.before("create", "/log/00000000000000000002", move || async move {
+        append(&other.writer(WriterOptions::default()).unwrap(), vec![put("b")]).await;
+        fold(&other).await;
+        sweep(&other).await;
+        failing.fail("get_unless", "/head", Fault::Permanent);
+        let died = append_from(&sleeper, 2, vec![put("c")]).await.unwrap_err();
+        assert_eq!(died.kind(), ErrorKind::Unknown, "{died}");
+    });
+    assert_eq!(append_from(&consumer, 2, vec![put("c")]).await.unwrap(), Some(3), "what nobody reads is not known");
+    assert!(store.all_reached());
+    assert_eq!(ids(&collection).await, ["a", "b", "c"]);
+    assert_eq!(ops(&collection).await, 3);
+    assert_sound(&collection).await;
+}
+
+/// The opposite: a message was appended by another consumer, folded and swept, and a stale writer created its slot anew. Who was refused by that slot saw only the stale
+/// segment in it, never learned of the message, and appended it again. (The model of the protocol found it.)
+/// Now: nothing is appended behind slots that may have held something else, before it is known what is in the log.
+async fn r11_a_stale_segment_does_not_hide_what_the_slot_held<S: Store + Clone>(store: Watched<S>) {
+    let (collection, sleeper) = collection(&store).await;
+    append(&sleeper, vec![put("a")]).await;
+    let consumer = collection.writer(WriterOptions::default()).unwrap();
+    let other = collection.clone();
+    store.before("create", "/log/00000000000000000002", move || async move {
+        let first = other.writer(WriterOptions::default()).unwrap();
+        assert_eq!(append_from(&first, 1, vec![put("b")]).await.unwrap(), Some(2));
+        fold(&other).await;
+        sweep(&other).await;
+        assert_eq!(append(&sleeper, vec![put("c")]).await, 3);
+    });
+    assert_eq!(append_from(&consumer, 1, vec![put("b")]).await.unwrap(), None, "it is in the log");
+    assert!(store.all_reached());
+    assert_eq!(ids(&collection).await, ["a", "b", "c"]);
+    assert_eq!(ops(&collection).await, 3);
+    assert_sound(&collection).await;
+}
+
+/// What happened: whoever followed the log slept in front of a slot that was written, folded and swept. A stale writer created it anew; the follower took its ops for the
+/// log's, and saw them once more where they were appended at last. (The model of the protocol found it.)
+/// Now: a follower hands on what it read only after a look at the head, and says that it came too late.
+async fn r11_whoever_follows_takes_no_stale_segment_for_the_log<S: Store + Clone>(store: Watched<S>) {
+    let (collection, sleeper) = collection(&store).await;
+    append(&sleeper, vec![put("a")]).await;
+    let shard = deltafold::format::ShardId::new(0).unwrap();
+    let mut follow = collection.follow(shard, FollowOptions::default()).unwrap();
+    assert_eq!(follow.try_next().await.unwrap().unwrap().1.id, "a");
+    let other = collection.clone();
+    store.before("get", "/log/00000000000000000002", move || async move {
+        append(&other.writer(WriterOptions::default()).unwrap(), vec![put("b")]).await;
+        fold(&other).await;
+        sweep(&other).await;
+        assert_eq!(append(&sleeper, vec![put("late")]).await, 3);
+    });
+    let error = follow.try_next().await.unwrap_err();
+    assert!(store.all_reached());
+    assert_eq!(error.kind(), ErrorKind::Superseded, "{error}");
+}
+
+/// What happened: a position failed, the one behind it did not, and when the first was tried again it was taken for a repetition.
+/// Now: what follows a failed position fails too, until that comes again.
+async fn r12_a_position_that_fails_is_not_overtaken<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    writer.append_from("queue", 1, vec![put("a")]).await.unwrap();
+    store.fail("create", "/log/", Fault::Permanent);
+    assert_eq!(writer.append_from("queue", 2, vec![put("b")]).await.unwrap_err().kind(), ErrorKind::Storage);
+    let error = writer.append_from("queue", 3, vec![put("c")]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.to_string().contains("position 2 of source `queue`"), "{error}");
+    assert!(!writer.append_from("another", 3, vec![put("x")]).await.unwrap().is_duplicate());
+    assert!(!writer.append_from("queue", 2, vec![put("b")]).await.unwrap().is_duplicate());
+    assert!(!writer.append_from("queue", 3, vec![put("c")]).await.unwrap().is_duplicate());
+    assert_eq!(ids(&collection).await, ["a", "b", "c", "x"]);
+}
+
+/// What happened: compaction rewrote records as if they had come into being by it: "when was this inserted" and "which period does this run hold" had no answer any more.
+/// Now: a record keeps the positions of its insertion and its last change, and a run the time range of its segments.
+async fn r14_folding_and_merging_keep_times_and_provenance<S: Store + Clone>(store: Watched<S>) {
+    let clock = Arc::new(Steps { now: AtomicI64::new(1_000), step: 10 });
+    let options = CreateOptions::new(2);
+    let name = "c".parse().unwrap();
+    let collection = Collection::create_in(Arc::new(store), &name, &options, clock).await.unwrap();
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    append(&writer, vec![put("a"), put("b"), put("c")]).await;
+    append(&writer, vec![patch("a", "x"), Op::delete("b")]).await;
+    fold(&collection).await;
+    append(&writer, vec![put("b"), put("c"), Op::add("a", Record::default())]).await;
+    let from_log = entries(&collection).await;
+    let place = |entry: &Entry| (entry.id.clone(), entry.inserted.to_string(), entry.changed.to_string());
+    let at = |sequence: u64, index: usize| {
+        Position::new(deltafold::format::Sequence::new(sequence).unwrap(), index).unwrap().to_string()
+    };
+    let expected = [("a", at(1, 0), at(2, 0)), ("b", at(3, 0), at(3, 0)), ("c", at(1, 2), at(3, 1))]
+        .map(|(id, inserted, changed)| (id.to_owned(), inserted, changed));
+    assert_eq!(from_log.iter().map(place).collect::<Vec<_>>(), expected);
+    fold(&collection).await;
+    assert_eq!(entries(&collection).await, from_log);
+    let times = |status: deltafold::CollectionStatus| -> Vec<(i64, i64)> {
+        let runs = status.shards.into_iter().flat_map(|shard| shard.runs);
+        runs.map(|run| (run.times.first.as_millis(), run.times.last.as_millis())).collect()
+    };
+    let apart = times(collection.status().await.unwrap());
+    collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+    assert_eq!(entries(&collection).await, from_log);
+    assert_eq!(times(collection.status().await.unwrap()), [(apart[0].0, apart[1].1)]);
+    assert!(apart[0].0 >= 1_000 && apart[0].0 < apart[0].1 && apart[0].1 < apart[1].0, "{apart:?}");
+}
+
+/// What happened: after a power failure a file was there with its full length and nothing but zeros, or cut short; it was read as a log without ops.
+/// Now: length and checksum come first; the error names the object.
+async fn r15_a_zero_filled_or_cut_segment_is_an_error<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    append(&writer, vec![put("a")]).await;
+    append(&writer, vec![put("b")]).await;
+    let key = store.keys("/log/").await.remove(1);
+    let whole = store.inner.get(&key).await.unwrap().unwrap().bytes;
+    let damages: [fn(&mut Vec<u8>); 4] = [
+        |bytes| bytes.fill(0),
+        |bytes| bytes.truncate(bytes.len() / 2),
+        Vec::clear,
+        |bytes| {
+            let middle = bytes.len() / 2;
+            bytes[middle..].fill(0);
+        },
+    ];
+    for damage in damages {
+        store.overwrite(&key, damage).await;
+        let error = collection.reader().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.to_string().contains(key.as_str()), "{error}");
+        let error = collection.compactor(CompactorOptions::default()).run_once().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        let follow = collection.follow(
+            deltafold::format::ShardId::new(0).unwrap(),
+            FollowOptions { until_tail: true, ..FollowOptions::default() },
+        );
+        let followed: Result<Vec<_>, _> = follow.unwrap().try_collect().await;
+        assert_eq!(followed.unwrap_err().kind(), ErrorKind::Corrupt);
+        let fresh = collection.writer(WriterOptions::default()).unwrap();
+        let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
+        assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
+        assert_eq!(report.findings[0].key, key.as_str());
+        drop(fresh);
+        store.overwrite(&key, |bytes| *bytes = whole.to_vec()).await;
+    }
+    assert_eq!(ids(&collection).await, ["a", "b"]);
+}
+
+/// A clock that steps with every look at it, forwards or backwards.
+#[derive(Debug)]
+struct Steps {
+    now: AtomicI64,
+    step: i64,
+}
+
+impl Env for Steps {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now.fetch_add(self.step, Ordering::Relaxed))
+    }
+
+    fn random(&self) -> u64 {
+        System.random()
+    }
+}
+
+/// What happened: a lease, a "newest wins" or an age was decided by a machine's clock; the clock was set back, and what was new was taken for old.
+/// Now: no rule reads a clock. Ages and expiries are by the store's own dates, and only say what is kept longer than it must be.
+#[tokio::test]
+async fn r13_a_clock_that_steps_back_changes_nothing() {
+    let mut states = Vec::new();
+    for step in [3_600_000, 0, -3_600_000] {
+        let store = Memory::new();
+        let clock = Arc::new(Steps { now: AtomicI64::new(4_000_000_000_000), step });
+        let name = "c".parse().unwrap();
+        let collection =
+            Collection::create_in(Arc::new(store.clone()), &name, &CreateOptions::new(2), clock).await.unwrap();
+        let writer = collection.writer(WriterOptions::default()).unwrap();
+        for round in 0..12 {
+            append(
+                &writer,
+                vec![put("a"), put(&format!("b{round}")), Op::delete("a"), patch("b0", &round.to_string())],
+            )
+            .await;
+            collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+            if round == 3 {
+                collection.pin("short", Some(Duration::from_secs(5))).await.unwrap();
+                collection.pin("long", Some(Duration::from_secs(5_000))).await.unwrap();
+            }
+            sweep(&collection).await;
+        }
+        let pins = |status: deltafold::CollectionStatus| -> Vec<String> {
+            status.shards[0].pins.iter().map(|pin| pin.name.clone()).collect()
+        };
+        assert_eq!(pins(collection.status().await.unwrap()), ["long", "short"], "the store's clock has not moved");
+        store.advance(Duration::from_secs(6));
+        sweep(&collection).await;
+        assert_eq!(pins(collection.status().await.unwrap()), ["long"]);
+        assert_sound(&collection).await;
+        let shard = collection.status().await.unwrap().shards.remove(0);
+        states.push((entries(&collection).await, shard.version, shard.ops, shard.truncated, shard.sweep_floor));
+    }
+    assert_eq!(states[0], states[1]);
+    assert_eq!(states[0], states[2]);
+}

@@ -1,0 +1,304 @@
+//! Races that nobody had thought of and the simulation found (`tests/simulation/`), each told and provoked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deltafold::format::{Op, Position, Record, ShardId};
+use deltafold::store::Store;
+use deltafold::{
+    Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, FollowOptions, Policy, SweepOptions, Writer,
+    WriterOptions,
+};
+use futures::TryStreamExt;
+
+use crate::support::watched::{Fault, Watched};
+
+on_every_store!(
+    a_position_in_a_slot_that_was_swept_is_not_taken_for_known,
+    a_position_is_not_overlooked_in_a_slot_that_was_swept_while_the_log_was_read,
+    a_batch_is_not_appended_twice_because_somebody_else_is_in_its_swept_slot,
+    who_follows_the_log_is_not_told_what_was_left_in_a_swept_slot,
+    a_refusal_that_may_be_an_echo_is_not_called_a_failure,
+    an_echo_whose_slot_was_swept_is_in_doubt_while_nobody_can_look_it_up,
+    an_acknowledgement_names_the_segment_though_an_earlier_batch_landed_behind_it,
+    that_one_shard_has_nothing_does_not_hide_that_another_may,
+    a_publish_is_found_though_one_before_it_was_lost_and_another_followed,
+    a_pin_that_goes_while_a_sweep_looks_at_it_is_no_damage,
+);
+
+async fn made<S: Store + Clone>(store: &Watched<S>, shards: u16) -> Collection {
+    let options = CreateOptions { shards, ..CreateOptions::new(2) };
+    Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap()
+}
+
+fn writer(collection: &Collection) -> Writer {
+    collection.writer(WriterOptions::default()).unwrap()
+}
+
+fn put(id: &str) -> Vec<Op> {
+    vec![Op::put(id, Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() })]
+}
+
+async fn append(writer: &Writer, id: &str) -> u64 {
+    writer.append(put(id)).await.unwrap().segments()[0].1.get()
+}
+
+/// Folds, and merges nothing.
+async fn fold(collection: &Collection) {
+    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
+    collection.compactor(CompactorOptions { policy }).run_once().await.unwrap();
+}
+
+async fn sweep(collection: &Collection) -> u64 {
+    let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    collection.sweep(&options).await.unwrap()[0].1.truncated.get()
+}
+
+/// What was ever folded, once everything is: what is appended twice shows.
+async fn ops(collection: &Collection) -> u64 {
+    fold(collection).await;
+    let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+    collection.status().await.unwrap().shards[0].ops
+}
+
+async fn contains(collection: &Collection, id: &str) -> bool {
+    collection.reader().await.unwrap().contains(id).await.unwrap()
+}
+
+/// What happened: an append landed and was answered as refused. When the writer looked at its slot that was folded and swept; and the manifest, which tells whose it had been, could not be read. The writer
+/// called the append a failure, and it was in the collection.
+/// Now: until the manifest was read, the answer is "unknown".
+async fn an_echo_whose_slot_was_swept_is_in_doubt_while_nobody_can_look_it_up<S: Store + Clone>(store: Watched<S>) {
+    let collection = made(&store, 1).await;
+    let writer = writer(&collection);
+    append(&writer, "a").await;
+    store.fail("create", "/log/00000000000000000002", Fault::Echo);
+    let (other, faults) = (collection.clone(), store.clone());
+    store.before("get", "/log/00000000000000000002", move || async move {
+        fold(&other).await;
+        assert_eq!(sweep(&other).await, 3);
+        faults.fail("get", "/manifest/", Fault::Permanent);
+    });
+    let error = writer.append(put("b")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
+    assert!(store.all_reached());
+    assert!(contains(&collection, "b").await);
+    assert_eq!(ops(&collection).await, 2);
+}
+
+/// What happened: of two batches of a writer the first landed in a slot that had been swept, and was placed anew behind the second. Both were folded and swept before the second was checked; the manifest's mark of the
+/// writer named the last batch and the last slot, and the second was acknowledged in the slot of the first.
+/// Now: it is where it was written.
+async fn an_acknowledgement_names_the_segment_though_an_earlier_batch_landed_behind_it<S: Store + Clone>(
+    store: Watched<S>,
+) {
+    let collection = made(&store, 1).await;
+    let one_by_one = collection.writer(WriterOptions { max_batch_ops: 1, ..WriterOptions::default() }).unwrap();
+    append(&one_by_one, "a").await;
+    let other = collection.clone();
+    store.before("create", "/log/00000000000000000002", move || async move {
+        assert_eq!(append(&writer(&other), "other").await, 2);
+        fold(&other).await;
+        assert_eq!(sweep(&other).await, 3);
+    });
+    let (other, later) = (collection.clone(), store.clone());
+    store.before("create", "/log/00000000000000000004", move || async move {
+        later.before("get_unless", "/head", move || async move {
+            fold(&other).await;
+            assert_eq!(sweep(&other).await, 5);
+        });
+    });
+    let (first, second) = futures::join!(one_by_one.append(put("first")), one_by_one.append(put("second")));
+    assert_eq!(first.unwrap_err().kind(), ErrorKind::Unknown);
+    assert_eq!(second.unwrap().segments()[0].1.get(), 3);
+    assert!(store.all_reached());
+    assert!(contains(&collection, "first").await && contains(&collection, "second").await);
+    assert_eq!(ops(&collection).await, 4);
+}
+
+/// What happened: two consumers of one source slept while the log was folded and swept. One woke, created a slot that had been swept, and was about to find out. The
+/// other woke, was refused that slot, read it, found the position it had come to append, and reported it as known. The first one died: the position was lost.
+/// Now: what stands in a slot counts only if the head, read afterwards, does not truncate it.
+async fn a_position_in_a_slot_that_was_swept_is_not_taken_for_known<S: Store + Clone>(store: Watched<S>) {
+    let collection = made(&store, 1).await;
+    let (first, second, busy) = (writer(&collection), writer(&collection), writer(&collection));
+    assert!(!first.append_from("queue", 1, put("1")).await.unwrap().is_duplicate());
+    assert!(second.append_from("queue", 1, put("1")).await.unwrap().is_duplicate());
+    for id in ["a", "b", "c"] {
+        append(&busy, id).await;
+    }
+    fold(&collection).await;
+    assert_eq!(sweep(&collection).await, 5);
+    let other = collection.clone();
+    store.before("get_unless", "/head", move || async move {
+        second.append_from("queue", 2, put("2")).await.unwrap();
+        assert!(contains(&other, "2").await, "it is acknowledged, whatever becomes of the first one");
+    });
+    assert!(first.append_from("queue", 2, put("2")).await.unwrap().is_duplicate());
+    assert!(store.all_reached());
+    assert_eq!(ops(&collection).await, 5);
+}
+
+/// What happened: a writer read what the log held of its source. A slot was folded and swept before it was read, and created anew by somebody who had slept; the
+/// writer read that, saw in the head that nothing behind it was missing, and appended again what the slot had held before.
+/// Now: nothing that was read counts where the head shows afterwards that any of it was swept.
+async fn a_position_is_not_overlooked_in_a_slot_that_was_swept_while_the_log_was_read<S: Store + Clone>(
+    store: Watched<S>,
+) {
+    let collection = made(&store, 1).await;
+    let (source, sleeper) = (writer(&collection), writer(&collection));
+    assert_eq!(append(&sleeper, "a").await, 1);
+    source.append_from("queue", 7, put("7")).await.unwrap();
+    let other = collection.clone();
+    store.before("get", "/log/00000000000000000002", move || async move {
+        fold(&other).await;
+        assert_eq!(sweep(&other).await, 3);
+        assert_eq!(append(&sleeper, "b").await, 3, "and it has left something in slot 2");
+    });
+    assert!(writer(&collection).append_from("queue", 7, put("7")).await.unwrap().is_duplicate());
+    assert!(store.all_reached());
+    assert_eq!(ops(&collection).await, 3);
+}
+
+/// What happened: a batch landed and its answer was lost. It was folded and swept, and somebody who had slept created its slot anew. The writer tried the slot again, found
+/// somebody else's batch there, took its own for undone, and appended it a second time.
+/// Now: somebody else's batch in a slot decides nothing where the head shows that the slot was swept; the manifest's marks do.
+async fn a_batch_is_not_appended_twice_because_somebody_else_is_in_its_swept_slot<S: Store + Clone>(store: Watched<S>) {
+    let collection = made(&store, 1).await;
+    let (doubter, sleeper) = (writer(&collection), writer(&collection));
+    assert_eq!(append(&sleeper, "a").await, 1);
+    store.fail("create", "/log/00000000000000000002", Fault::LoseAnswer);
+    let other = collection.clone();
+    store.before("create", "/log/00000000000000000002", move || async move {
+        fold(&other).await;
+        assert_eq!(sweep(&other).await, 3);
+        assert_eq!(append(&sleeper, "b").await, 3, "and it has left something in slot 2");
+    });
+    assert_eq!(append(&doubter, "c").await, 2);
+    assert!(store.all_reached());
+    assert_eq!(ops(&collection).await, 3);
+}
+
+/// What happened: a follower was about to read a slot. The log was folded and swept, and somebody who had slept created the slot anew; the follower passed on as the log's what
+/// was never part of it.
+/// Now: it looks at the head after it has read, and says that it was overtaken.
+async fn who_follows_the_log_is_not_told_what_was_left_in_a_swept_slot<S: Store + Clone>(store: Watched<S>) {
+    let collection = made(&store, 1).await;
+    let (sleeper, busy) = (writer(&collection), writer(&collection));
+    assert_eq!(append(&sleeper, "a").await, 1);
+    let shard = ShardId::new(0).unwrap();
+    let mut following = collection.follow(shard, FollowOptions::default()).unwrap();
+    let first: (Position, Op) = following.try_next().await.unwrap().unwrap();
+    assert_eq!(first.1.id, "a");
+    for id in ["b", "c", "d"] {
+        append(&busy, id).await;
+    }
+    fold(&collection).await;
+    assert_eq!(sweep(&collection).await, 5);
+    store.before("get_unless", "/head", move || async move {
+        let error = following.try_next().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Superseded, "{error}");
+    });
+    assert_eq!(append(&sleeper, "late").await, 5);
+    assert!(store.all_reached());
+    assert_eq!(ops(&collection).await, 5);
+}
+
+/// What happened: an append landed, something below tried it again and was refused by its own success, and the slot could then not be read. The caller was told that
+/// nothing had been appended.
+/// Now: until it is known whose the slot is, nobody can tell.
+async fn a_refusal_that_may_be_an_echo_is_not_called_a_failure<S: Store + Clone>(store: Watched<S>) {
+    let collection = made(&store, 1).await;
+    store.fail("create", "/log/00000000000000000001", Fault::Echo);
+    store.fail("get", "/log/00000000000000000001", Fault::Permanent);
+    let error = writer(&collection).append(put("a")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
+    assert!(store.all_reached());
+    assert!(contains(&collection, "a").await);
+}
+
+/// What happened: an append over two shards landed in one of them, where the look at the head then failed, and was refused by the other. The caller was told what the other
+/// had said: nothing was appended.
+/// Now: a shard that has nothing for certain does not speak for one of which nobody can tell.
+async fn that_one_shard_has_nothing_does_not_hide_that_another_may<S: Store + Clone>(store: Watched<S>) {
+    let collection = made(&store, 2).await;
+    let in_shard = |shard: u16| {
+        let mut ids = (0..).map(|number| format!("{number}"));
+        ids.find(|id| ShardId::of(id, 2).get() == shard).unwrap()
+    };
+    store.fail("get_unless", "/0000/head", Fault::Permanent);
+    store.fail("create", "/0001/log/", Fault::Permanent);
+    let both = [put(&in_shard(0)), put(&in_shard(1))].concat();
+    let error = writer(&collection).append(both).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
+    assert!(store.all_reached());
+    assert!(contains(&collection, &in_shard(0)).await);
+    assert!(!contains(&collection, &in_shard(1)).await);
+}
+
+/// What happened: the first attempt to publish a pin never arrived; the second landed and its answer was lost; then somebody else published. The history was searched for the first
+/// attempt, and what was left of it for the second, which was nothing: the caller heard that a pin of that name existed already. It was his own.
+/// Now: the whole history is searched for each attempt.
+async fn a_publish_is_found_though_one_before_it_was_lost_and_another_followed<S: Store + Clone>(store: Watched<S>) {
+    let collection = made(&store, 1).await;
+    append(&writer(&collection), "a").await;
+    fold(&collection).await;
+    store.fail("replace", "/head", Fault::LoseRequest);
+    store.fail("replace", "/head", Fault::LoseAnswer);
+    // Before the first attempt, after it, and after the second.
+    store.before("get_unless", "/head", || async {});
+    store.before("get_unless", "/head", || async {});
+    let other = collection.clone();
+    store.before("get_unless", "/head", move || async move {
+        other.pin("other", None).await.unwrap();
+    });
+    let pinned = collection.pin("ours", None).await.unwrap();
+    assert_eq!(pinned[0].1.get(), 1);
+    assert!(store.all_reached());
+    assert_eq!(collection.status().await.unwrap().shards[0].pins.len(), 2);
+}
+
+/// What happened: a sweep found a pin and was about to read what it kept. The pin was removed and its version swept by somebody else; the sweep reported a damaged collection.
+/// Now: it looks whether the pin is still there.
+async fn a_pin_that_goes_while_a_sweep_looks_at_it_is_no_damage<S: Store + Clone>(store: Watched<S>) {
+    let collection = made(&store, 1).await;
+    let writer = writer(&collection);
+    append(&writer, "a").await;
+    fold(&collection).await;
+    collection.pin("p", None).await.unwrap();
+    append(&writer, "b").await;
+    fold(&collection).await;
+    let other = collection.clone();
+    store.before("get", "/manifest/00000000000000000001-", move || async move {
+        other.unpin("p").await.unwrap();
+        sweep(&other).await;
+    });
+    sweep(&collection).await;
+    assert!(store.all_reached());
+    assert_eq!(ops(&collection).await, 2);
+}
+
+/// These races are too narrow for random histories to meet them soon: so it is here that switching a guard off must be noticed.
+#[cfg(feature = "simulation")]
+#[test]
+fn without_its_guard_each_of_these_races_is_lost() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use deltafold::simulation::Guard;
+
+    fn lost<F: Future<Output = ()>>(guard: Guard, race: impl Fn(Watched) -> F) {
+        let run = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(race(Watched::default()));
+        };
+        run();
+        let bitten = Guard::without(&[guard], || catch_unwind(AssertUnwindSafe(run)).is_err());
+        assert!(bitten, "{guard:?} is switched off, and nothing is lost");
+    }
+
+    lost(Guard::PassedIsRead, a_position_in_a_slot_that_was_swept_is_not_taken_for_known);
+    lost(Guard::PassedIsRead, a_batch_is_not_appended_twice_because_somebody_else_is_in_its_swept_slot);
+    lost(Guard::MarksRecheck, a_position_is_not_overlooked_in_a_slot_that_was_swept_while_the_log_was_read);
+    lost(Guard::ManifestNonces, a_publish_is_found_though_one_before_it_was_lost_and_another_followed);
+}

@@ -1,0 +1,232 @@
+//! Whatever is appended, folded, merged and swept in whatever order: every way to read gives what the ops say, one by one.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+use std::time::Duration;
+
+use deltafold::format::{Action, Op, Position, Revision, ShardId};
+use deltafold::store::{Memory, Store};
+use deltafold::{
+    Collection, CompactorOptions, CreateOptions, Entry, ErrorKind, KEEP_TOMBSTONES, Order, Policy, Reader, ScanOptions,
+    SweepOptions, Writer, WriterOptions,
+};
+use futures::TryStreamExt;
+use proptest::prelude::*;
+
+use crate::support::model::{self, Model, untied};
+
+#[derive(Debug, Clone)]
+enum Deed {
+    /// Ops, and the revision of each where that is what orders them.
+    Append(Vec<(Op, u8)>),
+    /// Folds everything, and merges what the policy says.
+    Compact,
+    MergeAll,
+    Sweep,
+    /// Moves the reader on and checks it.
+    Refresh,
+    /// Opens another reader and checks it.
+    Open,
+}
+
+/// What a scan is asked.
+#[derive(Debug, Clone)]
+struct Question {
+    prefix: Option<String>,
+    start: Bound<String>,
+    end: Bound<String>,
+    limit: Option<usize>,
+    embeddings: bool,
+}
+
+fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+    let deed = prop_oneof![
+        6 => proptest::collection::vec((model::op(), any::<u8>()), 1..12).prop_map(Deed::Append),
+        3 => Just(Deed::Compact),
+        1 => Just(Deed::MergeAll),
+        1 => Just(Deed::Sweep),
+        2 => Just(Deed::Refresh),
+        1 => Just(Deed::Open),
+    ];
+    proptest::collection::vec(deed, 1..25)
+}
+
+fn question() -> impl Strategy<Value = Question> {
+    let id = || "[a-eé]{0,2}";
+    let bound = || {
+        prop_oneof![
+            2 => Just(Bound::Unbounded),
+            1 => id().prop_map(Bound::Included),
+            1 => id().prop_map(Bound::Excluded),
+        ]
+    };
+    (proptest::option::of("[a-eé]{0,1}"), bound(), bound(), proptest::option::of(0..9usize), any::<bool>())
+        .prop_map(|(prefix, start, end, limit, embeddings)| Question { prefix, start, end, limit, embeddings })
+}
+
+/// Never merges; merges pairs of a tier and never the base; merges as usual.
+fn policy() -> impl Strategy<Value = Policy> {
+    prop_oneof![
+        Just(Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() }),
+        Just(Policy { fan_in: 2, absorb_one_in: 0, ..Policy::default() }),
+        Just(Policy::default()),
+    ]
+}
+
+/// The ops as they are in a collection that is ordered by revision: it has no `add`, and the model does not know which of two ops that do the same at one revision wins.
+fn revised(model: &Model, ops: Vec<(Op, u8)>) -> Vec<Op> {
+    let mut known = model.clone();
+    let op = |(op, revision): (Op, u8)| {
+        let action = if let Action::Add(record) = op.action { Action::Put(record) } else { op.action };
+        // Few of them collide, and some are beyond 64 bits.
+        Op::new(op.id, action).at(Revision::new(u128::from(revision) << (revision % 2 * 100)))
+    };
+    let mut kept = Vec::new();
+    for op in ops.into_iter().map(op) {
+        if !known.collides(&op) {
+            known.revise(op.clone(), ShardId::default());
+            kept.push(op);
+        }
+    }
+    kept
+}
+
+async fn append(writer: &Writer, shards: u16, by_revision: bool, model: &mut Model, ops: Vec<(Op, u8)>) {
+    let ops = if by_revision { revised(model, ops) } else { ops.into_iter().map(|(op, _)| op).collect() };
+    let ack = writer.append(ops.clone()).await.unwrap();
+    let mut index: BTreeMap<ShardId, usize> = BTreeMap::new();
+    for op in ops {
+        let shard = ShardId::of(&op.id, shards);
+        let (_, sequence) = ack.segments().iter().find(|(written, _)| *written == shard).unwrap();
+        let index = index.entry(shard).or_default();
+        match by_revision {
+            true => model.revise(op, shard),
+            false => model.apply(op, shard, Position::new(*sequence, *index).unwrap()),
+        }
+        *index += 1;
+    }
+}
+
+async fn scanned(reader: &Reader, order: Order, question: &Question) -> deltafold::Result<Vec<Entry>> {
+    let Question { prefix, start, end, limit, embeddings } = question.clone();
+    reader.scan(ScanOptions { order, prefix, start, end, limit, embeddings }).map_ok(untied).try_collect().await
+}
+
+fn expected(all: Vec<Entry>, question: &Question) -> Vec<Entry> {
+    let asked = |entry: &Entry| {
+        (question.start.clone(), question.end.clone()).contains(&entry.id)
+            && entry.id.starts_with(question.prefix.as_deref().unwrap_or(""))
+    };
+    let mut answer: Vec<Entry> = all.into_iter().filter(asked).take(question.limit.unwrap_or(usize::MAX)).collect();
+    if !question.embeddings {
+        answer.iter_mut().for_each(|entry| entry.record.embedding = None);
+    }
+    answer
+}
+
+/// Every way to read gives what the model says.
+async fn check(reader: &Reader, model: &Model, questions: &[Question]) -> deltafold::Result<()> {
+    assert_eq!(reader.count().await?, model.records.len() as u64);
+    let all: Vec<Entry> = reader.scan(ScanOptions::default()).map_ok(untied).try_collect().await?;
+    assert_eq!(all, model.by_id());
+    let by_insertion = ScanOptions { order: Order::Insertion, ..ScanOptions::default() };
+    let all: Vec<Entry> = reader.scan(by_insertion).map_ok(untied).try_collect().await?;
+    assert_eq!(all, model.by_insertion());
+    for question in questions {
+        let found = scanned(reader, Order::Id, question).await?;
+        assert_eq!(found, expected(model.by_id(), question), "{question:?}");
+        let found = scanned(reader, Order::Insertion, question).await?;
+        assert_eq!(found, expected(model.by_insertion(), question), "{question:?}");
+    }
+    let ids: Vec<String> =
+        ["zz", "a", ""].into_iter().map(str::to_owned).chain(model.records.keys().cloned()).collect();
+    let found = reader.get_many(&ids).await?;
+    for (id, found) in ids.iter().zip(found) {
+        assert_eq!(found.map(untied).as_ref(), model.records.get(id));
+        assert_eq!(reader.get(id).await?.map(untied).as_ref(), model.records.get(id));
+        assert_eq!(reader.contains(id).await?, model.records.contains_key(id));
+    }
+    Ok(())
+}
+
+async fn run(
+    store: Arc<dyn Store>,
+    shards: u16,
+    by_revision: bool,
+    policy: Policy,
+    deeds: Vec<Deed>,
+    questions: Vec<Question>,
+) {
+    let name = "model".parse().unwrap();
+    let options = CreateOptions { shards, ..CreateOptions::new(2) };
+    let options = if by_revision { options.by_revision(KEEP_TOMBSTONES) } else { options };
+    let collection = Collection::create(store, &name, &options).await.unwrap();
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let mut compactor = collection.compactor(CompactorOptions { policy });
+    let mut model = Model::default();
+    let mut reader = collection.reader().await.unwrap();
+    let mut seen = model.clone();
+    let mut old: Vec<(Reader, Model)> = Vec::new();
+    for deed in deeds {
+        match deed {
+            Deed::Append(ops) => append(&writer, shards, by_revision, &mut model, ops).await,
+            Deed::Compact => drop(compactor.run_once().await.unwrap()),
+            Deed::MergeAll => drop(compactor.merge_all().await.unwrap()),
+            Deed::Sweep => {
+                let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+                drop(collection.sweep(&options).await.unwrap());
+            }
+            Deed::Refresh => {
+                old.push((reader.clone(), seen));
+                let before = reader.positions();
+                let refreshed = reader.refresh().await.unwrap();
+                assert_eq!(refreshed.new_ops(), model.ops - old.last().unwrap().1.ops);
+                assert_eq!(refreshed.changed(), before != reader.positions());
+                assert!(!reader.refresh().await.unwrap().changed());
+                seen = model.clone();
+                check(&reader, &seen, &questions).await.unwrap();
+            }
+            Deed::Open => {
+                let other = match old.len() % 3 {
+                    0 => collection.warm_reader().await.unwrap(),
+                    _ => collection.reader().await.unwrap(),
+                };
+                if old.len() % 3 == 1 {
+                    other.warm().await.unwrap();
+                }
+                check(&other, &model, &questions).await.unwrap();
+                old.push((other, model.clone()));
+            }
+        }
+    }
+    // What a reader saw it sees for ever, or it says that it was swept.
+    old.push((reader, seen));
+    for (reader, seen) in old {
+        match check(&reader, &seen, &questions).await {
+            Ok(()) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Superseded, "{error}"),
+        }
+    }
+    let mut reader = collection.reader().await.unwrap();
+    check(&reader, &model, &questions).await.unwrap();
+    compactor.merge_all().await.unwrap();
+    reader.refresh().await.unwrap();
+    check(&reader, &model, &questions).await.unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn readers_see_what_the_ops_say(
+        shards in 1..4u16,
+        by_revision in any::<bool>(),
+        policy in policy(),
+        deeds in deeds(),
+        questions in proptest::collection::vec(question(), 0..4),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(run(Arc::new(Memory::new()), shards, by_revision, policy, deeds, questions));
+    }
+}

@@ -1,0 +1,122 @@
+//! Runs of several parts: scans cross from one to the next, and a read touches only the parts that it needs.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use deltafold::format::{Op, Patch, Position, Record, ShardId, Value};
+use deltafold::{
+    Collection, CompactorOptions, CreateOptions, Entry, Order, Policy, Reader, ScanOptions, Writer, WriterOptions,
+};
+use futures::{StreamExt, TryStreamExt};
+
+use crate::support::model::Model;
+use crate::support::watched::Watched;
+
+/// Three parts of at most 65,536 rows.
+const RECORDS: usize = 140_000;
+
+fn id(number: usize) -> String {
+    format!("r{number:06}")
+}
+
+fn patch(number: usize, key: &str) -> Op {
+    let metadata = [(key.to_owned(), Some(Value::I64(1)))].into();
+    Op::patch(id(number), Patch { metadata, ..Patch::default() })
+}
+
+async fn append(writer: &Writer, model: &mut Model, ops: Vec<Op>) {
+    let ack = writer.append(ops.clone()).await.unwrap();
+    let (_, sequence) = ack.segments()[0];
+    for (index, op) in ops.into_iter().enumerate() {
+        model.apply(op, ShardId::default(), Position::new(sequence, index).unwrap());
+    }
+}
+
+/// A base of three parts, a newer run and a log, each with changes in all three.
+async fn prepared() -> (Watched, Collection, Model) {
+    let store = Watched::default();
+    let name = "c".parse().unwrap();
+    let collection = Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(2)).await.unwrap();
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, fold_bytes: u64::MAX, ..Policy::default() };
+    let mut compactor = collection.compactor(CompactorOptions { policy });
+    let mut model = Model::default();
+    let record = |number| Record { document: Some(format!("{number}")), ..Record::default() };
+    // Inserted from the last id to the first, every second one later.
+    let numbers: Vec<usize> = (0..RECORDS).rev().step_by(2).chain((0..RECORDS).rev().skip(1).step_by(2)).collect();
+    for numbers in numbers.chunks(8_000) {
+        append(&writer, &mut model, numbers.iter().map(|n| Op::put(id(*n), record(*n))).collect()).await;
+    }
+    compactor.run_once().await.unwrap();
+    for (key, first) in [("fold", 0), ("log", 1)] {
+        let patches = (first..RECORDS).step_by(1_000).map(|n| patch(n, key));
+        let deletes = (first..RECORDS).step_by(700).map(|n| Op::delete(id(n)));
+        let again = (first..RECORDS).step_by(2_100).map(|n| Op::put(id(n), record(n)));
+        let new = (0..50).map(|n| Op::put(format!("r0{key}{n}"), record(n)));
+        append(&writer, &mut model, patches.chain(deletes).chain(again).chain(new).collect()).await;
+        if key == "fold" {
+            compactor.run_once().await.unwrap();
+        }
+    }
+    store.calls();
+    (store, collection, model)
+}
+
+async fn scan(reader: &Reader, options: ScanOptions) -> Vec<Entry> {
+    reader.scan(options).try_collect().await.unwrap()
+}
+
+#[tokio::test]
+async fn reads_over_several_parts() {
+    let (store, collection, model) = prepared().await;
+    let cold = collection.reader().await.unwrap();
+    let opened = store.calls();
+    let verbs: Vec<&str> = opened.iter().map(|call| call.split('/').next().unwrap()).collect();
+    assert_eq!(verbs, ["get head", "get manifest", "list log", "get log", "get_unless head"]);
+
+    assert_eq!(cold.count().await.unwrap(), model.records.len() as u64);
+    let by_id = model.by_id();
+    assert_eq!(scan(&cold, ScanOptions::default()).await, by_id);
+    let parts = |calls: &[String]| calls.iter().filter(|call| call.ends_with(".meta")).count();
+    assert_eq!(parts(&store.calls()), 4 + 4, "a count and a whole scan read each part, and keep none");
+
+    cold.get(&id(70_002)).await.unwrap().unwrap();
+    assert_eq!(parts(&store.calls()), 2, "one of the base, one of the newer run");
+    assert!(cold.contains(&id(70_003)).await.unwrap());
+    assert!(!cold.contains("r").await.unwrap(), "before all parts");
+    assert!(!cold.contains("s").await.unwrap(), "behind them");
+    assert_eq!(store.calls(), [""; 0]);
+
+    for around in [65_536, 131_072, 100_000] {
+        let (start, end) = (Bound::Excluded(id(around - 1_500)), Bound::Included(id(around + 1_500)));
+        let range = ScanOptions { start: start.clone(), end: end.clone(), ..ScanOptions::default() };
+        let expected: Vec<Entry> = model.records.range((start, end)).map(|(_, entry)| entry.clone()).collect();
+        assert_eq!(scan(&cold, range.clone()).await, expected);
+        let limited = ScanOptions { limit: Some(1_234), ..range };
+        assert_eq!(scan(&cold, limited).await, expected[..1_234]);
+    }
+    let prefix = ScanOptions { prefix: Some("r13107".to_owned()), ..ScanOptions::default() };
+    let begins = |entry: &&Entry| entry.id.starts_with("r13107");
+    assert_eq!(scan(&cold, prefix).await, by_id.iter().filter(begins).cloned().collect::<Vec<_>>());
+
+    let warm = collection.warm_reader().await.unwrap();
+    store.calls();
+    assert_eq!(scan(&warm, ScanOptions::default()).await, by_id);
+    let insertion = ScanOptions { order: Order::Insertion, ..ScanOptions::default() };
+    let expected = model.by_insertion();
+    assert_eq!(scan(&warm, ScanOptions { limit: Some(777), ..insertion.clone() }).await, expected[..777]);
+    assert_eq!(scan(&warm, insertion).await, expected);
+    assert_eq!(warm.count().await.unwrap(), by_id.len() as u64);
+    assert_eq!(store.calls(), [""; 0], "nothing is read that was read");
+
+    // A stream that was begun goes on over what was there when it began.
+    let mut stream = warm.scan(ScanOptions::default());
+    let mut streamed: Vec<Entry> = (&mut stream).take(1_000).try_collect().await.unwrap();
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    writer.append(by_id.iter().step_by(3).map(|entry| Op::delete(&entry.id)).collect()).await.unwrap();
+    collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+    drop((warm, cold));
+    let rest: Vec<Entry> = stream.try_collect().await.unwrap();
+    streamed.extend(rest);
+    assert_eq!(streamed, by_id);
+}

@@ -1,0 +1,192 @@
+//! Readers while the shard is folded and swept under them, at the worst moments (R6, R7).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deltafold::format::{Metadata, Op, Patch, Record, Value};
+use deltafold::store::Store;
+use deltafold::{
+    Collection, CompactorOptions, CreateOptions, ErrorKind, Policy, Reader, ScanOptions, SweepOptions, Writer,
+    WriterOptions,
+};
+use futures::TryStreamExt;
+
+use crate::support::watched::Watched;
+
+async fn collection<S: Store + Clone>(store: &Watched<S>) -> (Collection, Writer) {
+    let collection =
+        Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &CreateOptions::new(2)).await.unwrap();
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    (collection, writer)
+}
+
+fn put(id: &str) -> Op {
+    Op::put(id, Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() })
+}
+
+/// Sets a key of its own, so that it shows which patches took part.
+fn patch(id: &str, key: &str) -> Op {
+    let metadata = [(key.to_owned(), Some(Value::Bool(true)))].into();
+    Op::patch(id, Patch { metadata, ..Patch::default() })
+}
+
+/// Folds and merges nothing.
+async fn compact(collection: &Collection) {
+    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
+    collection.compactor(CompactorOptions { policy }).run_once().await.unwrap();
+}
+
+/// Removes everything that the current version does not need.
+async fn sweep(collection: &Collection) {
+    let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    collection.sweep(&options).await.unwrap();
+}
+
+async fn keys(reader: &Reader, id: &str) -> Vec<String> {
+    let metadata: Metadata = reader.get(id).await.unwrap().unwrap().record.metadata;
+    metadata.into_keys().collect()
+}
+
+on_every_store!(
+    an_open_between_fold_and_sweep_sees_every_op,
+    a_refresh_while_the_new_segment_is_folded_and_swept_sees_it,
+    a_fold_between_a_refresh_s_reads_counts_no_op_twice,
+    a_refresh_after_a_fold_keeps_the_unfolded_rest_without_reading_it,
+    a_swept_snapshot_is_superseded_and_a_pin_keeps_it,
+);
+
+/// What happened: a reader read the head, then listed the log. In between the log's segments had been folded and swept, so the list was empty, and
+/// the reader answered from the old snapshot without the ops that stood in no log any more: acknowledged ops were not seen.
+/// Now: the head is read again after the log, and an empty slot counts as the end only if nothing above it was truncated.
+async fn an_open_between_fold_and_sweep_sees_every_op<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    writer.append(vec![put("a")]).await.unwrap();
+    compact(&collection).await;
+    writer.append(vec![patch("a", "x")]).await.unwrap();
+    writer.append(vec![patch("a", "y")]).await.unwrap();
+    let other = collection.clone();
+    store.before("list", "/log/", move || async move {
+        compact(&other).await;
+        sweep(&other).await;
+    });
+    let reader = collection.reader().await.unwrap();
+    assert!(store.all_reached());
+    assert_eq!(keys(&reader, "a").await, ["x", "y"]);
+    assert_eq!(reader.positions()[0].tail.get(), 3);
+}
+
+/// The same between a refresh's reads: the op was acknowledged before the refresh began, its slot is empty when the refresh looks there.
+async fn a_refresh_while_the_new_segment_is_folded_and_swept_sees_it<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    writer.append(vec![put("a")]).await.unwrap();
+    let mut reader = collection.reader().await.unwrap();
+    writer.append(vec![patch("a", "x")]).await.unwrap();
+    let other = collection.clone();
+    store.before("get", "/log/00000000000000000002", move || async move {
+        compact(&other).await;
+        sweep(&other).await;
+    });
+    // More comes after what was swept; it is found by looking again.
+    let late = writer.clone();
+    store.before("get_unless", "/head", move || async move {
+        late.append(vec![patch("a", "y")]).await.unwrap();
+    });
+    let refreshed = reader.refresh().await.unwrap();
+    assert_eq!(keys(&reader, "a").await, ["x", "y"]);
+    assert_eq!((refreshed.new_ops(), refreshed.shards[0].new_segments), (2, 2));
+}
+
+/// What happened: a reader combined base v with a segment that base v + 1 already held: harmless for a put, and a record out of nothing
+/// for what depends on order. Now: the overlay holds exactly what lies behind the manifest's `folded`, and every op counts once.
+async fn a_fold_between_a_refresh_s_reads_counts_no_op_twice<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    writer.append(vec![put("a")]).await.unwrap();
+    compact(&collection).await;
+    let mut reader = collection.reader().await.unwrap();
+    for key in ["p", "q", "r"] {
+        writer.append(vec![patch("a", key), Op::delete("b"), put("b")]).await.unwrap();
+    }
+    let (other, late) = (collection.clone(), writer.clone());
+    store.before("get_unless", "/head", move || async move {
+        compact(&other).await;
+        late.append(vec![patch("a", "s")]).await.unwrap();
+    });
+    let refreshed = reader.refresh().await.unwrap();
+    assert!(store.all_reached());
+    assert_eq!(refreshed.new_ops(), 9, "what was appended after the log was read comes with the next refresh");
+    assert_eq!(keys(&reader, "a").await, ["p", "q", "r"]);
+    let position = reader.positions()[0];
+    assert_eq!((position.folded.get(), position.tail.get()), (4, 4));
+    assert_eq!(reader.refresh().await.unwrap().new_ops(), 1);
+    assert_eq!(keys(&reader, "a").await, ["p", "q", "r", "s"]);
+}
+
+/// A fold takes the older part of the log that a reader holds; the rest of it stays, and none of it is read again.
+async fn a_refresh_after_a_fold_keeps_the_unfolded_rest_without_reading_it<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    writer.append(vec![put("a"), put("b")]).await.unwrap();
+    writer.append(vec![patch("a", "x")]).await.unwrap();
+    // Segments 3 and 4 come, and are seen, while segments 1 and 2 are being folded.
+    let mut reader = collection.reader().await.unwrap();
+    let (send, receive) = futures::channel::oneshot::channel();
+    store.before("create", "/part/", move || async move {
+        writer.append(vec![patch("a", "y")]).await.unwrap();
+        writer.append(vec![Op::delete("b"), patch("a", "z")]).await.unwrap();
+        assert_eq!(reader.refresh().await.unwrap().new_ops(), 3);
+        assert!(send.send(reader).is_ok());
+    });
+    compact(&collection).await;
+    let mut reader = receive.await.unwrap();
+    store.calls();
+    let refreshed = reader.refresh().await.unwrap();
+    let calls = store.calls();
+    assert_eq!(calls[..2], ["get log/00000000000000000005", "get_unless head"]);
+    assert!(calls.len() == 3 && calls[2].starts_with("get manifest/"), "{calls:?}");
+    assert!(refreshed.changed() && refreshed.new_ops() == 0);
+    let position = reader.positions()[0];
+    assert_eq!((position.folded.get(), position.tail.get()), (2, 4));
+    assert_eq!(keys(&reader, "a").await, ["x", "y", "z"]);
+    assert!(!reader.contains("b").await.unwrap());
+    assert_eq!(reader.count().await.unwrap(), 1);
+}
+
+/// What happened: sweep deleted parts that an open reader still needed, and the reader failed as if they had been lost, or (worse) took the
+/// records for absent. Now: it says that its version was superseded, a refresh brings it back, and a pin keeps what it names.
+async fn a_swept_snapshot_is_superseded_and_a_pin_keeps_it<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    writer.append(vec![put("a")]).await.unwrap();
+    compact(&collection).await;
+    collection.pin("kept", None).await.unwrap();
+    let pinned = collection.reader_at(deltafold::At::Pin("kept".to_owned())).await.unwrap();
+    writer.append(vec![put("b")]).await.unwrap();
+    compact(&collection).await;
+    let cold = collection.reader().await.unwrap();
+    let warm = cold.clone();
+    let mut late = collection.reader().await.unwrap();
+    late.warm().await.unwrap();
+    late.get("a").await.unwrap().unwrap();
+    writer.append(vec![put("a"), put("c")]).await.unwrap();
+    collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+    sweep(&collection).await;
+
+    assert!(cold.get("a").await.unwrap().is_some(), "the pin keeps the part it lies in");
+    let error = cold.get("b").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Superseded, "{error}");
+    assert!(error.to_string().contains("shard 0") && error.to_string().contains("refresh"), "{error}");
+    let scanned: Result<Vec<_>, _> = warm.scan(ScanOptions::default()).try_collect().await;
+    assert_eq!(scanned.unwrap_err().kind(), ErrorKind::Superseded);
+    assert_eq!(warm.count().await.unwrap_err().kind(), ErrorKind::Superseded);
+    // What was read before the sweep needs no object any more.
+    assert_eq!(late.count().await.unwrap(), 2);
+    assert!(late.get("a").await.unwrap().is_some());
+    late.refresh().await.unwrap();
+    assert_eq!(late.count().await.unwrap(), 3);
+    assert!(late.get("c").await.unwrap().is_some());
+
+    assert_eq!(pinned.count().await.unwrap(), 1);
+    assert!(pinned.get("a").await.unwrap().is_some());
+    collection.unpin("kept").await.unwrap();
+    sweep(&collection).await;
+    let pinned = collection.reader_at(deltafold::At::Pin("kept".to_owned())).await.unwrap_err();
+    assert_eq!(pinned.kind(), ErrorKind::NotFound);
+}

@@ -1,0 +1,602 @@
+//! The writer: group commit, bounds, cancellation, exactly once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use deltafold::format::{Op, Position, Record, ShardId, Value};
+use deltafold::store::{Key, Store};
+use deltafold::{
+    Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, FollowOptions, Policy, SweepOptions, Writer,
+    WriterOptions,
+};
+use futures::TryStreamExt;
+use futures::future::join_all;
+use tokio::sync::Notify;
+
+use crate::support::random::Random;
+use crate::support::watched::{Fault, Watched};
+
+on_every_store!(
+    whoever_follows_goes_on_behind_what_it_saw,
+    calls_that_come_while_a_segment_is_written_share_the_next,
+    callers_that_were_acknowledged_together_meet_again,
+    a_segment_takes_so_many_ops_and_bytes_and_no_more,
+    too_much_waiting_is_refused_and_nothing_lost,
+    flush_and_close_wait_for_what_was_accepted,
+    what_a_dropped_writer_accepted_is_appended,
+    a_dropped_append_leaves_the_writer_usable,
+    an_append_costs_one_put_and_one_conditional_get,
+    a_segment_at_the_tail_is_passed_and_a_far_tail_looked_up,
+    bad_input_names_op_and_field_and_appends_nothing,
+    ops_go_to_the_shards_of_their_ids,
+    sources_are_exactly_once_in_many_hands,
+    a_collection_that_was_dropped_takes_no_appends,
+    an_append_that_cannot_be_decided_says_so,
+    many_writers_leave_no_gap_and_keep_each_caller_s_order,
+    everybody_at_once_over_a_store_that_fails_at_random,
+);
+
+async fn made<S: Store + Clone>(store: &Watched<S>, shards: u16) -> Collection {
+    let options = CreateOptions { shards, ..CreateOptions::new(2) };
+    Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap()
+}
+
+async fn made_with_writer<S: Store + Clone>(store: &Watched<S>) -> (Collection, Writer) {
+    let collection = made(store, 1).await;
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    (collection, writer)
+}
+
+fn put(id: impl ToString) -> Op {
+    Op::put(id.to_string(), Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() })
+}
+
+fn shard(number: u16) -> ShardId {
+    ShardId::new(number).unwrap()
+}
+
+/// Everything in the log of shard 0.
+async fn log(collection: &Collection) -> Vec<(Position, Op)> {
+    let options = FollowOptions { until_tail: true, ..FollowOptions::default() };
+    collection.follow(shard(0), options).unwrap().try_collect().await.unwrap()
+}
+
+async fn ids(collection: &Collection) -> Vec<String> {
+    log(collection).await.into_iter().map(|(_, op)| op.id).collect()
+}
+
+/// Stops the next creation of a segment until it is let go on.
+fn stop<S: Store>(store: &Watched<S>) -> (Arc<Notify>, Arc<Notify>) {
+    let (reached, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (tell, wait) = (reached.clone(), go_on.clone());
+    store.before("create", "/log/", move || async move {
+        tell.notify_one();
+        wait.notified().await;
+    });
+    (reached, go_on)
+}
+
+async fn calls_that_come_while_a_segment_is_written_share_the_next<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made_with_writer(&store).await;
+    let (reached, go_on) = stop(&store);
+    let first = tokio::spawn({
+        let writer = writer.clone();
+        async move { writer.append(vec![put("first")]).await.unwrap() }
+    });
+    reached.notified().await;
+    let mut others = Vec::new();
+    for number in 0..63 {
+        let mut append = Box::pin(writer.append(vec![put(format!("other-{number:02}"))]));
+        assert!(futures::poll!(&mut append).is_pending());
+        others.push(append);
+    }
+    go_on.notify_one();
+    assert_eq!(first.await.unwrap().segments()[0].1.get(), 1);
+    for ack in join_all(others).await {
+        assert_eq!(ack.unwrap().segments()[0].1.get(), 2);
+    }
+    let ids = ids(&collection).await;
+    assert!(ids.is_sorted() && ids.len() == 64, "in the order in which they were begun: {ids:?}");
+}
+
+async fn callers_that_were_acknowledged_together_meet_again<S: Store + Clone>(store: Watched<S>) {
+    const ROUNDS: usize = 20;
+    let (collection, writer) = made_with_writer(&store).await;
+    let callers = (0..16).map(|caller| {
+        let writer = writer.clone();
+        tokio::spawn(async move {
+            for round in 0..ROUNDS {
+                writer.append(vec![put(format!("{caller}-{round}"))]).await.unwrap();
+            }
+        })
+    });
+    join_all(callers).await.into_iter().for_each(Result::unwrap);
+    let segments = store.keys("/log/").await.len();
+    assert_eq!(log(&collection).await.len(), 16 * ROUNDS);
+    // Two worker threads share them out as they like; without gathering it would be 320.
+    assert!(segments <= 4 * ROUNDS, "{segments} segments");
+}
+
+async fn a_segment_takes_so_many_ops_and_bytes_and_no_more<S: Store + Clone>(store: Watched<S>) {
+    let collection = made(&store, 1).await;
+    let options = WriterOptions { max_batch_ops: 10, max_batch_bytes: 10_000, ..WriterOptions::default() };
+    let writer = collection.writer(options).unwrap();
+    let big = |id: &str| Op::put(id, Record { document: Some("d".repeat(6_000)), ..Record::default() });
+    let (reached, go_on) = stop(&store);
+    let mut appends: Vec<_> = vec![vec![put("a")]]
+        .into_iter()
+        .chain((0..25).map(|n| vec![put(format!("n{n:02}"))]))
+        .chain([
+            (0..30).map(|n| put(format!("whole{n:02}"))).collect(),
+            vec![big("x")],
+            vec![big("y")],
+            vec![big("z"), big("zz")],
+        ])
+        .map(|ops| {
+            let writer = writer.clone();
+            Box::pin(async move { writer.append(ops).await.unwrap().segments()[0].1.get() })
+        })
+        .collect();
+    for append in &mut appends {
+        assert!(futures::poll!(append).is_pending());
+    }
+    let (placed, ()) = futures::join!(join_all(appends), async {
+        reached.notified().await;
+        go_on.notify_one();
+    });
+    let mut segments: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    for (call, segment) in placed.into_iter().enumerate() {
+        segments.entry(segment).or_default().push(call);
+    }
+    let sizes: Vec<usize> = segments.values().map(Vec::len).collect();
+    assert_eq!(sizes.iter().sum::<usize>(), 30);
+    assert!(sizes.iter().all(|calls| *calls <= 10), "{sizes:?}");
+    let alone = |call: usize| segments.values().any(|calls| *calls == [call]);
+    assert!(alone(26), "a call of more ops than a segment takes gets one of its own, whole");
+    assert!(alone(27) && alone(28), "two documents of 6,000 bytes are over 10,000");
+    assert!(alone(29), "and a call is never cut");
+}
+
+async fn too_much_waiting_is_refused_and_nothing_lost<S: Store + Clone>(store: Watched<S>) {
+    let collection = made(&store, 1).await;
+    let writer = collection.writer(WriterOptions { max_waiting_bytes: 500, ..WriterOptions::default() }).unwrap();
+    let (reached, go_on) = stop(&store);
+    let mut accepted = vec![tokio::spawn({
+        let writer = writer.clone();
+        async move { writer.append(vec![put(0)]).await }
+    })];
+    reached.notified().await;
+    let mut busy = None;
+    for number in 1..100 {
+        let mut append = Box::pin({
+            let writer = writer.clone();
+            async move { writer.append(vec![put(number)]).await }
+        });
+        match futures::poll!(&mut append) {
+            Poll::Ready(answer) => {
+                busy = Some((number, answer.unwrap_err()));
+                break;
+            }
+            Poll::Pending => accepted.push(tokio::spawn(append)),
+        }
+    }
+    let (number, error) = busy.expect("100 ops are more than 500 bytes");
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    assert!(error.to_string().contains("the limit is 500"), "{error}");
+    go_on.notify_one();
+    for append in join_all(accepted).await {
+        append.unwrap().unwrap();
+    }
+    assert_eq!(log(&collection).await.len(), number);
+    writer.append(vec![put("again")]).await.unwrap();
+    let large = Record { document: Some("d".repeat(10_000)), ..Record::default() };
+    writer.append(vec![Op::put("large", large)]).await.expect("what is alone may be larger than the limit");
+}
+
+async fn flush_and_close_wait_for_what_was_accepted<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made_with_writer(&store).await;
+    writer.flush().await.unwrap();
+    let mut forgotten: Vec<_> = (0..5)
+        .map(|n| {
+            Box::pin({
+                let writer = writer.clone();
+                async move { writer.append(vec![put(n)]).await }
+            })
+        })
+        .collect();
+    for append in &mut forgotten {
+        drop(futures::poll!(append));
+    }
+    drop(forgotten);
+    writer.flush().await.unwrap();
+    assert_eq!(log(&collection).await.len(), 5);
+    let clone = writer.clone();
+    // Begun before the close.
+    let last = tokio::spawn({
+        let mut append = Box::pin({
+            let clone = clone.clone();
+            async move { clone.append(vec![put("last")]).await }
+        });
+        let polled = futures::poll!(&mut append);
+        async move { if let Poll::Ready(ack) = polled { ack } else { append.await } }
+    });
+    writer.close().await.unwrap();
+    last.await.unwrap().unwrap();
+    assert_eq!(log(&collection).await.len(), 6);
+    assert_eq!(clone.append(vec![put("late")]).await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+async fn what_a_dropped_writer_accepted_is_appended<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made_with_writer(&store).await;
+    let mut append = Box::pin(async move { writer.append(vec![put("a")]).await });
+    drop(futures::poll!(&mut append));
+    drop(append);
+    while log(&collection).await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ids(&collection).await, ["a"]);
+}
+
+/// Futures are dropped at any moment; whatever was acknowledged is there once, whatever was not is there at most once, and the writer goes on.
+async fn a_dropped_append_leaves_the_writer_usable<S: Store + Clone>(store: Watched<S>) {
+    let mut random = Random::from_environment();
+    let (collection, writer) = made_with_writer(&store).await;
+    let (mut acked, mut begun) = (BTreeSet::new(), BTreeSet::new());
+    for number in 0..400 {
+        let id = format!("{number:03}");
+        begun.insert(id.clone());
+        let mut append = Box::pin(writer.append(vec![put(&id)]));
+        for _ in 0..random.below(6) {
+            if let Poll::Ready(ack) = futures::poll!(&mut append) {
+                ack.unwrap();
+                acked.insert(id.clone());
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        if !acked.contains(&id) && random.once_in(3) {
+            append.await.unwrap();
+            acked.insert(id);
+        }
+    }
+    writer.append(vec![put("at last")]).await.unwrap();
+    writer.close().await.unwrap();
+    let ids = ids(&collection).await;
+    let different: BTreeSet<String> = ids.iter().cloned().collect();
+    assert_eq!(different.len(), ids.len(), "none twice");
+    assert!(acked.is_subset(&different));
+    assert!(different.iter().all(|id| begun.contains(id) || id == "at last"));
+    assert!(!acked.is_empty() && acked.len() < 400);
+}
+
+async fn an_append_costs_one_put_and_one_conditional_get<S: Store + Clone>(store: Watched<S>) {
+    let (_collection, writer) = made_with_writer(&store).await;
+    store.calls();
+    writer.append(vec![put("a")]).await.unwrap();
+    let first = store.calls();
+    assert_eq!(first, ["get head", "list log/", "create log/00000000000000000001", "get_unless head"]);
+    for number in 2..5 {
+        writer.append(vec![put("a"), put("b")]).await.unwrap();
+        assert_eq!(store.calls(), [format!("create log/{number:020}"), "get_unless head".to_owned()]);
+    }
+    writer.append_from("s", 1, vec![put("a")]).await.unwrap();
+    assert_eq!(store.calls().iter().filter(|call| call.starts_with("create")).count(), 1);
+    writer.append_from("s", 2, vec![put("a")]).await.unwrap();
+    assert_eq!(store.calls(), ["create log/00000000000000000006", "get_unless head"], "the log is read once");
+    assert!(writer.append_from("s", 2, vec![put("a")]).await.unwrap().is_duplicate());
+    assert_eq!(store.calls(), [""; 0]);
+    assert!(writer.append(Vec::new()).await.unwrap().segments().is_empty());
+    assert_eq!(store.calls(), [""; 0]);
+}
+
+async fn a_segment_at_the_tail_is_passed_and_a_far_tail_looked_up<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made_with_writer(&store).await;
+    let other = collection.writer(WriterOptions::default()).unwrap();
+    writer.append(vec![put("a")]).await.unwrap();
+    other.append(vec![put("b")]).await.unwrap();
+    store.calls();
+    writer.append(vec![put("c")]).await.unwrap();
+    let calls = [
+        "create log/00000000000000000002",
+        "get log/00000000000000000002",
+        "create log/00000000000000000003",
+        "get_unless head",
+    ];
+    assert_eq!(store.calls(), calls);
+    for number in 0..200 {
+        other.append(vec![put(number)]).await.unwrap();
+    }
+    store.calls();
+    assert_eq!(writer.append(vec![put("d")]).await.unwrap().segments()[0].1.get(), 204);
+    assert!(store.calls().len() < 12, "the end of a log that has gone far ahead is looked up");
+    assert_eq!(log(&collection).await.len(), 204);
+}
+
+async fn bad_input_names_op_and_field_and_appends_nothing<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made_with_writer(&store).await;
+    let wrong = Op::put("id-7", Record { embedding: Some(vec![1.0]), ..Record::default() });
+    let error = writer.append(vec![put("a"), wrong]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("id-7") && error.to_string().contains("embedding"), "{error}");
+    let infinite = Op::put("b", Record { embedding: Some(vec![1.0, f32::NAN]), ..Record::default() });
+    assert_eq!(writer.append(vec![infinite]).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    for source in ["", "writer/x", &"s".repeat(257)] {
+        assert_eq!(writer.append_from(source, 1, vec![put("a")]).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+    let options = [
+        WriterOptions { max_batch_ops: 0, ..WriterOptions::default() },
+        WriterOptions { max_batch_ops: 1 << 21, ..WriterOptions::default() },
+        WriterOptions { max_batch_bytes: 1 << 30, ..WriterOptions::default() },
+        WriterOptions { max_waiting_bytes: 0, ..WriterOptions::default() },
+    ];
+    for options in options {
+        assert_eq!(collection.writer(options).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+    assert_eq!(store.keys("/log/").await, [] as [Key; 0]);
+    writer.append(vec![put("a")]).await.unwrap();
+    assert_eq!(ids(&collection).await, ["a"]);
+}
+
+async fn ops_go_to_the_shards_of_their_ids<S: Store + Clone>(store: Watched<S>) {
+    let collection = made(&store, 3).await;
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let ack = writer.append((0..50).map(put).collect()).await.unwrap();
+    assert_eq!(ack.segments().iter().map(|(shard, _)| shard.get()).collect::<Vec<_>>(), [0, 1, 2]);
+    for (number, _) in ack.segments() {
+        let options = FollowOptions { until_tail: true, ..FollowOptions::default() };
+        let ops: Vec<(Position, Op)> = collection.follow(*number, options).unwrap().try_collect().await.unwrap();
+        assert!(ops.iter().all(|(_, op)| ShardId::of(&op.id, 3) == *number) && !ops.is_empty());
+    }
+    assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 50);
+    // One shard fails: nobody may say that nothing was appended.
+    store.fail("create", "/log/", Fault::Permanent);
+    let error = writer.append((50..100).map(put).collect()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
+    assert!(error.to_string().contains("several shards"), "{error}");
+    // From a source it is tried again, and only what is missing is appended.
+    store.fail("create", "/log/", Fault::Permanent);
+    writer.append_from("s", 1, (100..150).map(put).collect()).await.unwrap_err();
+    let again = writer.append_from("s", 1, (100..150).map(put).collect()).await.unwrap();
+    assert_eq!((again.segments().len(), again.is_duplicate()), (1, false));
+    let reader = collection.reader().await.unwrap();
+    for id in 100..150 {
+        assert!(reader.contains(&id.to_string()).await.unwrap());
+    }
+}
+
+/// Several workers are given the same messages, in any interleaving, some twice: each takes effect once, in order.
+async fn sources_are_exactly_once_in_many_hands<S: Store + Clone>(store: Watched<S>) {
+    let collection = made(&store, 1).await;
+    let append = |id: String| Op::put(id, Record::default());
+    let workers = (0..4).map(|worker: u64| {
+        let collection = collection.clone();
+        tokio::spawn(async move {
+            let writer = collection.writer(WriterOptions::default()).unwrap();
+            let mut new = 0;
+            for position in 0..60_u128 {
+                for source in 0..3 {
+                    let ops = vec![append(format!("{source}-{position:03}"))];
+                    let ack = writer.append_from(&format!("source-{source}"), position, ops).await.unwrap();
+                    new += usize::from(!ack.is_duplicate());
+                }
+                if position % 16 == worker as u128 {
+                    collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+                }
+            }
+            new
+        })
+    });
+    let new: usize = join_all(workers).await.into_iter().map(Result::unwrap).sum();
+    assert_eq!(new, 180);
+    let ops = log(&collection).await;
+    assert_eq!(ops.len(), 180);
+    for source in 0..3 {
+        let prefix = format!("{source}-");
+        let of_source: Vec<&String> = ops.iter().map(|(_, op)| &op.id).filter(|id| id.starts_with(&prefix)).collect();
+        assert!(of_source.is_sorted() && of_source.len() == 60, "{of_source:?}");
+    }
+}
+
+async fn a_collection_that_was_dropped_takes_no_appends<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made_with_writer(&store).await;
+    let zombie = collection.writer(WriterOptions::default()).unwrap();
+    writer.append(vec![put("a")]).await.unwrap();
+    zombie.append(vec![put("a")]).await.unwrap();
+    Collection::drop(&store, &"c".parse().unwrap(), |_| ()).await.unwrap();
+    let error = writer.append(vec![put("b")]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    // What the zombie wrote is in the way of nobody. A new collection of the name counts it as empty.
+    Collection::drop(&store, &"c".parse().unwrap(), |_| ()).await.unwrap();
+    let (collection, fresh) = made_with_writer(&store).await;
+    let error = zombie.append(vec![put("c")]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert_eq!(store.keys("/log/").await.len(), 1);
+    for id in ["x", "y", "z", "zz"] {
+        fresh.append(vec![put(id)]).await.unwrap();
+    }
+    assert_eq!(ids(&collection).await, ["x", "y", "z", "zz"]);
+    collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+    let reader = collection.reader().await.unwrap();
+    assert_eq!(reader.count().await.unwrap(), 4);
+    let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+}
+
+async fn an_append_that_cannot_be_decided_says_so<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made_with_writer(&store).await;
+    writer.append(vec![put("a")]).await.unwrap();
+    // The answer is lost, and then the store refuses to say more.
+    store.fail("create", "/log/", Fault::LoseAnswer);
+    store.fail("create", "/log/", Fault::Permanent);
+    let error = writer.append(vec![put("b")]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
+    // It landed, and cannot be acknowledged as the head cannot be read.
+    store.fail("get_unless", "/head", Fault::Permanent);
+    let error = writer.append(vec![put("c")]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
+    writer.append(vec![put("d")]).await.unwrap();
+    assert_eq!(ids(&collection).await, ["a", "b", "c", "d"]);
+}
+
+async fn many_writers_leave_no_gap_and_keep_each_caller_s_order<S: Store + Clone>(store: Watched<S>) {
+    let collection = made(&store, 1).await;
+    let writers = (0..8).map(|number| {
+        let writer = collection.writer(WriterOptions::default()).unwrap();
+        tokio::spawn(async move {
+            for round in 0..50 {
+                writer
+                    .append(vec![put(format!("{number}-{round:02}-a")), put(format!("{number}-{round:02}-b"))])
+                    .await
+                    .unwrap();
+            }
+        })
+    });
+    join_all(writers).await.into_iter().for_each(Result::unwrap);
+    let keys = store.keys("/log/").await;
+    for (number, key) in keys.iter().enumerate() {
+        assert!(key.as_str().ends_with(&format!("{:020}", number + 1)), "{key}");
+    }
+    let ops = log(&collection).await;
+    assert_eq!(ops.len(), 800);
+    for number in 0..8 {
+        let own: Vec<&String> =
+            ops.iter().map(|(_, op)| &op.id).filter(|id| id.starts_with(&format!("{number}-"))).collect();
+        assert!(own.is_sorted() && own.len() == 100);
+    }
+}
+
+/// Writers, a compactor and a sweeper over a store of which one call in twelve fails, one way or another. What is acknowledged is there once, what is
+/// unknown at most once, and nothing else.
+async fn everybody_at_once_over_a_store_that_fails_at_random<S: Store + Clone>(store: Watched<S>) {
+    let mut random = Random::from_environment();
+    let collection = made(&store, 1).await;
+    store.fail_at_random(random.next(), 12);
+    let writers = (0..4).map(|number| {
+        let writer = collection.writer(WriterOptions::default()).unwrap();
+        tokio::spawn(async move {
+            let (mut acked, mut unknown) = (Vec::new(), Vec::new());
+            for round in 0..40_i64 {
+                let metadata = [("round".to_owned(), Value::I64(round))].into();
+                let op = Op::put(format!("{number}-{round}"), Record { metadata, ..Record::default() });
+                match writer.append(vec![op.clone()]).await {
+                    Ok(_) => acked.push(op.id),
+                    Err(error) if error.kind() == ErrorKind::Unknown => unknown.push(op.id),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
+                }
+            }
+            (acked, unknown)
+        })
+    });
+    let (done, stop) = tokio::sync::watch::channel(false);
+    let workers = (0..2).map(|number| {
+        let (collection, mut stop) = (collection.clone(), stop.clone());
+        tokio::spawn(async move {
+            let policy = Policy { fold_segments: 3, fan_in: 3, ..Policy::default() };
+            let mut compactor = collection.compactor(CompactorOptions { policy });
+            let sweep = SweepOptions { keep_versions: 1, min_age: Duration::ZERO, ..SweepOptions::default() };
+            while !*stop.borrow_and_update() {
+                let result = if number == 0 {
+                    compactor.tick().await.map(drop)
+                } else {
+                    collection.sweep(&sweep).await.map(drop)
+                };
+                if let Err(error) = result {
+                    let expected = [ErrorKind::Unavailable, ErrorKind::Unknown, ErrorKind::Conflict];
+                    assert!(expected.contains(&error.kind()), "{error}");
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+    let workers: Vec<_> = workers.collect();
+    let outcomes: Vec<(Vec<String>, Vec<String>)> = join_all(writers).await.into_iter().map(Result::unwrap).collect();
+    store.land_delayed().await;
+    done.send_replace(true);
+    join_all(workers).await.into_iter().for_each(Result::unwrap);
+    store.fail_at_random(0, 0);
+    store.land_delayed().await;
+
+    let (acked, unknown): (Vec<Vec<String>>, Vec<Vec<String>>) = outcomes.into_iter().unzip();
+    let (acked, unknown) = (acked.concat(), unknown.concat());
+    collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+    let reader = collection.reader().await.unwrap();
+    for id in &acked {
+        assert!(reader.contains(id).await.unwrap(), "{id} was acknowledged");
+    }
+    let mut landed = acked.len() as u64;
+    for id in &unknown {
+        landed += u64::from(reader.contains(id).await.unwrap());
+    }
+    assert_eq!(reader.count().await.unwrap(), landed);
+    assert_eq!(collection.status().await.unwrap().shards[0].ops, landed, "none counts twice");
+    let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+    assert!(acked.len() > 100, "{} acknowledged, {} unknown", acked.len(), unknown.len());
+}
+
+/// With a linger a segment waits for company; time is virtual here.
+#[tokio::test(start_paused = true)]
+async fn a_segment_lingers_for_company() {
+    let store: Watched = Watched::default();
+    let collection = made(&store, 1).await;
+    let writer =
+        collection.writer(WriterOptions { linger: Duration::from_secs(5), ..WriterOptions::default() }).unwrap();
+    let late = async {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        writer.append(vec![put("b")]).await.unwrap()
+    };
+    let (first, second) = futures::join!(writer.append(vec![put("a")]), late);
+    assert_eq!(first.unwrap().segments(), second.segments());
+    let too_late = async {
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        writer.append(vec![put("d")]).await.unwrap()
+    };
+    let (third, fourth) = futures::join!(writer.append(vec![put("c")]), too_late);
+    assert_eq!((third.unwrap().segments()[0].1.get(), fourth.segments()[0].1.get()), (2, 3));
+    // Whoever flushes does not wait that long.
+    let mut append = Box::pin(writer.append(vec![put("e")]));
+    assert!(futures::poll!(&mut append).is_pending());
+    let before = tokio::time::Instant::now();
+    writer.flush().await.unwrap();
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    append.await.unwrap();
+}
+
+async fn whoever_follows_goes_on_behind_what_it_saw<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = made_with_writer(&store).await;
+    for segment in 0..3 {
+        writer.append((0..3).map(|op| put(format!("{segment}-{op}"))).collect()).await.unwrap();
+    }
+    let follow = async |options: FollowOptions| -> Result<Vec<String>, deltafold::Error> {
+        let options = FollowOptions { until_tail: true, ..options };
+        let ops: Vec<(Position, Op)> = collection.follow(shard(0), options).unwrap().try_collect().await?;
+        Ok(ops.into_iter().map(|(_, op)| op.id).collect())
+    };
+    let all = log(&collection).await;
+    for (number, (position, _)) in all.iter().enumerate() {
+        let rest: Vec<String> = all[number + 1..].iter().map(|(_, op)| op.id.clone()).collect();
+        assert_eq!(follow(FollowOptions { after: *position, ..FollowOptions::default() }).await.unwrap(), rest);
+    }
+    let second = deltafold::format::Sequence::new(2).unwrap();
+    assert_eq!(follow(FollowOptions::default().from_segment(second)).await.unwrap().len(), 6);
+    // It waits for more, where it is not told to end.
+    let options = FollowOptions { after: all[8].0, interval: Duration::from_millis(1), ..FollowOptions::default() };
+    let mut following = collection.follow(shard(0), options).unwrap();
+    let late = async {
+        writer.append(vec![put("late")]).await.unwrap();
+    };
+    let (next, ()) = futures::join!(following.try_next(), late);
+    assert_eq!(next.unwrap().unwrap().1.id, "late");
+    // What was swept is an error, and no gap that nobody hears of.
+    collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+    let sweep = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    collection.sweep(&sweep).await.unwrap();
+    let error = follow(FollowOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Superseded, "{error}");
+    let tail = deltafold::format::Sequence::new(5).unwrap();
+    assert_eq!(follow(FollowOptions::default().from_segment(tail)).await.unwrap(), [""; 0]);
+    writer.append(vec![put("new")]).await.unwrap();
+    assert_eq!(following.try_next().await.unwrap().unwrap().1.id, "new", "whoever kept up goes on");
+}

@@ -1,0 +1,20 @@
+//! The stores in S3 and the engine over them, against a server that fails as it is told and against ministack.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test panics where something is wrong, and starts tasks of its own"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod ahead;
+mod answers;
+mod contention;
+mod engine;
+#[cfg(feature = "dynamodb")]
+mod everybody;
+#[cfg(feature = "dynamodb")]
+mod requests;
+#[cfg(feature = "dynamodb")]
+mod store;

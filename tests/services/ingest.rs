@@ -1,0 +1,275 @@
+//! From a queue to readers: exactly once and in order on a FIFO queue, whatever is delivered again, dies, or cannot be understood.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use deltafold::aws::{Outgoing, Queue, Receive};
+use deltafold::format::{Op, Record};
+use deltafold::ingest::{ConsumeOptions, consume};
+use deltafold::store::Memory;
+use deltafold::{Collection, CreateOptions, ScanOptions, jsonl};
+use futures::TryStreamExt;
+
+use crate::support::random::Random;
+use crate::support::{canonical, data, ministack, queues};
+
+const GROUPS: usize = 16;
+
+async fn collection(dimension: u32) -> Collection {
+    let options = CreateOptions::new(dimension);
+    Collection::create(Arc::new(Memory::new()), &"c".parse().unwrap(), &options).await.unwrap()
+}
+
+fn line(op: &Op) -> String {
+    let mut line = Vec::new();
+    jsonl::write_op(&mut line, op);
+    String::from_utf8(line).unwrap()
+}
+
+fn outgoing(body: String, group: &str, id: String) -> Outgoing {
+    Outgoing { body, group: Some(group.to_owned()), deduplication: Some(id), ..Outgoing::default() }
+}
+
+/// Consumes until nothing can be received any more.
+async fn drain(collection: &Collection, queue: &Queue) -> deltafold::ingest::Consumed {
+    let options = ConsumeOptions { until_empty: true, ..ConsumeOptions::default() };
+    consume(collection, queue, &options, std::future::pending(), |_| ()).await.unwrap()
+}
+
+async fn sha256(collection: &Collection) -> String {
+    let reader = collection.reader().await.unwrap();
+    let mut canonical = canonical::Canonical::default();
+    let mut scan = reader.scan(ScanOptions::default());
+    while let Some(entry) = scan.try_next().await.unwrap() {
+        canonical.add(&entry.id, &entry.record);
+    }
+    canonical.finish()
+}
+
+/// Real updates through a FIFO queue of 16 groups to two consumers, beside one that receives, appends and dies before it deletes: every message it had comes again. In the end each update
+/// took effect once, in the order of its record.
+#[tokio::test]
+async fn real_updates_take_effect_once_though_consumers_die() {
+    let mut random = Random::from_environment();
+    let data = data::DataSet::demo();
+    let base: Vec<Op> = data.base().collect();
+    let dimension = base.iter().find_map(|op| op.action.embedding()).map_or(1, |embedding| embedding.len());
+    let collection = collection(u32::try_from(dimension).unwrap()).await;
+    let writer = collection.writer(deltafold::WriterOptions::default()).unwrap();
+    writer.append(base).await.unwrap();
+
+    let visibility = [(QueueAttributeName::VisibilityTimeout, "2")];
+    let queue = queues::create(ministack::endpoint(), "real.fifo", &visibility).await;
+    let mut groups: BTreeMap<String, usize> = BTreeMap::new();
+    let messages: Vec<Outgoing> = data
+        .updates()
+        .enumerate()
+        .map(|(number, op)| {
+            let next = groups.len() % GROUPS;
+            let group = *groups.entry(op.id.clone()).or_insert(next);
+            outgoing(line(&op), &format!("g{group}"), format!("event-{number}"))
+        })
+        .collect();
+    let total = messages.len() as u64;
+    assert_eq!(queue.send(&messages).await.unwrap(), []);
+
+    // It appends what it receives, and is gone before it deletes anything.
+    let source = queue.settings().await.unwrap().arn;
+    let source = source.strip_prefix("arn:").unwrap();
+    let bodies = deltafold::ingest::BodyReader::new(&collection);
+    let mut seen = 0;
+    for _ in 0..3 {
+        let how = Receive { wait: Duration::ZERO, ..Receive::default() };
+        let received = queue.receive(how).await.unwrap();
+        seen += received.len() as u64;
+        let deliveries: Vec<_> = received
+            .iter()
+            .map(|message| deltafold::ingest::Delivery {
+                body: &message.body,
+                place: message.group.as_deref().zip(message.sequence),
+                leaving: false,
+            })
+            .collect();
+        let dying = collection.writer(deltafold::WriterOptions::default()).unwrap();
+        let settled = deltafold::ingest::settle(&dying, &bodies, source, &deliveries).await;
+        assert_eq!(settled.done.len(), received.len());
+    }
+    assert!(seen > 0, "it has received something");
+
+    let (mut done, mut ops, mut duplicates) = (0, 0, 0);
+    while queue.depth().await.unwrap().total() > 0 {
+        let (one, other) = futures::future::join(drain(&collection, &queue), drain(&collection, &queue)).await;
+        done += one.messages + other.messages;
+        ops += one.ops + other.ops;
+        duplicates += one.duplicates + other.duplicates;
+        if random.once_in(2) {
+            let mut compactor = collection.compactor(deltafold::CompactorOptions::default());
+            compactor.run_once().await.unwrap();
+        }
+    }
+    assert_eq!((done, ops), (total, total - seen), "each message was appended once");
+    assert_eq!(duplicates, seen, "and what the dead one had appended was not appended again");
+    assert_eq!(sha256(&collection).await, data.expected_sha256());
+}
+
+/// What nobody understands goes to the dead letters, with nothing else, and keeps nobody waiting but those behind it. Mended and sent again it takes effect.
+#[tokio::test]
+async fn poison_goes_to_the_dead_letters_alone_and_mended_takes_effect() {
+    let collection = collection(2).await;
+    let (queue, dead) = queues::with_dead_letters(ministack::endpoint(), "poison.fifo", 3).await;
+    let put = |id: &str| {
+        let record = Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() };
+        line(&Op::put(id, record))
+    };
+    let poison = r#"{"op":"put","id":"p","embedding":[1]}"#.to_owned();
+    let messages = [
+        outgoing(put("a"), "one", "1".into()),
+        outgoing(poison.clone(), "one", "2".into()),
+        outgoing(put("c"), "one", "3".into()),
+        outgoing(put("d"), "two", "4".into()),
+    ];
+    assert_eq!(queue.send(&messages).await.unwrap(), []);
+    let mut failed = 0;
+    while queue.depth().await.unwrap().total() > 0 {
+        failed += drain(&collection, &queue).await.failed;
+    }
+    assert!(failed >= 3, "the poison was tried three times: {failed}");
+    let reader = collection.reader().await.unwrap();
+    assert_eq!(reader.count().await.unwrap(), 3);
+    let dead_letters = dead.receive(Receive { wait: Duration::ZERO, ..Receive::default() }).await.unwrap();
+    let bodies: Vec<&str> = dead_letters.iter().map(|message| message.body.as_str()).collect();
+    assert_eq!(bodies, [poison.as_str()]);
+
+    assert_eq!(queue.send(&[outgoing(put("p"), "one", "2 mended".into())]).await.unwrap(), []);
+    assert_eq!(drain(&collection, &queue).await.ops, 1);
+    let reader = collection.reader().await.unwrap();
+    assert!(reader.get("p").await.unwrap().is_some());
+}
+
+/// A change that says where it stands.
+fn change(op: &Op, source: &str, position: u128) -> String {
+    let line = line(op);
+    let op = line.trim_end().strip_suffix('}').unwrap();
+    format!("{op},\"source\":\"{source}\",\"position\":\"{position}\"}}")
+}
+
+fn put(id: &str, document: &str) -> Op {
+    Op::put(id, Record { document: Some(document.to_owned()), ..Record::default() })
+}
+
+async fn document(collection: &Collection, id: &str) -> Option<String> {
+    collection.reader().await.unwrap().get(id).await.unwrap().and_then(|entry| entry.record.document)
+}
+
+async fn segments(collection: &Collection) -> u64 {
+    collection.status().await.unwrap().shards.iter().map(|shard| shard.tail.get()).sum()
+}
+
+/// A redrive gives a message a new id and a new place in its queue. What was appended before it came among the dead letters was appended twice, and what was not ended above what had passed it: an older
+/// state over a newer one. Where changes say where they stand, the first is dropped, one that is late for none of its records takes effect, and one that would undo a later one goes back to the dead letters.
+#[tokio::test]
+async fn what_comes_back_from_the_dead_letters_takes_effect_in_its_place_or_not_at_all() {
+    let collection = collection(2).await;
+    let (queue, dead) = queues::with_dead_letters(ministack::endpoint(), "redriven.fifo", 3).await;
+    let held = change(&put("a", "first"), "orders", 10);
+    let late = change(&put("b", "late"), "orders", 20);
+    let passed = change(&put("a", "old"), "orders", 30);
+    // Whoever appended the first died before it could delete it; the others could not be appended for long. All three are among the dead letters.
+    assert_eq!(queue.send(&[outgoing(held.clone(), "g", "1".into())]).await.unwrap(), []);
+    assert_eq!(drain(&collection, &queue).await.ops, 1);
+    let letters = [(&held, "2"), (&late, "3"), (&passed, "4")];
+    let letters = letters.map(|(body, id)| outgoing(body.clone(), "g", id.into()));
+    assert_eq!(dead.send(&letters).await.unwrap(), []);
+    // What is behind them goes on.
+    let newer = change(&put("a", "newest"), "orders", 40);
+    assert_eq!(queue.send(&[outgoing(newer, "g", "5".into())]).await.unwrap(), []);
+    assert_eq!(drain(&collection, &queue).await.ops, 1);
+
+    let moved = dead.move_some(&queue, 10).await.unwrap();
+    assert_eq!(moved.moved, 3, "{moved:?}");
+    let (mut ops, mut duplicates, mut failed) = (0, 0, 0);
+    while queue.depth().await.unwrap().total() > 0 {
+        let done = drain(&collection, &queue).await;
+        ops += done.ops;
+        duplicates += done.duplicates;
+        failed += done.failed;
+    }
+    assert_eq!((ops, duplicates), (1, 1), "the late one and the one that is held");
+    assert!(failed >= 3, "the one that was passed was tried as often as the queue says: {failed}");
+    assert_eq!(document(&collection, "a").await.as_deref(), Some("newest"));
+    assert_eq!(document(&collection, "b").await.as_deref(), Some("late"));
+    let left = dead.receive(Receive { wait: Duration::ZERO, ..Receive::default() }).await.unwrap();
+    let left: Vec<&str> = left.iter().map(|message| message.body.as_str()).collect();
+    assert_eq!(left, [passed.as_str()], "it is not lost");
+
+    // Folding forgets nothing of that.
+    let mut compactor = collection.compactor(deltafold::CompactorOptions::default());
+    compactor.run_once().await.unwrap();
+    let again = [(&held, "6"), (&late, "7")].map(|(body, id)| outgoing(body.clone(), "other", id.into()));
+    assert_eq!(queue.send(&again).await.unwrap(), []);
+    let done = drain(&collection, &queue).await;
+    assert_eq!((done.ops, done.duplicates, done.failed), (0, 2, 0));
+}
+
+/// On a standard queue a message has no place. Changes that say where they stand take effect once there too, though two consumers get them, and in the order of each record.
+#[tokio::test]
+async fn changes_on_a_standard_queue_take_effect_once_though_a_zombie_appends_them_too() {
+    let collection = collection(2).await;
+    let queue = queues::create(ministack::endpoint(), "standing", &[]).await;
+    let changes: Vec<String> =
+        (0..60u32).map(|n| change(&put(&format!("r{}", n % 20), &n.to_string()), "orders", n.into())).collect();
+    let messages: Vec<Outgoing> =
+        changes.chunks(3).map(|bodies| Outgoing { body: bodies.join("\n"), ..Outgoing::default() }).collect();
+    assert_eq!(queue.send(&messages).await.unwrap(), []);
+    // The zombie has got all of them, by another way, and appends them while its successor does.
+    let bodies = deltafold::ingest::BodyReader::new(&collection);
+    let deliveries: Vec<_> = messages
+        .iter()
+        .map(|message| deltafold::ingest::Delivery { body: &message.body, ..deltafold::ingest::Delivery::default() })
+        .collect();
+    let zombie = collection.writer(deltafold::WriterOptions::default()).unwrap();
+    let (first, second) = futures::future::join(
+        deltafold::ingest::settle(&zombie, &bodies, "q", &deliveries),
+        drain(&collection, &queue),
+    )
+    .await;
+    assert_eq!((first.done.len(), first.failed.len()), (20, 0));
+    let mut total = (first.ops + second.ops, second.failed);
+    while queue.depth().await.unwrap().total() > 0 {
+        let done = drain(&collection, &queue).await;
+        total = (total.0 + done.ops, total.1 + done.failed);
+    }
+    assert_eq!(total, (60, 0));
+    for n in 0..20u32 {
+        assert_eq!(document(&collection, &format!("r{n}")).await, Some((40 + n).to_string()));
+    }
+    let mut compactor = collection.compactor(deltafold::CompactorOptions::default());
+    let rows: u64 = compactor.run_once().await.unwrap().events.iter().map(|event| event.rows_in).sum();
+    assert_eq!(rows, 60, "each is in the log once, in {} segments", segments(&collection).await);
+}
+
+/// A place that is none is as good as no op: it goes to the dead letters, and holds up nobody but those behind it in its group until then.
+#[tokio::test]
+async fn a_place_that_is_none_goes_to_the_dead_letters_alone() {
+    let collection = collection(2).await;
+    let (queue, dead) = queues::with_dead_letters(ministack::endpoint(), "placeless.fifo", 3).await;
+    let wrong = r#"{"op":"put","id":"w","source":"orders","position":"12x"}"#.to_owned();
+    let messages = [
+        outgoing(change(&put("a", "1"), "orders", 1), "one", "1".into()),
+        outgoing(wrong.clone(), "one", "2".into()),
+        outgoing(change(&put("a", "3"), "orders", 3), "one", "3".into()),
+        outgoing(change(&put("b", "4"), "orders", 4), "two", "4".into()),
+    ];
+    assert_eq!(queue.send(&messages).await.unwrap(), []);
+    let mut ops = 0;
+    while queue.depth().await.unwrap().total() > 0 {
+        ops += drain(&collection, &queue).await.ops;
+    }
+    assert_eq!(ops, 3);
+    assert_eq!(document(&collection, "a").await.as_deref(), Some("3"));
+    let left = dead.receive(Receive { wait: Duration::ZERO, ..Receive::default() }).await.unwrap();
+    let left: Vec<&str> = left.iter().map(|message| message.body.as_str()).collect();
+    assert_eq!(left, [wrong.as_str()]);
+}
