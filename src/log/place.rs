@@ -1,5 +1,8 @@
 //! Placing a batch at the tail: the protocol of `docs/design.md`, section "Append".
 
+mod confirm;
+mod learn;
+
 use std::pin::pin;
 use std::time::Duration;
 
@@ -9,9 +12,7 @@ use futures::future::{Either, select};
 
 use super::batch::{Batch, Failed};
 use super::marks::Marks;
-use super::tail::{Tail, find_tail, read_tail};
 use super::turn::Turns;
-use super::writer_source;
 use crate::env::{self, Stopwatch};
 use crate::error::{Error, Repr, Result};
 use crate::head::HeadState;
@@ -19,6 +20,8 @@ use crate::retry;
 use crate::shard::{Shard, Slot};
 use crate::simulation::Guard;
 use crate::store::{Outcome, StoreError, StoreErrorKind};
+
+pub(super) use confirm::check;
 
 /// After losing this many slots in a row to others, the tail is looked up instead of tried for.
 const LOST_BEFORE_LOOKUP: u32 = 3;
@@ -29,8 +32,6 @@ const HOT: u32 = 4;
 /// After losing this many slots in a row to others, each is glanced at beside asking for it: so much of a write's time later.
 const LOST_BEFORE_GLANCE: u32 = 2;
 const GLANCE: u32 = 8;
-/// How much of the log is in memory at once while it is read for its sources.
-const LEARN_BYTES: u64 = 64 << 20;
 
 /// Appends the batches of one writer to one shard, one after the other.
 pub(super) struct Placer {
@@ -193,44 +194,6 @@ impl Placer {
         Ok(())
     }
 
-    /// Knows the tail, and of a batch from sources what the log holds of them.
-    async fn find(&mut self, batch: &mut Batch) -> Result<()> {
-        while self.tail.is_none() {
-            let head = self.shard.head().await?;
-            self.shard.settle_registers().await?;
-            if let Some(next) = find_tail(&self.shard, head.head.folded).await? {
-                self.tail = Some(KnownTail { next, head });
-                self.marks = None;
-            }
-        }
-        if batch.sourced() {
-            if self.marks.is_none() {
-                self.learn_all().await?;
-            }
-            if let Some(marks) = &self.marks {
-                batch.sift(marks, &mut self.failed);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads what manifest and log hold of the sources, up to the end of the log.
-    async fn learn_all(&mut self) -> Result<()> {
-        loop {
-            let (head, manifest) = self.shard.current().await?;
-            let mut marks = Marks::of(&manifest);
-            let (last, swept) = learn_behind(&self.shard, &mut marks, manifest.folded, Tail::Cold).await?;
-            // What was folded and swept since the manifest was read may have been overlooked, and what stands in a swept slot may be anything.
-            let now = self.shard.head_unless(&head).await?;
-            let kept = !swept && now.is_none_or(|now| now.head.truncated <= manifest.folded.next());
-            if kept || !Guard::MarksRecheck.holds() {
-                self.marks = Some(marks);
-                self.tail = Some(KnownTail { next: last.next(), head });
-                return Ok(());
-            }
-        }
-    }
-
     /// The slot to try; `None` where nothing is left to write.
     async fn next_slot(&mut self, batch: &mut Batch) -> Result<Option<Sequence>> {
         loop {
@@ -347,99 +310,6 @@ impl Placer {
         Ok(true)
     }
 
-    /// Whether slot `n` lies below what is truncated by now. One conditional GET. If not, what was read of it before is the log's.
-    async fn is_swept(&mut self, n: Sequence) -> Result<bool> {
-        let Some(tail) = &mut self.tail else { return Ok(true) };
-        if let Some(head) = self.shard.head_unless(&tail.head).await? {
-            tail.head = head;
-        }
-        Ok(n < tail.head.head.truncated && Guard::PassedIsRead.holds())
-    }
-
-    /// Moves on to the end of the log.
-    async fn catch_up(&mut self, batch: &mut Batch) -> Result<()> {
-        let Some(tail) = &mut self.tail else { return Ok(()) };
-        let before = Sequence::new(tail.next.get() - 1).unwrap_or_default();
-        if let Some(mut marks) = self.marks.take() {
-            let next = tail.next;
-            let (last, _) = learn_behind(&self.shard, &mut marks, before, Tail::Probe).await?;
-            tail.next = last.next();
-            if self.is_swept(next).await? {
-                self.forget();
-            } else {
-                batch.sift(&marks, &mut self.failed);
-                self.marks = Some(marks);
-            }
-        } else if let Some(next) = find_tail(&self.shard, before).await? {
-            tail.next = next;
-        }
-        Ok(())
-    }
-
-    /// Slot `n` lies below what is truncated: whatever landed there is never read. Yet an attempt may have landed *before* that, been folded and swept. Every
-    /// writer is a source itself, so the manifest knows: then where the batch is. Else `None`, and the tail is to be looked up anew.
-    async fn look_up(&mut self, batch: &Batch, n: Sequence) -> Result<Option<Sequence>> {
-        let (_, manifest) = self.shard.current().await?;
-        let source = writer_source(self.writer);
-        let mark = manifest.marks.iter().find(|mark| mark.source == source && Guard::WriterMark.holds());
-        let number = u128::from(batch.number);
-        match mark {
-            // In `n`, as nowhere else an attempt can have counted. The mark may name a later slot: that of a batch before this one, which was placed anew behind it.
-            Some(mark) if mark.position == number => {
-                self.shard.settle_head().await?;
-                return Ok(Some(n));
-            }
-            // The batch behind it was on its way already. Whether that one landed alone, nothing tells.
-            Some(mark) if mark.position > number => return Err(unknown(&"a later batch of the writer was folded")),
-            _ if manifest.marks_floor >= n => {
-                return Err(unknown(&"so many writers came since that the manifest forgot this one"));
-            }
-            _ => {}
-        }
-        self.forget();
-        Ok(None)
-    }
-
-    /// Waits for an acknowledgement: slot `n` counts if the head, read after it was created, does not truncate it. `seen` is that head, `None` where it is the one
-    /// known. Where it does truncate it, the batch is placed anew. Returns where the batch is at last.
-    ///
-    /// Without this, a writer that slept while its slot was folded and swept would report success for what nobody will ever read: create-if-absent only
-    /// remembers what still exists.
-    pub(super) async fn confirm(
-        &mut self,
-        batch: &mut Batch,
-        n: Sequence,
-        seen: Option<HeadState>,
-    ) -> Result<Sequence> {
-        let (mut n, mut seen) = (n, seen);
-        loop {
-            let head = match seen.take().or_else(|| self.head()) {
-                Some(head) => head,
-                // Forgotten, as a batch before this one failed.
-                None => self.shard.head().await.map_err(|error| unknown(&error))?,
-            };
-            if let Some(tail) = &mut self.tail {
-                tail.head.clone_from(&head);
-            }
-            if n >= head.head.truncated || !Guard::HeadCheck.holds() {
-                return Ok(n);
-            }
-            tracing::info!(shard = %self.shard.id(), slot = n.get(), "the slot was swept before; appending anew");
-            let placed = match self.look_up(batch, n).await {
-                Ok(Some(folded)) => return Ok(folded),
-                Ok(None) => self.place(batch).await,
-                Err(error) => Err(error),
-            };
-            // It landed once, though where nobody reads: no other answer than "unknown" is safe for a failure.
-            let placed = placed.map_err(|error| unknown(&error))?;
-            n = placed.unwrap_or(n);
-            if placed.is_none() {
-                return Ok(n);
-            }
-            seen = check(self.shard.clone(), self.head()).await?;
-        }
-    }
-
     /// Pauses before another attempt, or gives up.
     async fn pause(&self, failure: Option<StoreError>, pauses: &mut impl Iterator<Item = Duration>) -> Result<()> {
         let permanent = failure.as_ref().is_some_and(|error| error.kind() == StoreErrorKind::Permanent);
@@ -454,32 +324,6 @@ impl Placer {
             )),
         }
     }
-}
-
-/// Learns the marks of the segments behind `after`, a part of the log at a time. Returns the last one, and whether one behind it was swept.
-async fn learn_behind(shard: &Shard, marks: &mut Marks, after: Sequence, how: Tail) -> Result<(Sequence, bool)> {
-    let mut last = after;
-    loop {
-        let read = read_tail(shard, last, LEARN_BYTES, how).await?;
-        for (sequence, slot) in &read.slots {
-            if let Slot::Segment(segment) = slot {
-                marks.learn(segment);
-            }
-            last = *sequence;
-        }
-        if read.swept || read.end {
-            return Ok((last, read.swept));
-        }
-    }
-}
-
-/// The head, if it has changed since it was seen: what an acknowledgement waits for. An error leaves open whether what landed counts.
-pub(super) async fn check(shard: Shard, seen: Option<HeadState>) -> Result<Option<HeadState>> {
-    let Some(seen) = seen else { return Ok(None) };
-    shard.head_unless(&seen).await.map_err(|error| match error.repr() {
-        Repr::Dropped(_) => error,
-        _ => unknown(&error),
-    })
 }
 
 fn unknown(error: &dyn std::fmt::Display) -> Error {

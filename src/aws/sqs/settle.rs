@@ -38,9 +38,9 @@ impl Queue {
             });
             Ok(not_done(deleted.await?.failed, number * RECEIPTS_A_REQUEST))
         });
-        let failed: Vec<Vec<NotDone>> =
-            stream::iter(deletes.collect::<Vec<_>>()).buffered(DELETES_AT_ONCE).try_collect().await?;
-        Ok(failed.into_iter().flatten().collect())
+        let failed: Result<Vec<Vec<NotDone>>, QueueError> =
+            stream::iter(deletes.collect::<Vec<_>>()).buffered(DELETES_AT_ONCE).try_collect().await;
+        Ok(failed?.into_iter().flatten().collect())
     }
 
     /// Has messages come again after `visibility` from now, up to 12 h since they were received: zero gives them back at once, more keeps them for whoever works on them. Returns those

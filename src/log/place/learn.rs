@@ -1,0 +1,100 @@
+//! Finding the end of the log, and what it holds of sources.
+
+use deltafold_format::Sequence;
+
+use super::super::batch::Batch;
+use super::super::marks::Marks;
+use super::super::tail::{Tail, find_tail, read_tail};
+use super::{KnownTail, Placer};
+use crate::error::Result;
+use crate::shard::{Shard, Slot};
+use crate::simulation::Guard;
+
+/// How much of the log is in memory at once while it is read for its sources.
+const LEARN_BYTES: u64 = 64 << 20;
+
+impl Placer {
+    /// Knows the tail, and of a batch from sources what the log holds of them.
+    pub(super) async fn find(&mut self, batch: &mut Batch) -> Result<()> {
+        while self.tail.is_none() {
+            let head = self.shard.head().await?;
+            self.shard.settle_registers().await?;
+            if let Some(next) = find_tail(&self.shard, head.head.folded).await? {
+                self.tail = Some(KnownTail { next, head });
+                self.marks = None;
+            }
+        }
+        if batch.sourced() {
+            if self.marks.is_none() {
+                self.learn_all().await?;
+            }
+            if let Some(marks) = &self.marks {
+                batch.sift(marks, &mut self.failed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what manifest and log hold of the sources, up to the end of the log.
+    async fn learn_all(&mut self) -> Result<()> {
+        loop {
+            let (head, manifest) = self.shard.current().await?;
+            let mut marks = Marks::of(&manifest);
+            let (last, swept) = learn_behind(&self.shard, &mut marks, manifest.folded, Tail::Cold).await?;
+            // What was folded and swept since the manifest was read may have been overlooked, and what stands in a swept slot may be anything.
+            let now = self.shard.head_unless(&head).await?;
+            let kept = !swept && now.is_none_or(|now| now.head.truncated <= manifest.folded.next());
+            if kept || !Guard::MarksRecheck.holds() {
+                self.marks = Some(marks);
+                self.tail = Some(KnownTail { next: last.next(), head });
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether slot `n` lies below what is truncated by now. One conditional GET. If not, what was read of it before is the log's.
+    pub(super) async fn is_swept(&mut self, n: Sequence) -> Result<bool> {
+        let Some(tail) = &mut self.tail else { return Ok(true) };
+        if let Some(head) = self.shard.head_unless(&tail.head).await? {
+            tail.head = head;
+        }
+        Ok(n < tail.head.head.truncated && Guard::PassedIsRead.holds())
+    }
+
+    /// Moves on to the end of the log.
+    pub(super) async fn catch_up(&mut self, batch: &mut Batch) -> Result<()> {
+        let Some(tail) = &mut self.tail else { return Ok(()) };
+        let before = Sequence::new(tail.next.get() - 1).unwrap_or_default();
+        if let Some(mut marks) = self.marks.take() {
+            let next = tail.next;
+            let (last, _) = learn_behind(&self.shard, &mut marks, before, Tail::Probe).await?;
+            tail.next = last.next();
+            if self.is_swept(next).await? {
+                self.forget();
+            } else {
+                batch.sift(&marks, &mut self.failed);
+                self.marks = Some(marks);
+            }
+        } else if let Some(next) = find_tail(&self.shard, before).await? {
+            tail.next = next;
+        }
+        Ok(())
+    }
+}
+
+/// Learns the marks of the segments behind `after`, a part of the log at a time. Returns the last one, and whether one behind it was swept.
+async fn learn_behind(shard: &Shard, marks: &mut Marks, after: Sequence, how: Tail) -> Result<(Sequence, bool)> {
+    let mut last = after;
+    loop {
+        let read = read_tail(shard, last, LEARN_BYTES, how).await?;
+        for (sequence, slot) in &read.slots {
+            if let Slot::Segment(segment) = slot {
+                marks.learn(segment);
+            }
+            last = *sequence;
+        }
+        if read.swept || read.end {
+            return Ok((last, read.swept));
+        }
+    }
+}
