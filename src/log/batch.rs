@@ -71,15 +71,29 @@ pub(super) struct Source {
 /// Some of a call's ops, in their order: those of one change, or such as do not say where they stand.
 #[derive(Debug)]
 pub(super) struct Part {
-    pub(super) ops: usize,
+    ops: usize,
     pub(super) trace: Option<Trace>,
+    standing: Standing,
+}
+
+/// What is to be done with a part.
+#[derive(Debug)]
+enum Standing {
+    /// It is written.
+    New,
+    /// Something before it in its batch is the same, or comes behind it in its source: it takes effect with that, and what becomes of that is open. So its ops are kept.
+    Covered(Vec<Op>),
     /// The log holds it already.
-    pub(super) known: bool,
+    Held,
 }
 
 impl Part {
     pub(super) fn new(ops: usize, trace: Option<Trace>) -> Self {
-        Self { ops, trace, known: false }
+        Self { ops, trace, standing: Standing::New }
+    }
+
+    fn is_new(&self) -> bool {
+        matches!(self.standing, Standing::New)
     }
 }
 
@@ -110,16 +124,21 @@ impl Call {
 #[derive(Debug)]
 struct Member {
     source: Option<Source>,
-    /// Those that are known have no ops in the batch's list.
+    /// Those that are not new have no ops in the batch's list.
     parts: Vec<Part>,
     reply: oneshot::Sender<Result<Placed>>,
     permit: Permit,
 }
 
 impl Member {
-    /// The log holds all of it already.
+    /// Nothing of it is written.
     fn is_known(&self) -> bool {
-        self.parts.iter().all(|part| part.known)
+        !self.parts.iter().any(Part::is_new)
+    }
+
+    /// The log holds all of it already.
+    fn is_held(&self) -> bool {
+        self.parts.iter().all(|part| matches!(part.standing, Standing::Held))
     }
 
     fn traces(&self) -> impl Iterator<Item = &Trace> {
@@ -132,10 +151,10 @@ impl Member {
         source.chain(self.traces().map(|trace| (trace.source.as_str(), trace.position)))
     }
 
-    /// The marks of what of it is not known.
+    /// The marks of what of it is written.
     fn marks(&self) -> impl Iterator<Item = (&str, u128)> {
         let source = self.source.iter().filter(|_| !self.is_known());
-        let traces = self.parts.iter().filter(|part| !part.known).filter_map(|part| part.trace.as_ref());
+        let traces = self.parts.iter().filter(|part| part.is_new()).filter_map(|part| part.trace.as_ref());
         let traces = traces.flat_map(|trace| trace.marks().map(|mark| (mark, trace.position)));
         source.map(|source| (&*source.name, source.position)).chain(traces)
     }
@@ -152,25 +171,30 @@ impl Member {
         )
     }
 
-    /// Marks as known what the log, or a call before it in its batch, holds. An error where that cannot be told.
+    /// Finds out what is to be done with each part, by what the log holds and what comes before it in its batch. An error where that cannot be told.
     fn look(&mut self, marks: &Marks, before: &HashMap<String, u128>) -> Result<()> {
-        if let Some(Source { name, position }) = &self.source
-            && (before.get(&**name).is_some_and(|highest| highest >= position) || marks.hold(name, *position))
-        {
-            self.parts.iter_mut().for_each(|part| part.known = true);
-            return Ok(());
+        if let Some(Source { name, position }) = &self.source {
+            let is_held = marks.hold(name, *position);
+            if is_held || before.get(&**name).is_some_and(|highest| highest >= position) {
+                let standing = || if is_held { Standing::Held } else { Standing::Covered(Vec::new()) };
+                self.parts.iter_mut().for_each(|part| part.standing = standing());
+                return Ok(());
+            }
         }
         // Of one call, too, each change may be behind another.
         let mut own: HashMap<String, u128> = HashMap::new();
-        for part in self.parts.iter_mut().filter(|part| !part.known) {
+        for part in self.parts.iter_mut().filter(|part| !matches!(part.standing, Standing::Held)) {
+            part.standing = Standing::New;
             let Some(trace) = &part.trace else { continue };
+            let in_log = |mark: &str| marks.position(mark);
             let position_of = |mark: &str| {
                 let here = own.get(mark).copied().max(before.get(mark).copied());
-                here.max(marks.position(mark))
+                here.max(in_log(mark))
             };
             match trace.judge(position_of) {
                 Verdict::New => trace.marks().for_each(|mark| raise(&mut own, mark, trace.position)),
-                Verdict::Held => part.known = true,
+                Verdict::Held if trace.judge(in_log) == Verdict::Held => part.standing = Standing::Held,
+                Verdict::Held => part.standing = Standing::Covered(Vec::new()),
                 Verdict::Passed if !Guard::PassedIsRefused.holds() => {}
                 Verdict::Passed => {
                     let source_name = trace.source.strip_prefix(SOURCE).unwrap_or(&trace.source).to_owned();
@@ -193,7 +217,7 @@ fn raise(marks: &mut HashMap<String, u128>, mark: &str, position: u128) {
 #[derive(Debug)]
 pub(super) struct Batch {
     members: Vec<Member>,
-    /// The ops of the members that are not known; empty once encoded, where nothing can become known any more.
+    /// The ops of the parts that are new; empty once encoded, where no part can become anything else any more.
     ops: Vec<Op>,
     dimension: u32,
     times: TimeRange,
@@ -264,8 +288,14 @@ impl Batch {
         let mut members = Vec::with_capacity(self.members.len());
         let mut changed = false;
         for mut member in std::mem::take(&mut self.members) {
-            let known: Vec<bool> = member.parts.iter().map(|part| part.known).collect();
-            if !member.is_known() {
+            let was_new: Vec<bool> = member.parts.iter().map(Part::is_new).collect();
+            let own = member.parts.iter_mut().map(|part| match &mut part.standing {
+                Standing::New => ops.by_ref().take(part.ops).collect(),
+                Standing::Covered(kept) => std::mem::take(kept),
+                Standing::Held => Vec::new(),
+            });
+            let own: Vec<Vec<Op>> = own.collect();
+            if !member.is_held() {
                 let looked = match member.broken(failed) {
                     Some(error) => Err(error),
                     None => {
@@ -276,23 +306,19 @@ impl Batch {
                     }
                 };
                 if let Err(error) = looked {
-                    changed = true;
-                    let own: usize =
-                        member.parts.iter().zip(known).filter(|(_, known)| !known).map(|(part, _)| part.ops).sum();
-                    ops.by_ref().take(own).for_each(drop);
+                    changed |= was_new.contains(&true);
                     drop(member.permit);
                     // A caller that is gone has nothing to hear.
                     drop(member.reply.send(Err(error)));
                     continue;
                 }
             }
-            for (part, known) in member.parts.iter().zip(known).filter(|(_, known)| !known) {
-                let own = ops.by_ref().take(part.ops);
-                if part.known == known {
-                    self.ops.extend(own);
-                } else {
-                    changed = true;
-                    own.for_each(drop);
+            for ((part, own), was_new) in member.parts.iter_mut().zip(own).zip(was_new) {
+                changed |= part.is_new() != was_new;
+                match &mut part.standing {
+                    Standing::New => self.ops.extend(own),
+                    Standing::Covered(kept) => *kept = own,
+                    Standing::Held => {}
                 }
             }
             for (mark, position) in member.marks() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use deltafold::format::{Op, Position, Record, ShardId};
 use deltafold::store::Store;
 use deltafold::{
-    Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, FollowOptions, Policy, SweepOptions, Writer,
+    Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, FollowOptions, Origin, Policy, SweepOptions, Writer,
     WriterOptions,
 };
 use futures::TryStreamExt;
@@ -24,6 +24,7 @@ on_every_store!(
     that_one_shard_has_nothing_does_not_hide_that_another_may,
     a_publish_is_found_though_one_before_it_was_lost_and_another_followed,
     a_pin_that_goes_while_a_sweep_looks_at_it_is_no_damage,
+    a_change_that_came_twice_is_not_acknowledged_for_a_twin_that_was_refused,
 );
 
 async fn made<S: Store + Clone>(store: &Watched<S>, shards: u16) -> Collection {
@@ -277,6 +278,37 @@ async fn a_pin_that_goes_while_a_sweep_looks_at_it_is_no_damage<S: Store + Clone
     sweep(&collection).await;
     assert!(store.all_reached());
     assert_eq!(ops(&collection).await, 2);
+}
+
+/// What happened: a change came twice, from a queue without order, and both copies were gathered into one batch; the second counted as known, because of the first. The batch lost its slot to a later change of the
+/// same record. Now the first copy was refused, as it would have undone that; and the second, which was known, acknowledged. Nothing of either was in the log.
+/// Now: what is known only by its own batch is judged again whenever the batch is.
+async fn a_change_that_came_twice_is_not_acknowledged_for_a_twin_that_was_refused<S: Store + Clone>(store: Watched<S>) {
+    let collection = made(&store, 1).await;
+    let (late, other) = (writer(&collection), writer(&collection));
+    let at = |position| Origin { source: "s".to_owned(), position };
+    store.before("create", "/log/00000000000000000001", move || async move {
+        other.append_change(&at(7), put("a")).await.unwrap();
+    });
+    let (first, second) = (at(5), at(5));
+    let twice = futures::future::join(late.append_change(&first, put("a")), late.append_change(&second, put("a")));
+    let (first, second) = twice.await;
+    assert!(store.all_reached());
+    assert_eq!(first.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(second.unwrap_err().kind(), ErrorKind::Conflict, "it is not in the log");
+    assert_eq!(ops(&collection).await, 1);
+
+    // And where it is known by its batch alone and that lands, it takes effect with it; also after a lost slot.
+    let other = writer(&collection);
+    store.before("create", "/log/00000000000000000002", move || async move {
+        append(&other, "b").await;
+    });
+    let (first, second) = (at(9), at(9));
+    let twice = futures::future::join(late.append_change(&first, put("a")), late.append_change(&second, put("a")));
+    let (first, second) = twice.await;
+    assert!(store.all_reached());
+    assert_eq!((first.unwrap().is_duplicate(), second.unwrap().is_duplicate()), (false, true));
+    assert_eq!(ops(&collection).await, 3);
 }
 
 /// These races are too narrow for random histories to meet them soon: so it is here that switching a guard off must be noticed.
