@@ -150,6 +150,7 @@ async fn check(collection: &Collection, ops: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_bucket_that_fails_one_call_in_twenty() {
+    let _machine = crate::MACHINE.read().await;
     let server = Server::start();
     let store = S3::open(BUCKET, "", &options(&server.endpoint())).await.unwrap();
     let rates = Rates { lost_answers: 20, server_errors: 20, conflicts: 10 };
@@ -158,6 +159,7 @@ async fn in_a_bucket_that_fails_one_call_in_twenty() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_ministack_behind_a_network_that_fails_one_call_in_a_hundred() {
+    let _machine = crate::MACHINE.read().await;
     let server = Server::in_front_of(ministack::endpoint());
     let store = bucket_at(&server.endpoint(), "everybody").await;
     let rates = Rates { lost_answers: 4, server_errors: 4, conflicts: 2 };

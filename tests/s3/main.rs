@@ -8,6 +8,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+/// Where turns are judged, nobody else may take the machine: held for writing there, for reading where many processes work.
+static MACHINE: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
+
 mod ahead;
 mod answers;
 mod contention;
