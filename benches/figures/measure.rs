@@ -22,7 +22,12 @@ pub(crate) fn millis(duration: Duration) -> f64 {
 
 /// CPU time of the whole process, user and system.
 pub(crate) fn cpu_time() -> Duration {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    cpu_time_of("self")
+}
+
+/// The same of another one, by its number.
+pub(crate) fn cpu_time_of(process: &str) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
     let fields: Vec<u64> = after_name.split(' ').skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
     Duration::from_millis(fields.iter().sum::<u64>() * 10)

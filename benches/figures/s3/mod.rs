@@ -20,6 +20,7 @@ use deltafold::store::{S3, Store};
 use deltafold::{Collection, CreateOptions};
 
 use crate::data::DIMENSION;
+use crate::measure::{cpu_time, cpu_time_of};
 
 use support::s3 as server;
 
@@ -48,6 +49,11 @@ impl Far {
 
     pub(crate) async fn store(&self) -> S3 {
         S3::open(server::BUCKET, "", &server::options(&self.endpoint)).await.expect("a store")
+    }
+
+    /// CPU time of this process and the server's.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        cpu_time() + cpu_time_of(&self.process.id().to_string())
     }
 
     pub(crate) fn client(&self) -> Client {

@@ -117,7 +117,7 @@ impl Backend {
 
     fn stored(&self, bytes: Bytes, metadata: Option<dto::Metadata>) -> Stored {
         let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
-        let tag = format!("{number:08x}-{:08x}", crc32fast::hash(&bytes));
+        let tag = format!("{number:08x}");
         Stored { bytes, tag, modified: now(), metadata }
     }
 
@@ -320,8 +320,7 @@ impl S3 for Backend {
         let tag = self.with(&input.bucket, |bucket| {
             let name = (input.key.clone(), input.upload_id);
             let upload = bucket.uploads.get(&name).ok_or_else(no_upload)?;
-            let mut all = BytesMut::new();
-            let mut seen = BTreeSet::new();
+            let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
             for part in &named {
                 let number = part.part_number.unwrap_or_default();
                 let Some((bytes, tag)) = upload.parts.get(&number) else { return Err(s3_error!(InvalidPart)) };
@@ -331,9 +330,10 @@ impl S3 for Backend {
                 if bytes.len() < 5 << 20 && seen.len() < named.len() {
                     return Err(s3_error!(EntityTooSmall));
                 }
-                all.extend_from_slice(bytes);
+                all.push(bytes.clone());
             }
-            let stored = self.stored(all.freeze(), upload.metadata.clone());
+            let bytes = if let [only] = &all[..] { only.clone() } else { Bytes::from(all.concat()) };
+            let stored = self.stored(bytes, upload.metadata.clone());
             let tag = self.commit(bucket, input.key, stored, input.if_match.as_ref(), input.if_none_match.as_ref())?;
             bucket.uploads.remove(&name);
             Ok(tag)
