@@ -1,16 +1,20 @@
-//! Queues, streams, functions, deployments and what they cost: against ministack, an emulator of AWS, in one process for all tests here.
+//! Services of AWS, as servers that fail as they are told and as ministack, an emulator: buckets, tables, queues, streams, functions, deployments and what they cost.
+//!
+//! What takes long begins first, as its name does: the emulators and the schedules leave time for the rest.
 #![cfg_attr(
     any(feature = "s3", feature = "sqs"),
     expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")
 )]
 #![cfg_attr(
-    all(feature = "objects", feature = "sqs"),
-    expect(clippy::disallowed_methods, reason = "waits for what others do")
+    feature = "s3",
+    expect(clippy::disallowed_methods, reason = "a test starts tasks of its own and waits for what others do")
 )]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "s3")]
+mod bucket;
 #[cfg(feature = "s3")]
 mod cost;
 mod deploy;

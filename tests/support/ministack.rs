@@ -1,5 +1,5 @@
 //! ministack, an emulator of AWS from PyPI, on loopback: S3, DynamoDB, SQS and Lambda of somebody else's making. Installed into the target folder by
-//! the first test that needs it; one process a test program, gone with it.
+//! the first test that needs it; one process a test program, gone with it, and another for a test that would keep it busy for long.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,34 +15,54 @@ const REQUIREMENTS: &str = include_str!("ministack-requirements.txt");
 
 /// The running emulator's address: `http://127.0.0.1:PORT`.
 pub fn endpoint() -> &'static str {
-    static RUNNING: OnceLock<(String, Child)> = OnceLock::new();
-    &RUNNING.get_or_init(start).0
+    static RUNNING: OnceLock<Emulator> = OnceLock::new();
+    RUNNING.get_or_init(Emulator::start).endpoint()
 }
 
-fn start() -> (String, Child) {
-    let venv = venv::installed("ministack", REQUIREMENTS);
-    // Between finding a free port and using it somebody else may take it.
-    for _ in 0..5 {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let log = venv.with_file_name(format!("ministack-{}.log", std::process::id()));
-        // It ends when its standard input does, which this process holds: with this process, whatever becomes of it.
-        let script = "\"$0\" & pid=$!; cat > /dev/null; kill $pid";
-        let mut command = Command::new("sh");
-        command.args(["-c", script]).arg(venv.join("bin/ministack"));
-        command.env("GATEWAY_PORT", port.to_string()).env("BIND_HOST", "127.0.0.1").env("LOG_LEVEL", "WARNING");
-        command.env("IOT_MTLS_ENABLED", "0").env("MINISTACK_REGION", "us-east-1");
-        // What functions that it runs are told.
-        command.env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"));
-        let output = File::create(&log).unwrap();
-        command.stdin(Stdio::piped()).stdout(output.try_clone().unwrap()).stderr(output);
-        let mut child = command.spawn().unwrap();
-        if is_up(port) {
-            return (format!("http://127.0.0.1:{port}"), child);
-        }
-        child.kill().and_then(|()| child.wait()).unwrap();
-        eprintln!("ministack did not start: {}", std::fs::read_to_string(&log).unwrap_or_default());
+/// A process of it. It ends with this process, or when this is dropped.
+pub struct Emulator {
+    endpoint: String,
+    process: Child,
+}
+
+impl Emulator {
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
     }
-    panic!("ministack cannot be started");
+
+    pub fn start() -> Self {
+        let venv = venv::installed("ministack", REQUIREMENTS);
+        // Between finding a free port and using it somebody else may take it.
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let log = venv.with_file_name(format!("ministack-{}-{port}.log", std::process::id()));
+            // It ends when its standard input does, which this process holds: with this process, whatever becomes of it.
+            let script = "\"$0\" & pid=$!; cat > /dev/null; kill $pid";
+            let mut command = Command::new("sh");
+            command.args(["-c", script]).arg(venv.join("bin/ministack"));
+            command.env("GATEWAY_PORT", port.to_string()).env("BIND_HOST", "127.0.0.1").env("LOG_LEVEL", "WARNING");
+            command.env("IOT_MTLS_ENABLED", "0").env("MINISTACK_REGION", "us-east-1");
+            // What functions that it runs are told.
+            command.env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"));
+            let output = File::create(&log).unwrap();
+            command.stdin(Stdio::piped()).stdout(output.try_clone().unwrap()).stderr(output);
+            let mut child = command.spawn().unwrap();
+            if is_up(port) {
+                return Self { endpoint: format!("http://127.0.0.1:{port}"), process: child };
+            }
+            child.kill().and_then(|()| child.wait()).unwrap();
+            eprintln!("ministack did not start: {}", std::fs::read_to_string(&log).unwrap_or_default());
+        }
+        panic!("ministack cannot be started");
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        // The shell before it ends with its standard input, and ends it.
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
 }
 
 /// Waits until it answers; two minutes at most.

@@ -56,7 +56,7 @@ async fn contend(server: &Server, writers: usize, appends: usize) -> Vec<usize> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_slowest_of_four_and_of_sixteen_gets_half_its_fair_share() {
-    let _alone = crate::MACHINE.write().await;
+    let _alone = super::MACHINE.write().await;
     for (writers, appends) in [(4, 200), (16, 480)] {
         let server = Server::start();
         let made_by = contend(&server, writers, appends).await;
