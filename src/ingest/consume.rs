@@ -64,7 +64,7 @@ pub struct Consumed {
 /// Messages of a FIFO queue take effect exactly once and in the order of their groups ([`settle`]). A standard queue has neither order nor positions: its messages take effect at least
 /// once, in the order in which they come, but for changes that say [where they stand](crate::Origin), which take effect once in their order. In a collection that is ordered by revision neither matters: every message takes effect once and in its place, whatever the queue.
 ///
-/// A round costs one receive for 10 messages, one append, and one delete for 10.
+/// A round costs one receive for 10 messages, one append, and one delete for 10; receives and deletes go several at once where there is more.
 ///
 /// # Errors
 ///
