@@ -48,6 +48,7 @@ pub(crate) fn put(number: usize, random: &mut Random) -> Op {
 }
 
 /// A whole record with a document of 1,500 characters, words of which a text would consist.
+#[cfg(feature = "s3")]
 pub(crate) fn put_document(number: usize, random: &mut Random) -> Op {
     let mut document = String::with_capacity(1_520);
     while document.len() < 1_500 {
