@@ -1,4 +1,4 @@
-//! Sweep: an edit first, deletion second. What may be deleted follows from versions alone; ages only decide how much is kept beyond that.
+//! Sweep: an edit first, deletion second. What may be deleted follows from versions alone; ages only decide how much is kept beyond that. The last segment folded stays in any case.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::error::{Error, Repr, Result};
 use crate::retry;
 use crate::shard::Shard;
 use crate::simulation::Guard;
-use crate::snapshot::{Current, Edit, Floors, name, objects, publish};
+use crate::snapshot::{Current, Edit, Floors, highest_truncated, name, objects, publish};
 use crate::store::{Key, Listed};
 
 /// How many keys one call of the store removes.
@@ -141,7 +141,8 @@ async fn floors(shard: &Shard, manifest: &Manifest, manifests: &[Listed], option
             folded = Some(folded.map_or(at_floor.folded, |folded| folded.min(at_floor.folded)));
         }
     }
-    floors.truncated = folded.map_or(floors.truncated, |folded| folded.next().max(floors.truncated));
+    let behind = folded.map_or(floors.truncated, |folded| folded.next().min(highest_truncated(manifest.folded)));
+    floors.truncated = floors.truncated.max(behind);
     Ok(floors)
 }
 

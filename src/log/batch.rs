@@ -232,6 +232,8 @@ pub(super) struct Batch {
     pub(super) ahead: Option<(Sequence, Box<dyn Staged>)>,
     /// An attempt may have landed, or may still land.
     pub(super) doubt: bool,
+    /// The slot that was refused last, with somebody else in it. Unless it was swept before that was seen, no attempt has landed there: a look at the head decides it, and until then no slot but the next is tried.
+    pub(super) refused: Option<Sequence>,
 }
 
 /// Positions of sources whose append failed: what follows them has to wait until they come again.
@@ -260,6 +262,7 @@ impl Batch {
             number,
             ahead: None,
             doubt: false,
+            refused: None,
         };
         batch.encode_again();
         if !sourced {

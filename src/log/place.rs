@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use deltafold_format::{Segment, Sequence, Uid};
 use futures::FutureExt;
-use futures::future::{Either, select};
+use futures::future::{Either, join, select, try_join};
 
 use super::batch::{Batch, Failed};
 use super::marks::Marks;
@@ -55,13 +55,20 @@ struct KnownTail {
     head: HeadState,
 }
 
-/// What became of an attempt to create a slot, and what was seen in the slot beside it.
-type Created = (Result<Outcome, StoreError>, Option<Slot>);
+/// What became of an attempt to create a slot, and what was seen beside it.
+type Created = (Result<Outcome, StoreError>, Option<Glance>);
+
+/// What is seen of a slot that somebody else may have taken.
+struct Glance {
+    slot: Slot,
+    /// The head, if a refusal before this one was to be decided, and if it has changed.
+    head: Option<HeadState>,
+}
 
 /// What became of a slot that was to be created and exists.
 enum Taken {
-    /// An earlier attempt of the same batch is in it.
-    Ours,
+    /// The batch is in the log: here, or where an earlier attempt landed.
+    Ours(Sequence),
     /// It is somebody else's; the tail has moved on.
     Lost,
     /// It was swept, and with it perhaps an earlier attempt.
@@ -96,6 +103,13 @@ impl Placer {
     pub(super) async fn place(&mut self, batch: &mut Batch) -> Result<Option<Sequence>> {
         let placed = match self.try_place(batch).await {
             Ok(None) if batch.sourced() => self.settled().await,
+            // Whether it is in the log for all that.
+            Err(error) if !batch.doubt => match self.decide_refused(batch).await {
+                Ok(None) => Err(error),
+                Ok(landed) => Ok(landed),
+                Err(dropped) if matches!(dropped.repr(), Repr::Dropped(_)) => Err(dropped),
+                Err(_) => Err(unknown(&error)),
+            },
             placed => placed,
         };
         match placed {
@@ -123,12 +137,18 @@ impl Placer {
                 self.wait_for_turn(batch).await?;
             }
             let Some(n) = self.next_slot(batch).await? else { return Ok(None) };
+            if batch.refused.is_some_and(|refused| refused.next() != n) {
+                match self.decide_refused(batch).await? {
+                    Some(landed) => return Ok(Some(landed)),
+                    None => continue,
+                }
+            }
             let glances = hot && (self.turns.is_new() || lost >= LOST_BEFORE_GLANCE);
             let (created, seen) = env::attempting(attempt - lost, self.create(batch, n, glances)).await?;
             let failure = match created {
                 Ok(Outcome::Done(_)) => return Ok(Some(self.landed(batch, n))),
                 Ok(Outcome::Refused) => match self.refused(batch, n, seen).await? {
-                    Taken::Ours => return Ok(Some(self.landed(batch, n))),
+                    Taken::Ours(slot) => return Ok(Some(self.landed(batch, slot))),
                     Taken::Lost => {
                         lost += 1;
                         hot = true;
@@ -175,7 +195,12 @@ impl Placer {
         while empty < self.turns.patience() {
             let Some(n) = self.next_slot(batch).await? else { return Ok(()) };
             let stopwatch = Stopwatch::start();
-            match self.shard.slot(n).await? {
+            let shard = self.shard.clone();
+            let (slot, swept) = self.beside(batch, shard.slot(n)).await?;
+            if swept {
+                return Ok(());
+            }
+            match slot {
                 Slot::Absent => {
                     (empty, passed) = (empty + 1, 0);
                     env::sleep((self.write * self.turns.spacing()).saturating_sub(stopwatch.elapsed())).await;
@@ -191,6 +216,7 @@ impl Placer {
                 }
             }
         }
+        self.turns.waited();
         Ok(())
     }
 
@@ -210,14 +236,22 @@ impl Placer {
     /// Creates the batch in slot `n`. Whoever `glances` looks at who has the slot beside asking for it, and so is at the next one a request earlier than those who look when they are refused: who is new in the
     /// midst of others, as nobody waits for it yet, and who lost again and again.
     async fn create(&mut self, batch: &mut Batch, n: Sequence, glances: bool) -> Result<Created> {
-        let Self { shard, writer, write, .. } = self;
+        let Self { shard, writer, write, tail, .. } = self;
         let stopwatch = Stopwatch::start();
         let pause = *write / GLANCE;
+        let seen = tail.as_ref().filter(|_| batch.refused.is_some()).map(|tail| tail.head.clone());
         let creating = batch.create(shard, *writer, n).map(|created| (created, stopwatch.elapsed()));
         let glance = async {
             env::sleep(pause).await;
+            let head = async {
+                match &seen {
+                    Some(seen) => shard.head_unless(seen).await,
+                    None => Ok(None),
+                }
+            };
             // What fails is asked again where it matters.
-            shard.slot(n).await.ok()
+            let (slot, head) = try_join(shard.slot(n), head).await.ok()?;
+            Some(Glance { slot, head })
         };
         let ((created, took), seen) = if glances {
             match select(pin!(creating), pin!(glance)).await {
@@ -259,33 +293,74 @@ impl Placer {
     }
 
     /// Finds out who has a slot. Where that cannot be told it may be this batch: a refusal may be the echo of its own success, as something below tried twice.
-    async fn refused(&mut self, batch: &mut Batch, n: Sequence, seen: Option<Slot>) -> Result<Taken> {
+    async fn refused(&mut self, batch: &mut Batch, n: Sequence, seen: Option<Glance>) -> Result<Taken> {
         let taken = self.taken(batch, n, seen).await;
         batch.doubt |= taken.is_err();
         taken
     }
 
     /// Looks into a slot that is taken. What was seen in it before the refusal is still there, or was swept, and then whatever else is there now counts for nothing.
-    async fn taken(&mut self, batch: &mut Batch, n: Sequence, seen: Option<Slot>) -> Result<Taken> {
-        let slot = match seen {
-            Some(slot @ Slot::Segment(_)) => slot,
-            _ => self.shard.slot(n).await?,
+    async fn taken(&mut self, batch: &mut Batch, n: Sequence, seen: Option<Glance>) -> Result<Taken> {
+        let (slot, swept) = match seen {
+            Some(Glance { slot: slot @ Slot::Segment(_), head }) => {
+                if let (Some(tail), Some(head)) = (&mut self.tail, head) {
+                    tail.head = head;
+                }
+                let swept = batch.refused.is_some_and(|refused| self.is_known_swept(refused));
+                if !swept {
+                    batch.refused = None;
+                }
+                (slot, swept)
+            }
+            _ => {
+                let shard = self.shard.clone();
+                self.beside(batch, shard.slot(n)).await?
+            }
         };
+        if swept && let Some(landed) = self.look_up(batch, n).await? {
+            return Ok(Taken::Ours(landed));
+        }
         match &slot {
-            Slot::Segment(segment) if self.is_ours(batch, segment) => Ok(Taken::Ours),
+            Slot::Segment(segment) if self.is_ours(batch, segment) => Ok(Taken::Ours(n)),
             Slot::Absent => {
                 let head = self.shard.head().await?;
                 Ok(if n < head.head.truncated { Taken::Swept } else { Taken::Gone })
             }
             slot => {
+                let decides = self.marks.is_some() || batch.doubt;
                 if !self.passed(batch, n, slot).await? {
                     return Ok(Taken::Swept);
                 }
-                // Whose it is is decided, so no earlier attempt can be in it, or come.
-                batch.doubt = false;
+                if decides {
+                    // Whose it is is decided, so no earlier attempt can be in it, or come.
+                    batch.doubt = false;
+                } else {
+                    batch.refused = Some(n);
+                }
                 Ok(Taken::Lost)
             }
         }
+    }
+
+    /// Reads something, and looks at the head beside that if a refusal is to be decided. True where the slot was swept, so that who was seen in it tells nothing.
+    async fn beside<T>(&mut self, batch: &mut Batch, reading: impl Future<Output = Result<T>>) -> Result<(T, bool)> {
+        let Some(refused) = batch.refused else { return Ok((reading.await?, false)) };
+        let (read, swept) = join(reading, self.is_swept(refused)).await;
+        let (read, swept) = (read?, swept?);
+        if !swept {
+            batch.refused = None;
+        }
+        Ok((read, swept))
+    }
+
+    /// Decides a refusal. Where the slot was swept since, the refusal may have been the echo of a success: then where the batch is, if it is in the log.
+    async fn decide_refused(&mut self, batch: &mut Batch) -> Result<Option<Sequence>> {
+        let Some(refused) = batch.refused else { return Ok(None) };
+        if self.is_swept(refused).await? {
+            return self.look_up(batch, refused).await;
+        }
+        batch.refused = None;
+        Ok(None)
     }
 
     fn is_ours(&self, batch: &Batch, segment: &Segment) -> bool {

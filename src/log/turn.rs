@@ -56,6 +56,12 @@ impl Turns {
         self.mine.map_or(0, |mine| self.others.values().filter(|last| **last < mine).count())
     }
 
+    /// Those who have waited longer did not come in all the time that they were waited for: they are not waited for again.
+    pub(super) fn waited(&mut self) {
+        let mine = self.mine;
+        self.others.retain(|_, last| mine.is_none_or(|mine| *last > mine));
+    }
+
     /// How often the next slot is to be found empty before this writer tries for it.
     pub(super) fn patience(&self) -> usize {
         match self.ahead() {

@@ -30,6 +30,8 @@ pub(super) struct Bounds {
     pub(super) followers: u8,
     /// Writes whose answer is lost: they land then, or at any later moment, or never.
     pub(super) lost: u8,
+    /// Writes that succeed and are answered as refused.
+    pub(super) echoes: u8,
     /// Processes that die and come again with nothing but what the store holds.
     pub(super) crashes: u8,
 }
@@ -47,6 +49,7 @@ impl Bounds {
         readers: 0,
         followers: 0,
         lost: 0,
+        echoes: 0,
         crashes: 0,
     };
 }
@@ -62,7 +65,7 @@ pub(super) struct Guards {
     pub(super) same_slot: bool,
     /// A writer whose slot was swept asks the manifest whether its batch was folded.
     pub(super) own_mark: bool,
-    /// A writer that finds its slot taken while in doubt, or is told by a slot that its op is in the log, looks whether that slot still counts.
+    /// A writer that finds its slot taken by somebody else looks whether that slot still counts.
     pub(super) slot_counts: bool,
     /// A publisher whose swap was refused or lost looks for itself in the history.
     pub(super) history: bool,
@@ -70,6 +73,8 @@ pub(super) struct Guards {
     pub(super) fence: bool,
     /// A fold of what is folded is a conflict.
     pub(super) conflict: bool,
+    /// A sweep keeps the last segment folded.
+    pub(super) last_kept: bool,
     /// A sweep publishes the floors before it deletes.
     pub(super) publish_first: bool,
     /// A reader looks at the head after it has read the log.
@@ -86,6 +91,7 @@ impl Guards {
         history: true,
         fence: true,
         conflict: true,
+        last_kept: true,
         publish_first: true,
         look_again: true,
     };

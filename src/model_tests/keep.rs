@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use deltafold_format::{Manifest, ObjectName, PartObject, Sequence, Version};
 
-use crate::snapshot::{Floors, name, objects};
+use super::bounds::Guards;
+use crate::snapshot::{Floors, highest_truncated, name, objects};
 
 /// How far the sweep floor may rise: to the highest version that is old enough, `keep` versions below the current one or more. The version at the floor made those
 /// below it out of date. `old` are the versions of the manifests that are old enough.
@@ -17,8 +18,10 @@ pub(super) fn sweep_floor(current: &Manifest, old: impl Iterator<Item = Version>
 ///
 /// Readers of the versions kept go on in the log behind what these have folded. More than one manifest may bear the version: those that lost the race were
 /// made from the same one before, so the least of them has folded no more than the one that won.
-pub(super) fn truncated(current: &Manifest, at_floor: impl Iterator<Item = Sequence>) -> Sequence {
-    at_floor.min().map_or(current.truncated, |folded| folded.next().max(current.truncated))
+pub(super) fn truncated(current: &Manifest, at_floor: impl Iterator<Item = Sequence>, guards: &Guards) -> Sequence {
+    let highest = if guards.last_kept { highest_truncated(current.folded) } else { current.folded.next() };
+    let behind = at_floor.min().map(|folded| folded.next().min(highest));
+    behind.map_or(current.truncated, |behind| behind.max(current.truncated))
 }
 
 /// What no sweep may delete.

@@ -30,6 +30,7 @@ pub(super) struct State {
     /// Writes whose answer was lost and which have not arrived.
     late: Vec<Write>,
     lost: u8,
+    echoes: u8,
     crashes: u8,
 }
 
@@ -48,6 +49,8 @@ pub(super) enum Step {
     Request(usize),
     /// A process sends its next write, and the answer is lost.
     Lose(usize),
+    /// A process sends its next write, which succeeds, and hears that it was refused.
+    Echo(usize),
     /// A write whose answer was lost arrives.
     Arrive(usize),
     /// It will never arrive.
@@ -182,8 +185,8 @@ impl Model for Protocol {
         processes.extend((0..bounds.readers).map(|_| Process::Reader(Reader::new())));
         processes.extend((0..bounds.followers).map(|_| Process::Follower(Follower::new())));
         let truth = Truth { log: Vec::new(), acked: Vec::new(), broken: None };
-        let (lost, crashes) = (bounds.lost, bounds.crashes);
-        vec![State { store: Store::empty(), truth, processes, late: Vec::new(), lost, crashes }]
+        let Bounds { lost, echoes, crashes, .. } = *bounds;
+        vec![State { store: Store::empty(), truth, processes, late: Vec::new(), lost, echoes, crashes }]
     }
 
     fn actions(&self, state: &State, steps: &mut Vec<Step>) {
@@ -199,6 +202,9 @@ impl Model for Protocol {
             let loses = matches!(process.write(), Some(Write::Segment(..) | Write::Swap(..) | Write::DeleteSegment(_)));
             if state.lost > 0 && loses {
                 steps.push(Step::Lose(index));
+            }
+            if state.echoes > 0 && matches!(process.write(), Some(Write::Segment(..) | Write::Swap(..))) {
+                steps.push(Step::Echo(index));
             }
             if state.crashes > 0 && !matches!(process, Process::Reader(_) | Process::Follower(_)) {
                 steps.push(Step::Crash(index));
@@ -217,6 +223,15 @@ impl Model for Protocol {
                 state.lost -= 1;
                 state.late.push(state.processes[process].write()?);
                 state.processes[process].answered(Outcome::Unknown, &mut state.truth, &self.guards);
+            }
+            Step::Echo(process) => {
+                state.echoes -= 1;
+                let write = state.processes[process].write()?;
+                if state.store.arrive(write, &mut state.truth) != Outcome::Done {
+                    // As without an echo.
+                    return None;
+                }
+                state.processes[process].answered(Outcome::Refused, &mut state.truth, &self.guards);
             }
             Step::Arrive(late) => {
                 let write = state.late.remove(late);

@@ -1,10 +1,10 @@
 //! Publishing an edit: the requests of `snapshot/publish.rs`, with its history of attempts.
 
-use deltafold_format::{Nonce, ObjectName, Timestamp, Version};
+use deltafold_format::{Manifest, Nonce, ObjectName, Timestamp, Version};
 
 use super::bounds::Guards;
 use super::store::{Hashed, Outcome, Snapshot, Store, TOLD, Truth, VERSIONS, Write};
-use crate::snapshot::{Conflict, Edit, History, Stamp, apply, check};
+use crate::snapshot::{Conflict, Edit, Floors, History, Stamp, apply, check, highest_truncated};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Publisher {
@@ -132,6 +132,12 @@ impl Publisher {
                     Err(_) => return Some(Published::Needless(current)),
                 }
             }
+            Err(Conflict::SweptMeanwhile) if !guards.last_kept => {
+                match truncated_further(&current, &self.edit, stamp) {
+                    Some(new) => new,
+                    None => return Some(Published::Needless(current)),
+                }
+            }
             Err(Conflict::FoldedMeanwhile { folded, .. }) if !guards.conflict => {
                 match forced(&current, &self.edit, folded, stamp) {
                     Some(new) => new,
@@ -145,7 +151,7 @@ impl Publisher {
             }
             Err(_) => return Some(Published::Needless(current)),
         };
-        if check(&current, &new).is_err() && guards.fence {
+        if check(&current, &new).is_err() && guards.fence && guards.last_kept {
             truth.breaks(VERSIONS);
             return None;
         }
@@ -154,6 +160,16 @@ impl Publisher {
         self.at = At::Create;
         None
     }
+}
+
+/// A sweep that truncates the last segment folded, too: what must never be.
+fn truncated_further(current: &Manifest, edit: &Edit, stamp: Stamp) -> Option<Manifest> {
+    let Edit::Sweep(floors) = edit else { return None };
+    let truncated = floors.truncated;
+    let lower = Floors { truncated: truncated.min(highest_truncated(current.folded)), ..floors.clone() };
+    let mut new = apply(current, &Edit::Sweep(lower), stamp).ok()?;
+    new.truncated = truncated.min(new.folded.next());
+    Some(new)
 }
 
 /// A fold of segments that were folded already, made to fit behind them: what must never be.

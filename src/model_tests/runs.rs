@@ -48,15 +48,25 @@ fn breaks(name: &str, promise: &str, bounds: Bounds, leave_out: impl FnOnce(&mut
 /// Two writers, one compactor, one sweeper.
 const FOUR: Bounds = Bounds { writers: 2, compactors: 1, sweepers: 1, ..Bounds::NONE };
 
-/// One op of one writer, folded and swept.
+/// And one more writer: so that what one knows can be swept, though the last segment is kept.
+const FIVE: Bounds = Bounds { writers: 3, ..FOUR };
+
+/// One op of one writer, folded.
 const THREE: Bounds = Bounds { writers: 1, ..FOUR };
 
 #[test]
 fn writers_and_lost_answers() {
     holds("2 writers, 1 lost answer", Bounds { lost: 1, ..FOUR });
     holds("2 writers of 2 ops", Bounds { ops: 2, ..FOUR });
-    holds("1 writer, 2 lost answers", Bounds { lost: 2, ..THREE });
+    holds("1 writer of 2 ops, 2 lost answers", Bounds { ops: 2, lost: 2, ..THREE });
     holds("1 writer of 2 ops, 1 lost answer, 1 crash", Bounds { ops: 2, lost: 1, crashes: 1, rounds: 1, ..THREE });
+}
+
+#[test]
+fn writers_and_echoes() {
+    holds("2 writers, 1 echo", Bounds { echoes: 1, ..FOUR });
+    holds("3 writers, 1 echo", Bounds { echoes: 1, ..FIVE });
+    holds("1 writer of 2 ops, 2 echoes", Bounds { ops: 2, echoes: 2, ..THREE });
 }
 
 #[test]
@@ -97,6 +107,11 @@ fn further_on_request() {
             Bounds { sources: Sources::Shared, writers: 3, lost: 1, ..FOUR },
         );
         holds("2 writers, 2 lost answers", Bounds { lost: 2, ..FOUR });
+        holds("2 writers, 1 lost answer, 1 echo", Bounds { lost: 1, echoes: 1, ..FOUR });
+        holds(
+            "2 writers with sources, 1 echo, 1 crash",
+            Bounds { sources: Sources::Own, echoes: 1, crashes: 1, ..FOUR },
+        );
         holds(
             "merges, 2 sweeps, 1 lost answer, 1 crash",
             Bounds { ops: 2, rounds: 2, sweeps: 2, lost: 1, crashes: 1, ..THREE },
@@ -113,19 +128,24 @@ fn further_on_request() {
 #[test]
 fn every_guard_is_needed() {
     let lost = Bounds { lost: 1, ..FOUR };
-    let shared = Bounds { sources: Sources::Shared, writers: 3, ..FOUR };
-    breaks("the head check before the ack", ACKED, FOUR, |guards| guards.head_check = false);
+    let shared = Bounds { sources: Sources::Shared, writers: 4, ..FOUR };
+    breaks("the head check before the ack", ACKED, FIVE, |guards| guards.head_check = false);
     breaks("the batch id", ONCE, lost, |guards| guards.batch_id = false);
     breaks("trying the same slot after an unknown outcome", ONCE, lost, |guards| guards.same_slot = false);
-    breaks("the mark of the writer itself", ONCE, FOUR, |guards| guards.own_mark = false);
-    breaks("looking whether a slot counts, in doubt", ONCE, lost, |guards| guards.slot_counts = false);
+    breaks("the mark of the writer itself", ONCE, FIVE, |guards| guards.own_mark = false);
+    breaks("looking whether a slot counts, in doubt", ONCE, Bounds { lost: 1, ..FIVE }, |guards| {
+        guards.slot_counts = false
+    });
+    let echo = Bounds { echoes: 1, ..FIVE };
+    breaks("looking whether a slot counts, after an echo", ONCE, echo, |guards| guards.slot_counts = false);
     breaks("looking whether a slot counts, with sources", ONCE, shared, |guards| guards.slot_counts = false);
-    breaks("the history of publishing", TOLD, Bounds { lost: 1, ..THREE }, |guards| guards.history = false);
+    breaks("the history of publishing", TOLD, Bounds { lost: 1, ops: 2, ..THREE }, |guards| guards.history = false);
+    breaks("keeping the last segment", ONCE, Bounds { echoes: 1, ..FOUR }, |guards| guards.last_kept = false);
     let merges = Bounds { ops: 2, rounds: 2, sweeps: 2, ..THREE };
     breaks("the fence of the sweep floor", LIVE, merges, |guards| guards.fence = false);
     let two = Bounds { compactors: 2, ..FOUR };
     breaks("the conflict of two folds", READABLE, two, |guards| guards.conflict = false);
-    breaks("publishing before deleting", ACKED, FOUR, |guards| guards.publish_first = false);
+    breaks("publishing before deleting", ACKED, FIVE, |guards| guards.publish_first = false);
     breaks("the reader's second look", VIEW, Bounds { readers: 1, ..FOUR }, |guards| guards.look_again = false);
-    breaks("the follower's second look", VIEW, Bounds { followers: 1, ..FOUR }, |guards| guards.look_again = false);
+    breaks("the follower's second look", VIEW, Bounds { followers: 1, ..FIVE }, |guards| guards.look_again = false);
 }

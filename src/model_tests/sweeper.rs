@@ -92,7 +92,7 @@ impl Sweeper {
                 let sweep_floor = keep::sweep_floor(&current, versions, self.keep_versions);
                 let at_floor = manifests.iter().filter(|name| name.version == sweep_floor);
                 let folded = at_floor.filter_map(|name| store.manifests.get(name)).map(|manifest| manifest.folded);
-                let truncated = keep::truncated(&current, folded);
+                let truncated = keep::truncated(&current, folded, guards);
                 let raises = truncated > current.truncated || sweep_floor > current.sweep_floor;
                 let floors = Hashed::new(Floors { truncated, sweep_floor, expired: Vec::new() });
                 self.at = if raises && guards.publish_first {

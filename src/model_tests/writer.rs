@@ -21,12 +21,12 @@ pub(super) struct Writer {
     /// The number of the batch, from its first attempt on.
     number: Option<u8>,
     doubt: bool,
+    /// The slot that was refused last, with somebody else in it, until a look at the head decides it.
+    refused: Option<u64>,
     /// The first slot that may be free.
     tail: Option<u64>,
     /// The highest position of each source that is known, and where it was seen.
     marks: Option<BTreeMap<u8, (u8, u64)>>,
-    /// The first slot that the marks were learned from and that no head was seen after.
-    unverified: Option<u64>,
     at: At,
 }
 
@@ -41,17 +41,21 @@ enum At {
     /// Having read up to a slot, to look whether the head truncates what was read.
     Judge(u64, u64),
     Try,
+    /// To look at the head for the slot refused, before another than the next is tried.
+    Decide,
+    /// The slot is taken, and the one before it was: to look at the head for that one.
+    DecideBeside(u64),
     /// The slot is taken.
     Taken(u64),
-    /// It is taken, by this segment of somebody else: to look whether it counts.
+    /// It is taken, by this segment of somebody else: to look whether that counts.
     TakenBy(u64, Segment),
     /// It was taken, and is empty.
     Gone(u64),
-    /// To look whether the slots that the marks were learned from count.
-    Verify(u64),
     Confirm(u64),
     /// The slot was swept: to ask the manifest.
     LookUp(u64),
+    /// The one before this slot was swept, and this one is taken too: to ask the manifest.
+    LookUpBeside(u64),
     Ended,
 }
 
@@ -75,9 +79,9 @@ impl Writer {
             batches: 0,
             number: None,
             doubt: false,
+            refused: None,
             tail: None,
             marks: None,
-            unverified: None,
             at: At::Look,
         };
         if ops == 0 {
@@ -97,6 +101,8 @@ impl Writer {
         self.batches = 0;
         self.number = None;
         self.doubt = false;
+        self.refused = None;
+        self.refused = None;
         self.forget();
         self.at = if self.sourced { At::Look } else { At::Ended };
     }
@@ -108,7 +114,6 @@ impl Writer {
     fn forget(&mut self) {
         self.tail = None;
         self.marks = None;
-        self.unverified = None;
     }
 
     /// The write that it does next, if it is one.
@@ -124,6 +129,7 @@ impl Writer {
         self.number = Some(self.number.unwrap_or(self.batches));
         match outcome {
             Outcome::Done => self.landed(slot, truth, guards),
+            Outcome::Refused if self.refused.is_some() => self.at = At::DecideBeside(slot),
             Outcome::Refused => self.at = At::Taken(slot),
             Outcome::Unknown if guards.same_slot => self.doubt = true,
             Outcome::Unknown => self.pass(slot),
@@ -142,7 +148,6 @@ impl Writer {
                         Some((source, (held, head.folded.get())))
                     });
                     self.marks = Some(known.collect());
-                    self.unverified = None;
                 }
                 self.at = At::List(head.folded.get());
             }
@@ -183,29 +188,43 @@ impl Writer {
                 {
                     self.landed(slot, truth, guards);
                 }
-                // In doubt, an attempt may have landed, been folded and swept before this one came.
-                Some(segment) if self.doubt && guards.slot_counts => self.at = At::TakenBy(slot, *segment),
-                Some(segment) => self.lost(slot, &segment.clone(), truth, guards),
+                // An earlier attempt may have landed, been folded and swept before this one came. And what it holds of sources counts only if it was not swept.
+                Some(segment) if guards.slot_counts && (self.doubt || self.sourced) => {
+                    self.at = At::TakenBy(slot, *segment);
+                }
+                Some(segment) => {
+                    self.lost(slot, &segment.clone(), truth);
+                    // This attempt may have: the refusal may be its echo.
+                    self.refused = guards.slot_counts.then_some(slot);
+                    if self.tail != Some(slot + 1) {
+                        self.at = At::Look;
+                    }
+                }
                 None => self.at = At::Gone(slot),
             },
             At::TakenBy(slot, segment) => {
                 if slot < truncated {
                     self.at = At::LookUp(slot);
                 } else {
-                    self.lost(slot, &segment, truth, guards);
+                    self.lost(slot, &segment, truth);
+                }
+            }
+            At::Decide => match self.refused {
+                Some(refused) if refused < truncated => self.at = At::LookUp(refused),
+                _ => {
+                    self.refused = None;
+                    self.at = At::Try;
+                }
+            },
+            At::DecideBeside(slot) => {
+                if self.refused.is_some_and(|refused| refused < truncated) {
+                    self.at = At::LookUpBeside(slot);
+                } else {
+                    self.refused = None;
+                    self.at = At::Taken(slot);
                 }
             }
             At::Gone(slot) => self.at = if slot < truncated { At::LookUp(slot) } else { At::Try },
-            At::Verify(first) => {
-                if truncated <= first {
-                    self.unverified = None;
-                    self.at = At::Try;
-                    self.sift(truth);
-                } else {
-                    self.forget();
-                    self.at = At::Look;
-                }
-            }
             At::Confirm(slot) => {
                 if slot >= truncated {
                     self.acknowledged(Some(slot), truth);
@@ -213,21 +232,25 @@ impl Writer {
                     self.at = At::LookUp(slot);
                 }
             }
-            At::LookUp(slot) => match earlier(head, self.life, self.number, sequence(slot)) {
-                Earlier::At(found) if guards.own_mark => self.acknowledged(Some(found.get()), truth),
-                Earlier::Unknown => truth.breaks("with so few writers nothing is forgotten"),
-                Earlier::At(_) | Earlier::Nowhere => {
-                    self.forget();
-                    self.at = At::Look;
+            At::LookUp(slot) | At::LookUpBeside(slot) => {
+                let first = self.refused.map_or(slot, |refused| refused.min(slot));
+                match earlier(head, self.life, self.number, sequence(first)) {
+                    Earlier::At(found) if guards.own_mark => self.acknowledged(Some(found.get()), truth),
+                    Earlier::Unknown => truth.breaks("with so few writers nothing is forgotten"),
+                    Earlier::At(_) | Earlier::Nowhere => {
+                        self.refused = None;
+                        self.forget();
+                        self.at = if let At::LookUpBeside(slot) = self.at { At::Taken(slot) } else { At::Look };
+                    }
                 }
-            },
+            }
             At::Try | At::Ended => {}
         }
     }
 
     fn found(&mut self, tail: u64) {
         self.tail = Some(tail);
-        self.at = At::Try;
+        self.at = if self.refused.is_some_and(|refused| refused + 1 != tail) { At::Decide } else { At::Try };
     }
 
     fn pass(&mut self, slot: u64) {
@@ -243,20 +266,12 @@ impl Writer {
     }
 
     /// Slot `slot` is somebody else's.
-    fn lost(&mut self, slot: u64, segment: &Segment, truth: &mut Truth, guards: &Guards) {
+    fn lost(&mut self, slot: u64, segment: &Segment, truth: &mut Truth) {
         self.doubt = false;
         self.learn(slot, segment);
         self.pass(slot);
         self.at = At::Try;
-        if self.marks.is_some() {
-            if guards.slot_counts {
-                let first = self.unverified.map_or(slot, |first| first.min(slot));
-                self.unverified = Some(first);
-                self.at = At::Verify(first);
-            } else {
-                self.sift(truth);
-            }
-        }
+        self.sift(truth);
     }
 
     /// What the log holds is not appended again.

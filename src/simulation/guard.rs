@@ -42,6 +42,8 @@ pub enum Guard {
     Accounting,
     /// A fold takes in every op. What goes missing here is what [`Accounting`](Self::Accounting) is for.
     EveryOpFolded,
+    /// Sweep keeps the last segment folded: nobody appends behind a slot of which he does not know that it was swept.
+    LastSegmentKept,
     /// Floors are published before anything below them is deleted: R6.
     PublishBeforeDelete,
     /// Sweep keeps what a pin needs: R6.

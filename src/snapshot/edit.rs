@@ -252,9 +252,15 @@ fn apply_merge(new: &mut Manifest, merge: &Merge) -> Result<(), Conflict> {
     Ok(())
 }
 
+/// How far the log may be truncated: the last segment folded stays. So whoever tries for the slot behind one that was swept finds that taken or swept too, and does not append behind what he does not know.
+pub(crate) fn highest_truncated(folded: Sequence) -> Sequence {
+    if Guard::LastSegmentKept.holds() { folded.max(Sequence::FIRST) } else { folded.next() }
+}
+
 fn apply_sweep(new: &mut Manifest, floors: &Floors) -> Result<(), Conflict> {
     let lower = floors.truncated < new.truncated || floors.sweep_floor < new.sweep_floor;
-    if lower || floors.truncated > new.folded.next() || floors.sweep_floor >= new.version {
+    let higher = floors.truncated > new.truncated && floors.truncated > highest_truncated(new.folded);
+    if lower || higher || floors.sweep_floor >= new.version {
         return Err(Conflict::SweptMeanwhile);
     }
     new.truncated = floors.truncated;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use deltafold_format::{EditKind, Manifest, ObjectName, PartObject, Pin};
 
+use super::edit::highest_truncated;
 use super::objects::{name, objects};
 use crate::log::floor_of;
 use crate::simulation::Guard;
@@ -90,6 +91,9 @@ pub(crate) const INVARIANTS: &[(&str, Check)] = &[
             let position = marks.get(mark.source.as_str()).or(floor);
             position.map_or(mark.sequence <= new.marks_floor, |position| *position >= mark.position)
         })
+    }),
+    ("the last segment folded is not truncated", |old, new| {
+        new.truncated == old.truncated || new.truncated <= highest_truncated(new.folded)
     }),
 ];
 

@@ -234,6 +234,7 @@ fn every_invariant_can_break() {
                 m.dropped.retain(|dropped| dropped.version > m.sweep_floor);
             }),
         ),
+        (18, Box::new(|m| m.truncated = m.folded.next())),
     ];
     for (number, breaks) in breakages {
         let mut broken = good.clone();

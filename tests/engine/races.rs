@@ -70,6 +70,13 @@ async fn sweep(collection: &Collection) -> u64 {
     collection.sweep(&options).await.unwrap()[0].1.truncated.get()
 }
 
+/// Folds and sweeps all that is in the log: in front of one op more, as a sweep keeps the last segment.
+async fn fold_and_sweep(collection: &Collection) -> u64 {
+    append(&collection.writer(WriterOptions::default()).unwrap(), vec![Op::delete("nobody")]).await;
+    fold(collection).await;
+    sweep(collection).await
+}
+
 async fn entries(collection: &Collection) -> Vec<Entry> {
     let reader = collection.reader().await.unwrap();
     reader.scan(ScanOptions::default()).try_collect().await.unwrap()
@@ -100,15 +107,14 @@ async fn r1_a_stale_writer_appends_anew_behind_the_swept_slot<S: Store + Clone>(
     for number in 2..=4 {
         assert_eq!(append(&other, vec![put(&format!("b{number}"))]).await, number);
     }
-    fold(&collection).await;
-    assert_eq!(sweep(&collection).await, 5);
+    assert_eq!(fold_and_sweep(&collection).await, 5);
     store.calls();
-    assert_eq!(append(&sleeper, vec![put("late")]).await, 5);
+    assert_eq!(append(&sleeper, vec![put("late")]).await, 6);
     let calls = store.calls();
     assert_eq!(calls[0], "create log/00000000000000000002", "it did fall for the free slot");
     assert_eq!(ids(&collection).await, ["a", "b2", "b3", "b4", "late"]);
     sweep(&collection).await;
-    assert_eq!(ops(&collection).await, 5);
+    assert_eq!(ops(&collection).await, 6);
     assert_sound(&collection).await;
 }
 
@@ -120,21 +126,19 @@ async fn r1_a_slot_swept_while_it_is_being_created_is_not_acknowledged<S: Store 
     store.before("create", "/log/00000000000000000002", move || async move {
         append(&busy, vec![put("b")]).await;
         append(&busy, vec![put("c")]).await;
-        fold(&other).await;
-        sweep(&other).await;
+        fold_and_sweep(&other).await;
     });
-    assert_eq!(append(&writer, vec![put("d")]).await, 4);
+    assert_eq!(append(&writer, vec![put("d")]).await, 5);
     assert!(store.all_reached());
     // Now the slot was good when it was created: folded and swept at once, it is acknowledged and not appended again.
     let other = collection.clone();
     store.before("get_unless", "/head", move || async move {
-        fold(&other).await;
-        sweep(&other).await;
+        fold_and_sweep(&other).await;
     });
-    assert_eq!(append(&writer, vec![put("e")]).await, 5);
+    assert_eq!(append(&writer, vec![put("e")]).await, 6);
     assert!(store.all_reached());
     assert_eq!(ids(&collection).await, ["a", "b", "c", "d", "e"]);
-    assert_eq!(ops(&collection).await, 5);
+    assert_eq!(ops(&collection).await, 7);
     assert_sound(&collection).await;
 }
 
@@ -229,14 +233,13 @@ async fn r3_an_append_whose_slot_was_swept_and_created_anew_lands_once<S: Store 
     store.fail("create", "/log/00000000000000000002", Fault::LoseAnswer);
     let other = collection.clone();
     store.before("create", "/log/00000000000000000002", move || async move {
-        fold(&other).await;
-        sweep(&other).await;
-        assert_eq!(append(&sleeper, vec![put("late")]).await, 3);
+        fold_and_sweep(&other).await;
+        assert_eq!(append(&sleeper, vec![put("late")]).await, 4);
     });
     assert_eq!(append(&doubter, vec![put("b")]).await, 2);
     assert!(store.all_reached());
     assert_eq!(ids(&collection).await, ["a", "b", "late"]);
-    assert_eq!(ops(&collection).await, 3);
+    assert_eq!(ops(&collection).await, 4);
     assert_sound(&collection).await;
 }
 
@@ -391,7 +394,7 @@ async fn r9_the_same_deletions_twice_delete_nothing_else<S: Store + Clone>(store
     assert_eq!(collection.sweep(&options).await.unwrap_err().kind(), ErrorKind::Storage);
     assert_sound(&collection).await;
     sweep(&collection).await;
-    assert_eq!(store.keys("/log/").await.len(), 0);
+    assert_eq!(store.keys("/log/").await.len(), 1, "the last segment stays");
     assert_eq!(store.keys("/manifest/").await.len(), 2, "the current one, and the one at the floor");
     assert_sound(&collection).await;
 }
@@ -464,16 +467,15 @@ async fn r12_a_source_that_crashed_before_the_ack_is_applied_once<S: Store + Clo
     );
     assert!(!successor.append_from("other", 1, vec![put("b")]).await.unwrap().is_duplicate());
     // After fold and sweep no segment tells any more; the manifest does.
-    fold(&collection).await;
-    sweep(&collection).await;
-    assert_eq!(store.keys("/log/").await.len(), 0);
+    fold_and_sweep(&collection).await;
+    assert_eq!(store.keys("/log/").await.len(), 1, "the last segment stays");
     let late = collection.writer(WriterOptions::default()).unwrap();
     for position in [6, 7, 8] {
         assert!(late.append_from("queue", position, vec![put("a")]).await.unwrap().is_duplicate());
     }
     assert!(!late.append_from("queue", 9, vec![put("c")]).await.unwrap().is_duplicate());
     assert_eq!(ids(&collection).await, ["b", "c"]);
-    assert_eq!(ops(&collection).await, 4);
+    assert_eq!(ops(&collection).await, 5);
     assert_sound(&collection).await;
 }
 
@@ -493,16 +495,15 @@ async fn r11_a_stale_segment_does_not_pass_for_the_log<S: Store + Clone>(store: 
     let (other, failing) = (collection.clone(), store.clone());
     store.before("create", "/log/00000000000000000002", move || async move {
         append(&other.writer(WriterOptions::default()).unwrap(), vec![put("b")]).await;
-        fold(&other).await;
-        sweep(&other).await;
+        fold_and_sweep(&other).await;
         failing.fail("get_unless", "/head", Fault::Permanent);
         let died = append_from(&sleeper, 2, vec![put("c")]).await.unwrap_err();
         assert_eq!(died.kind(), ErrorKind::Unknown, "{died}");
     });
-    assert_eq!(append_from(&consumer, 2, vec![put("c")]).await.unwrap(), Some(3), "what nobody reads is not known");
+    assert_eq!(append_from(&consumer, 2, vec![put("c")]).await.unwrap(), Some(4), "what nobody reads is not known");
     assert!(store.all_reached());
     assert_eq!(ids(&collection).await, ["a", "b", "c"]);
-    assert_eq!(ops(&collection).await, 3);
+    assert_eq!(ops(&collection).await, 4);
     assert_sound(&collection).await;
 }
 
@@ -517,14 +518,13 @@ async fn r11_a_stale_segment_does_not_hide_what_the_slot_held<S: Store + Clone>(
     store.before("create", "/log/00000000000000000002", move || async move {
         let first = other.writer(WriterOptions::default()).unwrap();
         assert_eq!(append_from(&first, 1, vec![put("b")]).await.unwrap(), Some(2));
-        fold(&other).await;
-        sweep(&other).await;
-        assert_eq!(append(&sleeper, vec![put("c")]).await, 3);
+        fold_and_sweep(&other).await;
+        assert_eq!(append(&sleeper, vec![put("c")]).await, 4);
     });
     assert_eq!(append_from(&consumer, 1, vec![put("b")]).await.unwrap(), None, "it is in the log");
     assert!(store.all_reached());
     assert_eq!(ids(&collection).await, ["a", "b", "c"]);
-    assert_eq!(ops(&collection).await, 3);
+    assert_eq!(ops(&collection).await, 4);
     assert_sound(&collection).await;
 }
 
@@ -540,9 +540,8 @@ async fn r11_whoever_follows_takes_no_stale_segment_for_the_log<S: Store + Clone
     let other = collection.clone();
     store.before("get", "/log/00000000000000000002", move || async move {
         append(&other.writer(WriterOptions::default()).unwrap(), vec![put("b")]).await;
-        fold(&other).await;
-        sweep(&other).await;
-        assert_eq!(append(&sleeper, vec![put("late")]).await, 3);
+        fold_and_sweep(&other).await;
+        assert_eq!(append(&sleeper, vec![put("late")]).await, 4);
     });
     let error = follow.try_next().await.unwrap_err();
     assert!(store.all_reached());

@@ -111,7 +111,7 @@ async fn contend(seed: u64, writers: u64, lasting: Duration) -> Vec<Vec<Duration
 async fn the_longest_wait_is_a_few_rounds_of_requests() {
     for writers in [2, 4, 16] {
         let (mut first, mut later) = (Vec::new(), Vec::new());
-        for seed in 1..=20 {
+        for seed in 1..=50 {
             let waits = contend(seed, writers, Duration::from_secs(10)).await;
             let counts: Vec<usize> = waits.iter().map(Vec::len).collect();
             let fair = counts.iter().sum::<usize>() / counts.len();

@@ -64,9 +64,13 @@ pub enum Fault {
     Delay,
 }
 
+type Action = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+
 enum Act {
-    Do(Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>),
+    Do(Action),
     Fail(Fault),
+    /// Lands, and then does something before it is answered as refused.
+    Echo(Action),
 }
 
 /// The moment just before a call.
@@ -121,6 +125,15 @@ impl<S: Store> Watched<S> {
         self.state.lock().unwrap().hooks.push(Hook { verb, key: key.to_string(), act: Act::Fail(fault) });
     }
 
+    /// Once, the next creation of a key that holds `key` lands; then `act` is done to the end, and then it is answered as refused.
+    pub fn echo_after<F>(&self, key: impl ToString, act: impl FnOnce() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let act = Act::Echo(Box::new(move || act().boxed()));
+        self.state.lock().unwrap().hooks.push(Hook { verb: "create", key: key.to_string(), act });
+    }
+
     /// From now on one call in `once_in` fails, one way or another; never again with 0.
     pub fn fail_at_random(&self, seed: u64, once_in: u64) {
         self.state.lock().unwrap().random = (once_in > 0).then(|| (Random::new(seed), once_in));
@@ -150,7 +163,7 @@ impl<S: Store> Watched<S> {
         landed
     }
 
-    async fn call(&self, verb: &'static str, key: &str) -> Option<Fault> {
+    async fn call(&self, verb: &'static str, key: &str) -> Option<(Fault, Option<Action>)> {
         let hook = {
             let mut state = self.state.lock().unwrap();
             let short: Vec<&str> = key.splitn(3, '/').collect();
@@ -160,7 +173,8 @@ impl<S: Store> Watched<S> {
         };
         match hook {
             Some(Act::Do(act)) => act().await,
-            Some(Act::Fail(fault)) => return Some(fault),
+            Some(Act::Fail(fault)) => return Some((fault, None)),
+            Some(Act::Echo(act)) => return Some((Fault::Echo, Some(act))),
             None => {}
         }
         let mut state = self.state.lock().unwrap();
@@ -172,12 +186,12 @@ impl<S: Store> Watched<S> {
             2 if writes => Fault::Delay,
             _ => Fault::Transient,
         };
-        random.once_in(*once_in).then(|| fault(random))
+        random.once_in(*once_in).then(|| (fault(random), None))
     }
 
     /// For calls that write nothing, or may be repeated.
     async fn read(&self, verb: &'static str, key: &str) -> Result<(), StoreError> {
-        self.call(verb, key).await.map_or(Ok(()), |fault| Err(error(verb, key, fault)))
+        self.call(verb, key).await.map_or(Ok(()), |(fault, _)| Err(error(verb, key, fault)))
     }
 
     /// A write that fails, `None` where it is to be done.
@@ -187,7 +201,7 @@ impl<S: Store> Watched<S> {
         key: &Key,
         write: impl FnOnce() -> Write,
     ) -> Option<Result<Outcome, StoreError>> {
-        let fault = self.call(verb, key.as_str()).await?;
+        let (fault, act) = self.call(verb, key.as_str()).await?;
         let lost = Some(Ok(Outcome::Unknown(error(verb, key, fault))));
         match fault {
             Fault::Transient | Fault::Permanent => Some(Err(error(verb, key, fault))),
@@ -202,6 +216,9 @@ impl<S: Store> Watched<S> {
                     Write::Replace(key, tag, chunks) => self.inner.replace(&key, &tag, chunks).await,
                 };
                 outcome.unwrap();
+                if let Some(act) = act {
+                    act().await;
+                }
                 if fault == Fault::Echo { Some(Ok(Outcome::Refused)) } else { lost }
             }
         }

@@ -11,26 +11,37 @@ use crate::shard::Shard;
 use crate::simulation::Guard;
 
 impl Placer {
-    /// Slot `n` lies below what is truncated: whatever landed there is never read. Yet an attempt may have landed *before* that, been folded and swept. Every
-    /// writer is a source itself, so the manifest knows: then where the batch is. Else `None`, and the tail is to be looked up anew.
-    pub(super) async fn look_up(&mut self, batch: &Batch, n: Sequence) -> Result<Option<Sequence>> {
+    /// Slot `n`, or the one before it that was refused, lies below what is truncated: whatever is there now is never read. Yet an attempt may have landed *before* that, been folded and swept. Every
+    /// writer is a source itself, so the manifest knows: then where the batch is. Else `None`: it is in neither, and the tail is to be looked up anew.
+    pub(super) async fn look_up(&mut self, batch: &mut Batch, n: Sequence) -> Result<Option<Sequence>> {
+        let refused = batch.refused.filter(|refused| *refused != n);
         let (_, manifest) = self.shard.current().await?;
         let source = writer_source(self.writer);
         let mark = manifest.marks.iter().find(|mark| mark.source == source && Guard::WriterMark.holds());
         let number = u128::from(batch.number);
         match mark {
-            // In `n`, as nowhere else an attempt can have counted. The mark may name a later slot: that of a batch before this one, which was placed anew behind it.
             Some(mark) if mark.position == number => {
+                // Nowhere else an attempt can have counted. The mark may name a later slot: that of a batch before this one, which was placed anew behind it.
+                let slot = match refused {
+                    None => n,
+                    Some(refused) if mark.sequence == refused => refused,
+                    Some(_) if mark.sequence == n => n,
+                    Some(_) => {
+                        return Err(unknown(&"it was folded from one of two slots, and which one was forgotten"));
+                    }
+                };
                 self.shard.settle_head().await?;
-                return Ok(Some(n));
+                batch.refused = None;
+                return Ok(Some(slot));
             }
             // The batch behind it was on its way already. Whether that one landed alone, nothing tells.
             Some(mark) if mark.position > number => return Err(unknown(&"a later batch of the writer was folded")),
-            _ if manifest.marks_floor >= n => {
+            _ if manifest.marks_floor >= refused.unwrap_or(n).min(n) => {
                 return Err(unknown(&"so many writers came since that the manifest forgot this one"));
             }
             _ => {}
         }
+        batch.refused = None;
         self.forget();
         Ok(None)
     }

@@ -58,7 +58,12 @@ impl Placer {
         if let Some(head) = self.shard.head_unless(&tail.head).await? {
             tail.head = head;
         }
-        Ok(n < tail.head.head.truncated && Guard::PassedIsRead.holds())
+        Ok(self.is_known_swept(n))
+    }
+
+    /// The same by the head that was seen last.
+    pub(super) fn is_known_swept(&self, n: Sequence) -> bool {
+        self.tail.as_ref().is_none_or(|tail| n < tail.head.head.truncated) && Guard::PassedIsRead.holds()
     }
 
     /// Moves on to the end of the log.
@@ -75,8 +80,12 @@ impl Placer {
                 batch.sift(&marks, &mut self.failed);
                 self.marks = Some(marks);
             }
-        } else if let Some(next) = find_tail(&self.shard, before).await? {
-            tail.next = next;
+        } else {
+            let shard = self.shard.clone();
+            let (found, _) = self.beside(batch, find_tail(&shard, before)).await?;
+            if let (Some(tail), Some(next)) = (&mut self.tail, found) {
+                tail.next = next;
+            }
         }
         Ok(())
     }

@@ -83,6 +83,7 @@ async fn a_refresh_while_the_new_segment_is_folded_and_swept_sees_it<S: Store + 
     writer.append(vec![patch("a", "x")]).await.unwrap();
     let other = collection.clone();
     store.before("get", "/log/00000000000000000002", move || async move {
+        other.writer(WriterOptions::default()).unwrap().append(vec![patch("a", "z")]).await.unwrap();
         compact(&other).await;
         sweep(&other).await;
     });
@@ -92,8 +93,8 @@ async fn a_refresh_while_the_new_segment_is_folded_and_swept_sees_it<S: Store + 
         late.append(vec![patch("a", "y")]).await.unwrap();
     });
     let refreshed = reader.refresh().await.unwrap();
-    assert_eq!(keys(&reader, "a").await, ["x", "y"]);
-    assert_eq!((refreshed.new_ops(), refreshed.shards[0].new_segments), (2, 2));
+    assert_eq!(keys(&reader, "a").await, ["x", "y", "z"]);
+    assert_eq!((refreshed.new_ops(), refreshed.shards[0].new_segments), (3, 3));
 }
 
 /// What happened: a reader combined base v with a segment that base v + 1 already held: harmless for a put, and a record out of nothing
