@@ -5,7 +5,7 @@ use std::pin::Pin;
 use deltafold_format::limits::MAX_SEGMENT_MARKS;
 use tokio::sync::oneshot;
 
-use super::batch::Call;
+use super::call::Call;
 use super::writer::WriterOptions;
 use crate::env;
 

@@ -4,6 +4,7 @@
 //! known what `n` holds.
 
 mod batch;
+mod call;
 mod follow;
 mod gather;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod held;
 mod intake;
 mod lane;
 mod marks;
+mod member;
 mod origin;
 mod place;
 mod tail;

@@ -10,8 +10,9 @@ use deltafold_format::{Segment, Sequence, Uid};
 use futures::FutureExt;
 use futures::future::{Either, join, select, try_join};
 
-use super::batch::{Batch, Failed};
+use super::batch::Batch;
 use super::marks::Marks;
+use super::member::Failed;
 use super::turn::Turns;
 use crate::env::{self, Stopwatch};
 use crate::error::{Error, Repr, Result};

@@ -10,10 +10,11 @@ use deltafold_format::{Op, Sequence, ShardId, Uid, Version};
 use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
-use super::batch::{Call, Part, Permit, Placed, Source, bytes_of};
+use super::call::{Call, Permit, Placed, Source, bytes_of};
 use super::gather::Message;
 use super::lane::Lane;
 use super::marks::CLOCK_SOURCE;
+use super::member::Part;
 use super::origin::{CHANGE, MAX_ORIGIN_BYTES, Origin, SOURCE, Trace};
 use crate::env;
 use crate::error::{Error, ErrorKind, Repr, Result};
