@@ -52,6 +52,8 @@ pub(super) struct Intake {
     gathered: Gathered,
     /// Batches numbered so far.
     batches: u64,
+    /// The last one was of one call.
+    one_caller: bool,
     /// In the order in which they will be placed.
     ready: VecDeque<Ready>,
     /// The slot of the first of them, where nobody else is seen to append.
@@ -66,7 +68,7 @@ impl Intake {
         calls: mpsc::UnboundedReceiver<Message>,
     ) -> Self {
         let (gathered, ready) = (Gathered::default(), VecDeque::new());
-        Self { shard, writer, options, calls, ended: false, gathered, batches: 0, ready, slot: None }
+        Self { shard, writer, options, calls, ended: false, gathered, batches: 0, one_caller: false, ready, slot: None }
     }
 
     /// The next batch, as soon as there is something to append; `None` when nothing will come any more.
@@ -116,6 +118,8 @@ impl Intake {
 
     /// Gathers calls until there is at least one and the batch is to be closed.
     async fn gather(&mut self) {
+        // Whoever comes alone, as the last one did, has nobody to meet again.
+        let quiet_turns = if self.one_caller && self.gathered.is_empty() { 0 } else { QUIET_TURNS };
         if self.gathered.is_empty() && !self.ended {
             match self.calls.recv().await {
                 Some(message) => self.gathered.push(message, &self.options),
@@ -139,7 +143,7 @@ impl Intake {
                             None => self.ended = true,
                         },
                     },
-                    None if quiet < QUIET_TURNS => {
+                    None if quiet < quiet_turns => {
                         quiet += 1;
                         tokio::task::yield_now().await;
                     }
@@ -152,6 +156,7 @@ impl Intake {
     /// Numbers a batch, and says how it is encoded.
     fn encode(&mut self, gathered: Gathered) -> impl FnOnce() -> Batch + Send + 'static {
         self.batches += 1;
+        self.one_caller = gathered.calls.len() == 1;
         let (number, dimension) = (self.batches, self.shard.config().dimension);
         move || Batch::encode(number, gathered.calls, gathered.barriers, dimension)
     }
