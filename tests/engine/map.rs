@@ -7,8 +7,7 @@ use base64::Engine as _;
 use deltafold::format::{Action, Op, Record, Value};
 use deltafold::ingest::{BodyReader, Delivery, Mapping, settle};
 use deltafold::store::Memory;
-use deltafold::{Collection, CreateOptions, ScanOptions, WriterOptions};
-use futures::TryStreamExt;
+use deltafold::{Collection, CreateOptions, WriterOptions};
 use serde_json::{Value as Json, json};
 
 use crate::support::{canonical, data};
@@ -26,18 +25,7 @@ impl Table {
         let old = self.items.get(&op.id).cloned();
         let new = match op.action {
             Action::Put(record) => Some(record),
-            Action::Patch(patch) => {
-                let mut record = old.clone()?;
-                for (key, value) in patch.metadata {
-                    match value {
-                        Some(value) => drop(record.metadata.insert(key, value)),
-                        None => drop(record.metadata.remove(&key)),
-                    }
-                }
-                record.document = patch.document.apply(record.document);
-                record.embedding = patch.embedding.apply(record.embedding);
-                Some(record)
-            }
+            Action::Patch(patch) => Some(patch.apply(old.clone()?)),
             Action::Delete => None,
             other => panic!("{other:?}"),
         };
@@ -90,16 +78,6 @@ async fn collection() -> Collection {
     Collection::create(Arc::new(Memory::new()), &"packages".parse().unwrap(), &options).await.unwrap()
 }
 
-async fn sha256(collection: &Collection) -> String {
-    let reader = collection.reader().await.unwrap();
-    let mut canonical = canonical::Canonical::default();
-    let mut scan = reader.scan(ScanOptions::default());
-    while let Some(entry) = scan.try_next().await.unwrap() {
-        canonical.add(&entry.id, &entry.record);
-    }
-    canonical.finish()
-}
-
 /// 1,500 real records inserted, 444 real changes, as a stream shows them and in the forms in which they come: a record a message, and packed by a forwarder.
 #[tokio::test]
 async fn real_changes_of_a_table_become_the_collection() {
@@ -125,7 +103,7 @@ async fn real_changes_of_a_table_become_the_collection() {
         assert_eq!(settled.failed, []);
         assert_eq!(settled.done.len(), messages.len());
     }
-    assert_eq!(sha256(&collection).await, data.expected_sha256());
+    assert_eq!(canonical::of(&collection).await, data.expected_sha256());
     let reader = collection.reader().await.unwrap();
     for (id, record) in table.items.iter().take(100) {
         assert_eq!(reader.get(id).await.unwrap().unwrap().record.embedding, record.embedding, "{id}");

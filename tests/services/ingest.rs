@@ -9,8 +9,7 @@ use deltafold::aws::{Outgoing, Queue, Receive};
 use deltafold::format::{Op, Record};
 use deltafold::ingest::{ConsumeOptions, consume};
 use deltafold::store::Memory;
-use deltafold::{Collection, CreateOptions, ScanOptions, jsonl};
-use futures::TryStreamExt;
+use deltafold::{Collection, CreateOptions, jsonl};
 
 use crate::support::random::Random;
 use crate::support::{canonical, data, ministack, queues};
@@ -36,16 +35,6 @@ fn outgoing(body: String, group: &str, id: String) -> Outgoing {
 async fn drain(collection: &Collection, queue: &Queue) -> deltafold::ingest::Consumed {
     let options = ConsumeOptions { until_empty: true, ..ConsumeOptions::default() };
     consume(collection, queue, &options, std::future::pending(), |_| ()).await.unwrap()
-}
-
-async fn sha256(collection: &Collection) -> String {
-    let reader = collection.reader().await.unwrap();
-    let mut canonical = canonical::Canonical::default();
-    let mut scan = reader.scan(ScanOptions::default());
-    while let Some(entry) = scan.try_next().await.unwrap() {
-        canonical.add(&entry.id, &entry.record);
-    }
-    canonical.finish()
 }
 
 /// Real updates through a FIFO queue of 16 groups to two consumers, beside one that receives, appends and dies before it deletes: every message it had comes again. In the end each update
@@ -111,7 +100,7 @@ async fn real_updates_take_effect_once_though_consumers_die() {
     }
     assert_eq!((done, ops), (total, total - seen), "each message was appended once");
     assert_eq!(duplicates, seen, "and what the dead one had appended was not appended again");
-    assert_eq!(sha256(&collection).await, data.expected_sha256());
+    assert_eq!(canonical::of(&collection).await, data.expected_sha256());
 }
 
 /// What nobody understands goes to the dead letters, with nothing else, and keeps nobody waiting but those behind it. Mended and sent again it takes effect.

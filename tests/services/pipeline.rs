@@ -11,8 +11,7 @@ use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 use deltafold::aws::{Outgoing, Queue, Receive};
 use deltafold::format::{Op, Record, Revision};
 use deltafold::store::S3;
-use deltafold::{Collection, CreateOptions, KEEP_TOMBSTONES, ScanOptions, WriterOptions, jsonl};
-use futures::TryStreamExt;
+use deltafold::{Collection, CreateOptions, KEEP_TOMBSTONES, WriterOptions, jsonl};
 use serde_json::{Value, json};
 
 use crate::support::data::{self, DataSet};
@@ -82,13 +81,7 @@ impl Stack {
     }
 
     async fn sha256(&self) -> String {
-        let reader = self.collection.reader().await.unwrap();
-        let mut canonical = canonical::Canonical::default();
-        let mut scan = reader.scan(ScanOptions::default());
-        while let Some(entry) = scan.try_next().await.unwrap() {
-            canonical.add(&entry.id, &entry.record);
-        }
-        canonical.finish()
+        canonical::of(&self.collection).await
     }
 
     async fn is_folded(&self) -> bool {

@@ -4,6 +4,8 @@
 use std::fmt::Write as _;
 
 use deltafold::format::{Record, Value};
+use deltafold::{Collection, ScanOptions};
+use futures::TryStreamExt;
 use sha2::{Digest as _, Sha256};
 
 /// Hashes records, which must come in byte order of their ids.
@@ -35,6 +37,17 @@ impl Canonical {
 pub fn sha256<'a>(records: impl IntoIterator<Item = (&'a str, &'a Record)>) -> String {
     let mut canonical = Canonical::default();
     records.into_iter().for_each(|(id, record)| canonical.add(id, record));
+    canonical.finish()
+}
+
+/// The hash of what a collection holds.
+pub async fn of(collection: &Collection) -> String {
+    let mut canonical = Canonical::default();
+    let reader = collection.reader().await.expect("a reader");
+    let mut scan = reader.scan(ScanOptions::default());
+    while let Some(entry) = scan.try_next().await.expect("an entry") {
+        canonical.add(&entry.id, &entry.record);
+    }
     canonical.finish()
 }
 

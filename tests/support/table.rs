@@ -24,16 +24,8 @@ impl Items {
         let record = match op.action {
             Action::Put(record) => Some(record),
             Action::Patch(patch) => {
-                let Some(mut record) = self.records.get(&op.id).cloned() else { return };
-                for (key, value) in patch.metadata {
-                    match value {
-                        Some(value) => drop(record.metadata.insert(key, value)),
-                        None => drop(record.metadata.remove(&key)),
-                    }
-                }
-                record.document = patch.document.apply(record.document);
-                record.embedding = patch.embedding.apply(record.embedding);
-                Some(record)
+                let Some(record) = self.records.get(&op.id).cloned() else { return };
+                Some(patch.apply(record))
             }
             Action::Delete => None,
             other => panic!("{other:?}"),
