@@ -243,10 +243,10 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         Ok(())
     }
 
-    /// Reads every segment there is. Those behind `folded` must follow each other; those before it, as far as they are kept, too.
+    /// Reads every segment there is. From the one that is not truncated on they must follow each other, and the last one folded must be there: no sweep takes it.
     async fn log(&mut self, manifest: &Manifest) -> Result<()> {
         let listed = self.shard.list(&self.shard.layout().log_prefix(), None, |_| false).await?;
-        let mut expected: Option<Sequence> = None;
+        let mut expected = manifest.truncated;
         let mut held = OpSum::default();
         let mut from_first = false;
         for listed in listed {
@@ -258,18 +258,12 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
             }
             let slot = self.shard.slot(sequence).await;
             let Some(slot) = self.damage(&listed.key, slot)? else { continue };
-            let start = expected.is_none();
-            if start {
-                from_first = sequence == Sequence::FIRST;
-            }
-            let gap =
-                expected.is_some_and(|expected| expected != sequence) || (start && sequence > manifest.folded.next());
-            if gap && !matches!(slot, Slot::Void) {
-                let missing = expected.unwrap_or(manifest.folded.next());
-                let key = self.shard.layout().segment(missing);
+            from_first |= sequence == Sequence::FIRST;
+            if expected != sequence && !matches!(slot, Slot::Void) {
+                let key = self.shard.layout().segment(expected);
                 self.find(&key, "it is missing, though a later segment is there; restore it from a copy");
             }
-            expected = Some(sequence.next());
+            expected = sequence.next();
             if let Slot::Segment(segment) = &slot {
                 if sequence <= manifest.folded {
                     held.add(segment.len() as u64, segment.header().digest);
@@ -278,8 +272,12 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
             }
             self.looked_at(listed.bytes);
         }
+        if expected <= manifest.folded {
+            let key = self.shard.layout().segment(expected);
+            self.find(&key, "it is missing, though no sweep takes the last segment folded; restore it from a copy");
+        }
         // As long as nothing was truncated, the log itself proves that folding lost nothing.
-        let complete = from_first && expected.is_some_and(|next| next > manifest.folded);
+        let complete = from_first && expected > manifest.folded;
         if complete && (held.ops, held.digest) != (manifest.ops, manifest.digest) {
             let key = self.shard.layout().manifest(manifest.name());
             let problem = if held.ops == manifest.ops {

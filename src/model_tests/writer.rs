@@ -196,9 +196,6 @@ impl Writer {
                     self.lost(slot, &segment.clone(), truth);
                     // This attempt may have: the refusal may be its echo.
                     self.refused = guards.slot_counts.then_some(slot);
-                    if self.tail != Some(slot + 1) {
-                        self.at = At::Look;
-                    }
                 }
                 None => self.at = At::Gone(slot),
             },
@@ -224,7 +221,8 @@ impl Writer {
                     self.at = At::Taken(slot);
                 }
             }
-            At::Gone(slot) => self.at = if slot < truncated { At::LookUp(slot) } else { At::Try },
+            At::Gone(slot) if slot < truncated => self.at = At::LookUp(slot),
+            At::Gone(_) => self.go_on(),
             At::Confirm(slot) => {
                 if slot >= truncated {
                     self.acknowledged(Some(slot), truth);
@@ -253,6 +251,11 @@ impl Writer {
         self.at = if self.refused.is_some_and(|refused| refused + 1 != tail) { At::Decide } else { At::Try };
     }
 
+    /// Tries again, where the log's end is known.
+    fn go_on(&mut self) {
+        self.at = if self.tail.is_some() { At::Try } else { At::Look };
+    }
+
     fn pass(&mut self, slot: u64) {
         self.tail = self.tail.map(|tail| tail.max(slot + 1));
     }
@@ -270,7 +273,7 @@ impl Writer {
         self.doubt = false;
         self.learn(slot, segment);
         self.pass(slot);
-        self.at = At::Try;
+        self.go_on();
         self.sift(truth);
     }
 
@@ -307,7 +310,7 @@ impl Writer {
             return;
         }
         self.position += 1;
-        self.at = if self.tail.is_some() { At::Try } else { At::Look };
+        self.go_on();
         if self.tail.is_some() {
             self.sift(truth);
         }

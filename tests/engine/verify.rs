@@ -121,6 +121,22 @@ async fn what_is_missing_is_found_by_name() {
     }
 }
 
+/// A sweep keeps the last segment folded, and all that follow: what is missing of them somebody else has deleted.
+#[tokio::test]
+async fn a_segment_that_no_sweep_takes_is_missed() {
+    let (store, collection) = made().await;
+    let sweep = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    collection.sweep(&sweep).await.unwrap();
+    let status = collection.status().await.unwrap().shards.remove(0);
+    assert_eq!(status.truncated, status.folded);
+    let kept = store.keys("/log/").await;
+    for gone in [&kept[..1], &kept[1..]] {
+        store.inner.delete(gone).await.unwrap();
+        let found = findings(&collection, Depth::Deep).await;
+        assert!(found.iter().any(|found| found.0 == kept[0].as_str() && found.1.contains("missing")), "{found:?}");
+    }
+}
+
 #[tokio::test]
 async fn every_object_with_a_flipped_bit_is_found_by_name() {
     let (store, collection) = made().await;

@@ -2,6 +2,7 @@
 //! format alone and asks the engine nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use deltafold::format::{
@@ -134,14 +135,21 @@ impl Shard {
     }
 }
 
+/// Who sent a write, and when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent {
+    pub(crate) process: ProcessId,
+    pub(crate) at: Duration,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     uid: Option<Uid>,
     pub(crate) shards: BTreeMap<ShardId, Shard>,
     pub(crate) appends: Vec<Append>,
-    /// Edits published, and by whom.
-    pub(crate) published: Vec<(ProcessId, EditKind)>,
+    /// Edits published, and by whom and when that was asked for.
+    pub(crate) published: Vec<(Sent, EditKind)>,
     /// The collection is being dropped: everything may go.
     pub(crate) dropping: bool,
     /// The collection is ordered by revision.
@@ -325,7 +333,7 @@ impl Oracle {
     /// A register was swapped.
     pub(crate) fn replaced(
         &mut self,
-        process: ProcessId,
+        sent: Sent,
         key: &Key,
         bytes: &Bytes,
         stored: &dyn Fn(&Key) -> Option<Bytes>,
@@ -383,7 +391,7 @@ impl Oracle {
                 return broken(PRESENT, format!("version {} of shard {id} refers to {key}", head.version.get()));
             }
         }
-        self.published.push((process, manifest.edit.kind));
+        self.published.push((sent, manifest.edit.kind));
         shard.versions.insert(head.version, manifest);
         shard.head = Some(head);
         Ok(())

@@ -12,6 +12,7 @@ use deltafold::store::{
 use tokio::sync::oneshot;
 
 use crate::executor::{ProcessId, WORLD};
+use crate::oracle::Sent;
 use crate::world::{Fate, Fault, State, World, place};
 
 /// See the module.
@@ -42,10 +43,10 @@ impl Write {
         }
     }
 
-    fn apply(&self, state: &mut State, now: Duration, process: ProcessId) -> Outcome {
+    fn apply(&self, state: &mut State, now: Duration, sent: Sent) -> Outcome {
         match self {
             Self::Create(key, bytes) => state.create(now, key, bytes),
-            Self::Replace(key, tag, bytes) => state.replace(now, process, key, tag, bytes),
+            Self::Replace(key, tag, bytes) => state.replace(now, sent, key, tag, bytes),
         }
     }
 }
@@ -149,6 +150,7 @@ async fn travel(
     let executor = world.executor.clone();
     let (verb, key) = (write.verb(), write.key().clone());
     let lost = |fault| Ok(Outcome::Unknown(error(verb, key.as_str(), fault)));
+    let sent = Sent { process, at: executor.now() };
     executor.sleep(fate.before).await;
     if fate.dies_with_caller && executor.is_dead(process) && !matches!(fate.fault, Some(Fault::CrashLate(_))) {
         return;
@@ -156,7 +158,7 @@ async fn travel(
     let land = |how: &str| {
         let now = executor.now();
         let mut state = world.state();
-        let outcome = write.apply(&mut state, now, process);
+        let outcome = write.apply(&mut state, now, sent);
         state.note(now, process, || format!("{verb} {}: {}{how}", short(key.as_str()), said(&outcome)));
         outcome
     };

@@ -9,7 +9,7 @@ use deltafold::format::{HeadPlace, Timestamp};
 use deltafold::store::{Key, Listed, Object, Outcome, Tag};
 
 use crate::executor::{Executor, ProcessId, WORLD};
-use crate::oracle::Oracle;
+use crate::oracle::{Oracle, Sent};
 use crate::plan::Plan;
 use crate::random::Random;
 
@@ -367,21 +367,14 @@ impl State {
         done
     }
 
-    pub(crate) fn replace(
-        &mut self,
-        now: Duration,
-        process: ProcessId,
-        key: &Key,
-        tag: &Tag,
-        bytes: &Bytes,
-    ) -> Outcome {
+    pub(crate) fn replace(&mut self, now: Duration, sent: Sent, key: &Key, tag: &Tag, bytes: &Bytes) -> Outcome {
         if self.objects.get(key).is_none_or(|stored| stored.tag() != *tag) {
             return Outcome::Refused;
         }
         let done = self.write(now, key, bytes.clone());
         let objects = &self.objects;
         let stored = |key: &Key| objects.get(key).map(|stored| stored.bytes.clone());
-        if let Err(failure) = self.oracle.replaced(process, key, bytes, &stored) {
+        if let Err(failure) = self.oracle.replaced(sent, key, bytes, &stored) {
             self.fail(now, failure.check, failure.detail);
         }
         done

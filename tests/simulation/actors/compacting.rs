@@ -7,6 +7,7 @@ use deltafold::{CompactReport, CompactorOptions, ErrorKind, Policy, SweepOptions
 
 use super::Context;
 use crate::checks::EDIT_ONCE;
+use crate::oracle::Sent;
 
 impl Context {
     fn policy(&self) -> Policy {
@@ -21,14 +22,15 @@ impl Context {
         }
     }
 
-    /// Edits of these kinds that this process has published.
-    fn published(&self, kinds: &[EditKind]) -> usize {
+    /// How many edits of these kinds were published that this process has asked for since. What an earlier round sent and heard nothing of may still have come meanwhile.
+    fn published(&self, since: Duration, kinds: &[EditKind]) -> usize {
         let state = self.world.state();
-        state.oracle.published.iter().filter(|(who, kind)| *who == self.process && kinds.contains(kind)).count()
+        let ours = |sent: &Sent| sent.process == self.process && sent.at >= since;
+        state.oracle.published.iter().filter(|(sent, kind)| ours(sent) && kinds.contains(kind)).count()
     }
 
-    fn said(&self, before: usize, kinds: &[EditKind], said: usize) {
-        let really = self.published(kinds) - before;
+    fn said(&self, since: Duration, kinds: &[EditKind], said: usize) {
+        let really = self.published(since, kinds);
         if really != said {
             self.world.fail(EDIT_ONCE, format!("{said} edits are said to be published, and {really} were"));
         }
@@ -50,7 +52,7 @@ pub(crate) async fn compacts(context: Context) {
     let collection = context.open().await;
     let mut compactor = collection.compactor(CompactorOptions { policy: context.policy() });
     while !context.world.is_stopped() {
-        let before = context.published(KINDS);
+        let begun = context.world.executor.now();
         let round = match context.below(4) {
             0 => compactor.run_once().await,
             1 => compactor.merge_all().await,
@@ -58,7 +60,7 @@ pub(crate) async fn compacts(context: Context) {
         };
         match round {
             Ok(report) => {
-                context.said(before, KINDS, report.published(EditKind::Fold) + report.published(EditKind::Merge));
+                context.said(begun, KINDS, report.published(EditKind::Fold) + report.published(EditKind::Merge));
                 if !report.events.is_empty() {
                     context.note(|| words(&report));
                 }
@@ -85,10 +87,10 @@ pub(crate) async fn sweeps(context: Context) {
                     numbers += 1;
                     let pin = format!("{}-{numbers}", context.process.0);
                     let ttl = context.once_in(2).then(|| Duration::from_millis(context.below(60_000)));
-                    let before = context.published(&[EditKind::Pin]);
+                    let asked = context.world.executor.now();
                     match collection.pin(&pin, ttl).await {
                         Ok(pinned) => {
-                            context.said(before, &[EditKind::Pin], pinned.len());
+                            context.said(asked, &[EditKind::Pin], pinned.len());
                             context.note(|| format!("pins `{pin}`"));
                             if ttl.is_none() {
                                 pins.push(pin);
