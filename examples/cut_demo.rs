@@ -4,7 +4,7 @@
 //! both in the order of the source, and keeps the updates that touch them plus a few that insert. Writes `demo/debian-1500.jsonl.zst`,
 //! `demo/updates.jsonl.zst` and `demo/expected.json`. Lines are kept as they are.
 
-#[expect(unreachable_pub, reason = "used by the tests as well")]
+#[expect(unreachable_pub, dead_code, reason = "used by the tests as well, and more of it")]
 #[path = "../tests/support/canonical.rs"]
 mod canonical;
 
