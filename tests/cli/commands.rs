@@ -143,7 +143,10 @@ fn a_pin_keeps_a_version_that_sweep_would_delete() {
     let swept = home.run("sweep c --keep-versions 0 --min-age 0s").ok();
     assert!(swept.stdout.contains("SEGMENTS"));
     assert_eq!(dry["dry_run"], true);
-    assert_eq!(dry["shards"][0]["segments"], 1, "the last segment folded stays: {dry:#}");
+    // The lines may have come in one segment or several.
+    let first_kept = dry["shards"][0]["truncated"].as_u64().expect("a sequence");
+    assert!(first_kept > 1, "only the last segment folded stays: {dry:#}");
+    assert_eq!(dry["shards"][0]["segments"], first_kept - 1, "{dry:#}");
     assert_eq!(home.records(), 2);
     assert_eq!(home.run("count c --pin before").ok().stdout, "3\n");
     home.run("unpin c before").ok().says("removed pin `before`");
