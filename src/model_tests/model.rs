@@ -41,6 +41,8 @@ pub(super) enum Process {
     Sweeper(Sweeper),
     Reader(Reader),
     Follower(Follower),
+    /// Whatever it was: what it remembers makes no difference any more.
+    Ended,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,7 @@ impl Process {
             Self::Sweeper(sweeper) => sweeper.ended(),
             Self::Reader(reader) => reader.ended(),
             Self::Follower(follower) => follower.ended(),
+            Self::Ended => true,
         }
     }
 
@@ -74,7 +77,7 @@ impl Process {
             Self::Writer(writer) => writer.write(),
             Self::Compactor(compactor) => compactor.write(),
             Self::Sweeper(sweeper) => sweeper.write(),
-            Self::Reader(_) | Self::Follower(_) => None,
+            Self::Reader(_) | Self::Follower(_) | Self::Ended => None,
         }
     }
 
@@ -83,8 +86,9 @@ impl Process {
             Self::Writer(writer) => writer.answered(outcome, truth, guards),
             Self::Compactor(compactor) => compactor.answered(outcome),
             Self::Sweeper(sweeper) => sweeper.answered(outcome, guards),
-            Self::Reader(_) | Self::Follower(_) => {}
+            Self::Reader(_) | Self::Follower(_) | Self::Ended => {}
         }
+        self.forget();
     }
 
     fn read(&mut self, store: &Store, truth: &mut Truth, guards: &Guards) {
@@ -94,6 +98,14 @@ impl Process {
             Self::Sweeper(sweeper) => sweeper.read(store, truth, guards),
             Self::Reader(reader) => reader.read(store, truth, guards),
             Self::Follower(follower) => follower.read(store, truth, guards),
+            Self::Ended => {}
+        }
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        if self.ended() {
+            *self = Self::Ended;
         }
     }
 
@@ -103,8 +115,9 @@ impl Process {
             Self::Writer(writer) => writer.crash(),
             Self::Compactor(compactor) => compactor.crash(),
             Self::Sweeper(sweeper) => sweeper.crash(),
-            Self::Reader(_) | Self::Follower(_) => return false,
+            Self::Reader(_) | Self::Follower(_) | Self::Ended => return false,
         }
+        self.forget();
         true
     }
 }
