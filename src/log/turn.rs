@@ -125,4 +125,19 @@ mod tests {
         turns.won(slot(6));
         assert_eq!(turns.ahead(), 0);
     }
+
+    #[test]
+    fn who_did_not_come_while_it_was_waited_for_is_not_waited_for_again() {
+        let mut turns = Turns::default();
+        turns.taken(Uid::new(1), slot(1));
+        turns.taken(Uid::new(2), slot(2));
+        turns.won(slot(3));
+        turns.taken(Uid::new(2), slot(4));
+        turns.waited();
+        assert_eq!((turns.ahead(), turns.is_alone()), (0, false), "the other has a slot behind this writer's");
+        turns.won(slot(5));
+        assert_eq!(turns.ahead(), 1, "so that its turn is next");
+        turns.waited();
+        assert!(turns.is_alone());
+    }
 }

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use deltafold::format::{Op, Position, Record, ShardId, Value};
-use deltafold::store::{Key, Store};
+use deltafold::store::{Key, Memory, Store};
 use deltafold::{
     Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, FollowOptions, Policy, SweepOptions, Writer,
     WriterOptions,
@@ -117,6 +117,26 @@ async fn callers_that_were_acknowledged_together_meet_again<S: Store + Clone>(st
     assert_eq!(log(&collection).await.len(), 16 * ROUNDS);
     // Two worker threads share them out as they like; without gathering it would be 320.
     assert!(segments <= 4 * ROUNDS, "{segments} segments");
+}
+
+/// On one thread, where who runs when does not depend on the machine.
+#[tokio::test]
+async fn who_comes_alone_waits_for_nobody() {
+    let (_collection, writer) = made_with_writer(&Watched::<Memory>::default()).await;
+    // The second comes as soon as the first has handed its op over and other tasks have had a turn.
+    let share_a_segment = async |first: &str, second: &str| {
+        let late = async {
+            tokio::task::yield_now().await;
+            writer.append(vec![put(second)]).await.unwrap()
+        };
+        let (first, second) = futures::join!(writer.append(vec![put(first)]), late);
+        first.unwrap().segments() == second.segments()
+    };
+    assert!(share_a_segment("a", "b").await, "who will come, nothing tells");
+    assert!(share_a_segment("c", "d").await, "they meet again");
+    writer.append(vec![put("alone")]).await.unwrap();
+    writer.append(vec![put("alone again")]).await.unwrap();
+    assert!(!share_a_segment("e", "f").await, "the first, as the one before, came alone");
 }
 
 async fn a_segment_takes_so_many_ops_and_bytes_and_no_more<S: Store + Clone>(store: Watched<S>) {
