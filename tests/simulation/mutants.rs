@@ -61,6 +61,7 @@ const MUTANTS: &[Mutant] = &[
     of("the invariants, behind the accounting", &[Guard::EveryOpFolded, Guard::Accounting]),
     of("accounting and invariants", &[Guard::EveryOpFolded, Guard::Accounting, Guard::Invariants]),
     of("floors are published before anything is deleted", &[Guard::PublishBeforeDelete]),
+    of("a sweep keeps the last segment folded", &[Guard::LastSegmentKept]),
     of("pins are kept", &[Guard::PinsKept]),
     of("versions from the floor on are kept", &[Guard::VersionsKept]),
     of("the end of the log is looked at again", &[Guard::TailRecheck]),
