@@ -12,21 +12,24 @@ use futures::{StreamExt, stream};
 use super::{Far, raw_get, raw_put};
 use crate::bulk::{calls, load};
 use crate::data::{Random, put_document};
-use crate::measure::{median, mib, millis, runtime};
+use crate::measure::{cpu_time, median, mib, millis, runtime};
 use crate::{Figure, Goal, Setting};
 
 /// How many raw calls are on their way at once.
 const AT_ONCE: usize = 8;
+/// Bytes a second of a network of 1 Gbit/s.
+const GIGABIT: u64 = 125_000_000;
 
 pub(crate) fn bulk_and_open(setting: &Setting) -> Vec<Figure> {
     let records = setting.records.min(400_000);
     // As many calls of 3.4 MiB under way as a writer lets wait.
-    let usual = || (WriterOptions::default(), 16);
+    let usual = || (WriterOptions::default(), 32);
     // Twice as large a segment, and twice as much under way.
     let large = || {
-        let (ops, bytes) = (1 << 16, 16 << 20);
-        let options = WriterOptions { max_batch_ops: ops, max_batch_bytes: bytes, ..WriterOptions::default() };
-        (WriterOptions { max_waiting_bytes: 8 * bytes, ..options }, 32)
+        let WriterOptions { max_batch_ops, max_batch_bytes, max_waiting_bytes, linger } = WriterOptions::default();
+        let [max_batch_ops, max_batch_bytes, max_waiting_bytes] =
+            [max_batch_ops, max_batch_bytes, max_waiting_bytes].map(|most| 2 * most);
+        (WriterOptions { max_batch_ops, max_batch_bytes, max_waiting_bytes, linger }, 64)
     };
     let plain = || calls(records, 3).collect();
     let texts = || {
@@ -36,23 +39,25 @@ pub(crate) fn bulk_and_open(setting: &Setting) -> Vec<Figure> {
         ops.chunks(1_000).map(<[Op]>::to_vec).collect()
     };
     let mut figures = Vec::new();
-    for (latency, how, append_name, open_name) in [
-        (0, usual(), "S3, 0 ms: bulk append", "S3, 0 ms: cold open, every column"),
-        (25, usual(), "S3, 25 ms: bulk append", "S3, 25 ms: cold open, every column"),
+    let late = || Far::start(Duration::from_millis(25));
+    let behind_a_line = Far::start_behind_a_line(Duration::from_millis(25), GIGABIT);
+    for (far, append_name, open_name) in [
+        (Far::start(Duration::ZERO), "S3, 0 ms: bulk append", "S3, 0 ms: cold open, every column"),
+        (late(), "S3, 25 ms: bulk append", "S3, 25 ms: cold open, every column"),
+        (behind_a_line, "S3, 25 ms, 1 Gbit/s: bulk append", "S3, 25 ms, 1 Gbit/s: cold open, every column"),
     ] {
-        let far = Far::start(Duration::from_millis(latency));
         runtime().block_on(async {
             let collection = far.create().await;
-            figures.push(append(&far, &collection, how, plain(), append_name).await);
+            figures.push(append(&far, &collection, usual(), plain(), append_name).await);
             figures.push(open(&far, &collection, open_name).await);
         });
     }
-    let far = Far::start(Duration::from_millis(25));
+    let far = late();
     runtime().block_on(async {
         let collection = far.create().await;
-        figures.push(append(&far, &collection, large(), plain(), "S3, 25 ms: bulk append, segments of 16 MiB").await);
+        figures.push(append(&far, &collection, large(), plain(), "S3, 25 ms: bulk append, segments of 32 MiB").await);
     });
-    let far = Far::start(Duration::from_millis(25));
+    let far = late();
     runtime().block_on(async {
         let collection = far.create().await;
         append(&far, &collection, usual(), texts(), "").await;
@@ -71,6 +76,12 @@ async fn fetch(client: &Client, objects: &[Listed]) -> Vec<(String, Bytes)> {
     stream::iter(gets).buffer_unordered(AT_ONCE).collect().await
 }
 
+/// What the client and the server spent.
+fn since(before: [Duration; 2], now: [Duration; 2]) -> [Duration; 2] {
+    let [(own, own_now), (server, server_now)] = [(before[0], now[0]), (before[1], now[1])];
+    [own_now - own, server_now - server]
+}
+
 /// Appends calls to an empty collection.
 async fn append(
     far: &Far,
@@ -81,29 +92,30 @@ async fn append(
     name: &'static str,
 ) -> Figure {
     let client = far.client();
-    let (start, cpu) = (Instant::now(), far.cpu_time());
+    let spent = || [cpu_time(), far.cpu_time()];
+    let (start, cpu) = (Instant::now(), spent());
     let writer = collection.writer(options).expect("a writer");
     load(&writer, calls.into_iter(), at_once).await;
     writer.close().await.expect("a close");
-    let (time, cpu) = (start.elapsed(), far.cpu_time() - cpu);
+    let (time, cpu) = (start.elapsed(), since(cpu, spent()));
     let segments = objects(&**collection.store(), "bench/0000/log/").await;
     let fetched = fetch(&client, &segments).await;
     let bytes: u64 = fetched.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-    let (start, raw_cpu) = (Instant::now(), far.cpu_time());
+    let (start, raw_cpu) = (Instant::now(), spent());
     let puts = fetched.into_iter().map(|(key, bytes)| {
         let client = &client;
         async move { raw_put(client, &format!("raw/{key}"), bytes).await }
     });
     stream::iter(puts).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
-    let (raw, raw_cpu) = (start.elapsed(), far.cpu_time() - raw_cpu);
-    let words = |time: Duration, cpu: Duration| {
-        let (rate, each) = (mib(bytes) / time.as_secs_f64(), millis(cpu) / mib(bytes));
-        format!("{rate:.0} MiB/s at {each:.1} ms of CPU a MiB")
+    let (raw, raw_cpu) = (start.elapsed(), since(raw_cpu, spent()));
+    let words = |time: Duration, cpu: [Duration; 2]| {
+        let [own, server] = cpu.map(|cpu| millis(cpu) / mib(bytes));
+        format!("{:.0} MiB/s, {own:.1} + {server:.1} ms of CPU a MiB", mib(bytes) / time.as_secs_f64())
     };
     Figure {
         name,
         measured: words(time, cpu),
-        against: format!("{}, {AT_ONCE} PUTs of the segments at once", words(raw, raw_cpu)),
+        against: format!("{}, {AT_ONCE} PUTs of the {} segments at once", words(raw, raw_cpu), segments.len()),
         value: raw.as_secs_f64() / time.as_secs_f64(),
         goal: Goal::AtLeast(0.75),
     }

@@ -20,7 +20,7 @@ use deltafold::store::{S3, Store};
 use deltafold::{Collection, CreateOptions};
 
 use crate::data::DIMENSION;
-use crate::measure::{cpu_time, cpu_time_of};
+use crate::measure::cpu_time_of;
 
 use support::s3 as server;
 
@@ -29,17 +29,27 @@ pub(crate) use bulk::bulk_and_open;
 pub(crate) use contention::contention;
 pub(crate) use fold::fold;
 
-/// A server in a process of its own, with every request taking so long.
+/// A server in a process of its own.
 pub(crate) struct Far {
     process: Child,
     endpoint: String,
 }
 
 impl Far {
+    /// Every request takes so long.
     pub(crate) fn start(latency: Duration) -> Self {
+        Self::start_with(&[latency.as_millis().to_string()])
+    }
+
+    /// And all bodies come at this rate, in both directions.
+    pub(crate) fn start_behind_a_line(latency: Duration, bytes_per_second: u64) -> Self {
+        Self::start_with(&[latency.as_millis().to_string(), bytes_per_second.to_string()])
+    }
+
+    fn start_with(arguments: &[String]) -> Self {
         let program = std::env::current_exe().expect("the path of this program");
         let mut command = Command::new(program);
-        command.env("DELTAFOLD_BENCH_CHILD", "server").arg(latency.as_millis().to_string());
+        command.env("DELTAFOLD_BENCH_CHILD", "server").args(arguments);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the server starts");
         let mut endpoint = String::new();
         let output = process.stdout.take().expect("its output is piped");
@@ -51,9 +61,9 @@ impl Far {
         S3::open(server::BUCKET, "", &server::options(&self.endpoint)).await.expect("a store")
     }
 
-    /// CPU time of this process and the server's.
+    /// CPU time of the server.
     pub(crate) fn cpu_time(&self) -> Duration {
-        cpu_time() + cpu_time_of(&self.process.id().to_string())
+        cpu_time_of(&self.process.id().to_string())
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -79,6 +89,9 @@ pub(crate) fn serve(arguments: &[String]) {
     let latency = arguments.first().and_then(|text| text.parse().ok()).expect("a latency in milliseconds");
     let running = server::Server::start();
     running.latency(Duration::from_millis(latency));
+    if let Some(rate) = arguments.get(1) {
+        running.bandwidth(rate.parse().expect("a number of bytes a second"));
+    }
     println!("{}", running.endpoint());
     std::io::stdout().flush().expect("somebody reads");
     let _ = std::io::stdin().read_line(&mut String::new());

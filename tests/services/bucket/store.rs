@@ -22,6 +22,18 @@ async fn s3_keeps_the_contract() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s3_behind_a_line_of_a_gigabit_keeps_the_contract() {
+    let server = Server::start();
+    server.bandwidth(125_000_000);
+    let number = AtomicUsize::new(0);
+    conformance::suite(|| async {
+        let number = number.fetch_add(1, Ordering::Relaxed);
+        Arc::new(server.store_under(&number.to_string()).await) as Arc<dyn Store>
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_s3_of_ministack_keeps_the_contract() {
     let endpoint = ministack::endpoint();
     let number = AtomicUsize::new(0);

@@ -1,6 +1,7 @@
 //! An S3 server on loopback that fails as it is told: real requests, real conditions, scripted faults at the level of HTTP, and a latency to set.
 
 mod backend;
+mod line;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -21,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 pub use backend::Backend;
+use line::Line;
 
 use super::random::Random;
 
@@ -72,6 +74,8 @@ struct Script {
     rules: Vec<Rule>,
     random: Option<(Random, Rates)>,
     latency: Duration,
+    /// How requests come in, and how answers go out.
+    lines: Option<(Line, Line)>,
     calls: Vec<String>,
 }
 
@@ -189,6 +193,11 @@ impl Server {
     /// Every request takes so long.
     pub fn latency(&self, latency: Duration) {
         self.script.lock().unwrap().latency = latency;
+    }
+
+    /// The bodies of requests come at this rate, all taken together, and so do those of answers.
+    pub fn bandwidth(&self, bytes_per_second: u64) {
+        self.script.lock().unwrap().lines = Some((Line::new(bytes_per_second), Line::new(bytes_per_second)));
     }
 
     /// The next request `verb` on a path that holds `path` fails so.
@@ -325,9 +334,9 @@ impl Script {
 async fn handle(request: Request<Incoming>, behind: &Behind, script: &Mutex<Script>) -> Result<Response<Body>, Broken> {
     let verb = verb(&request);
     let path = request.uri().path().to_owned();
-    let (fault, latency) = {
+    let (fault, latency, lines) = {
         let mut script = script.lock().unwrap();
-        (script.next(verb, &path), script.latency)
+        (script.next(verb, &path), script.latency, script.lines.clone())
     };
     wait(latency / 2).await;
     let response = match fault {
@@ -347,7 +356,17 @@ async fn handle(request: Request<Incoming>, behind: &Behind, script: &Mutex<Scri
             behind.apply(request.clone().map(Body::from)).await;
             behind.apply(request.map(Body::from)).await
         }
-        _ => behind.apply(request.map(Body::from)).await,
+        _ => {
+            let request = request.map(|body| match &lines {
+                Some((here, _)) => here.through(Body::from(body)),
+                None => Body::from(body),
+            });
+            let response = behind.apply(request).await;
+            match &lines {
+                Some((_, back)) => response.map(|body| back.through(body)),
+                None => response,
+            }
+        }
     };
     wait(latency - latency / 2).await;
     match fault {
