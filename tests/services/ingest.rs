@@ -103,6 +103,27 @@ async fn real_updates_take_effect_once_though_consumers_die() {
     assert_eq!(canonical::of(&collection).await, data.expected_sha256());
 }
 
+/// A receive brings ten messages at most: where more wait, a round goes on receiving, and appends and deletes them together.
+#[tokio::test]
+async fn where_much_comes_a_round_takes_much() {
+    const MESSAGES: usize = 300;
+    let collection = collection(2).await;
+    let queue = queues::create(ministack::endpoint(), "much", &[]).await;
+    let messages = (0..MESSAGES).map(|number| {
+        let record = Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() };
+        Outgoing { body: line(&Op::put(format!("r{number}"), record)), ..Outgoing::default() }
+    });
+    assert_eq!(queue.send(&messages.collect::<Vec<_>>()).await.unwrap(), []);
+
+    let options = ConsumeOptions { until_empty: true, ..ConsumeOptions::default() };
+    let mut rounds = 0_u64;
+    let consumed = consume(&collection, &queue, &options, std::future::pending(), |_| rounds += 1).await.unwrap();
+    assert_eq!((consumed.messages, consumed.ops), (MESSAGES as u64, MESSAGES as u64));
+    assert!(rounds <= 6, "{rounds} rounds, where ten messages each would take 30");
+    assert!(segments(&collection).await <= rounds, "a round is one append");
+    assert_eq!(queue.depth().await.unwrap().total(), 0);
+}
+
 /// What nobody understands goes to the dead letters, with nothing else, and keeps nobody waiting but those behind it. Mended and sent again it takes effect.
 #[tokio::test]
 async fn poison_goes_to_the_dead_letters_alone_and_mended_takes_effect() {
