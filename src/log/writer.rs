@@ -23,20 +23,21 @@ use crate::shard::Shard;
 /// How a writer gathers the ops of many callers into segments.
 #[derive(Debug, Clone)]
 pub struct WriterOptions {
-    /// A segment takes no more calls once it holds this many ops: 8,192 by default.
+    /// A segment takes no more calls once it holds this many ops: 32,768 by default.
     pub max_batch_ops: usize,
-    /// Or about this many bytes: 8 MiB by default, at most 128 MiB.
+    /// Or about this many bytes: 16 MiB by default, at most 128 MiB. Segments that follow each other come to be one request after the other: on a distant
+    /// store that is what bulk appends wait for, and the larger the segments, the less.
     pub max_batch_bytes: usize,
     /// How long a segment waits for more calls after its first one: not at all by default. Even so, what is appended while
     /// a segment is being written goes into the next one together.
     pub linger: Duration,
-    /// About how many bytes of ops may wait for their acknowledgement: 64 MiB by default. Beyond, `append` is refused with `Busy`.
+    /// About how many bytes of ops may wait for their acknowledgement: 128 MiB by default. Beyond, `append` is refused with `Busy`.
     pub max_waiting_bytes: usize,
 }
 
 impl Default for WriterOptions {
     fn default() -> Self {
-        Self { max_batch_ops: 8_192, max_batch_bytes: 8 << 20, linger: Duration::ZERO, max_waiting_bytes: 64 << 20 }
+        Self { max_batch_ops: 32_768, max_batch_bytes: 16 << 20, linger: Duration::ZERO, max_waiting_bytes: 128 << 20 }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::time::Duration;
 
 use clap::Args;
 use deltafold::format::CollectionName;
@@ -22,8 +23,11 @@ use crate::cli::output::units::{self, bytes, count, counted};
 
 /// Lines that may wait for their acknowledgement.
 const MAX_LINES: usize = 16_384;
-/// Their bytes. The writer takes four times as much before it says that it is busy.
+/// Their bytes. The writer takes eight times as much before it says that it is busy.
 const MAX_BYTES: usize = 16 << 20;
+/// How long a segment waits for lines after its first: few lines that come together are to cost the requests of one append. Where many come, one
+/// is on its way meanwhile in any case.
+const LINGER: Duration = Duration::from_millis(2);
 
 /// Append ops, one a line, from files or standard input
 #[derive(Debug, Args)]
@@ -68,7 +72,7 @@ impl Append {
                 .help("append the files one by one"));
         }
         let collection = context.collection(&self.collection).await?;
-        let writer = collection.writer(WriterOptions::default())?;
+        let writer = collection.writer(WriterOptions { linger: LINGER, ..WriterOptions::default() })?;
         let run = System.uid();
         let inputs: Vec<Input> = self.files.iter().map(|path| Input::of(path)).collect();
         let total = inputs.iter().map(Input::len).sum();
