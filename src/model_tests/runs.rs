@@ -18,7 +18,7 @@ fn explore(bounds: Bounds, guards: Guards) -> (usize, Vec<(&'static str, String)
     told(&Protocol::new(bounds, guards).checker().threads(2).spawn_bfs().join(), bounds)
 }
 
-/// The same, each way to its end first: that needs 30 bytes a state instead of 400, and the ways it finds are long.
+/// The same, each way to its end first: what is still to be looked at stays small, and the ways it finds are long.
 fn explore_far(bounds: Bounds) -> (usize, Vec<(&'static str, String)>) {
     let checker = Protocol::new(bounds, Guards::ALL).checker().threads(2).spawn_dfs();
     told(&checker.report(&mut EveryMinute::default()), bounds)
