@@ -25,8 +25,8 @@ use crate::cli::output::units::{self, bytes, count, counted};
 const MAX_LINES: usize = 16_384;
 /// Their bytes. The writer takes eight times as much before it says that it is busy.
 const MAX_BYTES: usize = 16 << 20;
-/// How long a segment waits for lines after its first: few lines that come together are to cost the requests of one append. Where many come, one
-/// is on its way meanwhile in any case.
+/// How long a segment waits for lines after its first, unless somebody waits for acknowledgements: few lines that come together are to cost the
+/// requests of one append. Where many come, one is on its way meanwhile in any case.
 const LINGER: Duration = Duration::from_millis(2);
 
 /// Append ops, one a line, from files or standard input
@@ -72,7 +72,8 @@ impl Append {
                 .help("append the files one by one"));
         }
         let collection = context.collection(&self.collection).await?;
-        let writer = collection.writer(WriterOptions { linger: LINGER, ..WriterOptions::default() })?;
+        let linger = if self.acks { Duration::ZERO } else { LINGER };
+        let writer = collection.writer(WriterOptions { linger, ..WriterOptions::default() })?;
         let run = System.uid();
         let inputs: Vec<Input> = self.files.iter().map(|path| Input::of(path)).collect();
         let total = inputs.iter().map(Input::len).sum();

@@ -61,6 +61,6 @@ impl hyper::body::Body for Slow {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.size.clone()
+        self.size
     }
 }
