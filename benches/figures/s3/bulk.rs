@@ -78,7 +78,7 @@ async fn fetch(client: &Client, objects: &[Listed]) -> Vec<(String, Bytes)> {
 
 /// What the client and the server spent.
 fn since(before: [Duration; 2], now: [Duration; 2]) -> [Duration; 2] {
-    let [(own, own_now), (server, server_now)] = [(before[0], now[0]), (before[1], now[1])];
+    let ([own, server], [own_now, server_now]) = (before, now);
     [own_now - own, server_now - server]
 }
 
