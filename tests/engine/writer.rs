@@ -135,7 +135,6 @@ async fn who_comes_alone_waits_for_nobody() {
     assert!(share_a_segment("a", "b").await, "who will come, nothing tells");
     assert!(share_a_segment("c", "d").await, "they meet again");
     writer.append(vec![put("alone")]).await.unwrap();
-    writer.append(vec![put("alone again")]).await.unwrap();
     assert!(!share_a_segment("e", "f").await, "the first, as the one before, came alone");
 }
 

@@ -195,7 +195,7 @@ impl Server {
         self.script.lock().unwrap().latency = latency;
     }
 
-    /// The bodies of requests come at this rate, all taken together, and so do those of answers.
+    /// The bodies of requests come at this rate, all taken together, and so do those of answers. Requests that a fault holds, damages or answers itself pass them by.
     pub fn bandwidth(&self, bytes_per_second: u64) {
         self.script.lock().unwrap().lines = Some((Line::new(bytes_per_second), Line::new(bytes_per_second)));
     }
