@@ -45,6 +45,7 @@ pub mod lambda;
 mod layout;
 mod location;
 mod log;
+mod memory;
 mod reader;
 mod retry;
 mod shard;
@@ -67,6 +68,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use head::HeadsInDynamoDb;
 pub use location::Location;
 pub use log::{Ack, Follow, FollowOptions, Lag, Origin, Writer, WriterOptions};
+pub use memory::MemoryLimit;
 pub use reader::{At, Entry, Order, ReadPosition, Reader, Refreshed, ScanOptions, ShardChange};
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::env::Env;
 use crate::error::{Error, Repr, Result};
 use crate::head::{HeadRegister, HeadState, InStore};
 use crate::layout::{Layout, ShardLayout};
+use crate::memory::MemoryLimit;
 use crate::retry;
 use crate::simulation::Guard;
 use crate::store::{Key, Listed, Object, Store};
@@ -50,6 +51,7 @@ struct Inner {
     store: Arc<dyn Store>,
     env: Arc<dyn Env>,
     head: InStore,
+    memory: MemoryLimit,
 }
 
 impl Shard {
@@ -59,16 +61,23 @@ impl Shard {
         config: Arc<CollectionConfig>,
         store: Arc<dyn Store>,
         env: Arc<dyn Env>,
+        memory: MemoryLimit,
     ) -> Self {
         let layout = collection.shard(id);
         let head = InStore::new(store.clone(), layout.head());
-        Self(Arc::new(Inner { id, collection, layout, config, store, env, head }))
+        Self(Arc::new(Inner { id, collection, layout, config, store, env, head, memory }))
     }
 
     /// The same shard, seen through another store.
     pub(crate) fn over(&self, store: Arc<dyn Store>) -> Self {
-        let Inner { id, collection, config, env, .. } = &*self.0;
-        Self::new(*id, collection.clone(), config.clone(), store, env.clone())
+        let Inner { id, collection, config, env, memory, .. } = &*self.0;
+        Self::new(*id, collection.clone(), config.clone(), store, env.clone(), *memory)
+    }
+
+    /// The same shard with another limit of memory.
+    pub(crate) fn with_memory(&self, memory: MemoryLimit) -> Self {
+        let Inner { id, collection, config, store, env, .. } = &*self.0;
+        Self::new(*id, collection.clone(), config.clone(), store.clone(), env.clone(), memory)
     }
 
     pub(crate) fn id(&self) -> ShardId {
@@ -89,6 +98,11 @@ impl Shard {
 
     pub(crate) fn env(&self) -> &dyn Env {
         &*self.0.env
+    }
+
+    /// The memory that work on this shard may take.
+    pub(crate) fn memory(&self) -> MemoryLimit {
+        self.0.memory
     }
 
     pub(crate) fn register(&self) -> &dyn HeadRegister {

@@ -16,6 +16,7 @@ use crate::env::{Env, System};
 use crate::error::{Error, Repr, Result};
 use crate::layout::Layout;
 use crate::log::{Follow, FollowOptions, Writer, WriterOptions};
+use crate::memory::MemoryLimit;
 use crate::reader::{At, Reader};
 use crate::retry;
 use crate::shard::Shard;
@@ -180,9 +181,23 @@ impl Collection {
 
     fn assemble(layout: Layout, config: CollectionConfig, store: Arc<dyn Store>, env: Arc<dyn Env>) -> Self {
         let config = Arc::new(config);
-        let shard = |id| Shard::new(id, layout.clone(), config.clone(), store.clone(), env.clone());
+        let shard =
+            |id| Shard::new(id, layout.clone(), config.clone(), store.clone(), env.clone(), MemoryLimit::default());
         let shards = ShardId::all(config.shards).map(shard).collect();
         Self { layout, config, store, shards }
+    }
+
+    /// This collection with another limit of memory, which holds for the readers and compactors opened from
+    /// it afterwards.
+    #[must_use]
+    pub fn with_memory(self, memory: MemoryLimit) -> Self {
+        let shards = self.shards.iter().map(|shard| shard.with_memory(memory)).collect();
+        Self { shards, ..self }
+    }
+
+    /// The memory that each reader and each compactor may take.
+    pub fn memory(&self) -> MemoryLimit {
+        self.shards.first().map_or_else(MemoryLimit::default, Shard::memory)
     }
 
     /// The name.

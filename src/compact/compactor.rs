@@ -161,8 +161,9 @@ struct ShardCompactor {
 impl ShardCompactor {
     fn new(shard: Shard, policy: Policy) -> Self {
         let claimant = shard.env().uid();
-        // With none at all nothing would ever be read.
-        let policy = Policy { fold_bytes: policy.fold_bytes.max(1), ..policy };
+        // With no bytes at all, a fold would never read anything.
+        let fold_bytes = policy.fold_bytes.clamp(1, shard.memory().fold_input());
+        let policy = Policy { fold_bytes, ..policy };
         Self { shard, policy, claims: Claims::new(claimant), current: None, tail: Vec::new() }
     }
 

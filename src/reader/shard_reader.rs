@@ -42,7 +42,7 @@ impl ShardReader {
 
     async fn look(shard: Shard, warm: bool) -> Result<Self> {
         let state = shard.head().await?;
-        let reading = read_tail(&shard, state.head.folded, u64::MAX, Tail::Cold);
+        let reading = read_tail(&shard, state.head.folded, shard.memory().log_read(), Tail::Cold);
         let (manifest, read) = futures::future::join(shard.manifest(&state.head), reading).await;
         let (state, manifest, read) = match manifest? {
             Some(manifest) if manifest.folded == state.head.folded => (state, manifest, Some(read)),
@@ -132,15 +132,9 @@ async fn catch_up(
     mut how: Tail,
 ) -> Result<Looked> {
     loop {
-        let read = match read.take() {
-            Some(read) => read,
-            None => read_tail(shard, looked.overlay.tail(), u64::MAX, how).await,
-        };
-        let (end, failure) = match read {
-            Ok(read) => {
-                looked.overlay = extended(looked.overlay, read.slots).await;
-                (if read.swept { Sequence::ZERO } else { looked.overlay.tail().next() }, None)
-            }
+        let (end, failure) = match read_log(shard, &mut looked.overlay, read.take(), how).await {
+            Ok(LogEnd::Free) => (looked.overlay.tail().next(), None),
+            Ok(LogEnd::Swept) => (Sequence::ZERO, None),
             // A log that is being swept may look as if segments were lost.
             Err(error) if error.kind() == ErrorKind::Corrupt => (Sequence::ZERO, Some(error)),
             Err(error) => return Err(error),
@@ -166,6 +160,36 @@ async fn catch_up(
             return Ok(looked);
         }
         how = Tail::Cold;
+    }
+}
+
+/// How a log ends that was read.
+enum LogEnd {
+    /// With a free slot.
+    Free,
+    /// With a slot that was swept.
+    Swept,
+}
+
+/// Extends the overlay to the end of the log, a bounded piece at a time. The first piece may be `read` already.
+async fn read_log(
+    shard: &Shard,
+    overlay: &mut Overlay,
+    mut read: Option<Result<TailRead>>,
+    how: Tail,
+) -> Result<LogEnd> {
+    loop {
+        let piece = match read.take() {
+            Some(read) => read?,
+            None => read_tail(shard, overlay.tail(), shard.memory().log_read(), how).await?,
+        };
+        *overlay = extended(overlay.clone(), piece.slots).await;
+        if piece.swept {
+            return Ok(LogEnd::Swept);
+        }
+        if piece.end {
+            return Ok(LogEnd::Free);
+        }
     }
 }
 
