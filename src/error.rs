@@ -180,6 +180,16 @@ impl Error {
         }
     }
 
+    /// The sentence about an object that is damaged or missing, for a list that names the object itself.
+    pub(crate) fn problem(&self) -> String {
+        match &*self.0 {
+            Repr::Format { error, .. } => format!("it cannot be used: {error}; restore it from a copy"),
+            Repr::Corrupt { reason, .. } => format!("{reason}; restore it from a copy"),
+            Repr::Missing(_) => "it is missing, though the current version needs it; restore it from a copy".to_owned(),
+            _ => self.to_string(),
+        }
+    }
+
     pub(crate) fn repr(&self) -> &Repr {
         &self.0
     }

@@ -10,7 +10,7 @@ use super::merge::merge;
 use super::policy::{Backlog, MergePlan, Policy};
 use crate::env;
 use crate::error::{ErrorKind, Result};
-use crate::log::{Tail, read_tail};
+use crate::log::{POLLS_A_LIST, Tail, read_tail};
 use crate::shard::{Shard, Slot};
 use crate::snapshot::{Accounting, Current, Edit, publish};
 
@@ -102,7 +102,8 @@ impl Compactor {
         self.rounds(Effort::MergeAll, &mut |_| ()).await
     }
 
-    /// One round of what the policy's thresholds call for. Where nothing happened since the last one: two GETs a shard, no LIST.
+    /// One round of what the policy's thresholds call for. Where nothing happened since the last one it costs
+    /// two GETs a shard, and a LIST in place of one of them in one of 64 such rounds.
     pub async fn tick(&mut self) -> Result<CompactReport> {
         self.rounds(Effort::Due, &mut |_| ()).await
     }
@@ -156,6 +157,8 @@ struct ShardCompactor {
     current: Option<Current>,
     /// Segments behind `current.folded` that were read already; at most `fold_bytes` and one segment.
     tail: Vec<(Sequence, Slot)>,
+    /// How many times in a row nothing was found behind them.
+    polls: u32,
 }
 
 impl ShardCompactor {
@@ -164,11 +167,12 @@ impl ShardCompactor {
         // With no bytes at all, a fold would never read anything.
         let fold_bytes = policy.fold_bytes.clamp(1, shard.memory().fold_input());
         let policy = Policy { fold_bytes, ..policy };
-        Self { shard, policy, claims: Claims::new(claimant), current: None, tail: Vec::new() }
+        Self { shard, policy, claims: Claims::new(claimant), current: None, tail: Vec::new(), polls: 0 }
     }
 
     async fn round(&mut self, effort: Effort, each: &mut impl FnMut(CompactEvent)) -> Result<()> {
-        let mut listed = self.look().await?;
+        // A round that is to fold everything must not take a hole for the end of the log.
+        let mut listed = self.look().await? && effort == Effort::Due;
         let mut merged_all = false;
         // What writers append while the round runs is left to the next one: a round ends, however fast they are.
         let mut fold_all = effort != Effort::Due;
@@ -234,8 +238,9 @@ impl ShardCompactor {
         }
         let folded = self.current.as_ref().map_or(Sequence::ZERO, |current| current.manifest.folded);
         let after = self.tail.last().map_or(folded, |(sequence, _)| *sequence);
-        let how = if listed { Tail::Probe } else { Tail::Cold };
+        let how = if listed && self.polls < POLLS_A_LIST { Tail::Probe } else { Tail::Cold };
         let read = read_tail(&self.shard, after, self.policy.fold_bytes - backlog.bytes, how).await?;
+        self.polls = if how == Tail::Probe && read.slots.is_empty() { self.polls + 1 } else { 0 };
         self.tail.extend(read.slots);
         if read.swept {
             // Somebody folded and swept meanwhile: what is current has moved.

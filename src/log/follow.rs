@@ -11,6 +11,7 @@ use deltafold_format::{Op, Position, Segment, Sequence};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream, Stream};
 
+use super::end::{Empty, Look, judge};
 use super::tail::gap;
 use crate::env;
 use crate::error::Result;
@@ -51,7 +52,11 @@ impl FollowOptions {
 
 /// The ops of a shard in log order, each with its position. Ends after the first error.
 ///
-/// One GET a segment, and a conditional GET for every eight; at the end of the log a GET and a conditional GET every interval.
+/// A segment that is lost is the error `Corrupt`: no op behind it is passed on. The loss of the last segment
+/// shows once it was folded or another segment follows.
+///
+/// Costs one GET a segment, and a conditional GET for every eight. At the end of the log it costs a GET and a
+/// conditional GET every interval, and a LIST when the end is reached and in one of 64 intervals.
 pub struct Follow(BoxStream<'static, Result<(Position, Op)>>);
 
 impl Follow {
@@ -59,7 +64,7 @@ impl Follow {
         let complete = options.after.index() as usize >= MAX_SEGMENT_OPS - 1;
         let next = if complete { options.after.sequence().next() } else { options.after.sequence() };
         let next = next.max(Sequence::FIRST);
-        let follower = Follower { shard, options, next, head: None, ops: VecDeque::new() };
+        let follower = Follower { shard, options, next, head: None, ops: VecDeque::new(), polls: 0 };
         Self(stream::try_unfold(follower, Follower::step).boxed())
     }
 }
@@ -87,6 +92,8 @@ struct Follower {
     head: Option<HeadState>,
     /// Of the segments read last.
     ops: VecDeque<(Position, Op)>,
+    /// How many times the next slot was found empty.
+    polls: u32,
 }
 
 impl Follower {
@@ -100,10 +107,11 @@ impl Follower {
                 self.look().await?;
             }
             let (slots, end) = self.read().await?;
-            // A slot found empty is still to come, or was swept; one found full is the log's, or was left by somebody who slept through the sweep. Which of the
-            // two it is only a look at the head *afterwards* tells.
+            // A stale writer may have left what was found in a slot, and a sweep may have emptied one.
+            // Only a head that is read afterwards tells.
             self.look().await?;
             if !slots.is_empty() {
+                self.polls = 0;
                 self.shard.settle_log().await?;
             }
             for slot in slots {
@@ -112,13 +120,30 @@ impl Follower {
                 }
                 self.next = self.next.next();
             }
-            if end && self.ops.is_empty() {
-                if self.options.until_tail {
-                    return Ok(None);
-                }
-                env::sleep(self.options.interval).await;
+            if end && self.ops.is_empty() && self.ends().await? {
+                return Ok(None);
             }
         }
+    }
+
+    /// Judges the slot to read next, which was empty; waits unless this is the end. True where the follower
+    /// is to end here.
+    async fn ends(&mut self) -> Result<bool> {
+        let head = match &self.head {
+            Some(state) => state.head.clone(),
+            None => self.shard.head().await?.head,
+        };
+        let look = if self.options.until_tail { Look::Log } else { Look::at_poll(self.polls) };
+        match judge(&self.shard, self.next, &head, look).await? {
+            Empty::Swept => return Err(gap(&self.shard, self.next)),
+            // The log ended here when the slot was seen empty, so a follower that does not wait has it all.
+            Empty::End | Empty::Taken if self.options.until_tail => return Ok(true),
+            Empty::Taken => return Ok(false),
+            Empty::End => {}
+        }
+        self.polls = self.polls.wrapping_add(1);
+        env::sleep(self.options.interval).await;
+        Ok(false)
     }
 
     /// The next slots, and whether an empty one follows them.

@@ -5,6 +5,7 @@
 
 mod batch;
 mod call;
+mod end;
 mod follow;
 mod gather;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod tail;
 mod turn;
 mod writer;
 
+pub(crate) use end::{Look, POLLS_A_LIST, judge};
 pub use follow::{Follow, FollowOptions};
 #[cfg(test)]
 pub(crate) use held::Held;

@@ -3,6 +3,7 @@
 use deltafold_format::Sequence;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use super::end::{Empty, Look, judge};
 use crate::error::{Error, Repr, Result};
 use crate::retry;
 use crate::shard::{LIST_PAGE, Shard, Slot};
@@ -74,9 +75,9 @@ async fn read_listed(shard: &Shard, after: Sequence, max_bytes: u64) -> Result<T
             read.slots.push((sequence, slot));
             last = sequence;
         }
-        if bytes >= max_bytes || listing.end {
-            read.swept = listing.swept && bytes < max_bytes;
-            read.end = !listing.swept && bytes < max_bytes;
+        if bytes >= max_bytes || listing.then != Then::More {
+            read.swept = listing.then == Then::Swept && bytes < max_bytes;
+            read.end = listing.then == Then::End && bytes < max_bytes;
             return Ok(read);
         }
     }
@@ -86,18 +87,17 @@ async fn fetch(shard: Shard, sequence: Sequence) -> Result<(Sequence, Slot)> {
     Ok((sequence, shard.slot(sequence).await?))
 }
 
-/// The first free slot behind `after`; `None` where segments behind `after` have been swept, so that the head has to be looked at again.
-/// One LIST for each 1,000 segments.
+/// The first free slot behind `after`; `None` where segments behind `after` have been swept, so that the
+/// head has to be read again. One LIST for each 1,000 segments.
 pub(super) async fn find_tail(shard: &Shard, after: Sequence) -> Result<Option<Sequence>> {
     let mut last = after;
     loop {
         let listing = list(shard, last).await?;
         last = listing.sequences.last().copied().unwrap_or(last);
-        if listing.swept {
-            return Ok(None);
-        }
-        if listing.end {
-            return Ok(Some(last.next()));
+        match listing.then {
+            Then::More => {}
+            Then::End => return Ok(Some(last.next())),
+            Then::Swept => return Ok(None),
         }
     }
 }
@@ -105,47 +105,42 @@ pub(super) async fn find_tail(shard: &Shard, after: Sequence) -> Result<Option<S
 /// Names of segments without a gap between them.
 struct Listing {
     sequences: Vec<Sequence>,
-    /// Nothing follows them.
-    end: bool,
-    /// Something follows them that does not join on, as what lay between was swept.
-    swept: bool,
+    then: Then,
 }
 
-/// The segments that follow `after`, up to a page of them.
+/// The slot behind a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// It may be taken.
+    More,
+    /// It is free.
+    End,
+    /// A sweep took it.
+    Swept,
+}
+
+/// The segments that follow `after`, up to a page of them. One LIST, and where a name does not join on,
+/// the requests of [`judge`].
 async fn list(shard: &Shard, after: Sequence) -> Result<Listing> {
     let (prefix, from) = (shard.layout().log_prefix(), shard.layout().segment(after));
     let page = retry::transient(|| shard.store().list_after(&prefix, Some(&from), LIST_PAGE)).await?;
-    let mut listing = Listing { sequences: Vec::with_capacity(page.len()), end: page.len() < LIST_PAGE, swept: false };
+    let then = if page.len() < LIST_PAGE { Then::End } else { Then::More };
+    let mut listing = Listing { sequences: Vec::with_capacity(page.len()), then };
     let mut next = after.next();
     for sequence in page.iter().filter_map(|listed| shard.layout().parse_segment(&listed.key)) {
         if sequence != next {
-            listing.end = true;
-            listing.swept = !ends_before(shard, next, sequence).await?;
+            let head = shard.head().await?.head;
+            listing.then = match judge(shard, next, &head, Look::Log).await? {
+                Empty::End => Then::End,
+                Empty::Taken => Then::More,
+                Empty::Swept => Then::Swept,
+            };
             break;
         }
         listing.sequences.push(sequence);
         next = next.next();
     }
     Ok(listing)
-}
-
-/// Whether the log ends with the free slot `gap`, though slot `behind` is taken: by what a writer of a dropped collection of this name has left.
-/// False where the gap was swept.
-async fn ends_before(shard: &Shard, gap: Sequence, behind: Sequence) -> Result<bool> {
-    if let Slot::Void = shard.slot(behind).await? {
-        return Ok(true);
-    }
-    if shard.head().await?.head.truncated > gap {
-        return Ok(false);
-    }
-    // A segment cannot be created before the one in front of it: unless that was created since the list was made, one is lost.
-    match shard.slot(gap).await? {
-        Slot::Absent if shard.head().await?.head.truncated <= gap => {
-            let key = shard.layout().segment(gap);
-            Err(Error::corrupt(&key, format!("it is missing, though segment {} follows it", behind.get())))
-        }
-        _ => Ok(false),
-    }
 }
 
 /// The error of a reader that finds segment `sequence` swept.

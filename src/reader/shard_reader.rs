@@ -11,7 +11,7 @@ use super::snapshot::Snapshot;
 use crate::env;
 use crate::error::{Error, ErrorKind, Repr, Result};
 use crate::head::HeadState;
-use crate::log::{Tail, TailRead, read_tail};
+use crate::log::{POLLS_A_LIST, Tail, TailRead, read_tail};
 use crate::shard::{Shard, Slot};
 use crate::simulation::Guard;
 
@@ -25,6 +25,8 @@ pub(super) struct ShardReader {
     /// The head that names the snapshot; `None` where a fixed version is read.
     state: Option<HeadState>,
     snapshot: Arc<Snapshot>,
+    /// How many times in a row a refresh found nothing new.
+    polls: u32,
 }
 
 impl ShardReader {
@@ -67,7 +69,7 @@ impl ShardReader {
             }
         }
         let snapshot = Snapshot::new(shard.clone(), Arc::new(objects), looked.overlay);
-        Ok(Self { shard, state: Some(looked.state), snapshot: Arc::new(snapshot) })
+        Ok(Self { shard, state: Some(looked.state), snapshot: Arc::new(snapshot), polls: 0 })
     }
 
     /// Reads the manifest of a version, or that a pin keeps; what the log holds behind it is not seen. Three GETs, two where it is the current one.
@@ -86,22 +88,26 @@ impl ShardReader {
         let overlay = Overlay::empty(manifest.folded);
         let objects = Objects::new(shard.clone(), Arc::new(manifest), None);
         let snapshot = Snapshot::new(shard.clone(), Arc::new(objects), overlay);
-        Ok(Self { shard, state: None, snapshot: Arc::new(snapshot) })
+        Ok(Self { shard, state: None, snapshot: Arc::new(snapshot), polls: 0 })
     }
 
     pub(super) fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
     }
 
-    /// The shard as it is now: one conditional GET and a GET for each new segment and the slot behind; one more for a new manifest.
+    /// The shard as it is now: one conditional GET, and a GET for each new segment and the slot behind; one
+    /// more for a new manifest. A LIST in place of the last GET in one of 64 refreshes that find nothing new.
     pub(super) async fn refreshed(&self) -> Result<Self> {
         let Some(state) = self.state.clone() else { return Ok(self.clone()) };
         let old = &self.snapshot;
         let looked = Looked { state, manifest: old.objects.manifest().clone(), overlay: old.overlay.clone() };
-        let looked = catch_up(&self.shard, looked, None, Tail::Probe).await?;
+        let polls = self.polls.saturating_add(1);
+        let how = if polls >= POLLS_A_LIST { Tail::Cold } else { Tail::Probe };
+        let looked = catch_up(&self.shard, looked, None, how).await?;
         let same = looked.manifest.name() == old.objects.manifest().name();
         if same && looked.overlay.tail() == old.overlay.tail() {
-            return Ok(Self { state: Some(looked.state), ..self.clone() });
+            let polls = if how == Tail::Cold { 0 } else { polls };
+            return Ok(Self { state: Some(looked.state), polls, ..self.clone() });
         }
         let objects = if same {
             old.objects.clone()
@@ -109,7 +115,8 @@ impl ShardReader {
             Arc::new(Objects::new(self.shard.clone(), looked.manifest, Some(&old.objects)))
         };
         let snapshot = Snapshot::new(self.shard.clone(), objects, looked.overlay);
-        Ok(Self { shard: self.shard.clone(), state: Some(looked.state), snapshot: Arc::new(snapshot) })
+        let (shard, state) = (self.shard.clone(), Some(looked.state));
+        Ok(Self { shard, state, snapshot: Arc::new(snapshot), polls: 0 })
     }
 }
 
@@ -156,10 +163,14 @@ async fn catch_up(
         }
         looked.state = state;
         looked.manifest = Arc::new(manifest);
-        if looked.manifest.truncated <= end {
+        if looked.manifest.truncated > end {
+            how = Tail::Cold;
+        } else if looked.manifest.folded < end {
             return Ok(looked);
+        } else {
+            // The slot seen empty was folded since, or is lost; neither keeps this reader from what follows.
+            how = Tail::Probe;
         }
-        how = Tail::Cold;
     }
 }
 

@@ -13,6 +13,7 @@ mod support;
 mod cached;
 mod compactor;
 mod jsonl;
+mod log_end;
 mod lost_update;
 #[cfg(feature = "mapping")]
 mod map;

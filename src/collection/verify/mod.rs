@@ -1,14 +1,16 @@
-//! Verification: what the manifests claim against what lies in the store.
+//! Verification: compares the manifests with what lies in the store.
+
+mod log;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use deltafold_format::{EmbeddingEntry, Form, Manifest, ObjectName, PartObject, Sequence, ShardId, Version};
+use deltafold_format::{EmbeddingEntry, Form, Manifest, ObjectName, PartObject, ShardId, Version};
 
 use super::Collection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::retry;
-use crate::shard::{Shard, Slot};
-use crate::snapshot::{Current, OpSum, name, objects};
+use crate::shard::Shard;
+use crate::snapshot::{Current, name, objects};
 use crate::store::{Key, Listed};
 
 /// So often a shard is verified anew that is swept each time while it is read; then only what was found twice in a row counts.
@@ -17,7 +19,8 @@ const ATTEMPTS: u32 = 8;
 /// How far verification goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// Registers, current manifests, and that every object they need is there with the right length. Costs the LISTs and two GETs a shard.
+    /// Registers, current manifests, and that every object they need is there with the right length; and that no
+    /// segment is missing in the log. Costs the LISTs and two GETs a shard.
     Quick,
     /// All that, and every byte: each segment, part, embedding block and retained manifest is read and checked, and the accounting is done
     /// again from what is found.
@@ -123,7 +126,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat) => {
-                self.find(&error.object().unwrap_or_else(|| key.clone()), error.to_string());
+                self.find(&error.object().unwrap_or_else(|| key.clone()), error.problem());
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -151,7 +154,9 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         if depth == Depth::Deep {
             self.runs(manifest).await?;
             self.embeddings(manifest).await?;
-            self.log(manifest).await?;
+        }
+        self.log(manifest, depth).await?;
+        if depth == Depth::Deep {
             self.retained(manifest, &stored).await?;
         }
         Ok(())
@@ -240,53 +245,6 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         let checked = crate::env::blocking(move || embeddings.verify_all()).await;
         self.damage(&key, checked.map_err(|error| Error::format(&key, error)))?;
         self.looked_at(entry.bytes);
-        Ok(())
-    }
-
-    /// Reads every segment there is. From the one that is not truncated on they must follow each other, and the last one folded must be there: no sweep takes it.
-    async fn log(&mut self, manifest: &Manifest) -> Result<()> {
-        let listed = self.shard.list(&self.shard.layout().log_prefix(), None, |_| false).await?;
-        let mut expected = manifest.truncated;
-        let mut held = OpSum::default();
-        let mut from_first = false;
-        for listed in listed {
-            let Some(sequence) = self.shard.layout().parse_segment(&listed.key) else { continue };
-            if sequence < manifest.truncated {
-                // Left by a writer that slept through a sweep, and never acknowledged.
-                self.report.unreferenced += 1;
-                continue;
-            }
-            let slot = self.shard.slot(sequence).await;
-            let Some(slot) = self.damage(&listed.key, slot)? else { continue };
-            from_first |= sequence == Sequence::FIRST;
-            if expected != sequence && !matches!(slot, Slot::Void) {
-                let key = self.shard.layout().segment(expected);
-                self.find(&key, "it is missing, though a later segment is there; restore it from a copy");
-            }
-            expected = sequence.next();
-            if let Slot::Segment(segment) = &slot {
-                if sequence <= manifest.folded {
-                    held.add(segment.len() as u64, segment.header().digest);
-                }
-                self.report.ops += segment.len() as u64;
-            }
-            self.looked_at(listed.bytes);
-        }
-        if expected <= manifest.folded {
-            let key = self.shard.layout().segment(expected);
-            self.find(&key, "it is missing, though no sweep takes the last segment folded; restore it from a copy");
-        }
-        // As long as nothing was truncated, the log itself proves that folding lost nothing.
-        let complete = from_first && expected > manifest.folded;
-        if complete && (held.ops, held.digest) != (manifest.ops, manifest.digest) {
-            let key = self.shard.layout().manifest(manifest.name());
-            let problem = if held.ops == manifest.ops {
-                format!("the digest of the {} ops in its segments is not the one that it states", held.ops)
-            } else {
-                format!("its segments hold {} ops, and it says that {} were folded", held.ops, manifest.ops)
-            };
-            self.find(&key, problem);
-        }
         Ok(())
     }
 

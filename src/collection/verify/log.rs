@@ -1,0 +1,89 @@
+//! Verification of a shard's log: no hole in it, every segment sound, and the ops that were folded.
+
+use std::collections::BTreeMap;
+
+use deltafold_format::{Manifest, Sequence};
+
+use super::{Depth, Verifier, VerifyReport};
+use crate::error::Result;
+use crate::log::{Look, judge};
+use crate::shard::Slot;
+use crate::snapshot::OpSum;
+use crate::store::Listed;
+
+impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
+    /// Looks for holes, and reads every segment if it is to go deep. One LIST for each 1,000 segments; a hole
+    /// costs some requests more.
+    pub(super) async fn log(&mut self, manifest: &Manifest, depth: Depth) -> Result<()> {
+        let listed = self.shard.list(&self.shard.layout().log_prefix(), None, |_| false).await?;
+        let mut kept: BTreeMap<Sequence, Listed> = BTreeMap::new();
+        for listed in listed {
+            match self.shard.layout().parse_segment(&listed.key) {
+                // Stale writers left these, and were not acknowledged.
+                Some(sequence) if sequence < manifest.truncated => self.report.unreferenced += 1,
+                Some(sequence) => drop(kept.insert(sequence, listed)),
+                None => {}
+            }
+        }
+        self.holes(manifest, &kept).await?;
+        if depth == Depth::Deep {
+            self.segments(manifest, &kept).await?;
+        }
+        Ok(())
+    }
+
+    /// Judges the first slot of each hole.
+    async fn holes(&mut self, manifest: &Manifest, kept: &BTreeMap<Sequence, Listed>) -> Result<()> {
+        let mut expected = manifest.truncated;
+        let behind_folded = manifest.folded.next();
+        let ends = kept.keys().copied().chain(kept.keys().all(|last| *last < behind_folded).then_some(behind_folded));
+        for taken in ends.collect::<Vec<_>>() {
+            if expected < taken {
+                let key = self.shard.layout().segment(expected);
+                let judged = judge(self.shard, expected, &manifest.head(), Look::Log).await.map(drop);
+                let before = self.report.findings.len();
+                self.damage(&key, judged)?;
+                let more = taken.get() - expected.get() - 1;
+                if more > 0
+                    && let Some(finding) = self.report.findings.get_mut(before)
+                {
+                    finding.problem.push_str(&format!("; so are the {more} slots behind it"));
+                }
+            }
+            expected = taken.next();
+        }
+        Ok(())
+    }
+
+    /// Reads every segment that is kept.
+    async fn segments(&mut self, manifest: &Manifest, kept: &BTreeMap<Sequence, Listed>) -> Result<()> {
+        let mut held = OpSum::default();
+        let mut whole = 0;
+        for (sequence, listed) in kept {
+            let slot = self.shard.slot(*sequence).await;
+            let Some(slot) = self.damage(&listed.key, slot)? else { continue };
+            if *sequence <= manifest.folded {
+                whole += 1;
+            }
+            if let Slot::Segment(segment) = &slot {
+                if *sequence <= manifest.folded {
+                    held.add(segment.len() as u64, segment.header().digest);
+                }
+                self.report.ops += segment.len() as u64;
+            }
+            self.looked_at(listed.bytes);
+        }
+        // As long as nothing was truncated, the log itself proves that folding lost nothing.
+        let complete = manifest.truncated == Sequence::FIRST && whole == manifest.folded.get();
+        if complete && (held.ops, held.digest) != (manifest.ops, manifest.digest) {
+            let key = self.shard.layout().manifest(manifest.name());
+            let problem = if held.ops == manifest.ops {
+                format!("the digest of the {} ops in its segments is not the one that it states", held.ops)
+            } else {
+                format!("its segments hold {} ops, and it says that {} were folded", held.ops, manifest.ops)
+            };
+            self.find(&key, problem);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,347 @@
+//! A segment was deleted by somebody else, and `follow` took the hole for the end of the log: it passed on
+//! 100 of 400 ops and said that this was all. Whatever copied a collection that way lost data without a word.
+//!
+//! Now every reader of the log tells its end from a hole. Each test removes one slot and looks with each reader.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deltafold::format::{Op, Sequence, ShardId};
+use deltafold::store::{Key, Memory, Store};
+use deltafold::{
+    Collection, CompactorOptions, CreateOptions, Depth, Error, ErrorKind, FollowOptions, ScanOptions, SweepOptions,
+    WriterOptions,
+};
+use futures::TryStreamExt as _;
+
+use crate::support::watched::folder;
+
+/// The last segment that is folded, and the last one.
+const FOLDED: u64 = 4;
+const LAST: u64 = 6;
+
+/// A reader that polls notices a hole after so many polls at most.
+const POLLS: usize = 65;
+
+/// What a reader of the log does about a slot that was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// It ends with the error `Corrupt`, which names the slot.
+    Damage,
+    /// It does not need the slot and reads everything else.
+    Whole,
+    /// It reads what lies in front of the slot, and nothing tells that the slot was ever taken.
+    Front,
+}
+use Seen::{Damage, Front, Whole};
+
+/// Slots that are removed, and the outcome for: followers; readers, folds and fresh writers; verification.
+const CASES: [(u64, Seen, Seen, Seen); 5] = [
+    (1, Damage, Whole, Damage),
+    (2, Damage, Whole, Damage),
+    (FOLDED, Damage, Whole, Damage),
+    (5, Damage, Damage, Damage),
+    (LAST, Front, Front, Front),
+];
+
+struct Made {
+    store: Arc<dyn Store>,
+    collection: Collection,
+    _keep: Option<tempfile::TempDir>,
+}
+
+impl Made {
+    async fn remove(&self, slot: u64) {
+        self.store.delete(&[self.key(slot)]).await.unwrap();
+    }
+
+    fn key(&self, slot: u64) -> Key {
+        Key::new(format!("c/{}/log/{}", ShardId::all(1).next().unwrap(), Sequence::new(slot).unwrap())).unwrap()
+    }
+
+    /// The outcome of a reader: an error, or which ops it read.
+    fn check(&self, slot: u64, expected: Seen, reader: &str, read: Result<u64, Error>) {
+        match (expected, read) {
+            (Damage, Err(error)) => self.is_of(&error, slot, reader),
+            (Whole, Ok(ops)) => assert_eq!(ops, LAST, "{reader} without slot {slot}"),
+            (Front, Ok(ops)) => assert_eq!(ops, slot - 1, "{reader} without slot {slot}"),
+            (_, read) => panic!("{reader} without slot {slot}: expected {expected:?}, found {read:?}"),
+        }
+    }
+
+    fn is_of(&self, error: &Error, slot: u64, reader: &str) {
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{reader} without slot {slot}: {error}");
+        let key = self.key(slot).to_string();
+        assert!(error.to_string().contains(&key), "{reader} without slot {slot}: {error}");
+    }
+}
+
+fn op(slot: u64) -> Vec<Op> {
+    vec![Op::upsert(format!("r{slot}"), deltafold::format::Patch::default())]
+}
+
+/// One op in each segment, in memory and in a folder; segments are appended up to `upto` and folded up to `FOLDED`.
+async fn stores(upto: u64) -> Vec<Made> {
+    let (dir, keep) = folder();
+    let stores: [(Arc<dyn Store>, _); 2] = [(Arc::new(Memory::new()), None), (Arc::new(dir), Some(keep))];
+    let mut made = Vec::new();
+    for (store, keep) in stores {
+        let collection =
+            Collection::create(store.clone(), &"c".parse().unwrap(), &CreateOptions::new(2)).await.unwrap();
+        append(&collection, 1..=upto.min(FOLDED)).await;
+        collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+        append(&collection, FOLDED + 1..=upto).await;
+        made.push(Made { store, collection, _keep: keep });
+    }
+    made
+}
+
+async fn append(collection: &Collection, slots: impl Iterator<Item = u64>) {
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    for slot in slots {
+        writer.append(op(slot)).await.unwrap();
+    }
+}
+
+fn shard() -> ShardId {
+    ShardId::all(1).next().unwrap()
+}
+
+fn from_start(until_tail: bool) -> FollowOptions {
+    FollowOptions { until_tail, interval: Duration::from_micros(10), ..FollowOptions::default() }
+}
+
+/// Follows, and counts the ops that were passed on; where the follower ends with an error, that must come behind
+/// the ops in front of the slot and before all others.
+async fn followed(made: &Made, slot: u64, options: FollowOptions) -> Result<u64, Error> {
+    let mut follow = made.collection.follow(shard(), options).unwrap();
+    let mut ops = 0;
+    loop {
+        match follow.try_next().await {
+            Ok(Some((position, _))) => {
+                ops += 1;
+                assert_eq!(position.sequence().get(), ops, "ops in order, and none behind a hole");
+            }
+            Ok(None) => return Ok(ops),
+            Err(error) => {
+                assert_eq!(ops, slot - 1, "nothing behind the hole, all in front of it: {error}");
+                return Err(error);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_tells_a_hole_from_the_end() {
+    for (slot, expected, ..) in CASES {
+        for made in stores(LAST).await {
+            made.remove(slot).await;
+            made.check(slot, expected, "follow until the end", followed(&made, slot, from_start(true)).await);
+            if expected == Damage {
+                made.check(slot, expected, "follow", followed(&made, slot, from_start(false)).await);
+            }
+        }
+    }
+}
+
+/// The hole comes while the follower waits at it: in front of a later segment, and below what is folded meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiting_follower_notices_a_hole() {
+    for folds in [false, true] {
+        for made in stores(FOLDED).await {
+            let mut follow = made.collection.follow(shard(), from_start(false)).unwrap();
+            for _ in 0..FOLDED {
+                follow.try_next().await.unwrap().unwrap();
+            }
+            // Nobody polls the follower here, so it has not seen the slot before it is removed.
+            append(&made.collection, 5..=LAST).await;
+            if folds {
+                made.collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+            }
+            made.remove(5).await;
+            let error = follow.try_next().await.unwrap_err();
+            made.is_of(&error, 5, "a waiting follower");
+        }
+    }
+}
+
+/// A swept slot is no damage, and neither is one that is still to come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swept_slot_is_no_hole() {
+    for made in stores(LAST).await {
+        let sweep = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+        made.collection.sweep(&sweep).await.unwrap();
+        let error = followed(&made, 1, from_start(true)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Superseded, "{error}");
+        let kept = from_start(true).from_segment(Sequence::new(FOLDED).unwrap());
+        let ops: Vec<_> = made.collection.follow(shard(), kept).unwrap().try_collect().await.unwrap();
+        assert_eq!(ops.len() as u64, LAST - FOLDED + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_tells_a_hole_from_the_end() {
+    for (slot, _, expected, _) in CASES {
+        for made in stores(LAST).await {
+            made.remove(slot).await;
+            let reading = async {
+                let reader = made.collection.reader().await?;
+                let scanned: Vec<_> = reader.scan(ScanOptions::default()).try_collect().await?;
+                let count = reader.count().await?;
+                assert_eq!(scanned.len() as u64, count);
+                for number in 1..=count {
+                    assert!(reader.contains(&format!("r{number}")).await?);
+                }
+                Ok(count)
+            };
+            made.check(slot, expected, "reader", reading.await);
+        }
+    }
+}
+
+/// A reader that was opened before looks for what follows by GET. It notices a hole after some polls, and shows
+/// nothing behind it until then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refreshed_reader_notices_a_hole() {
+    for (slot, _, expected, _) in CASES {
+        for made in stores(FOLDED).await {
+            let mut reader = made.collection.reader().await.unwrap();
+            append(&made.collection, 5..=LAST).await;
+            made.remove(slot).await;
+            let mut read = Ok(0);
+            for _ in 0..POLLS {
+                read = match reader.refresh().await {
+                    Ok(_) => reader.count().await,
+                    Err(error) => Err(error),
+                };
+                if expected == Damage && read.is_ok() {
+                    assert_eq!(reader.count().await.unwrap(), slot - 1, "what lies in front of the hole");
+                }
+            }
+            made.check(slot, expected, "refreshed reader", read);
+        }
+    }
+}
+
+/// A hole that opens while a reader waits in front of it, and that a fold has passed: the reader goes on with the
+/// snapshot, which holds the segment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_passes_a_hole_that_is_folded() {
+    for made in stores(FOLDED).await {
+        let mut reader = made.collection.reader().await.unwrap();
+        append(&made.collection, 5..=5).await;
+        made.collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+        append(&made.collection, LAST..=LAST).await;
+        made.remove(5).await;
+        reader.refresh().await.unwrap();
+        assert_eq!(reader.count().await.unwrap(), LAST, "also what was acknowledged behind the fold");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fold_stops_at_a_hole() {
+    for (slot, _, expected, _) in CASES {
+        for opened_before in [false, true] {
+            for made in stores(FOLDED).await {
+                let mut compactor = made.collection.compactor(CompactorOptions::default());
+                if opened_before {
+                    compactor.run_once().await.unwrap();
+                }
+                append(&made.collection, 5..=LAST).await;
+                made.remove(slot).await;
+                let folded = match compactor.run_once().await {
+                    Ok(_) => Ok(made.collection.status().await.unwrap().shards[0].folded.get()),
+                    Err(error) => Err(error),
+                };
+                made.check(slot, expected, "fold", folded);
+                if expected == Damage {
+                    assert_eq!(made.collection.status().await.unwrap().shards[0].folded.get(), FOLDED);
+                }
+            }
+        }
+    }
+}
+
+/// The compactor of a watch polls; it notices a hole, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watching_compactor_notices_a_hole() {
+    for made in stores(FOLDED).await {
+        let mut compactor = made.collection.compactor(CompactorOptions::default());
+        compactor.tick().await.unwrap();
+        append(&made.collection, 5..=LAST).await;
+        made.remove(5).await;
+        let mut ticked = Ok(());
+        for _ in 0..POLLS {
+            ticked = ticked.and(compactor.tick().await.map(drop));
+        }
+        made.is_of(&ticked.unwrap_err(), 5, "watch");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fresh_writer_tells_a_hole_from_the_end() {
+    for (slot, _, expected, _) in CASES {
+        for source in [None, Some("queue")] {
+            for made in stores(LAST).await {
+                made.remove(slot).await;
+                let writer = made.collection.writer(WriterOptions::default()).unwrap();
+                let appended = match source {
+                    None => writer.append(op(9)).await,
+                    Some(source) => writer.append_from(source, 1, op(9)).await,
+                };
+                let front = appended.map(|ack| ack.segments()[0].1.get() - 1);
+                made.check(slot, expected, "writer", front);
+            }
+        }
+    }
+}
+
+/// A writer that is open knows the end of the log and does not look at it again: it creates the slot behind. All
+/// others notice the hole from then on, also that of the last segment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_writer_goes_on_behind_a_hole() {
+    for slot in [5, LAST] {
+        for made in stores(FOLDED).await {
+            let writer = made.collection.writer(WriterOptions::default()).unwrap();
+            for number in 5..=LAST {
+                writer.append(op(number)).await.unwrap();
+            }
+            made.remove(slot).await;
+            let ack = writer.append(op(9)).await.unwrap();
+            assert_eq!(ack.segments()[0].1.get(), LAST + 1);
+            made.check(slot, Damage, "follow", followed(&made, slot, from_start(true)).await);
+            made.check(slot, Damage, "reader", made.collection.reader().await.map(|_| 0));
+            let fresh = made.collection.writer(WriterOptions::default()).unwrap();
+            made.check(slot, Damage, "writer", fresh.append(op(9)).await.map(|_| 0));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verification_names_a_missing_slot() {
+    for (slot, _, _, expected) in CASES {
+        for made in stores(LAST).await {
+            made.remove(slot).await;
+            for depth in [Depth::Quick, Depth::Deep] {
+                let report = made.collection.verify(depth, |_| ()).await.unwrap();
+                let keys: Vec<&str> = report.findings.iter().map(|finding| finding.key.as_str()).collect();
+                let key = made.key(slot);
+                let missing: &[&str] = if expected == Damage { &[key.as_str()] } else { &[] };
+                assert_eq!(keys, missing, "{depth:?}: {:?}", report.findings);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verification_counts_the_slots_of_a_hole() {
+    for made in stores(LAST).await {
+        for slot in [2, 3, 4, 5] {
+            made.remove(slot).await;
+        }
+        let report = made.collection.verify(Depth::Quick, |_| ()).await.unwrap();
+        let [finding] = &report.findings[..] else { panic!("{:?}", report.findings) };
+        assert_eq!(finding.key, made.key(2).as_str());
+        assert!(finding.problem.contains("so are the 3 slots behind it"), "{}", finding.problem);
+    }
+}
