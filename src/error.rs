@@ -42,6 +42,8 @@ pub enum ErrorKind {
     Unavailable,
     /// Mend the store's settings: permission, space, address.
     Storage,
+    /// Run it where more memory is free: there was none for an object that is within the limits.
+    OutOfMemory,
     /// Open a new writer: this one was closed, or stopped on an error before.
     Closed,
     /// Report it: Deltafold refused to publish what would break one of its own invariants. Nothing was published.
@@ -145,6 +147,7 @@ impl Error {
             Repr::Unfit { .. } => ErrorKind::Storage,
             Repr::Format { error, .. } => match error.kind() {
                 FormatErrorKind::NewerFormat { .. } => ErrorKind::NewerFormat,
+                FormatErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
                 _ => ErrorKind::Corrupt,
             },
             Repr::Corrupt { .. } | Repr::Missing(_) | Repr::ResetNote(_) => ErrorKind::Corrupt,

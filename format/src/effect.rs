@@ -2,7 +2,6 @@
 
 use crate::name::Timestamp;
 use crate::op::Action;
-use crate::record::Record;
 use crate::revised::Revised;
 use crate::revision::Place;
 use crate::transition::{Stored, Transition};
@@ -104,19 +103,5 @@ impl<E> Effect<E> {
             Self::Log(transition) => Effect::Log(transition.map_embedding(map)),
             Self::Revision(revised) => Effect::Revision(revised.map_embedding(map)),
         }
-    }
-}
-
-impl Effect<()> {
-    /// What one op does to presence and insertion; the record is left empty, so that this costs no allocation.
-    pub fn outline_of<E>(action: &Action<E>, place: Place) -> Self {
-        let bare = match action {
-            Action::Put(_) => Action::Put(Record::default()),
-            Action::Upsert(_) => Action::Upsert(crate::record::Patch::default()),
-            Action::Add(_) => Action::Add(Record::default()),
-            Action::Patch(_) => Action::Patch(crate::record::Patch::default()),
-            Action::Delete => Action::Delete,
-        };
-        Self::from_op(bare, place)
     }
 }

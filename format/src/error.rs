@@ -39,6 +39,8 @@ pub enum FormatErrorKind {
     Checksum,
     /// Something exceeds a limit of the format; nothing was allocated for it.
     TooLarge,
+    /// There is no memory for something that is within the limits; nothing was allocated for it. Run where there is more.
+    OutOfMemory,
     /// The rkyv archive in a section does not validate, though its checksum matches: a broken writer. Report it.
     Archive,
     /// Checksums match and the content contradicts itself: a broken writer. Report it.
@@ -60,6 +62,10 @@ impl FormatError {
 
     pub(crate) fn too_large(what: &'static str, value: u64, limit: u64) -> Self {
         Self::new(FormatErrorKind::TooLarge, what, format!("it holds {value}, the limit is {limit}"))
+    }
+
+    pub(crate) fn out_of_memory(what: &'static str, bytes: u64) -> Self {
+        Self::new(FormatErrorKind::OutOfMemory, what, format!("there is no memory for its {bytes} bytes"))
     }
 
     pub(crate) fn archive(what: &'static str, reason: impl fmt::Display) -> Self {
@@ -93,6 +99,7 @@ impl fmt::Display for FormatError {
             }
             FormatErrorKind::NewerFormat { .. } => "use a newer version of this program",
             FormatErrorKind::Truncated | FormatErrorKind::Checksum => "restore the object from a copy",
+            FormatErrorKind::OutOfMemory => "run this where more memory is free",
             FormatErrorKind::TooLarge | FormatErrorKind::Archive | FormatErrorKind::Invalid => {
                 "its writer was broken; restore the object from a copy and report this"
             }

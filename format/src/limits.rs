@@ -20,7 +20,7 @@ pub const MAX_SEQUENCE: u64 = (1 << 44) - 1;
 /// Most ops a segment holds: 2^20, the other 20 bits of a [`Position`](crate::Position).
 pub const MAX_SEGMENT_OPS: usize = 1 << 20;
 /// Most bytes of a segment's op rows before compression, and of its embedding rows.
-pub const MAX_SEGMENT_SECTION_BYTES: usize = 256 << 20;
+pub const MAX_SEGMENT_SECTION_BYTES: usize = 64 << 20;
 /// Most source marks a segment carries.
 pub const MAX_SEGMENT_MARKS: usize = 4_096;
 /// Longest name of a source, in bytes of UTF-8.

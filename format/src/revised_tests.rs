@@ -17,7 +17,7 @@ struct Stamped(Action<u8>, Stamp);
 fn stamped(action: Action<u8>, revision: u128) -> Stamped {
     let hash = OpHash::of(format!("{action:?}").as_bytes(), &[]);
     let op = Op::new("a", action).at(Revision::new(revision));
-    let stamp = Stamp::of(&op, hash).unwrap();
+    let stamp = Stamp::of(&op.action, op.revision.unwrap(), hash);
     Stamped(op.action, stamp)
 }
 

@@ -342,7 +342,7 @@ fn segment_by_revision_v1() {
 /// A segment as plain values.
 fn plain(object: Bytes) -> Result<(SegmentHeader, Vec<Op>), FormatError> {
     let segment = Segment::decode(object)?;
-    let ops = segment.ops().map(|(_, op)| op.clone().map_embedding(|row| segment.vector(row).to_vec())).collect();
+    let ops = segment.ops().map(|(_, op)| op.map_embedding(|row| segment.vector(row).to_vec())).collect();
     Ok((segment.header().clone(), ops))
 }
 

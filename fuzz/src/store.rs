@@ -117,7 +117,7 @@ impl Faulty {
     fn remember(&self, (shard, sequence): (ShardId, Sequence), object: Bytes) {
         let segment = Segment::decode(object).expect("a writer writes segments");
         assert_eq!(segment.header().sequence, sequence, "a segment knows its place");
-        let ops = segment.ops().map(|(_, op)| op.clone().map_embedding(|row| segment.vector(row).to_vec())).collect();
+        let ops = segment.ops().map(|(_, op)| op.map_embedding(|row| segment.vector(row).to_vec())).collect();
         let mut state = self.state();
         let before = sequence == Sequence::FIRST || state.log.contains_key(&(shard, sequence.prev()));
         assert!(before, "the log of shard {shard} has a gap before {sequence}");

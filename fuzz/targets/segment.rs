@@ -59,7 +59,7 @@ fn check(object: Bytes) -> bool {
 }
 
 fn ops(segment: &Segment) -> Vec<Op> {
-    segment.ops().map(|(_, op)| op.clone().map_embedding(|row| segment.vector(row).to_vec())).collect()
+    segment.ops().map(|(_, op)| op.map_embedding(|row| segment.vector(row).to_vec())).collect()
 }
 
 fn encoded(header: &SegmentHeader, ops: &[Op]) -> Bytes {

@@ -138,6 +138,7 @@ impl From<deltafold::Error> for Failure {
             ErrorKind::Storage => {
                 failure.help("check the address of the store, the permissions there and, of a folder, the free space")
             }
+            ErrorKind::OutOfMemory => failure.help("run it where more memory is free"),
             ErrorKind::Invariant => failure.help("please report this; nothing was published"),
             _ => failure,
         }

@@ -132,7 +132,7 @@ fn compose(segments: &[Arc<Segment>]) -> Result<Composed, (Sequence, deltafold_f
                 continue;
             }
             consumed.add(1, segment.op_digest(index).unwrap_or_default());
-            let op = op.clone().map_embedding(|row| InSegment { segment: number, row });
+            let op = op.map_embedding(|row| InSegment { segment: number, row });
             all.push((op.id, Effect::from_op(op.action, segment.place(index))));
         }
     }

@@ -180,6 +180,6 @@ impl Follower {
 }
 
 fn ops(segment: &Segment, after: Position) -> Vec<(Position, Op)> {
-    let whole = |op: &Op<u32>| op.clone().map_embedding(|row| segment.vector(row).to_vec());
+    let whole = |op: Op<u32>| op.map_embedding(|row| segment.vector(row).to_vec());
     segment.ops().filter(|(position, _)| *position > after).map(|(position, op)| (position, whole(op))).collect()
 }

@@ -25,7 +25,7 @@ use crate::shard::Shard;
 pub struct WriterOptions {
     /// A segment takes no more calls once it holds this many ops: 32,768 by default.
     pub max_batch_ops: usize,
-    /// Or about this many bytes: 16 MiB by default, at most 128 MiB. Segments that follow each other come to be one request after the other: on a distant
+    /// Or about this many bytes: 16 MiB by default, at most 32 MiB. Segments that follow each other come to be one request after the other: on a distant
     /// store that is what bulk appends wait for, and the larger the segments, the less.
     pub max_batch_bytes: usize,
     /// How long a segment waits for more calls after its first one: not at all by default. Even so, what is appended while

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use deltafold_format::{Effect, EmbeddingRef, Op, PartMeta, Place, Record, Segment, Stored, Transition};
+use deltafold_format::{Effect, EmbeddingRef, PartMeta, Place, Record, Segment, Stored, Transition};
 
 use super::layer::Layer;
 
@@ -36,11 +36,11 @@ impl Row<'_> {
         match self {
             Self::Part(part, row) => Some(part.effect(row).map_embedding(&mut EmbeddingSource::Stored)),
             Self::Log(layer, ops) => {
-                let effect = |(place, op, segment): (Place, &Op<u32>, &Arc<Segment>)| {
+                let effect = |(segment, op): (&Arc<Segment>, usize)| {
                     let source = |row| EmbeddingSource::Log { segment: segment.clone(), row };
-                    Effect::from_op(op.clone().map_embedding(source).action, place)
+                    Some(Effect::from_op(segment.op(op)?.map_embedding(source).action, segment.place(op)))
                 };
-                layer.ops(ops).map(effect).reduce(Effect::then)
+                layer.ops(ops).filter_map(effect).reduce(Effect::then)
             }
         }
     }
@@ -50,8 +50,7 @@ impl Row<'_> {
         match self {
             Self::Part(part, row) => Some(part.outline(*row)),
             Self::Log(layer, ops) => {
-                let outline = |(place, op, _): (Place, &Op<u32>, &Arc<Segment>)| Effect::outline_of(&op.action, place);
-                layer.ops(ops.clone()).map(outline).reduce(Effect::then)
+                layer.ops(ops.clone()).filter_map(|(segment, op)| segment.outline(op)).reduce(Effect::then)
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use deltafold_format::{Op, Place, Segment, Sequence};
+use deltafold_format::{Segment, Sequence};
 
 use crate::shard::Slot;
 
@@ -36,7 +36,7 @@ impl Layer {
         let mut layer = Self { first, last, index: places.collect(), segments };
         let mut index = std::mem::take(&mut layer.index);
         // Stable, so that the ops of one id stay in log order.
-        index.sort_by(|a, b| layer.id_at(*a).cmp(layer.id_at(*b)));
+        index.sort_by(|a, b| layer.id_bytes_at(*a).cmp(layer.id_bytes_at(*b)));
         layer.index = index;
         layer
     }
@@ -48,7 +48,7 @@ impl Layer {
         let mut index = Vec::with_capacity(self.index.len() + newer.index.len());
         let (mut old, mut new) = (&self.index[..], &newer.index[..]);
         while let (Some(a), Some(b)) = (old.first(), new.first()) {
-            if self.id_at(*a) <= newer.id_at(*b) {
+            if self.id_bytes_at(*a) <= newer.id_bytes_at(*b) {
                 index.push(*a);
                 old = &old[1..];
             } else {
@@ -89,31 +89,39 @@ impl Layer {
 
     /// The first op from `from` on whose id is not `id`.
     pub(super) fn end_of(&self, id: &str, from: usize) -> usize {
-        let same = self.index.get(from..).unwrap_or_default().iter().take_while(|place| self.id_at(**place) == id);
+        let same = self
+            .index
+            .get(from..)
+            .unwrap_or_default()
+            .iter()
+            .take_while(|place| self.id_bytes_at(**place) == id.as_bytes());
         from + same.count()
     }
 
     /// The ops of an id.
     pub(super) fn find(&self, id: &str) -> std::ops::Range<usize> {
-        let start = self.index.partition_point(|place| self.id_at(*place) < id);
+        let start = self.index.partition_point(|place| self.id_bytes_at(*place) < id.as_bytes());
         start..self.end_of(id, start)
     }
 
-    /// Ops `range` with their places among those of their record, and the segments that hold their embeddings.
+    /// Ops `range`: the segment that holds each, and its number there.
     pub(super) fn ops(
         &self,
         range: std::ops::Range<usize>,
-    ) -> impl DoubleEndedIterator<Item = (Place, &Op<u32>, &Arc<Segment>)> + Clone {
-        self.index.get(range).unwrap_or_default().iter().filter_map(|place| {
-            let segment = self.segments.get(place.segment as usize)?;
-            let op = place.op as usize;
-            Some((segment.place(op), segment.op(op)?, segment))
-        })
+    ) -> impl DoubleEndedIterator<Item = (&Arc<Segment>, usize)> + Clone {
+        self.index
+            .get(range)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|place| Some((self.segments.get(place.segment as usize)?, place.op as usize)))
+    }
+
+    fn id_bytes_at(&self, place: Spot) -> &[u8] {
+        self.segments.get(place.segment as usize).map_or(&[], |segment| segment.id_bytes(place.op as usize))
     }
 
     fn id_at(&self, place: Spot) -> &str {
-        let op = self.segments.get(place.segment as usize).and_then(|segment| segment.op(place.op as usize));
-        op.map_or("", |op| op.id.as_str())
+        self.segments.get(place.segment as usize).and_then(|segment| segment.id(place.op as usize)).unwrap_or_default()
     }
 }
 
@@ -179,7 +187,7 @@ impl Overlay {
 
 #[cfg(test)]
 mod tests {
-    use deltafold_format::{SegmentBody, SegmentStamp, TimeRange, Uid};
+    use deltafold_format::{Op, Place, SegmentBody, SegmentStamp, TimeRange, Uid};
     use proptest::prelude::*;
 
     use super::*;
@@ -208,9 +216,9 @@ mod tests {
             for at in 0..layer.len() {
                 let found = layer.find(layer.id(at));
                 assert!(found.contains(&at));
-                assert!(layer.ops(found.clone()).map(|(place, ..)| place).is_sorted());
-                let (place, op, _) = layer.ops(at..at + 1).next().unwrap();
-                all.push((op.id.clone(), place));
+                assert!(layer.ops(found.clone()).map(|(segment, op)| segment.place(op)).is_sorted());
+                let (segment, op) = layer.ops(at..at + 1).next().unwrap();
+                all.push((segment.id(op).unwrap().to_owned(), segment.place(op)));
             }
             assert_eq!(layer.find("zz"), layer.len()..layer.len());
         }

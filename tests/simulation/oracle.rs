@@ -265,11 +265,11 @@ impl Oracle {
             return broken(GAPS, format!("segment {at} of shard {id} is written, and the log ends with {last}"));
         }
         let whole: Vec<Op> =
-            segment.ops().map(|(_, op)| op.clone().map_embedding(|row| segment.vector(row).to_vec())).collect();
+            segment.ops().map(|(_, op)| op.map_embedding(|row| segment.vector(row).to_vec())).collect();
         let mut rest = &whole[..];
         let mut at = 0;
         while !rest.is_empty() {
-            let number = segment.op(at).and_then(append_of);
+            let number = segment.op(at).as_ref().and_then(append_of);
             let Some((number, append)) = number.and_then(|number| Some((number, self.appends.get_mut(number)?))) else {
                 return broken(
                     INVENTED,

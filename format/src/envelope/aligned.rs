@@ -2,18 +2,24 @@
 
 use bytes::Bytes;
 
+use crate::error::FormatError;
+
 /// The boundary.
 pub(super) const ALIGN: usize = 16;
 
-/// A zeroed buffer at a 16-byte boundary. The zeros come from the allocator, so that pages nobody writes cost nothing.
+/// A zeroed buffer at a 16-byte boundary.
 pub(super) struct AlignedBuf {
     words: Vec<u128>,
     len: usize,
 }
 
 impl AlignedBuf {
-    pub(super) fn zeroed(len: usize) -> Self {
-        Self { words: vec![0; len.div_ceil(ALIGN)], len }
+    /// A buffer for `len` bytes of `what`; an error where there is no memory for them.
+    pub(super) fn zeroed(len: usize, what: &'static str) -> Result<Self, FormatError> {
+        let mut words = Vec::new();
+        words.try_reserve_exact(len.div_ceil(ALIGN)).map_err(|_| FormatError::out_of_memory(what, len as u64))?;
+        words.resize(len.div_ceil(ALIGN), 0);
+        Ok(Self { words, len })
     }
 
     pub(super) fn as_mut_slice(&mut self) -> &mut [u8] {
@@ -34,11 +40,11 @@ impl AsRef<[u8]> for AlignedBuf {
 }
 
 /// The same bytes at a 16-byte boundary: themselves where they lie at one, else a copy.
-pub(super) fn aligned(bytes: Bytes) -> Bytes {
+pub(super) fn aligned(bytes: Bytes, what: &'static str) -> Result<Bytes, FormatError> {
     if bytes.as_ptr().addr().is_multiple_of(ALIGN) {
-        return bytes;
+        return Ok(bytes);
     }
-    let mut copy = AlignedBuf::zeroed(bytes.len());
+    let mut copy = AlignedBuf::zeroed(bytes.len(), what)?;
     copy.as_mut_slice().copy_from_slice(&bytes);
-    copy.into_bytes()
+    Ok(copy.into_bytes())
 }

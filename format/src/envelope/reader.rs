@@ -7,7 +7,7 @@ use super::table::{Encoding, Envelope, ObjectKind, Section, matches};
 use super::zstd_pool;
 use crate::error::{FormatError, FormatErrorKind};
 
-/// A whole object whose envelope is verified; sections are verified as they are asked for.
+/// An object, or its first bytes, whose envelope is verified; sections are verified as they are asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct EnvelopeReader {
     object: Bytes,
@@ -17,10 +17,20 @@ pub(crate) struct EnvelopeReader {
 impl EnvelopeReader {
     /// Reads the envelope of an object that must be of this kind and exactly as long as it says.
     pub(crate) fn open(object: Bytes, expected: ObjectKind) -> Result<Self, FormatError> {
-        let reader = Self::open_any(object)?;
-        let found = reader.envelope.kind();
+        Self::open_any(object)?.expect(expected)
+    }
+
+    /// Reads the envelope from the first bytes of an object that must be of this kind. A section that they do not hold whole is
+    /// `Truncated` when it is asked for.
+    pub(crate) fn open_front(prefix: Bytes, expected: ObjectKind) -> Result<Self, FormatError> {
+        let envelope = Envelope::parse(&prefix)?;
+        Self { object: prefix, envelope }.expect(expected)
+    }
+
+    fn expect(self, expected: ObjectKind) -> Result<Self, FormatError> {
+        let found = self.envelope.kind();
         if found == expected {
-            return Ok(reader);
+            return Ok(self);
         }
         let kind = FormatErrorKind::WrongKind { expected, found };
         Err(FormatError::new(kind, "envelope", format!("this is a {found} and not a {expected}")))
@@ -47,20 +57,25 @@ impl EnvelopeReader {
     ///
     /// Refuses a section of more than `max_raw` bytes before allocating anything for it.
     pub(crate) fn section(&self, id: u16, what: &'static str, max_raw: usize) -> Result<Bytes, FormatError> {
+        self.unaligned_section(id, what, max_raw).and_then(|bytes| aligned(bytes, what))
+    }
+
+    /// The same, wherever the bytes lie: for sections that are read byte by byte.
+    pub(crate) fn unaligned_section(&self, id: u16, what: &'static str, max_raw: usize) -> Result<Bytes, FormatError> {
         let (section, stored) = self.stored(id, what)?;
         if section.raw > max_raw as u64 {
             return Err(FormatError::too_large(what, section.raw, max_raw as u64));
         }
         check_crc(section, &stored, what)?;
         match section.encoding {
-            Encoding::Raw => Ok(aligned(stored)),
+            Encoding::Raw => Ok(stored),
             Encoding::Zstd => {
                 let malformed = || FormatError::invalid(what, "its zstd frame does not decode to the length it states");
                 if zstd_pool::content_size(&stored) != Some(section.raw) {
                     return Err(malformed());
                 }
                 let len = usize::try_from(section.raw).map_err(|_| malformed())?;
-                let mut out = AlignedBuf::zeroed(len);
+                let mut out = AlignedBuf::zeroed(len, what)?;
                 zstd_pool::decompress(&stored, out.as_mut_slice()).ok_or_else(malformed)?;
                 Ok(out.into_bytes())
             }
@@ -90,7 +105,11 @@ impl EnvelopeReader {
         let section = self.envelope.section(id).ok_or_else(missing)?;
         let start = usize::try_from(section.offset).map_err(|_| missing())?;
         let len = usize::try_from(section.stored).map_err(|_| missing())?;
-        let slice = start.checked_add(len).and_then(|end| self.object.get(start..end)).ok_or_else(missing)?;
+        let slice = start.checked_add(len).and_then(|end| self.object.get(start..end));
+        // A whole object holds all of its sections; only the first bytes of one may not.
+        let short =
+            || FormatError::truncated(what, format!("only {} bytes of the object are there", self.object.len()));
+        let slice = slice.ok_or_else(short)?;
         // An empty slice need not lie in the object's allocation, so `slice_ref` is not for it.
         Ok((section, if slice.is_empty() { Bytes::new() } else { self.object.slice_ref(slice) }))
     }

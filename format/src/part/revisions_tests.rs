@@ -25,7 +25,7 @@ type R = Revised<EmbeddingRef>;
 fn one(action: Action<EmbeddingRef>, revision: u128) -> R {
     let hash = OpHash::of(format!("{action:?}").as_bytes(), &[]);
     let op = Op::new("a", action).at(Revision::new(revision));
-    let stamp = Stamp::of(&op, hash).unwrap();
+    let stamp = Stamp::of(&op.action, op.revision.unwrap(), hash);
     R::from_op(op.action, stamp)
 }
 

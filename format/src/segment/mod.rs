@@ -1,13 +1,16 @@
 //! A segment: a batch of ops at one place of a log. `format/SPEC.md`, section "Segment".
 
 mod body;
+mod front;
 mod header;
 mod read;
 mod row;
 
 pub use body::{SegmentBody, SegmentStamp};
+pub use front::SegmentFront;
 pub use header::{SegmentHeader, SourceMark};
 pub use read::Segment;
+pub use row::OpRow;
 
 /// The section ids of a segment.
 pub(crate) mod section {
@@ -18,5 +21,7 @@ pub(crate) mod section {
 
 #[cfg(test)]
 mod forged_tests;
+#[cfg(test)]
+mod front_tests;
 #[cfg(test)]
 mod tests;

@@ -1,28 +1,39 @@
 //! Reading a segment.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
-use super::body::digest;
-use super::header::{MAX_HEADER_BYTES, SegmentHeader};
-use super::row::{self, MIN_ROW_BYTES};
+use super::front::SegmentFront;
+use super::header::SegmentHeader;
+use super::row::{MIN_ROW_BYTES, OpRow};
 use super::section;
 use crate::codec::Cursor;
-use crate::digest::{Digest, OpHash};
+use crate::digest::Digest;
+use crate::effect::Effect;
 use crate::envelope::{EnvelopeReader, ObjectKind};
 use crate::error::FormatError;
 use crate::limits::MAX_SEGMENT_SECTION_BYTES;
 use crate::name::{Position, Uid};
 use crate::op::Op;
-use crate::revision::{Place, Stamp};
+use crate::revision::Place;
 use crate::validate::finite_embedding;
 
 /// A segment, read whole, every check passed: nothing in it can fail afterwards.
+///
+/// It holds its ops as the rows of bytes that were stored, and makes an [`Op`] of one where it is asked to. Beside the rows and
+/// the embeddings it takes 4 bytes an op, and 4 more for each op that carries an embedding among others that do not.
 #[derive(Debug, Clone)]
 pub struct Segment {
     header: SegmentHeader,
     bytes: u64,
-    ops: Vec<Op<u32>>,
-    hashes: Vec<OpHash>,
+    decoded_bytes: u64,
+    /// The ops section: for each op the length of its row, and the row.
+    rows: Bytes,
+    /// Where each row begins, behind its length.
+    starts: Vec<u32>,
+    /// The ops that carry an embedding, ascending; empty where all of them do, or none.
+    carriers: Vec<u32>,
     /// At a 4-byte boundary, in this machine's byte order; part of the object, not a copy, where that can be.
     embeddings: Bytes,
 }
@@ -38,61 +49,30 @@ impl Segment {
     pub fn decode(object: Bytes) -> Result<Self, FormatError> {
         let bytes = object.len() as u64;
         let reader = EnvelopeReader::open(object, ObjectKind::Segment)?;
-        let header = SegmentHeader::decode(&reader.section(section::HEADER, "segment header", MAX_HEADER_BYTES)?)?;
-        let rows = reader.section(section::OPS, "ops", MAX_SEGMENT_SECTION_BYTES)?;
+        let front = SegmentFront::of(&reader)?;
+        let decoded_bytes = front.decoded_bytes();
+        let header = front.into_header();
+        let rows = reader.unaligned_section(section::OPS, "ops", MAX_SEGMENT_SECTION_BYTES)?;
         let vectors = if header.vectors == 0 && reader.envelope().section(section::EMBEDDINGS).is_none() {
             Bytes::new()
         } else {
             reader.section(section::EMBEDDINGS, "embeddings", MAX_SEGMENT_SECTION_BYTES)?
         };
-        let invalid = |what, reason: &'static str| Err(FormatError::invalid(what, reason));
         let stride = header.dimension as usize * 4;
         if stride.checked_mul(header.vectors as usize) != Some(vectors.len()) {
-            return invalid("embeddings", "their length is not what the header counts");
+            return Err(FormatError::invalid("embeddings", "their length is not what the header counts"));
         }
-        let count = header.ops as usize;
-        if count > rows.len() / (4 + MIN_ROW_BYTES) {
-            return invalid("ops", "the header counts more than there can be");
-        }
-        let mut vector_rows = vectors.chunks_exact(stride.max(1));
-        let mut ops = Vec::with_capacity(count);
-        let mut hashes = Vec::with_capacity(count);
-        let mut from = Cursor::new(&rows, "ops");
-        let mut used = 0u32;
-        for _ in 0..count {
-            let row = from.nested()?;
-            let row_bytes = row.rest();
-            let op = row::read(row, used)?;
-            let mut vector: &[u8] = &[];
-            if op.action.embedding().is_some() {
-                let Some(next) = vector_rows.next() else {
-                    return invalid("ops", "more of them carry an embedding than the header counts");
-                };
-                vector = next;
-                used = used.saturating_add(1);
-            }
-            hashes.push(OpHash::of(row_bytes, vector));
-            ops.push(op);
-        }
-        from.finish()?;
-        if ops.windows(2).any(|pair| matches!(pair, [a, b] if a.revision.is_some() != b.revision.is_some())) {
-            return invalid("ops", "some of them bear a revision and others do not");
-        }
-        if used != header.vectors {
-            return invalid("ops", "fewer of them carry an embedding than the header counts");
-        }
-        if digest(&hashes, header.sequence) != header.digest {
-            return invalid("ops", "their digest is not the header's");
-        }
-        let segment = Self { header, bytes, ops, hashes, embeddings: native(vectors) };
+        let Index { starts, carriers } = check_rows(&header, &rows, &vectors)?;
+        let embeddings = native(vectors);
+        let segment = Self { header, bytes, decoded_bytes, rows, starts, carriers, embeddings };
         let numbers = segment.vectors();
         if numbers.len() * 4 != segment.embeddings.len() || finite_embedding(numbers).is_err() {
-            return invalid("embeddings", "a number is not finite");
+            return Err(FormatError::invalid("embeddings", "a number is not finite"));
         }
         Ok(segment)
     }
 
-    /// What it says of itself.
+    /// The header.
     pub fn header(&self) -> &SegmentHeader {
         &self.header
     }
@@ -102,42 +82,78 @@ impl Segment {
         self.bytes
     }
 
+    /// About how much memory it takes: [`SegmentFront::decoded_bytes`].
+    pub fn decoded_bytes(&self) -> u64 {
+        self.decoded_bytes
+    }
+
     /// How many ops it holds, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "no segment is empty")]
     pub fn len(&self) -> usize {
-        self.ops.len()
+        self.starts.len()
     }
 
-    /// Op `index`. An embedding stands as its row number, for [`Segment::vector`].
-    pub fn op(&self, index: usize) -> Option<&Op<u32>> {
-        self.ops.get(index)
+    /// The row of op `index`.
+    pub fn row(&self, index: usize) -> Option<OpRow<'_>> {
+        OpRow::checked(self.row_bytes(index)?)
+    }
+
+    /// The id of the record that op `index` is about.
+    pub fn id(&self, index: usize) -> Option<&str> {
+        str::from_utf8(self.id_bytes(index)).ok().filter(|id| !id.is_empty())
+    }
+
+    /// The bytes of that id: cheaper to sort by, and in the same order. Empty where there is no such op.
+    pub fn id_bytes(&self, index: usize) -> &[u8] {
+        // An action, the length of the id, the id.
+        let id = self.row_bytes(index).and_then(|row| {
+            let (len, rest) = row.get(1..)?.split_first_chunk()?;
+            rest.get(..u32::from_le_bytes(*len) as usize)
+        });
+        id.unwrap_or_default()
+    }
+
+    /// Op `index`, made of its row. An embedding stands as its row number, for [`Segment::vector`].
+    pub fn op(&self, index: usize) -> Option<Op<u32>> {
+        self.row(index)?.op(self.vector_of(index).unwrap_or_default()).ok()
+    }
+
+    /// The effect of op `index` on presence and insertion, without its record: allocates nothing.
+    pub fn outline(&self, index: usize) -> Option<Effect<()>> {
+        Some(self.row(index)?.outline(self.place(index)))
     }
 
     /// The position of op `index`.
     pub fn position(&self, index: usize) -> Position {
-        // `ops` is never longer than a position can count.
+        // There are never more ops than a position can count.
         Position::new(self.header.sequence, index).unwrap_or_default()
     }
 
     /// Whether its ops bear revisions: all of them, or none.
     pub fn has_revisions(&self) -> bool {
-        self.ops.first().is_some_and(|op| op.revision.is_some())
+        self.row(0).is_some_and(|row| row.revision().is_some())
     }
 
     /// The place of op `index` among the ops of its record: its stamp where it bears a revision, else its position.
     pub fn place(&self, index: usize) -> Place {
-        let stamp = self.ops.get(index).zip(self.hashes.get(index)).and_then(|(op, hash)| Stamp::of(op, *hash));
+        let row = self.row(index).filter(|row| row.revision().is_some());
+        let stamp = row.and_then(|row| row.stamp(&self.vector_bytes(index)));
         stamp.map_or(Place::Log(self.position(index)), Place::Revision)
     }
 
-    /// The ops in log order with their positions.
-    pub fn ops(&self) -> impl ExactSizeIterator<Item = (Position, &Op<u32>)> {
-        self.ops.iter().enumerate().map(|(index, op)| (self.position(index), op))
+    /// The ops in log order with their positions. Each is made when it is asked for.
+    pub fn ops(&self) -> impl ExactSizeIterator<Item = (Position, Op<u32>)> {
+        let op = |index| self.op(index).unwrap_or_else(|| Op::delete(String::new()));
+        (0..self.len()).map(move |index| (self.position(index), op(index)))
     }
 
-    /// Takes the ops out, to be moved rather than cloned; the segment keeps its header and embeddings and has no ops any more.
-    pub fn take_ops(&mut self) -> Vec<Op<u32>> {
-        std::mem::take(&mut self.ops)
+    /// The embedding row of op `index`; none where the op carries no embedding.
+    pub fn vector_of(&self, index: usize) -> Option<u32> {
+        let index = u32::try_from(index).ok()?;
+        if self.header.vectors == self.header.ops {
+            return (index < self.header.ops).then_some(index);
+        }
+        self.carriers.binary_search(&index).ok().and_then(|row| u32::try_from(row).ok())
     }
 
     /// Embedding row `row`: as many numbers as the header's dimension, all finite. Empty for a row that no op names.
@@ -153,9 +169,10 @@ impl Segment {
         bytemuck::try_cast_slice(&self.embeddings).unwrap_or_default()
     }
 
-    /// The digest of op `index` alone at its position.
+    /// The digest of op `index` alone at its position: hashes its row and its embedding.
     pub fn op_digest(&self, index: usize) -> Option<Digest> {
-        self.hashes.get(index).map(|hash| Digest::of_op(*hash, self.position(index)))
+        let hash = self.row(index)?.hash(&self.vector_bytes(index));
+        Some(Digest::of_op(hash, self.position(index)))
     }
 
     /// Checks that it belongs to this collection.
@@ -172,6 +189,77 @@ impl Segment {
         };
         Err(FormatError::invalid("segment header", reason))
     }
+
+    fn row_bytes(&self, index: usize) -> Option<&[u8]> {
+        let start = *self.starts.get(index)? as usize;
+        let len = self.rows.get(start.checked_sub(4)?..start)?.first_chunk()?;
+        self.rows.get(start..)?.get(..u32::from_le_bytes(*len) as usize)
+    }
+
+    /// The embedding of op `index` as it is stored, little-endian; empty where it carries none.
+    fn vector_bytes(&self, index: usize) -> Cow<'_, [u8]> {
+        let numbers = self.vector_of(index).map_or(&[][..], |row| self.vector(row));
+        if cfg!(target_endian = "little") {
+            Cow::Borrowed(bytemuck::cast_slice(numbers))
+        } else {
+            Cow::Owned(numbers.iter().flat_map(|number| number.to_le_bytes()).collect())
+        }
+    }
+}
+
+/// Where the ops of a segment lie.
+struct Index {
+    starts: Vec<u32>,
+    carriers: Vec<u32>,
+}
+
+/// Checks every row, that they are as many as the header counts, and that their digest is the header's.
+fn check_rows(header: &SegmentHeader, rows: &Bytes, vectors: &[u8]) -> Result<Index, FormatError> {
+    let invalid = |reason: &'static str| Err(FormatError::invalid("ops", reason));
+    let count = header.ops as usize;
+    if count > rows.len() / (4 + MIN_ROW_BYTES) {
+        return invalid("the header counts more than there can be");
+    }
+    let all_carry = header.vectors == header.ops;
+    let mut index = Index {
+        starts: Vec::with_capacity(count),
+        carriers: Vec::with_capacity(if all_carry { 0 } else { header.vectors as usize }),
+    };
+    let mut vectors = vectors.chunks_exact(header.dimension as usize * 4);
+    let (mut digest, mut used, mut revised) = (Digest::default(), 0u32, None);
+    let mut from = Cursor::new(rows, "ops");
+    for op in 0..header.ops {
+        let bytes = from.nested()?.rest();
+        // The section is shorter than 2^32 bytes.
+        let start = rows.len() - from.rest().len() - bytes.len();
+        index.starts.push(u32::try_from(start).unwrap_or(u32::MAX));
+        let row = OpRow::check(bytes)?;
+        let mut vector: &[u8] = &[];
+        if row.carries_embedding() {
+            let Some(next) = vectors.next() else {
+                return invalid("more of them carry an embedding than the header counts");
+            };
+            vector = next;
+            used = used.saturating_add(1);
+            if !all_carry {
+                index.carriers.push(op);
+            }
+        }
+        if *revised.get_or_insert(row.revision().is_some()) != row.revision().is_some() {
+            return invalid("some of them bear a revision and others do not");
+        }
+        // A position counts as many ops as the header may.
+        let position = Position::new(header.sequence, op as usize).unwrap_or_default();
+        digest = digest.plus(Digest::of_op(row.hash(vector), position));
+    }
+    from.finish()?;
+    if used != header.vectors {
+        return invalid("fewer of them carry an embedding than the header counts");
+    }
+    if digest != header.digest {
+        return invalid("their digest is not the header's");
+    }
+    Ok(index)
 }
 
 /// Little-endian numbers in the order of this machine: the same bytes on nearly every machine there is.

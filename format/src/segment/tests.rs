@@ -11,7 +11,7 @@ use crate::record::{Change, Metadata, Patch, Record, Value};
 use crate::revision::Revision;
 use crate::testing;
 
-fn stamp(sequence: u64) -> SegmentStamp {
+pub(super) fn stamp(sequence: u64) -> SegmentStamp {
     SegmentStamp {
         collection: Uid::new(1),
         sequence: Sequence::new(sequence).unwrap(),
@@ -63,7 +63,7 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
-fn ops() -> impl Strategy<Value = Vec<Op>> {
+pub(super) fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = (".{1,12}", action(), any::<u128>());
     (proptest::collection::vec(op, 1..12), any::<bool>()).prop_map(|(ops, by_revision)| {
         let op = |(id, action, revision)| match action {
@@ -77,15 +77,15 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 /// The ops with their embeddings looked up.
 fn read_back(segment: &Segment) -> Vec<Op> {
-    segment.ops().map(|(_, op)| op.clone().map_embedding(|row| segment.vector(row).to_vec())).collect()
+    segment.ops().map(|(_, op)| op.map_embedding(|row| segment.vector(row).to_vec())).collect()
 }
 
-fn encode(ops: &[Op]) -> Bytes {
+pub(super) fn encode(ops: &[Op]) -> Bytes {
     SegmentBody::encode(ops, 3).unwrap().seal(stamp(7)).unwrap().to_bytes()
 }
 
 /// One op of each kind and one value of each type.
-fn sample() -> Vec<Op> {
+pub(super) fn sample() -> Vec<Op> {
     let metadata = Metadata::from([
         ("a".to_owned(), Value::String("é".to_owned())),
         ("b".to_owned(), Value::I64(-1)),
@@ -115,7 +115,7 @@ fn sample() -> Vec<Op> {
 fn a_segment_says_what_was_written() {
     let body = SegmentBody::encode(&sample(), 3).unwrap();
     let encoded = body.seal(stamp(7)).unwrap();
-    let mut segment = Segment::decode(encoded.to_bytes()).unwrap();
+    let segment = Segment::decode(encoded.to_bytes()).unwrap();
     assert_eq!(read_back(&segment), sample());
     let header = segment.header();
     assert_eq!((header.ops, header.vectors, header.dimension, header.batch), (5, 2, 3, 3));
@@ -123,14 +123,17 @@ fn a_segment_says_what_was_written() {
     assert_eq!((header.times, &header.marks), (stamp(7).times, &stamp(7).marks));
     assert_eq!((segment.bytes(), segment.len(), body.ops()), (encoded.bytes, 5, 5));
     assert!(body.stored_bytes() < encoded.bytes);
-    assert_eq!(segment.op(4), Some(&Op::delete("one")));
+    assert_eq!(segment.op(4), Some(Op::delete("one")));
+    let ids: Vec<_> = (0..6).map(|op| segment.id(op)).collect();
+    assert_eq!(ids, [Some("one"), Some("one"), Some("two"), Some("three"), Some("one"), None]);
+    let vectors: Vec<_> = (0..6).map(|op| segment.vector_of(op)).collect();
+    assert_eq!(vectors, [Some(0), Some(1), None, None, None, None]);
     assert_eq!((segment.op(5), segment.vector(2), segment.vectors().len()), (None, [].as_slice(), 6));
     let sum = (0..5).filter_map(|i| segment.op_digest(i)).reduce(crate::Digest::plus);
     assert_eq!(sum, Some(segment.header().digest));
     assert!(segment.expect_collection(Uid::new(1), 3).is_ok());
     assert!(segment.expect_collection(Uid::new(9), 3).unwrap_err().to_string().contains("belongs to collection"));
     assert!(segment.expect_collection(Uid::new(1), 4).unwrap_err().to_string().contains("dimension"));
-    assert_eq!(segment.take_ops().len(), 5);
 }
 
 #[test]

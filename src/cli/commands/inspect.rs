@@ -153,10 +153,11 @@ fn segment(segment: &Segment) -> Value {
         .map(|mark| json!({ "source": mark.source, "position": mark.position.to_string() }))
         .collect();
     let mut ops = std::collections::BTreeMap::<&str, u64>::new();
-    for (_, op) in segment.ops() {
-        *ops.entry(op.action.name()).or_default() += 1;
+    let rows = || (0..segment.len()).filter_map(|op| segment.row(op));
+    for row in rows() {
+        *ops.entry(row.name()).or_default() += 1;
     }
-    let revisions = || segment.ops().filter_map(|(_, op)| op.revision);
+    let revisions = || rows().filter_map(|row| row.revision());
     let revisions = revisions().min().zip(revisions().max());
     json!({
         "collection": header.collection.to_string(),

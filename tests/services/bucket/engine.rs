@@ -112,7 +112,7 @@ async fn a_large_segment_lands_once_whatever_its_answers() {
     let store: Arc<dyn Store> = Arc::new(server.store().await);
     let collection =
         Collection::create(store.clone(), &"c".parse().unwrap(), &CreateOptions::new(65_536)).await.unwrap();
-    let options = WriterOptions { max_batch_bytes: 64 << 20, ..WriterOptions::default() };
+    let options = WriterOptions { max_batch_bytes: 32 << 20, ..WriterOptions::default() };
     let writer = collection.writer(options).unwrap();
     let ops = |round: usize| -> Vec<Op> {
         let embedding = |row: usize| (0..65_536).map(|at| (at * 7 + row + round) as f32 * 0.37).collect();

@@ -1,0 +1,94 @@
+//! Segments seen by their first bytes alone.
+
+use bytes::Bytes;
+
+use super::tests::{encode, sample, stamp};
+use super::{Segment, SegmentBody, SegmentFront, SourceMark, section};
+use crate::envelope::{Compress, EnvelopeReader, EnvelopeWriter, MAX_ENVELOPE_BYTES, ObjectKind};
+use crate::error::FormatErrorKind as Kind;
+use crate::op::Op;
+use crate::record::Record;
+use crate::register::Head;
+
+#[test]
+fn the_front_of_a_segment_is_its_header_and_lengths() {
+    let marks = (0..100).map(|at| SourceMark { source: format!("source {at}"), position: at }).collect();
+    let stamp = super::SegmentStamp { marks, ..stamp(7) };
+    let object = SegmentBody::encode(&sample(), 3).unwrap().seal(stamp).unwrap().to_bytes();
+    let needed = SegmentFront::bytes_needed(object.slice(..MAX_ENVELOPE_BYTES)).unwrap();
+    let needed = usize::try_from(needed).unwrap();
+    assert!(needed < object.len());
+    let segment = Segment::decode(object.clone()).unwrap();
+    for prefix in [object.slice(..needed), object.slice(..needed + 1), object.clone()] {
+        let front = SegmentFront::decode(prefix).unwrap();
+        assert_eq!(front.header(), segment.header());
+        assert_eq!((front.bytes(), front.decoded_bytes()), (segment.bytes(), segment.decoded_bytes()));
+    }
+    assert_eq!(SegmentFront::decode(object.slice(..needed - 1)).unwrap_err().kind(), Kind::Truncated);
+    assert_eq!(SegmentFront::bytes_needed(object.slice(..10)).unwrap_err().kind(), Kind::Truncated);
+}
+
+#[test]
+fn no_flipped_bit_of_a_front_goes_unnoticed() {
+    let object = encode(&sample());
+    let needed = usize::try_from(SegmentFront::bytes_needed(object.clone()).unwrap()).unwrap();
+    let front = SegmentFront::decode(object.clone()).unwrap();
+    for at in 0..needed {
+        for bit in 0..8 {
+            let mut flipped = object.to_vec();
+            flipped[at] ^= 1 << bit;
+            // The padding between envelope and header is covered by no checksum, and read by nobody.
+            let decoded = SegmentFront::decode(flipped.into());
+            assert!(decoded.is_err() || decoded == Ok(front.clone()), "bit {bit} of byte {at}");
+        }
+    }
+    let head = SegmentFront::decode(Head::empty(crate::Uid::new(1)).encode());
+    assert!(matches!(head.unwrap_err().kind(), Kind::WrongKind { expected: ObjectKind::Segment, .. }));
+}
+
+#[test]
+fn a_segment_whose_header_is_not_first_is_refused() {
+    let object = encode(&sample());
+    let reader = EnvelopeReader::open_any(object).unwrap();
+    let mut writer = EnvelopeWriter::new(ObjectKind::Segment);
+    for id in [section::OPS, section::HEADER, section::EMBEDDINGS] {
+        writer.section(id, reader.section(id, "section", 1 << 20).unwrap(), Compress::Never);
+    }
+    let moved = writer.finish().to_bytes();
+    for error in [
+        Segment::decode(moved.clone()).unwrap_err(),
+        SegmentFront::decode(moved.clone()).unwrap_err(),
+        SegmentFront::bytes_needed(moved).unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.what()), (Kind::Invalid, "segment header"));
+    }
+}
+
+#[test]
+fn a_header_beyond_the_limit_is_refused_unread() {
+    let object = |header: Vec<u8>| -> Bytes {
+        let mut writer = EnvelopeWriter::new(ObjectKind::Segment);
+        writer.section(section::HEADER, header, Compress::WhenSmaller);
+        writer.finish().to_bytes()
+    };
+    let error = SegmentFront::bytes_needed(object(vec![0; 2 << 20])).unwrap_err();
+    assert_eq!((error.kind(), error.what()), (Kind::TooLarge, "segment header"));
+}
+
+#[test]
+fn decoded_bytes_count_what_is_compressed_at_its_full_length() {
+    // Story: a segment of 54 KB that held 100 documents of 15 MiB counted as 54 KB, and folding it took 3.3 GiB.
+    let document = "the same words again and again ".repeat(40_000);
+    let record = |embedding| Record { embedding, document: Some(document.clone()), ..Record::default() };
+    let decode = |ops: &[Op]| Segment::decode(encode(ops)).unwrap();
+    let compressed = decode(&[Op::put("a", record(None))]);
+    assert!(compressed.bytes() < 10_000, "{}", compressed.bytes());
+    let expected = document.len() as u64..document.len() as u64 + 100;
+    assert!(expected.contains(&compressed.decoded_bytes()), "{}", compressed.decoded_bytes());
+    // A raw section is read in place, and so keeps the object beside what was decompressed.
+    let both = decode(&[Op::put("a", record(Some(vec![1.0, 2.0, 3.0])))]);
+    let expected = expected.start + both.bytes()..expected.end + both.bytes();
+    assert!(expected.contains(&both.decoded_bytes()), "{}", both.decoded_bytes());
+    let small = decode(&sample());
+    assert_eq!(small.decoded_bytes(), small.bytes() + 4 * 5);
+}
