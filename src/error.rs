@@ -7,6 +7,7 @@ use deltafold_format::{
     CollectionName, FormatError, FormatErrorKind, HeadPlace, InputError, Sequence, ShardId, Version,
 };
 
+use crate::log::{BacklogLimit, Lag};
 use crate::store::{Key, StoreError, StoreErrorKind};
 
 /// Why something could not be done. [`Error::kind`] says what to do about it.
@@ -26,7 +27,8 @@ pub enum ErrorKind {
     NotFound,
     /// Choose another name: a collection or pin of this name exists.
     AlreadyExists,
-    /// Wait and try again: more ops are waiting than the writer may hold.
+    /// Wait and try again: more ops are waiting than the writer may hold, or the log is longer than the
+    /// writer was allowed to make it; then run `compact` first.
     Busy,
     /// Look again and decide anew: somebody else changed what this was about. Nothing was published.
     Conflict,
@@ -103,6 +105,11 @@ pub(crate) enum Repr {
     )]
     Busy { waiting: usize, limit: usize },
     #[error(
+        "the log of shard {} is too long: {}. Nothing was appended. Run `compact`, then append again",
+        .lag.shard.get(), .limit.told(.lag)
+    )]
+    Backlog { lag: Lag, limit: BacklogLimit },
+    #[error(
         "position {position} of source `{source_name}` has failed before; append it again, or one before it, and then what follows"
     )]
     SourceBroken { source_name: String, position: u128 },
@@ -153,7 +160,7 @@ impl Error {
             Repr::Corrupt { .. } | Repr::Missing(_) | Repr::ResetNote(_) => ErrorKind::Corrupt,
             Repr::NoCollection(_) | Repr::NoVersion { .. } | Repr::NoPin(_) | Repr::Dropped(_) => ErrorKind::NotFound,
             Repr::CollectionExists(_) | Repr::PinExists(_) | Repr::Leftovers { .. } => ErrorKind::AlreadyExists,
-            Repr::Busy { .. } => ErrorKind::Busy,
+            Repr::Busy { .. } | Repr::Backlog { .. } => ErrorKind::Busy,
             Repr::Conflict(_) | Repr::SourceBroken { .. } | Repr::SourcePassed { .. } => ErrorKind::Conflict,
             Repr::Superseded { .. } | Repr::Gap { .. } => ErrorKind::Superseded,
             Repr::Unknown { .. } => ErrorKind::Unknown,

@@ -60,14 +60,16 @@ pub use collection::{
     Collection, CollectionStatus, CreateOptions, Depth, DropReport, Finding, HistoryEntry, KEEP_TOMBSTONES, PinStatus,
     Reset, RunStatus, ShardStatus, VerifyReport,
 };
-pub use compact::{CompactEvent, CompactReport, Compactor, CompactorOptions, Policy, SweepOptions, SweepReport};
+pub use compact::{
+    CompactEvent, CompactReport, Compactor, CompactorOptions, KeepUp, Policy, SweepOptions, SweepReport,
+};
 pub use deltafold_format as format;
 pub use env::{Env, System};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "dynamodb")]
 pub use head::HeadsInDynamoDb;
 pub use location::Location;
-pub use log::{Ack, Follow, FollowOptions, Lag, Origin, Writer, WriterOptions};
+pub use log::{Ack, BacklogLimit, Follow, FollowOptions, Lag, Origin, Writer, WriterOptions};
 pub use memory::MemoryLimit;
 pub use reader::{At, Entry, Order, ReadPosition, Reader, Refreshed, ScanOptions, ShardChange};
 

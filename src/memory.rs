@@ -1,5 +1,7 @@
 //! The memory that the readers and the compactor of a collection may take, and how they share it out.
 
+use std::str::FromStr;
+
 use crate::error::{Error, Result};
 
 /// The memory that work on a collection may take: 256 MiB by default.
@@ -24,6 +26,9 @@ pub struct MemoryLimit {
 impl MemoryLimit {
     /// The smallest limit: a record may hold a document of 16 MiB, and a fold holds it three times.
     pub const MIN: u64 = 64 << 20;
+
+    /// A limit of [`MIN`](Self::MIN).
+    pub const SMALLEST: Self = Self { bytes: Self::MIN };
 
     /// A limit of so many bytes.
     ///
@@ -50,6 +55,16 @@ impl MemoryLimit {
         self.bytes / 8
     }
 
+    /// Ops of one writer that wait for their acknowledgement.
+    pub(crate) fn waiting(self) -> usize {
+        usize::try_from(self.bytes / 2).unwrap_or(usize::MAX)
+    }
+
+    /// Ops that a writer gathers for one segment.
+    pub(crate) fn batch(self) -> usize {
+        usize::try_from(self.bytes / 16).unwrap_or(usize::MAX)
+    }
+
     /// Decoded bytes of the segments that one fold holds.
     pub(crate) const fn fold_input(self) -> u64 {
         self.bytes / 4
@@ -62,10 +77,41 @@ impl Default for MemoryLimit {
     }
 }
 
+/// A whole number and a unit (`B`, `KiB`, `MiB`, `GiB`, or `K`, `M`, `G`), as in `256MiB`; bytes without.
+impl FromStr for MemoryLimit {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let text = text.trim();
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(end);
+        let factor: Option<u64> = match unit.trim().to_ascii_lowercase().as_str() {
+            "" | "b" => Some(1),
+            "k" | "kib" => Some(1 << 10),
+            "m" | "mib" => Some(1 << 20),
+            "g" | "gib" => Some(1 << 30),
+            _ => None,
+        };
+        let bytes = number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+        let wrong = || Error::invalid(format!("`{text}` is no amount of memory: write it as in `256MiB`"));
+        Self::new(bytes.ok_or_else(wrong)?)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+
+    #[test]
+    fn a_limit_is_read_with_its_unit() {
+        for (text, bytes) in [("64MiB", 64 << 20), ("1g", 1 << 30), ("67108864", 64 << 20), (" 65536 K ", 64 << 20)] {
+            assert_eq!(text.parse::<MemoryLimit>().unwrap().bytes(), bytes, "{text}");
+        }
+        for wrong in ["", "MiB", "63MiB", "256", "1.5GiB", "-1", "64 TiB", "99999999999999999999", "20000000000GiB"] {
+            assert_eq!(wrong.parse::<MemoryLimit>().unwrap_err().kind(), ErrorKind::InvalidInput, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_limit_below_the_minimum_is_refused() {

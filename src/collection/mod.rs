@@ -11,11 +11,11 @@ use std::time::Duration;
 use deltafold_format::limits::{MAX_DIMENSION, MAX_PIN_NAME, MAX_SHARDS};
 use deltafold_format::{CollectionConfig, CollectionName, Head, Metric, Ordering, ShardId, Version};
 
-use crate::compact::{Compactor, CompactorOptions, SweepOptions, SweepReport, sweep};
+use crate::compact::{Compactor, CompactorOptions, KeepUp, SweepOptions, SweepReport, sweep};
 use crate::env::{Env, System};
 use crate::error::{Error, Repr, Result};
 use crate::layout::Layout;
-use crate::log::{Follow, FollowOptions, Writer, WriterOptions};
+use crate::log::{BacklogLimit, Follow, FollowOptions, Writer, WriterOptions};
 use crate::memory::MemoryLimit;
 use crate::reader::{At, Reader};
 use crate::retry;
@@ -187,15 +187,15 @@ impl Collection {
         Self { layout, config, store, shards }
     }
 
-    /// This collection with another limit of memory, which holds for the readers and compactors opened from
-    /// it afterwards.
+    /// This collection with another limit of memory, which holds for the readers, writers and
+    /// compactors opened from it afterwards.
     #[must_use]
     pub fn with_memory(self, memory: MemoryLimit) -> Self {
         let shards = self.shards.iter().map(|shard| shard.with_memory(memory)).collect();
         Self { shards, ..self }
     }
 
-    /// The memory that each reader and each compactor may take.
+    /// The memory that each reader, each writer and each compactor may take.
     pub fn memory(&self) -> MemoryLimit {
         self.shards.first().map_or_else(MemoryLimit::default, Shard::memory)
     }
@@ -252,6 +252,12 @@ impl Collection {
     /// A compactor of all shards.
     pub fn compactor(&self, options: CompactorOptions) -> Compactor {
         Compactor::new(self.shards.clone(), options)
+    }
+
+    /// Folds beside a writer where the log of a shard is over a limit: for a process that appends, and
+    /// cannot rely on a compactor elsewhere.
+    pub fn keep_up(&self, limit: BacklogLimit) -> KeepUp {
+        KeepUp::new(self.compactor(CompactorOptions::default()), limit)
     }
 
     /// Deletes what no reader and no writer can need any more, shard by shard.

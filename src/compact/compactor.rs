@@ -97,6 +97,15 @@ impl Compactor {
         self.rounds(Effort::FoldAll, &mut |_| ()).await
     }
 
+    /// Does [`run_once`](Self::run_once) for some of the shards.
+    pub(super) async fn catch_up(&mut self, shards: &[ShardId]) -> Result<CompactReport> {
+        let mut report = CompactReport::default();
+        for shard in self.shards.iter_mut().filter(|shard| shards.contains(&shard.shard.id())) {
+            shard.round(Effort::FoldAll, &mut |event| report.events.push(event)).await?;
+        }
+        Ok(report)
+    }
+
     /// Folds everything and merges everything into the base.
     pub async fn merge_all(&mut self) -> Result<CompactReport> {
         self.rounds(Effort::MergeAll, &mut |_| ()).await

@@ -3,6 +3,7 @@
 mod claim;
 mod compactor;
 mod fold;
+mod keep_up;
 mod merge;
 pub(crate) mod policy;
 mod retention;
@@ -10,6 +11,7 @@ mod run_writer;
 mod sweep;
 
 pub use compactor::{CompactEvent, CompactReport, Compactor, CompactorOptions};
+pub use keep_up::KeepUp;
 pub use policy::Policy;
 pub(crate) use sweep::sweep;
 pub use sweep::{SweepOptions, SweepReport};

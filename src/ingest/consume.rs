@@ -9,9 +9,10 @@ use super::body::BodyReader;
 use super::settle::{Cause, Delivery, STREAM_WITHOUT_ORDER, Settled, settle};
 use crate::aws::{Message, Queue, QueueError, QueueErrorKind, Receive};
 use crate::collection::Collection;
+use crate::compact::KeepUp;
 use crate::env::{self, Stopwatch};
-use crate::error::Result;
-use crate::log::{Writer, WriterOptions};
+use crate::error::{ErrorKind, Result};
+use crate::log::{BacklogLimit, Writer, WriterOptions};
 
 /// What waits together for its acknowledgement, in bytes of bodies: four times as much would make the writer busy.
 const ROUND_BYTES: usize = 16 << 20;
@@ -35,11 +36,16 @@ pub struct ConsumeOptions {
     pub max_messages: usize,
     /// Stop when nothing is left to receive, instead of waiting for more.
     pub until_empty: bool,
+    /// How the ops are appended. Where the log is longer than that allows, messages stay in the queue.
+    pub writer: WriterOptions,
+    /// Fold a log that is longer than this between two rounds; `None`: leave that to a compactor.
+    pub keep_up: Option<BacklogLimit>,
 }
 
 impl Default for ConsumeOptions {
     fn default() -> Self {
-        Self { bodies: None, visibility: None, max_messages: 1_000, until_empty: false }
+        let writer = WriterOptions::default();
+        Self { bodies: None, visibility: None, max_messages: 1_000, until_empty: false, writer, keep_up: None }
     }
 }
 
@@ -84,7 +90,8 @@ pub async fn consume(
     let source = settings.arn.strip_prefix("arn:").unwrap_or(&settings.arn).to_owned();
     let bodies = options.bodies.clone().unwrap_or_else(|| BodyReader::new(collection));
     let consumer = Consumer { bodies, queue, options, visibility, source };
-    let mut writer = collection.writer(WriterOptions::default())?;
+    let mut writer = collection.writer(options.writer.clone())?;
+    let mut keep_up = options.keep_up.map(|limit| collection.keep_up(limit));
     let mut total = Consumed::default();
     // In such a place they have no order and no identity.
     let mut unordered = !settings.fifo && !collection.config().ordering.is_revision();
@@ -128,10 +135,33 @@ pub async fn consume(
         }
         poison.look(&messages, &settled);
         consumer.give_back(&poison, &messages, &settled).await;
+        if let Some(keep_up) = &mut keep_up {
+            // Nothing is held meanwhile; a fold that is broken off never happened.
+            let folding = std::pin::pin!(fold(keep_up, &writer));
+            match select(stop.as_mut(), folding).await {
+                Either::Left(_) => return Ok(total),
+                Either::Right((folded, _)) => folded?,
+            }
+        }
         if !settled.failed.is_empty() {
             // A message that failed may go to the dead letters; this writer would wait for it.
-            writer = collection.writer(WriterOptions::default())?;
+            writer = collection.writer(options.writer.clone())?;
         }
+    }
+}
+
+/// Folds the log where it is too long. An error is one that no other attempt mends.
+async fn fold(keep_up: &mut KeepUp, writer: &Writer) -> Result<()> {
+    let lags = writer.lags();
+    if !keep_up.is_due(&lags) {
+        return Ok(());
+    }
+    match keep_up.fold(&lags).await {
+        Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Conflict) => {
+            tracing::warn!(%error, "the log could not be folded; trying again after the next round");
+            Ok(())
+        }
+        folded => folded.map(drop),
     }
 }
 

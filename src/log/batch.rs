@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use deltafold_format::{Encoded, InputError, Op, SegmentBody, SegmentStamp, Sequence, SourceMark, TimeRange, Uid};
 use tokio::sync::oneshot;
 
-use super::call::Call;
+use super::backlog::Weight;
+use super::call::{Call, bytes_of};
 use super::marks::Marks;
 use super::member::{Failed, Member, raise};
 use crate::env;
@@ -19,6 +20,8 @@ pub(super) struct Batch {
     members: Vec<Member>,
     /// The ops of the parts that are new; empty once encoded, where no part can become anything else any more.
     ops: Vec<Op>,
+    /// The ops that are written, and about the bytes that they take.
+    weight: Weight,
     dimension: u32,
     times: TimeRange,
     sourced: bool,
@@ -52,6 +55,7 @@ impl Batch {
         let mut batch = Self {
             members,
             ops,
+            weight: Weight::default(),
             dimension,
             times,
             sourced,
@@ -70,8 +74,15 @@ impl Batch {
     }
 
     fn encode_again(&mut self) {
+        let bytes = self.ops.iter().map(bytes_of).sum::<usize>();
+        self.weight = Weight { ops: self.ops.len() as u64, bytes: bytes as u64 };
         self.body =
             if self.ops.is_empty() { Ok(None) } else { SegmentBody::encode(&self.ops, self.dimension).map(Some) };
+    }
+
+    /// The ops that it adds to the log.
+    pub(super) fn weight(&self) -> Weight {
+        self.weight
     }
 
     /// Whether any of its calls comes from a source.

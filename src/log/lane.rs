@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use deltafold_format::{Sequence, Uid};
 use tokio::sync::mpsc;
 
+use super::backlog::Lag;
 use super::batch::Batch;
 use super::gather::Message;
 use super::intake::Intake;
 use super::place::{Placer, check};
-use super::writer::{Lag, WriterOptions};
+use super::writer::WriterOptions;
 use crate::error::Result;
 use crate::shard::Shard;
 
@@ -35,8 +36,8 @@ impl Lane {
         options: WriterOptions,
         calls: mpsc::UnboundedReceiver<Message>,
     ) -> Self {
-        let intake = Intake::new(shard.clone(), writer, options, calls);
-        Self { placer: Placer::new(shard, writer), intake, lag: Arc::default() }
+        let placer = Placer::new(shard.clone(), writer, options.max_backlog);
+        Self { placer, intake: Intake::new(shard, writer, options, calls), lag: Arc::default() }
     }
 
     /// Says there how far folding is behind.
@@ -63,7 +64,10 @@ impl Lane {
                     let checked = check(self.placer.shard().clone(), self.placer.head()).await;
                     self.confirm(Unconfirmed { batch, slot }, checked).await;
                 }
-                placed => batch.decide(&placed, &mut self.placer.failed),
+                placed => {
+                    self.tell();
+                    batch.decide(&placed, &mut self.placer.failed);
+                }
             }
         }
     }
@@ -83,7 +87,7 @@ impl Lane {
             Err(error) => Err(error),
         };
         match &confirmed {
-            Ok(slot) => self.tell(*slot),
+            Ok(_) => self.tell(),
             Err(error) => {
                 tracing::warn!(%error, shard = %self.placer.shard().id(), "an append failed");
                 self.placer.forget();
@@ -92,11 +96,10 @@ impl Lane {
         batch.decide(&confirmed, &mut self.placer.failed);
     }
 
-    fn tell(&self, slot: Option<Sequence>) {
-        let (Some(slot), Some(seen)) = (slot, self.placer.head()) else { return };
-        let (shard, version) = (self.placer.shard().id(), seen.head.version);
-        let lag = Lag { shard, version, segments: slot.get().saturating_sub(seen.head.folded.get()) };
-        *self.lag.lock().unwrap_or_else(PoisonError::into_inner) = Some(lag);
+    fn tell(&mut self) {
+        if let Some(lag) = self.placer.lag() {
+            *self.lag.lock().unwrap_or_else(PoisonError::into_inner) = Some(lag);
+        }
     }
 
     /// Places a batch, and gets those behind it ready meanwhile.

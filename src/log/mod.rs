@@ -3,6 +3,7 @@
 //! The log is the segments `log/1`, `log/2`, … without a gap: a writer creates the first free one, and nobody moves on to `n + 1` before it is
 //! known what `n` holds.
 
+mod backlog;
 mod batch;
 mod call;
 mod end;
@@ -20,6 +21,7 @@ mod tail;
 mod turn;
 mod writer;
 
+pub use backlog::{BacklogLimit, Lag};
 pub(crate) use end::{Look, POLLS_A_LIST, judge};
 pub use follow::{Follow, FollowOptions};
 #[cfg(test)]
@@ -28,7 +30,7 @@ pub(crate) use marks::{CLOCK_SOURCE, MAX_MARKS};
 pub use origin::Origin;
 pub(crate) use origin::{MAX_CHANGE_MARKS, MAX_ORIGIN_BYTES, floor_of, floor_of_source};
 pub(crate) use tail::{Tail, TailRead, read_tail};
-pub use writer::{Ack, Lag, Writer, WriterOptions};
+pub use writer::{Ack, Writer, WriterOptions};
 
 use deltafold_format::Uid;
 

@@ -11,6 +11,7 @@ use deltafold_format::{Sequence, Uid};
 use futures::FutureExt;
 use futures::future::{Either, select, try_join};
 
+use super::backlog::{BacklogLimit, Known, Lag, Weight};
 use super::batch::Batch;
 use super::marks::Marks;
 use super::member::Failed;
@@ -44,6 +45,10 @@ pub(super) struct Placer {
     /// All positions below the tail; only where somebody appends from a source.
     marks: Option<Marks>,
     turns: Turns,
+    /// The segments whose weight was seen.
+    known: Known,
+    /// The longest log that is appended to.
+    max_backlog: BacklogLimit,
     /// How long the last write took.
     write: Duration,
     /// Since the last batch landed.
@@ -69,9 +74,10 @@ struct Glance {
 }
 
 impl Placer {
-    pub(super) fn new(shard: Shard, writer: Uid) -> Self {
-        let (turns, write, since, failed) = (Turns::default(), Duration::ZERO, None, Failed::new());
-        Self { shard, writer, tail: None, marks: None, turns, write, since, failed }
+    pub(super) fn new(shard: Shard, writer: Uid, max_backlog: BacklogLimit) -> Self {
+        let (turns, known, write, since, failed) =
+            (Turns::default(), Known::default(), Duration::ZERO, None, Failed::new());
+        Self { shard, writer, tail: None, marks: None, turns, known, max_backlog, write, since, failed }
     }
 
     pub(super) fn shard(&self) -> &Shard {
@@ -81,6 +87,33 @@ impl Placer {
     /// The head as last seen; whoever placed a batch has seen one.
     pub(super) fn head(&self) -> Option<HeadState> {
         self.tail.as_ref().map(|tail| tail.head.clone())
+    }
+
+    /// How far folding is behind, by the head as last seen; `None` before one was.
+    pub(super) fn lag(&mut self) -> Option<Lag> {
+        let tail = self.tail.as_ref()?;
+        let (version, folded) = (tail.head.head.version, tail.head.head.folded);
+        let segments = tail.next.get().saturating_sub(folded.next().get());
+        let Weight { ops, bytes } = self.known.behind(folded);
+        Some(Lag { shard: self.shard.id(), version, segments, ops, bytes })
+    }
+
+    /// Refuses to write where the log is too long. The head that was seen last may be out of date: one
+    /// conditional GET decides.
+    async fn admit(&mut self) -> Result<()> {
+        let limit = self.max_backlog;
+        if self.lag().is_none_or(|lag| !limit.is_passed(&lag)) {
+            return Ok(());
+        }
+        if let Some(tail) = &mut self.tail
+            && let Some(head) = self.shard.head_unless(&tail.head).await?
+        {
+            tail.head = head;
+        }
+        match self.lag().filter(|lag| limit.is_passed(lag)) {
+            Some(lag) => Err(Repr::Backlog { lag, limit }.into()),
+            None => Ok(()),
+        }
     }
 
     /// The slot behind the one that a batch will come into, as far as can be told: where the end of the log is known, and nobody else is seen to append.
@@ -119,6 +152,10 @@ impl Placer {
     async fn try_place(&mut self, batch: &mut Batch) -> Result<Option<Sequence>> {
         if batch.body()?.is_some() {
             self.find(batch).await?;
+        }
+        // What may be in the log already is decided, not refused.
+        if batch.body()?.is_some() && !batch.doubt {
+            self.admit().await?;
         }
         let mut pauses = retry::pauses();
         let mut lost = 0;
@@ -261,6 +298,7 @@ impl Placer {
     fn landed(&mut self, batch: &Batch, n: Sequence) -> Sequence {
         self.pass(n);
         self.turns.won(n);
+        self.known.add(n, batch.weight());
         self.since = Some(Stopwatch::start());
         if let Some(marks) = &mut self.marks {
             for mark in batch.marks() {

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use deltafold_format::limits::{MAX_SEGMENT_MARKS, MAX_SEGMENT_OPS, MAX_SEGMENT_SECTION_BYTES, MAX_SOURCE_BYTES};
-use deltafold_format::{Op, Sequence, ShardId, Uid, Version};
+use deltafold_format::{Op, Sequence, ShardId, Uid};
 use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
+use super::backlog::{BacklogLimit, Lag};
 use super::call::{Call, Permit, Placed, Source, bytes_of};
 use super::gather::Message;
 use super::lane::Lane;
@@ -18,6 +19,7 @@ use super::member::Part;
 use super::origin::{CHANGE, MAX_ORIGIN_BYTES, Origin, SOURCE, Trace};
 use crate::env;
 use crate::error::{Error, ErrorKind, Repr, Result};
+use crate::memory::MemoryLimit;
 use crate::shard::Shard;
 
 /// How a writer gathers the ops of many callers into segments.
@@ -31,13 +33,23 @@ pub struct WriterOptions {
     /// How long a segment waits for more calls after its first one: not at all by default. Even so, what is appended while
     /// a segment is being written goes into the next one together.
     pub linger: Duration,
-    /// About how many bytes of ops may wait for their acknowledgement: 128 MiB by default. Beyond, `append` is refused with `Busy`.
+    /// About how many bytes of ops may wait for their acknowledgement: 128 MiB by default, and at most half
+    /// of the collection's [`memory`](crate::Collection::memory). Beyond, `append` is refused with `Busy`.
     pub max_waiting_bytes: usize,
+    /// The longest log that is appended to, shard by shard. Beyond, `append` is refused with `Busy` until
+    /// a compactor has folded.
+    pub max_backlog: BacklogLimit,
 }
 
 impl Default for WriterOptions {
     fn default() -> Self {
-        Self { max_batch_ops: 32_768, max_batch_bytes: 16 << 20, linger: Duration::ZERO, max_waiting_bytes: 128 << 20 }
+        Self {
+            max_batch_ops: 32_768,
+            max_batch_bytes: 16 << 20,
+            linger: Duration::ZERO,
+            max_waiting_bytes: 128 << 20,
+            max_backlog: BacklogLimit::default(),
+        }
     }
 }
 
@@ -101,17 +113,6 @@ struct Inner {
     closed: AtomicBool,
 }
 
-/// How far folding is behind in one shard, as a writer saw it with its last acknowledgement there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lag {
-    /// The shard.
-    pub shard: ShardId,
-    /// Its version.
-    pub version: Version,
-    /// Segments that are not folded yet.
-    pub segments: u64,
-}
-
 /// The way to the task that appends to one shard, which starts with the first op for it.
 #[derive(Debug)]
 struct LaneDoor {
@@ -123,6 +124,12 @@ struct LaneDoor {
 impl Writer {
     pub(crate) fn open(shards: Vec<Shard>, options: WriterOptions) -> Result<Self> {
         options.check()?;
+        let memory = shards.first().map_or_else(MemoryLimit::default, Shard::memory);
+        let options = WriterOptions {
+            max_waiting_bytes: options.max_waiting_bytes.min(memory.waiting()),
+            max_batch_bytes: options.max_batch_bytes.min(memory.batch()),
+            ..options
+        };
         let writer = shards.first().map_or_else(Uid::default, |shard| shard.env().uid());
         let lanes =
             shards.into_iter().map(|shard| LaneDoor { shard, lane: OnceLock::new(), lag: Arc::default() }).collect();
@@ -134,11 +141,12 @@ impl Writer {
     /// segment together, or of none; over several shards each decides for itself.
     ///
     /// One PUT and one conditional GET a segment, whatever number of calls share it; the first append to a shard costs a GET and a LIST more.
+    /// An append that is refused for its backlog costs one conditional GET.
     ///
     /// # Errors
     ///
-    /// `InvalidInput`: an op breaks a limit, or they are too many for one segment; nothing was appended. `Busy`: too much is waiting; nothing was
-    /// appended. `Unknown`: the store's answer was lost for good, or only some shards have the ops: they may be in the log. `Unavailable`,
+    /// `InvalidInput`: an op breaks a limit, or they are too many for one segment; nothing was appended. `Busy`: too much is waiting, or the log is
+    /// longer than [`max_backlog`](WriterOptions::max_backlog); nothing was appended. `Unknown`: the store's answer was lost for good, or only some shards have the ops: they may be in the log. `Unavailable`,
     /// `Storage`: nothing was appended. `NotFound`: the collection was dropped. `Closed`.
     pub async fn append(&self, ops: Vec<Op>) -> Result<Ack> {
         self.hand_over(vec![(None, ops)], None)?.wait().await
@@ -190,7 +198,8 @@ impl Writer {
         self.hand_over(changes, place)?.wait().await
     }
 
-    /// How far folding is behind in each shard that this writer has appended to, as it saw it with its last acknowledgement. Costs nothing: an acknowledgement looks at the head in any case.
+    /// How far folding is behind in each shard that this writer has appended to, as it saw it with its
+    /// last acknowledgement. Costs nothing: an acknowledgement looks at the head in any case.
     pub fn lags(&self) -> Vec<Lag> {
         let seen = |door: &LaneDoor| *door.lag.lock().unwrap_or_else(PoisonError::into_inner);
         self.inner.lanes.iter().filter_map(seen).collect()

@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backlog;
 #[cfg(feature = "s3")]
 mod cached;
 mod compactor;

@@ -2,6 +2,7 @@
 
 use deltafold_format::Sequence;
 
+use super::super::backlog::{Known, Weight};
 use super::super::batch::Batch;
 use super::super::marks::Marks;
 use super::super::tail::{Tail, find_tail, read_tail};
@@ -40,7 +41,8 @@ impl Placer {
         loop {
             let (head, manifest) = self.shard.current().await?;
             let mut marks = Marks::of(&manifest);
-            let (last, swept) = learn_behind(&self.shard, &mut marks, manifest.folded, Tail::Cold).await?;
+            let (last, swept) =
+                learn_behind(&self.shard, &mut marks, &mut self.known, manifest.folded, Tail::Cold).await?;
             // What was folded and swept since the manifest was read may have been overlooked, and what stands in a swept slot may be anything.
             let now = self.shard.head_unless(&head).await?;
             let kept = !swept && now.is_none_or(|now| now.head.truncated <= manifest.folded.next());
@@ -72,7 +74,7 @@ impl Placer {
         let before = Sequence::new(tail.next.get() - 1).unwrap_or_default();
         if let Some(mut marks) = self.marks.take() {
             let next = tail.next;
-            let (last, _) = learn_behind(&self.shard, &mut marks, before, Tail::Probe).await?;
+            let (last, _) = learn_behind(&self.shard, &mut marks, &mut self.known, before, Tail::Probe).await?;
             tail.next = last.next();
             if self.is_swept(next).await? {
                 self.forget();
@@ -91,14 +93,22 @@ impl Placer {
     }
 }
 
-/// Learns the marks of the segments behind `after`, a part of the log at a time. Returns the last one, and whether one behind it was swept.
-async fn learn_behind(shard: &Shard, marks: &mut Marks, after: Sequence, how: Tail) -> Result<(Sequence, bool)> {
+/// Learns marks and weights of the segments behind `after`, a part of the log at a time. Returns the
+/// last one, and whether one behind it was swept.
+async fn learn_behind(
+    shard: &Shard,
+    marks: &mut Marks,
+    known: &mut Known,
+    after: Sequence,
+    how: Tail,
+) -> Result<(Sequence, bool)> {
     let mut last = after;
     loop {
         let read = read_tail(shard, last, LEARN_BYTES, how).await?;
         for (sequence, slot) in &read.slots {
             if let Slot::Segment(segment) = slot {
                 marks.learn(segment);
+                known.add(*sequence, Weight::of(segment));
             }
             last = *sequence;
         }

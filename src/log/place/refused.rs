@@ -3,6 +3,7 @@
 use deltafold_format::{Segment, Sequence};
 use futures::future::join;
 
+use super::super::backlog::Weight;
 use super::super::batch::Batch;
 use super::{Glance, Placer};
 use crate::error::Result;
@@ -110,6 +111,7 @@ impl Placer {
         }
         if let Slot::Segment(segment) = slot {
             self.turns.taken(segment.header().writer, n);
+            self.known.add(n, Weight::of(segment));
             if let Some(marks) = &mut self.marks {
                 marks.learn(segment);
                 batch.sift(marks, &mut self.failed);

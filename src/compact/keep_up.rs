@@ -1,0 +1,54 @@
+//! Folding beside a writer, in a process that has no compactor of its own.
+
+use std::collections::HashMap;
+
+use deltafold_format::{ShardId, Version};
+
+use super::compactor::{CompactReport, Compactor};
+use crate::error::Result;
+use crate::log::{BacklogLimit, Lag};
+
+/// Keeps the logs that a writer appends to below a limit: folds the shards whose backlog is over it.
+///
+/// Any number may work on one collection, beside compactors too. Two that fold the same segments do
+/// that work twice, and one of the results counts.
+#[derive(Debug)]
+pub struct KeepUp {
+    compactor: Compactor,
+    limit: BacklogLimit,
+    /// The version that this one last made of each shard. What a writer saw before that is out of date.
+    folded: HashMap<ShardId, Version>,
+}
+
+impl KeepUp {
+    pub(crate) fn new(compactor: Compactor, limit: BacklogLimit) -> Self {
+        Self { compactor, limit, folded: HashMap::new() }
+    }
+
+    /// Whether [`fold`](Self::fold) has anything to do. Costs nothing.
+    pub fn is_due(&self, lags: &[Lag]) -> bool {
+        lags.iter().any(|lag| self.is_long(lag))
+    }
+
+    /// Folds the shards whose backlog is over the limit, and merges what is then due. Costs what
+    /// [`Compactor::run_once`] does for each of them; nothing where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Compactor::run_once`].
+    pub async fn fold(&mut self, lags: &[Lag]) -> Result<CompactReport> {
+        let due: Vec<Lag> = lags.iter().filter(|lag| self.is_long(lag)).copied().collect();
+        let shards: Vec<ShardId> = due.iter().map(|lag| lag.shard).collect();
+        let report = self.compactor.catch_up(&shards).await?;
+        for Lag { shard, version, .. } in due {
+            let made = report.events.iter().filter(|event| event.shard == shard).filter_map(|event| event.version);
+            // Where another compactor was faster, the version that it made is the next one.
+            self.folded.insert(shard, made.max().unwrap_or(version.next()));
+        }
+        Ok(report)
+    }
+
+    fn is_long(&self, lag: &Lag) -> bool {
+        self.limit.is_passed(lag) && self.folded.get(&lag.shard).is_none_or(|folded| lag.version >= *folded)
+    }
+}
