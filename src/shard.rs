@@ -1,11 +1,12 @@
 //! One shard as every floor above sees it: its store, its keys, its head, and the objects that are read everywhere.
 
+mod slot;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use deltafold_format::{
-    CollectionConfig, EmbeddingEntry, Embeddings, Head, Manifest, PartEntry, PartMeta, PartObject, Segment, Sequence,
-    ShardId,
+    CollectionConfig, EmbeddingEntry, Embeddings, Head, Manifest, PartEntry, PartMeta, PartObject, Sequence, ShardId,
 };
 
 use crate::env::Env;
@@ -17,26 +18,10 @@ use crate::retry;
 use crate::simulation::Guard;
 use crate::store::{Key, Listed, Object, Store};
 
+pub(crate) use slot::{INDEX_BYTES, Slot};
+
 /// How many names a LIST answers.
 pub(crate) const LIST_PAGE: usize = 1_000;
-
-/// What a log slot holds.
-#[derive(Debug, Clone)]
-pub(crate) enum Slot {
-    /// Nothing yet, or nothing any more.
-    Absent,
-    /// A segment that a writer of a dropped collection of the same name left: it counts as an empty one.
-    Void,
-    /// A segment of this collection.
-    Segment(Arc<Segment>),
-}
-
-impl Slot {
-    /// Bytes of its segment.
-    pub(crate) fn bytes(&self) -> u64 {
-        if let Self::Segment(segment) = self { segment.bytes() } else { 0 }
-    }
-}
 
 /// A shard of an open collection. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -158,27 +143,6 @@ impl Shard {
             };
             state = newer;
         }
-    }
-
-    /// What a log slot holds. One GET.
-    pub(crate) async fn slot(&self, sequence: Sequence) -> Result<Slot> {
-        let key = self.0.layout.segment(sequence);
-        let Some(object) = self.get(&key).await? else { return Ok(Slot::Absent) };
-        let segment = Segment::decode(object.bytes).map_err(|error| Error::format(&key, error))?;
-        let header = segment.header();
-        if header.sequence != sequence {
-            return Err(Error::corrupt(&key, "its content belongs into another slot"));
-        }
-        if header.collection != self.0.config.uid && Guard::Identity.holds() {
-            return Ok(Slot::Void);
-        }
-        if header.dimension != self.0.config.dimension {
-            return Err(Error::corrupt(&key, "its embeddings have another dimension than the collection"));
-        }
-        if segment.has_revisions() != self.0.config.ordering.is_revision() {
-            return Err(Error::corrupt(&key, "its ops are not ordered as the collection is"));
-        }
-        Ok(Slot::Segment(Arc::new(segment)))
     }
 
     /// A part's columns; `None` where the object is gone. One GET.

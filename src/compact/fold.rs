@@ -6,31 +6,19 @@ use std::time::Duration;
 
 use deltafold_format::{Effect, EmbeddingRef, Manifest, Mark, Run, Segment, Sequence, TimeRange, Timestamp};
 
+use super::ops::{InSegment, Ops};
 use super::run_writer::RunWriter;
 use crate::env;
 use crate::error::{Error, Result};
 use crate::log::writer_source;
 use crate::retry;
 use crate::shard::{Shard, Slot};
-use crate::simulation::Guard;
 use crate::snapshot::{Accounting, Fold, OpSum, Reading};
 
-/// An embedding in one of the segments being folded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct InSegment {
-    segment: usize,
-    row: u32,
-}
-
-/// The segments of a fold, composed by id.
-struct Composed {
-    /// In id order.
-    rows: Vec<(String, Effect<InSegment>)>,
-    consumed: OpSum,
-}
-
 /// Folds the segments in `slots`, which follow what `manifest` has folded, into a run that is written but not published.
-/// Costs one PUT for each part and embedding object, no GET; one look at the store's clock by revision, else now and then. Memory: the segments, and one object of each kind being filled.
+///
+/// Costs one PUT for each part and embedding object, and no GET; one request for the store's clock in a collection ordered by revision, and
+/// about one a day in others. Memory: the segments, an index of 16 bytes an op, the ops of one id, and what the run writer holds.
 pub(crate) async fn fold(
     shard: &Shard,
     manifest: &Manifest,
@@ -43,11 +31,7 @@ pub(crate) async fn fold(
         .iter()
         .filter_map(|(_, slot)| if let Slot::Segment(segment) = slot { Some(segment.clone()) } else { None })
         .collect();
-    let composed = {
-        let segments = segments.clone();
-        env::blocking(move || compose(&segments)).await
-    };
-    let composed = composed.map_err(|(sequence, error)| Error::format(&shard.layout().segment(sequence), error))?;
+    let ops = env::blocking(move || Ops::sorted(segments)).await;
 
     let resolved = manifest.runs.is_empty();
     // After the ops were appended, so that what they say is not taken for older than it is.
@@ -56,10 +40,14 @@ pub(crate) async fn fold(
         false => None,
     };
     let reading = read_clock(shard, manifest, forget_after, now).await;
-    let mut accounting = Accounting { rows_in: composed.consumed.ops, ..Accounting::default() };
-    accounting.composed = accounting.rows_in - composed.rows.len() as u64;
+    let mut accounting = Accounting { rows_in: ops.consumed().ops, ..Accounting::default() };
+    accounting.composed = accounting.rows_in;
     let mut writer = RunWriter::new(shard.clone(), manifest.version);
-    for (id, mut effect) in composed.rows {
+    for record in ops.by_record() {
+        let Some((id, mut effect)) = record else {
+            return Err(Error::corrupt(&shard.layout().segment(first), "an op in it, or behind it, cannot be read"));
+        };
+        accounting.composed -= 1;
         if let Some(now) = now {
             effect.date(now);
         }
@@ -75,11 +63,12 @@ pub(crate) async fn fold(
             };
             effect = record;
         }
-        let embeddings = place(&mut writer, &segments, &effect).await?;
+        let embeddings = place(&mut writer, &ops, &effect).await?;
         let effect = effect.map_embedding(&mut |from| embeddings.lookup(from));
-        writer.push(&id, &effect).await?;
+        writer.push(id, &effect).await?;
     }
     let written = writer.finish().await?;
+    let segments = ops.segments();
     // A version that has folded what is not durable would be missing a part of the log before it.
     shard.settle_log().await?;
     accounting.rows_out = written.rows;
@@ -87,7 +76,7 @@ pub(crate) async fn fold(
     accounting.bytes_out = written.bytes;
 
     let mut held = OpSum::default();
-    for segment in segments.iter() {
+    for segment in segments {
         held.add(u64::from(segment.header().ops), segment.header().digest);
     }
     let run = Run {
@@ -100,8 +89,8 @@ pub(crate) async fn fold(
         times: segments.iter().map(|s| s.header().times).reduce(TimeRange::union).unwrap_or_default(),
         parts: written.parts,
     };
-    let marks = marks(&segments);
-    Ok(Fold { run, embeddings: written.embeddings, held, consumed: composed.consumed, marks, reading, accounting })
+    let marks = marks(segments);
+    Ok(Fold { run, embeddings: written.embeddings, held, consumed: ops.consumed(), marks, reading, accounting })
 }
 
 /// The store's clock, where it is time to look which sources are silent. That is no reason for a fold to fail.
@@ -122,35 +111,6 @@ async fn read_clock(
     Some(Reading { now, forget_after })
 }
 
-/// Composes the ops of each id, in log order, and counts every op that goes in.
-fn compose(segments: &[Arc<Segment>]) -> Result<Composed, (Sequence, deltafold_format::FormatError)> {
-    let mut all = Vec::with_capacity(segments.iter().map(|segment| segment.len()).sum());
-    let mut consumed = OpSum::default();
-    for (number, segment) in segments.iter().enumerate() {
-        for (index, (_, op)) in segment.ops().enumerate() {
-            if number + index > 0 && index + 1 == segment.len() && !Guard::EveryOpFolded.holds() {
-                continue;
-            }
-            consumed.add(1, segment.op_digest(index).unwrap_or_default());
-            let op = op.map_embedding(|row| InSegment { segment: number, row });
-            all.push((op.id, Effect::from_op(op.action, segment.place(index))));
-        }
-    }
-    // Stable, so that the ops of one id stay in log order.
-    all.sort_by(|a, b| a.0.cmp(&b.0));
-    let mut rows: Vec<(String, Effect<InSegment>)> = Vec::with_capacity(all.len());
-    for (id, newer) in all {
-        match rows.pop() {
-            Some((last, older)) if last == id => rows.push((id, older.then(newer))),
-            last => {
-                rows.extend(last);
-                rows.push((id, newer));
-            }
-        }
-    }
-    Ok(Composed { rows, consumed })
-}
-
 /// Where the embeddings of one row were copied to: at most two, of the absent and of the present case.
 #[derive(Default)]
 struct Placed(Vec<(InSegment, EmbeddingRef)>);
@@ -163,11 +123,11 @@ impl Placed {
 }
 
 /// Copies the embeddings that a row carries.
-async fn place(writer: &mut RunWriter, segments: &[Arc<Segment>], effect: &Effect<InSegment>) -> Result<Placed> {
+async fn place(writer: &mut RunWriter, ops: &Ops, effect: &Effect<InSegment>) -> Result<Placed> {
     let mut placed = Placed::default();
     for from in effect.embeddings() {
         if placed.0.iter().all(|(source, _)| source != from) {
-            let to = writer.embed(segments[from.segment].vector(from.row)).await?;
+            let to = writer.embed(ops.vector(*from)).await?;
             placed.0.push((*from, to));
         }
     }

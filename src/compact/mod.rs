@@ -5,6 +5,7 @@ mod compactor;
 mod fold;
 mod keep_up;
 mod merge;
+mod ops;
 pub(crate) mod policy;
 mod retention;
 mod run_writer;

@@ -12,7 +12,9 @@ use crate::snapshot::run_embeddings;
 pub struct Policy {
     /// Fold when the log holds this many segments.
     pub fold_segments: u64,
-    /// Fold when the log's segments hold this many bytes; also the most that one fold reads, which bounds its memory.
+    /// Fold when the log's segments hold this many bytes, decoded: the memory that they and an index of 16 bytes an op take. One
+    /// fold reads at most so many, and at most a quarter of the collection's [`MemoryLimit`](crate::MemoryLimit); and always one
+    /// segment.
     pub fold_bytes: u64,
     /// How many adjacent runs of one tier are merged into a run of the next: T.
     pub fan_in: usize,
@@ -42,6 +44,7 @@ impl Default for Policy {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Backlog {
     pub(crate) segments: u64,
+    /// Memory that a fold of them takes for its input.
     pub(crate) bytes: u64,
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use deltafold_format::{Segment, Sequence, ShardId, Version};
+use deltafold_format::{SegmentFront, Sequence, ShardId, Version};
 
 /// Entries kept at most; beyond, each two neighbours become one.
 const MAX_ENTRIES: usize = 1_024;
@@ -86,8 +86,8 @@ pub(super) struct Weight {
 }
 
 impl Weight {
-    pub(super) fn of(segment: &Segment) -> Self {
-        Self { ops: segment.header().ops.into(), bytes: segment.decoded_bytes() }
+    pub(super) fn of(front: &SegmentFront) -> Self {
+        Self { ops: front.header().ops.into(), bytes: front.decoded_bytes() }
     }
 
     fn and(self, other: Self) -> Self {

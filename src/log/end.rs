@@ -82,7 +82,7 @@ pub(crate) async fn judge(shard: &Shard, slot: Sequence, head: &Head, look: Look
         Proof::Folded | Proof::Followed(_) => {}
     }
     // The slot was seen empty before it was proved to be taken: only a second look counts.
-    if !matches!(shard.slot(slot).await?, Slot::Absent) {
+    if !matches!(shard.slot_header(slot).await?, Slot::Absent) {
         return Ok(Empty::Taken);
     }
     let now = shard.head().await?.head;
@@ -97,7 +97,7 @@ async fn first_behind(shard: &Shard, slot: Sequence) -> Result<Option<Sequence>>
     loop {
         let page = retry::transient(|| shard.store().list_after(&prefix, Some(&after), LIST_PAGE)).await?;
         for sequence in page.iter().filter_map(|listed| shard.layout().parse_segment(&listed.key)) {
-            if let Slot::Segment(_) = shard.slot(sequence).await? {
+            if let Slot::Segment(_) = shard.slot_header(sequence).await? {
                 return Ok(Some(sequence));
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,13 +15,13 @@ use futures::stream::{self, BoxStream, Stream};
 use super::end::{Empty, Look, judge};
 use super::tail::gap;
 use crate::env;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::head::HeadState;
 use crate::shard::{Shard, Slot};
 
 /// So many segments are read before their ops are passed on.
 const SEGMENTS_AT_ONCE: usize = 8;
-/// Or so many bytes of them.
+/// Or as many as take so many bytes of memory.
 const BYTES_AT_ONCE: u64 = 8 << 20;
 
 /// From where to follow a log, and how far.
@@ -64,7 +65,7 @@ impl Follow {
         let complete = options.after.index() as usize >= MAX_SEGMENT_OPS - 1;
         let next = if complete { options.after.sequence().next() } else { options.after.sequence() };
         let next = next.max(Sequence::FIRST);
-        let follower = Follower { shard, options, next, head: None, ops: VecDeque::new(), polls: 0 };
+        let follower = Follower { shard, options, next, head: None, segments: VecDeque::new(), at: 0, polls: 0 };
         Self(stream::try_unfold(follower, Follower::step).boxed())
     }
 }
@@ -90,8 +91,10 @@ struct Follower {
     next: Sequence,
     /// The head as last seen.
     head: Option<HeadState>,
-    /// Of the segments read last.
-    ops: VecDeque<(Position, Op)>,
+    /// The segments read last, whose ops are passed on next.
+    segments: VecDeque<Arc<Segment>>,
+    /// The next op of the first of them.
+    at: usize,
     /// How many times the next slot was found empty.
     polls: u32,
 }
@@ -100,8 +103,8 @@ impl Follower {
     /// The next op, when it comes.
     async fn step(mut self) -> Result<Option<((Position, Op), Self)>> {
         loop {
-            if let Some(op) = self.ops.pop_front() {
-                return Ok(Some((op, self)));
+            if let Some(op) = self.next_op() {
+                return Ok(Some((op?, self)));
             }
             if self.head.is_none() {
                 self.look().await?;
@@ -115,15 +118,37 @@ impl Follower {
                 self.shard.settle_log().await?;
             }
             for slot in slots {
-                if let Slot::Segment(segment) = slot {
-                    self.ops.extend(ops(&segment, self.options.after));
+                if let Slot::Segment(segment) = slot
+                    && segment.position(segment.len() - 1) > self.options.after
+                {
+                    self.segments.push_back(segment);
                 }
                 self.next = self.next.next();
             }
-            if end && self.ops.is_empty() && self.ends().await? {
+            if end && self.segments.is_empty() && self.ends().await? {
                 return Ok(None);
             }
         }
+    }
+
+    /// The next op of the segments that were read, made now: they are many times larger as ops.
+    fn next_op(&mut self) -> Option<Result<(Position, Op)>> {
+        while let Some(segment) = self.segments.front() {
+            while self.at < segment.len() {
+                let (at, position) = (self.at, segment.position(self.at));
+                self.at += 1;
+                if position > self.options.after {
+                    let whole = |op: Op<u32>| op.map_embedding(|row| segment.vector(row).to_vec());
+                    let key = || self.shard.layout().segment(position.sequence());
+                    let op =
+                        segment.op(at).map(whole).ok_or_else(|| Error::corrupt(&key(), "an op in it cannot be read"));
+                    return Some(op.map(|op| (position, op)));
+                }
+            }
+            self.segments.pop_front();
+            self.at = 0;
+        }
+        None
     }
 
     /// Judges the slot to read next, which was empty; waits unless this is the end. True where the follower
@@ -177,9 +202,4 @@ impl Follower {
         self.head = Some(state);
         Ok(())
     }
-}
-
-fn ops(segment: &Segment, after: Position) -> Vec<(Position, Op)> {
-    let whole = |op: Op<u32>| op.map_embedding(|row| segment.vector(row).to_vec());
-    segment.ops().filter(|(position, _)| *position > after).map(|(position, op)| (position, whole(op))).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use deltafold_format::{Manifest, Segment, Sequence};
+use deltafold_format::{Manifest, SegmentHeader, Sequence};
 
 use super::origin::{CHANGE, MAX_CHANGE_MARKS, floor_of, floor_of_source};
 use crate::simulation::Guard;
@@ -29,8 +29,7 @@ impl Marks {
         marks
     }
 
-    pub(super) fn learn(&mut self, segment: &Segment) {
-        let header = segment.header();
+    pub(super) fn learn(&mut self, header: &SegmentHeader) {
         for mark in &header.marks {
             self.add(&mark.source, mark.position, header.sequence);
         }

@@ -7,7 +7,7 @@ mod refused;
 use std::pin::pin;
 use std::time::Duration;
 
-use deltafold_format::{Sequence, Uid};
+use deltafold_format::{SegmentFront, Sequence, Uid};
 use futures::FutureExt;
 use futures::future::{Either, select, try_join};
 
@@ -68,7 +68,7 @@ type Created = (Result<Outcome, StoreError>, Option<Glance>);
 
 /// What is seen of a slot that somebody else may have taken.
 struct Glance {
-    slot: Slot,
+    slot: Slot<SegmentFront>,
     /// The head, if a refusal before this one was to be decided, and if it has changed.
     head: Option<HeadState>,
 }
@@ -224,7 +224,7 @@ impl Placer {
             let Some(n) = self.next_slot(batch).await? else { return Ok(()) };
             let stopwatch = Stopwatch::start();
             let shard = self.shard.clone();
-            let (slot, swept) = self.beside(batch, shard.slot(n)).await?;
+            let (slot, swept) = self.beside(batch, shard.slot_header(n)).await?;
             if swept {
                 return Ok(());
             }
@@ -278,7 +278,7 @@ impl Placer {
                 }
             };
             // What fails is asked again where it matters.
-            let (slot, head) = try_join(shard.slot(n), head).await.ok()?;
+            let (slot, head) = try_join(shard.slot_header(n), head).await.ok()?;
             Some(Glance { slot, head })
         };
         let ((created, took), seen) = if glances {

@@ -13,6 +13,7 @@ mod backlog;
 #[cfg(feature = "s3")]
 mod cached;
 mod compactor;
+mod headers;
 mod jsonl;
 mod log_end;
 mod lost_update;

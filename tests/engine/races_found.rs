@@ -88,7 +88,7 @@ async fn an_echo_whose_slot_was_swept_is_in_doubt_while_nobody_can_look_it_up<S:
     append(&writer, "a").await;
     store.fail("create", "/log/00000000000000000002", Fault::Echo);
     let (other, faults) = (collection.clone(), store.clone());
-    store.before("get", "/log/00000000000000000002", move || async move {
+    store.before("get_range", "/log/00000000000000000002", move || async move {
         assert_eq!(fold_and_sweep(&other).await, 3);
         faults.fail("get", "/manifest/", Fault::Permanent);
     });
@@ -178,7 +178,7 @@ async fn a_position_is_not_overlooked_in_a_slot_that_was_swept_while_the_log_was
     assert_eq!(append(&sleeper, "a").await, 1);
     source.append_from("queue", 7, put("7")).await.unwrap();
     let other = collection.clone();
-    store.before("get", "/log/00000000000000000002", move || async move {
+    store.before("get_range", "/log/00000000000000000002", move || async move {
         assert_eq!(fold_and_sweep(&other).await, 3);
         assert_eq!(append(&sleeper, "b").await, 4, "and it has left something in slot 2");
     });
@@ -298,7 +298,7 @@ async fn who_follows_the_log_is_not_told_what_was_left_in_a_swept_slot<S: Store 
 async fn a_refusal_that_may_be_an_echo_is_not_called_a_failure<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     store.fail("create", "/log/00000000000000000001", Fault::Echo);
-    store.fail("get", "/log/00000000000000000001", Fault::Permanent);
+    store.fail("get_range", "/log/00000000000000000001", Fault::Permanent);
     let error = writer(&collection).append(put("a")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
     assert!(store.all_reached());

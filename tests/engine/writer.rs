@@ -319,7 +319,7 @@ async fn a_segment_at_the_tail_is_passed_and_a_far_tail_looked_up<S: Store + Clo
     writer.append(vec![put("c")]).await.unwrap();
     let calls = [
         "create log/00000000000000000002",
-        "get log/00000000000000000002",
+        "get_range log/00000000000000000002",
         "create log/00000000000000000003",
         "get_unless head",
     ];
@@ -332,7 +332,7 @@ async fn a_segment_at_the_tail_is_passed_and_a_far_tail_looked_up<S: Store + Clo
     // Three slots are lost, each but the first with a look at the head beside reading who has it; so has the lookup.
     let mut calls = store.calls();
     // A glance at the slot that it gets, where that takes long enough.
-    calls.retain(|call| call != "get log/00000000000000000204");
+    calls.retain(|call| call != "get_range log/00000000000000000204");
     assert_eq!(calls.len(), 12, "the end of a log that has gone far ahead is looked up: {calls:?}");
     assert_eq!(log(&collection).await.len(), 204);
 }

@@ -48,3 +48,18 @@ pub(super) fn aligned(bytes: Bytes, what: &'static str) -> Result<Bytes, FormatE
     copy.as_mut_slice().copy_from_slice(&bytes);
     Ok(copy.into_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::FormatErrorKind;
+
+    #[test]
+    fn a_buffer_that_cannot_be_had_is_an_error() {
+        // Story: memory for what an envelope announced was taken without asking, and the program aborted where there was none.
+        let error = AlignedBuf::zeroed(usize::MAX - 1, "ops").err().unwrap();
+        assert_eq!((error.kind(), error.what()), (FormatErrorKind::OutOfMemory, "ops"));
+        assert!(error.to_string().contains("there is no memory for its 18446744073709551614 bytes"), "{error}");
+        assert_eq!(AlignedBuf::zeroed(17, "ops").unwrap().into_bytes(), [0; 17].as_slice());
+    }
+}

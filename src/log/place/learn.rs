@@ -5,14 +5,14 @@ use deltafold_format::Sequence;
 use super::super::backlog::{Known, Weight};
 use super::super::batch::Batch;
 use super::super::marks::Marks;
-use super::super::tail::{Tail, find_tail, read_tail};
+use super::super::tail::{Tail, find_tail, read_headers};
 use super::{KnownTail, Placer};
 use crate::error::Result;
 use crate::shard::{Shard, Slot};
 use crate::simulation::Guard;
 
-/// How much of the log is in memory at once while it is read for its sources.
-const LEARN_BYTES: u64 = 64 << 20;
+/// Bytes of headers in memory at once while the log is read for its sources.
+const LEARN_BYTES: u64 = 8 << 20;
 
 impl Placer {
     /// Knows the tail, and of a batch from sources what the log holds of them.
@@ -93,8 +93,8 @@ impl Placer {
     }
 }
 
-/// Learns marks and weights of the segments behind `after`, a part of the log at a time. Returns the
-/// last one, and whether one behind it was swept.
+/// Learns marks and weights of the segments behind `after` from their headers, a part of the log at a
+/// time. Returns the last one, and whether one behind it was swept.
 async fn learn_behind(
     shard: &Shard,
     marks: &mut Marks,
@@ -104,11 +104,11 @@ async fn learn_behind(
 ) -> Result<(Sequence, bool)> {
     let mut last = after;
     loop {
-        let read = read_tail(shard, last, LEARN_BYTES, how).await?;
+        let read = read_headers(shard, last, LEARN_BYTES, how).await?;
         for (sequence, slot) in &read.slots {
-            if let Slot::Segment(segment) = slot {
-                marks.learn(segment);
-                known.add(*sequence, Weight::of(segment));
+            if let Slot::Segment(front) = slot {
+                marks.learn(front.header());
+                known.add(*sequence, Weight::of(front));
             }
             last = *sequence;
         }

@@ -1,6 +1,6 @@
 //! Who has a slot that was refused, and whether that decides anything: a refusal may be the echo of this writer's own success, and what stands in a slot counts only if it was not swept.
 
-use deltafold_format::{Segment, Sequence};
+use deltafold_format::{SegmentFront, Sequence};
 use futures::future::join;
 
 use super::super::backlog::Weight;
@@ -45,14 +45,14 @@ impl Placer {
             }
             _ => {
                 let shard = self.shard.clone();
-                self.beside(batch, shard.slot(n)).await?
+                self.beside(batch, shard.slot_header(n)).await?
             }
         };
         if swept && let Some(landed) = self.look_up(batch, n).await? {
             return Ok(Taken::Ours(landed));
         }
         match &slot {
-            Slot::Segment(segment) if self.is_ours(batch, segment) => Ok(Taken::Ours(n)),
+            Slot::Segment(front) if self.is_ours(batch, front) => Ok(Taken::Ours(n)),
             Slot::Absent => {
                 let head = self.shard.head().await?;
                 Ok(if n < head.head.truncated { Taken::Swept } else { Taken::Gone })
@@ -98,22 +98,22 @@ impl Placer {
         Ok(None)
     }
 
-    fn is_ours(&self, batch: &Batch, segment: &Segment) -> bool {
-        let header = segment.header();
+    fn is_ours(&self, batch: &Batch, front: &SegmentFront) -> bool {
+        let header = front.header();
         header.writer == self.writer && header.batch == batch.number && Guard::BatchId.holds()
     }
 
     /// Slot `n` is somebody else's: what it holds of the batch's sources is not appended again. False where it was swept, so that nothing in it counts: somebody may
     /// have left it there who slept through the sweep, and an earlier attempt of this batch may have been there before.
-    pub(super) async fn passed(&mut self, batch: &mut Batch, n: Sequence, slot: &Slot) -> Result<bool> {
+    pub(super) async fn passed(&mut self, batch: &mut Batch, n: Sequence, slot: &Slot<SegmentFront>) -> Result<bool> {
         if (self.marks.is_some() || batch.doubt) && self.is_swept(n).await? {
             return Ok(false);
         }
-        if let Slot::Segment(segment) = slot {
-            self.turns.taken(segment.header().writer, n);
-            self.known.add(n, Weight::of(segment));
+        if let Slot::Segment(front) = slot {
+            self.turns.taken(front.header().writer, n);
+            self.known.add(n, Weight::of(front));
             if let Some(marks) = &mut self.marks {
-                marks.learn(segment);
+                marks.learn(front.header());
                 batch.sift(marks, &mut self.failed);
             }
         }

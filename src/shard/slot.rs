@@ -1,0 +1,102 @@
+//! A slot of the log as it is read: its segment, or only the segment's header.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use deltafold_format::{Segment, SegmentFront, SegmentHeader, Sequence};
+
+use super::Shard;
+use crate::error::{Error, Result};
+use crate::retry;
+use crate::simulation::Guard;
+
+/// Bytes that a fold's index over a segment takes for each op. A reader's takes less.
+pub(crate) const INDEX_BYTES: u64 = 16;
+
+/// First bytes of a segment that are asked for to read its header: enough for some 250 marks. A header of more marks costs a second
+/// request.
+const FRONT_BYTES: u64 = 16 << 10;
+
+/// The content of a log slot.
+#[derive(Debug, Clone)]
+pub(crate) enum Slot<S = Arc<Segment>> {
+    /// Nothing yet, or nothing any more.
+    Absent,
+    /// A segment that a writer of a dropped collection of the same name left: it counts as an empty one.
+    Void,
+    /// A segment of this collection.
+    Segment(S),
+}
+
+impl Slot {
+    /// Memory that its segment takes once decoded, with an index over its ops.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Self::Segment(segment) => segment.decoded_bytes() + INDEX_BYTES * segment.len() as u64,
+            Self::Absent | Self::Void => 0,
+        }
+    }
+}
+
+impl Shard {
+    /// The content of a log slot. One GET.
+    pub(crate) async fn slot(&self, sequence: Sequence) -> Result<Slot> {
+        match self.stored_slot(sequence).await? {
+            None => Ok(Slot::Absent),
+            Some(object) => self.decode_slot(sequence, object),
+        }
+    }
+
+    /// The object in a log slot as it is stored, `None` where there is none. One GET.
+    pub(crate) async fn stored_slot(&self, sequence: Sequence) -> Result<Option<Bytes>> {
+        Ok(self.get(&self.layout().segment(sequence)).await?.map(|object| object.bytes))
+    }
+
+    /// Decodes the object in a log slot.
+    pub(crate) fn decode_slot(&self, sequence: Sequence, object: Bytes) -> Result<Slot> {
+        let key = self.layout().segment(sequence);
+        let segment = Segment::decode(object).map_err(|error| Error::format(&key, error))?;
+        if !self.is_own(sequence, segment.header())? {
+            return Ok(Slot::Void);
+        }
+        if segment.has_revisions() != self.config().ordering.is_revision() {
+            return Err(Error::corrupt(&key, "its ops are not ordered as the collection is"));
+        }
+        Ok(Slot::Segment(Arc::new(segment)))
+    }
+
+    /// The header of the segment in a log slot: who wrote it, and its marks. Nothing is known of its ops, which may be damaged. One GET of
+    /// the object's first bytes, and a second one if the header has more than about 250 marks.
+    pub(crate) async fn slot_header(&self, sequence: Sequence) -> Result<Slot<SegmentFront>> {
+        let key = self.layout().segment(sequence);
+        let damaged = |error| Error::format(&key, error);
+        let mut bytes = FRONT_BYTES;
+        loop {
+            let range = retry::transient(|| self.store().get_range(&key, 0, bytes)).await?;
+            let Some(front) = range else { return Ok(Slot::Absent) };
+            let needed = SegmentFront::bytes_needed(front.clone()).map_err(damaged)?;
+            // The object may end before; then decoding tells what is wrong. Each further read asks for more, up to the longest header.
+            if needed > bytes && front.len() as u64 == bytes {
+                bytes = needed;
+                continue;
+            }
+            let front = SegmentFront::decode(front).map_err(damaged)?;
+            return Ok(if self.is_own(sequence, front.header())? { Slot::Segment(front) } else { Slot::Void });
+        }
+    }
+
+    /// Whether a segment is of this collection, and not of a dropped one of the same name; an error where it does not belong into the slot.
+    fn is_own(&self, sequence: Sequence, header: &SegmentHeader) -> Result<bool> {
+        let corrupt = |reason: &str| Err(Error::corrupt(&self.layout().segment(sequence), reason));
+        if header.sequence != sequence {
+            return corrupt("its content belongs into another slot");
+        }
+        if header.collection != self.config().uid && Guard::Identity.holds() {
+            return Ok(false);
+        }
+        if header.dimension != self.config().dimension {
+            return corrupt("its embeddings have another dimension than the collection");
+        }
+        Ok(true)
+    }
+}
