@@ -5,9 +5,12 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 
+use super::credentials::Fit;
+use super::environment::{check, check_value};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// How to reach a service. Everything that is not set comes from where the tools of AWS look: environment, profile, container, machine.
@@ -83,6 +86,10 @@ impl Timeouts {
 /// What all clients are made from.
 pub(crate) async fn connect(what: &str, options: &AwsOptions) -> Result<SdkConfig, StoreError> {
     let invalid = |reason: String| StoreError::new(StoreErrorKind::Permanent, "connect to", what, reason);
+    let region = check(|name| std::env::var_os(name)).map_err(invalid)?;
+    for (name, value) in [("the region", &options.region), ("the endpoint", &options.endpoint)] {
+        check_value(name, value.as_deref().unwrap_or_default()).map_err(invalid)?;
+    }
     let mut roots = TrustStore::default();
     if let Some(pem) = &options.ca_certificates {
         roots.add_pem_certificate(pem.clone());
@@ -105,11 +112,17 @@ pub(crate) async fn connect(what: &str, options: &AwsOptions) -> Result<SdkConfi
     if let Some(endpoint) = &options.endpoint {
         loader = loader.endpoint_url(endpoint);
     }
-    if let Some(region) = &options.region {
-        loader = loader.region(Region::new(region.clone()));
+    if let Some(region) = options.region.clone().or(region) {
+        loader = loader.region(Region::new(region));
     }
-    let config = loader.load().await;
-    match (config.region(), config.endpoint_url()) {
+    let mut config = loader.load().await;
+    if let Some(provider) = config.credentials_provider() {
+        config = config.into_builder().credentials_provider(SharedCredentialsProvider::new(Fit(provider))).build();
+    }
+    // A profile names a region, too.
+    let region = config.region().map(|region| region.as_ref().trim().to_owned()).filter(|region| !region.is_empty());
+    check_value("the region", region.as_deref().unwrap_or_default()).map_err(invalid)?;
+    match (region, config.endpoint_url()) {
         (Some(_), _) => Ok(config),
         // Whoever is not AWS rarely minds which region a signature names.
         (None, Some(_)) => Ok(config.into_builder().region(Region::new("us-east-1")).build()),
@@ -136,6 +149,10 @@ pub(crate) fn parse(options: &mut AwsOptions, name: &str, value: &str) -> Result
     };
     match name {
         "region" if value.is_empty() => return Err("`region=` names no region".to_owned()),
+        "region" | "endpoint" => check_value(&format!("`{name}=`"), value)?,
+        _ => {}
+    }
+    match name {
         "region" => options.region = Some(value.to_owned()),
         "endpoint" if value.starts_with("http://") || value.starts_with("https://") => {
             options.endpoint = Some(value.to_owned());

@@ -1,6 +1,8 @@
 //! What the services of AWS have in common: credentials, region, HTTP, timeouts, and what their errors mean.
 
 mod connect;
+mod credentials;
+mod environment;
 mod fault;
 #[cfg(feature = "lambda")]
 mod functions;

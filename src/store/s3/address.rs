@@ -39,6 +39,10 @@ impl FromStr for S3Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        // The parser of URLs drops line breaks and tabs: another bucket than the one that was named.
+        if text.contains(char::is_control) {
+            return Err(format!("{text:?} is no address of an S3 store: it holds a control character"));
+        }
         let url = Url::parse(text).map_err(|error| format!("`{text}` is no address of an S3 store: {error}"))?;
         let bucket = url.host_str().unwrap_or_default();
         if url.scheme() != "s3" || bucket.is_empty() || url.port().is_some() || url.password().is_some() {
@@ -114,6 +118,10 @@ mod tests {
             ("s3://", "no address"),
             ("http://bucket", "s3://BUCKET"),
             ("s3://b/a b", "prefix"),
+            ("s3://b\n/a", "control character"),
+            ("s3://b/a\t", "control character"),
+            ("s3://b/a?region=eu%0A", "line break"),
+            ("s3://b/a?endpoint=http://x%0D", "line break"),
             ("s3://b/a?x=1", "no parameter `x`"),
             ("s3://b/a?attempts=0", "1 to 10"),
             ("s3://b/a?path_style=1", "neither"),
