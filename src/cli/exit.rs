@@ -16,6 +16,7 @@ Exit codes:
     4  not found: collection, record, version, pin, object
     5  try again: busy, superseded, overtaken by somebody else's change, store unavailable
     6  damage found
+   70  panic: a defect of Deltafold; the report says where
   130  interrupted";
 
 /// What a failure means to a script.

@@ -41,6 +41,8 @@ pub(crate) fn main() -> ExitCode {
     };
     let context = Context::new(&cli.global);
     let told = matches!(cli.command, args::Command::Status(_)) && json;
+    #[cfg(feature = "simulation")]
+    runtime.block_on(crate::crash::planted());
     let outcome = runtime.block_on(commands::run(cli.command, &context));
     if cli.global.requests && !told {
         context.tell_requests();
