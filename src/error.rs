@@ -46,6 +46,8 @@ pub enum ErrorKind {
     Storage,
     /// Run it where more memory is free: there was none for an object that is within the limits.
     OutOfMemory,
+    /// Use another store: this one does not do what Deltafold relies on.
+    Unfit,
     /// Open a new writer: this one was closed, or stopped on an error before.
     Closed,
     /// Report it: Deltafold refused to publish what would break one of its own invariants. Nothing was published.
@@ -85,9 +87,13 @@ pub(crate) enum Repr {
     )]
     Leftovers { name: CollectionName, key: Key },
     #[error(
-        "{location} cannot hold a collection, updates would be lost there: it does not keep the promise \"{promise}\": {broken}. `docs/s3.md` tells which stores can, and what else can be done"
+        "{location} cannot hold a collection, updates would be lost there: it breaks the promise \"{promise}\": {detail}. {advice}"
     )]
-    Unfit { location: String, promise: String, broken: String },
+    Unfit { location: String, promise: String, detail: String, advice: &'static str },
+    #[error("{location} cannot hold a collection: it lacks \"{promise}\": {detail}. {advice}")]
+    Unsupported { location: String, promise: String, detail: String, advice: &'static str },
+    #[error("{location} could not be tried: \"{promise}\": {detail}")]
+    Untried { location: String, promise: String, detail: String, transient: bool },
     #[error(
         "collection `{name}` keeps its heads in {recorded}, and this store looks for them in {here}; open it with a store that looks there"
     )]
@@ -140,7 +146,7 @@ impl Error {
             Repr::Input(_) | Repr::Invalid(_) | Repr::HeadsElsewhere { .. } => ErrorKind::InvalidInput,
             Repr::Store(error) => match error.kind() {
                 StoreErrorKind::Transient => ErrorKind::Unavailable,
-                StoreErrorKind::Permanent => ErrorKind::Storage,
+                StoreErrorKind::Permanent | StoreErrorKind::Unsupported => ErrorKind::Storage,
                 StoreErrorKind::Damaged => ErrorKind::Corrupt,
             },
             #[cfg(feature = "sqs")]
@@ -151,7 +157,9 @@ impl Error {
                 crate::aws::QueueErrorKind::Invalid => ErrorKind::InvalidInput,
                 crate::aws::QueueErrorKind::Permanent | crate::aws::QueueErrorKind::Unsupported => ErrorKind::Storage,
             },
-            Repr::Unfit { .. } => ErrorKind::Storage,
+            Repr::Unfit { .. } | Repr::Unsupported { .. } => ErrorKind::Unfit,
+            Repr::Untried { transient: true, .. } => ErrorKind::Unavailable,
+            Repr::Untried { transient: false, .. } => ErrorKind::Storage,
             Repr::Format { error, .. } => match error.kind() {
                 FormatErrorKind::NewerFormat { .. } => ErrorKind::NewerFormat,
                 FormatErrorKind::OutOfMemory => ErrorKind::OutOfMemory,

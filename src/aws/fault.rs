@@ -6,6 +6,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use super::credentials::UNFIT;
+
 /// What a request that did not succeed has done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -23,6 +25,8 @@ pub(crate) enum Fault {
     Rejected(String),
     /// Nothing landed, and trying again changes nothing.
     Impossible(String),
+    /// Nothing landed: the service does not know the request.
+    Unsupported(String),
     /// No answer, or one that does not tell whether it landed.
     Lost(String),
 }
@@ -55,7 +59,9 @@ where
 
 /// No request was made, or none that was understood.
 fn without_an_answer(reason: String) -> Fault {
-    if reason.contains("credentials") || reason.contains("identity") {
+    if let Some(at) = reason.find(UNFIT) {
+        Fault::Impossible(reason.get(at..).unwrap_or_default().to_owned())
+    } else if reason.contains("credentials") || reason.contains("identity") {
         let help = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (AWS_PROFILE), or a role of the machine";
         Fault::Impossible(format!("no credentials were found: {reason}; {help}"))
     } else {
@@ -125,7 +131,9 @@ fn answered(status: u16, code: &str, message: &str, region: Option<&str>) -> Fau
             | "RequestLimitExceeded"
             | "LimitExceededException",
         ) => Fault::Rejected(said),
-        (501, _) | (_, "NotImplemented") => help("the store cannot do what Deltafold needs: run `deltafold doctor`"),
+        (405 | 501, _) | (_, "NotImplemented" | "MethodNotAllowed") => Fault::Unsupported(format!(
+            "{said}; the service lacks something that Deltafold needs: `deltafold doctor` lists what"
+        )),
         // 200: S3 may begin to answer before it is done, and say in the body what went wrong.
         (200..=299 | 429 | 500.., _) => Fault::Lost(said),
         _ => Fault::Impossible(said),

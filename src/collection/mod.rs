@@ -1,6 +1,7 @@
 //! A collection: creating, opening, dropping it, and the doors to everything that works on it.
 
 mod drop;
+mod fit;
 mod reset;
 mod status;
 mod verify;
@@ -71,12 +72,14 @@ pub struct Collection {
 impl Collection {
     /// Makes a collection. Of several callers with one name exactly one succeeds. Costs one LIST, one PUT for each shard and one more.
     ///
-    /// In S3, and whatever speaks its language, the bucket is probed first (about thirty requests): one that ignores the conditions of writes is refused.
+    /// In S3 and services like it, the bucket is probed first (about 80 requests): one that ignores the conditions
+    /// of writes is refused.
     /// A crash on the way leaves nothing that a later `create` of the same name minds.
     ///
     /// # Errors
     ///
-    /// `Storage` where the store does not keep the [contract](crate::store), and where it cannot be reached or used;
+    /// `Unfit` where the store does not keep the [contract](crate::store); `Storage` or `Unavailable` where it cannot be
+    /// reached or used;
     /// `AlreadyExists` where the name is taken or its objects were not dropped completely; `InvalidInput` for options out of range.
     pub async fn create(store: Arc<dyn Store>, name: &CollectionName, options: &CreateOptions) -> Result<Self> {
         Self::create_in(store, name, options, Arc::new(System)).await
@@ -101,11 +104,8 @@ impl Collection {
                 options.shards
             )));
         }
-        if store.is_to_be_probed()
-            && let Some((promise, broken)) = probe(&*store).await?.broken()
-        {
-            let (promise, broken) = (promise.to_owned(), broken.to_owned());
-            return Err(Repr::Unfit { location: store.location(), promise, broken }.into());
+        if store.is_to_be_probed() {
+            Self::fits(&*store, &probe(&*store).await?)?;
         }
         let layout = Layout::new(name.clone());
         let uid = claim_name(&*store, &layout, options.shards, &*env).await?;

@@ -145,6 +145,7 @@ impl HeadsInDynamoDb {
     fn failed(&self, verb: &'static str, key: impl fmt::Display, fault: Fault) -> StoreError {
         let (kind, reason) = match fault {
             Fault::Impossible(reason) => (StoreErrorKind::Permanent, reason),
+            Fault::Unsupported(reason) => (StoreErrorKind::Unsupported, reason),
             Fault::Conflict => return StoreError::conflict(verb, key),
             Fault::Lost(reason) | Fault::Rejected(reason) => (StoreErrorKind::Transient, reason),
             fault => (StoreErrorKind::Permanent, format!("an answer that makes no sense here: {fault:?}")),

@@ -39,6 +39,8 @@ impl HeadRegister for InStore {
     async fn read_unless(&self, seen: &HeadState) -> Result<Option<Option<HeadState>>> {
         match retry::transient(|| self.store.get_unless(&self.key, &seen.tag)).await? {
             Unless::Unchanged => Ok(None),
+            // Some stores send what has not changed.
+            Unless::Changed(object) if object.tag == seen.tag => Ok(None),
             Unless::Changed(object) => Ok(Some(Some(self.decode(object)?))),
             Unless::Absent => Ok(Some(None)),
         }

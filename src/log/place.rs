@@ -323,7 +323,7 @@ impl Placer {
 
     /// Pauses before another attempt, or gives up.
     async fn pause(&self, failure: Option<StoreError>, pauses: &mut impl Iterator<Item = Duration>) -> Result<()> {
-        let permanent = failure.as_ref().is_some_and(|error| error.kind() == StoreErrorKind::Permanent);
+        let permanent = failure.as_ref().is_some_and(|error| error.kind() != StoreErrorKind::Transient);
         match pauses.next().filter(|_| !permanent) {
             Some(pause) => {
                 env::sleep(pause).await;

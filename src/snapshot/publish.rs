@@ -110,7 +110,7 @@ pub(crate) async fn publish(shard: &Shard, current: &mut Current, edit: &Edit) -
             Err(error) => Some(error),
         };
         if let Some(error) = failure {
-            if error.kind() == StoreErrorKind::Permanent {
+            if error.kind() != StoreErrorKind::Transient {
                 return Err(if attempts.0.is_empty() { error.into() } else { unknown(shard, &error).into() });
             }
             match pauses.next() {

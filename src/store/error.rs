@@ -20,6 +20,8 @@ pub enum StoreErrorKind {
     Transient,
     /// Trying again changes nothing: no permission, no space, no such folder or bucket, a read-only disk.
     Permanent,
+    /// The store does not know the request at all.
+    Unsupported,
     /// The bytes are not those that were written: find out with `verify --deep`, and restore the object.
     Damaged,
 }

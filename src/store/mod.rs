@@ -42,7 +42,7 @@ pub use dir::Dir;
 pub use error::{StoreError, StoreErrorKind};
 pub use key::Key;
 pub use memory::Memory;
-pub use probe::{Check, Probe, probe};
+pub use probe::{Check, Probe, Promise, Verdict, probe};
 pub(crate) use requests::{Answer, Meter};
 pub use requests::{RequestCount, RequestKind, Requests};
 #[cfg(feature = "s3")]
@@ -110,7 +110,7 @@ impl Outcome {
 pub enum Unless {
     /// The object still has the tag named.
     Unchanged,
-    /// It has another.
+    /// It has another; or the store sends the object in any case, and the tag is the one named.
     Changed(Object),
     /// It is not there.
     Absent,

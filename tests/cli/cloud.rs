@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::home::{Home, Ran, puts};
 use crate::support::ministack;
+use crate::support::s3::backend::Quirk;
 use crate::support::s3::{ACCESS_KEY, BUCKET, Fault, SECRET_KEY, Server};
 
 /// The program, told to use the bucket of a server.
@@ -60,7 +61,10 @@ fn a_bucket_is_as_good_as_a_folder() {
     assert!(cloud.run("verify c --deep").ok().stdout.contains("sound"));
     assert!(cloud.run("inspect c/0000/head").ok().stdout.contains("head"));
     let doctor = cloud.run("doctor").ok();
-    assert!(doctor.stdout.contains("a name is created once") && !doctor.stdout.contains("NO"), "{doctor:?}");
+    assert!(doctor.stdout.contains("a name is created once") && doctor.stdout.contains("kept"), "{doctor:?}");
+    for verdict in ["costs", "NO ANSWER", "DENIED", "UNSUPPORTED", "BROKEN"] {
+        assert!(!doctor.stdout.contains(verdict), "{doctor:?}");
+    }
     cloud.run("drop c --yes").ok();
     assert!(cloud.server.backend.paths(BUCKET).is_empty());
 }
@@ -81,7 +85,7 @@ fn heads_lie_in_a_table_where_that_is_chosen() {
     assert!(status.stdout.contains("heads lie in the DynamoDB table `heads` in us-east-1"), "{status:?}");
     assert!(cloud.run("inspect c/0000/head").ok().stdout.contains("head"));
     assert!(cloud.run("verify c --deep").ok().stdout.contains("sound"));
-    assert!(cloud.run("doctor --heads dynamodb:heads@us-east-1").ok().stdout.contains("yes"));
+    assert!(cloud.run("doctor --heads dynamodb:heads@us-east-1").ok().stdout.contains("kept"));
     cloud.run("drop c --yes").ok();
     assert!(cloud.server.backend.paths(BUCKET).is_empty());
     // The name is free again, head and all.
@@ -164,6 +168,51 @@ fn a_wrong_bucket_is_a_clear_error() {
         1,
         &["If-None-Match"],
     );
+}
+
+/// `doctor` stopped at the first 501, showed no table, and did not say that heads in DynamoDB would do.
+#[test]
+fn a_doctor_without_replace_shows_all_and_names_dynamodb() {
+    let cloud = Cloud::new();
+    cloud.server.backend.has(Quirk::LacksReplace);
+    let ran = cloud.run("doctor").ends_with(1).complains("--heads dynamodb:TABLE").complains("NotImplemented");
+    let shown = |verdict: &str| ran.stdout.lines().filter(|line| line.contains(verdict)).count();
+    assert_eq!((shown("kept"), shown("UNSUPPORTED")), (11, 4), "{ran:?}");
+    let json = cloud.run("doctor --json").ends_with(1).json();
+    assert_eq!((&json["sound"], json["checks"].as_array().map(Vec::len)), (&false.into(), Some(15)), "{json}");
+    let verdicts: Vec<_> = json["checks"].as_array().unwrap().iter().map(|check| &check["verdict"]).collect();
+    assert_eq!(verdicts.iter().filter(|verdict| **verdict == "unsupported").count(), 4, "{json}");
+    cloud.run("create c --dimension 2").ends_with(1).complains("--heads dynamodb:TABLE");
+    cloud.run("create c --dimension 2 --heads dynamodb:doctor@us-east-1 --create-table").ok();
+    assert!(!cloud.run("doctor --heads dynamodb:doctor@us-east-1").ok().stdout.contains("UNSUPPORTED"));
+    cloud.run_with("append c", &puts(20)).ok();
+    cloud.run("compact c").ok();
+    assert_eq!(cloud.run("count c").ok().stdout.trim(), "20");
+}
+
+/// A service that sends what has not changed was refused, though that costs bytes and breaks no promise.
+#[test]
+fn a_bucket_that_only_costs_more_is_accepted() {
+    let cloud = Cloud::new();
+    cloud.server.backend.has(Quirk::SendsUnchanged);
+    cloud.run("doctor").ok().says("costs more");
+    let json = cloud.run("doctor --json").ok().json();
+    let costs = json["checks"].as_array().unwrap().iter().filter(|check| check["verdict"] == "costs").count();
+    assert_eq!((&json["sound"], costs), (&true.into(), 1), "{json}");
+    cloud.run("create c --dimension 2").ok();
+    cloud.run_with("append c", &puts(20)).ok();
+    cloud.run("compact c").ok();
+    assert_eq!(cloud.run("count c").ok().stdout.trim(), "20");
+}
+
+/// An answer that was lost while `create` probed condemned a sound bucket.
+#[test]
+fn a_bucket_that_does_not_answer_is_to_be_tried_again() {
+    let cloud = Cloud::new();
+    cloud.server.fail_always("replace", "", Fault::Answer(503, "SlowDown"));
+    cloud.run("create c --dimension 2").ends_with(5).complains("could not be tried");
+    cloud.server.heal();
+    cloud.run("create c --dimension 2").ok();
 }
 
 /// One permission is missing for whoever only deletes: what was probed stays, and the error says which object.

@@ -8,8 +8,12 @@ mod append;
 mod cloud;
 mod commands;
 mod cost;
+#[cfg(feature = "simulation")]
+mod crash;
 mod damage;
 mod demo;
+#[cfg(all(feature = "s3", feature = "dynamodb"))]
+mod environment;
 mod home;
 #[cfg(unix)]
 #[expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]

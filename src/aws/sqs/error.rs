@@ -56,6 +56,7 @@ impl QueueError {
         match judge(error) {
             Fault::Lost(reason) | Fault::Rejected(reason) => Self::new(QueueErrorKind::Transient, verb, queue, reason),
             Fault::Impossible(reason) => Self::new(QueueErrorKind::Permanent, verb, queue, reason),
+            Fault::Unsupported(reason) => Self::new(QueueErrorKind::Unsupported, verb, queue, reason),
             other => {
                 let reason = format!("an answer that makes no sense here: HTTP {status} {code} {message} ({other:?})");
                 Self::new(QueueErrorKind::Permanent, verb, queue, reason)

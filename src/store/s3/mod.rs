@@ -147,6 +147,7 @@ impl Inner {
     fn unread(verb: &'static str, key: impl fmt::Display, fault: Fault) -> StoreError {
         match fault {
             Fault::Impossible(reason) => StoreError::new(StoreErrorKind::Permanent, verb, key, reason),
+            Fault::Unsupported(reason) => StoreError::new(StoreErrorKind::Unsupported, verb, key, reason),
             Fault::Conflict => StoreError::conflict(verb, key),
             Fault::Lost(reason) | Fault::Rejected(reason) => {
                 StoreError::new(StoreErrorKind::Transient, verb, key, reason)

@@ -78,6 +78,7 @@ impl Inner {
             Fault::Conflict => Err(StoreError::conflict(verb, key)),
             Fault::Rejected(reason) => Err(lost(verb, key, &reason)),
             Fault::Impossible(reason) => Err(StoreError::new(StoreErrorKind::Permanent, verb, key, reason)),
+            Fault::Unsupported(reason) => Err(StoreError::new(StoreErrorKind::Unsupported, verb, key, reason)),
             Fault::Lost(reason) => Ok(Outcome::Unknown(lost(verb, key, &reason))),
             Fault::Unchanged | Fault::PastTheEnd => {
                 Ok(Outcome::Unknown(lost(verb, key, "the answer is none that a write can have")))

@@ -1,7 +1,7 @@
 //! Buckets in memory. Every operation is one step under one lock; conditions are judged in that step, as S3 judges them when a write commits.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -20,8 +20,40 @@ pub struct Backend(Arc<Inner>);
 struct Inner {
     buckets: Mutex<BTreeMap<String, Bucket>>,
     numbers: AtomicU64,
-    /// Accepts conditions and ignores them, as some stores do.
-    careless: AtomicBool,
+    quirks: Mutex<BTreeSet<Quirk>>,
+    /// What was there before the last write to each path.
+    before: Mutex<BTreeMap<String, Option<Stored>>>,
+}
+
+/// A way in which a store differs from S3. Some cost, most lose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Quirk {
+    /// Accepts `If-None-Match: *` of a write and ignores it.
+    IgnoresCreateConditions,
+    /// The same, of the request that completes an upload.
+    IgnoresUploadConditions,
+    /// Accepts `If-Match` of a write and ignores it.
+    IgnoresReplaceConditions,
+    /// Makes an object of a replace where there is none.
+    ReplacesWhatIsNotThere,
+    /// Answers 501 to a write with `If-Match`.
+    LacksReplace,
+    /// Judges conditions when a request comes, not when it commits.
+    JudgesEarly,
+    /// Sends an object though it has the tag of `If-None-Match`.
+    SendsUnchanged,
+    /// Answers 304 to every read with `If-None-Match`.
+    SaysUnchanged,
+    /// Ignores `If-Match` of a read.
+    IgnoresReadConditions,
+    /// Lists what was there before the last write to each name.
+    StaleLists,
+    /// Lists in the opposite order.
+    UnorderedLists,
+    /// Reads what was there before the last write.
+    StaleReads,
+    /// Takes deletes and does nothing.
+    KeepsDeleted,
 }
 
 #[derive(Default)]
@@ -78,9 +110,41 @@ impl Backend {
         self.0.buckets.lock().unwrap().entry(name.to_owned()).or_default();
     }
 
+    /// From now on the store differs from S3 in this way.
+    pub fn has(&self, quirk: Quirk) {
+        self.0.quirks.lock().unwrap().insert(quirk);
+    }
+
+    fn is(&self, quirk: Quirk) -> bool {
+        self.0.quirks.lock().unwrap().contains(&quirk)
+    }
+
     /// From now on conditions are accepted and ignored.
     pub fn ignore_conditions(&self) {
-        self.0.careless.store(true, Ordering::Relaxed);
+        for quirk in [Quirk::IgnoresCreateConditions, Quirk::IgnoresUploadConditions, Quirk::IgnoresReplaceConditions] {
+            self.has(quirk);
+        }
+    }
+
+    fn judge(
+        &self,
+        held: Option<&Stored>,
+        if_match: Option<&ETagCondition>,
+        if_none_match: Option<&ETagCondition>,
+    ) -> S3Result<()> {
+        if !self.is(Quirk::IgnoresReplaceConditions) {
+            match (if_match.and_then(ETagCondition::as_etag), held) {
+                (Some(_), None) if !self.is(Quirk::ReplacesWhatIsNotThere) => {
+                    return Err(s3_error!(NoSuchKey, "The specified key does not exist."));
+                }
+                (Some(tag), Some(held)) if tag.value() != held.tag => return Err(s3_error!(PreconditionFailed)),
+                _ => {}
+            }
+        }
+        if if_none_match.is_some_and(ETagCondition::is_any) && held.is_some() {
+            return Err(s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold"));
+        }
+        Ok(())
     }
 
     /// Changes the bytes of an object in place, its metadata left as it is: bit rot.
@@ -115,6 +179,10 @@ impl Backend {
         self.0.buckets.lock().unwrap().get_mut(bucket).unwrap().objects.insert(path.to_owned(), stored);
     }
 
+    pub fn remove(&self, bucket: &str, path: &str) {
+        self.0.buckets.lock().unwrap().get_mut(bucket).unwrap().objects.remove(path);
+    }
+
     fn stored(&self, bytes: Bytes, metadata: Option<dto::Metadata>) -> Stored {
         let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
         let tag = format!("{number:08x}");
@@ -136,20 +204,9 @@ impl Backend {
         if_match: Option<&ETagCondition>,
         if_none_match: Option<&ETagCondition>,
     ) -> S3Result<ETag> {
-        if !self.0.careless.load(Ordering::Relaxed) {
-            let held = bucket.objects.get(&key);
-            match (if_match.and_then(ETagCondition::as_etag), held) {
-                (Some(_), None) => return Err(s3_error!(NoSuchKey, "The specified key does not exist.")),
-                (Some(tag), Some(held)) if tag.value() != held.tag => return Err(s3_error!(PreconditionFailed)),
-                _ => {}
-            }
-            if if_none_match.is_some_and(ETagCondition::is_any) && held.is_some() {
-                return Err(s3_error!(
-                    PreconditionFailed,
-                    "At least one of the pre-conditions you specified did not hold"
-                ));
-            }
-        }
+        let held = bucket.objects.get(&key);
+        self.judge(held, if_match, if_none_match)?;
+        self.0.before.lock().unwrap().insert(key.clone(), held.cloned());
         let tag = ETag::Strong(stored.tag.clone());
         bucket.objects.insert(key, stored);
         Ok(tag)
@@ -179,20 +236,46 @@ impl S3 for Backend {
         let bytes = whole(input.body).await?;
         checked(&bytes, input.checksum_crc32.as_deref())?;
         let stored = self.stored(bytes, input.metadata);
+        if input.if_match.is_some() && self.is(Quirk::LacksReplace) {
+            return Err(s3_error!(
+                NotImplemented,
+                "A header you provided implies functionality that is not implemented"
+            ));
+        }
+        let (mut if_match, mut if_none_match) = (input.if_match, input.if_none_match);
+        if self.is(Quirk::IgnoresCreateConditions) {
+            if_none_match = None;
+        }
+        if self.is(Quirk::JudgesEarly) {
+            self.with(&input.bucket, |bucket| {
+                self.judge(bucket.objects.get(&input.key), if_match.as_ref(), if_none_match.as_ref())
+            })?;
+            (if_match, if_none_match) = (None, None);
+            // Others are judged meanwhile.
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
         let tag = self.with(&input.bucket, |bucket| {
-            self.commit(bucket, input.key, stored, input.if_match.as_ref(), input.if_none_match.as_ref())
+            self.commit(bucket, input.key, stored, if_match.as_ref(), if_none_match.as_ref())
         })?;
         Ok(S3Response::new(dto::PutObjectOutput { e_tag: Some(tag), ..Default::default() }))
     }
 
     async fn get_object(&self, request: S3Request<dto::GetObjectInput>) -> S3Result<S3Response<dto::GetObjectOutput>> {
         let input = request.input;
-        let stored = self.with(&input.bucket, |bucket| found(bucket, &input.key).cloned())?;
-        let same = |condition: &ETagCondition| condition.as_etag().is_some_and(|tag| tag.value() == stored.tag);
-        if input.if_none_match.as_ref().is_some_and(same) {
+        let mut stored = self.with(&input.bucket, |bucket| found(bucket, &input.key).cloned())?;
+        if self.is(Quirk::StaleReads)
+            && let Some(before) = self.0.before.lock().unwrap().get(&input.key).cloned()
+        {
+            stored = before.ok_or_else(|| s3_error!(NoSuchKey, "The specified key does not exist."))?;
+        }
+        if input.if_none_match.is_some() && self.is(Quirk::SaysUnchanged) {
             return Err(s3_error!(NotModified));
         }
-        if input.if_match.as_ref().is_some_and(|condition| !same(condition)) {
+        let same = |condition: &ETagCondition| condition.as_etag().is_some_and(|tag| tag.value() == stored.tag);
+        if input.if_none_match.as_ref().is_some_and(same) && !self.is(Quirk::SendsUnchanged) {
+            return Err(s3_error!(NotModified));
+        }
+        if input.if_match.as_ref().is_some_and(|condition| !same(condition)) && !self.is(Quirk::IgnoresReadConditions) {
             return Err(s3_error!(PreconditionFailed));
         }
         let total = stored.bytes.len();
@@ -235,7 +318,9 @@ impl S3 for Backend {
         request: S3Request<dto::DeleteObjectInput>,
     ) -> S3Result<S3Response<dto::DeleteObjectOutput>> {
         let input = request.input;
-        self.with(&input.bucket, |bucket| Ok(bucket.objects.remove(&input.key)))?;
+        if !self.is(Quirk::KeepsDeleted) {
+            self.with(&input.bucket, |bucket| Ok(bucket.objects.remove(&input.key)))?;
+        }
         Ok(S3Response::new(dto::DeleteObjectOutput::default()))
     }
 
@@ -265,6 +350,10 @@ impl S3 for Backend {
         let mut listed: Vec<dto::Object> = self.with(&input.bucket, |bucket| {
             let objects = bucket.objects.range::<String, _>(&prefix..);
             let objects = objects.take_while(|(key, _)| key.starts_with(&prefix)).filter(|(key, _)| **key > after);
+            let before = self.0.before.lock().unwrap();
+            let is_shown =
+                |key: &str| !self.is(Quirk::StaleLists) || before.get(key).is_none_or(|before| before.is_some());
+            let objects = objects.filter(|(key, _)| is_shown(key));
             let objects = objects.take(limit + 1).map(|(key, stored)| dto::Object {
                 key: Some(key.clone()),
                 size: Some(stored.bytes.len() as i64),
@@ -276,6 +365,9 @@ impl S3 for Backend {
         })?;
         let truncated = listed.len() > limit;
         listed.truncate(limit);
+        if self.is(Quirk::UnorderedLists) {
+            listed.reverse();
+        }
         Ok(S3Response::new(dto::ListObjectsV2Output {
             is_truncated: Some(truncated),
             key_count: Some(listed.len() as i32),
@@ -334,7 +426,8 @@ impl S3 for Backend {
             }
             let bytes = if let [only] = &all[..] { only.clone() } else { Bytes::from(all.concat()) };
             let stored = self.stored(bytes, upload.metadata.clone());
-            let tag = self.commit(bucket, input.key, stored, input.if_match.as_ref(), input.if_none_match.as_ref())?;
+            let if_none_match = input.if_none_match.filter(|_| !self.is(Quirk::IgnoresUploadConditions));
+            let tag = self.commit(bucket, input.key, stored, input.if_match.as_ref(), if_none_match.as_ref())?;
             bucket.uploads.remove(&name);
             Ok(tag)
         })?;

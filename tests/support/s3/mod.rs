@@ -1,6 +1,6 @@
 //! An S3 server on loopback that fails as it is told: real requests, real conditions, scripted faults at the level of HTTP, and a latency to set.
 
-mod backend;
+pub mod backend;
 mod line;
 
 use std::net::SocketAddr;
@@ -61,6 +61,15 @@ struct Rule {
     times: usize,
 }
 
+/// Something that happens just before a request.
+struct Hook {
+    verb: &'static str,
+    path: String,
+    /// So many requests like it come before.
+    after: usize,
+    act: Box<dyn FnOnce(&Backend) + Send>,
+}
+
 /// One request in a thousand so many times.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rates {
@@ -72,11 +81,16 @@ pub struct Rates {
 #[derive(Default)]
 struct Script {
     rules: Vec<Rule>,
+    hooks: Vec<Hook>,
+    /// Of all requests from now on, which fails, and how.
+    nth: Option<(usize, Fault)>,
     random: Option<(Random, Rates)>,
     latency: Duration,
     /// How requests come in, and how answers go out.
     lines: Option<(Line, Line)>,
     calls: Vec<String>,
+    /// The bodies of requests to services that name their action in a header, with it.
+    actions: Vec<(&'static str, serde_json::Value)>,
 }
 
 /// A running server; it stops when this is dropped.
@@ -165,12 +179,12 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let script = Arc::new(Mutex::new(Script::default()));
         let (stop, stopped) = oneshot::channel();
-        let shared = script.clone();
+        let (shared, store) = (script.clone(), backend.clone());
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async move {
                 let listener = TcpListener::from_std(listener).unwrap();
-                tokio::select! { _ = stopped => {}, () = serve(listener, behind, shared) => {} }
+                tokio::select! { _ = stopped => {}, () = serve(listener, behind, store, shared) => {} }
             });
             runtime.shutdown_background();
         });
@@ -218,16 +232,41 @@ impl Server {
         self.script.lock().unwrap().random = Some((Random::new(seed), rates));
     }
 
+    /// The next request but `number` fails so, whatever it is.
+    pub fn fail_nth(&self, number: usize, fault: Fault) {
+        self.script.lock().unwrap().nth = Some((number, fault));
+    }
+
+    /// Acts on the store just before a request `verb` on a path that holds `path`, which so many others precede.
+    pub fn before(
+        &self,
+        verb: &'static str,
+        path: impl ToString,
+        after: usize,
+        act: impl FnOnce(&Backend) + Send + 'static,
+    ) {
+        let hook = Hook { verb, path: path.to_string(), after, act: Box::new(act) };
+        self.script.lock().unwrap().hooks.push(hook);
+    }
+
+    /// Requests to services that name their action in a header, since the last time this was asked.
+    pub fn actions(&self) -> Vec<(&'static str, serde_json::Value)> {
+        std::mem::take(&mut self.script.lock().unwrap().actions)
+    }
+
     /// Nothing fails any more.
     pub fn heal(&self) {
         let mut script = self.script.lock().unwrap();
         script.rules.clear();
+        script.hooks.clear();
+        script.nth = None;
         script.random = None;
     }
 
     /// Whether every rule was used up.
     pub fn all_reached(&self) -> bool {
-        self.script.lock().unwrap().rules.is_empty()
+        let script = self.script.lock().unwrap();
+        script.rules.is_empty() && script.hooks.is_empty() && script.nth.is_none()
     }
 
     /// The requests since the last time this was asked, as `verb path`.
@@ -245,15 +284,15 @@ impl Drop for Server {
     }
 }
 
-async fn serve(listener: TcpListener, behind: Behind, script: Arc<Mutex<Script>>) {
+async fn serve(listener: TcpListener, behind: Behind, backend: Backend, script: Arc<Mutex<Script>>) {
     loop {
         let Ok((connection, _)) = listener.accept().await else { continue };
         let _ = connection.set_nodelay(true);
-        let (behind, script) = (behind.clone(), script.clone());
+        let (behind, backend, script) = (behind.clone(), backend.clone(), script.clone());
         tokio::spawn(async move {
             let handle = hyper::service::service_fn(move |request| {
-                let (behind, script) = (behind.clone(), script.clone());
-                async move { handle(request, &behind, &script).await }
+                let (behind, backend, script) = (behind.clone(), backend.clone(), script.clone());
+                async move { handle(request, &behind, &backend, &script).await }
             });
             // A connection that was broken on purpose ends with an error.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(connection), handle).await;
@@ -278,6 +317,14 @@ fn verb(request: &Request<Incoming>) -> &'static str {
     let query = request.uri().query().unwrap_or_default();
     let asked = |name: &str| query.split('&').any(|part| part.split('=').next() == Some(name));
     let with = |name: &str| request.headers().contains_key(name);
+    let action = request.headers().get("x-amz-target").and_then(|action| action.to_str().ok());
+    match action.and_then(|action| action.rsplit('.').next()) {
+        Some("GetItem") => return "GetItem",
+        Some("PutItem") => return "PutItem",
+        Some("DeleteItem") => return "DeleteItem",
+        Some("Query") => return "Query",
+        _ => {}
+    }
     match *request.method() {
         Method::PUT if asked("partNumber") => "upload_part",
         Method::PUT if with("if-none-match") => "create",
@@ -298,8 +345,27 @@ fn verb(request: &Request<Incoming>) -> &'static str {
 }
 
 impl Script {
+    fn hook(&mut self, verb: &'static str, path: &str) -> Option<Hook> {
+        let at = self.hooks.iter().position(|hook| hook.verb == verb && path.contains(&hook.path))?;
+        match self.hooks.get_mut(at)?.after {
+            0 => Some(self.hooks.remove(at)),
+            ref mut after => {
+                *after -= 1;
+                None
+            }
+        }
+    }
+
     fn next(&mut self, verb: &'static str, path: &str) -> Option<Fault> {
         self.calls.push(format!("{verb} {path}"));
+        match self.nth {
+            Some((0, fault)) => {
+                self.nth = None;
+                return Some(fault);
+            }
+            Some((number, fault)) => self.nth = Some((number - 1, fault)),
+            None => {}
+        }
         if let Some(at) = self.rules.iter().position(|rule| rule.verb == verb && path.contains(&rule.path)) {
             let rule = self.rules.get_mut(at).unwrap();
             let fault = rule.fault;
@@ -331,12 +397,30 @@ impl Script {
     }
 }
 
-async fn handle(request: Request<Incoming>, behind: &Behind, script: &Mutex<Script>) -> Result<Response<Body>, Broken> {
+async fn handle(
+    request: Request<Incoming>,
+    behind: &Behind,
+    backend: &Backend,
+    script: &Mutex<Script>,
+) -> Result<Response<Body>, Broken> {
     let verb = verb(&request);
     let path = request.uri().path().to_owned();
-    let (fault, latency, lines) = {
+    let (fault, latency, lines, hook) = {
         let mut script = script.lock().unwrap();
-        (script.next(verb, &path), script.latency, script.lines.clone())
+        (script.next(verb, &path), script.latency, script.lines.clone(), script.hook(verb, &path))
+    };
+    if let Some(hook) = hook {
+        (hook.act)(backend);
+    }
+    let is_json = request.headers().contains_key("x-amz-target");
+    let answer = if is_json { json_answer } else { answer };
+    let request = if is_json {
+        let request = held(request).await?;
+        let body = serde_json::from_slice(request.body()).unwrap_or_default();
+        script.lock().unwrap().actions.push((verb, body));
+        request.map(Body::from)
+    } else {
+        request.map(Body::from)
     };
     wait(latency / 2).await;
     let response = match fault {
@@ -358,8 +442,8 @@ async fn handle(request: Request<Incoming>, behind: &Behind, script: &Mutex<Scri
         }
         _ => {
             let request = request.map(|body| match &lines {
-                Some((here, _)) => here.through(Body::from(body)),
-                None => Body::from(body),
+                Some((here, _)) => here.through(body),
+                None => body,
             });
             let response = behind.apply(request).await;
             match &lines {
@@ -436,19 +520,28 @@ async fn apply(service: &S3Service, request: Request<Body>) -> Response<Body> {
 }
 
 /// The request with its body read whole, so that it can be applied again, or later.
-async fn held(request: Request<Incoming>) -> Result<Request<Bytes>, Broken> {
+async fn held<B: hyper::body::Body>(request: Request<B>) -> Result<Request<Bytes>, Broken> {
     let (parts, body) = request.into_parts();
-    let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
+    let body = BodyExt::collect(body).await.map_err(|_| Broken)?.to_bytes();
     Ok(Request::from_parts(parts, body))
 }
 
-async fn damaged(request: Request<Incoming>) -> Result<Request<Body>, Broken> {
+async fn damaged(request: Request<Body>) -> Result<Request<Body>, Broken> {
     Ok(held(request).await?.map(|body| {
         let mut bytes = body.to_vec();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         Body::from(bytes)
     }))
+}
+
+/// An error of a service that names its action in a header.
+fn json_answer(status: u16, code: &str) -> Response<Body> {
+    let body = serde_json::json!({ "__type": code, "message": "as the test says" });
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/x-amz-json-1.0"));
+    response
 }
 
 fn answer(status: u16, code: &str) -> Response<Body> {

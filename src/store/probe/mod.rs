@@ -1,0 +1,221 @@
+//! Tries whether a store keeps the contract.
+//!
+//! Some services accept the conditions of a write and ignore them: a collection there would lose updates
+//! without an error. A probe settles lost answers as writers do, and condemns only what it has seen twice,
+//! each time on fresh keys. A lost answer is never a broken promise.
+
+mod checks;
+mod promise;
+mod round;
+
+use crate::env::{Env, System};
+use crate::retry;
+use crate::store::{Store, StoreError, StoreErrorKind};
+
+pub use promise::Promise;
+use round::{Found, Rounds};
+
+/// A promise is tried again at most this often: after a broken round, and after one that settled nothing.
+const ROUNDS: usize = 6;
+
+/// Verdicts on every promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Every check, in order.
+    pub checks: Vec<Check>,
+}
+
+/// One promise of the contract, tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// The promise.
+    pub promise: Promise,
+    /// What the store made of it.
+    pub verdict: Verdict,
+}
+
+/// What a store made of a promise. The texts are for people.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The store keeps it.
+    Kept,
+    /// The store keeps it at a higher cost. Nothing can be lost by that.
+    Costs(String),
+    /// No answer came, so the store may keep it. Try again later.
+    Unanswered(String),
+    /// The store refused the request: a permission lacks, or a setting is wrong.
+    Denied(String),
+    /// The store does not know the request.
+    Unsupported(String),
+    /// The store breaks it: seen twice.
+    Broken(String),
+}
+
+impl Verdict {
+    /// Whether a collection can rest on the promise.
+    pub fn is_sound(&self) -> bool {
+        matches!(self, Self::Kept | Self::Costs(_))
+    }
+
+    /// What was seen; empty where the store keeps the promise.
+    pub fn detail(&self) -> &str {
+        match self {
+            Self::Kept => "",
+            Self::Costs(detail)
+            | Self::Unanswered(detail)
+            | Self::Denied(detail)
+            | Self::Unsupported(detail)
+            | Self::Broken(detail) => detail,
+        }
+    }
+
+    /// What an error says about a promise.
+    fn of(error: &StoreError) -> Self {
+        let detail = error.to_string();
+        match error.kind() {
+            StoreErrorKind::Transient => Self::Unanswered(detail),
+            StoreErrorKind::Permanent => Self::Denied(detail),
+            StoreErrorKind::Unsupported => Self::Unsupported(detail),
+            StoreErrorKind::Damaged => Self::Broken(detail),
+        }
+    }
+}
+
+impl Probe {
+    /// Whether a collection can rest on every promise.
+    pub fn is_sound(&self) -> bool {
+        self.worst().is_none()
+    }
+
+    /// The first check with the gravest verdict; `None` where all are sound.
+    pub fn worst(&self) -> Option<&Check> {
+        let failed = self.checks.iter().filter(|check| !check.verdict.is_sound());
+        failed.reduce(|worst, check| if check.verdict.gravity() > worst.verdict.gravity() { check } else { worst })
+    }
+
+    /// Whether only registers lack a promise: then heads in another place would do.
+    pub fn lacks_only_registers(&self) -> bool {
+        let mut failed = self.checks.iter().filter(|check| !check.verdict.is_sound()).peekable();
+        failed.peek().is_some() && failed.all(|check| check.promise.is_of_registers())
+    }
+}
+
+impl Verdict {
+    fn gravity(&self) -> u8 {
+        match self {
+            Self::Kept => 0,
+            Self::Costs(_) => 1,
+            Self::Unanswered(_) => 2,
+            Self::Denied(_) => 3,
+            Self::Unsupported(_) => 4,
+            Self::Broken(_) => 5,
+        }
+    }
+}
+
+/// Tries every promise with objects of its own, under a name that no collection can have, and removes them.
+/// About 80 requests, one of them of 1 MiB where the store takes uploads in parts.
+///
+/// # Errors
+///
+/// The store could not be asked at all: no permission to create, no such bucket, no connection.
+pub async fn probe(store: &dyn Store) -> Result<Probe, StoreError> {
+    let mut rounds = Rounds::new(store, format!("PROBE-{}", System.nonce()));
+    let mut checks = Vec::new();
+    let mut failure = None;
+    for promise in Promise::TRIED {
+        let verdict = settled(&rounds, promise).await;
+        if verdict.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Transient) {
+            rounds.hurry();
+        }
+        match verdict {
+            Ok(Some(verdict)) => checks.push(Check { promise, verdict }),
+            Ok(None) => {}
+            // Where nothing can be created, every check would repeat the same error.
+            Err(error) if promise == Promise::Creates && error.kind() != StoreErrorKind::Unsupported => {
+                failure = Some(error);
+                break;
+            }
+            Err(error) => checks.push(Check { promise, verdict: Verdict::of(&error) }),
+        }
+    }
+    // One by one: an object that cannot be removed must not keep the others.
+    let mut removed = Ok(());
+    for key in rounds.made() {
+        removed = removed.and(retry::transient(|| store.delete(std::slice::from_ref(&key))).await);
+    }
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    if let Err(error) = removed {
+        checks.push(Check { promise: Promise::Removes, verdict: Verdict::of(&error) });
+    }
+    Ok(Probe { checks })
+}
+
+/// Tries one promise until the verdict stands; `None` where the store has nothing to try.
+async fn settled(rounds: &Rounds<'_>, promise: Promise) -> Result<Option<Verdict>, StoreError> {
+    let (mut kept, mut broken) = (0, 0);
+    for _ in 0..ROUNDS {
+        match checks::try_once(&rounds.next(), promise).await? {
+            Found::Nothing => return Ok(None),
+            Found::Costs(detail) => return Ok(Some(Verdict::Costs(detail.to_owned()))),
+            Found::Kept => {
+                kept += 1;
+                if broken == 0 || kept == 2 {
+                    return Ok(Some(Verdict::Kept));
+                }
+            }
+            Found::Broken(detail) => {
+                broken += 1;
+                if broken == 2 {
+                    return Ok(Some(Verdict::Broken(detail.to_owned())));
+                }
+            }
+            Found::Unsettled => {}
+        }
+    }
+    Ok(Some(Verdict::Unanswered("late answers settled nothing; try again".to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Memory;
+
+    #[tokio::test]
+    async fn a_sound_store_is_found_sound_and_left_clean() {
+        let store = Memory::new();
+        let probe = probe(&store).await.unwrap();
+        assert!(probe.is_sound(), "{probe:?}");
+        assert!(probe.checks.len() >= 15);
+        assert!(store.list_after("", None, 10).await.unwrap().is_empty());
+    }
+
+    fn check(promise: Promise, verdict: Verdict) -> Check {
+        Check { promise, verdict }
+    }
+
+    #[test]
+    fn the_gravest_verdict_comes_first() {
+        let text = || "x".to_owned();
+        let mut probe = Probe { checks: vec![check(Promise::Creates, Verdict::Kept)] };
+        assert!(probe.is_sound() && !probe.lacks_only_registers());
+        probe.checks.push(check(Promise::ReadsUnless, Verdict::Costs(text())));
+        assert!(probe.is_sound() && !probe.lacks_only_registers());
+        for (promise, verdict) in [
+            (Promise::Replaces, Verdict::Unanswered(text())),
+            (Promise::ReplacesUnchanged, Verdict::Denied(text())),
+            (Promise::ReplacesPresent, Verdict::Unsupported(text())),
+            (Promise::ReplacesForOne, Verdict::Broken(text())),
+        ] {
+            probe.checks.push(check(promise, verdict));
+            assert_eq!(probe.worst().unwrap().promise, promise);
+            assert!(probe.lacks_only_registers());
+        }
+        probe.checks.push(check(Promise::CreatesOnce, Verdict::Broken(text())));
+        assert_eq!(probe.worst().unwrap().promise, Promise::ReplacesForOne);
+        assert!(!probe.lacks_only_registers());
+    }
+}
