@@ -96,6 +96,21 @@ fn redriving_by_hand_keeps_order_groups_and_what_cannot_be_sent() {
 }
 
 #[test]
+fn a_redrive_names_what_the_other_queue_refuses() {
+    let cloud = Cloud::new();
+    let (queue, dead) = with_letters("cli-refuses.fifo", &[("a", "g"), ("refused", "h"), ("c", "i")]);
+    let front = moves::refusing(ministack::endpoint(), "SendMessageBatch", "refused");
+    let redrive = format!("queue redrive {} --by-hand --yes --json --to {}", dead.url(), queue.name());
+    let ran = cloud.run(&format!("{redrive} --endpoint {front}")).ends_with(1);
+    assert!(ran.stderr.contains("1 message stay") && ran.stderr.contains("as the test says"), "{ran:?}");
+    let json = ran.json();
+    assert_eq!((json["moved"].as_u64(), json["stayed"].as_array().map(Vec::len)), (Some(2), Some(1)), "{json}");
+    assert_eq!((depth(&queue), depth(&dead)), (2, 1));
+    assert_eq!(cloud.run(&redrive).ok().json()["moved"], 1);
+    assert_eq!((depth(&queue), depth(&dead)), (3, 0));
+}
+
+#[test]
 fn the_service_moves_dead_letters_where_it_can_and_is_followed_to_the_end() {
     let cloud = Cloud::new();
     let (queue, dead) = with_letters("cli-moves.fifo", &[("a", "g"), ("b", "g"), ("c", "h")]);

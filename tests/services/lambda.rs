@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::lambda::{self, Answer, Function, changes, messages, received};
 use crate::support::s3::{self, ACCESS_KEY, Fault, SECRET_KEY, Server};
-use crate::support::{ministack, queues};
+use crate::support::{ministack, moves, queues};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_bootstrap");
 /// More than anything here takes.
@@ -456,6 +456,61 @@ async fn a_forwarder_packs_changes_into_few_messages() {
     assert!(reason.contains("none.fifo"), "{reason}");
 }
 
+/// A queue that took only some of the messages was reported as if it had taken all: those records never came again. The
+/// service makes all come again from the record named, so it must be the first of those in any message refused.
+#[tokio::test]
+async fn a_forwarder_reports_the_first_record_refused() {
+    let cloud = Cloud::start();
+    cloud.collection(1).await;
+    cloud.server.backend.put(s3::BUCKET, "data/maps/c.toml", MAPPING.as_bytes());
+    let mapping = ("DELTAFOLD_MAPPING", "s3://bucket/data/maps/c.toml");
+    // One message holds the records 1, 3, 5 and 6; another, of a group of its own, the fourth.
+    for (number, (refused, first, taken)) in
+        [("event-4", 4, 1), ("event-5", 1, 1), ("", 1, 0), ("nothing", 0, 2)].into_iter().enumerate()
+    {
+        let queue = queues::create(ministack::endpoint(), &format!("refused-{number}.fifo"), &[]).await;
+        let front = moves::refusing(ministack::endpoint(), "SendMessageBatch", refused);
+        let more = [mapping, ("DELTAFOLD_QUEUE", queue.url()), ("AWS_ENDPOINT_URL_SQS", front.as_str())];
+        let forward = cloud.function("forward", &more).await;
+        let (answer, request) = forward.invoke(&changes(&six_changes()), LONG).await;
+        let expected: Vec<String> = (first > 0).then(|| sequence(first)).into_iter().collect();
+        assert_eq!(answer.failures(), expected, "`{refused}` is refused");
+        assert_eq!(forward.metrics(&request).await["Failed"], 2 - taken, "`{refused}` is refused");
+        assert_eq!(queue.depth().await.unwrap().total(), taken);
+    }
+}
+
+/// Several records failed, and the last of them was named: the service went on behind it, and those before were lost.
+#[tokio::test]
+async fn of_several_late_records_the_first_is_named() {
+    let cloud = Cloud::start();
+    let collection = cloud.collection(2).await;
+    cloud.server.backend.put(s3::BUCKET, "data/maps/c.toml", MAPPING.as_bytes());
+    let function = cloud.function("ingest", &[("DELTAFOLD_MAPPING", "s3://bucket/data/maps/c.toml")]).await;
+    let shard = |id: &str| deltafold::format::ShardId::of(id, 2).get();
+    let in_shard = |wanted, from: u32| (from..).map(|n| format!("id-{n}")).find(|id| shard(id) == wanted).unwrap();
+    let insert =
+        |number: u64, id: &str, embedding: &[u64]| (number, "INSERT", Value::Null, item(id, number, embedding));
+    let (quick, slow, later) = (in_shard(0, 0), in_shard(1, 0), in_shard(1, 100));
+    let all = [
+        insert(1, &quick, &[1, 2]),
+        insert(2, &slow, &[1, 2]),
+        insert(3, &later, &[1, 2]),
+        insert(4, &in_shard(0, 200), &[1, 2]),
+        insert(5, "wrong", &[1]),
+        insert(6, &quick, &[1, 2]),
+    ];
+    cloud.server.fail_times("create", "c/0001/log", Fault::Slow(Duration::from_secs(20)), 1);
+    let (answer, request) = function.invoke(&changes(&all), Duration::from_secs(4)).await;
+    assert_eq!(answer.failures(), [sequence(2)]);
+    assert!(cloud.server.all_reached());
+    assert_eq!(function.metrics(&request).await["Failed"], 3, "two are late and one is wrong");
+    // The service delivers them again from there.
+    let (answer, _) = function.invoke(&changes(&all[1..]), LONG).await;
+    assert_eq!(answer.failures(), [sequence(5)]);
+    assert_eq!(ids(&collection).await.len(), 4);
+}
+
 #[tokio::test]
 async fn what_is_set_up_wrongly_is_said_at_the_start() {
     for (variables, words) in [
@@ -473,6 +528,18 @@ async fn what_is_set_up_wrongly_is_said_at_the_start() {
     let started = std::process::Command::new(PROGRAM).env_clear().output().unwrap();
     assert_eq!(started.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&started.stderr).contains("deltafold ingest"));
+}
+
+/// The log of a function is where its panic must be read; the exit code tells the service that it has crashed.
+#[cfg(feature = "simulation")]
+#[test]
+fn a_panic_is_a_line_of_the_log_and_exit_code_70() {
+    let mut command = std::process::Command::new(PROGRAM);
+    let ran = command.env_clear().env("DELTAFOLD_PANIC", "task").output().unwrap();
+    assert_eq!(ran.status.code(), Some(70), "{ran:?}");
+    let line: Value = serde_json::from_slice(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    assert_eq!((&line["level"], &line["panic"]["version"]), (&json!("ERROR"), &json!(env!("CARGO_PKG_VERSION"))));
+    assert!(line["message"].as_str().unwrap().contains("planted in task"), "{line}");
 }
 
 #[tokio::test]

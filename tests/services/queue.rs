@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use deltafold::aws::{Attribute, Outgoing, Queue, QueueAction, QueueErrorKind, Receive};
 
-use crate::support::ministack;
 use crate::support::queues::{create, message, options, with_dead_letters};
+use crate::support::{ministack, moves};
 
 /// Received without waiting: what is there is there.
 const NOW: Receive = Receive { max: 10, wait: Duration::ZERO, visibility: None };
@@ -85,6 +85,39 @@ async fn a_bad_message_does_not_hide_the_good_ones_but_nothing_overtakes_it() {
     let plain = create(ministack::endpoint(), "receipts", &[]).await;
     let error = plain.delete(&["no receipt"]).await;
     assert!(error.is_err() || !error.unwrap().is_empty());
+}
+
+/// Dead letters that the other queue refused were deleted all the same. What is refused stays, what is taken goes, and a
+/// letter that could not be deleted does not count as moved.
+#[tokio::test]
+async fn a_letter_that_the_other_queue_refuses_stays() {
+    let endpoint = ministack::endpoint();
+    for (name, action, refused, moved, stays) in [
+        ("refuses-one", "SendMessageBatch", "body-1", 2, &["body-1"][..]),
+        ("refuses-two", "SendMessageBatch", "body-2", 2, &["body-2"]),
+        ("refuses-all", "SendMessageBatch", "", 0, &["body-0", "body-1", "body-2"]),
+        ("deletes-none", "DeleteMessageBatch", "", 0, &[]),
+    ] {
+        let (queue, dead) = with_dead_letters(endpoint, &format!("{name}.fifo"), 1).await;
+        let letters: Vec<Outgoing> =
+            (0..3).map(|number| message(&format!("body-{number}"), &format!("group-{number}"))).collect();
+        assert_eq!(dead.send(&letters).await.unwrap(), []);
+        let front = moves::refusing(endpoint, action, refused);
+        let behind = async |queue: &Queue| Queue::open(queue.url(), &options(&front)).await.unwrap();
+        let done = behind(&dead).await.move_some(&behind(&queue).await, 10).await.unwrap();
+        assert_eq!((done.moved, done.stayed.len()), (moved, stays.len()), "{name}: {done:?}");
+        assert!(done.stayed.iter().all(|(_, reason)| reason.contains("as the test says")), "{name}: {done:?}");
+        assert_eq!(dead.depth().await.unwrap().total(), 3 - moved, "{name}");
+        let left = dead.receive(NOW).await.unwrap();
+        assert_eq!(bodies(&left), stays, "{name}: those that stay can be received at once");
+        let mut taken = Vec::new();
+        while taken.len() + stays.len() < 3 {
+            let received = queue.receive(NOW).await.unwrap();
+            assert!(!received.is_empty(), "{name}: {taken:?}");
+            taken.extend(received.into_iter().map(|message| message.body));
+        }
+        assert!(stays.iter().all(|body| !taken.iter().any(|taken| taken == body)), "{name}: {taken:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! What ministack lacks of SQS, before it: moves of dead letters, and where they come from. Messages are really moved, one at each look at the task, so that its progress
-//! can be seen; every other request goes through.
+//! can be seen; every other request goes through. And what ministack never does: refusing some entries of a batch.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -28,18 +28,39 @@ pub struct Known {
     pub source: (String, String),
 }
 
+/// The entries of batches that are refused: those of this action that hold this text.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    pub action: &'static str,
+    pub text: String,
+}
+
 #[derive(Clone)]
 struct Front {
     /// ministack's `127.0.0.1:PORT`.
     behind: String,
-    known: Known,
+    known: Option<Known>,
+    refused: Option<Refused>,
     task: Arc<Mutex<Option<Task>>>,
 }
 
 /// Starts it, on a thread of its own that ends with the process; its address.
 pub fn start(behind: &str, known: Known) -> String {
+    serve(Front { behind: host(behind), known: Some(known), refused: None, task: Arc::default() })
+}
+
+/// One that refuses entries of batches and lets every other request through.
+pub fn refusing(behind: &str, action: &'static str, text: &str) -> String {
+    let refused = Some(Refused { action, text: text.to_owned() });
+    serve(Front { behind: host(behind), known: None, refused, task: Arc::default() })
+}
+
+fn host(endpoint: &str) -> String {
+    endpoint.trim_start_matches("http://").to_owned()
+}
+
+fn serve(front: Front) -> String {
     let (told, address) = std::sync::mpsc::channel();
-    let front = Front { behind: behind.trim_start_matches("http://").to_owned(), known, task: Arc::default() };
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
@@ -67,10 +88,11 @@ impl Front {
         let body = body.collect().await.unwrap().to_bytes();
         let action = head.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let given: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let answer = match action.trim_start_matches("AmazonSQS.") {
-            "StartMessageMoveTask" => self.begin(&given),
-            "ListMessageMoveTasks" => self.look().await,
-            "ListDeadLetterSourceQueues" => json!({ "queueUrls": [self.known.source.1] }),
+        let answer = match (action.trim_start_matches("AmazonSQS."), &self.known, &self.refused) {
+            ("StartMessageMoveTask", Some(known), _) => self.begin(&given, known),
+            ("ListMessageMoveTasks", Some(known), _) => self.look(known).await,
+            ("ListDeadLetterSourceQueues", Some(known), _) => json!({ "queueUrls": [known.source.1] }),
+            (action, _, Some(refused)) if action == refused.action => self.refuse(given, refused).await,
             _ => return Ok(self.forward(Request::from_parts(head, Full::new(body))).await),
         };
         Ok(Response::builder()
@@ -79,32 +101,49 @@ impl Front {
             .unwrap())
     }
 
-    fn begin(&self, given: &Value) -> Value {
+    /// A batch without what is refused of it.
+    async fn refuse(&self, mut given: Value, refused: &Refused) -> Value {
+        let entries: Vec<Value> = given["Entries"].as_array().cloned().unwrap_or_default();
+        let (out, taken): (Vec<Value>, Vec<Value>) =
+            entries.into_iter().partition(|entry| entry.to_string().contains(&refused.text));
+        let mut answer = json!({ "Successful": [] });
+        if !taken.is_empty() {
+            given["Entries"] = taken.into();
+            answer = self.ask(refused.action, given).await;
+        }
+        let failed = out.iter().map(|entry| {
+            json!({ "Id": entry["Id"], "Code": "InvalidMessageContents", "Message": "as the test says", "SenderFault": true })
+        });
+        answer["Failed"] = failed.collect();
+        answer
+    }
+
+    fn begin(&self, given: &Value, known: &Known) -> Value {
         let text = |name: &str| given[name].as_str().map(str::to_owned);
         let source = text("SourceArn").unwrap();
-        assert_eq!(source, self.known.dead.0);
+        assert_eq!(source, known.dead.0);
         *self.task.lock().unwrap() =
             Some(Task { source, destination: text("DestinationArn"), moved: 0, status: "RUNNING" });
         json!({ "TaskHandle": "handle" })
     }
 
     /// Moves one message, and tells how far it is.
-    async fn look(&self) -> Value {
+    async fn look(&self, known: &Known) -> Value {
         let Some(mut task) = self.task.lock().unwrap().clone() else { return json!({ "Results": [] }) };
         if task.status == "RUNNING" {
             let received = self
-                .ask("ReceiveMessage", json!({ "QueueUrl": self.known.dead.1, "MessageSystemAttributeNames": ["All"] }))
+                .ask("ReceiveMessage", json!({ "QueueUrl": known.dead.1, "MessageSystemAttributeNames": ["All"] }))
                 .await;
             match received["Messages"].as_array().and_then(|messages| messages.first()) {
                 Some(message) => {
                     let send = json!({
-                        "QueueUrl": self.known.source.1,
+                        "QueueUrl": known.source.1,
                         "MessageBody": message["Body"],
                         "MessageGroupId": message["Attributes"]["MessageGroupId"],
                         "MessageDeduplicationId": message["MessageId"],
                     });
                     assert!(self.ask("SendMessage", send).await["MessageId"].is_string());
-                    let delete = json!({ "QueueUrl": self.known.dead.1, "ReceiptHandle": message["ReceiptHandle"] });
+                    let delete = json!({ "QueueUrl": known.dead.1, "ReceiptHandle": message["ReceiptHandle"] });
                     self.ask("DeleteMessage", delete).await;
                     task.moved += 1;
                 }

@@ -75,11 +75,11 @@ impl Objects {
         retry::while_transient(call, |missed| matches!(missed, Missed::Transient(_))).await
     }
 
-    async fn get(&self, of: &Reference, from: u64, etag: Option<&str>) -> Result<Piece, Missed> {
+    async fn get(&self, of: &Reference, from: u64, wanted: Option<&str>) -> Result<Piece, Missed> {
         let transient = |reason: &str| Missed::Transient(reason.to_owned());
         let mut request = self.client.get_object().bucket(&of.bucket).key(&of.key);
         request = request.range(format!("bytes={from}-{}", from + PIECE_BYTES - 1));
-        if let Some(etag) = etag {
+        if let Some(etag) = wanted {
             request = request.if_match(format!("\"{etag}\""));
         }
         let output = request.send().await.map_err(|error| match judge(&error) {
@@ -87,7 +87,7 @@ impl Objects {
             Fault::Refused => Missed::Changed,
             // Nothing begins at byte 0 of what is empty.
             Fault::PastTheEnd => Missed::Final(format!("`{of}` is empty: it holds no op")),
-            Fault::Impossible(reason) => Missed::Final(format!(
+            Fault::Impossible(reason) | Fault::Unsupported(reason) => Missed::Final(format!(
                 "`{of}` cannot be read: {reason}. Whoever may not list the bucket is told the same of an object that is not there"
             )),
             Fault::Lost(reason) | Fault::Rejected(reason) => Missed::Transient(reason),
@@ -98,6 +98,10 @@ impl Objects {
         let (Some(etag), Some(written)) = (etag, written) else {
             return Err(transient("the answer does not say which object it is of"));
         };
+        // Some services ignore the condition of a read.
+        if wanted.is_some_and(|wanted| wanted != etag) {
+            return Err(Missed::Changed);
+        }
         let length = output.content_length().and_then(|length| u64::try_from(length).ok());
         let total = match output.content_range() {
             Some(range) => range.rsplit_once('/').and_then(|(_, total)| total.parse().ok()),

@@ -65,6 +65,10 @@ impl Inner {
             let permit = self.ranges.acquire().await;
             let bytes = retry::transient(|| self.fetch_range(key, tag, start, end)).await?;
             drop(permit);
+            // Reading the range again is of no use: the caller begins anew.
+            let changed =
+                || StoreError::new(StoreErrorKind::Transient, "read", key, "the object changed while it was read");
+            let bytes = bytes.ok_or_else(changed)?;
             let mut checksum = crc32fast::Hasher::new();
             checksum.update(&bytes);
             Ok::<_, StoreError>((start, bytes, checksum))
@@ -86,13 +90,11 @@ impl Inner {
         StoreError::new(StoreErrorKind::Permanent, "read", key, reason)
     }
 
-    async fn fetch_range(&self, key: &Key, tag: &Tag, start: u64, end: u64) -> Result<Bytes, StoreError> {
+    /// A range of the object that has this tag; `None` where that object is there no more.
+    async fn fetch_range(&self, key: &Key, tag: &Tag, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
         match self.fetch(key, Some((start, end)), Some(tag)).await? {
-            Fetched::Piece(piece) if piece.bytes.len() as u64 == end - start => Ok(piece.bytes),
-            _ => {
-                let reason = "the object changed while it was read";
-                Err(StoreError::new(StoreErrorKind::Transient, "read", key, reason))
-            }
+            Fetched::Piece(piece) if piece.bytes.len() as u64 == end - start => Ok(Some(piece.bytes)),
+            _ => Ok(None),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use deltafold::store::{Key, Outcome, RequestKind, S3, Store, StoreErrorKind, Unless};
 
+use crate::support::s3::backend::Quirk;
 use crate::support::s3::{BUCKET, Fault, Server, options};
 
 fn key(text: &str) -> Key {
@@ -213,6 +214,33 @@ async fn large_objects_go_in_parts_and_come_in_ranges() {
     // A mapping outlives the object.
     store.delete(&[key("x")]).await.unwrap();
     assert!(read.bytes == bytes);
+}
+
+/// Ranges read without the tag of the first would make one object of two, and an object that others copied here has no
+/// checksum of its own that tells.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ranges_of_two_objects_never_mix() {
+    let server = Server::start();
+    let store = server.store().await;
+    let (old, new) = (vec![1; 20 << 20], vec![2; 20 << 20]);
+    for is_condition_ignored in [false, true] {
+        if is_condition_ignored {
+            server.backend.has(Quirk::IgnoresReadConditions);
+        }
+        for other in [Some(new.clone()), Some(new[..9 << 20].to_vec()), None] {
+            server.backend.put(BUCKET, "x", &old);
+            server.before("get", "x", 1, move |backend| match other {
+                Some(other) => backend.put(BUCKET, "x", &other),
+                None => backend.remove(BUCKET, "x"),
+            });
+            let error = store.get(&key("x")).await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Transient, "{error}");
+            assert!(error.to_string().contains("changed while it was read"), "{error}");
+            assert!(server.all_reached());
+        }
+    }
+    server.backend.put(BUCKET, "x", &new);
+    assert!(store.get(&key("x")).await.unwrap().unwrap().bytes == new);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
