@@ -13,7 +13,7 @@ use crate::retry;
 pub(super) const PIECE_BYTES: u64 = 8 << 20;
 
 /// A piece of an object, and what the store says of all of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Piece {
     pub(super) bytes: Bytes,
     /// How long the object is.

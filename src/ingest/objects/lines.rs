@@ -16,6 +16,7 @@ const MAX_WINDOW_LOG: u32 = 25;
 const BATCH_LINES: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;
 const BUFFER: usize = 256 << 10;
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// An op: its line, counted from 1, and how long that is.
 pub(super) struct LineOp {
@@ -96,7 +97,10 @@ enum Next {
 fn next(reader: &mut dyn BufRead, line: &mut Vec<u8>, number: u64, rules: OpRules) -> Result<Next, String> {
     line.clear();
     let read = reader.take(MAX_LINE_BYTES + 1).read_until(b'\n', line);
-    let length = read.map_err(|error| format!("from line {number} on it is damaged or cut short: {error}"))?;
+    let length = read.map_err(|error| match too_wide(&error) {
+        Some(reason) => reason,
+        None => format!("from line {number} on it is damaged or cut short: {error}"),
+    })?;
     if length as u64 > MAX_LINE_BYTES {
         return Err(format!("line {number} is longer than {MAX_LINE_BYTES} bytes; write one op a line"));
     }
@@ -109,12 +113,41 @@ fn next(reader: &mut dyn BufRead, line: &mut Vec<u8>, number: u64, rules: OpRule
     parse_op_for(line, number, rules).map(|op| Next::Op(Box::new(op))).map_err(|error| error.to_string())
 }
 
+/// Whether an object is compressed, by its first bytes.
+pub(super) fn is_packed(first: &[u8]) -> bool {
+    is_zstd(first) || first.starts_with(&GZIP)
+}
+
+/// Whether it begins as zstd: with a frame of data, or with one that holds none.
+fn is_zstd(first: &[u8]) -> bool {
+    first.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || matches!(first, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
+}
+
+/// Decompresses an object to its end, where its checksums are, and keeps nothing of it. Blocks.
+pub(super) fn check(source: impl Read + Send + 'static) -> Result<(), String> {
+    let mut reader = decompressed(source).map_err(|error| format!("it cannot be decompressed: {error}"))?;
+    match io::copy(&mut reader, &mut io::sink()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(too_wide(&error).unwrap_or_else(|| format!("it is damaged or cut short: {error}"))),
+    }
+}
+
+/// The reason, where a window is over the limit: such an object is sound. libzstd has no other way to tell.
+fn too_wide(error: &io::Error) -> Option<String> {
+    let limit = 1 << (MAX_WINDOW_LOG - 20);
+    error.to_string().contains("too much memory").then(|| {
+        format!(
+            "its zstd window is larger than {limit} MiB, the limit; compress it again without `--ultra` and `--long`"
+        )
+    })
+}
+
 /// What its first bytes say it is: zstd, gzip, or plain.
 fn decompressed(source: impl Read + Send + 'static) -> io::Result<Box<dyn BufRead>> {
     let mut source = BufReader::with_capacity(BUFFER, source);
     // A piece is as long as the magic unless the object itself is shorter.
     let magic = source.fill_buf()?;
-    let (zstd, gzip) = (magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]), magic.starts_with(&[0x1f, 0x8b]));
+    let (zstd, gzip) = (is_zstd(magic), magic.starts_with(&GZIP));
     Ok(if zstd {
         let mut decoder = zstd::Decoder::with_buffer(source)?;
         decoder.window_log_max(MAX_WINDOW_LOG)?;
@@ -193,7 +226,31 @@ mod tests {
         let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
         encoder.window_log(26).unwrap();
         encoder.write_all(&good).unwrap();
-        refused(&encoder.finish().unwrap(), 0, &["line 1"]);
+        let wide = encoder.finish().unwrap();
+        refused(&wide, 0, &["its zstd window is larger than 32 MiB"]);
+        assert!(check(io::Cursor::new(wide)).unwrap_err().contains("window"));
+    }
+
+    #[test]
+    fn a_check_finds_what_only_the_end_tells() {
+        for packed in [gzip(&ops(20)), zstd_with_checksum(&ops(20))] {
+            assert_eq!(check(io::Cursor::new(packed.clone())), Ok(()));
+            for byte in [packed.len() - 1, packed.len() - 4] {
+                let mut broken = packed.clone();
+                broken[byte] ^= 1;
+                assert!(check(io::Cursor::new(broken)).unwrap_err().contains("damaged or cut short"));
+            }
+            for damaged in [packed[..packed.len() - 1].to_vec(), [&packed[..], b"garbage"].concat()] {
+                assert!(check(io::Cursor::new(damaged)).is_err());
+            }
+        }
+    }
+
+    fn zstd_with_checksum(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.include_checksum(true).unwrap();
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
     }
 
     #[test]

@@ -8,13 +8,13 @@ use std::task::Poll;
 use bytes::Bytes;
 use deltafold_format::OpRules;
 use deltafold_format::limits::MAX_SOURCE_BYTES;
-use futures::future::{Either, FutureExt, join3, select};
+use futures::future::{Either, FutureExt, join, join3, select};
 use tokio::sync::mpsc;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::Objects;
 use super::fetch::{PIECE_BYTES, Piece};
-use super::lines::{LineOp, Pieces, read};
+use super::lines::{LineOp, Pieces, check, is_packed, read};
 use crate::env;
 use crate::error::{Error, Result};
 use crate::ingest::reference::{Loaded, Reference};
@@ -68,18 +68,37 @@ impl Objects {
         self.allow(of).map_err(|reason| (reason, Cause::NotUnderstood))?;
         let first = self.first(of).await?;
         let source = source_of(of, &first);
+        if is_packed(&first.bytes) {
+            self.check(of, &first, &source).await?;
+        }
         let (pieces, coming) = mpsc::channel(1);
         let (ops, lines) = mpsc::channel(2);
         let reading = env::blocking(move || read(Pieces::new(coming), rules, &ops));
         let (fetched, read, appended) =
             join3(self.fetch(of, first, pieces), reading, append_lines(writer, &source, lines, progress)).await;
         let last = appended.map_err(|(line, error)| (format!("`{of}`, line {line}: {error}"), cause(&error)))?;
-        // What could not be fetched looks like a damaged object to whoever reads it.
+        // An object that could not be fetched looks damaged to its reader.
         fetched.map_err(|reason| (reason, Cause::NotAppended))?;
         read.map_err(|reason| (wrong(of, last, &reason), Cause::NotUnderstood))?;
         if last == 0 {
             return Err((format!("`{of}` holds no op"), Cause::NotUnderstood));
         }
+        Ok(())
+    }
+
+    /// Reads a compressed object to its end, where its checksums are, before its first line is
+    /// appended. The ETag keeps it the same object when it is read again for its lines: a GET more
+    /// for each piece behind the first. An object that was checked last is not checked again.
+    async fn check(&self, of: &Reference, first: &Piece, source: &str) -> Result<(), (String, Cause)> {
+        if self.is_checked(source) {
+            return Ok(());
+        }
+        let (pieces, coming) = mpsc::channel(1);
+        let checking = env::blocking(move || check(Pieces::new(coming)));
+        let (fetched, checked) = join(self.fetch(of, first.clone(), pieces), checking).await;
+        fetched.map_err(|reason| (reason, Cause::NotAppended))?;
+        checked.map_err(|reason| (wrong(of, 0, &reason), Cause::NotUnderstood))?;
+        self.remember_checked(source);
         Ok(())
     }
 
@@ -106,7 +125,7 @@ impl Objects {
 /// What is wrong with an object, and what is to be done.
 fn wrong(of: &Reference, last: u64, reason: &str) -> String {
     let before = match last {
-        0 => String::new(),
+        0 => ". Nothing of it was appended".to_owned(),
         last => format!(". Its ops up to line {last} are in the log"),
     };
     format!(

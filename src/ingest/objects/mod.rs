@@ -1,7 +1,11 @@
 //! Objects of ops that messages name: for what does not fit into a message.
 //!
-//! An object is read a piece at a time, decompressed, and appended line by line; what is held of it at any moment is bounded. It is a source of its own, and each line a position in it: an object that was read
-//! half when whoever read it died is read again from its beginning, and the lines that the log holds are left out.
+//! An object is read a piece at a time, decompressed, and appended line by line. The memory for it is
+//! bounded. It is a source of its own, and each line a position in it: if its reader dies, another
+//! reads it again from its beginning, and leaves out the lines that the log holds.
+//!
+//! A compressed object has its checksums at its end. It is read to there first: no line of it is
+//! appended before all of them are known to be right.
 //!
 //! What an object is, as a source, is its address, its ETag and when it was written. So it takes effect once, whatever number of messages name it; and one that is put in its place is another one.
 
@@ -10,7 +14,7 @@ mod lines;
 mod load;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -29,6 +33,8 @@ pub struct Objects {
     prefix: Arc<str>,
     /// How long a piece may take.
     patience: Duration,
+    /// The compressed object that was checked last, as a source.
+    checked: Arc<Mutex<Option<String>>>,
 }
 
 impl fmt::Debug for Objects {
@@ -47,7 +53,16 @@ impl Objects {
         let (client, _) = client(&format!("s3://{}", address.bucket), &address.options).await?;
         let prefix = if address.prefix.is_empty() { String::new() } else { format!("{}/", address.prefix) };
         let patience = address.options.aws.timeouts.operation;
-        Ok(Self { client, bucket: address.bucket.as_str().into(), prefix: prefix.into(), patience })
+        let (bucket, checked) = (address.bucket.as_str().into(), Arc::default());
+        Ok(Self { client, bucket, prefix: prefix.into(), patience, checked })
+    }
+
+    fn is_checked(&self, source: &str) -> bool {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(source)
+    }
+
+    fn remember_checked(&self, source: &str) {
+        *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(source.to_owned());
     }
 
     fn place(&self) -> String {
