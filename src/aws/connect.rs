@@ -11,7 +11,11 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provi
 
 use super::credentials::Fit;
 use super::environment::{check, check_value};
+use super::file::read_file;
 use crate::store::{StoreError, StoreErrorKind};
+
+/// Certificates of all authorities together are a quarter of this.
+const MAX_CERTIFICATES: u64 = 1 << 20;
 
 /// How to reach a service. Everything that is not set comes from where the tools of AWS look: environment, profile, container, machine.
 #[derive(Debug, Clone, Default)]
@@ -167,9 +171,7 @@ pub(crate) fn parse(options: &mut AwsOptions, name: &str, value: &str) -> Result
             options.attempts = Some(attempts.ok_or_else(|| format!("`attempts={value}` is no number from 1 to 10"))?);
         }
         "ca" => {
-            let pem =
-                std::fs::read(value).map_err(|error| format!("cannot read the certificates `{value}`: {error}"))?;
-            options.ca_certificates = Some(pem);
+            options.ca_certificates = Some(read_file(value, "the certificates", MAX_CERTIFICATES)?);
         }
         _ => return Ok(false),
     }

@@ -4,6 +4,7 @@ mod connect;
 mod credentials;
 mod environment;
 mod fault;
+mod file;
 #[cfg(feature = "lambda")]
 mod functions;
 #[cfg(feature = "sqs")]
@@ -12,6 +13,8 @@ mod sqs;
 pub use connect::{AwsOptions, Credentials, Timeouts};
 pub(crate) use connect::{connect, parse};
 pub(crate) use fault::{Fault, judge};
+#[cfg(feature = "lambda")]
+pub(crate) use file::read_file;
 #[cfg(feature = "lambda")]
 pub(crate) use functions::Functions;
 #[cfg(feature = "sqs")]

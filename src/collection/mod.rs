@@ -274,9 +274,15 @@ impl Collection {
     ///
     /// # Errors
     ///
+    /// `InvalidInput` where `ttl` is shorter than a millisecond: such a pin would keep nothing.
     /// `AlreadyExists` where a pin of this name exists. Pins of some shards may have been made then: `unpin` removes them.
     pub async fn pin(&self, name: &str, ttl: Option<Duration>) -> Result<Vec<(ShardId, Version)>> {
         check_pin_name(name)?;
+        if ttl.is_some_and(|ttl| ttl.as_millis() == 0) {
+            return Err(Error::invalid(format!(
+                "pin `{name}` would expire at once: give it a time to live of at least 1 ms, or none"
+            )));
+        }
         let mut pinned = Vec::new();
         for shard in &self.shards {
             let mut current = Current::load(shard).await?;

@@ -180,7 +180,7 @@ mod tests {
                 ("DELTAFOLD_MAPPING", "none.toml"),
                 ("DELTAFOLD_OBJECTS", "./bulk"),
             ],
-            &["several", "DELTAFOLD_FOLD_SEGMENTS", "cannot read `none.toml`", "DELTAFOLD_OBJECTS: "],
+            &["several", "DELTAFOLD_FOLD_SEGMENTS", "cannot read the mapping from `none.toml`", "DELTAFOLD_OBJECTS: "],
         );
         words(
             &[("DELTAFOLD_FUNCTION", "forward"), ("DELTAFOLD_STORE", "s3://b/p"), ("DELTAFOLD_MAPPING", "s3://b/q/m")],

@@ -4,12 +4,16 @@ use deltafold_format::CollectionName;
 
 use super::deadline::Deadline;
 use super::failure::Failure;
+use crate::aws::read_file;
 use crate::collection::Collection;
 use crate::error::{Error, Result};
 use crate::ingest::{BodyReader, Mapping, Objects};
 use crate::location::Location;
 use crate::retry;
 use crate::store::{Key, S3Address, Store};
+
+/// A mapping is written by hand.
+const MAX_MAPPING: u64 = 1 << 20;
 
 /// What is to be opened.
 #[derive(Debug)]
@@ -38,7 +42,8 @@ impl MappingFile {
             let wrong = || format!("`{text}` is no object of the store; it must be `{store}/NAME`");
             return key.map(Self::Object).ok_or_else(wrong);
         }
-        let content = std::fs::read_to_string(text).map_err(|error| format!("cannot read `{text}`: {error}"))?;
+        let content = String::from_utf8(read_file(text, "the mapping", MAX_MAPPING)?);
+        let content = content.map_err(|_| format!("the mapping `{text}` is no text in UTF-8"))?;
         Mapping::parse(&content, text).map(Self::Read).map_err(|error| error.to_string())
     }
 
