@@ -100,6 +100,20 @@ pub(crate) enum Command {
     Completions(completions::Completions),
 }
 
+impl Command {
+    /// Whether the command has no other purpose than printing, so that it ends once nobody reads.
+    /// All others do their work and give their verdict to the end.
+    pub(crate) fn only_prints(&self) -> bool {
+        match self {
+            Self::Scan(scan) => scan.only_prints(),
+            Self::Follow(_) => true,
+            #[cfg(feature = "mapping")]
+            Self::Map(map) => map.only_prints(),
+            _ => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

@@ -1,6 +1,5 @@
 //! What every command needs: the store, collections in it, and where to print.
 
-use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use deltafold::format::{CollectionName, HeadPlace};
@@ -9,7 +8,8 @@ use deltafold::{Collection, Location};
 
 use super::args::Global;
 use super::exit::{Exit, Failure, Outcome};
-use super::output::{Output, requests};
+use super::output::{Output, complain, requests};
+use super::quote::option;
 
 /// The surroundings of a command.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(global: &Global) -> Self {
-        let output = Output { json: global.json };
+    pub(crate) fn new(global: &Global, only_prints: bool) -> Self {
+        let output = Output { json: global.json, only_prints };
         Self { output, location: global.store.clone(), counts_requests: global.requests, opened: Mutex::default() }
     }
 
@@ -32,7 +32,7 @@ impl Context {
         if self.location == "./deltafold-data" || std::env::var_os("DELTAFOLD_STORE").is_some() {
             String::new()
         } else {
-            format!("--store {} ", quoted(&self.location))
+            format!("{} ", option("--store", &self.location))
         }
     }
 
@@ -76,10 +76,9 @@ impl Context {
         let text = if self.output.json {
             serde_json::json!({ "requests": requests::document(&asked) }).to_string()
         } else {
-            requests::table(self.output, &asked).to_string()
+            requests::table(self.output, &asked).text()
         };
-        // Where standard error is closed, nobody wants to know.
-        let _ = writeln!(anstream::stderr().lock(), "{text}");
+        complain(&format!("{text}\n"));
     }
 
     /// What was asked of the stores so far.
@@ -110,27 +109,5 @@ impl Context {
             }
             _ => Ok(()),
         }
-    }
-}
-
-/// `text` as a shell reads it back.
-pub(crate) fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,+@%=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shell_reads_quoted_text_back() {
-        assert_eq!(quoted("a/b-1.jsonl"), "a/b-1.jsonl");
-        assert_eq!(quoted("it's here"), r"'it'\''s here'");
-        assert_eq!(quoted(""), "''");
     }
 }

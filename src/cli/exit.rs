@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use deltafold::ErrorKind;
 
+use super::output::{complain, escape};
+
 /// The exit codes, as `--help` lists them.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
@@ -17,7 +19,10 @@ Exit codes:
     5  try again: busy, superseded, overtaken by somebody else's change, store unavailable
     6  damage found
    70  panic: a defect of Deltafold; the report says where
-  130  interrupted";
+  130  interrupted (SIGINT)
+  143  terminated (SIGTERM)
+A closed standard output ends `scan`, `follow` and `map` with 0. All other commands do their work
+to the end, and their exit code tells of that.";
 
 /// What a failure means to a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +34,7 @@ pub(crate) enum Exit {
     TryAgain = 5,
     Damaged = 6,
     Interrupted = 130,
+    Terminated = 143,
 }
 
 impl Exit {
@@ -41,6 +47,7 @@ impl Exit {
             Self::TryAgain => "try_again",
             Self::Damaged => "damaged",
             Self::Interrupted => "interrupted",
+            Self::Terminated => "terminated",
         }
     }
 }
@@ -71,6 +78,20 @@ impl Failure {
         Self::new(exit, format!("cannot {what} `{path}`: {error}"))
     }
 
+    /// Arguments that clap refuses: its first line, and the rest as help.
+    pub(crate) fn usage(text: &str) -> Self {
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let message = lines.next().unwrap_or("the arguments cannot be understood");
+        let failure = Self::new(Exit::Usage, message.strip_prefix("error: ").unwrap_or(message));
+        lines.fold(failure, |failure, line| failure.help(line.strip_prefix("tip: ").unwrap_or(line)))
+    }
+
+    /// Work that was done, of which the output could not be written.
+    pub(crate) fn unwritten(error: &io::Error) -> Self {
+        Self::new(Exit::Failed, format!("the command did its work, and its output could not be written: {error}"))
+            .help("make room for the output; do not repeat the work without need")
+    }
+
     /// Adds a line that says what to do.
     #[must_use]
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
@@ -87,28 +108,37 @@ impl Failure {
 
     /// Says it on standard error.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
-        use std::io::Write as _;
         if self.quiet {
             return ExitCode::SUCCESS;
         }
-        let mut stderr = anstream::stderr().lock();
         // Where standard error is closed as well, only the exit code is left to tell.
-        let _ = if json {
+        if json {
             let mut error = self.details.clone();
             error.insert("kind".into(), self.exit.name().into());
             error.insert("message".into(), self.message.clone().into());
             error.insert("help".into(), self.help.clone().into());
-            writeln!(stderr, "{}", serde_json::json!({ "error": error }))
+            let line = serde_json::json!({ "error": error }).to_string();
+            complain(&format!("{}\n", String::from_utf8_lossy(&escape::json(line.as_bytes()))));
         } else {
-            self.report_to_people(&mut stderr)
-        };
+            complain(&self.text());
+        }
         ExitCode::from(self.exit as u8)
     }
 
-    fn report_to_people(&self, out: &mut impl io::Write) -> io::Result<()> {
+    /// For people: the message, and a line for each help. Only what is ours has colours.
+    fn text(&self) -> String {
         use owo_colors::OwoColorize as _;
-        writeln!(out, "{} {}", "error:".red().bold(), self.message)?;
-        self.help.iter().try_for_each(|help| writeln!(out, "{} {help}", "help:".cyan().bold()))
+        let mut text = format!("{} {}\n", "error:".red().bold(), escape::shown(&self.message));
+        for help in &self.help {
+            text.push_str(&format!("{} {}\n", "help:".cyan().bold(), escape::shown(help)));
+        }
+        text
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 }
 

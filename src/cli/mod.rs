@@ -7,6 +7,8 @@ mod context;
 mod exit;
 mod input;
 mod output;
+mod quote;
+mod signals;
 
 use std::process::ExitCode;
 
@@ -20,26 +22,22 @@ use exit::Exit;
 pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version go to standard output and are no error; clap knows.
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(Exit::Usage as u8) } else { ExitCode::SUCCESS };
-        }
+        Err(error) => return refused(error),
     };
     match cli.global.color {
         Color::Auto => {}
         Color::Always => anstream::ColorChoice::Always.write_global(),
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
-    trace(cli.global.verbose);
     let json = cli.global.json;
+    output::log(cli.global.verbose, json);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             return exit::Failure::new(Exit::Failed, format!("cannot start threads: {error}")).report(json);
         }
     };
-    let context = Context::new(&cli.global);
+    let context = Context::new(&cli.global, cli.command.only_prints());
     let told = matches!(cli.command, args::Command::Status(_)) && json;
     #[cfg(feature = "simulation")]
     runtime.block_on(crate::crash::planted());
@@ -50,23 +48,30 @@ pub(crate) fn main() -> ExitCode {
     // A reader of standard input may still block; nobody waits for it.
     runtime.shutdown_background();
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => match output::lost() {
+            None => ExitCode::SUCCESS,
+            Some(error) => exit::Failure::unwritten(error).report(json),
+        },
         Err(failure) => failure.report(json),
     }
 }
 
-/// Says what happens on standard error: `-v` steps, `-vv` every request, `-vvv` all there is.
-fn trace(verbose: u8) {
-    let level = match verbose {
-        // Where the SDK looked for a region in vain is told by our own error, with what to do.
-        0 => "warn,aws_config=error",
-        1 => "deltafold=info",
-        2 => "deltafold=debug",
-        _ => "trace",
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+/// Answers arguments that are none of ours: help and version on standard output, or an error.
+fn refused(error: clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    // The message quotes arguments. Those with characters that a terminal acts on are parsed again in
+    // their escaped form, so that the message is about that.
+    let arguments = || std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+    let escaped = || arguments().map(|argument| output::escape::shown(&argument).into_owned());
+    let error = if arguments().eq(escaped()) { error } else { Cli::try_parse_from(escaped()).err().unwrap_or(error) };
+    // The arguments could not be read, and a script still wants JSON.
+    let json = arguments().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json");
+    if json {
+        return exit::Failure::usage(&error.render().to_string()).report(true);
+    }
+    let _ = error.print();
+    ExitCode::from(Exit::Usage as u8)
 }

@@ -4,6 +4,8 @@
 mod support;
 
 mod append;
+#[cfg(unix)]
+mod closed;
 #[cfg(all(feature = "s3", feature = "dynamodb"))]
 mod cloud;
 mod commands;
@@ -14,13 +16,18 @@ mod damage;
 mod demo;
 #[cfg(all(feature = "s3", feature = "dynamodb"))]
 mod environment;
+mod faults;
 mod home;
+mod hostile;
 #[cfg(unix)]
 #[expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]
 mod kill;
 #[cfg(feature = "mapping")]
 mod map;
 mod output;
+mod packed;
 #[cfg(all(feature = "s3", feature = "dynamodb", feature = "sqs"))]
 mod queue;
 mod revision;
+#[cfg(unix)]
+mod signals;

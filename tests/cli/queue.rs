@@ -233,3 +233,31 @@ fn ingest_appends_what_a_queue_holds_and_ends_when_it_is_told() {
     assert_eq!(cloud.run("count c").ok().stdout.trim(), "3");
     cloud.run("ingest c --queue nowhere").ends_with(4).complains("no such queue");
 }
+
+/// `--json` put plain warnings between the lines of JSON on standard error, where scripts stumbled.
+#[test]
+fn a_warning_is_a_line_of_json_for_scripts() {
+    let cloud = Cloud::new();
+    cloud.run("create c --dimension 2").ok();
+    // Of a standard queue it is warned that it may deliver twice.
+    let (queue, _) = with_letters("cli-warns", &[]);
+    let ran = cloud.run(&format!("ingest c --queue {} --until-empty --json", queue.url())).ok();
+    let parse = |line| serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|_| panic!("{ran:#?}"));
+    let lines: Vec<serde_json::Value> = ran.stderr.lines().map(parse).collect();
+    let warned = |line: &serde_json::Value| line["level"] == "WARN" && line["fields"]["message"].is_string();
+    assert!(!lines.is_empty() && lines.iter().all(warned), "{lines:#?}");
+}
+
+/// Bodies of messages reached the terminal raw, and so did names of groups.
+#[test]
+fn a_hostile_message_is_shown_escaped() {
+    let cloud = Cloud::new();
+    let body = "\u{9b}2J\u{202e}body\u{2028}\u{85}\nforged";
+    let (_, dead) = with_letters("cli-hostile.fifo", &[(body, "g")]);
+    let ran =
+        cloud.run(&format!("queue peek {}", dead.url())).ok().says("\\u{9b}2J\\u{202e}body\\u{2028}\\u{85}\\nforged");
+    assert_eq!(ran.stdout.lines().count(), 2, "{ran:#?}");
+    let ran = cloud.run(&format!("queue peek {} --json", dead.url())).ok();
+    assert!(!ran.stdout.contains(['\u{9b}', '\u{202e}', '\u{2028}']), "{ran:#?}");
+    assert_eq!(ran.json()["body"], body);
+}

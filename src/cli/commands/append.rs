@@ -1,32 +1,34 @@
 //! `append`: ops from files or standard input, each line exactly once.
 //!
-//! Every line is appended under a source position: the source's name and the line's number. Whatever became of a run that was broken
-//! off, the same lines under the same source take effect once. That is why a failure can name a command to go on with.
+//! Every line is appended under a source position: the source's name and the line's number. The same
+//! lines under the same source take effect once, also after a run that broke off. So a failure can
+//! name a command to go on with. It names none where the lines before may be wrong themselves.
 
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
 use clap::Args;
-use deltafold::format::CollectionName;
+use deltafold::format::{CollectionName, Sequence, ShardId};
 use deltafold::{Ack, Env as _, ErrorKind, System, Writer, WriterOptions};
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt as _, StreamExt as _};
 use serde_json::json;
-use tokio::sync::watch;
 
-use crate::cli::context::{Context, quoted};
+use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure, Outcome};
-use crate::cli::input::{Event, Input, read};
+use crate::cli::input::{Event, Input, Reading, Trust, read};
 use crate::cli::output::Progress;
 use crate::cli::output::units::{self, bytes, count, counted};
+use crate::cli::quote::{option, quoted};
+use crate::cli::signals::{self, Stop};
 
 /// Lines that may wait for their acknowledgement.
 const MAX_LINES: usize = 16_384;
 /// Their bytes. The writer takes eight times as much before it says that it is busy.
 const MAX_BYTES: usize = 16 << 20;
-/// How long a segment waits for lines after its first, unless somebody waits for acknowledgements: few lines that come together are to cost the
-/// requests of one append. Where many come, one is on its way meanwhile in any case.
+/// A segment waits this long for lines after its first, unless somebody waits for acknowledgements:
+/// few lines that come together cost the requests of one append.
 const LINGER: Duration = Duration::from_millis(2);
 
 /// Append ops, one a line, from files or standard input
@@ -38,7 +40,7 @@ const LINGER: Duration = Duration::from_millis(2);
 pub(crate) struct Append {
     /// The collection
     collection: CollectionName,
-    /// Files, plain or compressed (zstd, gzip); `-` is standard input
+    /// Files, plain or compressed (zstd, gzip: checked whole first); `-` is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     files: Vec<PathBuf>,
     /// Leave out the lines before this one, counted from 1; with one file
@@ -63,6 +65,8 @@ struct Tally {
     duplicates: u64,
     /// Bytes of their lines.
     bytes: u64,
+    /// Where the first of them stands.
+    first: Option<(ShardId, Sequence)>,
 }
 
 impl Append {
@@ -78,9 +82,10 @@ impl Append {
         let inputs: Vec<Input> = self.files.iter().map(|path| Input::of(path)).collect();
         let total = inputs.iter().map(Input::len).sum();
         let mut progress = Progress::new(context.output, "appending", "op", total);
-        let stop = stop_on_interrupt();
+        let stop = signals::listen();
         let mut sum = Tally::default();
         let mut read_before = 0;
+        let mut unchecked = Vec::new();
         for (index, input) in inputs.iter().enumerate() {
             let source = match &self.source {
                 Some(source) => source.clone(),
@@ -88,19 +93,27 @@ impl Append {
                 None => format!("run-{run}.{}", index + 1),
             };
             let rest = inputs.get(index + 1..).unwrap_or_default();
-            let job = Job { context, command: &self, input, rest, source, stop: stop.clone() };
-            let events = read(input, self.from_line, collection.config().rules(), stop.clone())?;
-            let tally = job.run(&writer, events, &mut progress, sum, read_before).await?;
+            let reading = read(input, self.from_line, collection.config().rules(), stop.clone())?;
+            if reading.lacks_checksum {
+                unchecked.push(input.name());
+                let name = input.name();
+                context
+                    .output
+                    .note(format!("`{name}` carries no checksum: damage that leaves it readable goes unnoticed"));
+            }
+            let trust = reading.trust;
+            let job = Job { context, command: &self, input, rest, source, stop: stop.clone(), trust };
+            let tally = job.run(&writer, reading, &mut progress, sum, read_before).await?;
             read_before += input.len().unwrap_or(0);
             sum.ops += tally.ops;
             sum.duplicates += tally.duplicates;
             sum.bytes += tally.bytes;
         }
         writer.close().await?;
-        self.report(context, &sum, &progress)
+        self.report(context, &sum, &progress, &unchecked)
     }
 
-    fn report(&self, context: &Context, sum: &Tally, progress: &Progress) -> Outcome {
+    fn report(&self, context: &Context, sum: &Tally, progress: &Progress, unchecked: &[String]) -> Outcome {
         let elapsed = progress.elapsed();
         if context.output.json {
             let report = json!({
@@ -109,6 +122,7 @@ impl Append {
                 "duplicates": sum.duplicates,
                 "bytes": sum.bytes,
                 "seconds": elapsed.as_secs_f64(),
+                "without_checksum": unchecked,
             });
             let output = context.output;
             return Ok(if self.acks { output.json_line(&report) } else { output.document(&report) }?);
@@ -124,20 +138,6 @@ impl Append {
     }
 }
 
-/// Becomes true once the user interrupts.
-fn stop_on_interrupt() -> watch::Receiver<bool> {
-    let (set, stop) = watch::channel(false);
-    #[expect(clippy::disallowed_methods, reason = "waits for a signal beside the command, and decides nothing else")]
-    tokio::spawn(async move {
-        // Where signals cannot be had, the program ends on them without ceremony.
-        if tokio::signal::ctrl_c().await.is_ok() {
-            set.send_replace(true);
-        }
-        set.closed().await;
-    });
-    stop
-}
-
 /// One input of a run.
 struct Job<'a> {
     context: &'a Context,
@@ -146,7 +146,9 @@ struct Job<'a> {
     /// The inputs after this one.
     rest: &'a [Input],
     source: String,
-    stop: watch::Receiver<bool>,
+    stop: Stop,
+    /// How far its lines can be trusted before its end was seen.
+    trust: Trust,
 }
 
 /// A line on its way: its number, its bytes, and what became of it.
@@ -158,7 +160,7 @@ impl Job<'_> {
     async fn run(
         &self,
         writer: &Writer,
-        mut events: tokio::sync::mpsc::Receiver<Event>,
+        mut reading: Reading,
         progress: &mut Progress,
         sum: Tally,
         read_before: u64,
@@ -182,15 +184,19 @@ impl Job<'_> {
                     progress.at(read_before + read, sum.ops + tally.ops, sum.bytes + tally.bytes);
                     continue;
                 }
-                event = events.recv(), if room => event.unwrap_or(Event::End),
+                event = reading.events.recv(), if room => event.unwrap_or(Event::End),
                 // Standard input may be silent for ever.
-                _ = stop.wait_for(|stop| *stop) => Event::Interrupted,
+                _ = stop.wait_for(Option::is_some) => Event::Stopped,
             };
             let batch = match event {
                 Event::Lines(batch) => batch,
+                Event::Note(text) => {
+                    self.context.output.note(text);
+                    continue;
+                }
                 Event::End => break Ok(()),
-                Event::Interrupted => break Err(Failure::new(Exit::Interrupted, "interrupted")),
-                Event::Failed(failure) => break Err(failure),
+                Event::Stopped => break Err((self.asked_to_stop(), self.trust)),
+                Event::Failed(failure, trust) => break Err((failure, trust)),
             };
             read = batch.read;
             for (number, length, op) in batch.lines {
@@ -212,8 +218,15 @@ impl Job<'_> {
         self.acknowledged(&tally)?;
         match end {
             Ok(()) => Ok(tally),
-            Err(failure) => Err(self.stopped(failure, tally)),
+            Err((failure, Trust::Broken)) if tally.ops > 0 => Err(self.broken(failure, tally)),
+            Err((failure, trust)) => Err(self.stopped(failure, tally, trust)),
         }
+    }
+
+    fn asked_to_stop(&self) -> Failure {
+        let signal = *self.stop.borrow();
+        let exit = signal.map_or(Exit::Interrupted, signals::Signal::exit);
+        Failure::new(exit, if exit == Exit::Terminated { "terminated" } else { "interrupted" })
     }
 
     /// Tells a script how far it has come.
@@ -232,6 +245,7 @@ impl Job<'_> {
     fn settle(&self, (number, length, outcome): Sent, tally: Tally) -> Outcome<Tally> {
         match outcome {
             Ok(ack) => Ok(Tally {
+                first: tally.first.or_else(|| ack.segments().first().copied()),
                 line: number,
                 ops: tally.ops + 1,
                 duplicates: tally.duplicates + u64::from(ack.is_duplicate()),
@@ -243,21 +257,14 @@ impl Job<'_> {
                 if kind == ErrorKind::Unknown {
                     failure = failure.help("going on as below finds out: a line that took effect does not do so again");
                 }
-                Err(self.stopped(failure, tally))
+                Err(self.stopped(failure, tally, self.trust))
             }
         }
     }
 
     /// A failure, with what is acknowledged and how to go on.
-    fn stopped(&self, failure: Failure, tally: Tally) -> Failure {
+    fn stopped(&self, failure: Failure, tally: Tally, trust: Trust) -> Failure {
         let next = tally.line + 1;
-        let command = format!(
-            "deltafold {}append {} {} --source {} --from-line {next}",
-            self.context.store_option(),
-            self.command.collection,
-            quoted(&self.input.name()),
-            quoted(&self.source),
-        );
         let acknowledged = if tally.line >= self.command.from_line {
             format!(
                 "line {} and all before it are acknowledged: {}, {}",
@@ -266,19 +273,75 @@ impl Job<'_> {
                 bytes(tally.bytes)
             )
         } else {
-            "nothing of this input was appended".to_owned()
+            "nothing of this input was appended by this command".to_owned()
         };
-        let failure = failure
+        let mut failure = failure
             .detail("input", self.input.name())
             .detail("acknowledged_ops", tally.ops)
             .detail("source", self.source.as_str())
             .detail("resume_from_line", next)
-            .help(acknowledged)
-            .help(format!("resume with: {command}"));
+            .help(acknowledged);
+        if trust == Trust::Unknown && tally.ops > 0 {
+            failure = failure.detail("unchecked", true).help(
+                "no checksum has covered these lines: it stands at the end of the compressed input. Go on with the \
+                 same input only, which is then checked whole; of another copy append every line",
+            );
+        }
+        let source = option("--source", &self.source);
+        let command = format!("{} {source} --from-line {next}", self.append(&self.input.argument()));
+        self.and_the_rest(failure.help(format!("resume with: {command}")))
+    }
+
+    /// A failure that puts lines in doubt which are in the log. To go on behind them would keep what
+    /// is wrong, and to repeat them under their source would leave the right ones out.
+    fn broken(&self, failure: Failure, tally: Tally) -> Failure {
+        let from = self.command.from_line;
+        let mut failure = failure
+            .detail("input", self.input.name())
+            .detail("acknowledged_ops", tally.ops)
+            .detail("unreliable_lines", vec![from, tally.line])
+            .help(format!(
+                "lines {from} to {} are in the log, and any of them may be wrong: a checksum covers them only at the \
+                 end of the input",
+                tally.line
+            ));
+        if self.command.source.is_some() {
+            failure = failure.help(format!(
+                "do not use the source {} for them again: the log would take the right lines for repetitions",
+                quoted(&self.source)
+            ));
+        }
+        let file = match self.input {
+            Input::Stdin => "FILE".to_owned(),
+            Input::File(_) => self.input.argument(),
+        };
+        failure = failure.help(format!(
+            "save a good copy in a file, and append all of it: {}. A file is checked before its first line is \
+             appended, and each `put` replaces its wrong one",
+            self.append(&file)
+        ));
+        if let Some((shard, sequence)) = tally.first {
+            failure = failure.help(format!(
+                "a wrong id, and what is no `put`, is not undone by that. This shows what was appended: deltafold {}follow \
+                 {} --shard {} --from {} --until-end",
+                self.context.store_option(),
+                self.command.collection,
+                shard.get(),
+                sequence.get()
+            ));
+        }
+        self.and_the_rest(failure)
+    }
+
+    fn append(&self, input: &str) -> String {
+        format!("deltafold {}append {} {input}", self.context.store_option(), self.command.collection)
+    }
+
+    fn and_the_rest(&self, failure: Failure) -> Failure {
         if self.rest.is_empty() {
             return failure;
         }
-        let rest: Vec<String> = self.rest.iter().map(|input| quoted(&input.name())).collect();
+        let rest: Vec<String> = self.rest.iter().map(Input::argument).collect();
         failure.help(format!("then append the rest: {}", rest.join(" ")))
     }
 }

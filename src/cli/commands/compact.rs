@@ -11,7 +11,8 @@ use super::history::edit_name;
 use crate::cli::context::Context;
 use crate::cli::exit::Outcome;
 use crate::cli::output::Output;
-use crate::cli::output::units::{bytes, counted, parse_bytes, parse_duration};
+use crate::cli::output::units::{bytes, counted, parse_bytes, parse_duration, parse_span};
+use crate::cli::signals;
 
 /// Fold the log into the snapshot, and merge runs. Any number may run at once, anywhere
 #[derive(Debug, Args)]
@@ -25,7 +26,7 @@ pub(crate) struct Compact {
     #[arg(long)]
     watch: bool,
     /// How often `--watch` looks
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration, requires = "watch")]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_span, requires = "watch")]
     interval: Duration,
     /// Fold when the log holds so many segments
     #[arg(long, value_name = "N", default_value_t = Policy::default().fold_segments)]
@@ -51,21 +52,15 @@ impl Compact {
         let output = context.output;
         if self.watch {
             output.note(format!("watching {}; interrupt to stop", self.collection));
-            // An output that goes away ends the watch with the next edit; the edit itself is done.
-            let (gone, went) = futures::channel::oneshot::channel();
-            let mut gone = Some(gone);
-            let mut failed = None;
-            let stop = async {
-                futures::future::select(std::pin::pin!(tokio::signal::ctrl_c()), went).await;
-            };
+            let mut told = Ok(());
             let each = |event: &CompactEvent| {
-                if let Err(error) = tell(output, event) {
-                    failed.get_or_insert(error);
-                    gone.take().map(|gone| gone.send(()));
+                let outcome = tell(output, event);
+                if told.is_ok() {
+                    told = outcome;
                 }
             };
-            compactor.watch(self.interval, stop, each).await?;
-            return failed.map_or(Ok(()), |error| Err(error.into()));
+            compactor.watch(self.interval, signals::stopped(), each).await?;
+            return Ok(told?);
         }
         let report = if self.merge_all { compactor.merge_all().await? } else { compactor.run_once().await? };
         if output.json {

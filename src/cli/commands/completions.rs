@@ -1,7 +1,5 @@
 //! `completions`: what a shell needs to complete our arguments.
 
-use std::io::Write as _;
-
 use clap::{Args, CommandFactory};
 
 use crate::cli::args::Cli;
@@ -17,10 +15,10 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self, _: &Context) -> Outcome {
+    pub(crate) fn run(self, context: &Context) -> Outcome {
         // Through memory: the generator panics where its output goes away.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "deltafold", &mut script);
-        Ok(std::io::stdout().lock().write_all(&script)?)
+        Ok(context.output.raw(&script)?)
     }
 }

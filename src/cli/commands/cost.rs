@@ -1,5 +1,6 @@
 //! `cost`: what a pipeline costs a month, and what the alternatives would.
 
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -12,8 +13,12 @@ use serde_json::{Value, json};
 
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure, Outcome};
+use crate::cli::input::{Limit, read_text};
 use crate::cli::output::Table;
-use crate::cli::output::units::{count, parse_bytes, parse_duration};
+use crate::cli::output::units::{count, parse_bytes, parse_span};
+
+/// A document of `status --requests` is a few kilobytes a collection.
+const MAX_REQUESTS: Limit = Limit(64 << 20);
 
 /// Work out what a pipeline costs a month
 ///
@@ -96,11 +101,6 @@ impl From<SourceArgument> for Source {
 fn parse_rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
     if (0.0..=1.0e9).contains(&rate) { Ok(rate) } else { Err("expected a number from 0 to a billion".to_owned()) }
-}
-
-fn parse_span(text: &str) -> Result<Duration, String> {
-    let span = parse_duration(text)?;
-    if span.is_zero() { Err("expected a time longer than nothing".to_owned()) } else { Ok(span) }
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
@@ -188,13 +188,14 @@ impl Shown<'_> {
         }
         let (list, pay) = (dollars(self.this.list()), dollars(self.this.to_pay()));
         table.row(["a month".to_owned(), String::new(), String::new(), String::new(), list, pay]);
-        output.line(table)?;
+        output.table(&table)?;
 
         let mut table = Table::new(output, &["INSTEAD", ">LIST", ">TO PAY"]);
         for (name, bill) in self.others {
             table.row([name.clone(), dollars(bill.list()), dollars(bill.to_pay())]);
         }
-        output.line(format!("\n{table}"))?;
+        output.blank()?;
+        output.table(&table)?;
         if self.old.at_most() < self.old.messages {
             let most = self.old.at_most();
             output.line(format!("the old way does {most:.0} messages a minute at most, one cycle after the other"))?;
@@ -208,9 +209,11 @@ impl Shown<'_> {
             let verdict = if figure.agrees() { "follows".to_owned() } else { figure.instead };
             table.row([figure.what.to_owned(), span, dollars(figure.follows), verdict]);
         }
-        output.line(format!("\n{table}"))?;
+        output.blank()?;
+        output.table(&table)?;
+        output.blank()?;
         Ok(output.line(format!(
-            "\nUS dollars a month of 30 days; prices of us-east-1 of {PRICES_OF} (`--prices` lists them). TO PAY is what is left where nothing else uses up what is free each month."
+            "US dollars a month of 30 days; prices of us-east-1 of {PRICES_OF} (`--prices` lists them). TO PAY is what is left where nothing else uses up what is free each month."
         ))?)
     }
 
@@ -291,7 +294,7 @@ fn list(context: &Context, prices: &Prices) -> Outcome {
         let (name, unit, source) = (item.name().to_owned(), item.unit().to_owned(), item.source().to_owned());
         table.row([name, format!("{}", prices.of(item)), unit, free, source]);
     }
-    context.output.line(table)?;
+    context.output.table(&table)?;
     Ok(context.output.line(format!("us-east-1, on demand, of {PRICES_OF}"))?)
 }
 
@@ -304,8 +307,7 @@ fn replace_requests(bill: &mut Bill, counted: Bill) {
 
 /// Reads what `--requests --json` prints, alone or in the document of `status`.
 fn read(path: &str) -> Outcome<Counted> {
-    let text = if path == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
-    let text = text.map_err(|error| Failure::file("read", path, &error))?;
+    let text = read_text(Path::new(path), "counted requests", MAX_REQUESTS)?;
     let wrong = |reason: String| {
         Failure::new(Exit::BadInput, format!("`{path}` holds no counted requests: {reason}"))
             .help("`deltafold status COLLECTION --requests --json` prints such a file")

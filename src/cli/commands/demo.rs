@@ -138,10 +138,14 @@ struct Show {
 
 impl Show {
     fn step(&mut self, what: impl std::fmt::Display) -> std::io::Result<()> {
-        use owo_colors::OwoColorize as _;
         self.step += 1;
-        let space = if self.step > 1 { "\n" } else { "" };
-        self.line(format!("{space}{}. {what}", self.step).bold())
+        if self.output.json {
+            return Ok(());
+        }
+        if self.step > 1 {
+            self.output.blank()?;
+        }
+        self.output.heading(format!("{}. {what}", self.step))
     }
 
     fn say(&self, what: impl std::fmt::Display) -> std::io::Result<()> {
@@ -253,9 +257,10 @@ impl Show {
             bytes(written)
         ))?;
         let (program, store) = (program(), context.store_option());
-        self.line(format!("\n{} are in {name}. Try next:", counted(records, "record")))?;
+        self.line("")?;
+        self.line(format!("{} are in {name}. Try next:", counted(records, "record")))?;
         let id = example.unwrap_or("bookworm/admin/udev");
-        self.line(format!("  {program} {store}get {name} {}", crate::cli::context::quoted(id)))?;
+        self.line(format!("  {program} {store}get {name} {}", crate::cli::quote::quoted(id)))?;
         self.line(format!("  {program} {store}history {name}"))?;
         Ok(self.line(format!("  {program} {store}scan {name} --prefix bookworm/libs/ --no-embeddings --limit 5"))?)
     }
@@ -267,5 +272,5 @@ fn program() -> String {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let installed = std::env::split_paths(&path).any(|folder| folder.join(NAME).is_file());
     let called = std::env::args_os().next().filter(|_| !installed);
-    called.map_or(NAME.to_owned(), |called| crate::cli::context::quoted(&called.to_string_lossy()))
+    called.map_or(NAME.to_owned(), |called| crate::cli::quote::quoted(&called.to_string_lossy()))
 }

@@ -59,7 +59,7 @@ impl Doctor {
                 let detail = check.verdict.detail().to_owned();
                 table.row([check.promise.to_string(), names(&check.verdict).1.to_owned(), detail]);
             }
-            context.output.line(table)?;
+            context.output.table(&table)?;
         }
         Ok(judged?)
     }

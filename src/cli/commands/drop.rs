@@ -33,7 +33,7 @@ impl Drop {
         };
         if !self.yes {
             let what = format!("this deletes `{}` in {} for good", self.collection, store.location());
-            confirm(&what, self.collection.as_str(), &format!("deltafold drop {}", self.collection))?;
+            confirm(context, &what, self.collection.as_str(), &format!("deltafold drop {}", self.collection))?;
         }
         let mut progress = Progress::new(context.output, "deleting", "object", None);
         let each = |report: deltafold::DropReport| progress.at(report.objects, report.objects, report.bytes);

@@ -1,6 +1,5 @@
 //! `follow`: the ops of a shard's log, as they come.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,7 +9,8 @@ use futures::StreamExt as _;
 
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure, Outcome};
-use crate::cli::output::units::parse_duration;
+use crate::cli::output::units::parse_span;
+use crate::cli::signals;
 
 /// Read the ops of a shard's log as they come, as JSON Lines, each op with its position. Begins with the oldest segment that is kept
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub(crate) struct Follow {
     #[arg(long)]
     until_end: bool,
     /// How often to look for more
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_span)]
     interval: Duration,
 }
 
@@ -49,7 +49,7 @@ impl Follow {
             None => options.from_segment(self.first_segment(&collection, shard).await?),
         };
         let mut ops = std::pin::pin!(collection.follow(shard, options)?);
-        let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+        let mut interrupted = std::pin::pin!(signals::stopped());
         loop {
             let next = match futures::future::select(&mut interrupted, ops.next()).await {
                 futures::future::Either::Left(_) => return Ok(()),
@@ -57,7 +57,7 @@ impl Follow {
             };
             let Some(next) = next else { return Ok(()) };
             let (position, op) = next?;
-            print(shard, position, &op)?;
+            context.output.json_text(line(shard, position, &op))?;
         }
     }
 
@@ -73,13 +73,10 @@ impl Follow {
     }
 }
 
-fn print(shard: ShardId, position: Position, op: &Op) -> std::io::Result<()> {
-    let mut line = Vec::new();
-    deltafold::jsonl::write_op(&mut line, op);
-    let mut out = std::io::stdout().lock();
-    let line = line.get(1..).unwrap_or_default();
-    write!(out, "{{\"shard\":{},\"position\":\"{position}\",", shard.get())?;
-    out.write_all(line)?;
-    out.write_all(b"\n")?;
-    out.flush()
+fn line(shard: ShardId, position: Position, op: &Op) -> Vec<u8> {
+    let mut text = Vec::new();
+    deltafold::jsonl::write_op(&mut text, op);
+    let mut line = format!("{{\"shard\":{},\"position\":\"{position}\",", shard.get()).into_bytes();
+    line.extend_from_slice(text.get(1..).unwrap_or_default());
+    line
 }

@@ -1,7 +1,5 @@
 //! `get`: records by id.
 
-use std::io::Write as _;
-
 use clap::Args;
 use deltafold::format::{CollectionName, Value, Version};
 use deltafold::jsonl::{self, Fields};
@@ -43,9 +41,20 @@ impl AtArguments {
         let at = match &self.pin {
             Some(name) => At::Pin(name.clone()),
             None if self.version.is_empty() => At::Latest,
-            None => At::Versions(self.version.iter().copied().map(Version::new).collect()),
+            None => At::Versions(self.versions(collection)?),
         };
         Ok(collection.reader_at(at).await?)
+    }
+
+    /// The versions, one of each shard.
+    fn versions(&self, collection: &Collection) -> Outcome<Vec<Version>> {
+        let (given, shards) = (self.version.len() as u64, u64::from(collection.config().shards));
+        if given == shards {
+            return Ok(self.version.iter().copied().map(Version::new).collect());
+        }
+        let (given, shards) = (units::counted(given, "version"), units::counted(shards, "shard"));
+        let problem = format!("`--version` names {given}, and `{}` has {shards}", collection.name());
+        Err(Failure::new(Exit::Usage, problem).help("name one version for each shard, separated by commas"))
     }
 }
 
@@ -58,13 +67,14 @@ impl Get {
         let people = !context.output.json && context.output.is_terminal();
         for (index, entry) in found.iter().flatten().enumerate() {
             if people {
-                let space = if index > 0 { "\n" } else { "" };
-                context.output.line(format!("{space}{}", card(entry, fields)))?;
+                if index > 0 {
+                    context.output.blank()?;
+                }
+                context.output.card(&entry.id, &card(entry, fields))?;
             } else {
                 let mut line = Vec::new();
                 jsonl::write_record(&mut line, &entry.id, &entry.record, fields);
-                line.push(b'\n');
-                std::io::stdout().lock().write_all(&line)?;
+                context.output.json_text(line)?;
             }
         }
         let missing: Vec<&str> =
@@ -80,12 +90,10 @@ impl Get {
     }
 }
 
-/// A record as a person reads it: a field a line, long ones cut.
-fn card(entry: &Entry, fields: Fields) -> String {
-    use owo_colors::OwoColorize as _;
-    let mut lines = vec![entry.id.bold().to_string()];
-    let width = entry.record.metadata.keys().map(|key| key.chars().count()).max().unwrap_or(0).max(9);
-    let mut field = |name: &str, value: String| lines.push(format!("  {:width$}  {value}", name.dimmed()));
+/// The fields of a record as a person reads them, long ones cut.
+fn card(entry: &Entry, fields: Fields) -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    let mut field = |name: &str, value: String| lines.push((name.to_owned(), value));
     if let Some(document) = &entry.record.document {
         field("document", cut(document, 200));
     }
@@ -99,7 +107,7 @@ fn card(entry: &Entry, fields: Fields) -> String {
     }
     field("inserted", entry.inserted.to_string());
     field("changed", entry.changed.to_string());
-    lines.join("\n")
+    lines
 }
 
 /// A metadata value for people.
@@ -122,11 +130,11 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// The beginning of a text on one line, control characters escaped.
+/// The beginning of a text.
 pub(crate) fn cut(text: &str, limit: usize) -> String {
     let mut shown: String = text.chars().take(limit).collect();
     if shown.len() < text.len() {
         shown.push('…');
     }
-    shown.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    shown
 }

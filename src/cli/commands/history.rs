@@ -76,7 +76,7 @@ impl History {
                 .output
                 .line(format!("no version yet: `deltafold compact {}` makes the first", self.collection))?);
         }
-        Ok(context.output.line(table)?)
+        Ok(context.output.table(&table)?)
     }
 }
 

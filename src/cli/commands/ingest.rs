@@ -10,7 +10,8 @@ use serde_json::json;
 use super::queue::Service;
 use crate::cli::context::Context;
 use crate::cli::exit::Outcome;
-use crate::cli::output::units::{count, counted, parse_duration};
+use crate::cli::output::units::{count, counted, parse_span};
+use crate::cli::signals;
 
 /// Append the messages of an SQS queue, from now on. Any number may run at once, anywhere
 #[derive(Debug, Args)]
@@ -34,7 +35,7 @@ pub(crate) struct Ingest {
     #[arg(long, value_name = "ADDRESS")]
     objects: Option<deltafold::store::S3Address>,
     /// How long messages stay unseen by others while they are worked on [default: as the queue says]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
     visibility: Option<Duration>,
     /// Stop when nothing is left to receive
     #[arg(long)]
@@ -65,7 +66,7 @@ impl Ingest {
         if !self.until_empty {
             context.output.note(format!("consuming {}; interrupt to stop", queue.name()));
         }
-        let done = consume(&collection, &queue, &options, stopped(), |_| ()).await?;
+        let done = consume(&collection, &queue, &options, signals::stopped(), |_| ()).await?;
         if context.output.json {
             return Ok(context.output.document(&json!({
                 "collection": self.collection.as_str(),
@@ -95,15 +96,4 @@ impl Ingest {
         let (messages, ops) = (counted(done.messages, "message"), counted(done.ops, "op"));
         Ok(context.output.line(format!("{messages}, {ops} appended to {}{again}{skipped}{failed}", self.collection))?)
     }
-}
-
-/// Waits for the user, or whoever started the program, to want no more of it.
-async fn stopped() {
-    #[cfg(unix)]
-    if let Ok(mut terminated) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        futures::future::select(std::pin::pin!(tokio::signal::ctrl_c()), std::pin::pin!(terminated.recv())).await;
-        return;
-    }
-    // Where signals cannot be had, the program ends on them without ceremony.
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -98,7 +98,8 @@ impl Inspect {
                 check.result.as_ref().map_or("damaged", |()| "sound").to_owned(),
             ]);
         }
-        context.output.line(format!("\n{table}"))?;
+        context.output.blank()?;
+        context.output.table(&table)?;
         if content.is_empty() {
             return Ok(());
         }
@@ -107,7 +108,8 @@ impl Inspect {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             table.row([name.as_str(), &super::get::cut(&text, 200)]);
         }
-        Ok(context.output.line(format!("\n{table}"))?)
+        context.output.blank()?;
+        Ok(context.output.table(&table)?)
     }
 }
 

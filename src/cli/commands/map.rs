@@ -10,10 +10,12 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure, Outcome};
-use crate::cli::input::Input;
+use crate::cli::input::{Input, Limit, read_text};
 use crate::cli::output::Table;
 use crate::cli::output::units::{count, counted};
 
+/// A mapping is written by hand.
+const MAX_MAPPING: Limit = Limit(1 << 20);
 /// Sample records are read whole.
 const MAX_SAMPLES_BYTES: u64 = 1 << 30;
 
@@ -98,6 +100,11 @@ impl MapRecords {
         Ok(())
     }
 
+    /// Whether it prints ops and gives no verdict of its own.
+    pub(crate) fn only_prints(&self) -> bool {
+        !self.check
+    }
+
     fn collections<'a>(&'a self, mapping: &'a Mapping) -> Outcome<Vec<&'a CollectionName>> {
         let known = mapping.collections();
         let names = || known.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
@@ -138,7 +145,7 @@ impl MapRecords {
                     .help("--check tells of every record what becomes of it")
             })?;
             for op in &mapped.ops {
-                context.output.line(text_of(op))?;
+                context.output.json_text(text_of(op).into_bytes())?;
             }
         } else if context.output.json {
             for document in told.documents() {
@@ -157,7 +164,7 @@ impl MapRecords {
         let names: Vec<&str> = collections.iter().map(|name| name.as_str()).collect();
         context.output.note(format!("{} is sound; it is about {}", self.mapping.display(), names.join(", ")));
         if tally.records > 0 {
-            context.output.line(table)?;
+            context.output.table(table)?;
             let (records, ops) = (counted(tally.records, "record"), counted(tally.ops, "op"));
             let rest = format!("{} skipped, {} refused", count(tally.skipped), count(tally.refused));
             context.output.note(format!("{records}: {ops}, {rest}"));
@@ -169,7 +176,7 @@ impl MapRecords {
 /// Reads a mapping file.
 pub(crate) fn read_mapping(path: &std::path::Path) -> Outcome<Mapping> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", &name, &error))?;
+    let text = read_text(path, "a mapping", MAX_MAPPING)?;
     Mapping::parse(&text, &name).map_err(|error| {
         let failure = Failure::new(Exit::BadInput, &error).detail("file", name.as_str()).detail("line", error.line());
         failure.help("`docs/ingest.md` describes mapping files")
@@ -221,7 +228,7 @@ impl Told<'_> {
             Err(reason) => row("refused", "", reason),
             Ok(mapped) => match mapped.skipped {
                 Some(skip) => row("skipped", "", skip.reason()),
-                None => mapped.ops.iter().for_each(|op| row(op.action.name(), &shown(&op.id), &what(op))),
+                None => mapped.ops.iter().for_each(|op| row(op.action.name(), &op.id, &what(op))),
             },
         }
     }
@@ -231,11 +238,6 @@ fn text_of(op: &Op) -> String {
     let mut line = Vec::new();
     write_op(&mut line, op);
     String::from_utf8(line).unwrap_or_default()
-}
-
-/// Control characters would spoil the terminal.
-fn shown(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 /// What an op sets and removes, in a few words.
@@ -250,7 +252,7 @@ fn what(op: &Op) -> String {
 fn fields_of(record: &Record) -> String {
     let embedding = record.embedding.as_ref().map(|embedding| format!("embedding of {}", embedding.len()));
     let document = record.document.as_ref().map(|document| format!("document of {} B", document.len()));
-    let keys = record.metadata.keys().map(|key| shown(key));
+    let keys = record.metadata.keys().cloned();
     keys.chain(embedding).chain(document).collect::<Vec<_>>().join(", ")
 }
 
@@ -263,7 +265,7 @@ fn changes_of(patch: &Patch) -> String {
             Change::Set(_) => Some(true),
         }
     }
-    let keys = patch.metadata.iter().filter_map(|(key, value)| field(&shown(key), Some(value.is_some())));
+    let keys = patch.metadata.iter().filter_map(|(key, value)| field(key, Some(value.is_some())));
     let others = [field("embedding", is(&patch.embedding)), field("document", is(&patch.document))];
     keys.chain(others.into_iter().flatten()).collect::<Vec<_>>().join(", ")
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cli::context::Context;
 use crate::cli::exit::Outcome;
-use crate::cli::output::units::{duration, parse_duration};
+use crate::cli::output::units::{duration, parse_span};
 
 /// Keep the current version readable under a name. What is in the log and not folded yet is not in it: run `compact` first to have it
 #[derive(Debug, Args)]
@@ -18,7 +18,7 @@ pub(crate) struct Pin {
     /// The name of the pin
     name: String,
     /// Let the pin go after so long, as in `7d`; by default it stays until `unpin`
-    #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+    #[arg(long, value_parser = parse_span, value_name = "TIME")]
     ttl: Option<Duration>,
 }
 

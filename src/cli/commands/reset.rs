@@ -81,7 +81,7 @@ impl ResetArgs {
                 self.collection,
                 store_with_heads.location()
             );
-            confirm(&what, self.collection.as_str(), &format!("deltafold reset {}", self.collection))?;
+            confirm(context, &what, self.collection.as_str(), &format!("deltafold reset {}", self.collection))?;
         }
         let urls: Vec<String> = queues.iter().map(|(queue, _)| queue.url().to_owned()).collect();
         let purges = async {

@@ -14,7 +14,7 @@ use futures::StreamExt as _;
 use super::get::AtArguments;
 use crate::cli::context::Context;
 use crate::cli::exit::{Failure, Outcome};
-use crate::cli::output::Progress;
+use crate::cli::output::{Progress, escape};
 
 /// Read records in order, as JSON Lines
 #[derive(Debug, Args)]
@@ -78,7 +78,7 @@ impl Scan {
         while let Some(entry) = entries.next().await {
             line.clear();
             self.write(&mut line, entry?);
-            out.write_all(&line)?;
+            out.write_all(if self.only_prints() { escape::json(&line) } else { (&*line).into() }.as_ref())?;
             records += 1;
             bytes += line.len() as u64;
             if records % 256 == 0 {
@@ -86,6 +86,11 @@ impl Scan {
             }
         }
         Ok(out.flush()?)
+    }
+
+    /// Whether the records go to standard output.
+    pub(crate) fn only_prints(&self) -> bool {
+        self.output.is_none()
     }
 
     fn options(&self) -> ScanOptions {

@@ -58,7 +58,7 @@ async fn all(context: &Context) -> Outcome {
             date(status.config.created),
         ]);
     }
-    Ok(context.output.line(table)?)
+    Ok(context.output.table(&table)?)
 }
 
 async fn one(context: &Context, name: &CollectionName) -> Outcome {
@@ -83,7 +83,8 @@ async fn one(context: &Context, name: &CollectionName) -> Outcome {
         context.output.line(format!("its heads lie in {}", config.heads))?;
     }
     for shard in &status.shards {
-        context.output.line(format!("\n{}", paragraph(shard)))?;
+        context.output.blank()?;
+        context.output.lines(paragraph(shard))?;
         let columns = ["RUN", ">TIER", ">SEGMENTS", ">ROWS", ">PARTS", ">BYTES", "FROM", "TO"];
         let mut table = Table::new(context.output, &columns);
         for (index, run) in shard.runs.iter().enumerate() {
@@ -99,7 +100,7 @@ async fn one(context: &Context, name: &CollectionName) -> Outcome {
             ]);
         }
         if !shard.runs.is_empty() {
-            context.output.line(table)?;
+            context.output.table(&table)?;
         }
         for pin in &shard.pins {
             let until = pin.expires.map_or(String::new(), |expires| format!(", until {}", date(expires)));
@@ -121,7 +122,7 @@ fn waiting(shard: &ShardStatus) -> u64 {
     shard.tail.get().saturating_sub(shard.folded.get())
 }
 
-fn paragraph(shard: &ShardStatus) -> String {
+fn paragraph(shard: &ShardStatus) -> Vec<String> {
     let published = if shard.version.get() > 0 { format!(", {}", date(shard.published)) } else { String::new() };
     let mut lines = vec![
         format!("shard {}: version {}{published}", shard.shard.get(), shard.version.get()),
@@ -146,7 +147,7 @@ fn paragraph(shard: &ShardStatus) -> String {
         let dropped = counted(shard.dropped_objects, "object");
         lines.push(format!("  sweep       {dropped} that only older versions need"));
     }
-    lines.join("\n")
+    lines
 }
 
 fn document(name: &CollectionName, status: &CollectionStatus) -> Value {

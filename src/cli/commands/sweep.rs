@@ -71,7 +71,7 @@ impl Sweep {
                 report.expired_pins.join(", "),
             ]);
         }
-        context.output.line(table)?;
+        context.output.table(&table)?;
         let uploads: u64 = reports.iter().map(|(_, report)| report.uploads).sum();
         if uploads > 0 {
             context.output.line(format!("{} of large objects that were never finished", counted(uploads, "upload")))?;

@@ -1,16 +1,19 @@
 //! Lines of a file or of standard input, decompressed on the way.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::packed::{Buffered, Frame, Packing, every_frame_has_a_checksum, first_bytes, judge, unpacked};
 use crate::cli::exit::{Exit, Failure, Outcome};
+use crate::cli::quote::{quoted_name, quoted_path};
 
 /// No op is longer: a document of 16 MiB with every byte escaped is 96 MiB.
 const MAX_LINE_BYTES: u64 = 128 << 20;
-const BUFFER: usize = 1 << 20;
+/// Bytes between two looks whether the user has had enough.
+const STEP: u64 = 4 << 20;
 
 /// Where lines come from.
 #[derive(Debug, Clone)]
@@ -25,11 +28,20 @@ impl Input {
         if argument == Path::new("-") { Self::Stdin } else { Self::File(argument.to_owned()) }
     }
 
-    /// As messages and commands name it.
+    /// As messages name it.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Stdin => "-".to_owned(),
             Self::File(path) => path.display().to_string(),
+        }
+    }
+
+    /// As a command names it.
+    pub(crate) fn argument(&self) -> String {
+        match self {
+            Self::Stdin => "-".to_owned(),
+            Self::File(path) if path.as_os_str() == "-" => quoted_name("./-".as_ref()),
+            Self::File(path) => quoted_path(path.as_os_str()),
         }
     }
 
@@ -45,29 +57,80 @@ impl Input {
     pub(crate) fn open(&self) -> Outcome<Lines> {
         let name = self.name();
         let read = Arc::new(AtomicU64::new(0));
-        let source: Box<dyn Read + Send> = match self {
-            Self::Stdin => Box::new(io::stdin()),
-            Self::File(path) => Box::new(File::open(path).map_err(|error| Failure::file("open", &name, &error))?),
+        let file = match self {
+            Self::Stdin => stdin_file(),
+            Self::File(path) => Some(File::open(path).map_err(|error| Failure::file("open", &name, &error))?),
         };
-        let mut source = BufReader::with_capacity(BUFFER, Counted { source, read: Arc::clone(&read) });
-        let magic = source.fill_buf().map_err(|error| Failure::file("read", &name, &error))?;
-        let (zstd, gzip) = (magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]), magic.starts_with(&[0x1f, 0x8b]));
-        for (extension, found) in [(".zst", zstd), (".gz", gzip)] {
-            if name.ends_with(extension) && !found && !magic.is_empty() {
+        let again = file.as_ref().and_then(Again::of);
+        let source: Box<dyn Read + Send> = match file {
+            Some(file) => Box::new(file),
+            None => Box::new(io::stdin()),
+        };
+        let mut source = Counted { source, read: Arc::clone(&read) };
+        let first = first_bytes(&mut source).map_err(|error| Failure::file("read", &name, &error))?;
+        let packing = Packing::of(&first);
+        for (extension, found) in [(".zst", Packing::Zstd), (".gz", Packing::Gzip)] {
+            if name.ends_with(extension) && packing != found && !first.is_empty() {
                 let problem = format!("`{name}` is not what its name says: it does not begin as a `{extension}` file");
                 return Err(Failure::new(Exit::BadInput, problem).help("rename it, or compress it again"));
             }
         }
-        let reader: Box<dyn Buffered> = if zstd {
-            let decoder = zstd::Decoder::with_buffer(source).map_err(|error| Failure::file("read", &name, &error))?;
-            Box::new(BufReader::with_capacity(BUFFER, decoder))
-        } else if gzip {
-            Box::new(BufReader::with_capacity(BUFFER, flate2::bufread::MultiGzDecoder::new(source)))
-        } else {
-            Box::new(source)
+        let frame = Frame::read(&first);
+        let covered = match packing {
+            Packing::Plain => Covered::Nothing,
+            _ => Covered::AtTheEnd,
         };
-        Ok(Lines { reader, name, number: 0, line: Vec::new(), read })
+        let reader = unpacked(packing, Cursor::new(first).chain(source))
+            .map_err(|error| Failure::file("read", &name, &error))?;
+        Ok(Lines { reader, name, number: 0, line: Vec::new(), read, packing, frame, again, covered })
     }
+}
+
+/// Standard input as a file, of which the program has no reader of its own.
+#[cfg(unix)]
+fn stdin_file() -> Option<File> {
+    use std::os::fd::AsFd as _;
+    io::stdin().as_fd().try_clone_to_owned().ok().map(File::from)
+}
+
+#[cfg(not(unix))]
+fn stdin_file() -> Option<File> {
+    None
+}
+
+/// A regular file, which can be read twice, and where it is read from.
+struct Again {
+    file: File,
+    from: u64,
+}
+
+impl Again {
+    fn of(file: &File) -> Option<Self> {
+        if !file.metadata().ok()?.is_file() {
+            return None;
+        }
+        let mut file = file.try_clone().ok()?;
+        let from = file.stream_position().ok()?;
+        Some(Self { file, from })
+    }
+
+    /// The file from its beginning. All that read it share one position.
+    fn rewound(&self) -> io::Result<File> {
+        let mut file = self.file.try_clone()?;
+        file.seek(SeekFrom::Start(self.from))?;
+        Ok(file)
+    }
+}
+
+/// What checksums say of the lines that were handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Covered {
+    /// Nothing: the input is not compressed, and has none.
+    Nothing,
+    /// They are right: the whole input was read and checked before.
+    Before,
+    /// Only the end of the input tells whether they are right.
+    AtTheEnd,
 }
 
 /// Lines with their numbers.
@@ -77,18 +140,97 @@ pub(crate) struct Lines {
     number: u64,
     line: Vec<u8>,
     read: Arc<AtomicU64>,
+    packing: Packing,
+    /// The header of the first frame of zstd.
+    frame: Option<Frame>,
+    again: Option<Again>,
+    covered: Covered,
 }
 
 impl Lines {
+    /// What checksums say of the lines.
+    pub(crate) fn covered(&self) -> Covered {
+        self.covered
+    }
+
+    /// Whether all of the input can be checked before its first line is used.
+    pub(crate) fn can_check(&self) -> bool {
+        self.packing != Packing::Plain && self.again.is_some()
+    }
+
+    /// Its length before decompression, where it is a file.
+    pub(crate) fn length(&self) -> u64 {
+        let meta = self.again.as_ref().and_then(|again| again.file.metadata().ok());
+        meta.map_or(0, |meta| meta.len())
+    }
+
+    /// Whether some of the input has no checksum, so that damage in it may go unnoticed.
+    pub(crate) fn lacks_checksum(&self) -> bool {
+        let first = self.frame.is_some_and(|frame| !frame.checksum);
+        let whole = || {
+            let again = self.again.as_ref()?;
+            // The reader shares the position of the file.
+            let mut file = again.file.try_clone().ok()?;
+            let now = file.stream_position().ok()?;
+            let found = again.rewound().and_then(every_frame_has_a_checksum);
+            file.seek(SeekFrom::Start(now)).ok()?;
+            found.ok()
+        };
+        self.packing == Packing::Zstd && (first || whole() == Some(false))
+    }
+
+    /// Decompresses a file to its end, where its checksums are, and goes back to its beginning. Gives
+    /// up, and says false, once nobody wants it any more. What is held is a window and two buffers.
+    pub(crate) fn check(&mut self, wanted: impl Fn() -> bool) -> Outcome<bool> {
+        let Some(again) = self.again.as_ref().filter(|_| self.packing != Packing::Plain) else { return Ok(true) };
+        let failed = |error: &io::Error| {
+            let trouble = judge(error, self.frame);
+            Failure::new(Exit::BadInput, format!("cannot read `{}` to its end: {}", self.name, trouble.reason))
+                .help(trouble.help)
+        };
+        let mut reader =
+            again.rewound().and_then(|file| unpacked(self.packing, file)).map_err(|error| failed(&error))?;
+        loop {
+            let copied = io::copy(&mut (&mut reader).take(STEP), &mut io::sink()).map_err(|error| failed(&error))?;
+            if copied == 0 {
+                break;
+            }
+            if !wanted() {
+                return Ok(false);
+            }
+        }
+        let file = again.rewound().map_err(|error| failed(&error))?;
+        self.read.store(0, Relaxed);
+        let counted = Counted { source: Box::new(file), read: Arc::clone(&self.read) };
+        self.reader = unpacked(self.packing, counted).map_err(|error| failed(&error))?;
+        self.covered = Covered::Before;
+        Ok(true)
+    }
+
+    /// Reads the rest, for the checksums at its end. Says false once nobody wants it any more.
+    pub(crate) fn drain(&mut self, wanted: impl Fn() -> bool) -> Outcome<bool> {
+        loop {
+            let copied = io::copy(&mut (&mut self.reader).take(STEP), &mut io::sink());
+            match copied.map_err(|error| self.broken(&error))? {
+                0 => return Ok(true),
+                _ if !wanted() => return Ok(false),
+                _ => {}
+            }
+        }
+    }
+
     /// The next line and its number, counted from 1; `None` at the end.
     pub(crate) fn next(&mut self) -> Outcome<Option<(u64, &[u8])>> {
         self.line.clear();
         self.number += 1;
         let limited = &mut (&mut self.reader).take(MAX_LINE_BYTES);
-        let length = limited.read_until(b'\n', &mut self.line).map_err(|error| {
-            Failure::new(Exit::BadInput, format!("cannot read `{}` from line {} on: {error}", self.name, self.number))
-                .help("the file is damaged or cut short; get it whole and go on from that line")
-        })?;
+        let length = match limited.read_until(b'\n', &mut self.line) {
+            Ok(length) => length,
+            Err(error) => {
+                self.covered = if self.packing == Packing::Plain { Covered::Nothing } else { Covered::AtTheEnd };
+                return Err(self.broken(&error));
+            }
+        };
         if length as u64 == MAX_LINE_BYTES {
             let problem = format!("{}:{}: the line is longer than {MAX_LINE_BYTES} bytes", self.name, self.number);
             return Err(Failure::new(Exit::BadInput, problem).help("write one op a line"));
@@ -96,13 +238,21 @@ impl Lines {
         Ok((length > 0).then_some((self.number, &self.line)))
     }
 
+    fn broken(&self, error: &io::Error) -> Failure {
+        let trouble = judge(error, self.frame);
+        let problem = format!("cannot read `{}` from line {} on: {}", self.name, self.number, trouble.reason);
+        Failure::new(Exit::BadInput, problem).help(trouble.help)
+    }
+
     /// All of it, at most `limit` bytes.
     #[cfg(feature = "mapping")]
     pub(crate) fn into_text(mut self, limit: u64) -> Outcome<String> {
         let mut text = String::new();
         (&mut self.reader).take(limit + 1).read_to_string(&mut text).map_err(|error| {
-            Failure::new(Exit::BadInput, format!("cannot read `{}`: {error}", self.name))
-                .help("the file is damaged, cut short, or no text")
+            let trouble = judge(&error, self.frame);
+            let help =
+                if trouble.limit { trouble.help } else { "the file is damaged, cut short, or no text".to_owned() };
+            Failure::new(Exit::BadInput, format!("cannot read `{}`: {}", self.name, trouble.reason)).help(help)
         })?;
         if text.len() as u64 > limit {
             return Err(
@@ -123,23 +273,12 @@ impl Lines {
     }
 }
 
-/// A reader that knows what it has read ahead.
-trait Buffered: BufRead + Send {
-    fn holds_line(&self) -> bool;
-}
-
-impl<R: Read + Send> Buffered for BufReader<R> {
-    fn holds_line(&self) -> bool {
-        self.buffer().contains(&b'\n')
-    }
-}
-
-struct Counted<R> {
-    source: R,
+struct Counted {
+    source: Box<dyn Read + Send>,
     read: Arc<AtomicU64>,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.source.read(buffer)?;
         self.read.fetch_add(length as u64, Relaxed);

@@ -2,6 +2,9 @@
 
 mod lines;
 mod ops;
+mod packed;
+mod small;
 
 pub(crate) use lines::Input;
-pub(crate) use ops::{Event, read};
+pub(crate) use ops::{Event, Reading, Trust, read};
+pub(crate) use small::{Limit, read_text};

@@ -2,14 +2,17 @@
 
 use deltafold::format::{Op, OpRules};
 use deltafold::jsonl::parse_op_for;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-use super::lines::{Input, Lines};
+use super::lines::{Covered, Input, Lines};
 use crate::cli::exit::{Exit, Failure, Outcome};
+use crate::cli::signals::Stop;
 
 /// Lines and bytes of lines that are handed over at once.
 const BATCH_LINES: usize = 512;
 const BATCH_BYTES: usize = 4 << 20;
+/// A compressed file of this length takes seconds to check.
+const LONG: u64 = 256 << 20;
 
 /// Lines that are ops: number, length in bytes, op.
 pub(crate) struct Batch {
@@ -18,52 +21,93 @@ pub(crate) struct Batch {
     pub(crate) read: u64,
 }
 
-/// What the reading thread has to say. After anything but lines it ends.
+/// What the reading thread has to say. After anything but lines and notes it ends.
 pub(crate) enum Event {
     Lines(Batch),
+    /// What takes a while, for a person who waits.
+    Note(String),
     /// The end of the input.
     End,
     /// The user wants no more lines to be taken.
-    Interrupted,
-    Failed(Failure),
+    Stopped,
+    /// The input cannot be read on, and how far the lines before can be trusted.
+    Failed(Failure, Trust),
+}
+
+/// Whether the lines that were handed over are those that somebody wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Checksums say so, or there are none that could say otherwise.
+    Sound,
+    /// Nobody knows: their checksum stands at the end of an input that was not read so far.
+    Unknown,
+    /// A checksum failed, or the input broke off before it: any line may be wrong.
+    Broken,
+}
+
+/// An input that is being read.
+pub(crate) struct Reading {
+    pub(crate) events: mpsc::Receiver<Event>,
+    /// How far its lines can be trusted before its end was seen.
+    pub(crate) trust: Trust,
+    /// Some of it has no checksum, so that damage may go unnoticed.
+    pub(crate) lacks_checksum: bool,
 }
 
 /// Reads an input from a line on, and checks its ops for a collection. Blank lines count, and are left out.
-pub(crate) fn read(
-    input: &Input,
-    from_line: u64,
-    rules: OpRules,
-    stop: watch::Receiver<bool>,
-) -> Outcome<mpsc::Receiver<Event>> {
+///
+/// A compressed file is read to its end first, where its checksums are: none of its lines is handed
+/// over before all of them are known to be right. A pipe cannot be read twice.
+pub(crate) fn read(input: &Input, from_line: u64, rules: OpRules, stop: Stop) -> Outcome<Reading> {
     let name = input.name();
     let lines = input.open()?;
+    let in_doubt = lines.covered() == Covered::AtTheEnd && !lines.can_check();
+    let trust = if in_doubt { Trust::Unknown } else { Trust::Sound };
+    let lacks_checksum = lines.lacks_checksum();
     let (events, receiver) = mpsc::channel(2);
     let work = move || {
-        let last = Reading { name, from_line, rules, stop, events: events.clone() }.run(lines);
+        let last = Reader { name, from_line, rules, stop, events: events.clone() }.run(lines);
         // Nobody listens any more where the command has failed meanwhile.
-        let _ = events.blocking_send(last.unwrap_or_else(Event::Failed));
+        let _ = events.blocking_send(last);
     };
     std::thread::Builder::new()
         .name("input".into())
         .spawn(work)
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot start a thread: {error}")))?;
-    Ok(receiver)
+    Ok(Reading { events: receiver, trust, lacks_checksum })
 }
 
-struct Reading {
+struct Reader {
     name: String,
     from_line: u64,
     rules: OpRules,
-    stop: watch::Receiver<bool>,
+    stop: Stop,
     events: mpsc::Sender<Event>,
 }
 
-impl Reading {
-    fn run(&self, mut lines: Lines) -> Outcome<Event> {
+impl Reader {
+    fn note(&self, text: String) {
+        // Nobody listens any more where the command has failed meanwhile.
+        let _ = self.events.blocking_send(Event::Note(text));
+    }
+
+    fn wanted(&self) -> bool {
+        self.stop.borrow().is_none() && !self.events.is_closed()
+    }
+
+    fn run(&self, mut lines: Lines) -> Event {
+        if lines.can_check() && lines.length() >= LONG {
+            self.note(format!("checking all of `{}` before its first line is appended", self.name));
+        }
+        match lines.check(|| self.wanted()) {
+            Ok(true) => {}
+            Ok(false) => return Event::Stopped,
+            Err(failure) => return Event::Failed(failure, Trust::Sound),
+        }
         let mut batch = Vec::new();
         let mut bytes = 0;
         loop {
-            let next = if *self.stop.borrow() { Err(Event::Interrupted) } else { self.next(&mut lines) };
+            let next = if self.stop.borrow().is_some() { Err(Event::Stopped) } else { self.next(&mut lines) };
             let done = match next {
                 Ok(None) => None,
                 Ok(Some((number, length, op))) => {
@@ -79,32 +123,57 @@ impl Reading {
                 let lines = Batch { lines: std::mem::take(&mut batch), read: lines.bytes_read() };
                 bytes = 0;
                 if self.events.blocking_send(Event::Lines(lines)).is_err() {
-                    return Ok(Event::End);
+                    return Event::End;
                 }
             }
             if let Some(event) = done {
-                return Ok(event);
+                return event;
             }
         }
     }
 
     /// The next op; `None` for a line that holds none.
     fn next(&self, lines: &mut Lines) -> Result<Option<(u64, usize, Op)>, Event> {
-        let Some((number, line)) = lines.next().map_err(Event::Failed)? else { return Err(Event::End) };
+        let (number, line) = match lines.next() {
+            Ok(Some(next)) => next,
+            Ok(None) => return Err(Event::End),
+            Err(failure) => {
+                let trust = if lines.covered() == Covered::AtTheEnd { Trust::Broken } else { Trust::Sound };
+                return Err(Event::Failed(failure, trust));
+            }
+        };
         if number < self.from_line || line.iter().all(u8::is_ascii_whitespace) {
             return Ok(None);
         }
         match parse_op_for(line, number, self.rules) {
             Ok(op) => Ok(Some((number, line.len(), op))),
-            Err(error) => Err(Event::Failed(
-                Failure::new(Exit::BadInput, self.located(&error))
-                    .detail("file", self.name.as_str())
-                    .detail("line", error.line())
-                    .detail("column", error.column())
-                    .detail("field", error.field())
-                    .detail("reason", error.reason()),
-            )),
+            Err(error) => {
+                let failure = self.refused(&error);
+                Err(self.settled(failure, lines))
+            }
         }
+    }
+
+    /// A line was refused: whether the lines before it are right, the end of the input tells.
+    fn settled(&self, failure: Failure, lines: &mut Lines) -> Event {
+        if lines.covered() != Covered::AtTheEnd {
+            return Event::Failed(failure, Trust::Sound);
+        }
+        self.note(format!("{failure}; reading the rest of the input, whose checksum covers the lines before"));
+        match lines.drain(|| self.wanted()) {
+            Ok(true) => Event::Failed(failure, Trust::Sound),
+            Ok(false) => Event::Failed(failure, Trust::Unknown),
+            Err(broken) => Event::Failed(broken, Trust::Broken),
+        }
+    }
+
+    fn refused(&self, error: &deltafold::jsonl::LineError) -> Failure {
+        Failure::new(Exit::BadInput, self.located(error))
+            .detail("file", self.name.as_str())
+            .detail("line", error.line())
+            .detail("column", error.column())
+            .detail("field", error.field())
+            .detail("reason", error.reason())
     }
 
     /// `file:line:column: field `x`: reason`, as editors jump to it.

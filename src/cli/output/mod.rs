@@ -1,15 +1,23 @@
 //! What the program prints: tables and sentences for people, JSON for scripts; progress on standard error.
+//!
+//! Everything that reaches standard output or standard error passes through this module. It escapes
+//! what a terminal would act on, and it decides what a closed output means.
 
+pub(crate) mod escape;
+mod log;
 mod progress;
 pub(crate) mod requests;
 mod table;
 pub(crate) mod units;
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use anstream::ColorChoice;
+use owo_colors::OwoColorize as _;
 use serde_json::Value;
 
+pub(crate) use log::log;
 pub(crate) use progress::Progress;
 pub(crate) use table::Table;
 
@@ -18,37 +26,73 @@ pub(crate) use table::Table;
 pub(crate) struct Output {
     /// JSON for scripts instead of text for people.
     pub(crate) json: bool,
+    /// The command has no other purpose than printing, so a closed standard output ends it.
+    pub(crate) only_prints: bool,
 }
+
+/// The first failure to write standard output in a command that works on without it.
+static LOST: OnceLock<io::Error> = OnceLock::new();
 
 impl Output {
     /// Prints one JSON document.
     pub(crate) fn document(self, document: &Value) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        serde_json::to_writer_pretty(&mut out, document)?;
-        writeln!(out)?;
-        out.flush()
+        let mut text = serde_json::to_vec_pretty(document)?;
+        text.push(b'\n');
+        self.raw(&escape::json(&text))
     }
 
     /// Prints one line of JSON Lines, at once.
     pub(crate) fn json_line(self, line: &Value) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        serde_json::to_writer(&mut out, line)?;
-        writeln!(out)?;
-        out.flush()
+        self.json_text(serde_json::to_vec(line)?)
     }
 
-    /// Prints a line for people, colours and all.
+    /// Prints one line of JSON Lines that is text already, at once.
+    pub(crate) fn json_text(self, mut line: Vec<u8>) -> io::Result<()> {
+        line.push(b'\n');
+        self.raw(&escape::json(&line))
+    }
+
+    /// Prints one line for people. A line break in it is escaped: [`lines`](Self::lines) prints several.
     pub(crate) fn line(self, text: impl std::fmt::Display) -> io::Result<()> {
-        let mut out = anstream::stdout().lock();
-        writeln!(out, "{text}")?;
-        out.flush()
+        self.raw(format!("{}\n", escape::shown(&text.to_string())).as_bytes())
+    }
+
+    /// Prints lines for people.
+    pub(crate) fn lines<T: std::fmt::Display>(self, lines: impl IntoIterator<Item = T>) -> io::Result<()> {
+        lines.into_iter().try_for_each(|line| self.line(line))
+    }
+
+    /// Prints an empty line.
+    pub(crate) fn blank(self) -> io::Result<()> {
+        self.line("")
+    }
+
+    /// Prints a line for people in bold, where there are colours.
+    pub(crate) fn heading(self, text: impl std::fmt::Display) -> io::Result<()> {
+        self.styled(&format!("{}\n", escape::shown(&text.to_string()).bold()))
+    }
+
+    /// Prints a title in bold, and a field a line below it.
+    pub(crate) fn card(self, title: &str, fields: &[(String, String)]) -> io::Result<()> {
+        let fields = || fields.iter().map(|(name, value)| (escape::shown(name), escape::shown(value)));
+        let width = fields().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        let mut text = format!("{}\n", escape::shown(title).bold());
+        for (name, value) in fields() {
+            let space = width - name.chars().count();
+            text.push_str(&format!("  {}{:space$}  {value}\n", name.dimmed(), ""));
+        }
+        self.styled(&text)
+    }
+
+    /// Prints a table.
+    pub(crate) fn table(self, table: &Table) -> io::Result<()> {
+        self.styled(&format!("{}\n", table.text()))
     }
 
     /// Prints a line for people on standard error, beside data on standard output. Nothing with `--json`.
     pub(crate) fn note(self, text: impl std::fmt::Display) {
         if !self.json {
-            // A note that nobody can read is no failure.
-            let _ = writeln!(anstream::stderr().lock(), "{text}");
+            complain(&format!("{}\n", escape::shown(&text.to_string())));
         }
     }
 
@@ -61,4 +105,48 @@ impl Output {
     pub(crate) fn is_terminal(self) -> bool {
         io::stdout().is_terminal()
     }
+
+    /// Prints bytes as they are, which hold no data that was not escaped.
+    pub(crate) fn raw(self, text: &[u8]) -> io::Result<()> {
+        self.print(|| {
+            let mut out = io::stdout().lock();
+            out.write_all(text)?;
+            out.flush()
+        })
+    }
+
+    /// Prints text with styles of ours, and takes those away where colours are off.
+    fn styled(self, text: &str) -> io::Result<()> {
+        self.print(|| {
+            let mut out = anstream::stdout().lock();
+            out.write_all(text.as_bytes())?;
+            out.flush()
+        })
+    }
+
+    /// Prints. Of a command that does more than print, neither the work nor the verdict depends on
+    /// whether somebody still reads: its first failure is remembered, and nothing more is printed.
+    fn print(self, write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        if self.only_prints {
+            return write();
+        }
+        if LOST.get().is_none()
+            && let Err(error) = write()
+        {
+            // Another thread may have remembered its own failure: one is enough.
+            let _ = LOST.set(error);
+        }
+        Ok(())
+    }
+}
+
+/// Why standard output could not be written by a command that worked on without it. A reader that
+/// went away has read what it wanted, and is no failure.
+pub(crate) fn lost() -> Option<&'static io::Error> {
+    LOST.get().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
+}
+
+/// Writes to standard error. Where that is closed, nobody wants to know.
+pub(crate) fn complain(text: &str) {
+    let _ = anstream::stderr().lock().write_all(text.as_bytes());
 }

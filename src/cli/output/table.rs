@@ -3,7 +3,7 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement};
 
-use super::Output;
+use super::{Output, escape};
 
 /// A table without lines: a header, and columns aligned as their contents read best.
 pub(crate) struct Table(comfy_table::Table);
@@ -29,16 +29,15 @@ impl Table {
         Self(table)
     }
 
-    /// Adds a row.
+    /// Adds a row. What a terminal would act on is escaped.
     pub(crate) fn row<T: std::fmt::Display>(&mut self, cells: impl IntoIterator<Item = T>) {
-        self.0.add_row(cells.into_iter().map(|cell| cell.to_string()));
+        self.0.add_row(cells.into_iter().map(|cell| escape::shown(&cell.to_string()).into_owned()));
     }
-}
 
-impl std::fmt::Display for Table {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    /// Its lines, with styles in the header. No `Display`: [`Output::line`] would escape those.
+    pub(crate) fn text(&self) -> String {
         let text = self.0.to_string();
         let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-        f.write_str(&lines.join("\n"))
+        lines.join("\n")
     }
 }

@@ -91,6 +91,12 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
 }
 
+/// Reads a span of time that is not nothing.
+pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
+    let span = parse_duration(text)?;
+    if span.is_zero() { Err("expected a time longer than nothing".to_owned()) } else { Ok(span) }
+}
+
 /// Reads a size: a number, and perhaps one of `B`, `KiB`, `MiB`, `GiB` (or `K`, `M`, `G`, which are the same).
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text);

@@ -63,7 +63,7 @@ impl Depth {
                 dead,
             ]);
         }
-        context.output.line(table)?;
+        context.output.table(&table)?;
         for (queue, settings) in found.iter().filter(|(_, settings)| settings.content_based_deduplication) {
             context.output.note(format!(
                 "{}: content-based deduplication is on: of the states A, B, A sent within five minutes the last is lost, unless each message has an id of its own",

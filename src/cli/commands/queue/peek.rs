@@ -9,9 +9,10 @@ use serde_json::{Map, Value, json};
 
 use super::Service;
 use crate::cli::confirm::confirm;
-use crate::cli::context::{Context, quoted};
+use crate::cli::context::Context;
 use crate::cli::exit::Outcome;
 use crate::cli::output::units::{counted, date, rfc3339};
+use crate::cli::quote::quoted;
 
 /// Look at messages and leave them where they are
 ///
@@ -52,7 +53,7 @@ impl Peek {
         if let (Some(max), false) = (settings.max_receives, self.yes) {
             let what =
                 format!("each look counts as one of the {max} receives that `{}` allows a message", queue.name());
-            confirm(&what, queue.name(), &format!("deltafold queue peek {}", quoted(&self.queue)))?;
+            confirm(context, &what, queue.name(), &format!("deltafold queue peek {}", quoted(&self.queue)))?;
         }
         let mut seen: Vec<Message> = Vec::new();
         let mut ids = BTreeSet::new();
@@ -94,7 +95,7 @@ fn show(context: &Context, message: &Message) -> Outcome {
     if body.len() < message.body.len() {
         body.push('…');
     }
-    Ok(context.output.line(format!("{}: {}\n  {body}", message.id, about.join(", ")))?)
+    Ok(context.output.lines([format!("{}: {}", message.id, about.join(", ")), format!("  {body}")])?)
 }
 
 fn document(message: &Message) -> Value {

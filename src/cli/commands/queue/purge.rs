@@ -5,9 +5,10 @@ use serde_json::json;
 
 use super::{DEDUPLICATION, Service, wait};
 use crate::cli::confirm::confirm;
-use crate::cli::context::{Context, quoted};
+use crate::cli::context::Context;
 use crate::cli::exit::Outcome;
 use crate::cli::output::units::counted;
+use crate::cli::quote::quoted;
 
 /// Delete all messages of a queue
 ///
@@ -38,7 +39,7 @@ impl Purge {
         if !self.dry_run {
             if !self.yes {
                 let what = format!("this deletes about {about} of `{}` for good", queue.name());
-                confirm(&what, queue.name(), &format!("deltafold queue purge {}", quoted(&self.queue)))?;
+                confirm(context, &what, queue.name(), &format!("deltafold queue purge {}", quoted(&self.queue)))?;
             }
             queue.purge().await?;
         }

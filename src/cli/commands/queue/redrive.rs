@@ -8,10 +8,11 @@ use serde_json::json;
 
 use super::Service;
 use crate::cli::confirm::confirm;
-use crate::cli::context::{Context, quoted};
+use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::Progress;
 use crate::cli::output::units::counted;
+use crate::cli::quote::quoted;
 
 /// Move what lies in a dead-letter queue back to where it came from
 ///
@@ -72,7 +73,7 @@ impl Redrive {
         }
         if !self.yes {
             let what = format!("this moves about {} of `{}` to {place}", counted(waiting, "message"), dead.name());
-            confirm(&what, dead.name(), &format!("deltafold queue redrive {}", quoted(&self.queue)))?;
+            confirm(context, &what, dead.name(), &format!("deltafold queue redrive {}", quoted(&self.queue)))?;
         }
         let done = self.redrive(context, &dead, &settings, to).await?;
         if context.output.json {

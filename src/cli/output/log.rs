@@ -1,0 +1,57 @@
+//! Warnings and steps of the library, on standard error: lines for people, JSON Lines for scripts.
+
+use std::io::{self, Write};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::escape;
+
+/// Says what happens on standard error: `-v` steps, `-vv` every request, `-vvv` all there is.
+pub(crate) fn log(verbose: u8, json: bool) {
+    let level = match verbose {
+        // Our own error says where the SDK looked for a region in vain, and what to do.
+        0 => "warn,aws_config=error",
+        1 => "deltafold=info",
+        2 => "deltafold=debug",
+        _ => "trace",
+    };
+    let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(level)).with_ansi(false);
+    if json {
+        log.json().with_writer(Stderr { json }).init();
+    } else {
+        log.with_writer(Stderr { json }).init();
+    }
+}
+
+/// Standard error that escapes, and never fails: the logger would panic where it is closed.
+#[derive(Debug, Clone, Copy)]
+struct Stderr {
+    json: bool,
+}
+
+impl MakeWriter<'_> for Stderr {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        *self
+    }
+}
+
+impl Write for Stderr {
+    /// Takes one event, which the logger hands over whole.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let line = if self.json {
+            escape::json(event).into_owned()
+        } else {
+            let text = String::from_utf8_lossy(event);
+            format!("{}\n", escape::shown(text.trim_end_matches('\n'))).into_bytes()
+        };
+        let _ = io::stderr().lock().write_all(&line);
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

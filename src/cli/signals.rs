@@ -1,0 +1,98 @@
+//! Signals that ask the program to stop.
+
+use tokio::sync::watch;
+
+use super::exit::Exit;
+
+/// Which signal it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// SIGINT: the user pressed Ctrl-C.
+    Interrupt,
+    /// SIGTERM: whatever started the program wants it to end.
+    Terminate,
+}
+
+impl Signal {
+    /// The exit code of a command that did not finish because of it, as shells have it.
+    pub(crate) fn exit(self) -> Exit {
+        match self {
+            Self::Interrupt => Exit::Interrupted,
+            Self::Terminate => Exit::Terminated,
+        }
+    }
+}
+
+/// The signal that asked to stop, once there was one.
+pub(crate) type Stop = watch::Receiver<Option<Signal>>;
+
+/// Listens from now on. A second signal ends the program at once.
+///
+/// Where signals cannot be had, they end the program without ceremony.
+pub(crate) fn listen() -> Stop {
+    let (set, stop) = watch::channel(None);
+    let mut signals = Signals::new();
+    #[expect(clippy::disallowed_methods, reason = "waits for a signal beside the command, and decides nothing else")]
+    tokio::spawn(async move {
+        if let Some(first) = signals.next().await {
+            set.send_replace(Some(first));
+            if let Some(second) = signals.next().await {
+                std::process::exit(second.exit() as i32);
+            }
+        }
+        set.closed().await;
+    });
+    stop
+}
+
+/// Waits until the program is asked to stop; for ever where it never is.
+pub(crate) async fn stopped() {
+    let mut stop = listen();
+    if stop.wait_for(Option::is_some).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: Option<tokio::signal::unix::Signal>,
+    terminate: Option<tokio::signal::unix::Signal>,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        Self { interrupt: signal(SignalKind::interrupt()).ok(), terminate: signal(SignalKind::terminate()).ok() }
+    }
+
+    async fn next(&mut self) -> Option<Signal> {
+        async fn one(signal: &mut Option<tokio::signal::unix::Signal>) {
+            let came = match signal {
+                Some(signal) => signal.recv().await.is_some(),
+                None => false,
+            };
+            if !came {
+                std::future::pending::<()>().await;
+            }
+        }
+        tokio::select! {
+            () = one(&mut self.interrupt) => Some(Signal::Interrupt),
+            () = one(&mut self.terminate) => Some(Signal::Terminate),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> Self {
+        Self
+    }
+
+    async fn next(&mut self) -> Option<Signal> {
+        tokio::signal::ctrl_c().await.ok().map(|()| Signal::Interrupt)
+    }
+}

@@ -1,0 +1,66 @@
+//! Signals that ask a long command to stop.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
+
+use crate::home::{Home, Ran, puts};
+
+fn send(child: &Child, signal: &str) {
+    let status = Command::new("kill").args([signal, &child.id().to_string()]).status();
+    assert!(status.expect("kill is there").success());
+}
+
+/// SIGTERM ended `append` without a word. Whoever ran it under a supervisor did not learn under which
+/// source its lines are in the log, and could not go on.
+#[test]
+fn a_terminated_append_says_how_to_go_on() {
+    for (signal, code, word) in [("-INT", 130, "interrupted"), ("-TERM", 143, "terminated")] {
+        for json in [false, true] {
+            let home = Home::with_collection();
+            let more = if json { " --json" } else { "" };
+            let mut child = home.command(&format!("append c{more}")).stdin(Stdio::piped()).spawn().expect("started");
+            let mut stdin = child.stdin.take().expect("a pipe");
+            stdin.write_all(puts(5).as_bytes()).expect("written");
+            while home.records() < 5 {
+                std::thread::yield_now();
+            }
+            send(&child, signal);
+            let ran = Ran::of(child.wait_with_output().expect("ended")).ends_with(code).complains(word);
+            drop(stdin);
+            let command = if json {
+                let error = ran.json_error();
+                assert_eq!(error["kind"], word);
+                format!(
+                    "append c --source {} --from-line {}",
+                    error["source"].as_str().expect("one"),
+                    error["resume_from_line"]
+                )
+            } else {
+                ran.stderr.split_once("resume with: deltafold ").expect("a command").1.to_owned()
+            };
+            assert!(command.trim_end().ends_with("--from-line 6"), "{command}");
+            home.run_with(command.trim_end(), &puts(8)).ok();
+            assert_eq!(home.log().len(), 8, "every line once");
+        }
+    }
+}
+
+#[test]
+fn commands_that_go_on_end_well_when_asked_to() {
+    for signal in ["-INT", "-TERM"] {
+        let home = Home::with_records(3);
+        let mut follow = home.command("follow c").spawn().expect("started");
+        let mut line = String::new();
+        let mut lines = BufReader::new(follow.stdout.take().expect("a pipe"));
+        lines.read_line(&mut line).expect("a line");
+        send(&follow, signal);
+        assert_eq!(follow.wait().expect("ended").code(), Some(0), "follow {signal}");
+
+        let mut watch = home.command("compact c --watch --interval 1ms --fold-segments 1").spawn().expect("started");
+        let mut line = String::new();
+        BufReader::new(watch.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+        assert!(line.contains("fold"), "{line}");
+        send(&watch, signal);
+        assert_eq!(watch.wait().expect("ended").code(), Some(0), "compact --watch {signal}");
+    }
+}
