@@ -1,7 +1,5 @@
 //! Small faults of arguments and of files that options name.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use crate::home::{Home, Ran};
@@ -78,7 +76,7 @@ fn files_of_options_are_read_with_a_limit() {
     home.write("large.toml", vec![b'#'; (1 << 20) + 1]);
     home.write("binary.toml", [0xff, 0xfe]);
     std::fs::create_dir(home.path().join("folder")).expect("made");
-    let limit = Duration::from_secs(60);
+    let limit = std::time::Duration::from_secs(60);
     for (file, words) in [
         ("fifo", "no regular file"),
         ("/dev/zero", "no regular file"),

@@ -12,6 +12,8 @@ use crate::cli::quote::{quoted_name, quoted_path};
 
 /// No op is longer: a document of 16 MiB with every byte escaped is 96 MiB.
 const MAX_LINE_BYTES: u64 = 128 << 20;
+/// What to do about a decoder's error.
+const GET_IT_WHOLE: &str = "the file is damaged or cut short; get it whole";
 /// Bytes between two looks whether the user has had enough.
 const STEP: u64 = 4 << 20;
 
@@ -184,7 +186,7 @@ impl Lines {
     pub(crate) fn check(&mut self, wanted: impl Fn() -> bool) -> Outcome<bool> {
         let Some(again) = self.again.as_ref().filter(|_| self.packing != Packing::Plain) else { return Ok(true) };
         let failed = |error: &io::Error| {
-            let trouble = judge(error, self.frame);
+            let trouble = judge(error, self.frame, GET_IT_WHOLE);
             Failure::new(Exit::BadInput, format!("cannot read `{}` to its end: {}", self.name, trouble.reason))
                 .help(trouble.help)
         };
@@ -239,7 +241,7 @@ impl Lines {
     }
 
     fn broken(&self, error: &io::Error) -> Failure {
-        let trouble = judge(error, self.frame);
+        let trouble = judge(error, self.frame, GET_IT_WHOLE);
         let problem = format!("cannot read `{}` from line {} on: {}", self.name, self.number, trouble.reason);
         Failure::new(Exit::BadInput, problem).help(trouble.help)
     }
@@ -249,10 +251,8 @@ impl Lines {
     pub(crate) fn into_text(mut self, limit: u64) -> Outcome<String> {
         let mut text = String::new();
         (&mut self.reader).take(limit + 1).read_to_string(&mut text).map_err(|error| {
-            let trouble = judge(&error, self.frame);
-            let help =
-                if trouble.limit { trouble.help } else { "the file is damaged, cut short, or no text".to_owned() };
-            Failure::new(Exit::BadInput, format!("cannot read `{}`: {}", self.name, trouble.reason)).help(help)
+            let trouble = judge(&error, self.frame, "the file is damaged, cut short, or no text");
+            Failure::new(Exit::BadInput, format!("cannot read `{}`: {}", self.name, trouble.reason)).help(trouble.help)
         })?;
         if text.len() as u64 > limit {
             return Err(

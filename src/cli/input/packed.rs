@@ -98,16 +98,13 @@ pub(crate) fn unpacked(packing: Packing, source: impl Read + Send + 'static) -> 
 pub(crate) struct Trouble {
     pub(crate) reason: String,
     pub(crate) help: String,
-    /// The bytes are sound as far as one knows; it is the limit that they exceed.
-    pub(crate) limit: bool,
 }
 
-/// Judges an error of a decoder.
-pub(crate) fn judge(error: &io::Error, frame: Option<Frame>) -> Trouble {
+/// Judges an error of a decoder; `damaged` is what to do about bytes that are no sound input.
+pub(crate) fn judge(error: &io::Error, frame: Option<Frame>, damaged: &str) -> Trouble {
     // libzstd has no other way to tell: its codes do not come through.
     if !error.to_string().contains("too much memory") {
-        let help = "the file is damaged or cut short; get it whole".to_owned();
-        return Trouble { reason: error.to_string(), help, limit: false };
+        return Trouble { reason: error.to_string(), help: damaged.to_owned() };
     }
     let limit = bytes(1 << MAX_WINDOW_LOG);
     let window = frame.filter(|frame| frame.window > 1 << MAX_WINDOW_LOG);
@@ -115,7 +112,6 @@ pub(crate) fn judge(error: &io::Error, frame: Option<Frame>) -> Trouble {
     Trouble {
         reason: format!("its zstd window is {window}, and the limit is {limit}"),
         help: format!("compress it again without `--ultra` and with at most `--long={MAX_WINDOW_LOG}`"),
-        limit: true,
     }
 }
 
