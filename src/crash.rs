@@ -1,6 +1,7 @@
 //! The report of a panic. A program that panics anywhere says so once and ends with exit code 70.
 //!
-//! No panic is expected, so no task goes on beside one: nothing acknowledged depends on a clean end.
+//! No panic is expected, so no task goes on beside one: nothing acknowledged depends on a clean
+//! end.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::Write as _;
@@ -10,9 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// `EX_SOFTWARE` of `sysexits.h`: a defect of the program.
 const EXIT: i32 = 70;
 
-/// Has the first panic of this process reported, whatever thread or task it is in, and the process end.
+/// Has the first panic of this process reported, whatever thread or task it is in, and the process
+/// end.
 ///
-/// The report goes to standard error. On AWS Lambda it is a line of the log, which is standard output.
+/// The report goes to standard error. On AWS Lambda it is a line of the log, which is standard
+/// output.
 pub(crate) fn install(on_lambda: bool) {
     static REPORTED: AtomicBool = AtomicBool::new(false);
     std::panic::set_hook(Box::new(move |panic| {

@@ -1,4 +1,5 @@
-//! Credentials from any source, made fit for a request: from variables, profiles, containers, machines.
+//! Credentials from any source, made fit for a request: from variables, profiles, containers,
+//! machines.
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;

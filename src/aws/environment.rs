@@ -1,7 +1,7 @@
 //! Values of the environment, checked before the SDK reads them.
 //!
-//! The SDK copies keys, tokens and regions into headers and panics where a header cannot carry them.
-//! Files and secret managers hand values over with a line break at their end.
+//! The SDK copies keys, tokens and regions into headers and panics where a header cannot carry
+//! them. Files and secret managers hand values over with a line break at their end.
 
 use std::ffi::OsString;
 
@@ -9,7 +9,8 @@ use std::ffi::OsString;
 pub(super) const KEYS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 /// The region, in the order in which the SDK looks.
 const REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
-/// Other variables whose values the SDK puts into requests. Paths and profile names are not among them.
+/// Other variables whose values the SDK puts into requests. Paths and profile names are not among
+/// them.
 const REQUESTS: [&str; 18] = [
     "AWS_ACCOUNT_ID",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",

@@ -193,7 +193,6 @@ mod tests {
             (400, "ExpiredToken", "renew"),
             (301, "PermanentRedirect", "region"),
             (400, "AuthorizationHeaderMalformed", "region"),
-            (501, "NotImplemented", "doctor"),
             (400, "ResourceNotFoundException", "--create-table"),
             (400, "InvalidArgument", "InvalidArgument"),
         ] {
@@ -201,6 +200,10 @@ mod tests {
                 Fault::Impossible(reason) => assert!(reason.contains(help), "{reason}"),
                 other => panic!("{status} {code}: {other:?}"),
             }
+        }
+        for (status, code) in [(501, "NotImplemented"), (405, "MethodNotAllowed"), (501, "")] {
+            let judged = judged(status, code);
+            assert!(matches!(&judged, Fault::Unsupported(reason) if reason.contains("doctor")), "{judged:?}");
         }
         let elsewhere = answered(301, "PermanentRedirect", "Use the right one.", Some("eu-west-1"));
         assert!(matches!(elsewhere, Fault::Impossible(reason) if reason.contains("?region=eu-west-1")));

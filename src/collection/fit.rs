@@ -11,8 +11,8 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// `Unfit` where the store breaks a promise or does not know a request; `Storage` where it refused one;
-    /// `Unavailable` where it did not answer.
+    /// `Unfit` where the store breaks a promise or does not know a request; `Storage` where it
+    /// refused one; `Unavailable` where it did not answer.
     pub fn fits(store: &dyn Store, probe: &Probe) -> Result<()> {
         let Some(worst) = probe.worst() else { return Ok(()) };
         let (location, promise) = (store.location(), worst.promise.to_string());

@@ -72,14 +72,14 @@ pub struct Collection {
 impl Collection {
     /// Makes a collection. Of several callers with one name exactly one succeeds. Costs one LIST, one PUT for each shard and one more.
     ///
-    /// In S3 and services like it, the bucket is probed first (about 80 requests): one that ignores the conditions
-    /// of writes is refused.
+    /// In S3 and services like it, the bucket is probed first (about 80 requests): one that ignores
+    /// the conditions of writes is refused.
     /// A crash on the way leaves nothing that a later `create` of the same name minds.
     ///
     /// # Errors
     ///
-    /// `Unfit` where the store does not keep the [contract](crate::store); `Storage` or `Unavailable` where it cannot be
-    /// reached or used;
+    /// `Unfit` where the store does not keep the [contract](crate::store); `Storage` or
+    /// `Unavailable` where it cannot be reached or used;
     /// `AlreadyExists` where the name is taken or its objects were not dropped completely; `InvalidInput` for options out of range.
     pub async fn create(store: Arc<dyn Store>, name: &CollectionName, options: &CreateOptions) -> Result<Self> {
         Self::create_in(store, name, options, Arc::new(System)).await

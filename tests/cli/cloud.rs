@@ -170,7 +170,8 @@ fn a_wrong_bucket_is_a_clear_error() {
     );
 }
 
-/// `doctor` stopped at the first 501, showed no table, and did not say that heads in DynamoDB would do.
+/// `doctor` stopped at the first 501, showed no table, and did not say that heads in DynamoDB would
+/// do.
 #[test]
 fn a_doctor_without_replace_shows_all_and_names_dynamodb() {
     let cloud = Cloud::new();
@@ -190,7 +191,8 @@ fn a_doctor_without_replace_shows_all_and_names_dynamodb() {
     assert_eq!(cloud.run("count c").ok().stdout.trim(), "20");
 }
 
-/// A service that sends what has not changed was refused, though that costs bytes and breaks no promise.
+/// A service that sends what has not changed was refused, though that costs bytes and breaks no
+/// promise.
 #[test]
 fn a_bucket_that_only_costs_more_is_accepted() {
     let cloud = Cloud::new();

@@ -1,4 +1,5 @@
-//! A panic is a report and exit code 70, wherever it happens. The program holds one that a variable sets off.
+//! A panic is a report and exit code 70, wherever it happens. The program holds one that a variable
+//! sets off.
 
 use crate::home::{Home, Ran};
 
@@ -9,7 +10,8 @@ fn panicking(home: &Home, place: &str, arguments: &str, backtrace: bool) -> Ran 
     Ran::of(command.output().expect("the program starts"))
 }
 
-/// A panic of the SDK ended with exit code 101 and a Rust message; one in a task could have gone unseen.
+/// A panic of the SDK ended with exit code 101 and a Rust message; one in a task could have gone
+/// unseen.
 #[test]
 fn a_panic_anywhere_is_a_report_and_exit_code_70() {
     let home = Home::new();

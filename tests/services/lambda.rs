@@ -456,8 +456,9 @@ async fn a_forwarder_packs_changes_into_few_messages() {
     assert!(reason.contains("none.fifo"), "{reason}");
 }
 
-/// A queue that took only some of the messages was reported as if it had taken all: those records never came again. The
-/// service makes all come again from the record named, so it must be the first of those in any message refused.
+/// A queue that took only some of the messages was reported as if it had taken all: those records
+/// never came again. The service makes all come again from the record named, so it must be the
+/// first of those in any message refused.
 #[tokio::test]
 async fn a_forwarder_reports_the_first_record_refused() {
     let cloud = Cloud::start();
@@ -480,7 +481,8 @@ async fn a_forwarder_reports_the_first_record_refused() {
     }
 }
 
-/// Several records failed, and the last of them was named: the service went on behind it, and those before were lost.
+/// Several records failed, and the last of them was named: the service went on behind it, and those
+/// before were lost.
 #[tokio::test]
 async fn of_several_late_records_the_first_is_named() {
     let cloud = Cloud::start();
@@ -530,7 +532,8 @@ async fn what_is_set_up_wrongly_is_said_at_the_start() {
     assert!(String::from_utf8_lossy(&started.stderr).contains("deltafold ingest"));
 }
 
-/// The log of a function is where its panic must be read; the exit code tells the service that it has crashed.
+/// The log of a function is where its panic must be read; the exit code tells the service that it
+/// has crashed.
 #[cfg(feature = "simulation")]
 #[test]
 fn a_panic_is_a_line_of_the_log_and_exit_code_70() {

@@ -193,8 +193,9 @@ async fn an_object_comes_whole_though_connections_break() {
     assert_eq!(count(&collection).await, 10_000);
 }
 
-/// The pieces of an object were read without its ETag: with another put in its place meanwhile, lines of both came into
-/// the collection as if they were of one. Some services ignore the condition of a read, so the answer is looked at, too.
+/// The pieces of an object were read without its ETag: with another put in its place meanwhile,
+/// lines of both came into the collection as if they were of one. Some services ignore the
+/// condition of a read, so the answer is looked at, too.
 #[tokio::test]
 async fn pieces_of_two_objects_never_mix() {
     let server = Server::start();

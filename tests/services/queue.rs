@@ -87,8 +87,8 @@ async fn a_bad_message_does_not_hide_the_good_ones_but_nothing_overtakes_it() {
     assert!(error.is_err() || !error.unwrap().is_empty());
 }
 
-/// Dead letters that the other queue refused were deleted all the same. What is refused stays, what is taken goes, and a
-/// letter that could not be deleted does not count as moved.
+/// Dead letters that the other queue refused were deleted all the same. What is refused stays, what
+/// is taken goes, and a letter that could not be deleted does not count as moved.
 #[tokio::test]
 async fn a_letter_that_the_other_queue_refuses_stays() {
     let endpoint = ministack::endpoint();

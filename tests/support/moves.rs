@@ -1,5 +1,6 @@
 //! What ministack lacks of SQS, before it: moves of dead letters, and where they come from. Messages are really moved, one at each look at the task, so that its progress
-//! can be seen; every other request goes through. And what ministack never does: refusing some entries of a batch.
+//! can be seen; every other request goes through. And what ministack never does: refusing some
+//! entries of a batch.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};

@@ -13,8 +13,9 @@ use crate::cli::output::Table;
 
 /// Try whether the store does what Deltafold relies on
 ///
-/// Tries every promise with objects under a name that no collection can have, and removes them: about 80 requests, one of them of
-/// 1 MiB. A promise counts as broken once two tries on fresh objects broke it. A lost answer breaks nothing.
+/// Tries every promise with objects under a name that no collection can have, and removes them:
+/// about 80 requests, one of them of 1 MiB. A promise counts as broken once two tries on fresh
+/// objects broke it. A lost answer breaks nothing.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     /// Where the heads of collections are to lie: `store`, or `dynamodb:TABLE[@REGION]`

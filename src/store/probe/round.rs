@@ -44,7 +44,8 @@ impl<'a> Rounds<'a> {
         Self { store, name, number: AtomicU32::new(0), made: Mutex::default(), attempts: u32::MAX }
     }
 
-    /// From now on a request without an answer is given up soon: another one took all the time there was.
+    /// From now on a request without an answer is given up soon: another one took all the time
+    /// there was.
     pub(super) fn hurry(&mut self) {
         self.attempts = 3;
     }
@@ -130,8 +131,8 @@ impl Round<'_> {
 
     /// Makes a write until its outcome is known. No other write has this text.
     ///
-    /// A refusal may come from an earlier attempt of its own, and a write without an answer may have landed: both are
-    /// told by reading.
+    /// A refusal may come from an earlier attempt of its own, and a write without an answer may
+    /// have landed: both are told by reading.
     pub(super) async fn settle(&self, key: &Key, text: &str, write: Write<'_>) -> Result<Option<Tag>, StoreError> {
         let written = self.answered(|| async {
             let outcome = match write {

@@ -39,7 +39,8 @@ impl FromStr for S3Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // The parser of URLs drops line breaks and tabs: another bucket than the one that was named.
+        // The parser of URLs drops line breaks and tabs: another bucket than the one that was
+        // named.
         if text.contains(char::is_control) {
             return Err(format!("{text:?} is no address of an S3 store: it holds a control character"));
         }

@@ -153,7 +153,8 @@ impl Inner {
             }
         };
         let answer = |fetched: &Fetched| read_answer(fetched.bytes());
-        // Boxed: the futures of the SDK are large, and every future around this one would be as large.
+        // Boxed: the futures of the SDK are large, and every future around this one would be as
+        // large.
         Box::pin(self.meter.request(RequestKind::Get, key, 0, self.in_time(key, get), answer)).await
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deltafold::format::{Op, Record};
-use deltafold::store::{RequestKind, Store};
+use deltafold::store::{RequestKind, Requests, Store};
 use deltafold::{Ack, Collection, CreateOptions, Depth, Result, Writer, WriterOptions};
 use futures::future::join_all;
 
@@ -20,6 +20,8 @@ struct Setting {
     server: Server,
     store: Arc<dyn Store>,
     collection: Collection,
+    /// Requests that the creation of the collection took.
+    probed: Requests,
 }
 
 impl Setting {
@@ -28,7 +30,8 @@ impl Setting {
         let store: Arc<dyn Store> = Arc::new(server.store().await);
         let options = CreateOptions::new(DIMENSION);
         let collection = Collection::create(store.clone(), &"c".parse().unwrap(), &options).await.unwrap();
-        Self { server, store, collection }
+        let probed = store.requests();
+        Self { server, store, collection, probed }
     }
 
     /// A writer whose batches are full after a few records.
@@ -37,7 +40,7 @@ impl Setting {
     }
 
     fn requests(&self, kind: RequestKind) -> u64 {
-        self.store.requests().of(kind).calls
+        self.store.requests().since(&self.probed).of(kind).calls
     }
 
     /// Everything that was sent ahead became a segment or was given up.

@@ -216,8 +216,8 @@ async fn large_objects_go_in_parts_and_come_in_ranges() {
     assert!(read.bytes == bytes);
 }
 
-/// Ranges read without the tag of the first would make one object of two, and an object that others copied here has no
-/// checksum of its own that tells.
+/// Ranges read without the tag of the first would make one object of two, and an object that others
+/// copied here has no checksum of its own that tells.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ranges_of_two_objects_never_mix() {
     let server = Server::start();

@@ -24,8 +24,9 @@ async fn tried(server: &Server) -> Probe {
     probe
 }
 
-/// `create` said of a sound bucket that a name was taken: one answer had been lost, and the second attempt was refused
-/// because of the first. No collection could be made there, though `append` with half of all answers lost was faultless.
+/// `create` said of a sound bucket that a name was taken: one answer had been lost, and the second
+/// attempt was refused because of the first. No collection could be made there, though `append`
+/// with half of all answers lost was faultless.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_lost_answer_condemns_no_sound_bucket() {
     let server = Server::start();
@@ -132,7 +133,8 @@ async fn every_promise_is_tried_whatever_the_others_come_to() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "no answer is no verdict");
 }
 
-/// A service that ignored `If-None-Match` of a GET was refused, though that costs bytes and loses nothing.
+/// A service that ignored `If-None-Match` of a GET was refused, though that costs bytes and loses
+/// nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bucket_that_sends_unchanged_heads_works_and_costs_more() {
     let server = Server::start();

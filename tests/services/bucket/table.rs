@@ -31,7 +31,8 @@ async fn content(store: &HeadsInDynamoDb, name: &str) -> Option<Bytes> {
     store.get(&key(name)).await.unwrap().map(|object| object.bytes)
 }
 
-/// A lost answer was taken for "nothing landed": a publisher gave its manifest up as unpublished, and it was published.
+/// A lost answer was taken for "nothing landed": a publisher gave its manifest up as unpublished,
+/// and it was published.
 #[tokio::test]
 async fn a_register_write_without_an_answer_is_unknown() {
     let (store, server) = behind_proxy("lost-answers").await;
@@ -77,7 +78,8 @@ async fn a_register_write_without_an_answer_is_unknown() {
     assert!(server.all_reached());
 }
 
-/// A head was dropped and made anew, with the same version: a swap by the tag of the old one went over the new one.
+/// A head was dropped and made anew, with the same version: a swap by the tag of the old one went
+/// over the new one.
 #[tokio::test]
 async fn a_tag_of_a_dropped_register_replaces_nothing() {
     let (store, _server) = behind_proxy("made-anew").await;
@@ -121,7 +123,8 @@ async fn every_read_of_a_register_asks_for_consistency() {
     }
 }
 
-/// The content of an item has a digest beside it: where they do not fit, the item is damaged, and never an answer.
+/// The content of an item has a digest beside it: where they do not fit, the item is damaged, and
+/// never an answer.
 #[tokio::test]
 async fn an_item_that_does_not_fit_its_digest_is_damaged() {
     let (store, _server) = behind_proxy("digests").await;

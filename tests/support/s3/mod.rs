@@ -237,7 +237,8 @@ impl Server {
         self.script.lock().unwrap().nth = Some((number, fault));
     }
 
-    /// Acts on the store just before a request `verb` on a path that holds `path`, which so many others precede.
+    /// Acts on the store just before a request `verb` on a path that holds `path`, which so many
+    /// others precede.
     pub fn before(
         &self,
         verb: &'static str,
