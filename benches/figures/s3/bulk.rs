@@ -26,11 +26,10 @@ pub(crate) fn bulk_and_open(setting: &Setting) -> Vec<Figure> {
     let usual = || (WriterOptions::default(), 32);
     // Twice as large a segment, and twice as much under way.
     let large = || {
-        let WriterOptions { max_batch_ops, max_batch_bytes, max_waiting_bytes, linger, max_backlog } =
-            WriterOptions::default();
+        let WriterOptions { max_batch_ops, max_batch_bytes, max_waiting_bytes, .. } = WriterOptions::default();
         let [max_batch_ops, max_batch_bytes, max_waiting_bytes] =
             [max_batch_ops, max_batch_bytes, max_waiting_bytes].map(|most| 2 * most);
-        (WriterOptions { max_batch_ops, max_batch_bytes, max_waiting_bytes, linger, max_backlog }, 64)
+        (WriterOptions { max_batch_ops, max_batch_bytes, max_waiting_bytes, ..WriterOptions::default() }, 64)
     };
     let plain = || calls(records, 3).collect();
     let texts = || {
