@@ -25,6 +25,7 @@ mod reader;
 mod real_data;
 mod revision;
 mod store;
+mod sweep;
 mod turns;
 mod verify;
 mod writer;

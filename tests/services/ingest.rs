@@ -12,6 +12,7 @@ use deltafold::store::Memory;
 use deltafold::{Collection, CreateOptions, jsonl};
 
 use crate::support::random::Random;
+use crate::support::watched::{Fault, Watched};
 use crate::support::{canonical, data, ministack, queues};
 
 const GROUPS: usize = 16;
@@ -282,4 +283,79 @@ async fn a_place_that_is_none_goes_to_the_dead_letters_alone() {
     let left = dead.receive(Receive { wait: Duration::ZERO, ..Receive::default() }).await.unwrap();
     let left: Vec<&str> = left.iter().map(|message| message.body.as_str()).collect();
     assert_eq!(left, [wrong.as_str()]);
+}
+
+/// The store took longer than the queue keeps a message unseen. Without a heartbeat the message came to another
+/// consumer meanwhile, and its ops were appended twice.
+#[tokio::test]
+async fn a_slow_append_keeps_its_message_unseen() {
+    let unseen = Duration::from_secs(4);
+    let store = Watched::<Memory>::default();
+    let options = CreateOptions::new(2);
+    let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
+    let queue = queues::create(ministack::endpoint(), "slow", &[]).await;
+    let rival = queues::create(ministack::endpoint(), "slow", &[]).await;
+    let outgoing = |body: &str| Outgoing { body: body.to_owned(), ..Outgoing::default() };
+    assert_eq!(queue.send(&[outgoing(&line(&put("a", "1")))]).await.unwrap(), []);
+    let stolen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    store.before("create", "/log/", {
+        let stolen = stolen.clone();
+        move || async move {
+            // The queue itself tells the time: a marker comes again when it was unseen for as long as the message.
+            assert_eq!(rival.send(&[outgoing("marker")]).await.unwrap(), []);
+            let how = Receive { wait: Duration::from_secs(1), visibility: Some(unseen), ..Receive::default() };
+            let mut seen = 0;
+            while seen < 2 && stolen.lock().unwrap().is_empty() {
+                for message in rival.receive(how).await.unwrap() {
+                    if message.body != "marker" {
+                        stolen.lock().unwrap().push(message.body);
+                        continue;
+                    }
+                    seen += 1;
+                    if seen == 2 {
+                        assert_eq!(rival.delete(&[message.receipt.as_str()]).await.unwrap().len(), 0);
+                    }
+                }
+            }
+        }
+    });
+    let options = ConsumeOptions { visibility: Some(unseen), until_empty: true, ..ConsumeOptions::default() };
+    let consumed = consume(&collection, &queue, &options, std::future::pending(), |_| ()).await.unwrap();
+    assert_eq!(*stolen.lock().unwrap(), [""; 0], "another consumer received it");
+    assert_eq!((consumed.messages, consumed.failed, store.all_reached()), (1, 0, true));
+    assert_eq!(queue.depth().await.unwrap().total(), 0);
+    assert_eq!(document(&collection, "a").await.as_deref(), Some("1"));
+}
+
+/// An append failed for good and its message went to the dead letters. The writer that had failed would refuse
+/// all that came behind it in that group: the consumer goes on with another.
+#[tokio::test]
+async fn a_group_goes_on_behind_an_append_that_failed() {
+    let store = Watched::<Memory>::default();
+    let options = CreateOptions::new(2);
+    let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
+    let (queue, dead) = queues::with_dead_letters(ministack::endpoint(), "goes-on.fifo", 1).await;
+    let (first, second) = (line(&put("a", "1")), line(&put("b", "2")));
+    assert_eq!(queue.send(&[outgoing(first.clone(), "g", "1".into())]).await.unwrap(), []);
+    store.fail("create", "/log/", Fault::Permanent);
+    let (heard, mut rounds) = tokio::sync::mpsc::unbounded_channel();
+    let stop = async {
+        while let Some(consumed) = rounds.recv().await {
+            let deltafold::ingest::Consumed { messages, failed, .. } = consumed;
+            match (messages, failed) {
+                (0, 1) => {
+                    assert_eq!(queue.send(&[outgoing(second.clone(), "g", "2".into())]).await.unwrap(), []);
+                }
+                _ => break,
+            }
+        }
+    };
+    let options = ConsumeOptions::default();
+    let consumed = consume(&collection, &queue, &options, stop, |consumed| heard.send(*consumed).unwrap()).await;
+    let consumed = consumed.unwrap();
+    assert_eq!((consumed.messages, consumed.failed), (1, 1), "the successor goes on");
+    assert_eq!(document(&collection, "b").await.as_deref(), Some("2"));
+    let left = dead.receive(Receive { wait: Duration::ZERO, ..Receive::default() }).await.unwrap();
+    let left: Vec<&str> = left.iter().map(|message| message.body.as_str()).collect();
+    assert_eq!(left, [first.as_str()], "it is not lost");
 }

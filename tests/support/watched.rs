@@ -91,6 +91,7 @@ struct State {
     hooks: Vec<Hook>,
     delayed: Vec<Write>,
     random: Option<(Random, u64)>,
+    aborts: Vec<(String, Timestamp, bool)>,
 }
 
 /// See the module. Clones are one store.
@@ -147,6 +148,11 @@ impl<S: Store> Watched<S> {
     /// The calls since the last time this was asked, as `verb key`, keys without what stands before the last folder.
     pub fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().unwrap().calls)
+    }
+
+    /// The calls of `abort_uploads` since this was last asked: prefix, date, and whether it was a dry run.
+    pub fn aborts(&self) -> Vec<(String, Timestamp, bool)> {
+        std::mem::take(&mut self.state.lock().unwrap().aborts)
     }
 
     /// Lets the writes land that were delayed, in any case refused where their condition no longer holds. Returns how many landed.
@@ -313,6 +319,7 @@ impl<S: Store> Store for Watched<S> {
     }
 
     async fn abort_uploads(&self, prefix: &str, before: Timestamp, dry_run: bool) -> Result<u64, StoreError> {
+        self.state.lock().unwrap().aborts.push((prefix.to_owned(), before, dry_run));
         self.inner.abort_uploads(prefix, before, dry_run).await
     }
 }

@@ -96,6 +96,47 @@ fn damage_is_found_where_it_is_touched_and_nowhere_else() {
     assert_eq!(whole.row(u32::MAX).unwrap_err().kind(), Kind::Invalid);
 }
 
+/// A row lies across two MiB and the damage is in the second. A reader that checks only the MiB in which a row
+/// begins returns wrong floats.
+#[test]
+fn damage_in_the_second_mib_of_a_row_is_found() {
+    let object = build(1_000, &large()).unwrap();
+    let whole = Embeddings::open(object.clone()).unwrap();
+    let rows = crate::Envelope::parse(&object).unwrap().section(ROWS).copied().unwrap();
+    let mut damaged = object.to_vec();
+    // The first byte of the second MiB: row 262 begins before it, 263 to 299 lie behind it.
+    damaged[usize::try_from(rows.offset).unwrap() + BLOCK] ^= 0x40;
+    let embeddings = Embeddings::open(damaged.into()).unwrap();
+    for row in [262, 263, 299] {
+        assert_eq!(embeddings.row(row).unwrap_err().kind(), Kind::Checksum, "row {row}");
+    }
+    for row in [0, 261] {
+        assert_eq!(embeddings.row(row), whole.row(row));
+    }
+    // A row whose first MiB was found sound before is no exception.
+    assert_eq!(embeddings.row(262).unwrap_err().kind(), Kind::Checksum);
+}
+
+/// Damage in the last of 64 MiB, of which the first was touched: one MiB found sound says nothing of another.
+#[test]
+fn each_mib_is_checked_by_itself() {
+    let mut builder = EmbeddingBuilder::new(65_536);
+    for row in 0..256_u16 {
+        builder.push(&vec![f32::from(row); 65_536]);
+    }
+    let object = builder.finish().unwrap().object.to_bytes();
+    let rows = crate::Envelope::parse(&object).unwrap().section(ROWS).copied().unwrap();
+    let mut damaged = object.to_vec();
+    damaged[usize::try_from(rows.offset + rows.stored_len).unwrap() - 1] ^= 1;
+    let embeddings = Embeddings::open(damaged.into()).unwrap();
+    for row in 0..252 {
+        assert_eq!(embeddings.row(row).unwrap()[0].to_bits(), (row as f32).to_bits());
+    }
+    for row in 252..256 {
+        assert_eq!(embeddings.row(row).unwrap_err().kind(), Kind::Checksum, "row {row}");
+    }
+}
+
 #[test]
 fn a_builder_refuses_what_no_reader_would_take() {
     let kind = |dimension, values: &[f32]| build(dimension, values).unwrap_err().kind();

@@ -1,0 +1,148 @@
+//! Sweep: the clock it goes by, the log it leaves behind, the uploads and pins it gives up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deltafold::format::{Op, Record, Sequence, ShardId, Version};
+use deltafold::store::{Memory, Store as _};
+use deltafold::{
+    At, Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, FollowOptions, SweepOptions, WriterOptions,
+};
+use futures::TryStreamExt;
+
+use crate::support::watched::Watched;
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+fn put(id: &str) -> Op {
+    Op::put(id, Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() })
+}
+
+async fn made() -> (Watched<Memory>, Collection) {
+    let store = Watched::<Memory>::default();
+    let options = CreateOptions::new(2);
+    let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
+    (store, collection)
+}
+
+/// Appends one record and folds it.
+async fn fold(collection: &Collection, id: &str) -> Version {
+    collection.writer(WriterOptions::default()).unwrap().append(vec![put(id)]).await.unwrap();
+    collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+    collection.status().await.unwrap().shards[0].version
+}
+
+/// Keeps no version for its number, and each for half an hour.
+fn half_an_hour() -> SweepOptions {
+    SweepOptions { keep_versions: 0, min_age: 30 * MINUTE, ..SweepOptions::default() }
+}
+
+/// A version stood for an hour and was superseded a minute ago. A sweep that counts from its publication
+/// takes it from readers that opened it two minutes ago.
+#[tokio::test]
+async fn a_version_ages_from_when_it_was_superseded() {
+    let (store, collection) = made().await;
+    let first = fold(&collection, "a").await;
+    store.inner.advance(60 * MINUTE);
+    fold(&collection, "b").await;
+    let readable = async || collection.reader_at(At::Versions(vec![first])).await;
+
+    store.inner.advance(MINUTE);
+    collection.sweep(&half_an_hour()).await.unwrap();
+    assert_eq!(readable().await.unwrap().count().await.unwrap(), 1);
+    store.inner.advance(28 * MINUTE);
+    collection.sweep(&half_an_hour()).await.unwrap();
+    assert_eq!(readable().await.unwrap().count().await.unwrap(), 1);
+    store.inner.advance(2 * MINUTE);
+    let report = collection.sweep(&half_an_hour()).await.unwrap().remove(0).1;
+    assert!(report.sweep_floor > first && report.manifests > 0, "{report:?}");
+    assert_eq!(readable().await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 2);
+}
+
+/// A fold lost the race for a version to a pin, and its manifest stayed. It had folded more than the version
+/// that won: a sweep that goes by it deletes segments that readers of the version at the floor still follow.
+#[tokio::test]
+async fn the_log_behind_the_floor_version_stays() {
+    let (store, collection) = made().await;
+    let first = fold(&collection, "a").await;
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    writer.append(vec![put("b")]).await.unwrap();
+    writer.append(vec![put("c")]).await.unwrap();
+    store.before("replace", "/head", {
+        let collection = collection.clone();
+        move || async move {
+            collection.pin("p", None).await.unwrap();
+        }
+    });
+    collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+    let floor = first.next();
+    let rivals = store.keys(&format!("/manifest/{floor}-")).await;
+    assert_eq!((rivals.len(), store.all_reached()), (2, true), "two manifests bear the version: {rivals:?}");
+
+    let options = SweepOptions { keep_versions: 1, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let report = collection.sweep(&options).await.unwrap().remove(0).1;
+    assert_eq!((report.sweep_floor, report.truncated.get(), report.segments), (floor, 2, 1));
+    let reader = collection.reader_at(At::Versions(vec![floor])).await.unwrap();
+    assert_eq!(reader.count().await.unwrap(), 1);
+    let second = Sequence::new(2).unwrap();
+    let behind = FollowOptions { until_tail: true, ..FollowOptions::default() }.from_segment(second);
+    let ops: Vec<_> = collection.follow(ShardId::new(0).unwrap(), behind).unwrap().try_collect().await.unwrap();
+    let ids: Vec<&str> = ops.iter().map(|(_, op)| op.id.as_str()).collect();
+    assert_eq!(ids, ["b", "c"]);
+    let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+}
+
+/// A sweep gives up unfinished uploads. One that ignores the age it was told gives up an upload that
+/// a compactor beside it is still sending.
+#[tokio::test]
+async fn uploads_are_given_up_by_the_age_asked_for() {
+    let (store, collection) = made().await;
+    fold(&collection, "a").await;
+    for (upload_age, dry_run) in [(60 * MINUTE, false), (Duration::ZERO, false), (30 * MINUTE, true)] {
+        collection.sweep(&SweepOptions { upload_age, dry_run, ..half_an_hour() }).await.unwrap();
+        let now = store.inner.now().await.unwrap().as_millis();
+        let age = i64::try_from(upload_age.as_millis()).unwrap();
+        let asked = store.aborts().into_iter().map(|(prefix, before, dry)| (prefix, now - before.as_millis(), dry));
+        assert_eq!(asked.collect::<Vec<_>>(), [("c/0000/".to_owned(), age, dry_run)]);
+    }
+}
+
+/// A pin with a time to live keeps its version for that time by the store's clock, and no longer.
+#[tokio::test]
+async fn a_pin_expires_by_the_clock_of_the_store() {
+    let (store, collection) = made().await;
+    fold(&collection, "a").await;
+    collection.pin("short", Some(60 * MINUTE)).await.unwrap();
+    collection.pin("for good", None).await.unwrap();
+    fold(&collection, "b").await;
+    let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let sweep = async || collection.sweep(&options).await.unwrap().remove(0).1.expired_pins;
+    let pinned = async |name: &str| collection.reader_at(At::Pin(name.to_owned())).await;
+
+    store.inner.advance(59 * MINUTE);
+    assert_eq!(sweep().await, [""; 0]);
+    assert_eq!(pinned("short").await.unwrap().count().await.unwrap(), 1);
+    store.inner.advance(MINUTE);
+    assert_eq!(sweep().await, ["short"]);
+    assert_eq!(pinned("short").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(pinned("for good").await.unwrap().count().await.unwrap(), 1);
+    store.inner.advance(1_000_000 * MINUTE);
+    assert_eq!(sweep().await, [""; 0]);
+    assert_eq!(pinned("for good").await.unwrap().count().await.unwrap(), 1);
+}
+
+/// A sweep that keeps more than an earlier one cannot bring anything back, and says what stands.
+#[tokio::test]
+async fn floors_never_fall() {
+    let (_, collection) = made().await;
+    for id in ["a", "b", "c"] {
+        fold(&collection, id).await;
+    }
+    let options = |keep_versions| SweepOptions { keep_versions, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let high = collection.sweep(&options(0)).await.unwrap().remove(0).1;
+    let again = collection.sweep(&options(100)).await.unwrap().remove(0).1;
+    assert_eq!((again.sweep_floor, again.truncated), (high.sweep_floor, high.truncated));
+    assert_eq!((again.manifests, again.segments, again.parts), (0, 0, 0));
+}
