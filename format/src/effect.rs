@@ -105,3 +105,7 @@ impl<E> Effect<E> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "effect_tests.rs"]
+mod tests;

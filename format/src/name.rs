@@ -386,3 +386,7 @@ impl TimeRange {
         Self { first: self.first.min(other.first), last: self.last.max(other.last) }
     }
 }
+
+#[cfg(test)]
+#[path = "name_tests.rs"]
+mod tests;

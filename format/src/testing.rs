@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::envelope::{Compress, EnvelopeReader, EnvelopeWriter};
+use crate::envelope::{Compress, Encoding, EnvelopeReader, EnvelopeWriter};
 
 /// The object with one section's raw bytes edited and every checksum made right again.
 pub(crate) fn with_section(object: &Bytes, id: u16, edit: &dyn Fn(&mut Vec<u8>)) -> Bytes {
@@ -13,7 +13,8 @@ pub(crate) fn with_section(object: &Bytes, id: u16, edit: &dyn Fn(&mut Vec<u8>))
         if section.id == id {
             edit(&mut bytes);
         }
-        writer.section(section.id, bytes, Compress::WhenSmaller);
+        let compress = if section.encoding == Encoding::Raw { Compress::Never } else { Compress::WhenSmaller };
+        writer.section(section.id, bytes, compress);
     }
     writer.finish().to_bytes()
 }

@@ -46,8 +46,13 @@ async fn manifest_key(store: &Watched<Memory>) -> Key {
     store.keys("/manifest/").await.pop().unwrap()
 }
 
+async fn current(store: &Watched<Memory>) -> Manifest {
+    let key = manifest_key(store).await;
+    Manifest::decode(store.inner.get(&key).await.unwrap().unwrap().bytes).unwrap()
+}
+
 /// Changes the current manifest, with right checksums.
-async fn forge(store: &Watched<Memory>, change: impl FnOnce(&mut Manifest)) -> Key {
+async fn forge(store: &Watched<Memory>, change: impl FnOnce(&mut Manifest)) {
     let key = manifest_key(store).await;
     store
         .overwrite(&key, |bytes| {
@@ -56,7 +61,6 @@ async fn forge(store: &Watched<Memory>, change: impl FnOnce(&mut Manifest)) -> K
             *bytes = manifest.encode().unwrap().chunks.concat();
         })
         .await;
-    key
 }
 
 #[tokio::test]
@@ -73,51 +77,140 @@ async fn a_sound_collection_has_no_findings() {
     drop(store);
 }
 
+/// A damage, and the object that verification is to name.
+enum Damage {
+    /// A current manifest that claims something else, under right checksums.
+    Forged(fn(&mut Manifest), fn(&Manifest) -> Key),
+    /// An object that is gone.
+    Removed(fn(&Manifest) -> Key),
+}
+use Damage::{Forged, Removed};
+
+fn key(path: impl std::fmt::Display) -> Key {
+    Key::new(format!("c/0000/{path}")).unwrap()
+}
+
+fn meta(manifest: &Manifest, run: usize) -> Key {
+    key(format_args!("part/{}.meta", manifest.runs[run].parts[0].name))
+}
+
+fn emb(manifest: &Manifest, object: usize) -> Key {
+    key(format_args!("part/{}.emb", manifest.embeddings[object].name))
+}
+
+fn itself(manifest: &Manifest) -> Key {
+    key(format_args!("manifest/{}", manifest.name()))
+}
+
+/// Verification can report each of these. The base is run 0, the run over it, of a put and a patch, is run 1.
+const FINDINGS: &[(Depth, &str, Damage)] = &[
+    (Depth::Quick, "though the current version needs it", Removed(|m| meta(m, 0))),
+    (Depth::Quick, "though the current version needs it", Removed(|m| meta(m, 1))),
+    (Depth::Quick, "though the current version needs it", Removed(|m| emb(m, 0))),
+    (Depth::Quick, "bytes long instead of", Forged(|m| m.runs[0].parts[0].bytes += 1, |m| meta(m, 0))),
+    (Depth::Quick, "bytes long instead of", Forged(|m| m.embeddings[0].bytes -= 1, |m| emb(m, 0))),
+    (Depth::Quick, "tell different stories", Forged(|m| m.truncated = m.truncated.next(), |_| key("head"))),
+    (Depth::Deep, "its ids are not those", Forged(|m| m.runs[0].parts[0].min_id = "A".into(), |m| meta(m, 0))),
+    (Depth::Deep, "its ids are not those", Forged(|m| m.runs[0].parts[0].max_id = "z".into(), |m| meta(m, 0))),
+    (Depth::Deep, "holds a row that is no whole record", Forged(|m| m.runs[1].resolved = true, |m| meta(m, 1))),
+    (
+        Depth::Deep,
+        "refers to other embedding objects",
+        Forged(|m| drop(m.runs[0].parts[0].embeddings.pop()), |m| meta(m, 0)),
+    ),
+    (
+        Depth::Deep,
+        "refers to other embedding objects",
+        Forged(|m| m.runs[1].parts[0].embeddings.insert(0, m.embeddings[0].name), |m| meta(m, 1)),
+    ),
+    (
+        Depth::Deep,
+        "a change from a segment behind the end of its run",
+        Forged(
+            |m| {
+                m.runs[1].first = m.runs[0].last;
+                m.runs[0].last = m.runs[0].last.prev();
+            },
+            |m| meta(m, 0),
+        ),
+    ),
+    (Depth::Deep, "rows refer to it, and the manifest says", Forged(|m| m.embeddings[0].live -= 1, |m| emb(m, 0))),
+    (Depth::Deep, "rows refer to it, and the manifest says", Forged(|m| m.embeddings[0].live += 1, |m| emb(m, 0))),
+    (Depth::Deep, "not the object that the manifest lists", Forged(|m| m.runs[1].parts[0].crc32 ^= 1, |m| meta(m, 1))),
+    (Depth::Deep, "not the object that the manifest lists", Forged(|m| m.embeddings[0].crc32 ^= 1, |m| emb(m, 0))),
+    (Depth::Deep, "the digest of the 7 ops", Forged(|m| m.digest = m.digest.plus(Digest::from_bits(1)), itself)),
+    (Depth::Deep, "hold 7 ops, and it says that 8 were folded", Forged(|m| m.ops += 1, itself)),
+    (Depth::Deep, "missing", Removed(|_| key("log/00000000000000000001"))),
+    (Depth::Deep, "missing", Removed(|_| key("log/00000000000000000002"))),
+    (Depth::Deep, "missing", Removed(|_| key("log/00000000000000000003"))),
+    (
+        Depth::Deep,
+        "though its version is to be readable",
+        Removed(|m| {
+            let before = m.ancestors.last().unwrap();
+            key(format_args!("manifest/{}-{}", before.version, before.nonce))
+        }),
+    ),
+];
+
 #[tokio::test]
-async fn what_a_manifest_claims_wrongly_is_found() {
-    type Forgery = (fn(&mut Manifest), &'static str, &'static str);
-    let forgeries: [Forgery; 6] = [
-        (|m| m.embeddings[0].live -= 1, ".emb", "rows refer to it, and the manifest says"),
-        (|m| m.runs[0].parts[0].min_id = "A".to_owned(), ".meta", "its ids are not those that the manifest lists"),
-        (|m| m.digest = m.digest.plus(Digest::from_bits(1)), "/manifest/", "the digest of the 7 ops"),
-        (|m| m.ops += 1, "/manifest/", "hold 7 ops, and it says that 8 were folded"),
-        (|m| m.runs[0].parts[0].bytes += 1, ".meta", "bytes long instead of"),
-        (|m| m.runs[1].parts[0].crc32 ^= 1, ".meta", "it is not the object that the manifest lists"),
-    ];
-    for (change, key, problem) in forgeries {
+async fn each_damage_is_found_by_name() {
+    for (number, (depth, problem, damage)) in FINDINGS.iter().enumerate() {
         let (store, collection) = made().await;
-        forge(&store, change).await;
-        let found = findings(&collection, Depth::Deep).await;
-        assert!(found.iter().any(|found| found.0.contains(key) && found.1.contains(problem)), "{problem}: {found:?}");
+        let named = match damage {
+            Forged(change, named) => {
+                forge(&store, change).await;
+                named(&current(&store).await)
+            }
+            Removed(named) => {
+                let named = named(&current(&store).await);
+                assert!(store.inner.get(&named).await.unwrap().is_some(), "{number}: {named}");
+                store.inner.delete(std::slice::from_ref(&named)).await.unwrap();
+                named
+            }
+        };
+        let found = findings(&collection, *depth).await;
+        let is_told = found.iter().any(|found| found.0 == named.as_str() && found.1.contains(problem));
+        assert!(is_told, "{number}: {problem} of {named}: {found:?}");
     }
 }
 
+/// The current version needs none of these objects, but readers of an older version and of a pin do. Verification
+/// that looks at the current version alone calls the collection sound.
 #[tokio::test]
-async fn a_head_that_tells_another_story_than_its_manifest_is_found() {
+async fn damage_of_older_versions_is_found() {
     let (store, collection) = made().await;
-    forge(&store, |manifest| manifest.truncated = manifest.truncated.next()).await;
-    let found = findings(&collection, Depth::Quick).await;
-    assert!(found.iter().any(|found| found.0.ends_with("/head") && found.1.contains("different stories")), "{found:?}");
-}
-
-#[tokio::test]
-async fn what_is_missing_is_found_by_name() {
-    for (part, depth) in
-        [(".meta", Depth::Quick), (".emb", Depth::Quick), ("/log/", Depth::Deep), ("/manifest/", Depth::Deep)]
-    {
-        let (store, collection) = made().await;
-        let current = findings(&collection, Depth::Deep).await;
-        assert_eq!(current, []);
-        // Of the log the second segment, of manifests the one before the current.
-        let keys = store.keys(part).await;
-        let gone = match part {
-            "/log/" => keys[1].clone(),
-            "/manifest/" => keys[keys.len() - 2].clone(),
-            _ => keys.last().unwrap().clone(),
-        };
-        store.inner.delete(std::slice::from_ref(&gone)).await.unwrap();
-        let found = findings(&collection, depth).await;
-        assert!(found.iter().any(|found| found.0 == gone.as_str() && found.1.contains("missing")), "{gone}: {found:?}");
+    let pinned = collection.pin("p", None).await.unwrap()[0].1;
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    writer.append(["a", "b", "c", "d"].map(put).to_vec()).await.unwrap();
+    collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+    let sweep = SweepOptions { keep_versions: 1, min_age: Duration::ZERO, ..SweepOptions::default() };
+    for swept in [false, true] {
+        if swept {
+            // From now on only the pin needs them.
+            collection.sweep(&sweep).await.unwrap();
+            assert!(collection.status().await.unwrap().shards[0].sweep_floor > pinned);
+        }
+        assert_eq!(findings(&collection, Depth::Deep).await, []);
+        let (now, mut kinds) = (current(&store).await, [0, 0]);
+        for part in store.keys("/part/").await {
+            let needed = (0..now.runs.len()).map(|run| meta(&now, run));
+            let needed = needed.chain((0..now.embeddings.len()).map(|object| emb(&now, object)));
+            if needed.into_iter().any(|needed| needed == part) {
+                continue;
+            }
+            kinds[usize::from(part.as_str().ends_with(".emb"))] += 1;
+            let whole = store.inner.get(&part).await.unwrap().unwrap().bytes;
+            store.overwrite(&part, |bytes| *bytes.last_mut().unwrap() ^= 1).await;
+            let found = findings(&collection, Depth::Deep).await;
+            assert!(found.iter().any(|found| found.0 == part.as_str()), "damaged {part}: {found:?}");
+            store.inner.delete(std::slice::from_ref(&part)).await.unwrap();
+            let found = findings(&collection, Depth::Deep).await;
+            let is_told = |found: &(String, String)| found.0 == part.as_str() && found.1.contains("needs it");
+            assert!(found.iter().any(is_told), "missing {part}: {found:?}");
+            store.inner.create(&part, vec![whole]).await.unwrap();
+        }
+        assert!(kinds[0] > 0 && kinds[1] > 0, "parts and embedding objects: {kinds:?}");
     }
 }
 

@@ -78,6 +78,7 @@ fn damage_is_found_where_it_is_touched_and_nowhere_else() {
     let object = build(1_000, &large()).unwrap();
     let whole = Embeddings::open(object.clone()).unwrap();
     assert_eq!((whole.rows(), whole.dimension()), (300, 1_000));
+    assert_eq!(whole.crc32(), crate::Envelope::parse(&object).unwrap().crc32());
     let rows = crate::Envelope::parse(&object).unwrap().section(ROWS).copied().unwrap();
     let mut damaged = object.to_vec();
     // The last byte of the first MiB: rows 0 to 262, the last of which lies across its end.
@@ -117,6 +118,19 @@ fn damage_in_the_second_mib_of_a_row_is_found() {
     assert_eq!(embeddings.row(262).unwrap_err().kind(), Kind::Checksum);
 }
 
+/// A row that ends with its MiB does not depend on the next one.
+#[test]
+fn a_row_is_as_sound_as_the_mib_it_lies_in() {
+    let rows: Vec<f32> = (0..300_u16).flat_map(|row| vec![f32::from(row); 1_024]).collect();
+    let object = build(1_024, &rows).unwrap();
+    let section = crate::Envelope::parse(&object).unwrap().section(ROWS).copied().unwrap();
+    let mut damaged = object.to_vec();
+    damaged[usize::try_from(section.offset).unwrap() + BLOCK] ^= 0x40;
+    let embeddings = Embeddings::open(damaged.into()).unwrap();
+    assert_eq!(embeddings.row(255).unwrap(), &rows[255 * 1_024..256 * 1_024]);
+    assert_eq!(embeddings.row(256).unwrap_err().kind(), Kind::Checksum);
+}
+
 /// Damage in the last of 64 MiB, of which the first was touched: one MiB found sound says nothing of another.
 #[test]
 fn each_mib_is_checked_by_itself() {
@@ -127,7 +141,7 @@ fn each_mib_is_checked_by_itself() {
     let object = builder.finish().unwrap().object.to_bytes();
     let rows = crate::Envelope::parse(&object).unwrap().section(ROWS).copied().unwrap();
     let mut damaged = object.to_vec();
-    damaged[usize::try_from(rows.offset + rows.stored_len).unwrap() - 1] ^= 1;
+    damaged[usize::try_from(rows.offset + rows.stored).unwrap() - 1] ^= 1;
     let embeddings = Embeddings::open(damaged.into()).unwrap();
     for row in 0..252 {
         assert_eq!(embeddings.row(row).unwrap()[0].to_bits(), (row as f32).to_bits());
@@ -184,6 +198,9 @@ fn what_contradicts_itself_is_refused_though_its_checksums_match() {
     refused(HEADER, &|header| header.truncate(7), "embeddings header");
     refused(ROWS, &|rows| rows.truncate(20), "embedding rows");
     refused(CHECKSUMS, &|table| table.truncate(3), "checksum table");
+    let two_mib = testing::with_section(&build(1_000, &large()).unwrap(), CHECKSUMS, &|table| table.truncate(4));
+    let error = Embeddings::open(two_mib).unwrap_err();
+    assert_eq!((error.kind(), error.what()), (Kind::Invalid, "checksum table"));
     refused(SIGNS, &|signs| signs.truncate(15), "sign bits");
     refused(SIGNS, &|signs| signs[0] ^= 4, "sign bits");
     // Bits behind the last dimension.

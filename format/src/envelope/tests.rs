@@ -47,6 +47,31 @@ fn what_does_not_shrink_is_stored_raw() {
     assert_eq!(Envelope::parse(&object).unwrap().sections()[0].encoding, Encoding::Raw);
 }
 
+/// Errors and listings call objects by these names; the numbers are in `SPEC.md`.
+#[test]
+fn each_kind_has_its_name_and_number() {
+    let all = ObjectKind::ALL.map(|kind| (kind.number(), kind.name(), kind.to_string()));
+    let expected = ["segment", "part", "embedding object", "manifest", "head", "collection register", "claim"];
+    for ((number, name, text), (place, expected)) in all.into_iter().zip((1..).zip(expected)) {
+        assert_eq!((number, name, text.as_str()), (place, expected, expected));
+    }
+    assert_eq!([Encoding::Raw, Encoding::Zstd].map(|encoding| (encoding.number(), encoding.name())), [
+        (0, "raw"),
+        (1, "zstd")
+    ]);
+}
+
+/// Only a raw section can be empty: zstd makes at least a frame of nothing, and no writer stores that.
+#[test]
+fn a_compressed_section_is_never_empty() {
+    let object = two_sections();
+    let at = |section: usize, field: usize| 24 + section * 32 + field;
+    for (what, field) in [("stored", 16), ("raw", 24)] {
+        let error = Envelope::parse(&forged(&object, at(1, field), &[0; 8])).unwrap_err();
+        assert!(error.to_string().contains("a section's entry is malformed"), "{what}: {error}");
+    }
+}
+
 #[test]
 fn every_truncation_is_an_error() {
     let object = two_sections();

@@ -161,6 +161,120 @@ fn what_a_manifest_must_be_is_checked_on_the_way_out_and_on_the_way_in() {
     }
 }
 
+/// Values at their limits are none the worse.
+#[test]
+fn a_manifest_at_its_limits_comes_back() {
+    let edits: [fn(&mut Manifest); 9] = [
+        |m| m.sweep_floor = Version::new(9),
+        |m| m.marks_floor = sequence(70),
+        |m| m.truncated = sequence(1),
+        |m| m.embeddings[1].bytes = 2 * crate::limits::MAX_EMBEDDING_OBJECT_BYTES as u64,
+        |m| m.embeddings[0].live = 65_536,
+        |m| m.pins[0].name = "x".repeat(crate::limits::MAX_PIN_NAME),
+        |m| m.marks[1].source = "x".repeat(crate::limits::MAX_SOURCE_BYTES),
+        |m| m.runs[0].parts[1].max_id = "ü".repeat(crate::limits::MAX_ID_BYTES / 2),
+        |m| m.runs[0].parts[1].absent = Absent { rows: 1, oldest: Timestamp::from_millis(5) },
+    ];
+    for (number, edit) in edits.into_iter().enumerate() {
+        let mut manifest = sample();
+        edit(&mut manifest);
+        if manifest.runs[0].parts[1].max_id != "ü" {
+            manifest.runs[0].parts[1].rows = 2;
+            manifest.runs[0].rows += 1;
+        }
+        let object = manifest.encode().unwrap_or_else(|error| panic!("edit {number}: {error}")).to_bytes();
+        assert_eq!(Manifest::decode(object).unwrap(), manifest, "edit {number}");
+    }
+}
+
+/// Each of these is the least that breaks its rule, and breaks no other.
+#[test]
+fn a_manifest_just_beyond_its_limits_is_refused() {
+    type Edit = fn(&mut Manifest);
+    let edits: [(&str, Edit); 12] = [
+        ("a run from slot 0", |m| m.runs[0].first = Sequence::ZERO),
+        ("one object listed twice", |m| m.embeddings[1].name = m.embeddings[0].name),
+        ("an object too long by a byte", |m| {
+            m.embeddings[1].bytes = 2 * crate::limits::MAX_EMBEDDING_OBJECT_BYTES as u64 + 1;
+        }),
+        ("one source twice", |m| m.marks[1].source = "a".to_owned()),
+        ("a source without a name", |m| m.marks[0].source = String::new()),
+        ("a source's name too long", |m| m.marks[1].source = "x".repeat(crate::limits::MAX_SOURCE_BYTES + 1)),
+        ("one ancestor twice", |m| m.ancestors[0].version = Version::new(8)),
+        ("parts that share an id", |m| {
+            m.runs[0].parts[1].min_id = "é".to_owned();
+            m.runs[0].parts[1].max_id = "é".to_owned();
+        }),
+        ("an object named twice by a part", |m| m.runs[0].parts[0].embeddings[1] = name(1, 1)),
+        ("more rows without a record than rows", |m| m.runs[0].parts[1].absent.rows = 2),
+        ("a date of no row", |m| m.runs[0].parts[1].absent.oldest = Timestamp::from_millis(5)),
+        ("the last id too long", |m| {
+            m.runs[0].parts[1].max_id = "ü".repeat(crate::limits::MAX_ID_BYTES / 2 + 1);
+            m.runs[0].parts[1].rows = 2;
+            m.runs[0].rows += 1;
+        }),
+    ];
+    for (what, edit) in edits {
+        let mut manifest = sample();
+        edit(&mut manifest);
+        assert_eq!(manifest.encode().unwrap_err().kind(), Kind::Invalid, "{what}");
+    }
+    let nothing = Manifest { version: Version::ZERO, ..Manifest::empty(Uid::new(1)) };
+    assert_eq!(nothing.encode().unwrap_err().kind(), Kind::Invalid, "version 0");
+    // The last run ends before it begins, and all that follows from its end agrees.
+    let backwards = Manifest {
+        runs: vec![Run { first: sequence(1), last: Sequence::ZERO, ..sample().runs.remove(1) }],
+        version: Version::new(1),
+        ..Manifest::empty(Uid::new(1))
+    };
+    assert_eq!(backwards.encode().unwrap_err().kind(), Kind::Invalid, "a run that ends before it begins");
+}
+
+/// Counts of rows without a record stand in a section of their own, which is there only where one is not zero.
+#[test]
+fn counts_of_absent_rows_come_back() {
+    let section = |manifest: &Manifest| {
+        let object = manifest.encode().unwrap().to_bytes();
+        crate::Envelope::parse(&object).unwrap().section(ABSENT).is_some()
+    };
+    let mut manifest = sample();
+    assert_eq!((manifest.absent_rows(), section(&manifest)), (0, false));
+    for (rows, total) in [(1, 1), (2, 3)] {
+        let part = if rows == 1 { &mut manifest.runs[0].parts[1] } else { &mut manifest.runs[2].parts[0] };
+        part.absent = Absent { rows, oldest: Timestamp::from_millis(-7) };
+        assert_eq!((manifest.absent_rows(), section(&manifest)), (total, true));
+        assert_eq!(Manifest::decode(manifest.encode().unwrap().to_bytes()).unwrap(), manifest);
+    }
+    assert_eq!((manifest.runs[0].absent(), manifest.runs[1].absent(), manifest.runs[2].absent()), (1, 0, 2));
+    assert_eq!(manifest.name(), name(9, 99));
+}
+
+/// No manifest is written that readers would refuse for its length.
+#[test]
+fn a_manifest_of_the_greatest_length_comes_back() {
+    let mut manifest = sample();
+    let pin = manifest.pins.remove(0);
+    let length = |manifest: &Manifest| {
+        let mut out = Writer::default();
+        write::manifest(&mut out, manifest);
+        out.len()
+    };
+    let before = length(&manifest);
+    manifest.dropped.push(manifest.dropped[0]);
+    let each = length(&manifest) - before;
+    let room = MAX_MANIFEST_BYTES - length(&manifest);
+    manifest.dropped.extend(vec![manifest.dropped[0]; room / each]);
+    let rest = MAX_MANIFEST_BYTES - length(&manifest);
+    // A text of any length fills what is left.
+    manifest.runs[2].parts[0].max_id.push_str(&"b".repeat(rest));
+    assert_eq!(length(&manifest), MAX_MANIFEST_BYTES);
+    assert_eq!(Manifest::decode(manifest.encode().unwrap().to_bytes()).unwrap(), manifest);
+    manifest.runs[2].parts[0].max_id.push('b');
+    assert_eq!(manifest.encode().unwrap_err().kind(), Kind::TooLarge);
+    manifest.pins.push(pin);
+    assert_eq!(manifest.encode().unwrap_err().kind(), Kind::TooLarge);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
