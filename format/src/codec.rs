@@ -220,6 +220,9 @@ mod tests {
         let bytes = u32::MAX.to_le_bytes();
         assert!(Cursor::new(&bytes, "test").list(1, Cursor::u8).is_err());
         assert!(Cursor::new(&bytes, "test").count(0).is_err());
+        let three = [3, 0, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9];
+        assert_eq!(Cursor::new(&three, "test").count(4).unwrap(), 3);
+        assert!(Cursor::new(&three[..15], "test").count(4).is_err(), "room for two and a part of the third");
         assert!(Cursor::new(&[2], "test").bool().is_err());
         assert!(Cursor::new(&[1, 0, 0, 0, 0xFF], "test").string().is_err());
     }

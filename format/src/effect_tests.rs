@@ -103,3 +103,49 @@ fn an_effect_lists_the_embeddings_it_carries() {
     let mapped = log(Action::Upsert(set(2)), 1).map_embedding(&mut |e: u8| u32::from(e) * 10);
     assert_eq!(mapped.embeddings().copied().collect::<Vec<u32>>(), [20, 20]);
 }
+
+/// Two deliveries of one op hold their embedding in two places: the first one's stays, so that references count once.
+#[test]
+fn of_one_write_held_twice_the_first_copy_stays() {
+    let set = |embedding| Patch { embedding: Change::Set(embedding), ..Patch::default() };
+    let op = Op::new("a", Action::Upsert(set(0_u8))).at(Revision::new(5));
+    let stamp = Stamp::of(&op.action, Revision::new(5), OpHash::of(&[7], &[]));
+    let [one, other] = [1, 2].map(|copy| E::from_op(Action::Upsert(set(copy)), Place::Revision(stamp)));
+    assert_eq!(one.clone().then(other.clone()).embeddings().copied().collect::<Vec<u8>>(), [1]);
+    assert_eq!(other.then(one).embeddings().copied().collect::<Vec<u8>>(), [2]);
+}
+
+/// An outline tells of presence and insertion as the whole does.
+#[test]
+fn an_outline_says_what_is_there() {
+    for effect in [
+        revision(Action::Put(record(1)), 4),
+        revision(Action::Delete, 4),
+        revision(Action::Upsert(patch("x")), 4),
+        revision(Action::Delete, 4).then(revision(Action::Upsert(patch("x")), 5)),
+    ] {
+        let Effect::Revision(revised) = &effect else { panic!("it has a revision") };
+        let outline: crate::revised::Revised<()> = revised.outline();
+        assert_eq!((outline.base, outline.upserted), (revised.base, revised.upserted));
+        assert_eq!(outline.is_present(), revised.is_present());
+        assert!(outline.embedding().is_none() && outline.metadata.is_empty());
+    }
+}
+
+#[test]
+fn places_tell_which_ordering_they_are_of() {
+    let (log, revised) = (at(7), Place::Revision(Stamp { revision: Revision::new(9), tie: 1 }));
+    assert_eq!((log.position().map(|position| position.sequence().get()), log.revision()), (Some(7), None));
+    assert_eq!((revised.position(), revised.revision()), (None, Some(Revision::new(9))));
+    assert_eq!((log.to_string().as_str(), revised.to_string().as_str()), ("00000000000000000007.0000000", "9"));
+    let action: [(Action<u8>, &str); 5] = [
+        (Action::Put(record(1)), "put"),
+        (Action::Upsert(Patch::default()), "upsert"),
+        (Action::Add(record(1)), "add"),
+        (Action::Patch(Patch::default()), "patch"),
+        (Action::Delete, "delete"),
+    ];
+    for (action, name) in action {
+        assert_eq!(action.name(), name);
+    }
+}

@@ -99,8 +99,7 @@ fn collection_names_are_safe_in_any_file_system() {
 
 #[test]
 fn a_union_of_time_ranges_covers_both() {
-    let range =
-        |first, last| TimeRange { first: Timestamp::from_millis(first), last: Timestamp::from_millis(last) };
+    let range = |first, last| TimeRange { first: Timestamp::from_millis(first), last: Timestamp::from_millis(last) };
     assert_eq!(range(3, 5).union(range(-1, 4)), range(-1, 5));
     assert_eq!(range(-1, 4).union(range(3, 5)), range(-1, 5));
     assert_eq!(range(1, 9).union(range(3, 5)), range(1, 9));

@@ -121,3 +121,16 @@ impl Head {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_of_heads_reads_well_in_a_sentence() {
+        let table = HeadPlace::DynamoDb { table: "heads".to_owned(), region: "eu-north-1".to_owned() };
+        assert_eq!(HeadPlace::Store.to_string(), "the store");
+        assert_eq!(table.to_string(), "the DynamoDB table `heads` in eu-north-1");
+        assert!(Ordering::Revision { keep_tombstones_millis: 0 }.is_revision() && !Ordering::Log.is_revision());
+    }
+}

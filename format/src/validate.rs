@@ -424,4 +424,18 @@ mod tests {
         };
         assert_eq!(Op::add("i".repeat(1_024), record).validate(OpRules::log(3)), Ok(()));
     }
+
+    /// Metadata of exactly 4 MiB passes, and of 8 bytes more does not: lists count 8 bytes an element.
+    #[test]
+    fn metadata_counts_to_its_limit() {
+        let list = |key: usize, len: usize| (format!("{key:08}"), Value::I64s(vec![0; len]));
+        let each = 8 + 8 * MAX_LIST_LEN;
+        let whole = MAX_METADATA_BYTES / each;
+        let rest = (MAX_METADATA_BYTES - whole * each - 8) / 8;
+        for (more, fits) in [(0, true), (1, false)] {
+            let lists = (0..whole).map(|key| list(key, MAX_LIST_LEN)).chain([list(whole, rest + more)]);
+            let record = Record { metadata: lists.collect(), ..Record::default() };
+            assert_eq!(Op::put("r", record).validate(OpRules::log(3)).is_ok(), fits, "{more} elements more");
+        }
+    }
 }

@@ -219,4 +219,15 @@ fn what_contradicts_itself_is_refused_though_its_checksums_match() {
     });
     let error = read(testing::with_section(&table, ROWS, &infinite)).unwrap_err();
     assert_eq!((error.kind(), error.what()), (Kind::Invalid, "embedding rows"));
+    // Two that are not finite, so that one does not hide the other.
+    let infinite = |rows: &mut Vec<u8>| {
+        rows[..4].copy_from_slice(&f32::INFINITY.to_le_bytes());
+        rows[4..8].copy_from_slice(&f32::NAN.to_le_bytes());
+    };
+    infinite(&mut rows);
+    let table = testing::with_section(&object, CHECKSUMS, &|table| {
+        table.copy_from_slice(&crc32fast::hash(&rows).to_le_bytes());
+    });
+    let error = read(testing::with_section(&table, ROWS, &infinite)).unwrap_err();
+    assert_eq!((error.kind(), error.what()), (Kind::Invalid, "embedding rows"));
 }

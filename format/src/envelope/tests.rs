@@ -55,10 +55,10 @@ fn each_kind_has_its_name_and_number() {
     for ((number, name, text), (place, expected)) in all.into_iter().zip((1..).zip(expected)) {
         assert_eq!((number, name, text.as_str()), (place, expected, expected));
     }
-    assert_eq!([Encoding::Raw, Encoding::Zstd].map(|encoding| (encoding.number(), encoding.name())), [
-        (0, "raw"),
-        (1, "zstd")
-    ]);
+    assert_eq!(
+        [Encoding::Raw, Encoding::Zstd].map(|encoding| (encoding.number(), encoding.name())),
+        [(0, "raw"), (1, "zstd")]
+    );
 }
 
 /// Only a raw section can be empty: zstd makes at least a frame of nothing, and no writer stores that.

@@ -180,6 +180,8 @@ fn presence() {
     refused("more than its kind needs", set(Presence { listed: vec![1], ..bits(0b11_1001) }));
     refused("more than its kind needs", set(Presence { kind: presence::LISTED, ..bits(0b11_1001) }));
     refused("more than its kind needs", set(Presence { listed: vec![1], ..Presence::default() }));
+    refused("more than its kind needs", set(Presence { ranks: vec![0], ..Presence::default() }));
+    refused("more than its kind needs", set(Presence { words: vec![0], ..Presence::default() }));
     refused("not one bit for each payload", set(Presence { words: Vec::new(), ..bits(0) }));
     refused("not one bit for each payload", set(Presence { words: vec![0b11_1001, 0], ..bits(0) }));
     refused("bits behind the last payload", set(bits(1 << 7 | 0b11_1000)));
@@ -256,6 +258,9 @@ fn values_of_each_type() {
     refused("not finite", |c| column(c, "f64s", F64S).numbers[1] = f64::NEG_INFINITY.to_bits());
     refused("neither 0 nor 1", |c| column(c, "bool", BOOL).texts.bytes[0] = 2);
     refused("neither 0 nor 1", |c| column(c, "bools", BOOLS).texts.bytes[1] = 255);
+    // Two that are wrong in the same way, so that one does not hide the other.
+    refused("neither 0 nor 1", |c| column(c, "bools", BOOLS).texts.bytes[..2].fill(2));
+    refused("not finite", |c| column(c, "f64s", F64S).numbers[..2].fill(f64::INFINITY.to_bits()));
     refused("ends before it begins", |c| column(c, "i64s", I64S).ends[1] = 1);
     refused("do not end with their elements", |c| column(c, "f64s", F64S).numbers.push(0));
     refused("do not end with their elements", |c| column(c, "strings", STRINGS).texts.push(b"z"));
@@ -276,6 +281,58 @@ fn values_of_each_type() {
         let long = "s".repeat(crate::limits::MAX_METADATA_BYTES + 1);
         column(c, "string", STRING).texts = texts(&["", "", &long]);
     });
+}
+
+/// Rows enough for presence to be listed: `r07` has `k` as a number, `r09` as a text.
+fn two_types_of_one_key(text_in: u32) -> Columns {
+    let mut builder = PartBuilder::new();
+    for row in 0..64 {
+        let value = match row {
+            7 => Some(Value::I64(1)),
+            9 => Some(Value::String("s".to_owned())),
+            _ => None,
+        };
+        let metadata = value.map(|value| ("k".to_owned(), value)).into_iter().collect();
+        let record = Record { metadata, ..Record::default() };
+        let stored = Stored { record, inserted: at(1), changed: at(1) };
+        let row = format!("r{row:02}");
+        builder.push(&row, &Transition::Replace { record: Some(stored), renewed: false }).unwrap();
+    }
+    let mut columns = builder.into_columns().0;
+    let text = column(&mut columns, "k", values::STRING);
+    assert_eq!((text.presence.kind, &text.presence.listed[..]), (presence::LISTED, &[9][..]));
+    text.presence.listed = vec![text_in];
+    columns
+}
+
+#[test]
+fn a_payload_has_one_value_of_a_key_also_where_it_is_listed() {
+    assert!(decode(&two_types_of_one_key(9)).is_ok());
+    assert!(decode(&two_types_of_one_key(8)).is_ok());
+    let error = decode(&two_types_of_one_key(7)).unwrap_err();
+    assert!(error.to_string().contains("two values of one key"), "{error}");
+}
+
+#[test]
+fn one_key_and_type_has_one_column() {
+    let mut columns = two_types_of_one_key(9);
+    let text = column(&mut columns, "k", values::STRING);
+    // Now both columns hold numbers, of two rows.
+    *text = Values { presence: std::mem::take(&mut text.presence), numbers: vec![5], ..Values::new(values::I64) };
+    let error = decode(&columns).unwrap_err();
+    assert!(error.to_string().contains("do not ascend by key and type"), "{error}");
+}
+
+#[test]
+fn lists_of_the_greatest_length_pass() {
+    let mut builder = PartBuilder::new();
+    for id in ["a", "b", "c"] {
+        let list = Value::Bools(vec![true; crate::limits::MAX_LIST_LEN]);
+        let record = Record { metadata: [("k".to_owned(), list)].into(), ..Record::default() };
+        let stored = Stored { record, inserted: at(1), changed: at(1) };
+        builder.push(id, &Transition::Replace { record: Some(stored), renewed: false }).unwrap();
+    }
+    assert!(decode(&builder.into_columns().0).is_ok());
 }
 
 /// Whatever the bytes of the columns: an error, or a part whose every row can be read, found, and written again.

@@ -197,6 +197,14 @@ fn each_rule_of_revisions_is_checked() {
     refused("do not end with the rows", |_, revisions| revisions.ends[5] = 10);
     refused("do not ascend", |_, revisions| revisions.high.swap(1, 2));
     refused("do not ascend", |_, revisions| (revisions.low[5], revisions.low[6]) = (2, 2));
+    refused("revisions of a row do not ascend", |_, revisions| {
+        // Row `b` has two stamps, and both are one.
+        revisions.high[2] = revisions.high[1];
+        revisions.low[2] = revisions.low[1];
+        revisions.ties[2] = revisions.ties[1];
+    });
+    refused("a row has no revision", |_, revisions| revisions.ends[4] = revisions.ends[3]);
+    refused("slots do not end", |_, revisions| revisions.slot_ends.swap(0, 1));
     refused("several revisions lacks one", |_, revisions| revisions.mixed[1] = 4);
     refused("one too many", |_, revisions| {
         revisions.mixed.push(5);
@@ -242,4 +250,36 @@ fn a_part_has_rows_of_one_ordering() {
     builder.push_revised("a", &revised).unwrap();
     assert_eq!(builder.push("b", &crate::Transition::TOMBSTONE).unwrap_err().kind(), Kind::Invalid);
     assert_eq!(builder.rows(), 1);
+}
+
+/// A thousand rows of each shape, in which one term of the estimate outweighs the others.
+#[test]
+fn an_estimate_is_near_the_bytes_that_the_columns_take() {
+    type Make = fn() -> R;
+    let shapes: [(&str, Make); 3] = [
+        ("put", || one(Action::Put(Record::default()), 5)),
+        ("deleted", || one(Action::Delete, 1)),
+        ("mixed", || {
+            let keys = |revision: u128| {
+                let metadata = (0..20).map(|key| (format!("{revision}-{key:02}"), None)).collect();
+                one(Action::Upsert(Patch { metadata, ..Patch::default() }), revision)
+            };
+            keys(1).join(keys(2)).join(keys(3))
+        }),
+    ];
+    for (shape, make) in shapes {
+        let rows: BTreeMap<String, R> = (0..1_000).map(|n| (format!("{n:04}"), make())).collect();
+        let builder = builder(&rows);
+        let estimate = builder.estimated_bytes();
+        let (columns, revisions) = builder.into_columns();
+        let revisions = revisions.unwrap();
+        let (own, own_bytes) = (revisions.estimated_bytes(), archive(&revisions, 0).unwrap().len());
+        let bytes = archive(&columns, 0).unwrap().len() + own_bytes;
+        // One row in 4 bytes more: that of its end, which is left out where each has one stamp.
+        assert!(own + 500 >= own_bytes && own <= own_bytes + 4_500, "{shape}: {own} for {own_bytes}");
+        assert!(estimate * 100 >= bytes * 98 && estimate * 100 <= bytes * 200, "{shape}: {estimate} for {bytes}");
+        let part =
+            PartMeta::decode(object(archive(&columns, 0).unwrap(), Some(archive(&revisions, 0).unwrap())).to_bytes());
+        assert_eq!(part.unwrap().memory_bytes(), bytes, "{shape}");
+    }
 }

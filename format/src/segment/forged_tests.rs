@@ -135,3 +135,51 @@ fn ops_bear_revisions_together_or_not_at_all_and_an_add_never() {
         "revision"
     );
 }
+
+/// A header of three ops of dimension 2, of which two carry an embedding, with other numbers in it.
+fn with_header(edit: impl FnOnce(&mut SegmentHeader)) -> crate::error::FormatError {
+    let mut header = SegmentHeader {
+        collection: Uid::new(1),
+        sequence: Sequence::FIRST,
+        writer: Uid::new(1),
+        batch: 1,
+        times: TimeRange::default(),
+        marks: vec![mark("a")],
+        ops: 3,
+        digest: crate::Digest::default(),
+        dimension: 2,
+        vectors: 2,
+    };
+    edit(&mut header);
+    SegmentHeader::decode(&header.encode()).err().unwrap_or_else(|| crate::error::FormatError::invalid("none", "none"))
+}
+
+fn mark(source: &str) -> super::SourceMark {
+    super::SourceMark { source: source.to_owned(), position: 7 }
+}
+
+/// Each number of a header is checked by itself: readers allocate and shift by them before they read a row.
+#[test]
+fn each_number_of_a_header_is_checked() {
+    use crate::limits::{MAX_DIMENSION, MAX_SEGMENT_MARKS, MAX_SEGMENT_OPS, MAX_SOURCE_BYTES};
+    let (ops, dimension) = (u32::try_from(MAX_SEGMENT_OPS).unwrap(), u32::try_from(MAX_DIMENSION).unwrap());
+    let is = |rule: &str, edit: &dyn Fn(&mut SegmentHeader)| {
+        let error = with_header(|header| edit(header)).to_string();
+        assert!(error.contains(rule), "{rule}: {error}");
+    };
+    let sound = "none";
+    is(sound, &|_| ());
+    is(sound, &|header| (header.ops, header.vectors) = (ops, ops));
+    is(sound, &|header| header.dimension = dimension);
+    is(sound, &|header| header.marks = vec![mark("a"); MAX_SEGMENT_MARKS]);
+    is(sound, &|header| header.marks = vec![mark(&"s".repeat(MAX_SOURCE_BYTES))]);
+    is("its sequence number is 0", &|header| header.sequence = Sequence::ZERO);
+    is("counts no ops, too many", &|header| (header.ops, header.vectors) = (0, 0));
+    is("counts no ops, too many", &|header| header.ops = ops + 1);
+    is("more embeddings than ops", &|header| header.vectors = 4);
+    is("its dimension is out of range", &|header| header.dimension = 0);
+    is("its dimension is out of range", &|header| header.dimension = dimension + 1);
+    is("too many source marks", &|header| header.marks = vec![mark("a"); MAX_SEGMENT_MARKS + 1]);
+    is("one whose name is empty", &|header| header.marks.push(mark("")));
+    is("one whose name is empty or too long", &|header| header.marks.push(mark(&"s".repeat(MAX_SOURCE_BYTES + 1))));
+}
