@@ -76,6 +76,11 @@ fn a_small_object_of_the_base_is_consolidated_when_as_many_rows_arrive() {
     assert_eq!(due, Some((vec![1, 2], 0, vec![2])));
     let due = decided(&[(0, 1_000, 1_000, 1_000), (0, 1_000, 1_000, 1_000)]);
     assert_eq!(due, Some((vec![1, 2], 0, vec![1, 2])));
+    // A quarter of a full object is no small one.
+    let due = decided(&[(0, 2_499, 2_499, 2_499), (0, 2_500, 2_500, 2_500)]);
+    assert_eq!(due, Some((vec![1, 2], 0, vec![1, 2])));
+    let due = decided(&[(0, 2_500, 2_500, 2_500), (0, 2_500, 2_500, 2_500)]);
+    assert_eq!(due, Some((vec![1, 2], 0, vec![2])));
 }
 
 #[test]

@@ -36,7 +36,7 @@ impl Reference {
     /// Reads a body that names an object; `None` where it does not.
     pub(super) fn read(body: &str) -> Option<Result<Self, String>> {
         // Most bodies are ops, and are not to be read twice.
-        if !body.contains("\"s3\"") || !body.starts_with('{') {
+        if !body.contains("\"s3\"") || !body.trim_ascii_start().starts_with('{') {
             return None;
         }
         let members: Map<String, Value> = serde_json::from_str(body).ok()?;
@@ -80,6 +80,7 @@ mod tests {
         assert_eq!(read(r#"{"s3":"s3://b/a/b c%20?#.zst"}"#), named("a/b c%20?#.zst", None));
         assert_eq!(read("{\n \"etag\": \"\\\"x-2\\\"\", \"s3\": \"s3://b/k\" }"), named("k", Some("x-2")));
         assert_eq!(read(r#"{"s3":"s3://b/k","etag":null}"#), named("k", None));
+        assert_eq!(read("\r\n {\"s3\":\"s3://b/k\"}\n"), named("k", None), "JSON may begin with white space");
         for ops in [r#"{"op":"put","id":"a","document":"\"s3\""}"#, r#"[{"s3":"s3://b/k"}]"#, "", "{\"s3\":"] {
             assert_eq!(Reference::read(ops), None, "{ops}");
         }

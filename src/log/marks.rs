@@ -91,3 +91,49 @@ fn oldest_kept(marks: &HashMap<String, (u128, Sequence)>, most: usize) -> Sequen
     seen.sort_unstable();
     seen.len().checked_sub(most).and_then(|at| seen.get(at)).copied().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequence(number: u64) -> Sequence {
+        Sequence::new(number).unwrap()
+    }
+
+    /// The changes seen longest ago are forgotten first. The place up to which they are is kept: a change below it
+    /// is late, and must not pass for new.
+    #[test]
+    fn the_oldest_changes_leave_a_floor() {
+        let floor = format!("{CHANGE}{:016x}", 7);
+        let mark = |number: u64| format!("{floor}/{number:016x}");
+        let twice = 2 * MAX_CHANGE_MARKS as u64;
+        let mut marks = Marks::default();
+        for number in 1..=twice {
+            marks.add(&mark(number), number.into(), sequence(number));
+        }
+        assert!((1..=twice).all(|number| marks.position(&mark(number)) == Some(number.into())));
+        assert_eq!(marks.position(&floor), None);
+        marks.add(&mark(twice + 1), u128::from(twice) + 1, sequence(twice + 1));
+        let kept = twice + 2 - MAX_CHANGE_MARKS as u64;
+        for number in 1..=twice + 1 {
+            assert_eq!(marks.position(&mark(number)), (number >= kept).then_some(number.into()), "{number}");
+        }
+        assert_eq!(marks.position(&floor), Some(u128::from(kept) - 1));
+    }
+
+    #[test]
+    fn the_oldest_sources_are_forgotten() {
+        let twice = 2 * MAX_MARKS as u64;
+        let mut marks = Marks::default();
+        for number in 1..=twice {
+            marks.add(&format!("source/{number}"), number.into(), sequence(number));
+        }
+        assert!((1..=twice).all(|number| marks.hold(&format!("source/{number}"), number.into())));
+        marks.add(&format!("source/{}", twice + 1), u128::from(twice) + 1, sequence(twice + 1));
+        let kept = twice + 2 - MAX_MARKS as u64;
+        for number in 1..=twice + 1 {
+            assert_eq!(marks.hold(&format!("source/{number}"), number.into()), number >= kept, "{number}");
+            assert!(!marks.hold(&format!("source/{number}"), u128::from(number) + 1));
+        }
+    }
+}

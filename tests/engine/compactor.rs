@@ -328,3 +328,29 @@ async fn a_drop_that_is_broken_off_is_finished_by_the_next<S: Store + Clone>(sto
     append(&store, &writer, 0..1).await;
     assert_eq!(Collection::drop(&store, &name, |_| ()).await.unwrap().objects, 3, "register, head, segment");
 }
+
+/// One fold reads no more than its bytes. A compactor that is told to fold everything goes on after the first.
+#[tokio::test]
+async fn folding_everything_takes_as_many_folds_as_it_needs() {
+    let store = Watched::<deltafold::store::Memory>::default();
+    let (collection, writer) = made(&store).await;
+    append(&store, &writer, 0..30).await;
+    let report = collection.compactor(policy(1_000, 2_000)).run_once().await.unwrap();
+    assert!(report.published(EditKind::Fold) >= 3, "{report:?}");
+    let status = collection.status().await.unwrap().shards.remove(0);
+    assert_eq!(status.folded, status.tail, "nothing is left, not even less than one fold is made for");
+}
+
+/// A writer appended while the fold was published. A compactor that folds that too may never end.
+#[tokio::test]
+async fn folding_everything_leaves_later_appends_alone() {
+    let store = Watched::<deltafold::store::Memory>::default();
+    let (collection, writer) = made(&store).await;
+    append(&store, &writer, 0..2).await;
+    store.before("replace", "/head", move || async move {
+        writer.append(vec![put("later")]).await.unwrap();
+    });
+    let report = collection.compactor(policy(1_000, 1 << 20)).run_once().await.unwrap();
+    let status = collection.status().await.unwrap().shards.remove(0);
+    assert_eq!((report.published(EditKind::Fold), status.folded.get(), status.tail.get()), (1, 2, 3));
+}

@@ -19,6 +19,7 @@ mod log_end;
 mod lost_update;
 #[cfg(feature = "mapping")]
 mod map;
+mod names;
 mod races;
 mod races_found;
 mod reader;

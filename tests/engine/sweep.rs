@@ -37,6 +37,11 @@ fn half_an_hour() -> SweepOptions {
     SweepOptions { keep_versions: 0, min_age: 30 * MINUTE, ..SweepOptions::default() }
 }
 
+/// Keeps no version for its number nor for its age.
+fn at_once() -> SweepOptions {
+    SweepOptions { min_age: Duration::ZERO, ..half_an_hour() }
+}
+
 /// A version stood for an hour and was superseded a minute ago. A sweep that counts from its publication
 /// takes it from readers that opened it two minutes ago.
 #[tokio::test]
@@ -80,7 +85,8 @@ async fn the_log_behind_the_floor_version_stays() {
     let rivals = store.keys(&format!("/manifest/{floor}-")).await;
     assert_eq!((rivals.len(), store.all_reached()), (2, true), "two manifests bear the version: {rivals:?}");
 
-    let options = SweepOptions { keep_versions: 1, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let current = collection.status().await.unwrap().shards[0].version;
+    let options = SweepOptions { keep_versions: current.get() - floor.get(), ..at_once() };
     let report = collection.sweep(&options).await.unwrap().remove(0).1;
     assert_eq!((report.sweep_floor, report.truncated.get(), report.segments), (floor, 2, 1));
     let reader = collection.reader_at(At::Versions(vec![floor])).await.unwrap();
@@ -113,24 +119,65 @@ async fn uploads_are_given_up_by_the_age_asked_for() {
 #[tokio::test]
 async fn a_pin_expires_by_the_clock_of_the_store() {
     let (store, collection) = made().await;
-    fold(&collection, "a").await;
+    let short = fold(&collection, "a").await;
     collection.pin("short", Some(60 * MINUTE)).await.unwrap();
-    collection.pin("for good", None).await.unwrap();
     fold(&collection, "b").await;
-    let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
-    let sweep = async || collection.sweep(&options).await.unwrap().remove(0).1.expired_pins;
+    collection.pin("for good", None).await.unwrap();
+    fold(&collection, "c").await;
+    let sweep = async || collection.sweep(&at_once()).await.unwrap().remove(0).1.expired_pins;
     let pinned = async |name: &str| collection.reader_at(At::Pin(name.to_owned())).await;
+    let manifests = async || store.keys(&format!("/manifest/{short}-")).await.len();
 
     store.inner.advance(59 * MINUTE);
     assert_eq!(sweep().await, [""; 0]);
-    assert_eq!(pinned("short").await.unwrap().count().await.unwrap(), 1);
+    assert_eq!((pinned("short").await.unwrap().count().await.unwrap(), manifests().await), (1, 1));
     store.inner.advance(MINUTE);
     assert_eq!(sweep().await, ["short"]);
     assert_eq!(pinned("short").await.unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(pinned("for good").await.unwrap().count().await.unwrap(), 1);
+    assert_eq!(manifests().await, 0, "what the pin kept is gone with it");
+    assert_eq!(pinned("for good").await.unwrap().count().await.unwrap(), 2);
     store.inner.advance(1_000_000 * MINUTE);
     assert_eq!(sweep().await, [""; 0]);
-    assert_eq!(pinned("for good").await.unwrap().count().await.unwrap(), 1);
+    assert_eq!(pinned("for good").await.unwrap().count().await.unwrap(), 2);
+}
+
+/// The manifest of a pinned version was lost. A sweep that goes on without it deletes the parts that it listed.
+#[tokio::test]
+async fn a_sweep_stops_at_a_pin_without_its_manifest() {
+    let (store, collection) = made().await;
+    let pinned = fold(&collection, "a").await;
+    collection.pin("p", None).await.unwrap();
+    fold(&collection, "a").await;
+    collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+    let lost = store.keys(&format!("/manifest/{pinned}-")).await;
+    store.inner.delete(&lost).await.unwrap();
+    let parts = store.keys("/part/").await;
+    let error = collection.sweep(&at_once()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains(lost[0].as_str()), "{error}");
+    assert_eq!(store.keys("/part/").await, parts, "nothing is deleted");
+}
+
+/// Somebody else unpinned a version and swept it while this sweep was about to read its manifest.
+#[tokio::test]
+async fn a_sweep_goes_on_where_a_pin_went_meanwhile() {
+    let (store, collection) = made().await;
+    let pinned = fold(&collection, "a").await;
+    collection.pin("p", None).await.unwrap();
+    collection.pin("kept", None).await.unwrap();
+    fold(&collection, "b").await;
+    let manifest = store.keys(&format!("/manifest/{pinned}-")).await.remove(0);
+    store.before("get", &manifest, {
+        let (collection, manifest, inner) = (collection.clone(), manifest.clone(), store.inner.clone());
+        move || async move {
+            collection.unpin("p").await.unwrap();
+            collection.unpin("kept").await.unwrap();
+            inner.delete(&[manifest]).await.unwrap();
+        }
+    });
+    let report = collection.sweep(&at_once()).await.unwrap().remove(0).1;
+    assert!(report.manifests > 0 && store.all_reached(), "{report:?}");
+    assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 2);
 }
 
 /// A sweep that keeps more than an earlier one cannot bring anything back, and says what stands.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use deltafold::format::{Digest, Manifest, Op, Patch, Record, Value};
 use deltafold::store::{Key, Memory, Store as _};
-use deltafold::{Collection, CompactorOptions, CreateOptions, Depth, Policy, SweepOptions, WriterOptions};
+use deltafold::{Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, Policy, SweepOptions, WriterOptions};
 
-use crate::support::watched::Watched;
+use crate::support::watched::{Fault, Watched};
 
 fn put(id: &str) -> Op {
     Op::put(id, Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() })
@@ -116,7 +116,7 @@ const FINDINGS: &[(Depth, &str, Damage)] = &[
     (
         Depth::Deep,
         "refers to other embedding objects",
-        Forged(|m| drop(m.runs[0].parts[0].embeddings.pop()), |m| meta(m, 0)),
+        Forged(|m| m.runs[0].parts[0].embeddings.truncate(1), |m| meta(m, 0)),
     ),
     (
         Depth::Deep,
@@ -169,6 +169,8 @@ async fn each_damage_is_found_by_name() {
                 named
             }
         };
+        let report = collection.verify(*depth, |_| ()).await.unwrap();
+        assert!(!report.is_sound(), "{number}: {problem} of {named}");
         let found = findings(&collection, *depth).await;
         let is_told = found.iter().any(|found| found.0 == named.as_str() && found.1.contains(problem));
         assert!(is_told, "{number}: {problem} of {named}: {found:?}");
@@ -277,4 +279,29 @@ async fn work_under_way_is_no_damage() {
     done.send(true).unwrap();
     worker.await.unwrap();
     assert_eq!(findings(&collection, Depth::Deep).await, []);
+}
+
+/// A store that cannot be read is an error of its own: called damage, it would send people to their copies; called
+/// sound, it would hide damage.
+#[tokio::test]
+async fn a_failing_store_is_neither_damage_nor_sound() {
+    let (store, collection) = made().await;
+    for verb in ["get", "list"] {
+        let keys = store.keys("").await;
+        let keys = keys.iter().map(Key::as_str).filter(|key| !key.ends_with("/collection") && !key.ends_with("/claim"));
+        let keys: Vec<&str> = if verb == "get" { keys.collect() } else { vec!["/log/", "/part/"] };
+        for key in keys {
+            store.fail(verb, key, Fault::Permanent);
+            let verified = collection.verify(Depth::Deep, |_| ()).await;
+            assert!(store.all_reached(), "{verb} {key} was asked");
+            assert_eq!(verified.unwrap_err().kind(), ErrorKind::Storage, "{verb} {key}");
+        }
+    }
+    // The look that follows a finding fails.
+    let gone = itself(&current(&store).await);
+    store.inner.delete(std::slice::from_ref(&gone)).await.unwrap();
+    store.before("get", "/head", || async {});
+    store.fail("get", "/head", Fault::Permanent);
+    let verified = collection.verify(Depth::Deep, |_| ()).await;
+    assert_eq!(verified.unwrap_err().kind(), ErrorKind::Storage);
 }

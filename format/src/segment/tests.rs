@@ -122,7 +122,10 @@ fn a_segment_says_what_was_written() {
     assert_eq!((header.sequence, header.digest), (Sequence::new(7).unwrap(), body.digest(Sequence::new(7).unwrap())));
     assert_eq!((header.times, &header.marks), (stamp(7).times, &stamp(7).marks));
     assert_eq!((segment.bytes(), segment.len(), body.ops()), (encoded.bytes, 5, 5));
-    assert!(body.stored_bytes() < encoded.bytes);
+    let envelope = crate::Envelope::parse(&encoded.to_bytes()).unwrap();
+    let stored = |id| envelope.section(id).map_or(0, |section| section.stored);
+    assert_eq!(body.stored_bytes(), stored(section::OPS) + stored(section::EMBEDDINGS));
+    assert!(stored(section::OPS) > 1 && body.stored_bytes() < encoded.bytes);
     assert_eq!(segment.op(4), Some(Op::delete("one")));
     let ids: Vec<_> = (0..6).map(|op| segment.id(op)).collect();
     assert_eq!(ids, [Some("one"), Some("one"), Some("two"), Some("three"), Some("one"), None]);

@@ -66,3 +66,19 @@ impl Outgoing {
         self.body.len() + self.attributes.iter().map(attribute).sum::<usize>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The service counts names, types and values of attributes, in UTF-8 bytes.
+    #[test]
+    fn a_message_counts_its_attributes() {
+        let mut message = Outgoing { body: "é".to_owned(), ..Outgoing::default() };
+        assert_eq!(message.bytes(), 2);
+        message.attributes.insert("name".to_owned(), Attribute::Text("String".to_owned(), "value".to_owned()));
+        assert_eq!(message.bytes(), 2 + 4 + 6 + 5);
+        message.attributes.insert("b".to_owned(), Attribute::Binary("Binary".to_owned(), vec![0; 100]));
+        assert_eq!(message.bytes(), 2 + 4 + 6 + 5 + 1 + 6 + 100);
+    }
+}

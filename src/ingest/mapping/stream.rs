@@ -78,3 +78,16 @@ impl StreamRecord {
         text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_called_as_the_service_calls_them() {
+        for event in [Event::Insert, Event::Modify, Event::Remove] {
+            let read: Event = serde_json::from_str(&format!("\"{}\"", event.name())).unwrap();
+            assert_eq!(read, event);
+        }
+    }
+}

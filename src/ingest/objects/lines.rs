@@ -253,6 +253,24 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    /// A consumer holds one batch of an object in memory, and no more lines or bytes of it.
+    #[test]
+    fn a_batch_ends_at_its_lines_or_its_bytes() {
+        let sizes = |bytes: Vec<u8>| {
+            let (sender, mut receiver) = mpsc::channel(1_000);
+            read(io::Cursor::new(bytes), OpRules::log(2), &sender).unwrap();
+            drop(sender);
+            let batches = std::iter::from_fn(|| receiver.blocking_recv());
+            batches.map(|batch| (batch.len(), batch.iter().map(|op| op.bytes).sum::<usize>())).collect::<Vec<_>>()
+        };
+        let short = sizes(ops(2 * BATCH_LINES + 1));
+        assert_eq!(short.iter().map(|(lines, _)| *lines).collect::<Vec<_>>(), [BATCH_LINES, BATCH_LINES, 1]);
+        let line = format!("{{\"op\":\"put\",\"id\":\"a\",\"document\":\"{}\"}}\n", "d".repeat(BATCH_BYTES / 4));
+        let long = sizes(line.repeat(10).into_bytes());
+        assert_eq!(long.iter().map(|(lines, _)| *lines).collect::<Vec<_>>(), [4, 4, 2]);
+        assert!(long.iter().all(|(_, bytes)| *bytes < BATCH_BYTES + line.len()), "{long:?}");
+    }
+
     #[test]
     fn an_object_that_stops_coming_has_no_end() {
         let (sender, receiver) = mpsc::channel(4);
