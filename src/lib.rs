@@ -57,8 +57,8 @@ mod snapshot;
 pub mod store;
 
 pub use collection::{
-    Collection, CollectionStatus, CreateOptions, Depth, DropReport, Finding, HistoryEntry, KEEP_TOMBSTONES, PinStatus,
-    Reset, RunStatus, ShardStatus, VerifyReport,
+    Collection, CollectionStatus, CreateOptions, Depth, DropReport, Finding, History, HistoryEntry, KEEP_TOMBSTONES,
+    PinStatus, Reset, RunStatus, ShardStatus, VerifyReport,
 };
 pub use compact::{
     CompactEvent, CompactReport, Compactor, CompactorOptions, KeepUp, Policy, SweepOptions, SweepReport,

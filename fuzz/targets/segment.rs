@@ -72,6 +72,7 @@ fn encoded(header: &SegmentHeader, ops: &[Op]) -> Bytes {
         batch: header.batch,
         times: header.times,
         marks: header.marks.clone(),
+        passed: header.passed,
     };
     body.seal(stamp).expect("its header was sound").to_bytes()
 }

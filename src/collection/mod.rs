@@ -26,7 +26,7 @@ use crate::store::{Key, Object, Outcome, Store, probe};
 
 pub use drop::DropReport;
 pub use reset::Reset;
-pub use status::{CollectionStatus, HistoryEntry, PinStatus, RunStatus, ShardStatus};
+pub use status::{CollectionStatus, History, HistoryEntry, PinStatus, RunStatus, ShardStatus};
 pub use verify::{Depth, Finding, VerifyReport};
 
 /// What is chosen when a collection is made, for good.

@@ -1,12 +1,17 @@
 //! What a collection looks like now, and how it came to be.
 
-use deltafold_format::{CollectionConfig, EditSummary, Manifest, Sequence, ShardId, TimeRange, Timestamp, Version};
+use std::collections::BTreeSet;
 
-use super::Collection;
-use crate::error::{Error, Result};
-use crate::retry;
+use deltafold_format::{
+    CollectionConfig, EditSummary, Head, Manifest, ObjectName, Sequence, ShardId, TimeRange, Timestamp, Version,
+};
+
+use super::{Collection, Finding};
+use crate::error::{ErrorKind, Result};
+use crate::log::{Look, judge};
 use crate::shard::Shard;
-use crate::snapshot::Current;
+use crate::snapshot::{Current, nonce_of};
+use crate::store::Key;
 
 /// A collection at one moment.
 #[derive(Debug, Clone)]
@@ -52,6 +57,8 @@ pub struct ShardStatus {
     pub dropped_objects: u64,
     /// Its pins.
     pub pins: Vec<PinStatus>,
+    /// Objects that are missing, as far as names tell: segments, and manifests of versions that can be read.
+    pub damage: Vec<Finding>,
 }
 
 /// A run.
@@ -109,8 +116,17 @@ pub struct HistoryEntry {
     pub rows: u64,
 }
 
+/// The versions that can still be read.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    /// Oldest first, shard by shard.
+    pub versions: Vec<HistoryEntry>,
+    /// Manifests of such versions that are missing or damaged.
+    pub damage: Vec<Finding>,
+}
+
 impl Collection {
-    /// The state of every shard. Two GETs and a LIST of the log for each.
+    /// The state of every shard. Two GETs and a LIST of the log and of the manifests for each.
     pub async fn status(&self) -> Result<CollectionStatus> {
         let mut shards = Vec::new();
         for shard in &self.shards {
@@ -119,34 +135,95 @@ impl Collection {
         Ok(CollectionStatus { config: self.config().clone(), shards })
     }
 
-    /// The versions that can still be read, oldest first, shard by shard. One LIST and one GET for each version.
-    pub async fn history(&self) -> Result<Vec<HistoryEntry>> {
-        let mut entries = Vec::new();
+    /// The versions that can still be read. One LIST and one GET for each version.
+    pub async fn history(&self) -> Result<History> {
+        let mut history = History::default();
         for shard in &self.shards {
-            let current = Current::load(shard).await?;
-            let manifests = shard.list(&shard.layout().manifest_prefix(), None, |_| false).await?;
-            for listed in manifests {
-                let Some(name) = shard.layout().parse_manifest(&listed.key) else { continue };
-                // Manifests that lost the race for their version lie there too, until they are swept.
-                if crate::snapshot::nonce_of(&current.manifest, name.version) != Some(name.nonce) {
-                    continue;
-                }
-                let Some(object) = retry::transient(|| shard.store().get(&listed.key)).await? else { continue };
-                let manifest = Manifest::decode(object.bytes).map_err(|error| Error::format(&listed.key, error))?;
-                entries.push(HistoryEntry {
-                    shard: shard.id(),
-                    version: manifest.version,
-                    published: manifest.published,
-                    edit: manifest.edit,
-                    folded: manifest.folded,
-                    ops: manifest.ops,
-                    runs: manifest.runs.len() as u64,
-                    rows: manifest.runs.iter().map(|run| run.rows).sum(),
-                });
+            let mut current = Current::load(shard).await?;
+            // A sweep may take a manifest between the two reads; then the head has moved.
+            while !shard_history(shard, &current.manifest, &mut history).await? && current.refresh(shard).await? {
+                history.versions.retain(|entry| entry.shard != shard.id());
+                history.damage.retain(|finding| finding.shard != shard.id());
             }
         }
-        Ok(entries)
+        Ok(history)
     }
+}
+
+/// Adds the versions of a shard. False where one of them is missing.
+async fn shard_history(shard: &Shard, current: &Manifest, history: &mut History) -> Result<bool> {
+    let mut whole = true;
+    for name in readable(current) {
+        let head = Head { version: name.version, manifest: name.nonce, ..current.head() };
+        let manifest = match shard.manifest(&head).await {
+            Ok(Some(manifest)) => manifest,
+            Ok(None) => {
+                history.damage.push(missing(shard, name));
+                whole = false;
+                continue;
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat) => {
+                history.damage.push(finding(shard, &shard.layout().manifest(name), error.problem()));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        history.versions.push(HistoryEntry {
+            shard: shard.id(),
+            version: manifest.version,
+            published: manifest.published,
+            edit: manifest.edit,
+            folded: manifest.folded,
+            ops: manifest.ops,
+            runs: manifest.runs.len() as u64,
+            rows: manifest.runs.iter().map(|run| run.rows).sum(),
+        });
+    }
+    Ok(whole)
+}
+
+/// The manifests of the versions that can be read, oldest first.
+fn readable(current: &Manifest) -> BTreeSet<ObjectName> {
+    let ancestors = current.ancestors.iter().map(|ancestor| ancestor.version);
+    let pins = current.pins.iter().map(|pin| pin.version);
+    let versions = ancestors.chain(pins).chain([current.version]).filter(|version| *version > Version::ZERO);
+    versions.filter_map(|version| Some(ObjectName { version, nonce: nonce_of(current, version)? })).collect()
+}
+
+fn missing(shard: &Shard, name: ObjectName) -> Finding {
+    let problem = "it is missing, though its version is to be readable; restore it from a copy";
+    finding(shard, &shard.layout().manifest(name), problem)
+}
+
+fn finding(shard: &Shard, key: &Key, problem: impl Into<String>) -> Finding {
+    Finding { shard: shard.id(), key: key.to_string(), problem: problem.into() }
+}
+
+/// Objects that are missing, as far as names tell: those that were listed. `tail` is the last segment in front of
+/// the first gap in the log.
+async fn damage(shard: &Shard, current: &Current, tail: Sequence, log_ends: bool) -> Result<Vec<Finding>> {
+    let mut damage = Vec::new();
+    if !log_ends {
+        match judge(shard, tail.next(), &current.state.head, Look::Log).await {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                let key = error.object().unwrap_or_else(|| shard.layout().segment(tail.next()));
+                damage.push(finding(shard, &key, error.problem()));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let listed = shard.list(&shard.layout().manifest_prefix(), None, |_| false).await?;
+    let listed: BTreeSet<ObjectName> =
+        listed.iter().filter_map(|listed| shard.layout().parse_manifest(&listed.key)).collect();
+    let gone: Vec<ObjectName> = readable(&current.manifest).into_iter().filter(|name| !listed.contains(name)).collect();
+    // A sweep may have taken them since the head was read.
+    if !gone.is_empty() {
+        let (_, now) = shard.current().await?;
+        let still = readable(&now);
+        damage.extend(gone.into_iter().filter(|name| still.contains(name)).map(|name| missing(shard, name)));
+    }
+    Ok(damage)
 }
 
 async fn shard_status(shard: &Shard) -> Result<ShardStatus> {
@@ -156,13 +233,16 @@ async fn shard_status(shard: &Shard) -> Result<ShardStatus> {
     let log = shard.list(&shard.layout().log_prefix(), Some(&folded), |_| false).await?;
     let sequences = log.iter().filter_map(|listed| Some((shard.layout().parse_segment(&listed.key)?, listed.bytes)));
     let mut tail = manifest.folded;
-    let mut unfolded_bytes = 0;
+    let (mut unfolded_bytes, mut log_ends) = (0, true);
     for (sequence, bytes) in sequences {
         if sequence == tail.next() {
             tail = sequence;
             unfolded_bytes += bytes;
+        } else {
+            log_ends = false;
         }
     }
+    let damage = damage(shard, &current, tail, log_ends).await?;
     let runs = manifest.runs.iter().map(|run| RunStatus {
         level: run.level,
         first: run.first,
@@ -198,5 +278,6 @@ async fn shard_status(shard: &Shard) -> Result<ShardStatus> {
         live_embedding_rows: manifest.embeddings.iter().map(|entry| u64::from(entry.live)).sum(),
         dropped_objects: manifest.dropped.len() as u64,
         pins: pins.collect(),
+        damage,
     })
 }

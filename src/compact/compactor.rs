@@ -250,6 +250,10 @@ impl ShardCompactor {
         let how = if listed && self.polls < POLLS_A_LIST { Tail::Probe } else { Tail::Cold };
         let read = read_tail(&self.shard, after, self.policy.fold_bytes - backlog.bytes, how).await?;
         self.polls = if how == Tail::Probe && read.slots.is_empty() { self.polls + 1 } else { 0 };
+        for (sequence, _) in read.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Void)) {
+            let key = self.shard.layout().segment(*sequence);
+            tracing::warn!(%key, "a writer of a dropped collection left this segment; it is folded as an empty one");
+        }
         self.tail.extend(read.slots);
         if read.swept {
             // Somebody folded and swept meanwhile: what is current has moved.

@@ -140,6 +140,7 @@ mod tests {
                 batch: sequence,
                 times: TimeRange::default(),
                 marks: Vec::new(),
+                passed: 0,
             };
             let object = SegmentBody::encode(ops, 1).unwrap().seal(stamp).unwrap().to_bytes();
             Arc::new(Segment::decode(object).unwrap())

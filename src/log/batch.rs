@@ -118,8 +118,9 @@ impl Batch {
         self.body.as_ref().map(Option::as_ref).map_err(|error| error.clone().into())
     }
 
-    /// The segment that it is in a slot; `None` where there is nothing to write.
-    pub(super) fn seal(&self, shard: &Shard, writer: Uid, slot: Sequence) -> Result<Option<Encoded>> {
+    /// The segment that it is in a slot, behind `passed` slots of other collections; `None` where there is nothing
+    /// to write.
+    pub(super) fn seal(&self, shard: &Shard, writer: Uid, slot: Sequence, passed: u32) -> Result<Option<Encoded>> {
         let Some(body) = self.body()? else { return Ok(None) };
         let stamp = SegmentStamp {
             collection: shard.config().uid,
@@ -128,6 +129,7 @@ impl Batch {
             batch: self.number,
             times: self.times,
             marks: if self.sourced { self.marks() } else { Vec::new() },
+            passed,
         };
         Ok(Some(body.seal(stamp)?))
     }
@@ -135,7 +137,7 @@ impl Batch {
     /// Sends ahead the segment that it will be in a slot. If that fails, or it comes into another slot, it is sent when it is placed.
     pub(super) async fn stage(&mut self, shard: &Shard, writer: Uid, slot: Sequence) {
         // What is wrong with it is said when it is placed.
-        let Ok(Some(segment)) = self.seal(shard, writer, slot) else { return };
+        let Ok(Some(segment)) = self.seal(shard, writer, slot, 0) else { return };
         match shard.store().stage(&shard.layout().segment(slot), &segment.chunks).await {
             Ok(staged) => self.ahead = staged.map(|staged| (slot, staged)),
             Err(error) => tracing::debug!(%error, "a segment could not be sent ahead"),
@@ -148,12 +150,14 @@ impl Batch {
         shard: &Shard,
         writer: Uid,
         slot: Sequence,
+        passed: u32,
     ) -> Result<Result<Outcome, StoreError>> {
-        if let Some((_, staged)) = self.ahead.take_if(|(ahead, _)| *ahead == slot) {
+        // A segment that is sent ahead follows one of its own writer.
+        if let Some((_, staged)) = self.ahead.take_if(|(ahead, _)| *ahead == slot && passed == 0) {
             return Ok(staged.create().await);
         }
         self.give_up_ahead();
-        let Some(segment) = self.seal(shard, writer, slot)? else {
+        let Some(segment) = self.seal(shard, writer, slot, passed)? else {
             unreachable!("a slot is chosen for a batch that has a body")
         };
         Ok(shard.store().create(&shard.layout().segment(slot), segment.chunks).await)

@@ -13,6 +13,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream, Stream};
 
 use super::end::{Empty, Look, judge};
+use super::foreign::{Foreign, folded_is_foreign};
 use super::tail::gap;
 use crate::env;
 use crate::error::{Error, Result};
@@ -65,7 +66,9 @@ impl Follow {
         let complete = options.after.index() as usize >= MAX_SEGMENT_OPS - 1;
         let next = if complete { options.after.sequence().next() } else { options.after.sequence() };
         let next = next.max(Sequence::FIRST);
-        let follower = Follower { shard, options, next, head: None, segments: VecDeque::new(), at: 0, polls: 0 };
+        let foreign = Foreign::from_slot(next);
+        let (segments, failure) = (VecDeque::new(), None);
+        let follower = Follower { shard, options, next, head: None, segments, at: 0, polls: 0, foreign, failure };
         Self(stream::try_unfold(follower, Follower::step).boxed())
     }
 }
@@ -97,6 +100,10 @@ struct Follower {
     at: usize,
     /// How many times the next slot was found empty.
     polls: u32,
+    /// Slots of other collections in front of the next.
+    foreign: Foreign,
+    /// Comes behind the ops that were read.
+    failure: Option<Error>,
 }
 
 impl Follower {
@@ -105,6 +112,9 @@ impl Follower {
         loop {
             if let Some(op) = self.next_op() {
                 return Ok(Some((op?, self)));
+            }
+            if let Some(failure) = self.failure.take() {
+                return Err(failure);
             }
             if self.head.is_none() {
                 self.look().await?;
@@ -118,6 +128,11 @@ impl Follower {
                 self.shard.settle_log().await?;
             }
             for slot in slots {
+                let own = if let Slot::Segment(segment) = &slot { Some(segment.header()) } else { None };
+                if let Err(misfit) = self.foreign.step(self.next, own) {
+                    self.failure = Some(misfit.error(&self.shard));
+                    break;
+                }
                 if let Slot::Segment(segment) = slot
                     && segment.position(segment.len() - 1) > self.options.after
                 {
@@ -125,7 +140,7 @@ impl Follower {
                 }
                 self.next = self.next.next();
             }
-            if end && self.segments.is_empty() && self.ends().await? {
+            if end && self.segments.is_empty() && self.failure.is_none() && self.ends().await? {
                 return Ok(None);
             }
         }
@@ -158,6 +173,9 @@ impl Follower {
             Some(state) => state.head.clone(),
             None => self.shard.head().await?.head,
         };
+        if self.foreign.hide(head.folded, self.next) {
+            return Err(folded_is_foreign(&self.shard, head.folded));
+        }
         let look = if self.options.until_tail { Look::Log } else { Look::at_poll(self.polls) };
         match judge(&self.shard, self.next, &head, look).await? {
             Empty::Swept => return Err(gap(&self.shard, self.next)),
@@ -175,9 +193,12 @@ impl Follower {
     async fn read(&self) -> Result<(Vec<Slot>, bool)> {
         let (mut slots, mut bytes, mut next) = (Vec::new(), 0, self.next);
         while slots.len() < SEGMENTS_AT_ONCE && bytes < BYTES_AT_ONCE {
-            match self.shard.slot(next).await? {
-                Slot::Absent => return Ok((slots, true)),
-                slot => {
+            match self.shard.slot(next).await {
+                // It comes again, behind the ops in front of it.
+                Err(_) if !slots.is_empty() => return Ok((slots, false)),
+                Err(error) => return Err(error),
+                Ok(Slot::Absent) => return Ok((slots, true)),
+                Ok(slot) => {
                     bytes += slot.bytes();
                     slots.push(slot);
                 }

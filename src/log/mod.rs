@@ -8,6 +8,7 @@ mod batch;
 mod call;
 mod end;
 mod follow;
+mod foreign;
 mod gather;
 #[cfg(test)]
 mod held;
@@ -24,6 +25,7 @@ mod writer;
 pub use backlog::{BacklogLimit, Lag};
 pub(crate) use end::{Look, POLLS_A_LIST, judge};
 pub use follow::{Follow, FollowOptions};
+pub(crate) use foreign::{Foreign, folded_is_foreign};
 #[cfg(test)]
 pub(crate) use held::Held;
 pub(crate) use marks::{CLOCK_SOURCE, MAX_MARKS};

@@ -60,6 +60,8 @@ pub(super) struct Placer {
 struct KnownTail {
     /// The first slot that may be free.
     next: Sequence,
+    /// How many slots directly in front of it hold segments of other collections.
+    passed: u32,
     head: HeadState,
 }
 
@@ -268,7 +270,8 @@ impl Placer {
         let stopwatch = Stopwatch::start();
         let pause = *write / GLANCE;
         let seen = tail.as_ref().filter(|_| batch.refused.is_some()).map(|tail| tail.head.clone());
-        let creating = batch.create(shard, *writer, n).map(|created| (created, stopwatch.elapsed()));
+        let passed = tail.as_ref().map_or(0, |tail| tail.passed);
+        let creating = batch.create(shard, *writer, n, passed).map(|created| (created, stopwatch.elapsed()));
         let glance = async {
             env::sleep(pause).await;
             let head = async {
@@ -314,17 +317,29 @@ impl Placer {
         self.marks = None;
     }
 
-    /// Slot `n` is taken.
+    /// A segment of this collection is in slot `n`.
     fn pass(&mut self, n: Sequence) {
-        if let Some(tail) = &mut self.tail {
-            tail.next = tail.next.max(n.next());
+        if let Some(tail) = &mut self.tail
+            && n >= tail.next
+        {
+            (tail.next, tail.passed) = (n.next(), 0);
+        }
+    }
+
+    /// A segment of another collection is in slot `n`.
+    fn pass_foreign(&mut self, n: Sequence) {
+        match &mut self.tail {
+            Some(tail) if tail.next == n => (tail.next, tail.passed) = (n.next(), tail.passed + 1),
+            // The slots in front were not seen: they are looked up.
+            Some(tail) if tail.next < n => self.forget(),
+            _ => {}
         }
     }
 
     /// Pauses before another attempt, or gives up.
     async fn pause(&self, failure: Option<StoreError>, pauses: &mut impl Iterator<Item = Duration>) -> Result<()> {
-        let permanent = failure.as_ref().is_some_and(|error| error.kind() != StoreErrorKind::Transient);
-        match pauses.next().filter(|_| !permanent) {
+        let hopeless = failure.as_ref().is_some_and(|error| error.kind() != StoreErrorKind::Transient);
+        match pauses.next().filter(|_| !hopeless) {
             Some(pause) => {
                 env::sleep(pause).await;
                 Ok(())

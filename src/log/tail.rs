@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use deltafold_format::{Segment, SegmentFront, Sequence, SourceMark};
+use deltafold_format::{Segment, SegmentFront, SegmentHeader, Sequence, SourceMark};
 use futures::stream::{FuturesOrdered, TryStreamExt};
 
 use super::end::{Empty, Look, judge};
+use super::foreign::Foreign;
 use crate::error::{Error, Repr, Result};
 use crate::retry;
 use crate::shard::{LIST_PAGE, Shard, Slot};
@@ -19,17 +20,19 @@ const BYTES_AT_ONCE: u64 = 32 << 20;
 /// How to find segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tail {
-    /// By a LIST first: for whoever knows nothing of the log yet.
+    /// By a LIST first: for a reader that knows nothing of the log yet.
     Cold,
-    /// By reading slot after slot until one is empty: for whoever has kept up.
+    /// By reading slot after slot until one is empty: for a reader that has kept up.
     Probe,
 }
 
 /// What was read of a log: its segments, or their headers.
 #[derive(Debug)]
 pub(crate) struct TailRead<S = Arc<Segment>> {
-    /// Contiguous, from the slot after the one asked for on.
+    /// Contiguous, from the slot after the one asked for up to the last segment of this collection.
     pub(crate) slots: Vec<(Sequence, Slot<S>)>,
+    /// How many slots behind these hold segments of other collections. They are no part of the log yet.
+    pub(crate) foreign: u32,
     /// A slot behind these is not there any more: look at the head again.
     pub(crate) swept: bool,
     /// The slot behind these is free; or was when it was looked at.
@@ -37,7 +40,7 @@ pub(crate) struct TailRead<S = Arc<Segment>> {
 }
 
 /// Reads the log behind `after` until its end, or until the segments read take `max_bytes` of memory. One segment more than fits
-/// is always read.
+/// is always read. Slot `after` holds a segment of this collection, or is the last one folded, or 0.
 ///
 /// Cold: one LIST for each 1,000 segments and a GET for each. By probing: a GET for each and one for the empty slot behind them.
 /// Segments are decoded one after the other; those that are fetched ahead take their stored bytes.
@@ -56,10 +59,12 @@ pub(super) async fn read_headers(
 }
 
 async fn read<P: Piece>(shard: &Shard, after: Sequence, max_bytes: u64, how: Tail) -> Result<TailRead<P::Segment>> {
+    let mut reading = Reading::<P>::new(shard, max_bytes);
     match how {
-        Tail::Cold => read_listed::<P>(shard, after, max_bytes).await,
-        Tail::Probe => probe::<P>(shard, after, max_bytes).await,
+        Tail::Cold => reading.listed(after).await?,
+        Tail::Probe => reading.probe(after).await?,
     }
+    Ok(reading.read)
 }
 
 /// How much of each segment is read.
@@ -74,6 +79,9 @@ trait Piece {
 
     /// The slot that was fetched, and the memory that it takes.
     fn open(shard: &Shard, sequence: Sequence, fetched: Self::Fetched) -> Result<(Slot<Self::Segment>, u64)>;
+
+    /// The header of a segment.
+    fn header(segment: &Self::Segment) -> &SegmentHeader;
 
     /// Bytes under way for an object of so many.
     fn under_way(stored: u64) -> u64;
@@ -94,6 +102,10 @@ impl Piece for Whole {
         let slot = fetched.map_or(Ok(Slot::Absent), |object| shard.decode_slot(sequence, object))?;
         let bytes = slot.bytes();
         Ok((slot, bytes))
+    }
+
+    fn header(segment: &Arc<Segment>) -> &SegmentHeader {
+        segment.header()
     }
 
     fn under_way(stored: u64) -> u64 {
@@ -119,79 +131,150 @@ impl Piece for Header {
         Ok((slot, bytes))
     }
 
+    fn header(front: &SegmentFront) -> &SegmentHeader {
+        front.header()
+    }
+
     fn under_way(_: u64) -> u64 {
         0
     }
 }
 
-async fn probe<P: Piece>(shard: &Shard, after: Sequence, max_bytes: u64) -> Result<TailRead<P::Segment>> {
-    let mut read = TailRead { slots: Vec::new(), swept: false, end: false };
-    let (mut next, mut bytes) = (after.next(), 0);
-    while bytes < max_bytes {
-        let (slot, takes) = P::open(shard, next, P::fetch(shard.clone(), next).await?)?;
-        if let Slot::Absent = slot {
-            read.end = true;
-            break;
-        }
-        bytes += takes;
-        read.slots.push((next, slot));
-        next = next.next();
-    }
-    Ok(read)
+/// A log that is being read.
+struct Reading<'a, P: Piece> {
+    shard: &'a Shard,
+    max_bytes: u64,
+    read: TailRead<P::Segment>,
+    bytes: u64,
+    foreign: Foreign,
+    /// Slots of other collections behind the last segment of this one.
+    pending: Vec<(Sequence, Slot<P::Segment>)>,
 }
 
-async fn read_listed<P: Piece>(shard: &Shard, after: Sequence, max_bytes: u64) -> Result<TailRead<P::Segment>> {
-    let mut read = TailRead { slots: Vec::new(), swept: false, end: false };
-    let (mut last, mut bytes) = (after, 0);
-    loop {
-        let listing = list(shard, last).await?;
-        let mut waiting = listing.segments.into_iter().peekable();
-        let (mut fetching, mut under_way) = (FuturesOrdered::new(), 0);
-        while bytes < max_bytes {
-            // A segment takes no less memory than its stored bytes: what is under way is not read in vain.
-            let fits = |stored: u64| under_way + stored <= BYTES_AT_ONCE && bytes + under_way < max_bytes;
-            if fetching.len() < GETS_AT_ONCE
-                && let Some((sequence, stored)) =
-                    waiting.next_if(|(_, stored)| fetching.is_empty() || fits(P::under_way(*stored)))
-            {
-                let stored = P::under_way(stored);
-                under_way += stored;
-                let fetch = P::fetch(shard.clone(), sequence);
-                fetching.push_back(async move { Ok::<_, Error>((sequence, stored, fetch.await?)) });
-                continue;
-            }
-            let Some((sequence, stored, fetched)) = fetching.try_next().await? else { break };
-            under_way -= stored;
-            let (slot, takes) = P::open(shard, sequence, fetched)?;
+impl<'a, P: Piece> Reading<'a, P> {
+    fn new(shard: &'a Shard, max_bytes: u64) -> Self {
+        let read = TailRead { slots: Vec::new(), foreign: 0, swept: false, end: false };
+        Self { shard, max_bytes, read, bytes: 0, foreign: Foreign::BEHIND_OWN, pending: Vec::new() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= self.max_bytes
+    }
+
+    async fn probe(&mut self, after: Sequence) -> Result<()> {
+        let mut next = after.next();
+        while !self.is_full() {
+            let (slot, takes) = P::open(self.shard, next, P::fetch(self.shard.clone(), next).await?)?;
             if let Slot::Absent = slot {
-                read.swept = true;
-                return Ok(read);
+                self.read.end = true;
+                return Ok(());
             }
-            bytes += takes;
-            read.slots.push((sequence, slot));
-            last = sequence;
+            if !self.take(next, slot, takes).await? {
+                return Ok(());
+            }
+            next = next.next();
         }
-        if bytes >= max_bytes || listing.then != Then::More {
-            read.swept = listing.then == Then::Swept && bytes < max_bytes;
-            read.end = listing.then == Then::End && bytes < max_bytes;
-            return Ok(read);
+        Ok(())
+    }
+
+    async fn listed(&mut self, after: Sequence) -> Result<()> {
+        let mut last = after;
+        loop {
+            let listing = list(self.shard, last).await?;
+            let mut waiting = listing.segments.into_iter().peekable();
+            let (mut fetching, mut under_way) = (FuturesOrdered::new(), 0);
+            while !self.is_full() {
+                // A segment takes no less memory than its stored bytes: what is under way is not read in vain.
+                let fits = |stored: u64| under_way + stored <= BYTES_AT_ONCE && self.bytes + under_way < self.max_bytes;
+                if fetching.len() < GETS_AT_ONCE
+                    && let Some((sequence, stored)) =
+                        waiting.next_if(|(_, stored)| fetching.is_empty() || fits(P::under_way(*stored)))
+                {
+                    let stored = P::under_way(stored);
+                    under_way += stored;
+                    let fetch = P::fetch(self.shard.clone(), sequence);
+                    fetching.push_back(async move { Ok::<_, Error>((sequence, stored, fetch.await?)) });
+                    continue;
+                }
+                let Some((sequence, stored, fetched)) = fetching.try_next().await? else { break };
+                under_way -= stored;
+                let (slot, takes) = P::open(self.shard, sequence, fetched)?;
+                if !self.take(sequence, slot, takes).await? {
+                    return Ok(());
+                }
+                last = sequence;
+            }
+            if self.is_full() || listing.then != Then::More {
+                self.read.swept = listing.then == Then::Swept && !self.is_full();
+                self.read.end = listing.then == Then::End && !self.is_full();
+                return Ok(());
+            }
         }
+    }
+
+    /// Takes the content of a slot. False where the slot was swept.
+    async fn take(&mut self, sequence: Sequence, slot: Slot<P::Segment>, takes: u64) -> Result<bool> {
+        let own = match &slot {
+            Slot::Absent => {
+                self.read.swept = true;
+                return Ok(false);
+            }
+            Slot::Void => None,
+            Slot::Segment(segment) => Some(P::header(segment)),
+        };
+        if let Err(misfit) = self.foreign.step(sequence, own) {
+            // A stale writer may have left what was read in a slot that was swept.
+            self.read.swept = misfit.slot < self.shard.head().await?.head.truncated;
+            return if self.read.swept { Ok(false) } else { Err(misfit.error(self.shard)) };
+        }
+        self.bytes += takes;
+        let own = own.is_some();
+        self.pending.push((sequence, slot));
+        if own {
+            self.read.slots.append(&mut self.pending);
+        }
+        self.read.foreign = self.foreign.seen();
+        Ok(true)
     }
 }
 
-/// The first free slot behind `after`; `None` where segments behind `after` have been swept, so that the
-/// head has to be read again. One LIST for each 1,000 segments.
-pub(super) async fn find_tail(shard: &Shard, after: Sequence) -> Result<Option<Sequence>> {
+/// The first free slot of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Free {
+    pub(super) slot: Sequence,
+    /// How many slots directly in front of it hold segments of other collections.
+    pub(super) passed: u32,
+}
+
+/// The first free slot behind `after`, which is as in [`read_tail`]; `None` where segments behind `after` have
+/// been swept, so that the head has to be read again. One LIST for each 1,000 segments, and a GET of the last
+/// one's header.
+pub(super) async fn find_tail(shard: &Shard, after: Sequence) -> Result<Option<Free>> {
     let mut last = after;
     loop {
         let listing = list(shard, last).await?;
         last = listing.segments.last().map_or(last, |(sequence, _)| *sequence);
         match listing.then {
             Then::More => {}
-            Then::End => return Ok(Some(last.next())),
+            Then::End => return foreign_up_to(shard, after, last).await,
             Then::Swept => return Ok(None),
         }
     }
+}
+
+/// The slot behind `last`, with the number of slots of other collections in front of it.
+async fn foreign_up_to(shard: &Shard, after: Sequence, last: Sequence) -> Result<Option<Free>> {
+    let mut passed = 0;
+    while let Some(looked) = last.get().checked_sub(u64::from(passed)).and_then(Sequence::new)
+        && looked > after
+    {
+        match shard.slot_header(looked).await? {
+            Slot::Absent => return Ok(None),
+            Slot::Segment(_) => break,
+            Slot::Void => passed += 1,
+        }
+    }
+    Ok(Some(Free { slot: last.next(), passed }))
 }
 
 /// Names of segments without a gap between them.

@@ -202,6 +202,7 @@ mod tests {
             batch: 1,
             times: TimeRange::default(),
             marks: Vec::new(),
+            passed: 0,
         };
         let encoded = SegmentBody::encode(&ops, 3).unwrap().seal(stamp).unwrap();
         let bytes: Vec<u8> = encoded.chunks.iter().flatten().copied().collect();

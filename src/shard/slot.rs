@@ -22,7 +22,8 @@ const FRONT_BYTES: u64 = 16 << 10;
 pub(crate) enum Slot<S = Arc<Segment>> {
     /// Nothing yet, or nothing any more.
     Absent,
-    /// A segment that a writer of a dropped collection of the same name left: it counts as an empty one.
+    /// A segment that a writer of a dropped collection of the same name left. It counts as an empty one if the
+    /// next segment says so: see `log::foreign`.
     Void,
     /// A segment of this collection.
     Segment(S),

@@ -250,7 +250,7 @@ async fn a_sweep_keeps_versions_by_number_by_age_and_by_pin<S: Store + Clone>(st
         }
     }
     let readable = async |collection: &Collection| -> Vec<u64> {
-        collection.history().await.unwrap().iter().map(|entry| entry.version.get()).collect()
+        collection.history().await.unwrap().versions.iter().map(|entry| entry.version.get()).collect()
     };
     let all = readable(&collection).await;
     // All are younger than an hour.

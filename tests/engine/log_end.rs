@@ -165,6 +165,37 @@ async fn a_waiting_follower_notices_a_hole() {
     }
 }
 
+/// The slot was empty when the follower read it, and segments came before it listed the log: no hole.
+#[tokio::test]
+async fn a_slot_filled_meanwhile_is_no_hole() {
+    let store = crate::support::watched::Watched::<Memory>::default();
+    let name = "c".parse().unwrap();
+    let collection = Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(2)).await.unwrap();
+    append(&collection, 1..=2).await;
+    let other = collection.clone();
+    let follow = collection.follow(shard(), from_start(true)).unwrap();
+    store.before("list", "log/", move || async move {
+        let writer = other.writer(WriterOptions::default()).unwrap();
+        for slot in 3..=4 {
+            writer.append(op(slot)).await.unwrap();
+        }
+    });
+    let ops: Vec<_> = follow.try_collect().await.unwrap();
+    assert!(store.all_reached());
+    assert_eq!(ops.len(), 2, "the log ended there when it was read");
+}
+
+/// Nothing follows the last segment, but the head says that it was folded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_knows_the_last_segment_folded() {
+    for until_tail in [true, false] {
+        for made in stores(FOLDED).await {
+            made.remove(FOLDED).await;
+            made.check(FOLDED, Damage, "follow", followed(&made, FOLDED, from_start(until_tail)).await);
+        }
+    }
+}
+
 /// A swept slot is no damage, and neither is one that is still to come.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_swept_slot_is_no_hole() {

@@ -13,6 +13,8 @@ mod backlog;
 #[cfg(feature = "s3")]
 mod cached;
 mod compactor;
+mod flips;
+mod foreign;
 mod headers;
 mod jsonl;
 mod log_end;
@@ -20,6 +22,7 @@ mod lost_update;
 #[cfg(feature = "mapping")]
 mod map;
 mod names;
+mod not_a_file;
 mod races;
 mod races_found;
 mod reader;

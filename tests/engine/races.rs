@@ -160,7 +160,7 @@ async fn r2_a_stale_compactor_does_not_publish_over_a_newer_head<S: Store + Clon
     let report = collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
     assert!(store.all_reached());
     assert!(report.published(EditKind::Merge) >= 1, "{report:?}");
-    let history = collection.history().await.unwrap();
+    let history = collection.history().await.unwrap().versions;
     let versions: Vec<u64> = history.iter().map(|entry| entry.version.get()).collect();
     assert!(versions.windows(2).all(|pair| pair[0].abs_diff(pair[1]) == 1), "{versions:?}");
     assert_eq!(ids(&collection).await, ["a", "b", "c"]);

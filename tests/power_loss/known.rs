@@ -109,7 +109,8 @@ async fn present(collection: &Collection) -> Result<Vec<i64>, String> {
 
 /// Every version that is to be readable is.
 async fn versions(collection: &Collection) -> Result<(), String> {
-    let history = collection.history().await.map_err(|error| format!("the history: {error}"))?;
+    let history =
+        collection.history().await.map(|history| history.versions).map_err(|error| format!("the history: {error}"))?;
     for version in history.iter().map(|entry| entry.version) {
         let opened = collection.reader_at(At::Versions(vec![version])).await;
         opened.map_err(|error| format!("opening version {version}: {error}"))?;

@@ -36,7 +36,7 @@ impl EnvelopeReader {
         Err(FormatError::new(kind, "envelope", format!("this is a {found} and not a {expected}")))
     }
 
-    /// Reads the envelope of an object of any kind.
+    /// Reads the envelope of an object of any kind. The padding, which no checksum covers, must be zero.
     pub(crate) fn open_any(object: Bytes) -> Result<Self, FormatError> {
         let envelope = Envelope::parse(&object)?;
         let (is, says) = (object.len() as u64, envelope.bytes());
@@ -45,6 +45,16 @@ impl EnvelopeReader {
         }
         if is > says {
             return Err(FormatError::invalid("object", format!("it is {is} bytes long and says it has only {says}")));
+        }
+        let mut end = envelope.envelope_len();
+        for section in envelope.sections() {
+            // Offsets ascend and lie in the object: the envelope was checked for that.
+            let start = usize::try_from(section.offset).unwrap_or(usize::MAX);
+            if object.get(end..start).is_none_or(|padding| padding.iter().any(|byte| *byte != 0)) {
+                let reason = format!("a byte of the padding in front of section {} is not 0", section.id);
+                return Err(FormatError::invalid("object", reason));
+            }
+            end = usize::try_from(section.offset.saturating_add(section.stored)).unwrap_or(usize::MAX);
         }
         Ok(Self { object, envelope })
     }

@@ -147,6 +147,12 @@ impl PartMeta {
         self.checked.references.iter().copied()
     }
 
+    /// The places of all embeddings that the part refers to, in the order of its payloads.
+    pub fn embedding_refs(&self) -> impl Iterator<Item = EmbeddingRef> {
+        let payloads = self.columns().embedding_objects.len();
+        (0..payloads).filter_map(|payload| self.embedding(payload).value().copied())
+    }
+
     /// The id of a row.
     pub fn id(&self, row: usize) -> &str {
         self.columns().ids.get(row)

@@ -42,6 +42,8 @@ pub struct SegmentStamp {
     pub times: TimeRange,
     /// The highest position of each source that its ops come from.
     pub marks: Vec<SourceMark>,
+    /// How many slots directly in front of it hold segments of other collections.
+    pub passed: u32,
 }
 
 impl SegmentBody {
@@ -118,11 +120,16 @@ impl SegmentBody {
     /// The object at this place of the log. Costs a hash of 24 bytes an op and no copy of large sections.
     ///
     /// # Errors
-    /// Sequence 0, more than [`MAX_SEGMENT_MARKS`] marks, or the name of a source that is empty or longer than
+    /// Sequence 0, more slots passed than lie in front of it, more than [`MAX_SEGMENT_MARKS`] marks, or the name of a source that is empty or longer than
     /// [`MAX_SOURCE_BYTES`](crate::limits::MAX_SOURCE_BYTES).
     pub fn seal(&self, stamp: SegmentStamp) -> Result<Encoded, InputError> {
         if stamp.sequence == Sequence::ZERO {
             return Err(InputError::new("sequence number", InputErrorKind::Empty));
+        }
+        if u64::from(stamp.passed) >= stamp.sequence.get() {
+            let limit = usize::try_from(stamp.sequence.get() - 1).unwrap_or(usize::MAX);
+            let kind = InputErrorKind::TooMany { found: stamp.passed as usize, limit };
+            return Err(InputError::new("slots passed", kind));
         }
         if stamp.marks.len() > MAX_SEGMENT_MARKS {
             let kind = InputErrorKind::TooMany { found: stamp.marks.len(), limit: MAX_SEGMENT_MARKS };
@@ -131,7 +138,7 @@ impl SegmentBody {
         for mark in &stamp.marks {
             validate_source(&mark.source)?;
         }
-        let SegmentStamp { collection, sequence, writer, batch, times, marks } = stamp;
+        let SegmentStamp { collection, sequence, writer, batch, times, marks, passed } = stamp;
         let header = SegmentHeader {
             collection,
             sequence,
@@ -143,6 +150,7 @@ impl SegmentBody {
             digest: self.digest(sequence),
             dimension: self.dimension,
             vectors: self.vectors,
+            passed,
         };
         let mut out = EnvelopeWriter::new(ObjectKind::Segment);
         out.section(section::HEADER, header.encode(), Compress::Never).sealed(section::OPS, self.ops.clone());

@@ -35,6 +35,7 @@ fn forge(rows: &[Vec<u8>], embeddings: &[f32], with: &[bool]) -> Result<Segment,
         digest: super::body::digest(&hashes, Sequence::FIRST),
         dimension: 1,
         vectors: u32::try_from(embeddings.len()).unwrap(),
+        passed: 0,
     };
     let mut out = EnvelopeWriter::new(ObjectKind::Segment);
     out.section(section::HEADER, header.encode(), Compress::Never);
@@ -145,6 +146,7 @@ fn with_header(edit: impl FnOnce(&mut SegmentHeader)) -> crate::error::FormatErr
         batch: 1,
         times: TimeRange::default(),
         marks: vec![mark("a")],
+        passed: 0,
         ops: 3,
         digest: crate::Digest::default(),
         dimension: 2,

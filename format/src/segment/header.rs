@@ -29,6 +29,8 @@ pub struct SegmentHeader {
     pub dimension: u32,
     /// How many of its ops carry an embedding.
     pub vectors: u32,
+    /// How many slots directly in front of it hold segments of other collections; its writer went past them.
+    pub passed: u32,
 }
 
 /// The highest position of a source (a queue, a stream) that a segment holds.
@@ -55,6 +57,7 @@ impl SegmentHeader {
         out.u32(self.dimension);
         out.u32(self.vectors);
         out.u128(self.digest.to_bits());
+        out.u32(self.passed);
         out.count(self.marks.len());
         for mark in &self.marks {
             out.string(&mark.source);
@@ -75,6 +78,7 @@ impl SegmentHeader {
             dimension: from.u32()?,
             vectors: from.u32()?,
             digest: Digest::from_bits(from.u128()?),
+            passed: from.u32()?,
             marks: from.list(20, |from| {
                 let source = from.string()?.to_owned();
                 Ok(SourceMark { source, position: from.u128()? })
@@ -83,6 +87,9 @@ impl SegmentHeader {
         let invalid = |reason| Err(from.invalid(reason));
         if header.sequence == Sequence::ZERO {
             return invalid("its sequence number is 0");
+        }
+        if u64::from(header.passed) >= header.sequence.get() {
+            return invalid("it follows more slots than there are in front of it");
         }
         if header.ops == 0 || header.ops as usize > MAX_SEGMENT_OPS || header.vectors > header.ops {
             return invalid("it counts no ops, too many, or more embeddings than ops");

@@ -19,6 +19,7 @@ pub(super) fn stamp(sequence: u64) -> SegmentStamp {
         batch: 3,
         times: TimeRange { first: Timestamp::from_millis(-4), last: Timestamp::from_millis(5) },
         marks: vec![SourceMark { source: "queue".to_owned(), position: u128::MAX }],
+        passed: 0,
     }
 }
 
@@ -156,6 +157,8 @@ fn what_no_decoder_would_take_is_not_encoded() {
     assert!(SegmentBody::encode(&[Op::delete("x")], 65_537).is_err());
     let body = SegmentBody::encode(&sample(), 3).unwrap();
     assert!(body.seal(SegmentStamp { sequence: Sequence::ZERO, ..stamp(1) }).is_err());
+    assert!(body.seal(SegmentStamp { passed: 1, ..stamp(1) }).is_err());
+    assert!(body.seal(SegmentStamp { passed: 1, ..stamp(2) }).is_ok());
     let mark = |source: &str| SourceMark { source: source.to_owned(), position: 0 };
     assert!(body.seal(SegmentStamp { marks: vec![mark("")], ..stamp(1) }).is_err());
     assert!(body.seal(SegmentStamp { marks: vec![mark("s"); 4_097], ..stamp(1) }).is_err());
@@ -168,8 +171,8 @@ fn sections_that_contradict_each_other_are_refused() {
     let forge = |section, edit: &dyn Fn(&mut Vec<u8>)| {
         Segment::decode(testing::with_section(&object, section, edit)).unwrap_err().kind()
     };
-    // Offsets in the header: ops at 64, dimension 68, vectors 72, digest 76.
-    for at in [16, 64, 68, 72, 76] {
+    // Offsets in the header: ops at 64, dimension 68, vectors 72, digest 76, passed 92.
+    for at in [16, 64, 68, 72, 76, 95] {
         assert_eq!(forge(section::HEADER, &|bytes| bytes[at] ^= 1), Kind::Invalid, "header byte {at}");
     }
     assert_eq!(forge(section::HEADER, &|bytes| bytes[16..24].fill(0)), Kind::Invalid, "sequence 0");

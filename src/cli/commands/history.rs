@@ -5,6 +5,7 @@ use deltafold::HistoryEntry;
 use deltafold::format::{CollectionName, EditKind, ShardId};
 use serde_json::{Value, json};
 
+use crate::cli::commands::verify::{damaged, finding_document};
 use crate::cli::context::Context;
 use crate::cli::exit::Outcome;
 use crate::cli::output::Table;
@@ -33,12 +34,15 @@ pub(crate) fn edit_name(kind: EditKind) -> &'static str {
 
 impl History {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let mut entries = context.collection(&self.collection).await?.history().await?;
+        let history = context.collection(&self.collection).await?.history().await?;
+        let mut entries = history.versions;
         newest_of_each_shard(&mut entries, self.limit);
         if context.output.json {
             let versions: Vec<Value> = entries.iter().map(document).collect();
-            let document = json!({ "collection": self.collection.as_str(), "versions": versions });
-            return Ok(context.output.document(&document)?);
+            let damage: Vec<Value> = history.damage.iter().map(finding_document).collect();
+            let document = json!({ "collection": self.collection.as_str(), "versions": versions, "damage": damage });
+            context.output.document(&document)?;
+            return damaged(&self.collection, &history.damage);
         }
         let columns = [
             ">SHARD",
@@ -71,12 +75,18 @@ impl History {
                 count(entry.rows),
             ]);
         }
-        if entries.is_empty() {
+        if entries.is_empty() && history.damage.is_empty() {
             return Ok(context
                 .output
                 .line(format!("no version yet: `deltafold compact {}` makes the first", self.collection))?);
         }
-        Ok(context.output.table(&table)?)
+        if !entries.is_empty() {
+            context.output.table(&table)?;
+        }
+        for finding in &history.damage {
+            context.output.line(format!("{}: {}", finding.key, finding.problem))?;
+        }
+        damaged(&self.collection, &history.damage)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use clap::Args;
 use deltafold::format::{CollectionName, HeadPlace};
-use deltafold::{Collection, CollectionStatus, ShardStatus};
+use deltafold::{Collection, CollectionStatus, Finding, ShardStatus};
 use serde_json::{Value, json};
 
 use super::create::{heads_document, keep_tombstones_seconds, metric_name, ordering_name, ordering_words};
+use crate::cli::commands::verify::{damaged, finding_document};
 use crate::cli::context::Context;
 use crate::cli::exit::Outcome;
 use crate::cli::output::units::{bytes, count, counted, date, rfc3339};
@@ -63,10 +64,12 @@ async fn all(context: &Context) -> Outcome {
 
 async fn one(context: &Context, name: &CollectionName) -> Outcome {
     let status = context.collection(name).await?.status().await?;
+    let damage: Vec<Finding> = status.shards.iter().flat_map(|shard| shard.damage.clone()).collect();
     if context.output.json {
         let mut document = document(name, &status);
         add_requests(context, &mut document);
-        return Ok(context.output.document(&document)?);
+        context.output.document(&document)?;
+        return damaged(name, &damage);
     }
     let config = &status.config;
     context.output.line(format!(
@@ -106,8 +109,11 @@ async fn one(context: &Context, name: &CollectionName) -> Outcome {
             let until = pin.expires.map_or(String::new(), |expires| format!(", until {}", date(expires)));
             context.output.line(format!("pin `{}` keeps version {}{until}", pin.name, pin.version.get()))?;
         }
+        for finding in &shard.damage {
+            context.output.line(format!("{}: {}", finding.key, finding.problem))?;
+        }
     }
-    Ok(())
+    damaged(name, &damage)
 }
 
 /// With `--requests`, what was asked of the store to find this out.
@@ -214,5 +220,6 @@ fn shard_document(shard: &ShardStatus) -> Value {
         "live_embedding_rows": shard.live_embedding_rows,
         "dropped_objects": shard.dropped_objects,
         "pins": pins,
+        "damage": shard.damage.iter().map(finding_document).collect::<Vec<Value>>(),
     })
 }

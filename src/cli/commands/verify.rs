@@ -1,8 +1,8 @@
 //! `verify`: is everything there, and is every byte what it was?
 
 use clap::Args;
-use deltafold::Depth;
 use deltafold::format::CollectionName;
+use deltafold::{Depth, Finding};
 use serde_json::{Value, json};
 
 use crate::cli::context::Context;
@@ -20,6 +20,21 @@ pub(crate) struct Verify {
     deep: bool,
 }
 
+/// A finding in JSON.
+pub(crate) fn finding_document(finding: &Finding) -> Value {
+    json!({ "shard": finding.shard.get(), "key": finding.key, "problem": finding.problem })
+}
+
+/// The failure of a command that met damage on its way, behind its output.
+pub(crate) fn damaged(collection: &CollectionName, damage: &[Finding]) -> Outcome {
+    if damage.is_empty() {
+        return Ok(());
+    }
+    let found = counted(damage.len() as u64, "problem");
+    let failure = Failure::new(Exit::Damaged, format!("`{collection}` is damaged: {found} found"));
+    Err(failure.help("`deltafold verify --deep` lists everything that is damaged"))
+}
+
 impl Verify {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let collection = context.collection(&self.collection).await?;
@@ -30,16 +45,14 @@ impl Verify {
         drop(progress);
         let depth = if self.deep { "deep" } else { "quick" };
         if context.output.json {
-            let findings: Vec<Value> = report
-                .findings
-                .iter()
-                .map(|finding| json!({ "shard": finding.shard.get(), "key": finding.key, "problem": finding.problem }))
-                .collect();
+            let findings: Vec<Value> = report.findings.iter().map(finding_document).collect();
+            let notes: Vec<Value> = report.notes.iter().map(finding_document).collect();
             context.output.document(&json!({
                 "collection": self.collection.as_str(),
                 "depth": depth,
                 "sound": report.is_sound(),
                 "findings": findings,
+                "notes": notes,
                 "objects": report.objects,
                 "bytes": report.bytes,
                 "rows": report.rows,
@@ -49,6 +62,9 @@ impl Verify {
         } else {
             for finding in &report.findings {
                 context.output.line(format!("{}: {}", finding.key, finding.problem))?;
+            }
+            for note in &report.notes {
+                context.output.line(format!("note: {}: {}", note.key, note.problem))?;
             }
         }
         if !report.is_sound() {

@@ -6,7 +6,7 @@ use deltafold_format::{Manifest, Sequence};
 
 use super::{Depth, Verifier, VerifyReport};
 use crate::error::Result;
-use crate::log::{Look, judge};
+use crate::log::{Foreign, Look, folded_is_foreign, judge};
 use crate::shard::Slot;
 use crate::snapshot::OpSum;
 use crate::store::Listed;
@@ -58,24 +58,51 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
     /// Reads every segment that is kept.
     async fn segments(&mut self, manifest: &Manifest, kept: &BTreeMap<Sequence, Listed>) -> Result<()> {
         let mut held = OpSum::default();
-        let mut whole = 0;
+        // As long as nothing was truncated, the log itself proves that folding lost nothing.
+        let mut complete = manifest.truncated == Sequence::FIRST;
+        let (mut next, mut foreign) = (manifest.truncated, Foreign::from_slot(manifest.truncated));
+        let mut left: Vec<Sequence> = Vec::new();
         for (sequence, listed) in kept {
             let slot = self.shard.slot(*sequence).await;
-            let Some(slot) = self.damage(&listed.key, slot)? else { continue };
-            if *sequence <= manifest.folded {
-                whole += 1;
+            let slot = self.damage(&listed.key, slot)?;
+            if *sequence != next {
+                (foreign, complete) = (Foreign::from_slot(*sequence), complete && next > manifest.folded);
             }
-            if let Slot::Segment(segment) = &slot {
-                if *sequence <= manifest.folded {
-                    held.add(segment.len() as u64, segment.header().digest);
+            next = sequence.next();
+            let Some(slot) = slot else {
+                (foreign, complete) = (Foreign::from_slot(next), complete && *sequence > manifest.folded);
+                continue;
+            };
+            let own = if let Slot::Segment(segment) = &slot { Some(segment.header()) } else { None };
+            if let Err(misfit) = foreign.step(*sequence, own) {
+                left.retain(|slot| *slot != misfit.slot);
+                // That of the last segment folded was found before.
+                if misfit.slot != manifest.folded || misfit.slot == *sequence {
+                    self.damage(&listed.key, Err::<(), _>(misfit.error(self.shard)))?;
                 }
-                self.report.ops += segment.len() as u64;
+                (foreign, complete) = (Foreign::BEHIND_OWN, complete && misfit.slot > manifest.folded);
+            }
+            match &slot {
+                Slot::Segment(segment) => {
+                    if *sequence <= manifest.folded {
+                        held.add(segment.len() as u64, segment.header().digest);
+                    }
+                    self.report.ops += segment.len() as u64;
+                }
+                Slot::Void if *sequence == manifest.folded => {
+                    let error = folded_is_foreign(self.shard, *sequence);
+                    self.damage(&listed.key, Err::<(), _>(error))?;
+                    complete = false;
+                }
+                _ => left.push(*sequence),
             }
             self.looked_at(listed.bytes);
         }
-        // As long as nothing was truncated, the log itself proves that folding lost nothing.
-        let complete = manifest.truncated == Sequence::FIRST && whole == manifest.folded.get();
-        if complete && (held.ops, held.digest) != (manifest.ops, manifest.digest) {
+        for slot in left {
+            let key = self.shard.layout().segment(slot);
+            self.note(&key, "a writer of a dropped collection of this name left it; it counts as an empty segment");
+        }
+        if complete && next > manifest.folded && (held.ops, held.digest) != (manifest.ops, manifest.digest) {
             let key = self.shard.layout().manifest(manifest.name());
             let problem = if held.ops == manifest.ops {
                 format!("the digest of the {} ops in its segments is not the one that it states", held.ops)

@@ -1,14 +1,15 @@
 //! Verification: compares the manifests with what lies in the store.
 
 mod log;
+mod references;
+mod registers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use deltafold_format::{EmbeddingEntry, Form, Manifest, ObjectName, PartObject, ShardId, Version};
+use deltafold_format::{Head, Manifest, ObjectName, PartObject, ShardId, Version};
 
 use super::Collection;
-use crate::error::{Error, ErrorKind, Result};
-use crate::retry;
+use crate::error::{ErrorKind, Result};
 use crate::shard::Shard;
 use crate::snapshot::{Current, name, objects};
 use crate::store::{Key, Listed};
@@ -51,6 +52,8 @@ pub struct VerifyReport {
     pub rows: u64,
     /// Ops of segments read.
     pub ops: u64,
+    /// Segments that a writer of a dropped collection of the same name left. No harm: each counts as an empty one.
+    pub notes: Vec<Finding>,
     /// Objects that nothing refers to: leftovers of work that lost a race, which sweep removes. No harm.
     pub unreferenced: u64,
 }
@@ -67,6 +70,7 @@ impl Collection {
     /// verification is looked up anew.
     pub async fn verify(&self, depth: Depth, mut each: impl FnMut(&VerifyReport)) -> Result<VerifyReport> {
         let mut report = VerifyReport::default();
+        self.verify_register(&mut report).await?;
         // What is really there, not what was copied from it.
         let uncached = self.store.uncached();
         for shard in &self.shards {
@@ -121,6 +125,11 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         self.report.findings.push(finding);
     }
 
+    fn note(&mut self, key: &Key, remark: impl Into<String>) {
+        let note = Finding { shard: self.shard.id(), key: key.to_string(), problem: remark.into() };
+        self.report.notes.push(note);
+    }
+
     /// Turns damage into a finding; other failures end the verification.
     fn damage<T>(&mut self, key: &Key, result: Result<T>) -> Result<Option<T>> {
         match result {
@@ -158,6 +167,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         self.log(manifest, depth).await?;
         if depth == Depth::Deep {
             self.retained(manifest, &stored).await?;
+            self.claim().await?;
         }
         Ok(())
     }
@@ -185,69 +195,6 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         self.report.unreferenced += unreferenced.count() as u64;
     }
 
-    /// Reads all parts; what they say of ids, forms and references must agree with the manifest.
-    async fn runs(&mut self, manifest: &Manifest) -> Result<()> {
-        let mut references: BTreeMap<ObjectName, u32> = BTreeMap::new();
-        for run in &manifest.runs {
-            for entry in &run.parts {
-                let key = self.shard.layout().part(PartObject::Meta(entry.name));
-                let part = self.shard.part(entry).await;
-                let Some(Some(part)) = self.damage(&key, part)? else { continue };
-                self.report.rows += part.rows() as u64;
-                let ends = (part.id(0), part.id(part.rows().saturating_sub(1)));
-                if ends != (entry.min_id.as_str(), entry.max_id.as_str()) {
-                    self.find(&key, "its ids are not those that the manifest lists; restore it from a copy");
-                }
-                let whole = |row| matches!(part.form(row), Form::Put | Form::Revised);
-                if run.resolved && !(0..part.rows()).all(whole) {
-                    self.find(&key, "it belongs to the base and holds a row that is no whole record");
-                }
-                let mut named = Vec::new();
-                for (object, rows) in part.references() {
-                    *references.entry(object).or_default() += rows;
-                    named.push(object);
-                }
-                named.sort_unstable();
-                if named != entry.embeddings {
-                    self.find(&key, "it refers to other embedding objects than the manifest lists");
-                }
-                let last = (0..part.rows()).map(|row| part.changed(row)).max();
-                if last.is_some_and(|last| last.sequence() > run.last) {
-                    self.find(&key, "it holds a change from a segment behind the end of its run");
-                }
-                self.looked_at(entry.bytes);
-            }
-        }
-        for entry in &manifest.embeddings {
-            let live = references.remove(&entry.name).unwrap_or(0);
-            if live != entry.live {
-                let key = self.shard.layout().part(PartObject::Embeddings(entry.name));
-                let problem = format!("{live} rows refer to it, and the manifest says {}", entry.live);
-                self.find(&key, problem);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads every block of every embedding object.
-    async fn embeddings(&mut self, manifest: &Manifest) -> Result<()> {
-        for entry in &manifest.embeddings {
-            self.embedding_object(entry).await?;
-        }
-        Ok(())
-    }
-
-    /// Reads every block of one.
-    async fn embedding_object(&mut self, entry: &EmbeddingEntry) -> Result<()> {
-        let key = self.shard.layout().part(PartObject::Embeddings(entry.name));
-        let opened = self.shard.embeddings(entry).await;
-        let Some(Some(embeddings)) = self.damage(&key, opened)? else { return Ok(()) };
-        let checked = crate::env::blocking(move || embeddings.verify_all()).await;
-        self.damage(&key, checked.map_err(|error| Error::format(&key, error)))?;
-        self.looked_at(entry.bytes);
-        Ok(())
-    }
-
     /// Every version that can still be read has a manifest, and all that the manifest needs is there and sound.
     async fn retained(&mut self, manifest: &Manifest, stored: &BTreeMap<Key, Listed>) -> Result<()> {
         let ancestors = manifest.ancestors.iter().filter(|ancestor| ancestor.version >= manifest.sweep_floor);
@@ -258,13 +205,13 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         let mut checked: BTreeSet<PartObject> = objects(manifest);
         for version in retained {
             let key = self.shard.layout().manifest(version);
-            let Some(object) = retry::transient(|| self.shard.store().get(&key)).await? else {
+            let head = Head { version: version.version, manifest: version.nonce, ..manifest.head() };
+            let read = self.shard.manifest(&head).await;
+            let Some(read) = self.damage(&key, read)? else { continue };
+            let Some(older) = read else {
                 self.find(&key, "it is missing, though its version is to be readable; restore it from a copy");
                 continue;
             };
-            let bytes = object.bytes.len() as u64;
-            let decoded = Manifest::decode(object.bytes).map_err(|error| Error::format(&key, error));
-            let Some(older) = self.damage(&key, decoded)? else { continue };
             for object in objects(&older) {
                 let part = self.shard.layout().part(object);
                 if !stored.contains_key(&part) && name(object).version <= manifest.version {
@@ -275,7 +222,9 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
                 if checked.insert(PartObject::Meta(entry.name)) {
                     let key = self.shard.layout().part(PartObject::Meta(entry.name));
                     let part = self.shard.part(entry).await;
-                    self.damage(&key, part)?;
+                    if let Some(Some(part)) = self.damage(&key, part)? {
+                        self.references(&key, &part, &older.embeddings);
+                    }
                     self.looked_at(entry.bytes);
                 }
             }
@@ -284,7 +233,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
                     self.embedding_object(entry).await?;
                 }
             }
-            self.looked_at(bytes);
+            self.looked_at(0);
         }
         Ok(())
     }

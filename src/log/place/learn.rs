@@ -5,7 +5,7 @@ use deltafold_format::Sequence;
 use super::super::backlog::{Known, Weight};
 use super::super::batch::Batch;
 use super::super::marks::Marks;
-use super::super::tail::{Tail, find_tail, read_headers};
+use super::super::tail::{Free, Tail, find_tail, read_headers};
 use super::{KnownTail, Placer};
 use crate::error::Result;
 use crate::shard::{Shard, Slot};
@@ -20,8 +20,8 @@ impl Placer {
         while self.tail.is_none() {
             let head = self.shard.head().await?;
             self.shard.settle_registers().await?;
-            if let Some(next) = find_tail(&self.shard, head.head.folded).await? {
-                self.tail = Some(KnownTail { next, head });
+            if let Some(Free { slot: next, passed }) = find_tail(&self.shard, head.head.folded).await? {
+                self.tail = Some(KnownTail { next, passed, head });
                 self.marks = None;
             }
         }
@@ -41,14 +41,15 @@ impl Placer {
         loop {
             let (head, manifest) = self.shard.current().await?;
             let mut marks = Marks::of(&manifest);
-            let (last, swept) =
+            let (free, swept) =
                 learn_behind(&self.shard, &mut marks, &mut self.known, manifest.folded, Tail::Cold).await?;
             // What was folded and swept since the manifest was read may have been overlooked, and what stands in a swept slot may be anything.
             let now = self.shard.head_unless(&head).await?;
             let kept = !swept && now.is_none_or(|now| now.head.truncated <= manifest.folded.next());
             if kept || !Guard::MarksRecheck.holds() {
+                let Free { slot: next, passed } = free;
                 self.marks = Some(marks);
-                self.tail = Some(KnownTail { next: last.next(), head });
+                self.tail = Some(KnownTail { next, passed, head });
                 return Ok(());
             }
         }
@@ -71,12 +72,13 @@ impl Placer {
     /// Moves on to the end of the log.
     pub(super) async fn catch_up(&mut self, batch: &mut Batch) -> Result<()> {
         let Some(tail) = &mut self.tail else { return Ok(()) };
-        let before = Sequence::new(tail.next.get() - 1).unwrap_or_default();
+        let before = tail.next.get().saturating_sub(1 + u64::from(tail.passed));
+        let before = Sequence::new(before).unwrap_or_default();
         if let Some(mut marks) = self.marks.take() {
             let next = tail.next;
-            let (last, _) = learn_behind(&self.shard, &mut marks, &mut self.known, before, Tail::Probe).await?;
-            tail.next = last.next();
-            if self.is_swept(next).await? {
+            let (free, swept) = learn_behind(&self.shard, &mut marks, &mut self.known, before, Tail::Probe).await?;
+            (tail.next, tail.passed) = (free.slot, free.passed);
+            if swept || self.is_swept(next).await? {
                 self.forget();
             } else {
                 batch.sift(&marks, &mut self.failed);
@@ -85,8 +87,8 @@ impl Placer {
         } else {
             let shard = self.shard.clone();
             let (found, _) = self.beside(batch, find_tail(&shard, before)).await?;
-            if let (Some(tail), Some(next)) = (&mut self.tail, found) {
-                tail.next = next;
+            if let (Some(tail), Some(free)) = (&mut self.tail, found) {
+                (tail.next, tail.passed) = (free.slot, free.passed);
             }
         }
         Ok(())
@@ -94,14 +96,14 @@ impl Placer {
 }
 
 /// Learns marks and weights of the segments behind `after` from their headers, a part of the log at a
-/// time. Returns the last one, and whether one behind it was swept.
+/// time. Returns the slot behind them, and whether one of them was swept.
 async fn learn_behind(
     shard: &Shard,
     marks: &mut Marks,
     known: &mut Known,
     after: Sequence,
     how: Tail,
-) -> Result<(Sequence, bool)> {
+) -> Result<(Free, bool)> {
     let mut last = after;
     loop {
         let read = read_headers(shard, last, LEARN_BYTES, how).await?;
@@ -113,7 +115,8 @@ async fn learn_behind(
             last = *sequence;
         }
         if read.swept || read.end {
-            return Ok((last, read.swept));
+            let slot = Sequence::new(last.get() + 1 + u64::from(read.foreign)).unwrap_or(last);
+            return Ok((Free { slot, passed: read.foreign }, read.swept));
         }
     }
 }

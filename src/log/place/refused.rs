@@ -116,8 +116,10 @@ impl Placer {
                 marks.learn(front.header());
                 batch.sift(marks, &mut self.failed);
             }
+            self.pass(n);
+        } else {
+            self.pass_foreign(n);
         }
-        self.pass(n);
         Ok(true)
     }
 }

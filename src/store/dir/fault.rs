@@ -3,12 +3,14 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 
+use super::object::NoObject;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// `error` of `verb` on `what`, with what to do about it.
 pub(super) fn of(verb: &'static str, what: impl fmt::Display, error: &io::Error) -> StoreError {
-    use StoreErrorKind::{Permanent, Transient};
+    use StoreErrorKind::{Damaged, Permanent, Transient};
     let (kind, remedy) = match error.kind() {
+        _ if NoObject::is_in(error) => (Damaged, ""),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => (Permanent, "; free some space, or sweep the collection"),
         ErrorKind::PermissionDenied => (Permanent, "; give this user the right to read and write the folder"),
         ErrorKind::ReadOnlyFilesystem => (Permanent, "; mount it writable, or choose another folder"),

@@ -25,11 +25,12 @@
 mod calls;
 mod fault;
 mod folders;
+mod object;
 mod unnamed;
 mod walk;
 mod write;
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -133,11 +134,7 @@ fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 
 /// The object at `path`.
 fn read(path: &Path) -> io::Result<Option<Object>> {
-    let Some(file) = found(File::open(path))? else { return Ok(None) };
-    let metadata = file.metadata()?;
-    if metadata.is_dir() {
-        return Ok(None);
-    }
+    let Some((file, metadata)) = object::open(path)? else { return Ok(None) };
     if metadata.len() >= MAP_FROM_BYTES {
         return Ok(Some(Object { bytes: super::map::map(&file)?, tag: tag_of(&[], &metadata) }));
     }
@@ -159,8 +156,8 @@ fn tag_of(chunks: &[Bytes], metadata: &Metadata) -> Tag {
 }
 
 fn read_range(path: &Path, start: u64, end: u64) -> io::Result<Option<Bytes>> {
-    let Some(file) = found(File::open(path))? else { return Ok(None) };
-    let end = end.min(file.metadata()?.len());
+    let Some((file, metadata)) = object::open(path)? else { return Ok(None) };
+    let end = end.min(metadata.len());
     let wanted = usize::try_from(end.saturating_sub(start)).map_err(|_| io::ErrorKind::OutOfMemory)?;
     let mut bytes = vec![0; wanted];
     file.read_exact_at(&mut bytes, start)?;

@@ -72,10 +72,15 @@ impl Walk<'_> {
     }
 }
 
-/// A file, unless it went away meanwhile or its name is no key.
+/// A file, unless it went away meanwhile or its name is no key. Links, pipes and devices are listed, too, so that
+/// verification finds them and a drop removes them; a link to a folder is not.
 fn file(path: &Path, key: String) -> io::Result<Option<Listed>> {
-    let (Some(metadata), Some(key)) = (found(fs::metadata(path))?, Key::new(key)) else { return Ok(None) };
+    let followed = found(fs::metadata(path));
+    if followed.as_ref().is_ok_and(|metadata| metadata.as_ref().is_some_and(fs::Metadata::is_dir)) {
+        return Ok(None);
+    }
+    let (Some(metadata), Some(key)) = (found(fs::symlink_metadata(path))?, Key::new(key)) else { return Ok(None) };
     let since = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
     let modified = Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-    Ok(metadata.is_file().then_some(Listed { key, bytes: metadata.len(), modified }))
+    Ok(Some(Listed { key, bytes: metadata.len(), modified }))
 }

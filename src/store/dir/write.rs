@@ -10,7 +10,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::calls::{self, Lock, sync_folder};
-use super::{Inner, fault, found, read, tag_of, unnamed};
+use super::{Inner, fault, found, object, read, tag_of, unnamed};
 use crate::env::{Env, System};
 use crate::simulation::Guard;
 use crate::store::{Key, Outcome, StoreError, Tag};
@@ -76,6 +76,7 @@ impl Inner {
             match temporary.and_then(|temporary| temporary.link(path).map(|()| temporary)) {
                 Ok(temporary) => return Ok(temporary.landed("create", key, folder)),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    object::check(path)?;
                     sync_folder(folder)?;
                     return Ok(Outcome::Refused);
                 }

@@ -1,0 +1,52 @@
+//! Verification of the registers beside the head: the collection's own, and the claims of compactors.
+
+use deltafold_format::{Claim, ShardId};
+
+use super::{Finding, Verifier, VerifyReport};
+use crate::collection::Collection;
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::Layout;
+use crate::retry;
+
+impl Collection {
+    /// The collection's register says what it said when the collection was opened.
+    pub(super) async fn verify_register(&self, report: &mut VerifyReport) -> Result<()> {
+        let key = Layout::new(self.name().clone()).collection();
+        let problem = match Self::read_config(&**self.store(), self.name()).await {
+            Ok(config) if config == *self.config() => return Ok(()),
+            // Made again meanwhile: the head says so, too.
+            Ok(config) if config.uid != self.config().uid => return Ok(()),
+            Ok(_) => "it says something else than when the collection was opened; restore it from a copy".to_owned(),
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat) => error.problem(),
+            Err(error) => return Err(error),
+        };
+        let shard = ShardId::all(1).next().unwrap_or_default();
+        report.findings.push(Finding { shard, key: key.to_string(), problem });
+        Ok(())
+    }
+}
+
+impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
+    /// The claim can be read and belongs to this collection. One GET.
+    pub(super) async fn claim(&mut self) -> Result<()> {
+        let key = self.shard.layout().claim();
+        let Some(object) = retry::transient(|| self.shard.store().get(&key)).await? else { return Ok(()) };
+        let bytes = object.bytes.len() as u64;
+        match Claim::decode(object.bytes) {
+            Ok(claim) if claim.collection == self.shard.config().uid => {}
+            Ok(_) => {
+                self.note(
+                    &key,
+                    "a compactor of a dropped collection left it; no harm, the next compaction replaces it",
+                );
+            }
+            Err(error) => {
+                let error = Error::format(&key, error).problem();
+                let problem = error.replace("restore it from a copy", "no harm beyond that, `compact` writes it anew");
+                self.find(&key, problem);
+            }
+        }
+        self.looked_at(bytes);
+        Ok(())
+    }
+}

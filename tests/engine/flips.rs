@@ -1,0 +1,152 @@
+//! A deep verification promises every byte. A bit is flipped in each four bytes of each object, one at a time.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use deltafold::format::{Claim, EmbeddingBuilder, Manifest, Op, Record, Uid, Version};
+use deltafold::store::{Key, Memory, Store as _};
+use deltafold::{Collection, CompactorOptions, CreateOptions, Depth, Finding, WriterOptions};
+
+use crate::support::random::Random;
+use crate::support::watched::Watched;
+
+fn put(id: &str) -> Op {
+    let record = Record {
+        embedding: Some(vec![1.0, 2.0]),
+        document: Some("text".to_owned()),
+        metadata: [("k".to_owned(), deltafold::format::Value::I64(7))].into(),
+    };
+    Op::put(id, record)
+}
+
+/// Two runs, two versions that can be read, a pin, a claim, a log with a segment that is not folded.
+async fn made() -> (Watched<Memory>, Collection) {
+    let store = Watched::<Memory>::default();
+    let name = "c".parse().unwrap();
+    let collection = Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(2)).await.unwrap();
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    writer.append(vec![put("a"), put("b"), put("c")]).await.unwrap();
+    collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+    collection.pin("p", None).await.unwrap();
+    writer.append(vec![put("b")]).await.unwrap();
+    collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+    writer.append(vec![put("d")]).await.unwrap();
+    (store, collection)
+}
+
+async fn findings(collection: &Collection) -> Vec<Finding> {
+    collection.verify(Depth::Deep, |_| ()).await.unwrap().findings
+}
+
+fn names(findings: &[Finding], key: &Key) -> bool {
+    findings.iter().any(|finding| finding.key == key.as_str())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flipped_bit_in_any_byte_is_found_by_name() {
+    let mut random = Random::from_environment();
+    let (store, collection) = made().await;
+    assert_eq!(findings(&collection).await, []);
+    let keys = store.keys("").await;
+    assert!(keys.iter().any(|key| key.as_str().ends_with("/claim")), "{keys:?}");
+    let mut flips = 0;
+    for key in keys {
+        let whole = store.inner.get(&key).await.unwrap().unwrap().bytes;
+        for word in 0..whole.len() / 4 {
+            let (at, bit) = (word * 4 + usize::try_from(random.below(4)).unwrap(), random.below(8));
+            store.overwrite(&key, |bytes| bytes[at] ^= 1 << bit).await;
+            let found = findings(&collection).await;
+            assert!(names(&found, &key), "`{key}` byte {at} of {} bit {bit}: {found:?}", whole.len());
+            store.overwrite(&key, |bytes| *bytes = whole.to_vec()).await;
+            flips += 1;
+        }
+        // Cut short, one byte longer, and all zeros.
+        let changes: [fn(&mut Vec<u8>); 3] = [|b| b.truncate(b.len() - 1), |b| b.push(0), |b| b.fill(0)];
+        for change in changes {
+            store.overwrite(&key, change).await;
+            assert!(names(&findings(&collection).await, &key), "`{key}`");
+            store.overwrite(&key, |bytes| *bytes = whole.to_vec()).await;
+        }
+    }
+    assert_eq!(findings(&collection).await, []);
+    println!("{flips} bits flipped");
+}
+
+#[tokio::test]
+async fn a_claim_of_another_collection_is_noted() {
+    let (store, collection) = made().await;
+    let key = store.keys("/claim").await.remove(0);
+    let claim = Claim { collection: Uid::new(1), claimant: Uid::new(2), version: Version::ZERO, beat: 1 };
+    store.overwrite(&key, |bytes| *bytes = claim.encode().to_vec()).await;
+    let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+    assert!(names(&report.notes, &key), "{:?}", report.notes);
+    let head = store.inner.get(&store.keys("/head").await[0]).await.unwrap().unwrap().bytes;
+    store.overwrite(&key, |bytes| *bytes = head.to_vec()).await;
+    assert!(names(&findings(&collection).await, &key), "another register in its place");
+    collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+    assert_eq!(findings(&collection).await, [], "a compaction writes it anew");
+}
+
+/// Every checksum is right, and rows of the parts refer to rows that the embedding object does not have. Such a
+/// collection was called sound, and a scan failed.
+#[tokio::test]
+async fn a_reference_beyond_the_rows_of_its_object_is_found() {
+    for pinned in [false, true] {
+        let (store, collection) = made().await;
+        if pinned {
+            collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+        }
+        let key = store.keys("/manifest/").await.remove(0);
+        let key = if pinned { key } else { store.keys("/manifest/").await.pop().unwrap() };
+        let bytes = store.inner.get(&key).await.unwrap().unwrap().bytes;
+        let mut manifest = Manifest::decode(bytes).unwrap();
+        let entry = manifest.embeddings.iter_mut().max_by_key(|entry| entry.rows).unwrap();
+        let object_key =
+            store.keys(".emb").await.into_iter().find(|key| key.as_str().contains(&entry.name.to_string()));
+        let mut shorter = EmbeddingBuilder::new(2);
+        shorter.push(&[1.0, 2.0]);
+        let object: Bytes = shorter.finish().unwrap().object.to_bytes();
+        let opened = deltafold::format::Embeddings::open(object.clone()).unwrap();
+        (entry.rows, entry.live, entry.bytes, entry.crc32) = (1, 1, object.len() as u64, opened.crc32());
+        store.overwrite(&object_key.unwrap(), |bytes| *bytes = object.to_vec()).await;
+        store.overwrite(&key, |bytes| *bytes = manifest.encode().unwrap().chunks.concat()).await;
+        let found = findings(&collection).await;
+        let told = |finding: &Finding| finding.key.ends_with(".meta") && finding.problem.contains("it refers to row 2");
+        assert!(found.iter().any(told), "pinned {pinned}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn history_and_status_tell_of_a_missing_manifest() {
+    let (store, collection) = made().await;
+    let history = collection.history().await.unwrap();
+    assert_eq!((history.versions.len(), history.damage.len()), (4, 0));
+    assert_eq!(collection.status().await.unwrap().shards[0].damage, []);
+    for key in store.keys("/manifest/").await.into_iter().take(2) {
+        let bytes = store.inner.get(&key).await.unwrap().unwrap().bytes;
+        store.inner.delete(std::slice::from_ref(&key)).await.unwrap();
+        let history = collection.history().await.unwrap();
+        assert_eq!(history.versions.len(), 3);
+        assert!(names(&history.damage, &key), "{:?}", history.damage);
+        let status = collection.status().await.unwrap();
+        assert!(names(&status.shards[0].damage, &key), "{:?}", status.shards[0].damage);
+        store.inner.create(&key, vec![bytes]).await.unwrap();
+    }
+    let manifest = store.keys("/manifest/").await.remove(0);
+    store.overwrite(&manifest, |bytes| *bytes.last_mut().unwrap() ^= 1).await;
+    let history = collection.history().await.unwrap();
+    assert!(names(&history.damage, &manifest), "a damaged one, too: {:?}", history.damage);
+}
+
+#[tokio::test]
+async fn status_tells_of_a_hole_in_the_log() {
+    let (store, collection) = made().await;
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    writer.append(vec![put("e")]).await.unwrap();
+    let key = store.keys("/log/").await.remove(2);
+    store.inner.delete(std::slice::from_ref(&key)).await.unwrap();
+    let status = collection.status().await.unwrap();
+    assert!(names(&status.shards[0].damage, &key), "{:?}", status.shards[0].damage);
+    assert_eq!(status.shards[0].tail, status.shards[0].folded);
+}
