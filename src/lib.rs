@@ -48,6 +48,7 @@ mod log;
 mod memory;
 mod reader;
 mod retry;
+mod scratch;
 mod shard;
 #[cfg(feature = "simulation")]
 pub mod simulation;
@@ -71,7 +72,7 @@ pub use head::HeadsInDynamoDb;
 pub use location::Location;
 pub use log::{Ack, BacklogLimit, Follow, FollowOptions, Lag, Origin, Writer, WriterOptions};
 pub use memory::MemoryLimit;
-pub use reader::{At, Entry, Order, ReadPosition, Reader, Refreshed, ScanOptions, ShardChange};
+pub use reader::{At, Entry, Order, ReadPosition, Reader, Refreshed, ScanOptions, ShardChange, Warmth};
 
 #[cfg(test)]
 mod model_tests;

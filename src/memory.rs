@@ -50,6 +50,31 @@ impl MemoryLimit {
         self.bytes
     }
 
+    /// Ops of the log that a reader holds as they were read. Beyond it they move to a temporary file.
+    pub(crate) const fn overlay(self) -> u64 {
+        self.bytes / 8 * 3
+    }
+
+    /// Parts that a reader keeps after it has read them.
+    pub(crate) const fn parts(self) -> u64 {
+        self.bytes / 4
+    }
+
+    /// Places of records that a scan in the order of insertion sorts at once.
+    pub(crate) const fn sorting(self) -> u64 {
+        self.bytes / 8
+    }
+
+    /// Records that such a scan makes ahead.
+    pub(crate) const fn ahead(self) -> u64 {
+        self.bytes / 16
+    }
+
+    /// Embedding objects that a reader or a merge keeps, of a store that does not map them.
+    pub(crate) const fn embeddings(self) -> u64 {
+        self.bytes / 16
+    }
+
     /// Decoded bytes of the log that one read of it brings into memory. `docs/design.md` has the table of shares.
     pub(crate) const fn log_read(self) -> u64 {
         self.bytes / 8
@@ -68,6 +93,14 @@ impl MemoryLimit {
     /// Decoded bytes of the segments that one fold holds.
     pub(crate) const fn fold_input(self) -> u64 {
         self.bytes / 4
+    }
+}
+
+#[cfg(test)]
+impl MemoryLimit {
+    /// A limit below the minimum, so that small tests reach it.
+    pub(crate) const fn tiny(bytes: u64) -> Self {
+        Self { bytes }
     }
 }
 

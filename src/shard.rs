@@ -15,6 +15,7 @@ use crate::head::{HeadRegister, HeadState, InStore};
 use crate::layout::{Layout, ShardLayout};
 use crate::memory::MemoryLimit;
 use crate::retry;
+use crate::scratch::Overflow;
 use crate::simulation::Guard;
 use crate::store::{Key, Listed, Object, Store};
 
@@ -164,12 +165,29 @@ impl Shard {
     pub(crate) async fn embeddings(&self, entry: &EmbeddingEntry) -> Result<Option<Embeddings>> {
         let key = self.0.layout.part(PartObject::Embeddings(entry.name));
         let Some(object) = self.get(&key).await? else { return Ok(None) };
-        let embeddings = Embeddings::open(object.bytes).map_err(|error| Error::format(&key, error))?;
+        self.open_embeddings(entry, object.bytes).map(Some)
+    }
+
+    /// The same, with its bytes where `overflow` places them.
+    pub(crate) async fn embeddings_in(
+        &self,
+        entry: &EmbeddingEntry,
+        overflow: &Overflow,
+    ) -> Result<Option<Embeddings>> {
+        let key = self.0.layout.part(PartObject::Embeddings(entry.name));
+        let Some(object) = self.get(&key).await? else { return Ok(None) };
+        let bytes = overflow.place(&*self.0.store, object.bytes).await?;
+        self.open_embeddings(entry, bytes).map(Some)
+    }
+
+    fn open_embeddings(&self, entry: &EmbeddingEntry, bytes: Bytes) -> Result<Embeddings> {
+        let key = self.0.layout.part(PartObject::Embeddings(entry.name));
+        let embeddings = Embeddings::open(bytes).map_err(|error| Error::format(&key, error))?;
         let expected = (entry.crc32, entry.rows, self.0.config.dimension);
         if (embeddings.crc32(), embeddings.rows(), embeddings.dimension()) != expected {
             return Err(Error::corrupt(&key, "it is not the object that the manifest lists"));
         }
-        Ok(Some(embeddings))
+        Ok(embeddings)
     }
 
     /// The objects under a prefix that sort after `after`, up to the page on which one is `enough`. One LIST for each 1,000.

@@ -234,8 +234,10 @@ impl Collection {
         Reader::open(self.shards.clone(), at, false).await
     }
 
-    /// A reader of what is acknowledged by now, with all columns in memory: the requests of [`reader`](Self::reader) and of [`Reader::warm`], and a request's time sooner than the two, as the parts are
-    /// read beside the last look at the head.
+    /// A reader of what is acknowledged by now, with all columns in memory. Costs the requests of [`reader`](Self::reader)
+    /// and of [`Reader::warm`], and a request's time less, as it reads the parts beside the last look at the head.
+    ///
+    /// Where the columns do not fit the memory limit, some stay out: [`Reader::warmth`] tells how many.
     pub async fn warm_reader(&self) -> Result<Reader> {
         Reader::open(self.shards.clone(), At::Latest, true).await
     }

@@ -12,6 +12,7 @@ use super::policy::MergePlan;
 use super::retention::forgotten_before;
 use super::run_writer::{RunWriter, is_large};
 use crate::error::{Error, Repr, Result};
+use crate::scratch::{Overflow, Scratch};
 use crate::shard::Shard;
 use crate::snapshot::{Accounting, Conflict, Merge, ReferenceChange, objects};
 
@@ -29,6 +30,7 @@ pub(crate) async fn merge(shard: &Shard, manifest: &Manifest, plan: &MergePlan) 
         entries: manifest.embeddings.iter().map(|entry| (entry.name, entry)).collect(),
         rewrite: &plan.rewrite,
         opened: HashMap::new(),
+        overflow: Overflow::new(Scratch::default(), shard.memory().embeddings()),
         resolved,
         forget,
         writer: RunWriter::new(shard.clone(), manifest.version),
@@ -191,6 +193,8 @@ struct Merging<'a> {
     entries: BTreeMap<ObjectName, &'a EmbeddingEntry>,
     rewrite: &'a BTreeSet<ObjectName>,
     opened: HashMap<ObjectName, Embeddings>,
+    /// Where the opened ones lie.
+    overflow: Overflow,
     /// The output is the base: nothing lies under its rows.
     resolved: bool,
     /// The base need not say any more that a record is gone if that was last said before this.
@@ -204,8 +208,7 @@ struct Merging<'a> {
 impl Merging<'_> {
     /// Whether a part that stands alone in its id range goes into the output by reference.
     fn carries(&self, entry: &PartEntry) -> bool {
-        let pending = self.writer.pending();
-        let whole = is_large(entry.rows as usize) && (pending == 0 || is_large(pending));
+        let whole = is_large(entry) && self.writer.may_close();
         let whole = whole && (entry.absent.rows == 0 || entry.absent.oldest >= self.forget);
         whole && entry.embeddings.iter().all(|object| !self.rewrite.contains(object))
     }
@@ -228,7 +231,7 @@ impl Merging<'_> {
         }
         self.accounting.bytes_in += entry.bytes;
         if cursor.number == 0 {
-            self.writer.expect(part.rows());
+            self.writer.expect(&part);
         }
         cursor.loaded = Some(part);
         Ok(())
@@ -317,7 +320,7 @@ impl Merging<'_> {
         if !self.opened.contains_key(&from.object) {
             let entry = self.entries.get(&from.object).copied();
             let opened = match entry {
-                Some(entry) => self.shard.embeddings(entry).await?,
+                Some(entry) => self.shard.embeddings_in(entry, &self.overflow).await?,
                 None => {
                     return Err(Error::corrupt(
                         &self.shard.layout().part(object),

@@ -14,6 +14,7 @@ mod sweep;
 pub use compactor::{CompactEvent, CompactReport, Compactor, CompactorOptions};
 pub use keep_up::KeepUp;
 pub use policy::Policy;
+pub(crate) use run_writer::RunWriter;
 pub(crate) use sweep::sweep;
 pub use sweep::{SweepOptions, SweepReport};
 

@@ -13,14 +13,19 @@ use crate::env::{self, Task};
 use crate::error::{Error, Result};
 use crate::shard::Shard;
 
-/// Objects being encoded or on their way to the store at once; with those that are being filled this bounds the writer's memory.
+/// Objects being encoded or on their way to the store at once.
 const CLOSING: usize = 2;
+
+/// Bytes of them. With the two objects that are being filled, this bounds the writer's memory.
+const CLOSING_BYTES: usize = 32 << 20;
 
 /// Rows between two points where other tasks get their turn.
 const ROWS_A_TURN: u32 = 256;
 
 /// A part being written is closed at this many bytes of columns, though it holds fewer rows than it may.
-const PART_BYTES: usize = 64 << 20;
+///
+/// A scan and a merge hold one part of each run: of 28 runs, seven on each of four levels, 112 MiB.
+const PART_BYTES: usize = 4 << 20;
 
 /// Writes one run.
 pub(crate) struct RunWriter {
@@ -29,19 +34,29 @@ pub(crate) struct RunWriter {
     born: Version,
     part: PartBuilder,
     embeddings: Option<(ObjectName, EmbeddingBuilder)>,
-    closing: VecDeque<Task<Result<Closed>>>,
+    /// With the bytes that each takes.
+    closing: VecDeque<(usize, Task<Result<Closed>>)>,
     /// In id order; `None` for those that are still being closed.
     parts: Vec<Option<PartEntry>>,
     written: Written,
     /// The part is closed at this many rows.
     cut_at: usize,
+    /// And at this many bytes of columns.
+    cut_bytes: usize,
     turn: u32,
 }
 
-/// Whether a part of so many rows stands alone; smaller ones are joined with their neighbours by the next merge.
-pub(crate) fn is_large(rows: usize) -> bool {
-    rows >= MAX_PART_ROWS / 4
+/// Whether a part stands alone; the next merge joins smaller ones with their neighbours.
+pub(crate) fn is_large(part: &PartEntry) -> bool {
+    // Stored bytes: columns of text shrink to a quarter as a rule, seldom to less than a sixteenth.
+    part.rows as usize >= LARGE_ROWS || part.bytes >= (PART_BYTES / 16) as u64
 }
+
+/// So many rows make a part that stands alone.
+const LARGE_ROWS: usize = MAX_PART_ROWS / 4;
+
+/// So many bytes of columns do, too.
+const LARGE_BYTES: usize = PART_BYTES / 4;
 
 /// What was written.
 #[derive(Debug, Default)]
@@ -69,6 +84,7 @@ impl RunWriter {
             parts: Vec::new(),
             written: Written::default(),
             cut_at: MAX_PART_ROWS,
+            cut_bytes: PART_BYTES,
             turn: 0,
         }
     }
@@ -106,21 +122,25 @@ impl RunWriter {
         Ok(())
     }
 
-    /// Rows in the part that is being filled: what `carry` would close early.
-    pub(crate) fn pending(&self) -> usize {
-        self.part.rows()
+    /// Whether the part that is being filled may end here: it is empty, or large enough to stand alone.
+    pub(crate) fn may_close(&self) -> bool {
+        let rows = self.part.rows();
+        rows == 0 || rows >= LARGE_ROWS || self.part.estimated_bytes() >= LARGE_BYTES
     }
 
-    /// Prepares for the `rows` of an older part: where they do not fit behind what is pending, the cut falls in the middle, so that no
-    /// splinter is left over. Parts then split and grow as the leaves of a B-tree do.
-    pub(crate) fn expect(&mut self, rows: usize) {
-        let total = self.part.rows() + rows;
-        self.cut_at = if total > MAX_PART_ROWS { total.div_ceil(2) } else { MAX_PART_ROWS };
+    /// Prepares for the rows of an older part. Where they do not fit behind the pending ones, the cut falls in the
+    /// middle, so that no splinter is left over. Parts then split and grow as the leaves of a B-tree do.
+    pub(crate) fn expect(&mut self, part: &PartMeta) {
+        let rows = self.part.rows() + part.rows();
+        self.cut_at = if rows > MAX_PART_ROWS { rows.div_ceil(2) } else { MAX_PART_ROWS };
+        let bytes = self.part.estimated_bytes() + part.memory_bytes();
+        // A part far larger than that was written by another program, or holds a single row.
+        self.cut_bytes = if bytes > PART_BYTES { bytes.div_ceil(2).min(PART_BYTES) } else { PART_BYTES };
     }
 
     /// Ends the part where an older part ended, if it is large enough to stand alone.
     pub(crate) async fn settle(&mut self) -> Result<()> {
-        if is_large(self.part.rows()) { self.close_part().await } else { Ok(()) }
+        if self.may_close() { self.close_part().await } else { Ok(()) }
     }
 
     /// Writes what is left and waits until everything is stored.
@@ -143,7 +163,7 @@ impl RunWriter {
             self.turn = 0;
             tokio::task::yield_now().await;
         }
-        if self.part.rows() >= self.cut_at || self.part.estimated_bytes() >= PART_BYTES {
+        if self.part.rows() >= self.cut_at || self.part.estimated_bytes() >= self.cut_bytes {
             self.close_part().await?;
         }
         Ok(())
@@ -155,12 +175,14 @@ impl RunWriter {
         }
         let part = mem::replace(&mut self.part, PartBuilder::new());
         self.cut_at = MAX_PART_ROWS;
+        self.cut_bytes = PART_BYTES;
+        let bytes = part.estimated_bytes();
         self.written.rows += part.rows() as u64;
         let place = self.parts.len();
         self.parts.push(None);
         let name = self.name();
         let shard = self.shard.clone();
-        self.close(async move {
+        self.close(bytes, async move {
             let part = env::blocking(move || part.finish()).await.map_err(|error| refused(&shard, &error))?;
             let entry = PartEntry {
                 name,
@@ -181,8 +203,9 @@ impl RunWriter {
     async fn close_embeddings(&mut self) -> Result<()> {
         let Some((name, builder)) = self.embeddings.take() else { return Ok(()) };
         let rows = builder.rows();
+        let bytes = rows as usize * self.shard.config().dimension as usize * size_of::<f32>();
         let shard = self.shard.clone();
-        self.close(async move {
+        self.close(bytes, async move {
             let object = env::blocking(move || builder.finish()).await.map_err(|error| refused(&shard, &error))?.object;
             let entry = EmbeddingEntry { name, rows, live: 0, bytes: object.bytes, crc32: object.crc32 };
             shard.create_own(&shard.layout().part(PartObject::Embeddings(name)), object.chunks).await?;
@@ -196,16 +219,23 @@ impl RunWriter {
     }
 
     /// Encodes and stores an object beside what goes on.
-    async fn close(&mut self, closing: impl Future<Output = Result<Closed>> + Send + 'static) -> Result<()> {
-        if self.closing.len() >= CLOSING {
+    async fn close(
+        &mut self,
+        bytes: usize,
+        closing: impl Future<Output = Result<Closed>> + Send + 'static,
+    ) -> Result<()> {
+        let taken = |closing: &VecDeque<(usize, _)>| closing.iter().map(|(bytes, _)| bytes).sum::<usize>();
+        while self.closing.len() >= CLOSING
+            || (taken(&self.closing) > 0 && taken(&self.closing) + bytes > CLOSING_BYTES)
+        {
             self.wait_for_one().await?;
         }
-        self.closing.push_back(env::spawn(closing));
+        self.closing.push_back((bytes, env::spawn(closing)));
         Ok(())
     }
 
     async fn wait_for_one(&mut self) -> Result<()> {
-        let Some(closing) = self.closing.pop_front() else { return Ok(()) };
+        let Some((_, closing)) = self.closing.pop_front() else { return Ok(()) };
         match env::join(closing).await? {
             Closed::Part { place, entry, references } => {
                 for (object, rows) in references {

@@ -383,6 +383,10 @@ impl Store for HeadsInDynamoDb {
         Some(Arc::new(Self { objects, ..self.clone() }))
     }
 
+    fn maps_objects(&self) -> bool {
+        self.objects.maps_objects()
+    }
+
     fn is_to_be_probed(&self) -> bool {
         self.objects.is_to_be_probed()
     }

@@ -32,7 +32,7 @@ pub(super) enum Row<'a> {
 
 impl Row<'_> {
     /// What it does to the id.
-    fn effect(self) -> Option<Effect<EmbeddingSource>> {
+    pub(super) fn effect(self) -> Option<Effect<EmbeddingSource>> {
         match self {
             Self::Part(part, row) => Some(part.effect(row).map_embedding(&mut EmbeddingSource::Stored)),
             Self::Log(layer, ops) => {

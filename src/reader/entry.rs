@@ -1,6 +1,6 @@
 //! What a reader answers with.
 
-use deltafold_format::{Place, Record, Sequence, ShardId, Version};
+use deltafold_format::{Place, Record, Sequence, ShardId, Value, Version};
 
 /// A record as it was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +22,21 @@ impl Entry {
     pub(super) fn bulk(&self) -> usize {
         let embedding = self.record.embedding.as_ref().map_or(0, |embedding| embedding.len() * 4);
         embedding + self.record.document.as_ref().map_or(0, String::len)
+    }
+
+    /// About how much memory it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let value = |value: &Value| match value {
+            Value::String(text) => text.len(),
+            Value::Strings(texts) => texts.iter().map(|text| text.len() + size_of::<String>()).sum(),
+            Value::I64s(numbers) => size_of_val(&numbers[..]),
+            Value::F64s(numbers) => size_of_val(&numbers[..]),
+            Value::Bools(truths) => truths.len(),
+            Value::I64(_) | Value::F64(_) | Value::Bool(_) => 0,
+        };
+        let metadata = &self.record.metadata;
+        let metadata = metadata.iter().map(|(key, held)| key.len() + value(held) + 2 * size_of::<Value>() + 16);
+        size_of::<Self>() + self.id.len() + self.bulk() + metadata.sum::<usize>()
     }
 }
 

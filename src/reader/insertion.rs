@@ -1,6 +1,11 @@
 //! Scanning in the order of insertion.
+//!
+//! The places of all records are found by a scan by id, and sorted. Then the records are made in batches, those of one
+//! part together: a batch reads each part at most once.
 
-use std::sync::Arc;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use deltafold_format::{Effect, Place, Position, Revision};
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
@@ -12,8 +17,14 @@ use super::range::IdRange;
 use super::rows::{Locator, Rows, Step};
 use super::scan::SHARDS_AT_ONCE;
 use super::snapshot::Snapshot;
+use super::sorter::{Item, Sorted, Sorter};
 use crate::env;
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// Records of the first batch; few, so that the first ones come soon.
+const FIRST_BATCH: usize = 16;
+/// Records of a batch at most.
+const MOST_AHEAD: usize = 65_536;
 
 /// A record to come: 24 bytes in log order, 48 by revision.
 #[derive(Debug, Clone, Copy)]
@@ -31,19 +42,35 @@ const _: () = assert!(deltafold_format::limits::MAX_SHARDS < COMPOSED);
 
 /// What records of one shard are sorted by.
 trait Key: Copy + Ord + Send + Sync + 'static {
+    /// Bytes of it in a temporary file.
+    const BYTES: usize;
     /// The key of a record that is the `number`th by id; none where it is of the other ordering, which no collection mixes.
     fn of(inserted: Place, number: u32) -> Option<Self>;
     /// What sorts over all shards.
     fn global(&self) -> impl Ord;
+    /// Appends its bytes.
+    fn write(&self, to: &mut Vec<u8>);
+    /// Reads them back.
+    fn read(from: &[u8]) -> Option<Self>;
 }
 
 impl Key for Position {
+    const BYTES: usize = 8;
+
     fn of(inserted: Place, _: u32) -> Option<Self> {
         inserted.position()
     }
 
     fn global(&self) -> impl Ord {
         *self
+    }
+
+    fn write(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.to_bits().to_le_bytes());
+    }
+
+    fn read(from: &[u8]) -> Option<Self> {
+        Some(Self::from_bits(u64::from_le_bytes(*from.first_chunk()?)))
     }
 }
 
@@ -52,6 +79,8 @@ impl Key for Position {
 struct ByRevision(Revision, u32);
 
 impl Key for ByRevision {
+    const BYTES: usize = 20;
+
     fn of(inserted: Place, number: u32) -> Option<Self> {
         inserted.revision().map(|revision| Self(revision, number))
     }
@@ -59,11 +88,66 @@ impl Key for ByRevision {
     fn global(&self) -> impl Ord {
         self.0
     }
+
+    fn write(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.0.get().to_le_bytes());
+        to.extend_from_slice(&self.1.to_le_bytes());
+    }
+
+    fn read(from: &[u8]) -> Option<Self> {
+        let (revision, number) = from.split_first_chunk()?;
+        Some(Self(Revision::new(u128::from_le_bytes(*revision)), u32::from_le_bytes(*number.first_chunk()?)))
+    }
 }
 
 impl<K: Key> Found<K> {
     fn key(&self) -> impl Ord {
         (self.inserted.global(), self.shard & !COMPOSED, self.inserted)
+    }
+
+    /// Sorts the records of one part together.
+    fn place(&self) -> impl Ord {
+        (self.shard & !COMPOSED, self.at.source, self.at.part, self.at.row)
+    }
+}
+
+impl<K: Key> Ord for Found<K> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl<K: Key> PartialOrd for Found<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<K: Key> PartialEq for Found<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl<K: Key> Eq for Found<K> {}
+
+impl<K: Key> Item for Found<K> {
+    const BYTES: usize = K::BYTES + 3 * size_of::<u32>() + size_of::<u16>();
+
+    fn write(&self, to: &mut Vec<u8>) {
+        self.inserted.write(to);
+        for number in [self.at.source, self.at.part, self.at.row] {
+            to.extend_from_slice(&number.to_le_bytes());
+        }
+        to.extend_from_slice(&self.shard.to_le_bytes());
+    }
+
+    fn read(from: &[u8]) -> Option<Self> {
+        let (inserted, rest) = from.split_at_checked(K::BYTES)?;
+        let (numbers, rest) = rest.split_first_chunk::<12>()?;
+        let number = |at| numbers.get(at..).and_then(|from| from.first_chunk()).map(|from| u32::from_le_bytes(*from));
+        let at = Locator { source: number(0)?, part: number(4)?, row: number(8)? };
+        Some(Self { inserted: K::read(inserted)?, at, shard: u16::from_le_bytes(*rest.first_chunk()?) })
     }
 }
 
@@ -80,47 +164,51 @@ pub(super) fn scan(
     }
 }
 
-/// The records in the order of insertion. All columns are read and kept, as by `warm`, and each record takes 24 or 48 bytes more until the end.
 fn scan_by<K: Key>(
     snapshots: Vec<Arc<Snapshot>>,
     range: IdRange,
     limit: usize,
     embeddings: bool,
 ) -> impl Stream<Item = Result<Entry>> + Send + 'static {
-    let snapshots: Arc<[Arc<Snapshot>]> = snapshots.into();
-    let sorted = {
-        let snapshots = snapshots.clone();
-        async move { sorted::<K>(&snapshots, range, limit).await }
+    let scan = async move {
+        let sorted = sorted::<K>(&snapshots, range, limit).await?;
+        let memory = snapshots.first().map_or(0, |first| first.objects.pools().limit.ahead());
+        let making = Making {
+            snapshots,
+            sorted: Some(sorted),
+            left: limit,
+            waiting: VecDeque::new(),
+            ready: VecDeque::new(),
+            batch: FIRST_BATCH,
+            memory: usize::try_from(memory).unwrap_or(usize::MAX),
+            embeddings,
+        };
+        let next = |mut making: Making<K>| async move { Ok(making.next().await?.map(|entry| (entry, making))) };
+        Ok::<_, Error>(stream::try_unfold(making, next))
     };
-    stream::once(sorted)
-        .map_ok(|found| stream::iter(found.into_iter().map(Ok)))
-        .try_flatten()
-        .and_then(move |found| {
-            let snapshot = snapshots[usize::from(found.shard & !COMPOSED)].clone();
-            async move { fetch(&snapshot, found, embeddings).await }
-        })
-        .try_filter_map(|entry| async { Ok(entry) })
+    stream::once(scan).try_flatten()
 }
 
-/// Every record in range in the order of insertion, the first `limit` of them.
-async fn sorted<K: Key>(snapshots: &[Arc<Snapshot>], range: IdRange, limit: usize) -> Result<Vec<Found<K>>> {
-    let shards = snapshots.iter().zip(0_u16..).map(|(snapshot, shard)| collect(snapshot, shard, &range, limit));
-    let shards: Vec<_> = shards.collect();
-    let found: Vec<Vec<Found<K>>> = stream::iter(shards).buffer_unordered(SHARDS_AT_ONCE).try_collect().await?;
-    let sort = move || {
-        let mut all = found.concat();
-        first(&mut all, limit);
-        all.sort_unstable_by(|a, b| a.key().cmp(&b.key()));
-        all
+/// Every record in range in the order of insertion, at least the first `limit` of them.
+async fn sorted<K: Key>(snapshots: &[Arc<Snapshot>], range: IdRange, limit: usize) -> Result<Sorted<Found<K>>> {
+    let Some(pools) = snapshots.first().map(|first| first.objects.pools()) else {
+        return Sorter::new(Default::default(), 0, 0).finish().await;
     };
-    Ok(env::blocking(sort).await)
-}
-
-async fn collect<K: Key>(snapshot: &Arc<Snapshot>, shard: u16, range: &IdRange, limit: usize) -> Result<Vec<Found<K>>> {
-    let mut found = Vec::new();
-    if limit == 0 {
-        return Ok(found);
+    let sorter = Mutex::new(Sorter::new(pools.scratch.clone(), pools.limit.sorting(), limit));
+    if limit > 0 {
+        let shards = snapshots.iter().zip(0_u16..).map(|(snapshot, shard)| collect(snapshot, shard, &range, &sorter));
+        let shards: Vec<_> = shards.collect();
+        stream::iter(shards).buffer_unordered(SHARDS_AT_ONCE).try_for_each(|()| async { Ok(()) }).await?;
     }
+    sorter.into_inner().unwrap_or_else(PoisonError::into_inner).finish().await
+}
+
+async fn collect<K: Key>(
+    snapshot: &Arc<Snapshot>,
+    shard: u16,
+    range: &IdRange,
+    sorter: &Mutex<Sorter<Found<K>>>,
+) -> Result<()> {
     let mut rows = Rows::new(snapshot.clone(), range.clone(), 0, true);
     let mut turn = 0;
     let mut number = 0;
@@ -130,7 +218,7 @@ async fn collect<K: Key>(snapshot: &Arc<Snapshot>, shard: u16, range: &IdRange, 
             tokio::task::yield_now().await;
         }
         match rows.step() {
-            Step::End => return Ok(found),
+            Step::End => return Ok(()),
             Step::Fill => rows.fill().await?,
             Step::Group => {
                 if let Some(record) = rows.outline().and_then(Effect::resolve)
@@ -139,9 +227,10 @@ async fn collect<K: Key>(snapshot: &Arc<Snapshot>, shard: u16, range: &IdRange, 
                 {
                     let shard = if composed { shard | COMPOSED } else { shard };
                     number = number.saturating_add(1);
-                    found.push(Found { inserted, at, shard });
-                    if found.len() / 2 >= limit {
-                        first(&mut found, limit);
+                    let full = locked(sorter).push(Found { inserted, at, shard });
+                    if let Some(full) = full {
+                        let chunk = full.write().await?;
+                        locked(sorter).add(chunk);
                     }
                 }
             }
@@ -149,11 +238,94 @@ async fn collect<K: Key>(snapshot: &Arc<Snapshot>, shard: u16, range: &IdRange, 
     }
 }
 
-/// Drops all but the first `limit`, in no order.
-fn first<K: Key>(found: &mut Vec<Found<K>>, limit: usize) {
-    if limit < found.len() {
-        found.select_nth_unstable_by(limit, |a, b| a.key().cmp(&b.key()));
-        found.truncate(limit);
+fn locked<T>(sorter: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Only a panic of a task that is polled with this one could leave it half done, and then both end.
+    sorter.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The records of a scan, made in batches.
+struct Making<K> {
+    snapshots: Vec<Arc<Snapshot>>,
+    /// Only absent while the next ones are taken out of it.
+    sorted: Option<Sorted<Found<K>>>,
+    /// How many records may still be wanted.
+    left: usize,
+    /// Found and not made yet.
+    waiting: VecDeque<Found<K>>,
+    ready: VecDeque<Entry>,
+    /// How many records are made next.
+    batch: usize,
+    /// Bytes of records that may be ready.
+    memory: usize,
+    embeddings: bool,
+}
+
+impl<K: Key> Making<K> {
+    async fn next(&mut self) -> Result<Option<Entry>> {
+        while self.ready.is_empty() {
+            self.take().await?;
+            if self.waiting.is_empty() {
+                return Ok(None);
+            }
+            self.make().await?;
+        }
+        Ok(self.ready.pop_front())
+    }
+
+    /// Takes as many as the next batch needs.
+    async fn take(&mut self) -> Result<()> {
+        let wanted = self.batch.saturating_sub(self.waiting.len()).min(self.left);
+        if wanted > 0
+            && let Some(mut sorted) = self.sorted.take()
+        {
+            let (sorted, next) = env::blocking(move || {
+                let next = sorted.next_many(wanted);
+                (sorted, next)
+            })
+            .await;
+            self.sorted = Some(sorted);
+            let next = next?;
+            self.left -= next.len().min(self.left);
+            self.waiting.extend(next);
+        }
+        Ok(())
+    }
+
+    /// Makes the first of those that wait, part by part. Where they take too much memory, the last of them wait on.
+    async fn make(&mut self) -> Result<()> {
+        let count = self.batch.min(self.waiting.len());
+        let batch: Vec<Found<K>> = self.waiting.drain(..count).collect();
+        let mut by_place: Vec<usize> = (0..count).collect();
+        by_place.sort_unstable_by(|a, b| batch[*a].place().cmp(&batch[*b].place()));
+        let mut made: BTreeMap<usize, Entry> = BTreeMap::new();
+        let (mut bytes, mut end) = (0, count);
+        for number in by_place {
+            if number >= end {
+                continue;
+            }
+            let found = batch[number];
+            let snapshot = &self.snapshots[usize::from(found.shard & !COMPOSED)];
+            if let Some(entry) = fetch(snapshot, found, self.embeddings).await? {
+                bytes += entry.memory_bytes();
+                made.insert(number, entry);
+            }
+            while bytes > self.memory
+                && made.len() > 1
+                && let Some((last, entry)) = made.pop_last()
+            {
+                bytes -= entry.memory_bytes();
+                end = last;
+            }
+        }
+        for found in batch[end..].iter().rev() {
+            self.waiting.push_front(*found);
+        }
+        let average = bytes / made.len().max(1) + 1;
+        let fits = (self.memory / 2 / average).clamp(1, MOST_AHEAD);
+        self.batch = fits.min(self.batch * 4);
+        self.ready.extend(made.into_values());
+        tokio::task::yield_now().await;
+        Ok(())
     }
 }
 
@@ -164,7 +336,7 @@ async fn fetch<K>(snapshot: &Snapshot, found: Found<K>, embeddings: bool) -> Res
     let mut composer = Composer::default();
     let id = match source.checked_sub(snapshot.runs()) {
         None => {
-            let part = snapshot.objects.part(source, part as usize, true).await?;
+            let part = snapshot.part(source, part as usize, true).await?;
             composer.under(Row::Part(&part, row));
             part.id(row).to_owned()
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use deltafold_format::{Segment, Sequence};
 
+use super::pools::{Budget, Charge};
 use crate::shard::Slot;
 
 /// Where an op stands: which of a layer's segments, which of its ops.
@@ -20,11 +21,13 @@ pub(super) struct Layer {
     last: Sequence,
     segments: Vec<Arc<Segment>>,
     index: Vec<Spot>,
+    /// The memory of the segments and of their places in the index.
+    charges: Vec<Arc<Charge>>,
 }
 
 impl Layer {
     /// The slots must follow one another; there must be one.
-    fn new(slots: &[(Sequence, Slot)]) -> Self {
+    pub(super) fn new(slots: &[(Sequence, Slot)], budget: &Arc<Budget>) -> Self {
         let first = slots.first().map_or(Sequence::ZERO, |(sequence, _)| *sequence);
         let last = slots.last().map_or(first, |(sequence, _)| *sequence);
         let segment = |(_, slot): &(Sequence, Slot)| if let Slot::Segment(s) = slot { Some(s.clone()) } else { None };
@@ -33,7 +36,10 @@ impl Layer {
             let place = move |op| Spot { segment: number(segment), op: number(op) };
             (0..s.len()).map(place)
         });
-        let mut layer = Self { first, last, index: places.collect(), segments };
+        let index: Vec<Spot> = places.collect();
+        let decoded: u64 = segments.iter().map(|segment| segment.decoded_bytes()).sum();
+        let charges = vec![budget.take(decoded + size_of_val(&index[..]) as u64)];
+        let mut layer = Self { first, last, index, segments, charges };
         let mut index = std::mem::take(&mut layer.index);
         // Stable, so that the ops of one id stay in log order.
         index.sort_by(|a, b| layer.id_bytes_at(*a).cmp(layer.id_bytes_at(*b)));
@@ -42,7 +48,7 @@ impl Layer {
     }
 
     /// Two layers of which `newer` follows `self` in the log.
-    fn then(&self, newer: &Self) -> Self {
+    pub(super) fn then(&self, newer: &Self) -> Self {
         let shift = number(self.segments.len());
         let moved = |place: &Spot| Spot { segment: place.segment + shift, op: place.op };
         let mut index = Vec::with_capacity(self.index.len() + newer.index.len());
@@ -59,11 +65,12 @@ impl Layer {
         index.extend_from_slice(old);
         index.extend(new.iter().map(moved));
         let segments = self.segments.iter().chain(&newer.segments).cloned().collect();
-        Self { first: self.first, last: newer.last, segments, index }
+        let charges = self.charges.iter().chain(&newer.charges).cloned().collect();
+        Self { first: self.first, last: newer.last, segments, index, charges }
     }
 
     /// What is left when the segments up to `folded` are taken away, where something is.
-    fn behind(&self, folded: Sequence) -> Option<Self> {
+    pub(super) fn behind(&self, folded: Sequence) -> Option<Self> {
         if self.last <= folded {
             return None;
         }
@@ -74,7 +81,18 @@ impl Layer {
             last: self.last,
             segments: self.segments[gone..].to_vec(),
             index: self.index.iter().filter_map(left).collect(),
+            charges: self.charges.clone(),
         })
+    }
+
+    /// Its first and its last slot.
+    pub(super) fn slots(&self) -> (Sequence, Sequence) {
+        (self.first, self.last)
+    }
+
+    /// Bytes of memory that it takes, those of segments that it was cut to leave out among them.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.charges.iter().map(|charge| charge.bytes()).sum()
     }
 
     /// How many ops it holds; they are numbered in the order of their ids.
@@ -127,152 +145,4 @@ impl Layer {
 
 fn number(index: usize) -> u32 {
     u32::try_from(index).expect("the segments of a log tail that fits in memory, and the ops of one, count below 2^32")
-}
-
-/// What the log holds behind a snapshot: exactly the slots after `folded` up to `tail`. Cheap to clone.
-///
-/// Each batch of new segments becomes a small layer; layers are joined when the newer is half as large as the older, so there are
-/// O(log n) of them and each op is moved O(log n) times. Older snapshots keep the layers that they had.
-#[derive(Debug, Clone)]
-pub(super) struct Overlay {
-    /// Oldest first.
-    layers: Vec<Arc<Layer>>,
-    tail: Sequence,
-}
-
-impl Overlay {
-    /// Nothing behind `folded`.
-    pub(super) fn empty(folded: Sequence) -> Self {
-        Self { layers: Vec::new(), tail: folded }
-    }
-
-    /// The last slot that is covered.
-    pub(super) fn tail(&self) -> Sequence {
-        self.tail
-    }
-
-    /// The layers, oldest first.
-    pub(super) fn layers(&self) -> &[Arc<Layer>] {
-        &self.layers
-    }
-
-    /// How many ops it holds.
-    pub(super) fn ops(&self) -> u64 {
-        self.layers.iter().map(|layer| layer.len() as u64).sum()
-    }
-
-    /// With the slots that follow in the log.
-    #[must_use]
-    pub(super) fn extended(mut self, slots: &[(Sequence, Slot)]) -> Self {
-        let Some((last, _)) = slots.last() else { return self };
-        debug_assert_eq!(slots.first().map(|(first, _)| *first), Some(self.tail.next()), "the log has no gaps");
-        let mut newest = Layer::new(slots);
-        while let Some(older) = self.layers.pop_if(|older| older.len() <= newest.len() * 2) {
-            newest = older.then(&newest);
-        }
-        self.layers.push(Arc::new(newest));
-        self.tail = *last;
-        self
-    }
-
-    /// Without what a newer snapshot has folded: what is left covers the slots after `folded`.
-    #[must_use]
-    pub(super) fn behind(&self, folded: Sequence) -> Self {
-        let left = |layer: &Arc<Layer>| {
-            if layer.first > folded { Some(layer.clone()) } else { layer.behind(folded).map(Arc::new) }
-        };
-        Self { layers: self.layers.iter().filter_map(left).collect(), tail: self.tail.max(folded) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use deltafold_format::{Op, Place, SegmentBody, SegmentStamp, TimeRange, Uid};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn segment(sequence: u64, ids: &[u8]) -> (Sequence, Slot) {
-        let sequence = Sequence::new(sequence).unwrap();
-        let ops: Vec<Op> = ids.iter().map(|id| Op::delete(id.to_string())).collect();
-        let stamp = SegmentStamp {
-            collection: Uid::new(1),
-            sequence,
-            writer: Uid::new(2),
-            batch: 1,
-            times: TimeRange::default(),
-            marks: Vec::new(),
-            passed: 0,
-        };
-        let encoded = SegmentBody::encode(&ops, 3).unwrap().seal(stamp).unwrap();
-        let bytes: Vec<u8> = encoded.chunks.iter().flatten().copied().collect();
-        (sequence, Slot::Segment(Arc::new(Segment::decode(bytes.into()).unwrap())))
-    }
-
-    /// Every op with its id, in log order for each id.
-    fn content(overlay: &Overlay) -> Vec<(String, Place)> {
-        let mut all = Vec::new();
-        for layer in overlay.layers() {
-            assert!((1..layer.len()).all(|at| layer.id(at - 1) <= layer.id(at)));
-            for at in 0..layer.len() {
-                let found = layer.find(layer.id(at));
-                assert!(found.contains(&at));
-                assert!(layer.ops(found.clone()).map(|(segment, op)| segment.place(op)).is_sorted());
-                let (segment, op) = layer.ops(at..at + 1).next().unwrap();
-                all.push((segment.id(op).unwrap().to_owned(), segment.place(op)));
-            }
-            assert_eq!(layer.find("zz"), layer.len()..layer.len());
-        }
-        all.sort();
-        all
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn an_overlay_holds_the_ops_behind_what_is_folded(
-            segments in proptest::collection::vec(proptest::collection::vec(0..9u8, 0..5), 1..20),
-            batches in proptest::collection::vec(1..4usize, 20),
-            folded in 0..22u64,
-        ) {
-            // An empty list stands for a slot of a dropped collection.
-            let slots: Vec<_> = segments.iter().zip(1..).map(|(ids, sequence)| match &ids[..] {
-                [] => (Sequence::new(sequence).unwrap(), Slot::Void),
-                ids => segment(sequence, ids),
-            }).collect();
-            let mut overlay = Overlay::empty(Sequence::ZERO);
-            let mut rest = &slots[..];
-            for batch in batches {
-                let (now, later) = rest.split_at(batch.min(rest.len()));
-                overlay = overlay.extended(now);
-                rest = later;
-            }
-            let left: Vec<_> = slots.iter().filter(|(sequence, _)| sequence.get() > folded).cloned().collect();
-            let tail = Sequence::new(folded.max(slots.len() as u64)).unwrap();
-            let folded = Sequence::new(folded).unwrap();
-            let trimmed = overlay.behind(folded);
-            prop_assert_eq!(trimmed.tail(), tail);
-            let once = Overlay::empty(folded).extended(&left);
-            prop_assert_eq!(content(&trimmed), content(&once));
-            prop_assert_eq!(trimmed.ops(), once.ops());
-            for layer in trimmed.layers() {
-                prop_assert!(layer.first > folded && layer.last <= tail);
-            }
-        }
-    }
-
-    #[test]
-    fn layers_stay_few_and_old_snapshots_keep_theirs() {
-        let mut overlay = Overlay::empty(Sequence::ZERO);
-        let mut old = None;
-        for sequence in 1..=500 {
-            overlay = overlay.extended(&[segment(sequence, &[1, 2])]);
-            if sequence == 100 {
-                old = Some(overlay.clone());
-            }
-            assert!(overlay.layers().len() <= 10, "{} layers", overlay.layers().len());
-        }
-        assert_eq!((overlay.ops(), old.unwrap().ops()), (1_000, 200));
-    }
 }

@@ -9,11 +9,17 @@ mod entry;
 mod insertion;
 mod layer;
 mod objects;
+mod overlay;
+mod pools;
 mod range;
 mod rows;
 mod scan;
 mod shard_reader;
 mod snapshot;
+mod sorter;
+mod spilled;
+#[cfg(test)]
+mod tiny_memory_tests;
 
 use std::sync::Arc;
 
@@ -21,10 +27,13 @@ use deltafold_format::{ShardId, Version};
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 
 pub use entry::{Entry, ReadPosition, Refreshed, ShardChange};
+pub use objects::Warmth;
 pub use scan::{Order, ScanOptions};
 
 use crate::error::Result;
+use crate::memory::MemoryLimit;
 use crate::shard::Shard;
+use pools::Pools;
 use scan::SHARDS_AT_ONCE;
 use shard_reader::{Fixed, ShardReader};
 use snapshot::Snapshot;
@@ -46,7 +55,9 @@ pub enum At {
 
 /// A reader of a collection: a snapshot of every shard that changes only by [`refresh`](Self::refresh).
 ///
-/// Clones are cheap and keep their own snapshot. Parts are read when they are first needed and kept by all clones.
+/// Clones are cheap and keep their own snapshot. Parts are read when they are first needed and kept by all clones, up
+/// to a quarter of the [memory limit](crate::MemoryLimit). Ops of the log beyond three eighths of it move to a
+/// temporary file without a name, in the folder that `TMPDIR` names.
 /// What sweep removed under an old snapshot is the error `Superseded`, never another answer.
 #[derive(Debug, Clone)]
 pub struct Reader {
@@ -57,12 +68,14 @@ impl Reader {
     /// Opens every shard. Reads heads, manifests and logs; and the columns of the latest state if it is to be `warm`, else no part yet.
     pub(crate) async fn open(shards: Vec<Shard>, at: At, warm: bool) -> Result<Self> {
         let fixed = Fixed::of(&at, shards.len())?;
+        let limit = shards.first().map_or_else(MemoryLimit::default, Shard::memory);
+        let pools = &Pools::new(limit, shards.len());
         let shards = shards.into_iter().enumerate().map(|(number, shard)| {
             let fixed = fixed.as_ref().map(|fixed| fixed[number].clone());
             async move {
                 match fixed {
-                    None => ShardReader::open_latest(shard, warm).await,
-                    Some(fixed) => ShardReader::open_fixed(shard, &fixed).await,
+                    None => ShardReader::open_latest(shard, pools, warm).await,
+                    Some(fixed) => ShardReader::open_fixed(shard, pools, &fixed).await,
                 }
             }
         });
@@ -109,8 +122,9 @@ impl Reader {
 
     /// The records in order. The stream keeps the snapshot that the reader has now, whatever becomes of the reader.
     ///
-    /// By id: one part of each run is in memory at a time, unless it was kept before, and up to 256 records of each shard; narrow scans keep the
-    /// parts that they read. By insertion: all columns are read and kept, as by [`warm`](Self::warm), and 24 bytes a record.
+    /// By id: at most one part of each run is in memory at a time, unless it was kept before, and up to 256 records of
+    /// each shard; narrow scans keep the parts that they read. By insertion: every part is read once to find the order,
+    /// and again as its records come; the order itself is sorted in memory or in a temporary file.
     pub fn scan(&self, options: ScanOptions) -> impl Stream<Item = Result<Entry>> + Send + Unpin + 'static + use<> {
         scan::scan(self.snapshots().cloned().collect(), options)
     }
@@ -146,9 +160,20 @@ impl Reader {
 
     /// Reads all columns and keeps them, so that nothing but embeddings has to be read any more: one GET a part.
     /// [`Collection::warm_reader`](crate::Collection::warm_reader) does it while it opens.
-    pub async fn warm(&self) -> Result<()> {
+    ///
+    /// Parts that do not fit the memory limit are not read: the answer tells how many are in memory. Reads of the
+    /// others cost a GET each time.
+    pub async fn warm(&self) -> Result<Warmth> {
         let snapshots = stream::iter(self.snapshots()).map(|snapshot| snapshot.objects.warm());
-        snapshots.buffer_unordered(SHARDS_AT_ONCE).try_for_each(|()| async { Ok(()) }).await
+        snapshots.buffer_unordered(SHARDS_AT_ONCE).try_for_each(|()| async { Ok(()) }).await?;
+        Ok(self.warmth())
+    }
+
+    /// How much of the columns is in memory now.
+    pub fn warmth(&self) -> Warmth {
+        self.snapshots()
+            .map(|snapshot| snapshot.objects.warmth())
+            .fold(Warmth::default(), |sum, one| Warmth { parts: sum.parts + one.parts, kept: sum.kept + one.kept })
     }
 
     fn snapshots(&self) -> impl Iterator<Item = &Arc<Snapshot>> {

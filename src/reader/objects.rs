@@ -7,45 +7,57 @@ use deltafold_format::{EmbeddingEntry, Embeddings, Manifest, ObjectName, PartEnt
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::OnceCell;
 
+use super::pools::Pools;
 use crate::error::{Error, Repr, Result};
 use crate::shard::Shard;
 
 /// How many parts are read and decoded at once where all are wanted: enough to keep a store busy that answers late.
 const READS: usize = 8;
 
-type PartCell = Arc<OnceCell<Arc<PartMeta>>>;
 type EmbeddingCell = Arc<OnceCell<Arc<Embeddings>>>;
 
-/// What a manifest lists, each object read at most once. Snapshots share what they have in common.
+/// The objects that a manifest lists.
 ///
-/// A part that was kept takes the memory of its columns. An embedding object stays open once it was touched: a mapping of its file in a
-/// local folder, its bytes in memory elsewhere.
+/// Parts that were read are kept within the memory limit. An embedding object stays open once it was touched: a
+/// mapping of its file in a local folder; elsewhere bytes in memory, or a mapping of a temporary file beyond the limit.
 #[derive(Debug)]
 pub(super) struct Objects {
     shard: Shard,
     manifest: Arc<Manifest>,
-    /// As the manifest's runs and their parts.
-    parts: Vec<Vec<PartCell>>,
+    pools: Arc<Pools>,
     embeddings: HashMap<ObjectName, (EmbeddingEntry, EmbeddingCell)>,
 }
 
+/// How much of the columns of a reader's snapshots is in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Warmth {
+    /// How many parts the snapshots have.
+    pub parts: u64,
+    /// How many of them are in memory.
+    pub kept: u64,
+}
+
+impl Warmth {
+    /// Whether no part has to be read any more.
+    pub fn is_complete(&self) -> bool {
+        self.kept == self.parts
+    }
+}
+
 impl Objects {
-    /// The objects of `manifest`; those that `older` has read already are not read again.
-    pub(super) fn new(shard: Shard, manifest: Arc<Manifest>, older: Option<&Self>) -> Self {
-        let mut known: HashMap<ObjectName, PartCell> = HashMap::new();
-        if let Some(older) = older {
-            for (run, cells) in older.manifest.runs.iter().zip(&older.parts) {
-                known.extend(run.parts.iter().map(|part| part.name).zip(cells.iter().cloned()));
-            }
-        }
-        let cell = |part: &PartEntry| known.get(&part.name).cloned().unwrap_or_default();
-        let parts = manifest.runs.iter().map(|run| run.parts.iter().map(cell).collect()).collect();
+    /// The objects of `manifest`. Embedding objects that `older` has open stay open.
+    pub(super) fn new(shard: Shard, manifest: Arc<Manifest>, pools: Arc<Pools>, older: Option<&Self>) -> Self {
         let embedding = |entry: &EmbeddingEntry| {
             let known = older.and_then(|older| older.embeddings.get(&entry.name));
             (entry.name, (entry.clone(), known.map(|(_, cell)| cell.clone()).unwrap_or_default()))
         };
         let embeddings = manifest.embeddings.iter().map(embedding).collect();
-        Self { shard, manifest, parts, embeddings }
+        Self { shard, manifest, pools, embeddings }
+    }
+
+    pub(super) fn pools(&self) -> &Arc<Pools> {
+        &self.pools
     }
 
     pub(super) fn manifest(&self) -> &Arc<Manifest> {
@@ -59,16 +71,15 @@ impl Objects {
 
     /// A part, kept from then on if `keep`. One GET where it is not kept yet.
     pub(super) async fn part(&self, run: usize, part: usize, keep: bool) -> Result<Arc<PartMeta>> {
-        let entry = self.entries(run).get(part);
-        let cell = self.parts.get(run).and_then(|cells| cells.get(part));
-        let (Some(entry), Some(cell)) = (entry, cell) else {
-            unreachable!("runs and parts are counted from the same manifest as their cells")
+        let Some(entry) = self.entries(run).get(part) else {
+            unreachable!("runs and parts are counted from the same manifest")
         };
+        let key = (self.shard.id(), entry.name);
         if keep {
-            return cell.get_or_try_init(|| self.read_part(run, entry)).await.cloned();
+            return self.pools.parts.get(key, self.read_part(run, entry)).await;
         }
-        match cell.get() {
-            Some(part) => Ok(part.clone()),
+        match self.pools.parts.peek(&key) {
+            Some(part) => Ok(part),
             None => self.read_part(run, entry).await,
         }
     }
@@ -83,13 +94,27 @@ impl Objects {
         Ok(Arc::new(part))
     }
 
-    /// Reads every part that is not kept yet, and keeps it.
+    /// Reads the parts that are not kept yet, and keeps them, while there is room.
     pub(super) async fn warm(&self) -> Result<()> {
-        let runs = self.parts.iter().enumerate();
+        let runs = self.manifest.runs.iter().enumerate();
         let all: Vec<(usize, usize)> =
-            runs.flat_map(|(run, parts)| (0..parts.len()).map(move |part| (run, part))).collect();
-        let read = stream::iter(all).map(|(run, part)| self.part(run, part, true));
-        read.buffer_unordered(READS).try_for_each(|_| async { Ok(()) }).await
+            runs.flat_map(|(number, run)| (0..run.parts.len()).map(move |part| (number, part))).collect();
+        let read = stream::iter(all).map(|(run, part)| async move {
+            if self.pools.parts.has_room() {
+                self.part(run, part, true).await?;
+            }
+            Ok(())
+        });
+        read.buffer_unordered(READS).try_for_each(|()| async { Ok(()) }).await
+    }
+
+    /// How much of the columns is in memory.
+    pub(super) fn warmth(&self) -> Warmth {
+        let names = self.manifest.runs.iter().flat_map(|run| &run.parts).map(|entry| entry.name);
+        names.fold(Warmth::default(), |warmth, name| Warmth {
+            parts: warmth.parts + 1,
+            kept: warmth.kept + u64::from(self.pools.parts.peek(&(self.shard.id(), name)).is_some()),
+        })
     }
 
     /// An embedding object. One GET where it is not open yet.
@@ -100,7 +125,7 @@ impl Objects {
             return Err(Error::corrupt(&key, format!("its parts refer to `{object}`, which it does not list")));
         };
         let read = || async {
-            match self.shard.embeddings(entry).await? {
+            match self.shard.embeddings_in(entry, &self.pools.embeddings).await? {
                 Some(embeddings) => Ok(Arc::new(embeddings)),
                 None => Err(self.gone(PartObject::Embeddings(name)).await),
             }

@@ -1,8 +1,9 @@
 //! All rows of a snapshot in id order, those of one id together.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-use deltafold_format::{Effect, PartMeta};
+use deltafold_format::{Effect, PartEntry, PartMeta};
 
 use super::compose::{Composer, Row, under};
 use super::layer::Layer;
@@ -10,7 +11,8 @@ use super::range::IdRange;
 use super::snapshot::Snapshot;
 use crate::error::Result;
 
-/// Walks the runs and the layers of the log side by side. Of each run one part is held at a time.
+/// Walks the runs and the layers of the log side by side. Of each run at most one part is held at a time, and only
+/// while its ids are due.
 #[derive(Debug)]
 pub(super) struct Rows {
     snapshot: Arc<Snapshot>,
@@ -19,8 +21,6 @@ pub(super) struct Rows {
     sources: Vec<Source>,
     /// Whether parts that are read stay in memory.
     keep: bool,
-    /// A run's part is used up, and the next one was not read yet.
-    wanting: bool,
     /// The rows of the id that was found last, oldest first.
     group: Vec<Hit>,
 }
@@ -35,6 +35,8 @@ enum Source {
         current: Option<(Arc<PartMeta>, std::ops::Range<usize>)>,
         /// The number of the current part.
         number: usize,
+        /// The id that the next part begins with, where that is known to be in range.
+        next: Option<String>,
     },
     Log {
         layer: Arc<Layer>,
@@ -76,44 +78,53 @@ impl Rows {
     /// The rows in `range` of all runs from `first_run` on and of the log.
     pub(super) fn new(snapshot: Arc<Snapshot>, range: IdRange, first_run: usize, keep: bool) -> Self {
         let run = |run: usize| {
-            let parts = if run < first_run { 0..0 } else { range.parts(snapshot.objects.entries(run)) };
-            Source::Run { run, parts, current: None, number: 0 }
+            let parts = if run < first_run { 0..0 } else { range.parts(snapshot.entries(run)) };
+            let next = next_id(snapshot.entries(run), &parts, &range);
+            Source::Run { run, parts, current: None, number: 0, next }
         };
         let log =
             |layer: &Arc<Layer>| Source::Log { layer: layer.clone(), ops: range.rows(layer.len(), |at| layer.id(at)) };
         let sources = (0..snapshot.runs()).map(run).chain(snapshot.overlay.layers().iter().map(log)).collect();
-        Self { snapshot, range, sources, keep, wanting: true, group: Vec::new() }
+        Self { snapshot, range, sources, keep, group: Vec::new() }
     }
 
-    /// Reads the parts that are wanted.
+    /// Reads the parts whose first ids are due.
     pub(super) async fn fill(&mut self) -> Result<()> {
+        let Some(due) = self.sources.iter().filter_map(Source::id).min().map(str::to_owned) else { return Ok(()) };
         for source in &mut self.sources {
-            let Source::Run { run, parts, current, number } = source else { continue };
-            while current.as_ref().is_none_or(|(_, rows)| rows.is_empty())
-                && let Some(next) = parts.next()
-            {
-                // The part that is used up goes before the next one comes.
-                *current = None;
-                let part = self.snapshot.objects.part(*run, next, self.keep).await?;
-                let rows = self.range.rows(part.rows(), |row| part.id(row));
-                *current = Some((part, rows));
-                *number = next;
+            if !source.is_unread() || source.id() != Some(&due) {
+                continue;
             }
+            let Source::Run { run, parts, current, number, next } = source else { continue };
+            let Some(part_number) = parts.next() else { continue };
+            // The part that is used up goes before the next one comes.
+            *current = None;
+            let part = self.snapshot.part(*run, part_number, self.keep).await?;
+            let rows = self.range.rows(part.rows(), |row| part.id(row));
+            *current = Some((part, rows));
+            *number = part_number;
+            *next = next_id(self.snapshot.entries(*run), parts, &self.range);
         }
-        self.wanting = false;
         Ok(())
     }
 
     /// Goes on to the next id.
     pub(super) fn step(&mut self) -> Step {
-        if self.wanting {
-            return Step::Fill;
-        }
         self.group.clear();
+        for source in &mut self.sources {
+            if let Source::Run { current, .. } = source
+                && current.as_ref().is_some_and(|(_, rows)| rows.is_empty())
+            {
+                *current = None;
+            }
+        }
         let Some(least) = self.sources.iter().filter_map(Source::id).min() else { return Step::End };
         for (number, source) in self.sources.iter().enumerate() {
             if source.id() != Some(least) {
                 continue;
+            }
+            if source.is_unread() {
+                return Step::Fill;
             }
             let (start, end) = match source {
                 Source::Run { current, .. } => {
@@ -125,10 +136,9 @@ impl Rows {
         }
         for hit in &self.group {
             match &mut self.sources[hit.source] {
-                Source::Run { parts, current, .. } => {
+                Source::Run { current, .. } => {
                     if let Some((_, rows)) = current {
                         rows.start = hit.end;
-                        self.wanting |= rows.start == rows.end && parts.start < parts.end;
                     }
                 }
                 Source::Log { ops, .. } => ops.start = hit.end,
@@ -187,13 +197,28 @@ impl Rows {
 }
 
 impl Source {
-    /// The next id.
+    /// The next id. Of a part that was not read and may begin before the range, an empty one, which is always due.
     fn id(&self) -> Option<&str> {
         match self {
-            Self::Run { current, .. } => {
-                current.as_ref().filter(|(_, rows)| !rows.is_empty()).map(|(part, rows)| part.id(rows.start))
-            }
+            Self::Run { current, parts, next, .. } => match current.as_ref().filter(|(_, rows)| !rows.is_empty()) {
+                Some((part, rows)) => Some(part.id(rows.start)),
+                None => (!parts.is_empty()).then(|| next.as_deref().unwrap_or_default()),
+            },
             Self::Log { layer, ops } => (!ops.is_empty()).then(|| layer.id(ops.start)),
         }
     }
+
+    /// Whether its next id is that of a part that was not read.
+    fn is_unread(&self) -> bool {
+        match self {
+            Self::Run { current, .. } => current.as_ref().is_none_or(|(_, rows)| rows.is_empty()),
+            Self::Log { .. } => false,
+        }
+    }
+}
+
+/// The id that the first of `parts` begins with, if it is in range.
+fn next_id(entries: &[PartEntry], parts: &std::ops::Range<usize>, range: &IdRange) -> Option<String> {
+    let entry = entries.get(parts.start).filter(|_| !parts.is_empty())?;
+    (range.place(&entry.min_id) == Ordering::Equal).then(|| entry.min_id.clone())
 }

@@ -1,12 +1,14 @@
 //! Reading one shard: finding the snapshot, and keeping up with the log.
 
+use std::mem;
 use std::sync::Arc;
 
 use deltafold_format::{Head, Manifest, ObjectName, Sequence, Version};
 
 use super::At;
-use super::layer::Overlay;
 use super::objects::Objects;
+use super::overlay::Overlay;
+use super::pools::{Budget, Pools};
 use super::snapshot::Snapshot;
 use crate::env;
 use crate::error::{Error, ErrorKind, Repr, Result};
@@ -32,9 +34,9 @@ pub(super) struct ShardReader {
 impl ShardReader {
     /// Reads the current manifest and the log behind it: two GETs, a LIST, a conditional GET, and a GET for each segment not folded. The log is read beside the manifest, as
     /// the head says where it begins; and the parts, if it is to be `warm`, beside the look at the head that proves it current.
-    pub(super) async fn open_latest(shard: Shard, warm: bool) -> Result<Self> {
+    pub(super) async fn open_latest(shard: Shard, pools: &Arc<Pools>, warm: bool) -> Result<Self> {
         loop {
-            match Self::look(shard.clone(), warm).await {
+            match Self::look(shard.clone(), pools, warm).await {
                 // It is not the latest any more.
                 Err(error) if warm && error.kind() == ErrorKind::Superseded => {}
                 opened => return opened,
@@ -42,7 +44,7 @@ impl ShardReader {
         }
     }
 
-    async fn look(shard: Shard, warm: bool) -> Result<Self> {
+    async fn look(shard: Shard, pools: &Arc<Pools>, warm: bool) -> Result<Self> {
         let state = shard.head().await?;
         let reading = read_tail(&shard, state.head.folded, shard.memory().log_read(), Tail::Cold);
         let (manifest, read) = futures::future::join(shard.manifest(&state.head), reading).await;
@@ -55,15 +57,15 @@ impl ShardReader {
             }
         };
         let looked = Looked { overlay: Overlay::empty(manifest.folded), state, manifest: Arc::new(manifest) };
-        let mut objects = Objects::new(shard.clone(), looked.manifest.clone(), None);
+        let mut objects = Objects::new(shard.clone(), looked.manifest.clone(), pools.clone(), None);
         let warming = async { if warm { objects.warm().await } else { Ok(()) } };
-        let (looked, warmed) = futures::future::join(catch_up(&shard, looked, read, Tail::Cold), warming).await;
+        let (looked, warmed) = futures::future::join(catch_up(&shard, pools, looked, read, Tail::Cold), warming).await;
         let looked = looked?;
         if looked.manifest.name() == objects.manifest().name() {
             warmed?;
         } else {
             // What was read of the older one is kept; what was not there any more was swept with it.
-            objects = Objects::new(shard.clone(), looked.manifest, Some(&objects));
+            objects = Objects::new(shard.clone(), looked.manifest, pools.clone(), Some(&objects));
             if warm {
                 objects.warm().await?;
             }
@@ -73,7 +75,7 @@ impl ShardReader {
     }
 
     /// Reads the manifest of a version, or that a pin keeps; what the log holds behind it is not seen. Three GETs, two where it is the current one.
-    pub(super) async fn open_fixed(shard: Shard, at: &Fixed) -> Result<Self> {
+    pub(super) async fn open_fixed(shard: Shard, pools: &Arc<Pools>, at: &Fixed) -> Result<Self> {
         let (_, current) = shard.current().await?;
         let name = at.name(&shard, &current)?;
         let manifest = if name == current.name() {
@@ -86,7 +88,7 @@ impl ShardReader {
             }
         };
         let overlay = Overlay::empty(manifest.folded);
-        let objects = Objects::new(shard.clone(), Arc::new(manifest), None);
+        let objects = Objects::new(shard.clone(), Arc::new(manifest), pools.clone(), None);
         let snapshot = Snapshot::new(shard.clone(), Arc::new(objects), overlay);
         Ok(Self { shard, state: None, snapshot: Arc::new(snapshot), polls: 0 })
     }
@@ -103,7 +105,8 @@ impl ShardReader {
         let looked = Looked { state, manifest: old.objects.manifest().clone(), overlay: old.overlay.clone() };
         let polls = self.polls.saturating_add(1);
         let how = if polls >= POLLS_A_LIST { Tail::Cold } else { Tail::Probe };
-        let looked = catch_up(&self.shard, looked, None, how).await?;
+        let pools = old.objects.pools();
+        let looked = catch_up(&self.shard, pools, looked, None, how).await?;
         let same = looked.manifest.name() == old.objects.manifest().name();
         if same && looked.overlay.tail() == old.overlay.tail() {
             let polls = if how == Tail::Cold { 0 } else { polls };
@@ -112,7 +115,7 @@ impl ShardReader {
         let objects = if same {
             old.objects.clone()
         } else {
-            Arc::new(Objects::new(self.shard.clone(), looked.manifest, Some(&old.objects)))
+            Arc::new(Objects::new(self.shard.clone(), looked.manifest, pools.clone(), Some(&old.objects)))
         };
         let snapshot = Snapshot::new(self.shard.clone(), objects, looked.overlay);
         let (shard, state) = (self.shard.clone(), Some(looked.state));
@@ -134,12 +137,13 @@ struct Looked {
 /// whenever the manifest changes, so that no op counts twice or not at all.
 async fn catch_up(
     shard: &Shard,
+    pools: &Pools,
     mut looked: Looked,
     mut read: Option<Result<TailRead>>,
     mut how: Tail,
 ) -> Result<Looked> {
     loop {
-        let (end, failure) = match read_log(shard, &mut looked.overlay, read.take(), how).await {
+        let (end, failure) = match read_log(shard, pools, &mut looked.overlay, read.take(), how).await {
             Ok(LogEnd::Free) => (looked.overlay.tail().next(), None),
             Ok(LogEnd::Swept) => (Sequence::ZERO, None),
             // A log that is being swept may look as if segments were lost.
@@ -158,12 +162,15 @@ async fn catch_up(
             Some(manifest) => (state, manifest),
             None => shard.current().await?,
         };
+        let covered = looked.overlay.tail();
         if Guard::OverlayCut.holds() {
             looked.overlay = looked.overlay.behind(manifest.folded);
         }
+        // Segments that have to be read again are still there: the manifest has not folded them.
+        let whole = looked.overlay.tail() >= covered;
         looked.state = state;
         looked.manifest = Arc::new(manifest);
-        if looked.manifest.truncated > end {
+        if looked.manifest.truncated > end || !whole {
             how = Tail::Cold;
         } else if looked.manifest.folded < end {
             return Ok(looked);
@@ -185,6 +192,7 @@ enum LogEnd {
 /// Extends the overlay to the end of the log, a bounded piece at a time. The first piece may be `read` already.
 async fn read_log(
     shard: &Shard,
+    pools: &Pools,
     overlay: &mut Overlay,
     mut read: Option<Result<TailRead>>,
     how: Tail,
@@ -194,7 +202,12 @@ async fn read_log(
             Some(read) => read?,
             None => read_tail(shard, overlay.tail(), shard.memory().log_read(), how).await?,
         };
-        *overlay = extended(overlay.clone(), piece.slots).await;
+        let before = mem::replace(overlay, Overlay::empty(overlay.tail()));
+        *overlay = extended(before, piece.slots, &pools.overlay).await;
+        if pools.must_spill(overlay.memory_bytes()) {
+            // Seldom, and a large future: on the heap.
+            *overlay = Box::pin(overlay.clone().spill(shard, pools)).await?;
+        }
         if piece.swept {
             return Ok(LogEnd::Swept);
         }
@@ -204,12 +217,13 @@ async fn read_log(
     }
 }
 
-async fn extended(overlay: Overlay, slots: Vec<(Sequence, Slot)>) -> Overlay {
+async fn extended(overlay: Overlay, slots: Vec<(Sequence, Slot)>, budget: &Arc<Budget>) -> Overlay {
     let new = |(_, slot): &(Sequence, Slot)| if let Slot::Segment(segment) = slot { segment.len() as u64 } else { 0 };
     if overlay.ops() + slots.iter().map(new).sum::<u64>() <= OPS_INLINE {
-        overlay.extended(&slots)
+        overlay.extended(&slots, budget)
     } else {
-        env::blocking(move || overlay.extended(&slots)).await
+        let budget = budget.clone();
+        env::blocking(move || overlay.extended(&slots, &budget)).await
     }
 }
 

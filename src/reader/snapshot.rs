@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use deltafold_format::{Effect, EmbeddingRef, PartMeta, PartObject, Place, Stored};
+use deltafold_format::{Effect, EmbeddingRef, PartEntry, PartMeta, PartObject, Place, Stored};
 use tokio::sync::OnceCell;
 
 use super::compose::{Composer, EmbeddingSource, Row, under};
 use super::entry::Entry;
-use super::layer::Overlay;
 use super::objects::Objects;
+use super::overlay::Overlay;
+use super::spilled::Spilled;
 use crate::error::{Error, Result};
+use crate::scratch::damaged;
 use crate::shard::Shard;
 
 /// One shard at one moment. Never changes, whatever is appended, folded or swept meanwhile; what is swept is an error, never another answer.
@@ -26,9 +28,39 @@ impl Snapshot {
         Self { shard, objects, overlay, count: OnceCell::new() }
     }
 
-    /// How many runs it has; they are numbered from the oldest.
+    /// How many runs it has, those in the temporary file among them; they are numbered from the oldest.
     pub(super) fn runs(&self) -> usize {
+        self.stored_runs() + self.overlay.spilled().len()
+    }
+
+    /// How many of them the manifest lists; those are the older ones.
+    fn stored_runs(&self) -> usize {
         self.objects.manifest().runs.len()
+    }
+
+    /// The run in the temporary file that has this number.
+    fn spilled(&self, run: usize) -> Option<&Spilled> {
+        run.checked_sub(self.stored_runs()).and_then(|run| self.overlay.spilled().get(run)).map(|run| &**run)
+    }
+
+    /// The parts of a run, in id order.
+    pub(super) fn entries(&self, run: usize) -> &[PartEntry] {
+        self.spilled(run).map_or_else(|| self.objects.entries(run), Spilled::entries)
+    }
+
+    /// A part, kept from then on if `keep`. One GET where it is not kept yet, none in the temporary file.
+    pub(super) async fn part(&self, run: usize, part: usize, keep: bool) -> Result<Arc<PartMeta>> {
+        let Some((spilled, entry)) = self.spilled(run).and_then(|run| Some((run, run.entries().get(part)?))) else {
+            return self.objects.part(run, part, keep).await;
+        };
+        let (parts, key) = (&self.objects.pools().parts, (self.shard.id(), entry.name));
+        if keep {
+            return parts.get(key, spilled.read_part(entry)).await;
+        }
+        match parts.peek(&key) {
+            Some(part) => Ok(part),
+            None => spilled.read_part(entry).await,
+        }
     }
 
     /// Every op in it.
@@ -78,12 +110,12 @@ impl Snapshot {
 
     /// The row of an id in a run.
     pub(super) async fn find(&self, run: usize, id: &str) -> Result<Option<(Arc<PartMeta>, usize)>> {
-        let entries = self.objects.entries(run);
+        let entries = self.entries(run);
         let part = entries.partition_point(|entry| entry.max_id.as_str() < id);
         if entries.get(part).is_none_or(|entry| id < entry.min_id.as_str()) {
             return Ok(None);
         }
-        let part = self.objects.part(run, part, true).await?;
+        let part = self.part(run, part, true).await?;
         Ok(part.find(id).ok().map(|row| (part, row)))
     }
 
@@ -107,6 +139,12 @@ impl Snapshot {
     }
 
     async fn embedding(&self, at: EmbeddingRef) -> Result<Vec<f32>> {
+        for run in self.overlay.spilled() {
+            if let Some(embeddings) = run.embeddings(at.object).await? {
+                let row = embeddings.row(at.row).map_err(|error| Error::format(&self.shard.layout().head(), error));
+                return Ok(row.map_err(|error| damaged(&error))?.into_owned());
+            }
+        }
         let row = self.objects.embeddings(at.object).await?.row(at.row);
         let row =
             row.map_err(|error| Error::format(&self.shard.layout().part(PartObject::Embeddings(at.object)), error))?;

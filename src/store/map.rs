@@ -15,6 +15,22 @@ pub(super) fn map(file: &File) -> io::Result<Bytes> {
     Ok(Bytes::from_owner(map))
 }
 
+/// Bytes `at..at + len` of `file`, which belongs to this process alone. `owner` lives as long as they are used.
+#[expect(unsafe_code, reason = "mapping a file is the one thing that cannot be done without")]
+pub(crate) fn map_range<T: Send + Sync + 'static>(file: &File, at: u64, len: u64, owner: T) -> io::Result<Bytes> {
+    struct Mapped<T>(memmap2::Mmap, T);
+    impl<T> AsRef<[u8]> for Mapped<T> {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    // SAFETY: the memory must not change while it is borrowed. The file has no name, so no other process can write
+    // it. This process writes an extent before it maps it, and punches a hole there only when `owner` is dropped.
+    let map = unsafe { memmap2::MmapOptions::new().offset(at).len(len).map(file)? };
+    Ok(Bytes::from_owner(Mapped(map, owner)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;

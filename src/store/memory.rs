@@ -178,4 +178,8 @@ impl Store for Memory {
     fn requests(&self) -> Requests {
         self.meter.requests()
     }
+
+    fn maps_objects(&self) -> bool {
+        true
+    }
 }

@@ -41,6 +41,7 @@ pub use cached::Cached;
 pub use dir::Dir;
 pub use error::{StoreError, StoreErrorKind};
 pub use key::Key;
+pub(crate) use map::map_range;
 pub use memory::Memory;
 pub use probe::{Check, Probe, Promise, Verdict, probe};
 pub(crate) use requests::{Answer, Meter};
@@ -200,6 +201,11 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// This store without the copies it keeps nearby: for whoever wants to know what is really there. `None` where it keeps none.
     fn uncached(&self) -> Option<Arc<dyn Store>> {
         None
+    }
+
+    /// Whether an object that was read takes no memory of its own: a mapping of a file, or bytes that the store holds anyway.
+    fn maps_objects(&self) -> bool {
+        false
     }
 
     /// Whether a collection is to be made here only after the store has shown that it keeps the contract: so of services that may or may not.

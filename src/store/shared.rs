@@ -66,6 +66,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).uncached()
     }
 
+    fn maps_objects(&self) -> bool {
+        (**self).maps_objects()
+    }
+
     fn is_to_be_probed(&self) -> bool {
         (**self).is_to_be_probed()
     }

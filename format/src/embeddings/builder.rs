@@ -12,15 +12,15 @@ use crate::limits::{MAX_DIMENSION, MAX_PART_ROWS};
 const WHAT: &str = "embedding object";
 
 /// Bytes of rows that a writer puts into one object: less than the format allows, so that the memory of a merge stays bounded.
-const WRITTEN_BYTES: usize = 64 << 20;
+const WRITTEN_BYTES: usize = 16 << 20;
 
-/// How many rows of a dimension are written into one object: 65,536, or as many as fit 64 MiB; at least 1.
+/// How many rows of a dimension are written into one object: 65,536, or as many as fit 16 MiB; at least 1.
 pub fn embedding_object_rows(dimension: u32) -> u32 {
     let fit = WRITTEN_BYTES / (dimension.max(1) as usize * size_of::<f32>());
     u32::try_from(fit.clamp(1, MAX_PART_ROWS)).unwrap_or(1)
 }
 
-/// Collects the rows of an embedding object. Its memory is that of the rows, up to 64 MiB; finishing adds the sign bits and no copy.
+/// Collects the rows of an embedding object. Its memory is that of the rows, up to 16 MiB; finishing adds the sign bits and no copy.
 #[derive(Debug)]
 pub struct EmbeddingBuilder {
     dimension: u32,

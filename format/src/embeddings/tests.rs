@@ -170,14 +170,14 @@ fn a_builder_refuses_what_no_reader_would_take() {
 }
 
 #[test]
-fn an_object_is_full_at_64_mib_or_65536_rows() {
-    let rows = [1, 256, 257, 384, 1_536, 65_536].map(embedding_object_rows);
-    assert_eq!(rows, [65_536, 65_536, 65_280, 43_690, 10_922, 256]);
+fn an_object_is_full_at_16_mib_or_65536_rows() {
+    let rows = [1, 64, 65, 384, 1_536, 65_536].map(embedding_object_rows);
+    assert_eq!(rows, [65_536, 65_536, 64_527, 10_922, 2_730, 64]);
     let mut builder = EmbeddingBuilder::new(65_536);
     while !builder.is_full() {
         builder.push(&[0.5; 65_536]);
     }
-    assert_eq!(builder.rows(), 256);
+    assert_eq!(builder.rows(), 64);
     assert!(builder.finish().is_ok());
 }
 

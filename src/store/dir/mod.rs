@@ -234,4 +234,8 @@ impl Store for Dir {
     fn requests(&self) -> Requests {
         self.inner.meter.requests()
     }
+
+    fn maps_objects(&self) -> bool {
+        true
+    }
 }

@@ -1,0 +1,110 @@
+//! Ops of the log that passed the memory limit: composed by id into a run in the temporary file.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use deltafold_format::{EmbeddingEntry, EmbeddingRef, Embeddings, ObjectName, PartEntry, PartMeta, Sequence, Version};
+use tokio::sync::OnceCell;
+
+use super::compose::{EmbeddingSource, Row};
+use super::layer::Layer;
+use crate::compact::RunWriter;
+use crate::error::{Error, ErrorKind, Repr, Result};
+use crate::scratch::{Scratch, ScratchStore, damaged};
+use crate::shard::Shard;
+
+/// A run as a fold of these segments would write it, seen by one reader alone.
+#[derive(Debug)]
+pub(super) struct Spilled {
+    pub(super) first: Sequence,
+    pub(super) last: Sequence,
+    /// Ops that went in.
+    pub(super) ops: u64,
+    /// The shard, as if the temporary file were its store.
+    shard: Shard,
+    parts: Vec<PartEntry>,
+    embeddings: HashMap<ObjectName, (EmbeddingEntry, OnceCell<Embeddings>)>,
+}
+
+impl Spilled {
+    /// Writes the ops of a layer.
+    pub(super) async fn write(shard: &Shard, layer: &Layer, scratch: &Scratch) -> Result<Self> {
+        let shard = shard.over(Arc::new(ScratchStore::new(scratch.clone())));
+        let mut writer = RunWriter::new(shard.clone(), Version::ZERO);
+        let mut at = 0;
+        while at < layer.len() {
+            let id = layer.id(at);
+            let end = layer.end_of(id, at);
+            if let Some(effect) = Row::Log(layer, at..end).effect().filter(|effect| !effect.is_nothing()) {
+                let mut placed = Placed::default();
+                for from in effect.embeddings() {
+                    placed.place(&mut writer, from).await?;
+                }
+                let effect = effect.map_embedding(&mut |from| placed.lookup(&from));
+                writer.push(id, &effect).await?;
+            }
+            at = end;
+        }
+        let written = writer.finish().await?;
+        let embeddings = written.embeddings.into_iter().map(|entry| (entry.name, (entry, OnceCell::new())));
+        let (first, last) = layer.slots();
+        let ops = layer.len() as u64;
+        Ok(Self { first, last, ops, shard, parts: written.parts, embeddings: embeddings.collect() })
+    }
+
+    /// Its parts, in id order.
+    pub(super) fn entries(&self) -> &[PartEntry] {
+        &self.parts
+    }
+
+    /// A part, read from the temporary file.
+    pub(super) async fn read_part(&self, entry: &PartEntry) -> Result<Arc<PartMeta>> {
+        let part = self.shard.part(entry).await.map_err(own)?;
+        part.map(Arc::new).ok_or_else(|| damaged(&self.lost()))
+    }
+
+    /// An embedding object, if it is one of this run.
+    pub(super) async fn embeddings(&self, name: ObjectName) -> Result<Option<&Embeddings>> {
+        let Some((entry, cell)) = self.embeddings.get(&name) else { return Ok(None) };
+        let read = || async { self.shard.embeddings(entry).await.map_err(own)?.ok_or_else(|| damaged(&self.lost())) };
+        cell.get_or_try_init(read).await.map(Some)
+    }
+
+    fn lost(&self) -> Error {
+        Repr::Missing(self.shard.layout().head()).into()
+    }
+}
+
+/// Damage of the temporary file is no damage of the collection.
+fn own(error: Error) -> Error {
+    if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat) { damaged(&error) } else { error }
+}
+
+/// Where the embeddings of one row were copied to: at most two, of the absent and of the present case.
+#[derive(Default)]
+struct Placed(Vec<((usize, u32), EmbeddingRef)>);
+
+impl Placed {
+    async fn place(&mut self, writer: &mut RunWriter, from: &EmbeddingSource) -> Result<()> {
+        let EmbeddingSource::Log { segment, row } = from else { return Ok(()) };
+        let key = key(from);
+        if self.0.iter().all(|(known, _)| *known != key) {
+            let to = writer.embed(segment.vector(*row)).await?;
+            self.0.push((key, to));
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, from: &EmbeddingSource) -> EmbeddingRef {
+        let found = self.0.iter().find(|(known, _)| *known == key(from));
+        found.expect("every embedding of the row was placed before it was mapped").1
+    }
+}
+
+/// Tells embeddings of the segments of one layer apart.
+fn key(from: &EmbeddingSource) -> (usize, u32) {
+    match from {
+        EmbeddingSource::Log { segment, row } => (Arc::as_ptr(segment).addr(), *row),
+        EmbeddingSource::Stored(at) => (0, at.row),
+    }
+}

@@ -1,0 +1,216 @@
+//! Readers whose memory limit is a few KiB answer as those with room for everything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deltafold_format::{Change, Op, Patch, Record, Revision, Value};
+use futures::TryStreamExt;
+use proptest::prelude::*;
+
+use super::{Entry, Order, Reader, ScanOptions};
+use crate::error::ErrorKind;
+use crate::store::Memory;
+use crate::{Collection, CompactorOptions, CreateOptions, MemoryLimit, Policy, WriterOptions};
+
+const DIMENSION: u32 = 3;
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+async fn collection(revision: bool, shards: u16) -> Collection {
+    let options = CreateOptions { shards, ..CreateOptions::new(DIMENSION) };
+    let options = if revision { options.by_revision(Duration::from_secs(1_000)) } else { options };
+    Collection::create(Arc::new(Memory::new()), &"c".parse().unwrap(), &options).await.unwrap()
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// One segment of ops: id, action, what it writes.
+    Append(Vec<(u8, u8, u8)>),
+    Refresh,
+    /// Folds one segment.
+    FoldOne,
+    Fold,
+    MergeAll,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => proptest::collection::vec((0..12_u8, 0..5_u8, any::<u8>()), 1..12).prop_map(Step::Append),
+        3 => Just(Step::Refresh),
+        2 => Just(Step::FoldOne),
+        1 => Just(Step::Fold),
+        1 => Just(Step::MergeAll),
+    ]
+}
+
+fn op((id, action, content): (u8, u8, u8), revision: Option<u64>) -> Op {
+    let embedding = (content % 3 == 0).then(|| vec![f32::from(content), 1.0, -2.0]);
+    let document = (content % 2 == 0).then(|| "text ".repeat(usize::from(content)));
+    let metadata = [("n".to_owned(), Value::I64(content.into()))];
+    let record = Record { embedding, document, metadata: metadata.into_iter().collect() };
+    let patch = Patch {
+        embedding: record.embedding.clone().map_or(Change::Keep, Change::Set),
+        document: record
+            .document
+            .clone()
+            .map_or(if content % 5 == 0 { Change::Clear } else { Change::Keep }, Change::Set),
+        metadata: [(format!("m{}", content % 4), (content % 7 > 0).then(|| Value::String("x".repeat(content.into()))))]
+            .into_iter()
+            .collect(),
+    };
+    let id = format!("id-{id:02}");
+    let op = match (action, revision) {
+        (0, _) | (4, Some(_)) => Op::put(id, record),
+        (1, _) => Op::patch(id, patch),
+        (2, _) => Op::upsert(id, patch),
+        (3, _) => Op::delete(id),
+        _ => Op::add(id, record),
+    };
+    match revision {
+        Some(revision) => op.at(Revision::new(revision.into())),
+        None => op,
+    }
+}
+
+async fn scan(reader: &Reader, options: ScanOptions) -> Vec<Entry> {
+    reader.scan(options).try_collect().await.unwrap()
+}
+
+/// Every way to read gives the same.
+async fn agree(tiny: &Reader, roomy: &Reader) {
+    assert_eq!(tiny.count().await.unwrap(), roomy.count().await.unwrap());
+    for order in [Order::Id, Order::Insertion] {
+        for (prefix, limit) in [(None, None), (Some("id-0"), None), (None, Some(3))] {
+            let options = ScanOptions { order, prefix: prefix.map(str::to_owned), limit, ..ScanOptions::default() };
+            assert_eq!(scan(tiny, options.clone()).await, scan(roomy, options).await);
+        }
+    }
+    for id in (0..12).map(|id| format!("id-{id:02}")) {
+        assert_eq!(tiny.get(&id).await.unwrap(), roomy.get(&id).await.unwrap());
+        assert_eq!(tiny.contains(&id).await.unwrap(), roomy.contains(&id).await.unwrap());
+    }
+    assert_eq!(tiny.positions(), roomy.positions());
+}
+
+async fn fold_one(collection: &Collection) {
+    let policy = Policy { fold_segments: 1, fold_bytes: 1, ..Policy::default() };
+    let mut compactor = collection.compactor(CompactorOptions { policy });
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let mut stop = Some(stop);
+    let done = async { drop(stopped.await) };
+    let idle = tokio::time::timeout(Duration::from_millis(50), std::future::pending::<()>());
+    let done = futures::future::select(Box::pin(done), Box::pin(idle));
+    let each = |_: &_| {
+        if let Some(stop) = stop.take() {
+            stop.send(()).unwrap();
+        }
+    };
+    compactor.watch(Duration::from_secs(1), async { drop(done.await) }, each).await.unwrap();
+}
+
+async fn play(steps: Vec<Step>, revision: bool, memory: u64, shards: u16) {
+    let collection = collection(revision, shards).await;
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let tiny = collection.clone().with_memory(MemoryLimit::tiny(memory));
+    let mut reader = tiny.reader().await.unwrap();
+    let mut number = 0;
+    for step in steps {
+        match step {
+            Step::Append(ops) => {
+                let ops = ops.into_iter().map(|it| {
+                    number += 1;
+                    // Revisions that do not ascend: some ops are late.
+                    op(it, revision.then(|| number * 7 % 101 + 1))
+                });
+                writer.append(ops.collect()).await.unwrap();
+            }
+            Step::Refresh => {
+                let old = reader.clone();
+                let before = scan(&old, ScanOptions::default()).await;
+                drop(reader.refresh().await.unwrap());
+                agree(&reader, &collection.reader().await.unwrap()).await;
+                assert_eq!(scan(&old, ScanOptions::default()).await, before);
+            }
+            Step::FoldOne => fold_one(&tiny).await,
+            Step::Fold => drop(tiny.compactor(CompactorOptions::default()).run_once().await.unwrap()),
+            Step::MergeAll => drop(tiny.compactor(CompactorOptions::default()).merge_all().await.unwrap()),
+        }
+    }
+    drop(reader.refresh().await.unwrap());
+    let roomy = collection.reader().await.unwrap();
+    agree(&reader, &roomy).await;
+    agree(&tiny.reader().await.unwrap(), &roomy).await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_reader_with_little_memory_answers_as_one_with_much(
+        steps in proptest::collection::vec(step(), 1..24),
+        revision in any::<bool>(),
+        memory in prop_oneof![Just(1_000_u64), Just(6_000), Just(30_000)],
+        shards in 1..3_u16,
+    ) {
+        run(play(steps, revision, memory, shards));
+    }
+}
+
+/// A reader moved ops 1 to 20 to its temporary file. Then a fold took some of them: the reader must not read
+/// those twice, nor lose the others.
+#[test]
+fn a_fold_within_a_spilled_run_loses_and_repeats_nothing() {
+    run(async {
+        let collection = collection(false, 1).await;
+        let writer = collection.writer(WriterOptions::default()).unwrap();
+        let tiny = collection.clone().with_memory(MemoryLimit::tiny(1_000));
+        for number in 0..20 {
+            writer.append(vec![op((number % 12, 0, number), None)]).await.unwrap();
+        }
+        let mut reader = tiny.reader().await.unwrap();
+        assert!(reader.shards[0].snapshot().overlay.spilled().len() > 1);
+        fold_one(&collection).await;
+        drop(reader.refresh().await.unwrap());
+        let folded = reader.positions()[0].folded.get();
+        assert!((1..20).contains(&folded), "{folded} folded");
+        agree(&reader, &collection.reader().await.unwrap()).await;
+    });
+}
+
+/// Ops that passed the limit were in a temporary file, and its disk gave other bytes back.
+#[test]
+fn damage_of_the_temporary_file_is_an_error_that_names_it() {
+    run(async {
+        let collection = collection(false, 1).await;
+        let writer = collection.writer(WriterOptions::default()).unwrap();
+        for number in 0..40 {
+            writer.append(vec![op((number % 12, 0, number), None)]).await.unwrap();
+        }
+        let reader = collection.with_memory(MemoryLimit::tiny(1_000)).reader().await.unwrap();
+        let scratch = reader.shards[0].snapshot().objects.pools().scratch.clone();
+        assert!(reader.get("id-03").await.unwrap().is_some());
+        scratch.damage();
+        let error = reader.scan(ScanOptions::default()).try_collect::<Vec<_>>().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Storage);
+        assert!(error.to_string().contains("temporary file"), "{error}");
+    });
+}
+
+#[test]
+fn a_warm_reader_tells_how_much_fits() {
+    run(async {
+        let collection = collection(false, 2).await;
+        let writer = collection.writer(WriterOptions::default()).unwrap();
+        for number in 0..60 {
+            writer.append(vec![op((number % 12, 0, number), None)]).await.unwrap();
+        }
+        collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+        let warm = collection.warm_reader().await.unwrap().warmth();
+        assert!(warm.is_complete() && warm.parts == 2, "{warm:?}");
+        let tiny = collection.with_memory(MemoryLimit::tiny(1_000)).reader().await.unwrap();
+        let warmth = tiny.warm().await.unwrap();
+        assert!(!warmth.is_complete() && warmth.parts == 2, "{warmth:?}");
+    });
+}
