@@ -3,7 +3,7 @@
 use crate::digest::Digest;
 use crate::name::{Nonce, ObjectName, Sequence, TimeRange, Timestamp, Uid, Version};
 use crate::part::Absent;
-use crate::register::Head;
+use crate::register::{CollectionConfig, Head};
 
 /// One snapshot of a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Manifest {
     pub ancestors: Vec<Ancestor>,
     /// Versions that sweep must keep, by name.
     pub pins: Vec<Pin>,
+    /// A copy of the collection register, from which that can be rebuilt.
+    pub config: Option<CollectionConfig>,
 }
 
 /// A set of records sorted by id, cut into parts.
@@ -156,6 +158,8 @@ pub struct Pin {
     pub version: Version,
     /// The nonce of the version's manifest.
     pub nonce: Nonce,
+    /// Drawn when the pin is made: a pin made anew under the same name has another.
+    pub id: Nonce,
     /// When the pin was made, by the store's clock.
     pub created: Timestamp,
     /// How long it holds, in milliseconds by the store's clock; `None` until it is removed.
@@ -175,6 +179,8 @@ pub enum EditKind {
     Unpin,
     /// Floors rose.
     Sweep,
+    /// A head was rebuilt from what was left.
+    Repair,
 }
 
 /// What made a version, and its cost.
@@ -235,6 +241,7 @@ impl Manifest {
             marks_floor: Sequence::ZERO,
             ancestors: Vec::new(),
             pins: Vec::new(),
+            config: None,
         }
     }
 }

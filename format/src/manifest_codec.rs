@@ -9,13 +9,16 @@ use bytes::Bytes;
 use crate::codec::{Cursor, Writer};
 use crate::envelope::{Compress, Encoded, EnvelopeReader, EnvelopeWriter, ObjectKind};
 use crate::error::FormatError;
-use crate::limits::MAX_MANIFEST_BYTES;
+use crate::limits::{MAX_MANIFEST_BYTES, MAX_REGISTER_BYTES};
 use crate::manifest::Manifest;
+use crate::register::CollectionConfig;
 
 /// Everything but what follows.
 const FIELDS: u16 = 1;
 /// The rows without a record of each part; there where there are some, so never in log order.
 const ABSENT: u16 = 2;
+/// A copy of the collection register's fields.
+const CONFIG: u16 = 3;
 const WHAT: &str = "manifest";
 
 impl Manifest {
@@ -38,6 +41,11 @@ impl Manifest {
             write::absent(&mut out, self);
             object.section(ABSENT, out.into_vec(), Compress::WhenSmaller);
         }
+        if let Some(config) = &self.config {
+            let mut out = Writer::with_capacity(64);
+            config.write(&mut out);
+            object.section(CONFIG, out.into_vec(), Compress::Never);
+        }
         Ok(object.finish())
     }
 
@@ -55,6 +63,12 @@ impl Manifest {
             let rows = reader.section(ABSENT, WHAT, MAX_MANIFEST_BYTES)?;
             let mut from = Cursor::new(&rows, WHAT);
             read::absent(&mut from, &mut manifest)?;
+            from.finish()?;
+        }
+        if reader.envelope().section(CONFIG).is_some() {
+            let fields = reader.section(CONFIG, WHAT, MAX_REGISTER_BYTES)?;
+            let mut from = Cursor::new(&fields, WHAT);
+            manifest.config = Some(CollectionConfig::read(&mut from)?);
             from.finish()?;
         }
         check::check(&manifest)?;

@@ -89,30 +89,7 @@ fn head_place(from: &mut Cursor<'_>) -> Result<HeadPlace, FormatError> {
 impl CollectionConfig {
     /// The object.
     pub fn encode(&self) -> Bytes {
-        encode(ObjectKind::Collection, |out| {
-            out.uid(self.uid);
-            out.u32(self.dimension);
-            out.u16(self.shards);
-            out.u8(match self.metric {
-                Metric::L2 => 1,
-                Metric::Cosine => 2,
-                Metric::InnerProduct => 3,
-            });
-            out.u8(match self.ordering {
-                Ordering::Log => 1,
-                Ordering::Revision { .. } => 2,
-            });
-            out.timestamp(self.created);
-            if let Ordering::Revision { keep_tombstones_millis } = self.ordering {
-                out.u64(keep_tombstones_millis);
-            }
-            // Heads in the store are what is said by saying nothing.
-            if let HeadPlace::DynamoDb { table, region } = &self.heads {
-                out.u8(DYNAMODB);
-                out.string(table);
-                out.string(region);
-            }
-        })
+        encode(ObjectKind::Collection, |out| self.write(out))
     }
 
     /// Reads and checks the object.
@@ -120,28 +97,57 @@ impl CollectionConfig {
     /// # Errors
     /// Any [`FormatErrorKind`](crate::FormatErrorKind); `Invalid` too where the dimension or the number of shards is out of range.
     pub fn decode(object: Bytes) -> Result<Self, FormatError> {
-        decode(object, ObjectKind::Collection, |from| {
-            let (uid, dimension, shards) = (from.uid()?, from.u32()?, from.u16()?);
-            if !(1..=MAX_DIMENSION).contains(&(dimension as usize)) || !(1..=MAX_SHARDS).contains(&shards) {
-                return Err(from.invalid("its dimension or its number of shards is out of range"));
-            }
-            let metric = match from.u8()? {
-                1 => Metric::L2,
-                2 => Metric::Cosine,
-                3 => Metric::InnerProduct,
-                other => return Err(from.invalid(format!("no metric has number {other}"))),
-            };
-            let by_revision = match from.u8()? {
-                1 => false,
-                2 => true,
-                other => return Err(from.invalid(format!("no ordering has number {other}"))),
-            };
-            let created = from.timestamp()?;
-            let ordering =
-                if by_revision { Ordering::Revision { keep_tombstones_millis: from.u64()? } } else { Ordering::Log };
-            let heads = if from.rest().is_empty() { HeadPlace::Store } else { head_place(from)? };
-            Ok(Self { uid, dimension, metric, shards, ordering, created, heads })
-        })
+        decode(object, ObjectKind::Collection, Self::read)
+    }
+
+    /// Writes the fields.
+    pub(crate) fn write(&self, out: &mut Writer) {
+        out.uid(self.uid);
+        out.u32(self.dimension);
+        out.u16(self.shards);
+        out.u8(match self.metric {
+            Metric::L2 => 1,
+            Metric::Cosine => 2,
+            Metric::InnerProduct => 3,
+        });
+        out.u8(match self.ordering {
+            Ordering::Log => 1,
+            Ordering::Revision { .. } => 2,
+        });
+        out.timestamp(self.created);
+        if let Ordering::Revision { keep_tombstones_millis } = self.ordering {
+            out.u64(keep_tombstones_millis);
+        }
+        // Heads in the store are written as no field at all.
+        if let HeadPlace::DynamoDb { table, region } = &self.heads {
+            out.u8(DYNAMODB);
+            out.string(table);
+            out.string(region);
+        }
+    }
+
+    /// Reads and checks the fields.
+    pub(crate) fn read(from: &mut Cursor<'_>) -> Result<Self, FormatError> {
+        let (uid, dimension, shards) = (from.uid()?, from.u32()?, from.u16()?);
+        if !(1..=MAX_DIMENSION).contains(&(dimension as usize)) || !(1..=MAX_SHARDS).contains(&shards) {
+            return Err(from.invalid("its dimension or its number of shards is out of range"));
+        }
+        let metric = match from.u8()? {
+            1 => Metric::L2,
+            2 => Metric::Cosine,
+            3 => Metric::InnerProduct,
+            other => return Err(from.invalid(format!("no metric has number {other}"))),
+        };
+        let by_revision = match from.u8()? {
+            1 => false,
+            2 => true,
+            other => return Err(from.invalid(format!("no ordering has number {other}"))),
+        };
+        let created = from.timestamp()?;
+        let ordering =
+            if by_revision { Ordering::Revision { keep_tombstones_millis: from.u64()? } } else { Ordering::Log };
+        let heads = if from.rest().is_empty() { HeadPlace::Store } else { head_place(from)? };
+        Ok(Self { uid, dimension, metric, shards, ordering, created, heads })
     }
 }
 

@@ -168,10 +168,12 @@ fn manifest() -> Manifest {
                 name: format!("pin{}", ttl_millis.unwrap_or(0)),
                 version: Version::new(8),
                 nonce: Nonce::new(24),
+                id: Nonce::new(ttl_millis.unwrap_or(0) + 1),
                 created: times().first,
                 ttl_millis,
             })
             .to_vec(),
+        config: Some(collection()),
     }
 }
 
@@ -275,7 +277,7 @@ fn manifest_v1() {
 
 #[test]
 fn manifest_by_revision_v1() {
-    let mut by_revision = manifest();
+    let mut by_revision = Manifest { config: None, ..manifest() };
     by_revision.runs[0].parts[0].absent = Absent { rows: 7, oldest: times().last };
     by_revision.runs[1].parts[0].absent = Absent { rows: 60, oldest: times().first };
     let object = golden("manifest-revision", || by_revision.encode().unwrap().to_bytes());

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deltafold_format::limits::{MAX_DIMENSION, MAX_PIN_NAME, MAX_SHARDS};
-use deltafold_format::{CollectionConfig, CollectionName, Head, Metric, Ordering, ShardId, Version};
+use deltafold_format::{CollectionConfig, CollectionName, Head, Metric, Ordering, Pin, ShardId, Version};
 
 use crate::compact::{Compactor, CompactorOptions, KeepUp, SweepOptions, SweepReport, sweep};
 use crate::env::{Env, System};
@@ -297,14 +297,15 @@ impl Collection {
             let created = retry::transient(|| shard.store().now()).await?;
             let version = current.manifest.version;
             let ttl_millis = ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
-            let edit = Edit::Pin { name: name.to_owned(), version, created, ttl_millis };
-            publish(shard, &mut current, &edit).await?;
+            let (nonce, id) = (current.manifest.nonce, shard.env().nonce());
+            let pin = Pin { name: name.to_owned(), version, nonce, id, created, ttl_millis };
+            publish(shard, &mut current, &Edit::Pin(pin)).await?;
             pinned.push((shard.id(), version));
         }
         Ok(pinned)
     }
 
-    /// Removes a pin from every shard that has it.
+    /// Removes a pin from every shard that has it. A pin of the same name that somebody makes meanwhile stays.
     ///
     /// # Errors
     ///
@@ -313,9 +314,14 @@ impl Collection {
         let mut found = false;
         for shard in &self.shards {
             let mut current = Current::load(shard).await?;
-            if current.manifest.pins.iter().any(|pin| pin.name == name) {
-                publish(shard, &mut current, &Edit::Unpin { name: name.to_owned() }).await?;
-                found = true;
+            let Some(id) = current.manifest.pins.iter().find(|pin| pin.name == name).map(|pin| pin.id) else {
+                continue;
+            };
+            match publish(shard, &mut current, &Edit::Unpin { name: name.to_owned(), id }).await {
+                Ok(_) => found = true,
+                // Someone else was faster in this shard. The others still have to be looked at.
+                Err(error) if matches!(error.repr(), Repr::NoPin(_)) => {}
+                Err(error) => return Err(error),
             }
         }
         if found { Ok(()) } else { Err(Repr::NoPin(name.to_owned()).into()) }

@@ -9,7 +9,7 @@ use crate::error::{Error, Repr, Result};
 use crate::retry;
 use crate::shard::Shard;
 use crate::simulation::Guard;
-use crate::snapshot::{Current, Edit, Floors, highest_truncated, name, objects, publish};
+use crate::snapshot::{Current, Edit, Floors, highest_truncated, is_seen, name, objects, publish};
 use crate::store::{Key, Listed};
 
 /// How many keys one call of the store removes.
@@ -78,7 +78,7 @@ pub(crate) async fn sweep(shard: &Shard, options: &SweepOptions) -> Result<Sweep
     let mut report = SweepReport {
         sweep_floor: floors.sweep_floor,
         truncated: floors.truncated,
-        expired_pins: floors.expired,
+        expired_pins: floors.expired.into_iter().map(|pin| pin.name).collect(),
         ..SweepReport::default()
     };
     for listed in &doomed {
@@ -129,7 +129,7 @@ async fn floors(shard: &Shard, manifest: &Manifest, manifests: &[Listed], option
         .unwrap_or_default()
         .max(manifest.sweep_floor);
     let mut floors =
-        Floors { truncated: manifest.truncated, sweep_floor, expired: expired.map(|pin| pin.name.clone()).collect() };
+        Floors { truncated: manifest.truncated, sweep_floor, expired: expired.cloned().collect() };
     // Readers of the versions kept go on in the log behind what these have folded. More than one manifest may bear the version: those that lost the race were
     // made from the same one before, so the least of them has folded no more than the one that won.
     let mut folded: Option<Sequence> = None;
@@ -153,7 +153,8 @@ async fn doomed(shard: &Shard, manifest: &Manifest, floors: &Floors, manifests: 
     // Versions from the floor on need what was dropped after it.
     let kept = |version| version > floors.sweep_floor && Guard::VersionsKept.holds();
     needed.extend(manifest.dropped.iter().filter(|d| kept(d.version)).map(|d| d.object));
-    let pins = manifest.pins.iter().filter(|pin| !floors.expired.contains(&pin.name) && Guard::PinsKept.holds());
+    let is_expired = |pin: &Pin| floors.expired.iter().any(|seen| is_seen(pin, &seen.name, seen.id));
+    let pins = manifest.pins.iter().filter(|pin| !is_expired(pin) && Guard::PinsKept.holds());
     let pinned: BTreeSet<ObjectName> = pins.map(|pin| ObjectName { version: pin.version, nonce: pin.nonce }).collect();
     for pin in &pinned {
         let key = layout.manifest(*pin);

@@ -26,6 +26,10 @@ pub(super) struct Bounds {
     pub(super) sweeps: u8,
     /// Versions that a sweep keeps beside the current one.
     pub(super) keep_versions: u64,
+    /// Processes that pin a version shortly, unpin it, and pin it for good, all under one name.
+    pub(super) pinners: u8,
+    /// Processes that remove the pin which has the name.
+    pub(super) unpinners: u8,
     pub(super) readers: u8,
     pub(super) followers: u8,
     /// Writes whose answer is lost: they land then, or at any later moment, or never.
@@ -46,6 +50,8 @@ impl Bounds {
         sweepers: 0,
         sweeps: 1,
         keep_versions: 0,
+        pinners: 0,
+        unpinners: 0,
         readers: 0,
         followers: 0,
         lost: 0,
@@ -77,6 +83,10 @@ pub(super) struct Guards {
     pub(super) last_kept: bool,
     /// A sweep publishes the floors before it deletes.
     pub(super) publish_first: bool,
+    /// An edit names the pins that it removes by id.
+    pub(super) pins_by_id: bool,
+    /// A sweep keeps what a pin needs.
+    pub(super) pins_kept: bool,
     /// A reader looks at the head after it has read the log.
     pub(super) look_again: bool,
 }
@@ -93,6 +103,8 @@ impl Guards {
         conflict: true,
         last_kept: true,
         publish_first: true,
+        pins_by_id: true,
+        pins_kept: true,
         look_again: true,
     };
 }

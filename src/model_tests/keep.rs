@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use deltafold_format::{Manifest, ObjectName, PartObject, Sequence, Version};
+use deltafold_format::{Manifest, ObjectName, PartObject, Pin, Sequence, Version};
 
 use super::bounds::Guards;
+use super::store::Store;
 use crate::snapshot::{Floors, highest_truncated, name, objects};
 
 /// How far the sweep floor may rise: to the highest version that is old enough, `keep` versions below the current one or more. The version at the floor made those
@@ -30,15 +31,21 @@ pub(super) struct Keep {
     truncated: Sequence,
     sweep_floor: Version,
     needed: BTreeSet<PartObject>,
+    pinned: BTreeSet<ObjectName>,
 }
 
 impl Keep {
-    /// What a manifest in which the floors stand keeps. The model has no pins.
-    pub(super) fn of(manifest: &Manifest, floors: &Floors) -> Self {
+    /// What a manifest in which the floors stand keeps. What a pin needs is read from the pinned manifest, if it is still there.
+    pub(super) fn of(manifest: &Manifest, floors: &Floors, store: &Store, guards: &Guards) -> Self {
+        let is_kept = |pin: &&Pin| guards.pins_kept && !floors.expired.iter().any(|expired| expired.id == pin.id);
+        let pins = manifest.pins.iter().filter(is_kept);
+        let pinned: BTreeSet<ObjectName> =
+            pins.map(|pin| ObjectName { version: pin.version, nonce: pin.nonce }).collect();
         let mut needed: BTreeSet<PartObject> = objects(manifest);
+        needed.extend(pinned.iter().filter_map(|name| store.manifests.get(name)).flat_map(|pinned| objects(pinned)));
         // Versions from the floor on need what was dropped after it.
         needed.extend(manifest.dropped.iter().filter(|d| d.version > floors.sweep_floor).map(|d| d.object));
-        Self { truncated: floors.truncated, sweep_floor: floors.sweep_floor, needed }
+        Self { truncated: floors.truncated, sweep_floor: floors.sweep_floor, needed, pinned }
     }
 
     /// Whether a log slot is never read again.
@@ -48,7 +55,7 @@ impl Keep {
 
     /// Whether a version cannot be read any more.
     pub(super) fn dooms_manifest(&self, manifest: ObjectName) -> bool {
-        manifest.version < self.sweep_floor
+        manifest.version < self.sweep_floor && !self.pinned.contains(&manifest)
     }
 
     /// Whether no version kept, no pin and no edit under way can need the object.

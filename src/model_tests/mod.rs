@@ -12,6 +12,7 @@ mod bounds;
 mod compactor;
 mod keep;
 mod model;
+mod pinner;
 mod properties;
 mod publisher;
 mod reader;

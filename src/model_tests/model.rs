@@ -8,6 +8,7 @@ use stateright::{Model, Property};
 
 use super::bounds::{Bounds, Guards};
 use super::compactor::Compactor;
+use super::pinner::Pinner;
 use super::properties;
 use super::reader::{Follower, Reader};
 use super::store::{Outcome, Store, Truth, Write};
@@ -39,6 +40,7 @@ pub(super) enum Process {
     Writer(Writer),
     Compactor(Compactor),
     Sweeper(Sweeper),
+    Pinner(Pinner),
     Reader(Reader),
     Follower(Follower),
     /// Whatever it was: what it remembers makes no difference any more.
@@ -66,6 +68,7 @@ impl Process {
             Self::Writer(writer) => writer.ended(),
             Self::Compactor(compactor) => compactor.ended(),
             Self::Sweeper(sweeper) => sweeper.ended(),
+            Self::Pinner(pinner) => pinner.ended(),
             Self::Reader(reader) => reader.ended(),
             Self::Follower(follower) => follower.ended(),
             Self::Ended => true,
@@ -77,6 +80,7 @@ impl Process {
             Self::Writer(writer) => writer.write(),
             Self::Compactor(compactor) => compactor.write(),
             Self::Sweeper(sweeper) => sweeper.write(),
+            Self::Pinner(pinner) => pinner.write(),
             Self::Reader(_) | Self::Follower(_) | Self::Ended => None,
         }
     }
@@ -86,6 +90,7 @@ impl Process {
             Self::Writer(writer) => writer.answered(outcome, truth, guards),
             Self::Compactor(compactor) => compactor.answered(outcome),
             Self::Sweeper(sweeper) => sweeper.answered(outcome, guards),
+            Self::Pinner(pinner) => pinner.answered(outcome, truth),
             Self::Reader(_) | Self::Follower(_) | Self::Ended => {}
         }
         self.forget();
@@ -96,6 +101,7 @@ impl Process {
             Self::Writer(writer) => writer.read(store, truth, guards),
             Self::Compactor(compactor) => compactor.read(store, truth, guards),
             Self::Sweeper(sweeper) => sweeper.read(store, truth, guards),
+            Self::Pinner(pinner) => pinner.read(store, truth, guards),
             Self::Reader(reader) => reader.read(store, truth, guards),
             Self::Follower(follower) => follower.read(store, truth, guards),
             Self::Ended => {}
@@ -115,6 +121,7 @@ impl Process {
             Self::Writer(writer) => writer.crash(),
             Self::Compactor(compactor) => compactor.crash(),
             Self::Sweeper(sweeper) => sweeper.crash(),
+            Self::Pinner(pinner) => pinner.crash(),
             Self::Reader(_) | Self::Follower(_) | Self::Ended => return false,
         }
         self.forget();
@@ -195,9 +202,14 @@ impl Model for Protocol {
             let process = u8::try_from(processes.len()).unwrap();
             processes.push(Process::Sweeper(Sweeper::new(process, bounds.sweeps, bounds.keep_versions)));
         }
+        for number in 0..bounds.pinners + bounds.unpinners {
+            let process = u8::try_from(processes.len()).unwrap();
+            let pins = number < bounds.pinners;
+            processes.push(Process::Pinner(if pins { Pinner::new(process) } else { Pinner::unpinner(process) }));
+        }
         processes.extend((0..bounds.readers).map(|_| Process::Reader(Reader::new())));
         processes.extend((0..bounds.followers).map(|_| Process::Follower(Follower::new())));
-        let truth = Truth { log: Vec::new(), acked: Vec::new(), broken: None };
+        let truth = Truth::default();
         let Bounds { lost, echoes, crashes, .. } = *bounds;
         vec![State { store: Store::empty(), truth, processes, late: Vec::new(), lost, echoes, crashes }]
     }

@@ -4,7 +4,7 @@ use deltafold_format::{Manifest, ObjectName};
 use stateright::Property;
 
 use super::model::{Protocol, State};
-use super::store::{ACKED, GAPS, LIVE, ONCE, READABLE, Store, TOLD, Truth, VERSIONS, VIEW};
+use super::store::{ACKED, GAPS, LIVE, ONCE, PINNED, READABLE, Store, TOLD, Truth, VERSIONS, VIEW};
 
 /// Looks at a state, and notes the first promise that it breaks.
 pub(super) fn judge(state: &mut State) {
@@ -12,6 +12,13 @@ pub(super) fn judge(state: &mut State) {
     let head = &store.head;
     if !holds(store, head, &truth.log) || !behind(store, truth) {
         truth.breaks(READABLE);
+    }
+    for id in &truth.pinned {
+        let pin = head.pins.iter().find(|pin| pin.id == *id);
+        let kept = pin.and_then(|pin| store.manifests.get(&ObjectName { version: pin.version, nonce: pin.nonce }));
+        if !kept.is_some_and(|manifest| holds(store, manifest, &truth.log)) {
+            truth.broken = truth.broken.or(Some(PINNED));
+        }
     }
     // The current version can be opened, and each that no sweep has passed: with the log behind it.
     if head.version.get() > 0 && !store.manifests.contains_key(&head.name()) {
@@ -62,7 +69,7 @@ macro_rules! promises {
 }
 
 pub(super) fn all() -> Vec<Property<Protocol>> {
-    let mut all = promises![ACKED, ONCE, GAPS, VERSIONS, READABLE, VIEW, LIVE, TOLD];
+    let mut all = promises![ACKED, ONCE, GAPS, VERSIONS, READABLE, VIEW, LIVE, TOLD, PINNED];
     all.push(Property::always("everything ends when faults stop", |model: &Protocol, state: &State| model.ends(state)));
     all.push(Property::eventually("everything ends", |_, state: &State| {
         state.finished() || state.truth.broken.is_some()
@@ -71,10 +78,11 @@ pub(super) fn all() -> Vec<Property<Protocol>> {
         let bounds = &model.bounds;
         let folded = bounds.compactors == 0 || state.store.head.folded.get() > 0;
         let swept = bounds.sweepers == 0 || state.store.head.truncated.get() > 1;
-        state.finished() && folded && swept && !state.truth.acked.is_empty()
+        let pinned = bounds.pinners == 0 || !state.truth.pinned.is_empty();
+        state.finished() && folded && swept && pinned && !state.truth.acked.is_empty()
     }));
     all
 }
 
 /// Of the properties, the one that some state has.
-pub(super) const HAPPENS: &str = "everything is acknowledged, folded and swept";
+pub(super) const HAPPENS: &str = "everything is acknowledged, folded, swept and pinned";

@@ -1,6 +1,6 @@
 //! Publishing an edit: the requests of `snapshot/publish.rs`, with its history of attempts.
 
-use deltafold_format::{Manifest, Nonce, ObjectName, Timestamp, Version};
+use deltafold_format::{Manifest, Nonce, ObjectName, Pin, Timestamp, Version};
 
 use super::bounds::Guards;
 use super::store::{Hashed, Outcome, Snapshot, Store, TOLD, Truth, VERSIONS, Write};
@@ -120,7 +120,8 @@ impl Publisher {
             }
         }
         let stamp = Stamp { nonce: self.nonces.draw(), published: Timestamp::default() };
-        let new = match apply(&current, &self.edit, stamp) {
+        let edit = if guards.pins_by_id { (*self.edit).clone() } else { by_name(&current, &self.edit) };
+        let new = match apply(&current, &edit, stamp) {
             Err(Conflict::Fenced { .. }) if !guards.fence => {
                 let mut unfenced = (*current).clone();
                 unfenced.sweep_floor = Version::ZERO;
@@ -159,6 +160,23 @@ impl Publisher {
         self.old = Some(current);
         self.at = At::Create;
         None
+    }
+}
+
+/// The edit as it would be if it named pins by name: what must never be.
+fn by_name(current: &Manifest, edit: &Edit) -> Edit {
+    match edit.clone() {
+        Edit::Sweep(mut floors) => {
+            let seen = std::mem::take(&mut floors.expired);
+            let is_named = |pin: &&Pin| seen.iter().any(|seen| seen.name == pin.name);
+            floors.expired = current.pins.iter().filter(is_named).cloned().collect();
+            Edit::Sweep(floors)
+        }
+        Edit::Unpin { name, id } => {
+            let id = current.pins.iter().find(|pin| pin.name == name).map_or(id, |pin| pin.id);
+            Edit::Unpin { name, id }
+        }
+        edit => edit,
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::bounds::{Bounds, Guards, Sources};
 use super::model::Protocol;
 use super::properties::HAPPENS;
-use super::store::{ACKED, LIVE, ONCE, READABLE, TOLD, VIEW};
+use super::store::{ACKED, LIVE, ONCE, PINNED, READABLE, TOLD, VIEW};
 
 /// Explores everything within the bounds, the shortest ways first. Returns how many states there are, and the properties that do not hold with the
 /// steps that show it.
@@ -129,6 +129,16 @@ fn readers_and_followers() {
     holds("a reader and merges", Bounds { readers: 1, ops: 2, rounds: 2, ..THREE });
 }
 
+/// Two ops folded; a version pinned shortly, unpinned, and pinned for good beside a sweep.
+const PINS: Bounds = Bounds { pinners: 1, ops: 2, ..THREE };
+
+#[test]
+fn pins_and_a_sweeper() {
+    holds("a pinner", PINS);
+    holds("a pinner and 2 sweeps", Bounds { sweeps: 2, ..PINS });
+    holds("a pinner and an unpinner", Bounds { unpinners: 1, ..PINS });
+}
+
 /// The whole of what is explored, on request: it takes long.
 #[test]
 fn further_on_request() {
@@ -179,6 +189,10 @@ fn every_guard_is_needed() {
     breaks("looking whether a slot counts, with sources", ONCE, shared, |guards| guards.slot_counts = false);
     breaks("the history of publishing", TOLD, Bounds { lost: 1, ops: 2, ..THREE }, |guards| guards.history = false);
     breaks("keeping the last segment", ONCE, Bounds { echoes: 1, ..FOUR }, |guards| guards.last_kept = false);
+    breaks("the ids of pins, in a sweep", PINNED, PINS, |guards| guards.pins_by_id = false);
+    let unpinner = Bounds { unpinners: 1, sweepers: 0, ..PINS };
+    breaks("the ids of pins, in an unpin", PINNED, unpinner, |guards| guards.pins_by_id = false);
+    breaks("keeping what pins need", PINNED, Bounds { rounds: 2, ..PINS }, |guards| guards.pins_kept = false);
     let merges = Bounds { ops: 2, rounds: 2, sweeps: 2, ..THREE };
     breaks("the fence of the sweep floor", LIVE, merges, |guards| guards.fence = false);
     let two = Bounds { compactors: 2, ..FOUR };

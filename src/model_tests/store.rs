@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-use deltafold_format::{Manifest, ObjectName, Uid};
+use deltafold_format::{Manifest, Nonce, ObjectName, Uid};
 
 /// An op that is appended: which source (or writer) it comes from and its place there, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,12 +106,16 @@ pub(super) enum Outcome {
 }
 
 /// What is true whether anybody knows it or not.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Truth {
     /// The log: what was created first in each slot, from 1.
     pub(super) log: Vec<OpId>,
     /// What was acknowledged, in the order of ids.
     pub(super) acked: Vec<OpId>,
+    /// The pins for good that were acknowledged and that nobody has asked to remove, by id.
+    pub(super) pinned: Vec<Nonce>,
+    /// The pins that somebody has asked to remove.
+    unpinned: Vec<Nonce>,
     /// The first promise that was broken.
     pub(super) broken: Option<&'static str>,
 }
@@ -119,6 +123,22 @@ pub(super) struct Truth {
 impl Truth {
     pub(super) fn breaks(&mut self, promise: &'static str) {
         self.broken = self.broken.or(Some(promise));
+    }
+
+    /// A pin for good is acknowledged.
+    pub(super) fn pin(&mut self, id: Nonce) {
+        if !self.unpinned.contains(&id) {
+            self.pinned.push(id);
+        }
+    }
+
+    /// Somebody asks to remove a pin that he has seen.
+    pub(super) fn unpin(&mut self, id: Nonce) {
+        self.pinned.retain(|pinned| *pinned != id);
+        if !self.unpinned.contains(&id) {
+            self.unpinned.push(id);
+            self.unpinned.sort_unstable();
+        }
     }
 
     /// An op is acknowledged, at a slot where the writer knows one.
@@ -141,6 +161,7 @@ pub(super) const VERSIONS: &str = "versions rise by one and keep the invariants"
 pub(super) const READABLE: &str = "what is in the log is readable";
 pub(super) const VIEW: &str = "a reader sees one state of the log, with all that was acknowledged before";
 pub(super) const TOLD: &str = "who published hears of it";
+pub(super) const PINNED: &str = "a pin stays, and what it needs, until somebody removes it";
 pub(super) const LIVE: &str = "nothing live is deleted";
 
 impl Store {

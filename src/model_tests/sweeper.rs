@@ -93,8 +93,11 @@ impl Sweeper {
                 let at_floor = manifests.iter().filter(|name| name.version == sweep_floor);
                 let folded = at_floor.filter_map(|name| store.manifests.get(name)).map(|manifest| manifest.folded);
                 let truncated = keep::truncated(&current, folded, guards);
-                let raises = truncated > current.truncated || sweep_floor > current.sweep_floor;
-                let floors = Hashed::new(Floors { truncated, sweep_floor, expired: Vec::new() });
+                // A time to live is over at once, as far as the model goes.
+                let expired: Vec<_> = current.pins.iter().filter(|pin| pin.ttl_millis.is_some()).cloned().collect();
+                let raises =
+                    truncated > current.truncated || sweep_floor > current.sweep_floor || !expired.is_empty();
+                let floors = Hashed::new(Floors { truncated, sweep_floor, expired });
                 self.at = if raises && guards.publish_first {
                     let publisher = Publisher::new(Edit::Sweep((*floors).clone()), self.nonces);
                     At::Publish(manifests, floors, Box::new(publisher))
@@ -109,7 +112,7 @@ impl Sweeper {
                 self.published(published, manifests, floors, nonces, guards);
             }
             At::Segments(current, manifests, floors) => {
-                let keep = Keep::of(&current, &floors);
+                let keep = Keep::of(&current, &floors, store, guards);
                 let mut doomed: VecDeque<Write> = VecDeque::new();
                 doomed.extend(manifests.iter().filter(|m| keep.dooms_manifest(**m)).map(|m| Write::DeleteManifest(*m)));
                 let dooms = |slot: &&u64| Sequence::new(**slot).is_some_and(|slot| keep.dooms_segment(slot));
@@ -117,7 +120,7 @@ impl Sweeper {
                 self.at = At::Parts(current, floors, doomed);
             }
             At::Parts(current, floors, mut doomed) => {
-                let keep = Keep::of(&current, &floors);
+                let keep = Keep::of(&current, &floors, store, guards);
                 let dooms = |name: &&ObjectName| {
                     keep.dooms_part(PartObject::Meta(**name)) && keep.dooms_part(PartObject::Embeddings(**name))
                 };

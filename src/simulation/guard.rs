@@ -48,6 +48,8 @@ pub enum Guard {
     PublishBeforeDelete,
     /// Sweep keeps what a pin needs: R6.
     PinsKept,
+    /// An edit names the pins that it removes by id, not by a name that can be made anew: R6.
+    PinsById,
     /// Sweep keeps what the versions from the floor on need: R6.
     VersionsKept,
     /// A slot found empty is the log's end only if a head read afterwards truncates nothing above it: R7.

@@ -25,6 +25,8 @@ pub(crate) enum Conflict {
     NoVersion(Version),
     PinExists(String),
     NoPin(String),
+    /// The pin to remove is gone, and another one has its name.
+    PinMadeAnew(String),
     /// The edit itself is wrong: a defect of Deltafold.
     Defect(&'static str),
 }
@@ -53,6 +55,10 @@ impl Conflict {
             Self::NoVersion(version) => Repr::NoVersion { shard, version },
             Self::PinExists(name) => Repr::PinExists(name),
             Self::NoPin(name) => Repr::NoPin(name),
+            Self::PinMadeAnew(name) => Repr::Conflict(format!(
+                "someone else removed pin `{name}` of shard {shard_number} and made it anew; the new one stays. Run \
+                 `unpin` again if it is to go too"
+            )),
             Self::Defect(invariant) => Repr::Invariant { shard, version, invariant: invariant.to_owned() },
         }
         .into()

@@ -20,8 +20,13 @@ pub(crate) const MAX_ANCESTORS: usize = 64;
 pub(crate) enum Edit {
     Fold(Fold),
     Merge(Merge),
-    Pin { name: String, version: Version, created: Timestamp, ttl_millis: Option<u64> },
-    Unpin { name: String },
+    /// Keeps a version under a name. The pin names the version as it was seen: number and nonce.
+    Pin(Pin),
+    /// Removes a pin, which was seen under this id. One of the same name made anew stays.
+    Unpin {
+        name: String,
+        id: Nonce,
+    },
     Sweep(Floors),
 }
 
@@ -69,8 +74,8 @@ pub(crate) struct ReferenceChange {
 pub(crate) struct Floors {
     pub(crate) truncated: Sequence,
     pub(crate) sweep_floor: Version,
-    /// Pins that have expired.
-    pub(crate) expired: Vec<String>,
+    /// Pins that have expired, as they were seen. The edit drops them by id.
+    pub(crate) expired: Vec<Pin>,
 }
 
 /// A number of ops and their digest.
@@ -134,22 +139,24 @@ pub(crate) fn apply(old: &Manifest, edit: &Edit, stamp: Stamp) -> Result<Manifes
     match edit {
         Edit::Fold(fold) => apply_fold(&mut new, fold)?,
         Edit::Merge(merge) => apply_merge(&mut new, merge)?,
-        Edit::Pin { name, version, created, ttl_millis } => {
-            let nonce = nonce_of(old, *version).ok_or(Conflict::NoVersion(*version))?;
-            if new.pins.iter().any(|pin| pin.name == *name) {
-                return Err(Conflict::PinExists(name.clone()));
+        Edit::Pin(pin) => {
+            if nonce_of(old, pin.version) != Some(pin.nonce) {
+                return Err(Conflict::NoVersion(pin.version));
             }
-            let pin = Pin { name: name.clone(), version: *version, nonce, created: *created, ttl_millis: *ttl_millis };
-            new.pins.push(pin);
+            if new.pins.iter().any(|other| other.name == pin.name) {
+                return Err(Conflict::PinExists(pin.name.clone()));
+            }
+            new.pins.push(pin.clone());
             new.pins.sort_by(|a, b| a.name.cmp(&b.name));
             new.edit = Accounting::default().summary(EditKind::Pin);
         }
-        Edit::Unpin { name } => {
-            let before = new.pins.len();
-            new.pins.retain(|pin| pin.name != *name);
-            if new.pins.len() == before {
-                return Err(Conflict::NoPin(name.clone()));
-            }
+        Edit::Unpin { name, id } => {
+            let Some(at) = new.pins.iter().position(|pin| is_seen(pin, name, *id)) else {
+                let is_anew = new.pins.iter().any(|pin| pin.name == *name);
+                let name = name.clone();
+                return Err(if is_anew { Conflict::PinMadeAnew(name) } else { Conflict::NoPin(name) });
+            };
+            new.pins.remove(at);
             new.edit = Accounting::default().summary(EditKind::Unpin);
         }
         Edit::Sweep(floors) => apply_sweep(&mut new, floors)?,
@@ -165,6 +172,11 @@ pub(crate) fn nonce_of(manifest: &Manifest, version: Version) -> Option<Nonce> {
     let pinned = manifest.pins.iter().find(|pin| pin.version == version).map(|pin| pin.nonce);
     let ancestor = || manifest.ancestors.iter().find(|ancestor| ancestor.version == version).map(|a| a.nonce);
     pinned.or_else(|| (version >= manifest.sweep_floor).then(ancestor).flatten())
+}
+
+/// Whether a pin is the one that was seen with this name and id. A name alone may have been given away and made anew.
+pub(crate) fn is_seen(pin: &Pin, name: &str, id: Nonce) -> bool {
+    if Guard::PinsById.holds() { pin.id == id } else { pin.name == name }
 }
 
 /// `old` one version later.
@@ -265,7 +277,7 @@ fn apply_sweep(new: &mut Manifest, floors: &Floors) -> Result<(), Conflict> {
     }
     new.truncated = floors.truncated;
     new.sweep_floor = floors.sweep_floor;
-    new.pins.retain(|pin| !floors.expired.contains(&pin.name));
+    new.pins.retain(|pin| !floors.expired.iter().any(|seen| is_seen(pin, &seen.name, seen.id)));
     // What the remaining versions and pins still need is found from their manifests; the list holds what this edit lets go.
     new.dropped.retain(|dropped| dropped.version > floors.sweep_floor);
     new.edit = Accounting::default().summary(EditKind::Sweep);

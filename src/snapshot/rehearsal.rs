@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use deltafold_format::{
-    Absent, Digest, EmbeddingEntry, Manifest, Mark, Nonce, ObjectName, PartEntry, Run, Sequence, TimeRange, Timestamp,
-    Uid, Version,
+    Absent, Digest, EmbeddingEntry, Manifest, Mark, Nonce, ObjectName, PartEntry, Pin, Run, Sequence, TimeRange,
+    Timestamp, Uid, Version,
 };
 
 use super::conflict::Conflict;
-use super::edit::{Accounting, Edit, Floors, Fold, Merge, OpSum, ReferenceChange, Stamp, apply};
+use super::edit::{Accounting, Edit, Floors, Fold, Merge, OpSum, ReferenceChange, Stamp, apply, nonce_of};
 use super::invariants::check;
 use super::sources::Reading;
 
@@ -177,17 +177,30 @@ impl Rehearsal {
                 let inputs = seen.runs.get(start..start + count)?;
                 Edit::Merge(self.merge(&seen, inputs, usize::from(*carried), *keeps_embeddings))
             }
-            Step::Pin { name, back } => Edit::Pin {
-                name: format!("pin{}", name % 8),
-                version: Version::new(seen.version.get().saturating_sub((*back).into())),
-                created: Timestamp::default(),
-                ttl_millis: (name & 1 == 1).then_some(7),
-            },
-            Step::Unpin(name) => Edit::Unpin { name: format!("pin{}", name % 8) },
+            Step::Pin { name, back } => {
+                let version = Version::new(seen.version.get().saturating_sub((*back).into()));
+                Edit::Pin(Pin {
+                    name: pin_name(*name),
+                    version,
+                    nonce: nonce_of(&seen, version)?,
+                    id: self.nonce(),
+                    created: Timestamp::default(),
+                    ttl_millis: (name & 1 == 1).then_some(7),
+                })
+            }
+            Step::Unpin(name) => {
+                let pin = seen.pins.iter().find(|pin| pin.name == pin_name(*name))?;
+                Edit::Unpin { name: pin.name.clone(), id: pin.id }
+            }
             Step::Sweep { segments, versions, expired } => Edit::Sweep(Floors {
                 truncated: Sequence::new(seen.folded.next().get().saturating_sub((*segments).into()).max(1))?,
                 sweep_floor: Version::new(seen.version.get().saturating_sub((*versions).into())),
-                expired: expired.iter().map(|name| format!("pin{}", name % 8)).collect(),
+                expired: seen
+                    .pins
+                    .iter()
+                    .filter(|pin| expired.is_some_and(|name| pin.name == pin_name(name)))
+                    .cloned()
+                    .collect(),
             }),
         })
     }
@@ -298,6 +311,10 @@ impl Rehearsal {
         let rows = parts.iter().map(|part| u64::from(part.rows)).sum();
         Run { id, level: 0, resolved, first: span.0, last: span.1, rows, times: TimeRange::default(), parts }
     }
+}
+
+fn pin_name(name: u8) -> String {
+    format!("pin{}", name % 8)
 }
 
 /// Puts a mistake in an edit, where it can have it.

@@ -1,13 +1,15 @@
 //! Edits and invariants, without any store.
 
 use deltafold_format::{
-    Absent, Digest, EmbeddingEntry, Manifest, Mark, Nonce, ObjectName, PartEntry, Run, Sequence, TimeRange, Timestamp,
-    Uid, Version,
+    Absent, Digest, EmbeddingEntry, Manifest, Mark, Nonce, ObjectName, PartEntry, Pin, Run, Sequence, TimeRange,
+    Timestamp, Uid, Version,
 };
 use proptest::prelude::*;
 
 use super::conflict::Conflict;
-use super::edit::{Accounting, Edit, Floors, Fold, MAX_ANCESTORS, Merge, OpSum, ReferenceChange, Stamp, apply};
+use super::edit::{
+    Accounting, Edit, Floors, Fold, MAX_ANCESTORS, Merge, OpSum, ReferenceChange, Stamp, apply, nonce_of,
+};
 use super::invariants::{INVARIANTS, check};
 use crate::log::MAX_MARKS;
 
@@ -47,6 +49,22 @@ fn run(manifest: &Manifest, first: u64, last: u64, rows: u32, nonce: u64) -> (Ru
         parts: vec![part],
     };
     (run, EmbeddingEntry { name: embeddings, rows, live: rows, bytes: 100, crc32: 0 })
+}
+
+/// A pin of a version whose nonce is its number, as `folded` makes them.
+fn pin(name: &str, version: u64, id: u64) -> Pin {
+    Pin {
+        name: name.to_owned(),
+        version: Version::new(version),
+        nonce: Nonce::new(version),
+        id: Nonce::new(id),
+        created: Timestamp::default(),
+        ttl_millis: None,
+    }
+}
+
+fn unpin(name: &str, id: u64) -> Edit {
+    Edit::Unpin { name: name.to_owned(), id: Nonce::new(id) }
 }
 
 /// A fold of the next `segments` segments.
@@ -147,12 +165,8 @@ fn ops_that_went_missing_on_the_way_are_refused() {
 #[test]
 fn pins_name_only_versions_that_can_be_read_and_names_that_are_free() {
     let base = folded(3);
-    let pin = |name: &str, version| Edit::Pin {
-        name: name.to_owned(),
-        version: Version::new(version),
-        created: Timestamp::default(),
-        ttl_millis: None,
-    };
+    // A version that `folded` made bears its own number as nonce.
+    let pin = |name: &str, version| Edit::Pin(pin(name, version, 100 + version));
     let pinned = apply(&base, &pin("p", 2), stamp(4)).unwrap();
     check(&base, &pinned).unwrap();
     assert_eq!(pinned.pins[0].nonce, Nonce::new(2));
@@ -162,12 +176,35 @@ fn pins_name_only_versions_that_can_be_read_and_names_that_are_free() {
     let swept = apply(&pinned, &Edit::Sweep(floors), stamp(5)).unwrap();
     assert_eq!(apply(&swept, &pin("q", 1), stamp(6)).unwrap_err(), Conflict::NoVersion(Version::new(1)));
     assert!(apply(&swept, &pin("q", 2), stamp(6)).is_ok(), "what a pin keeps can be pinned again");
-    let unpinned = apply(&swept, &Edit::Unpin { name: "p".to_owned() }, stamp(6)).unwrap();
+    let unpin = unpin("p", 102);
+    let unpinned = apply(&swept, &unpin, stamp(6)).unwrap();
     assert!(unpinned.pins.is_empty());
-    assert_eq!(
-        apply(&unpinned, &Edit::Unpin { name: "p".to_owned() }, stamp(7)).unwrap_err(),
-        Conflict::NoPin("p".to_owned())
-    );
+    assert_eq!(apply(&unpinned, &unpin, stamp(7)).unwrap_err(), Conflict::NoPin("p".to_owned()));
+}
+
+/// A version number can come again after an old head is put back. A pin names the version that was seen, and no other.
+#[test]
+fn a_pin_of_a_version_with_another_nonce_is_refused() {
+    let base = folded(3);
+    let other = Pin { nonce: Nonce::new(99), ..pin("p", 2, 1) };
+    assert_eq!(apply(&base, &Edit::Pin(other), stamp(4)).unwrap_err(), Conflict::NoVersion(Version::new(2)));
+}
+
+/// What happened: pin `p` had expired. Between a sweep's choice of floors and its publish somebody removed it and pinned
+/// `p` anew for good. The sweep, applied again, dropped the new pin, which was acknowledged: it named pins by name.
+/// Now: an edit names pins by an id that is drawn for each, so an unpin and a sweep remove the pin that they saw.
+#[test]
+fn an_edit_removes_only_the_pins_that_it_saw() {
+    let base = folded(3);
+    let expired = Pin { ttl_millis: Some(1), ..pin("p", 3, 21) };
+    let with = |state: &Manifest, edit: &Edit, nonce| apply(state, edit, stamp(nonce)).unwrap();
+    let pinned = with(&base, &Edit::Pin(expired.clone()), 4);
+    let anew = pin("p", 3, 22);
+    let unpinned = with(&pinned, &unpin("p", 21), 5);
+    let pinned = with(&unpinned, &Edit::Pin(anew.clone()), 6);
+    let floors = Floors { truncated: sequence(1), sweep_floor: Version::new(3), expired: vec![expired] };
+    assert_eq!(with(&pinned, &Edit::Sweep(floors), 7).pins, [anew]);
+    assert_eq!(apply(&pinned, &unpin("p", 21), stamp(7)).unwrap_err(), Conflict::PinMadeAnew("p".to_owned()));
 }
 
 #[test]
@@ -253,15 +290,9 @@ fn every_invariant_can_break() {
     let mut swept = good.clone();
     swept.sweep_floor = Version::new(2);
     pinned.sweep_floor = Version::new(2);
-    pinned.pins.push(deltafold_format::Pin {
-        name: "p".to_owned(),
-        version: Version::new(1),
-        nonce: Nonce::new(1),
-        created: Timestamp::default(),
-        ttl_millis: None,
-    });
+    pinned.pins.push(pin("p", 1, 7));
     assert_eq!(check(&swept, &pinned).unwrap_err().0, INVARIANTS[16].0);
-    let mut unmarked = apply(&marked, &Edit::Unpin { name: "none".to_owned() }, stamp(10))
+    let mut unmarked = apply(&marked, &unpin("none", 1), stamp(10))
         .err()
         .map(|_| apply(&marked, &Edit::Fold(fold(&marked, 1, 98)), stamp(10)).unwrap())
         .unwrap();
@@ -294,12 +325,11 @@ proptest! {
                     sweep_floor: Version::new(b.index(seen.version.get() as usize + 1) as u64),
                     expired: Vec::new(),
                 }),
-                _ => Edit::Pin {
-                    name: format!("p{nonce}"),
-                    version: Version::new(a.index(seen.version.get() as usize + 1) as u64),
-                    created: Timestamp::default(),
-                    ttl_millis: None,
-                },
+                _ => {
+                    let version = Version::new(a.index(seen.version.get() as usize + 1) as u64);
+                    let seen = nonce_of(seen, version).unwrap_or_default();
+                    Edit::Pin(Pin { nonce: seen, ..pin(&format!("p{nonce}"), version.get(), nonce) })
+                }
             };
             match apply(&current, &edit, stamp(nonce)) {
                 Ok(next) => {

@@ -23,6 +23,7 @@ mod lost_update;
 mod map;
 mod names;
 mod not_a_file;
+mod pins;
 mod races;
 mod races_found;
 mod reader;

@@ -17,6 +17,8 @@ fn require(holds: bool, otherwise: &'static str) -> Checked {
 
 pub(super) fn check(of: &Manifest) -> Checked {
     require(of.version > Version::ZERO, "version 0 has no manifest")?;
+    let copied = of.config.as_ref().is_none_or(|config| config.uid == of.collection);
+    require(copied, "its copy of the collection register is another collection's")?;
     require(
         of.truncated > Sequence::ZERO && of.truncated.prev() <= of.folded,
         "it gives up log slots that are not folded",
@@ -48,10 +50,11 @@ pub(super) fn check(of: &Manifest) -> Checked {
         "its ancestors are not in the order of their versions",
     )?;
     require(of.dropped.iter().all(|dropped| dropped.version <= of.version), "an object is dropped by a later version")?;
-    let mut names = BTreeSet::new();
+    let (mut names, mut ids) = (BTreeSet::new(), BTreeSet::new());
     for pin in &of.pins {
         require((1..=MAX_PIN_NAME).contains(&pin.name.len()), "a pin's name is empty or too long")?;
         require(names.insert(&pin.name), "two pins have one name")?;
+        require(ids.insert(pin.id), "two pins have one id")?;
         require(pin.version < of.version, "it pins a version that is not before it")?;
     }
     Ok(())

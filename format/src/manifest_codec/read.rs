@@ -1,6 +1,6 @@
 //! Reading the fields of a manifest.
 
-use super::write::{EMBEDDINGS, FOLD, MERGE, META, PIN, SWEEP, UNPIN};
+use super::write::{EMBEDDINGS, FOLD, MERGE, META, PIN, REPAIR, SWEEP, UNPIN};
 use crate::codec::Cursor;
 use crate::digest::Digest;
 use crate::error::FormatError;
@@ -16,7 +16,7 @@ const EMBEDDING_BYTES: usize = 36;
 const DROPPED_BYTES: usize = 25;
 const MARK_BYTES: usize = 28;
 const ANCESTOR_BYTES: usize = 16;
-const PIN_BYTES: usize = 29;
+const PIN_BYTES: usize = 37;
 const NAME_BYTES: usize = 16;
 
 pub(super) fn manifest(from: &mut Cursor<'_>) -> Result<Manifest, FormatError> {
@@ -49,6 +49,7 @@ pub(super) fn manifest(from: &mut Cursor<'_>) -> Result<Manifest, FormatError> {
         })?,
         ancestors: from.list(ANCESTOR_BYTES, |from| Ok(Ancestor { version: from.version()?, nonce: from.nonce()? }))?,
         pins: from.list(PIN_BYTES, pin)?,
+        config: None,
     })
 }
 
@@ -59,6 +60,7 @@ fn edit(from: &mut Cursor<'_>) -> Result<EditSummary, FormatError> {
         PIN => EditKind::Pin,
         UNPIN => EditKind::Unpin,
         SWEEP => EditKind::Sweep,
+        REPAIR => EditKind::Repair,
         other => return Err(from.invalid(format!("no kind of edit has number {other}"))),
     };
     Ok(EditSummary { kind, rows_in: from.u64()?, rows_out: from.u64()?, bytes_in: from.u64()?, bytes_out: from.u64()? })
@@ -115,6 +117,7 @@ fn pin(from: &mut Cursor<'_>) -> Result<Pin, FormatError> {
         name: from.string()?.to_owned(),
         version: from.version()?,
         nonce: from.nonce()?,
+        id: from.nonce()?,
         created: from.timestamp()?,
         ttl_millis: if from.bool()? { Some(from.u64()?) } else { None },
     })

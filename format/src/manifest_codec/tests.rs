@@ -8,6 +8,7 @@ use crate::manifest::{
 };
 use crate::name::{Nonce, ObjectName, Sequence, TimeRange, Timestamp, Uid, Version};
 use crate::part::Absent;
+use crate::register::{CollectionConfig, HeadPlace, Metric, Ordering};
 use crate::testing::with_section;
 
 fn sequence(number: u64) -> Sequence {
@@ -79,6 +80,7 @@ fn sample() -> Manifest {
                 name: "p".to_owned(),
                 version: Version::new(3),
                 nonce: Nonce::new(1),
+                id: Nonce::new(11),
                 created: times.first,
                 ttl_millis: None,
             },
@@ -86,16 +88,43 @@ fn sample() -> Manifest {
                 name: "q".to_owned(),
                 version: Version::new(3),
                 nonce: Nonce::new(1),
+                id: Nonce::new(12),
                 created: times.last,
                 ttl_millis: Some(0),
             },
         ],
+        config: None,
+    }
+}
+
+fn config(uid: Uid) -> CollectionConfig {
+    CollectionConfig {
+        uid,
+        dimension: 3,
+        metric: Metric::Cosine,
+        shards: 2,
+        ordering: Ordering::Revision { keep_tombstones_millis: 9 },
+        created: Timestamp::default(),
+        heads: HeadPlace::Store,
     }
 }
 
 #[test]
+fn a_manifest_keeps_a_copy_of_the_collection_register() {
+    let manifest = Manifest { config: Some(config(sample().collection)), ..sample() };
+    let object = manifest.encode().unwrap().to_bytes();
+    assert_eq!(Manifest::decode(object.clone()).unwrap().config, manifest.config);
+    // Another collection's copy is refused on the way out and on the way in.
+    let foreign = Manifest { config: Some(config(Uid::new(99))), ..sample() };
+    assert_eq!(foreign.encode().unwrap_err().kind(), Kind::Invalid);
+    let forged = with_section(&object, FIELDS, &|fields| fields[0] ^= 1);
+    assert_eq!(Manifest::decode(forged).unwrap_err().kind(), Kind::Invalid);
+}
+
+#[test]
 fn a_manifest_comes_back() {
-    for kind in [EditKind::Fold, EditKind::Merge, EditKind::Pin, EditKind::Unpin, EditKind::Sweep] {
+    use EditKind::{Fold, Merge, Pin, Repair, Sweep, Unpin};
+    for kind in [Fold, Merge, Pin, Unpin, Sweep, Repair] {
         let mut manifest = sample();
         manifest.edit.kind = kind;
         let encoded = manifest.encode().unwrap();
@@ -143,8 +172,9 @@ fn what_a_manifest_must_be_is_checked_on_the_way_out_and_on_the_way_in() {
         ("an ancestor that is not before", |m| m.ancestors[1].version = Version::new(9)),
         ("dropped by a later version", |m| m.dropped[0].version = Version::new(10)),
     ];
-    let pins: [(&str, Edit); 4] = [
+    let pins: [(&str, Edit); 5] = [
         ("two pins of one name", |m| m.pins[1].name = "p".to_owned()),
+        ("two pins of one id", |m| m.pins[1].id = m.pins[0].id),
         ("a pin without a name", |m| m.pins[0].name = String::new()),
         ("a long name", |m| m.pins[0].name = "x".repeat(129)),
         ("a pin of itself", |m| m.pins[0].version = Version::new(9)),

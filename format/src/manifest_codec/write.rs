@@ -8,6 +8,7 @@ pub(super) const MERGE: u8 = 2;
 pub(super) const PIN: u8 = 3;
 pub(super) const UNPIN: u8 = 4;
 pub(super) const SWEEP: u8 = 5;
+pub(super) const REPAIR: u8 = 6;
 
 pub(super) const META: u8 = 1;
 pub(super) const EMBEDDINGS: u8 = 2;
@@ -23,6 +24,7 @@ pub(super) fn manifest(out: &mut Writer, of: &Manifest) {
         EditKind::Pin => PIN,
         EditKind::Unpin => UNPIN,
         EditKind::Sweep => SWEEP,
+        EditKind::Repair => REPAIR,
     });
     out.u64(of.edit.rows_in);
     out.u64(of.edit.rows_out);
@@ -64,6 +66,7 @@ pub(super) fn manifest(out: &mut Writer, of: &Manifest) {
         out.string(&pin.name);
         out.version(pin.version);
         out.nonce(pin.nonce);
+        out.nonce(pin.id);
         out.timestamp(pin.created);
         out.bool(pin.ttl_millis.is_some());
         if let Some(ttl) = pin.ttl_millis {

@@ -29,6 +29,7 @@ pub(crate) fn edit_name(kind: EditKind) -> &'static str {
         EditKind::Pin => "pin",
         EditKind::Unpin => "unpin",
         EditKind::Sweep => "sweep",
+        EditKind::Repair => "repair",
     }
 }
 
