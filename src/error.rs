@@ -74,6 +74,22 @@ pub(crate) enum Repr {
         "object `{0}` is missing, though the current version needs it. Run `verify --deep` and restore the object from a copy"
     )]
     Missing(Key),
+    #[error("register `{key}` {why}. Run `repair {name}`, which rebuilds it from the collection's other objects")]
+    LostRegister { key: Key, name: CollectionName, why: String },
+    #[error(
+        "register `{key}` cannot be used: {error}. Or run `repair {name}`, which rebuilds it from the collection's \
+         other objects"
+    )]
+    Register { key: Key, name: String, error: FormatError },
+    #[error("`{0}` is being dropped, or its drop was broken off; run `drop {0}` again")]
+    HalfDropped(CollectionName),
+    #[error(
+        "`{name}` holds objects of a collection, such as `{key}`, whose register `{register}` is lost. Run `repair \
+         {name}` to have it back. Run `drop {name}` only if a drop has left them, or to delete them"
+    )]
+    RegisterGone { register: Key, name: CollectionName, key: Key },
+    #[error("{0}")]
+    NotRepaired(String),
     #[error(
         "the note of a reset that was broken off, `{0}`, cannot be read; delete that object, and say again where the heads are and which queues feed the collection"
     )]
@@ -160,13 +176,18 @@ impl Error {
             Repr::Unfit { .. } | Repr::Unsupported { .. } => ErrorKind::Unfit,
             Repr::Untried { transient: true, .. } => ErrorKind::Unavailable,
             Repr::Untried { transient: false, .. } => ErrorKind::Storage,
-            Repr::Format { error, .. } => match error.kind() {
+            Repr::Format { error, .. } | Repr::Register { error, .. } => match error.kind() {
                 FormatErrorKind::NewerFormat { .. } => ErrorKind::NewerFormat,
                 FormatErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
                 _ => ErrorKind::Corrupt,
             },
             Repr::Corrupt { .. } | Repr::Missing(_) | Repr::ResetNote(_) => ErrorKind::Corrupt,
-            Repr::NoCollection(_) | Repr::NoVersion { .. } | Repr::NoPin(_) | Repr::Dropped(_) => ErrorKind::NotFound,
+            Repr::LostRegister { .. } | Repr::RegisterGone { .. } | Repr::NotRepaired(_) => ErrorKind::Corrupt,
+            Repr::HalfDropped(_)
+            | Repr::NoCollection(_)
+            | Repr::NoVersion { .. }
+            | Repr::NoPin(_)
+            | Repr::Dropped(_) => ErrorKind::NotFound,
             Repr::CollectionExists(_) | Repr::PinExists(_) | Repr::Leftovers { .. } => ErrorKind::AlreadyExists,
             Repr::Busy { .. } | Repr::Backlog { .. } => ErrorKind::Busy,
             Repr::Conflict(_) | Repr::SourceBroken { .. } | Repr::SourcePassed { .. } => ErrorKind::Conflict,
@@ -185,6 +206,12 @@ impl Error {
         Repr::Corrupt { key: key.clone(), reason: reason.to_string() }.into()
     }
 
+    /// A register that cannot be read.
+    pub(crate) fn register(key: &Key, error: FormatError) -> Self {
+        let name = key.as_str().split('/').next().unwrap_or_default().to_owned();
+        Repr::Register { key: key.clone(), name, error }.into()
+    }
+
     pub(crate) fn format(key: &Key, error: FormatError) -> Self {
         Repr::Format { key: key.clone(), error }.into()
     }
@@ -193,6 +220,7 @@ impl Error {
     pub(crate) fn object(&self) -> Option<Key> {
         match &*self.0 {
             Repr::Format { key, .. } | Repr::Corrupt { key, .. } | Repr::Missing(key) => Some(key.clone()),
+            Repr::Register { key, .. } | Repr::LostRegister { key, .. } => Some(key.clone()),
             Repr::Store(error) if error.kind() == StoreErrorKind::Damaged => Key::new(error.key()),
             _ => None,
         }

@@ -35,6 +35,7 @@ pub mod aws;
 mod collection;
 mod compact;
 pub mod cost;
+mod drop_note;
 mod env;
 mod error;
 mod head;
@@ -47,6 +48,7 @@ mod location;
 mod log;
 mod memory;
 mod reader;
+mod registers;
 mod retry;
 mod scratch;
 mod shard;
@@ -59,7 +61,7 @@ pub mod store;
 
 pub use collection::{
     Collection, CollectionStatus, CreateOptions, Depth, DropReport, Finding, History, HistoryEntry, KEEP_TOMBSTONES,
-    PinStatus, Reset, RunStatus, ShardStatus, VerifyReport,
+    PinStatus, RepairOptions, RepairReport, RepairStep, Reset, RunStatus, ShardStatus, VerifyReport,
 };
 pub use compact::{
     CompactEvent, CompactReport, Compactor, CompactorOptions, KeepUp, Policy, SweepOptions, SweepReport,

@@ -91,12 +91,17 @@ impl Location {
         }
     }
 
-    /// The store as a collection of it needs it: with the heads where the collection register says. Where there is no such collection, in the store. One GET.
+    /// The store as a collection of it needs it: with the heads where the collection register says. If that is lost, a copy
+    /// in a manifest says it. Without either the heads lie in the store. One GET as a rule.
     pub async fn store_of(&self, name: &CollectionName) -> Result<Arc<dyn Store>> {
         let store = self.store().await?;
         match Collection::read_config(&*store, name).await {
             Ok(config) => self.with_heads(store, &config.heads).await,
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(store),
+            Err(error) if error.kind() == ErrorKind::Corrupt => match Collection::find_heads(&*store, name).await? {
+                Some(heads) => self.with_heads(store, &heads).await,
+                None => Ok(store),
+            },
             Err(error) => Err(error),
         }
     }

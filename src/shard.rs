@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use deltafold_format::{
-    CollectionConfig, EmbeddingEntry, Embeddings, Head, Manifest, PartEntry, PartMeta, PartObject, Sequence, ShardId,
+    CollectionConfig, CollectionName, EmbeddingEntry, Embeddings, Head, Manifest, PartEntry, PartMeta, PartObject,
+    Sequence, ShardId,
 };
 
 use crate::env::Env;
@@ -14,6 +15,7 @@ use crate::error::{Error, Repr, Result};
 use crate::head::{HeadRegister, HeadState, InStore};
 use crate::layout::{Layout, ShardLayout};
 use crate::memory::MemoryLimit;
+use crate::registers;
 use crate::retry;
 use crate::scratch::Overflow;
 use crate::simulation::Guard;
@@ -74,6 +76,16 @@ impl Shard {
         &self.0.layout
     }
 
+    /// The collection's name.
+    pub(crate) fn name(&self) -> &CollectionName {
+        self.0.collection.name()
+    }
+
+    /// The key of the collection register.
+    pub(crate) fn collection_register(&self) -> Key {
+        self.0.collection.collection()
+    }
+
     pub(crate) fn config(&self) -> &CollectionConfig {
         &self.0.config
     }
@@ -98,22 +110,23 @@ impl Shard {
     /// The head. One GET.
     pub(crate) async fn head(&self) -> Result<HeadState> {
         let state = self.0.head.read().await?;
-        self.own(state)
+        self.own(state).await
     }
 
     /// The head, unless it is still the state seen. One conditional GET.
     pub(crate) async fn head_unless(&self, seen: &HeadState) -> Result<Option<HeadState>> {
         match self.0.head.read_unless(seen).await? {
             None => Ok(None),
-            Some(state) => self.own(state).map(Some),
+            Some(state) => self.own(state).await.map(Some),
         }
     }
 
-    /// Refuses a head that is gone or belongs to a later collection of the same name.
-    fn own(&self, state: Option<HeadState>) -> Result<HeadState> {
-        state
-            .filter(|state| state.head.collection == self.0.config.uid || !Guard::Identity.holds())
-            .ok_or_else(|| Repr::Dropped(self.0.collection.name().clone()).into())
+    /// Refuses a head that is missing or belongs to another collection: this one was dropped, or its head is lost.
+    async fn own(&self, state: Option<HeadState>) -> Result<HeadState> {
+        match state {
+            Some(state) if state.head.collection == self.0.config.uid || !Guard::Identity.holds() => Ok(state),
+            state => Err(registers::explain(self, state.as_ref().map(|state| &state.head)).await),
+        }
     }
 
     /// The manifest that a head names; `None` where the object is gone. One GET, none at version 0.

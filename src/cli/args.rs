@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::commands::{
-    append, compact, completions, cost, count, create, demo, doctor, drop, follow, get, history, inspect, pin, scan,
-    status, sweep, unpin, verify,
+    append, compact, completions, cost, count, create, demo, doctor, drop, follow, get, history, inspect, pin, repair,
+    scan, status, sweep, unpin, verify,
 };
 use super::exit::EXIT_CODES;
 
@@ -74,6 +74,8 @@ pub(crate) enum Command {
     Sweep(sweep::Sweep),
     /// Check a collection for damage
     Verify(verify::Verify),
+    /// Rebuild lost or damaged registers from the other objects
+    Repair(repair::Repair),
     /// Show what any single object is
     Inspect(inspect::Inspect),
     /// Try whether the store does what Deltafold relies on

@@ -163,7 +163,8 @@ impl From<deltafold::Error> for Failure {
                 failure.help("run it again to read the current version; `deltafold pin` keeps a version readable")
             }
             ErrorKind::Corrupt => failure.help(
-                "`deltafold verify --deep` lists everything that is damaged; `deltafold inspect` looks at one object",
+                "`deltafold verify --deep` lists everything that is damaged; `deltafold inspect` looks at one object; \
+                 `deltafold repair` rebuilds registers",
             ),
             ErrorKind::NewerFormat => failure.help("update deltafold: a newer one wrote this"),
             ErrorKind::Storage => {

@@ -1,8 +1,9 @@
 //! Dropping a collection, in an order that can be broken off and taken up again.
 
-use deltafold_format::{CollectionName, Timestamp};
+use deltafold_format::{CollectionConfig, CollectionName, Head, ShardId, Timestamp, Uid};
 
 use super::Collection;
+use crate::drop_note;
 use crate::error::{Repr, Result};
 use crate::layout::Layout;
 use crate::retry;
@@ -18,9 +19,11 @@ pub struct DropReport {
 }
 
 impl Collection {
-    /// Deletes a collection and all its objects; finishes a drop that was broken off. The register goes first, so that nobody opens the collection any
-    /// more; the heads next, so that writers and compactors with an open handle are refused; then the rest.
-    /// `each` hears of the progress. One LIST and one delete for each 1,000 objects.
+    /// Deletes a collection and all its objects; finishes a drop that was broken off. A note says from the beginning to
+    /// the end that this is a drop and no damage. The register goes first, so that nobody opens the collection any more.
+    /// The heads go next, so that writers and compactors with an open handle are refused; then the rest.
+    ///
+    /// `each` hears of the progress. One LIST and one delete for each 1,000 objects, and six requests more.
     ///
     /// # Errors
     ///
@@ -32,6 +35,14 @@ impl Collection {
     ) -> Result<DropReport> {
         let layout = Layout::new(name.clone());
         let mut report = DropReport::default();
+        let prefix = layout.prefix();
+        let uid = uid(store, &layout).await?;
+        let anything = retry::transient(|| store.list_after(&prefix, None, 1)).await?;
+        let was_broken_off = drop_note::is_dropping(store, name, uid).await?;
+        if anything.is_empty() && !was_broken_off {
+            return Err(Repr::NoCollection(name.clone()).into());
+        }
+        drop_note::write(store, name, uid).await?;
         let register = layout.collection();
         for listed in retry::transient(|| store.list_after(register.as_str(), None, 1)).await? {
             if listed.key == register {
@@ -55,7 +66,6 @@ impl Collection {
             retry::transient(|| store.delete(batch)).await?;
         }
         report.objects += heads.len() as u64;
-        let prefix = layout.prefix();
         loop {
             let page = retry::transient(|| store.list_after(&prefix, None, 1_000)).await?;
             if page.is_empty() {
@@ -75,6 +85,20 @@ impl Collection {
         }
         let all = Timestamp::from_millis(i64::MAX);
         retry::transient(|| store.abort_uploads(&prefix, all, false)).await?;
-        if report.objects == 0 { Err(Repr::NoCollection(name.clone()).into()) } else { Ok(report) }
+        drop_note::remove(store, name).await?;
+        Ok(report)
     }
+}
+
+/// The uid of what is dropped, if a register tells it.
+async fn uid(store: &dyn Store, layout: &Layout) -> Result<Option<Uid>> {
+    let (register, head) = (layout.collection(), layout.shard(ShardId::default()).head());
+    let register = retry::transient(|| store.get(&register)).await;
+    if let Ok(Some(register)) = register
+        && let Ok(config) = CollectionConfig::decode(register.bytes)
+    {
+        return Ok(Some(config.uid));
+    }
+    let head = retry::transient(|| store.get(&head)).await;
+    Ok(head.ok().flatten().and_then(|head| Head::decode(head.bytes).ok()).map(|head| head.collection))
 }

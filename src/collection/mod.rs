@@ -2,6 +2,8 @@
 
 mod drop;
 mod fit;
+mod remains;
+mod repair;
 mod reset;
 mod status;
 mod verify;
@@ -24,7 +26,10 @@ use crate::shard::Shard;
 use crate::snapshot::{Current, Edit, publish};
 use crate::store::{Key, Object, Outcome, Store, probe};
 
+use remains::{Remains, remains};
+
 pub use drop::DropReport;
+pub use repair::{RepairOptions, RepairReport, RepairStep};
 pub use reset::Reset;
 pub use status::{CollectionStatus, History, HistoryEntry, PinStatus, RunStatus, ShardStatus};
 pub use verify::{Depth, Finding, VerifyReport};
@@ -133,7 +138,8 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// `NotFound` where there is none of this name; `InvalidInput` where its heads lie elsewhere than the store looks for them.
+    /// `NotFound` where there is none of this name; `Corrupt` where its register is damaged or lost, which
+    /// [`repair`](Self::repair) mends; `InvalidInput` where its heads lie elsewhere than the store looks for them.
     pub async fn open(store: Arc<dyn Store>, name: &CollectionName) -> Result<Self> {
         Self::open_in(store, name, Arc::new(System)).await
     }
@@ -157,8 +163,10 @@ impl Collection {
     pub async fn read_config(store: &dyn Store, name: &CollectionName) -> Result<CollectionConfig> {
         let key = Layout::new(name.clone()).collection();
         let object = retry::transient(|| store.get(&key)).await?;
-        let object = object.ok_or_else(|| Repr::NoCollection(name.clone()))?;
-        CollectionConfig::decode(object.bytes).map_err(|error| Error::format(&key, error))
+        match object {
+            Some(object) => CollectionConfig::decode(object.bytes).map_err(|error| Error::register(&key, error)),
+            None => Err(missing(store, &Layout::new(name.clone())).await?),
+        }
     }
 
     /// The names of all collections of a store, in order. One LIST for each 1,000 objects that the store holds.
@@ -309,7 +317,7 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// `NotFound` where no shard has it.
+    /// `NotFound` where no shard has it; `Conflict` where somebody removed it and made it anew.
     pub async fn unpin(&self, name: &str) -> Result<()> {
         let mut found = false;
         for shard in &self.shards {
@@ -334,6 +342,19 @@ impl Collection {
     }
 }
 
+/// Why there is no collection register: nobody made one, somebody dropped it, or it is lost. One LIST and one GET.
+async fn missing(store: &dyn Store, layout: &Layout) -> Result<Error> {
+    let name = layout.name().clone();
+    Ok(match remains(store, layout).await? {
+        Remains::Free | Remains::Leftover(_) => Repr::NoCollection(name).into(),
+        Remains::Dropping(_) => Repr::HalfDropped(name).into(),
+        Remains::Lost(key) => {
+            let why = format!("is missing, though objects of the collection are there, such as `{key}`");
+            Repr::LostRegister { key: layout.collection(), name, why }.into()
+        }
+    })
+}
+
 fn check_pin_name(name: &str) -> Result<()> {
     let fits = (1..=MAX_PIN_NAME).contains(&name.len()) && !name.chars().any(char::is_control);
     if fits {
@@ -350,18 +371,22 @@ async fn claim_name(store: &dyn Store, layout: &Layout, shards: u16, env: &dyn E
     if retry::transient(|| store.get(&collection)).await?.is_some() {
         return Err(Repr::CollectionExists(layout.name().clone()).into());
     }
-    let prefix = layout.prefix();
-    let found = retry::transient(|| store.list_after(&prefix, None, 1_000)).await?;
     let leftovers = |key: &Key| Repr::Leftovers { name: layout.name().clone(), key: key.clone() };
-    let mut uid = env.uid();
-    for listed in &found {
-        if listed.key == collection {
-            return Err(Repr::CollectionExists(layout.name().clone()).into());
-        }
-        if !listed.key.as_str().ends_with("/head") {
-            return Err(leftovers(&listed.key).into());
+    let found = remains(store, layout).await?;
+    // Somebody else may have made it since the first look.
+    if found != Remains::Free && retry::transient(|| store.get(&collection)).await?.is_some() {
+        return Err(Repr::CollectionExists(layout.name().clone()).into());
+    }
+    match found {
+        Remains::Free => {}
+        Remains::Dropping(Some(key)) | Remains::Leftover(key) => return Err(leftovers(&key).into()),
+        Remains::Dropping(None) => return Err(Repr::HalfDropped(layout.name().clone()).into()),
+        Remains::Lost(key) => {
+            let name = layout.name().clone();
+            return Err(Repr::RegisterGone { register: collection, name, key }.into());
         }
     }
+    let mut uid = env.uid();
     for shard in ShardId::all(shards) {
         let key = layout.shard(shard).head();
         let head = Head::empty(uid);

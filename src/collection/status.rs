@@ -9,6 +9,7 @@ use deltafold_format::{
 use super::{Collection, Finding};
 use crate::error::{ErrorKind, Result};
 use crate::log::{Look, judge};
+use crate::registers;
 use crate::shard::Shard;
 use crate::snapshot::{Current, nonce_of};
 use crate::store::Key;
@@ -127,6 +128,10 @@ pub struct History {
 
 impl Collection {
     /// The state of every shard. Two GETs and a LIST of the log and of the manifests for each.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` where a head names an old version though later ones were published.
     pub async fn status(&self) -> Result<CollectionStatus> {
         let mut shards = Vec::new();
         for shard in &self.shards {
@@ -229,6 +234,9 @@ async fn damage(shard: &Shard, current: &Current, tail: Sequence, log_ends: bool
 async fn shard_status(shard: &Shard) -> Result<ShardStatus> {
     let current = Current::load(shard).await?;
     let manifest = &current.manifest;
+    if let Some(newer) = registers::newer(shard, &current.state.head).await? {
+        registers::refuse_old(shard, &current.state.head, newer).await?;
+    }
     let folded = shard.layout().segment(manifest.folded);
     let log = shard.list(&shard.layout().log_prefix(), Some(&folded), |_| false).await?;
     let sequences = log.iter().filter_map(|listed| Some((shard.layout().parse_segment(&listed.key)?, listed.bytes)));

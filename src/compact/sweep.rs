@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use deltafold_format::{Manifest, ObjectName, PartObject, Sequence, Timestamp, Version};
+use deltafold_format::{Manifest, ObjectName, PartObject, Pin, Sequence, Timestamp, Version};
 
 use crate::error::{Error, Repr, Result};
+use crate::registers;
 use crate::retry;
 use crate::shard::Shard;
 use crate::simulation::Guard;
@@ -65,6 +66,7 @@ pub struct SweepReport {
 pub(crate) async fn sweep(shard: &Shard, options: &SweepOptions) -> Result<SweepReport> {
     let mut current = Current::load(shard).await?;
     let manifests = shard.list(&shard.layout().manifest_prefix(), None, |_| false).await?;
+    refuse_old_head(shard, &mut current, &manifests).await?;
     let floors = floors(shard, &current.manifest, &manifests, options).await?;
     let manifest = &current.manifest;
     let raises = floors.truncated > manifest.truncated
@@ -107,6 +109,20 @@ pub(crate) async fn sweep(shard: &Shard, options: &SweepOptions) -> Result<Sweep
     Ok(report)
 }
 
+/// Refuses a head that was put back from an old copy, where a manifest shows it: two versions above the head's, or more.
+/// No request as a rule. What others have published since is looked up.
+async fn refuse_old_head(shard: &Shard, current: &mut Current, manifests: &[Listed]) -> Result<()> {
+    let highest = manifests.iter().filter_map(|listed| shard.layout().parse_manifest(&listed.key)).max();
+    let is_above = |current: &Current| highest.is_some_and(|name| name.version > current.manifest.version.next());
+    if is_above(current) && !current.refresh(shard).await? {
+        let head = current.manifest.head();
+        if let Some(newer) = registers::newer(shard, &head).await? {
+            registers::refuse_old(shard, &head, newer).await?;
+        }
+    }
+    Ok(())
+}
+
 /// How far the floors may rise.
 async fn floors(shard: &Shard, manifest: &Manifest, manifests: &[Listed], options: &SweepOptions) -> Result<Floors> {
     let now = retry::transient(|| shard.store().now()).await?;
@@ -128,8 +144,7 @@ async fn floors(shard: &Shard, manifest: &Manifest, manifests: &[Listed], option
         .max()
         .unwrap_or_default()
         .max(manifest.sweep_floor);
-    let mut floors =
-        Floors { truncated: manifest.truncated, sweep_floor, expired: expired.cloned().collect() };
+    let mut floors = Floors { truncated: manifest.truncated, sweep_floor, expired: expired.cloned().collect() };
     // Readers of the versions kept go on in the log behind what these have folded. More than one manifest may bear the version: those that lost the race were
     // made from the same one before, so the least of them has folded no more than the one that won.
     let mut folded: Option<Sequence> = None;

@@ -24,7 +24,7 @@ impl InStore {
     }
 
     fn decode(&self, object: Object) -> Result<HeadState> {
-        let head = Head::decode(object.bytes).map_err(|error| Error::format(&self.key, error))?;
+        let head = Head::decode(object.bytes).map_err(|error| Error::register(&self.key, error))?;
         Ok(HeadState { head, tag: object.tag })
     }
 }

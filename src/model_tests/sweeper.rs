@@ -95,8 +95,7 @@ impl Sweeper {
                 let truncated = keep::truncated(&current, folded, guards);
                 // A time to live is over at once, as far as the model goes.
                 let expired: Vec<_> = current.pins.iter().filter(|pin| pin.ttl_millis.is_some()).cloned().collect();
-                let raises =
-                    truncated > current.truncated || sweep_floor > current.sweep_floor || !expired.is_empty();
+                let raises = truncated > current.truncated || sweep_floor > current.sweep_floor || !expired.is_empty();
                 let floors = Hashed::new(Floors { truncated, sweep_floor, expired });
                 self.at = if raises && guards.publish_first {
                     let publisher = Publisher::new(Edit::Sweep((*floors).clone()), self.nonces);

@@ -10,7 +10,9 @@ pub(crate) mod rehearsal;
 mod sources;
 
 pub(crate) use conflict::Conflict;
-pub(crate) use edit::{Accounting, Edit, Floors, Fold, Merge, OpSum, ReferenceChange, MAX_ANCESTORS, highest_truncated, is_seen, nonce_of};
+pub(crate) use edit::{
+    Accounting, Edit, Floors, Fold, MAX_ANCESTORS, Merge, OpSum, ReferenceChange, highest_truncated, is_seen, nonce_of,
+};
 pub(crate) use objects::{name, objects, run_embeddings};
 pub(crate) use publish::{Current, publish};
 pub(crate) use sources::Reading;

@@ -81,7 +81,8 @@ pub(crate) async fn publish(shard: &Shard, current: &mut Current, edit: &Edit) -
     loop {
         let old = current.manifest.clone();
         let stamp = Stamp { nonce: shard.env().nonce(), published: shard.env().now() };
-        let mut new = apply(&old, edit, stamp).map_err(|conflict| conflict.into_error(shard.id(), old.version.next()))?;
+        let mut new =
+            apply(&old, edit, stamp).map_err(|conflict| conflict.into_error(shard.id(), old.version.next()))?;
         new.config = Some(shard.config().clone());
         invariants::check(&old, &new).map_err(|broken| Repr::Invariant {
             shard: shard.id(),

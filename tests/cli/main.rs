@@ -28,6 +28,7 @@ mod output;
 mod packed;
 #[cfg(all(feature = "s3", feature = "dynamodb", feature = "sqs"))]
 mod queue;
+mod repair;
 mod revision;
 #[cfg(unix)]
 mod signals;

@@ -28,6 +28,7 @@ mod races;
 mod races_found;
 mod reader;
 mod real_data;
+mod repair;
 mod revision;
 mod store;
 mod sweep;

@@ -12,6 +12,7 @@ pub(crate) const VERSIONS: &str = "versions rise by one, each made from the one 
 pub(crate) const ACCOUNTS: &str = "a version holds exactly the ops that the log holds up to what it has folded";
 pub(crate) const PRESENT: &str = "a version refers to nothing that is not there";
 pub(crate) const DELETED: &str = "nothing is deleted that a reader, a writer or a pin may need";
+pub(crate) const PINNED: &str = "a pin stays until it is removed or has expired";
 pub(crate) const VISIBLE: &str = "a reader sees what was acknowledged before it was opened or refreshed";
 pub(crate) const SNAPSHOT: &str = "a reader answers what the log says, up to one place of each shard";
 pub(crate) const BACK: &str = "a reader never goes back";

@@ -163,13 +163,13 @@ enum Named {
     Segment(ShardId, Sequence),
     Manifest(ShardId, ObjectName),
     Part(ShardId, PartObject),
-    /// That a reset is under way.
+    /// That a reset or a drop is under way.
     Note,
     Other,
 }
 
 fn named(key: &Key) -> Named {
-    if key.as_str().starts_with("RESET/") {
+    if key.as_str().starts_with("RESET/") || key.as_str().starts_with("DROP/") {
         return Named::Note;
     }
     let parts: Vec<&str> = key.as_str().split('/').skip(1).collect();
@@ -384,6 +384,17 @@ impl Oracle {
                     head.version.get()
                 ),
             );
+        }
+        let before = shard.current().map(|before| before.pins.as_slice()).unwrap_or_default();
+        let gone: Vec<_> = before.iter().filter(|pin| !manifest.pins.iter().any(|kept| kept.id == pin.id)).collect();
+        let may_go = match manifest.edit.kind {
+            EditKind::Unpin => gone.len() <= 1,
+            EditKind::Sweep => gone.iter().all(|pin| pin.ttl_millis.is_some()),
+            _ => gone.is_empty(),
+        };
+        if !may_go {
+            let (version, kind) = (head.version.get(), manifest.edit.kind);
+            return broken(PINNED, format!("version {version} of shard {id}, a {kind:?}, has lost {gone:?}"));
         }
         for object in objects(&manifest) {
             let key = part_key(prefix, object);

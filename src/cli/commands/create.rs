@@ -57,7 +57,7 @@ pub(crate) fn parse_heads(text: &str) -> Result<HeadPlace, String> {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum MetricArgument {
+pub(crate) enum MetricArgument {
     /// Squared Euclidean distance
     L2,
     /// 1 - cosine similarity
@@ -66,8 +66,18 @@ enum MetricArgument {
     InnerProduct,
 }
 
+impl MetricArgument {
+    pub(crate) fn metric(self) -> Metric {
+        match self {
+            Self::L2 => Metric::L2,
+            Self::Cosine => Metric::Cosine,
+            Self::InnerProduct => Metric::InnerProduct,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum OrderingArgument {
+pub(crate) enum OrderingArgument {
     /// The one that was appended later
     Log,
     /// The one of the higher `revision`, in whatever order and however often they are appended
@@ -118,11 +128,7 @@ pub(crate) fn heads_document(heads: &HeadPlace) -> serde_json::Value {
 
 impl Create {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let metric = match self.metric {
-            MetricArgument::L2 => Metric::L2,
-            MetricArgument::Cosine => Metric::Cosine,
-            MetricArgument::InnerProduct => Metric::InnerProduct,
-        };
+        let metric = self.metric.metric();
         let mut options = CreateOptions { metric, shards: self.shards, ..CreateOptions::new(self.dimension) };
         match (self.ordering, self.keep_tombstones) {
             (OrderingArgument::Log, None) => {}

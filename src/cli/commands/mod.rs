@@ -20,6 +20,7 @@ pub(crate) mod map;
 pub(crate) mod pin;
 #[cfg(feature = "sqs")]
 pub(crate) mod queue;
+pub(crate) mod repair;
 #[cfg(feature = "sqs")]
 pub(crate) mod reset;
 pub(crate) mod scan;
@@ -48,6 +49,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Unpin(command) => command.run(context).await,
         Command::Sweep(command) => command.run(context).await,
         Command::Verify(command) => command.run(context).await,
+        Command::Repair(command) => command.run(context).await,
         Command::Inspect(command) => command.run(context).await,
         Command::Doctor(command) => command.run(context).await,
         Command::Drop(command) => command.run(context).await,

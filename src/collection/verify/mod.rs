@@ -157,6 +157,9 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         if current.state.head != manifest.head() {
             self.find(&head, "the head and its manifest tell different stories; restore the head from a copy");
         }
+        if let Some(problem) = crate::registers::put_back(self.shard, &current.state.head).await? {
+            self.find(&head, problem);
+        }
         let stored = self.shard.list(&self.shard.layout().part_prefix(), None, |_| false).await?;
         let stored: BTreeMap<Key, Listed> = stored.into_iter().map(|listed| (listed.key.clone(), listed)).collect();
         self.presence(manifest, &stored);

@@ -77,35 +77,33 @@ pub(crate) async fn compacts(context: Context) {
 /// Sweeps, and pins and unpins versions, until everything stops.
 pub(crate) async fn sweeps(context: Context) {
     let collection = context.open().await;
-    let mut pins: Vec<String> = Vec::new();
-    let mut numbers = 0;
     while !context.world.is_stopped() {
         match context.below(8) {
             0 => {
                 let begun = context.world.state().oracle.shards.values().all(|shard| shard.version() > Version::ZERO);
                 if begun {
-                    numbers += 1;
-                    let pin = format!("{}-{numbers}", context.process.0);
-                    let ttl = context.once_in(2).then(|| Duration::from_millis(context.below(60_000)));
+                    // Few names, so that one is soon made anew.
+                    let pin = format!("p{}", context.below(3));
+                    let ttl = context.once_in(2).then(|| Duration::from_millis(context.below(20_000)));
                     let asked = context.world.executor.now();
                     match collection.pin(&pin, ttl).await {
                         Ok(pinned) => {
                             context.said(asked, &[EditKind::Pin], pinned.len());
                             context.note(|| format!("pins `{pin}`"));
-                            if ttl.is_none() {
-                                pins.push(pin);
-                            }
                         }
-                        // The version to pin was swept before it was pinned.
-                        Err(error) => context.explained("pinning", &error, &[ErrorKind::NotFound]),
+                        // The version to pin was swept before it was pinned, or the name is taken.
+                        Err(error) => {
+                            context.explained("pinning", &error, &[ErrorKind::NotFound, ErrorKind::AlreadyExists]);
+                        }
                     }
                 }
             }
-            1 if !pins.is_empty() => {
-                let pin = pins.remove(usize::try_from(context.below(pins.len() as u64)).unwrap_or(0));
+            1 => {
+                let pin = format!("p{}", context.below(3));
                 match collection.unpin(&pin).await {
                     Ok(()) => context.note(|| format!("unpins `{pin}`")),
-                    Err(error) => context.explained("unpinning", &error, &[]),
+                    // Others pin and unpin under the same name.
+                    Err(error) => context.explained("unpinning", &error, &[ErrorKind::NotFound, ErrorKind::Conflict]),
                 }
             }
             _ => {

@@ -1,0 +1,67 @@
+//! What lies under a collection's name where its register is missing.
+
+use crate::drop_note;
+use crate::error::Result;
+use crate::layout::Layout;
+use crate::retry;
+use crate::store::{Key, Store};
+
+/// What the objects under a name without a register come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Remains {
+    /// Nothing, or the heads of a `create` that was broken off.
+    Free,
+    /// A drop that was broken off. An object that is left, if any.
+    Dropping(Option<Key>),
+    /// A collection whose register is lost. An object of it.
+    Lost(Key),
+    /// What writers have left that slept through a drop. One of these objects.
+    Leftover(Key),
+}
+
+/// Looks at the first 1,000 objects. One LIST and one GET.
+pub(super) async fn remains(store: &dyn Store, layout: &Layout) -> Result<Remains> {
+    let prefix = layout.prefix();
+    let found = retry::transient(|| store.list_after(&prefix, None, 1_000)).await?;
+    let keys: Vec<&Key> = found.iter().map(|listed| &listed.key).collect();
+    if drop_note::is_dropping(store, layout.name(), None).await? {
+        return Ok(Remains::Dropping(keys.first().map(|key| (*key).clone())));
+    }
+    Ok(judge(&keys))
+}
+
+/// A head beside other objects, a manifest, or two segments are of a collection: whoever sleeps through a drop leaves a
+/// segment or parts as a rule.
+fn judge(keys: &[&Key]) -> Remains {
+    let is_head = |key: &&&Key| key.as_str().ends_with("/head");
+    let is = |folder: &'static str| move |key: &&&Key| key.as_str().contains(folder);
+    let Some(other) = keys.iter().find(|key| !is_head(key)) else { return Remains::Free };
+    let head = keys.iter().find(is_head);
+    let manifest = keys.iter().find(is("/manifest/"));
+    let segment = keys.iter().filter(is("/log/")).nth(1);
+    match manifest.or(head).or(segment) {
+        Some(key) => Remains::Lost((*key).clone()),
+        None => Remains::Leftover((*other).clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_tells_where_it_comes_from() {
+        let judged = |names: &[&str]| {
+            let keys: Vec<Key> = names.iter().map(|name| Key::new(format!("c/0000/{name}")).unwrap()).collect();
+            judge(&keys.iter().collect::<Vec<_>>())
+        };
+        let key = |name: &str| Key::new(format!("c/0000/{name}")).unwrap();
+        assert_eq!(judged(&[]), Remains::Free);
+        assert_eq!(judged(&["head"]), Remains::Free, "a create that was broken off");
+        assert_eq!(judged(&["head", "log/1"]), Remains::Lost(key("head")));
+        assert_eq!(judged(&["claim", "log/1", "manifest/1-1"]), Remains::Lost(key("manifest/1-1")));
+        assert_eq!(judged(&["log/1", "log/2"]), Remains::Lost(key("log/2")));
+        assert_eq!(judged(&["log/7"]), Remains::Leftover(key("log/7")), "a writer that slept through a drop");
+        assert_eq!(judged(&["claim", "part/1-1.meta"]), Remains::Leftover(key("claim")));
+    }
+}

@@ -1,0 +1,237 @@
+//! The collection register: what is left of it, and the copy in the manifests.
+
+use std::collections::BTreeSet;
+
+use deltafold_format::limits::{MAX_DIMENSION, MAX_SHARDS};
+use deltafold_format::{CollectionConfig, Head, Manifest, Segment, Sequence, ShardId, Timestamp, Uid};
+
+use super::{RepairOptions, RepairStep, describe};
+use crate::error::{Error, Repr, Result};
+use crate::layout::Layout;
+use crate::retry;
+use crate::store::{Key, Listed, Object, Store, StoreErrorKind, Tag};
+
+/// The collection register as it was found.
+#[derive(Debug)]
+pub(super) enum Register {
+    Intact(CollectionConfig),
+    Missing,
+    /// `tag` is `None` where the store itself does not hand it out.
+    Damaged {
+        tag: Option<Tag>,
+        why: String,
+    },
+}
+
+impl Register {
+    /// What is to be done. Only for one that is not intact.
+    pub(super) fn step(&self, layout: &Layout, config: &CollectionConfig) -> RepairStep {
+        let (problem, tag, replaces) = match self {
+            Self::Intact(_) | Self::Missing => ("it is missing".to_owned(), true, false),
+            Self::Damaged { tag, why } => (why.clone(), tag.is_some(), true),
+        };
+        let remedy = tag.then(|| describe(config));
+        let mut notes = Vec::new();
+        if remedy.is_none() {
+            notes.push(
+                "the store does not hand it out, so it cannot be replaced; delete it and run `repair` again".into(),
+            );
+        }
+        let key = layout.collection().to_string();
+        RepairStep { key, problem, remedy, notes, losses: Vec::new(), replaces, done: false }
+    }
+}
+
+/// An object as repair finds it.
+pub(super) enum Found {
+    Absent,
+    There(Object),
+    /// The store says that it is damaged.
+    Damaged(String),
+}
+
+pub(super) async fn get(store: &dyn Store, key: &Key) -> Result<Found> {
+    match retry::transient(|| store.get(key)).await {
+        Ok(None) => Ok(Found::Absent),
+        Ok(Some(object)) => Ok(Found::There(object)),
+        Err(error) if error.kind() == StoreErrorKind::Damaged => Ok(Found::Damaged(error.to_string())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) async fn read(store: &dyn Store, layout: &Layout) -> Result<Register> {
+    let key = layout.collection();
+    Ok(match get(store, &key).await? {
+        Found::Absent => Register::Missing,
+        Found::Damaged(why) => Register::Damaged { tag: None, why },
+        Found::There(object) => match CollectionConfig::decode(object.bytes) {
+            Ok(config) => Register::Intact(config),
+            Err(error) if is_newer(&error) => return Err(Error::register(&key, error)),
+            Err(error) => Register::Damaged { tag: Some(object.tag), why: error.to_string() },
+        },
+    })
+}
+
+/// Whether a newer program wrote it: then it is not damaged.
+pub(super) fn is_newer(error: &deltafold_format::FormatError) -> bool {
+    matches!(error.kind(), deltafold_format::FormatErrorKind::NewerFormat { .. })
+}
+
+/// The shards of which something is there. One LIST for each, and one more.
+async fn shards(store: &dyn Store, layout: &Layout) -> Result<Vec<ShardId>> {
+    let (prefix, mut found) = (layout.prefix(), Vec::new());
+    let mut after: Option<Key> = None;
+    loop {
+        let next = retry::transient(|| store.list_after(&prefix, after.as_ref(), 1)).await?;
+        let Some(first) = next.first() else { return Ok(found) };
+        let part = first.key.as_str().strip_prefix(&prefix).and_then(|rest| rest.split('/').next());
+        if let Some(shard) = part.and_then(|part| part.parse().ok()) {
+            found.push(shard);
+            // All that lies in a shard sorts before this.
+            after = Key::new(format!("{prefix}{shard}/z"));
+        } else {
+            after = Some(first.key.clone());
+        }
+    }
+}
+
+async fn list(store: &dyn Store, prefix: &str) -> Result<Vec<Listed>> {
+    let mut all: Vec<Listed> = Vec::new();
+    loop {
+        let after = all.last().map(|listed| listed.key.clone());
+        let page = retry::transient(|| store.list_after(prefix, after.as_ref(), 1_000)).await?;
+        let ends = page.len() < 1_000;
+        all.extend(page);
+        if ends {
+            return Ok(all);
+        }
+    }
+}
+
+/// The newest copies of the register, at most one a shard.
+async fn copies(store: &dyn Store, layout: &Layout, shards: &[ShardId]) -> Result<Vec<CollectionConfig>> {
+    let mut copies = Vec::new();
+    for shard in shards {
+        for listed in list(store, &layout.shard(*shard).manifest_prefix()).await?.iter().rev() {
+            let Found::There(object) = get(store, &listed.key).await? else { continue };
+            if let Ok(Manifest { config: Some(config), .. }) = Manifest::decode(object.bytes) {
+                copies.push(config);
+                break;
+            }
+        }
+    }
+    Ok(copies)
+}
+
+/// A copy of the register.
+pub(super) async fn copy(store: &dyn Store, layout: &Layout) -> Result<Option<CollectionConfig>> {
+    let shards = shards(store, layout).await?;
+    Ok(copies(store, layout, &shards).await?.pop())
+}
+
+/// The register from the copies in manifests; where there is none, from what the options tell and segments confirm.
+pub(super) async fn rebuild(
+    store: &dyn Store,
+    layout: &Layout,
+    options: &RepairOptions,
+    now: Timestamp,
+) -> Result<CollectionConfig> {
+    let shards = shards(store, layout).await?;
+    if shards.is_empty() {
+        return Err(Repr::NoCollection(layout.name().clone()).into());
+    }
+    let mut copies = copies(store, layout, &shards).await?;
+    let mut uids: BTreeSet<Uid> = BTreeSet::new();
+    for shard in &shards {
+        if let Found::There(head) = get(store, &layout.shard(*shard).head()).await?
+            && let Ok(head) = Head::decode(head.bytes)
+        {
+            uids.insert(head.collection);
+        }
+    }
+    match uids.first() {
+        // A manifest of another collection was left by a compactor that slept through a drop.
+        Some(uid) if uids.len() == 1 => copies.retain(|copy| copy.uid == *uid),
+        _ => uids.extend(copies.iter().map(|copy| copy.uid)),
+    }
+    let segment = match copies.is_empty() {
+        true => first_segment(store, layout, &shards).await?,
+        false => None,
+    };
+    if uids.is_empty() {
+        uids.extend(segment.as_ref().map(|segment| segment.header().collection));
+    }
+    let mut uids = uids.into_iter();
+    let uid = match (uids.next(), uids.next()) {
+        (Some(uid), None) => uid,
+        (None, _) => {
+            return Err(not_repaired(layout, "no head, no manifest and no segment tells which collection it was"));
+        }
+        (Some(one), Some(two)) => {
+            let reason = format!("objects of two collections lie under the name, {one} and {two}");
+            return Err(not_repaired(layout, &reason));
+        }
+    };
+    match copies.into_iter().next_back() {
+        Some(config) => Ok(config),
+        None => told(store, layout, options, segment, uid, now),
+    }
+}
+
+fn not_repaired(layout: &Layout, reason: &str) -> Error {
+    let (name, register) = (layout.name(), layout.collection());
+    Repr::NotRepaired(format!("register `{register}` of `{name}` cannot be rebuilt: {reason}; restore it from a copy"))
+        .into()
+}
+
+async fn first_segment(store: &dyn Store, layout: &Layout, shards: &[ShardId]) -> Result<Option<Segment>> {
+    for shard in shards {
+        let log = layout.shard(*shard).log_prefix();
+        for listed in retry::transient(|| store.list_after(&log, None, 1)).await? {
+            if let Found::There(object) = get(store, &listed.key).await?
+                && let Ok(segment) = Segment::decode(object.bytes)
+            {
+                return Ok(Some(segment));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// A register without a copy: nothing was ever folded.
+fn told(
+    store: &dyn Store,
+    layout: &Layout,
+    options: &RepairOptions,
+    segment: Option<Segment>,
+    uid: Uid,
+    created: Timestamp,
+) -> Result<CollectionConfig> {
+    let found = segment.as_ref().map(|segment| segment.header().dimension);
+    let by_revision = segment.as_ref().map(Segment::has_revisions);
+    let dimension = options.dimension.or(found);
+    let (Some(metric), Some(shards), Some(ordering), Some(dimension)) =
+        (options.metric, options.shards, options.ordering, dimension)
+    else {
+        return Err(Error::invalid(format!(
+            "register `{}` is lost, and no manifest holds a copy, as nothing was folded yet; say what was chosen at \
+             `create`: metric, number of shards, ordering{}",
+            layout.collection(),
+            if dimension.is_none() { ", dimension" } else { "" }
+        )));
+    };
+    let differs = found.is_some_and(|found| found != dimension)
+        || by_revision.is_some_and(|by_revision| by_revision != ordering.is_revision());
+    if differs {
+        return Err(Error::invalid(format!(
+            "segment {} was written with dimension {} and ordered by {}; say so, or leave the dimension out",
+            Sequence::FIRST.get().max(segment.as_ref().map_or(1, |segment| segment.header().sequence.get())),
+            found.unwrap_or_default(),
+            if by_revision == Some(true) { "revision" } else { "the log" },
+        )));
+    }
+    if !(1..=MAX_DIMENSION).contains(&(dimension as usize)) || !(1..=MAX_SHARDS).contains(&shards) {
+        return Err(Error::invalid(format!("dimension {dimension} or {shards} shards are out of range")));
+    }
+    Ok(CollectionConfig { uid, dimension, metric, shards, ordering, created, heads: store.heads() })
+}
