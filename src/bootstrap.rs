@@ -1,8 +1,13 @@
 //! The program that AWS Lambda starts, under the name that it looks for.
+#![deny(unsafe_code)]
+
+#[expect(unsafe_code, reason = "a global allocator cannot be written without")]
+mod out_of_memory;
 
 mod crash;
 
 fn main() -> std::process::ExitCode {
+    out_of_memory::tell_as_json(true);
     crash::install(true);
     #[cfg(feature = "simulation")]
     if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() {

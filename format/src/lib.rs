@@ -22,6 +22,7 @@ mod part;
 mod record;
 mod register;
 mod register_codec;
+pub mod reserve;
 mod revised;
 mod revision;
 mod segment;

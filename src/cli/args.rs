@@ -1,6 +1,7 @@
 //! The arguments that all commands share, and the list of commands.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use deltafold::MemoryLimit;
 
 use super::commands::{
     append, compact, completions, cost, count, create, demo, doctor, drop, follow, get, history, inspect, pin, repair,
@@ -25,6 +26,9 @@ pub(crate) struct Global {
     /// The store: a path, `dir:PATH`, or `s3://BUCKET/PREFIX`; `?region=`, `?endpoint=` and more: see `docs/s3.md`
     #[arg(long, env = "DELTAFOLD_STORE", default_value = "./deltafold-data", global = true, value_name = "STORE")]
     pub(crate) store: String,
+    /// The memory that the command may take, 64MiB at least; the program itself takes up to 64MiB more
+    #[arg(long, env = "DELTAFOLD_MEMORY", default_value = "256MiB", global = true, value_name = "SIZE")]
+    pub(crate) memory: MemoryLimit,
     /// Print JSON for scripts: one document, or one a line where there may be many
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use deltafold::format::{CollectionName, HeadPlace};
 use deltafold::store::{Requests, Store};
-use deltafold::{Collection, Location};
+use deltafold::{Collection, Location, MemoryLimit};
 
 use super::args::Global;
 use super::exit::{Exit, Failure, Outcome};
@@ -17,6 +17,7 @@ pub(crate) struct Context {
     pub(crate) output: Output,
     location: String,
     counts_requests: bool,
+    memory: MemoryLimit,
     /// Every store that was opened, for what was asked of it.
     opened: Mutex<Vec<Arc<dyn Store>>>,
 }
@@ -24,7 +25,13 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(global: &Global, only_prints: bool) -> Self {
         let output = Output { json: global.json, only_prints };
-        Self { output, location: global.store.clone(), counts_requests: global.requests, opened: Mutex::default() }
+        Self {
+            output,
+            location: global.store.clone(),
+            counts_requests: global.requests,
+            memory: global.memory,
+            opened: Mutex::default(),
+        }
     }
 
     /// The `--store` option that finds this store again, with a space behind it; nothing where it is the default.
@@ -62,7 +69,12 @@ impl Context {
 
     /// A collection of the store.
     pub(crate) async fn collection(&self, name: &CollectionName) -> Outcome<Collection> {
-        Ok(Collection::open(self.store_of(name).await?, name).await?)
+        Ok(Collection::open(self.store_of(name).await?, name).await?.with_memory(self.memory))
+    }
+
+    /// The memory that the command may take.
+    pub(crate) fn memory(&self) -> MemoryLimit {
+        self.memory
     }
 
     /// Whether it is to be told what was asked of the store.

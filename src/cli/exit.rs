@@ -19,6 +19,7 @@ Exit codes:
     5  try again: busy, superseded, overtaken by somebody else's change, store unavailable
     6  damage found
    70  panic: a defect of Deltafold; the report says where
+   71  out of memory
   130  interrupted (SIGINT)
   143  terminated (SIGTERM)
 A closed standard output ends `scan`, `follow` and `map` with 0. All other commands do their work
@@ -33,6 +34,7 @@ pub(crate) enum Exit {
     NotFound = 4,
     TryAgain = 5,
     Damaged = 6,
+    OutOfMemory = crate::out_of_memory::EXIT_CODE as isize,
     Interrupted = 130,
     Terminated = 143,
 }
@@ -46,6 +48,7 @@ impl Exit {
             Self::NotFound => "not_found",
             Self::TryAgain => "try_again",
             Self::Damaged => "damaged",
+            Self::OutOfMemory => "out_of_memory",
             Self::Interrupted => "interrupted",
             Self::Terminated => "terminated",
         }
@@ -149,6 +152,7 @@ impl From<deltafold::Error> for Failure {
             ErrorKind::NotFound => Exit::NotFound,
             ErrorKind::Busy | ErrorKind::Conflict | ErrorKind::Superseded | ErrorKind::Unavailable => Exit::TryAgain,
             ErrorKind::Corrupt => Exit::Damaged,
+            ErrorKind::OutOfMemory => Exit::OutOfMemory,
             _ => Exit::Failed,
         };
         let failure = Self::new(exit, &error);
@@ -170,7 +174,7 @@ impl From<deltafold::Error> for Failure {
             ErrorKind::Storage => {
                 failure.help("check the address of the store, the permissions there and, of a folder, the free space")
             }
-            ErrorKind::OutOfMemory => failure.help("run it where more memory is free"),
+            ErrorKind::OutOfMemory => failure.help("set a smaller `--memory`, or let the process have more"),
             ErrorKind::Invariant => failure.help("please report this; nothing was published"),
             _ => failure,
         }

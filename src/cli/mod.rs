@@ -1,6 +1,7 @@
 //! The command line: arguments in, library calls, results out. One file a command.
 
 mod args;
+mod backlog;
 mod commands;
 mod confirm;
 mod context;
@@ -30,6 +31,7 @@ pub(crate) fn main() -> ExitCode {
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
     let json = cli.global.json;
+    crate::out_of_memory::tell_as_json(json);
     output::log(cli.global.verbose, json);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -17,6 +17,7 @@ use crate::compact::{CompactReport, Compactor, CompactorOptions, SweepOptions};
 use crate::env::{Env, System};
 use crate::error::Result;
 use crate::location::Location;
+use crate::memory::MemoryLimit;
 
 /// A shard is swept when its version passes a multiple of this: about three times a day where it is folded every quarter of an hour.
 const SWEEP_VERSIONS: u64 = 32;
@@ -27,6 +28,7 @@ pub(super) struct Compact {
     store: Location,
     /// Those that are compacted where the event names none.
     names: Vec<CollectionName>,
+    memory: MemoryLimit,
     open: HashMap<CollectionName, Open>,
 }
 
@@ -44,8 +46,8 @@ struct Named {
 }
 
 impl Compact {
-    pub(super) fn new(store: Location, names: Vec<CollectionName>) -> Self {
-        Self { store, names, open: HashMap::new() }
+    pub(super) fn new(store: Location, names: Vec<CollectionName>, memory: MemoryLimit) -> Self {
+        Self { store, names, memory, open: HashMap::new() }
     }
 
     /// Compacts the collections that the event names (`{"collections": ["a"]}`, as it is or as messages of a queue), or else those of the configuration.
@@ -111,6 +113,7 @@ impl Compact {
             Some(open) => open,
             None => {
                 let collection = Collection::open(self.store.store_of(name).await?, name).await?;
+                let collection = collection.with_memory(self.memory);
                 let compactor = collection.compactor(CompactorOptions::default());
                 Open { collection, compactor }
             }

@@ -4,6 +4,7 @@ use deltafold_format::CollectionName;
 
 use super::place::MappingFile;
 use crate::location::Location;
+use crate::memory::MemoryLimit;
 use crate::store::S3Address;
 
 /// The log is folded before its time when it holds so many segments.
@@ -21,6 +22,8 @@ pub(super) struct Config {
     pub(super) mapping: Option<MappingFile>,
     /// Where objects lie that messages may name.
     pub(super) objects: Option<S3Address>,
+    /// The memory of readers and compactors.
+    pub(super) memory: MemoryLimit,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -117,13 +120,28 @@ impl Config {
             wrong.push(format!("DELTAFOLD_OBJECTS: {reason}"));
             None
         });
+        let memory = memory(variable).unwrap_or_else(|reason| {
+            wrong.push(reason);
+            MemoryLimit::default()
+        });
         match (function, store) {
             (Some(function), Some(store)) if wrong.is_empty() => {
-                Ok(Self { function, store, collections, mapping, objects })
+                Ok(Self { function, store, collections, mapping, objects, memory })
             }
             _ => Err(wrong.join(". ")),
         }
     }
+}
+
+/// What `DELTAFOLD_MEMORY` says; else half of the function's memory, as the service tells it. The other
+/// half is for the program, its connections, the event and the ops on their way.
+fn memory(variable: impl Fn(&str) -> Option<String>) -> Result<MemoryLimit, String> {
+    if let Some(text) = variable("DELTAFOLD_MEMORY") {
+        return text.parse().map_err(|error| format!("DELTAFOLD_MEMORY: {error}"));
+    }
+    let mib = variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|size| size.trim().parse::<u64>().ok());
+    let half = mib.map(|mib| (mib.saturating_mul(1 << 20) / 2).max(MemoryLimit::MIN));
+    Ok(half.and_then(|half| MemoryLimit::new(half).ok()).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -158,6 +176,23 @@ mod tests {
         assert_eq!(config.mapping, Key::new("maps/c.toml").map(MappingFile::Object));
         let config = read(&[("DELTAFOLD_FUNCTION", "compact"), store, ("DELTAFOLD_COLLECTION", "a, b")]).unwrap();
         assert_eq!((config.function, config.collections.len()), (Function::Compact, 2));
+    }
+
+    #[test]
+    fn memory_is_half_of_the_function_unless_it_is_set() {
+        let limit = |variables: &[(&str, &str)]| {
+            let find = |name: &str| variables.iter().find(|(other, _)| *other == name);
+            memory(|name| find(name).map(|(_, value)| (*value).to_owned())).map(|limit| limit.bytes() >> 20)
+        };
+        assert_eq!(limit(&[]), Ok(256));
+        let size = |mib| ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", mib);
+        assert_eq!(limit(&[size("1024")]), Ok(512));
+        assert_eq!(limit(&[size("128")]), Ok(64), "the minimum is half of the smallest function");
+        assert_eq!(limit(&[size("1024"), ("DELTAFOLD_MEMORY", "700MiB")]), Ok(700));
+        for wrong in ["63MiB", "700", "a"] {
+            let refused = limit(&[("DELTAFOLD_MEMORY", wrong)]).unwrap_err();
+            assert!(refused.starts_with("DELTAFOLD_MEMORY: "), "{refused}");
+        }
     }
 
     #[test]

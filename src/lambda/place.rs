@@ -9,6 +9,7 @@ use crate::collection::Collection;
 use crate::error::{Error, Result};
 use crate::ingest::{BodyReader, Mapping, Objects};
 use crate::location::Location;
+use crate::memory::MemoryLimit;
 use crate::retry;
 use crate::store::{Key, S3Address, Store};
 
@@ -22,6 +23,7 @@ pub(super) struct Place {
     pub(super) name: CollectionName,
     pub(super) mapping: Option<MappingFile>,
     pub(super) objects: Option<S3Address>,
+    pub(super) memory: MemoryLimit,
 }
 
 /// Where a mapping is.
@@ -65,6 +67,7 @@ impl Place {
     pub(super) async fn open(&self, deadline: Deadline) -> Result<(Collection, BodyReader), Failure> {
         let opening = async {
             let collection = Collection::open(self.store.store_of(&self.name).await?, &self.name).await?;
+            let collection = collection.with_memory(self.memory);
             let bodies = BodyReader::new(&collection);
             let bodies = match &self.mapping {
                 Some(mapping) => bodies.with_mapping(mapping.read(&**collection.store()).await?)?,

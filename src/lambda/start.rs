@@ -87,12 +87,12 @@ enum Handler {
 
 impl Handler {
     fn of(config: Config) -> Option<Self> {
-        let Config { function, store, collections, mapping, objects } = config;
-        let place = |store| Some(Place { store, name: collections.first()?.clone(), mapping, objects });
+        let Config { function, store, collections, mapping, objects, memory } = config;
+        let place = |store| Some(Place { store, name: collections.first()?.clone(), mapping, objects, memory });
         Some(match function {
             Function::Ingest(settings) => Self::Ingest(Ingest::new(place(store)?, settings)),
             Function::Forward { queue, groups } => Self::Forward(Forward::new(place(store)?, queue, groups)),
-            Function::Compact => Self::Compact(Compact::new(store, collections)),
+            Function::Compact => Self::Compact(Compact::new(store, collections, memory)),
         })
     }
 }

@@ -24,6 +24,8 @@ mod hostile;
 mod kill;
 #[cfg(feature = "mapping")]
 mod map;
+#[cfg(target_os = "linux")]
+mod memory;
 mod output;
 mod packed;
 #[cfg(all(feature = "s3", feature = "dynamodb", feature = "sqs"))]

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::error::FormatError;
+use crate::reserve::reserve_exact;
 
 /// The boundary.
 pub(super) const ALIGN: usize = 16;
@@ -17,7 +18,7 @@ impl AlignedBuf {
     /// A buffer for `len` bytes of `what`; an error where there is no memory for them.
     pub(super) fn zeroed(len: usize, what: &'static str) -> Result<Self, FormatError> {
         let mut words = Vec::new();
-        words.try_reserve_exact(len.div_ceil(ALIGN)).map_err(|_| FormatError::out_of_memory(what, len as u64))?;
+        reserve_exact(&mut words, len.div_ceil(ALIGN)).map_err(|_| FormatError::out_of_memory(what, len as u64))?;
         words.resize(len.div_ceil(ALIGN), 0);
         Ok(Self { words, len })
     }

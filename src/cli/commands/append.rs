@@ -15,6 +15,7 @@ use futures::stream::FuturesOrdered;
 use futures::{FutureExt as _, StreamExt as _};
 use serde_json::json;
 
+use crate::cli::backlog::{BacklogArguments, Keeper};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::input::{Event, Input, Reading, Trust, read};
@@ -52,6 +53,8 @@ pub(crate) struct Append {
     /// Say with every acknowledgement, on a line of its own, up to which line the input is durable
     #[arg(long)]
     acks: bool,
+    #[command(flatten)]
+    backlog: BacklogArguments,
 }
 
 /// What became of the lines of one input.
@@ -77,7 +80,9 @@ impl Append {
         }
         let collection = context.collection(&self.collection).await?;
         let linger = if self.acks { Duration::ZERO } else { LINGER };
-        let writer = collection.writer(WriterOptions { linger, ..WriterOptions::default() })?;
+        let options = self.backlog.writer(WriterOptions { linger, ..WriterOptions::default() });
+        let writer = collection.writer(options)?;
+        let mut keeper = Keeper::new(&collection, &self.backlog, context.output);
         let run = System.uid();
         let inputs: Vec<Input> = self.files.iter().map(|path| Input::of(path)).collect();
         let total = inputs.iter().map(Input::len).sum();
@@ -103,11 +108,17 @@ impl Append {
             }
             let trust = reading.trust;
             let job = Job { context, command: &self, input, rest, source, stop: stop.clone(), trust };
-            let tally = job.run(&writer, reading, &mut progress, sum, read_before).await?;
+            let tally = job.run(&writer, &mut keeper, reading, &mut progress, sum, read_before).await?;
             read_before += input.len().unwrap_or(0);
             sum.ops += tally.ops;
             sum.duplicates += tally.duplicates;
             sum.bytes += tally.bytes;
+        }
+        // All is acknowledged: whoever wants no fold any more may interrupt it.
+        let mut stop = stop;
+        tokio::select! {
+            folded = keeper.finish(&writer) => folded?,
+            _ = stop.wait_for(Option::is_some) => {}
         }
         writer.close().await?;
         self.report(context, &sum, &progress, &unchecked)
@@ -160,6 +171,7 @@ impl Job<'_> {
     async fn run(
         &self,
         writer: &Writer,
+        keeper: &mut Keeper,
         mut reading: Reading,
         progress: &mut Progress,
         sum: Tally,
@@ -171,7 +183,9 @@ impl Job<'_> {
         let mut tally = Tally { line: self.command.from_line.saturating_sub(1), ..Tally::default() };
         let mut read = 0;
         let end = loop {
-            let room = waiting.len() < MAX_LINES && waiting_bytes < MAX_BYTES;
+            let room = waiting.len() < MAX_LINES
+                && waiting_bytes < MAX_BYTES
+                && !keeper.holds_back(writer, &self.command.backlog);
             let event = tokio::select! {
                 Some(sent) = waiting.next(), if !waiting.is_empty() => {
                     let mut settled = Some(sent);
@@ -181,10 +195,15 @@ impl Job<'_> {
                         settled = waiting.next().now_or_never().flatten();
                     }
                     self.acknowledged(&tally)?;
+                    keeper.look(writer);
                     progress.at(read_before + read, sum.ops + tally.ops, sum.bytes + tally.bytes);
                     continue;
                 }
                 event = reading.events.recv(), if room => event.unwrap_or(Event::End),
+                folded = keeper.folded() => match folded {
+                    Ok(()) => continue,
+                    Err(failure) => Event::Failed(failure, self.trust),
+                },
                 // Standard input may be silent for ever.
                 _ = stop.wait_for(Option::is_some) => Event::Stopped,
             };

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use clap::Args;
+use deltafold::WriterOptions;
 use deltafold::format::CollectionName;
 use deltafold::ingest::{BodyReader, ConsumeOptions, consume};
 use serde_json::json;
 
 use super::queue::Service;
+use crate::cli::backlog::BacklogArguments;
 use crate::cli::context::Context;
 use crate::cli::exit::Outcome;
 use crate::cli::output::units::{count, counted, parse_span};
@@ -40,6 +42,8 @@ pub(crate) struct Ingest {
     /// Stop when nothing is left to receive
     #[arg(long)]
     until_empty: bool,
+    #[command(flatten)]
+    backlog: BacklogArguments,
 }
 
 impl Ingest {
@@ -61,6 +65,8 @@ impl Ingest {
             bodies: Some(bodies),
             visibility: self.visibility,
             until_empty: self.until_empty,
+            writer: self.backlog.writer(WriterOptions::default()),
+            keep_up: self.backlog.folds_beyond(),
             ..ConsumeOptions::default()
         };
         if !self.until_empty {

@@ -1,5 +1,7 @@
 //! `inspect`: what any single object is, section by section, and whether its checksums match.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -68,10 +70,25 @@ impl Inspect {
         }
         let path = Path::new(&self.object);
         if path.is_file() {
-            return std::fs::read(path).map(Bytes::from).map_err(|error| Failure::file("read", &self.object, &error));
+            return self.read_file(path, context.memory().bytes() / 2);
         }
         Err(Failure::new(Exit::NotFound, format!("there is no object or file `{}`", self.object))
             .help("name an object by its key below the store, such as `demo/0000/head`"))
+    }
+
+    /// A file, of which half of the memory may be taken: the other half is for what it holds.
+    fn read_file(&self, path: &Path, most: u64) -> Outcome<Bytes> {
+        let read = || {
+            let mut content = Vec::new();
+            File::open(path)?.take(most + 1).read_to_end(&mut content)?;
+            Ok(content)
+        };
+        let content = read().map_err(|error| Failure::file("read", &self.object, &error))?;
+        if content.len() as u64 > most {
+            let problem = format!("`{}` is longer than {most} bytes, half of the memory that is set", self.object);
+            return Err(Failure::new(Exit::BadInput, problem).help("set a larger `--memory`"));
+        }
+        Ok(content.into())
     }
 
     fn print(&self, context: &Context, inspection: &Inspection, content: &Map<String, Value>) -> Outcome {

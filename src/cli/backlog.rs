@@ -1,0 +1,146 @@
+//! The backlog of a log that this process appends to: options, and folding beside the append.
+
+use std::future::pending;
+
+use clap::{Args, ValueEnum};
+use deltafold::{BacklogLimit, Collection, CompactReport, ErrorKind, KeepUp, MemoryLimit, Writer, WriterOptions};
+use tokio::task::JoinHandle;
+
+use super::exit::{Exit, Failure, Outcome};
+use super::output::Output;
+use super::output::units::{count, parse_bytes};
+
+/// Where writers cannot fold in time, they are refused at so many times the limit.
+const REFUSED_AT: u64 = 4;
+
+/// The longest log that a command appends to, and what it does beyond.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BacklogArguments {
+    /// What to do where the log of a shard is over its limit
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = WhenBehind::Fold)]
+    when_behind: WhenBehind,
+    /// The limit, in decoded bytes of ops that are not folded
+    #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = parse_bytes)]
+    max_backlog: u64,
+    /// The limit, in ops that are not folded
+    #[arg(long, value_name = "N", default_value_t = 4_000_000)]
+    max_backlog_ops: u64,
+    /// The limit, in segments that are not folded
+    #[arg(long, value_name = "N", default_value_t = 1_024)]
+    max_backlog_segments: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum WhenBehind {
+    /// Fold the log, as `compact` does, beside the append
+    Fold,
+    /// End with exit code 5
+    Refuse,
+    /// Append all the same
+    GoOn,
+}
+
+impl BacklogArguments {
+    fn limit(&self) -> BacklogLimit {
+        BacklogLimit { segments: self.max_backlog_segments, ops: self.max_backlog_ops, bytes: self.max_backlog }
+    }
+
+    /// The limit beyond which this process folds.
+    pub(crate) fn folds_beyond(&self) -> Option<BacklogLimit> {
+        (self.when_behind == WhenBehind::Fold).then(|| self.limit())
+    }
+
+    /// The options of a writer that keeps to the limit.
+    pub(crate) fn writer(&self, options: WriterOptions) -> WriterOptions {
+        let max_backlog = match self.when_behind {
+            WhenBehind::Fold => self.limit().times(REFUSED_AT),
+            WhenBehind::Refuse => self.limit(),
+            WhenBehind::GoOn => BacklogLimit::NONE,
+        };
+        WriterOptions { max_backlog, ..options }
+    }
+}
+
+/// Folds beside an append, one fold at a time.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    output: Output,
+    /// Taken while a fold is under way; `None` where this process is not to fold.
+    idle: Option<KeepUp>,
+    folding: Option<JoinHandle<(KeepUp, deltafold::Result<CompactReport>)>>,
+    /// The last fold failed in a way that may pass by.
+    failed: bool,
+    told: bool,
+}
+
+impl Keeper {
+    pub(crate) fn new(collection: &Collection, arguments: &BacklogArguments, output: Output) -> Self {
+        // Half: the append goes on meanwhile.
+        let half = MemoryLimit::new(collection.memory().bytes() / 2).unwrap_or(MemoryLimit::SMALLEST);
+        let collection = collection.clone().with_memory(half);
+        let idle = arguments.folds_beyond().map(|limit| collection.keep_up(limit));
+        Self { output, idle, folding: None, failed: false, told: false }
+    }
+
+    /// Starts a fold where the log is over its limit and none is under way.
+    pub(crate) fn look(&mut self, writer: &Writer) {
+        let lags = writer.lags();
+        let Some(mut keep_up) = self.idle.take_if(|keep_up| keep_up.is_due(&lags)) else { return };
+        if !self.told {
+            self.told = true;
+            let segments = lags.iter().map(|lag| lag.segments).max().unwrap_or(0);
+            let text = format!("the log has {} segments that are not folded: folding it meanwhile", count(segments));
+            self.output.note(text);
+        }
+        #[expect(clippy::disallowed_methods, reason = "folds beside the append, on another core where there is one")]
+        let folding = tokio::spawn(async move {
+            let folded = keep_up.fold(&lags).await;
+            (keep_up, folded)
+        });
+        self.folding = Some(folding);
+    }
+
+    /// Whether the log is so long that no more is to be appended before the fold is done.
+    pub(crate) fn holds_back(&self, writer: &Writer, arguments: &BacklogArguments) -> bool {
+        let limit = arguments.limit().times(2);
+        self.folding.is_some() && writer.lags().iter().any(|lag| limit.is_passed(lag))
+    }
+
+    /// Waits for the fold that is under way, for ever where none is. An error is one that no other
+    /// attempt mends.
+    pub(crate) async fn folded(&mut self) -> Outcome {
+        let Some(folding) = &mut self.folding else { return pending().await };
+        let done = folding.await;
+        self.folding = None;
+        let Ok((keep_up, folded)) = done else {
+            return Err(Failure::new(Exit::Failed, "the fold beside the append broke off"));
+        };
+        self.idle = Some(keep_up);
+        match folded {
+            Ok(_) => self.failed = false,
+            Err(error) if goes_by(error.kind()) => {
+                self.failed = true;
+                tracing::warn!(%error, "the log could not be folded; trying again later");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Folds to the end what is due, once all is appended. A failure that may pass by is left to the
+    /// next append.
+    pub(crate) async fn finish(&mut self, writer: &Writer) -> Outcome {
+        self.look(writer);
+        while self.folding.is_some() {
+            self.folded().await?;
+            if !self.failed {
+                self.look(writer);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn goes_by(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Conflict)
+}
