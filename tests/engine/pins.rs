@@ -51,12 +51,21 @@ async fn assert_readable(collection: &Collection, records: u64) {
     assert!(report.is_sound(), "{:?}", report.findings);
 }
 
+/// Waits until the store's clock shows another time: a millisecond later in a folder, a second later in S3.
+async fn next_tick<S: Store>(store: &Watched<S>) {
+    let before = store.now().await.unwrap();
+    while store.now().await.unwrap() <= before {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// What happened: pin `p` had expired, and a sweep was about to publish that it goes. Before it did, somebody removed `p`
 /// and pinned `p` anew for good. The sweep dropped pins by name, so the new pin was gone, though it was acknowledged.
 /// Now: a sweep drops the pins that it saw, by their ids.
 async fn a_pin_made_anew_survives_the_sweep_of_the_old_one<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
-    collection.pin("p", Some(Duration::ZERO)).await.unwrap();
+    collection.pin("p", Some(Duration::from_millis(1))).await.unwrap();
+    next_tick(&store).await;
     publish(&collection, "b").await;
     let other = collection.clone();
     store.before("create", "/manifest/", move || async move {
