@@ -312,14 +312,14 @@ async fn a_drop_that_is_broken_off_is_finished_by_the_next<S: Store + Clone>(sto
     let (collection, writer) = made(&store).await;
     append(&store, &writer, 0..3).await;
     collection.compactor(policy(1, 1 << 20)).run_once().await.unwrap();
-    let (name, objects) = ("c".parse().unwrap(), store.keys("").await.len() as u64);
+    let (name, objects) = ("c".parse().unwrap(), store.keys("c/").await.len() as u64);
     store.fail("delete", "/claim", Fault::Permanent);
     assert_eq!(Collection::drop(&store, &name, |_| ()).await.unwrap_err().kind(), ErrorKind::Storage);
     assert_eq!(Collection::open(Arc::new(store.clone()), &name).await.unwrap_err().kind(), ErrorKind::NotFound);
     let error = Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(2)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     assert!(error.to_string().contains("run `drop c` again"), "{error}");
-    let left = store.keys("").await.len() as u64;
+    let left = store.keys("c/").await.len() as u64;
     assert!(left > 0 && left < objects);
     Collection::drop(&store, &name, |_| ()).await.unwrap();
     assert_eq!(store.keys("").await.len(), 0);
