@@ -47,6 +47,9 @@ fn each_op_answers_what_shows_through_and_what_is_there() {
     ];
     for (number, (effect, replaces, last, touches, leaves)) in rows.into_iter().enumerate() {
         assert_eq!((effect.is_replace(), effect.is_final()), (replaces, last), "row {number}");
+        if let Effect::Log(transition) = &effect {
+            assert_eq!((transition.is_replace(), transition.is_final()), (replaces, last), "row {number}");
+        }
         assert_eq!(effect.touches_presence(), touches, "row {number}");
         assert!(!effect.is_nothing(), "row {number}");
         assert_eq!(effect.resolve().is_some(), leaves, "row {number}");
@@ -102,6 +105,9 @@ fn an_effect_lists_the_embeddings_it_carries() {
     assert_eq!(all(&revision(Action::Upsert(set(3)), 1)), [3]);
     let mapped = log(Action::Upsert(set(2)), 1).map_embedding(&mut |e: u8| u32::from(e) * 10);
     assert_eq!(mapped.embeddings().copied().collect::<Vec<u32>>(), [20, 20]);
+    let mapped = revision(Action::Upsert(set(3)), 1).map_embedding(&mut |e: u8| u32::from(e) * 10);
+    assert_eq!(mapped.embeddings().copied().collect::<Vec<u32>>(), [30]);
+    assert!(mapped.touches_presence() && mapped.resolve().is_some(), "the rest stays");
 }
 
 /// Two deliveries of one op hold their embedding in two places: the first one's stays, so that references count once.

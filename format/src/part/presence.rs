@@ -132,4 +132,12 @@ mod tests {
             }
         }
     }
+
+    /// A bit for each payload, or 4 bytes for each that is present: the fewer bytes, listed where they are the same.
+    #[test]
+    fn presence_takes_its_smallest_form() {
+        let kind = |present: u32, payloads| Presence::of((0..present).collect(), payloads).kind;
+        assert_eq!([kind(64, 64), kind(63, 64), kind(3, 64), kind(2, 64)], [ALL, BITS, BITS, LISTED]);
+        assert_eq!([kind(0, 64), kind(20, 640), kind(21, 640)], [LISTED, LISTED, BITS]);
+    }
 }
