@@ -1,6 +1,11 @@
 //! The program that AWS Lambda starts, under the name that it looks for.
 #![deny(unsafe_code)]
 
+#[cfg_attr(
+    all(target_os = "linux", target_env = "gnu"),
+    expect(unsafe_code, reason = "the C library's heap has no other way to be set")
+)]
+mod heap;
 #[expect(unsafe_code, reason = "a global allocator cannot be written without")]
 mod out_of_memory;
 
@@ -8,6 +13,7 @@ mod crash;
 
 fn main() -> std::process::ExitCode {
     out_of_memory::tell_as_json(true);
+    heap::give_back_early();
     crash::install(true);
     #[cfg(feature = "simulation")]
     if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() {

@@ -3,10 +3,16 @@
 
 mod cli;
 mod crash;
+#[cfg_attr(
+    all(target_os = "linux", target_env = "gnu"),
+    expect(unsafe_code, reason = "the C library's heap has no other way to be set")
+)]
+mod heap;
 #[expect(unsafe_code, reason = "a global allocator cannot be written without")]
 mod out_of_memory;
 
 fn main() -> std::process::ExitCode {
+    heap::give_back_early();
     crash::install(false);
     cli::main()
 }
