@@ -3,14 +3,15 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Mutex, MutexGuard};
 
 #[global_allocator]
 static MEMORY: Counting = Counting;
 
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
-static ALONE: Mutex<()> = Mutex::new(());
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 struct Counting;
 
@@ -49,8 +50,8 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// Keeps the other tests of this program from running: the count is of all of it.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+pub(crate) async fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().await
 }
 
 /// Begins to measure.
@@ -71,7 +72,7 @@ impl Measure {
 
 #[test]
 fn a_block_that_is_gone_again_counts_for_the_peak() {
-    let _alone = alone();
+    let _alone = ALONE.blocking_lock();
     let measure = Measure::start();
     drop(std::hint::black_box(vec![1u8; 8 << 20]));
     assert!((8 << 20..9 << 20).contains(&measure.peak()), "{}", measure.peak());

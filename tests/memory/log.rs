@@ -56,7 +56,7 @@ fn only_folds() -> CompactorOptions {
 #[tokio::test]
 async fn a_fold_of_compressed_documents_stays_within_the_limit() {
     // Story: 54 KB of stored segments held 1.5 GiB of documents. A fold counted the 54 KB, read all of it at once, and took 3.3 GiB.
-    let _alone = alone();
+    let _alone = alone().await;
     let collection = with_documents(60).await;
     let measure = Measure::start();
     let report = collection.compactor(only_folds()).run_once().await.unwrap();
@@ -69,7 +69,7 @@ async fn a_fold_of_compressed_documents_stays_within_the_limit() {
 #[tokio::test]
 async fn a_fold_of_many_small_ops_stays_within_the_limit() {
     // Story: a tail of 1.2 million plain ops took 1.7 GiB to fold: each op stood as strings and maps, twice.
-    let _alone = alone();
+    let _alone = alone().await;
     let collection = with_small_ops(15).await;
     let measure = Measure::start();
     collection.compactor(only_folds()).run_once().await.unwrap();
@@ -80,7 +80,7 @@ async fn a_fold_of_many_small_ops_stays_within_the_limit() {
 #[tokio::test]
 async fn an_append_behind_a_long_tail_reads_headers_alone() {
     // Story: a writer that appends from a source decoded the whole tail to learn its marks: 553 MiB for one line.
-    let _alone = alone();
+    let _alone = alone().await;
     for collection in [with_small_ops(15).await, with_documents(20).await] {
         let measure = Measure::start();
         let writer = collection.writer(WriterOptions::default()).unwrap();
@@ -95,7 +95,7 @@ async fn an_append_behind_a_long_tail_reads_headers_alone() {
 #[tokio::test]
 async fn a_follower_holds_a_few_segments_and_one_op() {
     // Story: a follower counted stored bytes, and held eight segments with every op of them made.
-    let _alone = alone();
+    let _alone = alone().await;
     let shard = ShardId::new(0).unwrap();
     let options = FollowOptions { until_tail: true, ..FollowOptions::default() };
     for (collection, ops, most) in
