@@ -110,10 +110,10 @@ class Sampler(threading.Thread):
 
 
 class Measured:
-    """A finished process: seconds, peak memory in MiB, exit code."""
+    """A finished process: seconds on the clock and of CPU, peak memory in MiB, exit code."""
 
-    def __init__(self, seconds, peak, anonymous, code):
-        self.seconds, self.peak, self.anonymous, self.code = seconds, peak, anonymous, code
+    def __init__(self, seconds, cpu, peak, anonymous, code):
+        self.seconds, self.cpu, self.peak, self.anonymous, self.code = seconds, cpu, peak, anonymous, code
 
 
 def started(command, stdin=None, stdout=subprocess.DEVNULL):
@@ -129,7 +129,7 @@ def finished(process, began, sampler):
     process.stderr.close()
     if code:
         print("%s: exit code %d: %s" % (" ".join(process.args), code, said.strip()), file=sys.stderr)
-    return Measured(seconds, usage.ru_maxrss / 1024, anonymous, code)
+    return Measured(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, anonymous, code)
 
 
 def run(command, stdin=None):
@@ -223,17 +223,18 @@ def told(measured):
 
 def table(result, bound, programs):
     beside = len(programs) > 1
-    head = ["command", "peak, MiB", "anonymous, MiB", "time, s"]
+    head = ["command", "peak, MiB", "anonymous, MiB", "time, s", "CPU, s"]
     if beside:
-        head += ["peak of the other, MiB", "time of the other, s", "time / other"]
+        head += ["peak of the other, MiB", "time / other", "CPU / other"]
     head.append("peak <= %d MiB" % bound)
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for command, measured in result["rows"]:
         own = measured[0]
-        cells = [command, "%.0f" % own.peak, "%.0f" % own.anonymous, "%.2f" % own.seconds]
+        cells = [command, "%.0f" % own.peak, "%.0f" % own.anonymous, "%.2f" % own.seconds, "%.2f" % own.cpu]
         if beside:
             other = measured[1]
-            cells += ["%.0f" % other.peak, "%.2f" % other.seconds, "%.2f" % (own.seconds / max(other.seconds, 1e-9))]
+            ratios = (own.seconds / max(other.seconds, 0.01), own.cpu / max(other.cpu, 0.01))
+            cells += ["%.0f" % other.peak, *("%.2f" % ratio for ratio in ratios)]
         within = "yes" if own.peak <= bound else "NO"
         cells.append(within if own.code == 0 else within + ", exit code %d" % own.code)
         lines.append("| " + " | ".join(cells) + " |")
