@@ -145,6 +145,8 @@ impl Shard {
     }
 
     /// The current head and its manifest: read again when the manifest is swept between the two reads. Two GETs.
+    ///
+    /// A head whose manifest is gone may be an old copy that was put back. A LIST of the later manifests tells.
     pub(crate) async fn current(&self) -> Result<(HeadState, Manifest)> {
         let mut state = self.head().await?;
         loop {
@@ -152,6 +154,9 @@ impl Shard {
                 return Ok((state, manifest));
             }
             let Some(newer) = self.head_unless(&state).await? else {
+                if let Some(later) = registers::newer(self, &state.head).await? {
+                    registers::refuse_old(self, &state.head, later).await?;
+                }
                 let name = deltafold_format::ObjectName { version: state.head.version, nonce: state.head.manifest };
                 return Err(Repr::Missing(self.0.layout.manifest(name)).into());
             };
