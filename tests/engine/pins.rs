@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deltafold::format::{Op, Record};
+use deltafold::format::{Op, Record, Timestamp};
 use deltafold::store::Store;
 use deltafold::{
     At, Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, Policy, SweepOptions, WriterOptions,
@@ -51,10 +51,10 @@ async fn assert_readable(collection: &Collection, records: u64) {
     assert!(report.is_sound(), "{:?}", report.findings);
 }
 
-/// Waits until the store's clock shows another time: a millisecond later in a folder, a second later in S3.
-async fn next_tick<S: Store>(store: &Watched<S>) {
-    let before = store.now().await.unwrap();
-    while store.now().await.unwrap() <= before {
+/// Waits until the store's clock shows a later time: it goes by milliseconds in a folder, by seconds in S3, and by writes
+/// in memory.
+async fn until_after<S: Store>(store: &Watched<S>, time: Timestamp) {
+    while store.now().await.unwrap() <= time {
         tokio::task::yield_now().await;
     }
 }
@@ -65,8 +65,9 @@ async fn next_tick<S: Store>(store: &Watched<S>) {
 async fn a_pin_made_anew_survives_the_sweep_of_the_old_one<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     collection.pin("p", Some(Duration::from_millis(1))).await.unwrap();
-    next_tick(&store).await;
+    let pinned = store.now().await.unwrap();
     publish(&collection, "b").await;
+    until_after(&store, pinned).await;
     let other = collection.clone();
     store.before("create", "/manifest/", move || async move {
         other.unpin("p").await.unwrap();
