@@ -62,7 +62,7 @@ async fn until_after<S: Store>(store: &Watched<S>, time: Timestamp) {
 /// What happened: pin `p` had expired, and a sweep was about to publish that it goes. Before it did, somebody removed `p`
 /// and pinned `p` anew for good. The sweep dropped pins by name, so the new pin was gone, though it was acknowledged.
 /// Now: a sweep drops the pins that it saw, by their ids.
-async fn a_pin_made_anew_survives_the_sweep_of_the_old_one<S: Store + Clone>(store: Watched<S>) {
+pub(crate) async fn a_pin_made_anew_survives_the_sweep_of_the_old_one<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     collection.pin("p", Some(Duration::from_millis(1))).await.unwrap();
     let pinned = store.now().await.unwrap();
@@ -83,7 +83,7 @@ async fn a_pin_made_anew_survives_the_sweep_of_the_old_one<S: Store + Clone>(sto
 }
 
 /// The same of an unpin that is overtaken: the pin that it was about has gone, and another one bears its name.
-async fn a_pin_made_anew_survives_the_unpin_of_the_old_one<S: Store + Clone>(store: Watched<S>) {
+pub(crate) async fn a_pin_made_anew_survives_the_unpin_of_the_old_one<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     collection.pin("p", None).await.unwrap();
     let other = collection.clone();

@@ -450,5 +450,7 @@ fn without_its_guard_each_of_these_races_is_lost() {
         nobody_appends_behind_a_slot_of_which_he_does_not_know_that_it_was_swept,
     );
     lost(&[Guard::MarksRecheck], a_position_is_not_overlooked_in_a_slot_that_was_swept_while_the_log_was_read);
+    lost(&[Guard::PinsById], crate::pins::a_pin_made_anew_survives_the_sweep_of_the_old_one);
+    lost(&[Guard::PinsById], crate::pins::a_pin_made_anew_survives_the_unpin_of_the_old_one);
     lost(&[Guard::ManifestNonces], a_publish_is_found_though_one_before_it_was_lost_and_another_followed);
 }

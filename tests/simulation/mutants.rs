@@ -63,7 +63,6 @@ const MUTANTS: &[Mutant] = &[
     of("floors are published before anything is deleted", &[Guard::PublishBeforeDelete]),
     of("a sweep keeps the last segment folded", &[Guard::LastSegmentKept]),
     of("pins are kept", &[Guard::PinsKept]),
-    of("an edit removes the pins that it saw, by id", &[Guard::PinsById]),
     of("versions from the floor on are kept", &[Guard::VersionsKept]),
     of("the end of the log is looked at again", &[Guard::TailRecheck]),
     of("what is folded leaves the overlay", &[Guard::OverlayCut]),

@@ -84,7 +84,7 @@ pub(crate) async fn sweeps(context: Context) {
                 if begun {
                     // Few names, so that one is soon made anew.
                     let pin = format!("p{}", context.below(3));
-                    let ttl = context.once_in(2).then(|| Duration::from_millis(context.below(20_000)));
+                    let ttl = context.once_in(2).then(|| Duration::from_millis(1 + context.below(20_000)));
                     let asked = context.world.executor.now();
                     match collection.pin(&pin, ttl).await {
                         Ok(pinned) => {
