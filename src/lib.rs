@@ -47,6 +47,7 @@ mod layout;
 mod location;
 mod log;
 mod memory;
+mod query;
 mod reader;
 mod registers;
 mod retry;

@@ -1,0 +1,1 @@
+//! Queries: nearest neighbours and filters, over base and log together.
