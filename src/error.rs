@@ -8,6 +8,7 @@ use deltafold_format::{
 };
 
 use crate::log::{BacklogLimit, Lag};
+use crate::query::FilterError;
 use crate::store::{Key, StoreError, StoreErrorKind};
 
 /// Why something could not be done. [`Error::kind`] says what to do about it.
@@ -59,6 +60,8 @@ pub enum ErrorKind {
 pub(crate) enum Repr {
     #[error("{0}")]
     Input(#[from] InputError),
+    #[error("{0}")]
+    Filter(#[from] FilterError),
     #[error("{0}")]
     Invalid(String),
     #[error("{0}")]
@@ -159,7 +162,9 @@ impl Error {
     /// What to do about it.
     pub fn kind(&self) -> ErrorKind {
         match &*self.0 {
-            Repr::Input(_) | Repr::Invalid(_) | Repr::HeadsElsewhere { .. } => ErrorKind::InvalidInput,
+            Repr::Input(_) | Repr::Filter(_) | Repr::Invalid(_) | Repr::HeadsElsewhere { .. } => {
+                ErrorKind::InvalidInput
+            }
             Repr::Store(error) => match error.kind() {
                 StoreErrorKind::Transient => ErrorKind::Unavailable,
                 StoreErrorKind::Permanent | StoreErrorKind::Unsupported => ErrorKind::Storage,

@@ -1,1 +1,5 @@
 //! Queries: nearest neighbours and filters, over base and log together.
+
+mod filter;
+
+pub use filter::{Condition, DocumentCondition, Filter, FilterError, Matcher, Scalar};

@@ -1,0 +1,28 @@
+//! Filters: which records a query is about.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `ast` | [`Filter`] and its parts, as users build them |
+//! | `check` | the limits of a filter |
+//! | `json`, `parse`, `write` | the JSON form, read and written |
+//! | `scalars` | the scalars that a condition accepts, type by type |
+//! | `matcher` | [`Matcher`], the form that is evaluated; evaluation on records |
+
+mod ast;
+mod build;
+mod check;
+mod error;
+mod json;
+mod matcher;
+mod parse;
+mod scalars;
+mod write;
+
+pub use ast::{Condition, DocumentCondition, Filter, Scalar};
+pub use error::FilterError;
+pub use matcher::Matcher;
+
+#[cfg(test)]
+mod by_the_book;
+#[cfg(test)]
+mod tests;
