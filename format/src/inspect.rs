@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::embeddings::EmbeddingSection;
 use crate::envelope::{Envelope, EnvelopeReader, ObjectKind, Section};
 use crate::error::FormatError;
 
@@ -56,14 +57,18 @@ fn section_name(kind: ObjectKind, id: u16) -> &'static str {
         (ObjectKind::PartMeta, 2) => "revisions",
         (ObjectKind::Embeddings, 1) => "embeddings header",
         (ObjectKind::Embeddings, 2) => "checksum table",
-        (ObjectKind::Embeddings, 3) => "embedding rows",
-        (ObjectKind::Embeddings, 4) => "sign bits",
+        (ObjectKind::Embeddings, id) => embedding_section_name(id),
         (ObjectKind::Manifest, 1) => "manifest",
         (ObjectKind::Manifest, 2) => "rows without a record",
         (ObjectKind::Manifest, 3) => "copy of the collection register",
         (ObjectKind::Head | ObjectKind::Collection | ObjectKind::Claim, 1) => "fields",
         _ => "unknown section",
     }
+}
+
+fn embedding_section_name(id: u16) -> &'static str {
+    let known = EmbeddingSection::ALL.into_iter().find(|section| section.id() == id);
+    known.map_or("unknown section", EmbeddingSection::name)
 }
 
 #[cfg(test)]
@@ -88,7 +93,7 @@ mod tests {
     #[test]
     fn only_known_sections_have_names() {
         let known =
-            ObjectKind::ALL.map(|kind| (1..9).filter(|id| section_name(kind, *id) != "unknown section").count());
-        assert_eq!(known, [3, 2, 4, 3, 1, 1, 1]);
+            ObjectKind::ALL.map(|kind| (1..12).filter(|id| section_name(kind, *id) != "unknown section").count());
+        assert_eq!(known, [3, 2, 9, 3, 1, 1, 1]);
     }
 }

@@ -6,6 +6,7 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod codec;
+pub mod codes;
 mod digest;
 mod effect;
 mod embeddings;
@@ -33,9 +34,12 @@ mod testing;
 mod transition;
 mod validate;
 
+pub use codes::Rotation;
 pub use digest::{Digest, OpHash};
 pub use effect::Effect;
-pub use embeddings::{EmbeddingBuilder, Embeddings, EncodedEmbeddings, embedding_object_rows};
+pub use embeddings::{
+    EmbeddingBuilder, EmbeddingSection, Embeddings, EmbeddingsFront, EncodedEmbeddings, RowCodes, embedding_object_rows,
+};
 pub use envelope::{
     Encoded, Encoding, Envelope, FORMAT_VERSION, MAX_ENVELOPE_BYTES, MAX_SECTIONS, ObjectKind, Section,
 };

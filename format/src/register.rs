@@ -76,6 +76,8 @@ pub struct CollectionConfig {
     pub created: Timestamp,
     /// Where its heads lie.
     pub heads: HeadPlace,
+    /// The seed of the rotation that the codes of its embeddings are of, drawn at `create`.
+    pub rotation: u64,
 }
 
 /// A shard's head register: which manifest is current, and the few numbers writers and readers need of it.

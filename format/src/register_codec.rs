@@ -115,6 +115,7 @@ impl CollectionConfig {
             Ordering::Revision { .. } => 2,
         });
         out.timestamp(self.created);
+        out.u64(self.rotation);
         if let Ordering::Revision { keep_tombstones_millis } = self.ordering {
             out.u64(keep_tombstones_millis);
         }
@@ -143,11 +144,11 @@ impl CollectionConfig {
             2 => true,
             other => return Err(from.invalid(format!("no ordering has number {other}"))),
         };
-        let created = from.timestamp()?;
+        let (created, rotation) = (from.timestamp()?, from.u64()?);
         let ordering =
             if by_revision { Ordering::Revision { keep_tombstones_millis: from.u64()? } } else { Ordering::Log };
         let heads = if from.rest().is_empty() { HeadPlace::Store } else { head_place(from)? };
-        Ok(Self { uid, dimension, metric, shards, ordering, created, heads })
+        Ok(Self { uid, dimension, metric, shards, ordering, created, heads, rotation })
     }
 }
 
@@ -194,7 +195,16 @@ mod tests {
     fn config(metric: Metric, ordering: Ordering) -> CollectionConfig {
         let created = Timestamp::from_millis(-1);
         let heads = HeadPlace::Store;
-        CollectionConfig { uid: Uid::new(5), dimension: 65_536, metric, shards: 4_096, ordering, created, heads }
+        CollectionConfig {
+            uid: Uid::new(5),
+            dimension: 65_536,
+            metric,
+            shards: 4_096,
+            ordering,
+            created,
+            heads,
+            rotation: u64::MAX - 1,
+        }
     }
 
     #[test]
@@ -238,9 +248,9 @@ mod tests {
             refused(named(table, region).encode());
         }
         let fields = config.encode();
-        refused(with_section(&fields, FIELDS, &|bytes| bytes[32] = 2));
+        refused(with_section(&fields, FIELDS, &|bytes| bytes[40] = 2));
         refused(with_section(&fields, FIELDS, &|bytes| bytes.push(0)));
-        refused(with_section(&fields, FIELDS, &|bytes| bytes.truncate(40)));
+        refused(with_section(&fields, FIELDS, &|bytes| bytes.truncate(48)));
     }
 
     #[test]

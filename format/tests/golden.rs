@@ -16,8 +16,8 @@ use deltafold_format::{
     EmbeddingBuilder, EmbeddingEntry, EmbeddingRef, Embeddings, Encoding, Envelope, Form, FormatError,
     FormatErrorKind as Kind, Head, HeadPlace, Inspection, Manifest, Mark, Metric, Nonce, ObjectKind, ObjectName, Op,
     Ordering, PartBuilder, PartEntry, PartMeta, PartObject, Patch, Pin, Place, Position, Record, Revised, Revision,
-    Run, Segment, SegmentBody, SegmentHeader, SegmentStamp, Sequence, SourceMark, TimeRange, Timestamp, Transition,
-    Uid, Value, Version,
+    Rotation, Run, Segment, SegmentBody, SegmentHeader, SegmentStamp, Sequence, SourceMark, TimeRange, Timestamp,
+    Transition, Uid, Value, Version,
 };
 
 /// The digest of the golden segment by revision, and what decides between its ops where their revisions are the same. Written down and not
@@ -62,6 +62,7 @@ fn collection() -> CollectionConfig {
         ordering: Ordering::Log,
         created: times().first,
         heads: HeadPlace::Store,
+        rotation: 0x0f1e_2d3c_4b5a_6978,
     }
 }
 
@@ -541,7 +542,7 @@ fn embeddings() -> Vec<Vec<f32>> {
 }
 
 fn embedding_object() -> Bytes {
-    let mut builder = EmbeddingBuilder::new(70);
+    let mut builder = EmbeddingBuilder::new(Rotation::new(70, collection().rotation));
     for row in embeddings() {
         builder.push(&row);
     }
@@ -558,11 +559,15 @@ fn embedding_rows(object: Bytes) -> Result<Vec<Vec<f32>>, FormatError> {
 fn embeddings_v1() {
     let object = golden("embeddings", embedding_object);
     survives(&object, ObjectKind::Embeddings, &embeddings(), embedding_rows);
-    let signs = Embeddings::open(object.clone()).unwrap().sign_bits().unwrap();
-    // Written down and not computed: 70 bits and 58 of padding a row.
-    assert_eq!(signs[..16], [0x25, 0x2d, 0x69, 0x49, 0x4b, 0x5a, 0xd2, 0x92, 0x16, 0, 0, 0, 0, 0, 0, 0]);
+    // Written down and not computed: a program in another language made them from the specification alone.
+    let codes = Embeddings::open(object.clone()).unwrap();
+    let codes = codes.codes(0).unwrap();
+    assert_eq!(codes.signs, [0x99, 0x7f, 0x27, 0x1b, 0xee, 0x44, 0x7d, 0x6b, 0x36, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(codes.bytes[..8], [0x81, 0x23, 0x17, 0xc3, 0xf0, 0x09, 0x10, 0xc9]);
+    let factors = [codes.factors.norm, codes.factors.estimator, codes.factors.scale, codes.factors.residual];
+    assert_eq!(factors.map(f32::to_bits), [0x40d6_5d3b, 0x3f80_96ec, 0x3c89_a712, 0x3d21_5c31]);
     let twin = golden("embeddings.checksum", || {
-        let rows = Envelope::parse(&object).unwrap().section(3).unwrap().offset;
+        let rows = Envelope::parse(&object).unwrap().section(9).unwrap().offset;
         flipped(&object, usize::try_from(rows).unwrap() * 8)
     });
     // It opens, and no row is given away.

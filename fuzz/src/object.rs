@@ -2,13 +2,16 @@
 //! gets it. All of it is restated from `format/SPEC.md`, so that the crate under test is not asked how its objects are to look.
 
 use bytes::Bytes;
-use deltafold::format::{self, Encoding, Envelope, ObjectKind};
+use deltafold::format::codes::{CodeEncoder, sign_bytes};
+use deltafold::format::{self, Encoding, Envelope, ObjectKind, Rotation};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Bytes of the envelope before the section table, and of one entry in it.
 const FIXED: usize = 24;
 const ENTRY: usize = 32;
 const MIB: usize = 1 << 20;
+/// Bytes of an embedding object's section that one checksum covers.
+const BLOCK: usize = 16 << 10;
 /// Most bytes of a section that are decompressed here.
 const MOST: usize = 64 * MIB;
 
@@ -21,7 +24,7 @@ enum Mend {
     Checksums,
     /// The rest is sections, behind an envelope that is right.
     Envelope,
-    /// The same, and what one section says of another is right: counts, digests, tables of checksums, sign bits.
+    /// The same, and what one section says of another is right: counts, digests, tables of checksums, codes.
     Sections,
 }
 
@@ -81,7 +84,7 @@ pub fn section(object: &[u8], id: u16) -> Option<Vec<u8>> {
 /// Sections as an input has them: how many, then id (with 128 for zstd) and length of each, then their bytes. The last takes what is left.
 fn sections_of_input(input: &[u8]) -> Vec<Section> {
     let Some((count, rest)) = input.split_first() else { return Vec::new() };
-    let count = usize::from(count % 8);
+    let count = usize::from(count % 16);
     let Some((table, mut bytes)) = rest.split_at_checked(3 * count) else { return Vec::new() };
     let mut sections: Vec<Section> = Vec::new();
     for (place, entry) in table.chunks_exact(3).enumerate() {
@@ -227,28 +230,38 @@ fn has_vector(row: &[u8]) -> bool {
     action & 0x7f != 5 && state == Some(&2)
 }
 
-/// Makes the count of rows, the table of checksums and the sign bits those of the rows.
+/// Makes the count of rows, the codes and the table of checksums those of the rows. The codes are the one thing
+/// that is asked of the crate: its own tests compare them with those of another program.
 fn mend_embeddings(sections: &mut [Section]) {
-    let rows = sections.iter().find(|section| section.id == 3).map_or(Vec::new(), |section| section.raw.clone());
+    let rows = sections.iter().find(|section| section.id == 9).map_or(Vec::new(), |section| section.raw.clone());
     let header = sections.iter().find(|section| section.id == 1).map_or(&[][..], |section| &section.raw);
     let dimension = number(header, 0, 4).unwrap_or(0).clamp(1, 1 << 16);
+    let seed = number(header, 8, 8).unwrap_or(0) as u64;
     let count = u32::try_from(rows.len() / (dimension * 4)).unwrap_or(u32::MAX);
-    let table: Vec<u8> = rows.chunks(MIB).flat_map(|block| crc32fast::hash(block).to_le_bytes()).collect();
-    let mut signs = Vec::new();
-    for row in rows.chunks_exact(dimension * 4) {
-        let mut bits = vec![0u8; dimension.div_ceil(64) * 8];
-        for (place, value) in row.as_chunks::<4>().0.iter().enumerate() {
-            if f32::from_le_bytes(*value) < 0.0 {
-                bits[place / 8] |= 1 << (place % 8);
-            }
+    let dimension = u32::try_from(dimension).unwrap_or(1);
+    let mut encoder = CodeEncoder::new(Rotation::new(dimension, seed));
+    let (mut signs, mut bytes) = (vec![0; sign_bytes(dimension)], vec![0; dimension as usize]);
+    let mut codes: [Vec<u8>; 6] = Default::default();
+    for row in rows.chunks_exact(dimension as usize * 4) {
+        let row: Vec<f32> = row.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
+        let factors = encoder.encode(&row, &mut signs, &mut bytes);
+        let [norm, estimator, scale, residual] =
+            [factors.norm, factors.estimator, factors.scale, factors.residual].map(f32::to_le_bytes);
+        let parts: [&[u8]; 6] = [&norm, &estimator, &signs, &scale, &residual, &bytes];
+        for (section, part) in codes.iter_mut().zip(parts) {
+            section.extend_from_slice(part);
         }
-        signs.extend(bits);
     }
+    let table: Vec<u8> = codes
+        .iter()
+        .chain([&rows])
+        .flat_map(|section| section.chunks(BLOCK).flat_map(|block| crc32fast::hash(block).to_le_bytes()))
+        .collect();
     for section in sections {
         match section.id {
             1 => put(&mut section.raw, 4, &count.to_le_bytes()),
             2 => section.raw.clone_from(&table),
-            4 => section.raw.clone_from(&signs),
+            id @ 3..=8 => section.raw.clone_from(&codes[usize::from(id) - 3]),
             _ => {}
         }
     }

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use deltafold::format::{
-    Effect, EmbeddingBuilder, Embeddings, Form, ObjectKind, PartBuilder, PartMeta, Position, embedding_object_rows,
-    limits,
+    Effect, EmbeddingBuilder, Embeddings, Form, ObjectKind, PartBuilder, PartMeta, Position, Rotation,
+    embedding_object_rows, limits,
 };
 use deltafold_fuzz::memory::Bounded;
 use deltafold_fuzz::{mutation, object, seeds};
@@ -98,7 +98,7 @@ fn check_embeddings(object: Bytes) -> bool {
     if !sound || rows > embedding_object_rows(dimension) {
         return sound;
     }
-    let mut builder = EmbeddingBuilder::new(dimension);
+    let mut builder = EmbeddingBuilder::new(Rotation::new(dimension, embeddings.rotation()));
     for (number, row) in (0..).zip(&read) {
         let row = row.as_ref().expect("all of it was verified");
         assert_eq!(builder.push(row), number);
@@ -107,9 +107,14 @@ fn check_embeddings(object: Bytes) -> bool {
     let other = Embeddings::open(built.object.to_bytes()).expect("what was written can be read");
     other.verify_all().expect("what was written is sound");
     assert_eq!((other.dimension(), other.rows(), built.rows), (dimension, rows, rows));
-    assert_eq!(other.sign_bits().ok(), embeddings.sign_bits().ok());
+    for row in 0..rows {
+        let codes = |from: &Embeddings| {
+            from.codes(row).map(|codes| (codes.signs.to_vec(), codes.bytes.to_vec(), codes.factors)).ok()
+        };
+        assert_eq!(codes(&other), codes(&embeddings));
+    }
     let encoded = built.object.to_bytes();
-    for id in 1..=4 {
+    for id in 1..=9 {
         assert_eq!(object::section(&encoded, id), object::section(&object, id), "one value has one encoding");
     }
     let bits = |row: &[f32]| row.iter().map(|number| number.to_bits()).collect::<Vec<_>>();

@@ -122,6 +122,7 @@ impl Collection {
             ordering: options.ordering,
             created: env.now(),
             heads: store.heads(),
+            rotation: env.random(),
         };
         let key = layout.collection();
         if !create_register(&*store, &key, &config.encode(), |found| {

@@ -334,10 +334,9 @@ impl Merging<'_> {
             };
         }
         let embeddings = self.opened.get(&from.object).expect("it was opened above");
-        let row = embeddings.row(from.row);
-        let row = row.map_err(|error| Error::format(&self.shard.layout().part(object), error))?;
-        self.accounting.bytes_in += size_of_val::<[f32]>(&row) as u64;
-        self.writer.embed(&row).await
+        self.accounting.bytes_in += u64::from(embeddings.dimension()) * size_of::<f32>() as u64;
+        let copied = self.writer.embed_copy(embeddings, from.row).await?;
+        copied.map_err(|error| Error::format(&self.shard.layout().part(object), error))
     }
 }
 

@@ -5,8 +5,8 @@ use std::mem;
 
 use deltafold_format::limits::MAX_PART_ROWS;
 use deltafold_format::{
-    Effect, EmbeddingBuilder, EmbeddingEntry, EmbeddingRef, FormatError, FormatErrorKind, ObjectName, PartBuilder,
-    PartEntry, PartMeta, PartObject, Version, embedding_object_rows,
+    Effect, EmbeddingBuilder, EmbeddingEntry, EmbeddingRef, Embeddings, EncodedEmbeddings, FormatError,
+    FormatErrorKind, ObjectName, PartBuilder, PartEntry, PartMeta, PartObject, Version,
 };
 
 use crate::env::{self, Task};
@@ -91,15 +91,29 @@ impl RunWriter {
 
     /// Writes an embedding and says where it will lie.
     pub(crate) async fn embed(&mut self, row: &[f32]) -> Result<EmbeddingRef> {
-        let dimension = self.shard.config().dimension;
-        if self.embeddings.as_ref().is_some_and(|(_, builder)| builder.rows() >= embedding_object_rows(dimension)) {
+        let (object, builder) = self.open_embeddings().await?;
+        Ok(EmbeddingRef { object: *object, row: builder.push(row) })
+    }
+
+    /// Copies an embedding with its codes and says where it will lie.
+    pub(crate) async fn embed_copy(
+        &mut self,
+        from: &Embeddings,
+        row: u32,
+    ) -> Result<Result<EmbeddingRef, FormatError>> {
+        let (object, builder) = self.open_embeddings().await?;
+        Ok(builder.push_copy(from, row).map(|row| EmbeddingRef { object: *object, row }))
+    }
+
+    /// The embedding object that is being filled.
+    async fn open_embeddings(&mut self) -> Result<&mut (ObjectName, EmbeddingBuilder)> {
+        if self.embeddings.as_ref().is_some_and(|(_, builder)| builder.is_full()) {
             self.close_embeddings().await?;
         }
-        let (object, builder) = self.embeddings.get_or_insert_with(|| {
+        Ok(self.embeddings.get_or_insert_with(|| {
             let name = ObjectName { version: self.born, nonce: self.shard.env().nonce() };
-            (name, EmbeddingBuilder::new(dimension))
-        });
-        Ok(EmbeddingRef { object: *object, row: builder.push(row) })
+            (name, EmbeddingBuilder::new(self.shard.rotation()))
+        }))
     }
 
     /// Appends a row; ids must ascend.
@@ -202,11 +216,11 @@ impl RunWriter {
 
     async fn close_embeddings(&mut self) -> Result<()> {
         let Some((name, builder)) = self.embeddings.take() else { return Ok(()) };
-        let rows = builder.rows();
-        let bytes = rows as usize * self.shard.config().dimension as usize * size_of::<f32>();
+        let bytes = builder.estimated_bytes();
         let shard = self.shard.clone();
         self.close(bytes, async move {
-            let object = env::blocking(move || builder.finish()).await.map_err(|error| refused(&shard, &error))?.object;
+            let finished = env::blocking(move || builder.finish()).await;
+            let EncodedEmbeddings { object, rows } = finished.map_err(|error| refused(&shard, &error))?;
             let entry = EmbeddingEntry { name, rows, live: 0, bytes: object.bytes, crc32: object.crc32 };
             shard.create_own(&shard.layout().part(PartObject::Embeddings(name)), object.chunks).await?;
             Ok(Closed::Embeddings(entry))

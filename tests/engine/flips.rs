@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use deltafold::format::{Claim, EmbeddingBuilder, Manifest, Op, Record, Uid, Version};
+use deltafold::format::{Claim, EmbeddingBuilder, Manifest, Op, Record, Rotation, Uid, Version};
 use deltafold::store::{Key, Memory, Store as _};
 use deltafold::{Collection, CompactorOptions, CreateOptions, Depth, Finding, WriterOptions};
 
@@ -104,7 +104,7 @@ async fn a_reference_beyond_the_rows_of_its_object_is_found() {
         let entry = manifest.embeddings.iter_mut().max_by_key(|entry| entry.rows).unwrap();
         let object_key =
             store.keys(".emb").await.into_iter().find(|key| key.as_str().contains(&entry.name.to_string()));
-        let mut shorter = EmbeddingBuilder::new(2);
+        let mut shorter = EmbeddingBuilder::new(Rotation::new(2, collection.config().rotation));
         shorter.push(&[1.0, 2.0]);
         let object: Bytes = shorter.finish().unwrap().object.to_bytes();
         let opened = deltafold::format::Embeddings::open(object.clone()).unwrap();

@@ -1,55 +1,41 @@
-//! Embedding objects: raw rows of f32, scanned in place from a mapping or read by ranges. `format/SPEC.md`, section "Embedding object", has
-//! the bytes.
+//! Embedding objects: rows of f32 with their codes, scanned in place from a mapping or read by ranges.
+//! `format/SPEC.md`, section "Embedding object", has the bytes.
 
 mod builder;
+mod columns;
+mod front;
 mod read;
+mod section;
 #[cfg(test)]
 mod tests;
 
 pub use builder::{EmbeddingBuilder, EncodedEmbeddings, embedding_object_rows};
-pub use read::Embeddings;
+pub use front::EmbeddingsFront;
+pub use read::{Embeddings, RowCodes};
+pub use section::EmbeddingSection;
 
-/// Dimension and number of rows.
+use std::borrow::Cow;
+
+/// Dimension, number of rows, rotation.
 const HEADER: u16 = 1;
-/// The crc32 of each MiB of the rows.
+/// The crc32 of each block of the other sections.
 const CHECKSUMS: u16 = 2;
-/// The rows.
-const ROWS: u16 = 3;
-/// The sign bits of the rows.
-const SIGNS: u16 = 4;
 
-/// Bytes of rows that one checksum covers; the last covers what is left.
-const BLOCK: usize = 1 << 20;
-
-/// Bytes of the sign bits of one row: whole 64-bit words.
-fn sign_stride(dimension: usize) -> usize {
-    dimension.div_ceil(64) * size_of::<u64>()
-}
-
-/// One bit a dimension, set where the value is below zero (so not for -0.0): bit `i % 8` of byte `i / 8` of a row is dimension `i`. The bits
-/// behind the last dimension are 0.
-fn signs(values: &[f32], dimension: usize) -> Vec<u8> {
-    let stride = sign_stride(dimension);
-    let mut signs = vec![0; values.len() / dimension.max(1) * stride];
-    for (row, bits) in values.chunks_exact(dimension.max(1)).zip(signs.chunks_exact_mut(stride.max(1))) {
-        let (eights, rest) = row.as_chunks::<8>();
-        for (byte, eight) in bits.iter_mut().zip(eights) {
-            *byte = sign_byte(eight);
-        }
-        if let Some(byte) = bits.get_mut(eights.len()).filter(|_| !rest.is_empty()) {
-            *byte = sign_byte(rest);
-        }
-    }
-    signs
-}
-
-#[inline]
-fn sign_byte(values: &[f32]) -> u8 {
-    values.iter().zip(0..8).fold(0, |byte, (value, bit)| byte | (u8::from(*value < 0.0) << bit))
-}
+/// Bytes of a section that one checksum covers; the last of a section covers what is left.
+const BLOCK: usize = 16 << 10;
 
 /// Whether all values are finite; without a branch a value, so that it runs on several at once.
 fn finite(values: &[f32]) -> bool {
     const EXPONENT: u32 = 0x7f80_0000;
     !values.iter().fold(false, |infinite, value| infinite | (value.to_bits() & EXPONENT == EXPONENT))
+}
+
+/// Little-endian bytes as floats, without a copy where alignment and machine allow.
+fn floats(bytes: &[u8]) -> Cow<'_, [f32]> {
+    if cfg!(target_endian = "little")
+        && let Ok(values) = bytemuck::try_cast_slice(bytes)
+    {
+        return Cow::Borrowed(values);
+    }
+    Cow::Owned(bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect())
 }

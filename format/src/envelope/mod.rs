@@ -8,6 +8,7 @@ mod zstd_pool;
 
 pub(crate) use reader::EnvelopeReader;
 pub use table::{Encoding, Envelope, MAX_ENVELOPE_BYTES, MAX_SECTIONS, ObjectKind, Section};
+pub(crate) use table::{envelope_len, matches};
 pub use writer::Encoded;
 pub(crate) use writer::{Compress, EnvelopeWriter, SealedSection};
 

@@ -221,12 +221,12 @@ impl Envelope {
 }
 
 /// Bytes of an envelope of so many sections.
-pub(super) const fn envelope_len(sections: usize) -> usize {
+pub(crate) const fn envelope_len(sections: usize) -> usize {
     FIXED_BYTES + sections * ENTRY_BYTES + CRC_BYTES
 }
 
 /// Whether bytes have this crc32.
-pub(super) fn matches(bytes: &[u8], crc32: u32) -> bool {
+pub(crate) fn matches(bytes: &[u8], crc32: u32) -> bool {
     #[cfg(feature = "simulation")]
     if crate::simulation::unchecked() {
         return true;

@@ -106,6 +106,7 @@ fn config(uid: Uid) -> CollectionConfig {
         ordering: Ordering::Revision { keep_tombstones_millis: 9 },
         created: Timestamp::default(),
         heads: HeadPlace::Store,
+        rotation: 0xdead_beef,
     }
 }
 

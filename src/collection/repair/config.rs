@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 
 use deltafold_format::limits::{MAX_DIMENSION, MAX_SHARDS};
-use deltafold_format::{CollectionConfig, Head, Manifest, Segment, Sequence, ShardId, Timestamp, Uid};
+use deltafold_format::{
+    CollectionConfig, EmbeddingsFront, Head, HeadPlace, Manifest, Segment, Sequence, ShardId, Timestamp, Uid,
+};
 
 use super::{RepairOptions, RepairStep, describe};
+use crate::env::Env;
 use crate::error::{Error, Repr, Result};
 use crate::layout::Layout;
 use crate::retry;
@@ -134,7 +137,7 @@ pub(super) async fn rebuild(
     store: &dyn Store,
     layout: &Layout,
     options: &RepairOptions,
-    now: Timestamp,
+    env: &dyn Env,
 ) -> Result<CollectionConfig> {
     let shards = shards(store, layout).await?;
     if shards.is_empty() {
@@ -174,7 +177,14 @@ pub(super) async fn rebuild(
     };
     match copies.into_iter().next_back() {
         Some(config) => Ok(config),
-        None => told(store, layout, options, segment, uid, now),
+        None => {
+            let rotation = match written_rotation(store, layout, &shards).await? {
+                Some(rotation) => rotation,
+                None => env.random(),
+            };
+            let config = told(layout, options, segment, uid)?;
+            Ok(CollectionConfig { created: env.now(), heads: store.heads(), rotation, ..config })
+        }
     }
 }
 
@@ -198,15 +208,23 @@ async fn first_segment(store: &dyn Store, layout: &Layout, shards: &[ShardId]) -
     Ok(None)
 }
 
-/// A register without a copy: nothing was ever folded.
-fn told(
-    store: &dyn Store,
-    layout: &Layout,
-    options: &RepairOptions,
-    segment: Option<Segment>,
-    uid: Uid,
-    created: Timestamp,
-) -> Result<CollectionConfig> {
+/// The rotation of an embedding object that an unpublished fold left, or one whose manifest is lost.
+async fn written_rotation(store: &dyn Store, layout: &Layout, shards: &[ShardId]) -> Result<Option<u64>> {
+    for shard in shards {
+        for listed in list(store, &layout.shard(*shard).part_prefix()).await? {
+            if listed.key.as_str().ends_with(".emb")
+                && let Found::There(object) = get(store, &listed.key).await?
+                && let Ok(front) = EmbeddingsFront::open(object.bytes)
+            {
+                return Ok(Some(front.rotation()));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// A register without a copy, as the options tell and a segment confirms. Only the fields that they tell count.
+fn told(layout: &Layout, options: &RepairOptions, segment: Option<Segment>, uid: Uid) -> Result<CollectionConfig> {
     let found = segment.as_ref().map(|segment| segment.header().dimension);
     let by_revision = segment.as_ref().map(Segment::has_revisions);
     let dimension = options.dimension.or(found);
@@ -233,5 +251,6 @@ fn told(
     if !(1..=MAX_DIMENSION).contains(&(dimension as usize)) || !(1..=MAX_SHARDS).contains(&shards) {
         return Err(Error::invalid(format!("dimension {dimension} or {shards} shards are out of range")));
     }
-    Ok(CollectionConfig { uid, dimension, metric, shards, ordering, created, heads: store.heads() })
+    let (created, heads, rotation) = (Timestamp::default(), HeadPlace::Store, 0);
+    Ok(CollectionConfig { uid, dimension, metric, shards, ordering, created, heads, rotation })
 }

@@ -113,9 +113,7 @@ impl Collection {
         let register = config::read(&*store, &layout).await?;
         let config = match &register {
             Register::Intact(config) => config.clone(),
-            Register::Missing | Register::Damaged { .. } => {
-                config::rebuild(&*store, &layout, options, env.now()).await?
-            }
+            Register::Missing | Register::Damaged { .. } => config::rebuild(&*store, &layout, options, &*env).await?,
         };
         if drop_note::is_dropping(&*store, name, Some(config.uid)).await? {
             return Err(Repr::HalfDropped(name.clone()).into());

@@ -1,0 +1,227 @@
+//! The front of an embedding object: what it takes to read the rest by ranges.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::{BLOCK, CHECKSUMS, EmbeddingSection, HEADER};
+use crate::codec::Cursor;
+use crate::envelope::{Encoding, EnvelopeReader, MAX_ENVELOPE_BYTES, ObjectKind, SECTION_ALIGN};
+use crate::error::FormatError;
+use crate::limits::{MAX_DIMENSION, MAX_EMBEDDING_OBJECT_BYTES, MAX_PART_ROWS};
+
+/// How errors call what is read here.
+const HEADER_WHAT: &str = "embeddings header";
+const CHECKSUMS_WHAT: &str = "checksum table";
+
+/// Bytes of the header.
+pub(super) const HEADER_BYTES: usize = 2 * size_of::<u32>() + size_of::<u64>();
+
+/// Envelope, header and checksum table of an embedding object, verified.
+///
+/// A cold reader knows dimension and rows from register and manifest, so it can fetch the front together
+/// with the sections behind it in one range: [`bytes_through`](Self::bytes_through) says how long that is.
+#[derive(Debug)]
+pub struct EmbeddingsFront {
+    reader: EnvelopeReader,
+    dimension: u32,
+    rows: u32,
+    rotation: u64,
+    sections: [Place; EmbeddingSection::ALL.len()],
+    checksums: Vec<u32>,
+}
+
+/// Where a section lies.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    offset: u64,
+    len: usize,
+    /// Its first block, among those of all sections.
+    block: usize,
+}
+
+impl EmbeddingsFront {
+    /// How many bytes of an object hold its front, as this program writes it.
+    pub fn bytes(dimension: u32, rows: u32) -> u64 {
+        end_of(dimension, rows, None)
+    }
+
+    /// How many bytes of an object hold its front and all sections up to this one, as this program writes it.
+    pub fn bytes_through(dimension: u32, rows: u32, last: EmbeddingSection) -> u64 {
+        end_of(dimension, rows, Some(last))
+    }
+
+    /// Reads the front from the first bytes of an object: at least [`bytes`](Self::bytes) of them.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with envelope, header or checksum table; that a section has not as many rows as the
+    /// header says. `Truncated` where the bytes do not hold the front: another program may have written more
+    /// sections before it.
+    pub fn open(prefix: Bytes) -> Result<Self, FormatError> {
+        Self::read(EnvelopeReader::open_front(prefix, ObjectKind::Embeddings)?)
+    }
+
+    pub(super) fn read(reader: EnvelopeReader) -> Result<Self, FormatError> {
+        let header = reader.section(HEADER, HEADER_WHAT, HEADER_BYTES)?;
+        let mut cursor = Cursor::new(&header, HEADER_WHAT);
+        let (dimension, rows, rotation) = (cursor.u32()?, cursor.u32()?, cursor.u64()?);
+        cursor.finish()?;
+        let in_limits =
+            (1..=MAX_DIMENSION).contains(&(dimension as usize)) && (1..=MAX_PART_ROWS).contains(&(rows as usize));
+        if !in_limits {
+            return Err(FormatError::invalid(HEADER_WHAT, "its dimension or number of rows is out of bounds"));
+        }
+        let mut sections = [Place::default(); EmbeddingSection::ALL.len()];
+        let mut blocks = 0;
+        for (place, section) in sections.iter_mut().zip(EmbeddingSection::ALL) {
+            *place = place_of(&reader, section, dimension, rows, blocks)?;
+            blocks += place.len.div_ceil(BLOCK);
+        }
+        let table = reader.section(CHECKSUMS, CHECKSUMS_WHAT, blocks * size_of::<u32>())?;
+        let (checksums, rest) = table.as_chunks::<4>();
+        if checksums.len() != blocks || !rest.is_empty() {
+            return Err(FormatError::invalid(CHECKSUMS_WHAT, "there is not one for each block of the sections"));
+        }
+        let checksums = checksums.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+        Ok(Self { reader, dimension, rows, rotation, sections, checksums })
+    }
+
+    /// How many rows the object has, at least one.
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// The length of a row.
+    pub fn dimension(&self) -> u32 {
+        self.dimension
+    }
+
+    /// The seed of the rotation that its codes are of.
+    pub fn rotation(&self) -> u64 {
+        self.rotation
+    }
+
+    /// The crc32 of the object's envelope, to be compared with the one in the manifest.
+    pub fn crc32(&self) -> u32 {
+        self.reader.envelope().crc32()
+    }
+
+    /// The range of the object to be fetched for these rows of a section: the blocks that they touch. It is
+    /// empty where there are no such rows.
+    pub fn range(&self, section: EmbeddingSection, rows: Range<u32>) -> Range<u64> {
+        let place = self.place(section);
+        let range = self.bytes_of(section, rows).map_or(0..0, |bytes| blocks_around(&bytes, place.len));
+        place.offset + range.start as u64..place.offset + range.end as u64
+    }
+
+    /// The rows of a section out of the bytes fetched for them, each block verified.
+    ///
+    /// # Errors
+    ///
+    /// `Checksum` where a block is damaged; `Truncated` where the bytes are not those of
+    /// [`range`](Self::range); `Invalid` where a value must not occur, or there are no such rows.
+    pub fn verified(&self, section: EmbeddingSection, rows: Range<u32>, fetched: &Bytes) -> Result<Bytes, FormatError> {
+        let wanted = self.wanted(section, rows)?;
+        let place = self.place(section);
+        let around = blocks_around(&wanted, place.len);
+        if fetched.len() != around.len() {
+            let reason = format!("{} of its bytes were asked for, and {} came", around.len(), fetched.len());
+            return Err(FormatError::truncated(section.name(), reason));
+        }
+        let first = around.start / BLOCK;
+        for (number, block) in fetched.chunks(BLOCK).enumerate() {
+            self.check(section, first + number, block)?;
+        }
+        Ok(fetched.slice(wanted.start - around.start..wanted.end - around.start))
+    }
+
+    /// The bytes of these rows within the section.
+    pub(super) fn wanted(&self, section: EmbeddingSection, rows: Range<u32>) -> Result<Range<usize>, FormatError> {
+        let (start, end) = (rows.start, rows.end);
+        self.bytes_of(section, rows).ok_or_else(|| {
+            let reason = format!("there are no rows {start} to {end}, there are only {}", self.rows);
+            FormatError::invalid(section.name(), reason)
+        })
+    }
+
+    fn bytes_of(&self, section: EmbeddingSection, rows: Range<u32>) -> Option<Range<usize>> {
+        let stride = section.stride(self.dimension);
+        let inside = rows.start <= rows.end && rows.end <= self.rows;
+        inside.then(|| rows.start as usize * stride..rows.end as usize * stride)
+    }
+
+    /// Checks one block of a section, counted from its first.
+    pub(super) fn check(&self, section: EmbeddingSection, block: usize, bytes: &[u8]) -> Result<(), FormatError> {
+        let damaged = || FormatError::checksum(section.name(), format!("the crc32 of block {block} does not match"));
+        let place = self.place(section);
+        let crc32 = self.checksums.get(place.block + block).ok_or_else(damaged)?;
+        if !crate::envelope::matches(bytes, *crc32) {
+            return Err(damaged());
+        }
+        match section.refusal(bytes) {
+            Some(reason) => Err(FormatError::invalid(section.name(), format!("{reason} in block {block}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The first block of a section among those of all, and how many all have.
+    pub(super) fn blocks(&self, section: EmbeddingSection) -> (usize, usize) {
+        (self.place(section).block, self.checksums.len())
+    }
+
+    pub(super) fn reader(&self) -> &EnvelopeReader {
+        &self.reader
+    }
+
+    fn place(&self, section: EmbeddingSection) -> Place {
+        self.sections.get(section.place()).copied().unwrap_or_default()
+    }
+}
+
+/// The whole blocks around some bytes of a section of this length.
+fn blocks_around(bytes: &Range<usize>, len: usize) -> Range<usize> {
+    if bytes.is_empty() {
+        return bytes.clone();
+    }
+    bytes.start / BLOCK * BLOCK..bytes.end.next_multiple_of(BLOCK).min(len)
+}
+
+fn place_of(
+    reader: &EnvelopeReader,
+    section: EmbeddingSection,
+    dimension: u32,
+    rows: u32,
+    block: usize,
+) -> Result<Place, FormatError> {
+    let what = section.name();
+    let entry = reader.envelope().section(section.id());
+    let entry =
+        entry.ok_or_else(|| FormatError::invalid(what, format!("the object has no section {}", section.id())))?;
+    if entry.encoding != Encoding::Raw {
+        return Err(FormatError::invalid(what, "it is compressed and must not be"));
+    }
+    if entry.raw > MAX_EMBEDDING_OBJECT_BYTES as u64 {
+        return Err(FormatError::too_large(what, entry.raw, MAX_EMBEDDING_OBJECT_BYTES as u64));
+    }
+    let len = u64::from(rows) * section.stride(dimension) as u64;
+    if entry.raw != len {
+        return Err(FormatError::invalid(what, "there are not as many as the header says"));
+    }
+    let len = usize::try_from(len).map_err(|_| FormatError::too_large(what, len, usize::MAX as u64))?;
+    Ok(Place { offset: entry.offset, len, block })
+}
+
+/// Where the front ends, or the last section wanted.
+fn end_of(dimension: u32, rows: u32, last: Option<EmbeddingSection>) -> u64 {
+    let len = |section: EmbeddingSection| u64::from(rows) * section.stride(dimension) as u64;
+    let blocks: u64 = EmbeddingSection::ALL.iter().map(|section| len(*section).div_ceil(BLOCK as u64)).sum();
+    let wanted = EmbeddingSection::ALL.iter().filter(|section| last.is_some_and(|last| **section <= last));
+    let lengths = [HEADER_BYTES as u64, blocks * size_of::<u32>() as u64];
+    let start = MAX_ENVELOPE_BYTES as u64;
+    let start = start.min(crate::envelope::envelope_len(2 + EmbeddingSection::ALL.len()) as u64);
+    lengths
+        .into_iter()
+        .chain(wanted.map(|section| len(*section)))
+        .fold(start, |end, len| end.next_multiple_of(SECTION_ALIGN) + len)
+}
