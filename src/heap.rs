@@ -15,3 +15,27 @@ pub(crate) fn give_back_early() {
         libc::mallopt(libc::M_ARENA_MAX, 2);
     }
 }
+
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+mod tests {
+    use std::alloc::{GlobalAlloc as _, Layout, System};
+
+    /// Story: the C library moved large buffers into heaps that never shrink, once a larger one had been
+    /// freed. A reader of documents of 15 MiB then took 385 MiB. Each buffer is mapped on its own now.
+    #[test]
+    fn a_large_buffer_is_mapped_after_a_larger_one_was_freed() {
+        super::give_back_early();
+        let layout = |mib: usize| Layout::from_size_align(mib << 20, 16).unwrap();
+        // SAFETY: each block is this test's, and is freed once, with its layout.
+        let starts = unsafe {
+            System.dealloc(System.alloc(layout(16)), layout(16));
+            let blocks = [2, 4, 8].map(|mib| (System.alloc(layout(mib)), layout(mib)));
+            for (start, layout) in blocks {
+                System.dealloc(start, layout);
+            }
+            blocks.map(|(start, _)| start.addr() % 4_096)
+        };
+        // A block that is mapped on its own begins behind its header, at the start of a page.
+        assert_eq!(starts, [16; 3]);
+    }
+}

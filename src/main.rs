@@ -8,6 +8,8 @@ mod crash;
     expect(unsafe_code, reason = "the C library's heap has no other way to be set")
 )]
 mod heap;
+#[expect(unsafe_code, reason = "blocks of memory are kept below the allocator")]
+mod kept_blocks;
 #[expect(unsafe_code, reason = "a global allocator cannot be written without")]
 mod out_of_memory;
 

@@ -10,11 +10,15 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use deltafold::format::reserve::is_reserving;
 
+use crate::kept_blocks::KeptBlocks;
+
 /// The exit code of a program that ran out of memory; `EX_OSERR` of `sysexits.h`.
 pub(crate) const EXIT_CODE: u8 = 71;
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
+
+static KEPT: KeptBlocks = KeptBlocks::new(0);
 
 /// The error is told as JSON.
 static JSON: AtomicBool = AtomicBool::new(false);
@@ -26,27 +30,48 @@ pub(crate) fn tell_as_json(json: bool) {
 
 struct Allocator;
 
-// SAFETY: every method hands its arguments on to `System` unchanged and returns what that returns.
-// `refused` neither allocates nor unwinds.
+/// Bounds the memory of large blocks that are kept for the next request.
+pub(crate) fn keep_blocks(bytes: u64) {
+    KEPT.set_limit(usize::try_from(bytes).unwrap_or(usize::MAX));
+}
+
+// SAFETY: a layout that `KEPT` covers is always served by it, any other one by `System`, with the
+// arguments unchanged. `checked` neither allocates nor unwinds.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller keeps the contract of this same method.
-        checked(unsafe { System.alloc(layout) }, layout.size())
+        let start = if KeptBlocks::covers(layout) {
+            KEPT.alloc(layout)
+        } else {
+            // SAFETY: the caller keeps the contract of this same method.
+            unsafe { System.alloc(layout) }
+        };
+        checked(start, layout.size())
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as above.
-        checked(unsafe { System.alloc_zeroed(layout) }, layout.size())
+        let start = if KeptBlocks::covers(layout) {
+            KEPT.alloc_zeroed(layout)
+        } else {
+            // SAFETY: as above.
+            unsafe { System.alloc_zeroed(layout) }
+        };
+        checked(start, layout.size())
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: as above.
-        checked(unsafe { System.realloc(pointer, layout, size) }, size)
+        // SAFETY: as above; `KEPT` or `System` made the block, as its layout says.
+        let start = unsafe { KEPT.realloc(pointer, layout, size) };
+        checked(start, size)
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
+        if KeptBlocks::covers(layout) {
+            // SAFETY: as above; the layout is covered, so `KEPT` made the block.
+            unsafe { KEPT.dealloc(pointer, layout) }
+        } else {
+            // SAFETY: as above.
+            unsafe { System.dealloc(pointer, layout) }
+        }
     }
 }
 

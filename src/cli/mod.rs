@@ -32,6 +32,7 @@ pub(crate) fn main() -> ExitCode {
     }
     let json = cli.global.json;
     crate::out_of_memory::tell_as_json(json);
+    crate::out_of_memory::keep_blocks(cli.global.memory.bytes() / 8);
     output::log(cli.global.verbose, json);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
