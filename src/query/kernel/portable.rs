@@ -1,0 +1,28 @@
+//! The kernels in plain Rust. They define what the others must equal.
+
+use super::query::TABLE_OFFSET;
+
+/// Multiplies a query with each 8-bit row.
+pub(super) fn byte_dots(words: &[i16], rows: &[i8], out: &mut [i32]) {
+    for (dot, row) in out.iter_mut().zip(rows.chunks_exact(words.len().max(1))) {
+        *dot = byte_dot(words, row);
+    }
+}
+
+/// The query's integers are small enough that no sum of products overflows, in any order.
+pub(super) fn byte_dot(words: &[i16], row: &[i8]) -> i32 {
+    words.iter().zip(row).fold(0_i32, |sum, (word, code)| sum.wrapping_add(i32::from(*word) * i32::from(*code)))
+}
+
+/// Adds up a query's integers, each negated where the row's bit is set.
+pub(super) fn sign_dots(tables: &[[u8; 16]], rows: &[u8], out: &mut [i32]) {
+    let stride = tables.len() / 2;
+    let offset = TABLE_OFFSET * tables.len() as i32;
+    for (dot, row) in out.iter_mut().zip(rows.chunks_exact(stride.max(1))) {
+        let pairs = tables.as_chunks::<2>().0;
+        let sum = row.iter().zip(pairs).fold(0_i32, |sum, (byte, [low, high])| {
+            sum + i32::from(low[usize::from(byte & 15)]) + i32::from(high[usize::from(byte >> 4)])
+        });
+        *dot = sum - offset;
+    }
+}

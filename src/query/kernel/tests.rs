@@ -1,0 +1,315 @@
+use deltafold_format::Metric;
+use deltafold_format::codes::{CodeEncoder, Factors, Rotation, sign_bytes};
+use proptest::prelude::*;
+
+use super::*;
+
+const METRICS: [Metric; 3] = [Metric::L2, Metric::Cosine, Metric::InnerProduct];
+
+/// Numbers from a seed, which a failure shows.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 32
+    }
+
+    fn normal(&mut self) -> f64 {
+        (0..12).map(|_| self.next() as f64 / (1_u64 << 32) as f64).sum::<f64>() - 6.0
+    }
+
+    fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.next() as u8).collect()
+    }
+}
+
+/// Rows of one of the kinds that break floats or bounds; the first is near the second.
+fn rows(count: usize, dimension: u32, kind: u32, random: &mut Random) -> Vec<Vec<f32>> {
+    let centre: Vec<f64> = (0..dimension).map(|_| random.normal()).collect();
+    let row = |which: usize, random: &mut Random| {
+        let value = |centre: f64, normal: f64| match kind {
+            0 => normal,
+            // A cluster far from the origin.
+            1 => centre * 10.0 + normal * 1e-2,
+            2 => normal * 1e-38,
+            3 => normal * 1e-44,
+            4 => normal * 1e37,
+            5 => f64::from(f32::MAX) * normal.signum(),
+            // Duplicates.
+            6 => centre,
+            7 if which.is_multiple_of(2) => 0.0,
+            _ => centre + normal * 10.0_f64.powi(-(which as i32)),
+        };
+        centre.iter().map(|centre| value(*centre, random.normal()) as f32).collect()
+    };
+    (0..count).map(|which| row(which, random)).collect()
+}
+
+struct Coded {
+    signs: Vec<u8>,
+    bytes: Vec<i8>,
+    norms: Vec<f32>,
+    estimators: Vec<f32>,
+    scales: Vec<f32>,
+    residuals: Vec<f32>,
+}
+
+fn coded(rotation: &Rotation, rows: &[Vec<f32>]) -> Coded {
+    let mut encoder = CodeEncoder::new(rotation.clone());
+    let mut signs = vec![0; sign_bytes(rotation.dimension())];
+    let mut bytes = vec![0; rotation.dimension() as usize];
+    let (mut all_signs, mut all_bytes, mut factors) = (Vec::new(), Vec::new(), Vec::new());
+    for row in rows {
+        factors.push(encoder.encode(row, &mut signs, &mut bytes));
+        all_signs.extend_from_slice(&signs);
+        all_bytes.extend(bytes.iter().map(|byte| *byte as i8));
+    }
+    let column = |of: fn(&Factors) -> f32| factors.iter().map(of).collect();
+    Coded {
+        signs: all_signs,
+        bytes: all_bytes,
+        norms: column(|factors| factors.norm),
+        estimators: column(|factors| factors.estimator),
+        scales: column(|factors| factors.scale),
+        residuals: column(|factors| factors.residual),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Codes may hold anything, -128 too: a damaged object must not make two machines differ.
+    #[test]
+    fn all_kernels_equal_the_portable_one(
+        dimension in 1..1_300_u32,
+        count in 0..150_usize,
+        queries in 1..7_usize,
+        kind in 0..9_u32,
+        seed in any::<u64>(),
+    ) {
+        let mut random = Random(seed);
+        let rotation = Rotation::new(dimension, seed);
+        let queries = rows(queries, dimension, kind, &mut random);
+        let queries: Vec<_> = queries.iter().map(|query| QueryCodes::new(&rotation, query)).collect();
+        let queries: Vec<_> = queries.iter().collect();
+        let signs = random.bytes(count * sign_bytes(dimension));
+        let bytes: Vec<i8> = random.bytes(count * dimension as usize).into_iter().map(|byte| byte as i8).collect();
+        let dots = |kernel: Kernel| {
+            let [mut byte_dots, mut sign_dots] = [1, 2].map(|fill| vec![fill; queries.len() * count]);
+            kernel.byte_dots(&queries, &bytes, &mut byte_dots);
+            kernel.sign_dots(&queries, &signs, &mut sign_dots);
+            (byte_dots, sign_dots)
+        };
+        let expected = dots(Kernel::Portable);
+        for kernel in Kernel::available() {
+            prop_assert_eq!(&dots(kernel), &expected, "{:?}", kernel);
+        }
+        for (number, query) in queries.iter().enumerate() {
+            for row in 0..count {
+                let row_bytes = &bytes[row * dimension as usize..][..dimension as usize];
+                let dot: i64 = query.words.iter().zip(row_bytes).map(|(w, c)| i64::from(*w) * i64::from(*c)).sum();
+                prop_assert_eq!(i64::from(expected.0[number * count + row]), dot);
+            }
+        }
+    }
+
+    #[test]
+    fn bounds_hold_the_distance_of_every_row(
+        dimension in 1..2_049_u32,
+        kind in 0..9_u32,
+        query_kind in 0..9_u32,
+        seed in any::<u64>(),
+    ) {
+        let mut random = Random(seed);
+        let rotation = Rotation::new(dimension, seed);
+        let rows = rows(5, dimension, kind, &mut random);
+        // A query of another kind, and one that is a row.
+        for query in [&self::rows(1, dimension, query_kind, &mut random)[0], &rows[0], &rows[1]] {
+            let (coded, codes) = (coded(&rotation, &rows), QueryCodes::new(&rotation, query));
+            let mut dots = vec![0; rows.len()];
+            Kernel::detect().byte_dots(&[&codes], &coded.bytes, &mut dots);
+            let factors = ByteFactors { norms: &coded.norms, scales: &coded.scales, residuals: &coded.residuals };
+            for metric in METRICS {
+                let (mut lower, mut upper) = (vec![f64::NAN; rows.len()], vec![f64::NAN; rows.len()]);
+                bounds(metric, &codes, &dots, factors, &mut lower, &mut upper);
+                for (number, row) in rows.iter().enumerate() {
+                    let distance = distance(metric, query, row);
+                    prop_assert!(
+                        lower[number] <= distance && distance <= upper[number],
+                        "{metric:?}, row {number}: {distance} is not in {}..={}", lower[number], upper[number],
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn distances_are_those_of_plain_arithmetic(dimension in 1..600_u32, kind in 0..9_u32, seed in any::<u64>()) {
+        let rows = rows(2, dimension, kind, &mut Random(seed));
+        let (q, x) = (&rows[0], &rows[1]);
+        let sum = |of: &dyn Fn(f64, f64) -> f64| -> f64 {
+            q.iter().zip(x).map(|(q, x)| of(f64::from(*q), f64::from(*x))).sum()
+        };
+        let (qq, xx, qx) = (sum(&|q, _| q * q), sum(&|_, x| x * x), sum(&|q, x| q * x));
+        let near = |a: f64, b: f64, scale: f64| (a - b).abs() <= 1e-11 * scale;
+        let apart = sum(&|q, x| (q - x) * (q - x));
+        prop_assert!(near(distance(Metric::L2, q, x), apart, qq + xx));
+        prop_assert!(near(distance(Metric::InnerProduct, q, x), 1.0 - qx, 1.0 + (qq * xx).sqrt()));
+        let cosine = if qq * xx == 0.0 { 1.0 } else { 1.0 - qx / (qq * xx).sqrt() };
+        prop_assert!(near(distance(Metric::Cosine, q, x), cosine, 1.0));
+        for metric in METRICS {
+            prop_assert_eq!(distance(metric, q, x).to_bits(), distance(metric, x, q).to_bits());
+        }
+    }
+}
+
+/// The largest sums that a query can make, in the largest dimension: they must fit an i32 at every step.
+#[test]
+fn no_sum_of_products_overflows() {
+    for dimension in [1, 2, 511, 4_096, 65_536] {
+        let rotation = Rotation::new(dimension, 3);
+        let mut random = Random(7);
+        let flat: Vec<f32> = (0..dimension).map(|_| if random.next() % 2 == 0 { 1.0 } else { -1.0 }).collect();
+        let mut spiked = flat.clone();
+        spiked[0] = 1e6;
+        for query in [flat, spiked] {
+            let codes = QueryCodes::new(&rotation, &query);
+            let absolute: i64 = codes.words.iter().map(|word| i64::from(word.unsigned_abs())).sum();
+            assert!(absolute * 128 <= i64::from(i32::MAX), "{dimension}: {absolute}");
+            assert!(
+                absolute * 140 > i64::from(i32::MAX) || codes.words.iter().any(|word| word.unsigned_abs() == 32_767)
+            );
+            // Every product is negative, or every one positive.
+            let row: Vec<i8> = codes.words.iter().map(|word| if *word > 0 { -128 } else { 127 }).collect();
+            for kernel in Kernel::available() {
+                let mut dots = [0];
+                kernel.byte_dots(&[&codes], &row, &mut dots);
+                let exact: i64 = codes.words.iter().zip(&row).map(|(w, c)| i64::from(*w) * i64::from(*c)).sum();
+                assert_eq!(i64::from(dots[0]), exact, "{kernel:?}, {dimension}");
+            }
+            // All sign bits set and none: the sums of the longest tables.
+            let signs = [vec![0xff_u8; sign_bytes(dimension)], vec![0; sign_bytes(dimension)]].concat();
+            let mut expected = [0; 2];
+            Kernel::Portable.sign_dots(&[&codes], &signs, &mut expected);
+            assert_eq!(expected[0], -expected[1]);
+            for kernel in Kernel::available() {
+                let mut dots = [0; 2];
+                kernel.sign_dots(&[&codes], &signs, &mut dots);
+                assert_eq!(dots, expected, "{kernel:?}, {dimension}");
+            }
+        }
+    }
+}
+
+/// The result of a scan of signs, put together from its definition.
+#[test]
+fn a_sign_dot_negates_where_a_bit_is_set() {
+    let rotation = Rotation::new(70, 11);
+    let mut random = Random(5);
+    let query = &rows(1, 70, 0, &mut random)[0];
+    let codes = QueryCodes::new(&rotation, query);
+    let mut rotated = Vec::new();
+    rotation.apply(query, &mut rotated);
+    let signs = random.bytes(16);
+    let expected: i32 = rotated
+        .iter()
+        .enumerate()
+        .map(|(number, value)| {
+            let integer = (value / codes.sign_step).round_ties_even() as i32;
+            if signs[number / 8] >> (number % 8) & 1 == 1 { -integer } else { integer }
+        })
+        .sum();
+    let mut dots = [0];
+    Kernel::detect().sign_dots(&[&codes], &signs, &mut dots);
+    assert_eq!(dots, [expected]);
+}
+
+#[test]
+fn a_row_without_codes_must_be_read() {
+    let rotation = Rotation::new(384, 1);
+    let coded = coded(&rotation, &[vec![f32::MAX; 384]]);
+    for query in [vec![0.0; 384], vec![1.0; 384], vec![f32::MAX; 384]] {
+        let codes = QueryCodes::new(&rotation, &query);
+        for metric in METRICS {
+            if metric == Metric::Cosine && query[0] == 0.0 {
+                continue;
+            }
+            let (mut lower, mut upper, mut estimate) = ([0.0], [0.0], [0.0]);
+            let factors = ByteFactors { norms: &coded.norms, scales: &coded.scales, residuals: &coded.residuals };
+            bounds(metric, &codes, &[0], factors, &mut lower, &mut upper);
+            assert_eq!((lower[0], upper[0]), (f64::NEG_INFINITY, f64::INFINITY));
+            let factors = SignFactors { norms: &coded.norms, estimators: &coded.estimators };
+            estimates(metric, &codes, &[0], factors, &mut estimate);
+            assert_eq!(estimate[0], f64::NEG_INFINITY);
+        }
+    }
+}
+
+/// A vector without length has no angle: Chroma gives it the distance 1.
+#[test]
+fn the_cosine_distance_of_a_zero_vector_is_one() {
+    let (zero, one) = ([0.0; 3], [1.0, 2.0, 3.0]);
+    for (q, x) in [(zero, one), (one, zero), (zero, zero)] {
+        assert_eq!(distance(Metric::Cosine, &q, &x), 1.0);
+    }
+    assert_eq!(distance(Metric::Cosine, &one, &one), 0.0);
+    assert_eq!(distance(Metric::Cosine, &one, &one.map(|value| -value)), 2.0);
+    assert_eq!(distance(Metric::L2, &one, &[1.0, 0.0, 0.0]), 13.0);
+    assert_eq!(distance(Metric::InnerProduct, &one, &[1.0, 1.0, 0.0]), -2.0);
+}
+
+/// The bounds are of use: on rows of one cluster they rule out all but a few.
+#[test]
+fn bounds_rule_out_most_rows() {
+    let mut random = Random(17);
+    let rows: Vec<Vec<f32>> = (0..1_000).map(|_| (0..128).map(|_| (3.0 + random.normal()) as f32).collect()).collect();
+    let rotation = Rotation::new(128, 5);
+    let (coded, codes) = (coded(&rotation, &rows), QueryCodes::new(&rotation, &rows[77]));
+    let mut dots = vec![0; rows.len()];
+    Kernel::detect().byte_dots(&[&codes], &coded.bytes, &mut dots);
+    let factors = ByteFactors { norms: &coded.norms, scales: &coded.scales, residuals: &coded.residuals };
+    for metric in METRICS {
+        let (mut lower, mut upper) = (vec![0.0; rows.len()], vec![0.0; rows.len()]);
+        bounds(metric, &codes, &dots, factors, &mut lower, &mut upper);
+        let mut sorted = upper.clone();
+        sorted.sort_by(f64::total_cmp);
+        let left = lower.iter().filter(|lower| **lower <= sorted[9]).count();
+        assert!((10..60).contains(&left), "{metric:?}: {left}");
+    }
+}
+
+/// Estimates are good: a hundred of them hold the ten nearest, but for a few.
+#[test]
+fn estimates_find_the_nearest_rows() {
+    let mut random = Random(23);
+    let centres: Vec<Vec<f64>> = (0..10).map(|_| (0..128).map(|_| random.normal()).collect()).collect();
+    let mut near = |centre: usize| -> Vec<f32> {
+        centres[centre].iter().map(|value| (value + 0.7 * random.normal()) as f32).collect()
+    };
+    let rows: Vec<Vec<f32>> = (0..800).map(|row| near(row % 10)).collect();
+    let rotation = Rotation::new(128, 5);
+    let coded = coded(&rotation, &rows);
+    for metric in METRICS {
+        let mut found = 0;
+        for centre in 0..10 {
+            let query = near(centre);
+            let codes = QueryCodes::new(&rotation, &query);
+            let mut dots = vec![0; rows.len()];
+            Kernel::detect().sign_dots(&[&codes], &coded.signs, &mut dots);
+            let factors = SignFactors { norms: &coded.norms, estimators: &coded.estimators };
+            let mut estimated = vec![0.0; rows.len()];
+            estimates(metric, &codes, &dots, factors, &mut estimated);
+            let nearest = |count: usize, by: &dyn Fn(usize) -> f64| {
+                let mut order: Vec<usize> = (0..rows.len()).collect();
+                order.sort_by(|a, b| by(*a).total_cmp(&by(*b)));
+                order.truncate(count);
+                order
+            };
+            let candidates = nearest(100, &|row| estimated[row]);
+            let truth = nearest(10, &|row| distance(metric, &query, &rows[row]));
+            found += truth.iter().filter(|row| candidates.contains(row)).count();
+        }
+        assert!(found >= 95, "{metric:?}: {found} of 100");
+    }
+}
