@@ -45,7 +45,8 @@ pub enum ErrorKind {
     Unavailable,
     /// Mend the store's settings: permission, space, address.
     Storage,
-    /// Run it where more memory is free: there was none for an object that is within the limits.
+    /// Run it with more memory: there was none for an object that is within the limits, or a search needs more
+    /// than its limit.
     OutOfMemory,
     /// Use another store: this one does not do what Deltafold relies on.
     Unfit,
@@ -130,6 +131,11 @@ pub(crate) enum Repr {
     )]
     Busy { waiting: usize, limit: usize },
     #[error(
+        "a search of shard {} needs {bytes} bytes for its records, the memory limit is {limit}. Run `compact`, which \
+         folds the log, or give more memory", .shard.get()
+    )]
+    SearchMemory { shard: ShardId, bytes: u64, limit: u64 },
+    #[error(
         "the log of shard {} is too long: {}. Nothing was appended. Run `compact`, then append again",
         .lag.shard.get(), .limit.told(.lag)
     )]
@@ -195,6 +201,7 @@ impl Error {
             | Repr::Dropped(_) => ErrorKind::NotFound,
             Repr::CollectionExists(_) | Repr::PinExists(_) | Repr::Leftovers { .. } => ErrorKind::AlreadyExists,
             Repr::Busy { .. } | Repr::Backlog { .. } => ErrorKind::Busy,
+            Repr::SearchMemory { .. } => ErrorKind::OutOfMemory,
             Repr::Conflict(_) | Repr::SourceBroken { .. } | Repr::SourcePassed { .. } => ErrorKind::Conflict,
             Repr::Superseded { .. } | Repr::Gap { .. } => ErrorKind::Superseded,
             Repr::Unknown { .. } => ErrorKind::Unknown,

@@ -75,7 +75,10 @@ pub use head::HeadsInDynamoDb;
 pub use location::Location;
 pub use log::{Ack, BacklogLimit, Follow, FollowOptions, Lag, Origin, Writer, WriterOptions};
 pub use memory::MemoryLimit;
-pub use query::{Condition, DocumentCondition, Filter, FilterError, Matcher, Scalar};
+pub use query::{
+    Answer, Condition, DocumentCondition, Exactness, Filter, FilterError, Find, Hit, Include, MAX_K, Matcher, Query,
+    Scalar, Stages, Work,
+};
 pub use reader::{At, Entry, Order, ReadPosition, Reader, Refreshed, ScanOptions, ShardChange, Warmth};
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use deltafold::MemoryLimit;
 
 use super::commands::{
-    append, compact, completions, cost, count, create, demo, doctor, drop, follow, get, history, inspect, pin, repair,
-    scan, status, sweep, unpin, verify,
+    append, compact, completions, cost, count, create, delete, demo, doctor, drop, follow, get, history, inspect, pin,
+    query, repair, scan, status, sweep, unpin, verify,
 };
 use super::exit::EXIT_CODES;
 
@@ -58,12 +58,16 @@ pub(crate) enum Command {
     Append(append::Append),
     /// Read records by id
     Get(get::Get),
+    /// Find the records whose embeddings are nearest to a vector
+    Query(query::Query),
     /// Read records in order, as JSON Lines
     Scan(scan::Scan),
     /// Count the records
     Count(count::Count),
     /// Read the ops of a shard's log as they come, as JSON Lines
     Follow(follow::Follow),
+    /// Delete the records that match a filter
+    Delete(delete::Delete),
     /// Fold the log into the snapshot, and merge runs
     Compact(compact::Compact),
     /// Show a collection's state, or list the collections

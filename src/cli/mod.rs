@@ -10,6 +10,7 @@ mod input;
 mod output;
 mod quote;
 mod signals;
+mod whered;
 
 use std::process::ExitCode;
 

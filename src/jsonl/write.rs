@@ -9,13 +9,15 @@ use deltafold_format::{Action, Change, Metadata, Op, Patch, Record, Value};
 pub struct Fields {
     /// The embedding.
     pub embedding: bool,
+    /// The metadata.
+    pub metadata: bool,
     /// The document.
     pub document: bool,
 }
 
 impl Default for Fields {
     fn default() -> Self {
-        Self { embedding: true, document: true }
+        Self { embedding: true, metadata: true, document: true }
     }
 }
 
@@ -31,8 +33,10 @@ pub fn write_record(out: &mut Vec<u8>, id: &str, record: &Record, fields: Fields
             None => out.extend_from_slice(b"null"),
         }
     }
-    out.extend_from_slice(b",\"metadata\":");
-    write_metadata(out, &record.metadata);
+    if fields.metadata {
+        out.extend_from_slice(b",\"metadata\":");
+        write_metadata(out, &record.metadata);
+    }
     if fields.document {
         out.extend_from_slice(b",\"document\":");
         match &record.document {

@@ -1,6 +1,29 @@
 //! Queries: nearest neighbours and filters, over base and log together.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `request` | what is asked and answered |
+//! | `base`, `index` | which embedding row belongs to which record, now |
+//! | `filter`, `select` | filters, and the records that match one |
+//! | `scan`, `tiles`, `kernel` | the pass over the codes, on all cores |
+//! | `nearest`, `top` | what may be among the nearest, and what is |
+//! | `search`, `find`, `delete` | what readers and writers offer |
 
+mod base;
+mod bits;
+mod delete;
 mod filter;
+mod find;
+mod index;
 mod kernel;
+mod nearest;
+mod request;
+mod scan;
+mod search;
+mod select;
+mod tiles;
+mod top;
 
 pub use filter::{Condition, DocumentCondition, Filter, FilterError, Matcher, Scalar};
+pub use find::Find;
+pub use request::{Answer, Exactness, Hit, Include, MAX_K, Query, Stages, Work};

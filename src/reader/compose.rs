@@ -9,7 +9,7 @@ use super::layer::Layer;
 
 /// Where an embedding lies.
 #[derive(Debug, Clone)]
-pub(super) enum EmbeddingSource {
+pub(crate) enum EmbeddingSource {
     /// In a segment that is not folded yet.
     Log {
         /// The segment.
@@ -23,7 +23,7 @@ pub(super) enum EmbeddingSource {
 
 /// What one run or one layer of the log says of an id.
 #[derive(Debug)]
-pub(super) enum Row<'a> {
+pub(crate) enum Row<'a> {
     /// A row of a part.
     Part(&'a PartMeta, usize),
     /// Ops of one id in a layer, at least one.
@@ -46,7 +46,7 @@ impl Row<'_> {
     }
 
     /// What it does to the id's presence and places; the record it holds is left empty, so that this costs no allocation.
-    pub(super) fn outline(&self) -> Option<Effect<()>> {
+    pub(crate) fn outline(&self) -> Option<Effect<()>> {
         match self {
             Self::Part(part, row) => Some(part.outline(*row)),
             Self::Log(layer, ops) => {
@@ -66,7 +66,7 @@ pub(super) fn under<E: Clone>(newer: Option<Effect<E>>, older: Option<Effect<E>>
 
 /// Composes the rows of one id from the newest to the oldest, and no more of them than matter.
 #[derive(Debug, Default)]
-pub(super) enum Composer {
+pub(crate) enum Composer {
     /// Nothing was found yet.
     #[default]
     Nothing,
@@ -80,7 +80,7 @@ pub(super) enum Composer {
 
 impl Composer {
     /// Adds the row that lies under those added before.
-    pub(super) fn under(&mut self, older: Row<'_>) {
+    pub(crate) fn under(&mut self, older: Row<'_>) {
         *self = match std::mem::take(self) {
             Self::Nothing => older.effect().map_or(Self::Nothing, Self::of),
             Self::Open(newer) => match older.effect() {
@@ -108,7 +108,7 @@ impl Composer {
     }
 
     /// Whether older rows cannot matter any more.
-    pub(super) fn is_final(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         match self {
             Self::Nothing | Self::Open(_) => false,
             Self::Known(_, outline) => outline.is_final(),
@@ -117,7 +117,7 @@ impl Composer {
     }
 
     /// The record, when nothing lies under what was added.
-    pub(super) fn finish(self) -> Option<Stored<EmbeddingSource, Place>> {
+    pub(crate) fn finish(self) -> Option<Stored<EmbeddingSource, Place>> {
         match self {
             Self::Nothing | Self::Gone => None,
             Self::Open(effect) => effect.resolve(),

@@ -16,7 +16,7 @@ pub(super) struct Spot {
 
 /// Consecutive segments and their ops sorted by id, those of one id in log order. Never changes; 8 bytes an op beside the segments.
 #[derive(Debug)]
-pub(super) struct Layer {
+pub(crate) struct Layer {
     first: Sequence,
     last: Sequence,
     segments: Vec<Arc<Segment>>,
@@ -86,8 +86,14 @@ impl Layer {
     }
 
     /// Its first and its last slot.
-    pub(super) fn slots(&self) -> (Sequence, Sequence) {
+    pub(crate) fn slots(&self) -> (Sequence, Sequence) {
         (self.first, self.last)
+    }
+
+    /// Its segments behind a slot.
+    pub(crate) fn segments_behind(&self, slot: Sequence) -> &[Arc<Segment>] {
+        let first = self.segments.partition_point(|segment| segment.header().sequence <= slot);
+        self.segments.get(first..).unwrap_or_default()
     }
 
     /// Bytes of memory that it takes, those of segments that it was cut to leave out among them.

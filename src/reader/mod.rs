@@ -3,6 +3,7 @@
 //! A record is what the rows of its id come to: in the base, in the newer runs, in the log. Nothing is merged ahead of time;
 //! a read composes the few rows that there are.
 
+mod attachment;
 mod compose;
 mod count;
 mod entry;
@@ -23,20 +24,23 @@ mod tiny_memory_tests;
 
 use std::sync::Arc;
 
-use deltafold_format::{ShardId, Version};
+use deltafold_format::{Metric, ShardId, Version};
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 
+pub(crate) use compose::{EmbeddingSource, Row};
 pub use entry::{Entry, ReadPosition, Refreshed, ShardChange};
 pub use objects::Warmth;
+pub(crate) use range::IdRange;
+pub(crate) use rows::{Rows, Step};
+pub(crate) use scan::SHARDS_AT_ONCE;
 pub use scan::{Order, ScanOptions};
+pub(crate) use snapshot::{EmbeddingObject, Snapshot};
 
 use crate::error::Result;
 use crate::memory::MemoryLimit;
 use crate::shard::Shard;
 use pools::Pools;
-use scan::SHARDS_AT_ONCE;
 use shard_reader::{Fixed, ShardReader};
-use snapshot::Snapshot;
 
 /// How many records one call reads at once.
 const GETS_AT_ONCE: usize = 8;
@@ -139,6 +143,11 @@ impl Reader {
         Ok(sum)
     }
 
+    /// How distances between embeddings are measured.
+    pub fn metric(&self) -> Metric {
+        self.snapshots().next().map_or_else(Metric::default, |first| first.shard.config().metric)
+    }
+
     /// The version below each shard's log, in the shards' order: what [`At::Versions`] takes.
     pub fn versions(&self) -> Vec<Version> {
         self.positions().into_iter().map(|position| position.version).collect()
@@ -176,7 +185,7 @@ impl Reader {
             .fold(Warmth::default(), |sum, one| Warmth { parts: sum.parts + one.parts, kept: sum.kept + one.kept })
     }
 
-    fn snapshots(&self) -> impl Iterator<Item = &Arc<Snapshot>> {
+    pub(crate) fn snapshots(&self) -> impl Iterator<Item = &Arc<Snapshot>> {
         self.shards.iter().map(ShardReader::snapshot)
     }
 

@@ -21,7 +21,7 @@ type EmbeddingCell = Arc<OnceCell<Arc<Embeddings>>>;
 /// Parts that were read are kept within the memory limit. An embedding object stays open once it was touched: a
 /// mapping of its file in a local folder; elsewhere bytes in memory, or a mapping of a temporary file beyond the limit.
 #[derive(Debug)]
-pub(super) struct Objects {
+pub(crate) struct Objects {
     shard: Shard,
     manifest: Arc<Manifest>,
     pools: Arc<Pools>,
@@ -56,21 +56,21 @@ impl Objects {
         Self { shard, manifest, pools, embeddings }
     }
 
-    pub(super) fn pools(&self) -> &Arc<Pools> {
+    pub(crate) fn pools(&self) -> &Arc<Pools> {
         &self.pools
     }
 
-    pub(super) fn manifest(&self) -> &Arc<Manifest> {
+    pub(crate) fn manifest(&self) -> &Arc<Manifest> {
         &self.manifest
     }
 
     /// The parts of a run, in id order.
-    pub(super) fn entries(&self, run: usize) -> &[PartEntry] {
+    pub(crate) fn entries(&self, run: usize) -> &[PartEntry] {
         self.manifest.runs.get(run).map_or(&[], |run| &run.parts)
     }
 
     /// A part, kept from then on if `keep`. One GET where it is not kept yet.
-    pub(super) async fn part(&self, run: usize, part: usize, keep: bool) -> Result<Arc<PartMeta>> {
+    pub(crate) async fn part(&self, run: usize, part: usize, keep: bool) -> Result<Arc<PartMeta>> {
         let Some(entry) = self.entries(run).get(part) else {
             unreachable!("runs and parts are counted from the same manifest")
         };
@@ -118,7 +118,7 @@ impl Objects {
     }
 
     /// An embedding object. One GET where it is not open yet.
-    pub(super) async fn embeddings(&self, name: ObjectName) -> Result<&Embeddings> {
+    pub(super) async fn embeddings(&self, name: ObjectName) -> Result<&Arc<Embeddings>> {
         let Some((entry, cell)) = self.embeddings.get(&name) else {
             let key = self.shard.layout().manifest(self.manifest.name());
             let object = self.shard.layout().part(PartObject::Embeddings(name));
@@ -130,7 +130,7 @@ impl Objects {
                 None => Err(self.gone(PartObject::Embeddings(name)).await),
             }
         };
-        cell.get_or_try_init(read).await.map(|embeddings| &**embeddings)
+        cell.get_or_try_init(read).await
     }
 
     /// Why an object of this snapshot is not there: the snapshot was swept, or the object was lost.

@@ -18,7 +18,7 @@ use crate::shard::{Shard, Slot};
 /// there are O(log n) layers and each op moves O(log n) times. Layers that pass the memory limit become a run in the
 /// temporary file. Older snapshots keep the layers that they had.
 #[derive(Debug, Clone)]
-pub(super) struct Overlay {
+pub(crate) struct Overlay {
     /// Oldest first; all of them older than the layers.
     spilled: Vec<Arc<Spilled>>,
     /// Oldest first.
@@ -33,17 +33,17 @@ impl Overlay {
     }
 
     /// The last slot that is covered.
-    pub(super) fn tail(&self) -> Sequence {
+    pub(crate) fn tail(&self) -> Sequence {
         self.tail
     }
 
     /// The runs in the temporary file, oldest first.
-    pub(super) fn spilled(&self) -> &[Arc<Spilled>] {
+    pub(crate) fn spilled(&self) -> &[Arc<Spilled>] {
         &self.spilled
     }
 
     /// The layers in memory, oldest first; all of them newer than the runs.
-    pub(super) fn layers(&self) -> &[Arc<Layer>] {
+    pub(crate) fn layers(&self) -> &[Arc<Layer>] {
         &self.layers
     }
 

@@ -16,7 +16,7 @@ const PART_OVERHEAD: u64 = 512;
 
 /// The memory that a reader, its clones and its snapshots share.
 #[derive(Debug)]
-pub(super) struct Pools {
+pub(crate) struct Pools {
     pub(super) limit: MemoryLimit,
     pub(super) parts: PartCache,
     pub(super) embeddings: Overflow,

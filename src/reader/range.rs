@@ -7,7 +7,7 @@ use deltafold_format::PartEntry;
 
 /// A range of ids: those that begin with `prefix` and lie between the bounds, in byte order.
 #[derive(Debug, Clone)]
-pub(super) struct IdRange {
+pub(crate) struct IdRange {
     pub(super) prefix: Option<String>,
     pub(super) start: Bound<String>,
     pub(super) end: Bound<String>,
@@ -15,7 +15,7 @@ pub(super) struct IdRange {
 
 impl IdRange {
     /// Every id.
-    pub(super) const ALL: Self = Self { prefix: None, start: Bound::Unbounded, end: Bound::Unbounded };
+    pub(crate) const ALL: Self = Self { prefix: None, start: Bound::Unbounded, end: Bound::Unbounded };
 
     /// Whether it may leave ids out.
     pub(super) fn is_narrow(&self) -> bool {

@@ -14,7 +14,7 @@ use crate::error::Result;
 /// Walks the runs and the layers of the log side by side. Of each run at most one part is held at a time, and only
 /// while its ids are due.
 #[derive(Debug)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     snapshot: Arc<Snapshot>,
     range: IdRange,
     /// Oldest first: runs, then layers of the log.
@@ -54,7 +54,7 @@ struct Hit {
 
 /// What [`Rows::step`] came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// The rows of the next id.
     Group,
     /// A part has to be read first: call [`Rows::fill`].
@@ -76,7 +76,7 @@ pub(super) struct Locator {
 
 impl Rows {
     /// The rows in `range` of all runs from `first_run` on and of the log.
-    pub(super) fn new(snapshot: Arc<Snapshot>, range: IdRange, first_run: usize, keep: bool) -> Self {
+    pub(crate) fn new(snapshot: Arc<Snapshot>, range: IdRange, first_run: usize, keep: bool) -> Self {
         let run = |run: usize| {
             let parts = if run < first_run { 0..0 } else { range.parts(snapshot.entries(run)) };
             let next = next_id(snapshot.entries(run), &parts, &range);
@@ -89,7 +89,7 @@ impl Rows {
     }
 
     /// Reads the parts whose first ids are due.
-    pub(super) async fn fill(&mut self) -> Result<()> {
+    pub(crate) async fn fill(&mut self) -> Result<()> {
         let Some(due) = self.sources.iter().filter_map(Source::id).min().map(str::to_owned) else { return Ok(()) };
         for source in &mut self.sources {
             if !source.is_unread() || source.id() != Some(&due) {
@@ -109,7 +109,7 @@ impl Rows {
     }
 
     /// Goes on to the next id.
-    pub(super) fn step(&mut self) -> Step {
+    pub(crate) fn step(&mut self) -> Step {
         self.group.clear();
         for source in &mut self.sources {
             if let Source::Run { current, .. } = source
@@ -148,7 +148,7 @@ impl Rows {
     }
 
     /// The id that was found last.
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         match self.group.first().map(|hit| (hit, &self.sources[hit.source])) {
             Some((hit, Source::Run { current: Some((part, _)), .. })) => part.id(hit.start),
             Some((hit, Source::Log { layer, .. })) => layer.id(hit.start),
@@ -165,7 +165,7 @@ impl Rows {
     }
 
     /// What its rows come to.
-    pub(super) fn compose(&self) -> Composer {
+    pub(crate) fn compose(&self) -> Composer {
         let mut composer = Composer::default();
         for row in self.rows() {
             if composer.is_final() {
@@ -177,7 +177,7 @@ impl Rows {
     }
 
     /// What its rows come to, without the records' content.
-    pub(super) fn outline(&self) -> Option<Effect<()>> {
+    pub(crate) fn outline(&self) -> Option<Effect<()>> {
         self.rows().map(|row| row.outline()).fold(None, under)
     }
 

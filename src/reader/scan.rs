@@ -19,7 +19,7 @@ const BATCH: usize = 256;
 /// Most bytes of embeddings and documents that are made at once, about.
 pub(super) const BATCH_BYTES: usize = 4 << 20;
 /// How many shards are begun at once.
-pub(super) const SHARDS_AT_ONCE: usize = 8;
+pub(crate) const SHARDS_AT_ONCE: usize = 8;
 
 /// The order of a scan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

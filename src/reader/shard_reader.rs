@@ -117,7 +117,7 @@ impl ShardReader {
         } else {
             Arc::new(Objects::new(self.shard.clone(), looked.manifest, pools.clone(), Some(&old.objects)))
         };
-        let snapshot = Snapshot::new(self.shard.clone(), objects, looked.overlay);
+        let snapshot = old.followed_by(objects, looked.overlay);
         let (shard, state) = (self.shard.clone(), Some(looked.state));
         Ok(Self { shard, state, snapshot: Arc::new(snapshot), polls: 0 })
     }

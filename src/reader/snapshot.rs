@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use deltafold_format::{Effect, EmbeddingRef, PartEntry, PartMeta, PartObject, Place, Stored};
+use deltafold_format::{
+    Effect, EmbeddingRef, Embeddings, FormatError, ObjectName, PartEntry, PartMeta, PartObject, Place, Stored,
+};
 use tokio::sync::OnceCell;
 
+use super::attachment::Attachment;
 use super::compose::{Composer, EmbeddingSource, Row, under};
 use super::entry::Entry;
 use super::objects::Objects;
@@ -16,16 +19,23 @@ use crate::shard::Shard;
 
 /// One shard at one moment. Never changes, whatever is appended, folded or swept meanwhile; what is swept is an error, never another answer.
 #[derive(Debug)]
-pub(super) struct Snapshot {
-    pub(super) shard: Shard,
-    pub(super) objects: Arc<Objects>,
-    pub(super) overlay: Overlay,
+pub(crate) struct Snapshot {
+    pub(crate) shard: Shard,
+    pub(crate) objects: Arc<Objects>,
+    pub(crate) overlay: Overlay,
     pub(super) count: OnceCell<u64>,
+    pub(crate) attachment: Attachment,
 }
 
 impl Snapshot {
     pub(super) fn new(shard: Shard, objects: Arc<Objects>, overlay: Overlay) -> Self {
-        Self { shard, objects, overlay, count: OnceCell::new() }
+        Self { shard, objects, overlay, count: OnceCell::new(), attachment: Attachment::default() }
+    }
+
+    /// The snapshot that follows this one.
+    pub(super) fn followed_by(&self, objects: Arc<Objects>, overlay: Overlay) -> Self {
+        let attachment = Attachment::following(&self.attachment);
+        Self { attachment, ..Self::new(self.shard.clone(), objects, overlay) }
     }
 
     /// How many runs it has, those in the temporary file among them; they are numbered from the oldest.
@@ -44,12 +54,12 @@ impl Snapshot {
     }
 
     /// The parts of a run, in id order.
-    pub(super) fn entries(&self, run: usize) -> &[PartEntry] {
+    pub(crate) fn entries(&self, run: usize) -> &[PartEntry] {
         self.spilled(run).map_or_else(|| self.objects.entries(run), Spilled::entries)
     }
 
     /// A part, kept from then on if `keep`. One GET where it is not kept yet, none in the temporary file.
-    pub(super) async fn part(&self, run: usize, part: usize, keep: bool) -> Result<Arc<PartMeta>> {
+    pub(crate) async fn part(&self, run: usize, part: usize, keep: bool) -> Result<Arc<PartMeta>> {
         let Some((spilled, entry)) = self.spilled(run).and_then(|run| Some((run, run.entries().get(part)?))) else {
             return self.objects.part(run, part, keep).await;
         };
@@ -69,7 +79,7 @@ impl Snapshot {
     }
 
     /// The record `id`. One GET for each part looked into that was not read before: at most one a run.
-    pub(super) async fn get(&self, id: &str) -> Result<Option<Stored<EmbeddingSource, Place>>> {
+    pub(crate) async fn get(&self, id: &str) -> Result<Option<Stored<EmbeddingSource, Place>>> {
         let mut composer = Composer::default();
         for layer in self.overlay.layers().iter().rev() {
             let ops = layer.find(id);
@@ -109,7 +119,7 @@ impl Snapshot {
     }
 
     /// The row of an id in a run.
-    pub(super) async fn find(&self, run: usize, id: &str) -> Result<Option<(Arc<PartMeta>, usize)>> {
+    pub(crate) async fn find(&self, run: usize, id: &str) -> Result<Option<(Arc<PartMeta>, usize)>> {
         let entries = self.entries(run);
         let part = entries.partition_point(|entry| entry.max_id.as_str() < id);
         if entries.get(part).is_none_or(|entry| id < entry.min_id.as_str()) {
@@ -120,7 +130,7 @@ impl Snapshot {
     }
 
     /// A record for the caller, with its embedding if wanted.
-    pub(super) async fn entry(
+    pub(crate) async fn entry(
         &self,
         id: String,
         stored: Stored<EmbeddingSource, Place>,
@@ -139,15 +149,37 @@ impl Snapshot {
     }
 
     async fn embedding(&self, at: EmbeddingRef) -> Result<Vec<f32>> {
+        let object = self.embedding_object(at.object).await?;
+        Ok(object.embeddings.row(at.row).map_err(|error| object.error(&self.shard, error))?.into_owned())
+    }
+
+    /// An embedding object. One GET where it is not open yet, none in the temporary file.
+    pub(crate) async fn embedding_object(&self, name: ObjectName) -> Result<EmbeddingObject> {
         for run in self.overlay.spilled() {
-            if let Some(embeddings) = run.embeddings(at.object).await? {
-                let row = embeddings.row(at.row).map_err(|error| Error::format(&self.shard.layout().head(), error));
-                return Ok(row.map_err(|error| damaged(&error))?.into_owned());
+            if let Some(embeddings) = run.embeddings(name).await? {
+                return Ok(EmbeddingObject { embeddings: embeddings.clone(), name, spilled: true });
             }
         }
-        let row = self.objects.embeddings(at.object).await?.row(at.row);
-        let row =
-            row.map_err(|error| Error::format(&self.shard.layout().part(PartObject::Embeddings(at.object)), error))?;
-        Ok(row.into_owned())
+        let embeddings = self.objects.embeddings(name).await?.clone();
+        Ok(EmbeddingObject { embeddings, name, spilled: false })
+    }
+}
+
+/// An embedding object that is open.
+#[derive(Debug, Clone)]
+pub(crate) struct EmbeddingObject {
+    pub(crate) embeddings: Arc<Embeddings>,
+    name: ObjectName,
+    /// Whether it lies in the temporary file.
+    spilled: bool,
+}
+
+impl EmbeddingObject {
+    /// The error for damage that was found in it.
+    pub(crate) fn error(&self, shard: &Shard, error: FormatError) -> Error {
+        if self.spilled {
+            return damaged(&Error::format(&shard.layout().head(), error));
+        }
+        Error::format(&shard.layout().part(PartObject::Embeddings(self.name)), error)
     }
 }

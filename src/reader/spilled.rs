@@ -15,7 +15,7 @@ use crate::shard::Shard;
 
 /// A run as a fold of these segments would write it, seen by one reader alone.
 #[derive(Debug)]
-pub(super) struct Spilled {
+pub(crate) struct Spilled {
     pub(super) first: Sequence,
     pub(super) last: Sequence,
     /// Ops that went in.
@@ -23,7 +23,7 @@ pub(super) struct Spilled {
     /// The shard, as if the temporary file were its store.
     shard: Shard,
     parts: Vec<PartEntry>,
-    embeddings: HashMap<ObjectName, (EmbeddingEntry, OnceCell<Embeddings>)>,
+    embeddings: HashMap<ObjectName, (EmbeddingEntry, OnceCell<Arc<Embeddings>>)>,
 }
 
 impl Spilled {
@@ -64,9 +64,12 @@ impl Spilled {
     }
 
     /// An embedding object, if it is one of this run.
-    pub(super) async fn embeddings(&self, name: ObjectName) -> Result<Option<&Embeddings>> {
+    pub(super) async fn embeddings(&self, name: ObjectName) -> Result<Option<&Arc<Embeddings>>> {
         let Some((entry, cell)) = self.embeddings.get(&name) else { return Ok(None) };
-        let read = || async { self.shard.embeddings(entry).await.map_err(own)?.ok_or_else(|| damaged(&self.lost())) };
+        let read = || async {
+            let read = self.shard.embeddings(entry).await.map_err(own)?;
+            read.map(Arc::new).ok_or_else(|| damaged(&self.lost()))
+        };
         cell.get_or_try_init(read).await.map(Some)
     }
 

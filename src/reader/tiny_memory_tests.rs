@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::{Entry, Order, Reader, ScanOptions};
 use crate::error::ErrorKind;
 use crate::store::Memory;
-use crate::{Collection, CompactorOptions, CreateOptions, MemoryLimit, Policy, WriterOptions};
+use crate::{Collection, CompactorOptions, CreateOptions, MemoryLimit, Policy, Query, WriterOptions};
 
 const DIMENSION: u32 = 3;
 
@@ -92,6 +92,13 @@ async fn agree(tiny: &Reader, roomy: &Reader) {
         assert_eq!(tiny.contains(&id).await.unwrap(), roomy.contains(&id).await.unwrap());
     }
     assert_eq!(tiny.positions(), roomy.positions());
+    for query in [[0.0, 0.0, 0.0], [9.0, 1.0, -2.0]].map(|vector| Query::new(vector.to_vec(), 4)) {
+        let found = roomy.search(std::slice::from_ref(&query)).await.unwrap();
+        match tiny.search(&[query]).await {
+            Ok(tiny) => assert_eq!(tiny[0].hits, found[0].hits),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error}"),
+        }
+    }
 }
 
 async fn fold_one(collection: &Collection) {

@@ -28,6 +28,7 @@ mod map;
 mod memory;
 mod output;
 mod packed;
+mod query;
 #[cfg(all(feature = "s3", feature = "dynamodb", feature = "sqs"))]
 mod queue;
 mod repair;

@@ -30,6 +30,7 @@ mod reader;
 mod real_data;
 mod repair;
 mod revision;
+mod search;
 mod store;
 mod sweep;
 mod turns;

@@ -99,7 +99,7 @@ fn power(dimension: usize) -> usize {
 /// 1 / sqrt(power), rounded once: a power of two, or half a power of two times 1 / sqrt(2).
 fn scale(power: usize) -> f64 {
     let halved = 1.0 / (1_u64 << (power.ilog2() / 2)) as f64;
-    if power.ilog2() % 2 == 0 { halved } else { halved * FRAC_1_SQRT_2 }
+    if power.ilog2().is_multiple_of(2) { halved } else { halved * FRAC_1_SQRT_2 }
 }
 
 /// Mixes each number of the first half with its counterpart in the second. The middle one of an odd

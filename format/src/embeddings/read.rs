@@ -157,7 +157,7 @@ impl Embeddings {
         let mut signs = vec![0; sign_bytes(self.dimension())];
         let mut bytes = vec![0; self.dimension() as usize];
         for row in 0..self.rows() {
-            let factors = encoder.encode(&*self.row(row)?, &mut signs, &mut bytes);
+            let factors = encoder.encode(&self.row(row)?, &mut signs, &mut bytes);
             let found = self.codes(row)?;
             let same = |a: f32, b: f32| a.to_bits() == b.to_bits();
             let differs = if signs != found.signs {

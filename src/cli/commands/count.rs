@@ -7,12 +7,15 @@ use serde_json::json;
 use super::get::AtArguments;
 use crate::cli::context::Context;
 use crate::cli::exit::Outcome;
+use crate::cli::whered::WhereArguments;
 
-/// Count the records
+/// Count the records, or those that match a filter
 #[derive(Debug, Args)]
 pub(crate) struct Count {
     /// The collection
     collection: CollectionName,
+    #[command(flatten)]
+    filter: WhereArguments,
     #[command(flatten)]
     at: AtArguments,
 }
@@ -20,7 +23,10 @@ pub(crate) struct Count {
 impl Count {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let reader = self.at.reader(&context.collection(&self.collection).await?).await?;
-        let count = reader.count().await?;
+        let count = match self.filter.filter()? {
+            Some(filter) => reader.count_matching(&filter).await?,
+            None => reader.count().await?,
+        };
         if context.output.json {
             return Ok(context
                 .output

@@ -111,7 +111,7 @@ fn card(entry: &Entry, fields: Fields) -> Vec<(String, String)> {
 }
 
 /// A metadata value for people.
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     fn list<T: std::fmt::Display>(items: &[T]) -> String {
         let shown: Vec<String> = items.iter().take(50).map(T::to_string).collect();
         let more = items.len().saturating_sub(shown.len());

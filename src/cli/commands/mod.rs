@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod cost;
 pub(crate) mod count;
 pub(crate) mod create;
+pub(crate) mod delete;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod drop;
@@ -18,6 +19,7 @@ pub(crate) mod inspect;
 #[cfg(feature = "mapping")]
 pub(crate) mod map;
 pub(crate) mod pin;
+pub(crate) mod query;
 #[cfg(feature = "sqs")]
 pub(crate) mod queue;
 pub(crate) mod repair;
@@ -39,9 +41,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Create(command) => command.run(context).await,
         Command::Append(command) => command.run(context).await,
         Command::Get(command) => command.run(context).await,
+        Command::Query(command) => command.run(context).await,
         Command::Scan(command) => command.run(context).await,
         Command::Count(command) => command.run(context).await,
         Command::Follow(command) => command.run(context).await,
+        Command::Delete(command) => command.run(context).await,
         Command::Compact(command) => command.run(context).await,
         Command::Status(command) => command.run(context).await,
         Command::History(command) => command.run(context).await,

@@ -2,19 +2,21 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use deltafold::format::{CollectionName, Op};
 use deltafold::jsonl::{self, Fields};
-use deltafold::{Entry, Order, ScanOptions};
-use futures::StreamExt as _;
+use deltafold::{Entry, Find, Include, Order, Reader, ScanOptions};
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::get::AtArguments;
 use crate::cli::context::Context;
 use crate::cli::exit::{Failure, Outcome};
 use crate::cli::output::{Progress, escape};
+use crate::cli::whered::WhereArguments;
 
 /// Read records in order, as JSON Lines
 #[derive(Debug, Args)]
@@ -36,6 +38,8 @@ pub(crate) struct Scan {
     /// Stop after so many records
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    #[command(flatten)]
+    filter: WhereArguments,
     /// Leave the embeddings out
     #[arg(long)]
     no_embeddings: bool,
@@ -71,7 +75,7 @@ impl Scan {
             }
         };
         let mut out = BufWriter::with_capacity(1 << 18, &mut out);
-        let mut entries = reader.scan(self.options());
+        let mut entries = self.entries(&reader).await?;
         let mut progress = Progress::new(context.output, "scanning", "record", None);
         let (mut records, mut bytes) = (0, 0);
         let mut line = Vec::new();
@@ -86,6 +90,21 @@ impl Scan {
             }
         }
         Ok(out.flush()?)
+    }
+
+    /// The records asked for.
+    async fn entries(&self, reader: &Reader) -> Outcome<BoxStream<'static, deltafold::Result<Entry>>> {
+        let options = self.options();
+        let Some(filter) = self.filter.filter()? else { return Ok(reader.scan(options).boxed()) };
+        let include = Include { embedding: !self.no_embeddings, document: !self.no_documents, metadata: true };
+        let found = reader.find(&Find { order: options.order, include, ..Find::new(filter) }).await?;
+        let limit = options.limit.unwrap_or(usize::MAX);
+        let in_range = move |entry: &Entry| {
+            entry.id.starts_with(options.prefix.as_deref().unwrap_or_default())
+                && RangeBounds::<String>::contains(&(options.start.as_ref(), options.end.as_ref()), &entry.id)
+        };
+        let found = found.try_filter(move |entry| std::future::ready(in_range(entry)));
+        Ok(found.take(limit).boxed())
     }
 
     /// Whether the records go to standard output.
@@ -112,7 +131,7 @@ impl Scan {
             let put = Op::put(entry.id, entry.record);
             jsonl::write_op(line, &Op { revision: entry.changed.revision(), ..put });
         } else {
-            let fields = Fields { embedding: !self.no_embeddings, document: !self.no_documents };
+            let fields = Fields { embedding: !self.no_embeddings, document: !self.no_documents, ..Fields::default() };
             jsonl::write_record(line, &entry.id, &entry.record, fields);
         }
         line.push(b'\n');

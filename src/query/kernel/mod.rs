@@ -3,7 +3,6 @@
 //! A query becomes [`QueryCodes`] once. A scan takes the dots of a tile of rows ([`Kernel::byte_dots`],
 //! [`Kernel::sign_dots`]) and turns them into [`bounds`] or [`estimates`]. [`distance`] of the row itself
 //! decides. `deltafold_format::codes` has the formulas.
-#![cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the search is built on it"))]
 
 mod bounds;
 mod dispatch;

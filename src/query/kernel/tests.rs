@@ -170,7 +170,7 @@ fn no_sum_of_products_overflows() {
     for dimension in [1, 2, 511, 4_096, 65_536] {
         let rotation = Rotation::new(dimension, 3);
         let mut random = Random(7);
-        let flat: Vec<f32> = (0..dimension).map(|_| if random.next() % 2 == 0 { 1.0 } else { -1.0 }).collect();
+        let flat: Vec<f32> = (0..dimension).map(|_| if random.next().is_multiple_of(2) { 1.0 } else { -1.0 }).collect();
         let mut spiked = flat.clone();
         spiked[0] = 1e6;
         for query in [flat, spiked] {

@@ -5,11 +5,11 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deltafold::format::{Action, Op, Position, Revision, ShardId};
+use deltafold::format::{Action, Metric, Op, Position, Revision, ShardId};
 use deltafold::store::{Memory, Store};
 use deltafold::{
-    Collection, CompactorOptions, CreateOptions, Entry, ErrorKind, KEEP_TOMBSTONES, Order, Policy, Reader, ScanOptions,
-    SweepOptions, Writer, WriterOptions,
+    Collection, CompactorOptions, CreateOptions, Entry, ErrorKind, Filter, Find, Include, KEEP_TOMBSTONES, Order,
+    Policy, Query, Reader, ScanOptions, SweepOptions, Writer, WriterOptions,
 };
 use futures::TryStreamExt;
 use proptest::prelude::*;
@@ -147,19 +147,101 @@ async fn check(reader: &Reader, model: &Model, questions: &[Question]) -> deltaf
         assert_eq!(reader.get(id).await?.map(untied).as_ref(), model.records.get(id));
         assert_eq!(reader.contains(id).await?, model.records.contains_key(id));
     }
+    search(reader, model).await?;
+    find(reader, model).await
+}
+
+/// Every search gives what a plain look at every record gives.
+async fn search(reader: &Reader, model: &Model) -> deltafold::Result<()> {
+    let vectors = [[0.0, 0.0], [1.0, 2.0], [-3.0, 0.5], [4.0, -4.0]];
+    let queries = vectors.map(|vector| Query::new(vector.to_vec(), 5));
+    let answers = reader.search(&queries).await?;
+    let all = model.by_insertion();
+    for (query, answer) in queries.iter().zip(answers) {
+        let mut expected: Vec<(f64, &Entry)> = Vec::new();
+        for entry in &all {
+            if let Some(embedding) = &entry.record.embedding {
+                expected.push((distance(reader.metric(), &query.vector, embedding), entry));
+            }
+        }
+        // Stable: those of one distance stay in the order of insertion.
+        expected.sort_by(|a, b| a.0.total_cmp(&b.0));
+        expected.truncate(query.k);
+        let expected: Vec<(f64, &str)> = expected.iter().map(|(distance, entry)| (*distance, &*entry.id)).collect();
+        let found: Vec<(f64, &str)> = answer.hits.iter().map(|hit| (hit.distance, &*hit.entry.id)).collect();
+        assert_eq!(found, expected, "{query:?}");
+        for hit in &answer.hits {
+            let mut record = model.records[&hit.entry.id].clone();
+            record.record.embedding = None;
+            assert_eq!(untied(hit.entry.clone()), record);
+        }
+    }
     Ok(())
+}
+
+/// Every way to find by a filter gives what the filter says of every record.
+async fn find(reader: &Reader, model: &Model) -> deltafold::Result<()> {
+    let filters = [
+        r#"{"k":{"$gt":0}}"#,
+        r##"{"#document":{"$contains":"x"}}"##,
+        r#"{"$or":[{"l":{"$ne":"x"}},{"m":{"$gt":0}}]}"#,
+        r##"{"#document":{"$not_contains":"y"}}"##,
+    ];
+    for filter in filters {
+        let filter: Filter = filter.parse().unwrap();
+        let matcher = filter.matcher().unwrap();
+        let matching =
+            |all: Vec<Entry>| all.into_iter().filter(|entry| matcher.matches(&entry.record)).collect::<Vec<_>>();
+        assert_eq!(reader.count_matching(&filter).await?, matching(model.by_id()).len() as u64);
+        for (order, all) in [(Order::Id, model.by_id()), (Order::Insertion, model.by_insertion())] {
+            let find = Find { order, include: Include::ALL, offset: 1, limit: Some(4), ..Find::new(filter.clone()) };
+            let found: Vec<Entry> = reader.find(&find).await?.map_ok(untied).try_collect().await?;
+            assert_eq!(found, matching(all).into_iter().skip(1).take(4).collect::<Vec<_>>(), "{filter:?} {order:?}");
+        }
+        let query = Query::new(vec![1.0, 1.0], 3).filter(filter);
+        let answer = reader.search(std::slice::from_ref(&query)).await?.remove(0);
+        let mut near: Vec<(f64, String)> = Vec::new();
+        for entry in matching(model.by_insertion()) {
+            if let Some(embedding) = &entry.record.embedding {
+                near.push((distance(reader.metric(), &query.vector, embedding), entry.id));
+            }
+        }
+        near.sort_by(|a, b| a.0.total_cmp(&b.0));
+        near.truncate(3);
+        let found: Vec<_> = answer.hits.into_iter().map(|hit| (hit.distance, hit.entry.id)).collect();
+        assert_eq!(found, near, "{query:?}");
+    }
+    let all = Find { include: Include::ALL, ..Find::all() };
+    let found: Vec<Entry> = reader.find(&all).await?.map_ok(untied).try_collect().await?;
+    assert_eq!(found, model.by_insertion());
+    Ok(())
+}
+
+/// By the book; all numbers here are small, so no order of adding rounds.
+fn distance(metric: Metric, query: &[f32], row: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    match metric {
+        Metric::L2 => query.iter().zip(row).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum(),
+        Metric::InnerProduct => 1.0 - dot(query, row),
+        // In the order of the engine, so that both round alike.
+        Metric::Cosine => match (dot(query, query) * dot(row, row)).sqrt() {
+            0.0 => 1.0,
+            norms => 1.0 - (dot(query, row) / norms).clamp(-1.0, 1.0),
+        },
+    }
 }
 
 async fn run(
     store: Arc<dyn Store>,
     shards: u16,
+    metric: Metric,
     by_revision: bool,
     policy: Policy,
     deeds: Vec<Deed>,
     questions: Vec<Question>,
 ) {
     let name = "model".parse().unwrap();
-    let options = CreateOptions { shards, ..CreateOptions::new(2) };
+    let options = CreateOptions { shards, metric, ..CreateOptions::new(2) };
     let options = if by_revision { options.by_revision(KEEP_TOMBSTONES) } else { options };
     let collection = Collection::create(store, &name, &options).await.unwrap();
     let writer = collection.writer(WriterOptions::default()).unwrap();
@@ -221,12 +303,13 @@ proptest! {
     #[test]
     fn readers_see_what_the_ops_say(
         shards in 1..4u16,
+        metric in proptest::sample::select(vec![Metric::L2, Metric::Cosine, Metric::InnerProduct]),
         by_revision in any::<bool>(),
         policy in policy(),
         deeds in deeds(),
         questions in proptest::collection::vec(question(), 0..4),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(run(Arc::new(Memory::new()), shards, by_revision, policy, deeds, questions));
+        runtime.block_on(run(Arc::new(Memory::new()), shards, metric, by_revision, policy, deeds, questions));
     }
 }

@@ -1,0 +1,256 @@
+//! What a search knows of the base: which embedding row belongs to which record.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use deltafold_format::{EmbeddingRef, Nonce, ObjectName, PartMeta, Place};
+
+use super::bits::Bits;
+use crate::error::{Error, Result};
+use crate::reader::Snapshot;
+
+/// The highest bit of an [`Owner`] tells a record that the base does not decide alone.
+const FRESH: u32 = 1 << 31;
+
+/// Who an embedding row belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Owner {
+    /// A row of the base, counted over all of its parts.
+    Base(u32),
+    /// A record that newer runs or the log have touched.
+    Fresh(u32),
+}
+
+impl Owner {
+    /// Its number, which is never 0.
+    fn packed(self) -> u32 {
+        match self {
+            Self::Base(row) => row + 1,
+            Self::Fresh(at) => at | FRESH,
+        }
+    }
+
+    fn unpacked(packed: u32) -> Option<Self> {
+        match packed {
+            0 => None,
+            fresh if fresh & FRESH != 0 => Some(Self::Fresh(fresh & !FRESH)),
+            base => Some(Self::Base(base - 1)),
+        }
+    }
+}
+
+/// The rows of one embedding object and the records that they belong to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Indexed {
+    /// The owner of each row, packed; 0 where nobody has it.
+    owners: Vec<u32>,
+    /// Further owners of rows that have several. The engine writes none; the format allows them.
+    more: HashMap<u32, Vec<u32>>,
+    /// The rows that somebody has.
+    live: Bits,
+}
+
+impl Indexed {
+    pub(crate) fn live(&self) -> &Bits {
+        &self.live
+    }
+
+    /// Says that a record has a row.
+    pub(crate) fn add(&mut self, row: u32, owner: Owner) {
+        let at = row as usize;
+        if self.owners.len() <= at {
+            self.owners.resize(at + 1, 0);
+        }
+        match self.owners.get_mut(at) {
+            Some(first @ 0) => *first = owner.packed(),
+            _ => self.more.entry(row).or_default().push(owner.packed()),
+        }
+        self.live.insert(at);
+    }
+
+    /// Says that a record has a row no more.
+    pub(crate) fn remove(&mut self, row: u32, owner: Owner) {
+        let Some(first) = self.owners.get_mut(row as usize) else { return };
+        if let Some(more) = self.more.get_mut(&row) {
+            more.retain(|other| *other != owner.packed());
+            if *first == owner.packed() {
+                *first = more.pop().unwrap_or(0);
+            }
+            if more.is_empty() {
+                self.more.remove(&row);
+            }
+        } else if *first == owner.packed() {
+            *first = 0;
+        }
+        if *first == 0 {
+            self.live.remove(row as usize);
+        }
+    }
+
+    /// The records that have a row.
+    pub(crate) fn owners(&self, row: u32) -> impl Iterator<Item = Owner> {
+        let first = self.owners.get(row as usize).copied().unwrap_or(0);
+        let more = self.more.get(&row).map_or(&[][..], Vec::as_slice);
+        std::iter::once(first).chain(more.iter().copied()).filter_map(Owner::unpacked)
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        (self.owners.len() * 4 + self.owners.len() / 8) as u64
+    }
+}
+
+/// Where the records of the base were inserted.
+#[derive(Debug)]
+enum Inserted {
+    Log(Vec<u64>),
+    Revision(Vec<u128>),
+}
+
+/// What a search knows of the base of a shard. It depends on the base alone: newer runs and the log change nothing.
+#[derive(Debug)]
+pub(crate) struct BaseIndex {
+    /// The run; none where there is no base.
+    run: Option<Nonce>,
+    /// The number of the first row of each part, and behind the last.
+    first_rows: Vec<u32>,
+    inserted: Inserted,
+    /// The rows that hold a record: all but those of records that are gone, which stand in the base only by revision.
+    present: Bits,
+    pub(crate) objects: BTreeMap<ObjectName, Arc<Indexed>>,
+    memory_bytes: u64,
+}
+
+impl BaseIndex {
+    /// Reads every part of the base, once; those that fit stay in memory.
+    pub(crate) async fn read(snapshot: &Snapshot) -> Result<Self> {
+        let revisions = snapshot.shard.config().ordering.is_revision();
+        let mut index = Self {
+            run: base_run(snapshot),
+            first_rows: vec![0],
+            inserted: if revisions { Inserted::Revision(Vec::new()) } else { Inserted::Log(Vec::new()) },
+            present: Bits::default(),
+            objects: BTreeMap::new(),
+            memory_bytes: 0,
+        };
+        let parts = if index.run.is_some() { snapshot.entries(0).len() } else { 0 };
+        let mut objects: HashMap<ObjectName, Indexed> = HashMap::new();
+        for number in 0..parts {
+            let part = snapshot.part(0, number, true).await?;
+            index.push(&part, &mut objects)?;
+            tokio::task::yield_now().await;
+        }
+        let objects = objects.into_iter().map(|(name, indexed)| (name, Arc::new(indexed)));
+        index.objects = objects.collect();
+        let places = match &index.inserted {
+            Inserted::Log(places) => size_of_val(&places[..]),
+            Inserted::Revision(places) => size_of_val(&places[..]),
+        };
+        index.memory_bytes = places as u64 + index.objects.values().map(|indexed| indexed.memory_bytes()).sum::<u64>();
+        Ok(index)
+    }
+
+    fn push(&mut self, part: &PartMeta, objects: &mut HashMap<ObjectName, Indexed>) -> Result<()> {
+        let first = self.first_rows.last().copied().unwrap_or(0);
+        let rows = u32::try_from(part.rows()).unwrap_or(u32::MAX);
+        let next = first.checked_add(rows).filter(|next| *next < FRESH).ok_or_else(|| {
+            Error::invalid("a search takes at most 2,147,483,647 records a shard; make the collection with more shards")
+        })?;
+        // Parts name few objects, and neighbours the same.
+        let mut last: Option<(ObjectName, Indexed)> = None;
+        for row in 0..part.rows() {
+            let number = first + u32::try_from(row).unwrap_or(u32::MAX);
+            let place = if part.has_revisions() {
+                let Some(stored) = part.outline(row).resolve() else {
+                    self.inserted.push(Place::Log(deltafold_format::Position::ZERO));
+                    continue;
+                };
+                stored.inserted
+            } else {
+                Place::Log(part.inserted(row))
+            };
+            self.inserted.push(place);
+            self.present.insert(number as usize);
+            if let Some(EmbeddingRef { object, row }) = part.embedding_ref(row) {
+                if last.as_ref().is_none_or(|(name, _)| *name != object) {
+                    if let Some((name, indexed)) = last.take() {
+                        objects.insert(name, indexed);
+                    }
+                    last = Some((object, objects.remove(&object).unwrap_or_default()));
+                }
+                if let Some((_, indexed)) = &mut last {
+                    indexed.add(row, Owner::Base(number));
+                }
+            }
+        }
+        objects.extend(last);
+        self.first_rows.push(next);
+        Ok(())
+    }
+
+    /// Whether it is the index of this snapshot's base.
+    pub(crate) fn is_of(&self, snapshot: &Snapshot) -> bool {
+        self.run == base_run(snapshot)
+    }
+
+    /// Whether there is a base.
+    pub(crate) fn exists(&self) -> bool {
+        self.run.is_some()
+    }
+
+    /// How many rows it has.
+    pub(crate) fn rows(&self) -> u32 {
+        self.first_rows.last().copied().unwrap_or(0)
+    }
+
+    /// The rows of a part.
+    pub(crate) fn rows_of(&self, part: usize) -> std::ops::Range<u32> {
+        let at = |part: usize| self.first_rows.get(part).copied().unwrap_or_else(|| self.rows());
+        at(part)..at(part + 1)
+    }
+
+    /// The part of a row, and its number there.
+    pub(crate) fn place(&self, row: u32) -> (usize, usize) {
+        let part = self.first_rows.partition_point(|first| *first <= row).saturating_sub(1);
+        (part, (row - self.rows_of(part).start) as usize)
+    }
+
+    /// The rows that hold a record.
+    pub(crate) fn present(&self) -> &Bits {
+        &self.present
+    }
+
+    /// Where the record of a row was inserted, as a number that grows with the place.
+    pub(crate) fn inserted(&self, row: u32) -> u128 {
+        match &self.inserted {
+            Inserted::Log(places) => places.get(row as usize).copied().unwrap_or(0).into(),
+            Inserted::Revision(places) => places.get(row as usize).copied().unwrap_or(0),
+        }
+    }
+
+    /// About how much memory it takes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+}
+
+impl Inserted {
+    fn push(&mut self, place: Place) {
+        match self {
+            Self::Log(places) => places.push(u64::try_from(place_number(place)).unwrap_or(u64::MAX)),
+            Self::Revision(places) => places.push(place_number(place)),
+        }
+    }
+}
+
+/// A place as a number that grows with it.
+pub(crate) fn place_number(place: Place) -> u128 {
+    match place {
+        Place::Log(position) => position.to_bits().into(),
+        Place::Revision(stamp) => stamp.revision.get(),
+    }
+}
+
+/// The run that is the base of a snapshot.
+fn base_run(snapshot: &Snapshot) -> Option<Nonce> {
+    snapshot.objects.manifest().runs.first().filter(|run| run.resolved).map(|run| run.id)
+}

@@ -1,0 +1,106 @@
+//! A set of row numbers.
+
+/// A set of row numbers, one bit each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Bits {
+    words: Vec<u64>,
+}
+
+impl Bits {
+    /// None of `len` rows.
+    pub(crate) fn none(len: usize) -> Self {
+        Self { words: vec![0; len.div_ceil(64)] }
+    }
+
+    /// Whether a row is in it.
+    pub(crate) fn contains(&self, row: usize) -> bool {
+        self.words.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+    }
+
+    /// Adds a row.
+    pub(crate) fn insert(&mut self, row: usize) {
+        if self.words.len() <= row / 64 {
+            self.words.resize(row / 64 + 1, 0);
+        }
+        if let Some(word) = self.words.get_mut(row / 64) {
+            *word |= 1 << (row % 64);
+        }
+    }
+
+    /// Takes a row out.
+    pub(crate) fn remove(&mut self, row: usize) {
+        if let Some(word) = self.words.get_mut(row / 64) {
+            *word &= !(1 << (row % 64));
+        }
+    }
+
+    /// How many rows are in it.
+    pub(crate) fn count(&self) -> usize {
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// How many of `rows` are in it. `rows` begins at a multiple of 64, or is a single row.
+    pub(crate) fn count_in(&self, rows: std::ops::Range<usize>) -> usize {
+        if rows.len() == 1 {
+            return usize::from(self.contains(rows.start));
+        }
+        self.words(rows).map(|word| word.count_ones() as usize).sum()
+    }
+
+    fn words(&self, rows: std::ops::Range<usize>) -> impl Iterator<Item = u64> + use<'_> {
+        let words = self.words.get(rows.start / 64..).unwrap_or_default();
+        words.iter().take(rows.len().div_ceil(64)).copied()
+    }
+
+    /// Its rows among `rows`, ascending. `rows` begins at a multiple of 64.
+    pub(crate) fn rows(&self, rows: std::ops::Range<usize>) -> impl Iterator<Item = usize> {
+        let start = rows.start;
+        let words = self.words(rows).enumerate();
+        words.flat_map(move |(at, word)| Ones(word).map(move |bit| start + at * 64 + bit))
+    }
+}
+
+/// The places of the bits that are set.
+struct Ones(u64);
+
+impl Iterator for Ones {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let bit = self.0.trailing_zeros() as usize;
+        self.0 &= self.0.wrapping_sub(1);
+        (bit < 64).then_some(bit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn bits_hold_what_a_set_holds(changes in proptest::collection::vec((0..300_usize, any::<bool>()), 0..200)) {
+            let (mut bits, mut set) = (Bits::none(100), BTreeSet::new());
+            for (row, add) in changes {
+                if add {
+                    bits.insert(row);
+                    set.insert(row);
+                } else {
+                    bits.remove(row);
+                    set.remove(&row);
+                }
+            }
+            prop_assert_eq!(bits.count(), set.len());
+            prop_assert!((0..400).all(|row| bits.contains(row) == set.contains(&row)));
+            prop_assert_eq!(bits.rows(0..400).collect::<Vec<_>>(), set.iter().copied().collect::<Vec<_>>());
+            let middle: Vec<usize> = set.range(64..192).copied().collect();
+            prop_assert_eq!(bits.rows(64..192).collect::<Vec<_>>(), middle);
+        }
+    }
+}

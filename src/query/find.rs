@@ -1,0 +1,165 @@
+//! Records by filter.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use futures::stream::{self, Stream, StreamExt};
+
+use super::base::Owner;
+use super::filter::Filter;
+use super::index::Age;
+use super::request::Include;
+use super::scan::{Searched, Selection};
+use super::search::entry;
+use super::select::Selector;
+use crate::error::Result;
+use crate::reader::{Entry, Order, Reader};
+
+/// Records that are made at once.
+const RECORDS: usize = 8;
+
+/// Which records are found, in which order, and what of them.
+///
+/// ```
+/// use deltafold::{Filter, Find};
+///
+/// let find = Find { limit: Some(20), ..Find::new(Filter::equals("year", 2024)) };
+/// assert_eq!(find.offset, 0);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Find {
+    /// Which records; all where it is absent.
+    pub filter: Option<Filter>,
+    /// The order.
+    pub order: Order,
+    /// Records to pass over first.
+    pub offset: usize,
+    /// Records after which to stop.
+    pub limit: Option<usize>,
+    /// The fields to read.
+    pub include: Include,
+}
+
+impl Find {
+    /// All records that match, in the order of their insertion, with metadata and document.
+    pub fn new(filter: Filter) -> Self {
+        Self { filter: Some(filter), ..Self::all() }
+    }
+
+    /// All records, in the order of their insertion, with metadata and document.
+    pub fn all() -> Self {
+        Self { filter: None, order: Order::Insertion, offset: 0, limit: None, include: Include::default() }
+    }
+}
+
+impl Reader {
+    /// The records that match, in order, as of the last [`refresh`](Self::refresh).
+    ///
+    /// The filter is evaluated on the columns of the base, part by part, before any record is made. By insertion, the
+    /// places of all matches are sorted in memory: 96 bytes each.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a filter beyond its limits; otherwise those of [`search`](Self::search).
+    pub async fn find(
+        &self,
+        find: &Find,
+    ) -> Result<impl Stream<Item = Result<Entry>> + Send + Unpin + 'static + use<>> {
+        let shards = self.searched().await?;
+        let selections = selected(&shards, find.filter.as_ref()).await?;
+        let shards = Arc::new(shards);
+        let found = match find.order {
+            Order::Insertion => by_insertion(&shards, &selections),
+            Order::Id => by_id(&shards, &selections).await?,
+        };
+        let (include, limit) = (find.include, find.limit.unwrap_or(usize::MAX));
+        let entries = stream::iter(found.into_iter().skip(find.offset).take(limit)).map(move |(shard, owner)| {
+            let shards = shards.clone();
+            async move {
+                let Some(searched) = shards.get(shard) else { unreachable!("a match names a shard that was searched") };
+                Ok(include.cut(entry(searched, owner, include.embedding).await?))
+            }
+        });
+        Ok(entries.buffered(RECORDS).boxed())
+    }
+
+    /// How many records match. Makes no record, and reads the columns of the base that the filter names.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`find`](Self::find).
+    pub async fn count_matching(&self, filter: &Filter) -> Result<u64> {
+        let shards = self.searched().await?;
+        let selections = selected(&shards, Some(filter)).await?;
+        Ok(selections.iter().map(|selection| (selection.base.count() + selection.fresh.count()) as u64).sum())
+    }
+}
+
+/// The records of each shard that match, or all.
+async fn selected(shards: &[Searched], filter: Option<&Filter>) -> Result<Arc<Vec<Selection>>> {
+    match filter {
+        Some(filter) => Selector::new(shards).select(filter).await,
+        None => Ok(Arc::new(shards.iter().map(Selection::all).collect())),
+    }
+}
+
+/// The owners of a shard that are selected.
+fn owners<'a>(searched: &'a Searched, selection: &'a Selection) -> impl Iterator<Item = Owner> + 'a {
+    let rows = searched.index.base().rows() as usize;
+    let base = selection.base.rows(0..rows).map(|row| Owner::Base(u32::try_from(row).unwrap_or(u32::MAX)));
+    let fresh = searched.index.fresh().filter(|(at, _)| selection.fresh.contains(*at as usize));
+    base.chain(fresh.map(|(at, _)| Owner::Fresh(at)))
+}
+
+/// A record that matches, ordered by insertion. The order of the fields is that of the records.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Inserted {
+    place: u128,
+    shard: usize,
+    age: Age,
+    id: Option<Arc<str>>,
+    owner: Owner,
+}
+
+fn by_insertion(shards: &[Searched], selections: &[Selection]) -> Vec<(usize, Owner)> {
+    let mut all = Vec::new();
+    for (shard, (searched, selection)) in shards.iter().zip(selections).enumerate() {
+        all.extend(owners(searched, selection).map(|owner| {
+            let age = searched.index.age(owner);
+            Inserted { place: age.inserted, shard, age, id: searched.index.fresh_id(owner), owner }
+        }));
+    }
+    all.sort_unstable();
+    all.into_iter().map(|found| (found.shard, found.owner)).collect()
+}
+
+async fn by_id(shards: &[Searched], selections: &[Selection]) -> Result<Vec<(usize, Owner)>> {
+    let mut sorted: Vec<Vec<Owner>> = Vec::new();
+    for (searched, selection) in shards.iter().zip(selections) {
+        let mut own: Vec<Owner> = owners(searched, selection).collect();
+        own.sort_unstable_by_key(|owner| (searched.index.age(*owner).rank(), searched.index.fresh_id(*owner)));
+        own.reverse();
+        sorted.push(own);
+    }
+    if let [only] = &mut sorted[..] {
+        return Ok(std::mem::take(only).into_iter().rev().map(|owner| (0, owner)).collect());
+    }
+    // Each shard's are in order; the ids themselves decide between shards.
+    let mut heads = BinaryHeap::new();
+    let mut found = Vec::new();
+    for (shard, (searched, own)) in shards.iter().zip(&mut sorted).enumerate() {
+        if let Some(owner) = own.pop() {
+            heads.push(Reverse((searched.id(owner).await?, shard, owner)));
+        }
+    }
+    while let Some(Reverse((_, shard, owner))) = heads.pop() {
+        found.push((shard, owner));
+        if let (Some(searched), Some(own)) = (shards.get(shard), sorted.get_mut(shard))
+            && let Some(next) = own.pop()
+        {
+            heads.push(Reverse((searched.id(next).await?, shard, next)));
+        }
+    }
+    Ok(found)
+}

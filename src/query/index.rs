@@ -1,0 +1,279 @@
+//! What a search knows of one shard: the base, and the records that newer runs and the log have touched.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use deltafold_format::{Metadata, ObjectName, PartMeta, Place, Segment, Sequence, Stored};
+
+use super::base::{BaseIndex, Indexed, Owner, place_number};
+use super::bits::Bits;
+use crate::error::{Repr, Result};
+use crate::reader::{EmbeddingSource, IdRange, Row, Rows, Snapshot, Step};
+
+/// Ids between two points where other tasks get their turn.
+const IDS_A_TURN: u32 = 4_096;
+
+/// Numbers of touched records that may be out of use before the index is made anew.
+const FEW: usize = 4_096;
+
+/// A record that newer runs or the log have touched, as it is now.
+#[derive(Debug, Clone)]
+pub(crate) struct Fresh {
+    pub(crate) id: Arc<str>,
+    pub(crate) metadata: Arc<Metadata>,
+    pub(crate) has_document: bool,
+    pub(crate) embedding: Option<EmbeddingSource>,
+    pub(crate) age: Age,
+}
+
+/// What records of one shard are ordered by where their distances are equal: insertion, then id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Age {
+    /// Position in the log, or revision.
+    pub(crate) inserted: u128,
+    /// Twice the number of rows of the base whose ids are less; one more for a row of the base itself.
+    rank: u64,
+}
+
+impl Age {
+    /// What records of one shard are ordered by where the order is that of their ids; touched records of one rank
+    /// are ordered by the ids themselves.
+    pub(crate) fn rank(self) -> u64 {
+        self.rank
+    }
+}
+
+/// What a search knows of one shard at one moment.
+///
+/// The base is read once, whatever comes behind it. The ids that newer runs and the log touch are worked out whole and
+/// take their rows out of the base. A refresh costs time in proportion to the ids that it brings.
+#[derive(Debug, Clone)]
+pub(crate) struct ShardIndex {
+    base: Arc<BaseIndex>,
+    /// Rows of the base that are touched.
+    shadowed: Bits,
+    /// The base's objects, and those of newer runs; one that differs from the base's is a copy.
+    objects: BTreeMap<ObjectName, Arc<Indexed>>,
+    fresh: Vec<Option<Fresh>>,
+    by_id: HashMap<Arc<str>, u32>,
+    /// How many of `fresh` there are.
+    records: usize,
+    memory_bytes: u64,
+    /// The snapshot that it is of.
+    manifest: ObjectName,
+    tail: Sequence,
+    /// How many runs of the log lay in the temporary file.
+    spilled: usize,
+}
+
+impl ShardIndex {
+    /// The index of a snapshot: made from an `older` one where that knows the base or the runs.
+    pub(crate) async fn of(snapshot: &Arc<Snapshot>, older: Option<Arc<Self>>) -> Result<Self> {
+        match older {
+            Some(older) if older.grows_into(snapshot) => {
+                let mut index = Arc::unwrap_or_clone(older);
+                index.extend(snapshot).await?;
+                Ok(index)
+            }
+            Some(older) if older.base.is_of(snapshot) => {
+                let base = older.base.clone();
+                drop(older);
+                Self::read(snapshot, base).await
+            }
+            _ => Self::read(snapshot, Arc::new(BaseIndex::read(snapshot).await?)).await,
+        }
+    }
+
+    /// Whether the snapshot differs by segments of the log in memory alone.
+    fn grows_into(&self, snapshot: &Snapshot) -> bool {
+        self.manifest == snapshot.objects.manifest().name()
+            && self.tail <= snapshot.overlay.tail()
+            && self.spilled == snapshot.overlay.spilled().len()
+            && self.fresh.len() <= 2 * self.records + FEW
+    }
+
+    async fn read(snapshot: &Arc<Snapshot>, base: Arc<BaseIndex>) -> Result<Self> {
+        let mut index = Self {
+            shadowed: Bits::default(),
+            objects: base.objects.clone(),
+            fresh: Vec::new(),
+            by_id: HashMap::new(),
+            records: 0,
+            memory_bytes: base.memory_bytes(),
+            manifest: snapshot.objects.manifest().name(),
+            tail: snapshot.overlay.tail(),
+            spilled: snapshot.overlay.spilled().len(),
+            base,
+        };
+        let first_run = usize::from(index.base.exists());
+        let mut rows = Rows::new(snapshot.clone(), IdRange::ALL, first_run, false);
+        let mut turn = 0;
+        loop {
+            turn += 1;
+            if turn % IDS_A_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+            match rows.step() {
+                Step::End => return Ok(index),
+                Step::Fill => rows.fill().await?,
+                Step::Group => {
+                    let mut composer = rows.compose();
+                    let below = index.base_row(snapshot, rows.id()).await?;
+                    if let Some((part, row)) = &below.row
+                        && !composer.is_final()
+                    {
+                        composer.under(Row::Part(part, *row));
+                    }
+                    index.touch(snapshot, rows.id(), &below, composer.finish())?;
+                }
+            }
+        }
+    }
+
+    /// Takes in the segments of the log behind those it knows.
+    async fn extend(&mut self, snapshot: &Arc<Snapshot>) -> Result<()> {
+        let known = self.tail;
+        let new: Vec<&Arc<Segment>> =
+            snapshot.overlay.layers().iter().flat_map(|layer| layer.segments_behind(known)).collect();
+        for segment in new {
+            for op in 0..segment.len() {
+                let id = segment.id(op).unwrap_or_default();
+                let below = self.base_row(snapshot, id).await?;
+                let record = snapshot.get(id).await?;
+                self.touch(snapshot, id, &below, record)?;
+            }
+        }
+        self.tail = snapshot.overlay.tail();
+        Ok(())
+    }
+
+    /// Where an id is in the base.
+    async fn base_row(&self, snapshot: &Snapshot, id: &str) -> Result<Below> {
+        if !self.base.exists() {
+            return Ok(Below::default());
+        }
+        let entries = snapshot.entries(0);
+        let number = entries.partition_point(|entry| entry.max_id.as_str() < id);
+        let first = self.base.rows_of(number).start;
+        if entries.get(number).is_none_or(|entry| id < entry.min_id.as_str()) {
+            return Ok(Below { rank: first, row: None });
+        }
+        let part = snapshot.part(0, number, true).await?;
+        let found = part.find(id);
+        let (Ok(row) | Err(row)) = found;
+        let rank = first + u32::try_from(row).unwrap_or(u32::MAX);
+        Ok(Below { rank, row: found.is_ok().then_some((part, row)) })
+    }
+
+    /// Says what an id is now.
+    fn touch(
+        &mut self,
+        snapshot: &Snapshot,
+        id: &str,
+        below: &Below,
+        record: Option<Stored<EmbeddingSource, Place>>,
+    ) -> Result<()> {
+        if let Some((part, row)) = &below.row
+            && !self.shadowed.contains(below.rank as usize)
+        {
+            self.shadowed.insert(below.rank as usize);
+            if let Some(at) = part.embedding_ref(*row)
+                && let Some(indexed) = self.objects.get_mut(&at.object)
+            {
+                Arc::make_mut(indexed).remove(at.row, Owner::Base(below.rank));
+            }
+        }
+        if let Some(at) = self.by_id.remove(id) {
+            self.forget(at);
+        }
+        let Some(stored) = record else { return Ok(()) };
+        let at = u32::try_from(self.fresh.len()).unwrap_or(u32::MAX);
+        let id: Arc<str> = id.into();
+        if let Some(EmbeddingSource::Stored(place)) = &stored.record.embedding {
+            let indexed = self.objects.entry(place.object).or_default();
+            Arc::make_mut(indexed).add(place.row, Owner::Fresh(at));
+        }
+        let fresh = Fresh {
+            id: id.clone(),
+            has_document: stored.record.document.is_some(),
+            metadata: Arc::new(stored.record.metadata),
+            embedding: stored.record.embedding,
+            age: Age { inserted: place_number(stored.inserted), rank: u64::from(below.rank) * 2 },
+        };
+        self.memory_bytes += fresh.memory_bytes();
+        self.records += 1;
+        self.fresh.push(Some(fresh));
+        self.by_id.insert(id, at);
+        let limit = snapshot.shard.memory().bytes();
+        if self.memory_bytes > limit.max(self.base.memory_bytes() + limit / 4) {
+            let bytes = self.memory_bytes;
+            return Err(Repr::SearchMemory { shard: snapshot.shard.id(), bytes, limit }.into());
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, at: u32) {
+        let Some(fresh) = self.fresh.get_mut(at as usize).and_then(Option::take) else { return };
+        self.records -= 1;
+        self.memory_bytes -= fresh.memory_bytes().min(self.memory_bytes);
+        if let Some(EmbeddingSource::Stored(place)) = &fresh.embedding
+            && let Some(indexed) = self.objects.get_mut(&place.object)
+        {
+            Arc::make_mut(indexed).remove(place.row, Owner::Fresh(at));
+        }
+    }
+
+    pub(crate) fn base(&self) -> &BaseIndex {
+        &self.base
+    }
+
+    /// Whether a row of the base holds a record that nothing has touched.
+    pub(crate) fn stands(&self, row: u32) -> bool {
+        self.base.present().contains(row as usize) && !self.shadowed.contains(row as usize)
+    }
+
+    /// The records that newer runs and the log have touched, by their numbers.
+    pub(crate) fn fresh(&self) -> impl Iterator<Item = (u32, &Fresh)> {
+        self.fresh.iter().zip(0..).filter_map(|(fresh, at)| fresh.as_ref().map(|fresh| (at, fresh)))
+    }
+
+    /// The touched record of this number.
+    pub(crate) fn fresh_at(&self, at: u32) -> Option<&Fresh> {
+        self.fresh.get(at as usize).and_then(Option::as_ref)
+    }
+
+    /// The embedding objects with the owners of their rows.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = (ObjectName, &Arc<Indexed>)> {
+        self.objects.iter().map(|(name, indexed)| (*name, indexed))
+    }
+
+    /// What an owner is ordered by among those of equal distance.
+    pub(crate) fn age(&self, owner: Owner) -> Age {
+        match owner {
+            Owner::Base(row) => Age { inserted: self.base.inserted(row), rank: u64::from(row) * 2 + 1 },
+            Owner::Fresh(at) => self.fresh_at(at).map_or(Age { inserted: 0, rank: 0 }, |fresh| fresh.age),
+        }
+    }
+
+    /// The id of a touched record.
+    pub(crate) fn fresh_id(&self, owner: Owner) -> Option<Arc<str>> {
+        let Owner::Fresh(at) = owner else { return None };
+        self.fresh_at(at).map(|fresh| fresh.id.clone())
+    }
+}
+
+/// Where an id is in the base, or would be.
+#[derive(Default)]
+struct Below {
+    /// How many rows of the base have a lesser id.
+    rank: u32,
+    row: Option<(Arc<PartMeta>, usize)>,
+}
+
+impl Fresh {
+    /// About how much memory it takes, with its place in the index.
+    fn memory_bytes(&self) -> u64 {
+        let values = self.metadata.iter().map(|(key, value)| key.len() + super::request::value_bytes(value) + 64);
+        (2 * self.id.len() + size_of::<Self>() + 128 + values.sum::<usize>()) as u64
+    }
+}

@@ -1,0 +1,198 @@
+//! What is asked of a search, and what it answers.
+
+use std::time::Duration;
+
+use deltafold_format::{Metadata, Value};
+
+use super::filter::Filter;
+
+use crate::reader::Entry;
+
+/// Most hits that one query may ask for.
+pub const MAX_K: usize = 65_536;
+
+/// A question for the nearest neighbours of a vector.
+///
+/// ```
+/// use deltafold::{Exactness, Query};
+///
+/// let query = Query::new(vec![0.1, 0.2, 0.3], 10).exactness(Exactness::Exact);
+/// assert_eq!(query.k, 10);
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Query {
+    /// The vector, of the collection's dimension. Every number must be finite.
+    pub vector: Vec<f32>,
+    /// How many hits are wanted: 1 to [`MAX_K`].
+    pub k: usize,
+    /// Which records are searched; all where it is absent. `k` hits come back if `k` records match.
+    pub filter: Option<Filter>,
+    /// Whether the nearest are wanted, or likely ones sooner.
+    pub exactness: Exactness,
+    /// The fields that hits carry.
+    pub include: Include,
+}
+
+/// How sure an answer has to be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Exactness {
+    /// The nearest neighbours, proved.
+    #[default]
+    Exact,
+    /// The nearest of the candidates that codes of one bit a dimension put first.
+    Approximate {
+        /// How many candidates are read in full precision: at least `k`.
+        candidates: usize,
+    },
+}
+
+/// The fields of a record that an answer carries, besides its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Include {
+    /// The embedding.
+    pub embedding: bool,
+    /// The metadata.
+    pub metadata: bool,
+    /// The document.
+    pub document: bool,
+}
+
+impl Include {
+    /// Nothing but the id.
+    pub const NOTHING: Self = Self { embedding: false, metadata: false, document: false };
+    /// Every field.
+    pub const ALL: Self = Self { embedding: true, metadata: true, document: true };
+
+    /// A record with these fields alone.
+    pub(crate) fn cut(self, mut entry: Entry) -> Entry {
+        if !self.embedding {
+            entry.record.embedding = None;
+        }
+        if !self.metadata {
+            entry.record.metadata = Metadata::new();
+        }
+        if !self.document {
+            entry.record.document = None;
+        }
+        entry
+    }
+}
+
+/// Metadata and document, no embedding.
+impl Default for Include {
+    fn default() -> Self {
+        Self { embedding: false, metadata: true, document: true }
+    }
+}
+
+impl Query {
+    /// The `k` nearest neighbours of a vector, exactly, among all records.
+    pub fn new(vector: Vec<f32>, k: usize) -> Self {
+        Self { vector, k, filter: None, exactness: Exactness::Exact, include: Include::default() }
+    }
+
+    /// Among the records that match a filter.
+    #[must_use]
+    pub fn filter(self, filter: Filter) -> Self {
+        Self { filter: Some(filter), ..self }
+    }
+
+    /// How sure the answer has to be.
+    #[must_use]
+    pub fn exactness(self, exactness: Exactness) -> Self {
+        Self { exactness, ..self }
+    }
+
+    /// The fields that hits carry.
+    #[must_use]
+    pub fn include(self, include: Include) -> Self {
+        Self { include, ..self }
+    }
+}
+
+/// A record that a query found.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Hit {
+    /// Squared Euclidean distance, 1 - cosine similarity (1 where a vector is zero), or 1 - inner product: less is
+    /// nearer.
+    pub distance: f64,
+    /// The record, with the fields that were asked for.
+    pub entry: Entry,
+}
+
+/// What a query found.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The hits, nearest first; those of one distance in the order of their insertion.
+    pub hits: Vec<Hit>,
+    /// The work that it took.
+    pub work: Work,
+}
+
+/// The work that a query took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Work {
+    /// Embeddings whose codes were compared with the query.
+    pub coded: u64,
+    /// Of those, embeddings that the bound of their codes ruled out.
+    pub ruled_out: u64,
+    /// Embeddings that were read in full precision.
+    pub read: u64,
+    /// Of those, embeddings that came from the log.
+    pub from_log: u64,
+    /// Requests to the store while the search went on, those of other queries of the same call and of others that use
+    /// the same store among them.
+    pub requests: u64,
+    /// The time that each stage took, for all queries of the call together.
+    pub stages: Stages,
+}
+
+/// The stages of a search.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stages {
+    /// Bringing the index up to date with the snapshot.
+    pub index: Duration,
+    /// Evaluating filters.
+    pub select: Duration,
+    /// Opening embedding objects.
+    pub open: Duration,
+    /// Comparing embeddings.
+    pub scan: Duration,
+    /// Reading the records of the hits.
+    pub records: Duration,
+}
+
+impl Stages {
+    /// Each stage with its name, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Duration)> {
+        let Self { index, select, open, scan, records } = *self;
+        [("index", index), ("select", select), ("open", open), ("scan", scan), ("records", records)].into_iter()
+    }
+}
+
+impl std::ops::AddAssign for Work {
+    fn add_assign(&mut self, other: Self) {
+        self.coded += other.coded;
+        self.ruled_out += other.ruled_out;
+        self.read += other.read;
+        self.from_log += other.from_log;
+    }
+}
+
+/// About how much memory a value takes beside its own.
+pub(crate) fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Strings(texts) => texts.iter().map(|text| text.len() + size_of::<String>()).sum(),
+        Value::I64s(numbers) => size_of_val(&numbers[..]),
+        Value::F64s(numbers) => size_of_val(&numbers[..]),
+        Value::Bools(truths) => truths.len(),
+        Value::I64(_) | Value::F64(_) | Value::Bool(_) => 0,
+    }
+}

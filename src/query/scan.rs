@@ -1,0 +1,228 @@
+//! Scanning embedding objects, on all cores.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use deltafold_format::{FormatError, Metric};
+
+use super::base::{Indexed, Owner};
+use super::bits::Bits;
+use super::index::ShardIndex;
+use super::kernel::{QueryCodes, distance};
+use super::nearest::Nearest;
+use super::request::{Exactness, Work};
+use super::tiles::{TILE_ROWS, Tiles};
+use super::top::Candidate;
+use crate::env;
+use crate::error::{Error, Result};
+use crate::reader::{EmbeddingObject, EmbeddingSource, Snapshot};
+
+/// The shards that are searched.
+#[derive(Debug)]
+pub(crate) struct Searched {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) index: Arc<ShardIndex>,
+}
+
+impl Searched {
+    /// The id of a record.
+    pub(crate) async fn id(&self, owner: Owner) -> Result<String> {
+        if let Owner::Base(row) = owner {
+            let (number, row) = self.index.base().place(row);
+            return Ok(self.snapshot.part(0, number, true).await?.id(row).to_owned());
+        }
+        Ok(self.index.fresh_id(owner).as_deref().unwrap_or_default().to_owned())
+    }
+}
+
+/// An embedding object to scan.
+#[derive(Debug)]
+pub(crate) struct Unit {
+    /// Which of the shards searched.
+    pub(crate) shard: u16,
+    pub(crate) object: EmbeddingObject,
+    pub(crate) rows: Arc<Indexed>,
+}
+
+/// A query as it is scanned for.
+#[derive(Debug)]
+pub(crate) struct Probe {
+    pub(crate) metric: Metric,
+    pub(crate) vector: Vec<f32>,
+    pub(crate) codes: QueryCodes,
+    pub(crate) k: usize,
+    pub(crate) exactness: Exactness,
+    /// Which records of each shard it is about; all where there is none.
+    pub(crate) selections: Option<Arc<Vec<Selection>>>,
+}
+
+/// The records of a shard that match a filter.
+#[derive(Debug, Default)]
+pub(crate) struct Selection {
+    /// Rows of the base.
+    pub(crate) base: Bits,
+    /// Numbers of touched records.
+    pub(crate) fresh: Bits,
+}
+
+impl Selection {
+    /// Every record.
+    pub(crate) fn all(searched: &Searched) -> Self {
+        let index = &searched.index;
+        let mut selection = Self::default();
+        (0..index.base().rows()).filter(|row| index.stands(*row)).for_each(|row| selection.base.insert(row as usize));
+        index.fresh().for_each(|(at, _)| selection.fresh.insert(at as usize));
+        selection
+    }
+
+    fn contains(&self, owner: Owner) -> bool {
+        match owner {
+            Owner::Base(row) => self.base.contains(row as usize),
+            Owner::Fresh(at) => self.fresh.contains(at as usize),
+        }
+    }
+}
+
+/// Everything that one search scans.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    pub(crate) shards: Vec<Searched>,
+    pub(crate) units: Vec<Unit>,
+    pub(crate) probes: Vec<Probe>,
+    next: AtomicUsize,
+    given_up: Arc<AtomicBool>,
+}
+
+/// Tells the workers to end when the search is dropped.
+struct GivenUp(Arc<AtomicBool>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Scan {
+    pub(crate) fn new(shards: Vec<Searched>, units: Vec<Unit>, probes: Vec<Probe>) -> Self {
+        Self { shards, units, probes, next: AtomicUsize::new(0), given_up: Arc::default() }
+    }
+
+    /// Scans on all cores, then reads in full what the codes left over. Dropping the future ends it soon.
+    pub(crate) async fn run(self) -> Result<(Vec<Searched>, Vec<(Vec<Candidate>, Work)>)> {
+        let guard = GivenUp(self.given_up.clone());
+        let scan = Arc::new(self);
+        let cores = thread::available_parallelism().map_or(1, usize::from).min(scan.units.len().max(1));
+        let workers = (0..cores).map(|_| {
+            let scan = scan.clone();
+            env::blocking(move || scan.work())
+        });
+        let mut nearest = scan.nothing();
+        for worker in futures::future::join_all(workers).await {
+            for (nearest, more) in nearest.iter_mut().zip(worker?) {
+                nearest.join(more);
+            }
+        }
+        let reading = scan.clone();
+        let nearest = env::blocking(move || reading.read(nearest)).await?;
+        drop(guard);
+        let shards = Arc::into_inner(scan).map(|scan| scan.shards).unwrap_or_default();
+        Ok((shards, nearest.into_iter().map(Nearest::into_found).collect()))
+    }
+
+    fn nothing(&self) -> Vec<Nearest> {
+        self.probes.iter().map(|probe| Nearest::new(probe.k, probe.exactness)).collect()
+    }
+
+    /// Takes one unit after the other until there are no more.
+    fn work(&self) -> Result<Vec<Nearest>> {
+        let mut nearest = self.nothing();
+        let mut tiles = Tiles::new(&self.probes);
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            if number == 0 {
+                self.log(&mut nearest);
+            }
+            let Some(unit) = self.units.get(number) else { return Ok(nearest) };
+            let rows = unit.object.embeddings.rows();
+            for start in (0..rows).step_by(TILE_ROWS) {
+                if self.given_up.load(Ordering::Relaxed) {
+                    return Ok(nearest);
+                }
+                let end = rows.min(start + TILE_ROWS as u32);
+                tiles
+                    .scan(unit, u32::try_from(number).unwrap_or(u32::MAX), start..end, &mut nearest)
+                    .map_err(|error| self.failed(unit, error))?;
+            }
+        }
+    }
+
+    /// The error of damage, which ends the other workers too.
+    fn failed(&self, unit: &Unit, error: FormatError) -> Error {
+        self.given_up.store(true, Ordering::Relaxed);
+        match self.shards.get(usize::from(unit.shard)) {
+            Some(searched) => unit.object.error(&searched.snapshot.shard, error),
+            None => unreachable!("a unit is of a shard that is searched"),
+        }
+    }
+
+    /// The embeddings of the log.
+    fn log(&self, nearest: &mut [Nearest]) {
+        for (searched, shard) in self.shards.iter().zip(0_u16..) {
+            for (at, fresh) in searched.index.fresh() {
+                let Some(EmbeddingSource::Log { segment, row }) = &fresh.embedding else { continue };
+                let owner = Owner::Fresh(at);
+                for (probe, nearest) in self.probes.iter().zip(&mut *nearest) {
+                    if probe.selects(shard, owner) {
+                        nearest.work.read += 1;
+                        nearest.work.from_log += 1;
+                        self.offer(nearest, probe.distance(segment.vector(*row)), shard, owner);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads rows in full, by ascending bound, until no other can be among the nearest.
+    fn read(&self, mut nearest: Vec<Nearest>) -> Result<Vec<Nearest>> {
+        for (probe, nearest) in self.probes.iter().zip(&mut nearest) {
+            let exact = probe.exactness == Exactness::Exact;
+            let coded = nearest.work.coded;
+            let from_log = nearest.work.read;
+            for spot in nearest.take_spots() {
+                if exact && spot.distance > nearest.bound() {
+                    break;
+                }
+                let Some(unit) = self.units.get(spot.unit as usize) else { continue };
+                let row = unit.object.embeddings.row(spot.row).map_err(|error| self.failed(unit, error))?;
+                let distance = probe.distance(&row);
+                nearest.work.read += 1;
+                for owner in unit.rows.owners(spot.row).filter(|owner| probe.selects(unit.shard, *owner)) {
+                    self.offer(nearest, distance, unit.shard, owner);
+                }
+            }
+            nearest.work.ruled_out = coded.saturating_sub(nearest.work.read - from_log);
+        }
+        Ok(nearest)
+    }
+
+    fn offer(&self, nearest: &mut Nearest, distance: f64, shard: u16, owner: Owner) {
+        let Some(searched) = self.shards.get(usize::from(shard)) else { return };
+        if distance > nearest.bound() {
+            return;
+        }
+        let id = searched.index.fresh_id(owner);
+        nearest.known(Candidate { distance, shard, owner, age: searched.index.age(owner), id });
+    }
+}
+
+impl Probe {
+    pub(crate) fn selects(&self, shard: u16, owner: Owner) -> bool {
+        let selections = self.selections.as_ref();
+        selections.is_none_or(|all| all.get(usize::from(shard)).is_some_and(|selection| selection.contains(owner)))
+    }
+
+    fn distance(&self, row: &[f32]) -> f64 {
+        distance(self.metric, &self.vector, row)
+    }
+}

@@ -1,0 +1,176 @@
+//! Searching a collection.
+
+use std::sync::Arc;
+
+use deltafold_format::Effect;
+use deltafold_format::codes::Rotation;
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::base::Owner;
+use super::index::ShardIndex;
+use super::kernel::QueryCodes;
+use super::request::{Answer, Exactness, Hit, MAX_K, Query, Stages, Work};
+use super::scan::{Probe, Scan, Searched, Unit};
+use super::select::Selector;
+use super::top::Candidate;
+use crate::env::Stopwatch;
+use crate::error::{Error, Result};
+use crate::reader::{Entry, Reader, SHARDS_AT_ONCE, Snapshot};
+
+/// Embedding objects of one shard that are opened at once.
+const OPENS: usize = 8;
+/// Records that are made at once.
+const RECORDS: usize = 8;
+
+impl Reader {
+    /// The nearest neighbours of some vectors: one answer for each query, in their order.
+    ///
+    /// Searches all shards, the base and the log together, as of the last [`refresh`](Self::refresh). Records without an
+    /// embedding are not found. The queries share one pass over the embeddings. Dropping the future gives the search up.
+    ///
+    /// The first search reads the references of every part of the base and keeps 13 bytes a record; searches after a
+    /// refresh look at what it brought. Each embedding object is opened once.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a vector of another dimension or with a number that is not finite, or a `k` out of range.
+    /// `OutOfMemory` where the records that are not in the base take more than the memory limit: run `compact` first.
+    /// A shard that fails fails the search: no answer is ever shorter for it.
+    pub async fn search(&self, queries: &[Query]) -> Result<Vec<Answer>> {
+        let Some(config) = self.snapshots().next().map(|first| first.shard.config().clone()) else {
+            return Ok(Vec::new());
+        };
+        for (number, query) in queries.iter().enumerate() {
+            check(query, number, config.dimension)?;
+        }
+        if queries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let before = self.calls();
+        let mut stages = Stages::default();
+        let watch = Stopwatch::start();
+        let shards = self.searched().await?;
+        stages.index = watch.elapsed();
+        let watch = Stopwatch::start();
+        let mut selector = Selector::new(&shards);
+        let rotation = Rotation::new(config.dimension, config.rotation);
+        let mut probes = Vec::new();
+        for query in queries {
+            probes.push(Probe {
+                metric: config.metric,
+                vector: query.vector.clone(),
+                codes: QueryCodes::new(&rotation, &query.vector),
+                k: query.k,
+                exactness: query.exactness,
+                selections: match &query.filter {
+                    Some(filter) => Some(selector.select(filter).await?),
+                    None => None,
+                },
+            });
+        }
+        stages.select = watch.elapsed();
+        let watch = Stopwatch::start();
+        let units = units(&shards).await?;
+        stages.open = watch.elapsed();
+        let watch = Stopwatch::start();
+        let (shards, found) = Scan::new(shards, units, probes).run().await?;
+        stages.scan = watch.elapsed();
+        let watch = Stopwatch::start();
+        let mut answers = Vec::new();
+        for (query, (candidates, work)) in queries.iter().zip(found) {
+            let hits = stream::iter(candidates).map(|candidate| hit(&shards, candidate, query));
+            let hits = hits.buffered(RECORDS).try_collect().await?;
+            answers.push(Answer { hits, work });
+        }
+        stages.records = watch.elapsed();
+        let requests = self.calls().saturating_sub(before);
+        for answer in &mut answers {
+            answer.work = Work { requests, stages, ..answer.work };
+        }
+        Ok(answers)
+    }
+
+    /// Requests that the store has had.
+    fn calls(&self) -> u64 {
+        self.snapshots().next().map_or(0, |first| first.shard.store().requests().total().calls)
+    }
+
+    /// Every shard with its index.
+    pub(super) async fn searched(&self) -> Result<Vec<Searched>> {
+        let shards: Vec<Arc<Snapshot>> = self.snapshots().cloned().collect();
+        let indexed = stream::iter(shards).map(|snapshot| async move {
+            let index = snapshot.attachment.get_or_try_init(|older| ShardIndex::of(&snapshot, older)).await?;
+            Ok::<_, Error>(Searched { snapshot, index })
+        });
+        indexed.buffered(SHARDS_AT_ONCE).try_collect().await
+    }
+}
+
+fn check(query: &Query, number: usize, dimension: u32) -> Result<()> {
+    let wrong = |why: String| Err(Error::invalid(format!("query {number}: {why}")));
+    if query.vector.len() != dimension as usize {
+        return wrong(format!(
+            "its vector has {} numbers; give {dimension}, as the collection has",
+            query.vector.len()
+        ));
+    }
+    if let Some(at) = query.vector.iter().position(|value| !value.is_finite()) {
+        return wrong(format!("number {at} of its vector is not finite"));
+    }
+    if !(1..=MAX_K).contains(&query.k) {
+        return wrong(format!("{} hits are wanted; ask for 1 to {MAX_K}", query.k));
+    }
+    match query.exactness {
+        Exactness::Approximate { candidates } if candidates < query.k => {
+            wrong(format!("it asks for {} hits of {candidates} candidates; name at least as many candidates", query.k))
+        }
+        Exactness::Approximate { .. } | Exactness::Exact => Ok(()),
+    }
+}
+
+/// Opens every embedding object that some record needs.
+async fn units(shards: &[Searched]) -> Result<Vec<Unit>> {
+    let mut wanted = Vec::new();
+    for (searched, shard) in shards.iter().zip(0_u16..) {
+        for (name, rows) in searched.index.objects() {
+            if rows.live().count() > 0 {
+                wanted.push((searched.snapshot.clone(), shard, name, rows.clone()));
+            }
+        }
+    }
+    let units = stream::iter(wanted).map(|(snapshot, shard, name, rows)| async move {
+        Ok::<_, Error>(Unit { shard, object: snapshot.embedding_object(name).await?, rows })
+    });
+    units.buffered(OPENS).try_collect().await
+}
+
+/// The record of a candidate.
+async fn hit(shards: &[Searched], candidate: Candidate, query: &Query) -> Result<Hit> {
+    let Some(searched) = shards.get(usize::from(candidate.shard)) else {
+        unreachable!("candidates come from the shards searched")
+    };
+    let entry = entry(searched, candidate.owner, query.include.embedding).await?;
+    Ok(Hit { distance: candidate.distance, entry: query.include.cut(entry) })
+}
+
+/// The record of an owner.
+pub(super) async fn entry(searched: &Searched, owner: Owner, embedding: bool) -> Result<Entry> {
+    let Searched { snapshot, index } = searched;
+    let (id, stored) = match owner {
+        Owner::Fresh(at) => {
+            let id = index.fresh_at(at).map(|fresh| fresh.id.to_string()).unwrap_or_default();
+            let stored = snapshot.get(&id).await?;
+            (id, stored)
+        }
+        Owner::Base(row) => {
+            let (number, row) = index.base().place(row);
+            let part = snapshot.part(0, number, true).await?;
+            let effect: Effect<_> = part.effect(row).map_embedding(&mut crate::reader::EmbeddingSource::Stored);
+            (part.id(row).to_owned(), effect.resolve())
+        }
+    };
+    match stored {
+        Some(stored) => snapshot.entry(id, stored, embedding).await,
+        None => unreachable!("an index names the records of its own snapshot"),
+    }
+}

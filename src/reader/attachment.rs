@@ -1,0 +1,53 @@
+//! A place in a snapshot for what a higher floor works out of it.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OnceCell;
+
+use crate::error::{Error, Result};
+
+type Erased = Arc<dyn Any + Send + Sync>;
+
+/// One value that is worked out of a snapshot when it is first needed. The snapshot that follows hands the value on,
+/// so that the next one can be made from it.
+#[derive(Default)]
+pub(crate) struct Attachment {
+    value: OnceCell<Erased>,
+    older: Mutex<Option<Erased>>,
+}
+
+impl Attachment {
+    /// An empty one, with the newest value that `older` has to offer.
+    pub(super) fn following(older: &Self) -> Self {
+        let known = older.value.get().cloned().or_else(|| older.predecessor().clone());
+        Self { value: OnceCell::new(), older: Mutex::new(known) }
+    }
+
+    /// The value. `make` gets the one of an earlier snapshot, if there is one. A call that fails or is dropped leaves
+    /// nothing behind.
+    pub(crate) async fn get_or_try_init<T, F>(&self, make: impl FnOnce(Option<Arc<T>>) -> F) -> Result<Arc<T>>
+    where
+        T: Any + Send + Sync,
+        F: Future<Output = Result<T>>,
+    {
+        let made = self.value.get_or_try_init(|| async {
+            let older = self.predecessor().take().and_then(|older| older.downcast().ok());
+            Ok::<Erased, Error>(Arc::new(make(older).await?))
+        });
+        let value = made.await?.clone();
+        value.downcast().map_err(|_| unreachable!("one floor alone attaches values, of one type"))
+    }
+
+    fn predecessor(&self) -> std::sync::MutexGuard<'_, Option<Erased>> {
+        // A panic elsewhere leaves it whole: each change is a single assignment.
+        self.older.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attachment").field("made", &self.value.initialized()).finish_non_exhaustive()
+    }
+}
