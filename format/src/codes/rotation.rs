@@ -40,10 +40,10 @@ impl Rotation {
         let mut random = SplitMix64(seed);
         let mut factors = Vec::with_capacity(ROUNDS * dimension);
         for round in 0..ROUNDS {
-            let transformed = if round % 2 == 0 { 0..power } else { dimension - power..dimension };
+            let transformed = if round.is_multiple_of(2) { 0..power } else { dimension - power..dimension };
             let mut word = 0;
             for number in 0..dimension {
-                if number % 64 == 0 {
+                if number.is_multiple_of(64) {
                     word = random.next();
                 }
                 let size = if transformed.contains(&number) { scale } else { 1.0 };
@@ -74,7 +74,7 @@ impl Rotation {
             for (value, factor) in out.iter_mut().zip(factors) {
                 *value *= factor;
             }
-            let skipped = if round % 2 == 0 { 0 } else { self.dimension - power };
+            let skipped = if round.is_multiple_of(2) { 0 } else { self.dimension - power };
             let (_, rest) = out.split_at_mut(skipped);
             let (transformed, _) = rest.split_at_mut(power);
             hadamard::transform(transformed);

@@ -9,6 +9,7 @@ mod dispatch;
 mod distance;
 mod portable;
 mod query;
+mod simd;
 #[cfg(test)]
 mod tests;
 

@@ -50,16 +50,6 @@ impl QueryCodes {
         let tables = signed.as_chunks::<4>().0.iter().map(table).collect();
         Self { norm, words, step, residual, tables, sign_step }
     }
-
-    /// The length of a row.
-    pub(super) fn dimension(&self) -> usize {
-        self.words.len()
-    }
-
-    /// Bytes of the sign bits of a row.
-    pub(super) fn sign_bytes(&self) -> usize {
-        self.tables.len() / 2
-    }
 }
 
 fn integers(values: &[f64], step: f64, largest: f64) -> Vec<i16> {

@@ -1,0 +1,218 @@
+//! AVX2.
+
+use std::arch::x86_64::{
+    __m128i, __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_loadl_epi64, _mm_loadu_si128, _mm_shuffle_epi32,
+    _mm_unpacklo_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256, _mm256_broadcastsi128_si256,
+    _mm256_castsi256_si128, _mm256_cvtepi8_epi16, _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_madd_epi16,
+    _mm256_set_m128i, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16,
+    _mm256_srli_epi16, _mm256_storeu_si256, _mm256_sub_epi16, _mm256_unpackhi_epi8, _mm256_unpacklo_epi8,
+};
+
+use super::super::portable;
+use super::super::query::TABLE_OFFSET;
+
+/// Codes of 8 bits in one vector, widened to 16.
+const CODES: usize = 16;
+
+/// Rows whose sign bits are scanned together: one byte of each fills a vector.
+const ROWS: usize = 32;
+
+/// Bytes of sign bits of each row that are turned together. Two tables a byte, each with entries of at most
+/// 248: 256 entries fit the 16 bits in which they are added up.
+const COLUMNS: usize = 128;
+
+/// Proof that the machine has AVX2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    /// The proof, if the machine has it.
+    pub(crate) fn detect() -> Option<Self> {
+        is_x86_feature_detected!("avx2").then_some(Self(()))
+    }
+
+    /// As [`portable::byte_dots`], for several queries of one length.
+    pub(crate) fn byte_dots(self, queries: &[&[i16]], rows: &[i8], outs: &mut [&mut [i32]]) {
+        // SAFETY: `self` proves that the machine has AVX2.
+        unsafe { byte_dots(queries, rows, outs) }
+    }
+
+    /// As [`portable::sign_dots`], for several queries of one length.
+    pub(crate) fn sign_dots(self, queries: &[&[[u8; 16]]], rows: &[u8], outs: &mut [&mut [i32]]) {
+        // SAFETY: `self` proves that the machine has AVX2.
+        unsafe { sign_dots(queries, rows, outs) }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn byte_dots(queries: &[&[i16]], rows: &[i8], outs: &mut [&mut [i32]]) {
+    for (queries, outs) in queries.chunks(2).zip(outs.chunks_mut(2)) {
+        match (queries, outs) {
+            ([a, b], [for_a, for_b]) => byte_dots_of([a, b], rows, [for_a, for_b]),
+            ([a], [for_a]) => byte_dots_of([a], rows, [for_a]),
+            _ => {}
+        }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn byte_dots_of<const Q: usize>(queries: [&[i16]; Q], rows: &[i8], mut outs: [&mut [i32]; Q]) {
+    let (dimension, count) = (queries[0].len(), outs[0].len());
+    let (fours, rest) = rows.split_at(count / 4 * 4 * dimension);
+    for (block, rows) in fours.chunks_exact(4 * dimension).enumerate() {
+        let dots = byte_block::<4, Q>(queries, rows);
+        for (out, dots) in outs.iter_mut().zip(dots) {
+            out[block * 4..][..4].copy_from_slice(&dots);
+        }
+    }
+    for (row, codes) in rest.chunks_exact(dimension).enumerate() {
+        let dots = byte_block::<1, Q>(queries, codes);
+        for (out, [dot]) in outs.iter_mut().zip(dots) {
+            out[count / 4 * 4 + row] = dot;
+        }
+    }
+}
+
+/// The dots of `R` rows with `Q` queries.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn byte_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8]) -> [[i32; R]; Q] {
+    let dimension = queries[0].len();
+    assert!(rows.len() == R * dimension && queries.iter().all(|query| query.len() == dimension));
+    let mut sums = [[_mm256_setzero_si256(); R]; Q];
+    let whole = dimension / CODES * CODES;
+    for start in (0..whole).step_by(CODES) {
+        let mut codes = [_mm256_setzero_si256(); R];
+        for (row, codes) in codes.iter_mut().enumerate() {
+            // SAFETY: `start + CODES` is at most `dimension`, so the load ends within row `row` of the `R`.
+            let narrow = unsafe { _mm_loadu_si128(rows.as_ptr().add(row * dimension + start).cast()) };
+            *codes = _mm256_cvtepi8_epi16(narrow);
+        }
+        for (query, sums) in queries.iter().zip(&mut sums) {
+            // SAFETY: `start + CODES` is at most `dimension`, the query's length.
+            let words = unsafe { _mm256_loadu_si256(query.as_ptr().add(start).cast()) };
+            for (sum, codes) in sums.iter_mut().zip(codes) {
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(words, codes));
+            }
+        }
+    }
+    let mut dots = [[0; R]; Q];
+    for ((dots, sums), query) in dots.iter_mut().zip(sums).zip(queries) {
+        for (row, (dot, sum)) in dots.iter_mut().zip(sums).enumerate() {
+            let rest = portable::byte_dot(&query[whole..], &rows[row * dimension + whole..][..dimension - whole]);
+            *dot = total(sum).wrapping_add(rest);
+        }
+    }
+    dots
+}
+
+/// The sum of eight lanes.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn total(lanes: __m256i) -> i32 {
+    let four = _mm_add_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256::<1>(lanes));
+    let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b00_00_11_10>(four));
+    _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<1>(two)))
+}
+
+#[target_feature(enable = "avx2")]
+fn sign_dots(queries: &[&[[u8; 16]]], rows: &[u8], outs: &mut [&mut [i32]]) {
+    let (Some(stride), Some(count)) =
+        (queries.first().map(|tables| tables.len() / 2), outs.first().map(|out| out.len()))
+    else {
+        return;
+    };
+    assert!(stride.is_multiple_of(8) && rows.len() == count * stride);
+    assert!(queries.iter().all(|tables| tables.len() == stride * 2));
+    let mut turned = [_mm256_setzero_si256(); COLUMNS];
+    for first in (0..count).step_by(ROWS) {
+        let places = first..count.min(first + ROWS);
+        for out in outs.iter_mut() {
+            out[places.clone()].fill(-TABLE_OFFSET * 2 * stride as i32);
+        }
+        for start in (0..stride).step_by(COLUMNS) {
+            let columns = COLUMNS.min(stride - start);
+            for (eight, turned) in turned[..columns].as_chunks_mut::<8>().0.iter_mut().enumerate() {
+                *turned = turn(rows, stride, first, start + eight * 8);
+            }
+            for (tables, out) in queries.iter().zip(outs.iter_mut()) {
+                let tables = &tables[start * 2..][..columns * 2];
+                let sums = look_up(&turned[..columns], tables);
+                for (out, sum) in out[places.clone()].iter_mut().zip(sums) {
+                    *out += i32::from(sum);
+                }
+            }
+        }
+    }
+}
+
+/// Turns 8 bytes of each of 32 rows from `first` on: vector `c` holds byte `start + c` of all of them. The
+/// last row stands for those behind it.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [__m256i; 8] {
+    let last = rows.len() / stride - 1;
+    assert!(start + 8 <= stride && first <= last && last * stride + stride <= rows.len());
+    let mut pairs = [_mm256_setzero_si256(); 8];
+    for (row, pair) in pairs.iter_mut().enumerate() {
+        let mut eights = [_mm256_castsi256_si128(*pair); 4];
+        for (part, eight) in eights.iter_mut().enumerate() {
+            let row = (first + row + part * 8).min(last);
+            // SAFETY: the row is at most the last one, and 8 bytes from `start` on lie within it.
+            *eight = unsafe { _mm_loadl_epi64(rows.as_ptr().add(row * stride + start).cast::<__m128i>()) };
+        }
+        let [a, b, c, d] = eights;
+        *pair = _mm256_set_m128i(_mm_unpacklo_epi8(c, d), _mm_unpacklo_epi8(a, b));
+    }
+    // Each step interleaves vectors half as far apart, so that the rows come to stand in order.
+    let mut fours = [_mm256_setzero_si256(); 8];
+    for place in 0..4 {
+        fours[place] = _mm256_unpacklo_epi8(pairs[place], pairs[place + 4]);
+        fours[place + 4] = _mm256_unpackhi_epi8(pairs[place], pairs[place + 4]);
+    }
+    let mut twos = [_mm256_setzero_si256(); 8];
+    for place in 0..2 {
+        for half in [0, 4] {
+            twos[half + place] = _mm256_unpacklo_epi8(fours[half + place], fours[half + place + 2]);
+            twos[half + place + 2] = _mm256_unpackhi_epi8(fours[half + place], fours[half + place + 2]);
+        }
+    }
+    let mut ones = [_mm256_setzero_si256(); 8];
+    for two in [0, 2, 4, 6] {
+        ones[two] = _mm256_unpacklo_epi8(twos[two], twos[two + 1]);
+        ones[two + 1] = _mm256_unpackhi_epi8(twos[two], twos[two + 1]);
+    }
+    ones
+}
+
+/// Adds up the table entries of 32 rows, whose bytes stand in a vector for each column.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn look_up(turned: &[__m256i], tables: &[[u8; 16]]) -> [u16; ROWS] {
+    let nibble = _mm256_set1_epi8(15);
+    // Sums of all bytes as they stand in pairs, and of the higher byte of each pair.
+    let [mut both, mut high] = [_mm256_setzero_si256(); 2];
+    for (bytes, [for_low, for_high]) in turned.iter().zip(tables.as_chunks::<2>().0) {
+        let indices = [_mm256_and_si256(*bytes, nibble), _mm256_and_si256(_mm256_srli_epi16::<4>(*bytes), nibble)];
+        for (indices, table) in indices.into_iter().zip([for_low, for_high]) {
+            // SAFETY: the table has 16 bytes.
+            let table = unsafe { _mm_loadu_si128(table.as_ptr().cast()) };
+            let entries = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), indices);
+            both = _mm256_add_epi16(both, entries);
+            high = _mm256_add_epi16(high, _mm256_srli_epi16::<8>(entries));
+        }
+    }
+    // Sums modulo 2^16 are exact, as no sum of entries reaches that.
+    let low = _mm256_sub_epi16(both, _mm256_slli_epi16::<8>(high));
+    let [mut even, mut odd] = [[0_u16; ROWS / 2]; 2];
+    // SAFETY: both arrays have 32 bytes.
+    unsafe {
+        _mm256_storeu_si256(even.as_mut_ptr().cast(), low);
+        _mm256_storeu_si256(odd.as_mut_ptr().cast(), high);
+    }
+    let mut sums = [0; ROWS];
+    for (pair, (even, odd)) in sums.as_chunks_mut::<2>().0.iter_mut().zip(even.into_iter().zip(odd)) {
+        *pair = [even, odd];
+    }
+    sums
+}

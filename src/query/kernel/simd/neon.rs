@@ -1,0 +1,186 @@
+//! NEON, which every 64-bit ARM machine has.
+
+use std::arch::aarch64::{
+    int8x16_t, uint8x16_t, vaddvq_s32, vaddw_high_u8, vaddw_u8, vandq_u8, vcombine_u8, vdupq_n_s32, vdupq_n_u8,
+    vdupq_n_u16, vget_low_s8, vget_low_s16, vget_low_u8, vld1_u8, vld1q_s8, vld1q_s16, vld1q_u8, vmlal_high_s16,
+    vmlal_s16, vmovl_high_s8, vmovl_s8, vqtbl1q_u8, vshrq_n_u8, vst1q_u16, vzip1q_u8, vzip2q_u8,
+};
+
+use super::super::portable;
+use super::super::query::TABLE_OFFSET;
+
+/// Codes of 8 bits in one vector.
+const CODES: usize = 16;
+
+/// Rows whose sign bits are scanned together: one byte of each fills a vector.
+const ROWS: usize = 16;
+
+/// Bytes of sign bits of each row that are turned together. Two tables a byte, each with entries of at most
+/// 248: 256 entries fit the 16 bits in which they are added up.
+const COLUMNS: usize = 128;
+
+/// Proof that the machine has NEON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Neon(());
+
+impl Neon {
+    /// The proof: it is part of the baseline.
+    pub(crate) fn detect() -> Option<Self> {
+        Some(Self(()))
+    }
+
+    /// As [`portable::byte_dots`], for several queries of one length.
+    pub(crate) fn byte_dots(self, queries: &[&[i16]], rows: &[i8], outs: &mut [&mut [i32]]) {
+        for (queries, outs) in queries.chunks(2).zip(outs.chunks_mut(2)) {
+            match (queries, outs) {
+                ([a, b], [for_a, for_b]) => byte_dots_of([a, b], rows, [for_a, for_b]),
+                ([a], [for_a]) => byte_dots_of([a], rows, [for_a]),
+                _ => {}
+            }
+        }
+    }
+
+    /// As [`portable::sign_dots`], for several queries of one length.
+    pub(crate) fn sign_dots(self, queries: &[&[[u8; 16]]], rows: &[u8], outs: &mut [&mut [i32]]) {
+        sign_dots(queries, rows, outs);
+    }
+}
+
+fn byte_dots_of<const Q: usize>(queries: [&[i16]; Q], rows: &[i8], mut outs: [&mut [i32]; Q]) {
+    let (dimension, count) = (queries[0].len(), outs[0].len());
+    let (fours, rest) = rows.split_at(count / 4 * 4 * dimension);
+    for (block, rows) in fours.chunks_exact(4 * dimension).enumerate() {
+        let dots = byte_block::<4, Q>(queries, rows);
+        for (out, dots) in outs.iter_mut().zip(dots) {
+            out[block * 4..][..4].copy_from_slice(&dots);
+        }
+    }
+    for (row, codes) in rest.chunks_exact(dimension).enumerate() {
+        let dots = byte_block::<1, Q>(queries, codes);
+        for (out, [dot]) in outs.iter_mut().zip(dots) {
+            out[count / 4 * 4 + row] = dot;
+        }
+    }
+}
+
+/// The dots of `R` rows with `Q` queries.
+#[inline]
+fn byte_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8]) -> [[i32; R]; Q] {
+    let dimension = queries[0].len();
+    assert!(rows.len() == R * dimension && queries.iter().all(|query| query.len() == dimension));
+    let whole = dimension / CODES * CODES;
+    // SAFETY: NEON is there, and each load of `CODES` from `start` on ends within its row or query, as
+    // `start + CODES` is at most `dimension`.
+    let sums = unsafe {
+        let mut sums = [[vdupq_n_s32(0); R]; Q];
+        for start in (0..whole).step_by(CODES) {
+            for row in 0..R {
+                let codes: int8x16_t = vld1q_s8(rows.as_ptr().add(row * dimension + start));
+                let (low, high) = (vmovl_s8(vget_low_s8(codes)), vmovl_high_s8(codes));
+                for (query, sums) in queries.iter().zip(&mut sums) {
+                    let [a, b] = [0, 8].map(|eight| vld1q_s16(query.as_ptr().add(start + eight)));
+                    let sum = vmlal_s16(sums[row], vget_low_s16(a), vget_low_s16(low));
+                    let sum = vmlal_high_s16(sum, a, low);
+                    let sum = vmlal_s16(sum, vget_low_s16(b), vget_low_s16(high));
+                    sums[row] = vmlal_high_s16(sum, b, high);
+                }
+            }
+        }
+        sums.map(|sums| sums.map(|sum| vaddvq_s32(sum)))
+    };
+    let mut dots = sums;
+    for (dots, query) in dots.iter_mut().zip(queries) {
+        for (row, dot) in dots.iter_mut().enumerate() {
+            let rest = portable::byte_dot(&query[whole..], &rows[row * dimension + whole..][..dimension - whole]);
+            *dot = dot.wrapping_add(rest);
+        }
+    }
+    dots
+}
+
+fn sign_dots(queries: &[&[[u8; 16]]], rows: &[u8], outs: &mut [&mut [i32]]) {
+    let (Some(stride), Some(count)) =
+        (queries.first().map(|tables| tables.len() / 2), outs.first().map(|out| out.len()))
+    else {
+        return;
+    };
+    assert!(stride.is_multiple_of(8) && rows.len() == count * stride);
+    assert!(queries.iter().all(|tables| tables.len() == stride * 2));
+    // SAFETY: NEON is there.
+    let mut turned = [unsafe { vdupq_n_u8(0) }; COLUMNS];
+    for first in (0..count).step_by(ROWS) {
+        let places = first..count.min(first + ROWS);
+        for out in outs.iter_mut() {
+            out[places.clone()].fill(-TABLE_OFFSET * 2 * stride as i32);
+        }
+        for start in (0..stride).step_by(COLUMNS) {
+            let columns = COLUMNS.min(stride - start);
+            for (eight, turned) in turned[..columns].as_chunks_mut::<8>().0.iter_mut().enumerate() {
+                *turned = turn(rows, stride, first, start + eight * 8);
+            }
+            for (tables, out) in queries.iter().zip(outs.iter_mut()) {
+                let tables = &tables[start * 2..][..columns * 2];
+                let sums = look_up(&turned[..columns], tables);
+                for (out, sum) in out[places.clone()].iter_mut().zip(sums) {
+                    *out += i32::from(sum);
+                }
+            }
+        }
+    }
+}
+
+/// Turns 8 bytes of each of 16 rows from `first` on: vector `c` holds byte `start + c` of all of them. The
+/// last row stands for those behind it.
+#[inline]
+fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [uint8x16_t; 8] {
+    let last = rows.len() / stride - 1;
+    assert!(start + 8 <= stride && first <= last && last * stride + stride <= rows.len());
+    // SAFETY: NEON is there. A load's row is at most the last one, and 8 bytes from `start` on lie within it.
+    unsafe {
+        let row = |row: usize| {
+            let eight = vld1_u8(rows.as_ptr().add((first + row).min(last) * stride + start));
+            vcombine_u8(eight, eight)
+        };
+        let pairs: [uint8x16_t; 8] = std::array::from_fn(|place| vzip1q_u8(row(place), row(place + 8)));
+        // Each step interleaves vectors half as far apart, so that the rows come to stand in order.
+        let mut fours = [vdupq_n_u8(0); 8];
+        for place in 0..4 {
+            fours[place] = vzip1q_u8(pairs[place], pairs[place + 4]);
+            fours[place + 4] = vzip2q_u8(pairs[place], pairs[place + 4]);
+        }
+        let mut twos = fours;
+        for place in 0..2 {
+            for half in [0, 4] {
+                twos[half + place] = vzip1q_u8(fours[half + place], fours[half + place + 2]);
+                twos[half + place + 2] = vzip2q_u8(fours[half + place], fours[half + place + 2]);
+            }
+        }
+        let mut ones = twos;
+        for two in [0, 2, 4, 6] {
+            ones[two] = vzip1q_u8(twos[two], twos[two + 1]);
+            ones[two + 1] = vzip2q_u8(twos[two], twos[two + 1]);
+        }
+        ones
+    }
+}
+
+/// Adds up the table entries of 16 rows, whose bytes stand in a vector for each column.
+#[inline]
+fn look_up(turned: &[uint8x16_t], tables: &[[u8; 16]]) -> [u16; ROWS] {
+    let mut sums = [0; ROWS];
+    // SAFETY: NEON is there; a table has 16 bytes, and `sums` 16 numbers.
+    unsafe {
+        let [mut first, mut second] = [vdupq_n_u16(0); 2];
+        for (bytes, pair) in turned.iter().zip(tables.as_chunks::<2>().0) {
+            let indices = [vandq_u8(*bytes, vdupq_n_u8(15)), vshrq_n_u8::<4>(*bytes)];
+            for (indices, table) in indices.into_iter().zip(pair) {
+                let entries = vqtbl1q_u8(vld1q_u8(table.as_ptr()), indices);
+                first = vaddw_u8(first, vget_low_u8(entries));
+                second = vaddw_high_u8(second, entries);
+            }
+        }
+        vst1q_u16(sums.as_mut_ptr(), first);
+        vst1q_u16(sums.as_mut_ptr().add(8), second);
+    }
+    sums
+}
