@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use deltafold::format::{Action, CollectionName, EditKind, Op, OpRules};
 use deltafold::{
-    Collection, CompactEvent, CompactorOptions, CreateOptions, Depth, Entry, ErrorKind, Policy, Writer, WriterOptions,
+    Collection, CompactEvent, CompactorOptions, CreateOptions, Depth, Entry, ErrorKind, Include, Policy, Query, Writer,
+    WriterOptions,
 };
 use serde_json::{Value, json};
 
@@ -170,6 +171,25 @@ impl Show {
         self.say(format!("{id}: version {}, last changed at {}", text("version"), entry.changed))
     }
 
+    /// Shows the records whose embeddings are nearest to that of a record.
+    async fn neighbours(&self, collection: &Collection, id: &str) -> Outcome {
+        let reader = collection.reader().await?;
+        let Some(vector) = reader.get(id).await?.and_then(|entry| entry.record.embedding) else { return Ok(()) };
+        let answers = reader.search(&[Query::new(vector, 4).include(Include::NOTHING)]).await?;
+        for answer in &answers {
+            for hit in &answer.hits {
+                self.say(format!("{:.4}  {}", hit.distance, hit.entry.id))?;
+            }
+            let (work, records) = (answer.work, reader.count().await?);
+            self.say(format!(
+                "exact: codes of 8 bits ruled out all but {} of {}",
+                counted(work.read, "embedding"),
+                counted(records, "record")
+            ))?;
+        }
+        Ok(())
+    }
+
     /// Appends ops a segment at a time, and shows what a compactor beside it does.
     async fn append(&mut self, collection: &Collection, writer: &Writer, ops: &[Op], segment: usize) -> Outcome {
         let policy = Policy { fold_segments: 8, ..Policy::default() };
@@ -211,7 +231,7 @@ impl Show {
     }
 
     async fn finish(
-        &self,
+        &mut self,
         context: &Context,
         collection: &Collection,
         ops: usize,
@@ -256,11 +276,14 @@ impl Show {
             bytes(ingested),
             bytes(written)
         ))?;
+        let id = example.unwrap_or("bookworm/admin/udev");
+        self.step("find the nearest neighbours of a record")?;
+        self.neighbours(collection, id).await?;
         let (program, store) = (program(), context.store_option());
         self.line("")?;
         self.line(format!("{} are in {name}. Try next:", counted(records, "record")))?;
-        let id = example.unwrap_or("bookworm/admin/udev");
         self.line(format!("  {program} {store}get {name} {}", crate::cli::quote::quoted(id)))?;
+        self.line(format!("  {program} {store}query {name} --vector-from {} -k 5", crate::cli::quote::quoted(id)))?;
         self.line(format!("  {program} {store}history {name}"))?;
         Ok(self.line(format!("  {program} {store}scan {name} --prefix bookworm/libs/ --no-embeddings --limit 5"))?)
     }
