@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use deltafold::format::{Metric, Op, Record};
 use deltafold::store::Memory;
-use deltafold::{Collection, CompactorOptions, CreateOptions, Exactness, Query, Reader, WriterOptions};
+use deltafold::{Collection, CompactorOptions, CreateOptions, Exactness, Include, Query, Reader, WriterOptions};
 use proptest::prelude::*;
 
+use crate::support::data::DataSet;
 use crate::support::random::Random;
 
 /// How the vectors of a collection are made.
@@ -193,4 +194,45 @@ async fn a_query_out_of_range_is_refused_by_its_number() {
         assert!(error.to_string().contains(why), "{error}");
     }
     assert!(reader.search(&[]).await.unwrap().is_empty());
+}
+
+/// 100 queries of the whole data set, whose answers were computed without this program.
+#[tokio::test]
+async fn real_queries_have_their_known_answers() {
+    let Some(data) = DataSet::whole() else { return };
+    let collection =
+        Collection::create(Arc::new(Memory::new()), &"c".parse().unwrap(), &CreateOptions::new(384)).await.unwrap();
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let ops: Vec<Op> = data.base().collect();
+    for ops in ops.chunks(2_000) {
+        writer.append(ops.to_vec()).await.unwrap();
+    }
+    collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+    // The updates stay in the log.
+    let updates: Vec<Op> = data.updates().collect();
+    for ops in updates.chunks(100) {
+        writer.append(ops.to_vec()).await.unwrap();
+    }
+    let reader = collection.reader().await.unwrap();
+    let known = data.queries();
+    assert_eq!(known.len(), 100);
+    let exact: Vec<Query> =
+        known.iter().map(|(vector, _, _)| Query::new(vector.clone(), 10).include(Include::NOTHING)).collect();
+    let answers = reader.search(&exact).await.unwrap();
+    for (answer, (_, ids, distances)) in answers.iter().zip(&known) {
+        let found: Vec<&str> = answer.hits.iter().map(|hit| hit.entry.id.as_str()).collect();
+        assert_eq!(&found, ids);
+        assert!(answer.hits.iter().zip(distances).all(|(hit, known)| (hit.distance - known).abs() < 1e-6));
+        assert!(answer.work.read - answer.work.from_log < 100, "{:?}", answer.work);
+    }
+    for (candidates, least) in [(20, 880), (50, 970), (100, 990), (200, 995)] {
+        let exactness = Exactness::Approximate { candidates };
+        let queries: Vec<Query> = exact.iter().map(|query| query.clone().exactness(exactness)).collect();
+        let mut right = 0;
+        for (answer, (_, ids, _)) in reader.search(&queries).await.unwrap().iter().zip(&known) {
+            right += answer.hits.iter().filter(|hit| ids.contains(&hit.entry.id)).count();
+        }
+        println!("{candidates} candidates: {right} of 1,000 right");
+        assert!(right >= least, "{candidates} candidates: {right} of 1,000 right");
+    }
 }

@@ -79,6 +79,22 @@ impl DataSet {
         self.expected["state_sha256"].as_str().expect("a text")
     }
 
+    /// Queries, each with the ids of its ten nearest records, after all updates, by squared Euclidean distance, and those
+    /// distances to six digits. None come with the cut.
+    pub fn queries(&self) -> Vec<(Vec<f32>, Vec<String>, Vec<f64>)> {
+        let path = self.base.with_file_name("queries.jsonl.zst");
+        let Ok(file) = std::fs::File::open(path) else { return Vec::new() };
+        let text = std::io::read_to_string(zstd::Decoder::new(file).expect("a zstd decoder")).expect("a text");
+        let query = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let of = |key: &str| line[key].clone();
+            let vector = serde_json::from_value(of("query")).expect("a vector");
+            let ids = serde_json::from_value(of("ids")).expect("ids");
+            (vector, ids, serde_json::from_value(of("l2")).expect("distances"))
+        };
+        text.lines().map(query).collect()
+    }
+
     pub fn expected_records(&self) -> u64 {
         self.expected["records"].as_u64().expect("a count")
     }
