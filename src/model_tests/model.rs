@@ -19,6 +19,8 @@ use super::writer::Writer;
 pub(super) struct Protocol {
     pub(super) bounds: Bounds,
     pub(super) guards: Guards,
+    /// The one property to look at, where the others do not matter.
+    only: Option<&'static str>,
     /// States from which everything is known to end when faults stop.
     ending: Mutex<HashSet<u64>>,
 }
@@ -145,7 +147,12 @@ impl State {
 
 impl Protocol {
     pub(super) fn new(bounds: Bounds, guards: Guards) -> Self {
-        Self { bounds, guards, ending: Mutex::default() }
+        Self { bounds, guards, only: None, ending: Mutex::default() }
+    }
+
+    /// Looks at one property alone, which is cheaper than at all of them.
+    pub(super) fn only(self, property: &'static str) -> Self {
+        Self { only: Some(property), ..self }
     }
 
     fn request(&self, state: &mut State, process: usize) {
@@ -275,6 +282,6 @@ impl Model for Protocol {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        properties::all()
+        properties::all().into_iter().filter(|property| self.only.is_none_or(|only| only == property.name)).collect()
     }
 }

@@ -24,4 +24,6 @@ mod forged_tests;
 #[cfg(test)]
 mod front_tests;
 #[cfg(test)]
+mod limits_tests;
+#[cfg(test)]
 mod tests;

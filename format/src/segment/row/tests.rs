@@ -54,13 +54,17 @@ fn rows_have_the_limits_of_ops() {
     for list in lists {
         limit(&one(list(MAX_LIST_LEN)), &one(list(MAX_LIST_LEN + 1)));
     }
-    let numbers = |count: usize| {
-        let list = |key: usize| (format!("{key:02}"), Value::F64s(vec![0.5; 65_536 - 16]));
-        with((0..8).map(list).chain([("z".to_owned(), Value::F64s(vec![0.5; count]))]).collect())
-    };
-    // 8 keys of 2 bytes and one of 1 leave room for so many numbers.
-    let left = (MAX_METADATA_BYTES - 17) / 8 - 8 * (65_536 - 16);
-    limit(&numbers(left), &numbers(left + 1));
+    let lists: [fn(usize) -> Value; 3] =
+        [|len| Value::F64s(vec![0.5; len]), |len| Value::I64s(vec![1; len]), |len| Value::Bools(vec![true; len])];
+    for list in lists {
+        let elements = |count: usize| {
+            let full = |key: usize| (format!("{key:02}"), list(65_536 - 16));
+            with((0..8).map(full).chain([("z".to_owned(), list(count))]).collect())
+        };
+        // 8 keys of 2 bytes and one of 1 leave room for so many elements.
+        let left = (MAX_METADATA_BYTES - 17) / 8 - 8 * (65_536 - 16);
+        limit(&elements(left), &elements(left + 1));
+    }
     for number in [f64::NAN, f64::INFINITY] {
         limit(&one(Value::F64(0.0)), &one(Value::F64(number)));
         limit(&one(Value::F64s(vec![1.0, 2.0])), &one(Value::F64s(vec![1.0, number])));
