@@ -12,6 +12,7 @@ mod effect;
 mod embeddings;
 mod envelope;
 mod error;
+mod input_error;
 mod inspect;
 pub mod limits;
 mod manifest;
@@ -44,6 +45,7 @@ pub use envelope::{
     Encoded, Encoding, Envelope, FORMAT_VERSION, MAX_ENVELOPE_BYTES, MAX_SECTIONS, ObjectKind, Section,
 };
 pub use error::{FormatError, FormatErrorKind};
+pub use input_error::{InputError, InputErrorKind};
 pub use inspect::{Inspection, SectionCheck};
 pub use manifest::*;
 pub use name::*;
@@ -55,4 +57,4 @@ pub use revised::{Base, Revised, Write};
 pub use revision::{Place, Revision, Stamp};
 pub use segment::{OpRow, Segment, SegmentBody, SegmentFront, SegmentHeader, SegmentStamp, SourceMark};
 pub use transition::{Stored, Transition};
-pub use validate::{InputError, InputErrorKind, OpRules};
+pub use validate::OpRules;

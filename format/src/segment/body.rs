@@ -7,10 +7,11 @@ use super::{row, section};
 use crate::codec::Writer;
 use crate::digest::{Digest, OpHash};
 use crate::envelope::{Compress, Encoded, EnvelopeWriter, ObjectKind, SealedSection};
+use crate::input_error::{InputError, InputErrorKind};
 use crate::limits::{MAX_DIMENSION, MAX_SEGMENT_MARKS, MAX_SEGMENT_OPS, MAX_SEGMENT_SECTION_BYTES};
 use crate::name::{Position, Sequence, TimeRange, Uid};
 use crate::op::Op;
-use crate::validate::{InputError, InputErrorKind, OpRules, validate_source};
+use crate::validate::{OpRules, validate_source};
 
 /// Rows of fewer bytes are stored as they are: compressing them takes longer, in the way of every acknowledgement, than any store takes for
 /// the bytes saved.

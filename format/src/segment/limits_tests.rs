@@ -7,10 +7,10 @@ use super::tests::{encode, stamp};
 use super::{Segment, SegmentBody, SegmentFront, SegmentStamp, section};
 use crate::envelope::{Compress, Encoding, Envelope, EnvelopeReader, EnvelopeWriter, ObjectKind};
 use crate::error::FormatErrorKind as Kind;
+use crate::input_error::InputErrorKind;
 use crate::limits::{MAX_DIMENSION, MAX_DOCUMENT_BYTES, MAX_SEGMENT_OPS, MAX_SEGMENT_SECTION_BYTES};
 use crate::op::Op;
 use crate::record::Record;
-use crate::validate::InputErrorKind;
 
 fn with_document(bytes: usize) -> Op {
     Op::put("r", Record { document: Some("d".repeat(bytes)), ..Record::default() })

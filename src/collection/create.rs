@@ -1,0 +1,179 @@
+//! Creating a collection: its name is claimed head by head, and its register decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deltafold_format::limits::{MAX_DIMENSION, MAX_SHARDS};
+use deltafold_format::{CollectionConfig, CollectionName, Head, Metric, Ordering, ShardId, Uid};
+
+use super::Collection;
+use super::remains::{Remains, remains};
+use crate::env::{Env, System};
+use crate::error::{Error, Repr, Result};
+use crate::layout::Layout;
+use crate::retry;
+use crate::store::{Key, Object, Outcome, Store, probe};
+
+/// What is chosen when a collection is made, for good.
+#[derive(Debug, Clone)]
+pub struct CreateOptions {
+    /// Length of every embedding, 1 to 65,536.
+    pub dimension: u32,
+    /// How distances are measured.
+    pub metric: Metric,
+    /// Number of shards, 1 to 4,096. Each is a log of its own; one holds a million records well.
+    pub shards: u16,
+    /// Which of two ops on a record wins: the one later in the log, or the one of the higher
+    /// [revision](deltafold_format::Revision) in whatever order they arrive.
+    pub ordering: Ordering,
+}
+
+impl CreateOptions {
+    /// One shard, squared Euclidean distance, ordered by the log.
+    pub fn new(dimension: u32) -> Self {
+        Self { dimension, metric: Metric::default(), shards: 1, ordering: Ordering::Log }
+    }
+
+    /// The same, ordered by revision, with this retention of tombstones: so long an op of a lower revision
+    /// does not bring back a deleted record. A good choice is [`KEEP_TOMBSTONES`], the longest time that a
+    /// queue of SQS keeps a message.
+    #[must_use]
+    pub fn by_revision(self, keep_tombstones: Duration) -> Self {
+        let keep_tombstones_millis = u64::try_from(keep_tombstones.as_millis()).unwrap_or(u64::MAX);
+        Self { ordering: Ordering::Revision { keep_tombstones_millis }, ..self }
+    }
+}
+
+/// How long tombstones are kept in a collection that is ordered by revision, unless something else is chosen: 14 days.
+pub const KEEP_TOMBSTONES: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+impl Collection {
+    /// Makes a collection. Of several callers with one name exactly one succeeds. Costs one LIST, one PUT for each shard and one more.
+    ///
+    /// In S3 and services like it, the bucket is probed first (about 80 requests): one that ignores
+    /// the conditions of writes is refused.
+    /// A crash on the way leaves nothing that a later `create` of the same name minds.
+    ///
+    /// # Errors
+    ///
+    /// `Unfit` where the store does not keep the [contract](crate::store); `Storage` or
+    /// `Unavailable` where it cannot be reached or used;
+    /// `AlreadyExists` where the name is taken or its objects were not dropped completely; `InvalidInput` for options out of range.
+    pub async fn create(store: Arc<dyn Store>, name: &CollectionName, options: &CreateOptions) -> Result<Self> {
+        Self::create_in(store, name, options, Arc::new(System)).await
+    }
+
+    /// [`create`](Self::create) with time and randomness from `env`.
+    pub async fn create_in(
+        store: Arc<dyn Store>,
+        name: &CollectionName,
+        options: &CreateOptions,
+        env: Arc<dyn Env>,
+    ) -> Result<Self> {
+        if options.dimension == 0 || options.dimension as usize > MAX_DIMENSION {
+            return Err(Error::invalid(format!(
+                "dimension {} is out of range: choose 1 to {MAX_DIMENSION}",
+                options.dimension
+            )));
+        }
+        if options.shards == 0 || options.shards > MAX_SHARDS {
+            return Err(Error::invalid(format!(
+                "{} shards are out of range: choose 1 to {MAX_SHARDS}",
+                options.shards
+            )));
+        }
+        if store.is_to_be_probed() {
+            Self::fits(&*store, &probe(&*store).await?)?;
+        }
+        let layout = Layout::new(name.clone());
+        let uid = claim_name(&*store, &layout, options.shards, &*env).await?;
+        let config = CollectionConfig {
+            uid,
+            dimension: options.dimension,
+            metric: options.metric,
+            shards: options.shards,
+            ordering: options.ordering,
+            created: env.now(),
+            heads: store.heads(),
+            rotation: env.random(),
+        };
+        let key = layout.collection();
+        if !create_register(&*store, &key, &config.encode(), |found| {
+            CollectionConfig::decode(found.bytes).is_ok_and(|found| found == config)
+        })
+        .await?
+        {
+            return Err(Repr::CollectionExists(name.clone()).into());
+        }
+        Ok(Self::assemble(layout, config, store, env))
+    }
+}
+
+/// Makes the heads of a new collection and returns the uid they bear.
+///
+/// Heads that an earlier, unfinished `create` left are adopted with their uid. So several creators agree,
+/// and the collection register decides between them.
+async fn claim_name(store: &dyn Store, layout: &Layout, shards: u16, env: &dyn Env) -> Result<Uid> {
+    let collection = layout.collection();
+    if retry::transient(|| store.get(&collection)).await?.is_some() {
+        return Err(Repr::CollectionExists(layout.name().clone()).into());
+    }
+    let leftovers = |key: &Key| Repr::Leftovers { name: layout.name().clone(), key: key.clone() };
+    let found = remains(store, layout).await?;
+    // Somebody else may have made it since the first look.
+    if found != Remains::Free && retry::transient(|| store.get(&collection)).await?.is_some() {
+        return Err(Repr::CollectionExists(layout.name().clone()).into());
+    }
+    match found {
+        Remains::Free => {}
+        Remains::Dropping(Some(key)) | Remains::Leftover(key) => return Err(leftovers(&key).into()),
+        Remains::Dropping(None) => return Err(Repr::HalfDropped(layout.name().clone()).into()),
+        Remains::Lost(key) => {
+            let name = layout.name().clone();
+            return Err(Repr::RegisterGone { register: collection, name, key }.into());
+        }
+    }
+    let mut uid = env.uid();
+    for shard in ShardId::all(shards) {
+        let key = layout.shard(shard).head();
+        let head = Head::empty(uid);
+        let mut adopted = None;
+        let ours = create_register(store, &key, &head.encode(), |found| {
+            adopted = Head::decode(found.bytes).ok();
+            adopted.as_ref() == Some(&head)
+        })
+        .await?;
+        if !ours {
+            // Only the first shard's head may tell the uid: whoever made it makes or adopts the others with the same one.
+            let usable = adopted.filter(|found| *found == Head::empty(found.collection));
+            match usable {
+                Some(found) if shard.get() == 0 => uid = found.collection,
+                Some(found) if found.collection == uid => {}
+                _ => return Err(leftovers(&key).into()),
+            }
+        }
+    }
+    Ok(uid)
+}
+
+/// Creates a register until it is decided; false where another is there that is not `ours`.
+async fn create_register(
+    store: &dyn Store,
+    key: &Key,
+    content: &bytes::Bytes,
+    mut ours: impl FnMut(Object) -> bool,
+) -> Result<bool> {
+    let created = retry::transient(|| async {
+        match store.create(key, vec![content.clone()]).await? {
+            Outcome::Done(_) => Ok(true),
+            Outcome::Refused => Ok(false),
+            Outcome::Unknown(error) => Err(error),
+        }
+    })
+    .await?;
+    if created {
+        return Ok(true);
+    }
+    let found = retry::transient(|| store.get(key)).await?;
+    Ok(found.is_some_and(&mut ours))
+}
