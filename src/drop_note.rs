@@ -6,6 +6,7 @@ use bytes::Bytes;
 use deltafold_format::{CollectionName, Uid};
 use serde_json::{Value, json};
 
+use crate::env::{Env, System};
 use crate::error::Result;
 use crate::retry;
 use crate::store::{Key, Outcome, Store};
@@ -15,24 +16,59 @@ fn key(name: &CollectionName) -> Key {
     Key::new(format!("DROP/{name}")).expect("collection names hold only characters of keys")
 }
 
-/// Writes the note. One that is there already stays: two drops of one name do the same.
-pub(crate) async fn write(store: &dyn Store, name: &CollectionName, uid: Option<Uid>) -> Result<()> {
-    let key = key(name);
-    let text = Bytes::from(json!({ "uid": uid.map(|uid| uid.to_string()) }).to_string());
-    retry::transient(|| async {
-        match store.create(&key, vec![text.clone()]).await? {
-            Outcome::Done(_) | Outcome::Refused => Ok(()),
-            Outcome::Unknown(error) => Err(error),
-        }
-    })
-    .await?;
-    Ok(retry::transient(|| store.settle(&key)).await?)
+/// The note of one drop, as it lies in the store. No two drops that each came to an end had the same one.
+#[derive(Debug)]
+pub(crate) struct Note {
+    key: Key,
+    text: Bytes,
+    /// Whether this drop wrote it, and not an earlier one.
+    ours: bool,
 }
 
-/// Removes the note, at the end of a drop.
-pub(crate) async fn remove(store: &dyn Store, name: &CollectionName) -> Result<()> {
-    let key = key(name);
-    Ok(retry::transient(|| store.delete(std::slice::from_ref(&key))).await?)
+impl Note {
+    /// Writes the note. One that is there already stays and becomes this drop's too: it takes up what
+    /// was broken off, or does the same as another that is under way.
+    pub(crate) async fn write(store: &dyn Store, name: &CollectionName, uid: Option<Uid>) -> Result<Self> {
+        let key = key(name);
+        let (uid, id) = (uid.map(|uid| uid.to_string()), System.nonce().to_string());
+        let text = Bytes::from(json!({ "uid": uid, "drop": id }).to_string());
+        let (text, ours) = loop {
+            let created = retry::transient(|| async {
+                match store.create(&key, vec![text.clone()]).await? {
+                    Outcome::Done(_) => Ok(true),
+                    Outcome::Refused => Ok(false),
+                    Outcome::Unknown(error) => Err(error),
+                }
+            })
+            .await?;
+            if created {
+                break (text, true);
+            }
+            // Another drop may have ended since; then this one begins.
+            if let Some(object) = retry::transient(|| store.get(&key)).await? {
+                break (object.bytes, false);
+            }
+        };
+        retry::transient(|| store.settle(&key)).await?;
+        Ok(Self { key, text, ours })
+    }
+
+    /// Whether the note is still there. While it is, no collection can be created under the name, so
+    /// everything that was there before is of the collection that is dropped. One GET.
+    pub(crate) async fn stands(&self, store: &dyn Store) -> Result<bool> {
+        let object = retry::transient(|| store.get(&self.key)).await?;
+        Ok(object.is_some_and(|object| object.bytes == self.text))
+    }
+
+    /// Removes the note of a drop that has not begun, unless it is another's.
+    pub(crate) async fn withdraw(self, store: &dyn Store) -> Result<()> {
+        if self.ours && self.stands(store).await? { self.remove(store).await } else { Ok(()) }
+    }
+
+    /// Removes the note, at the end of a drop.
+    pub(crate) async fn remove(self, store: &dyn Store) -> Result<()> {
+        Ok(retry::transient(|| store.delete(std::slice::from_ref(&self.key))).await?)
+    }
 }
 
 /// Whether a drop has begun and not ended. Where the collection's uid is known, a note of another collection of this name

@@ -23,7 +23,6 @@ on_every_store!(
     a_dry_run_deletes_nothing_and_tells_all,
     a_sweep_keeps_versions_by_number_by_age_and_by_pin,
     records_may_grow_by_patches_beyond_what_one_op_may_bring,
-    a_drop_that_is_broken_off_is_finished_by_the_next,
 );
 
 async fn made<S: Store + Clone>(store: &Watched<S>) -> (Collection, Writer) {
@@ -306,27 +305,6 @@ async fn records_may_grow_by_patches_beyond_what_one_op_may_bring<S: Store + Clo
     assert_eq!(keys(&collection).await, grown);
     let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
     assert!(report.is_sound(), "{:?}", report.findings);
-}
-
-async fn a_drop_that_is_broken_off_is_finished_by_the_next<S: Store + Clone>(store: Watched<S>) {
-    let (collection, writer) = made(&store).await;
-    append(&store, &writer, 0..3).await;
-    collection.compactor(policy(1, 1 << 20)).run_once().await.unwrap();
-    let (name, objects) = ("c".parse().unwrap(), store.keys("c/").await.len() as u64);
-    store.fail("delete", "/claim", Fault::Permanent);
-    assert_eq!(Collection::drop(&store, &name, |_| ()).await.unwrap_err().kind(), ErrorKind::Storage);
-    assert_eq!(Collection::open(Arc::new(store.clone()), &name).await.unwrap_err().kind(), ErrorKind::NotFound);
-    let error = Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(2)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-    assert!(error.to_string().contains("run `drop c` again"), "{error}");
-    let left = store.keys("c/").await.len() as u64;
-    assert!(left > 0 && left < objects);
-    Collection::drop(&store, &name, |_| ()).await.unwrap();
-    assert_eq!(store.keys("").await.len(), 0);
-    assert_eq!(Collection::drop(&store, &name, |_| ()).await.unwrap_err().kind(), ErrorKind::NotFound);
-    let (_, writer) = made(&store).await;
-    append(&store, &writer, 0..1).await;
-    assert_eq!(Collection::drop(&store, &name, |_| ()).await.unwrap().objects, 3, "register, head, segment");
 }
 
 /// One fold reads no more than its bytes. A compactor that is told to fold everything goes on after the first.
