@@ -122,6 +122,21 @@ impl Command {
             _ => false,
         }
     }
+
+    /// What to do after a signal has ended the command. None for commands that stop by themselves.
+    pub(crate) fn after_a_signal(&self) -> Option<&'static str> {
+        match self {
+            Self::Append(_) | Self::Follow(_) => None,
+            Self::Compact(compact) if compact.watches() => None,
+            #[cfg(feature = "sqs")]
+            Self::Ingest(_) => None,
+            Self::Verify(_) => Some("there is no verdict: run the same command again"),
+            Self::Get(_) | Self::Scan(_) | Self::Count(_) | Self::Status(_) | Self::History(_) | Self::Inspect(_) => {
+                Some("the output may lack its end: run the same command again")
+            }
+            _ => Some("nothing acknowledged is lost; the same command again does the rest"),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -45,7 +45,12 @@ pub(crate) fn main() -> ExitCode {
     let told = matches!(cli.command, args::Command::Status(_)) && json;
     #[cfg(feature = "simulation")]
     runtime.block_on(crate::crash::planted());
-    let outcome = runtime.block_on(commands::run(cli.command, &context));
+    let outcome = runtime.block_on(async {
+        if let Some(help) = cli.command.after_a_signal() {
+            signals::end_program(help, json);
+        }
+        commands::run(cli.command, &context).await
+    });
     if cli.global.requests && !told {
         context.tell_requests();
     }

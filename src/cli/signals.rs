@@ -2,7 +2,8 @@
 
 use tokio::sync::watch;
 
-use super::exit::Exit;
+use super::exit::{Exit, Failure};
+use super::output;
 
 /// Which signal it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,14 @@ impl Signal {
         match self {
             Self::Interrupt => Exit::Interrupted,
             Self::Terminate => Exit::Terminated,
+        }
+    }
+
+    /// For messages.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Interrupt => "interrupted",
+            Self::Terminate => "terminated",
         }
     }
 }
@@ -43,6 +52,22 @@ pub(crate) fn listen() -> Stop {
         set.closed().await;
     });
     stop
+}
+
+/// From now on a signal ends the program at once, with the exit code of the signal and these words. For
+/// commands that need no time to stop: each is as safe to break off as by a crash.
+///
+/// The program ends here and not in the command, which may wait for a reader of its output.
+pub(crate) fn end_program(help: &'static str, json: bool) {
+    let mut signals = Signals::new();
+    #[expect(clippy::disallowed_methods, reason = "waits for a signal beside the command, and ends the program")]
+    tokio::spawn(async move {
+        let Some(signal) = signals.next().await else { return };
+        output::clear_progress();
+        let problem = format!("{} before the command had ended", signal.word());
+        let _ = Failure::new(signal.exit(), problem).help(help).report(json);
+        std::process::exit(signal.exit() as i32);
+    });
 }
 
 /// Waits until the program is asked to stop; for ever where it never is.

@@ -2,8 +2,11 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use crate::cloud::Cloud;
 use crate::home::{Home, Ran, puts};
+use crate::support::s3::Fault;
 
 fn send(child: &Child, signal: &str) {
     let status = Command::new("kill").args([signal, &child.id().to_string()]).status();
@@ -63,4 +66,40 @@ fn commands_that_go_on_end_well_when_asked_to() {
         send(&watch, signal);
         assert_eq!(watch.wait().expect("ended").code(), Some(0), "compact --watch {signal}");
     }
+}
+
+/// Story: `verify`, `scan`, `sweep` and `compact` knew no signals. As the first process of a container they
+/// could not be stopped at all, and elsewhere they ended without a word and without an exit code.
+#[test]
+fn a_signal_ends_other_commands_with_its_exit_code() {
+    let cloud = Cloud::new();
+    cloud.run("create c --dimension 2").ok();
+    cloud.run_with("append c", &puts(3)).ok();
+    cloud.server.fail_always("get", "c/0000/head", Fault::Slow(Duration::from_secs(3_600)));
+    let commands = ["verify c --deep", "scan c", "sweep c", "compact c", "pin c kept"];
+    let commands = commands.map(|command| (command, "-TERM", 143, "terminated"));
+    for (command, signal, code, word) in commands.into_iter().chain([("verify c", "-INT", 130, "interrupted")]) {
+        cloud.server.calls();
+        let mut child = cloud.command(command).spawn().expect("started");
+        while !cloud.server.calls().iter().any(|call| call.contains("head")) {
+            assert!(child.try_wait().expect("asked").is_none(), "{command} asks for the head");
+            std::thread::yield_now();
+        }
+        send(&child, signal);
+        let ran = Ran::of(child.wait_with_output().expect("ended")).ends_with(code).complains(word);
+        assert_eq!(ran.stdout, "", "{command}: no verdict");
+        assert!(ran.stderr.contains("again"), "{command}: {ran:?}");
+    }
+}
+
+/// The program waits for the reader of its output and does nothing else. A signal must reach it there.
+#[test]
+fn a_signal_ends_a_scan_that_waits_for_its_reader() {
+    let home = Home::with_records(5_000);
+    let mut scan = home.command("scan c").spawn().expect("started");
+    let mut line = String::new();
+    let mut lines = BufReader::new(scan.stdout.take().expect("a pipe"));
+    lines.read_line(&mut line).expect("a line");
+    send(&scan, "-TERM");
+    assert_eq!(scan.wait().expect("ended").code(), Some(143));
 }

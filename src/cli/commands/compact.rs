@@ -40,6 +40,11 @@ pub(crate) struct Compact {
 }
 
 impl Compact {
+    /// Whether it goes on until it is told to stop.
+    pub(crate) fn watches(&self) -> bool {
+        self.watch
+    }
+
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let collection = context.collection(&self.collection).await?;
         let policy = Policy {

@@ -18,7 +18,7 @@ use owo_colors::OwoColorize as _;
 use serde_json::Value;
 
 pub(crate) use log::log;
-pub(crate) use progress::Progress;
+pub(crate) use progress::{Progress, clear_progress};
 pub(crate) use table::Table;
 
 /// Where and how results are printed.

@@ -1,14 +1,25 @@
 //! Progress of work that takes longer than a second, on standard error and only where a person looks at it.
 
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Output, units};
+use super::{Output, complain, units};
 
 /// How long work may take before it shows.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Whether a line of progress is on the terminal.
+static DRAWN: AtomicBool = AtomicBool::new(false);
+
+/// Clears the line of progress where the program ends without dropping it.
+pub(crate) fn clear_progress() {
+    if DRAWN.load(Ordering::Relaxed) {
+        complain("\r\u{1b}[2K");
+    }
+}
 
 /// A running count of records and bytes.
 pub(crate) struct Progress {
@@ -44,6 +55,7 @@ impl Progress {
         let elapsed = self.elapsed();
         if !self.shown && elapsed >= PATIENCE {
             self.shown = true;
+            DRAWN.store(true, Ordering::Relaxed);
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
         if self.shown {
@@ -74,5 +86,6 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+        DRAWN.store(false, Ordering::Relaxed);
     }
 }
