@@ -102,12 +102,28 @@ fn a_redrive_names_what_the_other_queue_refuses() {
     let front = moves::refusing(ministack::endpoint(), "SendMessageBatch", "refused");
     let redrive = format!("queue redrive {} --by-hand --yes --json --to {}", dead.url(), queue.name());
     let ran = cloud.run(&format!("{redrive} --endpoint {front}")).ends_with(1);
-    assert!(ran.stderr.contains("1 message stay") && ran.stderr.contains("as the test says"), "{ran:?}");
+    assert!(ran.stderr.contains("refused 1 message") && ran.stderr.contains("as the test says"), "{ran:?}");
     let json = ran.json();
     assert_eq!((json["moved"].as_u64(), json["stayed"].as_array().map(Vec::len)), (Some(2), Some(1)), "{json}");
     assert_eq!((depth(&queue), depth(&dead)), (2, 1));
     assert_eq!(cloud.run(&redrive).ok().json()["moved"], 1);
     assert_eq!((depth(&queue), depth(&dead)), (3, 0));
+}
+
+/// Story: the dead letters were sent and could not be deleted. The command said "moved 0" and ended with 0,
+/// and each message was in both queues.
+#[test]
+fn a_redrive_tells_of_letters_it_cannot_delete() {
+    let cloud = Cloud::new();
+    let (queue, dead) = with_letters("cli-undeleted.fifo", &[("a", "g"), ("b", "h")]);
+    let front = moves::refusing(ministack::endpoint(), "DeleteMessageBatch", "ReceiptHandle");
+    let redrive = format!("queue redrive {} --by-hand --yes --json --to {}", dead.url(), queue.name());
+    let ran = cloud.run(&format!("{redrive} --endpoint {front}")).ends_with(1);
+    assert!(ran.stderr.contains("cannot be deleted in `cli-undeleted-dead.fifo`"), "{ran:?}");
+    assert!(ran.stderr.contains("both queues"), "{ran:?}");
+    let json = ran.json();
+    assert_eq!((json["moved"].as_u64(), json["doubled"].as_array().map(Vec::len)), (Some(0), Some(2)), "{json}");
+    assert_eq!((depth(&queue), depth(&dead)), (2, 2));
 }
 
 #[test]

@@ -18,6 +18,9 @@ pub struct Moved {
     pub moved: u64,
     /// Messages that stay, each with the reason; the move is to stop.
     pub stayed: Vec<(String, String)>,
+    /// Messages that are in both queues, each with the reason why it could not be deleted here; the
+    /// move is to stop.
+    pub doubled: Vec<(String, String)>,
     /// Whether nothing more was there to be received.
     pub finished: bool,
 }
@@ -47,14 +50,22 @@ impl Queue {
         let (mut gone, mut kept, mut stayed) = (Vec::new(), Vec::new(), Vec::new());
         for (index, message) in messages.iter().enumerate() {
             match failed.get(&index) {
-                None => gone.push(message.receipt.as_str()),
+                None => gone.push(message),
                 Some(reason) => {
                     kept.push(message.receipt.as_str());
                     stayed.push((message.id.clone(), reason.clone()));
                 }
             }
         }
-        let undeleted = if gone.is_empty() { Vec::new() } else { self.delete(&gone).await? };
+        let receipts: Vec<&str> = gone.iter().map(|message| message.receipt.as_str()).collect();
+        let doubled: Vec<(String, String)> = match self.delete(&receipts).await {
+            Ok(undeleted) => undeleted
+                .into_iter()
+                .filter_map(|failed| Some((gone.get(failed.index)?.id.clone(), failed.reason)))
+                .collect(),
+            // Some may be deleted already. Nobody knows which.
+            Err(error) => gone.iter().map(|message| (message.id.clone(), error.to_string())).collect(),
+        };
         if !kept.is_empty() {
             // For courtesy: they would come again after two minutes anyway.
             let _ = self.change_visibility(&kept, Duration::ZERO).await;
@@ -62,7 +73,7 @@ impl Queue {
         match sent {
             // What cannot be sent at all is worth an error, not a list.
             Err(error) if error.kind() != QueueErrorKind::Invalid => Err(error),
-            _ => Ok(Moved { moved: (gone.len() - undeleted.len()) as u64, stayed, finished: false }),
+            _ => Ok(Moved { moved: (gone.len() - doubled.len()) as u64, stayed, doubled, finished: false }),
         }
     }
 }

@@ -50,6 +50,35 @@ struct Done {
     moved: u64,
     by_hand: bool,
     stayed: Vec<(String, String)>,
+    doubled: Vec<(String, String)>,
+}
+
+impl Done {
+    /// Whether the move came to its end.
+    fn verdict(&self, dead: &str) -> Outcome {
+        let number = |of: &[(String, String)]| counted(of.len() as u64, "message");
+        let mut problems = Vec::new();
+        if let Some((id, reason)) = self.stayed.first() {
+            problems.push(format!("the other queue refused {}: {id}: {reason}", number(&self.stayed)));
+        }
+        if let Some((id, reason)) = self.doubled.first() {
+            let sent = number(&self.doubled);
+            problems.push(format!("{sent} went to the other queue and cannot be deleted in `{dead}`: {id}: {reason}"));
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let failure = Failure::new(Exit::Failed, problems.join("; "));
+        let failure = if self.doubled.is_empty() {
+            failure
+        } else {
+            failure.help(
+                "they are in both queues now. Mend the reason first: the same command sends them once more, and \
+                 changes with a source position or a revision take effect once all the same",
+            )
+        };
+        Err(failure.help("`deltafold queue peek` shows them; the same command again goes on with the rest"))
+    }
 }
 
 impl Redrive {
@@ -77,25 +106,21 @@ impl Redrive {
         }
         let done = self.redrive(context, &dead, &settings, to).await?;
         if context.output.json {
-            let stayed: Vec<_> = done.stayed.iter().map(|(id, reason)| json!({ "id": id, "reason": reason })).collect();
+            let list = |of: &[(String, String)]| -> Vec<_> {
+                of.iter().map(|(id, reason)| json!({ "id": id, "reason": reason })).collect()
+            };
             context.output.document(&json!({
                 "queue": dead.name(),
                 "dry_run": false,
                 "moved": done.moved,
                 "by_hand": done.by_hand,
-                "stayed": stayed,
+                "stayed": list(&done.stayed),
+                "doubled": list(&done.doubled),
             }))?;
         } else {
             context.output.line(format!("moved {} of {} to {place}", counted(done.moved, "message"), dead.name()))?;
         }
-        match done.stayed.first() {
-            None => Ok(()),
-            Some((id, reason)) => {
-                let number = counted(done.stayed.len() as u64, "message");
-                Err(Failure::new(Exit::Failed, format!("{number} stay in `{}`: {id}: {reason}", dead.name()))
-                    .help("`deltafold queue peek` shows them; the same command again goes on with the rest"))
-            }
-        }
+        done.verdict(dead.name())
     }
 
     async fn redrive(
@@ -136,11 +161,12 @@ impl Redrive {
         let mut progress = Progress::new(context.output, "moving", "message", Some(settings.depth.visible));
         // What comes meanwhile is the next call's: without a bound, poison would go round for ever. The count may lag, so one batch is tried whatever it says.
         let most = self.max.unwrap_or(settings.depth.total().max(10));
-        while done.moved < most && done.stayed.is_empty() {
+        while done.moved < most && done.stayed.is_empty() && done.doubled.is_empty() {
             let max = u8::try_from(most - done.moved).unwrap_or(10).min(10);
             let step = dead.move_some(&to, max).await?;
             done.moved += step.moved;
             done.stayed.extend(step.stayed);
+            done.doubled.extend(step.doubled);
             progress.at(done.moved, done.moved, 0);
             if step.finished {
                 break;
