@@ -149,23 +149,29 @@ fn a_bad_line_of_a_pipe_waits_for_the_checksum() {
     assert!(!ran.stderr.contains("--from-line"), "{ran:#?}");
 }
 
+/// Story: an interrupted pipe named a command that went on behind its last line, with a warning beside it.
+/// Its first lines could be wrong, and no later run checked them: that command kept them for good.
 #[test]
-fn an_interrupted_compressed_pipe_says_that_it_is_unchecked() {
+fn an_interrupted_compressed_pipe_is_appended_whole() {
     let home = Home::with_collection();
-    let packed = gzip(&puts(60_000));
+    let good = puts(60_000);
+    let packed = gzip(&good.replacen("text 100", "text 109", 1));
     let mut child = home.command("append c").stdin(Stdio::piped()).spawn().expect("started");
     let mut stdin = child.stdin.take().expect("a pipe");
     stdin.write_all(&packed[..packed.len() - 20]).expect("written");
-    while home.records() == 0 {
+    while home.records() <= 100 {
         std::thread::yield_now();
     }
     let status = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(status.expect("kill is there").success());
     let ran = Ran::of(child.wait_with_output().expect("ended")).ends_with(130);
     drop(stdin);
-    let ran = ran.complains("no checksum has covered these lines");
-    piped(&home, &resume(&ran), &packed).ok();
-    assert_eq!(home.log().len(), 60_000, "every line once");
+    let ran = ran.complains("any of them may be wrong").complains("which was not reached");
+    assert!(!ran.stderr.contains("--from-line") && !ran.stderr.contains("resume with"), "{ran:#?}");
+    let again = ran.stderr.split_once("append all of it: deltafold ").expect("a command").1;
+    home.write("FILE", gzip(&good));
+    home.run(again.split_once(". A file").expect("its end").0).ok();
+    assert_eq!((home.records(), &home.run("get c r100").ok().json()["document"]), (60_000, &"text 100".into()));
 }
 
 #[test]

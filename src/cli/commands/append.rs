@@ -237,7 +237,6 @@ impl Job<'_> {
         self.acknowledged(&tally)?;
         match end {
             Ok(()) => Ok(tally),
-            Err((failure, Trust::Broken)) if tally.ops > 0 => Err(self.broken(failure, tally)),
             Err((failure, trust)) => Err(self.stopped(failure, tally, trust)),
         }
     }
@@ -283,6 +282,9 @@ impl Job<'_> {
 
     /// A failure, with what is acknowledged and how to go on.
     fn stopped(&self, failure: Failure, tally: Tally, trust: Trust) -> Failure {
+        if trust != Trust::Sound && tally.ops > 0 {
+            return self.in_doubt(failure, tally, trust);
+        }
         let next = tally.line + 1;
         let acknowledged = if tally.line >= self.command.from_line {
             format!(
@@ -294,36 +296,33 @@ impl Job<'_> {
         } else {
             "nothing of this input was appended by this command".to_owned()
         };
-        let mut failure = failure
+        let failure = failure
             .detail("input", self.input.name())
             .detail("acknowledged_ops", tally.ops)
             .detail("source", self.source.as_str())
             .detail("resume_from_line", next)
             .help(acknowledged);
-        if trust == Trust::Unknown && tally.ops > 0 {
-            failure = failure.detail("unchecked", true).help(
-                "no checksum has covered these lines: it stands at the end of the compressed input. Go on with the \
-                 same input only, which is then checked whole; of another copy append every line",
-            );
-        }
         let source = option("--source", &self.source);
         let command = format!("{} {source} --from-line {next}", self.append(&self.input.argument()));
         self.and_the_rest(failure.help(format!("resume with: {command}")))
     }
 
-    /// A failure that puts lines in doubt which are in the log. To go on behind them would keep what
-    /// is wrong, and to repeat them under their source would leave the right ones out.
-    fn broken(&self, failure: Failure, tally: Tally) -> Failure {
+    /// A failure that leaves lines in doubt which are in the log: their checksum is wrong, or was never
+    /// reached. To go on behind them would keep wrong ones, and to repeat them under their source would
+    /// leave the right ones out.
+    fn in_doubt(&self, failure: Failure, tally: Tally, trust: Trust) -> Failure {
         let from = self.command.from_line;
+        let why = match trust {
+            Trust::Unknown => "their checksum stands at the end of the input, which was not reached",
+            Trust::Broken | Trust::Sound => "a checksum covers them only at the end of the input",
+        };
+        let lines = format!("lines {from} to {} are in the log, and any of them may be wrong: {why}", tally.line);
         let mut failure = failure
             .detail("input", self.input.name())
             .detail("acknowledged_ops", tally.ops)
             .detail("unreliable_lines", vec![from, tally.line])
-            .help(format!(
-                "lines {from} to {} are in the log, and any of them may be wrong: a checksum covers them only at the \
-                 end of the input",
-                tally.line
-            ));
+            .detail("unchecked", trust == Trust::Unknown)
+            .help(lines);
         if self.command.source.is_some() {
             failure = failure.help(format!(
                 "do not use the source {} for them again: the log would take the right lines for repetitions",
