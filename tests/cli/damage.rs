@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::home::Home;
+use crate::home::{Home, puts};
 
 /// Flips a bit in the first byte of a section of an object.
 fn damage(home: &Home, object: &Path, section: &str) {
@@ -51,6 +51,27 @@ fn a_damaged_embedding_object_is_told_by_name() {
 #[test]
 fn a_damaged_head_is_told_by_name() {
     damage_is_told(true, "head", "fields");
+}
+
+/// Story: `follow --until-end` took a lost segment for the end of the log. It printed the ops in front of it
+/// and ended with 0, so a copy made by following lacked the rest without a word.
+#[test]
+fn follow_until_the_end_fails_at_a_hole_of_the_log() {
+    for folded in [true, false] {
+        let home = Home::with_records(2);
+        for _ in 0..3 {
+            home.run_with("append c", &puts(2)).ok();
+        }
+        if folded {
+            home.run("compact c").ok();
+        }
+        std::fs::remove_file(home.files("log/00000000000000000002").remove(0)).expect("removed");
+        for json in ["", " --json"] {
+            let ran = home.run(&format!("follow c --until-end --from 1{json}")).ends_with(6);
+            let ran = ran.complains("log/00000000000000000002");
+            assert_eq!(ran.stdout.lines().count(), 2, "the ops in front of the hole: {ran:?}");
+        }
+    }
 }
 
 #[test]
