@@ -80,6 +80,11 @@ impl MemoryLimit {
         self.bytes / 8
     }
 
+    /// An op of so many bytes is large: a reader rather decodes it again than composes it into a run.
+    pub(crate) fn large_op(self) -> u64 {
+        (self.bytes / 256).min(1 << 20)
+    }
+
     /// Ops of one writer that wait for their acknowledgement.
     pub(crate) fn waiting(self) -> usize {
         usize::try_from(self.bytes / 2).unwrap_or(usize::MAX)

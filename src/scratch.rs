@@ -94,7 +94,7 @@ impl Extent {
     }
 
     /// All of it; a mapping where it is long.
-    fn get(self: &Arc<Self>) -> io::Result<Bytes> {
+    pub(crate) fn get(self: &Arc<Self>) -> io::Result<Bytes> {
         if self.len < MAP_FROM_BYTES {
             return self.read(0, self.len);
         }

@@ -31,7 +31,7 @@ pub(crate) use held::Held;
 pub(crate) use marks::{CLOCK_SOURCE, MAX_MARKS};
 pub use origin::Origin;
 pub(crate) use origin::{MAX_CHANGE_MARKS, MAX_ORIGIN_BYTES, floor_of, floor_of_source};
-pub(crate) use tail::{Tail, TailRead, read_tail};
+pub(crate) use tail::{Tail, TailRead, WithObject, read_tail, read_tail_with_objects};
 pub use writer::{Ack, Writer, WriterOptions};
 
 use deltafold_format::Uid;

@@ -48,6 +48,16 @@ pub(crate) async fn read_tail(shard: &Shard, after: Sequence, max_bytes: u64, ho
     read::<Whole>(shard, after, max_bytes, how).await
 }
 
+/// The same, and segments of large or few ops come with the objects that hold them.
+pub(crate) async fn read_tail_with_objects(
+    shard: &Shard,
+    after: Sequence,
+    max_bytes: u64,
+    how: Tail,
+) -> Result<TailRead<WithObject>> {
+    read::<WithObject>(shard, after, max_bytes, how).await
+}
+
 /// The same of the headers of the segments alone. Each costs a GET of its first bytes.
 pub(super) async fn read_headers(
     shard: &Shard,
@@ -106,6 +116,64 @@ impl Piece for Whole {
 
     fn header(segment: &Arc<Segment>) -> &SegmentHeader {
         segment.header()
+    }
+
+    fn under_way(stored: u64) -> u64 {
+        stored
+    }
+}
+
+/// A segment and, where its ops are large or few, the object that it was read from.
+#[derive(Debug, Clone)]
+pub(crate) struct WithObject {
+    pub(crate) segment: Arc<Segment>,
+    /// Empty where its ops are small and many.
+    pub(crate) object: Bytes,
+}
+
+/// Sections below this length are not compressed.
+const SMALL_OBJECT_BYTES: u64 = 16 << 10;
+
+impl WithObject {
+    /// The object goes, unless the ops take `large` bytes on average, or it is so small that it was not compressed:
+    /// the segment holds on to it anyhow.
+    pub(crate) fn new(segment: Arc<Segment>, object: Bytes, large: u64) -> Self {
+        let is_large = segment.decoded_bytes() / segment.len().max(1) as u64 >= large;
+        let is_small = object.len() as u64 <= large.min(SMALL_OBJECT_BYTES);
+        Self { segment, object: if is_large || is_small { object } else { Bytes::new() } }
+    }
+}
+
+impl WithObject {
+    /// Memory that the object takes beside the segment.
+    pub(crate) fn extra_bytes(&self) -> u64 {
+        Some(self.object.len() as u64).filter(|bytes| *bytes > SMALL_OBJECT_BYTES).unwrap_or(0)
+    }
+}
+
+impl Piece for WithObject {
+    type Segment = Self;
+    type Fetched = Option<Bytes>;
+
+    async fn fetch(shard: Shard, sequence: Sequence) -> Result<Option<Bytes>> {
+        Whole::fetch(shard, sequence).await
+    }
+
+    fn open(shard: &Shard, sequence: Sequence, fetched: Option<Bytes>) -> Result<(Slot<Self>, u64)> {
+        let (slot, bytes) = Whole::open(shard, sequence, fetched.clone())?;
+        Ok(match (slot, fetched) {
+            (Slot::Segment(segment), Some(object)) => {
+                let segment = Self::new(segment, object, shard.memory().large_op());
+                let bytes = bytes + segment.extra_bytes();
+                (Slot::Segment(segment), bytes)
+            }
+            (Slot::Void, _) => (Slot::Void, bytes),
+            _ => (Slot::Absent, bytes),
+        })
+    }
+
+    fn header(segment: &Self) -> &SegmentHeader {
+        segment.segment.header()
     }
 
     fn under_way(stored: u64) -> u64 {

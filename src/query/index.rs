@@ -62,8 +62,8 @@ pub(crate) struct ShardIndex {
     /// The snapshot that it is of.
     manifest: ObjectName,
     tail: Sequence,
-    /// How many runs of the log lay in the temporary file.
-    spilled: usize,
+    /// The last slot of the log that lay in the temporary file.
+    aside_until: Sequence,
 }
 
 impl ShardIndex {
@@ -88,7 +88,7 @@ impl ShardIndex {
     fn grows_into(&self, snapshot: &Snapshot) -> bool {
         self.manifest == snapshot.objects.manifest().name()
             && self.tail <= snapshot.overlay.tail()
-            && self.spilled == snapshot.overlay.spilled().len()
+            && self.aside_until == snapshot.overlay.aside_until()
             && self.fresh.len() <= 2 * self.records + FEW
     }
 
@@ -102,7 +102,7 @@ impl ShardIndex {
             memory_bytes: base.memory_bytes(),
             manifest: snapshot.objects.manifest().name(),
             tail: snapshot.overlay.tail(),
-            spilled: snapshot.overlay.spilled().len(),
+            aside_until: snapshot.overlay.aside_until(),
             base,
         };
         let first_run = usize::from(index.base.exists());
@@ -117,7 +117,7 @@ impl ShardIndex {
                 Step::End => return Ok(index),
                 Step::Fill => rows.fill().await?,
                 Step::Group => {
-                    let mut composer = rows.compose();
+                    let mut composer = rows.compose().await?;
                     let below = index.base_row(snapshot, rows.id()).await?;
                     if let Some((part, row)) = &below.row
                         && !composer.is_final()
@@ -274,6 +274,11 @@ impl Fresh {
     /// About how much memory it takes, with its place in the index.
     fn memory_bytes(&self) -> u64 {
         let values = self.metadata.iter().map(|(key, value)| key.len() + super::request::value_bytes(value) + 64);
-        (2 * self.id.len() + size_of::<Self>() + 128 + values.sum::<usize>()) as u64
+        // What lies in a segment or in an embedding object is counted there.
+        let embedding = match &self.embedding {
+            Some(EmbeddingSource::Copied(numbers)) => size_of_val(&numbers[..]),
+            _ => 0,
+        };
+        (2 * self.id.len() + size_of::<Self>() + 128 + embedding + values.sum::<usize>()) as u64
     }
 }

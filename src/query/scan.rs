@@ -170,13 +170,13 @@ impl Scan {
     fn log(&self, nearest: &mut [Nearest]) {
         for (searched, shard) in self.shards.iter().zip(0_u16..) {
             for (at, fresh) in searched.index.fresh() {
-                let Some(EmbeddingSource::Log { segment, row }) = &fresh.embedding else { continue };
+                let Some(numbers) = fresh.embedding.as_ref().and_then(EmbeddingSource::numbers) else { continue };
                 let owner = Owner::Fresh(at);
                 for (probe, nearest) in self.probes.iter().zip(&mut *nearest) {
                     if probe.selects(shard, owner) {
                         nearest.work.read += 1;
                         nearest.work.from_log += 1;
-                        self.offer(nearest, probe.distance(segment.vector(*row)), shard, owner);
+                        self.offer(nearest, probe.distance(numbers), shard, owner);
                     }
                 }
             }

@@ -17,8 +17,21 @@ pub(crate) enum EmbeddingSource {
         /// Its embedding row.
         row: u32,
     },
+    /// Here: its segment was read for this row alone, and shall not stay in memory for it.
+    Copied(Arc<[f32]>),
     /// In an embedding object.
     Stored(EmbeddingRef),
+}
+
+impl EmbeddingSource {
+    /// Its numbers, unless they are in an embedding object.
+    pub(crate) fn numbers(&self) -> Option<&[f32]> {
+        match self {
+            Self::Log { segment, row } => Some(segment.vector(*row)),
+            Self::Copied(numbers) => Some(numbers),
+            Self::Stored(_) => None,
+        }
+    }
 }
 
 /// What one run or one layer of the log says of an id.
@@ -28,6 +41,8 @@ pub(crate) enum Row<'a> {
     Part(&'a PartMeta, usize),
     /// Ops of one id in a layer, at least one.
     Log(&'a Layer, Range<usize>),
+    /// An op of a segment in the temporary file: its outline, and the op itself where it was read.
+    Unread(&'a Effect<()>, Option<(Arc<Segment>, usize)>),
 }
 
 impl Row<'_> {
@@ -37,10 +52,13 @@ impl Row<'_> {
             Self::Part(part, row) => Some(part.effect(row).map_embedding(&mut EmbeddingSource::Stored)),
             Self::Log(layer, ops) => {
                 let effect = |(segment, op): (&Arc<Segment>, usize)| {
-                    let source = |row| EmbeddingSource::Log { segment: segment.clone(), row };
-                    Some(Effect::from_op(segment.op(op)?.map_embedding(source).action, segment.place(op)))
+                    effect_of(segment, op, |row| EmbeddingSource::Log { segment: segment.clone(), row })
                 };
                 layer.ops(ops).filter_map(effect).reduce(Effect::then)
+            }
+            Self::Unread(_, read) => {
+                let (segment, op) = read?;
+                effect_of(&segment, op, |row| EmbeddingSource::Copied(segment.vector(row).into()))
             }
         }
     }
@@ -52,8 +70,17 @@ impl Row<'_> {
             Self::Log(layer, ops) => {
                 layer.ops(ops.clone()).filter_map(|(segment, op)| segment.outline(op)).reduce(Effect::then)
             }
+            Self::Unread(outline, _) => Some((*outline).clone()),
         }
     }
+}
+
+fn effect_of(
+    segment: &Segment,
+    op: usize,
+    source: impl FnMut(u32) -> EmbeddingSource,
+) -> Option<Effect<EmbeddingSource>> {
+    Some(Effect::from_op(segment.op(op)?.map_embedding(source).action, segment.place(op)))
 }
 
 /// `older` under what lies above it so far.
@@ -105,6 +132,11 @@ impl Composer {
             }
             open => Self::Open(open),
         }
+    }
+
+    /// Whether the content of older rows may show through; else their outlines are enough.
+    pub(super) fn needs_content(&self) -> bool {
+        matches!(self, Self::Nothing | Self::Open(_))
     }
 
     /// Whether older rows cannot matter any more.

@@ -335,6 +335,11 @@ async fn fetch<K>(snapshot: &Snapshot, found: Found<K>, embeddings: bool) -> Res
     let (source, row) = (source as usize, row as usize);
     let mut composer = Composer::default();
     let id = match source.checked_sub(snapshot.runs()) {
+        None if let Some(unread) = snapshot.unread(source) => {
+            let id = unread.id(row);
+            unread.compose(row..unread.end_of(id, row), &mut composer).await?;
+            id.to_owned()
+        }
         None => {
             let part = snapshot.part(source, part as usize, true).await?;
             composer.under(Row::Part(&part, row));

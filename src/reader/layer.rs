@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use deltafold_format::{Segment, Sequence};
 
 use super::pools::{Budget, Charge};
+use crate::log::WithObject;
 use crate::shard::Slot;
 
 /// Where an op stands: which of a layer's segments, which of its ops.
@@ -20,6 +22,8 @@ pub(crate) struct Layer {
     first: Sequence,
     last: Sequence,
     segments: Vec<Arc<Segment>>,
+    /// The object of each segment; empty where its ops are small and many.
+    objects: Vec<Bytes>,
     index: Vec<Spot>,
     /// The memory of the segments and of their places in the index.
     charges: Vec<Arc<Charge>>,
@@ -27,19 +31,27 @@ pub(crate) struct Layer {
 
 impl Layer {
     /// The slots must follow one another; there must be one.
-    pub(super) fn new(slots: &[(Sequence, Slot)], budget: &Arc<Budget>) -> Self {
+    pub(super) fn new(slots: &[(Sequence, Slot<WithObject>)], budget: &Arc<Budget>) -> Self {
         let first = slots.first().map_or(Sequence::ZERO, |(sequence, _)| *sequence);
         let last = slots.last().map_or(first, |(sequence, _)| *sequence);
-        let segment = |(_, slot): &(Sequence, Slot)| if let Slot::Segment(s) = slot { Some(s.clone()) } else { None };
-        let segments: Vec<Arc<Segment>> = slots.iter().filter_map(segment).collect();
+        let read = slots.iter().filter_map(|(_, slot)| match slot {
+            Slot::Segment(read) => Some((read.segment.clone(), read.object.clone())),
+            Slot::Void | Slot::Absent => None,
+        });
+        let (segments, objects): (Vec<Arc<Segment>>, Vec<Bytes>) = read.unzip();
         let places = segments.iter().enumerate().flat_map(|(segment, s)| {
             let place = move |op| Spot { segment: number(segment), op: number(op) };
             (0..s.len()).map(place)
         });
         let index: Vec<Spot> = places.collect();
         let decoded: u64 = segments.iter().map(|segment| segment.decoded_bytes()).sum();
-        let charges = vec![budget.take(decoded + size_of_val(&index[..]) as u64)];
-        let mut layer = Self { first, last, index, segments, charges };
+        let stored = slots.iter().map(|(_, slot)| match slot {
+            Slot::Segment(read) => read.extra_bytes(),
+            Slot::Void | Slot::Absent => 0,
+        });
+        let stored: u64 = stored.sum();
+        let charges = vec![budget.take(decoded + stored + size_of_val(&index[..]) as u64)];
+        let mut layer = Self { first, last, index, segments, objects, charges };
         let mut index = std::mem::take(&mut layer.index);
         // Stable, so that the ops of one id stay in log order.
         index.sort_by(|a, b| layer.id_bytes_at(*a).cmp(layer.id_bytes_at(*b)));
@@ -65,8 +77,9 @@ impl Layer {
         index.extend_from_slice(old);
         index.extend(new.iter().map(moved));
         let segments = self.segments.iter().chain(&newer.segments).cloned().collect();
+        let objects = self.objects.iter().chain(&newer.objects).cloned().collect();
         let charges = self.charges.iter().chain(&newer.charges).cloned().collect();
-        Self { first: self.first, last: newer.last, segments, index, charges }
+        Self { first: self.first, last: newer.last, segments, objects, index, charges }
     }
 
     /// What is left when the segments up to `folded` are taken away, where something is.
@@ -80,6 +93,7 @@ impl Layer {
             first: folded.next().max(self.first),
             last: self.last,
             segments: self.segments[gone..].to_vec(),
+            objects: self.objects[gone..].to_vec(),
             index: self.index.iter().filter_map(left).collect(),
             charges: self.charges.clone(),
         })
@@ -99,6 +113,16 @@ impl Layer {
     /// Bytes of memory that it takes, those of segments that it was cut to leave out among them.
     pub(super) fn memory_bytes(&self) -> u64 {
         self.charges.iter().map(|charge| charge.bytes()).sum()
+    }
+
+    /// Its segments in log order, each with its object, which is empty where its ops are small and many.
+    pub(super) fn segments(&self) -> impl ExactSizeIterator<Item = (&Arc<Segment>, &Bytes)> {
+        self.segments.iter().zip(&self.objects)
+    }
+
+    /// Where each op stands, by id: the number of its segment, and its number there.
+    pub(super) fn places(&self) -> impl ExactSizeIterator<Item = (usize, usize)> {
+        self.index.iter().map(|spot| (spot.segment as usize, spot.op as usize))
     }
 
     /// How many ops it holds; they are numbered in the order of their ids.

@@ -21,6 +21,7 @@ mod sorter;
 mod spilled;
 #[cfg(test)]
 mod tiny_memory_tests;
+mod unread;
 
 use std::sync::Arc;
 

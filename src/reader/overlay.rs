@@ -7,9 +7,11 @@ use deltafold_format::Sequence;
 
 use super::layer::Layer;
 use super::pools::{Budget, Pools};
-use super::spilled::Spilled;
+use super::spilled::{Aside, Spilled};
+use super::unread::Unread;
 use crate::env;
 use crate::error::Result;
+use crate::log::WithObject;
 use crate::shard::{Shard, Slot};
 
 /// What the log holds behind a snapshot: exactly the slots after `folded` up to `tail`. Cheap to clone.
@@ -19,8 +21,8 @@ use crate::shard::{Shard, Slot};
 /// temporary file. Older snapshots keep the layers that they had.
 #[derive(Debug, Clone)]
 pub(crate) struct Overlay {
-    /// Oldest first; all of them older than the layers.
-    spilled: Vec<Arc<Spilled>>,
+    /// In the temporary file: oldest first; all of them older than the layers.
+    aside: Vec<Aside>,
     /// Oldest first.
     layers: Vec<Arc<Layer>>,
     tail: Sequence,
@@ -29,7 +31,7 @@ pub(crate) struct Overlay {
 impl Overlay {
     /// Nothing behind `folded`.
     pub(super) fn empty(folded: Sequence) -> Self {
-        Self { spilled: Vec::new(), layers: Vec::new(), tail: folded }
+        Self { aside: Vec::new(), layers: Vec::new(), tail: folded }
     }
 
     /// The last slot that is covered.
@@ -37,9 +39,14 @@ impl Overlay {
         self.tail
     }
 
-    /// The runs in the temporary file, oldest first.
-    pub(crate) fn spilled(&self) -> &[Arc<Spilled>] {
-        &self.spilled
+    /// Ops in the temporary file, oldest first.
+    pub(super) fn aside(&self) -> &[Aside] {
+        &self.aside
+    }
+
+    /// The last slot in the temporary file, 0 where none is.
+    pub(crate) fn aside_until(&self) -> Sequence {
+        self.aside.last().map_or(Sequence::ZERO, |aside| aside.slots().1)
     }
 
     /// The layers in memory, oldest first; all of them newer than the runs.
@@ -49,8 +56,8 @@ impl Overlay {
 
     /// How many ops it holds.
     pub(super) fn ops(&self) -> u64 {
-        let spilled = self.spilled.iter().map(|run| run.ops);
-        spilled.chain(self.layers.iter().map(|layer| layer.len() as u64)).sum()
+        let aside = self.aside.iter().map(Aside::ops);
+        aside.chain(self.layers.iter().map(|layer| layer.len() as u64)).sum()
     }
 
     /// Bytes of memory that the layers take.
@@ -60,7 +67,7 @@ impl Overlay {
 
     /// With the slots that follow in the log.
     #[must_use]
-    pub(super) fn extended(mut self, slots: &[(Sequence, Slot)], budget: &Arc<Budget>) -> Self {
+    pub(super) fn extended(mut self, slots: &[(Sequence, Slot<WithObject>)], budget: &Arc<Budget>) -> Self {
         let Some((last, _)) = slots.last() else { return self };
         debug_assert_eq!(slots.first().map(|(first, _)| *first), Some(self.tail.next()), "the log has no gaps");
         let mut newest = Layer::new(slots, budget);
@@ -81,7 +88,15 @@ impl Overlay {
             Some(newest_first.fold(newest, |newer, older| Arc::new(older.then(&newer))))
         });
         if let Some(layer) = joined.await {
-            self.spilled.push(Arc::new(Spilled::write(shard, &layer, &pools.scratch).await?));
+            let older = self.aside.last().and_then(Aside::unread);
+            if let Some(unread) = Unread::write(shard, older, &layer, pools).await? {
+                if older.is_some() {
+                    self.aside.pop();
+                }
+                self.aside.push(Aside::Unread(Arc::new(unread)));
+            } else {
+                self.aside.push(Aside::Run(Arc::new(Spilled::write(shard, &layer, &pools.scratch).await?)));
+            }
         }
         Ok(self)
     }
@@ -92,14 +107,14 @@ impl Overlay {
     /// empty and ends at `folded`: the caller reads those segments again, which no sweep takes before they are folded.
     #[must_use]
     pub(super) fn behind(&self, folded: Sequence) -> Self {
-        if self.spilled.iter().any(|run| run.first <= folded && folded < run.last) {
+        if self.aside.iter().map(Aside::slots).any(|(first, last)| first <= folded && folded < last) {
             return Self::empty(folded);
         }
         let left = |layer: &Arc<Layer>| {
             if layer.slots().0 > folded { Some(layer.clone()) } else { layer.behind(folded).map(Arc::new) }
         };
         Self {
-            spilled: self.spilled.iter().filter(|run| run.first > folded).cloned().collect(),
+            aside: self.aside.iter().filter(|aside| aside.slots().0 > folded).cloned().collect(),
             layers: self.layers.iter().filter_map(left).collect(),
             tail: self.tail.max(folded),
         }
@@ -114,7 +129,7 @@ mod tests {
     use super::*;
     use crate::memory::MemoryLimit;
 
-    fn segment(sequence: u64, ids: &[u8]) -> (Sequence, Slot) {
+    fn segment(sequence: u64, ids: &[u8]) -> (Sequence, Slot<WithObject>) {
         let sequence = Sequence::new(sequence).unwrap();
         let ops: Vec<Op> = ids.iter().map(|id| Op::delete(id.to_string())).collect();
         let stamp = SegmentStamp {
@@ -127,8 +142,9 @@ mod tests {
             passed: 0,
         };
         let encoded = SegmentBody::encode(&ops, 3).unwrap().seal(stamp).unwrap();
-        let bytes: Vec<u8> = encoded.chunks.iter().flatten().copied().collect();
-        (sequence, Slot::Segment(Arc::new(Segment::decode(bytes.into()).unwrap())))
+        let object = encoded.to_bytes();
+        let segment = Arc::new(Segment::decode(object.clone()).unwrap());
+        (sequence, Slot::Segment(WithObject::new(segment, object, u64::MAX)))
     }
 
     fn budget() -> Arc<Budget> {

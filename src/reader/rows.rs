@@ -9,6 +9,7 @@ use super::compose::{Composer, Row, under};
 use super::layer::Layer;
 use super::range::IdRange;
 use super::snapshot::Snapshot;
+use super::unread::Unread;
 use crate::error::Result;
 
 /// Walks the runs and the layers of the log side by side. Of each run at most one part is held at a time, and only
@@ -40,6 +41,11 @@ enum Source {
     },
     Log {
         layer: Arc<Layer>,
+        ops: std::ops::Range<usize>,
+    },
+    /// Segments in the temporary file. They count among the runs.
+    Unread {
+        unread: Arc<Unread>,
         ops: std::ops::Range<usize>,
     },
 }
@@ -78,6 +84,10 @@ impl Rows {
     /// The rows in `range` of all runs from `first_run` on and of the log.
     pub(crate) fn new(snapshot: Arc<Snapshot>, range: IdRange, first_run: usize, keep: bool) -> Self {
         let run = |run: usize| {
+            if let Some(unread) = snapshot.unread(run) {
+                let ops = if run < first_run { 0..0 } else { range.rows(unread.len(), |at| unread.id(at)) };
+                return Source::Unread { unread: unread.clone(), ops };
+            }
             let parts = if run < first_run { 0..0 } else { range.parts(snapshot.entries(run)) };
             let next = next_id(snapshot.entries(run), &parts, &range);
             Source::Run { run, parts, current: None, number: 0, next }
@@ -131,6 +141,7 @@ impl Rows {
                     current.as_ref().map_or((0, 0), |(_, rows)| (rows.start, rows.start + 1))
                 }
                 Source::Log { layer, ops } => (ops.start, layer.end_of(least, ops.start)),
+                Source::Unread { unread, ops } => (ops.start, unread.end_of(least, ops.start)),
             };
             self.group.push(Hit { source: number, start, end });
         }
@@ -141,7 +152,7 @@ impl Rows {
                         rows.start = hit.end;
                     }
                 }
-                Source::Log { ops, .. } => ops.start = hit.end,
+                Source::Log { ops, .. } | Source::Unread { ops, .. } => ops.start = hit.end,
             }
         }
         Step::Group
@@ -152,33 +163,36 @@ impl Rows {
         match self.group.first().map(|hit| (hit, &self.sources[hit.source])) {
             Some((hit, Source::Run { current: Some((part, _)), .. })) => part.id(hit.start),
             Some((hit, Source::Log { layer, .. })) => layer.id(hit.start),
+            Some((hit, Source::Unread { unread, .. })) => unread.id(hit.start),
             _ => "",
         }
     }
 
-    /// Its rows, newest first.
-    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.group.iter().rev().filter_map(|hit| match &self.sources[hit.source] {
-            Source::Run { current, .. } => current.as_ref().map(|(part, _)| Row::Part(part, hit.start)),
-            Source::Log { layer, .. } => Some(Row::Log(layer, hit.start..hit.end)),
-        })
-    }
-
     /// What its rows come to.
-    pub(crate) fn compose(&self) -> Composer {
+    pub(crate) async fn compose(&self) -> Result<Composer> {
         let mut composer = Composer::default();
-        for row in self.rows() {
+        for hit in self.group.iter().rev() {
             if composer.is_final() {
                 break;
             }
-            composer.under(row);
+            match &self.sources[hit.source] {
+                Source::Run { current: Some((part, _)), .. } => composer.under(Row::Part(part, hit.start)),
+                Source::Run { current: None, .. } => {}
+                Source::Log { layer, .. } => composer.under(Row::Log(layer, hit.start..hit.end)),
+                Source::Unread { unread, .. } => unread.compose(hit.start..hit.end, &mut composer).await?,
+            }
         }
-        composer
+        Ok(composer)
     }
 
     /// What its rows come to, without the records' content.
     pub(crate) fn outline(&self) -> Option<Effect<()>> {
-        self.rows().map(|row| row.outline()).fold(None, under)
+        let outline = |hit: &Hit| match &self.sources[hit.source] {
+            Source::Run { current, .. } => current.as_ref().and_then(|(part, _)| Row::Part(part, hit.start).outline()),
+            Source::Log { layer, .. } => Row::Log(layer, hit.start..hit.end).outline(),
+            Source::Unread { unread, .. } => unread.outline(hit.start..hit.end),
+        };
+        self.group.iter().rev().map(outline).fold(None, under)
     }
 
     /// Where its newest row is, and whether it has older ones.
@@ -189,7 +203,7 @@ impl Rows {
     fn locate(&self, hit: Hit) -> Locator {
         let part = match self.sources[hit.source] {
             Source::Run { number, .. } => number,
-            Source::Log { .. } => 0,
+            Source::Log { .. } | Source::Unread { .. } => 0,
         };
         let small = |n: usize| u32::try_from(n).expect("runs, parts, their rows, and ops in memory count below 2^32");
         Locator { source: small(hit.source), part: small(part), row: small(hit.start) }
@@ -205,6 +219,7 @@ impl Source {
                 None => (!parts.is_empty()).then(|| next.as_deref().unwrap_or_default()),
             },
             Self::Log { layer, ops } => (!ops.is_empty()).then(|| layer.id(ops.start)),
+            Self::Unread { unread, ops } => (!ops.is_empty()).then(|| unread.id(ops.start)),
         }
     }
 
@@ -212,7 +227,7 @@ impl Source {
     fn is_unread(&self) -> bool {
         match self {
             Self::Run { current, .. } => current.as_ref().is_none_or(|(_, rows)| rows.is_empty()),
-            Self::Log { .. } => false,
+            Self::Log { .. } | Self::Unread { .. } => false,
         }
     }
 }

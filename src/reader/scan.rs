@@ -161,7 +161,7 @@ impl ShardScan {
                 Step::End => break,
                 Step::Fill => self.rows.fill().await?,
                 Step::Group => {
-                    if let Some(stored) = self.rows.compose().finish() {
+                    if let Some(stored) = self.rows.compose().await?.finish() {
                         let entry = self.snapshot.entry(self.rows.id().to_owned(), stored, self.embeddings).await?;
                         bytes += entry.bulk();
                         self.ready.push_back(entry);

@@ -13,7 +13,7 @@ use super::snapshot::Snapshot;
 use crate::env;
 use crate::error::{Error, ErrorKind, Repr, Result};
 use crate::head::HeadState;
-use crate::log::{POLLS_A_LIST, Tail, TailRead, read_tail};
+use crate::log::{POLLS_A_LIST, Tail, TailRead, WithObject, read_tail_with_objects};
 use crate::shard::{Shard, Slot};
 use crate::simulation::Guard;
 
@@ -46,7 +46,7 @@ impl ShardReader {
 
     async fn look(shard: Shard, pools: &Arc<Pools>, warm: bool) -> Result<Self> {
         let state = shard.head().await?;
-        let reading = read_tail(&shard, state.head.folded, shard.memory().log_read(), Tail::Cold);
+        let reading = read_tail_with_objects(&shard, state.head.folded, shard.memory().log_read(), Tail::Cold);
         let (manifest, read) = futures::future::join(shard.manifest(&state.head), reading).await;
         let (state, manifest, read) = match manifest? {
             Some(manifest) if manifest.folded == state.head.folded => (state, manifest, Some(read)),
@@ -139,7 +139,7 @@ async fn catch_up(
     shard: &Shard,
     pools: &Pools,
     mut looked: Looked,
-    mut read: Option<Result<TailRead>>,
+    mut read: Option<Result<TailRead<WithObject>>>,
     mut how: Tail,
 ) -> Result<Looked> {
     loop {
@@ -194,13 +194,13 @@ async fn read_log(
     shard: &Shard,
     pools: &Pools,
     overlay: &mut Overlay,
-    mut read: Option<Result<TailRead>>,
+    mut read: Option<Result<TailRead<WithObject>>>,
     how: Tail,
 ) -> Result<LogEnd> {
     loop {
         let piece = match read.take() {
             Some(read) => read?,
-            None => read_tail(shard, overlay.tail(), shard.memory().log_read(), how).await?,
+            None => read_tail_with_objects(shard, overlay.tail(), shard.memory().log_read(), how).await?,
         };
         let before = mem::replace(overlay, Overlay::empty(overlay.tail()));
         *overlay = extended(before, piece.slots, &pools.overlay).await;
@@ -217,8 +217,11 @@ async fn read_log(
     }
 }
 
-async fn extended(overlay: Overlay, slots: Vec<(Sequence, Slot)>, budget: &Arc<Budget>) -> Overlay {
-    let new = |(_, slot): &(Sequence, Slot)| if let Slot::Segment(segment) = slot { segment.len() as u64 } else { 0 };
+async fn extended(overlay: Overlay, slots: Vec<(Sequence, Slot<WithObject>)>, budget: &Arc<Budget>) -> Overlay {
+    let new = |(_, slot): &(Sequence, Slot<WithObject>)| match slot {
+        Slot::Segment(read) => read.segment.len() as u64,
+        Slot::Void | Slot::Absent => 0,
+    };
     if overlay.ops() + slots.iter().map(new).sum::<u64>() <= OPS_INLINE {
         overlay.extended(&slots, budget)
     } else {

@@ -12,7 +12,8 @@ use super::compose::{Composer, EmbeddingSource, Row, under};
 use super::entry::Entry;
 use super::objects::Objects;
 use super::overlay::Overlay;
-use super::spilled::Spilled;
+use super::spilled::{Aside, Spilled};
+use super::unread::Unread;
 use crate::error::{Error, Result};
 use crate::scratch::damaged;
 use crate::shard::Shard;
@@ -40,7 +41,7 @@ impl Snapshot {
 
     /// How many runs it has, those in the temporary file among them; they are numbered from the oldest.
     pub(super) fn runs(&self) -> usize {
-        self.stored_runs() + self.overlay.spilled().len()
+        self.stored_runs() + self.overlay.aside().len()
     }
 
     /// How many of them the manifest lists; those are the older ones.
@@ -50,7 +51,16 @@ impl Snapshot {
 
     /// The run in the temporary file that has this number.
     fn spilled(&self, run: usize) -> Option<&Spilled> {
-        run.checked_sub(self.stored_runs()).and_then(|run| self.overlay.spilled().get(run)).map(|run| &**run)
+        self.aside(run).and_then(Aside::run)
+    }
+
+    /// The segments in the temporary file that have this number among the runs.
+    pub(super) fn unread(&self, run: usize) -> Option<&Arc<Unread>> {
+        self.aside(run).and_then(Aside::unread)
+    }
+
+    fn aside(&self, run: usize) -> Option<&Aside> {
+        run.checked_sub(self.stored_runs()).and_then(|run| self.overlay.aside().get(run))
     }
 
     /// The parts of a run, in id order.
@@ -91,7 +101,9 @@ impl Snapshot {
             if composer.is_final() {
                 break;
             }
-            if let Some((part, row)) = self.find(run, id).await? {
+            if let Some(unread) = self.unread(run) {
+                unread.compose(unread.find(id), &mut composer).await?;
+            } else if let Some((part, row)) = self.find(run, id).await? {
                 composer.under(Row::Part(&part, row));
             }
         }
@@ -111,7 +123,9 @@ impl Snapshot {
             if outline.as_ref().is_some_and(Effect::is_replace) {
                 break;
             }
-            if let Some((part, row)) = self.find(run, id).await? {
+            if let Some(unread) = self.unread(run) {
+                outline = under(outline, unread.outline(unread.find(id)));
+            } else if let Some((part, row)) = self.find(run, id).await? {
                 outline = under(outline, Row::Part(&part, row).outline());
             }
         }
@@ -140,8 +154,8 @@ impl Snapshot {
         let source = record.embedding.take().filter(|_| embedding);
         let embedding = match source {
             None => None,
-            Some(EmbeddingSource::Log { segment, row }) => Some(segment.vector(row).to_vec()),
             Some(EmbeddingSource::Stored(at)) => Some(self.embedding(at).await?),
+            Some(source) => source.numbers().map(<[f32]>::to_vec),
         };
         let mut record = record.map_embedding(|_| Vec::new());
         record.embedding = embedding;
@@ -155,7 +169,7 @@ impl Snapshot {
 
     /// An embedding object. One GET where it is not open yet, none in the temporary file.
     pub(crate) async fn embedding_object(&self, name: ObjectName) -> Result<EmbeddingObject> {
-        for run in self.overlay.spilled() {
+        for run in self.overlay.aside().iter().filter_map(Aside::run) {
             if let Some(embeddings) = run.embeddings(name).await? {
                 return Ok(EmbeddingObject { embeddings: embeddings.clone(), name, spilled: true });
             }

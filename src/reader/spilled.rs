@@ -8,10 +8,46 @@ use tokio::sync::OnceCell;
 
 use super::compose::{EmbeddingSource, Row};
 use super::layer::Layer;
+use super::unread::Unread;
 use crate::compact::RunWriter;
 use crate::error::{Error, ErrorKind, Repr, Result};
 use crate::scratch::{Scratch, ScratchStore, damaged};
 use crate::shard::Shard;
+
+/// Ops of the log in the temporary file.
+#[derive(Debug, Clone)]
+pub(super) enum Aside {
+    /// Composed by id.
+    Run(Arc<Spilled>),
+    /// As they came from the store.
+    Unread(Arc<Unread>),
+}
+
+impl Aside {
+    /// How many ops it holds.
+    pub(super) fn ops(&self) -> u64 {
+        match self {
+            Self::Run(run) => run.ops,
+            Self::Unread(unread) => unread.len() as u64,
+        }
+    }
+
+    /// Its first and its last slot.
+    pub(super) fn slots(&self) -> (Sequence, Sequence) {
+        match self {
+            Self::Run(run) => (run.first, run.last),
+            Self::Unread(unread) => unread.slots(),
+        }
+    }
+
+    pub(super) fn run(&self) -> Option<&Spilled> {
+        if let Self::Run(run) = self { Some(run) } else { None }
+    }
+
+    pub(super) fn unread(&self) -> Option<&Arc<Unread>> {
+        if let Self::Unread(unread) = self { Some(unread) } else { None }
+    }
+}
 
 /// A run as a fold of these segments would write it, seen by one reader alone.
 #[derive(Debug)]
@@ -89,10 +125,10 @@ struct Placed(Vec<((usize, u32), EmbeddingRef)>);
 
 impl Placed {
     async fn place(&mut self, writer: &mut RunWriter, from: &EmbeddingSource) -> Result<()> {
-        let EmbeddingSource::Log { segment, row } = from else { return Ok(()) };
+        let Some(numbers) = from.numbers() else { return Ok(()) };
         let key = key(from);
         if self.0.iter().all(|(known, _)| *known != key) {
-            let to = writer.embed(segment.vector(*row)).await?;
+            let to = writer.embed(numbers).await?;
             self.0.push((key, to));
         }
         Ok(())
@@ -108,6 +144,7 @@ impl Placed {
 fn key(from: &EmbeddingSource) -> (usize, u32) {
     match from {
         EmbeddingSource::Log { segment, row } => (Arc::as_ptr(segment).addr(), *row),
+        EmbeddingSource::Copied(numbers) => (Arc::as_ptr(numbers).addr(), 0),
         EmbeddingSource::Stored(at) => (0, at.row),
     }
 }

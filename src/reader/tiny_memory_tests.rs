@@ -46,8 +46,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn op((id, action, content): (u8, u8, u8), revision: Option<u64>) -> Op {
+    op_with_text((id, action, content), "text ", revision)
+}
+
+fn op_with_text((id, action, content): (u8, u8, u8), text: &str, revision: Option<u64>) -> Op {
     let embedding = (content % 3 == 0).then(|| vec![f32::from(content), 1.0, -2.0]);
-    let document = (content % 2 == 0).then(|| "text ".repeat(usize::from(content)));
+    let document = (content % 2 == 0).then(|| text.repeat(usize::from(content)));
     let metadata = [("n".to_owned(), Value::I64(content.into()))];
     let record = Record { embedding, document, metadata: metadata.into_iter().collect() };
     let patch = Patch {
@@ -117,7 +121,7 @@ async fn fold_one(collection: &Collection) {
     compactor.watch(Duration::from_secs(1), async { drop(done.await) }, each).await.unwrap();
 }
 
-async fn play(steps: Vec<Step>, revision: bool, memory: u64, shards: u16) {
+async fn play(steps: Vec<Step>, revision: bool, (memory, text, ops_a_segment): (u64, &str, usize), shards: u16) {
     let collection = collection(revision, shards).await;
     let writer = collection.writer(WriterOptions::default()).unwrap();
     let tiny = collection.clone().with_memory(MemoryLimit::tiny(memory));
@@ -126,10 +130,10 @@ async fn play(steps: Vec<Step>, revision: bool, memory: u64, shards: u16) {
     for step in steps {
         match step {
             Step::Append(ops) => {
-                let ops = ops.into_iter().map(|it| {
+                let ops = ops.into_iter().take(ops_a_segment).map(|it| {
                     number += 1;
                     // Revisions that do not ascend: some ops are late.
-                    op(it, revision.then(|| number * 7 % 101 + 1))
+                    op_with_text(it, text, revision.then(|| number * 7 % 101 + 1))
                 });
                 writer.append(ops.collect()).await.unwrap();
             }
@@ -161,8 +165,78 @@ proptest! {
         memory in prop_oneof![Just(1_000_u64), Just(6_000), Just(30_000)],
         shards in 1..3_u16,
     ) {
-        run(play(steps, revision, memory, shards));
+        run(play(steps, revision, (memory, "text ", 12), shards));
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn large_ops_beyond_the_limit_read_as_those_in_memory(
+        steps in proptest::collection::vec(step(), 1..24),
+        revision in any::<bool>(),
+        shards in 1..3_u16,
+    ) {
+        run(play(steps, revision, (400_000, &"text ".repeat(100), 3), shards));
+    }
+}
+
+/// Story: a reader composed documents of 15 MiB into a run before it could count them, which took three times as
+/// long as reading them. It keeps the segments as they came, with an index.
+#[test]
+fn large_ops_move_aside_as_they_came() {
+    run(async {
+        let collection = collection(false, 1).await;
+        let writer = collection.writer(WriterOptions::default()).unwrap();
+        for number in 0..36_u8 {
+            let op = op_with_text((number % 12, number / 7 % 5, 200 + number), &"text ".repeat(30), None);
+            writer.append(vec![op]).await.unwrap();
+        }
+        let large = collection.clone().with_memory(MemoryLimit::tiny(400_000));
+        let mut reader = large.reader().await.unwrap();
+        let unread = |reader: &Reader| {
+            let overlay = reader.shards[0].snapshot().overlay.clone();
+            overlay.aside().iter().map(|aside| aside.unread().map_or(0, |unread| unread.len())).collect::<Vec<_>>()
+        };
+        let moved = unread(&reader);
+        assert!(moved.len() == 1 && moved[0] >= 10, "{moved:?}");
+        agree(&reader, &collection.reader().await.unwrap()).await;
+
+        fold_one(&collection).await;
+        drop(reader.refresh().await.unwrap());
+        assert!(reader.positions()[0].folded.get() > 0);
+        agree(&reader, &collection.reader().await.unwrap()).await;
+
+        // Small ops behind them are composed into a run, and the index of the large ones stays.
+        for _ in 0..40 {
+            writer.append((0..12).map(|id| op((id, 1, 255), None)).collect()).await.unwrap();
+        }
+        drop(reader.refresh().await.unwrap());
+        assert!(reader.shards[0].snapshot().overlay.aside().iter().any(|aside| aside.run().is_some()));
+        agree(&reader, &collection.reader().await.unwrap()).await;
+        agree(&large.reader().await.unwrap(), &collection.reader().await.unwrap()).await;
+    });
+}
+
+#[test]
+fn damage_of_large_ops_set_aside_is_an_error() {
+    run(async {
+        let collection = collection(false, 1).await;
+        let writer = collection.writer(WriterOptions::default()).unwrap();
+        for number in 0..24_u8 {
+            let op = op_with_text((number % 12, 0, 200), &"text ".repeat(30), None);
+            writer.append(vec![op]).await.unwrap();
+        }
+        let reader = collection.with_memory(MemoryLimit::tiny(400_000)).reader().await.unwrap();
+        let snapshot = reader.shards[0].snapshot().clone();
+        assert!(snapshot.overlay.aside().iter().any(|aside| aside.unread().is_some()));
+        snapshot.objects.pools().scratch.damage();
+        assert_eq!(reader.count().await.unwrap(), 12, "a count reads none of them");
+        let error = reader.scan(ScanOptions::default()).try_collect::<Vec<_>>().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Storage);
+        assert!(error.to_string().contains("temporary file"), "{error}");
+    });
 }
 
 /// A reader moved ops 1 to 20 to its temporary file. Then a fold took some of them: the reader must not read
@@ -177,7 +251,7 @@ fn a_fold_within_a_spilled_run_loses_and_repeats_nothing() {
             writer.append(vec![op((number % 12, 0, number), None)]).await.unwrap();
         }
         let mut reader = tiny.reader().await.unwrap();
-        assert!(reader.shards[0].snapshot().overlay.spilled().len() > 1);
+        assert!(reader.shards[0].snapshot().overlay.aside().len() > 1);
         fold_one(&collection).await;
         drop(reader.refresh().await.unwrap());
         let folded = reader.positions()[0].folded.get();
