@@ -180,6 +180,7 @@ fn scan_by<K: Key>(
             waiting: VecDeque::new(),
             ready: VecDeque::new(),
             batch: FIRST_BATCH,
+            backwards: true,
             memory: usize::try_from(memory).unwrap_or(usize::MAX),
             embeddings,
         };
@@ -255,6 +256,8 @@ struct Making<K> {
     ready: VecDeque<Entry>,
     /// How many records are made next.
     batch: usize,
+    /// Whether the next batch goes through the parts from the last to the first.
+    backwards: bool,
     /// Bytes of records that may be ready.
     memory: usize,
     embeddings: bool,
@@ -297,6 +300,11 @@ impl<K: Key> Making<K> {
         let batch: Vec<Found<K>> = self.waiting.drain(..count).collect();
         let mut by_place: Vec<usize> = (0..count).collect();
         by_place.sort_unstable_by(|a, b| batch[*a].place().cmp(&batch[*b].place()));
+        // Each batch begins with the parts that the one before ended with: those are still kept.
+        if self.backwards {
+            by_place.reverse();
+        }
+        self.backwards = !self.backwards;
         let mut made: BTreeMap<usize, Entry> = BTreeMap::new();
         let (mut bytes, mut end) = (0, count);
         for number in by_place {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::{Entry, Order, Reader, ScanOptions};
 use crate::error::ErrorKind;
-use crate::store::Memory;
+use crate::store::{Memory, Store};
 use crate::{Collection, CompactorOptions, CreateOptions, MemoryLimit, Policy, Query, WriterOptions};
 
 const DIMENSION: u32 = 3;
@@ -216,6 +216,34 @@ fn large_ops_move_aside_as_they_came() {
         assert!(reader.shards[0].snapshot().overlay.aside().iter().any(|aside| aside.run().is_some()));
         agree(&reader, &collection.reader().await.unwrap()).await;
         agree(&large.reader().await.unwrap(), &collection.reader().await.unwrap()).await;
+    });
+}
+
+/// Story: each batch of a scan by insertion went through all parts in the same order. Where the cache held all but
+/// a few, each part was dropped just before it was needed again, and every batch read all of them.
+#[test]
+fn a_scan_by_insertion_reads_kept_parts_first() {
+    run(async {
+        let store = Arc::new(Memory::new());
+        let options = CreateOptions { shards: 8, ..CreateOptions::new(DIMENSION) };
+        let name = "c".parse().unwrap();
+        let collection = Collection::create(store.clone(), &name, &options).await.unwrap();
+        let writer = collection.writer(WriterOptions::default()).unwrap();
+        for number in 0..600 {
+            let text = Some("a text of some length".to_owned());
+            let record = Record { document: text, ..Record::default() };
+            writer.append(vec![Op::put(format!("id-{number:03}"), record)]).await.unwrap();
+        }
+        collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+        let tiny = collection.with_memory(MemoryLimit::tiny(128 << 10)).reader().await.unwrap();
+        let warmth = tiny.warm().await.unwrap();
+        assert!(warmth.kept >= 4 && warmth.kept < 8, "{warmth:?}");
+        let before = store.requests();
+        let entries = scan(&tiny, ScanOptions { order: Order::Insertion, ..ScanOptions::default() }).await;
+        assert_eq!(entries.len(), 600);
+        let gets = store.requests().since(&before).total().calls;
+        // 31 batches, in each of which all eight parts are needed.
+        assert!(gets < 125, "{gets} requests");
     });
 }
 
