@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use deltafold::format::{Claim, EmbeddingBuilder, Manifest, Op, Record, Rotation, Uid, Version};
+use deltafold::format::{
+    Claim, CollectionConfig, EmbeddingBuilder, Manifest, Metric, Op, Record, Rotation, ShardId, Uid, Version,
+};
 use deltafold::store::{Key, Memory, Store as _};
-use deltafold::{Collection, CompactorOptions, CreateOptions, Depth, Finding, WriterOptions};
+use deltafold::{Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, Finding, FollowOptions, WriterOptions};
+
+use futures::TryStreamExt as _;
 
 use crate::support::random::Random;
 use crate::support::watched::Watched;
@@ -105,16 +109,52 @@ async fn a_reference_beyond_the_rows_of_its_object_is_found() {
         let object_key =
             store.keys(".emb").await.into_iter().find(|key| key.as_str().contains(&entry.name.to_string()));
         let mut shorter = EmbeddingBuilder::new(Rotation::new(2, collection.config().rotation));
+        // Rows 0 and 1: the first row behind them is 2.
+        shorter.push(&[1.0, 2.0]);
         shorter.push(&[1.0, 2.0]);
         let object: Bytes = shorter.finish().unwrap().object.to_bytes();
         let opened = deltafold::format::Embeddings::open(object.clone()).unwrap();
-        (entry.rows, entry.live, entry.bytes, entry.crc32) = (1, 1, object.len() as u64, opened.crc32());
+        (entry.rows, entry.live, entry.bytes, entry.crc32) = (2, 2, object.len() as u64, opened.crc32());
         store.overwrite(&object_key.unwrap(), |bytes| *bytes = object.to_vec()).await;
         store.overwrite(&key, |bytes| *bytes = manifest.encode().unwrap().chunks.concat()).await;
         let found = findings(&collection).await;
         let told = |finding: &Finding| finding.key.ends_with(".meta") && finding.problem.contains("it refers to row 2");
         assert!(found.iter().any(told), "pinned {pinned}: {found:?}");
     }
+}
+
+/// Its checksum is right and its uid is the collection's, and yet it says something else.
+#[tokio::test]
+async fn a_register_that_says_something_else_is_found() {
+    let (store, collection) = made().await;
+    let key = store.keys("c/collection").await.remove(0);
+    let other = CollectionConfig { metric: Metric::Cosine, ..collection.config().clone() };
+    store.overwrite(&key, |bytes| *bytes = other.encode().to_vec()).await;
+    let found = findings(&collection).await;
+    assert!(names(&found, &key) && found[0].problem.contains("something else"), "{found:?}");
+}
+
+/// A follower reads several segments at once. The ops in front of a damaged one are its due before the error.
+#[tokio::test]
+async fn ops_in_front_of_damage_come_before_its_error() {
+    let store = Watched::<Memory>::default();
+    let name = "c".parse().unwrap();
+    let collection = Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(2)).await.unwrap();
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    for id in ["a", "b", "c", "d"] {
+        writer.append(vec![put(id)]).await.unwrap();
+    }
+    store.overwrite(&store.keys("/log/").await[2], |bytes| bytes[100] ^= 1).await;
+    let options = FollowOptions { until_tail: true, ..FollowOptions::default() };
+    let mut follow = collection.follow(ShardId::default(), options).unwrap();
+    let mut ids = Vec::new();
+    let error = loop {
+        match follow.try_next().await {
+            Ok(op) => ids.push(op.expect("the damage comes before the end").1.id),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((ids, error.kind()), (vec!["a".to_owned(), "b".to_owned()], ErrorKind::Corrupt));
 }
 
 #[tokio::test]
