@@ -50,7 +50,10 @@ pub use inspect::{Inspection, SectionCheck};
 pub use manifest::*;
 pub use name::*;
 pub use op::{Action, Op};
-pub use part::{Absent, EmbeddingRef, EncodedPart, Form, PartBuilder, PartMeta};
+pub use part::{
+    Absent, Elements, EmbeddingRef, EncodedPart, Floats, Form, Integers, Lists, MetadataColumn, PartBuilder, PartMeta,
+    PresentRows, Texts,
+};
 pub use record::{Change, Metadata, Patch, Record, Value};
 pub use register::{Claim, CollectionConfig, Head, HeadPlace, Metric, Ordering};
 pub use revised::{Base, Revised, Write};

@@ -24,6 +24,8 @@ mod select;
 mod tiles;
 mod top;
 
-pub use filter::{Condition, DocumentCondition, Filter, FilterError, Matcher, Scalar};
+pub use filter::{
+    Condition, Decided, DocumentCondition, Filter, FilterError, Matcher, PartColumns, PartDocuments, RowSet, Scalar,
+};
 pub use find::Find;
 pub use request::{Answer, Exactness, Hit, Include, MAX_K, Query, Stages, Work};

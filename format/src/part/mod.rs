@@ -11,10 +11,12 @@ mod metadata;
 mod presence;
 mod revisions;
 mod values;
+mod view;
 
 pub use builder::{EncodedPart, PartBuilder};
 pub use check_revisions::Absent;
 pub use meta::PartMeta;
+pub use view::{Elements, Floats, Integers, Lists, MetadataColumn, PresentRows, Texts};
 
 use crate::name::ObjectName;
 

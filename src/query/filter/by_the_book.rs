@@ -100,31 +100,53 @@ pub(super) fn text() -> impl Strategy<Value = String> {
     "[abé]{0,3}"
 }
 
+/// Integers at which arithmetic and conversions change.
+pub(super) const INTEGERS: [i64; 13] = [
+    i64::MIN,
+    i64::MIN + 1,
+    -(1 << 53) - 1,
+    -1,
+    0,
+    1,
+    2,
+    (1 << 53) - 1,
+    1 << 53,
+    (1 << 53) + 1,
+    (1 << 53) + 3,
+    i64::MAX - 1,
+    i64::MAX,
+];
+
+/// Floats at which arithmetic and conversions change.
+pub(super) const FLOATS: [f64; 18] = [
+    f64::MIN,
+    -9.3e18,
+    -9_223_372_036_854_775_808.0,
+    -9_223_372_036_854_774_784.0,
+    -1.5,
+    -0.0,
+    0.0,
+    5e-324,
+    0.5,
+    1.0,
+    1.5,
+    9_007_199_254_740_991.0,
+    9_007_199_254_740_992.0,
+    9_007_199_254_740_994.0,
+    9_007_199_254_740_996.0,
+    9_223_372_036_854_774_784.0,
+    9_223_372_036_854_775_808.0,
+    f64::MAX,
+];
+
 fn integer() -> impl Strategy<Value = i64> {
-    let edges = [i64::MIN, i64::MIN + 1, -1, 0, 1, 2, (1 << 53) - 1, 1 << 53, (1 << 53) + 1, i64::MAX - 1, i64::MAX];
-    prop_oneof![4 => -2..3_i64, 2 => proptest::sample::select(edges.to_vec()), 1 => any::<i64>()]
+    prop_oneof![4 => -2..3_i64, 2 => proptest::sample::select(INTEGERS.to_vec()), 1 => any::<i64>()]
 }
 
 fn float() -> impl Strategy<Value = f64> {
-    let edges = [
-        -9.3e18,
-        -9_223_372_036_854_775_808.0,
-        -0.0,
-        0.0,
-        5e-324,
-        0.5,
-        1.5,
-        9_007_199_254_740_992.0,
-        9_007_199_254_740_994.0,
-        9_223_372_036_854_774_784.0,
-        9_223_372_036_854_775_808.0,
-        1e300,
-        f64::MAX,
-        f64::MIN,
-    ];
     prop_oneof![
         4 => (-4..5_i32).prop_map(|halves| f64::from(halves) / 2.0),
-        2 => proptest::sample::select(edges.to_vec()),
+        2 => proptest::sample::select(FLOATS.to_vec()),
         1 => any::<i64>().prop_map(|near| near as f64),
     ]
 }

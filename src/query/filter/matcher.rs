@@ -123,17 +123,17 @@ impl Test {
         match self {
             Self::Exists => true,
             Self::Scalar(scalars) => match value {
-                Value::String(value) => scalars.strings.holds(value),
+                Value::String(value) => scalars.strings.holds(value.as_bytes()),
                 Value::I64(value) => scalars.i64s.holds(*value),
                 Value::F64(value) => scalars.f64s.holds(*value),
-                Value::Bool(value) => scalars.bools[usize::from(*value)],
+                Value::Bool(value) => scalars.bool_holds(*value),
                 Value::Strings(_) | Value::I64s(_) | Value::F64s(_) | Value::Bools(_) => false,
             },
             Self::Element(scalars) => match value {
-                Value::Strings(list) => list.iter().any(|value| scalars.strings.holds(value)),
+                Value::Strings(list) => list.iter().any(|value| scalars.strings.holds(value.as_bytes())),
                 Value::I64s(list) => list.iter().any(|value| scalars.i64s.holds(*value)),
                 Value::F64s(list) => list.iter().any(|value| scalars.f64s.holds(*value)),
-                Value::Bools(list) => list.iter().any(|value| scalars.bools[usize::from(*value)]),
+                Value::Bools(list) => list.iter().any(|value| scalars.bool_holds(*value)),
                 Value::String(_) | Value::I64(_) | Value::F64(_) | Value::Bool(_) => false,
             },
         }

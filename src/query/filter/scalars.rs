@@ -1,6 +1,7 @@
 //! The scalars that a condition accepts, worked out once for each type that a value can have.
 
 use super::ast::Scalar;
+use super::columns::bits;
 
 /// A set of scalars, type by type. An integer and a float that are equal are both in it or both not.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -46,22 +47,34 @@ pub(super) enum Side {
 }
 
 impl Strings {
-    pub(super) fn holds(&self, value: &str) -> bool {
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// Whether it holds the text of these bytes.
+    pub(super) fn holds(&self, value: &[u8]) -> bool {
         match self {
             Self::None => false,
-            Self::Listed(list) => list.binary_search_by(|listed| listed.as_str().cmp(value)).is_ok(),
-            Self::Prefix(prefix) => value.starts_with(prefix.as_str()),
+            Self::Listed(list) => match list.as_slice() {
+                [one] => one.as_bytes() == value,
+                list => list.binary_search_by(|listed| listed.as_bytes().cmp(value)).is_ok(),
+            },
+            Self::Prefix(prefix) => value.starts_with(prefix.as_bytes()),
             Self::Beside(side, operand) => match side {
-                Side::Greater => value > operand.as_str(),
-                Side::GreaterOrEqual => value >= operand.as_str(),
-                Side::Less => value < operand.as_str(),
-                Side::LessOrEqual => value <= operand.as_str(),
+                Side::Greater => value > operand.as_bytes(),
+                Side::GreaterOrEqual => value >= operand.as_bytes(),
+                Side::Less => value < operand.as_bytes(),
+                Side::LessOrEqual => value <= operand.as_bytes(),
             },
         }
     }
 }
 
 impl<T: PartialOrd + Copy> Numbers<T> {
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
     pub(super) fn holds(&self, value: T) -> bool {
         match self {
             Self::None => false,
@@ -72,9 +85,23 @@ impl<T: PartialOrd + Copy> Numbers<T> {
             }
         }
     }
+
+    /// Which of these it holds, a bit each.
+    pub(super) fn bits(&self, values: impl ExactSizeIterator<Item = T>) -> Vec<u64> {
+        match *self {
+            // Without a branch a value, so that several are compared at once.
+            Self::Between(low, high) => bits(values.map(|value| (low <= value) & (value <= high))),
+            _ => bits(values.map(|value| self.holds(value))),
+        }
+    }
 }
 
 impl Scalars {
+    pub(super) fn bool_holds(&self, value: bool) -> bool {
+        let [holds_false, holds_true] = self.bools;
+        if value { holds_true } else { holds_false }
+    }
+
     /// The one scalar.
     pub(super) fn one(scalar: &Scalar) -> Self {
         Self::listed(std::slice::from_ref(scalar))

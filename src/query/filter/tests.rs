@@ -122,6 +122,31 @@ fn document_filters_match_what_chroma_matches() {
     }
 }
 
+/// Numbers around every place where an i64 and a f64 stop being the same, each compared with each.
+#[test]
+fn numbers_compare_by_value_at_every_edge() {
+    let integers = by_the_book::INTEGERS.map(Scalar::I64).into_iter();
+    let numbers: Vec<Scalar> = integers.chain(by_the_book::FLOATS.map(Scalar::F64)).collect();
+    let compare = [Filter::equals, Filter::greater, Filter::at_least, Filter::less, Filter::at_most];
+    for operand in &numbers {
+        let mut filters: Vec<Filter> = compare.iter().map(|compare| compare("k", operand.clone())).collect();
+        filters.push(Filter::is_in("k", [operand.clone(), Scalar::I64(7)]));
+        for filter in filters {
+            let matcher = filter.matcher().unwrap();
+            for number in &numbers {
+                let value = match number {
+                    Scalar::I64(number) => Value::I64(*number),
+                    Scalar::F64(number) => Value::F64(*number),
+                    _ => unreachable!("only numbers are compared here"),
+                };
+                let metadata = Metadata::from([("k".to_owned(), value)]);
+                let expected = by_the_book::matches(&filter, &metadata, None);
+                assert_eq!(matcher.matches_parts(&metadata, None), expected, "{filter} on {number:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn builders_make_what_the_json_form_says() {
     let cases = [
@@ -226,6 +251,11 @@ fn a_filter_beyond_a_limit_is_refused() {
         (any(Filter::MAX_CLAUSES - 1), any(Filter::MAX_CLAUSES), "4096 clauses"),
         (numbers(Filter::MAX_LISTED), numbers(Filter::MAX_LISTED + 1), "65536 listed values"),
         (nested(Filter::MAX_DEPTH), nested(Filter::MAX_DEPTH + 1), "32 levels of nesting"),
+        (
+            numbers(Filter::MAX_LISTED - 1).or(numbers(1)),
+            numbers(Filter::MAX_LISTED - 1).or(numbers(2)),
+            "65536 listed values",
+        ),
         (patterns(Filter::MAX_PATTERNS), patterns(Filter::MAX_PATTERNS + 1), "16 regular expressions"),
         (text(Filter::MAX_TEXT_BYTES), text(Filter::MAX_TEXT_BYTES + 1), "4194304 bytes of text"),
     ];

@@ -1,0 +1,321 @@
+//! Evaluation on the columns of a part, without composing a record.
+//!
+//! Conditions on metadata look at their own columns only. `$and` begins with the condition that rules out most rows for the
+//! least work, and ends when no row is left. Documents are read last, and only those of rows that are still open.
+
+use std::borrow::Cow;
+
+use deltafold_format::{Elements, MetadataColumn, PartMeta, PresentRows};
+
+use super::matcher::{DocumentTest, Matcher, Node, Test};
+use super::row_set::RowSet;
+use super::scalars::Scalars;
+
+/// The columns of a part that a filter looks at.
+///
+/// A row must hold its whole record there, or be left out of the rows that are asked about.
+pub trait PartColumns {
+    /// How many rows the part has.
+    fn rows(&self) -> usize;
+
+    /// The columns of a metadata key, one a type.
+    fn metadata(&self, key: &str) -> Vec<MetadataColumn<'_>>;
+
+    /// The rows that have a document.
+    fn document_rows(&self) -> PresentRows<'_>;
+}
+
+/// The documents of a part.
+pub trait PartDocuments {
+    /// The document of a row, if it has one.
+    fn document(&self, row: usize) -> Option<&str>;
+}
+
+impl PartColumns for PartMeta {
+    fn rows(&self) -> usize {
+        self.rows()
+    }
+
+    fn metadata(&self, key: &str) -> Vec<MetadataColumn<'_>> {
+        self.metadata_columns(key).collect()
+    }
+
+    fn document_rows(&self) -> PresentRows<'_> {
+        self.document_rows()
+    }
+}
+
+impl PartDocuments for PartMeta {
+    fn document(&self, row: usize) -> Option<&str> {
+        self.document_of(row)
+    }
+}
+
+/// The rows that a filter matches, as far as columns decide.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// These match.
+    pub matching: RowSet,
+    /// These match or not by the text of their documents; none of them is in `matching`.
+    pub open: RowSet,
+}
+
+/// A lookup of one row's value costs about as much as so many values of a scan.
+const LOOKUP: usize = 16;
+/// Work of reading a document, in values of a scan.
+const DOCUMENT_WORK: usize = 1_000;
+/// Work of matching an expression, in values of a scan.
+const PATTERN_WORK: usize = 5_000;
+
+impl Matcher {
+    /// The rows of `within` that match.
+    ///
+    /// To bound the time of a call, ask about some of the rows at a time.
+    pub fn select(&self, part: &(impl PartColumns + PartDocuments), within: &RowSet) -> RowSet {
+        Evaluation { columns: part, documents: Some(part) }.node(&self.root, within).matching
+    }
+
+    /// The rows of `within` that match without regard to any document, and those whose documents decide. For a caller
+    /// who has the columns at hand and the documents not.
+    pub fn select_by_columns(&self, columns: &impl PartColumns, within: &RowSet) -> Decided {
+        Evaluation { columns, documents: None }.node(&self.root, within)
+    }
+}
+
+struct Evaluation<'a> {
+    columns: &'a dyn PartColumns,
+    documents: Option<&'a dyn PartDocuments>,
+}
+
+/// What evaluating a node is expected to cost and to bring.
+#[derive(Clone, Copy)]
+struct Estimate {
+    /// In values of a scan, for all rows.
+    work: usize,
+    /// Rows that match.
+    matches: usize,
+}
+
+impl Evaluation<'_> {
+    fn node(&self, node: &Node, within: &RowSet) -> Decided {
+        match node {
+            Node::All(list) => self.all(list, within),
+            Node::Any(list) => self.any(list, within),
+            Node::Not(inner) => {
+                let Decided { matching, open } = self.node(inner, within);
+                let mut rest = within.clone();
+                rest.remove(&matching);
+                rest.remove(&open);
+                Decided { matching: rest, open }
+            }
+            Node::Key { key, test } => self.decided(self.key(key, test, within)),
+            Node::Document(test) => self.document(test, within),
+        }
+    }
+
+    fn decided(&self, matching: RowSet) -> Decided {
+        Decided { open: RowSet::none(matching.part_rows()), matching }
+    }
+
+    fn all(&self, list: &[Node], within: &RowSet) -> Decided {
+        // Rows that no condition has ruled out, and those of them that some condition left open.
+        let (mut left, mut open) = (Cow::Borrowed(within), RowSet::none(within.part_rows()));
+        for node in self.cheapest_first(list, |rows, estimate| rows - estimate.matches) {
+            if left.is_empty() {
+                break;
+            }
+            let found = self.node(node, &left);
+            open.extend(&found.open);
+            let mut kept = found.matching;
+            kept.extend(&found.open);
+            left = Cow::Owned(kept);
+        }
+        let mut matching = left.into_owned();
+        open.retain(&matching);
+        matching.remove(&open);
+        Decided { matching, open }
+    }
+
+    fn any(&self, list: &[Node], within: &RowSet) -> Decided {
+        // Rows that no condition has matched yet.
+        let (mut left, mut open) = (within.clone(), RowSet::none(within.part_rows()));
+        let mut matching = open.clone();
+        for node in self.cheapest_first(list, |_, estimate| estimate.matches) {
+            if left.is_empty() {
+                break;
+            }
+            let found = self.node(node, &left);
+            left.remove(&found.matching);
+            matching.extend(&found.matching);
+            open.extend(&found.open);
+        }
+        open.remove(&matching);
+        Decided { matching, open }
+    }
+
+    /// The nodes in ascending order of their work for each row that they settle.
+    fn cheapest_first<'n>(&self, list: &'n [Node], settled: impl Fn(usize, Estimate) -> usize) -> Vec<&'n Node> {
+        let rows = self.columns.rows();
+        let mut order: Vec<(f64, &Node)> = list
+            .iter()
+            .map(|node| {
+                let estimate = self.estimate(node);
+                (estimate.work as f64 / (settled(rows, estimate) as f64 + 0.5), node)
+            })
+            .collect();
+        order.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        order.into_iter().map(|(_, node)| node).collect()
+    }
+
+    fn estimate(&self, node: &Node) -> Estimate {
+        let rows = self.columns.rows();
+        match node {
+            Node::All(list) => {
+                let estimates = list.iter().map(|node| self.estimate(node));
+                let all = Estimate { work: 0, matches: rows };
+                estimates.fold(all, |a, b| Estimate { work: a.work + b.work, matches: a.matches.min(b.matches) })
+            }
+            Node::Any(list) => {
+                let estimates = list.iter().map(|node| self.estimate(node));
+                let none = Estimate { work: 0, matches: 0 };
+                estimates
+                    .fold(none, |a, b| Estimate { work: a.work + b.work, matches: rows.min(a.matches + b.matches) })
+            }
+            Node::Not(inner) => {
+                let inner = self.estimate(inner);
+                Estimate { matches: rows - inner.matches, ..inner }
+            }
+            Node::Key { key, test } => {
+                let columns = self.columns.metadata(key);
+                let columns = columns.iter().filter(|column| looks_at(test, column));
+                let none = Estimate { work: 1, matches: 0 };
+                let sum = columns.fold(none, |sum, column| {
+                    let present = column.rows().count().min(rows);
+                    // Guesses; columns tell only how many rows have the key.
+                    let (work, matches) = match test {
+                        Test::Exists => (present / 64, present),
+                        Test::Scalar(_) | Test::Element(_) => (column.elements().len(), present / 4),
+                    };
+                    Estimate { work: sum.work + work, matches: sum.matches + matches }
+                });
+                Estimate { matches: sum.matches.min(rows), ..sum }
+            }
+            Node::Document(test) => {
+                let documents = self.columns.document_rows().count().min(rows);
+                match test {
+                    DocumentTest::Nothing => Estimate { work: 0, matches: rows },
+                    DocumentTest::Exists => Estimate { work: documents / 64, matches: documents },
+                    DocumentTest::Contains(_) => Estimate { work: documents * DOCUMENT_WORK, matches: documents / 4 },
+                    DocumentTest::Matches(_) => Estimate { work: documents * PATTERN_WORK, matches: documents / 4 },
+                }
+            }
+        }
+    }
+
+    fn key(&self, key: &str, test: &Test, within: &RowSet) -> RowSet {
+        let mut found = RowSet::none(within.part_rows());
+        let candidates = within.count();
+        for column in self.columns.metadata(key).into_iter().filter(|column| looks_at(test, column)) {
+            let rows = column.rows();
+            if candidates * LOOKUP < column.elements().len() {
+                let held = |row: &usize| rows.rank(*row).is_some_and(|rank| holds(test, &column, rank));
+                within.iter().filter(held).for_each(|row| found.insert(row));
+            } else {
+                found.extend(&spread(&rows, &scan(test, &column), within));
+            }
+        }
+        found
+    }
+
+    fn document(&self, test: &DocumentTest, within: &RowSet) -> Decided {
+        if matches!(test, DocumentTest::Nothing) {
+            return self.decided(within.clone());
+        }
+        let present = self.columns.document_rows();
+        let with_document = spread(&present, &vec![u64::MAX; present.count().div_ceil(64)], within);
+        match (test, self.documents) {
+            (DocumentTest::Exists, _) => self.decided(with_document),
+            (_, None) => Decided { matching: RowSet::none(within.part_rows()), open: with_document },
+            (test, Some(documents)) => {
+                let mut found = RowSet::none(within.part_rows());
+                let held = |row: &usize| test.holds(documents.document(*row));
+                with_document.iter().filter(held).for_each(|row| found.insert(row));
+                self.decided(found)
+            }
+        }
+    }
+}
+
+/// The rows of `within` whose value is chosen.
+fn spread(rows: &PresentRows<'_>, ranks: &[u64], within: &RowSet) -> RowSet {
+    let mut words = vec![0; within.words().len()];
+    rows.spread(ranks, &mut words);
+    let mut found = RowSet::from_words(words, within.part_rows());
+    found.retain(within);
+    found
+}
+
+/// Whether some value of a column's type can pass a test.
+fn looks_at(test: &Test, column: &MetadataColumn<'_>) -> bool {
+    let accepts = |scalars: &Scalars| match column.elements() {
+        Elements::Strings(_) => !scalars.strings.is_none(),
+        Elements::I64s(_) => !scalars.i64s.is_none(),
+        Elements::F64s(_) => !scalars.f64s.is_none(),
+        Elements::Bools(_) => scalars.bools != [false; 2],
+        _ => false,
+    };
+    match test {
+        Test::Exists => true,
+        Test::Scalar(scalars) => column.lists().is_none() && accepts(scalars),
+        Test::Element(scalars) => column.lists().is_some() && accepts(scalars),
+    }
+}
+
+/// Whether a value passes a test that looks at its column.
+fn holds(test: &Test, column: &MetadataColumn<'_>, rank: usize) -> bool {
+    let scalars = match test {
+        Test::Exists => return true,
+        Test::Scalar(scalars) | Test::Element(scalars) => scalars,
+    };
+    let mut elements = column.lists().map_or(rank..rank + 1, |lists| lists.elements_of(rank));
+    match column.elements() {
+        Elements::Strings(texts) => elements.any(|i| scalars.strings.holds(texts.bytes_of(i))),
+        Elements::I64s(numbers) => elements.any(|i| numbers.get(i).is_some_and(|value| scalars.i64s.holds(value))),
+        Elements::F64s(numbers) => elements.any(|i| numbers.get(i).is_some_and(|value| scalars.f64s.holds(value))),
+        Elements::Bools(bools) => elements.any(|i| bools.get(i).is_some_and(|value| scalars.bool_holds(*value != 0))),
+        _ => false,
+    }
+}
+
+/// Every value of a column that passes a test that looks at it: a bit each.
+fn scan(test: &Test, column: &MetadataColumn<'_>) -> Vec<u64> {
+    let scalars = match test {
+        Test::Exists => return vec![u64::MAX; column.rows().count().div_ceil(64)],
+        Test::Scalar(scalars) | Test::Element(scalars) => scalars,
+    };
+    let passed = match column.elements() {
+        Elements::Strings(texts) => bits((0..texts.len()).map(|i| scalars.strings.holds(texts.bytes_of(i)))),
+        Elements::I64s(numbers) => scalars.i64s.bits(numbers.iter()),
+        Elements::F64s(numbers) => scalars.f64s.bits(numbers.iter()),
+        Elements::Bools(bools) => bits(bools.iter().map(|value| scalars.bool_holds(*value != 0))),
+        _ => Vec::new(),
+    };
+    match column.lists() {
+        None => passed,
+        Some(lists) => {
+            let passed = |i: usize| passed.get(i / 64).is_some_and(|word| word >> (i % 64) & 1 == 1);
+            bits((0..lists.len()).map(|list| lists.elements_of(list).any(passed)))
+        }
+    }
+}
+
+/// A bit each.
+pub(super) fn bits(values: impl ExactSizeIterator<Item = bool>) -> Vec<u64> {
+    let mut words = Vec::with_capacity(values.len().div_ceil(64));
+    let mut values = values;
+    while values.len() > 0 {
+        let word = values.by_ref().take(64).enumerate();
+        words.push(word.fold(0, |word, (i, value)| word | u64::from(value) << i));
+    }
+    words
+}

@@ -1,0 +1,98 @@
+//! Sets of rows of a part.
+
+/// A set of rows of one part: a bit each, so that sets combine word by word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowSet {
+    /// Bit `i % 64` of word `i / 64` is row `i`; no bit behind the last row is set.
+    words: Vec<u64>,
+    rows: usize,
+}
+
+impl RowSet {
+    /// None of the rows of a part that has so many.
+    pub fn none(rows: usize) -> Self {
+        Self { words: vec![0; rows.div_ceil(64)], rows }
+    }
+
+    /// All rows of a part that has so many.
+    pub fn all(rows: usize) -> Self {
+        Self::from_words(vec![u64::MAX; rows.div_ceil(64)], rows)
+    }
+
+    /// The rows whose bits are set: bit `i % 64` of word `i / 64` is row `i`. Bits of rows that are not there are left out.
+    pub fn from_words(mut words: Vec<u64>, rows: usize) -> Self {
+        words.resize(rows.div_ceil(64), 0);
+        if let Some(last) = words.last_mut()
+            && !rows.is_multiple_of(64)
+        {
+            *last &= (1 << (rows % 64)) - 1;
+        }
+        Self { words, rows }
+    }
+
+    /// The bits: bit `i % 64` of word `i / 64` is row `i`.
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// How many rows the part has.
+    pub fn part_rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Adds a row that the part has.
+    pub fn insert(&mut self, row: usize) {
+        if row < self.rows
+            && let Some(word) = self.words.get_mut(row / 64)
+        {
+            *word |= 1 << (row % 64);
+        }
+    }
+
+    /// Whether a row is in the set.
+    pub fn contains(&self, row: usize) -> bool {
+        self.words.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+    }
+
+    /// How many rows are in the set.
+    pub fn count(&self) -> usize {
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Whether no row is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.words.iter().all(|word| *word == 0)
+    }
+
+    /// The rows in the set, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = usize> {
+        self.words.iter().enumerate().flat_map(|(i, word)| {
+            let next = |bits: &u64| (*bits & (bits - 1) != 0).then(|| bits & (bits - 1));
+            let first = (*word != 0).then_some(*word);
+            std::iter::successors(first, next).map(move |bits| i * 64 + bits.trailing_zeros() as usize)
+        })
+    }
+
+    /// Keeps the rows that are in `other`, too.
+    pub fn retain(&mut self, other: &Self) {
+        self.combine(other, |a, b| a & b);
+    }
+
+    /// Adds the rows of `other`.
+    pub fn extend(&mut self, other: &Self) {
+        self.combine(other, |a, b| a | b);
+    }
+
+    /// Takes the rows of `other` out.
+    pub fn remove(&mut self, other: &Self) {
+        self.combine(other, |a, b| a & !b);
+    }
+
+    /// Both are sets of rows of one part.
+    fn combine(&mut self, other: &Self, of: impl Fn(u64, u64) -> u64) {
+        debug_assert_eq!(self.rows, other.rows, "sets of rows of different parts were combined");
+        for (a, b) in self.words.iter_mut().zip(&other.words) {
+            *a = of(*a, *b);
+        }
+    }
+}
