@@ -76,8 +76,8 @@ pub use location::Location;
 pub use log::{Ack, BacklogLimit, Follow, FollowOptions, Lag, Origin, Writer, WriterOptions};
 pub use memory::MemoryLimit;
 pub use query::{
-    Answer, Condition, Decided, DocumentCondition, Exactness, Filter, FilterError, Find, Hit, Include, MAX_K, Matcher,
-    PartColumns, PartDocuments, Query, RowSet, Scalar, Stages, Work,
+    Answer, Chance, Condition, Decided, DocumentCondition, Exactness, Filter, FilterError, Find, Hit, Include, MAX_K,
+    Matcher, PartColumns, PartDocuments, Query, RowSet, Scalar, Stages, Work,
 };
 pub use reader::{At, Entry, Order, ReadPosition, Reader, Refreshed, ScanOptions, ShardChange, Warmth};
 

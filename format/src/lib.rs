@@ -51,8 +51,8 @@ pub use manifest::*;
 pub use name::*;
 pub use op::{Action, Op};
 pub use part::{
-    Absent, Elements, EmbeddingRef, EncodedPart, Floats, Form, Integers, Lists, MetadataColumn, PartBuilder, PartMeta,
-    PresentRows, Texts,
+    Absent, BoolSummary, Elements, EmbeddingRef, EncodedPart, Floats, Form, Integers, KeySummary, Lists,
+    MetadataColumn, NumberSummary, PartBuilder, PartMeta, PartSummary, PresentRows, TextSummary, Texts, TypeSummaries,
 };
 pub use record::{Change, Metadata, Patch, Record, Value};
 pub use register::{Claim, CollectionConfig, Head, HeadPlace, Metric, Ordering};

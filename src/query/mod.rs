@@ -25,7 +25,8 @@ mod tiles;
 mod top;
 
 pub use filter::{
-    Condition, Decided, DocumentCondition, Filter, FilterError, Matcher, PartColumns, PartDocuments, RowSet, Scalar,
+    Chance, Condition, Decided, DocumentCondition, Filter, FilterError, Matcher, PartColumns, PartDocuments, RowSet,
+    Scalar,
 };
 pub use find::Find;
 pub use request::{Answer, Exactness, Hit, Include, MAX_K, Query, Stages, Work};

@@ -10,12 +10,14 @@ mod meta;
 mod metadata;
 mod presence;
 mod revisions;
+mod summary;
 mod values;
 mod view;
 
 pub use builder::{EncodedPart, PartBuilder};
 pub use check_revisions::Absent;
 pub use meta::PartMeta;
+pub use summary::{BoolSummary, KeySummary, NumberSummary, PartSummary, TextSummary, TypeSummaries};
 pub use view::{Elements, Floats, Integers, Lists, MetadataColumn, PresentRows, Texts};
 
 use crate::name::ObjectName;

@@ -10,7 +10,7 @@ use super::by_the_book;
 use super::*;
 
 /// A part whose rows are these records.
-fn part(records: &[(Metadata, Option<String>)]) -> PartMeta {
+pub(super) fn part(records: &[(Metadata, Option<String>)]) -> PartMeta {
     let mut builder = PartBuilder::new();
     for (i, (metadata, document)) in records.iter().enumerate() {
         builder.push(&format!("{i:08}"), &put(metadata, document)).unwrap();
