@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::bits::Bits;
-use super::filter::{Filter, Matcher};
+use super::filter::{Decided, Filter, Matcher, RowSet};
 use super::scan::{Searched, Selection};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The filters of one call. Each is evaluated once, however many queries have it.
 pub(crate) struct Selector<'a> {
@@ -23,7 +23,7 @@ impl<'a> Selector<'a> {
         if let Some((_, known)) = self.known.iter().find(|(known, _)| *known == filter) {
             return Ok(known.clone());
         }
-        let matcher = filter.matcher().map_err(|error| Error::invalid(error.to_string()))?;
+        let matcher = filter.matcher()?;
         let mut selections = Vec::new();
         for searched in self.shards {
             selections.push(select(searched, &matcher).await?);
@@ -34,6 +34,9 @@ impl<'a> Selector<'a> {
     }
 }
 
+/// Rows whose documents are read before other tasks get a turn.
+const DOCUMENTS: usize = 256;
+
 /// The records of a shard that match: the base by its columns, part by part, and each touched record by itself.
 async fn select(searched: &Searched, matcher: &Matcher) -> Result<Selection> {
     let Searched { snapshot, index } = searched;
@@ -42,13 +45,15 @@ async fn select(searched: &Searched, matcher: &Matcher) -> Result<Selection> {
     for number in 0..parts {
         let rows = index.base().rows_of(number);
         let part = snapshot.part(0, number, true).await?;
-        for (row, number) in rows.enumerate() {
-            if index.stands(number) && part.effect(row).resolve().is_some_and(|stored| matcher.matches(&stored.record))
-            {
-                selection.base.insert(number as usize);
-            }
-        }
+        let mut standing = RowSet::none(part.rows());
+        rows.clone().zip(0..).filter(|(row, _)| index.stands(*row)).for_each(|(_, row)| standing.insert(row));
+        let Decided { mut matching, open } = matcher.select_by_columns(&*part, &standing);
         tokio::task::yield_now().await;
+        for some in open.chunks(DOCUMENTS) {
+            matching.extend(&matcher.select(&*part, &some));
+            tokio::task::yield_now().await;
+        }
+        matching.iter().for_each(|row| selection.base.insert(rows.start as usize + row));
     }
     for (at, fresh) in index.fresh() {
         let matches = if fresh.has_document && matcher.reads_documents() {

@@ -121,6 +121,9 @@ proptest! {
         prop_assert_eq!(combined(RowSet::retain), &a & &b);
         prop_assert_eq!(combined(RowSet::extend), &a | &b);
         prop_assert_eq!(combined(RowSet::remove), &a - &b);
+        let chunks: Vec<_> = left.chunks(7).collect();
+        prop_assert!(chunks.iter().rev().skip(1).all(|chunk| chunk.count() == 7));
+        prop_assert_eq!(chunks.iter().flat_map(RowSet::iter).collect::<Vec<_>>(), left.iter().collect::<Vec<_>>());
         prop_assert_eq!(RowSet::from_words(left.words().to_vec(), 150), left);
     }
 }

@@ -73,6 +73,16 @@ impl RowSet {
         })
     }
 
+    /// The same rows in sets of at most so many, in order.
+    pub fn chunks(&self, most: usize) -> impl Iterator<Item = Self> {
+        let mut rows = self.iter();
+        std::iter::from_fn(move || {
+            let mut chunk = Self::none(self.rows);
+            rows.by_ref().take(most).for_each(|row| chunk.insert(row));
+            (!chunk.is_empty()).then_some(chunk)
+        })
+    }
+
     /// Keeps the rows that are in `other`, too.
     pub fn retain(&mut self, other: &Self) {
         self.combine(other, |a, b| a & b);
