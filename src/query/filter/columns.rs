@@ -60,11 +60,11 @@ pub struct Decided {
     pub open: RowSet,
 }
 
-/// A lookup of one row's value costs about as much as so many values of a scan.
+/// A lookup of one row's value costs about as much as so many numbers of a scan.
 const LOOKUP: usize = 16;
-/// Work of reading a document, in values of a scan.
+/// Work of reading a document, in numbers of a scan.
 const DOCUMENT_WORK: usize = 1_000;
-/// Work of matching an expression, in values of a scan.
+/// Work of matching an expression, in numbers of a scan.
 const PATTERN_WORK: usize = 5_000;
 
 impl Matcher {
@@ -82,6 +82,17 @@ impl Matcher {
     }
 }
 
+/// Work of looking at a text, in numbers of a scan.
+const TEXT_WORK: usize = 10;
+
+/// Work of scanning a column.
+fn scan_work(column: &MetadataColumn<'_>) -> usize {
+    match column.elements() {
+        Elements::Strings(texts) => texts.len() * TEXT_WORK,
+        elements => elements.len(),
+    }
+}
+
 struct Evaluation<'a> {
     columns: &'a dyn PartColumns,
     documents: Option<&'a dyn PartDocuments>,
@@ -90,7 +101,7 @@ struct Evaluation<'a> {
 /// What evaluating a node is expected to cost and to bring.
 #[derive(Clone, Copy)]
 struct Estimate {
-    /// In values of a scan, for all rows.
+    /// In numbers of a scan, for all rows.
     work: usize,
     /// Rows that match.
     matches: usize,
@@ -194,7 +205,7 @@ impl Evaluation<'_> {
                     // Guesses; columns tell only how many rows have the key.
                     let (work, matches) = match test {
                         Test::Exists => (present / 64, present),
-                        Test::Scalar(_) | Test::Element(_) => (column.elements().len(), present / 4),
+                        Test::Scalar(_) | Test::Element(_) => (scan_work(column), present / 4),
                     };
                     Estimate { work: sum.work + work, matches: sum.matches + matches }
                 });
@@ -217,7 +228,7 @@ impl Evaluation<'_> {
         let candidates = within.count();
         for column in self.columns.metadata(key).into_iter().filter(|column| looks_at(test, column)) {
             let rows = column.rows();
-            if candidates * LOOKUP < column.elements().len() {
+            if candidates * LOOKUP < scan_work(&column) {
                 let held = |row: &usize| rows.rank(*row).is_some_and(|rank| holds(test, &column, rank));
                 within.iter().filter(held).for_each(|row| found.insert(row));
             } else {
