@@ -92,7 +92,8 @@ fn each(
     let ByteFactors { norms, scales, residuals } = factors;
     let (norm, step) = (query.norm, query.step);
     let square = norm * norm;
-    // Rounding of every kind that is relative to |q| |x|, with the query's own quantisation.
+    // What is relative to |q| |x|: the rounding of the scale, of the query's rotation and quantisation, of sums
+    // and of the distance. Then the quantisation of the query itself.
     let relative = norm * (SCALE_ERROR + 4.0 * ROTATION_ERROR) + query.residual * (1.0 + 2.0 * SCALE_ERROR);
     let absolute = norm * SCALE_UNDERFLOW;
     let rows = dots.iter().zip(norms).zip(scales).zip(residuals);

@@ -1,6 +1,6 @@
 //! A query in integers.
 
-use deltafold_format::codes::{ROTATION_ERROR, Rotation, sign_bytes};
+use deltafold_format::codes::{Rotation, sign_bytes};
 
 /// The largest integer of the 8-bit scan.
 const LARGEST_WORD: f64 = 32_767.0;
@@ -23,7 +23,7 @@ pub(crate) struct QueryCodes {
     /// The rotated query is about `step` times these.
     pub(super) words: Vec<i16>,
     pub(super) step: f64,
-    /// Not less than the distance between the query and what `words` stand for.
+    /// The distance between the rotated query and what `words` stand for, but for rounding.
     pub(super) residual: f64,
     /// For four dimensions each: entry `n` is the sum of their integers, each negated where its bit of `n`
     /// is set, plus [`TABLE_OFFSET`]. As many as the row's sign bits have half bytes.
@@ -43,7 +43,7 @@ impl QueryCodes {
         let step = (largest / LARGEST_WORD).max(absolute / LARGEST_SUM);
         let words = integers(&rotated, step, LARGEST_WORD);
         let off = rotated.iter().zip(&words).map(|(value, word)| value - step * f64::from(*word));
-        let residual = off.map(|off| off * off).sum::<f64>().sqrt() + norm * ROTATION_ERROR;
+        let residual = off.map(|off| off * off).sum::<f64>().sqrt();
         let sign_step = largest / LARGEST_SIGNED;
         let mut signed = integers(&rotated, sign_step, LARGEST_SIGNED);
         signed.resize(sign_bytes(rotation.dimension()) * 8, 0);

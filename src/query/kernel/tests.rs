@@ -188,16 +188,94 @@ fn no_sum_of_products_overflows() {
                 let exact: i64 = codes.words.iter().zip(&row).map(|(w, c)| i64::from(*w) * i64::from(*c)).sum();
                 assert_eq!(i64::from(dots[0]), exact, "{kernel:?}, {dimension}");
             }
-            // All sign bits set and none: the sums of the longest tables.
-            let signs = [vec![0xff_u8; sign_bytes(dimension)], vec![0; sign_bytes(dimension)]].concat();
-            let mut expected = [0; 2];
+            // The sign bits that make the largest sum and the least, then all set and none.
+            let mut signs = vec![0; sign_bytes(dimension) * 4];
+            for (number, word) in codes.words.iter().enumerate() {
+                signs[number / 8] |= u8::from(*word < 0) << (number % 8);
+            }
+            let (first, rest) = signs.split_at_mut(sign_bytes(dimension));
+            for (place, byte) in first.iter().enumerate() {
+                rest[place] = !byte;
+                rest[place + first.len()] = 0xff;
+            }
+            let mut expected = [0; 4];
             Kernel::Portable.sign_dots(&[&codes], &signs, &mut expected);
-            assert_eq!(expected[0], -expected[1]);
+            assert_eq!((expected[0], expected[2]), (-expected[1], -expected[3]));
             for kernel in Kernel::available() {
-                let mut dots = [0; 2];
+                let mut dots = [0; 4];
                 kernel.sign_dots(&[&codes], &signs, &mut dots);
                 assert_eq!(dots, expected, "{kernel:?}, {dimension}");
             }
+        }
+    }
+}
+
+/// Asserts that the bounds of a row hold its distance from a query, by every metric.
+fn assert_bounded(rotation: &Rotation, query: &[f32], row: &[f32]) {
+    let (coded, codes) = (coded(rotation, &[row.to_vec()]), QueryCodes::new(rotation, query));
+    let mut dots = [0];
+    Kernel::detect().byte_dots(&[&codes], &coded.bytes, &mut dots);
+    let factors = ByteFactors { norms: &coded.norms, scales: &coded.scales, residuals: &coded.residuals };
+    for metric in METRICS {
+        let (mut lower, mut upper) = ([0.0], [0.0]);
+        bounds(metric, &codes, &dots, factors, &mut lower, &mut upper);
+        let (distance, dimension) = (distance(metric, query, row), row.len());
+        assert!(
+            lower[0] <= distance && distance <= upper[0],
+            "{metric:?}, {dimension}: {distance} is not in {}..={}",
+            lower[0],
+            upper[0]
+        );
+    }
+}
+
+/// The code of a row with one number is exact, so nothing hides the rounding of the query, nor that of the
+/// scale where there is but one dimension.
+#[test]
+fn bounds_cover_the_rounding_of_query_and_scale() {
+    let mut random = Random(29);
+    for dimension in [1, 2, 4, 8, 16, 64] {
+        for place in 0..dimension as usize {
+            let rotation = Rotation::new(dimension, random.next());
+            for number in [1.0, random.normal() as f32, 1e-43, 3e-44] {
+                let mut row = vec![0.0; dimension as usize];
+                row[place] = number;
+                for kind in [0, 3] {
+                    assert_bounded(&rotation, &rows(1, dimension, kind, &mut random)[0], &row);
+                }
+            }
+        }
+    }
+}
+
+/// The worst query there is: it points from the code to the row, so the bound is met but for rounding.
+#[test]
+fn bounds_hold_for_the_worst_query() {
+    let mut random = Random(31);
+    for dimension in [2, 3, 7, 16, 50] {
+        let rotation = Rotation::new(dimension, random.next());
+        for row in rows(5, dimension, 0, &mut random) {
+            let coded = coded(&rotation, std::slice::from_ref(&row));
+            let rotated = |row: &[f32]| {
+                let mut out = Vec::new();
+                rotation.apply(row, &mut out);
+                out
+            };
+            let off: Vec<f64> = rotated(&row)
+                .iter()
+                .zip(&coded.bytes)
+                .map(|(value, code)| value - f64::from(coded.scales[0]) * f64::from(*code))
+                .collect();
+            // A rotation is undone by its transpose, whose rows are the rotated units.
+            let query: Vec<f32> = (0..dimension as usize)
+                .map(|place| {
+                    let unit: Vec<f32> =
+                        (0..dimension as usize).map(|at| if at == place { 1.0 } else { 0.0 }).collect();
+                    rotated(&unit).iter().zip(&off).map(|(unit, off)| unit * off * 1e3).sum::<f64>() as f32
+                })
+                .collect();
+            assert_bounded(&rotation, &query, &row);
+            assert_bounded(&rotation, &query.iter().map(|value| -value).collect::<Vec<_>>(), &row);
         }
     }
 }

@@ -15,6 +15,9 @@ const CODES: usize = 16;
 /// Rows whose sign bits are scanned together: one byte of each fills a vector.
 const ROWS: usize = 16;
 
+/// Fewer rows than this are faster one by one.
+const FEW: usize = 6;
+
 /// Bytes of sign bits of each row that are turned together. Two tables a byte, each with entries of at most
 /// 248: 256 entries fit the 16 bits in which they are added up.
 const COLUMNS: usize = 128;
@@ -110,6 +113,12 @@ fn sign_dots(queries: &[&[[u8; 16]]], rows: &[u8], outs: &mut [&mut [i32]]) {
     let mut turned = [unsafe { vdupq_n_u8(0) }; COLUMNS];
     for first in (0..count).step_by(ROWS) {
         let places = first..count.min(first + ROWS);
+        if places.len() < FEW {
+            for (tables, out) in queries.iter().zip(outs.iter_mut()) {
+                portable::sign_dots(tables, &rows[first * stride..], &mut out[places.clone()]);
+            }
+            continue;
+        }
         for out in outs.iter_mut() {
             out[places.clone()].fill(-TABLE_OFFSET * 2 * stride as i32);
         }
