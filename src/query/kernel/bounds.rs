@@ -91,7 +91,8 @@ fn each(
 ) {
     let ByteFactors { norms, scales, residuals } = factors;
     let (norm, step) = (query.norm, query.step);
-    let square = norm * norm;
+    // Rounded up, as what is left after a subtraction may be small.
+    let square = norm * norm * (1.0 + ROTATION_ERROR);
     // What is relative to |q| |x|: the rounding of the scale, of the query's rotation and quantisation, of sums
     // and of the distance. Then the quantisation of the query itself.
     let relative = norm * (SCALE_ERROR + 4.0 * ROTATION_ERROR) + query.residual * (1.0 + 2.0 * SCALE_ERROR);
@@ -100,9 +101,9 @@ fn each(
     for ((lower, upper), (((dot, length), scale), residual)) in lower.iter_mut().zip(upper).zip(rows) {
         let [length, scale, residual] = [*length, *scale, *residual].map(f64::from);
         let inner = step * scale * f64::from(*dot);
-        // The part of the query across the row, not less than it is: the row's norm may be rounded up.
+        // The part of the query across the row, rounded up.
         let along = (inner.abs() - query.residual * length).max(0.0) / (length * (1.0 + 2.0 * SCALE_ERROR)).max(1e-300);
-        let across = (square - along * along).max(0.0).sqrt() + norm * ACROSS_ERROR;
+        let across = (square - along * along).max(0.0).sqrt();
         let error = across * residual + relative * length + absolute;
         let (low, high) = told(inner, error, length);
         let known = residual < f64::INFINITY;
@@ -110,9 +111,6 @@ fn each(
         *upper = if known { high } else { f64::INFINITY };
     }
 }
-
-/// Bound of the rounding of `across`, relative to the query's norm: the square root of 2^-48 or less.
-const ACROSS_ERROR: f64 = 1.0 / (1_u64 << 24) as f64;
 
 /// Estimates the distances of rows by their dots with a query's 1-bit scan. A row without codes gets the
 /// least distance there is: it must be read. All slices are of one length.
