@@ -198,11 +198,13 @@ fn no_sum_of_products_overflows() {
                 rest[place] = !byte;
                 rest[place + first.len()] = 0xff;
             }
-            let mut expected = [0; 4];
+            // As many rows as kernels take at once, not one by one.
+            let signs = signs.repeat(8);
+            let mut expected = [0; 32];
             Kernel::Portable.sign_dots(&[&codes], &signs, &mut expected);
             assert_eq!((expected[0], expected[2]), (-expected[1], -expected[3]));
             for kernel in Kernel::available() {
-                let mut dots = [0; 4];
+                let mut dots = [0; 32];
                 kernel.sign_dots(&[&codes], &signs, &mut dots);
                 assert_eq!(dots, expected, "{kernel:?}, {dimension}");
             }
