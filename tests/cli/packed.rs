@@ -229,6 +229,23 @@ fn a_window_over_the_limit_is_named() {
     assert!(ran.stderr.contains("nothing of this input was appended"), "{ran:#?}");
 }
 
+/// With little memory a line and a window may take half of it each, and the error says what would help.
+#[test]
+fn lines_and_windows_stay_within_the_memory() {
+    let home = Home::with_collection();
+    home.write("long.jsonl", vec![b' '; (32 << 20) + 1]);
+    let small = "--memory 64MiB append c";
+    home.run(&format!("{small} long.jsonl")).ends_with(3).complains("longer than 33554432 bytes").complains("--memory");
+    let wide = zstd(&puts(2), |encoder| {
+        encoder.long_distance_matching(true).expect("set");
+        encoder.window_log(26).expect("set");
+    });
+    home.write("wide.zst", &wide);
+    let ran = home.run(&format!("{small} wide.zst")).ends_with(3).complains("the limit is 32.0 MiB");
+    ran.complains("--long=25").complains("--memory");
+    home.run("append c wide.zst").ok();
+}
+
 /// A check of all files of a command comes file by file: what stands before the bad one is in.
 #[test]
 fn a_bad_file_among_several_names_the_rest() {

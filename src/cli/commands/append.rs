@@ -98,7 +98,7 @@ impl Append {
                 None => format!("run-{run}.{}", index + 1),
             };
             let rest = inputs.get(index + 1..).unwrap_or_default();
-            let reading = read(input, self.from_line, collection.config().rules(), stop.clone())?;
+            let reading = read(input, self.from_line, collection.config().rules(), collection.memory(), stop.clone())?;
             if reading.lacks_checksum {
                 unchecked.push(input.name());
                 let name = input.name();

@@ -70,7 +70,7 @@ impl MapRecords {
         let mut table = Table::new(context.output, &["sample", "event", "collection", "op", "id", "what"]);
         for sample in &self.samples {
             let input = Input::of(sample);
-            let text = input.open()?.into_text(MAX_SAMPLES_BYTES)?;
+            let text = input.open(context.memory())?.into_text(MAX_SAMPLES_BYTES)?;
             for (line, record) in stream_records(&text) {
                 tally.records += 1;
                 let name = input.name();

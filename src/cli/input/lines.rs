@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::packed::{Buffered, Frame, Packing, every_frame_has_a_checksum, first_bytes, judge, unpacked};
+use deltafold::MemoryLimit;
+
+use super::packed::{Buffered, Frame, Limits, Packing, every_frame_has_a_checksum, first_bytes, judge, unpacked};
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::quote::{quoted_name, quoted_path};
 
-/// No op is longer: a document of 16 MiB with every byte escaped is 96 MiB.
-const MAX_LINE_BYTES: u64 = 128 << 20;
 /// What to do about a decoder's error.
 const GET_IT_WHOLE: &str = "the file is damaged or cut short; get it whole";
 /// Bytes between two looks whether the user has had enough.
@@ -56,7 +56,8 @@ impl Input {
     }
 
     /// Opens it. Its first bytes say whether it is zstd, gzip or plain; a name that says otherwise is an error.
-    pub(crate) fn open(&self) -> Outcome<Lines> {
+    pub(crate) fn open(&self, memory: MemoryLimit) -> Outcome<Lines> {
+        let limits = Limits::of(memory);
         let name = self.name();
         let read = Arc::new(AtomicU64::new(0));
         let file = match self {
@@ -82,9 +83,9 @@ impl Input {
             Packing::Plain => Covered::Nothing,
             _ => Covered::AtTheEnd,
         };
-        let reader = unpacked(packing, Cursor::new(first).chain(source))
+        let reader = unpacked(packing, Cursor::new(first).chain(source), limits)
             .map_err(|error| Failure::file("read", &name, &error))?;
-        Ok(Lines { reader, name, number: 0, line: Vec::new(), read, packing, frame, again, covered })
+        Ok(Lines { reader, name, number: 0, line: Vec::new(), read, packing, frame, again, covered, limits })
     }
 }
 
@@ -147,6 +148,7 @@ pub(crate) struct Lines {
     frame: Option<Frame>,
     again: Option<Again>,
     covered: Covered,
+    limits: Limits,
 }
 
 impl Lines {
@@ -186,12 +188,14 @@ impl Lines {
     pub(crate) fn check(&mut self, wanted: impl Fn() -> bool) -> Outcome<bool> {
         let Some(again) = self.again.as_ref().filter(|_| self.packing != Packing::Plain) else { return Ok(true) };
         let failed = |error: &io::Error| {
-            let trouble = judge(error, self.frame, GET_IT_WHOLE);
+            let trouble = judge(error, self.frame, GET_IT_WHOLE, self.limits);
             Failure::new(Exit::BadInput, format!("cannot read `{}` to its end: {}", self.name, trouble.reason))
                 .help(trouble.help)
         };
-        let mut reader =
-            again.rewound().and_then(|file| unpacked(self.packing, file)).map_err(|error| failed(&error))?;
+        let mut reader = again
+            .rewound()
+            .and_then(|file| unpacked(self.packing, file, self.limits))
+            .map_err(|error| failed(&error))?;
         loop {
             let copied = io::copy(&mut (&mut reader).take(STEP), &mut io::sink()).map_err(|error| failed(&error))?;
             if copied == 0 {
@@ -204,7 +208,7 @@ impl Lines {
         let file = again.rewound().map_err(|error| failed(&error))?;
         self.read.store(0, Relaxed);
         let counted = Counted { source: Box::new(file), read: Arc::clone(&self.read) };
-        self.reader = unpacked(self.packing, counted).map_err(|error| failed(&error))?;
+        self.reader = unpacked(self.packing, counted, self.limits).map_err(|error| failed(&error))?;
         self.covered = Covered::Before;
         Ok(true)
     }
@@ -225,7 +229,7 @@ impl Lines {
     pub(crate) fn next(&mut self) -> Outcome<Option<(u64, &[u8])>> {
         self.line.clear();
         self.number += 1;
-        let limited = &mut (&mut self.reader).take(MAX_LINE_BYTES);
+        let limited = &mut (&mut self.reader).take(self.limits.line);
         let length = match limited.read_until(b'\n', &mut self.line) {
             Ok(length) => length,
             Err(error) => {
@@ -233,15 +237,17 @@ impl Lines {
                 return Err(self.broken(&error));
             }
         };
-        if length as u64 == MAX_LINE_BYTES {
-            let problem = format!("{}:{}: the line is longer than {MAX_LINE_BYTES} bytes", self.name, self.number);
-            return Err(Failure::new(Exit::BadInput, problem).help("write one op a line"));
+        if length as u64 == self.limits.line {
+            let most = self.limits.line;
+            let problem = format!("{}:{}: the line is longer than {most} bytes", self.name, self.number);
+            let help = format!("write one op a line{}", self.limits.advice());
+            return Err(Failure::new(Exit::BadInput, problem).help(help));
         }
         Ok((length > 0).then_some((self.number, &self.line)))
     }
 
     fn broken(&self, error: &io::Error) -> Failure {
-        let trouble = judge(error, self.frame, GET_IT_WHOLE);
+        let trouble = judge(error, self.frame, GET_IT_WHOLE, self.limits);
         let problem = format!("cannot read `{}` from line {} on: {}", self.name, self.number, trouble.reason);
         Failure::new(Exit::BadInput, problem).help(trouble.help)
     }
@@ -251,7 +257,7 @@ impl Lines {
     pub(crate) fn into_text(mut self, limit: u64) -> Outcome<String> {
         let mut text = String::new();
         (&mut self.reader).take(limit + 1).read_to_string(&mut text).map_err(|error| {
-            let trouble = judge(&error, self.frame, "the file is damaged, cut short, or no text");
+            let trouble = judge(&error, self.frame, "the file is damaged, cut short, or no text", self.limits);
             Failure::new(Exit::BadInput, format!("cannot read `{}`: {}", self.name, trouble.reason)).help(trouble.help)
         })?;
         if text.len() as u64 > limit {

@@ -1,5 +1,6 @@
 //! Ops from lines, on a thread of their own, so that parsing and appending overlap.
 
+use deltafold::MemoryLimit;
 use deltafold::format::{Op, OpRules};
 use deltafold::jsonl::parse_op_for;
 use tokio::sync::mpsc;
@@ -58,9 +59,9 @@ pub(crate) struct Reading {
 ///
 /// A compressed file is read to its end first, where its checksums are: none of its lines is handed
 /// over before all of them are known to be right. A pipe cannot be read twice.
-pub(crate) fn read(input: &Input, from_line: u64, rules: OpRules, stop: Stop) -> Outcome<Reading> {
+pub(crate) fn read(input: &Input, from_line: u64, rules: OpRules, memory: MemoryLimit, stop: Stop) -> Outcome<Reading> {
     let name = input.name();
-    let lines = input.open()?;
+    let lines = input.open(memory)?;
     let in_doubt = lines.covered() == Covered::AtTheEnd && !lines.can_check();
     let trust = if in_doubt { Trust::Unknown } else { Trust::Sound };
     let lacks_checksum = lines.lacks_checksum();

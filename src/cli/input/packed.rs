@@ -2,10 +2,10 @@
 
 use std::io::{self, BufRead, BufReader, Read, Seek};
 
+use deltafold::MemoryLimit;
+
 use crate::cli::output::units::bytes;
 
-/// The largest window of a zstd frame, as a power of two: 128 MiB, which is what `--long` asks for.
-const MAX_WINDOW_LOG: u32 = 27;
 /// A longer header there is not, of neither kind.
 const MAX_HEADER: usize = 18;
 const BUFFER: usize = 1 << 20;
@@ -80,15 +80,47 @@ impl<R: Read + Send> Buffered for BufReader<R> {
     }
 }
 
+/// How much memory reading one input may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// The longest line, in bytes.
+    pub(crate) line: u64,
+}
+
+impl Limits {
+    /// No op is longer: a document of 16 MiB with every byte escaped is 96 MiB. A window of 128 MiB is what zstd's
+    /// `--long` asks for.
+    const MOST: u64 = 128 << 20;
+
+    /// Half of the memory for a line, and half for a window.
+    pub(crate) fn of(memory: MemoryLimit) -> Self {
+        Self { line: (memory.bytes() / 2).min(Self::MOST) }
+    }
+
+    /// The largest window of a zstd frame, as a power of two.
+    fn window_log(self) -> u32 {
+        self.line.max(1).ilog2()
+    }
+
+    /// What helps against a limit that more memory would raise.
+    pub(crate) fn advice(self) -> &'static str {
+        if self.line < Self::MOST { ", or give more `--memory`" } else { "" }
+    }
+}
+
 /// A reader of what was compressed. It holds a window at most, and two buffers.
-pub(crate) fn unpacked(packing: Packing, source: impl Read + Send + 'static) -> io::Result<Box<dyn Buffered>> {
+pub(crate) fn unpacked(
+    packing: Packing,
+    source: impl Read + Send + 'static,
+    limits: Limits,
+) -> io::Result<Box<dyn Buffered>> {
     let source = BufReader::with_capacity(BUFFER, source);
     Ok(match packing {
         Packing::Plain => Box::new(source),
         Packing::Gzip => Box::new(BufReader::with_capacity(BUFFER, flate2::bufread::MultiGzDecoder::new(source))),
         Packing::Zstd => {
             let mut decoder = zstd::Decoder::with_buffer(source)?;
-            decoder.window_log_max(MAX_WINDOW_LOG)?;
+            decoder.window_log_max(limits.window_log())?;
             Box::new(BufReader::with_capacity(BUFFER, decoder))
         }
     })
@@ -101,17 +133,18 @@ pub(crate) struct Trouble {
 }
 
 /// Judges an error of a decoder; `damaged` is what to do about bytes that are no sound input.
-pub(crate) fn judge(error: &io::Error, frame: Option<Frame>, damaged: &str) -> Trouble {
+pub(crate) fn judge(error: &io::Error, frame: Option<Frame>, damaged: &str, limits: Limits) -> Trouble {
     // libzstd has no other way to tell: its codes do not come through.
     if !error.to_string().contains("too much memory") {
         return Trouble { reason: error.to_string(), help: damaged.to_owned() };
     }
-    let limit = bytes(1 << MAX_WINDOW_LOG);
-    let window = frame.filter(|frame| frame.window > 1 << MAX_WINDOW_LOG);
+    let log = limits.window_log();
+    let limit = bytes(1 << log);
+    let window = frame.filter(|frame| frame.window > 1 << log);
     let window = window.map_or("a larger one".to_owned(), |frame| bytes(frame.window));
     Trouble {
         reason: format!("its zstd window is {window}, and the limit is {limit}"),
-        help: format!("compress it again without `--ultra` and with at most `--long={MAX_WINDOW_LOG}`"),
+        help: format!("compress it again without `--ultra` and with at most `--long={log}`{}", limits.advice()),
     }
 }
 
