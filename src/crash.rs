@@ -25,10 +25,32 @@ pub(crate) fn install(on_lambda: bool) {
                 std::thread::park();
             }
         }
+        let short = panic.payload_as_str().is_some_and(lacks_a_thread);
         // Where the report cannot be written, the exit code is left to tell.
-        let _ = tell(on_lambda, panic);
-        std::process::exit(EXIT);
+        let _ = if short { tell_of_threads(on_lambda) } else { tell(on_lambda, panic) };
+        std::process::exit(if short { i32::from(crate::out_of_memory::EXIT_CODE) } else { EXIT });
     }));
+}
+
+/// Whether a panic says that the system gave no further thread. The runtime has no other way to say it. Each thread
+/// needs address space for its stack, so this is how a process ends that may have too little memory to begin.
+fn lacks_a_thread(reason: &str) -> bool {
+    let refused = ["WouldBlock", "OutOfMemory", "os error 11", "os error 12"];
+    reason.contains("spawn") && refused.iter().any(|sign| reason.contains(sign))
+}
+
+fn tell_of_threads(on_lambda: bool) -> std::io::Result<()> {
+    let message = "out of memory: the system gave no further thread";
+    let help = "give the process more memory or threads (`ulimit -v`, `ulimit -u`); what was acknowledged is durable";
+    if on_lambda {
+        let line = serde_json::json!({ "level": "ERROR", "message": message, "help": help });
+        return writeln!(std::io::stdout(), "{line}");
+    }
+    if std::env::args_os().any(|argument| argument == "--json") {
+        let error = serde_json::json!({ "kind": "out_of_memory", "message": message, "help": [help] });
+        return writeln!(std::io::stderr(), "{}", serde_json::json!({ "error": error }));
+    }
+    writeln!(std::io::stderr(), "error: {message}\nhelp: {help}")
 }
 
 fn tell(on_lambda: bool, panic: &PanicHookInfo<'_>) -> std::io::Result<()> {
@@ -64,6 +86,7 @@ fn tell(on_lambda: bool, panic: &PanicHookInfo<'_>) -> std::io::Result<()> {
 pub(crate) async fn planted() {
     match std::env::var("DELTAFOLD_PANIC").as_deref() {
         Ok("main") => panic!("planted in main"),
+        Ok("threads") => panic!("OS can't spawn worker thread: {}", std::io::Error::from_raw_os_error(libc::EAGAIN)),
         Ok("task") => drop(tokio::spawn(async { panic!("planted in task") }).await),
         Ok("blocking") => drop(tokio::task::spawn_blocking(|| panic!("planted in blocking")).await),
         Ok("thread") => drop(std::thread::spawn(|| panic!("planted in thread")).join()),
