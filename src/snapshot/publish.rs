@@ -215,4 +215,23 @@ pub(crate) mod history {
         manifest.ancestors[0].nonce = Nonce::new(12);
         assert!(!attempts.landed(&manifest));
     }
+
+    /// A manifest lists its last ancestors only. Nobody can tell whether an attempt from before the
+    /// first of them landed; every later attempt is settled by the list.
+    #[test]
+    fn an_attempt_before_the_first_ancestor_is_forgotten() {
+        let mut manifest = Manifest::empty(Uid::new(7));
+        (manifest.version, manifest.nonce) = (Version::new(6), Nonce::new(60));
+        let forgotten = |manifest: &Manifest, version| {
+            let mut attempts = History::default();
+            attempts.add(Version::new(9), Nonce::new(90));
+            attempts.add(Version::new(version), Nonce::new(1));
+            attempts.forgotten(manifest)
+        };
+        let judged = |manifest: &Manifest| [3, 4, 5, 6, 7].map(|version| forgotten(manifest, version));
+        assert_eq!(judged(&manifest), [true, true, true, false, false], "no ancestor is listed");
+        manifest.ancestors =
+            [4, 5].map(|version| Ancestor { version: Version::new(version), nonce: Nonce::new(version * 10) }).to_vec();
+        assert_eq!(judged(&manifest), [true, false, false, false, false]);
+    }
 }

@@ -144,6 +144,25 @@ fn an_edit_that_started_below_the_sweep_floor_is_fenced_off() {
     assert_eq!(apply(&swept, &stale, stamp(5)).unwrap_err(), fenced);
 }
 
+/// Readers of the version at the floor may need what a later version dropped, and nothing else. An
+/// object that the version at the floor itself dropped would stay in the list for good.
+#[test]
+fn a_sweep_keeps_in_the_list_what_was_dropped_above_its_floor() {
+    let base = folded(2);
+    let merged = apply(&base, &Edit::Merge(merge(&base, 0, 2, 80)), stamp(3)).unwrap();
+    let current = apply(&merged, &Edit::Fold(fold(&merged, 1, 90)), stamp(4)).unwrap();
+    let listed = |floor| {
+        let floors = Floors { truncated: sequence(1), sweep_floor: Version::new(floor), expired: Vec::new() };
+        let swept = apply(&current, &Edit::Sweep(floors), stamp(5)).unwrap();
+        check(&current, &swept).unwrap();
+        swept.dropped
+    };
+    assert_eq!(current.dropped.len(), 4, "two parts and their embeddings");
+    assert!(current.dropped.iter().all(|dropped| dropped.version == Version::new(3)));
+    assert_eq!(listed(2), current.dropped);
+    assert_eq!(listed(3), []);
+}
+
 #[test]
 fn ops_that_went_missing_on_the_way_are_refused() {
     let base = folded(1);

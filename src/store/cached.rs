@@ -238,3 +238,46 @@ impl Store for Cached {
         self.inner.is_to_be_probed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Copies of 100 bytes each, in the order of their last use: the first was not used for the longest time.
+    fn folder_of(copies: u64) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        // The names are in the opposite order.
+        for number in 0..copies {
+            let file = File::create(folder.path().join(format!("{:02}", copies - number))).unwrap();
+            file.set_len(100).unwrap();
+            let used = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 + number);
+            file.set_times(FileTimes::new().set_modified(used)).unwrap();
+        }
+        fs::create_dir(folder.path().join("folder")).unwrap();
+        folder
+    }
+
+    fn left(folder: &Path) -> Vec<String> {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name != "folder").collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn eviction_frees_an_eighth_and_begins_with_the_oldest() {
+        let folder = folder_of(10);
+        evict(folder.path(), 800).unwrap();
+        assert_eq!(left(folder.path()), ["01", "02", "03", "04", "05", "06", "07"]);
+    }
+
+    #[test]
+    fn nothing_is_evicted_up_to_the_bound() {
+        let folder = folder_of(10);
+        evict(folder.path(), 1_000).unwrap();
+        assert_eq!(left(folder.path()).len(), 10);
+        evict(folder.path(), 999).unwrap();
+        // An eighth of 999 is 124: 875 bytes may stay.
+        assert_eq!(left(folder.path()).len(), 8);
+    }
+}

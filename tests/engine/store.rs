@@ -4,13 +4,28 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use deltafold::format::Timestamp;
 use deltafold::store::{Dir, Memory, Outcome, Store, StoreErrorKind};
 
 use crate::support::conformance::{self, chunks, create, increment, key};
+use crate::support::watched::Watched;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_keeps_the_contract() {
     conformance::suite(|| async { Arc::new(Memory::new()) as Arc<dyn Store> }).await;
+}
+
+/// A sweep asks the store that it shares with others. Until it asks the store itself, the leftovers of
+/// its bucket are paid for.
+#[tokio::test]
+async fn a_shared_store_passes_on_that_uploads_are_given_up() {
+    let store = Watched::<Memory>::default();
+    let shared: Arc<dyn Store> = Arc::new(store.clone());
+    let before = Timestamp::from_millis(1_000);
+    for dry_run in [true, false] {
+        Store::abort_uploads(&shared, "c/0000/", before, dry_run).await.unwrap();
+        assert_eq!(store.aborts(), [("c/0000/".to_owned(), before, dry_run)]);
+    }
 }
 
 /// As it is on Linux, and as it is elsewhere.

@@ -136,6 +136,16 @@ const FINDINGS: &[(Depth, &str, Damage)] = &[
     ),
     (Depth::Deep, "rows refer to it, and the manifest says", Forged(|m| m.embeddings[0].live -= 1, |m| emb(m, 0))),
     (Depth::Deep, "rows refer to it, and the manifest says", Forged(|m| m.embeddings[0].live += 1, |m| emb(m, 0))),
+    (
+        Depth::Deep,
+        "the manifest does not list it",
+        Forged(
+            |m| {
+                m.embeddings.remove(0);
+            },
+            |m| key(format_args!("part/{}.emb", m.runs[0].parts[0].embeddings[0])),
+        ),
+    ),
     (Depth::Deep, "not the object that the manifest lists", Forged(|m| m.runs[1].parts[0].crc32 ^= 1, |m| meta(m, 1))),
     (Depth::Deep, "not the object that the manifest lists", Forged(|m| m.embeddings[0].crc32 ^= 1, |m| emb(m, 0))),
     (Depth::Deep, "the digest of the 7 ops", Forged(|m| m.digest = m.digest.plus(Digest::from_bits(1)), itself)),

@@ -114,6 +114,25 @@ mod tests {
     }
 
     #[test]
+    fn the_bound_of_the_cache_is_read_with_its_unit() {
+        for (text, expected) in [
+            ("0", 0),
+            ("5000", 5_000),
+            ("3KiB", 3 << 10),
+            ("3MiB", 3 << 20),
+            ("20GiB", 20 << 30),
+            ("8589934591GiB", 8_589_934_591 << 30),
+        ] {
+            let address: S3Address = format!("s3://b?cache=/c&cache_bytes={text}").parse().unwrap();
+            assert_eq!(address.cache, Some(("/c".into(), expected)), "{text}");
+        }
+        for text in ["", "GiB", "1 GiB", "1gib", "1.5GiB", "-1", "17179869184GiB", "18446744073709551616"] {
+            let error = format!("s3://b?cache=/c&cache_bytes={text}").parse::<S3Address>().unwrap_err();
+            assert!(error.contains("is no size"), "{text}: {error}");
+        }
+    }
+
+    #[test]
     fn what_is_no_address_says_why() {
         for (text, why) in [
             ("s3://", "no address"),

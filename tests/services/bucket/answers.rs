@@ -316,9 +316,43 @@ async fn what_others_keep_in_the_bucket_is_not_ours() {
         }
     }
     assert_eq!(seen, ["x/0", "x/1", "x/2", "x/3", "x/4", "x/5", "x/6"]);
+    for limit in 0..8 {
+        let lists = store.requests().of(RequestKind::List).calls;
+        let page = store.list_after("x/", None, limit).await.unwrap();
+        assert_eq!(page.len(), limit.min(7), "others lie between ours");
+        let lists = store.requests().of(RequestKind::List).calls - lists;
+        assert_eq!(lists == 0, limit == 0, "{lists} requests for {limit} objects");
+    }
     // An object that somebody copied here without its metadata is read all the same: its format tells whether it is whole.
     server.backend.put(BUCKET, "mine/copied", b"0123456789");
     assert_eq!(content(&store, "copied").await.unwrap(), "0123456789");
+}
+
+#[tokio::test]
+async fn a_list_of_a_page_costs_one_request() {
+    let server = Server::start();
+    let store = server.store().await;
+    for number in 0..1_203 {
+        server.backend.put(BUCKET, &format!("d/{number:04}"), b"x");
+    }
+    for (limit, requests) in [(0, 0), (1, 1), (1_000, 1), (1_001, 2), (1_203, 2), (5_000, 2)] {
+        let before = store.requests().of(RequestKind::List).calls;
+        let listed = store.list_after("d/", None, limit).await.unwrap();
+        let expected: Vec<String> = (0..limit.min(1_203)).map(|number| format!("d/{number:04}")).collect();
+        assert_eq!(listed.iter().map(|listed| listed.key.to_string()).collect::<Vec<_>>(), expected);
+        assert_eq!(store.requests().of(RequestKind::List).calls - before, requests, "{limit} objects");
+    }
+}
+
+#[tokio::test]
+async fn the_clock_of_a_bucket_is_the_date_of_its_answer() {
+    let server = Server::start();
+    let store = server.store().await;
+    let Outcome::Done(_) = store.create(&key("x"), chunks("x")).await.unwrap() else { panic!("it is free") };
+    let written = store.list_after("", None, 1).await.unwrap()[0].modified.as_millis();
+    // The bucket dates its objects to the second.
+    let now = store.now().await.unwrap().as_millis();
+    assert!((written..written + 600_000).contains(&now), "{now} is far from {written}");
 }
 
 #[tokio::test]
