@@ -8,7 +8,7 @@ use deltafold_format::{Metadata, ObjectName, PartMeta, Place, Segment, Sequence,
 use super::base::{BaseIndex, Indexed, Owner, place_number};
 use super::bits::Bits;
 use crate::error::{Repr, Result};
-use crate::reader::{EmbeddingSource, IdRange, Row, Rows, Snapshot, Step};
+use crate::reader::{EmbeddingSource, IdRange, Row, Rows, Snapshot, Step, value_bytes};
 
 /// Ids between two points where other tasks get their turn.
 const IDS_A_TURN: u32 = 4_096;
@@ -273,7 +273,7 @@ struct Below {
 impl Fresh {
     /// About how much memory it takes, with its place in the index.
     fn memory_bytes(&self) -> u64 {
-        let values = self.metadata.iter().map(|(key, value)| key.len() + super::request::value_bytes(value) + 64);
+        let values = self.metadata.iter().map(|(key, value)| key.len() + value_bytes(value) + 64);
         // What lies in a segment or in an embedding object is counted there.
         let embedding = match &self.embedding {
             Some(EmbeddingSource::Copied(numbers)) => size_of_val(&numbers[..]),

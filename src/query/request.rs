@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deltafold_format::{Metadata, Value};
+use deltafold_format::Metadata;
 
 use super::filter::Filter;
 
@@ -182,17 +182,5 @@ impl std::ops::AddAssign for Work {
         self.ruled_out += other.ruled_out;
         self.read += other.read;
         self.from_log += other.from_log;
-    }
-}
-
-/// About how much memory a value takes beside its own.
-pub(crate) fn value_bytes(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Strings(texts) => texts.iter().map(|text| text.len() + size_of::<String>()).sum(),
-        Value::I64s(numbers) => size_of_val(&numbers[..]),
-        Value::F64s(numbers) => size_of_val(&numbers[..]),
-        Value::Bools(truths) => truths.len(),
-        Value::I64(_) | Value::F64(_) | Value::Bool(_) => 0,
     }
 }

@@ -26,17 +26,21 @@ impl Entry {
 
     /// About how much memory it takes.
     pub(super) fn memory_bytes(&self) -> usize {
-        let value = |value: &Value| match value {
-            Value::String(text) => text.len(),
-            Value::Strings(texts) => texts.iter().map(|text| text.len() + size_of::<String>()).sum(),
-            Value::I64s(numbers) => size_of_val(&numbers[..]),
-            Value::F64s(numbers) => size_of_val(&numbers[..]),
-            Value::Bools(truths) => truths.len(),
-            Value::I64(_) | Value::F64(_) | Value::Bool(_) => 0,
-        };
         let metadata = &self.record.metadata;
-        let metadata = metadata.iter().map(|(key, held)| key.len() + value(held) + 2 * size_of::<Value>() + 16);
+        let metadata = metadata.iter().map(|(key, held)| key.len() + value_bytes(held) + 2 * size_of::<Value>() + 16);
         size_of::<Self>() + self.id.len() + self.bulk() + metadata.sum::<usize>()
+    }
+}
+
+/// About how much memory a value takes beside its own.
+pub(crate) fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Strings(texts) => texts.iter().map(|text| text.len() + size_of::<String>()).sum(),
+        Value::I64s(numbers) => size_of_val(&numbers[..]),
+        Value::F64s(numbers) => size_of_val(&numbers[..]),
+        Value::Bools(truths) => truths.len(),
+        Value::I64(_) | Value::F64(_) | Value::Bool(_) => 0,
     }
 }
 

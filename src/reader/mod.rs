@@ -29,6 +29,7 @@ use deltafold_format::{Metric, ShardId, Version};
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 
 pub(crate) use compose::{EmbeddingSource, Row};
+pub(crate) use entry::value_bytes;
 pub use entry::{Entry, ReadPosition, Refreshed, ShardChange};
 pub use objects::Warmth;
 pub(crate) use range::IdRange;
