@@ -17,11 +17,6 @@ const LEARN_BYTES: u64 = 8 << 20;
 impl Placer {
     /// Knows the tail, and of a batch from sources what the log holds of them.
     pub(super) async fn find(&mut self, batch: &mut Batch) -> Result<()> {
-        if self.tail.is_none() && batch.sourced() {
-            // What is read for the sources ends where the log does: one LIST finds both.
-            self.learn_all().await?;
-            self.shard.settle_registers().await?;
-        }
         while self.tail.is_none() {
             let head = self.shard.head().await?;
             self.shard.settle_registers().await?;
