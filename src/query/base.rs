@@ -94,6 +94,12 @@ impl Indexed {
         std::iter::once(first).chain(more.iter().copied()).filter_map(Owner::unpacked)
     }
 
+    /// A row that somebody has, of an object with fewer `rows`.
+    pub(crate) fn beyond(&self, rows: u32) -> Option<u32> {
+        let owned = u32::try_from(self.owners.len()).unwrap_or(u32::MAX);
+        (rows..owned).find(|row| self.live.contains(*row as usize))
+    }
+
     fn memory_bytes(&self) -> u64 {
         (self.owners.len() * 4 + self.owners.len() / 8) as u64
     }
@@ -253,4 +259,19 @@ pub(crate) fn place_number(place: Place) -> u128 {
 /// The run that is the base of a snapshot.
 fn base_run(snapshot: &Snapshot) -> Option<Nonce> {
     snapshot.objects.manifest().runs.first().filter(|run| run.resolved).map(|run| run.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A scan goes over the rows that there are, and passed references to others by.
+    #[test]
+    fn a_live_reference_beyond_the_rows_is_found() {
+        let mut indexed = Indexed::default();
+        indexed.add(3, Owner::Base(0));
+        assert_eq!((indexed.beyond(4), indexed.beyond(3), indexed.beyond(0)), (None, Some(3), Some(3)));
+        indexed.remove(3, Owner::Base(0));
+        assert_eq!(indexed.beyond(0), None);
+    }
 }

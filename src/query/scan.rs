@@ -145,6 +145,10 @@ impl Scan {
             }
             let Some(unit) = self.units.get(number) else { return Ok(nearest) };
             let rows = unit.object.embeddings.rows();
+            if let Some(row) = unit.rows.beyond(rows) {
+                // Damage. To pass it by would be a shorter answer.
+                unit.object.embeddings.row(row).map_err(|error| self.failed(unit, error))?;
+            }
             for start in (0..rows).step_by(TILE_ROWS) {
                 if self.given_up.load(Ordering::Relaxed) {
                     return Ok(nearest);
