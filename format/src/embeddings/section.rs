@@ -65,7 +65,7 @@ impl EmbeddingSection {
         (self as usize).saturating_sub(Self::Norms as usize)
     }
 
-    /// What is wrong with the values in a block.
+    /// The reason to refuse the values of a block.
     pub(super) fn refusal(self, block: &[u8]) -> Option<&'static str> {
         let negative = |values: &[f32]| values.iter().fold(false, |found, value| found | (value.to_bits() >> 31 == 1));
         let (refused, reason) = match self {

@@ -1,4 +1,4 @@
-//! What the columns of a part hold, in few bytes: enough to tell that no row of it can match a filter.
+//! A summary of a part in few bytes: it tells that no row can match a filter.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ const MAX_TEXT: usize = 64;
 /// About the most bytes of all keys of a summary.
 const MAX_BYTES: usize = 64 << 10;
 
-/// What the columns of a part hold: bounds, counts and the values where they are few.
+/// The summary of a part: bounds, counts, and the values where they are few.
 ///
 /// It counts payloads: one a row, and a second for each row of the form `Split`. So it holds for every row that is a whole
 /// record, in parts that have other rows, too.
@@ -28,7 +28,7 @@ pub struct PartSummary {
     pub complete: bool,
 }
 
-/// What a part holds under one metadata key.
+/// The summary of one metadata key in a part.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct KeySummary {
     /// How many payloads set the key, with a value of whatever type.
