@@ -1,4 +1,4 @@
-//! Where every object of a collection lies. `format/SPEC.md`, section "Names", is the norm.
+//! Where every object of a collection lies. `format/SPEC.md`, section "Keys", is the norm.
 
 use deltafold_format::{CollectionName, ObjectName, PartObject, Sequence, ShardId};
 

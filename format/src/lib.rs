@@ -10,6 +10,8 @@ pub mod codes;
 mod digest;
 mod effect;
 mod embeddings;
+#[cfg(test)]
+mod encoding_tests;
 mod envelope;
 mod error;
 mod input_error;

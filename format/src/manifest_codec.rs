@@ -66,7 +66,7 @@ impl Manifest {
             from.finish()?;
         }
         if reader.envelope().section(CONFIG).is_some() {
-            let fields = reader.section(CONFIG, WHAT, MAX_REGISTER_BYTES)?;
+            let fields = reader.verified_raw_section(CONFIG, WHAT, MAX_REGISTER_BYTES)?;
             let mut from = Cursor::new(&fields, WHAT);
             manifest.config = Some(CollectionConfig::read(&mut from)?);
             from.finish()?;

@@ -25,7 +25,7 @@ fn decode<T>(
     kind: ObjectKind,
     read: impl FnOnce(&mut Cursor<'_>) -> Result<T, FormatError>,
 ) -> Result<T, FormatError> {
-    let fields = EnvelopeReader::open(object, kind)?.section(FIELDS, kind.name(), MAX_REGISTER_BYTES)?;
+    let fields = EnvelopeReader::open(object, kind)?.verified_raw_section(FIELDS, kind.name(), MAX_REGISTER_BYTES)?;
     let mut from = Cursor::new(&fields, kind.name());
     let value = read(&mut from)?;
     from.finish()?;

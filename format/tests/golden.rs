@@ -20,8 +20,8 @@ use deltafold_format::{
     Transition, Uid, Value, Version,
 };
 
-/// The digest of the golden segment by revision, and what decides between its ops where their revisions are the same. Written down and not
-/// computed, as that of the other.
+/// The digest of the golden segment by revision, and the ties of its ops. Both are written down, not computed: another
+/// hash would contradict the digests of every log there is.
 const SEGMENT_BY_REVISION: u128 = 0x51810aabc4734a82d17fd92dbaa60a91;
 const TIES: [u64; 5] = [
     3_026_517_539_011_935_223,
@@ -388,7 +388,8 @@ fn segment_v1() {
     assert_eq!((error.kind(), error.what()), (Kind::Invalid, "ops"));
 }
 
-/// What the golden ops do, each to its own id or in series to one: each form of a row, and a column of each type.
+/// The rows that the golden ops come to in a collection ordered by its log. They have each form of a row, and a
+/// column of each type.
 fn rows() -> BTreeMap<String, Transition<EmbeddingRef>> {
     let mut next = 0..;
     let mut stored = |_| {
@@ -474,7 +475,7 @@ fn part_v1() {
     assert!(error.to_string().contains("ids do not ascend"), "{error}");
 }
 
-/// What the golden ops come to, each for its own id or several for one: each kind of row, and a column of each type.
+/// The rows of the same ops in a collection ordered by revision.
 fn rows_by_revision() -> BTreeMap<String, Revised<EmbeddingRef>> {
     let object = ObjectName { version: Version::new(7), nonce: Nonce::new(12) };
     let segment =

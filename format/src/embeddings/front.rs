@@ -63,7 +63,7 @@ impl EmbeddingsFront {
     }
 
     pub(super) fn read(reader: EnvelopeReader) -> Result<Self, FormatError> {
-        let header = reader.section(HEADER, HEADER_WHAT, HEADER_BYTES)?;
+        let header = reader.verified_raw_section(HEADER, HEADER_WHAT, HEADER_BYTES)?;
         let mut cursor = Cursor::new(&header, HEADER_WHAT);
         let (dimension, rows, rotation) = (cursor.u32()?, cursor.u32()?, cursor.u64()?);
         cursor.finish()?;
@@ -78,7 +78,7 @@ impl EmbeddingsFront {
             *place = place_of(&reader, section, dimension, rows, blocks)?;
             blocks += place.len.div_ceil(BLOCK);
         }
-        let table = reader.section(CHECKSUMS, CHECKSUMS_WHAT, blocks * size_of::<u32>())?;
+        let table = reader.verified_raw_section(CHECKSUMS, CHECKSUMS_WHAT, blocks * size_of::<u32>())?;
         let (checksums, rest) = table.as_chunks::<4>();
         if checksums.len() != blocks || !rest.is_empty() {
             return Err(FormatError::invalid(CHECKSUMS_WHAT, "there is not one for each block of the sections"));

@@ -81,6 +81,9 @@ impl EnvelopeReader {
             Encoding::Raw => Ok(stored),
             Encoding::Zstd => {
                 let malformed = || FormatError::invalid(what, "its zstd frame does not decode to the length it states");
+                if !zstd_pool::is_one_frame(&stored) {
+                    return Err(FormatError::invalid(what, "it is not exactly one zstd frame"));
+                }
                 if zstd_pool::content_size(&stored) != Some(section.raw) {
                     return Err(malformed());
                 }
@@ -92,7 +95,19 @@ impl EnvelopeReader {
         }
     }
 
-    /// The bytes of a raw section, **not verified**, wherever they lie: for sections that carry checksums of their own.
+    /// [`Self::section`] of a section that the format stores raw. Refuses a compressed one.
+    pub(crate) fn verified_raw_section(
+        &self,
+        id: u16,
+        what: &'static str,
+        max_raw: usize,
+    ) -> Result<Bytes, FormatError> {
+        let stored = self.raw_section(id, what, max_raw)?;
+        self.check(id, what)?;
+        aligned(stored, what)
+    }
+
+    /// The bytes of a raw section, **not verified**, wherever they lie. For sections with checksums of their own.
     pub(crate) fn raw_section(&self, id: u16, what: &'static str, max_raw: usize) -> Result<Bytes, FormatError> {
         let (section, stored) = self.stored(id, what)?;
         if section.encoding != Encoding::Raw {

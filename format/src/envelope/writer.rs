@@ -73,6 +73,13 @@ impl SealedSection {
         Self { encoding: Encoding::Raw, raw, stored: raw, crc32, chunks }
     }
 
+    /// Stored as zstd, by any bytes that claim to be the frame of `raw` bytes.
+    #[cfg(test)]
+    pub(crate) fn forged(frame: Vec<u8>, raw: u64) -> Self {
+        let (stored, crc32) = (frame.len() as u64, crc32fast::hash(&frame));
+        Self { encoding: Encoding::Zstd, raw, stored, crc32, chunks: vec![frame.into()] }
+    }
+
     /// Bytes it takes in the object, padding not counted.
     pub(crate) fn stored(&self) -> u64 {
         self.stored

@@ -37,6 +37,11 @@ pub(super) fn content_size(frame: &[u8]) -> Option<u64> {
     zstd::zstd_safe::get_frame_content_size(frame).ok().flatten()
 }
 
+/// Whether the bytes are one frame from the first to the last. It reads the headers of blocks alone.
+pub(super) fn is_one_frame(bytes: &[u8]) -> bool {
+    zstd::zstd_safe::find_frame_compressed_size(bytes) == Ok(bytes.len())
+}
+
 /// Fills `out` with the content of `frame`; `None` unless the content is exactly as long as `out`.
 pub(super) fn decompress(frame: &[u8], out: &mut [u8]) -> Option<()> {
     let mut context = take(&DECOMPRESSORS).or_else(|| Decompressor::new().ok())?;

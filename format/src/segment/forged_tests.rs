@@ -40,7 +40,9 @@ fn forge(rows: &[Vec<u8>], embeddings: &[f32], with: &[bool]) -> Result<Segment,
     let mut out = EnvelopeWriter::new(ObjectKind::Segment);
     out.section(section::HEADER, header.encode(), Compress::Never);
     out.section(section::OPS, ops, Compress::WhenSmaller);
-    out.section(section::EMBEDDINGS, bytes, Compress::Never);
+    if !bytes.is_empty() {
+        out.section(section::EMBEDDINGS, bytes, Compress::Never);
+    }
     let object: Bytes = out.finish().to_bytes();
     Segment::decode(object).map_err(|error| error.kind())
 }

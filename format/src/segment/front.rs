@@ -40,7 +40,8 @@ impl SegmentFront {
     pub(super) fn of(reader: &EnvelopeReader) -> Result<Self, FormatError> {
         let envelope = reader.envelope();
         header_section(envelope)?;
-        let header = SegmentHeader::decode(&reader.section(section::HEADER, "segment header", MAX_HEADER_BYTES)?)?;
+        let header = reader.verified_raw_section(section::HEADER, "segment header", MAX_HEADER_BYTES)?;
+        let header = SegmentHeader::decode(&header)?;
         Ok(Self { header, bytes: envelope.bytes(), decoded_bytes: decoded_bytes(envelope) })
     }
 

@@ -53,10 +53,13 @@ impl Segment {
         let decoded_bytes = front.decoded_bytes();
         let header = front.into_header();
         let rows = reader.unaligned_section(section::OPS, "ops", MAX_SEGMENT_SECTION_BYTES)?;
-        let vectors = if header.vectors == 0 && reader.envelope().section(section::EMBEDDINGS).is_none() {
+        let vectors = if header.vectors == 0 {
+            if reader.envelope().section(section::EMBEDDINGS).is_some() {
+                return Err(FormatError::invalid("embeddings", "the section is there and the header counts none"));
+            }
             Bytes::new()
         } else {
-            reader.section(section::EMBEDDINGS, "embeddings", MAX_SEGMENT_SECTION_BYTES)?
+            reader.verified_raw_section(section::EMBEDDINGS, "embeddings", MAX_SEGMENT_SECTION_BYTES)?
         };
         let stride = header.dimension as usize * 4;
         if stride.checked_mul(header.vectors as usize) != Some(vectors.len()) {
