@@ -1,0 +1,114 @@
+//! Filters: any text is a filter or an error; a filter that was read, written and read again is the same; records, columns
+//! and the summary of a part agree on what matches.
+//!
+//! An input is a filter in JSON, a line `---`, and records as JSON Lines.
+#![no_main]
+
+use deltafold::format::{
+    Action, EmbeddingRef, PartBuilder, PartMeta, PartSummary, Position, Record, Sequence, Stored, Transition, limits,
+};
+use deltafold::jsonl::parse_op;
+use deltafold::{Chance, Filter, RowSet};
+use deltafold_fuzz::memory::Bounded;
+use deltafold_fuzz::seeds;
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+const BETWEEN: &str = "\n---\n";
+
+/// Records of an input that are looked at.
+const MOST: usize = 200;
+
+#[global_allocator]
+static MEMORY: Bounded<{ limits::MAX_PART_META_BYTES }> = Bounded;
+
+fuzz_target!(init: seeds::write_if_asked(seeds), |input: &[u8]| -> Corpus {
+    let Ok(text) = std::str::from_utf8(input) else { return Corpus::Reject };
+    let (filter, lines) = text.split_once(BETWEEN).unwrap_or((text, ""));
+    check(filter, lines);
+    Corpus::Keep
+});
+
+fn check(text: &str, lines: &str) {
+    for read in [text.parse(), Filter::parse_document(text)] {
+        match read {
+            Ok(filter) => check_filter(&filter, lines),
+            Err(error) => assert!(!error.reason().is_empty() && error.path().len() <= 64 * text.len() + 64),
+        }
+    }
+}
+
+fn check_filter(filter: &Filter, lines: &str) {
+    let written = filter.to_string();
+    assert_eq!(written.parse::<Filter>().as_ref(), Ok(filter), "{written}");
+    let matcher = filter.matcher().expect("a filter that was read can be used");
+    let records: Vec<Record> = lines.lines().take(MOST).filter_map(record).collect();
+    let matching: Vec<bool> = records.iter().map(|record| matcher.matches(record)).collect();
+    // To negate a filter is to choose the other records.
+    if let Ok(negated) = (!filter.clone()).matcher() {
+        assert!(records.iter().zip(&matching).all(|(record, matches)| negated.matches(record) != *matches), "{written}");
+    }
+    let Some(part) = part(&records) else { return };
+    let all = RowSet::all(part.rows());
+    let chosen = matcher.select(&part, &all);
+    let by_columns = matcher.select_by_columns(&part, &all);
+    for (row, matches) in matching.iter().enumerate() {
+        assert_eq!(chosen.contains(row), *matches, "row {row} of {written}");
+        let decided = by_columns.matching.contains(row);
+        assert!(by_columns.open.contains(row) || decided == *matches, "row {row} of {written} by its columns");
+        assert!(!(decided && by_columns.open.contains(row)), "row {row} of {written} is decided and open");
+    }
+    assert!(matcher.reads_documents() || by_columns.open.is_empty(), "{written} looks at no document");
+    match matcher.may_match(&PartSummary::of(&part)) {
+        Chance::Never => assert!(!matching.contains(&true), "{written} was pruned"),
+        Chance::Always => assert!(!matching.contains(&false), "{written} was taken for all"),
+        Chance::Maybe => {}
+    }
+}
+
+fn record(line: &str) -> Option<Record> {
+    match parse_op(line.as_bytes(), 1).ok()?.action {
+        Action::Put(record) => Some(record),
+        _ => None,
+    }
+}
+
+/// A part whose rows are these records; none where they do not make one.
+fn part(records: &[Record]) -> Option<PartMeta> {
+    let at = Position::new(Sequence::new(1)?, 0)?;
+    let mut builder = PartBuilder::new();
+    for (row, Record { metadata, document, .. }) in records.iter().enumerate() {
+        let record = Record::<EmbeddingRef> { embedding: None, metadata: metadata.clone(), document: document.clone() };
+        let stored = Stored { record, inserted: at, changed: at };
+        let put = Transition::Replace { record: Some(stored), renewed: false };
+        builder.push(&format!("{row:08}"), &put).ok()?;
+    }
+    let part = builder.finish().ok()?;
+    Some(PartMeta::decode(part.object.to_bytes()).expect("what was written can be read"))
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let real = seeds::lines(40).0.join("\n");
+    let filters = FILTERS.iter().flat_map(|filter| [MADE, &real].map(|lines| format!("{filter}{BETWEEN}{lines}")));
+    filters.map(String::into_bytes).collect()
+}
+
+const FILTERS: [&str; 12] = [
+    r#"{"section":"libs"}"#,
+    r#"{"size":{"$gte":1000.5}}"#,
+    r#"{"$and":[{"a":{"$ne":1}},{"b":{"$in":["x","y"]}}]}"#,
+    r#"{"$or":[{"a":{"$nin":[1,2.5]}},{"$not":{"c":true}}]}"#,
+    r#"{"tags":{"$contains":"x"}}"#,
+    r#"{"tags":{"$not_contains":2}}"#,
+    r#"{"section":{"$startsWith":"li"}}"#,
+    r#"{"b":{"$exists":false}}"#,
+    r##"{"#document":{"$contains":"text"}}"##,
+    r##"{"$and":[{"#document":{"$regex":"^t.?x"}},{"a":{"$lt":9007199254740993}}]}"##,
+    r#"{"$not_regex":"(?i)KERNEL"}"#,
+    r#"{"$or":[{"$contains":"a"},{"$exists":false}]}"#,
+];
+
+const MADE: &str = r#"{"op":"put","id":"a","metadata":{"a":1,"b":"x","tags":["x","y"]},"document":"text"}
+{"op":"put","id":"b","metadata":{"a":1.0,"c":true,"tags":[1,2]},"document":""}
+{"op":"put","id":"c","metadata":{"a":9007199254740993,"b":"","tags":[1.5]}}
+{"op":"put","id":"d","metadata":{"a":-9223372036854775808,"b":"libs","cs":[true,false]},"document":"Text x"}
+{"op":"put","id":"e"}"#;
