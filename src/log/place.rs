@@ -129,8 +129,8 @@ impl Placer {
     pub(super) async fn place(&mut self, batch: &mut Batch) -> Result<Option<Sequence>> {
         let placed = match self.try_place(batch).await {
             Ok(None) if batch.sourced() => self.settled().await,
-            // Whether it is in the log for all that.
-            Err(error) if !batch.doubt => match self.decide_refused(batch).await {
+            // It may be in the log all the same: a refusal before the failure decides.
+            Err(error) => match self.decide_refused(batch).await {
                 Ok(None) => Err(error),
                 Ok(landed) => Ok(landed),
                 Err(dropped) if matches!(dropped.repr(), Repr::Dropped(_)) => Err(dropped),
@@ -139,6 +139,7 @@ impl Placer {
             placed => placed,
         };
         match placed {
+            // Another slot is in doubt still.
             Err(error) if batch.doubt => Err(unknown(&error)),
             placed => placed,
         }

@@ -13,6 +13,7 @@ mod backlog;
 #[cfg(feature = "s3")]
 mod cached;
 mod compactor;
+mod doubt;
 mod drops;
 mod flips;
 mod foreign;
