@@ -177,3 +177,21 @@ pub(crate) fn parse(options: &mut AwsOptions, name: &str, value: &str) -> Result
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Options end up in logs and panics: they show which key it is, and no secret.
+    #[test]
+    fn printed_credentials_show_no_secret() {
+        let credentials = Credentials {
+            access_key: "AKID".to_owned(),
+            secret_key: "hush".to_owned(),
+            session_token: Some("quiet".to_owned()),
+        };
+        let printed = format!("{:?}", AwsOptions { credentials: Some(credentials), ..AwsOptions::default() });
+        assert!(printed.contains("AKID"), "{printed}");
+        assert!(!printed.contains("hush") && !printed.contains("quiet"), "{printed}");
+    }
+}

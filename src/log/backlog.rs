@@ -170,4 +170,13 @@ mod tests {
             assert!(!BacklogLimit::NONE.is_passed(&over));
         }
     }
+
+    /// The function that folds gives up far behind the limit at which writers do.
+    #[test]
+    fn a_limit_times_a_number_is_that_of_each_part() {
+        let limit = BacklogLimit { segments: 2, ops: 3, bytes: 1 << 60 };
+        let expected = BacklogLimit { segments: 20, ops: 30, bytes: u64::MAX };
+        assert_eq!(limit.times(10), BacklogLimit { bytes: (1 << 60) * 10, ..expected });
+        assert_eq!(limit.times(100).bytes, u64::MAX);
+    }
 }

@@ -117,3 +117,36 @@ fn bytes_of_value(value: &Value) -> usize {
         Value::I64(_) | Value::F64(_) | Value::Bool(_) => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bounds on memory and on segments rest on these numbers. An embedding takes four bytes a dimension.
+    #[test]
+    fn an_op_weighs_what_it_carries() {
+        let embedding = vec![0.0; 1_000];
+        let record = |embedding, document: Option<&str>| Record {
+            embedding,
+            metadata: [("key".to_owned(), Value::String("value".to_owned()))].into(),
+            document: document.map(str::to_owned),
+        };
+        let patch = |embedding, document: Change<String>| Patch {
+            embedding,
+            metadata: [("key".to_owned(), Some(Value::I64s(vec![1, 2]))), ("none".to_owned(), None)].into(),
+            document,
+        };
+        let each = 64 + 2;
+        assert_eq!(bytes_of(&Op::delete("id")), each);
+        let metadata = 3 + 16 + 5;
+        assert_eq!(bytes_of(&Op::put("id", record(None, None))), each + metadata);
+        assert_eq!(
+            bytes_of(&Op::put("id", record(Some(embedding.clone()), Some("text")))),
+            each + metadata + 4_000 + 4
+        );
+        let metadata = 3 + 16 + 16 + 4;
+        assert_eq!(bytes_of(&Op::patch("id", patch(Change::Clear, Change::Keep))), each + metadata);
+        let whole = patch(Change::Set(embedding), Change::Set("text".to_owned()));
+        assert_eq!(bytes_of(&Op::upsert("id", whole)), each + metadata + 4_000 + 4);
+    }
+}

@@ -336,3 +336,22 @@ fn err(edit: &mut Edit, mistake: Mistake) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fuzzer of edits rests on it: a rehearsal that refuses every merge would try none.
+    #[test]
+    fn a_merge_of_two_runs_is_published() {
+        let mut rehearsal = Rehearsal::default();
+        let fold = Step::Fold { segments: 1, parts: vec![3], marks: Vec::new(), day: None };
+        for _ in 0..2 {
+            assert_eq!(rehearsal.step(&fold, 0, None), Rehearsed::Published);
+        }
+        for keeps_embeddings in [true, false] {
+            let merge = Step::Merge { start: 0, count: 2, carried: 0, keeps_embeddings };
+            assert_eq!(rehearsal.clone().step(&merge, 0, None), Rehearsed::Published);
+        }
+    }
+}

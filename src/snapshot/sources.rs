@@ -210,6 +210,21 @@ mod tests {
         assert_eq!(sources(&manifest), ["other"]);
     }
 
+    /// Dates stand at least a spacing apart, so that all of them reach back further than the retention.
+    #[test]
+    fn a_date_is_noted_a_spacing_after_the_last() {
+        let at = |millis: u128| Reading {
+            now: Timestamp::from_millis(i64::try_from(millis).unwrap()),
+            forget_after: Duration::from_secs(14 * DAY),
+        };
+        let apart = spacing(Duration::from_secs(14 * DAY));
+        let mut manifest = Manifest::empty(Uid::new(1));
+        for (millis, noted) in [(1_000, 1), (1_000 + apart - 1, 1), (1_000 + apart, 2), (1_000 + 2 * apart, 3)] {
+            fold(&mut manifest, &[], at(millis));
+            assert_eq!(dates(&manifest).count(), noted, "{millis}");
+        }
+    }
+
     #[test]
     fn no_clock_that_steps_back_forgets_anything() {
         let mut manifest = Manifest::empty(Uid::new(1));

@@ -280,4 +280,12 @@ mod tests {
         // An eighth of 999 is 124: 875 bytes may stay.
         assert_eq!(left(folder.path()).len(), 8);
     }
+
+    /// A folder is a store that needs no probe, and copies of it change nothing about that.
+    #[test]
+    fn a_cache_is_probed_if_its_store_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let cached = Cached::open(Arc::new(crate::store::Memory::new()), folder.path(), 1 << 20).unwrap();
+        assert!(!cached.is_to_be_probed());
+    }
 }

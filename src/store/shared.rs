@@ -78,3 +78,65 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).abort_uploads(prefix, before, dry_run).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A store of the verbs that have no default.
+    #[derive(Debug)]
+    struct Bare;
+
+    #[async_trait]
+    impl Store for Bare {
+        fn location(&self) -> String {
+            "bare".to_owned()
+        }
+
+        async fn get(&self, _: &Key) -> Result<Option<Object>, StoreError> {
+            Ok(None)
+        }
+
+        async fn get_range(&self, _: &Key, _: u64, _: u64) -> Result<Option<Bytes>, StoreError> {
+            Ok(None)
+        }
+
+        async fn get_unless(&self, _: &Key, _: &Tag) -> Result<Unless, StoreError> {
+            Ok(Unless::Absent)
+        }
+
+        async fn create(&self, _: &Key, _: Vec<Bytes>) -> Result<Outcome, StoreError> {
+            Ok(Outcome::Refused)
+        }
+
+        async fn replace(&self, _: &Key, _: &Tag, _: Vec<Bytes>) -> Result<Outcome, StoreError> {
+            Ok(Outcome::Refused)
+        }
+
+        async fn list_after(&self, _: &str, _: Option<&Key>, _: usize) -> Result<Vec<Listed>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        async fn delete(&self, _: &[Key]) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        async fn now(&self) -> Result<Timestamp, StoreError> {
+            Ok(Timestamp::default())
+        }
+
+        fn requests(&self) -> Requests {
+            Requests::default()
+        }
+    }
+
+    /// A store that claimed to map its objects would have them count for no memory.
+    #[test]
+    fn a_store_promises_nothing_by_default() {
+        let store = Arc::new(Bare);
+        assert!(!store.maps_objects());
+        assert!(!store.is_to_be_probed());
+        assert!(store.uncached().is_none());
+        assert_eq!(store.heads(), HeadPlace::Store);
+    }
+}

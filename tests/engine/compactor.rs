@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deltafold::format::{EditKind, Metadata, Op, Patch, Record, Value};
-use deltafold::store::Store;
+use deltafold::store::{Memory, Store};
 use deltafold::{
     At, Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, Policy, ScanOptions, SweepOptions, Writer,
     WriterOptions,
@@ -331,4 +331,24 @@ async fn folding_everything_leaves_later_appends_alone() {
     let report = collection.compactor(policy(1_000, 1 << 20)).run_once().await.unwrap();
     let status = collection.status().await.unwrap().shards.remove(0);
     assert_eq!((report.published(EditKind::Fold), status.folded.get(), status.tail.get()), (1, 2, 3));
+}
+
+/// Story: an object that a merge reads and that is gone may have been merged by somebody else, which is a conflict and
+/// no harm. Where the current version still needs it, it is lost.
+#[tokio::test]
+async fn a_merge_of_a_lost_object_is_damage() {
+    for part in [".meta", ".emb"] {
+        let store = Watched::over(Memory::new());
+        let (collection, writer) = made(&store).await;
+        for id in 0..3 {
+            writer.append(vec![put(id)]).await.unwrap();
+            let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
+            collection.compactor(CompactorOptions { policy }).run_once().await.unwrap();
+        }
+        let lost = store.keys(part).await.pop().unwrap();
+        store.inner.delete(std::slice::from_ref(&lost)).await.unwrap();
+        let error = collection.compactor(CompactorOptions::default()).merge_all().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.to_string().contains(lost.as_str()), "{error}");
+    }
 }

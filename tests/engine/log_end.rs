@@ -14,7 +14,7 @@ use deltafold::{
 };
 use futures::TryStreamExt as _;
 
-use crate::support::watched::folder;
+use crate::support::watched::{Fault, Watched, folder};
 
 /// The last segment that is folded, and the last one.
 const FOLDED: u64 = 4;
@@ -374,5 +374,27 @@ async fn verification_counts_the_slots_of_a_hole() {
         let [finding] = &report.findings[..] else { panic!("{:?}", report.findings) };
         assert_eq!(finding.key, made.key(2).as_str());
         assert!(finding.problem.contains("so are the 3 slots behind it"), "{}", finding.problem);
+    }
+}
+
+/// A status that cannot look into a hole of the log says so. An outage called damage would send people to their copies.
+#[tokio::test]
+async fn a_failure_at_a_hole_of_the_log_is_no_damage() {
+    let store = Watched::over(Memory::new());
+    let shared: Arc<dyn Store> = Arc::new(store.clone());
+    let name = "c".parse().unwrap();
+    let collection = Collection::create(shared.clone(), &name, &CreateOptions::new(2)).await.unwrap();
+    append(&collection, 1..=LAST).await;
+    let made = Made { store: shared, collection, _keep: None };
+    made.remove(LAST - 1).await;
+    store.calls();
+    assert_eq!(made.collection.status().await.unwrap().shards[0].damage.len(), 1);
+    for call in store.calls() {
+        let (verb, key) = call.split_once(' ').unwrap();
+        let verb = ["get", "get_range", "get_unless", "list"].into_iter().find(|known| *known == verb).unwrap();
+        store.fail(verb, key, Fault::Permanent);
+        let status = made.collection.status().await;
+        assert_eq!(status.map(|status| status.shards).unwrap_err().kind(), ErrorKind::Storage, "{call}");
+        assert!(store.all_reached(), "{call}");
     }
 }

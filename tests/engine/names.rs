@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use deltafold::store::{Key, Memory, Store};
-use deltafold::{Collection, CreateOptions};
+use deltafold::{Collection, CreateOptions, ErrorKind};
 
 /// A store lists 1,000 objects a page. Collections behind the first page were not named.
 #[tokio::test]
@@ -18,4 +18,18 @@ async fn all_collections_are_listed_however_many_objects_there_are() {
     }
     let names = Collection::list(&*store).await.unwrap();
     assert_eq!(names.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+}
+
+/// The format counts shards up to 4,096.
+#[tokio::test]
+async fn a_collection_has_1_to_4_096_shards() {
+    let store = Arc::new(Memory::new());
+    let create = async |name: &str, shards| {
+        let options = CreateOptions { shards, ..CreateOptions::new(2) };
+        Collection::create(store.clone(), &name.parse().unwrap(), &options).await.map(drop)
+    };
+    for shards in [0, 4_097] {
+        assert_eq!(create("refused", shards).await.unwrap_err().kind(), ErrorKind::InvalidInput, "{shards}");
+    }
+    create("most", 4_096).await.unwrap();
 }

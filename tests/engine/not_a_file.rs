@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use deltafold::format::{Op, Patch};
-use deltafold::store::Dir;
+use deltafold::store::{Dir, Store as _};
 use deltafold::{Collection, CompactorOptions, CreateOptions, Depth, Error, ErrorKind, WriterOptions};
 use tempfile::TempDir;
 
@@ -147,4 +147,22 @@ async fn a_drop_removes_links_and_pipes() {
         append(&anew).await.unwrap();
         count(&anew).await.unwrap();
     }
+}
+
+/// A folder that cannot be read is not an empty one. Taken for empty, the log would have lost its acknowledged ops.
+#[tokio::test]
+async fn a_file_where_a_folder_belongs_is_an_error() {
+    let (collection, folder) = made().await;
+    for name in ["log", "part", "manifest"] {
+        let (path, aside) = (folder.path().join("c/0000").join(name), folder.path().join("aside"));
+        fs::rename(&path, &aside).unwrap();
+        fs::write(&path, "").unwrap();
+        let prefix = format!("c/0000/{name}/");
+        let listed = Dir::open(folder.path()).unwrap().list_after(&prefix, None, 10).await;
+        assert!(listed.is_err(), "{listed:?}");
+        assert!(collection.verify(Depth::Deep, |_| ()).await.map_or(true, |report| !report.is_sound()), "{name}");
+        fs::remove_file(&path).unwrap();
+        fs::rename(&aside, &path).unwrap();
+    }
+    assert!(collection.verify(Depth::Deep, |_| ()).await.unwrap().is_sound());
 }

@@ -71,6 +71,11 @@ async fn a_sound_collection_has_no_findings() {
     }
     let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
     assert_eq!((report.ops, report.rows, report.unreferenced), (8, 3 + 2, 0));
+    // Registers of heads and manifests count as objects without bytes.
+    let listed = store.inner.list_after("", None, 1_000).await.unwrap();
+    let counted = |key: &Key| ["/part/", "/log/", "/claim"].iter().any(|name| key.as_str().contains(name));
+    let bytes = listed.iter().filter(|listed| counted(&listed.key)).map(|listed| listed.bytes).sum::<u64>();
+    assert_eq!(report.bytes, bytes);
     let sweep = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
     collection.sweep(&sweep).await.unwrap();
     assert_eq!(findings(&collection, Depth::Deep).await, [], "nor one that was swept");

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use deltafold::format::limits::MAX_SEGMENT_OPS;
 use deltafold::format::{Op, Position, Record, ShardId, Value};
 use deltafold::store::{Key, Memory, Store};
 use deltafold::{
-    Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, FollowOptions, Policy, SweepOptions, Writer,
+    Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, FollowOptions, Origin, Policy, SweepOptions, Writer,
     WriterOptions,
 };
 use futures::TryStreamExt;
@@ -623,4 +624,36 @@ async fn whoever_follows_goes_on_behind_what_it_saw<S: Store + Clone>(store: Wat
     assert_eq!(follow(FollowOptions::default().from_segment(tail)).await.unwrap(), [""; 0]);
     writer.append(vec![put("new")]).await.unwrap();
     assert_eq!(following.try_next().await.unwrap().unwrap().1.id, "new", "whoever kept up goes on");
+}
+
+/// A segment holds 4,096 marks. A change leaves one for its source, one for itself and one for each record.
+#[tokio::test]
+async fn a_change_of_too_many_records_is_refused_whole() {
+    let store = Watched::over(Memory::new());
+    let (collection, writer) = made_with_writer(&store).await;
+    let append = async |source: &str, records: usize| {
+        let origin = Origin { source: source.to_owned(), position: 1 };
+        writer.append_change(&origin, (0..records).map(|id| Op::delete(id.to_string())).collect()).await
+    };
+    let error = append("a", 4_094).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    assert_eq!(store.keys("/log/").await.len(), 0);
+    append("a", 4_093).await.unwrap();
+    assert_eq!(log(&collection).await.len(), 4_093);
+}
+
+/// Half of a segment's ops section is the most, as one call may bring as much again.
+#[tokio::test]
+async fn options_of_a_writer_have_their_bounds() {
+    let collection = made(&Watched::over(Memory::new()), 1).await;
+    let with = |max_batch_ops, max_batch_bytes, max_waiting_bytes| {
+        let options = WriterOptions { max_batch_ops, max_batch_bytes, max_waiting_bytes, ..WriterOptions::default() };
+        collection.writer(options).map(drop).map_err(|error| error.kind())
+    };
+    let most = 32 << 20;
+    assert_eq!(with(1, 1, 1), Ok(()));
+    assert_eq!(with(MAX_SEGMENT_OPS, most, usize::MAX), Ok(()));
+    for (ops, bytes, waiting) in [(0, 1, 1), (MAX_SEGMENT_OPS + 1, 1, 1), (1, 0, 1), (1, most + 1, 1), (1, 1, 0)] {
+        assert_eq!(with(ops, bytes, waiting), Err(ErrorKind::InvalidInput), "{ops} {bytes} {waiting}");
+    }
 }

@@ -219,4 +219,16 @@ mod tests {
         assert_eq!(probe.worst().unwrap().promise, Promise::ReplacesForOne);
         assert!(!probe.lacks_only_registers());
     }
+
+    /// Each promise of a sound store is tried in one round. A second one would double what a probe costs.
+    #[tokio::test]
+    async fn a_promise_that_is_kept_takes_one_round() {
+        let store = Memory::new();
+        let rounds = Rounds::new(&store, "PROBE".to_owned());
+        for promise in Promise::TRIED {
+            assert!(!matches!(settled(&rounds, promise).await.unwrap(), Some(Verdict::Broken(_))));
+        }
+        let last = rounds.made().iter().filter_map(|key| key.as_str().split('/').nth(1)?.parse::<usize>().ok()).max();
+        assert!(last.unwrap() < Promise::TRIED.len(), "{last:?}");
+    }
 }
