@@ -36,10 +36,11 @@ fn ops() -> [Op; 2] {
 #[test]
 fn a_frame_beside_the_one_is_refused() {
     let object = segment(&ops());
-    let read = |edit: &dyn Fn(Vec<u8>) -> Vec<u8>| Segment::decode(with_frame(&object, 2, edit)).map(|_| ());
+    type Edit<'a> = &'a dyn Fn(Vec<u8>) -> Vec<u8>;
+    let read = |edit: Edit<'_>| Segment::decode(with_frame(&object, 2, edit)).map(|_| ());
     read(&|frame| frame).unwrap();
     let empty = zstd::bulk::compress(&[], 1).unwrap();
-    let beside: [(&str, &dyn Fn(Vec<u8>) -> Vec<u8>); 6] = [
+    let beside: [(&str, Edit<'_>); 6] = [
         ("skippable behind", &|frame| [frame.as_slice(), &SKIPPABLE].concat()),
         ("skippable before", &|frame| [&SKIPPABLE, frame.as_slice()].concat()),
         ("empty behind", &|frame| [frame.as_slice(), &empty].concat()),
