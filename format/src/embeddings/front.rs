@@ -1,6 +1,6 @@
 //! The front of an embedding object: what it takes to read the rest by ranges.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use bytes::Bytes;
 
@@ -115,6 +115,12 @@ impl EmbeddingsFront {
         place.offset + range.start as u64..place.offset + range.end as u64
     }
 
+    /// The range of the object that some adjoining sections take.
+    pub fn sections_range(&self, sections: RangeInclusive<EmbeddingSection>) -> Range<u64> {
+        let (first, last) = (self.place(*sections.start()), self.place(*sections.end()));
+        first.offset..last.offset.saturating_add(last.len as u64).max(first.offset)
+    }
+
     /// The rows of a section out of the bytes fetched for them, each block verified.
     ///
     /// # Errors
@@ -163,11 +169,6 @@ impl EmbeddingsFront {
             Some(reason) => Err(FormatError::invalid(section.name(), format!("{reason} in block {block}"))),
             None => Ok(()),
         }
-    }
-
-    /// The first block of a section among those of all, and how many all have.
-    pub(super) fn blocks(&self, section: EmbeddingSection) -> (usize, usize) {
-        (self.place(section).block, self.checksums.len())
     }
 
     pub(super) fn reader(&self) -> &EnvelopeReader {

@@ -1,7 +1,8 @@
-//! Reading a whole embedding object in place.
+//! Reading an embedding object in place, whole or the sections of it that were fetched.
 
 use std::borrow::Cow;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -12,16 +13,29 @@ use crate::envelope::{EnvelopeReader, ObjectKind};
 use crate::error::FormatError;
 use crate::limits::MAX_EMBEDDING_OBJECT_BYTES;
 
-/// An embedding object, read in place.
+/// An embedding object, or the sections of it that are held, read in place.
 ///
 /// Opening checks envelope, header and checksum table. Each block of 16 KiB is checked when it is first
-/// touched, so opening a mapped object of any size reads a few pages.
-#[derive(Debug)]
+/// touched, so opening a mapped object of any size reads a few pages. Clones share bytes and checks.
+#[derive(Debug, Clone)]
 pub struct Embeddings {
-    front: EmbeddingsFront,
-    sections: [Bytes; EmbeddingSection::ALL.len()],
+    front: Arc<EmbeddingsFront>,
+    sections: [Option<Held>; EmbeddingSection::ALL.len()],
+}
+
+/// The bytes of one section.
+#[derive(Debug, Clone)]
+struct Held {
+    bytes: Bytes,
     /// One bit a block: it was found sound.
-    verified: Vec<AtomicU64>,
+    verified: Arc<[AtomicU64]>,
+}
+
+impl Held {
+    fn new(bytes: Bytes) -> Self {
+        let words = bytes.len().div_ceil(BLOCK).div_ceil(64);
+        Self { bytes, verified: (0..words).map(|_| AtomicU64::new(0)).collect() }
+    }
 }
 
 /// The codes of one row.
@@ -43,14 +57,84 @@ impl Embeddings {
     /// Whatever is wrong with envelope, header or checksum table; that a section has not as many rows as the
     /// header says.
     pub fn open(object: Bytes) -> Result<Self, FormatError> {
-        let front = EmbeddingsFront::read(EnvelopeReader::open(object, ObjectKind::Embeddings)?)?;
-        let mut sections = [const { Bytes::new() }; EmbeddingSection::ALL.len()];
-        for (bytes, section) in sections.iter_mut().zip(EmbeddingSection::ALL) {
-            *bytes = front.reader().raw_section(section.id(), section.name(), MAX_EMBEDDING_OBJECT_BYTES)?;
+        let mut opened = Self::empty(EmbeddingsFront::read(EnvelopeReader::open(object, ObjectKind::Embeddings)?)?);
+        for (held, section) in opened.sections.iter_mut().zip(EmbeddingSection::ALL) {
+            let reader = opened.front.reader();
+            *held =
+                Some(Held::new(reader.raw_section(section.id(), section.name(), MAX_EMBEDDING_OBJECT_BYTES)?));
         }
-        let (_, blocks) = front.blocks(EmbeddingSection::Norms);
-        let verified = (0..blocks.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self { front, sections, verified })
+        Ok(opened)
+    }
+
+    /// Opens an object by its first bytes. It holds the sections that they contain whole.
+    ///
+    /// # Errors
+    ///
+    /// As [`EmbeddingsFront::open`].
+    pub fn open_prefix(prefix: Bytes) -> Result<Self, FormatError> {
+        let front = EmbeddingsFront::open(prefix.clone())?;
+        // A front keeps the bytes that it was read from; sections come and go without it.
+        let len = usize::try_from(front.sections_range(EmbeddingSection::Norms..=EmbeddingSection::Norms).start);
+        let own = len.ok().and_then(|len| prefix.get(..len)).unwrap_or(&prefix);
+        let mut opened = Self::empty(EmbeddingsFront::open(Bytes::copy_from_slice(own))?);
+        for (held, section) in opened.sections.iter_mut().zip(EmbeddingSection::ALL) {
+            let range = opened.front.sections_range(section..=section);
+            let (start, end) = (usize::try_from(range.start), usize::try_from(range.end));
+            if let (Ok(start), Ok(end)) = (start, end)
+                && end <= prefix.len()
+            {
+                *held = Some(Held::new(prefix.slice(start..end)));
+            }
+        }
+        Ok(opened)
+    }
+
+    fn empty(front: EmbeddingsFront) -> Self {
+        Self { front: Arc::new(front), sections: [const { None }; EmbeddingSection::ALL.len()] }
+    }
+
+    /// The front alone: what it takes to read more by ranges.
+    pub fn front(&self) -> &EmbeddingsFront {
+        &self.front
+    }
+
+    /// The same object without any section.
+    #[must_use]
+    pub fn without_sections(&self) -> Self {
+        Self { front: self.front.clone(), sections: [const { None }; EmbeddingSection::ALL.len()] }
+    }
+
+    /// Whether a section is held.
+    pub fn holds(&self, section: EmbeddingSection) -> bool {
+        self.held(section).is_some()
+    }
+
+    /// The same object with some adjoining sections more, out of the bytes of
+    /// [`EmbeddingsFront::sections_range`]. Their blocks are verified at their first use.
+    ///
+    /// # Errors
+    ///
+    /// `Truncated` where the bytes are not those of the range.
+    pub fn with_sections(
+        &self,
+        sections: RangeInclusive<EmbeddingSection>,
+        fetched: &Bytes,
+    ) -> Result<Self, FormatError> {
+        let range = self.front.sections_range(sections.clone());
+        let wanted = range.end - range.start;
+        if fetched.len() as u64 != wanted {
+            let reason = format!("{wanted} of its bytes were asked for, and {} came", fetched.len());
+            return Err(FormatError::truncated(sections.start().name(), reason));
+        }
+        let mut with = self.clone();
+        for (held, section) in with.sections.iter_mut().zip(EmbeddingSection::ALL) {
+            if sections.contains(&section) {
+                let own = self.front.sections_range(section..=section);
+                let at = |place: u64| usize::try_from(place.saturating_sub(range.start)).unwrap_or(usize::MAX);
+                *held = Some(Held::new(fetched.slice(at(own.start)..at(own.end))));
+            }
+        }
+        Ok(with)
     }
 
     /// How many rows it has, at least one.
@@ -88,16 +172,19 @@ impl Embeddings {
     ///
     /// # Errors
     ///
-    /// `Checksum` where a block is damaged; `Invalid` where a value must not occur, or there are no such rows.
+    /// `Checksum` where a block is damaged; `Invalid` where a value must not occur, or there are no such rows;
+    /// `Truncated` where the section is not held.
     pub fn section(&self, section: EmbeddingSection, rows: Range<u32>) -> Result<&[u8], FormatError> {
         let wanted = self.front.wanted(section, rows)?;
+        let not_held = || FormatError::truncated(section.name(), "they were not fetched");
+        let held = self.held(section).ok_or_else(not_held)?;
         if !wanted.is_empty() {
             for block in wanted.start / BLOCK..=(wanted.end - 1) / BLOCK {
-                self.verify(section, block)?;
+                self.verify(section, held, block)?;
             }
         }
         // The section is as long as the front says, and the range lies in it.
-        Ok(self.bytes(section).get(wanted).unwrap_or_default())
+        Ok(held.bytes.get(wanted).unwrap_or_default())
     }
 
     /// The numbers of some rows in a section of f32: norms, estimators, scales or residuals. Borrows as
@@ -181,15 +268,13 @@ impl Embeddings {
     }
 
     /// Verifies one block of a section, once.
-    fn verify(&self, section: EmbeddingSection, block: usize) -> Result<(), FormatError> {
-        let (first, _) = self.front.blocks(section);
-        let number = first + block;
-        let bit = 1 << (number % 64);
-        let word = self.verified.get(number / 64);
+    fn verify(&self, section: EmbeddingSection, held: &Held, block: usize) -> Result<(), FormatError> {
+        let bit = 1 << (block % 64);
+        let word = held.verified.get(block / 64);
         if word.is_some_and(|word| word.load(Ordering::Relaxed) & bit != 0) {
             return Ok(());
         }
-        let bytes = self.bytes(section).get(block * BLOCK..).unwrap_or_default();
+        let bytes = held.bytes.get(block * BLOCK..).unwrap_or_default();
         self.front.check(section, block, bytes.get(..BLOCK).unwrap_or(bytes))?;
         if let Some(word) = word {
             word.fetch_or(bit, Ordering::Relaxed);
@@ -197,7 +282,7 @@ impl Embeddings {
         Ok(())
     }
 
-    fn bytes(&self, section: EmbeddingSection) -> &[u8] {
-        self.sections.get(section.place()).map_or(&[], |bytes| bytes)
+    fn held(&self, section: EmbeddingSection) -> Option<&Held> {
+        self.sections.get(section.place()).and_then(Option::as_ref)
     }
 }

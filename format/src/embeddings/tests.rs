@@ -211,6 +211,38 @@ fn a_front_that_is_cut_short_is_truncated() {
 }
 
 #[test]
+fn sections_fetched_apart_read_as_the_whole_object() {
+    use EmbeddingSection::{Bytes as Codes, Norms, Rows, Scales, Signs};
+    let object = build(100, &large()).unwrap();
+    let whole = Embeddings::open(object.clone()).unwrap();
+    let cut = |range: std::ops::Range<u64>| object.slice(range.start as usize..range.end as usize);
+    let prefix = cut(0..EmbeddingsFront::bytes_through(100, 300, Signs));
+    let signs = Embeddings::open_prefix(prefix.clone()).unwrap();
+    let held = EmbeddingSection::ALL.map(|section| signs.holds(section));
+    assert_eq!(held, [true, true, true, false, false, false, false]);
+    assert_eq!(signs.byte_codes(0..300).unwrap_err().kind(), Kind::Truncated);
+    assert_eq!(signs.row(0).unwrap_err().kind(), Kind::Truncated);
+    let range = signs.front().sections_range(Scales..=Codes);
+    let both = signs.with_sections(Scales..=Codes, &cut(range.clone())).unwrap();
+    let all = both.with_sections(Rows..=Rows, &cut(both.front().sections_range(Rows..=Rows))).unwrap();
+    for section in EmbeddingSection::ALL {
+        assert_eq!(all.section(section, 0..300), whole.section(section, 0..300));
+        assert_eq!(both.holds(section), section != Rows);
+    }
+    let short = signs.with_sections(Scales..=Codes, &cut(range.start..range.end - 1)).unwrap_err();
+    assert_eq!((short.kind(), short.what()), (Kind::Truncated, "scales"));
+    // A section that is cut short is not held, and what lies before it is.
+    let norms = Embeddings::open_prefix(prefix.slice(..prefix.len() - 1)).unwrap();
+    assert!(norms.holds(Norms) && !norms.holds(Signs));
+    assert!(EmbeddingSection::ALL.iter().all(|section| !both.without_sections().holds(*section)));
+    // Damage of a section that was fetched is found by its block.
+    let mut twin = cut(range).to_vec();
+    twin[0] ^= 1;
+    let error = signs.with_sections(Scales..=Codes, &twin.into()).unwrap().numbers(Scales, 0..1).unwrap_err();
+    assert_eq!((error.kind(), error.what()), (Kind::Checksum, "scales"));
+}
+
+#[test]
 fn a_copied_row_keeps_its_codes() {
     let from = Embeddings::open(build(100, &large()).unwrap()).unwrap();
     let mut copied = EmbeddingBuilder::new(Rotation::new(100, SEED));
