@@ -51,6 +51,23 @@ impl EmbeddingsFront {
         end_of(dimension, rows, Some(last))
     }
 
+    /// The range of an object that some adjoining sections take, as this program writes it.
+    pub fn written_range(dimension: u32, rows: u32, sections: RangeInclusive<EmbeddingSection>) -> Range<u64> {
+        let first = end_of(dimension, rows, Some(*sections.start()));
+        let start = first.saturating_sub(u64::from(rows) * sections.start().stride(dimension) as u64);
+        start..end_of(dimension, rows, Some(*sections.end())).max(start)
+    }
+
+    /// The range of an object to be fetched for some of its `total` rows in f32, as this program writes it.
+    pub fn written_rows(dimension: u32, total: u32, rows: Range<u32>) -> Range<u64> {
+        let section = Self::written_range(dimension, total, EmbeddingSection::Rows..=EmbeddingSection::Rows);
+        let stride = EmbeddingSection::Rows.stride(dimension) as u64;
+        let at = |row: u32| u64::from(row.min(total)) * stride;
+        let block = BLOCK as u64;
+        let end = (section.start + at(rows.end).next_multiple_of(block)).min(section.end);
+        (section.start + at(rows.start) / block * block).min(end)..end
+    }
+
     /// Reads the front from the first bytes of an object: at least [`bytes`](Self::bytes) of them.
     ///
     /// # Errors

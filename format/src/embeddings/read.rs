@@ -60,8 +60,7 @@ impl Embeddings {
         let mut opened = Self::empty(EmbeddingsFront::read(EnvelopeReader::open(object, ObjectKind::Embeddings)?)?);
         for (held, section) in opened.sections.iter_mut().zip(EmbeddingSection::ALL) {
             let reader = opened.front.reader();
-            *held =
-                Some(Held::new(reader.raw_section(section.id(), section.name(), MAX_EMBEDDING_OBJECT_BYTES)?));
+            *held = Some(Held::new(reader.raw_section(section.id(), section.name(), MAX_EMBEDDING_OBJECT_BYTES)?));
         }
         Ok(opened)
     }
@@ -98,10 +97,16 @@ impl Embeddings {
         &self.front
     }
 
-    /// The same object without any section.
+    /// The same object without some sections.
     #[must_use]
-    pub fn without_sections(&self) -> Self {
-        Self { front: self.front.clone(), sections: [const { None }; EmbeddingSection::ALL.len()] }
+    pub fn without_sections(&self, sections: RangeInclusive<EmbeddingSection>) -> Self {
+        let mut without = self.clone();
+        for (held, section) in without.sections.iter_mut().zip(EmbeddingSection::ALL) {
+            if sections.contains(&section) {
+                *held = None;
+            }
+        }
+        without
     }
 
     /// Whether a section is held.

@@ -100,6 +100,12 @@ proptest! {
             // What is computed before any request is where the object has it.
             let all = front.range(section, 0..rows);
             prop_assert_eq!(all.end, EmbeddingsFront::bytes_through(dimension, rows, section));
+            prop_assert_eq!(&all, &EmbeddingsFront::written_range(dimension, rows, section..=section));
+            prop_assert_eq!(&all, &front.sections_range(section..=section));
+            if section == EmbeddingSection::Rows && !wanted.is_empty() {
+                let written = EmbeddingsFront::written_rows(dimension, rows, wanted.clone());
+                prop_assert_eq!(written, front.range(section, wanted.clone()));
+            }
             prop_assert!(end <= all.start);
             end = all.end;
         }
@@ -234,7 +240,11 @@ fn sections_fetched_apart_read_as_the_whole_object() {
     // A section that is cut short is not held, and what lies before it is.
     let norms = Embeddings::open_prefix(prefix.slice(..prefix.len() - 1)).unwrap();
     assert!(norms.holds(Norms) && !norms.holds(Signs));
-    assert!(EmbeddingSection::ALL.iter().all(|section| !both.without_sections().holds(*section)));
+    let without = all.without_sections(Scales..=Codes);
+    assert_eq!(
+        EmbeddingSection::ALL.map(|section| without.holds(section)),
+        [true, true, true, false, false, false, true]
+    );
     // Damage of a section that was fetched is found by its block.
     let mut twin = cut(range).to_vec();
     twin[0] ^= 1;
