@@ -1,13 +1,18 @@
 //! Copies of parts in a local folder, in front of a store that is far away.
 //!
-//! Parts never change under their names, so a copy that is whole is as good as the object: a hit makes no request. A copy is checked against its
-//! checksum each time it is used; one that is damaged is thrown away and read anew. Processes share a folder: copies appear whole, by a rename, and those that were
-//! not used for the longest time go first. Mapped copies that are thrown away live on until nobody uses them.
+//! Parts never change under their names, so a copy that is whole is as good as the object: a hit makes no request.
+//! A range is served from a copy of the whole object, or from a copy of that very range, which has a file of its own.
+//! Each use checks the blocks that it takes; a copy that is damaged is thrown away and read anew.
 //!
-//! A copy may outlive its object. Whoever wants to know what is really there asks the store behind: [`Store::uncached`].
+//! Processes share a folder. Copies appear whole, by a rename, and those that were not used for the longest time go
+//! first. Mapped copies that are thrown away live on until nobody uses them.
+//!
+//! A copy may outlive its object. [`Store::uncached`] is the store behind, which knows what is really there.
 
+use std::collections::HashSet;
 use std::fs::{self, File, FileTimes};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,9 +26,16 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use super::{Key, Listed, Object, Outcome, Requests, Staged, Store, StoreError, StoreErrorKind, Tag, Unless, map};
 use crate::env::{self, Env, System};
 
-/// What a copy ends with: this, the hash of its name (u64), its length (u64) and the CRC32 (u32) of what comes before, little-endian.
-const MAGIC: &[u8; 8] = b"DFcopy01";
+/// A copy ends with the CRC32 of each block, this, the hash of its name (u64), its length (u64) and the CRC32 (u32) of
+/// those of its blocks, little-endian.
+const MAGIC: &[u8; 8] = b"DFcopy02";
 const TRAILER_BYTES: usize = 8 + 8 + 8 + 4;
+/// Bytes that one CRC32 covers.
+const BLOCK: usize = 16 << 10;
+/// The folder holds at most one file for so many bytes of its bound, so that looking through it takes no time.
+const BYTES_A_FILE: u64 = 64 << 10;
+/// It holds so many files in any case.
+const FILES: u64 = 1 << 10;
 /// The folder is looked through each time this part of its bound was added.
 const LOOK_EVERY: u64 = 16;
 
@@ -61,14 +73,21 @@ impl Cached {
         })
     }
 
+    /// A copy that was looked for, and whether it was there.
+    fn count(found: bool) {
+        let outcome = if found { "hit" } else { "miss" };
+        metrics::counter!("deltafold_cache_reads_total", "outcome" => outcome).increment(1);
+    }
+
     /// Keeps a copy. That it cannot be kept is no reason to fail.
     async fn keep(&self, copy: Copy, bytes: Bytes) {
-        let length = bytes.len() as u64 + TRAILER_BYTES as u64;
+        let length = (bytes.len() + bytes.len().div_ceil(BLOCK) * size_of::<u32>() + TRAILER_BYTES) as u64;
         if length > self.max_bytes {
             return;
         }
         let (folder, max_bytes) = (self.folder.clone(), self.max_bytes);
-        let added = self.added.fetch_add(length, Ordering::Relaxed) + length;
+        let counted = length.max(BYTES_A_FILE);
+        let added = self.added.fetch_add(counted, Ordering::Relaxed) + counted;
         let look = added >= max_bytes / LOOK_EVERY;
         if look {
             self.added.store(0, Ordering::Relaxed);
@@ -90,36 +109,77 @@ struct Copy {
 }
 
 impl Copy {
-    fn trailer(&self, bytes: &[u8]) -> Vec<u8> {
+    /// Where the copy of a range of the object is.
+    fn range(&self, start: u64, end: u64) -> Self {
+        let range = format!("-{start}-{end}");
+        let mut path = self.path.clone().into_os_string();
+        path.push(&range);
+        Self { path: path.into(), name: self.name ^ xxh3_64(range.as_bytes()) }
+    }
+
+    /// The CRC32 of each block.
+    fn table(bytes: &[u8]) -> Vec<u8> {
+        bytes.chunks(BLOCK).flat_map(|block| crc32fast::hash(block).to_le_bytes()).collect()
+    }
+
+    fn trailer(&self, length: usize, table: &[u8]) -> Vec<u8> {
         let mut trailer = MAGIC.to_vec();
         trailer.extend_from_slice(&self.name.to_le_bytes());
-        trailer.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-        trailer.extend_from_slice(&crc32fast::hash(bytes).to_le_bytes());
+        trailer.extend_from_slice(&(length as u64).to_le_bytes());
+        trailer.extend_from_slice(&crc32fast::hash(table).to_le_bytes());
         trailer
     }
 
-    /// The copy, if it is there and whole.
-    fn read(&self) -> Option<Bytes> {
+    /// The bytes `wanted` of the copy, fewer where it ends before, if it is there and they are sound.
+    fn read(&self, wanted: Range<u64>) -> Option<Bytes> {
         let file = File::open(&self.path).ok()?;
-        let all = map::map(&file).ok()?;
-        let length = all.len().checked_sub(TRAILER_BYTES)?;
-        let bytes = all.slice(..length);
-        if all.slice(length..) != self.trailer(&bytes) {
+        let Some(bytes) = map::map(&file).ok().and_then(|all| self.sound(&all, wanted)) else {
             tracing::warn!(copy = %self.path.display(), "a copy is damaged: it is read anew");
             let _ = fs::remove_file(&self.path);
             return None;
-        }
+        };
         // Used just now. Where that cannot be written down, it goes sooner.
         let _ = file.set_times(FileTimes::new().set_modified(time(System.now())));
         Some(bytes)
     }
 
+    fn sound(&self, all: &Bytes, wanted: Range<u64>) -> Option<Bytes> {
+        let rest = all.len().checked_sub(TRAILER_BYTES)?;
+        let length = all.get(rest + 16..rest + 24)?.try_into().ok().map(u64::from_le_bytes)?;
+        let length = usize::try_from(length).ok().filter(|length| *length <= rest)?;
+        let table = all.get(length..rest)?;
+        let is_whole = table.len() == length.div_ceil(BLOCK) * size_of::<u32>();
+        if !is_whole || all.get(rest..)? != self.trailer(length, table) {
+            return None;
+        }
+        let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX).min(length);
+        let (start, end) = (at(wanted.start), at(wanted.end));
+        let first = start / BLOCK;
+        let blocks = all.get(first * BLOCK..end.next_multiple_of(BLOCK).min(length)).unwrap_or_default();
+        let checksums = table.as_chunks::<4>().0.iter().skip(first);
+        let is_sound = |(block, checksum): (&[u8], &[u8; 4])| crc32fast::hash(block).to_le_bytes() == *checksum;
+        blocks.chunks(BLOCK).zip(checksums).all(is_sound).then(|| all.slice(start..end.max(start)))
+    }
+
     fn write(&self, folder: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let table = Self::table(bytes);
         file.write_all(bytes)?;
-        file.write_all(&self.trailer(bytes))?;
+        file.write_all(&table)?;
+        file.write_all(&self.trailer(bytes.len(), &table))?;
         file.persist(&self.path).map_err(|error| error.error)?;
         Ok(())
+    }
+}
+
+/// Removes copies of whole objects, and those of their ranges.
+fn forget(folder: &Path, copies: &HashSet<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let whole = name.to_str().and_then(|name| name.split('-').next());
+        if whole.is_some_and(|whole| copies.contains(&folder.join(whole))) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -127,12 +187,13 @@ fn time(timestamp: Timestamp) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(timestamp.as_millis()).unwrap_or_default())
 }
 
-/// Removes what was not used for the longest time, until there is an eighth of room: temporary files of processes that died, too.
+/// Removes what was not used for the longest time, until an eighth of bytes and files is free. Temporary files of
+/// processes that died go too.
 fn evict(folder: &Path, max_bytes: u64) -> io::Result<()> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        // Somebody else may have removed it meanwhile.
+        // Another process may have removed it meanwhile.
         if let Ok(metadata) = entry.metadata()
             && metadata.is_file()
         {
@@ -140,16 +201,18 @@ fn evict(folder: &Path, max_bytes: u64) -> io::Result<()> {
         }
     }
     let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
-    if total <= max_bytes {
+    let (mut number, max_files) = (files.len() as u64, (max_bytes / BYTES_A_FILE).max(FILES));
+    if total <= max_bytes && number <= max_files {
         return Ok(());
     }
     files.sort_unstable();
     for (_, bytes, path) in files {
-        if total <= max_bytes - max_bytes / 8 {
+        if total <= max_bytes - max_bytes / 8 && number <= max_files - max_files / 8 {
             break;
         }
         let _ = fs::remove_file(path);
         total -= bytes;
+        number -= 1;
     }
     Ok(())
 }
@@ -163,12 +226,11 @@ impl Store for Cached {
     async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
         let Some(copy) = self.copy(key) else { return self.inner.get(key).await };
         let (copy, found) = env::blocking(move || {
-            let found = copy.read();
+            let found = copy.read(0..u64::MAX);
             (copy, found)
         })
         .await;
-        let outcome = if found.is_some() { "hit" } else { "miss" };
-        metrics::counter!("deltafold_cache_reads_total", "outcome" => outcome).increment(1);
+        Self::count(found.is_some());
         if let Some(bytes) = found {
             return Ok(Some(Object { bytes, tag: Tag::new("copy") }));
         }
@@ -180,7 +242,24 @@ impl Store for Cached {
     }
 
     async fn get_range(&self, key: &Key, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
-        self.inner.get_range(key, start, end).await
+        let Some(copy) = self.copy(key).filter(|_| start < end) else {
+            return self.inner.get_range(key, start, end).await;
+        };
+        let (piece, found) = env::blocking(move || {
+            let piece = copy.range(start, end);
+            let found = copy.read(start..end).or_else(|| piece.read(0..u64::MAX));
+            (piece, found)
+        })
+        .await;
+        Self::count(found.is_some());
+        if found.is_some() {
+            return Ok(found);
+        }
+        let bytes = self.inner.get_range(key, start, end).await?;
+        if let Some(bytes) = &bytes {
+            self.keep(piece, bytes.clone()).await;
+        }
+        Ok(bytes)
     }
 
     async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError> {
@@ -205,8 +284,11 @@ impl Store for Cached {
 
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
         self.inner.delete(keys).await?;
-        let copies: Vec<PathBuf> = keys.iter().filter_map(|key| self.copy(key)).map(|copy| copy.path).collect();
-        env::blocking(move || copies.iter().for_each(|copy| drop(fs::remove_file(copy)))).await;
+        let copies: HashSet<PathBuf> = keys.iter().filter_map(|key| self.copy(key)).map(|copy| copy.path).collect();
+        if !copies.is_empty() {
+            let folder = self.folder.clone();
+            env::blocking(move || forget(&folder, &copies)).await;
+        }
         Ok(())
     }
 
@@ -269,6 +351,13 @@ mod tests {
         let folder = folder_of(10);
         evict(folder.path(), 800).unwrap();
         assert_eq!(left(folder.path()), ["01", "02", "03", "04", "05", "06", "07"]);
+    }
+
+    #[test]
+    fn eviction_bounds_the_number_of_files() {
+        let folder = folder_of(FILES + 1);
+        evict(folder.path(), FILES * 100 + 100).unwrap();
+        assert_eq!(left(folder.path()).len() as u64, FILES / 8 * 7);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Copies of parts in a local folder: hits make no request, damage is read anew, the bound holds, and verification looks behind.
+//! Copies of parts and of their ranges in a local folder: hits make no request, damage is read anew, the bound holds,
+//! and verification looks behind.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -58,6 +59,103 @@ async fn parts_are_read_once_and_everything_else_each_time() {
     assert_eq!(read(&again, "c/0000/part/1.emb").await.unwrap(), part);
     assert_eq!(gets(&memory), 4);
     assert!(read(&store, "c/0000/part/never.emb").await.is_none());
+}
+
+async fn range(store: &dyn Store, name: &str, start: u64, end: u64) -> Option<Bytes> {
+    store.get_range(&key(name), start, end).await.unwrap()
+}
+
+#[tokio::test]
+async fn ranges_come_from_copies_of_the_object_or_of_the_range() {
+    let (memory, folder) = (Memory::new(), tempfile::tempdir().unwrap());
+    let store = cached(&memory, folder.path(), 1 << 20);
+    let part = create(&store, "c/0000/part/1.emb", 100_000).await;
+    let head = create(&store, "c/0000/head", 100).await;
+    for (start, end, requests) in
+        [(10, 20, 1), (10, 20, 0), (10, 21, 1), (99_990, 200_000, 1), (99_990, 200_000, 0), (200_000, 200_001, 1)]
+    {
+        let before = gets(&memory);
+        let expected = part.slice((start as usize).min(part.len())..(end as usize).min(part.len()));
+        assert_eq!(range(&store, "c/0000/part/1.emb", start, end).await.unwrap(), expected);
+        assert_eq!(gets(&memory), before + requests, "{start} to {end}");
+    }
+    read(&store, "c/0000/part/1.emb").await.unwrap();
+    let before = gets(&memory);
+    for (start, end) in [(0, 100_000), (16_383, 16_385), (99_999, 300_000), (100_000, 100_001), (5, 5)] {
+        let expected = part.slice(start..end.min(part.len()));
+        assert_eq!(range(&store, "c/0000/part/1.emb", start as u64, end as u64).await.unwrap(), expected);
+    }
+    assert_eq!(gets(&memory), before + 1, "the empty range alone asks the store");
+    // Another process; another object, one that is not there, and one that is no part.
+    let again = cached(&memory, folder.path(), 1 << 20);
+    let before = gets(&memory);
+    assert_eq!(range(&again, "c/0000/part/1.emb", 7, 9).await.unwrap(), part.slice(7..9));
+    assert_eq!(gets(&memory), before);
+    assert!(range(&again, "c/0000/part/never.emb", 7, 9).await.is_none());
+    for _ in 0..2 {
+        assert_eq!(range(&again, "c/0000/head", 7, 9).await.unwrap(), head.slice(7..9));
+    }
+    assert_eq!(gets(&memory), before + 3);
+    // With the object go all copies.
+    range(&store, "c/0000/part/1.emb", 0, 1).await.unwrap();
+    store.delete(&[key("c/0000/part/1.emb")]).await.unwrap();
+    assert!(range(&store, "c/0000/part/1.emb", 10, 20).await.is_none());
+    assert_eq!(held(folder.path()), 0);
+}
+
+#[tokio::test]
+async fn damage_of_a_copy_is_found_by_the_range_that_takes_it() {
+    let (memory, folder) = (Memory::new(), tempfile::tempdir().unwrap());
+    let store = cached(&memory, folder.path(), 1 << 20);
+    let part = create(&store, "c/0000/part/1.emb", 100_000).await;
+    let only = || std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let damage = |at: usize| {
+        let copy = only();
+        let mut damaged = std::fs::read(&copy).unwrap();
+        damaged[at] ^= 1;
+        // Under a new name first, as a mapped file is not to change.
+        std::fs::write(folder.path().join("other"), damaged).unwrap();
+        std::fs::rename(folder.path().join("other"), &copy).unwrap();
+    };
+    read(&store, "c/0000/part/1.emb").await.unwrap();
+    damage(40_000);
+    let before = gets(&memory);
+    assert_eq!(range(&store, "c/0000/part/1.emb", 0, 30_000).await.unwrap(), part.slice(..30_000));
+    assert_eq!(gets(&memory), before, "other blocks are sound");
+    assert_eq!(range(&store, "c/0000/part/1.emb", 40_001, 40_002).await.unwrap(), part.slice(40_001..40_002));
+    assert_eq!(gets(&memory), before + 1);
+    // The copy of the whole is gone, and the range has one of its own.
+    damage(0);
+    assert_eq!(range(&store, "c/0000/part/1.emb", 40_001, 40_002).await.unwrap(), part.slice(40_001..40_002));
+    assert_eq!(gets(&memory), before + 2);
+    assert_eq!(range(&store, "c/0000/part/1.emb", 40_001, 40_002).await.unwrap(), part.slice(40_001..40_002));
+    assert_eq!(gets(&memory), before + 2);
+    // A copy of another range under this one's name.
+    let first = only();
+    range(&store, "c/0000/part/1.emb", 7, 8).await.unwrap();
+    let other =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).find(|path| *path != first);
+    std::fs::rename(other.unwrap(), &first).unwrap();
+    assert_eq!(range(&store, "c/0000/part/1.emb", 40_001, 40_002).await.unwrap(), part.slice(40_001..40_002));
+    assert_eq!(gets(&memory), before + 4);
+}
+
+#[tokio::test]
+async fn ranges_stay_within_the_bound_of_the_folder() {
+    let (memory, folder) = (Memory::new(), tempfile::tempdir().unwrap());
+    let bound = 100_000;
+    let store = cached(&memory, folder.path(), bound);
+    let part = create(&store, "c/0000/part/1.emb", 400_000).await;
+    for start in (0..390_000).step_by(9_000) {
+        let (from, to) = (start as u64, start as u64 + 9_000);
+        assert_eq!(range(&store, "c/0000/part/1.emb", from, to).await.unwrap(), part.slice(start..start + 9_000));
+        assert!(held(folder.path()) <= bound + bound / 16 + 9_100, "{}", held(folder.path()));
+    }
+    let before = gets(&memory);
+    range(&store, "c/0000/part/1.emb", 387_000, 396_000).await.unwrap();
+    assert_eq!(gets(&memory), before, "the last one is there");
+    range(&store, "c/0000/part/1.emb", 0, 9_000).await.unwrap();
+    assert_eq!(gets(&memory), before + 1);
 }
 
 #[tokio::test]
