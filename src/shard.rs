@@ -206,12 +206,24 @@ impl Shard {
     fn open_embeddings(&self, entry: &EmbeddingEntry, bytes: Bytes) -> Result<Embeddings> {
         let key = self.0.layout.part(PartObject::Embeddings(entry.name));
         let embeddings = Embeddings::open(bytes).map_err(|error| Error::format(&key, error))?;
+        self.check_embeddings(entry, &embeddings)?;
+        Ok(embeddings)
+    }
+
+    /// Refuses an object that is not the one that the manifest lists.
+    pub(crate) fn check_embeddings(&self, entry: &EmbeddingEntry, embeddings: &Embeddings) -> Result<()> {
         let expected = (entry.crc32, entry.rows, self.0.config.dimension, self.0.config.rotation);
         let found = (embeddings.crc32(), embeddings.rows(), embeddings.dimension(), embeddings.rotation());
         if found != expected {
+            let key = self.0.layout.part(PartObject::Embeddings(entry.name));
             return Err(Error::corrupt(&key, "it is not the object that the manifest lists"));
         }
-        Ok(embeddings)
+        Ok(())
+    }
+
+    /// A range of an object, shorter where that ends before; `None` where it is gone. One GET.
+    pub(crate) async fn range(&self, key: &Key, range: std::ops::Range<u64>) -> Result<Option<Bytes>> {
+        Ok(retry::transient(|| self.0.store.get_range(key, range.start, range.end)).await?)
     }
 
     /// The objects under a prefix that sort after `after`, up to the page on which one is `enough`. One LIST for each 1,000.

@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use deltafold_format::{EmbeddingRef, Nonce, ObjectName, PartMeta, Place};
+use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::bits::Bits;
 use crate::error::{Error, Result};
 use crate::reader::Snapshot;
+
+/// How many parts are read and decoded at once.
+const READS: usize = 4;
 
 /// The highest bit of an [`Owner`] tells a record that the base does not decide alone.
 const FRESH: u32 = 1 << 31;
@@ -140,8 +144,10 @@ impl BaseIndex {
         };
         let parts = if index.run.is_some() { snapshot.entries(0).len() } else { 0 };
         let mut objects: HashMap<ObjectName, Indexed> = HashMap::new();
-        for number in 0..parts {
-            let part = snapshot.part(0, number, true).await?;
+        // Gathered first: a stream of futures that borrow is not known to be `Send`.
+        let reads: Vec<_> = (0..parts).map(|number| snapshot.part(0, number, true)).collect();
+        let mut reads = stream::iter(reads).buffered(READS);
+        while let Some(part) = reads.try_next().await? {
             index.push(&part, &mut objects)?;
             tokio::task::yield_now().await;
         }

@@ -14,7 +14,7 @@ use super::scan::{Searched, Selection};
 use super::search::entry;
 use super::select::Selector;
 use crate::error::Result;
-use crate::reader::{Entry, Order, Reader};
+use crate::reader::{Entry, Order, Reader, Reads};
 
 /// Records that are made at once.
 const RECORDS: usize = 8;
@@ -74,11 +74,12 @@ impl Reader {
             Order::Id => by_id(&shards, &selections).await?,
         };
         let (include, limit) = (find.include, find.limit.unwrap_or(usize::MAX));
+        let reads = Reads::of(include.embedding, limit.min(found.len()));
         let entries = stream::iter(found.into_iter().skip(find.offset).take(limit)).map(move |(shard, owner)| {
             let shards = shards.clone();
             async move {
                 let Some(searched) = shards.get(shard) else { unreachable!("a match names a shard that was searched") };
-                Ok(include.cut(entry(searched, owner, include.embedding).await?))
+                Ok(include.cut(entry(searched, owner, reads).await?))
             }
         });
         Ok(entries.buffered(RECORDS).boxed())

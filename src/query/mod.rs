@@ -7,6 +7,7 @@
 //! | `filter`, `select` | filters, and the records that match one |
 //! | `scan`, `tiles`, `kernel` | the pass over the codes, on all cores |
 //! | `nearest`, `top` | what may be among the nearest, and what is |
+//! | `refine` | the rows in f32 that codes leave over, fetched where they are not at hand |
 //! | `search`, `find`, `delete` | what readers and writers offer |
 
 mod base;
@@ -17,6 +18,7 @@ mod find;
 mod index;
 mod kernel;
 mod nearest;
+mod refine;
 mod request;
 mod scan;
 mod search;

@@ -148,6 +148,8 @@ pub struct Work {
     /// Requests to the store while the search went on, those of other queries of the same call and of others that use
     /// the same store among them.
     pub requests: u64,
+    /// Bytes of objects that came with their answers.
+    pub bytes: u64,
     /// The time that each stage took, for all queries of the call together.
     pub stages: Stages,
 }

@@ -12,6 +12,7 @@ use super::bits::Bits;
 use super::index::ShardIndex;
 use super::kernel::{QueryCodes, distance};
 use super::nearest::Nearest;
+use super::refine::Refining;
 use super::request::{Exactness, Work};
 use super::tiles::{TILE_ROWS, Tiles};
 use super::top::Candidate;
@@ -108,7 +109,7 @@ fn pieces(rows: impl Iterator<Item = u32>) -> Vec<Piece> {
 /// Everything that one search scans.
 #[derive(Debug)]
 pub(crate) struct Scan {
-    pub(crate) shards: Vec<Searched>,
+    pub(crate) shards: Arc<Vec<Searched>>,
     pub(crate) units: Vec<Unit>,
     pub(crate) probes: Vec<Probe>,
     pieces: Vec<Piece>,
@@ -127,13 +128,13 @@ impl Drop for GivenUp {
 }
 
 impl Scan {
-    pub(crate) fn new(shards: Vec<Searched>, units: Vec<Unit>, probes: Vec<Probe>) -> Self {
+    pub(crate) fn new(shards: Arc<Vec<Searched>>, units: Vec<Unit>, probes: Vec<Probe>) -> Self {
         let pieces = pieces(units.iter().map(|unit| unit.object.embeddings.rows()));
         Self { shards, units, probes, pieces, next: AtomicUsize::new(0), given_up: Arc::default() }
     }
 
     /// Scans on all cores, then reads in full what the codes left over. Dropping the future ends it soon.
-    pub(crate) async fn run(self) -> Result<(Vec<Searched>, Vec<(Vec<Candidate>, Work)>)> {
+    pub(crate) async fn run(self) -> Result<Vec<(Vec<Candidate>, Work)>> {
         let guard = GivenUp(self.given_up.clone());
         let scan = Arc::new(self);
         let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -147,11 +148,9 @@ impl Scan {
                 nearest.join(more);
             }
         }
-        let reading = scan.clone();
-        let nearest = env::blocking(move || reading.read(nearest)).await?;
+        let found = Refining::new(scan, nearest).run().await?;
         drop(guard);
-        let shards = Arc::into_inner(scan).map(|scan| scan.shards).unwrap_or_default();
-        Ok((shards, nearest.into_iter().map(Nearest::into_found).collect()))
+        Ok(found)
     }
 
     fn nothing(&self) -> Vec<Nearest> {
@@ -192,12 +191,9 @@ impl Scan {
     }
 
     /// The error of damage, which ends the other workers too.
-    fn failed(&self, unit: &Unit, error: FormatError) -> Error {
+    pub(super) fn failed(&self, unit: &Unit, error: FormatError) -> Error {
         self.given_up.store(true, Ordering::Relaxed);
-        match self.shards.get(usize::from(unit.shard)) {
-            Some(searched) => unit.object.error(&searched.snapshot.shard, error),
-            None => unreachable!("a unit is of a shard that is searched"),
-        }
+        unit.object.error(error)
     }
 
     /// The embeddings of the log.
@@ -217,30 +213,7 @@ impl Scan {
         }
     }
 
-    /// Reads rows in full, by ascending bound, until no other can be among the nearest.
-    fn read(&self, mut nearest: Vec<Nearest>) -> Result<Vec<Nearest>> {
-        for (probe, nearest) in self.probes.iter().zip(&mut nearest) {
-            let exact = probe.exactness == Exactness::Exact;
-            let coded = nearest.work.coded;
-            let from_log = nearest.work.read;
-            for spot in nearest.take_spots() {
-                if exact && spot.distance > nearest.bound() {
-                    break;
-                }
-                let Some(unit) = self.units.get(spot.unit as usize) else { continue };
-                let row = unit.object.embeddings.row(spot.row).map_err(|error| self.failed(unit, error))?;
-                let distance = probe.distance(&row);
-                nearest.work.read += 1;
-                for owner in unit.rows.owners(spot.row).filter(|owner| probe.selects(unit.shard, *owner)) {
-                    self.offer(nearest, distance, unit.shard, owner);
-                }
-            }
-            nearest.work.ruled_out = coded.saturating_sub(nearest.work.read - from_log);
-        }
-        Ok(nearest)
-    }
-
-    fn offer(&self, nearest: &mut Nearest, distance: f64, shard: u16, owner: Owner) {
+    pub(super) fn offer(&self, nearest: &mut Nearest, distance: f64, shard: u16, owner: Owner) {
         let Some(searched) = self.shards.get(usize::from(shard)) else { return };
         if distance > nearest.bound() {
             return;
@@ -256,7 +229,7 @@ impl Probe {
         selections.is_none_or(|all| all.get(usize::from(shard)).is_some_and(|selection| selection.contains(owner)))
     }
 
-    fn distance(&self, row: &[f32]) -> f64 {
+    pub(super) fn distance(&self, row: &[f32]) -> f64 {
         distance(self.metric, &self.vector, row)
     }
 }
@@ -284,7 +257,7 @@ mod tests {
     #[test]
     fn one_large_object_takes_all_cores() {
         let scan = |rows: u32| {
-            let mut scan = Scan::new(Vec::new(), Vec::new(), Vec::new());
+            let mut scan = Scan::new(Arc::default(), Vec::new(), Vec::new());
             scan.pieces = pieces([rows].into_iter());
             scan
         };

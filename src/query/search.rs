@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use deltafold_format::Effect;
 use deltafold_format::codes::Rotation;
+use futures::future::try_join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::base::Owner;
@@ -15,10 +16,11 @@ use super::select::Selector;
 use super::top::Candidate;
 use crate::env::Stopwatch;
 use crate::error::{Error, Result};
-use crate::reader::{Entry, Reader, SHARDS_AT_ONCE, Snapshot};
+use crate::reader::{Entry, Reader, Reads, Room, SHARDS_AT_ONCE, Snapshot, Tier};
+use crate::store::RequestCount;
 
 /// Embedding objects of one shard that are opened at once.
-const OPENS: usize = 8;
+const OPENS: usize = 16;
 /// Records that are made at once.
 const RECORDS: usize = 8;
 
@@ -46,10 +48,19 @@ impl Reader {
         if queries.is_empty() {
             return Ok(Vec::new());
         }
-        let before = self.calls();
+        let before = self.requested();
         let mut stages = Stages::default();
         let watch = Stopwatch::start();
-        let shards = self.searched().await?;
+        let (tiers, used) = (tiers(queries), self.sections().map_or(0, Room::begin));
+        // Codes come beside the references: a search without a filter compares nearly all of them.
+        let ahead = async {
+            if queries.iter().any(|query| query.filter.is_none()) {
+                self.fetch_ahead(&tiers, used).await
+            } else {
+                Ok(())
+            }
+        };
+        let (shards, ()) = try_join(self.searched(), ahead).await?;
         stages.index = watch.elapsed();
         let watch = Stopwatch::start();
         let mut selector = Selector::new(&shards);
@@ -70,29 +81,54 @@ impl Reader {
         }
         stages.select = watch.elapsed();
         let watch = Stopwatch::start();
-        let units = units(&shards).await?;
+        let units = units(&shards, &tiers, used).await?;
         stages.open = watch.elapsed();
         let watch = Stopwatch::start();
-        let (shards, found) = Scan::new(shards, units, probes).run().await?;
+        let shards = Arc::new(shards);
+        let found = Scan::new(shards.clone(), units, probes).run().await?;
         stages.scan = watch.elapsed();
         let watch = Stopwatch::start();
         let mut answers = Vec::new();
         for (query, (candidates, work)) in queries.iter().zip(found) {
-            let hits = stream::iter(candidates).map(|candidate| hit(&shards, candidate, query));
+            // Candidates name shards of this search.
+            let placed = |candidate: Candidate| Some((shards.get(usize::from(candidate.shard))?, candidate));
+            let placed = candidates.into_iter().filter_map(placed);
+            let hits = stream::iter(placed).map(|(searched, candidate)| hit(searched, candidate, query));
             let hits = hits.buffered(RECORDS).try_collect().await?;
             answers.push(Answer { hits, work });
         }
         stages.records = watch.elapsed();
-        let requests = self.calls().saturating_sub(before);
+        let after = self.requested();
+        let requests = after.calls.saturating_sub(before.calls);
+        let bytes = after.bytes_in.saturating_sub(before.bytes_in);
         for answer in &mut answers {
-            answer.work = Work { requests, stages, ..answer.work };
+            answer.work = Work { requests, bytes, stages, ..answer.work };
         }
         Ok(answers)
     }
 
     /// Requests that the store has had.
-    fn calls(&self) -> u64 {
-        self.snapshots().next().map_or(0, |first| first.shard.store().requests().total().calls)
+    fn requested(&self) -> RequestCount {
+        self.snapshots().next().map(|first| first.shard.store().requests().total()).unwrap_or_default()
+    }
+
+    /// The memory of sections of embedding objects.
+    pub(super) fn sections(&self) -> Option<&Room> {
+        self.snapshots().next().map(|first| &first.objects.pools().sections)
+    }
+
+    /// Fetches tiers of all embedding objects that are not open yet. Does nothing where the store maps them.
+    async fn fetch_ahead(&self, tiers: &[Tier], used: u64) -> Result<()> {
+        let mut objects = Vec::new();
+        for snapshot in self.snapshots().filter(|snapshot| !snapshot.shard.store().maps_objects()) {
+            for entry in snapshot.objects.manifest().embeddings.iter().filter(|entry| entry.live > 0) {
+                snapshot.note_use(entry.name, tiers, used);
+                objects.push((snapshot, entry.name));
+            }
+        }
+        let fetches: Vec<_> =
+            objects.into_iter().map(|(snapshot, name)| snapshot.embedding_object(name, tiers, used)).collect();
+        stream::iter(fetches).buffer_unordered(OPENS).try_for_each(|_| async { Ok(()) }).await
     }
 
     /// Every shard with its index.
@@ -128,33 +164,41 @@ fn check(query: &Query, number: usize, dimension: u32) -> Result<()> {
     }
 }
 
-/// Opens every embedding object that some record needs.
-async fn units(shards: &[Searched]) -> Result<Vec<Unit>> {
+/// The tiers of embedding objects that some queries compare.
+fn tiers(queries: &[Query]) -> Vec<Tier> {
+    let exact = |query: &Query| query.exactness == Exactness::Exact;
+    let bytes = queries.iter().any(exact).then_some(Tier::Bytes);
+    let signs = queries.iter().any(|query| !exact(query)).then_some(Tier::Signs);
+    signs.into_iter().chain(bytes).collect()
+}
+
+/// Opens every embedding object that some record needs, with these tiers.
+async fn units(shards: &[Searched], tiers: &[Tier], used: u64) -> Result<Vec<Unit>> {
     let mut wanted = Vec::new();
     for (searched, shard) in shards.iter().zip(0_u16..) {
         for (name, rows) in searched.index.objects() {
             if rows.live().count() > 0 {
+                // Before any is fetched: what this search needs is not to go for something else that it needs.
+                searched.snapshot.note_use(name, tiers, used);
                 wanted.push((searched.snapshot.clone(), shard, name, rows.clone()));
             }
         }
     }
     let units = stream::iter(wanted).map(|(snapshot, shard, name, rows)| async move {
-        Ok::<_, Error>(Unit { shard, object: snapshot.embedding_object(name).await?, rows })
+        Ok::<_, Error>(Unit { shard, object: snapshot.embedding_object(name, tiers, used).await?, rows })
     });
     units.buffered(OPENS).try_collect().await
 }
 
 /// The record of a candidate.
-async fn hit(shards: &[Searched], candidate: Candidate, query: &Query) -> Result<Hit> {
-    let Some(searched) = shards.get(usize::from(candidate.shard)) else {
-        unreachable!("candidates come from the shards searched")
-    };
-    let entry = entry(searched, candidate.owner, query.include.embedding).await?;
+async fn hit(searched: &Searched, candidate: Candidate, query: &Query) -> Result<Hit> {
+    let reads = Reads::of(query.include.embedding, 1);
+    let entry = entry(searched, candidate.owner, reads).await?;
     Ok(Hit { distance: candidate.distance, entry: query.include.cut(entry) })
 }
 
 /// The record of an owner.
-pub(super) async fn entry(searched: &Searched, owner: Owner, embedding: bool) -> Result<Entry> {
+pub(super) async fn entry(searched: &Searched, owner: Owner, embedding: Reads) -> Result<Entry> {
     let Searched { snapshot, index } = searched;
     let (id, stored) = match owner {
         Owner::Fresh(at) => {

@@ -12,6 +12,7 @@ use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
 use super::compose::{Composer, Row};
 use super::count::IDS_A_TURN;
+use super::embedding::Reads;
 use super::entry::Entry;
 use super::range::IdRange;
 use super::rows::{Locator, Rows, Step};
@@ -182,7 +183,7 @@ fn scan_by<K: Key>(
             batch: FIRST_BATCH,
             backwards: true,
             memory: usize::try_from(memory).unwrap_or(usize::MAX),
-            embeddings,
+            embeddings: Reads::of(embeddings, limit),
         };
         let next = |mut making: Making<K>| async move { Ok(making.next().await?.map(|entry| (entry, making))) };
         Ok::<_, Error>(stream::try_unfold(making, next))
@@ -260,7 +261,7 @@ struct Making<K> {
     backwards: bool,
     /// Bytes of records that may be ready.
     memory: usize,
-    embeddings: bool,
+    embeddings: Reads,
 }
 
 impl<K: Key> Making<K> {
@@ -338,7 +339,7 @@ impl<K: Key> Making<K> {
 }
 
 /// Makes the record. It is there: the snapshot has not changed since it was found.
-async fn fetch<K>(snapshot: &Snapshot, found: Found<K>, embeddings: bool) -> Result<Option<Entry>> {
+async fn fetch<K>(snapshot: &Snapshot, found: Found<K>, embeddings: Reads) -> Result<Option<Entry>> {
     let Locator { source, part, row } = found.at;
     let (source, row) = (source as usize, row as usize);
     let mut composer = Composer::default();

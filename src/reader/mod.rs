@@ -6,6 +6,7 @@
 mod attachment;
 mod compose;
 mod count;
+mod embedding;
 mod entry;
 mod insertion;
 mod layer;
@@ -15,6 +16,7 @@ mod pools;
 mod range;
 mod rows;
 mod scan;
+mod sections;
 mod shard_reader;
 mod snapshot;
 mod sorter;
@@ -29,6 +31,7 @@ use deltafold_format::{Metric, ShardId, Version};
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 
 pub(crate) use compose::{EmbeddingSource, Row};
+pub(crate) use embedding::{EmbeddingObject, Reads};
 pub(crate) use entry::value_bytes;
 pub use entry::{Entry, ReadPosition, Refreshed, ShardChange};
 pub use objects::Warmth;
@@ -36,7 +39,8 @@ pub(crate) use range::IdRange;
 pub(crate) use rows::{Rows, Step};
 pub(crate) use scan::SHARDS_AT_ONCE;
 pub use scan::{Order, ScanOptions};
-pub(crate) use snapshot::{EmbeddingObject, Snapshot};
+pub(crate) use sections::{Room, Tier};
+pub(crate) use snapshot::Snapshot;
 
 use crate::error::Result;
 use crate::memory::MemoryLimit;
@@ -110,7 +114,7 @@ impl Reader {
     pub async fn get(&self, id: &str) -> Result<Option<Entry>> {
         let snapshot = self.shard_of(id);
         match snapshot.get(id).await? {
-            Some(stored) => snapshot.entry(id.to_owned(), stored, true).await.map(Some),
+            Some(stored) => snapshot.entry(id.to_owned(), stored, Reads::Row).await.map(Some),
             None => Ok(None),
         }
     }

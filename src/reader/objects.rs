@@ -3,29 +3,27 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use deltafold_format::{EmbeddingEntry, Embeddings, Manifest, ObjectName, PartEntry, PartMeta, PartObject};
+use deltafold_format::{EmbeddingEntry, Manifest, ObjectName, PartEntry, PartMeta, PartObject};
 use futures::stream::{self, StreamExt, TryStreamExt};
-use tokio::sync::OnceCell;
 
 use super::pools::Pools;
+use super::sections::Opened;
 use crate::error::{Error, Repr, Result};
 use crate::shard::Shard;
 
 /// How many parts are read and decoded at once where all are wanted: enough to keep a store busy that answers late.
 const READS: usize = 8;
 
-type EmbeddingCell = Arc<OnceCell<Arc<Embeddings>>>;
-
 /// The objects that a manifest lists.
 ///
-/// Parts that were read are kept within the memory limit. An embedding object stays open once it was touched: a
-/// mapping of its file in a local folder; elsewhere bytes in memory, or a mapping of a temporary file beyond the limit.
+/// Parts that were read are kept within the memory limit, and so are the sections of embedding objects. In a local
+/// folder an embedding object is a mapping of its file.
 #[derive(Debug)]
 pub(crate) struct Objects {
     shard: Shard,
     manifest: Arc<Manifest>,
     pools: Arc<Pools>,
-    embeddings: HashMap<ObjectName, (EmbeddingEntry, EmbeddingCell)>,
+    embeddings: HashMap<ObjectName, Arc<Opened>>,
 }
 
 /// How much of the columns of a reader's snapshots is in memory.
@@ -46,11 +44,11 @@ impl Warmth {
 }
 
 impl Objects {
-    /// The objects of `manifest`. Embedding objects that `older` has open stay open.
+    /// The objects of `manifest`. Embedding objects keep what `older` holds of them.
     pub(super) fn new(shard: Shard, manifest: Arc<Manifest>, pools: Arc<Pools>, older: Option<&Self>) -> Self {
         let embedding = |entry: &EmbeddingEntry| {
-            let known = older.and_then(|older| older.embeddings.get(&entry.name));
-            (entry.name, (entry.clone(), known.map(|(_, cell)| cell.clone()).unwrap_or_default()))
+            let known = older.and_then(|older| older.embeddings.get(&entry.name)).cloned();
+            (entry.name, known.unwrap_or_else(|| Opened::new(entry.clone())))
         };
         let embeddings = manifest.embeddings.iter().map(embedding).collect();
         Self { shard, manifest, pools, embeddings }
@@ -117,24 +115,17 @@ impl Objects {
         })
     }
 
-    /// An embedding object. One GET where it is not open yet.
-    pub(super) async fn embeddings(&self, name: ObjectName) -> Result<&Arc<Embeddings>> {
-        let Some((entry, cell)) = self.embeddings.get(&name) else {
+    /// An embedding object.
+    pub(crate) fn embeddings(&self, name: ObjectName) -> Result<&Arc<Opened>> {
+        self.embeddings.get(&name).ok_or_else(|| {
             let key = self.shard.layout().manifest(self.manifest.name());
             let object = self.shard.layout().part(PartObject::Embeddings(name));
-            return Err(Error::corrupt(&key, format!("its parts refer to `{object}`, which it does not list")));
-        };
-        let read = || async {
-            match self.shard.embeddings_in(entry, &self.pools.embeddings).await? {
-                Some(embeddings) => Ok(Arc::new(embeddings)),
-                None => Err(self.gone(PartObject::Embeddings(name)).await),
-            }
-        };
-        cell.get_or_try_init(read).await
+            Error::corrupt(&key, format!("its parts refer to `{object}`, which it does not list"))
+        })
     }
 
     /// Why an object of this snapshot is not there: the snapshot was swept, or the object was lost.
-    async fn gone(&self, object: PartObject) -> Error {
+    pub(super) async fn gone(&self, object: PartObject) -> Error {
         let current = match self.shard.current().await {
             Ok((_, current)) => current,
             Err(error) => return error,

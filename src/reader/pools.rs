@@ -7,9 +7,10 @@ use deltafold_format::{ObjectName, PartMeta, ShardId};
 use lru::LruCache;
 use tokio::sync::OnceCell;
 
+use super::sections::Room;
 use crate::error::Result;
 use crate::memory::MemoryLimit;
-use crate::scratch::{Overflow, Scratch};
+use crate::scratch::Scratch;
 
 /// What a kept part takes beside its columns, about.
 const PART_OVERHEAD: u64 = 512;
@@ -19,7 +20,8 @@ const PART_OVERHEAD: u64 = 512;
 pub(crate) struct Pools {
     pub(super) limit: MemoryLimit,
     pub(super) parts: PartCache,
-    pub(super) embeddings: Overflow,
+    /// For the sections of embedding objects.
+    pub(crate) sections: Room,
     /// For the ops of the log that snapshots hold in memory.
     pub(super) overlay: Arc<Budget>,
     pub(super) scratch: Scratch,
@@ -32,7 +34,7 @@ impl Pools {
         Arc::new(Self {
             limit,
             parts: PartCache::new(limit.parts()),
-            embeddings: Overflow::new(scratch.clone(), limit.embeddings()),
+            sections: Room::new(limit.embeddings(), scratch.clone()),
             overlay: Arc::new(Budget { limit: limit.overlay(), used: AtomicU64::new(0) }),
             scratch,
             shards: shards as u64,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 
+use super::embedding::Reads;
 use super::entry::Entry;
 use super::insertion;
 use super::range::IdRange;
@@ -130,7 +131,7 @@ struct ShardScan {
     batch: usize,
     /// How many records may still be wanted.
     left: usize,
-    embeddings: bool,
+    embeddings: Reads,
 }
 
 impl ShardScan {
@@ -138,6 +139,7 @@ impl ShardScan {
         // A narrow scan is likely one of many, which need the same parts; a whole one passes every part once.
         let keep = range.is_narrow() || limit < usize::MAX;
         let rows = Rows::new(snapshot.clone(), range.clone(), 0, keep);
+        let embeddings = Reads::of(embeddings, limit);
         Self { snapshot, rows, ready: VecDeque::new(), batch: 16, left: limit, embeddings }
     }
 

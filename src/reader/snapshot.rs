@@ -2,20 +2,18 @@
 
 use std::sync::Arc;
 
-use deltafold_format::{
-    Effect, EmbeddingRef, Embeddings, FormatError, ObjectName, PartEntry, PartMeta, PartObject, Place, Stored,
-};
+use deltafold_format::{Effect, PartEntry, PartMeta, Place, Stored};
 use tokio::sync::OnceCell;
 
 use super::attachment::Attachment;
 use super::compose::{Composer, EmbeddingSource, Row, under};
+use super::embedding::Reads;
 use super::entry::Entry;
 use super::objects::Objects;
 use super::overlay::Overlay;
 use super::spilled::{Aside, Spilled};
 use super::unread::Unread;
-use crate::error::{Error, Result};
-use crate::scratch::damaged;
+use crate::error::Result;
 use crate::shard::Shard;
 
 /// One shard at one moment. Never changes, whatever is appended, folded or swept meanwhile; what is swept is an error, never another answer.
@@ -148,52 +146,17 @@ impl Snapshot {
         &self,
         id: String,
         stored: Stored<EmbeddingSource, Place>,
-        embedding: bool,
+        embedding: Reads,
     ) -> Result<Entry> {
         let (mut record, inserted, changed) = (stored.record, stored.inserted, stored.changed);
-        let source = record.embedding.take().filter(|_| embedding);
+        let source = record.embedding.take().filter(|_| embedding != Reads::Nothing);
         let embedding = match source {
             None => None,
-            Some(EmbeddingSource::Stored(at)) => Some(self.embedding(at).await?),
+            Some(EmbeddingSource::Stored(at)) => Some(self.embedding(at, embedding).await?),
             Some(source) => source.numbers().map(<[f32]>::to_vec),
         };
         let mut record = record.map_embedding(|_| Vec::new());
         record.embedding = embedding;
         Ok(Entry { id, record, inserted, changed, shard: self.shard.id() })
-    }
-
-    async fn embedding(&self, at: EmbeddingRef) -> Result<Vec<f32>> {
-        let object = self.embedding_object(at.object).await?;
-        Ok(object.embeddings.row(at.row).map_err(|error| object.error(&self.shard, error))?.into_owned())
-    }
-
-    /// An embedding object. One GET where it is not open yet, none in the temporary file.
-    pub(crate) async fn embedding_object(&self, name: ObjectName) -> Result<EmbeddingObject> {
-        for run in self.overlay.aside().iter().filter_map(Aside::run) {
-            if let Some(embeddings) = run.embeddings(name).await? {
-                return Ok(EmbeddingObject { embeddings: embeddings.clone(), name, spilled: true });
-            }
-        }
-        let embeddings = self.objects.embeddings(name).await?.clone();
-        Ok(EmbeddingObject { embeddings, name, spilled: false })
-    }
-}
-
-/// An embedding object that is open.
-#[derive(Debug, Clone)]
-pub(crate) struct EmbeddingObject {
-    pub(crate) embeddings: Arc<Embeddings>,
-    name: ObjectName,
-    /// Whether it lies in the temporary file.
-    spilled: bool,
-}
-
-impl EmbeddingObject {
-    /// The error for damage that was found in it.
-    pub(crate) fn error(&self, shard: &Shard, error: FormatError) -> Error {
-        if self.spilled {
-            return damaged(&Error::format(&shard.layout().head(), error));
-        }
-        Error::format(&shard.layout().part(PartObject::Embeddings(self.name)), error)
     }
 }

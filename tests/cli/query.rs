@@ -42,6 +42,7 @@ fn explain_tells_the_work_and_the_stages() {
     let work = &lines.last().unwrap()["work"];
     assert_eq!((&work["read"], &work["from_log"]), (&json!(5), &json!(5)));
     assert!(work["milliseconds"]["scan"].is_number() && work["requests"].is_number(), "{work}");
+    assert!(work["bytes"].is_number(), "{work}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod support;
 mod backlog;
 #[cfg(feature = "s3")]
 mod cached;
+mod cold;
 mod compactor;
 mod doubt;
 mod drops;

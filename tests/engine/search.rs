@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use deltafold::format::{Metric, Op, Record};
-use deltafold::store::Memory;
+use deltafold::store::{Memory, Store};
 use deltafold::{Collection, CompactorOptions, CreateOptions, Exactness, Include, Query, Reader, WriterOptions};
 use proptest::prelude::*;
 
 use crate::support::data::DataSet;
+use crate::support::far::Far;
 use crate::support::random::Random;
 
 /// How the vectors of a collection are made.
@@ -85,7 +86,9 @@ async fn collection(
     seed: u64,
 ) -> (Reader, Vec<Vec<f32>>) {
     let options = CreateOptions { metric, shards, ..CreateOptions::new(dimension) };
-    let collection = Collection::create(Arc::new(Memory::new()), &"c".parse().unwrap(), &options).await.unwrap();
+    // Every second one is read by ranges.
+    let store: Arc<dyn Store> = if seed % 2 == 0 { Arc::new(Memory::new()) } else { Arc::new(Far::default()) };
+    let collection = Collection::create(store, &"c".parse().unwrap(), &options).await.unwrap();
     let writer = collection.writer(WriterOptions::default()).unwrap();
     let mut random = Random::new(seed);
     let vectors: Vec<Vec<f32>> = (0..records).map(|_| vector(kind, dimension as usize, &mut random)).collect();

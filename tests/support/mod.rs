@@ -13,6 +13,7 @@ pub mod canonical;
 pub mod cloud;
 pub mod conformance;
 pub mod data;
+pub mod far;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 pub mod ministack;

@@ -13,7 +13,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::input::Limit;
 use crate::cli::output::Table;
-use crate::cli::output::units::{count, counted};
+use crate::cli::output::units::{bytes, count, counted};
 use crate::cli::whered::WhereArguments;
 
 /// The largest file of vectors.
@@ -51,7 +51,7 @@ pub(crate) struct Query {
     /// Search codes of one bit a dimension, and read this many candidates in full precision
     #[arg(long, value_name = "CANDIDATES", num_args = 0..=1, default_missing_value = "0")]
     approximate: Option<usize>,
-    /// Tell how the answer was found: stages with their times, rows, requests
+    /// Tell how the answer was found: stages with their times, rows, requests, bytes
     #[arg(long)]
     explain: bool,
     #[command(flatten)]
@@ -213,7 +213,7 @@ fn work(answer: &Answer) -> Value {
         work.stages.iter().map(|(name, took)| (name.to_owned(), json!(took.as_secs_f64() * 1e3))).collect();
     json!({
         "coded": work.coded, "ruled_out": work.ruled_out, "read": work.read, "from_log": work.from_log,
-        "requests": work.requests, "milliseconds": stages,
+        "requests": work.requests, "bytes": work.bytes, "milliseconds": stages,
     })
 }
 
@@ -227,6 +227,7 @@ fn explanation(answer: &Answer) -> Vec<(String, String)> {
             format!("{}, {} of the log", counted(work.read, "embedding"), count(work.from_log)),
         ),
         ("requests".to_owned(), count(work.requests)),
+        ("bytes fetched".to_owned(), bytes(work.bytes)),
     ];
     let stage =
         |(name, took): (&str, std::time::Duration)| (name.to_owned(), format!("{:.2} ms", took.as_secs_f64() * 1e3));

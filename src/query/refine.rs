@@ -1,0 +1,196 @@
+//! Reading in f32 the rows that codes leave over.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use deltafold_format::EmbeddingSection;
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::nearest::{Nearest, Spot};
+use super::request::{Exactness, Work};
+use super::scan::{Probe, Scan, Unit};
+use super::top::Candidate;
+use crate::env;
+use crate::error::Result;
+
+/// Requests for rows that are under way at once.
+const FETCHES: usize = 64;
+
+/// Rows that one query has fetched at once.
+const ROWS_AT_ONCE: usize = 1_024;
+
+/// Bytes of rows that all queries of a call have fetched at once, about.
+const BYTES_AT_ONCE: usize = 16 << 20;
+
+/// Rows of an object with at most so many bytes between them are fetched by one request.
+const GAP: usize = 64 << 10;
+
+/// A row by the number of its object among those scanned, and its own.
+type RowPlace = (u32, u32);
+
+/// The rows that were fetched last.
+type Fetched = HashMap<RowPlace, Vec<f32>>;
+
+/// One query and the rows that its codes left over.
+#[derive(Debug)]
+struct Open {
+    nearest: Nearest,
+    /// By ascending bound or estimate.
+    spots: Vec<Spot>,
+    /// How many of them were read.
+    at: usize,
+}
+
+/// Reads rows by ascending bound, until no other can be among the nearest.
+///
+/// Rows at hand are read at once. Where one is missing, the next rows of every query that their bounds do not rule
+/// out are fetched together, and reading goes on. The order of reading, and so the proof, is the same.
+#[derive(Debug)]
+pub(super) struct Refining {
+    scan: Arc<Scan>,
+    open: Vec<Open>,
+    fetched: Fetched,
+}
+
+impl Refining {
+    pub(super) fn new(scan: Arc<Scan>, nearest: Vec<Nearest>) -> Self {
+        let open = nearest.into_iter().map(|mut nearest| Open { spots: nearest.take_spots(), nearest, at: 0 });
+        Self { open: open.collect(), scan, fetched: Fetched::new() }
+    }
+
+    /// What each query has found.
+    pub(super) async fn run(mut self) -> Result<Vec<(Vec<Candidate>, Work)>> {
+        loop {
+            let (refining, missing) = env::blocking(move || {
+                let missing = self.read();
+                (self, missing)
+            })
+            .await;
+            self = refining;
+            let missing = missing?;
+            if missing.is_empty() {
+                return Ok(self.open.into_iter().map(|open| open.nearest.into_found()).collect());
+            }
+            self.fetched = self.fetch(missing).await?;
+        }
+    }
+
+    /// Reads the rows at hand. The answer is the rows to fetch before it can go on: none where all is read.
+    fn read(&mut self) -> Result<Vec<RowPlace>> {
+        let mut missing = Vec::new();
+        let row_bytes = self.scan.probes.first().map_or(1, |probe| probe.vector.len() * size_of::<f32>());
+        let most = BYTES_AT_ONCE / row_bytes.max(1) / self.open.len().max(1);
+        let most = most.clamp(1, ROWS_AT_ONCE);
+        for (probe, open) in self.scan.probes.iter().zip(&mut self.open) {
+            open.read(&self.scan, probe, &self.fetched)?;
+            missing.extend(open.missing(&self.scan, probe, most));
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        Ok(missing)
+    }
+
+    /// Fetches rows, those near to each other by one request.
+    async fn fetch(&self, missing: Vec<RowPlace>) -> Result<Fetched> {
+        let row_bytes = self.scan.probes.first().map_or(1, |probe| probe.vector.len() * size_of::<f32>());
+        let spans = stream::iter(spans(&missing, row_bytes)).map(|(number, rows)| async move {
+            let Some(unit) = self.scan.units.get(number as usize) else { return Ok((number, rows, Vec::new())) };
+            let Some(searched) = self.scan.shards.get(usize::from(unit.shard)) else {
+                return Ok((number, rows, Vec::new()));
+            };
+            let read = searched.snapshot.stored_rows(unit.object.name(), rows.clone()).await?;
+            Ok::<_, crate::Error>((number, rows, read))
+        });
+        let read: Vec<_> = spans.buffer_unordered(FETCHES).try_collect().await?;
+        let mut fetched = Fetched::new();
+        for (number, rows, read) in read {
+            for (row, numbers) in rows.zip(read) {
+                if missing.binary_search(&(number, row)).is_ok() {
+                    fetched.insert((number, row), numbers);
+                }
+            }
+        }
+        Ok(fetched)
+    }
+}
+
+impl Open {
+    /// Reads rows until one is missing, or no other can be among the nearest.
+    fn read(&mut self, scan: &Scan, probe: &Probe, fetched: &Fetched) -> Result<()> {
+        while let Some(spot) = self.next(probe) {
+            let Some(unit) = scan.units.get(spot.unit as usize) else {
+                self.at += 1;
+                continue;
+            };
+            let distance = match fetched.get(&(spot.unit, spot.row)) {
+                Some(row) => probe.distance(row),
+                None if holds_rows(unit) => {
+                    let row = unit.object.embeddings.row(spot.row).map_err(|error| scan.failed(unit, error))?;
+                    probe.distance(&row)
+                }
+                None => return Ok(()),
+            };
+            self.at += 1;
+            self.nearest.work.read += 1;
+            for owner in unit.rows.owners(spot.row).filter(|owner| probe.selects(unit.shard, *owner)) {
+                scan.offer(&mut self.nearest, distance, unit.shard, owner);
+            }
+        }
+        let work = &mut self.nearest.work;
+        work.ruled_out = work.coded.saturating_sub(work.read - work.from_log);
+        Ok(())
+    }
+
+    /// The next row to read, unless it cannot be among the nearest.
+    fn next(&self, probe: &Probe) -> Option<Spot> {
+        let spot = self.spots.get(self.at)?;
+        let is_ruled_out = probe.exactness == Exactness::Exact && spot.distance > self.nearest.bound();
+        (!is_ruled_out).then_some(*spot)
+    }
+
+    /// The next rows that are not at hand, up to the first that cannot be among the nearest.
+    fn missing(&self, scan: &Scan, probe: &Probe, most: usize) -> Vec<RowPlace> {
+        if self.next(probe).is_none() {
+            return Vec::new();
+        }
+        let bound = self.nearest.bound();
+        let left = self.spots.get(self.at..).unwrap_or_default().iter();
+        let open = left.take_while(|spot| probe.exactness != Exactness::Exact || spot.distance <= bound);
+        let missing = open.filter(|spot| scan.units.get(spot.unit as usize).is_some_and(|unit| !holds_rows(unit)));
+        missing.take(most).map(|spot| (spot.unit, spot.row)).collect()
+    }
+}
+
+fn holds_rows(unit: &Unit) -> bool {
+    unit.object.embeddings.holds(EmbeddingSection::Rows)
+}
+
+/// Ranges that hold some rows, which are in order: neighbours share one.
+fn spans(rows: &[RowPlace], row_bytes: usize) -> Vec<(u32, Range<u32>)> {
+    let mut spans: Vec<(u32, Range<u32>)> = Vec::new();
+    for (unit, row) in rows {
+        let end = row.saturating_add(1);
+        match spans.last_mut() {
+            Some((last, span)) if last == unit && (row.saturating_sub(span.end) as usize) * row_bytes <= GAP => {
+                span.end = end;
+            }
+            _ => spans.push((*unit, *row..end)),
+        }
+    }
+    spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_near_to_each_other_share_a_range() {
+        let rows = [(0, 3), (0, 4), (0, 46), (0, 90), (1, 0), (1, 1)];
+        // 42 rows of 1,536 bytes fit in a gap, and 43 do not.
+        assert_eq!(spans(&rows, 1_536), [(0, 3..47), (0, 90..91), (1, 0..2)]);
+        assert_eq!(spans(&rows, 1 << 20), [(0, 3..5), (0, 46..47), (0, 90..91), (1, 0..2)]);
+        assert!(spans(&[], 4).is_empty());
+    }
+}

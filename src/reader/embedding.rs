@@ -1,0 +1,125 @@
+//! The embeddings of a snapshot.
+
+use std::ops::Range;
+
+use deltafold_format::{EmbeddingRef, EmbeddingSection, Embeddings, FormatError, ObjectName, PartObject};
+
+use super::sections::Tier;
+use super::snapshot::Snapshot;
+use super::spilled::Aside;
+use crate::error::{Error, Result};
+use crate::scratch::damaged;
+use crate::shard::Shard;
+
+/// How embeddings of records are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// Not at all.
+    Nothing,
+    /// Each by itself: few records are read.
+    Row,
+    /// With all others of its object: many records are read.
+    Object,
+}
+
+/// Reads of at most so many records fetch each embedding by itself.
+const FEW: usize = 16;
+
+impl Reads {
+    /// Reads for at most `limit` records, if embeddings are `wanted`.
+    pub(crate) fn of(wanted: bool, limit: usize) -> Self {
+        match wanted {
+            false => Self::Nothing,
+            true if limit <= FEW => Self::Row,
+            true => Self::Object,
+        }
+    }
+}
+
+impl Snapshot {
+    /// The embedding of a record.
+    pub(super) async fn embedding(&self, at: EmbeddingRef, reads: Reads) -> Result<Vec<f32>> {
+        if let Some(object) = self.spilled_object(at.object).await? {
+            return object.row(at.row);
+        }
+        let rows = at.row..at.row.saturating_add(1);
+        if reads == Reads::Object {
+            return self.embedding_object(at.object, &[Tier::Rows], 0).await?.row(at.row);
+        }
+        self.stored_rows(at.object, rows).await.map(|mut rows| rows.pop().unwrap_or_default())
+    }
+
+    /// An embedding object with some tiers at least. No request where they are held, as all are in a temporary file.
+    /// `used` is the number of the use.
+    pub(crate) async fn embedding_object(
+        &self,
+        name: ObjectName,
+        tiers: &[Tier],
+        used: u64,
+    ) -> Result<EmbeddingObject> {
+        if let Some(spilled) = self.spilled_object(name).await? {
+            return Ok(spilled);
+        }
+        let opened = self.objects.embeddings(name)?;
+        match opened.open(&self.shard, &self.objects.pools().sections, tiers, used).await? {
+            Some(embeddings) => Ok(EmbeddingObject { embeddings, name, spilled: false, shard: self.shard.clone() }),
+            None => Err(self.objects.gone(PartObject::Embeddings(name)).await),
+        }
+    }
+
+    /// Notes the use of what is held of an embedding object.
+    pub(crate) fn note_use(&self, name: ObjectName, tiers: &[Tier], used: u64) {
+        if let Ok(opened) = self.objects.embeddings(name) {
+            drop(opened.held(tiers, used));
+        }
+    }
+
+    /// Some rows of an embedding object that the manifest lists. One GET, and one for a front that is not held.
+    pub(crate) async fn stored_rows(&self, name: ObjectName, rows: Range<u32>) -> Result<Vec<Vec<f32>>> {
+        let opened = self.objects.embeddings(name)?;
+        let Some(bytes) = opened.rows(&self.shard, &self.objects.pools().sections, rows).await? else {
+            return Err(self.objects.gone(PartObject::Embeddings(name)).await);
+        };
+        let row = |row: &[u8]| row.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
+        Ok(bytes.chunks(EmbeddingSection::Rows.stride(self.shard.config().dimension).max(1)).map(row).collect())
+    }
+
+    async fn spilled_object(&self, name: ObjectName) -> Result<Option<EmbeddingObject>> {
+        for run in self.overlay.aside().iter().filter_map(Aside::run) {
+            if let Some(embeddings) = run.embeddings(name).await? {
+                let embeddings = Embeddings::clone(embeddings);
+                return Ok(Some(EmbeddingObject { embeddings, name, spilled: true, shard: self.shard.clone() }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// An embedding object, as far as it is held.
+#[derive(Debug, Clone)]
+pub(crate) struct EmbeddingObject {
+    pub(crate) embeddings: Embeddings,
+    name: ObjectName,
+    /// Whether it lies in the temporary file.
+    spilled: bool,
+    shard: Shard,
+}
+
+impl EmbeddingObject {
+    pub(crate) fn name(&self) -> ObjectName {
+        self.name
+    }
+
+    /// A row in f32, of an object that holds them.
+    fn row(&self, row: u32) -> Result<Vec<f32>> {
+        Ok(self.embeddings.row(row).map_err(|error| self.error(error))?.into_owned())
+    }
+
+    /// The error for damage that was found in it.
+    pub(crate) fn error(&self, error: FormatError) -> Error {
+        if self.spilled {
+            return damaged(&Error::format(&self.shard.layout().head(), error));
+        }
+        Error::format(&self.shard.layout().part(PartObject::Embeddings(self.name)), error)
+    }
+}

@@ -1,0 +1,115 @@
+//! Embedding objects of a reader: the sections of each that were fetched.
+//!
+//! A store that maps objects opens them whole, as its pages are the cache. Elsewhere the sections come by range, a
+//! tier at a time, and their bytes count to one limit of the reader.
+
+mod fetch;
+mod room;
+
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use deltafold_format::{EmbeddingEntry, EmbeddingSection, Embeddings};
+
+use room::Charge;
+pub(crate) use room::Room;
+
+/// Sections of an embedding object that are fetched together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Tier {
+    /// Front and norms, which every other tier needs.
+    Front,
+    /// The sign bits and their factors, for estimates.
+    Signs,
+    /// The 8-bit codes and their factors, for bounds.
+    Bytes,
+    /// The rows in f32.
+    Rows,
+}
+
+impl Tier {
+    /// All of them, in the order in which they lie.
+    pub(crate) const ALL: [Self; 4] = [Self::Front, Self::Signs, Self::Bytes, Self::Rows];
+
+    /// The sections of it.
+    pub(crate) fn sections(self) -> RangeInclusive<EmbeddingSection> {
+        use EmbeddingSection::{Bytes, Estimators, Norms, Rows, Scales, Signs};
+        match self {
+            Self::Front => Norms..=Norms,
+            Self::Signs => Estimators..=Signs,
+            Self::Bytes => Scales..=Bytes,
+            Self::Rows => Rows..=Rows,
+        }
+    }
+
+    /// Whether an object holds it.
+    fn is_in(self, embeddings: &Embeddings) -> bool {
+        embeddings.holds(*self.sections().end())
+    }
+
+    fn place(self) -> usize {
+        self as usize
+    }
+}
+
+/// An embedding object that a manifest lists, and the tiers of it that are held.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    entry: EmbeddingEntry,
+    held: Mutex<Held>,
+    /// Whoever fetches holds it, so that nobody fetches the same twice.
+    fetching: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    embeddings: Option<Embeddings>,
+    tiers: [Kept; Tier::ALL.len()],
+}
+
+/// One tier that is held.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Its bytes in memory; none where they lie in a mapping.
+    charge: Option<Charge>,
+    /// The number of the use that was last.
+    used: u64,
+}
+
+impl Opened {
+    pub(super) fn new(entry: EmbeddingEntry) -> Arc<Self> {
+        Arc::new(Self { entry, held: Mutex::default(), fetching: tokio::sync::Mutex::default() })
+    }
+
+    /// The object as far as it is held, if that is all of these tiers. Notes the use.
+    pub(crate) fn held(&self, tiers: &[Tier], used: u64) -> Option<Embeddings> {
+        let mut held = self.lock();
+        for tier in tiers {
+            if let Some(kept) = held.tiers.get_mut(tier.place()) {
+                kept.used = kept.used.max(used);
+            }
+        }
+        held.embeddings.as_ref().filter(|embeddings| tiers.iter().all(|tier| tier.is_in(embeddings))).cloned()
+    }
+
+    /// The tier that was not used for the longest time, and when it was. The front stays.
+    fn oldest(&self) -> Option<(u64, Tier)> {
+        let held = self.lock();
+        let tiers = Tier::ALL.into_iter().zip(&held.tiers).skip(1);
+        tiers.filter(|(_, kept)| kept.charge.is_some()).map(|(tier, kept)| (kept.used, tier)).min()
+    }
+
+    /// Forgets a tier.
+    fn drop_tier(&self, tier: Tier) {
+        let mut held = self.lock();
+        held.embeddings = held.embeddings.take().map(|embeddings| embeddings.without_sections(tier.sections()));
+        if let Some(kept) = held.tiers.get_mut(tier.place()) {
+            kept.charge = None;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        // A panic elsewhere could at worst leave a charge too many, and then less is kept.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

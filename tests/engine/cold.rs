@@ -1,0 +1,144 @@
+//! Cold searches of a store that is far away: the ranges, the bytes and the rounds of requests that they take.
+
+use std::sync::Arc;
+
+use deltafold::format::{Metric, Op, Record};
+use deltafold::{Answer, Collection, CompactorOptions, CreateOptions, Exactness, Query, Reader, WriterOptions};
+
+use crate::support::far::{Far, Read};
+use crate::support::random::Random;
+
+const DIMENSION: u32 = 64;
+const RECORDS: usize = 3_000;
+
+fn vectors() -> Vec<Vec<f32>> {
+    let mut random = Random::new(11);
+    let number = |random: &mut Random| random.below(20_001) as f32 / 10_000.0 - 1.0;
+    (0..RECORDS).map(|_| (0..DIMENSION).map(|_| number(&mut random)).collect()).collect()
+}
+
+/// A collection in one base, with documents.
+async fn prepared(shards: u16) -> (Far, Collection) {
+    let store = Far::default();
+    let options = CreateOptions { metric: Metric::L2, shards, ..CreateOptions::new(DIMENSION) };
+    let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let put = |(number, vector): (usize, Vec<f32>)| {
+        let document = Some(format!("the document of record {number}"));
+        Op::put(format!("{number:05}"), Record { embedding: Some(vector), document, ..Record::default() })
+    };
+    let ops: Vec<Op> = vectors().into_iter().enumerate().map(put).collect();
+    for ops in ops.chunks(1_000) {
+        writer.append(ops.to_vec()).await.unwrap();
+    }
+    collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+    store.reads();
+    (store, collection)
+}
+
+fn query(number: usize) -> Query {
+    Query::new(vectors()[number].clone(), 5)
+}
+
+fn approximately(query: Query) -> Query {
+    query.exactness(Exactness::Approximate { candidates: 50 })
+}
+
+async fn ask(reader: &Reader, query: Query) -> Answer {
+    reader.search(&[query]).await.unwrap().remove(0)
+}
+
+fn of_objects(reads: &[Read]) -> Vec<Read> {
+    reads.iter().filter(|read| read.key.ends_with(".emb")).cloned().collect()
+}
+
+fn bytes(reads: &[Read]) -> u64 {
+    reads.iter().map(|read| read.bytes).sum()
+}
+
+/// Bytes of one row in the sections of an object: factors, sign bits, 8-bit codes, f32.
+const SIGNS: u64 = 4 + 4 + DIMENSION as u64 / 8;
+const BYTES: u64 = 4 + 4 + 4 + DIMENSION as u64;
+
+#[tokio::test]
+async fn an_approximate_search_reads_signs_and_the_rows_of_candidates() {
+    let (store, collection) = prepared(1).await;
+    let reader = collection.reader().await.unwrap();
+    store.reads();
+    let answer = ask(&reader, approximately(query(7))).await;
+    assert_eq!((answer.hits[0].entry.id.as_str(), answer.hits[0].distance), ("00007", 0.0));
+    let reads = of_objects(&store.reads());
+    let signs = &reads[0];
+    assert_eq!(signs.range.unwrap().0, 0);
+    assert!(signs.bytes < RECORDS as u64 * SIGNS + 4_096, "{signs:?}");
+    assert!(reads.len() > 1 && reads[1..].iter().all(|read| read.range.unwrap().0 >= signs.bytes), "{reads:?}");
+    // What is held is not read again.
+    ask(&reader, approximately(query(7))).await;
+    assert_eq!(of_objects(&store.reads()), reads[1..]);
+    // An exact search lacks the 8-bit codes alone.
+    let exact = ask(&reader, query(7)).await;
+    assert_eq!(exact.hits[0], answer.hits[0]);
+    let reads = of_objects(&store.reads());
+    assert!(reads[0].range.unwrap().0 >= signs.bytes && reads[0].bytes < RECORDS as u64 * BYTES, "{reads:?}");
+}
+
+#[tokio::test]
+async fn an_exact_search_reads_codes_and_rows_that_they_leave() {
+    let (store, collection) = prepared(2).await;
+    let reader = collection.reader().await.unwrap();
+    store.reads();
+    let answer = ask(&reader, query(7)).await;
+    assert_eq!(answer.hits.len(), 5);
+    assert!(answer.work.read < 100, "{:?}", answer.work);
+    let reads = of_objects(&store.reads());
+    assert!(reads.iter().all(|read| read.range.is_some()), "{reads:?}");
+    // Codes, a front for each shard, and at most a block for either end of each range of rows.
+    let most = RECORDS as u64 * (SIGNS + BYTES) + 2 * 4_096 + reads.len() as u64 * (2 * (16 << 10) + (64 << 10));
+    assert!(bytes(&reads) < most, "{} bytes, at most {most}", bytes(&reads));
+    assert!(bytes(&reads) < RECORDS as u64 * (SIGNS + BYTES + 4 * u64::from(DIMENSION)) / 2 * 2, "{reads:?}");
+}
+
+#[tokio::test]
+async fn a_get_reads_one_row() {
+    let (store, collection) = prepared(1).await;
+    let reader = collection.reader().await.unwrap();
+    store.reads();
+    let entry = reader.get("00007").await.unwrap().unwrap();
+    assert_eq!(entry.record.embedding.unwrap(), vectors()[7]);
+    let reads = of_objects(&store.reads());
+    assert_eq!(reads.len(), 2, "the front, and the block of the row: {reads:?}");
+    assert!(bytes(&reads) <= (16 << 10) + RECORDS as u64 * 4 + 4_096, "{reads:?}");
+    reader.get("02007").await.unwrap().unwrap();
+    assert_eq!(of_objects(&store.reads()).len(), 1, "the front is held");
+}
+
+/// Story: bytes of a range were damaged on the way. The whole object had a checksum that the store compares, and a
+/// range has none: its blocks tell, and it is read again.
+#[tokio::test]
+async fn a_range_damaged_on_the_way_is_read_again() {
+    let (store, collection) = prepared(1).await;
+    let sound = ask(&collection.reader().await.unwrap(), query(7)).await;
+    for (times, whole) in [(1, true), (2, true), (3, false)] {
+        let reader = collection.reader().await.unwrap();
+        store.damage(".emb", times);
+        match reader.search(&[query(7)]).await {
+            Ok(answers) => {
+                assert!(whole, "{times} times");
+                assert_eq!(answers[0].hits, sound.hits);
+            }
+            Err(error) => {
+                assert!(!whole, "{times} times: {error}");
+                assert_eq!(error.kind(), deltafold::ErrorKind::Corrupt);
+                assert!(error.to_string().contains(".emb"), "{error}");
+                // What was damaged is not held.
+                assert_eq!(ask(&reader, query(7)).await.hits, sound.hits);
+            }
+        }
+    }
+    // Damage of rows.
+    let reader = collection.reader().await.unwrap();
+    ask(&reader, approximately(query(7))).await;
+    store.damage(".emb", 3);
+    let error = reader.search(&[approximately(query(7))]).await.unwrap_err();
+    assert_eq!(error.kind(), deltafold::ErrorKind::Corrupt);
+}
