@@ -2,7 +2,7 @@
 
 mod slot;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use deltafold_format::{
@@ -40,6 +40,8 @@ struct Inner {
     env: Arc<dyn Env>,
     head: InStore,
     memory: MemoryLimit,
+    /// A head that was read beside the collection's register, for whoever asks first.
+    ahead: Mutex<Option<HeadState>>,
 }
 
 impl Shard {
@@ -53,7 +55,17 @@ impl Shard {
     ) -> Self {
         let layout = collection.shard(id);
         let head = InStore::new(store.clone(), layout.head());
-        Self(Arc::new(Inner { id, collection, layout, config, store, env, head, memory }))
+        let ahead = Mutex::default();
+        Self(Arc::new(Inner { id, collection, layout, config, store, env, head, memory, ahead }))
+    }
+
+    /// Hands in a head that was read ahead.
+    pub(crate) fn read_ahead(&self, state: Option<HeadState>) {
+        *self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    fn take_ahead(&self) -> Option<HeadState> {
+        self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The same shard, seen through another store.
@@ -65,7 +77,9 @@ impl Shard {
     /// The same shard with another limit of memory.
     pub(crate) fn with_memory(&self, memory: MemoryLimit) -> Self {
         let Inner { id, collection, config, store, env, .. } = &*self.0;
-        Self::new(*id, collection.clone(), config.clone(), store.clone(), env.clone(), memory)
+        let shard = Self::new(*id, collection.clone(), config.clone(), store.clone(), env.clone(), memory);
+        shard.read_ahead(self.take_ahead());
+        shard
     }
 
     pub(crate) fn id(&self) -> ShardId {
@@ -116,6 +130,15 @@ impl Shard {
     pub(crate) async fn head(&self) -> Result<HeadState> {
         let state = self.0.head.read().await?;
         self.own(state).await
+    }
+
+    /// A head that was the current one when the collection was opened, or later. For readers, which look at the head
+    /// again when they have read the log. One GET, or none where it was read ahead.
+    pub(crate) async fn recent_head(&self) -> Result<HeadState> {
+        match self.take_ahead() {
+            Some(state) => self.own(Some(state)).await,
+            None => self.head().await,
+        }
     }
 
     /// The head, unless it is still the state seen. One conditional GET.

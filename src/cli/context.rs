@@ -72,6 +72,15 @@ impl Context {
         Ok(Collection::open(self.store_of(name).await?, name).await?.with_memory(self.memory))
     }
 
+    /// A collection of the store, for a command that only reads: a round of requests sooner.
+    pub(crate) async fn collection_to_read(&self, name: &CollectionName) -> Outcome<Collection> {
+        match Collection::open_to_read(self.store().await?, name).await {
+            Ok(collection) => Ok(collection.with_memory(self.memory)),
+            // The other way finds heads that lie elsewhere, and tells what is wrong.
+            Err(_) => self.collection(name).await,
+        }
+    }
+
     /// The memory that the command may take.
     pub(crate) fn memory(&self) -> MemoryLimit {
         self.memory

@@ -14,14 +14,17 @@ use std::time::Duration;
 
 use deltafold_format::limits::MAX_PIN_NAME;
 use deltafold_format::{CollectionConfig, CollectionName, Pin, ShardId, Version};
+use futures::future::join;
 
 use crate::compact::{Compactor, CompactorOptions, KeepUp, SweepOptions, SweepReport, sweep};
 use crate::env::{Env, System};
 use crate::error::{Error, Repr, Result};
+use crate::head::{HeadRegister, InStore};
 use crate::layout::Layout;
 use crate::log::{BacklogLimit, Follow, FollowOptions, Writer, WriterOptions};
 use crate::memory::MemoryLimit;
-use crate::reader::{At, Reader};
+use crate::query::Exactness;
+use crate::reader::{Ahead, At, Reader, Tier};
 use crate::retry;
 use crate::shard::Shard;
 use crate::snapshot::{Current, Edit, publish};
@@ -65,6 +68,24 @@ impl Collection {
             return Err(Repr::HeadsElsewhere { name, recorded, here }.into());
         }
         Ok(Self::assemble(layout, config, store, env))
+    }
+
+    /// [`open`](Self::open) for a reader that is opened next: reads the head of the first shard beside the register,
+    /// which saves that reader a round of requests. Two GETs at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open).
+    pub async fn open_to_read(store: Arc<dyn Store>, name: &CollectionName) -> Result<Self> {
+        let layout = Layout::new(name.clone());
+        let head = InStore::new(store.clone(), layout.shard(ShardId::default()).head());
+        let (collection, head) = join(Self::open(store, name), head.read()).await;
+        let collection = collection?;
+        // A head that cannot be read is the reader's to tell of.
+        if let (Some(first), Ok(head)) = (collection.shards.first(), head) {
+            first.read_ahead(head);
+        }
+        Ok(collection)
     }
 
     /// What was chosen when the collection was made: also where its heads lie, which whoever opens it has to know. One GET.
@@ -151,7 +172,7 @@ impl Collection {
 
     /// A reader of some version.
     pub async fn reader_at(&self, at: At) -> Result<Reader> {
-        Reader::open(self.shards.clone(), at, false).await
+        Reader::open(self.shards.clone(), at, Ahead::Nothing).await
     }
 
     /// A reader of what is acknowledged by now, with all columns in memory. Costs the requests of [`reader`](Self::reader)
@@ -159,7 +180,15 @@ impl Collection {
     ///
     /// Where the columns do not fit the memory limit, some stay out: [`Reader::warmth`] tells how many.
     pub async fn warm_reader(&self) -> Result<Reader> {
-        Reader::open(self.shards.clone(), At::Latest, true).await
+        Reader::open(self.shards.clone(), At::Latest, Ahead::Columns).await
+    }
+
+    /// A reader of what is acknowledged by now that searches next: it reads the parts and the codes that
+    /// such queries compare beside the last look at the head, a round of requests sooner than
+    /// [`reader`](Self::reader) and [`search`](Reader::search).
+    pub async fn reader_to_search(&self, exactness: Exactness) -> Result<Reader> {
+        let tier = if exactness == Exactness::Exact { Tier::Bytes } else { Tier::Signs };
+        Reader::open(self.shards.clone(), At::Latest, Ahead::Search(tier)).await
     }
 
     /// The ops of a shard in log order.

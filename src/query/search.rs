@@ -16,11 +16,9 @@ use super::select::Selector;
 use super::top::Candidate;
 use crate::env::Stopwatch;
 use crate::error::{Error, Result};
-use crate::reader::{Entry, Reader, Reads, Room, SHARDS_AT_ONCE, Snapshot, Tier};
+use crate::reader::{Entry, OPENS, Reader, Reads, Room, SHARDS_AT_ONCE, Snapshot, Tier};
 use crate::store::RequestCount;
 
-/// Embedding objects of one shard that are opened at once.
-const OPENS: usize = 16;
 /// Records that are made at once.
 const RECORDS: usize = 8;
 
@@ -117,18 +115,10 @@ impl Reader {
         self.snapshots().next().map(|first| &first.objects.pools().sections)
     }
 
-    /// Fetches tiers of all embedding objects that are not open yet. Does nothing where the store maps them.
+    /// Fetches tiers of all embedding objects that are not open yet.
     async fn fetch_ahead(&self, tiers: &[Tier], used: u64) -> Result<()> {
-        let mut objects = Vec::new();
-        for snapshot in self.snapshots().filter(|snapshot| !snapshot.shard.store().maps_objects()) {
-            for entry in snapshot.objects.manifest().embeddings.iter().filter(|entry| entry.live > 0) {
-                snapshot.note_use(entry.name, tiers, used);
-                objects.push((snapshot, entry.name));
-            }
-        }
-        let fetches: Vec<_> =
-            objects.into_iter().map(|(snapshot, name)| snapshot.embedding_object(name, tiers, used)).collect();
-        stream::iter(fetches).buffer_unordered(OPENS).try_for_each(|_| async { Ok(()) }).await
+        let fetches: Vec<_> = self.snapshots().map(|snapshot| snapshot.objects.open_all(tiers, used)).collect();
+        stream::iter(fetches).buffer_unordered(SHARDS_AT_ONCE).try_for_each(|()| async { Ok(()) }).await
     }
 
     /// Every shard with its index.

@@ -60,11 +60,8 @@ impl Snapshot {
         if let Some(spilled) = self.spilled_object(name).await? {
             return Ok(spilled);
         }
-        let opened = self.objects.embeddings(name)?;
-        match opened.open(&self.shard, &self.objects.pools().sections, tiers, used).await? {
-            Some(embeddings) => Ok(EmbeddingObject { embeddings, name, spilled: false, shard: self.shard.clone() }),
-            None => Err(self.objects.gone(PartObject::Embeddings(name)).await),
-        }
+        let embeddings = self.objects.open(self.objects.embeddings(name)?, tiers, used).await?;
+        Ok(EmbeddingObject { embeddings, name, spilled: false, shard: self.shard.clone() })
     }
 
     /// Notes the use of what is held of an embedding object.

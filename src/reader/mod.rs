@@ -35,6 +35,7 @@ pub(crate) use embedding::{EmbeddingObject, Reads};
 pub(crate) use entry::value_bytes;
 pub use entry::{Entry, ReadPosition, Refreshed, ShardChange};
 pub use objects::Warmth;
+pub(crate) use objects::{Ahead, OPENS};
 pub(crate) use range::IdRange;
 pub(crate) use rows::{Rows, Step};
 pub(crate) use scan::SHARDS_AT_ONCE;
@@ -75,8 +76,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens every shard. Reads heads, manifests and logs; and the columns of the latest state if it is to be `warm`, else no part yet.
-    pub(crate) async fn open(shards: Vec<Shard>, at: At, warm: bool) -> Result<Self> {
+    /// Opens every shard. Reads heads, manifests and logs, and of the latest state the objects that are read `ahead`.
+    pub(crate) async fn open(shards: Vec<Shard>, at: At, ahead: Ahead) -> Result<Self> {
         let fixed = Fixed::of(&at, shards.len())?;
         let limit = shards.first().map_or_else(MemoryLimit::default, Shard::memory);
         let pools = &Pools::new(limit, shards.len());
@@ -84,7 +85,7 @@ impl Reader {
             let fixed = fixed.as_ref().map(|fixed| fixed[number].clone());
             async move {
                 match fixed {
-                    None => ShardReader::open_latest(shard, pools, warm).await,
+                    None => ShardReader::open_latest(shard, pools, ahead).await,
                     Some(fixed) => ShardReader::open_fixed(shard, pools, &fixed).await,
                 }
             }

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use deltafold_format::{EmbeddingEntry, Manifest, ObjectName, PartEntry, PartMeta, PartObject};
+use deltafold_format::{EmbeddingEntry, Embeddings, Manifest, ObjectName, PartEntry, PartMeta, PartObject};
+use futures::future::try_join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::pools::Pools;
-use super::sections::Opened;
+use super::sections::{Opened, Tier};
 use crate::error::{Error, Repr, Result};
 use crate::shard::Shard;
 
@@ -24,6 +25,19 @@ pub(crate) struct Objects {
     manifest: Arc<Manifest>,
     pools: Arc<Pools>,
     embeddings: HashMap<ObjectName, Arc<Opened>>,
+}
+
+/// How many embedding objects are opened at once.
+pub(crate) const OPENS: usize = 16;
+
+/// What a reader reads while it opens, beside the last look at the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ahead {
+    Nothing,
+    /// All columns.
+    Columns,
+    /// All columns, and a tier of the embedding objects.
+    Search(Tier),
 }
 
 /// How much of the columns of a reader's snapshots is in memory.
@@ -90,6 +104,37 @@ impl Objects {
             return Err(Error::corrupt(&key, "it is in the base and holds rows that are not whole records"));
         }
         Ok(Arc::new(part))
+    }
+
+    /// Reads what a reader is opened for.
+    pub(super) async fn read_ahead(&self, ahead: Ahead) -> Result<()> {
+        match ahead {
+            Ahead::Nothing => Ok(()),
+            Ahead::Columns => self.warm().await,
+            Ahead::Search(tier) => try_join(self.warm(), self.open_all(&[tier], 0)).await.map(|_| ()),
+        }
+    }
+
+    /// Opens all embedding objects that hold a live row, with these tiers. Does nothing where the store maps them.
+    pub(crate) async fn open_all(&self, tiers: &[Tier], used: u64) -> Result<()> {
+        if self.shard.store().maps_objects() {
+            return Ok(());
+        }
+        let live = |entry: &&EmbeddingEntry| entry.live > 0;
+        let objects =
+            || self.manifest.embeddings.iter().filter(live).filter_map(|entry| self.embeddings.get(&entry.name));
+        // Before any is fetched: tiers in use do not go for others.
+        objects().for_each(|opened| drop(opened.held(tiers, used)));
+        let opens: Vec<_> = objects().map(|opened| self.open(opened, tiers, used)).collect();
+        stream::iter(opens).buffer_unordered(OPENS).try_for_each(|_| async { Ok(()) }).await
+    }
+
+    /// An embedding object with these tiers at least.
+    pub(super) async fn open(&self, opened: &Arc<Opened>, tiers: &[Tier], used: u64) -> Result<Embeddings> {
+        match opened.open(&self.shard, &self.pools.sections, tiers, used).await? {
+            Some(embeddings) => Ok(embeddings),
+            None => Err(self.gone(PartObject::Embeddings(opened.name())).await),
+        }
     }
 
     /// Reads the parts that are not kept yet, and keeps them, while there is room.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use deltafold_format::{Head, Manifest, ObjectName, Sequence, Version};
 
-use super::At;
 use super::objects::Objects;
 use super::overlay::Overlay;
 use super::pools::{Budget, Pools};
 use super::snapshot::Snapshot;
+use super::{Ahead, At};
 use crate::env;
 use crate::error::{Error, ErrorKind, Repr, Result};
 use crate::head::HeadState;
@@ -32,20 +32,21 @@ pub(super) struct ShardReader {
 }
 
 impl ShardReader {
-    /// Reads the current manifest and the log behind it: two GETs, a LIST, a conditional GET, and a GET for each segment not folded. The log is read beside the manifest, as
-    /// the head says where it begins; and the parts, if it is to be `warm`, beside the look at the head that proves it current.
-    pub(super) async fn open_latest(shard: Shard, pools: &Arc<Pools>, warm: bool) -> Result<Self> {
+    /// Reads the current manifest and the log behind it: two GETs, a LIST, a conditional GET, and a GET for each
+    /// segment not folded. The head says where the log begins, so the log is read beside the manifest. Objects that are
+    /// read `ahead` come beside the look at the head that proves the manifest current.
+    pub(super) async fn open_latest(shard: Shard, pools: &Arc<Pools>, ahead: Ahead) -> Result<Self> {
         loop {
-            match Self::look(shard.clone(), pools, warm).await {
+            match Self::look(shard.clone(), pools, ahead).await {
                 // It is not the latest any more.
-                Err(error) if warm && error.kind() == ErrorKind::Superseded => {}
+                Err(error) if ahead != Ahead::Nothing && error.kind() == ErrorKind::Superseded => {}
                 opened => return opened,
             }
         }
     }
 
-    async fn look(shard: Shard, pools: &Arc<Pools>, warm: bool) -> Result<Self> {
-        let state = shard.head().await?;
+    async fn look(shard: Shard, pools: &Arc<Pools>, ahead: Ahead) -> Result<Self> {
+        let state = shard.recent_head().await?;
         let reading = read_tail_with_objects(&shard, state.head.folded, shard.memory().log_read(), Tail::Cold);
         let (manifest, read) = futures::future::join(shard.manifest(&state.head), reading).await;
         let (state, manifest, read) = match manifest? {
@@ -58,7 +59,7 @@ impl ShardReader {
         };
         let looked = Looked { overlay: Overlay::empty(manifest.folded), state, manifest: Arc::new(manifest) };
         let mut objects = Objects::new(shard.clone(), looked.manifest.clone(), pools.clone(), None);
-        let warming = async { if warm { objects.warm().await } else { Ok(()) } };
+        let warming = objects.read_ahead(ahead);
         let (looked, warmed) = futures::future::join(catch_up(&shard, pools, looked, read, Tail::Cold), warming).await;
         let looked = looked?;
         if looked.manifest.name() == objects.manifest().name() {
@@ -66,9 +67,7 @@ impl ShardReader {
         } else {
             // What was read of the older one is kept; what was not there any more was swept with it.
             objects = Objects::new(shard.clone(), looked.manifest, pools.clone(), Some(&objects));
-            if warm {
-                objects.warm().await?;
-            }
+            objects.read_ahead(ahead).await?;
         }
         let snapshot = Snapshot::new(shard.clone(), Arc::new(objects), looked.overlay);
         Ok(Self { shard, state: Some(looked.state), snapshot: Arc::new(snapshot), polls: 0 })

@@ -142,3 +142,83 @@ async fn a_range_damaged_on_the_way_is_read_again() {
     let error = reader.search(&[approximately(query(7))]).await.unwrap_err();
     assert_eq!(error.kind(), deltafold::ErrorKind::Corrupt);
 }
+
+/// Rounds of requests that wait for each other: each takes a second of a clock that stands still otherwise.
+async fn rounds<T>(asking: impl Future<Output = T>) -> (T, u64) {
+    let start = tokio::time::Instant::now();
+    let answer = asking.await;
+    (answer, start.elapsed().as_secs())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_from_nothing_takes_five_rounds() {
+    let (store, collection) = prepared(2).await;
+    let expected = ask(&collection.reader().await.unwrap(), query(7)).await;
+    store.reads();
+    store.slow_down();
+    for exactness in [Exactness::Exact, Exactness::Approximate { candidates: 50 }] {
+        let asking = async {
+            let collection = Collection::open_to_read(Arc::new(store.clone()), &"c".parse().unwrap()).await.unwrap();
+            let reader = collection.reader_to_search(exactness).await.unwrap();
+            ask(&reader, query(7).exactness(exactness)).await
+        };
+        let (answer, rounds) = rounds(asking).await;
+        assert_eq!(answer.hits[0], expected.hits[0]);
+        let reads = store.reads();
+        // The head of the second shard is not read beside the register: its readers open one round later.
+        assert!(rounds <= 6, "{rounds} rounds: {reads:#?}");
+    }
+    let (store, _) = prepared(1).await;
+    store.slow_down();
+    let asking = async {
+        let collection = Collection::open_to_read(Arc::new(store.clone()), &"c".parse().unwrap()).await.unwrap();
+        let reader = collection.reader_to_search(Exactness::Exact).await.unwrap();
+        ask(&reader, query(7)).await
+    };
+    let (answer, rounds) = rounds(asking).await;
+    let found = |answer: &Answer| answer.hits.iter().map(|hit| hit.entry.id.clone()).collect::<Vec<_>>();
+    assert_eq!(found(&answer), found(&expected));
+    assert!(rounds <= 5, "{rounds} rounds: {:#?}", store.reads());
+}
+
+/// Story: a reader took the head that was read beside the register for the current one. It is a hint: the log and the
+/// look at the head behind it decide.
+#[tokio::test]
+async fn a_head_read_ahead_hides_nothing_acknowledged_since() {
+    let (store, collection) = prepared(1).await;
+    let early = Collection::open_to_read(Arc::new(store.clone()), &"c".parse().unwrap()).await.unwrap();
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let record = Record { embedding: Some(vec![9.0; DIMENSION as usize]), ..Record::default() };
+    writer.append(vec![Op::put("late", record)]).await.unwrap();
+    collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+    writer.append(vec![Op::delete("00007")]).await.unwrap();
+    let sweep = deltafold::SweepOptions {
+        keep_versions: 0,
+        min_age: std::time::Duration::ZERO,
+        ..deltafold::SweepOptions::default()
+    };
+    drop(collection.sweep(&sweep).await.unwrap());
+    let reader = early.reader_to_search(Exactness::Exact).await.unwrap();
+    let found = ask(&reader, Query::new(vec![9.0; DIMENSION as usize], 1)).await;
+    assert_eq!(found.hits[0].entry.id, "late");
+    assert!(reader.get("00007").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn refresh_then_search_fetches_the_rows_alone() {
+    let (store, collection) = prepared(1).await;
+    let mut reader = collection.reader().await.unwrap();
+    ask(&reader, query(7)).await;
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let put =
+        |number| Op::put(format!("new{number}"), Record { embedding: Some(vectors()[7].clone()), ..Record::default() });
+    writer.append((0..10).map(put).collect()).await.unwrap();
+    store.reads();
+    drop(reader.refresh().await.unwrap());
+    let refreshed = store.reads();
+    assert!(refreshed.iter().all(|read| !read.key.contains("/part/")), "{refreshed:?}");
+    let answer = ask(&reader, query(7)).await;
+    assert_eq!(answer.hits.iter().filter(|hit| hit.distance == 0.0).count(), 5);
+    let reads = store.reads();
+    assert!(reads.iter().all(|read| read.range.is_some() && read.bytes <= (128 << 10)), "{reads:?}");
+}

@@ -87,7 +87,7 @@ async fn collection(
 ) -> (Reader, Vec<Vec<f32>>) {
     let options = CreateOptions { metric, shards, ..CreateOptions::new(dimension) };
     // Every second one is read by ranges.
-    let store: Arc<dyn Store> = if seed % 2 == 0 { Arc::new(Memory::new()) } else { Arc::new(Far::default()) };
+    let store: Arc<dyn Store> = if seed.is_multiple_of(2) { Arc::new(Memory::new()) } else { Arc::new(Far::default()) };
     let collection = Collection::create(store, &"c".parse().unwrap(), &options).await.unwrap();
     let writer = collection.writer(WriterOptions::default()).unwrap();
     let mut random = Random::new(seed);

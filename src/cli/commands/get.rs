@@ -37,6 +37,11 @@ pub(crate) struct AtArguments {
 }
 
 impl AtArguments {
+    /// Whether the latest state is asked for.
+    pub(crate) fn is_latest(&self) -> bool {
+        self.pin.is_none() && self.version.is_empty()
+    }
+
     pub(crate) async fn reader(&self, collection: &Collection) -> Outcome<Reader> {
         let at = match &self.pin {
             Some(name) => At::Pin(name.clone()),
@@ -60,7 +65,7 @@ impl AtArguments {
 
 impl Get {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let reader = self.at.reader(&context.collection(&self.collection).await?).await?;
+        let reader = self.at.reader(&context.collection_to_read(&self.collection).await?).await?;
         let ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
         let found = reader.get_many(&ids).await?;
         let fields = Fields { embedding: !self.no_embeddings, ..Fields::default() };

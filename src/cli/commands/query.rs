@@ -67,9 +67,13 @@ enum Field {
 
 impl Query {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let reader = self.at.reader(&context.collection(&self.collection).await?).await?;
-        let vectors = self.asked(&reader).await?;
+        let collection = context.collection_to_read(&self.collection).await?;
         let filter = self.filter.filter()?;
+        let reader = match self.at.is_latest() && filter.is_none() {
+            true => collection.reader_to_search(self.exactness()).await?,
+            false => self.at.reader(&collection).await?,
+        };
+        let vectors = self.asked(&reader).await?;
         let questions: Vec<Question> =
             vectors.into_iter().map(|vector| self.question(vector, filter.as_ref())).collect();
         let answers = reader.search(&questions).await?;
@@ -108,13 +112,16 @@ impl Query {
         lines.map(vector).collect()
     }
 
-    fn question(&self, vector: Vec<f32>, filter: Option<&Filter>) -> Question {
-        let exactness = match self.approximate {
+    fn exactness(&self) -> Exactness {
+        match self.approximate {
             None => Exactness::Exact,
             Some(0) => Exactness::Approximate { candidates: (self.k.saturating_mul(10)).max(100) },
             Some(candidates) => Exactness::Approximate { candidates },
-        };
-        let question = Question::new(vector, self.k).exactness(exactness).include(self.included());
+        }
+    }
+
+    fn question(&self, vector: Vec<f32>, filter: Option<&Filter>) -> Question {
+        let question = Question::new(vector, self.k).exactness(self.exactness()).include(self.included());
         match filter {
             Some(filter) => question.filter(filter.clone()),
             None => question,

@@ -85,7 +85,7 @@ impl Opened {
         match fetched {
             Fetched::Absent => Ok(None),
             Fetched::Foreign => self.open_whole(shard, room).await,
-            Fetched::Pieces(front, pieces) => self.keep(room, front, pieces, used).await.map(Some),
+            Fetched::Pieces(front, pieces) => self.keep(room, *front, pieces, used).await.map(Some),
         }
     }
 
@@ -112,7 +112,7 @@ impl Opened {
             return Ok(Fetched::Foreign);
         }
         verified(&front, &pieces).await?;
-        Ok(Fetched::Pieces(front, pieces))
+        Ok(Fetched::Pieces(Box::new(front), pieces))
     }
 
     /// Fetches tiers of an object whose front is held.
@@ -121,7 +121,7 @@ impl Opened {
         let places: Vec<(Tier, Range<u64>)> = missing.iter().map(place).collect();
         let Some(pieces) = read(shard, &self.key(shard), &places).await? else { return Ok(Fetched::Absent) };
         verified(known, &pieces).await?;
-        Ok(Fetched::Pieces(known.clone(), pieces))
+        Ok(Fetched::Pieces(Box::new(known.clone()), pieces))
     }
 
     /// Opens an object that is not laid out as this program does it. Its bytes go to the temporary file.
@@ -212,7 +212,7 @@ enum Fetched {
     /// It is not laid out as this program does it.
     Foreign,
     /// The front, and all tiers that were wanted.
-    Pieces(Embeddings, Vec<Piece>),
+    Pieces(Box<Embeddings>, Vec<Piece>),
 }
 
 /// The reads of one range, which is read again where its bytes do not have their checksums.

@@ -9,7 +9,7 @@ mod room;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use deltafold_format::{EmbeddingEntry, EmbeddingSection, Embeddings};
+use deltafold_format::{EmbeddingEntry, EmbeddingSection, Embeddings, ObjectName};
 
 use room::Charge;
 pub(crate) use room::Room;
@@ -79,6 +79,10 @@ struct Kept {
 impl Opened {
     pub(super) fn new(entry: EmbeddingEntry) -> Arc<Self> {
         Arc::new(Self { entry, held: Mutex::default(), fetching: tokio::sync::Mutex::default() })
+    }
+
+    pub(super) fn name(&self) -> ObjectName {
+        self.entry.name
     }
 
     /// The object as far as it is held, if that is all of these tiers. Notes the use.
