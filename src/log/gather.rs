@@ -92,6 +92,7 @@ impl Gathered {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use deltafold_format::{Op, Timestamp};
 
@@ -139,9 +140,11 @@ mod tests {
     #[test]
     fn a_segment_is_full_at_its_ops_or_its_bytes() {
         let few_ops = WriterOptions { max_batch_ops: 4, ..WriterOptions::default() };
-        assert_eq!(fill(&few_ops).calls.len(), 4);
+        let full = fill(&few_ops);
+        assert_eq!((full.calls.len(), full.next.is_none()), (4, true), "no further call is needed to see it");
         let few_bytes = WriterOptions { max_batch_bytes: 70, ..WriterOptions::default() };
-        assert_eq!(fill(&few_bytes).calls.len(), 7);
+        let full = fill(&few_bytes);
+        assert_eq!((full.calls.len(), full.next.is_none()), (7, true));
         // The call that passes the bound waits for the next segment.
         let not_whole = WriterOptions { max_batch_bytes: 75, ..WriterOptions::default() };
         let mut gathered = fill(&not_whole);
@@ -157,6 +160,24 @@ mod tests {
         }
         assert!(gathered.is_full(&two_ops));
         assert_eq!(gathered.calls.len(), 1);
+    }
+
+    /// Whoever flushes waits for the barrier, so nothing is gathered behind it.
+    #[test]
+    fn a_barrier_ends_a_segment() {
+        let mut gathered = Gathered::default();
+        gathered.push(Message::Barrier(oneshot::channel().0), &WriterOptions::default());
+        assert!(is_full(&gathered));
+    }
+
+    #[tokio::test]
+    async fn only_a_writer_that_lingers_waits() {
+        for linger in [Duration::ZERO, Duration::from_secs(1)] {
+            let options = WriterOptions { linger, ..WriterOptions::default() };
+            let mut gathered = Gathered::default();
+            gathered.push(Message::Call(call(None, &[])), &options);
+            assert_eq!(gathered.linger.is_some(), !linger.is_zero());
+        }
     }
 
     /// A change leaves a mark of its source, one of itself, and one of each record.

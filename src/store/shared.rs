@@ -82,8 +82,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StoreErrorKind;
 
-    /// A store of the verbs that have no default.
+    /// A store of the verbs that have no default, and one that fails.
     #[derive(Debug)]
     struct Bare;
 
@@ -121,6 +122,10 @@ mod tests {
             Ok(())
         }
 
+        async fn settle(&self, key: &Key) -> Result<(), StoreError> {
+            Err(StoreError::new(StoreErrorKind::Permanent, "settle", key, "as the test says"))
+        }
+
         async fn now(&self) -> Result<Timestamp, StoreError> {
             Ok(Timestamp::default())
         }
@@ -128,6 +133,13 @@ mod tests {
         fn requests(&self) -> Requests {
             Requests::default()
         }
+    }
+
+    /// A writer acknowledges a repetition once what it read is settled. Left out, a power failure loses that.
+    #[tokio::test]
+    async fn a_shared_store_settles_its_store() {
+        let key = Key::new("c/0000/log/1").unwrap();
+        assert!(Store::settle(&Arc::new(Bare), &key).await.is_err());
     }
 
     /// A store that claimed to map its objects would have them count for no memory.

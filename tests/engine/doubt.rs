@@ -22,6 +22,7 @@ on_every_store!(
     a_lost_answer_behind_an_own_echo_is_an_ack,
     a_drop_before_the_ack_is_not_found,
     a_passed_shard_does_not_hide_a_failed_one,
+    an_echo_is_acknowledged_where_it_was_folded,
 );
 
 async fn collection<S: Store + Clone>(store: &Watched<S>) -> (Collection, Writer) {
@@ -166,4 +167,26 @@ async fn a_passed_shard_does_not_hide_a_failed_one<S: Store + Clone>(store: Watc
     assert_eq!(error.kind(), ErrorKind::Storage, "{error}");
     let error = writer.append_change(&origin(5), both()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+}
+
+/// The writer `b` creates slot 2 and is told that it is taken. Slots 2 and 3 are folded and swept meanwhile, and a writer
+/// that slept creates slot 2 anew. So `b` creates slot 3, which nobody reads any more. The ack names the slot that was
+/// folded.
+async fn an_echo_is_acknowledged_where_it_was_folded<S: Store + Clone>(store: Watched<S>) {
+    let (collection, sleeper) = collection(&store).await;
+    append(&sleeper, "a").await;
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let other = collection.clone();
+    store.echo_after("/log/00000000000000000002", move || async move {
+        let busy = other.writer(WriterOptions::default()).unwrap();
+        assert_eq!([append(&busy, "x").await, append(&busy, "y").await], [3, 4]);
+        other.compactor(CompactorOptions::default()).run_once().await.unwrap();
+        let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+        assert_eq!(other.sweep(&options).await.unwrap()[0].1.truncated.get(), 4);
+        assert_eq!(append(&sleeper, "late").await, 5);
+    });
+    store.calls();
+    assert_eq!(try_append(&store, &writer).await, Ok(2));
+    assert!(store.calls().contains(&"create log/00000000000000000003".to_owned()));
+    assert_eq!(collection.status().await.unwrap().shards[0].ops, 4, "a, b, x and y");
 }

@@ -8,7 +8,11 @@ use deltafold::{Collection, CompactorOptions, CreateOptions, Error, ErrorKind, P
 
 use crate::support::watched::{Fault, Watched};
 
-on_every_store!(a_drop_that_is_broken_off_is_finished_by_the_next, a_drop_that_slept_spares_a_collection_made_anew);
+on_every_store!(
+    a_drop_that_is_broken_off_is_finished_by_the_next,
+    a_drop_that_slept_spares_a_collection_made_anew,
+    a_drop_that_slept_knows_its_note_from_a_third_drop_s,
+);
 
 async fn made<S: Store + Clone>(store: &Watched<S>) -> (Collection, Writer) {
     let options = CreateOptions::new(2);
@@ -100,5 +104,30 @@ async fn a_drop_that_slept_spares_a_collection_made_anew<S: Store + Clone>(store
             }
             assert_eq!(store.keys("").await.len(), 0, "{moment}");
         }
+    }
+}
+
+/// Story: as above, and a third drop has written its note for the collection made anew when the first one wakes up. The
+/// note is not the sleeper's, so the sleeper leaves that collection alone.
+async fn a_drop_that_slept_knows_its_note_from_a_third_drop_s<S: Store + Clone>(store: Watched<S>) {
+    let name = "c".parse().unwrap();
+    for key in ["c/collection", "c/0000/head", "c/0001/head"] {
+        let (collection, writer) = made(&store).await;
+        append(&writer, 0..3).await;
+        fold(&collection).await;
+        let other = store.clone();
+        store.before("list", key, async move || {
+            Collection::drop(&other.inner, &"c".parse().unwrap(), |_| ()).await.unwrap();
+            let third = Watched::over(other.inner.clone());
+            let (_, writer) = made(&third).await;
+            append(&writer, 0..6).await;
+            third.fail("delete", "c/collection", Fault::Permanent);
+            Collection::drop(&third, &"c".parse().unwrap(), |_| ()).await.unwrap_err();
+        });
+        let dropped = Collection::drop(&store, &name, |_| ()).await;
+        assert!(store.all_reached(), "{key}");
+        assert_eq!(dropped.as_ref().map_err(Error::kind), Err(ErrorKind::Conflict), "{key}");
+        assert_eq!(store.keys("c/").await.len(), 8, "{key}: register, head and segments");
+        assert_eq!(Collection::drop(&store, &name, |_| ()).await.unwrap().objects, 8, "{key}");
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use deltafold::format::{Op, Patch};
 use deltafold::store::{Dir, Store as _};
-use deltafold::{Collection, CompactorOptions, CreateOptions, Depth, Error, ErrorKind, WriterOptions};
+use deltafold::{Collection, CompactorOptions, CreateOptions, Depth, Error, ErrorKind, RepairOptions, WriterOptions};
 use tempfile::TempDir;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,4 +165,17 @@ async fn a_file_where_a_folder_belongs_is_an_error() {
         fs::rename(&aside, &path).unwrap();
     }
     assert!(collection.verify(Depth::Deep, |_| ()).await.unwrap().is_sound());
+}
+
+/// A register that is a link is damaged. Repair says so for each register, as for other damage; it follows no link.
+#[tokio::test]
+async fn repair_tells_of_a_link_in_place_of_a_register() {
+    for name in ["collection", "0000/head"] {
+        let (collection, root) = made().await;
+        put(Kind::Link, &root.path().join("c").join(name));
+        let options = RepairOptions::default();
+        let plan = Collection::repair(collection.store().clone(), collection.name(), &options).await.unwrap();
+        let step = plan.steps.iter().find(|step| step.key == format!("c/{name}")).unwrap();
+        assert!(step.problem.contains("link"), "{step:?}");
+    }
 }

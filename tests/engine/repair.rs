@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use deltafold::format::{
-    Claim, CollectionConfig, Head, Manifest, Metric, Op, Ordering, Patch, Record, Uid, Value, Version,
+    Claim, CollectionConfig, Head, Manifest, Metric, Op, Ordering, Patch, Record, Timestamp, Uid, Value, Version,
 };
 use deltafold::store::{Key, Memory, Outcome, Store};
 use deltafold::{
@@ -384,10 +384,15 @@ async fn a_register_without_a_copy_is_rebuilt_from_what_is_told() {
         RepairOptions { metric: Some(Metric::Cosine), shards: Some(SHARDS), ordering: Some(Ordering::Log), ..apply() };
     let wrong = RepairOptions { dimension: Some(3), ..told.clone() };
     assert_eq!(repair(&store, wrong).await.unwrap_err().kind(), ErrorKind::InvalidInput);
-    assert!(repair(&store, told).await.unwrap().is_intact());
+    let report = repair(&store, told).await.unwrap();
+    assert!(report.is_intact());
+    let remedy =
+        report.steps.iter().find(|step| step.key == "c/collection").and_then(|step| step.remedy.clone()).unwrap();
+    assert!(remedy.contains(&format!("collection {uid}, dimension 2, {SHARDS} shards")), "{remedy}");
     let collection = open(&store).await.unwrap();
     let CollectionConfig { dimension, metric, shards, .. } = *collection.config();
     assert_eq!((collection.config().uid, dimension, metric, shards), (uid, 2, Metric::Cosine, SHARDS));
+    assert!(collection.config().created > Timestamp::from_millis(1_700_000_000_000), "it is made now");
     assert!(content(&collection, At::Latest).await == before);
     assert_sound(&collection).await;
 }
@@ -447,4 +452,39 @@ async fn a_repair_beside_a_writer_and_another_repair() {
     });
     delete(&store, &head).await;
     assert_eq!(repair(&store, apply()).await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+/// A newer program wrote the head, perhaps of a newer format. It is not damaged, and repair must not write over it.
+#[tokio::test]
+async fn a_head_of_a_newer_format_is_left_alone() {
+    let store = Watched::<Memory>::default();
+    busy(&store).await;
+    let head = key("c/0000/head");
+    let newer = |bytes: &mut Vec<u8>| {
+        // The format version, under the crc32 of an envelope with one section.
+        bytes[10] = 2;
+        let crc32 = crc32fast::hash(&bytes[..56]);
+        bytes[56..60].copy_from_slice(&crc32.to_le_bytes());
+    };
+    store.overwrite(&head, newer).await;
+    let before = store.inner.get(&head).await.unwrap().unwrap().bytes;
+    for options in [apply(), RepairOptions { replace: true, accept_loss: true, ..apply() }] {
+        let error = repair(&store, options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NewerFormat, "{error}");
+    }
+    assert_eq!(store.inner.get(&head).await.unwrap().unwrap().bytes, before);
+}
+
+/// A head is no better than the manifest that it names: where that is lost, an older version stands in, when told to.
+#[tokio::test]
+async fn a_head_whose_manifest_is_lost_is_not_intact() {
+    let store = Watched::<Memory>::default();
+    busy(&store).await;
+    let head = Head::decode(store.inner.get(&key("c/0000/head")).await.unwrap().unwrap().bytes).unwrap();
+    let manifest = store.keys("c/0000/manifest/").await.pop().unwrap();
+    assert!(manifest.as_str().contains(&format!("/{}-", head.version)), "{manifest}");
+    delete(&store, &manifest).await;
+    let plan = repair(&store, RepairOptions::default()).await.unwrap();
+    assert!(!plan.is_intact(), "{plan:?}");
+    assert!(plan.steps.iter().any(|step| format!("{step:?}").contains("c/0000/head")), "{plan:?}");
 }

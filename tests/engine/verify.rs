@@ -320,3 +320,26 @@ async fn a_failing_store_is_neither_damage_nor_sound() {
     let verified = collection.verify(Depth::Deep, |_| ()).await;
     assert_eq!(verified.unwrap_err().kind(), ErrorKind::Storage);
 }
+
+/// Ops of a segment that cannot be read are not compared with what the manifest counts: the damage has its name already.
+/// Behind what is folded a damaged segment hides no other finding.
+#[tokio::test]
+async fn a_damaged_segment_causes_and_hides_no_other_finding() {
+    let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 1);
+    let (store, collection) = made().await;
+    let log = store.keys("/log/").await;
+    let folded = current(&store).await.folded.get();
+    let (last_folded, behind) = (&log[usize::try_from(folded).unwrap() - 1], log.last().unwrap());
+    assert_ne!(last_folded, behind);
+    store.overwrite(behind, cut).await;
+    forge(&store, |manifest| manifest.ops += 1).await;
+    let found: Vec<String> = findings(&collection, Depth::Deep).await.into_iter().map(|(key, _)| key).collect();
+    assert!(
+        found.contains(&behind.to_string()) && found.contains(&itself(&current(&store).await).to_string()),
+        "{found:?}"
+    );
+    let (store, collection) = made().await;
+    store.overwrite(last_folded, cut).await;
+    let found: Vec<String> = findings(&collection, Depth::Deep).await.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(found, [last_folded.to_string()]);
+}

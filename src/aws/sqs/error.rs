@@ -156,10 +156,17 @@ mod tests {
             ("OverLimit", QueueErrorKind::Transient),
             ("AccessDenied", QueueErrorKind::Permanent),
             ("InvalidMessageContents", QueueErrorKind::Invalid),
+            ("ResourceNotFoundException", QueueErrorKind::NotFound),
         ] {
             assert_eq!(answered(400, code, "").map(|(kind, _)| kind), Some(kind), "{code}");
         }
         assert_eq!(answered(500, "InternalError", ""), None);
         assert_eq!(answered(400, "InvalidClientTokenId", ""), None);
+        // A proxy in front of SQS answers without a code.
+        let (kind, said) = answered(403, "", "").unwrap();
+        assert_eq!(kind, QueueErrorKind::Permanent);
+        assert!(said.contains("permission"), "{said}");
+        assert_eq!(answered(403, "SignatureDoesNotMatch", ""), None);
+        assert_eq!(answered(503, "", ""), None);
     }
 }

@@ -105,3 +105,18 @@ pub(super) fn cut(text: &str) -> String {
     }
     shown
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_attribute_that_is_to_blame() {
+        let error = RecordError::of("box.x", "it is no number").in_rule("lines");
+        assert_eq!(
+            (error.rule(), error.attribute(), error.reason()),
+            (Some("lines"), Some("box.x"), "it is no number")
+        );
+        assert_eq!(RecordError::new("there is no image").attribute(), None);
+    }
+}

@@ -554,3 +554,21 @@ mod any {
         }
     }
 }
+
+/// A mapping may name as much metadata as a record may have, and keys as long.
+#[test]
+fn metadata_of_a_mapping_has_the_limits_of_a_record() {
+    use deltafold_format::limits::{MAX_KEY_BYTES, MAX_METADATA_KEYS};
+    let parse = |keys: &[String]| {
+        let keys: Vec<String> = keys.iter().map(|key| format!("{key} = \"i64\"")).collect();
+        let rule = "[[rule]]\ncollection = \"lines\"\nmatch = { SK = \"*\" }\nid = \"{SK}\"\n[rule.metadata]\n";
+        Mapping::parse(&format!("{rule}{}", keys.join("\n")), "m.toml").map(drop).map_err(|error| error.to_string())
+    };
+    let keys = |count: usize| (0..count).map(|number| format!("k{number}")).collect::<Vec<_>>();
+    assert_eq!(parse(&keys(MAX_METADATA_KEYS)), Ok(()));
+    let error = parse(&keys(MAX_METADATA_KEYS + 1)).unwrap_err();
+    assert!(error.contains("keys, the limit is"), "{error}");
+    assert_eq!(parse(&["k".repeat(MAX_KEY_BYTES)]), Ok(()));
+    let error = parse(&["k".repeat(MAX_KEY_BYTES + 1)]).unwrap_err();
+    assert!(error.contains("a metadata key has 1 to"), "{error}");
+}

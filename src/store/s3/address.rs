@@ -133,6 +133,13 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_has_100_characters_at_most() {
+        let parse = |length: usize| format!("s3://b/{}", "p".repeat(length)).parse::<S3Address>();
+        assert_eq!(parse(100).unwrap().prefix.len(), 100);
+        assert!(parse(101).unwrap_err().contains("at most 100"));
+    }
+
+    #[test]
     fn what_is_no_address_says_why() {
         for (text, why) in [
             ("s3://", "no address"),
