@@ -6,7 +6,8 @@ use std::sync::Arc;
 use deltafold_format::{EmbeddingRef, Nonce, ObjectName, PartMeta, Place};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::bits::Bits;
+use super::bits::{Bits, ones};
+use super::scan::Selection;
 use crate::error::{Error, Result};
 use crate::reader::Snapshot;
 
@@ -96,6 +97,26 @@ impl Indexed {
         let first = self.owners.get(row as usize).copied().unwrap_or(0);
         let more = self.more.get(&row).map_or(&[][..], Vec::as_slice);
         std::iter::once(first).chain(more.iter().copied()).filter_map(Owner::unpacked)
+    }
+
+    /// The rows from 64 times this number on that a selected record has: a bit each.
+    pub(crate) fn selected(&self, number: usize, selection: &Selection) -> u64 {
+        let live = self.live.word(number);
+        let owners = self.owners.get(number * 64..).unwrap_or_default();
+        // Nobody's rows and touched records become numbers beyond every row of the base.
+        let (mut selected, mut fresh) = (0, 0);
+        for (owner, bit) in owners.iter().take(64).zip(0..) {
+            selected |= u64::from(selection.base.contains(owner.wrapping_sub(1) as usize)) << bit;
+            fresh |= owner & FRESH;
+        }
+        if fresh != 0 || !self.more.is_empty() {
+            let several = ones(live & !selected).filter(|bit| {
+                let row = u32::try_from(number * 64 + bit).unwrap_or(u32::MAX);
+                self.owners(row).any(|owner| selection.contains(owner))
+            });
+            selected |= several.fold(0, |word, bit| word | 1 << bit);
+        }
+        selected & live
     }
 
     /// A row that somebody has, of an object with fewer `rows`.

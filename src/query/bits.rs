@@ -39,12 +39,9 @@ impl Bits {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// How many of `rows` are in it. `rows` begins at a multiple of 64, or is a single row.
-    pub(crate) fn count_in(&self, rows: std::ops::Range<usize>) -> usize {
-        if rows.len() == 1 {
-            return usize::from(self.contains(rows.start));
-        }
-        self.words(rows).map(|word| word.count_ones() as usize).sum()
+    /// The rows from 64 times this number on: a bit each.
+    pub(crate) fn word(&self, number: usize) -> u64 {
+        self.words.get(number).copied().unwrap_or(0)
     }
 
     fn words(&self, rows: std::ops::Range<usize>) -> impl Iterator<Item = u64> + use<'_> {
@@ -56,11 +53,15 @@ impl Bits {
     pub(crate) fn rows(&self, rows: std::ops::Range<usize>) -> impl Iterator<Item = usize> {
         let start = rows.start;
         let words = self.words(rows).enumerate();
-        words.flat_map(move |(at, word)| Ones(word).map(move |bit| start + at * 64 + bit))
+        words.flat_map(move |(at, word)| ones(word).map(move |bit| start + at * 64 + bit))
     }
 }
 
 /// The places of the bits that are set.
+pub(crate) fn ones(word: u64) -> impl Iterator<Item = usize> {
+    Ones(word)
+}
+
 struct Ones(u64);
 
 impl Iterator for Ones {
@@ -99,6 +100,8 @@ mod tests {
             prop_assert_eq!(bits.count(), set.len());
             prop_assert!((0..400).all(|row| bits.contains(row) == set.contains(&row)));
             prop_assert_eq!(bits.rows(0..400).collect::<Vec<_>>(), set.iter().copied().collect::<Vec<_>>());
+            let word = |number: usize| set.range(number * 64..).take_while(|row| **row < number * 64 + 64).fold(0, |word, row| word | 1 << (row % 64));
+            prop_assert!((0..7).all(|number| bits.word(number) == word(number)));
             let middle: Vec<usize> = set.range(64..192).copied().collect();
             prop_assert_eq!(bits.rows(64..192).collect::<Vec<_>>(), middle);
         }

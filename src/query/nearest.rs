@@ -68,6 +68,41 @@ impl<T: Ord> Least<T> {
     }
 }
 
+/// The least of many spots.
+///
+/// Most spots that come are not among the least. So spots gather, and are cut to the least when there are twice as
+/// many: that costs less for each than a heap.
+#[derive(Debug)]
+struct Nearby {
+    limit: usize,
+    spots: Vec<Spot>,
+    bound: f64,
+}
+
+impl Nearby {
+    fn new(limit: usize) -> Self {
+        Self { limit, spots: Vec::new(), bound: f64::INFINITY }
+    }
+
+    fn push(&mut self, spot: Spot) {
+        self.spots.push(spot);
+        if self.spots.len() >= self.limit.saturating_mul(2) {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        if self.spots.len() <= self.limit {
+            return;
+        }
+        if let Some(last) = self.limit.checked_sub(1) {
+            let (_, last, _) = self.spots.select_nth_unstable(last);
+            self.bound = last.distance;
+        }
+        self.spots.truncate(self.limit);
+    }
+}
+
 /// A distance in an order.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Distance(f64);
@@ -96,7 +131,7 @@ pub(crate) struct Nearest {
     /// Rows that their bounds do not rule out.
     bounded: Vec<Spot>,
     /// Rows by their estimates.
-    estimated: Least<Spot>,
+    estimated: Nearby,
     pub(crate) work: Work,
 }
 
@@ -110,7 +145,7 @@ impl Nearest {
             best: Best::new(k),
             uppers: Least::new(k),
             bounded: Vec::new(),
-            estimated: Least::new(candidates),
+            estimated: Nearby::new(candidates),
             work: Work::default(),
         }
     }
@@ -140,9 +175,9 @@ impl Nearest {
         }
     }
 
-    /// The estimate that a row must not exceed to be a candidate.
+    /// An estimate that no row exceeds which is still a candidate.
     pub(crate) fn estimate_bound(&self) -> f64 {
-        self.estimated.greatest().map_or(f64::INFINITY, |spot| spot.distance)
+        self.estimated.bound
     }
 
     /// A row whose distance is estimated.
@@ -159,7 +194,7 @@ impl Nearest {
     pub(crate) fn join(&mut self, other: Self) {
         self.best.join(other.best);
         other.uppers.heap.into_iter().for_each(|upper| self.uppers.push(upper));
-        other.estimated.heap.into_iter().for_each(|spot| self.estimated.push(spot));
+        other.estimated.spots.into_iter().for_each(|spot| self.estimated.push(spot));
         self.bounded.extend(other.bounded);
         self.work += other.work;
     }
@@ -167,13 +202,51 @@ impl Nearest {
     /// The rows to read in full, those first that are likely nearest.
     pub(crate) fn take_spots(&mut self) -> Vec<Spot> {
         self.prune();
+        self.estimated.cut();
         let mut spots = std::mem::take(&mut self.bounded);
-        spots.extend(std::mem::take(&mut self.estimated.heap));
+        spots.append(&mut self.estimated.spots);
         spots.sort_unstable();
         spots
     }
 
     pub(crate) fn into_found(self) -> (Vec<Candidate>, Work) {
         (self.best.into_sorted(), self.work)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Spots gather before they are cut, so the bound lags. It must never pass a candidate by.
+        #[test]
+        fn the_least_estimates_are_kept(
+            distances in proptest::collection::vec(-5..20_i32, 1..300),
+            limit in 1..40_usize,
+            workers in 1..4_usize,
+        ) {
+            let spots: Vec<Spot> = (0..).zip(&distances).map(|(row, distance)| {
+                Spot { distance: f64::from(*distance), unit: 0, row }
+            }).collect();
+            let exactness = Exactness::Approximate { candidates: limit };
+            let mut all: Vec<Nearest> = (0..workers).map(|_| Nearest::new(1, exactness)).collect();
+            for (number, spot) in spots.iter().enumerate() {
+                let nearest = &mut all[number % workers];
+                if spot.distance <= nearest.estimate_bound() {
+                    nearest.estimated(*spot);
+                }
+            }
+            let mut joined = Nearest::new(1, exactness);
+            all.into_iter().for_each(|nearest| joined.join(nearest));
+            let mut least = spots;
+            least.sort();
+            least.truncate(limit);
+            prop_assert_eq!(joined.take_spots(), least);
+        }
     }
 }

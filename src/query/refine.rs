@@ -79,7 +79,7 @@ impl Refining {
     /// Reads the rows at hand. The answer is the rows to fetch before it can go on: none where all is read.
     fn read(&mut self) -> Result<Vec<RowPlace>> {
         let mut missing = Vec::new();
-        let row_bytes = self.scan.probes.first().map_or(1, |probe| probe.vector.len() * size_of::<f32>());
+        let row_bytes = self.scan.probes.first().map_or(1, |probe| probe.distances.row_bytes());
         let most = BYTES_AT_ONCE / row_bytes.max(1) / self.open.len().max(1);
         let most = most.clamp(1, ROWS_AT_ONCE);
         for (probe, open) in self.scan.probes.iter().zip(&mut self.open) {
@@ -93,7 +93,7 @@ impl Refining {
 
     /// Fetches rows, those near to each other by one request.
     async fn fetch(&self, missing: Vec<RowPlace>) -> Result<Fetched> {
-        let row_bytes = self.scan.probes.first().map_or(1, |probe| probe.vector.len() * size_of::<f32>());
+        let row_bytes = self.scan.probes.first().map_or(1, |probe| probe.distances.row_bytes());
         let spans = stream::iter(spans(&missing, row_bytes)).map(|(number, rows)| async move {
             let Some(unit) = self.scan.units.get(number as usize) else { return Ok((number, rows, Vec::new())) };
             let Some(searched) = self.scan.shards.get(usize::from(unit.shard)) else {
@@ -124,10 +124,10 @@ impl Open {
                 continue;
             };
             let distance = match fetched.get(&(spot.unit, spot.row)) {
-                Some(row) => probe.distance(row),
+                Some(row) => probe.distances.of(row),
                 None if holds_rows(unit) => {
                     let row = unit.object.embeddings.row(spot.row).map_err(|error| scan.failed(unit, error))?;
-                    probe.distance(&row)
+                    probe.distances.of(&row)
                 }
                 None => return Ok(()),
             };

@@ -10,7 +10,7 @@ use deltafold_format::{FormatError, Metric};
 use super::base::{Indexed, Owner};
 use super::bits::Bits;
 use super::index::ShardIndex;
-use super::kernel::{QueryCodes, distance};
+use super::kernel::{Distances, QueryCodes};
 use super::nearest::Nearest;
 use super::refine::Refining;
 use super::request::{Exactness, Work};
@@ -51,7 +51,7 @@ pub(crate) struct Unit {
 #[derive(Debug)]
 pub(crate) struct Probe {
     pub(crate) metric: Metric,
-    pub(crate) vector: Vec<f32>,
+    pub(crate) distances: Distances,
     pub(crate) codes: QueryCodes,
     pub(crate) k: usize,
     pub(crate) exactness: Exactness,
@@ -78,7 +78,8 @@ impl Selection {
         selection
     }
 
-    fn contains(&self, owner: Owner) -> bool {
+    /// Whether a record is in it.
+    pub(crate) fn contains(&self, owner: Owner) -> bool {
         match owner {
             Owner::Base(row) => self.base.contains(row as usize),
             Owner::Fresh(at) => self.fresh.contains(at as usize),
@@ -206,7 +207,7 @@ impl Scan {
                     if probe.selects(shard, owner) {
                         nearest.work.read += 1;
                         nearest.work.from_log += 1;
-                        self.offer(nearest, probe.distance(numbers), shard, owner);
+                        self.offer(nearest, probe.distances.of(numbers), shard, owner);
                     }
                 }
             }
@@ -228,10 +229,6 @@ impl Probe {
         let selections = self.selections.as_ref();
         selections.is_none_or(|all| all.get(usize::from(shard)).is_some_and(|selection| selection.contains(owner)))
     }
-
-    pub(super) fn distance(&self, row: &[f32]) -> f64 {
-        distance(self.metric, &self.vector, row)
-    }
 }
 
 #[cfg(test)]
@@ -248,7 +245,7 @@ mod tests {
             let of_unit: Vec<&Piece> = pieces.iter().filter(|piece| piece.unit == unit).collect();
             let all: Vec<u32> = of_unit.iter().flat_map(|piece| piece.rows.clone()).collect();
             assert_eq!(all, (0..rows).collect::<Vec<_>>());
-            assert!(of_unit.iter().all(|piece| piece.rows.start as usize % TILE_ROWS == 0));
+            assert!(of_unit.iter().all(|piece| (piece.rows.start as usize).is_multiple_of(TILE_ROWS)));
             assert!(of_unit.iter().all(|piece| piece.rows.len() <= PIECE_ROWS));
         }
         assert_eq!(pieces.len(), 8 + 5 + 1 + 1 + 2);

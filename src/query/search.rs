@@ -9,7 +9,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::base::Owner;
 use super::index::ShardIndex;
-use super::kernel::QueryCodes;
+use super::kernel::{Distances, QueryCodes};
 use super::request::{Answer, Exactness, Hit, MAX_K, Query, Stages, Work};
 use super::scan::{Probe, Scan, Searched, Unit};
 use super::select::Selector;
@@ -67,7 +67,7 @@ impl Reader {
         for query in queries {
             probes.push(Probe {
                 metric: config.metric,
-                vector: query.vector.clone(),
+                distances: Distances::new(config.metric, query.vector.clone()),
                 codes: QueryCodes::new(&rotation, &query.vector),
                 k: query.k,
                 exactness: query.exactness,

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use deltafold_format::{EmbeddingSection, FormatError};
 
-use super::bits::Bits;
-use super::kernel::{ByteFactors, Kernel, QueryCodes, SignFactors, bounds, estimates};
+use super::bits::ones;
+use super::kernel::{Bounds, ByteFactors, Estimates, GROUP, Kernel, QueryCodes, SignFactors};
 use super::nearest::{Nearest, Spot};
 use super::request::Exactness;
-use super::scan::{Probe, Unit};
+use super::scan::{Probe, Selection, Unit};
 
-/// Rows that are compared at once; a multiple of 64.
+/// Rows that are compared at once; a multiple of [`GROUP`].
 pub(crate) const TILE_ROWS: usize = 1_024;
 
 /// Where at most one row in so many is wanted, each is compared by itself.
@@ -19,38 +19,68 @@ const SPARSE: usize = 8;
 
 /// Queries about the same records, in the same way.
 struct Group<'a> {
-    /// A probe of it: what it is about.
-    first: &'a Probe,
-    /// The numbers of its probes.
-    probes: Vec<usize>,
+    exact: bool,
+    selections: Option<&'a Arc<Vec<Selection>>>,
     codes: Vec<&'a QueryCodes>,
+    sides: Vec<Side>,
 }
 
-/// The memory of one worker that compares codes.
+/// One query of a group.
+struct Side {
+    /// The number of its probe.
+    probe: usize,
+    bounds: Bounds,
+    estimates: Estimates,
+}
+
+/// The memory of one worker that compares codes. It is used again for each tile.
 pub(crate) struct Tiles<'a> {
     kernel: Kernel,
     groups: Vec<Group<'a>>,
     dots: Vec<i32>,
-    lower: Vec<f64>,
-    upper: Vec<f64>,
+    /// The dots of one row with all queries.
+    row_dots: Vec<i32>,
+}
+
+/// The rows of a tile that a group of queries is about, a bit each.
+struct Wanted {
+    words: [u64; TILE_ROWS / GROUP],
+    count: usize,
+}
+
+/// Some rows of an object.
+struct Tile<'a> {
+    unit: &'a Unit,
+    /// The number of the unit.
+    number: u32,
+    rows: Range<u32>,
 }
 
 impl<'a> Tiles<'a> {
     pub(crate) fn new(probes: &'a [Probe]) -> Self {
         let mut groups: Vec<Group<'a>> = Vec::new();
         for (number, probe) in probes.iter().enumerate() {
-            match groups.iter_mut().find(|group| alike(group.first, probe)) {
-                Some(group) => {
-                    group.probes.push(number);
-                    group.codes.push(&probe.codes);
-                }
-                None => groups.push(Group { first: probe, probes: vec![number], codes: vec![&probe.codes] }),
+            let side = Side {
+                probe: number,
+                bounds: Bounds::new(probe.metric, &probe.codes),
+                estimates: Estimates::new(probe.metric, &probe.codes),
+            };
+            if let Some(group) = groups.iter_mut().find(|group| group.takes(probe)) {
+                group.sides.push(side);
+                group.codes.push(&probe.codes);
+                continue;
             }
+            groups.push(Group {
+                exact: probe.exactness == Exactness::Exact,
+                selections: probe.selections.as_ref(),
+                codes: vec![&probe.codes],
+                sides: vec![side],
+            });
         }
-        Self { kernel: Kernel::detect(), groups, dots: Vec::new(), lower: Vec::new(), upper: Vec::new() }
+        Self { kernel: Kernel::detect(), groups, dots: Vec::new(), row_dots: Vec::new() }
     }
 
-    /// Compares rows of an object, at most [`TILE_ROWS`] from a multiple of 64 on, with every query.
+    /// Compares rows of an object, at most [`TILE_ROWS`] from a multiple of [`GROUP`] on, with every query.
     pub(crate) fn scan(
         &mut self,
         unit: &Unit,
@@ -58,102 +88,178 @@ impl<'a> Tiles<'a> {
         rows: Range<u32>,
         nearest: &mut [Nearest],
     ) -> Result<(), FormatError> {
-        for group in 0..self.groups.len() {
-            let Some(wanted) = self.groups.get(group).map(|group| wanted(group.first, unit, &rows)) else { continue };
-            let range = rows.start as usize..rows.end as usize;
-            let count = wanted.count_in(range.clone());
-            if count == 0 {
-                continue;
+        let Self { kernel, groups, dots, row_dots } = self;
+        let tile = Tile { unit, number, rows };
+        for group in groups {
+            let wanted = Wanted::of(group, &tile);
+            if wanted.count > 0 {
+                group.dots(*kernel, &tile, &wanted, dots, row_dots)?;
+                match group.exact {
+                    true => group.bound(*kernel, &tile, &wanted, dots, nearest)?,
+                    false => group.estimate(*kernel, &tile, &wanted, dots, nearest)?,
+                }
             }
-            if count * SPARSE > range.len() {
-                self.compare(group, unit, number, rows.clone(), &wanted, nearest)?;
-                continue;
-            }
-            for row in wanted.rows(range) {
-                let row = u32::try_from(row).unwrap_or(u32::MAX);
-                self.compare(group, unit, number, row..row + 1, &wanted, nearest)?;
+        }
+        Ok(())
+    }
+}
+
+impl Group<'_> {
+    /// Whether a query can share the look at the rows.
+    fn takes(&self, probe: &Probe) -> bool {
+        let same = match (self.selections, &probe.selections) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        };
+        same && self.exact == (probe.exactness == Exactness::Exact)
+    }
+
+    /// The dots of the wanted rows, query after query; those of other rows may be anything.
+    fn dots(
+        &self,
+        kernel: Kernel,
+        tile: &Tile<'_>,
+        wanted: &Wanted,
+        dots: &mut Vec<i32>,
+        row_dots: &mut Vec<i32>,
+    ) -> Result<(), FormatError> {
+        let len = tile.rows.len();
+        dots.resize(len * self.codes.len(), 0);
+        if wanted.count * SPARSE > len {
+            return self.dots_of(kernel, tile.unit, tile.rows.clone(), dots);
+        }
+        row_dots.resize(self.codes.len(), 0);
+        for row in wanted.rows() {
+            let place = tile.rows.start + row;
+            self.dots_of(kernel, tile.unit, place..place + 1, row_dots)?;
+            for (dots, dot) in dots.chunks_exact_mut(len).zip(&*row_dots) {
+                if let Some(place) = dots.get_mut(row as usize) {
+                    *place = *dot;
+                }
             }
         }
         Ok(())
     }
 
-    /// Compares all of some rows with the queries of a group, and tells of those wanted.
-    fn compare(
-        &mut self,
-        group: usize,
-        unit: &Unit,
-        number: u32,
-        rows: Range<u32>,
-        wanted: &Bits,
+    fn dots_of(&self, kernel: Kernel, unit: &Unit, rows: Range<u32>, dots: &mut [i32]) -> Result<(), FormatError> {
+        let embeddings = &unit.object.embeddings;
+        match self.exact {
+            true => kernel.byte_dots(&self.codes, embeddings.byte_codes(rows)?, dots),
+            false => kernel.sign_dots(&self.codes, embeddings.section(EmbeddingSection::Signs, rows)?, dots),
+        }
+        Ok(())
+    }
+
+    /// Tells each query of the rows that its bounds do not rule out.
+    fn bound(
+        &self,
+        kernel: Kernel,
+        tile: &Tile<'_>,
+        wanted: &Wanted,
+        dots: &[i32],
         nearest: &mut [Nearest],
     ) -> Result<(), FormatError> {
-        let Self { kernel, groups, dots, lower, upper } = self;
-        let Some(Group { first, probes, codes }) = groups.get(group) else { return Ok(()) };
-        let len = rows.len();
-        let embeddings = &unit.object.embeddings;
-        dots.resize(len * codes.len(), 0);
-        lower.resize(len, 0.0);
-        upper.resize(len, 0.0);
-        let numbers = |section| embeddings.numbers(section, rows.clone());
-        let norms = numbers(EmbeddingSection::Norms)?;
-        let exact = first.exactness == Exactness::Exact;
-        let others = match exact {
-            true => (numbers(EmbeddingSection::Scales)?, numbers(EmbeddingSection::Residuals)?),
-            false => (numbers(EmbeddingSection::Estimators)?, Default::default()),
-        };
-        match exact {
-            true => kernel.byte_dots(codes, embeddings.byte_codes(rows.clone())?, dots),
-            false => kernel.sign_dots(codes, embeddings.section(EmbeddingSection::Signs, rows.clone())?, dots),
-        }
-        let start = rows.start;
-        for ((dots, codes), probe) in dots.chunks_exact(len.max(1)).zip(codes).zip(probes) {
-            let Some(nearest) = nearest.get_mut(*probe) else { continue };
-            if exact {
-                let factors = ByteFactors { norms: &norms, scales: &others.0, residuals: &others.1 };
-                bounds(first.metric, codes, dots, factors, lower, upper);
-                for (row, (low, high)) in (start..).zip(lower.iter().zip(&*upper)) {
-                    if *low <= nearest.reach() && wanted.contains(row as usize) {
-                        nearest.bounded(Spot { distance: *low, unit: number, row }, *high);
-                    }
+        let numbers = |section| tile.unit.object.embeddings.numbers(section, tile.rows.clone());
+        let (norms, scales, residuals) = (
+            numbers(EmbeddingSection::Norms)?,
+            numbers(EmbeddingSection::Scales)?,
+            numbers(EmbeddingSection::Residuals)?,
+        );
+        for (dots, side) in dots.chunks_exact(tile.rows.len()).zip(&self.sides) {
+            let Some(nearest) = nearest.get_mut(side.probe) else { continue };
+            nearest.work.coded += wanted.count as u64;
+            let factors = norms.chunks(GROUP).zip(scales.chunks(GROUP)).zip(residuals.chunks(GROUP));
+            let groups =
+                wanted.words.iter().zip(dots.chunks(GROUP)).zip(factors).zip((tile.rows.start..).step_by(GROUP));
+            for (((wanted, dots), ((norms, scales), residuals)), start) in groups {
+                if *wanted == 0 {
+                    continue;
                 }
-            } else {
-                let factors = SignFactors { norms: &norms, estimators: &others.0 };
-                estimates(first.metric, codes, dots, factors, lower);
-                for (row, distance) in (start..).zip(&*lower) {
-                    if *distance <= nearest.estimate_bound() && wanted.contains(row as usize) {
-                        nearest.estimated(Spot { distance: *distance, unit: number, row });
+                let factors = ByteFactors { norms, scales, residuals };
+                let open = wanted & side.bounds.may_reach(kernel, dots, factors, nearest.reach());
+                for place in ones(open) {
+                    let row = (dots.get(place), norms.get(place), scales.get(place), residuals.get(place));
+                    let (Some(dot), Some(norm), Some(scale), Some(residual)) = row else { continue };
+                    let (lower, upper) = side.bounds.of(*dot, *norm, *scale, *residual);
+                    if lower <= nearest.reach() {
+                        nearest.bounded(tile.spot(start, place, lower), upper);
                     }
                 }
             }
-            nearest.work.coded += wanted.count_in(start as usize..rows.end as usize) as u64;
+        }
+        Ok(())
+    }
+
+    /// Tells each query of the rows that are estimated to be near.
+    fn estimate(
+        &self,
+        kernel: Kernel,
+        tile: &Tile<'_>,
+        wanted: &Wanted,
+        dots: &[i32],
+        nearest: &mut [Nearest],
+    ) -> Result<(), FormatError> {
+        let numbers = |section| tile.unit.object.embeddings.numbers(section, tile.rows.clone());
+        let (norms, estimators) = (numbers(EmbeddingSection::Norms)?, numbers(EmbeddingSection::Estimators)?);
+        for (dots, side) in dots.chunks_exact(tile.rows.len()).zip(&self.sides) {
+            let Some(nearest) = nearest.get_mut(side.probe) else { continue };
+            nearest.work.coded += wanted.count as u64;
+            let factors = norms.chunks(GROUP).zip(estimators.chunks(GROUP));
+            let groups =
+                wanted.words.iter().zip(dots.chunks(GROUP)).zip(factors).zip((tile.rows.start..).step_by(GROUP));
+            for (((wanted, dots), (norms, estimators)), start) in groups {
+                if *wanted == 0 {
+                    continue;
+                }
+                let factors = SignFactors { norms, estimators };
+                let near = wanted & side.estimates.may_reach(kernel, dots, factors, nearest.estimate_bound());
+                for place in ones(near) {
+                    let row = (dots.get(place), norms.get(place), estimators.get(place));
+                    let (Some(dot), Some(norm), Some(estimator)) = row else { continue };
+                    let estimate = side.estimates.of(*dot, *norm, *estimator);
+                    if estimate <= nearest.estimate_bound() {
+                        nearest.estimated(tile.spot(start, place, estimate));
+                    }
+                }
+            }
         }
         Ok(())
     }
 }
 
-/// Whether two queries can share one look at the rows.
-fn alike(one: &Probe, other: &Probe) -> bool {
-    let same = match (&one.selections, &other.selections) {
-        (None, None) => true,
-        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-        _ => false,
-    };
-    let exact = |probe: &Probe| probe.exactness == Exactness::Exact;
-    same && exact(one) == exact(other)
+impl Tile<'_> {
+    /// The row at a place behind `start`.
+    fn spot(&self, start: u32, place: usize, distance: f64) -> Spot {
+        Spot { distance, unit: self.number, row: start + place as u32 }
+    }
 }
 
-/// The rows of an object that a query is about.
-fn wanted<'a>(probe: &Probe, unit: &'a Unit, rows: &Range<u32>) -> std::borrow::Cow<'a, Bits> {
-    let live = unit.rows.live();
-    if probe.selections.is_none() {
-        return std::borrow::Cow::Borrowed(live);
-    }
-    let mut wanted = Bits::default();
-    for row in live.rows(rows.start as usize..rows.end as usize) {
-        let number = u32::try_from(row).unwrap_or(u32::MAX);
-        if unit.rows.owners(number).any(|owner| probe.selects(unit.shard, owner)) {
-            wanted.insert(row);
+impl Wanted {
+    fn of(group: &Group<'_>, tile: &Tile<'_>) -> Self {
+        let selection = group.selections.map(|all| all.get(usize::from(tile.unit.shard)));
+        let mut words = [0; TILE_ROWS / GROUP];
+        let places = (tile.rows.start as usize / GROUP)..(tile.rows.end as usize).div_ceil(GROUP);
+        for (word, place) in words.iter_mut().zip(places) {
+            *word = match selection {
+                None => tile.unit.rows.live().word(place),
+                Some(Some(selection)) => tile.unit.rows.selected(place, selection),
+                Some(None) => 0,
+            };
         }
+        // An object may have fewer rows than its last word has bits.
+        let behind = tile.rows.end as usize % GROUP;
+        if behind > 0
+            && let Some(last) = words.get_mut((tile.rows.len() - 1) / GROUP)
+        {
+            *last &= (1 << behind) - 1;
+        }
+        Self { words, count: words.iter().map(|word| word.count_ones() as usize).sum() }
     }
-    std::borrow::Cow::Owned(wanted)
+
+    /// The numbers of the rows, from the first of the tile on.
+    fn rows(&self) -> impl Iterator<Item = u32> {
+        let words = self.words.iter().zip((0..).step_by(GROUP));
+        words.flat_map(|(word, start)| ones(*word).map(move |bit| start + bit as u32))
+    }
 }

@@ -1,9 +1,12 @@
-//! From integers to distances: bounds that are proved, and estimates that are not.
+//! From integers to distances: bounds that are proved.
 
 use deltafold_format::Metric;
 use deltafold_format::codes::{ROTATION_ERROR, SCALE_ERROR, SCALE_UNDERFLOW};
 
-use super::QueryCodes;
+use super::{Kernel, QueryCodes};
+
+/// Rows that are looked at together: one bit each in a mask.
+pub(crate) const GROUP: usize = 64;
 
 /// The factors that bounds need, one of each a row.
 #[derive(Debug, Clone, Copy)]
@@ -13,120 +16,151 @@ pub(crate) struct ByteFactors<'a> {
     pub(crate) residuals: &'a [f32],
 }
 
-/// The factors that estimates need, one of each a row.
+/// Bounds the distances of rows from a query by their dots with its 8-bit scan.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct SignFactors<'a> {
-    pub(crate) norms: &'a [f32],
-    pub(crate) estimators: &'a [f32],
+pub(crate) struct Bounds {
+    metric: Metric,
+    norm: f64,
+    square: f64,
+    inverse: f64,
+    step: f64,
+    residual: f64,
+    /// The square of the norm, rounded up, as what is left after a subtraction may be small.
+    square_above: f64,
+    /// Its root: no part of the query across a row computes to more.
+    norm_above: f64,
+    /// The error relative to |q| |x|: the rounding of the scale, of the query's rotation and quantisation, of
+    /// sums and of the distance. Then the quantisation of the query itself.
+    relative: f64,
+    absolute: f64,
 }
 
-/// Bounds the distances of rows by their dots with a query's 8-bit scan: each row's
-/// [`distance`](super::distance::distance), as it is computed, lies in `lower..=upper`.
-///
-/// A row without codes gets an infinite bound: it must be read. All slices are of one length.
-pub(crate) fn bounds(
-    metric: Metric,
-    query: &QueryCodes,
-    dots: &[i32],
-    factors: ByteFactors<'_>,
-    lower: &mut [f64],
-    upper: &mut [f64],
-) {
-    let Query { norm, square, inverse } = Query::of(query);
-    match metric {
-        Metric::L2 => each(query, dots, factors, lower, upper, |inner, error, length| {
-            let squares = length * length;
-            // The norm is rounded to f32, and the distance itself to f64.
-            let error = 2.0 * error + squares * (2.0 * SCALE_ERROR) + square * (4.0 * ROTATION_ERROR) + NORM_UNDERFLOW;
-            let middle = square + squares - 2.0 * inner;
-            ((middle - error).max(0.0), middle + error)
-        }),
-        Metric::InnerProduct => each(query, dots, factors, lower, upper, |inner, error, _| {
-            // Subtracting from 1 rounds by at most as much of the result.
-            let error = error + (1.0 + inner.abs() + error) * f64::EPSILON;
-            (1.0 - inner - error, 1.0 - inner + error)
-        }),
-        Metric::Cosine if norm == 0.0 => {
-            lower.fill(1.0);
-            upper.fill(1.0);
-        }
-        Metric::Cosine => each(query, dots, factors, lower, upper, |inner, error, length| {
-            let scaled = inverse / length;
-            // The rounding of the norm moves a cosine of at most 1.
-            let error = error * scaled + 2.0 * SCALE_ERROR;
-            let middle = 1.0 - inner * scaled;
-            let known = length > 0.0;
-            (
-                if known { (middle - error).clamp(0.0, 2.0) } else { 1.0 },
-                if known { (middle + error).clamp(0.0, 2.0) } else { 1.0 },
-            )
-        }),
-    }
-}
+/// Covers the rounding of either side of a comparison, relative to its magnitudes.
+pub(super) const SLACK: f64 = 1.0 / (1_u64 << 40) as f64;
 
 /// Bound of the squared norm's error where the norm is subnormal: twice 2^-126 times 2^-150, rounded up.
 const NORM_UNDERFLOW: f64 = SCALE_UNDERFLOW * SCALE_UNDERFLOW;
 
-struct Query {
-    norm: f64,
-    square: f64,
-    inverse: f64,
-}
-
-impl Query {
-    fn of(query: &QueryCodes) -> Self {
-        Self { norm: query.norm, square: query.norm * query.norm, inverse: 1.0 / query.norm }
+impl Bounds {
+    pub(crate) fn new(metric: Metric, query: &QueryCodes) -> Self {
+        let norm = query.norm;
+        let square_above = norm * norm * (1.0 + ROTATION_ERROR);
+        Self {
+            metric,
+            norm,
+            square: norm * norm,
+            inverse: 1.0 / norm,
+            step: query.step,
+            residual: query.residual,
+            square_above,
+            norm_above: square_above.sqrt(),
+            relative: norm * (SCALE_ERROR + 4.0 * ROTATION_ERROR) + query.residual * (1.0 + 2.0 * SCALE_ERROR),
+            absolute: norm * SCALE_UNDERFLOW,
+        }
     }
-}
 
-/// Hands `told` each row's inner product, the bound of its error, and the row's norm.
-#[inline]
-fn each(
-    query: &QueryCodes,
-    dots: &[i32],
-    factors: ByteFactors<'_>,
-    lower: &mut [f64],
-    upper: &mut [f64],
-    told: impl Fn(f64, f64, f64) -> (f64, f64),
-) {
-    let ByteFactors { norms, scales, residuals } = factors;
-    let (norm, step) = (query.norm, query.step);
-    // Rounded up, as what is left after a subtraction may be small.
-    let square = norm * norm * (1.0 + ROTATION_ERROR);
-    // What is relative to |q| |x|: the rounding of the scale, of the query's rotation and quantisation, of sums
-    // and of the distance. Then the quantisation of the query itself.
-    let relative = norm * (SCALE_ERROR + 4.0 * ROTATION_ERROR) + query.residual * (1.0 + 2.0 * SCALE_ERROR);
-    let absolute = norm * SCALE_UNDERFLOW;
-    let rows = dots.iter().zip(norms).zip(scales).zip(residuals);
-    for ((lower, upper), (((dot, length), scale), residual)) in lower.iter_mut().zip(upper).zip(rows) {
-        let [length, scale, residual] = [*length, *scale, *residual].map(f64::from);
-        let inner = step * scale * f64::from(*dot);
+    /// The bounds of one row: its distance, as [`Distances`](super::Distances) computes it, lies between them.
+    ///
+    /// A row without codes gets infinite bounds: it must be read.
+    pub(crate) fn of(&self, dot: i32, norm: f32, scale: f32, residual: f32) -> (f64, f64) {
+        let [length, scale, residual] = [norm, scale, residual].map(f64::from);
+        let inner = self.step * scale * f64::from(dot);
         // The part of the query across the row, rounded up.
-        let along = (inner.abs() - query.residual * length).max(0.0) / (length * (1.0 + 2.0 * SCALE_ERROR)).max(1e-300);
-        let across = (square - along * along).max(0.0).sqrt();
-        let error = across * residual + relative * length + absolute;
-        let (low, high) = told(inner, error, length);
-        let known = residual < f64::INFINITY;
-        *lower = if known { low } else { f64::NEG_INFINITY };
-        *upper = if known { high } else { f64::INFINITY };
+        let along = (inner.abs() - self.residual * length).max(0.0);
+        let along = along / (length * (1.0 + 2.0 * SCALE_ERROR)).max(1e-300);
+        let across = (self.square_above - along * along).max(0.0).sqrt();
+        let error = across * residual + self.relative * length + self.absolute;
+        match self.metric {
+            Metric::Cosine if self.norm == 0.0 => (1.0, 1.0),
+            _ if residual == f64::INFINITY => (f64::NEG_INFINITY, f64::INFINITY),
+            Metric::L2 => self.l2(inner, error, length),
+            Metric::InnerProduct => self.inner_product(inner, error, length),
+            Metric::Cosine => self.cosine(inner, error, length),
+        }
+    }
+
+    /// The rows, of at most [`GROUP`], whose lower bound may not be above `reach`: a bit each.
+    ///
+    /// It is sound: no row is left out whose lower bound by [`of`](Self::of) is at most `reach`. It takes the
+    /// whole query for the part across the row, so it needs no root. That part never computes to more, and each
+    /// operation behind it is monotone in the error, rounding included. [`cosine_gap`](Self::cosine_gap) saves
+    /// the division, too.
+    pub(crate) fn may_reach(&self, kernel: Kernel, dots: &[i32], factors: ByteFactors<'_>, reach: f64) -> u64 {
+        match self.metric {
+            Metric::L2 => {
+                kernel.wide(|| self.mask(dots, factors, |inner, error, length| self.l2(inner, error, length).0 - reach))
+            }
+            Metric::InnerProduct => kernel.wide(|| {
+                self.mask(dots, factors, |inner, error, length| self.inner_product(inner, error, length).0 - reach)
+            }),
+            // No lower bound is above 2.
+            Metric::Cosine if self.norm == 0.0 || reach >= 2.0 => u64::MAX,
+            Metric::Cosine => kernel
+                .wide(|| self.mask(dots, factors, |inner, error, length| self.cosine_gap(inner, error, length, reach))),
+        }
+    }
+
+    /// The rows whose gap to the reach is not above 0, a bit each. A gap that is no number rules nothing out.
+    #[inline(always)]
+    fn mask(&self, dots: &[i32], factors: ByteFactors<'_>, gap: impl Fn(f64, f64, f64) -> f64) -> u64 {
+        let ByteFactors { norms, scales, residuals } = factors;
+        let mut gaps = [f64::INFINITY; GROUP];
+        let rows = dots.iter().zip(norms).zip(scales).zip(residuals);
+        for (place, (((dot, length), scale), residual)) in gaps.iter_mut().zip(rows) {
+            let [length, scale, residual] = [*length, *scale, *residual].map(f64::from);
+            let inner = self.step * scale * f64::from(*dot);
+            let error = self.norm_above * residual + self.relative * length + self.absolute;
+            let gap = gap(inner, error, length);
+            *place = if residual < f64::INFINITY { gap } else { f64::NEG_INFINITY };
+        }
+        not_above_zero(&gaps)
+    }
+
+    /// Not above 0 where the lower bound by [`cosine`](Self::cosine) is at most `reach`, which is below 2.
+    ///
+    /// Let `c` be `2 SCALE_ERROR`, and `p` be `(inner + error) / |q|`. In real numbers the bound is at most the
+    /// reach where `(1 - c - reach) |x| <= p`. The bound, and each side here, is made of fewer than ten
+    /// operations. Each rounds by at most 2^-53 of its magnitude: 4, `|x|` and `(|inner| + error) / |q|` bound
+    /// them all. [`SLACK`] covers that many times over.
+    #[inline(always)]
+    fn cosine_gap(&self, inner: f64, error: f64, length: f64, reach: f64) -> f64 {
+        let along = inner + error + SLACK * (inner.abs() + error);
+        (1.0 - 2.0 * SCALE_ERROR - reach.max(-1.0) - SLACK) * length - along * self.inverse
+    }
+
+    #[inline(always)]
+    fn l2(&self, inner: f64, error: f64, length: f64) -> (f64, f64) {
+        let squares = length * length;
+        // The norm is rounded to f32, and the distance itself to f64.
+        let error = 2.0 * error + squares * (2.0 * SCALE_ERROR) + self.square * (4.0 * ROTATION_ERROR) + NORM_UNDERFLOW;
+        let middle = self.square + squares - 2.0 * inner;
+        ((middle - error).max(0.0), middle + error)
+    }
+
+    #[inline(always)]
+    fn inner_product(&self, inner: f64, error: f64, _: f64) -> (f64, f64) {
+        // Subtracting from 1 rounds by at most as much of the result.
+        let error = error + (1.0 + inner.abs() + error) * f64::EPSILON;
+        (1.0 - inner - error, 1.0 - inner + error)
+    }
+
+    #[inline(always)]
+    fn cosine(&self, inner: f64, error: f64, length: f64) -> (f64, f64) {
+        let scaled = self.inverse / length;
+        // The rounding of the norm moves a cosine of at most 1.
+        let error = error * scaled + 2.0 * SCALE_ERROR;
+        let middle = 1.0 - inner * scaled;
+        let known = length > 0.0;
+        (
+            if known { (middle - error).clamp(0.0, 2.0) } else { 1.0 },
+            if known { (middle + error).clamp(0.0, 2.0) } else { 1.0 },
+        )
     }
 }
 
-/// Estimates the distances of rows by their dots with a query's 1-bit scan. A row without codes gets the
-/// least distance there is: it must be read. All slices are of one length.
-pub(crate) fn estimates(metric: Metric, query: &QueryCodes, dots: &[i32], factors: SignFactors<'_>, out: &mut [f64]) {
-    let SignFactors { norms, estimators } = factors;
-    let Query { norm, square, inverse } = Query::of(query);
-    let rows = dots.iter().zip(norms).zip(estimators);
-    for (out, ((dot, length), estimator)) in out.iter_mut().zip(rows) {
-        let length = f64::from(*length);
-        let inner = query.sign_step * f64::from(*estimator) * f64::from(*dot);
-        let distance = match metric {
-            Metric::L2 => square + length * length - 2.0 * inner,
-            Metric::InnerProduct => 1.0 - inner,
-            Metric::Cosine if norm == 0.0 || length == 0.0 => 1.0,
-            Metric::Cosine => 1.0 - inner * inverse / length,
-        };
-        *out = if length < f64::INFINITY { distance } else { f64::NEG_INFINITY };
-    }
+/// The numbers that are not above 0, a bit each; also what is no number.
+#[inline(always)]
+pub(super) fn not_above_zero(numbers: &[f64; GROUP]) -> u64 {
+    let passes = |number: &f64| u64::from(*number <= 0.0 || number.is_nan());
+    numbers.iter().zip(0..).fold(0, |mask, (number, bit)| mask | (passes(number) << bit))
 }

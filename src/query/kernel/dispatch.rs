@@ -37,6 +37,19 @@ impl Kernel {
         kernels
     }
 
+    /// Does work on numbers, compiled for this machine where the work is inlined. The results are those of any
+    /// machine, as the compiler neither reorders nor merges operations on floats.
+    #[inline]
+    pub(crate) fn wide<R>(self, work: impl FnOnce() -> R) -> R {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(avx2) => avx2.wide(work),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(avx512) => avx512.wide(work),
+            _ => work(),
+        }
+    }
+
     /// Multiplies queries with 8-bit rows. The dot of query `q` and row `r` of `n` goes to `out[q * n + r]`.
     ///
     /// Queries must be of one collection, `rows` whole rows, and `out` as long as queries times rows.

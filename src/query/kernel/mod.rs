@@ -1,19 +1,21 @@
 //! Scans of codes: integers exact on every machine, bounds that cover all rounding, distances in f64.
 //!
 //! A query becomes [`QueryCodes`] once. A scan takes the dots of a tile of rows ([`Kernel::byte_dots`],
-//! [`Kernel::sign_dots`]) and turns them into [`bounds`] or [`estimates`]. [`distance`] of the row itself
-//! decides. `deltafold_format::codes` has the formulas.
+//! [`Kernel::sign_dots`]) and turns them into [`Bounds`] or [`Estimates`]. The distance of the row
+//! itself decides ([`Distances`]). `deltafold_format::codes` has the formulas.
 
 mod bounds;
 mod dispatch;
 mod distance;
+mod estimates;
 mod portable;
 mod query;
 mod simd;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use bounds::{ByteFactors, SignFactors, bounds, estimates};
+pub(crate) use bounds::{Bounds, ByteFactors, GROUP};
 pub(crate) use dispatch::Kernel;
-pub(crate) use distance::distance;
+pub(crate) use distance::Distances;
+pub(crate) use estimates::{Estimates, SignFactors};
 pub(crate) use query::QueryCodes;

@@ -46,6 +46,33 @@ fn rows(count: usize, dimension: u32, kind: u32, random: &mut Random) -> Vec<Vec
     (0..count).map(|which| row(which, random)).collect()
 }
 
+/// The bounds of each row.
+fn bounds(
+    metric: Metric,
+    query: &QueryCodes,
+    dots: &[i32],
+    factors: ByteFactors<'_>,
+    lower: &mut [f64],
+    upper: &mut [f64],
+) {
+    let of = Bounds::new(metric, query);
+    for (row, dot) in dots.iter().enumerate() {
+        (lower[row], upper[row]) = of.of(*dot, factors.norms[row], factors.scales[row], factors.residuals[row]);
+    }
+}
+
+/// The estimate of each row.
+fn estimates(metric: Metric, query: &QueryCodes, dots: &[i32], factors: SignFactors<'_>, out: &mut [f64]) {
+    let of = Estimates::new(metric, query);
+    for (row, dot) in dots.iter().enumerate() {
+        out[row] = of.of(*dot, factors.norms[row], factors.estimators[row]);
+    }
+}
+
+fn distance(metric: Metric, query: &[f32], row: &[f32]) -> f64 {
+    Distances::new(metric, query.to_vec()).of(row)
+}
+
 struct Coded {
     signs: Vec<u8>,
     bytes: Vec<i8>,
@@ -139,6 +166,53 @@ proptest! {
                         lower[number] <= distance && distance <= upper[number],
                         "{metric:?}, row {number}: {distance} is not in {}..={}", lower[number], upper[number],
                     );
+                }
+            }
+        }
+    }
+
+    /// The mask is made without a root a row. It may let a row through; it must not lose one.
+    #[test]
+    fn a_mask_loses_no_row_within_reach(
+        dimension in 1..600_u32,
+        kind in 0..9_u32,
+        query_kind in 0..9_u32,
+        count in 1..65_usize,
+        seed in any::<u64>(),
+    ) {
+        let mut random = Random(seed);
+        let rotation = Rotation::new(dimension, seed);
+        let rows = rows(count, dimension, kind, &mut random);
+        for query in [&self::rows(1, dimension, query_kind, &mut random)[0], &rows[0], &vec![0.0; dimension as usize]] {
+            let (coded, codes) = (coded(&rotation, &rows), QueryCodes::new(&rotation, query));
+            let mut dots = vec![0; count];
+            Kernel::detect().byte_dots(&[&codes], &coded.bytes, &mut dots);
+            let factors = ByteFactors { norms: &coded.norms, scales: &coded.scales, residuals: &coded.residuals };
+            for metric in METRICS {
+                let (mut lower, mut upper) = (vec![f64::NAN; count], vec![f64::NAN; count]);
+                bounds(metric, &codes, &dots, factors, &mut lower, &mut upper);
+                for reach in lower.iter().copied().chain([f64::NEG_INFINITY, f64::INFINITY, upper[0]]) {
+                    let masks: Vec<u64> = Kernel::available()
+                        .into_iter()
+                        .map(|kernel| Bounds::new(metric, &codes).may_reach(kernel, &dots, factors, reach))
+                        .collect();
+                    prop_assert!(masks.iter().all(|mask| *mask == masks[0]));
+                    for (row, lower) in lower.iter().enumerate().filter(|(_, lower)| **lower <= reach) {
+                        prop_assert!(masks[0] >> row & 1 == 1, "{metric:?}, row {row}: {lower} is within {reach}");
+                    }
+                }
+                // The same of estimates.
+                let (factors, of) = (SignFactors { norms: &coded.norms, estimators: &coded.estimators }, Estimates::new(metric, &codes));
+                let mut sign_dots = vec![0; count];
+                Kernel::detect().sign_dots(&[&codes], &coded.signs, &mut sign_dots);
+                let mut estimated = vec![0.0; count];
+                estimates(metric, &codes, &sign_dots, factors, &mut estimated);
+                for reach in estimated.iter().copied().chain([f64::NEG_INFINITY, f64::INFINITY]) {
+                    for kernel in Kernel::available() {
+                        let mask = of.may_reach(kernel, &sign_dots, factors, reach);
+                        let lost = estimated.iter().zip(0..).find(|(estimate, row)| **estimate <= reach && mask >> row & 1 == 0);
+                        prop_assert!(lost.is_none(), "{kernel:?}, {metric:?}: {lost:?} is within {reach}");
+                    }
                 }
             }
         }
@@ -322,6 +396,10 @@ fn a_row_without_codes_must_be_read() {
             let factors = SignFactors { norms: &coded.norms, estimators: &coded.estimators };
             estimates(metric, &codes, &[0], factors, &mut estimate);
             assert_eq!(estimate[0], f64::NEG_INFINITY);
+            // Nothing is nearer than it, and it is let through all the same.
+            let of = Estimates::new(metric, &codes);
+            let mask = of.may_reach(Kernel::detect(), &[0], factors, f64::NEG_INFINITY);
+            assert_eq!(mask & 1, 1);
         }
     }
 }
@@ -356,6 +434,16 @@ fn bounds_rule_out_most_rows() {
         sorted.sort_by(f64::total_cmp);
         let left = lower.iter().filter(|lower| **lower <= sorted[9]).count();
         assert!((10..60).contains(&left), "{metric:?}: {left}");
+        let groups = dots.chunks(GROUP).zip(coded.norms.chunks(GROUP));
+        let groups = groups.zip(coded.scales.chunks(GROUP).zip(coded.residuals.chunks(GROUP)));
+        let masked: u32 = groups
+            .map(|((dots, norms), (scales, residuals))| {
+                let factors = ByteFactors { norms, scales, residuals };
+                let mask = Bounds::new(metric, &codes).may_reach(Kernel::detect(), dots, factors, sorted[9]);
+                (mask & (u64::MAX >> (GROUP - dots.len()))).count_ones()
+            })
+            .sum();
+        assert!(masked as usize >= left && masked < 120, "{metric:?}: {masked}");
     }
 }
 
@@ -387,6 +475,15 @@ fn estimates_find_the_nearest_rows() {
                 order
             };
             let candidates = nearest(100, &|row| estimated[row]);
+            // The mask lets few others through.
+            let last = estimated[candidates[99]];
+            let groups = dots.chunks(GROUP).zip(coded.norms.chunks(GROUP).zip(coded.estimators.chunks(GROUP)));
+            let masks = groups.map(|(dots, (norms, estimators))| {
+                let factors = SignFactors { norms, estimators };
+                let mask = Estimates::new(metric, &codes).may_reach(Kernel::detect(), dots, factors, last);
+                mask & (u64::MAX >> (GROUP - dots.len()))
+            });
+            assert_eq!(masks.map(u64::count_ones).sum::<u32>(), 100);
             let truth = nearest(10, &|row| distance(metric, &query, &rows[row]));
             found += truth.iter().filter(|row| candidates.contains(row)).count();
         }

@@ -45,6 +45,18 @@ impl Avx2 {
         // SAFETY: `self` proves that the machine has AVX2.
         unsafe { sign_dots(queries, rows, outs) }
     }
+
+    /// Does work that the compiler may turn into instructions of AVX2.
+    #[inline]
+    pub(crate) fn wide<R>(self, work: impl FnOnce() -> R) -> R {
+        // SAFETY: `self` proves that the machine has AVX2.
+        unsafe { wide(work) }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn wide<R>(work: impl FnOnce() -> R) -> R {
+    work()
 }
 
 #[target_feature(enable = "avx2")]

@@ -36,6 +36,12 @@ impl Avx512 {
     pub(crate) fn sign_dots(self, queries: &[&[[u8; 16]]], rows: &[u8], outs: &mut [&mut [i32]]) {
         self.avx2.sign_dots(queries, rows, outs);
     }
+
+    /// As [`Avx2::wide`]: wider vectors of f64 gain nothing beside loads.
+    #[inline]
+    pub(crate) fn wide<R>(self, work: impl FnOnce() -> R) -> R {
+        self.avx2.wide(work)
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]

@@ -1,0 +1,71 @@
+//! From integers to distances: estimates, which prove nothing.
+
+use deltafold_format::Metric;
+
+use super::bounds::{GROUP, SLACK, not_above_zero};
+use super::{Kernel, QueryCodes};
+
+/// The factors that estimates need, one of each a row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SignFactors<'a> {
+    pub(crate) norms: &'a [f32],
+    pub(crate) estimators: &'a [f32],
+}
+
+/// Estimates the distances of rows from a query by their dots with its 1-bit scan.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Estimates {
+    metric: Metric,
+    square: f64,
+    /// 1 / |q|; 0 where the query has no length.
+    inverse: f64,
+    step: f64,
+}
+
+impl Estimates {
+    pub(crate) fn new(metric: Metric, query: &QueryCodes) -> Self {
+        let inverse = if query.norm == 0.0 { 0.0 } else { 1.0 / query.norm };
+        Self { metric, square: query.norm * query.norm, inverse, step: query.sign_step }
+    }
+
+    /// The estimate of one row. A row without codes gets the least distance there is: it must be read.
+    pub(crate) fn of(&self, dot: i32, norm: f32, estimator: f32) -> f64 {
+        let length = f64::from(norm);
+        let inner = self.step * f64::from(estimator) * f64::from(dot);
+        match self.metric {
+            _ if length == f64::INFINITY => f64::NEG_INFINITY,
+            Metric::L2 => self.square + length * length - 2.0 * inner,
+            Metric::InnerProduct => 1.0 - inner,
+            Metric::Cosine if length == 0.0 => 1.0,
+            Metric::Cosine => 1.0 - inner * self.inverse / length,
+        }
+    }
+
+    /// The rows, of at most [`GROUP`], whose estimate may not be above `reach`: a bit each. No row is left out whose
+    /// estimate by [`of`](Self::of) is at most that.
+    pub(crate) fn may_reach(&self, kernel: Kernel, dots: &[i32], factors: SignFactors<'_>, reach: f64) -> u64 {
+        match self.metric {
+            Metric::L2 => kernel
+                .wide(|| self.mask(dots, factors, |inner, length| self.square + length * length - 2.0 * inner - reach)),
+            Metric::InnerProduct => kernel.wide(|| self.mask(dots, factors, |inner, _| 1.0 - inner - reach)),
+            Metric::Cosine => kernel.wide(|| {
+                // Without the division of an estimate. The slack covers the rounding of both ways.
+                let least = 1.0 - reach - SLACK * (1.0 + reach.abs());
+                self.mask(dots, factors, |inner, length| least * length - (inner + SLACK * inner.abs()) * self.inverse)
+            }),
+        }
+    }
+
+    #[inline(always)]
+    fn mask(&self, dots: &[i32], factors: SignFactors<'_>, gap: impl Fn(f64, f64) -> f64) -> u64 {
+        let SignFactors { norms, estimators } = factors;
+        let mut gaps = [f64::INFINITY; GROUP];
+        let rows = dots.iter().zip(norms).zip(estimators);
+        for (place, ((dot, length), estimator)) in gaps.iter_mut().zip(rows) {
+            let length = f64::from(*length);
+            let gap = gap(self.step * f64::from(*estimator) * f64::from(*dot), length);
+            *place = if length < f64::INFINITY { gap } else { f64::NEG_INFINITY };
+        }
+        not_above_zero(&gaps)
+    }
+}
