@@ -1,0 +1,227 @@
+//! Deltafold as one of the peers of `benches/peers`: it obeys requests, one line of JSON each, and times itself.
+//!
+//! `benches/peers/run` starts it. Each request names what to `do`; each answer is one line of JSON.
+//!
+//! | do | further fields | answer |
+//! |---|---|---|
+//! | `build` | `folder`, `vectors`, `dimension`, `metric` | seconds of append and compaction, bytes on disk |
+//! | `open` | `folder`, `dimension` | as `memory`, after a first search |
+//! | `memory` | | bytes of memory, private and of mapped files |
+//! | `search` | `queries`, `dimension`, `k`, `candidates`, `batch`, `percent` | seconds of each call, ids, work |
+//! | `refresh` | `queries`, `dimension`, `k` | seconds of a refresh after ten ops, with a query behind it |
+//! | `touch` | `bytes`, `rounds` | seconds of reading so many bytes of memory on all cores |
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, Read, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use deltafold::format::{CollectionName, Metric, Op, Record, Value};
+use deltafold::store::{Dir, Store};
+use deltafold::{
+    Collection, CompactorOptions, CreateOptions, Exactness, Filter, Include, Query, Reader, SweepOptions, WriterOptions,
+};
+use futures::StreamExt;
+use serde_json::{Value as Json, json};
+
+/// Records of one append.
+const RECORDS: usize = 2_000;
+/// Appends under way at once.
+const APPENDS: usize = 8;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let mut reader = None;
+    for line in std::io::stdin().lock().lines() {
+        let request: Json = serde_json::from_str(&line.expect("a line")).expect("JSON");
+        let answer = runtime.block_on(obey(&request, &mut reader));
+        println!("{answer}");
+        std::io::stdout().flush().expect("somebody reads");
+    }
+}
+
+async fn obey(request: &Json, reader: &mut Option<Reader>) -> Json {
+    let open = |reader: &mut Option<Reader>| reader.clone().expect("`open` comes before");
+    match text(request, "do") {
+        "build" => build(request).await,
+        "open" => {
+            let opened = collection(request).await.reader().await.expect("a reader");
+            *reader = Some(opened.clone());
+            opened.warm().await.expect("every column");
+            let zero = Query::new(vec![0.0; number(request, "dimension")], 1);
+            opened.search(&[zero]).await.expect("an answer");
+            memory()
+        }
+        "search" => search(request, &open(reader)).await,
+        "refresh" => refresh(request, open(reader)).await,
+        "touch" => touch(request),
+        "memory" => memory(),
+        other => panic!("no request `{other}`"),
+    }
+}
+
+fn text<'a>(request: &'a Json, field: &str) -> &'a str {
+    request[field].as_str().unwrap_or_else(|| panic!("`{field}` is missing"))
+}
+
+fn number(request: &Json, field: &str) -> usize {
+    request[field].as_u64().unwrap_or_else(|| panic!("`{field}` is missing")) as usize
+}
+
+fn store(request: &Json) -> Arc<dyn Store> {
+    Arc::new(Dir::open(Path::new(text(request, "folder"))).expect("the folder opens"))
+}
+
+fn name() -> CollectionName {
+    "peers".parse().expect("a name")
+}
+
+async fn collection(request: &Json) -> Collection {
+    Collection::open(store(request), &name()).await.expect("the collection opens")
+}
+
+/// Rows of f32 in a file without a header.
+fn rows(path: &str, dimension: usize) -> impl Iterator<Item = Vec<f32>> + use<> {
+    let mut file = std::io::BufReader::new(std::fs::File::open(path).expect("the vectors"));
+    let mut bytes = vec![0; dimension * size_of::<f32>()];
+    std::iter::from_fn(move || {
+        file.read_exact(&mut bytes).ok()?;
+        Some(bytes.as_chunks::<4>().0.iter().map(|number| f32::from_le_bytes(*number)).collect())
+    })
+}
+
+/// The id is the number of the row; `percent` is spread evenly, so that a filter on it matches that part of all.
+fn put(number: usize, embedding: Vec<f32>) -> Op {
+    let percent = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    let metadata = BTreeMap::from([("percent".to_owned(), Value::I64((percent % 100) as i64))]);
+    Op::put(number.to_string(), Record { embedding: Some(embedding), metadata, document: None })
+}
+
+async fn build(request: &Json) -> Json {
+    let metric = match text(request, "metric") {
+        "cosine" => Metric::Cosine,
+        "inner-product" => Metric::InnerProduct,
+        _ => Metric::L2,
+    };
+    let dimension = number(request, "dimension");
+    let options = CreateOptions { metric, ..CreateOptions::new(u32::try_from(dimension).expect("a dimension")) };
+    let collection = Collection::create(store(request), &name(), &options).await.expect("a fresh folder");
+    let start = Instant::now();
+    let writer = collection.writer(WriterOptions::default()).expect("a writer");
+    let mut numbered = rows(text(request, "vectors"), dimension).enumerate();
+    let calls = std::iter::from_fn(|| {
+        let ops: Vec<Op> = numbered.by_ref().take(RECORDS).map(|(number, row)| put(number, row)).collect();
+        (!ops.is_empty()).then_some(ops)
+    });
+    let appends = futures::stream::iter(calls.map(|ops| writer.append(ops)));
+    appends.buffered(APPENDS).for_each(|ack| async { drop(ack.expect("an ack")) }).await;
+    writer.close().await.expect("a close");
+    let appended = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    collection.compactor(CompactorOptions::default()).merge_all().await.expect("a merge");
+    let compacted = start.elapsed().as_secs_f64();
+    let all = SweepOptions { keep_versions: 0, min_age: std::time::Duration::ZERO, ..SweepOptions::default() };
+    collection.sweep(&all).await.expect("a sweep");
+    let disk: u64 = files(Path::new(text(request, "folder"))).iter().map(|(_, bytes)| bytes).sum();
+    json!({"append": appended, "compact": compacted, "disk_bytes": disk})
+}
+
+async fn search(request: &Json, reader: &Reader) -> Json {
+    let queries = queries(request);
+    let batch = request["batch"].as_u64().unwrap_or(1) as usize;
+    let (mut seconds, mut ids, mut read) = (Vec::new(), Vec::new(), 0);
+    for queries in queries.chunks(batch) {
+        let start = Instant::now();
+        let answers = reader.search(queries).await.expect("an answer");
+        seconds.push(start.elapsed().as_secs_f64());
+        for answer in answers {
+            read += answer.work.read;
+            ids.push(answer.hits.into_iter().map(|hit| hit.entry.id).collect::<Vec<_>>());
+        }
+    }
+    json!({"seconds": seconds, "ids": ids, "rows_read": read as f64 / queries.len().max(1) as f64})
+}
+
+fn queries(request: &Json) -> Vec<Query> {
+    let rows = rows(text(request, "queries"), number(request, "dimension"));
+    let filter = request["percent"]
+        .as_u64()
+        .map(|percent| Filter::less("percent", i64::try_from(percent).expect("a percentage")));
+    let exactness = match request["candidates"].as_u64() {
+        Some(candidates) => Exactness::Approximate { candidates: candidates as usize },
+        None => Exactness::Exact,
+    };
+    let query = |row| {
+        let query = Query::new(row, number(request, "k")).exactness(exactness).include(Include::NOTHING);
+        match &filter {
+            Some(filter) => query.filter(filter.clone()),
+            None => query,
+        }
+    };
+    rows.map(query).collect()
+}
+
+/// Ten ops, then a refresh and a query; the same query beside it.
+async fn refresh(request: &Json, mut reader: Reader) -> Json {
+    let queries = queries(request);
+    let dimension = number(request, "dimension");
+    let writer = collection(request).await.writer(WriterOptions::default()).expect("a writer");
+    let (mut alone, mut after) = (Vec::new(), Vec::new());
+    for (round, query) in queries.iter().enumerate() {
+        let ops = (0..10).map(|number| put(round * 10 + number, vec![0.01; dimension]));
+        writer.append(ops.collect()).await.expect("an ack");
+        let start = Instant::now();
+        reader.refresh().await.expect("a refresh");
+        reader.search(std::slice::from_ref(query)).await.expect("an answer");
+        after.push(start.elapsed().as_secs_f64());
+        let start = Instant::now();
+        reader.search(std::slice::from_ref(query)).await.expect("an answer");
+        alone.push(start.elapsed().as_secs_f64());
+    }
+    writer.close().await.expect("a close");
+    json!({"query": alone, "refresh_and_query": after})
+}
+
+/// The seconds in which all cores together read as many bytes from memory.
+fn touch(request: &Json) -> Json {
+    let words = vec![1_u64; number(request, "bytes") / size_of::<u64>()];
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let once = || {
+        let start = Instant::now();
+        let sum: u64 = std::thread::scope(|scope| {
+            let parts = words.chunks(words.len().div_ceil(cores).max(1));
+            let parts: Vec<_> = parts.map(|part| scope.spawn(|| part.iter().copied().sum::<u64>())).collect();
+            parts.into_iter().map(|part| part.join().expect("a sum")).sum()
+        });
+        assert_eq!(sum, words.len() as u64);
+        start.elapsed().as_secs_f64()
+    };
+    let seconds: Vec<f64> = (0..number(request, "rounds")).map(|_| once()).collect();
+    json!({"seconds": seconds})
+}
+
+/// Every file below a folder, with its size.
+fn files(folder: &Path) -> Vec<(String, u64)> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            all.extend(files(&path));
+        } else if let Ok(meta) = entry.metadata() {
+            all.push((path.to_string_lossy().into_owned(), meta.len()));
+        }
+    }
+    all
+}
+
+/// Bytes of this process alone, and bytes of mapped files that are resident.
+fn memory() -> Json {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) << 10
+    };
+    json!({"private": bytes("RssAnon:"), "mapped": bytes("RssFile:")})
+}

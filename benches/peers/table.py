@@ -1,0 +1,86 @@
+"""The report as Markdown."""
+
+
+def time_of(seconds):
+    return f"{seconds * 1e3:.3g} ms" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def mib(size):
+    return f"{size / 2**20:.0f} MiB"
+
+
+def cell(report, work):
+    """Time a query, and recall where it is not 1."""
+    if work not in report:
+        return "no"
+    figure = report[work]
+    recall = "" if figure["recall"] >= 1.0 else f", recall {figure['recall']:.3f}"
+    return f"{time_of(figure['seconds'])}{recall}"
+
+
+def rows_of(one):
+    """The table of one data set."""
+    yield "| peer | state | built in | one query | to numpy | 32 at once, each | filtered 1 % | filtered 50 % |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for name, report in one["peers"].items():
+        if "absent" in report:
+            yield f"| {name} | {report['absent']} | | | | | | |"
+            continue
+        ratio = report["one"].get("to_numpy")
+        built = report["build_seconds"]
+        cells = [
+            f"{name} ({report['about']})",
+            report["caches"],
+            "-" if name.endswith("approximate") else f"{built:.1f} s",
+            cell(report, "one"),
+            "-" if ratio is None else f"1/{1 / ratio:.1f}" if ratio < 1 else f"{ratio:.1f}",
+            *(cell(report, work) for work in ["batch", "filtered 1 %", "filtered 50 %"]),
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def own(report):
+    """What the table has no column for."""
+    codes, memory = report["codes_bytes"], report["memory"]
+    one, read = report["one"]["seconds"], report["read_codes_seconds"]
+    yield f"- Both cores read the {mib(codes)} of 8-bit codes in {time_of(read)}; an exact query takes {one / read:.2f} times that."
+    yield f"- An exact query reads {report['one']['rows_read']:.0f} rows in f32."
+    private, mapped = memory["after"]["private"], memory["after"]["mapped"]
+    yield (
+        f"- Memory after all queries: {mib(private)} private, and {mib(mapped)} resident of mapped files "
+        f"({(private + mapped) / codes:.2f} of the codes)."
+    )
+    yield (
+        f"- Appended in {report['append_seconds']:.1f} s, compacted in {report['compact_seconds']:.1f} s; "
+        f"{mib(report['disk_bytes'])} on disk."
+    )
+    refresh = report["refresh"]
+    yield (
+        f"- A refresh after ten ops and a query: {time_of(refresh['refresh_and_query'])}; "
+        f"the query alone: {time_of(refresh['query'])}."
+    )
+
+
+def markdown(report):
+    machine, versions = report["machine"], report["versions"]
+    lines = [
+        f"{machine['date']}, {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
+        f"load {machine['load']} before the run; "
+        + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+    ]
+    for one in report["tables"]:
+        lines.append("")
+        if "absent" in one:
+            lines.append(f"**{one['set']}**: {one['absent']}")
+            continue
+        lines.append(
+            f"**{one['set']}**, {one['records']:,} x {one['dimension']}, {one['metric']}; {one['about']}. "
+            f"Recall@{one['k']} of {one['queries']} queries; medians of {one['rounds']} rounds; seed {one['seed']}."
+        )
+        lines.append("")
+        lines.extend(rows_of(one))
+        deltafold = one["peers"].get("deltafold", {})
+        if "codes_bytes" in deltafold:
+            lines.append("")
+            lines.extend(own(deltafold))
+    return "\n".join(lines) + "\n"
