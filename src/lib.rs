@@ -79,7 +79,7 @@ pub use query::{
     Answer, Chance, Condition, Decided, DocumentCondition, Exactness, Filter, FilterError, Find, Hit, Include, MAX_K,
     Matcher, PartColumns, PartDocuments, Query, RowSet, Scalar, Stages, Work,
 };
-pub use reader::{At, Entry, Order, ReadPosition, Reader, Refreshed, ScanOptions, ShardChange, Warmth};
+pub use reader::{At, Entry, Order, ReadPosition, Reader, Refreshed, ScanOptions, ShardChange, Warm, Warmth};
 
 #[cfg(test)]
 mod model_tests;

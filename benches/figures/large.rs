@@ -45,7 +45,7 @@ pub(crate) fn child(task: &str, arguments: &[String]) {
             let (reader, all) = timed(|| {
                 runtime.block_on(async {
                     let reader = collection.reader().await.expect("a reader");
-                    reader.warm().await.expect("every column");
+                    reader.warm(&deltafold::Warm::default().columns()).await.expect("every column");
                     reader
                 })
             });

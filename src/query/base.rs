@@ -11,8 +11,8 @@ use super::scan::Selection;
 use crate::error::{Error, Result};
 use crate::reader::Snapshot;
 
-/// How many parts are read and decoded at once.
-const READS: usize = 4;
+/// How many parts are read and decoded at once. A part has 4 MiB of columns at most.
+const READS: usize = 16;
 
 /// The highest bit of an [`Owner`] tells a record that the base does not decide alone.
 const FRESH: u32 = 1 << 31;

@@ -223,6 +223,11 @@ impl ShardIndex {
         }
     }
 
+    /// About how much memory it takes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
     pub(crate) fn base(&self) -> &BaseIndex {
         &self.base
     }

@@ -8,7 +8,7 @@
 //! | `scan`, `tiles`, `kernel` | the pass over the codes, on all cores |
 //! | `nearest`, `top` | what may be among the nearest, and what is |
 //! | `refine` | the rows in f32 that codes leave over, fetched where they are not at hand |
-//! | `search`, `find`, `delete` | what readers and writers offer |
+//! | `search`, `find`, `delete`, `warm` | what readers and writers offer |
 
 mod base;
 mod bits;
@@ -25,6 +25,7 @@ mod search;
 mod select;
 mod tiles;
 mod top;
+mod warm;
 
 pub use filter::{
     Chance, Condition, Decided, DocumentCondition, Filter, FilterError, Matcher, PartColumns, PartDocuments, RowSet,

@@ -128,7 +128,12 @@ impl Reader {
             let index = snapshot.attachment.get_or_try_init(|older| ShardIndex::of(&snapshot, older)).await?;
             Ok::<_, Error>(Searched { snapshot, index })
         });
-        indexed.buffered(SHARDS_AT_ONCE).try_collect().await
+        let searched: Vec<Searched> = indexed.buffered(SHARDS_AT_ONCE).try_collect().await?;
+        if let Some(first) = searched.first() {
+            let bytes = searched.iter().map(|searched| searched.index.memory_bytes()).sum();
+            first.snapshot.objects.pools().hold_index(bytes);
+        }
+        Ok(searched)
     }
 }
 

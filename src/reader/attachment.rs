@@ -40,6 +40,11 @@ impl Attachment {
         value.downcast().map_err(|_| unreachable!("one floor alone attaches values, of one type"))
     }
 
+    /// The value, if it was made.
+    pub(crate) fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.value.get().cloned().and_then(|value| value.downcast().ok())
+    }
+
     fn predecessor(&self) -> std::sync::MutexGuard<'_, Option<Erased>> {
         // A panic elsewhere leaves it whole: each change is a single assignment.
         self.older.lock().unwrap_or_else(PoisonError::into_inner)

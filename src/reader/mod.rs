@@ -24,6 +24,7 @@ mod spilled;
 #[cfg(test)]
 mod tiny_memory_tests;
 mod unread;
+mod warm;
 
 use std::sync::Arc;
 
@@ -34,7 +35,6 @@ pub(crate) use compose::{EmbeddingSource, Row};
 pub(crate) use embedding::{EmbeddingObject, Reads};
 pub(crate) use entry::value_bytes;
 pub use entry::{Entry, ReadPosition, Refreshed, ShardChange};
-pub use objects::Warmth;
 pub(crate) use objects::{Ahead, OPENS};
 pub(crate) use range::IdRange;
 pub(crate) use rows::{Rows, Step};
@@ -42,6 +42,7 @@ pub(crate) use scan::SHARDS_AT_ONCE;
 pub use scan::{Order, ScanOptions};
 pub(crate) use sections::{Room, Tier};
 pub(crate) use snapshot::Snapshot;
+pub use warm::{Warm, Warmth};
 
 use crate::error::Result;
 use crate::memory::MemoryLimit;
@@ -172,24 +173,6 @@ impl Reader {
             }
         };
         self.snapshots().map(position).collect()
-    }
-
-    /// Reads all columns and keeps them, so that nothing but embeddings has to be read any more: one GET a part.
-    /// [`Collection::warm_reader`](crate::Collection::warm_reader) does it while it opens.
-    ///
-    /// Parts that do not fit the memory limit are not read: the answer tells how many are in memory. Reads of the
-    /// others cost a GET each time.
-    pub async fn warm(&self) -> Result<Warmth> {
-        let snapshots = stream::iter(self.snapshots()).map(|snapshot| snapshot.objects.warm());
-        snapshots.buffer_unordered(SHARDS_AT_ONCE).try_for_each(|()| async { Ok(()) }).await?;
-        Ok(self.warmth())
-    }
-
-    /// How much of the columns is in memory now.
-    pub fn warmth(&self) -> Warmth {
-        self.snapshots()
-            .map(|snapshot| snapshot.objects.warmth())
-            .fold(Warmth::default(), |sum, one| Warmth { parts: sum.parts + one.parts, kept: sum.kept + one.kept })
     }
 
     pub(crate) fn snapshots(&self) -> impl Iterator<Item = &Arc<Snapshot>> {

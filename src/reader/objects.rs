@@ -13,7 +13,7 @@ use crate::error::{Error, Repr, Result};
 use crate::shard::Shard;
 
 /// How many parts are read and decoded at once where all are wanted: enough to keep a store busy that answers late.
-const READS: usize = 8;
+const READS: usize = 16;
 
 /// The objects that a manifest lists.
 ///
@@ -21,9 +21,9 @@ const READS: usize = 8;
 /// folder an embedding object is a mapping of its file.
 #[derive(Debug)]
 pub(crate) struct Objects {
-    shard: Shard,
-    manifest: Arc<Manifest>,
-    pools: Arc<Pools>,
+    pub(super) shard: Shard,
+    pub(super) manifest: Arc<Manifest>,
+    pub(super) pools: Arc<Pools>,
     embeddings: HashMap<ObjectName, Arc<Opened>>,
 }
 
@@ -38,23 +38,6 @@ pub(crate) enum Ahead {
     Columns,
     /// All columns, and a tier of the embedding objects.
     Search(Tier),
-}
-
-/// How much of the columns of a reader's snapshots is in memory.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Warmth {
-    /// How many parts the snapshots have.
-    pub parts: u64,
-    /// How many of them are in memory.
-    pub kept: u64,
-}
-
-impl Warmth {
-    /// Whether no part has to be read any more.
-    pub fn is_complete(&self) -> bool {
-        self.kept == self.parts
-    }
 }
 
 impl Objects {
@@ -120,12 +103,9 @@ impl Objects {
         if self.shard.store().maps_objects() {
             return Ok(());
         }
-        let live = |entry: &&EmbeddingEntry| entry.live > 0;
-        let objects =
-            || self.manifest.embeddings.iter().filter(live).filter_map(|entry| self.embeddings.get(&entry.name));
         // Before any is fetched: tiers in use do not go for others.
-        objects().for_each(|opened| drop(opened.held(tiers, used)));
-        let opens: Vec<_> = objects().map(|opened| self.open(opened, tiers, used)).collect();
+        self.live_objects().for_each(|(opened, _)| drop(opened.held(tiers, used)));
+        let opens: Vec<_> = self.live_objects().map(|(opened, _)| self.open(opened, tiers, used)).collect();
         stream::iter(opens).buffer_unordered(OPENS).try_for_each(|_| async { Ok(()) }).await
     }
 
@@ -138,7 +118,7 @@ impl Objects {
     }
 
     /// Reads the parts that are not kept yet, and keeps them, while there is room.
-    pub(super) async fn warm(&self) -> Result<()> {
+    pub(crate) async fn warm(&self) -> Result<()> {
         let runs = self.manifest.runs.iter().enumerate();
         let all: Vec<(usize, usize)> =
             runs.flat_map(|(number, run)| (0..run.parts.len()).map(move |part| (number, part))).collect();
@@ -151,13 +131,10 @@ impl Objects {
         read.buffer_unordered(READS).try_for_each(|()| async { Ok(()) }).await
     }
 
-    /// How much of the columns is in memory.
-    pub(super) fn warmth(&self) -> Warmth {
-        let names = self.manifest.runs.iter().flat_map(|run| &run.parts).map(|entry| entry.name);
-        names.fold(Warmth::default(), |warmth, name| Warmth {
-            parts: warmth.parts + 1,
-            kept: warmth.kept + u64::from(self.pools.parts.peek(&(self.shard.id(), name)).is_some()),
-        })
+    /// The embedding objects that hold a live row.
+    pub(super) fn live_objects(&self) -> impl Iterator<Item = (&Arc<Opened>, &EmbeddingEntry)> {
+        let live = self.manifest.embeddings.iter().filter(|entry| entry.live > 0);
+        live.filter_map(|entry| Some((self.embeddings.get(&entry.name)?, entry)))
     }
 
     /// An embedding object.

@@ -19,13 +19,15 @@ const PART_OVERHEAD: u64 = 512;
 #[derive(Debug)]
 pub(crate) struct Pools {
     pub(super) limit: MemoryLimit,
-    pub(super) parts: PartCache,
+    pub(crate) parts: PartCache,
     /// For the sections of embedding objects.
     pub(crate) sections: Room,
     /// For the ops of the log that snapshots hold in memory.
     pub(super) overlay: Arc<Budget>,
     pub(super) scratch: Scratch,
     shards: u64,
+    /// The bytes that parts, sections and the index of searches may take together, where somebody has said so.
+    max_bytes: Mutex<Option<u64>>,
 }
 
 impl Pools {
@@ -38,7 +40,29 @@ impl Pools {
             overlay: Arc::new(Budget { limit: limit.overlay(), used: AtomicU64::new(0) }),
             scratch,
             shards: shards as u64,
+            max_bytes: Mutex::default(),
         })
+    }
+
+    /// Bounds what parts, sections and the index of searches take together. `parts` of it are for parts and index.
+    pub(crate) fn set_max_bytes(&self, max: u64, parts: u64) {
+        *self.max_bytes.lock().unwrap_or_else(PoisonError::into_inner) = Some(max);
+        self.parts.set_limit(parts.min(max));
+        self.share_out();
+    }
+
+    /// Says how many bytes the index of searches takes. Parts give way to it, and where it passes their share the
+    /// sections do.
+    pub(crate) fn hold_index(&self, bytes: u64) {
+        self.parts.reserve(bytes);
+        self.share_out();
+    }
+
+    fn share_out(&self) {
+        let max = *self.max_bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(max) = max {
+            self.sections.set_limit(max.saturating_sub(self.parts.limit().max(self.parts.reserved())));
+        }
     }
 
     /// Whether a shard whose ops take `bytes` of memory has to move them to the temporary file.
@@ -94,8 +118,10 @@ pub(super) type PartKey = (ShardId, ObjectName);
 
 /// The parts read last, up to a limit of bytes. Several callers that want one part read it once.
 #[derive(Debug)]
-pub(super) struct PartCache {
-    limit: u64,
+pub(crate) struct PartCache {
+    limit: AtomicU64,
+    /// Bytes of the limit that other things about parts take: the index of a search.
+    reserved: AtomicU64,
     kept: Mutex<Kept>,
 }
 
@@ -114,7 +140,40 @@ struct Cell {
 
 impl PartCache {
     fn new(limit: u64) -> Self {
-        Self { limit, kept: Mutex::new(Kept { cells: LruCache::unbounded(), bytes: 0 }) }
+        let kept = Mutex::new(Kept { cells: LruCache::unbounded(), bytes: 0 });
+        Self { limit: AtomicU64::new(limit), reserved: AtomicU64::new(0), kept }
+    }
+
+    /// The limit, which what is reserved counts to.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Sets the limit. The parts that were not used for the longest time go until the others fit.
+    pub(crate) fn set_limit(&self, limit: u64) {
+        self.limit.store(limit, Ordering::Relaxed);
+        self.shrink(&mut self.kept());
+    }
+
+    /// Says how many bytes of the limit something else takes.
+    pub(crate) fn reserve(&self, bytes: u64) {
+        self.reserved.store(bytes, Ordering::Relaxed);
+        self.shrink(&mut self.kept());
+    }
+
+    /// Bytes that are reserved.
+    pub(crate) fn reserved(&self) -> u64 {
+        self.reserved.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that parts take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.kept().bytes
+    }
+
+    /// Bytes that parts may take.
+    fn room(&self) -> u64 {
+        self.limit().saturating_sub(self.reserved())
     }
 
     /// The part, if it is kept.
@@ -139,7 +198,7 @@ impl PartCache {
 
     /// Whether a further part would likely be kept without another having to go.
     pub(super) fn has_room(&self) -> bool {
-        self.kept().bytes < self.limit / 8 * 7
+        self.kept().bytes < self.room() / 8 * 7
     }
 
     fn weigh(&self, key: &PartKey, bytes: u64) {
@@ -149,7 +208,11 @@ impl PartCache {
             cell.bytes = bytes;
             kept.bytes += bytes;
         }
-        while kept.bytes > self.limit {
+        self.shrink(&mut kept);
+    }
+
+    fn shrink(&self, kept: &mut Kept) {
+        while kept.bytes > self.room() {
             let Some((_, cell)) = kept.cells.pop_lru() else { break };
             kept.bytes -= cell.bytes;
         }

@@ -236,7 +236,7 @@ fn a_scan_by_insertion_reads_kept_parts_first() {
         }
         collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
         let tiny = collection.with_memory(MemoryLimit::tiny(128 << 10)).reader().await.unwrap();
-        let warmth = tiny.warm().await.unwrap();
+        let warmth = tiny.warm(&crate::Warm::default().columns()).await.unwrap();
         assert!(warmth.kept >= 4 && warmth.kept < 8, "{warmth:?}");
         let before = store.requests();
         let entries = scan(&tiny, ScanOptions { order: Order::Insertion, ..ScanOptions::default() }).await;
@@ -319,7 +319,7 @@ fn a_warm_reader_tells_how_much_fits() {
         let warm = collection.warm_reader().await.unwrap().warmth();
         assert!(warm.is_complete() && warm.parts == 2, "{warm:?}");
         let tiny = collection.with_memory(MemoryLimit::tiny(1_000)).reader().await.unwrap();
-        let warmth = tiny.warm().await.unwrap();
+        let warmth = tiny.warm(&crate::Warm::default().columns()).await.unwrap();
         assert!(!warmth.is_complete() && warmth.parts == 2, "{warmth:?}");
     });
 }

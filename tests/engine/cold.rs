@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use deltafold::format::{Metric, Op, Record};
-use deltafold::{Answer, Collection, CompactorOptions, CreateOptions, Exactness, Query, Reader, WriterOptions};
+use deltafold::{Answer, Collection, CompactorOptions, CreateOptions, Exactness, Query, Reader, Warm, WriterOptions};
 
 use crate::support::far::{Far, Read};
 use crate::support::random::Random;
@@ -221,4 +221,70 @@ async fn refresh_then_search_fetches_the_rows_alone() {
     assert_eq!(answer.hits.iter().filter(|hit| hit.distance == 0.0).count(), 5);
     let reads = store.reads();
     assert!(reads.iter().all(|read| read.range.is_some() && read.bytes <= (128 << 10)), "{reads:?}");
+}
+
+#[tokio::test]
+async fn a_warm_reader_searches_without_a_request() {
+    let (store, collection) = prepared(2).await;
+    let reader = collection.reader().await.unwrap();
+    let warmth = reader.warm(&Warm::default().columns().signs().bytes().rows()).await.unwrap();
+    assert!(warmth.is_complete(), "{warmth:?}");
+    assert_eq!((warmth.objects, warmth.signs, warmth.bytes, warmth.rows), (2, 2, 2, 2));
+    let held = RECORDS as u64 * (SIGNS + BYTES - 4 + 4 * u64::from(DIMENSION) + 13);
+    assert!((held..held + held / 2).contains(&warmth.memory_bytes), "{warmth:?}, codes and rows take {held}");
+    store.reads();
+    for query in [query(7), approximately(query(7))] {
+        assert_eq!(ask(&reader, query).await.hits.len(), 5);
+    }
+    assert_eq!(store.reads(), []);
+    // What is warm is not read again, and a bound that all of it fits changes nothing.
+    for _ in 0..2 {
+        let all = Warm::default().columns().signs().bytes().rows().max_bytes(2 * warmth.memory_bytes);
+        assert!(reader.warm(&all).await.unwrap().is_complete());
+        assert_eq!(store.reads(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_warm_reader_stays_within_its_bytes_and_tells_what_fits() {
+    let (store, collection) = prepared(4).await;
+    let roomy = ask(&collection.reader().await.unwrap(), query(7)).await;
+    let reader = collection.reader().await.unwrap();
+    let all = Warm::default().signs().bytes().rows();
+    let mut before = 0;
+    for max in [20_000, 100_000, 200_000, 500_000, 900_000, 1_200_000, 2_000_000] {
+        let warmth = reader.warm(&all.max_bytes(max)).await.unwrap();
+        assert!(warmth.memory_bytes <= max, "{max}: {warmth:?}");
+        // Codes before rows, and more with more memory.
+        assert!(warmth.signs >= warmth.bytes && warmth.bytes >= warmth.rows, "{max}: {warmth:?}");
+        let held = warmth.signs + warmth.bytes + warmth.rows;
+        assert!(held >= before, "{max}: {warmth:?}");
+        assert_eq!(warmth.is_complete(), held == 12);
+        before = held;
+        for query in [query(7), approximately(query(7))] {
+            let answer = ask(&reader, query).await;
+            assert_eq!(answer.hits[0], roomy.hits[0]);
+            let now = reader.warmth();
+            let index = RECORDS as u64 * 13 + 4_096;
+            assert!(now.memory_bytes <= max.max(index) + 4 * 4_096, "{max}: {now:?} after a search");
+        }
+    }
+    assert_eq!(before, 12);
+    // With less memory what was used longest ago goes; searches go on from ranges.
+    let warmth = reader.warm(&Warm::default().signs().max_bytes(150_000)).await.unwrap();
+    assert!(warmth.memory_bytes <= 150_000 && warmth.signs == 4 && warmth.rows == 0, "{warmth:?}");
+    store.reads();
+    assert_eq!(ask(&reader, query(7)).await.hits, roomy.hits);
+    assert!(!of_objects(&store.reads()).is_empty());
+}
+
+#[tokio::test]
+async fn a_mapped_object_is_warm_without_memory() {
+    let (far, _) = prepared(1).await;
+    let collection = Collection::open(Arc::new(far.inner), &"c".parse().unwrap()).await.unwrap();
+    let reader = collection.reader().await.unwrap();
+    let codes = reader.warm(&Warm::default().bytes()).await.unwrap();
+    let rows = reader.warm(&Warm::default().bytes().rows()).await.unwrap();
+    assert!(codes.is_complete() && rows.is_complete() && rows.rows == 1, "{rows:?}");
+    assert_eq!(codes.memory_bytes, rows.memory_bytes, "parts and the index alone");
 }

@@ -96,15 +96,34 @@ impl Opened {
         held.embeddings.as_ref().filter(|embeddings| tiers.iter().all(|tier| tier.is_in(embeddings))).cloned()
     }
 
-    /// The tier that was not used for the longest time, and when it was. The front stays.
-    fn oldest(&self) -> Option<(u64, Tier)> {
+    /// Whether a tier is held: in memory, in the temporary file, or mapped.
+    fn holds(&self, tier: Tier) -> bool {
+        self.lock().embeddings.as_ref().is_some_and(|embeddings| tier.is_in(embeddings))
+    }
+
+    /// Whether a tier is held in memory, or `mapped` from a local folder.
+    pub(crate) fn is_warm(&self, tier: Tier, mapped: bool) -> bool {
+        let charged = self.lock().tiers.get(tier.place()).is_some_and(|kept| kept.charge.is_some());
+        self.holds(tier) && (mapped || charged)
+    }
+
+    /// Tiers in memory that were last used before the use `used`, with the number of that use. The front stays.
+    fn tiers_before(&self, used: u64) -> impl Iterator<Item = (u64, Tier)> + use<> {
         let held = self.lock();
         let tiers = Tier::ALL.into_iter().zip(&held.tiers).skip(1);
-        tiers.filter(|(_, kept)| kept.charge.is_some()).map(|(tier, kept)| (kept.used, tier)).min()
+        let older = tiers.filter(|(_, kept)| kept.charge.is_some() && kept.used < used);
+        older.map(|(tier, kept)| (kept.used, tier)).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The bytes of these tiers.
+    fn charged_before(&self, used: u64) -> u64 {
+        let held = self.lock();
+        let older = held.tiers.iter().skip(1).filter(|kept| kept.used < used);
+        older.filter_map(|kept| kept.charge.as_ref()).map(Charge::bytes).sum()
     }
 
     /// Forgets a tier.
-    fn drop_tier(&self, tier: Tier) {
+    pub(crate) fn drop_tier(&self, tier: Tier) {
         let mut held = self.lock();
         held.embeddings = held.embeddings.take().map(|embeddings| embeddings.without_sections(tier.sections()));
         if let Some(kept) = held.tiers.get_mut(tier.place()) {

@@ -30,6 +30,12 @@ pub(super) struct Charge {
     bytes: u64,
 }
 
+impl Charge {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
         self.of.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -56,26 +62,53 @@ impl Room {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// Whether so many bytes fit, once what an earlier use than `used` left has gone.
+    /// Sets the limit. Tiers that were not used for the longest time go until the others fit.
+    pub(crate) fn set_limit(&self, limit: u64) {
+        self.limit.store(limit, Ordering::Relaxed);
+        self.evict(0, u64::MAX);
+    }
+
+    /// Whether so many bytes fit, where tiers that were last used before the use `used` go for them. Where they
+    /// would not fit either way, all stay.
     pub(crate) fn make_room(&self, bytes: u64, used: u64) -> bool {
-        loop {
-            if self.bytes().saturating_add(bytes) <= self.limit() {
-                return true;
-            }
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            open.retain(|opened| opened.strong_count() > 0);
-            let all = open.iter().filter_map(Weak::upgrade).filter_map(|opened| Some((opened.oldest()?, opened)));
-            let Some(((_, tier), oldest)) = all.filter(|((at, _), _)| *at < used).min_by_key(|(age, _)| *age) else {
-                return false;
-            };
-            drop(open);
-            oldest.drop_tier(tier);
+        let fits = |taken: u64| taken.saturating_add(bytes) <= self.limit();
+        if fits(self.bytes()) {
+            return true;
         }
+        let older: u64 = self.open().iter().map(|opened| opened.charged_before(used)).sum();
+        if fits(self.bytes().saturating_sub(older)) {
+            self.evict(bytes, used);
+        }
+        fits(self.bytes())
+    }
+
+    /// Drops tiers that were last used before the use `used`, the oldest first, until so many bytes fit.
+    fn evict(&self, bytes: u64, used: u64) {
+        let open = self.open();
+        let mut older: Vec<_> =
+            open.iter().flat_map(|opened| opened.tiers_before(used).map(move |old| (old, opened))).collect();
+        older.sort_unstable_by_key(|(age, _)| *age);
+        for ((_, tier), opened) in older {
+            if self.bytes().saturating_add(bytes) <= self.limit() {
+                return;
+            }
+            opened.drop_tier(tier);
+        }
+    }
+
+    /// The objects of which something is held.
+    fn open(&self) -> Vec<Arc<Opened>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|opened| opened.strong_count() > 0);
+        open.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Has an object take part: its tiers may be dropped.
     pub(super) fn join(&self, opened: &Arc<Opened>) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(opened));
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if !open.iter().any(|known| known.as_ptr() == Arc::as_ptr(opened)) {
+            open.push(Arc::downgrade(opened));
+        }
     }
 
     /// Keeps the bytes of a tier: in memory, or where there is no room in the temporary file.

@@ -275,7 +275,7 @@ async fn run(
                     _ => collection.reader().await.unwrap(),
                 };
                 if old.len() % 3 == 1 {
-                    other.warm().await.unwrap();
+                    other.warm(&deltafold::Warm::default().columns()).await.unwrap();
                 }
                 check(&other, &model, &questions).await.unwrap();
                 old.push((other, model.clone()));

@@ -164,7 +164,7 @@ async fn a_swept_snapshot_is_superseded_and_a_pin_keeps_it<S: Store + Clone>(sto
     let cold = collection.reader().await.unwrap();
     let warm = cold.clone();
     let mut late = collection.reader().await.unwrap();
-    late.warm().await.unwrap();
+    late.warm(&deltafold::Warm::default().columns()).await.unwrap();
     late.get("a").await.unwrap().unwrap();
     writer.append(vec![put("a"), put("c")]).await.unwrap();
     collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();

@@ -1,0 +1,78 @@
+//! Bringing a reader into memory, the index of searches included.
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::index::ShardIndex;
+use crate::error::Result;
+use crate::reader::{Reader, SHARDS_AT_ONCE, Warm, Warmth};
+
+/// Memory that the index takes for a record of the base, at least.
+const INDEX_BYTES: u64 = 13;
+
+impl Reader {
+    /// Brings levels of the snapshots into memory, as far as they fit. Reads after it fetch what did not.
+    ///
+    /// Columns come first, then codes, then embeddings. With codes or embeddings comes the index of searches. Where
+    /// [`Warm::max_bytes`] is given it bounds all that the reader and its clones keep from then on. Levels that were not used
+    /// for the longest time go for those asked for. The answer tells what is in memory; that something does not fit
+    /// is no error.
+    ///
+    /// Costs one GET for each part, and one or two for each embedding object and level, of those that are not in
+    /// memory. Of a local folder it reads and verifies the pages of mapped objects, which stay in the page cache.
+    pub async fn warm(&self, warm: &Warm) -> Result<Warmth> {
+        let Some(pools) = self.snapshots().next().map(|first| first.objects.pools().clone()) else {
+            return Ok(Warmth::default());
+        };
+        let (parts, sections) = (&pools.parts, &pools.sections);
+        if let Some(max) = warm.max_bytes {
+            let now = self.warmth();
+            let share = match warm.columns {
+                true if now.is_complete() => parts.bytes() + parts.reserved(),
+                // The parts have all room at first; the rest is for sections.
+                true => max,
+                false => parts.limit().min(max / 4),
+            };
+            pools.set_max_bytes(max, share);
+        }
+        if warm.columns {
+            let reads: Vec<_> = self.snapshots().map(|snapshot| snapshot.objects.warm()).collect();
+            stream::iter(reads).buffer_unordered(SHARDS_AT_ONCE).try_for_each(|()| async { Ok(()) }).await?;
+        }
+        let tiers: Vec<_> = warm.tiers().collect();
+        if !tiers.is_empty() && warm.max_bytes.is_none_or(|max| self.index_estimate() <= max) {
+            self.searched().await?;
+        }
+        if let Some(max) = warm.max_bytes.filter(|_| warm.columns) {
+            pools.set_max_bytes(max, parts.bytes() + parts.reserved());
+        }
+        let used = sections.begin();
+        for tier in tiers {
+            for snapshot in self.snapshots() {
+                snapshot.objects.warm_tier(tier, used).await?;
+            }
+        }
+        Ok(Warmth { wanted: *warm, ..self.warmth() })
+    }
+
+    /// How much is in memory now. [`Warmth::is_complete`] is about the columns.
+    pub fn warmth(&self) -> Warmth {
+        let mut warmth = Warmth { wanted: Warm::default().columns(), ..Warmth::default() };
+        for snapshot in self.snapshots() {
+            snapshot.objects.count(&mut warmth);
+        }
+        if let Some(first) = self.snapshots().next() {
+            let pools = first.objects.pools();
+            warmth.memory_bytes = pools.parts.bytes() + pools.parts.reserved() + pools.sections.bytes();
+        }
+        warmth
+    }
+
+    /// Bytes that the index takes at least, before it is made.
+    fn index_estimate(&self) -> u64 {
+        let made = |snapshot: &crate::reader::Snapshot| snapshot.attachment.get::<ShardIndex>().is_some();
+        let rows = |snapshot: &crate::reader::Snapshot| {
+            snapshot.entries(0).iter().map(|entry| u64::from(entry.rows)).sum::<u64>() * INDEX_BYTES
+        };
+        self.snapshots().map(|snapshot| if made(snapshot) { 0 } else { rows(snapshot) }).sum()
+    }
+}

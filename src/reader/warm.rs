@@ -1,0 +1,165 @@
+//! Bringing a snapshot into memory ahead of use.
+
+use deltafold_format::{EmbeddingSection, EmbeddingsFront, PartObject};
+
+use super::objects::{OPENS, Objects};
+use super::sections::Tier;
+use crate::env;
+use crate::error::{Error, Result};
+
+/// The levels of a snapshot to bring into memory, and the memory that they may take.
+///
+/// ```
+/// use deltafold::Warm;
+///
+/// // For exact searches, within 64 MiB.
+/// let warm = Warm::default().columns().bytes().max_bytes(64 << 20);
+/// assert!(warm.columns && warm.bytes && !warm.rows);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Warm {
+    /// The columns of all parts, for filters, gets and scans.
+    pub columns: bool,
+    /// The codes of 1 bit a dimension, for approximate searches.
+    pub signs: bool,
+    /// The codes of 8 bits a dimension, for exact searches.
+    pub bytes: bool,
+    /// The embeddings in f32, which the codes leave few of to read.
+    pub rows: bool,
+    /// The memory that all of it may take from now on, with the index of searches. Without it the shares of the
+    /// [`MemoryLimit`](crate::MemoryLimit) hold.
+    pub max_bytes: Option<u64>,
+}
+
+impl Warm {
+    /// With the columns of all parts.
+    #[must_use]
+    pub fn columns(self) -> Self {
+        Self { columns: true, ..self }
+    }
+
+    /// With the codes of 1 bit a dimension.
+    #[must_use]
+    pub fn signs(self) -> Self {
+        Self { signs: true, ..self }
+    }
+
+    /// With the codes of 8 bits a dimension.
+    #[must_use]
+    pub fn bytes(self) -> Self {
+        Self { bytes: true, ..self }
+    }
+
+    /// With the embeddings in f32.
+    #[must_use]
+    pub fn rows(self) -> Self {
+        Self { rows: true, ..self }
+    }
+
+    /// Within so much memory.
+    #[must_use]
+    pub fn max_bytes(self, bytes: u64) -> Self {
+        Self { max_bytes: Some(bytes), ..self }
+    }
+
+    /// The tiers of embedding objects, those first that gain most for their bytes.
+    pub(crate) fn tiers(self) -> impl Iterator<Item = Tier> {
+        let wanted = [(self.signs, Tier::Signs), (self.bytes, Tier::Bytes), (self.rows, Tier::Rows)];
+        wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, tier)| tier)
+    }
+}
+
+/// How much of a reader's snapshots is in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Warmth {
+    /// How many parts the snapshots have.
+    pub parts: u64,
+    /// How many of them are in memory.
+    pub kept: u64,
+    /// How many embedding objects hold a live row.
+    pub objects: u64,
+    /// Of how many of them the codes of 1 bit a dimension are in memory, or mapped from a local folder.
+    pub signs: u64,
+    /// Of how many the codes of 8 bits a dimension are.
+    pub bytes: u64,
+    /// Of how many the embeddings in f32 are.
+    pub rows: u64,
+    /// Memory that all of it takes, with the index of searches. Mappings of a local folder take none.
+    pub memory_bytes: u64,
+    /// The levels that were asked for.
+    pub(crate) wanted: Warm,
+}
+
+impl Warmth {
+    /// Whether everything that was asked for is in memory.
+    pub fn is_complete(&self) -> bool {
+        let Warm { columns, signs, bytes, rows, .. } = self.wanted;
+        let levels = [
+            (columns, self.kept, self.parts),
+            (signs, self.signs, self.objects),
+            (bytes, self.bytes, self.objects),
+            (rows, self.rows, self.objects),
+        ];
+        levels.into_iter().all(|(wanted, held, all)| !wanted || held == all)
+    }
+}
+
+impl Objects {
+    /// Adds what of the objects is in memory.
+    pub(crate) fn count(&self, warmth: &mut Warmth) {
+        let names = self.manifest.runs.iter().flat_map(|run| &run.parts).map(|entry| entry.name);
+        for name in names {
+            warmth.parts += 1;
+            warmth.kept += u64::from(self.pools.parts.peek(&(self.shard.id(), name)).is_some());
+        }
+        let mapped = self.shard.store().maps_objects();
+        for (opened, _) in self.live_objects() {
+            let warm = |tier| u64::from(opened.is_warm(tier, mapped));
+            warmth.objects += 1;
+            warmth.signs += warm(Tier::Signs);
+            warmth.bytes += warm(Tier::Bytes);
+            warmth.rows += warm(Tier::Rows);
+        }
+    }
+
+    /// Brings a tier of the embedding objects into memory, of as many as fit. Of a store that maps them it reads and
+    /// verifies the pages.
+    pub(crate) async fn warm_tier(&self, tier: Tier, used: u64) -> Result<()> {
+        if self.shard.store().maps_objects() {
+            for (opened, _) in self.live_objects() {
+                let embeddings = self.open(opened, &[tier], used).await?;
+                let read = env::blocking(move || {
+                    let mut all = EmbeddingSection::ALL.into_iter().filter(|section| tier.sections().contains(section));
+                    all.try_for_each(|section| embeddings.section(section, 0..embeddings.rows()).map(|_| ()))
+                });
+                let key = self.shard.layout().part(PartObject::Embeddings(opened.name()));
+                read.await.map_err(|error| Error::format(&key, error))?;
+            }
+            return Ok(());
+        }
+        self.live_objects().for_each(|(opened, _)| drop(opened.held(&[tier], used)));
+        let missing: Vec<_> = self.live_objects().filter(|(opened, _)| !opened.is_warm(tier, false)).collect();
+        for some in missing.chunks(OPENS) {
+            let mut planned = 0;
+            let mut opens = Vec::new();
+            for (opened, entry) in some {
+                let bytes = |tier: Tier| {
+                    let range =
+                        EmbeddingsFront::written_range(self.shard.config().dimension, entry.rows, tier.sections());
+                    range.end - range.start
+                };
+                let needed = bytes(tier) + bytes(Tier::Front);
+                if self.pools.sections.make_room(planned + needed, used) {
+                    planned += needed;
+                    // It may lie in the temporary file.
+                    opened.drop_tier(tier);
+                    opens.push(self.open(opened, std::slice::from_ref(&tier), used));
+                }
+            }
+            futures::future::try_join_all(opens).await?;
+        }
+        Ok(())
+    }
+}
