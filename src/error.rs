@@ -162,6 +162,8 @@ pub(crate) enum Repr {
     Closed(Option<Error>),
     #[error("refused to publish version {} of shard {}: it would break the invariant \"{invariant}\". This is a defect of Deltafold, please report it; nothing was published", .version.get(), .shard.get())]
     Invariant { shard: ShardId, version: Version, invariant: String },
+    #[error("{0}")]
+    NotLoaded(FormatError),
 }
 
 impl Error {
@@ -206,12 +208,17 @@ impl Error {
             Repr::Superseded { .. } | Repr::Gap { .. } => ErrorKind::Superseded,
             Repr::Unknown { .. } => ErrorKind::Unknown,
             Repr::Closed(_) => ErrorKind::Closed,
-            Repr::Invariant { .. } => ErrorKind::Invariant,
+            Repr::Invariant { .. } | Repr::NotLoaded(_) => ErrorKind::Invariant,
         }
     }
 
     pub(crate) fn invalid(reason: impl Into<String>) -> Self {
         Repr::Invalid(reason.into()).into()
+    }
+
+    /// A piece of a part was used before it was loaded.
+    pub(crate) fn not_loaded(error: FormatError) -> Self {
+        Repr::NotLoaded(error).into()
     }
 
     pub(crate) fn corrupt(key: &Key, reason: impl fmt::Display) -> Self {

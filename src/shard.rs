@@ -198,7 +198,8 @@ impl Shard {
         let Some(object) = self.get(&key).await? else { return Ok(None) };
         let decoded = crate::env::blocking(move || PartMeta::decode(object.bytes)).await;
         let part = decoded.map_err(|error| Error::format(&key, error))?;
-        if part.crc32() != entry.crc32 || part.rows() != entry.rows as usize {
+        let found = (part.crc32(), part.rows(), part.front_bytes(), part.columns_end());
+        if found != (entry.crc32, entry.rows as usize, entry.front_bytes, entry.columns_end) {
             return Err(Error::corrupt(&key, "it is not the object that the manifest lists"));
         }
         if part.has_revisions() != self.0.config.ordering.is_revision() || part.absent() != entry.absent {

@@ -45,6 +45,8 @@ pub enum FormatErrorKind {
     Archive,
     /// Checksums match and the content contradicts itself: a broken writer. Report it.
     Invalid,
+    /// A piece of a part was asked for that its caller has not loaded. Load it first.
+    NotLoaded,
 }
 
 impl FormatError {
@@ -79,6 +81,15 @@ impl FormatError {
         Self::new(FormatErrorKind::Invalid, what, reason)
     }
 
+    pub(crate) fn not_loaded(what: &'static str) -> Self {
+        Self::new(FormatErrorKind::NotLoaded, what, "they were asked for and are not loaded")
+    }
+
+    /// The same error, of another section.
+    pub(crate) fn of(self, what: &'static str) -> Self {
+        Self { what, ..self }
+    }
+
     /// What is wrong, and so what to do.
     pub fn kind(&self) -> FormatErrorKind {
         self.kind
@@ -100,6 +111,7 @@ impl fmt::Display for FormatError {
             FormatErrorKind::NewerFormat { .. } => "use a newer version of this program",
             FormatErrorKind::Truncated | FormatErrorKind::Checksum => "restore the object from a copy",
             FormatErrorKind::OutOfMemory => "run this where more memory is free",
+            FormatErrorKind::NotLoaded => "the object may be sound; report this defect of the program",
             FormatErrorKind::TooLarge | FormatErrorKind::Archive | FormatErrorKind::Invalid => {
                 "its writer was broken; restore the object from a copy and report this"
             }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::embeddings::EmbeddingSection;
 use crate::envelope::{Envelope, EnvelopeReader, ObjectKind, Section};
 use crate::error::FormatError;
+use crate::part;
 
 /// What an object is and whether its bytes are sound.
 #[derive(Debug, Clone)]
@@ -53,8 +54,10 @@ fn section_name(kind: ObjectKind, id: u16) -> &'static str {
         (ObjectKind::Segment, 1) => "segment header",
         (ObjectKind::Segment, 2) => "ops",
         (ObjectKind::Segment, 3) => "embeddings",
-        (ObjectKind::PartMeta, 1) => "columns",
-        (ObjectKind::PartMeta, 2) => "revisions",
+        (ObjectKind::PartMeta, id) => {
+            let known = part::SECTIONS.iter().find(|section| section.id == id);
+            known.map_or("unknown section", |section| section.name)
+        }
         (ObjectKind::Embeddings, 1) => "embeddings header",
         (ObjectKind::Embeddings, 2) => "checksum table",
         (ObjectKind::Embeddings, id) => embedding_section_name(id),
@@ -94,6 +97,6 @@ mod tests {
     fn only_known_sections_have_names() {
         let known =
             ObjectKind::ALL.map(|kind| (1..12).filter(|id| section_name(kind, *id) != "unknown section").count());
-        assert_eq!(known, [3, 2, 9, 3, 1, 1, 1]);
+        assert_eq!(known, [3, 5, 9, 3, 1, 1, 1]);
     }
 }

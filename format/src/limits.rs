@@ -28,8 +28,11 @@ pub const MAX_SOURCE_BYTES: usize = 256;
 
 /// Most rows a part's columns hold, and most rows of an embedding object.
 pub const MAX_PART_ROWS: usize = 65_536;
-/// Most bytes of a part's columns before compression.
+/// Most bytes of a part's rows, metadata columns and documents together before compression; of its revisions, and of its
+/// directory.
 pub const MAX_PART_META_BYTES: usize = 512 << 20;
+/// Most bytes of one block of documents before compression: the longest document, and 64 KiB.
+pub const MAX_DOCUMENT_BLOCK_BYTES: usize = MAX_DOCUMENT_BYTES + (64 << 10);
 /// Most bytes of the rows of one embedding object.
 pub const MAX_EMBEDDING_OBJECT_BYTES: usize = 256 << 20;
 /// Most bytes of a manifest before compression.

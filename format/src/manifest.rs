@@ -84,6 +84,10 @@ pub struct PartEntry {
     pub rows: u32,
     /// Length of the object in bytes.
     pub bytes: u64,
+    /// The length of its front: the first bytes up to the end of the directory.
+    pub front_bytes: u64,
+    /// The length of its front with all metadata columns.
+    pub columns_end: u64,
     /// The crc32 of the object's envelope, which holds the crc32 of every section.
     pub crc32: u32,
     /// Its first id.

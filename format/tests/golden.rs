@@ -15,7 +15,7 @@ use deltafold_format::{
     Absent, Action, Ancestor, Change, Claim, CollectionConfig, Digest, Dropped, EditKind, EditSummary, Effect,
     EmbeddingBuilder, EmbeddingEntry, EmbeddingRef, Embeddings, Encoding, Envelope, Form, FormatError,
     FormatErrorKind as Kind, Head, HeadPlace, Inspection, Manifest, Mark, Metric, Nonce, ObjectKind, ObjectName, Op,
-    Ordering, PartBuilder, PartEntry, PartMeta, PartObject, Patch, Pin, Place, Position, Record, Revised, Revision,
+    Ordering, PartBuilder, PartEntry, PartMeta, PartObject, PartPiece, Patch, Pin, Place, Position, Record, Revised, Revision,
     Rotation, Run, Segment, SegmentBody, SegmentHeader, SegmentStamp, Sequence, SourceMark, TimeRange, Timestamp,
     Transition, Uid, Value, Version,
 };
@@ -117,6 +117,8 @@ fn manifest() -> Manifest {
         name: name(7, nonce),
         rows,
         bytes: 4_096 + nonce,
+        front_bytes: 1_000 + nonce,
+        columns_end: 2_000 + nonce,
         crc32: 0x1234_5678,
         min_id: min_id.to_owned(),
         max_id: max_id.to_owned(),
@@ -431,22 +433,62 @@ fn part() -> Bytes {
 
 fn transitions(object: Bytes) -> Result<Vec<(String, Transition<EmbeddingRef>)>, FormatError> {
     let part = PartMeta::decode(object)?;
-    Ok((0..part.rows()).map(|row| (part.id(row).to_owned(), part.transition(row))).collect())
+    Ok((0..part.rows()).map(|row| (part.id(row).to_owned(), part.transition(row).unwrap())).collect())
 }
 
 /// An object of one raw section with this content, and right checksums.
 fn with_raw_section(kind: ObjectKind, content: &[u8]) -> Bytes {
+    with_raw_sections(kind, &[(1, content.to_vec())])
+}
+
+/// An object of these raw sections, and right checksums.
+fn with_raw_sections(kind: ObjectKind, sections: &[(u16, Vec<u8>)]) -> Bytes {
+    let start = |end: usize| end.next_multiple_of(64);
+    let envelope = 28 + 32 * sections.len();
+    let mut end = envelope;
+    let mut table = Vec::new();
+    for (id, content) in sections {
+        table.extend([*id, 0].map(u16::to_le_bytes).concat());
+        table.extend(crc32fast::hash(content).to_le_bytes());
+        table.extend([start(end), content.len(), content.len()].map(|n| (n as u64).to_le_bytes()).concat());
+        end = start(end) + content.len();
+    }
     let mut object = b"\x89DFOLD\r\n".to_vec();
-    let len = content.len() as u64;
-    object.extend([kind.number(), 1, 1, 0].map(u16::to_le_bytes).concat());
-    object.extend((64 + len).to_le_bytes());
-    object.extend([1, 0].map(u16::to_le_bytes).concat());
-    object.extend(crc32fast::hash(content).to_le_bytes());
-    object.extend([64, len, len].map(u64::to_le_bytes).concat());
+    object.extend([kind.number(), 1, u16::try_from(sections.len()).unwrap(), 0].map(u16::to_le_bytes).concat());
+    object.extend((end as u64).to_le_bytes());
+    object.extend(table);
     object.extend(crc32fast::hash(&object).to_le_bytes());
-    object.resize(64, 0);
-    object.extend_from_slice(content);
+    for (_, content) in sections {
+        object.resize(start(object.len()), 0);
+        object.extend_from_slice(content);
+    }
     object.into()
+}
+
+/// The sections of an object, decoded.
+fn raw_sections(object: &Bytes) -> Vec<(u16, Vec<u8>)> {
+    let raw = |section: &deltafold_format::Section| {
+        let [start, stored, raw] = [section.offset, section.stored, section.raw].map(|n| usize::try_from(n).unwrap());
+        let stored = &object[start..start + stored];
+        let content = match section.encoding {
+            Encoding::Raw => stored.to_vec(),
+            Encoding::Zstd => zstd::bulk::decompress(stored, raw).unwrap(),
+        };
+        (section.id, content)
+    };
+    Envelope::parse(object).unwrap().sections().iter().map(raw).collect()
+}
+
+/// The object with one section edited, all of them raw, and right checksums.
+fn with_section(object: &Bytes, id: u16, edit: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut sections = raw_sections(object);
+    edit(&mut sections.iter_mut().find(|(of, _)| *of == id).unwrap().1);
+    with_raw_sections(Envelope::parse(object).unwrap().kind(), &sections)
+}
+
+/// Where some bytes stand.
+fn place_of(bytes: &[u8], within: &[u8]) -> usize {
+    within.windows(bytes.len()).position(|window| window == bytes).unwrap()
 }
 
 #[test]
@@ -461,18 +503,53 @@ fn part_v1() {
     assert_eq!(PartMeta::decode(twin).unwrap_err().kind(), Kind::Checksum);
     // Every checksum is right, and two ids are swapped: looking one up would miss it.
     let twin = golden("part.invalid", || {
-        let section = Envelope::parse(&object).unwrap().sections()[0];
-        assert_eq!(section.encoding, Encoding::Zstd);
-        let [start, raw] = [section.offset, section.raw].map(|n| usize::try_from(n).unwrap());
-        let mut columns = zstd::bulk::decompress(&object[start..], raw).unwrap();
-        let at = columns.windows(18).position(|text| text.starts_with(b"number 01number 02")).unwrap();
-        columns[at + 8] = b'2';
-        columns[at + 17] = b'1';
-        with_raw_section(ObjectKind::PartMeta, &columns)
+        with_section(&object, 1, |rows| {
+            let at = place_of(b"number 01number 02", rows);
+            rows[at + 8] = b'2';
+            rows[at + 17] = b'1';
+        })
     });
     let error = PartMeta::decode(twin).unwrap_err();
-    assert_eq!((error.kind(), error.what()), (Kind::Invalid, "columns"));
+    assert_eq!((error.kind(), error.what()), (Kind::Invalid, "rows"));
     assert!(error.to_string().contains("ids do not ascend"), "{error}");
+    // Every checksum is right, and a summary says that the greatest value is less than it is: a filter would skip it.
+    let twin = golden("part.invalid-summary", || {
+        with_section(&object, 3, |directory| {
+            let at = place_of(&[&(-1_i64).to_le_bytes()[..], &69_i64.to_le_bytes()[..]].concat(), directory);
+            directory[at + 8] = 68;
+        })
+    });
+    let error = PartMeta::decode(twin).unwrap_err();
+    assert_eq!((error.kind(), error.what()), (Kind::Invalid, "metadata columns"));
+    assert!(error.to_string().contains("summary"), "{error}");
+    // The envelope's checksums are right, and the one of a block is not: a reader of the block alone must notice.
+    let twin = golden("part.checksum-of-block", || {
+        with_section(&object, 5, |documents| *documents.last_mut().unwrap() ^= 1)
+    });
+    let error = PartMeta::decode(twin).unwrap_err();
+    assert_eq!((error.kind(), error.what()), (Kind::Checksum, "documents"));
+}
+
+/// A cold reader loads the front of a part, and then the pieces that it needs.
+#[test]
+fn part_v1_is_read_piece_by_piece() {
+    let object = golden("part", part);
+    let range = |range: std::ops::Range<u64>| {
+        object.slice(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap())
+    };
+    let whole = PartMeta::decode(object.clone()).unwrap();
+    let front = PartMeta::open(range(0..whole.front_bytes())).unwrap();
+    assert_eq!((front.front_bytes(), front.columns_end()), (whole.front_bytes(), whole.columns_end()));
+    assert!(front.columns_end() < object.len() as u64);
+    let pieces: Vec<PartPiece> = front.unloaded_columns().chain(front.unloaded_documents()).collect();
+    assert_eq!(pieces.len(), 11);
+    let part = front.with(pieces.iter().map(|piece| (*piece, range(front.range(*piece))))).unwrap();
+    for (row, (id, transition)) in rows().into_iter().enumerate() {
+        assert_eq!((part.id(row), part.transition(row).unwrap()), (id.as_str(), transition));
+    }
+    for end in 0..whole.front_bytes() {
+        assert_eq!(PartMeta::open(range(0..end)).unwrap_err().kind(), Kind::Truncated, "cut at {end}");
+    }
 }
 
 /// The rows of the same ops in a collection ordered by revision.
@@ -513,7 +590,7 @@ fn part_by_revision() -> Bytes {
 
 fn revised(object: Bytes) -> Result<Vec<(String, Revised<EmbeddingRef>)>, FormatError> {
     let part = PartMeta::decode(object)?;
-    Ok((0..part.rows()).map(|row| (part.id(row).to_owned(), part.revised(row).unwrap())).collect())
+    Ok((0..part.rows()).map(|row| (part.id(row).to_owned(), part.revised(row).unwrap().unwrap())).collect())
 }
 
 #[test]
@@ -526,13 +603,11 @@ fn part_by_revision_v1() {
     assert_eq!(PartMeta::decode(twin).unwrap_err().kind(), Kind::Checksum);
     // Every checksum is right, and the revisions are gone: nothing would tell which write is the newer.
     let twin = golden("part-revision.invalid", || {
-        let section = Envelope::parse(&object).unwrap().sections()[0];
-        let [start, stored, raw] = [section.offset, section.stored, section.raw].map(|n| usize::try_from(n).unwrap());
-        let columns = zstd::bulk::decompress(&object[start..start + stored], raw).unwrap();
-        with_raw_section(ObjectKind::PartMeta, &columns)
+        let sections: Vec<_> = raw_sections(&object).into_iter().filter(|(id, _)| *id != 2).collect();
+        with_raw_sections(ObjectKind::PartMeta, &sections)
     });
     let error = PartMeta::decode(twin).unwrap_err();
-    assert_eq!((error.kind(), error.what()), (Kind::Invalid, "columns"));
+    assert_eq!((error.kind(), error.what()), (Kind::Invalid, "rows"));
     assert!(error.to_string().contains("lacks its revisions"), "{error}");
 }
 

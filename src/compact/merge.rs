@@ -262,7 +262,7 @@ impl Merging<'_> {
             form => !self.resolved || form == Form::Put,
         };
         if !as_it_stands {
-            return self.write(part.id(row), part.effect(row)).await;
+            return self.write(part.id(row), part.effect(row).map_err(Error::not_loaded)?).await;
         }
         let moved = match part.embedding_ref(row) {
             Some(from) if self.rewrite.contains(&from.object) => Some(self.embed(from).await?),
@@ -277,7 +277,7 @@ impl Merging<'_> {
         for cursor in cursors {
             self.load(cursor).await?;
             if let Some(part) = &cursor.loaded {
-                let newer = part.effect(cursor.row);
+                let newer = part.effect(cursor.row).map_err(Error::not_loaded)?;
                 composed = Some(match composed {
                     None => (part.id(cursor.row).to_owned(), newer),
                     Some((id, older)) => {

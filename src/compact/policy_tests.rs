@@ -18,6 +18,8 @@ fn manifest(runs: &[(u8, u64, u32, u32)]) -> Manifest {
             name,
             rows: u32::try_from(*rows).unwrap(),
             bytes: 0,
+            front_bytes: 0,
+            columns_end: 0,
             crc32: 0,
             min_id: "a".to_owned(),
             max_id: "b".to_owned(),

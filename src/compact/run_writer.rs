@@ -202,6 +202,8 @@ impl RunWriter {
                 name,
                 rows: part.rows,
                 bytes: part.object.bytes,
+                front_bytes: part.front_bytes,
+                columns_end: part.columns_end,
                 crc32: part.object.crc32,
                 min_id: part.min_id,
                 max_id: part.max_id,

@@ -213,6 +213,8 @@ fn run(born: Version, rows: &[OpId], first: Sequence, last: Sequence, nonces: &m
         name,
         rows: count,
         bytes: 1,
+        front_bytes: 1,
+        columns_end: 1,
         crc32: 0,
         min_id: rows.iter().copied().map(id).min().unwrap_or_default(),
         max_id: rows.iter().copied().map(id).max().unwrap_or_default(),

@@ -122,7 +122,7 @@ impl ShardIndex {
                     if let Some((part, row)) = &below.row
                         && !composer.is_final()
                     {
-                        composer.under(Row::Part(part, *row));
+                        composer.under(Row::Part(part, *row))?;
                     }
                     index.touch(snapshot, rows.id(), &below, composer.finish())?;
                 }

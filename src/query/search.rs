@@ -204,7 +204,8 @@ pub(super) async fn entry(searched: &Searched, owner: Owner, embedding: Reads) -
         Owner::Base(row) => {
             let (number, row) = index.base().place(row);
             let part = snapshot.part(0, number, true).await?;
-            let effect: Effect<_> = part.effect(row).map_embedding(&mut crate::reader::EmbeddingSource::Stored);
+            let effect = part.effect(row).map_err(Error::not_loaded)?;
+            let effect: Effect<_> = effect.map_embedding(&mut crate::reader::EmbeddingSource::Stored);
             (part.id(row).to_owned(), effect.resolve())
         }
     };

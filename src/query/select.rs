@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::bits::Bits;
 use super::filter::{Decided, Filter, Matcher, RowSet};
 use super::scan::{Searched, Selection};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The filters of one call. Each is evaluated once, however many queries have it.
 pub(crate) struct Selector<'a> {
@@ -47,10 +47,10 @@ async fn select(searched: &Searched, matcher: &Matcher) -> Result<Selection> {
         let part = snapshot.part(0, number, true).await?;
         let mut standing = RowSet::none(part.rows());
         rows.clone().zip(0..).filter(|(row, _)| index.stands(*row)).for_each(|(_, row)| standing.insert(row));
-        let Decided { mut matching, open } = matcher.select_by_columns(&*part, &standing);
+        let Decided { mut matching, open } = matcher.select_by_columns(&*part, &standing).map_err(Error::not_loaded)?;
         tokio::task::yield_now().await;
         for some in open.chunks(DOCUMENTS) {
-            matching.extend(&matcher.select(&*part, &some));
+            matching.extend(&matcher.select(&*part, &some).map_err(Error::not_loaded)?);
             tokio::task::yield_now().await;
         }
         matching.iter().for_each(|row| selection.base.insert(rows.start as usize + row));

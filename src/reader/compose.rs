@@ -6,6 +6,7 @@ use std::sync::Arc;
 use deltafold_format::{Effect, EmbeddingRef, PartMeta, Place, Record, Segment, Stored, Transition};
 
 use super::layer::Layer;
+use crate::error::{Error, Result};
 
 /// Where an embedding lies.
 #[derive(Debug, Clone)]
@@ -46,21 +47,23 @@ pub(crate) enum Row<'a> {
 }
 
 impl Row<'_> {
-    /// What it does to the id.
-    pub(super) fn effect(self) -> Option<Effect<EmbeddingSource>> {
-        match self {
-            Self::Part(part, row) => Some(part.effect(row).map_embedding(&mut EmbeddingSource::Stored)),
+    /// What it does to the id. A row of a part needs the columns and the documents of the row.
+    pub(super) fn effect(self) -> Result<Option<Effect<EmbeddingSource>>> {
+        Ok(match self {
+            Self::Part(part, row) => {
+                let effect = part.effect(row).map_err(Error::not_loaded)?;
+                Some(effect.map_embedding(&mut EmbeddingSource::Stored))
+            }
             Self::Log(layer, ops) => {
                 let effect = |(segment, op): (&Arc<Segment>, usize)| {
                     effect_of(segment, op, |row| EmbeddingSource::Log { segment: segment.clone(), row })
                 };
                 layer.ops(ops).filter_map(effect).reduce(Effect::then)
             }
-            Self::Unread(_, read) => {
-                let (segment, op) = read?;
+            Self::Unread(_, read) => read.and_then(|(segment, op)| {
                 effect_of(&segment, op, |row| EmbeddingSource::Copied(segment.vector(row).into()))
-            }
-        }
+            }),
+        })
     }
 
     /// What it does to the id's presence and places; the record it holds is left empty, so that this costs no allocation.
@@ -107,10 +110,10 @@ pub(crate) enum Composer {
 
 impl Composer {
     /// Adds the row that lies under those added before.
-    pub(crate) fn under(&mut self, older: Row<'_>) {
+    pub(crate) fn under(&mut self, older: Row<'_>) -> Result<()> {
         *self = match std::mem::take(self) {
-            Self::Nothing => older.effect().map_or(Self::Nothing, Self::of),
-            Self::Open(newer) => match older.effect() {
+            Self::Nothing => older.effect()?.map_or(Self::Nothing, Self::of),
+            Self::Open(newer) => match older.effect()? {
                 Some(older) => Self::of(older.then(newer)),
                 None => Self::Open(newer),
             },
@@ -120,6 +123,7 @@ impl Composer {
             },
             Self::Gone => Self::Gone,
         };
+        Ok(())
     }
 
     fn of(effect: Effect<EmbeddingSource>) -> Self {

@@ -351,13 +351,13 @@ async fn fetch<K>(snapshot: &Snapshot, found: Found<K>, embeddings: Reads) -> Re
         }
         None => {
             let part = snapshot.part(source, part as usize, true).await?;
-            composer.under(Row::Part(&part, row));
+            composer.under(Row::Part(&part, row))?;
             part.id(row).to_owned()
         }
         Some(layer) => {
             let layer = &snapshot.overlay.layers()[layer];
             let id = layer.id(row);
-            composer.under(Row::Log(layer, row..layer.end_of(id, row)));
+            composer.under(Row::Log(layer, row..layer.end_of(id, row)))?;
             id.to_owned()
         }
     };

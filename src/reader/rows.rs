@@ -176,9 +176,9 @@ impl Rows {
                 break;
             }
             match &self.sources[hit.source] {
-                Source::Run { current: Some((part, _)), .. } => composer.under(Row::Part(part, hit.start)),
+                Source::Run { current: Some((part, _)), .. } => composer.under(Row::Part(part, hit.start))?,
                 Source::Run { current: None, .. } => {}
-                Source::Log { layer, .. } => composer.under(Row::Log(layer, hit.start..hit.end)),
+                Source::Log { layer, .. } => composer.under(Row::Log(layer, hit.start..hit.end))?,
                 Source::Unread { unread, .. } => unread.compose(hit.start..hit.end, &mut composer).await?,
             }
         }

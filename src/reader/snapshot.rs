@@ -92,7 +92,7 @@ impl Snapshot {
         for layer in self.overlay.layers().iter().rev() {
             let ops = layer.find(id);
             if !ops.is_empty() && !composer.is_final() {
-                composer.under(Row::Log(layer, ops));
+                composer.under(Row::Log(layer, ops))?;
             }
         }
         for run in (0..self.runs()).rev() {
@@ -102,7 +102,7 @@ impl Snapshot {
             if let Some(unread) = self.unread(run) {
                 unread.compose(unread.find(id), &mut composer).await?;
             } else if let Some((part, row)) = self.find(run, id).await? {
-                composer.under(Row::Part(&part, row));
+                composer.under(Row::Part(&part, row))?;
             }
         }
         Ok(composer.finish())

@@ -71,7 +71,7 @@ impl Spilled {
         while at < layer.len() {
             let id = layer.id(at);
             let end = layer.end_of(id, at);
-            if let Some(effect) = Row::Log(layer, at..end).effect().filter(|effect| !effect.is_nothing()) {
+            if let Some(effect) = Row::Log(layer, at..end).effect()?.filter(|effect| !effect.is_nothing()) {
                 let mut placed = Placed::default();
                 for from in effect.embeddings() {
                     placed.place(&mut writer, from).await?;

@@ -138,7 +138,7 @@ impl Unread {
             }
             let read =
                 if composer.needs_content() { Some((self.read(op.segment).await?, op.op as usize)) } else { None };
-            composer.under(Row::Unread(&op.outline, read));
+            composer.under(Row::Unread(&op.outline, read))?;
         }
         Ok(())
     }

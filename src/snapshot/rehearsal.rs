@@ -303,7 +303,9 @@ impl Rehearsal {
         self.references.insert(name, references);
         let min_id = format!("{:08}a", self.nonces);
         let max_id = if rows == 1 { min_id.clone() } else { format!("{:08}b", self.nonces) };
-        PartEntry { name, rows, bytes: 100, crc32: 0, min_id, max_id, embeddings, absent: Absent::default() }
+        let (bytes, front_bytes, columns_end) = (100, 40, 60);
+        let absent = Absent::default();
+        PartEntry { name, rows, bytes, front_bytes, columns_end, crc32: 0, min_id, max_id, embeddings, absent }
     }
 
     fn run(&mut self, seen: &Manifest, resolved: bool, span: (Sequence, Sequence), parts: Vec<PartEntry>) -> Run {

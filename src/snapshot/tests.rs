@@ -32,6 +32,8 @@ fn run(manifest: &Manifest, first: u64, last: u64, rows: u32, nonce: u64) -> (Ru
         name: object(manifest.version, nonce),
         rows,
         bytes: 100,
+        front_bytes: 40,
+        columns_end: 60,
         crc32: 0,
         min_id: "a".to_owned(),
         max_id: "z".to_owned(),

@@ -1,11 +1,13 @@
 //! The envelope that every object opens with: `format/SPEC.md`, section "Envelope".
 
 mod aligned;
+mod piece;
 mod reader;
 mod table;
 mod writer;
 mod zstd_pool;
 
+pub(crate) use piece::{PieceSum, SealedPiece};
 pub(crate) use reader::EnvelopeReader;
 pub use table::{Encoding, Envelope, MAX_ENVELOPE_BYTES, MAX_SECTIONS, ObjectKind, Section};
 pub(crate) use table::{envelope_len, matches};

@@ -73,25 +73,11 @@ impl EnvelopeReader {
     /// The same, wherever the bytes lie: for sections that are read byte by byte.
     pub(crate) fn unaligned_section(&self, id: u16, what: &'static str, max_raw: usize) -> Result<Bytes, FormatError> {
         let (section, stored) = self.stored(id, what)?;
-        if section.raw > max_raw as u64 {
-            return Err(FormatError::too_large(what, section.raw, max_raw as u64));
-        }
+        check_length(section.raw, what, max_raw)?;
         check_crc(section, &stored, what)?;
         match section.encoding {
             Encoding::Raw => Ok(stored),
-            Encoding::Zstd => {
-                let malformed = || FormatError::invalid(what, "its zstd frame does not decode to the length it states");
-                if !zstd_pool::is_one_frame(&stored) {
-                    return Err(FormatError::invalid(what, "it is not exactly one zstd frame"));
-                }
-                if zstd_pool::content_size(&stored) != Some(section.raw) {
-                    return Err(malformed());
-                }
-                let len = usize::try_from(section.raw).map_err(|_| malformed())?;
-                let mut out = AlignedBuf::zeroed(len, what)?;
-                zstd_pool::decompress(&stored, out.as_mut_slice()).ok_or_else(malformed)?;
-                Ok(out.into_bytes())
-            }
+            Encoding::Zstd => unpack(&stored, section.raw, what),
         }
     }
 
@@ -113,9 +99,7 @@ impl EnvelopeReader {
         if section.encoding != Encoding::Raw {
             return Err(FormatError::invalid(what, "it is compressed and must not be"));
         }
-        if section.raw > max_raw as u64 {
-            return Err(FormatError::too_large(what, section.raw, max_raw as u64));
-        }
+        check_length(section.raw, what, max_raw)?;
         Ok(stored)
     }
 
@@ -138,6 +122,26 @@ impl EnvelopeReader {
         // An empty slice need not lie in the object's allocation, so `slice_ref` is not for it.
         Ok((section, if slice.is_empty() { Bytes::new() } else { self.object.slice_ref(slice) }))
     }
+}
+
+/// Refuses what is longer than its limit.
+pub(super) fn check_length(raw: u64, what: &'static str, max_raw: usize) -> Result<(), FormatError> {
+    if raw > max_raw as u64 { Err(FormatError::too_large(what, raw, max_raw as u64)) } else { Ok(()) }
+}
+
+/// The content of a zstd frame that must be `raw` bytes long, at a 16-byte boundary.
+pub(super) fn unpack(frame: &[u8], raw: u64, what: &'static str) -> Result<Bytes, FormatError> {
+    let malformed = || FormatError::invalid(what, "its zstd frame does not decode to the length it states");
+    if !zstd_pool::is_one_frame(frame) {
+        return Err(FormatError::invalid(what, "it is not exactly one zstd frame"));
+    }
+    if zstd_pool::content_size(frame) != Some(raw) {
+        return Err(malformed());
+    }
+    let len = usize::try_from(raw).map_err(|_| malformed())?;
+    let mut out = AlignedBuf::zeroed(len, what)?;
+    zstd_pool::decompress(frame, out.as_mut_slice()).ok_or_else(malformed)?;
+    Ok(out.into_bytes())
 }
 
 fn check_crc(section: &Section, stored: &[u8], what: &'static str) -> Result<(), FormatError> {

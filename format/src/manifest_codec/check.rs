@@ -74,6 +74,8 @@ fn check_run(run: &Run) -> Checked {
 fn check_part(part: &PartEntry) -> Checked {
     let rows = (1..=MAX_PART_ROWS).contains(&(part.rows as usize));
     require(rows, "a part has no rows or too many")?;
+    let lengths = 0 < part.front_bytes && part.front_bytes <= part.columns_end && part.columns_end <= part.bytes;
+    require(lengths, "a part's front is empty, or longer than what holds it")?;
     let ids = (1..=MAX_ID_BYTES).contains(&part.min_id.len())
         && part.max_id.len() <= MAX_ID_BYTES
         && part.min_id <= part.max_id

@@ -11,7 +11,7 @@ use crate::part::Absent;
 
 /// Fewest bytes of each kind of entry, so that a count can be refused before anything is allocated for it.
 const RUN_BYTES: usize = 54;
-const PART_BYTES: usize = 44;
+const PART_BYTES: usize = 60;
 const EMBEDDING_BYTES: usize = 36;
 const DROPPED_BYTES: usize = 25;
 const MARK_BYTES: usize = 28;
@@ -84,6 +84,8 @@ fn part(from: &mut Cursor<'_>) -> Result<PartEntry, FormatError> {
         name: from.object_name()?,
         rows: from.u32()?,
         bytes: from.u64()?,
+        front_bytes: from.u64()?,
+        columns_end: from.u64()?,
         crc32: from.u32()?,
         min_id: from.string()?.to_owned(),
         max_id: from.string()?.to_owned(),

@@ -24,6 +24,8 @@ fn part(nonce: u64, rows: u32, min: &str, max: &str) -> PartEntry {
         name: name(3, nonce),
         rows,
         bytes: 1_000,
+        front_bytes: 300,
+        columns_end: 400,
         crc32: 0xDEAD_BEEF,
         min_id: min.to_owned(),
         max_id: max.to_owned(),
@@ -138,7 +140,7 @@ fn a_manifest_comes_back() {
 #[test]
 fn what_a_manifest_must_be_is_checked_on_the_way_out_and_on_the_way_in() {
     type Edit = fn(&mut Manifest);
-    let broken: [(&str, Edit); 27] = [
+    let broken: [(&str, Edit); 30] = [
         ("version 0", |m| m.version = Version::ZERO),
         ("truncated 0", |m| m.truncated = Sequence::ZERO),
         ("truncated beyond folded", |m| m.truncated = sequence(72)),
@@ -160,6 +162,9 @@ fn what_a_manifest_must_be_is_checked_on_the_way_out_and_on_the_way_in() {
             m.runs[0].parts[0].rows += 1;
             m.runs[0].rows += 1
         }),
+        ("a front without bytes", |m| m.runs[0].parts[1].front_bytes = 0),
+        ("a front longer than with its columns", |m| m.runs[0].parts[1].front_bytes = 401),
+        ("columns that end behind the object", |m| m.runs[0].parts[1].columns_end = 1_001),
         ("first id after the last", |m| m.runs[0].parts[1].max_id = "u".to_owned()),
         ("one id, two rows", |m| m.runs[2].parts[0].max_id = "a".to_owned()),
         ("empty id", |m| m.runs[2].parts[0].min_id = String::new()),

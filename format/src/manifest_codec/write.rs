@@ -90,6 +90,8 @@ fn part(out: &mut Writer, part: &PartEntry) {
     out.object_name(part.name);
     out.u32(part.rows);
     out.u64(part.bytes);
+    out.u64(part.front_bytes);
+    out.u64(part.columns_end);
     out.u32(part.crc32);
     out.string(&part.min_id);
     out.string(&part.max_id);

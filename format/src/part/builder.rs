@@ -1,18 +1,13 @@
 //! Writing a part.
 
-use bytes::Bytes;
-use rkyv::api::high::{HighSerializer, to_bytes_in};
-use rkyv::ser::allocator::ArenaHandle;
-use rkyv::util::AlignedVec;
-
-use super::columns::{CLEAR, Columns, FIRST_OBJECT, KEEP, RENEWED, Texts, number};
-use super::meta::{PartMeta, validate};
+use super::draft::{Draft, EncodedPart};
+use super::meta::PartMeta;
 use super::metadata::MetadataBuilder;
 use super::presence::Presence;
 use super::revisions::Revisions;
-use super::{Absent, COLUMNS, EmbeddingRef, Form, REVISIONS, values};
+use super::rows::{CLEAR, FIRST_OBJECT, KEEP, RENEWED, Rows, Texts, number};
+use super::{EmbeddingRef, Form, VALUES, values};
 use crate::effect::Effect;
-use crate::envelope::{Compress, Encoded, EnvelopeWriter, ObjectKind};
 use crate::error::FormatError;
 use crate::limits::{MAX_PART_META_BYTES, MAX_PART_ROWS};
 use crate::name::{ObjectName, Position};
@@ -32,8 +27,10 @@ const PAYLOAD_BYTES: usize = 8 + 8 + 4 + 4 + 1;
 /// Builds a part from rows in ascending order of their ids.
 #[derive(Debug)]
 pub struct PartBuilder {
-    columns: Columns,
+    rows: Rows,
+    /// Payloads that set a document, and the documents.
     documents: Vec<u32>,
+    texts: Texts,
     /// Embedding objects in the order in which they appeared; sorted when the part is finished.
     objects: ObjectNumbers,
     metadata: MetadataBuilder,
@@ -42,23 +39,6 @@ pub struct PartBuilder {
     /// Of rows with revisions, which then all have.
     revisions: Option<Revisions>,
     bytes: usize,
-}
-
-/// A finished part.
-#[derive(Debug)]
-pub struct EncodedPart {
-    /// Its bytes.
-    pub object: Encoded,
-    /// Its rows, at least one.
-    pub rows: u32,
-    /// Its first id.
-    pub min_id: String,
-    /// Its last id.
-    pub max_id: String,
-    /// How many references there are to each embedding object, by name: as [`PartMeta::references`] will count them.
-    pub references: Vec<(ObjectName, u32)>,
-    /// Its rows with revisions that hold no record.
-    pub absent: Absent,
 }
 
 impl Default for PartBuilder {
@@ -71,8 +51,9 @@ impl PartBuilder {
     /// An empty part.
     pub fn new() -> Self {
         Self {
-            columns: Columns { ids: Texts::new(), texts: Texts::new(), keys: Texts::new(), ..Columns::default() },
+            rows: Rows { ids: Texts::new(), ..Rows::default() },
             documents: Vec::new(),
+            texts: Texts::new(),
             objects: ObjectNumbers::default(),
             metadata: MetadataBuilder::default(),
             split_patches: Vec::new(),
@@ -83,7 +64,7 @@ impl PartBuilder {
 
     /// Rows so far.
     pub fn rows(&self) -> usize {
-        self.columns.forms.len()
+        self.rows.forms.len()
     }
 
     /// Whether it takes no further row: it holds 65,536, or about 256 MiB of columns.
@@ -134,7 +115,7 @@ impl PartBuilder {
             Some(Write { value: Some(at), .. }) => Change::Set(*at),
         };
         self.end_payload(None, &embedding);
-        self.columns.forms.push(Form::Revised as u8);
+        self.rows.forms.push(Form::Revised as u8);
         if let Some(revisions) = &mut self.revisions {
             revisions.push(revised);
         }
@@ -174,14 +155,14 @@ impl PartBuilder {
                 (Form::Upsert, false)
             }
             Transition::Modify { absent: Some(stored), patch, changed } => {
-                self.columns.splits.push(number(self.rows()));
+                self.rows.splits.push(number(self.rows()));
                 self.stored(stored);
                 self.split_patches.push((patch.clone(), *changed));
                 self.bytes += size_of::<u32>() + patch_bytes(patch);
                 (Form::Split, false)
             }
         };
-        self.columns.forms.push(form as u8 | if renewed { RENEWED } else { 0 });
+        self.rows.forms.push(form as u8 | if renewed { RENEWED } else { 0 });
         Ok(())
     }
 
@@ -208,12 +189,16 @@ impl PartBuilder {
             _ => return Err(FormatError::invalid(WHAT, "a row without one embedding cannot be copied with another")),
         };
         if split {
-            return self.push(part.id(row), &part.transition(row));
+            return self.push(part.id(row), &part.transition(row)?);
         }
-        let columns = part.columns();
-        self.begin(columns.ids.bytes_of(row), part.has_revisions())?;
+        // Everything is there before the first change.
+        let document = part.document(row)?;
+        if !part.has_all_columns() {
+            return Err(FormatError::not_loaded(VALUES.name));
+        }
+        self.begin(part.archive().ids.bytes_of(row), part.has_revisions())?;
         self.metadata.copy(part, row, number(self.rows()));
-        match part.document(row) {
+        match document {
             Change::Keep => {}
             Change::Clear => self.clear_document(),
             Change::Set(text) => self.document(text),
@@ -223,7 +208,7 @@ impl PartBuilder {
         if let Some((revisions, from)) = self.revisions.as_mut().zip(part.revisions()) {
             revisions.copy(from, row);
         }
-        self.columns.forms.push(part.form_byte(row));
+        self.rows.forms.push(part.form_byte(row));
         Ok(())
     }
 
@@ -238,27 +223,30 @@ impl PartBuilder {
         if estimate > MAX_PART_META_BYTES {
             return Err(FormatError::too_large("columns", estimate as u64, MAX_PART_META_BYTES as u64));
         }
-        let (columns, revisions) = self.into_columns();
-        seal(&columns, revisions.as_ref(), estimate)
+        self.into_draft().finish()
     }
 
-    pub(super) fn into_columns(mut self) -> (Columns, Option<Revisions>) {
+    pub(super) fn into_draft(mut self) -> Draft {
         for (patch, changed) in std::mem::take(&mut self.split_patches) {
             self.patch(&patch, None, changed);
         }
-        let mut columns = self.columns;
-        let payloads = columns.embedding_objects.len();
-        columns.documents = Presence::of(self.documents, payloads);
-        self.objects.finish(&mut columns);
-        self.metadata.finish(&mut columns, payloads);
-        (columns, self.revisions.map(Revisions::finish))
+        let mut rows = self.rows;
+        let payloads = rows.embedding_objects.len();
+        rows.documents = Presence::of(self.documents, payloads);
+        self.objects.finish(&mut rows);
+        Draft {
+            rows,
+            revisions: self.revisions.map(Revisions::finish),
+            columns: self.metadata.finish(payloads),
+            documents: self.texts,
+        }
     }
 
     fn begin(&mut self, id: &[u8], revised: bool) -> Result<(), FormatError> {
         if self.is_full() {
             return Err(FormatError::too_large("part rows", self.rows() as u64 + 1, self.rows() as u64));
         }
-        let last = self.rows().checked_sub(1).map(|last| self.columns.ids.get(last));
+        let last = self.rows().checked_sub(1).map(|last| self.rows.ids.get(last));
         if last.is_some_and(|last| last >= id) {
             let id = String::from_utf8_lossy(id);
             return Err(FormatError::invalid(
@@ -271,7 +259,7 @@ impl PartBuilder {
         } else if self.revisions.is_some() != revised {
             return Err(FormatError::invalid(WHAT, "rows with revisions and rows without make no part"));
         }
-        self.columns.ids.push(id);
+        self.rows.ids.push(id);
         self.bytes += id.len() + size_of::<u32>() + PAYLOAD_BYTES;
         Ok(())
     }
@@ -304,17 +292,17 @@ impl PartBuilder {
 
     /// The payload that is being appended.
     fn payload(&self) -> u32 {
-        number(self.columns.embedding_objects.len())
+        number(self.rows.embedding_objects.len())
     }
 
     fn document(&mut self, text: &str) {
         self.documents.push(self.payload());
-        self.columns.texts.push(text.as_bytes());
+        self.texts.push(text.as_bytes());
         self.bytes += text.len() + 2 * size_of::<u32>();
     }
 
     fn clear_document(&mut self) {
-        self.columns.documents_cleared.push(self.payload());
+        self.rows.documents_cleared.push(self.payload());
         self.bytes += size_of::<u32>();
     }
 
@@ -325,54 +313,13 @@ impl PartBuilder {
             Change::Clear => (CLEAR, 0),
             Change::Set(EmbeddingRef { object, row }) => (self.objects.of(*object, &mut self.bytes), *row),
         };
-        self.columns.embedding_objects.push(object);
-        self.columns.embedding_rows.push(row);
+        self.rows.embedding_objects.push(object);
+        self.rows.embedding_rows.push(row);
         if let Some((inserted, changed)) = positions {
-            self.columns.inserted.push(inserted);
-            self.columns.changed.push(changed);
+            self.rows.inserted.push(inserted);
+            self.rows.changed.push(changed);
         }
     }
-}
-
-/// The object of these columns and revisions, which take about `estimate` bytes.
-fn seal(columns: &Columns, revisions: Option<&Revisions>, estimate: usize) -> Result<EncodedPart, FormatError> {
-    let rows = columns.forms.len();
-    let columns_archive = archive(columns, estimate)?;
-    let revisions = revisions.map(|revisions| archive(revisions, revisions.estimated_bytes())).transpose()?;
-    for archive in [Some(&columns_archive), revisions.as_ref()].into_iter().flatten() {
-        if archive.len() > MAX_PART_META_BYTES {
-            return Err(FormatError::too_large("columns", archive.len() as u64, MAX_PART_META_BYTES as u64));
-        }
-    }
-    let checked = validate(&columns_archive, revisions.as_deref())?;
-    let id = |row| String::from_utf8_lossy(columns.ids.get(row)).into_owned();
-    let (min_id, max_id) = (id(0), id(rows.saturating_sub(1)));
-    let object = object(columns_archive, revisions);
-    Ok(EncodedPart {
-        object,
-        rows: number(rows),
-        min_id,
-        max_id,
-        references: checked.references,
-        absent: checked.absent,
-    })
-}
-
-pub(super) fn archive<T>(of: &T, estimate: usize) -> Result<AlignedVec, FormatError>
-where
-    T: for<'a> rkyv::Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, rkyv::rancor::Error>>,
-{
-    let to = AlignedVec::with_capacity(estimate);
-    to_bytes_in::<_, rkyv::rancor::Error>(of, to).map_err(|error| FormatError::archive("columns", error))
-}
-
-pub(super) fn object(columns: AlignedVec, revisions: Option<AlignedVec>) -> Encoded {
-    let mut out = EnvelopeWriter::new(ObjectKind::PartMeta);
-    out.section(COLUMNS, Bytes::from_owner(columns), Compress::WhenSmaller);
-    if let Some(revisions) = revisions {
-        out.section(REVISIONS, Bytes::from_owner(revisions), Compress::WhenSmaller);
-    }
-    out.finish()
 }
 
 /// Numbers for embedding objects.
@@ -401,17 +348,17 @@ impl ObjectNumbers {
     }
 
     /// Numbers the objects by name, whatever order they appeared in: the same rows give the same bytes.
-    fn finish(self, columns: &mut Columns) {
+    fn finish(self, rows: &mut Rows) {
         let mut sorted = self.names.clone();
         sorted.sort_unstable();
         let renumbered = self.names.iter().map(|name| sorted.binary_search(name).unwrap_or_default());
         let renumbered: Vec<u32> = renumbered.map(|place| FIRST_OBJECT + number(place)).collect();
-        for object in &mut columns.embedding_objects {
+        for object in &mut rows.embedding_objects {
             let place = object.checked_sub(FIRST_OBJECT).and_then(|old| renumbered.get(old as usize));
             *object = place.copied().unwrap_or(*object);
         }
-        columns.object_versions = sorted.iter().map(|name| name.version.get()).collect();
-        columns.object_nonces = sorted.iter().map(|name| name.nonce.get()).collect();
+        rows.object_versions = sorted.iter().map(|name| name.version.get()).collect();
+        rows.object_nonces = sorted.iter().map(|name| name.nonce.get()).collect();
     }
 }
 

@@ -1,82 +1,76 @@
-//! What a part must be beyond a valid archive: rkyv proves memory safety, not integrity.
+//! The rules of a part's rows beyond a valid archive: rkyv proves memory safety, not integrity.
 //!
-//! Everything here takes time in proportion to the archive's bytes, whatever these are.
+//! All checks take time in proportion to the archive's bytes.
 
-use super::check_columns::{ascending, presence, texts, values};
-use super::columns::{ArchivedColumns, CLEAR, FIRST_OBJECT, RENEWED, u32_at, u64_at};
+use super::check_columns::{ascending, presence, texts};
 use super::mask::Mask;
 use super::meta::object_name;
-use super::presence::ALL;
-use super::revisions::ArchivedRevisions;
-use super::values::{ArchivedValues, REMOVED};
-use super::{Absent, Form, check_revisions};
+use super::rows::{ArchivedRows, CLEAR, FIRST_OBJECT, RENEWED, u32_at, u64_at};
+use super::{Form, ROWS};
 use crate::error::FormatError;
-use crate::limits::{MAX_DOCUMENT_BYTES, MAX_ID_BYTES, MAX_KEY_BYTES, MAX_PART_ROWS};
+use crate::limits::{MAX_ID_BYTES, MAX_PART_ROWS};
 use crate::name::ObjectName;
-
-/// How errors call what is checked.
-pub(super) const WHAT: &str = "columns";
 
 /// `Ok` where `holds`, else an error with the rule that does not.
 pub(super) fn require(holds: bool, rule: &'static str) -> Result<(), FormatError> {
-    if holds { Ok(()) } else { Err(FormatError::invalid(WHAT, rule)) }
+    if holds { Ok(()) } else { Err(FormatError::invalid(ROWS.name, rule)) }
 }
 
-/// What was learned about columns on the way.
+/// The findings of the checks of rows.
 #[derive(Debug)]
 pub(super) struct Checked {
-    /// How many references there are to each embedding object, by name. The two payloads of a row that name one place count as one.
+    pub(super) payloads: Payloads,
+    /// How many payloads set a document.
+    pub(super) documents: usize,
+    /// How many references there are to each embedding object, by name. The two payloads of a row that name one place
+    /// count as one.
     pub(super) references: Vec<(ObjectName, u32)>,
     /// Every row is a whole record.
     pub(super) resolved: bool,
-    /// The rows with revisions that hold no record.
-    pub(super) absent: Absent,
 }
 
-/// Checks every rule of the format that columns, and the revisions beside them, can break.
-pub(super) fn check(columns: &ArchivedColumns, revisions: Option<&ArchivedRevisions>) -> Result<Checked, FormatError> {
-    let rows = columns.forms.len();
+/// Checks every rule that rows can break by themselves.
+pub(super) fn check(archive: &ArchivedRows, revised: bool) -> Result<Checked, FormatError> {
+    let rows = archive.forms.len();
     require(rows > 0, "there are no rows")?;
     if rows > MAX_PART_ROWS {
         return Err(FormatError::too_large("part rows", rows as u64, MAX_PART_ROWS as u64));
     }
-    ids(columns, rows)?;
-    let payloads = Payloads::of(columns, rows, revisions.is_some())?;
-    match revisions {
-        None => positions(columns, &payloads)?,
-        Some(_) => {
-            let none = columns.inserted.is_empty() && columns.changed.is_empty();
-            require(none, "rows with revisions have positions in the log")?;
-        }
+    ids(archive, rows)?;
+    let payloads = Payloads::of(archive, rows, revised)?;
+    if revised {
+        let none = archive.inserted.is_empty() && archive.changed.is_empty();
+        require(none, "rows with revisions have positions in the log")?;
+    } else {
+        positions(archive, &payloads)?;
     }
-    documents(columns, &payloads)?;
-    let references = embeddings(columns, &payloads)?;
-    metadata(columns, &payloads)?;
-    let resolved = columns.forms.iter().all(|form| form & !RENEWED == Form::Put as u8);
-    let absent = revisions.map(|revisions| check_revisions::check(columns, revisions)).transpose()?;
-    Ok(Checked { references, resolved, absent: absent.unwrap_or_default() })
+    let documents = documents(archive, &payloads)?;
+    let references = embeddings(archive, &payloads)?;
+    let resolved = archive.forms.iter().all(|form| form & !RENEWED == Form::Put as u8);
+    Ok(Checked { payloads, documents, references, resolved })
 }
 
-/// Of what sort each payload is, by the form of its row. Those of tombstones are of neither sort, and hold nothing.
-struct Payloads {
-    count: usize,
+/// The sort of each payload, by the form of its row. Those of tombstones are of neither sort, and hold nothing.
+#[derive(Debug)]
+pub(super) struct Payloads {
+    pub(super) count: usize,
     /// Patches: what can remove.
-    patches: Mask,
+    pub(super) patches: Mask,
     /// Patches and records: what can set.
-    contents: Mask,
+    pub(super) contents: Mask,
 }
 
 impl Payloads {
     /// Forms are known, and the splits are the rows that say so. Rows have revisions all together, or none has.
-    fn of(columns: &ArchivedColumns, rows: usize, revised: bool) -> Result<Self, FormatError> {
-        let count = rows + columns.splits.len();
+    fn of(archive: &ArchivedRows, rows: usize, revised: bool) -> Result<Self, FormatError> {
+        let count = rows + archive.splits.len();
         // At most one split a row, before anything is allocated by their number.
         require(count <= 2 * rows, "there are more splits than rows")?;
         let mut payloads = Self { count, patches: Mask::new(count), contents: Mask::new(count) };
-        let mut splits = columns.splits.iter();
-        for (row, byte) in columns.forms.iter().enumerate() {
+        let mut splits = archive.splits.iter();
+        for (row, byte) in archive.forms.iter().enumerate() {
             let form = Form::from_byte(*byte)
-                .ok_or_else(|| FormatError::invalid(WHAT, format!("row {row} has the unknown form {byte}")))?;
+                .ok_or_else(|| FormatError::invalid(ROWS.name, format!("row {row} has the unknown form {byte}")))?;
             require(form == Form::Put || byte & RENEWED == 0, "a row that is not put is renewed")?;
             require(
                 (form == Form::Revised) == revised,
@@ -102,25 +96,25 @@ impl Payloads {
     }
 }
 
-fn ids(columns: &ArchivedColumns, rows: usize) -> Result<(), FormatError> {
-    texts(&columns.ids, 1, MAX_ID_BYTES)?;
-    require(columns.ids.len() == rows, "there is not one id for each row")?;
+fn ids(archive: &ArchivedRows, rows: usize) -> Result<(), FormatError> {
+    texts(&archive.ids, 1, MAX_ID_BYTES)?;
+    require(archive.ids.len() == rows, "there is not one id for each row")?;
     let mut before: &[u8] = &[];
     for row in 0..rows {
-        let id = columns.ids.bytes_of(row);
+        let id = archive.ids.bytes_of(row);
         require(before < id, "ids do not ascend")?;
         before = id;
     }
     Ok(())
 }
 
-fn positions(columns: &ArchivedColumns, payloads: &Payloads) -> Result<(), FormatError> {
-    let one_each = columns.inserted.len() == payloads.count && columns.changed.len() == payloads.count;
+fn positions(archive: &ArchivedRows, payloads: &Payloads) -> Result<(), FormatError> {
+    let one_each = archive.inserted.len() == payloads.count && archive.changed.len() == payloads.count;
     require(one_each, "there are not two positions for each payload")?;
     for payload in 0..payloads.count {
-        let inserted = u64_at(&columns.inserted, payload) != 0;
-        let changed = u64_at(&columns.changed, payload) != 0;
-        let upserts = columns.forms.get(payload).is_some_and(|form| *form == Form::Upsert as u8);
+        let inserted = u64_at(&archive.inserted, payload) != 0;
+        let changed = u64_at(&archive.changed, payload) != 0;
+        let upserts = archive.forms.get(payload).is_some_and(|form| *form == Form::Upsert as u8);
         let fits = match (payloads.contents.has(payload), payloads.patches.has(payload)) {
             (false, _) => !inserted && !changed,
             (true, false) => inserted && changed,
@@ -131,36 +125,34 @@ fn positions(columns: &ArchivedColumns, payloads: &Payloads) -> Result<(), Forma
     Ok(())
 }
 
-fn documents(columns: &ArchivedColumns, payloads: &Payloads) -> Result<(), FormatError> {
-    let count = presence(&columns.documents, payloads.count)?;
-    texts(&columns.texts, 0, MAX_DOCUMENT_BYTES)?;
-    require(columns.texts.len() == count, "there is not one document for each payload that sets one")?;
-    require(payloads.contents.covers(&columns.documents), "a tombstone has a document")?;
-    ascending(&columns.documents_cleared, payloads.count)?;
-    for payload in columns.documents_cleared.iter() {
+fn documents(archive: &ArchivedRows, payloads: &Payloads) -> Result<usize, FormatError> {
+    let count = presence(&archive.documents, payloads.count)?;
+    require(payloads.contents.covers(&archive.documents), "a tombstone has a document")?;
+    ascending(&archive.documents_cleared, payloads.count)?;
+    for payload in archive.documents_cleared.iter() {
         let payload = payload.to_native() as usize;
         require(payloads.patches.has(payload), "what is no patch clears a document")?;
-        require(columns.documents.rank(payload).is_none(), "a payload sets a document and clears it")?;
+        require(archive.documents.rank(payload).is_none(), "a payload sets a document and clears it")?;
     }
-    Ok(())
+    Ok(count)
 }
 
-fn embeddings(columns: &ArchivedColumns, payloads: &Payloads) -> Result<Vec<(ObjectName, u32)>, FormatError> {
-    let objects = columns.object_versions.len();
-    require(columns.object_nonces.len() == objects, "an embedding object has half a name")?;
-    let one_each = columns.embedding_objects.len() == payloads.count && columns.embedding_rows.len() == payloads.count;
+fn embeddings(archive: &ArchivedRows, payloads: &Payloads) -> Result<Vec<(ObjectName, u32)>, FormatError> {
+    let objects = archive.object_versions.len();
+    require(archive.object_nonces.len() == objects, "an embedding object has half a name")?;
+    let one_each = archive.embedding_objects.len() == payloads.count && archive.embedding_rows.len() == payloads.count;
     require(one_each, "there is not one embedding's place for each payload")?;
-    let mut references: Vec<(ObjectName, u32)> = (0..objects).map(|i| (object_name(columns, i), 0)).collect();
+    let mut references: Vec<(ObjectName, u32)> = (0..objects).map(|i| (object_name(archive, i), 0)).collect();
     require(references.is_sorted_by(|a, b| a.0 < b.0), "embedding objects do not ascend")?;
     for payload in 0..payloads.count {
-        let (object, row) = (u32_at(&columns.embedding_objects, payload), u32_at(&columns.embedding_rows, payload));
+        let (object, row) = (u32_at(&archive.embedding_objects, payload), u32_at(&archive.embedding_rows, payload));
         if let Some(object) = object.checked_sub(FIRST_OBJECT) {
             require(payloads.contents.has(payload), "a tombstone has an embedding")?;
             require((row as usize) < MAX_PART_ROWS, "an embedding lies in a row that no object has")?;
-            let unknown = || FormatError::invalid(WHAT, "an embedding lies in an object that is not listed");
+            let unknown = || FormatError::invalid(ROWS.name, "an embedding lies in an object that is not listed");
             let entry = references.get_mut(object as usize).ok_or_else(unknown)?;
-            let place = |n: usize| (u32_at(&columns.embedding_objects, n), u32_at(&columns.embedding_rows, n));
-            let row = payload.checked_sub(columns.forms.len()).and_then(|split| columns.splits.get(split));
+            let place = |n: usize| (u32_at(&archive.embedding_objects, n), u32_at(&archive.embedding_rows, n));
+            let row = payload.checked_sub(archive.forms.len()).and_then(|split| archive.splits.get(split));
             let twice = row.is_some_and(|row| place(row.to_native() as usize) == place(payload));
             entry.1 += u32::from(!twice);
         } else {
@@ -170,36 +162,4 @@ fn embeddings(columns: &ArchivedColumns, payloads: &Payloads) -> Result<Vec<(Obj
     }
     require(references.iter().all(|(_, count)| *count > 0), "an embedding object is listed and not referred to")?;
     Ok(references)
-}
-
-fn metadata(columns: &ArchivedColumns, payloads: &Payloads) -> Result<(), FormatError> {
-    texts(&columns.keys, 1, MAX_KEY_BYTES)?;
-    require(columns.keys.len() == columns.values.len(), "there is not one key for each metadata column")?;
-    let order = |(i, column): (usize, &ArchivedValues)| (columns.keys.bytes_of(i), column.kind.to_native());
-    let sorted = columns.values.iter().enumerate().map(order).is_sorted_by(|a, b| a < b);
-    require(sorted, "metadata columns do not ascend by key and type")?;
-    for column in columns.values.iter() {
-        let count = presence(&column.presence, payloads.count)?;
-        require(count > 0, "a metadata column is empty")?;
-        values(column, count)?;
-        let removes = column.kind.to_native() == REMOVED;
-        let lawful = if removes { &payloads.patches } else { &payloads.contents };
-        require(lawful.covers(&column.presence), "a payload has metadata that its form does not allow")?;
-    }
-    // Two types of one key: no payload may have both.
-    let mut first = 0;
-    while let Some(columns_left) = columns.values.get(first..).filter(|left| !left.is_empty()) {
-        let key = columns.keys.bytes_of(first);
-        let types = (1..columns_left.len()).find(|i| columns.keys.bytes_of(first + i) != key);
-        let types = types.unwrap_or(columns_left.len());
-        if types > 1 {
-            let mut taken = Mask::new(payloads.count);
-            for column in columns_left.iter().take(types) {
-                let disjoint = column.presence.kind.to_native() != ALL && taken.add(&column.presence);
-                require(disjoint, "a payload has two values of one key")?;
-            }
-        }
-        first += types;
-    }
-    Ok(())
 }

@@ -2,12 +2,53 @@
 
 use rkyv::rend::{u32_le, u64_le};
 
-use super::check::require;
-use super::columns::ArchivedTexts;
+use super::check::{Payloads, require};
+use super::column_summary::ColumnSummary;
+use super::directory::{BlockEntry, ColumnEntry};
+use super::mask::Mask;
 use super::presence::{ALL, ArchivedPresence, BITS, LISTED, RANK_WORDS};
+use super::rows::ArchivedTexts;
 use super::values::{ArchivedValues, BOOL, BOOLS, F64, F64S, I64, I64S, REMOVED, STRING, STRINGS};
 use crate::error::FormatError;
-use crate::limits::{MAX_LIST_LEN, MAX_METADATA_BYTES};
+use crate::limits::{MAX_DOCUMENT_BYTES, MAX_LIST_LEN, MAX_METADATA_BYTES};
+
+/// Checks every rule that a metadata column can break by itself, and that it is the one which the directory lists.
+pub(super) fn metadata_column(
+    column: &ArchivedValues,
+    entry: &ColumnEntry,
+    payloads: &Payloads,
+) -> Result<(), FormatError> {
+    require(column.kind.to_native() == entry.kind, "a metadata column is not of the type that the directory lists")?;
+    let count = presence(&column.presence, payloads.count)?;
+    values(column, count)?;
+    let counted = (count, column.elements()) == (entry.present as usize, entry.elements as usize);
+    require(counted, "a metadata column has not as many values as the directory lists")?;
+    let lawful = if entry.kind == REMOVED { &payloads.patches } else { &payloads.contents };
+    require(lawful.covers(&column.presence), "a payload has metadata that its form does not allow")?;
+    let Some(summary) = &entry.summary else { return Ok(()) };
+    // Bytes tell numbers apart that compare as equal.
+    let same = ColumnSummary::encoded(Some(summary)) == ColumnSummary::encoded(ColumnSummary::of(column).as_ref());
+    require(same, "the summary of a metadata column is not that of its values")
+}
+
+/// Columns of one key: no payload may have two values of it.
+pub(super) fn one_value_each<'a>(
+    columns: impl Iterator<Item = &'a ArchivedValues>,
+    payloads: &Payloads,
+) -> Result<(), FormatError> {
+    let mut taken = Mask::new(payloads.count);
+    for column in columns {
+        let disjoint = column.presence.kind.to_native() != ALL && taken.add(&column.presence);
+        require(disjoint, "a payload has two values of one key")?;
+    }
+    Ok(())
+}
+
+/// Checks every rule of a block of documents.
+pub(super) fn documents(block: &ArchivedTexts, entry: &BlockEntry) -> Result<(), FormatError> {
+    texts(block, 0, MAX_DOCUMENT_BYTES)?;
+    require(block.len() == entry.documents as usize, "a block has not as many documents as the directory lists")
+}
 
 /// Offsets begin at 0, do not descend, end at the last byte and lie on the boundaries of valid UTF-8.
 pub(super) fn texts(texts: &ArchivedTexts, shortest: usize, longest: usize) -> Result<(), FormatError> {
@@ -72,12 +113,7 @@ pub(super) fn presence(presence: &ArchivedPresence, payloads: usize) -> Result<u
 pub(super) fn values(column: &ArchivedValues, count: usize) -> Result<(), FormatError> {
     let kind = column.kind.to_native();
     require(kind <= BOOLS, "a metadata column is of no known type")?;
-    let elements = match kind {
-        REMOVED => 0,
-        STRING | STRINGS => column.texts.len(),
-        I64 | F64 | I64S | F64S => column.numbers.len(),
-        _ => column.texts.bytes.len(),
-    };
+    let elements = column.elements();
     let is_text = matches!(kind, STRING | STRINGS);
     let unused = (!is_text && !column.texts.offsets.is_empty())
         || (!is_text && !matches!(kind, BOOL | BOOLS) && !column.texts.bytes.is_empty())

@@ -1,10 +1,10 @@
-//! What the revisions of a part must be, by themselves and to its columns. Takes time in proportion to both.
+//! The rules of a part's revisions, by themselves and beside its other sections. Checking takes time in proportion to all.
 
 use super::check::require;
 use super::check_columns::ascending;
-use super::columns::{ArchivedColumns, CLEAR, KEEP, u32_at, u64_at};
 use super::revisions::{ArchivedRevisions, BASE, DELETE, PUT, UPSERTED, date};
-use super::values::REMOVED;
+use super::rows::{ArchivedRows, CLEAR, KEEP, u32_at, u64_at};
+use super::values::{ArchivedValues, REMOVED};
 use crate::error::FormatError;
 use crate::name::Timestamp;
 
@@ -17,14 +17,12 @@ pub struct Absent {
     pub oldest: Timestamp,
 }
 
-/// Checks every rule that revisions can break; the columns were checked before.
-pub(super) fn check(columns: &ArchivedColumns, revisions: &ArchivedRevisions) -> Result<Absent, FormatError> {
-    let rows = columns.forms.len();
+/// Checks every rule that revisions can break by themselves, of so many rows.
+pub(super) fn check(revisions: &ArchivedRevisions, rows: usize) -> Result<Absent, FormatError> {
     require(revisions.kinds.len() == rows, "there is not one kind for each row")?;
     let known = |kind: &u8| *kind <= (BASE | UPSERTED) && kind & BASE != BASE;
     require(revisions.kinds.iter().all(known), "a row's kind is not known")?;
     stamps(revisions, rows)?;
-    fields(columns, revisions, rows)?;
     absent(revisions, rows)
 }
 
@@ -98,8 +96,14 @@ impl Slots<'_> {
     }
 }
 
-/// Every field has a revision of its row, and every revision is borne by something.
-fn fields(columns: &ArchivedColumns, revisions: &ArchivedRevisions, rows: usize) -> Result<(), FormatError> {
+/// Checks that every field has a revision of its row, and that something bears every revision. It takes all metadata
+/// columns, in order.
+pub(super) fn fields<'a>(
+    of: &ArchivedRows,
+    revisions: &ArchivedRevisions,
+    columns: impl Iterator<Item = &'a ArchivedValues>,
+) -> Result<(), FormatError> {
+    let rows = of.forms.len();
     let mut slots =
         Slots { revisions, next: vec![u32::MAX; rows], found: vec![0; rows], borne: vec![false; revisions.high.len()] };
     let mut start = 0;
@@ -119,17 +123,17 @@ fn fields(columns: &ArchivedColumns, revisions: &ArchivedRevisions, rows: usize)
         if kind & UPSERTED != 0 {
             slots.field(row, true)?;
         }
-        match u32_at(&columns.embedding_objects, row) {
+        match u32_at(&of.embedding_objects, row) {
             KEEP => {}
             object => slots.field(row, object == CLEAR)?,
         }
     }
     // A payload sets a document or clears it, never both; so the order of the two lists is no matter.
-    columns.documents.each(rows, |row| slots.field(row, false))?;
-    for row in columns.documents_cleared.iter() {
+    of.documents.each(rows, |row| slots.field(row, false))?;
+    for row in of.documents_cleared.iter() {
         slots.field(row.to_native() as usize, true)?;
     }
-    for column in columns.values.iter() {
+    for column in columns {
         let removed = column.kind.to_native() == REMOVED;
         column.presence.each(rows, |row| slots.field(row, removed))?;
     }
@@ -154,5 +158,5 @@ fn absent(revisions: &ArchivedRevisions, rows: usize) -> Result<Absent, FormatEr
         require(present != is_listed, "the list of rows without a record is not that of the rows' kinds")?;
     }
     let oldest = (0..revisions.dates.len()).map(|i| date(u64_at(&revisions.dates, i))).min();
-    Ok(Absent { rows: super::columns::number(revisions.absent.len()), oldest: oldest.unwrap_or_default() })
+    Ok(Absent { rows: super::rows::number(revisions.absent.len()), oldest: oldest.unwrap_or_default() })
 }

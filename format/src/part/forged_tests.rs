@@ -3,12 +3,14 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::builder::{archive, object};
-use super::columns::{Columns, Texts};
+use super::directory::Directory;
+use super::draft::Draft;
 use super::presence::{self, Presence};
+use super::rows::Texts;
 use super::tests::{self, at, embedding_at};
 use super::values::{self, Values};
 use super::*;
+use crate::envelope::{Compress, EnvelopeReader, EnvelopeWriter, ObjectKind, PieceSum, SealedPiece};
 use crate::error::FormatErrorKind as Kind;
 use crate::record::{Change, Metadata, Patch, Record, Value};
 use crate::testing;
@@ -59,28 +61,43 @@ fn sample() -> PartBuilder {
     builder
 }
 
-fn columns() -> Columns {
-    sample().into_columns().0
+fn draft() -> Draft {
+    sample().into_draft()
 }
 
-fn decode(columns: &Columns) -> Result<PartMeta, crate::FormatError> {
-    PartMeta::decode(object(archive(columns, 0).unwrap(), None).to_bytes())
+/// Encodes and decodes a part, whatever it holds.
+fn decode(draft: &Draft) -> Result<PartMeta, crate::FormatError> {
+    PartMeta::decode(draft.seal().unwrap().object.to_bytes())
 }
 
 #[track_caller]
-fn refused(rule: &str, edit: impl FnOnce(&mut Columns)) {
-    let mut columns = columns();
-    edit(&mut columns);
-    let error = decode(&columns).unwrap_err();
-    assert_eq!((error.kind(), error.what()), (Kind::Invalid, "columns"), "{error}");
+fn refused_in(section: PartSection, rule: &str, edit: impl FnOnce(&mut Draft)) {
+    let mut draft = draft();
+    edit(&mut draft);
+    let error = decode(&draft).unwrap_err();
+    assert_eq!((error.kind(), error.what()), (Kind::Invalid, section.name), "{error}");
     assert!(error.to_string().contains(rule), "{error}");
 }
 
+#[track_caller]
+fn refused(rule: &str, edit: impl FnOnce(&mut Draft)) {
+    refused_in(ROWS, rule, edit);
+}
+
+#[track_caller]
+fn column_refused(rule: &str, edit: impl FnOnce(&mut Draft)) {
+    refused_in(VALUES, rule, edit);
+}
+
+#[track_caller]
+fn directory_refused(rule: &str, edit: impl FnOnce(&mut Draft)) {
+    refused_in(DIRECTORY, rule, edit);
+}
+
 /// The column of a key and type.
-fn column<'a>(columns: &'a mut Columns, key: &str, kind: u32) -> &'a mut Values {
-    let keys = &columns.keys;
-    let place = (0..keys.len()).find(|i| keys.get(*i) == key.as_bytes() && columns.values[*i].kind == kind);
-    &mut columns.values[place.unwrap()]
+fn column<'a>(draft: &'a mut Draft, key: &str, kind: u32) -> &'a mut Values {
+    let mut columns = draft.columns.iter_mut();
+    columns.find_map(|(of, values)| (of == key && values.kind == kind).then_some(values)).unwrap()
 }
 
 /// Presence as bits of the payloads 0 to 6.
@@ -96,10 +113,10 @@ fn texts(texts: &[&str]) -> Texts {
 
 #[test]
 fn the_sample_itself_is_sound_and_has_each_form() {
-    let part = decode(&columns()).unwrap();
+    let part = decode(&draft()).unwrap();
     let forms: Vec<Form> = (0..part.rows()).map(|row| part.form(row)).collect();
     assert_eq!(forms, [Form::Put, Form::Delete, Form::Patch, Form::Upsert, Form::Add, Form::Split]);
-    assert_eq!(columns().documents.kind, presence::BITS);
+    assert_eq!(draft().rows.documents.kind, presence::BITS);
     // Counts are of the payloads: a, e and f have a record's embedding, d that of its patch.
     let counts: Vec<_> = part.references().collect();
     assert_eq!(counts, [(embedding_at(1, 0).object, 3), (embedding_at(2, 0).object, 1)]);
@@ -107,74 +124,74 @@ fn the_sample_itself_is_sound_and_has_each_form() {
 
 #[test]
 fn ids() {
-    refused("ids do not ascend", |c| c.ids = texts(&["a", "b", "d", "c", "e", "f"]));
-    refused("ids do not ascend", |c| c.ids = texts(&["a", "b", "b", "d", "e", "f"]));
-    refused("not one id for each row", |c| c.ids = texts(&["a", "b", "c", "d", "e"]));
-    refused("too short", |c| c.ids = texts(&["", "b", "c", "d", "e", "f"]));
-    refused("too long", |c| c.ids = texts(&["a", "b", "c", "d", "e", &"f".repeat(1_025)]));
-    refused("not UTF-8", |c| c.ids.bytes[0] = 0xff);
+    refused("ids do not ascend", |c| c.rows.ids = texts(&["a", "b", "d", "c", "e", "f"]));
+    refused("ids do not ascend", |c| c.rows.ids = texts(&["a", "b", "b", "d", "e", "f"]));
+    refused("not one id for each row", |c| c.rows.ids = texts(&["a", "b", "c", "d", "e"]));
+    refused("too short", |c| c.rows.ids = texts(&["", "b", "c", "d", "e", "f"]));
+    refused("too long", |c| c.rows.ids = texts(&["a", "b", "c", "d", "e", &"f".repeat(1_025)]));
+    refused("not UTF-8", |c| c.rows.ids.bytes[0] = 0xff);
     refused("within a character", |c| {
-        c.ids = texts(&["a", "b", "c", "d", "é", "ê"]);
-        c.ids.offsets[5] -= 1;
+        c.rows.ids = texts(&["a", "b", "c", "d", "é", "ê"]);
+        c.rows.ids.offsets[5] -= 1;
     });
-    refused("do not begin at 0", |c| c.ids.offsets.clear());
-    refused("do not begin at 0", |c| c.ids.offsets[0] = 1);
-    refused("do not end with the texts", |c| c.ids.bytes.push(b'g'));
-    refused("too short or too long", |c| c.ids.offsets[2] = 0);
-    refused("too short or too long", |c| c.ids.offsets[6] = 7);
+    refused("do not begin at 0", |c| c.rows.ids.offsets.clear());
+    refused("do not begin at 0", |c| c.rows.ids.offsets[0] = 1);
+    refused("do not end with the texts", |c| c.rows.ids.bytes.push(b'g'));
+    refused("too short or too long", |c| c.rows.ids.offsets[2] = 0);
+    refused("too short or too long", |c| c.rows.ids.offsets[6] = 7);
 }
 
 #[test]
 fn forms_and_splits() {
-    refused("there are no rows", |c| *c = Columns::default());
-    refused("row 1 has the unknown form 7", |c| c.forms[1] = 7);
-    refused("a row lacks its revisions", |c| c.forms[1] = Form::Revised as u8);
-    refused("row 2 has the unknown form 64", |c| c.forms[2] = 0x40);
-    refused("not put is renewed", |c| c.forms[1] |= columns::RENEWED);
-    refused("lacks one", |c| c.splits.clear());
-    refused("lacks one", |c| c.splits[0] = 4);
-    refused("lacks one", |c| c.forms[4] = Form::Split as u8);
-    refused("one too many", |c| c.splits.push(5));
-    refused("more splits than rows", |c| c.splits = vec![5; 7]);
-    let mut many = columns();
-    many.forms = vec![0; 65_537];
+    refused("there are no rows", |c| c.rows = rows::Rows { ids: Texts::new(), ..Default::default() });
+    refused("row 1 has the unknown form 7", |c| c.rows.forms[1] = 7);
+    refused("a row lacks its revisions", |c| c.rows.forms[1] = Form::Revised as u8);
+    refused("row 2 has the unknown form 64", |c| c.rows.forms[2] = 0x40);
+    refused("not put is renewed", |c| c.rows.forms[1] |= rows::RENEWED);
+    refused("lacks one", |c| c.rows.splits.clear());
+    refused("lacks one", |c| c.rows.splits[0] = 4);
+    refused("lacks one", |c| c.rows.forms[4] = Form::Split as u8);
+    refused("one too many", |c| c.rows.splits.push(5));
+    refused("more splits than rows", |c| c.rows.splits = vec![5; 7]);
+    let mut many = draft();
+    many.rows.forms = vec![0; 65_537];
     assert_eq!(decode(&many).unwrap_err().kind(), Kind::TooLarge);
 }
 
 #[test]
 fn positions() {
     let rule = "a position is missing, or is there and should not be";
-    refused("two positions for each payload", |c| c.inserted.truncate(6));
-    refused("two positions for each payload", |c| c.changed.push(1));
-    refused(rule, |c| c.inserted[0] = 0);
-    refused(rule, |c| c.changed[0] = 0);
-    refused(rule, |c| c.inserted[1] = 1);
-    refused(rule, |c| c.changed[1] = 1);
-    refused(rule, |c| c.inserted[2] = 1);
-    refused(rule, |c| c.inserted[3] = 0);
-    refused(rule, |c| c.changed[3] = 0);
-    refused(rule, |c| c.changed[5] = 0);
-    refused(rule, |c| c.inserted[6] = 1);
+    refused("two positions for each payload", |c| c.rows.inserted.truncate(6));
+    refused("two positions for each payload", |c| c.rows.changed.push(1));
+    refused(rule, |c| c.rows.inserted[0] = 0);
+    refused(rule, |c| c.rows.changed[0] = 0);
+    refused(rule, |c| c.rows.inserted[1] = 1);
+    refused(rule, |c| c.rows.changed[1] = 1);
+    refused(rule, |c| c.rows.inserted[2] = 1);
+    refused(rule, |c| c.rows.inserted[3] = 0);
+    refused(rule, |c| c.rows.changed[3] = 0);
+    refused(rule, |c| c.rows.changed[5] = 0);
+    refused(rule, |c| c.rows.inserted[6] = 1);
 }
 
 #[test]
 fn documents() {
-    refused("one document for each", |c| c.texts.push(b"one more"));
-    refused("one document for each", |c| c.documents = bits(0b1001));
-    refused("a tombstone has a document", |c| c.documents = bits(0b11_0011));
-    refused("what is no patch clears a document", |c| c.documents_cleared[0] = 1);
-    refused("sets a document and clears it", |c| c.documents_cleared.insert(1, 3));
-    refused("does not ascend, or names one", |c| c.documents_cleared[1] = 7);
-    refused("does not ascend, or names one", |c| c.documents_cleared[1] = 2);
-    refused("too long", |c| {
+    directory_refused("one document for each", |c| c.documents.push(b"one more"));
+    directory_refused("one document for each", |c| c.rows.documents = bits(0b1001));
+    refused("a tombstone has a document", |c| c.rows.documents = bits(0b11_0011));
+    refused("what is no patch clears a document", |c| c.rows.documents_cleared[0] = 1);
+    refused("sets a document and clears it", |c| c.rows.documents_cleared.insert(1, 3));
+    refused("does not ascend, or names one", |c| c.rows.documents_cleared[1] = 7);
+    refused("does not ascend, or names one", |c| c.rows.documents_cleared[1] = 2);
+    refused_in(DOCUMENTS, "too long", |c| {
         let long = "d".repeat(crate::limits::MAX_DOCUMENT_BYTES + 1);
-        c.texts = texts(&["a", "b", "c", &long]);
+        c.documents = texts(&["a", "b", "c", &long]);
     });
 }
 
 #[test]
 fn presence() {
-    let set = |to: Presence| move |c: &mut Columns| c.documents = to;
+    let set = |to: Presence| move |c: &mut Draft| c.rows.documents = to;
     refused("of no known kind", set(Presence { kind: 3, ..Presence::default() }));
     refused("more than its kind needs", set(Presence { kind: presence::ALL, ..bits(0b11_1001) }));
     refused("more than its kind needs", set(Presence { listed: vec![1], ..bits(0b11_1001) }));
@@ -192,99 +209,97 @@ fn presence() {
     refused("does not ascend", set(listed(vec![0, 3, 4, 7])));
     refused("a tombstone has a document", set(listed(vec![0, 1, 3, 4])));
     refused("a tombstone has a document", |c| {
-        c.documents = Presence::default();
-        c.texts = texts(&["", "", "", "", "", "", ""]);
+        c.rows.documents = Presence::default();
+        c.documents = texts(&["", "", "", "", "", "", ""]);
     });
-    let mut same = columns();
-    same.documents = listed(vec![0, 3, 4, 5]);
+    let mut same = draft();
+    same.rows.documents = listed(vec![0, 3, 4, 5]);
     assert!(decode(&same).is_ok(), "another kind of presence says the same");
 }
 
 #[test]
 fn embeddings() {
-    refused("half a name", |c| c.object_nonces.truncate(1));
-    refused("do not ascend", |c| c.object_versions.swap(0, 1));
+    refused("half a name", |c| c.rows.object_nonces.truncate(1));
+    refused("do not ascend", |c| c.rows.object_versions.swap(0, 1));
     refused("do not ascend", |c| {
-        c.object_versions[1] = c.object_versions[0];
-        c.object_nonces[1] = c.object_nonces[0];
+        c.rows.object_versions[1] = c.rows.object_versions[0];
+        c.rows.object_nonces[1] = c.rows.object_nonces[0];
     });
-    refused("one embedding's place for each payload", |c| c.embedding_objects.truncate(6));
-    refused("one embedding's place for each payload", |c| c.embedding_rows.push(0));
-    refused("in an object that is not listed", |c| c.embedding_objects[0] = 4);
-    refused("in a row that no object has", |c| c.embedding_rows[0] = 65_536);
-    refused("a tombstone has an embedding", |c| c.embedding_objects[1] = 2);
+    refused("one embedding's place for each payload", |c| c.rows.embedding_objects.truncate(6));
+    refused("one embedding's place for each payload", |c| c.rows.embedding_rows.push(0));
+    refused("in an object that is not listed", |c| c.rows.embedding_objects[0] = 4);
+    refused("in a row that no object has", |c| c.rows.embedding_rows[0] = 65_536);
+    refused("a tombstone has an embedding", |c| c.rows.embedding_objects[1] = 2);
     refused("what is no patch clears an embedding", |c| {
-        c.embedding_objects[0] = columns::CLEAR;
-        c.embedding_rows[0] = 0;
+        c.rows.embedding_objects[0] = rows::CLEAR;
+        c.rows.embedding_rows[0] = 0;
     });
-    refused("what is no patch clears an embedding", |c| c.embedding_objects[1] = columns::CLEAR);
-    refused("has a row of one", |c| c.embedding_rows[1] = 1);
-    refused("listed and not referred to", |c| c.embedding_objects[3] = 2);
+    refused("what is no patch clears an embedding", |c| c.rows.embedding_objects[1] = rows::CLEAR);
+    refused("has a row of one", |c| c.rows.embedding_rows[1] = 1);
+    refused("listed and not referred to", |c| c.rows.embedding_objects[3] = 2);
 }
 
 #[test]
 fn metadata_columns() {
-    refused("one key for each metadata column", |c| c.keys.push(b"z"));
-    refused("ascend by key and type", |c| c.values.swap(9, 10));
-    refused("ascend by key and type", |c| c.keys.bytes[0] = b'z');
-    refused("too short", |c| {
-        let count = c.keys.len();
-        c.keys = Texts { offsets: vec![0; count + 1], bytes: Vec::new() };
-    });
-    refused("a metadata column is empty", |c| {
+    directory_refused("ascend by key and type", |c| c.columns.swap(9, 10));
+    directory_refused("ascend by key and type", |c| c.columns[0].0 = "z".to_owned());
+    directory_refused("key is too short", |c| c.columns[0].0.clear());
+    directory_refused("key is too short or too long", |c| c.columns[0].0 = "a".repeat(257));
+    directory_refused("a metadata column is empty", |c| {
         *column(c, "i64", values::I64) = Values { presence: bits(0), ..Values::new(values::I64) }
     });
-    refused("its form does not allow", |c| column(c, "two", values::REMOVED).presence = bits(1));
-    refused("its form does not allow", |c| column(c, "two", values::STRING).presence = bits(2));
-    refused("two values of one key", |c| column(c, "two", values::STRING).presence = bits(1));
-    refused("two values of one key", |c| {
+    column_refused("its form does not allow", |c| column(c, "two", values::REMOVED).presence = bits(1));
+    column_refused("its form does not allow", |c| column(c, "two", values::STRING).presence = bits(2));
+    column_refused("two values of one key", |c| column(c, "two", values::STRING).presence = bits(1));
+    column_refused("two values of one key", |c| {
         // Listed, where the column before it has bits.
         column(c, "two", values::STRING).presence =
             Presence { kind: presence::LISTED, listed: vec![4], ..Presence::default() };
     });
-    refused("is of no known type", |c| column(c, "two", values::I64).kind = 9);
+    directory_refused("is of no known type", |c| column(c, "two", values::I64).kind = 9);
 }
 
 #[test]
 fn values_of_each_type() {
     use values::{BOOL, BOOLS, F64, F64S, I64, I64S, REMOVED, STRING, STRINGS};
+    let too_many = "a metadata column has too many elements";
     let each = "not one value for each payload present";
-    refused(each, |c| column(c, "i64", I64).numbers.push(1));
-    refused(each, |c| column(c, "f64", F64).numbers.push(1));
-    refused(each, |c| column(c, "bool", BOOL).texts.bytes.push(1));
-    refused(each, |c| column(c, "string", STRING).texts.push(b"x"));
-    refused(each, |c| column(c, "i64s", I64S).ends.insert(0, 0));
-    refused("not finite", |c| column(c, "f64", F64).numbers[0] = f64::NAN.to_bits());
-    refused("not finite", |c| column(c, "f64s", F64S).numbers[1] = f64::NEG_INFINITY.to_bits());
-    refused("neither 0 nor 1", |c| column(c, "bool", BOOL).texts.bytes[0] = 2);
-    refused("neither 0 nor 1", |c| column(c, "bools", BOOLS).texts.bytes[1] = 255);
+    directory_refused(too_many, |c| column(c, "i64", I64).numbers.push(1));
+    directory_refused(too_many, |c| column(c, "f64", F64).numbers.push(1));
+    directory_refused(too_many, |c| column(c, "bool", BOOL).texts.bytes.push(1));
+    directory_refused(too_many, |c| column(c, "string", STRING).texts.push(b"x"));
+    column_refused(each, |c| column(c, "i64s", I64S).ends.insert(0, 0));
+    column_refused("not finite", |c| column(c, "f64", F64).numbers[0] = f64::NAN.to_bits());
+    column_refused("not finite", |c| column(c, "f64s", F64S).numbers[1] = f64::NEG_INFINITY.to_bits());
+    column_refused("neither 0 nor 1", |c| column(c, "bool", BOOL).texts.bytes[0] = 2);
+    column_refused("neither 0 nor 1", |c| column(c, "bools", BOOLS).texts.bytes[1] = 255);
     // Two that are wrong in the same way, so that one does not hide the other.
-    refused("neither 0 nor 1", |c| column(c, "bools", BOOLS).texts.bytes[..2].fill(2));
-    refused("not finite", |c| column(c, "f64s", F64S).numbers[..2].fill(f64::INFINITY.to_bits()));
-    refused("ends before it begins", |c| column(c, "i64s", I64S).ends[1] = 1);
-    refused("do not end with their elements", |c| column(c, "f64s", F64S).numbers.push(0));
-    refused("do not end with their elements", |c| column(c, "strings", STRINGS).texts.push(b"z"));
-    refused("do not end with their elements", |c| column(c, "bools", BOOLS).texts.bytes.push(1));
-    refused("is too long", |c| {
+    column_refused("neither 0 nor 1", |c| column(c, "bools", BOOLS).texts.bytes[..2].fill(2));
+    column_refused("not finite", |c| column(c, "f64s", F64S).numbers[..2].fill(f64::INFINITY.to_bits()));
+    column_refused("ends before it begins", |c| column(c, "i64s", I64S).ends[1] = 1);
+    column_refused("do not end with their elements", |c| column(c, "f64s", F64S).numbers.push(0));
+    column_refused("do not end with their elements", |c| column(c, "strings", STRINGS).texts.push(b"z"));
+    column_refused("do not end with their elements", |c| column(c, "bools", BOOLS).texts.bytes.push(1));
+    column_refused("is too long", |c| {
         let column = column(c, "i64s", I64S);
         column.numbers = vec![0; 65_537];
         column.ends = vec![65_537; 3];
     });
     let more = "more than its type needs";
-    refused(more, |c| column(c, "i64", I64).ends.push(0));
-    refused(more, |c| column(c, "i64", I64).texts.bytes.push(0));
-    refused(more, |c| column(c, "bools", BOOLS).texts.offsets.push(0));
-    refused(more, |c| column(c, "string", STRING).numbers.push(0));
-    refused(more, |c| column(c, "two", REMOVED).texts.bytes.push(0));
-    refused("not UTF-8", |c| column(c, "strings", STRINGS).texts.bytes[0] = 0xc3);
-    refused("too long", |c| {
+    column_refused(more, |c| column(c, "i64", I64).ends.push(0));
+    column_refused(more, |c| column(c, "i64", I64).texts.bytes.push(0));
+    column_refused(more, |c| column(c, "bools", BOOLS).texts.offsets.push(0));
+    column_refused(more, |c| column(c, "string", STRING).numbers.push(0));
+    column_refused(more, |c| column(c, "two", REMOVED).texts.bytes.push(0));
+    column_refused("not UTF-8", |c| column(c, "strings", STRINGS).texts.bytes[0] = 0xc3);
+    column_refused("too long", |c| {
         let long = "s".repeat(crate::limits::MAX_METADATA_BYTES + 1);
         column(c, "string", STRING).texts = texts(&["", "", &long]);
     });
 }
 
 /// Rows enough for presence to be listed: `r07` has `k` as a number, `r09` as a text.
-fn two_types_of_one_key(text_in: u32) -> Columns {
+fn two_types_of_one_key(text_in: u32) -> Draft {
     let mut builder = PartBuilder::new();
     for row in 0..64 {
         let value = match row {
@@ -298,7 +313,7 @@ fn two_types_of_one_key(text_in: u32) -> Columns {
         let row = format!("r{row:02}");
         builder.push(&row, &Transition::Replace { record: Some(stored), renewed: false }).unwrap();
     }
-    let mut columns = builder.into_columns().0;
+    let mut columns = builder.into_draft();
     let text = column(&mut columns, "k", values::STRING);
     assert_eq!((text.presence.kind, &text.presence.listed[..]), (presence::LISTED, &[9][..]));
     text.presence.listed = vec![text_in];
@@ -332,7 +347,7 @@ fn lists_of_the_greatest_length_pass() {
         let stored = Stored { record, inserted: at(1), changed: at(1) };
         builder.push(id, &Transition::Replace { record: Some(stored), renewed: false }).unwrap();
     }
-    assert!(decode(&builder.into_columns().0).is_ok());
+    assert!(decode(&builder.into_draft()).is_ok());
 }
 
 /// Whatever the bytes of the columns: an error, or a part whose every row can be read, found, and written again.
@@ -341,7 +356,7 @@ fn survives(object: Bytes) {
     let (mut pushed, mut copied) = (PartBuilder::new(), PartBuilder::new());
     for row in 0..part.rows() {
         assert_eq!(part.find(part.id(row)), Ok(row));
-        pushed.push(part.id(row), &part.transition(row)).unwrap();
+        pushed.push(part.id(row), &part.transition(row).unwrap()).unwrap();
         copied.copy_row(&part, row, None).unwrap();
     }
     let references: u32 = part.references().map(|(_, count)| count).sum();
@@ -351,43 +366,115 @@ fn survives(object: Bytes) {
     assert!(counted(pushed.finish().unwrap()) <= references);
 }
 
+/// The object with the raw bytes of one piece edited, and every length and checksum made right again.
+fn with_piece(object: &Bytes, piece: PartPiece, edit: &dyn Fn(&mut Vec<u8>)) -> Bytes {
+    let reader = EnvelopeReader::open_any(object.clone()).unwrap();
+    let mut out = EnvelopeWriter::new(ObjectKind::PartMeta);
+    let part = PartMeta::decode(object.clone()).unwrap();
+    let range = |piece| {
+        let range = part.range(piece);
+        object.slice(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap())
+    };
+    let sealed = |of: PartPiece, sum: PieceSum| {
+        let mut raw = sum.unseal(range(of), "piece", 1 << 30).unwrap().to_vec();
+        if of == piece {
+            edit(&mut raw);
+        }
+        SealedPiece::new(raw.into(), "piece").unwrap()
+    };
+    let columns = part.directory().columns.iter().zip(0..);
+    let columns: Vec<_> = columns.map(|(entry, number)| sealed(PartPiece::Column(number), entry.sum)).collect();
+    let blocks = part.directory().blocks.iter().zip(0..);
+    let blocks: Vec<_> = blocks.map(|(entry, number)| sealed(PartPiece::Documents(number), entry.sum)).collect();
+    let section = reader.section(DIRECTORY.id, DIRECTORY.name, 1 << 30).unwrap();
+    let sections = [VALUES, DOCUMENTS].map(|section| reader.envelope().section(section.id));
+    let mut directory = Directory::decode(&section, sections[0], sections[1]).unwrap();
+    directory.columns.iter_mut().zip(&columns).for_each(|(entry, piece)| entry.sum = piece.sum);
+    directory.blocks.iter_mut().zip(&blocks).for_each(|(entry, piece)| entry.sum = piece.sum);
+    for section in [ROWS, REVISIONS] {
+        if reader.envelope().section(section.id).is_some() {
+            let bytes = reader.section(section.id, section.name, 1 << 30).unwrap();
+            out.section(section.id, bytes, Compress::WhenSmaller);
+        }
+    }
+    out.section(DIRECTORY.id, directory.encoded(), Compress::WhenSmaller);
+    for (section, pieces) in [(VALUES, columns), (DOCUMENTS, blocks)] {
+        if !pieces.is_empty() {
+            let pieces: Vec<Bytes> = pieces.into_iter().map(|piece| piece.stored).collect();
+            out.section(section.id, pieces, Compress::Never);
+        }
+    }
+    out.finish().to_bytes()
+}
+
+/// The places whose bytes tests change: two sections, and each piece.
+fn places(object: &Bytes) -> Vec<Place> {
+    let part = PartMeta::decode(object.clone()).unwrap();
+    let opened = PartMeta::open(object.clone()).unwrap();
+    let pieces: Vec<PartPiece> = opened.unloaded_columns().chain(opened.unloaded_documents()).collect();
+    assert!(part.has_all_columns() && part.has_all_documents());
+    let sections = [ROWS, DIRECTORY].map(|section| Place::Section(section.id));
+    sections.into_iter().chain(pieces.into_iter().map(Place::Piece)).collect()
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Section(u16),
+    Piece(PartPiece),
+}
+
+fn edited(object: &Bytes, place: Place, edit: &dyn Fn(&mut Vec<u8>)) -> Bytes {
+    match place {
+        Place::Section(id) => testing::with_section(object, id, edit),
+        Place::Piece(piece) => with_piece(object, piece, edit),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_change_of_the_archive_is_refused_or_harmless(
+    fn any_change_of_the_raw_bytes_is_refused_or_harmless(
         rows in prop_oneof![Just(None), tests::rows(12).prop_map(Some)],
+        place in any::<proptest::sample::Index>(),
         changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>(), any::<bool>()), 1..4),
     ) {
         let object = match rows {
             Some(rows) => tests::build(&rows).object.to_bytes(),
             None => sample().finish().unwrap().object.to_bytes(),
         };
-        survives(testing::with_section(&object, COLUMNS, &|archive| {
+        let places = places(&object);
+        survives(edited(&object, places[place.index(places.len())], &|raw| {
             for (at, value, add) in &changes {
-                let at = at.index(archive.len());
-                let byte = &mut archive[at];
+                let at = at.index(raw.len());
+                let byte = &mut raw[at];
                 *byte = if *add { byte.wrapping_add(value % 5) } else { *value };
             }
         }));
     }
 
     #[test]
-    fn any_bytes_are_refused_or_harmless(archive in proptest::collection::vec(any::<u8>(), 0..400)) {
+    fn any_raw_bytes_are_refused_or_harmless(
+        place in any::<proptest::sample::Index>(),
+        bytes in proptest::collection::vec(any::<u8>(), 1..400),
+    ) {
         let object = sample().finish().unwrap().object.to_bytes();
-        survives(testing::with_section(&object, COLUMNS, &|section| section.clone_from(&archive)));
+        let places = places(&object);
+        survives(edited(&object, places[place.index(places.len())], &|raw| raw.clone_from(&bytes)));
     }
 }
 
 #[test]
-fn every_byte_of_the_archive_changed_by_one_or_cut_off() {
+fn every_raw_byte_changed_or_cut_off_is_refused_or_harmless() {
     let object = sample().finish().unwrap().object.to_bytes();
-    let len = std::cell::Cell::new(0);
-    testing::with_section(&object, COLUMNS, &|archive| len.set(archive.len()));
-    for at in 0..len.get() {
-        for by in [1, 0xff, 0x80] {
-            survives(testing::with_section(&object, COLUMNS, &|archive| archive[at] = archive[at].wrapping_add(by)));
+    for place in places(&object) {
+        let len = std::cell::Cell::new(0);
+        edited(&object, place, &|raw| len.set(raw.len()));
+        for at in 0..len.get() {
+            for by in [1, 0xff, 0x80] {
+                survives(edited(&object, place, &|raw| raw[at] = raw[at].wrapping_add(by)));
+            }
+            survives(edited(&object, place, &|raw| raw.truncate(at.max(1))));
         }
-        survives(testing::with_section(&object, COLUMNS, &|archive| archive.truncate(at)));
     }
 }

@@ -1,9 +1,10 @@
 //! Sets of payloads, compared with what columns say word by word.
 
-use super::columns::u64_at;
+use super::rows::u64_at;
 use super::presence::{ALL, ArchivedPresence, BITS};
 
 /// A set of payloads.
+#[derive(Debug)]
 pub(super) struct Mask {
     words: Vec<u64>,
     payloads: usize,
@@ -22,6 +23,11 @@ impl Mask {
             *word |= 1 << (payload % 64);
             self.len += 1;
         }
+    }
+
+    /// About how much memory it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of_val(&self.words[..])
     }
 
     pub(super) fn has(&self, payload: usize) -> bool {

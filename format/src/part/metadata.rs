@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::columns::Columns;
 use super::meta::PartMeta;
 use super::presence::Presence;
 use super::values::{self, TYPES, Values};
@@ -56,7 +55,7 @@ impl MetadataBuilder {
             Some(known) => self.places.swap_remove(known),
             None => (part.serial(), self.places_of(part)),
         };
-        for (column, place) in part.columns().values.iter().zip(&places) {
+        for (column, place) in part.columns.iter().flatten().map(|column| column.get()).zip(&places) {
             if let Some(rank) = column.presence.rank(row)
                 && let Some(to) = self.columns.get_mut(*place)
             {
@@ -70,25 +69,24 @@ impl MetadataBuilder {
         self.places.push((serial, places));
     }
 
-    /// Moves everything into the columns of a part with so many payloads.
-    pub(super) fn finish(mut self, columns: &mut Columns, payloads: usize) {
+    /// The columns of a part with so many payloads, with their keys, in order.
+    pub(super) fn finish(mut self, payloads: usize) -> Vec<(String, Values)> {
+        let mut finished = Vec::new();
         for (key, places) in &self.by_key {
             for place in places.iter().flatten() {
                 // A column made for a part copied from may have got no value.
                 if let Some(column) = self.columns.get_mut(*place).filter(|column| !column.present.is_empty()) {
                     let mut values = std::mem::take(&mut column.values);
                     values.presence = Presence::of(std::mem::take(&mut column.present), payloads);
-                    columns.keys.push(key.as_bytes());
-                    columns.values.push(values);
+                    finished.push((key.clone(), values));
                 }
             }
         }
+        finished
     }
 
     fn places_of(&mut self, part: &PartMeta) -> Vec<usize> {
-        let columns = part.columns();
-        let kinds = columns.values.iter().map(|column| column.kind.to_native());
-        kinds.enumerate().map(|(i, kind)| self.place(columns.keys.get(i), kind)).collect()
+        part.directory().columns.iter().map(|column| self.place(&column.key, column.kind)).collect()
     }
 
     /// Where the column of a key and type is, made where there is none.

@@ -1,31 +1,60 @@
 //! A part: the columns of a slice of a run. `format/SPEC.md`, section "Part", has the bytes.
 
+mod archive;
 mod builder;
 mod check;
 mod check_columns;
 mod check_revisions;
-mod columns;
+mod column_summary;
+mod directory;
+mod draft;
+mod front;
+mod load;
 mod mask;
 mod meta;
 mod metadata;
+mod piece;
 mod presence;
+mod records;
 mod revisions;
+mod rows;
 mod summary;
 mod values;
 mod view;
 
-pub use builder::{EncodedPart, PartBuilder};
+pub use builder::PartBuilder;
 pub use check_revisions::Absent;
+pub use column_summary::{BoolSummary, NumberSummary, TextSummary};
+pub use draft::EncodedPart;
 pub use meta::PartMeta;
-pub use summary::{BoolSummary, KeySummary, NumberSummary, PartSummary, TextSummary, TypeSummaries};
+pub use piece::PartPiece;
+pub use summary::{KeySummary, PartSummary, TypeSummaries};
 pub use view::{Elements, Floats, Integers, Lists, MetadataColumn, PresentRows, Texts};
 
 use crate::name::ObjectName;
 
-/// What each row holds.
-const COLUMNS: u16 = 1;
-/// The revisions of what it holds; only in a collection that is ordered by them.
-const REVISIONS: u16 = 2;
+/// A section of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PartSection {
+    /// Its number in the section table.
+    pub(crate) id: u16,
+    /// The name that errors use.
+    pub(crate) name: &'static str,
+}
+
+/// The columns that every row has.
+const ROWS: PartSection = PartSection { id: 1, name: "rows" };
+/// Their revisions; only in a collection that is ordered by them.
+const REVISIONS: PartSection = PartSection { id: 2, name: "revisions" };
+/// Where the pieces of the two sections behind it lie.
+const DIRECTORY: PartSection = PartSection { id: 3, name: "directory" };
+/// The metadata columns.
+const VALUES: PartSection = PartSection { id: 4, name: "metadata columns" };
+/// The documents in blocks.
+const DOCUMENTS: PartSection = PartSection { id: 5, name: "documents" };
+
+/// All sections, in the order in which they lie.
+pub(crate) const SECTIONS: [PartSection; 5] = [ROWS, REVISIONS, DIRECTORY, VALUES, DOCUMENTS];
 
 /// Where an embedding lies: a row of an embedding object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,7 +87,7 @@ pub enum Form {
 
 impl Form {
     fn from_byte(byte: u8) -> Option<Self> {
-        Some(match byte & !columns::RENEWED {
+        Some(match byte & !rows::RENEWED {
             0 => Self::Put,
             1 => Self::Delete,
             2 => Self::Patch,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rkyv::{Archive, Serialize};
 
 use super::EmbeddingRef;
-use super::columns::{number, u32_at, u64_at};
+use super::rows::{number, u32_at, u64_at};
 use crate::name::Timestamp;
 use crate::revised::{Base, Revised};
 use crate::revision::{Revision, Stamp};

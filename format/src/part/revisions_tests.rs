@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::builder::{archive, object};
-use super::columns::Columns;
+use super::archive::archived;
+use super::draft::Draft;
 use super::revisions::Revisions;
+use super::rows::Rows;
 use super::tests::{action, embedding_at};
 use super::*;
 use crate::digest::OpHash;
@@ -58,7 +59,7 @@ fn build(rows: &BTreeMap<String, R>) -> EncodedPart {
 }
 
 fn read_back(part: &PartMeta) -> BTreeMap<String, R> {
-    (0..part.rows()).map(|row| (part.id(row).to_owned(), part.revised(row).unwrap())).collect()
+    (0..part.rows()).map(|row| (part.id(row).to_owned(), part.revised(row).unwrap().unwrap())).collect()
 }
 
 proptest! {
@@ -75,7 +76,7 @@ proptest! {
         prop_assert_eq!(part.absent(), Absent { rows: u32::try_from(absent.len()).unwrap(), oldest });
         prop_assert_eq!(encoded.absent, part.absent());
         for (row, revised) in rows.values().enumerate() {
-            prop_assert_eq!(part.effect(row), Effect::Revision(revised.clone()));
+            prop_assert_eq!(part.effect(row).unwrap(), Effect::Revision(revised.clone()));
             prop_assert_eq!(part.outline(row), Effect::Revision(revised.outline()));
         }
     }
@@ -110,7 +111,7 @@ proptest! {
         });
         if let Ok(part) = PartMeta::decode(forged) {
             for row in 0..part.rows() {
-                let revised = part.revised(row).unwrap();
+                let revised = part.revised(row).unwrap().unwrap();
                 assert!(revised.stamps().next().is_some());
                 // What was accepted can be written again.
                 let mut again = PartBuilder::new();
@@ -134,7 +135,7 @@ fn removal() -> Patch<EmbeddingRef> {
 }
 
 /// `a` put; `b` put and then everything removed; `c` deleted and upserted; `d` deleted, with a patch that waits; `e` a patch that waits; `f` deleted.
-fn sample() -> (Columns, Revisions) {
+fn sample() -> Draft {
     let sets = Patch { document: Change::Set("d".to_owned()), ..Patch::default() };
     let deleted = one(Action::Delete, 1);
     let rows = [
@@ -153,32 +154,32 @@ fn sample() -> (Columns, Revisions) {
             (id.to_owned(), revised)
         })
         .into();
-    let (columns, revisions) = builder(&rows).into_columns();
-    (columns, revisions.unwrap())
+    builder(&rows).into_draft()
 }
 
-fn decode(columns: &Columns, revisions: Option<&Revisions>) -> Result<PartMeta, FormatError> {
-    let revisions = revisions.map(|revisions| archive(revisions, 0).unwrap());
-    PartMeta::decode(object(archive(columns, 0).unwrap(), revisions).to_bytes())
+fn decode(draft: &Draft) -> Result<PartMeta, FormatError> {
+    PartMeta::decode(draft.seal().unwrap().object.to_bytes())
 }
 
 #[track_caller]
-fn refused(rule: &str, edit: impl FnOnce(&mut Columns, &mut Revisions)) {
-    let (mut columns, mut revisions) = sample();
-    edit(&mut columns, &mut revisions);
-    let error = decode(&columns, Some(&revisions)).unwrap_err();
-    assert_eq!((error.kind(), error.what()), (Kind::Invalid, "columns"), "{error}");
+fn refused(rule: &str, edit: impl FnOnce(&mut Rows, &mut Revisions)) {
+    let mut draft = sample();
+    edit(&mut draft.rows, draft.revisions.as_mut().unwrap());
+    let error = decode(&draft).unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid, "{error}");
+    assert!([ROWS.name, REVISIONS.name].contains(&error.what()), "{error}");
     assert!(error.to_string().contains(rule), "{error}");
 }
 
 #[test]
 fn the_sample_is_sound() {
-    let (columns, revisions) = sample();
+    let draft = sample();
+    let revisions = draft.revisions.as_ref().unwrap();
     assert_eq!(revisions.kinds, [1, 1, 6, 2, 0, 2]);
     assert_eq!((&revisions.ends[..], &revisions.mixed[..]), (&[1, 3, 5, 7, 8, 9][..], &[1, 2, 3][..]));
     assert_eq!((&revisions.slot_ends[..], &revisions.slots[..]), (&[3, 5, 6][..], &[1, 1, 1, 1, 1, 1][..]));
     assert_eq!((&revisions.absent[..], &revisions.dates[..]), (&[3, 4, 5][..], &[1_100, 1_101, 1_102][..]));
-    let part = decode(&columns, Some(&revisions)).unwrap();
+    let part = decode(&draft).unwrap();
     assert_eq!(part.absent(), Absent { rows: 3, oldest: Timestamp::from_millis(1_100) });
     assert_eq!(part.form(0), Form::Revised);
     assert_eq!(part.references().map(|(_, count)| count).collect::<Vec<_>>(), [1]);
@@ -215,7 +216,11 @@ fn each_rule_of_revisions_is_checked() {
     refused("not one slot for each field", |_, revisions| revisions.slot_ends[0] = 2);
     refused("a revision that its row has not", |_, revisions| revisions.slots[0] = 2);
     refused("no newer than the delete", |_, revisions| revisions.slots[5] = 0);
-    refused("no newer than the delete", |_, revisions| revisions.kinds[5] |= 4);
+    refused("no newer than the delete", |_, revisions| {
+        revisions.kinds[5] |= 4;
+        revisions.absent.pop();
+        revisions.dates.pop();
+    });
     refused("a put removes a field", |_, revisions| revisions.slots[0] = 0);
     refused("or upserts", |_, revisions| revisions.kinds[0] |= 4);
     refused("nothing bears", |_, revisions| revisions.kinds[5] = 0);
@@ -228,14 +233,13 @@ fn each_rule_of_revisions_is_checked() {
     refused("does not ascend", |_, revisions| revisions.absent.swap(0, 1));
     refused("have positions in the log", |columns, _| columns.inserted.push(1));
     refused("lacks its revisions", |columns, _| columns.forms[0] = 0);
-    let (columns, _) = sample();
-    assert_eq!(decode(&columns, None).unwrap_err().kind(), Kind::Invalid, "revisions are missing");
-    let mut each_one = builder(&BTreeMap::from([("a".to_owned(), one(Action::Delete, 1))])).into_columns();
-    let revisions = each_one.1.as_mut().unwrap();
-    assert_eq!(revisions.ends, [0u32; 0]);
-    assert!(decode(&each_one.0, Some(revisions)).is_ok());
-    revisions.ends.push(1);
-    let error = decode(&each_one.0, Some(revisions)).unwrap_err();
+    let bare = Draft { revisions: None, ..sample() };
+    assert_eq!(decode(&bare).unwrap_err().kind(), Kind::Invalid, "revisions are missing");
+    let mut each_one = builder(&BTreeMap::from([("a".to_owned(), one(Action::Delete, 1))])).into_draft();
+    assert_eq!(each_one.revisions.as_ref().unwrap().ends, [0u32; 0]);
+    assert!(decode(&each_one).is_ok());
+    each_one.revisions.as_mut().unwrap().ends.push(1);
+    let error = decode(&each_one).unwrap_err();
     assert!(error.to_string().contains("where each row has one"), "{error}");
 }
 
@@ -271,15 +275,15 @@ fn an_estimate_is_near_the_bytes_that_the_columns_take() {
         let rows: BTreeMap<String, R> = (0..1_000).map(|n| (format!("{n:04}"), make())).collect();
         let builder = builder(&rows);
         let estimate = builder.estimated_bytes();
-        let (columns, revisions) = builder.into_columns();
-        let revisions = revisions.unwrap();
-        let (own, own_bytes) = (revisions.estimated_bytes(), archive(&revisions, 0).unwrap().len());
-        let bytes = archive(&columns, 0).unwrap().len() + own_bytes;
+        let draft = builder.into_draft();
+        let revisions = draft.revisions.as_ref().unwrap();
+        let (own, own_bytes) = (revisions.estimated_bytes(), archived(revisions, 0, "revisions").unwrap().len());
+        let bytes = draft.seal().unwrap().raw_bytes();
         // One row in 4 bytes more: that of its end, which is left out where each has one stamp.
         assert!(own + 500 >= own_bytes && own <= own_bytes + 4_500, "{shape}: {own} for {own_bytes}");
         assert!(estimate * 100 >= bytes * 98 && estimate * 100 <= bytes * 200, "{shape}: {estimate} for {bytes}");
-        let part =
-            PartMeta::decode(object(archive(&columns, 0).unwrap(), Some(archive(&revisions, 0).unwrap())).to_bytes());
-        assert_eq!(part.unwrap().memory_bytes(), bytes, "{shape}");
+        // Beside the archives: the masks of payloads, and the directory.
+        let memory = decode(&draft).unwrap().memory_bytes();
+        assert!((bytes..bytes + 2_048 + 400 * draft.columns.len()).contains(&memory), "{shape}: {memory} for {bytes}");
     }
 }

@@ -3,14 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::PartMeta;
-use super::view::{Elements, MetadataColumn, Texts};
-
-/// Most distinct values that a summary lists of one key and type.
-const MAX_LISTED: usize = 16;
-/// Bytes of a text that a summary keeps.
-const MAX_TEXT: usize = 64;
-/// About the most bytes of all keys of a summary.
-const MAX_BYTES: usize = 64 << 10;
+use super::column_summary::{BoolSummary, ColumnSummary, NumberSummary, TextSummary};
+use super::values::{REMOVED, STRINGS};
 
 /// The summary of a part: bounds, counts, and the values where they are few.
 ///
@@ -24,7 +18,7 @@ pub struct PartSummary {
     pub documents: usize,
     /// The metadata keys that some payload sets.
     pub keys: BTreeMap<String, KeySummary>,
-    /// Whether `keys` has every key. Keys beyond about 64 KiB are left out, and nothing is known of them.
+    /// Whether `keys` has every key. A part may lack the summaries of some, and nothing is known of those.
     pub complete: bool,
 }
 
@@ -52,164 +46,34 @@ pub struct TypeSummaries {
     pub bools: Option<BoolSummary>,
 }
 
-/// Some numbers, at least one.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NumberSummary<T> {
-    /// How many there are.
-    pub count: usize,
-    /// The least.
-    pub min: T,
-    /// The greatest.
-    pub max: T,
-    /// All of them, ascending and without duplicates, where they are few.
-    pub listed: Option<Vec<T>>,
-}
-
-/// Some texts, at least one, in the order of their bytes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TextSummary {
-    /// How many there are.
-    pub count: usize,
-    /// None is less than this one.
-    pub min: String,
-    /// None is greater than this one, but for those that begin with it where `max_is_cut`.
-    pub max: String,
-    /// Whether `max` is only the beginning of the greatest text.
-    pub max_is_cut: bool,
-    /// All of them, ascending and without duplicates, where they are few and short.
-    pub listed: Option<Vec<String>>,
-}
-
-/// Some booleans, at least one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BoolSummary {
-    /// How many are false.
-    pub falses: usize,
-    /// How many are true.
-    pub trues: usize,
-}
-
 impl PartSummary {
-    /// The summary of a part. Takes time in proportion to its metadata.
+    /// The summary of a part, out of its directory: no column has to be loaded.
     pub fn of(part: &PartMeta) -> Self {
-        let mut summary = Self {
-            payloads: part.payloads(),
-            documents: part.document_rows().count(),
-            keys: BTreeMap::new(),
-            complete: true,
-        };
-        let mut bytes = 0;
-        for key in part.keys() {
-            let mut of_key = KeySummary::default();
-            part.metadata_columns(key).for_each(|column| of_key.add(&column));
-            if of_key.present == 0 {
-                continue;
-            }
-            let more = key.len() + of_key.bytes();
-            if bytes + more > MAX_BYTES {
-                summary.complete = false;
-                continue;
-            }
-            bytes += more;
-            summary.keys.insert(key.to_owned(), of_key);
-        }
-        summary
-    }
-}
-
-impl KeySummary {
-    fn add(&mut self, column: &MetadataColumn<'_>) {
-        self.present += column.rows().count();
-        let types = if column.lists().is_some() { &mut self.elements } else { &mut self.scalars };
-        match column.elements() {
-            Elements::Strings(texts) => types.strings = TextSummary::of(texts),
-            Elements::I64s(numbers) => types.i64s = NumberSummary::of(numbers.iter(), i64::cmp),
-            Elements::F64s(numbers) => types.f64s = NumberSummary::of(numbers.iter(), f64::total_cmp),
-            Elements::Bools(bools) => {
-                let trues = bools.iter().filter(|value| **value != 0).count();
-                let falses = bools.len() - trues;
-                types.bools = (!bools.is_empty()).then_some(BoolSummary { falses, trues });
-            }
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        let of = |types: &TypeSummaries| {
-            let numbers = |listed: Option<usize>| 24 + 8 * listed.unwrap_or(0);
-            let strings = types.strings.as_ref().map_or(0, |texts| {
-                let listed = texts.listed.iter().flatten().map(|text| text.len() + 4);
-                texts.min.len() + texts.max.len() + 16 + listed.sum::<usize>()
-            });
-            let i64s = types.i64s.as_ref().map_or(0, |of| numbers(of.listed.as_ref().map(Vec::len)));
-            let f64s = types.f64s.as_ref().map_or(0, |of| numbers(of.listed.as_ref().map(Vec::len)));
-            strings + i64s + f64s + types.bools.map_or(0, |_| 16)
-        };
-        8 + of(&self.scalars) + of(&self.elements)
-    }
-}
-
-impl<T: Copy> NumberSummary<T> {
-    fn of(numbers: impl ExactSizeIterator<Item = T>, order: fn(&T, &T) -> std::cmp::Ordering) -> Option<Self> {
-        let count = numbers.len();
-        let mut bounds: Option<(T, T)> = None;
-        let mut listed = Some(Vec::with_capacity(MAX_LISTED));
-        for number in numbers {
-            let (min, max) = bounds.get_or_insert((number, number));
-            if order(&number, min).is_lt() {
-                *min = number;
-            }
-            if order(&number, max).is_gt() {
-                *max = number;
-            }
-            if let Some(list) = &mut listed
-                && let Err(at) = list.binary_search_by(|listed| order(listed, &number))
-            {
-                if list.len() < MAX_LISTED {
-                    list.insert(at, number);
-                } else {
-                    listed = None;
+        let mut keys: BTreeMap<&str, KeySummary> = BTreeMap::new();
+        let mut left_out: BTreeSet<&str> = BTreeSet::new();
+        for column in part.directory().columns.iter().filter(|column| column.kind != REMOVED) {
+            let of_key = keys.entry(&column.key).or_default();
+            of_key.present += column.present as usize;
+            let types = if column.kind >= STRINGS { &mut of_key.elements } else { &mut of_key.scalars };
+            match column.summary.clone() {
+                Some(ColumnSummary::Strings(texts)) => types.strings = Some(texts),
+                Some(ColumnSummary::I64s(numbers)) => types.i64s = Some(numbers),
+                Some(ColumnSummary::F64s(numbers)) => types.f64s = Some(numbers),
+                Some(ColumnSummary::Bools(bools)) => types.bools = Some(bools),
+                None if column.elements == 0 => {}
+                None => {
+                    left_out.insert(&column.key);
                 }
             }
         }
-        let (min, max) = bounds?;
-        Some(Self { count, min, max, listed })
-    }
-}
-
-impl TextSummary {
-    fn of(texts: Texts<'_>) -> Option<Self> {
-        let mut all = (0..texts.len()).map(|i| (texts.bytes_of(i), i));
-        let first = all.next()?;
-        let (mut min, mut max) = (first, first);
-        for text in all {
-            min = min.min(text);
-            max = max.max(text);
-        }
-        let (min, max) = (texts.get(min.1), texts.get(max.1));
-        let short = max.floor_char_boundary(MAX_TEXT);
-        Some(Self {
-            count: texts.len(),
-            min: min.get(..min.floor_char_boundary(MAX_TEXT)).unwrap_or_default().to_owned(),
-            max: max.get(..short).unwrap_or_default().to_owned(),
-            max_is_cut: short < max.len(),
-            listed: listed(texts),
-        })
-    }
-}
-
-/// The distinct texts, where they are few and short.
-fn listed(texts: Texts<'_>) -> Option<Vec<String>> {
-    let mut distinct = BTreeSet::new();
-    for i in 0..texts.len() {
-        let text = texts.bytes_of(i);
-        if text.len() > MAX_TEXT {
-            return None;
-        }
-        if distinct.insert(text) && distinct.len() > MAX_LISTED {
-            return None;
+        keys.retain(|key, _| !left_out.contains(key));
+        Self {
+            payloads: part.payloads(),
+            documents: part.document_rows().count(),
+            keys: keys.into_iter().map(|(key, summary)| (key.to_owned(), summary)).collect(),
+            complete: left_out.is_empty(),
         }
     }
-    Some(distinct.into_iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect())
 }
 
 #[cfg(test)]
@@ -321,17 +185,19 @@ mod tests {
     }
 
     #[test]
-    fn keys_beyond_the_budget_are_left_out() {
+    fn summaries_beyond_the_budget_are_left_out() {
+        // Each key has 16 texts of 64 bytes: about 1 KiB of summary.
         let row = |row: usize| {
-            let keys: Vec<String> = (0..450).map(|key| format!("{row:03}-{key:03}-{}", "k".repeat(100))).collect();
-            let metadata: Vec<(&str, Value)> = keys.iter().map(|key| (key.as_str(), Value::Bool(true))).collect();
+            let value = |key: usize| text(&format!("{row:03}{key:03}{}", "t".repeat(58)));
+            let keys: Vec<(String, Value)> = (0..80).map(|key| (format!("{key:03}"), value(key))).collect();
+            let metadata: Vec<(&str, Value)> = keys.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
             put(&metadata, None)
         };
-        let one = summary([row(0)]);
-        assert!(one.complete);
-        assert_eq!(one.keys.len(), 450);
-        let two = summary([row(0), row(1)]);
-        assert!(!two.complete);
-        assert!(two.keys.len() < 600, "{} keys", two.keys.len());
+        let few = summary((0..8).map(row));
+        assert_eq!((few.complete, few.keys.len()), (true, 80));
+        let many = summary((0..16).map(row));
+        assert!(!many.complete);
+        assert_eq!(many.keys.len(), (64 << 10) / (5 + 16 * (64 + 4)));
+        assert_eq!(many.keys["000"].scalars.strings.as_ref().unwrap().listed.as_ref().unwrap().len(), 16);
     }
 }

@@ -3,7 +3,7 @@
 use rkyv::rend::u32_le;
 use rkyv::{Archive, Serialize};
 
-use super::columns::{ArchivedTexts, Texts, number, u32_at};
+use super::rows::{ArchivedTexts, Texts, number, u32_at};
 use super::presence::Presence;
 use crate::record::Value;
 
@@ -77,6 +77,13 @@ impl Values {
         Self { kind, texts, ..Self::default() }
     }
 
+    /// About how many bytes its archive takes.
+    pub(super) fn estimated_bytes(&self) -> usize {
+        let presence = 8 * self.presence.words.len() + 5 * self.presence.listed.len();
+        let texts = 4 * self.texts.offsets.len() + self.texts.bytes.len();
+        128 + presence + 4 * self.ends.len() + 8 * self.numbers.len() + texts
+    }
+
     /// Appends a value of this column's type.
     pub(super) fn push(&mut self, value: Option<&Value>) {
         match value {
@@ -131,6 +138,16 @@ impl Values {
 }
 
 impl ArchivedValues {
+    /// How many values there are, or elements of lists.
+    pub(super) fn elements(&self) -> usize {
+        match self.kind.to_native() {
+            STRING | STRINGS => self.texts.len(),
+            I64 | F64 | I64S | F64S => self.numbers.len(),
+            BOOL | BOOLS => self.texts.bytes.len(),
+            _ => 0,
+        }
+    }
+
     /// Value number `rank` of a checked column; `None` where keys are removed.
     pub(super) fn get(&self, rank: usize) -> Option<Value> {
         Some(match self.kind.to_native() {

@@ -1,9 +1,10 @@
 //! The columns of a part as they lie there: to look at single fields of many rows without composing records.
 
-use super::PartMeta;
-use super::columns::{ArchivedTexts, u32_at};
+use super::rows::{ArchivedTexts, u32_at};
 use super::presence::{ALL, ArchivedPresence, BITS};
 use super::values::{ArchivedValues, BOOL, BOOLS, F64, F64S, I64, I64S, REMOVED, STRING, STRINGS};
+use super::{DOCUMENTS, PartMeta, VALUES};
+use crate::error::FormatError;
 
 /// The values of one metadata key that are of one type. No row has values in two columns of a key.
 ///
@@ -56,45 +57,49 @@ pub struct PresentRows<'a> {
 impl PartMeta {
     /// The metadata keys that some row sets or removes, ascending.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        let keys = &self.columns().keys;
         // A key stands there once for each type of its values.
-        (0..keys.len()).filter(|i| *i == 0 || keys.bytes_of(i - 1) != keys.bytes_of(*i)).map(|i| keys.get(i))
+        let columns = &self.directory().columns;
+        columns.chunk_by(|a, b| a.key == b.key).filter_map(|same| same.first()).map(|column| column.key.as_str())
     }
 
     /// The columns of a metadata key, one a type; none where no row sets it.
-    pub fn metadata_columns(&self, key: &str) -> impl Iterator<Item = MetadataColumn<'_>> {
-        let columns = self.columns();
-        let (mut low, mut high) = (0, columns.keys.len());
-        while low < high {
-            let middle = low.midpoint(high);
-            if columns.keys.bytes_of(middle) < key.as_bytes() {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        let same = (low..columns.keys.len()).take_while(move |i| columns.keys.bytes_of(*i) == key.as_bytes());
-        let payloads = self.payloads();
-        same.filter_map(move |i| columns.values.get(i))
-            .filter(|column| column.kind.to_native() != REMOVED)
-            .map(move |column| MetadataColumn { column, payloads })
+    ///
+    /// # Errors
+    ///
+    /// `NotLoaded` where one of them is not loaded.
+    pub fn metadata_columns(&self, key: &str) -> Result<Vec<MetadataColumn<'_>>, FormatError> {
+        let range = self.directory().columns_of(key);
+        let entries = self.directory().columns.get(range.clone()).unwrap_or_default();
+        let columns = entries.iter().zip(self.columns.get(range).unwrap_or_default());
+        let set = columns.filter(|(entry, _)| entry.kind != REMOVED).map(|(_, column)| {
+            let column = column.as_ref().ok_or_else(|| FormatError::not_loaded(VALUES.name))?;
+            Ok(MetadataColumn { column: column.get(), payloads: self.payloads() })
+        });
+        set.collect()
     }
 
     /// The rows that set a document.
     pub fn document_rows(&self) -> PresentRows<'_> {
-        PresentRows { presence: &self.columns().documents, payloads: self.payloads() }
+        PresentRows { presence: &self.archive().documents, payloads: self.payloads() }
     }
 
     /// The document that a row sets.
-    pub fn document_of(&self, row: usize) -> Option<&str> {
-        if row >= self.rows() {
-            return None;
+    ///
+    /// # Errors
+    ///
+    /// `NotLoaded` where its block is not loaded.
+    pub fn document_of(&self, row: usize) -> Result<Option<&str>, FormatError> {
+        let Some(rank) = self.document_rows().rank(row).filter(|_| row < self.rows()) else { return Ok(None) };
+        // Presence and blocks were checked to have the same documents.
+        let Some((number, within)) = self.directory().block_of(rank) else { return Ok(None) };
+        match self.blocks.get(number).and_then(Option::as_ref) {
+            Some(block) => Ok(Some(block.get().get(within))),
+            None => Err(FormatError::not_loaded(DOCUMENTS.name)),
         }
-        self.document_rows().rank(row).map(|rank| self.columns().texts.get(rank))
     }
 
     pub(super) fn payloads(&self) -> usize {
-        self.columns().embedding_objects.len()
+        self.front.checked.payloads.count
     }
 }
 

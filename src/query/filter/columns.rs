@@ -5,21 +5,28 @@
 
 use std::borrow::Cow;
 
-use deltafold_format::{Elements, MetadataColumn, PartMeta, PresentRows};
+use deltafold_format::{Elements, FormatError, MetadataColumn, PartMeta, PresentRows};
 
 use super::matcher::{DocumentTest, Matcher, Node, Test};
 use super::row_set::RowSet;
 use super::scalars::Scalars;
 
+type Result<T> = std::result::Result<T, FormatError>;
+
 /// The columns of a part that a filter looks at.
 ///
-/// A row must hold its whole record there, or be left out of the rows that are asked about.
+/// A row must hold its whole record there, or be left out of the rows that are asked about. Columns and documents that
+/// are not loaded are an error, never an empty answer.
 pub trait PartColumns {
     /// How many rows the part has.
     fn rows(&self) -> usize;
 
     /// The columns of a metadata key, one a type.
-    fn metadata(&self, key: &str) -> Vec<MetadataColumn<'_>>;
+    ///
+    /// # Errors
+    ///
+    /// `NotLoaded` where one of them is not loaded.
+    fn metadata(&self, key: &str) -> Result<Vec<MetadataColumn<'_>>>;
 
     /// The rows that have a document.
     fn document_rows(&self) -> PresentRows<'_>;
@@ -28,7 +35,11 @@ pub trait PartColumns {
 /// The documents of a part.
 pub trait PartDocuments {
     /// The document of a row, if it has one.
-    fn document(&self, row: usize) -> Option<&str>;
+    ///
+    /// # Errors
+    ///
+    /// `NotLoaded` where it is not loaded.
+    fn document(&self, row: usize) -> Result<Option<&str>>;
 }
 
 impl PartColumns for PartMeta {
@@ -36,8 +47,8 @@ impl PartColumns for PartMeta {
         self.rows()
     }
 
-    fn metadata(&self, key: &str) -> Vec<MetadataColumn<'_>> {
-        self.metadata_columns(key).collect()
+    fn metadata(&self, key: &str) -> Result<Vec<MetadataColumn<'_>>> {
+        self.metadata_columns(key)
     }
 
     fn document_rows(&self) -> PresentRows<'_> {
@@ -46,7 +57,7 @@ impl PartColumns for PartMeta {
 }
 
 impl PartDocuments for PartMeta {
-    fn document(&self, row: usize) -> Option<&str> {
+    fn document(&self, row: usize) -> Result<Option<&str>> {
         self.document_of(row)
     }
 }
@@ -71,13 +82,21 @@ impl Matcher {
     /// The rows of `within` that match.
     ///
     /// To bound the time of a call, ask about some of the rows at a time.
-    pub fn select(&self, part: &(impl PartColumns + PartDocuments), within: &RowSet) -> RowSet {
-        Evaluation { columns: part, documents: Some(part) }.node(&self.root, within).matching
+    ///
+    /// # Errors
+    ///
+    /// Those of the part: a column that the filter names, or a document that it reads, is not loaded.
+    pub fn select(&self, part: &(impl PartColumns + PartDocuments), within: &RowSet) -> Result<RowSet> {
+        Ok(Evaluation { columns: part, documents: Some(part) }.node(&self.root, within)?.matching)
     }
 
     /// The rows of `within` that match without regard to any document, and those whose documents decide. For a caller
     /// who has the columns at hand and the documents not.
-    pub fn select_by_columns(&self, columns: &impl PartColumns, within: &RowSet) -> Decided {
+    ///
+    /// # Errors
+    ///
+    /// Those of the part: a column that the filter names is not loaded.
+    pub fn select_by_columns(&self, columns: &impl PartColumns, within: &RowSet) -> Result<Decided> {
         Evaluation { columns, documents: None }.node(&self.root, within)
     }
 }
@@ -108,18 +127,18 @@ struct Estimate {
 }
 
 impl Evaluation<'_> {
-    fn node(&self, node: &Node, within: &RowSet) -> Decided {
+    fn node(&self, node: &Node, within: &RowSet) -> Result<Decided> {
         match node {
             Node::All(list) => self.all(list, within),
             Node::Any(list) => self.any(list, within),
             Node::Not(inner) => {
-                let Decided { matching, open } = self.node(inner, within);
+                let Decided { matching, open } = self.node(inner, within)?;
                 let mut rest = within.clone();
                 rest.remove(&matching);
                 rest.remove(&open);
-                Decided { matching: rest, open }
+                Ok(Decided { matching: rest, open })
             }
-            Node::Key { key, test } => self.decided(self.key(key, test, within)),
+            Node::Key { key, test } => Ok(self.decided(self.key(key, test, within)?)),
             Node::Document(test) => self.document(test, within),
         }
     }
@@ -128,14 +147,14 @@ impl Evaluation<'_> {
         Decided { open: RowSet::none(matching.part_rows()), matching }
     }
 
-    fn all(&self, list: &[Node], within: &RowSet) -> Decided {
+    fn all(&self, list: &[Node], within: &RowSet) -> Result<Decided> {
         // Rows that no condition has ruled out, and those of them that some condition left open.
         let (mut left, mut open) = (Cow::Borrowed(within), RowSet::none(within.part_rows()));
-        for node in self.cheapest_first(list, |rows, estimate| rows - estimate.matches) {
+        for node in self.cheapest_first(list, |rows, estimate| rows - estimate.matches)? {
             if left.is_empty() {
                 break;
             }
-            let found = self.node(node, &left);
+            let found = self.node(node, &left)?;
             open.extend(&found.open);
             let mut kept = found.matching;
             kept.extend(&found.open);
@@ -144,60 +163,63 @@ impl Evaluation<'_> {
         let mut matching = left.into_owned();
         open.retain(&matching);
         matching.remove(&open);
-        Decided { matching, open }
+        Ok(Decided { matching, open })
     }
 
-    fn any(&self, list: &[Node], within: &RowSet) -> Decided {
+    fn any(&self, list: &[Node], within: &RowSet) -> Result<Decided> {
         // Rows that no condition has matched yet.
         let (mut left, mut open) = (within.clone(), RowSet::none(within.part_rows()));
         let mut matching = open.clone();
-        for node in self.cheapest_first(list, |_, estimate| estimate.matches) {
+        for node in self.cheapest_first(list, |_, estimate| estimate.matches)? {
             if left.is_empty() {
                 break;
             }
-            let found = self.node(node, &left);
+            let found = self.node(node, &left)?;
             left.remove(&found.matching);
             matching.extend(&found.matching);
             open.extend(&found.open);
         }
         open.remove(&matching);
-        Decided { matching, open }
+        Ok(Decided { matching, open })
     }
 
     /// The nodes in ascending order of their work for each row that they settle.
-    fn cheapest_first<'n>(&self, list: &'n [Node], settled: impl Fn(usize, Estimate) -> usize) -> Vec<&'n Node> {
+    fn cheapest_first<'n>(&self, list: &'n [Node], settled: impl Fn(usize, Estimate) -> usize) -> Result<Vec<&'n Node>> {
         let rows = self.columns.rows();
-        let mut order: Vec<(f64, &Node)> = list
-            .iter()
-            .map(|node| {
-                let estimate = self.estimate(node);
-                (estimate.work as f64 / (settled(rows, estimate) as f64 + 0.5), node)
-            })
-            .collect();
+        let mut order: Vec<(f64, &Node)> = Vec::with_capacity(list.len());
+        for node in list {
+            let estimate = self.estimate(node)?;
+            order.push((estimate.work as f64 / (settled(rows, estimate) as f64 + 0.5), node));
+        }
         order.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        order.into_iter().map(|(_, node)| node).collect()
+        Ok(order.into_iter().map(|(_, node)| node).collect())
     }
 
-    fn estimate(&self, node: &Node) -> Estimate {
+    fn estimate(&self, node: &Node) -> Result<Estimate> {
         let rows = self.columns.rows();
-        match node {
+        Ok(match node {
             Node::All(list) => {
-                let estimates = list.iter().map(|node| self.estimate(node));
-                let all = Estimate { work: 0, matches: rows };
-                estimates.fold(all, |a, b| Estimate { work: a.work + b.work, matches: a.matches.min(b.matches) })
+                let mut all = Estimate { work: 0, matches: rows };
+                for node in list {
+                    let one = self.estimate(node)?;
+                    all = Estimate { work: all.work + one.work, matches: all.matches.min(one.matches) };
+                }
+                all
             }
             Node::Any(list) => {
-                let estimates = list.iter().map(|node| self.estimate(node));
-                let none = Estimate { work: 0, matches: 0 };
-                estimates
-                    .fold(none, |a, b| Estimate { work: a.work + b.work, matches: rows.min(a.matches + b.matches) })
+                let mut any = Estimate { work: 0, matches: 0 };
+                for node in list {
+                    let one = self.estimate(node)?;
+                    any = Estimate { work: any.work + one.work, matches: rows.min(any.matches + one.matches) };
+                }
+                any
             }
             Node::Not(inner) => {
-                let inner = self.estimate(inner);
+                let inner = self.estimate(inner)?;
                 Estimate { matches: rows - inner.matches, ..inner }
             }
             Node::Key { key, test } => {
-                let columns = self.columns.metadata(key);
+                let columns = self.columns.metadata(key)?;
                 let columns = columns.iter().filter(|column| looks_at(test, column));
                 let none = Estimate { work: 1, matches: 0 };
                 let sum = columns.fold(none, |sum, column| {
@@ -220,13 +242,13 @@ impl Evaluation<'_> {
                     DocumentTest::Matches(_) => Estimate { work: documents * PATTERN_WORK, matches: documents / 4 },
                 }
             }
-        }
+        })
     }
 
-    fn key(&self, key: &str, test: &Test, within: &RowSet) -> RowSet {
+    fn key(&self, key: &str, test: &Test, within: &RowSet) -> Result<RowSet> {
         let mut found = RowSet::none(within.part_rows());
         let candidates = within.count();
-        for column in self.columns.metadata(key).into_iter().filter(|column| looks_at(test, column)) {
+        for column in self.columns.metadata(key)?.into_iter().filter(|column| looks_at(test, column)) {
             let rows = column.rows();
             if candidates * LOOKUP < scan_work(&column) {
                 let held = |row: &usize| rows.rank(*row).is_some_and(|rank| holds(test, &column, rank));
@@ -235,25 +257,28 @@ impl Evaluation<'_> {
                 found.extend(&spread(&rows, &scan(test, &column), within));
             }
         }
-        found
+        Ok(found)
     }
 
-    fn document(&self, test: &DocumentTest, within: &RowSet) -> Decided {
+    fn document(&self, test: &DocumentTest, within: &RowSet) -> Result<Decided> {
         if matches!(test, DocumentTest::Nothing) {
-            return self.decided(within.clone());
+            return Ok(self.decided(within.clone()));
         }
         let present = self.columns.document_rows();
         let with_document = spread(&present, &vec![u64::MAX; present.count().div_ceil(64)], within);
-        match (test, self.documents) {
+        Ok(match (test, self.documents) {
             (DocumentTest::Exists, _) => self.decided(with_document),
             (_, None) => Decided { matching: RowSet::none(within.part_rows()), open: with_document },
             (test, Some(documents)) => {
                 let mut found = RowSet::none(within.part_rows());
-                let held = |row: &usize| test.holds(documents.document(*row));
-                with_document.iter().filter(held).for_each(|row| found.insert(row));
+                for row in with_document.iter() {
+                    if test.holds(documents.document(row)?) {
+                        found.insert(row);
+                    }
+                }
                 self.decided(found)
             }
-        }
+        })
     }
 }
 

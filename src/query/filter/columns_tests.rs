@@ -1,7 +1,7 @@
 use std::cell::Cell;
 
 use deltafold_format::{
-    Change, EmbeddingRef, Metadata, PartBuilder, PartMeta, Position, PresentRows, Record, Sequence, Stored, Transition,
+    Change, EmbeddingRef, FormatError, Metadata, PartBuilder, PartMeta, Position, PresentRows, Record, Sequence, Stored, Transition,
     Value,
 };
 use proptest::prelude::*;
@@ -46,8 +46,8 @@ impl PartColumns for Watched<'_> {
         self.part.rows()
     }
 
-    fn metadata(&self, key: &str) -> Vec<deltafold_format::MetadataColumn<'_>> {
-        self.part.metadata_columns(key).collect()
+    fn metadata(&self, key: &str) -> Result<Vec<deltafold_format::MetadataColumn<'_>>, FormatError> {
+        self.part.metadata_columns(key)
     }
 
     fn document_rows(&self) -> PresentRows<'_> {
@@ -56,7 +56,7 @@ impl PartColumns for Watched<'_> {
 }
 
 impl PartDocuments for Watched<'_> {
-    fn document(&self, row: usize) -> Option<&str> {
+    fn document(&self, row: usize) -> Result<Option<&str>, FormatError> {
         self.read.set(self.read.get() + 1);
         self.part.document_of(row)
     }
@@ -87,10 +87,10 @@ proptest! {
             expected
         };
         let expected: Vec<usize> = within.iter().filter(matches).collect();
-        let selected = matcher.select(&part, &within);
+        let selected = matcher.select(&part, &within).unwrap();
         prop_assert_eq!(selected.iter().collect::<Vec<_>>(), expected.clone(), "{}", &filter);
 
-        let Decided { matching, open } = matcher.select_by_columns(&part, &within);
+        let Decided { matching, open } = matcher.select_by_columns(&part, &within).unwrap();
         for row in 0..records.len() {
             prop_assert!(!matching.contains(row) || expected.contains(&row), "{} matches row {row}", &filter);
             let possible = matching.contains(row) || open.contains(row);
@@ -98,7 +98,7 @@ proptest! {
             prop_assert!(!(matching.contains(row) && open.contains(row)));
             prop_assert!(!possible || within.contains(row));
         }
-        let mut settled = matcher.select(&part, &open);
+        let mut settled = matcher.select(&part, &open).unwrap();
         settled.extend(&matching);
         prop_assert_eq!(settled, selected, "{}", &filter);
         prop_assert!(matcher.reads_documents() || open.is_empty());
@@ -209,6 +209,6 @@ fn rows_of_other_forms_are_left_to_the_caller() {
     assert_eq!(select(Filter::equals("k", false), &RowSet::all(5)), [2]);
     assert_eq!(select(Filter::exists("k"), &RowSet::all(5)), [0, 2, 3, 4]);
     // The split row's patch sets a document, too, and is no row.
-    assert_eq!((part.rows(), part.document_of(4), part.document_of(5)), (5, Some("text"), None));
+    assert_eq!((part.rows(), part.document_of(4).unwrap(), part.document_of(5).unwrap()), (5, Some("text"), None));
     assert_eq!(select(Filter::document_contains("x"), &RowSet::all(5)), [3, 4]);
 }

@@ -1,16 +1,16 @@
-//! The columns of a part as they are archived. `format/SPEC.md`, section "Part", describes each.
+//! The columns that every row of a part has. `format/SPEC.md`, section "Part", describes each.
 
 use rkyv::rend::{u32_le, u64_le};
 use rkyv::{Archive, Serialize};
 
 use super::presence::Presence;
-use super::values::Values;
 
-/// All columns. A *payload* is a record or a patch: row `i` has payload `i`, and the k-th `Split` row has payload `rows + k` too.
+/// Everything of the rows but metadata, documents and revisions.
 ///
-/// Only vectors and 32-bit numbers, so that the archive is simple to describe and has no padding within its structures.
+/// A *payload* is a record or a patch: row `i` has payload `i`, and the k-th `Split` row has payload `rows + k` too.
+/// There are only vectors and 32-bit numbers, so the archive has no padding within its structures.
 #[derive(Debug, Default, Archive, Serialize)]
-pub(super) struct Columns {
+pub(super) struct Rows {
     /// Ascending, one a row.
     pub(super) ids: Texts,
     /// One a row: a [`Form`](super::Form), and perhaps [`RENEWED`].
@@ -23,8 +23,6 @@ pub(super) struct Columns {
     pub(super) changed: Vec<u64>,
     /// Which payloads set a document.
     pub(super) documents: Presence,
-    /// The documents, one for each payload that sets one.
-    pub(super) texts: Texts,
     /// Payloads that clear the document, ascending.
     pub(super) documents_cleared: Vec<u32>,
     /// Versions of the embedding objects referred to; with their nonces they ascend.
@@ -35,10 +33,6 @@ pub(super) struct Columns {
     pub(super) embedding_objects: Vec<u32>,
     /// One a payload: the row in the object, 0 without one.
     pub(super) embedding_rows: Vec<u32>,
-    /// The metadata key of each of `values`.
-    pub(super) keys: Texts,
-    /// Ascending by key and type.
-    pub(super) values: Vec<Values>,
 }
 
 /// In a form: the record of a `Put` row was inserted after a delete.

@@ -1,0 +1,271 @@
+//! The summary of one metadata column: bounds, and the values where they are few.
+//!
+//! The directory of a part holds it. A reader that has loaded the column computes it anew and compares the two.
+
+use std::cmp::Ordering;
+
+use super::rows::ArchivedTexts;
+use super::values::{ArchivedValues, BOOL, BOOLS, F64, F64S, I64, I64S, REMOVED, STRING, STRINGS};
+use crate::codec::{Cursor, Writer};
+use crate::error::FormatError;
+
+/// Most distinct values that a summary lists.
+const MAX_LISTED: usize = 16;
+/// Bytes of a text that a summary keeps.
+const MAX_TEXT: usize = 64;
+
+/// How a summary begins in the directory: it is left out, has bounds, or lists all values.
+const LEFT_OUT: u8 = 0;
+const BOUNDS: u8 = 1;
+const LISTED: u8 = 2;
+
+/// Some numbers, at least one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NumberSummary<T> {
+    /// How many there are.
+    pub count: usize,
+    /// The least.
+    pub min: T,
+    /// The greatest.
+    pub max: T,
+    /// All of them, ascending and without duplicates, where they are few.
+    pub listed: Option<Vec<T>>,
+}
+
+/// Some texts, at least one, in the order of their bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextSummary {
+    /// How many there are.
+    pub count: usize,
+    /// None is less than this one.
+    pub min: String,
+    /// None is greater than this one, but for those that begin with it where `max_is_cut`.
+    pub max: String,
+    /// Whether `max` is only the beginning of the greatest text.
+    pub max_is_cut: bool,
+    /// All of them, ascending and without duplicates, where they are few and short.
+    pub listed: Option<Vec<String>>,
+}
+
+/// Some booleans, at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BoolSummary {
+    /// How many are false.
+    pub falses: usize,
+    /// How many are true.
+    pub trues: usize,
+}
+
+/// The summary of the values of a column, or of the elements of its lists.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum ColumnSummary {
+    Strings(TextSummary),
+    I64s(NumberSummary<i64>),
+    F64s(NumberSummary<f64>),
+    Bools(BoolSummary),
+}
+
+impl ColumnSummary {
+    /// The summary of a checked column; none where it has no elements.
+    pub(super) fn of(column: &ArchivedValues) -> Option<Self> {
+        match column.kind.to_native() {
+            STRING | STRINGS => TextSummary::of(&column.texts).map(Self::Strings),
+            I64 | I64S => {
+                let numbers = column.numbers.iter().map(|bits| bits.to_native().cast_signed());
+                NumberSummary::of(numbers, i64::cmp).map(Self::I64s)
+            }
+            F64 | F64S => {
+                let numbers = column.numbers.iter().map(|bits| f64::from_bits(bits.to_native()));
+                NumberSummary::of(numbers, f64::total_cmp).map(Self::F64s)
+            }
+            BOOL | BOOLS => {
+                let bools = column.texts.bytes.as_slice();
+                let trues = bools.iter().filter(|value| **value != 0).count();
+                (!bools.is_empty()).then(|| Self::Bools(BoolSummary { falses: bools.len() - trues, trues }))
+            }
+            _ => None,
+        }
+    }
+
+    /// Its bytes in the directory.
+    pub(super) fn encoded(of: Option<&Self>) -> Vec<u8> {
+        let mut out = Writer::default();
+        match of {
+            None => out.u8(LEFT_OUT),
+            Some(Self::Strings(TextSummary { listed: Some(listed), .. })) => {
+                list(&mut out, listed, |out, text| out.string(text));
+            }
+            Some(Self::Strings(texts)) => {
+                out.u8(BOUNDS);
+                out.string(&texts.min);
+                out.string(&texts.max);
+                out.bool(texts.max_is_cut);
+            }
+            Some(Self::I64s(numbers)) => write_numbers(&mut out, numbers, Writer::i64),
+            Some(Self::F64s(numbers)) => write_numbers(&mut out, numbers, Writer::f64),
+            Some(Self::Bools(bools)) => {
+                out.u8(BOUNDS);
+                out.count(bools.trues);
+            }
+        }
+        out.into_vec()
+    }
+
+    /// Reads the summary of a column of this kind with so many elements.
+    pub(super) fn read(from: &mut Cursor<'_>, kind: u32, elements: usize) -> Result<Option<Self>, FormatError> {
+        let form = from.u8()?;
+        if form == LEFT_OUT {
+            return Ok(None);
+        }
+        let summed = form <= LISTED && elements > 0 && kind != REMOVED && (form == BOUNDS || !matches!(kind, BOOL | BOOLS));
+        if !summed {
+            return Err(from.invalid("a summary is of no known form, or sums up nothing"));
+        }
+        Ok(Some(match kind {
+            STRING | STRINGS => Self::Strings(read_texts(from, form, elements)?),
+            I64 | I64S => Self::I64s(read_numbers(from, form, elements, Cursor::i64, i64::cmp)?),
+            F64 | F64S => Self::F64s(read_numbers(from, form, elements, Cursor::f64, f64::total_cmp)?),
+            _ => {
+                let trues = from.u32()? as usize;
+                let falses = elements.checked_sub(trues);
+                let falses = falses.ok_or_else(|| from.invalid("a summary counts more than there is"))?;
+                Self::Bools(BoolSummary { falses, trues })
+            }
+        }))
+    }
+}
+
+fn list<T>(out: &mut Writer, listed: &[T], mut item: impl FnMut(&mut Writer, &T)) {
+    out.u8(LISTED);
+    out.count(listed.len());
+    listed.iter().for_each(|value| item(out, value));
+}
+
+fn write_numbers<T: Copy>(out: &mut Writer, numbers: &NumberSummary<T>, number: fn(&mut Writer, T)) {
+    match &numbers.listed {
+        Some(listed) => list(out, listed, |out, value| number(out, *value)),
+        None => {
+            out.u8(BOUNDS);
+            number(out, numbers.min);
+            number(out, numbers.max);
+        }
+    }
+}
+
+/// Refuses a list that cannot be that of so many elements.
+fn check_list<T>(
+    from: &Cursor<'_>,
+    listed: &[T],
+    elements: usize,
+    order: impl Fn(&T, &T) -> Ordering,
+) -> Result<(), FormatError> {
+    let few = (1..=MAX_LISTED.min(elements)).contains(&listed.len());
+    if few && listed.is_sorted_by(|a, b| order(a, b).is_lt()) {
+        return Ok(());
+    }
+    Err(from.invalid("a summary lists no values, too many, or not in their order"))
+}
+
+fn crossed(from: &Cursor<'_>) -> FormatError {
+    from.invalid("the bounds of a summary are crossed or too long")
+}
+
+fn read_numbers<'a, T: Copy>(
+    from: &mut Cursor<'a>,
+    form: u8,
+    count: usize,
+    number: fn(&mut Cursor<'a>) -> Result<T, FormatError>,
+    order: fn(&T, &T) -> Ordering,
+) -> Result<NumberSummary<T>, FormatError> {
+    if form == BOUNDS {
+        let (min, max) = (number(from)?, number(from)?);
+        if order(&min, &max).is_gt() {
+            return Err(crossed(from));
+        }
+        return Ok(NumberSummary { count, min, max, listed: None });
+    }
+    let listed = from.list(size_of::<u64>(), number)?;
+    check_list(from, &listed, count, order)?;
+    let bounds = listed.first().copied().zip(listed.last().copied());
+    let (min, max) = bounds.ok_or_else(|| crossed(from))?;
+    Ok(NumberSummary { count, min, max, listed: Some(listed) })
+}
+
+fn read_texts(from: &mut Cursor<'_>, form: u8, count: usize) -> Result<TextSummary, FormatError> {
+    let text = |from: &mut Cursor<'_>| match from.string()? {
+        long if long.len() > MAX_TEXT => Err(crossed(from)),
+        text => Ok(text.to_owned()),
+    };
+    if form == BOUNDS {
+        let (min, max, max_is_cut) = (text(from)?, text(from)?, from.bool()?);
+        if min > max {
+            return Err(crossed(from));
+        }
+        return Ok(TextSummary { count, min, max, max_is_cut, listed: None });
+    }
+    let listed = from.list(size_of::<u32>(), text)?;
+    check_list(from, &listed, count, String::cmp)?;
+    let bounds = listed.first().cloned().zip(listed.last().cloned());
+    let (min, max) = bounds.ok_or_else(|| crossed(from))?;
+    Ok(TextSummary { count, min, max, max_is_cut: false, listed: Some(listed) })
+}
+
+impl<T: Copy> NumberSummary<T> {
+    fn of(numbers: impl ExactSizeIterator<Item = T> + Clone, order: fn(&T, &T) -> Ordering) -> Option<Self> {
+        let count = numbers.len();
+        if let Some(listed) = listed(numbers.clone(), order, |_| true) {
+            let (min, max) = (*listed.first()?, *listed.last()?);
+            return Some(Self { count, min, max, listed: Some(listed) });
+        }
+        let lesser = |a: T, b: T| if order(&b, &a).is_lt() { b } else { a };
+        let greater = |a: T, b: T| if order(&b, &a).is_gt() { b } else { a };
+        let (min, max) = (numbers.clone().reduce(lesser)?, numbers.reduce(greater)?);
+        Some(Self { count, min, max, listed: None })
+    }
+}
+
+impl TextSummary {
+    fn of(texts: &ArchivedTexts) -> Option<Self> {
+        let count = texts.len();
+        let all = (0..count).map(|i| texts.bytes_of(i));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if let Some(listed) = listed(all.clone(), |a, b| a.cmp(b), |text| text.len() <= MAX_TEXT) {
+            let listed: Vec<String> = listed.into_iter().map(text).collect();
+            let (min, max) = (listed.first()?.clone(), listed.last()?.clone());
+            return Some(Self { count, min, max, max_is_cut: false, listed: Some(listed) });
+        }
+        let (min, max) = (all.clone().min()?, all.max()?);
+        // All texts are UTF-8, so a cut in front of the first byte of a character leaves UTF-8.
+        let cut = |bytes: &[u8]| {
+            let text = str::from_utf8(bytes).unwrap_or_default();
+            text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or_default().to_owned()
+        };
+        let (min, short) = (cut(min), cut(max));
+        Some(Self { count, min, max_is_cut: short.len() < max.len(), max: short, listed: None })
+    }
+}
+
+/// The distinct values in order, where they are few and all `fit`.
+fn listed<T: Copy>(
+    values: impl Iterator<Item = T>,
+    order: impl Fn(&T, &T) -> Ordering,
+    fit: impl Fn(&T) -> bool,
+) -> Option<Vec<T>> {
+    let mut listed: Vec<T> = Vec::with_capacity(MAX_LISTED);
+    // Neighbours often have one value.
+    let mut last = 0;
+    for value in values {
+        if listed.get(last).is_some_and(|known| order(known, &value).is_eq()) {
+            continue;
+        }
+        match listed.binary_search_by(|known| order(known, &value)) {
+            Ok(at) => last = at,
+            Err(at) if listed.len() < MAX_LISTED && fit(&value) => {
+                listed.insert(at, value);
+                last = at;
+            }
+            Err(_) => return None,
+        }
+    }
+    Some(listed)
+}

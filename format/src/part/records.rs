@@ -1,0 +1,150 @@
+//! The records, patches and revisions that the rows of a part make.
+
+use super::revisions::Fields;
+use super::rows::number;
+use super::values::ArchivedValues;
+use super::{DOCUMENTS, EmbeddingRef, Form, PartMeta, VALUES};
+use crate::effect::Effect;
+use crate::error::FormatError;
+use crate::name::Position;
+use crate::record::{Change, Metadata, Patch, Record};
+use crate::revised::{Revised, Write};
+use crate::transition::{Stored, Transition};
+
+type Result<T> = std::result::Result<T, FormatError>;
+
+impl PartMeta {
+    /// What a row does to its id. Needs all metadata columns, and the documents of the row.
+    ///
+    /// # Errors
+    ///
+    /// `NotLoaded` where one of these is missing, here and below.
+    pub fn effect(&self, row: usize) -> Result<Effect<EmbeddingRef>> {
+        match self.revised(row)? {
+            Some(revised) => Ok(Effect::Revision(revised)),
+            None => self.transition(row).map(Effect::Log),
+        }
+    }
+
+    /// What the revisions of a row come to; none in a part without revisions.
+    ///
+    /// # Errors
+    ///
+    /// As [`effect`](Self::effect).
+    pub fn revised(&self, row: usize) -> Result<Option<Revised<EmbeddingRef>>> {
+        let Some(revisions) = self.revisions() else { return Ok(None) };
+        let (mut revised, mut stamps) = revisions.row(row);
+        revised.embedding = write(self.embedding(row), &mut stamps);
+        revised.document = write(self.document(row)?.map(str::to_owned), &mut stamps);
+        let values = self.columns_of(row)?;
+        revised.metadata = values
+            .map(|(key, column, rank)| (key.to_owned(), Write { at: stamps.next(), value: column.get(rank) }))
+            .collect();
+        Ok(Some(revised))
+    }
+
+    /// What a row does to presence and insertion; the record is left empty, so that this costs no allocation.
+    pub fn outline(&self, row: usize) -> Effect<()> {
+        if let Some(revisions) = self.revisions() {
+            return Effect::Revision(revisions.row(row).0.outline());
+        }
+        let record = Record::default();
+        let stored = || Some(Stored { record, inserted: self.inserted(row), changed: self.changed(row) });
+        let modify = |absent| Transition::Modify { absent, patch: Patch::default(), changed: None };
+        Effect::Log(match self.form(row) {
+            Form::Put => Transition::Replace { record: stored(), renewed: self.renewed(row) },
+            Form::Delete | Form::Revised => Transition::TOMBSTONE,
+            Form::Patch => modify(None),
+            Form::Upsert | Form::Add | Form::Split => modify(stored()),
+        })
+    }
+
+    /// What a row does to its id, in a part without revisions.
+    ///
+    /// # Errors
+    ///
+    /// As [`effect`](Self::effect).
+    pub fn transition(&self, row: usize) -> Result<Transition<EmbeddingRef>> {
+        let changed = |payload| Some(self.changed(payload)).filter(|position| *position != Position::ZERO);
+        Ok(match self.form(row) {
+            Form::Put => Transition::Replace { record: Some(self.stored(row)?), renewed: self.renewed(row) },
+            Form::Delete | Form::Revised => Transition::TOMBSTONE,
+            Form::Patch => Transition::Modify { absent: None, patch: self.patch(row)?, changed: changed(row) },
+            Form::Add => {
+                Transition::Modify { absent: Some(self.stored(row)?), patch: Patch::default(), changed: None }
+            }
+            Form::Upsert => {
+                let patch = self.patch(row)?;
+                let record = patch.clone().apply(Record::default());
+                let absent = Stored { record, inserted: self.inserted(row), changed: self.changed(row) };
+                Transition::Modify { absent: Some(absent), patch, changed: changed(row) }
+            }
+            Form::Split => {
+                let payload = self.patch_of_split(row).unwrap_or_default();
+                Transition::Modify {
+                    absent: Some(self.stored(row)?),
+                    patch: self.patch(payload)?,
+                    changed: changed(payload),
+                }
+            }
+        })
+    }
+
+    /// All metadata columns with their keys, in order.
+    pub(super) fn all_columns(&self) -> Result<impl Iterator<Item = (&str, &ArchivedValues)> + Clone> {
+        if !self.has_all_columns() {
+            return Err(FormatError::not_loaded(VALUES.name));
+        }
+        let columns = self.directory().columns.iter().zip(self.columns.iter().flatten());
+        Ok(columns.map(|(entry, column)| (entry.key.as_str(), column.get())))
+    }
+
+    /// The metadata columns that have a value for a payload, with the value's place in each.
+    fn columns_of(&self, payload: usize) -> Result<impl Iterator<Item = (&str, &ArchivedValues, usize)>> {
+        let columns = self.all_columns()?;
+        Ok(columns.filter_map(move |(key, column)| Some((key, column, column.presence.rank(payload)?))))
+    }
+
+    fn stored(&self, payload: usize) -> Result<Stored<EmbeddingRef>> {
+        let values = self.columns_of(payload)?;
+        let metadata: Metadata =
+            values.filter_map(|(key, column, rank)| Some((key.to_owned(), column.get(rank)?))).collect();
+        let record = Record {
+            embedding: self.embedding(payload).value().copied(),
+            metadata,
+            document: self.document(payload)?.value().map(|text| (*text).to_owned()),
+        };
+        Ok(Stored { record, inserted: self.inserted(payload), changed: self.changed(payload) })
+    }
+
+    fn patch(&self, payload: usize) -> Result<Patch<EmbeddingRef>> {
+        let values = self.columns_of(payload)?;
+        Ok(Patch {
+            embedding: self.embedding(payload),
+            metadata: values.map(|(key, column, rank)| (key.to_owned(), column.get(rank))).collect(),
+            document: self.document(payload)?.map(str::to_owned),
+        })
+    }
+
+    pub(super) fn document(&self, payload: usize) -> Result<Change<&str>> {
+        let rows = self.archive();
+        if let Some(rank) = rows.documents.rank(payload) {
+            // Presence and blocks were checked to have the same documents, so only a payload that is not there has none.
+            let Some((number, within)) = self.directory().block_of(rank) else { return Ok(Change::Keep) };
+            let block = self.blocks.get(number).and_then(Option::as_ref);
+            let block = block.ok_or_else(|| FormatError::not_loaded(DOCUMENTS.name))?;
+            return Ok(Change::Set(block.get().get(within)));
+        }
+        let cleared = rows.documents_cleared.binary_search_by_key(&number(payload), |cleared| cleared.to_native());
+        Ok(if cleared.is_ok() { Change::Clear } else { Change::Keep })
+    }
+}
+
+/// The field of a row, with its stamp if the row has one.
+fn write<T>(change: Change<T>, stamps: &mut Fields<'_>) -> Option<Write<T>> {
+    match change {
+        Change::Keep => None,
+        Change::Clear => Some(Write { at: stamps.next(), value: None }),
+        Change::Set(value) => Some(Write { at: stamps.next(), value: Some(value) }),
+    }
+}
