@@ -103,6 +103,8 @@ impl Form {
 #[cfg(test)]
 mod forged_tests;
 #[cfg(test)]
+mod load_tests;
+#[cfg(test)]
 mod revisions_tests;
 #[cfg(test)]
 mod tests;

@@ -148,7 +148,7 @@ fn only_documents_that_can_decide_are_read() {
     let watched = Watched { part: &part, read: Cell::new(0) };
     let read = |filter: &Filter| {
         watched.read.set(0);
-        let found = filter.matcher().unwrap().select(&watched, &RowSet::all(200));
+        let found = filter.matcher().unwrap().select(&watched, &RowSet::all(200)).unwrap();
         (found.iter().collect::<Vec<_>>(), watched.read.get())
     };
     let text = || Filter::document_contains("text 4");
@@ -174,7 +174,7 @@ fn rows_that_columns_rule_out_are_not_open() {
     let records: Vec<_> = (0..200).map(|i| (list(i / 100), (i % 2 == 0).then(|| "text".to_owned()))).collect();
     let part = part(&records);
     let filter = Filter::document_contains("text").and(Filter::contains("list", 1));
-    let Decided { matching, open } = filter.matcher().unwrap().select_by_columns(&part, &RowSet::all(200));
+    let Decided { matching, open } = filter.matcher().unwrap().select_by_columns(&part, &RowSet::all(200)).unwrap();
     assert!(matching.is_empty());
     assert_eq!(open.iter().collect::<Vec<_>>(), (100..200).step_by(2).collect::<Vec<_>>());
 }
@@ -199,7 +199,7 @@ fn rows_of_other_forms_are_left_to_the_caller() {
     builder.push("e", &patched).unwrap();
     let part = decoded(builder);
     let select =
-        |filter: Filter, within: &RowSet| filter.matcher().unwrap().select(&part, within).iter().collect::<Vec<_>>();
+        |filter: Filter, within: &RowSet| filter.matcher().unwrap().select(&part, within).unwrap().iter().collect::<Vec<_>>();
     let puts = rows([0, 3], 5);
     assert_eq!(select(Filter::equals("k", true), &puts), [0, 3]);
     assert_eq!(select(!Filter::equals("k", true), &puts), [] as [usize; 0]);

@@ -1,0 +1,277 @@
+//! Parts that are loaded piece by piece.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::tests::{at, build, rows};
+use super::*;
+use crate::envelope::EnvelopeReader;
+use crate::error::FormatErrorKind as Kind;
+use crate::record::{Record, Value};
+use crate::testing;
+use crate::transition::{Stored, Transition};
+
+fn range(object: &Bytes, range: std::ops::Range<u64>) -> Bytes {
+    object.slice(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap())
+}
+
+/// A part of rows `00000`, `00001`, ... whose record `make` gives.
+fn part_of(count: usize, make: impl Fn(usize) -> Record<EmbeddingRef>) -> Bytes {
+    let mut builder = PartBuilder::new();
+    for row in 0..count {
+        let stored = Stored { record: make(row), inserted: at(1), changed: at(1) };
+        builder.push(&format!("{row:05}"), &Transition::Replace { record: Some(stored), renewed: false }).unwrap();
+    }
+    builder.finish().unwrap().object.to_bytes()
+}
+
+/// A part with two keys, one of them of two types, and three blocks of documents.
+fn sample() -> Bytes {
+    part_of(100, |row| {
+        let two = if row % 2 == 0 { Value::I64(row as i64) } else { Value::String(format!("text {row}")) };
+        let metadata = [("one".to_owned(), Value::Bool(row < 50)), ("two".to_owned(), two)].into();
+        let document = (row % 4 == 0).then(|| format!("{row} {}", "d".repeat(6_000)));
+        Record { embedding: None, metadata, document }
+    })
+}
+
+fn opened(object: &Bytes) -> PartMeta {
+    let whole = PartMeta::decode(object.clone()).unwrap();
+    PartMeta::open(range(object, 0..whole.front_bytes())).unwrap()
+}
+
+fn load(part: &PartMeta, object: &Bytes, pieces: impl IntoIterator<Item = PartPiece>) -> PartMeta {
+    part.with(pieces.into_iter().map(|piece| (piece, range(object, part.range(piece))))).unwrap()
+}
+
+fn kind<T: std::fmt::Debug>(result: Result<T, crate::FormatError>) -> Kind {
+    result.unwrap_err().kind()
+}
+
+#[test]
+fn a_front_tells_all_but_metadata_and_documents() {
+    let object = sample();
+    let (front, whole) = (opened(&object), PartMeta::decode(object.clone()).unwrap());
+    assert_eq!((front.rows(), front.crc32(), front.resolved()), (100, whole.crc32(), true));
+    assert_eq!(front.keys().collect::<Vec<_>>(), ["one", "two"]);
+    assert_eq!(front.document_rows().count(), 25);
+    assert_eq!(PartSummary::of(&front), PartSummary::of(&whole));
+    for row in 0..100 {
+        assert_eq!(front.id(row), whole.id(row));
+        assert_eq!(front.outline(row), whole.outline(row));
+        assert_eq!(front.find(whole.id(row)), Ok(row));
+    }
+    assert!(front.memory_bytes() < whole.memory_bytes() / 2);
+}
+
+#[test]
+fn no_accessor_answers_for_a_piece_that_is_not_loaded() {
+    let object = sample();
+    let front = opened(&object);
+    assert_eq!(kind(front.transition(0)), Kind::NotLoaded);
+    assert_eq!(kind(front.effect(1)), Kind::NotLoaded);
+    assert_eq!(front.metadata_columns("one").err().unwrap().kind(), Kind::NotLoaded);
+    assert_eq!(front.metadata_columns("none").unwrap().len(), 0);
+    assert_eq!(kind(front.document_of(0)), Kind::NotLoaded);
+    assert_eq!(front.document_of(1).unwrap(), None);
+    assert_eq!(kind(PartBuilder::new().copy_row(&front, 1, None)), Kind::NotLoaded);
+    // A row without a document needs the columns alone.
+    let columns = load(&front, &object, front.unloaded_columns());
+    assert!(columns.has_all_columns() && !front.has_all_columns() && !columns.has_all_documents());
+    assert!(columns.transition(1).is_ok());
+    assert_eq!(kind(columns.transition(0)), Kind::NotLoaded);
+    assert_eq!(kind(PartBuilder::new().copy_row(&columns, 0, None)), Kind::NotLoaded);
+    PartBuilder::new().copy_row(&columns, 1, None).unwrap();
+}
+
+#[test]
+fn a_key_needs_its_own_columns_only() {
+    let object = sample();
+    let front = opened(&object);
+    let of_one: Vec<_> = front.unloaded_columns_of("one").collect();
+    assert_eq!(of_one, [PartPiece::Column(0)]);
+    let part = load(&front, &object, of_one);
+    assert_eq!(part.metadata_columns("one").unwrap().len(), 1);
+    assert_eq!(part.metadata_columns("two").err().unwrap().kind(), Kind::NotLoaded);
+    assert_eq!(part.unloaded_columns_of("one").count(), 0);
+    assert_eq!(part.unloaded_columns_of("two").collect::<Vec<_>>(), [PartPiece::Column(1), PartPiece::Column(2)]);
+    assert_eq!(part.unloaded_columns_of("three").count(), 0);
+}
+
+#[test]
+fn a_document_needs_its_own_block_only() {
+    let object = sample();
+    let front = opened(&object);
+    let blocks = front.unloaded_documents().count();
+    assert_eq!(blocks, 3, "25 documents of 6,000 bytes, ten in a block of 64 KiB");
+    let of_row = |part: &PartMeta, row| part.unloaded_documents_of(row).collect::<Vec<_>>();
+    assert_eq!([0, 36, 40, 96].map(|row| of_row(&front, row)), [0, 0, 1, 2].map(|block| [PartPiece::Documents(block)]));
+    assert_eq!((of_row(&front, 1), of_row(&front, 100)), (vec![], vec![]));
+    let part = load(&front, &object, of_row(&front, 44));
+    assert!(part.document_of(44).unwrap().unwrap().starts_with("44 "));
+    assert!(part.document_of(76).unwrap().unwrap().starts_with("76 "));
+    assert_eq!(kind(part.document_of(0)), Kind::NotLoaded);
+    assert_eq!(part.without_documents().unloaded_documents().count(), 3);
+    let other = load(&front, &object, of_row(&front, 0));
+    let both = part.union(&other);
+    assert!(both.document_of(0).is_ok() && both.document_of(44).is_ok() && both.document_of(96).is_err());
+}
+
+#[test]
+fn a_document_longer_than_a_block_is_a_block_alone() {
+    let object = part_of(3, |row| {
+        let len = if row == 1 { 100_000 } else { 10 };
+        Record { document: Some("x".repeat(len)), ..Record::default() }
+    });
+    let front = opened(&object);
+    assert_eq!(front.unloaded_documents().count(), 3);
+    let part = load(&front, &object, front.unloaded_documents());
+    assert_eq!([0, 1, 2].map(|row| part.document_of(row).unwrap().unwrap().len()), [10, 100_000, 10]);
+}
+
+#[test]
+fn bytes_of_another_place_are_no_piece() {
+    let object = sample();
+    let front = opened(&object);
+    let [one, two] = [PartPiece::Column(0), PartPiece::Column(1)];
+    assert_eq!(kind(front.with([(one, range(&object, front.range(two)))])), Kind::Truncated);
+    let mut flipped = range(&object, front.range(one)).to_vec();
+    flipped[0] ^= 1;
+    assert_eq!(kind(front.with([(one, flipped.into())])), Kind::Checksum);
+    for piece in [PartPiece::Column(3), PartPiece::Documents(3)] {
+        assert_eq!(front.range(piece), 0..0);
+        assert_eq!(kind(front.with([(piece, Bytes::new())])), Kind::Invalid);
+    }
+}
+
+#[test]
+fn sections_in_another_order_are_refused() {
+    let object = sample();
+    let reader = EnvelopeReader::open_any(object).unwrap();
+    let mut out = crate::envelope::EnvelopeWriter::new(crate::ObjectKind::PartMeta);
+    for section in [ROWS, VALUES, DIRECTORY, DOCUMENTS] {
+        let bytes = reader.section(section.id, section.name, 1 << 30).unwrap();
+        out.section(section.id, bytes, crate::envelope::Compress::Never);
+    }
+    let error = PartMeta::decode(out.finish().to_bytes()).unwrap_err();
+    assert!(error.to_string().contains("not in the order of their ids"), "{error}");
+}
+
+/// The directory of [`sample`] with one change, and right checksums.
+#[track_caller]
+fn directory_refused(rule: &str, edit: impl Fn(&mut Vec<u8>)) {
+    let object = sample();
+    let forged = testing::with_section(&object, DIRECTORY.id, &edit);
+    for error in [PartMeta::decode(forged.clone()).unwrap_err(), PartMeta::open(forged).unwrap_err()] {
+        assert_eq!((error.kind(), error.what()), (Kind::Invalid, DIRECTORY.name), "{error}");
+        assert!(error.to_string().contains(rule), "{error}");
+    }
+}
+
+/// The first column of [`sample`] has the key `one` of 3 bytes; its fields begin here.
+const KIND: usize = 4 + 4 + 3;
+const PRESENT: usize = KIND + 1;
+const ELEMENTS: usize = PRESENT + 4;
+const STORED: usize = ELEMENTS + 4;
+const RAW: usize = STORED + 4;
+const SUMMARY: usize = RAW + 8;
+
+#[test]
+fn each_rule_of_the_directory_is_checked() {
+    directory_refused("of no known type", |directory| directory[KIND] = 9);
+    directory_refused("is empty", |directory| directory[PRESENT] = 0);
+    directory_refused("too many elements", |directory| directory[ELEMENTS] = 99);
+    directory_refused("more values than there are payloads", |directory| {
+        directory[PRESENT] = 101;
+        directory[ELEMENTS] = 101;
+    });
+    directory_refused("a piece has no bytes", |directory| directory[STORED..RAW].fill(0));
+    directory_refused("more of them than it has when decoded", |directory| directory[RAW..RAW + 4].fill(0));
+    directory_refused("do not fill their section", |directory| directory[STORED] -= 1);
+    directory_refused("summary is of no known form", |directory| directory[SUMMARY] = 3);
+    directory_refused("summary is of no known form", |directory| directory[SUMMARY] = 2);
+    directory_refused("counts more than there is", |directory| directory[SUMMARY + 1] = 101);
+    directory_refused("follow its end", |directory| directory.push(0));
+    directory_refused("one document for each payload", |directory| {
+        let last = directory.len() - 16;
+        directory[last] -= 1;
+    });
+    directory_refused("a block of documents is empty", |directory| {
+        let last = directory.len() - 16;
+        directory[last] = 0;
+    });
+}
+
+/// A sound summary of another column: the directory alone does not tell, and the column does.
+#[test]
+fn a_summary_that_is_not_that_of_its_column_is_refused() {
+    let object = sample();
+    let forged = testing::with_section(&object, DIRECTORY.id, &|directory| directory[SUMMARY + 1] -= 1);
+    let front = PartMeta::open(forged.clone()).unwrap();
+    let piece = PartPiece::Column(0);
+    for error in [
+        PartMeta::decode(forged.clone()).unwrap_err(),
+        front.with([(piece, range(&forged, front.range(piece)))]).unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.what()), (Kind::Invalid, VALUES.name), "{error}");
+        assert!(error.to_string().contains("summary"), "{error}");
+    }
+}
+
+#[test]
+fn summaries_with_lists_or_bounds_that_cannot_be_are_refused() {
+    let refused = |values: [i64; 2], rule: &str, form: u8, listed: &[i64]| {
+        let object = part_of(2, |row| Record { metadata: [("k".to_owned(), Value::I64(values[row]))].into(), ..Record::default() });
+        let forged = testing::with_section(&object, DIRECTORY.id, &|directory| {
+            let summary = 4 + 4 + 1 + 1 + 8 + 12;
+            directory.truncate(summary);
+            directory.push(form);
+            if form == 2 {
+                directory.extend(u32::try_from(listed.len()).unwrap().to_le_bytes());
+            }
+            listed.iter().for_each(|value| directory.extend(value.to_le_bytes()));
+            directory.extend(0_u32.to_le_bytes());
+        });
+        let error = PartMeta::open(forged).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains(rule) && error.is_empty() == rule.is_empty(), "{error}");
+    };
+    refused([1, 2], "", 2, &[1, 2]);
+    refused([1, 2], "not in their order", 2, &[2, 1]);
+    refused([1, 2], "not in their order", 2, &[1, 1]);
+    refused([1, 2], "too many", 2, &[1, 2, 3]);
+    refused([1, 2], "lists no values", 2, &[]);
+    refused([1, 2], "", 1, &[1, 2]);
+    refused([1, 2], "crossed", 1, &[2, 1]);
+    refused([1, 2], "", 0, &[]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn pieces_in_any_order_make_the_whole_part(rows in rows(40), seed in any::<u64>()) {
+        let encoded = build(&rows);
+        let object = encoded.object.to_bytes();
+        let front = PartMeta::open(range(&object, 0..encoded.front_bytes)).unwrap();
+        prop_assert_eq!((front.front_bytes(), front.columns_end()), (encoded.front_bytes, encoded.columns_end));
+        let mut pieces: Vec<PartPiece> = front.unloaded_columns().chain(front.unloaded_documents()).collect();
+        let ends: Vec<u64> = pieces.iter().map(|piece| front.range(*piece).end).collect();
+        prop_assert!(ends.is_sorted() && ends.last().is_none_or(|end| *end == object.len() as u64));
+        pieces.sort_by_key(|piece| crc32fast::hash(format!("{seed}{piece:?}").as_bytes()));
+        let mut part = front;
+        for piece in pieces {
+            let read: BTreeMap<String, Option<super::tests::T>> =
+                (0..part.rows()).map(|row| (part.id(row).to_owned(), part.transition(row).ok())).collect();
+            for (id, transition) in read {
+                prop_assert!(transition.is_none_or(|transition| transition == rows[&id]));
+            }
+            part = load(&part, &object, [piece]);
+        }
+        prop_assert!(part.has_all_columns() && part.has_all_documents());
+        for (row, transition) in rows.values().enumerate() {
+            prop_assert_eq!(&part.transition(row).unwrap(), transition);
+        }
+    }
+}
