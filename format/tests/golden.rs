@@ -15,9 +15,9 @@ use deltafold_format::{
     Absent, Action, Ancestor, Change, Claim, CollectionConfig, Digest, Dropped, EditKind, EditSummary, Effect,
     EmbeddingBuilder, EmbeddingEntry, EmbeddingRef, Embeddings, Encoding, Envelope, Form, FormatError,
     FormatErrorKind as Kind, Head, HeadPlace, Inspection, Manifest, Mark, Metric, Nonce, ObjectKind, ObjectName, Op,
-    Ordering, PartBuilder, PartEntry, PartMeta, PartObject, PartPiece, Patch, Pin, Place, Position, Record, Revised, Revision,
-    Rotation, Run, Segment, SegmentBody, SegmentHeader, SegmentStamp, Sequence, SourceMark, TimeRange, Timestamp,
-    Transition, Uid, Value, Version,
+    Ordering, PartBuilder, PartEntry, PartMeta, PartObject, PartPiece, Patch, Pin, Place, Position, Record, Revised,
+    Revision, Rotation, Run, Segment, SegmentBody, SegmentHeader, SegmentStamp, Sequence, SourceMark, TimeRange,
+    Timestamp, Transition, Uid, Value, Version,
 };
 
 /// The digest of the golden segment by revision, and the ties of its ops. Both are written down, not computed: another
@@ -523,9 +523,8 @@ fn part_v1() {
     assert_eq!((error.kind(), error.what()), (Kind::Invalid, "metadata columns"));
     assert!(error.to_string().contains("summary"), "{error}");
     // The envelope's checksums are right, and the one of a block is not: a reader of the block alone must notice.
-    let twin = golden("part.checksum-of-block", || {
-        with_section(&object, 5, |documents| *documents.last_mut().unwrap() ^= 1)
-    });
+    let twin =
+        golden("part.checksum-of-block", || with_section(&object, 5, |documents| *documents.last_mut().unwrap() ^= 1));
     let error = PartMeta::decode(twin).unwrap_err();
     assert_eq!((error.kind(), error.what()), (Kind::Checksum, "documents"));
 }

@@ -54,6 +54,7 @@ pub fn from_input(kind: ObjectKind, input: &[u8]) -> Bytes {
             match kind {
                 ObjectKind::Segment => mend_segment(&mut sections),
                 ObjectKind::Embeddings => mend_embeddings(&mut sections),
+                ObjectKind::PartMeta => mend_part(&mut sections),
                 _ => {}
             }
             assembled(kind, &sections)
@@ -65,8 +66,10 @@ pub fn from_input(kind: ObjectKind, input: &[u8]) -> Bytes {
 pub fn to_inputs(object: &[u8]) -> Vec<Vec<u8>> {
     let mut inputs: Vec<Vec<u8>> = [0, 1].map(|mend| [&[mend], object].concat()).into();
     if let Some(sections) = sections_of_object(object) {
-        let sections = input_of_sections(&sections);
-        inputs.extend([2, 3].map(|mend| [&[mend][..], &sections].concat()));
+        let raw = if kind(object) == Some(ObjectKind::PartMeta) { with_raw_pieces(sections.clone()) } else { sections.clone() };
+        for (mend, sections) in [(2, sections), (3, raw)] {
+            inputs.push([&[mend][..], &input_of_sections(&sections)].concat());
+        }
     }
     inputs
 }
@@ -265,6 +268,109 @@ fn mend_embeddings(sections: &mut [Section]) {
             _ => {}
         }
     }
+}
+
+/// Makes the lengths and the checksums of pieces in a part's directory those of raw pieces, and leaves summaries out.
+///
+/// Each piece takes as many bytes of its section as the directory says, the last of a section what is left.
+fn mend_part(sections: &mut [Section]) {
+    let raw = |id| sections.iter().find(|section| section.id == id).map_or(&[][..], |section| &section.raw);
+    let (directory, mut values, mut documents) = (raw(3), raw(4), raw(5));
+    let mut mended = Vec::new();
+    let Some((columns, mut rest)) = count(directory) else { return };
+    mended.extend_from_slice(&(columns as u32).to_le_bytes());
+    for column in (0..columns).rev() {
+        let Some(head) = number(rest, 0, 4).and_then(|key| rest.get(..4 + key + 9)) else { return };
+        let Some(raw) = number(rest, head.len() + 4, 4) else { return };
+        mended.extend_from_slice(head);
+        mended.extend(sum(&mut values, raw, column == 0));
+        mended.push(0);
+        let kind = head.get(head.len() - 9).copied().unwrap_or_default();
+        rest = rest.get(head.len() + 12..).and_then(|summary| behind_summary(summary, kind)).unwrap_or_default();
+    }
+    let Some((blocks, mut rest)) = count(rest) else { return };
+    mended.extend_from_slice(&(blocks as u32).to_le_bytes());
+    for block in (0..blocks).rev() {
+        let (Some(head), Some(raw)) = (rest.get(..4), number(rest, 8, 4)) else { return };
+        mended.extend_from_slice(head);
+        mended.extend(sum(&mut documents, raw, block == 0));
+        rest = rest.get(16..).unwrap_or_default();
+    }
+    if let Some(directory) = sections.iter_mut().find(|section| section.id == 3) {
+        directory.raw = mended;
+    }
+}
+
+/// A count, and the bytes behind it.
+fn count(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    Some((number(bytes, 0, 4)?, bytes.get(4..)?))
+}
+
+/// The lengths and the checksum of the next piece, which is raw.
+fn sum(section: &mut &[u8], raw: usize, last: bool) -> Vec<u8> {
+    let len = if last { section.len() } else { raw.min(section.len()) };
+    let (piece, rest) = section.split_at(len);
+    *section = rest;
+    let len = u32::try_from(len).unwrap_or(u32::MAX);
+    [len, len, crc32fast::hash(piece)].map(u32::to_le_bytes).concat()
+}
+
+/// The bytes behind the summary of a column.
+fn behind_summary(summary: &[u8], kind: u8) -> Option<&[u8]> {
+    let (form, rest) = summary.split_first()?;
+    let texts = |count: usize, mut rest: &'_ [u8]| -> Option<usize> {
+        let all = rest.len();
+        for _ in 0..count {
+            rest = rest.get(4 + number(rest, 0, 4)?..)?;
+        }
+        Some(all - rest.len())
+    };
+    let len = match (form, kind) {
+        (0, _) => 0,
+        (1, 1 | 5) => texts(2, rest)? + 1,
+        (1, 4 | 8) => 4,
+        (1, _) => 16,
+        (_, 1 | 5) => 4 + texts(number(rest, 0, 4)?.min(16), rest.get(4..)?)?,
+        _ => 4 + 8 * number(rest, 0, 4)?.min(16),
+    };
+    rest.get(len..)
+}
+
+/// Makes the pieces of a part raw, so that a mutation reaches their content.
+fn with_raw_pieces(mut sections: Vec<Section>) -> Vec<Section> {
+    let Some(directory) = sections.iter().find(|section| section.id == 3).map(|section| section.raw.clone()) else {
+        return sections;
+    };
+    let mut lengths: [Vec<(usize, usize)>; 2] = Default::default();
+    let mut walk = || -> Option<()> {
+        let (columns, mut rest) = count(&directory)?;
+        for _ in 0..columns {
+            let at = 4 + number(rest, 0, 4)? + 9;
+            lengths[0].push((number(rest, at, 4)?, number(rest, at + 4, 4)?));
+            rest = behind_summary(rest.get(at + 12..)?, *rest.get(at - 9)?)?;
+        }
+        let (blocks, mut rest) = count(rest)?;
+        for _ in 0..blocks {
+            lengths[1].push((number(rest, 4, 4)?, number(rest, 8, 4)?));
+            rest = rest.get(16..)?;
+        }
+        Some(())
+    };
+    let _ = walk();
+    for (id, lengths) in [4, 5].into_iter().zip(lengths) {
+        let Some(section) = sections.iter_mut().find(|section| section.id == id) else { continue };
+        let (mut unpacked, mut stored) = (Vec::new(), &section.raw[..]);
+        for (len, raw) in lengths {
+            let (piece, rest) = stored.split_at(len.min(stored.len()));
+            stored = rest;
+            match zstd::bulk::decompress(piece, raw.min(MOST)) {
+                Ok(content) if len < raw => unpacked.extend(content),
+                _ => unpacked.extend_from_slice(piece),
+            }
+        }
+        section.raw = unpacked;
+    }
+    sections
 }
 
 /// The little-endian number of `len` bytes at `at`.

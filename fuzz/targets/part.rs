@@ -1,10 +1,12 @@
 //! Parts, `.meta` and `.emb`: what decodes can be built again, row by row and by copying rows, and is then the same; every accessor agrees with the others.
 #![no_main]
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use deltafold::format::{
-    Effect, EmbeddingBuilder, Embeddings, Form, ObjectKind, PartBuilder, PartMeta, Position, Rotation,
-    embedding_object_rows, limits,
+    Effect, EmbeddingBuilder, EmbeddingRef, Embeddings, Form, ObjectKind, PartBuilder, PartMeta, PartPiece, Position,
+    Rotation, embedding_object_rows, limits,
 };
 use deltafold_fuzz::memory::Bounded;
 use deltafold_fuzz::{mutation, object, seeds};
@@ -40,13 +42,14 @@ fn seeds() -> Vec<Vec<u8>> {
 
 /// Whether it is a part.
 fn check_meta(object: Bytes) -> bool {
-    let Ok(part) = PartMeta::decode(object) else { return false };
+    let Ok(part) = PartMeta::decode(object.clone()) else { return false };
     assert!(part.rows() > 0);
+    check_pieces(&part, &object);
     let mut pushed = PartBuilder::new();
     let mut copied = PartBuilder::new();
     for row in 0..part.rows() {
         check_row(&part, row);
-        pushed.push_effect(part.id(row), &part.effect(row)).expect("a row that was read can be written");
+        pushed.push_effect(part.id(row), &effect(&part, row)).expect("a row that was read can be written");
         copied.copy_row(&part, row, None).expect("a row that was read can be copied");
     }
     assert!(part.id(part.rows()).is_empty() && part.is_tombstone(part.rows()), "behind the last there is none");
@@ -60,11 +63,31 @@ fn check_meta(object: Bytes) -> bool {
         assert_eq!((built.min_id.as_str(), built.max_id.as_str()), (part.id(0), part.id(part.rows() - 1)));
         for row in 0..part.rows() {
             assert_eq!(other.id(row), part.id(row));
-            assert_eq!(other.effect(row), part.effect(row));
+            assert_eq!(effect(&other, row), effect(&part, row));
             assert_eq!(other.outline(row), part.outline(row));
         }
     }
     true
+}
+
+fn effect(part: &PartMeta, row: usize) -> Effect<EmbeddingRef> {
+    part.effect(row).expect("all of the part is loaded")
+}
+
+/// What is loaded piece by piece is the part that is loaded at once.
+fn check_pieces(whole: &PartMeta, object: &Bytes) {
+    let bytes = |range: Range<u64>| {
+        let [start, end] = [range.start, range.end].map(|at| usize::try_from(at).expect("the object is in memory"));
+        object.slice(start..end)
+    };
+    let mut part = PartMeta::open(bytes(0..whole.front_bytes())).expect("the front is sound");
+    let pieces: Vec<PartPiece> = part.unloaded_columns().chain(part.unloaded_documents()).collect();
+    for piece in pieces {
+        part = part.with([(piece, bytes(part.range(piece)))]).expect("each piece is sound");
+    }
+    for row in 0..whole.rows() {
+        assert_eq!(part.effect(row), whole.effect(row));
+    }
 }
 
 fn check_row(part: &PartMeta, row: usize) {
@@ -76,9 +99,9 @@ fn check_row(part: &PartMeta, row: usize) {
     assert!(!part.resolved() || part.has_revisions() || form == Form::Put);
     let without_record = matches!(form, Form::Delete | Form::Patch | Form::Revised);
     assert_eq!(part.inserted(row) == Position::ZERO, without_record);
-    match part.effect(row) {
-        Effect::Revision(revised) => assert_eq!(part.revised(row), Some(revised)),
-        Effect::Log(transition) => assert_eq!(part.transition(row), transition),
+    match effect(part, row) {
+        Effect::Revision(revised) => assert_eq!(part.revised(row), Ok(Some(revised))),
+        Effect::Log(transition) => assert_eq!(part.transition(row), Ok(transition)),
     }
     if let Some(reference) = part.embedding_ref(row) {
         assert!(part.references().any(|(object, count)| object == reference.object && count > 0));

@@ -117,7 +117,8 @@ impl ColumnSummary {
         if form == LEFT_OUT {
             return Ok(None);
         }
-        let summed = form <= LISTED && elements > 0 && kind != REMOVED && (form == BOUNDS || !matches!(kind, BOOL | BOOLS));
+        let summed =
+            form <= LISTED && elements > 0 && kind != REMOVED && (form == BOUNDS || !matches!(kind, BOOL | BOOLS));
         if !summed {
             return Err(from.invalid("a summary is of no known form, or sums up nothing"));
         }

@@ -59,8 +59,7 @@ impl Front {
             Some(_) => Some(reader.section(REVISIONS.id, REVISIONS.name, MAX_PART_META_BYTES)?),
         };
         let directory = reader.unaligned_section(DIRECTORY.id, DIRECTORY.name, MAX_PART_META_BYTES)?;
-        let directory =
-            Directory::decode(&directory, envelope.section(VALUES.id), envelope.section(DOCUMENTS.id))?;
+        let directory = Directory::decode(&directory, envelope.section(VALUES.id), envelope.section(DOCUMENTS.id))?;
         Self::check(rows, revisions, directory, extent)
     }
 
@@ -91,7 +90,15 @@ impl Front {
             return Err(refuse("there is not one document for each payload that sets one"));
         }
         let serial = SERIAL.fetch_add(1, atomic::Ordering::Relaxed);
-        Ok(Self { rows, revisions, directory, checked, absent: absent.transpose()?.unwrap_or_default(), extent, serial })
+        Ok(Self {
+            rows,
+            revisions,
+            directory,
+            checked,
+            absent: absent.transpose()?.unwrap_or_default(),
+            extent,
+            serial,
+        })
     }
 
     /// Bytes of memory that it takes.

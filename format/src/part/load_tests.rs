@@ -159,6 +159,16 @@ fn sections_in_another_order_are_refused() {
     assert!(error.to_string().contains("not in the order of their ids"), "{error}");
 }
 
+#[test]
+fn compressed_sections_of_pieces_are_refused() {
+    let object = sample();
+    for section in [VALUES, DOCUMENTS] {
+        let error = PartMeta::decode(testing::with_frame(&object, section.id, &|frame| frame)).unwrap_err();
+        assert_eq!((error.kind(), error.what()), (Kind::Invalid, section.name), "{error}");
+        assert!(error.to_string().contains("compressed"), "{error}");
+    }
+}
+
 /// The directory of [`sample`] with one change, and right checksums.
 #[track_caller]
 fn directory_refused(rule: &str, edit: impl Fn(&mut Vec<u8>)) {
@@ -223,7 +233,10 @@ fn a_summary_that_is_not_that_of_its_column_is_refused() {
 #[test]
 fn summaries_with_lists_or_bounds_that_cannot_be_are_refused() {
     let refused = |values: [i64; 2], rule: &str, form: u8, listed: &[i64]| {
-        let object = part_of(2, |row| Record { metadata: [("k".to_owned(), Value::I64(values[row]))].into(), ..Record::default() });
+        let object = part_of(2, |row| Record {
+            metadata: [("k".to_owned(), Value::I64(values[row]))].into(),
+            ..Record::default()
+        });
         let forged = testing::with_section(&object, DIRECTORY.id, &|directory| {
             let summary = 4 + 4 + 1 + 1 + 8 + 12;
             directory.truncate(summary);

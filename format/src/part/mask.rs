@@ -1,7 +1,7 @@
 //! Sets of payloads, compared with what columns say word by word.
 
-use super::rows::u64_at;
 use super::presence::{ALL, ArchivedPresence, BITS};
+use super::rows::u64_at;
 
 /// A set of payloads.
 #[derive(Debug)]

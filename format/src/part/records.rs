@@ -70,9 +70,7 @@ impl PartMeta {
             Form::Put => Transition::Replace { record: Some(self.stored(row)?), renewed: self.renewed(row) },
             Form::Delete | Form::Revised => Transition::TOMBSTONE,
             Form::Patch => Transition::Modify { absent: None, patch: self.patch(row)?, changed: changed(row) },
-            Form::Add => {
-                Transition::Modify { absent: Some(self.stored(row)?), patch: Patch::default(), changed: None }
-            }
+            Form::Add => Transition::Modify { absent: Some(self.stored(row)?), patch: Patch::default(), changed: None },
             Form::Upsert => {
                 let patch = self.patch(row)?;
                 let record = patch.clone().apply(Record::default());

@@ -305,7 +305,8 @@ fn rows_from_many_parts_go_into_one() {
     for (_, part) in &parts {
         builder.copy_row(part, 0, None).unwrap();
     }
-    let expected: BTreeMap<String, T> = parts.iter().map(|(id, part)| (id.clone(), part.transition(0).unwrap())).collect();
+    let expected: BTreeMap<String, T> =
+        parts.iter().map(|(id, part)| (id.clone(), part.transition(0).unwrap())).collect();
     assert_eq!(builder.finish().unwrap().object.to_bytes(), build(&expected).object.to_bytes());
 }
 

@@ -184,7 +184,11 @@ impl Evaluation<'_> {
     }
 
     /// The nodes in ascending order of their work for each row that they settle.
-    fn cheapest_first<'n>(&self, list: &'n [Node], settled: impl Fn(usize, Estimate) -> usize) -> Result<Vec<&'n Node>> {
+    fn cheapest_first<'n>(
+        &self,
+        list: &'n [Node],
+        settled: impl Fn(usize, Estimate) -> usize,
+    ) -> Result<Vec<&'n Node>> {
         let rows = self.columns.rows();
         let mut order: Vec<(f64, &Node)> = Vec::with_capacity(list.len());
         for node in list {

@@ -1,8 +1,8 @@
 use std::cell::Cell;
 
 use deltafold_format::{
-    Change, EmbeddingRef, FormatError, Metadata, PartBuilder, PartMeta, Position, PresentRows, Record, Sequence, Stored, Transition,
-    Value,
+    Change, EmbeddingRef, FormatError, Metadata, PartBuilder, PartMeta, Position, PresentRows, Record, Sequence,
+    Stored, Transition, Value,
 };
 use proptest::prelude::*;
 
@@ -198,8 +198,9 @@ fn rows_of_other_forms_are_left_to_the_caller() {
     builder.push("d", &put(&yes, &Some("text".to_owned()))).unwrap();
     builder.push("e", &patched).unwrap();
     let part = decoded(builder);
-    let select =
-        |filter: Filter, within: &RowSet| filter.matcher().unwrap().select(&part, within).unwrap().iter().collect::<Vec<_>>();
+    let select = |filter: Filter, within: &RowSet| {
+        filter.matcher().unwrap().select(&part, within).unwrap().iter().collect::<Vec<_>>()
+    };
     let puts = rows([0, 3], 5);
     assert_eq!(select(Filter::equals("k", true), &puts), [0, 3]);
     assert_eq!(select(!Filter::equals("k", true), &puts), [] as [usize; 0]);
