@@ -1,5 +1,7 @@
 //! Archives that are read in place: the bytes, and beside them the structure that they were validated as.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use rkyv::api::high::{HighSerializer, to_bytes_in};
 use rkyv::ser::allocator::ArenaHandle;
@@ -50,6 +52,29 @@ archive!(RowsArchive, RowsRoot, ArchivedRows, ROWS);
 archive!(RevisionsArchive, RevisionsRoot, ArchivedRevisions, REVISIONS);
 archive!(ValuesArchive, ValuesRoot, ArchivedValues, VALUES);
 archive!(TextsArchive, TextsRoot, ArchivedTexts, DOCUMENTS);
+
+self_cell! {
+    /// All metadata columns of a part, each one step away: a merge looks at all of them for every row.
+    pub(super) struct AllColumns {
+        owner: Vec<Arc<ValuesArchive>>,
+        #[covariant]
+        dependent: Columns,
+    }
+}
+
+type Columns<'a> = Vec<&'a ArchivedValues>;
+
+impl AllColumns {
+    /// The columns in order, if all are there.
+    pub(super) fn of(columns: &[Option<Arc<ValuesArchive>>]) -> Option<Self> {
+        let all = columns.iter().cloned().collect::<Option<Vec<_>>>()?;
+        Some(Self::new(all, |all| all.iter().map(|column| column.get()).collect()))
+    }
+
+    pub(super) fn get(&self) -> &[&ArchivedValues] {
+        self.borrow_dependent()
+    }
+}
 
 /// Archives a structure of about `estimate` bytes.
 pub(super) fn archived<T>(of: &T, estimate: usize, what: &'static str) -> Result<AlignedVec, FormatError>

@@ -193,11 +193,9 @@ impl PartBuilder {
         }
         // Everything is there before the first change.
         let document = part.document(row)?;
-        if !part.has_all_columns() {
-            return Err(FormatError::not_loaded(VALUES.name));
-        }
+        let all = part.all.as_ref().ok_or_else(|| FormatError::not_loaded(VALUES.name))?;
         self.begin(part.archive().ids.bytes_of(row), part.has_revisions())?;
-        self.metadata.copy(part, row, number(self.rows()));
+        self.metadata.copy(part, all.get(), row, number(self.rows()));
         match document {
             Change::Keep => {}
             Change::Clear => self.clear_document(),

@@ -212,61 +212,114 @@ fn read_texts(from: &mut Cursor<'_>, form: u8, count: usize) -> Result<TextSumma
 }
 
 impl<T: Copy> NumberSummary<T> {
-    fn of(numbers: impl ExactSizeIterator<Item = T> + Clone, order: fn(&T, &T) -> Ordering) -> Option<Self> {
-        let count = numbers.len();
-        if let Some(listed) = listed(numbers.clone(), order, |_| true) {
-            let (min, max) = (*listed.first()?, *listed.last()?);
-            return Some(Self { count, min, max, listed: Some(listed) });
+    fn of(numbers: impl ExactSizeIterator<Item = T>, order: fn(&T, &T) -> Ordering) -> Option<Self> {
+        let (count, mut numbers) = (numbers.len(), numbers);
+        let mut listed: Vec<T> = Vec::with_capacity(MAX_LISTED);
+        // The number that was seen last: neighbours often are equal.
+        let mut last = 0;
+        for number in numbers.by_ref() {
+            if listed.get(last).is_some_and(|known| order(known, &number).is_eq()) {
+                continue;
+            }
+            match listed.binary_search_by(|known| order(known, &number)) {
+                Ok(at) => last = at,
+                Err(at) if listed.len() < MAX_LISTED => {
+                    listed.insert(at, number);
+                    last = at;
+                }
+                Err(_) => {
+                    let (first, last) = (*listed.first()?, *listed.last()?);
+                    let lesser = |a: T, b: T| if order(&b, &a).is_lt() { b } else { a };
+                    let greater = |a: T, b: T| if order(&b, &a).is_gt() { b } else { a };
+                    let bounds = (lesser(first, number), greater(last, number));
+                    let bounds = numbers.fold(bounds, |(min, max), number| (lesser(min, number), greater(max, number)));
+                    return Some(Self { count, min: bounds.0, max: bounds.1, listed: None });
+                }
+            }
         }
-        let lesser = |a: T, b: T| if order(&b, &a).is_lt() { b } else { a };
-        let greater = |a: T, b: T| if order(&b, &a).is_gt() { b } else { a };
-        let (min, max) = (numbers.clone().reduce(lesser)?, numbers.reduce(greater)?);
-        Some(Self { count, min, max, listed: None })
+        let (min, max) = (*listed.first()?, *listed.last()?);
+        Some(Self { count, min, max, listed: Some(listed) })
     }
 }
 
 impl TextSummary {
     fn of(texts: &ArchivedTexts) -> Option<Self> {
         let count = texts.len();
-        let all = (0..count).map(|i| texts.bytes_of(i));
+        let mut all = (0..count).map(|i| texts.bytes_of(i));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if let Some(listed) = listed(all.clone(), |a, b| a.cmp(b), |text| text.len() <= MAX_TEXT) {
-            let listed: Vec<String> = listed.into_iter().map(text).collect();
+        let mut listed = ListedTexts { texts: Vec::with_capacity(MAX_LISTED), known: [&[]; 64] };
+        let Some(other) = all.by_ref().find(|text| !listed.take(text)) else {
+            let listed: Vec<String> = listed.texts.into_iter().map(text).collect();
             let (min, max) = (listed.first()?.clone(), listed.last()?.clone());
             return Some(Self { count, min, max, max_is_cut: false, listed: Some(listed) });
+        };
+        let mut min = Bound::new(other);
+        let mut max = Bound::new(other);
+        for text in listed.texts.iter().copied().chain(all) {
+            let start = start_of(text);
+            if start <= min.start && text < min.text {
+                min = Bound { text, start };
+            }
+            if start >= max.start && text > max.text {
+                max = Bound { text, start };
+            }
         }
-        let (min, max) = (all.clone().min()?, all.max()?);
         // All texts are UTF-8, so a cut in front of the first byte of a character leaves UTF-8.
         let cut = |bytes: &[u8]| {
             let text = str::from_utf8(bytes).unwrap_or_default();
             text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or_default().to_owned()
         };
-        let (min, short) = (cut(min), cut(max));
-        Some(Self { count, min, max_is_cut: short.len() < max.len(), max: short, listed: None })
+        let (min, short) = (cut(min.text), cut(max.text));
+        Some(Self { count, min, max_is_cut: short.len() < max.text.len(), max: short, listed: None })
     }
 }
 
-/// The distinct values in order, where they are few and all `fit`.
-fn listed<T: Copy>(
-    values: impl Iterator<Item = T>,
-    order: impl Fn(&T, &T) -> Ordering,
-    fit: impl Fn(&T) -> bool,
-) -> Option<Vec<T>> {
-    let mut listed: Vec<T> = Vec::with_capacity(MAX_LISTED);
-    // Neighbours often have one value.
-    let mut last = 0;
-    for value in values {
-        if listed.get(last).is_some_and(|known| order(known, &value).is_eq()) {
-            continue;
-        }
-        match listed.binary_search_by(|known| order(known, &value)) {
-            Ok(at) => last = at,
-            Err(at) if listed.len() < MAX_LISTED && fit(&value) => {
-                listed.insert(at, value);
-                last = at;
-            }
-            Err(_) => return None,
-        }
+/// The first 8 bytes of a text as a number: of two texts, the lesser one has no greater number.
+fn start_of(text: &[u8]) -> u64 {
+    if let Some(start) = text.first_chunk() {
+        return u64::from_be_bytes(*start);
     }
-    Some(listed)
+    let mut start = [0; 8];
+    start.iter_mut().zip(text).for_each(|(to, byte)| *to = *byte);
+    u64::from_be_bytes(start)
+}
+
+/// The least or the greatest text so far.
+struct Bound<'a> {
+    text: &'a [u8],
+    start: u64,
+}
+
+impl<'a> Bound<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        Self { text, start: start_of(text) }
+    }
+}
+
+/// Distinct texts in order, while they are few and short.
+struct ListedTexts<'a> {
+    texts: Vec<&'a [u8]>,
+    /// Texts of the list, each at a place that its bytes tell.
+    known: [&'a [u8]; 64],
+}
+
+impl<'a> ListedTexts<'a> {
+    /// Lists a text; false where it is too long, or one too many.
+    fn take(&mut self, text: &&'a [u8]) -> bool {
+        let hash = (start_of(text) ^ text.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
+        let known = self.known.get_mut(hash as usize);
+        if !text.is_empty() && known.as_ref().is_some_and(|known| *known == text) {
+            return true;
+        }
+        if let Err(at) = self.texts.binary_search(text) {
+            if self.texts.len() >= MAX_LISTED || text.len() > MAX_TEXT {
+                return false;
+            }
+            self.texts.insert(at, text);
+        }
+        if let Some(known) = known {
+            *known = text;
+        }
+        true
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::archive::{TextsArchive, ValuesArchive};
+use super::archive::{AllColumns, TextsArchive, ValuesArchive};
 use super::check_columns::one_value_each;
 use super::front::Front;
 use super::piece::{Loaded, PartPiece, split};
@@ -56,7 +56,7 @@ impl PartMeta {
             columns: vec![None; columns],
             blocks: vec![None; blocks],
             front: Arc::new(front),
-            all_columns: columns == 0,
+            all: AllColumns::of(&vec![None; columns]).map(Arc::new),
         };
         // A part without metadata has all of its columns already.
         part.check_together(&[])?;
@@ -97,7 +97,7 @@ impl PartMeta {
         }
         if !new.is_empty() {
             new.sort_unstable();
-            part.all_columns = part.columns.iter().all(Option::is_some);
+            part.all = AllColumns::of(&part.columns).map(Arc::new);
             part.check_together(&new)?;
         }
         Ok(part)
@@ -117,9 +117,9 @@ impl PartMeta {
             }
         }
         if let Some(revisions) = &self.front.revisions
-            && self.has_all_columns()
+            && let Some(columns) = &self.all
         {
-            let columns = self.columns.iter().flatten().map(|column| column.get());
+            let columns = columns.get().iter().copied();
             let checked = check_revisions::fields(self.front.rows.get(), revisions.get(), columns);
             checked.map_err(|error| error.of(REVISIONS.name))?;
         }
@@ -169,7 +169,7 @@ impl PartMeta {
 
     /// Whether all metadata columns are loaded.
     pub fn has_all_columns(&self) -> bool {
-        self.all_columns
+        self.all.is_some()
     }
 
     /// Whether all documents are loaded.
@@ -190,7 +190,9 @@ impl PartMeta {
         if self.front.serial == other.front.serial {
             join(&mut part.columns, &other.columns);
             join(&mut part.blocks, &other.blocks);
-            part.all_columns = part.columns.iter().all(Option::is_some);
+            if part.all.is_none() {
+                part.all = AllColumns::of(&part.columns).map(Arc::new);
+            }
         }
         part
     }

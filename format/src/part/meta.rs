@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use super::archive::{TextsArchive, ValuesArchive};
+use super::archive::{AllColumns, TextsArchive, ValuesArchive};
 use super::directory::Directory;
 use super::front::Front;
 use super::load::pieces_bytes;
@@ -24,8 +24,8 @@ pub struct PartMeta {
     pub(super) front: Arc<Front>,
     pub(super) columns: Vec<Option<Arc<ValuesArchive>>>,
     pub(super) blocks: Vec<Option<Arc<TextsArchive>>>,
-    /// Whether all of `columns` are loaded.
-    pub(super) all_columns: bool,
+    /// The same as `columns`, if all are loaded.
+    pub(super) all: Option<Arc<AllColumns>>,
 }
 
 impl fmt::Debug for PartMeta {

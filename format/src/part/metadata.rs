@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::meta::PartMeta;
 use super::presence::Presence;
-use super::values::{self, TYPES, Values};
+use super::values::{self, ArchivedValues, TYPES, Values};
 use crate::record::Value;
 
 /// What a column takes besides key, values and presence, with what aligning its vectors may cost.
@@ -48,14 +48,14 @@ impl MetadataBuilder {
         }
     }
 
-    /// Adds all that a row of another part has, as `payload`.
-    pub(super) fn copy(&mut self, part: &PartMeta, row: usize, payload: u32) {
+    /// Adds all that a row of another part with these columns has, as `payload`.
+    pub(super) fn copy(&mut self, part: &PartMeta, all: &[&ArchivedValues], row: usize, payload: u32) {
         let known = self.places.iter().position(|(serial, _)| *serial == part.serial());
         let (serial, places) = match known {
             Some(known) => self.places.swap_remove(known),
             None => (part.serial(), self.places_of(part)),
         };
-        for (column, place) in part.columns.iter().flatten().map(|column| column.get()).zip(&places) {
+        for (column, place) in all.iter().zip(&places) {
             if let Some(rank) = column.presence.rank(row)
                 && let Some(to) = self.columns.get_mut(*place)
             {

@@ -90,11 +90,9 @@ impl PartMeta {
 
     /// All metadata columns with their keys, in order.
     pub(super) fn all_columns(&self) -> Result<impl Iterator<Item = (&str, &ArchivedValues)> + Clone> {
-        if !self.has_all_columns() {
-            return Err(FormatError::not_loaded(VALUES.name));
-        }
-        let columns = self.directory().columns.iter().zip(self.columns.iter().flatten());
-        Ok(columns.map(|(entry, column)| (entry.key.as_str(), column.get())))
+        let all = self.all.as_ref().ok_or_else(|| FormatError::not_loaded(VALUES.name))?;
+        let columns = self.directory().columns.iter().zip(all.get());
+        Ok(columns.map(|(entry, column)| (entry.key.as_str(), *column)))
     }
 
     /// The metadata columns that have a value for a payload, with the value's place in each.
