@@ -5,7 +5,7 @@ use super::column_summary::ColumnSummary;
 use super::rows::number;
 use super::values::{BOOLS, REMOVED, STRINGS};
 use crate::codec::{Cursor, Writer};
-use crate::envelope::{PieceSum, Section};
+use crate::envelope::{Encoding, PieceSum, Section};
 use crate::error::FormatError;
 use crate::limits::MAX_KEY_BYTES;
 
@@ -183,6 +183,7 @@ fn lay_out<'a>(
 ) -> Result<(), FormatError> {
     require((pieces.len() > 0) == section.is_some(), "it lists pieces of no section, or a section has no pieces")?;
     let Some(section) = section else { return Ok(()) };
+    require(section.encoding == Encoding::Raw, "a section of pieces is compressed and must not be")?;
     let mut end = section.offset;
     for (sum, at) in pieces {
         *at = end;
