@@ -54,7 +54,7 @@ pub use name::*;
 pub use op::{Action, Op};
 pub use part::{
     Absent, BoolSummary, Elements, EmbeddingRef, EncodedPart, Floats, Form, Integers, KeySummary, Lists,
-    MetadataColumn, NumberSummary, PartBuilder, PartMeta, PartPiece, PartSummary, PresentRows, TextSummary, Texts,
+    MetadataColumn, NumberSummary, PartBuilder, PartFields, PartMeta, PartPiece, PartSummary, PresentRows, TextSummary, Texts,
     TypeSummaries,
 };
 pub use record::{Change, Metadata, Patch, Record, Value};

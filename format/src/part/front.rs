@@ -1,5 +1,6 @@
 //! The front of a part: its rows, their revisions, and the directory of everything else.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{self, AtomicU64};
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use super::archive::{RevisionsArchive, RowsArchive};
 use super::check::{Checked, check};
 use super::directory::Directory;
-use super::{Absent, DIRECTORY, DOCUMENTS, REVISIONS, ROWS, SECTIONS, VALUES, check_revisions};
+use super::{Absent, DIRECTORY, DOCUMENTS, PartSummary, REVISIONS, ROWS, SECTIONS, VALUES, check_revisions};
 use crate::envelope::{Envelope, EnvelopeReader};
 use crate::error::FormatError;
 use crate::limits::MAX_PART_META_BYTES;
@@ -20,6 +21,8 @@ pub(super) struct Front {
     pub(super) checked: Checked,
     pub(super) absent: Absent,
     pub(super) extent: Extent,
+    /// The summary of the columns, once it was asked for.
+    pub(super) summary: OnceLock<PartSummary>,
     /// Tells the part apart from every other one that was opened in this process.
     pub(super) serial: u64,
 }
@@ -97,6 +100,7 @@ impl Front {
             checked,
             absent: absent.transpose()?.unwrap_or_default(),
             extent,
+            summary: OnceLock::new(),
             serial,
         })
     }

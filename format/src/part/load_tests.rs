@@ -87,6 +87,26 @@ fn no_accessor_answers_for_a_piece_that_is_not_loaded() {
 }
 
 #[test]
+fn a_record_with_some_fields_needs_the_pieces_of_those() {
+    let object = sample();
+    let front = opened(&object);
+    let whole = PartMeta::decode(object.clone()).unwrap();
+    let full = whole.effect(44).unwrap().resolve().unwrap();
+    let fields = |metadata, document| PartFields { metadata, document };
+    let bare = front.resolved_record(44, fields(false, false)).unwrap().unwrap();
+    assert_eq!((bare.inserted, bare.changed, bare.record), (full.inserted, full.changed, Record::default()));
+    assert_eq!(kind(front.resolved_record(44, fields(true, false))), Kind::NotLoaded);
+    assert_eq!(kind(front.resolved_record(44, fields(false, true))), Kind::NotLoaded);
+    let columns = load(&front, &object, front.unloaded_columns());
+    let metadata = columns.resolved_record(44, fields(true, false)).unwrap().unwrap().record;
+    assert_eq!((metadata.metadata, metadata.document), (full.record.metadata.clone(), None));
+    let block = load(&front, &object, front.unloaded_documents_of(44));
+    let document = block.resolved_record(44, fields(false, true)).unwrap().unwrap().record;
+    assert_eq!((document.metadata.len(), document.document), (0, full.record.document.clone()));
+    assert_eq!(whole.resolved_record(44, PartFields::ALL).unwrap(), Some(full));
+}
+
+#[test]
 fn a_key_needs_its_own_columns_only() {
     let object = sample();
     let front = opened(&object);

@@ -10,7 +10,7 @@ use super::front::Front;
 use super::load::pieces_bytes;
 use super::revisions::ArchivedRevisions;
 use super::rows::{ArchivedRows, CLEAR, FIRST_OBJECT, KEEP, RENEWED, number, u32_at, u64_at};
-use super::{Absent, EmbeddingRef, Form};
+use super::{Absent, EmbeddingRef, Form, PartSummary};
 use crate::name::{Nonce, ObjectName, Position, Version};
 use crate::record::Change;
 
@@ -45,6 +45,11 @@ impl PartMeta {
 
     pub(super) fn directory(&self) -> &Directory {
         &self.front.directory
+    }
+
+    /// The summary of its columns, made when it is first asked for.
+    pub fn summary(&self) -> &PartSummary {
+        self.front.summary.get_or_init(|| PartSummary::of(self))
     }
 
     /// Whether its rows hold what ops with revisions came to.

@@ -28,6 +28,7 @@ pub use column_summary::{BoolSummary, NumberSummary, TextSummary};
 pub use draft::EncodedPart;
 pub use meta::PartMeta;
 pub use piece::PartPiece;
+pub use records::PartFields;
 pub use summary::{KeySummary, PartSummary, TypeSummaries};
 pub use view::{Elements, Floats, Integers, Lists, MetadataColumn, PresentRows, Texts};
 

@@ -8,12 +8,59 @@ use crate::effect::Effect;
 use crate::error::FormatError;
 use crate::name::Position;
 use crate::record::{Change, Metadata, Patch, Record};
+use crate::revision::Place;
 use crate::revised::{Revised, Write};
 use crate::transition::{Stored, Transition};
 
 type Result<T> = std::result::Result<T, FormatError>;
 
+/// Which fields of records are wanted. Embeddings are references, which are always there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartFields {
+    /// The metadata.
+    pub metadata: bool,
+    /// The document.
+    pub document: bool,
+}
+
+impl PartFields {
+    /// All of them.
+    pub const ALL: Self = Self { metadata: true, document: true };
+}
+
 impl PartMeta {
+    /// The record that a row holds by itself, with the wanted fields alone: the others are left empty, and their pieces
+    /// need not be loaded. It is what [`effect`](Self::effect) resolves to where nothing lies under it.
+    ///
+    /// # Errors
+    ///
+    /// `NotLoaded` where a piece of a wanted field is missing.
+    pub fn resolved_record(
+        &self,
+        row: usize,
+        fields: PartFields,
+    ) -> Result<Option<Stored<EmbeddingRef, Place>>> {
+        if fields == PartFields::ALL || !matches!(self.form(row), Form::Put | Form::Revised) {
+            return Ok(self.effect(row)?.resolve());
+        }
+        let Some(bare) = self.outline(row).resolve() else { return Ok(None) };
+        let mut record = Record { embedding: self.embedding(row).value().copied(), ..Record::default() };
+        if fields.metadata {
+            let values = self.columns_of(row)?;
+            record.metadata =
+                values.filter_map(|(key, column, rank)| Some((key.to_owned(), column.get(rank)?))).collect();
+        }
+        if fields.document {
+            record.document = self.document(row)?.value().map(|text| (*text).to_owned());
+        }
+        // Stamps of a row ascend, and something bears each of them.
+        let newest = self.revisions().and_then(|revisions| {
+            let last = revisions.stamps_of(row).end.checked_sub(1)?;
+            Some(Place::Revision(revisions.stamp(last)))
+        });
+        Ok(Some(Stored { record, inserted: bare.inserted, changed: newest.unwrap_or(bare.changed) }))
+    }
+
     /// What a row does to its id. Needs all metadata columns, and the documents of the row.
     ///
     /// # Errors

@@ -78,6 +78,13 @@ proptest! {
         for (row, revised) in rows.values().enumerate() {
             prop_assert_eq!(part.effect(row).unwrap(), Effect::Revision(revised.clone()));
             prop_assert_eq!(part.outline(row), Effect::Revision(revised.outline()));
+            // Without its document a record is the same, and says when it was changed.
+            let fields = PartFields { metadata: true, document: false };
+            let mut full = part.effect(row).unwrap().resolve();
+            if let Some(stored) = &mut full {
+                stored.record.document = None;
+            }
+            prop_assert_eq!(part.resolved_record(row, fields).unwrap(), full);
         }
     }
 
