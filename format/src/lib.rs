@@ -54,8 +54,8 @@ pub use name::*;
 pub use op::{Action, Op};
 pub use part::{
     Absent, BoolSummary, Elements, EmbeddingRef, EncodedPart, Floats, Form, Integers, KeySummary, Lists,
-    MetadataColumn, NumberSummary, PartBuilder, PartFields, PartMeta, PartPiece, PartSummary, PresentRows, TextSummary, Texts,
-    TypeSummaries,
+    MetadataColumn, NumberSummary, PartBuilder, PartFields, PartMeta, PartPiece, PartSummary, PresentRows, TextSummary,
+    Texts, TypeSummaries,
 };
 pub use record::{Change, Metadata, Patch, Record, Value};
 pub use register::{Claim, CollectionConfig, Head, HeadPlace, Metric, Ordering};

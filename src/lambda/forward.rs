@@ -203,6 +203,7 @@ mod tests {
         let changes = [change(0, "k", 1), change(1, "k", 1)];
         let of = |records: &[usize]| outgoing(&Packed { group: "0".to_owned(), records: records.to_vec() }, &changes);
         assert_eq!(of(&[0]).deduplication.unwrap(), "e0");
+        assert_eq!(of(&[0, 1]).group.as_deref(), Some("0"), "a FIFO queue refuses a message without one");
         assert_eq!(of(&[0, 1]).deduplication, of(&[0, 1]).deduplication);
         assert_ne!(of(&[0, 1]).deduplication, of(&[1, 0]).deduplication);
         assert_eq!(of(&[0, 1]).body, "[0 ,1 ]");

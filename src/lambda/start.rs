@@ -63,19 +63,25 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Log lines are JSON on standard output. `DELTAFOLD_LOG` says which are wanted, as in `warn,deltafold=debug`; else the level that the function is set up with.
+/// Log lines are JSON on standard output. `DELTAFOLD_LOG` says which are wanted, as in `warn,deltafold=debug`. Without it
+/// the log level counts that the function is set up with.
 fn log() {
     let wanted = variable("DELTAFOLD_LOG").and_then(|wanted| wanted.parse::<Targets>().ok());
-    let level = || match variable("AWS_LAMBDA_LOG_LEVEL").as_deref() {
+    let level = || wanted_at(variable("AWS_LAMBDA_LOG_LEVEL").as_deref()).parse().ok();
+    let wanted = wanted.or_else(level).unwrap_or_default();
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
+    tracing_subscriber::registry().with(lines).with(wanted).init();
+}
+
+/// The log lines that a log level of AWS Lambda asks for. Libraries stay quiet below `TRACE`.
+fn wanted_at(level: Option<&str>) -> &'static str {
+    match level {
         Some("TRACE") => "trace",
         Some("DEBUG") => "warn,deltafold=debug",
         Some("WARN") => "warn",
         Some("ERROR" | "FATAL") => "error",
         _ => "warn,deltafold=info",
-    };
-    let wanted = wanted.or_else(|| level().parse().ok()).unwrap_or_default();
-    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
-    tracing_subscriber::registry().with(lines).with(wanted).init();
+    }
 }
 
 /// What the function does, kept from one invocation to the next.
@@ -152,4 +158,25 @@ async fn refuse(reason: &str) -> ExitCode {
         tracing::warn!(error, "the service did not hear of it");
     }
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_log_level_of_a_function_asks_for_its_lines() {
+        for (level, wanted) in [
+            (None, "warn,deltafold=info"),
+            (Some("INFO"), "warn,deltafold=info"),
+            (Some("TRACE"), "trace"),
+            (Some("DEBUG"), "warn,deltafold=debug"),
+            (Some("WARN"), "warn"),
+            (Some("ERROR"), "error"),
+            (Some("FATAL"), "error"),
+        ] {
+            assert_eq!(wanted_at(level), wanted, "{level:?}");
+            assert!(wanted.parse::<Targets>().is_ok(), "{wanted}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use deltafold::aws::{Outgoing, Queue, Receive};
 use deltafold::format::{Op, Record};
 use deltafold::ingest::{ConsumeOptions, consume};
 use deltafold::store::Memory;
-use deltafold::{Collection, CreateOptions, jsonl};
+use deltafold::{BacklogLimit, Collection, CreateOptions, jsonl};
 
 use crate::support::random::Random;
 use crate::support::watched::{Fault, Watched};
@@ -358,4 +358,26 @@ async fn a_group_goes_on_behind_an_append_that_failed() {
     let left = dead.receive(Receive { wait: Duration::ZERO, ..Receive::default() }).await.unwrap();
     let left: Vec<&str> = left.iter().map(|message| message.body.as_str()).collect();
     assert_eq!(left, [first.as_str()], "it is not lost");
+}
+
+/// A consumer that keeps up folds the log between two rounds. Otherwise a queue that never ends makes a log that never
+/// ends.
+#[tokio::test]
+async fn a_consumer_folds_a_log_beyond_its_limit() {
+    let queue = queues::create(ministack::endpoint(), "keeps-up.fifo", &[]).await;
+    let messages: Vec<Outgoing> = (0..12)
+        .map(|number| outgoing(line(&Op::delete(number.to_string())), &format!("g{number}"), format!("e{number}")))
+        .collect();
+    assert_eq!(queue.send(&messages).await.unwrap(), []);
+    let collection = collection(2).await;
+    let options = ConsumeOptions {
+        until_empty: true,
+        max_messages: 3,
+        keep_up: Some(BacklogLimit { segments: 1, ..BacklogLimit::default() }),
+        ..ConsumeOptions::default()
+    };
+    let consumed = consume(&collection, &queue, &options, std::future::pending(), |_| ()).await.unwrap();
+    let shard = &collection.status().await.unwrap().shards[0];
+    assert_eq!(consumed.ops, 12);
+    assert!(shard.folded.get() > 1, "{shard:?}");
 }

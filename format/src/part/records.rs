@@ -8,8 +8,8 @@ use crate::effect::Effect;
 use crate::error::FormatError;
 use crate::name::Position;
 use crate::record::{Change, Metadata, Patch, Record};
-use crate::revision::Place;
 use crate::revised::{Revised, Write};
+use crate::revision::Place;
 use crate::transition::{Stored, Transition};
 
 type Result<T> = std::result::Result<T, FormatError>;
@@ -35,11 +35,7 @@ impl PartMeta {
     /// # Errors
     ///
     /// `NotLoaded` where a piece of a wanted field is missing.
-    pub fn resolved_record(
-        &self,
-        row: usize,
-        fields: PartFields,
-    ) -> Result<Option<Stored<EmbeddingRef, Place>>> {
+    pub fn resolved_record(&self, row: usize, fields: PartFields) -> Result<Option<Stored<EmbeddingRef, Place>>> {
         if fields == PartFields::ALL || !matches!(self.form(row), Form::Put | Form::Revised) {
             return Ok(self.effect(row)?.resolve());
         }

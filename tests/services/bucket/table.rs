@@ -18,6 +18,7 @@ async fn behind_proxy(table: &str) -> (Arc<HeadsInDynamoDb>, Server) {
     let server = Server::in_front_of(ministack::endpoint());
     let options = s3::options(&server.endpoint()).aws;
     let heads = HeadsInDynamoDb::open(Arc::new(Memory::new()), table, &options).await.unwrap();
+    assert!(!heads.is_to_be_probed(), "objects in memory need no probe, wherever the heads lie");
     heads.create_table().await.unwrap();
     server.actions();
     (Arc::new(heads), server)
