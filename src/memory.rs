@@ -55,7 +55,7 @@ impl MemoryLimit {
         self.bytes / 8 * 3
     }
 
-    /// Parts that a reader keeps after it has read them.
+    /// Parts that a reader keeps after it has read them, and the index of its searches.
     pub(crate) const fn parts(self) -> u64 {
         self.bytes / 4
     }
@@ -70,7 +70,8 @@ impl MemoryLimit {
         self.bytes / 16
     }
 
-    /// Embedding objects that a reader or a merge keeps, of a store that does not map them.
+    /// Sections of embedding objects that a reader keeps, or objects that a merge does, of a store that does not map
+    /// them.
     pub(crate) const fn embeddings(self) -> u64 {
         self.bytes / 16
     }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use deltafold::format::Timestamp;
 use deltafold::store::{Key, Listed, Memory, Object, Outcome, Requests, Store, StoreError, Tag, Unless};
+use tokio::time::Instant;
 
 /// A read as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Read {
     pub range: Option<(u64, u64)>,
     /// Bytes that were answered.
     pub bytes: u64,
+    /// The second in which it began, counted from [`Far::slow_down`]: the round of requests that it belongs to.
+    pub round: u64,
 }
 
 #[derive(Debug, Default)]
@@ -23,7 +26,7 @@ struct State {
     reads: Vec<Read>,
     /// The next ranges of keys that hold this text are damaged: so many of them.
     damage: Option<(String, usize)>,
-    is_slow: bool,
+    slow_since: Option<Instant>,
 }
 
 /// See the module. Clones are one store.
@@ -41,7 +44,7 @@ impl Far {
 
     /// From now on each read takes a second. A test whose clock is paused counts rounds of requests by it.
     pub fn slow_down(&self) {
-        self.state.lock().unwrap().is_slow = true;
+        self.state.lock().unwrap().slow_since = Some(Instant::now());
     }
 
     /// Flips a bit in the next `times` ranges that are read of keys that hold this text.
@@ -52,8 +55,9 @@ impl Far {
     async fn note(&self, key: &str, range: Option<(u64, u64)>, bytes: u64) {
         let is_slow = {
             let mut state = self.state.lock().unwrap();
-            state.reads.push(Read { key: key.to_owned(), range, bytes });
-            state.is_slow
+            let round = state.slow_since.map_or(0, |since| since.elapsed().as_secs());
+            state.reads.push(Read { key: key.to_owned(), range, bytes, round });
+            state.slow_since.is_some()
         };
         if is_slow {
             tokio::time::sleep(Duration::from_secs(1)).await;
