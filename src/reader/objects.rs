@@ -81,6 +81,8 @@ impl Objects {
 
     async fn read_part(&self, run: usize, entry: &PartEntry) -> Result<Arc<PartMeta>> {
         let object = PartObject::Meta(entry.name);
+        // As it is stored, and its columns.
+        let _fetching = self.pools.sections.fetching(entry.bytes.saturating_mul(2)).await;
         let Some(part) = self.shard.part(entry).await? else { return Err(self.gone(object).await) };
         if self.manifest.runs.get(run).is_some_and(|run| run.resolved) && !part.resolved() && !part.has_revisions() {
             let key = self.shard.layout().part(object);

@@ -101,6 +101,17 @@ async fn an_exact_search_reads_codes_and_rows_that_they_leave() {
 }
 
 #[tokio::test]
+async fn searches_at_once_fetch_codes_once() {
+    let (store, collection) = prepared(2).await;
+    let reader = collection.reader().await.unwrap();
+    store.reads();
+    let asked = futures::future::join_all((0..4).map(|_| ask(&reader, approximately(query(7))))).await;
+    assert!(asked.iter().all(|answer| answer.hits == asked[0].hits));
+    let fronts = of_objects(&store.reads()).into_iter().filter(|read| read.range.unwrap().0 == 0).count();
+    assert_eq!(fronts, 2);
+}
+
+#[tokio::test]
 async fn a_get_reads_one_row() {
     let (store, collection) = prepared(1).await;
     let reader = collection.reader().await.unwrap();

@@ -56,7 +56,7 @@ impl Opened {
         if let Some(held) = self.held(tiers, used) {
             return Ok(Some(held));
         }
-        let _fetching = self.fetching.lock().await;
+        let _alone = self.fetching.lock().await;
         if let Some(held) = self.held(tiers, used) {
             return Ok(Some(held));
         }
@@ -71,6 +71,11 @@ impl Opened {
             wanted && known.as_ref().is_none_or(|known| !tier.is_in(known))
         };
         let missing: Vec<Tier> = Tier::ALL.into_iter().filter(is_missing).collect();
+        let bytes = missing.iter().map(|tier| {
+            let range = EmbeddingsFront::written_range(shard.config().dimension, self.entry.rows, tier.sections());
+            range.end - range.start
+        });
+        let _fetching = room.fetching(bytes.sum()).await;
         let key = self.key(shard);
         let mut tries = Tries::new(&key);
         let fetched = loop {

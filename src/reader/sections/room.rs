@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Opened;
 use crate::env;
@@ -21,7 +22,12 @@ pub(crate) struct Room {
     uses: AtomicU64,
     scratch: Scratch,
     open: Mutex<Vec<Weak<Opened>>>,
+    /// One permit for each KiB that may be on its way from the store.
+    on_the_way: Semaphore,
 }
+
+/// KiB of objects that a reader has on their way from the store at once: 32 of the 64 MiB that `docs/memory.md` allows.
+const KIB_ON_THE_WAY: u32 = 32 << 10;
 
 /// Bytes of memory that a tier takes, given back when it is dropped.
 #[derive(Debug)]
@@ -45,7 +51,15 @@ impl Drop for Charge {
 impl Room {
     pub(crate) fn new(limit: u64, scratch: Scratch) -> Self {
         let (limit, bytes, uses) = (AtomicU64::new(limit), Arc::default(), AtomicU64::new(0));
-        Self { limit, bytes, uses, scratch, open: Mutex::default() }
+        let on_the_way = Semaphore::new(KIB_ON_THE_WAY as usize);
+        Self { limit, bytes, uses, scratch, open: Mutex::default(), on_the_way }
+    }
+
+    /// Waits until so many bytes may come from the store, which they may until the answer is dropped.
+    pub(crate) async fn fetching(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
+        let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX).min(KIB_ON_THE_WAY);
+        // Nobody closes it.
+        self.on_the_way.acquire_many(kib).await.ok()
     }
 
     /// The number of a new use: of a search, or of a call that warms.
@@ -131,5 +145,26 @@ impl Room {
     /// Where objects go that are only read whole.
     pub(super) fn overflow(&self) -> Overflow {
         Overflow::new(self.scratch.clone(), 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    /// Story: eight shards fetched sixteen objects each at once, which was more than all other memory of a reader.
+    #[tokio::test]
+    async fn fetches_wait_while_others_are_on_their_way() {
+        let room = Room::new(0, Scratch::default());
+        let first = room.fetching(20 << 20).await;
+        assert!(room.fetching(20 << 20).now_or_never().is_none());
+        let second = room.fetching(12 << 20).now_or_never().flatten();
+        assert!(second.is_some() && room.fetching(1).now_or_never().is_none());
+        drop((first, second));
+        // More than all of it is fetched alone.
+        let all = room.fetching(u64::MAX).now_or_never().flatten();
+        assert!(all.is_some() && room.fetching(1).now_or_never().is_none());
     }
 }
