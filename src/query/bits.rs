@@ -44,6 +44,35 @@ impl Bits {
         self.words.get(number).copied().unwrap_or(0)
     }
 
+    /// The rows from `start` on: bit `i` of word `n` is row `start + 64 n + i`.
+    pub(crate) fn words_from(&self, start: usize) -> impl Iterator<Item = u64> + use<'_> {
+        let (first, shift) = (start / 64, start % 64);
+        (first..).map(move |number| match shift {
+            0 => self.word(number),
+            _ => self.word(number) >> shift | self.word(number + 1) << (64 - shift),
+        })
+    }
+
+    /// Adds rows, given as [`words_from`](Self::words_from) gives them.
+    pub(crate) fn insert_words(&mut self, start: usize, words: &[u64]) {
+        let (first, shift) = (start / 64, start % 64);
+        for (word, number) in words.iter().zip(first..) {
+            self.or(number, word << shift);
+            if shift > 0 {
+                self.or(number + 1, word >> (64 - shift));
+            }
+        }
+    }
+
+    fn or(&mut self, number: usize, word: u64) {
+        if word != 0 && self.words.len() <= number {
+            self.words.resize(number + 1, 0);
+        }
+        if let Some(place) = self.words.get_mut(number) {
+            *place |= word;
+        }
+    }
+
     fn words(&self, rows: std::ops::Range<usize>) -> impl Iterator<Item = u64> + use<'_> {
         let words = self.words.get(rows.start / 64..).unwrap_or_default();
         words.iter().take(rows.len().div_ceil(64)).copied()
@@ -86,7 +115,10 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn bits_hold_what_a_set_holds(changes in proptest::collection::vec((0..300_usize, any::<bool>()), 0..200)) {
+        fn bits_hold_what_a_set_holds(
+            changes in proptest::collection::vec((0..300_usize, any::<bool>()), 0..200),
+            start in 0..300_usize,
+        ) {
             let (mut bits, mut set) = (Bits::none(100), BTreeSet::new());
             for (row, add) in changes {
                 if add {
@@ -102,6 +134,13 @@ mod tests {
             prop_assert_eq!(bits.rows(0..400).collect::<Vec<_>>(), set.iter().copied().collect::<Vec<_>>());
             let word = |number: usize| set.range(number * 64..).take_while(|row| **row < number * 64 + 64).fold(0, |word, row| word | 1 << (row % 64));
             prop_assert!((0..7).all(|number| bits.word(number) == word(number)));
+            // Moved by any number of rows, they are the same rows.
+            let moved: Vec<u64> = bits.words_from(start).take(7).collect();
+            let mut back = Bits::default();
+            back.insert_words(start, &moved);
+            let behind: Vec<usize> = set.range(start..).copied().collect();
+            prop_assert_eq!(back.rows(0..448).collect::<Vec<_>>(), behind);
+            prop_assert_eq!(moved[0] & 1 == 1, set.contains(&start));
             let middle: Vec<usize> = set.range(64..192).copied().collect();
             prop_assert_eq!(bits.rows(64..192).collect::<Vec<_>>(), middle);
         }

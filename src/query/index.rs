@@ -232,9 +232,12 @@ impl ShardIndex {
         &self.base
     }
 
-    /// Whether a row of the base holds a record that nothing has touched.
-    pub(crate) fn stands(&self, row: u32) -> bool {
-        self.base.present().contains(row as usize) && !self.shadowed.contains(row as usize)
+    /// The rows of the base from `start` on that hold a record which nothing has touched: bit `i` of word `n` is row
+    /// `start + 64 n + i`.
+    pub(crate) fn standing_from(&self, start: u32) -> impl Iterator<Item = u64> {
+        let (present, shadowed) =
+            (self.base.present().words_from(start as usize), self.shadowed.words_from(start as usize));
+        present.zip(shadowed).map(|(present, shadowed)| present & !shadowed)
     }
 
     /// The records that newer runs and the log have touched, by their numbers.

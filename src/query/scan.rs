@@ -73,7 +73,8 @@ impl Selection {
     pub(crate) fn all(searched: &Searched) -> Self {
         let index = &searched.index;
         let mut selection = Self::default();
-        (0..index.base().rows()).filter(|row| index.stands(*row)).for_each(|row| selection.base.insert(row as usize));
+        let words: Vec<u64> = index.standing_from(0).take(index.base().rows().div_ceil(64) as usize).collect();
+        selection.base.insert_words(0, &words);
         index.fresh().for_each(|(at, _)| selection.fresh.insert(at as usize));
         selection
     }
@@ -135,9 +136,8 @@ impl Scan {
     }
 
     /// Scans on all cores, then reads in full what the codes left over. Dropping the future ends it soon.
-    pub(crate) async fn run(self) -> Result<Vec<(Vec<Candidate>, Work)>> {
-        let guard = GivenUp(self.given_up.clone());
-        let scan = Arc::new(self);
+    pub(crate) async fn run(scan: Arc<Self>) -> Result<Vec<(Vec<Candidate>, Work)>> {
+        let guard = GivenUp(scan.given_up.clone());
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let workers = (0..scan.workers(cores)).map(|_| {
             let scan = scan.clone();
@@ -233,6 +233,9 @@ impl Probe {
 
 #[cfg(test)]
 mod tests {
+    use deltafold_format::{Op, Record};
+
+    use super::super::search::{probes, tiers, units};
     use super::*;
 
     /// An object of 65,536 rows and one of 34,464 kept two workers busy for 0.66 of the time of one. Pieces are small
@@ -249,6 +252,42 @@ mod tests {
             assert!(of_unit.iter().all(|piece| piece.rows.len() <= PIECE_ROWS));
         }
         assert_eq!(pieces.len(), 8 + 5 + 1 + 1 + 2);
+    }
+
+    /// A search that nobody waits for any more must not keep the cores busy. The only thread for workers is held until
+    /// the search is dropped. Each worker then takes one piece and sees that it was given up.
+    #[test]
+    fn a_dropped_search_ends_its_workers() {
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let store: Arc<dyn crate::store::Store> = Arc::new(crate::store::Memory::new());
+            let options = crate::CreateOptions::new(2);
+            let collection = crate::Collection::create(store, &"c".parse().unwrap(), &options).await.unwrap();
+            let writer = collection.writer(crate::WriterOptions::default()).unwrap();
+            let record = Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() };
+            writer.append(vec![Op::put("a", record.clone()), Op::put("b", record)]).await.unwrap();
+            collection.compactor(crate::CompactorOptions::default()).run_once().await.unwrap();
+            let reader = collection.reader().await.unwrap();
+            let queries = [crate::Query::new(vec![1.0, 2.0], 1)];
+            let shards = reader.searched().await.unwrap();
+            let units = units(&shards, &tiers(&queries), 0).await.unwrap();
+            let probes = probes(&shards, collection.config(), &queries).await.unwrap();
+            let mut scan = Scan::new(Arc::new(shards), units, probes);
+            scan.pieces = vec![Piece { unit: 0, rows: 0..2 }; 100];
+            let (scan, workers) = (Arc::new(scan), thread::available_parallelism().map_or(1, usize::from));
+
+            let (release, held) = std::sync::mpsc::channel::<()>();
+            let mut holding = Box::pin(env::blocking(move || held.recv()));
+            assert!(futures::poll!(&mut holding).is_pending());
+            let mut search = Box::pin(Scan::run(scan.clone()));
+            assert!(futures::poll!(&mut search).is_pending());
+            drop(search);
+            release.send(()).unwrap();
+            holding.await.unwrap();
+            // It waits in line behind the workers.
+            env::blocking(|| ()).await;
+            assert_eq!(scan.next.load(Ordering::Relaxed), workers.min(100));
+        });
     }
 
     #[test]

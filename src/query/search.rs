@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use deltafold_format::Effect;
 use deltafold_format::codes::Rotation;
+use deltafold_format::{CollectionConfig, Effect};
 use futures::future::try_join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
@@ -61,29 +61,14 @@ impl Reader {
         let (shards, ()) = try_join(self.searched(), ahead).await?;
         stages.index = watch.elapsed();
         let watch = Stopwatch::start();
-        let mut selector = Selector::new(&shards);
-        let rotation = Rotation::new(config.dimension, config.rotation);
-        let mut probes = Vec::new();
-        for query in queries {
-            probes.push(Probe {
-                metric: config.metric,
-                distances: Distances::new(config.metric, query.vector.clone()),
-                codes: QueryCodes::new(&rotation, &query.vector),
-                k: query.k,
-                exactness: query.exactness,
-                selections: match &query.filter {
-                    Some(filter) => Some(selector.select(filter).await?),
-                    None => None,
-                },
-            });
-        }
+        let probes = probes(&shards, &config, queries).await?;
         stages.select = watch.elapsed();
         let watch = Stopwatch::start();
         let units = units(&shards, &tiers, used).await?;
         stages.open = watch.elapsed();
         let watch = Stopwatch::start();
         let shards = Arc::new(shards);
-        let found = Scan::new(shards.clone(), units, probes).run().await?;
+        let found = Scan::run(Arc::new(Scan::new(shards.clone(), units, probes))).await?;
         stages.scan = watch.elapsed();
         let watch = Stopwatch::start();
         let mut answers = Vec::new();
@@ -159,8 +144,29 @@ fn check(query: &Query, number: usize, dimension: u32) -> Result<()> {
     }
 }
 
+/// The queries as they are scanned for.
+pub(super) async fn probes(shards: &[Searched], config: &CollectionConfig, queries: &[Query]) -> Result<Vec<Probe>> {
+    let mut selector = Selector::new(shards);
+    let rotation = Rotation::new(config.dimension, config.rotation);
+    let mut probes = Vec::new();
+    for query in queries {
+        probes.push(Probe {
+            metric: config.metric,
+            distances: Distances::new(config.metric, query.vector.clone()),
+            codes: QueryCodes::new(&rotation, &query.vector),
+            k: query.k,
+            exactness: query.exactness,
+            selections: match &query.filter {
+                Some(filter) => Some(selector.select(filter).await?),
+                None => None,
+            },
+        });
+    }
+    Ok(probes)
+}
+
 /// The tiers of embedding objects that some queries compare.
-fn tiers(queries: &[Query]) -> Vec<Tier> {
+pub(super) fn tiers(queries: &[Query]) -> Vec<Tier> {
     let exact = |query: &Query| query.exactness == Exactness::Exact;
     let bytes = queries.iter().any(exact).then_some(Tier::Bytes);
     let signs = queries.iter().any(|query| !exact(query)).then_some(Tier::Signs);
@@ -168,7 +174,7 @@ fn tiers(queries: &[Query]) -> Vec<Tier> {
 }
 
 /// Opens every embedding object that some record needs, with these tiers.
-async fn units(shards: &[Searched], tiers: &[Tier], used: u64) -> Result<Vec<Unit>> {
+pub(super) async fn units(shards: &[Searched], tiers: &[Tier], used: u64) -> Result<Vec<Unit>> {
     let mut wanted = Vec::new();
     for (searched, shard) in shards.iter().zip(0_u16..) {
         for (name, rows) in searched.index.objects() {

@@ -45,15 +45,15 @@ async fn select(searched: &Searched, matcher: &Matcher) -> Result<Selection> {
     for number in 0..parts {
         let rows = index.base().rows_of(number);
         let part = snapshot.part(0, number, true).await?;
-        let mut standing = RowSet::none(part.rows());
-        rows.clone().zip(0..).filter(|(row, _)| index.stands(*row)).for_each(|(_, row)| standing.insert(row));
+        let words = index.standing_from(rows.start).take(part.rows().div_ceil(64));
+        let standing = RowSet::from_words(words.collect(), part.rows());
         let Decided { mut matching, open } = matcher.select_by_columns(&*part, &standing).map_err(Error::not_loaded)?;
         tokio::task::yield_now().await;
         for some in open.chunks(DOCUMENTS) {
             matching.extend(&matcher.select(&*part, &some).map_err(Error::not_loaded)?);
             tokio::task::yield_now().await;
         }
-        matching.iter().for_each(|row| selection.base.insert(rows.start as usize + row));
+        selection.base.insert_words(rows.start as usize, matching.words());
     }
     for (at, fresh) in index.fresh() {
         let matches = if fresh.has_document && matcher.reads_documents() {

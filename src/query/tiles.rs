@@ -6,7 +6,7 @@ use std::sync::Arc;
 use deltafold_format::{EmbeddingSection, FormatError};
 
 use super::bits::ones;
-use super::kernel::{Bounds, ByteFactors, Estimates, GROUP, Kernel, QueryCodes, SignFactors};
+use super::kernel::{Bounds, ByteFactors, Estimates, GROUP, Kernel, Queries, SignFactors};
 use super::nearest::{Nearest, Spot};
 use super::request::Exactness;
 use super::scan::{Probe, Selection, Unit};
@@ -21,7 +21,7 @@ const SPARSE: usize = 8;
 struct Group<'a> {
     exact: bool,
     selections: Option<&'a Arc<Vec<Selection>>>,
-    codes: Vec<&'a QueryCodes>,
+    codes: Queries<'a>,
     sides: Vec<Side>,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Tiles<'a> {
             groups.push(Group {
                 exact: probe.exactness == Exactness::Exact,
                 selections: probe.selections.as_ref(),
-                codes: vec![&probe.codes],
+                codes: Queries::new([&probe.codes]),
                 sides: vec![side],
             });
         }

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use deltafold::format::{
-    Claim, CollectionConfig, EmbeddingBuilder, Manifest, Metric, Op, Record, Rotation, ShardId, Uid, Version,
+    Claim, CollectionConfig, EmbeddingBuilder, EmbeddingSection, EmbeddingsFront, Manifest, Metric, Op, Record,
+    Rotation, ShardId, Uid, Version,
 };
 use deltafold::store::{Key, Memory, Store as _};
-use deltafold::{Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, Finding, FollowOptions, WriterOptions};
+use deltafold::{
+    Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, Exactness, Finding, FollowOptions, Query,
+    WriterOptions,
+};
 
 use futures::TryStreamExt as _;
 
@@ -92,6 +96,82 @@ async fn a_claim_of_another_collection_is_noted() {
     assert_eq!(findings(&collection).await, [], "a compaction writes it anew");
 }
 
+/// Under right checksums, makes the largest embedding object of a manifest hold rows 0 and 1 alone. Returns its key.
+async fn shorten_an_object(store: &Watched<Memory>, collection: &Collection, key: &Key) -> Key {
+    let bytes = store.inner.get(key).await.unwrap().unwrap().bytes;
+    let mut manifest = Manifest::decode(bytes).unwrap();
+    let entry = manifest.embeddings.iter_mut().max_by_key(|entry| entry.rows).unwrap();
+    let objects = store.keys(".emb").await;
+    let object_key = objects.into_iter().find(|key| key.as_str().contains(&entry.name.to_string())).unwrap();
+    let mut shorter = EmbeddingBuilder::new(Rotation::new(2, collection.config().rotation));
+    shorter.push(&[1.0, 2.0]);
+    shorter.push(&[1.0, 2.0]);
+    let object: Bytes = shorter.finish().unwrap().object.to_bytes();
+    let opened = deltafold::format::Embeddings::open(object.clone()).unwrap();
+    (entry.rows, entry.live, entry.bytes, entry.crc32) = (2, 2, object.len() as u64, opened.crc32());
+    store.overwrite(&object_key, |bytes| *bytes = object.to_vec()).await;
+    store.overwrite(key, |bytes| *bytes = manifest.encode().unwrap().chunks.concat()).await;
+    object_key
+}
+
+/// A search compared the rows that there were, and answered without the record behind them.
+#[tokio::test]
+async fn a_reference_beyond_its_object_fails_a_search() {
+    let (store, collection) = made().await;
+    collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+    let manifest = store.keys("/manifest/").await.pop().unwrap();
+    let object = shorten_an_object(&store, &collection, &manifest).await;
+    for exactness in [Exactness::Exact, Exactness::Approximate { candidates: 3 }] {
+        let reader = collection.reader().await.unwrap();
+        let error = reader.search(&[Query::new(vec![1.0, 2.0], 1).exactness(exactness)]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{exactness:?}: {error}");
+        assert!(error.to_string().contains(object.as_str()), "{exactness:?}: {error}");
+    }
+}
+
+/// Each bit of the codes decides which records an answer holds. A search that reads a damaged block must fail and name
+/// the object. One that does not read it answers as before.
+#[tokio::test]
+async fn a_flipped_bit_of_codes_fails_the_search() {
+    let (store, collection) = made().await;
+    collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+    // A collection of a run, without a log.
+    let manifest = store.keys("/manifest/").await.pop().unwrap();
+    let manifest = Manifest::decode(store.inner.get(&manifest).await.unwrap().unwrap().bytes).unwrap();
+    let entry = manifest.embeddings.first().unwrap();
+    let objects = store.keys(".emb").await;
+    let key = objects.into_iter().find(|key| key.as_str().contains(&entry.name.to_string())).unwrap();
+    let whole = store.inner.get(&key).await.unwrap().unwrap().bytes;
+    let front = EmbeddingsFront::open(whole.clone()).unwrap();
+    let query = Query::new(vec![1.0, 2.0], 1);
+    let approximate = Exactness::Approximate { candidates: 3 };
+    let expected = collection.reader().await.unwrap().search(std::slice::from_ref(&query)).await.unwrap();
+    for section in EmbeddingSection::ALL {
+        let (exact_reads, approximate_reads) = match section {
+            EmbeddingSection::Norms | EmbeddingSection::Rows => (true, true),
+            EmbeddingSection::Estimators | EmbeddingSection::Signs => (false, true),
+            EmbeddingSection::Scales | EmbeddingSection::Residuals | EmbeddingSection::Bytes => (true, false),
+        };
+        for at in front.range(section, 0..1) {
+            store.overwrite(&key, |bytes| bytes[usize::try_from(at).unwrap()] ^= 1).await;
+            for (exactness, reads) in [(Exactness::Exact, exact_reads), (approximate, approximate_reads)] {
+                let reader = collection.reader().await.unwrap();
+                match reader.search(&[query.clone().exactness(exactness)]).await {
+                    Ok(answers) => {
+                        assert!(!reads, "{section:?}, byte {at}, {exactness:?}");
+                        assert_eq!(answers[0].hits, expected[0].hits);
+                    }
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::Corrupt, "{section:?}, {exactness:?}: {error}");
+                        assert!(error.to_string().contains(key.as_str()), "{section:?}, {exactness:?}: {error}");
+                    }
+                }
+            }
+            store.overwrite(&key, |bytes| *bytes = whole.to_vec()).await;
+        }
+    }
+}
+
 /// Every checksum is right, and rows of the parts refer to rows that the embedding object does not have. Such a
 /// collection was called sound, and a scan failed.
 #[tokio::test]
@@ -101,22 +181,9 @@ async fn a_reference_beyond_the_rows_of_its_object_is_found() {
         if pinned {
             collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
         }
-        let key = store.keys("/manifest/").await.remove(0);
-        let key = if pinned { key } else { store.keys("/manifest/").await.pop().unwrap() };
-        let bytes = store.inner.get(&key).await.unwrap().unwrap().bytes;
-        let mut manifest = Manifest::decode(bytes).unwrap();
-        let entry = manifest.embeddings.iter_mut().max_by_key(|entry| entry.rows).unwrap();
-        let object_key =
-            store.keys(".emb").await.into_iter().find(|key| key.as_str().contains(&entry.name.to_string()));
-        let mut shorter = EmbeddingBuilder::new(Rotation::new(2, collection.config().rotation));
-        // Rows 0 and 1: the first row behind them is 2.
-        shorter.push(&[1.0, 2.0]);
-        shorter.push(&[1.0, 2.0]);
-        let object: Bytes = shorter.finish().unwrap().object.to_bytes();
-        let opened = deltafold::format::Embeddings::open(object.clone()).unwrap();
-        (entry.rows, entry.live, entry.bytes, entry.crc32) = (2, 2, object.len() as u64, opened.crc32());
-        store.overwrite(&object_key.unwrap(), |bytes| *bytes = object.to_vec()).await;
-        store.overwrite(&key, |bytes| *bytes = manifest.encode().unwrap().chunks.concat()).await;
+        let manifests = store.keys("/manifest/").await;
+        let key = if pinned { manifests.first() } else { manifests.last() }.unwrap();
+        shorten_an_object(&store, &collection, key).await;
         let found = findings(&collection).await;
         let told = |finding: &Finding| finding.key.ends_with(".meta") && finding.problem.contains("it refers to row 2");
         assert!(found.iter().any(told), "pinned {pinned}: {found:?}");

@@ -1,5 +1,7 @@
 //! Which kernel runs, and in what order it sees rows and queries.
 
+use std::ops::Range;
+
 use super::{QueryCodes, portable, simd};
 
 /// Bytes of rows that several queries share: they stay in the first cache.
@@ -52,48 +54,92 @@ impl Kernel {
 
     /// Multiplies queries with 8-bit rows. The dot of query `q` and row `r` of `n` goes to `out[q * n + r]`.
     ///
-    /// Queries must be of one collection, `rows` whole rows, and `out` as long as queries times rows.
-    pub(crate) fn byte_dots(self, queries: &[&QueryCodes], rows: &[i8], out: &mut [i32]) {
-        let words: Vec<&[i16]> = queries.iter().map(|query| query.words.as_slice()).collect();
+    /// `rows` must be whole rows, and `out` as long as queries times rows.
+    pub(crate) fn byte_dots(self, queries: &Queries<'_>, rows: &[i8], out: &mut [i32]) {
+        let words = queries.words.as_slice();
         let Some(dimension) = words.first().map(|words| words.len()) else { return };
-        tiles(queries.len(), rows, dimension, out, |rows, outs| match self {
+        tiles(words.len(), rows, dimension, out, |rows, mut dots| match self {
             Self::Portable => {
-                for (words, out) in words.iter().zip(outs) {
-                    portable::byte_dots(words, rows, out);
+                for (query, words) in words.iter().enumerate() {
+                    portable::byte_dots(words, rows, dots.of(query));
                 }
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(avx2) => avx2.byte_dots(&words, rows, outs),
+            Self::Avx2(avx2) => avx2.byte_dots(words, rows, dots),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(avx512) => avx512.byte_dots(&words, rows, outs),
+            Self::Avx512(avx512) => avx512.byte_dots(words, rows, dots),
             #[cfg(target_arch = "aarch64")]
-            Self::Neon(neon) => neon.byte_dots(&words, rows, outs),
+            Self::Neon(neon) => neon.byte_dots(words, rows, dots),
         });
     }
 
     /// Adds up the integers of queries, each negated where the row's sign bit is set. Order as for
     /// [`byte_dots`](Self::byte_dots).
-    pub(crate) fn sign_dots(self, queries: &[&QueryCodes], rows: &[u8], out: &mut [i32]) {
-        let tables: Vec<&[[u8; 16]]> = queries.iter().map(|query| query.tables.as_slice()).collect();
+    pub(crate) fn sign_dots(self, queries: &Queries<'_>, rows: &[u8], out: &mut [i32]) {
+        let tables = queries.tables.as_slice();
         let Some(stride) = tables.first().map(|tables| tables.len() / 2) else { return };
-        tiles(queries.len(), rows, stride, out, |rows, outs| match self {
+        tiles(tables.len(), rows, stride, out, |rows, mut dots| match self {
             Self::Portable => {
-                for (tables, out) in tables.iter().zip(outs) {
-                    portable::sign_dots(tables, rows, out);
+                for (query, tables) in tables.iter().enumerate() {
+                    portable::sign_dots(tables, rows, dots.of(query));
                 }
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(avx2) => avx2.sign_dots(&tables, rows, outs),
+            Self::Avx2(avx2) => avx2.sign_dots(tables, rows, dots),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(avx512) => avx512.sign_dots(&tables, rows, outs),
+            Self::Avx512(avx512) => avx512.sign_dots(tables, rows, dots),
             #[cfg(target_arch = "aarch64")]
-            Self::Neon(neon) => neon.sign_dots(&tables, rows, outs),
+            Self::Neon(neon) => neon.sign_dots(tables, rows, dots),
         });
     }
 }
 
+/// Queries of one collection that share a look at rows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Queries<'a> {
+    words: Vec<&'a [i16]>,
+    tables: Vec<&'a [[u8; 16]]>,
+}
+
+impl<'a> Queries<'a> {
+    pub(crate) fn new(all: impl IntoIterator<Item = &'a QueryCodes>) -> Self {
+        let mut queries = Self::default();
+        all.into_iter().for_each(|query| queries.push(query));
+        queries
+    }
+
+    pub(crate) fn push(&mut self, query: &'a QueryCodes) {
+        self.words.push(&query.words);
+        self.tables.push(&query.tables);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.words.len()
+    }
+}
+
+/// The places of the dots of some rows, for each query.
+pub(crate) struct Dots<'a> {
+    all: &'a mut [i32],
+    /// How many dots each query has.
+    total: usize,
+    rows: Range<usize>,
+}
+
+impl Dots<'_> {
+    /// Those of one query.
+    pub(super) fn of(&mut self, query: usize) -> &mut [i32] {
+        &mut self.all[query * self.total..][self.rows.clone()]
+    }
+
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+}
+
 /// Cuts rows into tiles and hands each to all queries, with the places of their dots.
-fn tiles<T>(queries: usize, rows: &[T], stride: usize, out: &mut [i32], mut scan: impl FnMut(&[T], &mut [&mut [i32]])) {
+fn tiles<T>(queries: usize, rows: &[T], stride: usize, out: &mut [i32], mut scan: impl FnMut(&[T], Dots<'_>)) {
     let (stride, total) = (stride.max(1), rows.len() / stride.max(1));
     debug_assert_eq!((total * stride, total * queries), (rows.len(), out.len()));
     if total == 0 {
@@ -101,15 +147,8 @@ fn tiles<T>(queries: usize, rows: &[T], stride: usize, out: &mut [i32], mut scan
     }
     // Tiles of whole groups of rows, so that only the last one has a rest.
     let tile = if queries == 1 { total } else { (TILE_BYTES / stride).next_multiple_of(64) };
-    let mut rests: Vec<&mut [i32]> = out.chunks_exact_mut(total).collect();
-    for rows in rows.chunks(tile * stride) {
-        let len = rows.len() / stride;
-        let mut outs: Vec<&mut [i32]> = Vec::with_capacity(rests.len());
-        for rest in &mut rests {
-            let (now, later) = std::mem::take(rest).split_at_mut(len);
-            outs.push(now);
-            *rest = later;
-        }
-        scan(rows, &mut outs);
+    for (rows, first) in rows.chunks(tile * stride).zip((0..).step_by(tile)) {
+        let rows_end = first + rows.len() / stride;
+        scan(rows, Dots { all: &mut *out, total, rows: first..rows_end });
     }
 }

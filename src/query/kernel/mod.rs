@@ -15,7 +15,7 @@ mod simd;
 mod tests;
 
 pub(crate) use bounds::{Bounds, ByteFactors, GROUP};
-pub(crate) use dispatch::Kernel;
+pub(crate) use dispatch::{Kernel, Queries};
 pub(crate) use distance::Distances;
 pub(crate) use estimates::{Estimates, SignFactors};
 pub(crate) use query::QueryCodes;

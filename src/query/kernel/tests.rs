@@ -119,13 +119,13 @@ proptest! {
         let rotation = Rotation::new(dimension, seed);
         let queries = rows(queries, dimension, kind, &mut random);
         let queries: Vec<_> = queries.iter().map(|query| QueryCodes::new(&rotation, query)).collect();
-        let queries: Vec<_> = queries.iter().collect();
+        let together = Queries::new(&queries);
         let signs = random.bytes(count * sign_bytes(dimension));
         let bytes: Vec<i8> = random.bytes(count * dimension as usize).into_iter().map(|byte| byte as i8).collect();
         let dots = |kernel: Kernel| {
             let [mut byte_dots, mut sign_dots] = [1, 2].map(|fill| vec![fill; queries.len() * count]);
-            kernel.byte_dots(&queries, &bytes, &mut byte_dots);
-            kernel.sign_dots(&queries, &signs, &mut sign_dots);
+            kernel.byte_dots(&together, &bytes, &mut byte_dots);
+            kernel.sign_dots(&together, &signs, &mut sign_dots);
             (byte_dots, sign_dots)
         };
         let expected = dots(Kernel::Portable);
@@ -155,7 +155,7 @@ proptest! {
         for query in [&self::rows(1, dimension, query_kind, &mut random)[0], &rows[0], &rows[1]] {
             let (coded, codes) = (coded(&rotation, &rows), QueryCodes::new(&rotation, query));
             let mut dots = vec![0; rows.len()];
-            Kernel::detect().byte_dots(&[&codes], &coded.bytes, &mut dots);
+            Kernel::detect().byte_dots(&Queries::new([&codes]), &coded.bytes, &mut dots);
             let factors = ByteFactors { norms: &coded.norms, scales: &coded.scales, residuals: &coded.residuals };
             for metric in METRICS {
                 let (mut lower, mut upper) = (vec![f64::NAN; rows.len()], vec![f64::NAN; rows.len()]);
@@ -186,7 +186,7 @@ proptest! {
         for query in [&self::rows(1, dimension, query_kind, &mut random)[0], &rows[0], &vec![0.0; dimension as usize]] {
             let (coded, codes) = (coded(&rotation, &rows), QueryCodes::new(&rotation, query));
             let mut dots = vec![0; count];
-            Kernel::detect().byte_dots(&[&codes], &coded.bytes, &mut dots);
+            Kernel::detect().byte_dots(&Queries::new([&codes]), &coded.bytes, &mut dots);
             let factors = ByteFactors { norms: &coded.norms, scales: &coded.scales, residuals: &coded.residuals };
             for metric in METRICS {
                 let (mut lower, mut upper) = (vec![f64::NAN; count], vec![f64::NAN; count]);
@@ -204,7 +204,7 @@ proptest! {
                 // The same of estimates.
                 let (factors, of) = (SignFactors { norms: &coded.norms, estimators: &coded.estimators }, Estimates::new(metric, &codes));
                 let mut sign_dots = vec![0; count];
-                Kernel::detect().sign_dots(&[&codes], &coded.signs, &mut sign_dots);
+                Kernel::detect().sign_dots(&Queries::new([&codes]), &coded.signs, &mut sign_dots);
                 let mut estimated = vec![0.0; count];
                 estimates(metric, &codes, &sign_dots, factors, &mut estimated);
                 for reach in estimated.iter().copied().chain([f64::NEG_INFINITY, f64::INFINITY]) {
@@ -258,7 +258,7 @@ fn no_sum_of_products_overflows() {
             let row: Vec<i8> = codes.words.iter().map(|word| if *word > 0 { -128 } else { 127 }).collect();
             for kernel in Kernel::available() {
                 let mut dots = [0];
-                kernel.byte_dots(&[&codes], &row, &mut dots);
+                kernel.byte_dots(&Queries::new([&codes]), &row, &mut dots);
                 let exact: i64 = codes.words.iter().zip(&row).map(|(w, c)| i64::from(*w) * i64::from(*c)).sum();
                 assert_eq!(i64::from(dots[0]), exact, "{kernel:?}, {dimension}");
             }
@@ -275,11 +275,11 @@ fn no_sum_of_products_overflows() {
             // As many rows as kernels take at once, not one by one.
             let signs = signs.repeat(8);
             let mut expected = [0; 32];
-            Kernel::Portable.sign_dots(&[&codes], &signs, &mut expected);
+            Kernel::Portable.sign_dots(&Queries::new([&codes]), &signs, &mut expected);
             assert_eq!((expected[0], expected[2]), (-expected[1], -expected[3]));
             for kernel in Kernel::available() {
                 let mut dots = [0; 32];
-                kernel.sign_dots(&[&codes], &signs, &mut dots);
+                kernel.sign_dots(&Queries::new([&codes]), &signs, &mut dots);
                 assert_eq!(dots, expected, "{kernel:?}, {dimension}");
             }
         }
@@ -290,7 +290,7 @@ fn no_sum_of_products_overflows() {
 fn assert_bounded(rotation: &Rotation, query: &[f32], row: &[f32]) {
     let (coded, codes) = (coded(rotation, &[row.to_vec()]), QueryCodes::new(rotation, query));
     let mut dots = [0];
-    Kernel::detect().byte_dots(&[&codes], &coded.bytes, &mut dots);
+    Kernel::detect().byte_dots(&Queries::new([&codes]), &coded.bytes, &mut dots);
     let factors = ByteFactors { norms: &coded.norms, scales: &coded.scales, residuals: &coded.residuals };
     for metric in METRICS {
         let (mut lower, mut upper) = ([0.0], [0.0]);
@@ -375,7 +375,7 @@ fn a_sign_dot_negates_where_a_bit_is_set() {
         })
         .sum();
     let mut dots = [0];
-    Kernel::detect().sign_dots(&[&codes], &signs, &mut dots);
+    Kernel::detect().sign_dots(&Queries::new([&codes]), &signs, &mut dots);
     assert_eq!(dots, [expected]);
 }
 
@@ -425,7 +425,7 @@ fn bounds_rule_out_most_rows() {
     let rotation = Rotation::new(128, 5);
     let (coded, codes) = (coded(&rotation, &rows), QueryCodes::new(&rotation, &rows[77]));
     let mut dots = vec![0; rows.len()];
-    Kernel::detect().byte_dots(&[&codes], &coded.bytes, &mut dots);
+    Kernel::detect().byte_dots(&Queries::new([&codes]), &coded.bytes, &mut dots);
     let factors = ByteFactors { norms: &coded.norms, scales: &coded.scales, residuals: &coded.residuals };
     for metric in METRICS {
         let (mut lower, mut upper) = (vec![0.0; rows.len()], vec![0.0; rows.len()]);
@@ -464,7 +464,7 @@ fn estimates_find_the_nearest_rows() {
             let query = near(centre);
             let codes = QueryCodes::new(&rotation, &query);
             let mut dots = vec![0; rows.len()];
-            Kernel::detect().sign_dots(&[&codes], &coded.signs, &mut dots);
+            Kernel::detect().sign_dots(&Queries::new([&codes]), &coded.signs, &mut dots);
             let factors = SignFactors { norms: &coded.norms, estimators: &coded.estimators };
             let mut estimated = vec![0.0; rows.len()];
             estimates(metric, &codes, &dots, factors, &mut estimated);

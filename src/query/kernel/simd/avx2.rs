@@ -8,8 +8,10 @@ use std::arch::x86_64::{
     _mm256_srli_epi16, _mm256_storeu_si256, _mm256_sub_epi16, _mm256_unpackhi_epi8, _mm256_unpacklo_epi8,
 };
 
+use super::super::dispatch::Dots;
 use super::super::portable;
 use super::super::query::TABLE_OFFSET;
+use super::loops::{byte_loops, sign_loops};
 
 /// Codes of 8 bits in one vector, widened to 16.
 const CODES: usize = 16;
@@ -35,15 +37,15 @@ impl Avx2 {
     }
 
     /// As [`portable::byte_dots`], for several queries of one length.
-    pub(crate) fn byte_dots(self, queries: &[&[i16]], rows: &[i8], outs: &mut [&mut [i32]]) {
+    pub(crate) fn byte_dots(self, queries: &[&[i16]], rows: &[i8], dots: Dots<'_>) {
         // SAFETY: `self` proves that the machine has AVX2.
-        unsafe { byte_dots(queries, rows, outs) }
+        unsafe { byte_dots(queries, rows, dots) }
     }
 
     /// As [`portable::sign_dots`], for several queries of one length.
-    pub(crate) fn sign_dots(self, queries: &[&[[u8; 16]]], rows: &[u8], outs: &mut [&mut [i32]]) {
+    pub(crate) fn sign_dots(self, queries: &[&[[u8; 16]]], rows: &[u8], dots: Dots<'_>) {
         // SAFETY: `self` proves that the machine has AVX2.
-        unsafe { sign_dots(queries, rows, outs) }
+        unsafe { sign_dots(queries, rows, dots) }
     }
 
     /// Does work that the compiler may turn into instructions of AVX2.
@@ -59,34 +61,7 @@ fn wide<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-#[target_feature(enable = "avx2")]
-fn byte_dots(queries: &[&[i16]], rows: &[i8], outs: &mut [&mut [i32]]) {
-    for (queries, outs) in queries.chunks(2).zip(outs.chunks_mut(2)) {
-        match (queries, outs) {
-            ([a, b], [for_a, for_b]) => byte_dots_of([a, b], rows, [for_a, for_b]),
-            ([a], [for_a]) => byte_dots_of([a], rows, [for_a]),
-            _ => {}
-        }
-    }
-}
-
-#[target_feature(enable = "avx2")]
-fn byte_dots_of<const Q: usize>(queries: [&[i16]; Q], rows: &[i8], mut outs: [&mut [i32]; Q]) {
-    let (dimension, count) = (queries[0].len(), outs[0].len());
-    let (fours, rest) = rows.split_at(count / 4 * 4 * dimension);
-    for (block, rows) in fours.chunks_exact(4 * dimension).enumerate() {
-        let dots = byte_block::<4, Q>(queries, rows);
-        for (out, dots) in outs.iter_mut().zip(dots) {
-            out[block * 4..][..4].copy_from_slice(&dots);
-        }
-    }
-    for (row, codes) in rest.chunks_exact(dimension).enumerate() {
-        let dots = byte_block::<1, Q>(queries, codes);
-        for (out, [dot]) in outs.iter_mut().zip(dots) {
-            out[count / 4 * 4 + row] = dot;
-        }
-    }
-}
+byte_loops!(2, target_feature(enable = "avx2"));
 
 /// The dots of `R` rows with `Q` queries.
 #[inline]
@@ -130,42 +105,7 @@ fn total(lanes: __m256i) -> i32 {
     _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<1>(two)))
 }
 
-#[target_feature(enable = "avx2")]
-fn sign_dots(queries: &[&[[u8; 16]]], rows: &[u8], outs: &mut [&mut [i32]]) {
-    let (Some(stride), Some(count)) =
-        (queries.first().map(|tables| tables.len() / 2), outs.first().map(|out| out.len()))
-    else {
-        return;
-    };
-    assert!(stride.is_multiple_of(8) && rows.len() == count * stride);
-    assert!(queries.iter().all(|tables| tables.len() == stride * 2));
-    let mut turned = [_mm256_setzero_si256(); COLUMNS];
-    for first in (0..count).step_by(ROWS) {
-        let places = first..count.min(first + ROWS);
-        if places.len() < FEW {
-            for (tables, out) in queries.iter().zip(outs.iter_mut()) {
-                portable::sign_dots(tables, &rows[first * stride..], &mut out[places.clone()]);
-            }
-            continue;
-        }
-        for out in outs.iter_mut() {
-            out[places.clone()].fill(-TABLE_OFFSET * 2 * stride as i32);
-        }
-        for start in (0..stride).step_by(COLUMNS) {
-            let columns = COLUMNS.min(stride - start);
-            for (eight, turned) in turned[..columns].as_chunks_mut::<8>().0.iter_mut().enumerate() {
-                *turned = turn(rows, stride, first, start + eight * 8);
-            }
-            for (tables, out) in queries.iter().zip(outs.iter_mut()) {
-                let tables = &tables[start * 2..][..columns * 2];
-                let sums = look_up(&turned[..columns], tables);
-                for (out, sum) in out[places.clone()].iter_mut().zip(sums) {
-                    *out += i32::from(sum);
-                }
-            }
-        }
-    }
-}
+sign_loops!(_mm256_setzero_si256(), target_feature(enable = "avx2"));
 
 /// Turns 8 bytes of each of 32 rows from `first` on: vector `c` holds byte `start + c` of all of them. The
 /// last row stands for those behind it.

@@ -5,7 +5,9 @@ use std::arch::x86_64::{
     _mm512_loadu_si512, _mm512_maskz_loadu_epi16, _mm512_reduce_add_epi32, _mm512_setzero_si512,
 };
 
+use super::super::dispatch::Dots;
 use super::Avx2;
+use super::loops::byte_loops;
 
 /// Codes of 8 bits in one vector, widened to 16.
 const CODES: usize = 32;
@@ -27,14 +29,14 @@ impl Avx512 {
     }
 
     /// As [`portable::byte_dots`](super::super::portable::byte_dots), for several queries of one length.
-    pub(crate) fn byte_dots(self, queries: &[&[i16]], rows: &[i8], outs: &mut [&mut [i32]]) {
+    pub(crate) fn byte_dots(self, queries: &[&[i16]], rows: &[i8], dots: Dots<'_>) {
         // SAFETY: `self` proves that the machine has all that the function is compiled for.
-        unsafe { byte_dots(queries, rows, outs) }
+        unsafe { byte_dots(queries, rows, dots) }
     }
 
     /// As [`portable::sign_dots`](super::super::portable::sign_dots), for several queries of one length.
-    pub(crate) fn sign_dots(self, queries: &[&[[u8; 16]]], rows: &[u8], outs: &mut [&mut [i32]]) {
-        self.avx2.sign_dots(queries, rows, outs);
+    pub(crate) fn sign_dots(self, queries: &[&[[u8; 16]]], rows: &[u8], dots: Dots<'_>) {
+        self.avx2.sign_dots(queries, rows, dots);
     }
 
     /// As [`Avx2::wide`]: wider vectors of f64 gain nothing beside loads.
@@ -44,39 +46,7 @@ impl Avx512 {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn byte_dots(queries: &[&[i16]], rows: &[i8], outs: &mut [&mut [i32]]) {
-    for (queries, outs) in queries.chunks(4).zip(outs.chunks_mut(4)) {
-        match (queries, outs) {
-            ([a, b, c, d], [for_a, for_b, for_c, for_d]) => {
-                byte_dots_of([a, b, c, d], rows, [for_a, for_b, for_c, for_d]);
-            }
-            (queries, outs) => {
-                for (query, out) in queries.iter().zip(outs) {
-                    byte_dots_of([query], rows, [out]);
-                }
-            }
-        }
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn byte_dots_of<const Q: usize>(queries: [&[i16]; Q], rows: &[i8], mut outs: [&mut [i32]; Q]) {
-    let (dimension, count) = (queries[0].len(), outs[0].len());
-    let (fours, rest) = rows.split_at(count / 4 * 4 * dimension);
-    for (block, rows) in fours.chunks_exact(4 * dimension).enumerate() {
-        let dots = byte_block::<4, Q>(queries, rows);
-        for (out, dots) in outs.iter_mut().zip(dots) {
-            out[block * 4..][..4].copy_from_slice(&dots);
-        }
-    }
-    for (row, codes) in rest.chunks_exact(dimension).enumerate() {
-        let dots = byte_block::<1, Q>(queries, codes);
-        for (out, [dot]) in outs.iter_mut().zip(dots) {
-            out[count / 4 * 4 + row] = dot;
-        }
-    }
-}
+byte_loops!(4, target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni"));
 
 /// The dots of `R` rows with `Q` queries.
 #[inline]

@@ -6,8 +6,10 @@ use std::arch::aarch64::{
     vmlal_s16, vmovl_high_s8, vmovl_s8, vqtbl1q_u8, vshrq_n_u8, vst1q_u16, vzip1q_u8, vzip2q_u8,
 };
 
+use super::super::dispatch::Dots;
 use super::super::portable;
 use super::super::query::TABLE_OFFSET;
+use super::loops::{byte_loops, sign_loops};
 
 /// Codes of 8 bits in one vector.
 const CODES: usize = 16;
@@ -33,38 +35,17 @@ impl Neon {
     }
 
     /// As [`portable::byte_dots`], for several queries of one length.
-    pub(crate) fn byte_dots(self, queries: &[&[i16]], rows: &[i8], outs: &mut [&mut [i32]]) {
-        for (queries, outs) in queries.chunks(2).zip(outs.chunks_mut(2)) {
-            match (queries, outs) {
-                ([a, b], [for_a, for_b]) => byte_dots_of([a, b], rows, [for_a, for_b]),
-                ([a], [for_a]) => byte_dots_of([a], rows, [for_a]),
-                _ => {}
-            }
-        }
+    pub(crate) fn byte_dots(self, queries: &[&[i16]], rows: &[i8], dots: Dots<'_>) {
+        byte_dots(queries, rows, dots);
     }
 
     /// As [`portable::sign_dots`], for several queries of one length.
-    pub(crate) fn sign_dots(self, queries: &[&[[u8; 16]]], rows: &[u8], outs: &mut [&mut [i32]]) {
-        sign_dots(queries, rows, outs);
+    pub(crate) fn sign_dots(self, queries: &[&[[u8; 16]]], rows: &[u8], dots: Dots<'_>) {
+        sign_dots(queries, rows, dots);
     }
 }
 
-fn byte_dots_of<const Q: usize>(queries: [&[i16]; Q], rows: &[i8], mut outs: [&mut [i32]; Q]) {
-    let (dimension, count) = (queries[0].len(), outs[0].len());
-    let (fours, rest) = rows.split_at(count / 4 * 4 * dimension);
-    for (block, rows) in fours.chunks_exact(4 * dimension).enumerate() {
-        let dots = byte_block::<4, Q>(queries, rows);
-        for (out, dots) in outs.iter_mut().zip(dots) {
-            out[block * 4..][..4].copy_from_slice(&dots);
-        }
-    }
-    for (row, codes) in rest.chunks_exact(dimension).enumerate() {
-        let dots = byte_block::<1, Q>(queries, codes);
-        for (out, [dot]) in outs.iter_mut().zip(dots) {
-            out[count / 4 * 4 + row] = dot;
-        }
-    }
-}
+byte_loops!(2);
 
 /// The dots of `R` rows with `Q` queries.
 #[inline]
@@ -101,41 +82,13 @@ fn byte_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8])
     dots
 }
 
-fn sign_dots(queries: &[&[[u8; 16]]], rows: &[u8], outs: &mut [&mut [i32]]) {
-    let (Some(stride), Some(count)) =
-        (queries.first().map(|tables| tables.len() / 2), outs.first().map(|out| out.len()))
-    else {
-        return;
-    };
-    assert!(stride.is_multiple_of(8) && rows.len() == count * stride);
-    assert!(queries.iter().all(|tables| tables.len() == stride * 2));
+sign_loops!(zero());
+
+/// A vector of zeros.
+#[inline]
+fn zero() -> uint8x16_t {
     // SAFETY: NEON is there.
-    let mut turned = [unsafe { vdupq_n_u8(0) }; COLUMNS];
-    for first in (0..count).step_by(ROWS) {
-        let places = first..count.min(first + ROWS);
-        if places.len() < FEW {
-            for (tables, out) in queries.iter().zip(outs.iter_mut()) {
-                portable::sign_dots(tables, &rows[first * stride..], &mut out[places.clone()]);
-            }
-            continue;
-        }
-        for out in outs.iter_mut() {
-            out[places.clone()].fill(-TABLE_OFFSET * 2 * stride as i32);
-        }
-        for start in (0..stride).step_by(COLUMNS) {
-            let columns = COLUMNS.min(stride - start);
-            for (eight, turned) in turned[..columns].as_chunks_mut::<8>().0.iter_mut().enumerate() {
-                *turned = turn(rows, stride, first, start + eight * 8);
-            }
-            for (tables, out) in queries.iter().zip(outs.iter_mut()) {
-                let tables = &tables[start * 2..][..columns * 2];
-                let sums = look_up(&turned[..columns], tables);
-                for (out, sum) in out[places.clone()].iter_mut().zip(sums) {
-                    *out += i32::from(sum);
-                }
-            }
-        }
-    }
+    unsafe { vdupq_n_u8(0) }
 }
 
 /// Turns 8 bytes of each of 16 rows from `first` on: vector `c` holds byte `start + c` of all of them. The
@@ -152,7 +105,7 @@ fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [uint8x16_t; 
         };
         let pairs: [uint8x16_t; 8] = std::array::from_fn(|place| vzip1q_u8(row(place), row(place + 8)));
         // Each step interleaves vectors half as far apart, so that the rows come to stand in order.
-        let mut fours = [vdupq_n_u8(0); 8];
+        let mut fours = [zero(); 8];
         for place in 0..4 {
             fours[place] = vzip1q_u8(pairs[place], pairs[place + 4]);
             fours[place + 4] = vzip2q_u8(pairs[place], pairs[place + 4]);
