@@ -21,7 +21,8 @@ use std::time::Instant;
 use deltafold::format::{CollectionName, Metric, Op, Record, Value};
 use deltafold::store::{Dir, Store};
 use deltafold::{
-    Collection, CompactorOptions, CreateOptions, Exactness, Filter, Include, Query, Reader, SweepOptions, WriterOptions,
+    Collection, CompactorOptions, CreateOptions, Exactness, Filter, Include, Query, Reader, SweepOptions, Warm,
+    WriterOptions,
 };
 use futures::StreamExt;
 use serde_json::{Value as Json, json};
@@ -49,7 +50,7 @@ async fn obey(request: &Json, reader: &mut Option<Reader>) -> Json {
         "open" => {
             let opened = collection(request).await.reader().await.expect("a reader");
             *reader = Some(opened.clone());
-            opened.warm().await.expect("every column");
+            opened.warm(&Warm::default().columns().signs().bytes()).await.expect("columns and codes");
             let zero = Query::new(vec![0.0; number(request, "dimension")], 1);
             opened.search(&[zero]).await.expect("an answer");
             memory()
