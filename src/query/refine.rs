@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::thread;
 
 use deltafold_format::EmbeddingSection;
+use futures::future;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::nearest::{Nearest, Spot};
@@ -22,6 +24,9 @@ const ROWS_AT_ONCE: usize = 1_024;
 
 /// Bytes of rows that all queries of a call have fetched at once, about.
 const BYTES_AT_ONCE: usize = 16 << 20;
+
+/// Rows to read for which a further worker is worth its start.
+const ROWS_A_WORKER: usize = 256;
 
 /// Rows of an object with at most so many bytes between them are fetched by one request.
 const GAP: usize = 64 << 10;
@@ -50,41 +55,56 @@ struct Open {
 pub(super) struct Refining {
     scan: Arc<Scan>,
     open: Vec<Open>,
-    fetched: Fetched,
+    fetched: Arc<Fetched>,
 }
 
 impl Refining {
     pub(super) fn new(scan: Arc<Scan>, nearest: Vec<Nearest>) -> Self {
         let open = nearest.into_iter().map(|mut nearest| Open { spots: nearest.take_spots(), nearest, at: 0 });
-        Self { open: open.collect(), scan, fetched: Fetched::new() }
+        Self { open: open.collect(), scan, fetched: Arc::default() }
     }
 
     /// What each query has found.
     pub(super) async fn run(mut self) -> Result<Vec<(Vec<Candidate>, Work)>> {
         loop {
-            let (refining, missing) = env::blocking(move || {
-                let missing = self.read();
-                (self, missing)
-            })
-            .await;
-            self = refining;
-            let missing = missing?;
+            let missing = self.read().await?;
             if missing.is_empty() {
                 return Ok(self.open.into_iter().map(|open| open.nearest.into_found()).collect());
             }
-            self.fetched = self.fetch(missing).await?;
+            self.fetched = Arc::new(self.fetch(missing).await?);
         }
     }
 
-    /// Reads the rows at hand. The answer is the rows to fetch before it can go on: none where all is read.
-    fn read(&mut self) -> Result<Vec<RowPlace>> {
-        let mut missing = Vec::new();
+    /// Reads the rows at hand; queries with many rows left share the cores. The answer is the rows to fetch before it
+    /// can go on: none where all is read.
+    async fn read(&mut self) -> Result<Vec<RowPlace>> {
         let row_bytes = self.scan.probes.first().map_or(1, |probe| probe.distances.row_bytes());
         let most = BYTES_AT_ONCE / row_bytes.max(1) / self.open.len().max(1);
         let most = most.clamp(1, ROWS_AT_ONCE);
-        for (probe, open) in self.scan.probes.iter().zip(&mut self.open) {
-            open.read(&self.scan, probe, &self.fetched)?;
-            missing.extend(open.missing(&self.scan, probe, most));
+        let left: usize = self.open.iter().map(|open| open.spots.len().saturating_sub(open.at)).sum();
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let share = self.open.len().div_ceil(cores.min(left / ROWS_A_WORKER).max(1)).max(1);
+        let (mut jobs, mut first) = (Vec::new(), 0);
+        let mut rest = std::mem::take(&mut self.open);
+        while !rest.is_empty() {
+            let behind = rest.split_off(share.min(rest.len()));
+            let mut open = std::mem::replace(&mut rest, behind);
+            let (scan, fetched, probe) = (self.scan.clone(), self.fetched.clone(), first);
+            first += open.len();
+            jobs.push(env::blocking(move || {
+                let mut missing = Vec::new();
+                for (probe, open) in scan.probes.iter().skip(probe).zip(&mut open) {
+                    open.read(&scan, probe, &fetched)?;
+                    missing.extend(open.missing(&scan, probe, most));
+                }
+                Ok::<_, crate::Error>((open, missing))
+            }));
+        }
+        let mut missing = Vec::new();
+        for job in future::join_all(jobs).await {
+            let (open, more) = job?;
+            self.open.extend(open);
+            missing.extend(more);
         }
         missing.sort_unstable();
         missing.dedup();

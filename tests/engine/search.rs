@@ -166,7 +166,12 @@ async fn approximate_answers_are_mostly_the_exact_ones() {
     let exact: Vec<Query> = (0..20).map(|_| Query::new(vector(Kind::Clustered(300), 128, &mut random), 10)).collect();
     let approximate = exact.iter().map(|query| query.clone().exactness(Exactness::Approximate { candidates: 200 }));
     let approximate: Vec<Query> = approximate.collect();
+    let queries = approximate.clone();
     let (exact, approximate) = (reader.search(&exact).await.unwrap(), reader.search(&approximate).await.unwrap());
+    // So many candidates are read on all cores. Each query still gets its own.
+    for (query, answer) in queries.into_iter().zip(&approximate) {
+        assert_eq!(reader.search(&[query]).await.unwrap()[0].hits, answer.hits);
+    }
     let mut found = 0;
     for (exact, approximate) in exact.iter().zip(&approximate) {
         assert!(approximate.hits.is_sorted_by(|a, b| a.distance <= b.distance));
