@@ -125,6 +125,28 @@ async fn a_get_reads_one_row() {
     assert_eq!(of_objects(&store.reads()).len(), 1, "the front is held");
 }
 
+/// Story: a get of a small collection fetched front and row of an object by two requests, where all of it had come
+/// with one before.
+#[tokio::test]
+async fn a_small_object_comes_whole_with_one_request() {
+    let store = Far::default();
+    let name = "c".parse().unwrap();
+    let collection = Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(DIMENSION)).await.unwrap();
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let put = |number: usize| {
+        let record = Record { embedding: Some(vectors()[number].clone()), ..Record::default() };
+        Op::put(format!("{number:05}"), record)
+    };
+    writer.append((0..20).map(put).collect()).await.unwrap();
+    collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+    let reader = collection.reader().await.unwrap();
+    store.reads();
+    assert_eq!(reader.get("00007").await.unwrap().unwrap().record.embedding.unwrap(), vectors()[7]);
+    ask(&reader, query(7)).await;
+    ask(&reader, query(7).exactness(Exactness::Approximate { candidates: 10 })).await;
+    assert_eq!(of_objects(&store.reads()).len(), 1);
+}
+
 /// Story: bytes of a range were damaged on the way. The whole object had a checksum that the store compares, and a
 /// range has none: its blocks tell, and it is read again.
 #[tokio::test]

@@ -67,7 +67,7 @@ impl Opened {
         }
         let known = self.held(&[], used);
         let is_missing = |tier: &Tier| {
-            let wanted = *tier == Tier::Front || tiers.contains(tier);
+            let wanted = *tier == Tier::Front || tiers.contains(tier) || (self.is_small() && known.is_none());
             wanted && known.as_ref().is_none_or(|known| !tier.is_in(known))
         };
         let missing: Vec<Tier> = Tier::ALL.into_iter().filter(is_missing).collect();
@@ -190,7 +190,7 @@ impl Opened {
         let written = EmbeddingsFront::written_rows(shard.config().dimension, self.entry.rows, rows.clone());
         let (front, bytes) = match self.held(&[], 0) {
             Some(front) => (Some(front), None),
-            None if shard.store().maps_objects() => (self.open(shard, room, &[], 0).await?, None),
+            None if shard.store().maps_objects() || self.is_small() => (self.open(shard, room, &[], 0).await?, None),
             None => try_join(self.open(shard, room, &[], 0), shard.range(&key, written.clone())).await?,
         };
         let Some(front) = front else { return Ok(None) };
@@ -204,6 +204,11 @@ impl Opened {
         };
         let Some(bytes) = bytes else { return Ok(None) };
         Ok(Some(front.front().verified(EmbeddingSection::Rows, rows, &bytes)?))
+    }
+
+    /// Whether all of it comes with the first range: another request would take longer than its bytes.
+    fn is_small(&self) -> bool {
+        self.entry.bytes <= GAP
     }
 
     fn key(&self, shard: &Shard) -> Key {
