@@ -30,17 +30,18 @@ impl Distances {
     /// The distance of a row.
     pub(crate) fn of(&self, row: &[f32]) -> f64 {
         let query = self.query.as_slice();
-        self.kernel.wide(|| match self.metric {
-            Metric::L2 => sum(query, row, |q, x| (q - x) * (q - x)),
-            Metric::InnerProduct => 1.0 - sum(query, row, |q, x| q * x),
+        match self.metric {
+            Metric::L2 => self.kernel.wide(|| sum(query, row, |q, x| (q - x) * (q - x))),
+            Metric::InnerProduct => 1.0 - self.kernel.wide(|| sum(query, row, |q, x| q * x)),
             Metric::Cosine => {
-                let squares = self.square * sum(row, row, |x, _| x * x);
+                let squares = self.square * self.kernel.wide(|| sum(row, row, |x, _| x * x));
                 if squares == 0.0 {
                     return 1.0;
                 }
-                1.0 - (sum(query, row, |q, x| q * x) / squares.sqrt()).clamp(-1.0, 1.0)
+                let inner = self.kernel.wide(|| sum(query, row, |q, x| q * x));
+                1.0 - (inner / squares.sqrt()).clamp(-1.0, 1.0)
             }
-        })
+        }
     }
 }
 
