@@ -179,14 +179,16 @@ fn scan_by<K: Key>(
             sorted: Some(sorted),
             left: limit,
             waiting: VecDeque::new(),
-            ready: VecDeque::new(),
             batch: FIRST_BATCH,
             backwards: true,
             memory: usize::try_from(memory).unwrap_or(usize::MAX),
             embeddings: Reads::of(embeddings, limit),
         };
-        let next = |mut making: Making<K>| async move { Ok(making.next().await?.map(|entry| (entry, making))) };
-        Ok::<_, Error>(stream::try_unfold(making, next))
+        // A future for each batch: one for each record would move all of the state with every record.
+        let next =
+            |mut making: Making<K>| async move { Ok::<_, Error>(making.next().await?.map(|batch| (batch, making))) };
+        let batches = stream::try_unfold(making, next);
+        Ok::<_, Error>(batches.map_ok(|batch| stream::iter(batch.into_iter().map(Ok))).try_flatten())
     };
     stream::once(scan).try_flatten()
 }
@@ -254,7 +256,6 @@ struct Making<K> {
     left: usize,
     /// Found and not made yet.
     waiting: VecDeque<Found<K>>,
-    ready: VecDeque<Entry>,
     /// How many records are made next.
     batch: usize,
     /// Whether the next batch goes through the parts from the last to the first.
@@ -265,15 +266,18 @@ struct Making<K> {
 }
 
 impl<K: Key> Making<K> {
-    async fn next(&mut self) -> Result<Option<Entry>> {
-        while self.ready.is_empty() {
+    /// The next batch of records, never an empty one; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Vec<Entry>>> {
+        loop {
             self.take().await?;
             if self.waiting.is_empty() {
                 return Ok(None);
             }
-            self.make().await?;
+            let batch = self.make().await?;
+            if !batch.is_empty() {
+                return Ok(Some(batch));
+            }
         }
-        Ok(self.ready.pop_front())
     }
 
     /// Takes as many as the next batch needs.
@@ -296,7 +300,7 @@ impl<K: Key> Making<K> {
     }
 
     /// Makes the first of those that wait, part by part. Where they take too much memory, the last of them wait on.
-    async fn make(&mut self) -> Result<()> {
+    async fn make(&mut self) -> Result<Vec<Entry>> {
         let count = self.batch.min(self.waiting.len());
         let batch: Vec<Found<K>> = self.waiting.drain(..count).collect();
         let mut by_place: Vec<usize> = (0..count).collect();
@@ -332,9 +336,8 @@ impl<K: Key> Making<K> {
         let average = bytes / made.len().max(1) + 1;
         let fits = (self.memory / 2 / average).clamp(1, MOST_AHEAD);
         self.batch = fits.min(self.batch * 4);
-        self.ready.extend(made.into_values());
         tokio::task::yield_now().await;
-        Ok(())
+        Ok(made.into_values().collect())
     }
 }
 
