@@ -123,7 +123,7 @@ impl Bounds {
     /// operations. Each rounds by at most 2^-53 of its magnitude: 4, `|x|` and `(|inner| + error) / |q|` bound
     /// them all. [`SLACK`] covers that many times over.
     #[inline(always)]
-    fn cosine_gap(&self, inner: f64, error: f64, length: f64, reach: f64) -> f64 {
+    pub(super) fn cosine_gap(&self, inner: f64, error: f64, length: f64, reach: f64) -> f64 {
         let along = inner + error + SLACK * (inner.abs() + error);
         (1.0 - 2.0 * SCALE_ERROR - reach.max(-1.0) - SLACK) * length - along * self.inverse
     }
@@ -145,7 +145,7 @@ impl Bounds {
     }
 
     #[inline(always)]
-    fn cosine(&self, inner: f64, error: f64, length: f64) -> (f64, f64) {
+    pub(super) fn cosine(&self, inner: f64, error: f64, length: f64) -> (f64, f64) {
         let scaled = self.inverse / length;
         // The rounding of the norm moves a cosine of at most 1.
         let error = error * scaled + 2.0 * SCALE_ERROR;

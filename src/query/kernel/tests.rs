@@ -218,6 +218,28 @@ proptest! {
         }
     }
 
+    /// The gap compares without the division of the bound. Where the bound is the reach itself, rounding alone decides.
+    #[test]
+    fn a_cosine_bound_within_reach_has_no_gap(
+        query in proptest::collection::vec(-1e3..1e3_f32, 1..8),
+        exponent in -40..30_i32,
+        length in 0.5..2.0_f64,
+        cosine in -1.0..1.0_f64,
+        error in 0.0..0.1_f64,
+    ) {
+        let codes = QueryCodes::new(&Rotation::new(query.len() as u32, 3), &query);
+        let bounds = Bounds::new(Metric::Cosine, &codes);
+        prop_assume!(codes.norm > 0.0);
+        let length = length * 10.0_f64.powi(exponent);
+        for near in [cosine, 1.0, -1.0, 0.0] {
+            let (inner, error) = (near * length * codes.norm, error * length * codes.norm);
+            let (lower, _) = bounds.cosine(inner, error, length);
+            for reach in [lower, lower.next_up()] {
+                prop_assert!(reach >= 2.0 || bounds.cosine_gap(inner, error, length, reach) <= 0.0, "{near} {reach}");
+            }
+        }
+    }
+
     #[test]
     fn distances_are_those_of_plain_arithmetic(dimension in 1..600_u32, kind in 0..9_u32, seed in any::<u64>()) {
         let rows = rows(2, dimension, kind, &mut Random(seed));
