@@ -5,6 +5,7 @@
     benches/peers/run --quick                              5,000 records: a minute
     benches/peers/run --set glove --records 399900         GloVe vectors of 50 dimensions
     benches/peers/run --set outliers
+    benches/peers/run --cold 5                             cold queries at 25 ms a request, too
     benches/peers/run --set clustered --records 1000000 --peers numpy,faiss-flat,deltafold
 
 All peers take turns in each round, so a busy moment of the machine meets them all. A figure is the
@@ -27,6 +28,7 @@ import traceback
 
 import numpy
 
+import cold
 import data
 import engines
 import table
@@ -97,11 +99,18 @@ def measure(arguments, made, folder):
                 others = reports.get("numpy", {}).get(work, {}).get("rounds")
                 if others:
                     report[work]["to_numpy"] = statistics.median(a / b for a, b in zip(rounds, others))
+    candidates = 200
     if every["deltafold"] in ready:
+        candidates = every["approximate"].candidates
         own(arguments, made, every["deltafold"], reports)
     for engine in ready:
         engine.close()
+    cold_report = None
+    if arguments.cold:
+        print(f"{made.name}: cold queries ...", file=sys.stderr)
+        cold_report = cold.compare(arguments, made, folder, candidates)
     return {
+        "cold": cold_report,
         "set": made.name,
         "about": made.about,
         "metric": made.metric,
@@ -126,6 +135,14 @@ def own(arguments, made, deltafold, reports):
     report["compact_seconds"] = deltafold.built["compact"]
     report["disk_bytes"] = deltafold.built["disk_bytes"]
     report["memory"] = {"opened": deltafold.opened, "after": deltafold.ask(do="memory")}
+    report["levels"] = []
+    truth = made.truth(arguments.k)
+    for candidates in [20, 50, 100, 200, 400, 800]:
+        deltafold.candidates = candidates
+        seconds, answers = deltafold.times(made, arguments.k, 1)
+        level = {"candidates": candidates, "seconds": statistics.median(seconds)}
+        report["levels"].append(level | {"recall": made.recall(answers, truth, arguments.k)})
+    deltafold.candidates = None
     refreshed = deltafold.ask(do="refresh", folder=deltafold.folder, queries=deltafold.queries,
                               dimension=made.dimension, k=arguments.k)
     report["refresh"] = {name: statistics.median(seconds) for name, seconds in refreshed.items()}
@@ -168,6 +185,9 @@ def main():
     parser.add_argument("--recall", type=float, default=0.99, help="recall that approximate searches are set to")
     parser.add_argument("--seed", type=int, default=20261127)
     parser.add_argument("--peers", default="numpy,faiss-flat,faiss-ivf,chromadb,lancedb,deltafold")
+    parser.add_argument("--cold", type=int, default=0, metavar="N", help="also ask N cold queries of a slow S3 server")
+    parser.add_argument("--latency", type=int, default=25, help="milliseconds of each request to it")
+    parser.add_argument("--documents", type=int, default=600, help="characters of each document in it")
     parser.add_argument("--quick", action="store_true", help="5,000 records, all sets, two rounds")
     arguments = parser.parse_args()
     if arguments.quick:

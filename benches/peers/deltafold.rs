@@ -4,7 +4,11 @@
 //!
 //! | do | further fields | answer |
 //! |---|---|---|
-//! | `build` | `folder`, `vectors`, `dimension`, `metric` | seconds of append and compaction, bytes on disk |
+//! | `serve` | | the endpoint of an S3 server of the tests in this process |
+//! | `latency` | `milliseconds` | nothing: what each request to that server takes from now on |
+//! | `reads` | | GETs that the server had since the last `reads`, and the bytes of their answers |
+//! | `cold` | `endpoint`, `queries`, `dimension`, `k`, `candidates`, `rounds` | seconds, GETs and bytes from nothing to an answer |
+//! | `build` | `folder` or `endpoint`, `vectors`, `dimension`, `metric`, `documents` | seconds of append and compaction, bytes on disk |
 //! | `open` | `folder`, `dimension` | as `memory`, after a first search |
 //! | `memory` | | bytes of memory, private and of mapped files |
 //! | `search` | `queries`, `dimension`, `k`, `candidates`, `batch`, `percent` | seconds of each call, ids, work |
@@ -16,16 +20,33 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, Read, Write as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use deltafold::format::{CollectionName, Metric, Op, Record, Value};
-use deltafold::store::{Dir, Store};
+use deltafold::store::{Dir, S3, Store};
 use deltafold::{
     Collection, CompactorOptions, CreateOptions, Exactness, Filter, Include, Query, Reader, SweepOptions, Warm,
     WriterOptions,
 };
 use futures::StreamExt;
 use serde_json::{Value as Json, json};
+
+/// The S3 server of the tests.
+#[path = "../../tests/support"]
+mod support {
+    #![allow(
+        dead_code,
+        unreachable_pub,
+        clippy::unwrap_used,
+        clippy::disallowed_methods,
+        reason = "this program uses some of it; the server fails as tests do, and has clocks and tasks of its own"
+    )]
+
+    pub mod random;
+    pub mod s3;
+}
+
+use support::s3::Server;
 
 /// Records of one append.
 const RECORDS: usize = 2_000;
@@ -34,16 +55,18 @@ const APPENDS: usize = 8;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let mut reader = None;
+    let (mut reader, mut server) = (None, None);
     for line in std::io::stdin().lock().lines() {
         let request: Json = serde_json::from_str(&line.expect("a line")).expect("JSON");
-        let answer = runtime.block_on(obey(&request, &mut reader));
+        let answer = runtime.block_on(obey(&request, &mut reader, &mut server));
         println!("{answer}");
         std::io::stdout().flush().expect("somebody reads");
     }
 }
 
-async fn obey(request: &Json, reader: &mut Option<Reader>) -> Json {
+async fn obey(request: &Json, reader: &mut Option<Reader>, server: &mut Option<Server>) -> Json {
+    let serving =
+        |server: &Option<Server>| server.as_ref().map(|server| server.backend.clone()).expect("`serve` comes before");
     let open = |reader: &mut Option<Reader>| reader.clone().expect("`open` comes before");
     match text(request, "do") {
         "build" => build(request).await,
@@ -58,6 +81,20 @@ async fn obey(request: &Json, reader: &mut Option<Reader>) -> Json {
         "search" => search(request, &open(reader)).await,
         "refresh" => refresh(request, open(reader)).await,
         "touch" => touch(request),
+        "serve" => {
+            let started = server.insert(Server::start());
+            json!({"endpoint": started.endpoint()})
+        }
+        "latency" => {
+            let server = server.as_ref().expect("`serve` comes before");
+            server.latency(Duration::from_millis(number(request, "milliseconds") as u64));
+            json!({})
+        }
+        "reads" => {
+            let (gets, bytes) = serving(server).take_reads();
+            json!({"gets": gets, "bytes": bytes})
+        }
+        "cold" => cold(request).await,
         "memory" => memory(),
         other => panic!("no request `{other}`"),
     }
@@ -71,7 +108,11 @@ fn number(request: &Json, field: &str) -> usize {
     request[field].as_u64().unwrap_or_else(|| panic!("`{field}` is missing")) as usize
 }
 
-fn store(request: &Json) -> Arc<dyn Store> {
+async fn store(request: &Json) -> Arc<dyn Store> {
+    if let Some(endpoint) = request["endpoint"].as_str() {
+        let options = support::s3::options(endpoint);
+        return Arc::new(S3::open(support::s3::BUCKET, "", &options).await.expect("a store"));
+    }
     Arc::new(Dir::open(Path::new(text(request, "folder"))).expect("the folder opens"))
 }
 
@@ -80,7 +121,7 @@ fn name() -> CollectionName {
 }
 
 async fn collection(request: &Json) -> Collection {
-    Collection::open(store(request), &name()).await.expect("the collection opens")
+    Collection::open(store(request).await, &name()).await.expect("the collection opens")
 }
 
 /// Rows of f32 in a file without a header.
@@ -94,10 +135,17 @@ fn rows(path: &str, dimension: usize) -> impl Iterator<Item = Vec<f32>> + use<> 
 }
 
 /// The id is the number of the row; `percent` is spread evenly, so that a filter on it matches that part of all.
-fn put(number: usize, embedding: Vec<f32>) -> Op {
+fn put(number: usize, embedding: Vec<f32>, document: usize) -> Op {
     let percent = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     let metadata = BTreeMap::from([("percent".to_owned(), Value::I64((percent % 100) as i64))]);
-    Op::put(number.to_string(), Record { embedding: Some(embedding), metadata, document: None })
+    let mut text = String::new();
+    while text.len() < document {
+        // Few words are frequent and many are rare.
+        let word = percent.wrapping_mul(text.len() as u64 + 7) % 9_973;
+        text.push_str(&format!("{:x} ", word * word % 9_973));
+    }
+    let document = (document > 0).then_some(text);
+    Op::put(number.to_string(), Record { embedding: Some(embedding), metadata, document })
 }
 
 async fn build(request: &Json) -> Json {
@@ -108,12 +156,13 @@ async fn build(request: &Json) -> Json {
     };
     let dimension = number(request, "dimension");
     let options = CreateOptions { metric, ..CreateOptions::new(u32::try_from(dimension).expect("a dimension")) };
-    let collection = Collection::create(store(request), &name(), &options).await.expect("a fresh folder");
+    let collection = Collection::create(store(request).await, &name(), &options).await.expect("a fresh folder");
+    let documents = request["documents"].as_u64().unwrap_or(0) as usize;
     let start = Instant::now();
     let writer = collection.writer(WriterOptions::default()).expect("a writer");
     let mut numbered = rows(text(request, "vectors"), dimension).enumerate();
     let calls = std::iter::from_fn(|| {
-        let ops: Vec<Op> = numbered.by_ref().take(RECORDS).map(|(number, row)| put(number, row)).collect();
+        let ops: Vec<Op> = numbered.by_ref().take(RECORDS).map(|(number, row)| put(number, row, documents)).collect();
         (!ops.is_empty()).then_some(ops)
     });
     let appends = futures::stream::iter(calls.map(|ops| writer.append(ops)));
@@ -125,7 +174,8 @@ async fn build(request: &Json) -> Json {
     let compacted = start.elapsed().as_secs_f64();
     let all = SweepOptions { keep_versions: 0, min_age: std::time::Duration::ZERO, ..SweepOptions::default() };
     collection.sweep(&all).await.expect("a sweep");
-    let disk: u64 = files(Path::new(text(request, "folder"))).iter().map(|(_, bytes)| bytes).sum();
+    let folder = request["folder"].as_str().map(Path::new);
+    let disk: u64 = folder.map_or(0, |folder| files(folder).iter().map(|(_, bytes)| bytes).sum());
     json!({"append": appended, "compact": compacted, "disk_bytes": disk})
 }
 
@@ -164,6 +214,28 @@ fn queries(request: &Json) -> Vec<Query> {
     rows.map(query).collect()
 }
 
+/// Queries of readers that hold nothing, each from opening the collection to the answer with documents.
+async fn cold(request: &Json) -> Json {
+    let (mut seconds, mut gets, mut bytes, mut ids) = (Vec::new(), 0, 0, Vec::new());
+    let queries = queries(request);
+    let rounds = number(request, "rounds").min(queries.len());
+    for query in &queries[..rounds] {
+        let query = query.clone().include(Include::default());
+        // A store of its own: connections are made anew, too.
+        let store = store(request).await;
+        let start = Instant::now();
+        let collection = Collection::open_to_read(store.clone(), &name()).await.expect("the collection opens");
+        let reader = collection.reader_to_search(query.exactness).await.expect("a reader");
+        let answers = reader.search(&[query]).await.expect("an answer");
+        seconds.push(start.elapsed().as_secs_f64());
+        let total = store.requests().total();
+        gets += total.calls;
+        bytes += total.bytes_in;
+        ids.push(answers[0].hits.iter().map(|hit| hit.entry.id.clone()).collect::<Vec<_>>());
+    }
+    json!({"seconds": seconds, "gets": gets as f64 / rounds as f64, "bytes": bytes as f64 / rounds as f64, "ids": ids})
+}
+
 /// Ten ops, then a refresh and a query; the same query beside it.
 async fn refresh(request: &Json, mut reader: Reader) -> Json {
     let queries = queries(request);
@@ -171,7 +243,7 @@ async fn refresh(request: &Json, mut reader: Reader) -> Json {
     let writer = collection(request).await.writer(WriterOptions::default()).expect("a writer");
     let (mut alone, mut after) = (Vec::new(), Vec::new());
     for (round, query) in queries.iter().enumerate() {
-        let ops = (0..10).map(|number| put(round * 10 + number, vec![0.01; dimension]));
+        let ops = (0..10).map(|number| put(round * 10 + number, vec![0.01; dimension], 0));
         writer.append(ops.collect()).await.expect("an ack");
         let start = Instant::now();
         reader.refresh().await.expect("a refresh");

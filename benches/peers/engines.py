@@ -1,11 +1,11 @@
 """The peers. Each builds from a data set and answers queries by the numbers of rows."""
 
 import importlib
-import json
-import subprocess
 import time
 
 import numpy
+
+from program import Program
 
 
 class Engine:
@@ -184,16 +184,11 @@ class Deltafold(Engine):
         self.program = program
 
     def ask(self, **request):
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError("the program ended; its message stands above")
-        return json.loads(line)
+        return self.process.ask(**request)
 
     def build(self, data, folder):
         self.folder = str(folder)
-        self.process = subprocess.Popen([self.program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = Program(self.program)
         self.queries = f"{folder}.queries"
         vectors = f"{folder}.vectors"
         data.rows.tofile(vectors)
@@ -217,8 +212,7 @@ class Deltafold(Engine):
         return answer["seconds"], answer["ids"]
 
     def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+        self.process.close()
 
 
 class Approximate(Engine):

@@ -61,6 +61,31 @@ def own(report):
     )
 
 
+def levels(report):
+    """Recall of approximate searches by the number of candidates."""
+    yield "| candidates | " + " | ".join(f"{level['candidates']}" for level in report["levels"]) + " |"
+    yield "|---" * (1 + len(report["levels"])) + "|"
+    yield "| recall | " + " | ".join(f"{level['recall']:.3f}" for level in report["levels"]) + " |"
+    yield "| one query | " + " | ".join(time_of(level["seconds"]) for level in report["levels"]) + " |"
+
+
+def cold(report):
+    """Cold queries: nothing is in memory or on disk."""
+    yield (
+        f"Cold: nothing is held, each request takes {report['latency_ms']} ms, and records have documents of "
+        f"{report['documents']} characters. From opening the collection to ten records with their documents:"
+    )
+    yield ""
+    yield "| peer | a query | GETs | bytes | recall |"
+    yield "|---|---|---|---|---|"
+    for name, row in report["rows"].items():
+        if "absent" in row:
+            yield f"| {name} | {row['absent']} | | | |"
+        else:
+            size = f"{row['bytes'] / 1e6:.1f} MB"
+            yield f"| {name} | {time_of(row['seconds'])} | {row['gets']:.0f} | {size} | {row['recall']:.3f} |"
+
+
 def markdown(report):
     machine, versions = report["machine"], report["versions"]
     lines = [
@@ -83,4 +108,9 @@ def markdown(report):
         if "codes_bytes" in deltafold:
             lines.append("")
             lines.extend(own(deltafold))
+            lines.append("")
+            lines.extend(levels(deltafold))
+        if one.get("cold"):
+            lines.append("")
+            lines.extend(cold(one["cold"]))
     return "\n".join(lines) + "\n"

@@ -20,6 +20,9 @@ pub struct Backend(Arc<Inner>);
 struct Inner {
     buckets: Mutex<BTreeMap<String, Bucket>>,
     numbers: AtomicU64,
+    /// Reads of objects, and the bytes that they were answered.
+    reads: AtomicU64,
+    sent: AtomicU64,
     quirks: Mutex<BTreeSet<Quirk>>,
     /// What was there before the last write to each path.
     before: Mutex<BTreeMap<String, Option<Stored>>>,
@@ -108,6 +111,11 @@ async fn whole(body: Option<StreamingBlob>) -> S3Result<Bytes> {
 impl Backend {
     pub fn create_bucket(&self, name: &str) {
         self.0.buckets.lock().unwrap().entry(name.to_owned()).or_default();
+    }
+
+    /// Reads of objects since the last time this was asked, and the bytes that they were answered.
+    pub fn take_reads(&self) -> (u64, u64) {
+        (self.0.reads.swap(0, Ordering::Relaxed), self.0.sent.swap(0, Ordering::Relaxed))
     }
 
     /// From now on the store differs from S3 in this way.
@@ -287,6 +295,8 @@ impl S3 for Backend {
                 (stored.bytes.slice(range.start as usize..range.end as usize), Some(said))
             }
         };
+        self.0.reads.fetch_add(1, Ordering::Relaxed);
+        self.0.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let mut response = S3Response::new(dto::GetObjectOutput {
             content_length: Some(bytes.len() as i64),
             body: Some(StreamingBlob::from(s3s::Body::from(bytes))),
@@ -309,6 +319,7 @@ impl S3 for Backend {
         Ok(S3Response::new(dto::HeadObjectOutput {
             content_length: Some(stored.bytes.len() as i64),
             e_tag: Some(ETag::Strong(stored.tag)),
+            last_modified: Some(Timestamp::from(stored.modified)),
             ..Default::default()
         }))
     }

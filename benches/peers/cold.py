@@ -1,0 +1,109 @@
+"""Cold queries against an S3 server whose every request takes a while: time, GETs and bytes."""
+
+import copy
+import importlib
+import statistics
+import sys
+import time
+
+from program import Program
+
+KEY, SECRET, BUCKET = "AKIDEXAMPLE", "wJalrXUtnFEMI", "bucket"
+
+
+def text(number, length):
+    """Words of which few are frequent, as long as Deltafold's documents."""
+    words, size = [], 0
+    while size < length:
+        word = f"{(number * 7 + size * size) % 9_973:x}"
+        words.append(word)
+        size += len(word) + 1
+    return " ".join(words)
+
+
+def measured(server, ask):
+    """Figures of a few queries: their median time, and the GETs that the server had for each."""
+    server.ask(do="reads")
+    seconds, answers = ask()
+    reads = server.ask(do="reads")
+    return {
+        "seconds": statistics.median(seconds),
+        "gets": reads["gets"] / len(seconds),
+        "bytes": reads["bytes"] / len(seconds),
+        "answers": answers,
+    }
+
+
+def compare(arguments, made, folder, candidates):
+    """A report of cold queries: a row for each peer."""
+    server, client = Program(arguments.program), Program(arguments.program)
+    rows = {}
+    try:
+        endpoint = server.ask(do="serve")["endpoint"]
+        vectors, queries = f"{folder}/cold.vectors", f"{folder}/cold.queries"
+        made.rows.tofile(vectors)
+        made.queries.tofile(queries)
+        client.ask(do="build", endpoint=endpoint, vectors=vectors, dimension=made.dimension, metric=made.metric,
+                   documents=arguments.documents)
+        table = lance(arguments, made, endpoint)
+        server.ask(do="latency", milliseconds=arguments.latency)
+        for name, count in [("deltafold", None), (f"deltafold, approximate, {candidates} candidates", candidates)]:
+            def ask(count=count):
+                answer = client.ask(do="cold", endpoint=endpoint, queries=queries, dimension=made.dimension,
+                                    k=arguments.k, candidates=count, rounds=arguments.cold)
+                return answer["seconds"], answer["ids"]
+            rows[name] = measured(server, ask)
+        rows["lancedb"] = measured(server, table) if callable(table) else {"absent": table}
+        truth = made.truth(arguments.k)
+        for row in rows.values():
+            if "answers" in row:
+                answers = row.pop("answers")
+                some = first_queries(made, len(answers))
+                row["recall"] = some.recall(answers, truth, arguments.k)
+    finally:
+        client.close()
+        server.close()
+    return {"latency_ms": arguments.latency, "documents": arguments.documents, "rows": rows}
+
+
+def first_queries(made, count):
+    """The same data set with its first queries alone."""
+    view = copy.copy(made)
+    view.queries = made.queries[:count]
+    return view
+
+
+def lance(arguments, made, endpoint):
+    """Builds the table of LanceDB; a function that asks it from nothing, or the reason that there is none."""
+    try:
+        lancedb, pyarrow = importlib.import_module("lancedb"), importlib.import_module("pyarrow")
+    except ImportError as error:
+        return f"not on this machine: {error}"
+    options = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET, "aws_endpoint": endpoint,
+               "aws_region": "us-east-1", "allow_http": "true", "aws_virtual_hosted_style_request": "false"}
+    place = f"s3://{BUCKET}/lance"
+    try:
+        numbers = list(range(len(made.rows)))
+        table = pyarrow.table({
+            "id": pyarrow.array(numbers, pyarrow.int64()),
+            "text": pyarrow.array([text(number, arguments.documents) for number in numbers]),
+            "vector": pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(made.rows.ravel()), made.dimension),
+        })
+        lancedb.connect(place, storage_options=options).create_table("peers", table)
+    except Exception as error:  # It is said in the table.
+        print(error, file=sys.stderr)
+        return f"failed: {str(error)[:120]}"
+    metric = {"l2": "l2", "cosine": "cosine"}.get(made.metric, "dot")
+
+    def ask():
+        seconds, answers = [], []
+        for query in made.queries[: arguments.cold]:
+            before = time.perf_counter()
+            opened = lancedb.connect(place, storage_options=options).open_table("peers")
+            asked = opened.search(query).distance_type(metric).select(["id", "text", "_distance"])
+            found = asked.limit(arguments.k).to_arrow()
+            seconds.append(time.perf_counter() - before)
+            answers.append(found["id"].to_pylist())
+        return seconds, answers
+
+    return ask
