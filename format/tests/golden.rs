@@ -417,7 +417,7 @@ fn rows() -> BTreeMap<String, Transition<EmbeddingRef>> {
         ("patched", patch.clone()),
         ("put", put.clone()),
         ("renewed", delete.then(put.clone())),
-        ("split é", Transition::from_op(Action::Add(noted), at(9)).then(patch)),
+        ("split é", Transition::from_op(Action::Add(noted), at(0)).then(patch)),
         ("upserted", upsert),
     ];
     named.map(|(id, transition)| (id.to_owned(), transition)).into_iter().chain(many).collect()
