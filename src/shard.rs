@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use deltafold_format::{
     CollectionConfig, CollectionName, EmbeddingEntry, Embeddings, Head, Manifest, PartEntry, PartMeta, PartObject,
-    Rotation, Sequence, ShardId,
+    PartPiece, Rotation, Sequence, ShardId,
 };
 
 use crate::env::Env;
@@ -192,12 +192,35 @@ impl Shard {
         }
     }
 
-    /// A part's columns; `None` where the object is gone. One GET.
+    /// A whole part; `None` where the object is gone. One GET.
     pub(crate) async fn part(&self, entry: &PartEntry) -> Result<Option<PartMeta>> {
         let key = self.0.layout.part(PartObject::Meta(entry.name));
         let Some(object) = self.get(&key).await? else { return Ok(None) };
         let decoded = crate::env::blocking(move || PartMeta::decode(object.bytes)).await;
         let part = decoded.map_err(|error| Error::format(&key, error))?;
+        self.check_part(entry, part).map(Some)
+    }
+
+    /// The front of a part, with the columns that `end` bytes of it hold; `None` where the object is gone. One GET.
+    pub(crate) async fn part_front(&self, entry: &PartEntry, end: u64) -> Result<Option<PartMeta>> {
+        let key = self.0.layout.part(PartObject::Meta(entry.name));
+        let Some(bytes) = self.range(&key, 0..end).await? else { return Ok(None) };
+        let opened = crate::env::blocking(move || {
+            let part = PartMeta::open(bytes.clone())?;
+            let within = |piece: PartPiece| {
+                let range = part.range(piece);
+                let [start, end] = [range.start, range.end].map(|at| usize::try_from(at).unwrap_or(usize::MAX));
+                (end <= bytes.len()).then(|| (piece, bytes.slice(start..end)))
+            };
+            part.with(part.unloaded_columns().filter_map(within).collect::<Vec<_>>())
+        });
+        let part = opened.await.map_err(|error| Error::format(&key, error))?;
+        self.check_part(entry, part).map(Some)
+    }
+
+    /// Refuses a part that is not the one that the manifest lists.
+    fn check_part(&self, entry: &PartEntry, part: PartMeta) -> Result<PartMeta> {
+        let key = self.0.layout.part(PartObject::Meta(entry.name));
         let found = (part.crc32(), part.rows(), part.front_bytes(), part.columns_end());
         if found != (entry.crc32, entry.rows as usize, entry.front_bytes, entry.columns_end) {
             return Err(Error::corrupt(&key, "it is not the object that the manifest lists"));
@@ -205,7 +228,7 @@ impl Shard {
         if part.has_revisions() != self.0.config.ordering.is_revision() || part.absent() != entry.absent {
             return Err(Error::corrupt(&key, "its rows are not ordered as the collection is, or hold other records"));
         }
-        Ok(Some(part))
+        Ok(part)
     }
 
     /// An embedding object; `None` where it is gone. One GET. Its rows are checked when they are touched.

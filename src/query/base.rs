@@ -9,7 +9,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use super::bits::{Bits, ones};
 use super::scan::Selection;
 use crate::error::{Error, Result};
-use crate::reader::Snapshot;
+use crate::reader::{Need, Snapshot};
 
 /// How many parts are read and decoded at once. A part has 4 MiB of columns at most.
 const READS: usize = 16;
@@ -152,7 +152,7 @@ pub(crate) struct BaseIndex {
 }
 
 impl BaseIndex {
-    /// Reads every part of the base, once; those that fit stay in memory.
+    /// Reads the front of every part of the base, once; those that fit stay in memory.
     pub(crate) async fn read(snapshot: &Snapshot) -> Result<Self> {
         let revisions = snapshot.shard.config().ordering.is_revision();
         let mut index = Self {
@@ -166,7 +166,7 @@ impl BaseIndex {
         let parts = if index.run.is_some() { snapshot.entries(0).len() } else { 0 };
         let mut objects: HashMap<ObjectName, Indexed> = HashMap::new();
         // Gathered first: a stream of futures that borrow is not known to be `Send`.
-        let reads: Vec<_> = (0..parts).map(|number| snapshot.part(0, number, true)).collect();
+        let reads: Vec<_> = (0..parts).map(|number| snapshot.part(0, number, Need::Front, true)).collect();
         let mut reads = stream::iter(reads).buffered(READS);
         while let Some(part) = reads.try_next().await? {
             index.push(&part, &mut objects)?;

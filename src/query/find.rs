@@ -1,23 +1,20 @@
 //! Records by filter.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
-use futures::stream::{self, Stream, StreamExt};
+use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 
 use super::base::Owner;
 use super::filter::Filter;
 use super::index::Age;
+use super::records::entries;
 use super::request::Include;
 use super::scan::{Searched, Selection};
-use super::search::entry;
 use super::select::Selector;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::reader::{Entry, Order, Reader, Reads};
-
-/// Records that are made at once.
-const RECORDS: usize = 8;
 
 /// Which records are found, in which order, and what of them.
 ///
@@ -75,14 +72,19 @@ impl Reader {
         };
         let (include, limit) = (find.include, find.limit.unwrap_or(usize::MAX));
         let reads = Reads::of(include.embedding, limit.min(found.len()));
-        let entries = stream::iter(found.into_iter().skip(find.offset).take(limit)).map(move |(shard, owner)| {
-            let shards = shards.clone();
-            async move {
-                let Some(searched) = shards.get(shard) else { unreachable!("a match names a shard that was searched") };
-                Ok(include.cut(entry(searched, owner, reads).await?))
-            }
+        let left: VecDeque<_> = found.into_iter().skip(find.offset).take(limit).collect();
+        let making = Making { shards, left, include, reads, batch: FIRST_BATCH, memory: self.bytes_ahead() };
+        let batches = stream::try_unfold(making, |mut making| async move {
+            let entries = making.next().await?;
+            Ok::<_, Error>((!entries.is_empty()).then_some((stream::iter(entries.into_iter().map(Ok)), making)))
         });
-        Ok(entries.buffered(RECORDS).boxed())
+        Ok(batches.try_flatten().boxed())
+    }
+
+    /// Bytes of records that may be made ahead.
+    fn bytes_ahead(&self) -> usize {
+        let limit = self.snapshots().next().map_or(0, |first| first.shard.memory().ahead());
+        usize::try_from(limit).unwrap_or(usize::MAX)
     }
 
     /// How many records match. Makes no record, and reads the columns of the base that the filter names.
@@ -94,6 +96,32 @@ impl Reader {
         let shards = self.searched().await?;
         let selections = selected(&shards, Some(filter)).await?;
         Ok(selections.iter().map(|selection| (selection.base.count() + selection.fresh.count()) as u64).sum())
+    }
+}
+
+/// Records of the first batch; few, so that the first ones come soon.
+const FIRST_BATCH: usize = 16;
+/// Records of a batch at most.
+const MOST_AHEAD: usize = 4_096;
+
+/// The records of a find, made in batches: those of one part are read together.
+struct Making {
+    shards: Arc<Vec<Searched>>,
+    left: VecDeque<(usize, Owner)>,
+    include: Include,
+    reads: Reads,
+    batch: usize,
+    /// Bytes of records that a batch may take, about.
+    memory: usize,
+}
+
+impl Making {
+    async fn next(&mut self) -> Result<Vec<Entry>> {
+        let batch: Vec<(usize, Owner)> = self.left.drain(..self.batch.min(self.left.len())).collect();
+        let made = entries(&self.shards, &batch, self.include, self.reads).await?;
+        let average = made.iter().map(Entry::memory_bytes).sum::<usize>() / made.len().max(1) + 1;
+        self.batch = (self.memory / average).clamp(1, MOST_AHEAD).min(self.batch * 4);
+        Ok(made)
     }
 }
 

@@ -8,7 +8,7 @@ use deltafold_format::{Metadata, ObjectName, PartMeta, Place, Segment, Sequence,
 use super::base::{BaseIndex, Indexed, Owner, place_number};
 use super::bits::Bits;
 use crate::error::{Repr, Result};
-use crate::reader::{EmbeddingSource, IdRange, Row, Rows, Snapshot, Step, value_bytes};
+use crate::reader::{Content, EmbeddingSource, IdRange, Need, Row, Rows, Snapshot, Step, value_bytes};
 
 /// Ids between two points where other tasks get their turn.
 const IDS_A_TURN: u32 = 4_096;
@@ -106,7 +106,7 @@ impl ShardIndex {
             base,
         };
         let first_run = usize::from(index.base.exists());
-        let mut rows = Rows::new(snapshot.clone(), IdRange::ALL, first_run, false);
+        let mut rows = Rows::new(snapshot.clone(), IdRange::ALL, first_run, Content::WithoutDocuments);
         let mut turn = 0;
         loop {
             turn += 1;
@@ -118,11 +118,12 @@ impl ShardIndex {
                 Step::Fill => rows.fill().await?,
                 Step::Group => {
                     let mut composer = rows.compose().await?;
-                    let below = index.base_row(snapshot, rows.id()).await?;
+                    let need = if composer.needs_content() { Need::Columns } else { Need::Front };
+                    let below = index.base_row(snapshot, rows.id(), need).await?;
                     if let Some((part, row)) = &below.row
                         && !composer.is_final()
                     {
-                        composer.under(Row::Part(part, *row))?;
+                        composer.under(Row::WithoutDocuments(part, *row))?;
                     }
                     index.touch(snapshot, rows.id(), &below, composer.finish())?;
                 }
@@ -138,8 +139,8 @@ impl ShardIndex {
         for segment in new {
             for op in 0..segment.len() {
                 let id = segment.id(op).unwrap_or_default();
-                let below = self.base_row(snapshot, id).await?;
-                let record = snapshot.get(id).await?;
+                let below = self.base_row(snapshot, id, Need::Front).await?;
+                let record = snapshot.get_without_document(id).await?;
                 self.touch(snapshot, id, &below, record)?;
             }
         }
@@ -148,7 +149,7 @@ impl ShardIndex {
     }
 
     /// Where an id is in the base.
-    async fn base_row(&self, snapshot: &Snapshot, id: &str) -> Result<Below> {
+    async fn base_row(&self, snapshot: &Snapshot, id: &str, need: Need<'_>) -> Result<Below> {
         if !self.base.exists() {
             return Ok(Below::default());
         }
@@ -158,7 +159,7 @@ impl ShardIndex {
         if entries.get(number).is_none_or(|entry| id < entry.min_id.as_str()) {
             return Ok(Below { rank: first, row: None });
         }
-        let part = snapshot.part(0, number, true).await?;
+        let part = snapshot.part(0, number, need, true).await?;
         let found = part.find(id);
         let (Ok(row) | Err(row)) = found;
         let rank = first + u32::try_from(row).unwrap_or(u32::MAX);

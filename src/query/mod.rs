@@ -8,6 +8,7 @@
 //! | `scan`, `tiles`, `kernel` | the pass over the codes, on all cores |
 //! | `nearest`, `top` | what may be among the nearest, and what is |
 //! | `refine` | the rows in f32 that codes leave over, fetched where they are not at hand |
+//! | `records` | the records of an answer, those of one part together |
 //! | `search`, `find`, `delete`, `warm` | what readers and writers offer |
 
 mod base;
@@ -18,6 +19,7 @@ mod find;
 mod index;
 mod kernel;
 mod nearest;
+mod records;
 mod refine;
 mod request;
 mod scan;

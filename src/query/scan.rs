@@ -18,7 +18,7 @@ use super::tiles::{TILE_ROWS, Tiles};
 use super::top::Candidate;
 use crate::env;
 use crate::error::{Error, Result};
-use crate::reader::{EmbeddingObject, EmbeddingSource, Snapshot};
+use crate::reader::{EmbeddingObject, EmbeddingSource, Need, Snapshot};
 
 /// The shards that are searched.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Searched {
     pub(crate) async fn id(&self, owner: Owner) -> Result<String> {
         if let Owner::Base(row) = owner {
             let (number, row) = self.index.base().place(row);
-            return Ok(self.snapshot.part(0, number, true).await?.id(row).to_owned());
+            return Ok(self.snapshot.part(0, number, Need::Front, true).await?.id(row).to_owned());
         }
         Ok(self.index.fresh_id(owner).as_deref().unwrap_or_default().to_owned())
     }

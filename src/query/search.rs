@@ -10,6 +10,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use super::base::Owner;
 use super::index::ShardIndex;
 use super::kernel::{Distances, QueryCodes};
+use super::records::entries;
 use super::request::{Answer, Exactness, Hit, MAX_K, Query, Stages, Work};
 use super::scan::{Probe, Scan, Searched, Unit};
 use super::select::Selector;
@@ -18,9 +19,6 @@ use crate::env::Stopwatch;
 use crate::error::{Error, Result};
 use crate::reader::{Entry, OPENS, Reader, Reads, Room, SHARDS_AT_ONCE, Snapshot, Tier};
 use crate::store::RequestCount;
-
-/// Records that are made at once.
-const RECORDS: usize = 8;
 
 impl Reader {
     /// The nearest neighbours of some vectors: one answer for each query, in their order.
@@ -73,11 +71,12 @@ impl Reader {
         let watch = Stopwatch::start();
         let mut answers = Vec::new();
         for (query, (candidates, work)) in queries.iter().zip(found) {
-            // Candidates name shards of this search.
-            let placed = |candidate: Candidate| Some((shards.get(usize::from(candidate.shard))?, candidate));
-            let placed = candidates.into_iter().filter_map(placed);
-            let hits = stream::iter(placed).map(|(searched, candidate)| hit(searched, candidate, query));
-            let hits = hits.buffered(RECORDS).try_collect().await?;
+            let owners: Vec<(usize, Owner)> =
+                candidates.iter().map(|candidate| (usize::from(candidate.shard), candidate.owner)).collect();
+            let reads = Reads::of(query.include.embedding, 1);
+            let entries = entries(&shards, &owners, query.include, reads).await?;
+            let hit = |(candidate, entry): (Candidate, Entry)| Hit { distance: candidate.distance, entry };
+            let hits = candidates.into_iter().zip(entries).map(hit).collect();
             answers.push(Answer { hits, work });
         }
         stages.records = watch.elapsed();
@@ -189,34 +188,4 @@ pub(super) async fn units(shards: &[Searched], tiers: &[Tier], used: u64) -> Res
         Ok::<_, Error>(Unit { shard, object: snapshot.embedding_object(name, tiers, used).await?, rows })
     });
     units.buffered(OPENS).try_collect().await
-}
-
-/// The record of a candidate.
-async fn hit(searched: &Searched, candidate: Candidate, query: &Query) -> Result<Hit> {
-    let reads = Reads::of(query.include.embedding, 1);
-    let entry = entry(searched, candidate.owner, reads).await?;
-    Ok(Hit { distance: candidate.distance, entry: query.include.cut(entry) })
-}
-
-/// The record of an owner.
-pub(super) async fn entry(searched: &Searched, owner: Owner, embedding: Reads) -> Result<Entry> {
-    let Searched { snapshot, index } = searched;
-    let (id, stored) = match owner {
-        Owner::Fresh(at) => {
-            let id = index.fresh_at(at).map(|fresh| fresh.id.to_string()).unwrap_or_default();
-            let stored = snapshot.get(&id).await?;
-            (id, stored)
-        }
-        Owner::Base(row) => {
-            let (number, row) = index.base().place(row);
-            let part = snapshot.part(0, number, true).await?;
-            let effect = part.effect(row).map_err(Error::not_loaded)?;
-            let effect: Effect<_> = effect.map_embedding(&mut crate::reader::EmbeddingSource::Stored);
-            (part.id(row).to_owned(), effect.resolve())
-        }
-    };
-    match stored {
-        Some(stored) => snapshot.entry(id, stored, embedding).await,
-        None => unreachable!("an index names the records of its own snapshot"),
-    }
 }

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use deltafold_format::PartMeta;
+use futures::stream::{self, StreamExt, TryStreamExt};
+
 use super::bits::Bits;
-use super::filter::{Decided, Filter, Matcher, RowSet};
+use super::filter::{Chance, Decided, Filter, Matcher, RowSet};
 use super::scan::{Searched, Selection};
 use crate::error::{Error, Result};
+use crate::reader::Need;
 
 /// The filters of one call. Each is evaluated once, however many queries have it.
 pub(crate) struct Selector<'a> {
@@ -34,25 +38,60 @@ impl<'a> Selector<'a> {
     }
 }
 
+/// Parts that are read at once.
+const READS: usize = 8;
+
 /// Rows whose documents are read before other tasks get a turn.
 const DOCUMENTS: usize = 256;
 
+/// A part, the chance that its rows match, and where that decides nothing the columns of `keys`.
+async fn consulted(
+    searched: &Searched,
+    matcher: &Matcher,
+    keys: &[&str],
+    number: usize,
+) -> Result<(usize, Arc<PartMeta>, Chance)> {
+    let part = searched.snapshot.part(0, number, Need::Front, true).await?;
+    match matcher.may_match(part.summary()) {
+        Chance::Maybe => {
+            let part = searched.snapshot.part(0, number, Need::Keys(keys), true).await?;
+            Ok((number, part, Chance::Maybe))
+        }
+        decided => Ok((number, part, decided)),
+    }
+}
+
 /// The records of a shard that match: the base by its columns, part by part, and each touched record by itself.
+///
+/// Of a part that the summary of its columns rules out nothing is read but the front. Of others the columns that the
+/// filter names are read, and of documents the blocks of the rows that columns leave open.
 async fn select(searched: &Searched, matcher: &Matcher) -> Result<Selection> {
     let Searched { snapshot, index } = searched;
     let mut selection = Selection { base: Bits::none(index.base().rows() as usize), fresh: Bits::default() };
     let parts = if index.base().exists() { snapshot.entries(0).len() } else { 0 };
-    for number in 0..parts {
+    let keys = matcher.keys();
+    // Gathered first: a stream of futures that borrow is not known to be `Send`.
+    let reads: Vec<_> = (0..parts).map(|number| consulted(searched, matcher, &keys, number)).collect();
+    let mut reads = stream::iter(reads).buffered(READS);
+    while let Some((number, part, chance)) = reads.try_next().await? {
         let rows = index.base().rows_of(number);
-        let part = snapshot.part(0, number, true).await?;
         let words = index.standing_from(rows.start).take(part.rows().div_ceil(64));
         let standing = RowSet::from_words(words.collect(), part.rows());
-        let Decided { mut matching, open } = matcher.select_by_columns(&*part, &standing).map_err(Error::not_loaded)?;
-        tokio::task::yield_now().await;
-        for some in open.chunks(DOCUMENTS) {
-            matching.extend(&matcher.select(&*part, &some).map_err(Error::not_loaded)?);
-            tokio::task::yield_now().await;
-        }
+        let matching = match chance {
+            Chance::Never => continue,
+            Chance::Always => standing,
+            Chance::Maybe => {
+                let Decided { mut matching, open } =
+                    matcher.select_by_columns(&*part, &standing).map_err(Error::not_loaded)?;
+                tokio::task::yield_now().await;
+                for some in open.chunks(DOCUMENTS) {
+                    let part = snapshot.documents(0, number, part.clone(), some.iter()).await?;
+                    matching.extend(&matcher.select(&*part, &some).map_err(Error::not_loaded)?);
+                    tokio::task::yield_now().await;
+                }
+                matching
+            }
+        };
         selection.base.insert_words(rows.start as usize, matching.words());
     }
     for (at, fresh) in index.fresh() {

@@ -4,7 +4,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::index::ShardIndex;
 use crate::error::Result;
-use crate::reader::{Reader, SHARDS_AT_ONCE, Warm, Warmth};
+use crate::reader::{Need, Reader, SHARDS_AT_ONCE, Warm, Warmth};
 
 /// Memory that the index takes for a record of the base, at least.
 const INDEX_BYTES: u64 = 13;
@@ -12,7 +12,7 @@ const INDEX_BYTES: u64 = 13;
 impl Reader {
     /// Brings levels of the snapshots into memory, as far as they fit. Reads after it fetch what did not.
     ///
-    /// Columns come first, then codes, then embeddings. With codes or embeddings comes the index of searches. Where
+    /// Columns come first, and documents with them; then codes, then embeddings. With codes or embeddings comes the index of searches. Where
     /// [`Warm::max_bytes`] is given it bounds all that the reader and its clones keep from then on. Levels that were not used
     /// for the longest time go for those asked for. The answer tells what is in memory; that something does not fit
     /// is no error.
@@ -25,8 +25,9 @@ impl Reader {
         };
         let (parts, sections) = (&pools.parts, &pools.sections);
         if let Some(max) = warm.max_bytes {
-            let now = self.warmth();
-            let share = match warm.columns {
+            let wanted = Warm { signs: false, bytes: false, rows: false, ..*warm };
+            let now = Warmth { wanted, ..self.warmth() };
+            let share = match warm.columns || warm.documents {
                 true if now.is_complete() => parts.bytes() + parts.reserved(),
                 // The parts have all room at first; the rest is for sections.
                 true => max,
@@ -34,15 +35,19 @@ impl Reader {
             };
             pools.set_max_bytes(max, share);
         }
-        if warm.columns {
-            let reads: Vec<_> = self.snapshots().map(|snapshot| snapshot.objects.warm()).collect();
+        if warm.documents {
+            parts.keep_documents();
+        }
+        if warm.columns || warm.documents {
+            let need = if warm.documents { Need::Whole } else { Need::Columns };
+            let reads: Vec<_> = self.snapshots().map(|snapshot| snapshot.objects.warm(need)).collect();
             stream::iter(reads).buffer_unordered(SHARDS_AT_ONCE).try_for_each(|()| async { Ok(()) }).await?;
         }
         let tiers: Vec<_> = warm.tiers().collect();
         if !tiers.is_empty() && warm.max_bytes.is_none_or(|max| self.index_estimate() <= max) {
             self.searched().await?;
         }
-        if let Some(max) = warm.max_bytes.filter(|_| warm.columns) {
+        if let Some(max) = warm.max_bytes.filter(|_| warm.columns || warm.documents) {
             pools.set_max_bytes(max, parts.bytes() + parts.reserved());
         }
         let used = sections.begin();

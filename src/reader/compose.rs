@@ -40,6 +40,8 @@ impl EmbeddingSource {
 pub(crate) enum Row<'a> {
     /// A row of a part.
     Part(&'a PartMeta, usize),
+    /// The same with empty texts in place of documents, which are not loaded.
+    WithoutDocuments(&'a PartMeta, usize),
     /// Ops of one id in a layer, at least one.
     Log(&'a Layer, Range<usize>),
     /// An op of a segment in the temporary file: its outline, and the op itself where it was read.
@@ -52,6 +54,10 @@ impl Row<'_> {
         Ok(match self {
             Self::Part(part, row) => {
                 let effect = part.effect(row).map_err(Error::not_loaded)?;
+                Some(effect.map_embedding(&mut EmbeddingSource::Stored))
+            }
+            Self::WithoutDocuments(part, row) => {
+                let effect = part.effect_without_documents(row).map_err(Error::not_loaded)?;
                 Some(effect.map_embedding(&mut EmbeddingSource::Stored))
             }
             Self::Log(layer, ops) => {
@@ -69,7 +75,7 @@ impl Row<'_> {
     /// What it does to the id's presence and places; the record it holds is left empty, so that this costs no allocation.
     pub(crate) fn outline(&self) -> Option<Effect<()>> {
         match self {
-            Self::Part(part, row) => Some(part.outline(*row)),
+            Self::Part(part, row) | Self::WithoutDocuments(part, row) => Some(part.outline(*row)),
             Self::Log(layer, ops) => {
                 layer.ops(ops.clone()).filter_map(|(segment, op)| segment.outline(op)).reduce(Effect::then)
             }
@@ -139,7 +145,7 @@ impl Composer {
     }
 
     /// Whether the content of older rows may show through; else their outlines are enough.
-    pub(super) fn needs_content(&self) -> bool {
+    pub(crate) fn needs_content(&self) -> bool {
         matches!(self, Self::Nothing | Self::Open(_))
     }
 

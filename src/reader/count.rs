@@ -5,8 +5,9 @@ use std::sync::Arc;
 use deltafold_format::{Effect, PartMeta};
 
 use super::compose::under;
+use super::part_pieces::Need;
 use super::range::IdRange;
-use super::rows::{Rows, Step};
+use super::rows::{Content, Rows, Step};
 use super::snapshot::Snapshot;
 use crate::error::Result;
 
@@ -19,7 +20,7 @@ pub(super) async fn count(snapshot: &Arc<Snapshot>) -> Result<u64> {
     let base = snapshot.objects.manifest().runs.first().filter(|run| run.resolved);
     let mut count = base.map_or(0, |run| run.rows - run.absent().min(run.rows));
     let mut probe = base.map(|_| BaseProbe { snapshot, at: 0, part: None });
-    let mut rows = Rows::new(snapshot.clone(), IdRange::ALL, usize::from(base.is_some()), false);
+    let mut rows = Rows::new(snapshot.clone(), IdRange::ALL, usize::from(base.is_some()), Content::Outline);
     let mut turn = 0;
     loop {
         turn += 1;
@@ -67,7 +68,7 @@ impl BaseProbe<'_> {
         }
         if self.part.as_ref().is_none_or(|(number, _)| *number != self.at) {
             self.part = None;
-            self.part = Some((self.at, self.snapshot.objects.part(0, self.at, false).await?));
+            self.part = Some((self.at, self.snapshot.objects.part(0, self.at, Need::Front, true).await?));
         }
         Ok(self.part.as_ref().and_then(|(_, part)| part.find(id).ok().map(|row| part.outline(row))))
     }

@@ -25,7 +25,7 @@ impl Entry {
     }
 
     /// About how much memory it takes.
-    pub(super) fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         let metadata = &self.record.metadata;
         let metadata = metadata.iter().map(|(key, held)| key.len() + value_bytes(held) + 2 * size_of::<Value>() + 16);
         size_of::<Self>() + self.id.len() + self.bulk() + metadata.sum::<usize>()

@@ -14,8 +14,9 @@ use super::compose::{Composer, Row};
 use super::count::IDS_A_TURN;
 use super::embedding::Reads;
 use super::entry::Entry;
+use super::part_pieces::Need;
 use super::range::IdRange;
-use super::rows::{Locator, Rows, Step};
+use super::rows::{Content, Locator, Rows, Step};
 use super::scan::SHARDS_AT_ONCE;
 use super::snapshot::Snapshot;
 use super::sorter::{Item, Sorted, Sorter};
@@ -213,7 +214,7 @@ async fn collect<K: Key>(
     range: &IdRange,
     sorter: &Mutex<Sorter<Found<K>>>,
 ) -> Result<()> {
-    let mut rows = Rows::new(snapshot.clone(), range.clone(), 0, true);
+    let mut rows = Rows::new(snapshot.clone(), range.clone(), 0, Content::Outline);
     let mut turn = 0;
     let mut number = 0;
     loop {
@@ -248,7 +249,7 @@ fn locked<T>(sorter: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The records of a scan, made in batches.
-struct Making<K> {
+struct Making<K: Key> {
     snapshots: Vec<Arc<Snapshot>>,
     /// Only absent while the next ones are taken out of it.
     sorted: Option<Sorted<Found<K>>>,
@@ -341,6 +342,15 @@ impl<K: Key> Making<K> {
     }
 }
 
+/// Parts stay in memory whole while a scan lasts, because each of its batches reads of many.
+impl<K: Key> Drop for Making<K> {
+    fn drop(&mut self) {
+        if let Some(first) = self.snapshots.first() {
+            first.objects.pools().parts.drop_documents();
+        }
+    }
+}
+
 /// Makes the record. It is there: the snapshot has not changed since it was found.
 async fn fetch<K>(snapshot: &Snapshot, found: Found<K>, embeddings: Reads) -> Result<Option<Entry>> {
     let Locator { source, part, row } = found.at;
@@ -353,7 +363,7 @@ async fn fetch<K>(snapshot: &Snapshot, found: Found<K>, embeddings: Reads) -> Re
             id.to_owned()
         }
         None => {
-            let part = snapshot.part(source, part as usize, true).await?;
+            let part = snapshot.part(source, part as usize, Need::Whole, true).await?;
             composer.under(Row::Part(&part, row))?;
             part.id(row).to_owned()
         }

@@ -7,6 +7,7 @@ use deltafold_format::{EmbeddingEntry, Embeddings, Manifest, ObjectName, PartEnt
 use futures::future::try_join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use super::part_pieces::{self, Need};
 use super::pools::Pools;
 use super::sections::{Opened, Tier};
 use crate::error::{Error, Repr, Result};
@@ -36,7 +37,7 @@ pub(crate) enum Ahead {
     Nothing,
     /// All columns.
     Columns,
-    /// All columns, and a tier of the embedding objects.
+    /// The fronts of all parts, and a tier of the embedding objects.
     Search(Tier),
 }
 
@@ -64,39 +65,74 @@ impl Objects {
         self.manifest.runs.get(run).map_or(&[], |run| &run.parts)
     }
 
-    /// A part, kept from then on if `keep`. One GET where it is not kept yet.
-    pub(crate) async fn part(&self, run: usize, part: usize, keep: bool) -> Result<Arc<PartMeta>> {
-        let Some(entry) = self.entries(run).get(part) else {
-            unreachable!("runs and parts are counted from the same manifest")
-        };
+    /// A part with the pieces of a need, kept from then on if `keep`. One GET where none of it is kept yet, else one for
+    /// each group of pieces that are missing.
+    pub(crate) async fn part(&self, run: usize, part: usize, need: Need<'_>, keep: bool) -> Result<Arc<PartMeta>> {
+        let entry = self.entry(run, part);
         let key = (self.shard.id(), entry.name);
         if keep {
-            return self.pools.parts.get(key, self.read_part(run, entry)).await;
+            let met = |part: &PartMeta| need.is_met(part);
+            return self.pools.parts.get(key, met, |have| self.read_part(run, entry, have, need)).await;
         }
-        match self.pools.parts.peek(&key) {
-            Some(part) => Ok(part),
-            None => self.read_part(run, entry).await,
+        let have = self.pools.parts.peek(&key);
+        match have.as_ref().filter(|part| need.is_met(part)) {
+            Some(part) => Ok(part.clone()),
+            None => self.read_part(run, entry, have, need).await,
         }
     }
 
-    async fn read_part(&self, run: usize, entry: &PartEntry) -> Result<Arc<PartMeta>> {
+    /// The part with the documents of these rows, which are not kept. A GET for each group of blocks that are missing.
+    pub(crate) async fn documents(
+        &self,
+        run: usize,
+        number: usize,
+        part: Arc<PartMeta>,
+        rows: impl Iterator<Item = usize>,
+    ) -> Result<Arc<PartMeta>> {
+        let entry = self.entry(run, number);
+        match part_pieces::load_documents(&self.shard, entry, part, rows).await? {
+            Some(part) => Ok(part),
+            None => Err(self.gone(PartObject::Meta(entry.name)).await),
+        }
+    }
+
+    fn entry(&self, run: usize, part: usize) -> &PartEntry {
+        let Some(entry) = self.entries(run).get(part) else {
+            unreachable!("runs and parts are counted from the same manifest")
+        };
+        entry
+    }
+
+    async fn read_part(
+        &self,
+        run: usize,
+        entry: &PartEntry,
+        have: Option<Arc<PartMeta>>,
+        need: Need<'_>,
+    ) -> Result<Arc<PartMeta>> {
         let object = PartObject::Meta(entry.name);
         // As it is stored, and its columns.
-        let _fetching = self.pools.sections.fetching(entry.bytes.saturating_mul(2)).await;
-        let Some(part) = self.shard.part(entry).await? else { return Err(self.gone(object).await) };
+        let end = match need {
+            Need::Front | Need::Keys(_) => entry.front_bytes,
+            Need::Columns => entry.columns_end,
+            Need::Whole => entry.bytes,
+        };
+        let _fetching = self.pools.sections.fetching(end.saturating_mul(2)).await;
+        let read = part_pieces::load(&self.shard, entry, have, need).await?;
+        let Some(part) = read else { return Err(self.gone(object).await) };
         if self.manifest.runs.get(run).is_some_and(|run| run.resolved) && !part.resolved() && !part.has_revisions() {
             let key = self.shard.layout().part(object);
             return Err(Error::corrupt(&key, "it is in the base and holds rows that are not whole records"));
         }
-        Ok(Arc::new(part))
+        Ok(part)
     }
 
     /// Reads what a reader is opened for.
     pub(super) async fn read_ahead(&self, ahead: Ahead) -> Result<()> {
         match ahead {
             Ahead::Nothing => Ok(()),
-            Ahead::Columns => self.warm().await,
-            Ahead::Search(tier) => try_join(self.warm(), self.open_all(&[tier], 0)).await.map(|_| ()),
+            Ahead::Columns => self.warm(Need::Columns).await,
+            Ahead::Search(tier) => try_join(self.warm(Need::Front), self.open_all(&[tier], 0)).await.map(|_| ()),
         }
     }
 
@@ -119,14 +155,14 @@ impl Objects {
         }
     }
 
-    /// Reads the parts that are not kept yet, and keeps them, while there is room.
-    pub(crate) async fn warm(&self) -> Result<()> {
+    /// Reads what is not kept yet of a need of all parts, and keeps it, while there is room.
+    pub(crate) async fn warm(&self, need: Need<'_>) -> Result<()> {
         let runs = self.manifest.runs.iter().enumerate();
         let all: Vec<(usize, usize)> =
             runs.flat_map(|(number, run)| (0..run.parts.len()).map(move |part| (number, part))).collect();
         let read = stream::iter(all).map(|(run, part)| async move {
             if self.pools.parts.has_room() {
-                self.part(run, part, true).await?;
+                self.part(run, part, need, true).await?;
             }
             Ok(())
         });

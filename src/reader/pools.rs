@@ -1,11 +1,10 @@
 //! The memory that a reader, its clones and its snapshots share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use deltafold_format::{ObjectName, PartMeta, ShardId};
 use lru::LruCache;
-use tokio::sync::OnceCell;
 
 use super::sections::Room;
 use crate::error::Result;
@@ -116,12 +115,14 @@ impl Drop for Charge {
 /// A part, by its shard and its name.
 pub(super) type PartKey = (ShardId, ObjectName);
 
-/// The parts read last, up to a limit of bytes. Several callers that want one part read it once.
+/// The parts read last, with the pieces that were read of them, up to a limit of bytes.
 #[derive(Debug)]
 pub(crate) struct PartCache {
     limit: AtomicU64,
     /// Bytes of the limit that other things about parts take: the index of a search.
     reserved: AtomicU64,
+    /// Whether documents were asked for, and so stay.
+    keeps_documents: AtomicBool,
     kept: Mutex<Kept>,
 }
 
@@ -133,15 +134,31 @@ struct Kept {
 
 #[derive(Debug, Default)]
 struct Cell {
-    part: Arc<OnceCell<Arc<PartMeta>>>,
+    slot: Arc<Slot>,
     /// Zero until it was read.
     bytes: u64,
+}
+
+/// A part, as far as it was read.
+#[derive(Debug, Default)]
+struct Slot {
+    part: Mutex<Option<Arc<PartMeta>>>,
+    /// Held by the one caller that reads. Others who want the same wait for it and read nothing.
+    reading: tokio::sync::Mutex<()>,
+}
+
+impl Slot {
+    fn part(&self) -> MutexGuard<'_, Option<Arc<PartMeta>>> {
+        // Each change is a single assignment.
+        self.part.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl PartCache {
     fn new(limit: u64) -> Self {
         let kept = Mutex::new(Kept { cells: LruCache::unbounded(), bytes: 0 });
-        Self { limit: AtomicU64::new(limit), reserved: AtomicU64::new(0), kept }
+        let keeps_documents = AtomicBool::new(false);
+        Self { limit: AtomicU64::new(limit), reserved: AtomicU64::new(0), keeps_documents, kept }
     }
 
     /// The limit, which what is reserved counts to.
@@ -176,23 +193,32 @@ impl PartCache {
         self.limit().saturating_sub(self.reserved())
     }
 
-    /// The part, if it is kept.
+    /// The part, as far as it is kept.
     pub(super) fn peek(&self, key: &PartKey) -> Option<Arc<PartMeta>> {
-        self.kept().cells.get(key).and_then(|cell| cell.part.get().cloned())
+        let slot = self.kept().cells.get(key).map(|cell| cell.slot.clone())?;
+        slot.part().clone()
     }
 
-    /// The part, read if it is not kept, and kept from then on for as long as there is room.
-    pub(super) async fn get(
+    /// A part that meets a need: `read` adds to the pieces that are kept where they do not. It is kept from then on for
+    /// as long as there is room.
+    pub(super) async fn get<R: Future<Output = Result<Arc<PartMeta>>>>(
         &self,
         key: PartKey,
-        read: impl Future<Output = Result<Arc<PartMeta>>>,
+        is_met: impl Fn(&PartMeta) -> bool,
+        read: impl FnOnce(Option<Arc<PartMeta>>) -> R,
     ) -> Result<Arc<PartMeta>> {
-        let cell = self.kept().cells.get_or_insert_mut(key, Cell::default).part.clone();
-        if let Some(part) = cell.get() {
-            return Ok(part.clone());
+        let slot = self.kept().cells.get_or_insert_mut(key, Cell::default).slot.clone();
+        let met = || slot.part().clone().filter(|part| is_met(part));
+        if let Some(part) = met() {
+            return Ok(part);
         }
-        let part = cell.get_or_try_init(|| read).await?.clone();
-        self.weigh(&key, part.memory_bytes() as u64 + PART_OVERHEAD);
+        let _reading = slot.reading.lock().await;
+        if let Some(part) = met() {
+            return Ok(part);
+        }
+        let have = slot.part().clone();
+        let part = read(have).await?;
+        self.keep(&key, &slot, &part);
         Ok(part)
     }
 
@@ -201,13 +227,40 @@ impl PartCache {
         self.kept().bytes < self.room() / 8 * 7
     }
 
-    fn weigh(&self, key: &PartKey, bytes: u64) {
-        let mut kept = self.kept();
-        // It may have had to go while it was read, or somebody else has weighed it.
-        if let Some(cell) = kept.cells.peek_mut(key).filter(|cell| cell.bytes == 0) {
-            cell.bytes = bytes;
-            kept.bytes += bytes;
+    /// Keeps documents from now on.
+    pub(crate) fn keep_documents(&self) {
+        self.keeps_documents.store(true, Ordering::Relaxed);
+    }
+
+    /// Drops the documents of all parts, unless they were asked for.
+    pub(super) fn drop_documents(&self) {
+        if self.keeps_documents.load(Ordering::Relaxed) {
+            return;
         }
+        let mut kept = self.kept();
+        let mut bytes = kept.bytes;
+        for (_, cell) in kept.cells.iter_mut() {
+            let mut part = cell.slot.part();
+            if let Some(part) = part.as_mut().filter(|part| part.has_documents()) {
+                *part = Arc::new(part.without_documents());
+                bytes -= cell.bytes;
+                cell.bytes = part.memory_bytes() as u64 + PART_OVERHEAD;
+                bytes += cell.bytes;
+            }
+        }
+        kept.bytes = bytes;
+    }
+
+    fn keep(&self, key: &PartKey, slot: &Arc<Slot>, part: &Arc<PartMeta>) {
+        let mut kept = self.kept();
+        *slot.part() = Some(part.clone());
+        // It may have had to go while it was read, and somebody else may read it anew.
+        let mut change = (0, 0);
+        if let Some(cell) = kept.cells.peek_mut(key).filter(|cell| Arc::ptr_eq(&cell.slot, slot)) {
+            change = (cell.bytes, part.memory_bytes() as u64 + PART_OVERHEAD);
+            cell.bytes = change.1;
+        }
+        kept.bytes = kept.bytes - change.0 + change.1;
         self.shrink(&mut kept);
     }
 
@@ -247,18 +300,19 @@ mod tests {
         let part = part();
         let one = part.memory_bytes() as u64 + PART_OVERHEAD;
         let cache = PartCache::new(3 * one);
-        let read = || async { Ok(part.clone()) };
+        let met = |_: &PartMeta| true;
+        let read = |_| async { Ok(part.clone()) };
         for number in [1, 2, 3, 1, 4] {
-            cache.get(key(number), read()).await.unwrap();
+            cache.get(key(number), met, read).await.unwrap();
             assert!(cache.kept().bytes <= 3 * one);
         }
         let kept = [1, 2, 3, 4].map(|number| cache.peek(&key(number)).is_some());
         assert_eq!(kept, [true, false, true, true]);
         // A part that is kept is not read again.
-        cache.get(key(4), async { panic!("it is kept") }).await.unwrap();
+        cache.get(key(4), met, |_| async { panic!("it is kept") }).await.unwrap();
         // One that alone passes the limit is handed out and not kept.
         let small = PartCache::new(one - 1);
-        small.get(key(1), read()).await.unwrap();
+        small.get(key(1), met, read).await.unwrap();
         assert!(small.peek(&key(1)).is_none() && small.kept().bytes == 0);
     }
 

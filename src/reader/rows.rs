@@ -7,6 +7,7 @@ use deltafold_format::{Effect, PartEntry, PartMeta};
 
 use super::compose::{Composer, Row, under};
 use super::layer::Layer;
+use super::part_pieces::Need;
 use super::range::IdRange;
 use super::snapshot::Snapshot;
 use super::unread::Unread;
@@ -20,10 +21,27 @@ pub(crate) struct Rows {
     range: IdRange,
     /// Oldest first: runs, then layers of the log.
     sources: Vec<Source>,
-    /// Whether parts that are read stay in memory.
-    keep: bool,
+    content: Content,
+    /// Rows whose documents are read at once.
+    documents_ahead: usize,
     /// The rows of the id that was found last, oldest first.
     group: Vec<Hit>,
+}
+
+/// Rows whose documents are read at once to begin with, in a walk over few.
+const DOCUMENTS_AHEAD: usize = 16;
+
+/// What of the rows a walk reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Their outlines: the fronts of parts, which are kept.
+    Outline,
+    /// Everything but the texts of documents, which are empty; no part is kept.
+    WithoutDocuments,
+    /// Everything, part by part; whole parts are read and none is kept.
+    Whole,
+    /// Everything of few rows: columns are kept, and documents are read as rows come to be composed.
+    Few,
 }
 
 #[derive(Debug)]
@@ -82,7 +100,7 @@ pub(super) struct Locator {
 
 impl Rows {
     /// The rows in `range` of all runs from `first_run` on and of the log.
-    pub(crate) fn new(snapshot: Arc<Snapshot>, range: IdRange, first_run: usize, keep: bool) -> Self {
+    pub(crate) fn new(snapshot: Arc<Snapshot>, range: IdRange, first_run: usize, content: Content) -> Self {
         let run = |run: usize| {
             if let Some(unread) = snapshot.unread(run) {
                 let ops = if run < first_run { 0..0 } else { range.rows(unread.len(), |at| unread.id(at)) };
@@ -95,7 +113,7 @@ impl Rows {
         let log =
             |layer: &Arc<Layer>| Source::Log { layer: layer.clone(), ops: range.rows(layer.len(), |at| layer.id(at)) };
         let sources = (0..snapshot.runs()).map(run).chain(snapshot.overlay.layers().iter().map(log)).collect();
-        Self { snapshot, range, sources, keep, group: Vec::new() }
+        Self { snapshot, range, sources, content, documents_ahead: DOCUMENTS_AHEAD, group: Vec::new() }
     }
 
     /// Reads the parts whose first ids are due.
@@ -109,7 +127,13 @@ impl Rows {
             let Some(part_number) = parts.next() else { continue };
             // The part that is used up goes before the next one comes.
             *current = None;
-            let part = self.snapshot.part(*run, part_number, self.keep).await?;
+            let (need, keep) = match self.content {
+                Content::Outline => (Need::Front, true),
+                Content::WithoutDocuments => (Need::Columns, false),
+                Content::Whole => (Need::Whole, false),
+                Content::Few => (Need::Columns, true),
+            };
+            let part = self.snapshot.part(*run, part_number, need, keep).await?;
             let rows = self.range.rows(part.rows(), |row| part.id(row));
             *current = Some((part, rows));
             *number = part_number;
@@ -168,14 +192,28 @@ impl Rows {
         }
     }
 
-    /// What its rows come to.
-    pub(crate) async fn compose(&self) -> Result<Composer> {
+    /// What its rows come to; not in a walk over outlines.
+    pub(crate) async fn compose(&mut self) -> Result<Composer> {
         let mut composer = Composer::default();
         for hit in self.group.iter().rev() {
             if composer.is_final() {
                 break;
             }
+            if self.content == Content::Few
+                && composer.needs_content()
+                && let Some(Source::Run { run, current: Some((part, rows)), number, .. }) =
+                    self.sources.get_mut(hit.source)
+                && part.unloaded_documents_of(hit.start).next().is_some()
+            {
+                // The rows behind it likely come next: more of them each time.
+                let end = rows.end.min(hit.start.saturating_add(self.documents_ahead));
+                self.documents_ahead = self.documents_ahead.saturating_mul(4);
+                *part = self.snapshot.documents(*run, *number, part.clone(), hit.start..end).await?;
+            }
             match &self.sources[hit.source] {
+                Source::Run { current: Some((part, _)), .. } if self.content == Content::WithoutDocuments => {
+                    composer.under(Row::WithoutDocuments(part, hit.start))?;
+                }
                 Source::Run { current: Some((part, _)), .. } => composer.under(Row::Part(part, hit.start))?,
                 Source::Run { current: None, .. } => {}
                 Source::Log { layer, .. } => composer.under(Row::Log(layer, hit.start..hit.end))?,

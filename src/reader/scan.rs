@@ -11,7 +11,7 @@ use super::embedding::Reads;
 use super::entry::Entry;
 use super::insertion;
 use super::range::IdRange;
-use super::rows::{Rows, Step};
+use super::rows::{Content, Rows, Step};
 use super::snapshot::Snapshot;
 use crate::error::Result;
 
@@ -137,8 +137,8 @@ struct ShardScan {
 impl ShardScan {
     fn new(snapshot: Arc<Snapshot>, range: &IdRange, limit: usize, embeddings: bool) -> Self {
         // A narrow scan is likely one of many, which need the same parts; a whole one passes every part once.
-        let keep = range.is_narrow() || limit < usize::MAX;
-        let rows = Rows::new(snapshot.clone(), range.clone(), 0, keep);
+        let content = if range.is_narrow() || limit < usize::MAX { Content::Few } else { Content::Whole };
+        let rows = Rows::new(snapshot.clone(), range.clone(), 0, content);
         let embeddings = Reads::of(embeddings, limit);
         Self { snapshot, rows, ready: VecDeque::new(), batch: 16, left: limit, embeddings }
     }

@@ -1,5 +1,6 @@
 //! One shard at one moment: a manifest and what the log holds behind it.
 
+use std::iter;
 use std::sync::Arc;
 
 use deltafold_format::{Effect, PartEntry, PartMeta, Place, Stored};
@@ -11,6 +12,7 @@ use super::embedding::Reads;
 use super::entry::Entry;
 use super::objects::Objects;
 use super::overlay::Overlay;
+use super::part_pieces::Need;
 use super::spilled::{Aside, Spilled};
 use super::unread::Unread;
 use crate::error::Result;
@@ -24,6 +26,14 @@ pub(crate) struct Snapshot {
     pub(crate) overlay: Overlay,
     pub(super) count: OnceCell<u64>,
     pub(crate) attachment: Attachment,
+}
+
+/// A row of a part of a run.
+struct PartRow {
+    /// The number of the part in its run.
+    number: usize,
+    part: Arc<PartMeta>,
+    row: usize,
 }
 
 impl Snapshot {
@@ -66,19 +76,40 @@ impl Snapshot {
         self.spilled(run).map_or_else(|| self.objects.entries(run), Spilled::entries)
     }
 
-    /// A part, kept from then on if `keep`. One GET where it is not kept yet, none in the temporary file.
-    pub(crate) async fn part(&self, run: usize, part: usize, keep: bool) -> Result<Arc<PartMeta>> {
-        let Some((spilled, entry)) = self.spilled(run).and_then(|run| Some((run, run.entries().get(part)?))) else {
-            return self.objects.part(run, part, keep).await;
+    /// A part with the pieces of a need, kept from then on if `keep`: [`Objects::part`]. No request in the temporary file.
+    pub(crate) async fn part(&self, run: usize, part: usize, need: Need<'_>, keep: bool) -> Result<Arc<PartMeta>> {
+        let Some((spilled, entry)) = self.spilled_part(run, part) else {
+            return self.objects.part(run, part, need, keep).await;
         };
         let (parts, key) = (&self.objects.pools().parts, (self.shard.id(), entry.name));
         if keep {
-            return parts.get(key, spilled.read_part(entry)).await;
+            let met = |part: &PartMeta| need.is_met(part);
+            return parts.get(key, met, |have| spilled.read_part(entry, have, need)).await;
         }
-        match parts.peek(&key) {
-            Some(part) => Ok(part),
-            None => spilled.read_part(entry).await,
+        let have = parts.peek(&key);
+        match have.as_ref().filter(|part| need.is_met(part)) {
+            Some(part) => Ok(part.clone()),
+            None => spilled.read_part(entry, have, need).await,
         }
+    }
+
+    /// The part with the documents of these rows: [`Objects::documents`].
+    pub(crate) async fn documents(
+        &self,
+        run: usize,
+        number: usize,
+        part: Arc<PartMeta>,
+        rows: impl Iterator<Item = usize>,
+    ) -> Result<Arc<PartMeta>> {
+        match self.spilled_part(run, number) {
+            Some((spilled, entry)) => spilled.documents(entry, part, rows).await,
+            None => self.objects.documents(run, number, part, rows).await,
+        }
+    }
+
+    fn spilled_part(&self, run: usize, part: usize) -> Option<(&Spilled, &PartEntry)> {
+        let spilled = self.spilled(run)?;
+        Some((spilled, spilled.entries().get(part)?))
     }
 
     /// Every op in it.
@@ -86,8 +117,19 @@ impl Snapshot {
         self.objects.manifest().ops + self.overlay.ops()
     }
 
-    /// The record `id`. One GET for each part looked into that was not read before: at most one a run.
+    /// The record `id`. For each run that has it: a GET of the front with the columns of a part that was not read
+    /// before, and a GET of the block that holds the document. Runs whose content older rows cannot show through take the
+    /// front alone.
     pub(crate) async fn get(&self, id: &str) -> Result<Option<Stored<EmbeddingSource, Place>>> {
+        self.read(id, true).await
+    }
+
+    /// The same with an empty text in place of its document, which is not read.
+    pub(crate) async fn get_without_document(&self, id: &str) -> Result<Option<Stored<EmbeddingSource, Place>>> {
+        self.read(id, false).await
+    }
+
+    async fn read(&self, id: &str, document: bool) -> Result<Option<Stored<EmbeddingSource, Place>>> {
         let mut composer = Composer::default();
         for layer in self.overlay.layers().iter().rev() {
             let ops = layer.find(id);
@@ -101,8 +143,17 @@ impl Snapshot {
             }
             if let Some(unread) = self.unread(run) {
                 unread.compose(unread.find(id), &mut composer).await?;
-            } else if let Some((part, row)) = self.find(run, id).await? {
-                composer.under(Row::Part(&part, row))?;
+            } else if composer.needs_content() {
+                if let Some(place) = self.find(run, id, Need::Columns).await? {
+                    if document {
+                        let part = self.documents(run, place.number, place.part, iter::once(place.row)).await?;
+                        composer.under(Row::Part(&part, place.row))?;
+                    } else {
+                        composer.under(Row::WithoutDocuments(&place.part, place.row))?;
+                    }
+                }
+            } else if let Some(place) = self.find(run, id, Need::Front).await? {
+                composer.under(Row::Part(&place.part, place.row))?;
             }
         }
         Ok(composer.finish())
@@ -123,22 +174,22 @@ impl Snapshot {
             }
             if let Some(unread) = self.unread(run) {
                 outline = under(outline, unread.outline(unread.find(id)));
-            } else if let Some((part, row)) = self.find(run, id).await? {
-                outline = under(outline, Row::Part(&part, row).outline());
+            } else if let Some(place) = self.find(run, id, Need::Front).await? {
+                outline = under(outline, Row::Part(&place.part, place.row).outline());
             }
         }
         Ok(outline.and_then(Effect::resolve).is_some())
     }
 
-    /// The row of an id in a run.
-    pub(crate) async fn find(&self, run: usize, id: &str) -> Result<Option<(Arc<PartMeta>, usize)>> {
+    /// The row of an id in a run, in a part with the pieces of a need.
+    async fn find(&self, run: usize, id: &str, need: Need<'_>) -> Result<Option<PartRow>> {
         let entries = self.entries(run);
-        let part = entries.partition_point(|entry| entry.max_id.as_str() < id);
-        if entries.get(part).is_none_or(|entry| id < entry.min_id.as_str()) {
+        let number = entries.partition_point(|entry| entry.max_id.as_str() < id);
+        if entries.get(number).is_none_or(|entry| id < entry.min_id.as_str()) {
             return Ok(None);
         }
-        let part = self.part(run, part, true).await?;
-        Ok(part.find(id).ok().map(|row| (part, row)))
+        let part = self.part(run, number, need, true).await?;
+        Ok(part.find(id).ok().map(|row| PartRow { number, part, row }))
     }
 
     /// A record for the caller, with its embedding if wanted.

@@ -8,6 +8,7 @@ use tokio::sync::OnceCell;
 
 use super::compose::{EmbeddingSource, Row};
 use super::layer::Layer;
+use super::part_pieces::{self, Need};
 use super::unread::Unread;
 use crate::compact::RunWriter;
 use crate::error::{Error, ErrorKind, Repr, Result};
@@ -93,10 +94,26 @@ impl Spilled {
         &self.parts
     }
 
-    /// A part, read from the temporary file.
-    pub(super) async fn read_part(&self, entry: &PartEntry) -> Result<Arc<PartMeta>> {
-        let part = self.shard.part(entry).await.map_err(own)?;
-        part.map(Arc::new).ok_or_else(|| damaged(&self.lost()))
+    /// A part, or the pieces that it lacks, read from the temporary file.
+    pub(super) async fn read_part(
+        &self,
+        entry: &PartEntry,
+        have: Option<Arc<PartMeta>>,
+        need: Need<'_>,
+    ) -> Result<Arc<PartMeta>> {
+        let part = part_pieces::load(&self.shard, entry, have, need).await.map_err(own)?;
+        part.ok_or_else(|| damaged(&self.lost()))
+    }
+
+    /// The part with the documents of these rows.
+    pub(super) async fn documents(
+        &self,
+        entry: &PartEntry,
+        part: Arc<PartMeta>,
+        rows: impl Iterator<Item = usize>,
+    ) -> Result<Arc<PartMeta>> {
+        let part = part_pieces::load_documents(&self.shard, entry, part, rows).await.map_err(own)?;
+        part.ok_or_else(|| damaged(&self.lost()))
     }
 
     /// An embedding object, if it is one of this run.

@@ -21,6 +21,8 @@ use crate::error::{Error, Result};
 pub struct Warm {
     /// The columns of all parts, for filters, gets and scans.
     pub columns: bool,
+    /// The documents of all parts with their columns. Without it no document stays in memory.
+    pub documents: bool,
     /// The codes of 1 bit a dimension, for approximate searches.
     pub signs: bool,
     /// The codes of 8 bits a dimension, for exact searches.
@@ -37,6 +39,12 @@ impl Warm {
     #[must_use]
     pub fn columns(self) -> Self {
         Self { columns: true, ..self }
+    }
+
+    /// With the documents of all parts, and the columns.
+    #[must_use]
+    pub fn documents(self) -> Self {
+        Self { columns: true, documents: true, ..self }
     }
 
     /// With the codes of 1 bit a dimension.
@@ -76,8 +84,10 @@ impl Warm {
 pub struct Warmth {
     /// How many parts the snapshots have.
     pub parts: u64,
-    /// How many of them are in memory.
+    /// Of how many of them the columns are in memory.
     pub kept: u64,
+    /// Of how many the documents are.
+    pub documents: u64,
     /// How many embedding objects hold a live row.
     pub objects: u64,
     /// Of how many of them the codes of 1 bit a dimension are in memory, or mapped from a local folder.
@@ -95,9 +105,10 @@ pub struct Warmth {
 impl Warmth {
     /// Whether everything that was asked for is in memory.
     pub fn is_complete(&self) -> bool {
-        let Warm { columns, signs, bytes, rows, .. } = self.wanted;
+        let Warm { columns, documents, signs, bytes, rows, .. } = self.wanted;
         let levels = [
             (columns, self.kept, self.parts),
+            (documents, self.documents, self.parts),
             (signs, self.signs, self.objects),
             (bytes, self.bytes, self.objects),
             (rows, self.rows, self.objects),
@@ -112,7 +123,9 @@ impl Objects {
         let names = self.manifest.runs.iter().flat_map(|run| &run.parts).map(|entry| entry.name);
         for name in names {
             warmth.parts += 1;
-            warmth.kept += u64::from(self.pools.parts.peek(&(self.shard.id(), name)).is_some());
+            let Some(part) = self.pools.parts.peek(&(self.shard.id(), name)) else { continue };
+            warmth.kept += u64::from(part.has_all_columns());
+            warmth.documents += u64::from(part.has_all_columns() && part.has_all_documents());
         }
         let mapped = self.shard.store().maps_objects();
         for (opened, _) in self.live_objects() {

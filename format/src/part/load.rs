@@ -177,6 +177,11 @@ impl PartMeta {
         self.blocks.iter().all(Option::is_some)
     }
 
+    /// Whether some documents are loaded.
+    pub fn has_documents(&self) -> bool {
+        self.blocks.iter().any(Option::is_some)
+    }
+
     /// The same part without its documents.
     #[must_use]
     pub fn without_documents(&self) -> Self {

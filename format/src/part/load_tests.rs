@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::tests::{at, build, rows};
 use super::*;
+use crate::effect::Effect;
 use crate::envelope::EnvelopeReader;
 use crate::error::FormatErrorKind as Kind;
 use crate::record::{Record, Value};
@@ -81,6 +82,12 @@ fn no_accessor_answers_for_a_piece_that_is_not_loaded() {
     let columns = load(&front, &object, front.unloaded_columns());
     assert!(columns.has_all_columns() && !front.has_all_columns() && !columns.has_all_documents());
     assert!(columns.transition(1).is_ok());
+    let Effect::Log(Transition::Replace { record: Some(emptied), .. }) = columns.effect_without_documents(0).unwrap()
+    else {
+        panic!("the row is put")
+    };
+    assert_eq!(emptied.record.document.as_deref(), Some(""));
+    assert_eq!(kind(front.effect_without_documents(0)), Kind::NotLoaded);
     assert_eq!(kind(columns.transition(0)), Kind::NotLoaded);
     assert_eq!(kind(PartBuilder::new().copy_row(&columns, 0, None)), Kind::NotLoaded);
     PartBuilder::new().copy_row(&columns, 1, None).unwrap();

@@ -14,6 +14,14 @@ use crate::transition::{Stored, Transition};
 
 type Result<T> = std::result::Result<T, FormatError>;
 
+/// How documents stand in an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Documents {
+    Whole,
+    /// As empty texts.
+    Emptied,
+}
+
 /// Which fields of records are wanted. Embeddings are references, which are always there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartFields {
@@ -63,9 +71,22 @@ impl PartMeta {
     ///
     /// `NotLoaded` where one of these is missing, here and below.
     pub fn effect(&self, row: usize) -> Result<Effect<EmbeddingRef>> {
-        match self.revised(row)? {
+        self.effect_of(row, Documents::Whole)
+    }
+
+    /// The same with an empty text in place of each document. Needs all metadata columns, and no document.
+    ///
+    /// # Errors
+    ///
+    /// As [`effect`](Self::effect).
+    pub fn effect_without_documents(&self, row: usize) -> Result<Effect<EmbeddingRef>> {
+        self.effect_of(row, Documents::Emptied)
+    }
+
+    fn effect_of(&self, row: usize, documents: Documents) -> Result<Effect<EmbeddingRef>> {
+        match self.revised_of(row, documents)? {
             Some(revised) => Ok(Effect::Revision(revised)),
-            None => self.transition(row).map(Effect::Log),
+            None => self.transition_of(row, documents).map(Effect::Log),
         }
     }
 
@@ -75,10 +96,14 @@ impl PartMeta {
     ///
     /// As [`effect`](Self::effect).
     pub fn revised(&self, row: usize) -> Result<Option<Revised<EmbeddingRef>>> {
+        self.revised_of(row, Documents::Whole)
+    }
+
+    fn revised_of(&self, row: usize, documents: Documents) -> Result<Option<Revised<EmbeddingRef>>> {
         let Some(revisions) = self.revisions() else { return Ok(None) };
         let (mut revised, mut stamps) = revisions.row(row);
         revised.embedding = write(self.embedding(row), &mut stamps);
-        revised.document = write(self.document(row)?.map(str::to_owned), &mut stamps);
+        revised.document = write(self.text(row, documents)?, &mut stamps);
         let values = self.columns_of(row)?;
         revised.metadata = values
             .map(|(key, column, rank)| (key.to_owned(), Write { at: stamps.next(), value: column.get(rank) }))
@@ -108,14 +133,24 @@ impl PartMeta {
     ///
     /// As [`effect`](Self::effect).
     pub fn transition(&self, row: usize) -> Result<Transition<EmbeddingRef>> {
+        self.transition_of(row, Documents::Whole)
+    }
+
+    fn transition_of(&self, row: usize, documents: Documents) -> Result<Transition<EmbeddingRef>> {
         let changed = |payload| Some(self.changed(payload)).filter(|position| *position != Position::ZERO);
         Ok(match self.form(row) {
-            Form::Put => Transition::Replace { record: Some(self.stored(row)?), renewed: self.renewed(row) },
+            Form::Put => Transition::Replace { record: Some(self.stored(row, documents)?), renewed: self.renewed(row) },
             Form::Delete | Form::Revised => Transition::TOMBSTONE,
-            Form::Patch => Transition::Modify { absent: None, patch: self.patch(row)?, changed: changed(row) },
-            Form::Add => Transition::Modify { absent: Some(self.stored(row)?), patch: Patch::default(), changed: None },
+            Form::Patch => {
+                Transition::Modify { absent: None, patch: self.patch(row, documents)?, changed: changed(row) }
+            }
+            Form::Add => Transition::Modify {
+                absent: Some(self.stored(row, documents)?),
+                patch: Patch::default(),
+                changed: None,
+            },
             Form::Upsert => {
-                let patch = self.patch(row)?;
+                let patch = self.patch(row, documents)?;
                 let record = patch.clone().apply(Record::default());
                 let absent = Stored { record, inserted: self.inserted(row), changed: self.changed(row) };
                 Transition::Modify { absent: Some(absent), patch, changed: changed(row) }
@@ -123,8 +158,8 @@ impl PartMeta {
             Form::Split => {
                 let payload = self.patch_of_split(row).unwrap_or_default();
                 Transition::Modify {
-                    absent: Some(self.stored(row)?),
-                    patch: self.patch(payload)?,
+                    absent: Some(self.stored(row, documents)?),
+                    patch: self.patch(payload, documents)?,
                     changed: changed(payload),
                 }
             }
@@ -144,25 +179,36 @@ impl PartMeta {
         Ok(columns.filter_map(move |(key, column)| Some((key, column, column.presence.rank(payload)?))))
     }
 
-    fn stored(&self, payload: usize) -> Result<Stored<EmbeddingRef>> {
+    fn stored(&self, payload: usize, documents: Documents) -> Result<Stored<EmbeddingRef>> {
         let values = self.columns_of(payload)?;
         let metadata: Metadata =
             values.filter_map(|(key, column, rank)| Some((key.to_owned(), column.get(rank)?))).collect();
         let record = Record {
             embedding: self.embedding(payload).value().copied(),
             metadata,
-            document: self.document(payload)?.value().map(|text| (*text).to_owned()),
+            document: match self.text(payload, documents)? {
+                Change::Set(text) => Some(text),
+                Change::Keep | Change::Clear => None,
+            },
         };
         Ok(Stored { record, inserted: self.inserted(payload), changed: self.changed(payload) })
     }
 
-    fn patch(&self, payload: usize) -> Result<Patch<EmbeddingRef>> {
+    fn patch(&self, payload: usize, documents: Documents) -> Result<Patch<EmbeddingRef>> {
         let values = self.columns_of(payload)?;
         Ok(Patch {
             embedding: self.embedding(payload),
             metadata: values.map(|(key, column, rank)| (key.to_owned(), column.get(rank))).collect(),
-            document: self.document(payload)?.map(str::to_owned),
+            document: self.text(payload, documents)?,
         })
+    }
+
+    /// The change of a document, as its owner wants it.
+    fn text(&self, payload: usize, documents: Documents) -> Result<Change<String>> {
+        if documents == Documents::Emptied && self.archive().documents.rank(payload).is_some() {
+            return Ok(Change::Set(String::new()));
+        }
+        Ok(self.document(payload)?.map(str::to_owned))
     }
 
     pub(super) fn document(&self, payload: usize) -> Result<Change<&str>> {
