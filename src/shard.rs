@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use deltafold_format::{
-    CollectionConfig, CollectionName, EmbeddingEntry, Embeddings, Head, Manifest, PartEntry, PartMeta, PartObject,
-    PartPiece, Rotation, Sequence, ShardId,
+    CollectionConfig, CollectionName, EmbeddingEntry, Embeddings, FormatError, FormatErrorKind, Head, Manifest,
+    PartEntry, PartMeta, PartObject, PartPiece, Rotation, Sequence, ShardId,
 };
 
 use crate::env::Env;
@@ -22,6 +22,10 @@ use crate::simulation::Guard;
 use crate::store::{Key, Listed, Object, Store};
 
 pub(crate) use slot::{INDEX_BYTES, Slot};
+
+/// How often a range is read whose bytes do not have their checksums: damage on the way goes by, damage in the store
+/// stays.
+pub(crate) const READS_OF_DAMAGE: usize = 3;
 
 /// How many names a LIST answers.
 pub(crate) const LIST_PAGE: usize = 1_000;
@@ -204,18 +208,16 @@ impl Shard {
     /// The front of a part, with the columns that `end` bytes of it hold; `None` where the object is gone. One GET.
     pub(crate) async fn part_front(&self, entry: &PartEntry, end: u64) -> Result<Option<PartMeta>> {
         let key = self.0.layout.part(PartObject::Meta(entry.name));
-        let Some(bytes) = self.range(&key, 0..end).await? else { return Ok(None) };
-        let opened = crate::env::blocking(move || {
-            let part = PartMeta::open(bytes.clone())?;
-            let within = |piece: PartPiece| {
-                let range = part.range(piece);
-                let [start, end] = [range.start, range.end].map(|at| usize::try_from(at).unwrap_or(usize::MAX));
-                (end <= bytes.len()).then(|| (piece, bytes.slice(start..end)))
-            };
-            part.with(part.unloaded_columns().filter_map(within).collect::<Vec<_>>())
-        });
-        let part = opened.await.map_err(|error| Error::format(&key, error))?;
-        self.check_part(entry, part).map(Some)
+        let mut reads = 1;
+        loop {
+            let Some(bytes) = self.range(&key, 0..end).await? else { return Ok(None) };
+            match crate::env::blocking(move || opened(&bytes)).await {
+                Ok(part) => return self.check_part(entry, part).map(Some),
+                // A range has no checksum of the store, so damage on the way shows here alone.
+                Err(error) if error.kind() == FormatErrorKind::Checksum && reads < READS_OF_DAMAGE => reads += 1,
+                Err(error) => return Err(Error::format(&key, error)),
+            }
+        }
     }
 
     /// Refuses a part that is not the one that the manifest lists.
@@ -326,4 +328,15 @@ impl Shard {
     async fn get(&self, key: &Key) -> Result<Option<Object>> {
         Ok(retry::transient(|| self.0.store.get(key)).await?)
     }
+}
+
+/// A part of which these are the first bytes, with the columns that they hold.
+fn opened(prefix: &Bytes) -> std::result::Result<PartMeta, FormatError> {
+    let part = PartMeta::open(prefix.clone())?;
+    let within = |piece: PartPiece| {
+        let range = part.range(piece);
+        let [start, end] = [range.start, range.end].map(|at| usize::try_from(at).unwrap_or(usize::MAX));
+        (end <= prefix.len()).then(|| (piece, prefix.slice(start..end)))
+    };
+    part.with(part.unloaded_columns().filter_map(within).collect::<Vec<_>>())
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use deltafold_format::{PartFields, Place, Stored};
+use deltafold_format::{PartFields, Stored};
+use futures::future::try_join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::base::Owner;
@@ -16,11 +17,10 @@ const RECORDS: usize = 8;
 /// Parts that are read at once.
 const PARTS: usize = 8;
 
-/// A record that was found: its id, and what it holds.
-type Found = (String, Option<Stored<EmbeddingSource, Place>>);
-
-/// The records of some owners, each with its shard's number, in their order and with the wanted fields. It reads the
-/// columns of a part once, and of its documents only the blocks that hold those of these records.
+/// The records of some owners, each with its shard's number, in their order and with the wanted fields.
+///
+/// It reads the columns of a part once, and of its documents only the blocks that hold those of these records.
+/// Documents, columns and embeddings are fetched at the same time.
 pub(super) async fn entries(
     shards: &[Searched],
     owners: &[(usize, Owner)],
@@ -30,48 +30,37 @@ pub(super) async fn entries(
     let mut of_part: BTreeMap<(usize, usize), Vec<(usize, usize)>> = BTreeMap::new();
     let mut fresh = Vec::new();
     for (at, (shard, owner)) in owners.iter().enumerate() {
-        let Some(searched) = shards.get(*shard) else {
-            unreachable!("an owner names a shard that was searched");
-        };
+        // Owners name shards of this search.
+        let Some(searched) = shards.get(*shard) else { continue };
         match owner {
             Owner::Base(row) => {
                 let (part, row) = searched.index.base().place(*row);
                 of_part.entry((*shard, part)).or_default().push((at, row));
             }
-            Owner::Fresh(number) => fresh.push((at, searched, *number)),
+            Owner::Fresh(number) => fresh.push(touched(at, searched, *number, include, reads)),
         }
     }
-    let mut found: Vec<Option<Found>> = Vec::new();
+    let mut found: Vec<Option<Entry>> = Vec::new();
     found.resize_with(owners.len(), || None);
-    // Gathered first: a stream of futures that borrow is not known to be `Send`.
-    let parts: Vec<_> = of_part
-        .iter()
-        .filter_map(|((shard, part), rows)| Some(rows_of_part(shards.get(*shard)?, *part, rows, include)))
-        .collect();
-    let mut parts = stream::iter(parts).buffer_unordered(PARTS);
-    while let Some(records) = parts.try_next().await? {
-        for (at, record) in records {
-            if let Some(slot) = found.get_mut(at) {
-                *slot = Some(record);
-            }
-        }
-    }
-    let touched: Vec<_> =
-        fresh.into_iter().map(|(at, searched, number)| touched(at, searched, number, include)).collect();
-    let mut touched = stream::iter(touched).buffer_unordered(RECORDS);
-    while let Some((at, record)) = touched.try_next().await? {
+    let mut place = |at: usize, entry: Entry| {
         if let Some(slot) = found.get_mut(at) {
-            *slot = Some(record);
+            *slot = Some(include.cut(entry));
         }
-    }
-    let records = found.into_iter().zip(owners).filter_map(|(found, (shard, _))| Some((found?, shards.get(*shard)?)));
-    let records: Vec<_> = records
-        .map(|((id, stored), searched)| async move {
-            let Some(stored) = stored else { unreachable!("an index names the records of its own snapshot") };
-            Ok(include.cut(searched.snapshot.entry(id, stored, reads).await?))
-        })
+    };
+    // Gathered first: a stream of futures that borrow is not known to be `Send`.
+    let of_parts: Vec<_> = of_part
+        .iter()
+        .filter_map(|((shard, part), rows)| Some(rows_of_part(shards.get(*shard)?, *part, rows, include, reads)))
         .collect();
-    stream::iter(records).buffered(RECORDS).try_collect().await
+    let mut of_parts = stream::iter(of_parts).buffer_unordered(PARTS);
+    while let Some(records) = of_parts.try_next().await? {
+        records.into_iter().for_each(|(at, entry)| place(at, entry));
+    }
+    let mut fresh = stream::iter(fresh).buffer_unordered(RECORDS);
+    while let Some((at, entry)) = fresh.try_next().await? {
+        place(at, entry);
+    }
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// Records of the base that lie in one part, each with its place in the answer.
@@ -80,33 +69,48 @@ async fn rows_of_part(
     number: usize,
     rows: &[(usize, usize)],
     include: Include,
-) -> Result<Vec<(usize, Found)>> {
+    reads: Reads,
+) -> Result<Vec<(usize, Entry)>> {
     let snapshot = &searched.snapshot;
-    let need = if include.metadata { Need::Columns } else { Need::Front };
-    let mut part = snapshot.part(0, number, need, true).await?;
-    if include.document {
-        part = snapshot.documents(0, number, part, rows.iter().map(|(_, row)| *row)).await?;
+    let front = snapshot.part(0, number, Need::Front, true).await?;
+    // The front tells where embeddings lie, so they need not wait for the rest.
+    let bare = PartFields { metadata: false, document: false };
+    let mut embeddings = Vec::new();
+    for (_, row) in rows {
+        let stored = front.resolved_record(*row, bare).map_err(Error::not_loaded)?;
+        let Some(stored) = stored else { unreachable!("an index names the records of its own snapshot") };
+        let record = stored.record.map_embedding(EmbeddingSource::Stored);
+        let stored = Stored { record, inserted: stored.inserted, changed: stored.changed };
+        embeddings.push(snapshot.entry(front.id(*row).to_owned(), stored, reads));
     }
+    let entries = stream::iter(embeddings).buffered(RECORDS).try_collect::<Vec<Entry>>();
+    let need = if include.metadata { Need::Columns } else { Need::Front };
+    let documents = rows.iter().map(|(_, row)| *row).filter(|_| include.document);
+    let part = snapshot.documents(0, number, front.clone(), need, documents);
+    let (part, entries) = try_join(part, entries).await?;
     let fields = PartFields { metadata: include.metadata, document: include.document };
-    let record = |(at, row): &(usize, usize)| {
-        let stored = part.resolved_record(*row, fields).map_err(Error::not_loaded)?;
-        let stored = stored.map(|stored| Stored {
-            record: stored.record.map_embedding(EmbeddingSource::Stored),
-            inserted: stored.inserted,
-            changed: stored.changed,
-        });
-        Ok((*at, (part.id(*row).to_owned(), stored)))
-    };
-    rows.iter().map(record).collect()
+    let mut made = Vec::with_capacity(rows.len());
+    for ((at, row), mut entry) in rows.iter().zip(entries) {
+        if let Some(stored) = part.resolved_record(*row, fields).map_err(Error::not_loaded)? {
+            entry.record.metadata = stored.record.metadata;
+            entry.record.document = stored.record.document;
+        }
+        made.push((*at, entry));
+    }
+    Ok(made)
 }
 
 /// A record that newer runs or the log have touched.
-async fn touched(at: usize, searched: &Searched, number: u32, include: Include) -> Result<(usize, Found)> {
+async fn touched(
+    at: usize,
+    searched: &Searched,
+    number: u32,
+    include: Include,
+    reads: Reads,
+) -> Result<(usize, Entry)> {
+    let snapshot = &searched.snapshot;
     let id = searched.index.fresh_at(number).map(|fresh| fresh.id.to_string()).unwrap_or_default();
-    let stored = if include.document {
-        searched.snapshot.get(&id).await?
-    } else {
-        searched.snapshot.get_without_document(&id).await?
-    };
-    Ok((at, (id, stored)))
+    let stored = if include.document { snapshot.get(&id).await? } else { snapshot.get_without_document(&id).await? };
+    let Some(stored) = stored else { unreachable!("an index names the records of its own snapshot") };
+    Ok((at, snapshot.entry(id, stored, reads).await?))
 }

@@ -85,7 +85,7 @@ async fn select(searched: &Searched, matcher: &Matcher) -> Result<Selection> {
                     matcher.select_by_columns(&*part, &standing).map_err(Error::not_loaded)?;
                 tokio::task::yield_now().await;
                 for some in open.chunks(DOCUMENTS) {
-                    let part = snapshot.documents(0, number, part.clone(), some.iter()).await?;
+                    let part = snapshot.documents(0, number, part.clone(), Need::Keys(&keys), some.iter()).await?;
                     matching.extend(&matcher.select(&*part, &some).map_err(Error::not_loaded)?);
                     tokio::task::yield_now().await;
                 }

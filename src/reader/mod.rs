@@ -69,8 +69,8 @@ pub enum At {
 
 /// A reader of a collection: a snapshot of every shard that changes only by [`refresh`](Self::refresh).
 ///
-/// Clones are cheap and keep their own snapshot. Parts are read when they are first needed and kept by all clones, up
-/// to a quarter of the [memory limit](crate::MemoryLimit). Ops of the log beyond three eighths of it move to a
+/// Clones are cheap and keep their own snapshot. Of parts the pieces that a call needs are read, and kept by all clones
+/// up to a quarter of the [memory limit](crate::MemoryLimit); documents are kept only as [`warm`](Self::warm) says. Ops of the log beyond three eighths of it move to a
 /// temporary file without a name, in the folder that `TMPDIR` names.
 /// What sweep removed under an old snapshot is the error `Superseded`, never another answer.
 #[derive(Debug, Clone)]
@@ -114,7 +114,8 @@ impl Reader {
         Ok(refreshed)
     }
 
-    /// The record `id`. One GET for each part that is looked into for the first time, at most one a run, and one for the embedding object.
+    /// The record `id`. For each run that has it, one GET of a part that is looked into for the first time, and one of the
+    /// block that holds the document. The embedding takes one more, or two of an object that is read for the first time.
     pub async fn get(&self, id: &str) -> Result<Option<Entry>> {
         let snapshot = self.shard_of(id);
         match snapshot.get(id).await? {

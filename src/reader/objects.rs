@@ -81,17 +81,24 @@ impl Objects {
         }
     }
 
-    /// The part with the documents of these rows, which are not kept. A GET for each group of blocks that are missing.
+    /// The part with the pieces of a need and the documents of these rows, all fetched at once: a GET for each group of
+    /// pieces that are missing. Documents are not kept.
     pub(crate) async fn documents(
         &self,
         run: usize,
         number: usize,
         part: Arc<PartMeta>,
+        need: Need<'_>,
         rows: impl Iterator<Item = usize>,
     ) -> Result<Arc<PartMeta>> {
         let entry = self.entry(run, number);
-        match part_pieces::load_documents(&self.shard, entry, part, rows).await? {
-            Some(part) => Ok(part),
+        match part_pieces::load_documents(&self.shard, entry, part.clone(), need, rows).await? {
+            Some(loaded) => {
+                if !need.is_met(&part) {
+                    self.pools.parts.add(&(self.shard.id(), entry.name), &loaded);
+                }
+                Ok(loaded)
+            }
             None => Err(self.gone(PartObject::Meta(entry.name)).await),
         }
     }

@@ -4,12 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use deltafold_format::{PartEntry, PartMeta, PartObject, PartPiece};
+use deltafold_format::{FormatError, FormatErrorKind, PartEntry, PartMeta, PartObject, PartPiece};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::env;
 use crate::error::{Error, Result};
-use crate::shard::Shard;
+use crate::shard::{READS_OF_DAMAGE, Shard};
 use crate::store::Key;
 
 /// Ranges with at most so many bytes between them are fetched as one: a request costs more than these bytes.
@@ -83,17 +83,20 @@ pub(super) async fn load(
     fetch(shard, entry, part.clone(), need.missing(&part)).await
 }
 
-/// The part with the documents of these rows; `None` where the object is gone.
+/// The part with the pieces of a need and the documents of these rows, all fetched at once; `None` where the object is
+/// gone.
 pub(super) async fn load_documents(
     shard: &Shard,
     entry: &PartEntry,
     part: Arc<PartMeta>,
+    need: Need<'_>,
     rows: impl Iterator<Item = usize>,
 ) -> Result<Option<Arc<PartMeta>>> {
-    let mut blocks: Vec<PartPiece> = rows.flat_map(|row| part.unloaded_documents_of(row).collect::<Vec<_>>()).collect();
-    blocks.sort_unstable();
-    blocks.dedup();
-    fetch(shard, entry, part.clone(), blocks).await
+    let mut pieces = need.missing(&part);
+    pieces.extend(rows.flat_map(|row| part.unloaded_documents_of(row).collect::<Vec<_>>()));
+    pieces.sort_unstable();
+    pieces.dedup();
+    fetch(shard, entry, part.clone(), pieces).await
 }
 
 /// The part with these pieces, which it lacks.
@@ -108,17 +111,38 @@ async fn fetch(
     }
     let key = shard.layout().part(PartObject::Meta(entry.name));
     let groups = groups(pieces.into_iter().map(|piece| (piece, part.range(piece))).collect());
+    let mut reads = 1;
+    loop {
+        match fetch_groups(shard, &key, &part, groups.clone()).await? {
+            None => return Ok(None),
+            Some(Ok(part)) => return Ok(Some(Arc::new(part))),
+            // A range has no checksum of the store, so damage on the way shows here alone.
+            Some(Err(error)) if error.kind() == FormatErrorKind::Checksum && reads < READS_OF_DAMAGE => reads += 1,
+            Some(Err(error)) => return Err(Error::format(&key, error)),
+        }
+    }
+}
+
+async fn fetch_groups(
+    shard: &Shard,
+    key: &Key,
+    part: &Arc<PartMeta>,
+    groups: Vec<Group>,
+) -> Result<Option<std::result::Result<PartMeta, FormatError>>> {
     let bytes: u64 = groups.iter().map(|group| group.range.end - group.range.start).sum();
-    let reads: Vec<_> = groups.into_iter().map(|group| read(shard, &key, group)).collect();
+    let reads: Vec<_> = groups.into_iter().map(|group| read(shard, key, group)).collect();
     let read: Vec<Option<Vec<(PartPiece, Bytes)>>> = stream::iter(reads).buffered(REQUESTS).try_collect().await?;
     let Some(read) = read.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
     let pieces: Vec<(PartPiece, Bytes)> = read.into_iter().flatten().collect();
-    let loaded = if bytes <= DECODED_HERE { part.with(pieces) } else { env::blocking(move || part.with(pieces)).await };
-    loaded.map(|part| Some(Arc::new(part))).map_err(|error| Error::format(&key, error))
+    if bytes <= DECODED_HERE {
+        return Ok(Some(part.with(pieces)));
+    }
+    let part = part.clone();
+    Ok(Some(env::blocking(move || part.with(pieces)).await))
 }
 
 /// Pieces that are fetched in one request.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Group {
     range: Range<u64>,
     pieces: Vec<(PartPiece, Range<u64>)>,

@@ -222,6 +222,18 @@ impl PartCache {
         Ok(part)
     }
 
+    /// Adds the columns of a part that was read for its documents, which are not kept.
+    pub(super) fn add(&self, key: &PartKey, part: &PartMeta) {
+        let slot = self.kept().cells.peek(key).map(|cell| cell.slot.clone());
+        if let Some(slot) = slot {
+            let kept = slot.part().clone();
+            let lacks = kept.as_ref().is_some_and(|kept| !kept.has_all_columns());
+            if let Some(kept) = kept.filter(|_| lacks) {
+                self.keep(key, &slot, &Arc::new(kept.union(&part.without_documents())));
+            }
+        }
+    }
+
     /// Whether a further part would likely be kept without another having to go.
     pub(super) fn has_room(&self) -> bool {
         self.kept().bytes < self.room() / 8 * 7

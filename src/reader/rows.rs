@@ -208,7 +208,7 @@ impl Rows {
                 // The rows behind it likely come next: more of them each time.
                 let end = rows.end.min(hit.start.saturating_add(self.documents_ahead));
                 self.documents_ahead = self.documents_ahead.saturating_mul(4);
-                *part = self.snapshot.documents(*run, *number, part.clone(), hit.start..end).await?;
+                *part = self.snapshot.documents(*run, *number, part.clone(), Need::Columns, hit.start..end).await?;
             }
             match &self.sources[hit.source] {
                 Source::Run { current: Some((part, _)), .. } if self.content == Content::WithoutDocuments => {

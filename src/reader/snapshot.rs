@@ -93,17 +93,18 @@ impl Snapshot {
         }
     }
 
-    /// The part with the documents of these rows: [`Objects::documents`].
+    /// The part with the pieces of a need and the documents of these rows: [`Objects::documents`].
     pub(crate) async fn documents(
         &self,
         run: usize,
         number: usize,
         part: Arc<PartMeta>,
+        need: Need<'_>,
         rows: impl Iterator<Item = usize>,
     ) -> Result<Arc<PartMeta>> {
         match self.spilled_part(run, number) {
-            Some((spilled, entry)) => spilled.documents(entry, part, rows).await,
-            None => self.objects.documents(run, number, part, rows).await,
+            Some((spilled, entry)) => spilled.documents(entry, part, need, rows).await,
+            None => self.objects.documents(run, number, part, need, rows).await,
         }
     }
 
@@ -146,7 +147,8 @@ impl Snapshot {
             } else if composer.needs_content() {
                 if let Some(place) = self.find(run, id, Need::Columns).await? {
                     if document {
-                        let part = self.documents(run, place.number, place.part, iter::once(place.row)).await?;
+                        let row = iter::once(place.row);
+                        let part = self.documents(run, place.number, place.part, Need::Columns, row).await?;
                         composer.under(Row::Part(&part, place.row))?;
                     } else {
                         composer.under(Row::WithoutDocuments(&place.part, place.row))?;

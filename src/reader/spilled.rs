@@ -105,14 +105,15 @@ impl Spilled {
         part.ok_or_else(|| damaged(&self.lost()))
     }
 
-    /// The part with the documents of these rows.
+    /// The part with the pieces of a need and the documents of these rows.
     pub(super) async fn documents(
         &self,
         entry: &PartEntry,
         part: Arc<PartMeta>,
+        need: Need<'_>,
         rows: impl Iterator<Item = usize>,
     ) -> Result<Arc<PartMeta>> {
-        let part = part_pieces::load_documents(&self.shard, entry, part, rows).await.map_err(own)?;
+        let part = part_pieces::load_documents(&self.shard, entry, part, need, rows).await.map_err(own)?;
         part.ok_or_else(|| damaged(&self.lost()))
     }
 

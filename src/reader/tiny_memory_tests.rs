@@ -236,7 +236,7 @@ fn a_scan_by_insertion_reads_kept_parts_first() {
         }
         collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
         let tiny = collection.with_memory(MemoryLimit::tiny(128 << 10)).reader().await.unwrap();
-        let warmth = tiny.warm(&crate::Warm::default().columns()).await.unwrap();
+        let warmth = tiny.warm(&crate::Warm::default().documents()).await.unwrap();
         assert!(warmth.kept >= 4 && warmth.kept < 8, "{warmth:?}");
         let before = store.requests();
         let entries = scan(&tiny, ScanOptions { order: Order::Insertion, ..ScanOptions::default() }).await;

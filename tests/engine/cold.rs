@@ -248,7 +248,7 @@ async fn refresh_then_search_fetches_the_rows_alone() {
 async fn a_warm_reader_searches_without_a_request() {
     let (store, collection) = prepared(2).await;
     let reader = collection.reader().await.unwrap();
-    let warmth = reader.warm(&Warm::default().columns().signs().bytes().rows()).await.unwrap();
+    let warmth = reader.warm(&Warm::default().documents().signs().bytes().rows()).await.unwrap();
     assert!(warmth.is_complete(), "{warmth:?}");
     assert_eq!((warmth.objects, warmth.signs, warmth.bytes, warmth.rows), (2, 2, 2, 2));
     let held = RECORDS as u64 * (SIGNS + BYTES - 4 + 4 * u64::from(DIMENSION) + 13);
@@ -260,7 +260,7 @@ async fn a_warm_reader_searches_without_a_request() {
     assert_eq!(store.reads(), []);
     // What is warm is not read again, and a bound that all of it fits changes nothing.
     for _ in 0..2 {
-        let all = Warm::default().columns().signs().bytes().rows().max_bytes(2 * warmth.memory_bytes);
+        let all = Warm::default().documents().signs().bytes().rows().max_bytes(2 * warmth.memory_bytes);
         assert!(reader.warm(&all).await.unwrap().is_complete());
         assert_eq!(store.reads(), []);
     }

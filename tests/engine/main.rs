@@ -26,6 +26,7 @@ mod lost_update;
 mod map;
 mod names;
 mod not_a_file;
+mod pieces;
 mod pins;
 mod races;
 mod races_found;

@@ -10,12 +10,8 @@ use futures::future::{try_join, try_join_all};
 use super::{Kept, Opened, Room, Tier};
 use crate::env;
 use crate::error::{Error, Result};
-use crate::shard::Shard;
+use crate::shard::{READS_OF_DAMAGE, Shard};
 use crate::store::Key;
-
-/// How often a range is read whose bytes do not have their checksums: damage on the way goes by, damage in the
-/// store stays.
-const READS_OF_DAMAGE: usize = 3;
 
 /// Ranges with at most so many bytes between them are fetched as one: a request takes longer than these bytes.
 pub(super) const GAP: u64 = 64 << 10;

@@ -1,0 +1,282 @@
+//! Reads of a store that is far away take of parts only the pieces that they need. Requests and bytes are counted.
+
+use std::sync::Arc;
+
+use deltafold::format::{Op, Patch, Record, Value};
+use deltafold::{
+    Collection, CompactorOptions, CreateOptions, ErrorKind, Filter, Find, Include, Order, Query, Reader, ScanOptions,
+    Warm, WriterOptions,
+};
+use futures::TryStreamExt;
+
+use crate::support::far::{Far, Read};
+use crate::support::random::Random;
+
+const RECORDS: usize = 360;
+/// So long that a part holds about 120 records, and a block of documents two.
+const DOCUMENT: usize = 30_000;
+
+fn id(number: usize) -> String {
+    format!("{number:05}")
+}
+
+/// Text that hardly shrinks, so that stored bytes tell what was read.
+fn document(number: usize) -> String {
+    let mut random = Random::new(number as u64 + 1);
+    let letters = (0..DOCUMENT).map(|_| char::from(b' ' + u8::try_from(random.below(95)).unwrap()));
+    format!("record {number} {}", letters.collect::<String>())
+}
+
+fn record(number: usize) -> Record {
+    let mut metadata = deltafold::format::Metadata::new();
+    metadata.insert("number".to_owned(), Value::I64(number as i64));
+    metadata.insert("title".to_owned(), Value::String(format!("the title of {number}")));
+    if number < 20 {
+        metadata.insert("rare".to_owned(), Value::Bool(true));
+    }
+    Record { embedding: Some(vec![number as f32, 1.0]), metadata, document: Some(document(number)) }
+}
+
+/// A collection of one base of three or four parts, and nothing behind it.
+async fn prepared() -> (Far, Collection) {
+    let store = Far::default();
+    let options = CreateOptions::new(2);
+    let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let ops: Vec<Op> = (0..RECORDS).map(|number| Op::put(id(number), record(number))).collect();
+    for ops in ops.chunks(100) {
+        writer.append(ops.to_vec()).await.unwrap();
+    }
+    collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+    store.reads();
+    (store, collection)
+}
+
+/// Reads of parts since the last time.
+fn of_parts(store: &Far) -> Vec<Read> {
+    store.reads().into_iter().filter(|read| read.key.ends_with(".meta")).collect()
+}
+
+fn bytes(reads: &[Read]) -> u64 {
+    reads.iter().map(|read| read.bytes).sum()
+}
+
+async fn found(reader: &Reader, find: &Find) -> Vec<String> {
+    let entries: Vec<_> = reader.find(find).await.unwrap().try_collect().await.unwrap();
+    entries.into_iter().map(|entry| entry.id).collect()
+}
+
+/// How many parts the base has.
+async fn parts(reader: &Reader) -> usize {
+    usize::try_from(reader.warmth().parts).unwrap()
+}
+
+#[tokio::test]
+async fn a_cold_get_takes_six_requests_beside_the_embedding() {
+    let (store, _) = prepared().await;
+    let collection = Collection::open(Arc::new(store.clone()), &"c".parse().unwrap()).await.unwrap();
+    let entry = collection.reader().await.unwrap().get(&id(123)).await.unwrap().unwrap();
+    assert_eq!(entry.record, record(123));
+    let reads = store.reads();
+    let of_embedding = reads.iter().filter(|read| read.key.ends_with(".emb")).count();
+    assert_eq!(of_embedding, 2, "its front, and the block of the row: {reads:#?}");
+    // The register, the head twice, the manifest, two looks at the log, and the part.
+    let part: Vec<Read> = reads.iter().filter(|read| read.key.ends_with(".meta")).cloned().collect();
+    assert_eq!(part.len(), 2, "front and columns in one range, and a block of documents: {part:#?}");
+    assert_eq!(part[0].range.unwrap().0, 0);
+    assert!(part[0].bytes < 16 << 10 && part[1].bytes < 70 << 10, "{part:#?}");
+    assert!(reads.len() - of_embedding <= 8, "{reads:#?}");
+}
+
+#[tokio::test]
+async fn a_second_get_reads_a_block_of_documents_alone() {
+    let (store, collection) = prepared().await;
+    let reader = collection.reader().await.unwrap();
+    reader.get(&id(0)).await.unwrap().unwrap();
+    store.reads();
+    assert_eq!(reader.get(&id(7)).await.unwrap().unwrap().record, record(7));
+    let reads = of_parts(&store);
+    assert_eq!(reads.len(), 1, "{reads:?}");
+    assert!(reads[0].bytes < 70 << 10, "{reads:?}");
+    assert!(reader.contains(&id(7)).await.unwrap() && !reader.contains("00007x").await.unwrap());
+    assert_eq!(of_parts(&store), []);
+}
+
+#[tokio::test]
+async fn a_count_reads_fronts_alone() {
+    let (store, collection) = prepared().await;
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    writer.append(vec![Op::delete(id(5)), Op::put("new", Record::default())]).await.unwrap();
+    let reader = collection.reader().await.unwrap();
+    store.reads();
+    assert_eq!(reader.count().await.unwrap(), RECORDS as u64);
+    let reads = of_parts(&store);
+    assert!(!reads.is_empty() && reads.len() <= 2, "the parts that the log touches: {reads:?}");
+    assert!(reads.iter().all(|read| read.range.is_some() && read.bytes < 8 << 10), "{reads:?}");
+}
+
+/// A filter on a key that one part has: the others are ruled out by their summaries.
+#[tokio::test]
+async fn a_filter_reads_its_columns_of_parts_that_may_match() {
+    let (store, collection) = prepared().await;
+    let reader = collection.reader().await.unwrap();
+    assert!(parts(&reader).await >= 3, "{} parts", parts(&reader).await);
+    let include = Include::NOTHING;
+    store.reads();
+    assert_eq!(reader.count_matching(&Filter::exists("absent")).await.unwrap(), 0);
+    let fronts = of_parts(&store);
+    assert_eq!(fronts.len(), parts(&reader).await, "{fronts:?}");
+    assert!(bytes(&fronts) < 32 << 10, "{fronts:?}");
+
+    let rare = Find { include, ..Find::new(Filter::equals("rare", true)) };
+    assert_eq!(found(&reader, &rare).await, (0..20).map(id).collect::<Vec<_>>());
+    let reads = of_parts(&store);
+    assert_eq!(reads.len(), 1, "one column of one part: {reads:?}");
+    assert!(reads[0].bytes < 512, "{reads:?}");
+
+    // Bounds rule out all parts but one; its column is not read for others.
+    let one = Find { include, ..Find::new(Filter::equals("number", 359)) };
+    assert_eq!(found(&reader, &one).await, [id(359)]);
+    let reads = of_parts(&store);
+    assert_eq!(reads.len(), 1, "{reads:?}");
+    assert!(reads[0].bytes < 2 << 10, "{reads:?}");
+    assert_eq!(found(&reader, &one).await, [id(359)]);
+    assert_eq!(of_parts(&store), [], "columns that were read are kept");
+
+    // Every row has the key: the summary alone decides.
+    let all = Find { include, ..Find::new(Filter::exists("title")) };
+    assert_eq!(found(&reader, &all).await.len(), RECORDS);
+    assert_eq!(of_parts(&store), []);
+}
+
+#[tokio::test]
+async fn a_document_filter_reads_blocks_of_rows_that_columns_leave_open() {
+    let (store, collection) = prepared().await;
+    let reader = collection.reader().await.unwrap();
+    assert_eq!(reader.count_matching(&Filter::exists("absent")).await.unwrap(), 0);
+    store.reads();
+    let text = Filter::document_contains("record 11 ");
+    assert_eq!(reader.count_matching(&Filter::equals("rare", true).and(text.clone())).await.unwrap(), 1);
+    let reads = of_parts(&store);
+    // Of 20 records, in blocks of two.
+    assert!(bytes(&reads) < (20 + 2) * DOCUMENT as u64, "{reads:?}");
+    assert_eq!(reader.count_matching(&text).await.unwrap(), 1);
+    assert!(bytes(&of_parts(&store)) > RECORDS as u64 * DOCUMENT as u64 / 2, "all documents were read");
+    assert_eq!(reader.warmth().documents, 0);
+}
+
+#[tokio::test]
+async fn hits_read_columns_and_documents_of_winners_alone() {
+    let (store, collection) = prepared().await;
+    let reader = collection.reader().await.unwrap();
+    let query = |include| Query { include, ..Query::new(vec![200.0, 1.0], 3) };
+    reader.search(&[query(Include::NOTHING)]).await.unwrap();
+    let fronts = of_parts(&store);
+    assert_eq!(fronts.len(), parts(&reader).await);
+    assert!(bytes(&fronts) < 32 << 10, "an answer of ids reads fronts alone: {fronts:?}");
+    let answer = reader.search(&[query(Include::ALL)]).await.unwrap().remove(0);
+    for hit in &answer.hits {
+        let number: usize = hit.entry.id.parse().unwrap();
+        assert_eq!(hit.entry.record, record(number));
+    }
+    let reads = of_parts(&store);
+    // Three records that lie side by side are in two blocks at most; a part may end between them.
+    assert!(reads.len() <= 4 && bytes(&reads) < 5 * DOCUMENT as u64 + (16 << 10), "{reads:?}");
+    let metadata = query(Include { metadata: true, ..Include::NOTHING });
+    let answer = reader.search(&[metadata]).await.unwrap().remove(0);
+    assert!(answer.hits.iter().all(|hit| hit.entry.record.document.is_none() && !hit.entry.record.metadata.is_empty()));
+    assert_eq!(of_parts(&store), [], "the columns are kept");
+}
+
+#[tokio::test]
+async fn many_records_of_a_find_read_each_block_about_once() {
+    let (store, collection) = prepared().await;
+    let reader = collection.reader().await.unwrap();
+    reader.count_matching(&Filter::exists("absent")).await.unwrap();
+    store.reads();
+    let entries: Vec<_> = reader.find(&Find::all()).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(entries.len(), RECORDS);
+    assert!(entries.iter().enumerate().all(|(number, entry)| entry.record.document == record(number).document));
+    let reads = of_parts(&store);
+    assert!(bytes(&reads) < (RECORDS * DOCUMENT * 5 / 4) as u64, "{} bytes", bytes(&reads));
+    assert!(reads.len() < 40, "{} requests", reads.len());
+}
+
+#[tokio::test]
+async fn no_document_stays_in_memory_unless_asked() {
+    let (store, collection) = prepared().await;
+    let reader = collection.reader().await.unwrap();
+    reader.get(&id(3)).await.unwrap();
+    let by_insertion = ScanOptions { order: Order::Insertion, ..ScanOptions::default() };
+    let narrow = ScanOptions { prefix: Some("0001".to_owned()), ..ScanOptions::default() };
+    for options in [by_insertion, narrow, ScanOptions::default()] {
+        reader.scan(options).try_collect::<Vec<_>>().await.unwrap();
+    }
+    let _: Vec<_> = reader.find(&Find::all()).await.unwrap().try_collect().await.unwrap();
+    let warmth = reader.warm(&Warm::default().columns()).await.unwrap();
+    assert_eq!((warmth.kept, warmth.documents), (warmth.parts, 0));
+    assert!(warmth.memory_bytes < 256 << 10, "{warmth:?}");
+    let warmth = reader.warm(&Warm::default().documents().rows()).await.unwrap();
+    assert!(warmth.is_complete() && warmth.documents == warmth.parts, "{warmth:?}");
+    assert!(warmth.memory_bytes > (RECORDS * DOCUMENT) as u64, "{warmth:?}");
+    store.reads();
+    assert_eq!(reader.get(&id(77)).await.unwrap().unwrap().record, record(77));
+    reader
+        .scan(ScanOptions { order: Order::Insertion, ..ScanOptions::default() })
+        .try_collect::<Vec<_>>()
+        .await
+        .unwrap();
+    assert_eq!(reader.warmth().documents, warmth.parts);
+    assert_eq!(of_parts(&store), []);
+}
+
+/// A patch of metadata in the log needs the columns of the record below, and not its document.
+#[tokio::test]
+async fn a_search_over_patches_in_the_log_reads_no_document() {
+    let (store, collection) = prepared().await;
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let patch = |number| {
+        let metadata = [("seen".to_owned(), Some(Value::Bool(true)))].into();
+        Op::patch(id(number), Patch { metadata, ..Patch::default() })
+    };
+    writer.append((0..RECORDS).step_by(10).map(patch).collect()).await.unwrap();
+    let reader = collection.reader().await.unwrap();
+    store.reads();
+    let seen = Filter::equals("seen", true).and(Filter::exists("rare"));
+    assert_eq!(reader.count_matching(&seen).await.unwrap(), 2);
+    let reads = of_parts(&store);
+    assert!(bytes(&reads) < 64 << 10, "{reads:?}");
+    let entries: Vec<_> = reader.find(&Find::new(seen)).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(
+        entries.iter().map(|entry| entry.record.document.clone()).collect::<Vec<_>>(),
+        [0, 10].map(|n| record(n).document)
+    );
+}
+
+/// Story: bytes of a range were damaged on the way. The whole object had a checksum that the store compares, and a
+/// range has none: its pieces tell, and it is read again.
+#[tokio::test]
+async fn a_piece_damaged_on_the_way_is_read_again() {
+    let (store, collection) = prepared().await;
+    for (times, whole) in [(1, true), (2, true), (3, false)] {
+        let reader = collection.reader().await.unwrap();
+        reader.contains(&id(9)).await.unwrap();
+        store.damage(".meta", times);
+        match reader.get(&id(9)).await {
+            Ok(entry) => {
+                assert!(whole, "{times} times");
+                assert_eq!(entry.unwrap().record, record(9));
+            }
+            Err(error) => {
+                assert!(!whole, "{times} times: {error}");
+                assert_eq!(error.kind(), ErrorKind::Corrupt);
+                assert!(error.to_string().contains(".meta"), "{error}");
+                // What was damaged is not kept.
+                assert_eq!(reader.get(&id(9)).await.unwrap().unwrap().record, record(9));
+            }
+        }
+    }
+    let reader = collection.reader().await.unwrap();
+    store.damage(".meta", 3);
+    assert_eq!(reader.contains(&id(9)).await.unwrap_err().kind(), ErrorKind::Corrupt);
+}
