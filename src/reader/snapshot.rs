@@ -28,14 +28,6 @@ pub(crate) struct Snapshot {
     pub(crate) attachment: Attachment,
 }
 
-/// A row of a part of a run.
-struct PartRow {
-    /// The number of the part in its run.
-    number: usize,
-    part: Arc<PartMeta>,
-    row: usize,
-}
-
 impl Snapshot {
     pub(super) fn new(shard: Shard, objects: Arc<Objects>, overlay: Overlay) -> Self {
         Self { shard, objects, overlay, count: OnceCell::new(), attachment: Attachment::default() }
@@ -145,17 +137,13 @@ impl Snapshot {
             if let Some(unread) = self.unread(run) {
                 unread.compose(unread.find(id), &mut composer).await?;
             } else if composer.needs_content() {
-                if let Some(place) = self.find(run, id, Need::Columns).await? {
-                    if document {
-                        let row = iter::once(place.row);
-                        let part = self.documents(run, place.number, place.part, Need::Columns, row).await?;
-                        composer.under(Row::Part(&part, place.row))?;
-                    } else {
-                        composer.under(Row::WithoutDocuments(&place.part, place.row))?;
-                    }
+                match self.content(run, id, document).await? {
+                    Some((part, row)) if document => composer.under(Row::Part(&part, row))?,
+                    Some((part, row)) => composer.under(Row::WithoutDocuments(&part, row))?,
+                    None => {}
                 }
-            } else if let Some(place) = self.find(run, id, Need::Front).await? {
-                composer.under(Row::Part(&place.part, place.row))?;
+            } else if let Some((part, row)) = self.find(run, id).await? {
+                composer.under(Row::Part(&part, row))?;
             }
         }
         Ok(composer.finish())
@@ -176,22 +164,44 @@ impl Snapshot {
             }
             if let Some(unread) = self.unread(run) {
                 outline = under(outline, unread.outline(unread.find(id)));
-            } else if let Some(place) = self.find(run, id, Need::Front).await? {
-                outline = under(outline, Row::Part(&place.part, place.row).outline());
+            } else if let Some((part, row)) = self.find(run, id).await? {
+                outline = under(outline, Row::Part(&part, row).outline());
             }
         }
         Ok(outline.and_then(Effect::resolve).is_some())
     }
 
-    /// The row of an id in a run, in a part with the pieces of a need.
-    async fn find(&self, run: usize, id: &str, need: Need<'_>) -> Result<Option<PartRow>> {
+    /// The row of an id in a run, in a part of which the front is loaded.
+    async fn find(&self, run: usize, id: &str) -> Result<Option<(Arc<PartMeta>, usize)>> {
+        let Some((number, _)) = self.part_of(run, id) else { return Ok(None) };
+        let part = self.part(run, number, Need::Front, true).await?;
+        Ok(part.find(id).ok().map(|row| (part, row)))
+    }
+
+    /// The same in a part of which all columns are loaded, and the documents of the row if they are wanted. A part that is
+    /// not kept takes one GET for the front with all columns, and one for a document.
+    async fn content(&self, run: usize, id: &str, document: bool) -> Result<Option<(Arc<PartMeta>, usize)>> {
+        let Some((number, entry)) = self.part_of(run, id) else { return Ok(None) };
+        let part = match self.objects.pools().parts.peek(&(self.shard.id(), entry.name)) {
+            // The front tells whether the id is there, and where its document lies.
+            Some(part) => part,
+            None => self.part(run, number, Need::Columns, true).await?,
+        };
+        let Ok(row) = part.find(id) else { return Ok(None) };
+        let part = if document {
+            self.documents(run, number, part, Need::Columns, iter::once(row)).await?
+        } else {
+            self.part(run, number, Need::Columns, true).await?
+        };
+        Ok(Some((part, row)))
+    }
+
+    /// The part of a run whose ids lie around an id.
+    fn part_of(&self, run: usize, id: &str) -> Option<(usize, &PartEntry)> {
         let entries = self.entries(run);
         let number = entries.partition_point(|entry| entry.max_id.as_str() < id);
-        if entries.get(number).is_none_or(|entry| id < entry.min_id.as_str()) {
-            return Ok(None);
-        }
-        let part = self.part(run, number, need, true).await?;
-        Ok(part.find(id).ok().map(|row| PartRow { number, part, row }))
+        let entry = entries.get(number)?;
+        (entry.min_id.as_str() <= id).then_some((number, entry))
     }
 
     /// A record for the caller, with its embedding if wanted.
