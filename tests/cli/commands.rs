@@ -213,6 +213,7 @@ fn inspect_tells_damage_from_age() {
     let home = Home::new();
     let golden = |name: &str| format!("{}/format/golden/v1/{name}", env!("CARGO_MANIFEST_DIR"));
     home.run(&format!("inspect {}", golden("head"))).ok().says("head, format 1").says("sound");
+    home.run(&format!("inspect {}", golden("part"))).ok().says("metadata columns").says("document_blocks");
     let damaged = home.run(&format!("inspect {}", golden("segment.checksum"))).ends_with(6);
     damaged.says("damaged").complains("the crc32 of its bytes does not match");
     home.run(&format!("inspect {}", golden("head.newer"))).ends_with(1).complains("use a newer version");

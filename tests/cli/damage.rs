@@ -40,7 +40,9 @@ fn a_damaged_segment_is_told_by_name() {
 
 #[test]
 fn a_damaged_part_is_told_by_name() {
-    damage_is_told(true, ".meta", "columns");
+    for section in ["rows", "directory", "metadata columns", "documents"] {
+        damage_is_told(true, ".meta", section);
+    }
 }
 
 #[test]
@@ -78,7 +80,7 @@ fn follow_until_the_end_fails_at_a_hole_of_the_log() {
 fn verification_lists_damage_for_scripts() {
     let home = Home::with_records(3);
     home.run("compact c").ok();
-    damage(&home, &home.files(".meta").remove(0), "columns");
+    damage(&home, &home.files(".meta").remove(0), "documents");
     let report = home.run("verify c --deep --json").ends_with(6).json();
     assert_eq!(report["sound"], false);
     assert!(report["findings"][0]["key"].as_str().is_some_and(|key| key.ends_with(".meta")), "{report:#}");

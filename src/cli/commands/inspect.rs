@@ -7,7 +7,8 @@ use std::path::Path;
 use bytes::Bytes;
 use clap::Args;
 use deltafold::format::{
-    Claim, CollectionConfig, Encoding, FormatError, FormatErrorKind, Head, Inspection, Manifest, ObjectKind, Segment,
+    Claim, CollectionConfig, Encoding, FormatError, FormatErrorKind, Head, Inspection, Manifest, ObjectKind, PartMeta,
+    Segment,
 };
 use deltafold::store::Key;
 use serde_json::{Map, Value, json};
@@ -154,6 +155,7 @@ fn sections(inspection: &Inspection) -> Vec<Value> {
 fn content(kind: ObjectKind, object: Bytes) -> Result<Map<String, Value>, FormatError> {
     let content = match kind {
         ObjectKind::Segment => segment(&Segment::decode(object)?),
+        ObjectKind::PartMeta => part(&PartMeta::open(object)?),
         ObjectKind::Manifest => manifest(&Manifest::decode(object)?),
         ObjectKind::Head => head(&Head::decode(object)?),
         ObjectKind::Collection => config(&CollectionConfig::decode(object)?),
@@ -193,6 +195,27 @@ fn segment(segment: &Segment) -> Value {
         "embeddings": header.vectors,
         "digest": header.digest.to_string(),
         "sources": marks,
+    })
+}
+
+/// What the front of a part tells.
+fn part(part: &PartMeta) -> Value {
+    let summary = part.summary();
+    let keys: Map<String, Value> = part
+        .keys()
+        .map(|key| (key.to_owned(), summary.keys.get(key).map_or(Value::Null, |of_key| json!(of_key.present))))
+        .collect();
+    json!({
+        "rows": part.rows(),
+        "first_id": part.id(0),
+        "last_id": part.id(part.rows().saturating_sub(1)),
+        "by_revision": part.has_revisions(),
+        "rows_without_record": part.absent().rows,
+        "front_bytes": part.front_bytes(),
+        "columns_end": part.columns_end(),
+        "rows_by_key": keys,
+        "documents": summary.documents,
+        "document_blocks": part.unloaded_documents().count(),
     })
 }
 
