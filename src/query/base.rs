@@ -11,7 +11,7 @@ use super::scan::Selection;
 use crate::error::{Error, Result};
 use crate::reader::{Need, Snapshot};
 
-/// How many parts are read and decoded at once. A part has 4 MiB of columns at most.
+/// How many parts are read and decoded at once. A part has 2 MiB of pieces at most.
 const READS: usize = 16;
 
 /// The highest bit of an [`Owner`] tells a record that the base does not decide alone.
