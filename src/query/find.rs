@@ -14,7 +14,7 @@ use super::request::Include;
 use super::scan::{Searched, Selection};
 use super::select::Selector;
 use crate::error::{Error, Result};
-use crate::reader::{Entry, Order, Reader, Reads};
+use crate::reader::{Entry, Need, Order, Reader, Reads};
 
 /// Which records are found, in which order, and what of them.
 ///
@@ -103,6 +103,8 @@ impl Reader {
 const FIRST_BATCH: usize = 16;
 /// Records of a batch at most.
 const MOST_AHEAD: usize = 4_096;
+/// Records with documents that newer runs or the log have touched, of a batch at most.
+const FRESH_DOCUMENTS: usize = 8;
 
 /// The records of a find, made in batches: those of one part are read together.
 struct Making {
@@ -117,11 +119,41 @@ struct Making {
 
 impl Making {
     async fn next(&mut self) -> Result<Vec<Entry>> {
-        let batch: Vec<(usize, Owner)> = self.left.drain(..self.batch.min(self.left.len())).collect();
+        let count = self.fitting().await?;
+        let batch: Vec<(usize, Owner)> = self.left.drain(..count).collect();
         let made = entries(&self.shards, &batch, self.include, self.reads).await?;
         let average = made.iter().map(Entry::memory_bytes).sum::<usize>() / made.len().max(1) + 1;
         self.batch = (self.memory / average).clamp(1, MOST_AHEAD).min(self.batch * 4);
         Ok(made)
+    }
+}
+
+impl Making {
+    /// How many of the next records are made together: so many that their documents likely fit the memory.
+    async fn fitting(&self) -> Result<usize> {
+        let most = self.batch.min(self.left.len());
+        if !self.include.document {
+            return Ok(most);
+        }
+        let mut bytes = 0_usize;
+        for (count, (shard, owner)) in self.left.iter().take(most).enumerate() {
+            let Some(searched) = self.shards.get(*shard) else { continue };
+            bytes = bytes.saturating_add(match owner {
+                Owner::Base(row) => {
+                    let (number, row) = searched.index.base().place(*row);
+                    searched.snapshot.part(0, number, Need::Front, true).await?.document_bytes(row)
+                }
+                // Nothing tells how long it is.
+                Owner::Fresh(at) if searched.index.fresh_at(*at).is_some_and(|fresh| fresh.has_document) => {
+                    self.memory / FRESH_DOCUMENTS
+                }
+                Owner::Fresh(_) => 0,
+            });
+            if bytes > self.memory {
+                return Ok(count.max(1));
+            }
+        }
+        Ok(most)
     }
 }
 

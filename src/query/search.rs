@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use deltafold_format::CollectionConfig;
 use deltafold_format::codes::Rotation;
-use deltafold_format::{CollectionConfig, Effect};
 use futures::future::try_join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 

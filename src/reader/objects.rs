@@ -92,6 +92,8 @@ impl Objects {
         rows: impl Iterator<Item = usize>,
     ) -> Result<Arc<PartMeta>> {
         let entry = self.entry(run, number);
+        let documents = entry.bytes.saturating_sub(entry.columns_end);
+        let _fetching = self.pools.sections.fetching(documents.saturating_mul(2)).await;
         match part_pieces::load_documents(&self.shard, entry, part.clone(), need, rows).await? {
             Some(loaded) => {
                 if !need.is_met(&part) {

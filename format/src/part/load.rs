@@ -167,6 +167,14 @@ impl PartMeta {
         })
     }
 
+    /// About how many bytes the document that a row sets has, loaded or not.
+    pub fn document_bytes(&self, row: usize) -> usize {
+        let rank = self.front.rows.get().documents.rank(row).filter(|_| row < self.rows());
+        let block = rank.and_then(|rank| self.front.directory.block_of(rank));
+        let entry = block.and_then(|(number, _)| self.front.directory.blocks.get(number));
+        entry.map_or(0, |entry| entry.sum.raw as usize / (entry.documents as usize).max(1))
+    }
+
     /// Whether all metadata columns are loaded.
     pub fn has_all_columns(&self) -> bool {
         self.all.is_some()

@@ -136,6 +136,8 @@ fn a_document_needs_its_own_block_only() {
     let of_row = |part: &PartMeta, row| part.unloaded_documents_of(row).collect::<Vec<_>>();
     assert_eq!([0, 36, 40, 96].map(|row| of_row(&front, row)), [0, 0, 1, 2].map(|block| [PartPiece::Documents(block)]));
     assert_eq!((of_row(&front, 1), of_row(&front, 100)), (vec![], vec![]));
+    assert!((6_000..6_100).contains(&front.document_bytes(40)), "{}", front.document_bytes(40));
+    assert_eq!((front.document_bytes(1), front.document_bytes(100)), (0, 0));
     let part = load(&front, &object, of_row(&front, 44));
     assert!(part.document_of(44).unwrap().unwrap().starts_with("44 "));
     assert!(part.document_of(76).unwrap().unwrap().starts_with("76 "));
