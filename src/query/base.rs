@@ -292,6 +292,26 @@ fn base_run(snapshot: &Snapshot) -> Option<Nonce> {
 mod tests {
     use super::*;
 
+    /// Rows are selected by 64 at once. A row may belong to nobody, to a touched record, or to several.
+    #[test]
+    fn selected_rows_are_those_of_selected_owners() {
+        let mut indexed = Indexed::default();
+        for row in (0..200).filter(|row| row % 7 != 0) {
+            let fresh = row % 5 == 0;
+            indexed.add(row, if fresh { Owner::Fresh(row / 5) } else { Owner::Base(row * 2) });
+        }
+        indexed.add(3, Owner::Fresh(90));
+        indexed.add(130, Owner::Base(500));
+        let mut selection = Selection::default();
+        (0..600).filter(|row| row % 3 == 0 || *row == 500).for_each(|row| selection.base.insert(row));
+        [1, 3, 4, 19, 90].into_iter().for_each(|at| selection.fresh.insert(at));
+        for row in 0..256 {
+            let expected = indexed.owners(row).any(|owner| selection.contains(owner));
+            let word = indexed.selected(row as usize / 64, &selection);
+            assert_eq!(word >> (row % 64) & 1 == 1, expected, "row {row}");
+        }
+    }
+
     /// A scan goes over the rows that there are, and passed references to others by.
     #[test]
     fn a_live_reference_beyond_the_rows_is_found() {
