@@ -78,7 +78,7 @@ async fn rows_of_part(
     let mut embeddings = Vec::new();
     for (_, row) in rows {
         let stored = front.resolved_record(*row, bare).map_err(Error::not_loaded)?;
-        let Some(stored) = stored else { unreachable!("an index names the records of its own snapshot") };
+        let Some(stored) = stored else { return Err(gone(searched)) };
         let record = stored.record.map_embedding(EmbeddingSource::Stored);
         let stored = Stored { record, inserted: stored.inserted, changed: stored.changed };
         embeddings.push(snapshot.entry(front.id(*row).to_owned(), stored, reads));
@@ -111,6 +111,14 @@ async fn touched(
     let snapshot = &searched.snapshot;
     let id = searched.index.fresh_at(number).map(|fresh| fresh.id.to_string()).unwrap_or_default();
     let stored = if include.document { snapshot.get(&id).await? } else { snapshot.get_without_document(&id).await? };
-    let Some(stored) = stored else { unreachable!("an index names the records of its own snapshot") };
+    let Some(stored) = stored else { return Err(gone(searched)) };
     Ok((at, snapshot.entry(id, stored, reads).await?))
+}
+
+/// The error of a record that the index of a snapshot names, and that was not read from the same snapshot again: only
+/// an object that somebody changed under its name brings it.
+fn gone(searched: &Searched) -> Error {
+    let manifest = searched.snapshot.objects.manifest().name();
+    let key = searched.snapshot.shard.layout().manifest(manifest);
+    Error::corrupt(&key, "an object that it lists changed between two reads")
 }
