@@ -127,7 +127,7 @@ async fn a_drop_that_slept_knows_its_note_from_a_third_drop_s<S: Store + Clone>(
         let dropped = Collection::drop(&store, &name, |_| ()).await;
         assert!(store.all_reached(), "{key}");
         assert_eq!(dropped.as_ref().map_err(Error::kind), Err(ErrorKind::Conflict), "{key}");
-        assert_eq!(store.keys("c/").await.len(), 8, "{key}: register, head and segments");
-        assert_eq!(Collection::drop(&store, &name, |_| ()).await.unwrap().objects, 8, "{key}");
+        let left = Collection::drop(&store, &name, |_| ()).await.unwrap().objects;
+        assert_eq!(left, 8, "{key}: register, head and six segments were left alone");
     }
 }
