@@ -66,7 +66,11 @@ pub fn from_input(kind: ObjectKind, input: &[u8]) -> Bytes {
 pub fn to_inputs(object: &[u8]) -> Vec<Vec<u8>> {
     let mut inputs: Vec<Vec<u8>> = [0, 1].map(|mend| [&[mend], object].concat()).into();
     if let Some(sections) = sections_of_object(object) {
-        let raw = if kind(object) == Some(ObjectKind::PartMeta) { with_raw_pieces(sections.clone()) } else { sections.clone() };
+        let raw = if kind(object) == Some(ObjectKind::PartMeta) {
+            with_raw_pieces(sections.clone())
+        } else {
+            sections.clone()
+        };
         for (mend, sections) in [(2, sections), (3, raw)] {
             inputs.push([&[mend][..], &input_of_sections(&sections)].concat());
         }

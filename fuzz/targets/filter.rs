@@ -45,7 +45,10 @@ fn check_filter(filter: &Filter, lines: &str) {
     let matching: Vec<bool> = records.iter().map(|record| matcher.matches(record)).collect();
     // To negate a filter is to choose the other records.
     if let Ok(negated) = (!filter.clone()).matcher() {
-        assert!(records.iter().zip(&matching).all(|(record, matches)| negated.matches(record) != *matches), "{written}");
+        assert!(
+            records.iter().zip(&matching).all(|(record, matches)| negated.matches(record) != *matches),
+            "{written}"
+        );
     }
     let Some(part) = part(&records) else { return };
     let all = RowSet::all(part.rows());
