@@ -20,7 +20,8 @@ use crate::limits::MAX_EMBEDDING_OBJECT_BYTES;
 #[derive(Debug, Clone)]
 pub struct Embeddings {
     front: Arc<EmbeddingsFront>,
-    sections: [Option<Held>; EmbeddingSection::ALL.len()],
+    /// Shared by clones: a reader clones the object for each record that it makes.
+    sections: Arc<[Option<Held>; EmbeddingSection::ALL.len()]>,
 }
 
 /// The bytes of one section.
@@ -58,7 +59,7 @@ impl Embeddings {
     /// header says.
     pub fn open(object: Bytes) -> Result<Self, FormatError> {
         let mut opened = Self::empty(EmbeddingsFront::read(EnvelopeReader::open(object, ObjectKind::Embeddings)?)?);
-        for (held, section) in opened.sections.iter_mut().zip(EmbeddingSection::ALL) {
+        for (held, section) in Arc::make_mut(&mut opened.sections).iter_mut().zip(EmbeddingSection::ALL) {
             let reader = opened.front.reader();
             *held = Some(Held::new(reader.raw_section(section.id(), section.name(), MAX_EMBEDDING_OBJECT_BYTES)?));
         }
@@ -76,7 +77,7 @@ impl Embeddings {
         let len = usize::try_from(front.sections_range(EmbeddingSection::Norms..=EmbeddingSection::Norms).start);
         let own = len.ok().and_then(|len| prefix.get(..len)).unwrap_or(&prefix);
         let mut opened = Self::empty(EmbeddingsFront::open(Bytes::copy_from_slice(own))?);
-        for (held, section) in opened.sections.iter_mut().zip(EmbeddingSection::ALL) {
+        for (held, section) in Arc::make_mut(&mut opened.sections).iter_mut().zip(EmbeddingSection::ALL) {
             let range = opened.front.sections_range(section..=section);
             let (start, end) = (usize::try_from(range.start), usize::try_from(range.end));
             if let (Ok(start), Ok(end)) = (start, end)
@@ -89,7 +90,7 @@ impl Embeddings {
     }
 
     fn empty(front: EmbeddingsFront) -> Self {
-        Self { front: Arc::new(front), sections: [const { None }; EmbeddingSection::ALL.len()] }
+        Self { front: Arc::new(front), sections: Arc::new([const { None }; EmbeddingSection::ALL.len()]) }
     }
 
     /// The front alone: what it takes to read more by ranges.
@@ -101,7 +102,7 @@ impl Embeddings {
     #[must_use]
     pub fn without_sections(&self, sections: RangeInclusive<EmbeddingSection>) -> Self {
         let mut without = self.clone();
-        for (held, section) in without.sections.iter_mut().zip(EmbeddingSection::ALL) {
+        for (held, section) in Arc::make_mut(&mut without.sections).iter_mut().zip(EmbeddingSection::ALL) {
             if sections.contains(&section) {
                 *held = None;
             }
@@ -132,7 +133,7 @@ impl Embeddings {
             return Err(FormatError::truncated(sections.start().name(), reason));
         }
         let mut with = self.clone();
-        for (held, section) in with.sections.iter_mut().zip(EmbeddingSection::ALL) {
+        for (held, section) in Arc::make_mut(&mut with.sections).iter_mut().zip(EmbeddingSection::ALL) {
             if sections.contains(&section) {
                 let own = self.front.sections_range(section..=section);
                 let at = |place: u64| usize::try_from(place.saturating_sub(range.start)).unwrap_or(usize::MAX);
