@@ -295,20 +295,24 @@ mod tests {
     /// Rows are selected by 64 at once. A row may belong to nobody, to a touched record, or to several.
     #[test]
     fn selected_rows_are_those_of_selected_owners() {
-        let mut indexed = Indexed::default();
-        for row in (0..200).filter(|row| row % 7 != 0) {
-            let fresh = row % 5 == 0;
-            indexed.add(row, if fresh { Owner::Fresh(row / 5) } else { Owner::Base(row * 2) });
-        }
-        indexed.add(3, Owner::Fresh(90));
-        indexed.add(130, Owner::Base(500));
-        let mut selection = Selection::default();
-        (0..600).filter(|row| row % 3 == 0 || *row == 500).for_each(|row| selection.base.insert(row));
-        [1, 3, 4, 19, 90].into_iter().for_each(|at| selection.fresh.insert(at));
-        for row in 0..256 {
-            let expected = indexed.owners(row).any(|owner| selection.contains(owner));
-            let word = indexed.selected(row as usize / 64, &selection);
-            assert_eq!(word >> (row % 64) & 1 == 1, expected, "row {row}");
+        for several in [false, true] {
+            let mut indexed = Indexed::default();
+            for row in (0..200).filter(|row| row % 7 != 0) {
+                let fresh = row % 5 == 0;
+                indexed.add(row, if fresh { Owner::Fresh(row / 5) } else { Owner::Base(row * 2) });
+            }
+            if several {
+                indexed.add(3, Owner::Fresh(90));
+                indexed.add(130, Owner::Base(500));
+            }
+            let mut selection = Selection::default();
+            (0..600).filter(|row| row % 3 == 0 || *row == 500).for_each(|row| selection.base.insert(row));
+            [1, 3, 4, 19, 90].into_iter().for_each(|at| selection.fresh.insert(at));
+            for row in 0..256 {
+                let expected = indexed.owners(row).any(|owner| selection.contains(owner));
+                let word = indexed.selected(row as usize / 64, &selection);
+                assert_eq!(word >> (row % 64) & 1 == 1, expected, "row {row}, several {several}");
+            }
         }
     }
 
