@@ -82,11 +82,14 @@ def measure(arguments, made, folder):
             for work, batch, percent in WORKS:
                 if percent is not None and not engine.filters:
                     continue
+                before = engine.cpu()
                 seconds, answers = engine.times(made, k, batch, percent)
-                figure = reports[engine.name].setdefault(work, {"rounds": []})
+                figure = reports[engine.name].setdefault(work, {"rounds": [], "least": [], "cpu": 0.0})
+                figure["cpu"] += (engine.cpu() - before) / len(made.queries) / arguments.rounds
                 # The last batch may be shorter.
                 full = seconds[: max(1, len(made.queries) // batch)]
                 figure["rounds"].append(statistics.median(full) / min(batch, len(made.queries)))
+                figure["least"].append(min(full) / min(batch, len(made.queries)))
                 figure["recall"] = made.recall(answers, truths[percent], k)
                 if engine.name.startswith("deltafold"):
                     source = engine if engine.name == "deltafold" else engine.of
@@ -96,6 +99,7 @@ def measure(arguments, made, folder):
             if work in report:
                 rounds = report[work]["rounds"]
                 report[work]["seconds"] = statistics.median(rounds)
+                report[work]["least"] = min(report[work]["least"])
                 others = reports.get("numpy", {}).get(work, {}).get("rounds")
                 if others:
                     report[work]["to_numpy"] = statistics.median(a / b for a, b in zip(rounds, others))
@@ -131,6 +135,7 @@ def own(arguments, made, deltafold, reports):
     touched = deltafold.ask(do="touch", bytes=codes, rounds=20)["seconds"]
     report["codes_bytes"] = codes
     report["read_codes_seconds"] = statistics.median(touched)
+    report["read_codes_least"] = min(touched)
     report["append_seconds"] = deltafold.built["append"]
     report["compact_seconds"] = deltafold.built["compact"]
     report["disk_bytes"] = deltafold.built["disk_bytes"]

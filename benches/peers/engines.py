@@ -35,6 +35,10 @@ class Engine:
             answers.extend(found)
         return seconds, answers
 
+    def cpu(self):
+        """CPU time of all threads so far."""
+        return time.process_time()
+
     def close(self):
         pass
 
@@ -196,6 +200,9 @@ class Deltafold(Engine):
         self.built = self.ask(
             do="build", folder=self.folder, vectors=vectors, dimension=data.dimension, metric=data.metric
         )
+        # Another process, so that its memory holds nothing of the building.
+        self.process.close()
+        self.process = Program(self.program)
         self.opened = self.ask(do="open", folder=self.folder, dimension=data.dimension)
 
     def times(self, data, k, batch, percent=None):
@@ -211,6 +218,9 @@ class Deltafold(Engine):
         self.rows_read = answer["rows_read"]
         return answer["seconds"], answer["ids"]
 
+    def cpu(self):
+        return self.process.cpu()
+
     def close(self):
         self.process.close()
 
@@ -223,6 +233,9 @@ class Approximate(Engine):
 
     def __init__(self, exact):
         self.of = exact
+
+    def cpu(self):
+        return self.of.cpu()
 
     def build(self, data, folder):
         pass
