@@ -20,7 +20,7 @@ impl PartMeta {
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with any byte of it; nothing of such an object can be used.
+    /// Any byte is wrong. Nothing of such an object can be used.
     pub fn decode(object: Bytes) -> Result<Self, FormatError> {
         let reader = EnvelopeReader::open(object, ObjectKind::PartMeta)?;
         let front = Front::read(&reader)?;
@@ -44,7 +44,7 @@ impl PartMeta {
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with envelope, rows, revisions or directory. `Truncated` where the bytes do not hold them.
+    /// Envelope, rows, revisions or directory are wrong. `Truncated` where the bytes do not hold them.
     pub fn open(prefix: Bytes) -> Result<Self, FormatError> {
         let reader = EnvelopeReader::open_front(prefix, ObjectKind::PartMeta)?;
         Self::of_front(Front::read(&reader)?)
@@ -68,7 +68,7 @@ impl PartMeta {
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with a piece, by itself or beside those that are loaded.
+    /// A piece is wrong, by itself or beside those that are loaded.
     pub fn with(&self, pieces: impl IntoIterator<Item = (PartPiece, Bytes)>) -> Result<Self, FormatError> {
         let loaded = pieces.into_iter().map(|(piece, stored)| piece.load(&self.front, stored));
         self.with_loaded(loaded)

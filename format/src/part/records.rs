@@ -65,7 +65,7 @@ impl PartMeta {
         Ok(Some(Stored { record, inserted: bare.inserted, changed: newest.unwrap_or(bare.changed) }))
     }
 
-    /// What a row does to its id. Needs all metadata columns, and the documents of the row.
+    /// The effect of a row on its id. Needs all metadata columns, and the documents of the row.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl PartMeta {
         }
     }
 
-    /// What the revisions of a row come to; none in a part without revisions.
+    /// The result of a row's revisions; none in a part without revisions.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl PartMeta {
         Ok(Some(revised))
     }
 
-    /// What a row does to presence and insertion; the record is left empty, so that this costs no allocation.
+    /// The effect of a row on presence and insertion. The record is left empty, so this allocates nothing.
     pub fn outline(&self, row: usize) -> Effect<()> {
         if let Some(revisions) = self.revisions() {
             return Effect::Revision(revisions.row(row).0.outline());
@@ -127,7 +127,7 @@ impl PartMeta {
         })
     }
 
-    /// What a row does to its id, in a part without revisions.
+    /// The transition of a row, in a part without revisions.
     ///
     /// # Errors
     ///
