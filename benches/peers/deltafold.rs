@@ -74,8 +74,10 @@ async fn obey(request: &Json, reader: &mut Option<Reader>, server: &mut Option<S
             let opened = collection(request).await.reader().await.expect("a reader");
             *reader = Some(opened.clone());
             opened.warm(&Warm::default().columns().signs().bytes()).await.expect("columns and codes");
-            let zero = Query::new(vec![0.0; number(request, "dimension")], 1);
-            opened.search(&[zero]).await.expect("an answer");
+            // Not of zeros: every row is as near to those by cosine, so all rows would be read in f32.
+            let mut first = vec![0.0; number(request, "dimension")];
+            first[0] = 1.0;
+            opened.search(&[Query::new(first, 1)]).await.expect("an answer");
             memory()
         }
         "search" => search(request, &open(reader)).await,

@@ -66,13 +66,32 @@ impl Refining {
 
     /// What each query has found.
     pub(super) async fn run(mut self) -> Result<Vec<(Vec<Candidate>, Work)>> {
-        loop {
+        while !self.is_done() {
             let missing = self.read().await?;
-            if missing.is_empty() {
-                return Ok(self.open.into_iter().map(|open| open.nearest.into_found()).collect());
+            if !missing.is_empty() {
+                self.fetched = Arc::new(self.fetch(missing).await?);
             }
-            self.fetched = Arc::new(self.fetch(missing).await?);
         }
+        Ok(self.open.into_iter().map(Open::into_found).collect())
+    }
+
+    fn is_done(&self) -> bool {
+        self.scan.probes.iter().zip(&self.open).all(|(probe, open)| open.next(probe).is_none())
+    }
+
+    /// How many rows are left to read, at most.
+    fn left(&self) -> usize {
+        self.open.iter().map(|open| open.spots.len().saturating_sub(open.at)).sum()
+    }
+
+    /// Reads the rows at hand on this thread, where there are few.
+    pub(super) fn read_few(&mut self) -> Result<()> {
+        if self.left() < 2 * ROWS_A_WORKER {
+            for (probe, open) in self.scan.probes.iter().zip(&mut self.open) {
+                open.read(&self.scan, probe, &self.fetched)?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads the rows at hand; queries with many rows left share the cores. The answer is the rows to fetch before it
@@ -81,9 +100,8 @@ impl Refining {
         let row_bytes = self.scan.probes.first().map_or(1, |probe| probe.distances.row_bytes());
         let most = BYTES_AT_ONCE / row_bytes.max(1) / self.open.len().max(1);
         let most = most.clamp(1, ROWS_AT_ONCE);
-        let left: usize = self.open.iter().map(|open| open.spots.len().saturating_sub(open.at)).sum();
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let share = self.open.len().div_ceil(cores.min(left / ROWS_A_WORKER).max(1)).max(1);
+        let share = self.open.len().div_ceil(cores.min(self.left() / ROWS_A_WORKER).max(1)).max(1);
         let (mut jobs, mut first) = (Vec::new(), 0);
         let mut rest = std::mem::take(&mut self.open);
         while !rest.is_empty() {
@@ -157,9 +175,13 @@ impl Open {
                 scan.offer(&mut self.nearest, distance, unit.shard, owner);
             }
         }
+        Ok(())
+    }
+
+    fn into_found(mut self) -> (Vec<Candidate>, Work) {
         let work = &mut self.nearest.work;
         work.ruled_out = work.coded.saturating_sub(work.read - work.from_log);
-        Ok(())
+        self.nearest.into_found()
     }
 
     /// The next row to read, unless it cannot be among the nearest.

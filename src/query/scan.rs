@@ -1,8 +1,8 @@
 //! Scanning embedding objects, on all cores.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use deltafold_format::{FormatError, Metric};
@@ -89,7 +89,7 @@ impl Selection {
 }
 
 /// Rows of an object that a worker takes at once: few, so that all workers end at about the same time.
-const PIECE_ROWS: usize = 8 * TILE_ROWS;
+const PIECE_ROWS: usize = 2 * TILE_ROWS;
 
 /// Some rows of an embedding object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +129,26 @@ impl Drop for GivenUp {
     }
 }
 
+/// What all workers of a scan have found.
+#[derive(Debug)]
+struct Joint {
+    /// Workers that have added nothing yet.
+    at_work: AtomicUsize,
+    nearest: Mutex<Vec<Nearest>>,
+}
+
+impl Joint {
+    /// Adds what one worker has found. The last one gets everything: to go on where it is saves two changes of thread.
+    fn add(&self, found: Vec<Nearest>) -> Option<Vec<Nearest>> {
+        let mut all = self.nearest.lock().unwrap_or_else(PoisonError::into_inner);
+        for (all, more) in all.iter_mut().zip(found) {
+            all.join(more);
+        }
+        let is_last = self.at_work.fetch_sub(1, Ordering::Relaxed) == 1;
+        is_last.then(|| std::mem::take(&mut *all))
+    }
+}
+
 impl Scan {
     pub(crate) fn new(shards: Arc<Vec<Searched>>, units: Vec<Unit>, probes: Vec<Probe>) -> Self {
         let pieces = pieces(units.iter().map(|unit| unit.object.embeddings.rows()));
@@ -139,17 +159,26 @@ impl Scan {
     pub(crate) async fn run(scan: Arc<Self>) -> Result<Vec<(Vec<Candidate>, Work)>> {
         let guard = GivenUp(scan.given_up.clone());
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let workers = (0..scan.workers(cores)).map(|_| {
-            let scan = scan.clone();
-            env::blocking(move || scan.work())
+        let workers = scan.workers(cores);
+        let joint = Arc::new(Joint { at_work: AtomicUsize::new(workers), nearest: Mutex::new(scan.nothing()) });
+        let workers = (0..workers).map(|_| {
+            let (scan, joint) = (scan.clone(), joint.clone());
+            env::blocking(move || {
+                let Some(nearest) = joint.add(scan.work()?) else { return Ok(None) };
+                let mut refining = Refining::new(scan, nearest);
+                refining.read_few()?;
+                Ok::<_, Error>(Some(refining))
+            })
         });
-        let mut nearest = scan.nothing();
+        let mut last = None;
         for worker in futures::future::join_all(workers).await {
-            for (nearest, more) in nearest.iter_mut().zip(worker?) {
-                nearest.join(more);
-            }
+            last = last.or(worker?);
         }
-        let found = Refining::new(scan, nearest).run().await?;
+        let found = match last {
+            Some(refining) => refining.run().await?,
+            // No worker is the last without an error.
+            None => Vec::new(),
+        };
         drop(guard);
         Ok(found)
     }
@@ -242,7 +271,7 @@ mod tests {
     /// beside the whole, hold each row once, and begin where tiles do.
     #[test]
     fn pieces_hold_each_row_once() {
-        let objects = [65_536, 34_464, 1, 8_192, 8_193];
+        let objects = [65_536, 34_464, 1, 2_048, 2_049];
         let pieces = pieces(objects.into_iter());
         for (unit, rows) in (0..).zip(objects) {
             let of_unit: Vec<&Piece> = pieces.iter().filter(|piece| piece.unit == unit).collect();
@@ -251,7 +280,7 @@ mod tests {
             assert!(of_unit.iter().all(|piece| (piece.rows.start as usize).is_multiple_of(TILE_ROWS)));
             assert!(of_unit.iter().all(|piece| piece.rows.len() <= PIECE_ROWS));
         }
-        assert_eq!(pieces.len(), 8 + 5 + 1 + 1 + 2);
+        assert_eq!(pieces.len(), 32 + 17 + 1 + 1 + 2);
     }
 
     /// A search that nobody waits for any more must not keep the cores busy. The only thread for workers is held until
@@ -297,8 +326,8 @@ mod tests {
             scan.pieces = pieces([rows].into_iter());
             scan
         };
-        assert_eq!([1, 2, 4, 64].map(|cores| scan(65_536).workers(cores)), [1, 2, 4, 8]);
+        assert_eq!([1, 2, 4, 64].map(|cores| scan(65_536).workers(cores)), [1, 2, 4, 32]);
         // The log alone takes one, and so do few rows.
-        assert_eq!([scan(0).workers(2), scan(8_192).workers(2), scan(8_193).workers(2)], [1, 1, 2]);
+        assert_eq!([scan(0).workers(2), scan(2_048).workers(2), scan(2_049).workers(2)], [1, 1, 2]);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use deltafold_format::{EmbeddingSection, FormatError};
 
 use super::bits::ones;
-use super::kernel::{Bounds, ByteFactors, Estimates, GROUP, Kernel, Queries, SignFactors};
+use super::kernel::{Bounds, ByteFactors, Estimates, GROUP, Kernel, Queries, QueryCodes, SignFactors};
 use super::nearest::{Nearest, Spot};
 use super::request::Exactness;
 use super::scan::{Probe, Selection, Unit};
@@ -17,19 +17,32 @@ pub(crate) const TILE_ROWS: usize = 1_024;
 /// Where at most one row in so many is wanted, each is compared by itself.
 const SPARSE: usize = 8;
 
+/// Where coarse dots leave more than one row in so many, fine ones of all rows cost less.
+const OPEN: usize = 16;
+
+/// Rows that coarse dots may leave to each query besides: the reach is far at first.
+const OPEN_AT_FIRST: usize = 1_024;
+
 /// Queries about the same records, in the same way.
 struct Group<'a> {
     exact: bool,
+    /// Whether dots are coarse at first, which rule out nearly all rows. Then those that are left get fine ones.
+    coarse: bool,
+    /// Rows that were compared by coarse dots, and those that were left, of all queries.
+    compared: usize,
+    left: usize,
     selections: Option<&'a Arc<Vec<Selection>>>,
     codes: Queries<'a>,
-    sides: Vec<Side>,
+    sides: Vec<Side<'a>>,
 }
 
 /// One query of a group.
-struct Side {
+struct Side<'a> {
     /// The number of its probe.
     probe: usize,
-    bounds: Bounds,
+    codes: &'a QueryCodes,
+    coarse: Bounds,
+    fine: Bounds,
     estimates: Estimates,
 }
 
@@ -58,11 +71,14 @@ struct Tile<'a> {
 
 impl<'a> Tiles<'a> {
     pub(crate) fn new(probes: &'a [Probe]) -> Self {
+        let kernel = Kernel::detect();
         let mut groups: Vec<Group<'a>> = Vec::new();
         for (number, probe) in probes.iter().enumerate() {
             let side = Side {
                 probe: number,
-                bounds: Bounds::new(probe.metric, &probe.codes),
+                codes: &probe.codes,
+                coarse: Bounds::coarse(probe.metric, &probe.codes),
+                fine: Bounds::fine(probe.metric, &probe.codes),
                 estimates: Estimates::new(probe.metric, &probe.codes),
             };
             if let Some(group) = groups.iter_mut().find(|group| group.takes(probe)) {
@@ -72,12 +88,15 @@ impl<'a> Tiles<'a> {
             }
             groups.push(Group {
                 exact: probe.exactness == Exactness::Exact,
+                coarse: kernel.gains_by_coarse(),
+                compared: 0,
+                left: 0,
                 selections: probe.selections.as_ref(),
                 codes: Queries::new([&probe.codes]),
                 sides: vec![side],
             });
         }
-        Self { kernel: Kernel::detect(), groups, dots: Vec::new(), row_dots: Vec::new() }
+        Self { kernel, groups, dots: Vec::new(), row_dots: Vec::new() }
     }
 
     /// Compares rows of an object, at most [`TILE_ROWS`] from a multiple of [`GROUP`] on, with every query.
@@ -145,7 +164,8 @@ impl Group<'_> {
     fn dots_of(&self, kernel: Kernel, unit: &Unit, rows: Range<u32>, dots: &mut [i32]) -> Result<(), FormatError> {
         let embeddings = &unit.object.embeddings;
         match self.exact {
-            true => kernel.byte_dots(&self.codes, embeddings.byte_codes(rows)?, dots),
+            true if self.coarse => kernel.coarse_dots(&self.codes, embeddings.byte_codes(rows)?, dots),
+            true => kernel.fine_dots(&self.codes, embeddings.byte_codes(rows)?, dots),
             false => kernel.sign_dots(&self.codes, embeddings.section(EmbeddingSection::Signs, rows)?, dots),
         }
         Ok(())
@@ -153,7 +173,7 @@ impl Group<'_> {
 
     /// Tells each query of the rows that its bounds do not rule out.
     fn bound(
-        &self,
+        &mut self,
         kernel: Kernel,
         tile: &Tile<'_>,
         wanted: &Wanted,
@@ -169,6 +189,7 @@ impl Group<'_> {
         for (dots, side) in dots.chunks_exact(tile.rows.len()).zip(&self.sides) {
             let Some(nearest) = nearest.get_mut(side.probe) else { continue };
             nearest.work.coded += wanted.count as u64;
+            let bounds = if self.coarse { &side.coarse } else { &side.fine };
             let factors = norms.chunks(GROUP).zip(scales.chunks(GROUP)).zip(residuals.chunks(GROUP));
             let groups =
                 wanted.words.iter().zip(dots.chunks(GROUP)).zip(factors).zip((tile.rows.start..).step_by(GROUP));
@@ -177,17 +198,21 @@ impl Group<'_> {
                     continue;
                 }
                 let factors = ByteFactors { norms, scales, residuals };
-                let open = wanted & side.bounds.may_reach(kernel, dots, factors, nearest.reach());
+                let open = wanted & bounds.may_reach(kernel, dots, factors, nearest.reach());
+                self.left += open.count_ones() as usize;
                 for place in ones(open) {
                     let row = (dots.get(place), norms.get(place), scales.get(place), residuals.get(place));
                     let (Some(dot), Some(norm), Some(scale), Some(residual)) = row else { continue };
-                    let (lower, upper) = side.bounds.of(*dot, *norm, *scale, *residual);
+                    let dot = if self.coarse { side.fine_dot(kernel, tile, start + place as u32)? } else { *dot };
+                    let (lower, upper) = side.fine.of(dot, *norm, *scale, *residual);
                     if lower <= nearest.reach() {
                         nearest.bounded(tile.spot(start, place, lower), upper);
                     }
                 }
             }
         }
+        self.compared += wanted.count * self.sides.len();
+        self.coarse &= self.left <= self.compared / OPEN + self.sides.len() * OPEN_AT_FIRST;
         Ok(())
     }
 
@@ -225,6 +250,13 @@ impl Group<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl Side<'_> {
+    fn fine_dot(&self, kernel: Kernel, tile: &Tile<'_>, row: u32) -> Result<i32, FormatError> {
+        let codes = tile.unit.object.embeddings.byte_codes(row..row.saturating_add(1))?;
+        Ok(kernel.fine_dot(self.codes, codes))
     }
 }
 

@@ -3,7 +3,8 @@
 use deltafold_format::Metric;
 use deltafold_format::codes::{ROTATION_ERROR, SCALE_ERROR, SCALE_UNDERFLOW};
 
-use super::{Kernel, QueryCodes};
+use super::Kernel;
+use super::query::{Quantised, QueryCodes};
 
 /// Rows that are looked at together: one bit each in a mask.
 pub(crate) const GROUP: usize = 64;
@@ -42,8 +43,17 @@ pub(super) const SLACK: f64 = 1.0 / (1_u64 << 40) as f64;
 const NORM_UNDERFLOW: f64 = SCALE_UNDERFLOW * SCALE_UNDERFLOW;
 
 impl Bounds {
-    pub(crate) fn new(metric: Metric, query: &QueryCodes) -> Self {
-        let norm = query.norm;
+    /// The bounds that dots with the fine integers of a query give.
+    pub(crate) fn fine(metric: Metric, query: &QueryCodes) -> Self {
+        Self::new(metric, query.norm, &query.fine)
+    }
+
+    /// The bounds that dots with the coarse integers of a query give.
+    pub(crate) fn coarse(metric: Metric, query: &QueryCodes) -> Self {
+        Self::new(metric, query.norm, &query.coarse)
+    }
+
+    fn new<T>(metric: Metric, norm: f64, query: &Quantised<T>) -> Self {
         let square_above = norm * norm * (1.0 + ROTATION_ERROR);
         Self {
             metric,

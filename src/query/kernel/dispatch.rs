@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::{QueryCodes, portable, simd};
 
-/// Bytes of rows that several queries share: they stay in the first cache.
-const TILE_BYTES: usize = 16 << 10;
+/// Bytes of rows that several queries share: they stay in the second cache.
+const TILE_BYTES: usize = 128 << 10;
 
 /// A set of machine instructions that scans are written for. All of them give the same integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,11 +52,21 @@ impl Kernel {
         }
     }
 
-    /// Multiplies queries with 8-bit rows. The dot of query `q` and row `r` of `n` goes to `out[q * n + r]`.
+    /// Whether a scan with coarse integers takes less time than one with fine ones.
+    pub(crate) fn gains_by_coarse(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Multiplies the fine integers of queries with 8-bit rows. The dot of query `q` and row `r` of `n` goes to
+    /// `out[q * n + r]`.
     ///
     /// `rows` must be whole rows, and `out` as long as queries times rows.
-    pub(crate) fn byte_dots(self, queries: &Queries<'_>, rows: &[i8], out: &mut [i32]) {
-        let words = queries.words.as_slice();
+    pub(crate) fn fine_dots(self, queries: &Queries<'_>, rows: &[i8], out: &mut [i32]) {
+        let words = queries.fine.as_slice();
         let Some(dimension) = words.first().map(|words| words.len()) else { return };
         tiles(words.len(), rows, dimension, out, |rows, mut dots| match self {
             Self::Portable => {
@@ -65,16 +75,36 @@ impl Kernel {
                 }
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(avx2) => avx2.byte_dots(words, rows, dots),
+            Self::Avx2(avx2) => avx2.fine_dots(words, rows, dots),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(avx512) => avx512.byte_dots(words, rows, dots),
+            Self::Avx512(avx512) => avx512.fine_dots(words, rows, dots),
             #[cfg(target_arch = "aarch64")]
-            Self::Neon(neon) => neon.byte_dots(words, rows, dots),
+            Self::Neon(neon) => neon.fine_dots(words, rows, dots),
         });
     }
 
+    /// As [`fine_dots`](Self::fine_dots), with the coarse integers of queries.
+    pub(crate) fn coarse_dots(self, queries: &Queries<'_>, rows: &[i8], out: &mut [i32]) {
+        let bytes = queries.coarse.as_slice();
+        let Some(dimension) = bytes.first().map(|bytes| bytes.len()) else { return };
+        tiles(bytes.len(), rows, dimension, out, |rows, mut dots| match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(avx512) => avx512.coarse_dots(bytes, &queries.sums, rows, dots),
+            _ => {
+                for (query, bytes) in bytes.iter().enumerate() {
+                    portable::byte_dots(bytes, rows, dots.of(query));
+                }
+            }
+        });
+    }
+
+    /// The dot of one query's fine integers with one 8-bit row.
+    pub(crate) fn fine_dot(self, query: &QueryCodes, row: &[i8]) -> i32 {
+        self.wide(|| portable::byte_dot(&query.fine.integers, row))
+    }
+
     /// Adds up the integers of queries, each negated where the row's sign bit is set. Order as for
-    /// [`byte_dots`](Self::byte_dots).
+    /// [`fine_dots`](Self::fine_dots).
     pub(crate) fn sign_dots(self, queries: &Queries<'_>, rows: &[u8], out: &mut [i32]) {
         let tables = queries.tables.as_slice();
         let Some(stride) = tables.first().map(|tables| tables.len() / 2) else { return };
@@ -87,7 +117,10 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(avx2) => avx2.sign_dots(tables, rows, dots),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(avx512) => avx512.sign_dots(tables, rows, dots),
+            Self::Avx512(avx512) => match queries.signed.as_slice() {
+                [query] => avx512.sign_dots_of_one(query, rows, dots),
+                _ => avx512.sign_dots(tables, rows, dots),
+            },
             #[cfg(target_arch = "aarch64")]
             Self::Neon(neon) => neon.sign_dots(tables, rows, dots),
         });
@@ -97,7 +130,11 @@ impl Kernel {
 /// Queries of one collection that share a look at rows.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Queries<'a> {
-    words: Vec<&'a [i16]>,
+    fine: Vec<&'a [i16]>,
+    coarse: Vec<&'a [i8]>,
+    /// The sum of the coarse integers of each query.
+    sums: Vec<i32>,
+    signed: Vec<&'a [i8]>,
     tables: Vec<&'a [[u8; 16]]>,
 }
 
@@ -109,12 +146,15 @@ impl<'a> Queries<'a> {
     }
 
     pub(crate) fn push(&mut self, query: &'a QueryCodes) {
-        self.words.push(&query.words);
+        self.fine.push(&query.fine.integers);
+        self.coarse.push(&query.coarse.integers);
+        self.sums.push(query.coarse.integers.iter().map(|integer| i32::from(*integer)).sum());
+        self.signed.push(&query.signed.integers);
         self.tables.push(&query.tables);
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.words.len()
+        self.fine.len()
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Estimates {
 impl Estimates {
     pub(crate) fn new(metric: Metric, query: &QueryCodes) -> Self {
         let inverse = if query.norm == 0.0 { 0.0 } else { 1.0 / query.norm };
-        Self { metric, square: query.norm * query.norm, inverse, step: query.sign_step }
+        Self { metric, square: query.norm * query.norm, inverse, step: query.signed.step }
     }
 
     /// The estimate of one row. A row without codes gets the least distance there is: it must be read.

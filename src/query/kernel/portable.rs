@@ -3,15 +3,16 @@
 use super::query::TABLE_OFFSET;
 
 /// Multiplies a query with each 8-bit row.
-pub(super) fn byte_dots(words: &[i16], rows: &[i8], out: &mut [i32]) {
-    for (dot, row) in out.iter_mut().zip(rows.chunks_exact(words.len().max(1))) {
-        *dot = byte_dot(words, row);
+pub(super) fn byte_dots<T: Copy + Into<i32>>(query: &[T], rows: &[i8], out: &mut [i32]) {
+    for (dot, row) in out.iter_mut().zip(rows.chunks_exact(query.len().max(1))) {
+        *dot = byte_dot(query, row);
     }
 }
 
 /// The query's integers are small enough that no sum of products overflows, in any order.
-pub(super) fn byte_dot(words: &[i16], row: &[i8]) -> i32 {
-    words.iter().zip(row).fold(0_i32, |sum, (word, code)| sum.wrapping_add(i32::from(*word) * i32::from(*code)))
+#[inline(always)]
+pub(super) fn byte_dot<T: Copy + Into<i32>>(query: &[T], row: &[i8]) -> i32 {
+    query.iter().zip(row).fold(0_i32, |sum, (integer, code)| sum.wrapping_add((*integer).into() * i32::from(*code)))
 }
 
 /// Adds up a query's integers, each negated where the row's bit is set.

@@ -46,19 +46,26 @@ fn rows(count: usize, dimension: u32, kind: u32, random: &mut Random) -> Vec<Vec
     (0..count).map(|which| row(which, random)).collect()
 }
 
-/// The bounds of each row.
-fn bounds(
-    metric: Metric,
-    query: &QueryCodes,
-    dots: &[i32],
-    factors: ByteFactors<'_>,
-    lower: &mut [f64],
-    upper: &mut [f64],
-) {
-    let of = Bounds::new(metric, query);
-    for (row, dot) in dots.iter().enumerate() {
-        (lower[row], upper[row]) = of.of(*dot, factors.norms[row], factors.scales[row], factors.residuals[row]);
-    }
+/// The dot of a query and a row in integers that no sum exceeds.
+fn dot<T: Copy + Into<i64>>(query: &[T], row: &[i8]) -> i64 {
+    query.iter().zip(row).map(|(integer, code)| (*integer).into() * i64::from(*code)).sum()
+}
+
+/// How a scan compares a query with rows of 8 bits: what makes its bounds, and the dots.
+type Comparison = (fn(Metric, &QueryCodes) -> Bounds, Vec<i32>);
+
+/// The fine comparison and the coarse one.
+fn comparisons(query: &QueryCodes, rows: &[i8], count: usize) -> [Comparison; 2] {
+    let [mut fine, mut coarse] = [(); 2].map(|()| vec![0; count]);
+    Kernel::detect().fine_dots(&Queries::new([query]), rows, &mut fine);
+    Kernel::detect().coarse_dots(&Queries::new([query]), rows, &mut coarse);
+    [(Bounds::fine, fine), (Bounds::coarse, coarse)]
+}
+
+/// The lower and the upper bounds of some rows.
+fn bounds(of: Bounds, dots: &[i32], factors: ByteFactors<'_>) -> (Vec<f64>, Vec<f64>) {
+    let factors = factors.norms.iter().zip(factors.scales).zip(factors.residuals);
+    dots.iter().zip(factors).map(|(dot, ((norm, scale), residual))| of.of(*dot, *norm, *scale, *residual)).unzip()
 }
 
 /// The estimate of each row.
@@ -123,10 +130,11 @@ proptest! {
         let signs = random.bytes(count * sign_bytes(dimension));
         let bytes: Vec<i8> = random.bytes(count * dimension as usize).into_iter().map(|byte| byte as i8).collect();
         let dots = |kernel: Kernel| {
-            let [mut byte_dots, mut sign_dots] = [1, 2].map(|fill| vec![fill; queries.len() * count]);
-            kernel.byte_dots(&together, &bytes, &mut byte_dots);
+            let [mut fine, mut coarse, mut sign_dots] = [1, 2, 3].map(|fill| vec![fill; queries.len() * count]);
+            kernel.fine_dots(&together, &bytes, &mut fine);
+            kernel.coarse_dots(&together, &bytes, &mut coarse);
             kernel.sign_dots(&together, &signs, &mut sign_dots);
-            (byte_dots, sign_dots)
+            (fine, coarse, sign_dots)
         };
         let expected = dots(Kernel::Portable);
         for kernel in Kernel::available() {
@@ -135,8 +143,12 @@ proptest! {
         for (number, query) in queries.iter().enumerate() {
             for row in 0..count {
                 let row_bytes = &bytes[row * dimension as usize..][..dimension as usize];
-                let dot: i64 = query.words.iter().zip(row_bytes).map(|(w, c)| i64::from(*w) * i64::from(*c)).sum();
-                prop_assert_eq!(i64::from(expected.0[number * count + row]), dot);
+                let place = number * count + row;
+                prop_assert_eq!(i64::from(expected.0[place]), dot(&query.fine.integers, row_bytes));
+                prop_assert_eq!(i64::from(expected.1[place]), dot(&query.coarse.integers, row_bytes));
+                for kernel in Kernel::available() {
+                    prop_assert_eq!(kernel.fine_dot(query, row_bytes), expected.0[place]);
+                }
             }
         }
     }
@@ -154,12 +166,10 @@ proptest! {
         // A query of another kind, and one that is a row.
         for query in [&self::rows(1, dimension, query_kind, &mut random)[0], &rows[0], &rows[1]] {
             let (coded, codes) = (coded(&rotation, &rows), QueryCodes::new(&rotation, query));
-            let mut dots = vec![0; rows.len()];
-            Kernel::detect().byte_dots(&Queries::new([&codes]), &coded.bytes, &mut dots);
             let factors = ByteFactors { norms: &coded.norms, scales: &coded.scales, residuals: &coded.residuals };
-            for metric in METRICS {
-                let (mut lower, mut upper) = (vec![f64::NAN; rows.len()], vec![f64::NAN; rows.len()]);
-                bounds(metric, &codes, &dots, factors, &mut lower, &mut upper);
+            let comparisons = comparisons(&codes, &coded.bytes, rows.len());
+            for (metric, (of, dots)) in METRICS.into_iter().flat_map(|metric| comparisons.iter().map(move |by| (metric, by))) {
+                let (lower, upper) = bounds(of(metric, &codes), dots, factors);
                 for (number, row) in rows.iter().enumerate() {
                     let distance = distance(metric, query, row);
                     prop_assert!(
@@ -185,16 +195,14 @@ proptest! {
         let rows = rows(count, dimension, kind, &mut random);
         for query in [&self::rows(1, dimension, query_kind, &mut random)[0], &rows[0], &vec![0.0; dimension as usize]] {
             let (coded, codes) = (coded(&rotation, &rows), QueryCodes::new(&rotation, query));
-            let mut dots = vec![0; count];
-            Kernel::detect().byte_dots(&Queries::new([&codes]), &coded.bytes, &mut dots);
             let factors = ByteFactors { norms: &coded.norms, scales: &coded.scales, residuals: &coded.residuals };
-            for metric in METRICS {
-                let (mut lower, mut upper) = (vec![f64::NAN; count], vec![f64::NAN; count]);
-                bounds(metric, &codes, &dots, factors, &mut lower, &mut upper);
+            let comparisons = comparisons(&codes, &coded.bytes, count);
+            for (metric, (of, dots)) in METRICS.into_iter().flat_map(|metric| comparisons.iter().map(move |by| (metric, by))) {
+                let (lower, upper) = bounds(of(metric, &codes), dots, factors);
                 for reach in lower.iter().copied().chain([f64::NEG_INFINITY, f64::INFINITY, upper[0]]) {
                     let masks: Vec<u64> = Kernel::available()
                         .into_iter()
-                        .map(|kernel| Bounds::new(metric, &codes).may_reach(kernel, &dots, factors, reach))
+                        .map(|kernel| of(metric, &codes).may_reach(kernel, dots, factors, reach))
                         .collect();
                     prop_assert!(masks.iter().all(|mask| *mask == masks[0]));
                     for (row, lower) in lower.iter().enumerate().filter(|(_, lower)| **lower <= reach) {
@@ -228,7 +236,7 @@ proptest! {
         error in 0.0..0.1_f64,
     ) {
         let codes = QueryCodes::new(&Rotation::new(query.len() as u32, 3), &query);
-        let bounds = Bounds::new(Metric::Cosine, &codes);
+        let bounds = Bounds::fine(Metric::Cosine, &codes);
         prop_assume!(codes.norm > 0.0);
         let length = length * 10.0_f64.powi(exponent);
         for near in [cosine, 1.0, -1.0, 0.0] {
@@ -271,22 +279,24 @@ fn no_sum_of_products_overflows() {
         spiked[0] = 1e6;
         for query in [flat, spiked] {
             let codes = QueryCodes::new(&rotation, &query);
-            let absolute: i64 = codes.words.iter().map(|word| i64::from(word.unsigned_abs())).sum();
+            let absolute: i64 = codes.fine.integers.iter().map(|word| i64::from(word.unsigned_abs())).sum();
             assert!(absolute * 128 <= i64::from(i32::MAX), "{dimension}: {absolute}");
             assert!(
-                absolute * 140 > i64::from(i32::MAX) || codes.words.iter().any(|word| word.unsigned_abs() == 32_767)
+                absolute * 140 > i64::from(i32::MAX)
+                    || codes.fine.integers.iter().any(|word| word.unsigned_abs() == 32_767)
             );
             // Every product is negative, or every one positive.
-            let row: Vec<i8> = codes.words.iter().map(|word| if *word > 0 { -128 } else { 127 }).collect();
+            let row: Vec<i8> = codes.fine.integers.iter().map(|word| if *word > 0 { -128 } else { 127 }).collect();
             for kernel in Kernel::available() {
                 let mut dots = [0];
-                kernel.byte_dots(&Queries::new([&codes]), &row, &mut dots);
-                let exact: i64 = codes.words.iter().zip(&row).map(|(w, c)| i64::from(*w) * i64::from(*c)).sum();
-                assert_eq!(i64::from(dots[0]), exact, "{kernel:?}, {dimension}");
+                kernel.fine_dots(&Queries::new([&codes]), &row, &mut dots);
+                assert_eq!(i64::from(dots[0]), dot(&codes.fine.integers, &row), "{kernel:?}, {dimension}");
+                kernel.coarse_dots(&Queries::new([&codes]), &row, &mut dots);
+                assert_eq!(i64::from(dots[0]), dot(&codes.coarse.integers, &row), "{kernel:?}, {dimension}");
             }
             // The sign bits that make the largest sum and the least, then all set and none.
             let mut signs = vec![0; sign_bytes(dimension) * 4];
-            for (number, word) in codes.words.iter().enumerate() {
+            for (number, word) in codes.fine.integers.iter().enumerate() {
                 signs[number / 8] |= u8::from(*word < 0) << (number % 8);
             }
             let (first, rest) = signs.split_at_mut(sign_bytes(dimension));
@@ -311,12 +321,10 @@ fn no_sum_of_products_overflows() {
 /// Asserts that the bounds of a row hold its distance from a query, by every metric.
 fn assert_bounded(rotation: &Rotation, query: &[f32], row: &[f32]) {
     let (coded, codes) = (coded(rotation, &[row.to_vec()]), QueryCodes::new(rotation, query));
-    let mut dots = [0];
-    Kernel::detect().byte_dots(&Queries::new([&codes]), &coded.bytes, &mut dots);
     let factors = ByteFactors { norms: &coded.norms, scales: &coded.scales, residuals: &coded.residuals };
-    for metric in METRICS {
-        let (mut lower, mut upper) = ([0.0], [0.0]);
-        bounds(metric, &codes, &dots, factors, &mut lower, &mut upper);
+    let comparisons = comparisons(&codes, &coded.bytes, 1);
+    for (metric, (of, dots)) in METRICS.into_iter().flat_map(|metric| comparisons.iter().map(move |by| (metric, by))) {
+        let (lower, upper) = bounds(of(metric, &codes), dots, factors);
         let (distance, dimension) = (distance(metric, query, row), row.len());
         assert!(
             lower[0] <= distance && distance <= upper[0],
@@ -392,7 +400,7 @@ fn a_sign_dot_negates_where_a_bit_is_set() {
         .iter()
         .enumerate()
         .map(|(number, value)| {
-            let integer = (value / codes.sign_step).round_ties_even() as i32;
+            let integer = (value / codes.signed.step).round_ties_even() as i32;
             if signs[number / 8] >> (number % 8) & 1 == 1 { -integer } else { integer }
         })
         .sum();
@@ -411,10 +419,13 @@ fn a_row_without_codes_must_be_read() {
             if metric == Metric::Cosine && query[0] == 0.0 {
                 continue;
             }
-            let (mut lower, mut upper, mut estimate) = ([0.0], [0.0], [0.0]);
+            let mut estimate = [0.0];
             let factors = ByteFactors { norms: &coded.norms, scales: &coded.scales, residuals: &coded.residuals };
-            bounds(metric, &codes, &[0], factors, &mut lower, &mut upper);
-            assert_eq!((lower[0], upper[0]), (f64::NEG_INFINITY, f64::INFINITY));
+            for of in [Bounds::fine, Bounds::coarse] {
+                let of = of(metric, &codes);
+                assert_eq!(bounds(of, &[0], factors), (vec![f64::NEG_INFINITY], vec![f64::INFINITY]));
+                assert_eq!(of.may_reach(Kernel::detect(), &[0], factors, f64::NEG_INFINITY) & 1, 1);
+            }
             let factors = SignFactors { norms: &coded.norms, estimators: &coded.estimators };
             estimates(metric, &codes, &[0], factors, &mut estimate);
             assert_eq!(estimate[0], f64::NEG_INFINITY);
@@ -446,26 +457,27 @@ fn bounds_rule_out_most_rows() {
     let rows: Vec<Vec<f32>> = (0..1_000).map(|_| (0..128).map(|_| (3.0 + random.normal()) as f32).collect()).collect();
     let rotation = Rotation::new(128, 5);
     let (coded, codes) = (coded(&rotation, &rows), QueryCodes::new(&rotation, &rows[77]));
-    let mut dots = vec![0; rows.len()];
-    Kernel::detect().byte_dots(&Queries::new([&codes]), &coded.bytes, &mut dots);
     let factors = ByteFactors { norms: &coded.norms, scales: &coded.scales, residuals: &coded.residuals };
-    for metric in METRICS {
-        let (mut lower, mut upper) = (vec![0.0; rows.len()], vec![0.0; rows.len()]);
-        bounds(metric, &codes, &dots, factors, &mut lower, &mut upper);
-        let mut sorted = upper.clone();
-        sorted.sort_by(f64::total_cmp);
-        let left = lower.iter().filter(|lower| **lower <= sorted[9]).count();
-        assert!((10..60).contains(&left), "{metric:?}: {left}");
+    let comparisons = comparisons(&codes, &coded.bytes, rows.len());
+    // Coarse integers of a query cost a multiple of rows where all lie in one cluster.
+    let most = [(60, 120), (250, 300)];
+    let cases = METRICS.into_iter().flat_map(|metric| comparisons.iter().zip(most).map(move |by| (metric, by)));
+    for (metric, ((of, dots), (most_left, most_masked))) in cases {
+        let (_, mut uppers) = bounds(Bounds::fine(metric, &codes), &comparisons[0].1, factors);
+        uppers.sort_by(f64::total_cmp);
+        let (lower, _) = bounds(of(metric, &codes), dots, factors);
+        let left = lower.iter().filter(|lower| **lower <= uppers[9]).count();
+        assert!((10..most_left).contains(&left), "{metric:?}: {left}");
         let groups = dots.chunks(GROUP).zip(coded.norms.chunks(GROUP));
         let groups = groups.zip(coded.scales.chunks(GROUP).zip(coded.residuals.chunks(GROUP)));
         let masked: u32 = groups
             .map(|((dots, norms), (scales, residuals))| {
                 let factors = ByteFactors { norms, scales, residuals };
-                let mask = Bounds::new(metric, &codes).may_reach(Kernel::detect(), dots, factors, sorted[9]);
+                let mask = of(metric, &codes).may_reach(Kernel::detect(), dots, factors, uppers[9]);
                 (mask & (u64::MAX >> (GROUP - dots.len()))).count_ones()
             })
             .sum();
-        assert!(masked as usize >= left && masked < 120, "{metric:?}: {masked}");
+        assert!(masked as usize >= left && masked < most_masked, "{metric:?}: {masked}");
     }
 }
 

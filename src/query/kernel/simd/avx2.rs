@@ -2,10 +2,11 @@
 
 use std::arch::x86_64::{
     __m128i, __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_loadl_epi64, _mm_loadu_si128, _mm_shuffle_epi32,
-    _mm_unpacklo_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256, _mm256_broadcastsi128_si256,
-    _mm256_castsi256_si128, _mm256_cvtepi8_epi16, _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_madd_epi16,
-    _mm256_set_m128i, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16,
-    _mm256_srli_epi16, _mm256_storeu_si256, _mm256_sub_epi16, _mm256_unpackhi_epi8, _mm256_unpacklo_epi8,
+    _mm_unpacklo_epi8, _mm256_add_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256,
+    _mm256_broadcastsi128_si256, _mm256_castsi256_si128, _mm256_cvtepi8_epi16, _mm256_extracti128_si256,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_permute2x128_si256, _mm256_set_m128i, _mm256_set1_epi8,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srli_epi16, _mm256_storeu_si256,
+    _mm256_sub_epi16, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16, _mm256_unpacklo_epi8, _mm256_unpacklo_epi16,
 };
 
 use super::super::dispatch::Dots;
@@ -23,7 +24,7 @@ const ROWS: usize = 32;
 const FEW: usize = 6;
 
 /// Bytes of sign bits of each row that are turned together. Two tables a byte, each with entries of at most
-/// 248: 256 entries fit the 16 bits in which they are added up.
+/// 120: their sums fit a byte, and all of them the 16 bits in which they are added up.
 const COLUMNS: usize = 128;
 
 /// Proof that the machine has AVX2.
@@ -37,9 +38,9 @@ impl Avx2 {
     }
 
     /// As [`portable::byte_dots`], for several queries of one length.
-    pub(crate) fn byte_dots(self, queries: &[&[i16]], rows: &[i8], dots: Dots<'_>) {
+    pub(crate) fn fine_dots(self, queries: &[&[i16]], rows: &[i8], mut dots: Dots<'_>) {
         // SAFETY: `self` proves that the machine has AVX2.
-        unsafe { byte_dots(queries, rows, dots) }
+        unsafe { fine_dots(queries, rows, &mut dots) }
     }
 
     /// As [`portable::sign_dots`], for several queries of one length.
@@ -61,12 +62,12 @@ fn wide<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-byte_loops!(2, target_feature(enable = "avx2"));
+byte_loops!(fine_dots, fine_block, i16, 2, target_feature(enable = "avx2"));
 
 /// The dots of `R` rows with `Q` queries.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn byte_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8]) -> [[i32; R]; Q] {
+fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8]) -> [[i32; R]; Q] {
     let dimension = queries[0].len();
     assert!(rows.len() == R * dimension && queries.iter().all(|query| query.len() == dimension));
     let mut sums = [[_mm256_setzero_si256(); R]; Q];
@@ -107,11 +108,11 @@ fn total(lanes: __m256i) -> i32 {
 
 sign_loops!(_mm256_setzero_si256(), target_feature(enable = "avx2"));
 
-/// Turns 8 bytes of each of 32 rows from `first` on: vector `c` holds byte `start + c` of all of them. The
-/// last row stands for those behind it.
+/// Turns 8 bytes of each of 32 rows from `first` on: vectors `c` hold both halves of byte `start + c` of all of
+/// them. The last row stands for those behind it.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [__m256i; 8] {
+fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [[__m256i; 2]; 8] {
     let last = rows.len() / stride - 1;
     assert!(start + 8 <= stride && first <= last && last * stride + stride <= rows.len());
     let mut pairs = [_mm256_setzero_si256(); 8];
@@ -143,37 +144,40 @@ fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [__m256i; 8] 
         ones[two] = _mm256_unpacklo_epi8(twos[two], twos[two + 1]);
         ones[two + 1] = _mm256_unpackhi_epi8(twos[two], twos[two + 1]);
     }
-    ones
+    let nibble = _mm256_set1_epi8(15);
+    let mut halves = [[nibble; 2]; 8];
+    for ([low, high], bytes) in halves.iter_mut().zip(ones) {
+        *low = _mm256_and_si256(bytes, nibble);
+        *high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), nibble);
+    }
+    halves
 }
 
-/// Adds up the table entries of 32 rows, whose bytes stand in a vector for each column.
+/// Adds up the table entries of 32 rows, whose half bytes stand in two vectors for each column.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn look_up(turned: &[__m256i], tables: &[[u8; 16]]) -> [u16; ROWS] {
-    let nibble = _mm256_set1_epi8(15);
+fn look_up(turned: &[[__m256i; 2]], tables: &[[u8; 16]]) -> [u16; ROWS] {
     // Sums of all bytes as they stand in pairs, and of the higher byte of each pair.
     let [mut both, mut high] = [_mm256_setzero_si256(); 2];
-    for (bytes, [for_low, for_high]) in turned.iter().zip(tables.as_chunks::<2>().0) {
-        let indices = [_mm256_and_si256(*bytes, nibble), _mm256_and_si256(_mm256_srli_epi16::<4>(*bytes), nibble)];
-        for (indices, table) in indices.into_iter().zip([for_low, for_high]) {
+    for (halves, tables) in turned.iter().zip(tables.as_chunks::<2>().0) {
+        let mut entries = [_mm256_setzero_si256(); 2];
+        for ((entries, half), table) in entries.iter_mut().zip(halves).zip(tables) {
             // SAFETY: the table has 16 bytes.
             let table = unsafe { _mm_loadu_si128(table.as_ptr().cast()) };
-            let entries = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), indices);
-            both = _mm256_add_epi16(both, entries);
-            high = _mm256_add_epi16(high, _mm256_srli_epi16::<8>(entries));
+            *entries = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), *half);
         }
+        let entries = _mm256_add_epi8(entries[0], entries[1]);
+        both = _mm256_add_epi16(both, entries);
+        high = _mm256_add_epi16(high, _mm256_srli_epi16::<8>(entries));
     }
     // Sums modulo 2^16 are exact, as no sum of entries reaches that.
     let low = _mm256_sub_epi16(both, _mm256_slli_epi16::<8>(high));
-    let [mut even, mut odd] = [[0_u16; ROWS / 2]; 2];
-    // SAFETY: both arrays have 32 bytes.
-    unsafe {
-        _mm256_storeu_si256(even.as_mut_ptr().cast(), low);
-        _mm256_storeu_si256(odd.as_mut_ptr().cast(), high);
-    }
+    let (first, second) = (_mm256_unpacklo_epi16(low, high), _mm256_unpackhi_epi16(low, high));
     let mut sums = [0; ROWS];
-    for (pair, (even, odd)) in sums.as_chunks_mut::<2>().0.iter_mut().zip(even.into_iter().zip(odd)) {
-        *pair = [even, odd];
+    // SAFETY: both halves of `sums` have 32 bytes.
+    unsafe {
+        _mm256_storeu_si256(sums.as_mut_ptr().cast(), _mm256_permute2x128_si256::<0x20>(first, second));
+        _mm256_storeu_si256(sums.as_mut_ptr().add(ROWS / 2).cast(), _mm256_permute2x128_si256::<0x31>(first, second));
     }
     sums
 }

@@ -1,8 +1,11 @@
 //! AVX-512, where it has BW, VL and VNNI. Sign bits are left to AVX2: table look-ups in wider vectors gain nothing.
 
 use std::arch::x86_64::{
-    __m512i, _mm256_loadu_si256, _mm256_maskz_loadu_epi8, _mm512_cvtepi8_epi16, _mm512_dpwssd_epi32,
-    _mm512_loadu_si512, _mm512_maskz_loadu_epi16, _mm512_reduce_add_epi32, _mm512_setzero_si512,
+    __m512i, _mm_add_epi32, _mm_storeu_si128, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_extracti128_si256,
+    _mm256_hadd_epi32, _mm256_loadu_si256, _mm256_maskz_loadu_epi8, _mm256_setzero_si256, _mm512_castsi512_si256,
+    _mm512_cvtepi8_epi16, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_extracti64x4_epi64, _mm512_loadu_si512,
+    _mm512_mask_add_epi8, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_epi16, _mm512_reduce_add_epi32, _mm512_set1_epi8,
+    _mm512_setzero_si512, _mm512_xor_si512,
 };
 
 use super::super::dispatch::Dots;
@@ -11,6 +14,15 @@ use super::loops::byte_loops;
 
 /// Codes of 8 bits in one vector, widened to 16.
 const CODES: usize = 32;
+
+/// Codes of 8 bits in one vector.
+const BYTES: usize = 64;
+
+/// Integers of an estimate, each at most 15, whose sum fits a byte.
+const SETS: usize = 8;
+
+/// What is added to codes so that none is negative.
+const RAISE: i32 = 128;
 
 /// Proof that the machine has AVX-512 F, BW, VL and VNNI, and AVX2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,14 +41,34 @@ impl Avx512 {
     }
 
     /// As [`portable::byte_dots`](super::super::portable::byte_dots), for several queries of one length.
-    pub(crate) fn byte_dots(self, queries: &[&[i16]], rows: &[i8], dots: Dots<'_>) {
+    pub(crate) fn fine_dots(self, queries: &[&[i16]], rows: &[i8], mut dots: Dots<'_>) {
         // SAFETY: `self` proves that the machine has all that the function is compiled for.
-        unsafe { byte_dots(queries, rows, dots) }
+        unsafe { fine_dots(queries, rows, &mut dots) }
+    }
+
+    /// As [`fine_dots`](Self::fine_dots), for coarse queries. `sums` are those of their integers.
+    pub(crate) fn coarse_dots(self, queries: &[&[i8]], sums: &[i32], rows: &[i8], mut dots: Dots<'_>) {
+        // SAFETY: `self` proves that the machine has all that the function is compiled for.
+        unsafe { raised_dots(queries, rows, &mut dots) }
+        for (number, sum) in sums.iter().enumerate() {
+            let raised = RAISE.wrapping_mul(*sum);
+            dots.of(number).iter_mut().for_each(|dot| *dot = dot.wrapping_sub(raised));
+        }
     }
 
     /// As [`portable::sign_dots`](super::super::portable::sign_dots), for several queries of one length.
     pub(crate) fn sign_dots(self, queries: &[&[[u8; 16]]], rows: &[u8], dots: Dots<'_>) {
         self.avx2.sign_dots(queries, rows, dots);
+    }
+
+    /// As [`portable::sign_dots`](super::super::portable::sign_dots), for one query as integers instead of tables. For
+    /// it alone, to turn rows would take most of the time.
+    pub(crate) fn sign_dots_of_one(self, query: &[i8], rows: &[u8], mut dots: Dots<'_>) {
+        let sum: i32 = query.iter().map(|integer| i32::from(*integer)).sum();
+        let dots = dots.of(0);
+        // SAFETY: `self` proves that the machine has all that the function is compiled for.
+        unsafe { sums_of_set(query, rows, dots) }
+        dots.iter_mut().for_each(|dot| *dot = sum - 2 * *dot);
     }
 
     /// As [`Avx2::wide`]: wider vectors of f64 gain nothing beside loads.
@@ -46,12 +78,12 @@ impl Avx512 {
     }
 }
 
-byte_loops!(4, target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni"));
+byte_loops!(fine_dots, fine_block, i16, 4, target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni"));
 
 /// The dots of `R` rows with `Q` queries.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn byte_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8]) -> [[i32; R]; Q] {
+fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8]) -> [[i32; R]; Q] {
     let dimension = queries[0].len();
     assert!(rows.len() == R * dimension && queries.iter().all(|query| query.len() == dimension));
     let mut sums = [[_mm512_setzero_si512(); R]; Q];
@@ -84,12 +116,107 @@ fn byte_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8])
         }
     }
     let mut dots = [[0; R]; Q];
-    for (dots, sums) in dots.iter_mut().zip(sums) {
-        for (dot, sum) in dots.iter_mut().zip(sums) {
-            *dot = _mm512_reduce_add_epi32(sum);
-        }
+    for (dots, sums) in dots.iter_mut().zip(&sums) {
+        totals(sums, dots);
     }
     dots
+}
+
+byte_loops!(raised_dots, raised_block, i8, 4, target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni"));
+
+/// The dots of `R` rows with `Q` queries, each as if the codes were greater by [`RAISE`].
+///
+/// The machine multiplies bytes without a sign by bytes with one. Sums may wrap; without the raise they fit.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn raised_block<const R: usize, const Q: usize>(queries: [&[i8]; Q], rows: &[i8]) -> [[i32; R]; Q] {
+    let dimension = queries[0].len();
+    assert!(rows.len() == R * dimension && queries.iter().all(|query| query.len() == dimension));
+    let (zero, raise) = (_mm512_setzero_si512(), _mm512_set1_epi8(i8::MIN));
+    let mut sums = [[zero; R]; Q];
+    for start in (0..dimension).step_by(BYTES) {
+        let mask = u64::MAX >> (BYTES - (dimension - start).min(BYTES));
+        let mut codes = [zero; R];
+        for (row, codes) in codes.iter_mut().enumerate() {
+            // SAFETY: the mask lets the load touch only what is left of row `row` of the `R` from `start` on.
+            let signed = unsafe { _mm512_maskz_loadu_epi8(mask, rows.as_ptr().add(row * dimension + start)) };
+            // To flip the sign bit adds 128.
+            *codes = _mm512_xor_si512(signed, raise);
+        }
+        for (query, sums) in queries.iter().zip(&mut sums) {
+            // SAFETY: the mask lets the load touch only what is left of the query from `start` on.
+            let integers = unsafe { _mm512_maskz_loadu_epi8(mask, query.as_ptr().add(start)) };
+            for (sum, codes) in sums.iter_mut().zip(codes) {
+                *sum = _mm512_dpbusd_epi32(*sum, codes, integers);
+            }
+        }
+    }
+    let mut dots = [[0; R]; Q];
+    for (dots, sums) in dots.iter_mut().zip(&sums) {
+        totals(sums, dots);
+    }
+    dots
+}
+
+/// For each row, the sum of a query's integers where the row's bit is set.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn sums_of_set(query: &[i8], rows: &[u8], sums: &mut [i32]) {
+    let (fours, rest) = sums.as_chunks_mut::<4>();
+    let (four_rows, rest_rows) = rows.split_at(fours.len() * query.len() / 2);
+    for (sums, rows) in fours.iter_mut().zip(four_rows.chunks_exact(query.len() / 2)) {
+        *sums = set_block(query, rows);
+    }
+    for (sum, row) in rest.iter_mut().zip(rest_rows.chunks_exact(query.len() / 8)) {
+        [*sum] = set_block(query, row);
+    }
+}
+
+/// As [`sums_of_set`], for `R` rows.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn set_block<const R: usize>(query: &[i8], rows: &[u8]) -> [i32; R] {
+    let stride = query.len() / BYTES;
+    assert!(query.len() == stride * BYTES && rows.len() == R * stride * 8);
+    let (words, _) = rows.as_chunks::<8>();
+    let mut wide = [_mm512_setzero_si512(); R];
+    for first in (0..stride).step_by(SETS) {
+        let mut narrow = [_mm512_setzero_si512(); R];
+        for word in first..stride.min(first + SETS) {
+            // SAFETY: `word` is below `stride`, so the load ends within the query.
+            let integers = unsafe { _mm512_loadu_si512(query.as_ptr().add(word * BYTES).cast()) };
+            for (row, narrow) in narrow.iter_mut().enumerate() {
+                let set = u64::from_le_bytes(words[row * stride + word]);
+                *narrow = _mm512_mask_add_epi8(*narrow, set, *narrow, integers);
+            }
+        }
+        for (wide, narrow) in wide.iter_mut().zip(narrow) {
+            *wide = _mm512_dpbusd_epi32(*wide, _mm512_set1_epi8(1), narrow);
+        }
+    }
+    let mut sums = [0; R];
+    totals(&wide, &mut sums);
+    sums
+}
+
+/// The sum of the lanes of each vector.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn totals(sums: &[__m512i], totals: &mut [i32]) {
+    let ((fours, rest), (totals, rest_totals)) = (sums.as_chunks::<4>(), totals.as_chunks_mut::<4>());
+    for (four, totals) in fours.iter().zip(totals) {
+        let mut halves = [_mm256_setzero_si256(); 4];
+        for (half, sum) in halves.iter_mut().zip(four) {
+            *half = _mm256_add_epi32(_mm512_castsi512_si256(*sum), _mm512_extracti64x4_epi64::<1>(*sum));
+        }
+        let [a, b, c, d] = halves;
+        let lanes = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+        let sums = _mm_add_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256::<1>(lanes));
+        // SAFETY: four totals have 16 bytes.
+        unsafe { _mm_storeu_si128(totals.as_mut_ptr().cast(), sums) };
+    }
+    for (sum, total) in rest.iter().zip(rest_totals) {
+        *total = _mm512_reduce_add_epi32(*sum);
+    }
 }
 
 #[inline]

@@ -2,40 +2,41 @@
 //!
 //! They are macros, as functions with target features cannot be handed to others that lack them.
 
-/// Makes `byte_dots`, which takes `$together` queries at once and four rows at once, from `byte_block`.
+/// Makes `$dots`, which takes `$together` queries of `$integer` at once and four rows at once, from `$block`.
 macro_rules! byte_loops {
-    ($together:literal $(, $feature:meta)?) => {
+    ($dots:ident, $block:ident, $integer:ty, $together:literal $(, $feature:meta)?) => {
         $(#[$feature])?
-        fn byte_dots(queries: &[&[i16]], rows: &[i8], mut dots: Dots<'_>) {
+        fn $dots(queries: &[&[$integer]], rows: &[i8], dots: &mut Dots<'_>) {
+            /// The dots of `Q` queries, of which the first has this number.
+            $(#[$feature])?
+            fn of<const Q: usize>(queries: [&[$integer]; Q], rows: &[i8], first: usize, dots: &mut Dots<'_>) {
+                let (dimension, count) = (queries[0].len(), dots.len());
+                let (fours, rest) = rows.split_at(count / 4 * 4 * dimension);
+                for (rows, row) in fours.chunks_exact(4 * dimension).zip((0..).step_by(4)) {
+                    for (found, query) in $block::<4, Q>(queries, rows).iter().zip(first..) {
+                        dots.of(query)[row..][..4].copy_from_slice(found);
+                    }
+                }
+                for (codes, row) in rest.chunks_exact(dimension).zip(count / 4 * 4..) {
+                    for ([dot], query) in $block::<1, Q>(queries, codes).iter().zip(first..) {
+                        dots.of(query)[row] = *dot;
+                    }
+                }
+            }
             let (groups, rest) = queries.as_chunks::<$together>();
             for (group, first) in groups.iter().zip((0..).step_by($together)) {
-                byte_dots_of(*group, rows, first, &mut dots);
+                of(*group, rows, first, dots);
             }
             for (query, number) in rest.iter().zip(groups.len() * $together..) {
-                byte_dots_of([*query], rows, number, &mut dots);
-            }
-        }
-
-        /// The dots of `Q` queries, of which the first has this number.
-        $(#[$feature])?
-        fn byte_dots_of<const Q: usize>(queries: [&[i16]; Q], rows: &[i8], first: usize, dots: &mut Dots<'_>) {
-            let (dimension, count) = (queries[0].len(), dots.len());
-            let (fours, rest) = rows.split_at(count / 4 * 4 * dimension);
-            for (rows, row) in fours.chunks_exact(4 * dimension).zip((0..).step_by(4)) {
-                for (found, query) in byte_block::<4, Q>(queries, rows).iter().zip(first..) {
-                    dots.of(query)[row..][..4].copy_from_slice(found);
-                }
-            }
-            for (codes, row) in rest.chunks_exact(dimension).zip(count / 4 * 4..) {
-                for ([dot], query) in byte_block::<1, Q>(queries, codes).iter().zip(first..) {
-                    dots.of(query)[row] = *dot;
-                }
+                of([*query], rows, number, dots);
             }
         }
     };
 }
 
 /// Makes `sign_dots`, which turns `ROWS` rows for all queries, from `turn` and `look_up`. `$zero` is a vector.
+///
+/// A byte of signs is turned into two vectors: its lower half of each row, and its higher half.
 macro_rules! sign_loops {
     ($zero:expr $(, $feature:meta)?) => {
         $(#[$feature])?
@@ -43,7 +44,7 @@ macro_rules! sign_loops {
             let (Some(stride), count) = (queries.first().map(|tables| tables.len() / 2), dots.len()) else { return };
             assert!(stride.is_multiple_of(8) && rows.len() == count * stride);
             assert!(queries.iter().all(|tables| tables.len() == stride * 2));
-            let mut turned = [$zero; COLUMNS];
+            let mut turned = [[$zero; 2]; COLUMNS];
             for first in (0..count).step_by(ROWS) {
                 let places = first..count.min(first + ROWS);
                 if places.len() < FEW {
@@ -52,9 +53,6 @@ macro_rules! sign_loops {
                     }
                     continue;
                 }
-                for query in 0..queries.len() {
-                    dots.of(query)[places.clone()].fill(-TABLE_OFFSET * 2 * stride as i32);
-                }
                 for start in (0..stride).step_by(COLUMNS) {
                     let columns = COLUMNS.min(stride - start);
                     for (eight, turned) in turned[..columns].as_chunks_mut::<8>().0.iter_mut().enumerate() {
@@ -62,8 +60,18 @@ macro_rules! sign_loops {
                     }
                     for (query, tables) in queries.iter().enumerate() {
                         let sums = look_up(&turned[..columns], &tables[start * 2..][..columns * 2]);
-                        for (dot, sum) in dots.of(query)[places.clone()].iter_mut().zip(sums) {
-                            *dot += i32::from(sum);
+                        let offset = -TABLE_OFFSET * 2 * columns as i32;
+                        let mut part = [0; ROWS];
+                        for (part, sum) in part.iter_mut().zip(sums) {
+                            *part = offset + i32::from(sum);
+                        }
+                        let dots = &mut dots.of(query)[places.clone()];
+                        if start > 0 {
+                            dots.iter_mut().zip(part).for_each(|(dot, part)| *dot += part);
+                        } else if let Ok(dots) = <&mut [i32; ROWS]>::try_from(&mut *dots) {
+                            *dots = part;
+                        } else {
+                            dots.copy_from_slice(&part[..dots.len()]);
                         }
                     }
                 }

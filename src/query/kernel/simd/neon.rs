@@ -21,7 +21,7 @@ const ROWS: usize = 16;
 const FEW: usize = 6;
 
 /// Bytes of sign bits of each row that are turned together. Two tables a byte, each with entries of at most
-/// 248: 256 entries fit the 16 bits in which they are added up.
+/// 120: their sums fit a byte, and all of them the 16 bits in which they are added up.
 const COLUMNS: usize = 128;
 
 /// Proof that the machine has NEON.
@@ -35,8 +35,8 @@ impl Neon {
     }
 
     /// As [`portable::byte_dots`], for several queries of one length.
-    pub(crate) fn byte_dots(self, queries: &[&[i16]], rows: &[i8], dots: Dots<'_>) {
-        byte_dots(queries, rows, dots);
+    pub(crate) fn fine_dots(self, queries: &[&[i16]], rows: &[i8], mut dots: Dots<'_>) {
+        fine_dots(queries, rows, &mut dots);
     }
 
     /// As [`portable::sign_dots`], for several queries of one length.
@@ -45,11 +45,11 @@ impl Neon {
     }
 }
 
-byte_loops!(2);
+byte_loops!(fine_dots, fine_block, i16, 2);
 
 /// The dots of `R` rows with `Q` queries.
 #[inline]
-fn byte_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8]) -> [[i32; R]; Q] {
+fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8]) -> [[i32; R]; Q] {
     let dimension = queries[0].len();
     assert!(rows.len() == R * dimension && queries.iter().all(|query| query.len() == dimension));
     let whole = dimension / CODES * CODES;
@@ -91,10 +91,10 @@ fn zero() -> uint8x16_t {
     unsafe { vdupq_n_u8(0) }
 }
 
-/// Turns 8 bytes of each of 16 rows from `first` on: vector `c` holds byte `start + c` of all of them. The
-/// last row stands for those behind it.
+/// Turns 8 bytes of each of 16 rows from `first` on: vectors `c` hold both halves of byte `start + c` of all of
+/// them. The last row stands for those behind it.
 #[inline]
-fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [uint8x16_t; 8] {
+fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [[uint8x16_t; 2]; 8] {
     let last = rows.len() / stride - 1;
     assert!(start + 8 <= stride && first <= last && last * stride + stride <= rows.len());
     // SAFETY: NEON is there. A load's row is at most the last one, and 8 bytes from `start` on lie within it.
@@ -122,24 +122,22 @@ fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [uint8x16_t; 
             ones[two] = vzip1q_u8(twos[two], twos[two + 1]);
             ones[two + 1] = vzip2q_u8(twos[two], twos[two + 1]);
         }
-        ones
+        ones.map(|bytes| [vandq_u8(bytes, vdupq_n_u8(15)), vshrq_n_u8::<4>(bytes)])
     }
 }
 
-/// Adds up the table entries of 16 rows, whose bytes stand in a vector for each column.
+/// Adds up the table entries of 16 rows, whose half bytes stand in two vectors for each column.
 #[inline]
-fn look_up(turned: &[uint8x16_t], tables: &[[u8; 16]]) -> [u16; ROWS] {
+fn look_up(turned: &[[uint8x16_t; 2]], tables: &[[u8; 16]]) -> [u16; ROWS] {
     let mut sums = [0; ROWS];
     // SAFETY: NEON is there; a table has 16 bytes, and `sums` 16 numbers.
     unsafe {
         let [mut first, mut second] = [vdupq_n_u16(0); 2];
-        for (bytes, pair) in turned.iter().zip(tables.as_chunks::<2>().0) {
-            let indices = [vandq_u8(*bytes, vdupq_n_u8(15)), vshrq_n_u8::<4>(*bytes)];
-            for (indices, table) in indices.into_iter().zip(pair) {
-                let entries = vqtbl1q_u8(vld1q_u8(table.as_ptr()), indices);
-                first = vaddw_u8(first, vget_low_u8(entries));
-                second = vaddw_high_u8(second, entries);
-            }
+        for ([low, high], [for_low, for_high]) in turned.iter().zip(tables.as_chunks::<2>().0) {
+            let low = vqtbl1q_u8(vld1q_u8(for_low.as_ptr()), *low);
+            let entries = vaddq_u8(low, vqtbl1q_u8(vld1q_u8(for_high.as_ptr()), *high));
+            first = vaddw_u8(first, vget_low_u8(entries));
+            second = vaddw_high_u8(second, entries);
         }
         vst1q_u16(sums.as_mut_ptr(), first);
         vst1q_u16(sums.as_mut_ptr().add(8), second);
