@@ -44,9 +44,10 @@ impl Note {
             if created {
                 break (text, true);
             }
-            // Another drop may have ended since; then this one begins.
+            // Another drop may have ended since; then this one begins. An answer may also be the echo of our own note.
             if let Some(object) = retry::transient(|| store.get(&key)).await? {
-                break (object.bytes, false);
+                let ours = object.bytes == text;
+                break (object.bytes, ours);
             }
         };
         retry::transient(|| store.settle(&key)).await?;

@@ -27,14 +27,28 @@ on_every_store!(
     a_sweeps_and_b_folds,
     a_sweeps_and_b_merges,
     a_sweeps_and_b_sweeps,
+    a_folds_and_b_does_all,
+    a_merges_and_b_does_all,
+    a_sweeps_and_b_does_all,
 );
 
 /// What a worker does.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Role {
     Fold,
     Merge,
     Sweep,
+}
+
+const ALL: [Role; 3] = [Role::Fold, Role::Merge, Role::Sweep];
+
+/// What the collection must hold.
+#[derive(Default)]
+struct Expected {
+    /// How many keys each record has.
+    keys: BTreeMap<String, usize>,
+    /// Ops appended.
+    ops: u64,
 }
 
 impl Role {
@@ -57,31 +71,42 @@ impl Role {
 }
 
 /// Appends one op more to each of a few ids, and remembers what they must hold.
-async fn append(collection: &Collection, expected: &Mutex<BTreeMap<String, usize>>) {
+async fn append(collection: &Collection, expected: &Mutex<Expected>) {
     let writer = collection.writer(WriterOptions::default()).unwrap();
     for id in ["a", "b", "c"] {
-        let count = *expected.lock().unwrap().get(id).unwrap_or(&0);
+        let count = *expected.lock().unwrap().keys.get(id).unwrap_or(&0);
         let metadata = [(format!("key {count}"), Some(Value::Bool(true)))].into();
         writer.append(vec![Op::upsert(id, Patch { metadata, ..Patch::default() })]).await.unwrap();
-        expected.lock().unwrap().insert(id.to_owned(), count + 1);
+        let mut expected = expected.lock().unwrap();
+        expected.keys.insert(id.to_owned(), count + 1);
+        expected.ops += 1;
     }
     writer.close().await.unwrap();
 }
 
-async fn check(collection: &Collection, expected: &Mutex<BTreeMap<String, usize>>) {
+async fn delete(collection: &Collection, id: &str, expected: &Mutex<Expected>) {
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    writer.append(vec![Op::delete(id)]).await.unwrap();
+    writer.close().await.unwrap();
+    let mut expected = expected.lock().unwrap();
+    expected.keys.remove(id);
+    expected.ops += 1;
+}
+
+async fn check(collection: &Collection, expected: &Mutex<Expected>) {
     let entries: Vec<Entry> =
         collection.reader().await.unwrap().scan(ScanOptions::default()).try_collect().await.unwrap();
     let found: BTreeMap<String, usize> =
         entries.into_iter().map(|entry| (entry.id.to_string(), entry.record.metadata.len())).collect();
-    assert_eq!(found, *expected.lock().unwrap(), "every update of every worker");
+    assert_eq!(found, expected.lock().unwrap().keys, "every update of every worker");
     let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
     assert!(report.is_sound(), "{:?}", report.findings);
 }
 
-async fn schedule<S: Store + Clone>(store: Watched<S>, a: Role, b: Role) {
+async fn schedule<S: Store + Clone>(store: Watched<S>, a: Role, b: &'static [Role]) {
     let name = "c".parse().unwrap();
     let collection = Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(2)).await.unwrap();
-    let expected: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
+    let expected: Arc<Mutex<Expected>> = Arc::default();
     // Two runs to merge, versions to sweep, and a log to fold.
     for _ in 0..2 {
         append(&collection, &expected).await;
@@ -90,11 +115,17 @@ async fn schedule<S: Store + Clone>(store: Watched<S>, a: Role, b: Role) {
     append(&collection, &expected).await;
     let (asleep, other) = (expected.clone(), collection.clone());
     store.before("replace", "/head", move || async move {
-        // A sleeps. The log goes on, and B does all its work, twice over.
+        // A sleeps. The log goes on, and B does all its work, twice over. A record is deleted, for good.
         append(&other, &asleep).await;
-        b.act(&other).await;
+        delete(&other, "b", &asleep).await;
+        for role in b {
+            role.act(&other).await;
+        }
         append(&other, &asleep).await;
-        b.act(&other).await;
+        delete(&other, "c", &asleep).await;
+        for role in b {
+            role.act(&other).await;
+        }
     });
     a.act(&collection).await;
     assert!(store.all_reached(), "A was about to publish");
@@ -105,42 +136,53 @@ async fn schedule<S: Store + Clone>(store: Watched<S>, a: Role, b: Role) {
     Role::Sweep.act(&collection).await;
     check(&collection, &expected).await;
     let status = collection.status().await.unwrap();
-    let appended: usize = expected.lock().unwrap().values().sum();
-    assert_eq!(status.shards[0].ops, appended as u64, "each op folded once");
+    assert_eq!(status.shards[0].ops, expected.lock().unwrap().ops, "each op folded once");
 }
 
 async fn a_folds_and_b_folds<S: Store + Clone>(store: Watched<S>) {
-    schedule(store, Role::Fold, Role::Fold).await;
+    schedule(store, Role::Fold, &[Role::Fold]).await;
 }
 
 async fn a_folds_and_b_merges<S: Store + Clone>(store: Watched<S>) {
-    schedule(store, Role::Fold, Role::Merge).await;
+    schedule(store, Role::Fold, &[Role::Merge]).await;
 }
 
 async fn a_folds_and_b_sweeps<S: Store + Clone>(store: Watched<S>) {
-    schedule(store, Role::Fold, Role::Sweep).await;
+    schedule(store, Role::Fold, &[Role::Sweep]).await;
 }
 
 async fn a_merges_and_b_folds<S: Store + Clone>(store: Watched<S>) {
-    schedule(store, Role::Merge, Role::Fold).await;
+    schedule(store, Role::Merge, &[Role::Fold]).await;
 }
 
 async fn a_merges_and_b_merges<S: Store + Clone>(store: Watched<S>) {
-    schedule(store, Role::Merge, Role::Merge).await;
+    schedule(store, Role::Merge, &[Role::Merge]).await;
 }
 
 async fn a_merges_and_b_sweeps<S: Store + Clone>(store: Watched<S>) {
-    schedule(store, Role::Merge, Role::Sweep).await;
+    schedule(store, Role::Merge, &[Role::Sweep]).await;
 }
 
 async fn a_sweeps_and_b_folds<S: Store + Clone>(store: Watched<S>) {
-    schedule(store, Role::Sweep, Role::Fold).await;
+    schedule(store, Role::Sweep, &[Role::Fold]).await;
 }
 
 async fn a_sweeps_and_b_merges<S: Store + Clone>(store: Watched<S>) {
-    schedule(store, Role::Sweep, Role::Merge).await;
+    schedule(store, Role::Sweep, &[Role::Merge]).await;
 }
 
 async fn a_sweeps_and_b_sweeps<S: Store + Clone>(store: Watched<S>) {
-    schedule(store, Role::Sweep, Role::Sweep).await;
+    schedule(store, Role::Sweep, &[Role::Sweep]).await;
+}
+
+async fn a_folds_and_b_does_all<S: Store + Clone>(store: Watched<S>) {
+    schedule(store, Role::Fold, &ALL).await;
+}
+
+async fn a_merges_and_b_does_all<S: Store + Clone>(store: Watched<S>) {
+    schedule(store, Role::Merge, &ALL).await;
+}
+
+async fn a_sweeps_and_b_does_all<S: Store + Clone>(store: Watched<S>) {
+    schedule(store, Role::Sweep, &ALL).await;
 }

@@ -16,6 +16,7 @@ mod cold;
 mod compactor;
 mod doubt;
 mod drops;
+mod echoes;
 mod flips;
 mod foreign;
 mod headers;

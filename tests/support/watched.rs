@@ -91,6 +91,7 @@ struct State {
     hooks: Vec<Hook>,
     delayed: Vec<Write>,
     random: Option<(Random, u64)>,
+    echoes: Option<Vec<String>>,
     aborts: Vec<(String, Timestamp, bool)>,
 }
 
@@ -138,6 +139,27 @@ impl<S: Store> Watched<S> {
     /// From now on one call in `once_in` fails, one way or another; never again with 0.
     pub fn fail_at_random(&self, seed: u64, once_in: u64) {
         self.state.lock().unwrap().random = (once_in > 0).then(|| (Random::new(seed), once_in));
+    }
+
+    /// From now on every conditional write that lands is answered as refused, as if something below had tried twice.
+    pub fn echo_all(&self) {
+        self.state.lock().unwrap().echoes = Some(Vec::new());
+    }
+
+    /// The writes that were answered so, as `verb key`; from now on all are answered as they ended.
+    pub fn echoed(&self) -> Vec<String> {
+        self.state.lock().unwrap().echoes.take().unwrap_or_default()
+    }
+
+    /// An outcome as it is answered.
+    fn answered(&self, verb: &str, key: &Key, outcome: Outcome) -> Outcome {
+        match (&mut self.state.lock().unwrap().echoes, outcome) {
+            (Some(echoes), Outcome::Done(_)) => {
+                echoes.push(format!("{verb} {key}"));
+                Outcome::Refused
+            }
+            (_, outcome) => outcome,
+        }
     }
 
     /// Whether every hook was reached.
@@ -276,7 +298,7 @@ impl<S: Store> Store for Watched<S> {
         let write = || Write::Create(key.clone(), chunks.clone());
         match self.write("create", key, write).await {
             Some(failed) => failed,
-            None => self.inner.create(key, chunks).await,
+            None => Ok(self.answered("create", key, self.inner.create(key, chunks).await?)),
         }
     }
 
@@ -284,7 +306,7 @@ impl<S: Store> Store for Watched<S> {
         let write = || Write::Replace(key.clone(), tag.clone(), chunks.clone());
         match self.write("replace", key, write).await {
             Some(failed) => failed,
-            None => self.inner.replace(key, tag, chunks).await,
+            None => Ok(self.answered("replace", key, self.inner.replace(key, tag, chunks).await?)),
         }
     }
 
