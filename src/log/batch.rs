@@ -6,13 +6,38 @@ use deltafold_format::{Encoded, InputError, Op, SegmentBody, SegmentStamp, Seque
 use tokio::sync::oneshot;
 
 use super::backlog::Weight;
-use super::call::{Call, bytes_of};
+use super::call::{Call, Placed, bytes_of};
 use super::marks::Marks;
 use super::member::{Failed, Member, raise};
 use crate::env;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::shard::Shard;
 use crate::store::{Outcome, Staged, StoreError};
+
+/// The answer to the creation of a segment.
+#[derive(Debug)]
+pub(super) enum Creation {
+    Done,
+    /// The slot is taken.
+    Refused,
+    /// The answer was lost.
+    Unknown(StoreError),
+    /// Nothing landed and nothing will.
+    Failed(StoreError),
+    /// The batch cannot be a segment.
+    Invalid(Error),
+}
+
+impl From<Result<Outcome, StoreError>> for Creation {
+    fn from(answer: Result<Outcome, StoreError>) -> Self {
+        match answer {
+            Ok(Outcome::Done(_)) => Self::Done,
+            Ok(Outcome::Refused) => Self::Refused,
+            Ok(Outcome::Unknown(error)) => Self::Unknown(error),
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
 
 /// Calls that become one segment, and are decided together.
 #[derive(Debug)]
@@ -33,10 +58,6 @@ pub(super) struct Batch {
     pub(super) number: u64,
     /// What of it was sent ahead, and for which slot.
     pub(super) ahead: Option<(Sequence, Box<dyn Staged>)>,
-    /// An attempt may have landed, or may still land.
-    pub(super) doubt: bool,
-    /// The slot that was refused last, with somebody else in it. Unless it was swept before that was seen, no attempt has landed there: a look at the head decides it, and until then no slot but the next is tried.
-    pub(super) refused: Option<Sequence>,
 }
 
 impl Batch {
@@ -63,8 +84,6 @@ impl Batch {
             barriers,
             number,
             ahead: None,
-            doubt: false,
-            refused: None,
         };
         batch.encode_again();
         if !sourced {
@@ -118,6 +137,11 @@ impl Batch {
         self.body.as_ref().map(Option::as_ref).map_err(|error| error.clone().into())
     }
 
+    /// Whether there is anything to write.
+    pub(super) fn is_left(&self) -> Result<bool> {
+        Ok(self.body()?.is_some())
+    }
+
     /// The segment that it is in a slot, behind `passed` slots of other collections; `None` where there is nothing
     /// to write.
     pub(super) fn seal(&self, shard: &Shard, writer: Uid, slot: Sequence, passed: u32) -> Result<Option<Encoded>> {
@@ -145,22 +169,17 @@ impl Batch {
     }
 
     /// Creates the segment in a slot: completes it where that is the slot it was sent ahead for.
-    pub(super) async fn create(
-        &mut self,
-        shard: &Shard,
-        writer: Uid,
-        slot: Sequence,
-        passed: u32,
-    ) -> Result<Result<Outcome, StoreError>> {
+    pub(super) async fn create(&mut self, shard: &Shard, writer: Uid, slot: Sequence, passed: u32) -> Creation {
         // A segment that is sent ahead follows one of its own writer.
         if let Some((_, staged)) = self.ahead.take_if(|(ahead, _)| *ahead == slot && passed == 0) {
-            return Ok(staged.create().await);
+            return staged.create().await.into();
         }
         self.give_up_ahead();
-        let Some(segment) = self.seal(shard, writer, slot, passed)? else {
-            unreachable!("a slot is chosen for a batch that has a body")
-        };
-        Ok(shard.store().create(&shard.layout().segment(slot), segment.chunks).await)
+        match self.seal(shard, writer, slot, passed) {
+            Ok(Some(segment)) => shard.store().create(&shard.layout().segment(slot), segment.chunks).await.into(),
+            Ok(None) => unreachable!("a slot is chosen for a batch that has a body"),
+            Err(error) => Creation::Invalid(error),
+        }
     }
 
     /// Nobody waits for that: what is left of it, sweep takes away.
@@ -183,7 +202,7 @@ impl Batch {
     }
 
     /// Tells every caller. After a failure the first position of each source is remembered.
-    pub(super) fn decide(mut self, result: &Result<Option<Sequence>>, failed: &mut Failed) {
+    pub(super) fn decide(mut self, result: &Result<Placed>, failed: &mut Failed) {
         self.give_up_ahead();
         for member in self.members {
             member.decide(result, failed);

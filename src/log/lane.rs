@@ -3,27 +3,29 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use deltafold_format::{Sequence, Uid};
+use deltafold_format::Uid;
 use tokio::sync::mpsc;
 
+use super::appender::{Driver, Landed, Placing, check};
 use super::backlog::Lag;
 use super::batch::Batch;
+use super::call::Placed;
 use super::gather::Message;
 use super::intake::Intake;
-use super::place::{Placer, check};
 use super::writer::WriterOptions;
 use crate::error::Result;
+use crate::head::HeadState;
 use crate::shard::Shard;
 
-/// A batch that is in a slot which no head was checked for yet.
+/// A batch in a slot that no head was checked for yet.
 struct Unconfirmed {
     batch: Batch,
-    slot: Sequence,
+    landed: Landed,
 }
 
 /// See the module.
 pub(super) struct Lane {
-    placer: Placer,
+    driver: Driver,
     intake: Intake,
     /// Where to say how far folding is behind.
     lag: Arc<Mutex<Option<Lag>>>,
@@ -36,8 +38,8 @@ impl Lane {
         options: WriterOptions,
         calls: mpsc::UnboundedReceiver<Message>,
     ) -> Self {
-        let placer = Placer::new(shard.clone(), writer, options.max_backlog);
-        Self { placer, intake: Intake::new(shard, writer, options, calls), lag: Arc::default() }
+        let driver = Driver::new(shard.clone(), writer, options.max_backlog);
+        Self { driver, intake: Intake::new(shard, writer, options, calls), lag: Arc::default() }
     }
 
     /// Says there how far folding is behind.
@@ -49,25 +51,22 @@ impl Lane {
     pub(super) async fn run(mut self) {
         let mut unconfirmed: Option<Unconfirmed> = None;
         while let Some(mut batch) = self.intake.next_batch().await {
-            let placed = match unconfirmed.take() {
+            let placing = match unconfirmed.take() {
                 None => self.place(&mut batch).await,
                 Some(earlier) => {
-                    let checking = check(self.placer.shard().clone(), self.placer.head());
-                    let (placed, checked) = futures::future::join(self.place(&mut batch), checking).await;
+                    let checking = check(self.driver.shard().clone(), self.driver.head());
+                    let (placing, checked) = futures::future::join(self.place(&mut batch), checking).await;
                     self.confirm(earlier, checked).await;
-                    placed
+                    placing
                 }
             };
-            match placed {
-                Ok(Some(slot)) if self.overlaps(&batch) => unconfirmed = Some(Unconfirmed { batch, slot }),
-                Ok(Some(slot)) => {
-                    let checked = check(self.placer.shard().clone(), self.placer.head()).await;
-                    self.confirm(Unconfirmed { batch, slot }, checked).await;
+            match placing {
+                Placing::Landed(landed) if self.overlaps(&batch) => unconfirmed = Some(Unconfirmed { batch, landed }),
+                Placing::Landed(landed) => {
+                    let checked = check(self.driver.shard().clone(), self.driver.head()).await;
+                    self.confirm(Unconfirmed { batch, landed }, checked).await;
                 }
-                placed => {
-                    self.tell();
-                    batch.decide(&placed, &mut self.placer.failed);
-                }
+                Placing::Decided(decided) => self.decide(batch, &decided),
             }
         }
     }
@@ -80,31 +79,26 @@ impl Lane {
         !batch.sourced() && self.intake.next_is_sourced() == Some(false)
     }
 
-    async fn confirm(&mut self, landed: Unconfirmed, checked: Result<Option<crate::head::HeadState>>) {
-        let Unconfirmed { mut batch, slot } = landed;
-        let confirmed = match checked {
-            Ok(seen) => self.placer.confirm(&mut batch, slot, seen).await.map(Some),
-            Err(error) => Err(error),
-        };
-        match &confirmed {
-            Ok(_) => self.tell(),
-            Err(error) => {
-                tracing::warn!(%error, shard = %self.placer.shard().id(), "an append failed");
-                self.placer.forget();
-            }
+    async fn confirm(&mut self, landed: Unconfirmed, checked: Result<HeadState>) {
+        let Unconfirmed { mut batch, landed } = landed;
+        let decided = self.driver.confirm(&mut batch, landed, checked).await;
+        if let Err(error) = &decided {
+            tracing::warn!(%error, shard = %self.driver.shard().id(), "an append failed");
         }
-        batch.decide(&confirmed, &mut self.placer.failed);
+        self.decide(batch, &decided);
     }
 
-    fn tell(&mut self) {
-        if let Some(lag) = self.placer.lag() {
+    /// Tells the callers, and how far folding is behind.
+    fn decide(&mut self, batch: Batch, decided: &Result<Placed>) {
+        if let Some(lag) = self.driver.lag() {
             *self.lag.lock().unwrap_or_else(PoisonError::into_inner) = Some(lag);
         }
+        batch.decide(decided, &mut self.driver.failed);
     }
 
     /// Places a batch, and gets those behind it ready meanwhile.
-    async fn place(&mut self, batch: &mut Batch) -> Result<Option<Sequence>> {
-        self.intake.expect(self.placer.slot_behind(batch));
-        self.intake.meanwhile(self.placer.place(batch)).await
+    async fn place(&mut self, batch: &mut Batch) -> Placing {
+        self.intake.expect(self.driver.slot_behind(batch));
+        self.intake.meanwhile(self.driver.place(batch)).await
     }
 }

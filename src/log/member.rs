@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use deltafold_format::{Op, Sequence};
+use deltafold_format::Op;
 use tokio::sync::oneshot;
 
 use super::call::{Call, Permit, Placed, Source};
@@ -147,10 +147,10 @@ impl Member {
     }
 
     /// Tells the caller what became of its batch. After a failure the first position of each source is remembered.
-    pub(super) fn decide(mut self, result: &Result<Option<Sequence>>, failed: &mut Failed) {
+    pub(super) fn decide(mut self, result: &Result<Placed>, failed: &mut Failed) {
         let answer = match result {
             Ok(_) if let Some(passed) = self.passed.take() => Err(passed),
-            Ok(Some(sequence)) if !self.is_known() => Ok(Placed::At(*sequence)),
+            Ok(Placed::At(sequence)) if !self.is_known() => Ok(Placed::At(*sequence)),
             Ok(_) => Ok(Placed::Known),
             Err(error) => {
                 // What can never be appended would hold up its source for good.

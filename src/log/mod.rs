@@ -3,6 +3,7 @@
 //! The log is the segments `log/1`, `log/2`, … without a gap: a writer creates the first free one, and nobody moves on to `n + 1` before it is
 //! known what `n` holds.
 
+mod appender;
 mod backlog;
 mod batch;
 mod call;
@@ -17,11 +18,11 @@ mod lane;
 mod marks;
 mod member;
 mod origin;
-mod place;
 mod tail;
-mod turn;
 mod writer;
 
+#[cfg(test)]
+pub(crate) use appender::commit;
 pub use backlog::{BacklogLimit, Lag};
 pub(crate) use end::{Look, POLLS_A_LIST, judge};
 pub use follow::{Follow, FollowOptions};

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use deltafold_format::{Segment, SegmentFront, SegmentHeader, Sequence, SourceMark};
 use futures::stream::{FuturesOrdered, TryStreamExt};
 
+use super::appender::commit::{End, Search};
 use super::end::{Empty, Look, judge};
 use super::foreign::Foreign;
 use crate::error::{Error, Repr, Result};
@@ -306,18 +307,10 @@ impl<'a, P: Piece> Reading<'a, P> {
     }
 }
 
-/// The first free slot of a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Free {
-    pub(super) slot: Sequence,
-    /// How many slots directly in front of it hold segments of other collections.
-    pub(super) passed: u32,
-}
-
-/// The first free slot behind `after`, which is as in [`read_tail`]; `None` where segments behind `after` have
-/// been swept, so that the head has to be read again. One LIST for each 1,000 segments, and a GET of the last
-/// one's header.
-pub(super) async fn find_tail(shard: &Shard, after: Sequence) -> Result<Option<Free>> {
+/// The first free slot behind `after`, which is as in [`read_tail`]. Where segments behind `after` were
+/// swept, the head has to be read again. One LIST for each 1,000 segments, and a GET of the last one's
+/// header.
+pub(super) async fn find_tail(shard: &Shard, after: Sequence) -> Result<Search> {
     let mut last = after;
     loop {
         let listing = list(shard, last).await?;
@@ -325,24 +318,24 @@ pub(super) async fn find_tail(shard: &Shard, after: Sequence) -> Result<Option<F
         match listing.then {
             Then::More => {}
             Then::End => return foreign_up_to(shard, after, last).await,
-            Then::Swept => return Ok(None),
+            Then::Swept => return Ok(Search::Swept),
         }
     }
 }
 
 /// The slot behind `last`, with the number of slots of other collections in front of it.
-async fn foreign_up_to(shard: &Shard, after: Sequence, last: Sequence) -> Result<Option<Free>> {
+async fn foreign_up_to(shard: &Shard, after: Sequence, last: Sequence) -> Result<Search> {
     let mut passed = 0;
     while let Some(looked) = last.get().checked_sub(u64::from(passed)).and_then(Sequence::new)
         && looked > after
     {
         match shard.slot_header(looked).await? {
-            Slot::Absent => return Ok(None),
+            Slot::Absent => return Ok(Search::Swept),
             Slot::Segment(_) => break,
             Slot::Void => passed += 1,
         }
     }
-    Ok(Some(Free { slot: last.next(), passed }))
+    Ok(Search::At(End { slot: last.next(), foreign: passed }))
 }
 
 /// Names of segments without a gap between them.

@@ -1,5 +1,7 @@
 //! What is explored, and the guards that can be left out to see that the model notices.
 
+use crate::log::commit::Without;
+
 /// Where the ops that writers append come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sources {
@@ -36,6 +38,8 @@ pub(super) struct Bounds {
     pub(super) lost: u8,
     /// Writes that succeed and are answered as refused.
     pub(super) echoes: u8,
+    /// Times that the fairness policy of a writer answers something else than to try.
+    pub(super) turns: u8,
     /// Processes that die and come again with nothing but what the store holds.
     pub(super) crashes: u8,
 }
@@ -56,6 +60,7 @@ impl Bounds {
         followers: 0,
         lost: 0,
         echoes: 0,
+        turns: 0,
         crashes: 0,
     };
 }
@@ -92,6 +97,18 @@ pub(super) struct Guards {
 }
 
 impl Guards {
+    /// The rules that a writer's commit leaves out.
+    pub(super) fn without(&self) -> Without {
+        Without {
+            head_check: !self.head_check,
+            batch_id: !self.batch_id,
+            same_slot: !self.same_slot,
+            own_mark: !self.own_mark,
+            slot_counts: !self.slot_counts,
+            ..Without::default()
+        }
+    }
+
     pub(super) const ALL: Self = Self {
         head_check: true,
         batch_id: true,

@@ -14,6 +14,7 @@ use super::reader::{Follower, Reader};
 use super::store::{Outcome, Store, Truth, Write};
 use super::sweeper::Sweeper;
 use super::writer::Writer;
+use crate::log::commit::Turn;
 
 #[derive(Debug)]
 pub(super) struct Protocol {
@@ -34,6 +35,7 @@ pub(super) struct State {
     late: Vec<Write>,
     lost: u8,
     echoes: u8,
+    turns: u8,
     crashes: u8,
 }
 
@@ -57,6 +59,8 @@ pub(super) enum Step {
     Lose(usize),
     /// A process sends its next write, which succeeds, and hears that it was refused.
     Echo(usize),
+    /// A writer looks at the next slot, or catches up with the tail, before it tries.
+    Turn(usize, Turn),
     /// A write whose answer was lost arrives.
     Arrive(usize),
     /// It will never arrive.
@@ -217,8 +221,8 @@ impl Model for Protocol {
         processes.extend((0..bounds.readers).map(|_| Process::Reader(Reader::new())));
         processes.extend((0..bounds.followers).map(|_| Process::Follower(Follower::new())));
         let truth = Truth::default();
-        let Bounds { lost, echoes, crashes, .. } = *bounds;
-        vec![State { store: Store::empty(), truth, processes, late: Vec::new(), lost, echoes, crashes }]
+        let Bounds { lost, echoes, turns, crashes, .. } = *bounds;
+        vec![State { store: Store::empty(), truth, processes, late: Vec::new(), lost, echoes, turns, crashes }]
     }
 
     fn actions(&self, state: &State, steps: &mut Vec<Step>) {
@@ -237,6 +241,9 @@ impl Model for Protocol {
             }
             if state.echoes > 0 && matches!(process.write(), Some(Write::Segment(..) | Write::Swap(..))) {
                 steps.push(Step::Echo(index));
+            }
+            if state.turns > 0 && matches!(process, Process::Writer(writer) if writer.awaits_turn()) {
+                steps.extend([Step::Turn(index, Turn::Look), Step::Turn(index, Turn::CatchUp)]);
             }
             if state.crashes > 0 && !matches!(process, Process::Reader(_) | Process::Follower(_)) {
                 steps.push(Step::Crash(index));
@@ -264,6 +271,11 @@ impl Model for Protocol {
                     return None;
                 }
                 state.processes[process].answered(Outcome::Refused, &mut state.truth, &self.guards);
+            }
+            Step::Turn(process, turn) => {
+                state.turns -= 1;
+                let Process::Writer(writer) = &mut state.processes[process] else { return None };
+                writer.turn(turn, &mut state.truth);
             }
             Step::Arrive(late) => {
                 let write = state.late.remove(late);

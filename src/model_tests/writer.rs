@@ -1,11 +1,17 @@
-//! A writer: the requests of `log/place.rs`, one batch of one op after the other.
+//! A writer: it drives the engine's commit machine, one batch of one op after the other.
+//!
+//! What is here does the machine's actions on the abstract store, one request a step.
 
 use std::collections::BTreeMap;
 
-use deltafold_format::{Manifest, Sequence};
+use deltafold_format::Sequence;
 
 use super::bounds::{Guards, Sources};
-use super::store::{OpId, Outcome, Segment, Store, Truth, Write, uid};
+use super::store::{GAPS, OpId, Outcome, Segment, Store, Truth, Write, uid};
+use crate::log::commit::{
+    Action, Answer, Content, Created, End, LearnMode, NewBatch, Observation, OwnMark, Search, SlotRead, Snapshot,
+    State, Tail, Turn, next,
+};
 use crate::log::{Held, writer_source};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -14,49 +20,28 @@ pub(super) struct Writer {
     sourced: bool,
     ops: u8,
     /// The uid of this life.
-    pub(super) life: u8,
+    life: u8,
     /// The position being appended.
     position: u8,
-    batches: u8,
-    /// The number of the batch, from its first attempt on.
-    number: Option<u8>,
-    doubt: bool,
-    /// The slot that was refused last, with somebody else in it, until a look at the head decides it.
-    refused: Option<u64>,
-    /// The first slot that may be free.
-    tail: Option<u64>,
+    /// The number of the batch.
+    number: u8,
+    /// `None` once everything is appended.
+    commit: Option<State>,
     /// The highest position of each source that is known, and where it was seen.
-    marks: Option<BTreeMap<u8, (u8, u64)>>,
-    at: At,
+    marks: BTreeMap<u8, (u8, u64)>,
+    /// The segment that was read in the slot that is looked at.
+    taker: Option<Segment>,
+    part: Part,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum At {
-    /// To read the head.
-    Look,
-    /// To list the log behind what is folded.
-    List(u64),
-    /// To read the slots listed, from the second number on up to the third.
-    Get(u64, u64, u64),
-    /// Having read up to a slot, to look whether the head truncates what was read.
-    Judge(u64, u64),
-    Try,
-    /// To look at the head for the slot refused, before another than the next is tried.
-    Decide,
-    /// The slot is taken, and the one before it was: to look at the head for that one.
-    DecideBeside(u64),
-    /// The slot is taken.
-    Taken(u64),
-    /// It is taken, by this segment of somebody else: to look whether that counts.
-    TakenBy(u64, Segment),
-    /// It was taken, and is empty.
-    Gone(u64),
-    Confirm(u64),
-    /// The slot was swept: to ask the manifest.
-    LookUp(u64),
-    /// The one before this slot was swept, and this one is taken too: to ask the manifest.
-    LookUpBeside(u64),
-    Ended,
+/// The part of an action that is done, where it takes more than one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Part {
+    Nothing,
+    /// The head was read, with this log start.
+    Head(Sequence),
+    /// The log was listed, and the slots from the first to the second are to be read.
+    Listed(u64, u64),
 }
 
 fn sequence(slot: u64) -> Sequence {
@@ -65,6 +50,10 @@ fn sequence(slot: u64) -> Sequence {
 
 fn source_name(source: u8) -> String {
     format!("source/{source}")
+}
+
+fn search_at(slot: u64) -> Search {
+    Search::At(End { slot: sequence(slot), foreign: 0 })
 }
 
 impl Writer {
@@ -76,265 +65,263 @@ impl Writer {
             ops,
             life: index * 16,
             position: 1,
-            batches: 0,
-            number: None,
-            doubt: false,
-            refused: None,
-            tail: None,
-            marks: None,
-            at: At::Look,
+            number: 1,
+            commit: None,
+            marks: BTreeMap::new(),
+            taker: None,
+            part: Part::Nothing,
         };
-        if ops == 0 {
-            writer.at = At::Ended;
+        if ops > 0 {
+            writer.begin(None, &mut Truth::default());
         }
         writer
     }
 
     pub(super) fn ended(&self) -> bool {
-        self.at == At::Ended
+        self.commit.is_none()
     }
 
     /// It dies. What came from a source comes again.
     pub(super) fn crash(&mut self) {
-        self.life += 1;
-        self.position = 1;
-        self.batches = 0;
-        self.number = None;
-        self.doubt = false;
-        self.refused = None;
-        self.refused = None;
-        self.forget();
-        self.at = if self.sourced { At::Look } else { At::Ended };
+        let fresh = Self { life: self.life + 1, position: 1, number: 1, marks: BTreeMap::new(), ..self.clone() };
+        *self = Self { commit: None, taker: None, part: Part::Nothing, ..fresh };
+        if self.sourced {
+            self.begin(None, &mut Truth::default());
+        }
     }
 
     fn op(&self) -> OpId {
         OpId { source: self.source, position: self.position }
     }
 
-    fn forget(&mut self) {
-        self.tail = None;
-        self.marks = None;
+    /// Begins the commit of the next op.
+    fn begin(&mut self, tail: Option<Tail>, truth: &mut Truth) {
+        let batch = NewBatch { number: u64::from(self.number), sourced: self.sourced, left: true };
+        let (state, _) = State::begin(tail, batch);
+        self.go_to(state, truth);
+    }
+
+    /// The action to do next; in front of a slot, to try it.
+    fn action(&self) -> (Option<State>, Action) {
+        let Some(state) = self.commit else { return (None, Action::Answer(Answer::Known)) };
+        match state.action() {
+            Action::AwaitTurn { .. } => {
+                let (state, action) = next(state, Observation::Turn(Turn::Try));
+                (Some(state), action)
+            }
+            action => (Some(state), action),
+        }
+    }
+
+    /// Whether the fairness policy may answer something else than to try.
+    pub(super) fn awaits_turn(&self) -> bool {
+        self.commit.is_some_and(|state| matches!(state.action(), Action::AwaitTurn { .. }))
+    }
+
+    /// The fairness policy answers something else than to try.
+    pub(super) fn turn(&mut self, turn: Turn, truth: &mut Truth) {
+        if let Some(state) = self.commit {
+            self.go_to(next(state, Observation::Turn(turn)).0, truth);
+        }
     }
 
     /// The write that it does next, if it is one.
     pub(super) fn write(&self) -> Option<Write> {
-        let (At::Try, Some(slot)) = (&self.at, self.tail) else { return None };
-        let batch = self.number.unwrap_or(self.batches + 1);
-        Some(Write::Segment(slot, Segment { writer: self.life, batch, op: self.op() }))
+        let (_, Action::Create { slot, .. }) = self.action() else { return None };
+        Some(Write::Segment(slot.get(), Segment { writer: self.life, batch: self.number, op: self.op() }))
     }
 
     pub(super) fn answered(&mut self, outcome: Outcome, truth: &mut Truth, guards: &Guards) {
-        let Some(slot) = self.tail else { return };
-        self.batches = self.batches.max(self.number.unwrap_or(self.batches + 1));
-        self.number = Some(self.number.unwrap_or(self.batches));
-        match outcome {
-            Outcome::Done => self.landed(slot, truth, guards),
-            Outcome::Refused if self.refused.is_some() => self.at = At::DecideBeside(slot),
-            Outcome::Refused => self.at = At::Taken(slot),
-            Outcome::Unknown if guards.same_slot => self.doubt = true,
-            Outcome::Unknown => self.pass(slot),
-        }
+        let created = match outcome {
+            Outcome::Done => Created::Done,
+            Outcome::Refused => Created::Refused,
+            Outcome::Unknown => Created::Unknown,
+        };
+        self.observe(Observation::Created(created), truth, guards);
     }
 
     pub(super) fn read(&mut self, store: &Store, truth: &mut Truth, guards: &Guards) {
+        let (state, action) = self.action();
+        self.commit = state;
+        if let Some(observation) = self.request(action, store, truth) {
+            self.part = Part::Nothing;
+            self.observe(observation, truth, guards);
+        }
+    }
+
+    /// Does one request of an action; `None` where another one is to follow.
+    fn request(&mut self, action: Action, store: &Store, truth: &mut Truth) -> Option<Observation> {
         let head = &store.head;
-        let truncated = head.truncated.get();
-        match self.at.clone() {
-            At::Look => {
-                if self.sourced {
-                    let marks = Held::of(head);
-                    let known = (0..3).filter_map(|source| {
-                        let held = (1..=self.ops).rev().find(|p| marks.hold(&source_name(source), u128::from(*p)))?;
-                        Some((source, (held, head.folded.get())))
-                    });
-                    self.marks = Some(known.collect());
-                }
-                self.at = At::List(head.folded.get());
+        let Snapshot { applied, .. } = self.snapshot(store);
+        match action {
+            Action::ReadHead | Action::CheckHead | Action::Confirm { .. } => {
+                Some(Observation::Head { applied, log_start: head.truncated })
             }
-            At::List(folded) => {
-                let (slots, whole) = store.list(folded);
-                let last = folded + slots.len() as u64;
+            Action::ReadSnapshot => {
+                let marks = Held::of(head);
+                let known = (0..3).filter_map(|source| {
+                    let held = (1..=self.ops).rev().find(|p| marks.hold(&source_name(source), u128::from(*p)))?;
+                    Some((source, (held, applied.get())))
+                });
+                self.marks = known.collect();
+                Some(Observation::Snapshot(self.snapshot(store)))
+            }
+            Action::FindEnd { after, check_head } => {
+                let log_start = self.beside(check_head, store)?;
+                let (slots, whole) = store.list(after.get());
+                let search = self.listed(after.get() + slots.len() as u64, whole, store, truth);
+                Some(Observation::Found { search, log_start })
+            }
+            Action::LearnMarks { after, mode: LearnMode::FromSnapshot } => self.learn_listed(after.get(), store, truth),
+            Action::LearnMarks { after, mode: LearnMode::FromTail } => {
+                let slot = if let Part::Listed(slot, _) = self.part { slot } else { after.get() + 1 };
+                let Some(segment) = store.log.get(&slot) else { return Some(Observation::Learned(search_at(slot))) };
+                self.learn(slot, segment);
+                self.part = Part::Listed(slot + 1, slot + 1);
+                None
+            }
+            Action::ReadSlot { slot, check_head } => {
+                let log_start = self.beside(check_head, store)?;
+                self.taker = store.log.get(&slot.get()).copied();
+                let content = match self.taker {
+                    None => Content::Absent,
+                    Some(segment) if segment.writer == self.life && segment.batch == self.number => Content::Own,
+                    Some(_) => Content::Other,
+                };
+                Some(Observation::Slot(SlotRead { content, log_start }))
+            }
+            local => unreachable!("{local:?} is no request that reads"),
+        }
+    }
+
+    /// The head read beside something else, which is read in the next step; `None` where that comes next.
+    fn beside(&mut self, check_head: bool, store: &Store) -> Option<Option<Sequence>> {
+        match self.part {
+            _ if !check_head => Some(None),
+            Part::Head(log_start) => Some(Some(log_start)),
+            _ => {
+                self.part = Part::Head(store.head.truncated);
+                None
+            }
+        }
+    }
+
+    /// The end of a log that was listed up to `last`.
+    fn listed(&self, last: u64, whole: bool, store: &Store, truth: &mut Truth) -> Search {
+        if whole {
+            return search_at(last + 1);
+        }
+        // What lies between was swept, or is damage.
+        if store.head.truncated.get() <= last + 1 && !store.log.contains_key(&(last + 1)) {
+            truth.breaks(GAPS);
+        }
+        Search::Swept
+    }
+
+    fn learn_listed(&mut self, after: u64, store: &Store, truth: &mut Truth) -> Option<Observation> {
+        let (slot, last) = match self.part {
+            Part::Listed(slot, last) => {
+                let Some(segment) = store.log.get(&slot) else { return Some(Observation::Learned(Search::Swept)) };
+                self.learn(slot, segment);
+                (slot + 1, last)
+            }
+            _ => {
+                let (slots, whole) = store.list(after);
+                let last = after + slots.len() as u64;
                 if !whole {
-                    // `ends_before`: what lies between was swept, or is damage.
-                    if truncated <= last + 1 && !store.log.contains_key(&(last + 1)) {
-                        truth.breaks(super::store::GAPS);
+                    return Some(Observation::Learned(self.listed(last, whole, store, truth)));
+                }
+                (after + 1, last)
+            }
+        };
+        if slot > last {
+            return Some(Observation::Learned(search_at(slot)));
+        }
+        self.part = Part::Listed(slot, last);
+        None
+    }
+
+    fn snapshot(&self, store: &Store) -> Snapshot {
+        let manifest = &store.head;
+        let source = writer_source(uid(self.life));
+        let own = manifest.marks.iter().find(|mark| mark.source == source);
+        let own = own.map(|mark| OwnMark { number: u64::try_from(mark.position).unwrap(), slot: mark.sequence });
+        Snapshot { applied: manifest.folded, own, eviction_watermark: manifest.marks_floor }
+    }
+
+    fn observe(&mut self, observation: Observation, truth: &mut Truth, guards: &Guards) {
+        let (Some(state), _) = self.action() else { return };
+        let (state, _) = next(state, guards.without().distort(&state, observation));
+        self.go_to(state, truth);
+    }
+
+    /// Does what takes no request, up to the next one.
+    fn go_to(&mut self, state: State, truth: &mut Truth) {
+        let mut state = state;
+        loop {
+            self.commit = Some(state);
+            let observation = match state.action() {
+                Action::Deduplicate => Observation::Left(self.is_left()),
+                Action::Absorb { slot } => {
+                    let knows_marks = state.tail.is_some_and(|tail| tail.marks);
+                    if let Some(segment) = self.taker.filter(|_| knows_marks) {
+                        self.learn(slot.get(), &segment);
                     }
-                    self.at = At::Look;
-                } else if self.sourced {
-                    self.at = if last == folded { At::Judge(folded, last) } else { At::Get(folded, folded + 1, last) };
-                } else {
-                    self.found(last + 1);
+                    Observation::Left(!knows_marks || self.is_left())
                 }
-            }
-            At::Get(folded, next, last) => match store.log.get(&next) {
-                None => self.at = At::Look,
-                Some(segment) => {
-                    self.learn(next, segment);
-                    self.at = if next == last { At::Judge(folded, last) } else { At::Get(folded, next + 1, last) };
-                }
-            },
-            At::Judge(folded, last) => {
-                let bound = if guards.slot_counts { folded + 1 } else { last + 1 };
-                if truncated <= bound {
-                    self.found(last + 1);
-                    self.sift(truth);
-                } else {
-                    self.at = At::Look;
-                }
-            }
-            At::Taken(slot) => match store.log.get(&slot) {
-                Some(segment)
-                    if guards.batch_id && segment.writer == self.life && Some(segment.batch) == self.number =>
-                {
-                    self.landed(slot, truth, guards);
-                }
-                // An earlier attempt may have landed, been folded and swept before this one came. And what it holds of sources counts only if it was not swept.
-                Some(segment) if guards.slot_counts && (self.doubt || self.sourced) => {
-                    self.at = At::TakenBy(slot, *segment);
-                }
-                Some(segment) => {
-                    self.lost(slot, &segment.clone(), truth);
-                    // This attempt may have: the refusal may be its echo.
-                    self.refused = guards.slot_counts.then_some(slot);
-                }
-                None => self.at = At::Gone(slot),
-            },
-            At::TakenBy(slot, segment) => {
-                if slot < truncated {
-                    self.at = At::LookUp(slot);
-                } else {
-                    self.lost(slot, &segment, truth);
-                }
-            }
-            At::Decide => match self.refused {
-                Some(refused) if refused < truncated => self.at = At::LookUp(refused),
-                _ => {
-                    self.refused = None;
-                    self.at = At::Try;
-                }
-            },
-            At::DecideBeside(slot) => {
-                if self.refused.is_some_and(|refused| refused < truncated) {
-                    self.at = At::LookUpBeside(slot);
-                } else {
-                    self.refused = None;
-                    self.at = At::Taken(slot);
-                }
-            }
-            At::Gone(slot) if slot < truncated => self.at = At::LookUp(slot),
-            At::Gone(_) => self.go_on(),
-            At::Confirm(slot) => {
-                if slot >= truncated {
-                    self.acknowledged(Some(slot), truth);
-                } else {
-                    self.at = At::LookUp(slot);
-                }
-            }
-            At::LookUp(slot) | At::LookUpBeside(slot) => {
-                let first = self.refused.map_or(slot, |refused| refused.min(slot));
-                match earlier(head, self.life, self.number, sequence(first)) {
-                    Earlier::At(found) if guards.own_mark => self.acknowledged(Some(found.get()), truth),
-                    Earlier::Unknown => truth.breaks("with so few writers nothing is forgotten"),
-                    Earlier::At(_) | Earlier::Nowhere => {
-                        self.refused = None;
-                        self.forget();
-                        self.at = if let At::LookUpBeside(slot) = self.at { At::Taken(slot) } else { At::Look };
+                Action::Pause => Observation::Paused,
+                Action::Settle | Action::SettleHead => Observation::Settled,
+                Action::Confirm { slot } => {
+                    if state.tail.is_some_and(|tail| tail.marks) {
+                        let own = Segment { writer: self.life, batch: 0, op: self.op() };
+                        self.learn(slot.get(), &own);
                     }
+                    break;
                 }
-            }
-            At::Try | At::Ended => {}
+                Action::Answer(answer) => {
+                    self.answer(answer, state.tail, truth);
+                    return;
+                }
+                _ => break,
+            };
+            state = next(state, observation).0;
+        }
+        // What is remembered makes no difference any more.
+        if !matches!(state.action(), Action::CheckHead) {
+            self.taker = None;
+        }
+        if state.tail.is_none() && matches!(state.action(), Action::ReadHead) {
+            self.marks.clear();
         }
     }
 
-    fn found(&mut self, tail: u64) {
-        self.tail = Some(tail);
-        self.at = if self.refused.is_some_and(|refused| refused + 1 != tail) { At::Decide } else { At::Try };
-    }
-
-    /// Tries again, where the log's end is known.
-    fn go_on(&mut self) {
-        self.at = if self.tail.is_some() { At::Try } else { At::Look };
-    }
-
-    fn pass(&mut self, slot: u64) {
-        self.tail = self.tail.map(|tail| tail.max(slot + 1));
-    }
-
-    fn learn(&mut self, slot: u64, segment: &Segment) {
-        if let Some(marks) = &mut self.marks {
-            let known = marks.entry(segment.op.source).or_insert((segment.op.position, slot));
-            known.0 = known.0.max(segment.op.position);
-            known.1 = known.1.max(slot);
+    fn answer(&mut self, answer: Answer, tail: Option<Tail>, truth: &mut Truth) {
+        match answer {
+            Answer::At(slot) => truth.acknowledge(self.op(), Some(slot.get())),
+            Answer::Known => truth.acknowledge(self.op(), None),
+            Answer::NotAppended | Answer::Unknown(_) => truth.breaks("no request fails, and nothing is forgotten"),
         }
-    }
-
-    /// Slot `slot` is somebody else's.
-    fn lost(&mut self, slot: u64, segment: &Segment, truth: &mut Truth) {
-        self.doubt = false;
-        self.learn(slot, segment);
-        self.pass(slot);
-        self.go_on();
-        self.sift(truth);
-    }
-
-    /// What the log holds is not appended again.
-    fn sift(&mut self, truth: &mut Truth) {
-        let Some(marks) = &self.marks else { return };
-        let mut held = Held::default();
-        for (source, (position, slot)) in marks {
-            held.add(&source_name(*source), u128::from(*position), sequence(*slot));
-        }
-        if held.hold(&source_name(self.source), u128::from(self.position)) {
-            self.acknowledged(None, truth);
-        }
-    }
-
-    fn landed(&mut self, slot: u64, truth: &mut Truth, guards: &Guards) {
-        self.pass(slot);
-        let own = Segment { writer: self.life, batch: 0, op: self.op() };
-        self.learn(slot, &own);
-        if guards.head_check {
-            self.at = At::Confirm(slot);
-        } else {
-            self.acknowledged(Some(slot), truth);
-        }
-    }
-
-    fn acknowledged(&mut self, slot: Option<u64>, truth: &mut Truth) {
-        truth.acknowledge(self.op(), slot);
-        self.number = None;
-        self.doubt = false;
+        self.taker = None;
         if self.position == self.ops {
-            self.forget();
-            (self.at, self.batches, self.life) = (At::Ended, 0, 0);
+            *self = Self { life: 0, number: 0, commit: None, marks: BTreeMap::new(), ..self.clone() };
             return;
         }
         self.position += 1;
-        self.go_on();
-        if self.tail.is_some() {
-            self.sift(truth);
-        }
+        self.number += 1;
+        self.begin(tail, truth);
     }
-}
 
-/// What a manifest tells of a writer's batch whose slot was swept.
-enum Earlier {
-    /// It had landed before, and was folded from this slot.
-    At(Sequence),
-    /// It never landed where it counts.
-    Nowhere,
-    /// Nobody can tell.
-    Unknown,
-}
+    fn learn(&mut self, slot: u64, segment: &Segment) {
+        let known = self.marks.entry(segment.op.source).or_insert((segment.op.position, slot));
+        *known = (known.0.max(segment.op.position), known.1.max(slot));
+    }
 
-/// By the rules of `look_up` in `log/place.rs`.
-fn earlier(manifest: &Manifest, life: u8, number: Option<u8>, slot: Sequence) -> Earlier {
-    let source = writer_source(uid(life));
-    let number = number.map_or(0, u128::from);
-    match manifest.marks.iter().find(|mark| mark.source == source) {
-        Some(mark) if mark.position == number => Earlier::At(mark.sequence),
-        Some(mark) if mark.position > number => Earlier::Unknown,
-        _ if manifest.marks_floor >= slot => Earlier::Unknown,
-        _ => Earlier::Nowhere,
+    /// Whether the log does not hold the op yet.
+    fn is_left(&self) -> bool {
+        let mut held = Held::default();
+        for (source, (position, slot)) in &self.marks {
+            held.add(&source_name(*source), u128::from(*position), sequence(*slot));
+        }
+        !self.sourced || !held.hold(&source_name(self.source), u128::from(self.position))
     }
 }
