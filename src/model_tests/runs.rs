@@ -111,6 +111,15 @@ fn writers_and_echoes() {
     holds("1 writer of 2 ops, 2 echoes", Bounds { ops: 2, echoes: 2, ..THREE });
 }
 
+/// The fairness policy decides when a writer tries, and any of its answers is safe.
+#[test]
+fn writers_that_wait_for_their_turn() {
+    holds("2 writers, 2 turns", Bounds { turns: 2, ..FOUR });
+    holds("2 writers, 1 turn, 1 lost answer", Bounds { turns: 1, lost: 1, ..FOUR });
+    holds("2 writers, 1 turn, 1 echo", Bounds { turns: 1, echoes: 1, ..FOUR });
+    holds("2 writers of one source, 1 turn", Bounds { turns: 1, sources: Sources::Shared, ..FOUR });
+}
+
 #[test]
 fn sources_come_again() {
     holds("2 writers of one source and 1 other", Bounds { sources: Sources::Shared, writers: 3, ..FOUR });
