@@ -10,7 +10,7 @@ use super::merge::merge;
 use super::policy::{Backlog, MergePlan, Policy};
 use crate::env;
 use crate::error::{ErrorKind, Result};
-use crate::log::{POLLS_A_LIST, Tail, read_tail};
+use crate::log::{POLLS_A_LIST, ScanMode, read_tail};
 use crate::shard::{Shard, Slot};
 use crate::snapshot::{Accounting, Current, Edit, publish};
 
@@ -247,9 +247,9 @@ impl ShardCompactor {
         }
         let folded = self.current.as_ref().map_or(Sequence::ZERO, |current| current.manifest.folded);
         let after = self.tail.last().map_or(folded, |(sequence, _)| *sequence);
-        let how = if listed && self.polls < POLLS_A_LIST { Tail::Probe } else { Tail::Cold };
+        let how = if listed && self.polls < POLLS_A_LIST { ScanMode::Probe } else { ScanMode::Listed };
         let read = read_tail(&self.shard, after, self.policy.fold_bytes - backlog.bytes, how).await?;
-        self.polls = if how == Tail::Probe && read.slots.is_empty() { self.polls + 1 } else { 0 };
+        self.polls = if how == ScanMode::Probe && read.slots.is_empty() { self.polls + 1 } else { 0 };
         for (sequence, _) in read.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Void)) {
             let key = self.shard.layout().segment(*sequence);
             tracing::warn!(%key, "a writer of a dropped collection left this segment; it is folded as an empty one");

@@ -1,8 +1,8 @@
 //! The part of a shard's log that is not folded: its limit, and how far a writer knows it.
 //!
-//! A writer counts the segments exactly, from the head that it reads before each acknowledgement. It
-//! knows ops and bytes of the segments that it wrote, and of those whose headers it read for another
-//! reason. That costs no request.
+//! A writer counts the segments exactly, from the head that it reads before each acknowledgement.
+//! It knows ops and bytes of the segments that it wrote, and of those whose headers it read for
+//! another reason. That costs no request.
 
 use std::collections::VecDeque;
 
@@ -26,8 +26,8 @@ pub struct Lag {
     pub bytes: u64,
 }
 
-/// The longest log that a shard may have before its writers do something about it. A backlog is over
-/// the limit as soon as it is over one of the numbers.
+/// The longest log that a shard may have before its writers do something about it. A backlog is
+/// over the limit as soon as it is over one of the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BacklogLimit {
     /// Segments that are not folded.

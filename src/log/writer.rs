@@ -1,4 +1,5 @@
-//! The writer: what callers hold. It splits their ops by shard and hands them to the shards' lanes.
+//! The writer: the handle of callers. It splits their ops by shard, hands them to the appenders of
+//! the shards, and waits for the answers.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,34 +11,31 @@ use deltafold_format::{Op, Sequence, ShardId, Uid};
 use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
+use super::appender::{AppendRequest, AppendResult, Appender, ChangeGroup, Message, Permit, Producer, bytes_of};
 use super::backlog::{BacklogLimit, Lag};
-use super::call::{Call, Permit, Placed, Source, bytes_of};
-use super::gather::Message;
-use super::lane::Lane;
-use super::marks::CLOCK_SOURCE;
-use super::member::Part;
-use super::origin::{CHANGE, MAX_ORIGIN_BYTES, Origin, SOURCE, Trace};
+use super::dedup::{CHANGE, CLOCK_SOURCE, DedupKey, MAX_ORIGIN_BYTES, Origin, SOURCE};
 use crate::env;
 use crate::error::{Error, ErrorKind, Repr, Result};
 use crate::memory::MemoryLimit;
 use crate::shard::Shard;
 
-/// How a writer gathers the ops of many callers into segments.
+/// The batching and back-pressure of a writer.
 #[derive(Debug, Clone)]
 pub struct WriterOptions {
-    /// A segment takes no more calls once it holds this many ops: 32,768 by default.
+    /// A segment takes no more requests once it holds this many ops: 32,768 by default.
     pub max_batch_ops: usize,
-    /// Or about this many bytes: 16 MiB by default, at most 32 MiB. Segments that follow each other come to be one request after the other: on a distant
-    /// store that is what bulk appends wait for, and the larger the segments, the less.
+    /// Or about this many bytes: 16 MiB by default, at most 32 MiB. Segments come to be one request
+    /// after the other. On a distant store bulk appends wait for that, and larger segments wait less.
     pub max_batch_bytes: usize,
-    /// How long a segment waits for more calls after its first one: not at all by default. Even so, what is appended while
-    /// a segment is being written goes into the next one together.
+    /// The time that a segment waits for more requests after its first one: none by default. Even so,
+    /// requests that come while a segment is being written go into the next one together.
     pub linger: Duration,
-    /// About how many bytes of ops may wait for their acknowledgement: 128 MiB by default, and at most half
-    /// of the collection's [`memory`](crate::Collection::memory). Beyond, `append` is refused with `Busy`.
+    /// About the bytes of ops that may wait for their acknowledgement: 128 MiB by default, and at most
+    /// half of the collection's [`memory`](crate::Collection::memory). Beyond, `append` is refused with
+    /// `Busy`.
     pub max_waiting_bytes: usize,
-    /// The longest log that is appended to, shard by shard. Beyond, `append` is refused with `Busy` until
-    /// a compactor has folded.
+    /// The longest log that is appended to, shard by shard. Beyond, `append` is refused with `Busy`
+    /// until a compactor has folded.
     pub max_backlog: BacklogLimit,
 }
 
@@ -71,7 +69,7 @@ impl WriterOptions {
     }
 }
 
-/// What became of an append.
+/// The acknowledgement of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ack {
     segments: Vec<(ShardId, Sequence)>,
@@ -90,14 +88,16 @@ impl Ack {
     }
 }
 
-/// Appends ops to a collection. Clones are one writer: what they append at the same time shares segments.
+/// Appends ops to a collection. Clones are one writer: their concurrent appends share segments.
 ///
-/// A call's ops keep their order, and so do calls of which one begins after the other was acknowledged. Of calls that wait together, those that were
-/// begun (polled) first come first, unless a segment has to be written anew at a later place because the log was folded and swept while the
-/// writer slept.
+/// The ops of one call keep their order, and so do calls of which one begins after the other was
+/// acknowledged. Calls that wait together are appended in the order in which they were begun (polled).
+/// The exception is a segment that is written anew at a later place, as the log was folded and swept
+/// while the writer slept.
 ///
-/// `append` may be dropped at any moment: its ops are then appended or not, as with a call whose answer is lost, and nothing else changes. When the
-/// last clone is dropped, what was accepted is still appended, as long as the runtime lives; [`close`](Self::close) waits for it.
+/// `append` may be dropped at any moment. Its ops are then appended or not, as with a call whose answer
+/// is lost, and nothing else changes. When the last clone is dropped, accepted ops are still appended,
+/// as long as the runtime lives; [`close`](Self::close) waits for it.
 #[derive(Debug, Clone)]
 pub struct Writer {
     inner: Arc<Inner>,
@@ -105,7 +105,7 @@ pub struct Writer {
 
 #[derive(Debug)]
 struct Inner {
-    lanes: Vec<LaneDoor>,
+    appenders: Vec<AppenderHandle>,
     options: WriterOptions,
     writer: Uid,
     /// Bytes of ops that are accepted and not decided.
@@ -113,11 +113,11 @@ struct Inner {
     closed: AtomicBool,
 }
 
-/// The way to the task that appends to one shard, which starts with the first op for it.
+/// The way to the appender of one shard, which starts with the first op for it.
 #[derive(Debug)]
-struct LaneDoor {
+struct AppenderHandle {
     shard: Shard,
-    lane: OnceLock<mpsc::UnboundedSender<Message>>,
+    requests: OnceLock<mpsc::UnboundedSender<Message>>,
     lag: Arc<Mutex<Option<Lag>>>,
 }
 
@@ -131,35 +131,45 @@ impl Writer {
             ..options
         };
         let writer = shards.first().map_or_else(Uid::default, |shard| shard.env().uid());
-        let lanes =
-            shards.into_iter().map(|shard| LaneDoor { shard, lane: OnceLock::new(), lag: Arc::default() }).collect();
-        let inner = Inner { lanes, options, writer, waiting: Arc::default(), closed: AtomicBool::new(false) };
+        let handle = |shard| AppenderHandle { shard, requests: OnceLock::new(), lag: Arc::default() };
+        let appenders = shards.into_iter().map(handle).collect();
+        let inner = Inner { appenders, options, writer, waiting: Arc::default(), closed: AtomicBool::new(false) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Appends ops, and returns when they are durable: in the log at one place, readable by everybody from then on. The ops of one shard become part of one
-    /// segment together, or of none; over several shards each decides for itself.
+    /// Appends ops, and returns when they are durable: in the log at one place, readable from then on.
+    /// The ops of one shard become part of one segment together, or of none. Over several shards each
+    /// decides for itself.
     ///
-    /// One PUT and one conditional GET a segment, whatever number of calls share it; the first append to a shard costs a GET and a LIST more.
-    /// An append that is refused for its backlog costs one conditional GET.
+    /// Costs one PUT and one conditional GET a segment, for any number of calls that share it. The first
+    /// append to a shard costs a GET and a LIST more. An append that is refused for its backlog costs
+    /// one conditional GET.
     ///
     /// # Errors
     ///
-    /// `InvalidInput`: an op breaks a limit, or they are too many for one segment; nothing was appended. `Busy`: too much is waiting, or the log is
-    /// longer than [`max_backlog`](WriterOptions::max_backlog); nothing was appended. `Unknown`: the store's answer was lost for good, or only some shards have the ops: they may be in the log. `Unavailable`,
-    /// `Storage`: nothing was appended. `NotFound`: the collection was dropped. `Closed`.
+    /// | kind | meaning |
+    /// |---|---|
+    /// | `InvalidInput` | an op breaks a limit, or they are too many for one segment; nothing was appended |
+    /// | `Busy` | too much is waiting, or the log is longer than [`max_backlog`](WriterOptions::max_backlog); nothing was appended |
+    /// | `Unknown` | the store's answer was lost for good, or only some shards have the ops: they may be in the log |
+    /// | `Unavailable`, `Storage` | nothing was appended |
+    /// | `NotFound` | the collection was dropped |
+    /// | `Closed` | the writer was closed |
     pub async fn append(&self, ops: Vec<Op>) -> Result<Ack> {
         self.hand_over(vec![(None, ops)], None)?.wait().await
     }
 
-    /// Appends ops that come from position `position` of a queue, stream or file called `source`: exactly once, however often, and by however many
-    /// writers, they are appended. Positions of a source must come in rising order; one that is not above what the log holds is taken
-    /// for a repetition and acknowledged as a [duplicate](Ack::is_duplicate).
+    /// Appends ops that come from position `position` of a queue, stream or file called `source`. They
+    /// are appended exactly once, by any number of calls and writers. Positions of a source must come
+    /// in rising order. One that is not above the source's high-water mark is taken for a repetition,
+    /// and acknowledged as a [duplicate](Ack::is_duplicate).
     ///
-    /// After a failure the positions that follow fail too, until the one that failed, or an earlier one, is appended again: none can
-    /// overtake it. A shard remembers the 1,024 sources seen last, and not those that have been silent for [`forget_sources_after`](crate::Policy::forget_sources_after).
+    /// After a failure the positions that follow fail too, until the failed one, or an earlier one, is
+    /// appended again: none can overtake it. A shard remembers the 1,024 sources seen last, and not
+    /// those that have been silent for [`forget_sources_after`](crate::Policy::forget_sources_after).
     ///
-    /// Costs what [`append`](Self::append) does; the first call for a shard reads the segments that are not folded yet.
+    /// Costs the same as [`append`](Self::append). The first call for a shard reads the headers of the
+    /// segments that are not folded yet.
     ///
     /// # Errors
     ///
@@ -168,27 +178,33 @@ impl Writer {
         self.hand_over(vec![(None, ops)], Some(named(source, position)?))?.wait().await
     }
 
-    /// Appends a change that says where it stands: the ops that `origin` names. Exactly once, whatever brings it, and never behind a later change of one of its records: unlike
-    /// [`append_from`](Self::append_from), which takes what is late for a repetition, this one tells whether it is.
+    /// Appends a change with an origin: the ops at one position of a source. It is appended exactly
+    /// once, and never behind a later change of one of its records. Unlike
+    /// [`append_from`](Self::append_from), a late change is not taken for a repetition.
     ///
-    /// A change that the log holds is acknowledged as a [duplicate](Ack::is_duplicate). One that comes late, while others of its source have passed, is appended where the log holds no later one of its
-    /// records. Otherwise it is refused, unless it is known to be held: a shard remembers the last 1,024 marks of changes, of which each leaves one for itself and one for each record, and refuses what
-    /// it cannot tell.
+    /// A change that the log holds is acknowledged as a [duplicate](Ack::is_duplicate). A late one is
+    /// appended where the log holds no later change of its records. Otherwise it is refused, unless it
+    /// is known to be held. A shard remembers the last 1,024 marks of changes, of which each change
+    /// leaves one for itself and one for each record, and refuses a change that it cannot tell.
     ///
-    /// A position names one change, the same records each time. After a failure the positions that follow fail too, as with `append_from`. A source that has been silent for
-    /// [`forget_sources_after`](crate::Policy::forget_sources_after), or is none of the 1,024 seen last, begins anew.
+    /// A position names one change, of the same records each time. After a failure the positions that
+    /// follow fail too, as with `append_from`. A source that has been silent for
+    /// [`forget_sources_after`](crate::Policy::forget_sources_after), or is none of the 1,024 seen last,
+    /// begins anew.
     ///
-    /// In a collection that is ordered by revision [`append`](Self::append) does the same without bounds.
+    /// In a collection that is ordered by revision [`append`](Self::append) does the same without
+    /// bounds.
     ///
     /// # Errors
     ///
-    /// Those of `append`; `InvalidInput` where a shard gets more than 4,000 different records of it; `Conflict` where an earlier position has failed, or the change was passed: then it is to be looked at by
-    /// somebody.
+    /// Those of `append`. `InvalidInput` where a shard gets more than 4,000 different records of it.
+    /// `Conflict` where an earlier position has failed, or a later change came before: then a person has
+    /// to look at the change.
     pub async fn append_change(&self, origin: &Origin, ops: Vec<Op>) -> Result<Ack> {
         self.append_delivered(None, vec![(Some(origin.clone()), ops)]).await
     }
 
-    /// Appends what one message holds, delivered from there, all of it together.
+    /// Appends all changes of one message together, delivered from `place`.
     pub(crate) async fn append_delivered(
         &self,
         place: Option<(&str, u128)>,
@@ -198,11 +214,11 @@ impl Writer {
         self.hand_over(changes, place)?.wait().await
     }
 
-    /// How far folding is behind in each shard that this writer has appended to, as it saw it with its
-    /// last acknowledgement. Costs nothing: an acknowledgement looks at the head in any case.
+    /// The backlog of each shard that this writer has appended to, by its last acknowledgement there.
+    /// Costs nothing: an acknowledgement reads the head in any case.
     pub fn lags(&self) -> Vec<Lag> {
-        let seen = |door: &LaneDoor| *door.lag.lock().unwrap_or_else(PoisonError::into_inner);
-        self.inner.lanes.iter().filter_map(seen).collect()
+        let seen = |handle: &AppenderHandle| *handle.lag.lock().unwrap_or_else(PoisonError::into_inner);
+        self.inner.appenders.iter().filter_map(seen).collect()
     }
 
     /// Waits until everything accepted before is decided: acknowledged, or failed.
@@ -211,10 +227,10 @@ impl Writer {
     ///
     /// `Closed` where the writer's runtime was shut down before.
     pub async fn flush(&self) -> Result<()> {
-        let barriers = self.inner.lanes.iter().filter_map(|door| door.lane.get()).map(|lane| {
+        let barriers = self.inner.appenders.iter().filter_map(|handle| handle.requests.get()).map(|requests| {
             let (done, decided) = oneshot::channel();
-            // A lane that is gone drops the sender, which the receiver hears.
-            drop(lane.send(Message::Barrier(done)));
+            // An appender that is gone drops the sender, and the receiver sees it.
+            drop(requests.send(Message::Barrier(done)));
             decided
         });
         let decided = join_all(barriers.collect::<Vec<_>>()).await;
@@ -231,9 +247,10 @@ impl Writer {
         self.flush().await
     }
 
-    /// Hands the ops to the lanes. Nothing waits here: calls are in the order in which they come.
-    fn hand_over(&self, changes: Vec<(Option<Origin>, Vec<Op>)>, source: Option<Source>) -> Result<Handed> {
-        let Some(first) = self.inner.lanes.first() else { return Err(Repr::Closed(None).into()) };
+    /// Hands the ops to the appenders. Nothing waits here, so requests keep the order in which they
+    /// come.
+    fn hand_over(&self, changes: Vec<(Option<Origin>, Vec<Op>)>, producer: Option<Producer>) -> Result<Handed> {
+        let Some(first) = self.inner.appenders.first() else { return Err(Repr::Closed(None).into()) };
         if self.inner.closed.load(Ordering::Acquire) {
             return Err(Repr::Closed(None).into());
         }
@@ -249,31 +266,32 @@ impl Writer {
             return Ok(Handed(Vec::new()));
         }
         let split = self.split(changes);
-        if split.iter().any(|(_, _, parts)| marks(parts) >= MAX_SEGMENT_MARKS) {
-            let rule = "changes that say where they stand and come together are of too many records: a shard takes about 4,000; send fewer at once";
+        if split.iter().any(|(_, _, groups)| marks(groups) >= MAX_SEGMENT_MARKS) {
+            let rule = "changes with an origin that come together are of too many records: a shard takes about 4,000; send fewer at once";
             return Err(Error::invalid(rule));
         }
         let mut permit = Permit::take(&self.inner.waiting, bytes, self.inner.options.max_waiting_bytes)?;
         let accepted = first.shard.env().now();
-        let handed = split.into_iter().map(|(door, ops, parts)| {
+        let handed = split.into_iter().map(|(handle, ops, groups)| {
             let (reply, answer) = oneshot::channel();
             let bytes = ops.iter().map(bytes_of).sum();
-            let call = Call { ops, bytes, source: source.clone(), parts, accepted, reply, permit: permit.split(bytes) };
-            // A lane that is gone drops the call, which the receiver hears.
-            drop(self.lane(door).send(Message::Call(call)));
-            (door.shard.id(), answer)
+            let permit = permit.split(bytes);
+            let request = AppendRequest { ops, bytes, producer: producer.clone(), groups, accepted, reply, permit };
+            // An appender that is gone drops the request, and the receiver sees it.
+            drop(self.requests(handle).send(Message::Append(request)));
+            (handle.shard.id(), answer)
         });
         Ok(Handed(handed.collect()))
     }
 
     /// The ops by shard, in their order.
-    fn split(&self, changes: Vec<(Option<Origin>, Vec<Op>)>) -> Vec<(&LaneDoor, Vec<Op>, Vec<Part>)> {
-        let lanes = &self.inner.lanes;
-        let shards = u16::try_from(lanes.len()).unwrap_or(u16::MAX);
-        let mut split: BTreeMap<ShardId, (Vec<Op>, Vec<Part>)> = BTreeMap::new();
+    fn split(&self, changes: Vec<(Option<Origin>, Vec<Op>)>) -> Vec<(&AppenderHandle, Vec<Op>, Vec<ChangeGroup>)> {
+        let appenders = &self.inner.appenders;
+        let shards = u16::try_from(appenders.len()).unwrap_or(u16::MAX);
+        let mut split: BTreeMap<ShardId, (Vec<Op>, Vec<ChangeGroup>)> = BTreeMap::new();
         for (origin, ops) in changes {
             let mut of_change: BTreeMap<ShardId, Vec<Op>> = BTreeMap::new();
-            if let [only] = &lanes[..] {
+            if let [only] = &appenders[..] {
                 of_change.insert(only.shard.id(), ops);
             } else {
                 for op in ops {
@@ -281,40 +299,42 @@ impl Writer {
                 }
             }
             for (shard, mut own) in of_change {
-                let trace = origin.as_ref().map(|origin| Trace::new(origin, own.iter().map(|op| op.id.as_str())));
-                let (ops, parts) = split.entry(shard).or_default();
-                parts.push(Part::new(own.len(), trace));
+                let key = origin.as_ref().map(|origin| DedupKey::new(origin, own.iter().map(|op| op.id.as_str())));
+                let (ops, groups) = split.entry(shard).or_default();
+                groups.push(ChangeGroup::new(own.len(), key));
                 ops.append(&mut own);
             }
         }
-        let door = |shard: ShardId| lanes.get(usize::from(shard.get()));
-        split.into_iter().filter_map(|(shard, (ops, parts))| Some((door(shard)?, ops, parts))).collect()
+        let handle = |shard: ShardId| appenders.get(usize::from(shard.get()));
+        split.into_iter().filter_map(|(shard, (ops, groups))| Some((handle(shard)?, ops, groups))).collect()
     }
 
-    fn lane<'a>(&self, door: &'a LaneDoor) -> &'a mpsc::UnboundedSender<Message> {
-        door.lane.get_or_init(|| {
-            // Unbounded, as every call holds its part of the bytes that may wait.
+    /// The queue of an appender, which starts with its first request.
+    fn requests<'a>(&self, handle: &'a AppenderHandle) -> &'a mpsc::UnboundedSender<Message> {
+        handle.requests.get_or_init(|| {
+            // Unbounded, as every request holds its part of the bytes that may wait.
             let (sender, receiver) = mpsc::unbounded_channel();
-            let lane = Lane::new(door.shard.clone(), self.inner.writer, self.inner.options.clone(), receiver);
-            env::spawn(lane.telling(door.lag.clone()).run());
+            let Inner { writer, options, .. } = &*self.inner;
+            let (shard, lag) = (handle.shard.clone(), handle.lag.clone());
+            env::spawn(Appender::new(shard, *writer, options.clone(), receiver, lag).run());
             sender
         })
     }
 }
 
-/// Names under which writers, dates and changes stand among the marks of sources.
+/// Whether a name is one under which writers, dates and changes stand among the high-water marks.
 fn is_reserved(source: &str) -> bool {
     ["writer/", CLOCK_SOURCE, SOURCE, CHANGE].iter().any(|reserved| source.starts_with(reserved))
 }
 
-fn named(source: &str, position: u128) -> Result<Source> {
+fn named(source: &str, position: u128) -> Result<Producer> {
     if source.is_empty() || source.len() > MAX_SOURCE_BYTES || is_reserved(source) {
         let rule = format!(
             "a source needs a name of 1 to {MAX_SOURCE_BYTES} bytes that does not begin with `writer/`, `{CLOCK_SOURCE}`, `{SOURCE}` or `{CHANGE}`"
         );
         return Err(Error::invalid(rule));
     }
-    Ok(Source { name: source.into(), position })
+    Ok(Producer { name: source.into(), position })
 }
 
 fn check_origin(origin: &Origin) -> Result<()> {
@@ -325,13 +345,13 @@ fn check_origin(origin: &Origin) -> Result<()> {
     Ok(())
 }
 
-/// How many marks they leave at most.
-fn marks(parts: &[Part]) -> usize {
-    parts.iter().filter_map(|part| part.trace.as_ref()).map(|trace| trace.marks().count()).sum()
+/// The number of high-water marks that the groups leave at most.
+fn marks(groups: &[ChangeGroup]) -> usize {
+    groups.iter().filter_map(|group| group.key.as_ref()).map(|key| key.marks().count()).sum()
 }
 
-/// Calls on their way, one for each shard.
-struct Handed(Vec<(ShardId, oneshot::Receiver<Result<Placed>>)>);
+/// Requests on their way, one for each shard.
+struct Handed(Vec<(ShardId, oneshot::Receiver<Result<AppendResult>>)>);
 
 impl Handed {
     async fn wait(self) -> Result<Ack> {
@@ -340,14 +360,15 @@ impl Handed {
         let mut passed: Option<Error> = None;
         for (shard, answer) in self.0 {
             match answer.await.unwrap_or_else(|_| Err(Repr::Closed(None).into())) {
-                Ok(Placed::At(sequence)) => {
+                Ok(AppendResult::At(sequence)) => {
                     segments.push((shard, sequence));
                     placed += 1;
                 }
-                Ok(Placed::Known) => placed += 1,
-                // It will be refused each time, whatever becomes of the rest.
+                Ok(AppendResult::Known) => placed += 1,
+                // It is refused each time, also after the rest has landed.
                 Err(error) if matches!(error.repr(), Repr::SourcePassed { .. }) => passed = Some(error),
-                // That one shard has nothing for certain says nothing of another of which nobody can tell.
+                // That one shard has nothing for certain says nothing of another of which nobody
+                // can tell.
                 Err(_) if failure.as_ref().is_some_and(|failure| failure.kind() == ErrorKind::Unknown) => {}
                 Err(error) => failure = Some(error),
             }

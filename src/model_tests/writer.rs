@@ -194,7 +194,8 @@ impl Writer {
         }
     }
 
-    /// The head read beside something else, which is read in the next step; `None` where that comes next.
+    /// The head read beside something else, which is read in the next step; `None` where that comes
+    /// next.
     fn beside(&mut self, check_head: bool, store: &Store) -> Option<Option<Sequence>> {
         match self.part {
             _ if !check_head => Some(None),

@@ -13,7 +13,7 @@ use super::{Ahead, At};
 use crate::env;
 use crate::error::{Error, ErrorKind, Repr, Result};
 use crate::head::HeadState;
-use crate::log::{POLLS_A_LIST, Tail, TailRead, WithObject, read_tail_with_objects};
+use crate::log::{POLLS_A_LIST, ScanMode, TailRead, WithObject, read_tail_with_objects};
 use crate::shard::{Shard, Slot};
 use crate::simulation::Guard;
 
@@ -47,7 +47,7 @@ impl ShardReader {
 
     async fn look(shard: Shard, pools: &Arc<Pools>, ahead: Ahead) -> Result<Self> {
         let state = shard.recent_head().await?;
-        let reading = read_tail_with_objects(&shard, state.head.folded, shard.memory().log_read(), Tail::Cold);
+        let reading = read_tail_with_objects(&shard, state.head.folded, shard.memory().log_read(), ScanMode::Listed);
         let (manifest, read) = futures::future::join(shard.manifest(&state.head), reading).await;
         let (state, manifest, read) = match manifest? {
             Some(manifest) if manifest.folded == state.head.folded => (state, manifest, Some(read)),
@@ -60,7 +60,8 @@ impl ShardReader {
         let looked = Looked { overlay: Overlay::empty(manifest.folded), state, manifest: Arc::new(manifest) };
         let mut objects = Objects::new(shard.clone(), looked.manifest.clone(), pools.clone(), None);
         let warming = objects.read_ahead(ahead);
-        let (looked, warmed) = futures::future::join(catch_up(&shard, pools, looked, read, Tail::Cold), warming).await;
+        let (looked, warmed) =
+            futures::future::join(catch_up(&shard, pools, looked, read, ScanMode::Listed), warming).await;
         let looked = looked?;
         if looked.manifest.name() == objects.manifest().name() {
             warmed?;
@@ -103,12 +104,12 @@ impl ShardReader {
         let old = &self.snapshot;
         let looked = Looked { state, manifest: old.objects.manifest().clone(), overlay: old.overlay.clone() };
         let polls = self.polls.saturating_add(1);
-        let how = if polls >= POLLS_A_LIST { Tail::Cold } else { Tail::Probe };
+        let how = if polls >= POLLS_A_LIST { ScanMode::Listed } else { ScanMode::Probe };
         let pools = old.objects.pools();
         let looked = catch_up(&self.shard, pools, looked, None, how).await?;
         let same = looked.manifest.name() == old.objects.manifest().name();
         if same && looked.overlay.tail() == old.overlay.tail() {
-            let polls = if how == Tail::Cold { 0 } else { polls };
+            let polls = if how == ScanMode::Listed { 0 } else { polls };
             return Ok(Self { state: Some(looked.state), polls, ..self.clone() });
         }
         let objects = if same {
@@ -139,7 +140,7 @@ async fn catch_up(
     pools: &Pools,
     mut looked: Looked,
     mut read: Option<Result<TailRead<WithObject>>>,
-    mut how: Tail,
+    mut how: ScanMode,
 ) -> Result<Looked> {
     loop {
         let (end, failure) = match read_log(shard, pools, &mut looked.overlay, read.take(), how).await {
@@ -170,12 +171,12 @@ async fn catch_up(
         looked.state = state;
         looked.manifest = Arc::new(manifest);
         if looked.manifest.truncated > end || !whole {
-            how = Tail::Cold;
+            how = ScanMode::Listed;
         } else if looked.manifest.folded < end {
             return Ok(looked);
         } else {
             // The slot seen empty was folded since, or is lost; neither keeps this reader from what follows.
-            how = Tail::Probe;
+            how = ScanMode::Probe;
         }
     }
 }
@@ -194,7 +195,7 @@ async fn read_log(
     pools: &Pools,
     overlay: &mut Overlay,
     mut read: Option<Result<TailRead<WithObject>>>,
-    how: Tail,
+    how: ScanMode,
 ) -> Result<LogEnd> {
     loop {
         let piece = match read.take() {

@@ -23,7 +23,7 @@ pub(crate) enum Slot<S = Arc<Segment>> {
     /// Nothing yet, or nothing any more.
     Absent,
     /// A segment that a writer of a dropped collection of the same name left. It counts as an empty one if the
-    /// next segment says so: see `log::foreign`.
+    /// next segment says so: see `log::read::foreign`.
     Void,
     /// A segment of this collection.
     Segment(S),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use deltafold_format::{EditKind, Manifest, ObjectName, PartObject, Pin, Sequence};
 
 use super::objects::{name, objects};
-use crate::log::floor_of;
+use crate::log::eviction_watermark_of;
 use crate::simulation::Guard;
 
 /// A named invariant that does not hold.
@@ -86,7 +86,7 @@ pub(crate) const INVARIANTS: &[(&str, Check)] = &[
         let marks: BTreeMap<&str, u128> = new.marks.iter().map(|mark| (mark.source.as_str(), mark.position)).collect();
         old.marks.iter().all(|mark| {
             // A change may be forgotten by itself, where its source remembers up to where.
-            let floor = floor_of(&mark.source).and_then(|floor| marks.get(floor));
+            let floor = eviction_watermark_of(&mark.source).and_then(|floor| marks.get(floor));
             let position = marks.get(mark.source.as_str()).or(floor);
             position.map_or(mark.sequence <= new.marks_floor, |position| *position >= mark.position)
         })

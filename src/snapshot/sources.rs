@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use deltafold_format::{Manifest, Mark, Sequence, Timestamp};
 
-use crate::log::{CLOCK_SOURCE, MAX_CHANGE_MARKS, MAX_MARKS, floor_of, floor_of_source};
+use crate::log::{CLOCK_SOURCE, MAX_CHANGE_MARKS, MAX_MARKS, eviction_watermark_of, eviction_watermark_of_source};
 
 /// So many dates are noted; the oldest gives way.
 const DATES: u128 = 16;
@@ -64,12 +64,12 @@ pub(super) fn merge_marks(new: &mut Manifest, folded: &[Mark]) {
         changes.len().saturating_sub(MAX_CHANGE_MARKS)
     });
     let (mut changes, mut marks): (Vec<Mark>, Vec<Mark>) =
-        marks.into_values().partition(|mark| floor_of(&mark.source).is_some());
+        marks.into_values().partition(|mark| eviction_watermark_of(&mark.source).is_some());
     if let Some(excess) = marks.len().checked_sub(MAX_MARKS)
         && excess > 0
     {
         // A source goes before what is known of its changes.
-        marks.sort_by_key(|mark| (mark.sequence, floor_of_source(&mark.source).is_none()));
+        marks.sort_by_key(|mark| (mark.sequence, eviction_watermark_of_source(&mark.source).is_none()));
         let forgotten = marks.drain(..excess).map(|mark| mark.sequence).max();
         new.marks_floor = new.marks_floor.max(forgotten.unwrap_or_default());
     }
@@ -80,18 +80,18 @@ pub(super) fn merge_marks(new: &mut Manifest, folded: &[Mark]) {
 
 /// Forgets changes, as many as `choose` says of those that it puts first; notes of each source that is not forgotten up to where that was, and keeps what was noted as long as the source.
 fn forget_changes(marks: &mut BTreeMap<String, Mark>, choose: impl FnOnce(&mut Vec<&Mark>) -> usize) {
-    let mut changes: Vec<&Mark> = marks.values().filter(|mark| floor_of(&mark.source).is_some()).collect();
+    let mut changes: Vec<&Mark> = marks.values().filter(|mark| eviction_watermark_of(&mark.source).is_some()).collect();
     let excess = choose(&mut changes);
     let forgotten: Vec<Mark> = changes.into_iter().take(excess).cloned().collect();
     for mark in forgotten {
         marks.remove(&mark.source);
-        if let Some(floor) = floor_of(&mark.source) {
+        if let Some(floor) = eviction_watermark_of(&mark.source) {
             let known = marks.entry(floor.to_owned()).or_insert_with(|| Mark { source: floor.to_owned(), ..mark });
             known.position = known.position.max(mark.position);
             known.sequence = known.sequence.max(mark.sequence);
         }
     }
-    let floors = marks.values().filter_map(|mark| Some((floor_of_source(&mark.source)?, mark.sequence)));
+    let floors = marks.values().filter_map(|mark| Some((eviction_watermark_of_source(&mark.source)?, mark.sequence)));
     for (floor, sequence) in floors.collect::<HashMap<_, _>>() {
         if let Some(mark) = marks.get_mut(&floor) {
             mark.sequence = mark.sequence.max(sequence);
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn changes_are_forgotten_for_themselves_and_that_is_not_forgotten() {
         let mut manifest = Manifest::empty(Uid::new(1));
-        let floor = floor_of_source("changes/s").unwrap();
+        let floor = eviction_watermark_of_source("changes/s").unwrap();
         let last = MAX_CHANGE_MARKS as u64 + 10;
         fold(&mut manifest, &["quiet".to_owned()], reading(100));
         for change in 0..last {
@@ -195,13 +195,16 @@ mod tests {
         }
         // The position of each was that of its segment, and the first of them was the second one.
         assert_eq!(position(&manifest, &floor), Some(11));
-        assert_eq!(manifest.marks.iter().filter(|mark| floor_of(&mark.source).is_some()).count(), MAX_CHANGE_MARKS);
+        assert_eq!(
+            manifest.marks.iter().filter(|mark| eviction_watermark_of(&mark.source).is_some()).count(),
+            MAX_CHANGE_MARKS
+        );
         assert_eq!((position(&manifest, "quiet"), manifest.marks_floor), (Some(1), Sequence::ZERO));
         // The source goes on without another change of those records, day after day.
         for day in 101..140 {
             fold(&mut manifest, &["changes/s".to_owned()], reading(day));
         }
-        assert_eq!(manifest.marks.iter().filter(|mark| floor_of(&mark.source).is_some()).count(), 0);
+        assert_eq!(manifest.marks.iter().filter(|mark| eviction_watermark_of(&mark.source).is_some()).count(), 0);
         assert_eq!(position(&manifest, &floor), Some(u128::from(last) + 1), "the last of those that were forgotten");
         // And is silent at last.
         for day in [141, 142, 160, 180] {

@@ -23,6 +23,7 @@ on_every_store!(
     a_drop_before_the_ack_is_not_found,
     a_passed_shard_does_not_hide_a_failed_one,
     an_echo_is_acknowledged_where_it_was_folded,
+    an_ack_after_two_attempts_names_the_folded_slot,
 );
 
 async fn collection<S: Store + Clone>(store: &Watched<S>) -> (Collection, Writer) {
@@ -189,4 +190,25 @@ async fn an_echo_is_acknowledged_where_it_was_folded<S: Store + Clone>(store: Wa
     assert_eq!(try_append(&store, &writer).await, Ok(2));
     assert!(store.calls().contains(&"create log/00000000000000000003".to_owned()));
     assert_eq!(collection.status().await.unwrap().shards[0].ops, 4, "a, b, x and y");
+}
+
+/// Story: another writer had slot 2, so that the writer created slot 3, and the answer was lost. The next attempt failed
+/// for good. Both slots were folded and swept then, and the ack named slot 2, which holds the ops of the other.
+/// Now: the manifest's mark decides between the two slots.
+async fn an_ack_after_two_attempts_names_the_folded_slot<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    let other = collection.writer(WriterOptions::default()).unwrap();
+    append(&writer, "a").await;
+    append(&other, "x").await;
+    store.fail("create", "/log/00000000000000000003", Fault::LoseAnswer);
+    store.fail("create", "/log/00000000000000000003", Fault::Permanent);
+    let sweeping = collection.clone();
+    store.before("get_unless", "/head", move || async move {
+        assert_eq!(append(&sweeping.writer(WriterOptions::default()).unwrap(), "last").await, 4);
+        sweeping.compactor(CompactorOptions::default()).run_once().await.unwrap();
+        let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+        assert_eq!(sweeping.sweep(&options).await.unwrap()[0].1.truncated.get(), 4);
+    });
+    assert_eq!(try_append(&store, &writer).await, Ok(3));
+    assert_eq!(collection.status().await.unwrap().shards[0].ops, 4, "a, x, b and last");
 }

@@ -66,6 +66,7 @@ mod without;
 
 use deltafold_format::Sequence;
 
+pub(crate) use super::super::read::{End, Search};
 pub(crate) use fate::{OwnMark, Snapshot};
 pub(crate) use step::next;
 pub(crate) use without::{TAKEN, Without};
@@ -110,8 +111,8 @@ struct Status {
     /// An attempt at the tail may have landed, or may still land.
     in_doubt: bool,
     /// The slot that was refused last, with another's segment in it. The refusal may be a
-    /// self-conflict until a later head shows that the slot is not swept. Until then no slot but the
-    /// one behind it is tried.
+    /// self-conflict until a later head shows that the slot is not swept. Until then no slot but
+    /// the one behind it is tried.
     refused: Option<Sequence>,
     /// The batch was written to a slot that had been swept.
     written: bool,
@@ -179,23 +180,6 @@ enum AfterLookUp {
     Fail,
     /// Places a batch anew that had landed in a swept slot.
     PlaceAnew,
-}
-
-/// The end of the log as it was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct End {
-    /// The first free slot.
-    pub(crate) slot: Sequence,
-    /// How many slots directly in front of it hold segments of other collections.
-    pub(crate) foreign: u32,
-}
-
-/// A search for the end of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Search {
-    At(End),
-    /// A sweep passed the place where the search began.
-    Swept,
 }
 
 /// The content of a slot.

@@ -1,63 +1,65 @@
 //! The driver of a commit: it does the requests that the machine asks for, and tells it what they
 //! brought.
 
-use std::pin::pin;
+mod answer;
+mod attempt;
+
 use std::time::Duration;
 
 use deltafold_format::{Manifest, SegmentFront, Sequence, Uid};
-use futures::FutureExt;
-use futures::future::{Either, join, select, try_join};
+use futures::future::join;
 
 use super::super::backlog::{BacklogLimit, Known, Lag, Weight};
-use super::super::batch::{Batch, Creation};
-use super::super::call::Placed;
-use super::super::marks::Marks;
-use super::super::member::Failed;
-use super::super::tail::{Tail as ScanMode, find_tail, read_headers};
-use super::super::writer_source;
+use super::super::dedup::{HighWaterMarks, writer_source};
+use super::super::read::{ScanMode, find_tail, read_headers};
+use super::batch::Batch;
 use super::commit::{
-    self, Action, Answer, Content, Created, End, Failure, LearnMode, NewBatch, Observation, OwnMark, Reason, Search,
-    SlotRead, Snapshot, State, TAKEN, Without,
+    self, Action, Content, End, Failure, LearnMode, NewBatch, Observation, OwnMark, Search, SlotRead, Snapshot, State,
+    Without,
 };
+use super::entry::Failed;
 use super::fairness::{Backoff, Fairness};
+use super::request::AppendResult;
 use crate::env::{self, Stopwatch};
 use crate::error::{Error, Repr, Result};
 use crate::head::HeadState;
 use crate::retry;
 use crate::shard::{Shard, Slot};
 use crate::simulation::Guard;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::StoreError;
+use answer::{answered, failure};
+use attempt::pause;
 
 /// Bytes of headers in memory at once while the log is read for its marks.
 const LEARN_BYTES: u64 = 8 << 20;
 
 /// Commits the batches of one writer to one shard, one after the other.
-pub(in crate::log) struct Driver {
+pub(super) struct Driver {
     shard: Shard,
     writer: Uid,
     tail: Option<commit::Tail>,
     /// The head that was read last.
     head: Option<HeadState>,
     /// Complete up to the tail where the tail says so.
-    marks: Marks,
+    marks: HighWaterMarks,
     fairness: Fairness,
     /// The segments whose weight was seen.
     known: Known,
     /// The longest log that is appended to.
     max_backlog: BacklogLimit,
-    pub(in crate::log) failed: Failed,
+    pub(super) failed: Failed,
 }
 
-/// A batch that was placed.
-pub(in crate::log) enum Placing {
+/// A commit as far as it has come.
+pub(super) enum Progress {
     /// It is in a slot that no head was checked for yet.
     Landed(Landed),
-    Decided(Result<Placed>),
+    Decided(Result<AppendResult>),
 }
 
 /// A commit that waits for the check of the head.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::log) struct Landed(State);
+pub(super) struct Landed(State);
 
 /// One run of the machine.
 struct Run<'a> {
@@ -78,13 +80,13 @@ struct Run<'a> {
 }
 
 impl Driver {
-    pub(in crate::log) fn new(shard: Shard, writer: Uid, max_backlog: BacklogLimit) -> Self {
+    pub(super) fn new(shard: Shard, writer: Uid, max_backlog: BacklogLimit) -> Self {
         Self {
             shard,
             writer,
             tail: None,
             head: None,
-            marks: Marks::default(),
+            marks: HighWaterMarks::default(),
             fairness: Fairness::default(),
             known: Known::default(),
             max_backlog,
@@ -92,49 +94,50 @@ impl Driver {
         }
     }
 
-    pub(in crate::log) fn shard(&self) -> &Shard {
+    pub(super) fn shard(&self) -> &Shard {
         &self.shard
     }
 
     /// The head that was read last.
-    pub(in crate::log) fn head(&self) -> Option<HeadState> {
+    pub(super) fn head(&self) -> Option<HeadState> {
         self.head.clone()
     }
 
     /// The backlog of the shard by the head that was read last.
-    pub(in crate::log) fn lag(&mut self) -> Option<Lag> {
+    pub(super) fn lag(&mut self) -> Option<Lag> {
         let (tail, head) = (self.tail.as_ref()?, &self.head.as_ref()?.head);
         let segments = tail.slot.get().saturating_sub(head.folded.next().get());
         let Weight { ops, bytes } = self.known.behind(head.folded);
         Some(Lag { shard: self.shard.id(), version: head.version, segments, ops, bytes })
     }
 
-    /// The slot behind the one that a batch will come into, where the end of the log is known and no
-    /// other writer is seen to append.
-    pub(in crate::log) fn slot_behind(&self, batch: &Batch) -> Option<Sequence> {
+    /// The slot behind the one that a batch will come into, where the end of the log is known and
+    /// no other writer is seen to append.
+    pub(super) fn slot_behind(&self, batch: &Batch) -> Option<Sequence> {
         let tail = self.tail.filter(|_| self.fairness.is_alone() && !batch.sourced())?;
         Some(if matches!(batch.body(), Ok(Some(_))) { tail.slot.next() } else { tail.slot })
     }
 
-    /// Places a batch. Where it landed, [`confirm`](Self::confirm) decides whether the slot counts.
-    pub(in crate::log) async fn place(&mut self, batch: &mut Batch) -> Placing {
+    /// Commits a batch. Where it landed, [`confirm`](Self::confirm) decides whether the slot
+    /// counts.
+    pub(super) async fn commit(&mut self, batch: &mut Batch) -> Progress {
         let left = match batch.is_left() {
             Ok(left) => left,
-            Err(error) => return Placing::Decided(Err(error)),
+            Err(error) => return Progress::Decided(Err(error)),
         };
         let new = NewBatch { number: batch.number, sourced: batch.sourced(), left };
         let (state, _) = State::begin(self.tail, new);
         self.run(batch, state, None).await
     }
 
-    /// Decides a batch that landed, by a head that was read behind it. Where that sweeps the slot, the
-    /// batch is looked up, and placed anew if it is not in the log.
-    pub(in crate::log) async fn confirm(
+    /// Decides a batch that landed, by a head that was read behind it. Where that sweeps the slot,
+    /// the batch is looked up, and committed anew if it is not in the log.
+    pub(super) async fn confirm(
         &mut self,
         batch: &mut Batch,
         landed: Landed,
         checked: Result<HeadState>,
-    ) -> Result<Placed> {
+    ) -> Result<AppendResult> {
         let (mut landed, mut checked) = (landed, checked);
         loop {
             let (observation, error) = match checked {
@@ -147,15 +150,15 @@ impl Driver {
                 tracing::info!(shard = %self.shard.id(), "a slot was swept before its head was checked; looking it up");
             }
             match self.run(batch, state, error).await {
-                Placing::Decided(decided) => return decided,
-                Placing::Landed(again) => landed = again,
+                Progress::Decided(decided) => return decided,
+                Progress::Landed(again) => landed = again,
             }
             checked = check(self.shard.clone(), self.head()).await;
         }
     }
 
     /// Drives the machine until the batch has landed or is decided.
-    async fn run(&mut self, batch: &mut Batch, state: State, error: Option<Error>) -> Placing {
+    async fn run(&mut self, batch: &mut Batch, state: State, error: Option<Error>) -> Progress {
         let mut run = Run {
             batch,
             state,
@@ -173,9 +176,9 @@ impl Driver {
             let observation = match action {
                 Action::Confirm { slot } => {
                     self.landed(run.batch, slot);
-                    return Placing::Landed(Landed(run.state));
+                    return Progress::Landed(Landed(run.state));
                 }
-                Action::Answer(answer) => return Placing::Decided(answered(answer, run.error)),
+                Action::Answer(answer) => return Progress::Decided(answered(answer, run.error)),
                 action => match self.perform(&mut run, action).await {
                     Ok(observation) => observation,
                     Err(error) => {
@@ -211,7 +214,7 @@ impl Driver {
             Action::ReadSnapshot => {
                 let (head, manifest) = self.shard.current().await?;
                 self.head = Some(head);
-                self.marks = Marks::of(&manifest);
+                self.marks = HighWaterMarks::of(&manifest);
                 Ok(Observation::Snapshot(self.snapshot(&manifest)))
             }
             Action::LearnMarks { after, mode } => {
@@ -252,7 +255,7 @@ impl Driver {
     }
 
     fn deduplicate(&mut self, run: &mut Run<'_>) -> Result<Observation> {
-        run.batch.sift(&self.marks, &mut self.failed);
+        run.batch.deduplicate(&self.marks, &mut self.failed);
         Ok(Observation::Left(run.batch.is_left()?))
     }
 
@@ -290,11 +293,11 @@ impl Driver {
         Snapshot { applied: manifest.folded, own, eviction_watermark: manifest.marks_floor }
     }
 
-    /// Learns marks and weights of the segments behind `after` from their headers, a part of the log
-    /// at a time.
+    /// Learns marks and weights of the segments behind `after` from their headers, a part of the
+    /// log at a time.
     async fn learn(&mut self, after: Sequence, mode: LearnMode) -> Result<Search> {
         let mode = match mode {
-            LearnMode::FromSnapshot => ScanMode::Cold,
+            LearnMode::FromSnapshot => ScanMode::Listed,
             LearnMode::FromTail => ScanMode::Probe,
         };
         let mut last = after;
@@ -329,8 +332,8 @@ impl Driver {
         Ok(Observation::Turn(self.fairness.turn(&mut run.backoff, run.state.in_doubt())))
     }
 
-    /// Refuses to write where the log is too long. The head that was read last may be out of date: one
-    /// conditional GET decides.
+    /// Refuses to write where the log is too long. The head that was read last may be out of date:
+    /// one conditional GET decides.
     async fn admit(&mut self) -> Result<()> {
         let limit = self.max_backlog;
         if self.lag().is_none_or(|lag| !limit.is_passed(&lag)) {
@@ -369,69 +372,6 @@ impl Driver {
         }
     }
 
-    /// Creates the batch in a slot, and glances at the slot meanwhile if the fairness policy says so.
-    async fn create(&mut self, run: &mut Run<'_>, slot: Sequence, foreign: u32) -> Result<Observation> {
-        let glance_after = self.fairness.glance(&run.backoff);
-        let (shard, head) = (self.shard.clone(), self.head());
-        let check_head = run.state.has_refusal();
-        let started = Stopwatch::start();
-        let creating = run.batch.create(&shard, self.writer, slot, foreign);
-        let creating = env::attempting(run.failures + 1, creating).map(|created| (created, started.elapsed()));
-        let glance = async {
-            env::sleep(glance_after.unwrap_or_default()).await;
-            let head = async {
-                match head {
-                    seen if check_head => check(shard.clone(), seen).await.map(Some),
-                    _ => Ok(None),
-                }
-            };
-            // A glance that fails is asked for again where it matters.
-            try_join(shard.slot_header(slot), head).await.ok()
-        };
-        let ((created, took), seen) = if glance_after.is_some() {
-            match select(pin!(creating), pin!(glance)).await {
-                Either::Left((created @ (Creation::Refused, _), glance)) => (created, glance.await),
-                Either::Left((created, _)) => (created, None),
-                Either::Right((seen, creating)) => (creating.await, seen),
-            }
-        } else {
-            (creating.await, None)
-        };
-        self.fairness.wrote(took);
-        self.created(run, created, seen)
-    }
-
-    fn created(
-        &mut self,
-        run: &mut Run<'_>,
-        created: Creation,
-        seen: Option<(Slot<SegmentFront>, Option<HeadState>)>,
-    ) -> Result<Observation> {
-        run.taker = None;
-        let created = match created {
-            Creation::Done => Created::Done,
-            Creation::Refused => match seen {
-                Some((slot @ Slot::Segment(_), head)) => {
-                    let log_start = head.as_ref().map(|head| head.head.truncated);
-                    self.head = head.or(self.head.take());
-                    Created::RefusedBy(SlotRead { content: self.content(run, slot), log_start })
-                }
-                _ => Created::Refused,
-            },
-            Creation::Unknown(error) => {
-                run.failure = Some(error);
-                Created::Unknown
-            }
-            Creation::Failed(error) if error.is_conflict() && !Guard::TryAgainIsNotTaken.holds() => TAKEN,
-            Creation::Failed(error) => {
-                run.failure = Some(error);
-                Created::Failed
-            }
-            Creation::Invalid(error) => return Err(error),
-        };
-        Ok(Observation::Created(created))
-    }
-
     /// The batch is in a slot. The log holds from now on what it holds of its producers.
     fn landed(&mut self, batch: &Batch, slot: Sequence) {
         self.fairness.won(slot);
@@ -444,25 +384,8 @@ impl Driver {
     }
 }
 
-/// Pauses before another attempt, or gives up.
-async fn pause(run: &mut Run<'_>) -> Result<Observation> {
-    let failure = run.failure.take();
-    let is_hopeless = failure.as_ref().is_some_and(|error| error.kind() != StoreErrorKind::Transient);
-    run.failures += 1;
-    match run.pauses.next().filter(|_| !is_hopeless) {
-        Some(pause) => {
-            env::sleep(pause).await;
-            Ok(Observation::Paused)
-        }
-        None => Err(failure.map_or_else(
-            || Repr::Conflict("the slot at the log's end comes and goes; try again".to_owned()).into(),
-            Error::from,
-        )),
-    }
-}
-
 /// The head, if need be read again since it was `seen`. One GET, conditional where there is one.
-pub(in crate::log) async fn check(shard: Shard, seen: Option<HeadState>) -> Result<HeadState> {
+pub(super) async fn check(shard: Shard, seen: Option<HeadState>) -> Result<HeadState> {
     match seen {
         None => shard.head().await,
         Some(seen) => Ok(shard.head_unless(&seen).await?.unwrap_or(seen)),
@@ -480,32 +403,4 @@ fn without() -> Without {
         slot_counts: !Guard::PassedIsRead.holds(),
         marks_recheck: !Guard::MarksRecheck.holds(),
     }
-}
-
-fn failure(error: &Error) -> Failure {
-    if matches!(error.repr(), Repr::Dropped(_)) { Failure::Dropped } else { Failure::Other }
-}
-
-/// The result of a commit for its callers.
-fn answered(answer: Answer, error: Option<Error>) -> Result<Placed> {
-    let reason = match answer {
-        Answer::At(slot) => return Ok(Placed::At(slot)),
-        Answer::Known => return Ok(Placed::Known),
-        Answer::NotAppended => match error {
-            Some(error) => return Err(error),
-            None => "a request failed",
-        },
-        Answer::Unknown(Reason::Failed) => match error {
-            Some(error) => return Err(unknown(&error)),
-            None => "a request failed",
-        },
-        Answer::Unknown(Reason::TwoSlots) => "it was folded from one of two slots, and which one was forgotten",
-        Answer::Unknown(Reason::LaterBatch) => "a later batch of the writer was folded",
-        Answer::Unknown(Reason::Forgotten) => "so many writers came since that the manifest forgot this one",
-    };
-    Err(unknown(&reason))
-}
-
-fn unknown(error: &dyn std::fmt::Display) -> Error {
-    Repr::Unknown { what: "an append".to_owned(), error: error.to_string() }.into()
 }

@@ -1,16 +1,16 @@
 //! The fairness policy: when an appender tries for a slot.
 //!
-//! Many writers that append to one shard as fast as they can all try for the same slot, and one wins.
-//! By chance alone some would wait for ever. So a writer that has just won lets those go first that
-//! have waited longer.
+//! Many writers that append to one shard as fast as they can all try for the same slot, and one
+//! wins. By chance alone some would wait for ever. So a writer that has just won lets those go
+//! first that have waited longer.
 //!
-//! The order needs no agreement, as it is in the log. A writer reads every slot on its way and learns
-//! who won when. Those whose last slot lies before its own have waited longer. It does not try for a
-//! slot then, but looks at it until somebody has taken it. A read costs a twelfth of a refused write.
-//! It backs off only so long, as the others may have nothing to append any more.
+//! The order needs no agreement, as it is in the log. A writer reads every slot on its way and
+//! learns who won when. Those whose last slot lies before its own have waited longer. It does not
+//! try for a slot then, but looks at it until somebody has taken it. A read costs a twelfth of a
+//! refused write. It backs off only so long, as the others may have nothing to append any more.
 //!
-//! The policy delays and never decides: the machine ([`commit`](super::commit)) is safe with each of
-//! its answers.
+//! The policy delays and never decides: the machine ([`commit`](super::commit)) is safe with each
+//! of its answers.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,8 +20,8 @@ use deltafold_format::{Sequence, Uid};
 use super::commit::Turn;
 use crate::env::Stopwatch;
 
-/// Looks that find the slot empty before it is tried for, with one writer ahead. The writer whose turn
-/// it is needs one write from the moment when all saw the slot before it taken.
+/// Looks that find the slot empty before it is tried for, with one writer ahead. The writer whose
+/// turn it is needs one write from the moment when all saw the slot before it taken.
 const LOOKS: usize = 3;
 /// Each further writer ahead adds one look, up to this many.
 const MOST_AHEAD: usize = 4;
@@ -92,7 +92,7 @@ impl Backoff {
 }
 
 impl Fairness {
-    /// The backoff of a batch that is about to be placed.
+    /// The backoff of a batch that is about to be committed.
     pub(super) fn backoff(&self) -> Backoff {
         let contended = self.since.is_some_and(|since| since.elapsed() < self.write * CONTENDED);
         Backoff { contended, lost: 0, empty: 0, passed: 0, catches_up: false, looks: false, rest: None }
@@ -122,9 +122,10 @@ impl Fairness {
         }
     }
 
-    /// The pause before the glance at a slot that is tried for, if there is to be one: a speculative
-    /// read. It brings a writer to the next slot a request earlier than those that look when they are
-    /// refused. New writers glance, as nobody waits for them yet, and those that lost again and again.
+    /// The pause before the glance at a slot that is tried for, if there is to be one: a
+    /// speculative read. It brings a writer to the next slot a request earlier than those that look
+    /// when they are refused. New writers glance, as nobody waits for them yet, and those that lost
+    /// again and again.
     pub(super) fn glance(&self, backoff: &Backoff) -> Option<Duration> {
         let glances = backoff.contended && (self.mine.is_none() || backoff.lost >= LOST_BEFORE_GLANCE);
         glances.then(|| self.write / GLANCE)
@@ -160,8 +161,8 @@ impl Fairness {
         self.mine.map_or(0, |mine| self.others.values().filter(|last| **last < mine).count())
     }
 
-    /// Those that have waited longer did not come while they were waited for. They are not waited for
-    /// again.
+    /// Those that have waited longer did not come while they were waited for. They are not waited
+    /// for again.
     fn waited(&mut self) {
         let mine = self.mine;
         self.others.retain(|_, last| mine.is_none_or(|mine| *last > mine));
@@ -175,8 +176,8 @@ impl Fairness {
         }
     }
 
-    /// Write times between two looks at an empty slot. The writer whose turn it is has to write, and a
-    /// writer with many ahead need not see every slot at once.
+    /// Write times between two looks at an empty slot. The writer whose turn it is has to write,
+    /// and a writer with many ahead need not see every slot at once.
     fn spacing(&self) -> u32 {
         match self.ahead() {
             0..6 => 1,

@@ -39,7 +39,8 @@ pub(super) fn fate(snapshot: &Snapshot, number: u64, slot: Sequence, refused: Op
     match snapshot.own {
         Some(mark) if mark.number == number => match refused {
             None => Fate::Folded(slot),
-            // The mark may name a later slot: that of an earlier batch, placed anew behind this one.
+            // The mark may name a later slot: that of an earlier batch, placed anew behind this
+            // one.
             Some(refused) if mark.slot == refused => Fate::Folded(refused),
             Some(_) if mark.slot == slot => Fate::Folded(slot),
             Some(_) => Fate::Unknown(Reason::TwoSlots),

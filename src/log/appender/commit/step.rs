@@ -128,7 +128,8 @@ impl State {
                 self.ends(end, true).at(Phase::Deduplicate)
             }
             (Phase::Confirm { slot }, Seen::Head { log_start, .. }) => {
-                // A create remembers only what still exists: a slot that was swept can be created anew.
+                // A create remembers only what still exists: a slot that was swept can be created
+                // anew.
                 if slot >= log_start {
                     return self.at(Phase::Answered(Answer::At(slot)));
                 }

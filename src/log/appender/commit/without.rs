@@ -1,7 +1,7 @@
 //! Rules of the protocol that a test leaves out, to prove that it notices.
 //!
-//! The machine itself knows nothing of them: with a rule left out it is told something else than what
-//! was seen.
+//! The machine itself knows nothing of them: with a rule left out it is told something else than
+//! what was seen.
 
 use deltafold_format::Sequence;
 

@@ -1,10 +1,11 @@
 //! The end of the log, told from a hole in it.
 //!
-//! A writer never creates slot `n + 1` before slot `n` is taken. A fold reads a slot before the head
-//! says that it is folded. A sweep deletes only slots below `truncated`, which it publishes first.
-//! So a segment that is missing was deleted by somebody else if the log starts at or below its slot, and
-//! the head says that it was folded or a later slot holds a segment of this collection.
-//! Nothing tells the loss of the last segment, if it was not folded, from a segment that is still to come.
+//! A writer never creates slot `n + 1` before slot `n` is taken. A fold reads a slot before the
+//! head says that it is folded. A sweep deletes only slots below `truncated`, which it publishes
+//! first. So a segment that is missing was deleted by somebody else if the log starts at or below
+//! its slot, and the head says that it was folded or a later slot holds a segment of this
+//! collection. Nothing tells the loss of the last segment, if it was not folded, from a segment
+//! that is still to come.
 
 use deltafold_format::{Head, Sequence};
 
@@ -12,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::retry;
 use crate::shard::{LIST_PAGE, Shard, Slot};
 
-/// A reader that polls lists the log once in this many polls of an empty slot. A LIST costs as much as
-/// 12 GETs, so this adds a tenth to the price of an idle poll.
+/// A reader that polls lists the log once in this many polls of an empty slot. A LIST costs as much
+/// as 12 GETs, so this adds a tenth to the price of an idle poll.
 pub(crate) const POLLS_A_LIST: u32 = 64;
 
 /// How much is asked for a proof that an empty slot was taken before.
@@ -65,8 +66,8 @@ fn prove(slot: Sequence, head: &Head, later: Option<Sequence>) -> Proof {
     }
 }
 
-/// Judges `slot`, which was seen empty before `head` was read. The slot must lie behind one that was
-/// read or swept, or be the first.
+/// Judges `slot`, which was seen empty before `head` was read. The slot must lie behind one that
+/// was read or swept, or be the first.
 ///
 /// # Errors
 ///
@@ -89,8 +90,9 @@ pub(crate) async fn judge(shard: &Shard, slot: Sequence, head: &Head, look: Look
     if slot < now.truncated { Ok(Empty::Swept) } else { Err(lost(shard, slot, proof, &now)) }
 }
 
-/// The first slot behind `slot` that holds a segment of this collection. One LIST, and a GET for each
-/// segment up to that one. Segments of a dropped collection prove nothing: their writers did not look.
+/// The first slot behind `slot` that holds a segment of this collection. One LIST, and a GET for
+/// each segment up to that one. Segments of a dropped collection prove nothing: their writers did
+/// not look.
 async fn first_behind(shard: &Shard, slot: Sequence) -> Result<Option<Sequence>> {
     let prefix = shard.layout().log_prefix();
     let mut after = shard.layout().segment(slot);

@@ -1,4 +1,4 @@
-//! What one caller wants appended to one shard.
+//! An append request: one caller's ops for one shard, and the bytes that may wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,19 +6,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use deltafold_format::{Action, Change, Op, Patch, Record, Sequence, Timestamp, Value};
 use tokio::sync::oneshot;
 
-use super::member::Part;
+use super::entry::ChangeGroup;
 use crate::error::{Repr, Result};
 
-/// Bytes that wait in a writer; given back when dropped.
+/// Bytes of ops that wait in a writer: its back-pressure. Given back when dropped.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub(in crate::log) struct Permit {
     waiting: Arc<AtomicUsize>,
     bytes: usize,
 }
 
 impl Permit {
-    /// Takes `bytes` of a limit; an error where too much is waiting. What is alone may be larger than the limit.
-    pub(super) fn take(waiting: &Arc<AtomicUsize>, bytes: usize, limit: usize) -> Result<Self> {
+    /// Takes `bytes` of a limit; an error where too much is waiting. A request that is alone may be
+    /// larger than the limit.
+    pub(in crate::log) fn take(waiting: &Arc<AtomicUsize>, bytes: usize, limit: usize) -> Result<Self> {
         let taken = waiting.try_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
             let sum = now.saturating_add(bytes);
             (now == 0 || sum <= limit).then_some(sum)
@@ -29,8 +30,8 @@ impl Permit {
         }
     }
 
-    /// Passes on the part of it that belongs to one of several calls.
-    pub(super) fn split(&mut self, bytes: usize) -> Self {
+    /// Splits off the bytes that belong to one of several requests.
+    pub(in crate::log) fn split(&mut self, bytes: usize) -> Self {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
         Self { waiting: self.waiting.clone(), bytes }
@@ -43,47 +44,46 @@ impl Drop for Permit {
     }
 }
 
-/// Where a call's ops are in the log.
+/// The result of an append to one shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Placed {
-    /// In this segment.
+pub(in crate::log) enum AppendResult {
+    /// The ops are in this segment.
     At(Sequence),
-    /// Somewhere already: their source position was not new.
+    /// The log held them already: the position of their producer was not new.
     Known,
 }
 
-/// A source and the position in it that a call's ops come from.
+/// The idempotency key of a request: the id of its producer, and a position in its sequence.
 #[derive(Debug, Clone)]
-pub(super) struct Source {
-    pub(super) name: Arc<str>,
-    pub(super) position: u128,
+pub(in crate::log) struct Producer {
+    pub(in crate::log) name: Arc<str>,
+    pub(in crate::log) position: u128,
 }
 
 /// One caller's ops for one shard. They go into one segment, or nowhere.
 #[derive(Debug)]
-pub(super) struct Call {
-    pub(super) ops: Vec<Op>,
-    /// What they take, about.
-    pub(super) bytes: usize,
-    /// Where it was delivered from.
-    pub(super) source: Option<Source>,
-    /// All of its ops.
-    pub(super) parts: Vec<Part>,
-    pub(super) accepted: Timestamp,
-    pub(super) reply: oneshot::Sender<Result<Placed>>,
-    pub(super) permit: Permit,
+pub(in crate::log) struct AppendRequest {
+    pub(in crate::log) ops: Vec<Op>,
+    /// About the bytes that they take.
+    pub(in crate::log) bytes: usize,
+    pub(in crate::log) producer: Option<Producer>,
+    /// Groups of all its ops.
+    pub(in crate::log) groups: Vec<ChangeGroup>,
+    pub(in crate::log) accepted: Timestamp,
+    pub(in crate::log) reply: oneshot::Sender<Result<AppendResult>>,
+    pub(in crate::log) permit: Permit,
 }
 
-impl Call {
-    /// How many marks it leaves at most.
-    pub(super) fn marks(&self) -> usize {
-        let changes = self.parts.iter().filter_map(|part| part.trace.as_ref());
-        usize::from(self.source.is_some()) + changes.map(|change| change.marks().count()).sum::<usize>()
+impl AppendRequest {
+    /// The number of high-water marks that it leaves at most.
+    pub(in crate::log) fn marks(&self) -> usize {
+        let changes = self.groups.iter().filter_map(|group| group.key.as_ref());
+        usize::from(self.producer.is_some()) + changes.map(|change| change.marks().count()).sum::<usize>()
     }
 }
 
 /// About what an op takes in memory and in a segment.
-pub(super) fn bytes_of(op: &Op) -> usize {
+pub(in crate::log) fn bytes_of(op: &Op) -> usize {
     const EACH: usize = 64;
     EACH + op.id.len()
         + match &op.action {
@@ -122,7 +122,8 @@ fn bytes_of_value(value: &Value) -> usize {
 mod tests {
     use super::*;
 
-    /// Bounds on memory and on segments rest on these numbers. An embedding takes four bytes a dimension.
+    /// Bounds on memory and on segments rest on these numbers. An embedding takes four bytes a
+    /// dimension.
     #[test]
     fn an_op_weighs_what_it_carries() {
         let embedding = vec![0.0; 1_000];

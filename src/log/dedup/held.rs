@@ -2,15 +2,15 @@
 
 use deltafold_format::{Manifest, Sequence};
 
-use super::marks::Marks;
+use super::marks::HighWaterMarks;
 
 /// The positions that a log holds.
 #[derive(Debug, Default)]
-pub(crate) struct Held(Marks);
+pub(crate) struct Held(HighWaterMarks);
 
 impl Held {
     pub(crate) fn of(manifest: &Manifest) -> Self {
-        Self(Marks::of(manifest))
+        Self(HighWaterMarks::of(manifest))
     }
 
     pub(crate) fn add(&mut self, source: &str, position: u128, sequence: Sequence) {

@@ -1,14 +1,14 @@
-//! Calls gathered into a batch, and the segment they become.
+//! A batch: append requests that become one segment.
 
 use std::collections::HashMap;
 
 use deltafold_format::{Encoded, InputError, Op, SegmentBody, SegmentStamp, Sequence, SourceMark, TimeRange, Uid};
 use tokio::sync::oneshot;
 
-use super::backlog::Weight;
-use super::call::{Call, Placed, bytes_of};
-use super::marks::Marks;
-use super::member::{Failed, Member, raise};
+use super::super::backlog::Weight;
+use super::super::dedup::HighWaterMarks;
+use super::entry::{BatchEntry, Failed, raise};
+use super::request::{AppendRequest, AppendResult, bytes_of};
 use crate::env;
 use crate::error::{Error, Result};
 use crate::shard::Shard;
@@ -16,7 +16,7 @@ use crate::store::{Outcome, Staged, StoreError};
 
 /// The answer to the creation of a segment.
 #[derive(Debug)]
-pub(super) enum Creation {
+pub(in crate::log) enum Creation {
     Done,
     /// The slot is taken.
     Refused,
@@ -39,11 +39,11 @@ impl From<Result<Outcome, StoreError>> for Creation {
     }
 }
 
-/// Calls that become one segment, and are decided together.
+/// Requests that become one segment, and are decided together.
 #[derive(Debug)]
-pub(super) struct Batch {
-    members: Vec<Member>,
-    /// The ops of the parts that are new; empty once encoded, where no part can become anything else any more.
+pub(in crate::log) struct Batch {
+    entries: Vec<BatchEntry>,
+    /// The ops of the groups that are new. Empty once encoded, if no group can change any more.
     ops: Vec<Op>,
     /// The ops that are written, and about the bytes that they take.
     weight: Weight,
@@ -52,29 +52,34 @@ pub(super) struct Batch {
     sourced: bool,
     /// `None` where there is nothing to write.
     body: Result<Option<SegmentBody>, InputError>,
-    /// Those who wait for everything before it to be decided.
+    /// Callers that wait until everything before it is decided.
     barriers: Vec<oneshot::Sender<()>>,
-    /// Its number among the writer's batches: with that its attempts are known.
-    pub(super) number: u64,
-    /// What of it was sent ahead, and for which slot.
-    pub(super) ahead: Option<(Sequence, Box<dyn Staged>)>,
+    /// Its number among the writer's batches. Its attempts are known by that.
+    pub(in crate::log) number: u64,
+    /// The slot that it was uploaded ahead for, and the upload.
+    pub(in crate::log) ahead: Option<(Sequence, Box<dyn Staged>)>,
 }
 
 impl Batch {
-    /// Encodes the calls' ops. Takes time in proportion to their bytes.
-    pub(super) fn encode(number: u64, calls: Vec<Call>, barriers: Vec<oneshot::Sender<()>>, dimension: u32) -> Self {
-        let times = calls.iter().map(|call| TimeRange { first: call.accepted, last: call.accepted });
+    /// Encodes the ops of the requests. Takes time in proportion to their bytes.
+    pub(in crate::log) fn encode(
+        number: u64,
+        requests: Vec<AppendRequest>,
+        barriers: Vec<oneshot::Sender<()>>,
+        dimension: u32,
+    ) -> Self {
+        let times = requests.iter().map(|request| TimeRange { first: request.accepted, last: request.accepted });
         let times = times.reduce(TimeRange::union).unwrap_or_default();
-        let mut ops = Vec::with_capacity(calls.iter().map(|call| call.ops.len()).sum());
-        let mut members = Vec::with_capacity(calls.len());
-        for call in calls {
-            let (member, mut own) = Member::of(call);
-            members.push(member);
+        let mut ops = Vec::with_capacity(requests.iter().map(|request| request.ops.len()).sum());
+        let mut entries = Vec::with_capacity(requests.len());
+        for request in requests {
+            let (entry, mut own) = BatchEntry::of(request);
+            entries.push(entry);
             ops.append(&mut own);
         }
-        let sourced = members.iter().any(|member| member.sources().next().is_some());
+        let sourced = entries.iter().any(|entry| entry.positions().next().is_some());
         let mut batch = Self {
-            members,
+            entries,
             ops,
             weight: Weight::default(),
             dimension,
@@ -100,51 +105,58 @@ impl Batch {
     }
 
     /// The ops that it adds to the log.
-    pub(super) fn weight(&self) -> Weight {
+    pub(in crate::log) fn weight(&self) -> Weight {
         self.weight
     }
 
-    /// Whether any of its calls comes from a source.
-    pub(super) fn sourced(&self) -> bool {
+    /// Whether any of its requests comes from a producer.
+    pub(in crate::log) fn sourced(&self) -> bool {
         self.sourced
     }
 
-    /// Leaves out what the log holds already, and what follows a failed position of its source; those callers are told at once.
-    pub(super) fn sift(&mut self, marks: &Marks, failed: &mut Failed) {
+    /// Drops ops that the log holds already, and requests that follow a failed position of their
+    /// producer. The callers of the latter hear of it at once.
+    pub(in crate::log) fn deduplicate(&mut self, marks: &HighWaterMarks, failed: &mut Failed) {
         if !self.sourced {
             return;
         }
         let mut before: HashMap<String, u128> = HashMap::new();
         let mut ops = std::mem::take(&mut self.ops).into_iter();
-        let members = std::mem::take(&mut self.members);
+        let entries = std::mem::take(&mut self.entries);
         let mut changes = false;
-        for member in members {
-            let (member, changed) = member.sift(&mut ops, &mut self.ops, &before, marks, failed);
+        for entry in entries {
+            let (entry, changed) = entry.deduplicate(&mut ops, &mut self.ops, &before, marks, failed);
             changes |= changed;
-            let Some(member) = member else { continue };
-            for (mark, position) in member.marks() {
+            let Some(entry) = entry else { continue };
+            for (mark, position) in entry.marks() {
                 raise(&mut before, mark, position);
             }
-            self.members.push(member);
+            self.entries.push(entry);
         }
         if changes {
             self.encode_again();
         }
     }
 
-    /// What is to be written; `None` where that is nothing.
-    pub(super) fn body(&self) -> Result<Option<&SegmentBody>> {
+    /// The encoded ops; `None` where there is nothing to write.
+    pub(in crate::log) fn body(&self) -> Result<Option<&SegmentBody>> {
         self.body.as_ref().map(Option::as_ref).map_err(|error| error.clone().into())
     }
 
     /// Whether there is anything to write.
-    pub(super) fn is_left(&self) -> Result<bool> {
+    pub(in crate::log) fn is_left(&self) -> Result<bool> {
         Ok(self.body()?.is_some())
     }
 
-    /// The segment that it is in a slot, behind `passed` slots of other collections; `None` where there is nothing
-    /// to write.
-    pub(super) fn seal(&self, shard: &Shard, writer: Uid, slot: Sequence, passed: u32) -> Result<Option<Encoded>> {
+    /// The segment for a slot behind `passed` slots of other collections; `None` where there is
+    /// nothing to write.
+    pub(in crate::log) fn seal(
+        &self,
+        shard: &Shard,
+        writer: Uid,
+        slot: Sequence,
+        passed: u32,
+    ) -> Result<Option<Encoded>> {
         let Some(body) = self.body()? else { return Ok(None) };
         let stamp = SegmentStamp {
             collection: shard.config().uid,
@@ -158,19 +170,20 @@ impl Batch {
         Ok(Some(body.seal(stamp)?))
     }
 
-    /// Sends ahead the segment that it will be in a slot. If that fails, or it comes into another slot, it is sent when it is placed.
-    pub(super) async fn stage(&mut self, shard: &Shard, writer: Uid, slot: Sequence) {
-        // What is wrong with it is said when it is placed.
+    /// Uploads the segment for a slot ahead. If that fails, or the batch comes into another slot,
+    /// the segment is uploaded when its slot is created.
+    pub(in crate::log) async fn stage(&mut self, shard: &Shard, writer: Uid, slot: Sequence) {
+        // An error shows again when the slot is created.
         let Ok(Some(segment)) = self.seal(shard, writer, slot, 0) else { return };
         match shard.store().stage(&shard.layout().segment(slot), &segment.chunks).await {
             Ok(staged) => self.ahead = staged.map(|staged| (slot, staged)),
-            Err(error) => tracing::debug!(%error, "a segment could not be sent ahead"),
+            Err(error) => tracing::debug!(%error, "a segment could not be uploaded ahead"),
         }
     }
 
-    /// Creates the segment in a slot: completes it where that is the slot it was sent ahead for.
-    pub(super) async fn create(&mut self, shard: &Shard, writer: Uid, slot: Sequence, passed: u32) -> Creation {
-        // A segment that is sent ahead follows one of its own writer.
+    /// Creates the segment in a slot. Completes the upload if that was for the same slot.
+    pub(in crate::log) async fn create(&mut self, shard: &Shard, writer: Uid, slot: Sequence, passed: u32) -> Creation {
+        // A segment that is uploaded ahead follows one of its own writer.
         if let Some((_, staged)) = self.ahead.take_if(|(ahead, _)| *ahead == slot && passed == 0) {
             return staged.create().await.into();
         }
@@ -182,17 +195,17 @@ impl Batch {
         }
     }
 
-    /// Nobody waits for that: what is left of it, sweep takes away.
+    /// Gives up the upload. Nothing waits for that; a sweep removes what is left of it.
     fn give_up_ahead(&mut self) {
         if let Some((_, staged)) = self.ahead.take() {
             env::spawn(staged.give_up());
         }
     }
 
-    /// The highest position of each source that it holds.
-    pub(super) fn marks(&self) -> Vec<SourceMark> {
+    /// The high-water marks that it leaves.
+    pub(in crate::log) fn marks(&self) -> Vec<SourceMark> {
         let mut highest: HashMap<&str, u128> = HashMap::new();
-        for (mark, position) in self.members.iter().flat_map(Member::marks) {
+        for (mark, position) in self.entries.iter().flat_map(BatchEntry::marks) {
             highest.entry(mark).and_modify(|highest| *highest = (*highest).max(position)).or_insert(position);
         }
         let mut marks: Vec<SourceMark> =
@@ -201,11 +214,11 @@ impl Batch {
         marks
     }
 
-    /// Tells every caller. After a failure the first position of each source is remembered.
-    pub(super) fn decide(mut self, result: &Result<Placed>, failed: &mut Failed) {
+    /// Answers every caller. After a failure the first position of each producer is remembered.
+    pub(in crate::log) fn decide(mut self, result: &Result<AppendResult>, failed: &mut Failed) {
         self.give_up_ahead();
-        for member in self.members {
-            member.decide(result, failed);
+        for entry in self.entries {
+            entry.decide(result, failed);
         }
         for barrier in self.barriers {
             let (Ok(()) | Err(())) = barrier.send(());

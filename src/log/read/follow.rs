@@ -14,7 +14,7 @@ use futures::stream::{self, BoxStream, Stream};
 
 use super::end::{Empty, Look, judge};
 use super::foreign::{Foreign, folded_is_foreign};
-use super::tail::gap;
+use super::scan::gap;
 use crate::env;
 use crate::error::{Error, Result};
 use crate::head::HeadState;
@@ -28,7 +28,8 @@ const BYTES_AT_ONCE: u64 = 8 << 20;
 /// From where to follow a log, and how far.
 #[derive(Debug, Clone, Copy)]
 pub struct FollowOptions {
-    /// The op that was seen last; all by default. Where its segment, or one behind it, was swept, that is the error `Superseded`.
+    /// The op that was seen last; all by default. Where its segment, or one behind it, was swept,
+    /// that is the error `Superseded`.
     pub after: Position,
     /// End where the log ends, instead of waiting for more.
     pub until_tail: bool,
@@ -54,11 +55,12 @@ impl FollowOptions {
 
 /// The ops of a shard in log order, each with its position. Ends after the first error.
 ///
-/// A segment that is lost is the error `Corrupt`: no op behind it is passed on. The loss of the last segment
-/// shows once it was folded or another segment follows.
+/// A segment that is lost is the error `Corrupt`: no op behind it is passed on. The loss of the
+/// last segment shows once it was folded or another segment follows.
 ///
-/// Costs one GET a segment, and a conditional GET for every eight. At the end of the log it costs a GET and a
-/// conditional GET every interval, and a LIST when the end is reached and in one of 64 intervals.
+/// Costs one GET a segment, and a conditional GET for every eight. At the end of the log it costs a
+/// GET and a conditional GET every interval, and a LIST when the end is reached and in one of 64
+/// intervals.
 pub struct Follow(BoxStream<'static, Result<(Position, Op)>>);
 
 impl Follow {
@@ -120,8 +122,8 @@ impl Follower {
                 self.look().await?;
             }
             let (slots, end) = self.read().await?;
-            // A stale writer may have left what was found in a slot, and a sweep may have emptied one.
-            // Only a head that is read afterwards tells.
+            // A stale writer may have left what was found in a slot, and a sweep may have emptied
+            // one. Only a head that is read afterwards tells.
             self.look().await?;
             if !slots.is_empty() {
                 self.polls = 0;
@@ -166,8 +168,8 @@ impl Follower {
         None
     }
 
-    /// Judges the slot to read next, which was empty; waits unless this is the end. True where the follower
-    /// is to end here.
+    /// Judges the slot to read next, which was empty; waits unless this is the end. True where the
+    /// follower is to end here.
     async fn ends(&mut self) -> Result<bool> {
         let head = match &self.head {
             Some(state) => state.head.clone(),
@@ -179,7 +181,8 @@ impl Follower {
         let look = if self.options.until_tail { Look::Log } else { Look::at_poll(self.polls) };
         match judge(&self.shard, self.next, &head, look).await? {
             Empty::Swept => return Err(gap(&self.shard, self.next)),
-            // The log ended here when the slot was seen empty, so a follower that does not wait has it all.
+            // The log ended here when the slot was seen empty, so a follower that does not wait has
+            // it all.
             Empty::End | Empty::Taken if self.options.until_tail => return Ok(true),
             Empty::Taken => return Ok(false),
             Empty::End => {}

@@ -1,9 +1,10 @@
 //! Slots that hold segments of other collections.
 //!
-//! A writer that slept through the drop of its collection may create a segment in the log of a new collection
-//! of the same name. It is never acknowledged. It lands in an empty slot, so at the end of the log or behind.
-//! A writer of this collection that finds the slot taken goes past it, and its segment says how many such slots
-//! lie directly in front. A foreign segment in the middle that the next one does not count is damage.
+//! A writer that slept through the drop of its collection may create a segment in the log of a new
+//! collection of the same name. It is never acknowledged. It lands in an empty slot, so at the end
+//! of the log or behind. A writer of this collection that finds the slot taken goes past it, and
+//! its segment says how many such slots lie directly in front. A foreign segment in the middle that
+//! the next one does not count is damage.
 
 use deltafold_format::{SegmentHeader, Sequence};
 
@@ -43,7 +44,8 @@ impl Foreign {
         self.seen
     }
 
-    /// Goes on behind a slot that is taken: by a segment of this collection with that header, or by another's.
+    /// Goes on behind a slot that is taken: by a segment of this collection with that header, or by
+    /// another's.
     pub(crate) fn step(&mut self, sequence: Sequence, own: Option<&SegmentHeader>) -> Result<(), Misfit> {
         match own {
             Some(header) => self.own(sequence, header),
@@ -58,7 +60,8 @@ impl Foreign {
         let (seen, passed) = (self.seen, header.passed);
         let fits = if self.all { passed == seen } else { passed >= seen };
         if !fits {
-            // The first in front that is not counted; or the segment itself, if it counts one of this collection.
+            // The first in front that is not counted; or the segment itself, if it counts one of
+            // this collection.
             let back = if passed < seen { u64::from(passed) + 1 } else { 0 };
             let slot = Sequence::new(sequence.get().saturating_sub(back)).unwrap_or_default();
             return Err(Misfit { slot, behind: sequence, passed });
@@ -67,8 +70,8 @@ impl Foreign {
         Ok(())
     }
 
-    /// Whether the last segment folded, which is always one of this collection, is among the slots directly in
-    /// front of `next` that bear another's uid.
+    /// Whether the last segment folded, which is always one of this collection, is among the slots
+    /// directly in front of `next` that bear another's uid.
     pub(crate) fn hide(self, folded: Sequence, next: Sequence) -> bool {
         folded < next && folded.get() + u64::from(self.seen) >= next.get()
     }
@@ -114,7 +117,8 @@ mod tests {
         }
     }
 
-    /// The slot that is found damaged when slot 9 is one of this collection, behind `seen` of others.
+    /// The slot that is found damaged when slot 9 is one of this collection, behind `seen` of
+    /// others.
     fn misfit(from: Foreign, seen: u32, passed: u32) -> Option<u64> {
         let mut foreign = from;
         for slot in 9 - u64::from(seen)..9 {

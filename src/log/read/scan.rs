@@ -6,7 +6,6 @@ use bytes::Bytes;
 use deltafold_format::{Segment, SegmentFront, SegmentHeader, Sequence, SourceMark};
 use futures::stream::{FuturesOrdered, TryStreamExt};
 
-use super::appender::commit::{End, Search};
 use super::end::{Empty, Look, judge};
 use super::foreign::Foreign;
 use crate::error::{Error, Repr, Result};
@@ -20,9 +19,9 @@ const BYTES_AT_ONCE: u64 = 32 << 20;
 
 /// How to find segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tail {
+pub(crate) enum ScanMode {
     /// By a LIST first: for a reader that knows nothing of the log yet.
-    Cold,
+    Listed,
     /// By reading slot after slot until one is empty: for a reader that has kept up.
     Probe,
 }
@@ -32,7 +31,8 @@ pub(crate) enum Tail {
 pub(crate) struct TailRead<S = Arc<Segment>> {
     /// Contiguous, from the slot after the one asked for up to the last segment of this collection.
     pub(crate) slots: Vec<(Sequence, Slot<S>)>,
-    /// How many slots behind these hold segments of other collections. They are no part of the log yet.
+    /// How many slots behind these hold segments of other collections. They are no part of the log
+    /// yet.
     pub(crate) foreign: u32,
     /// A slot behind these is not there any more: look at the head again.
     pub(crate) swept: bool,
@@ -40,13 +40,15 @@ pub(crate) struct TailRead<S = Arc<Segment>> {
     pub(crate) end: bool,
 }
 
-/// Reads the log behind `after` until its end, or until the segments read take `max_bytes` of memory. One segment more than fits
-/// is always read. Slot `after` holds a segment of this collection, or is the last one folded, or 0.
+/// Reads the log behind `after` until its end, or until the segments read take `max_bytes` of
+/// memory. One segment more than fits is always read. Slot `after` holds a segment of this
+/// collection, or is the last one folded, or 0.
 ///
-/// Cold: one LIST for each 1,000 segments and a GET for each. By probing: a GET for each and one for the empty slot behind them.
-/// Segments are decoded one after the other; those that are fetched ahead take their stored bytes.
-pub(crate) async fn read_tail(shard: &Shard, after: Sequence, max_bytes: u64, how: Tail) -> Result<TailRead> {
-    read::<Whole>(shard, after, max_bytes, how).await
+/// Cold: one LIST for each 1,000 segments and a GET for each. By probing: a GET for each and one
+/// for the empty slot behind them. Segments are decoded one after the other; those that are fetched
+/// ahead take their stored bytes.
+pub(crate) async fn read_tail(shard: &Shard, after: Sequence, max_bytes: u64, mode: ScanMode) -> Result<TailRead> {
+    read::<Whole>(shard, after, max_bytes, mode).await
 }
 
 /// The same, and segments of large or few ops come with the objects that hold them.
@@ -54,26 +56,31 @@ pub(crate) async fn read_tail_with_objects(
     shard: &Shard,
     after: Sequence,
     max_bytes: u64,
-    how: Tail,
+    mode: ScanMode,
 ) -> Result<TailRead<WithObject>> {
-    read::<WithObject>(shard, after, max_bytes, how).await
+    read::<WithObject>(shard, after, max_bytes, mode).await
 }
 
 /// The same of the headers of the segments alone. Each costs a GET of its first bytes.
-pub(super) async fn read_headers(
+pub(in crate::log) async fn read_headers(
     shard: &Shard,
     after: Sequence,
     max_bytes: u64,
-    how: Tail,
+    mode: ScanMode,
 ) -> Result<TailRead<SegmentFront>> {
-    read::<Header>(shard, after, max_bytes, how).await
+    read::<Header>(shard, after, max_bytes, mode).await
 }
 
-async fn read<P: Piece>(shard: &Shard, after: Sequence, max_bytes: u64, how: Tail) -> Result<TailRead<P::Segment>> {
+async fn read<P: Piece>(
+    shard: &Shard,
+    after: Sequence,
+    max_bytes: u64,
+    mode: ScanMode,
+) -> Result<TailRead<P::Segment>> {
     let mut reading = Reading::<P>::new(shard, max_bytes);
-    match how {
-        Tail::Cold => reading.listed(after).await?,
-        Tail::Probe => reading.probe(after).await?,
+    match mode {
+        ScanMode::Listed => reading.listed(after).await?,
+        ScanMode::Probe => reading.probe(after).await?,
     }
     Ok(reading.read)
 }
@@ -136,8 +143,8 @@ pub(crate) struct WithObject {
 const SMALL_OBJECT_BYTES: u64 = 16 << 10;
 
 impl WithObject {
-    /// The object goes, unless the ops take `large` bytes on average, or it is so small that it was not compressed:
-    /// the segment holds on to it anyhow.
+    /// The object goes, unless the ops take `large` bytes on average, or it is so small that it was
+    /// not compressed: the segment holds on to it anyhow.
     pub(crate) fn new(segment: Arc<Segment>, object: Bytes, large: u64) -> Self {
         let is_large = segment.decoded_bytes() / segment.len().max(1) as u64 >= large;
         let is_small = object.len() as u64 <= large.min(SMALL_OBJECT_BYTES);
@@ -253,7 +260,8 @@ impl<'a, P: Piece> Reading<'a, P> {
             let mut waiting = listing.segments.into_iter().peekable();
             let (mut fetching, mut under_way) = (FuturesOrdered::new(), 0);
             while !self.is_full() {
-                // A segment takes no less memory than its stored bytes: what is under way is not read in vain.
+                // A segment takes no less memory than its stored bytes: what is under way is not
+                // read in vain.
                 let fits = |stored: u64| under_way + stored <= BYTES_AT_ONCE && self.bytes + under_way < self.max_bytes;
                 if fetching.len() < GETS_AT_ONCE
                     && let Some((sequence, stored)) =
@@ -307,10 +315,27 @@ impl<'a, P: Piece> Reading<'a, P> {
     }
 }
 
-/// The first free slot behind `after`, which is as in [`read_tail`]. Where segments behind `after` were
-/// swept, the head has to be read again. One LIST for each 1,000 segments, and a GET of the last one's
-/// header.
-pub(super) async fn find_tail(shard: &Shard, after: Sequence) -> Result<Search> {
+/// The end of the log as it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct End {
+    /// The first free slot.
+    pub(crate) slot: Sequence,
+    /// How many slots directly in front of it hold segments of other collections.
+    pub(crate) foreign: u32,
+}
+
+/// A search for the end of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Search {
+    At(End),
+    /// A sweep passed the place where the search began.
+    Swept,
+}
+
+/// The first free slot behind `after`, which is as in [`read_tail`]. Where segments behind `after`
+/// were swept, the head has to be read again. One LIST for each 1,000 segments, and a GET of the
+/// last one's header.
+pub(in crate::log) async fn find_tail(shard: &Shard, after: Sequence) -> Result<Search> {
     let mut last = after;
     loop {
         let listing = list(shard, last).await?;
@@ -356,8 +381,8 @@ enum Then {
     Swept,
 }
 
-/// The segments that follow `after`, up to a page of them. One LIST, and where a name does not join on,
-/// the requests of [`judge`].
+/// The segments that follow `after`, up to a page of them. One LIST, and where a name does not join
+/// on, the requests of [`judge`].
 async fn list(shard: &Shard, after: Sequence) -> Result<Listing> {
     let (prefix, from) = (shard.layout().log_prefix(), shard.layout().segment(after));
     let page = retry::transient(|| shard.store().list_after(&prefix, Some(&from), LIST_PAGE)).await?;
@@ -382,6 +407,6 @@ async fn list(shard: &Shard, after: Sequence) -> Result<Listing> {
 }
 
 /// The error of a reader that finds segment `sequence` swept.
-pub(super) fn gap(shard: &Shard, sequence: Sequence) -> Error {
+pub(in crate::log) fn gap(shard: &Shard, sequence: Sequence) -> Error {
     Repr::Gap { shard: shard.id(), sequence }.into()
 }

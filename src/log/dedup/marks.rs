@@ -1,27 +1,28 @@
-//! Which source positions a log holds already.
+//! High-water marks: the positions of producers that a log holds already.
 
 use std::collections::{HashMap, HashSet};
 
 use deltafold_format::{Manifest, SegmentHeader, Sequence};
 
-use super::origin::{CHANGE, MAX_CHANGE_MARKS, floor_of, floor_of_source};
+use super::change::{CHANGE, MAX_CHANGE_MARKS, eviction_watermark_of, eviction_watermark_of_source};
 use crate::simulation::Guard;
 
-/// How many source marks a manifest carries; the one seen longest ago goes first.
+/// High-water marks that a manifest carries. The one seen longest ago goes first.
 pub(crate) const MAX_MARKS: usize = 1_024;
-/// Marks under such names are no sources: they note dates.
+/// Marks under such names are of no producer: they note dates.
 pub(crate) const CLOCK_SOURCE: &str = "clock/";
 
-/// The highest position of each source, and where it was seen. As in a manifest, those seen longest ago are forgotten when there are too many.
+/// The highest position of each producer, and the slot where it was seen. As in a manifest, those
+/// seen longest ago are evicted when there are too many.
 #[derive(Debug, Default)]
-pub(super) struct Marks {
+pub(in crate::log) struct HighWaterMarks {
     sources: HashMap<String, (u128, Sequence)>,
-    /// Of changes, which are many and would drive out the sources.
+    /// Marks of changes, which are many and would evict the producers.
     changes: HashMap<String, (u128, Sequence)>,
 }
 
-impl Marks {
-    pub(super) fn of(manifest: &Manifest) -> Self {
+impl HighWaterMarks {
+    pub(in crate::log) fn of(manifest: &Manifest) -> Self {
         let mut marks = Self::default();
         for mark in &manifest.marks {
             marks.add(&mark.source, mark.position, mark.sequence);
@@ -29,14 +30,14 @@ impl Marks {
         marks
     }
 
-    pub(super) fn learn(&mut self, header: &SegmentHeader) {
+    pub(in crate::log) fn learn(&mut self, header: &SegmentHeader) {
         for mark in &header.marks {
             self.add(&mark.source, mark.position, header.sequence);
         }
     }
 
-    pub(super) fn add(&mut self, source: &str, position: u128, sequence: Sequence) {
-        if floor_of(source).is_some() {
+    pub(in crate::log) fn add(&mut self, source: &str, position: u128, sequence: Sequence) {
+        if eviction_watermark_of(source).is_some() {
             note(&mut self.changes, source, position, sequence);
             if self.changes.len() > 2 * MAX_CHANGE_MARKS {
                 self.forget_changes();
@@ -46,14 +47,13 @@ impl Marks {
         note(&mut self.sources, source, position, sequence);
         if self.sources.len() > 2 * MAX_MARKS {
             let oldest = oldest_kept(&self.sources, MAX_MARKS);
-            // As long as a source is known, so is up to where its changes have been forgotten.
+            // As long as a source is known, so is the eviction watermark of its changes.
             let kept = self.sources.iter().filter(|(_, known)| known.1 >= oldest);
-            let floors: HashSet<String> = kept.filter_map(|(source, _)| floor_of_source(source)).collect();
-            self.sources.retain(
-                |source, known| {
-                    if source.starts_with(CHANGE) { floors.contains(source) } else { known.1 >= oldest }
-                },
-            );
+            let watermarks: HashSet<String> =
+                kept.filter_map(|(source, _)| eviction_watermark_of_source(source)).collect();
+            self.sources.retain(|source, known| {
+                if source.starts_with(CHANGE) { watermarks.contains(source) } else { known.1 >= oldest }
+            });
         }
     }
 
@@ -61,19 +61,19 @@ impl Marks {
         let oldest = oldest_kept(&self.changes, MAX_CHANGE_MARKS);
         let forgotten: Vec<_> = self.changes.extract_if(|_, known| known.1 < oldest).collect();
         for (mark, (position, sequence)) in forgotten {
-            if let Some(floor) = floor_of(&mark) {
-                note(&mut self.sources, floor, position, sequence);
+            if let Some(watermark) = eviction_watermark_of(&mark) {
+                note(&mut self.sources, watermark, position, sequence);
             }
         }
     }
 
     /// The highest position of a mark.
-    pub(super) fn position(&self, mark: &str) -> Option<u128> {
+    pub(in crate::log) fn position(&self, mark: &str) -> Option<u128> {
         self.changes.get(mark).or_else(|| self.sources.get(mark)).map(|known| known.0)
     }
 
-    /// Whether the log holds this position, or a later one, of the source.
-    pub(super) fn hold(&self, source: &str, position: u128) -> bool {
+    /// Whether the log holds this position, or a later one, of the producer.
+    pub(in crate::log) fn hold(&self, source: &str, position: u128) -> bool {
         self.sources.get(source).is_some_and(|known| known.0 >= position) && Guard::SourceMarks.holds()
     }
 }
@@ -85,7 +85,7 @@ fn note(marks: &mut HashMap<String, (u128, Sequence)>, source: &str, position: u
     }
 }
 
-/// Where those were seen that are among the last `most`.
+/// The slot from which on the last `most` marks were seen.
 fn oldest_kept(marks: &HashMap<String, (u128, Sequence)>, most: usize) -> Sequence {
     let mut seen: Vec<Sequence> = marks.values().map(|known| known.1).collect();
     seen.sort_unstable();
@@ -100,14 +100,14 @@ mod tests {
         Sequence::new(number).unwrap()
     }
 
-    /// The changes seen longest ago are forgotten first. The place up to which they are is kept: a change below it
-    /// is late, and must not pass for new.
+    /// The changes seen longest ago are forgotten first. The place up to which they are is kept: a
+    /// change below it is late, and must not pass for new.
     #[test]
-    fn the_oldest_changes_leave_a_floor() {
+    fn evicted_changes_leave_a_watermark() {
         let floor = format!("{CHANGE}{:016x}", 7);
         let mark = |number: u64| format!("{floor}/{number:016x}");
         let twice = 2 * MAX_CHANGE_MARKS as u64;
-        let mut marks = Marks::default();
+        let mut marks = HighWaterMarks::default();
         for number in 1..=twice {
             marks.add(&mark(number), number.into(), sequence(number));
         }
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn the_oldest_sources_are_forgotten() {
         let twice = 2 * MAX_MARKS as u64;
-        let mut marks = Marks::default();
+        let mut marks = HighWaterMarks::default();
         for number in 1..=twice {
             marks.add(&format!("source/{number}"), number.into(), sequence(number));
         }

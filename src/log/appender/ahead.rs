@@ -1,0 +1,94 @@
+//! Full batches made ready behind the one that is committed: encoded, and where their slot is
+//! known, uploaded ahead.
+
+use std::collections::VecDeque;
+
+use deltafold_format::{Sequence, Uid};
+
+use super::batch::Batch;
+use crate::env::{self, Task};
+use crate::shard::Shard;
+
+/// Full batches made ready at once.
+const READY_AT_ONCE: usize = 8;
+
+/// A full batch that is being made ready.
+struct Ready {
+    batch: Task<Batch>,
+    sourced: bool,
+    /// Nothing will be written: a caller only waits for what came before.
+    is_barrier: bool,
+    /// It is being uploaded.
+    is_staged: bool,
+}
+
+impl Ready {
+    fn stage(self, shard: Shard, writer: Uid, slot: Sequence) -> Self {
+        let encoding = self.batch;
+        let batch = env::spawn(async move {
+            let mut batch = env::join(encoding).await;
+            batch.stage(&shard, writer, slot).await;
+            batch
+        });
+        Self { batch, is_staged: true, ..self }
+    }
+}
+
+/// Batches made ready, in the order in which they are committed.
+pub(super) struct Ahead {
+    shard: Shard,
+    writer: Uid,
+    ready: VecDeque<Ready>,
+    /// The slot of the first of them, where no other writer is seen to append.
+    slot: Option<Sequence>,
+}
+
+impl Ahead {
+    pub(super) fn new(shard: Shard, writer: Uid) -> Self {
+        Self { shard, writer, ready: VecDeque::new(), slot: None }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.ready.len() >= READY_AT_ONCE
+    }
+
+    /// Whether the next batch comes from producers, if there is one.
+    pub(super) fn next_is_sourced(&self) -> Option<bool> {
+        self.ready.front().map(|ready| ready.sourced)
+    }
+
+    /// The next batch, once it is encoded and uploaded.
+    pub(super) fn pop(&mut self) -> Option<Task<Batch>> {
+        let ready = self.ready.pop_front()?;
+        self.slot = self.slot.filter(|_| !ready.sourced).map(|slot| if ready.is_barrier { slot } else { slot.next() });
+        Some(ready.batch)
+    }
+
+    pub(super) fn push(&mut self, batch: Task<Batch>, sourced: bool, is_barrier: bool) {
+        self.ready.push_back(Ready { batch, sourced, is_barrier, is_staged: false });
+        self.stage();
+    }
+
+    /// Takes the slot that the next batch will come into, as far as it is known.
+    pub(super) fn expect(&mut self, slot: Option<Sequence>) {
+        self.slot = slot;
+        self.stage();
+    }
+
+    /// Uploads the batches that are not on their way yet.
+    fn stage(&mut self) {
+        let Some(mut slot) = self.slot else { return };
+        let mut known = true;
+        let stage = |ready: Ready| {
+            // The log may hold the ops of producers already, so that no slot goes to them.
+            known &= !ready.sourced;
+            if !known || ready.is_barrier {
+                return ready;
+            }
+            let own = slot;
+            slot = slot.next();
+            if ready.is_staged { ready } else { ready.stage(self.shard.clone(), self.writer, own) }
+        };
+        self.ready = std::mem::take(&mut self.ready).into_iter().map(stage).collect();
+    }
+}

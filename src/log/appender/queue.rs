@@ -1,0 +1,152 @@
+//! The batch queue of a shard: requests gathered into batches, and full batches made ready while
+//! those before them are on their way.
+
+use deltafold_format::{Sequence, Uid};
+use tokio::sync::mpsc;
+
+use super::super::writer::WriterOptions;
+use super::ahead::Ahead;
+use super::batch::Batch;
+use super::builder::{BatchBuilder, Message};
+use crate::env;
+use crate::shard::Shard;
+
+/// Batches of more bytes are encoded off the tasks that wait.
+const ENCODE_INLINE_BYTES: usize = 256 << 10;
+/// Other tasks get this many turns without a request coming before a batch is closed. Callers that
+/// were just acknowledged come back within one or two turns, so the callers of one batch meet again
+/// in the next.
+const QUIET_TURNS: usize = 3;
+
+/// See the module.
+pub(super) struct BatchQueue {
+    dimension: u32,
+    options: WriterOptions,
+    requests: mpsc::UnboundedReceiver<Message>,
+    /// All senders are gone.
+    ended: bool,
+    builder: BatchBuilder,
+    /// Batches numbered until now.
+    batches: u64,
+    /// The last batch was of one request.
+    one_caller: bool,
+    ahead: Ahead,
+}
+
+impl BatchQueue {
+    pub(super) fn new(
+        shard: Shard,
+        writer: Uid,
+        options: WriterOptions,
+        requests: mpsc::UnboundedReceiver<Message>,
+    ) -> Self {
+        Self {
+            dimension: shard.config().dimension,
+            options,
+            requests,
+            ended: false,
+            builder: BatchBuilder::default(),
+            batches: 0,
+            one_caller: false,
+            ahead: Ahead::new(shard, writer),
+        }
+    }
+
+    /// The next batch, as soon as there is something to append; `None` when nothing will come any
+    /// more.
+    pub(super) async fn next_batch(&mut self) -> Option<Batch> {
+        if let Some(ready) = self.ahead.pop() {
+            return Some(self.meanwhile(env::join(ready)).await);
+        }
+        self.gather().await;
+        if self.builder.is_empty() {
+            return None;
+        }
+        let gathered = self.builder.take(&self.options);
+        let bytes = gathered.bytes;
+        let encode = self.encode(gathered);
+        Some(if bytes > ENCODE_INLINE_BYTES { self.meanwhile(env::blocking(encode)).await } else { encode() })
+    }
+
+    /// Whether the next batch comes from producers, if it is there already.
+    pub(super) fn next_is_sourced(&self) -> Option<bool> {
+        self.ahead.next_is_sourced()
+    }
+
+    /// Takes the slot that the next batch will come into, as far as it is known.
+    pub(super) fn expect(&mut self, slot: Option<Sequence>) {
+        self.ahead.expect(slot);
+    }
+
+    /// Gathers requests while something else is on its way, and makes full batches ready.
+    pub(super) async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            self.make_ready();
+            let room = !self.ended && !self.builder.is_full(&self.options);
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                message = self.requests.recv(), if room => self.take(message),
+            }
+        }
+    }
+
+    fn take(&mut self, message: Option<Message>) {
+        match message {
+            Some(message) => self.builder.push(message, &self.options),
+            None => self.ended = true,
+        }
+    }
+
+    /// Gathers requests until there is at least one and the batch is to be closed.
+    async fn gather(&mut self) {
+        // A caller that comes alone, as the last one did, has nobody to meet again.
+        let quiet_turns = if self.one_caller && self.builder.is_empty() { 0 } else { QUIET_TURNS };
+        if self.builder.is_empty() && !self.ended {
+            let message = self.requests.recv().await;
+            self.take(message);
+        }
+        let mut quiet = 0;
+        while !self.ended && !self.builder.is_full(&self.options) {
+            match self.requests.try_recv() {
+                Ok(message) => {
+                    self.builder.push(message, &self.options);
+                    quiet = 0;
+                }
+                Err(mpsc::error::TryRecvError::Disconnected) => self.ended = true,
+                Err(mpsc::error::TryRecvError::Empty) => match &mut self.builder.linger {
+                    Some(linger) => tokio::select! {
+                        biased;
+                        () = linger => break,
+                        message = self.requests.recv() => self.take(message),
+                    },
+                    None if quiet < quiet_turns => {
+                        quiet += 1;
+                        tokio::task::yield_now().await;
+                    }
+                    None => break,
+                },
+            }
+        }
+    }
+
+    /// Numbers a batch, and returns the work that encodes it.
+    fn encode(&mut self, gathered: BatchBuilder) -> impl FnOnce() -> Batch + Send + 'static {
+        self.batches += 1;
+        self.one_caller = gathered.requests.len() == 1;
+        let (number, dimension) = (self.batches, self.dimension);
+        move || Batch::encode(number, gathered.requests, gathered.barriers, dimension)
+    }
+
+    /// Encodes the batch that is gathered, if it is full.
+    fn make_ready(&mut self) {
+        if self.ahead.is_full() || !self.builder.is_full(&self.options) {
+            return;
+        }
+        let full = self.builder.take(&self.options);
+        let (sourced, is_barrier) = (full.sourced(), full.requests.is_empty());
+        let batch = env::spawn(env::blocking(self.encode(full)));
+        self.ahead.push(batch, sourced, is_barrier);
+    }
+}
