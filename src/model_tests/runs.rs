@@ -117,7 +117,7 @@ fn writers_that_wait_for_their_turn() {
     holds("2 writers, 2 turns", Bounds { turns: 2, ..FOUR });
     holds("2 writers, 1 turn, 1 lost answer", Bounds { turns: 1, lost: 1, ..FOUR });
     holds("2 writers, 1 turn, 1 echo", Bounds { turns: 1, echoes: 1, ..FOUR });
-    holds("2 writers of one source, 1 turn", Bounds { turns: 1, sources: Sources::Shared, ..FOUR });
+    holds("2 writers with sources, 1 turn", Bounds { turns: 1, sources: Sources::Own, ..FOUR });
 }
 
 #[test]

@@ -226,7 +226,7 @@ impl State {
             if refused < log_start {
                 return match attempt {
                     Attempt::Refused => self.look_up(slot, AfterLookUp::Reread),
-                    Attempt::Looked => self.look_up(refused, AfterLookUp::Retry),
+                    Attempt::Looked => self.look_up_refused(refused, AfterLookUp::Retry),
                 };
             }
             state = self.refused(None);
@@ -273,10 +273,8 @@ impl State {
     fn decide(self, log_start: Sequence, then: AfterRefusal) -> Self {
         if let Some(refused) = self.batch.refused.filter(|refused| *refused < log_start) {
             return match then {
-                AfterRefusal::Create => self.look_up(refused, AfterLookUp::Retry),
-                // The slot behind it was tried, too, and the batch may have been folded from there.
-                AfterRefusal::Fail if self.batch.in_doubt => self.look_up(refused.next(), AfterLookUp::Fail),
-                AfterRefusal::Fail => self.look_up(refused, AfterLookUp::Fail),
+                AfterRefusal::Create => self.look_up_refused(refused, AfterLookUp::Retry),
+                AfterRefusal::Fail => self.look_up_refused(refused, AfterLookUp::Fail),
             };
         }
         let decided = self.refused(None);
@@ -291,7 +289,7 @@ impl State {
         let mut state = self;
         if let (Some(refused), Some(log_start)) = (self.batch.refused, log_start) {
             if refused < log_start {
-                return self.look_up(refused, AfterLookUp::Retry);
+                return self.look_up_refused(refused, AfterLookUp::Retry);
             }
             state = self.refused(None);
         }
@@ -304,6 +302,13 @@ impl State {
     /// Asks the manifest about a swept slot. The view of the tail is out of date.
     fn look_up(self, slot: Sequence, then: AfterLookUp) -> Self {
         self.with_tail(None).at(Phase::LookUp { slot, then })
+    }
+
+    /// The same of the slot refused last. A batch in doubt has tried the slot behind it, too, and may
+    /// have been folded from there: a sweep keeps the last segment folded.
+    fn look_up_refused(self, refused: Sequence, then: AfterLookUp) -> Self {
+        let slot = if self.batch.in_doubt { refused.next() } else { refused };
+        self.look_up(slot, then)
     }
 
     fn nowhere(self, slot: Sequence, then: AfterLookUp) -> Self {

@@ -205,6 +205,11 @@ fn a_head_beside_the_read_decides_the_refusal_before() {
     leads(looking, read_beside(Content::Absent, 4), state(tail(5), status(), Phase::Ready { slot: slot(5) }));
     let look_up = Phase::LookUp { slot: slot(4), then: AfterLookUp::Retry };
     leads(looking, read_beside(Content::Absent, 5), state(None, refused(4), look_up));
+    // Slot 5 is in doubt, too, and the batch may have been folded from there.
+    let both = Status { in_doubt: true, ..refused(4) };
+    let look_up = Phase::LookUp { slot: slot(5), then: AfterLookUp::Retry };
+    let looking = state(tail(5), both, Phase::Look { slot: slot(5) });
+    leads(looking, read_beside(Content::Own, 5), state(None, both, look_up));
 }
 
 #[test]
