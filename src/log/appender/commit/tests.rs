@@ -98,6 +98,7 @@ fn a_batch_begins_where_the_log_is_known() {
     assert_eq!(begin(with_marks(5), false, true), Phase::Ready { slot: slot(5) });
     assert_eq!(begin(None, false, false), answer(Answer::Known), "a barrier writes nothing");
     assert_eq!(begin(None, true, false), Phase::Settle);
+    assert_eq!(begin(with_marks(5), true, false), Phase::Settle);
 }
 
 #[test]
@@ -324,6 +325,9 @@ fn a_batch_that_was_in_either_of_two_slots_is_where_the_mark_says() {
     moves(from, snapshot(Some((7, 9)), 0), answer(Answer::Unknown(Reason::TwoSlots)));
     moves(from, snapshot(None, 4), answer(Answer::Unknown(Reason::Forgotten)));
     leads(from, snapshot(None, 3), state(None, status(), Phase::ReadHead));
+    // Only the refused slot was tried.
+    let one = state(None, refused(4), Phase::LookUp { slot: slot(4), then: AfterLookUp::Retry });
+    moves(one, snapshot(Some((7, 6)), 0), Phase::SettleFolded { slot: slot(4) });
 }
 
 #[test]
