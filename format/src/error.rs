@@ -5,9 +5,10 @@ use std::fmt;
 
 use crate::envelope::ObjectKind;
 
-/// Bytes that are not what they should be. It says which section and what is wrong; whoever read the object adds its key.
+/// Bytes that are not what they should be. The error names the section and the fault; the reader of the object
+/// adds its key.
 ///
-/// No decoder answers with part of an object: an error means that nothing of it may be used.
+/// No decoder answers with part of an object: after an error nothing of it may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FormatError {
     kind: FormatErrorKind,
@@ -19,7 +20,8 @@ pub struct FormatError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FormatErrorKind {
-    /// It does not begin with the magic bytes: some other program's file. Check the prefix of the store.
+    /// The object does not begin with the magic bytes. Another program wrote it, or its first bytes are damaged.
+    /// Check the prefix of the store, or restore the object from a copy.
     NotDeltafold,
     /// A whole and sound object of another kind: it lies under a wrong name. Report it.
     WrongKind {
@@ -33,13 +35,16 @@ pub enum FormatErrorKind {
         /// The version of the format it is written in.
         found: u16,
     },
-    /// It ends before its envelope says so. Restore the object from a copy.
+    /// The object ends before its envelope says so. Restore it from a copy.
     Truncated,
     /// A checksum does not match. Restore the object from a copy.
     Checksum,
+    /// Bytes that no checksum covers are wrong: a gap is not zero, bytes follow the end, or the envelope counts more
+    /// sections than there can be. Restore the object from a copy.
+    Damaged,
     /// Something exceeds a limit of the format; nothing was allocated for it.
     TooLarge,
-    /// There is no memory for something that is within the limits; nothing was allocated for it. Run where there is more.
+    /// There is no memory for something within the limits; nothing was allocated for it. Run where more is free.
     OutOfMemory,
     /// The rkyv archive in a section does not validate, though its checksum matches: a broken writer. Report it.
     Archive,
@@ -60,6 +65,10 @@ impl FormatError {
 
     pub(crate) fn checksum(what: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(FormatErrorKind::Checksum, what, reason)
+    }
+
+    pub(crate) fn damaged(what: &'static str, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(FormatErrorKind::Damaged, what, reason)
     }
 
     pub(crate) fn too_large(what: &'static str, value: u64, limit: u64) -> Self {
@@ -90,7 +99,7 @@ impl FormatError {
         Self { what, ..self }
     }
 
-    /// What is wrong, and so what to do.
+    /// The kind of fault. It decides what to do.
     pub fn kind(&self) -> FormatErrorKind {
         self.kind
     }
@@ -99,17 +108,26 @@ impl FormatError {
     pub fn what(&self) -> &'static str {
         self.what
     }
+
+    /// The fault alone. [`Display`](fmt::Display) adds the section and the remedy.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
 }
 
 impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let remedy = match self.kind {
-            FormatErrorKind::NotDeltafold => "it was written by another program; check the store's path",
+            FormatErrorKind::NotDeltafold => {
+                "another program wrote it, or it is damaged; check the store's path, or restore the object from a copy"
+            }
             FormatErrorKind::WrongKind { .. } => {
                 "it lies under another object's name; restore the right one from a copy"
             }
             FormatErrorKind::NewerFormat { .. } => "use a newer version of this program",
-            FormatErrorKind::Truncated | FormatErrorKind::Checksum => "restore the object from a copy",
+            FormatErrorKind::Truncated | FormatErrorKind::Checksum | FormatErrorKind::Damaged => {
+                "restore the object from a copy"
+            }
             FormatErrorKind::OutOfMemory => "run this where more memory is free",
             FormatErrorKind::NotLoaded => "the object may be sound; report this defect of the program",
             FormatErrorKind::TooLarge | FormatErrorKind::Archive | FormatErrorKind::Invalid => {
@@ -134,6 +152,7 @@ mod tests {
             "manifest: it holds 9, the limit is 8; its writer was broken; restore the object from a copy and report this"
         );
         assert_eq!((error.kind(), error.what()), (FormatErrorKind::TooLarge, "manifest"));
+        assert_eq!(error.reason(), "it holds 9, the limit is 8");
         let error = FormatError::archive("head", "pointer out of bounds\n  at line 3");
         assert!(!error.to_string().contains('\n'), "{error}");
     }

@@ -44,7 +44,7 @@ impl EnvelopeReader {
             return Err(FormatError::truncated("object", format!("it is {is} bytes long and says it has {says}")));
         }
         if is > says {
-            return Err(FormatError::invalid("object", format!("it is {is} bytes long and says it has only {says}")));
+            return Err(FormatError::damaged("object", format!("it is {is} bytes long and says it has only {says}")));
         }
         let mut end = envelope.envelope_len();
         for section in envelope.sections() {
@@ -52,7 +52,7 @@ impl EnvelopeReader {
             let start = usize::try_from(section.offset).unwrap_or(usize::MAX);
             if object.get(end..start).is_none_or(|padding| padding.iter().any(|byte| *byte != 0)) {
                 let reason = format!("a byte of the padding in front of section {} is not 0", section.id);
-                return Err(FormatError::invalid("object", reason));
+                return Err(FormatError::damaged("object", reason));
             }
             end = usize::try_from(section.offset.saturating_add(section.stored)).unwrap_or(usize::MAX);
         }

@@ -124,13 +124,13 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Reads the envelope from the first bytes of an object; [`MAX_ENVELOPE_BYTES`] of them, or the whole object if that is shorter,
-    /// are always enough.
+    /// Reads the envelope from the first bytes of an object. [`MAX_ENVELOPE_BYTES`] of them, or the whole object if
+    /// that is shorter, are always enough.
     ///
     /// It verifies everything about the envelope and nothing about the sections' bytes.
     ///
     /// # Errors
-    /// `NotDeltafold`, `Truncated`, `Checksum`, `NewerFormat` or `Invalid`, about the envelope alone.
+    /// `NotDeltafold`, `Truncated`, `Damaged`, `Checksum`, `NewerFormat` or `Invalid`, about the envelope alone.
     pub fn parse(prefix: &[u8]) -> Result<Self, FormatError> {
         let magic = prefix.get(..MAGIC.len());
         if magic != Some(&MAGIC) {
@@ -143,11 +143,9 @@ impl Envelope {
         let short = || FormatError::truncated("envelope", format!("only {} bytes are there", prefix.len()));
         let count = usize::from(u16::from_le_bytes(field(prefix, 12).ok_or_else(short)?));
         if count > MAX_SECTIONS {
-            return Err(FormatError::new(
-                FormatErrorKind::TooLarge,
-                "envelope",
-                format!("it lists {count} sections, the limit is {MAX_SECTIONS}"),
-            ));
+            // The checksum lies behind the sections, so it cannot tell a damaged count from a broken writer's.
+            let reason = format!("it lists {count} sections, the limit is {MAX_SECTIONS}");
+            return Err(FormatError::damaged("envelope", reason));
         }
         let end = FIXED_BYTES + count * ENTRY_BYTES;
         let covered = prefix.get(..end).ok_or_else(short)?;
