@@ -15,6 +15,9 @@ use crate::store::{Key, StoreError, StoreErrorKind};
 #[derive(Debug, Clone)]
 pub struct Error(Arc<Repr>);
 
+/// The remedy for an object that is damaged or missing, in lists that name the object itself.
+pub(crate) const RESTORE: &str = "restore it from a copy";
+
 /// A result with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -245,12 +248,14 @@ impl Error {
         }
     }
 
-    /// The sentence about an object that is damaged or missing, for a list that names the object itself.
+    /// The sentence about a damaged or missing object, for a list that names the object itself. It tells the
+    /// remedy once.
     pub(crate) fn problem(&self) -> String {
         match &*self.0 {
-            Repr::Format { error, .. } => format!("it cannot be used: {error}; restore it from a copy"),
-            Repr::Corrupt { reason, .. } => format!("{reason}; restore it from a copy"),
-            Repr::Missing(_) => "it is missing, though the current version needs it; restore it from a copy".to_owned(),
+            // The error of the format ends with its own remedy.
+            Repr::Format { error, .. } => format!("it cannot be used: {error}"),
+            Repr::Corrupt { reason, .. } => format!("{reason}; {RESTORE}"),
+            Repr::Missing(_) => format!("it is missing, though the current version needs it; {RESTORE}"),
             _ => self.to_string(),
         }
     }

@@ -7,7 +7,7 @@ use deltafold_format::{
 };
 
 use super::{Collection, Finding};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, RESTORE, Result};
 use crate::log::{Look, judge};
 use crate::registers;
 use crate::shard::Shard;
@@ -196,7 +196,7 @@ fn readable(current: &Manifest) -> BTreeSet<ObjectName> {
 }
 
 fn missing(shard: &Shard, name: ObjectName) -> Finding {
-    let problem = "it is missing, though its version is to be readable; restore it from a copy";
+    let problem = format!("it is missing, though its version is to be readable; {RESTORE}");
     finding(shard, &shard.layout().manifest(name), problem)
 }
 

@@ -189,6 +189,9 @@ async fn each_damage_is_found_by_name() {
         let found = findings(&collection, *depth).await;
         let is_told = found.iter().any(|found| found.0 == named.as_str() && found.1.contains(problem));
         assert!(is_told, "{number}: {problem} of {named}: {found:?}");
+        for (key, problem) in &found {
+            assert_eq!(problem.matches("from a copy").count(), 1, "{key}: {problem}");
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use deltafold_format::{Manifest, Sequence};
 
 use super::{Depth, Verifier, VerifyReport};
-use crate::error::Result;
+use crate::error::{RESTORE, Result};
 use crate::log::{Foreign, Look, folded_is_foreign, judge};
 use crate::shard::Slot;
 use crate::snapshot::OpSum;
@@ -47,7 +47,8 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
                 if more > 0
                     && let Some(finding) = self.report.findings.get_mut(before)
                 {
-                    finding.problem.push_str(&format!("; so are the {more} slots behind it"));
+                    let fault = finding.problem.strip_suffix(RESTORE).unwrap_or(&finding.problem);
+                    finding.problem = format!("{fault}so are the {more} slots behind it; restore them from a copy");
                 }
             }
             expected = taken.next();

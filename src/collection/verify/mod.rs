@@ -5,11 +5,12 @@ mod references;
 mod registers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use deltafold_format::{Head, Manifest, ObjectName, PartObject, ShardId, Version};
 
 use super::Collection;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, RESTORE, Result};
 use crate::shard::Shard;
 use crate::snapshot::{Current, name, objects};
 use crate::store::{Key, Listed};
@@ -120,9 +121,14 @@ struct Verifier<'a, F> {
 }
 
 impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
-    fn find(&mut self, key: &Key, problem: impl Into<String>) {
-        let finding = Finding { shard: self.shard.id(), key: key.to_string(), problem: problem.into() };
-        self.report.findings.push(finding);
+    /// Reports a fault of an object that a copy mends.
+    fn find(&mut self, key: &Key, fault: impl Display) {
+        self.report_problem(key, format!("{fault}; {RESTORE}"));
+    }
+
+    /// Reports a problem whose sentence ends with its own remedy.
+    fn report_problem(&mut self, key: &Key, problem: String) {
+        self.report.findings.push(Finding { shard: self.shard.id(), key: key.to_string(), problem });
     }
 
     fn note(&mut self, key: &Key, remark: impl Into<String>) {
@@ -135,7 +141,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat) => {
-                self.find(&error.object().unwrap_or_else(|| key.clone()), error.problem());
+                self.report_problem(&error.object().unwrap_or_else(|| key.clone()), error.problem());
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -155,10 +161,10 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         self.looked_at(0);
         let manifest = &*current.manifest;
         if current.state.head != manifest.head() {
-            self.find(&head, "the head and its manifest tell different stories; restore the head from a copy");
+            self.find(&head, "the head and its manifest tell different stories");
         }
         if let Some(problem) = crate::registers::put_back(self.shard, &current.state.head).await? {
-            self.find(&head, problem);
+            self.report_problem(&head, problem);
         }
         let stored = self.shard.list(&self.shard.layout().part_prefix(), None, |_| false).await?;
         let stored: BTreeMap<Key, Listed> = stored.into_iter().map(|listed| (listed.key.clone(), listed)).collect();
@@ -183,11 +189,10 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         for (object, bytes) in parts.chain(embeddings) {
             let key = self.shard.layout().part(object);
             match stored.get(&key) {
-                None => self.find(&key, "it is missing, though the current version needs it; restore it from a copy"),
-                Some(listed) if listed.bytes != bytes => self.find(
-                    &key,
-                    format!("it is {} bytes long instead of {bytes}; restore it from a copy", listed.bytes),
-                ),
+                None => self.find(&key, "it is missing, though the current version needs it"),
+                Some(listed) if listed.bytes != bytes => {
+                    self.find(&key, format!("it is {} bytes long instead of {bytes}", listed.bytes));
+                }
                 Some(_) => {}
             }
         }
@@ -212,7 +217,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
             let read = self.shard.manifest(&head).await;
             let Some(read) = self.damage(&key, read)? else { continue };
             let Some(older) = read else {
-                self.find(&key, "it is missing, though its version is to be readable; restore it from a copy");
+                self.find(&key, "it is missing, though its version is to be readable");
                 continue;
             };
             for object in objects(&older) {

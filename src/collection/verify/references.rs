@@ -20,7 +20,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
                 self.report.rows += part.rows() as u64;
                 let ends = (part.id(0), part.id(part.rows().saturating_sub(1)));
                 if ends != (entry.min_id.as_str(), entry.max_id.as_str()) {
-                    self.find(&key, "its ids are not those that the manifest lists; restore it from a copy");
+                    self.find(&key, "its ids are not those that the manifest lists");
                 }
                 let whole = |row| matches!(part.form(row), Form::Put | Form::Revised);
                 if run.resolved && !(0..part.rows()).all(whole) {
@@ -71,8 +71,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         for (object, row) in beyond {
             let object_key = self.shard.layout().part(PartObject::Embeddings(object));
             let rows = rows.get(&object).copied().unwrap_or_default();
-            let problem = format!("it refers to row {row} of `{object_key}`, which has {rows}; restore it from a copy");
-            self.find(key, problem);
+            self.find(key, format!("it refers to row {row} of `{object_key}`, which has {rows}"));
         }
     }
 

@@ -4,7 +4,7 @@ use deltafold_format::{Claim, ShardId};
 
 use super::{Finding, Verifier, VerifyReport};
 use crate::collection::Collection;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, RESTORE, Result};
 use crate::layout::Layout;
 use crate::retry;
 
@@ -16,7 +16,7 @@ impl Collection {
             Ok(config) if config == *self.config() => return Ok(()),
             // Made again meanwhile: the head says so, too.
             Ok(config) if config.uid != self.config().uid => return Ok(()),
-            Ok(_) => "it says something else than when the collection was opened; restore it from a copy".to_owned(),
+            Ok(_) => format!("it says something else than when the collection was opened; {RESTORE}"),
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat) => error.problem(),
             Err(error) => return Err(error),
         };
@@ -41,9 +41,9 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
                 );
             }
             Err(error) => {
-                let error = Error::format(&key, error).problem();
-                let problem = error.replace("restore it from a copy", "no harm beyond that, `compact` writes it anew");
-                self.find(&key, problem);
+                let (what, reason) = (error.what(), error.reason());
+                let remedy = "no harm beyond that, `compact` writes it anew";
+                self.report_problem(&key, format!("it cannot be used: {what}: {reason}; {remedy}"));
             }
         }
         self.looked_at(bytes);
