@@ -121,6 +121,37 @@ async fn a_letter_that_the_other_queue_refuses_stays() {
     }
 }
 
+/// Story: no test asked a service to stop a move. A `cancel_move` that asked nothing and answered 0 passed.
+#[tokio::test]
+async fn a_move_that_is_stopped_leaves_the_rest() {
+    let endpoint = ministack::endpoint();
+    let (queue, dead) = with_dead_letters(endpoint, "stopped.fifo", 1).await;
+    let letters: Vec<Outgoing> = (0..5).map(|number| message(&format!("body-{number}"), "g")).collect();
+    assert_eq!(dead.send(&letters).await.unwrap(), []);
+    let arn = dead.settings().await.unwrap().arn;
+    let known = moves::Known {
+        dead: (arn.clone(), dead.url().to_owned()),
+        source: (queue.settings().await.unwrap().arn, queue.url().to_owned()),
+    };
+    let front = moves::start(endpoint, known);
+    let dead = Queue::open(dead.url(), &options(&front)).await.unwrap();
+    let handle = dead.start_move(&arn, None, None).await.unwrap();
+    for moved in 1..=2 {
+        let tasks = dead.moves(&arn).await.unwrap();
+        assert_eq!((tasks.len(), tasks[0].moved, tasks[0].handle.as_deref()), (1, moved, Some(handle.as_str())));
+        assert!(tasks[0].is_running());
+    }
+    assert_eq!(dead.cancel_move(&handle).await.unwrap(), 2);
+    let tasks = dead.moves(&arn).await.unwrap();
+    assert_eq!((tasks[0].status.as_str(), tasks[0].moved, tasks[0].is_running()), ("CANCELLED", 2, false));
+    assert_eq!((queue.depth().await.unwrap().total(), dead.depth().await.unwrap().total()), (2, 3));
+    for handle in [handle.as_str(), "another"] {
+        let error = dead.cancel_move(handle).await.unwrap_err();
+        assert_eq!(error.kind(), QueueErrorKind::NotFound, "{error}");
+        assert!(error.to_string().contains("cannot stop the move of the queue `stopped-dead.fifo`"), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn settings_tell_where_dead_letters_go() {
     let (queue, dead) = with_dead_letters(ministack::endpoint(), "letters.fifo", 1).await;

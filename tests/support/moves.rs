@@ -1,6 +1,6 @@
-//! What ministack lacks of SQS, before it: moves of dead letters, and where they come from. Messages are really moved, one at each look at the task, so that its progress
-//! can be seen; every other request goes through. And what ministack never does: refusing some
-//! entries of a batch.
+//! A front before ministack for the requests of SQS that it lacks: moves of dead letters, and the queues they come
+//! from. Each look at the task really moves one message, so that tests see its progress. The front can also refuse
+//! some entries of a batch. Every other request goes through.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -89,14 +89,20 @@ impl Front {
         let body = body.collect().await.unwrap().to_bytes();
         let action = head.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let given: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let mut status = 200;
         let answer = match (action.trim_start_matches("AmazonSQS."), &self.known, &self.refused) {
             ("StartMessageMoveTask", Some(known), _) => self.begin(&given, known),
             ("ListMessageMoveTasks", Some(known), _) => self.look(known).await,
+            ("CancelMessageMoveTask", Some(_), _) => self.cancel(&given).unwrap_or_else(|refusal| {
+                status = 400;
+                refusal
+            }),
             ("ListDeadLetterSourceQueues", Some(known), _) => json!({ "queueUrls": [known.source.1] }),
             (action, _, Some(refused)) if action == refused.action => self.refuse(given, refused).await,
             _ => return Ok(self.forward(Request::from_parts(head, Full::new(body))).await),
         };
         Ok(Response::builder()
+            .status(status)
             .header("content-type", "application/x-amz-json-1.0")
             .body(Full::new(answer.to_string().into()))
             .unwrap())
@@ -126,6 +132,18 @@ impl Front {
         *self.task.lock().unwrap() =
             Some(Task { source, destination: text("DestinationArn"), moved: 0, status: "RUNNING" });
         json!({ "TaskHandle": "handle" })
+    }
+
+    /// Stops the task of a handle while it runs; the refusal of the service otherwise.
+    fn cancel(&self, given: &Value) -> Result<Value, Value> {
+        let mut task = self.task.lock().unwrap();
+        let running = task.as_mut().filter(|task| given["TaskHandle"] == "handle" && task.status == "RUNNING");
+        let Some(running) = running else {
+            let kind = "com.amazonaws.sqs#ResourceNotFoundException";
+            return Err(json!({ "__type": kind, "message": "The task does not exist or is not running." }));
+        };
+        running.status = "CANCELLED";
+        Ok(json!({ "ApproximateNumberOfMessagesMoved": running.moved }))
     }
 
     /// Moves one message, and tells how far it is.
