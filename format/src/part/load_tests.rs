@@ -243,6 +243,79 @@ fn each_rule_of_the_directory_is_checked() {
     });
 }
 
+/// The place of the `nth` column of the key `two` in a directory of [`sample`].
+fn column_two(directory: &[u8], nth: usize) -> usize {
+    let name = [3, 0, 0, 0, b't', b'w', b'o'];
+    let mut found = (0..directory.len()).filter(|at| directory[*at..].starts_with(&name));
+    found.nth(nth).unwrap()
+}
+
+/// A directory that keeps its own rules and lists other pieces than there are. The pieces tell.
+#[test]
+fn pieces_that_the_directory_does_not_list_are_refused() {
+    let refused = |section: PartSection, rule: &str, piece: PartPiece, edit: &dyn Fn(&mut Vec<u8>)| {
+        let forged = testing::with_section(&sample(), DIRECTORY.id, edit);
+        let front = PartMeta::open(forged.clone()).unwrap();
+        let loaded = front.with([(piece, range(&forged, front.range(piece)))]).map(drop);
+        for error in [PartMeta::decode(forged).map(drop).unwrap_err(), loaded.unwrap_err()] {
+            assert_eq!((error.kind(), error.what()), (Kind::Invalid, section.name), "{error}");
+            assert!(error.to_string().contains(rule), "{error}");
+        }
+    };
+    let kinds = opened(&sample()).directory().columns.iter().map(|column| column.kind).collect::<Vec<_>>();
+    assert_eq!(kinds, [values::BOOL, values::STRING, values::I64]);
+    let [text, number] = [PartPiece::Column(1), PartPiece::Column(2)];
+    let counts = "not as many values as the directory lists";
+    for (nth, piece) in [(0, text), (1, number)] {
+        refused(VALUES, counts, piece, &|directory| {
+            let present = column_two(directory, nth) + 8;
+            (directory[present], directory[present + 4]) = (49, 49);
+        });
+    }
+    refused(VALUES, "not of the type that the directory lists", number, &|directory| {
+        let kind = column_two(directory, 1) + 7;
+        directory[kind] = u8::try_from(values::F64).unwrap();
+    });
+    refused(DOCUMENTS, "not as many documents as the directory lists", PartPiece::Documents(2), &|directory| {
+        let last = directory.len() - 16;
+        (directory[last], directory[last - 16]) = (directory[last] + 1, directory[last - 16] - 1);
+    });
+}
+
+#[test]
+fn pieces_and_their_sections_are_there_together() {
+    let rule = "it lists pieces of no section, or a section has no pieces";
+    directory_refused(rule, |directory| {
+        let blocks = directory.len() - 4 - 3 * 16;
+        directory.drain(4..blocks);
+        directory[..4].fill(0);
+    });
+    directory_refused(rule, |directory| {
+        directory.truncate(directory.len() - 3 * 16);
+        let count = directory.len() - 4;
+        directory[count..].fill(0);
+    });
+    let object = sample();
+    let reader = EnvelopeReader::open_any(object).unwrap();
+    for gone in [VALUES, DOCUMENTS] {
+        let mut out = crate::envelope::EnvelopeWriter::new(crate::ObjectKind::PartMeta);
+        for section in SECTIONS.into_iter().filter(|section| *section != gone && *section != REVISIONS) {
+            let bytes = reader.section(section.id, section.name, 1 << 30).unwrap();
+            out.section(section.id, bytes, crate::envelope::Compress::Never);
+        }
+        let error = PartMeta::decode(out.finish().to_bytes()).unwrap_err();
+        assert!(error.to_string().contains(rule), "{error}");
+    }
+}
+
+#[test]
+fn more_documents_than_numbers_are_refused() {
+    directory_refused("too many documents", |directory| {
+        let last = directory.len() - 16;
+        directory[last..last + 4].fill(0xff);
+    });
+}
+
 /// A sound summary of another column: the directory alone does not tell, and the column does.
 #[test]
 fn a_summary_that_is_not_that_of_its_column_is_refused() {
