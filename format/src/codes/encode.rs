@@ -95,3 +95,16 @@ fn round_up(value: f64) -> f32 {
     let nearest = value as f32;
     if f64::from(nearest) < value { nearest.next_up() } else { nearest }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_rounded_up_and_no_further() {
+        let above_one = 1.0_f32.next_up();
+        for (value, rounded) in [(1.0, 1.0), (1.0 + 1e-12, above_one), (f64::from(above_one), above_one), (0.0, 0.0)] {
+            assert_eq!(round_up(value).to_bits(), rounded.to_bits(), "{value:e}");
+        }
+    }
+}

@@ -18,14 +18,12 @@ pub(super) fn transform(values: &mut [f64]) {
         }
         half *= 4;
     }
-    while half * 2 <= values.len() {
-        for block in values.chunks_exact_mut(half * 2) {
-            let (low, high) = block.split_at_mut(half);
-            for (a, b) in low.iter_mut().zip(high) {
-                (*a, *b) = (*a + *b, *a - *b);
-            }
+    // One stage is left, or none: then no block is as long as this.
+    for block in values.chunks_exact_mut(half * 2) {
+        let (low, high) = block.split_at_mut(half);
+        for (a, b) in low.iter_mut().zip(high) {
+            (*a, *b) = (*a + *b, *a - *b);
         }
-        half *= 2;
     }
 }
 
