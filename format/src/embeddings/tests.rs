@@ -306,6 +306,21 @@ fn an_object_is_full_at_16_mib_or_65536_rows() {
     assert!(builder.finish().is_ok());
 }
 
+/// Compaction decides by the estimate whether small objects go into one.
+#[test]
+fn an_estimate_is_near_the_bytes_of_the_object() {
+    for (dimension, rows) in [(1, 3_000), (3, 1_000), (100, 300), (1_024, 20)] {
+        let mut builder = EmbeddingBuilder::new(Rotation::new(dimension, SEED));
+        for _ in 0..rows {
+            builder.push(&vec![0.5; dimension as usize]);
+        }
+        let estimate = builder.estimated_bytes();
+        let bytes = builder.finish().unwrap().object.to_bytes().len();
+        // Beside the rows: envelope, header, gaps and the checksum table.
+        assert!((estimate..estimate + 2_048).contains(&bytes), "{rows} rows of {dimension}: {estimate} for {bytes}");
+    }
+}
+
 /// Objects that a broken writer could make: every checksum of the envelope is right.
 #[test]
 fn what_contradicts_itself_is_refused_though_its_checksums_match() {
@@ -378,7 +393,20 @@ fn numbers_that_no_writer_writes_are_refused_when_touched() {
         assert_eq!(touched(section, -1.0).is_ok(), section == Rows);
         assert!(touched(section, 3.0).is_ok());
     }
-    // Two that are not finite, so that one does not hide the other.
+    // Two that are wrong in the same way, so that one does not hide the other.
+    for section in [Norms, Estimators, Scales, Residuals] {
+        for number in [-1.0_f32, f32::NAN] {
+            let number = number.to_le_bytes();
+            let edit = |bytes: &mut Vec<u8>| bytes[..8].copy_from_slice(&[number, number].concat());
+            let embeddings = Embeddings::open(consistent(&object, section, &edit)).unwrap();
+            let error = embeddings.section(section, 0..1).map(|_| ()).unwrap_err();
+            assert_eq!((error.kind(), error.what()), (Kind::Invalid, section.name()));
+        }
+    }
+    let edit = |bytes: &mut Vec<u8>| bytes[..2].fill(0x80);
+    let embeddings = Embeddings::open(consistent(&object, EmbeddingSection::Bytes, &edit)).unwrap();
+    let error = embeddings.section(EmbeddingSection::Bytes, 0..1).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("-128"), "{error}");
     let edit = |bytes: &mut Vec<u8>| {
         bytes[..4].copy_from_slice(&f32::INFINITY.to_le_bytes());
         bytes[4..8].copy_from_slice(&f32::NAN.to_le_bytes());

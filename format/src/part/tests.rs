@@ -359,7 +359,8 @@ fn a_full_part_takes_no_row() {
         builder.push(&format!("{i:05}"), &T::TOMBSTONE).unwrap();
     }
     assert!(builder.is_full());
-    assert_eq!(builder.push("x", &T::TOMBSTONE).unwrap_err().kind(), Kind::TooLarge);
+    let error = builder.push("x", &T::TOMBSTONE).unwrap_err();
+    assert_eq!((error.kind(), error.reason()), (Kind::TooLarge, "it holds 65537, the limit is 65536"));
     assert_eq!(PartMeta::decode(builder.finish().unwrap().object.to_bytes()).unwrap().rows(), 65_536);
 
     let mut builder = PartBuilder::new();
