@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use deltafold_format::Timestamp;
+use deltafold_format::{HeadPlace, Timestamp};
 
 use crate::env::{self, Env, System};
 use crate::error::{Error, Repr, Result};
@@ -222,12 +222,24 @@ impl Store for ScratchStore {
         Ok(())
     }
 
+    async fn settle(&self, _: &Key) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn now(&self) -> Result<Timestamp, StoreError> {
         Ok(System.now())
     }
 
     fn requests(&self) -> Requests {
         Requests::default()
+    }
+
+    fn heads(&self) -> HeadPlace {
+        HeadPlace::Store
+    }
+
+    fn is_to_be_probed(&self) -> bool {
+        false
     }
 
     fn maps_objects(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use deltafold::format::{Op, Segment, Sequence, ShardId, Timestamp};
+use deltafold::format::{HeadPlace, Op, Segment, Sequence, ShardId, Timestamp};
 use deltafold::store::{
     Key, Listed, Memory, Object, Outcome, Requests, Store, StoreError, StoreErrorKind, Tag, Unless,
 };
@@ -236,6 +236,18 @@ impl Store for Faulty {
         let gone = if failed.is_ok() { keys } else { keys.get(..keys.len() / 2).unwrap_or_default() };
         self.inner.delete(gone).await?;
         failed
+    }
+
+    async fn settle(&self, _: &Key) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn heads(&self) -> HeadPlace {
+        HeadPlace::Store
+    }
+
+    fn is_to_be_probed(&self) -> bool {
+        false
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {

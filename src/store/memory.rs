@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use deltafold_format::Timestamp;
+use deltafold_format::{HeadPlace, Timestamp};
 
 use super::{
     Answer, Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Store, StoreError, Tag, Unless, bytes_of,
@@ -171,12 +171,24 @@ impl Store for Memory {
         self.meter.request(RequestKind::Delete, first, 0, delete, |()| (Answer::Done, 0)).await
     }
 
+    async fn settle(&self, _: &Key) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn now(&self) -> Result<Timestamp, StoreError> {
         self.meter.request(RequestKind::Clock, "", 0, async { Ok(self.state().now()) }, |_| (Answer::Done, 0)).await
     }
 
     fn requests(&self) -> Requests {
         self.meter.requests()
+    }
+
+    fn heads(&self) -> HeadPlace {
+        HeadPlace::Store
+    }
+
+    fn is_to_be_probed(&self) -> bool {
+        false
     }
 
     fn maps_objects(&self) -> bool {

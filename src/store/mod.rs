@@ -181,11 +181,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Removes objects; those that are not there count as removed. Stops at the first failure; some may then be gone.
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError>;
 
-    /// What was read before of the object `key`, and of all others in its folder, outlasts a power failure once this returns. Most stores show nothing that does not: there
-    /// it does nothing and costs nothing. In a local folder it flushes the folder, for writers do so only after what they wrote has its name.
-    async fn settle(&self, _key: &Key) -> Result<(), StoreError> {
-        Ok(())
-    }
+    /// Whatever was read before of the object `key`, and of all others in its folder, outlasts a power failure once this
+    /// returns. Most stores show nothing that does not: there it does nothing and costs nothing. A local folder flushes
+    /// the folder, as writers flush it only after a name is there.
+    ///
+    /// It has no default: an acknowledgement may rest on it.
+    async fn settle(&self, key: &Key) -> Result<(), StoreError>;
 
     /// The store's own clock: the one that dates [`Listed::modified`].
     async fn now(&self) -> Result<Timestamp, StoreError>;
@@ -193,10 +194,9 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Every request made so far through this handle and its clones.
     fn requests(&self) -> Requests;
 
-    /// Where the registers of shards lie: with everything else, or in a table of their own.
-    fn heads(&self) -> HeadPlace {
-        HeadPlace::Store
-    }
+    /// Where the registers of shards lie: with everything else, or in a table of their own. It has no default: a wrapper
+    /// that forgot it would look for heads in the wrong place.
+    fn heads(&self) -> HeadPlace;
 
     /// This store without the copies it keeps nearby: for whoever wants to know what is really there. `None` where it keeps none.
     fn uncached(&self) -> Option<Arc<dyn Store>> {
@@ -208,10 +208,9 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         false
     }
 
-    /// Whether a collection is to be made here only after the store has shown that it keeps the contract: so of services that may or may not.
-    fn is_to_be_probed(&self) -> bool {
-        false
-    }
+    /// Whether the store must show that it keeps the contract before a collection is made in it, as services that may
+    /// or may not must. It has no default: a wrapper that forgot it would skip the probe.
+    fn is_to_be_probed(&self) -> bool;
 
     /// Gives up uploads under `prefix` that were begun before `before` and never finished, and says how many; counts them only where `dry_run`. A
     /// store that has no such thing has none.

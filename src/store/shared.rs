@@ -130,6 +130,14 @@ mod tests {
             Ok(Timestamp::default())
         }
 
+        fn heads(&self) -> HeadPlace {
+            HeadPlace::Store
+        }
+
+        fn is_to_be_probed(&self) -> bool {
+            true
+        }
+
         fn requests(&self) -> Requests {
             Requests::default()
         }
@@ -147,7 +155,7 @@ mod tests {
     fn a_store_promises_nothing_by_default() {
         let store = Arc::new(Bare);
         assert!(!store.maps_objects());
-        assert!(!store.is_to_be_probed());
+        assert!(store.is_to_be_probed());
         assert!(store.uncached().is_none());
         assert_eq!(store.heads(), HeadPlace::Store);
     }

@@ -53,7 +53,7 @@ async fn assert_readable(collection: &Collection, records: u64) {
 
 /// Waits until the store's clock shows a later time: it goes by milliseconds in a folder, by seconds in S3, and by writes
 /// in memory.
-async fn until_after<S: Store>(store: &Watched<S>, time: Timestamp) {
+async fn until_after<S: Store + Clone>(store: &Watched<S>, time: Timestamp) {
     while store.now().await.unwrap() <= time {
         tokio::task::yield_now().await;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use deltafold::format::{Op, Patch, Timestamp};
+use deltafold::format::{HeadPlace, Op, Patch, Timestamp};
 use deltafold::store::{Key, Listed, Memory, Object, Outcome, Requests, Store, StoreError, Tag, Unless};
 use deltafold::{Collection, CreateOptions, WriterOptions};
 use tokio::time::{Instant, sleep};
@@ -65,6 +65,18 @@ impl Store for Far {
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
         self.far(self.memory.delete(keys)).await
     }
+    async fn settle(&self, _: &Key) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn heads(&self) -> HeadPlace {
+        HeadPlace::Store
+    }
+
+    fn is_to_be_probed(&self) -> bool {
+        false
+    }
+
     async fn now(&self) -> Result<Timestamp, StoreError> {
         self.far(self.memory.now()).await
     }

@@ -334,6 +334,14 @@ impl Store for SimStore {
         }
     }
 
+    async fn settle(&self, _: &Key) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn is_to_be_probed(&self) -> bool {
+        false
+    }
+
     async fn now(&self) -> Result<Timestamp, StoreError> {
         self.read("now", "", |state, now, _| (state.clock(now), String::new())).await
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use deltafold::format::Timestamp;
+use deltafold::format::{HeadPlace, Timestamp};
 use deltafold::store::{Key, Listed, Memory, Object, Outcome, Requests, Store, StoreError, Tag, Unless};
 use tokio::time::Instant;
 
@@ -118,6 +118,18 @@ impl Store for Far {
 
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
         self.inner.delete(keys).await
+    }
+
+    async fn settle(&self, _: &Key) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn heads(&self) -> HeadPlace {
+        HeadPlace::Store
+    }
+
+    fn is_to_be_probed(&self) -> bool {
+        false
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {

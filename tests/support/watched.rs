@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use deltafold::format::{HeadPlace, Timestamp};
 use deltafold::store::{
-    Key, Listed, Memory, Object, Outcome, Requests, Store, StoreError, StoreErrorKind, Tag, Unless,
+    Key, Listed, Memory, Object, Outcome, Requests, Staged, Store, StoreError, StoreErrorKind, Tag, Unless,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -273,8 +273,35 @@ fn error(verb: &'static str, key: impl std::fmt::Display, fault: Fault) -> Store
     StoreError::new(kind, verb, key, format_args!("as the test says: {fault:?}"))
 }
 
+/// An object sent ahead. Its creation is a `create` like any other.
+#[derive(Debug)]
+struct WatchedStage<S> {
+    store: Watched<S>,
+    key: Key,
+    chunks: Vec<Bytes>,
+    staged: Box<dyn Staged>,
+}
+
 #[async_trait]
-impl<S: Store> Store for Watched<S> {
+impl<S: Store + Clone> Staged for WatchedStage<S> {
+    async fn create(self: Box<Self>) -> Result<Outcome, StoreError> {
+        let Self { store, key, chunks, staged } = *self;
+        match store.write("create", &key, || Write::Create(key.clone(), chunks)).await {
+            Some(failed) => {
+                staged.give_up().await;
+                failed
+            }
+            None => Ok(store.answered("create", &key, staged.create().await?)),
+        }
+    }
+
+    async fn give_up(self: Box<Self>) {
+        self.staged.give_up().await;
+    }
+}
+
+#[async_trait]
+impl<S: Store + Clone> Store for Watched<S> {
     fn location(&self) -> String {
         self.inner.location()
     }
@@ -300,6 +327,11 @@ impl<S: Store> Store for Watched<S> {
             Some(failed) => failed,
             None => Ok(self.answered("create", key, self.inner.create(key, chunks).await?)),
         }
+    }
+
+    async fn stage(&self, key: &Key, chunks: &[Bytes]) -> Result<Option<Box<dyn Staged>>, StoreError> {
+        let Some(staged) = self.inner.stage(key, chunks).await? else { return Ok(None) };
+        Ok(Some(Box::new(WatchedStage { store: self.clone(), key: key.clone(), chunks: chunks.to_vec(), staged })))
     }
 
     async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
@@ -338,6 +370,11 @@ impl<S: Store> Store for Watched<S> {
 
     fn uncached(&self) -> Option<Arc<dyn Store>> {
         self.inner.uncached()
+    }
+
+    /// Tests of the probe open stores themselves; others are about what follows it.
+    fn is_to_be_probed(&self) -> bool {
+        false
     }
 
     async fn abort_uploads(&self, prefix: &str, before: Timestamp, dry_run: bool) -> Result<u64, StoreError> {

@@ -39,7 +39,7 @@ use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use deltafold_format::Timestamp;
+use deltafold_format::{HeadPlace, Timestamp};
 use xxhash_rust::xxh3::Xxh3;
 
 use self::folders::Folders;
@@ -233,6 +233,14 @@ impl Store for Dir {
 
     fn requests(&self) -> Requests {
         self.inner.meter.requests()
+    }
+
+    fn heads(&self) -> HeadPlace {
+        HeadPlace::Store
+    }
+
+    fn is_to_be_probed(&self) -> bool {
+        false
     }
 
     fn maps_objects(&self) -> bool {

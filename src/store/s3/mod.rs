@@ -31,7 +31,7 @@ use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
 use bytes::Bytes;
-use deltafold_format::Timestamp;
+use deltafold_format::{HeadPlace, Timestamp};
 use tokio::sync::Semaphore;
 
 use super::{Key, Listed, Meter, Object, Outcome, Requests, Staged, Store, StoreError, StoreErrorKind, Tag, Unless};
@@ -197,12 +197,20 @@ impl Store for S3 {
         self.inner.delete(keys).await
     }
 
+    async fn settle(&self, _: &Key) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn now(&self) -> Result<Timestamp, StoreError> {
         self.inner.now().await
     }
 
     fn requests(&self) -> Requests {
         self.inner.meter.requests()
+    }
+
+    fn heads(&self) -> HeadPlace {
+        HeadPlace::Store
     }
 
     fn is_to_be_probed(&self) -> bool {
