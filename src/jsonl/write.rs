@@ -138,6 +138,12 @@ fn write_value(out: &mut Vec<u8>, value: &Value) {
 
 fn write_embedding(out: &mut Vec<u8>, embedding: &[f32]) {
     write_list(out, b"[]", embedding, |out, number| {
+        let whole = *number as i32;
+        if whole.unsigned_abs() < 1 << f32::MANTISSA_DIGITS && (whole as f32).to_bits() == number.to_bits() {
+            write_json(out, &whole);
+            out.extend_from_slice(b".0");
+            return;
+        }
         let start = out.len();
         write_json(out, number);
         // The shortest text of an f32 is read back by way of an f64. Where rounding twice would end elsewhere, more digits are written.
@@ -165,13 +171,95 @@ fn write_list<T>(
     out.push(brackets[1]);
 }
 
+/// A text as a string of JSON, with the same escapes as `serde_json`. It looks at many bytes at once, so that long
+/// documents cost little more than a copy.
 fn write_string(out: &mut Vec<u8>, text: &str) {
-    write_json(out, text);
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    while let Some((plain, escaped)) = rest.split_at_checked(plain_bytes(rest)) {
+        out.extend_from_slice(plain);
+        let Some((byte, behind)) = escaped.split_first() else { break };
+        rest = behind;
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            other => {
+                let digit = |number: u8| char::from_digit(number.into(), 16).map_or(b'0', |digit| digit as u8);
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&[digit(other >> 4), digit(other & 15)]);
+            }
+        }
+    }
+    out.push(b'"');
+}
+
+/// How many bytes a text begins with that stand for themselves in JSON.
+fn plain_bytes(text: &[u8]) -> usize {
+    const LANES: usize = 32;
+    let is_escaped = |byte: &u8| (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
+    // Without a branch a byte, so that the compiler compares a register of them at once.
+    let is_plain = |lane: &&[u8; LANES]| !lane.iter().fold(false, |any, byte| any | is_escaped(byte));
+    let (lanes, _) = text.as_chunks::<LANES>();
+    let plain = lanes.iter().take_while(is_plain).count() * LANES;
+    let behind = text.get(plain..).unwrap_or_default();
+    plain + behind.iter().position(is_escaped).unwrap_or(behind.len())
 }
 
 fn write_json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     if serde_json::to_writer(&mut *out, value).is_err() {
         // Writing a string or a number to memory has no way to fail.
         let _ = out.write_all(b"null");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn string(text: &str) -> String {
+        let mut out = Vec::new();
+        write_string(&mut out, text);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_character_is_escaped_as_serde_json_does() {
+        for c in (0..=0x300).filter_map(char::from_u32) {
+            for before in [0, 1, 30, 31, 32, 33, 70] {
+                let text = format!("{}{c}{}", "x".repeat(before), "y".repeat(40));
+                assert_eq!(string(&text), serde_json::to_string(&text).unwrap());
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn texts_are_written_as_serde_json_writes_them(text in "(?s)[ -~]{0,70}(.|\n|\u{1}|ü){0,9}[ -~]{0,70}") {
+            prop_assert_eq!(string(&text), serde_json::to_string(&text).unwrap());
+        }
+
+        #[test]
+        fn whole_numbers_are_written_as_serde_json_writes_them(
+            number in prop_oneof![(-20_000_000..20_000_000_i32).prop_map(|number| number as f32), any::<f32>()],
+        ) {
+            prop_assume!(number.is_finite());
+            let mut out = Vec::new();
+            write_embedding(&mut out, &[number, -0.0]);
+            let text = String::from_utf8(out).unwrap();
+            let read: Vec<f64> = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(read[0] as f32, number);
+            if number.fract() == 0.0 && number.abs() < 16_777_216.0 {
+                prop_assert_eq!(text, format!("[{},-0.0]", serde_json::to_string(&number).unwrap()));
+            }
+        }
     }
 }

@@ -35,6 +35,12 @@ impl EmbeddingSource {
     }
 }
 
+impl From<EmbeddingRef> for EmbeddingSource {
+    fn from(at: EmbeddingRef) -> Self {
+        Self::Stored(at)
+    }
+}
+
 /// What one run or one layer of the log says of an id.
 #[derive(Debug)]
 pub(crate) enum Row<'a> {

@@ -108,7 +108,7 @@ impl EmbeddingObject {
     }
 
     /// A row in f32, of an object that holds them.
-    fn row(&self, row: u32) -> Result<Vec<f32>> {
+    pub(super) fn row(&self, row: u32) -> Result<Vec<f32>> {
         Ok(self.embeddings.row(row).map_err(|error| self.error(error))?.into_owned())
     }
 

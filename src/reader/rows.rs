@@ -1,6 +1,10 @@
 //! All rows of a snapshot in id order, those of one id together.
+//!
+//! Most ids of a folded collection have one row. [`Rows::advance`] finds whole stretches of those in a part, so that
+//! a scan need not look at every source for every row.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 use std::sync::Arc;
 
 use deltafold_format::{Effect, PartEntry, PartMeta};
@@ -49,9 +53,9 @@ enum Source {
     Run {
         run: usize,
         /// The parts that were not begun yet.
-        parts: std::ops::Range<usize>,
+        parts: Range<usize>,
         /// The part being read and its rows that were not passed yet.
-        current: Option<(Arc<PartMeta>, std::ops::Range<usize>)>,
+        current: Option<(Arc<PartMeta>, Range<usize>)>,
         /// The number of the current part.
         number: usize,
         /// The id that the next part begins with, where that is known to be in range.
@@ -59,12 +63,12 @@ enum Source {
     },
     Log {
         layer: Arc<Layer>,
-        ops: std::ops::Range<usize>,
+        ops: Range<usize>,
     },
     /// Segments in the temporary file. They count among the runs.
     Unread {
         unread: Arc<Unread>,
-        ops: std::ops::Range<usize>,
+        ops: Range<usize>,
     },
 }
 
@@ -85,6 +89,31 @@ pub(crate) enum Step {
     Fill,
     /// There are no more.
     End,
+}
+
+/// What [`Rows::advance`] came to.
+#[derive(Debug)]
+pub(super) enum Advance {
+    /// Rows of one part whose ids no other source has. The walk stands before them: call [`Rows::pass`].
+    Stretch(Stretch),
+    /// As [`Rows::step`].
+    Step(Step),
+}
+
+/// Neighbouring rows of one part. Each of them is all that the snapshot says of its id.
+#[derive(Debug)]
+pub(super) struct Stretch {
+    pub(super) part: Arc<PartMeta>,
+    pub(super) rows: Range<usize>,
+    source: usize,
+    number: usize,
+}
+
+impl Stretch {
+    /// Where one of its rows is.
+    pub(super) fn locate(&self, row: usize) -> Locator {
+        Locator { source: small(self.source), part: small(self.number), row: small(row) }
+    }
 }
 
 /// Where a row is, to come back to it.
@@ -142,9 +171,47 @@ impl Rows {
         Ok(())
     }
 
-    /// Goes on to the next id.
-    pub(crate) fn step(&mut self) -> Step {
-        self.group.clear();
+    /// Goes on to the next id, or finds a stretch of at most `most` rows.
+    pub(super) fn advance(&mut self, most: usize) -> Advance {
+        self.drop_used_up();
+        match self.stretch(most) {
+            Some(stretch) => Advance::Stretch(stretch),
+            None => Advance::Step(self.step()),
+        }
+    }
+
+    /// The stretch that comes next, if one does.
+    fn stretch(&self, most: usize) -> Option<Stretch> {
+        let mut ids = self.sources.iter().enumerate().filter_map(|(number, source)| Some((source.id_bytes()?, number)));
+        let (mut least, mut second) = (ids.next()?, None);
+        for (id, number) in ids {
+            if id < least.0 {
+                second = Some(least.0);
+                least = (id, number);
+            } else if second.is_none_or(|second| id < second) {
+                second = Some(id);
+            }
+        }
+        let Source::Run { current: Some((part, rows)), number, .. } = self.sources.get(least.1)? else { return None };
+        // In a walk over few rows, documents are read as rows come to be composed.
+        if self.content == Content::WithoutDocuments || (self.content == Content::Few && !part.has_all_documents()) {
+            return None;
+        }
+        let end = rows.end.min(rows.start.saturating_add(most));
+        let end = second.map_or(end, |second| first_not_below(rows.start..end, |row| part.id_bytes(row) < second));
+        let rows = rows.start..end;
+        (!rows.is_empty()).then(|| Stretch { part: part.clone(), rows, source: least.1, number: *number })
+    }
+
+    /// Goes on behind rows of a stretch, up to the row `end`.
+    pub(super) fn pass(&mut self, stretch: &Stretch, end: usize) {
+        if let Some(Source::Run { current: Some((_, rows)), .. }) = self.sources.get_mut(stretch.source) {
+            rows.start = end.clamp(rows.start, rows.end);
+        }
+    }
+
+    /// Gives up the parts of which all rows were passed.
+    fn drop_used_up(&mut self) {
         for source in &mut self.sources {
             if let Source::Run { current, .. } = source
                 && current.as_ref().is_some_and(|(_, rows)| rows.is_empty())
@@ -152,9 +219,15 @@ impl Rows {
                 *current = None;
             }
         }
+    }
+
+    /// Goes on to the next id.
+    pub(crate) fn step(&mut self) -> Step {
+        self.group.clear();
+        self.drop_used_up();
         let Some(least) = self.sources.iter().filter_map(Source::id).min() else { return Step::End };
         for (number, source) in self.sources.iter().enumerate() {
-            if source.id() != Some(least) {
+            if source.id_bytes() != Some(least.as_bytes()) {
                 continue;
             }
             if source.is_unread() {
@@ -199,11 +272,10 @@ impl Rows {
             if composer.is_final() {
                 break;
             }
-            if self.content == Content::Few
+            if self.lacks_document(*hit)
                 && composer.needs_content()
                 && let Some(Source::Run { run, current: Some((part, rows)), number, .. }) =
                     self.sources.get_mut(hit.source)
-                && part.unloaded_documents_of(hit.start).next().is_some()
             {
                 // The rows behind it likely come next: more of them each time.
                 let end = rows.end.min(hit.start.saturating_add(self.documents_ahead));
@@ -211,16 +283,46 @@ impl Rows {
                 *part = self.snapshot.documents(*run, *number, part.clone(), Need::Columns, hit.start..end).await?;
             }
             match &self.sources[hit.source] {
-                Source::Run { current: Some((part, _)), .. } if self.content == Content::WithoutDocuments => {
-                    composer.under(Row::WithoutDocuments(part, hit.start))?;
-                }
-                Source::Run { current: Some((part, _)), .. } => composer.under(Row::Part(part, hit.start))?,
-                Source::Run { current: None, .. } => {}
-                Source::Log { layer, .. } => composer.under(Row::Log(layer, hit.start..hit.end))?,
                 Source::Unread { unread, .. } => unread.compose(hit.start..hit.end, &mut composer).await?,
+                source => self.add(*hit, source, &mut composer)?,
             }
         }
         Ok(composer)
+    }
+
+    /// The same where nothing has to be read for it, else `None`. A future for each id would move more bytes than the
+    /// record has.
+    pub(super) fn compose_loaded(&self) -> Result<Option<Composer>> {
+        let mut composer = Composer::default();
+        for hit in self.group.iter().rev() {
+            if composer.is_final() {
+                break;
+            }
+            let source = &self.sources[hit.source];
+            if matches!(source, Source::Unread { .. }) || self.lacks_document(*hit) {
+                return Ok(None);
+            }
+            self.add(*hit, source, &mut composer)?;
+        }
+        Ok(Some(composer))
+    }
+
+    /// Whether the document of a row is still to be read.
+    fn lacks_document(&self, hit: Hit) -> bool {
+        let Source::Run { current: Some((part, _)), .. } = &self.sources[hit.source] else { return false };
+        self.content == Content::Few && part.unloaded_documents_of(hit.start).next().is_some()
+    }
+
+    /// Adds rows that lie in memory under what `composer` has.
+    fn add(&self, hit: Hit, source: &Source, composer: &mut Composer) -> Result<()> {
+        match source {
+            Source::Run { current: Some((part, _)), .. } if self.content == Content::WithoutDocuments => {
+                composer.under(Row::WithoutDocuments(part, hit.start))
+            }
+            Source::Run { current: Some((part, _)), .. } => composer.under(Row::Part(part, hit.start)),
+            Source::Log { layer, .. } => composer.under(Row::Log(layer, hit.start..hit.end)),
+            Source::Run { current: None, .. } | Source::Unread { .. } => Ok(()),
+        }
     }
 
     /// What its rows come to, without the records' content.
@@ -243,7 +345,6 @@ impl Rows {
             Source::Run { number, .. } => number,
             Source::Log { .. } | Source::Unread { .. } => 0,
         };
-        let small = |n: usize| u32::try_from(n).expect("runs, parts, their rows, and ops in memory count below 2^32");
         Locator { source: small(hit.source), part: small(part), row: small(hit.start) }
     }
 }
@@ -261,6 +362,14 @@ impl Source {
         }
     }
 
+    /// The bytes of the next id.
+    fn id_bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Run { current: Some((part, rows)), .. } if !rows.is_empty() => Some(part.id_bytes(rows.start)),
+            other => other.id().map(str::as_bytes),
+        }
+    }
+
     /// Whether its next id is that of a part that was not read.
     fn is_unread(&self) -> bool {
         match self {
@@ -270,8 +379,53 @@ impl Source {
     }
 }
 
+fn small(number: usize) -> u32 {
+    u32::try_from(number).expect("runs, parts, their rows, and ops in memory count below 2^32")
+}
+
+/// The first of ascending rows that is not below some id. Looks near the start first: stretches may be short.
+fn first_not_below(rows: Range<usize>, is_below: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut step) = (rows.start, 1);
+    while low < rows.end && is_below(low) {
+        let next = low.saturating_add(step).min(rows.end);
+        if next == rows.end || !is_below(next) {
+            let (mut low, mut high) = (low + 1, next);
+            while low < high {
+                let middle = low.midpoint(high);
+                if is_below(middle) { low = middle + 1 } else { high = middle }
+            }
+            return low;
+        }
+        low = next;
+        step = step.saturating_mul(2);
+    }
+    low
+}
+
 /// The id that the first of `parts` begins with, if it is in range.
-fn next_id(entries: &[PartEntry], parts: &std::ops::Range<usize>, range: &IdRange) -> Option<String> {
+fn next_id(entries: &[PartEntry], parts: &Range<usize>, range: &IdRange) -> Option<String> {
     let entry = entries.get(parts.start).filter(|_| !parts.is_empty())?;
     (range.place(&entry.min_id) == Ordering::Equal).then(|| entry.min_id.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_stretch_ends_at_the_first_id_of_another_source(start in 0..200_usize, len in 0..200_usize, limit in 0..420_usize) {
+            let rows = start..start + len;
+            let expected = rows.clone().find(|row| *row >= limit).unwrap_or(rows.end);
+            let found = first_not_below(rows.clone(), |row| {
+                assert!(rows.contains(&row), "row {row} of {rows:?}");
+                row < limit
+            });
+            prop_assert_eq!(found, expected);
+        }
+    }
 }

@@ -1,20 +1,28 @@
 //! Scanning records in order.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 use std::ops::Bound;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll, ready};
+use std::vec;
 
+use deltafold_format::{PartFields, Place, Stored};
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 
+use super::compose::EmbeddingSource;
+use super::drafts::Drafts;
 use super::embedding::Reads;
 use super::entry::Entry;
 use super::insertion;
 use super::range::IdRange;
-use super::rows::{Content, Rows, Step};
+use super::rows::{Advance, Content, Rows, Step, Stretch};
 use super::snapshot::Snapshot;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
+/// Records of the first batch; few, so that the first ones come soon.
+const FIRST_BATCH: usize = 16;
 /// Most records that are made at once.
 const BATCH: usize = 256;
 /// Most bytes of embeddings and documents that are made at once, about.
@@ -64,18 +72,56 @@ impl Default for ScanOptions {
     }
 }
 
-/// The records of some shards.
+/// Batches of records, as a stream of records.
+pub(super) struct Records<S> {
+    batches: S,
+    ready: vec::IntoIter<Entry>,
+}
+
+impl<S> Records<S> {
+    pub(super) fn of(batches: S) -> Self {
+        Self { batches, ready: Vec::new().into_iter() }
+    }
+}
+
+impl<S: Stream<Item = Result<Vec<Entry>>> + Unpin> Stream for Records<S> {
+    type Item = Result<Entry>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(entry) = self.ready.next() {
+                return Poll::Ready(Some(Ok(entry)));
+            }
+            match ready!(self.batches.poll_next_unpin(context)) {
+                Some(Ok(batch)) => self.ready = batch.into_iter(),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+/// The records of some shards, in batches.
 pub(super) fn scan(
     snapshots: Vec<Arc<Snapshot>>,
     options: ScanOptions,
-) -> impl Stream<Item = Result<Entry>> + Send + Unpin + 'static {
+) -> impl Stream<Item = Result<Vec<Entry>>> + Send + Unpin + 'static {
     let range = IdRange { prefix: options.prefix, start: options.start, end: options.end };
     let limit = options.limit.unwrap_or(usize::MAX);
-    let entries = match options.order {
+    let batches = match options.order {
         Order::Id => by_id(snapshots, range, limit, options.embeddings).boxed(),
         Order::Insertion => insertion::scan(snapshots, range, limit, options.embeddings),
     };
-    entries.take(limit)
+    let cut = stream::try_unfold((batches, limit), |(mut batches, left)| async move {
+        if left == 0 {
+            return Ok(None);
+        }
+        let Some(mut batch) = batches.try_next().await? else { return Ok(None) };
+        batch.truncate(left);
+        let left = left - batch.len();
+        Ok(Some((batch, (batches, left))))
+    });
+    cut.boxed()
 }
 
 fn by_id(
@@ -83,50 +129,74 @@ fn by_id(
     range: IdRange,
     limit: usize,
     embeddings: bool,
-) -> impl Stream<Item = Result<Entry>> + Send + 'static {
+) -> impl Stream<Item = Result<Vec<Entry>>> + Send + 'static {
     let scan = |snapshot| ShardScan::new(snapshot, &range, limit, embeddings);
     let shards: Vec<ShardScan> = if limit == 0 { Vec::new() } else { snapshots.into_iter().map(scan).collect() };
-    let merge = Merge { shards, heads: BinaryHeap::new(), begun: false };
-    stream::try_unfold(merge, |mut merge| async move { Ok(merge.next().await?.map(|entry| (entry, merge))) })
+    let merge = Merge { shards, heads: BinaryHeap::new(), due: Due::All };
+    stream::try_unfold(merge, |mut merge| async move {
+        let batch = merge.next().await?;
+        Ok((!batch.is_empty()).then_some((batch, merge)))
+    })
 }
 
 /// The shards of a scan by id, merged.
 struct Merge {
     shards: Vec<ShardScan>,
-    /// The next id of every shard that has one.
+    /// The next id of every shard that has one. It is taken out of its record meanwhile.
     heads: BinaryHeap<Reverse<(String, usize)>>,
-    begun: bool,
+    due: Due,
+}
+
+/// Which shards have to make records before any can be merged.
+#[derive(Clone, Copy)]
+enum Due {
+    All,
+    One(usize),
 }
 
 impl Merge {
-    async fn next(&mut self) -> Result<Option<Entry>> {
+    /// The next records; none at the end.
+    async fn next(&mut self) -> Result<Vec<Entry>> {
         if let [only] = &mut self.shards[..] {
-            return only.next().await;
+            return only.batch().await;
         }
-        if !self.begun {
-            let fills: Vec<_> = self.shards.iter_mut().map(ShardScan::refill).collect();
-            stream::iter(fills).buffer_unordered(SHARDS_AT_ONCE).try_for_each(|()| async { Ok(()) }).await?;
-            for (number, shard) in self.shards.iter().enumerate() {
-                self.heads.extend(shard.head().map(|id| Reverse((id.to_owned(), number))));
+        match self.due {
+            Due::All => {
+                let fills: Vec<_> = self.shards.iter_mut().map(ShardScan::refill).collect();
+                stream::iter(fills).buffer_unordered(SHARDS_AT_ONCE).try_for_each(|()| async { Ok(()) }).await?;
+                for (number, shard) in self.shards.iter_mut().enumerate() {
+                    self.heads.extend(shard.head().map(|id| Reverse((id, number))));
+                }
             }
-            self.begun = true;
+            Due::One(number) => {
+                let Some(shard) = self.shards.get_mut(number) else { return Ok(Vec::new()) };
+                shard.refill().await?;
+                self.heads.extend(shard.head().map(|id| Reverse((id, number))));
+            }
         }
-        let Some(Reverse((_, number))) = self.heads.pop() else { return Ok(None) };
-        let shard = &mut self.shards[number];
-        let entry = shard.next().await?;
-        if shard.ready.is_empty() {
-            shard.refill().await?;
+        let mut merged = Vec::new();
+        while let Some(Reverse((id, number))) = self.heads.pop() {
+            let Some(shard) = self.shards.get_mut(number) else { continue };
+            merged.extend(shard.ready.next().map(|entry| Entry { id, ..entry }));
+            match shard.head() {
+                Some(id) => self.heads.push(Reverse((id, number))),
+                // It has no more records, or none made: the others may go on only once that is known.
+                None => {
+                    self.due = Due::One(number);
+                    break;
+                }
+            }
         }
-        self.heads.extend(shard.head().map(|id| Reverse((id.to_owned(), number))));
-        Ok(entry)
+        Ok(merged)
     }
 }
 
 /// One shard of a scan by id.
 struct ShardScan {
-    snapshot: Arc<Snapshot>,
+    /// The one snapshot that it scans.
+    snapshot: [Arc<Snapshot>; 1],
     rows: Rows,
-    ready: VecDeque<Entry>,
+    ready: vec::IntoIter<Entry>,
     /// How many records are made next; grows, so that the first ones come soon.
     batch: usize,
     /// How many records may still be wanted.
@@ -140,40 +210,86 @@ impl ShardScan {
         let content = if range.is_narrow() || limit < usize::MAX { Content::Few } else { Content::Whole };
         let rows = Rows::new(snapshot.clone(), range.clone(), 0, content);
         let embeddings = Reads::of(embeddings, limit);
-        Self { snapshot, rows, ready: VecDeque::new(), batch: 16, left: limit, embeddings }
+        let ready = Vec::new().into_iter();
+        Self { snapshot: [snapshot], rows, ready, batch: FIRST_BATCH, left: limit, embeddings }
     }
 
-    fn head(&self) -> Option<&str> {
-        self.ready.front().map(|entry| entry.id.as_str())
+    /// Takes the id out of the next record.
+    fn head(&mut self) -> Option<String> {
+        self.ready.as_mut_slice().first_mut().map(|entry| std::mem::take(&mut entry.id))
     }
 
-    async fn next(&mut self) -> Result<Option<Entry>> {
-        if self.ready.is_empty() {
-            self.refill().await?;
-        }
-        Ok(self.ready.pop_front())
-    }
-
-    /// Makes the next records.
     async fn refill(&mut self) -> Result<()> {
-        let batch = self.batch.min(self.left);
-        let mut bytes = 0;
-        while self.ready.len() < batch && bytes < BATCH_BYTES {
-            match self.rows.step() {
-                Step::End => break,
-                Step::Fill => self.rows.fill().await?,
-                Step::Group => {
-                    if let Some(stored) = self.rows.compose().await?.finish() {
-                        let entry = self.snapshot.entry(self.rows.id().to_owned(), stored, self.embeddings).await?;
-                        bytes += entry.bulk();
-                        self.ready.push_back(entry);
+        self.ready = self.batch().await?.into_iter();
+        Ok(())
+    }
+
+    /// Makes the next records; none at the end.
+    async fn batch(&mut self) -> Result<Vec<Entry>> {
+        let Self { snapshot, rows, .. } = self;
+        let most = self.batch.min(self.left);
+        let mut making =
+            Making { of: (0, &snapshot[0]), drafts: Drafts::new(self.embeddings), entries: Vec::new(), bytes: 0 };
+        while making.entries.len() < most && making.bytes < BATCH_BYTES {
+            match rows.advance(most - making.entries.len()) {
+                Advance::Step(Step::End) => break,
+                Advance::Step(Step::Fill) => rows.fill().await?,
+                Advance::Step(Step::Group) => {
+                    let composed = match rows.compose_loaded()? {
+                        Some(composed) => composed,
+                        None => rows.compose().await?,
+                    };
+                    if let Some(stored) = composed.finish() {
+                        making.add(rows.id(), stored);
                     }
+                }
+                Advance::Stretch(stretch) => {
+                    let end = making.add_rows(&stretch)?;
+                    rows.pass(&stretch, end);
                 }
             }
         }
-        self.left -= self.ready.len().min(self.left);
+        let Making { drafts, mut entries, .. } = making;
+        let give = |place: usize, embedding| {
+            if let Some(entry) = entries.get_mut(place) {
+                entry.record.embedding = Some(embedding);
+            }
+        };
+        drafts.finish(&self.snapshot[..], usize::MAX, give).await?;
+        self.left -= entries.len().min(self.left);
         self.batch = (self.batch * 2).min(BATCH);
         tokio::task::yield_now().await;
-        Ok(())
+        Ok(entries)
+    }
+}
+
+/// A batch of one shard.
+struct Making<'a> {
+    of: (usize, &'a Snapshot),
+    drafts: Drafts,
+    entries: Vec<Entry>,
+    /// About how many bytes their embeddings and documents take.
+    bytes: usize,
+}
+
+impl Making<'_> {
+    fn add<E: Into<EmbeddingSource>>(&mut self, id: &str, stored: Stored<E, Place>) {
+        let (entry, to_come) = self.drafts.begin(self.of, self.entries.len(), id.to_owned(), stored);
+        self.bytes += entry.bulk() + to_come;
+        self.entries.push(entry);
+    }
+
+    /// Adds the records of rows until they take too much memory. Returns the first row that is left.
+    fn add_rows(&mut self, stretch: &Stretch) -> Result<usize> {
+        for row in stretch.rows.clone() {
+            if self.bytes >= BATCH_BYTES {
+                return Ok(row);
+            }
+            let stored = stretch.part.resolved_record(row, PartFields::ALL).map_err(Error::not_loaded)?;
+            if let Some(stored) = stored {
+                self.add(stretch.part.id(row), stored);
+            }
+        }
+        Ok(stretch.rows.end)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::io;
 use std::marker::PhantomData;
 use std::vec;
@@ -70,11 +71,11 @@ impl<T: Item> Sorter<T> {
             open.sort_unstable();
             let mut sources: Vec<Source<T>> = chunks.into_iter().map(Source::Stored).collect();
             sources.push(Source::Memory(open.into_iter()));
-            let mut sorted = Sorted { sources, heads: BinaryHeap::new() };
-            for number in 0..sorted.sources.len() {
-                sorted.advance(number)?;
+            let mut heads = BinaryHeap::new();
+            for (number, source) in sources.iter_mut().enumerate() {
+                heads.extend(source.next()?.map(|item| Reverse((item, number))));
             }
-            Ok(sorted)
+            Ok(Sorted { sources, heads })
         });
         sorted.await
     }
@@ -156,6 +157,15 @@ enum Source<T> {
     Stored(Chunk<T>),
 }
 
+impl<T: Item> Source<T> {
+    fn next(&mut self) -> Result<Option<T>> {
+        match self {
+            Self::Memory(items) => Ok(items.next()),
+            Self::Stored(chunk) => chunk.next(),
+        }
+    }
+}
+
 /// Items in order.
 #[derive(Debug)]
 pub(super) struct Sorted<T> {
@@ -169,21 +179,17 @@ impl<T: Item> Sorted<T> {
     pub(super) fn next_many(&mut self, count: usize) -> Result<Vec<T>> {
         let mut items = Vec::new();
         while items.len() < count
-            && let Some(Reverse((item, number))) = self.heads.pop()
+            && let Some(mut head) = self.heads.peek_mut()
         {
+            let Reverse((item, number)) = *head;
             items.push(item);
-            self.advance(number)?;
+            // In place: a head that goes and another that comes would sort twice.
+            match self.sources[number].next()? {
+                Some(next) => *head = Reverse((next, number)),
+                None => drop(PeekMut::pop(head)),
+            }
         }
         Ok(items)
-    }
-
-    fn advance(&mut self, number: usize) -> Result<()> {
-        let next = match &mut self.sources[number] {
-            Source::Memory(items) => items.next(),
-            Source::Stored(chunk) => chunk.next()?,
-        };
-        self.heads.extend(next.map(|item| Reverse((item, number))));
-        Ok(())
     }
 }
 

@@ -44,7 +44,12 @@ impl PartMeta {
     ///
     /// `NotLoaded` where a piece of a wanted field is missing.
     pub fn resolved_record(&self, row: usize, fields: PartFields) -> Result<Option<Stored<EmbeddingRef, Place>>> {
-        if fields == PartFields::ALL || !matches!(self.form(row), Form::Put | Form::Revised) {
+        let form = self.form(row);
+        if fields == PartFields::ALL && form == Form::Put && self.revisions().is_none() {
+            // The same as below, without the detour: a scan makes all of its records here.
+            return Ok(Some(self.stored(row, Documents::Whole)?.map_places(Place::Log)));
+        }
+        if fields == PartFields::ALL || !matches!(form, Form::Put | Form::Revised) {
             return Ok(self.effect(row)?.resolve());
         }
         let Some(bare) = self.outline(row).resolve() else { return Ok(None) };
@@ -63,6 +68,14 @@ impl PartMeta {
             Some(Place::Revision(revisions.stamp(last)))
         });
         Ok(Some(Stored { record, inserted: bare.inserted, changed: newest.unwrap_or(bare.changed) }))
+    }
+
+    /// Where the record that a row holds by itself was inserted; `None` where the row holds none. Allocates nothing.
+    pub fn resolved_place(&self, row: usize) -> Option<Place> {
+        if self.form(row) == Form::Put && self.revisions().is_none() {
+            return Some(Place::Log(self.inserted(row)));
+        }
+        self.outline(row).resolve().map(|stored| stored.inserted)
     }
 
     /// The effect of a row on its id. Needs all metadata columns, and the documents of the row.
@@ -180,9 +193,13 @@ impl PartMeta {
     }
 
     fn stored(&self, payload: usize, documents: Documents) -> Result<Stored<EmbeddingRef>> {
-        let values = self.columns_of(payload)?;
-        let metadata: Metadata =
-            values.filter_map(|(key, column, rank)| Some((key.to_owned(), column.get(rank)?))).collect();
+        // Key by key: to collect a map costs two more allocations and a sort, and most records have few keys.
+        let mut metadata = Metadata::new();
+        for (key, column, rank) in self.columns_of(payload)? {
+            if let Some(value) = column.get(rank) {
+                metadata.insert(key.to_owned(), value);
+            }
+        }
         let record = Record {
             embedding: self.embedding(payload).value().copied(),
             metadata,

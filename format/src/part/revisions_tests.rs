@@ -81,6 +81,8 @@ proptest! {
             // Without its document a record is the same, and says when it was changed.
             let fields = PartFields { metadata: true, document: false };
             let mut full = part.effect(row).unwrap().resolve();
+            prop_assert_eq!(part.resolved_place(row), full.as_ref().map(|stored| stored.inserted));
+            prop_assert_eq!(&part.resolved_record(row, PartFields::ALL).unwrap(), &full);
             if let Some(stored) = &mut full {
                 stored.record.document = None;
             }

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::effect::Effect;
 use crate::error::FormatErrorKind as Kind;
 use crate::name::{Nonce, Position, Sequence, Version};
 use crate::op::Action;
@@ -111,6 +112,10 @@ proptest! {
             prop_assert_eq!(part.id(number), id);
             prop_assert_eq!(part.find(id), Ok(number));
             prop_assert_eq!(&part.transition(number).unwrap(), transition);
+            prop_assert_eq!(part.id_bytes(number), id.as_bytes());
+            let alone = Effect::Log(transition.clone()).resolve();
+            prop_assert_eq!(part.resolved_place(number), alone.as_ref().map(|stored| stored.inserted));
+            prop_assert_eq!(part.resolved_record(number, PartFields::ALL).unwrap(), alone);
         }
     }
 

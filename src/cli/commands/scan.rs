@@ -1,7 +1,7 @@
 //! `scan`: records in order, as JSON Lines.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::ops::{Bound, RangeBounds};
 use std::path::PathBuf;
 
@@ -17,6 +17,9 @@ use crate::cli::context::Context;
 use crate::cli::exit::{Failure, Outcome};
 use crate::cli::output::{Progress, escape};
 use crate::cli::whered::WhereArguments;
+
+/// Bytes of lines that are gathered for one write.
+const WRITTEN_AT_ONCE: usize = 1 << 18;
 
 /// Read records in order, as JSON Lines
 #[derive(Debug, Args)]
@@ -74,28 +77,41 @@ impl Scan {
                 Box::new(file.map_err(|error| Failure::file("write", &path.display().to_string(), &error))?)
             }
         };
-        let mut out = BufWriter::with_capacity(1 << 18, &mut out);
-        let mut entries = self.entries(&reader).await?;
+        let mut batches = self.batches(&reader).await?;
         let mut progress = Progress::new(context.output, "scanning", "record", None);
         let (mut records, mut bytes) = (0, 0);
-        let mut line = Vec::new();
-        while let Some(entry) = entries.next().await {
-            line.clear();
-            self.write(&mut line, entry?);
-            out.write_all(if self.only_prints() { escape::json(&line) } else { (&*line).into() }.as_ref())?;
-            records += 1;
-            bytes += line.len() as u64;
-            if records % 256 == 0 {
-                progress.at(records, records, bytes);
+        let mut lines = Vec::new();
+        while let Some(batch) = batches.next().await {
+            let Ok(batch) = batch else {
+                self.print(&mut out, &mut lines)?;
+                return batch.map(drop).map_err(Into::into);
+            };
+            for entry in batch {
+                self.write(&mut lines, entry);
+                records += 1;
+                if lines.len() >= WRITTEN_AT_ONCE {
+                    bytes += lines.len() as u64;
+                    self.print(&mut out, &mut lines)?;
+                    progress.at(records, records, bytes);
+                }
             }
         }
+        self.print(&mut out, &mut lines)?;
         Ok(out.flush()?)
     }
 
-    /// The records asked for.
-    async fn entries(&self, reader: &Reader) -> Outcome<BoxStream<'static, deltafold::Result<Entry>>> {
+    /// Writes lines, and empties them.
+    fn print(&self, out: &mut impl Write, lines: &mut Vec<u8>) -> io::Result<()> {
+        let text = if self.only_prints() { escape::json(lines) } else { (&**lines).into() };
+        out.write_all(&text)?;
+        lines.clear();
+        Ok(())
+    }
+
+    /// The records asked for, in batches.
+    async fn batches(&self, reader: &Reader) -> Outcome<BoxStream<'static, deltafold::Result<Vec<Entry>>>> {
         let options = self.options();
-        let Some(filter) = self.filter.filter()? else { return Ok(reader.scan(options).boxed()) };
+        let Some(filter) = self.filter.filter()? else { return Ok(reader.scan_batches(options).boxed()) };
         let include = Include { embedding: !self.no_embeddings, document: !self.no_documents, metadata: true };
         let found = reader.find(&Find { order: options.order, include, ..Find::new(filter) }).await?;
         let limit = options.limit.unwrap_or(usize::MAX);
@@ -104,7 +120,7 @@ impl Scan {
                 && RangeBounds::<String>::contains(&(options.start.as_ref(), options.end.as_ref()), &entry.id)
         };
         let found = found.try_filter(move |entry| std::future::ready(in_range(entry)));
-        Ok(found.take(limit).boxed())
+        Ok(found.take(limit).map_ok(|entry| vec![entry]).boxed())
     }
 
     /// Whether the records go to standard output.

@@ -4,8 +4,10 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use deltafold::format::{Op, Patch, Position, Record, ShardId, Value};
+use deltafold::store::Memory;
 use deltafold::{
-    Collection, CompactorOptions, CreateOptions, Entry, Order, Policy, Reader, ScanOptions, Warm, Writer, WriterOptions,
+    Collection, CompactorOptions, CreateOptions, Entry, MemoryLimit, Order, Policy, Reader, ScanOptions, Warm, Writer,
+    WriterOptions,
 };
 use futures::{StreamExt, TryStreamExt};
 
@@ -120,4 +122,32 @@ async fn reads_over_several_parts() {
     let rest: Vec<Entry> = stream.try_collect().await.unwrap();
     streamed.extend(rest);
     assert_eq!(streamed, by_id);
+}
+
+/// Story: a scan makes the records of neighbouring rows together. Rows with documents of a MiB each would take all
+/// memory there is, so a batch ends where its share is taken.
+#[tokio::test]
+async fn batches_of_large_documents_hold_few_records() {
+    let name = "c".parse().unwrap();
+    let collection =
+        Collection::create(Arc::new(Watched::<Memory>::default()), &name, &CreateOptions::new(2)).await.unwrap();
+    let collection = collection.with_memory(MemoryLimit::SMALLEST);
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let record = |number: u8| Record {
+        embedding: Some(vec![number.into(), 1.0]),
+        document: Some(char::from(b'a' + number).to_string().repeat(1 << 20)),
+        ..Record::default()
+    };
+    writer.append((0..12).map(|number| Op::put(id(number.into()), record(number))).collect()).await.unwrap();
+    collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+    let reader = collection.reader().await.unwrap();
+    for order in [Order::Id, Order::Insertion] {
+        let options = ScanOptions { order, ..ScanOptions::default() };
+        let batches: Vec<Vec<Entry>> = reader.scan_batches(options).try_collect().await.unwrap();
+        let records = batches.iter().map(Vec::len);
+        assert!(records.clone().all(|records| (1..=4).contains(&records)), "{order:?}: {records:?}");
+        let entries: Vec<Entry> = batches.into_iter().flatten().collect();
+        let expected: Vec<Record> = (0..12).map(record).collect();
+        assert_eq!(entries.into_iter().map(|entry| entry.record).collect::<Vec<_>>(), expected);
+    }
 }
