@@ -33,6 +33,10 @@ pub(super) struct Bounds {
     /// Processes that remove the pin which has the name.
     pub(super) unpinners: u8,
     pub(super) readers: u8,
+    /// Readers that list the log before they read the head: their LIST looks at one slot after the other, from the first
+    /// or from the last.
+    pub(super) listers_up: u8,
+    pub(super) listers_down: u8,
     pub(super) followers: u8,
     /// Writes whose answer is lost: they land then, or at any later moment, or never.
     pub(super) lost: u8,
@@ -57,6 +61,8 @@ impl Bounds {
         pinners: 0,
         unpinners: 0,
         readers: 0,
+        listers_up: 0,
+        listers_down: 0,
         followers: 0,
         lost: 0,
         echoes: 0,
@@ -94,6 +100,8 @@ pub(super) struct Guards {
     pub(super) pins_kept: bool,
     /// A reader looks at the head after it has read the log.
     pub(super) look_again: bool,
+    /// A reader that looks at the head once lists the log before.
+    pub(super) log_first: bool,
 }
 
 impl Guards {
@@ -123,5 +131,6 @@ impl Guards {
         pins_by_id: true,
         pins_kept: true,
         look_again: true,
+        log_first: true,
     };
 }

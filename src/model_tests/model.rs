@@ -219,6 +219,9 @@ impl Model for Protocol {
             processes.push(Process::Pinner(if pins { Pinner::new(process) } else { Pinner::unpinner(process) }));
         }
         processes.extend((0..bounds.readers).map(|_| Process::Reader(Reader::new())));
+        let slots = u64::from(bounds.writers) * u64::from(bounds.ops);
+        processes.extend((0..bounds.listers_up).map(|_| Process::Reader(Reader::lister(1..=slots))));
+        processes.extend((0..bounds.listers_down).map(|_| Process::Reader(Reader::lister((1..=slots).rev()))));
         processes.extend((0..bounds.followers).map(|_| Process::Follower(Follower::new())));
         let truth = Truth::default();
         let Bounds { lost, echoes, turns, crashes, .. } = *bounds;

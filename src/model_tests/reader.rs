@@ -1,4 +1,5 @@
-//! A reader: opens, reads its parts, refreshes. A follower: reads slot after slot.
+//! A reader: opens, reads its parts, refreshes. A lister: a reader that opens by the names of the log, and reads the head
+//! behind them. A follower: reads slot after slot.
 
 use super::bounds::Guards;
 use super::store::{LIVE, OpId, Snapshot, Store, Truth, VIEW};
@@ -11,12 +12,18 @@ pub(super) struct Reader {
     /// The log behind what `current` has folded.
     overlay: Vec<(u64, OpId)>,
     refreshed: bool,
+    /// The slots in the order in which a LIST looks at them, of a reader that lists the log before it reads the head.
+    names: Vec<u64>,
     at: At,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum At {
     Look,
+    /// To look whether the next of `names` is there; those that were. A LIST is not one moment.
+    Names(Vec<u64>),
+    /// To read the head behind the names.
+    Head(Vec<u64>),
     List,
     /// To read these slots; whether nothing follows that does not join on.
     Get(u64, u64, bool),
@@ -30,7 +37,19 @@ enum At {
 
 impl Reader {
     pub(super) fn new() -> Self {
-        Self { acked: Vec::new(), current: None, overlay: Vec::new(), refreshed: false, at: At::Look }
+        Self {
+            acked: Vec::new(),
+            current: None,
+            overlay: Vec::new(),
+            refreshed: false,
+            names: Vec::new(),
+            at: At::Look,
+        }
+    }
+
+    /// A reader that lists the log first, and whose LIST looks at the slots in this order.
+    pub(super) fn lister(names: impl Iterator<Item = u64>) -> Self {
+        Self { names: names.collect(), ..Self::new() }
     }
 
     pub(super) fn ended(&self) -> bool {
@@ -41,8 +60,31 @@ impl Reader {
         match self.at.clone() {
             At::Look => {
                 self.acked.clone_from(&truth.acked);
-                self.current = Some(store.head.clone());
-                self.at = At::List;
+                if self.names.is_empty() || !guards.log_first {
+                    self.current = Some(store.head.clone());
+                }
+                self.at = if self.names.is_empty() { At::List } else { At::Names(Vec::new()) };
+            }
+            At::Names(mut seen) => {
+                let slot = self.names.remove(0);
+                if store.log.contains_key(&slot) {
+                    seen.push(slot);
+                    seen.sort_unstable();
+                }
+                self.at = if self.names.is_empty() { At::Head(seen) } else { At::Names(seen) };
+            }
+            At::Head(mut seen) => {
+                if guards.log_first {
+                    self.current = Some(store.head.clone());
+                }
+                let folded = self.tail();
+                seen.retain(|slot| *slot > folded);
+                match seen.last() {
+                    None => self.opened(truth),
+                    Some(last) if *last == folded + seen.len() as u64 => self.at = At::Get(folded + 1, *last, true),
+                    // A name does not join on: by the head, then.
+                    Some(_) => self.at = At::List,
+                }
             }
             At::List => {
                 let tail = self.tail();

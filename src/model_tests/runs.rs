@@ -141,6 +141,9 @@ fn readers_and_followers() {
     holds("a reader", Bounds { readers: 1, ..FOUR });
     holds("a follower", Bounds { followers: 1, ..FOUR });
     holds("a reader and merges", Bounds { readers: 1, ops: 2, rounds: 2, ..THREE });
+    holds("a reader that lists upward first", Bounds { listers_up: 1, ..FOUR });
+    holds("a reader that lists downward first", Bounds { listers_down: 1, ..FOUR });
+    holds("a reader that lists downward first, and merges", Bounds { listers_down: 1, ops: 2, rounds: 2, ..THREE });
 }
 
 /// Two ops folded; a version pinned shortly, unpinned, and pinned for good beside a sweep.
@@ -214,5 +217,6 @@ fn every_guard_is_needed() {
     breaks("the conflict of two folds", READABLE, two, |guards| guards.conflict = false);
     breaks("publishing before deleting", ACKED, FIVE, |guards| guards.publish_first = false);
     breaks("the reader's second look", VIEW, Bounds { readers: 1, ..FOUR }, |guards| guards.look_again = false);
+    breaks("the head behind the names", VIEW, Bounds { listers_down: 1, ..FIVE }, |guards| guards.log_first = false);
     breaks("the follower's second look", VIEW, Bounds { followers: 1, ..FIVE }, |guards| guards.look_again = false);
 }
