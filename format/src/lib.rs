@@ -61,6 +61,6 @@ pub use record::{Change, Metadata, Patch, Record, Value};
 pub use register::{Claim, CollectionConfig, Head, HeadPlace, Metric, Ordering};
 pub use revised::{Base, Revised, Write};
 pub use revision::{Place, Revision, Stamp};
-pub use segment::{OpRow, Segment, SegmentBody, SegmentFront, SegmentHeader, SegmentStamp, SourceMark};
+pub use segment::{OpRow, Segment, SegmentBody, SegmentFront, SegmentHeader, SegmentOps, SegmentStamp, SourceMark};
 pub use transition::{Stored, Transition};
 pub use validate::OpRules;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::tests::{encode, sample, stamp};
-use super::{Segment, SegmentBody, SegmentFront, SourceMark, section};
+use super::{Segment, SegmentBody, SegmentFront, SegmentOps, SourceMark, section};
 use crate::envelope::{Compress, EnvelopeReader, EnvelopeWriter, MAX_ENVELOPE_BYTES, ObjectKind};
 use crate::error::FormatErrorKind as Kind;
 use crate::op::Op;
@@ -91,4 +91,35 @@ fn decoded_bytes_count_what_is_compressed_at_its_full_length() {
     assert!(expected.contains(&both.decoded_bytes()), "{}", both.decoded_bytes());
     let small = decode(&sample());
     assert_eq!(small.decoded_bytes(), small.bytes() + 4 * 5);
+}
+
+#[test]
+fn ops_are_read_without_their_embeddings() {
+    let object = encode(&sample());
+    let segment = Segment::decode(object.clone()).unwrap();
+    let needed = usize::try_from(SegmentOps::bytes_needed(object.clone()).unwrap()).unwrap();
+    assert!(needed < object.len());
+    for prefix in [object.slice(..needed), object.slice(..needed + 1), object.clone()] {
+        let ops = SegmentOps::decode(prefix).unwrap();
+        assert_eq!(ops.header(), segment.header());
+        assert!((0..segment.len()).all(|op| ops.concern(segment.id(op).unwrap())));
+        assert!(!ops.concern("") && !ops.concern("no such record"));
+    }
+    assert_eq!(SegmentOps::decode(object.slice(..needed - 1)).unwrap_err().kind(), Kind::Truncated);
+}
+
+#[test]
+fn no_flipped_bit_of_ops_goes_unnoticed() {
+    let object = encode(&sample());
+    let needed = usize::try_from(SegmentOps::bytes_needed(object.clone()).unwrap()).unwrap();
+    let segment = Segment::decode(object.clone()).unwrap();
+    for at in 0..needed {
+        let mut flipped = object.to_vec();
+        flipped[at] ^= 1;
+        // The padding between sections is covered by no checksum, and read by nobody.
+        if let Ok(ops) = SegmentOps::decode(flipped.into()) {
+            assert_eq!(ops.header(), segment.header(), "byte {at}");
+            assert!((0..segment.len()).all(|op| ops.concern(segment.id(op).unwrap())), "byte {at}");
+        }
+    }
 }

@@ -3,12 +3,14 @@
 mod body;
 mod front;
 mod header;
+mod ops;
 mod read;
 mod row;
 
 pub use body::{SegmentBody, SegmentStamp};
 pub use front::SegmentFront;
 pub use header::{SegmentHeader, SourceMark};
+pub use ops::SegmentOps;
 pub use read::Segment;
 pub use row::OpRow;
 
