@@ -1,5 +1,6 @@
 //! One shard as every floor above sees it: its store, its keys, its head, and the objects that are read everywhere.
 
+mod names;
 mod slot;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use deltafold_format::{
     CollectionConfig, CollectionName, EmbeddingEntry, Embeddings, FormatError, FormatErrorKind, Head, Manifest,
-    PartEntry, PartMeta, PartObject, PartPiece, Rotation, Sequence, ShardId,
+    ObjectName, PartEntry, PartMeta, PartObject, PartPiece, Rotation, Sequence, ShardId,
 };
 
 use crate::env::Env;
@@ -21,6 +22,7 @@ use crate::scratch::Overflow;
 use crate::simulation::Guard;
 use crate::store::{Key, Listed, Object, Store};
 
+pub(crate) use names::Names;
 pub(crate) use slot::{INDEX_BYTES, Slot};
 
 /// How often a range is read whose bytes do not have their checksums: damage on the way goes by, damage in the store
@@ -44,8 +46,17 @@ struct Inner {
     env: Arc<dyn Env>,
     head: InStore,
     memory: MemoryLimit,
-    /// A head that was read beside the collection's register, for whoever asks first.
-    ahead: Mutex<Option<HeadState>>,
+    /// Read beside the collection's register, for the reader that is opened first.
+    ahead: Mutex<Option<ReadAhead>>,
+}
+
+/// A first look at a shard, taken beside a look at the collection's register.
+#[derive(Debug)]
+pub(crate) enum ReadAhead {
+    /// The head. A reader reads the log behind it, and looks at the head again.
+    Head(HeadState),
+    /// The names of the log. Good only for a reader that began to open before they were listed.
+    Names(Names),
 }
 
 impl Shard {
@@ -63,13 +74,21 @@ impl Shard {
         Self(Arc::new(Inner { id, collection, layout, config, store, env, head, memory, ahead }))
     }
 
-    /// Hands in a head that was read ahead.
-    pub(crate) fn read_ahead(&self, state: Option<HeadState>) {
-        *self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    /// Hands in a first look.
+    pub(crate) fn read_ahead(&self, ahead: Option<ReadAhead>) {
+        *self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner) = ahead;
     }
 
-    fn take_ahead(&self) -> Option<HeadState> {
+    fn take(&self) -> Option<ReadAhead> {
         self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The first look that was handed in, once. A head was the current one when the collection was opened, or later.
+    pub(crate) async fn take_ahead(&self) -> Result<Option<ReadAhead>> {
+        Ok(match self.take() {
+            Some(ReadAhead::Head(state)) => Some(ReadAhead::Head(self.own(Some(state)).await?)),
+            ahead => ahead,
+        })
     }
 
     /// The same shard, seen through another store.
@@ -82,7 +101,7 @@ impl Shard {
     pub(crate) fn with_memory(&self, memory: MemoryLimit) -> Self {
         let Inner { id, collection, config, store, env, .. } = &*self.0;
         let shard = Self::new(*id, collection.clone(), config.clone(), store.clone(), env.clone(), memory);
-        shard.read_ahead(self.take_ahead());
+        shard.read_ahead(self.take());
         shard
     }
 
@@ -136,15 +155,6 @@ impl Shard {
         self.own(state).await
     }
 
-    /// A head that was the current one when the collection was opened, or later. For readers, which look at the head
-    /// again when they have read the log. One GET, or none where it was read ahead.
-    pub(crate) async fn recent_head(&self) -> Result<HeadState> {
-        match self.take_ahead() {
-            Some(state) => self.own(Some(state)).await,
-            None => self.head().await,
-        }
-    }
-
     /// The head, unless it is still the state seen. One conditional GET.
     pub(crate) async fn head_unless(&self, seen: &HeadState) -> Result<Option<HeadState>> {
         match self.0.head.read_unless(seen).await? {
@@ -166,7 +176,11 @@ impl Shard {
         if head.version.get() == 0 {
             return Ok(Some(Manifest::empty(head.collection)));
         }
-        let name = deltafold_format::ObjectName { version: head.version, nonce: head.manifest };
+        self.manifest_named(ObjectName { version: head.version, nonce: head.manifest }).await
+    }
+
+    /// A manifest; `None` where the object is gone. One GET.
+    pub(crate) async fn manifest_named(&self, name: ObjectName) -> Result<Option<Manifest>> {
         let key = self.0.layout.manifest(name);
         let Some(object) = self.get(&key).await? else { return Ok(None) };
         let manifest = Manifest::decode(object.bytes).map_err(|error| Error::format(&key, error))?;
@@ -189,7 +203,7 @@ impl Shard {
                 if let Some(later) = registers::newer(self, &state.head).await? {
                     registers::refuse_old(self, &state.head, later).await?;
                 }
-                let name = deltafold_format::ObjectName { version: state.head.version, nonce: state.head.manifest };
+                let name = ObjectName { version: state.head.version, nonce: state.head.manifest };
                 return Err(Repr::Missing(self.0.layout.manifest(name)).into());
             };
             state = newer;

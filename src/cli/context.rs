@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use deltafold::format::{CollectionName, HeadPlace};
 use deltafold::store::{Requests, Store};
-use deltafold::{Collection, Location, MemoryLimit};
+use deltafold::{Collection, Entry, Location, MemoryLimit, Reader};
 
 use super::args::Global;
 use super::exit::{Exit, Failure, Outcome};
@@ -78,6 +78,28 @@ impl Context {
             Ok(collection) => Ok(collection.with_memory(self.memory)),
             // The other way finds heads that lie elsewhere, and tells what is wrong.
             Err(_) => self.collection(name).await,
+        }
+    }
+
+    /// A collection of the store with a reader of its latest state, a round of requests sooner.
+    pub(crate) async fn reader(&self, name: &CollectionName) -> Outcome<(Collection, Reader)> {
+        match Collection::open_with_reader(self.store().await?, name, self.memory).await {
+            Ok(opened) => Ok(opened),
+            // The other way finds heads that lie elsewhere, and tells what is wrong.
+            Err(_) => {
+                let collection = self.collection(name).await?;
+                let reader = collection.reader().await?;
+                Ok((collection, reader))
+            }
+        }
+    }
+
+    /// A record of a collection of the store, as it is by now: for a command that reads no other.
+    pub(crate) async fn record(&self, name: &CollectionName, id: &str) -> Outcome<Option<Entry>> {
+        match Collection::open_and_get(self.store().await?, name, self.memory, id).await {
+            Ok(found) => Ok(found),
+            // The other way finds heads that lie elsewhere, and tells what is wrong.
+            Err(_) => Ok(self.collection(name).await?.get(id).await?),
         }
     }
 

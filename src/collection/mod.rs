@@ -1,5 +1,6 @@
 //! A collection: opening it, and the doors to everything that works on it.
 
+mod cold;
 mod create;
 mod drop;
 mod fit;
@@ -14,12 +15,10 @@ use std::time::Duration;
 
 use deltafold_format::limits::MAX_PIN_NAME;
 use deltafold_format::{CollectionConfig, CollectionName, Pin, ShardId, Version};
-use futures::future::join;
 
 use crate::compact::{Compactor, CompactorOptions, KeepUp, SweepOptions, SweepReport, sweep};
 use crate::env::{Env, System};
 use crate::error::{Error, Repr, Result};
-use crate::head::{HeadRegister, InStore};
 use crate::layout::Layout;
 use crate::log::{BacklogLimit, Follow, FollowOptions, Writer, WriterOptions};
 use crate::memory::MemoryLimit;
@@ -68,24 +67,6 @@ impl Collection {
             return Err(Repr::HeadsElsewhere { name, recorded, here }.into());
         }
         Ok(Self::assemble(layout, config, store, env))
-    }
-
-    /// [`open`](Self::open) for a reader that is opened next: reads the head of the first shard beside the register,
-    /// which saves that reader a round of requests. Two GETs at once.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`open`](Self::open).
-    pub async fn open_to_read(store: Arc<dyn Store>, name: &CollectionName) -> Result<Self> {
-        let layout = Layout::new(name.clone());
-        let head = InStore::new(store.clone(), layout.shard(ShardId::default()).head());
-        let (collection, head) = join(Self::open(store, name), head.read()).await;
-        let collection = collection?;
-        // A head that cannot be read is the reader's to tell of.
-        if let (Some(first), Ok(head)) = (collection.shards.first(), head) {
-            first.read_ahead(head);
-        }
-        Ok(collection)
     }
 
     /// What was chosen when the collection was made: also where its heads lie, which whoever opens it has to know. One GET.
@@ -165,7 +146,8 @@ impl Collection {
         Writer::open(self.shards.clone(), options)
     }
 
-    /// A reader of what is acknowledged by now. Two GETs and a LIST for each shard, and one GET for each segment that is not folded yet.
+    /// A reader of what is acknowledged by now. A LIST and two GETs for each shard. Where segments are not folded yet, one
+    /// GET for each of them and a conditional GET; where more than 512 are not swept yet, a second LIST.
     pub async fn reader(&self) -> Result<Reader> {
         self.reader_at(At::Latest).await
     }

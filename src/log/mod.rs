@@ -29,7 +29,7 @@ pub(crate) use dedup::{
 };
 pub use read::{Follow, FollowOptions};
 pub(crate) use read::{
-    Foreign, Look, POLLS_A_LIST, ScanMode, TailRead, WithObject, folded_is_foreign, judge, read_tail,
-    read_tail_with_objects,
+    Foreign, Look, POLLS_A_LIST, ScanMode, TailRead, WithObject, folded_is_foreign, judge, read_named_with_objects,
+    read_tail, read_tail_with_objects,
 };
 pub use writer::{Ack, Writer, WriterOptions};

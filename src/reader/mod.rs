@@ -9,9 +9,11 @@ mod count;
 mod drafts;
 mod embedding;
 mod entry;
+mod found;
 mod insertion;
 mod layer;
 mod objects;
+mod opening;
 mod overlay;
 mod part_pieces;
 mod pools;
@@ -20,6 +22,7 @@ mod rows;
 mod scan;
 mod sections;
 mod shard_reader;
+mod single;
 mod snapshot;
 mod sorter;
 mod spilled;
@@ -44,6 +47,7 @@ pub(crate) use rows::{Content, Rows, Step};
 pub(crate) use scan::SHARDS_AT_ONCE;
 pub use scan::{Order, ScanOptions};
 pub(crate) use sections::{Room, Tier};
+pub(crate) use single::get;
 pub(crate) use snapshot::Snapshot;
 pub use warm::{Warm, Warmth};
 
@@ -115,14 +119,11 @@ impl Reader {
         Ok(refreshed)
     }
 
-    /// The record `id`. For each run that has it, one GET of a part that is looked into for the first time, and one of the
-    /// block that holds the document. The embedding takes one more, or two of an object that is read for the first time.
+    /// The record `id`. For each run that has it, one GET of a part that is looked into for the first time, of all runs at
+    /// once. Then one of the block that holds the document, and at the same time one for the embedding, or two of an object
+    /// that is read for the first time.
     pub async fn get(&self, id: &str) -> Result<Option<Entry>> {
-        let snapshot = self.shard_of(id);
-        match snapshot.get(id).await? {
-            Some(stored) => snapshot.entry(id.to_owned(), stored, Reads::Row).await.map(Some),
-            None => Ok(None),
-        }
+        self.shard_of(id).record(id, Reads::Row).await
     }
 
     /// The records of some ids, in the order of the ids.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use deltafold_format::{Head, Manifest, ObjectName, Sequence, Version};
 
 use super::objects::Objects;
+use super::opening::Opening;
 use super::overlay::Overlay;
 use super::pools::{Budget, Pools};
 use super::snapshot::Snapshot;
@@ -32,9 +33,8 @@ pub(super) struct ShardReader {
 }
 
 impl ShardReader {
-    /// Reads the current manifest and the log behind it: two GETs, a LIST, a conditional GET, and a GET for each
-    /// segment not folded. The head says where the log begins, so the log is read beside the manifest. Objects that are
-    /// read `ahead` come beside the look at the head that proves the manifest current.
+    /// Reads the current manifest and the log behind it: a LIST, two GETs, and where the log is not empty a GET for each
+    /// segment and a conditional GET. Objects that are read `ahead` come beside the segments and the last look at the head.
     pub(super) async fn open_latest(shard: Shard, pools: &Arc<Pools>, ahead: Ahead) -> Result<Self> {
         loop {
             match Self::look(shard.clone(), pools, ahead).await {
@@ -46,30 +46,25 @@ impl ShardReader {
     }
 
     async fn look(shard: Shard, pools: &Arc<Pools>, ahead: Ahead) -> Result<Self> {
-        let state = shard.recent_head().await?;
-        let reading = read_tail_with_objects(&shard, state.head.folded, shard.memory().log_read(), ScanMode::Listed);
-        let (manifest, read) = futures::future::join(shard.manifest(&state.head), reading).await;
-        let (state, manifest, read) = match manifest? {
-            Some(manifest) if manifest.folded == state.head.folded => (state, manifest, Some(read)),
-            // It was swept since its head was read, and perhaps some of the log with it.
-            _ => {
-                let (state, manifest) = shard.current().await?;
-                (state, manifest, None)
-            }
-        };
+        let Opening { state, manifest, log, ended } = Opening::of(&shard).await?;
         let looked = Looked { overlay: Overlay::empty(manifest.folded), state, manifest: Arc::new(manifest) };
         let mut objects = Objects::new(shard.clone(), looked.manifest.clone(), pools.clone(), None);
-        let warming = objects.read_ahead(ahead);
-        let (looked, warmed) =
-            futures::future::join(catch_up(&shard, pools, looked, read, ScanMode::Listed), warming).await;
-        let looked = looked?;
-        if looked.manifest.name() == objects.manifest().name() {
-            warmed?;
-        } else {
-            // What was read of the older one is kept; what was not there any more was swept with it.
-            objects = Objects::new(shard.clone(), looked.manifest, pools.clone(), Some(&objects));
+        let looked = if ended {
             objects.read_ahead(ahead).await?;
-        }
+            looked
+        } else {
+            let catching_up = catch_up(&shard, pools, looked, log, ScanMode::Listed);
+            let (looked, warmed) = futures::future::join(catching_up, objects.read_ahead(ahead)).await;
+            let looked = looked?;
+            if looked.manifest.name() == objects.manifest().name() {
+                warmed?;
+            } else {
+                // Objects of the older one that were read are kept. Objects that were gone were swept with it.
+                objects = Objects::new(shard.clone(), looked.manifest.clone(), pools.clone(), Some(&objects));
+                objects.read_ahead(ahead).await?;
+            }
+            looked
+        };
         let snapshot = Snapshot::new(shard.clone(), Arc::new(objects), looked.overlay);
         Ok(Self { shard, state: Some(looked.state), snapshot: Arc::new(snapshot), polls: 0 })
     }

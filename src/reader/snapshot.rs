@@ -1,13 +1,12 @@
 //! One shard at one moment: a manifest and what the log holds behind it.
 
-use std::iter;
 use std::sync::Arc;
 
 use deltafold_format::{Effect, PartEntry, PartMeta, Place, Stored};
 use tokio::sync::OnceCell;
 
 use super::attachment::Attachment;
-use super::compose::{Composer, EmbeddingSource, Row, under};
+use super::compose::{EmbeddingSource, Row, under};
 use super::embedding::Reads;
 use super::entry::Entry;
 use super::objects::Objects;
@@ -110,45 +109,6 @@ impl Snapshot {
         self.objects.manifest().ops + self.overlay.ops()
     }
 
-    /// The record `id`. For each run that has it: a GET of the front with the columns of a part that was not read
-    /// before, and a GET of the block that holds the document. Runs whose content older rows cannot show through take the
-    /// front alone.
-    pub(crate) async fn get(&self, id: &str) -> Result<Option<Stored<EmbeddingSource, Place>>> {
-        self.read(id, true).await
-    }
-
-    /// The same with an empty text in place of its document, which is not read.
-    pub(crate) async fn get_without_document(&self, id: &str) -> Result<Option<Stored<EmbeddingSource, Place>>> {
-        self.read(id, false).await
-    }
-
-    async fn read(&self, id: &str, document: bool) -> Result<Option<Stored<EmbeddingSource, Place>>> {
-        let mut composer = Composer::default();
-        for layer in self.overlay.layers().iter().rev() {
-            let ops = layer.find(id);
-            if !ops.is_empty() && !composer.is_final() {
-                composer.under(Row::Log(layer, ops))?;
-            }
-        }
-        for run in (0..self.runs()).rev() {
-            if composer.is_final() {
-                break;
-            }
-            if let Some(unread) = self.unread(run) {
-                unread.compose(unread.find(id), &mut composer).await?;
-            } else if composer.needs_content() {
-                match self.content(run, id, document).await? {
-                    Some((part, row)) if document => composer.under(Row::Part(&part, row))?,
-                    Some((part, row)) => composer.under(Row::WithoutDocuments(&part, row))?,
-                    None => {}
-                }
-            } else if let Some((part, row)) = self.find(run, id).await? {
-                composer.under(Row::Part(&part, row))?;
-            }
-        }
-        Ok(composer.finish())
-    }
-
     /// Whether there is a record `id`: what `get` costs, without making the record.
     pub(super) async fn contains(&self, id: &str) -> Result<bool> {
         let mut outline: Option<Effect<()>> = None;
@@ -178,30 +138,12 @@ impl Snapshot {
         Ok(part.find(id).ok().map(|row| (part, row)))
     }
 
-    /// The same in a part of which all columns are loaded, and the documents of the row if they are wanted. A part that is
-    /// not kept takes one GET for the front with all columns, and one for a document.
-    async fn content(&self, run: usize, id: &str, document: bool) -> Result<Option<(Arc<PartMeta>, usize)>> {
-        let Some((number, entry)) = self.part_of(run, id) else { return Ok(None) };
-        let part = match self.objects.pools().parts.peek(&(self.shard.id(), entry.name)) {
-            // The front tells whether the id is there, and where its document lies.
-            Some(part) => part,
-            None => self.part(run, number, Need::Columns, true).await?,
-        };
-        let Ok(row) = part.find(id) else { return Ok(None) };
-        let part = if document {
-            self.documents(run, number, part, Need::Columns, iter::once(row)).await?
-        } else {
-            self.part(run, number, Need::Columns, true).await?
-        };
-        Ok(Some((part, row)))
-    }
-
-    /// The part of a run whose ids lie around an id.
-    fn part_of(&self, run: usize, id: &str) -> Option<(usize, &PartEntry)> {
+    /// The part of a run whose ids lie around an id, and whether something of it is kept.
+    pub(super) fn part_of(&self, run: usize, id: &str) -> Option<(usize, bool)> {
         let entries = self.entries(run);
         let number = entries.partition_point(|entry| entry.max_id.as_str() < id);
-        let entry = entries.get(number)?;
-        (entry.min_id.as_str() <= id).then_some((number, entry))
+        let entry = entries.get(number).filter(|entry| entry.min_id.as_str() <= id)?;
+        Some((number, self.objects.pools().parts.peek(&(self.shard.id(), entry.name)).is_some()))
     }
 
     /// A record for the caller, with its embedding if wanted.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use deltafold_format::{Segment, SegmentFront, SegmentHeader, Sequence};
+use deltafold_format::{Segment, SegmentFront, SegmentHeader, SegmentOps, Sequence};
 
 use super::Shard;
 use crate::error::{Error, Result};
@@ -16,6 +16,9 @@ pub(crate) const INDEX_BYTES: u64 = 16;
 /// First bytes of a segment that are asked for to read its header: enough for some 250 marks. A header of more marks costs a second
 /// request.
 const FRONT_BYTES: u64 = 16 << 10;
+
+/// A segment of at most so many bytes is read whole where only its ops are needed: a second request takes longer.
+const WHOLE_BYTES: u64 = 64 << 10;
 
 /// The content of a log slot.
 #[derive(Debug, Clone)]
@@ -83,6 +86,45 @@ impl Shard {
             }
             let front = SegmentFront::decode(front).map_err(damaged)?;
             return Ok(if self.is_own(sequence, front.header())? { Slot::Segment(front) } else { Slot::Void });
+        }
+    }
+
+    /// A slot of the log as far as it concerns one record: its segment where an op is about the record, else `Void`. `None`
+    /// where the slots beside it decide whether it counts, or it is gone.
+    ///
+    /// `stored` is the length of the object. Of a large one the embeddings are read only if an op is about the record. One
+    /// GET; one more where an op is, or where the ops take more than a quarter of the object.
+    pub(crate) async fn slot_about(&self, sequence: Sequence, stored: u64, id: &str) -> Result<Option<Slot>> {
+        if stored > WHOLE_BYTES {
+            let Some(ops) = self.slot_ops(sequence, stored).await? else { return Ok(None) };
+            if !self.is_own(sequence, ops.header())? || ops.header().passed > 0 {
+                return Ok(None);
+            }
+            if !ops.concern(id) {
+                return Ok(Some(Slot::Void));
+            }
+        }
+        Ok(match self.slot(sequence).await? {
+            Slot::Segment(segment) if segment.header().passed == 0 => Some(Slot::Segment(segment)),
+            Slot::Absent | Slot::Void | Slot::Segment(_) => None,
+        })
+    }
+
+    /// The ops of a segment without their embeddings; `None` where it is gone.
+    async fn slot_ops(&self, sequence: Sequence, stored: u64) -> Result<Option<SegmentOps>> {
+        let key = self.layout().segment(sequence);
+        let damaged = |error| Error::format(&key, error);
+        let mut bytes = stored.min(stored / 4 + FRONT_BYTES);
+        loop {
+            let Some(front) = self.range(&key, 0..bytes).await? else { return Ok(None) };
+            let needed = SegmentOps::bytes_needed(front.clone()).map_err(damaged)?;
+            // The object may end before; then decoding tells what is wrong.
+            if needed > bytes && front.len() as u64 == bytes {
+                bytes = needed;
+                continue;
+            }
+            let ops = crate::env::blocking(move || SegmentOps::decode(front)).await;
+            return ops.map(Some).map_err(damaged);
         }
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use deltafold::format::{Op, Patch, Record, Value};
 use deltafold::{
-    Collection, CompactorOptions, CreateOptions, ErrorKind, Filter, Find, Include, Order, Query, Reader, ScanOptions,
-    Warm, WriterOptions,
+    Collection, CompactorOptions, CreateOptions, ErrorKind, Filter, Find, Include, MemoryLimit, Order, Policy, Query,
+    Reader, ScanOptions, Warm, WriterOptions,
 };
 use futures::TryStreamExt;
 
@@ -71,24 +71,117 @@ async fn parts(reader: &Reader) -> usize {
     usize::try_from(reader.warmth().parts).unwrap()
 }
 
-#[tokio::test]
-async fn a_cold_get_reads_front_columns_and_one_block() {
+/// The kind of object that a read is of, or `list`.
+fn kind(read: &Read) -> &str {
+    match read.key.split('/').nth(2) {
+        None => "register",
+        Some("") => "list",
+        Some(_) if read.key.ends_with(".emb") => "embeddings",
+        Some(kind) => kind,
+    }
+}
+
+/// Each round of requests takes a second of a clock that stands still otherwise.
+#[tokio::test(start_paused = true)]
+async fn a_cold_get_takes_six_requests_in_four_rounds() {
     let (store, _) = prepared().await;
-    let collection = Collection::open_to_read(Arc::new(store.clone()), &"c".parse().unwrap()).await.unwrap();
-    let entry = collection.reader().await.unwrap().get(&id(123)).await.unwrap().unwrap();
+    store.slow_down();
+    let name = "c".parse().unwrap();
+    let opened = Collection::open_with_reader(Arc::new(store.clone()), &name, MemoryLimit::default()).await.unwrap();
+    let entry = opened.1.get(&id(123)).await.unwrap().unwrap();
     assert_eq!(entry.record, record(123));
     let reads = store.reads();
-    let mut kinds: Vec<&str> = reads.iter().map(|read| read.key.split('/').nth(2).unwrap_or("register")).collect();
-    kinds.sort_unstable();
-    // The part: its front with all columns in one range, and a block of documents. The embedding: one range, as its
-    // object is small. The head is looked at again when the log was read.
-    let mut expected = vec!["register", "head", "manifest", "log", "head", "part", "part", "part"];
-    expected.sort_unstable();
-    assert_eq!(kinds, expected, "{reads:#?}");
-    let part: Vec<Read> = reads.iter().filter(|read| read.key.ends_with(".meta")).cloned().collect();
-    assert_eq!(part.len(), 2, "{part:#?}");
+    let mut rounds: Vec<(u64, &str)> = reads.iter().map(|read| (read.round, kind(read))).collect();
+    rounds.sort_unstable();
+    // Names of the log and a head behind them prove that the log is empty. The part: its front with all columns in one
+    // range, and a block of documents. The embedding adds one, as its object is small.
+    let expected =
+        [(0, "list"), (0, "register"), (1, "head"), (1, "manifest"), (2, "part"), (3, "embeddings"), (3, "part")];
+    assert_eq!(rounds, expected, "{reads:#?}");
+    let part: Vec<&Read> = reads.iter().filter(|read| kind(read) == "part").collect();
     assert_eq!(part[0].range.unwrap().0, 0);
     assert!(part[0].bytes < 16 << 10 && part[1].bytes < 70 << 10, "{part:#?}");
+}
+
+/// Segments that are not folded come in one round, and the second look at the head in another.
+#[tokio::test(start_paused = true)]
+async fn a_log_adds_two_rounds_to_a_cold_get() {
+    let (store, collection) = prepared().await;
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    for number in 0..36 {
+        writer.append(vec![Op::put(format!("new{number}"), record(number))]).await.unwrap();
+    }
+    store.reads();
+    store.slow_down();
+    let name = "c".parse().unwrap();
+    let opened = Collection::open_with_reader(Arc::new(store.clone()), &name, MemoryLimit::default()).await.unwrap();
+    assert_eq!(opened.1.get(&id(123)).await.unwrap().unwrap().record, record(123));
+    let reads = store.reads();
+    let of = |wanted: &str| reads.iter().filter(|read| kind(read) == wanted).map(|read| read.round).collect::<Vec<_>>();
+    assert_eq!(of("log"), [2; 36], "{reads:#?}");
+    assert_eq!((of("head"), of("part")), (vec![1, 3], vec![4, 5]), "{reads:#?}");
+}
+
+/// A process that reads one record reads no embeddings of other records in the log, and the part beside the segments.
+#[tokio::test(start_paused = true)]
+async fn one_record_is_read_without_the_embeddings_of_others() {
+    const DIMENSION: u32 = 512;
+    let store = Far::default();
+    let name = "c".parse().unwrap();
+    let collection = Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(DIMENSION)).await.unwrap();
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let put = |number: usize| {
+        let embedding = Some(vec![number as f32; DIMENSION as usize]);
+        let document = Some(format!("the document of record {number}"));
+        Op::put(id(number), Record { embedding, document, ..Record::default() })
+    };
+    writer.append((0..200).map(put).collect()).await.unwrap();
+    collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+    for segment in 1..=36 {
+        writer.append((segment * 200..segment * 200 + 100).map(put).collect()).await.unwrap();
+    }
+    writer.append(vec![Op::delete(id(9)), Op::delete(id(211)), put(8)]).await.unwrap();
+    let reader = collection.reader().await.unwrap();
+    store.reads();
+    // In the base; in a segment; in neither; deleted in the log, of the base and of the log; in the last segment.
+    for (number, more) in [(7, 0), (405, 1), (150_000, 0), (9, 0), (211, 1), (8, 0)] {
+        store.slow_down();
+        let open = Arc::new(store.clone());
+        let found = Collection::open_and_get(open, &name, MemoryLimit::default(), &id(number)).await.unwrap();
+        let reads = store.reads();
+        let of = |wanted: &str| {
+            let of = reads.iter().filter(|read| kind(read) == wanted);
+            of.map(|read| read.round).collect::<Vec<_>>()
+        };
+        assert_eq!(of("log").len(), 37 + more, "{number}: {reads:#?}");
+        assert!(of("log").iter().all(|round| (2..=3).contains(round)), "{number}: {reads:#?}");
+        assert_eq!(of("head"), [1, 3 + more as u64], "{number}: {reads:#?}");
+        assert!(reads.iter().all(|read| read.round <= 3 + more as u64), "{number}: {reads:#?}");
+        assert!(bytes(&reads) < 37 * (70 << 10) + (1 + more as u64) * (300 << 10), "{} bytes", bytes(&reads));
+        assert_eq!(found, reader.get(&id(number)).await.unwrap(), "{number}");
+        store.reads();
+    }
+}
+
+/// Rows of one id stand in several runs. Their parts come in one round, and so do their documents.
+#[tokio::test(start_paused = true)]
+async fn a_get_reads_the_parts_of_all_runs_at_once() {
+    let (store, collection) = prepared().await;
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
+    for key in ["one", "two"] {
+        let metadata = [(key.to_owned(), Some(Value::Bool(true)))].into();
+        writer.append(vec![Op::patch(id(123), Patch { metadata, ..Patch::default() })]).await.unwrap();
+        collection.compactor(CompactorOptions { policy: policy.clone() }).run_once().await.unwrap();
+    }
+    let reader = collection.reader().await.unwrap();
+    store.reads();
+    store.slow_down();
+    let entry = reader.get(&id(123)).await.unwrap().unwrap();
+    assert_eq!(entry.record.document, record(123).document);
+    assert_eq!(entry.record.metadata.len(), record(123).metadata.len() + 2);
+    let rounds: Vec<u64> = of_parts(&store).into_iter().map(|read| read.round).collect();
+    assert_eq!(rounds, [0, 0, 0, 1]);
 }
 
 #[tokio::test]

@@ -211,13 +211,14 @@ async fn r3_a_publish_whose_answer_is_lost_lands_once<S: Store + Clone>(store: W
     append(&writer, vec![put("x")]).await;
     store.fail("replace", "/head", Fault::LoseAnswer);
     let other = collection.clone();
-    store.before("get_unless", "/head", || async {});
+    // The look before the publish; the next one is the look at what became of it.
     store.before("get_unless", "/head", || async {});
     store.before("get_unless", "/head", move || async move {
         append(&writer, vec![put("y")]).await;
         fold(&other).await;
     });
     assert_eq!(fold(&collection).await, 1);
+    assert!(store.all_reached());
     assert_eq!(ids(&collection).await, ["Delay", "LoseAnswer", "LoseRequest", "x", "y"]);
     assert_eq!(ops(&collection).await, 5);
     assert_sound(&collection).await;

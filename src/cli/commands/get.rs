@@ -65,9 +65,12 @@ impl AtArguments {
 
 impl Get {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let reader = self.at.reader(&context.collection_to_read(&self.collection).await?).await?;
         let ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
-        let found = reader.get_many(&ids).await?;
+        let found = match (self.at.is_latest(), &ids[..]) {
+            (true, [id]) => vec![context.record(&self.collection, id).await?],
+            (true, _) => context.reader(&self.collection).await?.1.get_many(&ids).await?,
+            (false, _) => self.at.reader(&context.collection(&self.collection).await?).await?.get_many(&ids).await?,
+        };
         let fields = Fields { embedding: !self.no_embeddings, ..Fields::default() };
         let people = !context.output.json && context.output.is_terminal();
         for (index, entry) in found.iter().flatten().enumerate() {

@@ -67,11 +67,14 @@ enum Field {
 
 impl Query {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let collection = context.collection_to_read(&self.collection).await?;
         let filter = self.filter.filter()?;
-        let reader = match self.at.is_latest() && filter.is_none() {
-            true => collection.reader_to_search(self.exactness()).await?,
-            false => self.at.reader(&collection).await?,
+        let reader = match (self.at.is_latest(), &filter) {
+            (true, None) => {
+                let collection = context.collection_to_read(&self.collection).await?;
+                collection.reader_to_search(self.exactness()).await?
+            }
+            (true, Some(_)) => context.reader(&self.collection).await?.1,
+            (false, _) => self.at.reader(&context.collection(&self.collection).await?).await?,
         };
         let vectors = self.asked(&reader).await?;
         let questions: Vec<Question> =

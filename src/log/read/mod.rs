@@ -15,5 +15,7 @@ mod scan;
 pub(crate) use end::{Look, POLLS_A_LIST, judge};
 pub use follow::{Follow, FollowOptions};
 pub(crate) use foreign::{Foreign, folded_is_foreign};
-pub(crate) use scan::{End, ScanMode, Search, TailRead, WithObject, read_tail, read_tail_with_objects};
+pub(crate) use scan::{
+    End, ScanMode, Search, TailRead, WithObject, read_named_with_objects, read_tail, read_tail_with_objects,
+};
 pub(super) use scan::{find_tail, read_headers};

@@ -12,8 +12,9 @@ use crate::error::{Error, Repr, Result};
 use crate::retry;
 use crate::shard::{LIST_PAGE, Shard, Slot};
 
-/// How many segments are fetched at once where it is known that they are there.
-const GETS_AT_ONCE: usize = 8;
+/// How many segments are fetched at once where it is known that they are there: so many that a log which is folded in
+/// time comes in one round of requests.
+const GETS_AT_ONCE: usize = 64;
 /// Bytes of them as they are stored that may be under way at once; one segment always may.
 const BYTES_AT_ONCE: u64 = 32 << 20;
 
@@ -61,6 +62,19 @@ pub(crate) async fn read_tail_with_objects(
     read::<WithObject>(shard, after, max_bytes, mode).await
 }
 
+/// The same of a log whose names were listed already: those of the segments behind `after`, with their lengths and without
+/// a gap. A GET for each.
+pub(crate) async fn read_named_with_objects(
+    shard: &Shard,
+    after: Sequence,
+    segments: Vec<(Sequence, u64)>,
+    max_bytes: u64,
+) -> Result<TailRead<WithObject>> {
+    let mut reading = Reading::<WithObject>::new(shard, max_bytes);
+    reading.listed(after, Some(Listing { segments, then: Then::End })).await?;
+    Ok(reading.read)
+}
+
 /// The same of the headers of the segments alone. Each costs a GET of its first bytes.
 pub(in crate::log) async fn read_headers(
     shard: &Shard,
@@ -79,7 +93,7 @@ async fn read<P: Piece>(
 ) -> Result<TailRead<P::Segment>> {
     let mut reading = Reading::<P>::new(shard, max_bytes);
     match mode {
-        ScanMode::Listed => reading.listed(after).await?,
+        ScanMode::Listed => reading.listed(after, None).await?,
         ScanMode::Probe => reading.probe(after).await?,
     }
     Ok(reading.read)
@@ -253,10 +267,13 @@ impl<'a, P: Piece> Reading<'a, P> {
         Ok(())
     }
 
-    async fn listed(&mut self, after: Sequence) -> Result<()> {
+    async fn listed(&mut self, after: Sequence, mut known: Option<Listing>) -> Result<()> {
         let mut last = after;
         loop {
-            let listing = list(self.shard, last).await?;
+            let listing = match known.take() {
+                Some(listing) => listing,
+                None => list(self.shard, last).await?,
+            };
             let mut waiting = listing.segments.into_iter().peekable();
             let (mut fetching, mut under_way) = (FuturesOrdered::new(), 0);
             while !self.is_full() {

@@ -74,7 +74,7 @@ async fn reads_over_several_parts() {
     let cold = collection.reader().await.unwrap();
     let opened = store.calls();
     let verbs: Vec<&str> = opened.iter().map(|call| call.split('/').next().unwrap()).collect();
-    assert_eq!(verbs, ["get head", "get manifest", "list log", "get log", "get_unless head"]);
+    assert_eq!(verbs, ["list ", "get head", "get manifest", "get log", "get_unless head"]);
 
     assert_eq!(cold.count().await.unwrap(), model.records.len() as u64);
     let by_id = model.by_id();

@@ -49,30 +49,90 @@ async fn keys(reader: &Reader, id: &str) -> Vec<String> {
 
 on_every_store!(
     an_open_between_fold_and_sweep_sees_every_op,
+    an_open_whose_log_is_folded_behind_its_list_sees_every_op,
+    an_open_takes_no_stale_segment_for_the_log,
     a_refresh_while_the_new_segment_is_folded_and_swept_sees_it,
     a_fold_between_a_refresh_s_reads_counts_no_op_twice,
     a_refresh_after_a_fold_keeps_the_unfolded_rest_without_reading_it,
     a_swept_snapshot_is_superseded_and_a_pin_keeps_it,
 );
 
-/// What happened: a reader read the head, then listed the log. In between the log's segments had been folded and swept, so the list was empty, and
-/// the reader answered from the old snapshot without the ops that stood in no log any more: acknowledged ops were not seen.
-/// Now: the head is read again after the log, and an empty slot counts as the end only if nothing above it was truncated.
+/// How a reader is opened: by the names of the log and a head that is read behind them, or by a head that was read before.
+async fn opened<S: Store + Clone>(store: &Watched<S>, head_first: bool) -> Reader {
+    let name = "c".parse().unwrap();
+    let collection = match head_first {
+        true => Collection::open_to_read(Arc::new(store.clone()), &name).await.unwrap(),
+        false => Collection::open(Arc::new(store.clone()), &name).await.unwrap(),
+    };
+    collection.reader().await.unwrap()
+}
+
+/// What happened: a reader read the head, then listed the log. In between the log's segments had been folded and swept, so
+/// the list was empty, and the reader answered from the old snapshot. It did not see ops that were acknowledged.
+/// Now: an empty slot counts as the end only if a head that is read later truncates nothing above it.
 async fn an_open_between_fold_and_sweep_sees_every_op<S: Store + Clone>(store: Watched<S>) {
+    let (collection, writer) = collection(&store).await;
+    writer.append(vec![put("a")]).await.unwrap();
+    compact(&collection).await;
+    for head_first in [false, true] {
+        writer.append(vec![patch("a", "x")]).await.unwrap();
+        writer.append(vec![patch("a", "y")]).await.unwrap();
+        let other = collection.clone();
+        store.before("list", "/0000/", move || async move {
+            compact(&other).await;
+            sweep(&other).await;
+        });
+        let reader = opened(&store, head_first).await;
+        assert!(store.all_reached());
+        assert_eq!(keys(&reader, "a").await, ["x", "y"]);
+        assert_eq!(reader.positions()[0].tail.get(), if head_first { 5 } else { 3 });
+    }
+}
+
+/// The names of the log are listed before the head is read. What is folded and swept in between stands in the manifest
+/// that the head names.
+async fn an_open_whose_log_is_folded_behind_its_list_sees_every_op<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a")]).await.unwrap();
     compact(&collection).await;
     writer.append(vec![patch("a", "x")]).await.unwrap();
     writer.append(vec![patch("a", "y")]).await.unwrap();
     let other = collection.clone();
-    store.before("list", "/log/", move || async move {
+    store.before("get", "/head", move || async move {
         compact(&other).await;
         sweep(&other).await;
+        writer.append(vec![patch("a", "late")]).await.unwrap();
     });
-    let reader = collection.reader().await.unwrap();
+    let mut reader = opened(&store, false).await;
     assert!(store.all_reached());
-    assert_eq!(keys(&reader, "a").await, ["x", "y"]);
+    assert_eq!(keys(&reader, "a").await, ["x", "y"], "nobody had acknowledged more when it began to open");
     assert_eq!(reader.positions()[0].tail.get(), 3);
+    assert_eq!(reader.refresh().await.unwrap().new_ops(), 1);
+    assert_eq!(keys(&reader, "a").await, ["late", "x", "y"]);
+}
+
+/// What happened: a reader listed slot 2 and read it late. Meanwhile it was folded and swept, and a writer that had slept
+/// created it anew. Its segment is no part of the log, and the op that the slot had held was missing.
+/// Now: what was read of the log counts only if a head that is read later does not truncate it.
+async fn an_open_takes_no_stale_segment_for_the_log<S: Store + Clone>(store: Watched<S>) {
+    let (collection, sleeper) = collection(&store).await;
+    sleeper.append(vec![put("a")]).await.unwrap();
+    for (head_first, slot) in [(false, 2), (true, 5)] {
+        let awake = collection.writer(WriterOptions::default()).unwrap();
+        let key = format!("seen{slot}");
+        assert_eq!(awake.append(vec![patch("a", &key)]).await.unwrap().segments()[0].1.get(), slot);
+        let (other, sleeper) = (collection.clone(), sleeper.clone());
+        store.before("get", format!("/log/{slot:020}"), move || async move {
+            awake.append(vec![patch("a", "later")]).await.unwrap();
+            compact(&other).await;
+            sweep(&other).await;
+            sleeper.append(vec![patch("a", "last")]).await.unwrap();
+        });
+        let reader = opened(&store, head_first).await;
+        assert!(store.all_reached());
+        assert!(keys(&reader, "a").await.contains(&key), "head first: {head_first}");
+        assert_eq!(reader.positions()[0].tail.get(), slot + 2);
+    }
 }
 
 /// The same between a refresh's reads: the op was acknowledged before the refresh began, its slot is empty when the refresh looks there.

@@ -1,0 +1,103 @@
+//! Reading one record of the latest state from nothing.
+
+use std::sync::Arc;
+
+use deltafold_format::Sequence;
+use futures::future::join;
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::Ahead;
+use super::embedding::Reads;
+use super::entry::Entry;
+use super::objects::Objects;
+use super::opening::BehindNames;
+use super::overlay::Overlay;
+use super::pools::Pools;
+use super::shard_reader::ShardReader;
+use super::snapshot::Snapshot;
+use crate::error::{ErrorKind, Result};
+use crate::log::WithObject;
+use crate::shard::{Names, ReadAhead, Shard, Slot};
+
+/// Segments that are fetched at once.
+const SEGMENTS: usize = 64;
+
+/// Slots of the log, where those that hold no op about the record are void.
+type Slots = Vec<(Sequence, Slot<WithObject>)>;
+
+/// The record `id` as it is by now. Nothing is kept.
+///
+/// A LIST and two GETs, those of [`Snapshot::record`], and where the log is not empty one for each segment and a
+/// conditional GET. Of segments without an op about the record no embedding is read.
+pub(crate) async fn get(shard: &Shard, id: &str) -> Result<Option<Entry>> {
+    let pools = Pools::new(shard.memory(), 1);
+    match alone(shard, &pools, id).await {
+        Ok(Some(found)) => return Ok(found),
+        Ok(None) => {}
+        // A snapshot that is swept meanwhile is not the latest; a reader tells damage from what a sweep left.
+        Err(error) if matches!(error.kind(), ErrorKind::Superseded | ErrorKind::Corrupt) => {}
+        Err(error) => return Err(error),
+    }
+    let reader = ShardReader::open_latest(shard.clone(), &pools, Ahead::Nothing).await?;
+    reader.snapshot().record(id, Reads::Row).await
+}
+
+/// The same without a reader; `None` where that takes one.
+async fn alone(shard: &Shard, pools: &Arc<Pools>, id: &str) -> Result<Option<Option<Entry>>> {
+    let names = match shard.take_ahead().await? {
+        Some(ReadAhead::Names(names)) => names,
+        Some(ReadAhead::Head(_)) | None => Names::list(&**shard.store(), shard.layout()).await?,
+    };
+    let BehindNames { state, manifest } = BehindNames::read(shard, &names).await?;
+    let folded = state.head.folded;
+    let Some(behind) = names.behind(folded) else { return Ok(None) };
+    let below = async {
+        let manifest = match manifest {
+            Some(manifest) => Some(manifest),
+            None => shard.manifest(&state.head).await?,
+        };
+        let Some(manifest) = manifest.filter(|manifest| manifest.folded == folded) else { return Ok(None) };
+        let objects = Arc::new(Objects::new(shard.clone(), Arc::new(manifest), pools.clone(), None));
+        Snapshot::new(shard.clone(), objects.clone(), Overlay::empty(folded)).fetch_ahead(id, 1).await;
+        Ok::<_, crate::Error>(Some(objects))
+    };
+    let (objects, slots) = join(below, about(shard, pools, behind, id)).await;
+    let Some(objects) = objects? else { return Ok(None) };
+    let Some(slots) = slots? else { return Ok(None) };
+    let overlay = match slots.is_empty() {
+        true => Overlay::empty(folded),
+        false => Overlay::empty(folded).extended(&slots, &pools.overlay),
+    };
+    let snapshot = Snapshot::new(shard.clone(), objects, overlay);
+    let record = snapshot.record(id, Reads::Row);
+    if slots.is_empty() {
+        return record.await.map(Some);
+    }
+    // What was read of the log counts only if a head that is read later does not truncate it.
+    let (moved, record) = join(shard.head_unless(&state), record).await;
+    if moved?.is_some() { Ok(None) } else { record.map(Some) }
+}
+
+/// The segments behind what is folded, as far as they concern a record; `None` where only a reader of them all can tell.
+async fn about(shard: &Shard, pools: &Pools, behind: &[(Sequence, u64)], id: &str) -> Result<Option<Slots>> {
+    // Gathered first: a stream of futures that borrow is not known to be `Send`.
+    let reads: Vec<_> = behind
+        .iter()
+        .map(|(sequence, stored)| async move {
+            let _fetching = pools.sections.fetching(*stored).await;
+            Ok::<_, crate::Error>((*sequence, shard.slot_about(*sequence, *stored, id).await?))
+        })
+        .collect();
+    let read: Vec<(Sequence, Option<Slot>)> = stream::iter(reads).buffered(SEGMENTS).try_collect().await?;
+    let slot = |(sequence, slot): (Sequence, Option<Slot>)| {
+        Some((
+            sequence,
+            match slot? {
+                Slot::Segment(segment) => Slot::Segment(WithObject { segment, object: bytes::Bytes::new() }),
+                Slot::Void => Slot::Void,
+                Slot::Absent => return None,
+            },
+        ))
+    };
+    Ok(read.into_iter().map(slot).collect())
+}
