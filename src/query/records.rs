@@ -14,8 +14,8 @@ use crate::reader::{EmbeddingSource, Entry, Need, Reads};
 
 /// Records that are made at once.
 const RECORDS: usize = 8;
-/// Parts that are read at once.
-const PARTS: usize = 8;
+/// Parts that are read at once: those of ten hits in one round of requests.
+const PARTS: usize = 16;
 
 /// The records of some owners, each with its shard's number, in their order and with the wanted fields.
 ///
