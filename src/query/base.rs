@@ -120,6 +120,11 @@ impl Indexed {
         selected & live
     }
 
+    /// How many times 64 rows it tells of.
+    pub(crate) fn words(&self) -> usize {
+        self.owners.len().div_ceil(64)
+    }
+
     /// A row that somebody has, of an object with fewer `rows`.
     pub(crate) fn beyond(&self, rows: u32) -> Option<u32> {
         let owned = u32::try_from(self.owners.len()).unwrap_or(u32::MAX);

@@ -14,6 +14,7 @@
 mod base;
 mod bits;
 mod delete;
+mod few;
 mod filter;
 mod find;
 mod index;

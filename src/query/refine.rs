@@ -209,7 +209,7 @@ fn holds_rows(unit: &Unit) -> bool {
 }
 
 /// Ranges that hold some rows, which are in order: neighbours share one.
-fn spans(rows: &[RowPlace], row_bytes: usize) -> Vec<(u32, Range<u32>)> {
+pub(super) fn spans(rows: &[RowPlace], row_bytes: usize) -> Vec<(u32, Range<u32>)> {
     let mut spans: Vec<(u32, Range<u32>)> = Vec::new();
     for (unit, row) in rows {
         let end = row.saturating_add(1);

@@ -11,7 +11,7 @@ use super::base::{Indexed, Owner};
 use super::bits::Bits;
 use super::index::ShardIndex;
 use super::kernel::{Distances, QueryCodes};
-use super::nearest::Nearest;
+use super::nearest::{Nearest, Spot};
 use super::refine::Refining;
 use super::request::{Exactness, Work};
 use super::tiles::{TILE_ROWS, Tiles};
@@ -45,6 +45,8 @@ pub(crate) struct Unit {
     pub(crate) shard: u16,
     pub(crate) object: EmbeddingObject,
     pub(crate) rows: Arc<Indexed>,
+    /// The rows to read in f32, where they are few and the object is opened without codes.
+    pub(crate) few: Option<Vec<u32>>,
 }
 
 /// A query as it is scanned for.
@@ -151,7 +153,8 @@ impl Joint {
 
 impl Scan {
     pub(crate) fn new(shards: Arc<Vec<Searched>>, units: Vec<Unit>, probes: Vec<Probe>) -> Self {
-        let pieces = pieces(units.iter().map(|unit| unit.object.embeddings.rows()));
+        let coded = |unit: &Unit| if unit.few.is_some() { 0 } else { unit.object.embeddings.rows() };
+        let pieces = pieces(units.iter().map(coded));
         Self { shards, units, probes, pieces, next: AtomicUsize::new(0), given_up: Arc::default() }
     }
 
@@ -200,6 +203,7 @@ impl Scan {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             if number == 0 {
                 self.log(&mut nearest);
+                self.few(&mut nearest);
             }
             let Some(Piece { unit: number, rows }) = self.pieces.get(number) else { return Ok(nearest) };
             let Some(unit) = self.units.get(*number as usize) else { continue };
@@ -224,6 +228,20 @@ impl Scan {
     pub(super) fn failed(&self, unit: &Unit, error: FormatError) -> Error {
         self.given_up.store(true, Ordering::Relaxed);
         unit.object.error(error)
+    }
+
+    /// Rows of objects that were opened without codes: nothing is known of their distances.
+    fn few(&self, nearest: &mut [Nearest]) {
+        for (unit, number) in self.units.iter().zip(0_u32..) {
+            for row in unit.few.iter().flatten() {
+                for (probe, nearest) in self.probes.iter().zip(&mut *nearest) {
+                    if unit.rows.owners(*row).any(|owner| probe.selects(unit.shard, owner)) {
+                        let spot = Spot { distance: f64::NEG_INFINITY, unit: number, row: *row };
+                        nearest.bounded(spot, f64::INFINITY);
+                    }
+                }
+            }
+        }
     }
 
     /// The embeddings of the log.
@@ -299,8 +317,8 @@ mod tests {
             let reader = collection.reader().await.unwrap();
             let queries = [crate::Query::new(vec![1.0, 2.0], 1)];
             let shards = reader.searched().await.unwrap();
-            let units = units(&shards, &tiers(&queries), 0).await.unwrap();
             let probes = probes(&shards, collection.config(), &queries).await.unwrap();
+            let units = units(&shards, &tiers(&queries), 0, &probes).await.unwrap();
             let mut scan = Scan::new(Arc::new(shards), units, probes);
             scan.pieces = vec![Piece { unit: 0, rows: 0..2 }; 100];
             let (scan, workers) = (Arc::new(scan), thread::available_parallelism().map_or(1, usize::from));

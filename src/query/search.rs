@@ -8,6 +8,7 @@ use futures::future::try_join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::base::Owner;
+use super::few::few;
 use super::index::ShardIndex;
 use super::kernel::{Distances, QueryCodes};
 use super::records::entries;
@@ -62,7 +63,7 @@ impl Reader {
         let probes = probes(&shards, &config, queries).await?;
         stages.select = watch.elapsed();
         let watch = Stopwatch::start();
-        let units = units(&shards, &tiers, used).await?;
+        let units = units(&shards, &tiers, used, &probes).await?;
         stages.open = watch.elapsed();
         let watch = Stopwatch::start();
         let shards = Arc::new(shards);
@@ -172,20 +173,33 @@ pub(super) fn tiers(queries: &[Query]) -> Vec<Tier> {
     signs.into_iter().chain(bytes).collect()
 }
 
-/// Opens every embedding object that some record needs, with these tiers.
-pub(super) async fn units(shards: &[Searched], tiers: &[Tier], used: u64) -> Result<Vec<Unit>> {
+/// Opens every embedding object that some record needs, with these tiers. An object far away that is not held, and of which
+/// filters leave few rows, is opened without tiers, and not at all where they leave none.
+pub(super) async fn units(shards: &[Searched], tiers: &[Tier], used: u64, probes: &[Probe]) -> Result<Vec<Unit>> {
+    let row_bytes = probes.first().map_or(1, |probe| probe.distances.row_bytes());
     let mut wanted = Vec::new();
     for (searched, shard) in shards.iter().zip(0_u16..) {
+        let snapshot = &searched.snapshot;
+        let far = !snapshot.shard.store().maps_objects();
         for (name, rows) in searched.index.objects() {
-            if rows.live().count() > 0 {
-                // Before any is fetched: what this search needs is not to go for something else that it needs.
-                searched.snapshot.note_use(name, tiers, used);
-                wanted.push((searched.snapshot.clone(), shard, name, rows.clone()));
+            if rows.live().count() == 0 {
+                continue;
             }
+            let is_lacking = || snapshot.objects.embeddings(name).is_ok_and(|opened| opened.held(tiers, 0).is_none());
+            let few = if far && is_lacking() { few(rows, shard, probes, row_bytes) } else { None };
+            match &few {
+                Some(few) if few.is_empty() => continue,
+                Some(_) => {}
+                // Before any is fetched: what this search needs is not to go for something else that it needs.
+                None => snapshot.note_use(name, tiers, used),
+            }
+            wanted.push((snapshot.clone(), shard, name, rows.clone(), few));
         }
     }
-    let units = stream::iter(wanted).map(|(snapshot, shard, name, rows)| async move {
-        Ok::<_, Error>(Unit { shard, object: snapshot.embedding_object(name, tiers, used).await?, rows })
+    let units = stream::iter(wanted).map(|(snapshot, shard, name, rows, few)| async move {
+        let tiers = if few.is_some() { &[] } else { tiers };
+        let object = snapshot.embedding_object(name, tiers, used).await?;
+        Ok::<_, Error>(Unit { shard, object, rows, few })
     });
     units.buffered(OPENS).try_collect().await
 }

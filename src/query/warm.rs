@@ -44,7 +44,7 @@ impl Reader {
             stream::iter(reads).buffer_unordered(SHARDS_AT_ONCE).try_for_each(|()| async { Ok(()) }).await?;
         }
         let tiers: Vec<_> = warm.tiers().collect();
-        if !tiers.is_empty() && warm.max_bytes.is_none_or(|max| self.index_estimate() <= max) {
+        if !tiers.is_empty() && warm.max_bytes.is_none_or(|max| self.index_bytes() <= max) {
             self.searched().await?;
         }
         if let Some(max) = warm.max_bytes.filter(|_| warm.columns || warm.documents) {
@@ -65,6 +65,7 @@ impl Reader {
         for snapshot in self.snapshots() {
             snapshot.objects.count(&mut warmth);
         }
+        warmth.index_bytes = self.index_bytes();
         if let Some(first) = self.snapshots().next() {
             let pools = first.objects.pools();
             warmth.memory_bytes = pools.parts.bytes() + pools.parts.reserved() + pools.sections.bytes();
@@ -72,12 +73,12 @@ impl Reader {
         warmth
     }
 
-    /// Bytes that the index takes at least, before it is made.
-    fn index_estimate(&self) -> u64 {
-        let made = |snapshot: &crate::reader::Snapshot| snapshot.attachment.get::<ShardIndex>().is_some();
-        let rows = |snapshot: &crate::reader::Snapshot| {
-            snapshot.entries(0).iter().map(|entry| u64::from(entry.rows)).sum::<u64>() * INDEX_BYTES
+    /// Bytes that the index takes, of a shard where it is not made yet at least.
+    fn index_bytes(&self) -> u64 {
+        let bytes = |snapshot: &crate::reader::Snapshot| match snapshot.attachment.get::<ShardIndex>() {
+            Some(index) => index.memory_bytes(),
+            None => snapshot.entries(0).iter().map(|entry| u64::from(entry.rows)).sum::<u64>() * INDEX_BYTES,
         };
-        self.snapshots().map(|snapshot| if made(snapshot) { 0 } else { rows(snapshot) }).sum()
+        self.snapshots().map(|snapshot| bytes(snapshot)).sum()
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deltafold::format::{Metric, Op, Record};
+use deltafold::format::{Metric, Op, Record, Value};
 use deltafold::store::Memory;
 use deltafold::{
-    Answer, Collection, CompactorOptions, CreateOptions, Exactness, Query, Reader, SweepOptions, Warm, Writer,
+    Answer, Collection, CompactorOptions, CreateOptions, Exactness, Filter, Query, Reader, SweepOptions, Warm, Writer,
     WriterOptions,
 };
 
@@ -31,7 +31,8 @@ async fn prepared(shards: u16) -> (Far, Collection) {
     let writer = collection.writer(WriterOptions::default()).unwrap();
     let put = |(number, vector): (usize, Vec<f32>)| {
         let document = Some(format!("the document of record {number}"));
-        Op::put(format!("{number:05}"), Record { embedding: Some(vector), document, ..Record::default() })
+        let metadata = [("number".to_owned(), Value::I64(number as i64))].into();
+        Op::put(format!("{number:05}"), Record { embedding: Some(vector), metadata, document })
     };
     let ops: Vec<Op> = vectors().into_iter().enumerate().map(put).collect();
     for ops in ops.chunks(1_000) {
@@ -104,6 +105,31 @@ async fn an_exact_search_reads_codes_and_rows_that_they_leave() {
     let most = RECORDS as u64 * (SIGNS + BYTES) + 2 * 4_096 + reads.len() as u64 * (2 * (16 << 10) + (64 << 10));
     assert!(bytes(&reads) < most, "{} bytes, at most {most}", bytes(&reads));
     assert!(bytes(&reads) < RECORDS as u64 * (SIGNS + BYTES + 4 * u64::from(DIMENSION)), "{reads:?}");
+}
+
+/// Story: a filter left ten of 3,000 rows, and a search fetched the codes of all to rule out some of the ten.
+#[tokio::test]
+async fn a_selective_filter_reads_the_rows_that_it_leaves() {
+    let (store, collection) = prepared(2).await;
+    let warm = collection.reader().await.unwrap();
+    warm.warm(&Warm::default().signs().bytes().rows()).await.unwrap();
+    let selective = || query(7).filter(Filter::less("number", 10));
+    for query in [selective(), approximately(selective())] {
+        let reader = collection.reader().await.unwrap();
+        store.reads();
+        let answer = ask(&reader, query.clone()).await;
+        let reads = of_objects(&store.reads());
+        // Of each shard the front of the object with the norms, and the blocks of the rows.
+        let most = 2 * ((4 << 10) + RECORDS as u64 / 2 * 4 + (32 << 10));
+        assert!(bytes(&reads) < most, "{} bytes: {reads:?}", bytes(&reads));
+        assert_eq!(answer.hits, ask(&warm, query).await.hits);
+        assert_eq!((answer.hits.len(), answer.work.coded, answer.work.read), (5, 0, 10));
+    }
+    let reader = collection.reader().await.unwrap();
+    store.reads();
+    let none = query(7).filter(Filter::less("number", 0));
+    assert_eq!(ask(&reader, none).await.hits, []);
+    assert_eq!(of_objects(&store.reads()), [], "no row is left");
 }
 
 #[tokio::test]
@@ -356,4 +382,9 @@ async fn a_mapped_object_is_warm_without_memory() {
     let rows = reader.warm(&Warm::default().bytes().rows()).await.unwrap();
     assert!(codes.is_complete() && rows.is_complete() && rows.rows == 1, "{rows:?}");
     assert_eq!(codes.memory_bytes, rows.memory_bytes, "parts and the index alone");
+    // A search needs the whole index, so the answer is plain where that passes the memory by itself.
+    assert!((RECORDS as u64 * 12..RECORDS as u64 * 14).contains(&rows.index_bytes), "{rows:?}");
+    for (max, fits) in [(rows.index_bytes, true), (rows.index_bytes - 1, false)] {
+        assert_eq!(reader.warm(&Warm::default().bytes().max_bytes(max)).await.unwrap().is_complete(), fits);
+    }
 }
