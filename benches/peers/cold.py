@@ -21,6 +21,10 @@ def text(number, length):
     return " ".join(words)
 
 
+# Ops of the segments that nobody has folded, and rows of the fragments that LanceDB has not compacted.
+BACKLOG = [100 + number * 353 % 901 for number in range(36)]
+
+
 def measured(server, ask):
     """Figures of a few queries: their median time, and the GETs that the server had for each."""
     server.ask(do="reads")
@@ -45,7 +49,7 @@ def compare(arguments, made, folder, candidates):
         made.queries.tofile(queries)
         client.ask(do="build", endpoint=endpoint, vectors=vectors, dimension=made.dimension, metric=made.metric,
                    documents=arguments.documents)
-        table = lance(arguments, made, endpoint)
+        table, record, add = lance(arguments, made, endpoint)
         server.ask(do="latency", milliseconds=arguments.latency)
         for name, count in [("deltafold", None), (f"deltafold, approximate, {candidates} candidates", candidates)]:
             def ask(count=count):
@@ -60,10 +64,38 @@ def compare(arguments, made, folder, candidates):
                 answers = row.pop("answers")
                 some = first_queries(made, len(answers))
                 row["recall"] = some.recall(answers, truth, arguments.k)
+        gets = records(arguments, made, server, client, endpoint, record, add)
     finally:
         client.close()
         server.close()
-    return {"latency_ms": arguments.latency, "documents": arguments.documents, "rows": rows}
+    return {"latency_ms": arguments.latency, "documents": arguments.documents, "rows": rows, "gets": gets}
+
+
+def records(arguments, made, server, client, endpoint, record, add):
+    """A row for each peer, backlog and latency: one record is read from nothing by its id."""
+    count = len(made.rows)
+    ids = [number * 7_919 % count for number in range(1, arguments.cold + 1)]
+
+    def deltafold():
+        return client.ask(do="cold-get", endpoint=endpoint, ids=ids)["seconds"], None
+
+    rows = []
+    for behind in [[], BACKLOG]:
+        server.ask(do="latency", milliseconds=0)
+        if behind:
+            client.ask(do="backlog", endpoint=endpoint, dimension=made.dimension, documents=arguments.documents,
+                       first=count, segments=behind)
+            if add:
+                add(behind)
+        for latency in [arguments.latency, 0]:
+            server.ask(do="latency", milliseconds=latency)
+            for name, ask in [("deltafold", deltafold), ("lancedb", record and (lambda: record(ids)))]:
+                row = {"peer": name, "segments": len(behind), "latency_ms": latency}
+                if ask:
+                    row |= measured(server, ask)
+                    row.pop("answers")
+                    rows.append(row)
+    return rows
 
 
 def first_queries(made, count):
@@ -74,25 +106,33 @@ def first_queries(made, count):
 
 
 def lance(arguments, made, endpoint):
-    """Builds the table of LanceDB; a function that asks it from nothing, or the reason that there is none."""
+    """Builds the table of LanceDB with an index of the ids.
+
+    Returns functions that ask it from nothing, that read records from nothing, and that add fragments; or in place of the
+    first the reason that there is none.
+    """
     try:
         lancedb, pyarrow = importlib.import_module("lancedb"), importlib.import_module("pyarrow")
     except ImportError as error:
-        return f"not on this machine: {error}"
+        return f"not on this machine: {error}", None, None
     options = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET, "aws_endpoint": endpoint,
                "aws_region": "us-east-1", "allow_http": "true", "aws_virtual_hosted_style_request": "false"}
     place = f"s3://{BUCKET}/lance"
-    try:
-        numbers = list(range(len(made.rows)))
-        table = pyarrow.table({
+
+    def rows(numbers, vectors):
+        return pyarrow.table({
             "id": pyarrow.array(numbers, pyarrow.int64()),
             "text": pyarrow.array([text(number, arguments.documents) for number in numbers]),
-            "vector": pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(made.rows.ravel()), made.dimension),
+            "vector": pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(vectors.ravel()), made.dimension),
         })
-        lancedb.connect(place, storage_options=options).create_table("peers", table)
+
+    try:
+        table = rows(list(range(len(made.rows))), made.rows)
+        made_table = lancedb.connect(place, storage_options=options).create_table("peers", table)
+        made_table.create_scalar_index("id")
     except Exception as error:  # It is said in the table.
         print(error, file=sys.stderr)
-        return f"failed: {str(error)[:120]}"
+        return f"failed: {str(error)[:120]}", None, None
     metric = {"l2": "l2", "cosine": "cosine"}.get(made.metric, "dot")
 
     def ask():
@@ -106,4 +146,20 @@ def lance(arguments, made, endpoint):
             answers.append(found["id"].to_pylist())
         return seconds, answers
 
-    return ask
+    def record(ids):
+        seconds = []
+        for number in ids:
+            before = time.perf_counter()
+            opened = lancedb.connect(place, storage_options=options).open_table("peers")
+            found = opened.search().where(f"id = {number}").select(["id", "text", "vector"]).limit(1).to_arrow()
+            seconds.append(time.perf_counter() - before)
+            assert found["id"].to_pylist() == [number]
+        return seconds, None
+
+    def add(counts):
+        opened, first = lancedb.connect(place, storage_options=options).open_table("peers"), len(made.rows)
+        for count in counts:
+            opened.add(rows(list(range(first, first + count)), made.rows[:count]))
+            first += count
+
+    return ask, record, add

@@ -8,6 +8,8 @@
 //! | `latency` | `milliseconds` | nothing: what each request to that server takes from now on |
 //! | `reads` | | GETs that the server had since the last `reads`, and the bytes of their answers |
 //! | `cold` | `endpoint`, `queries`, `dimension`, `k`, `candidates`, `rounds` | seconds, GETs and bytes from nothing to an answer |
+//! | `cold-get` | `endpoint`, `ids` | seconds from nothing to a record with embedding and document |
+//! | `backlog` | `endpoint`, `dimension`, `documents`, `first`, `segments` | nothing: appends segments of so many ops, and folds none |
 //! | `build` | `folder` or `endpoint`, `vectors`, `dimension`, `metric`, `documents` | seconds of append and compaction, bytes on disk |
 //! | `open` | `folder`, `dimension` | as `memory`, after a first search |
 //! | `memory` | | bytes of memory, private and of mapped files |
@@ -25,8 +27,8 @@ use std::time::{Duration, Instant};
 use deltafold::format::{CollectionName, Metric, Op, Record, Value};
 use deltafold::store::{Dir, S3, Store};
 use deltafold::{
-    Collection, CompactorOptions, CreateOptions, Exactness, Filter, Include, Query, Reader, SweepOptions, Warm,
-    WriterOptions,
+    Collection, CompactorOptions, CreateOptions, Exactness, Filter, Include, MemoryLimit, Query, Reader, SweepOptions,
+    Warm, WriterOptions,
 };
 use futures::StreamExt;
 use serde_json::{Value as Json, json};
@@ -97,6 +99,8 @@ async fn obey(request: &Json, reader: &mut Option<Reader>, server: &mut Option<S
             json!({"gets": gets, "bytes": bytes})
         }
         "cold" => cold(request).await,
+        "cold-get" => cold_get(request).await,
+        "backlog" => backlog(request).await,
         "memory" => memory(),
         other => panic!("no request `{other}`"),
     }
@@ -236,6 +240,38 @@ async fn cold(request: &Json) -> Json {
         ids.push(answers[0].hits.iter().map(|hit| hit.entry.id.clone()).collect::<Vec<_>>());
     }
     json!({"seconds": seconds, "gets": gets as f64 / rounds as f64, "bytes": bytes as f64 / rounds as f64, "ids": ids})
+}
+
+/// Records read by collections that are opened for one record each.
+async fn cold_get(request: &Json) -> Json {
+    let mut seconds = Vec::new();
+    for id in request["ids"].as_array().expect("`ids` is missing") {
+        let id = id.as_u64().expect("a number").to_string();
+        // A store of its own: connections are made anew, too.
+        let store = store(request).await;
+        let start = Instant::now();
+        let found = Collection::open_and_get(store, &name(), MemoryLimit::default(), &id).await.expect("an answer");
+        seconds.push(start.elapsed().as_secs_f64());
+        let record = found.expect("a record").record;
+        assert!(record.embedding.is_some() && record.document.is_some());
+    }
+    json!({"seconds": seconds})
+}
+
+/// Segments that nobody folds.
+async fn backlog(request: &Json) -> Json {
+    let writer = collection(request).await.writer(WriterOptions::default()).expect("a writer");
+    let (dimension, documents) = (number(request, "dimension"), number(request, "documents"));
+    let mut first = number(request, "first");
+    for ops in request["segments"].as_array().expect("`segments` is missing") {
+        let ops = ops.as_u64().expect("a number") as usize;
+        // Numbers that do not repeat, so that no store makes them smaller.
+        let row = |id: usize| (0..dimension).map(|at| ((id * 7_919 + at * 104_729) % 9_973) as f32 / 9_973.0).collect();
+        writer.append((first..first + ops).map(|id| put(id, row(id), documents)).collect()).await.expect("an ack");
+        first += ops;
+    }
+    writer.close().await.expect("a close");
+    json!({})
 }
 
 /// Ten ops, then a refresh and a query; the same query beside it.

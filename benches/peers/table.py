@@ -95,6 +95,20 @@ def cold(report):
             yield f"| {name} | {time_of(row['seconds'])} | {row['gets']:.0f} | {size} | {row['recall']:.3f} |"
 
 
+def gets(report):
+    """One record by its id, from nothing."""
+    yield "One record by its id, with embedding and document, from opening the collection:"
+    yield ""
+    yield "| peer | not folded | a request takes | a get | GETs | bytes |"
+    yield "|---|---|---|---|---|---|"
+    for row in report["gets"]:
+        behind = f"{row['segments']} segments" if row["segments"] else "-"
+        yield (
+            f"| {row['peer']} | {behind} | {row['latency_ms']} ms | {time_of(row['seconds'])} | {row['gets']:.0f} "
+            f"| {row['bytes'] / 1e6:.2f} MB |"
+        )
+
+
 def markdown(report):
     machine, versions = report["machine"], report["versions"]
     lines = [
@@ -122,4 +136,6 @@ def markdown(report):
         if one.get("cold"):
             lines.append("")
             lines.extend(cold(one["cold"]))
+            lines.append("")
+            lines.extend(gets(one["cold"]))
     return "\n".join(lines) + "\n"
