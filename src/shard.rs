@@ -83,7 +83,8 @@ impl Shard {
         self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// The first look that was handed in, once. A head was the current one when the collection was opened, or later.
+    /// The first look that was handed in, once. A head was the current one when the collection was
+    /// opened, or later.
     pub(crate) async fn take_ahead(&self) -> Result<Option<ReadAhead>> {
         Ok(match self.take() {
             Some(ReadAhead::Head(state)) => Some(ReadAhead::Head(self.own(Some(state)).await?)),

@@ -15,8 +15,8 @@ use crate::shard::{Names, ReadAhead};
 use crate::store::Store;
 
 impl Collection {
-    /// [`open`](Self::open) for a reader that is opened next: reads the head of the first shard beside the register,
-    /// which saves that reader a round of requests. Two GETs at once.
+    /// [`open`](Self::open) for a reader that is opened next: reads the head of the first shard
+    /// beside the register, which saves that reader a round of requests. Two GETs at once.
     ///
     /// # Errors
     ///
@@ -33,9 +33,9 @@ impl Collection {
         Ok(collection)
     }
 
-    /// A collection with a reader of what is acknowledged by now: [`open`](Self::open), [`with_memory`](Self::with_memory) and
-    /// [`reader`](Self::reader) with the requests of those, in a round of requests less. It lists the log of the first shard
-    /// beside the register.
+    /// A collection with a reader of what is acknowledged by now: [`open`](Self::open),
+    /// [`with_memory`](Self::with_memory) and [`reader`](Self::reader) with the requests of those,
+    /// in a round of requests less. It lists the log of the first shard beside the register.
     ///
     /// # Errors
     ///
@@ -50,11 +50,12 @@ impl Collection {
         Ok((collection, reader))
     }
 
-    /// The record `id` as it is by now. Opens its shard alone and keeps nothing: for a process that reads one record. Where
-    /// more are read, open a [`reader`](Self::reader).
+    /// The record `id` as it is by now. Opens its shard alone and keeps nothing: for a process that
+    /// reads one record. Where more are read, open a [`reader`](Self::reader).
     ///
-    /// A LIST and two GETs, then those of [`Reader::get`], and where the log is not empty a GET for each segment and a
-    /// conditional GET. Of segments without an op about the record it reads no embedding.
+    /// A LIST and two GETs, then those of [`Reader::get`], and where the log is not empty a GET for
+    /// each segment and a conditional GET. Of segments without an op about the record it reads no
+    /// embedding.
     ///
     /// # Errors
     ///
@@ -63,8 +64,9 @@ impl Collection {
         crate::reader::get(self.shard(ShardId::of(id, self.config.shards))?, id).await
     }
 
-    /// [`open`](Self::open), [`with_memory`](Self::with_memory) and [`get`](Self::get) with the requests of those, in a round of
-    /// requests less. It lists the log of the first shard beside the register.
+    /// [`open`](Self::open), [`with_memory`](Self::with_memory) and [`get`](Self::get) with the
+    /// requests of those, in a round of requests less. It lists the log of the first shard beside
+    /// the register.
     ///
     /// # Errors
     ///
@@ -78,7 +80,8 @@ impl Collection {
         Self::open_with_names(store, name, memory).await?.get(id).await
     }
 
-    /// Opens a collection, with the names of the first shard's log for the caller's next look at it.
+    /// Opens a collection, with the names of the first shard's log for the caller's next look at
+    /// it.
     async fn open_with_names(store: Arc<dyn Store>, name: &CollectionName, memory: MemoryLimit) -> Result<Self> {
         let first = Layout::new(name.clone()).shard(ShardId::default());
         let (collection, names) = join(Self::open(store.clone(), name), Names::list(&*store, &first)).await;

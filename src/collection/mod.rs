@@ -146,8 +146,9 @@ impl Collection {
         Writer::open(self.shards.clone(), options)
     }
 
-    /// A reader of what is acknowledged by now. A LIST and two GETs for each shard. Where segments are not folded yet, one
-    /// GET for each of them and a conditional GET; where more than 512 are not swept yet, a second LIST.
+    /// A reader of what is acknowledged by now. A LIST and two GETs for each shard. Where segments
+    /// are not folded yet, one GET for each of them and a conditional GET; where more than 512 are
+    /// not swept yet, a second LIST.
     pub async fn reader(&self) -> Result<Reader> {
         self.reader_at(At::Latest).await
     }

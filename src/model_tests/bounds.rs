@@ -33,8 +33,8 @@ pub(super) struct Bounds {
     /// Processes that remove the pin which has the name.
     pub(super) unpinners: u8,
     pub(super) readers: u8,
-    /// Readers that list the log before they read the head: their LIST looks at one slot after the other, from the first
-    /// or from the last.
+    /// Readers that list the log before they read the head: their LIST looks at one slot after the
+    /// other, from the first or from the last.
     pub(super) listers_up: u8,
     pub(super) listers_down: u8,
     pub(super) followers: u8,

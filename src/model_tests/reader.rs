@@ -1,5 +1,5 @@
-//! A reader: opens, reads its parts, refreshes. A lister: a reader that opens by the names of the log, and reads the head
-//! behind them. A follower: reads slot after slot.
+//! A reader: opens, reads its parts, refreshes. A lister: a reader that opens by the names of the
+//! log, and reads the head behind them. A follower: reads slot after slot.
 
 use super::bounds::Guards;
 use super::store::{LIVE, OpId, Snapshot, Store, Truth, VIEW};
@@ -12,7 +12,8 @@ pub(super) struct Reader {
     /// The log behind what `current` has folded.
     overlay: Vec<(u64, OpId)>,
     refreshed: bool,
-    /// The slots in the order in which a LIST looks at them, of a reader that lists the log before it reads the head.
+    /// The slots in the order in which a LIST looks at them, of a reader that lists the log before
+    /// it reads the head.
     names: Vec<u64>,
     at: At,
 }

@@ -11,8 +11,8 @@ use super::scan::Selection;
 use crate::error::{Error, Result};
 use crate::reader::{Need, Snapshot};
 
-/// How many parts are read and decoded at once: the fronts of 100,000 records in one round of requests. Their bytes on the
-/// way are bounded for all reads together.
+/// How many parts are read and decoded at once: the fronts of 100,000 records in one round of
+/// requests. Their bytes on the way are bounded for all reads together.
 const READS: usize = 64;
 
 /// The highest bit of an [`Owner`] tells a record that the base does not decide alone.

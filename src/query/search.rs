@@ -173,8 +173,9 @@ pub(super) fn tiers(queries: &[Query]) -> Vec<Tier> {
     signs.into_iter().chain(bytes).collect()
 }
 
-/// Opens every embedding object that some record needs, with these tiers. An object far away that is not held, and of which
-/// filters leave few rows, is opened without tiers, and not at all where they leave none.
+/// Opens every embedding object that some record needs, with these tiers. An object far away that
+/// is not held, and of which filters leave few rows, is opened without tiers, and not at all where
+/// they leave none.
 pub(super) async fn units(shards: &[Searched], tiers: &[Tier], used: u64, probes: &[Probe]) -> Result<Vec<Unit>> {
     let row_bytes = probes.first().map_or(1, |probe| probe.distances.row_bytes());
     let mut wanted = Vec::new();

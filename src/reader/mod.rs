@@ -119,9 +119,9 @@ impl Reader {
         Ok(refreshed)
     }
 
-    /// The record `id`. For each run that has it, one GET of a part that is looked into for the first time, of all runs at
-    /// once. Then one of the block that holds the document, and at the same time one for the embedding, or two of an object
-    /// that is read for the first time.
+    /// The record `id`. For each run that has it, one GET of a part that is looked into for the
+    /// first time, of all runs at once. Then one of the block that holds the document, and at the
+    /// same time one for the embedding, or two of an object that is read for the first time.
     pub async fn get(&self, id: &str) -> Result<Option<Entry>> {
         self.shard_of(id).record(id, Reads::Row).await
     }

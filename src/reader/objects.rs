@@ -13,8 +13,8 @@ use super::sections::{Opened, Tier};
 use crate::error::{Error, Repr, Result};
 use crate::shard::Shard;
 
-/// How many parts are read and decoded at once where all are wanted: enough to keep a store busy that answers late. Their
-/// bytes on the way are bounded for all reads together.
+/// How many parts are read and decoded at once where all are wanted: enough to keep a store busy
+/// that answers late. Their bytes on the way are bounded for all reads together.
 const READS: usize = 64;
 
 /// The objects that a manifest lists.

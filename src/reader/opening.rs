@@ -15,7 +15,8 @@ pub(super) struct Opening {
     pub(super) manifest: Manifest,
     /// The log behind the manifest, where it was read.
     pub(super) log: Option<Result<TailRead<WithObject>>>,
-    /// Whether the log is proved to hold nothing behind the manifest. Otherwise the head has to be looked at again.
+    /// Whether the log is proved to hold nothing behind the manifest. Otherwise the head has to be
+    /// looked at again.
     pub(super) ended: bool,
 }
 
@@ -46,8 +47,8 @@ impl Opening {
         Self::checked(shard, state, manifest?, log, ended).await
     }
 
-    /// Reads the log behind what a head says is folded, and beside it the manifest: a GET, a LIST, and a GET for each
-    /// segment.
+    /// Reads the log behind what a head says is folded, and beside it the manifest: a GET, a LIST,
+    /// and a GET for each segment.
     async fn by_head(shard: &Shard, state: HeadState) -> Result<Self> {
         let reading = read_tail_with_objects(shard, state.head.folded, shard.memory().log_read(), ScanMode::Listed);
         let (manifest, log) = join(shard.manifest(&state.head), reading).await;

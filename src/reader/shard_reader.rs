@@ -33,8 +33,9 @@ pub(super) struct ShardReader {
 }
 
 impl ShardReader {
-    /// Reads the current manifest and the log behind it: a LIST, two GETs, and where the log is not empty a GET for each
-    /// segment and a conditional GET. Objects that are read `ahead` come beside the segments and the last look at the head.
+    /// Reads the current manifest and the log behind it: a LIST, two GETs, and where the log is not
+    /// empty a GET for each segment and a conditional GET. Objects that are read `ahead` come
+    /// beside the segments and the last look at the head.
     pub(super) async fn open_latest(shard: Shard, pools: &Arc<Pools>, ahead: Ahead) -> Result<Self> {
         loop {
             match Self::look(shard.clone(), pools, ahead).await {
@@ -59,7 +60,8 @@ impl ShardReader {
             if looked.manifest.name() == objects.manifest().name() {
                 warmed?;
             } else {
-                // Objects of the older one that were read are kept. Objects that were gone were swept with it.
+                // Objects of the older one that were read are kept. Objects that were gone were
+                // swept with it.
                 objects = Objects::new(shard.clone(), looked.manifest.clone(), pools.clone(), Some(&objects));
                 objects.read_ahead(ahead).await?;
             }

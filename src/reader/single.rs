@@ -27,14 +27,15 @@ type Slots = Vec<(Sequence, Slot<WithObject>)>;
 
 /// The record `id` as it is by now. Nothing is kept.
 ///
-/// A LIST and two GETs, those of [`Snapshot::record`], and where the log is not empty one for each segment and a
-/// conditional GET. Of segments without an op about the record no embedding is read.
+/// A LIST and two GETs, those of [`Snapshot::record`], and where the log is not empty one for each
+/// segment and a conditional GET. Of segments without an op about the record no embedding is read.
 pub(crate) async fn get(shard: &Shard, id: &str) -> Result<Option<Entry>> {
     let pools = Pools::new(shard.memory(), 1);
     match alone(shard, &pools, id).await {
         Ok(Some(found)) => return Ok(found),
         Ok(None) => {}
-        // A snapshot that is swept meanwhile is not the latest; a reader tells damage from what a sweep left.
+        // A snapshot that is swept meanwhile is not the latest; a reader tells damage from what a
+        // sweep left.
         Err(error) if matches!(error.kind(), ErrorKind::Superseded | ErrorKind::Corrupt) => {}
         Err(error) => return Err(error),
     }
@@ -78,7 +79,8 @@ async fn alone(shard: &Shard, pools: &Arc<Pools>, id: &str) -> Result<Option<Opt
     if moved?.is_some() { Ok(None) } else { record.map(Some) }
 }
 
-/// The segments behind what is folded, as far as they concern a record; `None` where only a reader of them all can tell.
+/// The segments behind what is folded, as far as they concern a record; `None` where only a reader
+/// of them all can tell.
 async fn about(shard: &Shard, pools: &Pools, behind: &[(Sequence, u64)], id: &str) -> Result<Option<Slots>> {
     // Gathered first: a stream of futures that borrow is not known to be `Send`.
     let reads: Vec<_> = behind

@@ -98,15 +98,16 @@ pub struct Warmth {
     pub rows: u64,
     /// Memory that all of it takes, with the index of searches. Mappings of a local folder take none.
     pub memory_bytes: u64,
-    /// Memory that the index of searches takes, or will take at least once a search makes it. A search needs all of it, also
-    /// where it alone takes more than [`Warm::max_bytes`].
+    /// Memory that the index of searches takes, or will take at least once a search makes it. A
+    /// search needs all of it, also where it alone takes more than [`Warm::max_bytes`].
     pub index_bytes: u64,
     /// The levels that were asked for.
     pub(crate) wanted: Warm,
 }
 
 impl Warmth {
-    /// Whether everything that was asked for is in memory, and a search stays within the memory that was given.
+    /// Whether everything that was asked for is in memory, and a search stays within the memory
+    /// that was given.
     pub fn is_complete(&self) -> bool {
         let Warm { columns, documents, signs, bytes, rows, max_bytes } = self.wanted;
         let searches = signs || bytes || rows;

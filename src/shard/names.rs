@@ -1,9 +1,10 @@
 //! The names in a log, listed before the head of its shard is read.
 //!
-//! A slot that a listing did not show was empty at some moment of the listing. A head that is read afterwards and
-//! truncates nothing above the slot proves that nobody had taken it by then: a sweep publishes `truncated` before it
-//! deletes. So the log ends there, and no second look at the head is needed. The order in which a store looks at names
-//! does not matter, and neither does a deletion meanwhile.
+//! A slot that a listing did not show was empty at some moment of the listing. A head that is read
+//! afterwards and truncates nothing above the slot proves that nobody had taken it by then: a sweep
+//! publishes `truncated` before it deletes. So the log ends there, and no second look at the head
+//! is needed. The order in which a store looks at names does not matter, and neither does a
+//! deletion meanwhile.
 
 use deltafold_format::{ObjectName, Sequence};
 
@@ -28,7 +29,8 @@ pub(crate) struct Names {
 impl Names {
     /// Lists them. One LIST.
     pub(crate) async fn list(store: &dyn Store, layout: &ShardLayout) -> Result<Self> {
-        // Manifests follow the log in the order of keys. A local folder has a list for each, and its requests are cheap.
+        // Manifests follow the log in the order of keys. A local folder has a list for each, and
+        // its requests are cheap.
         let prefix = if store.maps_objects() { layout.log_prefix() } else { layout.prefix() };
         let from = layout.segment(Sequence::ZERO);
         let page = retry::transient(|| store.list_after(&prefix, Some(&from), NAMES)).await?;
@@ -46,8 +48,8 @@ impl Names {
         self.newest
     }
 
-    /// The segments behind the last one folded, by a head that was read after the names. `None` where the names do not tell
-    /// them: there are too many, or one does not join on.
+    /// The segments behind the last one folded, by a head that was read after the names. `None`
+    /// where the names do not tell them: there are too many, or one does not join on.
     pub(crate) fn behind(&self, folded: Sequence) -> Option<&[(Sequence, u64)]> {
         let first = self.segments.partition_point(|(sequence, _)| *sequence <= folded);
         let segments = self.segments.get(first..).unwrap_or_default();

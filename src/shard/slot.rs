@@ -17,7 +17,8 @@ pub(crate) const INDEX_BYTES: u64 = 16;
 /// request.
 const FRONT_BYTES: u64 = 16 << 10;
 
-/// A segment of at most so many bytes is read whole where only its ops are needed: a second request takes longer.
+/// A segment of at most so many bytes is read whole where only its ops are needed: a second request
+/// takes longer.
 const WHOLE_BYTES: u64 = 64 << 10;
 
 /// The content of a log slot.
@@ -89,11 +90,13 @@ impl Shard {
         }
     }
 
-    /// A slot of the log as far as it concerns one record: its segment where an op is about the record, else `Void`. `None`
-    /// where the slots beside it decide whether it counts, or it is gone.
+    /// A slot of the log as far as it concerns one record: its segment where an op is about the
+    /// record, else `Void`. `None` where the slots beside it decide whether it counts, or it is
+    /// gone.
     ///
-    /// `stored` is the length of the object. Of a large one the embeddings are read only if an op is about the record. One
-    /// GET; one more where an op is, or where the ops take more than a quarter of the object.
+    /// `stored` is the length of the object. Of a large one the embeddings are read only if an op
+    /// is about the record. One GET; one more where an op is, or where the ops take more than a
+    /// quarter of the object.
     pub(crate) async fn slot_about(&self, sequence: Sequence, stored: u64, id: &str) -> Result<Option<Slot>> {
         if stored > WHOLE_BYTES {
             let Some(ops) = self.slot_ops(sequence, stored).await? else { return Ok(None) };

@@ -107,7 +107,8 @@ async fn an_exact_search_reads_codes_and_rows_that_they_leave() {
     assert!(bytes(&reads) < RECORDS as u64 * (SIGNS + BYTES + 4 * u64::from(DIMENSION)), "{reads:?}");
 }
 
-/// Story: a filter left ten of 3,000 rows, and a search fetched the codes of all to rule out some of the ten.
+/// Story: a filter left ten of 3,000 rows, and a search fetched the codes of all to rule out some
+/// of the ten.
 #[tokio::test]
 async fn a_selective_filter_reads_the_rows_that_it_leaves() {
     let (store, collection) = prepared(2).await;
@@ -234,8 +235,8 @@ async fn a_search_from_nothing_takes_five_rounds() {
     }
 }
 
-/// The ids that a search of a reader finds, whose head was read beside the register. While that reader reads slot 2, the
-/// slot is folded and swept, and a writer that had slept creates it anew.
+/// The ids that a search of a reader finds, whose head was read beside the register. While that
+/// reader reads slot 2, the slot is folded and swept, and a writer that had slept creates it anew.
 async fn found_over_a_stale_segment() -> Vec<String> {
     let store = Watched::<Memory>::default();
     let name = "c".parse().unwrap();
@@ -276,7 +277,8 @@ fn without_the_second_look_an_acknowledged_op_is_missing() {
     assert_eq!(found, ["first", "fourth"]);
 }
 
-/// A log that nobody sweeps has more names than one short list tells. Then it is listed from its end.
+/// A log that nobody sweeps has more names than one short list tells. Then it is listed from its
+/// end.
 #[tokio::test]
 async fn a_long_log_is_listed_from_the_last_folded_segment() {
     let store = Far::default();
@@ -382,7 +384,8 @@ async fn a_mapped_object_is_warm_without_memory() {
     let rows = reader.warm(&Warm::default().bytes().rows()).await.unwrap();
     assert!(codes.is_complete() && rows.is_complete() && rows.rows == 1, "{rows:?}");
     assert_eq!(codes.memory_bytes, rows.memory_bytes, "parts and the index alone");
-    // A search needs the whole index, so the answer is plain where that passes the memory by itself.
+    // A search needs the whole index, so the answer is plain where that passes the memory by
+    // itself.
     assert!((RECORDS as u64 * 12..RECORDS as u64 * 14).contains(&rows.index_bytes), "{rows:?}");
     for (max, fits) in [(rows.index_bytes, true), (rows.index_bytes - 1, false)] {
         assert_eq!(reader.warm(&Warm::default().bytes().max_bytes(max)).await.unwrap().is_complete(), fits);

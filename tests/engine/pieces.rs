@@ -93,8 +93,9 @@ async fn a_cold_get_takes_six_requests_in_four_rounds() {
     let reads = store.reads();
     let mut rounds: Vec<(u64, &str)> = reads.iter().map(|read| (read.round, kind(read))).collect();
     rounds.sort_unstable();
-    // Names of the log and a head behind them prove that the log is empty. The part: its front with all columns in one
-    // range, and a block of documents. The embedding adds one, as its object is small.
+    // Names of the log and a head behind them prove that the log is empty. The part: its front with
+    // all columns in one range, and a block of documents. The embedding adds one, as its object is
+    // small.
     let expected =
         [(0, "list"), (0, "register"), (1, "head"), (1, "manifest"), (2, "part"), (3, "embeddings"), (3, "part")];
     assert_eq!(rounds, expected, "{reads:#?}");
@@ -122,7 +123,8 @@ async fn a_log_adds_two_rounds_to_a_cold_get() {
     assert_eq!((of("head"), of("part")), (vec![1, 3], vec![4, 5]), "{reads:#?}");
 }
 
-/// A process that reads one record reads no embeddings of other records in the log, and the part beside the segments.
+/// A process that reads one record reads no embeddings of other records in the log, and the part
+/// beside the segments.
 #[tokio::test(start_paused = true)]
 async fn one_record_is_read_without_the_embeddings_of_others() {
     const DIMENSION: u32 = 512;
@@ -143,7 +145,8 @@ async fn one_record_is_read_without_the_embeddings_of_others() {
     writer.append(vec![Op::delete(id(9)), Op::delete(id(211)), put(8)]).await.unwrap();
     let reader = collection.reader().await.unwrap();
     store.reads();
-    // In the base; in a segment; in neither; deleted in the log, of the base and of the log; in the last segment.
+    // In the base; in a segment; in neither; deleted in the log, of the base and of the log; in the
+    // last segment.
     for (number, more) in [(7, 0), (405, 1), (150_000, 0), (9, 0), (211, 1), (8, 0)] {
         store.slow_down();
         let open = Arc::new(store.clone());

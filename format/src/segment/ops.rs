@@ -1,4 +1,5 @@
-//! The ops of a segment without their embeddings, which a range read of the object's first bytes brings.
+//! The ops of a segment without their embeddings, which a range read of the object's first bytes
+//! brings.
 
 use bytes::Bytes;
 
@@ -11,8 +12,8 @@ use crate::envelope::{EnvelopeReader, ObjectKind};
 use crate::error::FormatError;
 use crate::limits::MAX_SEGMENT_SECTION_BYTES;
 
-/// The header of a segment and the rows of its ops, both checked by their checksums. Nothing is known of the embeddings, and
-/// the digest of the ops, which covers them too, is not compared.
+/// The header of a segment and the rows of its ops, both checked by their checksums. Nothing is
+/// known of the embeddings, and the digest of the ops, which covers them too, is not compared.
 #[derive(Debug, Clone)]
 pub struct SegmentOps {
     header: SegmentHeader,
@@ -22,7 +23,8 @@ pub struct SegmentOps {
 }
 
 impl SegmentOps {
-    /// How many bytes from the start of the object [`SegmentOps::decode`] needs. `prefix` must hold the envelope.
+    /// How many bytes from the start of the object [`SegmentOps::decode`] needs. `prefix` must hold
+    /// the envelope.
     ///
     /// # Errors
     /// Those of [`SegmentFront::bytes_needed`]; `Invalid` where the segment has no ops.
@@ -34,7 +36,8 @@ impl SegmentOps {
         Ok(header.max(ops.offset.saturating_add(ops.stored)))
     }
 
-    /// Decodes header and ops from the first bytes of an object: at least [`SegmentOps::bytes_needed`].
+    /// Decodes header and ops from the first bytes of an object: at least
+    /// [`SegmentOps::bytes_needed`].
     ///
     /// # Errors
     /// Whatever is wrong with the header or a row; `Truncated` where the prefix is too short.

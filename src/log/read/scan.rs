@@ -12,8 +12,8 @@ use crate::error::{Error, Repr, Result};
 use crate::retry;
 use crate::shard::{LIST_PAGE, Shard, Slot};
 
-/// How many segments are fetched at once where it is known that they are there: so many that a log which is folded in
-/// time comes in one round of requests.
+/// How many segments are fetched at once where it is known that they are there: so many that a log
+/// which is folded in time comes in one round of requests.
 const GETS_AT_ONCE: usize = 64;
 /// Bytes of them as they are stored that may be under way at once; one segment always may.
 const BYTES_AT_ONCE: u64 = 32 << 20;
@@ -62,8 +62,8 @@ pub(crate) async fn read_tail_with_objects(
     read::<WithObject>(shard, after, max_bytes, mode).await
 }
 
-/// The same of a log whose names were listed already: those of the segments behind `after`, with their lengths and without
-/// a gap. A GET for each.
+/// The same of a log whose names were listed already: those of the segments behind `after`, with
+/// their lengths and without a gap. A GET for each.
 pub(crate) async fn read_named_with_objects(
     shard: &Shard,
     after: Sequence,

@@ -57,7 +57,8 @@ on_every_store!(
     a_swept_snapshot_is_superseded_and_a_pin_keeps_it,
 );
 
-/// How a reader is opened: by the names of the log and a head that is read behind them, or by a head that was read before.
+/// How a reader is opened: by the names of the log and a head that is read behind them, or by a
+/// head that was read before.
 async fn opened<S: Store + Clone>(store: &Watched<S>, head_first: bool) -> Reader {
     let name = "c".parse().unwrap();
     let collection = match head_first {
@@ -67,9 +68,10 @@ async fn opened<S: Store + Clone>(store: &Watched<S>, head_first: bool) -> Reade
     collection.reader().await.unwrap()
 }
 
-/// What happened: a reader read the head, then listed the log. In between the log's segments had been folded and swept, so
-/// the list was empty, and the reader answered from the old snapshot. It did not see ops that were acknowledged.
-/// Now: an empty slot counts as the end only if a head that is read later truncates nothing above it.
+/// What happened: a reader read the head, then listed the log. In between the log's segments had
+/// been folded and swept, so the list was empty, and the reader answered from the old snapshot. It
+/// did not see ops that were acknowledged. Now: an empty slot counts as the end only if a head that
+/// is read later truncates nothing above it.
 async fn an_open_between_fold_and_sweep_sees_every_op<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a")]).await.unwrap();
@@ -89,8 +91,8 @@ async fn an_open_between_fold_and_sweep_sees_every_op<S: Store + Clone>(store: W
     }
 }
 
-/// The names of the log are listed before the head is read. What is folded and swept in between stands in the manifest
-/// that the head names.
+/// The names of the log are listed before the head is read. What is folded and swept in between
+/// stands in the manifest that the head names.
 async fn an_open_whose_log_is_folded_behind_its_list_sees_every_op<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a")]).await.unwrap();
@@ -111,9 +113,10 @@ async fn an_open_whose_log_is_folded_behind_its_list_sees_every_op<S: Store + Cl
     assert_eq!(keys(&reader, "a").await, ["late", "x", "y"]);
 }
 
-/// What happened: a reader listed slot 2 and read it late. Meanwhile it was folded and swept, and a writer that had slept
-/// created it anew. Its segment is no part of the log, and the op that the slot had held was missing.
-/// Now: what was read of the log counts only if a head that is read later does not truncate it.
+/// What happened: a reader listed slot 2 and read it late. Meanwhile it was folded and swept, and a
+/// writer that had slept created it anew. Its segment is no part of the log, and the op that the
+/// slot had held was missing. Now: what was read of the log counts only if a head that is read
+/// later does not truncate it.
 async fn an_open_takes_no_stale_segment_for_the_log<S: Store + Clone>(store: Watched<S>) {
     let (collection, sleeper) = collection(&store).await;
     sleeper.append(vec![put("a")]).await.unwrap();
