@@ -1,5 +1,7 @@
-//! The functions for AWS Lambda in figures: cold start, memory, messages a minute, time until a message can be read. The real program behind the runtime API, and a store in S3 whose every request takes 25 ms;
-//! the queue is in this process, so the figures are of our side of the work alone.
+//! The functions for AWS Lambda in figures: cold start, memory, messages a minute, time until a
+//! message can be read. The real program behind the runtime API, and a store in S3 whose every
+//! request takes 25 ms; the queue is in this process, so the figures are of our side of the work
+//! alone.
 //!
 //! `DELTAFOLD_BOOTSTRAP` names a program to measure instead of the one that was just built.
 #![expect(clippy::unwrap_used, reason = "a figure that cannot be measured is none")]
@@ -56,7 +58,8 @@ fn body(number: usize) -> String {
         .to_string()
 }
 
-/// An event of so many messages of a group, from this place on; of a standard queue where there is no group.
+/// An event of so many messages of a group, from this place on; of a standard queue where there is
+/// no group.
 fn event(group: Option<&str>, first: usize, count: usize) -> Value {
     let bodies: Vec<(String, String)> = (first..first + count).map(|n| (format!("m{n}"), body(n))).collect();
     let sent: Vec<lambda::Sent<'_>> = (first..)
@@ -144,7 +147,9 @@ async fn peak_memory() {
     );
 }
 
-/// So many workers, each a group of a FIFO queue or a poller of a standard one, with batches of so many at most. `rate`: so many messages come a minute, to all workers together; without one, as many as are taken.
+/// So many workers, each a group of a FIFO queue or a poller of a standard one, with batches of so
+/// many at most. `rate`: so many messages come a minute, to all workers together; without one, as
+/// many as are taken.
 async fn load(what: &str, workers: usize, fifo: bool, batch: usize, rate: Option<u32>) -> (f64, Vec<Duration>) {
     let cloud = Cloud::start().await;
     let functions = futures::future::join_all((0..workers).map(|_| cloud.function())).await;
@@ -203,7 +208,8 @@ async fn load(what: &str, workers: usize, fifo: bool, batch: usize, rate: Option
     (a_minute, results.into_iter().flat_map(|(_, waited)| waited).collect())
 }
 
-/// One consumer that is no function, as `deltafold ingest` is: what it received of all groups is appended together. The queue hands out ten messages of each group at a time.
+/// One consumer that is no function, as `deltafold ingest` is: what it received of all groups is
+/// appended together. The queue hands out ten messages of each group at a time.
 async fn daemon(groups: usize) -> f64 {
     let cloud = Cloud::start().await;
     let store = Arc::new(cloud.server.store_under("data").await);

@@ -1,8 +1,10 @@
-//! Cuts the demo data out of the whole: `cargo run --example cut_demo -- <folder with base.jsonl.zst and updates.jsonl.zst>`.
+//! Cuts the demo data out of the whole:
+//! `cargo run --example cut_demo -- <folder with base.jsonl.zst and updates.jsonl.zst>`.
 //!
-//! Takes records whose updates show something first (patches, puts over what is there, deletes), fills up to 1,500 with others,
-//! both in the order of the source, and keeps the updates that touch them plus a few that insert. Writes `demo/debian-1500.jsonl.zst`,
-//! `demo/updates.jsonl.zst` and `demo/expected.json`. Lines are kept as they are.
+//! Takes records whose updates show something first (patches, puts over what is there, deletes),
+//! fills up to 1,500 with others, both in the order of the source, and keeps the updates that touch
+//! them plus a few that insert. Writes `demo/debian-1500.jsonl.zst`, `demo/updates.jsonl.zst` and
+//! `demo/expected.json`. Lines are kept as they are.
 
 #[expect(unreachable_pub, dead_code, reason = "used by the tests as well, and more of it")]
 #[path = "../tests/support/canonical.rs"]

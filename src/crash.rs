@@ -32,8 +32,9 @@ pub(crate) fn install(on_lambda: bool) {
     }));
 }
 
-/// Whether a panic says that the system gave no further thread. The runtime has no other way to say it. Each thread
-/// needs address space for its stack, so this is how a process ends that may have too little memory to begin.
+/// Whether a panic says that the system gave no further thread. The runtime has no other way to say
+/// it. Each thread needs address space for its stack, so this is how a process ends that may have
+/// too little memory to begin.
 fn lacks_a_thread(reason: &str) -> bool {
     let refused = ["WouldBlock", "OutOfMemory", "os error 11", "os error 12"];
     reason.contains("spawn") && refused.iter().any(|sign| reason.contains(sign))

@@ -1,6 +1,7 @@
 //! The note of a drop: it lies in the store from the beginning of a drop to its end.
 //!
-//! A drop deletes the collection register first and the heads next. While the note is there, their absence is no damage.
+//! A drop deletes the collection register first and the heads next. While the note is there, their
+//! absence is no damage.
 
 use bytes::Bytes;
 use deltafold_format::{CollectionName, Uid};
@@ -11,12 +12,14 @@ use crate::error::Result;
 use crate::retry;
 use crate::store::{Key, Outcome, Store};
 
-/// Where the note lies: under a name that no collection can have, so that no drop deletes it with the rest.
+/// Where the note lies: under a name that no collection can have, so that no drop deletes it with
+/// the rest.
 fn key(name: &CollectionName) -> Key {
     Key::new(format!("DROP/{name}")).expect("collection names hold only characters of keys")
 }
 
-/// The note of one drop, as it lies in the store. No two drops that each came to an end had the same one.
+/// The note of one drop, as it lies in the store. No two drops that each came to an end had the
+/// same one.
 #[derive(Debug)]
 pub(crate) struct Note {
     key: Key,
@@ -26,8 +29,8 @@ pub(crate) struct Note {
 }
 
 impl Note {
-    /// Writes the note. One that is there already stays and becomes this drop's too: it takes up what
-    /// was broken off, or does the same as another that is under way.
+    /// Writes the note. One that is there already stays and becomes this drop's too: it takes up
+    /// what was broken off, or does the same as another that is under way.
     pub(crate) async fn write(store: &dyn Store, name: &CollectionName, uid: Option<Uid>) -> Result<Self> {
         let key = key(name);
         let (uid, id) = (uid.map(|uid| uid.to_string()), System.nonce().to_string());
@@ -44,7 +47,8 @@ impl Note {
             if created {
                 break (text, true);
             }
-            // Another drop may have ended since; then this one begins. An answer may also be the echo of our own note.
+            // Another drop may have ended since; then this one begins. An answer may also be the
+            // echo of our own note.
             if let Some(object) = retry::transient(|| store.get(&key)).await? {
                 let ours = object.bytes == text;
                 break (object.bytes, ours);
@@ -54,8 +58,8 @@ impl Note {
         Ok(Self { key, text, ours })
     }
 
-    /// Whether the note is still there. While it is, no collection can be created under the name, so
-    /// everything that was there before is of the collection that is dropped. One GET.
+    /// Whether the note is still there. While it is, no collection can be created under the name,
+    /// so everything that was there before is of the collection that is dropped. One GET.
     pub(crate) async fn stands(&self, store: &dyn Store) -> Result<bool> {
         let object = retry::transient(|| store.get(&self.key)).await?;
         Ok(object.is_some_and(|object| object.bytes == self.text))
@@ -72,8 +76,8 @@ impl Note {
     }
 }
 
-/// Whether a drop has begun and not ended. Where the collection's uid is known, a note of another collection of this name
-/// does not count. One GET.
+/// Whether a drop has begun and not ended. Where the collection's uid is known, a note of another
+/// collection of this name does not count. One GET.
 pub(crate) async fn is_dropping(store: &dyn Store, name: &CollectionName, uid: Option<Uid>) -> Result<bool> {
     let key = key(name);
     let Some(object) = retry::transient(|| store.get(&key)).await? else { return Ok(false) };

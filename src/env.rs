@@ -1,5 +1,5 @@
-//! The seams to the machine: time, randomness, tasks, waiting. Nothing else in the crate touches them (`clippy.toml` sees to
-//! it), so that a simulation can own all four.
+//! The seams to the machine: time, randomness, tasks, waiting. Nothing else in the crate touches
+//! them (`clippy.toml` sees to it), so that a simulation can own all four.
 
 use std::future::Future;
 use std::time::Duration;
@@ -40,7 +40,8 @@ impl Env for System {
     }
 
     fn random(&self) -> u64 {
-        // The operating system's source fails only where it is missing altogether; uniqueness then has no ground to stand on.
+        // The operating system's source fails only where it is missing altogether; uniqueness then
+        // has no ground to stand on.
         getrandom::u64().expect("the operating system has a random source")
     }
 }
@@ -49,7 +50,8 @@ tokio::task_local! {
     static ATTEMPT: u32;
 }
 
-/// Which attempt at a request this is, counted from 1: what retries say to the store, which counts and traces its requests.
+/// Which attempt at a request this is, counted from 1: what retries say to the store, which counts
+/// and traces its requests.
 pub(crate) fn attempt() -> u32 {
     ATTEMPT.try_with(|attempt| *attempt).unwrap_or(1)
 }
@@ -59,7 +61,8 @@ pub(crate) async fn attempting<F: Future>(number: u32, call: F) -> F::Output {
     ATTEMPT.scope(number, call).await
 }
 
-/// Measures how long something takes, for people and for politeness: no rule of the protocol compares it.
+/// Measures how long something takes, for people and for politeness: no rule of the protocol
+/// compares it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stopwatch {
     Real(tokio::time::Instant),
@@ -163,7 +166,8 @@ pub(crate) async fn join<T>(task: Task<T>) -> T {
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is shutting down: nothing runs any more that could see this future finish.
+            // The runtime is shutting down: nothing runs any more that could see this future
+            // finish.
             Err(_) => std::future::pending().await,
         },
     }

@@ -31,10 +31,11 @@ pub enum ErrorKind {
     NotFound,
     /// Choose another name: a collection or pin of this name exists.
     AlreadyExists,
-    /// Wait and try again: more ops are waiting than the writer may hold, or the log is longer than the
-    /// writer was allowed to make it; then run `compact` first.
+    /// Wait and try again: more ops are waiting than the writer may hold, or the log is longer than
+    /// the writer was allowed to make it; then run `compact` first.
     Busy,
-    /// Look again and decide anew: somebody else changed what this was about. Nothing was published.
+    /// Look again and decide anew: somebody else changed what this was about. Nothing was
+    /// published.
     Conflict,
     /// Re-open the reader: the version it reads, or the log it follows, has been swept.
     Superseded,
@@ -48,14 +49,15 @@ pub enum ErrorKind {
     Unavailable,
     /// Mend the store's settings: permission, space, address.
     Storage,
-    /// Run it with more memory: there was none for an object that is within the limits, or a search needs more
-    /// than its limit.
+    /// Run it with more memory: there was none for an object that is within the limits, or a search
+    /// needs more than its limit.
     OutOfMemory,
     /// Use another store: this one does not do what Deltafold relies on.
     Unfit,
     /// Open a new writer: this one was closed, or stopped on an error before.
     Closed,
-    /// Report it: Deltafold refused to publish what would break one of its own invariants. Nothing was published.
+    /// Report it: Deltafold refused to publish what would break one of its own invariants. Nothing
+    /// was published.
     Invariant,
 }
 
@@ -248,8 +250,8 @@ impl Error {
         }
     }
 
-    /// The sentence about a damaged or missing object, for a list that names the object itself. It tells the
-    /// remedy once.
+    /// The sentence about a damaged or missing object, for a list that names the object itself. It
+    /// tells the remedy once.
     pub(crate) fn problem(&self) -> String {
         match &*self.0 {
             // The error of the format ends with its own remedy.

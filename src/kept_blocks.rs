@@ -1,8 +1,8 @@
 //! Large blocks of memory, kept for the next request of their size.
 //!
 //! The C library gives large blocks back to the system when they are freed: see `heap.rs`. The next
-//! block then costs a page fault for every 4 KiB, and the kernel fills each page with zeros. A command
-//! that read documents of 15 MiB spent more than half of its time in the kernel.
+//! block then costs a page fault for every 4 KiB, and the kernel fills each page with zeros. A
+//! command that read documents of 15 MiB spent more than half of its time in the kernel.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr::{NonNull, null_mut};
@@ -72,7 +72,8 @@ impl KeptBlocks {
     pub(crate) fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         let Some(bytes) = rounded(layout.size()) else { return null_mut() };
         if let Some(start) = self.take(bytes) {
-            // SAFETY: the block holds at least as many bytes as the layout asks for, and is the caller's alone.
+            // SAFETY: the block holds at least as many bytes as the layout asks for, and is the
+            // caller's alone.
             unsafe { start.as_ptr().write_bytes(0, layout.size()) };
             return start.as_ptr();
         }
@@ -82,12 +83,13 @@ impl KeptBlocks {
         if start.is_null() && self.give_back_all() { fresh() } else { start }
     }
 
-    /// A block with the same content and another size; null, and the block as it was, where the system has none.
+    /// A block with the same content and another size; null, and the block as it was, where the
+    /// system has none.
     ///
     /// # Safety
     ///
-    /// As for [`GlobalAlloc::realloc`]. Where the layout is covered, `start` is a block of [`alloc`](Self::alloc)
-    /// or its like; else the system's.
+    /// As for [`GlobalAlloc::realloc`]. Where the layout is covered, `start` is a block of
+    /// [`alloc`](Self::alloc) or its like; else the system's.
     pub(crate) unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the alignment was valid before, and the caller vouches for the size.
         let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
@@ -105,7 +107,8 @@ impl KeptBlocks {
     ///
     /// # Safety
     ///
-    /// `start` is a block of [`alloc`](Self::alloc) or its like for `layout`, and nobody uses it afterwards.
+    /// `start` is a block of [`alloc`](Self::alloc) or its like for `layout`, and nobody uses it
+    /// afterwards.
     pub(crate) unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
         let Some(bytes) = rounded(layout.size()) else { return };
         let limit = self.limit.load(Relaxed);
@@ -123,7 +126,8 @@ impl KeptBlocks {
         }
     }
 
-    /// A kept block of exactly so many bytes, the newest of them: its pages are likely in the cache.
+    /// A kept block of exactly so many bytes, the newest of them: its pages are likely in the
+    /// cache.
     fn take(&self, bytes: usize) -> Option<NonNull<u8>> {
         let mut blocks = self.lock()?;
         let place = blocks.all.iter().take(blocks.count).rposition(|block| block.bytes == bytes)?;
@@ -189,8 +193,8 @@ fn of_bytes(bytes: usize) -> Layout {
     unsafe { Layout::from_size_align_unchecked(bytes, ALIGN) }
 }
 
-/// The size of the block that serves a request: one of four between a power of two and the next. Pages
-/// that a request does not touch take no memory. `None` where there is no such block.
+/// The size of the block that serves a request: one of four between a power of two and the next.
+/// Pages that a request does not touch take no memory. `None` where there is no such block.
 fn rounded(size: usize) -> Option<usize> {
     let step = (size.checked_next_power_of_two()? >> 3).max(ALIGN);
     size.checked_next_multiple_of(step).filter(|bytes| *bytes <= isize::MAX as usize - ALIGN)

@@ -1,8 +1,8 @@
 //! Deltafold keeps collections of vector records on object storage.
 //!
-//! Writers append immutable **delta segments**; a compactor folds them into new **base snapshots**, published by a
-//! compare-and-set on a version that only grows; readers merge base and deltas. No locks, no leader, no server that
-//! must stay up.
+//! Writers append immutable **delta segments**; a compactor folds them into new **base snapshots**,
+//! published by a compare-and-set on a version that only grows; readers merge base and deltas. No
+//! locks, no leader, no server that must stay up.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -91,8 +91,9 @@ impl Location {
         }
     }
 
-    /// The store as a collection of it needs it: with the heads where the collection register says. If that is lost, a copy
-    /// in a manifest says it. Without either the heads lie in the store. One GET as a rule.
+    /// The store as a collection of it needs it: with the heads where the collection register says.
+    /// If that is lost, a copy in a manifest says it. Without either the heads lie in the store.
+    /// One GET as a rule.
     pub async fn store_of(&self, name: &CollectionName) -> Result<Arc<dyn Store>> {
         let store = self.store().await?;
         match Collection::read_config(&*store, name).await {
@@ -106,8 +107,9 @@ impl Location {
         }
     }
 
-    /// `store`, with its heads in another place. The table's service is found as the tools of AWS find it (`AWS_ENDPOINT_URL_DYNAMODB` names
-    /// another), with the timeouts and certificates of this location.
+    /// `store`, with its heads in another place. The table's service is found as the tools of AWS
+    /// find it (`AWS_ENDPOINT_URL_DYNAMODB` names another), with the timeouts and certificates of
+    /// this location.
     pub async fn with_heads(&self, store: Arc<dyn Store>, heads: &HeadPlace) -> Result<Arc<dyn Store>> {
         match heads {
             HeadPlace::Store => Ok(store),

@@ -1,4 +1,5 @@
-//! The memory that the readers and the compactor of a collection may take, and how they share it out.
+//! The memory that the readers and the compactor of a collection may take, and how they share it
+//! out.
 
 use std::str::FromStr;
 
@@ -6,9 +7,10 @@ use crate::error::{Error, Result};
 
 /// The memory that work on a collection may take: 256 MiB by default.
 ///
-/// It bounds each [`Reader`](crate::Reader) and its clones together, and each [`Compactor`](crate::Compactor).
-/// A process that runs several of them at once adds their limits up. The program itself, its
-/// connections and the objects on their way from the store take up to 64 MiB more.
+/// It bounds each [`Reader`](crate::Reader) and its clones together, and each
+/// [`Compactor`](crate::Compactor). A process that runs several of them at once adds their limits
+/// up. The program itself, its connections and the objects on their way from the store take up to
+/// 64 MiB more.
 ///
 /// ```
 /// use deltafold::MemoryLimit;
@@ -50,7 +52,8 @@ impl MemoryLimit {
         self.bytes
     }
 
-    /// Ops of the log that a reader holds as they were read. Beyond it they move to a temporary file.
+    /// Ops of the log that a reader holds as they were read. Beyond it they move to a temporary
+    /// file.
     pub(crate) const fn overlay(self) -> u64 {
         self.bytes / 8 * 3
     }
@@ -70,18 +73,20 @@ impl MemoryLimit {
         self.bytes / 16
     }
 
-    /// Sections of embedding objects that a reader keeps, or objects that a merge does, of a store that does not map
-    /// them.
+    /// Sections of embedding objects that a reader keeps, or objects that a merge does, of a store
+    /// that does not map them.
     pub(crate) const fn embeddings(self) -> u64 {
         self.bytes / 16
     }
 
-    /// Decoded bytes of the log that one read of it brings into memory. `docs/design.md` has the table of shares.
+    /// Decoded bytes of the log that one read of it brings into memory. `docs/design.md` has the
+    /// table of shares.
     pub(crate) const fn log_read(self) -> u64 {
         self.bytes / 8
     }
 
-    /// An op of so many bytes is large: a reader rather decodes it again than composes it into a run.
+    /// An op of so many bytes is large: a reader rather decodes it again than composes it into a
+    /// run.
     pub(crate) fn large_op(self) -> u64 {
         (self.bytes / 256).min(1 << 20)
     }
@@ -116,7 +121,8 @@ impl Default for MemoryLimit {
     }
 }
 
-/// A whole number and a unit (`B`, `KiB`, `MiB`, `GiB`, or `K`, `M`, `G`), as in `256MiB`; bytes without.
+/// A whole number and a unit (`B`, `KiB`, `MiB`, `GiB`, or `K`, `M`, `G`), as in `256MiB`; bytes
+/// without.
 impl FromStr for MemoryLimit {
     type Err = Error;
 

@@ -1,8 +1,8 @@
 //! The programs' global allocator: running out of memory ends a program with a sentence and an exit
 //! code. Without it the standard library aborts, which a script sees as signal 6.
 //!
-//! A decoder asks for large buffers in a way that may fail. Such a request gets the null pointer that
-//! the system gave, and the decoder makes an ordinary error of it.
+//! A decoder asks for large buffers in a way that may fail. Such a request gets the null pointer
+//! that the system gave, and the decoder makes an ordinary error of it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write as _;

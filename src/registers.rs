@@ -10,11 +10,12 @@ use crate::shard::{LIST_PAGE, Shard};
 use crate::snapshot::objects;
 use crate::store::Key;
 
-/// Why a head is missing, or is another collection's: the collection was dropped, or the register is lost. Called only
-/// where a head is not what it must be. Up to three GETs, a LIST of the manifests and one of the parts.
+/// Why a head is missing, or is another collection's: the collection was dropped, or the register
+/// is lost. Called only where a head is not what it must be. Up to three GETs, a LIST of the
+/// manifests and one of the parts.
 ///
-/// A drop deletes the collection register before the heads. So a head that is missing while that register is there, with
-/// the uid of this handle, is lost.
+/// A drop deletes the collection register before the heads. So a head that is missing while that
+/// register is there, with the uid of this handle, is lost.
 pub(crate) async fn explain(shard: &Shard, foreign: Option<&Head>) -> Error {
     match is_lost(shard).await {
         Err(error) => error,
@@ -47,8 +48,8 @@ async fn is_lost(shard: &Shard) -> Result<bool> {
     proves_itself(shard).await
 }
 
-/// Whether the newest manifest of this collection is there with all the objects that it needs. After a drop one may lie
-/// there alone, from a compactor that slept through it.
+/// Whether the newest manifest of this collection is there with all the objects that it needs.
+/// After a drop one may lie there alone, from a compactor that slept through it.
 async fn proves_itself(shard: &Shard) -> Result<bool> {
     let manifests = shard.list(&shard.layout().manifest_prefix(), None, |_| false).await?;
     for listed in manifests.iter().rev() {
@@ -65,11 +66,11 @@ async fn proves_itself(shard: &Shard) -> Result<bool> {
     Ok(false)
 }
 
-/// A manifest that shows that `head` is not the current one: a register that was put back from a copy. `None` where
-/// nothing shows it. One LIST as a rule, and a GET for each manifest found.
+/// A manifest that shows that `head` is not the current one: a register that was put back from a
+/// copy. `None` where nothing shows it. One LIST as a rule, and a GET for each manifest found.
 ///
-/// A manifest of version `n` was made over version `n - 1`, so that was published. A manifest of the version behind the
-/// head's shows nothing: whoever made it may have lost the race.
+/// A manifest of version `n` was made over version `n - 1`, so that was published. A manifest of
+/// the version behind the head's shows nothing: whoever made it may have lost the race.
 pub(crate) async fn newer(shard: &Shard, head: &Head) -> Result<Option<ObjectName>> {
     let layout = shard.layout();
     let from = ObjectName { version: head.version.next().next(), nonce: Nonce::new(0) };
@@ -108,8 +109,8 @@ pub(crate) async fn claimed(shard: &Shard) -> Result<Version> {
     Ok(claim.map_or(Version::ZERO, |claim| claim.version))
 }
 
-/// What shows that a head was put back from an old copy: a manifest, or a claim of a later version. `None` where nothing
-/// does, or the head has moved since. A LIST and a GET as a rule.
+/// What shows that a head was put back from an old copy: a manifest, or a claim of a later version.
+/// `None` where nothing does, or the head has moved since. A LIST and a GET as a rule.
 pub(crate) async fn put_back(shard: &Shard, head: &Head) -> Result<Option<String>> {
     let newer = newer(shard, head).await?.map(|name| format!("`{}`", shard.layout().manifest(name)));
     let claim = || format!("`{}`", shard.layout().claim());

@@ -7,7 +7,8 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use crate::env;
 use crate::store::{StoreError, StoreErrorKind};
 
-/// Pauses that double from 20 ms to 2 s with jitter, about 15 s in all; then the caller hears of the failure.
+/// Pauses that double from 20 ms to 2 s with jitter, about 15 s in all; then the caller hears of
+/// the failure.
 pub(crate) fn pauses() -> impl Iterator<Item = Duration> {
     let pauses = ExponentialBuilder::default()
         .with_jitter()
@@ -20,7 +21,8 @@ pub(crate) fn pauses() -> impl Iterator<Item = Duration> {
     }
 }
 
-/// Calls until the answer is not a transient failure, or the pauses are used up. For calls that may be repeated freely.
+/// Calls until the answer is not a transient failure, or the pauses are used up. For calls that may
+/// be repeated freely.
 pub(crate) async fn transient<T, F>(call: impl FnMut() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,

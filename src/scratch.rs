@@ -1,4 +1,5 @@
-//! A temporary file without a name, for what passes the memory limit. It goes with the last that uses it.
+//! A temporary file without a name, for what passes the memory limit. It goes with the last that
+//! uses it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -128,7 +129,8 @@ pub(crate) fn damaged(error: &Error) -> Error {
     Repr::Store(StoreError::new(StoreErrorKind::Permanent, "use a temporary file in", folder.display(), reason)).into()
 }
 
-/// Objects of a store that does not map them: in memory up to a limit, in the temporary file beyond it.
+/// Objects of a store that does not map them: in memory up to a limit, in the temporary file beyond
+/// it.
 #[derive(Debug)]
 pub(crate) struct Overflow {
     scratch: Scratch,
@@ -153,7 +155,8 @@ impl Overflow {
     }
 }
 
-/// A store in a temporary file, for objects that one reader makes for itself. It is seen by nobody else.
+/// A store in a temporary file, for objects that one reader makes for itself. It is seen by nobody
+/// else.
 #[derive(Debug)]
 pub(crate) struct ScratchStore {
     scratch: Scratch,

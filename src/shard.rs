@@ -1,4 +1,5 @@
-//! One shard as every floor above sees it: its store, its keys, its head, and the objects that are read everywhere.
+//! One shard as every floor above sees it: its store, its keys, its head, and the objects that are
+//! read everywhere.
 
 mod names;
 mod slot;
@@ -25,8 +26,8 @@ use crate::store::{Key, Listed, Object, Store};
 pub(crate) use names::Names;
 pub(crate) use slot::{INDEX_BYTES, Slot};
 
-/// How often a range is read whose bytes do not have their checksums: damage on the way goes by, damage in the store
-/// stays.
+/// How often a range is read whose bytes do not have their checksums: damage on the way goes by,
+/// damage in the store stays.
 pub(crate) const READS_OF_DAMAGE: usize = 3;
 
 /// How many names a LIST answers.
@@ -128,7 +129,8 @@ impl Shard {
         &self.0.config
     }
 
-    /// The rotation of the collection's codes. Making it takes 24 bytes a dimension and microseconds.
+    /// The rotation of the collection's codes. Making it takes 24 bytes a dimension and
+    /// microseconds.
     pub(crate) fn rotation(&self) -> Rotation {
         Rotation::new(self.0.config.dimension, self.0.config.rotation)
     }
@@ -164,7 +166,8 @@ impl Shard {
         }
     }
 
-    /// Refuses a head that is missing or belongs to another collection: this one was dropped, or its head is lost.
+    /// Refuses a head that is missing or belongs to another collection: this one was dropped, or
+    /// its head is lost.
     async fn own(&self, state: Option<HeadState>) -> Result<HeadState> {
         match state {
             Some(state) if state.head.collection == self.0.config.uid || !Guard::Identity.holds() => Ok(state),
@@ -191,9 +194,11 @@ impl Shard {
         Ok(Some(manifest))
     }
 
-    /// The current head and its manifest: read again when the manifest is swept between the two reads. Two GETs.
+    /// The current head and its manifest: read again when the manifest is swept between the two
+    /// reads. Two GETs.
     ///
-    /// A head whose manifest is gone may be an old copy that was put back. A LIST of the later manifests tells.
+    /// A head whose manifest is gone may be an old copy that was put back. A LIST of the later
+    /// manifests tells.
     pub(crate) async fn current(&self) -> Result<(HeadState, Manifest)> {
         let mut state = self.head().await?;
         loop {
@@ -220,7 +225,8 @@ impl Shard {
         self.check_part(entry, part).map(Some)
     }
 
-    /// The front of a part, with the columns that `end` bytes of it hold; `None` where the object is gone. One GET.
+    /// The front of a part, with the columns that `end` bytes of it hold; `None` where the object
+    /// is gone. One GET.
     pub(crate) async fn part_front(&self, entry: &PartEntry, end: u64) -> Result<Option<PartMeta>> {
         let key = self.0.layout.part(PartObject::Meta(entry.name));
         let mut reads = 1;
@@ -248,7 +254,8 @@ impl Shard {
         Ok(part)
     }
 
-    /// An embedding object; `None` where it is gone. One GET. Its rows are checked when they are touched.
+    /// An embedding object; `None` where it is gone. One GET. Its rows are checked when they are
+    /// touched.
     pub(crate) async fn embeddings(&self, entry: &EmbeddingEntry) -> Result<Option<Embeddings>> {
         let key = self.0.layout.part(PartObject::Embeddings(entry.name));
         let Some(object) = self.get(&key).await? else { return Ok(None) };
@@ -290,7 +297,8 @@ impl Shard {
         Ok(retry::transient(|| self.0.store.get_range(key, range.start, range.end)).await?)
     }
 
-    /// The objects under a prefix that sort after `after`, up to the page on which one is `enough`. One LIST for each 1,000.
+    /// The objects under a prefix that sort after `after`, up to the page on which one is `enough`.
+    /// One LIST for each 1,000.
     pub(crate) async fn list(
         &self,
         prefix: &str,
@@ -309,7 +317,8 @@ impl Shard {
         }
     }
 
-    /// Creates an object under a name that is this caller's alone, until it is there. Trying again is safe: whatever landed, it is the same bytes.
+    /// Creates an object under a name that is this caller's alone, until it is there. Trying again
+    /// is safe: whatever landed, it is the same bytes.
     pub(crate) async fn create_own(&self, key: &Key, chunks: Vec<Bytes>) -> Result<()> {
         use crate::store::Outcome;
         let attempt = || async {
@@ -321,7 +330,8 @@ impl Shard {
         Ok(retry::transient(attempt).await?)
     }
 
-    /// What was read of the log outlasts a power failure once this returns. No request where the store shows only what is durable.
+    /// What was read of the log outlasts a power failure once this returns. No request where the
+    /// store shows only what is durable.
     pub(crate) async fn settle_log(&self) -> Result<()> {
         let key = self.0.layout.segment(Sequence::FIRST);
         Ok(retry::transient(|| self.0.store.settle(&key)).await?)

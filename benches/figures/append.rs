@@ -17,7 +17,8 @@ pub(crate) async fn create(folder: &std::path::Path, name: &str) -> Collection {
     Collection::create(store, &name, &CreateOptions::new(DIMENSION)).await.expect("a fresh folder")
 }
 
-/// One op a segment, one caller, a task as in any server, against the raw write of the same bytes; the two take turns.
+/// One op a segment, one caller, a task as in any server, against the raw write of the same bytes;
+/// the two take turns.
 pub(crate) fn one_caller(setting: &Setting) -> Vec<Figure> {
     let folder = setting.fresh();
     let raw_folder = setting.fresh();
@@ -50,7 +51,8 @@ pub(crate) fn one_caller(setting: &Setting) -> Vec<Figure> {
     }]
 }
 
-/// 64 callers, each waiting for its ack before its next op; and 64 callers with 16 ops under way each.
+/// 64 callers, each waiting for its ack before its next op; and 64 callers with 16 ops under way
+/// each.
 pub(crate) fn many_callers(setting: &Setting) -> Vec<Figure> {
     let raw_folder = setting.fresh();
     let mut figures = Vec::new();

@@ -1,5 +1,6 @@
-//! A day of 864,000 ops on a collection of 1,000,000 records, folded every 64 segments of 10 ops: bytes that compaction writes for each
-//! byte ingested. In memory, since bytes do not depend on the disk.
+//! A day of 864,000 ops on a collection of 1,000,000 records, folded every 64 segments of 10 ops:
+//! bytes that compaction writes for each byte ingested. In memory, since bytes do not depend on the
+//! disk.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,9 @@
 //! The figures that Deltafold promises, each against the raw primitive measured in the same run.
 //!
-//! `cargo bench` runs them all (about fifteen minutes, 8 GiB of disk); `cargo bench -- open absorb` runs those whose names contain one of
-//! the words. `DELTAFOLD_BENCH_RECORDS` sets the number of records (1,000,000), `DELTAFOLD_BENCH_DIR` the folder (the target folder).
-//! Prints a table, and JSON into `target/figures.json`.
+//! `cargo bench` runs them all (about fifteen minutes, 8 GiB of disk); `cargo bench -- open absorb`
+//! runs those whose names contain one of the words. `DELTAFOLD_BENCH_RECORDS` sets the number of
+//! records (1,000,000), `DELTAFOLD_BENCH_DIR` the folder (the target folder). Prints a table, and
+//! JSON into `target/figures.json`.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 mod append;
@@ -60,7 +61,8 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
-    /// A folder of its own. All go at the end: a file system is busy for a while with what was deleted just before.
+    /// A folder of its own. All go at the end: a file system is busy for a while with what was
+    /// deleted just before.
     pub(crate) fn fresh(&self) -> PathBuf {
         tempfile::tempdir_in(&self.folder).expect("a folder").keep()
     }

@@ -1,4 +1,5 @@
-//! Deltafold as one of the peers of `benches/peers`: it obeys requests, one line of JSON each, and times itself.
+//! Deltafold as one of the peers of `benches/peers`: it obeys requests, one line of JSON each, and
+//! times itself.
 //!
 //! `benches/peers/run` starts it. Each request names what to `do`; each answer is one line of JSON.
 //!
@@ -76,7 +77,8 @@ async fn obey(request: &Json, reader: &mut Option<Reader>, server: &mut Option<S
             let opened = collection(request).await.reader().await.expect("a reader");
             *reader = Some(opened.clone());
             opened.warm(&Warm::default().columns().signs().bytes()).await.expect("columns and codes");
-            // Not of zeros: every row is as near to those by cosine, so all rows would be read in f32.
+            // Not of zeros: every row is as near to those by cosine, so all rows would be read in
+            // f32.
             let mut first = vec![0.0; number(request, "dimension")];
             first[0] = 1.0;
             opened.search(&[Query::new(first, 1)]).await.expect("an answer");
@@ -140,7 +142,8 @@ fn rows(path: &str, dimension: usize) -> impl Iterator<Item = Vec<f32>> + use<> 
     })
 }
 
-/// The id is the number of the row; `percent` is spread evenly, so that a filter on it matches that part of all.
+/// The id is the number of the row; `percent` is spread evenly, so that a filter on it matches that
+/// part of all.
 fn put(number: usize, embedding: Vec<f32>, document: usize) -> Op {
     let percent = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     let metadata = BTreeMap::from([("percent".to_owned(), Value::I64((percent % 100) as i64))]);
@@ -220,7 +223,8 @@ fn queries(request: &Json) -> Vec<Query> {
     rows.map(query).collect()
 }
 
-/// Queries of readers that hold nothing, each from opening the collection to the answer with documents.
+/// Queries of readers that hold nothing, each from opening the collection to the answer with
+/// documents.
 async fn cold(request: &Json) -> Json {
     let (mut seconds, mut gets, mut bytes, mut ids) = (Vec::new(), 0, 0, Vec::new());
     let queries = queries(request);

@@ -1,7 +1,8 @@
-//! Plain bytes: little-endian numbers, strings and lists with a length before them. `format/SPEC.md`, section "Plain encoding".
+//! Plain bytes: little-endian numbers, strings and lists with a length before them.
+//! `format/SPEC.md`, section "Plain encoding".
 //!
-//! One value has one encoding, and a decoder takes no other: what two readers accept is the same, and a hash over the bytes is a hash over
-//! the value.
+//! One value has one encoding, and a decoder takes no other: what two readers accept is the same,
+//! and a hash over the bytes is a hash over the value.
 
 use crate::error::FormatError;
 
@@ -46,7 +47,8 @@ impl Writer {
         self.u8(u8::from(value));
     }
 
-    /// A length or a count. What is longer than `u32` is above every limit, so saturating only keeps it refused.
+    /// A length or a count. What is longer than `u32` is above every limit, so saturating only
+    /// keeps it refused.
     pub(crate) fn count(&mut self, count: usize) {
         self.u32(u32::try_from(count).unwrap_or(u32::MAX));
     }
@@ -151,7 +153,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A count of things that take at least `each` bytes. It is never more than the bytes left could hold, so allocating for it is safe.
+    /// A count of things that take at least `each` bytes. It is never more than the bytes left
+    /// could hold, so allocating for it is safe.
     pub(crate) fn count(&mut self, each: usize) -> Result<usize, FormatError> {
         let count = self.u32()? as usize;
         if count > self.rest.len() / each.max(1) {

@@ -28,7 +28,8 @@ impl OpHash {
     }
 }
 
-/// The sum, modulo 2^128, of one hash an op. Equal for equal multisets of ops, in whatever order they were added.
+/// The sum, modulo 2^128, of one hash an op. Equal for equal multisets of ops, in whatever order
+/// they were added.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Digest(u128);
 

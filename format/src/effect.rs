@@ -1,4 +1,5 @@
-//! What ops do to one id in the ordering of their collection: so whoever folds, merges and reads need not know which that is.
+//! What ops do to one id in the ordering of their collection: so whoever folds, merges and reads
+//! need not know which that is.
 
 use crate::name::Timestamp;
 use crate::op::Action;
@@ -24,7 +25,8 @@ impl<E: Clone> Effect<E> {
         }
     }
 
-    /// These ops, and then (in log order), or also (with revisions), `newer`. Associative. Of two kinds, which no collection has, the newer one remains.
+    /// These ops, and then (in log order), or also (with revisions), `newer`. Associative. Of two
+    /// kinds, which no collection has, the newer one remains.
     #[must_use]
     pub fn then(self, newer: Self) -> Self {
         match (self, newer) {
@@ -42,8 +44,9 @@ impl<E: Clone> Effect<E> {
         }
     }
 
-    /// What the base holds of the id, under which nothing lies; none where it need not know it. In log order that is the record. With revisions
-    /// it is everything, and where there is no record as long as that is not dated before `forget`.
+    /// What the base holds of the id, under which nothing lies; none where it need not know it. In
+    /// log order that is the record. With revisions it is everything, and where there is no record
+    /// as long as that is not dated before `forget`.
     pub fn into_base(self, forget: Timestamp) -> Option<Self> {
         match self {
             Self::Log(transition) => {
@@ -58,12 +61,14 @@ impl<E: Clone> Effect<E> {
 }
 
 impl<E> Effect<E> {
-    /// Whether older content cannot show through ([`Transition::is_replace`]). With revisions it always may.
+    /// Whether older content cannot show through ([`Transition::is_replace`]). With revisions it
+    /// always may.
     pub fn is_replace(&self) -> bool {
         matches!(self, Self::Log(Transition::Replace { .. }))
     }
 
-    /// Whether nothing older shows through, not even where the record was inserted. With revisions it always may.
+    /// Whether nothing older shows through, not even where the record was inserted. With revisions
+    /// it always may.
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Log(Transition::Replace { record: None, .. } | Transition::Replace { renewed: true, .. }))
     }

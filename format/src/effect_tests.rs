@@ -68,7 +68,8 @@ fn a_record_keeps_its_content_and_places() {
     assert_eq!((stored.changed.revision(), stored.changed.position()), (Some(Revision::new(3)), None));
 }
 
-/// The base forgets patches of nothing and tombstones of the log at once, tombstones with revisions at their date.
+/// The base forgets patches of nothing and tombstones of the log at once, tombstones with revisions
+/// at their date.
 #[test]
 fn the_base_keeps_records_and_young_tombstones() {
     let forget = Timestamp::from_millis(1_000);
@@ -110,7 +111,8 @@ fn an_effect_lists_the_embeddings_it_carries() {
     assert!(mapped.touches_presence() && mapped.resolve().is_some(), "the rest stays");
 }
 
-/// Two deliveries of one op hold their embedding in two places: the first one's stays, so that references count once.
+/// Two deliveries of one op hold their embedding in two places: the first one's stays, so that
+/// references count once.
 #[test]
 fn of_one_write_held_twice_the_first_copy_stays() {
     let set = |embedding| Patch { embedding: Change::Set(embedding), ..Patch::default() };

@@ -54,7 +54,8 @@ fn a_frame_beside_the_one_is_refused() {
     }
 }
 
-/// Story: readers took zstd where SPEC says raw, so a range read of a header could not be relied on.
+/// Story: readers took zstd where SPEC says raw, so a range read of a header could not be relied
+/// on.
 #[test]
 fn zstd_is_refused_where_the_format_says_raw() {
     let uid = Uid::new(1);
@@ -94,7 +95,8 @@ fn zstd_is_refused_where_the_format_says_raw() {
     }
 }
 
-/// Story: a section 3 of no bytes passed where no op carries an embedding, though SPEC says it is absent.
+/// Story: a section 3 of no bytes passed where no op carries an embedding, though SPEC says it is
+/// absent.
 #[test]
 fn an_empty_section_of_embeddings_is_refused() {
     use crate::envelope::{Compress, EnvelopeReader, EnvelopeWriter, ObjectKind};

@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::envelope::ObjectKind;
 
-/// Bytes that are not what they should be. The error names the section and the fault; the reader of the object
-/// adds its key.
+/// Bytes that are not what they should be. The error names the section and the fault; the reader of
+/// the object adds its key.
 ///
 /// No decoder answers with part of an object: after an error nothing of it may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub struct FormatError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FormatErrorKind {
-    /// The object does not begin with the magic bytes. Another program wrote it, or its first bytes are damaged.
-    /// Check the prefix of the store, or restore the object from a copy.
+    /// The object does not begin with the magic bytes. Another program wrote it, or its first bytes
+    /// are damaged. Check the prefix of the store, or restore the object from a copy.
     NotDeltafold,
     /// A whole and sound object of another kind: it lies under a wrong name. Report it.
     WrongKind {
@@ -39,14 +39,16 @@ pub enum FormatErrorKind {
     Truncated,
     /// A checksum does not match. Restore the object from a copy.
     Checksum,
-    /// Bytes that no checksum covers are wrong: a gap is not zero, bytes follow the end, or the envelope counts more
-    /// sections than there can be. Restore the object from a copy.
+    /// Bytes that no checksum covers are wrong: a gap is not zero, bytes follow the end, or the
+    /// envelope counts more sections than there can be. Restore the object from a copy.
     Damaged,
     /// Something exceeds a limit of the format; nothing was allocated for it.
     TooLarge,
-    /// There is no memory for something within the limits; nothing was allocated for it. Run where more is free.
+    /// There is no memory for something within the limits; nothing was allocated for it. Run where
+    /// more is free.
     OutOfMemory,
-    /// The rkyv archive in a section does not validate, though its checksum matches: a broken writer. Report it.
+    /// The rkyv archive in a section does not validate, though its checksum matches: a broken
+    /// writer. Report it.
     Archive,
     /// Checksums match and the content contradicts itself: a broken writer. Report it.
     Invalid,

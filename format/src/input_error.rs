@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// Data that a collection cannot hold. It names the record, the field and the limit; fix the input and try again.
+/// Data that a collection cannot hold. It names the record, the field and the limit; fix the input
+/// and try again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputError {
     id: Option<String>,

@@ -28,10 +28,12 @@ pub struct SectionCheck {
 }
 
 impl Inspection {
-    /// Reads the envelope of a whole object of any kind and verifies the checksum of each section. It does not decode them.
+    /// Reads the envelope of a whole object of any kind and verifies the checksum of each section.
+    /// It does not decode them.
     ///
     /// # Errors
-    /// What is wrong with the envelope or the object's length; what is wrong with a section stands in [`SectionCheck::result`].
+    /// What is wrong with the envelope or the object's length; what is wrong with a section stands
+    /// in [`SectionCheck::result`].
     pub fn of(object: Bytes) -> Result<Self, FormatError> {
         let reader = EnvelopeReader::open_any(object)?;
         let envelope = reader.envelope().clone();

@@ -1,4 +1,5 @@
-//! Every limit of the format, in one place. `format/SPEC.md`, section "Limits", says why each stands where it does.
+//! Every limit of the format, in one place. `format/SPEC.md`, section "Limits", says why each
+//! stands where it does.
 
 /// Longest record id, in bytes of UTF-8. The shortest is one byte.
 pub const MAX_ID_BYTES: usize = 1_024;
@@ -28,8 +29,8 @@ pub const MAX_SOURCE_BYTES: usize = 256;
 
 /// Most rows a part's columns hold, and most rows of an embedding object.
 pub const MAX_PART_ROWS: usize = 65_536;
-/// Most bytes of a part's rows, metadata columns and documents together before compression; of its revisions, and of its
-/// directory.
+/// Most bytes of a part's rows, metadata columns and documents together before compression; of its
+/// revisions, and of its directory.
 pub const MAX_PART_META_BYTES: usize = 512 << 20;
 /// Most bytes of one block of documents before compression: the longest document, and 64 KiB.
 pub const MAX_DOCUMENT_BLOCK_BYTES: usize = MAX_DOCUMENT_BYTES + (64 << 10);

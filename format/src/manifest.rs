@@ -28,7 +28,8 @@ pub struct Manifest {
     pub ops: u64,
     /// Order-independent digest of all ops ever folded.
     pub digest: Digest,
-    /// Oldest first; they cover the log from 1 to `folded` without gap or overlap. The first one is the base.
+    /// Oldest first; they cover the log from 1 to `folded` without gap or overlap. The first one is
+    /// the base.
     pub runs: Vec<Run>,
     /// The embedding objects that the runs' parts refer to, by name.
     pub embeddings: Vec<EmbeddingEntry>,
@@ -51,10 +52,11 @@ pub struct Manifest {
 pub struct Run {
     /// Unique among the runs of a shard.
     pub id: Nonce,
-    /// 0 for the output of a fold, one more for each merge of a tier; the base keeps the level it was made at.
+    /// 0 for the output of a fold, one more for each merge of a tier; the base keeps the level it
+    /// was made at.
     pub level: u8,
-    /// Nothing lies under its rows, so each is a whole record: no tombstones, no patches, but for those that revisions keep for a time. True for the
-    /// oldest run and only for it.
+    /// Nothing lies under its rows, so each is a whole record: no tombstones, no patches, but for
+    /// those that revisions keep for a time. True for the oldest run and only for it.
     pub resolved: bool,
     /// The first segment it contains.
     pub first: Sequence,
@@ -96,7 +98,8 @@ pub struct PartEntry {
     pub max_id: String,
     /// The embedding objects that its rows refer to, sorted.
     pub embeddings: Vec<ObjectName>,
-    /// Its rows that hold no record, in a collection that is ordered by revision; in others none counts.
+    /// Its rows that hold no record, in a collection that is ordered by revision; in others none
+    /// counts.
     pub absent: Absent,
 }
 
@@ -133,7 +136,8 @@ pub struct Dropped {
     pub version: Version,
 }
 
-/// The highest position of a source that the log is known to contain. A writer is a source too: its positions are its batch numbers.
+/// The highest position of a source that the log is known to contain. A writer is a source too: its
+/// positions are its batch numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     /// The source's name.

@@ -25,8 +25,8 @@ impl Manifest {
     /// The object.
     ///
     /// # Errors
-    /// `Invalid` where the manifest breaks a rule that [`Manifest::decode`] checks, `TooLarge` above [`MAX_MANIFEST_BYTES`]: what is
-    /// encoded decodes.
+    /// `Invalid` where the manifest breaks a rule that [`Manifest::decode`] checks, `TooLarge`
+    /// above [`MAX_MANIFEST_BYTES`]: what is encoded decodes.
     pub fn encode(&self) -> Result<Encoded, FormatError> {
         check::check(self)?;
         let mut out = Writer::with_capacity(4 << 10);

@@ -1,4 +1,5 @@
-//! Names and numbers with one fixed-width, sortable text form each; `Display` and `FromStr` round-trip.
+//! Names and numbers with one fixed-width, sortable text form each; `Display` and `FromStr`
+//! round-trip.
 
 use std::fmt;
 use std::str::FromStr;
@@ -58,7 +59,8 @@ impl Sequence {
         self.0
     }
 
-    /// The slot after this one; saturates at the last, which no log reaches (557 years at 1,000 segments a second).
+    /// The slot after this one; saturates at the last, which no log reaches (557 years at 1,000
+    /// segments a second).
     #[must_use]
     pub const fn next(self) -> Self {
         if self.0 < MAX_SEQUENCE { Self(self.0 + 1) } else { self }
@@ -87,7 +89,8 @@ impl FromStr for Sequence {
     }
 }
 
-/// The place of one op in its shard's log: 44 bits of [`Sequence`], 20 bits of index in the segment.
+/// The place of one op in its shard's log: 44 bits of [`Sequence`], 20 bits of index in the
+/// segment.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(u64);
 
@@ -95,7 +98,8 @@ impl Position {
     /// Before every op.
     pub const ZERO: Self = Self(0);
 
-    /// The position of op `index` of segment `sequence`; `None` if a segment cannot hold that many ops.
+    /// The position of op `index` of segment `sequence`; `None` if a segment cannot hold that many
+    /// ops.
     pub const fn new(sequence: Sequence, index: usize) -> Option<Self> {
         if index < MAX_SEGMENT_OPS { Some(Self((sequence.0 << 20) | index as u64)) } else { None }
     }
@@ -285,8 +289,9 @@ impl FromStr for Uid {
     }
 }
 
-/// The name shared by a part's or an embedding object's key: `<born>-<nonce>`, where `born` is the head version that
-/// the edit which wrote it started from. Sweep's floor is a version, so a name alone tells whether it may still appear.
+/// The name shared by a part's or an embedding object's key: `<born>-<nonce>`, where `born` is the
+/// head version that the edit which wrote it started from. Sweep's floor is a version, so a name
+/// alone tells whether it may still appear.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
     /// The head version the edit started from (for a manifest: the version it publishes).
@@ -316,7 +321,8 @@ impl FromStr for ObjectName {
 
 /// The name of a collection: 1 to 128 bytes of `a-z 0-9 . _ -`, beginning with a letter or digit.
 ///
-/// Upper case is refused because two names that differ in case only are one folder on some file systems.
+/// Upper case is refused because two names that differ in case only are one folder on some file
+/// systems.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CollectionName(String);
 
@@ -354,7 +360,8 @@ impl FromStr for CollectionName {
     }
 }
 
-/// A moment in milliseconds since 1970-01-01 UTC. Times are carried for people; no rule of the protocol compares them.
+/// A moment in milliseconds since 1970-01-01 UTC. Times are carried for people; no rule of the
+/// protocol compares them.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 

@@ -10,7 +10,8 @@ pub struct Op<E = Vec<f32>> {
     pub id: String,
     /// What happens to it.
     pub action: Action<E>,
-    /// Its place among the changes of the record, in a collection that is ordered by revision; none in one that is ordered by its log.
+    /// Its place among the changes of the record, in a collection that is ordered by revision; none
+    /// in one that is ordered by its log.
     pub revision: Option<Revision>,
 }
 
@@ -21,7 +22,8 @@ pub enum Action<E = Vec<f32>> {
     Put(Record<E>),
     /// Patches the record if it is present, else inserts what the patch makes of an empty record.
     Upsert(Patch<E>),
-    /// Inserts the record if it is absent, else does nothing. Not in a collection that is ordered by revision.
+    /// Inserts the record if it is absent, else does nothing. Not in a collection that is ordered
+    /// by revision.
     Add(Record<E>),
     /// Patches the record if it is present, else does nothing.
     Patch(Patch<E>),

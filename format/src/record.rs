@@ -26,7 +26,8 @@ pub enum Value {
 /// Metadata of a record, in key order.
 pub type Metadata = BTreeMap<String, Value>;
 
-/// A record without its id. `E` is how the embedding is held: the numbers themselves, or a reference to where they lie.
+/// A record without its id. `E` is how the embedding is held: the numbers themselves, or a
+/// reference to where they lie.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record<E = Vec<f32>> {
     /// The embedding, as long as the collection's dimension.

@@ -22,8 +22,8 @@ pub enum Ordering {
     Log,
     /// The one with the higher revision, in whatever order they arrive.
     Revision {
-        /// How long it is remembered that a record is gone, in milliseconds by the store's clock: as long as an op of a lower revision
-        /// may still arrive.
+        /// How long it is remembered that a record is gone, in milliseconds by the store's clock:
+        /// as long as an op of a lower revision may still arrive.
         keep_tombstones_millis: u64,
     },
 }
@@ -80,7 +80,8 @@ pub struct CollectionConfig {
     pub rotation: u64,
 }
 
-/// A shard's head register: which manifest is current, and the few numbers writers and readers need of it.
+/// A shard's head register: which manifest is current, and the few numbers writers and readers need
+/// of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// The collection this head belongs to.
@@ -97,7 +98,8 @@ pub struct Head {
     pub sweep_floor: Version,
 }
 
-/// A compactor's claim on a shard: a hint to others that they would only do the same work twice. Nothing is safe or unsafe by it.
+/// A compactor's claim on a shard: a hint to others that they would only do the same work twice.
+/// Nothing is safe or unsafe by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The collection it belongs to.

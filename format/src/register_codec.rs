@@ -48,8 +48,9 @@ impl Head {
     /// Reads and checks the object.
     ///
     /// # Errors
-    /// Any [`FormatErrorKind`](crate::FormatErrorKind); `Invalid` too where `truncated` is 0 or more than one above `folded`, `sweep_floor` above
-    /// `version`, or version 0 is not that of an empty shard.
+    /// Any [`FormatErrorKind`](crate::FormatErrorKind); `Invalid` too where `truncated` is 0 or
+    /// more than one above `folded`, `sweep_floor` above `version`, or version 0 is not that of an
+    /// empty shard.
     pub fn decode(object: Bytes) -> Result<Self, FormatError> {
         decode(object, ObjectKind::Head, |from| {
             let head = Self {
@@ -95,7 +96,8 @@ impl CollectionConfig {
     /// Reads and checks the object.
     ///
     /// # Errors
-    /// Any [`FormatErrorKind`](crate::FormatErrorKind); `Invalid` too where the dimension or the number of shards is out of range.
+    /// Any [`FormatErrorKind`](crate::FormatErrorKind); `Invalid` too where the dimension or the
+    /// number of shards is out of range.
     pub fn decode(object: Bytes) -> Result<Self, FormatError> {
         decode(object, ObjectKind::Collection, Self::read)
     }

@@ -1,7 +1,8 @@
 //! Memory that the caller can do without: where there is none, that is an error of the caller.
 //!
-//! A program may have a global allocator that ends it, in order, where the system refuses memory. Such
-//! an allocator asks [`is_reserving`], and leaves a request that is made here to the one who makes it.
+//! A program may have a global allocator that ends it, in order, where the system refuses memory.
+//! Such an allocator asks [`is_reserving`], and leaves a request that is made here to the one who
+//! makes it.
 
 use std::cell::Cell;
 use std::collections::TryReserveError;

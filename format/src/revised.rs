@@ -1,9 +1,12 @@
-//! What a set of ops with revisions comes to for one id: a map of fields in which the last writer wins.
+//! What a set of ops with revisions comes to for one id: a map of fields in which the last writer
+//! wins.
 //!
-//! It is a join semilattice: [`Revised::join`] is commutative, associative and idempotent, so the ops may arrive in any order, any number of
-//! times, and be joined in any grouping. The argument: the state of a set of ops is a function of the set. Its base is the highest put or delete,
-//! and each field the highest write, among those that are not below the base; the join of two states takes the same maxima of maxima, and what a
-//! lower base has let go of lies below the higher one as well.
+//! It is a join semilattice: [`Revised::join`] is commutative, associative and idempotent, so the
+//! ops may arrive in any order, any number of times, and be joined in any grouping. The argument:
+//! the state of a set of ops is a function of the set. Its base is the highest put or delete, and
+//! each field the highest write, among those that are not below the base; the join of two states
+//! takes the same maxima of maxima, and what a lower base has let go of lies below the higher one
+//! as well.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +18,8 @@ use crate::transition::Stored;
 
 /// What a set of ops with revisions comes to.
 ///
-/// Nothing in it lies below its base: what is older than the newest put or delete is gone, whenever it arrives.
+/// Nothing in it lies below its base: what is older than the newest put or delete is gone, whenever
+/// it arrives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Revised<E> {
     /// The newest put or delete.
@@ -28,7 +32,8 @@ pub struct Revised<E> {
     pub document: Option<Write<String>>,
     /// The newest write of each metadata key.
     pub metadata: BTreeMap<String, Write<Value>>,
-    /// Where there is no record: when that was last said, by the store's dates, so that it can be forgotten in time. Decides between no two ops.
+    /// Where there is no record: when that was last said, by the store's dates, so that it can be
+    /// forgotten in time. Decides between no two ops.
     pub dated: Timestamp,
 }
 
@@ -46,7 +51,8 @@ pub struct Base {
 pub struct Write<T> {
     /// The stamp of the op that wrote it.
     pub at: Stamp,
-    /// The value; none where the field was removed, which has to be remembered as long as an older write may arrive.
+    /// The value; none where the field was removed, which has to be remembered as long as an older
+    /// write may arrive.
     pub value: Option<T>,
 }
 
@@ -96,7 +102,8 @@ impl<E> Revised<E> {
         }
     }
 
-    /// What both sets of ops come to together. Commutative, associative, idempotent. Where both hold one write, `self` keeps its copy of it.
+    /// What both sets of ops come to together. Commutative, associative, idempotent. Where both
+    /// hold one write, `self` keeps its copy of it.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         let base = match (self.base, other.base) {
@@ -125,12 +132,14 @@ impl<E> Revised<E> {
         }
     }
 
-    /// Whether there is a record: where the newest put or delete is a put, or an upsert is newer than it.
+    /// Whether there is a record: where the newest put or delete is a put, or an upsert is newer
+    /// than it.
     pub fn is_present(&self) -> bool {
         self.base.is_some_and(|base| base.put) || self.upserted.is_some()
     }
 
-    /// What says that there is a record: the newest put if nothing newer deletes, else the newest upsert.
+    /// What says that there is a record: the newest put if nothing newer deletes, else the newest
+    /// upsert.
     pub fn inserted(&self) -> Option<Stamp> {
         self.base.filter(|base| base.put).map(|base| base.at).or(self.upserted)
     }
@@ -146,7 +155,8 @@ impl<E> Revised<E> {
         base.into_iter().chain(self.slots())
     }
 
-    /// The stamps of what stands above the base, in the order of upsert, embedding, document, metadata.
+    /// The stamps of what stands above the base, in the order of upsert, embedding, document,
+    /// metadata.
     pub(crate) fn slots(&self) -> impl Iterator<Item = Stamp> {
         let embedding = self.embedding.as_ref().map(|write| write.at);
         let document = self.document.as_ref().map(|write| write.at);

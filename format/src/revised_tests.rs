@@ -21,8 +21,9 @@ fn stamped(action: Action<u8>, revision: u128) -> Stamped {
     Stamped(op.action, stamp)
 }
 
-/// What the ops come to by the documentation: in the order of their stamps, each once. A put sets the record, a delete removes it and all its fields; a patch writes fields
-/// whether or not there is a record; an upsert does too, and makes it be there.
+/// What the ops come to by the documentation: in the order of their stamps, each once. A put sets
+/// the record, a delete removes it and all its fields; a patch writes fields whether or not there
+/// is a record; an upsert does too, and makes it be there.
 fn by_the_book(ops: &[Stamped]) -> Option<Stored<u8, Stamp>> {
     let mut ops = ops.to_vec();
     ops.sort_by_key(|op| op.1);
@@ -160,7 +161,8 @@ proptest! {
         prop_assert_eq!(groups[0].clone().resolve(), by_the_book(&ops));
     }
 
-    /// Delivered in the order of their revisions, and where no patch meets an absent record, ops come to what they come to in log order.
+    /// Delivered in the order of their revisions, and where no patch meets an absent record, ops
+    /// come to what they come to in log order.
     #[test]
     fn in_their_own_order_both_orderings_agree(actions in proptest::collection::vec(action(), 1..8)) {
         let mut there = false;

@@ -7,8 +7,9 @@ use crate::digest::OpHash;
 use crate::name::{NameError, Position};
 use crate::op::Action;
 
-/// Where a change stands among all changes of its record, in whatever order they arrive: a number that its producer gives, such as the
-/// sequence number of a stream. 128 bits, since those have more than twenty digits.
+/// Where a change stands among all changes of its record, in whatever order they arrive: a number
+/// that its producer gives, such as the sequence number of a stream. 128 bits, since those have
+/// more than twenty digits.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(u128);
 
@@ -41,16 +42,18 @@ impl FromStr for Revision {
     }
 }
 
-/// What decides between two ops on one record in a collection ordered by revision: the higher revision; where two ops bear the same one, what
-/// they do (a delete beats a patch or an upsert, which goes on top of a put), and then a hash of their bytes.
+/// What decides between two ops on one record in a collection ordered by revision: the higher
+/// revision; where two ops bear the same one, what they do (a delete beats a patch or an upsert,
+/// which goes on top of a put), and then a hash of their bytes.
 ///
-/// Two ops have one stamp if they are the same op. Two *different* ops have one only where their revision, their id and 62 bits of their hash are the
-/// same.
+/// Two ops have one stamp if they are the same op. Two *different* ops have one only where their
+/// revision, their id and 62 bits of their hash are the same.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp {
     /// The revision.
     pub revision: Revision,
-    /// What decides where the revisions are the same: two bits for what the op does, and the highest 62 of its hash.
+    /// What decides where the revisions are the same: two bits for what the op does, and the
+    /// highest 62 of its hash.
     pub tie: u64,
 }
 
@@ -66,7 +69,8 @@ impl Stamp {
     }
 }
 
-/// The place of an op among those of its record, in the ordering of its collection. Places of one collection are of one kind.
+/// The place of an op among those of its record, in the ordering of its collection. Places of one
+/// collection are of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
     /// Where it stands in the log of its shard.

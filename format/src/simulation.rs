@@ -6,7 +6,8 @@ thread_local! {
     static UNCHECKED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// From here on no checksum is looked at on this thread, or each is again. Answers how it was before.
+/// From here on no checksum is looked at on this thread, or each is again. Answers how it was
+/// before.
 pub fn leave_checksums_unchecked(unchecked: bool) -> bool {
     UNCHECKED.replace(unchecked)
 }

@@ -19,7 +19,8 @@ pub(crate) fn with_section(object: &Bytes, id: u16, edit: &dyn Fn(&mut Vec<u8>))
     writer.finish().to_bytes()
 }
 
-/// The object with the zstd frame of one section passed through `edit`. A raw section becomes a frame first.
+/// The object with the zstd frame of one section passed through `edit`. A raw section becomes a
+/// frame first.
 pub(crate) fn with_frame(object: &Bytes, id: u16, edit: &dyn Fn(Vec<u8>) -> Vec<u8>) -> Bytes {
     let reader = EnvelopeReader::open_any(object.clone()).unwrap();
     let mut writer = EnvelopeWriter::new(reader.envelope().kind());

@@ -1,10 +1,11 @@
 //! What a series of ops does to one id, in a form closed under composition.
 //!
-//! In general an op maps "absent" to a record or nothing, and "present" to a new record, to nothing or to a patched
-//! record. Of the five ops, `put` and `delete` treat both cases alike and the other three leave a present record
-//! in place; composing keeps that: whenever the present case *sets*, the absent case sets the same. So two
-//! shapes are enough: [`Transition::Replace`], where the old content does not matter, and [`Transition::Modify`].
-//! Only the insertion position tells the two cases of a `Replace` apart, hence its `renewed` flag.
+//! In general an op maps "absent" to a record or nothing, and "present" to a new record, to nothing
+//! or to a patched record. Of the five ops, `put` and `delete` treat both cases alike and the other
+//! three leave a present record in place; composing keeps that: whenever the present case *sets*,
+//! the absent case sets the same. So two shapes are enough: [`Transition::Replace`], where the old
+//! content does not matter, and [`Transition::Modify`]. Only the insertion position tells the two
+//! cases of a `Replace` apart, hence its `renewed` flag.
 
 use crate::name::Position;
 use crate::op::Action;
@@ -15,7 +16,8 @@ use crate::record::{Patch, Record};
 pub struct Stored<E, P = Position> {
     /// The record.
     pub record: Record<E>,
-    /// Where it was inserted. In log order: kept by updates, renewed when it is inserted after a delete. By revision: [`Revised::inserted`](crate::Revised::inserted).
+    /// Where it was inserted. In log order: kept by updates, renewed when it is inserted after a
+    /// delete. By revision: [`Revised::inserted`](crate::Revised::inserted).
     pub inserted: P,
     /// Its last change.
     pub changed: P,
@@ -26,7 +28,8 @@ pub struct Stored<E, P = Position> {
 pub enum Transition<E> {
     /// The id becomes absent, or holds this record, whatever it held before.
     Replace {
-        /// The record, none for a tombstone. Its `inserted` holds where the id was absent before or `renewed` is set.
+        /// The record, none for a tombstone. Its `inserted` holds where the id was absent before or
+        /// `renewed` is set.
         record: Option<Stored<E>>,
         /// A delete stands among the ops, so a present record's insertion position is not kept.
         renewed: bool,
@@ -37,7 +40,8 @@ pub enum Transition<E> {
         absent: Option<Stored<E>>,
         /// What happens to a present record.
         patch: Patch<E>,
-        /// The position of the last op that changes a present record; `None` only with an empty patch.
+        /// The position of the last op that changes a present record; `None` only with an empty
+        /// patch.
         changed: Option<Position>,
     },
 }
@@ -46,8 +50,9 @@ impl<E: Clone> Transition<E> {
     /// The id is gone.
     pub const TOMBSTONE: Self = Self::Replace { record: None, renewed: true };
 
-    /// Whether what the id held before cannot show through, so that older transitions need not be read: for the content.
-    /// The insertion position may still come from an older one, unless the id is gone or renewed.
+    /// Whether what the id held before cannot show through, so that older transitions need not be
+    /// read: for the content. The insertion position may still come from an older one, unless the
+    /// id is gone or renewed.
     pub fn is_replace(&self) -> bool {
         matches!(self, Self::Replace { .. })
     }
@@ -82,7 +87,8 @@ impl<E: Clone> Transition<E> {
             (Self::Replace { record, renewed }, newer) => {
                 let renewed = renewed || newer.is_final();
                 match (record, newer) {
-                    // Between the tombstone and what inserts after it, both cases are the absent one.
+                    // Between the tombstone and what inserts after it, both cases are the absent
+                    // one.
                     (None, newer) => Self::Replace { record: newer.resolve(None), renewed: true },
                     (Some(old), newer) => Self::Replace { record: newer.resolve(Some(old)), renewed },
                 }

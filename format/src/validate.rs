@@ -104,7 +104,8 @@ pub(crate) fn validate_embedding(embedding: &[f32], dimension: u32) -> Checked {
 
 /// `Err` with the index of the first number that is not finite.
 pub(crate) fn finite_embedding(embedding: &[f32]) -> Result<(), usize> {
-    // A fold without a branch is vectorized; where the bad one stands matters only once there is one.
+    // A fold without a branch is vectorized; where the bad one stands matters only once there is
+    // one.
     let all = embedding.iter().fold(true, |all, number| all & number.is_finite());
     if all { Ok(()) } else { Err(embedding.iter().position(|number| !number.is_finite()).unwrap_or(0)) }
 }
@@ -151,7 +152,8 @@ fn metadata<'a>(count: usize, entries: impl Iterator<Item = (&'a str, Option<&'a
     Ok(())
 }
 
-/// What a value counts against [`MAX_METADATA_BYTES`]: 8 a number or list element, and the bytes of texts.
+/// What a value counts against [`MAX_METADATA_BYTES`]: 8 a number or list element, and the bytes of
+/// texts.
 fn value_bytes(value: &Value) -> Result<usize, InputErrorKind> {
     let list = |found: usize| {
         let within = found <= MAX_LIST_LEN;
@@ -302,7 +304,8 @@ mod tests {
         assert_eq!(Op::add("i".repeat(1_024), record).validate(OpRules::log(3)), Ok(()));
     }
 
-    /// Metadata of exactly 4 MiB passes, and of 8 bytes more does not: lists count 8 bytes an element.
+    /// Metadata of exactly 4 MiB passes, and of 8 bytes more does not: lists count 8 bytes an
+    /// element.
     #[test]
     fn metadata_counts_to_its_limit() {
         let list = |key: usize, len: usize| (format!("{key:08}"), Value::I64s(vec![0; len]));

@@ -1,8 +1,9 @@
-//! Objects of every format version, kept for ever: each later build must read them as they were meant, and must refuse each one's
-//! corrupted twin with the error named here.
+//! Objects of every format version, kept for ever: each later build must read them as they were
+//! meant, and must refuse each one's corrupted twin with the error named here.
 //!
-//! `DELTAFOLD_WRITE_GOLDENS=1 cargo test -p deltafold-format --test golden` writes those that are missing. An object that is
-//! there is never overwritten: it stands for what released programs have written.
+//! `DELTAFOLD_WRITE_GOLDENS=1 cargo test -p deltafold-format --test golden` writes those that are
+//! missing. An object that is there is never overwritten: it stands for what released programs have
+//! written.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
 
@@ -20,8 +21,8 @@ use deltafold_format::{
     Timestamp, Transition, Uid, Value, Version,
 };
 
-/// The digest of the golden segment by revision, and the ties of its ops. Both are written down, not computed: another
-/// hash would contradict the digests of every log there is.
+/// The digest of the golden segment by revision, and the ties of its ops. Both are written down,
+/// not computed: another hash would contradict the digests of every log there is.
 const SEGMENT_BY_REVISION: u128 = 0x51810aabc4734a82d17fd92dbaa60a91;
 const TIES: [u64; 5] = [
     3_026_517_539_011_935_223,
@@ -205,7 +206,8 @@ fn flipped(object: &Bytes, bit: usize) -> Bytes {
     flipped.into()
 }
 
-/// The golden object reads as it was meant; no truncation and no single flipped bit changes the answer.
+/// The golden object reads as it was meant; no truncation and no single flipped bit changes the
+/// answer.
 fn survives<T: PartialEq + Debug>(
     object: &Bytes,
     kind: ObjectKind,
@@ -299,7 +301,8 @@ fn manifest_by_revision_v1() {
     assert_eq!((error.kind(), error.what()), (Kind::Invalid, "manifest"));
 }
 
-/// The golden ops as they are in a collection that is ordered by revision, which has no `add`; two of one revision.
+/// The golden ops as they are in a collection that is ordered by revision, which has no `add`; two
+/// of one revision.
 fn ops_by_revision() -> Vec<Op> {
     let revisions = [7, u128::MAX, 7, 1 << 64, 8];
     let op = |(op, revision): (Op, u128)| {
@@ -361,7 +364,8 @@ fn plain(object: Bytes) -> Result<(SegmentHeader, Vec<Op>), FormatError> {
 fn segment_v1() {
     let object = golden("segment", || SegmentBody::encode(&ops(), 3).unwrap().seal(stamp()).unwrap().to_bytes());
     let SegmentStamp { collection, sequence, writer, batch, times, marks, passed } = stamp();
-    // Written down and not computed: hashing otherwise would make every log ever written contradict its own digests.
+    // Written down and not computed: hashing otherwise would make every log ever written contradict
+    // its own digests.
     let digest = Digest::from_bits(0x2da8_19e4_5f47_95d9_9ef1_f020_f3b5_0fba);
     let header = SegmentHeader {
         collection,
@@ -379,7 +383,8 @@ fn segment_v1() {
     survives(&object, ObjectKind::Segment, &(header, ops()), plain);
     let twin = golden("segment.checksum", || flipped(&object, (object.len() - 1) * 8));
     assert_eq!(plain(twin).unwrap_err().kind(), Kind::Checksum);
-    // Every checksum is right and the header's digest is not that of the ops: a writer that mixed up two batches.
+    // Every checksum is right and the header's digest is not that of the ops: a writer that mixed
+    // up two batches.
     let twin = golden("segment.invalid", || {
         let section = Envelope::parse(&object).unwrap().sections()[0];
         let [start, len] = [section.offset, section.stored].map(|n| usize::try_from(n).unwrap());
@@ -390,8 +395,8 @@ fn segment_v1() {
     assert_eq!((error.kind(), error.what()), (Kind::Invalid, "ops"));
 }
 
-/// The rows that the golden ops come to in a collection ordered by its log. They have each form of a row, and a
-/// column of each type.
+/// The rows that the golden ops come to in a collection ordered by its log. They have each form of
+/// a row, and a column of each type.
 fn rows() -> BTreeMap<String, Transition<EmbeddingRef>> {
     let mut next = 0..;
     let mut stored = |_| {
@@ -512,7 +517,8 @@ fn part_v1() {
     let error = PartMeta::decode(twin).unwrap_err();
     assert_eq!((error.kind(), error.what()), (Kind::Invalid, "rows"));
     assert!(error.to_string().contains("ids do not ascend"), "{error}");
-    // Every checksum is right, and a summary says that the greatest value is less than it is: a filter would skip it.
+    // Every checksum is right, and a summary says that the greatest value is less than it is: a
+    // filter would skip it.
     let twin = golden("part.invalid-summary", || {
         with_section(&object, 3, |directory| {
             let at = place_of(&[&(-1_i64).to_le_bytes()[..], &69_i64.to_le_bytes()[..]].concat(), directory);
@@ -522,7 +528,8 @@ fn part_v1() {
     let error = PartMeta::decode(twin).unwrap_err();
     assert_eq!((error.kind(), error.what()), (Kind::Invalid, "metadata columns"));
     assert!(error.to_string().contains("summary"), "{error}");
-    // The envelope's checksums are right, and the one of a block is not: a reader of the block alone must notice.
+    // The envelope's checksums are right, and the one of a block is not: a reader of the block
+    // alone must notice.
     let twin =
         golden("part.checksum-of-block", || with_section(&object, 5, |documents| *documents.last_mut().unwrap() ^= 1));
     let error = PartMeta::decode(twin).unwrap_err();
@@ -600,7 +607,8 @@ fn part_by_revision_v1() {
     assert_eq!(part.absent(), Absent { rows: 3, oldest: times().last });
     let twin = golden("part-revision.checksum", || flipped(&object, (object.len() - 1) * 8));
     assert_eq!(PartMeta::decode(twin).unwrap_err().kind(), Kind::Checksum);
-    // Every checksum is right, and the revisions are gone: nothing would tell which write is the newer.
+    // Every checksum is right, and the revisions are gone: nothing would tell which write is the
+    // newer.
     let twin = golden("part-revision.invalid", || {
         let sections: Vec<_> = raw_sections(&object).into_iter().filter(|(id, _)| *id != 2).collect();
         with_raw_sections(ObjectKind::PartMeta, &sections)
@@ -634,7 +642,8 @@ fn embedding_rows(object: Bytes) -> Result<Vec<Vec<f32>>, FormatError> {
 fn embeddings_v1() {
     let object = golden("embeddings", embedding_object);
     survives(&object, ObjectKind::Embeddings, &embeddings(), embedding_rows);
-    // Written down and not computed: a program in another language made them from the specification alone.
+    // Written down and not computed: a program in another language made them from the specification
+    // alone.
     let codes = Embeddings::open(object.clone()).unwrap();
     let codes = codes.codes(0).unwrap();
     assert_eq!(codes.signs, [0x99, 0x7f, 0x27, 0x1b, 0xee, 0x44, 0x7d, 0x6b, 0x36, 0, 0, 0, 0, 0, 0, 0]);

@@ -1,4 +1,5 @@
-//! What the fuzzers share: inputs as choices, objects put together behind right checksums, a store that fails, and seeds.
+//! What the fuzzers share: inputs as choices, objects put together behind right checksums, a store
+//! that fails, and seeds.
 //!
 //! Each program in `targets/` is a fuzzer; `fuzz/run --help` tells how they are run.
 #![deny(unsafe_code)]

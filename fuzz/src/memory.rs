@@ -3,12 +3,14 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
-/// The system's allocator, which has no memory for more than `LIMIT` bytes at once: a decoder that believes a length beyond the limits of the format ends the program, even where
-/// no byte of the memory would ever be touched.
+/// The system's allocator, which has no memory for more than `LIMIT` bytes at once: a decoder that
+/// believes a length beyond the limits of the format ends the program, even where no byte of the
+/// memory would ever be touched.
 #[derive(Debug)]
 pub struct Bounded<const LIMIT: usize>;
 
-// SAFETY: every call is the system's own with the same arguments; to have no memory is an answer that the trait allows.
+// SAFETY: every call is the system's own with the same arguments; to have no memory is an answer
+// that the trait allows.
 unsafe impl<const LIMIT: usize> GlobalAlloc for Bounded<LIMIT> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if layout.size() > LIMIT {

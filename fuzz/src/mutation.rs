@@ -1,11 +1,13 @@
 //! How inputs that describe objects are changed, and which are kept.
 //!
-//! Left to itself the fuzzer changes several things at once and collects what is refused for ever new reasons: after a minute hardly an input is an object any more, and a rule behind twenty others is
-//! never tried alone.
+//! Left to itself the fuzzer changes several things at once and collects what is refused for ever
+//! new reasons: after a minute hardly an input is an object any more, and a rule behind twenty
+//! others is never tried alone.
 
 use libfuzzer_sys::{Corpus, fuzzer_mutate};
 
-/// Every other time changes one small thing of `data[..size]`, else what libFuzzer likes. Returns the new length.
+/// Every other time changes one small thing of `data[..size]`, else what libFuzzer likes. Returns
+/// the new length.
 pub fn mutated(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     if seed.is_multiple_of(2) || size == 0 || size > max_size {
         return fuzzer_mutate(data, size, max_size);
@@ -43,7 +45,8 @@ pub fn mutated(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usiz
     size
 }
 
-/// Keeps an input that reached something new if it is an object, or if nothing of it is mended: what is refused with right checksums leads nowhere.
+/// Keeps an input that reached something new if it is an object, or if nothing of it is mended:
+/// what is refused with right checksums leads nowhere.
 pub fn kept(mend: Option<&u8>, is_object: bool) -> Corpus {
     if is_object || mend.is_none_or(|mend| mend % 4 == 0) { Corpus::Keep } else { Corpus::Reject }
 }

@@ -1,5 +1,7 @@
-//! Objects put together from mutated bytes. A checksum stops whatever is changed blindly; so an input says in its first byte how much of it is made right again before the decoder
-//! gets it. All of it is restated from `format/SPEC.md`, so that the crate under test is not asked how its objects are to look.
+//! Objects put together from mutated bytes. A checksum stops whatever is changed blindly; so an
+//! input says in its first byte how much of it is made right again before the decoder gets it. All
+//! of it is restated from `format/SPEC.md`, so that the crate under test is not asked how its
+//! objects are to look.
 
 use bytes::Bytes;
 use deltafold::format::codes::{CodeEncoder, sign_bytes};
@@ -24,7 +26,8 @@ enum Mend {
     Checksums,
     /// The rest is sections, behind an envelope that is right.
     Envelope,
-    /// The same, and what one section says of another is right: counts, digests, tables of checksums, codes.
+    /// The same, and what one section says of another is right: counts, digests, tables of
+    /// checksums, codes.
     Sections,
 }
 
@@ -88,7 +91,8 @@ pub fn section(object: &[u8], id: u16) -> Option<Vec<u8>> {
     Envelope::parse(object).ok()?.section(id).and_then(|section| raw(object, section))
 }
 
-/// Sections as an input has them: how many, then id (with 128 for zstd) and length of each, then their bytes. The last takes what is left.
+/// Sections as an input has them: how many, then id (with 128 for zstd) and length of each, then
+/// their bytes. The last takes what is left.
 fn sections_of_input(input: &[u8]) -> Vec<Section> {
     let Some((count, rest)) = input.split_first() else { return Vec::new() };
     let count = usize::from(count % 16);
@@ -237,8 +241,9 @@ fn has_vector(row: &[u8]) -> bool {
     action & 0x7f != 5 && state == Some(&2)
 }
 
-/// Makes the count of rows, the codes and the table of checksums those of the rows. The codes are the one thing
-/// that is asked of the crate: its own tests compare them with those of another program.
+/// Makes the count of rows, the codes and the table of checksums those of the rows. The codes are
+/// the one thing that is asked of the crate: its own tests compare them with those of another
+/// program.
 fn mend_embeddings(sections: &mut [Section]) {
     let rows = sections.iter().find(|section| section.id == 9).map_or(Vec::new(), |section| section.raw.clone());
     let header = sections.iter().find(|section| section.id == 1).map_or(&[][..], |section| &section.raw);
@@ -274,9 +279,11 @@ fn mend_embeddings(sections: &mut [Section]) {
     }
 }
 
-/// Makes the lengths and the checksums of pieces in a part's directory those of raw pieces, and leaves summaries out.
+/// Makes the lengths and the checksums of pieces in a part's directory those of raw pieces, and
+/// leaves summaries out.
 ///
-/// Each piece takes as many bytes of its section as the directory says, the last of a section what is left.
+/// Each piece takes as many bytes of its section as the directory says, the last of a section what
+/// is left.
 fn mend_part(sections: &mut [Section]) {
     let raw = |id| sections.iter().find(|section| section.id == id).map_or(&[][..], |section| &section.raw);
     let (directory, mut values, mut documents) = (raw(3), raw(4), raw(5));

@@ -1,4 +1,5 @@
-//! What the fuzzers begin with: the golden objects, real records in every kind of object, and real lines.
+//! What the fuzzers begin with: the golden objects, real records in every kind of object, and real
+//! lines.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -44,7 +45,8 @@ pub fn golden() -> Vec<Bytes> {
     paths.into_iter().map(|path| std::fs::read(path).expect("a golden object can be read").into()).collect()
 }
 
-/// The first lines of the real records, and of the real updates of them: of the whole set where `DELTAFOLD_DATA` or the folder beside the repository has it, else of the cut in `demo/`.
+/// The first lines of the real records, and of the real updates of them: of the whole set where
+/// `DELTAFOLD_DATA` or the folder beside the repository has it, else of the cut in `demo/`.
 pub fn lines(count: usize) -> (Vec<String>, Vec<String>) {
     let whole = std::env::var_os("DELTAFOLD_DATA")
         .map_or_else(|| repository().join("../shared/data/debian-packages"), PathBuf::from);
@@ -80,7 +82,8 @@ pub fn ops(count: usize) -> (Vec<Op>, Vec<Op>) {
     (base.into_iter().map(op).collect(), updates.into_iter().map(op).collect())
 }
 
-/// Every object of two small collections of real records, one ordered by its log and one by revision: segments, parts, manifests and registers.
+/// Every object of two small collections of real records, one ordered by its log and one by
+/// revision: segments, parts, manifests and registers.
 pub fn objects() -> Vec<Bytes> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime of one thread");
     runtime.block_on(async {

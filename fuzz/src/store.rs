@@ -10,7 +10,8 @@ use deltafold::store::{
     Key, Listed, Memory, Object, Outcome, Requests, Store, StoreError, StoreErrorKind, Tag, Unless,
 };
 
-/// The log of each shard as it came to be: what landed first in each slot. What lands in a slot anew, after a sweep, is no part of the log.
+/// The log of each shard as it came to be: what landed first in each slot. What lands in a slot
+/// anew, after a sweep, is no part of the log.
 pub type Log = BTreeMap<(ShardId, Sequence), Vec<Op>>;
 
 /// See the module. Clones are one store.
@@ -56,9 +57,11 @@ enum Write {
 }
 
 impl Faulty {
-    /// An empty store; each call takes one byte of `fates`, and there are no failures when they are used up. It is calm until it is told otherwise.
+    /// An empty store; each call takes one byte of `fates`, and there are no failures when they are
+    /// used up. It is calm until it is told otherwise.
     pub fn new(fates: &[u8]) -> Self {
-        // From the end, so that what is changed in the first half of an input leaves the fates as they are.
+        // From the end, so that what is changed in the first half of an input leaves the fates as
+        // they are.
         let state = State { fates: fates.iter().rev().copied().collect(), calm: true, ..State::default() };
         Self { inner: Memory::new(), state: Arc::new(Mutex::new(state)) }
     }

@@ -1,5 +1,7 @@
-//! Edits of snapshots, planned on what may be out of date by the time they are applied, right ones and such with a mistake: what is published keeps every invariant, encodes and decodes to itself, and
-//! counts every op that was folded; a right edit is never refused as a defect, and no mistake is published.
+//! Edits of snapshots, planned on what may be out of date by the time they are applied, right ones
+//! and such with a mistake: what is published keeps every invariant, encodes and decodes to itself,
+//! and counts every op that was folded; a right edit is never refused as a defect, and no mistake
+//! is published.
 #![no_main]
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! Filters: any text is a filter or an error; a filter that was read, written and read again is the same; records, columns
-//! and the summary of a part agree on what matches.
+//! Filters: any text is a filter or an error; a filter that was read, written and read again is the
+//! same; records, columns and the summary of a part agree on what matches.
 //!
 //! An input is a filter in JSON, a line `---`, and records as JSON Lines.
 #![no_main]

@@ -1,4 +1,5 @@
-//! JSON Lines: a line is an op or an error that points into it; an op that was read, written and read again is the same op.
+//! JSON Lines: a line is an op or an error that points into it; an op that was read, written and
+//! read again is the same op.
 #![no_main]
 
 use deltafold::format::{Action, Op, OpRules};

@@ -1,4 +1,5 @@
-//! Mapping files and stream records: any text is a mapping or an error, any record is ops or an error; and a change brings a record to where the item's insertion would have brought it.
+//! Mapping files and stream records: any text is a mapping or an error, any record is ops or an
+//! error; and a change brings a record to where the item's insertion would have brought it.
 //!
 //! An input is a mapping, a line `---`, and records.
 #![no_main]
@@ -75,7 +76,8 @@ fn check_record(mapping: &Mapping, collection: &CollectionName, record: &StreamR
     }
 }
 
-/// What is mapped can be printed and read. Numbers in binary embeddings need not be finite; the writer refuses those.
+/// What is mapped can be printed and read. Numbers in binary embeddings need not be finite; the
+/// writer refuses those.
 fn check_op(op: &Op) {
     if op.action.embedding().is_some_and(|embedding| embedding.iter().any(|number| !number.is_finite())) {
         return;
@@ -89,7 +91,8 @@ fn check_op(op: &Op) {
     assert_eq!(again, line);
 }
 
-/// An item that was inserted and then changed leaves the record that it would leave had it been inserted as it is now.
+/// An item that was inserted and then changed leaves the record that it would leave had it been
+/// inserted as it is now.
 fn check_change(before: &Mapped, change: &Mapped, after: &Mapped) {
     let (mut changed, mut inserted) = (BTreeMap::new(), BTreeMap::new());
     before.ops.iter().chain(&change.ops).for_each(|op| apply(&mut changed, op));

@@ -1,4 +1,5 @@
-//! Manifests, registers, names, and any object as `inspect` sees it: what decodes encodes again to the same value, and what is refused by itself is never sound as a whole.
+//! Manifests, registers, names, and any object as `inspect` sees it: what decodes encodes again to
+//! the same value, and what is refused by itself is never sound as a whole.
 #![no_main]
 
 use std::fmt::{Debug, Display};

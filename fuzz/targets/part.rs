@@ -1,4 +1,5 @@
-//! Parts, `.meta` and `.emb`: what decodes can be built again, row by row and by copying rows, and is then the same; every accessor agrees with the others.
+//! Parts, `.meta` and `.emb`: what decodes can be built again, row by row and by copying rows, and
+//! is then the same; every accessor agrees with the others.
 #![no_main]
 
 use std::ops::Range;

@@ -1,4 +1,5 @@
-//! Segments: what decodes encodes again to the same header, the same rows and the same embeddings, wherever in memory it lay.
+//! Segments: what decodes encodes again to the same header, the same rows and the same embeddings,
+//! wherever in memory it lay.
 #![no_main]
 
 use bytes::Bytes;

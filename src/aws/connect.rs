@@ -1,4 +1,5 @@
-//! Connecting: where credentials and region come from, how long a request may take, how often the SDK tries.
+//! Connecting: where credentials and region come from, how long a request may take, how often the
+//! SDK tries.
 
 use std::time::Duration;
 
@@ -17,10 +18,12 @@ use crate::store::{StoreError, StoreErrorKind};
 /// Certificates of all authorities together are a quarter of this.
 const MAX_CERTIFICATES: u64 = 1 << 20;
 
-/// How to reach a service. Everything that is not set comes from where the tools of AWS look: environment, profile, container, machine.
+/// How to reach a service. Everything that is not set comes from where the tools of AWS look:
+/// environment, profile, container, machine.
 #[derive(Debug, Clone, Default)]
 pub struct AwsOptions {
-    /// The region; needed where neither environment nor profile names one, and no `endpoint` is set.
+    /// The region; needed where neither environment nor profile names one, and no `endpoint` is
+    /// set.
     pub region: Option<String>,
     /// Where the service is, for one that is not AWS's: `http://localhost:9000`.
     pub endpoint: Option<String>,
@@ -30,8 +33,9 @@ pub struct AwsOptions {
     pub ca_certificates: Option<Vec<u8>>,
     /// How long to wait.
     pub timeouts: Timeouts,
-    /// How often the SDK tries a request before it reports a failure. 1 by default: Deltafold tries again itself, counts every attempt, and settles what a lost
-    /// answer leaves open. With more, nothing is lost either: a conditional write refused by its own success is recognised.
+    /// How often the SDK tries a request before it reports a failure. 1 by default: Deltafold tries
+    /// again itself, counts every attempt, and settles what a lost answer leaves open. With more,
+    /// nothing is lost either: a conditional write refused by its own success is recognised.
     pub attempts: Option<u32>,
 }
 
@@ -57,7 +61,8 @@ impl std::fmt::Debug for Credentials {
 pub struct Timeouts {
     /// Until a connection stands, TLS included: 3 s.
     pub connect: Duration,
-    /// From the request sent to the first byte of the answer: 10 s. The slowest answers of S3 that were measured took about that long.
+    /// From the request sent to the first byte of the answer: 10 s. The slowest answers of S3 that
+    /// were measured took about that long.
     pub first_byte: Duration,
     /// A whole attempt up to the head of the answer, a body sent included: 30 s.
     pub attempt: Duration,

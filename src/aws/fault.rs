@@ -114,7 +114,8 @@ fn answered(status: u16, code: &str, message: &str, region: Option<&str>) -> Fau
         (401 | 403, _) | (_, "AccessDeniedException") => {
             help("the credentials lack a permission: `docs/s3.md` lists those that are needed")
         }
-        // The bytes were damaged on their way, or did not arrive in time: the service took none of them.
+        // The bytes were damaged on their way, or did not arrive in time: the service took none of
+        // them.
         (
             _,
             "BadDigest"

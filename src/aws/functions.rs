@@ -17,7 +17,8 @@ impl Functions {
         Ok(Self(Client::new(&connect("AWS Lambda", &AwsOptions::default()).await?)))
     }
 
-    /// Starts a function, by name or ARN, with this event. One request, which is not made again: whoever needs the function asks again.
+    /// Starts a function, by name or ARN, with this event. One request, which is not made again:
+    /// whoever needs the function asks again.
     pub(crate) async fn start(&self, function: &str, event: String) -> Result<(), StoreError> {
         let request = self.0.invoke().function_name(function).invocation_type(InvocationType::Event);
         let answer = request.payload(Blob::new(event)).send().await;

@@ -1,4 +1,5 @@
-//! What the services of AWS have in common: credentials, region, HTTP, timeouts, and what their errors mean.
+//! What the services of AWS have in common: credentials, region, HTTP, timeouts, and what their
+//! errors mean.
 
 mod connect;
 mod credentials;

@@ -9,7 +9,8 @@ use super::commands::{
 };
 use super::exit::EXIT_CODES;
 
-/// Collections of vector records on object storage: append deltas, fold them into snapshots, read both.
+/// Collections of vector records on object storage: append deltas, fold them into snapshots, read
+/// both.
 #[derive(Debug, Parser)]
 #[command(name = "deltafold", version, after_help = EXIT_CODES, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -23,10 +24,12 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
-    /// The store: a path, `dir:PATH`, or `s3://BUCKET/PREFIX`; `?region=`, `?endpoint=` and more: see `docs/s3.md`
+    /// The store: a path, `dir:PATH`, or `s3://BUCKET/PREFIX`; `?region=`, `?endpoint=` and more:
+    /// see `docs/s3.md`
     #[arg(long, env = "DELTAFOLD_STORE", default_value = "./deltafold-data", global = true, value_name = "STORE")]
     pub(crate) store: String,
-    /// The memory that the command may take, 64MiB at least; the program itself takes up to 64MiB more
+    /// The memory that the command may take, 64MiB at least; the program itself takes up to 64MiB
+    /// more
     #[arg(long, env = "DELTAFOLD_MEMORY", default_value = "256MiB", global = true, value_name = "SIZE")]
     pub(crate) memory: MemoryLimit,
     /// Print JSON for scripts: one document, or one a line where there may be many

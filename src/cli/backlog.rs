@@ -127,8 +127,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// Folds to the end what is due, once all is appended. A failure that may pass by is left to the
-    /// next append.
+    /// Folds to the end what is due, once all is appended. A failure that may pass by is left to
+    /// the next append.
     pub(crate) async fn finish(&mut self, writer: &Writer) -> Outcome {
         self.look(writer);
         while self.folding.is_some() {

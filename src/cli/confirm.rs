@@ -6,7 +6,8 @@ use super::context::Context;
 use super::exit::{Exit, Failure, Outcome};
 use super::output::{complain, escape};
 
-/// Says `what` will happen and has `name` typed again. `command` is what the user called, to be called with `--yes` by who does not want to be asked.
+/// Says `what` will happen and has `name` typed again. `command` is what the user called, to be
+/// called with `--yes` by who does not want to be asked.
 pub(crate) fn confirm(context: &Context, what: &str, name: &str, command: &str) -> Outcome {
     let refused = |reason: &str| Failure::new(Exit::Usage, reason).help(format!("`{command} --yes` does not ask"));
     if !std::io::stdin().is_terminal() {

@@ -34,7 +34,8 @@ impl Context {
         }
     }
 
-    /// The `--store` option that finds this store again, with a space behind it; nothing where it is the default.
+    /// The `--store` option that finds this store again, with a space behind it; nothing where it
+    /// is the default.
     pub(crate) fn store_option(&self) -> String {
         if self.location == "./deltafold-data" || std::env::var_os("DELTAFOLD_STORE").is_some() {
             String::new()
@@ -113,7 +114,8 @@ impl Context {
         self.counts_requests
     }
 
-    /// Tells on standard error what was asked of the store: results have standard output to themselves.
+    /// Tells on standard error what was asked of the store: results have standard output to
+    /// themselves.
     pub(crate) fn tell_requests(&self) {
         let asked = self.requests();
         let text = if self.output.json {

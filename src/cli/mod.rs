@@ -71,8 +71,8 @@ fn refused(error: clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    // The message quotes arguments. Those with characters that a terminal acts on are parsed again in
-    // their escaped form, so that the message is about that.
+    // The message quotes arguments. Those with characters that a terminal acts on are parsed again
+    // in their escaped form, so that the message is about that.
     let arguments = || std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
     let escaped = || arguments().map(|argument| output::escape::shown(&argument).into_owned());
     let error = if arguments().eq(escaped()) { error } else { Cli::try_parse_from(escaped()).err().unwrap_or(error) };

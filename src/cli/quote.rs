@@ -40,8 +40,9 @@ fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-_./:,+@%=".contains(c)
 }
 
-/// Bytes that no terminal shows as they are. Every POSIX shell runs `printf`; only some read `$'…'`.
-/// A command's output loses the line breaks at its end, so bytes that end in one need the latter.
+/// Bytes that no terminal shows as they are. Every POSIX shell runs `printf`; only some read
+/// `$'…'`. A command's output loses the line breaks at its end, so bytes that end in one need the
+/// latter.
 fn printed(bytes: &[u8]) -> String {
     let (open, close) = if bytes.ends_with(b"\n") { ("$'", "'") } else { ("\"$(printf '", "')\"") };
     let mut quoted = open.to_owned();

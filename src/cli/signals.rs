@@ -54,8 +54,8 @@ pub(crate) fn listen() -> Stop {
     stop
 }
 
-/// From now on a signal ends the program at once, with the exit code of the signal and these words. For
-/// commands that need no time to stop: each is as safe to break off as by a crash.
+/// From now on a signal ends the program at once, with the exit code of the signal and these words.
+/// For commands that need no time to stop: each is as safe to break off as by a crash.
 ///
 /// The program ends here and not in the command, which may wait for a reader of its output.
 pub(crate) fn end_program(help: &'static str, json: bool) {

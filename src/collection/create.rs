@@ -34,9 +34,9 @@ impl CreateOptions {
         Self { dimension, metric: Metric::default(), shards: 1, ordering: Ordering::Log }
     }
 
-    /// The same, ordered by revision, with this retention of tombstones: so long an op of a lower revision
-    /// does not bring back a deleted record. A good choice is [`KEEP_TOMBSTONES`], the longest time that a
-    /// queue of SQS keeps a message.
+    /// The same, ordered by revision, with this retention of tombstones: so long an op of a lower
+    /// revision does not bring back a deleted record. A good choice is [`KEEP_TOMBSTONES`], the
+    /// longest time that a queue of SQS keeps a message.
     #[must_use]
     pub fn by_revision(self, keep_tombstones: Duration) -> Self {
         let keep_tombstones_millis = u64::try_from(keep_tombstones.as_millis()).unwrap_or(u64::MAX);
@@ -44,11 +44,13 @@ impl CreateOptions {
     }
 }
 
-/// How long tombstones are kept in a collection that is ordered by revision, unless something else is chosen: 14 days.
+/// How long tombstones are kept in a collection that is ordered by revision, unless something else
+/// is chosen: 14 days.
 pub const KEEP_TOMBSTONES: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 impl Collection {
-    /// Makes a collection. Of several callers with one name exactly one succeeds. Costs one LIST, one PUT for each shard and one more.
+    /// Makes a collection. Of several callers with one name exactly one succeeds. Costs one LIST,
+    /// one PUT for each shard and one more.
     ///
     /// In S3 and services like it, the bucket is probed first (about 80 requests): one that ignores
     /// the conditions of writes is refused.
@@ -57,8 +59,8 @@ impl Collection {
     /// # Errors
     ///
     /// `Unfit` where the store does not keep the [contract](crate::store); `Storage` or
-    /// `Unavailable` where it cannot be reached or used;
-    /// `AlreadyExists` where the name is taken or its objects were not dropped completely; `InvalidInput` for options out of range.
+    /// `Unavailable` where it cannot be reached or used; `AlreadyExists` where the name is taken or
+    /// its objects were not dropped completely; `InvalidInput` for options out of range.
     pub async fn create(store: Arc<dyn Store>, name: &CollectionName, options: &CreateOptions) -> Result<Self> {
         Self::create_in(store, name, options, Arc::new(System)).await
     }
@@ -111,8 +113,8 @@ impl Collection {
 
 /// Makes the heads of a new collection and returns the uid they bear.
 ///
-/// Heads that an earlier, unfinished `create` left are adopted with their uid. So several creators agree,
-/// and the collection register decides between them.
+/// Heads that an earlier, unfinished `create` left are adopted with their uid. So several creators
+/// agree, and the collection register decides between them.
 async fn claim_name(store: &dyn Store, layout: &Layout, shards: u16, env: &dyn Env) -> Result<Uid> {
     let collection = layout.collection();
     if retry::transient(|| store.get(&collection)).await?.is_some() {
@@ -144,7 +146,8 @@ async fn claim_name(store: &dyn Store, layout: &Layout, shards: u16, env: &dyn E
         })
         .await?;
         if !ours {
-            // Only the first shard's head may tell the uid: whoever made it makes or adopts the others with the same one.
+            // Only the first shard's head may tell the uid: whoever made it makes or adopts the
+            // others with the same one.
             let usable = adopted.filter(|found| *found == Head::empty(found.collection));
             match usable {
                 Some(found) if shard.get() == 0 => uid = found.collection,

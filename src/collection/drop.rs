@@ -20,20 +20,22 @@ pub struct DropReport {
 }
 
 impl Collection {
-    /// Deletes a collection and all its objects; finishes a drop that was broken off. A note says from the beginning to
-    /// the end that this is a drop and no damage. The register goes first, so that nobody opens the collection any more.
-    /// The heads go next, so that writers and compactors with an open handle are refused; then the rest.
+    /// Deletes a collection and all its objects; finishes a drop that was broken off. A note says
+    /// from the beginning to the end that this is a drop and no damage. The register goes first, so
+    /// that nobody opens the collection any more. The heads go next, so that writers and compactors
+    /// with an open handle are refused; then the rest.
     ///
-    /// No collection can be created under the name while the note is there, and each delete looks for it
-    /// first. A drop that slept while another one ended deletes nothing of a collection made since.
+    /// No collection can be created under the name while the note is there, and each delete looks
+    /// for it first. A drop that slept while another one ended deletes nothing of a collection made
+    /// since.
     ///
-    /// `each` hears of the progress. One LIST, one GET and one delete for each 1,000 objects, and ten
-    /// requests more.
+    /// `each` hears of the progress. One LIST, one GET and one delete for each 1,000 objects, and
+    /// ten requests more.
     ///
     /// # Errors
     ///
-    /// `NotFound` where nothing of this name is there; `Conflict` where another drop ended first and
-    /// the collection was made anew.
+    /// `NotFound` where nothing of this name is there; `Conflict` where another drop ended first
+    /// and the collection was made anew.
     pub async fn drop(
         store: &dyn Store,
         name: &CollectionName,
@@ -126,7 +128,8 @@ impl Drop<'_> {
         Ok(heads)
     }
 
-    /// Deletes objects that were seen while the note stood, if it still stands; false where it does not.
+    /// Deletes objects that were seen while the note stood, if it still stands; false where it does
+    /// not.
     async fn delete(&self, keys: &[Key]) -> Result<bool> {
         if !self.note.stands(self.store).await? {
             return Ok(false);
@@ -137,8 +140,8 @@ impl Drop<'_> {
 
     /// Makes sure that removals stay, also those that a sweep or another drop made a moment ago.
     ///
-    /// Where the heads were among these, nobody knows the number of shards any more. A power loss may
-    /// then bring back objects of the other shards, and the next `create` tells of them.
+    /// Where the heads were among these, nobody knows the number of shards any more. A power loss
+    /// may then bring back objects of the other shards, and the next `create` tells of them.
     async fn settle(&self, heads: usize) -> Result<()> {
         let shards = ShardId::all(MAX_SHARDS).take(heads.max(1));
         for key in shards.flat_map(|shard| self.layout.shard(shard).one_of_each()) {

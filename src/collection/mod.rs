@@ -52,8 +52,9 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// `NotFound` where there is none of this name; `Corrupt` where its register is damaged or lost, which
-    /// [`repair`](Self::repair) mends; `InvalidInput` where its heads lie elsewhere than the store looks for them.
+    /// `NotFound` where there is none of this name; `Corrupt` where its register is damaged or
+    /// lost, which [`repair`](Self::repair) mends; `InvalidInput` where its heads lie elsewhere
+    /// than the store looks for them.
     pub async fn open(store: Arc<dyn Store>, name: &CollectionName) -> Result<Self> {
         Self::open_in(store, name, Arc::new(System)).await
     }
@@ -69,7 +70,8 @@ impl Collection {
         Ok(Self::assemble(layout, config, store, env))
     }
 
-    /// What was chosen when the collection was made: also where its heads lie, which whoever opens it has to know. One GET.
+    /// What was chosen when the collection was made: also where its heads lie, which whoever opens
+    /// it has to know. One GET.
     ///
     /// # Errors
     ///
@@ -83,7 +85,8 @@ impl Collection {
         }
     }
 
-    /// The names of all collections of a store, in order. One LIST for each 1,000 objects that the store holds.
+    /// The names of all collections of a store, in order. One LIST for each 1,000 objects that the
+    /// store holds.
     pub async fn list(store: &dyn Store) -> Result<Vec<CollectionName>> {
         let mut names: Vec<CollectionName> = Vec::new();
         let mut after: Option<Key> = None;
@@ -158,16 +161,18 @@ impl Collection {
         Reader::open(self.shards.clone(), at, Ahead::Nothing).await
     }
 
-    /// A reader of what is acknowledged by now, with all columns in memory. Costs the requests of [`reader`](Self::reader)
-    /// and of [`Reader::warm`], and a request's time less, as it reads the parts beside the last look at the head.
+    /// A reader of what is acknowledged by now, with all columns in memory. Costs the requests of
+    /// [`reader`](Self::reader) and of [`Reader::warm`], and a request's time less, as it reads the
+    /// parts beside the last look at the head.
     ///
-    /// Where the columns do not fit the memory limit, some stay out: [`Reader::warmth`] tells how many.
+    /// Where the columns do not fit the memory limit, some stay out: [`Reader::warmth`] tells how
+    /// many.
     pub async fn warm_reader(&self) -> Result<Reader> {
         Reader::open(self.shards.clone(), At::Latest, Ahead::Columns).await
     }
 
-    /// A reader of what is acknowledged by now that searches next: it reads the parts and the codes that
-    /// such queries compare beside the last look at the head, a round of requests sooner than
+    /// A reader of what is acknowledged by now that searches next: it reads the parts and the codes
+    /// that such queries compare beside the last look at the head, a round of requests sooner than
     /// [`reader`](Self::reader) and [`search`](Reader::search).
     pub async fn reader_to_search(&self, exactness: Exactness) -> Result<Reader> {
         let tier = if exactness == Exactness::Exact { Tier::Bytes } else { Tier::Signs };
@@ -188,8 +193,8 @@ impl Collection {
         Compactor::new(self.shards.clone(), options)
     }
 
-    /// Folds beside a writer where the log of a shard is over a limit: for a process that appends, and
-    /// cannot rely on a compactor elsewhere.
+    /// Folds beside a writer where the log of a shard is over a limit: for a process that appends,
+    /// and cannot rely on a compactor elsewhere.
     pub fn keep_up(&self, limit: BacklogLimit) -> KeepUp {
         KeepUp::new(self.compactor(CompactorOptions::default()), limit)
     }
@@ -203,13 +208,15 @@ impl Collection {
         Ok(reports)
     }
 
-    /// Keeps the current version of every shard readable under a name, for good or for `ttl` by the store's clock. What is in the log and not
-    /// folded yet is not in it: run the compactor first to have it. Two GETs and two PUTs for each shard.
+    /// Keeps the current version of every shard readable under a name, for good or for `ttl` by the
+    /// store's clock. What is in the log and not folded yet is not in it: run the compactor first
+    /// to have it. Two GETs and two PUTs for each shard.
     ///
     /// # Errors
     ///
     /// `InvalidInput` where `ttl` is shorter than a millisecond: such a pin would keep nothing.
-    /// `AlreadyExists` where a pin of this name exists. Pins of some shards may have been made then: `unpin` removes them.
+    /// `AlreadyExists` where a pin of this name exists. Pins of some shards may have been made
+    /// then: `unpin` removes them.
     pub async fn pin(&self, name: &str, ttl: Option<Duration>) -> Result<Vec<(ShardId, Version)>> {
         check_pin_name(name)?;
         if ttl.is_some_and(|ttl| ttl.as_millis() == 0) {
@@ -237,7 +244,8 @@ impl Collection {
         Ok(pinned)
     }
 
-    /// Removes a pin from every shard that has it. A pin of the same name that somebody makes meanwhile stays.
+    /// Removes a pin from every shard that has it. A pin of the same name that somebody makes
+    /// meanwhile stays.
     ///
     /// # Errors
     ///
@@ -266,7 +274,8 @@ impl Collection {
     }
 }
 
-/// Why there is no collection register: nobody made one, somebody dropped it, or it is lost. One LIST and one GET.
+/// Why there is no collection register: nobody made one, somebody dropped it, or it is lost. One
+/// LIST and one GET.
 async fn missing(store: &dyn Store, layout: &Layout) -> Result<Error> {
     let name = layout.name().clone();
     Ok(match remains(store, layout).await? {

@@ -30,8 +30,8 @@ pub(super) async fn remains(store: &dyn Store, layout: &Layout) -> Result<Remain
     Ok(judge(&keys))
 }
 
-/// A head beside other objects, a manifest, or two segments are of a collection: whoever sleeps through a drop leaves a
-/// segment or parts as a rule.
+/// A head beside other objects, a manifest, or two segments are of a collection: whoever sleeps
+/// through a drop leaves a segment or parts as a rule.
 fn judge(keys: &[&Key]) -> Remains {
     let is_head = |key: &&&Key| key.as_str().ends_with("/head");
     let is = |folder: &'static str| move |key: &&&Key| key.as_str().contains(folder);

@@ -1,4 +1,5 @@
-//! Beginning anew: queues are purged and the collection is dropped, in the order that is safe, however often that is broken off.
+//! Beginning anew: queues are purged and the collection is dropped, in the order that is safe,
+//! however often that is broken off.
 
 use bytes::Bytes;
 use deltafold_format::{CollectionName, HeadPlace};
@@ -9,7 +10,8 @@ use crate::error::{Error, Repr, Result};
 use crate::retry;
 use crate::store::{Key, Outcome, Store};
 
-/// What a reset is about. A note of it lies in the store from its beginning to its end, as nothing else is left that says where the heads were once the collection's register is gone.
+/// What a reset is about. A note of it lies in the store from its beginning to its end, as nothing
+/// else is left that says where the heads were once the collection's register is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reset {
     /// Where the collection's heads lie.
@@ -38,12 +40,15 @@ impl Reset {
         }
     }
 
-    /// Notes what is to be done, purges the queues, drops the collection, rests, and removes the note. Purging goes first, so that nobody applies an old change to what comes next; `rest` is there for
-    /// those who still work on an old message. Broken off anywhere, it is done by running it again. Without queues 3 requests and those of [`Collection::drop`].
+    /// Notes what is to be done, purges the queues, drops the collection, rests, and removes the
+    /// note. Purging goes first, so that nobody applies an old change to what comes next; `rest` is
+    /// there for those who still work on an old message. Broken off anywhere, it is done by running
+    /// it again. Without queues 3 requests and those of [`Collection::drop`].
     ///
     /// # Errors
     ///
-    /// `Conflict` while another reset of the collection is at work; otherwise as the store and `purge` say. That the collection is gone already is none.
+    /// `Conflict` while another reset of the collection is at work; otherwise as the store and
+    /// `purge` say. That the collection is gone already is none.
     pub async fn run<E: From<Error>>(
         &self,
         store: &dyn Store,

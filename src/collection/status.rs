@@ -58,7 +58,8 @@ pub struct ShardStatus {
     pub dropped_objects: u64,
     /// Its pins.
     pub pins: Vec<PinStatus>,
-    /// Objects that are missing, as far as names tell: segments, and manifests of versions that can be read.
+    /// Objects that are missing, as far as names tell: segments, and manifests of versions that can
+    /// be read.
     pub damage: Vec<Finding>,
 }
 
@@ -73,7 +74,8 @@ pub struct RunStatus {
     pub last: Sequence,
     /// Its rows.
     pub rows: u64,
-    /// Of them, rows that hold no record: what is remembered for a time in a collection that is ordered by revision.
+    /// Of them, rows that hold no record: what is remembered for a time in a collection that is
+    /// ordered by revision.
     pub absent: u64,
     /// Its parts.
     pub parts: u64,
@@ -204,8 +206,8 @@ fn finding(shard: &Shard, key: &Key, problem: impl Into<String>) -> Finding {
     Finding { shard: shard.id(), key: key.to_string(), problem: problem.into() }
 }
 
-/// Objects that are missing, as far as names tell: those that were listed. `tail` is the last segment in front of
-/// the first gap in the log.
+/// Objects that are missing, as far as names tell: those that were listed. `tail` is the last
+/// segment in front of the first gap in the log.
 async fn damage(shard: &Shard, current: &Current, tail: Sequence, log_ends: bool) -> Result<Vec<Finding>> {
     let mut damage = Vec::new();
     if !log_ends {

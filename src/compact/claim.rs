@@ -1,4 +1,5 @@
-//! The advisory claim: it saves two compactors from doing the same work twice. Safety never rests on it.
+//! The advisory claim: it saves two compactors from doing the same work twice. Safety never rests
+//! on it.
 
 use deltafold_format::{Claim, Uid, Version};
 
@@ -7,8 +8,8 @@ use crate::retry;
 use crate::shard::Shard;
 use crate::store::Outcome;
 
-/// Rounds in which a claim of somebody else must stand unchanged before it counts as abandoned. Rounds are counted by who waits, so no two
-/// clocks are compared.
+/// Rounds in which a claim of somebody else must stand unchanged before it counts as abandoned.
+/// Rounds are counted by who waits, so no two clocks are compared.
 const PATIENCE: u32 = 3;
 
 /// A compactor's view of the claim of one shard.
@@ -25,8 +26,9 @@ impl Claims {
         Self { claimant, beat: 0, seen: None }
     }
 
-    /// Claims the work on `version`. False while somebody else is at it. One GET and one small write; `patient: false` takes it over at once.
-    /// A claim that cannot be read or written keeps nobody from the work, which is as safe without.
+    /// Claims the work on `version`. False while somebody else is at it. One GET and one small
+    /// write; `patient: false` takes it over at once. A claim that cannot be read or written keeps
+    /// nobody from the work, which is as safe without.
     pub(crate) async fn acquire(&mut self, shard: &Shard, version: Version, patient: bool) -> Result<bool> {
         let key = shard.layout().claim();
         let found = retry::transient(|| shard.store().get(&key)).await?;

@@ -21,7 +21,8 @@ pub struct CompactorOptions {
     pub policy: Policy,
 }
 
-/// Folds and merges the shards of a collection. Any number may run at once, anywhere, and stop at any moment.
+/// Folds and merges the shards of a collection. Any number may run at once, anywhere, and stop at
+/// any moment.
 #[derive(Debug)]
 pub struct Compactor {
     shards: Vec<ShardCompactor>,
@@ -35,7 +36,8 @@ pub struct CompactEvent {
     pub shard: ShardId,
     /// Fold or merge.
     pub kind: EditKind,
-    /// The version published; `None` where somebody else's edit made this one needless. Nothing is lost then.
+    /// The version published; `None` where somebody else's edit made this one needless. Nothing is
+    /// lost then.
     pub version: Option<Version>,
     /// Ops or rows that went in.
     pub rows_in: u64,
@@ -92,7 +94,8 @@ impl Compactor {
         Self { shards }
     }
 
-    /// Folds everything in the log and does the merges that are then due. For a fold of n segments: n + 4 GETs (and a LIST), one PUT for each object written and three more.
+    /// Folds everything in the log and does the merges that are then due. For a fold of n segments:
+    /// n + 4 GETs (and a LIST), one PUT for each object written and three more.
     pub async fn run_once(&mut self) -> Result<CompactReport> {
         self.rounds(Effort::FoldAll, &mut |_| ()).await
     }
@@ -111,14 +114,15 @@ impl Compactor {
         self.rounds(Effort::MergeAll, &mut |_| ()).await
     }
 
-    /// One round of what the policy's thresholds call for. Where nothing happened since the last one it costs
-    /// two GETs a shard, and a LIST in place of one of them in one of 64 such rounds.
+    /// One round of what the policy's thresholds call for. Where nothing happened since the last
+    /// one it costs two GETs a shard, and a LIST in place of one of them in one of 64 such rounds.
     pub async fn tick(&mut self) -> Result<CompactReport> {
         self.rounds(Effort::Due, &mut |_| ()).await
     }
 
-    /// Does [`tick`](Self::tick) every `interval` until `stop` is ready; tells `each` of every edit. A failure of the store is logged and
-    /// tried again with the next tick; damage and defects end the watch with their error.
+    /// Does [`tick`](Self::tick) every `interval` until `stop` is ready; tells `each` of every
+    /// edit. A failure of the store is logged and tried again with the next tick; damage and
+    /// defects end the watch with their error.
     pub async fn watch(
         &mut self,
         interval: Duration,
@@ -128,7 +132,8 @@ impl Compactor {
         let mut stop = std::pin::pin!(stop);
         loop {
             let round = std::pin::pin!(self.rounds(Effort::Due, &mut each));
-            // Stopping in the middle of a round loses work, never data: what is not published does not exist.
+            // Stopping in the middle of a round loses work, never data: what is not published does
+            // not exist.
             match futures::future::select(&mut stop, round).await {
                 futures::future::Either::Left(_) => return Ok(()),
                 futures::future::Either::Right((Err(error), _)) if goes_by(error.kind()) => {
@@ -164,7 +169,8 @@ struct ShardCompactor {
     policy: Policy,
     claims: Claims,
     current: Option<Current>,
-    /// Segments behind `current.folded` that were read already; at most `fold_bytes` and one segment.
+    /// Segments behind `current.folded` that were read already; at most `fold_bytes` and one
+    /// segment.
     tail: Vec<(Sequence, Slot)>,
     /// How many times in a row nothing was found behind them.
     polls: u32,
@@ -183,7 +189,8 @@ impl ShardCompactor {
         // A round that is to fold everything must not take a hole for the end of the log.
         let mut listed = self.look().await? && effort == Effort::Due;
         let mut merged_all = false;
-        // What writers append while the round runs is left to the next one: a round ends, however fast they are.
+        // What writers append while the round runs is left to the next one: a round ends, however
+        // fast they are.
         let mut fold_all = effort != Effort::Due;
         let mut reached = Reached::Bound;
         loop {
@@ -216,7 +223,8 @@ impl ShardCompactor {
         }
     }
 
-    /// Refreshes the snapshot. Returns whether the log was read before, so that probing goes on where that ended.
+    /// Refreshes the snapshot. Returns whether the log was read before, so that probing goes on
+    /// where that ended.
     async fn look(&mut self) -> Result<bool> {
         match &mut self.current {
             Some(current) => {
@@ -339,7 +347,8 @@ enum Reached {
     Swept,
 }
 
-/// Whether merging everything changes anything: several runs, or a base that may have something to forget.
+/// Whether merging everything changes anything: several runs, or a base that may have something to
+/// forget.
 fn is_to_be_merged(manifest: &Manifest) -> bool {
     manifest.runs.len() > 1 || manifest.absent_rows() > 0
 }

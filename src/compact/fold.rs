@@ -15,10 +15,12 @@ use crate::retry;
 use crate::shard::{Shard, Slot};
 use crate::snapshot::{Accounting, Fold, OpSum, Reading};
 
-/// Folds the segments in `slots`, which follow what `manifest` has folded, into a run that is written but not published.
+/// Folds the segments in `slots`, which follow what `manifest` has folded, into a run that is
+/// written but not published.
 ///
-/// Costs one PUT for each part and embedding object, and no GET; one request for the store's clock in a collection ordered by revision, and
-/// about one a day in others. Memory: the segments, an index of 16 bytes an op, the ops of one id, and what the run writer holds.
+/// Costs one PUT for each part and embedding object, and no GET; one request for the store's clock
+/// in a collection ordered by revision, and about one a day in others. Memory: the segments, an
+/// index of 16 bytes an op, the ops of one id, and what the run writer holds.
 pub(crate) async fn fold(
     shard: &Shard,
     manifest: &Manifest,
@@ -93,7 +95,8 @@ pub(crate) async fn fold(
     Ok(Fold { run, embeddings: written.embeddings, held, consumed: ops.consumed(), marks, reading, accounting })
 }
 
-/// The store's clock, where it is time to look which sources are silent. That is no reason for a fold to fail.
+/// The store's clock, where it is time to look which sources are silent. That is no reason for a
+/// fold to fail.
 async fn read_clock(
     shard: &Shard,
     manifest: &Manifest,
@@ -111,7 +114,8 @@ async fn read_clock(
     Some(Reading { now, forget_after })
 }
 
-/// Where the embeddings of one row were copied to: at most two, of the absent and of the present case.
+/// Where the embeddings of one row were copied to: at most two, of the absent and of the present
+/// case.
 #[derive(Default)]
 struct Placed(Vec<(InSegment, EmbeddingRef)>);
 

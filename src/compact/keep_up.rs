@@ -8,7 +8,8 @@ use super::compactor::{CompactReport, Compactor};
 use crate::error::Result;
 use crate::log::{BacklogLimit, Lag};
 
-/// Keeps the logs that a writer appends to below a limit: folds the shards whose backlog is over it.
+/// Keeps the logs that a writer appends to below a limit: folds the shards whose backlog is over
+/// it.
 ///
 /// Any number may work on one collection, beside compactors too. Two that fold the same segments do
 /// that work twice, and one of the results counts.
@@ -16,7 +17,8 @@ use crate::log::{BacklogLimit, Lag};
 pub struct KeepUp {
     compactor: Compactor,
     limit: BacklogLimit,
-    /// The version that this one last made of each shard. What a writer saw before that is out of date.
+    /// The version that this one last made of each shard. What a writer saw before that is out of
+    /// date.
     folded: HashMap<ShardId, Version>,
 }
 

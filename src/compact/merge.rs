@@ -16,8 +16,9 @@ use crate::scratch::{Overflow, Scratch};
 use crate::shard::Shard;
 use crate::snapshot::{Accounting, Conflict, Merge, ReferenceChange, objects};
 
-/// Merges the runs of `plan` into one that is written but not published. Costs one GET for each part and embedding object read, one
-/// PUT for each written. Memory: one part of each input run, and one object of each kind being filled.
+/// Merges the runs of `plan` into one that is written but not published. Costs one GET for each
+/// part and embedding object read, one PUT for each written. Memory: one part of each input run,
+/// and one object of each kind being filled.
 pub(crate) async fn merge(shard: &Shard, manifest: &Manifest, plan: &MergePlan) -> Result<Merge> {
     let inputs: Vec<&Run> = manifest.runs.iter().filter(|run| plan.inputs.contains(&run.id)).collect();
     let Some((oldest, newest)) = inputs.first().zip(inputs.last()) else {
@@ -86,7 +87,8 @@ struct Cursor<'a> {
     loaded: Option<PartMeta>,
     /// The next row of the first of `parts`; always below its number of rows.
     row: usize,
-    /// Which input it reads, counted from the oldest. The output's parts follow the parts of that one.
+    /// Which input it reads, counted from the oldest. The output's parts follow the parts of that
+    /// one.
     number: usize,
 }
 
@@ -108,8 +110,8 @@ impl<'a> Cursor<'a> {
         self.parts.first().filter(|_| self.row == 0).filter(below)
     }
 
-    /// The first row of the part, from the current one on, whose id is not below `limit`. Near where it stands as a rule, so that is where the
-    /// search begins.
+    /// The first row of the part, from the current one on, whose id is not below `limit`. Near
+    /// where it stands as a rule, so that is where the search begins.
     fn find(&self, part: &PartMeta, limit: &str) -> usize {
         let below = |row: usize| row < part.rows() && part.id(row) < limit;
         let mut step = 1;

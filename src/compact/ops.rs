@@ -27,7 +27,8 @@ struct Spot {
 
 const _: () = assert!(size_of::<Spot>() as u64 == INDEX_BYTES, "what a fold counts for its index is what it takes");
 
-/// An index over the ops of segments, sorted by id. The ops stay rows of bytes; those of one id at a time are made and composed.
+/// An index over the ops of segments, sorted by id. The ops stay rows of bytes; those of one id at
+/// a time are made and composed.
 #[derive(Debug)]
 pub(super) struct Ops {
     segments: Arc<[Arc<Segment>]>,
@@ -37,7 +38,8 @@ pub(super) struct Ops {
 }
 
 impl Ops {
-    /// Sorts the ops of segments that follow each other in the log. Hashes every op and takes time in proportion to n log n.
+    /// Sorts the ops of segments that follow each other in the log. Hashes every op and takes time
+    /// in proportion to n log n.
     pub(super) fn sorted(segments: Arc<[Arc<Segment>]>) -> Self {
         let shared = shared_bytes(&segments);
         let mut spots = Vec::with_capacity(segments.iter().map(|segment| segment.len()).sum());
@@ -67,8 +69,8 @@ impl Ops {
         &self.segments
     }
 
-    /// The ids in order, each with what its ops come to, which is made when it is asked for. `None` in place of an op that cannot be
-    /// made, which a segment that was decoded does not hold.
+    /// The ids in order, each with what its ops come to, which is made when it is asked for. `None`
+    /// in place of an op that cannot be made, which a segment that was decoded does not hold.
     pub(super) fn by_record(&self) -> impl Iterator<Item = Option<(&str, Effect<InSegment>)>> {
         let same = |a: &Spot, b: &Spot| self.by_id(*a, *b).is_eq();
         self.spots.chunk_by(same).map(|spots| {
@@ -107,8 +109,8 @@ fn shared_bytes(segments: &[Arc<Segment>]) -> usize {
     ids.fold(first.len(), |shared, id| first.iter().zip(id).take(shared).take_while(|(a, b)| a == b).count())
 }
 
-/// The eight bytes of an id behind the first `shared`, as a number that sorts as they do. A shorter id is filled up with zeros; where that
-/// makes two alike, the ids themselves decide.
+/// The eight bytes of an id behind the first `shared`, as a number that sorts as they do. A shorter
+/// id is filled up with zeros; where that makes two alike, the ids themselves decide.
 fn key(id: &[u8], shared: usize) -> u64 {
     let mut bytes = [0; 8];
     for (byte, of_id) in bytes.iter_mut().zip(id.get(shared..).unwrap_or_default()) {
@@ -117,7 +119,8 @@ fn key(id: &[u8], shared: usize) -> u64 {
     u64::from_be_bytes(bytes)
 }
 
-/// A fold holds fewer segments, and a segment fewer ops, than 2^32: each takes more than a byte of memory that is bounded.
+/// A fold holds fewer segments, and a segment fewer ops, than 2^32: each takes more than a byte of
+/// memory that is bounded.
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
@@ -163,7 +166,8 @@ mod tests {
     }
 
     fn op() -> impl Strategy<Value = Op> {
-        // Ids that share their beginnings, end early, hold zeros, and are longer than the key of the index.
+        // Ids that share their beginnings, end early, hold zeros, and are longer than the key of
+        // the index.
         let id = prop_oneof!["(common/prefix/)?[ab]{1,12}", "common/prefix/[a\u{0}]{1,3}", "[ab]"];
         (id, 0..5u8, any::<i32>()).prop_map(|(id, action, number)| {
             let value = Value::I64(number.into());

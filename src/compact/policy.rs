@@ -12,9 +12,9 @@ use crate::snapshot::run_embeddings;
 pub struct Policy {
     /// Fold when the log holds this many segments.
     pub fold_segments: u64,
-    /// Fold when the log's segments hold this many bytes, decoded: the memory that they and an index of 16 bytes an op take. One
-    /// fold reads at most so many, and at most a quarter of the collection's [`MemoryLimit`](crate::MemoryLimit); and always one
-    /// segment.
+    /// Fold when the log's segments hold this many bytes, decoded: the memory that they and an
+    /// index of 16 bytes an op take. One fold reads at most so many, and at most a quarter of the
+    /// collection's [`MemoryLimit`](crate::MemoryLimit); and always one segment.
     pub fold_bytes: u64,
     /// How many adjacent runs of one tier are merged into a run of the next: T.
     pub fan_in: usize,
@@ -22,8 +22,9 @@ pub struct Policy {
     pub absorb_one_in: u64,
     /// How many embedding objects of the base that are over half dead one merge rewrites at most.
     pub rewrites: usize,
-    /// A fold forgets the positions of a source of which no op came for so long, by the store's own dates: 14 days, the longest time that a queue of SQS keeps a message. What comes again later takes effect
-    /// again. Less than that is for sources that repeat nothing after that time.
+    /// A fold forgets the positions of a source of which no op came for so long, by the store's own
+    /// dates: 14 days, the longest time that a queue of SQS keeps a message. What comes again later
+    /// takes effect again. Less than that is for sources that repeat nothing after that time.
     pub forget_sources_after: Duration,
 }
 
@@ -54,7 +55,8 @@ impl Policy {
         backlog.segments > 0 && (backlog.segments >= self.fold_segments || backlog.bytes >= self.fold_bytes)
     }
 
-    /// The merge that the tiers are due for, if any. `object_rows` is how many rows an embedding object may hold.
+    /// The merge that the tiers are due for, if any. `object_rows` is how many rows an embedding
+    /// object may hold.
     pub(crate) fn merge(&self, manifest: &Manifest, object_rows: u32) -> Option<MergePlan> {
         let (base, tiers) = manifest.runs.split_first()?;
         let waiting: u64 = tiers.iter().map(|run| run.rows).sum();
@@ -66,7 +68,8 @@ impl Policy {
         let inputs = &tiers[start..start + self.fan_in.max(2)];
         let level = inputs[0].level;
         let referred: BTreeSet<ObjectName> = inputs.iter().flat_map(run_embeddings).collect();
-        // Written where they landed, coalesced once one tier up, then by reference until the base absorbs them.
+        // Written where they landed, coalesced once one tier up, then by reference until the base
+        // absorbs them.
         let rewrite = entries(manifest, &referred)
             .filter(|entry| (level == 0 && is_small(entry, object_rows)) || half_dead(entry))
             .map(|entry| entry.name)
@@ -80,8 +83,8 @@ impl Policy {
         let in_tiers: BTreeSet<ObjectName> = tiers.iter().flat_map(run_embeddings).collect();
         let in_base: BTreeSet<ObjectName> = base.iter().flat_map(run_embeddings).collect();
         let arriving: u64 = entries(manifest, &in_tiers).map(|entry| u64::from(entry.live)).sum();
-        // Small objects of the tiers are consolidated. One of the base's own joins them when at least as many rows arrive:
-        // each time a row is copied so, its object at least doubles.
+        // Small objects of the tiers are consolidated. One of the base's own joins them when at
+        // least as many rows arrive: each time a row is copied so, its object at least doubles.
         let from_tiers = entries(manifest, &in_tiers).filter(|entry| is_small(entry, object_rows) || half_dead(entry));
         let small_in_base = entries(manifest, &in_base)
             .filter(|entry| u64::from(entry.rows) * 4 < u64::from(object_rows) && u64::from(entry.live) <= arriving);

@@ -8,7 +8,8 @@ use super::policy::{Backlog, Policy};
 
 const OBJECT_ROWS: u32 = 10_000;
 
-/// A manifest with one run for each (level, rows, embedding rows, live embedding rows), oldest first.
+/// A manifest with one run for each (level, rows, embedding rows, live embedding rows), oldest
+/// first.
 fn manifest(runs: &[(u8, u64, u32, u32)]) -> Manifest {
     let mut manifest = Manifest::empty(Uid::new(1));
     for (number, (level, rows, embedded, live)) in runs.iter().enumerate() {
@@ -41,7 +42,8 @@ fn manifest(runs: &[(u8, u64, u32, u32)]) -> Manifest {
     manifest
 }
 
-/// The runs that the next merge takes, its level, and the objects it rewrites, all by number from 1.
+/// The runs that the next merge takes, its level, and the objects it rewrites, all by number from
+/// 1.
 fn decided(runs: &[(u8, u64, u32, u32)]) -> Option<(Vec<u64>, u8, Vec<u64>)> {
     let plan = Policy::default().merge(&manifest(runs), OBJECT_ROWS)?;
     let inputs = plan.inputs.iter().map(|id| id.get()).collect();

@@ -22,10 +22,12 @@ const CLOSING_BYTES: usize = 32 << 20;
 /// Rows between two points where other tasks get their turn.
 const ROWS_A_TURN: u32 = 256;
 
-/// A part being written is closed at this many bytes of columns, though it holds fewer rows than it may.
+/// A part being written is closed at this many bytes of columns, though it holds fewer rows than it
+/// may.
 ///
-/// A scan and a merge hold one part of each run: of 28 runs, seven on each of four levels, 56 MiB. A cold `get` reads
-/// the front and the columns of one part: half a megabyte where documents are short.
+/// A scan and a merge hold one part of each run: of 28 runs, seven on each of four levels, 56 MiB.
+/// A cold `get` reads the front and the columns of one part: half a megabyte where documents are
+/// short.
 const PART_BYTES: usize = 2 << 20;
 
 /// Writes one run.
@@ -123,7 +125,8 @@ impl RunWriter {
         self.part.push_effect(id, effect).map_err(|error| self.refused(&error))
     }
 
-    /// Appends a row as it stands in another part, with its embedding elsewhere if `embedding` says so.
+    /// Appends a row as it stands in another part, with its embedding elsewhere if `embedding` says
+    /// so.
     pub(crate) async fn copy(&mut self, from: &PartMeta, row: usize, embedding: Option<EmbeddingRef>) -> Result<()> {
         self.make_room().await?;
         self.part.copy_row(from, row, embedding).map_err(|error| self.refused(&error))
@@ -137,14 +140,16 @@ impl RunWriter {
         Ok(())
     }
 
-    /// Whether the part that is being filled may end here: it is empty, or large enough to stand alone.
+    /// Whether the part that is being filled may end here: it is empty, or large enough to stand
+    /// alone.
     pub(crate) fn may_close(&self) -> bool {
         let rows = self.part.rows();
         rows == 0 || rows >= LARGE_ROWS || self.part.estimated_bytes() >= LARGE_BYTES
     }
 
-    /// Prepares for the rows of an older part. Where they do not fit behind the pending ones, the cut falls in the
-    /// middle, so that no splinter is left over. Parts then split and grow as the leaves of a B-tree do.
+    /// Prepares for the rows of an older part. Where they do not fit behind the pending ones, the
+    /// cut falls in the middle, so that no splinter is left over. Parts then split and grow as the
+    /// leaves of a B-tree do.
     pub(crate) fn expect(&mut self, part: &PartMeta) {
         let rows = self.part.rows() + part.rows();
         self.cut_at = if rows > MAX_PART_ROWS { rows.div_ceil(2) } else { MAX_PART_ROWS };
@@ -274,7 +279,8 @@ impl RunWriter {
     }
 }
 
-/// The encoder refuses what breaks the format, and rows of checked objects break it in one way only: by growing.
+/// The encoder refuses what breaks the format, and rows of checked objects break it in one way
+/// only: by growing.
 fn refused(shard: &Shard, error: &FormatError) -> Error {
     match error.kind() {
         FormatErrorKind::TooLarge => Error::invalid(format!(

@@ -1,4 +1,5 @@
-//! Sweep: an edit first, deletion second. What may be deleted follows from versions alone; ages only decide how much is kept beyond that. The last segment folded stays in any case.
+//! Sweep: an edit first, deletion second. What may be deleted follows from versions alone; ages
+//! only decide how much is kept beyond that. The last segment folded stays in any case.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -61,8 +62,9 @@ pub struct SweepReport {
     pub expired_pins: Vec<String>,
 }
 
-/// Sweeps one shard. Costs three LISTs for each 1,000 objects, a publish when a floor rises, one GET for each pin and for
-/// the version at the floor; two looks at the clock; a list of uploads where the store has them; deletes are free on S3.
+/// Sweeps one shard. Costs three LISTs for each 1,000 objects, a publish when a floor rises, one
+/// GET for each pin and for the version at the floor; two looks at the clock; a list of uploads
+/// where the store has them; deletes are free on S3.
 pub(crate) async fn sweep(shard: &Shard, options: &SweepOptions) -> Result<SweepReport> {
     let mut current = Current::load(shard).await?;
     let manifests = shard.list(&shard.layout().manifest_prefix(), None, |_| false).await?;
@@ -75,7 +77,8 @@ pub(crate) async fn sweep(shard: &Shard, options: &SweepOptions) -> Result<Sweep
     if raises && !options.dry_run && Guard::PublishBeforeDelete.holds() {
         publish(shard, &mut current, &Edit::Sweep(floors.clone())).await?;
     }
-    // What is deleted follows from a manifest in which the floors stand: the one just published, or one that came after it.
+    // What is deleted follows from a manifest in which the floors stand: the one just published, or
+    // one that came after it.
     let doomed = doomed(shard, &current.manifest, &floors, &manifests).await?;
     let mut report = SweepReport {
         sweep_floor: floors.sweep_floor,
@@ -109,8 +112,8 @@ pub(crate) async fn sweep(shard: &Shard, options: &SweepOptions) -> Result<Sweep
     Ok(report)
 }
 
-/// Refuses a head that was put back from an old copy, where a manifest shows it: two versions above the head's, or more.
-/// No request as a rule. What others have published since is looked up.
+/// Refuses a head that was put back from an old copy, where a manifest shows it: two versions above
+/// the head's, or more. No request as a rule. What others have published since is looked up.
 async fn refuse_old_head(shard: &Shard, current: &mut Current, manifests: &[Listed]) -> Result<()> {
     let highest = manifests.iter().filter_map(|listed| shard.layout().parse_manifest(&listed.key)).max();
     let is_above = |current: &Current| highest.is_some_and(|name| name.version > current.manifest.version.next());
@@ -127,7 +130,8 @@ async fn refuse_old_head(shard: &Shard, current: &mut Current, manifests: &[List
 async fn floors(shard: &Shard, manifest: &Manifest, manifests: &[Listed], options: &SweepOptions) -> Result<Floors> {
     let now = retry::transient(|| shard.store().now()).await?;
     let old = |since: Timestamp, age: u128| {
-        // A store may tell its clock to the second and date its objects to the millisecond: what is not born yet is of age 0.
+        // A store may tell its clock to the second and date its objects to the millisecond: what is
+        // not born yet is of age 0.
         let passed = now.as_millis().saturating_sub(since.as_millis()).max(0);
         u128::try_from(passed).is_ok_and(|passed| passed >= age)
     };
@@ -145,8 +149,9 @@ async fn floors(shard: &Shard, manifest: &Manifest, manifests: &[Listed], option
         .unwrap_or_default()
         .max(manifest.sweep_floor);
     let mut floors = Floors { truncated: manifest.truncated, sweep_floor, expired: expired.cloned().collect() };
-    // Readers of the versions kept go on in the log behind what these have folded. More than one manifest may bear the version: those that lost the race were
-    // made from the same one before, so the least of them has folded no more than the one that won.
+    // Readers of the versions kept go on in the log behind what these have folded. More than one
+    // manifest may bear the version: those that lost the race were made from the same one before,
+    // so the least of them has folded no more than the one that won.
     let mut folded: Option<Sequence> = None;
     for listed in manifests {
         if parsed(listed).is_some_and(|name| name.version == sweep_floor)

@@ -41,7 +41,8 @@ impl Counted {
     }
 }
 
-/// The requests' bill, `factor` times over: a month's length over the time counted, or its messages over those counted.
+/// The requests' bill, `factor` times over: a month's length over the time counted, or its messages
+/// over those counted.
 pub fn counted(counted: &Counted, factor: f64, prices: &Prices) -> Bill {
     let mut bill = Bill::default();
     for (kind, calls) in &counted.calls {

@@ -9,7 +9,8 @@ use super::prices::{Item, Prices};
 pub enum Source {
     /// The function reads the table's stream, with a batching window.
     Stream,
-    /// A forwarder reads the stream with a window and packs what it finds into one message of a FIFO queue.
+    /// A forwarder reads the stream with a window and packs what it finds into one message of a
+    /// FIFO queue.
     Forwarder,
     /// A message a change in a FIFO queue, which knows no window.
     Fifo,
@@ -17,7 +18,8 @@ pub enum Source {
     Standard,
 }
 
-/// Requests of the log to the store, as counted on a real server; `tests/services/cost.rs` counts them.
+/// Requests of the log to the store, as counted on a real server; `tests/services/cost.rs` counts
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shape {
     /// PUTs of an append of one segment.
@@ -101,7 +103,8 @@ impl Default for Load {
     }
 }
 
-/// Changes that a packed message holds at most, by the limit of 1 MiB a message with room for what surrounds them.
+/// Changes that a packed message holds at most, by the limit of 1 MiB a message with room for what
+/// surrounds them.
 const PACKED_BYTES: f64 = 900_000.0;
 /// What one request to a queue is billed for.
 const QUEUE_CHUNK: f64 = 65_536.0;
@@ -113,13 +116,15 @@ impl Load {
     pub fn batches(&self) -> f64 {
         let changes = self.messages * MINUTES;
         match self.source {
-            // A group is locked while a batch of it is in flight: what comes meanwhile is the next batch, 10 at most.
+            // A group is locked while a batch of it is in flight: what comes meanwhile is the next
+            // batch, 10 at most.
             Source::Fifo => changes / (self.messages * self.ingest.1 / 60.0).clamp(1.0, 10.0),
             _ => self.windows().max(changes / self.most_a_batch()),
         }
     }
 
-    /// Windows that something fell into, changes coming one by one: none falls into a window with the probability of the Poisson distribution.
+    /// Windows that something fell into, changes coming one by one: none falls into a window with
+    /// the probability of the Poisson distribution.
     fn windows(&self) -> f64 {
         let expected = self.messages * self.window / 60.0 / self.shards;
         self.shards * MINUTES * 60.0 / self.window * (1.0 - (-expected).exp())
@@ -132,7 +137,8 @@ impl Load {
         }
     }
 
-    /// Segments a month: a batch makes one in each shard of the collection that its changes fall into.
+    /// Segments a month: a batch makes one in each shard of the collection that its changes fall
+    /// into.
     pub fn segments(&self) -> f64 {
         let changes = self.messages * MINUTES;
         if changes == 0.0 {

@@ -1,6 +1,8 @@
-//! What a pipeline costs a month: pure functions from rates, or from requests that were counted, to a bill.
+//! What a pipeline costs a month: pure functions from rates, or from requests that were counted, to
+//! a bill.
 //!
-//! A month is 30 days. Prices are those of us-east-1 on demand, of [`PRICES_OF`]; each can be replaced.
+//! A month is 30 days. Prices are those of us-east-1 on demand, of [`PRICES_OF`]; each can be
+//! replaced.
 //!
 //! ```
 //! use deltafold::cost::{Load, Prices, bill};

@@ -1,10 +1,12 @@
-//! What else would be paid: the way before, by the same formulas; a file system; a hosted collection.
+//! What else would be paid: the way before, by the same formulas; a file system; a hosted
+//! collection.
 
 use super::MINUTES;
 use super::bill::Bill;
 use super::prices::{Item, Prices};
 
-/// The way that downloads the whole snapshot for every ten messages, changes it and uploads it again.
+/// The way that downloads the whole snapshot for every ten messages, changes it and uploads it
+/// again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OldWay {
     /// Messages a minute, day and night.
@@ -172,7 +174,8 @@ pub fn written(old: &OldWay, prices: &Prices) -> Vec<Written> {
     ]
 }
 
-/// The old way's snapshot on a file system with elastic throughput, read and written whole each cycle: the transfer alone.
+/// The old way's snapshot on a file system with elastic throughput, read and written whole each
+/// cycle: the transfer alone.
 pub fn file_system(old: &OldWay, prices: &Prices) -> Bill {
     let mut bill = Bill::default();
     let moved = old.cycles() * old.snapshot / 1.0e9;

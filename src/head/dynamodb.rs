@@ -1,4 +1,5 @@
-//! Registers in a DynamoDB table, objects in a store: for buckets that cannot replace an object on condition, and for heads that answer in a few milliseconds.
+//! Registers in a DynamoDB table, objects in a store: for buckets that cannot replace an object on
+//! condition, and for heads that answer in a few milliseconds.
 //!
 //! `format/SPEC.md`, section "Registers", tells what an item looks like.
 
@@ -37,10 +38,13 @@ const DELETES_AT_ONCE: usize = 16;
 /// How often a table that is being made is looked at, a second apart.
 const LOOKS_AT_NEW_TABLE: usize = 120;
 
-/// A store whose registers of shards, heads and claims, lie in a DynamoDB table; everything else lies in another store.
+/// A store whose registers of shards, heads and claims, lie in a DynamoDB table; everything else
+/// lies in another store.
 ///
-/// The [contract](crate::store) for registers is kept by conditions: an item is created if there is none, and replaced if it still has the version and the digest that were
-/// read. Reads are strongly consistent. Lists show registers where the prefix names their collection; their dates are not kept.
+/// The [contract](crate::store) for registers is kept by conditions: an item is created if there is
+/// none, and replaced if it still has the version and the digest that were read. Reads are strongly
+/// consistent. Lists show registers where the prefix names their collection; their dates are not
+/// kept.
 #[derive(Clone)]
 pub struct HeadsInDynamoDb {
     objects: Arc<dyn Store>,
@@ -76,7 +80,8 @@ impl HeadsInDynamoDb {
     ///
     /// # Errors
     ///
-    /// The name of the table or its region is empty or too long, no region is set, or the certificates to trust cannot be used.
+    /// The name of the table or its region is empty or too long, no region is set, or the
+    /// certificates to trust cannot be used.
     pub async fn open(objects: Arc<dyn Store>, table: &str, options: &AwsOptions) -> Result<Self, StoreError> {
         let sdk = aws::connect(table, options).await?;
         let region = sdk.region().map(ToString::to_string).unwrap_or_default();
@@ -89,7 +94,8 @@ impl HeadsInDynamoDb {
         Ok(Self { objects, client, table, region, meter })
     }
 
-    /// Makes the table, paid by request, and waits until it can be used. One that is there already is left as it is.
+    /// Makes the table, paid by request, and waits until it can be used. One that is there already
+    /// is left as it is.
     ///
     /// # Errors
     ///

@@ -3,8 +3,10 @@
 //! # Contract
 //!
 //! - [`read`](HeadRegister::read) returns the head that the last finished swap left.
-//! - [`swap`](HeadRegister::swap) lands for at most one of the callers that saw the same state; the version it writes is 1 above.
-//! - The three outcomes are those of [`Store`](crate::store::Store): after "unknown" only reading tells.
+//! - [`swap`](HeadRegister::swap) lands for at most one of the callers that saw the same state; the
+//!   version it writes is 1 above.
+//! - The three outcomes are those of [`Store`](crate::store::Store): after "unknown" only reading
+//!   tells.
 
 #[cfg(feature = "dynamodb")]
 mod dynamodb;

@@ -20,12 +20,14 @@ use crate::log::{Origin, Writer};
 
 /// How the bodies of messages for one collection are understood. Clones share what they hold.
 ///
-/// A body is one op, a JSON list of ops, or one a line, each in the form of [`jsonl`](crate::jsonl); and, with a mapping, a record of a DynamoDB stream wherever an op may stand, or what AWS
-/// Lambda hands over (`Records`). Blank lines are no matter.
+/// A body is one op, a JSON list of ops, or one a line, each in the form of
+/// [`jsonl`](crate::jsonl); and, with a mapping, a record of a DynamoDB stream wherever an op may
+/// stand, or what AWS Lambda hands over (`Records`). Blank lines are no matter.
 ///
 /// A body may also name an object of ops instead of holding them: `{"s3":"s3://BUCKET/KEY"}`.
 ///
-/// Ops may say where they stand: `source` and `position`, all of a body or none. Those of one position that stand together are one change.
+/// Ops may say where they stand: `source` and `position`, all of a body or none. Those of one
+/// position that stand together are one change.
 #[derive(Debug, Clone)]
 pub struct BodyReader {
     rules: OpRules,
@@ -43,11 +45,13 @@ pub struct BodyReader {
 pub struct Body {
     /// The ops, in order.
     pub ops: Vec<Op>,
-    /// Where they stand, if they say so: the changes in their order, and how many of the ops are of each.
+    /// Where they stand, if they say so: the changes in their order, and how many of the ops are of
+    /// each.
     pub origins: Vec<(Origin, usize)>,
     /// Records of a stream that the mapping makes no op of, though nothing is wrong with them.
     pub skipped: u64,
-    /// Records of a stream, those skipped not counted. They have no place of their own in a collection that is ordered by its log.
+    /// Records of a stream, those skipped not counted. They have no place of their own in a
+    /// collection that is ordered by its log.
     pub records: u64,
     /// The object that holds the ops, instead of the body.
     pub object: Option<Reference>,
@@ -77,7 +81,8 @@ impl BodyReader {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` where the mapping has no rule for the collection: everything would be skipped.
+    /// `InvalidInput` where the mapping has no rule for the collection: everything would be
+    /// skipped.
     #[cfg(feature = "mapping")]
     pub fn with_mapping(self, mapping: Mapping) -> Result<Self> {
         let known = mapping.collections();
@@ -131,7 +136,8 @@ impl BodyReader {
     ///
     /// # Errors
     ///
-    /// A sentence that says which op or record is none, or cannot be mapped, and why; or that there is none.
+    /// A sentence that says which op or record is none, or cannot be mapped, and why; or that there
+    /// is none.
     pub fn read(&self, body: &str) -> Result<Body, String> {
         let text = body.trim_ascii();
         if let Some(object) = Reference::read(text) {

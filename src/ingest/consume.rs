@@ -1,4 +1,5 @@
-//! A consumer of a queue: receives, appends, and deletes what is durable. Any number may work on one queue.
+//! A consumer of a queue: receives, appends, and deletes what is durable. Any number may work on
+//! one queue.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -14,13 +15,15 @@ use crate::env::{self, Stopwatch};
 use crate::error::{ErrorKind, Result};
 use crate::log::{BacklogLimit, Writer, WriterOptions};
 
-/// What waits together for its acknowledgement, in bytes of bodies: four times as much would make the writer busy.
+/// What waits together for its acknowledgement, in bytes of bodies: four times as much would make
+/// the writer busy.
 const ROUND_BYTES: usize = 16 << 20;
 /// How many messages one request receives at most.
 const RECEIVED_AT_MOST: usize = 10;
 /// How many requests for more are on their way at once, where one was not enough.
 const RECEIVES_AT_ONCE: usize = 8;
-/// After a message that nobody understands, messages are received one by one until its group goes on, or so many have come.
+/// After a message that nobody understands, messages are received one by one until its group goes
+/// on, or so many have come.
 const CAUTIOUS_ROUNDS: u32 = 100;
 /// After the service could not be reached for long.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -30,13 +33,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct ConsumeOptions {
     /// How bodies are understood; `None`: as ops of the collection.
     pub bodies: Option<BodyReader>,
-    /// How long messages stay unseen by others while they are worked on; `None`: as long as the queue says. Where the work takes longer, it is prolonged.
+    /// How long messages stay unseen by others while they are worked on; `None`: as long as the
+    /// queue says. Where the work takes longer, it is prolonged.
     pub visibility: Option<Duration>,
-    /// How many messages are gathered before they are appended, as long as they come at once: 1,000.
+    /// How many messages are gathered before they are appended, as long as they come at once:
+    /// 1,000.
     pub max_messages: usize,
     /// Stop when nothing is left to receive, instead of waiting for more.
     pub until_empty: bool,
-    /// How the ops are appended. Where the log is longer than that allows, messages stay in the queue.
+    /// How the ops are appended. Where the log is longer than that allows, messages stay in the
+    /// queue.
     pub writer: WriterOptions,
     /// Fold a log that is longer than this between two rounds; `None`: leave that to a compactor.
     pub keep_up: Option<BacklogLimit>,
@@ -64,13 +70,19 @@ pub struct Consumed {
     pub failed: u64,
 }
 
-/// Appends the messages of a queue to a collection until `stop` is ready; tells `each` of every round. A message is deleted once its ops are durable; one that cannot be understood
-/// stays, with a line in the log that says why, until the queue's redrive policy moves it to the dead letters. A round under way when `stop` is ready is finished.
+/// Appends the messages of a queue to a collection until `stop` is ready; tells `each` of every
+/// round. A message is deleted once its ops are durable; one that cannot be understood stays, with
+/// a line in the log that says why, until the queue's redrive policy moves it to the dead letters.
+/// A round under way when `stop` is ready is finished.
 ///
-/// Messages of a FIFO queue take effect exactly once and in the order of their groups ([`settle`]). A standard queue has neither order nor positions: its messages take effect at least
-/// once, in the order in which they come, but for changes that say [where they stand](crate::Origin), which take effect once in their order. In a collection that is ordered by revision neither matters: every message takes effect once and in its place, whatever the queue.
+/// Messages of a FIFO queue take effect exactly once and in the order of their groups ([`settle`]).
+/// A standard queue has neither order nor positions: its messages take effect at least once, in the
+/// order in which they come, but for changes that say [where they stand](crate::Origin), which take
+/// effect once in their order. In a collection that is ordered by revision neither matters: every
+/// message takes effect once and in its place, whatever the queue.
 ///
-/// A round costs one receive for 10 messages, one append, and one delete for 10; receives and deletes go several at once where there is more.
+/// A round costs one receive for 10 messages, one append, and one delete for 10; receives and
+/// deletes go several at once where there is more.
 ///
 /// # Errors
 ///
@@ -101,7 +113,8 @@ pub async fn consume(
         let received = {
             let gathering = std::pin::pin!(consumer.gather(poison.is_about()));
             match select(stop.as_mut(), gathering).await {
-                // What may have been received is unseen for the visibility timeout, and then comes again.
+                // What may have been received is unseen for the visibility timeout, and then comes
+                // again.
                 Either::Left(_) => return Ok(total),
                 Either::Right((received, _)) => received,
             }
@@ -165,7 +178,8 @@ async fn fold(keep_up: &mut KeepUp, writer: &Writer) -> Result<()> {
     }
 }
 
-/// Message groups of a FIFO queue with a message at their head that nobody understands. Whatever is received together with it is received in vain as often as it, and would end among the dead
+/// Message groups of a FIFO queue with a message at their head that nobody understands. Whatever is
+/// received together with it is received in vain as often as it, and would end among the dead
 /// letters with it. Received alone it locks its group, and those behind it stay where they are.
 #[derive(Debug, Default)]
 struct Poison {
@@ -217,11 +231,13 @@ impl Consumer<'_> {
         let mut messages = self.queue.receive(how).await?;
         let since = Stopwatch::start();
         how.wait = Duration::ZERO;
-        // Twice as many requests each time, as long as all of them find something: where little comes, little is asked.
+        // Twice as many requests each time, as long as all of them find something: where little
+        // comes, little is asked.
         let (mut more, mut at_once) = (!messages.is_empty(), 1);
         while more && messages.len() < self.options.max_messages && since.elapsed() < self.visibility / 4 {
             let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
-            // Several at once, as one answers 10 messages at most; of a group the messages of one receive lock the others out.
+            // Several at once, as one answers 10 messages at most; of a group the messages of one
+            // receive lock the others out.
             let each = bytes * RECEIVED_AT_MOST / messages.len();
             let room = (ROUND_BYTES.saturating_sub(bytes) / each.max(1))
                 .min((self.options.max_messages - messages.len()).div_ceil(RECEIVED_AT_MOST))
@@ -276,8 +292,9 @@ impl Consumer<'_> {
         settled
     }
 
-    /// Has messages that nobody understands, and those behind them, come again at once: waiting does not mend them, and the sooner the redrive policy takes them out of the way the
-    /// sooner their group goes on.
+    /// Has messages that nobody understands, and those behind them, come again at once: waiting
+    /// does not mend them, and the sooner the redrive policy takes them out of the way the sooner
+    /// their group goes on.
     async fn give_back(&self, poison: &Poison, messages: &[Message], settled: &Settled) {
         let of_poison = |failed: &&super::settle::Failed| {
             let group = messages.get(failed.index).and_then(|message| message.group.as_ref());

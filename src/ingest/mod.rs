@@ -1,7 +1,8 @@
 //! From messages to the log.
 //!
-//! What a message says ([`BodyReader`]), which messages of a delivery are appended and which are reported as failed ([`settle()`]), and a consumer of a queue that runs both
-//! ([`consume()`]). The first two know no transport.
+//! What a message says ([`BodyReader`]), which messages of a delivery are appended and which are
+//! reported as failed ([`settle()`]), and a consumer of a queue that runs both ([`consume()`]). The
+//! first two know no transport.
 
 mod body;
 #[cfg(feature = "sqs")]

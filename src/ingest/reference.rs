@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::settle::Cause;
 
-/// An object of ops, as a message names it: `{"s3":"s3://BUCKET/KEY"}`, and the ETag that it must have where the sender says so (`"etag"`).
+/// An object of ops, as a message names it: `{"s3":"s3://BUCKET/KEY"}`, and the ETag that it must
+/// have where the sender says so (`"etag"`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
     /// The bucket.

@@ -1,4 +1,5 @@
-//! Which messages of a delivery are appended, and which are reported as failed: nothing here knows where they came from.
+//! Which messages of a delivery are appended, and which are reported as failed: nothing here knows
+//! where they came from.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -12,7 +13,8 @@ use super::body::{Body, BodyReader};
 use crate::error::{Error, ErrorKind, Repr, Result};
 use crate::log::{Ack, Writer};
 
-/// To be said once where records of a stream come through a standard queue into a collection that is ordered by its log.
+/// To be said once where records of a stream come through a standard queue into a collection that
+/// is ordered by its log.
 #[cfg(feature = "sqs")]
 pub(crate) const STREAM_WITHOUT_ORDER: &str = "records of a DynamoDB stream come through a standard queue, which keeps no order: an older state of an item can end above a newer one. Use a FIFO queue, or a collection that is ordered by revision";
 
@@ -21,9 +23,11 @@ pub(crate) const STREAM_WITHOUT_ORDER: &str = "records of a DynamoDB stream come
 pub struct Delivery<'a> {
     /// What was sent.
     pub body: &'a str,
-    /// The message group and the place in it, of a queue that keeps order: what makes it exactly once.
+    /// The message group and the place in it, of a queue that keeps order: what makes it exactly
+    /// once.
     pub place: Option<(&'a str, u128)>,
-    /// It goes to the dead letters soon if it cannot be understood now: those behind it need not wait, and must not follow it there.
+    /// It goes to the dead letters soon if it cannot be understood now: those behind it need not
+    /// wait, and must not follow it there.
     pub leaving: bool,
 }
 
@@ -81,25 +85,34 @@ type Sent<'a> = Pin<Box<dyn Future<Output = Result<Ack>> + Send + 'a>>;
 
 /// Appends the messages of one delivery of `queue` and says what became of each.
 ///
-/// A message that cannot be understood never blocks those of other groups. Behind one that failed, whatever the reason, all of its group are reported as failed too, so
-/// that none overtakes it, unless it is one that nobody understands and that is [leaving](Delivery::leaving) the queue. A message with a [place](Delivery::place) takes effect once, however often and to however many consumers it is delivered: group and queue
-/// are the source, the place is the position ([`Writer::append_from`]). One without a place is appended each time it is delivered.
+/// A message that cannot be understood never blocks those of other groups. Behind one that failed,
+/// whatever the reason, all of its group are reported as failed too, so that none overtakes it,
+/// unless it is one that nobody understands and that is [leaving](Delivery::leaving) the queue. A
+/// message with a [place](Delivery::place) takes effect once, however often and to however many
+/// consumers it is delivered: group and queue are the source, the place is the position
+/// ([`Writer::append_from`]). One without a place is appended each time it is delivered.
 ///
-/// A message whose ops say [where they stand](crate::Origin) takes effect once and in its order even if it comes from another place: moved to the dead letters and back, or sent again. One that was passed by
-/// later changes of its records, and may or may not have been appended, is reported as [not understood](Cause::NotUnderstood), never dropped ([`Writer::append_change`]).
+/// A message whose ops say [where they stand](crate::Origin) takes effect once and in its order
+/// even if it comes from another place: moved to the dead letters and back, or sent again. One that
+/// was passed by later changes of its records, and may or may not have been appended, is reported
+/// as [not understood](Cause::NotUnderstood), never dropped ([`Writer::append_change`]).
 ///
-/// A message that names an object is done when all of that is in the log; those behind it, of whatever group, wait for it.
+/// A message that names an object is done when all of that is in the log; those behind it, of
+/// whatever group, wait for it.
 ///
-/// In a collection that is ordered by revision places are no matter: no message waits for another, each is appended each time it is delivered, and takes effect once all the same.
+/// In a collection that is ordered by revision places are no matter: no message waits for another,
+/// each is appended each time it is delivered, and takes effect once all the same.
 ///
-/// After a failure of the store (any that is not of the message itself) the writer goes on to refuse what follows in that group, until the same message comes again: whoever may not get it
+/// After a failure of the store (any that is not of the message itself) the writer goes on to
+/// refuse what follows in that group, until the same message comes again: whoever may not get it
 /// again opens a new writer.
 pub async fn settle(writer: &Writer, bodies: &BodyReader, queue: &str, deliveries: &[Delivery<'_>]) -> Settled {
     settle_until(writer, bodies, queue, deliveries, std::future::pending()).await
 }
 
-/// [`settle()`], for those who have not all the time in the world: what is not acknowledged when `stop` is ready is reported as failed. It may be in the log nevertheless; whoever goes on opens a new
-/// writer.
+/// [`settle()`], for those who have not all the time in the world: what is not acknowledged when
+/// `stop` is ready is reported as failed. It may be in the log nevertheless; whoever goes on opens
+/// a new writer.
 pub async fn settle_until(
     writer: &Writer,
     bodies: &BodyReader,
@@ -107,7 +120,8 @@ pub async fn settle_until(
     deliveries: &[Delivery<'_>],
     stop: impl Future<Output = ()>,
 ) -> Settled {
-    // Revisions order the ops themselves: no message has to wait for another, and what comes again is no matter.
+    // Revisions order the ops themselves: no message has to wait for another, and what comes again
+    // is no matter.
     let by_revision = bodies.by_revision();
     let group_of = |index: usize| {
         let delivery = deliveries.get(index).filter(|_| !by_revision);
@@ -149,7 +163,8 @@ pub async fn settle_until(
                 let ops = body.ops.len();
                 let place = if by_revision { None } else { delivery.place };
                 let mut sent = append(writer, queue, place, body, by_revision);
-                // The first poll hands the ops to the writer: so the log has the order of the delivery.
+                // The first poll hands the ops to the writer: so the log has the order of the
+                // delivery.
                 match futures::poll!(&mut sent) {
                     Poll::Ready(Err(error)) => Some((error.to_string(), cause(&error))),
                     Poll::Ready(Ok(ack)) => {
@@ -179,7 +194,8 @@ fn late() -> (String, Cause) {
     ("it was not acknowledged in time".to_owned(), Cause::NotAppended)
 }
 
-/// Waits for messages that were handed over, as long as `stop` lets it. Returns the groups of those that failed.
+/// Waits for messages that were handed over, as long as `stop` lets it. Returns the groups of those
+/// that failed.
 async fn acknowledge<'a>(
     waiting: Vec<Waiting<'_>>,
     group_of: impl Fn(usize) -> Option<&'a str>,
@@ -212,7 +228,8 @@ async fn acknowledge<'a>(
             }
             Err((reason, cause)) => {
                 settled.failed.push(Failed { index, reason, cause });
-                // What nobody can append as it is keeps nothing out of the log that is behind it: nor is that sent again.
+                // What nobody can append as it is keeps nothing out of the log that is behind it:
+                // nor is that sent again.
                 broken.extend(group.filter(|_| cause != Cause::NotUnderstood));
             }
         }
@@ -294,13 +311,15 @@ mod tests {
         assert!(settled.failed[0].reason.contains("expected a JSON object"), "{:?}", settled.failed);
         assert_eq!((settled.ops, settled.duplicates), (3, 0));
 
-        // The one that nobody understands is gone to the dead letters; the rest comes again, and what was done as well.
+        // The one that nobody understands is gone to the dead letters; the rest comes again, and
+        // what was done as well.
         let again = settle(&writer, &reader(), "q", &[deliveries[0], deliveries[2], deliveries[3]]).await;
         assert_eq!((again.done, again.ops, again.duplicates), (vec![0, 1, 2], 1, 2));
         assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 4);
     }
 
-    /// A group is held up by what nobody understands for as long as that may come again, and no longer: else those behind it would go to the dead letters as well.
+    /// A group is held up by what nobody understands for as long as that may come again, and no
+    /// longer: else those behind it would go to the dead letters as well.
     #[tokio::test]
     async fn nobody_waits_for_what_is_leaving() {
         let collection = collection().await;
@@ -312,7 +331,8 @@ mod tests {
         assert_eq!((settled.done, settled.failed.len()), (vec![1], 1));
     }
 
-    /// Whoever has to stop hears what is known by then; the rest comes again, and is in the log once.
+    /// Whoever has to stop hears what is known by then; the rest comes again, and is in the log
+    /// once.
     #[tokio::test]
     async fn what_is_not_acknowledged_in_time_comes_again() {
         let collection = collection().await;
@@ -332,7 +352,8 @@ mod tests {
         assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 2);
     }
 
-    /// A consumer that was thought dead and its successor append the same messages: one copy of each is in the log.
+    /// A consumer that was thought dead and its successor append the same messages: one copy of
+    /// each is in the log.
     #[tokio::test]
     async fn a_zombie_and_its_successor_leave_one_copy() {
         let collection = collection().await;
@@ -361,7 +382,9 @@ mod tests {
         )
     }
 
-    /// Two workers get the same changes, by messages that have other places: sent again, or moved to the dead letters and back. The place of a message says nothing of its changes then; their own does.
+    /// Two workers get the same changes, by messages that have other places: sent again, or moved
+    /// to the dead letters and back. The place of a message says nothing of its changes then; their
+    /// own does.
     #[tokio::test]
     async fn changes_keep_their_place_whatever_brings_them() {
         let collection = collection().await;
@@ -385,7 +408,8 @@ mod tests {
         }
     }
 
-    /// A change that others of its record have passed is neither dropped nor appended, and says what to do; those behind it in its group, which are in the log, are done.
+    /// A change that others of its record have passed is neither dropped nor appended, and says
+    /// what to do; those behind it in its group, which are in the log, are done.
     #[tokio::test]
     async fn a_change_that_was_passed_is_refused_by_itself() {
         let collection = collection().await;
@@ -409,7 +433,8 @@ mod tests {
         assert!(reader.get("c").await.unwrap().is_none());
     }
 
-    /// Changes of one message are together, in the order in which they stand there, and what of them is held is left out.
+    /// Changes of one message are together, in the order in which they stand there, and what of
+    /// them is held is left out.
     #[tokio::test]
     async fn a_message_of_many_changes_is_appended_as_far_as_it_is_not_held() {
         let collection = collection().await;

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// Why a line is not an op: where it stands, which field, and what is wrong. Fix the line and go on from it.
+/// Why a line is not an op: where it stands, which field, and what is wrong. Fix the line and go on
+/// from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineError {
     line: u64,

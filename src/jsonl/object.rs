@@ -1,4 +1,5 @@
-//! A JSON object as its members, each value still as text: so every value knows the column where it stands.
+//! A JSON object as its members, each value still as text: so every value knows the column where it
+//! stands.
 
 use std::fmt;
 

@@ -29,17 +29,20 @@ struct Fields<'a> {
 ///
 /// # Errors
 ///
-/// The first thing that is wrong with the line: no JSON object, an unknown, missing or repeated field, a value of the
-/// wrong type, a list of several types, an integer beyond 64 bits, a number beyond its float type, a revision that is none.
+/// The first thing that is wrong with the line: no JSON object, an unknown, missing or repeated
+/// field, a value of the wrong type, a list of several types, an integer beyond 64 bits, a number
+/// beyond its float type, a revision that is none.
 pub fn parse_op(line: &[u8], number: u64) -> Result<Op, LineError> {
     parse(line, false).map(|(op, _)| op).map_err(|error| error.at_line(number))
 }
 
-/// [`parse_op`], and checks the op against every limit of the format and [what the collection takes](deltafold_format::CollectionConfig::rules).
+/// [`parse_op`], and checks the op against every limit of the format and [what the collection
+/// takes](deltafold_format::CollectionConfig::rules).
 ///
 /// # Errors
 ///
-/// Those of [`parse_op`], a field that is longer than it may be, an embedding of another dimension, a revision that is missing or that the collection does not take.
+/// Those of [`parse_op`], a field that is longer than it may be, an embedding of another dimension,
+/// a revision that is missing or that the collection does not take.
 pub fn parse_op_for(line: &[u8], number: u64, rules: OpRules) -> Result<Op, LineError> {
     let op = parse_op(line, number)?;
     validate(&op, line, number, rules)?;
@@ -50,7 +53,8 @@ pub fn parse_op_for(line: &[u8], number: u64, rules: OpRules) -> Result<Op, Line
 ///
 /// # Errors
 ///
-/// Those of [`parse_op_for`]; one of the two alone, a source that is empty or too long, a position that is no whole number below 2^128.
+/// Those of [`parse_op_for`]; one of the two alone, a source that is empty or too long, a position
+/// that is no whole number below 2^128.
 pub fn parse_sourced_op_for(line: &[u8], number: u64, rules: OpRules) -> Result<(Op, Option<Origin>), LineError> {
     let (op, origin) = parse(line, true).map_err(|error| error.at_line(number))?;
     validate(&op, line, number, rules)?;
@@ -65,7 +69,8 @@ fn validate(op: &Op, line: &[u8], number: u64, rules: OpRules) -> Result<(), Lin
             Some((field, rest)) => (field, format!("{rest} ")),
             None => (error.field(), String::new()),
         };
-        // The sentence without the record, whom the line names, and the field, which the line error names itself.
+        // The sentence without the record, whom the line names, and the field, which the line error
+        // names itself.
         let text = error.to_string();
         let reason = text.split_once(&format!("{} ", error.field())).map_or(text.as_str(), |(_, reason)| reason);
         LineError::new(column, field, format!("{rest}{reason}")).at_line(number)

@@ -6,8 +6,9 @@ use serde_json::value::RawValue;
 use super::error::LineError;
 use super::object::{Kind, Line};
 
-/// The numbers of an embedding. `text` is a JSON list whose syntax was checked already, so no element holds a comma or a bracket unless
-/// it begins with one of `"`, `[`, `{`, and those are refused.
+/// The numbers of an embedding. `text` is a JSON list whose syntax was checked already, so no
+/// element holds a comma or a bracket unless it begins with one of `"`, `[`, `{`, and those are
+/// refused.
 pub(super) fn embedding(line: Line<'_>, text: &str) -> Result<Vec<f32>, LineError> {
     let Some(inner) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) else {
         let reason = format!("expected a list of numbers, found {}", Kind::of(text).name());

@@ -21,8 +21,9 @@ impl Default for Fields {
     }
 }
 
-/// Adds the record to `out` as `{"id":…,"embedding":[…],"metadata":{…},"document":…}`, metadata in key order, without a line end. What the record
-/// lacks is `null`; a field left out by `fields` is not there at all.
+/// Adds the record to `out` as `{"id":…,"embedding":[…],"metadata":{…},"document":…}`, metadata in
+/// key order, without a line end. What the record lacks is `null`; a field left out by `fields` is
+/// not there at all.
 pub fn write_record(out: &mut Vec<u8>, id: &str, record: &Record, fields: Fields) {
     out.extend_from_slice(b"{\"id\":");
     write_string(out, id);
@@ -146,7 +147,8 @@ fn write_embedding(out: &mut Vec<u8>, embedding: &[f32]) {
         }
         let start = out.len();
         write_json(out, number);
-        // The shortest text of an f32 is read back by way of an f64. Where rounding twice would end elsewhere, more digits are written.
+        // The shortest text of an f32 is read back by way of an f64. Where rounding twice would end
+        // elsewhere, more digits are written.
         let text = out.get(start..).and_then(|text| std::str::from_utf8(text).ok());
         if text.and_then(|text| text.parse::<f64>().ok()).map(|read| read as f32) != Some(*number) {
             out.truncate(start);
@@ -171,8 +173,8 @@ fn write_list<T>(
     out.push(brackets[1]);
 }
 
-/// A text as a string of JSON, with the same escapes as `serde_json`. It looks at many bytes at once, so that long
-/// documents cost little more than a copy.
+/// A text as a string of JSON, with the same escapes as `serde_json`. It looks at many bytes at
+/// once, so that long documents cost little more than a copy.
 fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();

@@ -19,7 +19,8 @@ use crate::error::Result;
 use crate::location::Location;
 use crate::memory::MemoryLimit;
 
-/// A shard is swept when its version passes a multiple of this: about three times a day where it is folded every quarter of an hour.
+/// A shard is swept when its version passes a multiple of this: about three times a day where it is
+/// folded every quarter of an hour.
 const SWEEP_VERSIONS: u64 = 32;
 
 /// The function, from one invocation to the next.
@@ -50,7 +51,8 @@ impl Compact {
         Self { store, names, memory, open: HashMap::new() }
     }
 
-    /// Compacts the collections that the event names (`{"collections": ["a"]}`, as it is or as messages of a queue), or else those of the configuration.
+    /// Compacts the collections that the event names (`{"collections": ["a"]}`, as it is or as
+    /// messages of a queue), or else those of the configuration.
     pub(super) async fn handle(
         &mut self,
         event: Event,

@@ -133,8 +133,8 @@ impl Config {
     }
 }
 
-/// What `DELTAFOLD_MEMORY` says; else half of the function's memory, as the service tells it. The other
-/// half is for the program, its connections, the event and the ops on their way.
+/// What `DELTAFOLD_MEMORY` says; else half of the function's memory, as the service tells it. The
+/// other half is for the program, its connections, the event and the ops on their way.
 fn memory(variable: impl Fn(&str) -> Option<String>) -> Result<MemoryLimit, String> {
     if let Some(text) = variable("DELTAFOLD_MEMORY") {
         return text.parse().map_err(|error| format!("DELTAFOLD_MEMORY: {error}"));

@@ -12,7 +12,8 @@ const MARGIN_ONE_IN: u32 = 10;
 const MARGIN_MIN: Duration = Duration::from_millis(300);
 const MARGIN_MAX: Duration = Duration::from_secs(3);
 
-/// When an invocation has to be over. The service stops the program then, and nobody hears what it has done.
+/// When an invocation has to be over. The service stops the program then, and nobody hears what it
+/// has done.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
     /// When to stop working.
@@ -20,7 +21,8 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// Of an invocation that just began: the service names the end in milliseconds since 1970, on the clock of this machine.
+    /// Of an invocation that just began: the service names the end in milliseconds since 1970, on
+    /// the clock of this machine.
     pub(super) fn of(end_millis: u64) -> Self {
         let end = Timestamp::from_millis(i64::try_from(end_millis).unwrap_or(i64::MAX));
         let margin = margin(between(System.now(), end));

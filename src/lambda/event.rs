@@ -84,7 +84,8 @@ impl Event {
     }
 }
 
-/// Without its place in the stream a record could not be reported, so that is needed; everything else may be wrong with it.
+/// Without its place in the stream a record could not be reported, so that is needed; everything
+/// else may be wrong with it.
 fn change(record: &RawValue) -> serde_json::Result<Change> {
     let StreamRecord { id, dynamodb } = serde_json::from_str(record.get())?;
     #[expect(clippy::cast_possible_truncation, reason = "a date that is out of range is none")]

@@ -1,4 +1,5 @@
-//! `forward`: changes of a table become few messages of a FIFO queue, which keeps them longer than the stream does.
+//! `forward`: changes of a table become few messages of a FIFO queue, which keeps them longer than
+//! the stream does.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,8 @@ use crate::aws::{AwsOptions, Outgoing, Queue};
 use crate::env::{Env, System};
 use crate::ingest::BodyReader;
 
-/// A message takes no more records once it holds so many bytes: ten of them, what one invocation gets, fit into what the service hands over at once.
+/// A message takes no more records once it holds so many bytes: ten of them, what one invocation
+/// gets, fit into what the service hands over at once.
 const MESSAGE_BYTES: usize = 240 << 10;
 
 /// The function, from one invocation to the next.
@@ -38,7 +40,8 @@ struct Open {
 enum Fate {
     /// Send it with others.
     Pack,
-    /// Send it alone: nobody will understand it, and what is in one message with it goes to the dead letters with it.
+    /// Send it alone: nobody will understand it, and what is in one message with it goes to the
+    /// dead letters with it.
     Alone,
     /// No rule takes it.
     Skip,
@@ -56,7 +59,8 @@ impl Forward {
         Self { place, queue, groups, open: None }
     }
 
-    /// Sends what the event holds. The answer names the first record that is to come again, and with it all behind it.
+    /// Sends what the event holds. The answer names the first record that is to come again, and
+    /// with it all behind it.
     pub(super) async fn handle(&mut self, event: Event, request: &str, deadline: Deadline) -> Result<Value, Failure> {
         let Event::Changes(changes) = event else {
             return Err(Failure::event("the event holds no records of a stream".to_owned()));
@@ -105,7 +109,8 @@ fn fate(change: &Change, bodies: Option<&BodyReader>) -> Fate {
     }
 }
 
-/// Records into messages: those of one item in one group and in their order, as few messages as possible.
+/// Records into messages: those of one item in one group and in their order, as few messages as
+/// possible.
 fn pack(changes: &[Change], fates: &[Fate], groups: u32) -> Vec<Packed> {
     let mut packed: Vec<Packed> = Vec::new();
     // Per group, the message that is being filled, and how much is in it.

@@ -50,7 +50,8 @@ impl Ingest {
         Self { place, settings, functions: None, threshold, open: None, warned: false }
     }
 
-    /// Appends what the event holds. The answer names the messages, or the first record of the stream, that are to come again.
+    /// Appends what the event holds. The answer names the messages, or the first record of the
+    /// stream, that are to come again.
     pub(super) async fn handle(&mut self, event: Event, request: &str, deadline: Deadline) -> Result<Value, Failure> {
         if let Event::Other = event {
             return Err(Failure::event(
@@ -83,7 +84,8 @@ impl Ingest {
         }
         let requests = open.collection.store().requests().since(&before);
         measured(&settled, &sent, &lags, &requests).print(open.collection.name(), request, System.now());
-        // After a failure a writer waits for the messages that failed, which may go to another instance; and the collection may be another by now.
+        // After a failure a writer waits for the messages that failed, which may go to another
+        // instance; and the collection may be another by now.
         if settled.failed.iter().all(|failed| failed.cause != Cause::NotAppended) {
             self.open = Some(open);
         }
@@ -99,7 +101,8 @@ impl Ingest {
         Ok(Open { collection, bodies, writer })
     }
 
-    /// Has the log folded: by the function that does, or in the time that is left. Whatever comes of it, what was appended is.
+    /// Has the log folded: by the function that does, or in the time that is left. Whatever comes
+    /// of it, what was appended is.
     async fn fold(&mut self, collection: &Collection, segments: u64, deadline: Deadline) {
         let done = match self.settings.compact.clone() {
             Some(function) => deadline
@@ -158,7 +161,8 @@ async fn messages(open: &Open, messages: &[SqsMessage], max_receives: u32, deadl
     settled
 }
 
-/// Appends records of a stream, up to the first that cannot be understood: none is to overtake it, as the service delivers it and all behind it again.
+/// Appends records of a stream, up to the first that cannot be understood: none is to overtake it,
+/// as the service delivers it and all behind it again.
 async fn changes(open: &Open, changes: &[Change], deadline: Deadline) -> Settled {
     let wrong = changes.iter().enumerate().find_map(|(index, change)| {
         let reason = open.bodies.read(&change.text).err()?;

@@ -1,4 +1,5 @@
-//! The functions for AWS Lambda: one program, `bootstrap`, that is what the variable `DELTAFOLD_FUNCTION` says.
+//! The functions for AWS Lambda: one program, `bootstrap`, that is what the variable
+//! `DELTAFOLD_FUNCTION` says.
 //!
 //! | function | started by | does |
 //! |---|---|---|
@@ -6,10 +7,12 @@
 //! | `forward` | records of a DynamoDB stream | packs them into messages of a FIFO queue |
 //! | `compact` | a schedule, a call, a message | folds, merges, and sweeps now and then |
 //!
-//! Collections, connections and what is known of the log stay from one invocation to the next. Nothing that an instance keeps is needed for safety: it may be stopped, frozen or forgotten anywhere,
-//! and any number of instances may run.
+//! Collections, connections and what is known of the log stay from one invocation to the next.
+//! Nothing that an instance keeps is needed for safety: it may be stopped, frozen or forgotten
+//! anywhere, and any number of instances may run.
 //!
-//! `docs/ingest.md` says what is guaranteed and how functions are set up, `docs/deploy/` sets them up.
+//! `docs/ingest.md` says what is guaranteed and how functions are set up, `docs/deploy/` sets them
+//! up.
 
 mod compact;
 mod config;

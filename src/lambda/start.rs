@@ -43,7 +43,8 @@ pub fn main() -> ExitCode {
         );
         return ExitCode::from(2);
     }
-    // One core at most is there for a function of this size; what computes long goes to other threads.
+    // One core at most is there for a function of this size; what computes long goes to other
+    // threads.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -63,8 +64,8 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Log lines are JSON on standard output. `DELTAFOLD_LOG` says which are wanted, as in `warn,deltafold=debug`. Without it
-/// the log level counts that the function is set up with.
+/// Log lines are JSON on standard output. `DELTAFOLD_LOG` says which are wanted, as in
+/// `warn,deltafold=debug`. Without it the log level counts that the function is set up with.
 fn log() {
     let wanted = variable("DELTAFOLD_LOG").and_then(|wanted| wanted.parse::<Targets>().ok());
     let level = || wanted_at(variable("AWS_LAMBDA_LOG_LEVEL").as_deref()).parse().ok();

@@ -13,7 +13,8 @@ impl Threshold {
         Self { segments: segments.max(1), asked: 0 }
     }
 
-    /// Whether to fold a log of so many segments. Once it was said, not again before the log has grown by half as much again, or was folded.
+    /// Whether to fold a log of so many segments. Once it was said, not again before the log has
+    /// grown by half as much again, or was folded.
     pub(super) fn reached(&mut self, segments: u64) -> bool {
         if segments < self.segments {
             self.asked = 0;

@@ -25,14 +25,15 @@ pub struct WriterOptions {
     /// A segment takes no more requests once it holds this many ops: 32,768 by default.
     pub max_batch_ops: usize,
     /// Or about this many bytes: 16 MiB by default, at most 32 MiB. Segments come to be one request
-    /// after the other. On a distant store bulk appends wait for that, and larger segments wait less.
+    /// after the other. On a distant store bulk appends wait for that, and larger segments wait
+    /// less.
     pub max_batch_bytes: usize,
-    /// The time that a segment waits for more requests after its first one: none by default. Even so,
-    /// requests that come while a segment is being written go into the next one together.
+    /// The time that a segment waits for more requests after its first one: none by default. Even
+    /// so, requests that come while a segment is being written go into the next one together.
     pub linger: Duration,
-    /// About the bytes of ops that may wait for their acknowledgement: 128 MiB by default, and at most
-    /// half of the collection's [`memory`](crate::Collection::memory). Beyond, `append` is refused with
-    /// `Busy`.
+    /// About the bytes of ops that may wait for their acknowledgement: 128 MiB by default, and at
+    /// most half of the collection's [`memory`](crate::Collection::memory). Beyond, `append` is
+    /// refused with `Busy`.
     pub max_waiting_bytes: usize,
     /// The longest log that is appended to, shard by shard. Beyond, `append` is refused with `Busy`
     /// until a compactor has folded.
@@ -91,13 +92,13 @@ impl Ack {
 /// Appends ops to a collection. Clones are one writer: their concurrent appends share segments.
 ///
 /// The ops of one call keep their order, and so do calls of which one begins after the other was
-/// acknowledged. Calls that wait together are appended in the order in which they were begun (polled).
-/// The exception is a segment that is written anew at a later place, as the log was folded and swept
-/// while the writer slept.
+/// acknowledged. Calls that wait together are appended in the order in which they were begun
+/// (polled). The exception is a segment that is written anew at a later place, as the log was
+/// folded and swept while the writer slept.
 ///
-/// `append` may be dropped at any moment. Its ops are then appended or not, as with a call whose answer
-/// is lost, and nothing else changes. When the last clone is dropped, accepted ops are still appended,
-/// as long as the runtime lives; [`close`](Self::close) waits for it.
+/// `append` may be dropped at any moment. Its ops are then appended or not, as with a call whose
+/// answer is lost, and nothing else changes. When the last clone is dropped, accepted ops are still
+/// appended, as long as the runtime lives; [`close`](Self::close) waits for it.
 #[derive(Debug, Clone)]
 pub struct Writer {
     inner: Arc<Inner>,
@@ -137,13 +138,13 @@ impl Writer {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Appends ops, and returns when they are durable: in the log at one place, readable from then on.
-    /// The ops of one shard become part of one segment together, or of none. Over several shards each
-    /// decides for itself.
+    /// Appends ops, and returns when they are durable: in the log at one place, readable from then
+    /// on. The ops of one shard become part of one segment together, or of none. Over several
+    /// shards each decides for itself.
     ///
-    /// Costs one PUT and one conditional GET a segment, for any number of calls that share it. The first
-    /// append to a shard costs a GET and a LIST more. An append that is refused for its backlog costs
-    /// one conditional GET.
+    /// Costs one PUT and one conditional GET a segment, for any number of calls that share it. The
+    /// first append to a shard costs a GET and a LIST more. An append that is refused for its
+    /// backlog costs one conditional GET.
     ///
     /// # Errors
     ///
@@ -159,17 +160,18 @@ impl Writer {
         self.hand_over(vec![(None, ops)], None)?.wait().await
     }
 
-    /// Appends ops that come from position `position` of a queue, stream or file called `source`. They
-    /// are appended exactly once, by any number of calls and writers. Positions of a source must come
-    /// in rising order. One that is not above the source's high-water mark is taken for a repetition,
-    /// and acknowledged as a [duplicate](Ack::is_duplicate).
+    /// Appends ops that come from position `position` of a queue, stream or file called `source`.
+    /// They are appended exactly once, by any number of calls and writers. Positions of a source
+    /// must come in rising order. One that is not above the source's high-water mark is taken for a
+    /// repetition, and acknowledged as a [duplicate](Ack::is_duplicate).
     ///
-    /// After a failure the positions that follow fail too, until the failed one, or an earlier one, is
-    /// appended again: none can overtake it. A shard remembers the 1,024 sources seen last, and not
-    /// those that have been silent for [`forget_sources_after`](crate::Policy::forget_sources_after).
+    /// After a failure the positions that follow fail too, until the failed one, or an earlier one,
+    /// is appended again: none can overtake it. A shard remembers the 1,024 sources seen last, and
+    /// not those that have been silent for
+    /// [`forget_sources_after`](crate::Policy::forget_sources_after).
     ///
-    /// Costs the same as [`append`](Self::append). The first call for a shard reads the headers of the
-    /// segments that are not folded yet.
+    /// Costs the same as [`append`](Self::append). The first call for a shard reads the headers of
+    /// the segments that are not folded yet.
     ///
     /// # Errors
     ///
@@ -182,24 +184,25 @@ impl Writer {
     /// once, and never behind a later change of one of its records. Unlike
     /// [`append_from`](Self::append_from), a late change is not taken for a repetition.
     ///
-    /// A change that the log holds is acknowledged as a [duplicate](Ack::is_duplicate). A late one is
-    /// appended where the log holds no later change of its records. Otherwise it is refused, unless it
-    /// is known to be held. A shard remembers the last 1,024 marks of changes, of which each change
-    /// leaves one for itself and one for each record, and refuses a change that it cannot tell.
+    /// A change that the log holds is acknowledged as a [duplicate](Ack::is_duplicate). A late one
+    /// is appended where the log holds no later change of its records. Otherwise it is refused,
+    /// unless it is known to be held. A shard remembers the last 1,024 marks of changes, of which
+    /// each change leaves one for itself and one for each record, and refuses a change that it
+    /// cannot tell.
     ///
-    /// A position names one change, of the same records each time. After a failure the positions that
-    /// follow fail too, as with `append_from`. A source that has been silent for
-    /// [`forget_sources_after`](crate::Policy::forget_sources_after), or is none of the 1,024 seen last,
-    /// begins anew.
+    /// A position names one change, of the same records each time. After a failure the positions
+    /// that follow fail too, as with `append_from`. A source that has been silent for
+    /// [`forget_sources_after`](crate::Policy::forget_sources_after), or is none of the 1,024 seen
+    /// last, begins anew.
     ///
     /// In a collection that is ordered by revision [`append`](Self::append) does the same without
     /// bounds.
     ///
     /// # Errors
     ///
-    /// Those of `append`. `InvalidInput` where a shard gets more than 4,000 different records of it.
-    /// `Conflict` where an earlier position has failed, or a later change came before: then a person has
-    /// to look at the change.
+    /// Those of `append`. `InvalidInput` where a shard gets more than 4,000 different records of
+    /// it. `Conflict` where an earlier position has failed, or a later change came before: then a
+    /// person has to look at the change.
     pub async fn append_change(&self, origin: &Origin, ops: Vec<Op>) -> Result<Ack> {
         self.append_delivered(None, vec![(Some(origin.clone()), ops)]).await
     }
@@ -214,8 +217,8 @@ impl Writer {
         self.hand_over(changes, place)?.wait().await
     }
 
-    /// The backlog of each shard that this writer has appended to, by its last acknowledgement there.
-    /// Costs nothing: an acknowledgement reads the head in any case.
+    /// The backlog of each shard that this writer has appended to, by its last acknowledgement
+    /// there. Costs nothing: an acknowledgement reads the head in any case.
     pub fn lags(&self) -> Vec<Lag> {
         let seen = |handle: &AppenderHandle| *handle.lag.lock().unwrap_or_else(PoisonError::into_inner);
         self.inner.appenders.iter().filter_map(seen).collect()

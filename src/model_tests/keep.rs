@@ -1,4 +1,5 @@
-//! What a sweep keeps and what may go, by the rules of `compact/sweep.rs`: there they are part of the requests.
+//! What a sweep keeps and what may go, by the rules of `compact/sweep.rs`: there they are part of
+//! the requests.
 
 use std::collections::BTreeSet;
 
@@ -8,17 +9,20 @@ use super::bounds::Guards;
 use super::store::Store;
 use crate::snapshot::{Floors, highest_truncated, name, objects};
 
-/// How far the sweep floor may rise: to the highest version that is old enough, `keep` versions below the current one or more. The version at the floor made those
-/// below it out of date. `old` are the versions of the manifests that are old enough.
+/// How far the sweep floor may rise: to the highest version that is old enough, `keep` versions
+/// below the current one or more. The version at the floor made those below it out of date. `old`
+/// are the versions of the manifests that are old enough.
 pub(super) fn sweep_floor(current: &Manifest, old: impl Iterator<Item = Version>, keep: u64) -> Version {
     let highest = Version::new(current.version.get().saturating_sub(keep));
     old.filter(|version| *version <= highest).max().unwrap_or_default().max(current.sweep_floor)
 }
 
-/// How far the log may be truncated, `at_floor` being what each manifest that bears the version at the floor has folded.
+/// How far the log may be truncated, `at_floor` being what each manifest that bears the version at
+/// the floor has folded.
 ///
-/// Readers of the versions kept go on in the log behind what these have folded. More than one manifest may bear the version: those that lost the race were
-/// made from the same one before, so the least of them has folded no more than the one that won.
+/// Readers of the versions kept go on in the log behind what these have folded. More than one
+/// manifest may bear the version: those that lost the race were made from the same one before, so
+/// the least of them has folded no more than the one that won.
 pub(super) fn truncated(current: &Manifest, at_floor: impl Iterator<Item = Sequence>, guards: &Guards) -> Sequence {
     let highest = if guards.last_kept { highest_truncated(current.folded) } else { current.folded.next() };
     let behind = at_floor.min().map(|folded| folded.next().min(highest));
@@ -35,7 +39,8 @@ pub(super) struct Keep {
 }
 
 impl Keep {
-    /// What a manifest in which the floors stand keeps. What a pin needs is read from the pinned manifest, if it is still there.
+    /// What a manifest in which the floors stand keeps. What a pin needs is read from the pinned
+    /// manifest, if it is still there.
     pub(super) fn of(manifest: &Manifest, floors: &Floors, store: &Store, guards: &Guards) -> Self {
         let is_kept = |pin: &&Pin| guards.pins_kept && !floors.expired.iter().any(|expired| expired.id == pin.id);
         let pins = manifest.pins.iter().filter(is_kept);

@@ -140,8 +140,8 @@ impl State {
         self.processes.iter().all(Process::ended)
     }
 
-    /// A process whose next step is one that no other can tell from any other moment, and that therefore goes first: writing objects under
-    /// names of its own while nobody lists them.
+    /// A process whose next step is one that no other can tell from any other moment, and that
+    /// therefore goes first: writing objects under names of its own while nobody lists them.
     fn unseen(&self) -> Option<usize> {
         let looked_at = self.processes.iter().any(|p| matches!(p, Process::Sweeper(sweeper) if sweeper.looks()));
         let unseen = |process: &Process| matches!(process.write(), Some(Write::Parts(..)));
@@ -169,8 +169,9 @@ impl Protocol {
         }
     }
 
-    /// Whether everything ends when from here on no answer is lost, nobody crashes, and the processes run one after the other: nobody waits for anybody, so that
-    /// they do in any other order too.
+    /// Whether everything ends when from here on no answer is lost, nobody crashes, and the
+    /// processes run one after the other: nobody waits for anybody, so that they do in any other
+    /// order too.
     pub(super) fn ends(&self, state: &State) -> bool {
         let mut state = state.clone();
         let mut passed = Vec::new();

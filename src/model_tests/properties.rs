@@ -1,4 +1,5 @@
-//! What must hold in every state, and what must happen in some: a model in which nothing happens proves nothing.
+//! What must hold in every state, and what must happen in some: a model in which nothing happens
+//! proves nothing.
 
 use deltafold_format::{Manifest, ObjectName};
 use stateright::Property;

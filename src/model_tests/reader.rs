@@ -30,7 +30,8 @@ enum At {
     Get(u64, u64, bool),
     /// To read slot after slot until one is empty.
     Probe,
-    /// To look whether the head moved; the log was read up to before this slot, or (0) not to its end.
+    /// To look whether the head moved; the log was read up to before this slot, or (0) not to its
+    /// end.
     LookAgain(u64),
     Parts,
     Ended,

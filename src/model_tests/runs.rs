@@ -12,13 +12,14 @@ use super::model::Protocol;
 use super::properties::HAPPENS;
 use super::store::{ACKED, LIVE, ONCE, PINNED, READABLE, TOLD, VIEW};
 
-/// Explores everything within the bounds, the shortest ways first. Returns the number of states, and
-/// the properties that do not hold with the steps that show it.
+/// Explores everything within the bounds, the shortest ways first. Returns the number of states,
+/// and the properties that do not hold with the steps that show it.
 fn explore(bounds: Bounds) -> (usize, Vec<(&'static str, String)>) {
     told(&Protocol::new(bounds, Guards::ALL).checker().threads(2).spawn_bfs().join(), bounds)
 }
 
-/// The same, each way to its end first: what is still to be looked at stays small, and the ways it finds are long.
+/// The same, each way to its end first: what is still to be looked at stays small, and the ways it
+/// finds are long.
 fn explore_far(bounds: Bounds) -> (usize, Vec<(&'static str, String)>) {
     let checker = Protocol::new(bounds, Guards::ALL).checker().threads(2).spawn_dfs();
     told(&checker.report(&mut EveryMinute::default()), bounds)
@@ -194,8 +195,8 @@ fn further_on_request() {
     }
 }
 
-/// A test that cannot fail proves nothing: without each guard the model breaks a promise. One way to break it is
-/// enough here; two more of a guard take minutes, and are in [`further_on_request`].
+/// A test that cannot fail proves nothing: without each guard the model breaks a promise. One way
+/// to break it is enough here; two more of a guard take minutes, and are in [`further_on_request`].
 #[test]
 fn every_guard_is_needed() {
     let lost = Bounds { lost: 1, ..FOUR };

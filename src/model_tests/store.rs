@@ -1,4 +1,5 @@
-//! The abstract store: objects that are created once, one register, and the truth that no process sees.
+//! The abstract store: objects that are created once, one register, and the truth that no process
+//! sees.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};

@@ -143,7 +143,8 @@ enum Inserted {
     Revision(Vec<u128>),
 }
 
-/// What a search knows of the base of a shard. It depends on the base alone: newer runs and the log change nothing.
+/// What a search knows of the base of a shard. It depends on the base alone: newer runs and the log
+/// change nothing.
 #[derive(Debug)]
 pub(crate) struct BaseIndex {
     /// The run; none where there is no base.
@@ -151,7 +152,8 @@ pub(crate) struct BaseIndex {
     /// The number of the first row of each part, and behind the last.
     first_rows: Vec<u32>,
     inserted: Inserted,
-    /// The rows that hold a record: all but those of records that are gone, which stand in the base only by revision.
+    /// The rows that hold a record: all but those of records that are gone, which stand in the base
+    /// only by revision.
     present: Bits,
     pub(crate) objects: BTreeMap<ObjectName, Arc<Indexed>>,
     memory_bytes: u64,
@@ -298,7 +300,8 @@ fn base_run(snapshot: &Snapshot) -> Option<Nonce> {
 mod tests {
     use super::*;
 
-    /// Rows are selected by 64 at once. A row may belong to nobody, to a touched record, or to several.
+    /// Rows are selected by 64 at once. A row may belong to nobody, to a touched record, or to
+    /// several.
     #[test]
     fn selected_rows_are_those_of_selected_owners() {
         for several in [false, true] {

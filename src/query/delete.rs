@@ -16,10 +16,11 @@ const BATCH: usize = 1_024;
 impl Writer {
     /// Deletes the records that match in what `reader` sees, and returns how many those were.
     ///
-    /// The filter decides on the reader's snapshot: a record that is changed, inserted or deleted meanwhile by somebody
-    /// else is judged by what it was then. A collection ordered by revision takes the revision that the deletes bear;
-    /// records changed at a higher one stay. Deletes are appended in batches, each of which is durable when it is
-    /// acknowledged: where the call fails, some records may be deleted, and the same call deletes the others.
+    /// The filter decides on the reader's snapshot: a record that is changed, inserted or deleted
+    /// meanwhile by somebody else is judged by what it was then. A collection ordered by revision
+    /// takes the revision that the deletes bear; records changed at a higher one stay. Deletes are
+    /// appended in batches, each of which is durable when it is acknowledged: where the call fails,
+    /// some records may be deleted, and the same call deletes the others.
     ///
     /// # Errors
     ///

@@ -53,8 +53,8 @@ impl Find {
 impl Reader {
     /// The records that match, in order, as of the last [`refresh`](Self::refresh).
     ///
-    /// The filter is evaluated on the columns of the base, part by part, before any record is made. By insertion, the
-    /// places of all matches are sorted in memory: 96 bytes each.
+    /// The filter is evaluated on the columns of the base, part by part, before any record is made.
+    /// By insertion, the places of all matches are sorted in memory: 96 bytes each.
     ///
     /// # Errors
     ///
@@ -87,7 +87,8 @@ impl Reader {
         usize::try_from(limit).unwrap_or(usize::MAX)
     }
 
-    /// How many records match. Makes no record, and reads the columns of the base that the filter names.
+    /// How many records match. Makes no record, and reads the columns of the base that the filter
+    /// names.
     ///
     /// # Errors
     ///
@@ -129,7 +130,8 @@ impl Making {
 }
 
 impl Making {
-    /// How many of the next records are made together: so many that their documents likely fit the memory.
+    /// How many of the next records are made together: so many that their documents likely fit the
+    /// memory.
     async fn fitting(&self) -> Result<usize> {
         let most = self.batch.min(self.left.len());
         if !self.include.document {

@@ -1,4 +1,5 @@
-//! What a search knows of one shard: the base, and the records that newer runs and the log have touched.
+//! What a search knows of one shard: the base, and the records that newer runs and the log have
+//! touched.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -31,13 +32,14 @@ pub(crate) struct Fresh {
 pub(crate) struct Age {
     /// Position in the log, or revision.
     pub(crate) inserted: u128,
-    /// Twice the number of rows of the base whose ids are less; one more for a row of the base itself.
+    /// Twice the number of rows of the base whose ids are less; one more for a row of the base
+    /// itself.
     rank: u64,
 }
 
 impl Age {
-    /// What records of one shard are ordered by where the order is that of their ids; touched records of one rank
-    /// are ordered by the ids themselves.
+    /// What records of one shard are ordered by where the order is that of their ids; touched
+    /// records of one rank are ordered by the ids themselves.
     pub(crate) fn rank(self) -> u64 {
         self.rank
     }
@@ -45,8 +47,9 @@ impl Age {
 
 /// What a search knows of one shard at one moment.
 ///
-/// The base is read once, whatever comes behind it. The ids that newer runs and the log touch are worked out whole and
-/// take their rows out of the base. A refresh costs time in proportion to the ids that it brings.
+/// The base is read once, whatever comes behind it. The ids that newer runs and the log touch are
+/// worked out whole and take their rows out of the base. A refresh costs time in proportion to the
+/// ids that it brings.
 #[derive(Debug, Clone)]
 pub(crate) struct ShardIndex {
     base: Arc<BaseIndex>,
@@ -233,8 +236,8 @@ impl ShardIndex {
         &self.base
     }
 
-    /// The rows of the base from `start` on that hold a record which nothing has touched: bit `i` of word `n` is row
-    /// `start + 64 n + i`.
+    /// The rows of the base from `start` on that hold a record which nothing has touched: bit `i`
+    /// of word `n` is row `start + 64 n + i`.
     pub(crate) fn standing_from(&self, start: u32) -> impl Iterator<Item = u64> {
         let (present, shadowed) =
             (self.base.present().words_from(start as usize), self.shadowed.words_from(start as usize));

@@ -70,8 +70,8 @@ impl<T: Ord> Least<T> {
 
 /// The least of many spots.
 ///
-/// Most spots that come are not among the least. So spots gather, and are cut to the least when there are twice as
-/// many: that costs less for each than a heap.
+/// Most spots that come are not among the least. So spots gather, and are cut to the least when
+/// there are twice as many: that costs less for each than a heap.
 #[derive(Debug)]
 struct Nearby {
     limit: usize,

@@ -17,10 +17,11 @@ const RECORDS: usize = 8;
 /// Parts that are read at once: those of ten hits in one round of requests.
 const PARTS: usize = 16;
 
-/// The records of some owners, each with its shard's number, in their order and with the wanted fields.
+/// The records of some owners, each with its shard's number, in their order and with the wanted
+/// fields.
 ///
-/// It reads the columns of a part once, and of its documents only the blocks that hold those of these records.
-/// Documents, columns and embeddings are fetched at the same time.
+/// It reads the columns of a part once, and of its documents only the blocks that hold those of
+/// these records. Documents, columns and embeddings are fetched at the same time.
 pub(super) async fn entries(
     shards: &[Searched],
     owners: &[(usize, Owner)],
@@ -115,8 +116,8 @@ async fn touched(
     Ok((at, snapshot.entry(id, stored, reads).await?))
 }
 
-/// The error of a record that the index of a snapshot names, and that was not read from the same snapshot again: only
-/// an object that somebody changed under its name brings it.
+/// The error of a record that the index of a snapshot names, and that was not read from the same
+/// snapshot again: only an object that somebody changed under its name brings it.
 fn gone(searched: &Searched) -> Error {
     let manifest = searched.snapshot.objects.manifest().name();
     let key = searched.snapshot.shard.layout().manifest(manifest);

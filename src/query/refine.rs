@@ -49,8 +49,9 @@ struct Open {
 
 /// Reads rows by ascending bound, until no other can be among the nearest.
 ///
-/// Rows at hand are read at once. Where one is missing, the next rows of every query that their bounds do not rule
-/// out are fetched together, and reading goes on. The order of reading, and so the proof, is the same.
+/// Rows at hand are read at once. Where one is missing, the next rows of every query that their
+/// bounds do not rule out are fetched together, and reading goes on. The order of reading, and so
+/// the proof, is the same.
 #[derive(Debug)]
 pub(super) struct Refining {
     scan: Arc<Scan>,
@@ -94,8 +95,8 @@ impl Refining {
         Ok(())
     }
 
-    /// Reads the rows at hand; queries with many rows left share the cores. The answer is the rows to fetch before it
-    /// can go on: none where all is read.
+    /// Reads the rows at hand; queries with many rows left share the cores. The answer is the rows
+    /// to fetch before it can go on: none where all is read.
     async fn read(&mut self) -> Result<Vec<RowPlace>> {
         let row_bytes = self.scan.probes.first().map_or(1, |probe| probe.distances.row_bytes());
         let most = BYTES_AT_ONCE / row_bytes.max(1) / self.open.len().max(1);

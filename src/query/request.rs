@@ -116,8 +116,8 @@ impl Query {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Hit {
-    /// Squared Euclidean distance, 1 - cosine similarity (1 where a vector is zero), or 1 - inner product: less is
-    /// nearer.
+    /// Squared Euclidean distance, 1 - cosine similarity (1 where a vector is zero), or 1 - inner
+    /// product: less is nearer.
     pub distance: f64,
     /// The record, with the fields that were asked for.
     pub entry: Entry,
@@ -145,8 +145,8 @@ pub struct Work {
     pub read: u64,
     /// Of those, embeddings that came from the log.
     pub from_log: u64,
-    /// Requests to the store while the search went on, those of other queries of the same call and of others that use
-    /// the same store among them.
+    /// Requests to the store while the search went on, those of other queries of the same call and
+    /// of others that use the same store among them.
     pub requests: u64,
     /// Bytes of objects that came with their answers.
     pub bytes: u64,

@@ -90,7 +90,8 @@ impl Selection {
     }
 }
 
-/// Rows of an object that a worker takes at once: few, so that all workers end at about the same time.
+/// Rows of an object that a worker takes at once: few, so that all workers end at about the same
+/// time.
 const PIECE_ROWS: usize = 2 * TILE_ROWS;
 
 /// Some rows of an embedding object.
@@ -140,7 +141,8 @@ struct Joint {
 }
 
 impl Joint {
-    /// Adds what one worker has found. The last one gets everything: to go on where it is saves two changes of thread.
+    /// Adds what one worker has found. The last one gets everything: to go on where it is saves two
+    /// changes of thread.
     fn add(&self, found: Vec<Nearest>) -> Option<Vec<Nearest>> {
         let mut all = self.nearest.lock().unwrap_or_else(PoisonError::into_inner);
         for (all, more) in all.iter_mut().zip(found) {
@@ -158,7 +160,8 @@ impl Scan {
         Self { shards, units, probes, pieces, next: AtomicUsize::new(0), given_up: Arc::default() }
     }
 
-    /// Scans on all cores, then reads in full what the codes left over. Dropping the future ends it soon.
+    /// Scans on all cores, then reads in full what the codes left over. Dropping the future ends it
+    /// soon.
     pub(crate) async fn run(scan: Arc<Self>) -> Result<Vec<(Vec<Candidate>, Work)>> {
         let guard = GivenUp(scan.given_up.clone());
         let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -190,7 +193,8 @@ impl Scan {
         self.probes.iter().map(|probe| Nearest::new(probe.k, probe.exactness)).collect()
     }
 
-    /// How many workers so many cores are given: one for each piece at most, and one for the log alone.
+    /// How many workers so many cores are given: one for each piece at most, and one for the log
+    /// alone.
     fn workers(&self, cores: usize) -> usize {
         cores.min(self.pieces.len()).max(1)
     }
@@ -285,8 +289,8 @@ mod tests {
     use super::super::search::{probes, tiers, units};
     use super::*;
 
-    /// An object of 65,536 rows and one of 34,464 kept two workers busy for 0.66 of the time of one. Pieces are small
-    /// beside the whole, hold each row once, and begin where tiles do.
+    /// An object of 65,536 rows and one of 34,464 kept two workers busy for 0.66 of the time of
+    /// one. Pieces are small beside the whole, hold each row once, and begin where tiles do.
     #[test]
     fn pieces_hold_each_row_once() {
         let objects = [65_536, 34_464, 1, 2_048, 2_049];
@@ -301,8 +305,9 @@ mod tests {
         assert_eq!(pieces.len(), 32 + 17 + 1 + 1 + 2);
     }
 
-    /// A search that nobody waits for any more must not keep the cores busy. The only thread for workers is held until
-    /// the search is dropped. Each worker then takes one piece and sees that it was given up.
+    /// A search that nobody waits for any more must not keep the cores busy. The only thread for
+    /// workers is held until the search is dropped. Each worker then takes one piece and sees that
+    /// it was given up.
     #[test]
     fn a_dropped_search_ends_its_workers() {
         let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();

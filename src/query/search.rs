@@ -24,17 +24,19 @@ use crate::store::RequestCount;
 impl Reader {
     /// The nearest neighbours of some vectors: one answer for each query, in their order.
     ///
-    /// Searches all shards, the base and the log together, as of the last [`refresh`](Self::refresh). Records without an
-    /// embedding are not found. The queries share one pass over the embeddings. Dropping the future gives the search up.
+    /// Searches all shards, the base and the log together, as of the last
+    /// [`refresh`](Self::refresh). Records without an embedding are not found. The queries share
+    /// one pass over the embeddings. Dropping the future gives the search up.
     ///
-    /// The first search reads the references of every part of the base and keeps 13 bytes a record; searches after a
-    /// refresh look at what it brought. Each embedding object is opened once.
+    /// The first search reads the references of every part of the base and keeps 13 bytes a record;
+    /// searches after a refresh look at what it brought. Each embedding object is opened once.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a vector of another dimension or with a number that is not finite, or a `k` out of range.
-    /// `OutOfMemory` where the records that are not in the base take more than the memory limit: run `compact` first.
-    /// A shard that fails fails the search: no answer is ever shorter for it.
+    /// `InvalidInput` for a vector of another dimension or with a number that is not finite, or a
+    /// `k` out of range. `OutOfMemory` where the records that are not in the base take more than
+    /// the memory limit: run `compact` first. A shard that fails fails the search: no answer is
+    /// ever shorter for it.
     pub async fn search(&self, queries: &[Query]) -> Result<Vec<Answer>> {
         let Some(config) = self.snapshots().next().map(|first| first.shard.config().clone()) else {
             return Ok(Vec::new());
@@ -191,7 +193,8 @@ pub(super) async fn units(shards: &[Searched], tiers: &[Tier], used: u64, probes
             match &few {
                 Some(few) if few.is_empty() => continue,
                 Some(_) => {}
-                // Before any is fetched: what this search needs is not to go for something else that it needs.
+                // Before any is fetched: what this search needs is not to go for something else
+                // that it needs.
                 None => snapshot.note_use(name, tiers, used),
             }
             wanted.push((snapshot.clone(), shard, name, rows.clone(), few));

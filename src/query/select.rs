@@ -61,10 +61,12 @@ async fn consulted(
     }
 }
 
-/// The records of a shard that match: the base by its columns, part by part, and each touched record by itself.
+/// The records of a shard that match: the base by its columns, part by part, and each touched
+/// record by itself.
 ///
-/// Of a part that the summary of its columns rules out nothing is read but the front. Of others the columns that the
-/// filter names are read, and of documents the blocks of the rows that columns leave open.
+/// Of a part that the summary of its columns rules out nothing is read but the front. Of others the
+/// columns that the filter names are read, and of documents the blocks of the rows that columns
+/// leave open.
 async fn select(searched: &Searched, matcher: &Matcher) -> Result<Selection> {
     let Searched { snapshot, index } = searched;
     let mut selection = Selection { base: Bits::none(index.base().rows() as usize), fresh: Bits::default() };

@@ -26,7 +26,8 @@ const OPEN_AT_FIRST: usize = 1_024;
 /// Queries about the same records, in the same way.
 struct Group<'a> {
     exact: bool,
-    /// Whether dots are coarse at first, which rule out nearly all rows. Then those that are left get fine ones.
+    /// Whether dots are coarse at first, which rule out nearly all rows. Then those that are left
+    /// get fine ones.
     coarse: bool,
     /// Rows that were compared by coarse dots, and those that were left, of all queries.
     compared: usize,
@@ -99,7 +100,8 @@ impl<'a> Tiles<'a> {
         Self { kernel, groups, dots: Vec::new(), row_dots: Vec::new() }
     }
 
-    /// Compares rows of an object, at most [`TILE_ROWS`] from a multiple of [`GROUP`] on, with every query.
+    /// Compares rows of an object, at most [`TILE_ROWS`] from a multiple of [`GROUP`] on, with
+    /// every query.
     pub(crate) fn scan(
         &mut self,
         unit: &Unit,

@@ -19,7 +19,8 @@ pub(crate) struct Candidate {
     pub(crate) id: Option<Arc<str>>,
 }
 
-/// By distance; where that is equal by insertion, and where records of several shards have one place, by shard.
+/// By distance; where that is equal by insertion, and where records of several shards have one
+/// place, by shard.
 impl Ord for Candidate {
     fn cmp(&self, other: &Self) -> Ordering {
         let distance = self.distance.total_cmp(&other.distance);

@@ -10,15 +10,18 @@ use crate::reader::{Need, Reader, SHARDS_AT_ONCE, Warm, Warmth};
 const INDEX_BYTES: u64 = 13;
 
 impl Reader {
-    /// Brings levels of the snapshots into memory, as far as they fit. Reads after it fetch what did not.
+    /// Brings levels of the snapshots into memory, as far as they fit. Reads after it fetch what
+    /// did not.
     ///
-    /// Columns come first, and documents with them; then codes, then embeddings. With codes or embeddings comes the index of searches. Where
-    /// [`Warm::max_bytes`] is given it bounds all that the reader and its clones keep from then on. Levels that were not used
-    /// for the longest time go for those asked for. The answer tells what is in memory; that something does not fit
+    /// Columns come first, and documents with them; then codes, then embeddings. With codes or
+    /// embeddings comes the index of searches. Where [`Warm::max_bytes`] is given it bounds all
+    /// that the reader and its clones keep from then on. Levels that were not used for the longest
+    /// time go for those asked for. The answer tells what is in memory; that something does not fit
     /// is no error.
     ///
-    /// Costs one GET for each part, and one or two for each embedding object and level, of those that are not in
-    /// memory. Of a local folder it reads and verifies the pages of mapped objects, which stay in the page cache.
+    /// Costs one GET for each part, and one or two for each embedding object and level, of those
+    /// that are not in memory. Of a local folder it reads and verifies the pages of mapped objects,
+    /// which stay in the page cache.
     pub async fn warm(&self, warm: &Warm) -> Result<Warmth> {
         let Some(pools) = self.snapshots().next().map(|first| first.objects.pools().clone()) else {
             return Ok(Warmth::default());

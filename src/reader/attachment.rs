@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 
 type Erased = Arc<dyn Any + Send + Sync>;
 
-/// One value that is worked out of a snapshot when it is first needed. The snapshot that follows hands the value on,
-/// so that the next one can be made from it.
+/// One value that is worked out of a snapshot when it is first needed. The snapshot that follows
+/// hands the value on, so that the next one can be made from it.
 #[derive(Default)]
 pub(crate) struct Attachment {
     value: OnceCell<Erased>,
@@ -25,8 +25,8 @@ impl Attachment {
         Self { value: OnceCell::new(), older: Mutex::new(known) }
     }
 
-    /// The value. `make` gets the one of an earlier snapshot, if there is one. A call that fails or is dropped leaves
-    /// nothing behind.
+    /// The value. `make` gets the one of an earlier snapshot, if there is one. A call that fails or
+    /// is dropped leaves nothing behind.
     pub(crate) async fn get_or_try_init<T, F>(&self, make: impl FnOnce(Option<Arc<T>>) -> F) -> Result<Arc<T>>
     where
         T: Any + Send + Sync,

@@ -78,7 +78,8 @@ impl Row<'_> {
         })
     }
 
-    /// What it does to the id's presence and places; the record it holds is left empty, so that this costs no allocation.
+    /// What it does to the id's presence and places; the record it holds is left empty, so that
+    /// this costs no allocation.
     pub(crate) fn outline(&self) -> Option<Effect<()>> {
         match self {
             Self::Part(part, row) | Self::WithoutDocuments(part, row) => Some(part.outline(*row)),

@@ -14,8 +14,8 @@ use crate::error::Result;
 /// Ids between two points where other tasks get their turn.
 pub(super) const IDS_A_TURN: u32 = 4_096;
 
-/// How many records there are: the base's rows, corrected by what newer runs and the log do to their ids. Makes no record, and reads of
-/// the base only the parts that they touch.
+/// How many records there are: the base's rows, corrected by what newer runs and the log do to
+/// their ids. Makes no record, and reads of the base only the parts that they touch.
 pub(super) async fn count(snapshot: &Arc<Snapshot>) -> Result<u64> {
     let base = snapshot.objects.manifest().runs.first().filter(|run| run.resolved);
     let mut count = base.map_or(0, |run| run.rows - run.absent().min(run.rows));

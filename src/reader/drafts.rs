@@ -14,8 +14,8 @@ use crate::error::Result;
 
 /// The embeddings that records in the making lack.
 ///
-/// A record is known by its place, which its maker numbers. Each object is opened once for all of its rows, and one
-/// object is held at a time.
+/// A record is known by its place, which its maker numbers. Each object is opened once for all of
+/// its rows, and one object is held at a time.
 #[derive(Debug)]
 pub(super) struct Drafts {
     reads: Reads,
@@ -39,7 +39,8 @@ impl Drafts {
         Self { reads, objects: Vec::new(), numbers: HashMap::new(), last: 0 }
     }
 
-    /// Begins the record of `place`. Answers also how many bytes of memory its embedding is going to take.
+    /// Begins the record of `place`. Answers also how many bytes of memory its embedding is going
+    /// to take.
     pub(super) fn begin<E: Into<EmbeddingSource>>(
         &mut self,
         (number, snapshot): (usize, &Snapshot),

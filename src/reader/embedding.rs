@@ -49,8 +49,8 @@ impl Snapshot {
         self.stored_rows(at.object, rows).await.map(|mut rows| rows.pop().unwrap_or_default())
     }
 
-    /// An embedding object with some tiers at least. No request where they are held, as all are in a temporary file.
-    /// `used` is the number of the use.
+    /// An embedding object with some tiers at least. No request where they are held, as all are in
+    /// a temporary file. `used` is the number of the use.
     pub(crate) async fn embedding_object(
         &self,
         name: ObjectName,
@@ -71,7 +71,8 @@ impl Snapshot {
         }
     }
 
-    /// Some rows of an embedding object that the manifest lists. One GET, and one for a front that is not held.
+    /// Some rows of an embedding object that the manifest lists. One GET, and one for a front that
+    /// is not held.
     pub(crate) async fn stored_rows(&self, name: ObjectName, rows: Range<u32>) -> Result<Vec<Vec<f32>>> {
         let opened = self.objects.embeddings(name)?;
         let Some(bytes) = opened.rows(&self.shard, &self.objects.pools().sections, rows).await? else {

@@ -9,7 +9,9 @@ pub struct Entry {
     pub id: String,
     /// The record.
     pub record: Record,
-    /// Where it was inserted. In log order: kept by updates, renewed when it is inserted after a delete. By revision: that of the newest `put`, or where there is none of the newest `upsert`.
+    /// Where it was inserted. In log order: kept by updates, renewed when it is inserted after a
+    /// delete. By revision: that of the newest `put`, or where there is none of the newest
+    /// `upsert`.
     pub inserted: Place,
     /// Its last change.
     pub changed: Place,
@@ -74,7 +76,8 @@ pub struct ShardChange {
     pub shard: ShardId,
     /// The version seen before.
     pub from_version: Version,
-    /// The version seen now. A new version alone changes no record: it holds the same ops in another shape.
+    /// The version seen now. A new version alone changes no record: it holds the same ops in
+    /// another shape.
     pub to_version: Version,
     /// How many log slots are newly seen.
     pub new_segments: u64,

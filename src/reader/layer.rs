@@ -16,7 +16,8 @@ pub(super) struct Spot {
     op: u32,
 }
 
-/// Consecutive segments and their ops sorted by id, those of one id in log order. Never changes; 8 bytes an op beside the segments.
+/// Consecutive segments and their ops sorted by id, those of one id in log order. Never changes; 8
+/// bytes an op beside the segments.
 #[derive(Debug)]
 pub(crate) struct Layer {
     first: Sequence,
@@ -115,7 +116,8 @@ impl Layer {
         self.charges.iter().map(|charge| charge.bytes()).sum()
     }
 
-    /// Its segments in log order, each with its object, which is empty where its ops are small and many.
+    /// Its segments in log order, each with its object, which is empty where its ops are small and
+    /// many.
     pub(super) fn segments(&self) -> impl ExactSizeIterator<Item = (&Arc<Segment>, &Bytes)> {
         self.segments.iter().zip(&self.objects)
     }

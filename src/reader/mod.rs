@@ -1,7 +1,7 @@
 //! Reading: the snapshot that a manifest lists, merged with what the log holds behind it.
 //!
-//! A record is what the rows of its id come to: in the base, in the newer runs, in the log. Nothing is merged ahead of time;
-//! a read composes the few rows that there are.
+//! A record is what the rows of its id come to: in the base, in the newer runs, in the log. Nothing
+//! is merged ahead of time; a read composes the few rows that there are.
 
 mod attachment;
 mod compose;
@@ -66,25 +66,29 @@ pub enum At {
     /// Everything that was acknowledged before it was opened or refreshed.
     #[default]
     Latest,
-    /// One version for each shard, in their order: exactly what was folded into it. Version 0 is the empty shard.
+    /// One version for each shard, in their order: exactly what was folded into it. Version 0 is
+    /// the empty shard.
     Versions(Vec<Version>),
     /// The versions that a pin keeps.
     Pin(String),
 }
 
-/// A reader of a collection: a snapshot of every shard that changes only by [`refresh`](Self::refresh).
+/// A reader of a collection: a snapshot of every shard that changes only by
+/// [`refresh`](Self::refresh).
 ///
-/// Clones are cheap and keep their own snapshot. Of parts the pieces that a call needs are read, and kept by all clones
-/// up to a quarter of the [memory limit](crate::MemoryLimit); documents are kept only as [`warm`](Self::warm) says. Ops of the log beyond three eighths of it move to a
-/// temporary file without a name, in the folder that `TMPDIR` names.
-/// What sweep removed under an old snapshot is the error `Superseded`, never another answer.
+/// Clones are cheap and keep their own snapshot. Of parts the pieces that a call needs are read,
+/// and kept by all clones up to a quarter of the [memory limit](crate::MemoryLimit); documents are
+/// kept only as [`warm`](Self::warm) says. Ops of the log beyond three eighths of it move to a
+/// temporary file without a name, in the folder that `TMPDIR` names. What sweep removed under an
+/// old snapshot is the error `Superseded`, never another answer.
 #[derive(Debug, Clone)]
 pub struct Reader {
     shards: Vec<ShardReader>,
 }
 
 impl Reader {
-    /// Opens every shard. Reads heads, manifests and logs, and of the latest state the objects that are read `ahead`.
+    /// Opens every shard. Reads heads, manifests and logs, and of the latest state the objects that
+    /// are read `ahead`.
     pub(crate) async fn open(shards: Vec<Shard>, at: At, ahead: Ahead) -> Result<Self> {
         let fixed = Fixed::of(&at, shards.len())?;
         let limit = shards.first().map_or_else(MemoryLimit::default, Shard::memory);
@@ -102,10 +106,11 @@ impl Reader {
         Ok(Self { shards })
     }
 
-    /// Moves on to the latest state: every op that was acknowledged before this call is seen afterwards. A reader of fixed versions stays where
-    /// it is.
+    /// Moves on to the latest state: every op that was acknowledged before this call is seen
+    /// afterwards. A reader of fixed versions stays where it is.
     ///
-    /// Costs, for each shard, one conditional GET and a GET for each new segment and the slot behind them, one more for a new manifest.
+    /// Costs, for each shard, one conditional GET and a GET for each new segment and the slot
+    /// behind them, one more for a new manifest.
     ///
     /// # Errors
     ///
@@ -137,17 +142,19 @@ impl Reader {
         self.shard_of(id).contains(id).await
     }
 
-    /// The records in order. The stream keeps the snapshot that the reader has now, whatever becomes of the reader.
+    /// The records in order. The stream keeps the snapshot that the reader has now, whatever
+    /// becomes of the reader.
     ///
-    /// By id: at most one part of each run is in memory at a time, unless it was kept before, and up to 256 records of
-    /// each shard; narrow scans keep the parts that they read. By insertion: every part is read once to find the order,
-    /// and again as its records come; the order itself is sorted in memory or in a temporary file.
+    /// By id: at most one part of each run is in memory at a time, unless it was kept before, and
+    /// up to 256 records of each shard; narrow scans keep the parts that they read. By insertion:
+    /// every part is read once to find the order, and again as its records come; the order itself
+    /// is sorted in memory or in a temporary file.
     pub fn scan(&self, options: ScanOptions) -> impl Stream<Item = Result<Entry>> + Send + Unpin + 'static + use<> {
         scan::Records::of(self.scan_batches(options))
     }
 
-    /// The same records in batches as they are made, none of them empty: up to 256 by id, up to 65,536 by insertion.
-    /// A stream of batches costs less CPU than one of small records.
+    /// The same records in batches as they are made, none of them empty: up to 256 by id, up to
+    /// 65,536 by insertion. A stream of batches costs less CPU than one of small records.
     pub fn scan_batches(
         &self,
         options: ScanOptions,
@@ -155,8 +162,9 @@ impl Reader {
         scan::scan(self.snapshots().cloned().collect(), options)
     }
 
-    /// How many records there are. Makes none of them; the answer is kept until the next refresh. Cold, it reads the runs newer than the base, and of the
-    /// base the parts that those and the log touch.
+    /// How many records there are. Makes none of them; the answer is kept until the next refresh.
+    /// Cold, it reads the runs newer than the base, and of the base the parts that those and the
+    /// log touch.
     pub async fn count(&self) -> Result<u64> {
         let mut sum = 0;
         for snapshot in self.snapshots() {

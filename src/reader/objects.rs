@@ -19,8 +19,8 @@ const READS: usize = 64;
 
 /// The objects that a manifest lists.
 ///
-/// Parts that were read are kept within the memory limit, and so are the sections of embedding objects. In a local
-/// folder an embedding object is a mapping of its file.
+/// Parts that were read are kept within the memory limit, and so are the sections of embedding
+/// objects. In a local folder an embedding object is a mapping of its file.
 #[derive(Debug)]
 pub(crate) struct Objects {
     pub(super) shard: Shard,
@@ -66,8 +66,8 @@ impl Objects {
         self.manifest.runs.get(run).map_or(&[], |run| &run.parts)
     }
 
-    /// A part with the pieces of a need, kept from then on if `keep`. One GET where none of it is kept yet, else one for
-    /// each group of pieces that are missing.
+    /// A part with the pieces of a need, kept from then on if `keep`. One GET where none of it is
+    /// kept yet, else one for each group of pieces that are missing.
     pub(crate) async fn part(&self, run: usize, part: usize, need: Need<'_>, keep: bool) -> Result<Arc<PartMeta>> {
         let entry = self.entry(run, part);
         let key = (self.shard.id(), entry.name);
@@ -82,8 +82,8 @@ impl Objects {
         }
     }
 
-    /// The part with the pieces of a need and the documents of these rows, all fetched at once: a GET for each group of
-    /// pieces that are missing. Documents are not kept.
+    /// The part with the pieces of a need and the documents of these rows, all fetched at once: a
+    /// GET for each group of pieces that are missing. Documents are not kept.
     pub(crate) async fn documents(
         &self,
         run: usize,
@@ -146,7 +146,8 @@ impl Objects {
         }
     }
 
-    /// Opens all embedding objects that hold a live row, with these tiers. Does nothing where the store maps them.
+    /// Opens all embedding objects that hold a live row, with these tiers. Does nothing where the
+    /// store maps them.
     pub(crate) async fn open_all(&self, tiers: &[Tier], used: u64) -> Result<()> {
         if self.shard.store().maps_objects() {
             return Ok(());

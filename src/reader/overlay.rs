@@ -1,4 +1,5 @@
-//! What the log holds behind a snapshot: the newest ops in memory, older ones in the temporary file.
+//! What the log holds behind a snapshot: the newest ops in memory, older ones in the temporary
+//! file.
 
 use std::mem;
 use std::sync::Arc;
@@ -14,11 +15,13 @@ use crate::error::Result;
 use crate::log::WithObject;
 use crate::shard::{Shard, Slot};
 
-/// What the log holds behind a snapshot: exactly the slots after `folded` up to `tail`. Cheap to clone.
+/// What the log holds behind a snapshot: exactly the slots after `folded` up to `tail`. Cheap to
+/// clone.
 ///
-/// Each batch of new segments becomes a small layer. A newer layer joins an older one once it is half as large, so
-/// there are O(log n) layers and each op moves O(log n) times. Layers that pass the memory limit become a run in the
-/// temporary file. Older snapshots keep the layers that they had.
+/// Each batch of new segments becomes a small layer. A newer layer joins an older one once it is
+/// half as large, so there are O(log n) layers and each op moves O(log n) times. Layers that pass
+/// the memory limit become a run in the temporary file. Older snapshots keep the layers that they
+/// had.
 #[derive(Debug, Clone)]
 pub(crate) struct Overlay {
     /// In the temporary file: oldest first; all of them older than the layers.
@@ -103,8 +106,9 @@ impl Overlay {
 
     /// Without the ops that a newer snapshot has folded: covers the slots after `folded`.
     ///
-    /// A run cannot be cut, as it no longer tells its segments apart. Where `folded` falls within one, the answer is
-    /// empty and ends at `folded`: the caller reads those segments again, which no sweep takes before they are folded.
+    /// A run cannot be cut, as it no longer tells its segments apart. Where `folded` falls within
+    /// one, the answer is empty and ends at `folded`: the caller reads those segments again, which
+    /// no sweep takes before they are folded.
     #[must_use]
     pub(super) fn behind(&self, folded: Sequence) -> Self {
         if self.aside.iter().map(Aside::slots).any(|(first, last)| first <= folded && folded < last) {

@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 use crate::shard::{READS_OF_DAMAGE, Shard};
 use crate::store::Key;
 
-/// Ranges with at most so many bytes between them are fetched as one: a request costs more than these bytes.
+/// Ranges with at most so many bytes between them are fetched as one: a request costs more than
+/// these bytes.
 const GAP: u64 = 32 << 10;
 /// Bytes of one request at most, where several pieces share it.
 const REQUEST_BYTES: u64 = 8 << 20;
@@ -58,8 +59,8 @@ impl Need<'_> {
 
 /// Reads a part, or what it lacks of a need; `None` where the object is gone.
 ///
-/// One GET where the part is new: of its front, of its front with all columns, or of all of it. Else a GET for each
-/// group of pieces that lie near each other.
+/// One GET where the part is new: of its front, of its front with all columns, or of all of it.
+/// Else a GET for each group of pieces that lie near each other.
 pub(super) async fn load(
     shard: &Shard,
     entry: &PartEntry,
@@ -83,8 +84,8 @@ pub(super) async fn load(
     fetch(shard, entry, part.clone(), need.missing(&part)).await
 }
 
-/// The part with the pieces of a need and the documents of these rows, all fetched at once; `None` where the object is
-/// gone.
+/// The part with the pieces of a need and the documents of these rows, all fetched at once; `None`
+/// where the object is gone.
 pub(super) async fn load_documents(
     shard: &Shard,
     entry: &PartEntry,

@@ -25,7 +25,8 @@ pub(crate) struct Pools {
     pub(super) overlay: Arc<Budget>,
     pub(super) scratch: Scratch,
     shards: u64,
-    /// The bytes that parts, sections and the index of searches may take together, where somebody has said so.
+    /// The bytes that parts, sections and the index of searches may take together, where somebody
+    /// has said so.
     max_bytes: Mutex<Option<u64>>,
 }
 
@@ -43,15 +44,16 @@ impl Pools {
         })
     }
 
-    /// Bounds what parts, sections and the index of searches take together. `parts` of it are for parts and index.
+    /// Bounds what parts, sections and the index of searches take together. `parts` of it are for
+    /// parts and index.
     pub(crate) fn set_max_bytes(&self, max: u64, parts: u64) {
         *self.max_bytes.lock().unwrap_or_else(PoisonError::into_inner) = Some(max);
         self.parts.set_limit(parts.min(max));
         self.share_out();
     }
 
-    /// Says how many bytes the index of searches takes. Parts give way to it, and where it passes their share the
-    /// sections do.
+    /// Says how many bytes the index of searches takes. Parts give way to it, and where it passes
+    /// their share the sections do.
     pub(crate) fn hold_index(&self, bytes: u64) {
         self.parts.reserve(bytes);
         self.share_out();
@@ -66,8 +68,8 @@ impl Pools {
 
     /// Whether a shard whose ops take `bytes` of memory has to move them to the temporary file.
     ///
-    /// Older snapshots may hold the whole budget. A shard then waits for a share of its own to fill before it moves,
-    /// so that it does not move every few ops.
+    /// Older snapshots may hold the whole budget. A shard then waits for a share of its own to fill
+    /// before it moves, so that it does not move every few ops.
     pub(super) fn must_spill(&self, bytes: u64) -> bool {
         let share = (self.overlay.limit / (4 * self.shards.max(1))).max(64 << 10).min(self.overlay.limit);
         self.overlay.is_over() && bytes > share
@@ -199,8 +201,8 @@ impl PartCache {
         slot.part().clone()
     }
 
-    /// A part that meets a need: `read` adds to the pieces that are kept where they do not. It is kept from then on for
-    /// as long as there is room.
+    /// A part that meets a need: `read` adds to the pieces that are kept where they do not. It is
+    /// kept from then on for as long as there is room.
     pub(super) async fn get<R: Future<Output = Result<Arc<PartMeta>>>>(
         &self,
         key: PartKey,

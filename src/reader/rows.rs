@@ -1,7 +1,7 @@
 //! All rows of a snapshot in id order, those of one id together.
 //!
-//! Most ids of a folded collection have one row. [`Rows::advance`] finds whole stretches of those in a part, so that
-//! a scan need not look at every source for every row.
+//! Most ids of a folded collection have one row. [`Rows::advance`] finds whole stretches of those
+//! in a part, so that a scan need not look at every source for every row.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -17,8 +17,8 @@ use super::snapshot::Snapshot;
 use super::unread::Unread;
 use crate::error::Result;
 
-/// Walks the runs and the layers of the log side by side. Of each run at most one part is held at a time, and only
-/// while its ids are due.
+/// Walks the runs and the layers of the log side by side. Of each run at most one part is held at a
+/// time, and only while its ids are due.
 #[derive(Debug)]
 pub(crate) struct Rows {
     snapshot: Arc<Snapshot>,
@@ -44,7 +44,8 @@ pub(crate) enum Content {
     WithoutDocuments,
     /// Everything, part by part; whole parts are read and none is kept.
     Whole,
-    /// Everything of few rows: columns are kept, and documents are read as rows come to be composed.
+    /// Everything of few rows: columns are kept, and documents are read as rows come to be
+    /// composed.
     Few,
 }
 
@@ -94,7 +95,8 @@ pub(crate) enum Step {
 /// What [`Rows::advance`] came to.
 #[derive(Debug)]
 pub(super) enum Advance {
-    /// Rows of one part whose ids no other source has. The walk stands before them: call [`Rows::pass`].
+    /// Rows of one part whose ids no other source has. The walk stands before them: call
+    /// [`Rows::pass`].
     Stretch(Stretch),
     /// As [`Rows::step`].
     Step(Step),
@@ -290,8 +292,8 @@ impl Rows {
         Ok(composer)
     }
 
-    /// The same where nothing has to be read for it, else `None`. A future for each id would move more bytes than the
-    /// record has.
+    /// The same where nothing has to be read for it, else `None`. A future for each id would move
+    /// more bytes than the record has.
     pub(super) fn compose_loaded(&self) -> Result<Option<Composer>> {
         let mut composer = Composer::default();
         for hit in self.group.iter().rev() {
@@ -350,7 +352,8 @@ impl Rows {
 }
 
 impl Source {
-    /// The next id. Of a part that was not read and may begin before the range, an empty one, which is always due.
+    /// The next id. Of a part that was not read and may begin before the range, an empty one, which
+    /// is always due.
     fn id(&self) -> Option<&str> {
         match self {
             Self::Run { current, parts, next, .. } => match current.as_ref().filter(|(_, rows)| !rows.is_empty()) {
@@ -383,7 +386,8 @@ fn small(number: usize) -> u32 {
     u32::try_from(number).expect("runs, parts, their rows, and ops in memory count below 2^32")
 }
 
-/// The first of ascending rows that is not below some id. Looks near the start first: stretches may be short.
+/// The first of ascending rows that is not below some id. Looks near the start first: stretches may
+/// be short.
 fn first_not_below(rows: Range<usize>, is_below: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut step) = (rows.start, 1);
     while low < rows.end && is_below(low) {

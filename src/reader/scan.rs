@@ -36,8 +36,9 @@ pub enum Order {
     /// By id, in byte order, over all shards.
     #[default]
     Id,
-    /// By the place of insertion ([`Entry::inserted`]); records of different shards at one place come in the order of their shards, and those of one shard (at one revision)
-    /// in the order of their ids.
+    /// By the place of insertion ([`Entry::inserted`]); records of different shards at one place
+    /// come in the order of their shards, and those of one shard (at one revision) in the order of
+    /// their ids.
     Insertion,
 }
 
@@ -180,7 +181,8 @@ impl Merge {
             merged.extend(shard.ready.next().map(|entry| Entry { id, ..entry }));
             match shard.head() {
                 Some(id) => self.heads.push(Reverse((id, number))),
-                // It has no more records, or none made: the others may go on only once that is known.
+                // It has no more records, or none made: the others may go on only once that is
+                // known.
                 None => {
                     self.due = Due::One(number);
                     break;
@@ -206,7 +208,8 @@ struct ShardScan {
 
 impl ShardScan {
     fn new(snapshot: Arc<Snapshot>, range: &IdRange, limit: usize, embeddings: bool) -> Self {
-        // A narrow scan is likely one of many, which need the same parts; a whole one passes every part once.
+        // A narrow scan is likely one of many, which need the same parts; a whole one passes every
+        // part once.
         let content = if range.is_narrow() || limit < usize::MAX { Content::Few } else { Content::Whole };
         let rows = Rows::new(snapshot.clone(), range.clone(), 0, content);
         let embeddings = Reads::of(embeddings, limit);
@@ -279,7 +282,8 @@ impl Making<'_> {
         self.entries.push(entry);
     }
 
-    /// Adds the records of rows until they take too much memory. Returns the first row that is left.
+    /// Adds the records of rows until they take too much memory. Returns the first row that is
+    /// left.
     fn add_rows(&mut self, stretch: &Stretch) -> Result<usize> {
         for row in stretch.rows.clone() {
             if self.bytes >= BATCH_BYTES {

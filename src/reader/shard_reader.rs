@@ -71,7 +71,8 @@ impl ShardReader {
         Ok(Self { shard, state: Some(looked.state), snapshot: Arc::new(snapshot), polls: 0 })
     }
 
-    /// Reads the manifest of a version, or that a pin keeps; what the log holds behind it is not seen. Three GETs, two where it is the current one.
+    /// Reads the manifest of a version, or that a pin keeps; what the log holds behind it is not
+    /// seen. Three GETs, two where it is the current one.
     pub(super) async fn open_fixed(shard: Shard, pools: &Arc<Pools>, at: &Fixed) -> Result<Self> {
         let (_, current) = shard.current().await?;
         let name = at.name(&shard, &current)?;
@@ -94,8 +95,9 @@ impl ShardReader {
         &self.snapshot
     }
 
-    /// The shard as it is now: one conditional GET, and a GET for each new segment and the slot behind; one
-    /// more for a new manifest. A LIST in place of the last GET in one of 64 refreshes that find nothing new.
+    /// The shard as it is now: one conditional GET, and a GET for each new segment and the slot
+    /// behind; one more for a new manifest. A LIST in place of the last GET in one of 64 refreshes
+    /// that find nothing new.
     pub(super) async fn refreshed(&self) -> Result<Self> {
         let Some(state) = self.state.clone() else { return Ok(self.clone()) };
         let old = &self.snapshot;
@@ -127,11 +129,13 @@ struct Looked {
     overlay: Overlay,
 }
 
-/// Reads the log from where the overlay ends, unless that was `read` just now; then looks whether the head moved meanwhile.
+/// Reads the log from where the overlay ends, unless that was `read` just now; then looks whether
+/// the head moved meanwhile.
 ///
-/// In this order, because an empty slot is the end of the log only if it was not swept: whoever saw slot `n` empty and sees *afterwards* a head
-/// that truncates nothing above `n` knows that `n` had not been written yet. The overlay is cut to what the manifest has not folded
-/// whenever the manifest changes, so that no op counts twice or not at all.
+/// In this order, because an empty slot is the end of the log only if it was not swept: whoever saw
+/// slot `n` empty and sees *afterwards* a head that truncates nothing above `n` knows that `n` had
+/// not been written yet. The overlay is cut to what the manifest has not folded whenever the
+/// manifest changes, so that no op counts twice or not at all.
 async fn catch_up(
     shard: &Shard,
     pools: &Pools,
@@ -172,7 +176,8 @@ async fn catch_up(
         } else if looked.manifest.folded < end {
             return Ok(looked);
         } else {
-            // The slot seen empty was folded since, or is lost; neither keeps this reader from what follows.
+            // The slot seen empty was folded since, or is lost; neither keeps this reader from what
+            // follows.
             how = ScanMode::Probe;
         }
     }
@@ -186,7 +191,8 @@ enum LogEnd {
     Swept,
 }
 
-/// Extends the overlay to the end of the log, a bounded piece at a time. The first piece may be `read` already.
+/// Extends the overlay to the end of the log, a bounded piece at a time. The first piece may be
+/// `read` already.
 async fn read_log(
     shard: &Shard,
     pools: &Pools,

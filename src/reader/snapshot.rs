@@ -17,7 +17,8 @@ use super::unread::Unread;
 use crate::error::Result;
 use crate::shard::Shard;
 
-/// One shard at one moment. Never changes, whatever is appended, folded or swept meanwhile; what is swept is an error, never another answer.
+/// One shard at one moment. Never changes, whatever is appended, folded or swept meanwhile; what is
+/// swept is an error, never another answer.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) shard: Shard,
@@ -38,7 +39,8 @@ impl Snapshot {
         Self { attachment, ..Self::new(self.shard.clone(), objects, overlay) }
     }
 
-    /// How many runs it has, those in the temporary file among them; they are numbered from the oldest.
+    /// How many runs it has, those in the temporary file among them; they are numbered from the
+    /// oldest.
     pub(super) fn runs(&self) -> usize {
         self.stored_runs() + self.overlay.aside().len()
     }
@@ -67,7 +69,8 @@ impl Snapshot {
         self.spilled(run).map_or_else(|| self.objects.entries(run), Spilled::entries)
     }
 
-    /// A part with the pieces of a need, kept from then on if `keep`: [`Objects::part`]. No request in the temporary file.
+    /// A part with the pieces of a need, kept from then on if `keep`: [`Objects::part`]. No request
+    /// in the temporary file.
     pub(crate) async fn part(&self, run: usize, part: usize, need: Need<'_>, keep: bool) -> Result<Arc<PartMeta>> {
         let Some((spilled, entry)) = self.spilled_part(run, part) else {
             return self.objects.part(run, part, need, keep).await;

@@ -1,4 +1,5 @@
-//! Sorting more than fits in memory: chunks that are full are sorted and moved to a temporary file, then merged.
+//! Sorting more than fits in memory: chunks that are full are sorted and moved to a temporary file,
+//! then merged.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -47,7 +48,8 @@ impl<T: Item> Sorter<T> {
         Self { scratch, full: full.max(2), limit, open: Vec::new(), chunks: Vec::new() }
     }
 
-    /// Takes an item. Answers with work that has to be [done](Full::write) and [given back](Self::add) now and then.
+    /// Takes an item. Answers with work that has to be [done](Full::write) and [given
+    /// back](Self::add) now and then.
     pub(super) fn push(&mut self, item: T) -> Option<Full<T>> {
         self.open.push(item);
         if self.open.len() / 2 >= self.limit.max(1) {

@@ -137,7 +137,8 @@ fn own(error: Error) -> Error {
     if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat) { damaged(&error) } else { error }
 }
 
-/// Where the embeddings of one row were copied to: at most two, of the absent and of the present case.
+/// Where the embeddings of one row were copied to: at most two, of the absent and of the present
+/// case.
 #[derive(Default)]
 struct Placed(Vec<((usize, u32), EmbeddingRef)>);
 

@@ -182,8 +182,8 @@ proptest! {
     }
 }
 
-/// Story: a reader composed documents of 15 MiB into a run before it could count them, which took three times as
-/// long as reading them. It keeps the segments as they came, with an index.
+/// Story: a reader composed documents of 15 MiB into a run before it could count them, which took
+/// three times as long as reading them. It keeps the segments as they came, with an index.
 #[test]
 fn large_ops_move_aside_as_they_came() {
     run(async {
@@ -219,8 +219,9 @@ fn large_ops_move_aside_as_they_came() {
     });
 }
 
-/// Story: each batch of a scan by insertion went through all parts in the same order. Where the cache held all but
-/// a few, each part was dropped just before it was needed again, and every batch read all of them.
+/// Story: each batch of a scan by insertion went through all parts in the same order. Where the
+/// cache held all but a few, each part was dropped just before it was needed again, and every batch
+/// read all of them.
 #[test]
 fn a_scan_by_insertion_reads_kept_parts_first() {
     run(async {
@@ -267,8 +268,8 @@ fn damage_of_large_ops_set_aside_is_an_error() {
     });
 }
 
-/// A reader moved ops 1 to 20 to its temporary file. Then a fold took some of them: the reader must not read
-/// those twice, nor lose the others.
+/// A reader moved ops 1 to 20 to its temporary file. Then a fold took some of them: the reader must
+/// not read those twice, nor lose the others.
 #[test]
 fn a_fold_within_a_spilled_run_loses_and_repeats_nothing() {
     run(async {

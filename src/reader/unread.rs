@@ -1,7 +1,8 @@
-//! Few and large ops of the log that passed the memory limit: in the temporary file as they came from the store.
+//! Few and large ops of the log that passed the memory limit: in the temporary file as they came
+//! from the store.
 //!
-//! A segment of a document of 15 MiB costs less to decode again than to compose into a run. A count reads
-//! none of them, a `get` one.
+//! A segment of a document of 15 MiB costs less to decode again than to compose into a run. A count
+//! reads none of them, a `get` one.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +17,8 @@ use crate::error::{Error, Result};
 use crate::scratch::{Extent, damaged, failed};
 use crate::shard::{Shard, Slot};
 
-/// A read of one op decodes its whole segment. Where reads of all ops would decode all segments more often than
-/// this, a run is quicker.
+/// A read of one op decodes its whole segment. Where reads of all ops would decode all segments
+/// more often than this, a run is quicker.
 const DECODED_AGAIN: u64 = 4;
 
 /// Consecutive segments, and their ops sorted by id, those of one id in log order. Never changes.
@@ -50,8 +51,8 @@ struct Stored {
 }
 
 impl Unread {
-    /// Moves the segments of a layer to the temporary file, behind those of `older`. `None` where a run is to
-    /// be made of them: their ops are small, or their index would take too much memory.
+    /// Moves the segments of a layer to the temporary file, behind those of `older`. `None` where a
+    /// run is to be made of them: their ops are small, or their index would take too much memory.
     pub(super) async fn write(
         shard: &Shard,
         older: Option<&Arc<Self>>,

@@ -29,8 +29,8 @@ pub struct Warm {
     pub bytes: bool,
     /// The embeddings in f32, which the codes leave few of to read.
     pub rows: bool,
-    /// The memory that all of it may take from now on, with the index of searches. Without it the shares of the
-    /// [`MemoryLimit`](crate::MemoryLimit) hold.
+    /// The memory that all of it may take from now on, with the index of searches. Without it the
+    /// shares of the [`MemoryLimit`](crate::MemoryLimit) hold.
     pub max_bytes: Option<u64>,
 }
 
@@ -90,13 +90,15 @@ pub struct Warmth {
     pub documents: u64,
     /// How many embedding objects hold a live row.
     pub objects: u64,
-    /// Of how many of them the codes of 1 bit a dimension are in memory, or mapped from a local folder.
+    /// Of how many of them the codes of 1 bit a dimension are in memory, or mapped from a local
+    /// folder.
     pub signs: u64,
     /// Of how many the codes of 8 bits a dimension are.
     pub bytes: u64,
     /// Of how many the embeddings in f32 are.
     pub rows: u64,
-    /// Memory that all of it takes, with the index of searches. Mappings of a local folder take none.
+    /// Memory that all of it takes, with the index of searches. Mappings of a local folder take
+    /// none.
     pub memory_bytes: u64,
     /// Memory that the index of searches takes, or will take at least once a search makes it. A
     /// search needs all of it, also where it alone takes more than [`Warm::max_bytes`].
@@ -145,8 +147,8 @@ impl Objects {
         }
     }
 
-    /// Brings a tier of the embedding objects into memory, of as many as fit. Of a store that maps them it reads and
-    /// verifies the pages.
+    /// Brings a tier of the embedding objects into memory, of as many as fit. Of a store that maps
+    /// them it reads and verifies the pages.
     pub(crate) async fn warm_tier(&self, tier: Tier, used: u64) -> Result<()> {
         if self.shard.store().maps_objects() {
             for (opened, _) in self.live_objects() {

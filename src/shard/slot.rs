@@ -13,8 +13,8 @@ use crate::simulation::Guard;
 /// Bytes that a fold's index over a segment takes for each op. A reader's takes less.
 pub(crate) const INDEX_BYTES: u64 = 16;
 
-/// First bytes of a segment that are asked for to read its header: enough for some 250 marks. A header of more marks costs a second
-/// request.
+/// First bytes of a segment that are asked for to read its header: enough for some 250 marks. A
+/// header of more marks costs a second request.
 const FRONT_BYTES: u64 = 16 << 10;
 
 /// A segment of at most so many bytes is read whole where only its ops are needed: a second request
@@ -26,8 +26,8 @@ const WHOLE_BYTES: u64 = 64 << 10;
 pub(crate) enum Slot<S = Arc<Segment>> {
     /// Nothing yet, or nothing any more.
     Absent,
-    /// A segment that a writer of a dropped collection of the same name left. It counts as an empty one if the
-    /// next segment says so: see `log::read::foreign`.
+    /// A segment that a writer of a dropped collection of the same name left. It counts as an empty
+    /// one if the next segment says so: see `log::read::foreign`.
     Void,
     /// A segment of this collection.
     Segment(S),
@@ -70,8 +70,9 @@ impl Shard {
         Ok(Slot::Segment(Arc::new(segment)))
     }
 
-    /// The header of the segment in a log slot: who wrote it, and its marks. Nothing is known of its ops, which may be damaged. One GET of
-    /// the object's first bytes, and a second one if the header has more than about 250 marks.
+    /// The header of the segment in a log slot: who wrote it, and its marks. Nothing is known of
+    /// its ops, which may be damaged. One GET of the object's first bytes, and a second one if the
+    /// header has more than about 250 marks.
     pub(crate) async fn slot_header(&self, sequence: Sequence) -> Result<Slot<SegmentFront>> {
         let key = self.layout().segment(sequence);
         let damaged = |error| Error::format(&key, error);
@@ -80,7 +81,8 @@ impl Shard {
             let range = retry::transient(|| self.store().get_range(&key, 0, bytes)).await?;
             let Some(front) = range else { return Ok(Slot::Absent) };
             let needed = SegmentFront::bytes_needed(front.clone()).map_err(damaged)?;
-            // The object may end before; then decoding tells what is wrong. Each further read asks for more, up to the longest header.
+            // The object may end before; then decoding tells what is wrong. Each further read asks
+            // for more, up to the longest header.
             if needed > bytes && front.len() as u64 == bytes {
                 bytes = needed;
                 continue;
@@ -131,7 +133,8 @@ impl Shard {
         }
     }
 
-    /// Whether a segment is of this collection, and not of a dropped one of the same name; an error where it does not belong into the slot.
+    /// Whether a segment is of this collection, and not of a dropped one of the same name; an error
+    /// where it does not belong into the slot.
     fn is_own(&self, sequence: Sequence, header: &SegmentHeader) -> Result<bool> {
         let corrupt = |reason: &str| Err(Error::corrupt(&self.layout().segment(sequence), reason));
         if header.sequence != sequence {

@@ -1,4 +1,5 @@
-//! What a store in a folder asks of the operating system, told in its order: from it a test knows what a power failure may leave.
+//! What a store in a folder asks of the operating system, told in its order: from it a test knows
+//! what a power failure may leave.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -60,7 +61,8 @@ static WATCHERS: Mutex<Vec<(PathBuf, DiskWatcher)>> = Mutex::new(Vec::new());
 pub struct DiskWatch(PathBuf);
 
 impl DiskWatch {
-    /// Tells `watcher` of every call that changes what lies at or below `root`, which nobody else watches.
+    /// Tells `watcher` of every call that changes what lies at or below `root`, which nobody else
+    /// watches.
     pub fn begin(root: &Path, watcher: DiskWatcher) -> Self {
         watchers().push((root.to_owned(), watcher));
         Self(root.to_owned())

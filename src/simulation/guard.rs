@@ -8,21 +8,25 @@ pub enum Guard {
     HeadCheck,
     /// A batch that is refused knows an earlier attempt of its own by the id in the segment: R3.
     BatchId,
-    /// A slot whose answer was lost is tried again; the next one is not touched before it is decided: R3.
+    /// A slot whose answer was lost is tried again; the next one is not touched before it is
+    /// decided: R3.
     UnknownIsNotRefused,
     /// A lost answer is no success.
     UnknownIsNotDone,
     /// "Try again" does not mean "taken": R4.
     TryAgainIsNotTaken,
-    /// Before a batch whose slot was swept is appended anew, the writer's own mark is looked up: R12.
+    /// Before a batch whose slot was swept is appended anew, the writer's own mark is looked up:
+    /// R12.
     WriterMark,
     /// What the log holds of a source is not appended again: R11.
     SourceMarks,
     /// The manifest keeps the marks of what it folds: R12.
     MarksSurviveFold,
-    /// Marks that were read count only if the head shows afterwards that nothing was swept from under the reading.
+    /// Marks that were read count only if the head shows afterwards that nothing was swept from
+    /// under the reading.
     MarksRecheck,
-    /// What stands in a slot that somebody else has taken counts only if the head shows afterwards that the slot was not swept: R1, R11.
+    /// What stands in a slot that somebody else has taken counts only if the head shows afterwards
+    /// that the slot was not swept: R1, R11.
     PassedIsRead,
     /// What follows a failed position of its source fails too: R11.
     FailedHoldsBack,
@@ -40,9 +44,11 @@ pub enum Guard {
     Invariants,
     /// A fold is refused unless it accounts for every op by number and digest.
     Accounting,
-    /// A fold takes in every op. What goes missing here is what [`Accounting`](Self::Accounting) is for.
+    /// A fold takes in every op. What goes missing here is what [`Accounting`](Self::Accounting) is
+    /// for.
     EveryOpFolded,
-    /// Sweep keeps the last segment folded: nobody appends behind a slot of which he does not know that it was swept.
+    /// Sweep keeps the last segment folded: nobody appends behind a slot of which he does not know
+    /// that it was swept.
     LastSegmentKept,
     /// Floors are published before anything below them is deleted: R6.
     PublishBeforeDelete,
@@ -52,13 +58,15 @@ pub enum Guard {
     PinsById,
     /// Sweep keeps what the versions from the floor on need: R6.
     VersionsKept,
-    /// A slot found empty is the log's end only if a head read afterwards truncates nothing above it: R7.
+    /// A slot found empty is the log's end only if a head read afterwards truncates nothing above
+    /// it: R7.
     TailRecheck,
     /// What a new snapshot has folded leaves the reader's overlay: R7.
     OverlayCut,
     /// A handle of a collection that was dropped and made again is refused.
     Identity,
-    /// Bytes are used only if their checksums are right. The format's own switch: without simulation it asks nobody.
+    /// Bytes are used only if their checksums are right. The format's own switch: without
+    /// simulation it asks nobody.
     #[cfg(feature = "simulation")]
     Checksums,
     /// What was written is flushed before it gets its name: R15.
@@ -119,8 +127,8 @@ mod switch {
             work()
         }
 
-        /// Switches the guard off, or on again, for every thread of the process: for stores that work on threads of their own. A test that does
-        /// so needs its process for itself.
+        /// Switches the guard off, or on again, for every thread of the process: for stores that
+        /// work on threads of their own. A test that does so needs its process for itself.
         pub fn switch_everywhere(self, on: bool) {
             if on {
                 OFF_EVERYWHERE.fetch_and(!self.bit(), Ordering::Relaxed);

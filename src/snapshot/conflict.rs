@@ -4,7 +4,8 @@ use deltafold_format::{Sequence, ShardId, Version};
 
 use crate::error::{Error, Repr};
 
-/// Why an edit does not fit a manifest. All but the last are the everyday answer to somebody else's publish.
+/// Why an edit does not fit a manifest. All but the last are the everyday answer to somebody else's
+/// publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Conflict {
     /// Someone else folded the segments.

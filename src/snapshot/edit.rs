@@ -1,5 +1,5 @@
-//! Edits: what may happen to a snapshot. `apply(manifest, edit)` is pure, so an edit that lost the race for the head is applied
-//! again to what won; the work behind it is never done twice.
+//! Edits: what may happen to a snapshot. `apply(manifest, edit)` is pure, so an edit that lost the
+//! race for the head is applied again to what won; the work behind it is never done twice.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,8 @@ use super::conflict::Conflict;
 use super::sources::{Reading, forget_silent, merge_marks};
 use crate::simulation::Guard;
 
-/// How many versions before it a manifest remembers; an unknown publish is settled by reading as long as fewer have followed.
+/// How many versions before it a manifest remembers; an unknown publish is settled by reading as
+/// long as fewer have followed.
 pub(crate) const MAX_ANCESTORS: usize = 64;
 
 /// A change to a snapshot.
@@ -103,8 +104,9 @@ pub(crate) struct Accounting {
     pub(crate) rows_out: u64,
     /// Composed into a newer row of the same id.
     pub(crate) composed: u64,
-    /// Dropped from the base because the id ends up absent: tombstones, and patches of what is not there; those with revisions once they are old enough. Dropped
-    /// from any run: patches with revisions that name no field.
+    /// Dropped from the base because the id ends up absent: tombstones, and patches of what is not
+    /// there; those with revisions once they are old enough. Dropped from any run: patches with
+    /// revisions that name no field.
     pub(crate) absent: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
@@ -164,7 +166,8 @@ pub(crate) fn apply(old: &Manifest, edit: &Edit, stamp: Stamp) -> Result<Manifes
     Ok(new)
 }
 
-/// The nonce of a version that can still be read: the current one, one above the floor, or a pinned one.
+/// The nonce of a version that can still be read: the current one, one above the floor, or a pinned
+/// one.
 pub(crate) fn nonce_of(manifest: &Manifest, version: Version) -> Option<Nonce> {
     if version == manifest.version && version > Version::ZERO {
         return Some(manifest.nonce);
@@ -174,7 +177,8 @@ pub(crate) fn nonce_of(manifest: &Manifest, version: Version) -> Option<Nonce> {
     pinned.or_else(|| (version >= manifest.sweep_floor).then(ancestor).flatten())
 }
 
-/// Whether a pin is the one that was seen with this name and id. A name alone may have been given away and made anew.
+/// Whether a pin is the one that was seen with this name and id. A name alone may have been given
+/// away and made anew.
 pub(crate) fn is_seen(pin: &Pin, name: &str, id: Nonce) -> bool {
     if Guard::PinsById.holds() { pin.id == id } else { pin.name == name }
 }
@@ -264,7 +268,9 @@ fn apply_merge(new: &mut Manifest, merge: &Merge) -> Result<(), Conflict> {
     Ok(())
 }
 
-/// How far the log may be truncated: the last segment folded stays. So whoever tries for the slot behind one that was swept finds that taken or swept too, and does not append behind what he does not know.
+/// How far the log may be truncated: the last segment folded stays. So whoever tries for the slot
+/// behind one that was swept finds that taken or swept too, and does not append behind what he does
+/// not know.
 pub(crate) fn highest_truncated(folded: Sequence) -> Sequence {
     if Guard::LastSegmentKept.holds() { folded.max(Sequence::FIRST) } else { folded.next() }
 }
@@ -278,13 +284,15 @@ fn apply_sweep(new: &mut Manifest, floors: &Floors) -> Result<(), Conflict> {
     new.truncated = floors.truncated;
     new.sweep_floor = floors.sweep_floor;
     new.pins.retain(|pin| !floors.expired.iter().any(|seen| is_seen(pin, &seen.name, seen.id)));
-    // What the remaining versions and pins still need is found from their manifests; the list holds what this edit lets go.
+    // What the remaining versions and pins still need is found from their manifests; the list holds
+    // what this edit lets go.
     new.dropped.retain(|dropped| dropped.version > floors.sweep_floor);
     new.edit = Accounting::default().summary(EditKind::Sweep);
     Ok(())
 }
 
-/// Refuses objects born below the floor: a sweep may have deleted them already, as nothing referred to them.
+/// Refuses objects born below the floor: a sweep may have deleted them already, as nothing referred
+/// to them.
 fn fence(manifest: &Manifest, parts: &[PartEntry], embeddings: &[EmbeddingEntry]) -> Result<(), Conflict> {
     let born = parts.iter().map(|part| part.name.version).chain(embeddings.iter().map(|entry| entry.name.version));
     match born.min() {

@@ -1,4 +1,5 @@
-//! What must hold between a manifest and the one published over it. Checked before every publish, whatever made the new one.
+//! What must hold between a manifest and the one published over it. Checked before every publish,
+//! whatever made the new one.
 
 use std::collections::{BTreeMap, BTreeSet};
 

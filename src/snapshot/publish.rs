@@ -38,7 +38,8 @@ impl Current {
     }
 }
 
-/// Manifests that were sent to the head without a clear "done": each may be, or become, the current one.
+/// Manifests that were sent to the head without a clear "done": each may be, or become, the current
+/// one.
 #[derive(Default)]
 struct Attempts(Vec<(Version, Nonce)>);
 
@@ -68,15 +69,17 @@ impl Attempts {
     }
 }
 
-/// Publishes `edit` over whatever is current, `current` being the last state seen. Costs a conditional GET, one
-/// manifest PUT and one head swap where nobody interferes, and two GETs and the PUTs again for each race lost.
+/// Publishes `edit` over whatever is current, `current` being the last state seen. Costs a
+/// conditional GET, one manifest PUT and one head swap where nobody interferes, and two GETs and
+/// the PUTs again for each race lost.
 ///
-/// Returns the version published. Only one swap of a tag can land, and each attempt is remembered by its nonce: an edit takes effect
-/// once, or the error says that nobody can tell.
+/// Returns the version published. Only one swap of a tag can land, and each attempt is remembered
+/// by its nonce: an edit takes effect once, or the error says that nobody can tell.
 pub(crate) async fn publish(shard: &Shard, current: &mut Current, edit: &Edit) -> Result<Version> {
     let mut attempts = Attempts::default();
     let mut pauses = retry::pauses();
-    // The work may have taken long: an attempt over what is out of date would be a PUT for nothing, and, refused, hard to tell from an echo.
+    // The work may have taken long: an attempt over what is out of date would be a PUT for nothing,
+    // and, refused, hard to tell from an echo.
     current.refresh(shard).await?;
     loop {
         let old = current.manifest.clone();
@@ -101,7 +104,8 @@ pub(crate) async fn publish(shard: &Shard, current: &mut Current, edit: &Edit) -
                 return Ok(new_version);
             }
             Ok(Outcome::Refused) => {
-                // A refusal may be the echo of our own success, when something below us tried twice.
+                // A refusal may be the echo of our own success, when something below us tried
+                // twice.
                 attempts.0.push((new.version, new.nonce));
                 None
             }
@@ -200,9 +204,10 @@ pub(crate) mod history {
         }
     }
 
-    /// What happened: the answers to two attempts of one publish were lost. The second had landed, and others published over it. Only the first was looked for in the
-    /// history, so the publisher said that its edit had been needless. (The model of the protocol found it.)
-    /// Now: every attempt is looked for in all of the history.
+    /// What happened: the answers to two attempts of one publish were lost. The second had landed,
+    /// and others published over it. Only the first was looked for in the history, so the publisher
+    /// said that its edit had been needless. (The model of the protocol found it.) Now: every
+    /// attempt is looked for in all of the history.
     #[test]
     fn every_attempt_is_looked_for_in_the_history() {
         let mut attempts = History::default();

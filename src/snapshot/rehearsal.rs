@@ -1,4 +1,5 @@
-//! Edits without a store: planned on one snapshot and applied to another, as they are when somebody else publishes in between, and held against the invariants. For tests.
+//! Edits without a store: planned on one snapshot and applied to another, as they are when somebody
+//! else publishes in between, and held against the invariants. For tests.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use super::sources::Reading;
 /// Most rows of a part here.
 const MAX_ROWS: u32 = 60_000;
 
-/// An edit to rehearse. Numbers that a snapshot cannot have are taken modulo those that it can, so that any step is one.
+/// An edit to rehearse. Numbers that a snapshot cannot have are taken modulo those that it can, so
+/// that any step is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// The next segments become a run.
@@ -119,7 +121,8 @@ impl Rehearsal {
         (self.folded.ops, self.folded.digest)
     }
 
-    /// Plans `step` on the snapshot that is `lag` versions old, with a mistake or none, and applies it to the current one.
+    /// Plans `step` on the snapshot that is `lag` versions old, with a mistake or none, and applies
+    /// it to the current one.
     ///
     /// # Panics
     ///

@@ -1,9 +1,12 @@
 //! The marks of sources: how many are kept, and for how long.
 //!
-//! A fold cannot date a mark: it knows the segment that carried it, not when that was written. So folds note in the manifest, now and then, which segment was the last at which date of the store's own
-//! clock. A mark at or below a segment that was the last long enough ago belongs to a source that has been silent for that long.
+//! A fold cannot date a mark: it knows the segment that carried it, not when that was written. So
+//! folds note in the manifest, now and then, which segment was the last at which date of the
+//! store's own clock. A mark at or below a segment that was the last long enough ago belongs to a
+//! source that has been silent for that long.
 //!
-//! Marks of single changes have bounds of their own. Where one is forgotten while its source is not, it is remembered up to which position that was so.
+//! Marks of single changes have bounds of their own. Where one is forgotten while its source is
+//! not, it is remembered up to which position that was so.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -24,8 +27,9 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Whether a look at the store's clock is worth its request: no date was noted yet, or the last one long enough ago. `about` may be any clock: a wrong one costs requests, or has sources remembered for
-    /// longer.
+    /// Whether a look at the store's clock is worth its request: no date was noted yet, or the last
+    /// one long enough ago. `about` may be any clock: a wrong one costs requests, or has sources
+    /// remembered for longer.
     pub(crate) fn is_due(manifest: &Manifest, about: Timestamp, forget_after: Duration) -> bool {
         // Nothing can be old in a first version.
         manifest.version > deltafold_format::Version::ZERO
@@ -44,12 +48,14 @@ fn millis(moment: Timestamp) -> u128 {
     u128::try_from(moment.as_millis()).unwrap_or(0)
 }
 
-/// How far apart dates are noted: all of them together reach back further than a source is remembered.
+/// How far apart dates are noted: all of them together reach back further than a source is
+/// remembered.
 fn spacing(forget_after: Duration) -> u128 {
     forget_after.as_millis() / (DATES - 1)
 }
 
-/// Takes the higher position of each source; forgets those seen longest ago where they are too many, and remembers up to where it has forgotten.
+/// Takes the higher position of each source; forgets those seen longest ago where they are too
+/// many, and remembers up to where it has forgotten.
 pub(super) fn merge_marks(new: &mut Manifest, folded: &[Mark]) {
     let mut marks: BTreeMap<String, Mark> = new.marks.drain(..).map(|mark| (mark.source.clone(), mark)).collect();
     for mark in folded {
@@ -78,7 +84,8 @@ pub(super) fn merge_marks(new: &mut Manifest, folded: &[Mark]) {
     new.marks = marks;
 }
 
-/// Forgets changes, as many as `choose` says of those that it puts first; notes of each source that is not forgotten up to where that was, and keeps what was noted as long as the source.
+/// Forgets changes, as many as `choose` says of those that it puts first; notes of each source that
+/// is not forgotten up to where that was, and keeps what was noted as long as the source.
 fn forget_changes(marks: &mut BTreeMap<String, Mark>, choose: impl FnOnce(&mut Vec<&Mark>) -> usize) {
     let mut changes: Vec<&Mark> = marks.values().filter(|mark| eviction_watermark_of(&mark.source).is_some()).collect();
     let excess = choose(&mut changes);
@@ -118,7 +125,8 @@ pub(super) fn forget_silent(new: &mut Manifest, reading: Reading) {
     }
     let noted: Vec<(u128, &str)> = dates(new).map(|mark| (mark.position, mark.source.as_str())).collect();
     let last = noted.iter().map(|(date, _)| *date).max();
-    // A store whose clock steps back notes nothing until it has caught up: dates and segments rise together.
+    // A store whose clock steps back notes nothing until it has caught up: dates and segments rise
+    // together.
     if now == 0 || last.is_some_and(|last| now < last || now - last < spacing(reading.forget_after)) {
         return;
     }
@@ -183,7 +191,8 @@ mod tests {
         assert_eq!(sources(&manifest), ["c"]);
     }
 
-    /// Changes are many, and drive out no source. Up to where they were forgotten is known for as long as their source, however long ago that was.
+    /// Changes are many, and drive out no source. Up to where they were forgotten is known for as
+    /// long as their source, however long ago that was.
     #[test]
     fn changes_are_forgotten_for_themselves_and_that_is_not_forgotten() {
         let mut manifest = Manifest::empty(Uid::new(1));
@@ -213,7 +222,8 @@ mod tests {
         assert_eq!(sources(&manifest), ["other"]);
     }
 
-    /// Dates stand at least a spacing apart, so that all of them reach back further than the retention.
+    /// Dates stand at least a spacing apart, so that all of them reach back further than the
+    /// retention.
     #[test]
     fn a_date_is_noted_a_spacing_after_the_last() {
         let at = |millis: u128| Reading {
@@ -238,7 +248,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever folds come when: a source heard of within the retention stays, one silent for a retention and two spacings before the last look goes, and the dates are few.
+        /// Whatever folds come when: a source heard of within the retention stays, one silent for a
+        /// retention and two spacings before the last look goes, and the dates are few.
         #[test]
         fn folds(steps in proptest::collection::vec((0u64..5, proptest::collection::vec(0usize..6, 0..3)), 1..80)) {
             let mut manifest = Manifest::empty(Uid::new(1));
@@ -257,7 +268,8 @@ mod tests {
                     if day - last <= 14 {
                         prop_assert!(known, "{} was heard on day {} and it is day {}", name, last, day);
                     }
-                    // A look that came after it and is longer ago than the retention, with the spacing between.
+                    // A look that came after it and is longer ago than the retention, with the
+                    // spacing between.
                     if looked.iter().any(|look| *look >= last + 2 && look + 15 < day) {
                         prop_assert!(!known, "{} is silent since day {} and it is day {}", name, last, day);
                     }

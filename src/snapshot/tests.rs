@@ -25,7 +25,8 @@ fn object(born: Version, nonce: u64) -> ObjectName {
     ObjectName { version: born, nonce: Nonce::new(nonce) }
 }
 
-/// A run over `first..=last` of one part with `rows` rows, whose embeddings lie in one object of its own.
+/// A run over `first..=last` of one part with `rows` rows, whose embeddings lie in one object of
+/// its own.
 fn run(manifest: &Manifest, first: u64, last: u64, rows: u32, nonce: u64) -> (Run, EmbeddingEntry) {
     let embeddings = object(manifest.version, nonce + 1_000_000);
     let part = PartEntry {
@@ -102,7 +103,8 @@ fn folded(times: u64) -> Manifest {
     })
 }
 
-/// R10: two compactors fold the same segments. The second would have put every op into the snapshot twice.
+/// R10: two compactors fold the same segments. The second would have put every op into the snapshot
+/// twice.
 #[test]
 fn of_two_folds_of_the_same_segments_the_second_is_a_conflict() {
     let base = folded(1);
@@ -133,7 +135,8 @@ fn a_merge_whose_inputs_are_gone_is_a_conflict() {
     assert_eq!(apply(&won, &one, stamp(10)).unwrap_err(), Conflict::InputsVanished);
 }
 
-/// R5: a compactor wrote its parts, slept, and a sweep passed the version it had started from. Its parts may be deleted.
+/// R5: a compactor wrote its parts, slept, and a sweep passed the version it had started from. Its
+/// parts may be deleted.
 #[test]
 fn an_edit_that_started_below_the_sweep_floor_is_fenced_off() {
     let base = folded(2);
@@ -203,7 +206,8 @@ fn pins_name_only_versions_that_can_be_read_and_names_that_are_free() {
     assert_eq!(apply(&unpinned, &unpin, stamp(7)).unwrap_err(), Conflict::NoPin("p".to_owned()));
 }
 
-/// A version number can come again after an old head is put back. A pin names the version that was seen, and no other.
+/// A version number can come again after an old head is put back. A pin names the version that was
+/// seen, and no other.
 #[test]
 fn a_pin_of_a_version_with_another_nonce_is_refused() {
     let base = folded(3);
@@ -211,9 +215,10 @@ fn a_pin_of_a_version_with_another_nonce_is_refused() {
     assert_eq!(apply(&base, &Edit::Pin(other), stamp(4)).unwrap_err(), Conflict::NoVersion(Version::new(2)));
 }
 
-/// What happened: pin `p` had expired. Between a sweep's choice of floors and its publish somebody removed it and pinned
-/// `p` anew for good. The sweep, applied again, dropped the new pin, which was acknowledged: it named pins by name.
-/// Now: an edit names pins by an id that is drawn for each, so an unpin and a sweep remove the pin that they saw.
+/// What happened: pin `p` had expired. Between a sweep's choice of floors and its publish somebody
+/// removed it and pinned `p` anew for good. The sweep, applied again, dropped the new pin, which
+/// was acknowledged: it named pins by name. Now: an edit names pins by an id that is drawn for
+/// each, so an unpin and a sweep remove the pin that they saw.
 #[test]
 fn an_edit_removes_only_the_pins_that_it_saw() {
     let base = folded(3);
@@ -324,7 +329,8 @@ fn every_invariant_can_break() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Any sequence of edits, each possibly planned on a state that is out of date, keeps every invariant or is a conflict; nothing folded is lost.
+    /// Any sequence of edits, each possibly planned on a state that is out of date, keeps every
+    /// invariant or is a conflict; nothing folded is lost.
     #[test]
     fn any_edits_in_any_order_keep_the_invariants(
         steps in proptest::collection::vec((0_u8..6, any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_usize..4), 1..60)

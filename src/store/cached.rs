@@ -1,13 +1,15 @@
 //! Copies of parts in a local folder, in front of a store that is far away.
 //!
-//! Parts never change under their names, so a copy that is whole is as good as the object: a hit makes no request.
-//! A range is served from a copy of the whole object, or from a copy of that very range, which has a file of its own.
-//! Each use checks the blocks that it takes; a copy that is damaged is thrown away and read anew.
+//! Parts never change under their names, so a copy that is whole is as good as the object: a hit
+//! makes no request. A range is served from a copy of the whole object, or from a copy of that very
+//! range, which has a file of its own. Each use checks the blocks that it takes; a copy that is
+//! damaged is thrown away and read anew.
 //!
-//! Processes share a folder. Copies appear whole, by a rename, and those that were not used for the longest time go
-//! first. Mapped copies that are thrown away live on until nobody uses them.
+//! Processes share a folder. Copies appear whole, by a rename, and those that were not used for the
+//! longest time go first. Mapped copies that are thrown away live on until nobody uses them.
 //!
-//! A copy may outlive its object. [`Store::uncached`] is the store behind, which knows what is really there.
+//! A copy may outlive its object. [`Store::uncached`] is the store behind, which knows what is
+//! really there.
 
 use std::collections::HashSet;
 use std::fs::{self, File, FileTimes};
@@ -26,13 +28,14 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use super::{Key, Listed, Object, Outcome, Requests, Staged, Store, StoreError, StoreErrorKind, Tag, Unless, map};
 use crate::env::{self, Env, System};
 
-/// A copy ends with the CRC32 of each block, this, the hash of its name (u64), its length (u64) and the CRC32 (u32) of
-/// those of its blocks, little-endian.
+/// A copy ends with the CRC32 of each block, this, the hash of its name (u64), its length (u64) and
+/// the CRC32 (u32) of those of its blocks, little-endian.
 const MAGIC: &[u8; 8] = b"DFcopy02";
 const TRAILER_BYTES: usize = 8 + 8 + 8 + 4;
 /// Bytes that one CRC32 covers.
 const BLOCK: usize = 16 << 10;
-/// The folder holds at most one file for so many bytes of its bound, so that looking through it takes no time.
+/// The folder holds at most one file for so many bytes of its bound, so that looking through it
+/// takes no time.
 const BYTES_A_FILE: u64 = 64 << 10;
 /// It holds so many files in any case.
 const FILES: u64 = 1 << 10;
@@ -50,8 +53,8 @@ pub struct Cached {
 }
 
 impl Cached {
-    /// Keeps copies of the parts of `inner` in `folder`, which is made if it is not there: at most `max_bytes`, and a sixteenth more for each process
-    /// that uses the folder.
+    /// Keeps copies of the parts of `inner` in `folder`, which is made if it is not there: at most
+    /// `max_bytes`, and a sixteenth more for each process that uses the folder.
     ///
     /// # Errors
     ///
@@ -130,7 +133,8 @@ impl Copy {
         trailer
     }
 
-    /// The bytes `wanted` of the copy, fewer where it ends before, if it is there and they are sound.
+    /// The bytes `wanted` of the copy, fewer where it ends before, if it is there and they are
+    /// sound.
     fn read(&self, wanted: Range<u64>) -> Option<Bytes> {
         let file = File::open(&self.path).ok()?;
         let Some(bytes) = map::map(&file).ok().and_then(|all| self.sound(&all, wanted)) else {
@@ -187,8 +191,8 @@ fn time(timestamp: Timestamp) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(timestamp.as_millis()).unwrap_or_default())
 }
 
-/// Removes what was not used for the longest time, until an eighth of bytes and files is free. Temporary files of
-/// processes that died go too.
+/// Removes what was not used for the longest time, until an eighth of bytes and files is free.
+/// Temporary files of processes that died go too.
 fn evict(folder: &Path, max_bytes: u64) -> io::Result<()> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -325,7 +329,8 @@ impl Store for Cached {
 mod tests {
     use super::*;
 
-    /// Copies of 100 bytes each, in the order of their last use: the first was not used for the longest time.
+    /// Copies of 100 bytes each, in the order of their last use: the first was not used for the
+    /// longest time.
     fn folder_of(copies: u64) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         // The names are in the opposite order.

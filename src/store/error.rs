@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// A failure of the store. For a write it says that nothing landed, unless it comes inside [`Outcome::Unknown`](super::Outcome::Unknown).
+/// A failure of the store. For a write it says that nothing landed, unless it comes inside
+/// [`Outcome::Unknown`](super::Outcome::Unknown).
 #[derive(Debug, Clone)]
 pub struct StoreError {
     kind: StoreErrorKind,
@@ -18,11 +19,13 @@ pub struct StoreError {
 pub enum StoreErrorKind {
     /// Try again, with a pause that grows: the store is busy, or the network broke.
     Transient,
-    /// Trying again changes nothing: no permission, no space, no such folder or bucket, a read-only disk.
+    /// Trying again changes nothing: no permission, no space, no such folder or bucket, a read-only
+    /// disk.
     Permanent,
     /// The store does not know the request at all.
     Unsupported,
-    /// The bytes are not those that were written: find out with `verify --deep`, and restore the object.
+    /// The bytes are not those that were written: find out with `verify --deep`, and restore the
+    /// object.
     Damaged,
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// The key of an object: segments of `a-z A-Z 0-9 . _ -` joined by `/`; no segment is empty, `.` or `..`, or begins with a dot.
+/// The key of an object: segments of `a-z A-Z 0-9 . _ -` joined by `/`; no segment is empty, `.` or
+/// `..`, or begins with a dot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(String);
 

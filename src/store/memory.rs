@@ -14,7 +14,8 @@ use super::{
     read_answer,
 };
 
-/// A store in memory. Clones share their objects. Its clock begins in 2020, moves one millisecond with every write, and by hand.
+/// A store in memory. Clones share their objects. Its clock begins in 2020, moves one millisecond
+/// with every write, and by hand.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     state: Arc<Mutex<State>>,

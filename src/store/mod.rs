@@ -2,19 +2,23 @@
 //!
 //! # Contract
 //!
-//! A store maps keys to objects. Any number of processes use it at once. An implementation promises, and the
-//! conformance suite checks:
+//! A store maps keys to objects. Any number of processes use it at once. An implementation
+//! promises, and the conformance suite checks:
 //!
-//! - **Whole or not at all.** An object is visible with all its bytes or it is not there; a write that reported
-//!   [`Outcome::Done`] is durable and seen by every later call of any process.
+//! - **Whole or not at all.** An object is visible with all its bytes or it is not there; a write
+//!   that reported [`Outcome::Done`] is durable and seen by every later call of any process.
 //! - **[`create`](Store::create)** succeeds for at most one caller while the key exists.
-//! - **[`replace`](Store::replace)** succeeds only over the object whose [`Tag`] it names: of two callers with one tag at most one is
-//!   done. Only registers are replaced, and their contents never repeat, so a tag may be a digest of the content.
-//! - **[`list_after`](Store::list_after)** is in key order and sees every write that was done before it began.
-//! - **`Outcome::Unknown`** says that the write may have landed, may land later, or may never land. Nothing may
-//!   be cleaned up after it; the caller finds out by reading. `Err` says that nothing landed and nothing will.
-//! - **[`settle`](Store::settle)**: in some stores a write is seen a moment before it is durable. Whoever rests on what it *read* (acknowledges because of it,
-//!   deletes because of it, hands it on) settles it first.
+//! - **[`replace`](Store::replace)** succeeds only over the object whose [`Tag`] it names: of two
+//!   callers with one tag at most one is done. Only registers are replaced, and their contents
+//!   never repeat, so a tag may be a digest of the content.
+//! - **[`list_after`](Store::list_after)** is in key order and sees every write that was done
+//!   before it began.
+//! - **`Outcome::Unknown`** says that the write may have landed, may land later, or may never land.
+//!   Nothing may be cleaned up after it; the caller finds out by reading. `Err` says that nothing
+//!   landed and nothing will.
+//! - **[`settle`](Store::settle)**: in some stores a write is seen a moment before it is durable.
+//!   Whoever rests on what it *read* (acknowledges because of it, deletes because of it, hands it
+//!   on) settles it first.
 //! - A dropped future of a write is an unknown outcome that nobody hears of.
 
 #[cfg(feature = "s3")]
@@ -136,8 +140,8 @@ fn bytes_of(chunks: &[Bytes]) -> u64 {
     chunks.iter().map(|chunk| chunk.len() as u64).sum()
 }
 
-/// An object that is to be created, of which the store has the bytes and nobody sees anything yet. Dropped, it may leave something for
-/// [`abort_uploads`](Store::abort_uploads).
+/// An object that is to be created, of which the store has the bytes and nobody sees anything yet.
+/// Dropped, it may leave something for [`abort_uploads`](Store::abort_uploads).
 #[async_trait]
 pub trait Staged: Send + Sync + std::fmt::Debug {
     /// Creates it: as [`create`](Store::create) with its key and its bytes.
@@ -165,7 +169,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Writes an object that must not exist yet; its content is the chunks in order.
     async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError>;
 
-    /// Sends the bytes of an object that is to be created, ahead of the call that decides: for whoever knows what it will write, and has to wait before it may. `None` where that gains
+    /// Sends the bytes of an object that is to be created, ahead of the call that decides: for
+    /// whoever knows what it will write, and has to wait before it may. `None` where that gains
     /// nothing, as in most stores; then there is nothing to give up either.
     async fn stage(&self, _key: &Key, _chunks: &[Bytes]) -> Result<Option<Box<dyn Staged>>, StoreError> {
         Ok(None)
@@ -174,16 +179,18 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Writes over the object that has this tag; refused where it is not there.
     async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError>;
 
-    /// Up to `limit` objects (at most 1,000) whose keys begin with `prefix` and sort after `after`, in key order. An answer shorter
-    /// than `limit` is the end of the list.
+    /// Up to `limit` objects (at most 1,000) whose keys begin with `prefix` and sort after `after`,
+    /// in key order. An answer shorter than `limit` is the end of the list.
     async fn list_after(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, StoreError>;
 
-    /// Removes objects; those that are not there count as removed. Stops at the first failure; some may then be gone.
+    /// Removes objects; those that are not there count as removed. Stops at the first failure; some
+    /// may then be gone.
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError>;
 
-    /// Whatever was read before of the object `key`, and of all others in its folder, outlasts a power failure once this
-    /// returns. Most stores show nothing that does not: there it does nothing and costs nothing. A local folder flushes
-    /// the folder, as writers flush it only after a name is there.
+    /// Whatever was read before of the object `key`, and of all others in its folder, outlasts a
+    /// power failure once this returns. Most stores show nothing that does not: there it does
+    /// nothing and costs nothing. A local folder flushes the folder, as writers flush it only after
+    /// a name is there.
     ///
     /// It has no default: an acknowledgement may rest on it.
     async fn settle(&self, key: &Key) -> Result<(), StoreError>;
@@ -194,26 +201,29 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Every request made so far through this handle and its clones.
     fn requests(&self) -> Requests;
 
-    /// Where the registers of shards lie: with everything else, or in a table of their own. It has no default: a wrapper
-    /// that forgot it would look for heads in the wrong place.
+    /// Where the registers of shards lie: with everything else, or in a table of their own. It has
+    /// no default: a wrapper that forgot it would look for heads in the wrong place.
     fn heads(&self) -> HeadPlace;
 
-    /// This store without the copies it keeps nearby: for whoever wants to know what is really there. `None` where it keeps none.
+    /// This store without the copies it keeps nearby: for whoever wants to know what is really
+    /// there. `None` where it keeps none.
     fn uncached(&self) -> Option<Arc<dyn Store>> {
         None
     }
 
-    /// Whether an object that was read takes no memory of its own: a mapping of a file, or bytes that the store holds anyway.
+    /// Whether an object that was read takes no memory of its own: a mapping of a file, or bytes
+    /// that the store holds anyway.
     fn maps_objects(&self) -> bool {
         false
     }
 
-    /// Whether the store must show that it keeps the contract before a collection is made in it, as services that may
-    /// or may not must. It has no default: a wrapper that forgot it would skip the probe.
+    /// Whether the store must show that it keeps the contract before a collection is made in it, as
+    /// services that may or may not must. It has no default: a wrapper that forgot it would skip
+    /// the probe.
     fn is_to_be_probed(&self) -> bool;
 
-    /// Gives up uploads under `prefix` that were begun before `before` and never finished, and says how many; counts them only where `dry_run`. A
-    /// store that has no such thing has none.
+    /// Gives up uploads under `prefix` that were begun before `before` and never finished, and says
+    /// how many; counts them only where `dry_run`. A store that has no such thing has none.
     async fn abort_uploads(&self, _prefix: &str, _before: Timestamp, _dry_run: bool) -> Result<u64, StoreError> {
         Ok(0)
     }

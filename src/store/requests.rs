@@ -244,7 +244,8 @@ impl Meter {
         Requests(RequestKind::ALL.into_iter().zip(self.0.iter().map(count)).collect())
     }
 
-    /// Makes a request: counts it, traces it, and tells the metrics of it. `answer` says of its result how it was answered and how many bytes came.
+    /// Makes a request: counts it, traces it, and tells the metrics of it. `answer` says of its
+    /// result how it was answered and how many bytes came.
     pub(crate) async fn request<T>(
         &self,
         kind: RequestKind,

@@ -143,7 +143,8 @@ mod tests {
         }
     }
 
-    /// A writer acknowledges a repetition once what it read is settled. Left out, a power failure loses that.
+    /// A writer acknowledges a repetition once what it read is settled. Left out, a power failure
+    /// loses that.
     #[tokio::test]
     async fn a_shared_store_settles_its_store() {
         let key = Key::new("c/0000/log/1").unwrap();

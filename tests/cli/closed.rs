@@ -38,8 +38,8 @@ fn code(home: &Home, arguments: &str, closed: Closed, input: &str) -> i32 {
     output.status.code().unwrap_or_else(|| panic!("{arguments}: {output:?}"))
 }
 
-/// `append --acks | head -1` ended with 0 and 512 of 60,000 lines in: the first acknowledgement that
-/// nobody read ended the work.
+/// `append --acks | head -1` ended with 0 and 512 of 60,000 lines in: the first acknowledgement
+/// that nobody read ended the work.
 #[test]
 fn append_goes_on_when_nobody_reads_its_acknowledgements() {
     let home = Home::with_collection();

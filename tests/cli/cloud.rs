@@ -1,4 +1,5 @@
-//! The program over S3: everything as in a folder, and every way in which a bucket can be the wrong one.
+//! The program over S3: everything as in a folder, and every way in which a bucket can be the wrong
+//! one.
 
 use std::process::Command;
 use std::time::Duration;
@@ -113,7 +114,8 @@ fn copies_of_parts_spare_requests_and_verification_looks_behind_them() {
     assert_eq!(damaged.code, 6, "{damaged:?}");
 }
 
-/// What is wrong, what the program says, and its exit code: each within ten seconds, with nothing half made.
+/// What is wrong, what the program says, and its exit code: each within ten seconds, with nothing
+/// half made.
 #[test]
 fn a_wrong_bucket_is_a_clear_error() {
     let refused = |cloud: &Cloud, arguments: &str, code: i32, words: &[&str]| {
@@ -161,7 +163,8 @@ fn a_wrong_bucket_is_a_clear_error() {
     cloud.server.backend.ignore_conditions();
     refused(&cloud, create, 1, &["updates would be lost", "If-None-Match", "condition is ignored"]);
     refused(&cloud, "doctor", 1, &["cannot hold a collection", "condition is ignored"]);
-    // Where only the replace is missing, the heads can live elsewhere; where the create is, nothing helps.
+    // Where only the replace is missing, the heads can live elsewhere; where the create is, nothing
+    // helps.
     refused(
         &cloud,
         "create c --dimension 2 --heads dynamodb:elsewhere@us-east-1 --create-table",
@@ -217,7 +220,8 @@ fn a_bucket_that_does_not_answer_is_to_be_tried_again() {
     cloud.run("create c --dimension 2").ok();
 }
 
-/// One permission is missing for whoever only deletes: what was probed stays, and the error says which object.
+/// One permission is missing for whoever only deletes: what was probed stays, and the error says
+/// which object.
 #[test]
 fn a_probe_that_may_not_delete_says_so() {
     let cloud = Cloud::new();

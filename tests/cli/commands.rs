@@ -220,7 +220,8 @@ fn inspect_tells_damage_from_age() {
     home.run(&format!("inspect {}", golden("collection.truncated"))).ends_with(6);
 }
 
-/// Types an answer at a terminal, which only `script` of util-linux has at hand; `None` where that is not there.
+/// Types an answer at a terminal, which only `script` of util-linux has at hand; `None` where that
+/// is not there.
 #[cfg(target_os = "linux")]
 fn typed(home: &Home, arguments: &str, answer: &str) -> Option<String> {
     use std::io::Write as _;

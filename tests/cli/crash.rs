@@ -41,7 +41,8 @@ fn a_panic_is_one_json_document_with_json() {
     assert!(error["message"].as_str().expect("a message").contains("planted in task"), "{error}");
 }
 
-/// The runtime panics where the system gives no further thread, as under a small `ulimit -v`. That is no defect.
+/// The runtime panics where the system gives no further thread, as under a small `ulimit -v`. That
+/// is no defect.
 #[test]
 fn a_lack_of_threads_is_out_of_memory() {
     let ran = panicking(&Home::new(), "threads", "status", false).ends_with(71);

@@ -40,7 +40,8 @@ impl Home {
         self.0.path()
     }
 
-    /// The program with these words as arguments, in this folder and with nothing of our surroundings.
+    /// The program with these words as arguments, in this folder and with nothing of our
+    /// surroundings.
     pub(crate) fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deltafold"));
         command.args(arguments.split_whitespace()).current_dir(self.path());

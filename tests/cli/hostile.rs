@@ -21,7 +21,8 @@ fn is_active(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Neither output holds what a terminal acts on, and no line stands there that the program did not make.
+/// Neither output holds what a terminal acts on, and no line stands there that the program did not
+/// make.
 #[track_caller]
 fn harmless(ran: Ran) -> Ran {
     for text in [&ran.stdout, &ran.stderr] {

@@ -1,5 +1,6 @@
-//! The program is killed with SIGKILL at random moments, 200 times, while it appends and compacts. Whatever it had acknowledged is there
-//! afterwards, in order, once; and every byte verifies. What it had not acknowledged may be there or not, but only as the next lines.
+//! The program is killed with SIGKILL at random moments, 200 times, while it appends and compacts.
+//! Whatever it had acknowledged is there afterwards, in order, once; and every byte verifies. What
+//! it had not acknowledged may be there or not, but only as the next lines.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -68,7 +69,8 @@ impl Drop for Process {
     }
 }
 
-/// Writes the lines that are known already, and then some for each word from `go_on`, until nobody reads or speaks any more.
+/// Writes the lines that are known already, and then some for each word from `go_on`, until nobody
+/// reads or speaks any more.
 fn feed(mut input: impl Write, known: usize, go_on: &Receiver<()>) {
     let mut lines = 1..;
     let mut write =
@@ -104,7 +106,8 @@ async fn killed_two_hundred_times_nothing_acknowledged_is_lost() {
             let ack: serde_json::Value = serde_json::from_str(&text).ok()?;
             ack["acknowledged_line"].as_u64().map(|line| line as usize)
         });
-        // Killed after a random number of new acknowledgements, a random moment after the last of them.
+        // Killed after a random number of new acknowledgements, a random moment after the last of
+        // them.
         let wanted = acked + 1 + random.below(60) as usize;
         while acked < wanted {
             acked = acked.max(acks.next().expect("the program goes on until it is killed"));

@@ -20,8 +20,8 @@ fn documents(count: usize) -> String {
     (0..count).map(|n| format!("{{\"op\":\"put\",\"id\":\"d{n}\",\"document\":\"{text}\"}}\n")).collect()
 }
 
-/// A small compressed file of large documents made every later command allocate more than there was.
-/// The program died by SIGABRT: no exit code, and nothing that a script could understand.
+/// A small compressed file of large documents made every later command allocate more than there
+/// was. The program died by SIGABRT: no exit code, and nothing that a script could understand.
 #[test]
 fn running_out_of_memory_has_an_exit_code() {
     let home = Home::with_collection();

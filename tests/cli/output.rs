@@ -67,7 +67,8 @@ fn a_reader_that_goes_away_is_no_error() {
     assert!(line.contains("r000"));
 }
 
-/// Runs it on a terminal, which only `script` of util-linux has at hand; `None` where that is not there.
+/// Runs it on a terminal, which only `script` of util-linux has at hand; `None` where that is not
+/// there.
 #[cfg(target_os = "linux")]
 fn on_a_terminal(home: &Home, arguments: &str, no_color: bool) -> Option<String> {
     let mut command = std::process::Command::new("script");

@@ -1,4 +1,5 @@
-//! Compressed input whose checksum fails at its end: no wrong record is kept, and no advice keeps one.
+//! Compressed input whose checksum fails at its end: no wrong record is kept, and no advice keeps
+//! one.
 
 use std::io::Write as _;
 use std::process::Stdio;
@@ -50,9 +51,9 @@ fn right() -> Vec<Value> {
     records
 }
 
-/// A `.gz` had one wrong digit, which its checksum tells at the end. All five lines were acknowledged
-/// by then, and the command that the message named went on behind the wrong one: it stayed for good.
-/// A file is now checked whole before its first line is appended.
+/// A `.gz` had one wrong digit, which its checksum tells at the end. All five lines were
+/// acknowledged by then, and the command that the message named went on behind the wrong one: it
+/// stayed for good. A file is now checked whole before its first line is appended.
 #[test]
 fn a_file_with_a_wrong_checksum_appends_nothing() {
     for (name, bytes) in [("in.jsonl.gz", BAD_GZIP), ("in.jsonl.zst", BAD_ZSTD)] {
@@ -149,8 +150,9 @@ fn a_bad_line_of_a_pipe_waits_for_the_checksum() {
     assert!(!ran.stderr.contains("--from-line"), "{ran:#?}");
 }
 
-/// Story: an interrupted pipe named a command that went on behind its last line, with a warning beside it.
-/// Its first lines could be wrong, and no later run checked them: that command kept them for good.
+/// Story: an interrupted pipe named a command that went on behind its last line, with a warning
+/// beside it. Its first lines could be wrong, and no later run checked them: that command kept them
+/// for good.
 #[test]
 fn an_interrupted_compressed_pipe_is_appended_whole() {
     let home = Home::with_collection();
@@ -229,7 +231,8 @@ fn a_window_over_the_limit_is_named() {
     assert!(ran.stderr.contains("nothing of this input was appended"), "{ran:#?}");
 }
 
-/// With little memory a line and a window may take half of it each, and the error says what would help.
+/// With little memory a line and a window may take half of it each, and the error says what would
+/// help.
 #[test]
 fn lines_and_windows_stay_within_the_memory() {
     let home = Home::with_collection();

@@ -1,4 +1,5 @@
-//! The chores of queues and `reset`, against an emulator of SQS and DynamoDB that is not ours, and a bucket that fails as it is told.
+//! The chores of queues and `reset`, against an emulator of SQS and DynamoDB that is not ours, and
+//! a bucket that fails as it is told.
 
 use deltafold::aws::{Queue, Receive};
 
@@ -63,7 +64,8 @@ fn redriving_by_hand_keeps_order_groups_and_what_cannot_be_sent() {
     let letters: Vec<(String, String)> = (0..23).map(|n| (format!("m{n:02}"), format!("g{}", n % 2))).collect();
     let letters: Vec<(&str, &str)> = letters.iter().map(|(body, group)| (body.as_str(), group.as_str())).collect();
     let (queue, dead) = with_letters("cli-redrive.fifo", &letters);
-    // A queue has seen the ids of its dead letters: sent again under them, they would be dropped silently.
+    // A queue has seen the ids of its dead letters: sent again under them, they would be dropped
+    // silently.
     block(async {
         for (body, group) in &letters {
             queue.send(&[queues::message(body, group)]).await.unwrap();
@@ -110,8 +112,8 @@ fn a_redrive_names_what_the_other_queue_refuses() {
     assert_eq!((depth(&queue), depth(&dead)), (3, 0));
 }
 
-/// Story: the dead letters were sent and could not be deleted. The command said "moved 0" and ended with 0,
-/// and each message was in both queues.
+/// Story: the dead letters were sent and could not be deleted. The command said "moved 0" and ended
+/// with 0, and each message was in both queues.
 #[test]
 fn a_redrive_tells_of_letters_it_cannot_delete() {
     let cloud = Cloud::new();
@@ -159,8 +161,10 @@ fn purging_says_how_long_nothing_may_be_sent_again() {
     assert_eq!((depth(&fifo), depth(&plain)), (0, 0));
 }
 
-/// A reset that dies in the middle of the drop had forgotten where the heads were, since the collection's register was gone: the table kept heads that nobody could find any more,
-/// and the collection made anew met them. A note in the store now says what it was doing, and the same command goes on.
+/// A reset that dies in the middle of the drop had forgotten where the heads were, since the
+/// collection's register was gone: the table kept heads that nobody could find any more, and the
+/// collection made anew met them. A note in the store now says what it was doing, and the same
+/// command goes on.
 #[test]
 fn a_reset_goes_on_from_wherever_it_was_broken_off() {
     let cloud = Cloud::new();

@@ -1,4 +1,5 @@
-//! `repair` on the command line: what is lost is named with exit code 6, and is there again after `--yes`.
+//! `repair` on the command line: what is lost is named with exit code 6, and is there again after
+//! `--yes`.
 
 use crate::home::Home;
 
@@ -8,7 +9,8 @@ fn folded() -> Home {
     home
 }
 
-/// What happened: every command called a collection "dropped" whose head was lost, with exit code 4.
+/// What happened: every command called a collection "dropped" whose head was lost, with exit code
+/// 4.
 #[test]
 fn a_lost_head_ends_with_6_and_is_repaired() {
     let home = folded();

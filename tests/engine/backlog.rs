@@ -33,8 +33,8 @@ fn lag(writer: &Writer) -> Lag {
     lags[0]
 }
 
-/// A collection that nobody compacted had a log without end: each reader and each fold took longer, and
-/// more memory, and no writer heard of it.
+/// A collection that nobody compacted had a log without end: each reader and each fold took longer,
+/// and more memory, and no writer heard of it.
 async fn an_append_beyond_the_limit_is_busy_until_a_fold<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store).await;
     let writer = writer(&collection, BacklogLimit { segments: 3, ..BacklogLimit::NONE });
@@ -78,8 +78,8 @@ async fn a_writer_from_a_source_knows_ops_and_bytes_of_others<S: Store + Clone>(
     assert_eq!(writer.append_from("s", 2, vec![put("b")]).await.unwrap_err().kind(), ErrorKind::Busy);
 }
 
-/// A message whose acknowledgement was lost came again to a full log. Nothing is written for it, so it
-/// must not wait for a fold.
+/// A message whose acknowledgement was lost came again to a full log. Nothing is written for it, so
+/// it must not wait for a fold.
 async fn a_repetition_is_acknowledged_beyond_the_limit<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store).await;
     let limit = BacklogLimit { segments: 0, ..BacklogLimit::NONE };

@@ -1,5 +1,5 @@
-//! Copies of parts and of their ranges in a local folder: hits make no request, damage is read anew, the bound holds,
-//! and verification looks behind.
+//! Copies of parts and of their ranges in a local folder: hits make no request, damage is read
+//! anew, the bound holds, and verification looks behind.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Cold searches of a store that is far away: the ranges, the bytes and the rounds of requests that they take.
+//! Cold searches of a store that is far away: the ranges, the bytes and the rounds of requests that
+//! they take.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,8 +159,8 @@ async fn a_get_reads_one_row() {
     assert_eq!(of_objects(&store.reads()).len(), 1, "the front is held");
 }
 
-/// Story: a get of a small collection fetched front and row of an object by two requests, where all of it had come
-/// with one before.
+/// Story: a get of a small collection fetched front and row of an object by two requests, where all
+/// of it had come with one before.
 #[tokio::test]
 async fn a_small_object_comes_whole_with_one_request() {
     let store = Far::default();
@@ -180,8 +181,8 @@ async fn a_small_object_comes_whole_with_one_request() {
     assert_eq!(of_objects(&store.reads()).len(), 1);
 }
 
-/// Story: bytes of a range were damaged on the way. The whole object had a checksum that the store compares, and a
-/// range has none: its blocks tell, and it is read again.
+/// Story: bytes of a range were damaged on the way. The whole object had a checksum that the store
+/// compares, and a range has none: its blocks tell, and it is read again.
 #[tokio::test]
 async fn a_range_damaged_on_the_way_is_read_again() {
     let (store, collection) = prepared(1).await;
@@ -260,8 +261,8 @@ async fn found_over_a_stale_segment() -> Vec<String> {
     found.hits.into_iter().map(|hit| hit.entry.id).collect()
 }
 
-/// Story: a reader took the head that was read beside the register for the current one. It is a hint: the log and the
-/// look at the head behind it decide.
+/// Story: a reader took the head that was read beside the register for the current one. It is a
+/// hint: the log and the look at the head behind it decide.
 #[tokio::test]
 async fn a_head_read_ahead_hides_nothing_acknowledged_since() {
     assert_eq!(found_over_a_stale_segment().await, ["first", "second", "third", "fourth"]);

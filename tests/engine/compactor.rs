@@ -46,7 +46,8 @@ async fn append<S>(_: &Watched<S>, writer: &Writer, segments: std::ops::Range<us
     }
 }
 
-/// A source of which nothing came for longer than the retention is forgotten by a fold, by the store's dates alone; one that is heard of now and then is not.
+/// A source of which nothing came for longer than the retention is forgotten by a fold, by the
+/// store's dates alone; one that is heard of now and then is not.
 #[tokio::test]
 async fn a_silent_source_is_forgotten_by_a_fold() {
     let store = deltafold::store::Memory::new();
@@ -307,7 +308,8 @@ async fn records_may_grow_by_patches_beyond_what_one_op_may_bring<S: Store + Clo
     assert!(report.is_sound(), "{:?}", report.findings);
 }
 
-/// One fold reads no more than its bytes. A compactor that is told to fold everything goes on after the first.
+/// One fold reads no more than its bytes. A compactor that is told to fold everything goes on after
+/// the first.
 #[tokio::test]
 async fn folding_everything_takes_as_many_folds_as_it_needs() {
     let store = Watched::<deltafold::store::Memory>::default();
@@ -333,8 +335,8 @@ async fn folding_everything_leaves_later_appends_alone() {
     assert_eq!((report.published(EditKind::Fold), status.folded.get(), status.tail.get()), (1, 2, 3));
 }
 
-/// Story: an object that a merge reads and that is gone may have been merged by somebody else, which is a conflict and
-/// no harm. Where the current version still needs it, it is lost.
+/// Story: an object that a merge reads and that is gone may have been merged by somebody else,
+/// which is a conflict and no harm. Where the current version still needs it, it is lost.
 #[tokio::test]
 async fn a_merge_of_a_lost_object_is_damage() {
     for part in [".meta", ".emb"] {

@@ -1,5 +1,5 @@
-//! A writer that fails after a lost or refused write: it acknowledges, says that nothing landed, or says that it does
-//! not know. Each answer must be true.
+//! A writer that fails after a lost or refused write: it acknowledges, says that nothing landed, or
+//! says that it does not know. Each answer must be true.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,8 +44,9 @@ async fn ids(collection: &Collection) -> Vec<String> {
     ops.into_iter().map(|(_, op)| op.id).collect()
 }
 
-/// The writer `b` creates slot 2. The slot is folded and swept, and a writer that slept creates it anew. Only then is
-/// `b` told that its slot is taken, and finds the sleeper's segment there. `then` is done last.
+/// The writer `b` creates slot 2. The slot is folded and swept, and a writer that slept creates it
+/// anew. Only then is `b` told that its slot is taken, and finds the sleeper's segment there.
+/// `then` is done last.
 async fn echo<S: Store + Clone, F: Future<Output = ()> + Send>(
     store: &Watched<S>,
     then: impl FnOnce(Watched<S>) -> F + Send + 'static,
@@ -73,7 +74,8 @@ async fn try_append<S: Store>(store: &Watched<S>, writer: &Writer) -> Result<u64
     appended.map(|ack| ack.segments()[0].1.get()).map_err(|error| error.kind())
 }
 
-/// The slot in front was taken by somebody else and still counts, so nothing of the batch is in the log.
+/// The slot in front was taken by somebody else and still counts, so nothing of the batch is in the
+/// log.
 async fn a_failure_behind_another_s_slot_is_plain<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     let other = collection.writer(WriterOptions::default()).unwrap();
@@ -84,9 +86,9 @@ async fn a_failure_behind_another_s_slot_is_plain<S: Store + Clone>(store: Watch
     assert_eq!(ids(&collection).await, ["a", "x"]);
 }
 
-/// Story: a refusal was the echo of the writer's own success, and its slot was swept and created anew since. The
-/// writer went on to the next slot, failed there, and would have said that nothing landed: a caller appends again, and
-/// the ops count twice.
+/// Story: a refusal was the echo of the writer's own success, and its slot was swept and created
+/// anew since. The writer went on to the next slot, failed there, and would have said that nothing
+/// landed: a caller appends again, and the ops count twice.
 async fn a_failure_behind_an_own_echo_is_an_ack<S: Store + Clone>(store: Watched<S>) {
     let fail = |store: Watched<S>| async move { store.fail("create", "/log/00000000000000000003", Fault::Permanent) };
     let (collection, writer) = echo(&store, fail).await;
@@ -141,7 +143,8 @@ async fn a_lost_answer_behind_an_own_echo_is_an_ack<S: Store + Clone>(store: Wat
     assert_eq!(collection.status().await.unwrap().shards[0].ops, 3, "a, b and next");
 }
 
-/// The segment landed, and the collection is dropped before the head is looked at: nobody will ever read it.
+/// The segment landed, and the collection is dropped before the head is looked at: nobody will ever
+/// read it.
 async fn a_drop_before_the_ack_is_not_found<S: Store + Clone>(store: Watched<S>) {
     let (_, writer) = collection(&store).await;
     append(&writer, "a").await;
@@ -152,8 +155,9 @@ async fn a_drop_before_the_ack_is_not_found<S: Store + Clone>(store: Watched<S>)
     assert_eq!(try_append(&store, &writer).await, Err(ErrorKind::NotFound));
 }
 
-/// Story: of a change over two shards, one had failed and the other was passed by a later change. The answer was that
-/// somebody should look at the change; yet appending it again is all that the first shard needs.
+/// Story: of a change over two shards, one had failed and the other was passed by a later change.
+/// The answer was that somebody should look at the change; yet appending it again is all that the
+/// first shard needs.
 async fn a_passed_shard_does_not_hide_a_failed_one<S: Store + Clone>(store: Watched<S>) {
     let options = CreateOptions { shards: 2, ..CreateOptions::new(2) };
     let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
@@ -170,9 +174,9 @@ async fn a_passed_shard_does_not_hide_a_failed_one<S: Store + Clone>(store: Watc
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
 }
 
-/// The writer `b` creates slot 2 and is told that it is taken. Slots 2 and 3 are folded and swept meanwhile, and a writer
-/// that slept creates slot 2 anew. So `b` creates slot 3, which nobody reads any more. The ack names the slot that was
-/// folded.
+/// The writer `b` creates slot 2 and is told that it is taken. Slots 2 and 3 are folded and swept
+/// meanwhile, and a writer that slept creates slot 2 anew. So `b` creates slot 3, which nobody
+/// reads any more. The ack names the slot that was folded.
 async fn an_echo_is_acknowledged_where_it_was_folded<S: Store + Clone>(store: Watched<S>) {
     let (collection, sleeper) = collection(&store).await;
     append(&sleeper, "a").await;
@@ -192,9 +196,9 @@ async fn an_echo_is_acknowledged_where_it_was_folded<S: Store + Clone>(store: Wa
     assert_eq!(collection.status().await.unwrap().shards[0].ops, 4, "a, b, x and y");
 }
 
-/// Story: another writer had slot 2, so that the writer created slot 3, and the answer was lost. The next attempt failed
-/// for good. Both slots were folded and swept then, and the ack named slot 2, which holds the ops of the other.
-/// Now: the manifest's mark decides between the two slots.
+/// Story: another writer had slot 2, so that the writer created slot 3, and the answer was lost.
+/// The next attempt failed for good. Both slots were folded and swept then, and the ack named slot
+/// 2, which holds the ops of the other. Now: the manifest's mark decides between the two slots.
 async fn an_ack_after_two_attempts_names_the_folded_slot<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     let other = collection.writer(WriterOptions::default()).unwrap();

@@ -1,6 +1,7 @@
 //! An echo: a conditional write lands, something below sends it again, and the answer is "refused".
 //!
-//! Here that happens to every conditional write of every actor. Each must know its own success, and do it once.
+//! Here that happens to every conditional write of every actor. Each must know its own success, and
+//! do it once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,8 +87,9 @@ async fn a_repair_bears_an_echo_of_each_write<S: Store + Clone>(store: Watched<S
     assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 1);
 }
 
-/// Story: the collection was dropped and made anew while a drop was about to write its note. The note was echoed, so the
-/// drop took it for another's and left it there. Nothing could be created under the name until somebody dropped it again.
+/// Story: the collection was dropped and made anew while a drop was about to write its note. The
+/// note was echoed, so the drop took it for another's and left it there. Nothing could be created
+/// under the name until somebody dropped it again.
 async fn a_drop_withdraws_its_note_after_an_echo<S: Store + Clone>(store: Watched<S>) {
     let name = "c".parse().unwrap();
     Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(2)).await.unwrap();

@@ -1,4 +1,5 @@
-//! A deep verification promises every byte. A bit is flipped in each four bytes of each object, one at a time.
+//! A deep verification promises every byte. A bit is flipped in each four bytes of each object, one
+//! at a time.
 
 use std::sync::Arc;
 
@@ -27,7 +28,8 @@ fn put(id: &str) -> Op {
     Op::put(id, record)
 }
 
-/// Two runs, two versions that can be read, a pin, a claim, a log with a segment that is not folded.
+/// Two runs, two versions that can be read, a pin, a claim, a log with a segment that is not
+/// folded.
 async fn made() -> (Watched<Memory>, Collection) {
     let store = Watched::<Memory>::default();
     let name = "c".parse().unwrap();
@@ -50,8 +52,8 @@ fn names(findings: &[Finding], key: &Key) -> bool {
     findings.iter().any(|finding| finding.key == key.as_str())
 }
 
-/// Story: a finding told the remedy twice in one line. And a flip in a gap between sections, which no checksum covers,
-/// was called the fault of a broken writer.
+/// Story: a finding told the remedy twice in one line. And a flip in a gap between sections, which
+/// no checksum covers, was called the fault of a broken writer.
 fn assert_damage(finding: &Finding) {
     let Finding { key, problem, .. } = finding;
     assert_eq!(problem.matches("copy").count() + problem.matches("no harm").count(), 1, "{key}: {problem}");
@@ -107,7 +109,8 @@ async fn a_claim_of_another_collection_is_noted() {
     assert_eq!(findings(&collection).await, [], "a compaction writes it anew");
 }
 
-/// Under right checksums, makes the largest embedding object of a manifest hold rows 0 and 1 alone. Returns its key.
+/// Under right checksums, makes the largest embedding object of a manifest hold rows 0 and 1 alone.
+/// Returns its key.
 async fn shorten_an_object(store: &Watched<Memory>, collection: &Collection, key: &Key) -> Key {
     let bytes = store.inner.get(key).await.unwrap().unwrap().bytes;
     let mut manifest = Manifest::decode(bytes).unwrap();
@@ -140,8 +143,8 @@ async fn a_reference_beyond_its_object_fails_a_search() {
     }
 }
 
-/// Each bit of the codes decides which records an answer holds. A search that reads a damaged block must fail and name
-/// the object. One that does not read it answers as before.
+/// Each bit of the codes decides which records an answer holds. A search that reads a damaged block
+/// must fail and name the object. One that does not read it answers as before.
 #[tokio::test]
 async fn a_flipped_bit_of_codes_fails_the_search() {
     let (store, collection) = made().await;
@@ -183,8 +186,8 @@ async fn a_flipped_bit_of_codes_fails_the_search() {
     }
 }
 
-/// Every checksum is right, and rows of the parts refer to rows that the embedding object does not have. Such a
-/// collection was called sound, and a scan failed.
+/// Every checksum is right, and rows of the parts refer to rows that the embedding object does not
+/// have. Such a collection was called sound, and a scan failed.
 #[tokio::test]
 async fn a_reference_beyond_the_rows_of_its_object_is_found() {
     for pinned in [false, true] {
@@ -212,7 +215,8 @@ async fn a_register_that_says_something_else_is_found() {
     assert!(names(&found, &key) && found[0].problem.contains("something else"), "{found:?}");
 }
 
-/// A follower reads several segments at once. The ops in front of a damaged one are its due before the error.
+/// A follower reads several segments at once. The ops in front of a damaged one are its due before
+/// the error.
 #[tokio::test]
 async fn ops_in_front_of_damage_come_before_its_error() {
     let store = Watched::<Memory>::default();

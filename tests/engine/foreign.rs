@@ -1,8 +1,10 @@
-//! A segment that bears another collection's uid stood in the middle of a log. Readers and folds took it for a
-//! leftover of a dropped collection, applied the ops behind it, and verification called the collection sound.
+//! A segment that bears another collection's uid stood in the middle of a log. Readers and folds
+//! took it for a leftover of a dropped collection, applied the ops behind it, and verification
+//! called the collection sound.
 //!
-//! A leftover lands in an empty slot, at the end of the log or behind. A writer that goes past it says so in its
-//! own segment. So each foreign segment that is not counted by the next one is damage.
+//! A leftover lands in an empty slot, at the end of the log or behind. A writer that goes past it
+//! says so in its own segment. So each foreign segment that is not counted by the next one is
+//! damage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -197,7 +199,8 @@ async fn a_hole_in_front_of_a_leftover_is_found() {
     }
 }
 
-/// Slot by slot of four, of which two are folded or none: a foreign segment in place of the collection's own.
+/// Slot by slot of four, of which two are folded or none: a foreign segment in place of the
+/// collection's own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_segment_in_the_middle_is_damage() {
     for folded in [0, 2] {
@@ -213,7 +216,8 @@ async fn a_foreign_segment_in_the_middle_is_damage() {
                 let (slots, error) = made.followed(1).await;
                 assert_eq!(slots, (1..slot).collect::<Vec<_>>(), "all in front of slot {slot}, and nothing behind");
                 if slot == 4 {
-                    // Of the last one nothing tells it from a leftover, until another segment follows.
+                    // Of the last one nothing tells it from a leftover, until another segment
+                    // follows.
                     assert!(error.is_none(), "{error:?}");
                     assert_eq!(made.verified().await, (Vec::new(), names(&[4])));
                     continue;
@@ -245,13 +249,15 @@ async fn the_last_segment_folded_is_not_foreign() {
     }
 }
 
-/// A segment that a writer put behind a leftover is not believed where the leftover is one of the collection.
+/// A segment that a writer put behind a leftover is not believed where the leftover is one of the
+/// collection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_count_of_foreign_slots_that_is_too_high_is_damage() {
     for made in stores(2).await {
         made.leave(3).await;
         assert_eq!(made.append("next").await, 4);
-        // A segment of the collection itself, made for slot 3 in another log of the same uid, is what a copy holds.
+        // A segment of the collection itself, made for slot 3 in another log of the same uid, is
+        // what a copy holds.
         let own = made.store.get(&key(2)).await.unwrap().unwrap().bytes;
         let twin = reseal(&own, 3);
         made.store.delete(&[key(3)]).await.unwrap();
@@ -279,7 +285,8 @@ fn reseal(segment: &Bytes, slot: u64) -> Bytes {
     body.seal(stamp).unwrap().to_bytes()
 }
 
-/// A follower that waits at the end takes a leftover for nothing, and a later segment that does not count it for proof.
+/// A follower that waits at the end takes a leftover for nothing, and a later segment that does not
+/// count it for proof.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiting_follower_judges_a_leftover_by_what_follows() {
     for damaged in [false, true] {

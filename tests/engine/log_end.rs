@@ -1,7 +1,9 @@
-//! A segment was deleted by somebody else, and `follow` took the hole for the end of the log: it passed on
-//! 100 of 400 ops and said that this was all. Whatever copied a collection that way lost data without a word.
+//! A segment was deleted by somebody else, and `follow` took the hole for the end of the log: it
+//! passed on 100 of 400 ops and said that this was all. Whatever copied a collection that way lost
+//! data without a word.
 //!
-//! Now every reader of the log tells its end from a hole. Each test removes one slot and looks with each reader.
+//! Now every reader of the log tells its end from a hole. Each test removes one slot and looks with
+//! each reader.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +37,8 @@ enum Seen {
 }
 use Seen::{Damage, Front, Whole};
 
-/// Slots that are removed, and the outcome for: followers; readers, folds and fresh writers; verification.
+/// Slots that are removed, and the outcome for: followers; readers, folds and fresh writers;
+/// verification.
 const CASES: [(u64, Seen, Seen, Seen); 5] = [
     (1, Damage, Whole, Damage),
     (2, Damage, Whole, Damage),
@@ -80,7 +83,8 @@ fn op(slot: u64) -> Vec<Op> {
     vec![Op::upsert(format!("r{slot}"), deltafold::format::Patch::default())]
 }
 
-/// One op in each segment, in memory and in a folder; segments are appended up to `upto` and folded up to `FOLDED`.
+/// One op in each segment, in memory and in a folder; segments are appended up to `upto` and folded
+/// up to `FOLDED`.
 async fn stores(upto: u64) -> Vec<Made> {
     let (dir, keep) = folder();
     let stores: [(Arc<dyn Store>, _); 2] = [(Arc::new(Memory::new()), None), (Arc::new(dir), Some(keep))];
@@ -111,8 +115,8 @@ fn from_start(until_tail: bool) -> FollowOptions {
     FollowOptions { until_tail, interval: Duration::from_micros(10), ..FollowOptions::default() }
 }
 
-/// Follows, and counts the ops that were passed on; where the follower ends with an error, that must come behind
-/// the ops in front of the slot and before all others.
+/// Follows, and counts the ops that were passed on; where the follower ends with an error, that
+/// must come behind the ops in front of the slot and before all others.
 async fn followed(made: &Made, slot: u64, options: FollowOptions) -> Result<u64, Error> {
     let mut follow = made.collection.follow(shard(), options).unwrap();
     let mut ops = 0;
@@ -144,7 +148,8 @@ async fn a_follower_tells_a_hole_from_the_end() {
     }
 }
 
-/// The hole comes while the follower waits at it: in front of a later segment, and below what is folded meanwhile.
+/// The hole comes while the follower waits at it: in front of a later segment, and below what is
+/// folded meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiting_follower_notices_a_hole() {
     for folds in [false, true] {
@@ -165,7 +170,8 @@ async fn a_waiting_follower_notices_a_hole() {
     }
 }
 
-/// The slot was empty when the follower read it, and segments came before it listed the log: no hole.
+/// The slot was empty when the follower read it, and segments came before it listed the log: no
+/// hole.
 #[tokio::test]
 async fn a_slot_filled_meanwhile_is_no_hole() {
     let store = crate::support::watched::Watched::<Memory>::default();
@@ -230,8 +236,8 @@ async fn a_reader_tells_a_hole_from_the_end() {
     }
 }
 
-/// A reader that was opened before looks for what follows by GET. It notices a hole after some polls, and shows
-/// nothing behind it until then.
+/// A reader that was opened before looks for what follows by GET. It notices a hole after some
+/// polls, and shows nothing behind it until then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refreshed_reader_notices_a_hole() {
     for (slot, _, expected, _) in CASES {
@@ -254,8 +260,8 @@ async fn a_refreshed_reader_notices_a_hole() {
     }
 }
 
-/// A hole that opens while a reader waits in front of it, and that a fold has passed: the reader goes on with the
-/// snapshot, which holds the segment.
+/// A hole that opens while a reader waits in front of it, and that a fold has passed: the reader
+/// goes on with the snapshot, which holds the segment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_passes_a_hole_that_is_folded() {
     for made in stores(FOLDED).await {
@@ -327,8 +333,8 @@ async fn a_fresh_writer_tells_a_hole_from_the_end() {
     }
 }
 
-/// A writer that is open knows the end of the log and does not look at it again: it creates the slot behind. All
-/// others notice the hole from then on, also that of the last segment.
+/// A writer that is open knows the end of the log and does not look at it again: it creates the
+/// slot behind. All others notice the hole from then on, also that of the last segment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_open_writer_goes_on_behind_a_hole() {
     for slot in [5, LAST] {
@@ -377,7 +383,8 @@ async fn verification_counts_the_slots_of_a_hole() {
     }
 }
 
-/// A status that cannot look into a hole of the log says so. An outage called damage would send people to their copies.
+/// A status that cannot look into a hole of the log says so. An outage called damage would send
+/// people to their copies.
 #[tokio::test]
 async fn a_failure_at_a_hole_of_the_log_is_no_damage() {
     let store = Watched::over(Memory::new());

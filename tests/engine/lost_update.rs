@@ -1,7 +1,10 @@
-//! The schedule that broke the system before this one. Worker A downloaded the snapshot, applied its updates, uploaded the result and slept. Its lock expired. Worker B did the same
-//! and flipped the pointer. A woke up and flipped it back: the updates that B had applied were gone, without a word.
+//! The schedule that broke the system before this one. Worker A downloaded the snapshot, applied
+//! its updates, uploaded the result and slept. Its lock expired. Worker B did the same and flipped
+//! the pointer. A woke up and flipped it back: the updates that B had applied were gone, without a
+//! word.
 //!
-//! Here A stops when all its outputs lie in the store and only the head is to be swapped, for as long as B needs to do all its own; in every role.
+//! Here A stops when all its outputs lie in the store and only the head is to be swapped, for as
+//! long as B needs to do all its own; in every role.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -115,7 +118,8 @@ async fn schedule<S: Store + Clone>(store: Watched<S>, a: Role, b: &'static [Rol
     append(&collection, &expected).await;
     let (asleep, other) = (expected.clone(), collection.clone());
     store.before("replace", "/head", move || async move {
-        // A sleeps. The log goes on, and B does all its work, twice over. A record is deleted, for good.
+        // A sleeps. The log goes on, and B does all its work, twice over. A record is deleted, for
+        // good.
         append(&other, &asleep).await;
         delete(&other, "b", &asleep).await;
         for role in b {

@@ -1,4 +1,5 @@
-//! Real records as items of a table: what its stream shows becomes, by a mapping, the collection that the ops themselves would have made.
+//! Real records as items of a table: what its stream shows becomes, by a mapping, the collection
+//! that the ops themselves would have made.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ struct Table {
 }
 
 impl Table {
-    /// Applies an op to the items, and tells the record of the stream; `None` where nothing changes.
+    /// Applies an op to the items, and tells the record of the stream; `None` where nothing
+    /// changes.
     fn change(&mut self, op: Op) -> Option<String> {
         let old = self.items.get(&op.id).cloned();
         let new = match op.action {
@@ -78,7 +80,8 @@ async fn collection() -> Collection {
     Collection::create(Arc::new(Memory::new()), &"packages".parse().unwrap(), &options).await.unwrap()
 }
 
-/// 1,500 real records inserted, 444 real changes, as a stream shows them and in the forms in which they come: a record a message, and packed by a forwarder.
+/// 1,500 real records inserted, 444 real changes, as a stream shows them and in the forms in which
+/// they come: a record a message, and packed by a forwarder.
 #[tokio::test]
 async fn real_changes_of_a_table_become_the_collection() {
     let data = data::DataSet::demo();

@@ -1,5 +1,6 @@
-//! Somebody put a symbolic link, a pipe or a folder where an object belongs in a local folder. The program said
-//! "try again", for ever, or waited for a writer of the pipe. Now that is damage, and the error names the object.
+//! Somebody put a symbolic link, a pipe or a folder where an object belongs in a local folder. The
+//! program said "try again", for ever, or waited for a writer of the pipe. Now that is damage, and
+//! the error names the object.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -92,7 +93,8 @@ async fn no_object_in_a_slot_of_the_log() {
         let path = file(&root, "log", "3");
         put(kind, &path);
         let story = format!("{kind:?} in slot 3");
-        // An empty folder is not listed: nothing tells it from a slot that is free, until it is written.
+        // An empty folder is not listed: nothing tells it from a slot that is free, until it is
+        // written.
         if kind != Kind::Folder {
             is_damage(count(&collection).await, &path, &story);
             found(&collection, &path, Depth::Deep, &story).await;
@@ -149,7 +151,8 @@ async fn a_drop_removes_links_and_pipes() {
     }
 }
 
-/// A folder that cannot be read is not an empty one. Taken for empty, the log would have lost its acknowledged ops.
+/// A folder that cannot be read is not an empty one. Taken for empty, the log would have lost its
+/// acknowledged ops.
 #[tokio::test]
 async fn a_file_where_a_folder_belongs_is_an_error() {
     let (collection, folder) = made().await;
@@ -167,7 +170,8 @@ async fn a_file_where_a_folder_belongs_is_an_error() {
     assert!(collection.verify(Depth::Deep, |_| ()).await.unwrap().is_sound());
 }
 
-/// A register that is a link is damaged. Repair says so for each register, as for other damage; it follows no link.
+/// A register that is a link is damaged. Repair says so for each register, as for other damage; it
+/// follows no link.
 #[tokio::test]
 async fn repair_tells_of_a_link_in_place_of_a_register() {
     for name in ["collection", "0000/head"] {

@@ -1,4 +1,5 @@
-//! Reads of a store that is far away take of parts only the pieces that they need. Requests and bytes are counted.
+//! Reads of a store that is far away take of parts only the pieces that they need. Requests and
+//! bytes are counted.
 
 use std::sync::Arc;
 
@@ -352,8 +353,8 @@ async fn a_search_over_patches_in_the_log_reads_no_document() {
     );
 }
 
-/// Story: bytes of a range were damaged on the way. The whole object had a checksum that the store compares, and a
-/// range has none: its pieces tell, and it is read again.
+/// Story: bytes of a range were damaged on the way. The whole object had a checksum that the store
+/// compares, and a range has none: its pieces tell, and it is read again.
 #[tokio::test]
 async fn a_piece_damaged_on_the_way_is_read_again() {
     let (store, collection) = prepared().await;

@@ -51,17 +51,18 @@ async fn assert_readable(collection: &Collection, records: u64) {
     assert!(report.is_sound(), "{:?}", report.findings);
 }
 
-/// Waits until the store's clock shows a later time: it goes by milliseconds in a folder, by seconds in S3, and by writes
-/// in memory.
+/// Waits until the store's clock shows a later time: it goes by milliseconds in a folder, by
+/// seconds in S3, and by writes in memory.
 async fn until_after<S: Store + Clone>(store: &Watched<S>, time: Timestamp) {
     while store.now().await.unwrap() <= time {
         tokio::task::yield_now().await;
     }
 }
 
-/// What happened: pin `p` had expired, and a sweep was about to publish that it goes. Before it did, somebody removed `p`
-/// and pinned `p` anew for good. The sweep dropped pins by name, so the new pin was gone, though it was acknowledged.
-/// Now: a sweep drops the pins that it saw, by their ids.
+/// What happened: pin `p` had expired, and a sweep was about to publish that it goes. Before it
+/// did, somebody removed `p` and pinned `p` anew for good. The sweep dropped pins by name, so the
+/// new pin was gone, though it was acknowledged. Now: a sweep drops the pins that it saw, by their
+/// ids.
 pub(crate) async fn a_pin_made_anew_survives_the_sweep_of_the_old_one<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     collection.pin("p", Some(Duration::from_millis(1))).await.unwrap();
@@ -82,7 +83,8 @@ pub(crate) async fn a_pin_made_anew_survives_the_sweep_of_the_old_one<S: Store +
     assert_readable(&collection, 16).await;
 }
 
-/// The same of an unpin that is overtaken: the pin that it was about has gone, and another one bears its name.
+/// The same of an unpin that is overtaken: the pin that it was about has gone, and another one
+/// bears its name.
 pub(crate) async fn a_pin_made_anew_survives_the_unpin_of_the_old_one<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     collection.pin("p", None).await.unwrap();

@@ -1,4 +1,5 @@
-//! Races that nobody had thought of and the simulation found (`tests/simulation/`), each told and provoked.
+//! Races that nobody had thought of and the simulation found (`tests/simulation/`), each told and
+//! provoked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +56,8 @@ async fn fold(collection: &Collection) {
     collection.compactor(CompactorOptions { policy }).run_once().await.unwrap();
 }
 
-/// Folds and sweeps all that is in the log: in front of one op more, as a sweep keeps the last segment.
+/// Folds and sweeps all that is in the log: in front of one op more, as a sweep keeps the last
+/// segment.
 async fn fold_and_sweep(collection: &Collection) -> u64 {
     append(&writer(collection), "last").await;
     fold(collection).await;
@@ -79,9 +81,10 @@ async fn contains(collection: &Collection, id: &str) -> bool {
     collection.reader().await.unwrap().contains(id).await.unwrap()
 }
 
-/// What happened: an append landed and was answered as refused. When the writer looked at its slot that was folded and swept; and the manifest, which tells whose it had been, could not be read. The writer
-/// called the append a failure, and it was in the collection.
-/// Now: until the manifest was read, the answer is "unknown".
+/// What happened: an append landed and was answered as refused. When the writer looked at its slot
+/// that was folded and swept; and the manifest, which tells whose it had been, could not be read.
+/// The writer called the append a failure, and it was in the collection. Now: until the manifest
+/// was read, the answer is "unknown".
 async fn an_echo_whose_slot_was_swept_is_in_doubt_while_nobody_can_look_it_up<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     let writer = writer(&collection);
@@ -99,9 +102,10 @@ async fn an_echo_whose_slot_was_swept_is_in_doubt_while_nobody_can_look_it_up<S:
     assert_eq!(ops(&collection).await, 3);
 }
 
-/// What happened: of two batches of a writer the first landed in a slot that had been swept, and was placed anew behind the second. Both were folded and swept before the second was checked; the manifest's mark of the
-/// writer named the last batch and the last slot, and the second was acknowledged in the slot of the first.
-/// Now: it is where it was written.
+/// What happened: of two batches of a writer the first landed in a slot that had been swept, and
+/// was placed anew behind the second. Both were folded and swept before the second was checked; the
+/// manifest's mark of the writer named the last batch and the last slot, and the second was
+/// acknowledged in the slot of the first. Now: it is where it was written.
 async fn an_acknowledgement_names_the_segment_though_an_earlier_batch_landed_behind_it<S: Store + Clone>(
     store: Watched<S>,
 ) {
@@ -111,15 +115,18 @@ async fn an_acknowledgement_names_the_segment_though_an_earlier_batch_landed_beh
     assert_eq!(ops(&collection).await, 8);
 }
 
-/// Where it was refused one slot and came into the next, before a head told that the first was no echo of its own, it is in one of the two; and the mark, which tells a later slot, does not tell in which.
+/// Where it was refused one slot and came into the next, before a head told that the first was no
+/// echo of its own, it is in one of the two; and the mark, which tells a later slot, does not tell
+/// in which.
 async fn a_slot_that_was_forgotten_is_not_guessed<S: Store + Clone>(store: Watched<S>) {
     let (collection, second) = overtaken_by_the_batch_before(store, 0).await;
     assert_eq!(second.unwrap_err().kind(), ErrorKind::Unknown);
     assert_eq!(ops(&collection).await, 6);
 }
 
-/// Of two batches of a writer the first lands in a slot that was swept, with two segments and `more` others in front of the log's end, and is placed anew behind the second. Both are folded and swept before the second is
-/// checked. What became of the second.
+/// Of two batches of a writer the first lands in a slot that was swept, with two segments and
+/// `more` others in front of the log's end, and is placed anew behind the second. Both are folded
+/// and swept before the second is checked. What became of the second.
 async fn overtaken_by_the_batch_before<S: Store + Clone>(store: Watched<S>, more: u64) -> (Collection, Result<Ack>) {
     let collection = made(&store, 1).await;
     let one_by_one = collection.writer(WriterOptions { max_batch_ops: 1, ..WriterOptions::default() }).unwrap();
@@ -145,9 +152,11 @@ async fn overtaken_by_the_batch_before<S: Store + Clone>(store: Watched<S>, more
     (collection, second)
 }
 
-/// What happened: two consumers of one source slept while the log was folded and swept. One woke, created a slot that had been swept, and was about to find out. The
-/// other woke, was refused that slot, read it, found the position it had come to append, and reported it as known. The first one died: the position was lost.
-/// Now: what stands in a slot counts only if the head, read afterwards, does not truncate it.
+/// What happened: two consumers of one source slept while the log was folded and swept. One woke,
+/// created a slot that had been swept, and was about to find out. The other woke, was refused that
+/// slot, read it, found the position it had come to append, and reported it as known. The first one
+/// died: the position was lost. Now: what stands in a slot counts only if the head, read
+/// afterwards, does not truncate it.
 async fn a_position_in_a_slot_that_was_swept_is_not_taken_for_known<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     let (first, second, busy) = (writer(&collection), writer(&collection), writer(&collection));
@@ -167,9 +176,10 @@ async fn a_position_in_a_slot_that_was_swept_is_not_taken_for_known<S: Store + C
     assert_eq!(ops(&collection).await, 6);
 }
 
-/// What happened: a writer read what the log held of its source. A slot was folded and swept before it was read, and created anew by somebody who had slept; the
-/// writer read that, saw in the head that nothing behind it was missing, and appended again what the slot had held before.
-/// Now: nothing that was read counts where the head shows afterwards that any of it was swept.
+/// What happened: a writer read what the log held of its source. A slot was folded and swept before
+/// it was read, and created anew by somebody who had slept; the writer read that, saw in the head
+/// that nothing behind it was missing, and appended again what the slot had held before. Now:
+/// nothing that was read counts where the head shows afterwards that any of it was swept.
 async fn a_position_is_not_overlooked_in_a_slot_that_was_swept_while_the_log_was_read<S: Store + Clone>(
     store: Watched<S>,
 ) {
@@ -189,9 +199,10 @@ async fn a_position_is_not_overlooked_in_a_slot_that_was_swept_while_the_log_was
     assert_eq!(ops(&collection).await, 4);
 }
 
-/// What happened: a batch landed and its answer was lost. It was folded and swept, and somebody who had slept created its slot anew. The writer tried the slot again, found
-/// somebody else's batch there, took its own for undone, and appended it a second time.
-/// Now: somebody else's batch in a slot decides nothing where the head shows that the slot was swept; the manifest's marks do.
+/// What happened: a batch landed and its answer was lost. It was folded and swept, and somebody who
+/// had slept created its slot anew. The writer tried the slot again, found somebody else's batch
+/// there, took its own for undone, and appended it a second time. Now: somebody else's batch in a
+/// slot decides nothing where the head shows that the slot was swept; the manifest's marks do.
 async fn a_batch_is_not_appended_twice_because_somebody_else_is_in_its_swept_slot<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     let (doubter, sleeper) = (writer(&collection), writer(&collection));
@@ -207,9 +218,11 @@ async fn a_batch_is_not_appended_twice_because_somebody_else_is_in_its_swept_slo
     assert_eq!(ops(&collection).await, 4);
 }
 
-/// What happened: something below a writer tried twice, so that it heard "refused" of its own success. Before it looked into the slot, its segment was folded and swept, and somebody who had slept created the slot anew.
-/// The writer found somebody else's batch there, moved on, and appended its own a second time.
-/// Now: whoever is refused looks at the head after seeing somebody else in the slot, and before trying the next.
+/// What happened: something below a writer tried twice, so that it heard "refused" of its own
+/// success. Before it looked into the slot, its segment was folded and swept, and somebody who had
+/// slept created the slot anew. The writer found somebody else's batch there, moved on, and
+/// appended its own a second time. Now: whoever is refused looks at the head after seeing somebody
+/// else in the slot, and before trying the next.
 async fn an_echo_is_not_taken_for_a_refusal_because_somebody_else_is_in_its_swept_slot<S: Store + Clone>(
     store: Watched<S>,
 ) {
@@ -223,7 +236,8 @@ async fn an_echo_is_not_taken_for_a_refusal_because_somebody_else_is_in_its_swep
     assert_eq!(ops(&collection).await, 5);
 }
 
-/// The same where the writer, having lost, lets somebody go first: it looks at the head beside reading the slots behind.
+/// The same where the writer, having lost, lets somebody go first: it looks at the head beside
+/// reading the slots behind.
 async fn an_echo_is_not_taken_for_a_refusal_by_a_writer_that_waits_for_its_turn<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     let (doubter, sleeper) = (writer(&collection), writer(&collection));
@@ -237,7 +251,9 @@ async fn an_echo_is_not_taken_for_a_refusal_by_a_writer_that_waits_for_its_turn<
     assert_eq!(ops(&collection).await, 7);
 }
 
-/// Whoever creates the slot next succeeds. Then it is folded and swept, and the sleeper leaves its batch there before it appends it behind; and whoever created it is told that somebody else has it.
+/// Whoever creates the slot next succeeds. Then it is folded and swept, and the sleeper leaves its
+/// batch there before it appends it behind; and whoever created it is told that somebody else has
+/// it.
 fn echo_in_a_slot_that_is_swept<S: Store + Clone>(
     store: &Watched<S>,
     collection: &Collection,
@@ -251,7 +267,9 @@ fn echo_in_a_slot_that_is_swept<S: Store + Clone>(
     });
 }
 
-/// The same race without the last segment: whoever is refused tries for the next slot before it looks at the head. As a sweep keeps the last segment folded, that is taken, or swept too, where the slot refused was swept.
+/// The same race without the last segment: whoever is refused tries for the next slot before it
+/// looks at the head. As a sweep keeps the last segment folded, that is taken, or swept too, where
+/// the slot refused was swept.
 async fn nobody_appends_behind_a_slot_of_which_he_does_not_know_that_it_was_swept<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     let (doubter, sleeper) = (writer(&collection), writer(&collection));
@@ -270,9 +288,9 @@ async fn nobody_appends_behind_a_slot_of_which_he_does_not_know_that_it_was_swep
     assert_eq!(ops(&collection).await, 4);
 }
 
-/// What happened: a follower was about to read a slot. The log was folded and swept, and somebody who had slept created the slot anew; the follower passed on as the log's what
-/// was never part of it.
-/// Now: it looks at the head after it has read, and says that it was overtaken.
+/// What happened: a follower was about to read a slot. The log was folded and swept, and somebody
+/// who had slept created the slot anew; the follower passed on as the log's what was never part of
+/// it. Now: it looks at the head after it has read, and says that it was overtaken.
 async fn who_follows_the_log_is_not_told_what_was_left_in_a_swept_slot<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     let (sleeper, busy) = (writer(&collection), writer(&collection));
@@ -294,9 +312,9 @@ async fn who_follows_the_log_is_not_told_what_was_left_in_a_swept_slot<S: Store 
     assert_eq!(ops(&collection).await, 6);
 }
 
-/// What happened: an append landed, something below tried it again and was refused by its own success, and the slot could then not be read. The caller was told that
-/// nothing had been appended.
-/// Now: until it is known whose the slot is, nobody can tell.
+/// What happened: an append landed, something below tried it again and was refused by its own
+/// success, and the slot could then not be read. The caller was told that nothing had been
+/// appended. Now: until it is known whose the slot is, nobody can tell.
 async fn a_refusal_that_may_be_an_echo_is_not_called_a_failure<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     store.fail("create", "/log/00000000000000000001", Fault::Echo);
@@ -307,9 +325,10 @@ async fn a_refusal_that_may_be_an_echo_is_not_called_a_failure<S: Store + Clone>
     assert!(contains(&collection, "a").await);
 }
 
-/// What happened: an append over two shards landed in one of them, where the look at the head then failed, and was refused by the other. The caller was told what the other
-/// had said: nothing was appended.
-/// Now: a shard that has nothing for certain does not speak for one of which nobody can tell.
+/// What happened: an append over two shards landed in one of them, where the look at the head then
+/// failed, and was refused by the other. The caller was told what the other had said: nothing was
+/// appended. Now: a shard that has nothing for certain does not speak for one of which nobody can
+/// tell.
 async fn that_one_shard_has_nothing_does_not_hide_that_another_may<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 2).await;
     let in_shard = |shard: u16| {
@@ -326,9 +345,10 @@ async fn that_one_shard_has_nothing_does_not_hide_that_another_may<S: Store + Cl
     assert!(!contains(&collection, &in_shard(1)).await);
 }
 
-/// What happened: the first attempt to publish a pin never arrived; the second landed and its answer was lost; then somebody else published. The history was searched for the first
-/// attempt, and what was left of it for the second, which was nothing: the caller heard that a pin of that name existed already. It was his own.
-/// Now: the whole history is searched for each attempt.
+/// What happened: the first attempt to publish a pin never arrived; the second landed and its
+/// answer was lost; then somebody else published. The history was searched for the first attempt,
+/// and what was left of it for the second, which was nothing: the caller heard that a pin of that
+/// name existed already. It was his own. Now: the whole history is searched for each attempt.
 async fn a_publish_is_found_though_one_before_it_was_lost_and_another_followed<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     append(&writer(&collection), "a").await;
@@ -348,8 +368,9 @@ async fn a_publish_is_found_though_one_before_it_was_lost_and_another_followed<S
     assert_eq!(collection.status().await.unwrap().shards[0].pins.len(), 2);
 }
 
-/// What happened: a sweep found a pin and was about to read what it kept. The pin was removed and its version swept by somebody else; the sweep reported a damaged collection.
-/// Now: it looks whether the pin is still there.
+/// What happened: a sweep found a pin and was about to read what it kept. The pin was removed and
+/// its version swept by somebody else; the sweep reported a damaged collection. Now: it looks
+/// whether the pin is still there.
 async fn a_pin_that_goes_while_a_sweep_looks_at_it_is_no_damage<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     let writer = writer(&collection);
@@ -368,9 +389,11 @@ async fn a_pin_that_goes_while_a_sweep_looks_at_it_is_no_damage<S: Store + Clone
     assert_eq!(ops(&collection).await, 2);
 }
 
-/// What happened: a change came twice, from a queue without order, and both copies were gathered into one batch; the second counted as known, because of the first. The batch lost its slot to a later change of the
-/// same record. Now the first copy was refused, as it would have undone that; and the second, which was known, acknowledged. Nothing of either was in the log.
-/// Now: what is known only by its own batch is judged again whenever the batch is.
+/// What happened: a change came twice, from a queue without order, and both copies were gathered
+/// into one batch; the second counted as known, because of the first. The batch lost its slot to a
+/// later change of the same record. Now the first copy was refused, as it would have undone that;
+/// and the second, which was known, acknowledged. Nothing of either was in the log. Now: what is
+/// known only by its own batch is judged again whenever the batch is.
 async fn a_change_that_came_twice_is_not_acknowledged_for_a_twin_that_was_refused<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     let (late, other) = (writer(&collection), writer(&collection));
@@ -386,7 +409,8 @@ async fn a_change_that_came_twice_is_not_acknowledged_for_a_twin_that_was_refuse
     assert_eq!(second.unwrap_err().kind(), ErrorKind::Conflict, "it is not in the log");
     assert_eq!(ops(&collection).await, 1);
 
-    // And where it is known by its batch alone and that lands, it takes effect with it; also after a lost slot.
+    // And where it is known by its batch alone and that lands, it takes effect with it; also after
+    // a lost slot.
     let other = writer(&collection);
     store.before("create", "/log/00000000000000000002", move || async move {
         append(&other, "b").await;
@@ -399,9 +423,10 @@ async fn a_change_that_came_twice_is_not_acknowledged_for_a_twin_that_was_refuse
     assert_eq!(ops(&collection).await, 3);
 }
 
-/// What happened: of two changes of a record that were gathered into one batch the later came first. The other was refused at once, for good, as one that had been passed; and then the batch failed, so that nothing had passed it.
-/// (Found by reading.)
-/// Now: what is passed only by its own batch hears so when that has landed, and fails as it does otherwise.
+/// What happened: of two changes of a record that were gathered into one batch the later came
+/// first. The other was refused at once, for good, as one that had been passed; and then the batch
+/// failed, so that nothing had passed it. (Found by reading.) Now: what is passed only by its own
+/// batch hears so when that has landed, and fails as it does otherwise.
 async fn a_change_is_not_passed_by_what_never_lands<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     // Two that come at once are one batch.
@@ -423,7 +448,8 @@ async fn a_change_is_not_passed_by_what_never_lands<S: Store + Clone>(store: Wat
     assert_eq!(ops(&collection).await, 1);
 }
 
-/// These races are too narrow for random histories to meet them soon: so it is here that switching a guard off must be noticed.
+/// These races are too narrow for random histories to meet them soon: so it is here that switching
+/// a guard off must be noticed.
 #[cfg(feature = "simulation")]
 #[test]
 fn without_its_guard_each_of_these_races_is_lost() {

@@ -1,5 +1,5 @@
-//! Real records and real updates end in one known state, however they are cut into segments, folded, merged and swept, and
-//! whoever does it at the same time.
+//! Real records and real updates end in one known state, however they are cut into segments,
+//! folded, merged and swept, and whoever does it at the same time.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -54,7 +54,8 @@ async fn append_all(writer: &Writer, ops: &[Op], ops_a_segment: usize) {
     }
 }
 
-/// The state must be the known one, for a reader that opens now, by scan, by count and by get; and the collection must be sound.
+/// The state must be the known one, for a reader that opens now, by scan, by count and by get; and
+/// the collection must be sound.
 async fn check(collection: &Collection, data: &Real) {
     let reader = collection.reader().await.unwrap();
     let entries: Vec<Entry> = reader.scan(ScanOptions::default()).try_collect().await.unwrap();
@@ -155,7 +156,8 @@ async fn in_a_local_folder() {
     run(open, 1, 5, Folds::Every(64), false).await;
 }
 
-/// Four writers over ids of their own, three compactors and a sweeper, each with its own handle on the store.
+/// Four writers over ids of their own, three compactors and a sweeper, each with its own handle on
+/// the store.
 async fn everybody_at_once(open: impl Fn() -> Arc<dyn Store>, data: &'static Real) {
     let name = collection(open(), 2).await.name().clone();
     let (done, watching) = tokio::sync::watch::channel(false);

@@ -1,4 +1,5 @@
-//! Registers that are lost, damaged, foreign, or old copies: each is told for what it is, and rebuilt from the other objects.
+//! Registers that are lost, damaged, foreign, or old copies: each is told for what it is, and
+//! rebuilt from the other objects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,9 +104,10 @@ async fn set<S: Store>(store: &Watched<S>, key: &Key, bytes: Bytes) {
     assert!(matches!(store.inner.create(key, vec![bytes]).await.unwrap(), Outcome::Done(_)));
 }
 
-/// What happened: the head of a shard was lost. Every command said "dropped", with the exit code of "not found" and
-/// without the name of any object, and whoever believed it could have dropped intact data.
-/// Now: the collection register is there, so nobody dropped it. The head is named as damaged, and `repair` rebuilds it.
+/// What happened: the head of a shard was lost. Every command said "dropped", with the exit code of
+/// "not found" and without the name of any object, and whoever believed it could have dropped
+/// intact data. Now: the collection register is there, so nobody dropped it. The head is named as
+/// damaged, and `repair` rebuilds it.
 async fn a_lost_head_is_damage_and_is_rebuilt<S: Store + Clone>(store: Watched<S>) {
     let collection = busy(&store).await;
     let before = content(&collection, At::Latest).await;
@@ -144,8 +146,9 @@ async fn a_lost_head_is_damage_and_is_rebuilt<S: Store + Clone>(store: Watched<S
     assert!(repair(&store, apply()).await.unwrap().steps.is_empty());
 }
 
-/// Each register lost, damaged, and replaced by another collection's; then all of them lost. Nothing that was
-/// acknowledged is missing afterwards, pins and versions included, and work goes on.
+/// Each register lost, damaged, and replaced by another collection's; then all of them lost.
+/// Nothing that was acknowledged is missing afterwards, pins and versions included, and work goes
+/// on.
 async fn every_register_of_a_busy_collection_is_rebuilt<S: Store + Clone>(store: Watched<S>) {
     let collection = busy(&store).await;
     let (latest, pinned) =
@@ -233,9 +236,8 @@ async fn a_drop_under_way_is_no_damage<S: Store + Clone>(store: Watched<S>) {
     made(&store).await;
 }
 
-/// What happened: the collection register was lost, and `create` advised to run `drop`, which would have deleted
-/// everything that was intact.
-/// Now: it names what it has found, and advises `repair`.
+/// What happened: the collection register was lost, and `create` advised to run `drop`, which would
+/// have deleted everything that was intact. Now: it names what it has found, and advises `repair`.
 async fn create_beside_a_lost_register_advises_repair<S: Store + Clone>(store: Watched<S>) {
     busy(&store).await;
     delete(&store, &key("c/collection")).await;
@@ -250,7 +252,8 @@ async fn create_beside_a_lost_register_advises_repair<S: Store + Clone>(store: W
 }
 
 /// What happened: a head was restored from a backup. It named an old version, whose log was swept.
-/// Now: a manifest of a later version that was made over another shows it, to `verify`, `status` and `sweep`.
+/// Now: a manifest of a later version that was made over another shows it, to `verify`, `status`
+/// and `sweep`.
 #[tokio::test]
 async fn an_old_head_put_back_is_recognised_and_replaced() {
     let store = Watched::<Memory>::default();
@@ -296,7 +299,8 @@ async fn a_claim_shows_a_head_that_is_one_version_old() {
     assert!(found.iter().any(|finding| finding.key == head.as_str()), "{found:?}");
 }
 
-/// Someone published over an old copy of a head: neither history is the whole one, and repair chooses none.
+/// Someone published over an old copy of a head: neither history is the whole one, and repair
+/// chooses none.
 #[tokio::test]
 async fn two_histories_are_not_repaired() {
     let store = Watched::<Memory>::default();
@@ -316,8 +320,9 @@ async fn two_histories_are_not_repaired() {
     assert!(step.notes[0].contains("two histories"), "{step:?}");
 }
 
-/// The head is lost, and the newest manifests too: then only an older version is left, and what the newer ones alone held
-/// is gone. The claim of a compactor names a later version, so repair says so, and goes on only when told to.
+/// The head is lost, and the newest manifests too: then only an older version is left, and what the
+/// newer ones alone held is gone. The claim of a compactor names a later version, so repair says
+/// so, and goes on only when told to.
 #[tokio::test]
 async fn losses_are_named_and_accepted_only_when_told() {
     let store = Watched::<Memory>::default();
@@ -346,7 +351,8 @@ async fn losses_are_named_and_accepted_only_when_told() {
     assert_sound(&collection).await;
 }
 
-/// The head, all manifests and the beginning of the log are gone: what was folded is lost, and the log behind it goes on.
+/// The head, all manifests and the beginning of the log are gone: what was folded is lost, and the
+/// log behind it goes on.
 #[tokio::test]
 async fn a_log_without_its_beginning_goes_on_when_told() {
     let store = Watched::<Memory>::default();
@@ -367,7 +373,8 @@ async fn a_log_without_its_beginning_goes_on_when_told() {
     assert_sound(&collection).await;
 }
 
-/// Nothing was folded yet, so no manifest holds a copy of the register: what cannot be known is asked for.
+/// Nothing was folded yet, so no manifest holds a copy of the register: what cannot be known is
+/// asked for.
 #[tokio::test]
 async fn a_register_without_a_copy_is_rebuilt_from_what_is_told() {
     let store = Watched::<Memory>::default();
@@ -403,7 +410,8 @@ async fn of_two_manifests_of_one_version_no_pin_is_lost() {
     let store = Watched::<Memory>::default();
     let collection = busy(&store).await;
     let before = content(&collection, At::Latest).await;
-    // A pin loses the race for its version against a fold, and its process dies: both manifests are there.
+    // A pin loses the race for its version against a fold, and its process dies: both manifests are
+    // there.
     let pinned = store.clone();
     let head = key("c/0000/head");
     collection.pin("late", None).await.unwrap();
@@ -426,7 +434,8 @@ async fn of_two_manifests_of_one_version_no_pin_is_lost() {
     assert_sound(&collection).await;
 }
 
-/// Two repairs at once, and a writer in the midst of an append: each register is written once, and all go on.
+/// Two repairs at once, and a writer in the midst of an append: each register is written once, and
+/// all go on.
 #[tokio::test]
 async fn a_repair_beside_a_writer_and_another_repair() {
     let store = Watched::<Memory>::default();
@@ -454,7 +463,8 @@ async fn a_repair_beside_a_writer_and_another_repair() {
     assert_eq!(repair(&store, apply()).await.unwrap_err().kind(), ErrorKind::Conflict);
 }
 
-/// A newer program wrote the head, perhaps of a newer format. It is not damaged, and repair must not write over it.
+/// A newer program wrote the head, perhaps of a newer format. It is not damaged, and repair must
+/// not write over it.
 #[tokio::test]
 async fn a_head_of_a_newer_format_is_left_alone() {
     let store = Watched::<Memory>::default();
@@ -475,7 +485,8 @@ async fn a_head_of_a_newer_format_is_left_alone() {
     assert_eq!(store.inner.get(&head).await.unwrap().unwrap().bytes, before);
 }
 
-/// A head is no better than the manifest that it names: where that is lost, an older version stands in, when told to.
+/// A head is no better than the manifest that it names: where that is lost, an older version stands
+/// in, when told to.
 #[tokio::test]
 async fn a_head_whose_manifest_is_lost_is_not_intact() {
     let store = Watched::<Memory>::default();

@@ -1,7 +1,10 @@
-//! R11, redelivered or late messages: in a collection ordered by revision the state is a function of the set of ops.
+//! R11, redelivered or late messages: in a collection ordered by revision the state is a function
+//! of the set of ops.
 //!
-//! What happened in systems without it: a queue delivered the patch of a record after the record's delete, and the record was there again; a message came back from the dead letters after days, and old
-//! values took the place of new ones. Here ops come in every order, any number of times, in whatever segments, with folds and merges in between, and it makes no difference.
+//! What happened in systems without it: a queue delivered the patch of a record after the record's
+//! delete, and the record was there again; a message came back from the dead letters after days,
+//! and old values took the place of new ones. Here ops come in every order, any number of times, in
+//! whatever segments, with folds and merges in between, and it makes no difference.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -89,7 +92,8 @@ async fn sweep(collection: &Collection) {
     collection.sweep(&options).await.unwrap();
 }
 
-/// Delivers ops in this order, cut into segments, folds and merges as chance has it, and returns the records.
+/// Delivers ops in this order, cut into segments, folds and merges as chance has it, and returns
+/// the records.
 async fn deliver(ops: &[Op], random: &mut Random) -> Vec<Entry> {
     let (collection, writer) = made(Arc::new(Memory::new()), 2, 1, KEEP_TOMBSTONES).await;
     let [one, two, three] = policies();
@@ -183,7 +187,8 @@ async fn every_order_of_small_histories_gives_one_state() {
     }
 }
 
-/// Two producers give different changes one revision: nobody can say which is right, and all must say the same.
+/// Two producers give different changes one revision: nobody can say which is right, and all must
+/// say the same.
 #[tokio::test]
 async fn different_ops_of_one_revision_give_one_state_in_every_order() {
     let mut random = Random::from_environment();
@@ -226,7 +231,8 @@ async fn sha256(collection: &Collection) -> String {
     canonical::sha256(all.iter().map(|entry| (entry.id.as_str(), &entry.record)))
 }
 
-/// All ops in random order, one in twenty again, in segments of random size with folds, merges and sweeps between them; and in the end some of them once more, after days.
+/// All ops in random order, one in twenty again, in segments of random size with folds, merges and
+/// sweeps between them; and in the end some of them once more, after days.
 async fn shuffled(store: Arc<dyn Store>, later: impl FnOnce(), data: &data::DataSet, shards: u16, most: u64) {
     let mut random = Random::from_environment();
     let ops = revised(data);
@@ -355,7 +361,8 @@ async fn what_came_in_time_finds_the_tombstone_though_it_is_folded_after_the_tim
     assert_eq!(records(&collection).await.len(), 1);
 }
 
-/// While a merge begins, somebody else folds what came in time, and sweeps it: the merge knows nothing of it, and must not forget.
+/// While a merge begins, somebody else folds what came in time, and sweeps it: the merge knows
+/// nothing of it, and must not forget.
 #[tokio::test]
 async fn what_somebody_else_folded_meanwhile_finds_the_tombstone() {
     somebody_else_folds_and_sweeps(false).await;

@@ -1,4 +1,5 @@
-//! Search: exact answers are those of a plain scan in f64, whatever the vectors, the metric and the dimension.
+//! Search: exact answers are those of a plain scan in f64, whatever the vectors, the metric and the
+//! dimension.
 
 use std::sync::Arc;
 
@@ -59,7 +60,8 @@ fn vector(kind: Kind, dimension: usize, random: &mut Random) -> Vec<f32> {
     }
 }
 
-/// By the book, and without the order of adding that the engine has. The second is the scale that rounding is relative to.
+/// By the book, and without the order of adding that the engine has. The second is the scale that
+/// rounding is relative to.
 fn distance(metric: Metric, query: &[f32], row: &[f32]) -> (f64, f64) {
     let pairs = || query.iter().zip(row).map(|(a, b)| (f64::from(*a), f64::from(*b)));
     let (dot, sizes) = pairs().fold((0.0, 0.0), |(dot, sizes), (a, b)| (dot + a * b, sizes + (a * b).abs()));
@@ -135,7 +137,8 @@ proptest! {
                 assert_eq!(answer.hits.len(), k.min(vectors.len()));
                 for (hit, nth) in answer.hits.iter().zip(sorted) {
                     let (own, scale) = all[hit.entry.id.parse::<usize>().unwrap()];
-                    // A sum of n products rounds by at most n + 2 times 2^-53 of their magnitudes, in any order.
+                    // A sum of n products rounds by at most n + 2 times 2^-53 of their magnitudes,
+                    // in any order.
                     let off = f64::from(dimension + 4) * f64::EPSILON * scale;
                     assert!((hit.distance - own).abs() <= off, "{hit:?} {own}");
                     assert!((hit.distance - nth).abs() <= 2.0 * off, "{hit:?} in the place of {nth}");

@@ -15,8 +15,8 @@ async fn memory_keeps_the_contract() {
     conformance::suite(|| async { Arc::new(Memory::new()) as Arc<dyn Store> }).await;
 }
 
-/// A sweep asks the store that it shares with others. Until it asks the store itself, the leftovers of
-/// its bucket are paid for.
+/// A sweep asks the store that it shares with others. Until it asks the store itself, the leftovers
+/// of its bucket are paid for.
 #[tokio::test]
 async fn a_shared_store_passes_on_that_uploads_are_given_up() {
     let store = Watched::<Memory>::default();
@@ -103,9 +103,11 @@ async fn processes_share_a_folder() {
     );
 }
 
-/// R15. A process was killed, or the power went, while it wrote: a truncated or zero-filled object was taken for the real one.
+/// R15. A process was killed, or the power went, while it wrote: a truncated or zero-filled object
+/// was taken for the real one.
 ///
-/// Here processes are killed in the middle of writing, again and again. Whatever has a name is whole, and what has none is swept.
+/// Here processes are killed in the middle of writing, again and again. Whatever has a name is
+/// whole, and what has none is swept.
 #[tokio::test]
 async fn r15_a_killed_writer_leaves_whole_objects_and_no_litter() {
     let root = tempfile::tempdir().unwrap();

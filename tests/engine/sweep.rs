@@ -42,8 +42,8 @@ fn at_once() -> SweepOptions {
     SweepOptions { min_age: Duration::ZERO, ..half_an_hour() }
 }
 
-/// A version stood for an hour and was superseded a minute ago. A sweep that counts from its publication
-/// takes it from readers that opened it two minutes ago.
+/// A version stood for an hour and was superseded a minute ago. A sweep that counts from its
+/// publication takes it from readers that opened it two minutes ago.
 #[tokio::test]
 async fn a_version_ages_from_when_it_was_superseded() {
     let (store, collection) = made().await;
@@ -65,8 +65,9 @@ async fn a_version_ages_from_when_it_was_superseded() {
     assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 2);
 }
 
-/// A fold lost the race for a version to a pin, and its manifest stayed. It had folded more than the version
-/// that won: a sweep that goes by it deletes segments that readers of the version at the floor still follow.
+/// A fold lost the race for a version to a pin, and its manifest stayed. It had folded more than
+/// the version that won: a sweep that goes by it deletes segments that readers of the version at
+/// the floor still follow.
 #[tokio::test]
 async fn the_log_behind_the_floor_version_stays() {
     let (store, collection) = made().await;
@@ -100,8 +101,8 @@ async fn the_log_behind_the_floor_version_stays() {
     assert!(report.is_sound(), "{:?}", report.findings);
 }
 
-/// A sweep gives up unfinished uploads. One that ignores the age it was told gives up an upload that
-/// a compactor beside it is still sending.
+/// A sweep gives up unfinished uploads. One that ignores the age it was told gives up an upload
+/// that a compactor beside it is still sending.
 #[tokio::test]
 async fn uploads_are_given_up_by_the_age_asked_for() {
     let (store, collection) = made().await;
@@ -141,7 +142,8 @@ async fn a_pin_expires_by_the_clock_of_the_store() {
     assert_eq!(pinned("for good").await.unwrap().count().await.unwrap(), 2);
 }
 
-/// The manifest of a pinned version was lost. A sweep that goes on without it deletes the parts that it listed.
+/// The manifest of a pinned version was lost. A sweep that goes on without it deletes the parts
+/// that it listed.
 #[tokio::test]
 async fn a_sweep_stops_at_a_pin_without_its_manifest() {
     let (store, collection) = made().await;

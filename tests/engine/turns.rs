@@ -1,4 +1,5 @@
-//! Writers on one shard take turns, in virtual time: how long an append takes at worst follows from the times of its requests, and from nothing else.
+//! Writers on one shard take turns, in virtual time: how long an append takes at worst follows from
+//! the times of its requests, and from nothing else.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -85,7 +86,8 @@ impl Store for Far {
     }
 }
 
-/// What writers that begin at the same moment, and append one op after the other for so long, wait for each ack.
+/// What writers that begin at the same moment, and append one op after the other for so long, wait
+/// for each ack.
 async fn contend(seed: u64, writers: u64, lasting: Duration) -> Vec<Vec<Duration>> {
     let store: Arc<dyn Store> =
         Arc::new(Far { memory: Memory::new(), random: Arc::new(Mutex::new(Random::new(seed))) });
@@ -116,9 +118,11 @@ async fn contend(seed: u64, writers: u64, lasting: Duration) -> Vec<Vec<Duration
     waits
 }
 
-/// Of closed-loop writers, whoever comes late by a millisecond once is late in every round, and may wait for ever: so it was before they took turns, when one of four waited eleven
-/// times as long as the others. Those who have had a slot wait two rounds of requests at most. Who comes new into the midst of others has no place in their order yet, and gets its
-/// first slot by being quicker; how long that takes is printed, and has no bound but chance.
+/// Of closed-loop writers, whoever comes late by a millisecond once is late in every round, and may
+/// wait for ever: so it was before they took turns, when one of four waited eleven times as long as
+/// the others. Those who have had a slot wait two rounds of requests at most. Who comes new into
+/// the midst of others has no place in their order yet, and gets its first slot by being quicker;
+/// how long that takes is printed, and has no bound but chance.
 #[tokio::test(start_paused = true)]
 async fn the_longest_wait_is_a_few_rounds_of_requests() {
     for writers in [2, 4, 16] {

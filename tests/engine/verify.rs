@@ -107,7 +107,8 @@ fn itself(manifest: &Manifest) -> Key {
     key(format_args!("manifest/{}", manifest.name()))
 }
 
-/// Verification can report each of these. The base is run 0, the run over it, of a put and a patch, is run 1.
+/// Verification can report each of these. The base is run 0, the run over it, of a put and a patch,
+/// is run 1.
 const FINDINGS: &[(Depth, &str, Damage)] = &[
     (Depth::Quick, "though the current version needs it", Removed(|m| meta(m, 0))),
     (Depth::Quick, "though the current version needs it", Removed(|m| meta(m, 1))),
@@ -195,8 +196,8 @@ async fn each_damage_is_found_by_name() {
     }
 }
 
-/// The current version needs none of these objects, but readers of an older version and of a pin do. Verification
-/// that looks at the current version alone calls the collection sound.
+/// The current version needs none of these objects, but readers of an older version and of a pin
+/// do. Verification that looks at the current version alone calls the collection sound.
 #[tokio::test]
 async fn damage_of_older_versions_is_found() {
     let (store, collection) = made().await;
@@ -234,7 +235,8 @@ async fn damage_of_older_versions_is_found() {
     }
 }
 
-/// A sweep keeps the last segment folded, and all that follow: what is missing of them somebody else has deleted.
+/// A sweep keeps the last segment folded, and all that follow: what is missing of them somebody
+/// else has deleted.
 #[tokio::test]
 async fn a_segment_that_no_sweep_takes_is_missed() {
     let (store, collection) = made().await;
@@ -268,7 +270,8 @@ async fn every_object_with_a_flipped_bit_is_found_by_name() {
     assert_eq!(findings(&collection, Depth::Deep).await, []);
 }
 
-/// Verification runs beside writers, compactors and sweepers, and must not take their work for damage.
+/// Verification runs beside writers, compactors and sweepers, and must not take their work for
+/// damage.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::disallowed_methods, reason = "starts a task of its own")]
 async fn work_under_way_is_no_damage() {
@@ -299,8 +302,8 @@ async fn work_under_way_is_no_damage() {
     assert_eq!(findings(&collection, Depth::Deep).await, []);
 }
 
-/// A store that cannot be read is an error of its own: called damage, it would send people to their copies; called
-/// sound, it would hide damage.
+/// A store that cannot be read is an error of its own: called damage, it would send people to their
+/// copies; called sound, it would hide damage.
 #[tokio::test]
 async fn a_failing_store_is_neither_damage_nor_sound() {
     let (store, collection) = made().await;
@@ -324,8 +327,8 @@ async fn a_failing_store_is_neither_damage_nor_sound() {
     assert_eq!(verified.unwrap_err().kind(), ErrorKind::Storage);
 }
 
-/// Ops of a segment that cannot be read are not compared with what the manifest counts: the damage has its name already.
-/// Behind what is folded a damaged segment hides no other finding.
+/// Ops of a segment that cannot be read are not compared with what the manifest counts: the damage
+/// has its name already. Behind what is folded a damaged segment hides no other finding.
 #[tokio::test]
 async fn a_damaged_segment_causes_and_hides_no_other_finding() {
     let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 1);

@@ -259,7 +259,8 @@ async fn what_a_dropped_writer_accepted_is_appended<S: Store + Clone>(store: Wat
     assert_eq!(ids(&collection).await, ["a"]);
 }
 
-/// Futures are dropped at any moment; whatever was acknowledged is there once, whatever was not is there at most once, and the writer goes on.
+/// Futures are dropped at any moment; whatever was acknowledged is there once, whatever was not is
+/// there at most once, and the writer goes on.
 async fn a_dropped_append_leaves_the_writer_usable<S: Store + Clone>(store: Watched<S>) {
     let mut random = Random::from_environment();
     let (collection, writer) = made_with_writer(&store).await;
@@ -330,8 +331,8 @@ async fn a_segment_at_the_tail_is_passed_and_a_far_tail_looked_up<S: Store + Clo
     }
     store.calls();
     assert_eq!(writer.append(vec![put("d")]).await.unwrap().segments()[0].1.get(), 204);
-    // Three slots are lost, each but the first with a look at the head beside reading who has it; so has the lookup,
-    // which reads the header of the last segment, too.
+    // Three slots are lost, each but the first with a look at the head beside reading who has it;
+    // so has the lookup, which reads the header of the last segment, too.
     let mut calls = store.calls();
     // A glance at the slot that it gets, where that takes long enough.
     calls.retain(|call| call != "get_range log/00000000000000000204");
@@ -391,7 +392,8 @@ async fn ops_go_to_the_shards_of_their_ids<S: Store + Clone>(store: Watched<S>) 
     }
 }
 
-/// Several workers are given the same messages, in any interleaving, some twice: each takes effect once, in order.
+/// Several workers are given the same messages, in any interleaving, some twice: each takes effect
+/// once, in order.
 async fn sources_are_exactly_once_in_many_hands<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     let append = |id: String| Op::put(id, Record::default());
@@ -432,7 +434,8 @@ async fn a_collection_that_was_dropped_takes_no_appends<S: Store + Clone>(store:
     Collection::drop(&store, &"c".parse().unwrap(), |_| ()).await.unwrap();
     let error = writer.append(vec![put("b")]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-    // What the zombie wrote is in the way of nobody. A new collection of the name counts it as empty.
+    // What the zombie wrote is in the way of nobody. A new collection of the name counts it as
+    // empty.
     Collection::drop(&store, &"c".parse().unwrap(), |_| ()).await.unwrap();
     let (collection, fresh) = made_with_writer(&store).await;
     let error = zombie.append(vec![put("c")]).await.unwrap_err();
@@ -492,8 +495,8 @@ async fn many_writers_leave_no_gap_and_keep_each_caller_s_order<S: Store + Clone
     }
 }
 
-/// Writers, a compactor and a sweeper over a store of which one call in twelve fails, one way or another. What is acknowledged is there once, what is
-/// unknown at most once, and nothing else.
+/// Writers, a compactor and a sweeper over a store of which one call in twelve fails, one way or
+/// another. What is acknowledged is there once, what is unknown at most once, and nothing else.
 async fn everybody_at_once_over_a_store_that_fails_at_random<S: Store + Clone>(store: Watched<S>) {
     let mut random = Random::from_environment();
     let collection = made(&store, 1).await;
@@ -626,7 +629,8 @@ async fn whoever_follows_goes_on_behind_what_it_saw<S: Store + Clone>(store: Wat
     assert_eq!(following.try_next().await.unwrap().unwrap().1.id, "new", "whoever kept up goes on");
 }
 
-/// A segment holds 4,096 marks. A change leaves one for its source, one for itself and one for each record.
+/// A segment holds 4,096 marks. A change leaves one for its source, one for itself and one for each
+/// record.
 #[tokio::test]
 async fn a_change_of_too_many_records_is_refused_whole() {
     let store = Watched::over(Memory::new());

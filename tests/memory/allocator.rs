@@ -20,7 +20,8 @@ fn taken(bytes: usize) {
     PEAK.fetch_max(now, SeqCst);
 }
 
-// SAFETY: every call is the system's own with the same arguments; counting touches no memory that is handed out.
+// SAFETY: every call is the system's own with the same arguments; counting touches no memory that
+// is handed out.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         taken(layout.size());

@@ -1,4 +1,5 @@
-//! Reading a log takes memory in proportion to what is decoded at once, however little is stored and however long the log is.
+//! Reading a log takes memory in proportion to what is decoded at once, however little is stored
+//! and however long the log is.
 
 use std::sync::Arc;
 
@@ -55,7 +56,8 @@ fn only_folds() -> CompactorOptions {
 
 #[tokio::test]
 async fn a_fold_of_compressed_documents_stays_within_the_limit() {
-    // Story: 54 KB of stored segments held 1.5 GiB of documents. A fold counted the 54 KB, read all of it at once, and took 3.3 GiB.
+    // Story: 54 KB of stored segments held 1.5 GiB of documents. A fold counted the 54 KB, read all
+    // of it at once, and took 3.3 GiB.
     let _alone = alone().await;
     let collection = with_documents(60).await;
     let measure = Measure::start();
@@ -68,7 +70,8 @@ async fn a_fold_of_compressed_documents_stays_within_the_limit() {
 
 #[tokio::test]
 async fn a_fold_of_many_small_ops_stays_within_the_limit() {
-    // Story: a tail of 1.2 million plain ops took 1.7 GiB to fold: each op stood as strings and maps, twice.
+    // Story: a tail of 1.2 million plain ops took 1.7 GiB to fold: each op stood as strings and
+    // maps, twice.
     let _alone = alone().await;
     let collection = with_small_ops(15).await;
     let measure = Measure::start();
@@ -79,7 +82,8 @@ async fn a_fold_of_many_small_ops_stays_within_the_limit() {
 
 #[tokio::test]
 async fn an_append_behind_a_long_tail_reads_headers_alone() {
-    // Story: a writer that appends from a source decoded the whole tail to learn its marks: 553 MiB for one line.
+    // Story: a writer that appends from a source decoded the whole tail to learn its marks: 553 MiB
+    // for one line.
     let _alone = alone().await;
     for collection in [with_small_ops(15).await, with_documents(20).await] {
         let measure = Measure::start();

@@ -1,4 +1,5 @@
-//! A disk as the calls that were made left it: what is flushed is certain, of everything else a power failure may leave any part.
+//! A disk as the calls that were made left it: what is flushed is certain, of everything else a
+//! power failure may leave any part.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -44,7 +45,8 @@ pub(crate) enum Unflushed {
     Whole,
 }
 
-/// So many of the names that were not flushed are tried one by one, those given last; the others are there together or not.
+/// So many of the names that were not flushed are tried one by one, those given last; the others
+/// are there together or not.
 const LATEST: usize = 6;
 
 /// What lies on the disk: the bytes of files, `None` for folders.

@@ -152,7 +152,8 @@ async fn made(store: &Arc<Dir>) -> Result<Collection, String> {
     made.map_err(|error| format!("creating: {error}"))
 }
 
-/// Looks whether what is in the folder is what `known` allows, and whether everything goes on from there.
+/// Looks whether what is in the folder is what `known` allows, and whether everything goes on from
+/// there.
 pub(crate) async fn check(folder: &Path, known: &Known) -> Result<(), String> {
     let store = Arc::new(Dir::open(folder).map_err(|error| error.to_string())?);
     let (collection, anew) = opened(&store, known).await?;

@@ -1,5 +1,6 @@
-//! One process stops after each of its calls, another does something from there to its end, and then the power fails: what the second was told, and did,
-//! must not rest on what the first had not flushed.
+//! One process stops after each of its calls, another does something from there to its end, and
+//! then the power fails: what the second was told, and did, must not rest on what the first had not
+//! flushed.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -185,9 +186,10 @@ fn states(first: &[Step], second: &[Second]) -> States {
     states
 }
 
-/// What happened: a consumer had given its segment a name and not flushed it. Another read the segment, found the position that it had come to append, and reported it as known; its
-/// message was deleted. The power failed, and the segment was gone.
-/// Now: who acknowledges because of what it read flushes that first.
+/// What happened: a consumer had given its segment a name and not flushed it. Another read the
+/// segment, found the position that it had come to append, and reported it as known; its message
+/// was deleted. The power failed, and the segment was gone. Now: who acknowledges because of what
+/// it read flushes that first.
 pub(crate) fn of_a_position_that_is_known() -> States {
     states(&[Step::FromSource], &[Second::Same])
 }

@@ -1,4 +1,5 @@
-//! The deployment: its template and its Pulumi program against linters, rules of our own, and an emulator that applies the template.
+//! The deployment: its template and its Pulumi program against linters, rules of our own, and an
+//! emulator that applies the template.
 //!
 //! The checks are Python, as the tools are; `tests/services/deploy/` holds them.
 

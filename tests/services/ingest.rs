@@ -1,4 +1,5 @@
-//! From a queue to readers: exactly once and in order on a FIFO queue, whatever is delivered again, dies, or cannot be understood.
+//! From a queue to readers: exactly once and in order on a FIFO queue, whatever is delivered again,
+//! dies, or cannot be understood.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,7 +39,8 @@ async fn drain(collection: &Collection, queue: &Queue) -> deltafold::ingest::Con
     consume(collection, queue, &options, std::future::pending(), |_| ()).await.unwrap()
 }
 
-/// Real updates through a FIFO queue of 16 groups to two consumers, beside one that receives, appends and dies before it deletes: every message it had comes again. In the end each update
+/// Real updates through a FIFO queue of 16 groups to two consumers, beside one that receives,
+/// appends and dies before it deletes: every message it had comes again. In the end each update
 /// took effect once, in the order of its record.
 #[tokio::test]
 async fn real_updates_take_effect_once_though_consumers_die() {
@@ -104,7 +106,8 @@ async fn real_updates_take_effect_once_though_consumers_die() {
     assert_eq!(canonical::of(&collection).await, data.expected_sha256());
 }
 
-/// A receive brings ten messages at most: where more wait, a round goes on receiving, and appends and deletes them together.
+/// A receive brings ten messages at most: where more wait, a round goes on receiving, and appends
+/// and deletes them together.
 #[tokio::test]
 async fn where_much_comes_a_round_takes_much() {
     const MESSAGES: usize = 300;
@@ -125,7 +128,8 @@ async fn where_much_comes_a_round_takes_much() {
     assert_eq!(queue.depth().await.unwrap().total(), 0);
 }
 
-/// What nobody understands goes to the dead letters, with nothing else, and keeps nobody waiting but those behind it. Mended and sent again it takes effect.
+/// What nobody understands goes to the dead letters, with nothing else, and keeps nobody waiting
+/// but those behind it. Mended and sent again it takes effect.
 #[tokio::test]
 async fn poison_goes_to_the_dead_letters_alone_and_mended_takes_effect() {
     let collection = collection(2).await;
@@ -178,8 +182,11 @@ async fn segments(collection: &Collection) -> u64 {
     collection.status().await.unwrap().shards.iter().map(|shard| shard.tail.get()).sum()
 }
 
-/// A redrive gives a message a new id and a new place in its queue. What was appended before it came among the dead letters was appended twice, and what was not ended above what had passed it: an older
-/// state over a newer one. Where changes say where they stand, the first is dropped, one that is late for none of its records takes effect, and one that would undo a later one goes back to the dead letters.
+/// A redrive gives a message a new id and a new place in its queue. What was appended before it
+/// came among the dead letters was appended twice, and what was not ended above what had passed it:
+/// an older state over a newer one. Where changes say where they stand, the first is dropped, one
+/// that is late for none of its records takes effect, and one that would undo a later one goes back
+/// to the dead letters.
 #[tokio::test]
 async fn what_comes_back_from_the_dead_letters_takes_effect_in_its_place_or_not_at_all() {
     let collection = collection(2).await;
@@ -187,7 +194,8 @@ async fn what_comes_back_from_the_dead_letters_takes_effect_in_its_place_or_not_
     let held = change(&put("a", "first"), "orders", 10);
     let late = change(&put("b", "late"), "orders", 20);
     let passed = change(&put("a", "old"), "orders", 30);
-    // Whoever appended the first died before it could delete it; the others could not be appended for long. All three are among the dead letters.
+    // Whoever appended the first died before it could delete it; the others could not be appended
+    // for long. All three are among the dead letters.
     assert_eq!(queue.send(&[outgoing(held.clone(), "g", "1".into())]).await.unwrap(), []);
     assert_eq!(drain(&collection, &queue).await.ops, 1);
     let letters = [(&held, "2"), (&late, "3"), (&passed, "4")];
@@ -224,7 +232,8 @@ async fn what_comes_back_from_the_dead_letters_takes_effect_in_its_place_or_not_
     assert_eq!((done.ops, done.duplicates, done.failed), (0, 2, 0));
 }
 
-/// On a standard queue a message has no place. Changes that say where they stand take effect once there too, though two consumers get them, and in the order of each record.
+/// On a standard queue a message has no place. Changes that say where they stand take effect once
+/// there too, though two consumers get them, and in the order of each record.
 #[tokio::test]
 async fn changes_on_a_standard_queue_take_effect_once_though_a_zombie_appends_them_too() {
     let collection = collection(2).await;
@@ -261,7 +270,8 @@ async fn changes_on_a_standard_queue_take_effect_once_though_a_zombie_appends_th
     assert_eq!(rows, 60, "each is in the log once, in {} segments", segments(&collection).await);
 }
 
-/// A place that is none is as good as no op: it goes to the dead letters, and holds up nobody but those behind it in its group until then.
+/// A place that is none is as good as no op: it goes to the dead letters, and holds up nobody but
+/// those behind it in its group until then.
 #[tokio::test]
 async fn a_place_that_is_none_goes_to_the_dead_letters_alone() {
     let collection = collection(2).await;
@@ -285,8 +295,8 @@ async fn a_place_that_is_none_goes_to_the_dead_letters_alone() {
     assert_eq!(left, [wrong.as_str()]);
 }
 
-/// The store took longer than the queue keeps a message unseen. Without a heartbeat the message came to another
-/// consumer meanwhile, and its ops were appended twice.
+/// The store took longer than the queue keeps a message unseen. Without a heartbeat the message
+/// came to another consumer meanwhile, and its ops were appended twice.
 #[tokio::test]
 async fn a_slow_append_keeps_its_message_unseen() {
     let unseen = Duration::from_secs(4);
@@ -301,7 +311,8 @@ async fn a_slow_append_keeps_its_message_unseen() {
     store.before("create", "/log/", {
         let stolen = stolen.clone();
         move || async move {
-            // The queue itself tells the time: a marker comes again when it was unseen for as long as the message.
+            // The queue itself tells the time: a marker comes again when it was unseen for as long
+            // as the message.
             assert_eq!(rival.send(&[outgoing("marker")]).await.unwrap(), []);
             let how = Receive { wait: Duration::from_secs(1), visibility: Some(unseen), ..Receive::default() };
             let mut seen = 0;
@@ -327,8 +338,8 @@ async fn a_slow_append_keeps_its_message_unseen() {
     assert_eq!(document(&collection, "a").await.as_deref(), Some("1"));
 }
 
-/// An append failed for good and its message went to the dead letters. The writer that had failed would refuse
-/// all that came behind it in that group: the consumer goes on with another.
+/// An append failed for good and its message went to the dead letters. The writer that had failed
+/// would refuse all that came behind it in that group: the consumer goes on with another.
 #[tokio::test]
 async fn a_group_goes_on_behind_an_append_that_failed() {
     let store = Watched::<Memory>::default();
@@ -360,8 +371,8 @@ async fn a_group_goes_on_behind_an_append_that_failed() {
     assert_eq!(left, [first.as_str()], "it is not lost");
 }
 
-/// A consumer that keeps up folds the log between two rounds. Otherwise a queue that never ends makes a log that never
-/// ends.
+/// A consumer that keeps up folds the log between two rounds. Otherwise a queue that never ends
+/// makes a log that never ends.
 #[tokio::test]
 async fn a_consumer_folds_a_log_beyond_its_limit() {
     let queue = queues::create(ministack::endpoint(), "keeps-up.fifo", &[]).await;

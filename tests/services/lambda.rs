@@ -1,4 +1,5 @@
-//! The program for AWS Lambda, as the service runs it: a real process, the runtime API before it and a store in S3 behind it.
+//! The program for AWS Lambda, as the service runs it: a real process, the runtime API before it
+//! and a store in S3 behind it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,7 +103,8 @@ async fn what_is_understood_is_appended_and_what_is_not_is_named() {
     assert_eq!((measured["Appended"].as_u64(), measured["Duplicates"].as_u64()), (Some(0), Some(2)));
     assert_eq!(collection.status().await.unwrap().shards[0].tail.get(), 1, "one segment is all");
 
-    // Before the redrive policy takes the wrong one away, those behind it stop waiting: else they would go with it.
+    // Before the redrive policy takes the wrong one away, those behind it stop waiting: else they
+    // would go with it.
     let a4 = put("a4");
     let event = [("2", "x", Some(("a", 2))), ("3", &a3, Some(("a", 3))), ("5", &a4, Some(("a", 4)))];
     let event = received("q.fifo", &event, 9);
@@ -128,8 +130,9 @@ async fn a_standard_queue_has_no_order_and_nobody_waits() {
     assert_eq!(ids(&collection).await, ["a", "b"]);
 }
 
-/// The store takes longer than the function may. What is durable by then is reported as done, the rest as failed, while there is time to say so; and the rest, which may have landed, takes
-/// effect once when it comes again.
+/// The store takes longer than the function may. What is durable by then is reported as done, the
+/// rest as failed, while there is time to say so; and the rest, which may have landed, takes effect
+/// once when it comes again.
 #[tokio::test]
 async fn it_stops_in_time_and_reports_the_rest() {
     let cloud = Cloud::start();
@@ -160,7 +163,8 @@ async fn it_stops_in_time_and_reports_the_rest() {
     assert_eq!(ops, 3, "each message is in the log once");
 }
 
-/// A message names an object that takes longer than the function may: it stops in time, in the middle, and goes on from there when the message comes again. Each line is in the log once.
+/// A message names an object that takes longer than the function may: it stops in time, in the
+/// middle, and goes on from there when the message comes again. Each line is in the log once.
 #[tokio::test]
 async fn an_object_is_appended_as_far_as_time_allows_and_then_on() {
     let cloud = Cloud::start();
@@ -200,7 +204,8 @@ async fn an_object_is_appended_as_far_as_time_allows_and_then_on() {
     assert!(why["reason"].as_str().unwrap().contains("DELTAFOLD_OBJECTS"), "{why}");
 }
 
-/// On a standard queue records of a stream have no order, and no revision says what it was: that is said, once.
+/// On a standard queue records of a stream have no order, and no revision says what it was: that is
+/// said, once.
 #[tokio::test]
 async fn records_without_an_order_are_warned_of_once() {
     let cloud = Cloud::start();
@@ -226,7 +231,8 @@ async fn records_without_an_order_are_warned_of_once() {
     assert_eq!(ids(&collection).await, ["a"]);
 }
 
-/// It is killed in the middle of an append, as the service does when time is up; its successor gets the same messages.
+/// It is killed in the middle of an append, as the service does when time is up; its successor gets
+/// the same messages.
 #[tokio::test]
 async fn killed_in_the_middle_it_leaves_one_copy() {
     let cloud = Cloud::start();
@@ -383,7 +389,8 @@ fn sequence(number: u64) -> String {
     format!("{:021}", 700_000_000_000_000_000_000_u128 + u128::from(number))
 }
 
-/// Records of a stream are appended up to the first that cannot be understood, which is named: the service delivers it and all behind it again, in smaller batches, until it is alone.
+/// Records of a stream are appended up to the first that cannot be understood, which is named: the
+/// service delivers it and all behind it again, in smaller batches, until it is alone.
 #[tokio::test]
 async fn a_stream_is_appended_in_order_up_to_what_is_wrong() {
     let cloud = Cloud::start();
@@ -415,8 +422,9 @@ async fn a_stream_is_appended_in_order_up_to_what_is_wrong() {
     assert!(kind == "Deltafold.InvalidInput" && reason.contains("maps/none.toml"), "{kind}: {reason}");
 }
 
-/// The forwarder packs what a rule takes into one message, sends what nobody will understand alone, and what it sends again is dropped by the queue. The consumer makes of the messages what it would have
-/// made of the records.
+/// The forwarder packs what a rule takes into one message, sends what nobody will understand alone,
+/// and what it sends again is dropped by the queue. The consumer makes of the messages what it
+/// would have made of the records.
 #[tokio::test]
 async fn a_forwarder_packs_changes_into_few_messages() {
     let cloud = Cloud::start();

@@ -1,4 +1,5 @@
-//! Objects of ops that messages name: all lines take effect once and in order, whatever is delivered again or breaks off in the middle; and what is wrong with one is told.
+//! Objects of ops that messages name: all lines take effect once and in order, whatever is
+//! delivered again or breaks off in the middle; and what is wrong with one is told.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -77,7 +78,8 @@ fn refused(settled: &Settled, words: &[&str]) {
     assert!(words.iter().all(|word| failed.reason.contains(word)), "{}", failed.reason);
 }
 
-/// From a queue and a bucket of somebody else's making: plain and compressed objects, between messages of the same group that are to take effect before and after them.
+/// From a queue and a bucket of somebody else's making: plain and compressed objects, between
+/// messages of the same group that are to take effect before and after them.
 #[tokio::test]
 async fn objects_take_effect_in_the_order_of_their_messages() {
     let collection = collection(3).await;
@@ -133,7 +135,8 @@ async fn dead_letters(dead: &Queue) -> Vec<String> {
     letters.into_iter().map(|message| message.body).collect()
 }
 
-/// Whoever reads an object has to stop in the middle, twice, and gets the message again. No line is in the log twice, and none is missing; nor is one though a zombie appends the object, too.
+/// Whoever reads an object has to stop in the middle, twice, and gets the message again. No line is
+/// in the log twice, and none is missing; nor is one though a zombie appends the object, too.
 #[tokio::test]
 async fn an_object_that_was_read_half_is_read_on() {
     const LINES: u64 = 4_000;
@@ -237,8 +240,9 @@ async fn letters(collection: &Collection) -> BTreeMap<char, u32> {
     letters
 }
 
-/// A compressed object had one wrong digit, which its checksum tells at the end. Its lines were in the
-/// log by then, the wrong one among them. It is now read to its end before its first line is appended.
+/// A compressed object had one wrong digit, which its checksum tells at the end. Its lines were in
+/// the log by then, the wrong one among them. It is now read to its end before its first line is
+/// appended.
 #[tokio::test]
 async fn an_object_with_a_wrong_checksum_appends_nothing() {
     let collection = collection(1).await;
@@ -278,7 +282,8 @@ async fn checking_an_object_reads_later_pieces_twice() {
     assert_eq!(gets(), 3, "what was checked last is not checked again");
 }
 
-/// What is wrong with an object is told with its address, and in it with line, column and field; the messages behind it in its group wait, others do not.
+/// What is wrong with an object is told with its address, and in it with line, column and field;
+/// the messages behind it in its group wait, others do not.
 #[tokio::test]
 async fn what_is_wrong_with_an_object_is_told() {
     let collection = collection(1).await;
@@ -330,7 +335,8 @@ async fn what_is_wrong_with_an_object_is_told() {
     assert_eq!((settled.done, failed), (vec![2], vec![(0, Cause::NotUnderstood), (1, Cause::HeldBack)]));
 }
 
-/// An object that is put in the place of another, even of one with the same bytes, is another: what was done between takes effect between. And one that is the same is never taken twice.
+/// An object that is put in the place of another, even of one with the same bytes, is another: what
+/// was done between takes effect between. And one that is the same is never taken twice.
 #[tokio::test]
 async fn an_object_that_is_put_again_is_another() {
     let collection = collection(1).await;
@@ -380,7 +386,8 @@ async fn an_object_waits_for_what_stands_before_it() {
     assert_eq!(document(&collection, "000000").await.as_deref(), Some("object"));
 }
 
-/// In a collection that is ordered by revision each line has its revision, and takes effect by that.
+/// In a collection that is ordered by revision each line has its revision, and takes effect by
+/// that.
 #[tokio::test]
 async fn lines_with_revisions_take_effect_by_them() {
     let options = CreateOptions::new(2).by_revision(deltafold::KEEP_TOMBSTONES);

@@ -1,5 +1,6 @@
-//! The deployment at work: the template on an emulator that runs the real program as its functions. Real changes go in at one end, while functions are killed, messages come again and some are nothing
-//! that anybody understands; at the other end is the collection as it must be.
+//! The deployment at work: the template on an emulator that runs the real program as its functions.
+//! Real changes go in at one end, while functions are killed, messages come again and some are
+//! nothing that anybody understands; at the other end is the collection as it must be.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -99,7 +100,8 @@ impl Stack {
     }
 }
 
-/// Kills one process, if there is one, that the emulator runs as this function of this stack. Returns whether it did.
+/// Kills one process, if there is one, that the emulator runs as this function of this stack.
+/// Returns whether it did.
 fn kill_one(function: &str, bucket: &str) -> bool {
     let wanted = [format!("DELTAFOLD_FUNCTION={function}"), format!("DELTAFOLD_STORE=s3://{bucket}/deltafold")];
     for entry in std::fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
@@ -177,10 +179,13 @@ async fn send(queue: &Queue, messages: Vec<(String, String)>) -> Vec<Sent> {
     sent
 }
 
-/// The whole data set where it is there; `DELTAFOLD_PIPELINE_CHANGES` sends so many changes, the base's among them.
+/// The whole data set where it is there; `DELTAFOLD_PIPELINE_CHANGES` sends so many changes, the
+/// base's among them.
 ///
-/// Producer -> FIFO queue of 16 groups -> `ingest` -> log -> `compact` -> reader. Functions are killed, three messages are nothing that anybody understands, and one in twenty comes again long after. In the
-/// end each change took effect once and in order; the three are among the dead letters, alone; and mended they take effect.
+/// Producer -> FIFO queue of 16 groups -> `ingest` -> log -> `compact` -> reader. Functions are
+/// killed, three messages are nothing that anybody understands, and one in twenty comes again long
+/// after. In the end each change took effect once and in order; the three are among the dead
+/// letters, alone; and mended they take effect.
 #[tokio::test]
 async fn changes_through_a_fifo_queue() {
     let mut random = Random::from_environment();
@@ -276,8 +281,10 @@ fn redrive(dead: &Queue, queue: &Queue) {
     assert!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stderr));
 }
 
-/// Producer -> standard queue -> `ingest` -> log -> `compact` -> reader, in a collection that is ordered by revision: the changes come in any order, one in twenty twice, functions are killed, three messages
-/// are nothing that anybody understands. Those end among the dead letters, alone, and take effect once they are mended and moved back.
+/// Producer -> standard queue -> `ingest` -> log -> `compact` -> reader, in a collection that is
+/// ordered by revision: the changes come in any order, one in twenty twice, functions are killed,
+/// three messages are nothing that anybody understands. Those end among the dead letters, alone,
+/// and take effect once they are mended and moved back.
 #[tokio::test]
 async fn changes_through_a_standard_queue() {
     let mut random = Random::from_environment();
@@ -324,7 +331,8 @@ async fn changes_through_a_standard_queue() {
     stack.compact().await;
     assert_eq!(stack.sha256().await, expected);
 
-    // Old changes come again, from the dead letters and after they were folded; and among them those that are mended.
+    // Old changes come again, from the dead letters and after they were folded; and among them
+    // those that are mended.
     let again: Vec<String> = bodies.iter().filter(|body| !poison.contains(*body)).take(200).cloned().collect();
     let mended = letters.iter().map(|body| body.replace(r#""embedding":[1],"#, ""));
     let letters: Vec<Outgoing> =
@@ -341,7 +349,8 @@ async fn changes_through_a_standard_queue() {
     assert_eq!(dead.depth().await.unwrap().total(), 0);
 }
 
-/// Table -> stream -> `ingest` -> log -> reader, while `ingest` is killed. What is left in the log in the end, the schedule has folded.
+/// Table -> stream -> `ingest` -> log -> reader, while `ingest` is killed. What is left in the log
+/// in the end, the schedule has folded.
 #[tokio::test]
 async fn changes_of_a_table_through_its_stream() {
     let data = DataSet::demo();
@@ -361,8 +370,9 @@ async fn changes_of_a_table_through_its_stream() {
     assert_eq!(stack.sha256().await, data.expected_sha256());
 }
 
-/// Table -> stream -> `forward` -> FIFO queue -> `ingest` -> log -> reader, while both are killed. Two items have an embedding that is too short: their changes are among the dead letters, alone; mended and moved
-/// back they go through the mapping and take effect.
+/// Table -> stream -> `forward` -> FIFO queue -> `ingest` -> log -> reader, while both are killed.
+/// Two items have an embedding that is too short: their changes are among the dead letters, alone;
+/// mended and moved back they go through the mapping and take effect.
 #[tokio::test]
 async fn changes_of_a_table_through_a_forwarder() {
     let data = DataSet::demo();

@@ -121,7 +121,8 @@ async fn a_letter_that_the_other_queue_refuses_stays() {
     }
 }
 
-/// Story: no test asked a service to stop a move. A `cancel_move` that asked nothing and answered 0 passed.
+/// Story: no test asked a service to stop a move. A `cancel_move` that asked nothing and answered 0
+/// passed.
 #[tokio::test]
 async fn a_move_that_is_stopped_leaves_the_rest() {
     let endpoint = ministack::endpoint();

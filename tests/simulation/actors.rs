@@ -1,4 +1,5 @@
-//! Who takes part: the real writer, compactor, sweeper, reader and consumer, each in a process that may die at any call and is started again.
+//! Who takes part: the real writer, compactor, sweeper, reader and consumer, each in a process that
+//! may die at any call and is started again.
 
 mod appending;
 mod compacting;
@@ -23,7 +24,8 @@ use crate::random::Random;
 use crate::store::SimStore;
 use crate::world::{EPOCH_MILLIS, World};
 
-/// What a process has at hand. What it draws is its own, so that leaving others out changes nothing for it.
+/// What a process has at hand. What it draws is its own, so that leaving others out changes nothing
+/// for it.
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) world: World,

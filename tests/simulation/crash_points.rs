@@ -1,4 +1,5 @@
-//! A process that dies at every single call of the store: before the call, after it, and while what it writes is still on its way.
+//! A process that dies at every single call of the store: before the call, after it, and while what
+//! it writes is still on its way.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -72,7 +73,8 @@ struct Notes {
     queue: Option<Queue>,
 }
 
-/// In one order or the other: of the log and a queue that keeps it, or of revisions and a queue that does not.
+/// In one order or the other: of the log and a queue that keeps it, or of revisions and a queue
+/// that does not.
 fn plan(revisions: bool) -> Plan {
     Plan {
         seed: 1,

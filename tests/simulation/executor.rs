@@ -1,4 +1,5 @@
-//! One thread, virtual time, and a scheduler that draws who goes on: what runs here depends on nothing but the seed.
+//! One thread, virtual time, and a scheduler that draws who goes on: what runs here depends on
+//! nothing but the seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
@@ -102,7 +103,8 @@ impl Executor {
         self.state().current
     }
 
-    /// Starts a process. The receiver hears when it has ended; that its sender is gone says that it has crashed.
+    /// Starts a process. The receiver hears when it has ended; that its sender is gone says that it
+    /// has crashed.
     pub(crate) fn start(&self, work: impl FnOnce(ProcessId) -> Work) -> (ProcessId, oneshot::Receiver<()>) {
         let process = {
             let mut state = self.state();

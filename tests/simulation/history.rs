@@ -84,7 +84,8 @@ pub(crate) fn run_with(
     }
 }
 
-/// Starts a process again and again until it has ended, or until everything stops where it is one that never ends.
+/// Starts a process again and again until it has ended, or until everything stops where it is one
+/// that never ends.
 pub(crate) async fn keeps_running<F>(world: World, role: u64, name: String, ends: bool, work: F)
 where
     F: Fn(Context) -> BoxFuture<'static, ()>,

@@ -103,7 +103,8 @@ fn caught(mutant: &Mutant) -> Option<(Failure, u64)> {
     })
 }
 
-/// The rows of the table in the documentation: what is switched off, and the checks that are known to notice.
+/// The rows of the table in the documentation: what is switched off, and the checks that are known
+/// to notice.
 fn written(text: &str) -> BTreeMap<String, Vec<String>> {
     let table = text.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END)).map_or("", |(table, _)| table);
     let cells = table.lines().skip(2).filter_map(|line| line.trim_matches('|').split_once('|'));

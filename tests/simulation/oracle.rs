@@ -1,5 +1,5 @@
-//! What must be so, kept from what the store saw: the log as it was written, the versions as they were published. It reads the bytes with the
-//! format alone and asks the engine nothing.
+//! What must be so, kept from what the store saw: the log as it was written, the versions as they
+//! were published. It reads the bytes with the format alone and asks the engine nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -48,7 +48,8 @@ pub(crate) enum Times {
     Once,
     /// Once, at this position of this source, however often they are appended.
     At(String, u128),
-    /// Once, or not at all where a later change of one of their records came first: at this position of this source, which they say themselves.
+    /// Once, or not at all where a later change of one of their records came first: at this
+    /// position of this source, which they say themselves.
     Change(String, u128),
     /// As often as they are appended.
     Any,
@@ -250,7 +251,8 @@ impl Oracle {
             return broken(INVENTED, format!("segment {} of shard {id} is no segment", sequence.get()));
         };
         let Some(shard) = self.shards.get_mut(&id) else { return Ok(()) };
-        // Below what is truncated nobody reads; and a dropped collection's writers leave what counts as nothing.
+        // Below what is truncated nobody reads; and a dropped collection's writers leave what
+        // counts as nothing.
         if sequence < shard.truncated() {
             return Ok(());
         }
@@ -503,7 +505,8 @@ impl Oracle {
         }
     }
 
-    /// Whether a change of an append came too late: the log holds a later one of one of its records.
+    /// Whether a change of an append came too late: the log holds a later one of one of its
+    /// records.
     pub(crate) fn is_passed(&self, number: usize) -> bool {
         let append = &self.appends[number];
         let Times::Change(source, position) = &append.times else { return false };

@@ -1,4 +1,5 @@
-//! What a history consists of: who takes part, and what goes wrong how often. Drawn from the seed; made smaller when a failure is shrunk.
+//! What a history consists of: who takes part, and what goes wrong how often. Drawn from the seed;
+//! made smaller when a failure is shrunk.
 
 use crate::random::Random;
 

@@ -1,4 +1,5 @@
-//! The simulated store as one process sees it: every call may be late, lost, refused, or the last one that its process makes.
+//! The simulated store as one process sees it: every call may be late, lost, refused, or the last
+//! one that its process makes.
 
 use std::sync::Arc;
 use std::time::Duration;

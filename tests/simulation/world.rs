@@ -1,4 +1,5 @@
-//! What all processes of a history share: the objects of the store, what goes wrong, what was seen, and the checks.
+//! What all processes of a history share: the objects of the store, what goes wrong, what was seen,
+//! and the checks.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,5 +1,5 @@
-//! The canonical form of a collection's state, which `expected.json` beside the data hashes: one line
-//! `[id, metadata, document]` a record, keys sorted, no spaces, floats as Python prints them.
+//! The canonical form of a collection's state, which `expected.json` beside the data hashes: one
+//! line `[id, metadata, document]` a record, keys sorted, no spaces, floats as Python prints them.
 
 use std::fmt::Write as _;
 

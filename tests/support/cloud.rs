@@ -1,4 +1,5 @@
-//! Stores in S3, in every place the tests have: our own server and ministack, heads in the bucket and in a table of ministack.
+//! Stores in S3, in every place the tests have: our own server and ministack, heads in the bucket
+//! and in a table of ministack.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

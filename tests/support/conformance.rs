@@ -1,4 +1,5 @@
-//! What every store must do, whatever is behind it: the contract of `deltafold::store`, one check a promise.
+//! What every store must do, whatever is behind it: the contract of `deltafold::store`, one check a
+//! promise.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The data that tests run on: the cut in `demo/`, and the whole where it lies beside the repository.
+//! The data that tests run on: the cut in `demo/`, and the whole where it lies beside the
+//! repository.
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -39,8 +40,8 @@ impl DataSet {
         Self::of(&folder, "debian-1500.jsonl.zst").expect("the demo data is part of the repository")
     }
 
-    /// All 19,879 records: in `DELTAFOLD_DATA`, by default `../shared/data/debian-packages`. `None`, with a word on standard error,
-    /// where they are not there.
+    /// All 19,879 records: in `DELTAFOLD_DATA`, by default `../shared/data/debian-packages`.
+    /// `None`, with a word on standard error, where they are not there.
     pub fn whole() -> Option<Self> {
         let folder = std::env::var_os("DELTAFOLD_DATA").map_or_else(
             || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/debian-packages"),
@@ -79,8 +80,8 @@ impl DataSet {
         self.expected["state_sha256"].as_str().expect("a text")
     }
 
-    /// Queries, each with the ids of its ten nearest records, after all updates, by squared Euclidean distance, and those
-    /// distances to six digits. None come with the cut.
+    /// Queries, each with the ids of its ten nearest records, after all updates, by squared
+    /// Euclidean distance, and those distances to six digits. None come with the cut.
     pub fn queries(&self) -> Vec<(Vec<f32>, Vec<String>, Vec<f64>)> {
         let path = self.base.with_file_name("queries.jsonl.zst");
         let Ok(file) = std::fs::File::open(path) else { return Vec::new() };

@@ -1,4 +1,5 @@
-//! A store that is far away: it maps nothing, each read takes a second of virtual time, and all reads are noted.
+//! A store that is far away: it maps nothing, each read takes a second of virtual time, and all
+//! reads are noted.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +18,8 @@ pub struct Read {
     pub range: Option<(u64, u64)>,
     /// Bytes that were answered.
     pub bytes: u64,
-    /// The second in which it began, counted from [`Far::slow_down`]: the round of requests that it belongs to.
+    /// The second in which it began, counted from [`Far::slow_down`]: the round of requests that it
+    /// belongs to.
     pub round: u64,
 }
 
@@ -42,7 +44,8 @@ impl Far {
         std::mem::take(&mut self.state.lock().unwrap().reads)
     }
 
-    /// From now on each read takes a second. A test whose clock is paused counts rounds of requests by it.
+    /// From now on each read takes a second. A test whose clock is paused counts rounds of requests
+    /// by it.
     pub fn slow_down(&self) {
         self.state.lock().unwrap().slow_since = Some(Instant::now());
     }

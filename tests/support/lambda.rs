@@ -88,7 +88,8 @@ fn next_id() -> String {
 }
 
 impl Function {
-    /// Starts it with these variables of the environment, and no others but those of the service. It also finds the service that starts functions here.
+    /// Starts it with these variables of the environment, and no others but those of the service.
+    /// It also finds the service that starts functions here.
     pub async fn start(program: &str, variables: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -305,7 +306,8 @@ pub fn received(queue: &str, messages: &[Sent<'_>], receives: u32) -> Value {
     json!({ "Records": records.collect::<Vec<_>>() })
 }
 
-/// An event of records of a table's stream: for each its sequence number, what happened, and the item before and after.
+/// An event of records of a table's stream: for each its sequence number, what happened, and the
+/// item before and after.
 pub fn changes(records: &[(u64, &str, Value, Value)]) -> Value {
     let records = records.iter().map(|(sequence, event, before, after)| {
         let keys = if after.is_null() { &before["id"] } else { &after["id"] };

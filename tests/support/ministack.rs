@@ -1,5 +1,6 @@
-//! ministack, an emulator of AWS from PyPI, on loopback: S3, DynamoDB, SQS and Lambda of somebody else's making. Installed into the target folder by
-//! the first test that needs it; one process a test program, gone with it, and another for a test that would keep it busy for long.
+//! ministack, an emulator of AWS from PyPI, on loopback: S3, DynamoDB, SQS and Lambda of somebody
+//! else's making. Installed into the target folder by the first test that needs it; one process a
+//! test program, gone with it, and another for a test that would keep it busy for long.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -36,7 +37,8 @@ impl Emulator {
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let log = venv.with_file_name(format!("ministack-{}-{port}.log", std::process::id()));
-            // It ends when its standard input does, which this process holds: with this process, whatever becomes of it.
+            // It ends when its standard input does, which this process holds: with this process,
+            // whatever becomes of it.
             let script = "\"$0\" & pid=$!; cat > /dev/null; kill $pid";
             let mut command = Command::new("sh");
             command.args(["-c", script]).arg(venv.join("bin/ministack"));

@@ -34,7 +34,8 @@ impl Model {
         self.records.extend(new.map(|entry| (id, entry)));
     }
 
-    /// Takes note of an op with a revision, in whatever order they come. Of two different ones that do the same to one id at one revision the model does not know which wins: give it none.
+    /// Takes note of an op with a revision, in whatever order they come. Of two different ones that
+    /// do the same to one id at one revision the model does not know which wins: give it none.
     pub fn revise(&mut self, op: Op, shard: ShardId) {
         self.ops += 1;
         let id = op.id.clone();
@@ -76,7 +77,8 @@ fn key(op: &Op) -> (Revision, u8) {
     (op.revision.expect("it has a revision"), rank)
 }
 
-/// What ops in the order of their revisions come to: the record, the revision of its insertion and of its last change. A put sets the record, a delete removes it and all its fields; a patch
+/// What ops in the order of their revisions come to: the record, the revision of its insertion and
+/// of its last change. A put sets the record, a delete removes it and all its fields; a patch
 /// writes fields whether or not there is a record; an upsert does too, and makes it be there.
 pub fn by_the_book<'a>(ops: impl IntoIterator<Item = &'a Op>) -> Option<(Record, Revision, Revision)> {
     let mut fields = Record::default();

@@ -1,6 +1,6 @@
-//! A front before ministack for the requests of SQS that it lacks: moves of dead letters, and the queues they come
-//! from. Each look at the task really moves one message, so that tests see its progress. The front can also refuse
-//! some entries of a batch. Every other request goes through.
+//! A front before ministack for the requests of SQS that it lacks: moves of dead letters, and the
+//! queues they come from. Each look at the task really moves one message, so that tests see its
+//! progress. The front can also refuse some entries of a batch. Every other request goes through.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};

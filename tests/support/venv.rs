@@ -1,10 +1,12 @@
-//! Programs from PyPI, pinned and installed into the target folder by the first test that needs them.
+//! Programs from PyPI, pinned and installed into the target folder by the first test that needs
+//! them.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A virtual environment with these packages, dependencies included, made by whoever comes first; other requirements make another one.
+/// A virtual environment with these packages, dependencies included, made by whoever comes first;
+/// other requirements make another one.
 pub fn installed(name: &str, requirements: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let venv = target.join(format!("{name}-{:08x}", crc32fast::hash(requirements.as_bytes())));

@@ -1,4 +1,5 @@
-//! A store that counts its calls, lets a test act at a chosen moment between two of them, and fails as it is told.
+//! A store that counts its calls, lets a test act at a chosen moment between two of them, and fails
+//! as it is told.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -14,8 +15,9 @@ use futures::future::BoxFuture;
 
 use super::random::Random;
 
-/// Makes of each `async fn name<S: Store + Clone>(store: Watched<S>)` a test in memory and one in a local folder, and, where S3 is compiled in, tests in the buckets of
-/// two servers, with the heads in the bucket and in a table.
+/// Makes of each `async fn name<S: Store + Clone>(store: Watched<S>)` a test in memory and one in a
+/// local folder, and, where S3 is compiled in, tests in the buckets of two servers, with the heads
+/// in the bucket and in a table.
 macro_rules! on_every_store {
     ($($name:ident),* $(,)?) => {
         on_every_store!(@in in_memory, (deltafold::store::Memory::new(), ()), $($name),*);
@@ -113,7 +115,8 @@ impl<S: Store> Watched<S> {
         Self { inner, state: Arc::default() }
     }
 
-    /// Once, just before the next `verb` on a key (or prefix) that holds `key`: does `act` to the end.
+    /// Once, just before the next `verb` on a key (or prefix) that holds `key`: does `act` to the
+    /// end.
     pub fn before<F>(&self, verb: &'static str, key: impl ToString, act: impl FnOnce() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -127,7 +130,8 @@ impl<S: Store> Watched<S> {
         self.state.lock().unwrap().hooks.push(Hook { verb, key: key.to_string(), act: Act::Fail(fault) });
     }
 
-    /// Once, the next creation of a key that holds `key` lands; then `act` is done to the end, and then it is answered as refused.
+    /// Once, the next creation of a key that holds `key` lands; then `act` is done to the end, and
+    /// then it is answered as refused.
     pub fn echo_after<F>(&self, key: impl ToString, act: impl FnOnce() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -141,7 +145,8 @@ impl<S: Store> Watched<S> {
         self.state.lock().unwrap().random = (once_in > 0).then(|| (Random::new(seed), once_in));
     }
 
-    /// From now on every conditional write that lands is answered as refused, as if something below had tried twice.
+    /// From now on every conditional write that lands is answered as refused, as if something below
+    /// had tried twice.
     pub fn echo_all(&self) {
         self.state.lock().unwrap().echoes = Some(Vec::new());
     }
@@ -167,17 +172,20 @@ impl<S: Store> Watched<S> {
         self.state.lock().unwrap().hooks.is_empty()
     }
 
-    /// The calls since the last time this was asked, as `verb key`, keys without what stands before the last folder.
+    /// The calls since the last time this was asked, as `verb key`, keys without what stands before
+    /// the last folder.
     pub fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().unwrap().calls)
     }
 
-    /// The calls of `abort_uploads` since this was last asked: prefix, date, and whether it was a dry run.
+    /// The calls of `abort_uploads` since this was last asked: prefix, date, and whether it was a
+    /// dry run.
     pub fn aborts(&self) -> Vec<(String, Timestamp, bool)> {
         std::mem::take(&mut self.state.lock().unwrap().aborts)
     }
 
-    /// Lets the writes land that were delayed, in any case refused where their condition no longer holds. Returns how many landed.
+    /// Lets the writes land that were delayed, in any case refused where their condition no longer
+    /// holds. Returns how many landed.
     pub async fn land_delayed(&self) -> usize {
         let delayed = std::mem::take(&mut self.state.lock().unwrap().delayed);
         let mut landed = 0;

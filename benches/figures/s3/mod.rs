@@ -1,4 +1,5 @@
-//! The store on S3, against the raw calls of the SDK to the same server in the same run. The server is a process of its own, as it would be a machine of its own.
+//! The store on S3, against the raw calls of the SDK to the same server in the same run. The server
+//! is a process of its own, as it would be a machine of its own.
 
 mod append;
 mod bulk;

@@ -5,8 +5,8 @@ use super::{ROTATION_ERROR, Rotation, sign_bytes, sum_of};
 /// The largest absolute value of an 8-bit code.
 const LARGEST: f64 = 127.0;
 
-/// Adding this to a number below 2^51 rounds it to the nearest integer, halves to even, and leaves that
-/// integer in the low bits.
+/// Adding this to a number below 2^51 rounds it to the nearest integer, halves to even, and leaves
+/// that integer in the low bits.
 const ROUND: f64 = 6_755_399_441_055_744.0;
 
 /// A row's numbers beside its codes.
@@ -14,13 +14,14 @@ const ROUND: f64 = 6_755_399_441_055_744.0;
 pub struct Factors {
     /// The row's norm, rounded to nearest; infinite where f32 cannot hold it.
     pub norm: f32,
-    /// `<q,x>` is about this times the sum of the rotated query's numbers, each with the sign of the row's:
+    /// `<q,x>` is about this times the sum of the rotated query's numbers, each with the sign of
+    /// the row's:
     /// |x|² divided by the sum of absolute values of the rotated row.
     pub estimator: f32,
     /// The rotated row is about this times its 8-bit code: the least-squares factor.
     pub scale: f32,
-    /// Not less than the distance between the row and what its 8-bit code stands for. Infinite where the
-    /// norm is: such a row has no codes and must always be read.
+    /// Not less than the distance between the row and what its 8-bit code stands for. Infinite
+    /// where the norm is: such a row has no codes and must always be read.
     pub residual: f32,
 }
 
@@ -81,8 +82,8 @@ impl CodeEncoder {
     }
 }
 
-/// One bit a dimension, set where the rotated number is below zero: bit `i % 8` of byte `i / 8`. The bits
-/// behind the last dimension are 0.
+/// One bit a dimension, set where the rotated number is below zero: bit `i % 8` of byte `i / 8`.
+/// The bits behind the last dimension are 0.
 fn write_signs(rotated: &[f64], signs: &mut [u8]) {
     signs.fill(0);
     for (byte, eight) in signs.iter_mut().zip(rotated.chunks(8)) {

@@ -2,8 +2,8 @@
 
 /// Transforms values in place; their number must be a power of two.
 ///
-/// Stage `h = 1, 2, 4, …` replaces each pair `(a, b)` at distance `h` by `(a + b, a - b)`. Stages are
-/// taken in threes and twos, which changes the order of memory accesses and no result.
+/// Stage `h = 1, 2, 4, …` replaces each pair `(a, b)` at distance `h` by `(a + b, a - b)`. Stages
+/// are taken in threes and twos, which changes the order of memory accesses and no result.
 pub(super) fn transform(values: &mut [f64]) {
     let mut half = 1;
     if values.len() >= 8 {

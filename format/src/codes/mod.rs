@@ -1,6 +1,7 @@
 //! Codes of embeddings: a row after a fixed rotation, in 1 bit and in 8 bits a dimension.
 //!
-//! `format/SPEC.md`, section "Codes", defines every operation, so every program writes the same bytes.
+//! `format/SPEC.md`, section "Codes", defines every operation, so every program writes the same
+//! bytes.
 //!
 //! # The bound
 //!
@@ -13,19 +14,20 @@
 //! |<q,x> - <q',x'>| <= |q| |x - x'| + |q - q'| |x'|
 //! ```
 //!
-//! by Cauchy-Schwarz. [`Factors::residual`] is at least `|x - x'|`: the encoder computes it from the
-//! scale as stored, adds [`ROTATION_ERROR`] times the norm for rounding, and rounds up.
+//! by Cauchy-Schwarz. [`Factors::residual`] is at least `|x - x'|`: the encoder computes it from
+//! the scale as stored, adds [`ROTATION_ERROR`] times the norm for rounding, and rounds up.
 //!
-//! The first term has a tighter form. The scale is the least-squares one, so `x - x'` is orthogonal to
-//! `x'`, but for the rounding of the scale to f32. Only the part of `q` orthogonal to `x'` counts:
+//! The first term has a tighter form. The scale is the least-squares one, so `x - x'` is orthogonal
+//! to `x'`, but for the rounding of the scale to f32. Only the part of `q` orthogonal to `x'`
+//! counts:
 //!
 //! ```text
 //! |<q, x - x'>| <= |q_| |x - x'| + |q| (SCALE_ERROR |x| + SCALE_UNDERFLOW)
 //! |q_|² = |q|² - <q,x'>² / |x'|²
 //! ```
 //!
-//! The second summand is the rounding: the scale is off by at most 2^-24 of itself, or by 2^-150 where
-//! it is subnormal, and `|c| <= 127 √65536 < 2^15`.
+//! The second summand is the rounding: the scale is off by at most 2^-24 of itself, or by 2^-150
+//! where it is subnormal, and `|c| <= 127 √65536 < 2^15`.
 
 mod encode;
 mod hadamard;
@@ -38,8 +40,9 @@ pub use rotation::Rotation;
 
 /// Bound of all rounding of a rotation and of the sums over its result, relative to the row's norm.
 ///
-/// A round rounds each number at most 16 + 3 times, each time by 2^-53 of a vector whose norm is the
-/// row's, so three rounds come to less than 2^-46. A sum of 65,536 squares in eight lanes comes to 2^-39.
+/// A round rounds each number at most 16 + 3 times, each time by 2^-53 of a vector whose norm is
+/// the row's, so three rounds come to less than 2^-46. A sum of 65,536 squares in eight lanes comes
+/// to 2^-39.
 pub const ROTATION_ERROR: f64 = 1.0 / (1_u64 << 36) as f64;
 
 /// Bound of the scale's rounding to f32, relative to the scale.
@@ -53,7 +56,8 @@ pub const fn sign_bytes(dimension: u32) -> usize {
     (dimension as usize).div_ceil(64) * size_of::<u64>()
 }
 
-/// The sum of `term` over pairs, in the order that the format fixes: eight partial sums, then halves.
+/// The sum of `term` over pairs, in the order that the format fixes: eight partial sums, then
+/// halves.
 fn sum_of<A: Copy, B: Copy>(a: &[A], b: &[B], term: impl Fn(A, B) -> f64) -> f64 {
     let mut sums = [0.0; 8];
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());

@@ -7,19 +7,20 @@ use std::sync::Arc;
 use super::hadamard;
 use crate::limits::MAX_DIMENSION;
 
-/// Rounds of signs and transform. A fourth gains about half a percent of recall for a third more time.
+/// Rounds of signs and transform. A fourth gains about half a percent of recall for a third more
+/// time.
 const ROUNDS: usize = 3;
 
-/// The round, from 0, that the butterfly follows. The first two transforms have spread each number by then.
-/// Earlier, a butterfly moves half of an outlier to where the next transform misses it.
+/// The round, from 0, that the butterfly follows. The first two transforms have spread each number
+/// by then. Earlier, a butterfly moves half of an outlier to where the next transform misses it.
 const MIXED: usize = 1;
 
 /// A fixed pseudo-random rotation of rows, the same on every machine bit for bit.
 ///
-/// Each of three rounds flips signs by random bits and applies a fast Hadamard transform to the first (in
-/// the second round: the last) `p` numbers. `p` is the largest power of two up to the dimension. Where it is
-/// below the dimension, a butterfly mixes the two halves after the second round. All of it is scaled to keep
-/// norms. Computed in f64: no finite row of f32 overflows.
+/// Each of three rounds flips signs by random bits and applies a fast Hadamard transform to the
+/// first (in the second round: the last) `p` numbers. `p` is the largest power of two up to the
+/// dimension. Where it is below the dimension, a butterfly mixes the two halves after the second
+/// round. All of it is scaled to keep norms. Computed in f64: no finite row of f32 overflows.
 ///
 /// Cheap to clone. Memory: 24 bytes a dimension.
 #[derive(Clone)]
@@ -31,8 +32,8 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// The rotation that a collection's register names by its seed. A dimension outside 1 to 65,536 is
-    /// taken as the nearest of these.
+    /// The rotation that a collection's register names by its seed. A dimension outside 1 to 65,536
+    /// is taken as the nearest of these.
     pub fn new(dimension: u32, seed: u64) -> Self {
         let dimension = (dimension as usize).clamp(1, MAX_DIMENSION);
         let power = power(dimension);
@@ -63,8 +64,8 @@ impl Rotation {
         u32::try_from(self.dimension).unwrap_or(u32::MAX)
     }
 
-    /// Writes the rotated row to `out`. A row that is too short counts as followed by zeros, and numbers
-    /// beyond the dimension are left out.
+    /// Writes the rotated row to `out`. A row that is too short counts as followed by zeros, and
+    /// numbers beyond the dimension are left out.
     pub fn apply(&self, row: &[f32], out: &mut Vec<f64>) {
         out.clear();
         out.extend(row.iter().take(self.dimension).map(|value| f64::from(*value)));

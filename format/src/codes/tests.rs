@@ -149,8 +149,8 @@ fn rotated_by_the_book(seed: u64, row: &[f32]) -> Vec<f64> {
     values
 }
 
-/// Story: a rotation that mixed the halves of 128 numbers, too, passed: it kept all inner products. Readers of another
-/// program would have found no neighbour by codes.
+/// Story: a rotation that mixed the halves of 128 numbers, too, passed: it kept all inner products.
+/// Readers of another program would have found no neighbour by codes.
 #[test]
 fn a_rotation_is_the_one_that_spec_describes() {
     for dimension in [1, 2, 3, 4, 5, 6, 7, 8, 63, 64, 65, 96, 100, 128, 200] {
@@ -189,7 +189,8 @@ fn a_row_beyond_f32_falls_out_of_the_codes() {
     assert!(factors.residual < f32::MAX / 20.0 && factors.norm == f32::MAX);
 }
 
-/// The least number of f32: its scale is zero, so its code stands for nothing and the residual says so.
+/// The least number of f32: its scale is zero, so its code stands for nothing and the residual says
+/// so.
 #[test]
 fn the_smallest_rows_keep_a_sound_residual() {
     let least = f32::from_bits(1);

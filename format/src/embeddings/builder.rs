@@ -13,12 +13,12 @@ use crate::limits::MAX_PART_ROWS;
 /// How errors call what is built.
 const WHAT: &str = "embedding object";
 
-/// Bytes that a writer puts into one object: less than the format allows, so that the memory of a merge
-/// stays bounded.
+/// Bytes that a writer puts into one object: less than the format allows, so that the memory of a
+/// merge stays bounded.
 const WRITTEN_BYTES: usize = 16 << 20;
 
-/// How many rows of a dimension are written into one object: 65,536, or as many as fit 16 MiB with their
-/// codes; at least 1.
+/// How many rows of a dimension are written into one object: 65,536, or as many as fit 16 MiB with
+/// their codes; at least 1.
 pub fn embedding_object_rows(dimension: u32) -> u32 {
     u32::try_from((WRITTEN_BYTES / row_bytes(dimension)).clamp(1, MAX_PART_ROWS)).unwrap_or(1)
 }
@@ -74,14 +74,15 @@ impl EmbeddingBuilder {
         self.rows as usize * row_bytes(self.dimension())
     }
 
-    /// Appends a row, which must be of the builder's dimension; returns its number. `finish` computes its codes.
+    /// Appends a row, which must be of the builder's dimension; returns its number. `finish`
+    /// computes its codes.
     pub fn push(&mut self, row: &[f32]) -> u32 {
         self.uncoded.push(self.rows);
         self.append(row)
     }
 
-    /// Appends a row of another object with its codes, which are computed anew where they are of another
-    /// rotation.
+    /// Appends a row of another object with its codes, which are computed anew where they are of
+    /// another rotation.
     ///
     /// # Errors
     ///
@@ -110,8 +111,8 @@ impl EmbeddingBuilder {
     ///
     /// # Errors
     ///
-    /// `Invalid` where it has no rows, a value is not finite, or the rows are not all of its dimension;
-    /// `TooLarge` where it was filled on after it was full.
+    /// `Invalid` where it has no rows, a value is not finite, or the rows are not all of its
+    /// dimension; `TooLarge` where it was filled on after it was full.
     pub fn finish(mut self) -> Result<EncodedEmbeddings, FormatError> {
         let (dimension, rows) = (self.dimension(), self.rows);
         let limit = embedding_object_rows(dimension);

@@ -19,8 +19,9 @@ pub(super) const HEADER_BYTES: usize = 2 * size_of::<u32>() + size_of::<u64>();
 
 /// Envelope, header and checksum table of an embedding object, verified.
 ///
-/// A cold reader knows dimension and rows from register and manifest, so it can fetch the front together
-/// with the sections behind it in one range: [`bytes_through`](Self::bytes_through) says how long that is.
+/// A cold reader knows dimension and rows from register and manifest, so it can fetch the front
+/// together with the sections behind it in one range: [`bytes_through`](Self::bytes_through) says
+/// how long that is.
 #[derive(Debug)]
 pub struct EmbeddingsFront {
     reader: EnvelopeReader,
@@ -46,7 +47,8 @@ impl EmbeddingsFront {
         end_of(dimension, rows, None)
     }
 
-    /// How many bytes of an object hold its front and all sections up to this one, as this program writes it.
+    /// How many bytes of an object hold its front and all sections up to this one, as this program
+    /// writes it.
     pub fn bytes_through(dimension: u32, rows: u32, last: EmbeddingSection) -> u64 {
         end_of(dimension, rows, Some(last))
     }
@@ -58,7 +60,8 @@ impl EmbeddingsFront {
         start..end_of(dimension, rows, Some(*sections.end())).max(start)
     }
 
-    /// The range of an object to be fetched for some of its `total` rows in f32, as this program writes it.
+    /// The range of an object to be fetched for some of its `total` rows in f32, as this program
+    /// writes it.
     pub fn written_rows(dimension: u32, total: u32, rows: Range<u32>) -> Range<u64> {
         let section = Self::written_range(dimension, total, EmbeddingSection::Rows..=EmbeddingSection::Rows);
         let stride = EmbeddingSection::Rows.stride(dimension) as u64;
@@ -72,9 +75,9 @@ impl EmbeddingsFront {
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with envelope, header or checksum table; that a section has not as many rows as the
-    /// header says. `Truncated` where the bytes do not hold the front: another program may have written more
-    /// sections before it.
+    /// Whatever is wrong with envelope, header or checksum table; that a section has not as many
+    /// rows as the header says. `Truncated` where the bytes do not hold the front: another program
+    /// may have written more sections before it.
     pub fn open(prefix: Bytes) -> Result<Self, FormatError> {
         Self::read(EnvelopeReader::open_front(prefix, ObjectKind::Embeddings)?)
     }
@@ -124,8 +127,8 @@ impl EmbeddingsFront {
         self.reader.envelope().crc32()
     }
 
-    /// The range of the object to be fetched for these rows of a section: the blocks that they touch. It is
-    /// empty where there are no such rows.
+    /// The range of the object to be fetched for these rows of a section: the blocks that they
+    /// touch. It is empty where there are no such rows.
     pub fn range(&self, section: EmbeddingSection, rows: Range<u32>) -> Range<u64> {
         let place = self.place(section);
         let range = self.bytes_of(section, rows).map_or(0..0, |bytes| blocks_around(&bytes, place.len));

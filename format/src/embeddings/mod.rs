@@ -1,5 +1,5 @@
-//! Embedding objects: rows of f32 with their codes, scanned in place from a mapping or read by ranges.
-//! `format/SPEC.md`, section "Embedding object", has the bytes.
+//! Embedding objects: rows of f32 with their codes, scanned in place from a mapping or read by
+//! ranges. `format/SPEC.md`, section "Embedding object", has the bytes.
 
 mod builder;
 mod columns;

@@ -15,8 +15,9 @@ use crate::limits::MAX_EMBEDDING_OBJECT_BYTES;
 
 /// An embedding object, or the sections of it that are held, read in place.
 ///
-/// Opening checks envelope, header and checksum table. Each block of 16 KiB is checked when it is first
-/// touched, so opening a mapped object of any size reads a few pages. Clones share bytes and checks.
+/// Opening checks envelope, header and checksum table. Each block of 16 KiB is checked when it is
+/// first touched, so opening a mapped object of any size reads a few pages. Clones share bytes and
+/// checks.
 #[derive(Debug, Clone)]
 pub struct Embeddings {
     front: Arc<EmbeddingsFront>,
@@ -55,8 +56,8 @@ impl Embeddings {
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with envelope, header or checksum table; that a section has not as many rows as the
-    /// header says.
+    /// Whatever is wrong with envelope, header or checksum table; that a section has not as many
+    /// rows as the header says.
     pub fn open(object: Bytes) -> Result<Self, FormatError> {
         let mut opened = Self::empty(EmbeddingsFront::read(EnvelopeReader::open(object, ObjectKind::Embeddings)?)?);
         for (held, section) in Arc::make_mut(&mut opened.sections).iter_mut().zip(EmbeddingSection::ALL) {
@@ -163,13 +164,14 @@ impl Embeddings {
         self.front.crc32()
     }
 
-    /// A row. It borrows from the object where that lies at a multiple of 4 in memory, as mapped files do,
-    /// and is a copy elsewhere. The first row asked for in a block costs reading that block.
+    /// A row. It borrows from the object where that lies at a multiple of 4 in memory, as mapped
+    /// files do, and is a copy elsewhere. The first row asked for in a block costs reading that
+    /// block.
     ///
     /// # Errors
     ///
-    /// `Checksum` where a block it lies in is damaged; `Invalid` where a value in it is not finite, or there
-    /// is no such row.
+    /// `Checksum` where a block it lies in is damaged; `Invalid` where a value in it is not finite,
+    /// or there is no such row.
     pub fn row(&self, row: u32) -> Result<Cow<'_, [f32]>, FormatError> {
         self.section(EmbeddingSection::Rows, row..row.saturating_add(1)).map(floats)
     }
@@ -178,8 +180,8 @@ impl Embeddings {
     ///
     /// # Errors
     ///
-    /// `Checksum` where a block is damaged; `Invalid` where a value must not occur, or there are no such rows;
-    /// `Truncated` where the section is not held.
+    /// `Checksum` where a block is damaged; `Invalid` where a value must not occur, or there are no
+    /// such rows; `Truncated` where the section is not held.
     pub fn section(&self, section: EmbeddingSection, rows: Range<u32>) -> Result<&[u8], FormatError> {
         let wanted = self.front.wanted(section, rows)?;
         let not_held = || FormatError::truncated(section.name(), "they were not fetched");
@@ -193,8 +195,8 @@ impl Embeddings {
         Ok(held.bytes.get(wanted).unwrap_or_default())
     }
 
-    /// The numbers of some rows in a section of f32: norms, estimators, scales or residuals. Borrows as
-    /// [`row`](Self::row) does.
+    /// The numbers of some rows in a section of f32: norms, estimators, scales or residuals.
+    /// Borrows as [`row`](Self::row) does.
     ///
     /// # Errors
     ///
@@ -239,8 +241,8 @@ impl Embeddings {
     ///
     /// # Errors
     ///
-    /// `Checksum` where something is damaged; `Invalid` where a value must not occur, or the codes are not
-    /// those of the rows.
+    /// `Checksum` where something is damaged; `Invalid` where a value must not occur, or the codes
+    /// are not those of the rows.
     pub fn verify_all(&self) -> Result<(), FormatError> {
         for section in EmbeddingSection::ALL {
             self.section(section, 0..self.rows())?;

@@ -5,9 +5,9 @@ use crate::codes::sign_bytes;
 
 /// A section with the same number of bytes for each row, in the order in which they lie.
 ///
-/// A cold reader fetches ranges that end with the section it needs last: estimates take the object up to
-/// [`Signs`](Self::Signs), bounds take [`Norms`](Self::Norms) and then [`Scales`](Self::Scales) to
-/// [`Bytes`](Self::Bytes).
+/// A cold reader fetches ranges that end with the section it needs last: estimates take the object
+/// up to [`Signs`](Self::Signs), bounds take [`Norms`](Self::Norms) and then
+/// [`Scales`](Self::Scales) to [`Bytes`](Self::Bytes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u16)]
 pub enum EmbeddingSection {

@@ -151,8 +151,8 @@ fn damage_is_found_where_it_is_touched_and_nowhere_else() {
     assert_eq!(whole.row(u32::MAX).unwrap_err().kind(), Kind::Invalid);
 }
 
-/// A row lies across two blocks and the damage is in the second. A reader that checks only the block in which
-/// a row begins returns wrong floats.
+/// A row lies across two blocks and the damage is in the second. A reader that checks only the
+/// block in which a row begins returns wrong floats.
 #[test]
 fn damage_in_the_second_block_of_a_row_is_found() {
     let object = build(1_000, &large()).unwrap();

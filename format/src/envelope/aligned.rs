@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn a_buffer_that_cannot_be_had_is_an_error() {
-        // Story: memory for what an envelope announced was taken without asking, and the program aborted where there was none.
+        // Story: memory for what an envelope announced was taken without asking, and the program
+        // aborted where there was none.
         let error = AlignedBuf::zeroed(usize::MAX - 1, "ops").err().unwrap();
         assert_eq!((error.kind(), error.what()), (FormatErrorKind::OutOfMemory, "ops"));
         assert!(error.to_string().contains("there is no memory for its 18446744073709551614 bytes"), "{error}");

@@ -17,7 +17,8 @@ pub(crate) use writer::{Compress, EnvelopeWriter, SealedSection};
 /// The newest version of the format that this crate reads, and the one it writes.
 pub const FORMAT_VERSION: u16 = 1;
 
-/// The first bytes of every object. The first is no ASCII, the last two are a line end that text transfers change.
+/// The first bytes of every object. The first is no ASCII, the last two are a line end that text
+/// transfers change.
 pub(crate) const MAGIC: [u8; 8] = *b"\x89DFOLD\r\n";
 
 /// Every section begins at a multiple of this many bytes.

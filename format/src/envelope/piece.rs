@@ -40,7 +40,8 @@ impl SealedPiece {
 }
 
 impl PieceSum {
-    /// The raw bytes of a piece at a 16-byte boundary, verified. Nothing is allocated beyond `max_raw`.
+    /// The raw bytes of a piece at a 16-byte boundary, verified. Nothing is allocated beyond
+    /// `max_raw`.
     pub(crate) fn unseal(&self, stored: Bytes, what: &'static str, max_raw: usize) -> Result<Bytes, FormatError> {
         if stored.len() != self.stored as usize {
             let reason = format!("{} of its bytes were asked for, and {} came", self.stored, stored.len());

@@ -7,7 +7,8 @@ use super::table::{Encoding, Envelope, ObjectKind, Section, matches};
 use super::zstd_pool;
 use crate::error::{FormatError, FormatErrorKind};
 
-/// An object, or its first bytes, whose envelope is verified; sections are verified as they are asked for.
+/// An object, or its first bytes, whose envelope is verified; sections are verified as they are
+/// asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct EnvelopeReader {
     object: Bytes,
@@ -20,8 +21,8 @@ impl EnvelopeReader {
         Self::open_any(object)?.expect(expected)
     }
 
-    /// Reads the envelope from the first bytes of an object that must be of this kind. A section that they do not hold whole is
-    /// `Truncated` when it is asked for.
+    /// Reads the envelope from the first bytes of an object that must be of this kind. A section
+    /// that they do not hold whole is `Truncated` when it is asked for.
     pub(crate) fn open_front(prefix: Bytes, expected: ObjectKind) -> Result<Self, FormatError> {
         let envelope = Envelope::parse(&prefix)?;
         Self { object: prefix, envelope }.expect(expected)
@@ -36,7 +37,8 @@ impl EnvelopeReader {
         Err(FormatError::new(kind, "envelope", format!("this is a {found} and not a {expected}")))
     }
 
-    /// Reads the envelope of an object of any kind. The padding, which no checksum covers, must be zero.
+    /// Reads the envelope of an object of any kind. The padding, which no checksum covers, must be
+    /// zero.
     pub(crate) fn open_any(object: Bytes) -> Result<Self, FormatError> {
         let envelope = Envelope::parse(&object)?;
         let (is, says) = (object.len() as u64, envelope.bytes());
@@ -63,7 +65,8 @@ impl EnvelopeReader {
         &self.envelope
     }
 
-    /// The section's bytes, verified and decoded, at a 16-byte boundary. A raw section that lies at one is not copied.
+    /// The section's bytes, verified and decoded, at a 16-byte boundary. A raw section that lies at
+    /// one is not copied.
     ///
     /// Refuses a section of more than `max_raw` bytes before allocating anything for it.
     pub(crate) fn section(&self, id: u16, what: &'static str, max_raw: usize) -> Result<Bytes, FormatError> {
@@ -93,7 +96,8 @@ impl EnvelopeReader {
         aligned(stored, what)
     }
 
-    /// The bytes of a raw section, **not verified**, wherever they lie. For sections with checksums of their own.
+    /// The bytes of a raw section, **not verified**, wherever they lie. For sections with checksums
+    /// of their own.
     pub(crate) fn raw_section(&self, id: u16, what: &'static str, max_raw: usize) -> Result<Bytes, FormatError> {
         let (section, stored) = self.stored(id, what)?;
         if section.encoding != Encoding::Raw {

@@ -13,7 +13,8 @@ pub(super) const FIXED_BYTES: usize = 24;
 pub(super) const ENTRY_BYTES: usize = 32;
 /// Bytes of the crc32 after the section table.
 pub(super) const CRC_BYTES: usize = 4;
-/// The longest envelope: a range read of this many bytes from the start of an object is enough for [`Envelope::parse`].
+/// The longest envelope: a range read of this many bytes from the start of an object is enough for
+/// [`Envelope::parse`].
 pub const MAX_ENVELOPE_BYTES: usize = FIXED_BYTES + MAX_SECTIONS * ENTRY_BYTES + CRC_BYTES;
 
 /// What an object is.
@@ -124,13 +125,14 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Reads the envelope from the first bytes of an object. [`MAX_ENVELOPE_BYTES`] of them, or the whole object if
-    /// that is shorter, are always enough.
+    /// Reads the envelope from the first bytes of an object. [`MAX_ENVELOPE_BYTES`] of them, or the
+    /// whole object if that is shorter, are always enough.
     ///
     /// It verifies everything about the envelope and nothing about the sections' bytes.
     ///
     /// # Errors
-    /// `NotDeltafold`, `Truncated`, `Damaged`, `Checksum`, `NewerFormat` or `Invalid`, about the envelope alone.
+    /// `NotDeltafold`, `Truncated`, `Damaged`, `Checksum`, `NewerFormat` or `Invalid`, about the
+    /// envelope alone.
     pub fn parse(prefix: &[u8]) -> Result<Self, FormatError> {
         let magic = prefix.get(..MAGIC.len());
         if magic != Some(&MAGIC) {
@@ -143,7 +145,8 @@ impl Envelope {
         let short = || FormatError::truncated("envelope", format!("only {} bytes are there", prefix.len()));
         let count = usize::from(u16::from_le_bytes(field(prefix, 12).ok_or_else(short)?));
         if count > MAX_SECTIONS {
-            // The checksum lies behind the sections, so it cannot tell a damaged count from a broken writer's.
+            // The checksum lies behind the sections, so it cannot tell a damaged count from a
+            // broken writer's.
             let reason = format!("it lists {count} sections, the limit is {MAX_SECTIONS}");
             return Err(FormatError::damaged("envelope", reason));
         }
@@ -153,7 +156,8 @@ impl Envelope {
         if !matches(covered, crc32) {
             return Err(FormatError::checksum("envelope", "its crc32 does not match"));
         }
-        // The shape of the envelope is the same in every version of the format, so its checksum comes before the version.
+        // The shape of the envelope is the same in every version of the format, so its checksum
+        // comes before the version.
         let version = u16::from_le_bytes(field(covered, 10).ok_or_else(short)?);
         if version > FORMAT_VERSION {
             return Err(FormatError::new(
@@ -197,7 +201,8 @@ impl Envelope {
         self.bytes
     }
 
-    /// The crc32 of the envelope. As the envelope holds the crc32 of every section, it tells the whole object's content.
+    /// The crc32 of the envelope. As the envelope holds the crc32 of every section, it tells the
+    /// whole object's content.
     pub fn crc32(&self) -> u32 {
         self.crc32
     }
@@ -275,7 +280,8 @@ fn section(entry: &[u8]) -> Option<Section> {
     lengths.then_some(Section { id, encoding, offset, stored, raw, crc32 })
 }
 
-/// Sections lie one after the other, each at the next multiple of 64; the object ends where the last one ends.
+/// Sections lie one after the other, each at the next multiple of 64; the object ends where the
+/// last one ends.
 fn check_layout(sections: &[Section], bytes: u64) -> Result<(), FormatError> {
     let mut end = Some(envelope_len(sections.len()) as u64);
     for (i, section) in sections.iter().enumerate() {

@@ -61,7 +61,8 @@ fn each_kind_has_its_name_and_number() {
     );
 }
 
-/// Only a raw section can be empty: zstd makes at least a frame of nothing, and no writer stores that.
+/// Only a raw section can be empty: zstd makes at least a frame of nothing, and no writer stores
+/// that.
 #[test]
 fn a_compressed_section_is_never_empty() {
     let object = two_sections();
@@ -82,8 +83,9 @@ fn every_truncation_is_an_error() {
     assert_eq!(read(longer.into()).unwrap_err().kind(), Kind::Damaged);
 }
 
-/// Story: a flip in a gap was called the fault of a broken writer, to be reported. So was one in the count of sections.
-/// A flip in the magic bytes was called another program's file, with no word of damage.
+/// Story: a flip in a gap was called the fault of a broken writer, to be reported. So was one in
+/// the count of sections. A flip in the magic bytes was called another program's file, with no word
+/// of damage.
 #[test]
 fn every_bit_flip_is_an_error_that_names_damage() {
     let object = two_sections();

@@ -8,7 +8,8 @@ use super::{align, zstd_pool};
 /// An object's bytes, ready to be stored.
 #[derive(Debug, Clone)]
 pub struct Encoded {
-    /// The bytes, in order; their concatenation is the object. Big sections are chunks of their own, never copied.
+    /// The bytes, in order; their concatenation is the object. Big sections are chunks of their
+    /// own, never copied.
     pub chunks: Vec<Bytes>,
     /// Length of the object.
     pub bytes: u64,
@@ -35,7 +36,8 @@ pub(crate) enum Compress {
     WhenSmaller,
 }
 
-/// The bytes of one section as they will be stored: compressed and summed. Costly to make, cheap to clone.
+/// The bytes of one section as they will be stored: compressed and summed. Costly to make, cheap to
+/// clone.
 #[derive(Debug, Clone)]
 pub(crate) struct SealedSection {
     encoding: Encoding,
@@ -101,7 +103,8 @@ impl EnvelopeWriter {
         Self { kind, sections: Vec::new() }
     }
 
-    /// Adds a section; the order of calls is the order in the object. At most [`MAX_SECTIONS`](super::MAX_SECTIONS), each id once.
+    /// Adds a section; the order of calls is the order in the object. At most
+    /// [`MAX_SECTIONS`](super::MAX_SECTIONS), each id once.
     pub(crate) fn section(&mut self, id: u16, data: impl Into<SectionData>, compress: Compress) -> &mut Self {
         self.sealed(id, SealedSection::new(data.into().0, compress))
     }

@@ -1,4 +1,5 @@
-//! zstd at one level, with a few contexts kept: making one costs more than compressing a small segment.
+//! zstd at one level, with a few contexts kept: making one costs more than compressing a small
+//! segment.
 
 use std::sync::Mutex;
 
@@ -37,7 +38,8 @@ pub(super) fn content_size(frame: &[u8]) -> Option<u64> {
     zstd::zstd_safe::get_frame_content_size(frame).ok().flatten()
 }
 
-/// Whether the bytes are one frame from the first to the last. It reads the headers of blocks alone.
+/// Whether the bytes are one frame from the first to the last. It reads the headers of blocks
+/// alone.
 pub(super) fn is_one_frame(bytes: &[u8]) -> bool {
     zstd::zstd_safe::find_frame_compressed_size(bytes) == Ok(bytes.len())
 }

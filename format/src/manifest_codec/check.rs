@@ -1,4 +1,5 @@
-//! What a manifest must be by itself, on the way out and on the way in. What two versions must be to each other is for whoever publishes.
+//! What a manifest must be by itself, on the way out and on the way in. What two versions must be
+//! to each other is for whoever publishes.
 
 use std::collections::BTreeSet;
 

@@ -9,7 +9,8 @@ use crate::manifest::{
 };
 use crate::part::Absent;
 
-/// Fewest bytes of each kind of entry, so that a count can be refused before anything is allocated for it.
+/// Fewest bytes of each kind of entry, so that a count can be refused before anything is allocated
+/// for it.
 const RUN_BYTES: usize = 54;
 const PART_BYTES: usize = 60;
 const EMBEDDING_BYTES: usize = 36;

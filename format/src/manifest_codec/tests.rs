@@ -266,7 +266,8 @@ fn a_manifest_just_beyond_its_limits_is_refused() {
     assert_eq!(backwards.encode().unwrap_err().kind(), Kind::Invalid, "a run that ends before it begins");
 }
 
-/// Counts of rows without a record stand in a section of their own, which is there only where one is not zero.
+/// Counts of rows without a record stand in a section of their own, which is there only where one
+/// is not zero.
 #[test]
 fn counts_of_absent_rows_come_back() {
     let section = |manifest: &Manifest| {

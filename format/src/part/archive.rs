@@ -1,4 +1,5 @@
-//! Archives that are read in place: the bytes, and beside them the structure that they were validated as.
+//! Archives that are read in place: the bytes, and beside them the structure that they were
+//! validated as.
 
 use std::sync::Arc;
 
@@ -54,7 +55,8 @@ archive!(ValuesArchive, ValuesRoot, ArchivedValues, VALUES);
 archive!(TextsArchive, TextsRoot, ArchivedTexts, DOCUMENTS);
 
 self_cell! {
-    /// All metadata columns of a part, each one step away: a merge looks at all of them for every row.
+    /// All metadata columns of a part, each one step away: a merge looks at all of them for every
+    /// row.
     pub(super) struct AllColumns {
         owner: Vec<Arc<ValuesArchive>>,
         #[covariant]

@@ -18,10 +18,12 @@ use crate::transition::{Stored, Transition};
 /// How errors call what is built.
 const WHAT: &str = "part";
 
-/// Bytes of columns from which on a builder takes no further row, so that no single row leads beyond the limit.
+/// Bytes of columns from which on a builder takes no further row, so that no single row leads
+/// beyond the limit.
 const FULL_BYTES: usize = MAX_PART_META_BYTES / 2;
 
-/// What a payload takes besides id, document and metadata: two positions, the embedding's place and the form.
+/// What a payload takes besides id, document and metadata: two positions, the embedding's place and
+/// the form.
 const PAYLOAD_BYTES: usize = 8 + 8 + 4 + 4 + 1;
 
 /// Builds a part from rows in ascending order of their ids.
@@ -93,8 +95,8 @@ impl PartBuilder {
     ///
     /// # Errors
     ///
-    /// `Invalid` where the id does not follow the one before, nothing bears a revision, or the rows before have none; `TooLarge` where the part is full. The part is as it was
-    /// before.
+    /// `Invalid` where the id does not follow the one before, nothing bears a revision, or the rows
+    /// before have none; `TooLarge` where the part is full. The part is as it was before.
     pub fn push_revised(&mut self, id: &str, revised: &Revised<EmbeddingRef>) -> Result<(), FormatError> {
         if revised.stamps().next().is_none() {
             return Err(FormatError::invalid(WHAT, format!("id `{}` has no revision", id.escape_debug())));
@@ -126,8 +128,8 @@ impl PartBuilder {
     ///
     /// # Errors
     ///
-    /// `Invalid` where the id does not follow the one before, or a position is [`Position::ZERO`]; `TooLarge` where the part is full.
-    /// The part is as it was before.
+    /// `Invalid` where the id does not follow the one before, or a position is [`Position::ZERO`];
+    /// `TooLarge` where the part is full. The part is as it was before.
     pub fn push(&mut self, id: &str, transition: &Transition<EmbeddingRef>) -> Result<(), FormatError> {
         if has_no_position(transition) {
             return Err(FormatError::invalid(WHAT, format!("id `{}` has no position in the log", id.escape_debug())));
@@ -166,13 +168,13 @@ impl PartBuilder {
         Ok(())
     }
 
-    /// Appends a row of another part as it stands there, column by column; `embedding` puts another reference in the place of the one it
-    /// has.
+    /// Appends a row of another part as it stands there, column by column; `embedding` puts another
+    /// reference in the place of the one it has.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push). `Invalid` too where the other part has no such row, or `embedding` is given for a row that has no embedding or
-    /// is of the form `Split` and so may have two.
+    /// As [`push`](Self::push). `Invalid` too where the other part has no such row, or `embedding`
+    /// is given for a row that has no embedding or is of the form `Split` and so may have two.
     pub fn copy_row(
         &mut self,
         part: &PartMeta,
@@ -210,11 +212,13 @@ impl PartBuilder {
         Ok(())
     }
 
-    /// The finished part. It was validated as a reader will do it: no part is written that cannot be read.
+    /// The finished part. It was validated as a reader will do it: no part is written that cannot
+    /// be read.
     ///
     /// # Errors
     ///
-    /// `Invalid` where it has no rows, or a row breaks a rule of the format; `TooLarge` where the columns exceed their limit.
+    /// `Invalid` where it has no rows, or a row breaks a rule of the format; `TooLarge` where the
+    /// columns exceed their limit.
     pub fn finish(self) -> Result<EncodedPart, FormatError> {
         let estimate = self.estimated_bytes();
         // rkyv panics past 2 GiB, so this comes before it.
@@ -345,7 +349,8 @@ impl ObjectNumbers {
         number
     }
 
-    /// Numbers the objects by name, whatever order they appeared in: the same rows give the same bytes.
+    /// Numbers the objects by name, whatever order they appeared in: the same rows give the same
+    /// bytes.
     fn finish(self, rows: &mut Rows) {
         let mut sorted = self.names.clone();
         sorted.sort_unstable();
@@ -377,7 +382,8 @@ fn has_no_position(transition: &Transition<EmbeddingRef>) -> bool {
     positions.into_iter().any(|position| position == Position::ZERO)
 }
 
-/// Whether the absent case is just what the patch makes of an empty record, so that the patch tells it.
+/// Whether the absent case is just what the patch makes of an empty record, so that the patch tells
+/// it.
 fn is_upsert(stored: &Stored<EmbeddingRef>, patch: &Patch<EmbeddingRef>, changed: Option<Position>) -> bool {
     let set = patch.metadata.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
     changed == Some(stored.changed)

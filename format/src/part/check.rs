@@ -22,8 +22,8 @@ pub(super) struct Checked {
     pub(super) payloads: Payloads,
     /// How many payloads set a document.
     pub(super) documents: usize,
-    /// How many references there are to each embedding object, by name. The two payloads of a row that name one place
-    /// count as one.
+    /// How many references there are to each embedding object, by name. The two payloads of a row
+    /// that name one place count as one.
     pub(super) references: Vec<(ObjectName, u32)>,
     /// Every row is a whole record.
     pub(super) resolved: bool,
@@ -50,7 +50,8 @@ pub(super) fn check(archive: &ArchivedRows, revised: bool) -> Result<Checked, Fo
     Ok(Checked { payloads, documents, references, resolved })
 }
 
-/// The sort of each payload, by the form of its row. Those of tombstones are of neither sort, and hold nothing.
+/// The sort of each payload, by the form of its row. Those of tombstones are of neither sort, and
+/// hold nothing.
 #[derive(Debug)]
 pub(super) struct Payloads {
     pub(super) count: usize,
@@ -61,7 +62,8 @@ pub(super) struct Payloads {
 }
 
 impl Payloads {
-    /// Forms are known, and the splits are the rows that say so. Rows have revisions all together, or none has.
+    /// Forms are known, and the splits are the rows that say so. Rows have revisions all together,
+    /// or none has.
     fn of(archive: &ArchivedRows, rows: usize, revised: bool) -> Result<Self, FormatError> {
         let count = rows + archive.splits.len();
         // At most one split a row, before anything is allocated by their number.

@@ -12,7 +12,8 @@ use super::values::{ArchivedValues, BOOL, BOOLS, F64, F64S, I64, I64S, REMOVED, 
 use crate::error::FormatError;
 use crate::limits::{MAX_DOCUMENT_BYTES, MAX_LIST_LEN, MAX_METADATA_BYTES};
 
-/// Checks every rule that a metadata column can break by itself, and that it is the one which the directory lists.
+/// Checks every rule that a metadata column can break by itself, and that it is the one which the
+/// directory lists.
 pub(super) fn metadata_column(
     column: &ArchivedValues,
     entry: &ColumnEntry,
@@ -50,7 +51,8 @@ pub(super) fn documents(block: &ArchivedTexts, entry: &BlockEntry) -> Result<(),
     require(block.len() == entry.documents as usize, "a block has not as many documents as the directory lists")
 }
 
-/// Offsets begin at 0, do not descend, end at the last byte and lie on the boundaries of valid UTF-8.
+/// Offsets begin at 0, do not descend, end at the last byte and lie on the boundaries of valid
+/// UTF-8.
 pub(super) fn texts(texts: &ArchivedTexts, shortest: usize, longest: usize) -> Result<(), FormatError> {
     let bytes = texts.bytes.as_slice();
     let text = str::from_utf8(bytes);

@@ -1,4 +1,5 @@
-//! The rules of a part's revisions, by themselves and beside its other sections. Checking takes time in proportion to all.
+//! The rules of a part's revisions, by themselves and beside its other sections. Checking takes
+//! time in proportion to all.
 
 use super::check::require;
 use super::check_columns::ascending;
@@ -96,8 +97,8 @@ impl Slots<'_> {
     }
 }
 
-/// Checks that every field has a revision of its row, and that something bears every revision. It takes all metadata
-/// columns, in order.
+/// Checks that every field has a revision of its row, and that something bears every revision. It
+/// takes all metadata columns, in order.
 pub(super) fn fields<'a>(
     of: &ArchivedRows,
     revisions: &ArchivedRevisions,
@@ -128,7 +129,8 @@ pub(super) fn fields<'a>(
             object => slots.field(row, object == CLEAR)?,
         }
     }
-    // A payload sets a document or clears it, never both; so the order of the two lists is no matter.
+    // A payload sets a document or clears it, never both; so the order of the two lists is no
+    // matter.
     of.documents.each(rows, |row| slots.field(row, false))?;
     for row in of.documents_cleared.iter() {
         slots.field(row.to_native() as usize, true)?;

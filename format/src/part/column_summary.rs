@@ -1,6 +1,7 @@
 //! The summary of one metadata column: bounds, and the values where they are few.
 //!
-//! The directory of a part holds it. A reader that has loaded the column computes it anew and compares the two.
+//! The directory of a part holds it. A reader that has loaded the column computes it anew and
+//! compares the two.
 
 use std::cmp::Ordering;
 

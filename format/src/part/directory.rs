@@ -1,4 +1,5 @@
-//! The directory of a part: where each metadata column and each block of documents lies, and what a column holds.
+//! The directory of a part: where each metadata column and each block of documents lies, and what a
+//! column holds.
 
 use super::DIRECTORY;
 use super::column_summary::ColumnSummary;
@@ -9,7 +10,8 @@ use crate::envelope::{Encoding, PieceSum, Section};
 use crate::error::FormatError;
 use crate::limits::MAX_KEY_BYTES;
 
-/// Fewest bytes of each kind of entry, so that a count can be refused before anything is allocated for it.
+/// Fewest bytes of each kind of entry, so that a count can be refused before anything is allocated
+/// for it.
 const COLUMN_BYTES: usize = 27;
 const BLOCK_BYTES: usize = 16;
 
@@ -77,7 +79,8 @@ impl Directory {
         out.into_vec()
     }
 
-    /// Reads a directory, whose pieces fill these two sections. [`check`](Self::check) has to follow.
+    /// Reads a directory, whose pieces fill these two sections. [`check`](Self::check) has to
+    /// follow.
     pub(super) fn decode(
         bytes: &[u8],
         values: Option<&Section>,
@@ -176,7 +179,8 @@ fn read_sum(from: &mut Cursor<'_>) -> Result<PieceSum, FormatError> {
     Ok(sum)
 }
 
-/// Lays pieces out one behind the other. They fill their section, which is absent if there are none.
+/// Lays pieces out one behind the other. They fill their section, which is absent if there are
+/// none.
 fn lay_out<'a>(
     pieces: impl ExactSizeIterator<Item = (PieceSum, &'a mut u64)>,
     section: Option<&Section>,

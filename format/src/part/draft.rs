@@ -41,7 +41,8 @@ pub struct EncodedPart {
     pub object: Encoded,
     /// The length of its front, as [`PartMeta::front_bytes`] will tell it.
     pub front_bytes: u64,
-    /// The length of its front with all metadata columns, as [`PartMeta::columns_end`] will tell it.
+    /// The length of its front with all metadata columns, as [`PartMeta::columns_end`] will tell
+    /// it.
     pub columns_end: u64,
     /// Its rows, at least one.
     pub rows: u32,
@@ -49,7 +50,8 @@ pub struct EncodedPart {
     pub min_id: String,
     /// Its last id.
     pub max_id: String,
-    /// How many references there are to each embedding object, by name: as [`PartMeta::references`] will count them.
+    /// How many references there are to each embedding object, by name: as [`PartMeta::references`]
+    /// will count them.
     pub references: Vec<(ObjectName, u32)>,
     /// Its rows with revisions that hold no record.
     pub absent: Absent,
@@ -76,7 +78,8 @@ impl Sealed {
 }
 
 impl Draft {
-    /// The finished part. It was validated as a reader will do it: no part is written that cannot be read.
+    /// The finished part. It was validated as a reader will do it: no part is written that cannot
+    /// be read.
     pub(super) fn finish(&self) -> Result<EncodedPart, FormatError> {
         let sealed = self.seal()?;
         let front = Front::check(sealed.rows, sealed.revisions, sealed.directory, sealed.extent)?;

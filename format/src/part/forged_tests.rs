@@ -1,4 +1,5 @@
-//! Parts that a broken writer could make: every checksum is right and rkyv finds nothing wrong, and the content must be refused all the same.
+//! Parts that a broken writer could make: every checksum is right and rkyv finds nothing wrong, and
+//! the content must be refused all the same.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -16,8 +17,8 @@ use crate::record::{Change, Metadata, Patch, Record, Value};
 use crate::testing;
 use crate::transition::{Stored, Transition};
 
-/// One row of each form, in the order of [`Form`], and a second tombstone: six rows, and the patch of the split one as payload 6.
-/// `a` put, `b` delete, `c` patch, `d` upsert, `e` add, `f` split.
+/// One row of each form, in the order of [`Form`], and a second tombstone: six rows, and the patch
+/// of the split one as payload 6. `a` put, `b` delete, `c` patch, `d` upsert, `e` add, `f` split.
 fn sample() -> PartBuilder {
     let metadata = |entries: &[(&str, Value)]| -> Metadata {
         entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
@@ -350,7 +351,8 @@ fn lists_of_the_greatest_length_pass() {
     assert!(decode(&builder.into_draft()).is_ok());
 }
 
-/// Whatever the bytes of the columns: an error, or a part whose every row can be read, found, and written again.
+/// Whatever the bytes of the columns: an error, or a part whose every row can be read, found, and
+/// written again.
 fn survives(object: Bytes) {
     let Ok(part) = PartMeta::decode(object) else { return };
     let (mut pushed, mut copied) = (PartBuilder::new(), PartBuilder::new());
@@ -366,7 +368,8 @@ fn survives(object: Bytes) {
     assert!(counted(pushed.finish().unwrap()) <= references);
 }
 
-/// The object with the raw bytes of one piece edited, and every length and checksum made right again.
+/// The object with the raw bytes of one piece edited, and every length and checksum made right
+/// again.
 fn with_piece(object: &Bytes, piece: PartPiece, edit: &dyn Fn(&mut Vec<u8>)) -> Bytes {
     let reader = EnvelopeReader::open_any(object.clone()).unwrap();
     let mut out = EnvelopeWriter::new(ObjectKind::PartMeta);

@@ -39,12 +39,13 @@ impl PartMeta {
         Self::of_front(front)?.with(pieces)
     }
 
-    /// Opens a part from the first bytes of its object: at least [`front_bytes`](Self::front_bytes) of them, which the
-    /// manifest tells. No piece is loaded.
+    /// Opens a part from the first bytes of its object: at least [`front_bytes`](Self::front_bytes)
+    /// of them, which the manifest tells. No piece is loaded.
     ///
     /// # Errors
     ///
-    /// Envelope, rows, revisions or directory are wrong. `Truncated` where the bytes do not hold them.
+    /// Envelope, rows, revisions or directory are wrong. `Truncated` where the bytes do not hold
+    /// them.
     pub fn open(prefix: Bytes) -> Result<Self, FormatError> {
         let reader = EnvelopeReader::open_front(prefix, ObjectKind::PartMeta)?;
         Self::of_front(Front::read(&reader)?)
@@ -63,8 +64,8 @@ impl PartMeta {
         Ok(part)
     }
 
-    /// The same part with more pieces. Each comes with the bytes of its [`range`](Self::range); the part shares those
-    /// that it has already.
+    /// The same part with more pieces. Each comes with the bytes of its [`range`](Self::range); the
+    /// part shares those that it has already.
     ///
     /// # Errors
     ///
@@ -126,7 +127,8 @@ impl PartMeta {
         Ok(())
     }
 
-    /// The length of the object's front: a reader that fetches so many bytes can [`open`](Self::open) it.
+    /// The length of the object's front: a reader that fetches so many bytes can
+    /// [`open`](Self::open) it.
     pub fn front_bytes(&self) -> u64 {
         self.front.extent.front
     }
@@ -156,7 +158,8 @@ impl PartMeta {
         unloaded(&self.blocks, 0..self.blocks.len()).map(PartPiece::Documents)
     }
 
-    /// The block that holds the document which a row sets, if it is not loaded. A row of the form `Split` sets up to two.
+    /// The block that holds the document which a row sets, if it is not loaded. A row of the form
+    /// `Split` sets up to two.
     pub fn unloaded_documents_of(&self, row: usize) -> impl Iterator<Item = PartPiece> {
         let of_patch = self.patch_of_split(row).filter(|payload| *payload != row);
         let payloads = [Some(row).filter(|row| *row < self.rows()), of_patch];

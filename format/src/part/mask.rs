@@ -43,7 +43,8 @@ impl Mask {
         }
     }
 
-    /// Adds the payloads present, in bits or listed; whether none of them was in the set. Of a checked presence.
+    /// Adds the payloads present, in bits or listed; whether none of them was in the set. Of a
+    /// checked presence.
     pub(super) fn add(&mut self, presence: &ArchivedPresence) -> bool {
         let mut disjoint = true;
         if presence.kind.to_native() == BITS {

@@ -16,9 +16,10 @@ use crate::record::Change;
 
 /// A checked part, read in place. Rows are numbered from 0 in the order of their ids.
 ///
-/// Its rows are always there. Metadata columns and documents are there as far as they were loaded; accessors that need
-/// others answer with the error `NotLoaded`. All else was validated when it was loaded, so no other accessor fails: for
-/// a row that there is not they answer as for a tombstone without an id. Clones share everything.
+/// Its rows are always there. Metadata columns and documents are there as far as they were loaded;
+/// accessors that need others answer with the error `NotLoaded`. All else was validated when it was
+/// loaded, so no other accessor fails: for a row that there is not they answer as for a tombstone
+/// without an id. Clones share everything.
 #[derive(Clone)]
 pub struct PartMeta {
     pub(super) front: Arc<Front>,
@@ -62,7 +63,8 @@ impl PartMeta {
         self.front.absent
     }
 
-    /// Tells it apart from every other part opened in this process, but for itself with other pieces.
+    /// Tells it apart from every other part opened in this process, but for itself with other
+    /// pieces.
     pub(super) fn serial(&self) -> u64 {
         self.front.serial
     }
@@ -88,7 +90,8 @@ impl PartMeta {
         self.front.checked.resolved
     }
 
-    /// How many references there are to each embedding object, by name. A row of the form `Split` whose two cases name the same place refers to it once.
+    /// How many references there are to each embedding object, by name. A row of the form `Split`
+    /// whose two cases name the same place refers to it once.
     pub fn references(&self) -> impl ExactSizeIterator<Item = (ObjectName, u32)> {
         self.front.checked.references.iter().copied()
     }
@@ -147,12 +150,14 @@ impl PartMeta {
         self.archive().forms.get(row).copied().unwrap_or(Form::Delete as u8)
     }
 
-    /// Where the record of a row was inserted; [`Position::ZERO`] for a row without a record, of the forms `Delete` and `Patch`, and for one with revisions.
+    /// Where the record of a row was inserted; [`Position::ZERO`] for a row without a record, of
+    /// the forms `Delete` and `Patch`, and for one with revisions.
     pub fn inserted(&self, row: usize) -> Position {
         Position::from_bits(u64_at(&self.archive().inserted, row))
     }
 
-    /// The last change of a row's record or patch (of a `Split` row: of its record); [`Position::ZERO`] for a tombstone, and for a row with revisions.
+    /// The last change of a row's record or patch (of a `Split` row: of its record);
+    /// [`Position::ZERO`] for a tombstone, and for a row with revisions.
     pub fn changed(&self, row: usize) -> Position {
         Position::from_bits(u64_at(&self.archive().changed, row))
     }

@@ -79,10 +79,11 @@ pub enum Form {
     Upsert = 3,
     /// An absent id becomes this record; a present one stays.
     Add = 4,
-    /// An absent id becomes a record, a present one is patched, and neither follows from the other: two payloads.
+    /// An absent id becomes a record, a present one is patched, and neither follows from the other:
+    /// two payloads.
     Split = 5,
-    /// What ops with revisions come to: fields set or removed, each at its revision. The only form in a collection that is ordered by revision, and in no
-    /// other.
+    /// What ops with revisions come to: fields set or removed, each at its revision. The only form
+    /// in a collection that is ordered by revision, and in no other.
     Revised = 6,
 }
 

@@ -44,7 +44,8 @@ impl PartPiece {
         at..at.saturating_add(sum.stored.into())
     }
 
-    /// Reads the piece out of the bytes of its range, and checks every rule that it can break by itself.
+    /// Reads the piece out of the bytes of its range, and checks every rule that it can break by
+    /// itself.
     pub(super) fn load(self, front: &Front, stored: Bytes) -> Result<Loaded, FormatError> {
         match self {
             Self::Column(number) => {

@@ -14,7 +14,8 @@ pub(super) const LISTED: u32 = 2;
 /// Words between two ranks: 512 payloads.
 pub(super) const RANK_WORDS: usize = 8;
 
-/// The values of a column are those of the payloads present, in order; the place of a payload's value is its rank.
+/// The values of a column are those of the payloads present, in order; the place of a payload's
+/// value is its rank.
 #[derive(Debug, Default, Archive, Serialize)]
 pub(super) struct Presence {
     /// [`ALL`], [`BITS`] or [`LISTED`]; what the others need is empty.
@@ -133,7 +134,8 @@ mod tests {
         }
     }
 
-    /// A bit for each payload, or 4 bytes for each that is present: the fewer bytes, listed where they are the same.
+    /// A bit for each payload, or 4 bytes for each that is present: the fewer bytes, listed where
+    /// they are the same.
     #[test]
     fn presence_takes_its_smallest_form() {
         let kind = |present: u32, payloads| Presence::of((0..present).collect(), payloads).kind;

@@ -37,8 +37,9 @@ impl PartFields {
 }
 
 impl PartMeta {
-    /// The record that a row holds by itself, with the wanted fields alone: the others are left empty, and their pieces
-    /// need not be loaded. It is what [`effect`](Self::effect) resolves to where nothing lies under it.
+    /// The record that a row holds by itself, with the wanted fields alone: the others are left
+    /// empty, and their pieces need not be loaded. It is what [`effect`](Self::effect) resolves to
+    /// where nothing lies under it.
     ///
     /// # Errors
     ///
@@ -70,7 +71,8 @@ impl PartMeta {
         Ok(Some(Stored { record, inserted: bare.inserted, changed: newest.unwrap_or(bare.changed) }))
     }
 
-    /// Where the record that a row holds by itself was inserted; `None` where the row holds none. Allocates nothing.
+    /// Where the record that a row holds by itself was inserted; `None` where the row holds none.
+    /// Allocates nothing.
     pub fn resolved_place(&self, row: usize) -> Option<Place> {
         if self.form(row) == Form::Put && self.revisions().is_none() {
             return Some(Place::Log(self.inserted(row)));
@@ -87,7 +89,8 @@ impl PartMeta {
         self.effect_of(row, Documents::Whole)
     }
 
-    /// The same with an empty text in place of each document. Needs all metadata columns, and no document.
+    /// The same with an empty text in place of each document. Needs all metadata columns, and no
+    /// document.
     ///
     /// # Errors
     ///
@@ -124,7 +127,8 @@ impl PartMeta {
         Ok(Some(revised))
     }
 
-    /// The effect of a row on presence and insertion. The record is left empty, so this allocates nothing.
+    /// The effect of a row on presence and insertion. The record is left empty, so this allocates
+    /// nothing.
     pub fn outline(&self, row: usize) -> Effect<()> {
         if let Some(revisions) = self.revisions() {
             return Effect::Revision(revisions.row(row).0.outline());
@@ -193,7 +197,8 @@ impl PartMeta {
     }
 
     fn stored(&self, payload: usize, documents: Documents) -> Result<Stored<EmbeddingRef>> {
-        // Key by key: to collect a map costs two more allocations and a sort, and most records have few keys.
+        // Key by key: to collect a map costs two more allocations and a sort, and most records have
+        // few keys.
         let mut metadata = Metadata::new();
         for (key, column, rank) in self.columns_of(payload)? {
             if let Some(value) = column.get(rank) {
@@ -231,7 +236,8 @@ impl PartMeta {
     pub(super) fn document(&self, payload: usize) -> Result<Change<&str>> {
         let rows = self.archive();
         if let Some(rank) = rows.documents.rank(payload) {
-            // Presence and blocks were checked to have the same documents, so only a payload that is not there has none.
+            // Presence and blocks were checked to have the same documents, so only a payload that
+            // is not there has none.
             let Some((number, within)) = self.directory().block_of(rank) else { return Ok(Change::Keep) };
             let block = self.blocks.get(number).and_then(Option::as_ref);
             let block = block.ok_or_else(|| FormatError::not_loaded(DOCUMENTS.name))?;

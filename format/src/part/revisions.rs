@@ -1,4 +1,5 @@
-//! The revisions of a part's rows, an archive beside the columns. `format/SPEC.md`, section "Revisions of a part", describes each column.
+//! The revisions of a part's rows, an archive beside the columns. `format/SPEC.md`, section
+//! "Revisions of a part", describes each column.
 
 use std::ops::Range;
 
@@ -38,7 +39,8 @@ pub(super) struct Revisions {
     pub(super) mixed: Vec<u32>,
     /// One for each of them: where its slots end.
     pub(super) slot_ends: Vec<u32>,
-    /// Of a mixed row: which of its stamps the upsert has, the embedding, the document, and each metadata key in order, as far as they are there.
+    /// Of a mixed row: which of its stamps the upsert has, the embedding, the document, and each
+    /// metadata key in order, as far as they are there.
     pub(super) slots: Vec<u32>,
     /// The rows that hold no record, ascending.
     pub(super) absent: Vec<u32>,

@@ -143,7 +143,8 @@ fn removal() -> Patch<EmbeddingRef> {
     Patch { embedding: Change::Clear, metadata: [("k".to_owned(), None)].into(), document: Change::Clear }
 }
 
-/// `a` put; `b` put and then everything removed; `c` deleted and upserted; `d` deleted, with a patch that waits; `e` a patch that waits; `f` deleted.
+/// `a` put; `b` put and then everything removed; `c` deleted and upserted; `d` deleted, with a
+/// patch that waits; `e` a patch that waits; `f` deleted.
 fn sample() -> Draft {
     let sets = Patch { document: Change::Set("d".to_owned()), ..Patch::default() };
     let deleted = one(Action::Delete, 1);

@@ -7,8 +7,9 @@ use super::presence::Presence;
 
 /// Everything of the rows but metadata, documents and revisions.
 ///
-/// A *payload* is a record or a patch: row `i` has payload `i`, and the k-th `Split` row has payload `rows + k` too.
-/// There are only vectors and 32-bit numbers, so the archive has no padding within its structures.
+/// A *payload* is a record or a patch: row `i` has payload `i`, and the k-th `Split` row has
+/// payload `rows + k` too. There are only vectors and 32-bit numbers, so the archive has no padding
+/// within its structures.
 #[derive(Debug, Default, Archive, Serialize)]
 pub(super) struct Rows {
     /// Ascending, one a row.
@@ -44,7 +45,8 @@ pub(super) const CLEAR: u32 = 1;
 /// The number of the first embedding object.
 pub(super) const FIRST_OBJECT: u32 = 2;
 
-/// Texts one behind the other; text `i` lies between offsets `i` and `i + 1`. No offsets at all: not a column of texts.
+/// Texts one behind the other; text `i` lies between offsets `i` and `i + 1`. No offsets at all:
+/// not a column of texts.
 #[derive(Debug, Default, Archive, Serialize)]
 pub(super) struct Texts {
     pub(super) offsets: Vec<u32>,
@@ -58,7 +60,8 @@ impl Texts {
 
     pub(super) fn push(&mut self, text: &[u8]) {
         self.bytes.extend_from_slice(text);
-        // A builder refuses rows long before 4 GiB, and refuses to finish where one row went beyond.
+        // A builder refuses rows long before 4 GiB, and refuses to finish where one row went
+        // beyond.
         self.offsets.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
     }
 
@@ -100,7 +103,8 @@ pub(super) fn u64_at(column: &[u64_le], i: usize) -> u64 {
     column.get(i).map_or(0, |value| value.to_native())
 }
 
-/// A length or a number of a payload. What is longer than `u32` is above every limit, so saturating only keeps it refused.
+/// A length or a number of a payload. What is longer than `u32` is above every limit, so saturating
+/// only keeps it refused.
 pub(super) fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -8,8 +8,8 @@ use super::values::{REMOVED, STRINGS};
 
 /// The summary of a part: bounds, counts, and the values where they are few.
 ///
-/// It counts payloads: one a row, and a second for each row of the form `Split`. So it holds for every row that is a whole
-/// record, in parts that have other rows, too.
+/// It counts payloads: one a row, and a second for each row of the form `Split`. So it holds for
+/// every row that is a whole record, in parts that have other rows, too.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartSummary {
     /// How many payloads there are.
@@ -18,7 +18,8 @@ pub struct PartSummary {
     pub documents: usize,
     /// The metadata keys that some payload sets.
     pub keys: BTreeMap<String, KeySummary>,
-    /// Whether `keys` has every key. A part may lack the summaries of some, and nothing is known of those.
+    /// Whether `keys` has every key. A part may lack the summaries of some, and nothing is known of
+    /// those.
     pub complete: bool,
 }
 

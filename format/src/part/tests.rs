@@ -294,7 +294,8 @@ fn a_part_of_whole_records_is_resolved() {
 
 #[test]
 fn rows_from_many_parts_go_into_one() {
-    // More parts than a builder remembers the columns of, and a column of each that the others do not have.
+    // More parts than a builder remembers the columns of, and a column of each that the others do
+    // not have.
     let parts: Vec<(String, PartMeta)> = (0..80)
         .map(|i| {
             let id = format!("{i:03}");

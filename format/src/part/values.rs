@@ -31,7 +31,8 @@ pub(super) const TYPES: usize = 9;
 /// A column of values of one type: those of the payloads present, in order.
 #[derive(Debug, Default, Archive, Serialize)]
 pub(super) struct Values {
-    /// [`REMOVED`], [`STRING`], [`I64`], [`F64`], [`BOOL`], [`STRINGS`], [`I64S`], [`F64S`] or [`BOOLS`].
+    /// [`REMOVED`], [`STRING`], [`I64`], [`F64`], [`BOOL`], [`STRINGS`], [`I64S`], [`F64S`] or
+    /// [`BOOLS`].
     pub(super) kind: u32,
     pub(super) presence: Presence,
     /// Of lists only.
@@ -100,7 +101,8 @@ impl Values {
         self.end_list();
     }
 
-    /// Appends value number `rank` of a checked column of the same type; returns the bytes that it takes, without its presence.
+    /// Appends value number `rank` of a checked column of the same type; returns the bytes that it
+    /// takes, without its presence.
     pub(super) fn copy(&mut self, from: &ArchivedValues, rank: usize) -> usize {
         let (range, end) = if self.kind >= STRINGS { (range(&from.ends, rank), 4) } else { (rank..rank + 1, 0) };
         let bytes = match self.kind {

@@ -1,4 +1,5 @@
-//! The columns of a part as they lie there: to look at single fields of many rows without composing records.
+//! The columns of a part as they lie there: to look at single fields of many rows without composing
+//! records.
 
 use super::presence::{ALL, ArchivedPresence, BITS};
 use super::rows::{ArchivedTexts, u32_at};
@@ -15,7 +16,8 @@ pub struct MetadataColumn<'a> {
     payloads: usize,
 }
 
-/// The elements of a metadata column: its values, or the elements of its lists one behind the other.
+/// The elements of a metadata column: its values, or the elements of its lists one behind the
+/// other.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Elements<'a> {
@@ -52,8 +54,9 @@ pub struct PresentRows<'a> {
     payloads: usize,
 }
 
-/// Columns. They hold what each row's record or patch sets: of a row of the form `Put`, and of one with revisions in the oldest
-/// run, that is all of its record. A row of the form `Split` shows the record of the absent case.
+/// Columns. They hold what each row's record or patch sets: of a row of the form `Put`, and of one
+/// with revisions in the oldest run, that is all of its record. A row of the form `Split` shows the
+/// record of the absent case.
 impl PartMeta {
     /// The metadata keys that some row sets or removes, ascending.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
@@ -247,8 +250,8 @@ impl PresentRows<'_> {
         if row < self.payloads { self.presence.rank(row) } else { None }
     }
 
-    /// Sets the bit of each row whose value is chosen. `ranks` has a bit for each value, `rows` one for each row of the part;
-    /// bit `i % 64` of word `i / 64` is number `i`.
+    /// Sets the bit of each row whose value is chosen. `ranks` has a bit for each value, `rows` one
+    /// for each row of the part; bit `i % 64` of word `i / 64` is number `i`.
     pub fn spread(&self, ranks: &[u64], rows: &mut [u64]) {
         match self.presence.kind.to_native() {
             ALL => rows.iter_mut().zip(ranks).for_each(|(row, rank)| *row |= rank),

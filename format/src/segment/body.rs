@@ -13,12 +13,12 @@ use crate::name::{Position, Sequence, TimeRange, Uid};
 use crate::op::Op;
 use crate::validate::{OpRules, validate_source};
 
-/// Rows of fewer bytes are stored as they are: compressing them takes longer, in the way of every acknowledgement, than any store takes for
-/// the bytes saved.
+/// Rows of fewer bytes are stored as they are: compressing them takes longer, in the way of every
+/// acknowledgement, than any store takes for the bytes saved.
 const COMPRESS_FROM: usize = 16 << 10;
 
-/// The ops of a segment, encoded, compressed and summed. What does not depend on the place in the log is done once here, so that
-/// losing a slot costs only [`SegmentBody::seal`] again.
+/// The ops of a segment, encoded, compressed and summed. What does not depend on the place in the
+/// log is done once here, so that losing a slot costs only [`SegmentBody::seal`] again.
 #[derive(Debug, Clone)]
 pub struct SegmentBody {
     ops: SealedSection,
@@ -28,7 +28,8 @@ pub struct SegmentBody {
     vectors: u32,
 }
 
-/// The place of a segment in its log, and where it comes from: the part of [`SegmentHeader`] that its ops do not tell.
+/// The place of a segment in its log, and where it comes from: the part of [`SegmentHeader`] that
+/// its ops do not tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentStamp {
     /// The collection.
@@ -48,11 +49,12 @@ pub struct SegmentStamp {
 }
 
 impl SegmentBody {
-    /// Encodes ops of a collection of this dimension, in this order. All of them bear revisions if the first does.
+    /// Encodes ops of a collection of this dimension, in this order. All of them bear revisions if
+    /// the first does.
     ///
     /// # Errors
-    /// An op that [`Op::validate`] refuses; no ops, more than [`MAX_SEGMENT_OPS`], or more than [`MAX_SEGMENT_SECTION_BYTES`] of rows or of
-    /// embeddings; a dimension out of range.
+    /// An op that [`Op::validate`] refuses; no ops, more than [`MAX_SEGMENT_OPS`], or more than
+    /// [`MAX_SEGMENT_SECTION_BYTES`] of rows or of embeddings; a dimension out of range.
     pub fn encode(ops: &[Op], dimension: u32) -> Result<Self, InputError> {
         let count_error = |kind| Err(InputError::new("segment", kind));
         if ops.is_empty() {
@@ -108,7 +110,8 @@ impl SegmentBody {
         self.hashes.len()
     }
 
-    /// Bytes its ops and embeddings take in the object; the header and the envelope add a few hundred.
+    /// Bytes its ops and embeddings take in the object; the header and the envelope add a few
+    /// hundred.
     pub fn stored_bytes(&self) -> u64 {
         self.ops.stored() + self.embeddings.as_ref().map_or(0, SealedSection::stored)
     }
@@ -118,10 +121,12 @@ impl SegmentBody {
         digest(&self.hashes, sequence)
     }
 
-    /// The object at this place of the log. Costs a hash of 24 bytes an op and no copy of large sections.
+    /// The object at this place of the log. Costs a hash of 24 bytes an op and no copy of large
+    /// sections.
     ///
     /// # Errors
-    /// Sequence 0, more slots passed than lie in front of it, more than [`MAX_SEGMENT_MARKS`] marks, or the name of a source that is empty or longer than
+    /// Sequence 0, more slots passed than lie in front of it, more than [`MAX_SEGMENT_MARKS`]
+    /// marks, or the name of a source that is empty or longer than
     /// [`MAX_SOURCE_BYTES`](crate::limits::MAX_SOURCE_BYTES).
     pub fn seal(&self, stamp: SegmentStamp) -> Result<Encoded, InputError> {
         if stamp.sequence == Sequence::ZERO {

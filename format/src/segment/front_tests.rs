@@ -37,7 +37,8 @@ fn no_flipped_bit_of_a_front_goes_unnoticed() {
         for bit in 0..8 {
             let mut flipped = object.to_vec();
             flipped[at] ^= 1 << bit;
-            // The padding between envelope and header is covered by no checksum, and read by nobody.
+            // The padding between envelope and header is covered by no checksum, and read by
+            // nobody.
             let decoded = SegmentFront::decode(flipped.into());
             assert!(decoded.is_err() || decoded == Ok(front.clone()), "bit {bit} of byte {at}");
         }
@@ -77,7 +78,8 @@ fn a_header_beyond_the_limit_is_refused_unread() {
 
 #[test]
 fn decoded_bytes_count_what_is_compressed_at_its_full_length() {
-    // Story: a segment of 54 KB that held 100 documents of 15 MiB counted as 54 KB, and folding it took 3.3 GiB.
+    // Story: a segment of 54 KB that held 100 documents of 15 MiB counted as 54 KB, and folding it
+    // took 3.3 GiB.
     let document = "the same words again and again ".repeat(40_000);
     let record = |embedding| Record { embedding, document: Some(document.clone()), ..Record::default() };
     let decode = |ops: &[Op]| Segment::decode(encode(ops)).unwrap();

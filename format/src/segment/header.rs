@@ -29,7 +29,8 @@ pub struct SegmentHeader {
     pub dimension: u32,
     /// How many of its ops carry an embedding.
     pub vectors: u32,
-    /// How many slots directly in front of it hold segments of other collections; its writer went past them.
+    /// How many slots directly in front of it hold segments of other collections; its writer went
+    /// past them.
     pub passed: u32,
 }
 

@@ -95,7 +95,8 @@ fn a_front_takes_the_longest_header_and_none_longer() {
     assert!(error.to_string().contains(&(MAX_HEADER_BYTES + 1).to_string()), "{error}");
 }
 
-/// Readers skip the embeddings where the header counts none, so a section of them would never be read.
+/// Readers skip the embeddings where the header counts none, so a section of them would never be
+/// read.
 #[test]
 fn embeddings_that_the_header_does_not_count_are_refused() {
     let reader = EnvelopeReader::open_any(encode(&[Op::delete("x")])).unwrap();
@@ -108,7 +109,8 @@ fn embeddings_that_the_header_does_not_count_are_refused() {
     assert_eq!((error.kind(), error.what()), (Kind::Invalid, "embeddings"));
 }
 
-/// A reader makes room for as many ops as the header counts, so it compares the count with the rows first.
+/// A reader makes room for as many ops as the header counts, so it compares the count with the rows
+/// first.
 #[test]
 fn more_ops_than_there_are_rows_are_refused_by_number() {
     let counted = |ops: u32| {

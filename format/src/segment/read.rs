@@ -21,8 +21,9 @@ use crate::validate::finite_embedding;
 
 /// A segment, read whole, every check passed: nothing in it can fail afterwards.
 ///
-/// It holds its ops as the rows of bytes that were stored, and makes an [`Op`] of one where it is asked to. Beside the rows and
-/// the embeddings it takes 4 bytes an op, and 4 more for each op that carries an embedding among others that do not.
+/// It holds its ops as the rows of bytes that were stored, and makes an [`Op`] of one where it is
+/// asked to. Beside the rows and the embeddings it takes 4 bytes an op, and 4 more for each op that
+/// carries an embedding among others that do not.
 #[derive(Debug, Clone)]
 pub struct Segment {
     header: SegmentHeader,
@@ -34,15 +35,17 @@ pub struct Segment {
     starts: Vec<u32>,
     /// The ops that carry an embedding, ascending; empty where all of them do, or none.
     carriers: Vec<u32>,
-    /// At a 4-byte boundary, in this machine's byte order; part of the object, not a copy, where that can be.
+    /// At a 4-byte boundary, in this machine's byte order; part of the object, not a copy, where
+    /// that can be.
     embeddings: Bytes,
 }
 
 impl Segment {
-    /// Decodes and validates a whole object: checksums, lengths, limits, counts, finite numbers, the digest.
+    /// Decodes and validates a whole object: checksums, lengths, limits, counts, finite numbers,
+    /// the digest.
     ///
-    /// That its header says the place of its name and the caller's collection is for the caller to check: [`Segment::header`],
-    /// [`Segment::expect_collection`].
+    /// That its header says the place of its name and the caller's collection is for the caller to
+    /// check: [`Segment::header`], [`Segment::expect_collection`].
     ///
     /// # Errors
     /// Any [`FormatErrorKind`](crate::FormatErrorKind).
@@ -106,7 +109,8 @@ impl Segment {
         str::from_utf8(self.id_bytes(index)).ok().filter(|id| !id.is_empty())
     }
 
-    /// The bytes of that id: cheaper to sort by, and in the same order. Empty where there is no such op.
+    /// The bytes of that id: cheaper to sort by, and in the same order. Empty where there is no
+    /// such op.
     pub fn id_bytes(&self, index: usize) -> &[u8] {
         // An action, the length of the id, the id.
         let id = self.row_bytes(index).and_then(|row| {
@@ -137,7 +141,8 @@ impl Segment {
         self.row(0).is_some_and(|row| row.revision().is_some())
     }
 
-    /// The place of op `index` among the ops of its record: its stamp where it bears a revision, else its position.
+    /// The place of op `index` among the ops of its record: its stamp where it bears a revision,
+    /// else its position.
     pub fn place(&self, index: usize) -> Place {
         let row = self.row(index).filter(|row| row.revision().is_some());
         let stamp = row.and_then(|row| row.stamp(&self.vector_bytes(index)));
@@ -159,7 +164,8 @@ impl Segment {
         self.carriers.binary_search(&index).ok().and_then(|row| u32::try_from(row).ok())
     }
 
-    /// Embedding row `row`: as many numbers as the header's dimension, all finite. Empty for a row that no op names.
+    /// Embedding row `row`: as many numbers as the header's dimension, all finite. Empty for a row
+    /// that no op names.
     pub fn vector(&self, row: u32) -> &[f32] {
         let dimension = self.header.dimension as usize;
         let start = dimension.saturating_mul(row as usize);
@@ -216,7 +222,8 @@ struct Index {
     carriers: Vec<u32>,
 }
 
-/// Checks every row, that they are as many as the header counts, and that their digest is the header's.
+/// Checks every row, that they are as many as the header counts, and that their digest is the
+/// header's.
 fn check_rows(header: &SegmentHeader, rows: &Bytes, vectors: &[u8]) -> Result<Index, FormatError> {
     let invalid = |reason: &'static str| Err(FormatError::invalid("ops", reason));
     let count = header.ops as usize;
@@ -265,7 +272,8 @@ fn check_rows(header: &SegmentHeader, rows: &Bytes, vectors: &[u8]) -> Result<In
     Ok(index)
 }
 
-/// Little-endian numbers in the order of this machine: the same bytes on nearly every machine there is.
+/// Little-endian numbers in the order of this machine: the same bytes on nearly every machine there
+/// is.
 fn native(little_endian: Bytes) -> Bytes {
     if cfg!(target_endian = "little") {
         return little_endian;

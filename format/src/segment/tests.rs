@@ -221,7 +221,8 @@ proptest! {
             }
         });
         if let Ok(segment) = Segment::decode(forged) {
-            // Header fields that nothing else in the object tells may differ; ops may not, thanks to the digest.
+            // Header fields that nothing else in the object tells may differ; ops may not, thanks
+            // to the digest.
             prop_assert_eq!(format!("{:?}", read_back(&segment)), format!("{ops:?}"));
         }
     }

@@ -16,7 +16,8 @@ pub(crate) enum Deed {
         writer: usize,
         batch: Batch,
     },
-    /// The next position of a source, which `batch` is if it is a new one, or one that was acknowledged before.
+    /// The next position of a source, which `batch` is if it is a new one, or one that was
+    /// acknowledged before.
     From {
         writer: usize,
         source: usize,

@@ -1,5 +1,8 @@
-//! Everybody at work over a store that fails: writers, sources, compactors, sweepers, pins and readers do what the first half of an input says, each call of the store goes as the second half says, and
-//! whatever is read is what a model makes of the log. What is acknowledged is in the log once, where it was said and in order; what was refused never comes; of what is unknown both are right.
+//! Everybody at work over a store that fails: writers, sources, compactors, sweepers, pins and
+//! readers do what the first half of an input says, each call of the store goes as the second half
+//! says, and whatever is read is what a model makes of the log. What is acknowledged is in the log
+//! once, where it was said and in order; what was refused never comes; of what is unknown both are
+//! right.
 #![no_main]
 
 mod deed;
@@ -32,7 +35,8 @@ fn run(input: &[u8]) {
     on(Arc::new(Virtual::default()), || runtime.block_on(world::run(deeds, store)));
 }
 
-/// One thread, and time that does not pass but where everybody waits for it: an input is the same run every time.
+/// One thread, and time that does not pass but where everybody waits for it: an input is the same
+/// run every time.
 #[derive(Debug, Default)]
 struct Virtual(AtomicU64);
 

@@ -27,7 +27,8 @@ pub(crate) struct Promises {
 }
 
 impl Promises {
-    /// Up to where each shard's log is acknowledged: what is begun now comes behind, and what is read now sees it.
+    /// Up to where each shard's log is acknowledged: what is begun now comes behind, and what is
+    /// read now sees it.
     pub(crate) fn floors(&self) -> BTreeMap<ShardId, Position> {
         self.acknowledged.clone()
     }
@@ -38,7 +39,8 @@ impl Promises {
         *known = said.max(*known);
     }
 
-    /// A batch was acknowledged in this segment, and was begun when all up to `floor` was acknowledged.
+    /// A batch was acknowledged in this segment, and was begun when all up to `floor` was
+    /// acknowledged.
     pub(crate) fn acknowledge(&mut self, batch: &Batch, sequence: Sequence, floor: Option<Position>, log: &Log) {
         let segment =
             log.get(&(batch.shard, sequence)).expect("the segment that an acknowledgement names is in the log");

@@ -36,7 +36,8 @@ struct State {
     /// Taken out by whoever works with it; they remember what they saw of the collection.
     compactors: BTreeMap<usize, Compactor>,
     reader: Option<Reader>,
-    /// The positions of each source that were begun, counted from 1, and how many of them were acknowledged.
+    /// The positions of each source that were begun, counted from 1, and how many of them were
+    /// acknowledged.
     sources: [(Vec<Batch>, usize); SOURCES],
     /// The position of a source that failed, by writer: it must come again first.
     failed: BTreeMap<(usize, usize), usize>,
@@ -100,7 +101,8 @@ impl World {
                     let turn = self.begin_pin(pin);
                     let pinned = self.collection.pin(&format!("pin{pin}"), None).await.map(drop);
                     self.end_pin(pin, turn, pinned.is_ok());
-                    // Before the first fold there is nothing to pin; a sweep may have passed the version.
+                    // Before the first fold there is nothing to pin; a sweep may have passed the
+                    // version.
                     self.excuse(pinned, &[ErrorKind::AlreadyExists, ErrorKind::InvalidInput, ErrorKind::NotFound]);
                 }
                 Deed::Unpin(pin) => {
@@ -128,7 +130,8 @@ impl World {
         .boxed_local()
     }
 
-    /// Failures of the store excuse those of the kinds that stand for them; `also` is what somebody else's work excuses.
+    /// Failures of the store excuse those of the kinds that stand for them; `also` is what somebody
+    /// else's work excuses.
     fn excuse<T>(&self, result: Result<T, Error>, also: &[ErrorKind]) -> Option<T> {
         match result {
             Ok(value) => Some(value),

@@ -1,4 +1,5 @@
-//! What the address of a queue says: `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`, an ARN, or a name.
+//! What the address of a queue says: `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`, an ARN, or a
+//! name.
 
 use url::Url;
 

@@ -32,8 +32,9 @@ impl MoveTask {
 }
 
 impl Queue {
-    /// Deletes everything in it, what is in flight included. It takes up to 60 s, and what is sent meanwhile may go as well. FIFO queues remember deduplication ids for
-    /// five minutes all the same: whoever sends the same events again before that sends nothing.
+    /// Deletes everything in it, what is in flight included. It takes up to 60 s, and what is sent
+    /// meanwhile may go as well. FIFO queues remember deduplication ids for five minutes all the
+    /// same: whoever sends the same events again before that sends nothing.
     ///
     /// # Errors
     ///
@@ -65,12 +66,14 @@ impl Queue {
         }
     }
 
-    /// Has the service move all messages of this dead-letter queue: to `destination`, an ARN, or each to the queue it came from; so many a second at most, up to 500.
-    /// Returns the task's handle.
+    /// Has the service move all messages of this dead-letter queue: to `destination`, an ARN, or
+    /// each to the queue it came from; so many a second at most, up to 500. Returns the task's
+    /// handle.
     ///
     /// # Errors
     ///
-    /// `Unsupported` where the service cannot, or moves messages of this queue already: [`moves`](Self::moves) tells which.
+    /// `Unsupported` where the service cannot, or moves messages of this queue already:
+    /// [`moves`](Self::moves) tells which.
     pub async fn start_move(
         &self,
         arn: &str,

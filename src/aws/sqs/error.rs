@@ -26,9 +26,11 @@ pub enum QueueErrorKind {
     NotFound,
     /// Fix the input: an address that names no queue, a message that no queue takes.
     Invalid,
-    /// Try again later: the service is busy or cannot be reached. The verb has tried for about 15 s already.
+    /// Try again later: the service is busy or cannot be reached. The verb has tried for about 15 s
+    /// already.
     Transient,
-    /// Wait: a purge of the same queue is less than a minute old, or a move of its messages is under way.
+    /// Wait: a purge of the same queue is less than a minute old, or a move of its messages is
+    /// under way.
     Busy,
     /// Do it another way: this service does not know the verb.
     Unsupported,
@@ -95,7 +97,8 @@ impl From<StoreError> for QueueError {
 
 /// What SQS's own codes say; `None` where a code is one that all services share.
 fn answered(status: u16, code: &str, message: &str) -> Option<(QueueErrorKind, String)> {
-    // One error has a code in the older protocol and another in the newer one: `AWS.SimpleQueueService.NonExistentQueue`, `QueueDoesNotExist`.
+    // One error has a code in the older protocol and another in the newer one:
+    // `AWS.SimpleQueueService.NonExistentQueue`, `QueueDoesNotExist`.
     let short = code.rsplit(['.', '#']).next().unwrap_or(code);
     let said = if message.is_empty() { code.to_owned() } else { format!("{code}: {}", message.trim_end_matches('.')) };
     Some(match short {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use deltafold_format::Timestamp;
 
-/// A message that was received. It stays in the queue, unseen by others for the visibility timeout, until it is [deleted](super::Queue::delete).
+/// A message that was received. It stays in the queue, unseen by others for the visibility timeout,
+/// until it is [deleted](super::Queue::delete).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {
     /// The service's name for it. A move to or from a dead-letter queue may give it another.
@@ -23,7 +24,8 @@ pub struct Message {
     pub group: Option<String>,
     /// Its deduplication id, on FIFO queues.
     pub deduplication: Option<String>,
-    /// Its place in its group, on FIFO queues: 20 digits, more than 64 bits hold. A move gives it another.
+    /// Its place in its group, on FIFO queues: 20 digits, more than 64 bits hold. A move gives it
+    /// another.
     pub sequence: Option<u128>,
     /// The ARN of the queue that it was moved from, in a dead-letter queue.
     pub dead_letter_of: Option<String>,
@@ -47,7 +49,8 @@ pub struct Outgoing {
     pub body: String,
     /// The message group. FIFO queues need one and keep the order within it.
     pub group: Option<String>,
-    /// What makes it the same message if it is sent again within five minutes, on FIFO queues: the event's own id, never a hash of its content.
+    /// What makes it the same message if it is sent again within five minutes, on FIFO queues: the
+    /// event's own id, never a hash of its content.
     pub deduplication: Option<String>,
     /// What goes with it.
     pub attributes: BTreeMap<String, Attribute>,

@@ -2,10 +2,12 @@
 //!
 //! # Contract
 //!
-//! - Delivery is at least once, whatever the queue promises: a message received may come again, and one sent may be there twice. What is in the log by
-//!   source position or revision takes effect once.
+//! - Delivery is at least once, whatever the queue promises: a message received may come again, and
+//!   one sent may be there twice. What is in the log by source position or revision takes effect
+//!   once.
 //! - Every verb tries again by itself after a transient failure, about 15 s in all.
-//! - A deletion that succeeded is no proof: with a receipt that is out of date, the service says yes and may delete nothing.
+//! - A deletion that succeeded is no proof: with a receipt that is out of date, the service says
+//!   yes and may delete nothing.
 
 mod address;
 mod chores;

@@ -28,7 +28,8 @@ impl fmt::Debug for Queue {
     }
 }
 
-/// How many messages wait. The service counts approximately, and is right about a minute after the last change.
+/// How many messages wait. The service counts approximately, and is right about a minute after the
+/// last change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Depth {
     /// Messages that can be received.
@@ -53,7 +54,8 @@ pub struct QueueSettings {
     pub arn: String,
     /// Whether it keeps order.
     pub fifo: bool,
-    /// Whether a body's hash stands in for a missing deduplication id: then the last state of A, B, A is lost.
+    /// Whether a body's hash stands in for a missing deduplication id: then the last state of A, B,
+    /// A is lost.
     pub content_based_deduplication: bool,
     /// How long a message stays unseen once received.
     pub visibility_timeout: Duration,
@@ -68,12 +70,14 @@ pub struct QueueSettings {
 }
 
 impl Queue {
-    /// The queue at a URL (no request), or of an ARN or a name (one request). The region is the URL's or the ARN's unless `options` names one; a URL that is not
-    /// AWS's says where requests go, unless `options` or the environment (`AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL`) does.
+    /// The queue at a URL (no request), or of an ARN or a name (one request). The region is the
+    /// URL's or the ARN's unless `options` names one; a URL that is not AWS's says where requests
+    /// go, unless `options` or the environment (`AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL`) does.
     ///
     /// # Errors
     ///
-    /// `Invalid` where it is none of the three; `NotFound` where a name or ARN names no queue; `Permanent` where no region is set.
+    /// `Invalid` where it is none of the three; `NotFound` where a name or ARN names no queue;
+    /// `Permanent` where no region is set.
     pub async fn open(queue: &str, options: &AwsOptions) -> Result<Self, QueueError> {
         let invalid = |reason: String| QueueError::new(QueueErrorKind::Invalid, "open", queue, reason);
         let mut options = options.clone();

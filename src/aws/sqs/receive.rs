@@ -15,7 +15,8 @@ use super::queue::{Queue, retried};
 pub struct Receive {
     /// At most so many messages, 1 to 10: 10.
     pub max: u8,
-    /// How long to wait for the first, up to 20 s: 20 s. It must be less than the timeout of a request.
+    /// How long to wait for the first, up to 20 s: 20 s. It must be less than the timeout of a
+    /// request.
     pub wait: Duration,
     /// How long they stay unseen by others, up to 12 h; `None`: as long as the queue says.
     pub visibility: Option<Duration>,

@@ -8,7 +8,8 @@ use super::message::{Message, Outgoing};
 use super::queue::Queue;
 use super::receive::Receive;
 
-/// How long a batch that is being moved stays unseen by others: more than sending and deleting it can take.
+/// How long a batch that is being moved stays unseen by others: more than sending and deleting it
+/// can take.
 const WHILE_MOVING: Duration = Duration::from_secs(120);
 
 /// What one step of a move did.
@@ -26,11 +27,15 @@ pub struct Moved {
 }
 
 impl Queue {
-    /// Moves up to `max` messages, 10 at most, to `to`: received, sent, and deleted only once the other queue has acknowledged them. Broken off anywhere it loses nothing,
-    /// and a message may be in both queues; what is in the log by source position or revision takes effect once all the same.
+    /// Moves up to `max` messages, 10 at most, to `to`: received, sent, and deleted only once the
+    /// other queue has acknowledged them. Broken off anywhere it loses nothing, and a message may
+    /// be in both queues; what is in the log by source position or revision takes effect once all
+    /// the same.
     ///
-    /// Body, attributes and message group are kept, and the order within a group. The deduplication id becomes the message's id in this queue, as in a move by the service: the
-    /// former one would be dropped silently by a queue that has seen it within five minutes, and this one makes a repeated move send once.
+    /// Body, attributes and message group are kept, and the order within a group. The deduplication
+    /// id becomes the message's id in this queue, as in a move by the service: the former one would
+    /// be dropped silently by a queue that has seen it within five minutes, and this one makes a
+    /// repeated move send once.
     ///
     /// # Errors
     ///

@@ -16,9 +16,10 @@ const MESSAGES_A_REQUEST: usize = 10;
 const BYTES_A_REQUEST: usize = 1 << 20;
 
 impl Queue {
-    /// Sends messages in this order, and returns those that were not taken; on a FIFO queue that is where it stops, so that nothing overtakes, and all behind
-    /// are returned as well. One request for 10 messages or 1 MiB, billed by 64 KiB. A request whose answer was lost is made again: the messages may then be there
-    /// twice, unless they have deduplication ids.
+    /// Sends messages in this order, and returns those that were not taken; on a FIFO queue that is
+    /// where it stops, so that nothing overtakes, and all behind are returned as well. One request
+    /// for 10 messages or 1 MiB, billed by 64 KiB. A request whose answer was lost is made again:
+    /// the messages may then be there twice, unless they have deduplication ids.
     ///
     /// # Errors
     ///
@@ -52,7 +53,8 @@ impl Queue {
     }
 }
 
-/// As many at a time as a request takes. One that is too large alone goes alone, for the service to refuse.
+/// As many at a time as a request takes. One that is too large alone goes alone, for the service to
+/// refuse.
 fn batches(messages: &[Outgoing]) -> Vec<Range<usize>> {
     let mut batches: Vec<Range<usize>> = Vec::new();
     let (mut start, mut bytes) = (0, 0);

@@ -17,8 +17,9 @@ const RECEIPTS_A_REQUEST: usize = 10;
 const DELETES_AT_ONCE: usize = 8;
 
 impl Queue {
-    /// Deletes messages by their receipts, and returns those that were not deleted. One request for 10. Success is no proof: with a receipt out of date the service
-    /// may delete nothing, and the message comes again.
+    /// Deletes messages by their receipts, and returns those that were not deleted. One request for
+    /// 10. Success is no proof: with a receipt out of date the service may delete nothing, and the
+    /// message comes again.
     ///
     /// # Errors
     ///
@@ -43,8 +44,9 @@ impl Queue {
         Ok(failed?.into_iter().flatten().collect())
     }
 
-    /// Has messages come again after `visibility` from now, up to 12 h since they were received: zero gives them back at once, more keeps them for whoever works on them. Returns those
-    /// whose time was over. One request for 10.
+    /// Has messages come again after `visibility` from now, up to 12 h since they were received:
+    /// zero gives them back at once, more keeps them for whoever works on them. Returns those whose
+    /// time was over. One request for 10.
     ///
     /// # Errors
     ///

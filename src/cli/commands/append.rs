@@ -1,8 +1,8 @@
 //! `append`: ops from files or standard input, each line exactly once.
 //!
-//! Every line is appended under a source position: the source's name and the line's number. The same
-//! lines under the same source take effect once, also after a run that broke off. So a failure can
-//! name a command to go on with. It names none where the lines before may be wrong themselves.
+//! Every line is appended under a source position: the source's name and the line's number. The
+//! same lines under the same source take effect once, also after a run that broke off. So a failure
+//! can name a command to go on with. It names none where the lines before may be wrong themselves.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -47,7 +47,8 @@ pub(crate) struct Append {
     /// Leave out the lines before this one, counted from 1; with one file
     #[arg(long, value_name = "N", default_value_t = 1)]
     from_line: u64,
-    /// Name the source: a line that was appended under this name and number before is not applied again; with one file
+    /// Name the source: a line that was appended under this name and number before is not applied
+    /// again; with one file
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     /// Say with every acknowledgement, on a line of its own, up to which line the input is durable
@@ -167,7 +168,8 @@ type Sent = (u64, usize, deltafold::Result<Ack>);
 type Waiting<'a> = FuturesOrdered<Pin<Box<dyn Future<Output = Sent> + Send + 'a>>>;
 
 impl Job<'_> {
-    /// Appends all lines in order. On a failure everything before it is acknowledged first, as far as the store goes along.
+    /// Appends all lines in order. On a failure everything before it is acknowledged first, as far
+    /// as the store goes along.
     async fn run(
         &self,
         writer: &Writer,
@@ -307,9 +309,9 @@ impl Job<'_> {
         self.and_the_rest(failure.help(format!("resume with: {command}")))
     }
 
-    /// A failure that leaves lines in doubt which are in the log: their checksum is wrong, or was never
-    /// reached. To go on behind them would keep wrong ones, and to repeat them under their source would
-    /// leave the right ones out.
+    /// A failure that leaves lines in doubt which are in the log: their checksum is wrong, or was
+    /// never reached. To go on behind them would keep wrong ones, and to repeat them under their
+    /// source would leave the right ones out.
     fn in_doubt(&self, failure: Failure, tally: Tally, trust: Trust) -> Failure {
         let from = self.command.from_line;
         let why = match trust {

@@ -34,7 +34,8 @@ pub(crate) struct Compact {
     /// Fold when the log's segments hold so many bytes; also the most that one fold reads
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes)]
     fold_bytes: u64,
-    /// Forget the positions of sources that have been silent for so long; what they repeat later takes effect again
+    /// Forget the positions of sources that have been silent for so long; what they repeat later
+    /// takes effect again
     #[arg(long, value_name = "TIME", default_value = "14d", value_parser = parse_duration)]
     forget_sources_after: Duration,
 }

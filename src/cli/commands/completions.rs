@@ -6,7 +6,8 @@ use crate::cli::args::Cli;
 use crate::cli::context::Context;
 use crate::cli::exit::Outcome;
 
-/// Print the completions of a shell: `deltafold completions bash > /etc/bash_completion.d/deltafold`
+/// Print the completions of a shell:
+/// `deltafold completions bash > /etc/bash_completion.d/deltafold`
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
     /// The shell

@@ -22,7 +22,8 @@ const MAX_REQUESTS: Limit = Limit(64 << 20);
 
 /// Work out what a pipeline costs a month
 ///
-/// From rates, by the formulas of `docs/costs.md`; or, with `--requests-of`, from requests that were counted. Nothing is asked of any service.
+/// From rates, by the formulas of `docs/costs.md`; or, with `--requests-of`, from requests that
+/// were counted. Nothing is asked of any service.
 #[derive(Debug, Args)]
 pub(crate) struct Cost {
     /// Changes a minute, day and night
@@ -61,7 +62,8 @@ pub(crate) struct Cost {
     /// The heads lie in a DynamoDB table
     #[arg(long)]
     heads_in_table: bool,
-    /// A file with what `--requests --json` prints: the requests are taken from there, and not from formulas
+    /// A file with what `--requests --json` prints: the requests are taken from there, and not from
+    /// formulas
     #[arg(long, value_name = "FILE", requires = "covering")]
     requests_of: Option<String>,
     /// The time in which the requests of that file were made

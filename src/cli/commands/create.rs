@@ -28,10 +28,12 @@ pub(crate) struct Create {
     /// Which of two ops on a record wins
     #[arg(long, value_enum, default_value_t = OrderingArgument::Log)]
     ordering: OrderingArgument,
-    /// By revision: how long it is remembered that a record is gone, so that a late op of a lower revision does not bring it back [default: 14d]
+    /// By revision: how long it is remembered that a record is gone, so that a late op of a lower
+    /// revision does not bring it back [default: 14d]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     keep_tombstones: Option<Duration>,
-    /// Where the heads lie: `store`, or `dynamodb:TABLE[@REGION]` for a bucket that cannot replace an object on condition
+    /// Where the heads lie: `store`, or `dynamodb:TABLE[@REGION]` for a bucket that cannot replace
+    /// an object on condition
     #[arg(long, value_name = "PLACE", default_value = "store", value_parser = parse_heads)]
     heads: HeadPlace,
     /// Make the table of the heads if it is not there

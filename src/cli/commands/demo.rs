@@ -17,7 +17,8 @@ use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::Output;
 use crate::cli::output::units::{bytes, counted};
 
-/// What `examples/cut_demo.rs` cuts out of the descriptions of Debian's packages, and the updates that came later.
+/// What `examples/cut_demo.rs` cuts out of the descriptions of Debian's packages, and the updates
+/// that came later.
 const BASE: &[u8] = include_bytes!("../../../demo/debian-1500.jsonl.zst");
 const UPDATES: &[u8] = include_bytes!("../../../demo/updates.jsonl.zst");
 const EXPECTED: &str = include_str!("../../../demo/expected.json");
@@ -26,7 +27,8 @@ const DIMENSION: u32 = 384;
 const BASE_SEGMENT: usize = 100;
 const UPDATE_SEGMENT: usize = 10;
 
-/// Show all of it at work on 1,500 real records: a new collection is made in the store, and stays there to try things on
+/// Show all of it at work on 1,500 real records: a new collection is made in the store, and stays
+/// there to try things on
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// The collection to make; where it exists, a number is put behind

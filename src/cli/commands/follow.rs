@@ -12,7 +12,8 @@ use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::units::parse_span;
 use crate::cli::signals;
 
-/// Read the ops of a shard's log as they come, as JSON Lines, each op with its position. Begins with the oldest segment that is kept
+/// Read the ops of a shard's log as they come, as JSON Lines, each op with its position. Begins
+/// with the oldest segment that is kept
 #[derive(Debug, Args)]
 pub(crate) struct Follow {
     /// The collection

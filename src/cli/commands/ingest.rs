@@ -32,11 +32,13 @@ pub(crate) struct Ingest {
     #[cfg(feature = "mapping")]
     #[arg(long, value_name = "FILE")]
     mapping: Option<std::path::PathBuf>,
-    /// Where objects lie that messages may name: s3://BUCKET/PREFIX, with parameters as those of a store
+    /// Where objects lie that messages may name: s3://BUCKET/PREFIX, with parameters as those of a
+    /// store
     #[cfg(feature = "objects")]
     #[arg(long, value_name = "ADDRESS")]
     objects: Option<deltafold::store::S3Address>,
-    /// How long messages stay unseen by others while they are worked on [default: as the queue says]
+    /// How long messages stay unseen by others while they are worked on [default: as the queue
+    /// says]
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     visibility: Option<Duration>,
     /// Stop when nothing is left to receive

@@ -39,7 +39,8 @@ pub(crate) struct MapRecords {
     /// Check that embeddings have so many numbers
     #[arg(long, value_name = "N")]
     dimension: Option<u32>,
-    /// Print and check the ops with their revisions, as a collection takes them that is ordered by revision
+    /// Print and check the ops with their revisions, as a collection takes them that is ordered by
+    /// revision
     #[arg(long)]
     revisions: bool,
 }

@@ -10,7 +10,8 @@ use crate::cli::context::Context;
 use crate::cli::exit::Outcome;
 use crate::cli::output::units::{duration, parse_span};
 
-/// Keep the current version readable under a name. What is in the log and not folded yet is not in it: run `compact` first to have it
+/// Keep the current version readable under a name. What is in the log and not folded yet is not in
+/// it: run `compact` first to have it
 #[derive(Debug, Args)]
 pub(crate) struct Pin {
     /// The collection

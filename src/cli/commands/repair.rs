@@ -14,8 +14,8 @@ use crate::cli::output::units::{counted, parse_duration};
 
 /// Rebuild lost or damaged registers of a collection from its other objects
 ///
-/// Without `--yes` it only reads, and prints what it would write. It deletes nothing, and overwrites no register that is
-/// intact. Writers, readers and compactors may go on meanwhile.
+/// Without `--yes` it only reads, and prints what it would write. It deletes nothing, and
+/// overwrites no register that is intact. Writers, readers and compactors may go on meanwhile.
 #[derive(Debug, Args)]
 pub(crate) struct Repair {
     /// The collection
@@ -23,7 +23,8 @@ pub(crate) struct Repair {
     /// Write what is printed
     #[arg(long, short)]
     yes: bool,
-    /// Replace registers that are there and not intact: damaged, of another collection, or an old copy
+    /// Replace registers that are there and not intact: damaged, of another collection, or an old
+    /// copy
     #[arg(long)]
     replace: bool,
     /// Go on with what is left where something is lost for good

@@ -20,8 +20,10 @@ use crate::cli::output::units::{bytes, counted};
 
 /// Purge queues and drop a collection, to begin anew
 ///
-/// First the queues are purged, with their dead-letter queues, so that nobody applies an old change to what comes next; then the collection is dropped, heads and all; then it waits until
-/// deduplication ids are forgotten and whoever was still working on an old message is done. Stop whoever sends before. The command can be broken off anywhere and called again: a note in the
+/// First the queues are purged, with their dead-letter queues, so that nobody applies an old change
+/// to what comes next; then the collection is dropped, heads and all; then it waits until
+/// deduplication ids are forgotten and whoever was still working on an old message is done. Stop
+/// whoever sends before. The command can be broken off anywhere and called again: a note in the
 /// store keeps what it was doing until it is done.
 #[derive(Debug, Args)]
 pub(crate) struct ResetArgs {
@@ -33,7 +35,8 @@ pub(crate) struct ResetArgs {
     /// Leave dead-letter queues as they are
     #[arg(long)]
     keep_dead_letters: bool,
-    /// Where the collection's heads lie: `store`, or `dynamodb:TABLE[@REGION]`; it is known as a rule
+    /// Where the collection's heads lie: `store`, or `dynamodb:TABLE[@REGION]`; it is known as a
+    /// rule
     #[arg(long, value_name = "PLACE", value_parser = parse_heads)]
     heads: Option<HeadPlace>,
     /// Do not wait at the end; it is said how long nothing may be sent again
@@ -126,7 +129,8 @@ impl ResetArgs {
         Ok(found)
     }
 
-    /// How long nothing may be sent again: while deduplication ids outlive their messages, and while somebody may work on a message received before.
+    /// How long nothing may be sent again: while deduplication ids outlive their messages, and
+    /// while somebody may work on a message received before.
     fn rest(&self, queues: &[(Queue, QueueSettings)]) -> Duration {
         let of = |(_, settings): &(Queue, QueueSettings)| {
             let forgotten = if settings.fifo { DEDUPLICATION } else { Duration::from_secs(60) };

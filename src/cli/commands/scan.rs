@@ -49,7 +49,8 @@ pub(crate) struct Scan {
     /// Leave the documents out
     #[arg(long)]
     no_documents: bool,
-    /// Print each record as the `put` that makes it, for `append`; by revision, at that of its last change
+    /// Print each record as the `put` that makes it, for `append`; by revision, at that of its last
+    /// change
     #[arg(long, conflicts_with_all = ["no_embeddings", "no_documents"])]
     as_ops: bool,
     /// Write to this file instead of standard output

@@ -55,7 +55,8 @@ impl Input {
         }
     }
 
-    /// Opens it. Its first bytes say whether it is zstd, gzip or plain; a name that says otherwise is an error.
+    /// Opens it. Its first bytes say whether it is zstd, gzip or plain; a name that says otherwise
+    /// is an error.
     pub(crate) fn open(&self, memory: MemoryLimit) -> Outcome<Lines> {
         let limits = Limits::of(memory);
         let name = self.name();
@@ -183,8 +184,9 @@ impl Lines {
         self.packing == Packing::Zstd && (first || whole() == Some(false))
     }
 
-    /// Decompresses a file to its end, where its checksums are, and goes back to its beginning. Gives
-    /// up, and says false, once nobody wants it any more. What is held is a window and two buffers.
+    /// Decompresses a file to its end, where its checksums are, and goes back to its beginning.
+    /// Gives up, and says false, once nobody wants it any more. What is held is a window and two
+    /// buffers.
     pub(crate) fn check(&mut self, wanted: impl Fn() -> bool) -> Outcome<bool> {
         let Some(again) = self.again.as_ref().filter(|_| self.packing != Packing::Plain) else { return Ok(true) };
         let failed = |error: &io::Error| {

@@ -55,7 +55,8 @@ pub(crate) struct Reading {
     pub(crate) lacks_checksum: bool,
 }
 
-/// Reads an input from a line on, and checks its ops for a collection. Blank lines count, and are left out.
+/// Reads an input from a line on, and checks its ops for a collection. Blank lines count, and are
+/// left out.
 ///
 /// A compressed file is read to its end first, where its checksums are: none of its lines is handed
 /// over before all of them are known to be right. A pipe cannot be read twice.

@@ -88,8 +88,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// No op is longer: a document of 16 MiB with every byte escaped is 96 MiB. A window of 128 MiB is what zstd's
-    /// `--long` asks for.
+    /// No op is longer: a document of 16 MiB with every byte escaped is 96 MiB. A window of 128 MiB
+    /// is what zstd's `--long` asks for.
     const MOST: u64 = 128 << 20;
 
     /// Half of the memory for a line, and half for a window.

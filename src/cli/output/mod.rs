@@ -1,4 +1,5 @@
-//! What the program prints: tables and sentences for people, JSON for scripts; progress on standard error.
+//! What the program prints: tables and sentences for people, JSON for scripts; progress on standard
+//! error.
 //!
 //! Everything that reaches standard output or standard error passes through this module. It escapes
 //! what a terminal would act on, and it decides what a closed output means.
@@ -52,7 +53,8 @@ impl Output {
         self.raw(&escape::json(&line))
     }
 
-    /// Prints one line for people. A line break in it is escaped: [`lines`](Self::lines) prints several.
+    /// Prints one line for people. A line break in it is escaped: [`lines`](Self::lines) prints
+    /// several.
     pub(crate) fn line(self, text: impl std::fmt::Display) -> io::Result<()> {
         self.raw(format!("{}\n", escape::shown(&text.to_string())).as_bytes())
     }
@@ -89,7 +91,8 @@ impl Output {
         self.styled(&format!("{}\n", table.text()))
     }
 
-    /// Prints a line for people on standard error, beside data on standard output. Nothing with `--json`.
+    /// Prints a line for people on standard error, beside data on standard output. Nothing with
+    /// `--json`.
     pub(crate) fn note(self, text: impl std::fmt::Display) {
         if !self.json {
             complain(&format!("{}\n", escape::shown(&text.to_string())));

@@ -1,4 +1,5 @@
-//! Progress of work that takes longer than a second, on standard error and only where a person looks at it.
+//! Progress of work that takes longer than a second, on standard error and only where a person
+//! looks at it.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,7 +37,8 @@ fn now() -> Instant {
 }
 
 impl Progress {
-    /// Progress of `what`; `total` is how far [`at`](Self::at) will come, where that is known. What is counted is called `noun`.
+    /// Progress of `what`; `total` is how far [`at`](Self::at) will come, where that is known. What
+    /// is counted is called `noun`.
     pub(crate) fn new(output: Output, what: &'static str, noun: &'static str, total: Option<u64>) -> Self {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
         let template =

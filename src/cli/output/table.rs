@@ -9,7 +9,8 @@ use super::{Output, escape};
 pub(crate) struct Table(comfy_table::Table);
 
 impl Table {
-    /// A table with these columns; numbers stand under names that begin with `>` and are aligned to the right.
+    /// A table with these columns; numbers stand under names that begin with `>` and are aligned to
+    /// the right.
     pub(crate) fn new(output: Output, columns: &[&str]) -> Self {
         let mut table = comfy_table::Table::new();
         table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);

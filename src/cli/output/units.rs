@@ -97,7 +97,8 @@ pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
     if span.is_zero() { Err("expected a time longer than nothing".to_owned()) } else { Ok(span) }
 }
 
-/// Reads a size: a number, and perhaps one of `B`, `KiB`, `MiB`, `GiB` (or `K`, `M`, `G`, which are the same).
+/// Reads a size: a number, and perhaps one of `B`, `KiB`, `MiB`, `GiB` (or `K`, `M`, `G`, which are
+/// the same).
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text);
     let factor: u64 = match unit.to_ascii_lowercase().as_str() {

@@ -27,7 +27,8 @@ pub(super) async fn head(shard: &Shard, evidence: &Evidence, action: Action) -> 
             manifest.head()
         }
     };
-    // What was read of the manifest and the log outlasts a failure of the power before the head rests on it.
+    // What was read of the manifest and the log outlasts a failure of the power before the head
+    // rests on it.
     for key in layout.one_of_each() {
         retry::transient(|| shard.store().settle(&key)).await?;
     }
@@ -50,8 +51,8 @@ pub(super) async fn collection(
     write(store, &layout.collection(), tag, config.encode()).await
 }
 
-/// Creates the register, or replaces the state that `tag` names. If the answer is lost or it is refused, what lies there
-/// decides: someone else may have written the same.
+/// Creates the register, or replaces the state that `tag` names. If the answer is lost or it is
+/// refused, what lies there decides: someone else may have written the same.
 async fn write(store: &dyn Store, key: &Key, tag: Option<&Tag>, content: Bytes) -> Result<()> {
     let chunks = || vec![content.clone()];
     let written = retry::transient(|| async {

@@ -132,7 +132,8 @@ pub(super) async fn copy(store: &dyn Store, layout: &Layout) -> Result<Option<Co
     Ok(copies(store, layout, &shards).await?.pop())
 }
 
-/// The register from the copies in manifests; where there is none, from what the options tell and segments confirm.
+/// The register from the copies in manifests; where there is none, from what the options tell and
+/// segments confirm.
 pub(super) async fn rebuild(
     store: &dyn Store,
     layout: &Layout,
@@ -208,7 +209,8 @@ async fn first_segment(store: &dyn Store, layout: &Layout, shards: &[ShardId]) -
     Ok(None)
 }
 
-/// The rotation of an embedding object that an unpublished fold left, or one whose manifest is lost.
+/// The rotation of an embedding object that an unpublished fold left, or one whose manifest is
+/// lost.
 async fn written_rotation(store: &dyn Store, layout: &Layout, shards: &[ShardId]) -> Result<Option<u64>> {
     for shard in shards {
         for listed in list(store, &layout.shard(*shard).part_prefix()).await? {
@@ -223,7 +225,8 @@ async fn written_rotation(store: &dyn Store, layout: &Layout, shards: &[ShardId]
     Ok(None)
 }
 
-/// A register without a copy, as the options tell and a segment confirms. Only the fields that they tell count.
+/// A register without a copy, as the options tell and a segment confirms. Only the fields that they
+/// tell count.
 fn told(layout: &Layout, options: &RepairOptions, segment: Option<Segment>, uid: Uid) -> Result<CollectionConfig> {
     let found = segment.as_ref().map(|segment| segment.header().dimension);
     let by_revision = segment.as_ref().map(Segment::has_revisions);

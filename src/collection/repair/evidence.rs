@@ -56,7 +56,8 @@ pub(super) struct Evidence {
     pub(super) born: Version,
     /// The slots that are taken.
     pub(super) log: BTreeSet<Sequence>,
-    /// Slots that are missing behind what the chosen manifest has folded, in front of a segment of this collection.
+    /// Slots that are missing behind what the chosen manifest has folded, in front of a segment of
+    /// this collection.
     pub(super) gap: Option<(Sequence, Sequence)>,
     /// For a manifest and a run that have to be made.
     pub(super) nonces: [Nonce; 2],
@@ -76,8 +77,8 @@ pub(super) async fn gather(shard: &Shard) -> Result<Evidence> {
     once(shard).await
 }
 
-/// The head comes first, and the parts behind the manifests that need them: so nothing that is published meanwhile looks
-/// as if it were lost.
+/// The head comes first, and the parts behind the manifests that need them: so nothing that is
+/// published meanwhile looks as if it were lost.
 async fn once(shard: &Shard) -> Result<Evidence> {
     let layout = shard.layout();
     let head = head(shard).await?;
@@ -175,7 +176,8 @@ fn proven(manifest: &Manifest, parts: &BTreeMap<PartObject, u64>) -> Result<(), 
     Ok(())
 }
 
-/// The newest manifests of this collection, down to the first version of which one proves itself. Older ones are not read.
+/// The newest manifests of this collection, down to the first version of which one proves itself.
+/// Older ones are not read.
 async fn looked(
     shard: &Shard,
     names: Vec<ObjectName>,
@@ -201,7 +203,8 @@ async fn looked(
     Ok(looked)
 }
 
-/// Whether a fold added exactly what its segments hold, where these and the manifest before are still there.
+/// Whether a fold added exactly what its segments hold, where these and the manifest before are
+/// still there.
 async fn recounted(shard: &Shard, manifest: &Manifest, log: &BTreeSet<Sequence>) -> Result<Result<(), String>> {
     let (Some(run), Some(before)) = (manifest.runs.last(), manifest.ancestors.last()) else { return Ok(Ok(())) };
     let slots: Vec<Sequence> = log.range(run.first..=run.last).copied().collect();
@@ -225,8 +228,8 @@ async fn recounted(shard: &Shard, manifest: &Manifest, log: &BTreeSet<Sequence>)
     Ok(if same { Ok(()) } else { Err("its count of ops, or their digest, is not that of its segments".to_owned()) })
 }
 
-/// The slots that are missing behind what the chosen manifest has folded. A segment of a dropped collection, behind the end
-/// of the log, shows no gap.
+/// The slots that are missing behind what the chosen manifest has folded. A segment of a dropped
+/// collection, behind the end of the log, shows no gap.
 async fn gap(shard: &Shard, evidence: &Evidence) -> Result<Option<(Sequence, Sequence)>> {
     let folded = plan::base(&evidence.manifests).map_or(Sequence::ZERO, |base| base.folded);
     let first = folded.next();

@@ -1,8 +1,9 @@
 //! Repair: the registers of a collection are rebuilt from its other objects.
 //!
-//! Reading comes first (`evidence`, `config`), then a pure decision (`plan`), then the writes (`act`). Repair never deletes
-//! anything and never overwrites a register that is intact: it creates what is missing, and replaces by its tag what is
-//! not intact, with consent. Writers and compactors may be at work meanwhile.
+//! Reading comes first (`evidence`, `config`), then a pure decision (`plan`), then the writes
+//! (`act`). Repair never deletes anything and never overwrites a register that is intact: it
+//! creates what is missing, and replaces by its tag what is not intact, with consent. Writers and
+//! compactors may be at work meanwhile.
 
 mod act;
 mod config;
@@ -27,9 +28,11 @@ use plan::Action;
 pub struct RepairOptions {
     /// Writes. Without it repair only reads and says what it would do.
     pub apply: bool,
-    /// Replaces registers that are there and not intact: damaged ones, those of another collection, old copies.
+    /// Replaces registers that are there and not intact: damaged ones, those of another collection,
+    /// old copies.
     pub replace: bool,
-    /// Goes on with what is left where something is lost for good. [`RepairStep::losses`] says what that is.
+    /// Goes on with what is left where something is lost for good. [`RepairStep::losses`] says what
+    /// that is.
     pub accept_loss: bool,
     /// The metric, where no manifest holds a copy of the collection register.
     pub metric: Option<Metric>,
@@ -44,7 +47,8 @@ pub struct RepairOptions {
 /// What repair found, and what it did or would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RepairReport {
-    /// A step for each register that is not intact: the heads in order, the collection register last.
+    /// A step for each register that is not intact: the heads in order, the collection register
+    /// last.
     pub steps: Vec<RepairStep>,
     /// Registers that are intact.
     pub intact: u64,
@@ -85,18 +89,19 @@ impl RepairReport {
 }
 
 impl Collection {
-    /// Rebuilds registers that are lost or damaged from the other objects: a head from the newest manifest that proves
-    /// itself and the log behind it, the collection register from the copy in each manifest. Without
-    /// [`RepairOptions::apply`] it only reads.
+    /// Rebuilds registers that are lost or damaged from the other objects: a head from the newest
+    /// manifest that proves itself and the log behind it, the collection register from the copy in
+    /// each manifest. Without [`RepairOptions::apply`] it only reads.
     ///
-    /// Costs for each shard three LISTs, and a GET for the head, the claim and each manifest looked at; a segment is read
-    /// where the last fold can be recounted.
+    /// Costs for each shard three LISTs, and a GET for the head, the claim and each manifest looked
+    /// at; a segment is read where the last fold can be recounted.
     ///
     /// # Errors
     ///
-    /// `NotFound` where nothing of this name is there, or it is being dropped; `InvalidInput` where the collection register
-    /// is lost and something has to be told, or the heads lie elsewhere; `Corrupt` where objects of several collections
-    /// lie under the name and no register tells which one it is; `Conflict` where a register changed meanwhile.
+    /// `NotFound` where nothing of this name is there, or it is being dropped; `InvalidInput` where
+    /// the collection register is lost and something has to be told, or the heads lie elsewhere;
+    /// `Corrupt` where objects of several collections lie under the name and no register tells
+    /// which one it is; `Conflict` where a register changed meanwhile.
     pub async fn repair(store: Arc<dyn Store>, name: &CollectionName, options: &RepairOptions) -> Result<RepairReport> {
         Self::repair_in(store, name, options, Arc::new(System)).await
     }
@@ -141,7 +146,8 @@ impl Collection {
             Register::Intact(_) => report.intact += 1,
             broken => {
                 let mut step = broken.step(&layout, &config);
-                // Whoever opens the collection afterwards finds the heads in place, or hears which one is not.
+                // Whoever opens the collection afterwards finds the heads in place, or hears which
+                // one is not.
                 if options.apply && step.is_allowed(options) {
                     act::collection(&*store, &layout, &broken, &config).await?;
                     step.done = true;
@@ -152,8 +158,8 @@ impl Collection {
         Ok(report)
     }
 
-    /// Where the heads of a collection lie, by its register or, where that is lost, by the copy in its newest manifest.
-    /// `None` where neither is there. One GET as a rule.
+    /// Where the heads of a collection lie, by its register or, where that is lost, by the copy in
+    /// its newest manifest. `None` where neither is there. One GET as a rule.
     pub async fn find_heads(store: &dyn Store, name: &CollectionName) -> Result<Option<HeadPlace>> {
         let layout = Layout::new(name.clone());
         Ok(match config::read(store, &layout).await? {

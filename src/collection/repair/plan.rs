@@ -66,9 +66,10 @@ fn candidates(manifests: &[Looked]) -> Vec<&Manifest> {
     proven().filter(|manifest| Some(manifest.version) == highest).collect()
 }
 
-/// The manifest to go on from. Which of several of one version was published nobody can tell: all were made over the same
-/// one before, so each holds the log up to what it has folded. The one with the highest floors comes first: what a sweep
-/// that published them deletes, or is still deleting, it does not need.
+/// The manifest to go on from. Which of several of one version was published nobody can tell: all
+/// were made over the same one before, so each holds the log up to what it has folded. The one with
+/// the highest floors comes first: what a sweep that published them deletes, or is still deleting,
+/// it does not need.
 pub(super) fn base(manifests: &[Looked]) -> Option<&Manifest> {
     let key = |manifest: &&Manifest| (manifest.sweep_floor, manifest.truncated, manifest.folded, manifest.nonce);
     candidates(manifests).into_iter().max_by_key(key)
@@ -167,8 +168,8 @@ fn rebuild(evidence: &Evidence, published: Version, plan: &mut Plan) {
     plan.action = Action::Publish(Box::new(new));
 }
 
-/// Takes from the other candidates what must not be lost if one of them was published: pins, and how far the log is
-/// truncated. Returns whether that changes anything.
+/// Takes from the other candidates what must not be lost if one of them was published: pins, and
+/// how far the log is truncated. Returns whether that changes anything.
 fn join(new: &mut Manifest, candidates: &[&Manifest], plan: &mut Plan) -> bool {
     let mut differs = false;
     for other in candidates {

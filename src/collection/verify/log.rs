@@ -12,8 +12,8 @@ use crate::snapshot::OpSum;
 use crate::store::Listed;
 
 impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
-    /// Looks for holes, and reads every segment if it is to go deep. One LIST for each 1,000 segments; a hole
-    /// costs some requests more.
+    /// Looks for holes, and reads every segment if it is to go deep. One LIST for each 1,000
+    /// segments; a hole costs some requests more.
     pub(super) async fn log(&mut self, manifest: &Manifest, depth: Depth) -> Result<()> {
         let listed = self.shard.list(&self.shard.layout().log_prefix(), None, |_| false).await?;
         let mut kept: BTreeMap<Sequence, Listed> = BTreeMap::new();

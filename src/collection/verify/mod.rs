@@ -15,17 +15,18 @@ use crate::shard::Shard;
 use crate::snapshot::{Current, name, objects};
 use crate::store::{Key, Listed};
 
-/// So often a shard is verified anew that is swept each time while it is read; then only what was found twice in a row counts.
+/// So often a shard is verified anew that is swept each time while it is read; then only what was
+/// found twice in a row counts.
 const ATTEMPTS: u32 = 8;
 
 /// How far verification goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// Registers, current manifests, and that every object they need is there with the right length; and that no
-    /// segment is missing in the log. Costs the LISTs and two GETs a shard.
+    /// Registers, current manifests, and that every object they need is there with the right
+    /// length; and that no segment is missing in the log. Costs the LISTs and two GETs a shard.
     Quick,
-    /// All that, and every byte: each segment, part, embedding block and retained manifest is read and checked, and the accounting is done
-    /// again from what is found.
+    /// All that, and every byte: each segment, part, embedding block and retained manifest is read
+    /// and checked, and the accounting is done again from what is found.
     Deep,
 }
 
@@ -53,9 +54,11 @@ pub struct VerifyReport {
     pub rows: u64,
     /// Ops of segments read.
     pub ops: u64,
-    /// Segments that a writer of a dropped collection of the same name left. No harm: each counts as an empty one.
+    /// Segments that a writer of a dropped collection of the same name left. No harm: each counts
+    /// as an empty one.
     pub notes: Vec<Finding>,
-    /// Objects that nothing refers to: leftovers of work that lost a race, which sweep removes. No harm.
+    /// Objects that nothing refers to: leftovers of work that lost a race, which sweep removes. No
+    /// harm.
     pub unreferenced: u64,
 }
 
@@ -67,8 +70,8 @@ impl VerifyReport {
 }
 
 impl Collection {
-    /// Verifies every shard; `each` hears of the progress. Reads only. A version published meanwhile does no harm: what vanishes from under the
-    /// verification is looked up anew.
+    /// Verifies every shard; `each` hears of the progress. Reads only. A version published
+    /// meanwhile does no harm: what vanishes from under the verification is looked up anew.
     pub async fn verify(&self, depth: Depth, mut each: impl FnMut(&VerifyReport)) -> Result<VerifyReport> {
         let mut report = VerifyReport::default();
         self.verify_register(&mut report).await?;
@@ -76,7 +79,8 @@ impl Collection {
         let uncached = self.store.uncached();
         for shard in &self.shards {
             let shard = &uncached.as_ref().map_or_else(|| shard.clone(), |store| shard.over(store.clone()));
-            // Compaction and sweep may overtake the reading; damage is found again, a race is not: what went away is no part of the next look.
+            // Compaction and sweep may overtake the reading; damage is found again, a race is not:
+            // what went away is no part of the next look.
             let mut earlier: Vec<Finding> = Vec::new();
             for attempt in 1.. {
                 let mut verifier = Verifier { shard, report: report.clone(), each: &mut each };
@@ -203,7 +207,8 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         self.report.unreferenced += unreferenced.count() as u64;
     }
 
-    /// Every version that can still be read has a manifest, and all that the manifest needs is there and sound.
+    /// Every version that can still be read has a manifest, and all that the manifest needs is
+    /// there and sound.
     async fn retained(&mut self, manifest: &Manifest, stored: &BTreeMap<Key, Listed>) -> Result<()> {
         let ancestors = manifest.ancestors.iter().filter(|ancestor| ancestor.version >= manifest.sweep_floor);
         let ancestors = ancestors.map(|ancestor| ObjectName { version: ancestor.version, nonce: ancestor.nonce });

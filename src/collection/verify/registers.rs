@@ -1,4 +1,5 @@
-//! Verification of the registers beside the head: the collection's own, and the claims of compactors.
+//! Verification of the registers beside the head: the collection's own, and the claims of
+//! compactors.
 
 use deltafold_format::{Claim, ShardId};
 

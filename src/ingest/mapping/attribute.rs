@@ -1,4 +1,5 @@
-//! Attributes of DynamoDB items, in the JSON form that streams and the service's tools have: `{"S":"text"}`.
+//! Attributes of DynamoDB items, in the JSON form that streams and the service's tools have:
+//! `{"S":"text"}`.
 
 use std::collections::BTreeMap;
 

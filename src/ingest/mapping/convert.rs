@@ -136,7 +136,8 @@ pub(super) fn document(attribute: &Attribute) -> Result<String, String> {
     }
 }
 
-/// A revision: an integer of up to 128 bits that is not negative, as a number or as digits in a string.
+/// A revision: an integer of up to 128 bits that is not negative, as a number or as digits in a
+/// string.
 pub(super) fn revision(attribute: &Attribute) -> Result<u128, String> {
     let (Attribute::Number(text) | Attribute::String(text)) = attribute else {
         return Err(expected("a number", attribute));

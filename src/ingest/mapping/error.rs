@@ -40,7 +40,8 @@ impl fmt::Display for MappingError {
 
 impl std::error::Error for MappingError {}
 
-/// Why a record cannot become ops. It is mended in the mapping, in the settings of the stream, or in the table; the record stays the same.
+/// Why a record cannot become ops. It is mended in the mapping, in the settings of the stream, or
+/// in the table; the record stays the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordError {
     pub(super) rule: Option<String>,

@@ -208,7 +208,8 @@ fn revision(rule: &Rule, record: &StreamRecord) -> Result<Option<u128>, RecordEr
     let change = &record.change;
     let read = match (&change.new, &change.old) {
         (Some(new), _) => of(new),
-        // The end of an item has no revision of its own. Of two changes with one revision a deletion counts as the later one.
+        // The end of an item has no revision of its own. Of two changes with one revision a
+        // deletion counts as the later one.
         (None, Some(old)) => of(old),
         (None, None) => Err(
             "the stream does not show the item as it was, and the mapping takes revisions from it; let the stream show NEW_AND_OLD_IMAGES".to_owned(),

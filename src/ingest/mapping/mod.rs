@@ -71,12 +71,15 @@ impl Mapping {
         map::collections(&self.rules)
     }
 
-    /// What a record becomes in this collection. Of the rules of the collection, the first that takes the item decides, for the item as it was and as it is. So an item that is changed until
-    /// another rule, or none, takes it, or until it gets another id, leaves its old record. No clock, no I/O; costs time in proportion to the record.
+    /// What a record becomes in this collection. Of the rules of the collection, the first that
+    /// takes the item decides, for the item as it was and as it is. So an item that is changed
+    /// until another rule, or none, takes it, or until it gets another id, leaves its old record.
+    /// No clock, no I/O; costs time in proportion to the record.
     ///
     /// # Errors
     ///
-    /// An attribute is missing or of another type than the rule says; the stream does not show what the rule needs; no rule of any collection takes the record, and the mapping refuses such.
+    /// An attribute is missing or of another type than the rule says; the stream does not show what
+    /// the rule needs; no rule of any collection takes the record, and the mapping refuses such.
     pub fn map(&self, collection: &CollectionName, record: &StreamRecord) -> Result<Mapped, RecordError> {
         let mapped = map::map(self.rules.iter().filter(|rule| rule.collection == *collection), record)?;
         if self.refuses_unmatched && mapped.skipped == Some(Skip::NoRule) {

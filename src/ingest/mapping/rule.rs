@@ -115,8 +115,9 @@ impl Rule {
         Ok(Record { embedding, metadata, document })
     }
 
-    /// What makes the record of an item as it was into that of the item as it is. Where it cannot be seen how it was, everything is set, or removed. What the item was and no record
-    /// could be made of counts as changed: it must not stand in the way of its own repair.
+    /// What makes the record of an item as it was into that of the item as it is. Where it cannot
+    /// be seen how it was, everything is set, or removed. What the item was and no record could be
+    /// made of counts as changed: it must not stand in the way of its own repair.
     pub(super) fn patch(&self, old: Option<&Item>, new: &Item) -> Result<Patch, RecordError> {
         let mut metadata: BTreeMap<String, Option<Value>> = BTreeMap::new();
         for (key, (path, kind)) in &self.metadata {

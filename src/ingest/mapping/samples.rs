@@ -15,8 +15,10 @@ struct Event<'a> {
     records: Vec<&'a RawValue>,
 }
 
-/// The stream records of a text: one record or event after the other, on a line each or not, a list of them, or an object with `Records`, as AWS Lambda hands them over and
-/// `aws dynamodbstreams get-records` prints them. Behind something that is no JSON nothing more is read.
+/// The stream records of a text: one record or event after the other, on a line each or not, a list
+/// of them, or an object with `Records`, as AWS Lambda hands them over and
+/// `aws dynamodbstreams get-records` prints them. Behind something that is no JSON nothing more is
+/// read.
 pub fn stream_records(text: &str) -> Vec<Sample> {
     let mut samples = Vec::new();
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();

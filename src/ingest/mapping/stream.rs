@@ -1,4 +1,5 @@
-//! Records of DynamoDB streams, as AWS Lambda hands them over and as `aws dynamodbstreams get-records` prints them.
+//! Records of DynamoDB streams, as AWS Lambda hands them over and as
+//! `aws dynamodbstreams get-records` prints them.
 
 use serde::Deserialize;
 
@@ -72,7 +73,8 @@ impl StreamRecord {
         self.source_arn.as_deref()?.split_once(":table/")?.1.split('/').next()
     }
 
-    /// [`ItemChange::sequence`] as a number; `None` where there is none, or one of more than 128 bits.
+    /// [`ItemChange::sequence`] as a number; `None` where there is none, or one of more than 128
+    /// bits.
     pub fn sequence(&self) -> Option<u128> {
         let text = self.change.sequence.as_deref()?;
         text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()

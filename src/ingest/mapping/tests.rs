@@ -296,7 +296,8 @@ fn revisions_come_from_where_the_rule_says() {
     let at = |version: &str| Some(item(json!({"version": {"N": version}})));
     let revision = |event, old, new| mapping.map(&lines(), &record(event, old, new)).map(|mapped| mapped.revision);
     assert_eq!(revision("INSERT", None, at("7")), Ok(Some(7)));
-    // A deletion has the revision of the last state: of two changes with one revision it counts as the later one.
+    // A deletion has the revision of the last state: of two changes with one revision it counts as
+    // the later one.
     assert_eq!(revision("REMOVE", at("7"), None), Ok(Some(7)));
     assert_eq!(revision("INSERT", None, at("340282366920938463463374607431768211455")), Ok(Some(u128::MAX)));
     for bad in ["-1", "1.5", "340282366920938463463374607431768211456"] {

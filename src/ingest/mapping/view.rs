@@ -25,7 +25,8 @@ impl<'a> View<'a> {
         self.whole.then_some(self.item)
     }
 
-    /// What stands there. An error where that cannot be seen; `what` says what the attribute is needed for.
+    /// What stands there. An error where that cannot be seen; `what` says what the attribute is
+    /// needed for.
     pub(super) fn find(self, path: &Path, what: &str) -> Result<Option<&'a Attribute>, RecordError> {
         if !self.whole && !self.item.contains_key(path.root()) {
             let reason = format!(

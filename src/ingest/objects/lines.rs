@@ -1,4 +1,5 @@
-//! Lines of an object as ops: decompressed and parsed on a thread of their own, a bounded part at a time.
+//! Lines of an object as ops: decompressed and parsed on a thread of their own, a bounded part at a
+//! time.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -10,7 +11,8 @@ use crate::jsonl::parse_op_for;
 
 /// The longest line.
 const MAX_LINE_BYTES: u64 = 32 << 20;
-/// What a zstd object may have its reader remember, as a power of two: 32 MiB. `zstd --ultra` and `--long` ask for more.
+/// What a zstd object may have its reader remember, as a power of two: 32 MiB. `zstd --ultra` and
+/// `--long` ask for more.
 const MAX_WINDOW_LOG: u32 = 25;
 /// Lines, and bytes of lines, that are handed over at once.
 const BATCH_LINES: usize = 512;
@@ -25,7 +27,8 @@ pub(super) struct LineOp {
     pub(super) op: Op,
 }
 
-/// The pieces of an object as they come. An end that was not announced is a failure: what is read of an object must be all of it.
+/// The pieces of an object as they come. An end that was not announced is a failure: what is read
+/// of an object must be all of it.
 pub(super) struct Pieces {
     coming: mpsc::Receiver<Option<Bytes>>,
     now: Bytes,
@@ -54,7 +57,8 @@ impl Read for Pieces {
     }
 }
 
-/// Reads lines as ops of a collection, until the end or something that is none; then says why. Blocks.
+/// Reads lines as ops of a collection, until the end or something that is none; then says why.
+/// Blocks.
 pub(super) fn read(
     source: impl Read + Send + 'static,
     rules: OpRules,
@@ -132,7 +136,8 @@ pub(super) fn check(source: impl Read + Send + 'static) -> Result<(), String> {
     }
 }
 
-/// The reason, where a window is over the limit: such an object is sound. libzstd has no other way to tell.
+/// The reason, where a window is over the limit: such an object is sound. libzstd has no other way
+/// to tell.
 fn too_wide(error: &io::Error) -> Option<String> {
     let limit = 1 << (MAX_WINDOW_LOG - 20);
     error.to_string().contains("too much memory").then(|| {

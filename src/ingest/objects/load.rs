@@ -34,7 +34,8 @@ struct Progress {
 }
 
 impl Objects {
-    /// Appends the lines of an object that the log does not hold, in their order, until all are there or `stop` is ready.
+    /// Appends the lines of an object that the log does not hold, in their order, until all are
+    /// there or `stop` is ready.
     pub(in crate::ingest) async fn load(
         &self,
         writer: &Writer,
@@ -150,7 +151,8 @@ struct Sent<'a> {
     ack: Pin<Box<dyn Future<Output = Result<Ack>> + Send + 'a>>,
 }
 
-/// Appends ops in the order in which they come, each at its line. Returns the last one; or the first that could not be appended.
+/// Appends ops in the order in which they come, each at its line. Returns the last one; or the
+/// first that could not be appended.
 async fn append_lines(
     writer: &Writer,
     source: &str,

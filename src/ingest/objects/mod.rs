@@ -1,13 +1,15 @@
 //! Objects of ops that messages name: for what does not fit into a message.
 //!
-//! An object is read a piece at a time, decompressed, and appended line by line. The memory for it is
-//! bounded. It is a source of its own, and each line a position in it: if its reader dies, another
-//! reads it again from its beginning, and leaves out the lines that the log holds.
+//! An object is read a piece at a time, decompressed, and appended line by line. The memory for it
+//! is bounded. It is a source of its own, and each line a position in it: if its reader dies,
+//! another reads it again from its beginning, and leaves out the lines that the log holds.
 //!
 //! A compressed object has its checksums at its end. It is read to there first: no line of it is
 //! appended before all of them are known to be right.
 //!
-//! What an object is, as a source, is its address, its ETag and when it was written. So it takes effect once, whatever number of messages name it; and one that is put in its place is another one.
+//! What an object is, as a source, is its address, its ETag and when it was written. So it takes
+//! effect once, whatever number of messages name it; and one that is put in its place is another
+//! one.
 
 mod fetch;
 mod lines;
@@ -44,7 +46,8 @@ impl fmt::Debug for Objects {
 }
 
 impl Objects {
-    /// Objects under this address, which says how they are reached as that of a store does. Makes no request.
+    /// Objects under this address, which says how they are reached as that of a store does. Makes
+    /// no request.
     ///
     /// # Errors
     ///

@@ -2,8 +2,8 @@
 
 /// Which records a query is about.
 ///
-/// A filter is plain data. It has a JSON form, the one of Chroma's `where` with some additions. [`FromStr`] and
-/// `Deserialize` read that form; [`Display`] and `Serialize` write it.
+/// A filter is plain data. It has a JSON form, the one of Chroma's `where` with some additions.
+/// [`FromStr`] and `Deserialize` read that form; [`Display`] and `Serialize` write it.
 ///
 /// ```
 /// use deltafold::Filter;
@@ -39,16 +39,18 @@
 /// | `{"$not": {…}}` | that does not match the clause |
 ///
 /// - Integers and floats compare by value, exactly: 2^53 + 1 is greater than the float 2^53.
-/// - Strings compare by their bytes in UTF-8, case matters. Values of other types never match a comparison.
+/// - Strings compare by their bytes in UTF-8, case matters. Values of other types never match a
+///   comparison.
 /// - A list matches `$contains` and `$exists` only; no other condition sees its elements.
-/// - Keys that begin with `$`, and the key `#document`, have no other meaning. Metadata under such keys cannot be filtered.
+/// - Keys that begin with `$`, and the key `#document`, have no other meaning. Metadata under such
+///   keys cannot be filtered.
 ///
 /// [`Filter::parse_document`] reads Chroma's `where_document`.
 ///
 /// # Limits
 ///
-/// [`MAX_DEPTH`](Self::MAX_DEPTH) and the constants beside it. Parsing checks them; a filter that was built
-/// otherwise is checked by [`check`](Self::check) and [`matcher`](Self::matcher).
+/// [`MAX_DEPTH`](Self::MAX_DEPTH) and the constants beside it. Parsing checks them; a filter that
+/// was built otherwise is checked by [`check`](Self::check) and [`matcher`](Self::matcher).
 ///
 /// [`FromStr`]: std::str::FromStr
 /// [`Display`]: std::fmt::Display
@@ -72,8 +74,8 @@ pub enum Filter {
     Document(DocumentCondition),
 }
 
-/// A condition on the value of a metadata key. Without the key, only `NotEquals`, `NotIn`, `NotContains` and
-/// `Exists(false)` hold.
+/// A condition on the value of a metadata key. Without the key, only `NotEquals`, `NotIn`,
+/// `NotContains` and `Exists(false)` hold.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Condition {
@@ -103,8 +105,9 @@ pub enum Condition {
     Exists(bool),
 }
 
-/// A condition on the document. Without a document, only `NotContains`, `NotRegex` and `Exists(false)` hold.
-/// The empty text is contained in every record's document, also where there is none.
+/// A condition on the document. Without a document, only `NotContains`, `NotRegex` and
+/// `Exists(false)` hold. The empty text is contained in every record's document, also where there
+/// is none.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum DocumentCondition {

@@ -70,8 +70,8 @@ impl Filter {
         Self::Document(DocumentCondition::Contains(text.into()))
     }
 
-    /// `$regex` on the document: the expression matches somewhere in it. [`check`](Self::check) says whether the
-    /// expression is one.
+    /// `$regex` on the document: the expression matches somewhere in it. [`check`](Self::check)
+    /// says whether the expression is one.
     pub fn document_matches(pattern: impl Into<String>) -> Self {
         Self::Document(DocumentCondition::Regex(pattern.into()))
     }

@@ -1,4 +1,5 @@
-//! Filters evaluated straight from their documentation, and random filters and records: what every evaluation is compared with.
+//! Filters evaluated straight from their documentation, and random filters and records: what every
+//! evaluation is compared with.
 
 use std::cmp::Ordering;
 
@@ -55,7 +56,8 @@ fn document_holds(condition: &DocumentCondition, document: Option<&str>) -> bool
     }
 }
 
-/// The order of two scalars; none between scalars that do not compare. Of two booleans only equality has a meaning.
+/// The order of two scalars; none between scalars that do not compare. Of two booleans only
+/// equality has a meaning.
 fn compare(a: &Scalar, b: &Scalar) -> Option<Ordering> {
     match (a, b) {
         (Scalar::String(a), Scalar::String(b)) => Some(a.as_bytes().cmp(b.as_bytes())),
@@ -216,7 +218,8 @@ fn document_condition() -> impl Strategy<Value = DocumentCondition> {
     ]
 }
 
-/// A filter of some depth; a negation never stands within a negation, as the builders would merge the two.
+/// A filter of some depth; a negation never stands within a negation, as the builders would merge
+/// the two.
 pub(super) fn filter() -> impl Strategy<Value = Filter> {
     let leaf = prop_oneof![
         4 => ("[klm]", condition()).prop_map(|(key, condition)| Filter::metadata(key, condition)),

@@ -6,7 +6,8 @@ use regex::{Regex, RegexBuilder};
 use super::ast::{Condition, DocumentCondition, Filter, Scalar};
 use super::error::{FilterError, Path, shown};
 
-/// Bytes that a compiled expression may take. Matching takes time in proportion to this and to the document.
+/// Bytes that a compiled expression may take. Matching takes time in proportion to this and to the
+/// document.
 const PATTERN_MEMORY: usize = 1 << 20;
 /// Deepest nesting within an expression.
 const PATTERN_DEPTH: u32 = 64;
@@ -28,8 +29,8 @@ impl Filter {
     /// Longest regular expression, in bytes.
     pub const MAX_PATTERN_BYTES: usize = 4_096;
 
-    /// Whether the filter can be used: it is within the limits, no list is empty, numbers are finite, and expressions
-    /// are such.
+    /// Whether the filter can be used: it is within the limits, no list is empty, numbers are
+    /// finite, and expressions are such.
     ///
     /// # Errors
     ///

@@ -1,7 +1,8 @@
 //! Evaluation on the columns of a part, without composing a record.
 //!
-//! Conditions on metadata look at their own columns only. `$and` begins with the condition that rules out most rows for the
-//! least work, and ends when no row is left. Documents are read last, and only those of rows that are still open.
+//! Conditions on metadata look at their own columns only. `$and` begins with the condition that
+//! rules out most rows for the least work, and ends when no row is left. Documents are read last,
+//! and only those of rows that are still open.
 
 use std::borrow::Cow;
 
@@ -15,8 +16,8 @@ type Result<T> = std::result::Result<T, FormatError>;
 
 /// The columns of a part that a filter looks at.
 ///
-/// A row must hold its whole record there, or be left out of the rows that are asked about. Columns and documents that
-/// are not loaded are an error, never an empty answer.
+/// A row must hold its whole record there, or be left out of the rows that are asked about. Columns
+/// and documents that are not loaded are an error, never an empty answer.
 pub trait PartColumns {
     /// How many rows the part has.
     fn rows(&self) -> usize;
@@ -85,13 +86,14 @@ impl Matcher {
     ///
     /// # Errors
     ///
-    /// Those of the part: a column that the filter names, or a document that it reads, is not loaded.
+    /// Those of the part: a column that the filter names, or a document that it reads, is not
+    /// loaded.
     pub fn select(&self, part: &(impl PartColumns + PartDocuments), within: &RowSet) -> Result<RowSet> {
         Ok(Evaluation { columns: part, documents: Some(part) }.node(&self.root, within)?.matching)
     }
 
-    /// The rows of `within` that match without regard to any document, and those whose documents decide. For a caller
-    /// who has the columns at hand and the documents not.
+    /// The rows of `within` that match without regard to any document, and those whose documents
+    /// decide. For a caller who has the columns at hand and the documents not.
     ///
     /// # Errors
     ///

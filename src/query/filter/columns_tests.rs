@@ -62,7 +62,8 @@ impl PartDocuments for Watched<'_> {
     }
 }
 
-/// Records, and how often they are repeated: parts of a hundred rows are scanned, and small ones looked up.
+/// Records, and how often they are repeated: parts of a hundred rows are scanned, and small ones
+/// looked up.
 fn records() -> impl Strategy<Value = Vec<(Metadata, Option<String>)>> {
     (proptest::collection::vec(by_the_book::record(), 1..40), 1..8_usize)
         .prop_map(|(records, times)| records.iter().cloned().cycle().take(records.len() * times).collect())
@@ -138,7 +139,8 @@ fn no_row_lies_behind_the_last() {
     assert_eq!(RowSet::from_words(vec![u64::MAX; 3], 70), all);
 }
 
-/// Documents are most of a part's bytes, and of a cold query's. A query once read all of them to find one record.
+/// Documents are most of a part's bytes, and of a cold query's. A query once read all of them to
+/// find one record.
 #[test]
 fn only_documents_that_can_decide_are_read() {
     let records: Vec<_> = (0..200)
@@ -167,7 +169,8 @@ fn only_documents_that_can_decide_are_read() {
     }
 }
 
-/// The columns at hand rule rows out before any document is fetched, also where a condition on documents is evaluated first.
+/// The columns at hand rule rows out before any document is fetched, also where a condition on
+/// documents is evaluated first.
 #[test]
 fn rows_that_columns_rule_out_are_not_open() {
     let list = |i: i64| Metadata::from([("list".to_owned(), Value::I64s(vec![i; 2_000]))]);

@@ -40,7 +40,8 @@ impl fmt::Display for FilterError {
 
 impl std::error::Error for FilterError {}
 
-/// A place in a filter's JSON form. It lives on the stack of whoever walks the filter, and is written out only in errors.
+/// A place in a filter's JSON form. It lives on the stack of whoever walks the filter, and is
+/// written out only in errors.
 #[derive(Clone, Copy)]
 pub(super) enum Path<'a> {
     Root,

@@ -6,7 +6,8 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Se
 
 use super::ast::Filter;
 
-/// Levels of JSON: an object and a list for each level of the filter, and the operators and lists of the last.
+/// Levels of JSON: an object and a list for each level of the filter, and the operators and lists
+/// of the last.
 const MAX_LEVELS: usize = 2 * Filter::MAX_DEPTH + 8;
 
 #[derive(Debug, PartialEq)]

@@ -11,13 +11,15 @@ use super::scalars::{Scalars, Side};
 
 /// A filter that was checked and compiled, to be evaluated on many records.
 ///
-/// Evaluation takes no more memory than the filter. Time is in proportion to the filter and to the values that it looks at.
+/// Evaluation takes no more memory than the filter. Time is in proportion to the filter and to the
+/// values that it looks at.
 #[derive(Debug, Clone)]
 pub struct Matcher {
     pub(super) root: Node,
 }
 
-/// A filter in few forms. Negative conditions are negations of positive ones, so they match what lacks the key.
+/// A filter in few forms. Negative conditions are negations of positive ones, so they match what
+/// lacks the key.
 #[derive(Debug, Clone)]
 pub(super) enum Node {
     All(Vec<Node>),

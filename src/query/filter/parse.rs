@@ -30,8 +30,9 @@ impl<'de> Deserialize<'de> for Filter {
 }
 
 impl Filter {
-    /// Reads Chroma's `where_document`: a condition on the document such as `{"$contains": "a"}`, or `$and`, `$or` and
-    /// `$not` of such. Operators are those of the key `#document` in the [JSON form](Self#json-form).
+    /// Reads Chroma's `where_document`: a condition on the document such as `{"$contains": "a"}`,
+    /// or `$and`, `$or` and `$not` of such. Operators are those of the key `#document` in the [JSON
+    /// form](Self#json-form).
     ///
     /// # Errors
     ///

@@ -17,7 +17,8 @@ pub enum Chance {
 }
 
 impl Matcher {
-    /// Whether rows of a part match, by its summary alone. It holds for every row that is a whole record.
+    /// Whether rows of a part match, by its summary alone. It holds for every row that is a whole
+    /// record.
     pub fn may_match(&self, summary: &PartSummary) -> Chance {
         self.root.chance(summary)
     }

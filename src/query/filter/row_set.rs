@@ -19,7 +19,8 @@ impl RowSet {
         Self::from_words(vec![u64::MAX; rows.div_ceil(64)], rows)
     }
 
-    /// The rows whose bits are set: bit `i % 64` of word `i / 64` is row `i`. Bits of rows that are not there are left out.
+    /// The rows whose bits are set: bit `i % 64` of word `i / 64` is row `i`. Bits of rows that are
+    /// not there are left out.
     pub fn from_words(mut words: Vec<u64>, rows: usize) -> Self {
         words.resize(rows.div_ceil(64), 0);
         if let Some(last) = words.last_mut()

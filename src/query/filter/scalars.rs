@@ -3,7 +3,8 @@
 use super::ast::Scalar;
 use super::columns::bits;
 
-/// A set of scalars, type by type. An integer and a float that are equal are both in it or both not.
+/// A set of scalars, type by type. An integer and a float that are equal are both in it or both
+/// not.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Scalars {
     pub(super) strings: Strings,
@@ -195,8 +196,8 @@ fn integers_beside(side: Side, operand: i64) -> Numbers<i64> {
 }
 
 fn integers_beside_float(side: Side, operand: f64) -> Numbers<i64> {
-    // The first integer that is greater (at least as great), the last that is less (at most as great): whole floats.
-    // Between -2^63 and 2^63 they convert exactly.
+    // The first integer that is greater (at least as great), the last that is less (at most as
+    // great): whole floats. Between -2^63 and 2^63 they convert exactly.
     match side {
         Side::Greater | Side::GreaterOrEqual if operand >= BEYOND => Numbers::None,
         Side::Less | Side::LessOrEqual if operand < -BEYOND => Numbers::None,

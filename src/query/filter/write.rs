@@ -8,7 +8,8 @@ use super::ast::{Condition, DocumentCondition, Filter, Scalar};
 use super::check::{DOCUMENT, name};
 
 impl fmt::Display for Filter {
-    /// The JSON form, on one line. [`from_str`](std::str::FromStr::from_str) reads it back as an equal filter.
+    /// The JSON form, on one line. [`from_str`](std::str::FromStr::from_str) reads it back as an
+    /// equal filter.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // It fails for no filter: every key is a string.
         f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)

@@ -30,8 +30,8 @@ pub(crate) struct Bounds {
     square_above: f64,
     /// Its root: no part of the query across a row computes to more.
     norm_above: f64,
-    /// The error relative to |q| |x|: the rounding of the scale, of the query's rotation and quantisation, of
-    /// sums and of the distance. Then the quantisation of the query itself.
+    /// The error relative to |q| |x|: the rounding of the scale, of the query's rotation and
+    /// quantisation, of sums and of the distance. Then the quantisation of the query itself.
     relative: f64,
     absolute: f64,
 }
@@ -39,7 +39,8 @@ pub(crate) struct Bounds {
 /// Covers the rounding of either side of a comparison, relative to its magnitudes.
 pub(super) const SLACK: f64 = 1.0 / (1_u64 << 40) as f64;
 
-/// Bound of the squared norm's error where the norm is subnormal: twice 2^-126 times 2^-150, rounded up.
+/// Bound of the squared norm's error where the norm is subnormal: twice 2^-126 times 2^-150,
+/// rounded up.
 const NORM_UNDERFLOW: f64 = SCALE_UNDERFLOW * SCALE_UNDERFLOW;
 
 impl Bounds {
@@ -69,7 +70,8 @@ impl Bounds {
         }
     }
 
-    /// The bounds of one row: its distance, as [`Distances`](super::Distances) computes it, lies between them.
+    /// The bounds of one row: its distance, as [`Distances`](super::Distances) computes it, lies
+    /// between them.
     ///
     /// A row without codes gets infinite bounds: it must be read.
     pub(crate) fn of(&self, dot: i32, norm: f32, scale: f32, residual: f32) -> (f64, f64) {
@@ -91,10 +93,10 @@ impl Bounds {
 
     /// The rows, of at most [`GROUP`], whose lower bound may not be above `reach`: a bit each.
     ///
-    /// It is sound: no row is left out whose lower bound by [`of`](Self::of) is at most `reach`. It takes the
-    /// whole query for the part across the row, so it needs no root. That part never computes to more, and each
-    /// operation behind it is monotone in the error, rounding included. [`cosine_gap`](Self::cosine_gap) saves
-    /// the division, too.
+    /// It is sound: no row is left out whose lower bound by [`of`](Self::of) is at most `reach`. It
+    /// takes the whole query for the part across the row, so it needs no root. That part never
+    /// computes to more, and each operation behind it is monotone in the error, rounding included.
+    /// [`cosine_gap`](Self::cosine_gap) saves the division, too.
     pub(crate) fn may_reach(&self, kernel: Kernel, dots: &[i32], factors: ByteFactors<'_>, reach: f64) -> u64 {
         match self.metric {
             Metric::L2 => {
@@ -110,7 +112,8 @@ impl Bounds {
         }
     }
 
-    /// The rows whose gap to the reach is not above 0, a bit each. A gap that is no number rules nothing out.
+    /// The rows whose gap to the reach is not above 0, a bit each. A gap that is no number rules
+    /// nothing out.
     #[inline(always)]
     fn mask(&self, dots: &[i32], factors: ByteFactors<'_>, gap: impl Fn(f64, f64, f64) -> f64) -> u64 {
         let ByteFactors { norms, scales, residuals } = factors;
@@ -126,12 +129,13 @@ impl Bounds {
         not_above_zero(&gaps)
     }
 
-    /// Not above 0 where the lower bound by [`cosine`](Self::cosine) is at most `reach`, which is below 2.
+    /// Not above 0 where the lower bound by [`cosine`](Self::cosine) is at most `reach`, which is
+    /// below 2.
     ///
-    /// Let `c` be `2 SCALE_ERROR`, and `p` be `(inner + error) / |q|`. In real numbers the bound is at most the
-    /// reach where `(1 - c - reach) |x| <= p`. The bound, and each side here, is made of fewer than ten
-    /// operations. Each rounds by at most 2^-53 of its magnitude: 4, `|x|` and `(|inner| + error) / |q|` bound
-    /// them all. [`SLACK`] covers that many times over.
+    /// Let `c` be `2 SCALE_ERROR`, and `p` be `(inner + error) / |q|`. In real numbers the bound is
+    /// at most the reach where `(1 - c - reach) |x| <= p`. The bound, and each side here, is made
+    /// of fewer than ten operations. Each rounds by at most 2^-53 of its magnitude: 4, `|x|` and
+    /// `(|inner| + error) / |q|` bound them all. [`SLACK`] covers that many times over.
     #[inline(always)]
     pub(super) fn cosine_gap(&self, inner: f64, error: f64, length: f64, reach: f64) -> f64 {
         let along = inner + error + SLACK * (inner.abs() + error);

@@ -39,8 +39,8 @@ impl Kernel {
         kernels
     }
 
-    /// Does work on numbers, compiled for this machine where the work is inlined. The results are those of any
-    /// machine, as the compiler neither reorders nor merges operations on floats.
+    /// Does work on numbers, compiled for this machine where the work is inlined. The results are
+    /// those of any machine, as the compiler neither reorders nor merges operations on floats.
     #[inline]
     pub(crate) fn wide<R>(self, work: impl FnOnce() -> R) -> R {
         match self {
@@ -61,8 +61,8 @@ impl Kernel {
         }
     }
 
-    /// Multiplies the fine integers of queries with 8-bit rows. The dot of query `q` and row `r` of `n` goes to
-    /// `out[q * n + r]`.
+    /// Multiplies the fine integers of queries with 8-bit rows. The dot of query `q` and row `r` of
+    /// `n` goes to `out[q * n + r]`.
     ///
     /// `rows` must be whole rows, and `out` as long as queries times rows.
     pub(crate) fn fine_dots(self, queries: &Queries<'_>, rows: &[i8], out: &mut [i32]) {

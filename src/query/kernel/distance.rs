@@ -6,8 +6,8 @@ use super::Kernel;
 
 /// Distances of rows from one query, the same bit for bit on every machine.
 ///
-/// Squared Euclidean; 1 - cosine, which is 1 where either has no length; 1 - inner product. The rounding
-/// is below 2^-38 of (|q| + |x|)², of 1, or of |q| |x|.
+/// Squared Euclidean; 1 - cosine, which is 1 where either has no length; 1 - inner product. The
+/// rounding is below 2^-38 of (|q| + |x|)², of 1, or of |q| |x|.
 #[derive(Debug, Clone)]
 pub(crate) struct Distances {
     kernel: Kernel,

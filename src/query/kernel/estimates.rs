@@ -28,7 +28,8 @@ impl Estimates {
         Self { metric, square: query.norm * query.norm, inverse, step: query.signed.step }
     }
 
-    /// The estimate of one row. A row without codes gets the least distance there is: it must be read.
+    /// The estimate of one row. A row without codes gets the least distance there is: it must be
+    /// read.
     pub(crate) fn of(&self, dot: i32, norm: f32, estimator: f32) -> f64 {
         let length = f64::from(norm);
         let inner = self.step * f64::from(estimator) * f64::from(dot);
@@ -41,8 +42,8 @@ impl Estimates {
         }
     }
 
-    /// The rows, of at most [`GROUP`], whose estimate may not be above `reach`: a bit each. No row is left out whose
-    /// estimate by [`of`](Self::of) is at most that.
+    /// The rows, of at most [`GROUP`], whose estimate may not be above `reach`: a bit each. No row
+    /// is left out whose estimate by [`of`](Self::of) is at most that.
     pub(crate) fn may_reach(&self, kernel: Kernel, dots: &[i32], factors: SignFactors<'_>, reach: f64) -> u64 {
         match self.metric {
             Metric::L2 => kernel

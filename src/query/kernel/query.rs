@@ -8,12 +8,13 @@ const LARGEST_WORD: f64 = 32_767.0;
 /// The largest integer of a coarse query.
 const LARGEST_BYTE: f64 = 127.0;
 
-/// A sum of products with codes of 8 bits fits an i32 where the query's absolute integers sum to no more.
-/// Rounding adds half of one a dimension, 32,768 at most. A coarse query sums to 127 a dimension at most, which fits.
+/// A sum of products with codes of 8 bits fits an i32 where the query's absolute integers sum to no
+/// more. Rounding adds half of one a dimension, 32,768 at most. A coarse query sums to 127 a
+/// dimension at most, which fits.
 const LARGEST_SUM: f64 = (i32::MAX / 128 - 32_768 - 1) as f64;
 
-/// The largest integer of the 1-bit scan: eight of them and their negatives span a byte. Greater ones find no more of
-/// the nearest rows.
+/// The largest integer of the 1-bit scan: eight of them and their negatives span a byte. Greater
+/// ones find no more of the nearest rows.
 const LARGEST_SIGNED: f64 = 15.0;
 
 /// What is added to each entry of a table, so that none is negative.
@@ -37,10 +38,11 @@ pub(crate) struct QueryCodes {
     pub(super) fine: Quantised<i16>,
     /// For bounds about twice as wide, by a scan of half the work.
     pub(super) coarse: Quantised<i8>,
-    /// The rotated query in small integers, for estimates. As many as the row's sign bits have bits.
+    /// The rotated query in small integers, for estimates. As many as the row's sign bits have
+    /// bits.
     pub(super) signed: Quantised<i8>,
-    /// For four dimensions each: entry `n` is the sum of their integers, each negated where its bit of `n`
-    /// is set, plus [`TABLE_OFFSET`]. As many as the row's sign bits have half bytes.
+    /// For four dimensions each: entry `n` is the sum of their integers, each negated where its bit
+    /// of `n` is set, plus [`TABLE_OFFSET`]. As many as the row's sign bits have half bytes.
     pub(super) tables: Vec<[u8; 16]>,
 }
 

@@ -226,7 +226,8 @@ proptest! {
         }
     }
 
-    /// The gap compares without the division of the bound. Where the bound is the reach itself, rounding alone decides.
+    /// The gap compares without the division of the bound. Where the bound is the reach itself,
+    /// rounding alone decides.
     #[test]
     fn a_cosine_bound_within_reach_has_no_gap(
         query in proptest::collection::vec(-1e3..1e3_f32, 1..8),
@@ -268,7 +269,8 @@ proptest! {
     }
 }
 
-/// The largest sums that a query can make, in the largest dimension: they must fit an i32 at every step.
+/// The largest sums that a query can make, in the largest dimension: they must fit an i32 at every
+/// step.
 #[test]
 fn no_sum_of_products_overflows() {
     for dimension in [1, 2, 511, 4_096, 65_536] {
@@ -335,8 +337,8 @@ fn assert_bounded(rotation: &Rotation, query: &[f32], row: &[f32]) {
     }
 }
 
-/// The code of a row with one number is exact, so nothing hides the rounding of the query, nor that of the
-/// scale where there is but one dimension.
+/// The code of a row with one number is exact, so nothing hides the rounding of the query, nor that
+/// of the scale where there is but one dimension.
 #[test]
 fn bounds_cover_the_rounding_of_query_and_scale() {
     let mut random = Random(29);
@@ -354,7 +356,8 @@ fn bounds_cover_the_rounding_of_query_and_scale() {
     }
 }
 
-/// The worst query there is: it points from the code to the row, so the bound is met but for rounding.
+/// The worst query there is: it points from the code to the row, so the bound is met but for
+/// rounding.
 #[test]
 fn bounds_hold_for_the_worst_query() {
     let mut random = Random(31);

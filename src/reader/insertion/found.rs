@@ -25,7 +25,8 @@ const _: () = assert!(deltafold_format::limits::MAX_SHARDS < COMPOSED);
 pub(super) trait Key: Copy + Ord + Send + Sync + 'static {
     /// Bytes of it in a temporary file.
     const BYTES: usize;
-    /// The key of a record that is the `number`th by id; none where it is of the other ordering, which no collection mixes.
+    /// The key of a record that is the `number`th by id; none where it is of the other ordering,
+    /// which no collection mixes.
     fn of(inserted: Place, number: u32) -> Option<Self>;
     /// What sorts over all shards.
     fn global(&self) -> impl Ord;
@@ -55,7 +56,8 @@ impl Key for Position {
     }
 }
 
-/// Unlike a position in the log, a revision may be that of many records: those come in the order of their ids.
+/// Unlike a position in the log, a revision may be that of many records: those come in the order of
+/// their ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ByRevision(Revision, u32);
 

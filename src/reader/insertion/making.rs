@@ -97,7 +97,8 @@ impl<K: Key> Making<K> {
         Ok(())
     }
 
-    /// Makes the first of those that wait, part by part. Where they take too much memory, the last of them wait on.
+    /// Makes the first of those that wait, part by part. Where they take too much memory, the last
+    /// of them wait on.
     async fn make(&mut self) -> Result<Vec<Entry>> {
         let count = self.batch.min(self.waiting.len());
         let batch: Vec<Found<K>> = self.waiting.drain(..count).collect();
@@ -150,7 +151,8 @@ impl<K: Key> Drop for Making<K> {
     }
 }
 
-/// A record of a batch: the shard, source, part and row that it lies in, then its place in the batch.
+/// A record of a batch: the shard, source, part and row that it lies in, then its place in the
+/// batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct InPart(u128);
 

@@ -1,7 +1,7 @@
 //! Scanning in the order of insertion.
 //!
-//! The places of all records are found by a scan by id, and sorted. Then the records are made in batches, those of one
-//! part together: a batch reads each part at most once.
+//! The places of all records are found by a scan by id, and sorted. Then the records are made in
+//! batches, those of one part together: a batch reads each part at most once.
 
 mod found;
 mod making;
@@ -131,6 +131,7 @@ fn push<K: Key>(
 }
 
 fn locked<T>(sorter: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Only a panic of a task that is polled with this one could leave it half done, and then both end.
+    // Only a panic of a task that is polled with this one could leave it half done, and then both
+    // end.
     sorter.lock().unwrap_or_else(PoisonError::into_inner)
 }

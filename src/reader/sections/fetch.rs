@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::shard::{READS_OF_DAMAGE, Shard};
 use crate::store::Key;
 
-/// Ranges with at most so many bytes between them are fetched as one: a request takes longer than these bytes.
+/// Ranges with at most so many bytes between them are fetched as one: a request takes longer than
+/// these bytes.
 pub(super) const GAP: u64 = 64 << 10;
 
 /// A tier as it was fetched.
@@ -41,7 +42,8 @@ impl From<Error> for Fault {
 impl Opened {
     /// The object with these tiers at least; `None` where it is gone.
     ///
-    /// Costs nothing where they are held. Otherwise one GET for each stretch of adjoining tiers, all of them at once.
+    /// Costs nothing where they are held. Otherwise one GET for each stretch of adjoining tiers,
+    /// all of them at once.
     pub(crate) async fn open(
         self: &Arc<Self>,
         shard: &Shard,
@@ -125,7 +127,8 @@ impl Opened {
         Ok(Fetched::Pieces(Box::new(known.clone()), pieces))
     }
 
-    /// Opens an object that is not laid out as this program does it. Its bytes go to the temporary file.
+    /// Opens an object that is not laid out as this program does it. Its bytes go to the temporary
+    /// file.
     async fn open_whole(&self, shard: &Shard, room: &Room) -> Result<Option<Embeddings>> {
         let Some(whole) = shard.embeddings_in(&self.entry, &room.overflow()).await? else { return Ok(None) };
         self.lock().embeddings = Some(whole.clone());
@@ -144,7 +147,8 @@ impl Opened {
         for (tier, bytes) in pieces {
             let len = bytes.len() as u64;
             let (bytes, charge) = match tier {
-                // It is there already: the front was opened by it. It is small, and everything else needs it.
+                // It is there already: the front was opened by it. It is small, and everything else
+                // needs it.
                 Tier::Front => (None, Some(room.charge(len))),
                 _ => {
                     let (bytes, charge) = room.place(bytes, used).await?;
@@ -156,7 +160,8 @@ impl Opened {
                 Some(bytes) => embeddings.with_sections(tier.sections(), bytes).ok(),
                 None => Some(embeddings.clone()),
             };
-            // Other tiers may have gone meanwhile. The caller gets all that was there when it asked.
+            // Other tiers may have gone meanwhile. The caller gets all that was there when it
+            // asked.
             answer = with(&answer).unwrap_or(answer);
             let held_now = held.embeddings.as_ref().unwrap_or(&answer);
             let next = with(held_now);
@@ -169,8 +174,8 @@ impl Opened {
         Ok(answer)
     }
 
-    /// Some rows in f32, one after the other; `None` where the object is gone. One GET; where no tier was held before
-    /// a second one at the same time, for the front.
+    /// Some rows in f32, one after the other; `None` where the object is gone. One GET; where no
+    /// tier was held before a second one at the same time, for the front.
     pub(crate) async fn rows(self: &Arc<Self>, shard: &Shard, room: &Room, rows: Range<u32>) -> Result<Option<Bytes>> {
         let key = self.key(shard);
         let mut tries = Tries::new(&key);
@@ -202,7 +207,8 @@ impl Opened {
         Ok(Some(front.front().verified(EmbeddingSection::Rows, rows, &bytes)?))
     }
 
-    /// Whether all of it comes with the first range: another request would take longer than its bytes.
+    /// Whether all of it comes with the first range: another request would take longer than its
+    /// bytes.
     fn is_small(&self) -> bool {
         self.entry.bytes <= GAP
     }
@@ -247,7 +253,8 @@ impl<'a> Tries<'a> {
     }
 }
 
-/// Reads tiers, those that lie near to each other in one request, and all at once. Each has bytes of its own.
+/// Reads tiers, those that lie near to each other in one request, and all at once. Each has bytes
+/// of its own.
 async fn read(shard: &Shard, key: &Key, places: &[(Tier, Range<u64>)]) -> Result<Option<Vec<Piece>>> {
     let mut stretches: Vec<Range<u64>> = Vec::new();
     for (_, range) in places {

@@ -1,7 +1,7 @@
 //! Embedding objects of a reader: the sections of each that were fetched.
 //!
-//! A store that maps objects opens them whole, as its pages are the cache. Elsewhere the sections come by range, a
-//! tier at a time, and their bytes count to one limit of the reader.
+//! A store that maps objects opens them whole, as its pages are the cache. Elsewhere the sections
+//! come by range, a tier at a time, and their bytes count to one limit of the reader.
 
 mod fetch;
 mod room;
@@ -107,7 +107,8 @@ impl Opened {
         self.holds(tier) && (mapped || charged)
     }
 
-    /// Tiers in memory that were last used before the use `used`, with the number of that use. The front stays.
+    /// Tiers in memory that were last used before the use `used`, with the number of that use. The
+    /// front stays.
     fn tiers_before(&self, used: u64) -> impl Iterator<Item = (u64, Tier)> + use<> {
         let held = self.lock();
         let tiers = Tier::ALL.into_iter().zip(&held.tiers).skip(1);

@@ -13,8 +13,9 @@ use crate::scratch::{Overflow, Scratch, failed};
 
 /// The memory that sections of embedding objects share: up to a limit of bytes.
 ///
-/// A tier that was not used by the latest use goes where another needs its room. Where all that is held is in use,
-/// the newcomer goes to the temporary file: to drop one of them would mean to fetch it again in the next search.
+/// A tier that was not used by the latest use goes where another needs its room. Where all that is
+/// held is in use, the newcomer goes to the temporary file: to drop one of them would mean to fetch
+/// it again in the next search.
 #[derive(Debug)]
 pub(crate) struct Room {
     limit: AtomicU64,
@@ -26,7 +27,8 @@ pub(crate) struct Room {
     on_the_way: Semaphore,
 }
 
-/// KiB of objects that a reader has on their way from the store at once: 32 of the 64 MiB that `docs/memory.md` allows.
+/// KiB of objects that a reader has on their way from the store at once: 32 of the 64 MiB that
+/// `docs/memory.md` allows.
 const KIB_ON_THE_WAY: u32 = 32 << 10;
 
 /// Bytes of memory that a tier takes, given back when it is dropped.
@@ -55,7 +57,8 @@ impl Room {
         Self { limit, bytes, uses, scratch, open: Mutex::default(), on_the_way }
     }
 
-    /// Waits until so many bytes may come from the store, which they may until the answer is dropped.
+    /// Waits until so many bytes may come from the store, which they may until the answer is
+    /// dropped.
     pub(crate) async fn fetching(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
         let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX).min(KIB_ON_THE_WAY);
         // Nobody closes it.
@@ -82,8 +85,8 @@ impl Room {
         self.evict(0, u64::MAX);
     }
 
-    /// Whether so many bytes fit, where tiers that were last used before the use `used` go for them. Where they
-    /// would not fit either way, all stay.
+    /// Whether so many bytes fit, where tiers that were last used before the use `used` go for
+    /// them. Where they would not fit either way, all stay.
     pub(crate) fn make_room(&self, bytes: u64, used: u64) -> bool {
         let fits = |taken: u64| taken.saturating_add(bytes) <= self.limit();
         if fits(self.bytes()) {
@@ -96,7 +99,8 @@ impl Room {
         fits(self.bytes())
     }
 
-    /// Drops tiers that were last used before the use `used`, the oldest first, until so many bytes fit.
+    /// Drops tiers that were last used before the use `used`, the oldest first, until so many bytes
+    /// fit.
     fn evict(&self, bytes: u64, used: u64) {
         let open = self.open();
         let mut older: Vec<_> =
@@ -154,7 +158,8 @@ mod tests {
 
     use super::*;
 
-    /// Story: eight shards fetched sixteen objects each at once, which was more than all other memory of a reader.
+    /// Story: eight shards fetched sixteen objects each at once, which was more than all other
+    /// memory of a reader.
     #[tokio::test]
     async fn fetches_wait_while_others_are_on_their_way() {
         let room = Room::new(0, Scratch::default());

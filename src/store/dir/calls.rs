@@ -1,4 +1,5 @@
-//! The calls of the operating system that change the folder: all of them are here, and a test may watch them.
+//! The calls of the operating system that change the folder: all of them are here, and a test may
+//! watch them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -103,7 +104,8 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Waits for the lock on `file`, which is the file at `path`. It holds nothing, so it is no matter whether it outlasts anything.
+    /// Waits for the lock on `file`, which is the file at `path`. It holds nothing, so it is no
+    /// matter whether it outlasts anything.
     pub(super) fn acquire(file: File, path: PathBuf) -> io::Result<Self> {
         tell!(&path, WillLock(path.clone()));
         file.lock()?;

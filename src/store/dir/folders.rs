@@ -19,8 +19,8 @@ impl Folders {
         Self { root, durable: Mutex::default() }
     }
 
-    /// Makes `folder` and those above it. Each is flushed in the one above it once, also where it is there already: somebody else may have
-    /// made it and not have come so far.
+    /// Makes `folder` and those above it. Each is flushed in the one above it once, also where it
+    /// is there already: somebody else may have made it and not have come so far.
     pub(super) fn ensure(&self, folder: &Path) -> io::Result<()> {
         if self.known().contains(folder) {
             return Ok(());

@@ -2,25 +2,31 @@
 //!
 //! An object is a file of its key's name. How the [contract](crate::store) is kept:
 //!
-//! - **Create**: the bytes go to a temporary file, which is flushed to the disk (`fsync`, on macOS `F_FULLFSYNC`); then a
-//!   hard link gives it its name, which fails where the name is taken; then the folder is flushed. At every instruction the
-//!   object is there whole or not at all, also after the power fails. On Linux the temporary file has no name (`O_TMPFILE`).
-//! - **A name that is taken** is answered only after its folder was flushed: whoever goes on behind an object that somebody else is just
-//!   writing would otherwise leave a gap if the power failed between the two. What is written behind an object that was only read lies
-//!   in the same folder, and flushing that flushes both names.
-//! - **What rests on reading alone** (an acknowledgement that the log holds it already, a deletion, an op that is passed on) comes after
-//!   [`settle`](Store::settle), which flushes the folder: a name is seen before it is flushed.
-//! - **Replace**: under a lock of the operating system (`flock`: it ends with the process that holds it and never expires) the
-//!   register is read and compared; then a temporary file is flushed, renamed over it, and the folder is flushed. Deleting takes the same
-//!   lock, so that nobody replaces what is being deleted.
+//! - **Create**: the bytes go to a temporary file, which is flushed to the disk (`fsync`, on macOS
+//!   `F_FULLFSYNC`); then a hard link gives it its name, which fails where the name is taken; then
+//!   the folder is flushed. At every instruction the object is there whole or not at all, also
+//!   after the power fails. On Linux the temporary file has no name (`O_TMPFILE`).
+//! - **A name that is taken** is answered only after its folder was flushed: whoever goes on behind
+//!   an object that somebody else is just writing would otherwise leave a gap if the power failed
+//!   between the two. What is written behind an object that was only read lies in the same folder,
+//!   and flushing that flushes both names.
+//! - **What rests on reading alone** (an acknowledgement that the log holds it already, a deletion,
+//!   an op that is passed on) comes after [`settle`](Store::settle), which flushes the folder: a
+//!   name is seen before it is flushed.
+//! - **Replace**: under a lock of the operating system (`flock`: it ends with the process that
+//!   holds it and never expires) the register is read and compared; then a temporary file is
+//!   flushed, renamed over it, and the folder is flushed. Deleting takes the same lock, so that
+//!   nobody replaces what is being deleted.
 //! - **A failure after the link or the rename** is an unknown outcome; before it, nothing landed.
-//! - **Temporary files** lie in `.tmp` and are locked by the process that writes them. One that can be locked has lost its writer;
-//!   [`Dir::open`] removes it. No clock and no process number is asked.
-//! - Folders are made with the folder above them flushed, and never removed, not even empty: a folder that went away and came
-//!   back could take a name with it that had been flushed.
+//! - **Temporary files** lie in `.tmp` and are locked by the process that writes them. One that can
+//!   be locked has lost its writer; [`Dir::open`] removes it. No clock and no process number is
+//!   asked.
+//! - Folders are made with the folder above them flushed, and never removed, not even empty: a
+//!   folder that went away and came back could take a name with it that had been flushed.
 //!
-//! Files of 1 MiB and more are mapped, not read. That relies on nobody but Deltafold changing files in the folder: an object never
-//! changes once it is there, and a deleted one stays as long as it is mapped.
+//! Files of 1 MiB and more are mapped, not read. That relies on nobody but Deltafold changing files
+//! in the folder: an object never changes once it is there, and a deleted one stays as long as it
+//! is mapped.
 
 mod calls;
 mod fault;
@@ -52,7 +58,8 @@ use crate::env::{self, Env, System};
 /// Files from this size on are mapped instead of read.
 const MAP_FROM_BYTES: u64 = 1 << 20;
 
-/// A store in a local folder. Clones share it; see the [module](self) for how it keeps its promises.
+/// A store in a local folder. Clones share it; see the [module](self) for how it keeps its
+/// promises.
 #[derive(Debug, Clone)]
 pub struct Dir {
     inner: Arc<Inner>,
@@ -68,7 +75,8 @@ struct Inner {
 }
 
 impl Dir {
-    /// The store in the folder `root`, which the first write makes if it is not there. Removes temporary files that a crash left.
+    /// The store in the folder `root`, which the first write makes if it is not there. Removes
+    /// temporary files that a crash left.
     ///
     /// # Errors
     ///
@@ -77,7 +85,8 @@ impl Dir {
         Self::open_as(root.into(), unnamed::is_usable())
     }
 
-    /// As [`open`](Self::open), without files that have no name: as it is everywhere but on Linux. Processes may share the folder either way.
+    /// As [`open`](Self::open), without files that have no name: as it is everywhere but on Linux.
+    /// Processes may share the folder either way.
     ///
     /// # Errors
     ///
@@ -144,7 +153,8 @@ fn read(path: &Path) -> io::Result<Option<Object>> {
     Ok(Some(Object { tag: tag_of(std::slice::from_ref(&bytes), &metadata), bytes }))
 }
 
-/// The tag of a file with this content: of a small one the content, of one that is mapped which file it is.
+/// The tag of a file with this content: of a small one the content, of one that is mapped which
+/// file it is.
 fn tag_of(chunks: &[Bytes], metadata: &Metadata) -> Tag {
     if metadata.len() >= MAP_FROM_BYTES {
         let (time, nanos) = (metadata.mtime(), metadata.mtime_nsec());
@@ -182,8 +192,8 @@ impl Store for Dir {
     }
 
     async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError> {
-        // Asked of registers: a few hundred bytes that were written or read a moment ago. Handing that to another thread and waiting for the answer takes ten
-        // times as long as doing it.
+        // Asked of registers: a few hundred bytes that were written or read a moment ago. Handing
+        // that to another thread and waiting for the answer takes ten times as long as doing it.
         let get = async {
             let object = read(&self.inner.path(key)).map_err(|error| fault::of("read", key, &error))?;
             Ok(match object {

@@ -1,7 +1,7 @@
 //! Opening the file of an object: a regular file, and nothing that only looks like one.
 //!
-//! Somebody may have put a link, a pipe or a device where an object belongs. Reading it would follow the link
-//! out of the store or wait for ever. It is damage, and the error names it.
+//! Somebody may have put a link, a pipe or a device where an object belongs. Reading it would
+//! follow the link out of the store or wait for ever. It is damage, and the error names it.
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -41,7 +41,8 @@ impl From<NoObject> for io::Error {
     }
 }
 
-/// Opens the object at `path`; `None` where there is none. A folder is none: its name is a prefix of keys.
+/// Opens the object at `path`; `None` where there is none. A folder is none: its name is a prefix
+/// of keys.
 pub(super) fn open(path: &Path) -> io::Result<Option<(File, Metadata)>> {
     // Opening a pipe must not wait for somebody to write into it.
     let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).map_err(|_| ErrorKind::Unsupported)?;

@@ -1,4 +1,5 @@
-//! Files without a name: Linux makes them, so that nothing is left behind when their writer dies, and a name less has to be flushed.
+//! Files without a name: Linux makes them, so that nothing is left behind when their writer dies,
+//! and a name less has to be flushed.
 
 use std::fs::File;
 use std::io;
@@ -37,7 +38,8 @@ pub(super) fn link(_: &File, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Whether [`create`] failed because there is no such thing here: an old kernel, or a file system without.
+/// Whether [`create`] failed because there is no such thing here: an old kernel, or a file system
+/// without.
 pub(super) fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput)
 }

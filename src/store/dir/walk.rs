@@ -50,7 +50,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The name of an entry, with a slash if it is a folder, where it is or may hold what is looked for.
+    /// The name of an entry, with a slash if it is a folder, where it is or may hold what is looked
+    /// for.
     fn wanted(&self, keys: &str, entry: &DirEntry) -> io::Result<Option<String>> {
         // Names that are not text, or begin with a dot, are no keys.
         let Ok(mut name) = entry.file_name().into_string() else { return Ok(None) };
@@ -72,8 +73,8 @@ impl Walk<'_> {
     }
 }
 
-/// A file, unless it went away meanwhile or its name is no key. Links, pipes and devices are listed, too, so that
-/// verification finds them and a drop removes them; a link to a folder is not.
+/// A file, unless it went away meanwhile or its name is no key. Links, pipes and devices are
+/// listed, too, so that verification finds them and a drop removes them; a link to a folder is not.
 fn file(path: &Path, key: String) -> io::Result<Option<Listed>> {
     let followed = found(fs::metadata(path));
     if followed.as_ref().is_ok_and(|metadata| metadata.as_ref().is_some_and(fs::Metadata::is_dir)) {

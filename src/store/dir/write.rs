@@ -59,7 +59,8 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // After a rename it is gone already; what stays behind after a failure is removed when the store is next opened.
+        // After a rename it is gone already; what stays behind after a failure is removed when the
+        // store is next opened.
         if let Some(path) = &self.path {
             drop(calls::remove(path));
         }
@@ -80,7 +81,8 @@ impl Inner {
                     sync_folder(folder)?;
                     return Ok(Outcome::Refused);
                 }
-                // Somebody took our file for a leftover before it was locked, or removed the folder.
+                // Somebody took our file for a leftover before it was locked, or removed the
+                // folder.
                 Err(error) if error.kind() == ErrorKind::NotFound && attempts.next().is_some() => {
                     self.folders.forget();
                 }

@@ -220,7 +220,8 @@ mod tests {
         assert!(!probe.lacks_only_registers());
     }
 
-    /// Each promise of a sound store is tried in one round. A second one would double what a probe costs.
+    /// Each promise of a sound store is tried in one round. A second one would double what a probe
+    /// costs.
     #[tokio::test]
     async fn a_promise_that_is_kept_takes_one_round() {
         let store = Memory::new();

@@ -10,9 +10,10 @@ use crate::aws;
 
 /// `s3://BUCKET[/PREFIX][?NAME=VALUE[&NAME=VALUE…]]`.
 ///
-/// Names: `region`, `endpoint`, `path_style` (true, false), `ca` (a file of PEM certificates to trust as well), `attempts` (of the SDK),
-/// `connect_timeout`, `first_byte_timeout`, `attempt_timeout`, `operation_timeout` (seconds), `temporary` (a folder), `cache` (a folder for copies of
-/// parts) and `cache_bytes` (how much it may hold, 10 GiB by default; `500MiB`, `20GiB`).
+/// Names: `region`, `endpoint`, `path_style` (true, false), `ca` (a file of PEM certificates to
+/// trust as well), `attempts` (of the SDK), `connect_timeout`, `first_byte_timeout`,
+/// `attempt_timeout`, `operation_timeout` (seconds), `temporary` (a folder), `cache` (a folder for
+/// copies of parts) and `cache_bytes` (how much it may hold, 10 GiB by default; `500MiB`, `20GiB`).
 ///
 /// ```
 /// # use deltafold::store::s3::S3Address;

@@ -2,17 +2,25 @@
 //!
 //! How the [contract](crate::store) is kept:
 //!
-//! - **Create** is a PUT with `If-None-Match: *`, **replace** one with `If-Match`. What the bucket answers is taken for what it says and no more: 412 is
-//!   "refused", 409 "nothing landed", 404 on a replace "refused"; 500, 503, a timeout, or a connection that broke leave open whether it landed: "unknown".
-//! - **Damage on the way** is found at both ends: each write carries a CRC32 that the bucket checks before it takes the bytes, and again in the object's
-//!   metadata, against which every whole read is checked. Ranges are checked by the format's own checksums.
-//! - **Objects over 16 MiB** are sent in parts, eight at once, and come to be with the last request, which carries the condition. An upload that is not finished is invisible;
-//!   [`abort_uploads`](crate::store::Store::abort_uploads), which sweep calls, gives up those that were left.
-//! - **Objects over 8 MiB** are read in ranges of 8 MiB, eight at once. From 1 MiB on they go to a temporary file and are mapped, so that what is held of
-//!   an object costs no memory of the process.
-//! - **The clock** is the `Date` of the bucket's answers, to the second, as are the dates of its objects.
+//! - **Create** is a PUT with `If-None-Match: *`, **replace** one with `If-Match`. What the bucket
+//!   answers is taken for what it says and no more: 412 is "refused", 409 "nothing landed", 404 on
+//!   a replace "refused"; 500, 503, a timeout, or a connection that broke leave open whether it
+//!   landed: "unknown".
+//! - **Damage on the way** is found at both ends: each write carries a CRC32 that the bucket checks
+//!   before it takes the bytes, and again in the object's metadata, against which every whole read
+//!   is checked. Ranges are checked by the format's own checksums.
+//! - **Objects over 16 MiB** are sent in parts, eight at once, and come to be with the last
+//!   request, which carries the condition. An upload that is not finished is invisible;
+//!   [`abort_uploads`](crate::store::Store::abort_uploads), which sweep calls, gives up those that
+//!   were left.
+//! - **Objects over 8 MiB** are read in ranges of 8 MiB, eight at once. From 1 MiB on they go to a
+//!   temporary file and are mapped, so that what is held of an object costs no memory of the
+//!   process.
+//! - **The clock** is the `Date` of the bucket's answers, to the second, as are the dates of its
+//!   objects.
 //!
-//! One call is one attempt of one request, but for the parts of large objects: who calls tries again. Every request is counted.
+//! One call is one attempt of one request, but for the parts of large objects: who calls tries
+//! again. Every request is counted.
 
 mod address;
 mod delete;
@@ -61,7 +69,8 @@ pub struct S3Options {
     pub temporary: Option<PathBuf>,
 }
 
-/// A store in an S3 bucket. Clones share connections and counters; see the [module](self) for how it keeps its promises.
+/// A store in an S3 bucket. Clones share connections and counters; see the [module](self) for how
+/// it keeps its promises.
 #[derive(Clone)]
 pub struct S3 {
     inner: Arc<Inner>,
@@ -103,8 +112,8 @@ pub(crate) async fn client(what: &str, options: &S3Options) -> Result<(Client, b
 }
 
 impl S3 {
-    /// The store under `prefix` in `bucket`. Makes no request: whether the bucket is there, the first use tells; whether it keeps the contract,
-    /// [`probe`](crate::store::probe()).
+    /// The store under `prefix` in `bucket`. Makes no request: whether the bucket is there, the
+    /// first use tells; whether it keeps the contract, [`probe`](crate::store::probe()).
     ///
     /// # Errors
     ///
@@ -143,7 +152,8 @@ impl Inner {
         format!("{}{key}", self.prefix)
     }
 
-    /// What an answer that came with an error means to a read. What the object said of itself (absent, unchanged) is for the caller.
+    /// What an answer that came with an error means to a read. What the object said of itself
+    /// (absent, unchanged) is for the caller.
     fn unread(verb: &'static str, key: impl fmt::Display, fault: Fault) -> StoreError {
         match fault {
             Fault::Impossible(reason) => StoreError::new(StoreErrorKind::Permanent, verb, key, reason),

@@ -49,7 +49,8 @@ impl Destination {
 }
 
 impl Inner {
-    /// Reads what is behind byte `from` of the object that has this tag, several ranges at once. A range that fails is read again by itself.
+    /// Reads what is behind byte `from` of the object that has this tag, several ranges at once. A
+    /// range that fails is read again by itself.
     pub(super) async fn fetch_rest(
         &self,
         key: &Key,

@@ -14,7 +14,8 @@ use crate::store::{Key, Object, RequestKind, StoreError, StoreErrorKind, Tag, Un
 /// Larger objects are none of ours; nothing is allocated for them.
 const MAX_OBJECT_BYTES: u64 = 2 << 30;
 
-/// How often an object is read whose bytes do not have their checksum: damage on the way goes by, damage in the bucket stays.
+/// How often an object is read whose bytes do not have their checksum: damage on the way goes by,
+/// damage in the bucket stays.
 const READS_OF_DAMAGE: usize = 3;
 
 enum Read {

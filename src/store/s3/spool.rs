@@ -11,7 +11,8 @@ use bytes::Bytes;
 use crate::env;
 use crate::store::map::map;
 
-/// A temporary file without a name that an object is written to. It goes with the last that uses it.
+/// A temporary file without a name that an object is written to. It goes with the last that uses
+/// it.
 pub(super) struct Spool(Arc<File>);
 
 impl Spool {

@@ -1,4 +1,5 @@
-//! Large objects, sent in parts, and objects sent ahead. The object comes to be with the last request, which carries the condition; until then nobody sees anything.
+//! Large objects, sent in parts, and objects sent ahead. The object comes to be with the last
+//! request, which carries the condition; until then nobody sees anything.
 
 use std::fmt;
 use std::sync::Arc;
@@ -144,7 +145,8 @@ impl Inner {
                     None => Outcome::Unknown(lost("create", key, "the answer has no ETag")),
                 }),
                 Err(error) => match judge(&error) {
-                    // There is no such upload: it was given up, or an earlier attempt has completed it.
+                    // There is no such upload: it was given up, or an earlier attempt has completed
+                    // it.
                     Fault::Absent => Ok(Outcome::Unknown(lost("create", key, "the upload is gone"))),
                     fault => Self::unwritten("create", key, fault),
                 },
@@ -195,7 +197,8 @@ impl Inner {
         }
     }
 
-    /// A page of uploads: their paths, ids, and when they were begun; and where the next page begins.
+    /// A page of uploads: their paths, ids, and when they were begun; and where the next page
+    /// begins.
     async fn list_uploads(
         &self,
         prefix: &str,

@@ -73,7 +73,8 @@ impl Inner {
     /// What an answer that came with an error means to a write.
     pub(super) fn unwritten(verb: &'static str, key: &Key, fault: Fault) -> Result<Outcome, StoreError> {
         match fault {
-            // 404 for a replace: nothing is there any more that could have the tag. A delete marker of a versioned bucket is nothing too.
+            // 404 for a replace: nothing is there any more that could have the tag. A delete marker
+            // of a versioned bucket is nothing too.
             Fault::Refused | Fault::Absent => Ok(Outcome::Refused),
             Fault::Conflict => Err(StoreError::conflict(verb, key)),
             Fault::Rejected(reason) => Err(lost(verb, key, &reason)),
@@ -86,8 +87,9 @@ impl Inner {
         }
     }
 
-    /// 409 says that nothing landed, because somebody else was writing. Some stores say so to everybody who comes too late, where S3 says 412: whether the
-    /// name is taken, or the register another by now, is seen by looking.
+    /// 409 says that nothing landed, because somebody else was writing. Some stores say so to
+    /// everybody who comes too late, where S3 says 412: whether the name is taken, or the register
+    /// another by now, is seen by looking.
     pub(super) async fn settle_conflict(
         &self,
         key: &Key,

@@ -100,7 +100,8 @@ async fn an_object_in_another_s_place_is_refused() {
     assert!(error.to_string().contains(first.as_str()), "{error}");
 }
 
-/// A version that sweep has not given up stays readable; where it is not, that is damage, though the current version needs the object no more.
+/// A version that sweep has not given up stays readable; where it is not, that is damage, though
+/// the current version needs the object no more.
 #[tokio::test]
 async fn an_object_that_only_a_kept_version_needs_is_missing_and_not_superseded() {
     let (store, collection) = prepared().await;

@@ -1,4 +1,5 @@
-//! Whatever is appended, folded, merged and swept in whatever order: every way to read gives what the ops say, one by one.
+//! Whatever is appended, folded, merged and swept in whatever order: every way to read gives what
+//! the ops say, one by one.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
@@ -74,7 +75,8 @@ fn policy() -> impl Strategy<Value = Policy> {
     ]
 }
 
-/// The ops as they are in a collection that is ordered by revision: it has no `add`, and the model does not know which of two ops that do the same at one revision wins.
+/// The ops as they are in a collection that is ordered by revision: it has no `add`, and the model
+/// does not know which of two ops that do the same at one revision wins.
 fn revised(model: &Model, ops: Vec<(Op, u8)>) -> Vec<Op> {
     let mut known = model.clone();
     let op = |(op, revision): (Op, u8)| {

@@ -1,4 +1,5 @@
-//! Runs of several parts: scans cross from one to the next, and a read touches only the parts that it needs.
+//! Runs of several parts: scans cross from one to the next, and a read touches only the parts that
+//! it needs.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -124,8 +125,8 @@ async fn reads_over_several_parts() {
     assert_eq!(streamed, by_id);
 }
 
-/// Story: a scan makes the records of neighbouring rows together. Rows with documents of a MiB each would take all
-/// memory there is, so a batch ends where its share is taken.
+/// Story: a scan makes the records of neighbouring rows together. Rows with documents of a MiB each
+/// would take all memory there is, so a batch ends where its share is taken.
 #[tokio::test]
 async fn batches_of_large_documents_hold_few_records() {
     let name = "c".parse().unwrap();

@@ -138,7 +138,8 @@ async fn an_open_takes_no_stale_segment_for_the_log<S: Store + Clone>(store: Wat
     }
 }
 
-/// The same between a refresh's reads: the op was acknowledged before the refresh began, its slot is empty when the refresh looks there.
+/// The same between a refresh's reads: the op was acknowledged before the refresh began, its slot
+/// is empty when the refresh looks there.
 async fn a_refresh_while_the_new_segment_is_folded_and_swept_sees_it<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a")]).await.unwrap();
@@ -160,8 +161,9 @@ async fn a_refresh_while_the_new_segment_is_folded_and_swept_sees_it<S: Store + 
     assert_eq!((refreshed.new_ops(), refreshed.shards[0].new_segments), (3, 3));
 }
 
-/// What happened: a reader combined base v with a segment that base v + 1 already held: harmless for a put, and a record out of nothing
-/// for what depends on order. Now: the overlay holds exactly what lies behind the manifest's `folded`, and every op counts once.
+/// What happened: a reader combined base v with a segment that base v + 1 already held: harmless
+/// for a put, and a record out of nothing for what depends on order. Now: the overlay holds exactly
+/// what lies behind the manifest's `folded`, and every op counts once.
 async fn a_fold_between_a_refresh_s_reads_counts_no_op_twice<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a")]).await.unwrap();
@@ -185,7 +187,8 @@ async fn a_fold_between_a_refresh_s_reads_counts_no_op_twice<S: Store + Clone>(s
     assert_eq!(keys(&reader, "a").await, ["p", "q", "r", "s"]);
 }
 
-/// A fold takes the older part of the log that a reader holds; the rest of it stays, and none of it is read again.
+/// A fold takes the older part of the log that a reader holds; the rest of it stays, and none of it
+/// is read again.
 async fn a_refresh_after_a_fold_keeps_the_unfolded_rest_without_reading_it<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a"), put("b")]).await.unwrap();
@@ -214,8 +217,9 @@ async fn a_refresh_after_a_fold_keeps_the_unfolded_rest_without_reading_it<S: St
     assert_eq!(reader.count().await.unwrap(), 1);
 }
 
-/// What happened: sweep deleted parts that an open reader still needed, and the reader failed as if they had been lost, or (worse) took the
-/// records for absent. Now: it says that its version was superseded, a refresh brings it back, and a pin keeps what it names.
+/// What happened: sweep deleted parts that an open reader still needed, and the reader failed as if
+/// they had been lost, or (worse) took the records for absent. Now: it says that its version was
+/// superseded, a refresh brings it back, and a pin keeps what it names.
 async fn a_swept_snapshot_is_superseded_and_a_pin_keeps_it<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a")]).await.unwrap();

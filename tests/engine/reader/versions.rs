@@ -162,7 +162,8 @@ async fn a_refresh_that_fails_leaves_the_reader_where_it_was() {
     assert_eq!((reader.positions(), ids(&reader).await), (before, held));
 }
 
-/// A writer of a collection that was dropped left a segment behind: its slot counts as an empty one.
+/// A writer of a collection that was dropped left a segment behind: its slot counts as an empty
+/// one.
 #[tokio::test]
 async fn a_dropped_collection_s_segment_is_passed_over() {
     let (old, new) = (Watched::default(), Watched::default());

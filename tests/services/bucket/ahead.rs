@@ -1,5 +1,6 @@
-//! Segments that are sent ahead: of full batches that wait for their slot the bytes are in the bucket before it is their turn, and only the last request, with its condition, is made then. Whatever goes
-//! wrong, each batch lands once and in order.
+//! Segments that are sent ahead: of full batches that wait for their slot the bytes are in the
+//! bucket before it is their turn, and only the last request, with its condition, is made then.
+//! Whatever goes wrong, each batch lands once and in order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,7 +110,8 @@ async fn small_segments_are_not_worth_it() {
     assert_eq!(setting.requests(RequestKind::UploadStart), 0);
 }
 
-/// The slots that batches were sent ahead for go to somebody else: they are sent anew for the slots that they get.
+/// The slots that batches were sent ahead for go to somebody else: they are sent anew for the slots
+/// that they get.
 #[tokio::test]
 async fn a_slot_that_somebody_else_took_costs_what_was_sent_for_it_and_nothing_more() {
     let setting = Setting::new().await;

@@ -1,4 +1,5 @@
-//! Every answer that a bucket can give, and every way in which one can fail to come: what the store makes of it.
+//! Every answer that a bucket can give, and every way in which one can fail to come: what the store
+//! makes of it.
 
 use std::time::Duration;
 
@@ -66,7 +67,8 @@ async fn a_write_without_an_answer_is_unknown() {
     assert!(server.all_reached());
 }
 
-/// A write was taken for lost and lands long after, in what has become somebody else's place: the condition is judged then.
+/// A write was taken for lost and lands long after, in what has become somebody else's place: the
+/// condition is judged then.
 #[tokio::test]
 async fn a_write_that_lands_late_is_judged_when_it_lands() {
     let server = Server::start();
@@ -116,7 +118,8 @@ async fn what_is_not_there_is_not_replaced() {
     assert!(matches!(store.get_unless(&key("head"), &tag).await.unwrap(), Unless::Absent));
 }
 
-/// A layer in between sent the request twice, and the second was refused because of the first: our success looks like somebody else's.
+/// A layer in between sent the request twice, and the second was refused because of the first: our
+/// success looks like somebody else's.
 #[tokio::test]
 async fn the_echo_of_a_success_is_refused() {
     let server = Server::start();
@@ -166,7 +169,8 @@ async fn a_read_without_a_whole_answer_is_to_be_tried_again() {
     assert!(server.all_reached());
 }
 
-/// A byte is damaged on its way, or in the bucket: the first goes by, the second is never an answer.
+/// A byte is damaged on its way, or in the bucket: the first goes by, the second is never an
+/// answer.
 #[tokio::test]
 async fn damage_is_an_error_never_an_answer() {
     let server = Server::start();
@@ -323,7 +327,8 @@ async fn what_others_keep_in_the_bucket_is_not_ours() {
         let lists = store.requests().of(RequestKind::List).calls - lists;
         assert_eq!(lists == 0, limit == 0, "{lists} requests for {limit} objects");
     }
-    // An object that somebody copied here without its metadata is read all the same: its format tells whether it is whole.
+    // An object that somebody copied here without its metadata is read all the same: its format
+    // tells whether it is whole.
     server.backend.put(BUCKET, "mine/copied", b"0123456789");
     assert_eq!(content(&store, "copied").await.unwrap(), "0123456789");
 }

@@ -1,4 +1,5 @@
-//! Writers that append to one shard as fast as they can take turns: nobody waits for ever, nothing lands twice.
+//! Writers that append to one shard as fast as they can take turns: nobody waits for ever, nothing
+//! lands twice.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use futures::StreamExt;
 
 use crate::support::s3::Server;
 
-/// Closed-loop writers, each appending one op after the other until together they have made `appends`. Returns who made each segment, in log order.
+/// Closed-loop writers, each appending one op after the other until together they have made
+/// `appends`. Returns who made each segment, in log order.
 async fn contend(server: &Server, writers: usize, appends: usize) -> Vec<usize> {
     let name = "c".parse().unwrap();
     let collection = Collection::create(Arc::new(server.store().await), &name, &CreateOptions::new(2)).await.unwrap();
@@ -73,7 +75,8 @@ async fn the_slowest_of_four_and_of_sixteen_gets_half_its_fair_share() {
             .collect();
         let longest = gaps.iter().max().unwrap();
         eprintln!("{writers} writers: shares {shares:?}, longest wait {longest} slots");
-        // In turns it is one round, and one more for whom the machine held up. By luck alone it is five times that.
+        // In turns it is one round, and one more for whom the machine held up. By luck alone it is
+        // five times that.
         assert!(*longest <= 3 * writers, "{longest} slots of others between two of one of {writers} writers");
     }
 }

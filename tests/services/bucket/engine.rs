@@ -1,4 +1,5 @@
-//! The engine over a bucket: what a layer below tries twice lands once, damage is found, and what a crash leaves is swept.
+//! The engine over a bucket: what a layer below tries twice lands once, damage is found, and what a
+//! crash leaves is swept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,9 @@ fn put(id: &str) -> Op {
     Op::put(id, Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() })
 }
 
-/// A layer below (the SDK, a proxy, a load balancer) sends a conditional write again after its answer was lost, and is refused by its own success. Taken for somebody else's,
-/// the batch would be appended twice, and the edit reported as lost.
+/// A layer below (the SDK, a proxy, a load balancer) sends a conditional write again after its
+/// answer was lost, and is refused by its own success. Taken for somebody else's, the batch would
+/// be appended twice, and the edit reported as lost.
 #[tokio::test]
 async fn the_echo_of_our_own_success_is_recognised() {
     let server = Server::start();
@@ -75,7 +77,8 @@ async fn a_byte_that_rots_in_the_bucket_is_found() {
     assert!(collection.verify(Depth::Deep, |_| ()).await.unwrap().is_sound());
 }
 
-/// A compactor died between the parts of a large object and its completion, or its last answer was lost: the parts are paid for until somebody gives them up.
+/// A compactor died between the parts of a large object and its completion, or its last answer was
+/// lost: the parts are paid for until somebody gives them up.
 #[tokio::test]
 async fn sweep_and_drop_give_up_what_was_never_finished() {
     let server = Server::start();
@@ -105,7 +108,8 @@ async fn sweep_and_drop_give_up_what_was_never_finished() {
     assert_eq!(server.backend.uploads(BUCKET), 1, "that of the other collection");
 }
 
-/// A segment larger than one PUT may be goes in parts, and its condition is judged when it is whole.
+/// A segment larger than one PUT may be goes in parts, and its condition is judged when it is
+/// whole.
 #[tokio::test]
 async fn a_large_segment_lands_once_whatever_its_answers() {
     let server = Server::start();

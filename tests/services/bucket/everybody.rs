@@ -1,5 +1,6 @@
-//! Thirty-two writers in four processes, four compactors and a sweeper on one shard in a bucket that loses answers, fails and conflicts: what was acknowledged is there, once and in
-//! order, and every byte verifies.
+//! Thirty-two writers in four processes, four compactors and a sweeper on one shard in a bucket
+//! that loses answers, fails and conflicts: what was acknowledged is there, once and in order, and
+//! every byte verifies.
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
@@ -24,7 +25,8 @@ const IDS: usize = 50;
 /// The most ops of one append.
 const OPS_AN_APPEND: u64 = 80;
 
-/// What a child process is to do, in its environment: endpoint, bucket, number of the process, ops of each of its writers.
+/// What a child process is to do, in its environment: endpoint, bucket, number of the process, ops
+/// of each of its writers.
 const TASK: &str = "DELTAFOLD_TEST_TASK";
 
 fn child(endpoint: &str, bucket: &str, process: usize, ops: usize) -> Child {

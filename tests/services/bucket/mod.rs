@@ -1,4 +1,5 @@
-//! The stores in S3 and the engine over them, against a server that fails as it is told and against ministack.
+//! The stores in S3 and the engine over them, against a server that fails as it is told and against
+//! ministack.
 
 mod ahead;
 mod answers;
@@ -14,5 +15,6 @@ mod store;
 #[cfg(feature = "dynamodb")]
 mod table;
 
-/// Where turns are judged, nobody else may take the machine: held for writing there, for reading where many processes work.
+/// Where turns are judged, nobody else may take the machine: held for writing there, for reading
+/// where many processes work.
 static MACHINE: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());

@@ -1,4 +1,5 @@
-//! What everything costs in requests, which are what users pay for: counted by the store, over a real server.
+//! What everything costs in requests, which are what users pay for: counted by the store, over a
+//! real server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +87,8 @@ async fn a_fold_of_64_segments_is_68_gets_and_6_puts_at_most() {
         assert_eq!(rest, gets + puts, "who keeps up lists nothing: {calls:?}");
     }
     assert!(clocks <= 1, "the clock is looked at once a day");
-    // Whoever comes new, as a function that is called now and then: the log is listed once, instead of probed.
+    // Whoever comes new, as a function that is called now and then: the log is listed once, instead
+    // of probed.
     for number in 0..64 {
         writer.append(vec![put(1_000 + number)]).await.unwrap();
     }

@@ -81,7 +81,8 @@ async fn a_table_made_for_something_else_is_refused() {
     assert!(error.to_string().contains("--create-table"), "{error}");
 }
 
-/// A collection whose heads lie in a table was opened by somebody who looked for them in the bucket: there were none, and what was acknowledged seemed gone.
+/// A collection whose heads lie in a table was opened by somebody who looked for them in the
+/// bucket: there were none, and what was acknowledged seemed gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collection_is_refused_where_its_heads_are_not() {
     let objects: Arc<dyn Store> = Arc::new(Memory::new());

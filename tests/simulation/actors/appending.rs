@@ -185,7 +185,8 @@ impl AppendsOnce {
     }
 }
 
-/// Appends the positions of a source in their order, beginning anew from an earlier one after each failure, and whenever it is started again.
+/// Appends the positions of a source in their order, beginning anew from an earlier one after each
+/// failure, and whenever it is started again.
 pub(crate) async fn follows_a_source(context: Context, source: Arc<AppendsOnce>, reached: Arc<Mutex<u32>>) {
     let collection = context.open().await;
     let mut writer = collection.writer(context.writer_options()).unwrap();
@@ -207,7 +208,8 @@ pub(crate) async fn follows_a_source(context: Context, source: Arc<AppendsOnce>,
         for ((at, number, _), answer) in batch.iter().zip(&answers) {
             context.answered(*number, answer);
             match answer {
-                // Of one behind a position that failed, as some shards have it and others not, the source is not that far.
+                // Of one behind a position that failed, as some shards have it and others not, the
+                // source is not that far.
                 Ok(_) if *at > next => {}
                 Ok(_) => {
                     let mut reached = reached.lock().unwrap();

@@ -22,7 +22,8 @@ impl Context {
         }
     }
 
-    /// How many edits of these kinds were published that this process has asked for since. What an earlier round sent and heard nothing of may still have come meanwhile.
+    /// How many edits of these kinds were published that this process has asked for since. What an
+    /// earlier round sent and heard nothing of may still have come meanwhile.
     fn published(&self, since: Duration, kinds: &[EditKind]) -> usize {
         let state = self.world.state();
         let ours = |sent: &Sent| sent.process == self.process && sent.at >= since;

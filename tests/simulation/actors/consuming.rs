@@ -39,7 +39,8 @@ impl Message {
 pub(crate) struct Queue {
     world: World,
     messages: Arc<Mutex<Vec<Message>>>,
-    /// The ops say where they stand, and a message that comes again may do so from another place: as one that was moved to the dead letters and back, or sent again.
+    /// The ops say where they stand, and a message that comes again may do so from another place:
+    /// as one that was moved to the dead letters and back, or sent again.
     standing: bool,
     /// How often that happened.
     others: Arc<Mutex<u64>>,
@@ -94,7 +95,8 @@ impl Queue {
         self.messages.lock().unwrap().is_empty()
     }
 
-    /// Up to `most` messages: of each group the first ones, unless one of it is with somebody. Without order any, now and then also one that is with somebody.
+    /// Up to `most` messages: of each group the first ones, unless one of it is with somebody.
+    /// Without order any, now and then also one that is with somebody.
     fn receive(&self, context: &Context, most: usize) -> Vec<Received> {
         let now = self.world.executor.now();
         let mut messages = self.messages.lock().unwrap();
@@ -152,7 +154,8 @@ fn body(ops: &[Op], origin: Option<&(String, u128)>) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Appends what the queue holds until it is empty. It receives, settles and deletes as the program's consumer does.
+/// Appends what the queue holds until it is empty. It receives, settles and deletes as the
+/// program's consumer does.
 pub(crate) async fn consumes(context: Context, queue: Queue) {
     let collection = context.open().await;
     let bodies = BodyReader::new(&collection);

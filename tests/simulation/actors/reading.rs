@@ -65,7 +65,8 @@ impl Context {
     }
 }
 
-/// Reads everything in one way or another, and compares it with the log. False where the reader is of no use any more.
+/// Reads everything in one way or another, and compares it with the log. False where the reader is
+/// of no use any more.
 pub(crate) async fn check_reader(context: &Context, reader: &Reader, way: u64) -> bool {
     let model = context.world.state().oracle.model(&tails(reader));
     let answer = match way {

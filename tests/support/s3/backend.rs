@@ -1,4 +1,5 @@
-//! Buckets in memory. Every operation is one step under one lock; conditions are judged in that step, as S3 judges them when a write commits.
+//! Buckets in memory. Every operation is one step under one lock; conditions are judged in that
+//! step, as S3 judges them when a write commits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};

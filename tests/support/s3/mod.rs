@@ -1,4 +1,5 @@
-//! An S3 server on loopback that fails as it is told: real requests, real conditions, scripted faults at the level of HTTP, and a latency to set.
+//! An S3 server on loopback that fails as it is told: real requests, real conditions, scripted
+//! faults at the level of HTTP, and a latency to set.
 
 pub mod backend;
 mod line;
@@ -167,7 +168,8 @@ impl Server {
         Self::serving(backend, Behind::Here(builder.build()))
     }
 
-    /// Faults in front of a server of somebody else's, which must not mind that requests are signed for another address.
+    /// Faults in front of a server of somebody else's, which must not mind that requests are signed
+    /// for another address.
     pub fn in_front_of(endpoint: &str) -> Self {
         let address = endpoint.strip_prefix("http://").unwrap().parse().unwrap();
         Self::serving(Backend::default(), Behind::There(address))
@@ -209,7 +211,8 @@ impl Server {
         self.script.lock().unwrap().latency = latency;
     }
 
-    /// The bodies of requests come at this rate, all taken together, and so do those of answers. Requests that a fault holds, damages or answers itself pass them by.
+    /// The bodies of requests come at this rate, all taken together, and so do those of answers.
+    /// Requests that a fault holds, damages or answers itself pass them by.
     pub fn bandwidth(&self, bytes_per_second: u64) {
         self.script.lock().unwrap().lines = Some((Line::new(bytes_per_second), Line::new(bytes_per_second)));
     }

@@ -1,4 +1,5 @@
-//! One op as a row of bytes: a segment stores it, and the op's hash is taken of it. `format/SPEC.md`, section "Segment".
+//! One op as a row of bytes: a segment stores it, and the op's hash is taken of it.
+//! `format/SPEC.md`, section "Segment".
 
 mod read;
 mod value;

@@ -20,7 +20,8 @@ fn with(metadata: Metadata) -> Op<u32> {
     Op::put("r", Record { metadata, ..Record::default() })
 }
 
-/// The two halves of a limit: an op at it is taken, an op beyond is refused by writers and readers alike.
+/// The two halves of a limit: an op at it is taken, an op beyond is refused by writers and readers
+/// alike.
 #[track_caller]
 fn limit(at: &Op<u32>, beyond: &Op<u32>) {
     assert!(at.validate_fields(false).is_ok());

@@ -59,7 +59,8 @@ impl<'a> ValueRef<'a> {
         }))
     }
 
-    /// Bytes that it counts against the limit of a record's metadata: 8 a number or list element, and the bytes of texts.
+    /// Bytes that it counts against the limit of a record's metadata: 8 a number or list element,
+    /// and the bytes of texts.
     pub(super) fn counted(&self) -> usize {
         match self {
             Self::String(text) => text.len(),

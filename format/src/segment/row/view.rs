@@ -11,8 +11,9 @@ use crate::op::{Action, Op};
 use crate::record::{Patch, Record};
 use crate::revision::{Place, Revision, Stamp};
 
-/// One op as the row of bytes that a segment stores, without its embedding's numbers. It was checked against every rule and
-/// limit of the format, borrows the bytes, and allocates only where an [`Op`] is made of it.
+/// One op as the row of bytes that a segment stores, without its embedding's numbers. It was
+/// checked against every rule and limit of the format, borrows the bytes, and allocates only where
+/// an [`Op`] is made of it.
 #[derive(Debug, Clone, Copy)]
 pub struct OpRow<'a> {
     bytes: &'a [u8],
@@ -21,7 +22,8 @@ pub struct OpRow<'a> {
 }
 
 impl<'a> OpRow<'a> {
-    /// Checks the bytes of a row, as [`OpRow::bytes`] gave them: for a row that was kept outside of its segment.
+    /// Checks the bytes of a row, as [`OpRow::bytes`] gave them: for a row that was kept outside of
+    /// its segment.
     ///
     /// # Errors
     /// `Invalid`: the bytes are not exactly one row, or the op in them breaks a rule of the format.
@@ -64,7 +66,8 @@ impl<'a> OpRow<'a> {
         self.bare().name()
     }
 
-    /// The op. Its embedding, if it carries one, gets the number `vector`. Copies id, document and metadata.
+    /// The op. Its embedding, if it carries one, gets the number `vector`. Copies id, document and
+    /// metadata.
     ///
     /// # Errors
     /// None: the row was checked.
@@ -72,7 +75,8 @@ impl<'a> OpRow<'a> {
         read(self.bytes, vector)
     }
 
-    /// The effect of the op at this place on presence and insertion. Its record is empty, so it allocates nothing.
+    /// The effect of the op at this place on presence and insertion. Its record is empty, so it
+    /// allocates nothing.
     pub fn outline(&self, place: Place) -> Effect<()> {
         Effect::from_op(self.bare(), place)
     }

@@ -1,4 +1,5 @@
-//! The one walk over a row, by which it is checked and by which an op is made of it: the two cannot differ.
+//! The one walk over a row, by which it is checked and by which an op is made of it: the two cannot
+//! differ.
 
 use super::tag::{ADD, CLEAR, DELETE, KEEP, PATCH, PUT, REVISED, SET, UPSERT};
 use super::value::ValueRef;
@@ -70,8 +71,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Checks a row, which must end where `bytes` do, against every rule and limit of the format. Passes each metadata entry to
-/// `entry`, in order; allocates nothing.
+/// Checks a row, which must end where `bytes` do, against every rule and limit of the format.
+/// Passes each metadata entry to `entry`, in order; allocates nothing.
 pub(super) fn walk<'a>(
     bytes: &'a [u8],
     mut entry: impl FnMut(&'a str, Option<ValueRef<'a>>),

@@ -14,7 +14,8 @@ use crate::cli::output::units::{count, duration};
 
 /// Show how much waits in queues and in their dead-letter queues
 ///
-/// The service counts approximately, and is right about a minute after the last change. One request a queue; nothing is changed.
+/// The service counts approximately, and is right about a minute after the last change. One request
+/// a queue; nothing is changed.
 #[derive(Debug, Args)]
 pub(crate) struct Depth {
     /// The queues, by URL, ARN or name

@@ -16,8 +16,9 @@ use crate::cli::quote::quoted;
 
 /// Look at messages and leave them where they are
 ///
-/// A queue can only be looked at by receiving: while the command runs, others do not get these messages, and each look counts as a receive. In a queue with a
-/// dead-letter queue that brings them nearer to it, so there it is to be confirmed.
+/// A queue can only be looked at by receiving: while the command runs, others do not get these
+/// messages, and each look counts as a receive. In a queue with a dead-letter queue that brings
+/// them nearer to it, so there it is to be confirmed.
 #[derive(Debug, Args)]
 pub(crate) struct Peek {
     /// The queue, by URL, ARN or name

@@ -12,8 +12,9 @@ use crate::cli::quote::quoted;
 
 /// Delete all messages of a queue
 ///
-/// It takes the service up to 60 s. A FIFO queue remembers deduplication ids for five minutes longer than the messages: whoever sends the same events again before
-/// that sends nothing, and hears nothing of it.
+/// It takes the service up to 60 s. A FIFO queue remembers deduplication ids for five minutes
+/// longer than the messages: whoever sends the same events again before that sends nothing, and
+/// hears nothing of it.
 #[derive(Debug, Args)]
 pub(crate) struct Purge {
     /// The queue, by URL, ARN or name

@@ -16,8 +16,9 @@ use crate::cli::quote::quoted;
 
 /// Move what lies in a dead-letter queue back to where it came from
 ///
-/// By a task of the service; where it has none, or `--max` bounds the move, by hand: received, sent, and deleted once the other queue has acknowledged. Messages get new ids
-/// and sequence numbers either way: what makes a change take effect once must be in its body.
+/// By a task of the service; where it has none, or `--max` bounds the move, by hand: received,
+/// sent, and deleted once the other queue has acknowledged. Messages get new ids and sequence
+/// numbers either way: what makes a change take effect once must be in its body.
 #[derive(Debug, Args)]
 pub(crate) struct Redrive {
     /// The dead-letter queue, by URL, ARN or name
@@ -133,7 +134,8 @@ impl Redrive {
         if !self.by_hand && self.max.is_none() {
             match dead.moves(&settings.arn).await {
                 Ok(moves) => {
-                    // Asked first: the service's answer to a second task is hard to tell from one that knows no tasks.
+                    // Asked first: the service's answer to a second task is hard to tell from one
+                    // that knows no tasks.
                     if let Some(task) = moves.iter().find(|task| task.is_running()) {
                         let moved = counted(task.moved, "message");
                         let problem =
@@ -159,7 +161,8 @@ impl Redrive {
         };
         let mut done = Done { by_hand: true, ..Done::default() };
         let mut progress = Progress::new(context.output, "moving", "message", Some(settings.depth.visible));
-        // What comes meanwhile is the next call's: without a bound, poison would go round for ever. The count may lag, so one batch is tried whatever it says.
+        // What comes meanwhile is the next call's: without a bound, poison would go round for ever.
+        // The count may lag, so one batch is tried whatever it says.
         let most = self.max.unwrap_or(settings.depth.total().max(10));
         while done.moved < most && done.stayed.is_empty() && done.doubled.is_empty() {
             let max = u8::try_from(most - done.moved).unwrap_or(10).min(10);

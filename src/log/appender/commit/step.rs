@@ -304,8 +304,8 @@ impl State {
         self.with_tail(None).at(Phase::LookUp { slot, then })
     }
 
-    /// The same of the slot refused last. A batch in doubt has tried the slot behind it, too, and may
-    /// have been folded from there: a sweep keeps the last segment folded.
+    /// The same of the slot refused last. A batch in doubt has tried the slot behind it, too, and
+    /// may have been folded from there: a sweep keeps the last segment folded.
     fn look_up_refused(self, refused: Sequence, then: AfterLookUp) -> Self {
         let slot = if self.batch.in_doubt { refused.next() } else { refused };
         self.look_up(slot, then)

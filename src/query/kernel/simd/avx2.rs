@@ -23,8 +23,8 @@ const ROWS: usize = 32;
 /// Fewer rows than this are faster one by one.
 const FEW: usize = 6;
 
-/// Bytes of sign bits of each row that are turned together. Two tables a byte, each with entries of at most
-/// 120: their sums fit a byte, and all of them the 16 bits in which they are added up.
+/// Bytes of sign bits of each row that are turned together. Two tables a byte, each with entries of
+/// at most 120: their sums fit a byte, and all of them the 16 bits in which they are added up.
 const COLUMNS: usize = 128;
 
 /// Proof that the machine has AVX2.
@@ -75,7 +75,8 @@ fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8])
     for start in (0..whole).step_by(CODES) {
         let mut codes = [_mm256_setzero_si256(); R];
         for (row, codes) in codes.iter_mut().enumerate() {
-            // SAFETY: `start + CODES` is at most `dimension`, so the load ends within row `row` of the `R`.
+            // SAFETY: `start + CODES` is at most `dimension`, so the load ends within row `row` of
+            // the `R`.
             let narrow = unsafe { _mm_loadu_si128(rows.as_ptr().add(row * dimension + start).cast()) };
             *codes = _mm256_cvtepi8_epi16(narrow);
         }
@@ -108,8 +109,8 @@ fn total(lanes: __m256i) -> i32 {
 
 sign_loops!(_mm256_setzero_si256(), target_feature(enable = "avx2"));
 
-/// Turns 8 bytes of each of 32 rows from `first` on: vectors `c` hold both halves of byte `start + c` of all of
-/// them. The last row stands for those behind it.
+/// Turns 8 bytes of each of 32 rows from `first` on: vectors `c` hold both halves of byte
+/// `start + c` of all of them. The last row stands for those behind it.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [[__m256i; 2]; 8] {

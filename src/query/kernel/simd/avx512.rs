@@ -1,4 +1,5 @@
-//! AVX-512, where it has BW, VL and VNNI. Sign bits are left to AVX2: table look-ups in wider vectors gain nothing.
+//! AVX-512, where it has BW, VL and VNNI. Sign bits are left to AVX2: table look-ups in wider
+//! vectors gain nothing.
 
 use std::arch::x86_64::{
     __m512i, _mm_add_epi32, _mm_storeu_si128, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_extracti128_si256,
@@ -40,7 +41,8 @@ impl Avx512 {
         Avx2::detect().filter(|_| all).map(|avx2| Self { avx2 })
     }
 
-    /// As [`portable::byte_dots`](super::super::portable::byte_dots), for several queries of one length.
+    /// As [`portable::byte_dots`](super::super::portable::byte_dots), for several queries of one
+    /// length.
     pub(crate) fn fine_dots(self, queries: &[&[i16]], rows: &[i8], mut dots: Dots<'_>) {
         // SAFETY: `self` proves that the machine has all that the function is compiled for.
         unsafe { fine_dots(queries, rows, &mut dots) }
@@ -56,13 +58,14 @@ impl Avx512 {
         }
     }
 
-    /// As [`portable::sign_dots`](super::super::portable::sign_dots), for several queries of one length.
+    /// As [`portable::sign_dots`](super::super::portable::sign_dots), for several queries of one
+    /// length.
     pub(crate) fn sign_dots(self, queries: &[&[[u8; 16]]], rows: &[u8], dots: Dots<'_>) {
         self.avx2.sign_dots(queries, rows, dots);
     }
 
-    /// As [`portable::sign_dots`](super::super::portable::sign_dots), for one query as integers instead of tables. For
-    /// it alone, to turn rows would take most of the time.
+    /// As [`portable::sign_dots`](super::super::portable::sign_dots), for one query as integers
+    /// instead of tables. For it alone, to turn rows would take most of the time.
     pub(crate) fn sign_dots_of_one(self, query: &[i8], rows: &[u8], mut dots: Dots<'_>) {
         let sum: i32 = query.iter().map(|integer| i32::from(*integer)).sum();
         let dots = dots.of(0);
@@ -91,7 +94,8 @@ fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8])
     for start in (0..whole).step_by(CODES) {
         let mut codes = [_mm512_setzero_si512(); R];
         for (row, codes) in codes.iter_mut().enumerate() {
-            // SAFETY: `start + CODES` is at most `dimension`, so the load ends within row `row` of the `R`.
+            // SAFETY: `start + CODES` is at most `dimension`, so the load ends within row `row` of
+            // the `R`.
             let narrow = unsafe { _mm256_loadu_si256(rows.as_ptr().add(row * dimension + start).cast()) };
             *codes = _mm512_cvtepi8_epi16(narrow);
         }
@@ -126,7 +130,8 @@ byte_loops!(raised_dots, raised_block, i8, 4, target_feature(enable = "avx512f,a
 
 /// The dots of `R` rows with `Q` queries, each as if the codes were greater by [`RAISE`].
 ///
-/// The machine multiplies bytes without a sign by bytes with one. Sums may wrap; without the raise they fit.
+/// The machine multiplies bytes without a sign by bytes with one. Sums may wrap; without the raise
+/// they fit.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn raised_block<const R: usize, const Q: usize>(queries: [&[i8]; Q], rows: &[i8]) -> [[i32; R]; Q] {
@@ -138,7 +143,8 @@ fn raised_block<const R: usize, const Q: usize>(queries: [&[i8]; Q], rows: &[i8]
         let mask = u64::MAX >> (BYTES - (dimension - start).min(BYTES));
         let mut codes = [zero; R];
         for (row, codes) in codes.iter_mut().enumerate() {
-            // SAFETY: the mask lets the load touch only what is left of row `row` of the `R` from `start` on.
+            // SAFETY: the mask lets the load touch only what is left of row `row` of the `R` from
+            // `start` on.
             let signed = unsafe { _mm512_maskz_loadu_epi8(mask, rows.as_ptr().add(row * dimension + start)) };
             // To flip the sign bit adds 128.
             *codes = _mm512_xor_si512(signed, raise);

@@ -2,7 +2,8 @@
 //!
 //! They are macros, as functions with target features cannot be handed to others that lack them.
 
-/// Makes `$dots`, which takes `$together` queries of `$integer` at once and four rows at once, from `$block`.
+/// Makes `$dots`, which takes `$together` queries of `$integer` at once and four rows at once, from
+/// `$block`.
 macro_rules! byte_loops {
     ($dots:ident, $block:ident, $integer:ty, $together:literal $(, $feature:meta)?) => {
         $(#[$feature])?
@@ -34,7 +35,8 @@ macro_rules! byte_loops {
     };
 }
 
-/// Makes `sign_dots`, which turns `ROWS` rows for all queries, from `turn` and `look_up`. `$zero` is a vector.
+/// Makes `sign_dots`, which turns `ROWS` rows for all queries, from `turn` and `look_up`. `$zero`
+/// is a vector.
 ///
 /// A byte of signs is turned into two vectors: its lower half of each row, and its higher half.
 macro_rules! sign_loops {

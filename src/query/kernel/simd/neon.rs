@@ -20,8 +20,8 @@ const ROWS: usize = 16;
 /// Fewer rows than this are faster one by one.
 const FEW: usize = 6;
 
-/// Bytes of sign bits of each row that are turned together. Two tables a byte, each with entries of at most
-/// 120: their sums fit a byte, and all of them the 16 bits in which they are added up.
+/// Bytes of sign bits of each row that are turned together. Two tables a byte, each with entries of
+/// at most 120: their sums fit a byte, and all of them the 16 bits in which they are added up.
 const COLUMNS: usize = 128;
 
 /// Proof that the machine has NEON.
@@ -53,8 +53,8 @@ fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8])
     let dimension = queries[0].len();
     assert!(rows.len() == R * dimension && queries.iter().all(|query| query.len() == dimension));
     let whole = dimension / CODES * CODES;
-    // SAFETY: NEON is there, and each load of `CODES` from `start` on ends within its row or query, as
-    // `start + CODES` is at most `dimension`.
+    // SAFETY: NEON is there, and each load of `CODES` from `start` on ends within its row or query,
+    // as `start + CODES` is at most `dimension`.
     let sums = unsafe {
         let mut sums = [[vdupq_n_s32(0); R]; Q];
         for start in (0..whole).step_by(CODES) {
@@ -91,13 +91,14 @@ fn zero() -> uint8x16_t {
     unsafe { vdupq_n_u8(0) }
 }
 
-/// Turns 8 bytes of each of 16 rows from `first` on: vectors `c` hold both halves of byte `start + c` of all of
-/// them. The last row stands for those behind it.
+/// Turns 8 bytes of each of 16 rows from `first` on: vectors `c` hold both halves of byte
+/// `start + c` of all of them. The last row stands for those behind it.
 #[inline]
 fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [[uint8x16_t; 2]; 8] {
     let last = rows.len() / stride - 1;
     assert!(start + 8 <= stride && first <= last && last * stride + stride <= rows.len());
-    // SAFETY: NEON is there. A load's row is at most the last one, and 8 bytes from `start` on lie within it.
+    // SAFETY: NEON is there. A load's row is at most the last one, and 8 bytes from `start` on lie
+    // within it.
     unsafe {
         let row = |row: usize| {
             let eight = vld1_u8(rows.as_ptr().add((first + row).min(last) * stride + start));
