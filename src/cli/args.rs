@@ -1,4 +1,4 @@
-//! The arguments that all commands share, and the list of commands.
+//! The arguments that every command shares, and the list of commands.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use deltafold::MemoryLimit;
@@ -28,20 +28,20 @@ pub(crate) struct Global {
     /// see `docs/s3.md`
     #[arg(long, env = "DELTAFOLD_STORE", default_value = "./deltafold-data", global = true, value_name = "STORE")]
     pub(crate) store: String,
-    /// The memory that the command may take, 64MiB at least; the program itself takes up to 64MiB
+    /// The memory that the command may use, at least 64MiB; the program itself uses up to 64MiB
     /// more
     #[arg(long, env = "DELTAFOLD_MEMORY", default_value = "256MiB", global = true, value_name = "SIZE")]
     pub(crate) memory: MemoryLimit,
     /// Print JSON for scripts: one document, or one a line where there may be many
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Say at the end what was asked of the store: requests by kind, retries, conflicts, bytes
+    /// Report the requests to the store at the end: calls by kind, retries, conflicts, bytes
     #[arg(long, global = true)]
     pub(crate) requests: bool,
     /// Colours: on a terminal unless NO_COLOR is set, always, or never
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub(crate) color: Color,
-    /// Say on standard error what happens; twice or thrice for more
+    /// Log the steps on standard error; `-vv` and `-vvv` log more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
@@ -67,7 +67,7 @@ pub(crate) enum Command {
     Scan(scan::Scan),
     /// Count the records
     Count(count::Count),
-    /// Read the ops of a shard's log as they come, as JSON Lines
+    /// Read new ops of a shard's log as they arrive, as JSON Lines
     Follow(follow::Follow),
     /// Delete the records that match a filter
     Delete(delete::Delete),
@@ -81,30 +81,30 @@ pub(crate) enum Command {
     Pin(pin::Pin),
     /// Remove a pin
     Unpin(unpin::Unpin),
-    /// Delete what no reader and no writer can need any more
+    /// Delete objects that no reader and no writer can need any more
     Sweep(sweep::Sweep),
     /// Check a collection for damage
     Verify(verify::Verify),
     /// Rebuild lost or damaged registers from the other objects
     Repair(repair::Repair),
-    /// Show what any single object is
+    /// Show the kind and the content of any single object
     Inspect(inspect::Inspect),
-    /// Try whether the store does what Deltafold relies on
+    /// Test whether the store keeps every promise that Deltafold relies on
     Doctor(doctor::Doctor),
     /// Delete a collection and all its objects
     Drop(drop::Drop),
     /// Work out what a pipeline costs a month
     Cost(cost::Cost),
-    /// Append the messages of an SQS queue, from now on
+    /// Append the messages of an SQS queue until it is stopped
     #[cfg(feature = "sqs")]
     Ingest(Box<super::commands::ingest::Ingest>),
-    /// Look after queues: how much waits, what it is, moving dead letters back, purging
+    /// Manage queues: show their depth, peek, move dead letters back, purge
     #[cfg(feature = "sqs")]
     Queue(super::commands::queue::Queue),
     /// Purge queues and drop a collection, to begin anew
     #[cfg(feature = "sqs")]
     Reset(super::commands::reset::ResetArgs),
-    /// Show what a mapping makes of records of a DynamoDB stream
+    /// Show the ops that a mapping makes of records of a DynamoDB stream
     #[cfg(feature = "mapping")]
     Map(super::commands::map::MapRecords),
     /// Show all of it at work on 1,500 real records
@@ -114,8 +114,8 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether the command has no other purpose than printing, so that it ends once nobody reads.
-    /// All others do their work and give their verdict to the end.
+    /// Whether the command only prints, and may end when its reader closes the pipe. All other
+    /// commands finish their work and give their verdict.
     pub(crate) fn only_prints(&self) -> bool {
         match self {
             Self::Scan(scan) => scan.only_prints(),
@@ -126,7 +126,7 @@ impl Command {
         }
     }
 
-    /// What to do after a signal has ended the command. None for commands that stop by themselves.
+    /// The help after a signal has ended the command. `None` for commands that stop by themselves.
     pub(crate) fn after_a_signal(&self) -> Option<&'static str> {
         match self {
             Self::Append(_) | Self::Follow(_) => None,

@@ -1,4 +1,4 @@
-//! The backlog of a log that this process appends to: options, and folding beside the append.
+//! The backlog of a log that this process appends to: its options, and a fold beside the append.
 
 use std::future::pending;
 
@@ -10,13 +10,13 @@ use super::exit::{Exit, Failure, Outcome};
 use super::output::Output;
 use super::output::units::{count, parse_bytes};
 
-/// Where writers cannot fold in time, they are refused at so many times the limit.
+/// A writer refuses ops at this multiple of the limit, where this process folds and falls behind.
 const REFUSED_AT: u64 = 4;
 
-/// The longest log that a command appends to, and what it does beyond.
+/// The longest log that a command appends to, and the action beyond it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BacklogArguments {
-    /// What to do where the log of a shard is over its limit
+    /// The action where the log of a shard is over its limit
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = WhenBehind::Fold)]
     when_behind: WhenBehind,
     /// The limit, in decoded bytes of ops that are not folded
@@ -32,9 +32,9 @@ pub(crate) struct BacklogArguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum WhenBehind {
-    /// Fold the log, as `compact` does, beside the append
+    /// Fold the log beside the append, as `compact` does
     Fold,
-    /// End with exit code 5
+    /// Refuse to append, with exit code 5
     Refuse,
     /// Append all the same
     GoOn,
@@ -65,24 +65,24 @@ impl BacklogArguments {
 #[derive(Debug)]
 pub(crate) struct Keeper {
     output: Output,
-    /// Taken while a fold is under way; `None` where this process is not to fold.
+    /// Taken while a fold runs. `None` also where this process must not fold.
     idle: Option<KeepUp>,
     folding: Option<JoinHandle<(KeepUp, deltafold::Result<CompactReport>)>>,
-    /// The last fold failed in a way that may pass by.
+    /// The last fold failed with a transient error.
     failed: bool,
     told: bool,
 }
 
 impl Keeper {
     pub(crate) fn new(collection: &Collection, arguments: &BacklogArguments, output: Output) -> Self {
-        // Half: the append goes on meanwhile.
+        // Half of the memory, because the append goes on meanwhile.
         let half = MemoryLimit::new(collection.memory().bytes() / 2).unwrap_or(MemoryLimit::SMALLEST);
         let collection = collection.clone().with_memory(half);
         let idle = arguments.folds_beyond().map(|limit| collection.keep_up(limit));
         Self { output, idle, folding: None, failed: false, told: false }
     }
 
-    /// Starts a fold where the log is over its limit and none is under way.
+    /// Starts a fold if the log is over its limit and no fold is running.
     pub(crate) fn look(&mut self, writer: &Writer) {
         let lags = writer.lags();
         let Some(mut keep_up) = self.idle.take_if(|keep_up| keep_up.is_due(&lags)) else { return };
@@ -100,14 +100,14 @@ impl Keeper {
         self.folding = Some(folding);
     }
 
-    /// Whether the log is so long that no more is to be appended before the fold is done.
+    /// Whether the log is so long that the append must wait for the fold.
     pub(crate) fn holds_back(&self, writer: &Writer, arguments: &BacklogArguments) -> bool {
         let limit = arguments.limit().times(2);
         self.folding.is_some() && writer.lags().iter().any(|lag| limit.is_passed(lag))
     }
 
-    /// Waits for the fold that is under way, for ever where none is. An error is one that no other
-    /// attempt mends.
+    /// Waits for the running fold, or for ever if there is none. Returns an error only if no retry
+    /// mends it.
     pub(crate) async fn folded(&mut self) -> Outcome {
         let Some(folding) = &mut self.folding else { return pending().await };
         let done = folding.await;
@@ -127,8 +127,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// Folds to the end what is due, once all is appended. A failure that may pass by is left to
-    /// the next append.
+    /// Finishes every due fold after the last append. Leaves a transient failure to the next
+    /// append.
     pub(crate) async fn finish(&mut self, writer: &Writer) -> Outcome {
         self.look(writer);
         while self.folding.is_some() {

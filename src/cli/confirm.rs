@@ -1,4 +1,4 @@
-//! What cannot be undone is confirmed by typing the name of what it is done to.
+//! Confirmation of irreversible commands: the user types the name of the target.
 
 use std::io::{BufRead as _, IsTerminal as _};
 
@@ -6,8 +6,8 @@ use super::context::Context;
 use super::exit::{Exit, Failure, Outcome};
 use super::output::{complain, escape};
 
-/// Says `what` will happen and has `name` typed again. `command` is what the user called, to be
-/// called with `--yes` by who does not want to be asked.
+/// Prints the consequence `what` and asks the user to type `name`. The refusal proposes `command`
+/// with `--yes`.
 pub(crate) fn confirm(context: &Context, what: &str, name: &str, command: &str) -> Outcome {
     let refused = |reason: &str| Failure::new(Exit::Usage, reason).help(format!("`{command} --yes` does not ask"));
     if !std::io::stdin().is_terminal() {

@@ -1,4 +1,4 @@
-//! What every command needs: the store, collections in it, and where to print.
+//! The context of every command: the store, its collections, and the output.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,7 +18,7 @@ pub(crate) struct Context {
     location: String,
     counts_requests: bool,
     memory: MemoryLimit,
-    /// Every store that was opened, for what was asked of it.
+    /// Every store opened, for its request counts.
     opened: Mutex<Vec<Arc<dyn Store>>>,
 }
 
@@ -34,8 +34,8 @@ impl Context {
         }
     }
 
-    /// The `--store` option that finds this store again, with a space behind it; nothing where it
-    /// is the default.
+    /// The `--store` option that finds this store again, with a space behind it. Empty for the
+    /// default store.
     pub(crate) fn store_option(&self) -> String {
         if self.location == "./deltafold-data" || std::env::var_os("DELTAFOLD_STORE").is_some() {
             String::new()
@@ -44,24 +44,24 @@ impl Context {
         }
     }
 
-    /// The store, made where it is not there yet.
+    /// The store. Creates it if it is missing.
     pub(crate) async fn new_store(&self) -> Outcome<Arc<dyn Store>> {
         Ok(self.opened(self.location()?.store().await?))
     }
 
-    /// The store, which must be there: a mistyped path is no empty store.
+    /// The store, which must exist: a mistyped path is no empty store.
     pub(crate) async fn store(&self) -> Outcome<Arc<dyn Store>> {
         self.is_there()?;
         self.new_store().await
     }
 
-    /// The store as this collection needs it: its heads where they are.
+    /// The store with the heads of this collection where they are.
     pub(crate) async fn store_of(&self, name: &CollectionName) -> Outcome<Arc<dyn Store>> {
         self.is_there()?;
         Ok(self.opened(self.location()?.store_of(name).await?))
     }
 
-    /// The store with the heads in some place.
+    /// The store with the heads in this place.
     pub(crate) async fn store_with(&self, heads: &HeadPlace) -> Outcome<Arc<dyn Store>> {
         let location = self.location()?;
         let store = location.store().await?;
@@ -73,20 +73,20 @@ impl Context {
         Ok(Collection::open(self.store_of(name).await?, name).await?.with_memory(self.memory))
     }
 
-    /// A collection of the store, for a command that only reads: a round of requests sooner.
+    /// A collection of the store, for a command that only reads. Saves a round of requests.
     pub(crate) async fn collection_to_read(&self, name: &CollectionName) -> Outcome<Collection> {
         match Collection::open_to_read(self.store().await?, name).await {
             Ok(collection) => Ok(collection.with_memory(self.memory)),
-            // The other way finds heads that lie elsewhere, and tells what is wrong.
+            // The other way finds heads that are elsewhere, and reports errors.
             Err(_) => self.collection(name).await,
         }
     }
 
-    /// A collection of the store with a reader of its latest state, a round of requests sooner.
+    /// A collection of the store with a reader of its latest state. Saves a round of requests.
     pub(crate) async fn reader(&self, name: &CollectionName) -> Outcome<(Collection, Reader)> {
         match Collection::open_with_reader(self.store().await?, name, self.memory).await {
             Ok(opened) => Ok(opened),
-            // The other way finds heads that lie elsewhere, and tells what is wrong.
+            // The other way finds heads that are elsewhere, and reports errors.
             Err(_) => {
                 let collection = self.collection(name).await?;
                 let reader = collection.reader().await?;
@@ -95,11 +95,11 @@ impl Context {
         }
     }
 
-    /// A record of a collection of the store, as it is by now: for a command that reads no other.
+    /// The latest state of one record, for a command that reads no other.
     pub(crate) async fn record(&self, name: &CollectionName, id: &str) -> Outcome<Option<Entry>> {
         match Collection::open_and_get(self.store().await?, name, self.memory, id).await {
             Ok(found) => Ok(found),
-            // The other way finds heads that lie elsewhere, and tells what is wrong.
+            // The other way finds heads that are elsewhere, and reports errors.
             Err(_) => Ok(self.collection(name).await?.get(id).await?),
         }
     }
@@ -109,12 +109,12 @@ impl Context {
         self.memory
     }
 
-    /// Whether it is to be told what was asked of the store.
+    /// Whether the command reports its requests to the store.
     pub(crate) fn counts_requests(&self) -> bool {
         self.counts_requests
     }
 
-    /// Tells on standard error what was asked of the store: results have standard output to
+    /// Reports the requests to the store on standard error, because results have standard output to
     /// themselves.
     pub(crate) fn tell_requests(&self) {
         let asked = self.requests();
@@ -126,7 +126,7 @@ impl Context {
         complain(&format!("{text}\n"));
     }
 
-    /// What was asked of the stores so far.
+    /// The requests to the stores so far.
     pub(crate) fn requests(&self) -> Requests {
         let mut all = Requests::default();
         for store in self.opened.lock().unwrap_or_else(PoisonError::into_inner).iter() {

@@ -1,4 +1,4 @@
-//! How the program ends: exit codes that scripts may rely on, and errors that say what to do next.
+//! The end of the program: exit codes that scripts may rely on, and errors with the next step.
 
 use std::fmt;
 use std::io;
@@ -25,7 +25,7 @@ Exit codes:
 A closed standard output ends `scan`, `follow` and `map` with 0. All other commands do their work
 to the end, and their exit code tells of that.";
 
-/// What a failure means to a script.
+/// The meaning of a failure to a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     Failed = 1,
@@ -55,15 +55,15 @@ impl Exit {
     }
 }
 
-/// Why a command failed, and what to do next.
+/// The reason of a failed command, and the next step.
 #[derive(Debug)]
 pub(crate) struct Failure {
     exit: Exit,
     message: String,
     help: Vec<String>,
-    /// The reader of our output went away: no failure, and nobody to tell.
+    /// The reader of our output went away. That is no failure, so there is no message.
     quiet: bool,
-    /// More for scripts, beside the message.
+    /// Fields for scripts beside the message.
     details: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -81,7 +81,7 @@ impl Failure {
         Self::new(exit, format!("cannot {what} `{path}`: {error}"))
     }
 
-    /// Arguments that clap refuses: its first line, and the rest as help.
+    /// Arguments that clap refuses: its first line as the message, the rest as help.
     pub(crate) fn usage(text: &str) -> Self {
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let message = lines.next().unwrap_or("the arguments cannot be understood");
@@ -89,13 +89,13 @@ impl Failure {
         lines.fold(failure, |failure, line| failure.help(line.strip_prefix("tip: ").unwrap_or(line)))
     }
 
-    /// Work that was done, of which the output could not be written.
+    /// The work is done, but its output could not be written.
     pub(crate) fn unwritten(error: &io::Error) -> Self {
         Self::new(Exit::Failed, format!("the command did its work, and its output could not be written: {error}"))
             .help("make room for the output; do not repeat the work without need")
     }
 
-    /// Adds a line that says what to do.
+    /// Adds a line with the next step.
     #[must_use]
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());
@@ -109,12 +109,12 @@ impl Failure {
         self
     }
 
-    /// Says it on standard error.
+    /// Prints the failure on standard error.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         if self.quiet {
             return ExitCode::SUCCESS;
         }
-        // Where standard error is closed as well, only the exit code is left to tell.
+        // Where standard error is closed as well, only the exit code remains.
         if json {
             let mut error = self.details.clone();
             error.insert("kind".into(), self.exit.name().into());
@@ -128,7 +128,7 @@ impl Failure {
         ExitCode::from(self.exit as u8)
     }
 
-    /// For people: the message, and a line for each help. Only what is ours has colours.
+    /// For people: the message, and a line for each help. Only our own words have colours.
     fn text(&self) -> String {
         use owo_colors::OwoColorize as _;
         let mut text = format!("{} {}\n", "error:".red().bold(), escape::shown(&self.message));

@@ -1,4 +1,4 @@
-//! The command line: arguments in, library calls, results out. One file a command.
+//! The command line: arguments in, library calls, results out. One file for each command.
 
 mod args;
 mod backlog;
@@ -54,7 +54,7 @@ pub(crate) fn main() -> ExitCode {
     if cli.global.requests && !told {
         context.tell_requests();
     }
-    // A reader of standard input may still block; nobody waits for it.
+    // A reader of standard input may still block; the program does not wait for it.
     runtime.shutdown_background();
     match outcome {
         Ok(()) => match output::lost() {
@@ -65,18 +65,18 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// Answers arguments that are none of ours: help and version on standard output, or an error.
+/// Answers a parse that yields no command: help and version on standard output, or an error.
 fn refused(error: clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    // The message quotes arguments. Those with characters that a terminal acts on are parsed again
-    // in their escaped form, so that the message is about that.
+    // The message quotes arguments. If they hold characters that a terminal acts on, this parses
+    // their escaped form instead, so that the message quotes that.
     let arguments = || std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
     let escaped = || arguments().map(|argument| output::escape::shown(&argument).into_owned());
     let error = if arguments().eq(escaped()) { error } else { Cli::try_parse_from(escaped()).err().unwrap_or(error) };
-    // The arguments could not be read, and a script still wants JSON.
+    // Clap could not read the arguments, and a script still wants JSON.
     let json = arguments().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json");
     if json {
         return exit::Failure::usage(&error.render().to_string()).report(true);

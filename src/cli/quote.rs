@@ -1,16 +1,16 @@
-//! Text that a user copies into a shell, which reads back the same bytes.
+//! Text quoted for a shell, which reads back the same bytes.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 
 use super::output::escape::is_active;
 
-/// The text as a shell reads it back.
+/// The text, quoted for a shell.
 pub(crate) fn quoted(text: &str) -> String {
     quoted_bytes(text.as_bytes())
 }
 
-/// A name of the operating system, which may be no text, as a shell reads it back.
+/// A name of the operating system, which may not be UTF-8, quoted for a shell.
 pub(crate) fn quoted_name(name: &OsStr) -> String {
     quoted_bytes(name.as_encoded_bytes())
 }
@@ -21,7 +21,7 @@ pub(crate) fn quoted_path(path: &OsStr) -> String {
     if path.as_encoded_bytes().starts_with(b"-") { format!("./{name}") } else { name }
 }
 
-/// An option and its value, which may begin as an option does.
+/// An option with a value that may itself begin like an option.
 pub(crate) fn option(name: &str, value: &str) -> String {
     let glue = if value.starts_with('-') { '=' } else { ' ' };
     format!("{name}{glue}{}", quoted(value))
@@ -41,8 +41,8 @@ fn is_plain(c: char) -> bool {
 }
 
 /// Bytes that no terminal shows as they are. Every POSIX shell runs `printf`; only some read
-/// `$'…'`. A command's output loses the line breaks at its end, so bytes that end in one need the
-/// latter.
+/// `$'…'`. Command substitution strips the line breaks at the end, so bytes that end in one need
+/// `$'…'`.
 fn printed(bytes: &[u8]) -> String {
     let (open, close) = if bytes.ends_with(b"\n") { ("$'", "'") } else { ("\"$(printf '", "')\"") };
     let mut quoted = open.to_owned();
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(option("--source", "x y"), "--source 'x y'");
     }
 
-    /// Runs `printf %s` on the quoted text in a shell; `None` where there is no such shell.
+    /// Runs `printf %s` on the quoted text in a shell. `None` if that shell is missing.
     fn read_back(shell: &str, quoted: &str) -> Option<Vec<u8>> {
         let command = format!("printf %s {quoted}");
         match std::process::Command::new(shell).args(["-c", &command]).output() {

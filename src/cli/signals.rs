@@ -5,17 +5,17 @@ use tokio::sync::watch;
 use super::exit::{Exit, Failure};
 use super::output;
 
-/// Which signal it was.
+/// The kind of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
     /// SIGINT: the user pressed Ctrl-C.
     Interrupt,
-    /// SIGTERM: whatever started the program wants it to end.
+    /// SIGTERM: a supervisor wants the program to end.
     Terminate,
 }
 
 impl Signal {
-    /// The exit code of a command that did not finish because of it, as shells have it.
+    /// The exit code of a command that this signal stopped, as shells have it.
     pub(crate) fn exit(self) -> Exit {
         match self {
             Self::Interrupt => Exit::Interrupted,
@@ -23,7 +23,7 @@ impl Signal {
         }
     }
 
-    /// For messages.
+    /// Its word in messages.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Interrupt => "interrupted",
@@ -32,12 +32,12 @@ impl Signal {
     }
 }
 
-/// The signal that asked to stop, once there was one.
+/// The signal that asked to stop, once one came.
 pub(crate) type Stop = watch::Receiver<Option<Signal>>;
 
 /// Listens from now on. A second signal ends the program at once.
 ///
-/// Where signals cannot be had, they end the program without ceremony.
+/// Where the program cannot catch signals, they end it at once.
 pub(crate) fn listen() -> Stop {
     let (set, stop) = watch::channel(None);
     let mut signals = Signals::new();
@@ -54,10 +54,10 @@ pub(crate) fn listen() -> Stop {
     stop
 }
 
-/// From now on a signal ends the program at once, with the exit code of the signal and these words.
-/// For commands that need no time to stop: each is as safe to break off as by a crash.
+/// From now on a signal ends the program at once, with the exit code of the signal and this help.
+/// For commands that need no time to stop: an interrupt is as safe as a crash.
 ///
-/// The program ends here and not in the command, which may wait for a reader of its output.
+/// This task ends the program, because the command itself may wait for a reader of its output.
 pub(crate) fn end_program(help: &'static str, json: bool) {
     let mut signals = Signals::new();
     #[expect(clippy::disallowed_methods, reason = "waits for a signal beside the command, and ends the program")]
@@ -70,7 +70,7 @@ pub(crate) fn end_program(help: &'static str, json: bool) {
     });
 }
 
-/// Waits until the program is asked to stop; for ever where it never is.
+/// Waits for a signal to stop. Without one it waits for ever.
 pub(crate) async fn stopped() {
     let mut stop = listen();
     if stop.wait_for(Option::is_some).await.is_err() {

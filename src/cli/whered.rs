@@ -5,7 +5,7 @@ use deltafold::Filter;
 
 use super::exit::{Exit, Failure, Outcome};
 
-/// Which records a command is about.
+/// The records that a command selects.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct WhereArguments {
     /// Only records whose metadata match, as in `{"year":{"$gte":2020}}`
@@ -17,7 +17,7 @@ pub(crate) struct WhereArguments {
 }
 
 impl WhereArguments {
-    /// The filter, where one was given.
+    /// The filter, if there is one.
     pub(crate) fn filter(&self) -> Outcome<Option<Filter>> {
         let metadata = self.metadata.as_deref().map(str::parse::<Filter>).transpose();
         let metadata = metadata.map_err(|error| wrong("--where", &error))?;

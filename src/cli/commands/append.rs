@@ -1,8 +1,9 @@
 //! `append`: ops from files or standard input, each line exactly once.
 //!
-//! Every line is appended under a source position: the source's name and the line's number. The
-//! same lines under the same source take effect once, also after a run that broke off. So a failure
-//! can name a command to go on with. It names none where the lines before may be wrong themselves.
+//! It appends each line under a source position: the source's name and the line's number. The same
+//! lines under the same source take effect once, even after a run that broke off. So a failure can
+//! name a command to resume with. It names none where the acknowledged lines may be wrong
+//! themselves.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -24,12 +25,13 @@ use crate::cli::output::units::{self, bytes, count, counted};
 use crate::cli::quote::{option, quoted};
 use crate::cli::signals::{self, Stop};
 
-/// Lines that may wait for their acknowledgement.
+/// Lines in flight at most.
 const MAX_LINES: usize = 16_384;
-/// Their bytes. The writer takes eight times as much before it says that it is busy.
+/// Bytes of lines in flight at most. The writer takes eight times as much before it reports that it
+/// is busy.
 const MAX_BYTES: usize = 16 << 20;
-/// A segment waits this long for lines after its first, unless somebody waits for acknowledgements:
-/// few lines that come together cost the requests of one append.
+/// A segment waits this long for lines after its first, unless a caller waits for acknowledgements.
+/// A few lines that come together then cost the requests of one append.
 const LINGER: Duration = Duration::from_millis(2);
 
 /// Append ops, one a line, from files or standard input
@@ -44,32 +46,31 @@ pub(crate) struct Append {
     /// Files, plain or compressed (zstd, gzip: checked whole first); `-` is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     files: Vec<PathBuf>,
-    /// Leave out the lines before this one, counted from 1; with one file
+    /// Skip the lines before this one, counted from 1; with one file
     #[arg(long, value_name = "N", default_value_t = 1)]
     from_line: u64,
-    /// Name the source: a line that was appended under this name and number before is not applied
-    /// again; with one file
+    /// Name the source: a line takes effect once under one name and number; with one file
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// Say with every acknowledgement, on a line of its own, up to which line the input is durable
+    /// Print a line with every acknowledgement: the last line up to which the input is durable
     #[arg(long)]
     acks: bool,
     #[command(flatten)]
     backlog: BacklogArguments,
 }
 
-/// What became of the lines of one input.
+/// The outcome of the lines of one input.
 #[derive(Debug, Default, Clone, Copy)]
 struct Tally {
-    /// The last line such that it and all before it are acknowledged.
+    /// This line and all before it are acknowledged.
     line: u64,
     /// Ops acknowledged.
     ops: u64,
-    /// Of them, ops that the log held already.
+    /// Of these, the ops that the log held already.
     duplicates: u64,
     /// Bytes of their lines.
     bytes: u64,
-    /// Where the first of them stands.
+    /// The first of them in the log.
     first: Option<(ShardId, Sequence)>,
 }
 
@@ -115,7 +116,7 @@ impl Append {
             sum.duplicates += tally.duplicates;
             sum.bytes += tally.bytes;
         }
-        // All is acknowledged: whoever wants no fold any more may interrupt it.
+        // Every line is acknowledged. The user may interrupt the remaining folds.
         let mut stop = stop;
         tokio::select! {
             folded = keeper.finish(&writer) => folded?,
@@ -159,17 +160,17 @@ struct Job<'a> {
     rest: &'a [Input],
     source: String,
     stop: Stop,
-    /// How far its lines can be trusted before its end was seen.
+    /// The trust in its lines before its end was read.
     trust: Trust,
 }
 
-/// A line on its way: its number, its bytes, and what became of it.
+/// A line in flight: its number, its bytes, and its outcome.
 type Sent = (u64, usize, deltafold::Result<Ack>);
 type Waiting<'a> = FuturesOrdered<Pin<Box<dyn Future<Output = Sent> + Send + 'a>>>;
 
 impl Job<'_> {
-    /// Appends all lines in order. On a failure everything before it is acknowledged first, as far
-    /// as the store goes along.
+    /// Appends all lines in order. After a failure it first waits for the acknowledgements of
+    /// everything before it, as far as the store cooperates.
     async fn run(
         &self,
         writer: &Writer,
@@ -206,7 +207,7 @@ impl Job<'_> {
                     Ok(()) => continue,
                     Err(failure) => Event::Failed(failure, self.trust),
                 },
-                // Standard input may be silent for ever.
+                // Standard input may stay silent for ever.
                 _ = stop.wait_for(Option::is_some) => Event::Stopped,
             };
             let batch = match event {
@@ -225,7 +226,7 @@ impl Job<'_> {
                 let mut append = Box::pin(async move {
                     (number, length, writer.append_from(source, u128::from(number), vec![op]).await)
                 });
-                // The first poll hands the op to the writer: so the log has the order of the lines.
+                // The first poll hands the op to the writer, so the log has the order of the lines.
                 match futures::poll!(&mut append) {
                     std::task::Poll::Ready(sent) => waiting.push_back(Box::pin(std::future::ready(sent))),
                     std::task::Poll::Pending => waiting.push_back(append),
@@ -249,7 +250,7 @@ impl Job<'_> {
         Failure::new(exit, if exit == Exit::Terminated { "terminated" } else { "interrupted" })
     }
 
-    /// Tells a script how far it has come.
+    /// Prints the last acknowledged line, for scripts.
     fn acknowledged(&self, tally: &Tally) -> Outcome {
         let output = self.context.output;
         if !self.command.acks || tally.ops == 0 {
@@ -282,7 +283,7 @@ impl Job<'_> {
         }
     }
 
-    /// A failure, with what is acknowledged and how to go on.
+    /// A failure with the acknowledged lines and the command to resume with.
     fn stopped(&self, failure: Failure, tally: Tally, trust: Trust) -> Failure {
         if trust != Trust::Sound && tally.ops > 0 {
             return self.in_doubt(failure, tally, trust);
@@ -309,9 +310,9 @@ impl Job<'_> {
         self.and_the_rest(failure.help(format!("resume with: {command}")))
     }
 
-    /// A failure that leaves lines in doubt which are in the log: their checksum is wrong, or was
-    /// never reached. To go on behind them would keep wrong ones, and to repeat them under their
-    /// source would leave the right ones out.
+    /// A failure where lines in the log are in doubt: their checksum is wrong, or was never
+    /// reached. To resume behind them would keep wrong lines. To repeat them under their source
+    /// would leave the right ones out.
     fn in_doubt(&self, failure: Failure, tally: Tally, trust: Trust) -> Failure {
         let from = self.command.from_line;
         let why = match trust {

@@ -1,4 +1,4 @@
-//! `compact`: the log is folded into the snapshot, and runs are merged; once, or from now on.
+//! `compact`: folds the log into the snapshot and merges runs, once or until it is stopped.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use crate::cli::output::Output;
 use crate::cli::output::units::{bytes, counted, parse_bytes, parse_duration, parse_span};
 use crate::cli::signals;
 
-/// Fold the log into the snapshot, and merge runs. Any number may run at once, anywhere
+/// Fold the log into the snapshot, and merge runs. Any number of compactors may run at once,
+/// anywhere
 #[derive(Debug, Args)]
 pub(crate) struct Compact {
     /// The collection
@@ -22,26 +23,26 @@ pub(crate) struct Compact {
     /// Merge everything into the base, due or not
     #[arg(long, conflicts_with = "watch")]
     merge_all: bool,
-    /// Go on until interrupted, folding when the thresholds are reached
+    /// Keep folding at the thresholds until interrupted
     #[arg(long)]
     watch: bool,
-    /// How often `--watch` looks
+    /// The interval of `--watch` between looks
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_span, requires = "watch")]
     interval: Duration,
-    /// Fold when the log holds so many segments
+    /// Fold when the log holds this many segments
     #[arg(long, value_name = "N", default_value_t = Policy::default().fold_segments)]
     fold_segments: u64,
-    /// Fold when the log's segments hold so many bytes; also the most that one fold reads
+    /// Fold when the log's segments hold this many bytes; one fold reads no more than that
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes)]
     fold_bytes: u64,
-    /// Forget the positions of sources that have been silent for so long; what they repeat later
-    /// takes effect again
+    /// Forget the positions of sources after this long a silence; ops that they repeat later take
+    /// effect again
     #[arg(long, value_name = "TIME", default_value = "14d", value_parser = parse_duration)]
     forget_sources_after: Duration,
 }
 
 impl Compact {
-    /// Whether it goes on until it is told to stop.
+    /// Whether it runs until it is stopped.
     pub(crate) fn watches(&self) -> bool {
         self.watch
     }
@@ -94,7 +95,7 @@ fn tell(output: Output, event: &CompactEvent) -> std::io::Result<()> {
     if output.json { output.json_line(&document(event)) } else { output.line(sentence(event)) }
 }
 
-/// An edit for people.
+/// An edit as a sentence for people.
 pub(crate) fn sentence(event: &CompactEvent) -> String {
     let Some(version) = event.version else {
         return format!("shard {}: somebody else published first; nothing was lost", event.shard.get());

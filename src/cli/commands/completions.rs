@@ -1,4 +1,4 @@
-//! `completions`: what a shell needs to complete our arguments.
+//! `completions`: the completions of our arguments for a shell.
 
 use clap::{Args, CommandFactory};
 
@@ -17,7 +17,7 @@ pub(crate) struct Completions {
 
 impl Completions {
     pub(crate) fn run(self, context: &Context) -> Outcome {
-        // Through memory: the generator panics where its output goes away.
+        // Through memory, because the generator panics when its output is closed.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "deltafold", &mut script);
         Ok(context.output.raw(&script)?)

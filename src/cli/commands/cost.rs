@@ -1,4 +1,4 @@
-//! `cost`: what a pipeline costs a month, and what the alternatives would.
+//! `cost`: the monthly cost of a pipeline, and of its alternatives.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,16 +20,16 @@ use crate::cli::output::units::{count, parse_bytes, parse_span};
 /// A document of `status --requests` is a few kilobytes a collection.
 const MAX_REQUESTS: Limit = Limit(64 << 20);
 
-/// Work out what a pipeline costs a month
+/// Estimate the monthly cost of a pipeline
 ///
-/// From rates, by the formulas of `docs/costs.md`; or, with `--requests-of`, from requests that
-/// were counted. Nothing is asked of any service.
+/// It uses rates and the formulas of `docs/costs.md`. With `--requests-of` it uses counted requests
+/// instead. It asks no service for anything.
 #[derive(Debug, Args)]
 pub(crate) struct Cost {
     /// Changes a minute, day and night
     #[arg(long, value_name = "N", default_value_t = 30.0, value_parser = parse_rate)]
     messages: f64,
-    /// How changes come
+    /// The way that changes arrive
     #[arg(long, value_enum, default_value_t = SourceArgument::Stream)]
     source: SourceArgument,
     /// The batching window; a FIFO queue has none
@@ -50,29 +50,28 @@ pub(crate) struct Cost {
     /// Time between folds
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = parse_span)]
     fold_every: Duration,
-    /// Readers that look for news all the time
+    /// Readers that poll for changes all the time
     #[arg(long, value_name = "N", default_value_t = 0)]
     readers: u32,
-    /// Time between their looks
+    /// Time between their polls
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_span)]
     poll: Duration,
     /// Queries a month, for the hosted collection
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     queries: u64,
-    /// The heads lie in a DynamoDB table
+    /// The heads are in a DynamoDB table
     #[arg(long)]
     heads_in_table: bool,
-    /// A file with what `--requests --json` prints: the requests are taken from there, and not from
-    /// formulas
+    /// A file with the output of `--requests --json`: use its counted requests instead of formulas
     #[arg(long, value_name = "FILE", requires = "covering")]
     requests_of: Option<String>,
-    /// The time in which the requests of that file were made
+    /// The time that the counted requests of that file cover
     #[arg(long, value_name = "TIME", requires = "requests_of", value_parser = parse_span)]
     covering: Option<Duration>,
-    /// Another price, such as `s3.put=0.000006`
+    /// Replace a price, as in `s3.put=0.000006`
     #[arg(long, value_name = "NAME=DOLLARS")]
     price: Vec<String>,
-    /// List the prices, their date and where they were read
+    /// List the prices, their date and their sources
     #[arg(long)]
     prices: bool,
 }
@@ -81,11 +80,11 @@ pub(crate) struct Cost {
 enum SourceArgument {
     /// The function reads the table's stream, with a window
     Stream,
-    /// A forwarder packs what a window of the stream holds into one message of a FIFO queue
+    /// A forwarder packs each window of the stream into one message of a FIFO queue
     Forwarder,
-    /// A message a change in a FIFO queue
+    /// A FIFO queue carries one message for each change
     Fifo,
-    /// A message a change in a standard queue, with a window
+    /// A standard queue carries one message for each change, with a window
     Standard,
 }
 
@@ -167,7 +166,7 @@ impl Cost {
     }
 }
 
-/// What is to be shown.
+/// The figures to print.
 struct Shown<'a> {
     load: &'a Load,
     this: &'a Bill,
@@ -300,14 +299,14 @@ fn list(context: &Context, prices: &Prices) -> Outcome {
     Ok(context.output.line(format!("us-east-1, on demand, of {PRICES_OF}"))?)
 }
 
-/// Requests of the log are those that were counted; storage and everything else stay.
+/// Replaces the modelled requests of the log by counted ones. Storage and everything else stay.
 fn replace_requests(bill: &mut Bill, counted: Bill) {
     bill.lines.retain(|line| !matches!(line.item, Item::S3Put | Item::S3Get | Item::TableRead | Item::TableWrite));
     let rest = std::mem::replace(&mut bill.lines, counted.lines);
     bill.lines.extend(rest);
 }
 
-/// Reads what `--requests --json` prints, alone or in the document of `status`.
+/// Reads the output of `--requests --json`, alone or in the document of `status`.
 fn read(path: &str) -> Outcome<Counted> {
     let text = read_text(Path::new(path), "counted requests", MAX_REQUESTS)?;
     let wrong = |reason: String| {

@@ -1,4 +1,4 @@
-//! `count`: how many records there are.
+//! `count`: the number of records.
 
 use clap::Args;
 use deltafold::format::CollectionName;

@@ -22,26 +22,26 @@ pub(crate) struct Create {
     /// How distances between embeddings are measured
     #[arg(long, value_enum, default_value_t = MetricArgument::L2)]
     metric: MetricArgument,
-    /// Number of shards, each a log of its own; one holds a million records well
+    /// Number of shards, each a log of its own; a million records a shard work well
     #[arg(long, default_value_t = 1, value_name = "N")]
     shards: u16,
-    /// Which of two ops on a record wins
+    /// The rule that decides which of two ops on a record wins
     #[arg(long, value_enum, default_value_t = OrderingArgument::Log)]
     ordering: OrderingArgument,
-    /// By revision: how long it is remembered that a record is gone, so that a late op of a lower
-    /// revision does not bring it back [default: 14d]
+    /// By revision: the retention of tombstones; a late op of a lower revision does not bring a
+    /// deleted record back within it [default: 14d]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     keep_tombstones: Option<Duration>,
-    /// Where the heads lie: `store`, or `dynamodb:TABLE[@REGION]` for a bucket that cannot replace
-    /// an object on condition
+    /// The place of the heads: `store`, or `dynamodb:TABLE[@REGION]` for a bucket without
+    /// conditional replacement
     #[arg(long, value_name = "PLACE", default_value = "store", value_parser = parse_heads)]
     heads: HeadPlace,
-    /// Make the table of the heads if it is not there
+    /// Create the table of the heads if it is missing
     #[arg(long)]
     create_table: bool,
 }
 
-/// `store`, or `dynamodb:TABLE[@REGION]`; without a region, that of the environment.
+/// Parses `store`, or `dynamodb:TABLE[@REGION]`. Without a region, the environment's counts.
 pub(crate) fn parse_heads(text: &str) -> Result<HeadPlace, String> {
     if text == "store" {
         return Ok(HeadPlace::Store);
@@ -80,9 +80,9 @@ impl MetricArgument {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OrderingArgument {
-    /// The one that was appended later
+    /// The op that was appended later
     Log,
-    /// The one of the higher `revision`, in whatever order and however often they are appended
+    /// The op of the higher `revision`, in whatever order and however often ops are appended
     Revision,
 }
 
@@ -91,7 +91,7 @@ pub(crate) fn ordering_name(ordering: Ordering) -> &'static str {
     if ordering.is_revision() { "revision" } else { "log" }
 }
 
-/// How long tombstones are kept, in JSON: null where no ordering needs them.
+/// The retention of tombstones in JSON: null where the ordering needs none.
 pub(crate) fn keep_tombstones_seconds(ordering: Ordering) -> Option<f64> {
     match ordering {
         Ordering::Log => None,
@@ -101,7 +101,7 @@ pub(crate) fn keep_tombstones_seconds(ordering: Ordering) -> Option<f64> {
     }
 }
 
-/// How a collection is ordered, for people.
+/// The ordering of a collection, for people.
 pub(crate) fn ordering_words(ordering: Ordering) -> String {
     match ordering {
         Ordering::Log => "ordered by its log".to_owned(),
@@ -120,7 +120,7 @@ pub(crate) fn metric_name(metric: Metric) -> &'static str {
     }
 }
 
-/// Where heads lie, in JSON.
+/// The place of the heads, in JSON.
 pub(crate) fn heads_document(heads: &HeadPlace) -> serde_json::Value {
     match heads {
         HeadPlace::Store => json!({ "place": "store" }),

@@ -1,4 +1,4 @@
-//! `delete`: records by filter.
+//! `delete`: deletes records by filter.
 
 use clap::Args;
 use deltafold::WriterOptions;
@@ -18,13 +18,13 @@ pub(crate) struct Delete {
     collection: CollectionName,
     #[command(flatten)]
     filter: WhereArguments,
-    /// Tell how many records match, and delete none
+    /// Count the matching records, and delete none
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
-    /// The revision of the deletes, in a collection that is ordered by revision
+    /// The revision of the deletes, in a collection ordered by revision
     #[arg(long, value_name = "REVISION")]
     revision: Option<Revision>,
 }

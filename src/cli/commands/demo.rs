@@ -1,4 +1,4 @@
-//! `demo`: everything at work on 1,500 real records, step by step.
+//! `demo`: every feature at work on 1,500 real records, step by step.
 
 use std::io::BufRead as _;
 use std::time::Duration;
@@ -17,21 +17,21 @@ use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::Output;
 use crate::cli::output::units::{bytes, counted};
 
-/// What `examples/cut_demo.rs` cuts out of the descriptions of Debian's packages, and the updates
-/// that came later.
+/// Records that `examples/cut_demo.rs` cuts out of the descriptions of Debian's packages, and the
+/// later updates.
 const BASE: &[u8] = include_bytes!("../../../demo/debian-1500.jsonl.zst");
 const UPDATES: &[u8] = include_bytes!("../../../demo/updates.jsonl.zst");
 const EXPECTED: &str = include_str!("../../../demo/expected.json");
 const DIMENSION: u32 = 384;
-/// Ops of one segment: the base comes in bulk, updates in handfuls.
+/// Ops a segment: the base comes in bulk, updates come in handfuls.
 const BASE_SEGMENT: usize = 100;
 const UPDATE_SEGMENT: usize = 10;
 
-/// Show all of it at work on 1,500 real records: a new collection is made in the store, and stays
-/// there to try things on
+/// Show every feature at work on 1,500 real records. The demo creates a collection in the store and
+/// leaves it there to try things on
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// The collection to make; where it exists, a number is put behind
+    /// The collection to create; if the name is taken, the demo adds a number
     #[arg(long, default_value = "demo", value_name = "NAME")]
     collection: CollectionName,
 }
@@ -96,7 +96,7 @@ impl Demo {
     }
 }
 
-/// Makes the collection under the first free name.
+/// Creates the collection under the first free name.
 async fn create(context: &Context, name: &CollectionName) -> Outcome<Collection> {
     let store = context.new_store().await?;
     let options = CreateOptions::new(DIMENSION);
@@ -111,7 +111,7 @@ async fn create(context: &Context, name: &CollectionName) -> Outcome<Collection>
     Err(Failure::new(Exit::Failed, format!("`{name}` to `{name}-999` all exist")).help("`deltafold drop` removes them"))
 }
 
-/// The ops of a compressed file that is part of the program.
+/// The ops of a compressed file inside the program.
 fn ops(compressed: &[u8]) -> Outcome<Vec<Op>> {
     let broken = |error: &dyn std::fmt::Display| Failure::new(Exit::Failed, format!("the data of the demo: {error}"));
     let lines = zstd::Decoder::with_buffer(compressed).map_err(|error| broken(&error))?;
@@ -131,7 +131,7 @@ fn example<'a>(updates: &'a [Op], base: &[Op], wanted: fn(&Action) -> bool) -> O
     updates.iter().find(of_base).map(|op| op.id.as_str())
 }
 
-/// What is shown, and counted on the way.
+/// The state of the demo, and its counts.
 struct Show {
     output: Output,
     step: usize,
@@ -192,7 +192,7 @@ impl Show {
         Ok(())
     }
 
-    /// Appends ops a segment at a time, and shows what a compactor beside it does.
+    /// Appends ops a segment at a time, and shows the work of a compactor beside it.
     async fn append(&mut self, collection: &Collection, writer: &Writer, ops: &[Op], segment: usize) -> Outcome {
         let policy = Policy { fold_segments: 8, ..Policy::default() };
         let mut compactor = collection.compactor(CompactorOptions { policy });
@@ -291,7 +291,8 @@ impl Show {
     }
 }
 
-/// How the user can call this program: by its name where the shell finds it, else as it was called.
+/// The command line for this program: its name where the shell finds it, else the path it was
+/// called by.
 fn program() -> String {
     const NAME: &str = "deltafold";
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `doctor`: whether a store does what Deltafold relies on.
+//! `doctor`: tests whether a store keeps every promise that Deltafold relies on.
 
 use clap::Args;
 use deltafold::Collection;
@@ -11,14 +11,14 @@ use crate::cli::context::Context;
 use crate::cli::exit::Outcome;
 use crate::cli::output::Table;
 
-/// Try whether the store does what Deltafold relies on
+/// Test whether the store keeps every promise that Deltafold relies on
 ///
-/// Tries every promise with objects under a name that no collection can have, and removes them:
-/// about 80 requests, one of them of 1 MiB. A promise counts as broken once two tries on fresh
-/// objects broke it. A lost answer breaks nothing.
+/// Tests every promise with objects under a name that no collection can have, and removes them. It
+/// makes about 80 requests, one of them of 1 MiB. A promise counts as broken once two tries on
+/// fresh objects broke it. A lost answer breaks nothing.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// Where the heads of collections are to lie: `store`, or `dynamodb:TABLE[@REGION]`
+    /// The place of the heads to test: `store`, or `dynamodb:TABLE[@REGION]`
     #[arg(long, value_name = "PLACE", default_value = "store", value_parser = parse_heads)]
     heads: HeadPlace,
 }

@@ -1,4 +1,4 @@
-//! `drop`: a collection is gone, and all its objects.
+//! `drop`: deletes a collection and all its objects.
 
 use clap::Args;
 use deltafold::Collection;
@@ -17,10 +17,11 @@ use crate::cli::output::units::{bytes, counted};
 pub(crate) struct Drop {
     /// The collection
     collection: CollectionName,
-    /// Where its heads lie, for a drop that was broken off: `store`, or `dynamodb:TABLE[@REGION]`
+    /// The place of its heads, to finish a drop that broke off: `store`, or
+    /// `dynamodb:TABLE[@REGION]`
     #[arg(long, value_name = "PLACE", value_parser = parse_heads)]
     heads: Option<HeadPlace>,
-    /// Do not ask
+    /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
 }

@@ -1,4 +1,4 @@
-//! `follow`: the ops of a shard's log, as they come.
+//! `follow`: reads the ops of a shard's log as they arrive.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::units::parse_span;
 use crate::cli::signals;
 
-/// Read the ops of a shard's log as they come, as JSON Lines, each op with its position. Begins
-/// with the oldest segment that is kept
+/// Read new ops of a shard's log as they arrive, as JSON Lines, each op with its position. Begins
+/// with the oldest segment kept
 #[derive(Debug, Args)]
 pub(crate) struct Follow {
     /// The collection
@@ -21,19 +21,19 @@ pub(crate) struct Follow {
     /// The shard
     #[arg(long, value_name = "N", default_value_t = 0)]
     shard: u16,
-    /// Begin behind this position, as the lines tell it
+    /// Begin behind this position, as printed in the lines
     #[arg(long, value_name = "POSITION", conflicts_with_all = ["from", "new"])]
     after: Option<Position>,
     /// Begin with this segment
     #[arg(long, value_name = "SEGMENT", conflicts_with = "new")]
     from: Option<u64>,
-    /// Begin behind what is there now
+    /// Begin at the present end of the log
     #[arg(long)]
     new: bool,
-    /// Stop at the end of what is there
+    /// Stop at the end of the log
     #[arg(long)]
     until_end: bool,
-    /// How often to look for more
+    /// The interval between looks for new segments
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_span)]
     interval: Duration,
 }

@@ -1,4 +1,4 @@
-//! `get`: records by id.
+//! `get`: reads records by id.
 
 use clap::Args;
 use deltafold::format::{CollectionName, Value, Version};
@@ -17,27 +17,27 @@ pub(crate) struct Get {
     /// Ids of records
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
-    /// Leave the embeddings out
+    /// Omit the embeddings
     #[arg(long)]
     no_embeddings: bool,
     #[command(flatten)]
     at: AtArguments,
 }
 
-/// Which state is read.
+/// The state to read.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct AtArguments {
     /// Read this version instead of the latest state; one for each shard, separated by commas
     #[arg(long, value_name = "VERSION", value_delimiter = ',')]
     version: Vec<u64>,
-    /// Read what this pin keeps instead of the latest state
+    /// Read the state that this pin keeps instead of the latest state
     #[arg(long, value_name = "NAME")]
     pin: Option<String>,
 }
 
 impl AtArguments {
-    /// Whether the latest state is asked for.
+    /// Whether the command reads the latest state.
     pub(crate) fn is_latest(&self) -> bool {
         self.pin.is_none() && self.version.is_empty()
     }
@@ -51,7 +51,7 @@ impl AtArguments {
         Ok(collection.reader_at(at).await?)
     }
 
-    /// The versions, one of each shard.
+    /// The versions, one for each shard.
     fn versions(&self, collection: &Collection) -> Outcome<Vec<Version>> {
         let (given, shards) = (self.version.len() as u64, u64::from(collection.config().shards));
         if given == shards {
@@ -98,7 +98,7 @@ impl Get {
     }
 }
 
-/// The fields of a record as a person reads them, long ones cut.
+/// The fields of a record for people. Cuts long ones.
 fn card(entry: &Entry, fields: Fields) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     let mut field = |name: &str, value: String| lines.push((name.to_owned(), value));

@@ -1,4 +1,4 @@
-//! `history`: the versions of each shard, and what made them.
+//! `history`: the versions of each shard, and the edits that made them.
 
 use clap::Args;
 use deltafold::HistoryEntry;
@@ -11,12 +11,12 @@ use crate::cli::exit::Outcome;
 use crate::cli::output::Table;
 use crate::cli::output::units::{bytes, count, date, rfc3339};
 
-/// Show the versions of a collection and what made them
+/// Show the versions of a collection and the edits that made them
 #[derive(Debug, Args)]
 pub(crate) struct History {
     /// The collection
     collection: CollectionName,
-    /// Show at most so many versions of each shard
+    /// Show at most this many versions of each shard
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
 }
@@ -91,7 +91,7 @@ impl History {
     }
 }
 
-/// Keeps the last `limit` entries of each shard, which come shard by shard and oldest first.
+/// Keeps the last `limit` entries of each shard. The entries come shard by shard, oldest first.
 fn newest_of_each_shard(entries: &mut Vec<HistoryEntry>, limit: usize) {
     let mut kept = std::collections::BTreeMap::<ShardId, usize>::new();
     entries.reverse();

@@ -1,4 +1,4 @@
-//! `ingest`: the messages of a queue are appended to a collection, from now on.
+//! `ingest`: appends the messages of a queue to a collection until it is stopped.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use crate::cli::exit::Outcome;
 use crate::cli::output::units::{count, counted, parse_span};
 use crate::cli::signals;
 
-/// Append the messages of an SQS queue, from now on. Any number may run at once, anywhere
+/// Append the messages of an SQS queue until stopped. Any number of consumers may run at once,
+/// anywhere
 #[derive(Debug, Args)]
 #[command(after_help = "A message holds one op, a JSON list of ops, or one op a line, as `append` takes them; \
     or, with `--objects`, it names an object of such lines: {\"s3\":\"s3://BUCKET/KEY\"}. It is deleted once \
@@ -28,20 +29,19 @@ pub(crate) struct Ingest {
     queue: String,
     #[command(flatten)]
     service: Service,
-    /// The mapping file, where messages hold records of a DynamoDB stream
+    /// The mapping file, for messages that hold records of a DynamoDB stream
     #[cfg(feature = "mapping")]
     #[arg(long, value_name = "FILE")]
     mapping: Option<std::path::PathBuf>,
-    /// Where objects lie that messages may name: s3://BUCKET/PREFIX, with parameters as those of a
+    /// The prefix of objects that messages may name: s3://BUCKET/PREFIX, with the parameters of a
     /// store
     #[cfg(feature = "objects")]
     #[arg(long, value_name = "ADDRESS")]
     objects: Option<deltafold::store::S3Address>,
-    /// How long messages stay unseen by others while they are worked on [default: as the queue
-    /// says]
+    /// The visibility timeout of messages in work [default: the queue's]
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     visibility: Option<Duration>,
-    /// Stop when nothing is left to receive
+    /// Stop when the queue has no more messages to receive
     #[arg(long)]
     until_empty: bool,
     #[command(flatten)]

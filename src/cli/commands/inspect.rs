@@ -1,4 +1,4 @@
-//! `inspect`: what any single object is, section by section, and whether its checksums match.
+//! `inspect`: the kind and the sections of any single object, and whether its checksums match.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -20,10 +20,10 @@ use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::Table;
 use crate::cli::output::units::{bytes, count, rfc3339};
 
-/// Show what any single object is
+/// Show the kind and the content of any single object
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// The object's key in the store, such as `demo/0000/head`, or the path of a file
+    /// The object's key in the store, as in `demo/0000/head`, or the path of a file
     #[arg(value_name = "OBJECT")]
     object: String,
 }
@@ -77,7 +77,8 @@ impl Inspect {
             .help("name an object by its key below the store, such as `demo/0000/head`"))
     }
 
-    /// A file, of which half of the memory may be taken: the other half is for what it holds.
+    /// Reads a file that takes at most half of the memory. Its decoded content may take the other
+    /// half.
     fn read_file(&self, path: &Path, most: u64) -> Outcome<Bytes> {
         let read = || {
             let mut content = Vec::new();
@@ -151,7 +152,7 @@ fn sections(inspection: &Inspection) -> Vec<Value> {
     inspection.sections.iter().map(section).collect()
 }
 
-/// What the object says, for the kinds whose content fits a page.
+/// The content of an object, for the kinds whose content fits a page.
 fn content(kind: ObjectKind, object: Bytes) -> Result<Map<String, Value>, FormatError> {
     let content = match kind {
         ObjectKind::Segment => segment(&Segment::decode(object)?),
@@ -198,7 +199,7 @@ fn segment(segment: &Segment) -> Value {
     })
 }
 
-/// What the front of a part tells.
+/// The metadata of a part.
 fn part(part: &PartMeta) -> Value {
     let summary = part.summary();
     let keys: Map<String, Value> = part

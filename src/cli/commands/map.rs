@@ -1,4 +1,4 @@
-//! `map`: what a mapping makes of records of a DynamoDB stream.
+//! `map`: the ops that a mapping makes of records of a DynamoDB stream.
 
 use std::path::PathBuf;
 
@@ -14,12 +14,12 @@ use crate::cli::input::{Input, Limit, read_text};
 use crate::cli::output::Table;
 use crate::cli::output::units::{count, counted};
 
-/// A mapping is written by hand.
+/// People write mappings by hand, so they are small.
 const MAX_MAPPING: Limit = Limit(1 << 20);
-/// Sample records are read whole.
+/// The command reads sample records whole.
 const MAX_SAMPLES_BYTES: u64 = 1 << 30;
 
-/// Show what a mapping makes of records of a DynamoDB stream
+/// Show the ops that a mapping makes of records of a DynamoDB stream
 #[derive(Debug, Args)]
 #[command(
     after_help = "Samples are records as AWS Lambda hands them over or `aws dynamodbstreams get-records` prints them: one or many, a list, or an object with `Records`; \
@@ -30,17 +30,16 @@ pub(crate) struct MapRecords {
     mapping: PathBuf,
     /// Files of sample records; `-` is standard input
     samples: Vec<PathBuf>,
-    /// Tell of every record what becomes of it, and why not
+    /// Report the outcome of every record, with the reason if it yields no op
     #[arg(long)]
     check: bool,
-    /// Only what goes to this collection
+    /// Only the ops of this collection
     #[arg(long, value_name = "COLLECTION")]
     collection: Option<CollectionName>,
-    /// Check that embeddings have so many numbers
+    /// Check that embeddings have this dimension
     #[arg(long, value_name = "N")]
     dimension: Option<u32>,
-    /// Print and check the ops with their revisions, as a collection takes them that is ordered by
-    /// revision
+    /// Print and check the ops with their revisions, as a collection ordered by revision takes them
     #[arg(long)]
     revisions: bool,
 }
@@ -54,7 +53,7 @@ struct Tally {
     refused: u64,
 }
 
-/// What became of one record in one collection.
+/// The outcome of one record in one collection.
 struct Told<'a> {
     sample: &'a str,
     line: usize,
@@ -101,7 +100,7 @@ impl MapRecords {
         Ok(())
     }
 
-    /// Whether it prints ops and gives no verdict of its own.
+    /// Whether the command prints ops and gives no verdict of its own.
     pub(crate) fn only_prints(&self) -> bool {
         !self.check
     }
@@ -189,7 +188,7 @@ impl Told<'_> {
         self.record.map_or("", |record| record.event.name())
     }
 
-    /// For scripts: an object for each op, or one that says why there is none.
+    /// For scripts: an object for each op, or one with the reason why there is none.
     fn documents(&self) -> Vec<Value> {
         let mut about = Map::new();
         about.insert("sample".into(), self.sample.into());
@@ -241,7 +240,7 @@ fn text_of(op: &Op) -> String {
     String::from_utf8(line).unwrap_or_default()
 }
 
-/// What an op sets and removes, in a few words.
+/// The fields that an op sets and removes, in a few words.
 fn what(op: &Op) -> String {
     match &op.action {
         Action::Put(record) | Action::Add(record) => fields_of(record),

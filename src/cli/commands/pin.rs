@@ -1,4 +1,4 @@
-//! `pin`: the current version stays readable under a name.
+//! `pin`: keeps the current version readable under a name.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::cli::context::Context;
 use crate::cli::exit::Outcome;
 use crate::cli::output::units::{duration, parse_span};
 
-/// Keep the current version readable under a name. What is in the log and not folded yet is not in
-/// it: run `compact` first to have it
+/// Keep the current version readable under a name. A pin does not cover the unfolded log: run
+/// `compact` first to include it
 #[derive(Debug, Args)]
 pub(crate) struct Pin {
     /// The collection
     collection: CollectionName,
     /// The name of the pin
     name: String,
-    /// Let the pin go after so long, as in `7d`; by default it stays until `unpin`
+    /// Let the pin expire after this long, as in `7d`; by default it stays until `unpin`
     #[arg(long, value_parser = parse_span, value_name = "TIME")]
     ttl: Option<Duration>,
 }

@@ -51,7 +51,7 @@ pub(crate) struct Query {
     /// Search codes of one bit a dimension, and read this many candidates in full precision
     #[arg(long, value_name = "CANDIDATES", num_args = 0..=1, default_missing_value = "0")]
     approximate: Option<usize>,
-    /// Tell how the answer was found: stages with their times, rows, requests, bytes
+    /// Explain the answer: stages with their times, rows, requests, bytes
     #[arg(long)]
     explain: bool,
     #[command(flatten)]
@@ -140,7 +140,7 @@ impl Query {
         }
     }
 
-    /// One line of JSON for each hit, and one of explanation.
+    /// Prints one line of JSON for each hit, and one of explanation.
     fn print(&self, context: &Context, number: usize, answer: &Answer) -> Outcome {
         let Include { embedding, metadata, document } = self.included();
         let fields = Fields { embedding, metadata, document };
@@ -157,7 +157,7 @@ impl Query {
         Ok(())
     }
 
-    /// A table for people.
+    /// Prints a table for people.
     fn show(&self, context: &Context, number: usize, queries: usize, answer: &Answer) -> Outcome {
         if queries > 1 {
             context.output.heading(format!("query {number}"))?;

@@ -1,4 +1,4 @@
-//! `repair`: lost and damaged registers are rebuilt from the collection's other objects.
+//! `repair`: rebuilds lost and damaged registers from the collection's other objects.
 
 use std::time::Duration;
 
@@ -14,38 +14,37 @@ use crate::cli::output::units::{counted, parse_duration};
 
 /// Rebuild lost or damaged registers of a collection from its other objects
 ///
-/// Without `--yes` it only reads, and prints what it would write. It deletes nothing, and
-/// overwrites no register that is intact. Writers, readers and compactors may go on meanwhile.
+/// Without `--yes` it only reads, and prints its plan. It deletes nothing, and overwrites no intact
+/// register. Writers, readers and compactors may go on meanwhile.
 #[derive(Debug, Args)]
 pub(crate) struct Repair {
     /// The collection
     collection: CollectionName,
-    /// Write what is printed
+    /// Write the registers as planned
     #[arg(long, short)]
     yes: bool,
-    /// Replace registers that are there and not intact: damaged, of another collection, or an old
-    /// copy
+    /// Replace existing registers that are damaged, of another collection, or an old copy
     #[arg(long)]
     replace: bool,
-    /// Go on with what is left where something is lost for good
+    /// Accept a permanent loss, and rebuild from the remaining objects
     #[arg(long)]
     accept_loss: bool,
-    /// The metric chosen at `create`, if it is asked for
+    /// The metric chosen at `create`, if the command asks for it
     #[arg(long, value_enum)]
     metric: Option<MetricArgument>,
-    /// The dimension chosen at `create`, if it is asked for
+    /// The dimension chosen at `create`, if the command asks for it
     #[arg(long, value_name = "N")]
     dimension: Option<u32>,
-    /// The number of shards chosen at `create`, if it is asked for
+    /// The number of shards chosen at `create`, if the command asks for it
     #[arg(long, value_name = "N")]
     shards: Option<u16>,
-    /// The ordering chosen at `create`, if it is asked for
+    /// The ordering chosen at `create`, if the command asks for it
     #[arg(long, value_enum)]
     ordering: Option<OrderingArgument>,
-    /// By revision: how long tombstones are kept [default: 14d]
+    /// By revision: the retention of tombstones [default: 14d]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     keep_tombstones: Option<Duration>,
-    /// Where the heads lie, if it is not known: `store`, or `dynamodb:TABLE[@REGION]`
+    /// The place of the heads, if it is unknown: `store`, or `dynamodb:TABLE[@REGION]`
     #[arg(long, value_name = "PLACE", value_parser = parse_heads)]
     heads: Option<HeadPlace>,
 }
@@ -113,7 +112,7 @@ impl Repair {
         Ok(())
     }
 
-    /// What is left to be done, and how.
+    /// The verdict: the remaining work, and the command for it.
     fn judge(&self, context: &Context, report: &RepairReport, options: &RepairOptions) -> Outcome {
         let intact = counted(report.intact, "register");
         if report.steps.is_empty() {

@@ -1,4 +1,4 @@
-//! `reset`: queues and collection are empty, and everything can be sent again.
+//! `reset`: empties queues and collection, so that producers can send everything again.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -20,11 +20,11 @@ use crate::cli::output::units::{bytes, counted};
 
 /// Purge queues and drop a collection, to begin anew
 ///
-/// First the queues are purged, with their dead-letter queues, so that nobody applies an old change
-/// to what comes next; then the collection is dropped, heads and all; then it waits until
-/// deduplication ids are forgotten and whoever was still working on an old message is done. Stop
-/// whoever sends before. The command can be broken off anywhere and called again: a note in the
-/// store keeps what it was doing until it is done.
+/// It first purges the queues and their dead-letter queues, so that no consumer applies an old
+/// change to the new data. Then it drops the collection with its heads. Then it waits until the
+/// queues have forgotten deduplication ids and no consumer can still work on an old message. Stop
+/// the producers first. You can interrupt the command anywhere and call it again: a note in the
+/// store keeps its plan until it is done.
 #[derive(Debug, Args)]
 pub(crate) struct ResetArgs {
     /// The collection
@@ -32,20 +32,20 @@ pub(crate) struct ResetArgs {
     /// A queue that feeds it, by URL, ARN or name; several may be given
     #[arg(long = "queue", value_name = "QUEUE")]
     queues: Vec<String>,
-    /// Leave dead-letter queues as they are
+    /// Keep the messages of dead-letter queues
     #[arg(long)]
     keep_dead_letters: bool,
-    /// Where the collection's heads lie: `store`, or `dynamodb:TABLE[@REGION]`; it is known as a
-    /// rule
+    /// The place of the collection's heads: `store`, or `dynamodb:TABLE[@REGION]`; the command
+    /// usually knows it
     #[arg(long, value_name = "PLACE", value_parser = parse_heads)]
     heads: Option<HeadPlace>,
-    /// Do not wait at the end; it is said how long nothing may be sent again
+    /// Skip the wait at the end, and print how long producers must not send
     #[arg(long)]
     no_wait: bool,
-    /// Only say what would go
+    /// Only print what it would delete
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
@@ -129,8 +129,8 @@ impl ResetArgs {
         Ok(found)
     }
 
-    /// How long nothing may be sent again: while deduplication ids outlive their messages, and
-    /// while somebody may work on a message received before.
+    /// How long producers must not send again. Deduplication ids outlive their messages, and a
+    /// consumer may still work on a message received before.
     fn rest(&self, queues: &[(Queue, QueueSettings)]) -> Duration {
         let of = |(_, settings): &(Queue, QueueSettings)| {
             let forgotten = if settings.fifo { DEDUPLICATION } else { Duration::from_secs(60) };
@@ -173,7 +173,7 @@ impl ResetArgs {
     }
 }
 
-/// Purges a queue; one that was purged within the last minute is waited for.
+/// Purges a queue. Waits first if it was purged within the last minute.
 async fn purge(context: &Context, queue: &Queue) -> Outcome {
     match queue.purge().await {
         Err(error) if error.kind() == QueueErrorKind::Busy => {

@@ -18,7 +18,7 @@ use crate::cli::exit::{Failure, Outcome};
 use crate::cli::output::{Progress, escape};
 use crate::cli::whered::WhereArguments;
 
-/// Bytes of lines that are gathered for one write.
+/// Bytes of lines that one write gathers.
 const WRITTEN_AT_ONCE: usize = 1 << 18;
 
 /// Read records in order, as JSON Lines
@@ -29,7 +29,7 @@ pub(crate) struct Scan {
     /// The order
     #[arg(long, value_enum, default_value_t = OrderArgument::Id)]
     order: OrderArgument,
-    /// Only ids that begin so
+    /// Only ids with this prefix
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
     /// Only this id and those after it
@@ -38,19 +38,19 @@ pub(crate) struct Scan {
     /// Only ids before this one
     #[arg(long, value_name = "ID")]
     end: Option<String>,
-    /// Stop after so many records
+    /// Stop after this many records
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     #[command(flatten)]
     filter: WhereArguments,
-    /// Leave the embeddings out
+    /// Omit the embeddings
     #[arg(long)]
     no_embeddings: bool,
-    /// Leave the documents out
+    /// Omit the documents
     #[arg(long)]
     no_documents: bool,
-    /// Print each record as the `put` that makes it, for `append`; by revision, at that of its last
-    /// change
+    /// Print each record as the `put` that makes it, for `append`; by revision, with the revision
+    /// of its last change
     #[arg(long, conflicts_with_all = ["no_embeddings", "no_documents"])]
     as_ops: bool,
     /// Write to this file instead of standard output
@@ -64,7 +64,7 @@ pub(crate) struct Scan {
 enum OrderArgument {
     /// By id, in byte order
     Id,
-    /// As they were inserted
+    /// In the order of insertion
     Insertion,
 }
 
@@ -101,7 +101,7 @@ impl Scan {
         Ok(out.flush()?)
     }
 
-    /// Writes lines, and empties them.
+    /// Writes lines, and clears them.
     fn print(&self, out: &mut impl Write, lines: &mut Vec<u8>) -> io::Result<()> {
         let text = if self.only_prints() { escape::json(lines) } else { (&**lines).into() };
         out.write_all(&text)?;

@@ -1,4 +1,4 @@
-//! `status`: what a collection looks like now, or which collections there are.
+//! `status`: the state of a collection, or the list of collections.
 
 use clap::Args;
 use deltafold::format::{CollectionName, HeadPlace};
@@ -15,7 +15,7 @@ use crate::cli::output::{Table, requests};
 /// Show a collection's state, or list the collections
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// The collection; without one, all are listed
+    /// The collection; without one, the command lists all
     collection: Option<CollectionName>,
 }
 
@@ -116,7 +116,7 @@ async fn one(context: &Context, name: &CollectionName) -> Outcome {
     damaged(name, &damage)
 }
 
-/// With `--requests`, what was asked of the store to find this out.
+/// Adds the requests that this command made to the store, with `--requests`.
 fn add_requests(context: &Context, document: &mut Value) {
     if let Some(document) = document.as_object_mut().filter(|_| context.counts_requests()) {
         document.insert("requests".to_owned(), requests::document(&context.requests()));

@@ -1,4 +1,4 @@
-//! `sweep`: what nobody can need any more is deleted.
+//! `sweep`: deletes objects that no reader and no writer can need any more.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use crate::cli::exit::Outcome;
 use crate::cli::output::Table;
 use crate::cli::output::units::{bytes, count, counted, parse_duration};
 
-/// Delete what no reader and no writer can need any more
+/// Delete objects that no reader and no writer can need any more
 #[derive(Debug, Args)]
 pub(crate) struct Sweep {
     /// The collection
     collection: CollectionName,
-    /// Keep so many versions before the current one readable
+    /// Keep this many versions before the current one readable
     #[arg(long, value_name = "N", default_value_t = SweepOptions::default().keep_versions)]
     keep_versions: u64,
-    /// Keep a version readable until it has been out of date for so long
+    /// Keep a version readable until it has been out of date for this long
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_duration)]
     min_age: Duration,
-    /// Only say what would be deleted
+    /// Only print what it would delete
     #[arg(long)]
     dry_run: bool,
 }

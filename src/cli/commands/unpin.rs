@@ -1,4 +1,4 @@
-//! `unpin`: a pin is gone; sweep may delete what it kept.
+//! `unpin`: removes a pin, so that a sweep may delete the objects it kept.
 
 use clap::Args;
 use deltafold::format::CollectionName;

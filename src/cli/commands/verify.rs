@@ -1,4 +1,4 @@
-//! `verify`: is everything there, and is every byte what it was?
+//! `verify`: checks that every object is there and undamaged.
 
 use clap::Args;
 use deltafold::format::CollectionName;
@@ -15,7 +15,7 @@ use crate::cli::output::units::{bytes, counted};
 pub(crate) struct Verify {
     /// The collection
     collection: CollectionName,
-    /// Read and check every byte, and do the accounting again
+    /// Read and check every byte, and recompute the accounting
     #[arg(long)]
     deep: bool,
 }
@@ -25,7 +25,7 @@ pub(crate) fn finding_document(finding: &Finding) -> Value {
     json!({ "shard": finding.shard.get(), "key": finding.key, "problem": finding.problem })
 }
 
-/// The failure of a command that met damage on its way, behind its output.
+/// The failure of a command that met damage, printed behind its output.
 pub(crate) fn damaged(collection: &CollectionName, damage: &[Finding]) -> Outcome {
     if damage.is_empty() {
         return Ok(());

@@ -12,12 +12,12 @@ use super::packed::{Buffered, Frame, Limits, Packing, every_frame_has_a_checksum
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::quote::{quoted_name, quoted_path};
 
-/// What to do about a decoder's error.
+/// The remedy for a decoder's error.
 const GET_IT_WHOLE: &str = "the file is damaged or cut short; get it whole";
-/// Bytes between two looks whether the user has had enough.
+/// Bytes between two checks for a signal.
 const STEP: u64 = 4 << 20;
 
-/// Where lines come from.
+/// The origin of lines.
 #[derive(Debug, Clone)]
 pub(crate) enum Input {
     Stdin,
@@ -30,7 +30,7 @@ impl Input {
         if argument == Path::new("-") { Self::Stdin } else { Self::File(argument.to_owned()) }
     }
 
-    /// As messages name it.
+    /// Its name in messages.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Stdin => "-".to_owned(),
@@ -38,7 +38,7 @@ impl Input {
         }
     }
 
-    /// As a command names it.
+    /// Its form as an argument of a command.
     pub(crate) fn argument(&self) -> String {
         match self {
             Self::Stdin => "-".to_owned(),
@@ -47,7 +47,7 @@ impl Input {
         }
     }
 
-    /// Its length before decompression, where it is known.
+    /// Its length before decompression, if known.
     pub(crate) fn len(&self) -> Option<u64> {
         match self {
             Self::Stdin => None,
@@ -55,7 +55,7 @@ impl Input {
         }
     }
 
-    /// Opens it. Its first bytes say whether it is zstd, gzip or plain; a name that says otherwise
+    /// Opens it. Its first bytes tell zstd, gzip and plain apart. A file name that contradicts them
     /// is an error.
     pub(crate) fn open(&self, memory: MemoryLimit) -> Outcome<Lines> {
         let limits = Limits::of(memory);
@@ -90,7 +90,7 @@ impl Input {
     }
 }
 
-/// Standard input as a file, of which the program has no reader of its own.
+/// Standard input as a file that no reader of the program buffers.
 #[cfg(unix)]
 fn stdin_file() -> Option<File> {
     use std::os::fd::AsFd as _;
@@ -102,7 +102,7 @@ fn stdin_file() -> Option<File> {
     None
 }
 
-/// A regular file, which can be read twice, and where it is read from.
+/// A regular file, which can be read twice, and the offset of its beginning.
 struct Again {
     file: File,
     from: u64,
@@ -118,7 +118,7 @@ impl Again {
         Some(Self { file, from })
     }
 
-    /// The file from its beginning. All that read it share one position.
+    /// The file at its beginning. All its readers share one position.
     fn rewound(&self) -> io::Result<File> {
         let mut file = self.file.try_clone()?;
         file.seek(SeekFrom::Start(self.from))?;
@@ -126,14 +126,14 @@ impl Again {
     }
 }
 
-/// What checksums say of the lines that were handed out.
+/// The verdict of checksums on the lines that were handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Covered {
-    /// Nothing: the input is not compressed, and has none.
+    /// None: the input is plain and has no checksums.
     Nothing,
-    /// They are right: the whole input was read and checked before.
+    /// They are right: the reader checked the whole input before.
     Before,
-    /// Only the end of the input tells whether they are right.
+    /// Unknown until the end of the input, which has the checksums.
     AtTheEnd,
 }
 
@@ -153,7 +153,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// What checksums say of the lines.
+    /// The verdict of checksums on the lines.
     pub(crate) fn covered(&self) -> Covered {
         self.covered
     }
@@ -163,13 +163,13 @@ impl Lines {
         self.packing != Packing::Plain && self.again.is_some()
     }
 
-    /// Its length before decompression, where it is a file.
+    /// Its length before decompression, if it is a file.
     pub(crate) fn length(&self) -> u64 {
         let meta = self.again.as_ref().and_then(|again| again.file.metadata().ok());
         meta.map_or(0, |meta| meta.len())
     }
 
-    /// Whether some of the input has no checksum, so that damage in it may go unnoticed.
+    /// Whether part of the input has no checksum, so that damage in it may go unnoticed.
     pub(crate) fn lacks_checksum(&self) -> bool {
         let first = self.frame.is_some_and(|frame| !frame.checksum);
         let whole = || {
@@ -184,9 +184,8 @@ impl Lines {
         self.packing == Packing::Zstd && (first || whole() == Some(false))
     }
 
-    /// Decompresses a file to its end, where its checksums are, and goes back to its beginning.
-    /// Gives up, and says false, once nobody wants it any more. What is held is a window and two
-    /// buffers.
+    /// Decompresses a file to its end, where its checksums are, and returns to its beginning. Stops
+    /// and returns false once `wanted` does. Holds one window and two buffers.
     pub(crate) fn check(&mut self, wanted: impl Fn() -> bool) -> Outcome<bool> {
         let Some(again) = self.again.as_ref().filter(|_| self.packing != Packing::Plain) else { return Ok(true) };
         let failed = |error: &io::Error| {
@@ -214,7 +213,7 @@ impl Lines {
         Ok(true)
     }
 
-    /// Reads the rest, for the checksums at its end. Says false once nobody wants it any more.
+    /// Reads the rest, for the checksums at its end. Returns false once `wanted` does.
     pub(crate) fn drain(&mut self, wanted: impl Fn() -> bool) -> Outcome<bool> {
         loop {
             match skip(&mut self.reader, STEP).map_err(|error| self.broken(&error))? {
@@ -252,7 +251,7 @@ impl Lines {
         Failure::new(Exit::BadInput, problem).help(trouble.help)
     }
 
-    /// All of it, at most `limit` bytes.
+    /// The whole text, at most `limit` bytes.
     #[cfg(feature = "mapping")]
     pub(crate) fn into_text(mut self, limit: u64) -> Outcome<String> {
         let mut text = String::new();
@@ -268,18 +267,18 @@ impl Lines {
         Ok(text)
     }
 
-    /// Whether the next line can be had without waiting for the input.
+    /// Whether the next line is here already, without a wait for the input.
     pub(crate) fn is_next_here(&self) -> bool {
         self.reader.holds_line()
     }
 
-    /// Bytes read of the input so far, before decompression.
+    /// Bytes of the input read so far, before decompression.
     pub(crate) fn bytes_read(&self) -> u64 {
         self.read.load(Relaxed)
     }
 }
 
-/// Reads about so many bytes for nobody, and tells how many; none at the end. Copies nothing.
+/// Skips about this many bytes without a copy. Returns how many, 0 at the end.
 fn skip(reader: &mut impl BufRead, bytes: u64) -> io::Result<u64> {
     let mut skipped = 0;
     while skipped < bytes {

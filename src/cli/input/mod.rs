@@ -1,4 +1,5 @@
-//! Files and standard input as ops, plain or compressed, read and parsed on a thread of their own.
+//! Files and standard input as ops, plain or compressed. A thread of their own reads and parses
+//! them.
 
 mod lines;
 mod ops;

@@ -1,4 +1,4 @@
-//! Ops from lines, on a thread of their own, so that parsing and appending overlap.
+//! Ops from lines. They have a thread of their own, so that parsing and appending overlap.
 
 use deltafold::MemoryLimit;
 use deltafold::format::{Op, OpRules};
@@ -9,7 +9,7 @@ use super::lines::{Covered, Input, Lines};
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::signals::Stop;
 
-/// Lines and bytes of lines that are handed over at once.
+/// Lines and bytes of lines that the thread hands over at once.
 const BATCH_LINES: usize = 512;
 const BATCH_BYTES: usize = 4 << 20;
 /// A compressed file of this length takes seconds to check.
@@ -22,44 +22,44 @@ pub(crate) struct Batch {
     pub(crate) read: u64,
 }
 
-/// What the reading thread has to say. After anything but lines and notes it ends.
+/// A message of the reading thread. The thread ends after anything but lines and notes.
 pub(crate) enum Event {
     Lines(Batch),
-    /// What takes a while, for a person who waits.
+    /// A step that takes a while, for a person who waits.
     Note(String),
     /// The end of the input.
     End,
-    /// The user wants no more lines to be taken.
+    /// The user asked to stop.
     Stopped,
-    /// The input cannot be read on, and how far the lines before can be trusted.
+    /// The rest of the input cannot be read. With the trust in the lines before.
     Failed(Failure, Trust),
 }
 
-/// Whether the lines that were handed over are those that somebody wrote.
+/// Whether the lines handed over are intact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// Checksums say so, or there are none that could say otherwise.
+    /// Checksums confirm them, or the input has none.
     Sound,
-    /// Nobody knows: their checksum stands at the end of an input that was not read so far.
+    /// Unknown: their checksum is at the end of the input, which the reader has not reached.
     Unknown,
-    /// A checksum failed, or the input broke off before it: any line may be wrong.
+    /// A checksum failed, or the input broke off before it. Any line may be wrong.
     Broken,
 }
 
-/// An input that is being read.
+/// An input while it is read.
 pub(crate) struct Reading {
     pub(crate) events: mpsc::Receiver<Event>,
-    /// How far its lines can be trusted before its end was seen.
+    /// The trust in its lines before its end was read.
     pub(crate) trust: Trust,
-    /// Some of it has no checksum, so that damage may go unnoticed.
+    /// Part of it has no checksum, so damage may go unnoticed.
     pub(crate) lacks_checksum: bool,
 }
 
-/// Reads an input from a line on, and checks its ops for a collection. Blank lines count, and are
-/// left out.
+/// Reads an input from a line on, and checks its ops for a collection. Skips blank lines, but
+/// counts them.
 ///
-/// A compressed file is read to its end first, where its checksums are: none of its lines is handed
-/// over before all of them are known to be right. A pipe cannot be read twice.
+/// It reads a compressed file to its end first, where its checksums are. So it hands over no line
+/// before all of them are known to be right. A pipe cannot be read twice.
 pub(crate) fn read(input: &Input, from_line: u64, rules: OpRules, memory: MemoryLimit, stop: Stop) -> Outcome<Reading> {
     let name = input.name();
     let lines = input.open(memory)?;
@@ -69,7 +69,7 @@ pub(crate) fn read(input: &Input, from_line: u64, rules: OpRules, memory: Memory
     let (events, receiver) = mpsc::channel(2);
     let work = move || {
         let last = Reader { name, from_line, rules, stop, events: events.clone() }.run(lines);
-        // Nobody listens any more where the command has failed meanwhile.
+        // The receiver is gone if the command has failed meanwhile.
         let _ = events.blocking_send(last);
     };
     std::thread::Builder::new()
@@ -89,7 +89,7 @@ struct Reader {
 
 impl Reader {
     fn note(&self, text: String) {
-        // Nobody listens any more where the command has failed meanwhile.
+        // The receiver is gone if the command has failed meanwhile.
         let _ = self.events.blocking_send(Event::Note(text));
     }
 
@@ -119,7 +119,7 @@ impl Reader {
                 }
                 Err(event) => Some(event),
             };
-            // Nothing waits for a line that somebody has yet to type.
+            // A line that is here must not wait for one that the user has yet to type.
             let full = batch.len() >= BATCH_LINES || bytes >= BATCH_BYTES || done.is_some() || !lines.is_next_here();
             if full && !batch.is_empty() {
                 let lines = Batch { lines: std::mem::take(&mut batch), read: lines.bytes_read() };
@@ -156,7 +156,7 @@ impl Reader {
         }
     }
 
-    /// A line was refused: whether the lines before it are right, the end of the input tells.
+    /// A line was refused. The end of the input tells whether the lines before it are right.
     fn settled(&self, failure: Failure, lines: &mut Lines) -> Event {
         if lines.covered() != Covered::AtTheEnd {
             return Event::Failed(failure, Trust::Sound);

@@ -1,4 +1,4 @@
-//! Compressed input: what its first bytes say, and readers that take it apart.
+//! Compressed input: its format by its first bytes, and its decoders.
 
 use std::io::{self, BufRead, BufReader, Read, Seek};
 
@@ -6,14 +6,14 @@ use deltafold::MemoryLimit;
 
 use crate::cli::output::units::bytes;
 
-/// A longer header there is not, of neither kind.
+/// The longest header of both formats.
 const MAX_HEADER: usize = 18;
 const BUFFER: usize = 1 << 20;
 
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// How an input is compressed.
+/// The compression of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Packing {
     Plain,
@@ -22,7 +22,7 @@ pub(crate) enum Packing {
 }
 
 impl Packing {
-    /// What the first bytes of an input say.
+    /// Tells it by the first bytes of an input.
     pub(crate) fn of(first: &[u8]) -> Self {
         if first.starts_with(&ZSTD) || skippable(first) {
             Self::Zstd
@@ -34,12 +34,12 @@ impl Packing {
     }
 }
 
-/// Whether a zstd frame begins that holds no data, as `pzstd` writes them.
+/// Whether a skippable zstd frame begins, as `pzstd` writes them. It holds no data.
 fn skippable(first: &[u8]) -> bool {
     matches!(first, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
 
-/// Reads the first bytes of an input, as many as tell what it is. A pipe may hand them over singly.
+/// Reads the first bytes of an input, enough to tell its format. A pipe may hand them over singly.
 pub(crate) fn first_bytes(source: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut first = Vec::new();
     while wants_more(&first) {
@@ -69,7 +69,7 @@ fn wants_more(first: &[u8]) -> bool {
     }
 }
 
-/// A reader that knows what it has read ahead.
+/// A reader that shows what it has read ahead.
 pub(crate) trait Buffered: BufRead + Send {
     fn holds_line(&self) -> bool;
 }
@@ -80,7 +80,7 @@ impl<R: Read + Send> Buffered for BufReader<R> {
     }
 }
 
-/// How much memory reading one input may take.
+/// The memory that one input may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// The longest line, in bytes.
@@ -88,8 +88,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// No op is longer: a document of 16 MiB with every byte escaped is 96 MiB. A window of 128 MiB
-    /// is what zstd's `--long` asks for.
+    /// No op is longer: a document of 16 MiB with every byte escaped takes 96 MiB. zstd's `--long`
+    /// asks for a window of 128 MiB.
     const MOST: u64 = 128 << 20;
 
     /// Half of the memory for a line, and half for a window.
@@ -102,13 +102,13 @@ impl Limits {
         self.line.max(1).ilog2()
     }
 
-    /// What helps against a limit that more memory would raise.
+    /// The advice where more memory would raise the limit.
     pub(crate) fn advice(self) -> &'static str {
         if self.line < Self::MOST { ", or give more `--memory`" } else { "" }
     }
 }
 
-/// A reader of what was compressed. It holds a window at most, and two buffers.
+/// A decoder. It holds at most one window and two buffers.
 pub(crate) fn unpacked(
     packing: Packing,
     source: impl Read + Send + 'static,
@@ -126,15 +126,15 @@ pub(crate) fn unpacked(
     })
 }
 
-/// Why a decoder stopped, and what to do about it.
+/// The reason why a decoder stopped, and the remedy.
 pub(crate) struct Trouble {
     pub(crate) reason: String,
     pub(crate) help: String,
 }
 
-/// Judges an error of a decoder; `damaged` is what to do about bytes that are no sound input.
+/// Judges an error of a decoder. `damaged` is the remedy for unsound input.
 pub(crate) fn judge(error: &io::Error, frame: Option<Frame>, damaged: &str, limits: Limits) -> Trouble {
-    // libzstd has no other way to tell: its codes do not come through.
+    // libzstd tells it only by this text: its error codes do not come through.
     if !error.to_string().contains("too much memory") {
         return Trouble { reason: error.to_string(), help: damaged.to_owned() };
     }
@@ -153,14 +153,14 @@ pub(crate) fn judge(error: &io::Error, frame: Option<Frame>, damaged: &str, limi
 pub(crate) struct Frame {
     /// Bytes of the header, with the magic.
     length: usize,
-    /// What a decoder has to remember, in bytes.
+    /// Bytes that a decoder must remember.
     pub(crate) window: u64,
     /// Whether the frame ends in a checksum of its content.
     pub(crate) checksum: bool,
 }
 
 impl Frame {
-    /// Reads a header (RFC 8878, 3.1.1.1); `None` where it is none, or not all of it is there.
+    /// Reads a header (RFC 8878, 3.1.1.1). `None` for another format or an incomplete header.
     pub(crate) fn read(first: &[u8]) -> Option<Self> {
         let rest = first.strip_prefix(&ZSTD)?;
         let (&descriptor, rest) = rest.split_first()?;
@@ -186,7 +186,7 @@ impl Frame {
     }
 }
 
-/// Whether every frame of a zstd file ends in a checksum. Reads the headers of its blocks only.
+/// Whether every frame of a zstd file ends in a checksum. Reads only the headers of its blocks.
 pub(crate) fn every_frame_has_a_checksum(file: impl Read + Seek) -> io::Result<bool> {
     let mut file = BufReader::with_capacity(4 << 10, file);
     loop {
@@ -211,7 +211,7 @@ pub(crate) fn every_frame_has_a_checksum(file: impl Read + Seek) -> io::Result<b
             file.read_exact(&mut header)?;
             let header = u32::from_le_bytes([header[0], header[1], header[2], 0]);
             let (last, kind, length) = (header & 1 == 1, header >> 1 & 3, i64::from(header >> 3));
-            // A block of one byte that repeats is stored as that byte.
+            // A block of one repeated byte holds that byte once.
             file.seek_relative(if kind == 1 { 1 } else { length })?;
             if last {
                 break;

@@ -1,4 +1,4 @@
-//! Files that options name: mappings and the like. They are read whole, up to a limit.
+//! Files that options name, such as mappings. The program reads them whole, up to a limit.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,14 +7,14 @@ use std::path::Path;
 use crate::cli::exit::{Exit, Failure, Outcome};
 use crate::cli::output::units::bytes;
 
-/// How large such a file may be.
+/// The largest such file, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limit(pub(crate) u64);
 
-/// Reads a file of text; `-` is standard input. `what` says what it is to hold.
+/// Reads a text file; `-` is standard input. `what` names the expected content.
 ///
-/// A pipe with a name could keep the program waiting for ever, and a device never ends: neither is
-/// read. A pipe that a shell has opened, as in `<(…)`, is.
+/// It refuses named pipes, which could block for ever, and devices, which never end. It reads pipes
+/// that a shell has opened, as in `<(…)`.
 pub(crate) fn read_text(path: &Path, what: &str, limit: Limit) -> Outcome<String> {
     let name = path.display().to_string();
     let source: Box<dyn Read> =

@@ -1,8 +1,8 @@
 //! Text from data, made harmless for a terminal.
 //!
-//! Ids, keys, documents, names of files and messages of errors hold whatever somebody wrote. A
-//! terminal acts on some characters in place of showing them: they move the cursor, change colours,
-//! forge lines or turn the order of letters around. All output passes through this module.
+//! Ids, keys, documents, file names and error messages hold whatever their authors wrote. A
+//! terminal acts on some characters instead of showing them: they move the cursor, change colours,
+//! forge lines or reverse the order of letters. All output passes through this module.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -28,12 +28,12 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// JSON with every active character in JSON's own form `\u009b`: a parser reads the same strings.
+/// JSON with every active character in JSON's own form `\u009b`. A parser reads the same strings.
 ///
-/// Writers of JSON escape the first range of control characters inside strings. What is left of it
-/// stands between values, as line breaks do.
+/// Writers of JSON escape the first range of control characters inside strings. Any that are left
+/// stand between values, such as line breaks.
 pub(crate) fn json(text: &[u8]) -> Cow<'_, [u8]> {
-    // Most lines are ASCII: numbers of embeddings above all.
+    // Most lines are ASCII, above all the numbers of embeddings.
     if text.is_ascii() && !text.contains(&0x7f) {
         return Cow::Borrowed(text);
     }

@@ -7,10 +7,10 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::escape;
 
-/// Says what happens on standard error: `-v` steps, `-vv` every request, `-vvv` all there is.
+/// Logs on standard error: `-v` logs steps, `-vv` every request, `-vvv` everything.
 pub(crate) fn log(verbose: u8, json: bool) {
     let level = match verbose {
-        // Our own error says where the SDK looked for a region in vain, and what to do.
+        // Our own error names the places where the SDK found no region, and the remedy.
         0 => "warn,aws_config=error",
         1 => "deltafold=info",
         2 => "deltafold=debug",
@@ -24,7 +24,7 @@ pub(crate) fn log(verbose: u8, json: bool) {
     }
 }
 
-/// Standard error that escapes, and never fails: the logger would panic where it is closed.
+/// Standard error that escapes and never fails: the logger would panic where it is closed.
 #[derive(Debug, Clone, Copy)]
 struct Stderr {
     json: bool,
@@ -39,7 +39,7 @@ impl MakeWriter<'_> for Stderr {
 }
 
 impl Write for Stderr {
-    /// Takes one event, which the logger hands over whole.
+    /// Takes one event. The logger hands it over whole.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let line = if self.json {
             escape::json(event).into_owned()

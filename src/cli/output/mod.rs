@@ -1,8 +1,8 @@
-//! What the program prints: tables and sentences for people, JSON for scripts; progress on standard
+//! The program's output: tables and sentences for people, JSON for scripts; progress on standard
 //! error.
 //!
-//! Everything that reaches standard output or standard error passes through this module. It escapes
-//! what a terminal would act on, and it decides what a closed output means.
+//! All of standard output and standard error passes through this module. It escapes characters that
+//! a terminal acts on, and decides what a closed output means.
 
 pub(crate) mod escape;
 mod log;
@@ -22,16 +22,16 @@ pub(crate) use log::log;
 pub(crate) use progress::{Progress, clear_progress};
 pub(crate) use table::Table;
 
-/// Where and how results are printed.
+/// The destination and form of results.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     /// JSON for scripts instead of text for people.
     pub(crate) json: bool,
-    /// The command has no other purpose than printing, so a closed standard output ends it.
+    /// The command only prints, so a closed standard output ends it.
     pub(crate) only_prints: bool,
 }
 
-/// The first failure to write standard output in a command that works on without it.
+/// The first failure to write standard output in a command that goes on without it.
 static LOST: OnceLock<io::Error> = OnceLock::new();
 
 impl Output {
@@ -47,14 +47,14 @@ impl Output {
         self.json_text(serde_json::to_vec(line)?)
     }
 
-    /// Prints one line of JSON Lines that is text already, at once.
+    /// Prints one line of JSON Lines from finished text, at once.
     pub(crate) fn json_text(self, mut line: Vec<u8>) -> io::Result<()> {
         line.push(b'\n');
         self.raw(&escape::json(&line))
     }
 
-    /// Prints one line for people. A line break in it is escaped: [`lines`](Self::lines) prints
-    /// several.
+    /// Prints one line for people. Escapes line breaks in it; [`lines`](Self::lines) prints several
+    /// lines.
     pub(crate) fn line(self, text: impl std::fmt::Display) -> io::Result<()> {
         self.raw(format!("{}\n", escape::shown(&text.to_string())).as_bytes())
     }
@@ -69,12 +69,12 @@ impl Output {
         self.line("")
     }
 
-    /// Prints a line for people in bold, where there are colours.
+    /// Prints a line for people, in bold where there are colours.
     pub(crate) fn heading(self, text: impl std::fmt::Display) -> io::Result<()> {
         self.styled(&format!("{}\n", escape::shown(&text.to_string()).bold()))
     }
 
-    /// Prints a title in bold, and a field a line below it.
+    /// Prints a title in bold, and one line for each field below it.
     pub(crate) fn card(self, title: &str, fields: &[(String, String)]) -> io::Result<()> {
         let fields = || fields.iter().map(|(name, value)| (escape::shown(name), escape::shown(value)));
         let width = fields().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
@@ -91,8 +91,8 @@ impl Output {
         self.styled(&format!("{}\n", table.text()))
     }
 
-    /// Prints a line for people on standard error, beside data on standard output. Nothing with
-    /// `--json`.
+    /// Prints a line for people on standard error, beside data on standard output. Prints nothing
+    /// with `--json`.
     pub(crate) fn note(self, text: impl std::fmt::Display) {
         if !self.json {
             complain(&format!("{}\n", escape::shown(&text.to_string())));
@@ -104,12 +104,12 @@ impl Output {
         !matches!(anstream::AutoStream::choice(&io::stdout()), ColorChoice::Never)
     }
 
-    /// Whether a person looks at standard output.
+    /// Whether standard output is a terminal.
     pub(crate) fn is_terminal(self) -> bool {
         io::stdout().is_terminal()
     }
 
-    /// Prints bytes as they are, which hold no data that was not escaped.
+    /// Prints bytes as they are. They must hold no unescaped data.
     pub(crate) fn raw(self, text: &[u8]) -> io::Result<()> {
         self.print(|| {
             let mut out = io::stdout().lock();
@@ -118,7 +118,7 @@ impl Output {
         })
     }
 
-    /// Prints text with styles of ours, and takes those away where colours are off.
+    /// Prints text with our own styles, and strips these where colours are off.
     fn styled(self, text: &str) -> io::Result<()> {
         self.print(|| {
             let mut out = anstream::stdout().lock();
@@ -127,8 +127,8 @@ impl Output {
         })
     }
 
-    /// Prints. Of a command that does more than print, neither the work nor the verdict depends on
-    /// whether somebody still reads: its first failure is remembered, and nothing more is printed.
+    /// Prints. In a command that does more than print, neither work nor verdict depends on the
+    /// reader of the output. It remembers its first failure, and prints nothing more.
     fn print(self, write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         if self.only_prints {
             return write();
@@ -136,20 +136,20 @@ impl Output {
         if LOST.get().is_none()
             && let Err(error) = write()
         {
-            // Another thread may have remembered its own failure: one is enough.
+            // Another thread may have stored its own failure; one is enough.
             let _ = LOST.set(error);
         }
         Ok(())
     }
 }
 
-/// Why standard output could not be written by a command that worked on without it. A reader that
-/// went away has read what it wanted, and is no failure.
+/// The failure to write standard output in a command that went on without it. A reader that closed
+/// the pipe has read what it wanted, and is no failure.
 pub(crate) fn lost() -> Option<&'static io::Error> {
     LOST.get().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
 }
 
-/// Writes to standard error. Where that is closed, nobody wants to know.
+/// Writes to standard error. Ignores a failure, because there is no other place to report it.
 pub(crate) fn complain(text: &str) {
     let _ = anstream::stderr().lock().write_all(text.as_bytes());
 }

@@ -1,5 +1,4 @@
-//! Progress of work that takes longer than a second, on standard error and only where a person
-//! looks at it.
+//! Progress of work that takes longer than a second: on standard error, and only on a terminal.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,13 +8,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Output, complain, units};
 
-/// How long work may take before it shows.
+/// The progress line shows after this much work.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether a line of progress is on the terminal.
 static DRAWN: AtomicBool = AtomicBool::new(false);
 
-/// Clears the line of progress where the program ends without dropping it.
+/// Clears the progress line when the program ends without dropping it.
 pub(crate) fn clear_progress() {
     if DRAWN.load(Ordering::Relaxed) {
         complain("\r\u{1b}[2K");
@@ -37,8 +36,8 @@ fn now() -> Instant {
 }
 
 impl Progress {
-    /// Progress of `what`; `total` is how far [`at`](Self::at) will come, where that is known. What
-    /// is counted is called `noun`.
+    /// Progress of `what`. `total` is the last position of [`at`](Self::at), if known. `noun` names
+    /// the counted items.
     pub(crate) fn new(output: Output, what: &'static str, noun: &'static str, total: Option<u64>) -> Self {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
         let template =
@@ -49,7 +48,7 @@ impl Progress {
         Self { bar, noun, started: now(), shown: false, wanted }
     }
 
-    /// Tells how much is done, and how far along `total` that is.
+    /// Reports the items done, and the position on the way to `total`.
     pub(crate) fn at(&mut self, position: u64, items: u64, bytes: u64) {
         if !self.wanted {
             return;
@@ -66,7 +65,7 @@ impl Progress {
         }
     }
 
-    /// How long it has taken.
+    /// The time since the beginning.
     pub(crate) fn elapsed(&self) -> Duration {
         now().duration_since(self.started)
     }

@@ -1,4 +1,4 @@
-//! What was asked of the store, for people and for scripts.
+//! Requests to the store, for people and for scripts.
 
 use deltafold::store::Requests;
 use serde_json::{Map, Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::units::{bytes, count};
 use super::{Output, Table};
 
-/// A table, a line a kind.
+/// A table with a line for each kind.
 pub(crate) fn table(output: Output, requests: &Requests) -> Table {
     let columns = [
         "REQUEST",
@@ -38,7 +38,7 @@ pub(crate) fn table(output: Output, requests: &Requests) -> Table {
     table
 }
 
-/// The same by kind.
+/// The requests by kind, in JSON.
 pub(crate) fn document(requests: &Requests) -> Value {
     let kinds = requests.iter().map(|(kind, counted)| {
         let counted = json!({

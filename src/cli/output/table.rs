@@ -5,12 +5,12 @@ use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement};
 
 use super::{Output, escape};
 
-/// A table without lines: a header, and columns aligned as their contents read best.
+/// A table without rules: a header, and columns aligned to suit their contents.
 pub(crate) struct Table(comfy_table::Table);
 
 impl Table {
-    /// A table with these columns; numbers stand under names that begin with `>` and are aligned to
-    /// the right.
+    /// A table with these columns. A name that begins with `>` marks a column of numbers, aligned
+    /// to the right.
     pub(crate) fn new(output: Output, columns: &[&str]) -> Self {
         let mut table = comfy_table::Table::new();
         table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -30,12 +30,13 @@ impl Table {
         Self(table)
     }
 
-    /// Adds a row. What a terminal would act on is escaped.
+    /// Adds a row. Escapes characters that a terminal acts on.
     pub(crate) fn row<T: std::fmt::Display>(&mut self, cells: impl IntoIterator<Item = T>) {
         self.0.add_row(cells.into_iter().map(|cell| escape::shown(&cell.to_string()).into_owned()));
     }
 
-    /// Its lines, with styles in the header. No `Display`: [`Output::line`] would escape those.
+    /// Its lines, with styles in the header. It has no `Display`, because [`Output::line`] would
+    /// escape the styles.
     pub(crate) fn text(&self) -> String {
         let text = self.0.to_string();
         let lines: Vec<&str> = text.lines().map(str::trim_end).collect();

@@ -1,10 +1,10 @@
-//! Numbers as people read and write them.
+//! Numbers in the form that people read and write.
 
 use std::time::Duration;
 
 use deltafold::format::Timestamp;
 
-/// A count with its thousands apart: `19,879`.
+/// A count with separators between thousands: `19,879`.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -17,7 +17,7 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-/// A count and what it counts: `1 op`, `2 ops`.
+/// A count with its noun: `1 op`, `2 ops`.
 pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
@@ -49,7 +49,7 @@ pub(crate) fn duration(span: Duration) -> String {
     }
 }
 
-/// A span of time that was chosen: whole days as such, others as [`duration`] has them.
+/// A span of time that a user chose: whole days as days, others as in [`duration`].
 pub(crate) fn span(span: Duration) -> String {
     const DAY: u64 = 86_400;
     let seconds = span.as_secs();
@@ -60,7 +60,7 @@ pub(crate) fn span(span: Duration) -> String {
     }
 }
 
-/// A moment in UTC, to the second: `2026-01-31 12:00:00Z`.
+/// A time in UTC, to the second: `2026-01-31 12:00:00Z`.
 pub(crate) fn date(moment: Timestamp) -> String {
     match jiff::Timestamp::from_millisecond(moment.as_millis()) {
         Ok(moment) => moment.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
@@ -68,7 +68,7 @@ pub(crate) fn date(moment: Timestamp) -> String {
     }
 }
 
-/// A moment for scripts, RFC 3339 with milliseconds.
+/// A time for scripts, RFC 3339 with milliseconds.
 pub(crate) fn rfc3339(moment: Timestamp) -> String {
     match jiff::Timestamp::from_millisecond(moment.as_millis()) {
         Ok(moment) => format!("{moment:.3}"),
@@ -91,14 +91,14 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
 }
 
-/// Reads a span of time that is not nothing.
+/// Reads a span of time that is not zero.
 pub(crate) fn parse_span(text: &str) -> Result<Duration, String> {
     let span = parse_duration(text)?;
     if span.is_zero() { Err("expected a time longer than nothing".to_owned()) } else { Ok(span) }
 }
 
-/// Reads a size: a number, and perhaps one of `B`, `KiB`, `MiB`, `GiB` (or `K`, `M`, `G`, which are
-/// the same).
+/// Reads a size: a number with an optional unit `B`, `KiB`, `MiB`, `GiB` (or `K`, `M`, `G`, which
+/// mean the same).
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text);
     let factor: u64 = match unit.to_ascii_lowercase().as_str() {

@@ -1,4 +1,4 @@
-//! `queue depth`: how much waits.
+//! `queue depth`: the number of waiting messages.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +12,10 @@ use crate::cli::exit::Outcome;
 use crate::cli::output::Table;
 use crate::cli::output::units::{count, duration};
 
-/// Show how much waits in queues and in their dead-letter queues
+/// Show the depth of queues and of their dead-letter queues
 ///
-/// The service counts approximately, and is right about a minute after the last change. One request
-/// a queue; nothing is changed.
+/// The service counts approximately. Its counts are right about a minute after the last change.
+/// Costs one request a queue, and changes nothing.
 #[derive(Debug, Args)]
 pub(crate) struct Depth {
     /// The queues, by URL, ARN or name

@@ -1,4 +1,4 @@
-//! `queue`: the chores of queues.
+//! `queue`: the commands that manage queues.
 
 mod depth;
 mod peek;
@@ -14,7 +14,7 @@ use crate::cli::exit::Outcome;
 
 pub(crate) use wait::{DEDUPLICATION, wait};
 
-/// Look after queues: how much waits, what it is, moving dead letters back, purging
+/// Manage queues: show their depth, peek, move dead letters back, purge
 #[derive(Debug, Args)]
 pub(crate) struct Queue {
     #[command(subcommand)]
@@ -23,23 +23,23 @@ pub(crate) struct Queue {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
-    /// Show how much waits in queues and in their dead-letter queues
+    /// Show the depth of queues and of their dead-letter queues
     Depth(depth::Depth),
     /// Look at messages and leave them where they are
     Peek(peek::Peek),
-    /// Move what lies in a dead-letter queue back to where it came from
+    /// Move the messages of a dead-letter queue back to their source queue
     Redrive(redrive::Redrive),
     /// Delete all messages of a queue
     Purge(purge::Purge),
 }
 
-/// Where queues are.
+/// The service that has the queues.
 #[derive(Debug, Args)]
 pub(crate) struct Service {
-    /// The region, where the queue's URL does not tell
+    /// The region, if the queue's URL does not name it
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
-    /// Where the service is, for one that is not AWS's
+    /// The endpoint of a service other than AWS's
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
 }

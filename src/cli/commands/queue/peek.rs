@@ -1,4 +1,4 @@
-//! `queue peek`: what waits, left where it is.
+//! `queue peek`: shows waiting messages and leaves them there.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,27 +16,28 @@ use crate::cli::quote::quoted;
 
 /// Look at messages and leave them where they are
 ///
-/// A queue can only be looked at by receiving: while the command runs, others do not get these
-/// messages, and each look counts as a receive. In a queue with a dead-letter queue that brings
-/// them nearer to it, so there it is to be confirmed.
+/// Only a receive shows messages. So other consumers do not get these messages while the command
+/// runs, and each look counts as a receive. In a queue with a dead-letter queue, receives bring
+/// messages nearer to it, so the command asks for confirmation there.
 #[derive(Debug, Args)]
 pub(crate) struct Peek {
     /// The queue, by URL, ARN or name
     queue: String,
-    /// At most so many messages
+    /// At most this many messages
     #[arg(long, value_name = "N", default_value_t = 10)]
     max: usize,
-    /// Only say how many there are
+    /// Only print the number of messages
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
     service: Service,
 }
 
-/// How long a message that is looked at stays unseen by others, if this program dies in between.
+/// The visibility timeout of a message that is shown. It counts only if this program dies
+/// meanwhile.
 const WHILE_LOOKING: Duration = Duration::from_secs(30);
 
 impl Peek {

@@ -1,4 +1,4 @@
-//! `queue purge`: all messages are gone.
+//! `queue purge`: deletes all messages of a queue.
 
 use clap::Args;
 use serde_json::json;
@@ -12,20 +12,19 @@ use crate::cli::quote::quoted;
 
 /// Delete all messages of a queue
 ///
-/// It takes the service up to 60 s. A FIFO queue remembers deduplication ids for five minutes
-/// longer than the messages: whoever sends the same events again before that sends nothing, and
-/// hears nothing of it.
+/// The service takes up to 60 s. A FIFO queue remembers deduplication ids for five minutes longer
+/// than the messages. It silently drops the same events if a producer sends them again before that.
 #[derive(Debug, Args)]
 pub(crate) struct Purge {
     /// The queue, by URL, ARN or name
     queue: String,
-    /// Only say how many there are
+    /// Only print the number of messages
     #[arg(long)]
     dry_run: bool,
-    /// Wait until the same events can be sent again
+    /// Wait until producers can send the same events again
     #[arg(long)]
     wait: bool,
-    /// Do not ask
+    /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]

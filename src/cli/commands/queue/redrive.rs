@@ -1,4 +1,4 @@
-//! `queue redrive`: dead letters go back to where they came from.
+//! `queue redrive`: moves dead letters back to their source queue.
 
 use std::time::Duration;
 
@@ -14,38 +14,39 @@ use crate::cli::output::Progress;
 use crate::cli::output::units::counted;
 use crate::cli::quote::quoted;
 
-/// Move what lies in a dead-letter queue back to where it came from
+/// Move the messages of a dead-letter queue back to their source queue
 ///
-/// By a task of the service; where it has none, or `--max` bounds the move, by hand: received,
-/// sent, and deleted once the other queue has acknowledged. Messages get new ids and sequence
-/// numbers either way: what makes a change take effect once must be in its body.
+/// A task of the service moves them. If the service has no such task, or `--max` bounds the move,
+/// the command moves them by hand: it receives, sends, and deletes once the other queue has
+/// acknowledged. Either way messages get new ids and sequence numbers, so only the body can make a
+/// change take effect once.
 #[derive(Debug, Args)]
 pub(crate) struct Redrive {
     /// The dead-letter queue, by URL, ARN or name
     queue: String,
-    /// Where to, by URL, ARN or name, instead of where they came from
+    /// The destination, by URL, ARN or name, instead of the source queue
     #[arg(long, value_name = "QUEUE")]
     to: Option<String>,
-    /// At most so many messages; moves them by hand
+    /// At most this many messages; moves them by hand
     #[arg(long, value_name = "N")]
     max: Option<u64>,
-    /// At most so many a second, 1 to 500, by the service
+    /// At most this many a second, 1 to 500, by the service
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=500))]
     rate: Option<u16>,
-    /// Move them by hand, whatever the service can do
+    /// Move them by hand even if the service has a task for it
     #[arg(long)]
     by_hand: bool,
-    /// Only say how many there are and where they would go
+    /// Only print the number of messages and their destination
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
     service: Service,
 }
 
-/// What a move came to.
+/// The outcome of a move.
 #[derive(Default)]
 struct Done {
     moved: u64,
@@ -55,7 +56,7 @@ struct Done {
 }
 
 impl Done {
-    /// Whether the move came to its end.
+    /// Whether the move finished.
     fn verdict(&self, dead: &str) -> Outcome {
         let number = |of: &[(String, String)]| counted(of.len() as u64, "message");
         let mut problems = Vec::new();
@@ -134,8 +135,8 @@ impl Redrive {
         if !self.by_hand && self.max.is_none() {
             match dead.moves(&settings.arn).await {
                 Ok(moves) => {
-                    // Asked first: the service's answer to a second task is hard to tell from one
-                    // that knows no tasks.
+                    // Asks first, because the service answers a second task much like a service
+                    // without tasks.
                     if let Some(task) = moves.iter().find(|task| task.is_running()) {
                         let moved = counted(task.moved, "message");
                         let problem =
@@ -161,8 +162,8 @@ impl Redrive {
         };
         let mut done = Done { by_hand: true, ..Done::default() };
         let mut progress = Progress::new(context.output, "moving", "message", Some(settings.depth.visible));
-        // What comes meanwhile is the next call's: without a bound, poison would go round for ever.
-        // The count may lag, so one batch is tried whatever it says.
+        // Leaves messages that arrive meanwhile to the next call: without a bound, poison would
+        // circle for ever. The count may lag, so one batch is tried whatever it says.
         let most = self.max.unwrap_or(settings.depth.total().max(10));
         while done.moved < most && done.stayed.is_empty() && done.doubled.is_empty() {
             let max = u8::try_from(most - done.moved).unwrap_or(10).min(10);
@@ -185,7 +186,7 @@ async fn by_service(context: &Context, dead: &Queue, settings: &QueueSettings, h
     let mut done = Done::default();
     loop {
         let moves = dead.moves(&settings.arn).await?;
-        // The handle is told only while a task runs; the newest is ours.
+        // The service names the handle only while a task runs. The newest task is ours.
         let ours = |task: &&MoveTask| task.handle.as_deref() == Some(handle);
         let Some(task) = moves.iter().find(ours).or(moves.first()) else { return Ok(done) };
         done.moved = task.moved;
@@ -208,7 +209,7 @@ async fn pause() {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
-/// The one queue that these dead letters come from.
+/// The one source queue of these dead letters.
 async fn source(dead: &Queue) -> Outcome<Queue> {
     let which = |found: &str| {
         Failure::new(
@@ -224,7 +225,7 @@ async fn source(dead: &Queue) -> Outcome<Queue> {
             _ => Err(which("several queues send their dead letters here")),
         },
         Err(error) if error.kind() == QueueErrorKind::Unsupported => {
-            // A message may tell itself.
+            // A message may name its source.
             let how = Receive { max: 1, wait: Duration::from_secs(1), visibility: Some(Duration::ZERO) };
             let told = dead.receive(how).await?.into_iter().find_map(|message| message.dead_letter_of);
             match told {

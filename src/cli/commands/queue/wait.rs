@@ -1,14 +1,14 @@
-//! Waiting that a person can see.
+//! Waits that a person can see.
 
 use std::time::Duration;
 
 use crate::cli::output::Output;
 use crate::cli::output::units::duration;
 
-/// How long a FIFO queue remembers a deduplication id, whatever became of the message.
+/// A FIFO queue remembers a deduplication id this long, whatever happens to the message.
 pub(crate) const DEDUPLICATION: Duration = Duration::from_secs(300);
 
-/// Waits, and says so once.
+/// Waits, and prints the reason once.
 #[expect(clippy::disallowed_methods, reason = "a person asked to wait; nothing is decided by it")]
 pub(crate) async fn wait(output: Output, span: Duration, why: &str) {
     if !span.is_zero() {
