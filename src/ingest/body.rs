@@ -1,4 +1,4 @@
-//! What the body of a message says.
+//! The meaning of a message body.
 
 #[cfg(feature = "mapping")]
 use deltafold_format::Revision;
@@ -18,16 +18,16 @@ use crate::error::{Error, Result};
 use crate::jsonl::{LineError, parse_sourced_op_for};
 use crate::log::{Origin, Writer};
 
-/// How the bodies of messages for one collection are understood. Clones share what they hold.
+/// The parser of message bodies for one collection. Clones share its state.
 ///
-/// A body is one op, a JSON list of ops, or one a line, each in the form of
-/// [`jsonl`](crate::jsonl); and, with a mapping, a record of a DynamoDB stream wherever an op may
-/// stand, or what AWS Lambda hands over (`Records`). Blank lines are no matter.
+/// A body is one op, a JSON list of ops, or one op a line, each in the form of
+/// [`jsonl`](crate::jsonl). With a mapping, a record of a DynamoDB stream or an event of AWS Lambda
+/// (`Records`) may stand in place of an op. Blank lines do not count.
 ///
 /// A body may also name an object of ops instead of holding them: `{"s3":"s3://BUCKET/KEY"}`.
 ///
-/// Ops may say where they stand: `source` and `position`, all of a body or none. Those of one
-/// position that stand together are one change.
+/// Ops may name their [origin](crate::Origin), `source` and `position`: all of a body or none.
+/// Adjacent ops of one position are one change.
 #[derive(Debug, Clone)]
 pub struct BodyReader {
     rules: OpRules,
@@ -39,26 +39,25 @@ pub struct BodyReader {
     objects: Option<Objects>,
 }
 
-/// What a body says.
+/// The content of a body.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Body {
     /// The ops, in order.
     pub ops: Vec<Op>,
-    /// Where they stand, if they say so: the changes in their order, and how many of the ops are of
-    /// each.
+    /// The origins of the ops, if they name any: the changes in order, each with its number of ops.
     pub origins: Vec<(Origin, usize)>,
-    /// Records of a stream that the mapping makes no op of, though nothing is wrong with them.
+    /// Records of a stream for which the mapping yields no op, though nothing is wrong with them.
     pub skipped: u64,
-    /// Records of a stream, those skipped not counted. They have no place of their own in a
-    /// collection that is ordered by its log.
+    /// Records of a stream, without the skipped ones. They have no position of their own in a
+    /// collection ordered by its log.
     pub records: u64,
     /// The object that holds the ops, instead of the body.
     pub object: Option<Reference>,
 }
 
 impl BodyReader {
-    /// Bodies for this collection.
+    /// A reader of bodies for this collection.
     pub fn new(collection: &Collection) -> Self {
         Self {
             rules: collection.config().rules(),
@@ -71,18 +70,17 @@ impl BodyReader {
         }
     }
 
-    /// The same, and bodies that name objects that lie there.
+    /// Also accepts bodies that name an object in this place.
     #[cfg(feature = "objects")]
     pub fn with_objects(self, objects: Objects) -> Self {
         Self { objects: Some(objects), ..self }
     }
 
-    /// The same, and records of DynamoDB streams by this mapping.
+    /// Also accepts records of DynamoDB streams, by this mapping.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` where the mapping has no rule for the collection: everything would be
-    /// skipped.
+    /// `InvalidInput` if the mapping has no rule for the collection: it would skip everything.
     #[cfg(feature = "mapping")]
     pub fn with_mapping(self, mapping: Mapping) -> Result<Self> {
         let known = mapping.collections();
@@ -95,7 +93,8 @@ impl BodyReader {
         Ok(Self { mapping: Some(mapping), ..self })
     }
 
-    /// Appends the object that a body names, until all of it is in the log or `stop` is ready.
+    /// Appends the object that a body names. Returns when all of it is in the log, or `stop` is
+    /// ready.
     #[cfg(feature = "objects")]
     pub(super) async fn load(
         &self,
@@ -127,7 +126,7 @@ impl BodyReader {
         Loaded { ops: 0, failure: Some((reason, Cause::NotUnderstood)) }
     }
 
-    /// Whether ops carry their order themselves.
+    /// Whether revisions order the ops.
     pub(super) fn by_revision(&self) -> bool {
         self.rules.revisions
     }
@@ -136,8 +135,8 @@ impl BodyReader {
     ///
     /// # Errors
     ///
-    /// A sentence that says which op or record is none, or cannot be mapped, and why; or that there
-    /// is none.
+    /// A sentence that names the first bad op or record and the reason, or says that the body holds
+    /// none.
     pub fn read(&self, body: &str) -> Result<Body, String> {
         let text = body.trim_ascii();
         if let Some(object) = Reference::read(text) {
@@ -153,7 +152,7 @@ impl BodyReader {
                 self.element(&mut read, element.get(), number, true)?;
             }
         } else if is_record(text) && serde_json::from_str::<IgnoredAny>(text).is_ok() {
-            // One record or event, on however many lines.
+            // One record or event, which may span lines.
             found += 1;
             self.element(&mut read, text, 1, false)?;
         } else {
@@ -175,7 +174,7 @@ impl BodyReader {
         Ok(read)
     }
 
-    /// One op or record: a line, or an element of a list.
+    /// Reads one op or record: a line, or an element of a list.
     fn element(&self, read: &mut Body, text: &str, number: u64, listed: bool) -> Result<(), String> {
         if is_record(text) {
             let place = if listed { format!("element {number}") } else { format!("line {number}") };
@@ -252,7 +251,7 @@ fn is_record(text: &str) -> bool {
             deserializer.deserialize_map(Look)
         }
     }
-    // Most bodies are ops, and are not to be read twice.
+    // Most bodies are ops, so this spares them a second parse.
     (text.contains("\"dynamodb\"") || text.contains("\"Records\""))
         && serde_json::from_str::<Members>(text).is_ok_and(|members| members.record && !members.op)
 }
@@ -373,7 +372,7 @@ pub(super) mod tests {
                 ("new op gone".into(), 0)
             );
             assert_eq!(read(&format!("{{\"Records\":[{INSERT},{OTHER},{REMOVE}]}}")), ("new gone".into(), 1));
-            // Nothing to do is nothing wrong.
+            // A record that yields no op is no error.
             assert_eq!(read(OTHER), (String::new(), 1));
         }
 

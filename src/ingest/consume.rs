@@ -1,4 +1,4 @@
-//! A consumer of a queue: receives, appends, and deletes what is durable. Any number may work on
+//! A consumer of a queue: receives, appends, and deletes durable messages. Any number may work on
 //! one queue.
 
 use std::collections::HashSet;
@@ -15,36 +15,34 @@ use crate::env::{self, Stopwatch};
 use crate::error::{ErrorKind, Result};
 use crate::log::{BacklogLimit, Writer, WriterOptions};
 
-/// What waits together for its acknowledgement, in bytes of bodies: four times as much would make
-/// the writer busy.
+/// Bytes of bodies in one round. The writer is busy at four times as much.
 const ROUND_BYTES: usize = 16 << 20;
-/// How many messages one request receives at most.
+/// Messages that one request receives at most.
 const RECEIVED_AT_MOST: usize = 10;
-/// How many requests for more are on their way at once, where one was not enough.
+/// Receive requests in flight at once, where one was not enough.
 const RECEIVES_AT_ONCE: usize = 8;
-/// After a message that nobody understands, messages are received one by one until its group goes
-/// on, or so many have come.
+/// After a poison message, the consumer receives one by one until its group goes on, or this many
+/// rounds have passed.
 const CAUTIOUS_ROUNDS: u32 = 100;
-/// After the service could not be reached for long.
+/// The pause after the service was out of reach through all retries.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How to consume.
+/// Options of a consumer.
 #[derive(Debug, Clone)]
 pub struct ConsumeOptions {
-    /// How bodies are understood; `None`: as ops of the collection.
+    /// The parser of bodies. `None`: bodies are ops of the collection.
     pub bodies: Option<BodyReader>,
-    /// How long messages stay unseen by others while they are worked on; `None`: as long as the
-    /// queue says. Where the work takes longer, it is prolonged.
+    /// The visibility timeout of messages in work. `None`: the queue's. The consumer extends it
+    /// where the work takes longer.
     pub visibility: Option<Duration>,
-    /// How many messages are gathered before they are appended, as long as they come at once:
-    /// 1,000.
+    /// Messages in one round at most, as long as they come at once: 1,000.
     pub max_messages: usize,
-    /// Stop when nothing is left to receive, instead of waiting for more.
+    /// Stop when the queue is empty, instead of waiting for more.
     pub until_empty: bool,
-    /// How the ops are appended. Where the log is longer than that allows, messages stay in the
-    /// queue.
+    /// Options of the writer. Messages stay in the queue while the log is longer than
+    /// `max_backlog`.
     pub writer: WriterOptions,
-    /// Fold a log that is longer than this between two rounds; `None`: leave that to a compactor.
+    /// Fold a log longer than this between two rounds. `None`: leave it to a compactor.
     pub keep_up: Option<BacklogLimit>,
 }
 
@@ -55,38 +53,38 @@ impl Default for ConsumeOptions {
     }
 }
 
-/// What a consumer has done.
+/// Totals of a consumer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Consumed {
-    /// Messages appended and deleted, repetitions included.
+    /// Messages appended and deleted, duplicates included.
     pub messages: u64,
     /// Ops appended.
     pub ops: u64,
     /// Messages whose ops the log held already.
     pub duplicates: u64,
-    /// Records of a stream that the mapping makes no op of.
+    /// Records of a stream for which the mapping yields no op.
     pub skipped: u64,
-    /// Deliveries that failed; the messages come again.
+    /// Deliveries that failed. The queue delivers the messages again.
     pub failed: u64,
 }
 
-/// Appends the messages of a queue to a collection until `stop` is ready; tells `each` of every
-/// round. A message is deleted once its ops are durable; one that cannot be understood stays, with
-/// a line in the log that says why, until the queue's redrive policy moves it to the dead letters.
-/// A round under way when `stop` is ready is finished.
+/// Appends the messages of a queue to a collection until `stop` is ready. Calls `each` after every
+/// round. It deletes a message once its ops are durable. A poison message stays, with the reason in
+/// the log, until the queue's redrive policy moves it to the dead letters. It finishes the round
+/// that runs when `stop` is ready.
 ///
 /// Messages of a FIFO queue take effect exactly once and in the order of their groups ([`settle`]).
 /// A standard queue has neither order nor positions: its messages take effect at least once, in the
-/// order in which they come, but for changes that say [where they stand](crate::Origin), which take
-/// effect once in their order. In a collection that is ordered by revision neither matters: every
-/// message takes effect once and in its place, whatever the queue.
+/// order of delivery. Changes that name their [origin](crate::Origin) take effect once, in their
+/// order. In a collection ordered by revision, every message takes effect once and in its place,
+/// whatever the queue.
 ///
-/// A round costs one receive for 10 messages, one append, and one delete for 10; receives and
-/// deletes go several at once where there is more.
+/// A round costs one receive for 10 messages, one append, and one delete for 10. Receives and
+/// deletes run several at once where there are more messages.
 ///
 /// # Errors
 ///
-/// Those of the queue and the collection that do not go by.
+/// Permanent errors of the queue and the collection.
 pub async fn consume(
     collection: &Collection,
     queue: &Queue,
@@ -105,7 +103,7 @@ pub async fn consume(
     let mut writer = collection.writer(options.writer.clone())?;
     let mut keep_up = options.keep_up.map(|limit| collection.keep_up(limit));
     let mut total = Consumed::default();
-    // In such a place they have no order and no identity.
+    // Records of a stream have no order and no identity there.
     let mut unordered = !settings.fifo && !collection.config().ordering.is_revision();
     let mut poison = Poison::default();
     let mut stop = std::pin::pin!(stop);
@@ -113,8 +111,8 @@ pub async fn consume(
         let received = {
             let gathering = std::pin::pin!(consumer.gather(poison.is_about()));
             match select(stop.as_mut(), gathering).await {
-                // What may have been received is unseen for the visibility timeout, and then comes
-                // again.
+                // A message of a pending receive stays invisible for the visibility timeout, and
+                // then comes again.
                 Either::Left(_) => return Ok(total),
                 Either::Right((received, _)) => received,
             }
@@ -149,7 +147,7 @@ pub async fn consume(
         poison.look(&messages, &settled);
         consumer.give_back(&poison, &messages, &settled).await;
         if let Some(keep_up) = &mut keep_up {
-            // Nothing is held meanwhile; a fold that is broken off never happened.
+            // The consumer holds no messages meanwhile, and an unfinished fold has no effect.
             let folding = std::pin::pin!(fold(keep_up, &writer));
             match select(stop.as_mut(), folding).await {
                 Either::Left(_) => return Ok(total),
@@ -157,13 +155,13 @@ pub async fn consume(
             }
         }
         if !settled.failed.is_empty() {
-            // A message that failed may go to the dead letters; this writer would wait for it.
+            // A failed message may go to the dead letters, and this writer would wait for it.
             writer = collection.writer(options.writer.clone())?;
         }
     }
 }
 
-/// Folds the log where it is too long. An error is one that no other attempt mends.
+/// Folds a log that is too long. Returns an error only if no retry mends it.
 async fn fold(keep_up: &mut KeepUp, writer: &Writer) -> Result<()> {
     let lags = writer.lags();
     if !keep_up.is_due(&lags) {
@@ -178,9 +176,9 @@ async fn fold(keep_up: &mut KeepUp, writer: &Writer) -> Result<()> {
     }
 }
 
-/// Message groups of a FIFO queue with a message at their head that nobody understands. Whatever is
-/// received together with it is received in vain as often as it, and would end among the dead
-/// letters with it. Received alone it locks its group, and those behind it stay where they are.
+/// Message groups of a FIFO queue with a poison message at their head. Each receive of it counts in
+/// vain for the messages of its group received with it, so they would follow it to the dead
+/// letters. Received alone, it locks its group, and the messages behind it stay in the queue.
 #[derive(Debug, Default)]
 struct Poison {
     groups: HashSet<String>,
@@ -216,12 +214,12 @@ struct Consumer<'a> {
     queue: &'a Queue,
     options: &'a ConsumeOptions,
     visibility: Duration,
-    /// What the queue is called as a source.
+    /// The name of the queue as a source.
     source: String,
 }
 
 impl Consumer<'_> {
-    /// Waits for messages, and takes what comes at once.
+    /// Waits for messages, and takes all that come at once.
     async fn gather(&self, one_by_one: bool) -> std::result::Result<Vec<Message>, QueueError> {
         let wait = if self.options.until_empty { Duration::from_secs(1) } else { Receive::default().wait };
         let mut how = Receive { wait, visibility: self.options.visibility, ..Receive::default() };
@@ -231,13 +229,13 @@ impl Consumer<'_> {
         let mut messages = self.queue.receive(how).await?;
         let since = Stopwatch::start();
         how.wait = Duration::ZERO;
-        // Twice as many requests each time, as long as all of them find something: where little
-        // comes, little is asked.
+        // Doubles the requests while all of them find messages, so that a quiet queue costs few
+        // requests.
         let (mut more, mut at_once) = (!messages.is_empty(), 1);
         while more && messages.len() < self.options.max_messages && since.elapsed() < self.visibility / 4 {
             let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
-            // Several at once, as one answers 10 messages at most; of a group the messages of one
-            // receive lock the others out.
+            // Several at once, because one returns at most 10 messages. The messages of a group in
+            // one receive lock out the rest of their group.
             let each = bytes * RECEIVED_AT_MOST / messages.len();
             let room = (ROUND_BYTES.saturating_sub(bytes) / each.max(1))
                 .min((self.options.max_messages - messages.len()).div_ceil(RECEIVED_AT_MOST))
@@ -245,20 +243,20 @@ impl Consumer<'_> {
             let received = join_all((0..room).map(|_| self.queue.receive(how))).await;
             more = room > 0 && received.iter().all(|received| received.as_ref().is_ok_and(|some| !some.is_empty()));
             at_once = RECEIVES_AT_ONCE.min(at_once * 2);
-            // Those that are here already are worked on all the same.
+            // A failed receive does not hold up the messages that the others brought.
             messages.extend(received.into_iter().flat_map(Result::unwrap_or_default));
         }
         Ok(messages)
     }
 
-    /// Appends messages, keeps them unseen meanwhile, and deletes those that are durable.
+    /// Appends messages, keeps them invisible meanwhile, and deletes the durable ones.
     async fn round(&self, writer: &Writer, messages: &[Message]) -> Settled {
         let deliveries: Vec<Delivery<'_>> = messages
             .iter()
             .map(|message| Delivery {
                 body: &message.body,
                 place: message.group.as_deref().zip(message.sequence),
-                // Where something is not understood, messages are received one by one instead.
+                // The consumer receives one by one behind a poison message instead.
                 leaving: false,
             })
             .collect();
@@ -285,16 +283,15 @@ impl Consumer<'_> {
             settled.done.iter().filter_map(|index| Some(messages.get(*index)?.receipt.as_str())).collect();
         match self.queue.delete(&done).await {
             Ok(left) if left.is_empty() => {}
-            // They come again, and are repetitions then.
+            // They come again as duplicates.
             Ok(left) => tracing::warn!(messages = left.len(), "messages were not deleted"),
             Err(error) => tracing::warn!(%error, "messages were not deleted"),
         }
         settled
     }
 
-    /// Has messages that nobody understands, and those behind them, come again at once: waiting
-    /// does not mend them, and the sooner the redrive policy takes them out of the way the sooner
-    /// their group goes on.
+    /// Returns poison messages, and those behind them, to the queue at once. A wait does not mend
+    /// them. The sooner the redrive policy removes them, the sooner their group goes on.
     async fn give_back(&self, poison: &Poison, messages: &[Message], settled: &Settled) {
         let of_poison = |failed: &&super::settle::Failed| {
             let group = messages.get(failed.index).and_then(|message| message.group.as_ref());

@@ -1,8 +1,7 @@
-//! From messages to the log.
+//! The way from messages to the log.
 //!
-//! What a message says ([`BodyReader`]), which messages of a delivery are appended and which are
-//! reported as failed ([`settle()`]), and a consumer of a queue that runs both ([`consume()`]). The
-//! first two know no transport.
+//! [`BodyReader`] parses messages, [`settle()`] appends a delivery and reports the messages that
+//! failed, and [`consume()`] runs both on a queue. The first two know no transport.
 
 mod body;
 #[cfg(feature = "sqs")]

@@ -6,15 +6,15 @@ use serde_json::{Map, Value};
 
 use super::settle::Cause;
 
-/// An object of ops, as a message names it: `{"s3":"s3://BUCKET/KEY"}`, and the ETag that it must
-/// have where the sender says so (`"etag"`).
+/// An object of ops, as a message names it: `{"s3":"s3://BUCKET/KEY"}`. The sender may add the ETag
+/// that it must have (`"etag"`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
     /// The bucket.
     pub bucket: String,
     /// The key in it.
     pub key: String,
-    /// The ETag that it must have, without quotes.
+    /// The required ETag, without quotes.
     pub etag: Option<String>,
 }
 
@@ -24,19 +24,19 @@ impl fmt::Display for Reference {
     }
 }
 
-/// What became of an object.
+/// The outcome of an object.
 #[derive(Debug)]
 pub(super) struct Loaded {
     /// Ops that were appended.
     pub(super) ops: u64,
-    /// Why not all of it is in the log.
+    /// The reason why part of it is not in the log.
     pub(super) failure: Option<(String, Cause)>,
 }
 
 impl Reference {
-    /// Reads a body that names an object; `None` where it does not.
+    /// Reads a body that names an object. `None` if it names none.
     pub(super) fn read(body: &str) -> Option<Result<Self, String>> {
-        // Most bodies are ops, and are not to be read twice.
+        // Most bodies are ops, so this spares them a second parse.
         if !body.contains("\"s3\"") || !body.trim_ascii_start().starts_with('{') {
             return None;
         }

@@ -1,5 +1,4 @@
-//! Which messages of a delivery are appended, and which are reported as failed: nothing here knows
-//! where they came from.
+//! Settles a delivery: appends its messages, and reports those that failed. Knows no transport.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -13,106 +12,104 @@ use super::body::{Body, BodyReader};
 use crate::error::{Error, ErrorKind, Repr, Result};
 use crate::log::{Ack, Writer};
 
-/// To be said once where records of a stream come through a standard queue into a collection that
-/// is ordered by its log.
+/// Warning, logged once: a standard queue can reorder stream records in a log-ordered collection.
 #[cfg(feature = "sqs")]
 pub(crate) const STREAM_WITHOUT_ORDER: &str = "records of a DynamoDB stream come through a standard queue, which keeps no order: an older state of an item can end above a newer one. Use a FIFO queue, or a collection that is ordered by revision";
 
 /// A message as it was delivered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Delivery<'a> {
-    /// What was sent.
+    /// The text that was sent.
     pub body: &'a str,
-    /// The message group and the place in it, of a queue that keeps order: what makes it exactly
-    /// once.
+    /// The message group and the position in it, for a queue that keeps order. They make the
+    /// message take effect exactly once.
     pub place: Option<(&'a str, u128)>,
-    /// It goes to the dead letters soon if it cannot be understood now: those behind it need not
-    /// wait, and must not follow it there.
+    /// The redrive policy soon takes it to the dead letters, if it cannot be understood now.
+    /// Messages behind it need not wait, and must not follow it there.
     pub leaving: bool,
 }
 
-/// What became of the messages of a delivery. Each is in one of the two lists.
+/// The outcome of a delivery. Each message is in one of the two lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// Those whose ops are durable, by their place in the delivery: they may be deleted.
+    /// Messages whose ops are durable, by their index in the delivery: the caller may delete them.
     pub done: Vec<usize>,
-    /// Those that are to come again.
+    /// Messages that must come again.
     pub failed: Vec<Failed>,
     /// Ops that were appended.
     pub ops: u64,
     /// Messages whose ops the log held already.
     pub duplicates: u64,
-    /// Records of a stream that the mapping makes no op of.
+    /// Records of a stream for which the mapping yields no op.
     pub skipped: u64,
-    /// Records of a stream that were appended, or are to be.
+    /// Records of a stream that were appended, or must come again.
     pub records: u64,
 }
 
 /// A message that was not appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failed {
-    /// Its place in the delivery.
+    /// Its index in the delivery.
     pub index: usize,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// What to do about it.
+    /// The remedy.
     pub cause: Cause,
 }
 
-/// What to do about a message that was not appended.
+/// The remedy for a message that was not appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
     /// Mend it: it can never be appended as it is.
     NotUnderstood,
-    /// Let it come again: it was not, or perhaps not, appended now.
+    /// Let it come again: it was not appended, or its outcome is unknown.
     NotAppended,
-    /// Nothing: one before it in its group failed, and it must not overtake that.
+    /// Nothing: a message before it in its group failed, and it must not overtake that.
     HeldBack,
 }
 
-/// A message on its way.
+/// A message in flight.
 struct Waiting<'a> {
-    /// Its place in the delivery.
+    /// Its index in the delivery.
     index: usize,
-    /// How many ops it has.
+    /// The number of its ops.
     ops: usize,
     sent: Sent<'a>,
 }
 
-/// What becomes of a message.
+/// The pending outcome of a message.
 type Sent<'a> = Pin<Box<dyn Future<Output = Result<Ack>> + Send + 'a>>;
 
-/// Appends the messages of one delivery of `queue` and says what became of each.
+/// Appends the messages of one delivery of `queue`, and returns the outcome of each.
 ///
-/// A message that cannot be understood never blocks those of other groups. Behind one that failed,
-/// whatever the reason, all of its group are reported as failed too, so that none overtakes it,
-/// unless it is one that nobody understands and that is [leaving](Delivery::leaving) the queue. A
-/// message with a [place](Delivery::place) takes effect once, however often and to however many
-/// consumers it is delivered: group and queue are the source, the place is the position
-/// ([`Writer::append_from`]). One without a place is appended each time it is delivered.
+/// A message that cannot be understood never blocks other groups. Behind a failed message, all of
+/// its group are reported as failed too, so that none overtakes it. The exception is a message that
+/// cannot be understood and is [leaving](Delivery::leaving) the queue. A message with a
+/// [place](Delivery::place) takes effect once, however often and to however many consumers it is
+/// delivered. Its source is its queue and group, and its position is its place
+/// ([`Writer::append_from`]). A message without a place is appended at each delivery.
 ///
-/// A message whose ops say [where they stand](crate::Origin) takes effect once and in its order
-/// even if it comes from another place: moved to the dead letters and back, or sent again. One that
-/// was passed by later changes of its records, and may or may not have been appended, is reported
-/// as [not understood](Cause::NotUnderstood), never dropped ([`Writer::append_change`]).
+/// A message whose ops name their [origin](crate::Origin) takes effect once and in order even if it
+/// comes from another place: moved to the dead letters and back, or sent again. If later changes of
+/// its records have passed it, and it may or may not be in the log, it is reported as [not
+/// understood](Cause::NotUnderstood). It is never dropped ([`Writer::append_change`]).
 ///
-/// A message that names an object is done when all of that is in the log; those behind it, of
-/// whatever group, wait for it.
+/// A message that names an object is done when the whole object is in the log. Messages behind it,
+/// of any group, wait for it.
 ///
-/// In a collection that is ordered by revision places are no matter: no message waits for another,
-/// each is appended each time it is delivered, and takes effect once all the same.
+/// In a collection ordered by revision, places do not matter: no message waits for another. Each is
+/// appended at each delivery, and still takes effect once.
 ///
-/// After a failure of the store (any that is not of the message itself) the writer goes on to
-/// refuse what follows in that group, until the same message comes again: whoever may not get it
-/// again opens a new writer.
+/// After a failure of the store (one that is not of the message itself), the writer refuses later
+/// messages of that group until the same message comes again. A caller that may not get it again
+/// must open a new writer.
 pub async fn settle(writer: &Writer, bodies: &BodyReader, queue: &str, deliveries: &[Delivery<'_>]) -> Settled {
     settle_until(writer, bodies, queue, deliveries, std::future::pending()).await
 }
 
-/// [`settle()`], for those who have not all the time in the world: what is not acknowledged when
-/// `stop` is ready is reported as failed. It may be in the log nevertheless; whoever goes on opens
-/// a new writer.
+/// [`settle()`] with a deadline: reports every message as failed that is not acknowledged when
+/// `stop` is ready. It may still be in the log. A caller that goes on must open a new writer.
 pub async fn settle_until(
     writer: &Writer,
     bodies: &BodyReader,
@@ -120,8 +117,8 @@ pub async fn settle_until(
     deliveries: &[Delivery<'_>],
     stop: impl Future<Output = ()>,
 ) -> Settled {
-    // Revisions order the ops themselves: no message has to wait for another, and what comes again
-    // is no matter.
+    // Revisions order the ops themselves: no message has to wait for another, and duplicates do no
+    // harm.
     let by_revision = bodies.by_revision();
     let group_of = |index: usize| {
         let delivery = deliveries.get(index).filter(|_| !by_revision);
@@ -143,7 +140,7 @@ pub async fn settle_until(
         };
         let failed = match body {
             Ok(Body { object: Some(object), .. }) => {
-                // It must not overtake what stands before it.
+                // An object must not overtake the messages before it.
                 broken.extend(acknowledge(std::mem::take(&mut waiting), group_of, stop.as_mut(), &mut settled).await);
                 if group.is_some_and(|group| broken.contains(group)) {
                     settled.failed.push(held_back(index));
@@ -163,7 +160,7 @@ pub async fn settle_until(
                 let ops = body.ops.len();
                 let place = if by_revision { None } else { delivery.place };
                 let mut sent = append(writer, queue, place, body, by_revision);
-                // The first poll hands the ops to the writer: so the log has the order of the
+                // The first poll hands the ops to the writer, so the log has the order of the
                 // delivery.
                 match futures::poll!(&mut sent) {
                     Poll::Ready(Err(error)) => Some((error.to_string(), cause(&error))),
@@ -194,7 +191,7 @@ fn late() -> (String, Cause) {
     ("it was not acknowledged in time".to_owned(), Cause::NotAppended)
 }
 
-/// Waits for messages that were handed over, as long as `stop` lets it. Returns the groups of those
+/// Waits for the messages that the writer has, until `stop` is ready. Returns the groups of those
 /// that failed.
 async fn acknowledge<'a>(
     waiting: Vec<Waiting<'_>>,
@@ -204,13 +201,13 @@ async fn acknowledge<'a>(
 ) -> HashSet<&'a str> {
     let (places, sent): (Vec<_>, Vec<_>) = waiting.into_iter().map(|one| ((one.index, one.ops), one.sent)).unzip();
     let stop = async move {
-        // One that is over is never ready again.
+        // A future that has finished is never ready again.
         if !stop.is_terminated() {
             stop.await;
         }
     };
     let answers = answers(sent, stop).await;
-    // Only of appends: what stands before a message that was not understood is not held back by it.
+    // Only groups of failed appends: a message that cannot be understood holds back none before it.
     let mut broken: HashSet<&str> = HashSet::new();
     for ((index, ops), answer) in places.into_iter().zip(answers) {
         let group = group_of(index);
@@ -228,8 +225,8 @@ async fn acknowledge<'a>(
             }
             Err((reason, cause)) => {
                 settled.failed.push(Failed { index, reason, cause });
-                // What nobody can append as it is keeps nothing out of the log that is behind it:
-                // nor is that sent again.
+                // A message that can never be appended keeps none behind it out of the log, so
+                // those need not come again.
                 broken.extend(group.filter(|_| cause != Cause::NotUnderstood));
             }
         }
@@ -237,7 +234,7 @@ async fn acknowledge<'a>(
     broken
 }
 
-/// What becomes of each; `None` where that is not known yet when `stop` is ready.
+/// The outcome of each. `None` if it is unknown when `stop` is ready.
 async fn answers(sent: Vec<Sent<'_>>, stop: impl Future<Output = ()>) -> Vec<Option<Result<Ack>>> {
     let mut answers: Vec<Option<Result<Ack>>> = sent.iter().map(|_| None).collect();
     let numbered = sent.into_iter().enumerate().map(|(number, sent)| async move { (number, sent.await) });
@@ -311,15 +308,15 @@ mod tests {
         assert!(settled.failed[0].reason.contains("expected a JSON object"), "{:?}", settled.failed);
         assert_eq!((settled.ops, settled.duplicates), (3, 0));
 
-        // The one that nobody understands is gone to the dead letters; the rest comes again, and
-        // what was done as well.
+        // The poison message is among the dead letters. The rest comes again, with one that was
+        // done.
         let again = settle(&writer, &reader(), "q", &[deliveries[0], deliveries[2], deliveries[3]]).await;
         assert_eq!((again.done, again.ops, again.duplicates), (vec![0, 1, 2], 1, 2));
         assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 4);
     }
 
-    /// A group is held up by what nobody understands for as long as that may come again, and no
-    /// longer: else those behind it would go to the dead letters as well.
+    /// A poison message holds up its group only as long as it may come again. Otherwise the
+    /// messages behind it would go to the dead letters as well.
     #[tokio::test]
     async fn nobody_waits_for_what_is_leaving() {
         let collection = collection().await;
@@ -331,7 +328,7 @@ mod tests {
         assert_eq!((settled.done, settled.failed.len()), (vec![1], 1));
     }
 
-    /// Whoever has to stop hears what is known by then; the rest comes again, and is in the log
+    /// At the deadline the caller gets every known outcome. The rest comes again, and is in the log
     /// once.
     #[tokio::test]
     async fn what_is_not_acknowledged_in_time_comes_again() {
@@ -352,8 +349,8 @@ mod tests {
         assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 2);
     }
 
-    /// A consumer that was thought dead and its successor append the same messages: one copy of
-    /// each is in the log.
+    /// A consumer that was thought dead and its successor append the same messages. The log has one
+    /// copy of each.
     #[tokio::test]
     async fn a_zombie_and_its_successor_leave_one_copy() {
         let collection = collection().await;
@@ -382,9 +379,9 @@ mod tests {
         )
     }
 
-    /// Two workers get the same changes, by messages that have other places: sent again, or moved
-    /// to the dead letters and back. The place of a message says nothing of its changes then; their
-    /// own does.
+    /// Two workers get the same changes in messages with other places: sent again, or moved to the
+    /// dead letters and back. The place of a message then says nothing of its changes, but their
+    /// own origin does.
     #[tokio::test]
     async fn changes_keep_their_place_whatever_brings_them() {
         let collection = collection().await;
@@ -408,8 +405,8 @@ mod tests {
         }
     }
 
-    /// A change that others of its record have passed is neither dropped nor appended, and says
-    /// what to do; those behind it in its group, which are in the log, are done.
+    /// A change that later changes of its record have passed is neither dropped nor appended. Its
+    /// error names the remedy. Messages behind it in its group, which are in the log, are done.
     #[tokio::test]
     async fn a_change_that_was_passed_is_refused_by_itself() {
         let collection = collection().await;
@@ -424,7 +421,7 @@ mod tests {
             panic!("{:?}", settled.failed)
         };
         assert!(["position 3", "source `s`", "was not appended"].iter().all(|word| reason.contains(word)), "{reason}");
-        // A change of two records of which one was passed is refused as a whole.
+        // A change of two records is refused as a whole if one of them was passed.
         let both = format!("[{},{}]", change("c", "x", 2), change("a", "x", 2));
         let settled = settle(&writer, &reader(), "q", &[Delivery { body: &both, ..Delivery::default() }]).await;
         assert_eq!((settled.done.len(), settled.failed.len()), (0, 1));
@@ -433,8 +430,7 @@ mod tests {
         assert!(reader.get("c").await.unwrap().is_none());
     }
 
-    /// Changes of one message are together, in the order in which they stand there, and what of
-    /// them is held is left out.
+    /// Changes of one message stay together, in their order. Those that the log holds are left out.
     #[tokio::test]
     async fn a_message_of_many_changes_is_appended_as_far_as_it_is_not_held() {
         let collection = collection().await;

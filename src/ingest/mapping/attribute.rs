@@ -1,4 +1,4 @@
-//! Attributes of DynamoDB items, in the JSON form that streams and the service's tools have:
+//! Attributes of DynamoDB items, in the JSON form of streams and the service's tools:
 //! `{"S":"text"}`.
 
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub enum Attribute {
     /// True or false.
     #[serde(rename = "BOOL")]
     Bool(bool),
-    /// No value; a mapping takes it for an attribute that is not there.
+    /// No value. A mapping treats it as a missing attribute.
     #[serde(rename = "NULL")]
     Null(bool),
     /// Attributes by name.

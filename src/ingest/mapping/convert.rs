@@ -1,4 +1,4 @@
-//! Attributes to what a record holds.
+//! Conversion of attributes to fields of a record.
 
 use deltafold_format::Value;
 
@@ -36,7 +36,7 @@ impl Kind {
         })
     }
 
-    /// The attribute as a value of this type, or why it is none.
+    /// The attribute as a value of this type, or the reason why it has none.
     pub(super) fn value(self, attribute: &Attribute) -> Result<Value, String> {
         Ok(match self {
             Self::String => Value::String(string(attribute)?),
@@ -80,7 +80,7 @@ fn truth(attribute: &Attribute) -> Result<bool, String> {
     }
 }
 
-/// A list keeps its order; a set has none, so it gets one: else the same set could look changed.
+/// A list keeps its order. A set has none, so this sorts it: else the same set could look changed.
 fn list<T>(
     attribute: &Attribute,
     read: impl Fn(&Attribute) -> Result<T, String>,
@@ -136,8 +136,7 @@ pub(super) fn document(attribute: &Attribute) -> Result<String, String> {
     }
 }
 
-/// A revision: an integer of up to 128 bits that is not negative, as a number or as digits in a
-/// string.
+/// A revision: a non-negative integer of up to 128 bits, as a number or as digits in a string.
 pub(super) fn revision(attribute: &Attribute) -> Result<u128, String> {
     let (Attribute::Number(text) | Attribute::String(text)) = attribute else {
         return Err(expected("a number", attribute));

@@ -1,8 +1,8 @@
-//! Why a mapping file, or a record of a stream, cannot be used.
+//! Errors of mapping files and of stream records.
 
 use std::fmt;
 
-/// What is wrong with a mapping file, where, and what would be right.
+/// An error in a mapping file: its place, the reason and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappingError {
     pub(super) file: String,
@@ -17,12 +17,12 @@ impl MappingError {
         self.line
     }
 
-    /// The rule, if one is to blame: by its name, or as `rule 2` by its place.
+    /// The rule to blame, if there is one: its name, or its place, as in `rule 2`.
     pub fn rule(&self) -> Option<&str> {
         self.rule.as_deref()
     }
 
-    /// What is wrong, and what would be right.
+    /// The reason and the remedy.
     pub fn reason(&self) -> &str {
         &self.reason
     }
@@ -40,8 +40,8 @@ impl fmt::Display for MappingError {
 
 impl std::error::Error for MappingError {}
 
-/// Why a record cannot become ops. It is mended in the mapping, in the settings of the stream, or
-/// in the table; the record stays the same.
+/// The reason why a record cannot become ops. Fix the mapping, the settings of the stream, or the
+/// table; the record stays the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordError {
     pub(super) rule: Option<String>,
@@ -67,12 +67,12 @@ impl RecordError {
         self.rule.as_deref()
     }
 
-    /// The attribute that is to blame, as the mapping names it.
+    /// The attribute to blame, as the mapping names it.
     pub fn attribute(&self) -> Option<&str> {
         self.attribute.as_deref()
     }
 
-    /// What is wrong, and what to do about it.
+    /// The reason and the remedy.
     pub fn reason(&self) -> &str {
         &self.reason
     }
@@ -92,13 +92,13 @@ impl fmt::Display for RecordError {
 
 impl std::error::Error for RecordError {}
 
-/// A rule without a name is called by its place already.
+/// A rule without a name goes by its place already.
 fn named(rule: &str) -> String {
     let by_place = rule.strip_prefix("rule ").is_some_and(|place| place.bytes().all(|byte| byte.is_ascii_digit()));
     if by_place { rule.to_owned() } else { format!("rule `{rule}`") }
 }
 
-/// A text of a record as a message shows it.
+/// A text of a record in the form for messages.
 pub(super) fn cut(text: &str) -> String {
     let mut shown: String = text.chars().take(40).flat_map(char::escape_debug).collect();
     if text.chars().nth(40).is_some() {

@@ -1,4 +1,4 @@
-//! Reading a mapping file.
+//! The parser of mapping files.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -37,7 +37,7 @@ const RULE_KEYS: [&str; 14] = [
 type Value<'a> = Spanned<DeValue<'a>>;
 type Read<T> = Result<T, MappingError>;
 
-/// Reads a mapping from its text; `file` is what messages call it.
+/// Parses a mapping. `file` is its name in messages.
 pub(super) fn parse(text: &str, file: &str) -> Read<Mapping> {
     let reading = Reading { file, text, rule: None };
     let document = DeTable::parse(text).map_err(|error| {
@@ -74,7 +74,7 @@ pub(super) fn parse(text: &str, file: &str) -> Read<Mapping> {
 struct Reading<'a> {
     file: &'a str,
     text: &'a str,
-    /// The rule that is read, as messages call it.
+    /// The current rule, as messages name it.
     rule: Option<String>,
 }
 
@@ -147,7 +147,7 @@ impl Reading<'_> {
         Ok(rule)
     }
 
-    /// Refuses keys that nobody knows: a mistyped one would have no effect.
+    /// Refuses unknown keys, because a mistyped key would have no effect.
     fn known(&self, table: &DeTable<'_>, known: &[&str], what: &str) -> Read<()> {
         match table.keys().find(|key| !known.contains(&&**key.get_ref())) {
             None => Ok(()),
@@ -256,7 +256,7 @@ impl Reading<'_> {
         Ok(metadata)
     }
 
-    /// The attribute that is called as the key is, dots and all.
+    /// The attribute with the name of the key, dots and all.
     fn path_named(&self, key: &Spanned<std::borrow::Cow<'_, str>>) -> Read<Path> {
         let name = key.get_ref().clone().into_owned();
         Path::of(vec![name]).map_err(|reason| self.error(key.span(), reason))

@@ -11,27 +11,27 @@ use super::rule::{Insert, Modify, Remove, Revision, Rule};
 use super::stream::{Event, StreamRecord};
 use super::view::View;
 
-/// What a record becomes in one collection.
+/// The outcome of a record in one collection.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Mapped {
-    /// The rule that took it, as messages call it.
+    /// The rule that took it, as messages name it.
     pub rule: Option<String>,
-    /// What happens: nothing, one op, or two where the id has changed.
+    /// No op, one op, or two where the id has changed.
     pub ops: Vec<Op>,
-    /// The ops' revision, for collections that are ordered by it; `None` where the record has none.
+    /// The ops' revision, for collections ordered by revision. `None` if the record has none.
     pub revision: Option<u128>,
-    /// Why there is no op.
+    /// The reason why there is no op.
     pub skipped: Option<Skip>,
 }
 
-/// Why a record becomes no op, though nothing is wrong.
+/// The reason why a record yields no op, though nothing is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Skip {
     /// No rule of this collection takes the item, neither as it was nor as it is.
     NoRule,
-    /// Nothing has changed that the rule maps.
+    /// Nothing that the rule maps has changed.
     Unchanged,
     /// The item is gone, and the rule keeps its record.
     Kept,
@@ -48,7 +48,7 @@ impl Skip {
     }
 }
 
-/// What one rule makes of the item at one time.
+/// An item at one time, by the rule that takes it.
 struct Taken<'a> {
     place: usize,
     rule: &'a Rule,
@@ -56,7 +56,7 @@ struct Taken<'a> {
     view: View<'a>,
 }
 
-/// The ops that a record becomes by these rules, of one collection.
+/// Maps a record by these rules, all of one collection.
 pub(super) fn map<'a>(rules: impl Iterator<Item = &'a Rule>, record: &StreamRecord) -> Result<Mapped, RecordError> {
     let change = &record.change;
     let mut of_table = Vec::new();
@@ -78,7 +78,7 @@ pub(super) fn map<'a>(rules: impl Iterator<Item = &'a Rule>, record: &StreamReco
         None => None,
     };
     let old = match old {
-        // An item that could not be a record was none.
+        // An old item that cannot be mapped had no record.
         Some(view) => match taken(&of_table, view) {
             Err(_) if view.item().is_some() => None,
             taken => taken?,
@@ -125,7 +125,7 @@ pub(super) fn map<'a>(rules: impl Iterator<Item = &'a Rule>, record: &StreamReco
     Ok(Mapped { rule: rule.map(|rule| rule.name.clone()), ops, revision, skipped })
 }
 
-/// The item as it is now; it must be shown.
+/// The new item. The stream must show it.
 fn image<'a>(new: Option<&'a Item>, record: &StreamRecord) -> Result<View<'a>, RecordError> {
     new.map(View::whole).ok_or_else(|| {
         let event = record.event.name();
@@ -135,7 +135,7 @@ fn image<'a>(new: Option<&'a Item>, record: &StreamRecord) -> Result<View<'a>, R
     })
 }
 
-/// The first rule that takes the item, and the id that it gives it.
+/// The first rule that takes the item, with the id that it gives.
 fn taken<'a>(rules: &[&'a Rule], view: View<'a>) -> Result<Option<Taken<'a>>, RecordError> {
     for (place, rule) in rules.iter().copied().enumerate() {
         if rule.takes(view).map_err(|error| error.in_rule(&rule.name))? {
@@ -163,7 +163,7 @@ impl Taken<'_> {
     }
 }
 
-/// The op of an item that one rule takes under one id before and after.
+/// The op for a changed item that keeps its rule and its id.
 fn modified(old: &Taken<'_>, new: Taken<'_>) -> Result<Option<Op>, RecordError> {
     let Some(item) = new.view.item() else { return Ok(None) };
     let rule = new.rule;
@@ -181,7 +181,7 @@ fn modified(old: &Taken<'_>, new: Taken<'_>) -> Result<Option<Op>, RecordError> 
     }))
 }
 
-/// The patch that sets everything a record has.
+/// The patch that sets every field of a record.
 fn setting(record: Record) -> Patch {
     let metadata: BTreeMap<_, _> = record.metadata.into_iter().map(|(key, value)| (key, Some(value))).collect();
     Patch {
@@ -208,8 +208,8 @@ fn revision(rule: &Rule, record: &StreamRecord) -> Result<Option<u128>, RecordEr
     let change = &record.change;
     let read = match (&change.new, &change.old) {
         (Some(new), _) => of(new),
-        // The end of an item has no revision of its own. Of two changes with one revision a
-        // deletion counts as the later one.
+        // A deletion has no revision of its own. Of two changes with one revision, a deletion
+        // counts as the later one.
         (None, Some(old)) => of(old),
         (None, None) => Err(
             "the stream does not show the item as it was, and the mapping takes revisions from it; let the stream show NEW_AND_OLD_IMAGES".to_owned(),

@@ -1,4 +1,4 @@
-//! From items of DynamoDB tables to records: a mapping file says which, and how.
+//! The way from items of DynamoDB tables to records, by a mapping file.
 //!
 //! ```
 //! use deltafold::ingest::{Mapping, StreamRecord};
@@ -48,20 +48,20 @@ pub use map::{Mapped, Skip};
 pub use samples::{Sample, stream_records};
 pub use stream::{Event, ItemChange, StreamRecord};
 
-/// A mapping file, read. Clones share it.
+/// A parsed mapping file. Clones share it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mapping {
     rules: Arc<[rule::Rule]>,
-    /// A record that no rule takes is refused, not skipped.
+    /// Refuses a record that no rule takes, instead of skipping it.
     refuses_unmatched: bool,
 }
 
 impl Mapping {
-    /// Reads a mapping from its TOML text; `file` is what messages call it.
+    /// Parses a mapping from its TOML text. `file` is its name in messages.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong, with file, line and rule.
+    /// The first error, with file, line and rule.
     pub fn parse(text: &str, file: &str) -> Result<Self, MappingError> {
         file::parse(text, file)
     }
@@ -71,20 +71,21 @@ impl Mapping {
         map::collections(&self.rules)
     }
 
-    /// What a record becomes in this collection. Of the rules of the collection, the first that
-    /// takes the item decides, for the item as it was and as it is. So an item that is changed
-    /// until another rule, or none, takes it, or until it gets another id, leaves its old record.
-    /// No clock, no I/O; costs time in proportion to the record.
+    /// Maps a record to the ops of this collection. The first rule of the collection that takes the
+    /// item decides, separately for the old and the new item. So an item leaves its old record when
+    /// a change gives it another rule, no rule, or another id. Uses no clock and no I/O. Takes time
+    /// in proportion to the record.
     ///
     /// # Errors
     ///
-    /// An attribute is missing or of another type than the rule says; the stream does not show what
-    /// the rule needs; no rule of any collection takes the record, and the mapping refuses such.
+    /// An attribute is missing, or its type is not the rule's; the stream does not show an item
+    /// that the rule needs; no rule of any collection takes the record, and the mapping refuses
+    /// such records.
     pub fn map(&self, collection: &CollectionName, record: &StreamRecord) -> Result<Mapped, RecordError> {
         let mapped = map::map(self.rules.iter().filter(|rule| rule.collection == *collection), record)?;
         if self.refuses_unmatched && mapped.skipped == Some(Skip::NoRule) {
             let others = self.collections().into_iter().filter(|other| *other != collection);
-            // One that another collection takes, or would take if it could, is no stranger.
+            // A record is no stranger if another collection takes it, or tries to and fails.
             let is_strange = |other: &CollectionName| {
                 let rules = self.rules.iter().filter(|rule| rule.collection == *other);
                 map::map(rules, record).is_ok_and(|mapped| mapped.skipped == Some(Skip::NoRule))

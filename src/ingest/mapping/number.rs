@@ -1,4 +1,4 @@
-//! Numbers as DynamoDB writes them: decimal, up to 38 digits, perhaps with an exponent.
+//! Numbers in DynamoDB's form: decimal, up to 38 digits, with an optional exponent.
 
 /// An integer, exactly. `None` where the text is no number, has a fraction, or is beyond 38 digits.
 pub(super) fn integer(text: &str) -> Option<i128> {
@@ -19,7 +19,7 @@ pub(super) fn integer(text: &str) -> Option<i128> {
         return None;
     }
     let mut number: i128 = 0;
-    // How many of the digits stand before the point.
+    // The number of digits before the point.
     let before = i64::try_from(whole.len()).ok()? + i64::from(exponent);
     for (place, digit) in (0..).zip(digits()) {
         let digit = i128::from(digit - b'0');
@@ -38,9 +38,9 @@ pub(super) fn integer(text: &str) -> Option<i128> {
     Some(if negative { -number } else { number })
 }
 
-/// The nearest float. `None` where the text is no number, or beyond a float.
+/// The nearest float. `None` where the text is no number, or exceeds a float.
 pub(super) fn float(text: &str) -> Option<f64> {
-    // Rust reads `inf` and `nan` as floats; no number of DynamoDB is written so.
+    // Rust parses `inf` and `nan` as floats; DynamoDB writes no such number.
     let decimal = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
     decimal.then(|| text.parse::<f64>().ok()).flatten().filter(|number| number.is_finite())
 }

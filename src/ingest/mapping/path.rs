@@ -1,10 +1,10 @@
-//! Where an attribute stands in an item: its name, and the way into maps and lists.
+//! The path of an attribute in an item: its name, then keys and indexes into maps and lists.
 
 use std::fmt;
 
 use super::attribute::{Attribute, Item};
 
-/// A name, then keys of maps and places (from 0) in lists.
+/// A name, then keys of maps and indexes (from 0) of lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Path(Vec<String>);
 
@@ -14,7 +14,7 @@ impl Path {
         Self::of(text.split('.').map(str::to_owned).collect())
     }
 
-    /// Of names that may hold dots.
+    /// A path of names that may hold dots.
     pub(super) fn of(names: Vec<String>) -> Result<Self, String> {
         if names.is_empty() || names.iter().any(String::is_empty) {
             return Err(
@@ -24,12 +24,12 @@ impl Path {
         Ok(Self(names))
     }
 
-    /// The attribute of the item itself.
+    /// The name of the item's own attribute.
     pub(super) fn root(&self) -> &str {
         self.0.first().map_or("", String::as_str)
     }
 
-    /// What stands there; `None` where nothing does, or null.
+    /// The attribute at the path. `None` if it is missing or null.
     pub(super) fn find<'a>(&self, item: &'a Item) -> Option<&'a Attribute> {
         let (root, rest) = self.0.split_first()?;
         let mut found = item.get(root)?;

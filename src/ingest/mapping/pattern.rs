@@ -1,4 +1,4 @@
-//! Patterns of texts: `*` stands for any characters, also none.
+//! Patterns of texts: `*` stands for any number of characters, none included.
 
 /// Several alternatives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ fn matches(pattern: &str, text: &str) -> bool {
         if parts.peek().is_none() {
             return text.ends_with(part);
         }
-        // The first place that fits leaves the most to those that follow.
+        // The first match leaves the most text to the parts that follow.
         match text.find(part) {
             Some(at) => text = text.get(at + part.len()..).unwrap_or_default(),
             None => return false,
@@ -58,7 +58,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Against the definition: a star takes nothing, or one character and is asked again.
+        /// Against the definition: a star takes no character, or takes one and tries again.
         #[test]
         fn it_is_what_its_definition_says(pattern in "[ab*é]{0,8}", text in "[abé]{0,8}") {
             fn defined(pattern: &[char], text: &[char]) -> bool {

@@ -1,4 +1,4 @@
-//! One rule: which items it takes, and what it makes of them.
+//! One rule: the items that it takes, and the records that it maps them to.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +15,14 @@ use super::view::View;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Rule {
-    /// As messages call it.
+    /// Its name in messages.
     pub(super) name: String,
     pub(super) collection: CollectionName,
     pub(super) tables: Option<Patterns>,
     pub(super) arns: Option<Patterns>,
-    /// An item is taken if all of these are there and fit.
+    /// The rule takes an item if all of these exist and match.
     pub(super) matches: Vec<(Path, Patterns)>,
-    /// And none of these.
+    /// And none of these matches.
     pub(super) unless: Vec<(Path, Patterns)>,
     pub(super) id: Template,
     pub(super) document: Option<Path>,
@@ -34,7 +34,7 @@ pub(super) struct Rule {
     pub(super) remove: Remove,
 }
 
-/// Where the revision of a change comes from.
+/// The origin of a change's revision.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Revision {
     /// The stream's `SequenceNumber`.
@@ -42,14 +42,14 @@ pub(super) enum Revision {
     Attribute(Path),
 }
 
-/// What becomes of an item that is new.
+/// The op for a new item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Insert {
     Put,
     Upsert,
 }
 
-/// What becomes of an item that was there.
+/// The op for a changed item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Modify {
     Patch,
@@ -57,7 +57,7 @@ pub(super) enum Modify {
     Put,
 }
 
-/// What becomes of the record of an item that is gone.
+/// The fate of the record of a deleted item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Remove {
     Delete,
@@ -65,7 +65,7 @@ pub(super) enum Remove {
 }
 
 impl Rule {
-    /// Whether it is about the record's table.
+    /// Whether the rule covers the record's table.
     pub(super) fn is_of_table(&self, record: &StreamRecord) -> Result<bool, RecordError> {
         let fits = |patterns: &Option<Patterns>, found: Option<&str>| {
             match (patterns, found) {
@@ -102,7 +102,7 @@ impl Rule {
         Ok(true)
     }
 
-    /// The record that an item is.
+    /// The record of an item.
     pub(super) fn record(&self, item: &Item) -> Result<Record, RecordError> {
         let mut metadata = Metadata::new();
         for (key, (path, kind)) in &self.metadata {
@@ -115,9 +115,9 @@ impl Rule {
         Ok(Record { embedding, metadata, document })
     }
 
-    /// What makes the record of an item as it was into that of the item as it is. Where it cannot
-    /// be seen how it was, everything is set, or removed. What the item was and no record could be
-    /// made of counts as changed: it must not stand in the way of its own repair.
+    /// The patch from the record of the old item to that of the new one. Without the old item, it
+    /// sets or clears every field. An old value that cannot be converted counts as changed, so that
+    /// it does not block its own repair.
     pub(super) fn patch(&self, old: Option<&Item>, new: &Item) -> Result<Patch, RecordError> {
         let mut metadata: BTreeMap<String, Option<Value>> = BTreeMap::new();
         for (key, (path, kind)) in &self.metadata {
@@ -162,7 +162,7 @@ fn difference<T: PartialEq>(
     new: &Item,
     read: impl Fn(&Attribute) -> Result<T, String>,
 ) -> Result<Change<T>, RecordError> {
-    // What is the same before it is read is the same afterwards: most of an item never changes.
+    // Equal attributes convert to equal values, and most of an item never changes.
     if old.is_some_and(|old| path.find(old) == path.find(new)) {
         return Ok(Change::Keep);
     }

@@ -1,24 +1,23 @@
-//! Stream records in a text: one or many, in whichever form the service and its tools print them.
+//! Stream records in a text: one or many, in every form that the service and its tools print.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::stream::StreamRecord;
 
-/// A record, or why it is none, and the line of the text where it begins.
+/// The line of the text where a record begins, and the record or the reason why it is none.
 pub type Sample = (usize, Result<StreamRecord, String>);
 
-/// What `aws dynamodbstreams get-records` prints, and what Lambda hands over.
+/// The output of `aws dynamodbstreams get-records`, or an event of Lambda.
 #[derive(Deserialize)]
 struct Event<'a> {
     #[serde(rename = "Records", borrow)]
     records: Vec<&'a RawValue>,
 }
 
-/// The stream records of a text: one record or event after the other, on a line each or not, a list
-/// of them, or an object with `Records`, as AWS Lambda hands them over and
-/// `aws dynamodbstreams get-records` prints them. Behind something that is no JSON nothing more is
-/// read.
+/// The stream records of a text. It may hold records or events one after the other, on a line each
+/// or not; a list of them; or an object with `Records`, as AWS Lambda sends and `aws
+/// dynamodbstreams get-records` prints them. Reads nothing behind the first text that is no JSON.
 pub fn stream_records(text: &str) -> Vec<Sample> {
     let mut samples = Vec::new();
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();

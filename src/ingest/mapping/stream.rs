@@ -1,5 +1,5 @@
-//! Records of DynamoDB streams, as AWS Lambda hands them over and as
-//! `aws dynamodbstreams get-records` prints them.
+//! Records of DynamoDB streams, as AWS Lambda sends and `aws dynamodbstreams get-records` prints
+//! them.
 
 use serde::Deserialize;
 
@@ -9,13 +9,13 @@ use super::attribute::Item;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct StreamRecord {
-    /// What identifies the change among all.
+    /// The change's unique id.
     #[serde(rename = "eventID")]
     pub event_id: Option<String>,
-    /// What happened to the item.
+    /// The kind of the change.
     #[serde(rename = "eventName")]
     pub event: Event,
-    /// The stream, in what Lambda hands over.
+    /// The ARN of the stream, in events of Lambda.
     #[serde(rename = "eventSourceARN")]
     pub source_arn: Option<String>,
     /// The change itself.
@@ -23,23 +23,23 @@ pub struct StreamRecord {
     pub change: ItemChange,
 }
 
-/// What happened to an item.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub enum Event {
-    /// It is new.
+    /// The item is new.
     #[serde(rename = "INSERT")]
     Insert,
-    /// It was there, and is another.
+    /// The item existed, and has changed.
     #[serde(rename = "MODIFY")]
     Modify,
-    /// It is gone.
+    /// The item was deleted.
     #[serde(rename = "REMOVE")]
     Remove,
 }
 
 impl Event {
-    /// As the service calls it.
+    /// The service's name for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Insert => "INSERT",
@@ -49,7 +49,8 @@ impl Event {
     }
 }
 
-/// What a stream shows of a change: depending on its view the item before, after, both or neither.
+/// The part of a change that a stream shows: by its view the old item, the new one, both or
+/// neither.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct ItemChange {
@@ -62,19 +63,18 @@ pub struct ItemChange {
     /// The item before the change.
     #[serde(rename = "OldImage")]
     pub old: Option<Item>,
-    /// Where the change stands in its shard; rising for each item.
+    /// The change's position in its shard. It rises with each change of an item.
     #[serde(rename = "SequenceNumber")]
     pub sequence: Option<String>,
 }
 
 impl StreamRecord {
-    /// The table's name, of `arn:aws:dynamodb:REGION:ACCOUNT:table/NAME/stream/LABEL`.
+    /// The table's name, from `arn:aws:dynamodb:REGION:ACCOUNT:table/NAME/stream/LABEL`.
     pub fn table(&self) -> Option<&str> {
         self.source_arn.as_deref()?.split_once(":table/")?.1.split('/').next()
     }
 
-    /// [`ItemChange::sequence`] as a number; `None` where there is none, or one of more than 128
-    /// bits.
+    /// [`ItemChange::sequence`] as a number. `None` if it is missing or exceeds 128 bits.
     pub fn sequence(&self) -> Option<u128> {
         let text = self.change.sequence.as_deref()?;
         text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()

@@ -6,7 +6,7 @@ use super::number::integer;
 use super::path::Path;
 use super::view::View;
 
-/// Most digits that a number is padded to.
+/// The largest width of a padded number.
 const MAX_WIDTH: usize = 40;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ enum Piece {
     Text(String),
     Attribute {
         path: Path,
-        /// An integer, with zeros in front up to this width.
+        /// The width to which zeros pad an integer.
         width: Option<usize>,
     },
 }
@@ -55,7 +55,7 @@ impl Template {
         Ok(Self(pieces))
     }
 
-    /// The id of an item. An error where an attribute is not there, or of a type that has no text.
+    /// The id of an item. An error if an attribute is missing, or its type has no text form.
     pub(super) fn render(&self, view: View<'_>) -> Result<String, RecordError> {
         let mut id = String::new();
         for piece in &self.0 {
@@ -74,7 +74,7 @@ impl Template {
     }
 }
 
-/// What stands between braces.
+/// Parses the text between braces.
 fn attribute(inside: &str) -> Result<Piece, String> {
     let (name, format) = inside.split_once(':').map_or((inside, None), |(name, format)| (name, Some(format)));
     let path = Path::parse(name)?;

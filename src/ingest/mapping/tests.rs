@@ -159,7 +159,7 @@ fn an_item_comes_and_goes_with_what_its_rule_looks_at() {
     assert_eq!(ops(done.clone(), done), (String::new(), Some(Skip::Unchanged)));
 }
 
-/// Another rule makes another record of the item: what the old one had set must not be left over.
+/// Another rule makes another record of the item: no field of the old one must remain.
 #[test]
 fn an_item_that_another_rule_takes_is_put_anew() {
     let text = r#"
@@ -180,7 +180,7 @@ fn an_item_that_another_rule_takes_is_put_anew() {
     assert_eq!(mapped.rule.as_deref(), Some("rule 2"));
 }
 
-/// What nobody could read before must not stand in the way of what can be read now.
+/// An item that could not be mapped before must not block one that can be mapped now.
 #[test]
 fn an_item_that_was_no_record_is_repaired() {
     let (old, new) = (item(json!({"confidence": {"S": "high"}})), item(json!({"confidence": {"N": "1"}})));
@@ -218,7 +218,7 @@ fn what_a_rule_does_with_changes_can_be_chosen() {
     assert_eq!(unchanged.skipped, Some(Skip::Unchanged));
 }
 
-/// What each view of a stream allows.
+/// The ops that each view of a stream allows.
 #[test]
 fn streams_that_show_less() {
     let by_key = r##"
@@ -231,7 +231,7 @@ fn streams_that_show_less() {
     "##;
     let new = item(json!({}));
     let map = |event, new| mapping(by_key).map(&lines(), &record(event, None, new)).unwrap();
-    // NEW_IMAGE: everything is set or removed, as nobody knows how it was.
+    // NEW_IMAGE: the patch sets or clears everything, because the stream hides the old item.
     let modified = map("MODIFY", Some(new.clone()));
     let patch = Patch {
         embedding: Change::Keep,
@@ -242,11 +242,11 @@ fn streams_that_show_less() {
     assert_eq!(modified.ops, [Op::patch(id, patch)]);
     // NEW_IMAGE and KEYS_ONLY: a key is enough to delete by.
     assert_eq!(map("REMOVE", None).ops, [Op::delete(id)]);
-    // KEYS_ONLY and OLD_IMAGE show nothing that a record could be made of.
+    // KEYS_ONLY and OLD_IMAGE show too little for a record.
     for event in ["INSERT", "MODIFY"] {
         refused(by_key, &record(event, None, None), &["does not show the item as it is", "NEW_AND_OLD_IMAGES"]);
     }
-    // What is no key cannot be seen.
+    // The stream shows only attributes of the key.
     refused(
         LINES,
         &record("REMOVE", None, None),
@@ -276,7 +276,8 @@ fn rules_are_of_tables_and_collections() {
         let mapping = mapping(&rules(extra));
         let (own, other) = (mapping.map(&"other".parse().unwrap(), &insert), mapping.map(&lines(), &insert));
         assert_eq!(own.is_ok_and(|mapped| mapped.ops.len() == 1), takes, "{extra}");
-        // A record that another collection takes is no stranger; one that nobody takes is refused.
+        // A record that another collection takes is no stranger; one that no collection takes is
+        // refused.
         assert_eq!(other.is_ok_and(|mapped| mapped.skipped == Some(Skip::NoRule)), takes, "{extra}");
     }
     let nameless = StreamRecord { source_arn: None, ..insert.clone() };
@@ -296,7 +297,7 @@ fn revisions_come_from_where_the_rule_says() {
     let at = |version: &str| Some(item(json!({"version": {"N": version}})));
     let revision = |event, old, new| mapping.map(&lines(), &record(event, old, new)).map(|mapped| mapped.revision);
     assert_eq!(revision("INSERT", None, at("7")), Ok(Some(7)));
-    // A deletion has the revision of the last state: of two changes with one revision it counts as
+    // A deletion has the revision of the last state: of two changes with one revision, it counts as
     // the later one.
     assert_eq!(revision("REMOVE", at("7"), None), Ok(Some(7)));
     assert_eq!(revision("INSERT", None, at("340282366920938463463374607431768211455")), Ok(Some(u128::MAX)));
@@ -438,7 +439,7 @@ fn a_file_that_is_wrong_is_told_where_and_why() {
 }
 
 mod any {
-    //! Whatever a file, a mapping or a stream holds: an answer or an error, never a panic.
+    //! Any file, mapping or stream: an answer or an error, never a panic.
 
     use proptest::prelude::*;
 
@@ -465,7 +466,8 @@ mod any {
         })
     }
 
-    /// An item: each attribute is missing, as the mapping wants it, or (one time in ten) anything.
+    /// An item: each attribute is missing, as the mapping expects it, or (one time in ten)
+    /// anything.
     fn image() -> impl Strategy<Value = Option<Json>> {
         let number = || {
             prop_oneof![Just("0"), Just("-1.5"), Just("2"), Just("2.0"), Just("7E1")]
@@ -506,7 +508,7 @@ mod any {
             }
         }
 
-        /// A patch makes of the record as it was the record as it is.
+        /// A patch turns the record of the old item into that of the new item.
         #[test]
         fn a_patch_says_what_a_put_says(old in image(), new in image()) {
             let put = |image: &Option<Json>| mapping(LINES).map(&lines(), &record("INSERT", None, image.clone())).ok()?.ops.pop();
@@ -538,7 +540,7 @@ mod any {
             drop(Mapping::parse(&text, "m.toml"));
         }
 
-        /// A file that is right but for one place.
+        /// A file with one error.
         #[test]
         fn files_with_an_error(at in 0..LINES.len(), with in "[\"{}\\[\\]=,\n a0#]{0,2}") {
             let mut text = LINES.to_owned();
@@ -556,7 +558,7 @@ mod any {
     }
 }
 
-/// A mapping may name as much metadata as a record may have, and keys as long.
+/// A mapping may name as many metadata keys as a record may have, and of the same length.
 #[test]
 fn metadata_of_a_mapping_has_the_limits_of_a_record() {
     use deltafold_format::limits::{MAX_KEY_BYTES, MAX_METADATA_KEYS};

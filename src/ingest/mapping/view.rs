@@ -1,4 +1,4 @@
-//! What a stream shows of an item at one time: all of it, or only its key.
+//! The part of an item that a stream shows at one time: all of it, or only its key.
 
 use super::attribute::{Attribute, Item};
 use super::error::RecordError;
@@ -7,7 +7,7 @@ use super::path::Path;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View<'a> {
     item: &'a Item,
-    /// Nothing else belongs to the item.
+    /// The view shows every attribute of the item.
     whole: bool,
 }
 
@@ -20,13 +20,13 @@ impl<'a> View<'a> {
         Self { item, whole: false }
     }
 
-    /// The item, where all of it is shown.
+    /// The item, if the stream shows all of it.
     pub(super) fn item(self) -> Option<&'a Item> {
         self.whole.then_some(self.item)
     }
 
-    /// What stands there. An error where that cannot be seen; `what` says what the attribute is
-    /// needed for.
+    /// The attribute at the path. An error if the stream does not show it; `what` names its
+    /// purpose.
     pub(super) fn find(self, path: &Path, what: &str) -> Result<Option<&'a Attribute>, RecordError> {
         if !self.whole && !self.item.contains_key(path.root()) {
             let reason = format!(

@@ -1,4 +1,4 @@
-//! Reading an object, a piece after the other.
+//! Reads of an object, piece by piece.
 
 use bytes::Bytes;
 
@@ -9,26 +9,26 @@ use crate::ingest::reference::Reference;
 use crate::ingest::settle::Cause;
 use crate::retry;
 
-/// What is read at once.
+/// Bytes of a piece.
 pub(super) const PIECE_BYTES: u64 = 8 << 20;
 
-/// A piece of an object, and what the store says of all of it.
+/// A piece of an object, with the store's metadata of the whole object.
 #[derive(Debug, Clone)]
 pub(super) struct Piece {
     pub(super) bytes: Bytes,
-    /// How long the object is.
+    /// The length of the object.
     pub(super) total: u64,
     pub(super) etag: String,
-    /// When it was written, in seconds since 1970.
+    /// The time of its last write, in seconds since 1970.
     pub(super) written: i64,
 }
 
-/// Why a piece could not be had.
+/// The reason why a read failed.
 #[derive(Debug)]
 enum Missed {
-    /// Trying again may help.
+    /// A retry may help.
     Transient(String),
-    /// The object does not have the ETag that it must have.
+    /// The object does not have the required ETag.
     Changed,
     Final(String),
 }
@@ -43,7 +43,7 @@ impl std::fmt::Display for Missed {
 }
 
 impl Objects {
-    /// The first piece, and with it which object it is.
+    /// The first piece, which also identifies the object.
     pub(super) async fn first(&self, of: &Reference) -> Result<Piece, (String, Cause)> {
         self.piece(of, 0, of.etag.as_deref()).await.map_err(|missed| match missed {
             Missed::Transient(reason) => (format!("`{of}` could not be read: {reason}"), Cause::NotAppended),
@@ -58,7 +58,7 @@ impl Objects {
         })
     }
 
-    /// The piece that begins at `from`, of the object that has this ETag.
+    /// The piece that begins at `from`, of the object with this ETag.
     pub(super) async fn next(&self, of: &Reference, from: u64, etag: &str) -> Result<Piece, String> {
         self.piece(of, from, Some(etag)).await.map_err(|missed| match missed {
             Missed::Changed => format!("`{of}` changed while it was read"),
@@ -85,7 +85,7 @@ impl Objects {
         let output = request.send().await.map_err(|error| match judge(&error) {
             Fault::Absent => Missed::Final(format!("there is no object `{of}`; put it there, or correct its address")),
             Fault::Refused => Missed::Changed,
-            // Nothing begins at byte 0 of what is empty.
+            // An empty object has no byte 0.
             Fault::PastTheEnd => Missed::Final(format!("`{of}` is empty: it holds no op")),
             Fault::Impossible(reason) | Fault::Unsupported(reason) => Missed::Final(format!(
                 "`{of}` cannot be read: {reason}. Whoever may not list the bucket is told the same of an object that is not there"
@@ -105,7 +105,7 @@ impl Objects {
         let length = output.content_length().and_then(|length| u64::try_from(length).ok());
         let total = match output.content_range() {
             Some(range) => range.rsplit_once('/').and_then(|(_, total)| total.parse().ok()),
-            // Whoever ignores the range sends everything.
+            // A service that ignores the range sends the whole object.
             None if from == 0 => length.filter(|length| *length <= PIECE_BYTES),
             None => None,
         };

@@ -1,5 +1,5 @@
-//! Lines of an object as ops: decompressed and parsed on a thread of their own, a bounded part at a
-//! time.
+//! Lines of an object as ops. A thread of their own decompresses and parses them, a bounded part at
+//! a time.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -11,24 +11,24 @@ use crate::jsonl::parse_op_for;
 
 /// The longest line.
 const MAX_LINE_BYTES: u64 = 32 << 20;
-/// What a zstd object may have its reader remember, as a power of two: 32 MiB. `zstd --ultra` and
+/// The largest zstd window that a reader accepts, as a power of two: 32 MiB. `zstd --ultra` and
 /// `--long` ask for more.
 const MAX_WINDOW_LOG: u32 = 25;
-/// Lines, and bytes of lines, that are handed over at once.
+/// Lines, and bytes of lines, that the thread hands over at once.
 const BATCH_LINES: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;
 const BUFFER: usize = 256 << 10;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// An op: its line, counted from 1, and how long that is.
+/// An op with its line, counted from 1, and the length of that line.
 pub(super) struct LineOp {
     pub(super) line: u64,
     pub(super) bytes: usize,
     pub(super) op: Op,
 }
 
-/// The pieces of an object as they come. An end that was not announced is a failure: what is read
-/// of an object must be all of it.
+/// The pieces of an object as they arrive. An unannounced end is a failure, because a reader must
+/// see the whole object.
 pub(super) struct Pieces {
     coming: mpsc::Receiver<Option<Bytes>>,
     now: Bytes,
@@ -36,7 +36,7 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Pieces, and `None` behind the last.
+    /// Pieces, with `None` behind the last.
     pub(super) fn new(coming: mpsc::Receiver<Option<Bytes>>) -> Self {
         Self { coming, now: Bytes::new(), ended: false }
     }
@@ -57,8 +57,7 @@ impl Read for Pieces {
     }
 }
 
-/// Reads lines as ops of a collection, until the end or something that is none; then says why.
-/// Blocks.
+/// Reads lines as ops of a collection, up to the end or the first error. Blocks.
 pub(super) fn read(
     source: impl Read + Send + 'static,
     rules: OpRules,
@@ -81,7 +80,7 @@ pub(super) fn read(
         if !batch.is_empty() && (ended.is_some() || batch.len() >= BATCH_LINES || bytes >= BATCH_BYTES) {
             bytes = 0;
             if ops.blocking_send(std::mem::take(&mut batch)).is_err() {
-                // Nobody wants more.
+                // The receiver is gone.
                 return Ok(());
             }
         }
@@ -122,12 +121,12 @@ pub(super) fn is_packed(first: &[u8]) -> bool {
     is_zstd(first) || first.starts_with(&GZIP)
 }
 
-/// Whether it begins as zstd: with a frame of data, or with one that holds none.
+/// Whether it begins as zstd: with a frame of data or a skippable frame.
 fn is_zstd(first: &[u8]) -> bool {
     first.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || matches!(first, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
 
-/// Decompresses an object to its end, where its checksums are, and keeps nothing of it. Blocks.
+/// Decompresses an object to its end, where its checksums are, and discards the data. Blocks.
 pub(super) fn check(source: impl Read + Send + 'static) -> Result<(), String> {
     let mut reader = decompressed(source).map_err(|error| format!("it cannot be decompressed: {error}"))?;
     match io::copy(&mut reader, &mut io::sink()) {
@@ -136,8 +135,8 @@ pub(super) fn check(source: impl Read + Send + 'static) -> Result<(), String> {
     }
 }
 
-/// The reason, where a window is over the limit: such an object is sound. libzstd has no other way
-/// to tell.
+/// The reason, if a window exceeds the limit: such an object is sound. libzstd tells it only by
+/// this text.
 fn too_wide(error: &io::Error) -> Option<String> {
     let limit = 1 << (MAX_WINDOW_LOG - 20);
     error.to_string().contains("too much memory").then(|| {
@@ -147,10 +146,10 @@ fn too_wide(error: &io::Error) -> Option<String> {
     })
 }
 
-/// What its first bytes say it is: zstd, gzip, or plain.
+/// A decoder by the first bytes: zstd, gzip, or plain.
 fn decompressed(source: impl Read + Send + 'static) -> io::Result<Box<dyn BufRead>> {
     let mut source = BufReader::with_capacity(BUFFER, source);
-    // A piece is as long as the magic unless the object itself is shorter.
+    // The first piece holds the whole magic, unless the object is shorter.
     let magic = source.fill_buf()?;
     let (zstd, gzip) = (is_zstd(magic), magic.starts_with(&GZIP));
     Ok(if zstd {
@@ -170,7 +169,7 @@ mod tests {
 
     use super::*;
 
-    /// What is read of these bytes: the lines of the ops, and how it ended.
+    /// The lines of the ops read from these bytes, and the outcome.
     fn lines_of(bytes: &[u8]) -> (Vec<u64>, Result<(), String>) {
         let (sender, mut receiver) = mpsc::channel(1_000);
         let ended = read(io::Cursor::new(bytes.to_vec()), OpRules::log(2), &sender);
@@ -227,7 +226,7 @@ mod tests {
         assert!(lines_of(&packed[..packed.len() - 4]).1.unwrap_err().contains("from line 20001 on"));
         refused(&[0x28, 0xb5, 0x2f, 0xfd, 0xff], 0, &["line 1"]);
         refused(&vec![b' '; MAX_LINE_BYTES as usize + 2], 0, &["line 1 is longer"]);
-        // A window of 64 MiB, which would have to be remembered.
+        // A window of 64 MiB, above the limit of a reader.
         let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
         encoder.window_log(26).unwrap();
         encoder.write_all(&good).unwrap();
@@ -258,7 +257,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// A consumer holds one batch of an object in memory, and no more lines or bytes of it.
+    /// A consumer holds one batch of an object in memory, bounded in lines and in bytes.
     #[test]
     fn a_batch_ends_at_its_lines_or_its_bytes() {
         let sizes = |bytes: Vec<u8>| {

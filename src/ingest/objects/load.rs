@@ -1,4 +1,4 @@
-//! Appending an object line by line.
+//! The append of an object, line by line.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -21,21 +21,21 @@ use crate::ingest::reference::{Loaded, Reference};
 use crate::ingest::settle::{Cause, cause};
 use crate::log::{Ack, Writer};
 
-/// What of an object waits for its acknowledgement, in lines and in bytes of lines.
+/// Lines of an object in flight, and their bytes, at most.
 const WAITING_LINES: usize = 8_192;
 const WAITING_BYTES: usize = 16 << 20;
 
-/// How far it is.
+/// Progress of an object.
 #[derive(Default)]
 struct Progress {
-    /// The last line such that it and all before it are in the log.
+    /// This line and all before it are in the log.
     line: AtomicU64,
     ops: AtomicU64,
 }
 
 impl Objects {
-    /// Appends the lines of an object that the log does not hold, in their order, until all are
-    /// there or `stop` is ready.
+    /// Appends the lines of an object that the log lacks, in order. Returns when all are there, or
+    /// `stop` is ready.
     pub(in crate::ingest) async fn load(
         &self,
         writer: &Writer,
@@ -44,7 +44,7 @@ impl Objects {
         stop: Pin<&mut (impl Future<Output = ()> + ?Sized)>,
     ) -> Loaded {
         let progress = Progress::default();
-        // Boxed, as what it is made of would make every future around it as deep.
+        // Boxed, because its depth would add to every future around it.
         let appending = self.append(writer, of, rules, &progress).boxed();
         let failure = match select(appending, stop).await {
             Either::Left((done, _)) => done.err(),
@@ -78,7 +78,7 @@ impl Objects {
         let (fetched, read, appended) =
             join3(self.fetch(of, first, pieces), reading, append_lines(writer, &source, lines, progress)).await;
         let last = appended.map_err(|(line, error)| (format!("`{of}`, line {line}: {error}"), cause(&error)))?;
-        // An object that could not be fetched looks damaged to its reader.
+        // An object whose fetch failed looks damaged to its reader.
         fetched.map_err(|reason| (reason, Cause::NotAppended))?;
         read.map_err(|reason| (wrong(of, last, &reason), Cause::NotUnderstood))?;
         if last == 0 {
@@ -87,9 +87,9 @@ impl Objects {
         Ok(())
     }
 
-    /// Reads a compressed object to its end, where its checksums are, before its first line is
-    /// appended. The ETag keeps it the same object when it is read again for its lines: a GET more
-    /// for each piece behind the first. An object that was checked last is not checked again.
+    /// Reads a compressed object to its end, where its checksums are, before the first line is
+    /// appended. The ETag ensures that the second read, for the lines, gets the same object. Costs
+    /// one more GET for each piece behind the first. Skips the object that was checked last.
     async fn check(&self, of: &Reference, first: &Piece, source: &str) -> Result<(), (String, Cause)> {
         if self.is_checked(source) {
             return Ok(());
@@ -103,7 +103,7 @@ impl Objects {
         Ok(())
     }
 
-    /// Hands on the object a piece after the other, until nobody wants more.
+    /// Hands on the object piece by piece, until the receiver is gone.
     async fn fetch(&self, of: &Reference, first: Piece, pieces: mpsc::Sender<Option<Bytes>>) -> Result<(), String> {
         let Piece { bytes, total, etag, .. } = first;
         let mut next = Some(bytes);
@@ -117,13 +117,13 @@ impl Objects {
                 next = Some(self.next(of, from, &etag).await?.bytes);
             }
         }
-        // The end is told apart from a failure.
+        // Tells the end apart from a failure.
         drop(pieces.send(None).await);
         Ok(())
     }
 }
 
-/// What is wrong with an object, and what is to be done.
+/// The error of an object, with the remedy.
 fn wrong(of: &Reference, last: u64, reason: &str) -> String {
     let before = match last {
         0 => ". Nothing of it was appended".to_owned(),
@@ -134,7 +134,7 @@ fn wrong(of: &Reference, last: u64, reason: &str) -> String {
     )
 }
 
-/// What an object is called as a source: its address, its ETag and when it was written.
+/// The name of an object as a source: its address, its ETag and the time of its last write.
 fn source_of(of: &Reference, piece: &Piece) -> String {
     let which = format!("@{}.{}", piece.etag, piece.written);
     let name = format!("{of}{which}");
@@ -144,15 +144,15 @@ fn source_of(of: &Reference, piece: &Piece) -> String {
     format!("s3://{:032x}", xxh3_128(name.as_bytes()))
 }
 
-/// A line on its way.
+/// A line in flight.
 struct Sent<'a> {
     line: u64,
     bytes: usize,
     ack: Pin<Box<dyn Future<Output = Result<Ack>> + Send + 'a>>,
 }
 
-/// Appends ops in the order in which they come, each at its line. Returns the last one; or the
-/// first that could not be appended.
+/// Appends ops in the order of arrival, each at its line. Returns the last line, or the first that
+/// failed.
 async fn append_lines(
     writer: &Writer,
     source: &str,
@@ -176,7 +176,7 @@ async fn append_lines(
             }
             let mut ack: Pin<Box<dyn Future<Output = _> + Send + '_>> =
                 Box::pin(writer.append_from(source, line.into(), vec![op]));
-            // The first poll hands the op to the writer: so the log has the order of the lines.
+            // The first poll hands the op to the writer, so the log has the order of the lines.
             if let Poll::Ready(done) = futures::poll!(&mut ack) {
                 ack = Box::pin(std::future::ready(done));
             }
@@ -184,7 +184,7 @@ async fn append_lines(
             last = line;
             waiting.push_back(Sent { line, bytes, ack });
         }
-        // How far it is, is known whenever it has to stop.
+        // Keeps the progress current, because `stop` may come at any time.
         while let Some(first) = waiting.front_mut()
             && let Poll::Ready(done) = futures::poll!(&mut first.ack)
         {

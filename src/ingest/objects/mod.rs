@@ -1,15 +1,15 @@
-//! Objects of ops that messages name: for what does not fit into a message.
+//! Objects of ops that messages name, for ops that do not fit into a message.
 //!
-//! An object is read a piece at a time, decompressed, and appended line by line. The memory for it
-//! is bounded. It is a source of its own, and each line a position in it: if its reader dies,
-//! another reads it again from its beginning, and leaves out the lines that the log holds.
+//! It reads an object piece by piece, decompresses it, and appends it line by line, in bounded
+//! memory. Each object is a source of its own, and each line a position in it. If its reader dies,
+//! another reads it again from its beginning and skips the lines that the log holds.
 //!
-//! A compressed object has its checksums at its end. It is read to there first: no line of it is
-//! appended before all of them are known to be right.
+//! A compressed object has its checksums at its end. It is read to there first, so that no line is
+//! appended before the checksums confirm all of them.
 //!
-//! What an object is, as a source, is its address, its ETag and when it was written. So it takes
-//! effect once, whatever number of messages name it; and one that is put in its place is another
-//! one.
+//! An object is identified as a source by its address, its ETag and the time of its last write. So
+//! it takes effect once, however many messages name it. An object that replaces it is another
+//! source.
 
 mod fetch;
 mod lines;
@@ -26,16 +26,16 @@ use crate::error::Result;
 use crate::store::S3Address;
 use crate::store::s3::client;
 
-/// Where objects lie that messages may name. Clones share connections.
+/// The place of objects that messages may name. Clones share connections.
 #[derive(Clone)]
 pub struct Objects {
     client: Client,
     bucket: Arc<str>,
     /// Empty, or ends with `/`.
     prefix: Arc<str>,
-    /// How long a piece may take.
+    /// The timeout of a piece.
     patience: Duration,
-    /// The compressed object that was checked last, as a source.
+    /// The compressed object that was checked last, by its name as a source.
     checked: Arc<Mutex<Option<String>>>,
 }
 
@@ -46,12 +46,11 @@ impl fmt::Debug for Objects {
 }
 
 impl Objects {
-    /// Objects under this address, which says how they are reached as that of a store does. Makes
-    /// no request.
+    /// Objects under this address. Its parameters are those of a store's address. Makes no request.
     ///
     /// # Errors
     ///
-    /// No region is set, or the certificates to trust cannot be used.
+    /// No region is set, or the trusted certificates cannot be used.
     pub async fn open(address: &S3Address) -> Result<Self> {
         let (client, _) = client(&format!("s3://{}", address.bucket), &address.options).await?;
         let prefix = if address.prefix.is_empty() { String::new() } else { format!("{}/", address.prefix) };
@@ -72,7 +71,7 @@ impl Objects {
         format!("s3://{}/{}", self.bucket, self.prefix)
     }
 
-    /// Whether an object may be named. Else why not.
+    /// Whether messages may name this object. If not, the reason.
     fn allow(&self, reference: &Reference) -> Result<(), String> {
         if *reference.bucket == *self.bucket && reference.key.starts_with(&*self.prefix) {
             return Ok(());
