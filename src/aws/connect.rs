@@ -1,5 +1,4 @@
-//! Connecting: where credentials and region come from, how long a request may take, how often the
-//! SDK tries.
+//! Connections: the sources of credentials and region, the timeouts, and the attempts of the SDK.
 
 use std::time::Duration;
 
@@ -15,27 +14,27 @@ use super::environment::{check, check_value};
 use super::file::read_file;
 use crate::store::{StoreError, StoreErrorKind};
 
-/// Certificates of all authorities together are a quarter of this.
+/// The certificates of all authorities together take a quarter of this.
 const MAX_CERTIFICATES: u64 = 1 << 20;
 
-/// How to reach a service. Everything that is not set comes from where the tools of AWS look:
+/// The way to a service. Unset options come from the places where the tools of AWS look:
 /// environment, profile, container, machine.
 #[derive(Debug, Clone, Default)]
 pub struct AwsOptions {
-    /// The region; needed where neither environment nor profile names one, and no `endpoint` is
+    /// The region. Required where neither environment nor profile names one, and no `endpoint` is
     /// set.
     pub region: Option<String>,
-    /// Where the service is, for one that is not AWS's: `http://localhost:9000`.
+    /// The endpoint of a service other than AWS's: `http://localhost:9000`.
     pub endpoint: Option<String>,
     /// Keys, instead of those of the environment.
     pub credentials: Option<Credentials>,
-    /// Certificates of authorities to trust beside those of the operating system, in PEM.
+    /// Certificates of authorities to trust besides those of the operating system, in PEM.
     pub ca_certificates: Option<Vec<u8>>,
-    /// How long to wait.
+    /// The timeouts.
     pub timeouts: Timeouts,
-    /// How often the SDK tries a request before it reports a failure. 1 by default: Deltafold tries
-    /// again itself, counts every attempt, and settles what a lost answer leaves open. With more,
-    /// nothing is lost either: a conditional write refused by its own success is recognised.
+    /// Attempts of the SDK for a request before it reports a failure. 1 by default: Deltafold
+    /// retries by itself, counts every attempt, and settles lost answers. More attempts lose
+    /// nothing either: Deltafold recognises a conditional write that its own success refused.
     pub attempts: Option<u32>,
 }
 
@@ -56,17 +55,17 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// How long a request may take.
+/// The timeouts of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// Until a connection stands, TLS included: 3 s.
     pub connect: Duration,
-    /// From the request sent to the first byte of the answer: 10 s. The slowest answers of S3 that
-    /// were measured took about that long.
+    /// From the sent request to the first byte of the answer: 10 s. The slowest measured answers of
+    /// S3 took about that long.
     pub first_byte: Duration,
-    /// A whole attempt up to the head of the answer, a body sent included: 30 s.
+    /// A whole attempt up to the head of the answer, including the upload of a body: 30 s.
     pub attempt: Duration,
-    /// A whole call, all attempts of the SDK and the body of the answer included: 60 s.
+    /// A whole call, including all attempts of the SDK and the body of the answer: 60 s.
     pub operation: Duration,
 }
 
@@ -92,7 +91,7 @@ impl Timeouts {
     }
 }
 
-/// What all clients are made from.
+/// The shared configuration of all clients.
 pub(crate) async fn connect(what: &str, options: &AwsOptions) -> Result<SdkConfig, StoreError> {
     let invalid = |reason: String| StoreError::new(StoreErrorKind::Permanent, "connect to", what, reason);
     let region = check(|name| std::env::var_os(name)).map_err(invalid)?;
@@ -133,7 +132,7 @@ pub(crate) async fn connect(what: &str, options: &AwsOptions) -> Result<SdkConfi
     check_value("the region", region.as_deref().unwrap_or_default()).map_err(invalid)?;
     match (region, config.endpoint_url()) {
         (Some(_), _) => Ok(config),
-        // Whoever is not AWS rarely minds which region a signature names.
+        // Services other than AWS rarely check the region of a signature.
         (None, Some(_)) => Ok(config.into_builder().region(Region::new("us-east-1")).build()),
         (None, None) => Err(invalid(
             "no region is set; set AWS_REGION, a region in the profile, or `?region=` in the store's address"
@@ -150,7 +149,7 @@ fn aws_sdk_credentials(
     aws_credential_types::Credentials::new(access_key, secret_key, session_token, None, "deltafold")
 }
 
-/// Reads one parameter of an address into the options; false where it is none of theirs.
+/// Reads one parameter of an address into the options. Returns false if it is none of theirs.
 pub(crate) fn parse(options: &mut AwsOptions, name: &str, value: &str) -> Result<bool, String> {
     let seconds = || {
         let parsed = value.parse::<f64>().ok().filter(|seconds| *seconds > 0.0 && *seconds <= 86_400.0);
@@ -187,7 +186,7 @@ pub(crate) fn parse(options: &mut AwsOptions, name: &str, value: &str) -> Result
 mod tests {
     use super::*;
 
-    /// Options end up in logs and panics: they show which key it is, and no secret.
+    /// Options end up in logs and panics, so this shows the key's id and no secret.
     #[test]
     fn printed_credentials_show_no_secret() {
         let credentials = Credentials {

@@ -1,4 +1,4 @@
-//! Credentials from any source, made fit for a request: from variables, profiles, containers,
+//! Credentials from any source, checked for use in a request: variables, profiles, containers,
 //! machines.
 
 use aws_credential_types::Credentials;
@@ -7,10 +7,10 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 
 use super::environment::{KEYS, is_plain};
 
-/// The error text of credentials that no request can carry begins so.
+/// The beginning of the error for credentials that no request can carry.
 pub(super) const UNFIT: &str = "the credentials cannot be used: ";
 
-/// Trims what another provider hands over, and refuses what no header can carry.
+/// Trims the credentials of another provider, and refuses those that no header can carry.
 #[derive(Debug)]
 pub(super) struct Fit(pub(super) SharedCredentialsProvider);
 
@@ -32,7 +32,7 @@ impl ProvideCredentials for Fit {
 fn fit(credentials: Credentials) -> Result<Credentials, String> {
     let given = [Some(credentials.access_key_id()), Some(credentials.secret_access_key()), credentials.session_token()];
     for (name, value) in KEYS.into_iter().zip(given) {
-        // The error must not hold the value: two of the three are secret.
+        // The error must not hold the value, because two of the three are secret.
         if !is_plain(value.unwrap_or_default().trim()) {
             return Err(format!(
                 "{UNFIT}{name}, or its counterpart in the profile or service that they come from, holds a line break or another character that no request can carry; replace it"

@@ -1,16 +1,15 @@
 //! Values of the environment, checked before the SDK reads them.
 //!
-//! The SDK copies keys, tokens and regions into headers and panics where a header cannot carry
-//! them. Files and secret managers hand values over with a line break at their end.
+//! The SDK copies keys, tokens and regions into headers, and panics where a header cannot carry
+//! them. Files and secret managers often add a line break to a value.
 
 use std::ffi::OsString;
 
 /// Variables whose values lose the white space around them.
 pub(super) const KEYS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
-/// The region, in the order in which the SDK looks.
+/// The variables of the region, in the order of the SDK.
 const REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
-/// Other variables whose values the SDK puts into requests. Paths and profile names are not among
-/// them.
+/// Other variables whose values the SDK puts into requests, except paths and profile names.
 const REQUESTS: [&str; 18] = [
     "AWS_ACCOUNT_ID",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
@@ -47,7 +46,8 @@ pub(super) fn check_value(name: &str, value: &str) -> Result<(), String> {
     ))
 }
 
-/// Checks all variables. Returns the region where the one that is set has white space around it.
+/// Checks all variables. Returns the trimmed region if the variable in force has white space around
+/// it.
 pub(super) fn check(variable: impl Fn(&str) -> Option<OsString>) -> Result<Option<String>, String> {
     let text = |name: &str| variable(name).map(|value| value.to_string_lossy().into_owned());
     for name in KEYS.into_iter().chain(REGIONS) {

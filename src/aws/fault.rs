@@ -1,4 +1,4 @@
-//! What an error of the SDK says about what happened.
+//! The meaning of an error of the SDK.
 
 use std::error::Error;
 
@@ -8,26 +8,26 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::credentials::UNFIT;
 
-/// What a request that did not succeed has done.
+/// The effect of a request that did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// 304: the object is what it was.
+    /// 304: the object has not changed.
     Unchanged,
     /// 412, or a condition of a table: the condition did not hold.
     Refused,
-    /// 409: others were writing; nothing landed.
+    /// 409: another writer was at work; nothing landed.
     Conflict,
     /// 404 of an object.
     Absent,
     /// 416: the object ends before the range begins.
     PastTheEnd,
-    /// Nothing landed; trying again may help.
+    /// Nothing landed; a retry may help.
     Rejected(String),
-    /// Nothing landed, and trying again changes nothing.
+    /// Nothing landed, and a retry changes nothing.
     Impossible(String),
     /// Nothing landed: the service does not know the request.
     Unsupported(String),
-    /// No answer, or one that does not tell whether it landed.
+    /// No answer, or one that leaves it open whether the request landed.
     Lost(String),
 }
 
@@ -57,7 +57,7 @@ where
     }
 }
 
-/// No request was made, or none that was understood.
+/// The SDK made no request, or the service understood none.
 fn without_an_answer(reason: String) -> Fault {
     if let Some(at) = reason.find(UNFIT) {
         Fault::Impossible(reason.get(at..).unwrap_or_default().to_owned())
@@ -114,8 +114,7 @@ fn answered(status: u16, code: &str, message: &str, region: Option<&str>) -> Fau
         (401 | 403, _) | (_, "AccessDeniedException") => {
             help("the credentials lack a permission: `docs/s3.md` lists those that are needed")
         }
-        // The bytes were damaged on their way, or did not arrive in time: the service took none of
-        // them.
+        // The bytes were damaged on their way, or came too late: the service took none of them.
         (
             _,
             "BadDigest"
@@ -135,13 +134,13 @@ fn answered(status: u16, code: &str, message: &str, region: Option<&str>) -> Fau
         (405 | 501, _) | (_, "NotImplemented" | "MethodNotAllowed") => Fault::Unsupported(format!(
             "{said}; the service lacks something that Deltafold needs: `deltafold doctor` lists what"
         )),
-        // 200: S3 may begin to answer before it is done, and say in the body what went wrong.
+        // 200: S3 may begin its answer before it is done, and report a failure in the body.
         (200..=299 | 429 | 500.., _) => Fault::Lost(said),
         _ => Fault::Impossible(said),
     }
 }
 
-/// The error and what caused it, the most telling last.
+/// The error and its causes, the most telling last.
 fn chain(error: &dyn Error) -> String {
     let mut said: Vec<String> = Vec::new();
     let mut next = Some(error);

@@ -1,10 +1,10 @@
-//! Files that settings name: certificates, mappings. They are read whole, up to a limit.
+//! Files that settings name: certificates, mappings. The program reads them whole, up to a limit.
 
 use std::fs::File;
 use std::io::Read as _;
 
-/// Reads a file that is to hold `what`. A pipe could keep its reader waiting for ever, and a device
-/// never ends: neither is read.
+/// Reads a file that should hold `what`. Refuses pipes, which could block for ever, and devices,
+/// which never end.
 pub(crate) fn read_file(path: &str, what: &str, limit: u64) -> Result<Vec<u8>, String> {
     let failed = |error: std::io::Error| format!("cannot read {what} from `{path}`: {error}");
     let meta = std::fs::metadata(path).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! Functions of AWS Lambda, started without waiting for what they answer.
+//! Functions of AWS Lambda, started without waiting for their answers.
 
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::primitives::Blob;
@@ -7,18 +7,18 @@ use aws_sdk_lambda::types::InvocationType;
 use super::{AwsOptions, connect};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// A way to functions.
+/// A client of functions.
 #[derive(Debug)]
 pub(crate) struct Functions(Client);
 
 impl Functions {
-    /// The functions of the account whose credentials are found. No request.
+    /// The functions of the account whose credentials are found. Makes no request.
     pub(crate) async fn open() -> Result<Self, StoreError> {
         Ok(Self(Client::new(&connect("AWS Lambda", &AwsOptions::default()).await?)))
     }
 
-    /// Starts a function, by name or ARN, with this event. One request, which is not made again:
-    /// whoever needs the function asks again.
+    /// Starts a function, by name or ARN, with this event. One request without a retry. A caller
+    /// that needs the function asks again.
     pub(crate) async fn start(&self, function: &str, event: String) -> Result<(), StoreError> {
         let request = self.0.invoke().function_name(function).invocation_type(InvocationType::Event);
         let answer = request.payload(Blob::new(event)).send().await;

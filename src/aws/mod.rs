@@ -1,5 +1,4 @@
-//! What the services of AWS have in common: credentials, region, HTTP, timeouts, and what their
-//! errors mean.
+//! The common ground of AWS's services: credentials, region, HTTP, timeouts, and their errors.
 
 mod connect;
 mod credentials;

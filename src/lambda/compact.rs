@@ -1,4 +1,4 @@
-//! `compact`: folds and merges what is there to fold and to merge, and sweeps now and then.
+//! `compact`: folds and merges what is due, and sweeps now and then.
 
 use std::collections::HashMap;
 
@@ -19,28 +19,28 @@ use crate::error::Result;
 use crate::location::Location;
 use crate::memory::MemoryLimit;
 
-/// A shard is swept when its version passes a multiple of this: about three times a day where it is
-/// folded every quarter of an hour.
+/// A sweep is due when a shard's version passes a multiple of this: about three times a day at a
+/// fold every quarter of an hour.
 const SWEEP_VERSIONS: u64 = 32;
 
 /// The function, from one invocation to the next.
 #[derive(Debug)]
 pub(super) struct Compact {
     store: Location,
-    /// Those that are compacted where the event names none.
+    /// The collections to compact if the event names none.
     names: Vec<CollectionName>,
     memory: MemoryLimit,
     open: HashMap<CollectionName, Open>,
 }
 
-/// A collection, and what is known of it.
+/// An open collection with its compactor.
 #[derive(Debug)]
 struct Open {
     collection: Collection,
     compactor: Compactor,
 }
 
-/// An event, or a message, that says what to compact.
+/// The collections that an event or a message asks to compact.
 #[derive(Deserialize)]
 struct Named {
     collections: Vec<String>,
@@ -51,8 +51,8 @@ impl Compact {
         Self { store, names, memory, open: HashMap::new() }
     }
 
-    /// Compacts the collections that the event names (`{"collections": ["a"]}`, as it is or as
-    /// messages of a queue), or else those of the configuration.
+    /// Compacts the collections that the event names (`{"collections": ["a"]}`, directly or in
+    /// messages of a queue). Otherwise compacts those of the configuration.
     pub(super) async fn handle(
         &mut self,
         event: Event,
@@ -85,7 +85,7 @@ impl Compact {
         }
     }
 
-    /// Each of them, whatever becomes of the others.
+    /// Compacts each of them, even if others fail.
     async fn all(
         &mut self,
         names: &[CollectionName],
@@ -110,7 +110,7 @@ impl Compact {
     }
 
     async fn one(&mut self, name: &CollectionName, request: &str) -> Result<Value> {
-        // Taken out: after a failure, or where time is up, it is looked up anew.
+        // Removed, so that a failure or a timeout makes the next call open it anew.
         let mut open = match self.open.remove(name) {
             Some(open) => open,
             None => {
@@ -144,7 +144,7 @@ impl Compact {
     }
 }
 
-/// The collections that an event or a message names; `None` where it names none at all.
+/// The collections that an event or a message names. `None` if it has no such list.
 fn named(text: &str) -> Result<Option<Vec<CollectionName>>, Failure> {
     let event: Value = serde_json::from_str(text).unwrap_or_default();
     if event.get("collections").is_none() {
@@ -156,12 +156,12 @@ fn named(text: &str) -> Result<Option<Vec<CollectionName>>, Failure> {
     names.collect::<Result<Vec<_>, _>>().map(Some)
 }
 
-/// Whether a version that was published passes a multiple of [`SWEEP_VERSIONS`].
+/// Whether a published version passes a multiple of [`SWEEP_VERSIONS`].
 fn passes(report: &CompactReport) -> bool {
     report.events.iter().filter_map(|event| event.version).any(|version| version.get().is_multiple_of(SWEEP_VERSIONS))
 }
 
-/// How far folding was behind before, and what it has done.
+/// The backlog before the fold, and the work done.
 fn measured(report: &CompactReport) -> Measured {
     let mut measured = Measured::default();
     let folds = || report.events.iter().filter(|event| event.kind == EditKind::Fold && event.version.is_some());

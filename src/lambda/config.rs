@@ -1,4 +1,4 @@
-//! What the environment says the function is to do.
+//! The configuration of the function, from the environment.
 
 use deltafold_format::CollectionName;
 
@@ -7,20 +7,20 @@ use crate::location::Location;
 use crate::memory::MemoryLimit;
 use crate::store::S3Address;
 
-/// The log is folded before its time when it holds so many segments.
+/// A log with this many segments is folded early.
 const FOLD_SEGMENTS: u32 = 512;
-/// As the templates have it.
+/// The default of the templates.
 const MAX_RECEIVES: u32 = 10;
 
-/// A function and where it works.
+/// A function with its configuration.
 #[derive(Debug)]
 pub(super) struct Config {
     pub(super) function: Function,
     pub(super) store: Location,
-    /// One at least, and one only of functions that append.
+    /// At least one, and exactly one for functions that append.
     pub(super) collections: Vec<CollectionName>,
     pub(super) mapping: Option<MappingFile>,
-    /// Where objects lie that messages may name.
+    /// The place of objects that messages may name.
     pub(super) objects: Option<S3Address>,
     /// The memory of readers and compactors.
     pub(super) memory: MemoryLimit,
@@ -32,7 +32,7 @@ pub(super) enum Function {
     Forward {
         /// The queue's URL, ARN or name.
         queue: String,
-        /// How many message groups there are at most, but for those of what nobody understands.
+        /// Message groups at most, besides those of poison records.
         groups: u32,
     },
     Compact,
@@ -40,16 +40,16 @@ pub(super) enum Function {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct IngestSettings {
-    /// The function that folds; without one, this does in the time that is left.
+    /// The function that folds. Without one, this function folds in the remaining time.
     pub(super) compact: Option<String>,
-    /// A log of so many segments is folded before its time.
+    /// A log with this many segments is folded early.
     pub(super) fold_segments: u64,
-    /// How often a message is received before the queue's redrive policy takes it away.
+    /// Receives after which the queue's redrive policy removes a message.
     pub(super) max_receives: u32,
 }
 
 impl Config {
-    /// Reads the variables; one that is empty is not set. The error tells all that is wrong.
+    /// Reads the variables; an empty one counts as unset. The error lists everything that is wrong.
     pub(super) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let mut wrong = Vec::new();
@@ -133,8 +133,8 @@ impl Config {
     }
 }
 
-/// What `DELTAFOLD_MEMORY` says; else half of the function's memory, as the service tells it. The
-/// other half is for the program, its connections, the event and the ops on their way.
+/// `DELTAFOLD_MEMORY`, or half of the function's memory as the service reports it. The other half
+/// is for the program, its connections, the event and the ops in flight.
 fn memory(variable: impl Fn(&str) -> Option<String>) -> Result<MemoryLimit, String> {
     if let Some(text) = variable("DELTAFOLD_MEMORY") {
         return text.parse().map_err(|error| format!("DELTAFOLD_MEMORY: {error}"));

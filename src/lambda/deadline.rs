@@ -1,4 +1,4 @@
-//! When an invocation has to be over.
+//! The deadline of an invocation.
 
 use std::time::Duration;
 
@@ -7,22 +7,21 @@ use futures::future::{Either, select};
 
 use crate::env::{self, Env, System};
 
-/// What is kept for telling the result, of the time that there is.
+/// The report of the result gets one part in this many of the time.
 const MARGIN_ONE_IN: u32 = 10;
 const MARGIN_MIN: Duration = Duration::from_millis(300);
 const MARGIN_MAX: Duration = Duration::from_secs(3);
 
-/// When an invocation has to be over. The service stops the program then, and nobody hears what it
-/// has done.
+/// The deadline of an invocation. The service then stops the program, and its result is lost.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
-    /// When to stop working.
+    /// The time to stop working.
     stop: Timestamp,
 }
 
 impl Deadline {
-    /// Of an invocation that just began: the service names the end in milliseconds since 1970, on
-    /// the clock of this machine.
+    /// The deadline of an invocation that just began. The service names the end in milliseconds
+    /// since 1970, on the clock of this machine.
     pub(super) fn of(end_millis: u64) -> Self {
         let end = Timestamp::from_millis(i64::try_from(end_millis).unwrap_or(i64::MAX));
         let margin = margin(between(System.now(), end));
@@ -30,17 +29,17 @@ impl Deadline {
         Self { stop: Timestamp::from_millis(end.as_millis().saturating_sub(millis)) }
     }
 
-    /// How long there is to work.
+    /// The remaining time to work.
     pub(super) fn left(self) -> Duration {
         between(System.now(), self.stop)
     }
 
-    /// Is ready when it is time to stop.
+    /// Ready when it is time to stop.
     pub(super) async fn passed(self) {
         env::sleep(self.left()).await;
     }
 
-    /// What `work` comes to, if it does in time.
+    /// The result of `work`, if it finishes in time.
     pub(super) async fn bound<T>(self, work: impl Future<Output = T>) -> Option<T> {
         match select(std::pin::pin!(work), std::pin::pin!(self.passed())).await {
             Either::Left((done, _)) => Some(done),

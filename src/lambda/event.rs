@@ -1,4 +1,4 @@
-//! What an invocation is about.
+//! The event of an invocation.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::failure::Failure;
 
-/// An event, told apart by where its records come from.
+/// An event, by the source of its records.
 #[derive(Debug)]
 pub(super) enum Event {
     /// Messages of a queue.
@@ -20,18 +20,18 @@ pub(super) enum Event {
     Other,
 }
 
-/// A record of a stream. What it says of the item is read by a mapping; here is what its place is.
+/// A record of a stream. A mapping reads its item; this holds its position.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Change {
-    /// All of it, as it came.
+    /// The whole record as it came.
     pub(super) text: String,
-    /// What identifies it among all.
+    /// Its unique id.
     pub(super) id: String,
-    /// What the service calls it when it is to come again.
+    /// The service's name for it in a report of failure.
     pub(super) sequence: String,
-    /// The item's key: changes of one item have the same.
+    /// The item's key. All changes of one item have the same.
     pub(super) keys: String,
-    /// When the item was changed, about.
+    /// The approximate time of the change.
     pub(super) created: Option<Timestamp>,
 }
 
@@ -84,8 +84,8 @@ impl Event {
     }
 }
 
-/// Without its place in the stream a record could not be reported, so that is needed; everything
-/// else may be wrong with it.
+/// A record must have its sequence number, because a failure could not be reported without it.
+/// Everything else may be wrong with it.
 fn change(record: &RawValue) -> serde_json::Result<Change> {
     let StreamRecord { id, dynamodb } = serde_json::from_str(record.get())?;
     #[expect(clippy::cast_possible_truncation, reason = "a date that is out of range is none")]

@@ -1,4 +1,4 @@
-//! An invocation that failed as a whole: the service makes it again.
+//! The failure of a whole invocation. The service then repeats it.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use lambda_runtime::Diagnostic;
 
 use crate::error::Error;
 
-/// Why it failed.
+/// The reason of the failure.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// What alarms and searches can tell apart.
+    /// The kind, for alarms and searches.
     kind: String,
     reason: String,
 }
 
 impl Failure {
-    /// The event is none for this function.
+    /// The event is not for this function.
     pub(super) fn event(reason: String) -> Self {
         Self { kind: "Event".to_owned(), reason }
     }

@@ -1,5 +1,5 @@
-//! `forward`: changes of a table become few messages of a FIFO queue, which keeps them longer than
-//! the stream does.
+//! `forward`: packs changes of a table into few messages of a FIFO queue, which keeps them longer
+//! than the stream does.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ use crate::aws::{AwsOptions, Outgoing, Queue};
 use crate::env::{Env, System};
 use crate::ingest::BodyReader;
 
-/// A message takes no more records once it holds so many bytes: ten of them, what one invocation
-/// gets, fit into what the service hands over at once.
+/// A message takes no more records beyond this many bytes. One invocation gets ten messages, and
+/// ten of this size fit into the service's limit.
 const MESSAGE_BYTES: usize = 240 << 10;
 
 /// The function, from one invocation to the next.
@@ -31,23 +31,23 @@ pub(super) struct Forward {
 #[derive(Debug)]
 struct Open {
     queue: Queue,
-    /// Tells which records nobody will understand; without a mapping that is not known here.
+    /// Recognises poison records. Without a mapping the function cannot.
     bodies: Option<BodyReader>,
 }
 
-/// What to do with a record.
+/// The way of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     /// Send it with others.
     Pack,
-    /// Send it alone: nobody will understand it, and what is in one message with it goes to the
-    /// dead letters with it.
+    /// Send it alone: it is a poison record, and would take others in its message to the dead
+    /// letters.
     Alone,
     /// No rule takes it.
     Skip,
 }
 
-/// A message, and which records it holds.
+/// A message, with the records that it holds.
 #[derive(Debug, PartialEq, Eq)]
 struct Packed {
     group: String,
@@ -59,8 +59,8 @@ impl Forward {
         Self { place, queue, groups, open: None }
     }
 
-    /// Sends what the event holds. The answer names the first record that is to come again, and
-    /// with it all behind it.
+    /// Sends the records of the event. The answer names the first record that must come again. All
+    /// behind it come again as well.
     pub(super) async fn handle(&mut self, event: Event, request: &str, deadline: Deadline) -> Result<Value, Failure> {
         let Event::Changes(changes) = event else {
             return Err(Failure::event("the event holds no records of a stream".to_owned()));
@@ -109,17 +109,17 @@ fn fate(change: &Change, bodies: Option<&BodyReader>) -> Fate {
     }
 }
 
-/// Records into messages: those of one item in one group and in their order, as few messages as
-/// possible.
+/// Packs records into as few messages as possible. The records of one item stay in one group, in
+/// order.
 fn pack(changes: &[Change], fates: &[Fate], groups: u32) -> Vec<Packed> {
     let mut packed: Vec<Packed> = Vec::new();
-    // Per group, the message that is being filled, and how much is in it.
+    // For each group, the open message and its bytes.
     let mut filling: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for (index, (change, fate)) in changes.iter().zip(fates).enumerate() {
         let key = xxh3_64(change.keys.as_bytes());
         let group = match fate {
             Fate::Skip => continue,
-            // A group of its own, so that it holds up nobody.
+            // A group of its own, so that it holds up no other record.
             Fate::Alone => format!("alone-{key:016x}"),
             Fate::Pack => (key % u64::from(groups.max(1))).to_string(),
         };

@@ -1,4 +1,4 @@
-//! `ingest`: what comes is appended to the log, and what is not is reported, message by message.
+//! `ingest`: appends messages to the log, and reports those that failed, one by one.
 
 use aws_lambda_events::sqs::SqsMessage;
 use deltafold_format::{CollectionName, Timestamp};
@@ -19,9 +19,9 @@ use crate::ingest::{BodyReader, Cause, Delivery, Failed, STREAM_WITHOUT_ORDER, S
 use crate::log::{Lag, Writer, WriterOptions};
 use crate::store::Requests;
 
-/// A fold is begun only where so much time is left.
+/// A fold needs at least this much remaining time.
 const FOLD_TIME: std::time::Duration = std::time::Duration::from_secs(5);
-/// What a fold of this function reads at most: it has the memory of a small function.
+/// The most that a fold of this function reads, because it has the memory of a small function.
 const FOLD_BYTES: u64 = 16 << 20;
 
 /// The function, from one invocation to the next.
@@ -32,11 +32,11 @@ pub(super) struct Ingest {
     functions: Option<Functions>,
     threshold: Threshold,
     open: Option<Open>,
-    /// It was said that records of a stream come without an order.
+    /// The warning about stream records without an order was logged.
     warned: bool,
 }
 
-/// A collection that is appended to.
+/// The collection that the function appends to.
 #[derive(Debug)]
 struct Open {
     collection: Collection,
@@ -50,8 +50,8 @@ impl Ingest {
         Self { place, settings, functions: None, threshold, open: None, warned: false }
     }
 
-    /// Appends what the event holds. The answer names the messages, or the first record of the
-    /// stream, that are to come again.
+    /// Appends the records of the event. The answer names the messages, or the first record of the
+    /// stream, that must come again.
     pub(super) async fn handle(&mut self, event: Event, request: &str, deadline: Deadline) -> Result<Value, Failure> {
         if let Event::Other = event {
             return Err(Failure::event(
@@ -84,8 +84,8 @@ impl Ingest {
         }
         let requests = open.collection.store().requests().since(&before);
         measured(&settled, &sent, &lags, &requests).print(open.collection.name(), request, System.now());
-        // After a failure a writer waits for the messages that failed, which may go to another
-        // instance; and the collection may be another by now.
+        // After a failure a writer waits for the failed messages, which may go to another instance.
+        // The collection may also be another by now. So the next invocation opens both anew.
         if settled.failed.iter().all(|failed| failed.cause != Cause::NotAppended) {
             self.open = Some(open);
         }
@@ -101,8 +101,8 @@ impl Ingest {
         Ok(Open { collection, bodies, writer })
     }
 
-    /// Has the log folded: by the function that does, or in the time that is left. Whatever comes
-    /// of it, what was appended is.
+    /// Folds the log: by the function for it, or in the remaining time. A failure does not undo an
+    /// append.
     async fn fold(&mut self, collection: &Collection, segments: u64, deadline: Deadline) {
         let done = match self.settings.compact.clone() {
             Some(function) => deadline
@@ -161,8 +161,8 @@ async fn messages(open: &Open, messages: &[SqsMessage], max_receives: u32, deadl
     settled
 }
 
-/// Appends records of a stream, up to the first that cannot be understood: none is to overtake it,
-/// as the service delivers it and all behind it again.
+/// Appends records of a stream up to the first that cannot be understood. None may overtake it,
+/// because the service delivers it again with all behind it.
 async fn changes(open: &Open, changes: &[Change], deadline: Deadline) -> Settled {
     let wrong = changes.iter().enumerate().find_map(|(index, change)| {
         let reason = open.bodies.read(&change.text).err()?;
@@ -182,9 +182,9 @@ async fn changes(open: &Open, changes: &[Change], deadline: Deadline) -> Settled
     settled
 }
 
-/// What is to come again.
+/// The answer: the messages or the record that must come again.
 fn answer(event: &Event, settled: &Settled) -> Result<Value, Failure> {
-    // Without a name nothing can be reported, and what is not reported is deleted.
+    // A message without an id cannot be reported, and the service deletes unreported messages.
     let unnamed = || Failure::event("a message has no id".to_owned());
     let mut names = Vec::new();
     match event {
@@ -234,7 +234,7 @@ fn delivery(message: &SqsMessage, max_receives: u32) -> Delivery<'_> {
     }
 }
 
-/// When a message was sent.
+/// The time when a message was sent.
 fn sent(message: &SqsMessage) -> Option<Timestamp> {
     message.attributes.get("SentTimestamp")?.parse().ok().map(Timestamp::from_millis)
 }

@@ -12,14 +12,14 @@ use crate::store::{RequestKind, Requests};
 
 const NAMESPACE: &str = "Deltafold";
 
-/// What can be measured. CloudWatch bills each name and collection as a metric; ten are free.
+/// A metric. CloudWatch bills each pair of metric and collection; ten are free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Metric {
     /// Segments that are not folded.
     LagSegments,
     /// Bytes that were not folded.
     LagBytes,
-    /// How old the oldest was: a message that was appended, or an op that was folded.
+    /// The age of the oldest: a message that was appended, or an op that was folded.
     LagSeconds,
     /// Ops appended.
     Appended,
@@ -27,7 +27,7 @@ pub(super) enum Metric {
     Duplicates,
     /// Messages reported as failed.
     Failed,
-    /// Log slots and versions that somebody else took first.
+    /// Log slots and versions that another process took first.
     Conflicts,
     /// Bytes read from the store.
     BytesIn,
@@ -77,7 +77,7 @@ impl Metric {
     }
 }
 
-/// What one invocation measured of one collection.
+/// The measurements of one invocation for one collection.
 #[derive(Debug, Default)]
 pub(super) struct Measured(Vec<(Metric, f64)>);
 
@@ -91,14 +91,14 @@ impl Measured {
         self.set(metric, value as f64);
     }
 
-    /// What the store was asked.
+    /// Adds the requests to the store.
     pub(super) fn requests(&mut self, requests: &Requests) {
         let total = requests.total();
         self.count(Metric::BytesIn, total.bytes_in);
         self.count(Metric::BytesOut, total.bytes_out);
     }
 
-    /// Prints them. Where nobody reads standard output, nobody wants to know.
+    /// Prints them. Ignores a closed standard output.
     pub(super) fn print(&self, collection: &CollectionName, request: &str, now: Timestamp) {
         let _ = writeln!(std::io::stdout().lock(), "{}", self.line(collection, request, now));
     }
@@ -118,7 +118,7 @@ impl Measured {
     }
 }
 
-/// Log slots and heads that were taken when they were to be written.
+/// Log slots and heads that another process took first.
 pub(super) fn lost_races(requests: &Requests) -> u64 {
     [RequestKind::Create, RequestKind::Replace, RequestKind::RegisterWrite]
         .map(|kind| requests.of(kind).refused)
@@ -126,7 +126,7 @@ pub(super) fn lost_races(requests: &Requests) -> u64 {
         .sum()
 }
 
-/// How old it is, by the clock of this machine.
+/// The age, by the clock of this machine.
 pub(super) fn seconds_since(then: Timestamp) -> f64 {
     let millis = System.now().as_millis().saturating_sub(then.as_millis());
     #[expect(clippy::cast_precision_loss, reason = "a metric is a double")]
@@ -134,7 +134,7 @@ pub(super) fn seconds_since(then: Timestamp) -> f64 {
     seconds
 }
 
-/// Whole numbers without a point.
+/// A number as JSON; whole numbers have no point.
 fn number(value: f64) -> Value {
     #[expect(clippy::cast_possible_truncation, reason = "only where it is whole and small enough")]
     let whole = value as i64;

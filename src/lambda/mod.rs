@@ -1,5 +1,5 @@
-//! The functions for AWS Lambda: one program, `bootstrap`, that is what the variable
-//! `DELTAFOLD_FUNCTION` says.
+//! The functions for AWS Lambda: one program, `bootstrap`. The variable `DELTAFOLD_FUNCTION`
+//! selects the function.
 //!
 //! | function | started by | does |
 //! |---|---|---|
@@ -7,12 +7,12 @@
 //! | `forward` | records of a DynamoDB stream | packs them into messages of a FIFO queue |
 //! | `compact` | a schedule, a call, a message | folds, merges, and sweeps now and then |
 //!
-//! Collections, connections and what is known of the log stay from one invocation to the next.
-//! Nothing that an instance keeps is needed for safety: it may be stopped, frozen or forgotten
-//! anywhere, and any number of instances may run.
+//! An instance keeps collections, connections and its view of the log between invocations. It needs
+//! none of them for safety: it may be stopped, frozen or forgotten anywhere, and any number of
+//! instances may run.
 //!
-//! `docs/ingest.md` says what is guaranteed and how functions are set up, `docs/deploy/` sets them
-//! up.
+//! `docs/ingest.md` states the guarantees and the setup of functions; `docs/deploy/` has the
+//! templates.
 
 mod compact;
 mod config;

@@ -1,4 +1,4 @@
-//! Where a function works: its collection, and how what comes is understood there.
+//! The place of a function: its collection, and the parser of its messages.
 
 use deltafold_format::CollectionName;
 
@@ -13,10 +13,10 @@ use crate::memory::MemoryLimit;
 use crate::retry;
 use crate::store::{Key, S3Address, Store};
 
-/// A mapping is written by hand.
+/// People write mappings by hand, so they are small.
 const MAX_MAPPING: u64 = 1 << 20;
 
-/// What is to be opened.
+/// A collection and a mapping to open.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) store: Location,
@@ -26,17 +26,17 @@ pub(super) struct Place {
     pub(super) memory: MemoryLimit,
 }
 
-/// Where a mapping is.
+/// The place of a mapping.
 #[derive(Debug, PartialEq)]
 pub(super) enum MappingFile {
-    /// Read already: it was in the zip.
+    /// A file of the zip, read already.
     Read(Mapping),
     /// An object beside the collections.
     Object(Key),
 }
 
 impl MappingFile {
-    /// A file, or the address of an object in the store.
+    /// Parses a path, or the address of an object in the store.
     pub(super) fn find(text: &str, store: &str) -> Result<Self, String> {
         if text.starts_with("s3://") {
             let store = store.split('?').next().unwrap_or_default().trim_end_matches('/');
@@ -63,7 +63,7 @@ impl MappingFile {
 }
 
 impl Place {
-    /// Opens it. One GET, and one for a mapping in the store.
+    /// Opens the place. One GET, and one more for a mapping in the store.
     pub(super) async fn open(&self, deadline: Deadline) -> Result<(Collection, BodyReader), Failure> {
         let opening = async {
             let collection = Collection::open(self.store.store_of(&self.name).await?, &self.name).await?;

@@ -1,4 +1,4 @@
-//! Starting: the environment is read, the log set up, and the service asked for events.
+//! The start: reads the environment, sets up the log, and asks the service for events.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -24,7 +24,7 @@ use super::forward::Forward;
 use super::ingest::Ingest;
 use super::place::Place;
 
-/// What the service sets for a program that it starts.
+/// Variables that the service sets for its programs.
 const SERVICE: [&str; 4] = [
     "AWS_LAMBDA_RUNTIME_API",
     "AWS_LAMBDA_FUNCTION_NAME",
@@ -36,15 +36,14 @@ const SERVICE: [&str; 4] = [
 pub fn main() -> ExitCode {
     log();
     if let Some(missing) = SERVICE.iter().find(|name| variable(name).is_none()) {
-        // Nobody but a person at a terminal reads this.
+        // Only a person at a terminal reads this.
         let _ = writeln!(
             std::io::stderr(),
             "This program is started by AWS Lambda, which sets {missing}; `deltafold ingest` and `deltafold compact` do the same work elsewhere."
         );
         return ExitCode::from(2);
     }
-    // One core at most is there for a function of this size; what computes long goes to other
-    // threads.
+    // A function of this size has one core at most. Long computations go to other threads.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -64,8 +63,8 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Log lines are JSON on standard output. `DELTAFOLD_LOG` says which are wanted, as in
-/// `warn,deltafold=debug`. Without it the log level counts that the function is set up with.
+/// Logs JSON lines on standard output. `DELTAFOLD_LOG` selects them, as in `warn,deltafold=debug`.
+/// Without it, the log level of the function's settings counts.
 fn log() {
     let wanted = variable("DELTAFOLD_LOG").and_then(|wanted| wanted.parse::<Targets>().ok());
     let level = || wanted_at(variable("AWS_LAMBDA_LOG_LEVEL").as_deref()).parse().ok();
@@ -74,7 +73,7 @@ fn log() {
     tracing_subscriber::registry().with(lines).with(wanted).init();
 }
 
-/// The log lines that a log level of AWS Lambda asks for. Libraries stay quiet below `TRACE`.
+/// The filter for a log level of AWS Lambda. Libraries stay quiet below `TRACE`.
 fn wanted_at(level: Option<&str>) -> &'static str {
     match level {
         Some("TRACE") => "trace",
@@ -85,7 +84,7 @@ fn wanted_at(level: Option<&str>) -> &'static str {
     }
 }
 
-/// What the function does, kept from one invocation to the next.
+/// The state of the function, kept between invocations.
 enum Handler {
     Ingest(Ingest),
     Forward(Forward),
@@ -145,7 +144,7 @@ async fn invoked(handler: &mut Handler, event: LambdaEvent<Box<RawValue>>) -> Re
     answer
 }
 
-/// Tells the service, and whoever reads the log, that the function cannot work as it is set up.
+/// Reports to the service and to the log that the function cannot work with its settings.
 async fn refuse(reason: &str) -> ExitCode {
     tracing::error!(reason, "the function cannot work as it is set up");
     let told = async {

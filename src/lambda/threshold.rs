@@ -1,10 +1,10 @@
-//! When a log is long enough to be folded before its time.
+//! The threshold for an early fold of a log.
 
 /// Decides for one collection of one instance.
 #[derive(Debug)]
 pub(super) struct Threshold {
     segments: u64,
-    /// How long the log was when a fold was last asked for; 0 where that is done.
+    /// The length of the log at the last request for a fold; 0 after the fold.
     asked: u64,
 }
 
@@ -13,8 +13,8 @@ impl Threshold {
         Self { segments: segments.max(1), asked: 0 }
     }
 
-    /// Whether to fold a log of so many segments. Once it was said, not again before the log has
-    /// grown by half as much again, or was folded.
+    /// Whether to fold a log of this many segments. After one true answer, the next comes when the
+    /// log has grown by half the threshold or was folded.
     pub(super) fn reached(&mut self, segments: u64) -> bool {
         if segments < self.segments {
             self.asked = 0;
@@ -27,7 +27,7 @@ impl Threshold {
         reached
     }
 
-    /// Nothing came of it: say it again next time.
+    /// The request failed, so ask again next time.
     pub(super) fn forget(&mut self) {
         self.asked = 0;
     }

@@ -1,20 +1,19 @@
-//! What the address of a queue says: `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`, an ARN, or a
-//! name.
+//! The address of a queue: `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`, an ARN, or a name.
 
 use url::Url;
 
-/// A queue as people write it down.
+/// An address as people write it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Address {
-    /// All that a request needs.
+    /// A URL has all that a request needs.
     Url {
         url: String,
         name: String,
         region: Option<String>,
-        /// Where requests go, if the host is none of AWS's.
+        /// The endpoint, if the host is none of AWS's.
         endpoint: Option<String>,
     },
-    /// The service is to be asked for the URL.
+    /// The service must be asked for the URL.
     Name { name: String, account: Option<String>, region: Option<String> },
 }
 
@@ -47,7 +46,7 @@ fn parse_url(text: &str) -> Result<Address, String> {
     let host = url.host_str().ok_or_else(expected)?;
     let of_aws = host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn");
     let region = match host.split('.').collect::<Vec<_>>().as_slice() {
-        // The form of today, and the one before it.
+        // The present form, and the one before it.
         ["sqs", region, "amazonaws", ..] | [region, "queue", "amazonaws", ..] => Some((*region).to_owned()),
         _ => None,
     };

@@ -1,4 +1,4 @@
-//! What is done to whole queues: purging, and moving what lies in a dead-letter queue.
+//! Actions on whole queues: a purge, and a move out of a dead-letter queue.
 
 use deltafold_format::Timestamp;
 
@@ -8,19 +8,19 @@ use super::queue::{Queue, retried};
 /// A move of messages by the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MoveTask {
-    /// What stops it; only while it runs.
+    /// The handle that stops it. Set only while it runs.
     pub handle: Option<String>,
     /// `RUNNING`, `COMPLETED`, `CANCELLING`, `CANCELLED` or `FAILED`.
     pub status: String,
     /// Messages moved so far.
     pub moved: u64,
-    /// Messages there were to move, as far as the service knows.
+    /// Messages to move, as far as the service knows.
     pub to_move: Option<u64>,
-    /// Where to, unless each to the queue it came from.
+    /// The destination. `None`: each message moves to its source queue.
     pub destination: Option<String>,
-    /// When it began.
+    /// The time of its start.
     pub started: Timestamp,
-    /// Why it failed.
+    /// The reason of its failure.
     pub failure: Option<String>,
 }
 
@@ -32,20 +32,20 @@ impl MoveTask {
 }
 
 impl Queue {
-    /// Deletes everything in it, what is in flight included. It takes up to 60 s, and what is sent
-    /// meanwhile may go as well. FIFO queues remember deduplication ids for five minutes all the
-    /// same: whoever sends the same events again before that sends nothing.
+    /// Deletes all messages, including those in flight. It takes up to 60 s, and may delete
+    /// messages sent meanwhile as well. A FIFO queue still remembers deduplication ids for five
+    /// minutes. It drops the same events if a producer sends them again before that.
     ///
     /// # Errors
     ///
-    /// `Busy` where it was purged less than 60 s ago.
+    /// `Busy` if the queue was purged less than 60 s ago.
     pub async fn purge(&self) -> Result<(), QueueError> {
         let purged =
             retried(|| async { self.other("purge", self.client.purge_queue().queue_url(&self.url).send().await) });
         purged.await.map(drop)
     }
 
-    /// The queues whose dead letters come here: their URLs.
+    /// The URLs of the queues whose dead letters come here.
     ///
     /// # Errors
     ///
@@ -66,21 +66,21 @@ impl Queue {
         }
     }
 
-    /// Has the service move all messages of this dead-letter queue: to `destination`, an ARN, or
-    /// each to the queue it came from; so many a second at most, up to 500. Returns the task's
-    /// handle.
+    /// Asks the service to move all messages of this dead-letter queue: to `destination`, an ARN,
+    /// or each to its source queue. It moves at most `a_second` messages a second, up to 500.
+    /// Returns the task's handle.
     ///
     /// # Errors
     ///
-    /// `Unsupported` where the service cannot, or moves messages of this queue already:
-    /// [`moves`](Self::moves) tells which.
+    /// `Unsupported` if the service has no such task, or moves messages of this queue already:
+    /// [`moves`](Self::moves) tells the two apart.
     pub async fn start_move(
         &self,
         arn: &str,
         destination: Option<&str>,
         a_second: Option<u16>,
     ) -> Result<String, QueueError> {
-        // Not tried again: a second task would be refused because of the first.
+        // Without a retry, because the first task would cause the refusal of a second.
         let request = self.client.start_message_move_task().source_arn(arn);
         let request = request.set_destination_arn(destination.map(str::to_owned));
         let request = request.set_max_number_of_messages_per_second(a_second.map(i32::from));
@@ -90,11 +90,11 @@ impl Queue {
         answer.task_handle.ok_or_else(missing)
     }
 
-    /// The service's moves of this queue, the newest first, ten at most.
+    /// The service's moves of this queue, newest first, ten at most.
     ///
     /// # Errors
     ///
-    /// `Unsupported` where the service cannot.
+    /// `Unsupported` if the service has no such tasks.
     pub async fn moves(&self, arn: &str) -> Result<Vec<MoveTask>, QueueError> {
         let answer = retried(|| async {
             let request = self.client.list_message_move_tasks().source_arn(arn).max_results(10);
@@ -113,7 +113,7 @@ impl Queue {
         Ok(answer.await?.results.unwrap_or_default().into_iter().map(task).collect())
     }
 
-    /// Stops a move. Returns how many messages it has moved.
+    /// Stops a move. Returns the number of messages moved.
     ///
     /// # Errors
     ///

@@ -1,10 +1,10 @@
-//! What a queue was asked, counted: SQS bills every request, the empty receives included.
+//! Counts of the requests to a queue. SQS bills every request, including empty receives.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What a queue can be asked.
+/// A kind of request to a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum QueueAction {
@@ -14,7 +14,7 @@ pub enum QueueAction {
     Send,
     /// Up to 10 deleted.
     Delete,
-    /// Up to 10 put off, or kept for longer.
+    /// Up to 10 with a new visibility timeout.
     ChangeVisibility,
     /// Everything else: attributes, purge, moves.
     Other,
@@ -42,18 +42,18 @@ impl fmt::Display for QueueAction {
     }
 }
 
-/// How often one thing was asked.
+/// The counts of one kind of request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ActionCount {
-    /// Requests, failed ones and retries included.
+    /// Requests, including failures and retries.
     pub calls: u64,
     /// Requests that failed.
     pub failed: u64,
-    /// Messages that they carried.
+    /// Messages in them.
     pub messages: u64,
 }
 
-/// What a queue was asked since it was opened.
+/// The requests to a queue since it was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueRequests([ActionCount; QueueAction::ALL.len()]);
 
@@ -63,12 +63,12 @@ impl QueueRequests {
         self.0[action as usize]
     }
 
-    /// Those that were asked at all.
+    /// The kinds of request made at least once.
     pub fn iter(&self) -> impl Iterator<Item = (QueueAction, ActionCount)> + '_ {
         QueueAction::ALL.into_iter().map(|action| (action, self.of(action))).filter(|(_, count)| count.calls > 0)
     }
 
-    /// All requests: what is billed, where no message is larger than 64 KiB.
+    /// All requests. SQS bills this number if no message is larger than 64 KiB.
     pub fn calls(&self) -> u64 {
         self.0.iter().map(|count| count.calls).sum()
     }
@@ -81,12 +81,12 @@ struct Counters {
     messages: AtomicU64,
 }
 
-/// Counts for all clones of a queue.
+/// The counts that all clones of a queue share.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Count(Arc<[Counters; QueueAction::ALL.len()]>);
 
 impl Count {
-    /// Counts one request that was answered so; `messages` tells how many it carried.
+    /// Counts one request with this answer; `messages` is the number it carried.
     pub(super) fn answered<T, E>(
         &self,
         action: QueueAction,

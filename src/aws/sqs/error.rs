@@ -1,4 +1,4 @@
-//! Why a queue could not do what it was asked.
+//! Errors of queues.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use crate::aws::{Fault, judge};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// A failure of a queue. [`QueueError::kind`] says what to do about it.
+/// A failure of a queue. [`QueueError::kind`] tells the remedy.
 #[derive(Debug, Clone)]
 pub struct QueueError {
     kind: QueueErrorKind,
@@ -18,23 +18,23 @@ pub struct QueueError {
     reason: String,
 }
 
-/// What the caller should do about a [`QueueError`].
+/// The caller's remedy for a [`QueueError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueueErrorKind {
     /// Name a queue that exists.
     NotFound,
-    /// Fix the input: an address that names no queue, a message that no queue takes.
+    /// Fix the input: an address that names no queue, or a message that no queue takes.
     Invalid,
-    /// Try again later: the service is busy or cannot be reached. The verb has tried for about 15 s
+    /// Try again later: the service is busy or out of reach. The verb has retried for about 15 s
     /// already.
     Transient,
-    /// Wait: a purge of the same queue is less than a minute old, or a move of its messages is
-    /// under way.
+    /// Wait: the last purge of the queue is less than a minute old, or its messages are being
+    /// moved.
     Busy,
-    /// Do it another way: this service does not know the verb.
+    /// Find another way: this service does not know the verb.
     Unsupported,
-    /// Mend the settings: permission, credentials, region.
+    /// Fix the settings: permission, credentials, region.
     Permanent,
 }
 
@@ -43,7 +43,7 @@ impl QueueError {
         Self { kind, verb, queue: queue.to_owned(), reason: reason.to_string() }
     }
 
-    /// What an error of the SDK says.
+    /// Translates an error of the SDK.
     pub(super) fn of<E>(verb: &'static str, queue: &str, error: &SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -66,12 +66,12 @@ impl QueueError {
         }
     }
 
-    /// What to do about it.
+    /// The caller's remedy.
     pub fn kind(&self) -> QueueErrorKind {
         self.kind
     }
 
-    /// The queue it was about, as it was named.
+    /// The name of the queue, as the caller gave it.
     pub fn queue(&self) -> &str {
         &self.queue
     }
@@ -95,9 +95,9 @@ impl From<StoreError> for QueueError {
     }
 }
 
-/// What SQS's own codes say; `None` where a code is one that all services share.
+/// The meaning of SQS's own codes. `None` for a code that all services share.
 fn answered(status: u16, code: &str, message: &str) -> Option<(QueueErrorKind, String)> {
-    // One error has a code in the older protocol and another in the newer one:
+    // The older and the newer protocol have different codes for one error:
     // `AWS.SimpleQueueService.NonExistentQueue`, `QueueDoesNotExist`.
     let short = code.rsplit(['.', '#']).next().unwrap_or(code);
     let said = if message.is_empty() { code.to_owned() } else { format!("{code}: {}", message.trim_end_matches('.')) };
@@ -131,12 +131,12 @@ fn answered(status: u16, code: &str, message: &str) -> Option<(QueueErrorKind, S
     })
 }
 
-/// One message of many that was not taken, deleted or put off.
+/// One message of many that was not sent, deleted or put off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotDone {
-    /// Which of those given, counted from 0.
+    /// Its index among the given messages, from 0.
     pub index: usize,
-    /// Whether trying again may help; otherwise the message or the receipt is wrong.
+    /// Whether a retry may help. Otherwise the message or the receipt is wrong.
     pub is_transient: bool,
     /// The service's reason.
     pub reason: String,

@@ -1,35 +1,35 @@
-//! Messages as they come, and as they are sent.
+//! Messages, received and outgoing.
 
 use std::collections::BTreeMap;
 
 use deltafold_format::Timestamp;
 
-/// A message that was received. It stays in the queue, unseen by others for the visibility timeout,
-/// until it is [deleted](super::Queue::delete).
+/// A received message. It stays in the queue until it is [deleted](super::Queue::delete), invisible
+/// to other consumers for the visibility timeout.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {
-    /// The service's name for it. A move to or from a dead-letter queue may give it another.
+    /// The service's id for it. A move to or from a dead-letter queue may change it.
     pub id: String,
-    /// What deletes it or puts it off; each delivery has its own.
+    /// The handle to delete it or put it off. Each delivery has its own.
     pub receipt: String,
-    /// What was sent.
+    /// The text that was sent.
     pub body: String,
-    /// When it was sent. A move from a FIFO queue to its dead-letter queue sets it anew.
+    /// The time of sending. A move from a FIFO queue to its dead-letter queue resets it.
     pub sent: Option<Timestamp>,
-    /// When it was first received.
+    /// The time of the first receive.
     pub first_received: Option<Timestamp>,
-    /// How often it has been received, this time included.
+    /// The number of receives, including this one.
     pub receives: u32,
-    /// Its message group; FIFO queues have it always.
+    /// Its message group. Always set on FIFO queues.
     pub group: Option<String>,
     /// Its deduplication id, on FIFO queues.
     pub deduplication: Option<String>,
-    /// Its place in its group, on FIFO queues: 20 digits, more than 64 bits hold. A move gives it
-    /// another.
+    /// Its position in its group, on FIFO queues: 20 digits, which exceed 64 bits. A move changes
+    /// it.
     pub sequence: Option<u128>,
-    /// The ARN of the queue that it was moved from, in a dead-letter queue.
+    /// The ARN of its source queue, in a dead-letter queue.
     pub dead_letter_of: Option<String>,
-    /// What its sender attached to it.
+    /// The attributes that its sender attached.
     pub attributes: BTreeMap<String, Attribute>,
 }
 
@@ -42,22 +42,22 @@ pub enum Attribute {
     Binary(String, Vec<u8>),
 }
 
-/// A message to be sent. Body and attributes together take at most 1 MiB.
+/// A message to send. Body and attributes together take at most 1 MiB.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outgoing {
     /// Its body.
     pub body: String,
-    /// The message group. FIFO queues need one and keep the order within it.
+    /// The message group. FIFO queues require one and keep the order within it.
     pub group: Option<String>,
-    /// What makes it the same message if it is sent again within five minutes, on FIFO queues: the
-    /// event's own id, never a hash of its content.
+    /// The deduplication id, on FIFO queues: they drop a second message with the same id within
+    /// five minutes. Use the event's own id, never a hash of its content.
     pub deduplication: Option<String>,
-    /// What goes with it.
+    /// Its attributes.
     pub attributes: BTreeMap<String, Attribute>,
 }
 
 impl Outgoing {
-    /// What counts towards the limit of 1 MiB for a message and for a batch.
+    /// The size that counts towards the limit of 1 MiB for a message and for a batch.
     pub(super) fn bytes(&self) -> usize {
         let attribute = |(name, value): (&String, &Attribute)| {
             name.len()

@@ -1,13 +1,13 @@
-//! Queues of SQS: the verbs that consumers and chores need, each with errors that say what to do.
+//! Queues of SQS: the verbs that consumers and operators need. Each error names its remedy.
 //!
 //! # Contract
 //!
-//! - Delivery is at least once, whatever the queue promises: a message received may come again, and
-//!   one sent may be there twice. What is in the log by source position or revision takes effect
-//!   once.
-//! - Every verb tries again by itself after a transient failure, about 15 s in all.
-//! - A deletion that succeeded is no proof: with a receipt that is out of date, the service says
-//!   yes and may delete nothing.
+//! - Delivery is at least once, whatever the queue promises: a received message may come again, and
+//!   a sent one may be there twice. A change with a source position or a revision takes effect once
+//!   in the log.
+//! - Every verb retries after a transient failure, for about 15 s in all.
+//! - A successful deletion is no proof: with an outdated receipt, the service reports success and
+//!   may delete nothing.
 
 mod address;
 mod chores;

@@ -1,4 +1,4 @@
-//! A queue: how it is found, how it is set up, and how much waits in it.
+//! A queue: its lookup, its settings, and its depth.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -28,56 +28,56 @@ impl fmt::Debug for Queue {
     }
 }
 
-/// How many messages wait. The service counts approximately, and is right about a minute after the
-/// last change.
+/// The number of waiting messages. The service counts approximately. Its counts are right about a
+/// minute after the last change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// Messages that can be received.
+    /// Messages that a consumer can receive.
     pub visible: u64,
-    /// Messages that somebody has received and not deleted yet.
+    /// Messages that a consumer has received and not deleted yet.
     pub in_flight: u64,
-    /// Messages that are put off.
+    /// Delayed messages.
     pub delayed: u64,
 }
 
 impl Depth {
-    /// All of them.
+    /// The sum.
     pub fn total(&self) -> u64 {
         self.visible + self.in_flight + self.delayed
     }
 }
 
-/// How a queue is set up, and how much waits in it.
+/// The settings of a queue, and its depth.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueueSettings {
     /// Its ARN.
     pub arn: String,
     /// Whether it keeps order.
     pub fifo: bool,
-    /// Whether a body's hash stands in for a missing deduplication id: then the last state of A, B,
-    /// A is lost.
+    /// Whether a hash of the body replaces a missing deduplication id. The last state of A, B, A is
+    /// then lost.
     pub content_based_deduplication: bool,
-    /// How long a message stays unseen once received.
+    /// A received message stays invisible this long.
     pub visibility_timeout: Duration,
-    /// How long a message is kept.
+    /// The queue keeps a message this long.
     pub retention: Duration,
-    /// After how many receives a message goes to the dead-letter queue, if there is one.
+    /// Receives after which a message goes to the dead-letter queue, if there is one.
     pub max_receives: Option<u32>,
     /// The ARN of the dead-letter queue.
     pub dead_letters: Option<String>,
-    /// How many messages wait.
+    /// The number of waiting messages.
     pub depth: Depth,
 }
 
 impl Queue {
-    /// The queue at a URL (no request), or of an ARN or a name (one request). The region is the
-    /// URL's or the ARN's unless `options` names one; a URL that is not AWS's says where requests
-    /// go, unless `options` or the environment (`AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL`) does.
+    /// The queue at a URL (no request), or of an ARN or a name (one request). The URL or the ARN
+    /// gives the region unless `options` names one. A URL outside AWS gives the endpoint, unless
+    /// `options` or the environment (`AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL`) does.
     ///
     /// # Errors
     ///
-    /// `Invalid` where it is none of the three; `NotFound` where a name or ARN names no queue;
-    /// `Permanent` where no region is set.
+    /// `Invalid` for text that is none of the three; `NotFound` for a name or ARN of no queue;
+    /// `Permanent` if no region is set.
     pub async fn open(queue: &str, options: &AwsOptions) -> Result<Self, QueueError> {
         let invalid = |reason: String| QueueError::new(QueueErrorKind::Invalid, "open", queue, reason);
         let mut options = options.clone();
@@ -94,7 +94,7 @@ impl Queue {
         Self::find(client, queue, found).await
     }
 
-    /// Another queue, reached in the same way.
+    /// Another queue, with the same options.
     ///
     /// # Errors
     ///
@@ -131,17 +131,17 @@ impl Queue {
         &self.name
     }
 
-    /// Whether it keeps order: names of such queues end in `.fifo`.
+    /// Whether it keeps order: the names of such queues end in `.fifo`.
     pub fn is_fifo(&self) -> bool {
         self.name.ends_with(".fifo")
     }
 
-    /// What it was asked so far, by this handle and its clones.
+    /// The requests of this handle and its clones so far.
     pub fn requests(&self) -> QueueRequests {
         self.count.requests()
     }
 
-    /// How it is set up and how much waits in it. One request.
+    /// The settings and the depth. One request.
     ///
     /// # Errors
     ///
@@ -156,7 +156,7 @@ impl Queue {
         Ok(self.read_settings(&attributes))
     }
 
-    /// How many messages wait. One request.
+    /// The number of waiting messages. One request.
     ///
     /// # Errors
     ///
@@ -171,7 +171,7 @@ impl Queue {
         let policy = text(QueueAttributeName::RedrivePolicy).and_then(|text| serde_json::from_str(text).ok());
         let policy: serde_json::Value = policy.unwrap_or_default();
         let max = &policy["maxReceiveCount"];
-        // Some write the number as text.
+        // Some services write the number as text.
         let max = max.as_u64().or_else(|| max.as_str().and_then(|text| text.parse().ok()));
         QueueSettings {
             arn: text(QueueAttributeName::QueueArn).unwrap_or_default().to_owned(),
@@ -209,7 +209,7 @@ impl Queue {
     }
 }
 
-/// Calls again after transient failures.
+/// Retries after transient failures.
 pub(super) async fn retried<T, F>(call: impl FnMut() -> F) -> Result<T, QueueError>
 where
     F: Future<Output = Result<T, QueueError>>,

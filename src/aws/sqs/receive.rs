@@ -10,15 +10,15 @@ use super::error::QueueError;
 use super::message::{Attribute, Message};
 use super::queue::{Queue, retried};
 
-/// How to receive.
+/// Options of a receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receive {
-    /// At most so many messages, 1 to 10: 10.
+    /// Messages at most, 1 to 10: 10.
     pub max: u8,
-    /// How long to wait for the first, up to 20 s: 20 s. It must be less than the timeout of a
+    /// The wait for the first message, up to 20 s: 20 s. It must be less than the timeout of a
     /// request.
     pub wait: Duration,
-    /// How long they stay unseen by others, up to 12 h; `None`: as long as the queue says.
+    /// The visibility timeout, up to 12 h. `None`: the queue's.
     pub visibility: Option<Duration>,
 }
 
@@ -29,9 +29,9 @@ impl Default for Receive {
 }
 
 impl Queue {
-    /// Receives messages; none where none came in time. One request, billed also when empty.
+    /// Receives messages, or none if none came in time. One request, billed also when empty.
     ///
-    /// On a FIFO queue nothing of a message group comes while messages of it are in flight.
+    /// A FIFO queue delivers none of a message group while messages of it are in flight.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Moving dead letters back by hand, for services that have no move of their own.
+//! Moves of dead letters by hand, for services without a move task.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,34 +8,33 @@ use super::message::{Message, Outgoing};
 use super::queue::Queue;
 use super::receive::Receive;
 
-/// How long a batch that is being moved stays unseen by others: more than sending and deleting it
-/// can take.
+/// The visibility timeout of a batch in a move: longer than its sending and deletion can take.
 const WHILE_MOVING: Duration = Duration::from_secs(120);
 
-/// What one step of a move did.
+/// The outcome of one step of a move.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Moved {
     /// Messages that are in the other queue and no longer in this one.
     pub moved: u64,
-    /// Messages that stay, each with the reason; the move is to stop.
+    /// Messages that stay, each with the reason. The move must stop.
     pub stayed: Vec<(String, String)>,
-    /// Messages that are in both queues, each with the reason why it could not be deleted here; the
-    /// move is to stop.
+    /// Messages that are in both queues, each with the reason why it could not be deleted here. The
+    /// move must stop.
     pub doubled: Vec<(String, String)>,
-    /// Whether nothing more was there to be received.
+    /// Whether nothing more was there to receive.
     pub finished: bool,
 }
 
 impl Queue {
-    /// Moves up to `max` messages, 10 at most, to `to`: received, sent, and deleted only once the
-    /// other queue has acknowledged them. Broken off anywhere it loses nothing, and a message may
-    /// be in both queues; what is in the log by source position or revision takes effect once all
-    /// the same.
+    /// Moves up to `max` messages, 10 at most, to `to`. It receives and sends them, and deletes
+    /// each only once the other queue has acknowledged it. A broken-off move loses nothing, but a
+    /// message may then be in both queues. A change with a source position or a revision still
+    /// takes effect once.
     ///
-    /// Body, attributes and message group are kept, and the order within a group. The deduplication
-    /// id becomes the message's id in this queue, as in a move by the service: the former one would
-    /// be dropped silently by a queue that has seen it within five minutes, and this one makes a
-    /// repeated move send once.
+    /// It keeps body, attributes, message group, and the order within a group. The message's id in
+    /// this queue becomes its deduplication id, as in a move by the service. A queue that has seen
+    /// the former one within five minutes would drop the message silently. With the new one, a
+    /// repeated move sends once.
     ///
     /// # Errors
     ///
@@ -68,26 +67,27 @@ impl Queue {
                 .into_iter()
                 .filter_map(|failed| Some((gone.get(failed.index)?.id.clone(), failed.reason)))
                 .collect(),
-            // Some may be deleted already. Nobody knows which.
+            // Some may be deleted already; which ones is unknown.
             Err(error) => gone.iter().map(|message| (message.id.clone(), error.to_string())).collect(),
         };
         if !kept.is_empty() {
-            // For courtesy: they would come again after two minutes anyway.
+            // A courtesy: they would come again after two minutes anyway.
             let _ = self.change_visibility(&kept, Duration::ZERO).await;
         }
         match sent {
-            // What cannot be sent at all is worth an error, not a list.
+            // A message that no queue takes is worth an error, not a list.
             Err(error) if error.kind() != QueueErrorKind::Invalid => Err(error),
             _ => Ok(Moved { moved: (gone.len() - doubled.len()) as u64, stayed, doubled, finished: false }),
         }
     }
 }
 
-/// A message as it is sent again.
+/// The message to send again.
 fn again(message: &Message, to_fifo: bool) -> Outgoing {
     Outgoing {
         body: message.body.clone(),
-        // From a queue without groups to one with: what has no group has an order with nobody.
+        // From a queue without groups to one with groups: a message without a group had no order to
+        // keep.
         group: message.group.clone().or_else(|| to_fifo.then(|| message.id.clone())),
         deduplication: to_fifo.then(|| message.id.clone()),
         attributes: message.attributes.clone(),

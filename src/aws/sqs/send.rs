@@ -11,19 +11,19 @@ use super::message::{Attribute, Outgoing};
 use super::queue::{Queue, retried};
 use super::settle::not_done;
 
-/// What a request takes at most.
+/// The most that a request takes.
 const MESSAGES_A_REQUEST: usize = 10;
 const BYTES_A_REQUEST: usize = 1 << 20;
 
 impl Queue {
-    /// Sends messages in this order, and returns those that were not taken; on a FIFO queue that is
-    /// where it stops, so that nothing overtakes, and all behind are returned as well. One request
-    /// for 10 messages or 1 MiB, billed by 64 KiB. A request whose answer was lost is made again:
-    /// the messages may then be there twice, unless they have deduplication ids.
+    /// Sends messages in this order, and returns those that were not taken. A FIFO queue stops at
+    /// the first of these, so that none overtakes, and all behind it are returned as well. One
+    /// request for 10 messages or 1 MiB, billed by 64 KiB. It repeats a request whose answer was
+    /// lost: the messages may then be there twice, unless they have deduplication ids.
     ///
     /// # Errors
     ///
-    /// See [`QueueErrorKind`]; then nobody knows of the last request whether it landed.
+    /// See [`QueueErrorKind`]. The last request may or may not have landed then.
     pub async fn send(&self, messages: &[Outgoing]) -> Result<Vec<NotDone>, QueueError> {
         let mut failed = Vec::new();
         for range in batches(messages) {
@@ -53,8 +53,8 @@ impl Queue {
     }
 }
 
-/// As many at a time as a request takes. One that is too large alone goes alone, for the service to
-/// refuse.
+/// Batches as large as a request takes. A message that exceeds the limit goes alone, for the
+/// service to refuse.
 fn batches(messages: &[Outgoing]) -> Vec<Range<usize>> {
     let mut batches: Vec<Range<usize>> = Vec::new();
     let (mut start, mut bytes) = (0, 0);

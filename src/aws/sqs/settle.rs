@@ -1,4 +1,4 @@
-//! Deleting what was worked on, and putting off what was not.
+//! Deletes finished messages, and puts off others.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use super::count::QueueAction;
 use super::error::{NotDone, QueueError, QueueErrorKind};
 use super::queue::{Queue, retried};
 
-/// What a request takes at most.
+/// The most that a request takes.
 const RECEIPTS_A_REQUEST: usize = 10;
-/// How many requests are on their way at once.
+/// Requests in flight at once.
 const DELETES_AT_ONCE: usize = 8;
 
 impl Queue {
     /// Deletes messages by their receipts, and returns those that were not deleted. One request for
-    /// 10. Success is no proof: with a receipt out of date the service may delete nothing, and the
-    /// message comes again.
+    /// 10 messages. Success is no proof: with an outdated receipt the service may delete nothing,
+    /// and the message comes again.
     ///
     /// # Errors
     ///
@@ -44,8 +44,8 @@ impl Queue {
         Ok(failed?.into_iter().flatten().collect())
     }
 
-    /// Has messages come again after `visibility` from now, up to 12 h since they were received:
-    /// zero gives them back at once, more keeps them for whoever works on them. Returns those whose
+    /// Makes messages visible again after `visibility` from now, up to 12 h since they were
+    /// received. Zero returns them at once; more keeps them for their consumer. Returns those whose
     /// time was over. One request for 10.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl Queue {
     }
 }
 
-/// What a batch reports as failed; its entries are named by their places in it.
+/// The failed entries of a batch. Their names are their indexes in it.
 pub(super) fn not_done(failed: Vec<BatchResultErrorEntry>, start: usize) -> Vec<NotDone> {
     let entry = |entry: BatchResultErrorEntry| {
         let message = entry.message.unwrap_or_default();
