@@ -1,17 +1,17 @@
-//! A bill: lines of how much of what, and what is left to pay of them.
+//! A bill: lines with quantities, and the rest to pay.
 
 use super::prices::{Item, Prices};
 
-/// How much of one item a month needs, and what for.
+/// The monthly quantity of one item, with its purpose.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
     /// The service: `S3`.
     pub service: &'static str,
-    /// What for: `appends: PUT`.
+    /// The purpose: `appends: PUT`.
     pub what: String,
-    /// What is paid for.
+    /// The billed item.
     pub item: Item,
-    /// How much of it.
+    /// The quantity.
     pub quantity: f64,
     /// Dollars at the list price.
     pub list: f64,
@@ -25,7 +25,7 @@ pub struct Bill {
 }
 
 impl Bill {
-    /// Adds a line; nothing where the quantity is nothing.
+    /// Adds a line, unless the quantity is zero.
     pub(super) fn add(
         &mut self,
         prices: &Prices,
@@ -39,12 +39,12 @@ impl Bill {
         }
     }
 
-    /// What it comes to at list prices.
+    /// The sum at list prices.
     pub fn list(&self) -> f64 {
         self.lines.iter().map(|line| line.list).sum()
     }
 
-    /// What is left to pay where nothing else uses up what is free each month.
+    /// The sum to pay after the free monthly quantities, if nothing else uses them up.
     pub fn to_pay(&self) -> f64 {
         self.services().iter().map(|service| self.to_pay_for(service)).sum()
     }
@@ -60,12 +60,12 @@ impl Bill {
         services
     }
 
-    /// List price of a service.
+    /// The list price of a service.
     pub fn list_for(&self, service: &str) -> f64 {
         self.lines.iter().filter(|line| line.service == service).map(|line| line.list).sum()
     }
 
-    /// What is left to pay for a service.
+    /// The sum to pay for a service.
     pub fn to_pay_for(&self, service: &str) -> f64 {
         let mut left = 0.0;
         for item in Item::all() {

@@ -1,17 +1,17 @@
-//! A bill from requests that were counted instead of modelled.
+//! A bill from counted requests instead of modelled ones.
 
 use super::bill::Bill;
 use super::prices::{Item, Prices};
 use crate::store::RequestKind;
 
-/// Requests by kind, and how many times as many a month has.
+/// Requests by kind.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Counted {
     /// Kind and calls.
     pub calls: Vec<(RequestKind, f64)>,
 }
 
-/// How a store bills a request; deletions cost nothing.
+/// The billing class of a request. Deletions cost nothing.
 fn item(kind: RequestKind) -> Option<(&'static str, Item)> {
     Some(match kind {
         RequestKind::Get | RequestKind::GetUnless => ("S3", Item::S3Get),
@@ -22,7 +22,7 @@ fn item(kind: RequestKind) -> Option<(&'static str, Item)> {
         | RequestKind::UploadComplete
         | RequestKind::UploadList
         | RequestKind::List => ("S3", Item::S3Put),
-        // The date of the answer to a HEAD of the bucket.
+        // A HEAD of the bucket, for the date in its answer.
         RequestKind::Clock => ("S3", Item::S3Get),
         RequestKind::UploadAbort | RequestKind::Delete => return None,
         RequestKind::RegisterRead | RequestKind::RegisterList => ("DynamoDB", Item::TableRead),
@@ -41,8 +41,8 @@ impl Counted {
     }
 }
 
-/// The requests' bill, `factor` times over: a month's length over the time counted, or its messages
-/// over those counted.
+/// The bill of the requests, times `factor`: a month over the counted time, or a month's messages
+/// over the counted ones.
 pub fn counted(counted: &Counted, factor: f64, prices: &Prices) -> Bill {
     let mut bill = Bill::default();
     for (kind, calls) in &counted.calls {

@@ -1,25 +1,23 @@
-//! The pipelines of `docs/deploy/`: what a load makes them ask for.
+//! The pipelines of `docs/deploy/`: the requests that a load causes.
 
 use super::MINUTES;
 use super::bill::Bill;
 use super::prices::{Item, Prices};
 
-/// How changes reach the function that appends them.
+/// The way of changes to the function that appends them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// The function reads the table's stream, with a batching window.
     Stream,
-    /// A forwarder reads the stream with a window and packs what it finds into one message of a
-    /// FIFO queue.
+    /// A forwarder packs each window of the stream into one message of a FIFO queue.
     Forwarder,
-    /// A message a change in a FIFO queue, which knows no window.
+    /// A FIFO queue carries one message for each change; it has no window.
     Fifo,
-    /// A message a change in a standard queue, with a window.
+    /// A standard queue carries one message for each change, with a window.
     Standard,
 }
 
-/// Requests of the log to the store, as counted on a real server; `tests/services/cost.rs` counts
-/// them.
+/// Requests of the log to the store, as `tests/services/cost.rs` counts them on a real server.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shape {
     /// PUTs of an append of one segment.
@@ -40,7 +38,7 @@ impl Default for Shape {
     }
 }
 
-/// What is to be paid for. The defaults are those of the template in `docs/deploy/`.
+/// The load to bill. The defaults are those of the template in `docs/deploy/`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Load {
     /// Changes a minute, day and night.
@@ -49,9 +47,9 @@ pub struct Load {
     pub records: f64,
     /// Bytes of one, embedding and all.
     pub record_bytes: f64,
-    /// How many times the snapshot lies in the store: itself, older generations kept, the log.
+    /// Copies of the snapshot in the store: itself, older generations, the log.
     pub generations: f64,
-    /// How changes come.
+    /// The way of changes.
     pub source: Source,
     /// The batching window in seconds.
     pub window: f64,
@@ -61,17 +59,17 @@ pub struct Load {
     pub log_shards: f64,
     /// Minutes between folds.
     pub fold_minutes: f64,
-    /// Readers that look for news all the time.
+    /// Readers that poll for changes all the time.
     pub readers: f64,
-    /// Seconds between their looks.
+    /// Seconds between their polls.
     pub poll: f64,
-    /// Whether heads lie in a DynamoDB table.
+    /// Whether heads are in a DynamoDB table.
     pub heads_in_table: bool,
-    /// Memory of the ingest function in GB, and seconds of a call of it.
+    /// Memory of the ingest function in GB, and seconds a call.
     pub ingest: (f64, f64),
-    /// Memory of the compact function in GB, and seconds of a call of it.
+    /// Memory of the compact function in GB, and seconds a call.
     pub compact: (f64, f64),
-    /// Bytes of log an invocation leaves.
+    /// Bytes of log that an invocation writes.
     pub log_bytes: f64,
     /// Custom metrics, and alarms.
     pub metrics: (f64, f64),
@@ -103,12 +101,11 @@ impl Default for Load {
     }
 }
 
-/// Changes that a packed message holds at most, by the limit of 1 MiB a message with room for what
-/// surrounds them.
+/// Bytes of changes in a packed message at most: the limit of 1 MiB, less room for their envelope.
 const PACKED_BYTES: f64 = 900_000.0;
-/// What one request to a queue is billed for.
+/// The billing unit of a request to a queue.
 const QUEUE_CHUNK: f64 = 65_536.0;
-/// Five pollers, each asking every 20 s, as a mapping has them on an idle queue.
+/// Five pollers, each with a poll every 20 s, as a mapping has them on an idle queue.
 const IDLE_POLLS_A_MINUTE: f64 = 15.0;
 
 impl Load {
@@ -116,15 +113,15 @@ impl Load {
     pub fn batches(&self) -> f64 {
         let changes = self.messages * MINUTES;
         match self.source {
-            // A group is locked while a batch of it is in flight: what comes meanwhile is the next
-            // batch, 10 at most.
+            // A batch in flight locks its group. Changes that come meanwhile form the next batch,
+            // 10 at most.
             Source::Fifo => changes / (self.messages * self.ingest.1 / 60.0).clamp(1.0, 10.0),
             _ => self.windows().max(changes / self.most_a_batch()),
         }
     }
 
-    /// Windows that something fell into, changes coming one by one: none falls into a window with
-    /// the probability of the Poisson distribution.
+    /// Windows with at least one change, if changes come one by one: a window stays empty with the
+    /// probability of the Poisson distribution.
     fn windows(&self) -> f64 {
         let expected = self.messages * self.window / 60.0 / self.shards;
         self.shards * MINUTES * 60.0 / self.window * (1.0 - (-expected).exp())
@@ -137,8 +134,7 @@ impl Load {
         }
     }
 
-    /// Segments a month: a batch makes one in each shard of the collection that its changes fall
-    /// into.
+    /// Segments a month: a batch makes one in each shard that its changes fall into.
     pub fn segments(&self) -> f64 {
         let changes = self.messages * MINUTES;
         if changes == 0.0 {
@@ -214,7 +210,7 @@ mod tests {
         (load.batches(), bill(&load, &Prices::default()).to_pay())
     }
 
-    /// What a source makes of a load: invocations a month, and between which dollars the bill lies.
+    /// Invocations a month of a load, and the bounds of its bill in dollars, by source.
     #[test]
     fn a_table_of_cases() {
         use Source::{Fifo, Forwarder, Standard, Stream};

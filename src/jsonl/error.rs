@@ -1,9 +1,8 @@
-//! Why a line is not an op.
+//! Errors of lines that are no ops.
 
 use std::fmt;
 
-/// Why a line is not an op: where it stands, which field, and what is wrong. Fix the line and go on
-/// from it.
+/// The reason why a line is no op, with its place and field. Fix the line and resume from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineError {
     line: u64,
@@ -31,12 +30,12 @@ impl LineError {
         self.column
     }
 
-    /// The field, such as `metadata.tags` or `embedding[3]`; empty where no field is to blame.
+    /// The field, such as `metadata.tags` or `embedding[3]`. Empty if no field is to blame.
     pub fn field(&self) -> &str {
         &self.field
     }
 
-    /// What is wrong, and what would be right.
+    /// The reason and the remedy.
     pub fn reason(&self) -> &str {
         &self.reason
     }

@@ -14,16 +14,16 @@
 //! | `document` | text; absent or `null`: none | text; absent: kept; `null`: cleared | absent or `null` |
 //! | `revision` | digits; by the collection required or refused | the same | the same |
 //!
-//! A `revision` is a whole number below 2^128, as a number or, since most programs round those
-//! beyond 2^53, as a string of digits. Every op has one in a collection that is ordered by
-//! revision, where there is no `add`; none has one in others.
+//! A `revision` is a whole number below 2^128: a number, or a string of digits, because most
+//! programs round numbers beyond 2^53. In a collection ordered by revision every op has one, and
+//! there is no `add`. In other collections none has one.
 //!
-//! In the body of a message, an op may also say where it stands ([`parse_sourced_op_for`]):
-//! `source`, a text, and `position`, digits as those of a revision.
+//! In the body of a message, an op may also name its origin ([`parse_sourced_op_for`]): `source`, a
+//! text, and `position`, digits like those of a revision.
 //!
 //! A number with a fraction or an exponent is an f64, any other an i64. A list holds values of one
 //! type; an empty one counts as a list of strings. Embedding numbers are read as f64 and rounded to
-//! the nearest f32. Everything printed here reads back as what it was, but for empty lists of other
+//! the nearest f32. Everything printed here reads back unchanged, except empty lists of other
 //! types.
 
 mod error;

@@ -1,5 +1,4 @@
-//! A JSON object as its members, each value still as text: so every value knows the column where it
-//! stands.
+//! A JSON object as its members. Each value stays text, so that it knows its column.
 
 use std::fmt;
 
@@ -8,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::error::LineError;
 
-/// The members in order; a key may stand there twice.
+/// The members in order. A key may occur twice.
 pub(super) struct Members<'a>(pub(super) Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
@@ -33,7 +32,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// One line, to tell columns by.
+/// One line, for the columns of its parts.
 #[derive(Clone, Copy)]
 pub(super) struct Line<'a>(pub(super) &'a str);
 
@@ -44,7 +43,7 @@ impl<'a> Line<'a> {
         (part.as_ptr() as usize).wrapping_sub(self.0.as_ptr() as usize).wrapping_add(1)
     }
 
-    /// What `text`, a part of the line, says.
+    /// Parses `text`, a part of the line.
     pub(super) fn read<T: Deserialize<'a>>(self, text: &'a str, field: &str) -> Result<T, LineError> {
         serde_json::from_str(text).map_err(|error| {
             let column = self.column(text) + error.column().saturating_sub(1);
@@ -60,7 +59,7 @@ fn reason(error: &serde_json::Error) -> String {
     format!("not valid JSON: {text}")
 }
 
-/// What a raw value is, for messages and to choose by.
+/// The kind of a raw value, for messages and decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Null,

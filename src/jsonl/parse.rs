@@ -23,33 +23,33 @@ struct Fields<'a> {
     position: Option<&'a str>,
 }
 
-/// Reads line `number` (counted from 1, for messages) as an op. White space around it is no matter.
+/// Parses line `number` (counted from 1, for messages) as an op. Ignores white space around it.
 ///
-/// Limits of the format and what the collection takes are not checked here: [`parse_op_for`] does.
+/// It does not check the limits of the format and the collection's rules; [`parse_op_for`] does.
 ///
 /// # Errors
 ///
-/// The first thing that is wrong with the line: no JSON object, an unknown, missing or repeated
-/// field, a value of the wrong type, a list of several types, an integer beyond 64 bits, a number
-/// beyond its float type, a revision that is none.
+/// The first error of the line: no JSON object, an unknown, missing or repeated field, a value of
+/// the wrong type, a list of several types, an integer beyond 64 bits, a number beyond its float
+/// type, an invalid revision.
 pub fn parse_op(line: &[u8], number: u64) -> Result<Op, LineError> {
     parse(line, false).map(|(op, _)| op).map_err(|error| error.at_line(number))
 }
 
-/// [`parse_op`], and checks the op against every limit of the format and [what the collection
-/// takes](deltafold_format::CollectionConfig::rules).
+/// [`parse_op`], with a check against every limit of the format and [the collection's
+/// rules](deltafold_format::CollectionConfig::rules).
 ///
 /// # Errors
 ///
-/// Those of [`parse_op`], a field that is longer than it may be, an embedding of another dimension,
-/// a revision that is missing or that the collection does not take.
+/// Those of [`parse_op`], a field over its limit, an embedding of another dimension, a revision
+/// that is missing or that the collection does not take.
 pub fn parse_op_for(line: &[u8], number: u64, rules: OpRules) -> Result<Op, LineError> {
     let op = parse_op(line, number)?;
     validate(&op, line, number, rules)?;
     Ok(op)
 }
 
-/// [`parse_op_for`], and where the op stands, if it says so: `source` and `position`, both or none.
+/// [`parse_op_for`], with the op's origin if it names one: `source` and `position`, both or none.
 ///
 /// # Errors
 ///
@@ -69,8 +69,7 @@ fn validate(op: &Op, line: &[u8], number: u64, rules: OpRules) -> Result<(), Lin
             Some((field, rest)) => (field, format!("{rest} ")),
             None => (error.field(), String::new()),
         };
-        // The sentence without the record, whom the line names, and the field, which the line error
-        // names itself.
+        // The error's sentence without the record and the field, because the line error names both.
         let text = error.to_string();
         let reason = text.split_once(&format!("{} ", error.field())).map_or(text.as_str(), |(_, reason)| reason);
         LineError::new(column, field, format!("{rest}{reason}")).at_line(number)
@@ -92,7 +91,7 @@ fn column_of(line: &[u8], field: &str) -> Option<usize> {
     part.map(|part| text.column(part))
 }
 
-/// An op, and where it stands; only where that may be said.
+/// An op with its origin. `sourced` allows an origin.
 fn parse(line: &[u8], sourced: bool) -> Result<(Op, Option<Origin>), LineError> {
     let text = std::str::from_utf8(line)
         .map_err(|error| LineError::new(error.valid_up_to() + 1, "", "not UTF-8 from here on; re-encode the input"))?;
@@ -125,7 +124,7 @@ fn parse(line: &[u8], sourced: bool) -> Result<(Op, Option<Origin>), LineError> 
     Ok((Op { revision, ..op }, origin(line, &fields)?))
 }
 
-/// Where the op stands.
+/// The origin of the op.
 fn origin(line: Line<'_>, fields: &Fields<'_>) -> Result<Option<Origin>, LineError> {
     let alone = |text: &str, field: &str, other: &str| {
         let reason = format!("it stands there without `{other}`; an op says both of where it stands, or neither");
@@ -182,7 +181,7 @@ fn string(line: Line<'_>, text: Option<&str>, field: &str, missing: &str) -> Res
     };
     match Kind::of(text) {
         Kind::String => {
-            // `read` wants a slice that lives as long as the line; a string of its own needs none.
+            // `read` needs a slice that lives as long as the line; an owned string needs none.
             Line::read::<String>(line, text, field)
         }
         kind => Err(LineError::new(line.column(text), field, format!("expected a string, found {}", kind.name()))),

@@ -6,9 +6,8 @@ use serde_json::value::RawValue;
 use super::error::LineError;
 use super::object::{Kind, Line};
 
-/// The numbers of an embedding. `text` is a JSON list whose syntax was checked already, so no
-/// element holds a comma or a bracket unless it begins with one of `"`, `[`, `{`, and those are
-/// refused.
+/// The numbers of an embedding. `text` is a JSON list of checked syntax. So an element with a comma
+/// or a bracket begins with one of `"`, `[`, `{`, and those are refused.
 pub(super) fn embedding(line: Line<'_>, text: &str) -> Result<Vec<f32>, LineError> {
     let Some(inner) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) else {
         let reason = format!("expected a list of numbers, found {}", Kind::of(text).name());
@@ -44,7 +43,7 @@ pub(super) fn revision(line: Line<'_>, text: &str) -> Result<Revision, LineError
 
 /// A position in a source: digits, as a number or as a string.
 pub(super) fn position(line: Line<'_>, text: &str) -> Result<u128, LineError> {
-    // A revision's digits are those of any number below 2^128.
+    // A position has the same form as a revision: any number below 2^128.
     whole(line, text, "position").map(Revision::get)
 }
 
@@ -141,7 +140,7 @@ fn type_name(value: &Value) -> &'static str {
     }
 }
 
-/// A number as a message shows it.
+/// A number in the form for messages.
 fn cut(text: &str) -> String {
     let shown: String = text.chars().take(40).collect();
     if shown.len() == text.len() { format!("`{text}`") } else { format!("`{shown}…`") }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use deltafold_format::{Action, Change, Metadata, Op, Patch, Record, Value};
 
-/// Which fields of a record are written.
+/// The fields of a record to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fields {
     /// The embedding.
@@ -21,9 +21,9 @@ impl Default for Fields {
     }
 }
 
-/// Adds the record to `out` as `{"id":…,"embedding":[…],"metadata":{…},"document":…}`, metadata in
-/// key order, without a line end. What the record lacks is `null`; a field left out by `fields` is
-/// not there at all.
+/// Appends the record to `out` as `{"id":…,"embedding":[…],"metadata":{…},"document":…}`, metadata
+/// in key order, without a line end. A missing value is `null`. A field that `fields` excludes is
+/// absent.
 pub fn write_record(out: &mut Vec<u8>, id: &str, record: &Record, fields: Fields) {
     out.extend_from_slice(b"{\"id\":");
     write_string(out, id);
@@ -48,7 +48,8 @@ pub fn write_record(out: &mut Vec<u8>, id: &str, record: &Record, fields: Fields
     out.push(b'}');
 }
 
-/// Adds the op to `out` as a line that [`parse_op`](super::parse_op) reads, without the line end.
+/// Appends the op to `out` as a line that [`parse_op`](super::parse_op) reads, without the line
+/// end.
 pub fn write_op(out: &mut Vec<u8>, op: &Op) {
     out.extend_from_slice(b"{\"op\":\"");
     out.extend_from_slice(op.action.name().as_bytes());
@@ -57,7 +58,7 @@ pub fn write_op(out: &mut Vec<u8>, op: &Op) {
     if let Some(revision) = op.revision {
         out.extend_from_slice(b",\"revision\":");
         let digits = revision.to_string();
-        // Beyond 2^53 many readers of JSON round a number.
+        // Many readers of JSON round numbers beyond 2^53.
         if revision.get() < 1 << 53 {
             out.extend_from_slice(digits.as_bytes());
         } else {
@@ -147,8 +148,8 @@ fn write_embedding(out: &mut Vec<u8>, embedding: &[f32]) {
         }
         let start = out.len();
         write_json(out, number);
-        // The shortest text of an f32 is read back by way of an f64. Where rounding twice would end
-        // elsewhere, more digits are written.
+        // JSON readers parse the shortest text of an f32 by way of an f64. Where the double
+        // rounding would give another value, this writes more digits.
         let text = out.get(start..).and_then(|text| std::str::from_utf8(text).ok());
         if text.and_then(|text| text.parse::<f64>().ok()).map(|read| read as f32) != Some(*number) {
             out.truncate(start);
@@ -173,8 +174,8 @@ fn write_list<T>(
     out.push(brackets[1]);
 }
 
-/// A text as a string of JSON, with the same escapes as `serde_json`. It looks at many bytes at
-/// once, so that long documents cost little more than a copy.
+/// A text as a JSON string, with the same escapes as `serde_json`. It checks many bytes at once, so
+/// that long documents cost little more than a copy.
 fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
@@ -200,11 +201,11 @@ fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// How many bytes a text begins with that stand for themselves in JSON.
+/// The length of the longest beginning that needs no escapes in JSON.
 fn plain_bytes(text: &[u8]) -> usize {
     const LANES: usize = 32;
     let is_escaped = |byte: &u8| (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
-    // Without a branch a byte, so that the compiler compares a register of them at once.
+    // Without a branch for each byte, so that the compiler compares a register of bytes at once.
     let is_plain = |lane: &&[u8; LANES]| !lane.iter().fold(false, |any, byte| any | is_escaped(byte));
     let (lanes, _) = text.as_chunks::<LANES>();
     let plain = lanes.iter().take_while(is_plain).count() * LANES;
@@ -214,7 +215,7 @@ fn plain_bytes(text: &[u8]) -> usize {
 
 fn write_json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     if serde_json::to_writer(&mut *out, value).is_err() {
-        // Writing a string or a number to memory has no way to fail.
+        // A write of a string or a number to memory cannot fail.
         let _ = out.write_all(b"null");
     }
 }
