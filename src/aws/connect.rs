@@ -58,7 +58,7 @@ impl std::fmt::Debug for Credentials {
 /// The timeouts of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Until a connection stands, TLS included: 3 s.
+    /// Until the connection is up, TLS included: 3 s.
     pub connect: Duration,
     /// From the sent request to the first byte of the answer: 10 s. The slowest measured answers of
     /// S3 took about that long.

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 
-/// Variables whose values lose the white space around them.
+/// Variables whose values are trimmed.
 pub(super) const KEYS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 /// The variables of the region, in the order of the SDK.
 const REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];

@@ -75,7 +75,7 @@ pub(crate) enum Command {
     Compact(compact::Compact),
     /// Show a collection's state, or list the collections
     Status(status::Status),
-    /// Show the versions of a collection and what made them
+    /// Show the versions of a collection and the edits that made them
     History(history::History),
     /// Keep the current version readable under a name
     Pin(pin::Pin),
@@ -93,7 +93,7 @@ pub(crate) enum Command {
     Doctor(doctor::Doctor),
     /// Delete a collection and all its objects
     Drop(drop::Drop),
-    /// Work out what a pipeline costs a month
+    /// Estimate the monthly cost of a pipeline
     Cost(cost::Cost),
     /// Append the messages of an SQS queue until it is stopped
     #[cfg(feature = "sqs")]
@@ -107,7 +107,7 @@ pub(crate) enum Command {
     /// Show the ops that a mapping makes of records of a DynamoDB stream
     #[cfg(feature = "mapping")]
     Map(super::commands::map::MapRecords),
-    /// Show all of it at work on 1,500 real records
+    /// Show every feature at work on 1,500 real records
     Demo(demo::Demo),
     /// Print the completions of a shell
     Completions(completions::Completions),

@@ -19,13 +19,13 @@ pub(crate) struct BacklogArguments {
     /// The action where the log of a shard is over its limit
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = WhenBehind::Fold)]
     when_behind: WhenBehind,
-    /// The limit, in decoded bytes of ops that are not folded
+    /// The limit, in decoded bytes of unfolded ops
     #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = parse_bytes)]
     max_backlog: u64,
-    /// The limit, in ops that are not folded
+    /// The limit, in unfolded ops
     #[arg(long, value_name = "N", default_value_t = 4_000_000)]
     max_backlog_ops: u64,
-    /// The limit, in segments that are not folded
+    /// The limit, in unfolded segments
     #[arg(long, value_name = "N", default_value_t = 1_024)]
     max_backlog_segments: u64,
 }
@@ -36,7 +36,7 @@ enum WhenBehind {
     Fold,
     /// Refuse to append, with exit code 5
     Refuse,
-    /// Append all the same
+    /// Append anyway
     GoOn,
 }
 

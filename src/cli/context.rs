@@ -11,7 +11,7 @@ use super::exit::{Exit, Failure, Outcome};
 use super::output::{Output, complain, requests};
 use super::quote::option;
 
-/// The surroundings of a command.
+/// The context of a command.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) output: Output,

@@ -75,7 +75,7 @@ impl Failure {
         Self { exit, message: message.to_string(), help: Vec::new(), quiet: false, details }
     }
 
-    /// A failure to do something with a file.
+    /// A failure of an operation on a file.
     pub(crate) fn file(what: &str, path: &str, error: &io::Error) -> Self {
         let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
         Self::new(exit, format!("cannot {what} `{path}`: {error}"))

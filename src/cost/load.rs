@@ -45,7 +45,7 @@ pub struct Load {
     pub messages: f64,
     /// Records in the collection.
     pub records: f64,
-    /// Bytes of one, embedding and all.
+    /// Bytes of one, embedding included.
     pub record_bytes: f64,
     /// Copies of the snapshot in the store: itself, older generations, the log.
     pub generations: f64,
@@ -53,7 +53,7 @@ pub struct Load {
     pub source: Source,
     /// The batching window in seconds.
     pub window: f64,
-    /// Shards of the stream that have changes at a time, or pollers of the standard queue.
+    /// Shards of the stream with changes at a time, or pollers of the standard queue.
     pub shards: f64,
     /// Shards of the collection: a batch makes a segment in each that it touches.
     pub log_shards: f64,

@@ -131,7 +131,7 @@ impl BodyReader {
         self.rules.revisions
     }
 
-    /// Reads a body.
+    /// Parses a body.
     ///
     /// # Errors
     ///
@@ -256,7 +256,7 @@ fn is_record(text: &str) -> bool {
         && serde_json::from_str::<Members>(text).is_ok_and(|members| members.record && !members.op)
 }
 
-/// The error of an element of a list, which has no line.
+/// The error of an element of a list, without a line number.
 fn without_line(error: &LineError) -> String {
     let field = if error.field().is_empty() { String::new() } else { format!("field `{}`: ", error.field()) };
     format!("column {}: {field}{}", error.column(), error.reason())

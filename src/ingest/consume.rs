@@ -69,9 +69,9 @@ pub struct Consumed {
 }
 
 /// Appends the messages of a queue to a collection until `stop` is ready. Calls `each` after every
-/// round. It deletes a message once its ops are durable. A poison message stays, with the reason in
-/// the log, until the queue's redrive policy moves it to the dead letters. It finishes the round
-/// that runs when `stop` is ready.
+/// round. It deletes a message once its ops are durable. A poison message stays, with a warning
+/// that names the reason, until the queue's redrive policy moves it to the dead letters. It
+/// finishes the round that runs when `stop` is ready.
 ///
 /// Messages of a FIFO queue take effect exactly once and in the order of their groups ([`settle`]).
 /// A standard queue has neither order nor positions: its messages take effect at least once, in the
@@ -176,8 +176,8 @@ async fn fold(keep_up: &mut KeepUp, writer: &Writer) -> Result<()> {
     }
 }
 
-/// Message groups of a FIFO queue with a poison message at their head. Each receive of it counts in
-/// vain for the messages of its group received with it, so they would follow it to the dead
+/// Message groups of a FIFO queue with a poison message at their head. Each receive of it also uses
+/// up one of the messages of its group received with it, so they would follow it to the dead
 /// letters. Received alone, it locks its group, and the messages behind it stay in the queue.
 #[derive(Debug, Default)]
 struct Poison {

@@ -16,7 +16,7 @@ use crate::log::{Ack, Writer};
 #[cfg(feature = "sqs")]
 pub(crate) const STREAM_WITHOUT_ORDER: &str = "records of a DynamoDB stream come through a standard queue, which keeps no order: an older state of an item can end above a newer one. Use a FIFO queue, or a collection that is ordered by revision";
 
-/// A message as it was delivered.
+/// A delivered message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Delivery<'a> {
     /// The text that was sent.
@@ -101,9 +101,9 @@ type Sent<'a> = Pin<Box<dyn Future<Output = Result<Ack>> + Send + 'a>>;
 /// In a collection ordered by revision, places do not matter: no message waits for another. Each is
 /// appended at each delivery, and still takes effect once.
 ///
-/// After a failure of the store (one that is not of the message itself), the writer refuses later
-/// messages of that group until the same message comes again. A caller that may not get it again
-/// must open a new writer.
+/// A failure of the store is any that is not of the message itself. After one, the writer refuses
+/// later messages of that group until the same message comes again. A caller that may not get it
+/// again must open a new writer.
 pub async fn settle(writer: &Writer, bodies: &BodyReader, queue: &str, deliveries: &[Delivery<'_>]) -> Settled {
     settle_until(writer, bodies, queue, deliveries, std::future::pending()).await
 }

@@ -61,7 +61,7 @@ pub fn parse_sourced_op_for(line: &[u8], number: u64, rules: OpRules) -> Result<
     Ok((op, origin))
 }
 
-/// Checks an op that was read from this line.
+/// Checks an op that was parsed from this line.
 fn validate(op: &Op, line: &[u8], number: u64, rules: OpRules) -> Result<(), LineError> {
     op.validate(rules).map_err(|error| {
         let column = column_of(line, error.field()).unwrap_or(1);

@@ -23,7 +23,7 @@ use crate::memory::MemoryLimit;
 /// fold every quarter of an hour.
 const SWEEP_VERSIONS: u64 = 32;
 
-/// The function, from one invocation to the next.
+/// The function, kept between invocations.
 #[derive(Debug)]
 pub(super) struct Compact {
     store: Location,

@@ -20,7 +20,7 @@ impl Failure {
         Self { kind: "Event".to_owned(), reason }
     }
 
-    /// There was not enough time.
+    /// The time ran out.
     pub(super) fn late(reason: String) -> Self {
         Self { kind: "Late".to_owned(), reason }
     }

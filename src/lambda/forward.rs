@@ -19,7 +19,7 @@ use crate::ingest::BodyReader;
 /// ten of this size fit into the service's limit.
 const MESSAGE_BYTES: usize = 240 << 10;
 
-/// The function, from one invocation to the next.
+/// The function, kept between invocations.
 #[derive(Debug)]
 pub(super) struct Forward {
     place: Place,

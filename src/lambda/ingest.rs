@@ -24,7 +24,7 @@ const FOLD_TIME: std::time::Duration = std::time::Duration::from_secs(5);
 /// The most that a fold of this function reads, because it has the memory of a small function.
 const FOLD_BYTES: u64 = 16 << 20;
 
-/// The function, from one invocation to the next.
+/// The function, kept between invocations.
 #[derive(Debug)]
 pub(super) struct Ingest {
     place: Place,

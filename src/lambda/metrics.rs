@@ -15,9 +15,9 @@ const NAMESPACE: &str = "Deltafold";
 /// A metric. CloudWatch bills each pair of metric and collection; ten are free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Metric {
-    /// Segments that are not folded.
+    /// Unfolded segments.
     LagSegments,
-    /// Bytes that were not folded.
+    /// Unfolded bytes.
     LagBytes,
     /// The age of the oldest: a message that was appended, or an op that was folded.
     LagSeconds,

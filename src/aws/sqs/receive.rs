@@ -1,4 +1,4 @@
-//! Receiving.
+//! Receives.
 
 use std::time::Duration;
 

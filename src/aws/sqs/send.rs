@@ -1,4 +1,4 @@
-//! Sending.
+//! Sends.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! `append`: ops from files or standard input, each line exactly once.
+//! `append`: appends ops from files or standard input, each line exactly once.
 //!
 //! It appends each line under a source position: the source's name and the line's number. The same
 //! lines under the same source take effect once, even after a run that broke off. So a failure can
@@ -43,7 +43,7 @@ const LINGER: Duration = Duration::from_millis(2);
 pub(crate) struct Append {
     /// The collection
     collection: CollectionName,
-    /// Files, plain or compressed (zstd, gzip: checked whole first); `-` is standard input
+    /// Files, plain or compressed (zstd, gzip: read and checked whole first); `-` is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     files: Vec<PathBuf>,
     /// Skip the lines before this one, counted from 1; with one file

@@ -35,7 +35,7 @@ pub(crate) struct Cost {
     /// The batching window; a FIFO queue has none
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = parse_span)]
     window: Duration,
-    /// Shards of the stream that have changes at a time, or pollers of the standard queue
+    /// Shards of the stream with changes at a time, or pollers of the standard queue
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     shards: u32,
     /// Shards of the collection
@@ -44,7 +44,7 @@ pub(crate) struct Cost {
     /// Records in the collection
     #[arg(long, value_name = "N", default_value_t = 70_000)]
     records: u64,
-    /// Size of a record, embedding and all
+    /// Size of a record, embedding included
     #[arg(long, value_name = "SIZE", default_value = "8600", value_parser = parse_size)]
     record_size: u64,
     /// Time between folds

@@ -1,4 +1,4 @@
-//! `create`: a new, empty collection.
+//! `create`: creates an empty collection.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(crate) struct Create {
     /// Length of every embedding, 1 to 65,536
     #[arg(long, short, value_name = "N")]
     dimension: u32,
-    /// How distances between embeddings are measured
+    /// The distance between embeddings
     #[arg(long, value_enum, default_value_t = MetricArgument::L2)]
     metric: MetricArgument,
     /// Number of shards, each a log of its own; a million records a shard work well

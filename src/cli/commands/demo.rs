@@ -211,7 +211,7 @@ impl Show {
         let compacting = compactor.watch(
             Duration::from_millis(1),
             async {
-                // Ready when the other end is dropped.
+                // Ready when the sender is dropped.
                 let _ = stopped.await;
             },
             |event| {

@@ -218,7 +218,7 @@ impl Told<'_> {
         }
     }
 
-    /// For people.
+    /// Adds rows for people.
     fn rows(&self, table: &mut Table) {
         let file = std::path::Path::new(self.sample).file_name().unwrap_or_default().display();
         let place = format!("{file}:{}", self.line);

@@ -1,4 +1,4 @@
-//! `query`: the nearest neighbours of vectors.
+//! `query`: finds the nearest neighbours of vectors.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `scan`: records in order, as JSON Lines.
+//! `scan`: reads records in order, as JSON Lines.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -109,7 +109,7 @@ impl Scan {
         Ok(())
     }
 
-    /// The records asked for, in batches.
+    /// The selected records, in batches.
     async fn batches(&self, reader: &Reader) -> Outcome<BoxStream<'static, deltafold::Result<Vec<Entry>>>> {
         let options = self.options();
         let Some(filter) = self.filter.filter()? else { return Ok(reader.scan_batches(options).boxed()) };

@@ -174,7 +174,7 @@ impl Lines {
         let first = self.frame.is_some_and(|frame| !frame.checksum);
         let whole = || {
             let again = self.again.as_ref()?;
-            // The reader shares the position of the file.
+            // The clone shares the position of the file.
             let mut file = again.file.try_clone().ok()?;
             let now = file.stream_position().ok()?;
             let found = again.rewound().and_then(every_frame_has_a_checksum);

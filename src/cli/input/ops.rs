@@ -178,7 +178,7 @@ impl Reader {
             .detail("reason", error.reason())
     }
 
-    /// `file:line:column: field `x`: reason`, as editors jump to it.
+    /// `file:line:column: field `x`: reason`, a form that editors can jump to.
     fn located(&self, error: &deltafold::jsonl::LineError) -> String {
         let field = if error.field().is_empty() { String::new() } else { format!("field `{}`: ", error.field()) };
         format!("{}:{}:{}: {field}{}", self.name, error.line(), error.column(), error.reason())

@@ -1,4 +1,4 @@
-//! Text from data, made harmless for a terminal.
+//! Text from data, with escapes for the characters that a terminal acts on.
 //!
 //! Ids, keys, documents, file names and error messages hold whatever their authors wrote. A
 //! terminal acts on some characters instead of showing them: they move the cursor, change colours,

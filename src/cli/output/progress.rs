@@ -11,7 +11,7 @@ use super::{Output, complain, units};
 /// The progress line shows after this much work.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Whether a line of progress is on the terminal.
+/// Whether the progress line is on the terminal.
 static DRAWN: AtomicBool = AtomicBool::new(false);
 
 /// Clears the progress line when the program ends without dropping it.

@@ -62,7 +62,7 @@ impl RecordError {
         Self { rule: Some(rule.to_owned()), ..self }
     }
 
-    /// The rule that was to map the record.
+    /// The rule that took the record.
     pub fn rule(&self) -> Option<&str> {
         self.rule.as_deref()
     }

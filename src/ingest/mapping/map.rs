@@ -1,4 +1,4 @@
-//! From a record of a stream to ops.
+//! The way from a record of a stream to ops.
 
 use std::collections::BTreeMap;
 
@@ -29,11 +29,11 @@ pub struct Mapped {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Skip {
-    /// No rule of this collection takes the item, neither as it was nor as it is.
+    /// No rule of this collection takes the old item or the new one.
     NoRule,
     /// Nothing that the rule maps has changed.
     Unchanged,
-    /// The item is gone, and the rule keeps its record.
+    /// The item was deleted, and the rule keeps its record.
     Kept,
 }
 

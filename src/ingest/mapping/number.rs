@@ -1,6 +1,6 @@
 //! Numbers in DynamoDB's form: decimal, up to 38 digits, with an optional exponent.
 
-/// An integer, exactly. `None` where the text is no number, has a fraction, or is beyond 38 digits.
+/// An exact integer. `None` if the text is no number, has a fraction, or exceeds 38 digits.
 pub(super) fn integer(text: &str) -> Option<i128> {
     if let Ok(number) = text.parse::<i128>() {
         return Some(number);

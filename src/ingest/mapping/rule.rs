@@ -80,7 +80,7 @@ impl Rule {
         Ok(fits(&self.tables, record.table())? && fits(&self.arns, record.source_arn.as_deref())?)
     }
 
-    /// Whether it takes the item.
+    /// Whether the rule takes the item.
     pub(super) fn takes(&self, view: View<'_>) -> Result<bool, RecordError> {
         let fits = |(path, patterns): &(Path, Patterns)| {
             Ok::<_, RecordError>(match view.find(path, "decides whether the rule takes the item")? {

@@ -15,9 +15,10 @@ struct Event<'a> {
     records: Vec<&'a RawValue>,
 }
 
-/// The stream records of a text. It may hold records or events one after the other, on a line each
-/// or not; a list of them; or an object with `Records`, as AWS Lambda sends and `aws
-/// dynamodbstreams get-records` prints them. Reads nothing behind the first text that is no JSON.
+/// The stream records of a text. It may hold records or events one after the other, with or without
+/// line breaks between, or a list of them. An event is an object with `Records`, as AWS Lambda
+/// sends and `aws dynamodbstreams get-records` prints them. Reads nothing behind the first text
+/// that is no JSON.
 pub fn stream_records(text: &str) -> Vec<Sample> {
     let mut samples = Vec::new();
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
