@@ -1,4 +1,4 @@
-//! Creating a collection: its name is claimed head by head, and its register decides.
+//! Creates a collection. Each head claims the name; the collection register decides.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,17 +14,17 @@ use crate::layout::Layout;
 use crate::retry;
 use crate::store::{Key, Object, Outcome, Store, probe};
 
-/// What is chosen when a collection is made, for good.
+/// The settings of a new collection. They never change.
 #[derive(Debug, Clone)]
 pub struct CreateOptions {
     /// Length of every embedding, 1 to 65,536.
     pub dimension: u32,
-    /// How distances are measured.
+    /// The distance metric.
     pub metric: Metric,
     /// Number of shards, 1 to 4,096. Each is a log of its own; one holds a million records well.
     pub shards: u16,
-    /// Which of two ops on a record wins: the one later in the log, or the one of the higher
-    /// [revision](deltafold_format::Revision) in whatever order they arrive.
+    /// The op that wins among several on one record: the later one in the log, or the one of the
+    /// higher [revision](deltafold_format::Revision) in whatever order they arrive.
     pub ordering: Ordering,
 }
 
@@ -34,9 +34,9 @@ impl CreateOptions {
         Self { dimension, metric: Metric::default(), shards: 1, ordering: Ordering::Log }
     }
 
-    /// The same, ordered by revision, with this retention of tombstones: so long an op of a lower
-    /// revision does not bring back a deleted record. A good choice is [`KEEP_TOMBSTONES`], the
-    /// longest time that a queue of SQS keeps a message.
+    /// The same, ordered by revision, with this retention of tombstones. For that long no op of a
+    /// lower revision brings back a deleted record. [`KEEP_TOMBSTONES`] is a good choice: SQS keeps
+    /// no message longer.
     #[must_use]
     pub fn by_revision(self, keep_tombstones: Duration) -> Self {
         let keep_tombstones_millis = u64::try_from(keep_tombstones.as_millis()).unwrap_or(u64::MAX);
@@ -44,23 +44,22 @@ impl CreateOptions {
     }
 }
 
-/// How long tombstones are kept in a collection that is ordered by revision, unless something else
-/// is chosen: 14 days.
+/// The default retention of tombstones in a collection ordered by revision: 14 days.
 pub const KEEP_TOMBSTONES: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 impl Collection {
-    /// Makes a collection. Of several callers with one name exactly one succeeds. Costs one LIST,
+    /// Creates a collection. Of several callers with one name exactly one succeeds. Costs one LIST,
     /// one PUT for each shard and one more.
     ///
-    /// In S3 and services like it, the bucket is probed first (about 80 requests): one that ignores
-    /// the conditions of writes is refused.
-    /// A crash on the way leaves nothing that a later `create` of the same name minds.
+    /// In S3 and services like it, `create` probes the bucket first (about 80 requests) and refuses
+    /// one that ignores the conditions of writes. A crash on the way does not block a later
+    /// `create` of the same name.
     ///
     /// # Errors
     ///
     /// `Unfit` where the store does not keep the [contract](crate::store); `Storage` or
-    /// `Unavailable` where it cannot be reached or used; `AlreadyExists` where the name is taken or
-    /// its objects were not dropped completely; `InvalidInput` for options out of range.
+    /// `Unavailable` where it cannot be reached or used; `AlreadyExists` where the name is taken,
+    /// or objects of a dropped collection remain under it; `InvalidInput` for options out of range.
     pub async fn create(store: Arc<dyn Store>, name: &CollectionName, options: &CreateOptions) -> Result<Self> {
         Self::create_in(store, name, options, Arc::new(System)).await
     }
@@ -111,10 +110,10 @@ impl Collection {
     }
 }
 
-/// Makes the heads of a new collection and returns the uid they bear.
+/// Creates the heads of a new collection and returns their uid.
 ///
-/// Heads that an earlier, unfinished `create` left are adopted with their uid. So several creators
-/// agree, and the collection register decides between them.
+/// It adopts heads that an earlier, unfinished `create` left, with their uid. So concurrent
+/// creators agree on one uid, and the collection register decides between them.
 async fn claim_name(store: &dyn Store, layout: &Layout, shards: u16, env: &dyn Env) -> Result<Uid> {
     let collection = layout.collection();
     if retry::transient(|| store.get(&collection)).await?.is_some() {
@@ -122,7 +121,7 @@ async fn claim_name(store: &dyn Store, layout: &Layout, shards: u16, env: &dyn E
     }
     let leftovers = |key: &Key| Repr::Leftovers { name: layout.name().clone(), key: key.clone() };
     let found = remains(store, layout).await?;
-    // Somebody else may have made it since the first look.
+    // Another caller may have created it since the first look.
     if found != Remains::Free && retry::transient(|| store.get(&collection)).await?.is_some() {
         return Err(Repr::CollectionExists(layout.name().clone()).into());
     }
@@ -146,8 +145,8 @@ async fn claim_name(store: &dyn Store, layout: &Layout, shards: u16, env: &dyn E
         })
         .await?;
         if !ours {
-            // Only the first shard's head may tell the uid: whoever made it makes or adopts the
-            // others with the same one.
+            // Only the first shard's head decides the uid: its creator makes or adopts the others
+            // with the same one.
             let usable = adopted.filter(|found| *found == Head::empty(found.collection));
             match usable {
                 Some(found) if shard.get() == 0 => uid = found.collection,
@@ -159,7 +158,8 @@ async fn claim_name(store: &dyn Store, layout: &Layout, shards: u16, env: &dyn E
     Ok(uid)
 }
 
-/// Creates a register until it is decided; false where another is there that is not `ours`.
+/// Creates a register and retries until the outcome is known; false where another is there that is
+/// not `ours`.
 async fn create_register(
     store: &dyn Store,
     key: &Key,

@@ -1,4 +1,4 @@
-//! Dropping a collection, in an order that can be broken off and taken up again.
+//! Drops a collection, in an order that a later drop can resume.
 
 use deltafold_format::limits::MAX_SHARDS;
 use deltafold_format::{CollectionConfig, CollectionName, Head, ShardId, Timestamp, Uid};
@@ -10,7 +10,7 @@ use crate::layout::Layout;
 use crate::retry;
 use crate::store::{Key, Store};
 
-/// What dropping removed.
+/// The totals of a drop.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DropReport {
     /// Objects deleted.
@@ -20,22 +20,22 @@ pub struct DropReport {
 }
 
 impl Collection {
-    /// Deletes a collection and all its objects; finishes a drop that was broken off. A note says
-    /// from the beginning to the end that this is a drop and no damage. The register goes first, so
-    /// that nobody opens the collection any more. The heads go next, so that writers and compactors
-    /// with an open handle are refused; then the rest.
+    /// Deletes a collection and all its objects, and finishes an interrupted drop. From beginning
+    /// to end a note says that this is a drop and not damage. The register goes first, so that no
+    /// process opens the collection any more. The heads go next, so that the store refuses writers
+    /// and compactors with an open handle. Then the rest goes.
     ///
-    /// No collection can be created under the name while the note is there, and each delete looks
-    /// for it first. A drop that slept while another one ended deletes nothing of a collection made
-    /// since.
+    /// While the note is there, no collection can be created under the name, and each delete checks
+    /// the note first. So a drop that slept while another one ended deletes nothing of a newer
+    /// collection.
     ///
-    /// `each` hears of the progress. One LIST, one GET and one delete for each 1,000 objects, and
+    /// Reports the progress to `each`. One LIST, one GET and one delete for each 1,000 objects, and
     /// ten requests more.
     ///
     /// # Errors
     ///
-    /// `NotFound` where nothing of this name is there; `Conflict` where another drop ended first
-    /// and the collection was made anew.
+    /// `NotFound` where no object of this name is there; `Conflict` where another drop ended first
+    /// and a new collection has the name.
     pub async fn drop(
         store: &dyn Store,
         name: &CollectionName,
@@ -52,7 +52,7 @@ impl Collection {
         let note = Note::write(store, name, uid).await?;
         let now = self::uid(store, &layout).await?;
         let mut drop = Drop { store, name, layout, note, report: DropReport::default() };
-        // The collection may have been dropped and made anew before the note was there.
+        // Another process may have dropped and recreated the collection before the note was there.
         if now.is_some() && now != uid {
             drop.note.withdraw(store).await?;
             return Err(made_anew(name));
@@ -89,7 +89,7 @@ impl Drop<'_> {
         }
         self.report.objects += bytes.len() as u64;
         self.report.bytes += bytes.iter().sum::<u64>();
-        // Somebody else may have removed it, and not have come so far that it stays so.
+        // Another drop may have removed it without making the removal durable.
         retry::transient(|| store.settle(&register)).await?;
         let heads = self.heads().await?;
         for batch in heads.chunks(1_000) {
@@ -128,8 +128,8 @@ impl Drop<'_> {
         Ok(heads)
     }
 
-    /// Deletes objects that were seen while the note stood, if it still stands; false where it does
-    /// not.
+    /// Deletes objects that were listed while the note stood. False, without a delete, where the
+    /// note is gone.
     async fn delete(&self, keys: &[Key]) -> Result<bool> {
         if !self.note.stands(self.store).await? {
             return Ok(false);
@@ -138,10 +138,10 @@ impl Drop<'_> {
         Ok(true)
     }
 
-    /// Makes sure that removals stay, also those that a sweep or another drop made a moment ago.
+    /// Makes removals durable, also those that a sweep or another drop made a moment ago.
     ///
-    /// Where the heads were among these, nobody knows the number of shards any more. A power loss
-    /// may then bring back objects of the other shards, and the next `create` tells of them.
+    /// If that other one removed the heads, the number of shards is unknown. A power loss may then
+    /// bring back objects of other shards. The next `create` reports them.
     async fn settle(&self, heads: usize) -> Result<()> {
         let shards = ShardId::all(MAX_SHARDS).take(heads.max(1));
         for key in shards.flat_map(|shard| self.layout.shard(shard).one_of_each()) {
@@ -152,7 +152,8 @@ impl Drop<'_> {
         Ok(())
     }
 
-    /// Another drop has ended: this one has nothing left to do, unless there is a new collection.
+    /// Another drop has ended. This one has nothing left to do, unless a new collection has the
+    /// name.
     async fn overtaken(self) -> Result<DropReport> {
         let prefix = self.layout.prefix();
         let left = retry::transient(|| self.store.list_after(&prefix, None, 1)).await?;
@@ -171,7 +172,7 @@ fn made_anew(name: &CollectionName) -> Error {
     Repr::Conflict(problem).into()
 }
 
-/// The uid of what is dropped, if a register tells it.
+/// The uid of the dropped collection, if a register tells it.
 async fn uid(store: &dyn Store, layout: &Layout) -> Result<Option<Uid>> {
     let (register, head) = (layout.collection(), layout.shard(ShardId::default()).head());
     let register = retry::transient(|| store.get(&register)).await;

@@ -1,4 +1,4 @@
-//! Whether a store is one that can hold a collection.
+//! Whether a store can hold a collection.
 
 use deltafold_format::HeadPlace;
 
@@ -7,7 +7,7 @@ use crate::error::{Repr, Result};
 use crate::store::{Probe, Store, Verdict};
 
 impl Collection {
-    /// Judges a probe of `store`: what only costs more is accepted.
+    /// Judges a probe of `store`. It accepts a store that keeps a promise at a higher cost.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! A collection: opening it, and the doors to everything that works on it.
+//! A collection: opening it, and the entry points to everything that works on it.
 
 mod cold;
 mod create;
@@ -52,7 +52,7 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// `NotFound` where there is none of this name; `Corrupt` where its register is damaged or
+    /// `NotFound` where no collection has this name; `Corrupt` where its register is damaged or
     /// lost, which [`repair`](Self::repair) mends; `InvalidInput` where its heads lie elsewhere
     /// than the store looks for them.
     pub async fn open(store: Arc<dyn Store>, name: &CollectionName) -> Result<Self> {
@@ -70,12 +70,12 @@ impl Collection {
         Ok(Self::assemble(layout, config, store, env))
     }
 
-    /// What was chosen when the collection was made: also where its heads lie, which whoever opens
-    /// it has to know. One GET.
+    /// The settings of a collection, among them the place of its heads, which a caller needs before
+    /// it opens the collection. One GET.
     ///
     /// # Errors
     ///
-    /// `NotFound` where there is none of this name.
+    /// `NotFound` where no collection has this name.
     pub async fn read_config(store: &dyn Store, name: &CollectionName) -> Result<CollectionConfig> {
         let key = Layout::new(name.clone()).collection();
         let object = retry::transient(|| store.get(&key)).await?;
@@ -85,8 +85,8 @@ impl Collection {
         }
     }
 
-    /// The names of all collections of a store, in order. One LIST for each 1,000 objects that the
-    /// store holds.
+    /// The names of all collections in a store, in order. One LIST for each 1,000 objects in the
+    /// store.
     pub async fn list(store: &dyn Store) -> Result<Vec<CollectionName>> {
         let mut names: Vec<CollectionName> = Vec::new();
         let mut after: Option<Key> = None;
@@ -112,8 +112,8 @@ impl Collection {
         Self { layout, config, store, shards }
     }
 
-    /// This collection with another limit of memory, which holds for the readers, writers and
-    /// compactors opened from it afterwards.
+    /// This collection with another memory limit. Readers, writers and compactors opened from it
+    /// afterwards keep to it.
     #[must_use]
     pub fn with_memory(self, memory: MemoryLimit) -> Self {
         let shards = self.shards.iter().map(|shard| shard.with_memory(memory)).collect();
@@ -130,12 +130,12 @@ impl Collection {
         self.layout.name()
     }
 
-    /// What was chosen when it was made.
+    /// The settings chosen at creation.
     pub fn config(&self) -> &CollectionConfig {
         &self.config
     }
 
-    /// The store it lies in.
+    /// The store that holds it.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
@@ -149,31 +149,30 @@ impl Collection {
         Writer::open(self.shards.clone(), options)
     }
 
-    /// A reader of what is acknowledged by now. A LIST and two GETs for each shard. Where segments
-    /// are not folded yet, one GET for each of them and a conditional GET; where more than 512 are
-    /// not swept yet, a second LIST.
+    /// A reader of everything acknowledged by now. A LIST and two GETs for each shard. Where
+    /// segments are not folded yet, one GET for each of them and a conditional GET; where more than
+    /// 512 are not swept yet, a second LIST.
     pub async fn reader(&self) -> Result<Reader> {
         self.reader_at(At::Latest).await
     }
 
-    /// A reader of some version.
+    /// A reader of the version that `at` names.
     pub async fn reader_at(&self, at: At) -> Result<Reader> {
         Reader::open(self.shards.clone(), at, Ahead::Nothing).await
     }
 
-    /// A reader of what is acknowledged by now, with all columns in memory. Costs the requests of
-    /// [`reader`](Self::reader) and of [`Reader::warm`], and a request's time less, as it reads the
-    /// parts beside the last look at the head.
+    /// A reader of everything acknowledged by now, with all columns in memory. Costs the requests
+    /// of [`reader`](Self::reader) and of [`Reader::warm`]. It takes one round trip less, as it
+    /// reads the parts beside the last look at the head.
     ///
-    /// Where the columns do not fit the memory limit, some stay out: [`Reader::warmth`] tells how
-    /// many.
+    /// Where the columns exceed the memory limit, some stay out: [`Reader::warmth`] tells how many.
     pub async fn warm_reader(&self) -> Result<Reader> {
         Reader::open(self.shards.clone(), At::Latest, Ahead::Columns).await
     }
 
-    /// A reader of what is acknowledged by now that searches next: it reads the parts and the codes
-    /// that such queries compare beside the last look at the head, a round of requests sooner than
-    /// [`reader`](Self::reader) and [`search`](Reader::search).
+    /// A reader of everything acknowledged by now, for a search that follows. Beside the last look
+    /// at the head it reads the parts and the codes that such queries compare. So it takes one
+    /// round trip less than [`reader`](Self::reader) and [`search`](Reader::search).
     pub async fn reader_to_search(&self, exactness: Exactness) -> Result<Reader> {
         let tier = if exactness == Exactness::Exact { Tier::Bytes } else { Tier::Signs };
         Reader::open(self.shards.clone(), At::Latest, Ahead::Search(tier)).await
@@ -193,13 +192,13 @@ impl Collection {
         Compactor::new(self.shards.clone(), options)
     }
 
-    /// Folds beside a writer where the log of a shard is over a limit: for a process that appends,
-    /// and cannot rely on a compactor elsewhere.
+    /// Folds beside a writer where the log of a shard exceeds a limit. Use it in a process that
+    /// appends and cannot rely on a compactor elsewhere.
     pub fn keep_up(&self, limit: BacklogLimit) -> KeepUp {
         KeepUp::new(self.compactor(CompactorOptions::default()), limit)
     }
 
-    /// Deletes what no reader and no writer can need any more, shard by shard.
+    /// Deletes the objects that no reader and no writer can need any more, shard by shard.
     pub async fn sweep(&self, options: &SweepOptions) -> Result<Vec<(ShardId, SweepReport)>> {
         let mut reports = Vec::new();
         for shard in &self.shards {
@@ -209,14 +208,14 @@ impl Collection {
     }
 
     /// Keeps the current version of every shard readable under a name, for good or for `ttl` by the
-    /// store's clock. What is in the log and not folded yet is not in it: run the compactor first
-    /// to have it. Two GETs and two PUTs for each shard.
+    /// store's clock. The pin does not cover ops that are in the log and not folded yet: run the
+    /// compactor first to include them. Two GETs and two PUTs for each shard.
     ///
     /// # Errors
     ///
     /// `InvalidInput` where `ttl` is shorter than a millisecond: such a pin would keep nothing.
-    /// `AlreadyExists` where a pin of this name exists. Pins of some shards may have been made
-    /// then: `unpin` removes them.
+    /// `AlreadyExists` where a pin of this name exists. Some shards may then have new pins: `unpin`
+    /// removes them.
     pub async fn pin(&self, name: &str, ttl: Option<Duration>) -> Result<Vec<(ShardId, Version)>> {
         check_pin_name(name)?;
         if ttl.is_some_and(|ttl| ttl.as_millis() == 0) {
@@ -244,12 +243,13 @@ impl Collection {
         Ok(pinned)
     }
 
-    /// Removes a pin from every shard that has it. A pin of the same name that somebody makes
+    /// Removes a pin from every shard that has it. A pin of the same name that another caller makes
     /// meanwhile stays.
     ///
     /// # Errors
     ///
-    /// `NotFound` where no shard has it; `Conflict` where somebody removed it and made it anew.
+    /// `NotFound` where no shard has it; `Conflict` where another caller removed it and made it
+    /// anew.
     pub async fn unpin(&self, name: &str) -> Result<()> {
         let mut found = false;
         for shard in &self.shards {
@@ -259,7 +259,7 @@ impl Collection {
             };
             match publish(shard, &mut current, &Edit::Unpin { name: name.to_owned(), id }).await {
                 Ok(_) => found = true,
-                // Someone else was faster in this shard. The others still have to be looked at.
+                // Another caller was faster in this shard. The other shards still need a look.
                 Err(error) if matches!(error.repr(), Repr::NoPin(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -274,8 +274,8 @@ impl Collection {
     }
 }
 
-/// Why there is no collection register: nobody made one, somebody dropped it, or it is lost. One
-/// LIST and one GET.
+/// The reason why there is no collection register: it was never made, a drop removed it, or it is
+/// lost. One LIST and one GET.
 async fn missing(store: &dyn Store, layout: &Layout) -> Result<Error> {
     let name = layout.name().clone();
     Ok(match remains(store, layout).await? {

@@ -1,4 +1,4 @@
-//! What lies under a collection's name where its register is missing.
+//! Judges the objects that lie under a name whose register is missing.
 
 use crate::drop_note;
 use crate::error::Result;
@@ -6,16 +6,16 @@ use crate::layout::Layout;
 use crate::retry;
 use crate::store::{Key, Store};
 
-/// What the objects under a name without a register come from.
+/// The origin of the objects under a name without a register.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Remains {
-    /// Nothing, or the heads of a `create` that was broken off.
+    /// Nothing, or the heads of an unfinished `create`.
     Free,
-    /// A drop that was broken off. An object that is left, if any.
+    /// An unfinished drop. One of the objects left, if any.
     Dropping(Option<Key>),
-    /// A collection whose register is lost. An object of it.
+    /// A collection whose register is lost. One of its objects.
     Lost(Key),
-    /// What writers have left that slept through a drop. One of these objects.
+    /// Objects of stale writers, which slept through a drop. One of them.
     Leftover(Key),
 }
 
@@ -30,8 +30,8 @@ pub(super) async fn remains(store: &dyn Store, layout: &Layout) -> Result<Remain
     Ok(judge(&keys))
 }
 
-/// A head beside other objects, a manifest, or two segments are of a collection: whoever sleeps
-/// through a drop leaves a segment or parts as a rule.
+/// A manifest, a head beside other objects, or two segments prove a collection. A writer that slept
+/// through a drop leaves, as a rule, one segment or parts.
 fn judge(keys: &[&Key]) -> Remains {
     let is_head = |key: &&&Key| key.as_str().ends_with("/head");
     let is = |folder: &'static str| move |key: &&&Key| key.as_str().contains(folder);

@@ -1,5 +1,5 @@
-//! Beginning anew: queues are purged and the collection is dropped, in the order that is safe,
-//! however often that is broken off.
+//! A reset purges the queues and drops the collection, in the order that is safe however often it
+//! is broken off.
 
 use bytes::Bytes;
 use deltafold_format::{CollectionName, HeadPlace};
@@ -10,27 +10,27 @@ use crate::error::{Error, Repr, Result};
 use crate::retry;
 use crate::store::{Key, Outcome, Store};
 
-/// What a reset is about. A note of it lies in the store from its beginning to its end, as nothing
-/// else is left that says where the heads were once the collection's register is gone.
+/// The subject of a reset. Its note lies in the store from beginning to end: once the collection
+/// register is gone, nothing else tells where the heads were.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reset {
-    /// Where the collection's heads lie.
+    /// The place of the collection's heads.
     pub heads: HeadPlace,
-    /// The queues that feed it, by URL.
+    /// The queues that feed the collection, by URL.
     pub queues: Vec<String>,
 }
 
-/// Where the note lies: under a name that no collection can have, so that no drop takes it along.
+/// The key of the note: under a name that no collection can have, so that no drop removes it.
 fn note_key(name: &CollectionName) -> Key {
     Key::new(format!("RESET/{name}")).expect("collection names hold only characters of keys")
 }
 
 impl Reset {
-    /// What an earlier reset of the collection was about that has not come to its end. One GET.
+    /// The note of an earlier reset of the collection that did not finish. One GET.
     ///
     /// # Errors
     ///
-    /// `Corrupt` where the note cannot be read: delete it, and say anew what is to be reset.
+    /// `Corrupt` where the note cannot be read: delete it, and name anew what to reset.
     pub async fn noted(store: &dyn Store, name: &CollectionName) -> Result<Option<Self>> {
         let key = note_key(name);
         let Some(object) = retry::transient(|| store.get(&key)).await? else { return Ok(None) };
@@ -40,15 +40,15 @@ impl Reset {
         }
     }
 
-    /// Notes what is to be done, purges the queues, drops the collection, rests, and removes the
-    /// note. Purging goes first, so that nobody applies an old change to what comes next; `rest` is
-    /// there for those who still work on an old message. Broken off anywhere, it is done by running
-    /// it again. Without queues 3 requests and those of [`Collection::drop`].
+    /// Writes the note, purges the queues, drops the collection, rests, and removes the note. The
+    /// purge comes first, so that no old change reaches the next collection. `rest` gives consumers
+    /// time to finish old messages. After a crash anywhere, run it again. Without queues it costs 3
+    /// requests and those of [`Collection::drop`].
     ///
     /// # Errors
     ///
-    /// `Conflict` while another reset of the collection is at work; otherwise as the store and
-    /// `purge` say. That the collection is gone already is none.
+    /// `Conflict` while another reset of the collection is under way; otherwise the errors of the
+    /// store and of `purge`. A collection that is already gone is no error.
     pub async fn run<E: From<Error>>(
         &self,
         store: &dyn Store,
@@ -84,14 +84,14 @@ impl Reset {
         Some(Self { heads, queues })
     }
 
-    /// Writes the note, over one that is there.
+    /// Writes the note, over an existing one if need be.
     async fn keep(&self, store: &dyn Store, key: &Key) -> Result<()> {
         let heads = match &self.heads {
             HeadPlace::Store => json!({ "place": "store" }),
             HeadPlace::DynamoDb { table, region } => json!({ "place": "dynamodb", "table": table, "region": region }),
         };
         let text = Bytes::from(json!({ "heads": heads, "queues": self.queues }).to_string());
-        // An answer that is lost does not matter: the note says the same whoever wrote it last.
+        // A lost answer does not matter: the loop reads the note again, and an equal one will do.
         let mut tries = 0;
         loop {
             let there = retry::transient(|| store.get(key)).await?;
@@ -117,5 +117,5 @@ impl Reset {
     }
 }
 
-/// How often the note is tried to be written.
+/// Attempts to write the note.
 const ATTEMPTS: u32 = 5;

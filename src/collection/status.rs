@@ -1,4 +1,4 @@
-//! What a collection looks like now, and how it came to be.
+//! The state of a collection now, and its history.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::store::Key;
 /// A collection at one moment.
 #[derive(Debug, Clone)]
 pub struct CollectionStatus {
-    /// What was chosen when it was made.
+    /// The settings chosen at creation.
     pub config: CollectionConfig,
     /// Its shards.
     pub shards: Vec<ShardStatus>,
@@ -30,15 +30,15 @@ pub struct ShardStatus {
     pub shard: ShardId,
     /// The current version.
     pub version: Version,
-    /// When it was published, by the clock of who published it.
+    /// The time of its publication, by the clock of the publisher.
     pub published: Timestamp,
     /// The last segment it contains.
     pub folded: Sequence,
-    /// The last segment of the log; what lies above `folded` is not folded yet.
+    /// The last segment of the log. Segments above `folded` are not folded yet.
     pub tail: Sequence,
-    /// Log slots below this one are never read again.
+    /// No reader and no writer reads slots below this one again.
     pub truncated: Sequence,
-    /// Versions below this one cannot be read any more, unless pinned.
+    /// Versions below this one are not readable any more, unless pinned.
     pub sweep_floor: Version,
     /// Bytes of the segments that are not folded yet.
     pub unfolded_bytes: u64,
@@ -52,14 +52,14 @@ pub struct ShardStatus {
     pub embedding_bytes: u64,
     /// Their rows.
     pub embedding_rows: u64,
-    /// Rows that are still referred to.
+    /// Rows that are still referenced.
     pub live_embedding_rows: u64,
     /// Objects that only older versions need.
     pub dropped_objects: u64,
     /// Its pins.
     pub pins: Vec<PinStatus>,
-    /// Objects that are missing, as far as names tell: segments, and manifests of versions that can
-    /// be read.
+    /// Missing objects, as far as the listed names tell: segments, and manifests of readable
+    /// versions.
     pub damage: Vec<Finding>,
 }
 
@@ -74,8 +74,8 @@ pub struct RunStatus {
     pub last: Sequence,
     /// Its rows.
     pub rows: u64,
-    /// Of them, rows that hold no record: what is remembered for a time in a collection that is
-    /// ordered by revision.
+    /// Those of its rows that hold no record. A collection ordered by revision retains them for a
+    /// time.
     pub absent: u64,
     /// Its parts.
     pub parts: u64,
@@ -92,9 +92,9 @@ pub struct PinStatus {
     pub name: String,
     /// The version it keeps.
     pub version: Version,
-    /// When it was made, by the store's clock.
+    /// The time of its creation, by the store's clock.
     pub created: Timestamp,
-    /// When it expires, by the store's clock.
+    /// The time of its expiry, by the store's clock.
     pub expires: Option<Timestamp>,
 }
 
@@ -105,9 +105,9 @@ pub struct HistoryEntry {
     pub shard: ShardId,
     /// The version.
     pub version: Version,
-    /// When it was published, by the clock of who published it.
+    /// The time of its publication, by the clock of the publisher.
     pub published: Timestamp,
-    /// What made it, and at what cost.
+    /// The edit that made it, and its cost.
     pub edit: EditSummary,
     /// The last segment it contains.
     pub folded: Sequence,
@@ -119,7 +119,7 @@ pub struct HistoryEntry {
     pub rows: u64,
 }
 
-/// The versions that can still be read.
+/// The versions that are still readable.
 #[derive(Debug, Clone, Default)]
 pub struct History {
     /// Oldest first, shard by shard.
@@ -142,12 +142,12 @@ impl Collection {
         Ok(CollectionStatus { config: self.config().clone(), shards })
     }
 
-    /// The versions that can still be read. One LIST and one GET for each version.
+    /// The versions that are still readable. One LIST and one GET for each version.
     pub async fn history(&self) -> Result<History> {
         let mut history = History::default();
         for shard in &self.shards {
             let mut current = Current::load(shard).await?;
-            // A sweep may take a manifest between the two reads; then the head has moved.
+            // A sweep may take a manifest between the two reads. Then the head has moved.
             while !shard_history(shard, &current.manifest, &mut history).await? && current.refresh(shard).await? {
                 history.versions.retain(|entry| entry.shard != shard.id());
                 history.damage.retain(|finding| finding.shard != shard.id());
@@ -189,7 +189,7 @@ async fn shard_history(shard: &Shard, current: &Manifest, history: &mut History)
     Ok(whole)
 }
 
-/// The manifests of the versions that can be read, oldest first.
+/// The manifests of the readable versions, oldest first.
 fn readable(current: &Manifest) -> BTreeSet<ObjectName> {
     let ancestors = current.ancestors.iter().map(|ancestor| ancestor.version);
     let pins = current.pins.iter().map(|pin| pin.version);
@@ -206,8 +206,8 @@ fn finding(shard: &Shard, key: &Key, problem: impl Into<String>) -> Finding {
     Finding { shard: shard.id(), key: key.to_string(), problem: problem.into() }
 }
 
-/// Objects that are missing, as far as names tell: those that were listed. `tail` is the last
-/// segment in front of the first gap in the log.
+/// Missing objects, as far as the listed names tell. `tail` is the last segment in front of the
+/// first gap in the log.
 async fn damage(shard: &Shard, current: &Current, tail: Sequence, log_ends: bool) -> Result<Vec<Finding>> {
     let mut damage = Vec::new();
     if !log_ends {

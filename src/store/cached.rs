@@ -1,15 +1,15 @@
-//! Copies of parts in a local folder, in front of a store that is far away.
+//! Copies of parts in a local folder, in front of a remote store.
 //!
-//! Parts never change under their names, so a copy that is whole is as good as the object: a hit
-//! makes no request. A range is served from a copy of the whole object, or from a copy of that very
-//! range, which has a file of its own. Each use checks the blocks that it takes; a copy that is
-//! damaged is thrown away and read anew.
+//! Parts never change under their names, so a whole copy is as good as the object: a hit makes no
+//! request. A copy of the whole object serves any range. A copy of a range has a file of its own
+//! and serves that very range. Each use checks the blocks that it takes. The cache drops a damaged
+//! copy and reads the object anew.
 //!
-//! Processes share a folder. Copies appear whole, by a rename, and those that were not used for the
-//! longest time go first. Mapped copies that are thrown away live on until nobody uses them.
+//! Processes share a folder. A copy appears whole, by a rename. The least recently used ones go
+//! first. A mapped copy that is dropped lives on until its last use ends.
 //!
-//! A copy may outlive its object. [`Store::uncached`] is the store behind, which knows what is
-//! really there.
+//! A copy may outlive its object. [`Store::uncached`] is the store behind, which shows the stored
+//! objects.
 
 use std::collections::HashSet;
 use std::fs::{self, File, FileTimes};
@@ -28,18 +28,18 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use super::{Key, Listed, Object, Outcome, Requests, Staged, Store, StoreError, StoreErrorKind, Tag, Unless, map};
 use crate::env::{self, Env, System};
 
-/// A copy ends with the CRC32 of each block, this, the hash of its name (u64), its length (u64) and
-/// the CRC32 (u32) of those of its blocks, little-endian.
+/// The trailer of a copy: the CRC32 of each block, this, the hash of its name (u64), its length
+/// (u64) and the CRC32 (u32) of the block CRCs, little-endian.
 const MAGIC: &[u8; 8] = b"DFcopy02";
 const TRAILER_BYTES: usize = 8 + 8 + 8 + 4;
 /// Bytes that one CRC32 covers.
 const BLOCK: usize = 16 << 10;
-/// The folder holds at most one file for so many bytes of its bound, so that looking through it
-/// takes no time.
+/// The folder holds at most one file for this many bytes of its bound, so that a scan of it stays
+/// cheap.
 const BYTES_A_FILE: u64 = 64 << 10;
-/// It holds so many files in any case.
+/// The folder may hold this many files in any case.
 const FILES: u64 = 1 << 10;
-/// The folder is looked through each time this part of its bound was added.
+/// A scan of the folder follows each time that this fraction of its bound was added.
 const LOOK_EVERY: u64 = 16;
 
 /// A store with copies of its parts in a local folder. See the [module](self).
@@ -48,13 +48,13 @@ pub struct Cached {
     inner: Arc<dyn Store>,
     folder: Arc<PathBuf>,
     max_bytes: u64,
-    /// Bytes added since the folder was looked through; as many as there may be, to begin with.
+    /// Bytes added since the last scan of the folder. It starts at the bound.
     added: Arc<AtomicU64>,
 }
 
 impl Cached {
-    /// Keeps copies of the parts of `inner` in `folder`, which is made if it is not there: at most
-    /// `max_bytes`, and a sixteenth more for each process that uses the folder.
+    /// Keeps copies of the parts of `inner` in `folder`, which it makes if need be. They take at
+    /// most `max_bytes`, and a sixteenth more for each process that uses the folder.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl Cached {
         Ok(Self { inner, folder: Arc::new(folder), max_bytes, added: Arc::new(AtomicU64::new(max_bytes)) })
     }
 
-    /// Where the copy of an object is; `None` for objects of which none is kept.
+    /// The file for the copy of an object; `None` for objects that are not cached.
     fn copy(&self, key: &Key) -> Option<Copy> {
         let is_part = key.as_str().split('/').nth(2) == Some("part");
         is_part.then(|| {
@@ -76,13 +76,13 @@ impl Cached {
         })
     }
 
-    /// A copy that was looked for, and whether it was there.
+    /// Counts a lookup as a hit or a miss.
     fn count(found: bool) {
         let outcome = if found { "hit" } else { "miss" };
         metrics::counter!("deltafold_cache_reads_total", "outcome" => outcome).increment(1);
     }
 
-    /// Keeps a copy. That it cannot be kept is no reason to fail.
+    /// Keeps a copy. A failure to keep it is not an error.
     async fn keep(&self, copy: Copy, bytes: Bytes) {
         let length = (bytes.len() + bytes.len().div_ceil(BLOCK) * size_of::<u32>() + TRAILER_BYTES) as u64;
         if length > self.max_bytes {
@@ -112,7 +112,7 @@ struct Copy {
 }
 
 impl Copy {
-    /// Where the copy of a range of the object is.
+    /// The file for the copy of a range of the object.
     fn range(&self, start: u64, end: u64) -> Self {
         let range = format!("-{start}-{end}");
         let mut path = self.path.clone().into_os_string();
@@ -133,8 +133,8 @@ impl Copy {
         trailer
     }
 
-    /// The bytes `wanted` of the copy, fewer where it ends before, if it is there and they are
-    /// sound.
+    /// The bytes `wanted` of the copy, fewer where it ends before; `None` where it is absent or
+    /// damaged.
     fn read(&self, wanted: Range<u64>) -> Option<Bytes> {
         let file = File::open(&self.path).ok()?;
         let Some(bytes) = map::map(&file).ok().and_then(|all| self.sound(&all, wanted)) else {
@@ -142,7 +142,7 @@ impl Copy {
             let _ = fs::remove_file(&self.path);
             return None;
         };
-        // Used just now. Where that cannot be written down, it goes sooner.
+        // Marks it as just used. Where that fails, the copy goes sooner.
         let _ = file.set_times(FileTimes::new().set_modified(time(System.now())));
         Some(bytes)
     }
@@ -191,8 +191,8 @@ fn time(timestamp: Timestamp) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(timestamp.as_millis()).unwrap_or_default())
 }
 
-/// Removes what was not used for the longest time, until an eighth of bytes and files is free.
-/// Temporary files of processes that died go too.
+/// Where the folder exceeds its bound, removes the least recently used copies until an eighth of
+/// bytes and files is free. Temporary files of dead processes go too.
 fn evict(folder: &Path, max_bytes: u64) -> io::Result<()> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -329,8 +329,7 @@ impl Store for Cached {
 mod tests {
     use super::*;
 
-    /// Copies of 100 bytes each, in the order of their last use: the first was not used for the
-    /// longest time.
+    /// Copies of 100 bytes each, the least recently used first.
     fn folder_of(copies: u64) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         // The names are in the opposite order.
@@ -375,7 +374,7 @@ mod tests {
         assert_eq!(left(folder.path()).len(), 8);
     }
 
-    /// A folder is a store that needs no probe, and copies of it change nothing about that.
+    /// A folder is a store that needs no probe. Copies of it do not change that.
     #[test]
     fn a_cache_is_probed_if_its_store_is() {
         let folder = tempfile::tempdir().unwrap();

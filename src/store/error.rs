@@ -1,4 +1,4 @@
-//! Why a store could not do what it was asked.
+//! The errors of a store.
 
 use std::fmt;
 
@@ -13,19 +13,19 @@ pub struct StoreError {
     conflict: bool,
 }
 
-/// What the caller should do about a [`StoreError`].
+/// The way to handle a [`StoreError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// Try again, with a pause that grows: the store is busy, or the network broke.
+    /// Try again with backoff: the store is busy, or the network broke.
     Transient,
-    /// Trying again changes nothing: no permission, no space, no such folder or bucket, a read-only
+    /// Another try changes nothing: no permission, no space, no such folder or bucket, a read-only
     /// disk.
     Permanent,
     /// The store does not know the request at all.
     Unsupported,
-    /// The bytes are not those that were written: find out with `verify --deep`, and restore the
-    /// object.
+    /// The bytes are not those that were written. Find the extent with `verify --deep`, and restore
+    /// the object.
     Damaged,
 }
 
@@ -41,22 +41,22 @@ impl StoreError {
         Self { conflict: true, ..Self::new(StoreErrorKind::Transient, verb, key, reason) }
     }
 
-    /// Whether it says that others were writing at the same moment.
+    /// Whether others were writing at the same moment.
     pub fn is_conflict(&self) -> bool {
         self.conflict
     }
 
-    /// What to do about it.
+    /// The way to handle it.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
     }
 
-    /// Why.
+    /// The reason.
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// The key it was about.
+    /// The key of the object.
     pub fn key(&self) -> &str {
         &self.key
     }

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-/// The key of an object: segments of `a-z A-Z 0-9 . _ -` joined by `/`; no segment is empty, `.` or
+/// The key of an object: segments of `a-z A-Z 0-9 . _ -` joined by `/`. No segment is empty, `.` or
 /// `..`, or begins with a dot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(String);
 
 impl Key {
-    /// A key, `None` where the text is none.
+    /// A key; `None` where the text is not a valid one.
     pub fn new(text: impl Into<String>) -> Option<Self> {
         let text = text.into();
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');

@@ -5,19 +5,19 @@ use std::io;
 
 use bytes::Bytes;
 
-/// The whole content of `file`, read by the operating system as it is touched.
+/// The whole content of `file`. The operating system reads each page when it is first used.
 #[expect(unsafe_code, reason = "mapping a file is the one thing that cannot be done without")]
 pub(super) fn map(file: &File) -> io::Result<Bytes> {
-    // SAFETY: the memory must not change while it is borrowed. Objects are never changed once they
-    // have their name (registers, the only files that are replaced, are replaced by a rename, which
-    // leaves the old file as it was), and a file that is deleted lives on while it is mapped. The
-    // folder belongs to Deltafold, as the documentation of `Dir` says.
+    // SAFETY: the memory must not change while it is borrowed. Objects never change once they have
+    // their name. Registers are the only files that are replaced: a rename replaces them and leaves
+    // the old file as it was. A deleted file lives on while it is mapped. The folder belongs to
+    // Deltafold, as the documentation of `Dir` says.
     let map = unsafe { memmap2::Mmap::map(file)? };
     Ok(Bytes::from_owner(map))
 }
 
 /// Bytes `at..at + len` of `file`, which belongs to this process alone. `owner` lives as long as
-/// they are used.
+/// the bytes are in use.
 #[expect(unsafe_code, reason = "mapping a file is the one thing that cannot be done without")]
 pub(crate) fn map_range<T: Send + Sync + 'static>(file: &File, at: u64, len: u64, owner: T) -> io::Result<Bytes> {
     struct Mapped<T>(memmap2::Mmap, T);

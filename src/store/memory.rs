@@ -14,8 +14,8 @@ use super::{
     read_answer,
 };
 
-/// A store in memory. Clones share their objects. Its clock begins in 2020, moves one millisecond
-/// with every write, and by hand.
+/// A store in memory. Clones share their objects. Its clock begins in 2020, and moves one
+/// millisecond with every write, and by hand.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     state: Arc<Mutex<State>>,
@@ -25,7 +25,7 @@ pub struct Memory {
 #[derive(Debug, Default)]
 struct State {
     objects: BTreeMap<Key, Stored>,
-    /// Writes so far; names the state of an object.
+    /// Writes so far. The number names the state of an object.
     writes: u64,
     advanced: Duration,
 }

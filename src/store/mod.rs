@@ -1,12 +1,12 @@
-//! The seam to object storage: a few verbs, and three outcomes for every write.
+//! The interface to object storage: a few verbs, and three outcomes for every write.
 //!
 //! # Contract
 //!
 //! A store maps keys to objects. Any number of processes use it at once. An implementation
 //! promises, and the conformance suite checks:
 //!
-//! - **Whole or not at all.** An object is visible with all its bytes or it is not there; a write
-//!   that reported [`Outcome::Done`] is durable and seen by every later call of any process.
+//! - **Whole or not at all.** An object is visible with all its bytes or it is not there. A write
+//!   that reported [`Outcome::Done`] is durable, and every later call of any process sees it.
 //! - **[`create`](Store::create)** succeeds for at most one caller while the key exists.
 //! - **[`replace`](Store::replace)** succeeds only over the object whose [`Tag`] it names: of two
 //!   callers with one tag at most one is done. Only registers are replaced, and their contents
@@ -14,12 +14,12 @@
 //! - **[`list_after`](Store::list_after)** is in key order and sees every write that was done
 //!   before it began.
 //! - **`Outcome::Unknown`** says that the write may have landed, may land later, or may never land.
-//!   Nothing may be cleaned up after it; the caller finds out by reading. `Err` says that nothing
+//!   The caller must clean up nothing after it, and finds out by reading. `Err` says that nothing
 //!   landed and nothing will.
-//! - **[`settle`](Store::settle)**: in some stores a write is seen a moment before it is durable.
-//!   Whoever rests on what it *read* (acknowledges because of it, deletes because of it, hands it
-//!   on) settles it first.
-//! - A dropped future of a write is an unknown outcome that nobody hears of.
+//! - **[`settle`](Store::settle)** makes durable what a caller read: some stores show a write a
+//!   moment before it is durable. A caller settles an object before it acknowledges, deletes or
+//!   passes anything on because of that *read*.
+//! - A dropped future of a write is an unknown outcome that no caller sees.
 
 #[cfg(feature = "s3")]
 pub mod cached;
@@ -53,12 +53,12 @@ pub use requests::{RequestCount, RequestKind, Requests};
 #[cfg(feature = "s3")]
 pub use s3::{S3, S3Address, S3Options};
 
-/// Says which state of an object was read; two states of one register never share a tag.
+/// The state of an object as it was read. Two states of one register never share a tag.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Tag(String);
 
 impl Tag {
-    /// A tag of this text; what it means is the store's business.
+    /// A tag of this text. Only the store knows its meaning.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -72,7 +72,7 @@ impl Tag {
 /// An object as read.
 #[derive(Debug, Clone)]
 pub struct Object {
-    /// All of its bytes; in a local folder a large object is a mapping of its file, not a copy.
+    /// All of its bytes. In a local folder a large object is a mapping of its file, not a copy.
     pub bytes: Bytes,
     /// Its state.
     pub tag: Tag,
@@ -89,14 +89,14 @@ pub struct Listed {
     pub modified: Timestamp,
 }
 
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It landed, durably; the object's new state.
+    /// It landed durably. The tag names the object's new state.
     Done(Tag),
-    /// The condition did not hold; nothing landed.
+    /// The condition did not hold. Nothing landed.
     Refused,
-    /// Nobody knows.
+    /// In doubt: it may have landed, or may still land.
     Unknown(StoreError),
 }
 
@@ -110,12 +110,12 @@ impl Outcome {
     }
 }
 
-/// What became of a conditional read.
+/// The outcome of a conditional read.
 #[derive(Debug)]
 pub enum Unless {
     /// The object still has the tag named.
     Unchanged,
-    /// It has another; or the store sends the object in any case, and the tag is the one named.
+    /// It has another tag. Or the store sends the object in any case, and the tag is the one named.
     Changed(Object),
     /// It is not there.
     Absent,
@@ -131,7 +131,7 @@ impl Unless {
     }
 }
 
-/// How a read of an object, or of a range, was answered.
+/// The answer to a read of an object or of a range, and its length.
 pub(crate) fn read_answer(bytes: Option<&Bytes>) -> (Answer, u64) {
     bytes.map_or((Answer::Absent, 0), |bytes| (Answer::Done, bytes.len() as u64))
 }
@@ -140,24 +140,24 @@ fn bytes_of(chunks: &[Bytes]) -> u64 {
     chunks.iter().map(|chunk| chunk.len() as u64).sum()
 }
 
-/// An object that is to be created, of which the store has the bytes and nobody sees anything yet.
-/// Dropped, it may leave something for [`abort_uploads`](Store::abort_uploads).
+/// An object to be created: the store has the bytes, and no reader sees it yet. Dropping it may
+/// leave data for [`abort_uploads`](Store::abort_uploads).
 #[async_trait]
 pub trait Staged: Send + Sync + std::fmt::Debug {
-    /// Creates it: as [`create`](Store::create) with its key and its bytes.
+    /// Creates it, as [`create`](Store::create) does with its key and its bytes.
     async fn create(self: Box<Self>) -> Result<Outcome, StoreError>;
 
-    /// Gives it up: it never comes to be.
+    /// Gives it up. The object never appears.
     async fn give_up(self: Box<Self>);
 }
 
 /// Object storage. See the [module](self) for the contract.
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug + 'static {
-    /// Where this is, for people: `dir:/var/lib/x`, `s3://bucket/prefix`.
+    /// The location, for people: `dir:/var/lib/x`, `s3://bucket/prefix`.
     fn location(&self) -> String;
 
-    /// The object, `None` where there is none.
+    /// The object; `None` where there is none.
     async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError>;
 
     /// Bytes `start..end` of the object, fewer where it ends before; `None` where there is none.
@@ -169,61 +169,61 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Writes an object that must not exist yet; its content is the chunks in order.
     async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError>;
 
-    /// Sends the bytes of an object that is to be created, ahead of the call that decides: for
-    /// whoever knows what it will write, and has to wait before it may. `None` where that gains
-    /// nothing, as in most stores; then there is nothing to give up either.
+    /// Sends the bytes of an object ahead of the call that creates it. It serves a writer that
+    /// knows the bytes and has to wait before it may create the object. `None` where that gains
+    /// nothing, as in most stores. Then there is nothing to give up either.
     async fn stage(&self, _key: &Key, _chunks: &[Bytes]) -> Result<Option<Box<dyn Staged>>, StoreError> {
         Ok(None)
     }
 
-    /// Writes over the object that has this tag; refused where it is not there.
+    /// Writes over the object that has this tag; refused where no such object is there.
     async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError>;
 
     /// Up to `limit` objects (at most 1,000) whose keys begin with `prefix` and sort after `after`,
-    /// in key order. An answer shorter than `limit` is the end of the list.
+    /// in key order. An answer shorter than `limit` ends the list.
     async fn list_after(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, StoreError>;
 
-    /// Removes objects; those that are not there count as removed. Stops at the first failure; some
-    /// may then be gone.
+    /// Removes objects; absent ones count as removed. Stops at the first failure, when some may be
+    /// gone.
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError>;
 
-    /// Whatever was read before of the object `key`, and of all others in its folder, outlasts a
-    /// power failure once this returns. Most stores show nothing that does not: there it does
-    /// nothing and costs nothing. A local folder flushes the folder, as writers flush it only after
-    /// a name is there.
+    /// Once this returns, every earlier read of the object `key`, and of all others in its folder,
+    /// outlasts a power failure. Most stores show only durable objects: there it does nothing and
+    /// costs nothing. A local folder flushes the folder, as its writers flush it only after a name
+    /// is visible.
     ///
     /// It has no default: an acknowledgement may rest on it.
     async fn settle(&self, key: &Key) -> Result<(), StoreError>;
 
-    /// The store's own clock: the one that dates [`Listed::modified`].
+    /// The store's own clock, which also dates [`Listed::modified`].
     async fn now(&self) -> Result<Timestamp, StoreError>;
 
     /// Every request made so far through this handle and its clones.
     fn requests(&self) -> Requests;
 
-    /// Where the registers of shards lie: with everything else, or in a table of their own. It has
+    /// The place of the shards' registers: with everything else, or in a table of their own. It has
     /// no default: a wrapper that forgot it would look for heads in the wrong place.
     fn heads(&self) -> HeadPlace;
 
-    /// This store without the copies it keeps nearby: for whoever wants to know what is really
-    /// there. `None` where it keeps none.
+    /// This store without its cached copies, for a caller that must see the stored objects. `None`
+    /// where it has no cache.
     fn uncached(&self) -> Option<Arc<dyn Store>> {
         None
     }
 
-    /// Whether an object that was read takes no memory of its own: a mapping of a file, or bytes
-    /// that the store holds anyway.
+    /// Whether an object that was read takes no memory of its own: it is a mapping of a file, or
+    /// bytes that the store holds anyway.
     fn maps_objects(&self) -> bool {
         false
     }
 
-    /// Whether the store must show that it keeps the contract before a collection is made in it, as
-    /// services that may or may not must. It has no default: a wrapper that forgot it would skip
-    /// the probe.
+    /// Whether the store must pass a probe before a collection is made in it, as a service must
+    /// that may not keep the contract. It has no default: a wrapper that forgot it would skip the
+    /// probe.
     fn is_to_be_probed(&self) -> bool;
 
-    /// Gives up uploads under `prefix` that were begun before `before` and never finished, and says
-    /// how many; counts them only where `dry_run`. A store that has no such thing has none.
+    /// Gives up unfinished uploads under `prefix` that began before `before`, and returns their
+    /// number. With `dry_run` it only counts them. A store without uploads has none.
     async fn abort_uploads(&self, _prefix: &str, _before: Timestamp, _dry_run: bool) -> Result<u64, StoreError> {
         Ok(0)
     }

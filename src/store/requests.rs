@@ -1,4 +1,4 @@
-//! What a store was asked for, counted: requests are what its users pay for.
+//! Counts the requests to a store, as its users pay by request.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,39 +12,39 @@ use tracing::{Instrument, Span};
 use super::StoreError;
 use crate::env::{self, Stopwatch};
 
-/// Kinds of requests, as a bill tells them apart.
+/// Kinds of requests, as a bill lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum RequestKind {
     /// A whole object, or a range of one.
     Get,
-    /// An object, unless it still is what it was.
+    /// An object, unless it is unchanged.
     GetUnless,
     /// A new object.
     Create,
-    /// A register written over.
+    /// A replaced register.
     Replace,
-    /// A large object's upload begun.
+    /// The start of a large object's upload.
     UploadStart,
-    /// A piece of one.
+    /// A part of such an upload.
     UploadPart,
-    /// The piece that makes it an object.
+    /// The request that makes it an object.
     UploadComplete,
-    /// An upload given up.
+    /// The abort of an upload.
     UploadAbort,
     /// A page of unfinished uploads.
     UploadList,
     /// A page of names.
     List,
-    /// Up to 1,000 objects removed.
+    /// A batch of up to 1,000 removals.
     Delete,
     /// The store's clock.
     Clock,
-    /// A register read from a table.
+    /// A read of a register in a table.
     RegisterRead,
-    /// A register written to a table.
+    /// A write of a register in a table.
     RegisterWrite,
-    /// Registers of a table listed.
+    /// A list of the registers of a table.
     RegisterList,
 }
 
@@ -96,17 +96,17 @@ impl fmt::Display for RequestKind {
     }
 }
 
-/// How a request was answered.
+/// The answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     Done,
-    /// Nothing is there.
+    /// The object is absent.
     Absent,
-    /// It is still what it was.
+    /// The object is unchanged.
     Unchanged,
     /// The condition of a write did not hold.
     Refused,
-    /// Others were writing; nothing landed.
+    /// Others were writing. Nothing landed.
     Conflict,
     /// An error, or no answer.
     Failed,
@@ -128,19 +128,19 @@ impl Answer {
 /// Requests of one kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestCount {
-    /// All of them, whatever became of them.
+    /// All of them, with any answer.
     pub calls: u64,
     /// Those that were not the first attempt.
     pub retries: u64,
-    /// Those answered with "somebody else is writing, nothing landed": HTTP 409.
+    /// Requests answered with a conflict, which means that nothing landed: HTTP 409.
     pub conflicts: u64,
     /// Writes whose condition did not hold: HTTP 412.
     pub refused: u64,
-    /// Conditional reads of what had not changed: HTTP 304.
+    /// Conditional reads of an unchanged object: HTTP 304.
     pub unchanged: u64,
-    /// Reads of what is not there: HTTP 404.
+    /// Reads of an absent object: HTTP 404.
     pub absent: u64,
-    /// Those that failed or had no answer.
+    /// Requests that failed or had no answer.
     pub failed: u64,
     /// Bytes of objects sent.
     pub bytes_out: u64,
@@ -177,22 +177,22 @@ impl RequestCount {
 pub struct Requests(BTreeMap<RequestKind, RequestCount>);
 
 impl Requests {
-    /// Those of one kind.
+    /// The requests of one kind.
     pub fn of(&self, kind: RequestKind) -> RequestCount {
         self.0.get(&kind).copied().unwrap_or_default()
     }
 
-    /// The kinds that occurred.
+    /// The kinds that occurred, with their counts.
     pub fn iter(&self) -> impl Iterator<Item = (RequestKind, RequestCount)> + '_ {
         self.0.iter().map(|(kind, count)| (*kind, *count)).filter(|(_, count)| count.calls > 0)
     }
 
-    /// All of them together.
+    /// All kinds together.
     pub fn total(&self) -> RequestCount {
         self.0.values().copied().fold(RequestCount::default(), Add::add)
     }
 
-    /// Those made since `earlier` was asked of the same store.
+    /// The requests since `earlier`, which the same store returned.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let since =
@@ -228,7 +228,7 @@ struct Counters {
 }
 
 impl Meter {
-    /// What was counted so far.
+    /// The counts so far.
     pub(crate) fn requests(&self) -> Requests {
         let count = |counters: &Counters| RequestCount {
             calls: counters.calls.load(Relaxed),
@@ -244,8 +244,8 @@ impl Meter {
         Requests(RequestKind::ALL.into_iter().zip(self.0.iter().map(count)).collect())
     }
 
-    /// Makes a request: counts it, traces it, and tells the metrics of it. `answer` says of its
-    /// result how it was answered and how many bytes came.
+    /// Makes a request, and adds it to the counts, the trace and the metrics. From the result,
+    /// `answer` returns the kind of answer and the bytes received.
     pub(crate) async fn request<T>(
         &self,
         kind: RequestKind,
@@ -278,7 +278,7 @@ impl Meter {
     }
 }
 
-/// A request under way; one that is given up counts as failed.
+/// A request under way. One that its caller abandons counts as failed.
 struct Counted<'a> {
     counters: &'a Counters,
     kind: RequestKind,
@@ -334,7 +334,7 @@ mod tests {
             meter.request(RequestKind::Get, "k", 0, async { Err::<(), _>(failed) }, |()| (Answer::Done, 0)),
         );
         failing.await.unwrap_err();
-        // Given up half way.
+        // Abandoned half way.
         let given_up =
             meter.request(RequestKind::List, "k", 0, std::future::pending::<Result<(), _>>(), |()| (Answer::Done, 0));
         tokio::select! { biased; _ = given_up => unreachable!(), () = async {} => {} }

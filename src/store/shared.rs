@@ -1,4 +1,4 @@
-//! A shared store is a store: so that what wraps a store can wrap any.
+//! A shared store is a store, so that a wrapper can wrap any store.
 
 use std::sync::Arc;
 
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::store::StoreErrorKind;
 
-    /// A store of the verbs that have no default, and one that fails.
+    /// A store with only the verbs that have no default, one of which fails.
     #[derive(Debug)]
     struct Bare;
 
@@ -143,15 +143,15 @@ mod tests {
         }
     }
 
-    /// A writer acknowledges a repetition once what it read is settled. Left out, a power failure
-    /// loses that.
+    /// A writer settles its reads before it acknowledges a repetition. Without that, a power
+    /// failure loses an acknowledged op.
     #[tokio::test]
     async fn a_shared_store_settles_its_store() {
         let key = Key::new("c/0000/log/1").unwrap();
         assert!(Store::settle(&Arc::new(Bare), &key).await.is_err());
     }
 
-    /// A store that claimed to map its objects would have them count for no memory.
+    /// A store that wrongly claimed to map its objects would not count their memory.
     #[test]
     fn a_store_promises_nothing_by_default() {
         let store = Arc::new(Bare);

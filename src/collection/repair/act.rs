@@ -1,4 +1,4 @@
-//! The writes of a repair: created if absent, or swapped over what was read.
+//! The writes of a repair: a create if absent, or a replace of the state that was read.
 
 use bytes::Bytes;
 use deltafold_format::{CollectionConfig, Manifest};
@@ -13,7 +13,7 @@ use crate::retry;
 use crate::shard::Shard;
 use crate::store::{Key, Outcome, Store, Tag};
 
-/// Writes a head, and the manifest before it if one has to be made.
+/// Writes a head, and first the manifest that it names if that is new.
 pub(super) async fn head(shard: &Shard, evidence: &Evidence, action: Action) -> Result<()> {
     let layout = shard.layout();
     let head = match action {
@@ -27,8 +27,8 @@ pub(super) async fn head(shard: &Shard, evidence: &Evidence, action: Action) -> 
             manifest.head()
         }
     };
-    // What was read of the manifest and the log outlasts a failure of the power before the head
-    // rests on it.
+    // The manifest and the log that were read must outlast a power failure before the head rests on
+    // them.
     for key in layout.one_of_each() {
         retry::transient(|| shard.store().settle(&key)).await?;
     }
@@ -51,8 +51,8 @@ pub(super) async fn collection(
     write(store, &layout.collection(), tag, config.encode()).await
 }
 
-/// Creates the register, or replaces the state that `tag` names. If the answer is lost or it is
-/// refused, what lies there decides: someone else may have written the same.
+/// Creates the register, or replaces the state that `tag` names. Where the answer is lost or a
+/// refusal, the content of the register decides: another repair may have written the same.
 async fn write(store: &dyn Store, key: &Key, tag: Option<&Tag>, content: Bytes) -> Result<()> {
     let chunks = || vec![content.clone()];
     let written = retry::transient(|| async {

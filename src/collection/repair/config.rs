@@ -1,4 +1,4 @@
-//! The collection register: what is left of it, and the copy in the manifests.
+//! The collection register: its remains, and the copies in manifests.
 
 use std::collections::BTreeSet;
 
@@ -14,12 +14,12 @@ use crate::layout::Layout;
 use crate::retry;
 use crate::store::{Key, Listed, Object, Store, StoreErrorKind, Tag};
 
-/// The collection register as it was found.
+/// The collection register as repair found it.
 #[derive(Debug)]
 pub(super) enum Register {
     Intact(CollectionConfig),
     Missing,
-    /// `tag` is `None` where the store itself does not hand it out.
+    /// `tag` is `None` where the store does not hand out the object.
     Damaged {
         tag: Option<Tag>,
         why: String,
@@ -27,7 +27,7 @@ pub(super) enum Register {
 }
 
 impl Register {
-    /// What is to be done. Only for one that is not intact.
+    /// The step for a register that is not intact.
     pub(super) fn step(&self, layout: &Layout, config: &CollectionConfig) -> RepairStep {
         let (problem, tag, replaces) = match self {
             Self::Intact(_) | Self::Missing => ("it is missing".to_owned(), true, false),
@@ -75,12 +75,12 @@ pub(super) async fn read(store: &dyn Store, layout: &Layout) -> Result<Register>
     })
 }
 
-/// Whether a newer program wrote it: then it is not damaged.
+/// Whether a newer program wrote it. Such an object is not damaged.
 pub(super) fn is_newer(error: &deltafold_format::FormatError) -> bool {
     matches!(error.kind(), deltafold_format::FormatErrorKind::NewerFormat { .. })
 }
 
-/// The shards of which something is there. One LIST for each, and one more.
+/// The shards that have objects. One LIST for each, and one more.
 async fn shards(store: &dyn Store, layout: &Layout) -> Result<Vec<ShardId>> {
     let (prefix, mut found) = (layout.prefix(), Vec::new());
     let mut after: Option<Key> = None;
@@ -90,7 +90,7 @@ async fn shards(store: &dyn Store, layout: &Layout) -> Result<Vec<ShardId>> {
         let part = first.key.as_str().strip_prefix(&prefix).and_then(|rest| rest.split('/').next());
         if let Some(shard) = part.and_then(|part| part.parse().ok()) {
             found.push(shard);
-            // All that lies in a shard sorts before this.
+            // All objects of a shard sort before this.
             after = Key::new(format!("{prefix}{shard}/z"));
         } else {
             after = Some(first.key.clone());
@@ -132,8 +132,8 @@ pub(super) async fn copy(store: &dyn Store, layout: &Layout) -> Result<Option<Co
     Ok(copies(store, layout, &shards).await?.pop())
 }
 
-/// The register from the copies in manifests; where there is none, from what the options tell and
-/// segments confirm.
+/// Takes the register from the copies in manifests. Where there is none, it takes what the options
+/// give and segments confirm.
 pub(super) async fn rebuild(
     store: &dyn Store,
     layout: &Layout,
@@ -154,7 +154,7 @@ pub(super) async fn rebuild(
         }
     }
     match uids.first() {
-        // A manifest of another collection was left by a compactor that slept through a drop.
+        // A compactor that slept through a drop left the manifest of another collection.
         Some(uid) if uids.len() == 1 => copies.retain(|copy| copy.uid == *uid),
         _ => uids.extend(copies.iter().map(|copy| copy.uid)),
     }
@@ -209,8 +209,7 @@ async fn first_segment(store: &dyn Store, layout: &Layout, shards: &[ShardId]) -
     Ok(None)
 }
 
-/// The rotation of an embedding object that an unpublished fold left, or one whose manifest is
-/// lost.
+/// The rotation of an embedding object that an unpublished fold left, or whose manifest is lost.
 async fn written_rotation(store: &dyn Store, layout: &Layout, shards: &[ShardId]) -> Result<Option<u64>> {
     for shard in shards {
         for listed in list(store, &layout.shard(*shard).part_prefix()).await? {
@@ -225,8 +224,8 @@ async fn written_rotation(store: &dyn Store, layout: &Layout, shards: &[ShardId]
     Ok(None)
 }
 
-/// A register without a copy, as the options tell and a segment confirms. Only the fields that they
-/// tell count.
+/// A register without a copy, from the options, which a segment confirms. Only the fields that they
+/// give count.
 fn told(layout: &Layout, options: &RepairOptions, segment: Option<Segment>, uid: Uid) -> Result<CollectionConfig> {
     let found = segment.as_ref().map(|segment| segment.header().dimension);
     let by_revision = segment.as_ref().map(Segment::has_revisions);

@@ -1,4 +1,4 @@
-//! What the objects of a shard say of its head.
+//! The evidence about a head: the other objects of its shard.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,14 +12,14 @@ use crate::shard::{Shard, Slot};
 use crate::snapshot::{OpSum, name, objects};
 use crate::store::Tag;
 
-/// How often a shard is read while others publish.
+/// Attempts to read a shard while others publish.
 const ATTEMPTS: u32 = 8;
 
-/// The head as it was found.
+/// The head as repair found it.
 #[derive(Debug, Clone)]
 pub(super) enum HeadFound {
     Missing,
-    /// `tag` is `None` where the store itself does not hand it out.
+    /// `tag` is `None` where the store does not hand out the object.
     Damaged {
         tag: Option<Tag>,
         why: String,
@@ -28,7 +28,7 @@ pub(super) enum HeadFound {
         tag: Tag,
         uid: Uid,
     },
-    /// A head of this collection, and its manifest or what is wrong with that.
+    /// A head of this collection, and its manifest or the problem with it.
     Own {
         head: Head,
         tag: Tag,
@@ -36,35 +36,35 @@ pub(super) enum HeadFound {
     },
 }
 
-/// A manifest, or why it cannot be used.
+/// A manifest, or the reason why it is unusable.
 #[derive(Debug, Clone)]
 pub(super) struct Looked {
     pub(super) name: ObjectName,
     pub(super) manifest: Result<Box<Manifest>, String>,
 }
 
-/// All that is known of a shard.
+/// All evidence about a shard.
 #[derive(Debug, Clone)]
 pub(super) struct Evidence {
     pub(super) uid: Uid,
     pub(super) head: HeadFound,
-    /// The newest manifests, down to the first version of which one proves itself.
+    /// The newest manifests, down to the first version that has one that proves itself.
     pub(super) manifests: Vec<Looked>,
     /// The version that a claim names.
     pub(super) claimed: Version,
     /// The highest version that an edit which wrote a part started from.
     pub(super) born: Version,
-    /// The slots that are taken.
+    /// The taken slots.
     pub(super) log: BTreeSet<Sequence>,
-    /// Slots that are missing behind what the chosen manifest has folded, in front of a segment of
-    /// this collection.
+    /// Missing slots behind the last fold of the chosen manifest, in front of a segment of this
+    /// collection.
     pub(super) gap: Option<(Sequence, Sequence)>,
-    /// For a manifest and a run that have to be made.
+    /// For a manifest and a run that repair may have to make.
     pub(super) nonces: [Nonce; 2],
     pub(super) now: Timestamp,
 }
 
-/// Reads what there is. A head that others swap meanwhile is read anew with everything else.
+/// Reads the evidence. If the head changes meanwhile, it reads everything anew.
 pub(super) async fn gather(shard: &Shard) -> Result<Evidence> {
     for _ in 1..ATTEMPTS {
         let evidence = once(shard).await?;
@@ -77,8 +77,8 @@ pub(super) async fn gather(shard: &Shard) -> Result<Evidence> {
     once(shard).await
 }
 
-/// The head comes first, and the parts behind the manifests that need them: so nothing that is
-/// published meanwhile looks as if it were lost.
+/// Reads the head first, and the parts after the manifests that need them. So nothing that is
+/// published meanwhile looks lost.
 async fn once(shard: &Shard) -> Result<Evidence> {
     let layout = shard.layout();
     let head = head(shard).await?;
@@ -136,7 +136,7 @@ async fn head(shard: &Shard) -> Result<HeadFound> {
     }
 }
 
-/// What is wrong with the manifest that a head names.
+/// The problem with the manifest that a head names.
 async fn named(shard: &Shard, head: &Head, parts: &BTreeMap<PartObject, u64>) -> Result<Result<(), String>> {
     let name = ObjectName { version: head.version, nonce: head.manifest };
     Ok(match look(shard, name).await? {
@@ -146,7 +146,7 @@ async fn named(shard: &Shard, head: &Head, parts: &BTreeMap<PartObject, u64>) ->
     })
 }
 
-/// A manifest; `None` where it is another collection's.
+/// A manifest; `None` where it belongs to another collection.
 async fn look(shard: &Shard, name: ObjectName) -> Result<Option<Result<Manifest, String>>> {
     let key = shard.layout().manifest(name);
     let object = match get(&**shard.store(), &key).await? {
@@ -163,7 +163,7 @@ async fn look(shard: &Shard, name: ObjectName) -> Result<Option<Result<Manifest,
     })
 }
 
-/// Whether all objects of a manifest are there, as long as it says.
+/// Whether all objects of a manifest are there, with the lengths that it lists.
 fn proven(manifest: &Manifest, parts: &BTreeMap<PartObject, u64>) -> Result<(), String> {
     let mut sizes: BTreeMap<PartObject, u64> = BTreeMap::new();
     sizes.extend(manifest.runs.iter().flat_map(|run| &run.parts).map(|part| (PartObject::Meta(part.name), part.bytes)));
@@ -176,8 +176,8 @@ fn proven(manifest: &Manifest, parts: &BTreeMap<PartObject, u64>) -> Result<(), 
     Ok(())
 }
 
-/// The newest manifests of this collection, down to the first version of which one proves itself.
-/// Older ones are not read.
+/// The newest manifests of this collection, down to the first version that has one that proves
+/// itself. It reads no older ones.
 async fn looked(
     shard: &Shard,
     names: Vec<ObjectName>,
@@ -203,8 +203,8 @@ async fn looked(
     Ok(looked)
 }
 
-/// Whether a fold added exactly what its segments hold, where these and the manifest before are
-/// still there.
+/// Checks that a fold added exactly the ops of its segments, where these and the manifest before
+/// are still there.
 async fn recounted(shard: &Shard, manifest: &Manifest, log: &BTreeSet<Sequence>) -> Result<Result<(), String>> {
     let (Some(run), Some(before)) = (manifest.runs.last(), manifest.ancestors.last()) else { return Ok(Ok(())) };
     let slots: Vec<Sequence> = log.range(run.first..=run.last).copied().collect();
@@ -219,7 +219,7 @@ async fn recounted(shard: &Shard, manifest: &Manifest, log: &BTreeSet<Sequence>)
         match shard.slot(slot).await {
             Ok(Slot::Segment(segment)) => sum.add(segment.header().ops.into(), segment.header().digest),
             Ok(_) => {}
-            // Damage elsewhere is for `verify`.
+            // `verify` reports damage elsewhere.
             Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(Ok(())),
             Err(error) => return Err(error),
         }
@@ -228,8 +228,8 @@ async fn recounted(shard: &Shard, manifest: &Manifest, log: &BTreeSet<Sequence>)
     Ok(if same { Ok(()) } else { Err("its count of ops, or their digest, is not that of its segments".to_owned()) })
 }
 
-/// The slots that are missing behind what the chosen manifest has folded. A segment of a dropped
-/// collection, behind the end of the log, shows no gap.
+/// The missing slots behind the last fold of the chosen manifest. A segment of a dropped
+/// collection, behind the end of the log, proves no gap.
 async fn gap(shard: &Shard, evidence: &Evidence) -> Result<Option<(Sequence, Sequence)>> {
     let folded = plan::base(&evidence.manifests).map_or(Sequence::ZERO, |base| base.folded);
     let first = folded.next();

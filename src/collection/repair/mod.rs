@@ -1,9 +1,8 @@
-//! Repair: the registers of a collection are rebuilt from its other objects.
+//! Repair rebuilds the registers of a collection from its other objects.
 //!
-//! Reading comes first (`evidence`, `config`), then a pure decision (`plan`), then the writes
-//! (`act`). Repair never deletes anything and never overwrites a register that is intact: it
-//! creates what is missing, and replaces by its tag what is not intact, with consent. Writers and
-//! compactors may be at work meanwhile.
+//! It reads first (`evidence`, `config`), then decides without I/O (`plan`), then writes (`act`).
+//! Repair never deletes anything and never overwrites an intact register. It creates a missing one,
+//! and with consent replaces a damaged one by its tag. Writers and compactors may run meanwhile.
 
 mod act;
 mod config;
@@ -23,16 +22,15 @@ use crate::store::{Key, Store};
 use config::Register;
 use plan::Action;
 
-/// What repair may do, and what it cannot find out.
+/// The permissions of a repair, and settings that it cannot find out.
 #[derive(Debug, Clone, Default)]
 pub struct RepairOptions {
-    /// Writes. Without it repair only reads and says what it would do.
+    /// Writes. Without it repair only reads and reports what it would do.
     pub apply: bool,
-    /// Replaces registers that are there and not intact: damaged ones, those of another collection,
+    /// Replaces registers that exist and are not intact: damaged ones, those of another collection,
     /// old copies.
     pub replace: bool,
-    /// Goes on with what is left where something is lost for good. [`RepairStep::losses`] says what
-    /// that is.
+    /// Repairs even where data is lost for good. [`RepairStep::losses`] lists the losses.
     pub accept_loss: bool,
     /// The metric, where no manifest holds a copy of the collection register.
     pub metric: Option<Metric>,
@@ -44,7 +42,7 @@ pub struct RepairOptions {
     pub ordering: Option<Ordering>,
 }
 
-/// What repair found, and what it did or would do.
+/// The findings of a repair, and the steps that it took or would take.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RepairReport {
     /// A step for each register that is not intact: the heads in order, the collection register
@@ -54,27 +52,27 @@ pub struct RepairReport {
     pub intact: u64,
 }
 
-/// What becomes of one register.
+/// One register, and the way to mend it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepairStep {
     /// The register.
     pub key: String,
     /// What is wrong with it.
     pub problem: String,
-    /// What repair writes; `None` where it can do nothing.
+    /// The content that repair writes; `None` where it can do nothing.
     pub remedy: Option<String>,
-    /// What else the user should know.
+    /// Further remarks for the user.
     pub notes: Vec<String>,
-    /// What is lost for good. Repair writes only if that is accepted.
+    /// Losses for good. Repair writes only if they are accepted.
     pub losses: Vec<String>,
-    /// Whether the register is there and is to be replaced. Repair writes only if that is allowed.
+    /// Whether the register exists and would be replaced. Repair writes only if that is allowed.
     pub replaces: bool,
     /// Whether it was written.
     pub done: bool,
 }
 
 impl RepairStep {
-    /// Whether these options allow to write it.
+    /// Whether these options allow this step.
     pub fn is_allowed(&self, options: &RepairOptions) -> bool {
         let loss = self.losses.is_empty() || options.accept_loss;
         self.remedy.is_some() && loss && (!self.replaces || options.replace)
@@ -89,17 +87,17 @@ impl RepairReport {
 }
 
 impl Collection {
-    /// Rebuilds registers that are lost or damaged from the other objects: a head from the newest
-    /// manifest that proves itself and the log behind it, the collection register from the copy in
-    /// each manifest. Without [`RepairOptions::apply`] it only reads.
+    /// Rebuilds lost or damaged registers from the other objects. A head comes from the newest
+    /// manifest that proves itself and the log behind it. The collection register comes from the
+    /// copy in each manifest. Without [`RepairOptions::apply`] it only reads.
     ///
-    /// Costs for each shard three LISTs, and a GET for the head, the claim and each manifest looked
-    /// at; a segment is read where the last fold can be recounted.
+    /// Costs three LISTs for each shard, and a GET for the head, the claim and each manifest looked
+    /// at. It reads segments only where they allow a recount of the last fold.
     ///
     /// # Errors
     ///
-    /// `NotFound` where nothing of this name is there, or it is being dropped; `InvalidInput` where
-    /// the collection register is lost and something has to be told, or the heads lie elsewhere;
+    /// `NotFound` where no object of this name is there, or a drop is under way; `InvalidInput`
+    /// where the collection register is lost and an option is missing, or the heads lie elsewhere;
     /// `Corrupt` where objects of several collections lie under the name and no register tells
     /// which one it is; `Conflict` where a register changed meanwhile.
     pub async fn repair(store: Arc<dyn Store>, name: &CollectionName, options: &RepairOptions) -> Result<RepairReport> {
@@ -146,8 +144,7 @@ impl Collection {
             Register::Intact(_) => report.intact += 1,
             broken => {
                 let mut step = broken.step(&layout, &config);
-                // Whoever opens the collection afterwards finds the heads in place, or hears which
-                // one is not.
+                // The next `open` finds the heads in place, or names the one that is missing.
                 if options.apply && step.is_allowed(options) {
                     act::collection(&*store, &layout, &broken, &config).await?;
                     step.done = true;
@@ -158,7 +155,7 @@ impl Collection {
         Ok(report)
     }
 
-    /// Where the heads of a collection lie, by its register or, where that is lost, by the copy in
+    /// The place of a collection's heads, by its register or, where that is lost, by the copy in
     /// its newest manifest. `None` where neither is there. One GET as a rule.
     pub async fn find_heads(store: &dyn Store, name: &CollectionName) -> Result<Option<HeadPlace>> {
         let layout = Layout::new(name.clone());

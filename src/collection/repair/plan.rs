@@ -1,4 +1,4 @@
-//! What becomes of a head: decided from the evidence alone.
+//! Decides from the evidence alone how to mend a head.
 
 use deltafold_format::{Ancestor, EditKind, EditSummary, Head, Manifest, Run, Sequence, TimeRange, Version};
 
@@ -7,17 +7,17 @@ use super::evidence::{Evidence, HeadFound, Looked};
 use crate::shard::Shard;
 use crate::snapshot::MAX_ANCESTORS;
 
-/// What is to be written.
+/// The write to make.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Action {
     Nothing,
-    /// The head, over a manifest that is there or over none.
+    /// The head, over an existing manifest or over none.
     Point(Head),
-    /// A manifest that goes on from what is left, and the head over it.
+    /// A manifest that continues from what is left, and the head over it.
     Publish(Box<Manifest>),
 }
 
-/// What is wrong with a head, and what is to be done.
+/// The problem of a head, and the action that mends it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Plan {
     /// `None` for a head that is intact.
@@ -59,17 +59,17 @@ impl Plan {
     }
 }
 
-/// The manifests that prove themselves, of the highest version that has such.
+/// The manifests that prove themselves, of the highest version that has one.
 fn candidates(manifests: &[Looked]) -> Vec<&Manifest> {
     let proven = || manifests.iter().filter_map(|looked| looked.manifest.as_deref().ok());
     let highest = proven().map(|manifest| manifest.version).max();
     proven().filter(|manifest| Some(manifest.version) == highest).collect()
 }
 
-/// The manifest to go on from. Which of several of one version was published nobody can tell: all
-/// were made over the same one before, so each holds the log up to what it has folded. The one with
-/// the highest floors comes first: what a sweep that published them deletes, or is still deleting,
-/// it does not need.
+/// The manifest to continue from. Of several manifests of one version, the objects do not tell
+/// which was published. All have the same parent, so each holds the log up to its last fold. The
+/// one with the highest floors wins: it needs no object that a sweep under those floors deletes or
+/// is still deleting.
 pub(super) fn base(manifests: &[Looked]) -> Option<&Manifest> {
     let key = |manifest: &&Manifest| (manifest.sweep_floor, manifest.truncated, manifest.folded, manifest.nonce);
     candidates(manifests).into_iter().max_by_key(key)
@@ -78,7 +78,7 @@ pub(super) fn base(manifests: &[Looked]) -> Option<&Manifest> {
 pub(super) fn plan(evidence: &Evidence) -> Plan {
     let newest = evidence.manifests.iter().filter_map(|looked| looked.manifest.as_deref().ok());
     let newest = newest.map(|manifest| manifest.version).max().unwrap_or_default();
-    // Who made a manifest had seen the version before it, and so had who claimed a version.
+    // The maker of a manifest had seen the version before it. So had the maker of a claim.
     let published = Version::new(newest.get().saturating_sub(1)).max(evidence.claimed);
     let (problem, replaces) = match &evidence.head {
         HeadFound::Missing => ("it is missing".to_owned(), false),
@@ -108,7 +108,7 @@ pub(super) fn plan(evidence: &Evidence) -> Plan {
     plan
 }
 
-/// Whether a manifest was made over what a head names, as far as it remembers.
+/// Whether a manifest descends from the state that a head names, as far as its ancestors tell.
 fn descends(manifest: Option<&Manifest>, head: &Head) -> bool {
     let Some(manifest) = manifest.filter(|manifest| manifest.version > head.version) else { return true };
     let Some(oldest) = manifest.ancestors.first().filter(|oldest| oldest.version <= head.version) else { return true };
@@ -116,7 +116,7 @@ fn descends(manifest: Option<&Manifest>, head: &Head) -> bool {
     head.version < oldest.version || manifest.ancestors.iter().any(same)
 }
 
-/// Chooses what the head is to name, and says what is lost.
+/// Chooses the new content of the head, and lists the losses.
 fn rebuild(evidence: &Evidence, published: Version, plan: &mut Plan) {
     let base = base(&evidence.manifests);
     let version = base.map_or(Version::ZERO, |base| base.version);
@@ -160,7 +160,7 @@ fn rebuild(evidence: &Evidence, published: Version, plan: &mut Plan) {
         let excess = new.ancestors.len().saturating_sub(MAX_ANCESTORS);
         new.ancestors.drain(..excess);
     }
-    // Above every number that was used: none is given twice.
+    // Above every number in use, so that no number is given twice.
     new.version = highest.max(known).next();
     new.nonce = evidence.nonces[0];
     new.published = evidence.now;
@@ -168,8 +168,8 @@ fn rebuild(evidence: &Evidence, published: Version, plan: &mut Plan) {
     plan.action = Action::Publish(Box::new(new));
 }
 
-/// Takes from the other candidates what must not be lost if one of them was published: pins, and
-/// how far the log is truncated. Returns whether that changes anything.
+/// Merges the parts of the other candidates that must survive if one of them was published: pins,
+/// and the truncation of the log. Returns whether that changes anything.
 fn join(new: &mut Manifest, candidates: &[&Manifest], plan: &mut Plan) -> bool {
     let mut differs = false;
     for other in candidates {
@@ -190,7 +190,7 @@ fn join(new: &mut Manifest, candidates: &[&Manifest], plan: &mut Plan) -> bool {
     differs
 }
 
-/// Goes on behind segments that are gone: an empty run takes their place.
+/// Continues behind lost segments: an empty run takes their place.
 fn bridge(new: &mut Manifest, (first, last): (Sequence, Sequence), evidence: &Evidence, plan: &mut Plan) {
     let (from, to) = (first.get(), last.get());
     plan.losses
@@ -206,11 +206,11 @@ fn bridge(new: &mut Manifest, (first, last): (Sequence, Sequence), evidence: &Ev
         parts: Vec::new(),
     });
     new.folded = last;
-    // What they held of sources nobody knows.
+    // Their high-water marks are lost with them.
     new.marks_floor = last;
 }
 
-/// Truncates the log to what is there of it.
+/// Truncates the log to the segments that are left.
 fn truncate(new: &mut Manifest, evidence: &Evidence) {
     let mut start = new.folded.next();
     while start > new.truncated && evidence.log.contains(&start.prev()) {

@@ -1,4 +1,5 @@
-//! Verification of a shard's log: no hole in it, every segment sound, and the ops that were folded.
+//! Verification of a shard's log: it has no hole, every segment is sound, and the folded ops add
+//! up.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +13,14 @@ use crate::snapshot::OpSum;
 use crate::store::Listed;
 
 impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
-    /// Looks for holes, and reads every segment if it is to go deep. One LIST for each 1,000
-    /// segments; a hole costs some requests more.
+    /// Looks for holes, and at full depth reads every segment. One LIST for each 1,000 segments; a
+    /// hole costs some requests more.
     pub(super) async fn log(&mut self, manifest: &Manifest, depth: Depth) -> Result<()> {
         let listed = self.shard.list(&self.shard.layout().log_prefix(), None, |_| false).await?;
         let mut kept: BTreeMap<Sequence, Listed> = BTreeMap::new();
         for listed in listed {
             match self.shard.layout().parse_segment(&listed.key) {
-                // Stale writers left these, and were not acknowledged.
+                // Stale writers left these, and got no acknowledgement.
                 Some(sequence) if sequence < manifest.truncated => self.report.unreferenced += 1,
                 Some(sequence) => drop(kept.insert(sequence, listed)),
                 None => {}
@@ -56,10 +57,10 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         Ok(())
     }
 
-    /// Reads every segment that is kept.
+    /// Reads every retained segment.
     async fn segments(&mut self, manifest: &Manifest, kept: &BTreeMap<Sequence, Listed>) -> Result<()> {
         let mut held = OpSum::default();
-        // As long as nothing was truncated, the log itself proves that folding lost nothing.
+        // While nothing was truncated, the log itself proves that folding lost nothing.
         let mut complete = manifest.truncated == Sequence::FIRST;
         let (mut next, mut foreign) = (manifest.truncated, Foreign::from_slot(manifest.truncated));
         let mut left: Vec<Sequence> = Vec::new();
@@ -77,7 +78,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
             let own = if let Slot::Segment(segment) = &slot { Some(segment.header()) } else { None };
             if let Err(misfit) = foreign.step(*sequence, own) {
                 left.retain(|slot| *slot != misfit.slot);
-                // That of the last segment folded was found before.
+                // A misfit of the last folded segment was reported before.
                 if misfit.slot != manifest.folded || misfit.slot == *sequence {
                     self.damage(&listed.key, Err::<(), _>(misfit.error(self.shard)))?;
                 }

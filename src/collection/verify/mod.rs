@@ -1,4 +1,4 @@
-//! Verification: compares the manifests with what lies in the store.
+//! Verification compares the manifests with the objects in the store.
 
 mod log;
 mod references;
@@ -15,36 +15,36 @@ use crate::shard::Shard;
 use crate::snapshot::{Current, name, objects};
 use crate::store::{Key, Listed};
 
-/// So often a shard is verified anew that is swept each time while it is read; then only what was
-/// found twice in a row counts.
+/// Attempts at a shard that is swept during each of them. After the last one only a finding that
+/// was seen twice in a row counts.
 const ATTEMPTS: u32 = 8;
 
-/// How far verification goes.
+/// The depth of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// Registers, current manifests, and that every object they need is there with the right
-    /// length; and that no segment is missing in the log. Costs the LISTs and two GETs a shard.
+    /// Registers, current manifests, the presence and length of every object they need, and no
+    /// missing segment in the log. Costs the LISTs and two GETs a shard.
     Quick,
-    /// All that, and every byte: each segment, part, embedding block and retained manifest is read
-    /// and checked, and the accounting is done again from what is found.
+    /// All that, and every byte: reads and checks each segment, part, embedding block and retained
+    /// manifest, and recomputes the accounting.
     Deep,
 }
 
-/// Something that is not as it must be.
+/// A fault in one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The shard.
     pub shard: ShardId,
     /// The object.
     pub key: String,
-    /// What is wrong with it, and what to do.
+    /// The problem, and the remedy.
     pub problem: String,
 }
 
-/// What was verified.
+/// The result of a verification.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VerifyReport {
-    /// Everything that is wrong; empty for a sound collection.
+    /// All faults; empty for a sound collection.
     pub findings: Vec<Finding>,
     /// Objects looked at.
     pub objects: u64,
@@ -57,30 +57,29 @@ pub struct VerifyReport {
     /// Segments that a writer of a dropped collection of the same name left. No harm: each counts
     /// as an empty one.
     pub notes: Vec<Finding>,
-    /// Objects that nothing refers to: leftovers of work that lost a race, which sweep removes. No
-    /// harm.
+    /// Unreferenced objects: leftovers of work that lost a race, which sweep removes. No harm.
     pub unreferenced: u64,
 }
 
 impl VerifyReport {
-    /// Whether nothing is wrong.
+    /// Whether there is no finding.
     pub fn is_sound(&self) -> bool {
         self.findings.is_empty()
     }
 }
 
 impl Collection {
-    /// Verifies every shard; `each` hears of the progress. Reads only. A version published
-    /// meanwhile does no harm: what vanishes from under the verification is looked up anew.
+    /// Verifies every shard, and reports the progress to `each`. Reads only. A version published
+    /// meanwhile does no harm: verification looks up anew what a sweep removed.
     pub async fn verify(&self, depth: Depth, mut each: impl FnMut(&VerifyReport)) -> Result<VerifyReport> {
         let mut report = VerifyReport::default();
         self.verify_register(&mut report).await?;
-        // What is really there, not what was copied from it.
+        // The stored objects, not their cached copies.
         let uncached = self.store.uncached();
         for shard in &self.shards {
             let shard = &uncached.as_ref().map_or_else(|| shard.clone(), |store| shard.over(store.clone()));
-            // Compaction and sweep may overtake the reading; damage is found again, a race is not:
-            // what went away is no part of the next look.
+            // Compaction and sweep may overtake the reading. The next look finds damage again, but
+            // no object that a sweep removed.
             let mut earlier: Vec<Finding> = Vec::new();
             for attempt in 1.. {
                 let mut verifier = Verifier { shard, report: report.clone(), each: &mut each };
@@ -105,7 +104,7 @@ impl Collection {
     }
 }
 
-/// Whether the shard was swept since, so that findings may be of objects that had to go.
+/// Whether a sweep may have removed the objects of the findings since.
 async fn moved(shard: &Shard, found: &[Finding]) -> Result<bool> {
     let manifest = match shard.current().await {
         Ok((_, manifest)) => manifest,
@@ -125,7 +124,7 @@ struct Verifier<'a, F> {
 }
 
 impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
-    /// Reports a fault of an object that a copy mends.
+    /// Reports a fault that a copy of the object mends.
     fn find(&mut self, key: &Key, fault: impl Display) {
         self.report_problem(key, format!("{fault}; {RESTORE}"));
     }
@@ -185,7 +184,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         Ok(())
     }
 
-    /// Every object needed is there, with the length that the manifest lists.
+    /// Checks that every object needed is there, with the length that the manifest lists.
     fn presence(&mut self, manifest: &Manifest, stored: &BTreeMap<Key, Listed>) {
         let parts = manifest.runs.iter().flat_map(|run| &run.parts);
         let parts = parts.map(|part| (PartObject::Meta(part.name), part.bytes));
@@ -207,8 +206,8 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         self.report.unreferenced += unreferenced.count() as u64;
     }
 
-    /// Every version that can still be read has a manifest, and all that the manifest needs is
-    /// there and sound.
+    /// Checks that every readable version has a manifest, and that all objects it needs are there
+    /// and sound.
     async fn retained(&mut self, manifest: &Manifest, stored: &BTreeMap<Key, Listed>) -> Result<()> {
         let ancestors = manifest.ancestors.iter().filter(|ancestor| ancestor.version >= manifest.sweep_floor);
         let ancestors = ancestors.map(|ancestor| ObjectName { version: ancestor.version, nonce: ancestor.nonce });

@@ -1,4 +1,4 @@
-//! Verification of parts and embedding objects: each reference is followed, each block is read.
+//! Verification of parts and embedding objects: follows each reference and reads each block.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::store::Key;
 
 impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
-    /// Reads all parts; what they say of ids, forms and references must agree with the manifest.
+    /// Reads all parts. Their ids, forms and references must agree with the manifest.
     pub(super) async fn runs(&mut self, manifest: &Manifest) -> Result<()> {
         let mut references: BTreeMap<ObjectName, u32> = BTreeMap::new();
         for run in &manifest.runs {
@@ -58,7 +58,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         Ok(())
     }
 
-    /// Each row that a part refers to lies in an object that is listed, in front of its end.
+    /// Checks that each row that a part refers to lies within a listed object.
     pub(super) fn references(&mut self, key: &Key, part: &PartMeta, listed: &[EmbeddingEntry]) {
         let rows: BTreeMap<ObjectName, u32> = listed.iter().map(|entry| (entry.name, entry.rows)).collect();
         let mut beyond: BTreeMap<ObjectName, u32> = BTreeMap::new();
@@ -83,7 +83,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         Ok(())
     }
 
-    /// Reads every block of one.
+    /// Reads every block of one embedding object.
     pub(super) async fn embedding_object(&mut self, entry: &EmbeddingEntry) -> Result<()> {
         let key = self.shard.layout().part(PartObject::Embeddings(entry.name));
         let opened = self.shard.embeddings(entry).await;

@@ -10,12 +10,12 @@ use crate::layout::Layout;
 use crate::retry;
 
 impl Collection {
-    /// The collection's register says what it said when the collection was opened.
+    /// Checks that the collection register still says what it said when the collection was opened.
     pub(super) async fn verify_register(&self, report: &mut VerifyReport) -> Result<()> {
         let key = Layout::new(self.name().clone()).collection();
         let problem = match Self::read_config(&**self.store(), self.name()).await {
             Ok(config) if config == *self.config() => return Ok(()),
-            // Made again meanwhile: the head says so, too.
+            // Another creation of the name; the head shows it, too.
             Ok(config) if config.uid != self.config().uid => return Ok(()),
             Ok(_) => format!("it says something else than when the collection was opened; {RESTORE}"),
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat) => error.problem(),
@@ -28,7 +28,7 @@ impl Collection {
 }
 
 impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
-    /// The claim can be read and belongs to this collection. One GET.
+    /// Checks that the claim is readable and belongs to this collection. One GET.
     pub(super) async fn claim(&mut self) -> Result<()> {
         let key = self.shard.layout().claim();
         let Some(object) = retry::transient(|| self.shard.store().get(&key)).await? else { return Ok(()) };

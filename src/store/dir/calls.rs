@@ -1,5 +1,4 @@
-//! The calls of the operating system that change the folder: all of them are here, and a test may
-//! watch them.
+//! All calls of the operating system that change the folder. A test may watch them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -10,7 +9,7 @@ use bytes::Bytes;
 use super::unnamed;
 use crate::simulation::Guard;
 
-/// Tells a test of a call.
+/// Reports a call to a test.
 macro_rules! tell {
     ($path:expr, $call:expr) => {
         let _at: &Path = $path;
@@ -22,7 +21,7 @@ macro_rules! tell {
     };
 }
 
-/// What names a file to whoever watches.
+/// The identity of a file for the watcher.
 #[cfg(feature = "simulation")]
 fn number(file: &File) -> u64 {
     use std::os::unix::fs::MetadataExt;
@@ -59,7 +58,7 @@ pub(super) fn create_unnamed(folder: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Writes all bytes of a file that is to have a name in `folder`, and flushes them.
+/// Writes all bytes of a file that will get a name in `folder`, and flushes them.
 pub(super) fn write(mut file: &File, folder: &Path, chunks: &[Bytes]) -> io::Result<()> {
     for chunk in chunks {
         file.write_all(chunk)?;
@@ -72,7 +71,7 @@ pub(super) fn write(mut file: &File, folder: &Path, chunks: &[Bytes]) -> io::Res
     Ok(())
 }
 
-/// Gives a file a name that must be free. `from` is the name that it has.
+/// Gives a file a name that must be free. `from` is its present name, if any.
 pub(super) fn link(file: &File, from: Option<&Path>, path: &Path) -> io::Result<()> {
     match from {
         Some(from) => fs::hard_link(from, path)?,
@@ -82,7 +81,7 @@ pub(super) fn link(file: &File, from: Option<&Path>, path: &Path) -> io::Result<
     Ok(())
 }
 
-/// Gives a file another name, in the place of the file that has it.
+/// Renames a file over the one that has the new name.
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     tell!(to, Rename { from: from.to_owned(), to: to.to_owned() });
@@ -96,16 +95,16 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A lock of the operating system; given back when dropped.
+/// A lock of the operating system. Dropping it releases it.
 pub(super) struct Lock {
-    /// Closing it is what unlocks.
+    /// Closing the file releases the lock.
     file: Option<File>,
     path: PathBuf,
 }
 
 impl Lock {
-    /// Waits for the lock on `file`, which is the file at `path`. It holds nothing, so it is no
-    /// matter whether it outlasts anything.
+    /// Waits for the lock on `file`, which is the file at `path`. The file is empty, so its
+    /// durability does not matter.
     pub(super) fn acquire(file: File, path: PathBuf) -> io::Result<Self> {
         tell!(&path, WillLock(path.clone()));
         file.lock()?;

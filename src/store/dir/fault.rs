@@ -1,4 +1,4 @@
-//! What a failure of the operating system means to the caller.
+//! Translates a failure of the operating system for the caller.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use super::object::NoObject;
 use crate::store::{StoreError, StoreErrorKind};
 
-/// `error` of `verb` on `what`, with what to do about it.
+/// `error` of `verb` on `what`, with the remedy.
 pub(super) fn of(verb: &'static str, what: impl fmt::Display, error: &io::Error) -> StoreError {
     use StoreErrorKind::{Damaged, Permanent, Transient};
     let (kind, remedy) = match error.kind() {
@@ -25,6 +25,6 @@ pub(super) fn of(verb: &'static str, what: impl fmt::Display, error: &io::Error)
     StoreError::new(kind, verb, what, format_args!("{error}{remedy}"))
 }
 
-/// Too many open files, in the process and in all; the same numbers on Linux and macOS.
+/// Too many open files, in the process and in the system. Linux and macOS have the same numbers.
 const EMFILE: i32 = 24;
 const ENFILE: i32 = 23;

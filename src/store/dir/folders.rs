@@ -19,8 +19,8 @@ impl Folders {
         Self { root, durable: Mutex::default() }
     }
 
-    /// Makes `folder` and those above it. Each is flushed in the one above it once, also where it
-    /// is there already: somebody else may have made it and not have come so far.
+    /// Makes `folder` and those above it, and flushes each in the one above it once. It also
+    /// flushes one that exists: another process may have made it and not have flushed it yet.
     pub(super) fn ensure(&self, folder: &Path) -> io::Result<()> {
         if self.known().contains(folder) {
             return Ok(());
@@ -36,7 +36,7 @@ impl Folders {
         if folder.starts_with(&self.root) && folder != self.root {
             self.ensure(above.unwrap_or(folder))?;
         }
-        // What lies above the user's folder may be nobody's to read.
+        // The process may lack the permission to read above the user's folder.
         match calls::sync_folder(above.unwrap_or(Path::new("."))) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !above_in(&self.root, folder) => {}
             flushed => flushed?,
@@ -45,13 +45,13 @@ impl Folders {
         Ok(())
     }
 
-    /// Forgets all, after some folder turned out not to be there.
+    /// Forgets all folders, after one of them turned out to be missing.
     pub(super) fn forget(&self) {
         self.known().clear();
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
-        // A panic elsewhere leaves the set whole: every change of it is a single insert or retain.
+        // A panic elsewhere leaves the set whole: every change of it is a single insert or clear.
         self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

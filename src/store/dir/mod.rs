@@ -1,32 +1,34 @@
 //! A store in a local folder: durable, and shared by any number of processes.
 //!
-//! An object is a file of its key's name. How the [contract](crate::store) is kept:
+//! Each object is a file with the name of its key. The store keeps the [contract](crate::store) as
+//! follows:
 //!
-//! - **Create**: the bytes go to a temporary file, which is flushed to the disk (`fsync`, on macOS
-//!   `F_FULLFSYNC`); then a hard link gives it its name, which fails where the name is taken; then
-//!   the folder is flushed. At every instruction the object is there whole or not at all, also
-//!   after the power fails. On Linux the temporary file has no name (`O_TMPFILE`).
-//! - **A name that is taken** is answered only after its folder was flushed: whoever goes on behind
-//!   an object that somebody else is just writing would otherwise leave a gap if the power failed
-//!   between the two. What is written behind an object that was only read lies in the same folder,
-//!   and flushing that flushes both names.
-//! - **What rests on reading alone** (an acknowledgement that the log holds it already, a deletion,
-//!   an op that is passed on) comes after [`settle`](Store::settle), which flushes the folder: a
-//!   name is seen before it is flushed.
-//! - **Replace**: under a lock of the operating system (`flock`: it ends with the process that
-//!   holds it and never expires) the register is read and compared; then a temporary file is
-//!   flushed, renamed over it, and the folder is flushed. Deleting takes the same lock, so that
-//!   nobody replaces what is being deleted.
+//! - **Create** writes the bytes to a temporary file and flushes it to the disk (`fsync`, on macOS
+//!   `F_FULLFSYNC`). Then a hard link gives the file its name, and fails where the name is taken.
+//!   Then the folder is flushed. At every instruction the object is there whole or not at all, also
+//!   after a power failure. On Linux the temporary file has no name (`O_TMPFILE`).
+//! - **A name that is taken** is refused only after a flush of its folder. Otherwise a writer could
+//!   go on behind an object that another process is just writing, and a power failure between the
+//!   two would leave a gap. An object written behind one that was only read lies in the same
+//!   folder, so the flush of that folder covers both names.
+//! - **Actions that rest on reading alone** (an acknowledgement that the log holds it already, a
+//!   deletion, an op that is passed on) come after [`settle`](Store::settle), which flushes the
+//!   folder. A name is visible before it is flushed.
+//! - **Replace** takes a lock of the operating system (`flock`), which ends with its process and
+//!   never expires. Under the lock it reads and compares the register, flushes a temporary file,
+//!   renames it over the register and flushes the folder. Delete takes the same lock, so that no
+//!   replace meets a delete.
 //! - **A failure after the link or the rename** is an unknown outcome; before it, nothing landed.
-//! - **Temporary files** lie in `.tmp` and are locked by the process that writes them. One that can
-//!   be locked has lost its writer; [`Dir::open`] removes it. No clock and no process number is
-//!   asked.
-//! - Folders are made with the folder above them flushed, and never removed, not even empty: a
-//!   folder that went away and came back could take a name with it that had been flushed.
+//! - **Temporary files** lie in `.tmp`, locked by the process that writes them. A file that can be
+//!   locked has lost its writer; [`Dir::open`] removes it. No decision rests on a clock or a
+//!   process number.
+//! - **Folders** are never removed, not even empty ones: a folder that went away and came back
+//!   could lose a name that had been flushed. Each new folder is made durable by a flush of the
+//!   folder above it.
 //!
-//! Files of 1 MiB and more are mapped, not read. That relies on nobody but Deltafold changing files
-//! in the folder: an object never changes once it is there, and a deleted one stays as long as it
-//! is mapped.
+//! The store maps files of 1 MiB and more instead of reading them. That relies on Deltafold alone
+//! changing files in the folder: an object never changes once it is there, and a deleted one stays
+//! while it is mapped.
 
 mod calls;
 mod fault;
@@ -55,11 +57,10 @@ use super::{
 };
 use crate::env::{self, Env, System};
 
-/// Files from this size on are mapped instead of read.
+/// Files of this size and more are mapped instead of read.
 const MAP_FROM_BYTES: u64 = 1 << 20;
 
-/// A store in a local folder. Clones share it; see the [module](self) for how it keeps its
-/// promises.
+/// A store in a local folder. Clones share it; the [module](self) says how it keeps its promises.
 #[derive(Debug, Clone)]
 pub struct Dir {
     inner: Arc<Inner>,
@@ -69,28 +70,28 @@ pub struct Dir {
 struct Inner {
     root: PathBuf,
     folders: Folders,
-    /// Files can be made without a name here, as far as is known.
+    /// Files without a name work here, as far as is known.
     unnamed: AtomicBool,
     meter: Meter,
 }
 
 impl Dir {
-    /// The store in the folder `root`, which the first write makes if it is not there. Removes
+    /// The store in the folder `root`. The first write makes the folder if need be. Removes
     /// temporary files that a crash left.
     ///
     /// # Errors
     ///
-    /// The path is not a folder, or may not be read.
+    /// The path is not a folder, or cannot be read.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         Self::open_as(root.into(), unnamed::is_usable())
     }
 
-    /// As [`open`](Self::open), without files that have no name: as it is everywhere but on Linux.
+    /// As [`open`](Self::open), but without files that have no name, as on every system but Linux.
     /// Processes may share the folder either way.
     ///
     /// # Errors
     ///
-    /// Those of `open`.
+    /// The errors of `open`.
     pub fn open_portable(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         Self::open_as(root.into(), false)
     }
@@ -113,7 +114,7 @@ impl Dir {
         &self.inner.root
     }
 
-    /// Does `work` off the tasks that wait, and says of a failure which verb on which key it was.
+    /// Runs `work` on a thread that may block, and adds the verb and the key to a failure.
     async fn run<T: Send + 'static>(
         &self,
         verb: &'static str,
@@ -153,8 +154,8 @@ fn read(path: &Path) -> io::Result<Option<Object>> {
     Ok(Some(Object { tag: tag_of(std::slice::from_ref(&bytes), &metadata), bytes }))
 }
 
-/// The tag of a file with this content: of a small one the content, of one that is mapped which
-/// file it is.
+/// The tag of a file: a digest of the content of a small one; length, inode and modification time
+/// of a mapped one.
 fn tag_of(chunks: &[Bytes], metadata: &Metadata) -> Tag {
     if metadata.len() >= MAP_FROM_BYTES {
         let (time, nanos) = (metadata.mtime(), metadata.mtime_nsec());
@@ -192,8 +193,8 @@ impl Store for Dir {
     }
 
     async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError> {
-        // Asked of registers: a few hundred bytes that were written or read a moment ago. Handing
-        // that to another thread and waiting for the answer takes ten times as long as doing it.
+        // Callers read registers this way: a few hundred bytes that were written or read a moment
+        // ago. A call on another thread, with the wait for it, takes ten times as long as the read.
         let get = async {
             let object = read(&self.inner.path(key)).map_err(|error| fault::of("read", key, &error))?;
             Ok(match object {

@@ -1,7 +1,7 @@
-//! Opening the file of an object: a regular file, and nothing that only looks like one.
+//! Opens the file of an object: a regular file, and nothing that only looks like one.
 //!
-//! Somebody may have put a link, a pipe or a device where an object belongs. Reading it would
-//! follow the link out of the store or wait for ever. It is damage, and the error names it.
+//! A link, a pipe or a device may stand where an object belongs. A read would follow the link out
+//! of the store, or wait for ever. This is damage, and the error names the file.
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 
 use super::found;
 
-/// A file that is no object stands under the name of one.
+/// Something other than a regular file stands under the name of an object.
 #[derive(Debug, thiserror::Error)]
 #[error("it is a {0} and no file; remove it, then restore the object from a copy if there was one")]
 pub(super) struct NoObject(&'static str);
@@ -29,7 +29,7 @@ impl NoObject {
         }))
     }
 
-    /// Whether an error says so.
+    /// Whether an error says this.
     pub(super) fn is_in(error: &io::Error) -> bool {
         error.get_ref().is_some_and(|inner| inner.is::<Self>())
     }
@@ -41,15 +41,16 @@ impl From<NoObject> for io::Error {
     }
 }
 
-/// Opens the object at `path`; `None` where there is none. A folder is none: its name is a prefix
-/// of keys.
+/// Opens the object at `path`; `None` where there is none. A folder is not an object: its name is a
+/// prefix of keys.
 pub(super) fn open(path: &Path) -> io::Result<Option<(File, Metadata)>> {
-    // Opening a pipe must not wait for somebody to write into it.
+    // The open must not wait for a writer at the other end of a pipe.
     let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).map_err(|_| ErrorKind::Unsupported)?;
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        // A link, a socket or a device without a driver: the name tells more than the error.
+        // A link, a socket or a device without a driver. The check names it better than the error
+        // does.
         Err(error) => return check(path).and(Err(error)),
     };
     let metadata = file.metadata()?;
@@ -60,7 +61,7 @@ pub(super) fn open(path: &Path) -> io::Result<Option<(File, Metadata)>> {
     }
 }
 
-/// An error where something else than an object has the name `path`.
+/// Returns an error where something other than an object has the name `path`.
 pub(super) fn check(path: &Path) -> io::Result<()> {
     match found(fs::symlink_metadata(path))?.and_then(|metadata| NoObject::of(metadata.file_type())) {
         Some(error) => Err(error.into()),

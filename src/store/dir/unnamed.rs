@@ -1,11 +1,11 @@
-//! Files without a name: Linux makes them, so that nothing is left behind when their writer dies,
-//! and a name less has to be flushed.
+//! Files without a name, as Linux offers them. A writer that dies leaves nothing behind, and one
+//! name less needs a flush.
 
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// Whether a file without a name can be given one: that takes `/proc`.
+/// Whether a file without a name can get one later: that needs `/proc`.
 pub(super) fn is_usable() -> bool {
     cfg!(target_os = "linux") && Path::new("/proc/self/fd").exists()
 }
@@ -19,7 +19,7 @@ pub(super) fn create(folder: &Path) -> io::Result<File> {
     std::fs::OpenOptions::new().write(true).custom_flags(flags).mode(0o666).open(folder)
 }
 
-/// Gives it its name, which must be free.
+/// Gives the file its name, which must be free.
 #[cfg(target_os = "linux")]
 pub(super) fn link(file: &File, path: &Path) -> io::Result<()> {
     use std::os::fd::AsRawFd;
@@ -38,8 +38,8 @@ pub(super) fn link(_: &File, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Whether [`create`] failed because there is no such thing here: an old kernel, or a file system
-/// without.
+/// Whether [`create`] failed because the system has no such files: an old kernel, or another file
+/// system.
 pub(super) fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput)
 }

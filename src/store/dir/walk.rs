@@ -28,7 +28,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Lists what lies in `folder`, whose keys all begin with `keys`.
+    /// Lists the content of `folder`, whose keys all begin with `keys`.
     fn folder(&mut self, folder: &Path, keys: &str) -> io::Result<()> {
         let Some(entries) = found(fs::read_dir(folder))? else { return Ok(()) };
         // In key order a folder stands where its name with a slash does.
@@ -50,10 +50,9 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The name of an entry, with a slash if it is a folder, where it is or may hold what is looked
-    /// for.
+    /// The name of an entry, with a slash for a folder, if the entry matches or may hold a match.
     fn wanted(&self, keys: &str, entry: &DirEntry) -> io::Result<Option<String>> {
-        // Names that are not text, or begin with a dot, are no keys.
+        // Names that are not UTF-8, or begin with a dot, are not keys.
         let Ok(mut name) = entry.file_name().into_string() else { return Ok(None) };
         if name.starts_with('.') {
             return Ok(None);
@@ -73,8 +72,9 @@ impl Walk<'_> {
     }
 }
 
-/// A file, unless it went away meanwhile or its name is no key. Links, pipes and devices are
-/// listed, too, so that verification finds them and a drop removes them; a link to a folder is not.
+/// A file; `None` where it went away meanwhile or its name is no key. Links, pipes and devices are
+/// listed, too, so that verification finds them and a drop removes them. A link to a folder is not
+/// listed.
 fn file(path: &Path, key: String) -> io::Result<Option<Listed>> {
     let followed = found(fs::metadata(path));
     if followed.as_ref().is_ok_and(|metadata| metadata.as_ref().is_some_and(fs::Metadata::is_dir)) {

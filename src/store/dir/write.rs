@@ -15,30 +15,30 @@ use crate::env::{Env, System};
 use crate::simulation::Guard;
 use crate::store::{Key, Outcome, StoreError, Tag};
 
-/// Where files are written before they have a name.
+/// The folder for files that have no final name yet.
 const TEMPORARY: &str = ".tmp";
-/// Where the files lie that are locked for replacing and deleting.
+/// The folder of the lock files for replace and delete.
 const LOCKS: &str = ".lock";
-/// How many such files there are: keys share them, so that none is ever left over.
+/// The number of lock files. Keys share them, so none is ever left over.
 const LOCK_FILES: u64 = 64;
-/// How often a write begins anew because somebody removed its temporary file or its folder.
+/// Retries of a write whose temporary file or folder another process removed.
 const ATTEMPTS: usize = 8;
 
-/// A file that has no name yet, or one in the folder of temporary files. Dropping it removes it.
+/// A file without a name yet, or one in the folder of temporary files. Dropping it removes it.
 struct Temporary {
     file: File,
-    /// Its name in the folder of temporary files; none where the file system can do without.
+    /// Its path in the folder of temporary files; `None` for a file without a name.
     path: Option<PathBuf>,
     tag: Tag,
 }
 
 impl Temporary {
-    /// Gives it its name, which must be free.
+    /// Gives the file its name, which must be free.
     fn link(&self, path: &Path) -> io::Result<()> {
         calls::link(&self.file, self.path.as_deref(), path)
     }
 
-    /// Puts it in the place of the file that has the name.
+    /// Renames the file over the one at `path`.
     fn rename(&self, path: &Path) -> io::Result<()> {
         match &self.path {
             Some(own) => calls::rename(own, path),
@@ -46,7 +46,7 @@ impl Temporary {
         }
     }
 
-    /// The outcome now that it has its name in `folder`.
+    /// The outcome, now that the file has its name in `folder`.
     fn landed(self, verb: &'static str, key: &Key, folder: &Path) -> Outcome {
         let tag = self.tag.clone();
         drop(self);
@@ -59,8 +59,8 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // After a rename it is gone already; what stays behind after a failure is removed when the
-        // store is next opened.
+        // After a rename it is already gone. The next open of the store removes one that stays
+        // behind after a failure.
         if let Some(path) = &self.path {
             drop(calls::remove(path));
         }
@@ -81,7 +81,7 @@ impl Inner {
                     sync_folder(folder)?;
                     return Ok(Outcome::Refused);
                 }
-                // Somebody took our file for a leftover before it was locked, or removed the
+                // Another process took our file for a leftover before it was locked, or removed the
                 // folder.
                 Err(error) if error.kind() == ErrorKind::NotFound && attempts.next().is_some() => {
                     self.folders.forget();
@@ -142,7 +142,7 @@ impl Inner {
         sync_folder(folder)
     }
 
-    /// A file of these bytes, flushed, without a name where the file system of `folder` has such.
+    /// A flushed file of these bytes, without a name where the file system of `folder` allows that.
     fn unnamed(&self, folder: &Path, chunks: &[Bytes]) -> io::Result<Temporary> {
         if self.unnamed.load(Ordering::Relaxed) {
             match calls::create_unnamed(folder) {
@@ -154,7 +154,7 @@ impl Inner {
         self.temporary(chunks)
     }
 
-    /// A file of these bytes, flushed, in the folder of temporary files.
+    /// A flushed file of these bytes, in the folder of temporary files.
     fn temporary(&self, chunks: &[Bytes]) -> io::Result<Temporary> {
         let folder = self.root.join(TEMPORARY);
         self.folders.ensure(&folder)?;
@@ -162,14 +162,14 @@ impl Inner {
         let file = calls::create(&path)?;
         let temporary = Temporary { file, path: Some(path), tag: Tag::new("") };
         match temporary.file.try_lock() {
-            // Somebody holds it who takes it for a leftover; linking it will find out.
+            // Another process holds it and takes it for a leftover. The link will find out.
             Ok(()) | Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(error),
         }
         written(temporary, &folder, chunks)
     }
 
-    /// Waits for the lock that replacing and deleting `key` need.
+    /// Waits for the lock that a replace or delete of `key` needs.
     fn lock(&self, key: &Key) -> io::Result<Lock> {
         let folder = self.root.join(LOCKS);
         self.folders.ensure(&folder)?;
@@ -199,7 +199,7 @@ pub(super) fn sweep_temporary(root: &Path) -> io::Result<()> {
     let Some(entries) = found(fs::read_dir(root.join(TEMPORARY)))? else { return Ok(()) };
     for entry in entries {
         let path = entry?.path();
-        // One that cannot be opened or locked belongs to somebody; it does no harm.
+        // Another process owns a file that cannot be opened or locked. It does no harm.
         if let Ok(file) = File::open(&path)
             && file.try_lock().is_ok()
         {

@@ -1,4 +1,4 @@
-//! The checks, one a promise.
+//! The checks, one for each promise.
 
 use futures::future::join_all;
 
@@ -6,7 +6,7 @@ use super::Promise;
 use super::round::{Found, Round, Write};
 use crate::store::{Key, RequestKind, StoreError, Tag, Unless};
 
-/// This many callers write to one name at the same moment.
+/// Concurrent writers of one name in a race.
 const RACERS: u8 = 8;
 
 /// The smallest object that a store sends in parts ahead of its name.
@@ -36,7 +36,7 @@ pub(super) async fn try_once(round: &Round<'_>, promise: Promise) -> Result<Foun
             race(round, &key, Write::Replace(&tag)).await
         }
         Promise::TellsTime => round.answered(|| round.store.now()).await.map(|_| Found::Kept),
-        // Tried at the end of all others.
+        // The probe tries this after all others.
         Promise::Removes => Ok(Found::Nothing),
     }
 }
@@ -86,7 +86,7 @@ async fn creates_once(round: &Round<'_>) -> Result<Found, StoreError> {
     second_is_refused(round, "log/1", "first", round.create(&key, "second").await?).await
 }
 
-/// Judges a write over an object that holds `text`.
+/// Judges a second write over an object that holds `text`.
 async fn second_is_refused(
     round: &Round<'_>,
     rest: &str,
@@ -101,7 +101,7 @@ async fn second_is_refused(
     })
 }
 
-/// Has many write to one name at once.
+/// Starts concurrent writes to one name.
 async fn race(round: &Round<'_>, key: &Key, write: Write<'_>) -> Result<Found, StoreError> {
     let texts: Vec<String> = (0..RACERS).map(|racer| format!("racer {racer}")).collect();
     let written = join_all(texts.iter().map(|text| round.settle(key, text, write))).await;
@@ -112,7 +112,7 @@ async fn race(round: &Round<'_>, key: &Key, write: Write<'_>) -> Result<Found, S
     match won.as_slice() {
         [winner] => Ok(Found::of(holds(winner), "the bytes are not those of the one that was told so")),
         [] => match written.into_iter().find_map(Result::err) {
-            // The winner never had an answer.
+            // The winner's answer was lost.
             Some(_) if texts.iter().any(holds) => Ok(Found::Kept),
             Some(error) => Err(error),
             None => Ok(Found::Unsettled),
@@ -135,7 +135,7 @@ async fn uploads_once(round: &Round<'_>) -> Result<Found, StoreError> {
     second_is_refused(round, "log/1", "first", second).await
 }
 
-/// Uploads that were begun so far.
+/// Uploads begun so far.
 fn uploads(round: &Round<'_>) -> u64 {
     round.store.requests().of(RequestKind::UploadStart).calls
 }
@@ -171,7 +171,7 @@ async fn reads_unless(round: &Round<'_>) -> Result<Found, StoreError> {
 async fn reads_changed(round: &Round<'_>) -> Result<Found, StoreError> {
     let key = round.key("head");
     let Some(tag) = round.create(&key, "1").await? else { return Ok(Found::Unsettled) };
-    // Made anew, since a store may not be able to replace.
+    // Deletes and creates it, since a store may not support replace.
     round.delete(&key).await?;
     if round.create(&key, "2").await?.is_none() {
         return Ok(Found::Unsettled);
@@ -186,7 +186,7 @@ async fn reads_changed(round: &Round<'_>) -> Result<Found, StoreError> {
 async fn replaces(round: &Round<'_>) -> Result<Found, StoreError> {
     let key = round.key("head");
     let Some(mut tag) = round.create(&key, "1").await? else { return Ok(Found::Unsettled) };
-    // Twice: the tag of the first answer must do for the second.
+    // Twice, as the second replace proves that the tag of the first answer works.
     for text in ["2", "3"] {
         match round.replace(&key, &tag, text).await? {
             Some(next) => tag = next,

@@ -1,8 +1,8 @@
-//! Tries whether a store keeps the contract.
+//! Tests whether a store keeps the contract.
 //!
-//! Some services accept the conditions of a write and ignore them: a collection there would lose
-//! updates without an error. A probe settles lost answers as writers do, and condemns only what it
-//! has seen twice, each time on fresh keys. A lost answer is never a broken promise.
+//! Some services accept the conditions of a write and ignore them. A collection there would lose
+//! updates without an error. A probe settles lost answers as writers do. It condemns only a fault
+//! that it saw twice, each time on fresh keys. A lost answer is never a broken promise.
 
 mod checks;
 mod promise;
@@ -15,7 +15,7 @@ use crate::store::{Store, StoreError, StoreErrorKind};
 pub use promise::Promise;
 use round::{Found, Rounds};
 
-/// A promise is tried again at most this often: after a broken round, and after one that settled
+/// The most rounds of one promise. A further one follows a broken round, and one that settled
 /// nothing.
 const ROUNDS: usize = 6;
 
@@ -31,25 +31,25 @@ pub struct Probe {
 pub struct Check {
     /// The promise.
     pub promise: Promise,
-    /// What the store made of it.
+    /// The verdict on it.
     pub verdict: Verdict,
 }
 
-/// What a store made of a promise. The texts are for people.
+/// The verdict on one promise. The texts are for people.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Verdict {
     /// The store keeps it.
     Kept,
-    /// The store keeps it at a higher cost. Nothing can be lost by that.
+    /// The store keeps it at a higher cost. No data is at risk.
     Costs(String),
     /// No answer came, so the store may keep it. Try again later.
     Unanswered(String),
-    /// The store refused the request: a permission lacks, or a setting is wrong.
+    /// The store refused the request: a permission is missing, or a setting is wrong.
     Denied(String),
     /// The store does not know the request.
     Unsupported(String),
-    /// The store breaks it: seen twice.
+    /// The store breaks it: two rounds saw that.
     Broken(String),
 }
 
@@ -59,7 +59,7 @@ impl Verdict {
         matches!(self, Self::Kept | Self::Costs(_))
     }
 
-    /// What was seen; empty where the store keeps the promise.
+    /// The observation behind the verdict; empty where the store keeps the promise.
     pub fn detail(&self) -> &str {
         match self {
             Self::Kept => "",
@@ -71,7 +71,7 @@ impl Verdict {
         }
     }
 
-    /// What an error says about a promise.
+    /// The verdict that follows from an error.
     fn of(error: &StoreError) -> Self {
         let detail = error.to_string();
         match error.kind() {
@@ -95,7 +95,7 @@ impl Probe {
         failed.reduce(|worst, check| if check.verdict.gravity() > worst.verdict.gravity() { check } else { worst })
     }
 
-    /// Whether only registers lack a promise: then heads in another place would do.
+    /// Whether only registers lack a promise. Heads in another place then suffice.
     pub fn lacks_only_registers(&self) -> bool {
         let mut failed = self.checks.iter().filter(|check| !check.verdict.is_sound()).peekable();
         failed.peek().is_some() && failed.all(|check| check.promise.is_of_registers())
@@ -120,7 +120,7 @@ impl Verdict {
 ///
 /// # Errors
 ///
-/// The store could not be asked at all: no permission to create, no such bucket, no connection.
+/// The store does not answer at all: no permission to create, no such bucket, no connection.
 pub async fn probe(store: &dyn Store) -> Result<Probe, StoreError> {
     let mut rounds = Rounds::new(store, format!("PROBE-{}", System.nonce()));
     let mut checks = Vec::new();
@@ -133,7 +133,7 @@ pub async fn probe(store: &dyn Store) -> Result<Probe, StoreError> {
         match verdict {
             Ok(Some(verdict)) => checks.push(Check { promise, verdict }),
             Ok(None) => {}
-            // Where nothing can be created, every check would repeat the same error.
+            // Where no create works, every check would repeat the same error.
             Err(error) if promise == Promise::Creates && error.kind() != StoreErrorKind::Unsupported => {
                 failure = Some(error);
                 break;
@@ -141,7 +141,7 @@ pub async fn probe(store: &dyn Store) -> Result<Probe, StoreError> {
             Err(error) => checks.push(Check { promise, verdict: Verdict::of(&error) }),
         }
     }
-    // One by one: an object that cannot be removed must not keep the others.
+    // One by one, so that an object that cannot be removed does not keep the others.
     let mut removed = Ok(());
     for key in rounds.made() {
         removed = removed.and(retry::transient(|| store.delete(std::slice::from_ref(&key))).await);
@@ -155,7 +155,8 @@ pub async fn probe(store: &dyn Store) -> Result<Probe, StoreError> {
     Ok(Probe { checks })
 }
 
-/// Tries one promise until the verdict stands; `None` where the store has nothing to try.
+/// Tries one promise until the verdict is certain; `None` where the promise does not apply to the
+/// store.
 async fn settled(rounds: &Rounds<'_>, promise: Promise) -> Result<Option<Verdict>, StoreError> {
     let (mut kept, mut broken) = (0, 0);
     for _ in 0..ROUNDS {
@@ -220,8 +221,8 @@ mod tests {
         assert!(!probe.lacks_only_registers());
     }
 
-    /// Each promise of a sound store is tried in one round. A second one would double what a probe
-    /// costs.
+    /// A probe tries each promise of a sound store in one round. A second one would double the
+    /// cost.
     #[tokio::test]
     async fn a_promise_that_is_kept_takes_one_round() {
         let store = Memory::new();

@@ -12,7 +12,7 @@ pub enum Promise {
     ReadsCreated,
     /// A range can be read.
     ReadsRanges,
-    /// A list shows what was created, in the order of the keys.
+    /// A list shows all created objects, in the order of the keys.
     Lists,
     /// A name is created once.
     CreatesOnce,
@@ -41,7 +41,7 @@ pub enum Promise {
 }
 
 impl Promise {
-    /// Those with a check of their own, in order.
+    /// The promises with a check of their own, in order.
     pub(super) const TRIED: [Self; 15] = [
         Self::Creates,
         Self::ReadsCreated,
@@ -60,7 +60,8 @@ impl Promise {
         Self::TellsTime,
     ];
 
-    /// Whether only registers need it: heads in another place would do without.
+    /// Whether only registers need it. A collection with its heads in another place can do without
+    /// it.
     pub fn is_of_registers(self) -> bool {
         matches!(
             self,

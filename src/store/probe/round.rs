@@ -1,4 +1,4 @@
-//! One try of a promise, on keys of its own, with lost answers settled.
+//! One try of a promise, on fresh keys, with lost answers settled.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -8,16 +8,16 @@ use bytes::Bytes;
 use crate::retry;
 use crate::store::{Key, Object, Outcome, Store, StoreError, StoreErrorKind, Tag};
 
-/// What a round shows.
+/// The finding of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     Kept,
     /// Kept, at a higher cost.
     Costs(&'static str),
     Broken(&'static str),
-    /// A write from before may have landed late; fresh keys will tell.
+    /// An earlier write may have landed late. Fresh keys will tell.
     Unsettled,
-    /// The store has nothing that the promise is about.
+    /// The promise does not apply to the store.
     Nothing,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Rounds<'a> {
     name: String,
     number: AtomicU32,
     made: Mutex<Vec<Key>>,
-    /// Attempts at a request that has no answer.
+    /// The limit of attempts at a request that has no answer.
     attempts: u32,
 }
 
@@ -44,20 +44,19 @@ impl<'a> Rounds<'a> {
         Self { store, name, number: AtomicU32::new(0), made: Mutex::default(), attempts: u32::MAX }
     }
 
-    /// From now on a request without an answer is given up soon: another one took all the time
-    /// there was.
+    /// Shortens the retries of requests without an answer, after one used up all the time.
     pub(super) fn hurry(&mut self) {
         self.attempts = 3;
     }
 
-    /// A round with keys that no other has.
+    /// A round with keys of its own.
     pub(super) fn next(&self) -> Round<'_> {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let (folder, attempts) = (format!("{}/{number:04}", self.name), self.attempts);
         Round { store: self.store, folder, made: &self.made, attempts }
     }
 
-    /// The keys under which something may lie.
+    /// The keys that may have an object.
     pub(super) fn made(&self) -> Vec<Key> {
         std::mem::take(&mut *self.made.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -71,12 +70,12 @@ pub(super) struct Round<'a> {
     attempts: u32,
 }
 
-/// How a write is made.
+/// The kind of a write.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Write<'a> {
     Create,
     Replace(&'a Tag),
-    /// As an upload in parts, refused where the store has none.
+    /// As an upload in parts. Counts as refused where the store has none.
     Upload,
 }
 
@@ -94,12 +93,12 @@ impl Round<'_> {
         key
     }
 
-    /// The tag that a create left; `None` where it was refused.
+    /// The tag of the created object; `None` where the store refused.
     pub(super) async fn create(&self, key: &Key, text: &str) -> Result<Option<Tag>, StoreError> {
         self.settle(key, text, Write::Create).await
     }
 
-    /// The tag that a replace left; `None` where it was refused.
+    /// The tag of the replaced object; `None` where the store refused.
     pub(super) async fn replace(&self, key: &Key, tag: &Tag, text: &str) -> Result<Option<Tag>, StoreError> {
         self.settle(key, text, Write::Replace(tag)).await
     }
@@ -108,7 +107,7 @@ impl Round<'_> {
         self.answered(|| self.store.get(key)).await
     }
 
-    /// Calls until there is an answer, or the attempts are used up.
+    /// Repeats the call until there is an answer, or the attempts are used up.
     pub(super) async fn answered<T, F>(&self, call: impl FnMut() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -120,7 +119,7 @@ impl Round<'_> {
         retry::while_transient(call, again).await
     }
 
-    /// Whether exactly these bytes are there.
+    /// Whether the object has exactly these bytes.
     pub(super) async fn holds(&self, key: &Key, text: &str) -> Result<bool, StoreError> {
         Ok(self.read(key).await?.is_some_and(|object| object.bytes == text.as_bytes()))
     }
@@ -129,10 +128,10 @@ impl Round<'_> {
         self.answered(|| self.store.delete(std::slice::from_ref(key))).await
     }
 
-    /// Makes a write until its outcome is known. No other write has this text.
+    /// Writes until the outcome is known. No other write has this text.
     ///
-    /// A refusal may come from an earlier attempt of its own, and a write without an answer may
-    /// have landed: both are told by reading.
+    /// A refusal may be a self-conflict with an earlier attempt, and a write without an answer may
+    /// have landed. A read decides both.
     pub(super) async fn settle(&self, key: &Key, text: &str, write: Write<'_>) -> Result<Option<Tag>, StoreError> {
         let written = self.answered(|| async {
             let outcome = match write {
@@ -155,7 +154,7 @@ impl Round<'_> {
         }
         let there = match (self.read(key).await, &written) {
             (Ok(there), _) => there,
-            // The error of the write says more.
+            // The error of the write is more precise.
             (Err(_), Err(error)) => return Err(error.clone()),
             (Err(error), Ok(_)) => return Err(error),
         };

@@ -13,7 +13,8 @@ use crate::aws;
 /// Names: `region`, `endpoint`, `path_style` (true, false), `ca` (a file of PEM certificates to
 /// trust as well), `attempts` (of the SDK), `connect_timeout`, `first_byte_timeout`,
 /// `attempt_timeout`, `operation_timeout` (seconds), `temporary` (a folder), `cache` (a folder for
-/// copies of parts) and `cache_bytes` (how much it may hold, 10 GiB by default; `500MiB`, `20GiB`).
+/// copies of parts) and `cache_bytes` (the bound of the cache, 10 GiB by default; `500MiB`,
+/// `20GiB`).
 ///
 /// ```
 /// # use deltafold::store::s3::S3Address;
@@ -25,23 +26,22 @@ use crate::aws;
 pub struct S3Address {
     /// The bucket.
     pub bucket: String,
-    /// What the keys of all objects begin with.
+    /// The prefix of all keys.
     pub prefix: String,
-    /// How to reach it.
+    /// The options of the connection.
     pub options: S3Options,
-    /// A folder for copies of parts, and how many bytes it may hold.
+    /// A folder for copies of parts, and its bound in bytes.
     pub cache: Option<(PathBuf, u64)>,
 }
 
-/// How much a cache holds where nothing is said.
+/// The default bound of a cache.
 const CACHE_BYTES: u64 = 10 << 30;
 
 impl FromStr for S3Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // The parser of URLs drops line breaks and tabs: another bucket than the one that was
-        // named.
+        // The parser of URLs drops line breaks and tabs, which would name another bucket.
         if text.contains(char::is_control) {
             return Err(format!("{text:?} is no address of an S3 store: it holds a control character"));
         }

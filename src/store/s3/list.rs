@@ -1,4 +1,4 @@
-//! Listing objects, and the bucket's clock.
+//! Lists objects, and reads the bucket's clock.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -48,7 +48,7 @@ impl Inner {
             let request = request.set_start_after(after.map(str::to_owned));
             let request = request.max_keys(i32::try_from(limit).unwrap_or(i32::MAX).min(1_000));
             request.send().await.map_err(|error| match judge(&error) {
-                // Nothing else can be absent that a list is about.
+                // A list can only miss its bucket.
                 Fault::Absent => StoreError::new(StoreErrorKind::Permanent, "list", prefix, "there is no such bucket"),
                 fault => Self::unread("list", prefix, fault),
             })
@@ -56,7 +56,7 @@ impl Inner {
         self.meter.request(RequestKind::List, prefix, 0, list, |_| (Answer::Done, 0)).await
     }
 
-    /// An object that is one of ours; what others put under the prefix is none.
+    /// An object of Deltafold; `None` for other objects under the prefix.
     fn listed(&self, prefix: &str, object: &aws_sdk_s3::types::Object) -> Result<Option<Listed>, StoreError> {
         let path = object.key().and_then(|path| path.strip_prefix(&self.prefix));
         let Some(key) = path.and_then(Key::new) else { return Ok(None) };
@@ -69,7 +69,7 @@ impl Inner {
         Ok(Some(Listed { key, bytes, modified: Timestamp::from_millis(modified) }))
     }
 
-    /// The bucket's clock: the date of an answer.
+    /// The bucket's clock, from the date of an answer.
     pub(super) async fn now(&self) -> Result<Timestamp, StoreError> {
         let date = AnswerDate::default();
         let seen = date.clone();
@@ -93,7 +93,7 @@ impl Inner {
     }
 }
 
-/// Catches the `Date` of an answer, which the SDK does not hand out.
+/// Catches the `Date` of an answer, which the SDK hides.
 #[derive(Debug, Clone, Default)]
 struct AnswerDate(Arc<Mutex<Option<Timestamp>>>);
 

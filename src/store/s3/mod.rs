@@ -1,26 +1,23 @@
-//! A store in an S3 bucket, or in one of a service that speaks its language.
+//! A store in an S3 bucket, or in one of a compatible service.
 //!
-//! How the [contract](crate::store) is kept:
+//! It keeps the [contract](crate::store) as follows:
 //!
-//! - **Create** is a PUT with `If-None-Match: *`, **replace** one with `If-Match`. What the bucket
-//!   answers is taken for what it says and no more: 412 is "refused", 409 "nothing landed", 404 on
-//!   a replace "refused"; 500, 503, a timeout, or a connection that broke leave open whether it
-//!   landed: "unknown".
-//! - **Damage on the way** is found at both ends: each write carries a CRC32 that the bucket checks
-//!   before it takes the bytes, and again in the object's metadata, against which every whole read
-//!   is checked. Ranges are checked by the format's own checksums.
-//! - **Objects over 16 MiB** are sent in parts, eight at once, and come to be with the last
-//!   request, which carries the condition. An upload that is not finished is invisible;
-//!   [`abort_uploads`](crate::store::Store::abort_uploads), which sweep calls, gives up those that
-//!   were left.
-//! - **Objects over 8 MiB** are read in ranges of 8 MiB, eight at once. From 1 MiB on they go to a
-//!   temporary file and are mapped, so that what is held of an object costs no memory of the
-//!   process.
-//! - **The clock** is the `Date` of the bucket's answers, to the second, as are the dates of its
+//! - **Create** is a PUT with `If-None-Match: *`, **replace** one with `If-Match`. An answer means
+//!   no more than it says. 412 is "refused", 409 "nothing landed", 404 on a replace "refused".
+//!   After 500, 503, a timeout or a broken connection the outcome is "unknown".
+//! - **Damage in transit** shows at both ends. Each write carries a CRC32 that the bucket checks
+//!   before it takes the bytes. The object's metadata holds it again, and every whole read is
+//!   checked against that. The format's own checksums cover ranges.
+//! - **Objects over 16 MiB** are sent in parts, eight at once. The last request carries the
+//!   condition and makes the object. An unfinished upload is invisible;
+//!   [`abort_uploads`](crate::store::Store::abort_uploads), which sweep calls, gives it up.
+//! - **Objects over 8 MiB** are read in ranges of 8 MiB, eight at once. From 1 MiB on an object
+//!   goes to a mapped temporary file, and so costs no memory of the process.
+//! - **The clock** is the `Date` of the bucket's answers, to the second. So are the dates of its
 //!   objects.
 //!
-//! One call is one attempt of one request, but for the parts of large objects: who calls tries
-//! again. Every request is counted.
+//! One call is one attempt of one request, except for the parts of large objects. The caller
+//! retries. Every request is counted.
 
 mod address;
 mod delete;
@@ -47,30 +44,31 @@ use crate::aws::{self, AwsOptions, Fault};
 
 pub use address::S3Address;
 
-/// Larger objects are sent in parts, and this is a part.
+/// The size of a part. Larger objects are sent in parts.
 const PART_BYTES: usize = 16 << 20;
-/// How many parts of objects are on their way at once.
+/// The number of parts in flight at once.
 const PARTS_AT_ONCE: usize = 8;
-/// Objects that are smaller are not worth two more requests to be sent ahead.
+/// Smaller objects are not sent ahead: that takes two more requests.
 const STAGE_BYTES: u64 = 1 << 20;
-/// Larger objects are read in ranges, and this is a range.
+/// The size of a range. Larger objects are read in ranges.
 const RANGE_BYTES: u64 = 8 << 20;
-/// How many ranges of large objects are on their way at once, for all callers together.
+/// The number of ranges of large objects in flight at once, for all callers together.
 const RANGES_AT_ONCE: usize = 8;
 
-/// How an S3 store is reached, and what it may use of this machine.
+/// The connection of an S3 store, and its use of this machine.
 #[derive(Debug, Clone, Default)]
 pub struct S3Options {
     /// Credentials, region, endpoint, timeouts.
     pub aws: AwsOptions,
-    /// The bucket's name in the path instead of the host name. By default where an endpoint is set.
+    /// Puts the bucket's name in the path instead of the host name. By default where an endpoint is
+    /// set.
     pub path_style: Option<bool>,
-    /// The folder for temporary files; that of the system by default.
+    /// The folder for temporary files; by default that of the system.
     pub temporary: Option<PathBuf>,
 }
 
-/// A store in an S3 bucket. Clones share connections and counters; see the [module](self) for how
-/// it keeps its promises.
+/// A store in an S3 bucket. Clones share connections and counters. The [module](self) says how it
+/// keeps its promises.
 #[derive(Clone)]
 pub struct S3 {
     inner: Arc<Inner>,
@@ -86,7 +84,7 @@ struct Inner {
     ranges: Semaphore,
     parts: Semaphore,
     temporary: PathBuf,
-    /// How long a call may take with the body of its answer.
+    /// The limit of a call, with the body of its answer.
     patience: std::time::Duration,
     /// Bodies go unsigned where TLS and the checksum protect them.
     sign_bodies: bool,
@@ -98,13 +96,14 @@ impl fmt::Debug for S3 {
     }
 }
 
-/// A client, and whether what it sends goes without TLS.
+/// A client, and whether it connects without TLS.
 pub(crate) async fn client(what: &str, options: &S3Options) -> Result<(Client, bool), StoreError> {
     let sdk = aws::connect(what, &options.aws).await?;
     let path_style = options.path_style.unwrap_or(sdk.endpoint_url().is_some());
     let config = aws_sdk_s3::config::Builder::from(&sdk)
         .force_path_style(path_style)
-        // Checksums are ours, computed once, sent with every write and compared with every read.
+        // This store computes each checksum once, sends it with every write and compares it with
+        // every read.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .build();
@@ -112,12 +111,12 @@ pub(crate) async fn client(what: &str, options: &S3Options) -> Result<(Client, b
 }
 
 impl S3 {
-    /// The store under `prefix` in `bucket`. Makes no request: whether the bucket is there, the
-    /// first use tells; whether it keeps the contract, [`probe`](crate::store::probe()).
+    /// The store under `prefix` in `bucket`. Makes no request. The first use tells whether the
+    /// bucket is there; [`probe`](crate::store::probe()) tells whether it keeps the contract.
     ///
     /// # Errors
     ///
-    /// No region is set, or the certificates to trust cannot be used.
+    /// No region is set, or the certificates to trust are unusable.
     pub async fn open(bucket: &str, prefix: &str, options: &S3Options) -> Result<Self, StoreError> {
         let prefix = match prefix.trim_matches('/') {
             "" => String::new(),
@@ -152,8 +151,8 @@ impl Inner {
         format!("{}{key}", self.prefix)
     }
 
-    /// What an answer that came with an error means to a read. What the object said of itself
-    /// (absent, unchanged) is for the caller.
+    /// Translates an error answer to a read. The caller handles what the object says of itself
+    /// (absent, unchanged).
     fn unread(verb: &'static str, key: impl fmt::Display, fault: Fault) -> StoreError {
         match fault {
             Fault::Impossible(reason) => StoreError::new(StoreErrorKind::Permanent, verb, key, reason),

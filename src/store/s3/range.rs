@@ -1,4 +1,4 @@
-//! Large objects, read in ranges.
+//! Reads large objects in ranges.
 
 use std::io;
 
@@ -11,10 +11,10 @@ use super::{Inner, RANGE_BYTES, RANGES_AT_ONCE};
 use crate::retry;
 use crate::store::{Key, StoreError, StoreErrorKind, Tag};
 
-/// Larger objects go to a file and are mapped: they cost no memory of the process.
+/// Objects from this size on go to a file and are mapped, so they cost no memory of the process.
 pub(super) const SPOOL_FROM_BYTES: u64 = 1 << 20;
 
-/// Where an object is put together.
+/// The place where an object is assembled.
 pub(super) enum Destination {
     Memory(BytesMut),
     File(Spool),
@@ -29,7 +29,7 @@ impl Destination {
         Ok(Self::File(Spool::new(store.temporary.clone()).await?))
     }
 
-    /// The next piece of it.
+    /// Writes the next piece of it.
     pub(super) async fn put(&mut self, at: u64, bytes: Bytes) -> io::Result<()> {
         match self {
             Self::Memory(all) => {
@@ -49,8 +49,8 @@ impl Destination {
 }
 
 impl Inner {
-    /// Reads what is behind byte `from` of the object that has this tag, several ranges at once. A
-    /// range that fails is read again by itself.
+    /// Reads the bytes from `from` on of the object that has this tag, several ranges at once.
+    /// Retries each failed range alone.
     pub(super) async fn fetch_rest(
         &self,
         key: &Key,
@@ -66,7 +66,7 @@ impl Inner {
             let permit = self.ranges.acquire().await;
             let bytes = retry::transient(|| self.fetch_range(key, tag, start, end)).await?;
             drop(permit);
-            // Reading the range again is of no use: the caller begins anew.
+            // Another read of the range is of no use: the caller begins anew.
             let changed =
                 || StoreError::new(StoreErrorKind::Transient, "read", key, "the object changed while it was read");
             let bytes = bytes.ok_or_else(changed)?;
@@ -91,7 +91,7 @@ impl Inner {
         StoreError::new(StoreErrorKind::Permanent, "read", key, reason)
     }
 
-    /// A range of the object that has this tag; `None` where that object is there no more.
+    /// A range of the object that has this tag; `None` where that object is gone.
     async fn fetch_range(&self, key: &Key, tag: &Tag, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
         match self.fetch(key, Some((start, end)), Some(tag)).await? {
             Fetched::Piece(piece) if piece.bytes.len() as u64 == end - start => Ok(Some(piece.bytes)),

@@ -11,11 +11,11 @@ use crate::aws::judge;
 use crate::env;
 use crate::store::{Key, Object, RequestKind, StoreError, StoreErrorKind, Tag, Unless, read_answer};
 
-/// Larger objects are none of ours; nothing is allocated for them.
+/// Deltafold writes no larger objects. No memory is allocated for them.
 const MAX_OBJECT_BYTES: u64 = 2 << 30;
 
-/// How often an object is read whose bytes do not have their checksum: damage on the way goes by,
-/// damage in the bucket stays.
+/// Reads of an object whose bytes do not match their checksum. Damage in transit passes; damage in
+/// the bucket stays.
 const READS_OF_DAMAGE: usize = 3;
 
 enum Read {
@@ -28,18 +28,18 @@ enum Read {
 pub(super) struct Piece {
     pub(super) bytes: Bytes,
     pub(super) tag: Tag,
-    /// How long the whole object is.
+    /// The length of the whole object.
     pub(super) total: u64,
-    /// What the checksum of the whole object is; objects that others copied here may have lost it.
+    /// The checksum of the whole object. A copy made by another tool may lack it.
     pub(super) checksum: Option<u32>,
 }
 
 pub(super) enum Fetched {
     Piece(Piece),
     Absent,
-    /// The object does not have the tag that was named.
+    /// The object does not have the named tag.
     Changed,
-    /// The object is not longer than where the range begins.
+    /// The object ends before the range begins.
     PastTheEnd,
 }
 
@@ -64,7 +64,7 @@ impl Inner {
 
     async fn get_once(&self, key: &Key) -> Result<Read, StoreError> {
         let first = match self.fetch(key, Some((0, RANGE_BYTES)), None).await? {
-            // Of an object of no bytes there is no range.
+            // An object of no bytes has no range.
             Fetched::PastTheEnd => self.fetch(key, None, None).await?,
             fetched => fetched,
         };
@@ -91,7 +91,7 @@ impl Inner {
 
     pub(super) async fn get_range(&self, key: &Key, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
         if start >= end {
-            // No header says "nothing": whether the object is there is still to be told.
+            // No range header can ask for zero bytes. One byte shows whether the object is there.
             return Ok(self.get_range_of(key, 0, 1).await?.map(|_| Bytes::new()));
         }
         self.get_range_of(key, start, end.min(start.saturating_add(MAX_OBJECT_BYTES))).await
@@ -123,7 +123,7 @@ impl Inner {
         self.meter.request(RequestKind::GetUnless, key, 0, self.in_time(key, get), Unless::answer).await
     }
 
-    /// Reads bytes `start..end`, or all; of the object that has this tag, if one is named.
+    /// Reads bytes `start..end`, or all. If `tag` is given, only of the object that has it.
     pub(super) async fn fetch(
         &self,
         key: &Key,
@@ -154,17 +154,16 @@ impl Inner {
             }
         };
         let answer = |fetched: &Fetched| read_answer(fetched.bytes());
-        // Boxed: the futures of the SDK are large, and every future around this one would be as
-        // large.
+        // Boxed: the futures of the SDK are large, and would enlarge every future around this one.
         Box::pin(self.meter.request(RequestKind::Get, key, 0, self.in_time(key, get), answer)).await
     }
 
-    /// The body of an answer.
+    /// Reads the body of an answer.
     async fn piece(&self, key: &Key, output: GetObjectOutput, range: Option<(u64, u64)>) -> Result<Piece, StoreError> {
         let transient = |reason: String| StoreError::new(StoreErrorKind::Transient, "read", key, reason);
         let length = output.content_length().and_then(|length| u64::try_from(length).ok());
         let length = length.ok_or_else(|| transient("the answer does not say how long it is".to_owned()))?;
-        // Whoever ignores the range sends everything.
+        // A service that ignores the range sends the whole object.
         let total = output.content_range().map_or(Some(length), total_of);
         let total = total.ok_or_else(|| transient("the answer does not say how long the object is".to_owned()))?;
         if total > MAX_OBJECT_BYTES || length > total {
@@ -187,7 +186,7 @@ impl Inner {
         Ok(Piece { bytes, tag, total, checksum })
     }
 
-    /// Gives up a call that takes too long, the body of its answer included.
+    /// Gives up a call that takes too long, including the body of its answer.
     pub(super) async fn in_time<T>(
         &self,
         key: &Key,
@@ -205,7 +204,7 @@ fn total_of(content_range: &str) -> Option<u64> {
     content_range.rsplit_once('/')?.1.parse().ok()
 }
 
-/// A whole body.
+/// Collects a whole body.
 async fn collect(mut body: ByteStream, length: u64) -> Result<Bytes, String> {
     let length = usize::try_from(length).map_err(|error| error.to_string())?;
     let mut first: Option<Bytes> = None;

@@ -1,4 +1,4 @@
-//! Objects in temporary files, mapped.
+//! Mapped temporary files for objects.
 
 use std::fs::File;
 use std::io;
@@ -11,8 +11,7 @@ use bytes::Bytes;
 use crate::env;
 use crate::store::map::map;
 
-/// A temporary file without a name that an object is written to. It goes with the last that uses
-/// it.
+/// A temporary file without a name for one object. It ends with its last user.
 pub(super) struct Spool(Arc<File>);
 
 impl Spool {
@@ -26,7 +25,7 @@ impl Spool {
         env::blocking(move || file.write_all_at(&bytes, at)).await
     }
 
-    /// What was written.
+    /// Maps the written bytes.
     pub(super) fn map(self) -> io::Result<Bytes> {
         map(&self.0)
     }

@@ -1,5 +1,5 @@
-//! Large objects, sent in parts, and objects sent ahead. The object comes to be with the last
-//! request, which carries the condition; until then nobody sees anything.
+//! Uploads large objects in parts, and sends objects ahead. The last request carries the condition
+//! and makes the object; until then no reader sees it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::retry;
 use crate::store::memory::concat;
 use crate::store::{Answer, Key, Outcome, RequestKind, Staged, StoreError, StoreErrorKind, Tag, bytes_of};
 
-/// An upload of which all parts were sent.
+/// An upload with all its parts sent.
 pub(super) struct Upload {
     inner: Arc<Inner>,
     key: Key,
@@ -37,7 +37,7 @@ impl Upload {
     /// Sends the parts of an object, several at once.
     pub(super) async fn send(inner: &Arc<Inner>, key: &Key, chunks: &[Bytes]) -> Result<Self, StoreError> {
         let parts: Vec<(Vec<Bytes>, Hasher)> = parts_of(chunks).into_iter().map(hashed).collect();
-        // That of the whole follows from those of its parts: no byte is looked at twice.
+        // The checksum of the whole follows from those of its parts, so no byte is hashed twice.
         let mut whole = Hasher::new();
         parts.iter().for_each(|(_, hasher)| whole.combine(hasher));
         let id = inner.start_upload(key, whole.finalize()).await?;
@@ -60,12 +60,12 @@ impl Upload {
         }
     }
 
-    /// Makes it an object, unless there is one of its key.
+    /// Makes it an object, unless its key has one.
     pub(super) async fn complete(self) -> Result<Outcome, StoreError> {
         let Self { inner, key, id, parts } = self;
         let outcome = inner.complete_upload(&key, &id, parts).await;
         if !matches!(outcome, Ok(Outcome::Done(_) | Outcome::Unknown(_))) {
-            // Nothing landed and, without its upload, nothing will.
+            // Nothing landed, and without its upload nothing will.
             inner.abort_upload(&key, &id).await;
         }
         match outcome {
@@ -87,7 +87,7 @@ impl Staged for Upload {
 }
 
 impl Inner {
-    /// Sends an object ahead, where the two requests more are little beside its bytes.
+    /// Sends an object ahead, if it is so large that two more requests matter little.
     pub(super) async fn stage(self: &Arc<Self>, key: &Key, chunks: &[Bytes]) -> Result<Option<Upload>, StoreError> {
         if bytes_of(chunks) < STAGE_BYTES {
             return Ok(None);
@@ -107,7 +107,7 @@ impl Inner {
         self.meter.request(RequestKind::UploadStart, key, 0, start, |_| (Answer::Done, 0)).await
     }
 
-    /// Sends a part; again, if need be, as often as one likes.
+    /// Sends a part. It may be repeated any number of times.
     async fn send_part(
         &self,
         key: &Key,
@@ -141,12 +141,11 @@ impl Inner {
             match request.multipart_upload(parts).if_none_match("*").send().await {
                 Ok(output) => Ok(match output.e_tag {
                     Some(tag) => Outcome::Done(Tag::new(tag)),
-                    // The service may say 200 first and what went wrong later.
+                    // The service may answer 200 first and report the failure later.
                     None => Outcome::Unknown(lost("create", key, "the answer has no ETag")),
                 }),
                 Err(error) => match judge(&error) {
-                    // There is no such upload: it was given up, or an earlier attempt has completed
-                    // it.
+                    // The upload is gone: it was given up, or an earlier attempt completed it.
                     Fault::Absent => Ok(Outcome::Unknown(lost("create", key, "the upload is gone"))),
                     fault => Self::unwritten("create", key, fault),
                 },
@@ -155,7 +154,7 @@ impl Inner {
         self.meter.request(RequestKind::UploadComplete, key, 0, complete, Outcome::answer).await
     }
 
-    /// Gives up an upload. What is left for lack of an answer, sweep gives up.
+    /// Gives up an upload. Where no answer comes, sweep gives up the remains.
     async fn abort_upload(&self, key: &Key, id: &str) {
         if let Err(error) = self.abort_path(&self.path(key), id).await {
             tracing::debug!(%error, "an upload is left for sweep");
@@ -197,8 +196,7 @@ impl Inner {
         }
     }
 
-    /// A page of uploads: their paths, ids, and when they were begun; and where the next page
-    /// begins.
+    /// A page of uploads: their paths, ids and start times, and the start of the next page.
     async fn list_uploads(
         &self,
         prefix: &str,
@@ -237,7 +235,7 @@ fn hashed(part: Vec<Bytes>) -> (Vec<Bytes>, Hasher) {
     (part, hasher)
 }
 
-/// The chunks, dealt out to parts of [`PART_BYTES`], the last one shorter.
+/// The chunks, divided into parts of [`PART_BYTES`], the last one shorter.
 fn parts_of(chunks: &[Bytes]) -> Vec<Vec<Bytes>> {
     let (mut parts, mut part, mut room) = (Vec::new(), Vec::new(), PART_BYTES);
     for chunk in chunks {

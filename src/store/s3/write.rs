@@ -13,7 +13,7 @@ use crate::aws::judge;
 use crate::store::memory::concat;
 use crate::store::{Key, Outcome, RequestKind, StoreError, StoreErrorKind, Tag, bytes_of};
 
-/// The entry of an object's metadata with the CRC32 of its bytes, in hexadecimal digits.
+/// The metadata entry with the CRC32 of an object's bytes, in hexadecimal digits.
 pub(super) const CHECKSUM: &str = "deltafold-crc32";
 
 /// A CRC32 as S3 writes it.
@@ -28,7 +28,7 @@ pub(super) fn checksum_of(chunks: &[Bytes]) -> u32 {
 }
 
 impl Inner {
-    /// Writes an object: that must not be there, or over the one that has this tag.
+    /// Writes an object: a new one, or over the one that has this tag.
     pub(super) async fn write(
         self: &Arc<Self>,
         key: &Key,
@@ -70,11 +70,11 @@ impl Inner {
         }
     }
 
-    /// What an answer that came with an error means to a write.
+    /// Translates an error answer to a write.
     pub(super) fn unwritten(verb: &'static str, key: &Key, fault: Fault) -> Result<Outcome, StoreError> {
         match fault {
-            // 404 for a replace: nothing is there any more that could have the tag. A delete marker
-            // of a versioned bucket is nothing too.
+            // 404 for a replace: no object has the tag any more. A delete marker of a versioned
+            // bucket counts as absent.
             Fault::Refused | Fault::Absent => Ok(Outcome::Refused),
             Fault::Conflict => Err(StoreError::conflict(verb, key)),
             Fault::Rejected(reason) => Err(lost(verb, key, &reason)),
@@ -87,9 +87,9 @@ impl Inner {
         }
     }
 
-    /// 409 says that nothing landed, because somebody else was writing. Some stores say so to
-    /// everybody who comes too late, where S3 says 412: whether the name is taken, or the register
-    /// another by now, is seen by looking.
+    /// Settles a 409, which says that nothing landed because another caller was writing. Some
+    /// stores answer so to every caller that comes too late, where S3 answers 412. Only a read
+    /// shows whether the name is taken, or the register changed.
     pub(super) async fn settle_conflict(
         &self,
         key: &Key,

@@ -1,4 +1,4 @@
-//! What becomes of a head, case by case.
+//! The plan for a head, case by case.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ fn sequence(number: u64) -> Sequence {
     Sequence::new(number).unwrap()
 }
 
-/// A manifest that has folded ten segments a version, made over the one of nonce 1 before it.
+/// A manifest that has folded ten segments a version. Its parent has nonce 1.
 fn manifest(version: u64, nonce: u64) -> Manifest {
     let run = |number: u64| Run {
         id: Nonce::new(number),
@@ -72,7 +72,7 @@ fn published(plan: &Plan) -> &Manifest {
 
 #[test]
 fn an_intact_head_is_left_alone() {
-    // Whoever made the manifest of version 4 may have lost the race.
+    // The compactor that made the manifest of version 4 may have lost the race.
     for manifests in [vec![proven(manifest(3, 1))], vec![proven(manifest(4, 1)), proven(manifest(3, 1))]] {
         assert_eq!(plan(&evidence(own(3, 1), manifests)), Plan::intact());
     }
@@ -115,7 +115,7 @@ fn a_claim_of_a_later_version_shows_an_old_head() {
     assert!(plan.problem.is_some() && !plan.losses.is_empty(), "what version 4 held is lost: {plan:?}");
 }
 
-/// Another manifest of the same version lost the race: it is not the one that was acknowledged.
+/// Another manifest of the same version lost the race. It is not the acknowledged one.
 #[test]
 fn a_twin_of_the_manifest_that_the_head_names_is_a_loss() {
     let head =
