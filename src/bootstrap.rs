@@ -1,4 +1,4 @@
-//! The program that AWS Lambda starts, under the name that it looks for.
+//! The program that AWS Lambda starts, under the name that Lambda looks for.
 #![deny(unsafe_code)]
 
 #[cfg_attr(

@@ -1,7 +1,6 @@
-//! The report of a panic. A program that panics anywhere says so once and ends with exit code 70.
+//! The report of a panic. A program that panics reports it once and ends with exit code 70.
 //!
-//! No panic is expected, so no task goes on beside one: nothing acknowledged depends on a clean
-//! end.
+//! No panic is expected, so no task continues after one. No acknowledged op depends on a clean end.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::Write as _;
@@ -11,8 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// `EX_SOFTWARE` of `sysexits.h`: a defect of the program.
 const EXIT: i32 = 70;
 
-/// Has the first panic of this process reported, whatever thread or task it is in, and the process
-/// end.
+/// Reports the first panic of this process, in any thread or task, and ends the process.
 ///
 /// The report goes to standard error. On AWS Lambda it is a line of the log, which is standard
 /// output.
@@ -20,21 +18,21 @@ pub(crate) fn install(on_lambda: bool) {
     static REPORTED: AtomicBool = AtomicBool::new(false);
     std::panic::set_hook(Box::new(move |panic| {
         if REPORTED.swap(true, Ordering::Relaxed) {
-            // Another thread is reporting its own panic, and ends the process.
+            // Another thread is reporting its panic, and ends the process.
             loop {
                 std::thread::park();
             }
         }
         let short = panic.payload_as_str().is_some_and(lacks_a_thread);
-        // Where the report cannot be written, the exit code is left to tell.
+        // Where the report cannot be written, only the exit code tells.
         let _ = if short { tell_of_threads(on_lambda) } else { tell(on_lambda, panic) };
         std::process::exit(if short { i32::from(crate::out_of_memory::EXIT_CODE) } else { EXIT });
     }));
 }
 
-/// Whether a panic says that the system gave no further thread. The runtime has no other way to say
-/// it. Each thread needs address space for its stack, so this is how a process ends that may have
-/// too little memory to begin.
+/// Whether a panic says that the system refused another thread. The runtime has no other way to say
+/// it. Each thread needs address space for its stack, so a process with too little memory to begin
+/// ends this way.
 fn lacks_a_thread(reason: &str) -> bool {
     let refused = ["WouldBlock", "OutOfMemory", "os error 11", "os error 12"];
     reason.contains("spawn") && refused.iter().any(|sign| reason.contains(sign))
@@ -81,7 +79,7 @@ fn tell(on_lambda: bool, panic: &PanicHookInfo<'_>) -> std::io::Result<()> {
     backtrace.map_or(Ok(()), |backtrace| writeln!(out, "{backtrace}"))
 }
 
-/// Panics where the variable DELTAFOLD_PANIC says so: for tests of the report.
+/// Panics where the variable DELTAFOLD_PANIC says so, for tests of the report.
 #[cfg(feature = "simulation")]
 #[expect(clippy::disallowed_methods, reason = "a test wants the panic of a task and of a thread, not a seam")]
 pub(crate) async fn planted() {

@@ -1,7 +1,7 @@
-//! The note of a drop: it lies in the store from the beginning of a drop to its end.
+//! The note of a drop. It lies in the store from the beginning of the drop to its end.
 //!
 //! A drop deletes the collection register first and the heads next. While the note is there, their
-//! absence is no damage.
+//! absence is not damage.
 
 use bytes::Bytes;
 use deltafold_format::{CollectionName, Uid};
@@ -12,25 +12,24 @@ use crate::error::Result;
 use crate::retry;
 use crate::store::{Key, Outcome, Store};
 
-/// Where the note lies: under a name that no collection can have, so that no drop deletes it with
+/// The key of the note: under a name that no collection can have, so that no drop deletes it with
 /// the rest.
 fn key(name: &CollectionName) -> Key {
     Key::new(format!("DROP/{name}")).expect("collection names hold only characters of keys")
 }
 
-/// The note of one drop, as it lies in the store. No two drops that each came to an end had the
-/// same one.
+/// The stored note of one drop. No two drops that each came to an end had the same note.
 #[derive(Debug)]
 pub(crate) struct Note {
     key: Key,
     text: Bytes,
-    /// Whether this drop wrote it, and not an earlier one.
+    /// Whether this drop wrote it, not an earlier one.
     ours: bool,
 }
 
 impl Note {
-    /// Writes the note. One that is there already stays and becomes this drop's too: it takes up
-    /// what was broken off, or does the same as another that is under way.
+    /// Writes the note. An existing one stays and becomes this drop's too: the drop resumes an
+    /// interrupted one, or does the same as another under way.
     pub(crate) async fn write(store: &dyn Store, name: &CollectionName, uid: Option<Uid>) -> Result<Self> {
         let key = key(name);
         let (uid, id) = (uid.map(|uid| uid.to_string()), System.nonce().to_string());
@@ -47,8 +46,8 @@ impl Note {
             if created {
                 break (text, true);
             }
-            // Another drop may have ended since; then this one begins. An answer may also be the
-            // echo of our own note.
+            // Another drop may have ended since; then this one begins. A refusal may also be a
+            // self-conflict with our own note.
             if let Some(object) = retry::transient(|| store.get(&key)).await? {
                 let ours = object.bytes == text;
                 break (object.bytes, ours);
@@ -58,14 +57,14 @@ impl Note {
         Ok(Self { key, text, ours })
     }
 
-    /// Whether the note is still there. While it is, no collection can be created under the name,
-    /// so everything that was there before is of the collection that is dropped. One GET.
+    /// Whether the note is still there. Until it goes, no collection can be created under the name.
+    /// So all objects seen before belong to the dropped collection. One GET.
     pub(crate) async fn stands(&self, store: &dyn Store) -> Result<bool> {
         let object = retry::transient(|| store.get(&self.key)).await?;
         Ok(object.is_some_and(|object| object.bytes == self.text))
     }
 
-    /// Removes the note of a drop that has not begun, unless it is another's.
+    /// Removes the note of a drop that has not begun, unless another drop wrote it.
     pub(crate) async fn withdraw(self, store: &dyn Store) -> Result<()> {
         if self.ours && self.stands(store).await? { self.remove(store).await } else { Ok(()) }
     }
@@ -76,12 +75,12 @@ impl Note {
     }
 }
 
-/// Whether a drop has begun and not ended. Where the collection's uid is known, a note of another
+/// Whether a drop has begun and not ended. If the collection's uid is known, a note of another
 /// collection of this name does not count. One GET.
 pub(crate) async fn is_dropping(store: &dyn Store, name: &CollectionName, uid: Option<Uid>) -> Result<bool> {
     let key = key(name);
     let Some(object) = retry::transient(|| store.get(&key)).await? else { return Ok(false) };
-    // A note that cannot be read says no more than that there is one.
+    // An unreadable note proves only that there is one.
     let noted: Option<Uid> = serde_json::from_slice::<Value>(&object.bytes)
         .ok()
         .and_then(|note| note["uid"].as_str().and_then(|uid| uid.parse().ok()));

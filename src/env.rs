@@ -1,5 +1,5 @@
-//! The seams to the machine: time, randomness, tasks, waiting. Nothing else in the crate touches
-//! them (`clippy.toml` sees to it), so that a simulation can own all four.
+//! The seams to the machine: time, randomness, tasks, waiting. No other module touches them, which
+//! `clippy.toml` enforces, so that a simulation can own all four.
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::simulation;
 
 /// Time and randomness.
 pub trait Env: Send + Sync + std::fmt::Debug + 'static {
-    /// The clock on the wall. It dates what people read; no rule of the protocol compares it.
+    /// The wall clock. It dates entries for people; no rule of the protocol compares it.
     fn now(&self) -> Timestamp;
 
     /// 64 random bits.
@@ -40,8 +40,8 @@ impl Env for System {
     }
 
     fn random(&self) -> u64 {
-        // The operating system's source fails only where it is missing altogether; uniqueness then
-        // has no ground to stand on.
+        // The operating system's source fails only where it is missing altogether. Uniqueness then
+        // has no basis.
         getrandom::u64().expect("the operating system has a random source")
     }
 }
@@ -50,8 +50,8 @@ tokio::task_local! {
     static ATTEMPT: u32;
 }
 
-/// Which attempt at a request this is, counted from 1: what retries say to the store, which counts
-/// and traces its requests.
+/// The number of this attempt at a request, counted from 1. Retries set it for the store, which
+/// counts and traces its requests.
 pub(crate) fn attempt() -> u32 {
     ATTEMPT.try_with(|attempt| *attempt).unwrap_or(1)
 }
@@ -61,8 +61,7 @@ pub(crate) async fn attempting<F: Future>(number: u32, call: F) -> F::Output {
     ATTEMPT.scope(number, call).await
 }
 
-/// Measures how long something takes, for people and for politeness: no rule of the protocol
-/// compares it.
+/// Measures durations, for people and for pauses: no rule of the protocol compares it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stopwatch {
     Real(tokio::time::Instant),
@@ -90,7 +89,7 @@ impl Stopwatch {
     }
 }
 
-/// A task that runs by itself, also when this is dropped.
+/// A task that runs by itself, even after this handle is dropped.
 #[derive(Debug)]
 pub(crate) enum Task<T> {
     Real(tokio::task::JoinHandle<T>),
@@ -107,7 +106,7 @@ where
     #[cfg(feature = "simulation")]
     if let Some(machine) = simulation::current() {
         let (done, task) = tokio::sync::oneshot::channel();
-        // Nobody may wait for it any more.
+        // Its handle may be gone.
         machine.spawn(Box::pin(async move { drop(done.send(future.await)) }));
         return Task::Simulated(task);
     }
@@ -124,7 +123,7 @@ pub(crate) async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
-/// What the jitter of pauses is drawn from, where a simulation owns it.
+/// The seed of the jitter of pauses, where a simulation owns it.
 pub(crate) fn jitter_seed() -> Option<u64> {
     #[cfg(feature = "simulation")]
     if let Some(machine) = simulation::current() {
@@ -133,13 +132,13 @@ pub(crate) fn jitter_seed() -> Option<u64> {
     None
 }
 
-/// Gives up a call after a while.
+/// Gives up a call after a time limit.
 #[cfg(feature = "s3")]
 pub(crate) async fn timeout<F: Future>(after: Duration, call: F) -> Option<F::Output> {
     tokio::time::timeout(after, call).await.ok()
 }
 
-/// Runs work that keeps a core busy, off the tasks that wait.
+/// Runs CPU-bound work away from the async tasks.
 #[expect(clippy::disallowed_methods, reason = "the one place where blocking work is moved off")]
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     #[cfg(feature = "simulation")]
@@ -149,7 +148,7 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     join(Task::Real(tokio::task::spawn_blocking(work))).await
 }
 
-/// Waits for a task; if it panicked, so does the caller.
+/// Waits for a task. If the task panicked, so does the caller.
 pub(crate) async fn join<T>(task: Task<T>) -> T {
     #[cfg(not(feature = "simulation"))]
     let Task::Real(task) = task;
@@ -158,7 +157,7 @@ pub(crate) async fn join<T>(task: Task<T>) -> T {
         Task::Real(task) => task,
         Task::Simulated(task) => match task.await {
             Ok(value) => return value,
-            // Its process has crashed, and this one with it.
+            // The simulated process of the task has crashed, and this one with it.
             Err(_) => return std::future::pending().await,
         },
     };
@@ -166,8 +165,7 @@ pub(crate) async fn join<T>(task: Task<T>) -> T {
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is shutting down: nothing runs any more that could see this future
-            // finish.
+            // The runtime is shutting down: no task is left that could see this future finish.
             Err(_) => std::future::pending().await,
         },
     }

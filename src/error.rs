@@ -11,17 +11,17 @@ use crate::log::{BacklogLimit, Lag};
 use crate::query::FilterError;
 use crate::store::{Key, StoreError, StoreErrorKind};
 
-/// Why something could not be done. [`Error::kind`] says what to do about it.
+/// The reason of a failure. [`Error::kind`] says how to handle it.
 #[derive(Debug, Clone)]
 pub struct Error(Arc<Repr>);
 
-/// The remedy for an object that is damaged or missing, in lists that name the object itself.
+/// The remedy for a damaged or missing object, in lists that name the object itself.
 pub(crate) const RESTORE: &str = "restore it from a copy";
 
 /// A result with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What the caller should do about an [`Error`].
+/// The way to handle an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -31,10 +31,10 @@ pub enum ErrorKind {
     NotFound,
     /// Choose another name: a collection or pin of this name exists.
     AlreadyExists,
-    /// Wait and try again: more ops are waiting than the writer may hold, or the log is longer than
-    /// the writer was allowed to make it; then run `compact` first.
+    /// Wait and try again: the writer holds as many waiting ops as it may, or the log is as long as
+    /// the writer may make it. In the second case run `compact` first.
     Busy,
-    /// Look again and decide anew: somebody else changed what this was about. Nothing was
+    /// Look again and decide anew: another caller changed the subject of this call. Nothing was
     /// published.
     Conflict,
     /// Re-open the reader: the version it reads, or the log it follows, has been swept.
@@ -43,25 +43,25 @@ pub enum ErrorKind {
     Corrupt,
     /// Update this program: a newer one wrote the object.
     NewerFormat,
-    /// Find out by reading whether it happened: the answer of the store was lost for good.
+    /// Find out by reading whether it happened: the store's answer was lost for good.
     Unknown,
-    /// Try again later: the store cannot be reached or is overloaded.
+    /// Try again later: the store is unreachable or overloaded.
     Unavailable,
     /// Mend the store's settings: permission, space, address.
     Storage,
-    /// Run it with more memory: there was none for an object that is within the limits, or a search
+    /// Run it with more memory: an allocation for an object within the limits failed, or a search
     /// needs more than its limit.
     OutOfMemory,
-    /// Use another store: this one does not do what Deltafold relies on.
+    /// Use another store: this one does not keep the contract.
     Unfit,
-    /// Open a new writer: this one was closed, or stopped on an error before.
+    /// Open a new writer: this one was closed, or an earlier error stopped it.
     Closed,
-    /// Report it: Deltafold refused to publish what would break one of its own invariants. Nothing
-    /// was published.
+    /// Report it: Deltafold refused to publish an edit that would break one of its own invariants.
+    /// Nothing was published.
     Invariant,
 }
 
-/// What happened. Its sentences are what users read.
+/// The cause. Users read its sentences.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Repr {
     #[error("{0}")]
@@ -172,7 +172,7 @@ pub(crate) enum Repr {
 }
 
 impl Error {
-    /// What to do about it.
+    /// The way to handle it.
     pub fn kind(&self) -> ErrorKind {
         match &*self.0 {
             Repr::Input(_) | Repr::Filter(_) | Repr::Invalid(_) | Repr::HeadsElsewhere { .. } => {
@@ -251,10 +251,10 @@ impl Error {
     }
 
     /// The sentence about a damaged or missing object, for a list that names the object itself. It
-    /// tells the remedy once.
+    /// states the remedy once.
     pub(crate) fn problem(&self) -> String {
         match &*self.0 {
-            // The error of the format ends with its own remedy.
+            // The format's error ends with its own remedy.
             Repr::Format { error, .. } => format!("it cannot be used: {error}"),
             Repr::Corrupt { reason, .. } => format!("{reason}; {RESTORE}"),
             Repr::Missing(_) => format!("it is missing, though the current version needs it; {RESTORE}"),

@@ -1,12 +1,12 @@
 //! Settings of the C library's heap that keep a process within its memory.
 //!
-//! By default glibc raises the size from which a buffer is mapped on its own, up to 32 MiB, with
-//! each such buffer that is freed. Later buffers then come from heaps, one for each thread or so,
-//! which keep what they once grew to: 100 MiB and more beyond what is in use, where documents of 15
-//! MiB are read.
+//! By default glibc maps large buffers on their own. It raises the size from which it does so, up
+//! to 32 MiB, with each such buffer that is freed. Later buffers then come from heaps, about one
+//! for each thread, which never shrink: 100 MiB and more beyond the memory in use, where documents
+//! of 15 MiB are read.
 
-/// Has large buffers given back to the system as soon as they are freed, and bounds the number of
-/// heaps. Call it when the program starts. It does nothing where the C library is not glibc.
+/// Makes glibc return large buffers to the system as soon as they are freed, and bounds the number
+/// of heaps. Call it when the program starts. It does nothing with another C library.
 pub(crate) fn give_back_early() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: `mallopt` takes two numbers and has no precondition; no other thread runs yet. A
@@ -21,12 +21,12 @@ pub(crate) fn give_back_early() {
 mod tests {
     use std::alloc::{GlobalAlloc as _, Layout, System};
 
-    /// Story: the C library moved large buffers into heaps that never shrink, once a larger one had
-    /// been freed. A reader of documents of 15 MiB then took 385 MiB. Each buffer is mapped on its
-    /// own now.
+    /// Story: once a larger buffer had been freed, the C library put large buffers into heaps that
+    /// never shrink. A reader of documents of 15 MiB then took 385 MiB. Now each buffer is mapped
+    /// on its own.
     ///
-    /// It runs again in a process of its own: what other tests have freed may be large enough for a
-    /// block.
+    /// It runs again in a process of its own: blocks freed by other tests may be large enough to
+    /// serve it.
     #[test]
     fn a_large_buffer_is_mapped_after_a_larger_one_was_freed() {
         const ALONE: &str = "DELTAFOLD_TEST_ALONE";

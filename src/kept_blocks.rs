@@ -1,6 +1,6 @@
-//! Large blocks of memory, kept for the next request of their size.
+//! Keeps large blocks of memory for the next request of their size.
 //!
-//! The C library gives large blocks back to the system when they are freed: see `heap.rs`. The next
+//! The C library returns large blocks to the system when they are freed: see `heap.rs`. The next
 //! block then costs a page fault for every 4 KiB, and the kernel fills each page with zeros. A
 //! command that read documents of 15 MiB spent more than half of its time in the kernel.
 
@@ -9,16 +9,16 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 
-/// Blocks from this size on are kept. Smaller ones stay in the heap of the C library anyhow.
+/// The smallest block that is kept. The heap of the C library keeps smaller ones anyway.
 const FROM_BYTES: usize = 1 << 20;
-/// The alignment that every block of the C library has. Requests for a larger one pass by.
+/// The alignment of every block of the C library. Requests for a larger one bypass this module.
 const ALIGN: usize = 16;
-/// Blocks that are kept at most.
+/// The most blocks kept.
 const SLOTS: usize = 32;
 
-/// Blocks that nobody uses at the moment.
+/// Blocks that are free at the moment.
 pub(crate) struct KeptBlocks {
-    /// Bytes of them at most.
+    /// The most bytes of free blocks.
     limit: AtomicUsize,
     blocks: Mutex<Blocks>,
 }
@@ -36,7 +36,7 @@ struct Block {
     bytes: usize,
 }
 
-// SAFETY: nobody else knows the address of a block that is kept.
+// SAFETY: no other code knows the address of a kept block.
 unsafe impl Send for Blocks {}
 
 impl KeptBlocks {
@@ -46,7 +46,7 @@ impl KeptBlocks {
         Self { limit: AtomicUsize::new(limit), blocks }
     }
 
-    /// Bounds the bytes that are kept.
+    /// Bounds the kept bytes.
     pub(crate) fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Relaxed);
     }
@@ -56,7 +56,7 @@ impl KeptBlocks {
         layout.size() >= FROM_BYTES && layout.align() <= ALIGN && rounded(layout.size()).is_some()
     }
 
-    /// A block of a layout that is covered; null where the system has none.
+    /// A block of a covered layout; null where the system has none.
     pub(crate) fn alloc(&self, layout: Layout) -> *mut u8 {
         let Some(bytes) = rounded(layout.size()) else { return null_mut() };
         if let Some(start) = self.take(bytes) {
@@ -103,11 +103,11 @@ impl KeptBlocks {
         if moved_to.is_null() && self.give_back_all() { moved() } else { moved_to }
     }
 
-    /// Takes a block that is not used any more.
+    /// Takes back a block that is free now.
     ///
     /// # Safety
     ///
-    /// `start` is a block of [`alloc`](Self::alloc) or its like for `layout`, and nobody uses it
+    /// `start` is a block of [`alloc`](Self::alloc) or its like for `layout`, and no code uses it
     /// afterwards.
     pub(crate) unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
         let Some(bytes) = rounded(layout.size()) else { return };
@@ -126,15 +126,14 @@ impl KeptBlocks {
         }
     }
 
-    /// A kept block of exactly so many bytes, the newest of them: its pages are likely in the
-    /// cache.
+    /// The newest kept block of exactly this size: its pages are likely in the cache.
     fn take(&self, bytes: usize) -> Option<NonNull<u8>> {
         let mut blocks = self.lock()?;
         let place = blocks.all.iter().take(blocks.count).rposition(|block| block.bytes == bytes)?;
         NonNull::new(blocks.remove(place).start)
     }
 
-    /// Whether there was a block to give back.
+    /// Gives all blocks back to the system. Returns whether there was one.
     fn give_back_all(&self) -> bool {
         let Some(mut blocks) = self.lock() else { return false };
         let any = blocks.count > 0;
@@ -145,9 +144,9 @@ impl KeptBlocks {
         any
     }
 
-    /// The blocks, where no other thread looks at them just now.
+    /// The blocks, unless another thread holds the lock.
     fn lock(&self) -> Option<MutexGuard<'_, Blocks>> {
-        // Nothing under the lock can panic, so it is never poisoned.
+        // No code under the lock can panic, so it is never poisoned.
         self.blocks.try_lock().ok()
     }
 }
@@ -161,7 +160,7 @@ impl Blocks {
         }
     }
 
-    /// Takes out block `place`, which is below the count.
+    /// Removes block `place`, which is below the count.
     fn remove(&mut self, place: usize) -> Block {
         let block = self.all[place];
         self.all.copy_within(place + 1..self.count, place);
@@ -172,11 +171,11 @@ impl Blocks {
 }
 
 fn give_back(block: Block) {
-    // SAFETY: the system made the block with this layout, and nobody knows it any more.
+    // SAFETY: the system made the block with this layout, and no code knows it any more.
     unsafe { System.dealloc(block.start, of_bytes(block.bytes)) }
 }
 
-/// The layout with which the system is asked for a block that serves `layout`.
+/// The layout of the system's block that serves `layout`.
 fn served(layout: Layout) -> Layout {
     match rounded(layout.size()) {
         Some(bytes) if KeptBlocks::covers(layout) => {
@@ -187,7 +186,7 @@ fn served(layout: Layout) -> Layout {
     }
 }
 
-/// The layout of a block of so many bytes, which [`rounded`] gave.
+/// The layout of a block of this size, which [`rounded`] gave.
 fn of_bytes(bytes: usize) -> Layout {
     // SAFETY: the alignment is a power of two, and `rounded` refuses sizes that overflow with it.
     unsafe { Layout::from_size_align_unchecked(bytes, ALIGN) }

@@ -1,4 +1,4 @@
-//! Where every object of a collection lies. `format/SPEC.md`, section "Keys", is the norm.
+//! The keys of a collection's objects. `format/SPEC.md`, section "Keys", is the norm.
 
 use deltafold_format::{CollectionName, ObjectName, PartObject, Sequence, ShardId};
 
@@ -29,7 +29,7 @@ impl Layout {
         &self.name
     }
 
-    /// What all keys of the collection begin with.
+    /// The prefix of all keys of the collection.
     pub(crate) fn prefix(&self) -> String {
         format!("{}/", self.name)
     }
@@ -44,7 +44,7 @@ impl Layout {
 }
 
 impl ShardLayout {
-    /// What all keys of the shard begin with.
+    /// The prefix of all keys of the shard.
     pub(crate) fn prefix(&self) -> String {
         format!("{}/", self.prefix)
     }
@@ -65,7 +65,7 @@ impl ShardLayout {
         format!("{}/log/", self.prefix)
     }
 
-    /// The segment that a listed key names; `None` where it is not the name of a segment.
+    /// The segment that a listed key names; `None` where it names none.
     pub(crate) fn parse_segment(&self, key: &Key) -> Option<Sequence> {
         key.as_str().strip_prefix(&self.log_prefix())?.parse().ok()
     }
@@ -74,7 +74,7 @@ impl ShardLayout {
         key(format!("{}/manifest/{name}", self.prefix))
     }
 
-    /// A key in each folder of the shard's objects, for whoever settles them.
+    /// A key in each folder of the shard's objects, for settling them.
     pub(crate) fn one_of_each(&self) -> [Key; 4] {
         let none = ObjectName::default();
         [self.head(), self.segment(Sequence::FIRST), self.manifest(none), self.part(PartObject::Meta(none))]

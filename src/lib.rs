@@ -26,8 +26,8 @@
 //! # }
 //! ```
 //!
-//! The types of records, ops and names are in [`mod@format`]; where objects lie is a
-//! [`Store`](store::Store); [`Collection`] is the door to everything else.
+//! The types of records, ops and names are in [`mod@format`]. A [`Store`](store::Store) holds the
+//! objects. [`Collection`] is the entry point to everything else.
 #![deny(unsafe_code)]
 
 #[cfg(feature = "aws")]

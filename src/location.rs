@@ -1,4 +1,4 @@
-//! Where stores are, as people write it: a path, `dir:PATH`, `s3://BUCKET/PREFIX`.
+//! Store locations as people write them: a path, `dir:PATH`, `s3://BUCKET/PREFIX`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::collection::Collection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{Dir, Store};
 
-/// Where a store is and how it is reached.
+/// The location of a store, and the options of its connection.
 ///
 /// ```
 /// # use deltafold::Location;
@@ -62,7 +62,7 @@ impl FromStr for Location {
 }
 
 impl Location {
-    /// The folder, if it is one.
+    /// The folder, if the location is one.
     pub fn folder(&self) -> Option<&Path> {
         match &self.place {
             Place::Folder(path) => Some(path),
@@ -71,7 +71,7 @@ impl Location {
         }
     }
 
-    /// The store, with the heads of its collections in it.
+    /// The store, which also holds the heads of its collections.
     ///
     /// # Errors
     ///
@@ -91,9 +91,9 @@ impl Location {
         }
     }
 
-    /// The store as a collection of it needs it: with the heads where the collection register says.
-    /// If that is lost, a copy in a manifest says it. Without either the heads lie in the store.
-    /// One GET as a rule.
+    /// The store for one collection, with the heads in the place that the collection register
+    /// names. If the register is lost, a copy in a manifest names it. Without either, the heads lie
+    /// in the store. One GET as a rule.
     pub async fn store_of(&self, name: &CollectionName) -> Result<Arc<dyn Store>> {
         let store = self.store().await?;
         match Collection::read_config(&*store, name).await {
@@ -107,8 +107,8 @@ impl Location {
         }
     }
 
-    /// `store`, with its heads in another place. The table's service is found as the tools of AWS
-    /// find it (`AWS_ENDPOINT_URL_DYNAMODB` names another), with the timeouts and certificates of
+    /// `store`, with its heads in another place. The table's endpoint follows the rules of the AWS
+    /// tools (`AWS_ENDPOINT_URL_DYNAMODB` names another one), with the timeouts and certificates of
     /// this location.
     pub async fn with_heads(&self, store: Arc<dyn Store>, heads: &HeadPlace) -> Result<Arc<dyn Store>> {
         match heads {
@@ -125,7 +125,7 @@ impl Location {
         }
     }
 
-    /// Makes the table of these heads, if they lie in one and it is not there yet.
+    /// Makes the table of these heads, if they lie in one that does not exist yet.
     #[cfg(feature = "dynamodb")]
     pub async fn create_table(&self, store: Arc<dyn Store>, heads: &HeadPlace) -> Result<()> {
         let HeadPlace::DynamoDb { table, region } = heads else { return Ok(()) };

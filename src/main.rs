@@ -1,5 +1,5 @@
-//! The `deltafold` program: a thin floor on top of the library. `deltafold --help` tells what it
-//! does.
+//! The `deltafold` program, a thin layer on top of the library. `deltafold --help` lists its
+//! commands.
 #![deny(unsafe_code)]
 
 mod cli;

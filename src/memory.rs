@@ -1,16 +1,15 @@
-//! The memory that the readers and the compactor of a collection may take, and how they share it
-//! out.
+//! The memory limit of a collection's readers and compactors, and its shares.
 
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// The memory that work on a collection may take: 256 MiB by default.
+/// The memory limit for work on a collection: 256 MiB by default.
 ///
 /// It bounds each [`Reader`](crate::Reader) and its clones together, and each
-/// [`Compactor`](crate::Compactor). A process that runs several of them at once adds their limits
-/// up. The program itself, its connections and the objects on their way from the store take up to
-/// 64 MiB more.
+/// [`Compactor`](crate::Compactor). In a process that runs several of them at once, their limits
+/// add up. The program itself, its connections and the objects on their way from the store take up
+/// to 64 MiB more.
 ///
 /// ```
 /// use deltafold::MemoryLimit;
@@ -32,7 +31,7 @@ impl MemoryLimit {
     /// A limit of [`MIN`](Self::MIN).
     pub const SMALLEST: Self = Self { bytes: Self::MIN };
 
-    /// A limit of so many bytes.
+    /// A limit of this many bytes.
     ///
     /// # Errors
     ///
@@ -52,18 +51,17 @@ impl MemoryLimit {
         self.bytes
     }
 
-    /// Ops of the log that a reader holds as they were read. Beyond it they move to a temporary
-    /// file.
+    /// Undecoded ops of the log in a reader. Beyond it they move to a temporary file.
     pub(crate) const fn overlay(self) -> u64 {
         self.bytes / 8 * 3
     }
 
-    /// Parts that a reader keeps after it has read them, and the index of its searches.
+    /// Parts that a reader caches, and the index of its searches.
     pub(crate) const fn parts(self) -> u64 {
         self.bytes / 4
     }
 
-    /// Places of records that a scan in the order of insertion sorts at once.
+    /// Places of records that a scan in insertion order sorts at once.
     pub(crate) const fn sorting(self) -> u64 {
         self.bytes / 8
     }
@@ -73,20 +71,19 @@ impl MemoryLimit {
         self.bytes / 16
     }
 
-    /// Sections of embedding objects that a reader keeps, or objects that a merge does, of a store
-    /// that does not map them.
+    /// Sections of embedding objects that a reader caches, or the embedding objects of a merge, of
+    /// a store that does not map them.
     pub(crate) const fn embeddings(self) -> u64 {
         self.bytes / 16
     }
 
-    /// Decoded bytes of the log that one read of it brings into memory. `docs/design.md` has the
+    /// Decoded bytes of the log that one read of it loads into memory. `docs/design.md` has the
     /// table of shares.
     pub(crate) const fn log_read(self) -> u64 {
         self.bytes / 8
     }
 
-    /// An op of so many bytes is large: a reader rather decodes it again than composes it into a
-    /// run.
+    /// The size of a large op: a reader decodes it again rather than composing it into a run.
     pub(crate) fn large_op(self) -> u64 {
         (self.bytes / 256).min(1 << 20)
     }
@@ -121,8 +118,8 @@ impl Default for MemoryLimit {
     }
 }
 
-/// A whole number and a unit (`B`, `KiB`, `MiB`, `GiB`, or `K`, `M`, `G`), as in `256MiB`; bytes
-/// without.
+/// A whole number and a unit (`B`, `KiB`, `MiB`, `GiB`, or `K`, `M`, `G`), as in `256MiB`; bytes if
+/// there is no unit.
 impl FromStr for MemoryLimit {
     type Err = Error;
 

@@ -1,8 +1,8 @@
-//! The programs' global allocator: running out of memory ends a program with a sentence and an exit
-//! code. Without it the standard library aborts, which a script sees as signal 6.
+//! The programs' global allocator. It ends a program that runs out of memory with a sentence and an
+//! exit code. Without it the standard library aborts, which a script sees as signal 6.
 //!
-//! A decoder asks for large buffers in a way that may fail. Such a request gets the null pointer
-//! that the system gave, and the decoder makes an ordinary error of it.
+//! Decoders use fallible allocation for large buffers. Such a request gets the system's null
+//! pointer, and the decoder returns an ordinary error.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write as _;
@@ -20,22 +20,22 @@ static ALLOCATOR: Allocator = Allocator;
 
 static KEPT: KeptBlocks = KeptBlocks::new(0);
 
-/// The error is told as JSON.
+/// Whether to report the error as JSON.
 static JSON: AtomicBool = AtomicBool::new(false);
 
-/// Says whether the error is to be told as JSON, instead of text.
+/// Chooses JSON or text for the error.
 pub(crate) fn tell_as_json(json: bool) {
     JSON.store(json, Relaxed);
 }
 
 struct Allocator;
 
-/// Bounds the memory of large blocks that are kept for the next request.
+/// Bounds the memory of large free blocks kept for the next request.
 pub(crate) fn keep_blocks(bytes: u64) {
     KEPT.set_limit(usize::try_from(bytes).unwrap_or(usize::MAX));
 }
 
-// SAFETY: a layout that `KEPT` covers is always served by it, any other one by `System`, with the
+// SAFETY: `KEPT` always serves a layout that it covers, and `System` any other one, with the
 // arguments unchanged. `checked` neither allocates nor unwinds.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -82,7 +82,7 @@ fn checked(pointer: *mut u8, size: usize) -> *mut u8 {
     pointer
 }
 
-/// Tells why, and ends the program. Allocates nothing.
+/// Reports the failure and ends the program. Allocates nothing.
 #[cold]
 fn end(size: usize) -> ! {
     let mut buffer = [0; 512];
@@ -102,7 +102,7 @@ fn sentence(buffer: &mut [u8], size: usize, json: bool) -> usize {
     let mut rest = &mut *buffer;
     let what = "out of memory: the system refused";
     let help = "set a smaller `--memory`, or let the process have more; acknowledged ops are safe";
-    // A buffer that is too short cuts the sentence: there is nobody to tell that to.
+    // A buffer that is too short cuts the sentence. That cannot be reported.
     let _ = if json {
         writeln!(rest, r#"{{"error":{{"kind":"out_of_memory","message":"{what} {size} bytes","help":["{help}"]}}}}"#)
     } else {

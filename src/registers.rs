@@ -1,4 +1,4 @@
-//! Registers that are lost, or were put back from a copy: what the other objects prove.
+//! Registers that are lost, or were put back from a copy: the proof from the other objects.
 
 use deltafold_format::{Claim, CollectionConfig, Head, Manifest, Nonce, ObjectName, Version};
 
@@ -10,12 +10,12 @@ use crate::shard::{LIST_PAGE, Shard};
 use crate::snapshot::objects;
 use crate::store::Key;
 
-/// Why a head is missing, or is another collection's: the collection was dropped, or the register
-/// is lost. Called only where a head is not what it must be. Up to three GETs, a LIST of the
-/// manifests and one of the parts.
+/// The reason why a head is missing, or belongs to another collection: the collection was dropped,
+/// or the register is lost. Called only for such a head. Up to three GETs, a LIST of the manifests
+/// and one of the parts.
 ///
-/// A drop deletes the collection register before the heads. So a head that is missing while that
-/// register is there, with the uid of this handle, is lost.
+/// A drop deletes the collection register before the heads. So a head is lost if it is missing
+/// while that register is there, with the uid of this handle.
 pub(crate) async fn explain(shard: &Shard, foreign: Option<&Head>) -> Error {
     match is_lost(shard).await {
         Err(error) => error,
@@ -30,7 +30,7 @@ pub(crate) async fn explain(shard: &Shard, foreign: Option<&Head>) -> Error {
     }
 }
 
-/// The error of a register that is not what it must be.
+/// The error of a register that is lost or belongs to another collection.
 pub(crate) fn lost(shard: &Shard, key: &Key, why: String) -> Error {
     Repr::LostRegister { key: key.clone(), name: shard.name().clone(), why }.into()
 }
@@ -39,7 +39,7 @@ async fn is_lost(shard: &Shard) -> Result<bool> {
     let uid = shard.config().uid;
     let key = shard.collection_register();
     if let Some(register) = retry::transient(|| shard.store().get(&key)).await? {
-        // One that cannot be read was not deleted.
+        // No drop has deleted a register that cannot be read.
         return Ok(CollectionConfig::decode(register.bytes).map_or(true, |config| config.uid == uid));
     }
     if drop_note::is_dropping(&**shard.store(), shard.name(), Some(uid)).await? {
@@ -48,8 +48,8 @@ async fn is_lost(shard: &Shard) -> Result<bool> {
     proves_itself(shard).await
 }
 
-/// Whether the newest manifest of this collection is there with all the objects that it needs.
-/// After a drop one may lie there alone, from a compactor that slept through it.
+/// Whether the newest manifest of this collection is there with all the objects that it needs. A
+/// compactor that slept through a drop may leave one alone.
 async fn proves_itself(shard: &Shard) -> Result<bool> {
     let manifests = shard.list(&shard.layout().manifest_prefix(), None, |_| false).await?;
     for listed in manifests.iter().rev() {
@@ -66,11 +66,11 @@ async fn proves_itself(shard: &Shard) -> Result<bool> {
     Ok(false)
 }
 
-/// A manifest that shows that `head` is not the current one: a register that was put back from a
-/// copy. `None` where nothing shows it. One LIST as a rule, and a GET for each manifest found.
+/// A manifest that proves `head` outdated: a register that was put back from a copy. `None` where
+/// no manifest proves it. One LIST as a rule, and a GET for each manifest found.
 ///
-/// A manifest of version `n` was made over version `n - 1`, so that was published. A manifest of
-/// the version behind the head's shows nothing: whoever made it may have lost the race.
+/// The parent of a manifest of version `n` is version `n - 1`, so that was published. A manifest of
+/// the version behind the head's proves nothing: its maker may have lost the race.
 pub(crate) async fn newer(shard: &Shard, head: &Head) -> Result<Option<ObjectName>> {
     let layout = shard.layout();
     let from = ObjectName { version: head.version.next().next(), nonce: Nonce::new(0) };
@@ -92,7 +92,7 @@ pub(crate) async fn newer(shard: &Shard, head: &Head) -> Result<Option<ObjectNam
     }
 }
 
-/// Whether a manifest is one of this collection: another one of the same name may have left it.
+/// Whether a manifest belongs to this collection. Another one of the same name may have left it.
 async fn is_own(shard: &Shard, layout: &ShardLayout, name: ObjectName) -> Result<bool> {
     let key = layout.manifest(name);
     let Some(object) = retry::transient(|| shard.store().get(&key)).await? else { return Ok(false) };
@@ -100,7 +100,7 @@ async fn is_own(shard: &Shard, layout: &ShardLayout, name: ObjectName) -> Result
     Ok(manifest.is_ok_and(|manifest| manifest.collection == shard.config().uid && manifest.name() == name))
 }
 
-/// The version that a claim of this collection names: who claimed had seen it. One GET.
+/// The version that a claim of this collection names. The claimant had seen it. One GET.
 pub(crate) async fn claimed(shard: &Shard) -> Result<Version> {
     let key = shard.layout().claim();
     let claim = retry::transient(|| shard.store().get(&key)).await?;
@@ -109,8 +109,8 @@ pub(crate) async fn claimed(shard: &Shard) -> Result<Version> {
     Ok(claim.map_or(Version::ZERO, |claim| claim.version))
 }
 
-/// What shows that a head was put back from an old copy: a manifest, or a claim of a later version.
-/// `None` where nothing does, or the head has moved since. A LIST and a GET as a rule.
+/// The proof that a head was put back from an old copy: a manifest, or a claim of a later version.
+/// `None` without a proof, or where the head has moved since. A LIST and a GET as a rule.
 pub(crate) async fn put_back(shard: &Shard, head: &Head) -> Result<Option<String>> {
     let newer = newer(shard, head).await?.map(|name| format!("`{}`", shard.layout().manifest(name)));
     let claim = || format!("`{}`", shard.layout().claim());
@@ -133,7 +133,7 @@ pub(crate) async fn refuse_old(shard: &Shard, head: &Head, newer: ObjectName) ->
     Err(lost(shard, &shard.layout().head(), old(head, &manifest)))
 }
 
-/// Says that a head is older than `newer` shows.
+/// States that a head is older than `newer` proves.
 fn old(head: &Head, newer: &str) -> String {
     format!("names version {}, and {newer} shows that a later one was published: it is an old copy", head.version.get())
 }

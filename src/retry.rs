@@ -1,4 +1,4 @@
-//! Trying again after a transient failure of the store.
+//! Retries after a transient failure of the store.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use crate::env;
 use crate::store::{StoreError, StoreErrorKind};
 
-/// Pauses that double from 20 ms to 2 s with jitter, about 15 s in all; then the caller hears of
-/// the failure.
+/// The backoff: pauses that double from 20 ms to 2 s with jitter, about 15 s in all. Then the
+/// caller gets the failure.
 pub(crate) fn pauses() -> impl Iterator<Item = Duration> {
     let pauses = ExponentialBuilder::default()
         .with_jitter()
@@ -21,8 +21,8 @@ pub(crate) fn pauses() -> impl Iterator<Item = Duration> {
     }
 }
 
-/// Calls until the answer is not a transient failure, or the pauses are used up. For calls that may
-/// be repeated freely.
+/// Calls until the answer is not a transient failure, or the pauses are used up. For idempotent
+/// calls.
 pub(crate) async fn transient<T, F>(call: impl FnMut() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -30,7 +30,7 @@ where
     while_transient(call, |error| error.kind() == StoreErrorKind::Transient).await
 }
 
-/// The same for any error, of which `is_transient` tells whether trying again may help.
+/// The same for any error. `is_transient` tells whether a retry may help.
 pub(crate) async fn while_transient<T, E, F>(
     mut call: impl FnMut() -> F,
     is_transient: impl Fn(&E) -> bool,

@@ -1,5 +1,4 @@
-//! A temporary file without a name, for what passes the memory limit. It goes with the last that
-//! uses it.
+//! A temporary file without a name, for data beyond the memory limit. It ends with its last user.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,12 +15,12 @@ use crate::env::{self, Env, System};
 use crate::error::{Error, Repr, Result};
 use crate::store::{Key, Listed, Object, Outcome, Requests, Store, StoreError, StoreErrorKind, Tag, Unless, map_range};
 
-/// Extents begin at a multiple of this, so that each can be given back to the file system alone.
+/// Extents begin at a multiple of this, so that each can return its space to the file system.
 const PAGE: u64 = 4_096;
 /// Longer extents are mapped rather than read.
 const MAP_FROM_BYTES: u64 = 64 << 10;
 
-/// A temporary file. Clones share it; it is made when something is first put there.
+/// A temporary file. Clones share it. The first write makes it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scratch(Arc<Mutex<State>>);
 
@@ -57,7 +56,7 @@ impl Scratch {
         Ok(Extent { file, at, len })
     }
 
-    /// Bytes that were ever put there.
+    /// The total of bytes ever written.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> u64 {
         self.0.lock().unwrap().end
@@ -77,7 +76,7 @@ impl Scratch {
     }
 }
 
-/// Bytes in a [`Scratch`]. Dropped, they give their space back.
+/// Bytes in a [`Scratch`]. Dropping them frees their space.
 #[derive(Debug)]
 pub(crate) struct Extent {
     file: Arc<File>,
@@ -86,7 +85,7 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    /// Bytes `start..end` of it. Blocks.
+    /// Bytes `start..end` of the extent. Blocks.
     pub(crate) fn read(&self, start: u64, end: u64) -> io::Result<Bytes> {
         let end = end.min(self.len);
         let mut bytes = vec![0; usize::try_from(end.saturating_sub(start)).unwrap_or_default()];
@@ -94,7 +93,7 @@ impl Extent {
         Ok(bytes.into())
     }
 
-    /// All of it; a mapping where it is long.
+    /// All its bytes; a mapping if they are many.
     pub(crate) fn get(self: &Arc<Self>) -> io::Result<Bytes> {
         if self.len < MAP_FROM_BYTES {
             return self.read(0, self.len);
@@ -105,7 +104,7 @@ impl Extent {
 
 impl Drop for Extent {
     fn drop(&mut self) {
-        // A file system that cannot make holes keeps the bytes until the file goes.
+        // A file system without holes keeps the bytes until the file goes.
         #[cfg(target_os = "linux")]
         let _ = rustix::fs::fallocate(
             &*self.file,
@@ -116,13 +115,13 @@ impl Drop for Extent {
     }
 }
 
-/// The error for a failure of the temporary file.
+/// The error of a failed temporary file.
 pub(crate) fn failed(error: impl std::fmt::Display) -> StoreError {
     let reason = format!("{error}; free space there, name another folder in TMPDIR, or give more memory");
     StoreError::new(StoreErrorKind::Permanent, "use a temporary file in", std::env::temp_dir().display(), reason)
 }
 
-/// The error for bytes of the temporary file that do not read back as they were written.
+/// The error of bytes in the temporary file that changed since they were written.
 pub(crate) fn damaged(error: &Error) -> Error {
     let reason = format!("what was written there reads back otherwise ({error}); check that disk, then try again");
     let folder = std::env::temp_dir();
@@ -155,8 +154,7 @@ impl Overflow {
     }
 }
 
-/// A store in a temporary file, for objects that one reader makes for itself. It is seen by nobody
-/// else.
+/// A store in a temporary file, for objects that one reader makes for itself. No one else sees it.
 #[derive(Debug)]
 pub(crate) struct ScratchStore {
     scratch: Scratch,

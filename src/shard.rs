@@ -1,5 +1,4 @@
-//! One shard as every floor above sees it: its store, its keys, its head, and the objects that are
-//! read everywhere.
+//! One shard, for all higher layers: its store, its keys, its head, and its most common objects.
 
 mod names;
 mod slot;
@@ -26,11 +25,11 @@ use crate::store::{Key, Listed, Object, Store};
 pub(crate) use names::Names;
 pub(crate) use slot::{INDEX_BYTES, Slot};
 
-/// How often a range is read whose bytes do not have their checksums: damage on the way goes by,
-/// damage in the store stays.
+/// Reads of a range whose bytes do not match their checksums. Damage in transit passes; damage in
+/// the store stays.
 pub(crate) const READS_OF_DAMAGE: usize = 3;
 
-/// How many names a LIST answers.
+/// The most names in the answer to a LIST.
 pub(crate) const LIST_PAGE: usize = 1_000;
 
 /// A shard of an open collection. Cheap to clone.
@@ -47,16 +46,16 @@ struct Inner {
     env: Arc<dyn Env>,
     head: InStore,
     memory: MemoryLimit,
-    /// Read beside the collection's register, for the reader that is opened first.
+    /// A look taken beside the collection register, for the first reader.
     ahead: Mutex<Option<ReadAhead>>,
 }
 
-/// A first look at a shard, taken beside a look at the collection's register.
+/// A first look at a shard, taken beside a look at the collection register.
 #[derive(Debug)]
 pub(crate) enum ReadAhead {
-    /// The head. A reader reads the log behind it, and looks at the head again.
+    /// The head. A reader reads the log behind it, and checks the head again.
     Head(HeadState),
-    /// The names of the log. Good only for a reader that began to open before they were listed.
+    /// The names of the log. They serve only a reader that began to open before they were listed.
     Names(Names),
 }
 
@@ -75,7 +74,7 @@ impl Shard {
         Self(Arc::new(Inner { id, collection, layout, config, store, env, head, memory, ahead }))
     }
 
-    /// Hands in a first look.
+    /// Stores a first look.
     pub(crate) fn read_ahead(&self, ahead: Option<ReadAhead>) {
         *self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner) = ahead;
     }
@@ -84,8 +83,8 @@ impl Shard {
         self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// The first look that was handed in, once. A head was the current one when the collection was
-    /// opened, or later.
+    /// Takes the first look, once. Its head was the current one when the collection was opened, or
+    /// later.
     pub(crate) async fn take_ahead(&self) -> Result<Option<ReadAhead>> {
         Ok(match self.take() {
             Some(ReadAhead::Head(state)) => Some(ReadAhead::Head(self.own(Some(state)).await?)),
@@ -93,13 +92,13 @@ impl Shard {
         })
     }
 
-    /// The same shard, seen through another store.
+    /// The same shard over another store.
     pub(crate) fn over(&self, store: Arc<dyn Store>) -> Self {
         let Inner { id, collection, config, env, memory, .. } = &*self.0;
         Self::new(*id, collection.clone(), config.clone(), store, env.clone(), *memory)
     }
 
-    /// The same shard with another limit of memory.
+    /// The same shard with another memory limit.
     pub(crate) fn with_memory(&self, memory: MemoryLimit) -> Self {
         let Inner { id, collection, config, store, env, .. } = &*self.0;
         let shard = Self::new(*id, collection.clone(), config.clone(), store.clone(), env.clone(), memory);
@@ -129,8 +128,8 @@ impl Shard {
         &self.0.config
     }
 
-    /// The rotation of the collection's codes. Making it takes 24 bytes a dimension and
-    /// microseconds.
+    /// The rotation of the collection's codes. Making it takes microseconds and 24 bytes a
+    /// dimension.
     pub(crate) fn rotation(&self) -> Rotation {
         Rotation::new(self.0.config.dimension, self.0.config.rotation)
     }
@@ -143,7 +142,7 @@ impl Shard {
         &*self.0.env
     }
 
-    /// The memory that work on this shard may take.
+    /// The memory limit for work on this shard.
     pub(crate) fn memory(&self) -> MemoryLimit {
         self.0.memory
     }
@@ -194,8 +193,8 @@ impl Shard {
         Ok(Some(manifest))
     }
 
-    /// The current head and its manifest: read again when the manifest is swept between the two
-    /// reads. Two GETs.
+    /// The current head and its manifest. If the manifest is swept between the two reads, it reads
+    /// again. Two GETs.
     ///
     /// A head whose manifest is gone may be an old copy that was put back. A LIST of the later
     /// manifests tells.
@@ -225,7 +224,7 @@ impl Shard {
         self.check_part(entry, part).map(Some)
     }
 
-    /// The front of a part, with the columns that `end` bytes of it hold; `None` where the object
+    /// The front of a part, with the columns within its first `end` bytes; `None` where the object
     /// is gone. One GET.
     pub(crate) async fn part_front(&self, entry: &PartEntry, end: u64) -> Result<Option<PartMeta>> {
         let key = self.0.layout.part(PartObject::Meta(entry.name));
@@ -234,14 +233,14 @@ impl Shard {
             let Some(bytes) = self.range(&key, 0..end).await? else { return Ok(None) };
             match crate::env::blocking(move || opened(&bytes)).await {
                 Ok(part) => return self.check_part(entry, part).map(Some),
-                // A range has no checksum of the store, so damage on the way shows here alone.
+                // A range has no checksum of the store, so only this check finds damage in transit.
                 Err(error) if error.kind() == FormatErrorKind::Checksum && reads < READS_OF_DAMAGE => reads += 1,
                 Err(error) => return Err(Error::format(&key, error)),
             }
         }
     }
 
-    /// Refuses a part that is not the one that the manifest lists.
+    /// Refuses a part other than the one that the manifest lists.
     fn check_part(&self, entry: &PartEntry, part: PartMeta) -> Result<PartMeta> {
         let key = self.0.layout.part(PartObject::Meta(entry.name));
         let found = (part.crc32(), part.rows(), part.front_bytes(), part.columns_end());
@@ -281,7 +280,7 @@ impl Shard {
         Ok(embeddings)
     }
 
-    /// Refuses an object that is not the one that the manifest lists.
+    /// Refuses an object other than the one that the manifest lists.
     pub(crate) fn check_embeddings(&self, entry: &EmbeddingEntry, embeddings: &Embeddings) -> Result<()> {
         let expected = (entry.crc32, entry.rows, self.0.config.dimension, self.0.config.rotation);
         let found = (embeddings.crc32(), embeddings.rows(), embeddings.dimension(), embeddings.rotation());
@@ -317,8 +316,8 @@ impl Shard {
         }
     }
 
-    /// Creates an object under a name that is this caller's alone, until it is there. Trying again
-    /// is safe: whatever landed, it is the same bytes.
+    /// Creates an object under a name that only this caller uses, and retries until it is there. A
+    /// retry is safe: any attempt that landed wrote the same bytes.
     pub(crate) async fn create_own(&self, key: &Key, chunks: Vec<Bytes>) -> Result<()> {
         use crate::store::Outcome;
         let attempt = || async {
@@ -330,8 +329,8 @@ impl Shard {
         Ok(retry::transient(attempt).await?)
     }
 
-    /// What was read of the log outlasts a power failure once this returns. No request where the
-    /// store shows only what is durable.
+    /// Once this returns, all that was read of the log outlasts a power failure. No request where
+    /// the store shows only durable objects.
     pub(crate) async fn settle_log(&self) -> Result<()> {
         let key = self.0.layout.segment(Sequence::FIRST);
         Ok(retry::transient(|| self.0.store.settle(&key)).await?)
@@ -343,7 +342,7 @@ impl Shard {
         Ok(retry::transient(|| self.0.store.settle(&key)).await?)
     }
 
-    /// The same of the head and of the collection's register.
+    /// The same of the head and of the collection register.
     pub(crate) async fn settle_registers(&self) -> Result<()> {
         let key = self.0.collection.collection();
         retry::transient(|| self.0.store.settle(&key)).await?;
@@ -355,7 +354,7 @@ impl Shard {
     }
 }
 
-/// A part of which these are the first bytes, with the columns that they hold.
+/// A part from its first bytes, with the columns within them.
 fn opened(prefix: &Bytes) -> std::result::Result<PartMeta, FormatError> {
     let part = PartMeta::open(prefix.clone())?;
     let within = |piece: PartPiece| {

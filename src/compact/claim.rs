@@ -1,5 +1,5 @@
-//! The advisory claim: it saves two compactors from doing the same work twice. Safety never rests
-//! on it.
+//! The advisory claim saves two compactors from doing the same work twice. Safety never rests on
+//! it.
 
 use deltafold_format::{Claim, Uid, Version};
 
@@ -8,8 +8,8 @@ use crate::retry;
 use crate::shard::Shard;
 use crate::store::Outcome;
 
-/// Rounds in which a claim of somebody else must stand unchanged before it counts as abandoned.
-/// Rounds are counted by who waits, so no two clocks are compared.
+/// Rounds for which another's claim must stand unchanged before it counts as abandoned. The waiting
+/// compactor counts the rounds, so no two clocks are compared.
 const PATIENCE: u32 = 3;
 
 /// A compactor's view of the claim of one shard.
@@ -17,7 +17,7 @@ const PATIENCE: u32 = 3;
 pub(crate) struct Claims {
     claimant: Uid,
     beat: u64,
-    /// Somebody else's claim, and in how many rounds it has been seen as it is.
+    /// Another's claim, and the number of rounds that saw it unchanged.
     seen: Option<(Claim, u32)>,
 }
 
@@ -26,9 +26,9 @@ impl Claims {
         Self { claimant, beat: 0, seen: None }
     }
 
-    /// Claims the work on `version`. False while somebody else is at it. One GET and one small
-    /// write; `patient: false` takes it over at once. A claim that cannot be read or written keeps
-    /// nobody from the work, which is as safe without.
+    /// Claims the work on `version`. False while another compactor does it. One GET and one small
+    /// write; `patient: false` takes it over at once. A claim that cannot be read or written does
+    /// not stop the work, which is safe without it.
     pub(crate) async fn acquire(&mut self, shard: &Shard, version: Version, patient: bool) -> Result<bool> {
         let key = shard.layout().claim();
         let found = retry::transient(|| shard.store().get(&key)).await?;
@@ -61,7 +61,7 @@ impl Claims {
         if let Err(error) = &outcome {
             tracing::debug!(%error, "working without a claim");
         }
-        // Refused: somebody else was faster.
+        // Refused: another compactor was faster.
         Ok(!patient || !matches!(outcome, Ok(Outcome::Refused)))
     }
 }

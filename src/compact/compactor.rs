@@ -1,4 +1,4 @@
-//! The compactor: looks, plans, works, publishes; any number of them at once.
+//! The compactor looks, plans, works and publishes. Any number of them may run at once.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::log::{POLLS_A_LIST, ScanMode, read_tail};
 use crate::shard::{Shard, Slot};
 use crate::snapshot::{Accounting, Current, Edit, publish};
 
-/// How a compactor works.
+/// The options of a compactor.
 #[derive(Debug, Clone, Default)]
 pub struct CompactorOptions {
-    /// When to fold and merge.
+    /// The thresholds for folds and merges.
     pub policy: Policy,
 }
 
@@ -28,7 +28,7 @@ pub struct Compactor {
     shards: Vec<ShardCompactor>,
 }
 
-/// One edit published, or lost to somebody else's.
+/// One edit, published or made needless by another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CompactEvent {
@@ -36,8 +36,8 @@ pub struct CompactEvent {
     pub shard: ShardId,
     /// Fold or merge.
     pub kind: EditKind,
-    /// The version published; `None` where somebody else's edit made this one needless. Nothing is
-    /// lost then.
+    /// The version published; `None` where another edit made this one needless. Nothing is lost
+    /// then.
     pub version: Option<Version>,
     /// Ops or rows that went in.
     pub rows_in: u64,
@@ -49,11 +49,11 @@ pub struct CompactEvent {
     pub bytes_out: u64,
     /// Segments folded; none in a merge.
     pub segments: u64,
-    /// When the first of their ops was accepted, by its writer's clock.
+    /// The time at which the first of their ops was accepted, by its writer's clock.
     pub oldest: Option<Timestamp>,
 }
 
-/// What a round of compaction did.
+/// The results of one round of compaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CompactReport {
     /// Every edit, in order.
@@ -61,12 +61,12 @@ pub struct CompactReport {
 }
 
 impl CompactReport {
-    /// Edits of a kind that were published.
+    /// The number of published edits of a kind.
     pub fn published(&self, kind: EditKind) -> usize {
         self.events.iter().filter(|event| event.kind == kind && event.version.is_some()).count()
     }
 
-    /// Work that somebody else's edit made needless.
+    /// The number of edits that another one made needless.
     pub fn conflicts(&self) -> usize {
         self.events.iter().filter(|event| event.version.is_none()).count()
     }
@@ -77,14 +77,14 @@ impl CompactReport {
     }
 }
 
-/// How much a round is to do.
+/// The extent of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effort {
-    /// What the policy's thresholds call for.
+    /// The work that the policy's thresholds call for.
     Due,
-    /// Fold whatever is in the log, then merge what is due.
+    /// Folds the whole log, then does the merges that are due.
     FoldAll,
-    /// Fold whatever is in the log, then merge everything into the base.
+    /// Folds the whole log, then merges everything into the base.
     MergeAll,
 }
 
@@ -94,8 +94,8 @@ impl Compactor {
         Self { shards }
     }
 
-    /// Folds everything in the log and does the merges that are then due. For a fold of n segments:
-    /// n + 4 GETs (and a LIST), one PUT for each object written and three more.
+    /// Folds the whole log and does the merges that are then due. A fold of n segments costs n + 4
+    /// GETs (and a LIST), one PUT for each object written and three more.
     pub async fn run_once(&mut self) -> Result<CompactReport> {
         self.rounds(Effort::FoldAll, &mut |_| ()).await
     }
@@ -109,20 +109,20 @@ impl Compactor {
         Ok(report)
     }
 
-    /// Folds everything and merges everything into the base.
+    /// Folds the whole log and merges everything into the base.
     pub async fn merge_all(&mut self) -> Result<CompactReport> {
         self.rounds(Effort::MergeAll, &mut |_| ()).await
     }
 
-    /// One round of what the policy's thresholds call for. Where nothing happened since the last
-    /// one it costs two GETs a shard, and a LIST in place of one of them in one of 64 such rounds.
+    /// One round of the work that the policy's thresholds call for. Without news since the last
+    /// round it costs two GETs a shard; in one of 64 such rounds a LIST replaces one of them.
     pub async fn tick(&mut self) -> Result<CompactReport> {
         self.rounds(Effort::Due, &mut |_| ()).await
     }
 
-    /// Does [`tick`](Self::tick) every `interval` until `stop` is ready; tells `each` of every
-    /// edit. A failure of the store is logged and tried again with the next tick; damage and
-    /// defects end the watch with their error.
+    /// Does [`tick`](Self::tick) every `interval` until `stop` is ready, and reports every edit to
+    /// `each`. After a transient failure of the store it logs the error and tries again at the next
+    /// tick. Damage and defects end the watch with their error.
     pub async fn watch(
         &mut self,
         interval: Duration,
@@ -132,8 +132,8 @@ impl Compactor {
         let mut stop = std::pin::pin!(stop);
         loop {
             let round = std::pin::pin!(self.rounds(Effort::Due, &mut each));
-            // Stopping in the middle of a round loses work, never data: what is not published does
-            // not exist.
+            // A stop in the middle of a round loses work, never data: an unpublished object does
+            // not count.
             match futures::future::select(&mut stop, round).await {
                 futures::future::Either::Left(_) => return Ok(()),
                 futures::future::Either::Right((Err(error), _)) if goes_by(error.kind()) => {
@@ -162,35 +162,34 @@ impl Compactor {
     }
 }
 
-/// The compactor of one shard: what it last saw, so that an idle round costs two GETs.
+/// The compactor of one shard. It keeps its last view, so that an idle round costs two GETs.
 #[derive(Debug)]
 struct ShardCompactor {
     shard: Shard,
     policy: Policy,
     claims: Claims,
     current: Option<Current>,
-    /// Segments behind `current.folded` that were read already; at most `fold_bytes` and one
-    /// segment.
+    /// Segments read behind `current.folded`: at most `fold_bytes` and one segment.
     tail: Vec<(Sequence, Slot)>,
-    /// How many times in a row nothing was found behind them.
+    /// The number of polls in a row that found nothing behind them.
     polls: u32,
 }
 
 impl ShardCompactor {
     fn new(shard: Shard, policy: Policy) -> Self {
         let claimant = shard.env().uid();
-        // With no bytes at all, a fold would never read anything.
+        // At zero bytes a fold would never read anything.
         let fold_bytes = policy.fold_bytes.clamp(1, shard.memory().fold_input());
         let policy = Policy { fold_bytes, ..policy };
         Self { shard, policy, claims: Claims::new(claimant), current: None, tail: Vec::new(), polls: 0 }
     }
 
     async fn round(&mut self, effort: Effort, each: &mut impl FnMut(CompactEvent)) -> Result<()> {
-        // A round that is to fold everything must not take a hole for the end of the log.
+        // A round that folds everything must not take a hole for the end of the log.
         let mut listed = self.look().await? && effort == Effort::Due;
         let mut merged_all = false;
-        // What writers append while the round runs is left to the next one: a round ends, however
-        // fast they are.
+        // Segments appended during the round wait for the next one: a round ends, however fast
+        // writers are.
         let mut fold_all = effort != Effort::Due;
         let mut reached = Reached::Bound;
         loop {
@@ -223,8 +222,8 @@ impl ShardCompactor {
         }
     }
 
-    /// Refreshes the snapshot. Returns whether the log was read before, so that probing goes on
-    /// where that ended.
+    /// Refreshes the snapshot. Returns whether the log was read before, in which case probing
+    /// continues behind the last slot read.
     async fn look(&mut self) -> Result<bool> {
         match &mut self.current {
             Some(current) => {
@@ -247,7 +246,7 @@ impl ShardCompactor {
         }
     }
 
-    /// Reads what the log holds behind what was read, up to what one fold may read.
+    /// Reads the log on behind the slots already read, up to the limit of one fold.
     async fn read_log(&mut self, listed: bool) -> Result<Reached> {
         let backlog = self.backlog();
         if backlog.bytes >= self.policy.fold_bytes {
@@ -264,7 +263,8 @@ impl ShardCompactor {
         }
         self.tail.extend(read.slots);
         if read.swept {
-            // Somebody folded and swept meanwhile: what is current has moved.
+            // Another compactor folded these segments, and they were swept. The current version has
+            // moved.
             self.look().await?;
             return Ok(Reached::Swept);
         }
@@ -310,7 +310,7 @@ impl ShardCompactor {
                 (None, Accounting::default())
             }
             Err(error) => {
-                // What is known may be out of date in ways that only a fresh look tells.
+                // Parts of this view may be outdated, which only a fresh look shows.
                 self.current = None;
                 self.tail.clear();
                 return Err(error);
@@ -331,29 +331,29 @@ impl ShardCompactor {
     }
 }
 
-/// Whether the next round may well succeed. What nobody can tell now, looking again tells.
+/// Whether the next round may succeed. A new look also settles an unknown outcome.
 fn goes_by(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Conflict)
 }
 
-/// How far the log was read.
+/// The end of a read of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reached {
-    /// To its end, as it was then.
+    /// The log's end at that time.
     End,
-    /// To what one fold may read; there may be more.
+    /// The limit of one fold. There may be more.
     Bound,
-    /// To where segments were missing that somebody else has folded and swept: look again.
+    /// A gap of segments that another compactor folded and a sweep deleted. Look again.
     Swept,
 }
 
-/// Whether merging everything changes anything: several runs, or a base that may have something to
-/// forget.
+/// Whether a merge of everything changes anything: several runs, or a base with absences that it
+/// may forget.
 fn is_to_be_merged(manifest: &Manifest) -> bool {
     manifest.runs.len() > 1 || manifest.absent_rows() > 0
 }
 
-/// What to do next.
+/// The next step.
 enum Step {
     Fold,
     Merge(MergePlan),

@@ -1,4 +1,4 @@
-//! Folding: log segments become a new run.
+//! Folding turns log segments into a new run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::retry;
 use crate::shard::{Shard, Slot};
 use crate::snapshot::{Accounting, Fold, OpSum, Reading};
 
-/// Folds the segments in `slots`, which follow what `manifest` has folded, into a run that is
-/// written but not published.
+/// Folds the segments in `slots`, which follow the last one folded in `manifest`, into a run that
+/// is written but not published.
 ///
 /// Costs one PUT for each part and embedding object, and no GET; one request for the store's clock
 /// in a collection ordered by revision, and about one a day in others. Memory: the segments, an
@@ -36,7 +36,7 @@ pub(crate) async fn fold(
     let ops = env::blocking(move || Ops::sorted(segments)).await;
 
     let resolved = manifest.runs.is_empty();
-    // After the ops were appended, so that what they say is not taken for older than it is.
+    // Read after the ops were appended, so that none of them seems older than it is.
     let now = match shard.config().ordering.is_revision() {
         true => Some(retry::transient(|| shard.store().now()).await?),
         false => None,
@@ -58,7 +58,7 @@ pub(crate) async fn fold(
             continue;
         }
         if resolved {
-            // What revisions say for the first time is too young to be forgotten.
+            // Absences that these ops state are too young to be forgotten.
             let Some(record) = effect.into_base(Timestamp::from_millis(i64::MIN)) else {
                 accounting.absent += 1;
                 continue;
@@ -71,7 +71,8 @@ pub(crate) async fn fold(
     }
     let written = writer.finish().await?;
     let segments = ops.segments();
-    // A version that has folded what is not durable would be missing a part of the log before it.
+    // A version must not fold segments that are not durable: a part of the log before it could then
+    // be missing.
     shard.settle_log().await?;
     accounting.rows_out = written.rows;
     accounting.bytes_in = segments.iter().map(|segment| segment.bytes()).sum();
@@ -95,8 +96,7 @@ pub(crate) async fn fold(
     Ok(Fold { run, embeddings: written.embeddings, held, consumed: ops.consumed(), marks, reading, accounting })
 }
 
-/// The store's clock, where it is time to look which sources are silent. That is no reason for a
-/// fold to fail.
+/// The store's clock, when a check for silent sources is due. Its failure does not fail the fold.
 async fn read_clock(
     shard: &Shard,
     manifest: &Manifest,
@@ -114,8 +114,7 @@ async fn read_clock(
     Some(Reading { now, forget_after })
 }
 
-/// Where the embeddings of one row were copied to: at most two, of the absent and of the present
-/// case.
+/// The new places of one row's embeddings: at most two, for the absent and for the present case.
 #[derive(Default)]
 struct Placed(Vec<(InSegment, EmbeddingRef)>);
 
@@ -151,7 +150,7 @@ fn marks(segments: &[Arc<Segment>]) -> Vec<Mark> {
             if position >= known.position {
                 *known = mark;
             }
-            // A change that came late is heard of its source all the same.
+            // A late change, too, proves its source alive.
             known.sequence = header.sequence;
         }
     }

@@ -1,4 +1,4 @@
-//! Folding beside a writer, in a process that has no compactor of its own.
+//! Folds beside a writer, in a process that has no compactor of its own.
 
 use std::collections::HashMap;
 
@@ -8,17 +8,16 @@ use super::compactor::{CompactReport, Compactor};
 use crate::error::Result;
 use crate::log::{BacklogLimit, Lag};
 
-/// Keeps the logs that a writer appends to below a limit: folds the shards whose backlog is over
-/// it.
+/// Keeps the logs of a writer below a limit: folds the shards whose backlog exceeds it.
 ///
-/// Any number may work on one collection, beside compactors too. Two that fold the same segments do
-/// that work twice, and one of the results counts.
+/// Any number may work on one collection, also beside compactors. Two that fold the same segments
+/// do that work twice, and one result counts.
 #[derive(Debug)]
 pub struct KeepUp {
     compactor: Compactor,
     limit: BacklogLimit,
-    /// The version that this one last made of each shard. What a writer saw before that is out of
-    /// date.
+    /// The last version of each shard that this one made. A backlog that a writer saw before that
+    /// is outdated.
     folded: HashMap<ShardId, Version>,
 }
 
@@ -32,19 +31,19 @@ impl KeepUp {
         lags.iter().any(|lag| self.is_long(lag))
     }
 
-    /// Folds the shards whose backlog is over the limit, and merges what is then due. Costs what
-    /// [`Compactor::run_once`] does for each of them; nothing where there is none.
+    /// Folds the shards whose backlog exceeds the limit, and does the merges that are then due.
+    /// Costs the requests of [`Compactor::run_once`] for each of them; nothing where there is none.
     ///
     /// # Errors
     ///
-    /// Those of [`Compactor::run_once`].
+    /// The errors of [`Compactor::run_once`].
     pub async fn fold(&mut self, lags: &[Lag]) -> Result<CompactReport> {
         let due: Vec<Lag> = lags.iter().filter(|lag| self.is_long(lag)).copied().collect();
         let shards: Vec<ShardId> = due.iter().map(|lag| lag.shard).collect();
         let report = self.compactor.catch_up(&shards).await?;
         for Lag { shard, version, .. } in due {
             let made = report.events.iter().filter(|event| event.shard == shard).filter_map(|event| event.version);
-            // Where another compactor was faster, the version that it made is the next one.
+            // Where another compactor was faster, its version is the next one.
             self.folded.insert(shard, made.max().unwrap_or(version.next()));
         }
         Ok(report)

@@ -1,4 +1,4 @@
-//! Merging: adjacent runs become one, part by part.
+//! Merging turns adjacent runs into one, part by part.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -85,10 +85,10 @@ struct Cursor<'a> {
     parts: &'a [PartEntry],
     /// The first of `parts`, once a row of it is needed.
     loaded: Option<PartMeta>,
-    /// The next row of the first of `parts`; always below its number of rows.
+    /// The next row of the first of `parts`, always below its number of rows.
     row: usize,
-    /// Which input it reads, counted from the oldest. The output's parts follow the parts of that
-    /// one.
+    /// The number of its input, counted from the oldest. The output's parts follow the parts of
+    /// that one.
     number: usize,
 }
 
@@ -104,14 +104,14 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The next part, if nothing of it was read yet and all of it lies below `limit`.
+    /// The next part, if no row of it was read yet and all its ids are below `limit`.
     fn whole_part_below(&self, limit: Option<&str>) -> Option<&'a PartEntry> {
         let below = |entry: &&PartEntry| limit.is_none_or(|limit| entry.max_id.as_str() < limit);
         self.parts.first().filter(|_| self.row == 0).filter(below)
     }
 
-    /// The first row of the part, from the current one on, whose id is not below `limit`. Near
-    /// where it stands as a rule, so that is where the search begins.
+    /// The first row of the part, from the current one on, whose id is not below `limit`. It is
+    /// near as a rule, so the search begins at the current row.
     fn find(&self, part: &PartMeta, limit: &str) -> usize {
         let below = |row: usize| row < part.rows() && part.id(row) < limit;
         let mut step = 1;
@@ -146,9 +146,9 @@ impl<'a> Cursor<'a> {
 
 /// The cursors of a merge, kept in the order of their ids.
 struct Cursors<'a> {
-    /// By id, those of one id by age; those at their end last.
+    /// By id, those of one id by age. The finished ones come last.
     ordered: Vec<Cursor<'a>>,
-    /// How many of them stand at the lowest id.
+    /// The number of them at the lowest id.
     lowest: usize,
 }
 
@@ -174,7 +174,7 @@ impl<'a> Cursors<'a> {
         Some((lowest, others.first().and_then(Cursor::id)))
     }
 
-    /// Puts the cursors that stood at the lowest id, and have moved on, where they belong now.
+    /// Sorts in again the cursors that stood at the lowest id and have moved on.
     fn reorder(&mut self) {
         for moved in (0..self.lowest).rev() {
             let after = self.ordered.get(moved + 1..).unwrap_or_default();
@@ -195,20 +195,20 @@ struct Merging<'a> {
     entries: BTreeMap<ObjectName, &'a EmbeddingEntry>,
     rewrite: &'a BTreeSet<ObjectName>,
     opened: HashMap<ObjectName, Embeddings>,
-    /// Where the opened ones lie.
+    /// The place of opened embedding objects.
     overflow: Overflow,
-    /// The output is the base: nothing lies under its rows.
+    /// The output is the base: no older rows lie under its own.
     resolved: bool,
-    /// The base need not say any more that a record is gone if that was last said before this.
+    /// The base may forget the absence of a record that was last stated before this.
     forget: Timestamp,
     writer: RunWriter,
     accounting: Accounting,
-    /// How often the parts read referred to each embedding object.
+    /// The references from the parts read to each embedding object.
     removed: BTreeMap<ObjectName, u32>,
 }
 
 impl Merging<'_> {
-    /// Whether a part that stands alone in its id range goes into the output by reference.
+    /// Whether a part alone in its id range goes into the output by reference.
     fn carries(&self, entry: &PartEntry) -> bool {
         let whole = is_large(entry) && self.writer.may_close();
         let whole = whole && (entry.absent.rows == 0 || entry.absent.oldest >= self.forget);
@@ -222,7 +222,7 @@ impl Merging<'_> {
         Ok(())
     }
 
-    /// Makes sure that the cursor's part is loaded.
+    /// Loads the cursor's part, if need be.
     async fn load(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
         let Some(entry) = cursor.parts.first().filter(|_| cursor.loaded.is_none()) else { return Ok(()) };
         let Some(part) = self.shard.part(entry).await? else {
@@ -239,7 +239,7 @@ impl Merging<'_> {
         Ok(())
     }
 
-    /// Copies the rows of one part up to `limit`, which no other run has.
+    /// Copies the rows of one part up to `limit`. No other run has ids in that range.
     async fn copy_below(&mut self, cursor: &mut Cursor<'_>, limit: Option<&str>) -> Result<()> {
         self.load(cursor).await?;
         let Some(part) = cursor.loaded.take() else { return Ok(()) };
@@ -342,7 +342,8 @@ impl Merging<'_> {
     }
 }
 
-/// Why an input is gone: merged by someone else meanwhile, which is no harm, or lost.
+/// The reason why an input is gone. Another compactor merged it meanwhile, which is no harm, or it
+/// is lost.
 async fn vanished(shard: &Shard, object: PartObject) -> Error {
     match shard.current().await {
         Ok((_, manifest)) if objects(&manifest).contains(&object) => Repr::Missing(shard.layout().part(object)).into(),

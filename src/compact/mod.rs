@@ -1,4 +1,5 @@
-//! Compaction: folding the log into runs, merging runs, sweeping what nobody needs.
+//! Compaction folds the log into runs, merges runs, and sweeps objects that no reader or writer
+//! needs.
 
 mod claim;
 mod compactor;

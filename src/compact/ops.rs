@@ -1,4 +1,4 @@
-//! The ops of the segments that one fold takes in, in the order of their ids.
+//! The ops of the segments in one fold, in the order of their ids.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::shard::INDEX_BYTES;
 use crate::simulation::Guard;
 use crate::snapshot::OpSum;
 
-/// An embedding in one of the segments that are folded.
+/// An embedding in one of the folded segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct InSegment {
     segment: u32,
@@ -19,7 +19,7 @@ pub(super) struct InSegment {
 /// The place of an op: its segment among those of the fold, and its number there.
 #[derive(Debug, Clone, Copy)]
 struct Spot {
-    /// The bytes of its id behind those that all ids share: most comparisons end here.
+    /// Eight bytes of its id behind the prefix that all ids share. They decide most comparisons.
     key: u64,
     segment: u32,
     op: u32,
@@ -27,8 +27,8 @@ struct Spot {
 
 const _: () = assert!(size_of::<Spot>() as u64 == INDEX_BYTES, "what a fold counts for its index is what it takes");
 
-/// An index over the ops of segments, sorted by id. The ops stay rows of bytes; those of one id at
-/// a time are made and composed.
+/// An index over the ops of segments, sorted by id. The ops stay encoded. It decodes and composes
+/// those of one id at a time.
 #[derive(Debug)]
 pub(super) struct Ops {
     segments: Arc<[Arc<Segment>]>,
@@ -38,8 +38,7 @@ pub(super) struct Ops {
 }
 
 impl Ops {
-    /// Sorts the ops of segments that follow each other in the log. Hashes every op and takes time
-    /// in proportion to n log n.
+    /// Sorts the ops of adjacent segments. Hashes every op and takes O(n log n) time.
     pub(super) fn sorted(segments: Arc<[Arc<Segment>]>) -> Self {
         let shared = shared_bytes(&segments);
         let mut spots = Vec::with_capacity(segments.iter().map(|segment| segment.len()).sum());
@@ -59,7 +58,7 @@ impl Ops {
         ops
     }
 
-    /// Every op in it, by number and digest.
+    /// All its ops, by number and digest.
     pub(super) fn consumed(&self) -> OpSum {
         self.consumed
     }
@@ -69,8 +68,8 @@ impl Ops {
         &self.segments
     }
 
-    /// The ids in order, each with what its ops come to, which is made when it is asked for. `None`
-    /// in place of an op that cannot be made, which a segment that was decoded does not hold.
+    /// The ids in order, each with the composed effect of its ops, which is computed on demand.
+    /// `None` stands for an op that does not decode, which no decoded segment holds.
     pub(super) fn by_record(&self) -> impl Iterator<Item = Option<(&str, Effect<InSegment>)>> {
         let same = |a: &Spot, b: &Spot| self.by_id(*a, *b).is_eq();
         self.spots.chunk_by(same).map(|spots| {
@@ -82,7 +81,7 @@ impl Ops {
         })
     }
 
-    /// The numbers of an embedding.
+    /// The values of an embedding.
     pub(super) fn vector(&self, at: InSegment) -> &[f32] {
         self.segments.get(at.segment as usize).map_or(&[], |segment| segment.vector(at.row))
     }
@@ -102,15 +101,15 @@ impl Ops {
     }
 }
 
-/// The number of bytes with which all ids begin.
+/// The length of the prefix that all ids share.
 fn shared_bytes(segments: &[Arc<Segment>]) -> usize {
     let mut ids = segments.iter().flat_map(|segment| (0..segment.len()).map(|op| segment.id_bytes(op)));
     let Some(first) = ids.next() else { return 0 };
     ids.fold(first.len(), |shared, id| first.iter().zip(id).take(shared).take_while(|(a, b)| a == b).count())
 }
 
-/// The eight bytes of an id behind the first `shared`, as a number that sorts as they do. A shorter
-/// id is filled up with zeros; where that makes two alike, the ids themselves decide.
+/// The eight bytes of an id behind the first `shared`, as a number that sorts as they do. Zeros pad
+/// a shorter id. Where two keys are equal, the ids themselves decide.
 fn key(id: &[u8], shared: usize) -> u64 {
     let mut bytes = [0; 8];
     for (byte, of_id) in bytes.iter_mut().zip(id.get(shared..).unwrap_or_default()) {
@@ -120,7 +119,7 @@ fn key(id: &[u8], shared: usize) -> u64 {
 }
 
 /// A fold holds fewer segments, and a segment fewer ops, than 2^32: each takes more than a byte of
-/// memory that is bounded.
+/// bounded memory.
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
@@ -151,7 +150,7 @@ mod tests {
         sealed.collect()
     }
 
-    /// What all ops come to, composed one after the other in a map.
+    /// The effects of all ops, composed one after the other in a map.
     fn by_the_book(segments: &[Arc<Segment>]) -> BTreeMap<String, Effect<u32>> {
         let mut all = BTreeMap::<String, Effect<u32>>::new();
         for segment in segments {
@@ -166,8 +165,8 @@ mod tests {
     }
 
     fn op() -> impl Strategy<Value = Op> {
-        // Ids that share their beginnings, end early, hold zeros, and are longer than the key of
-        // the index.
+        // Ids with shared prefixes, with early ends, with zeros, and longer than the key of the
+        // index.
         let id = prop_oneof!["(common/prefix/)?[ab]{1,12}", "common/prefix/[a\u{0}]{1,3}", "[ab]"];
         (id, 0..5u8, any::<i32>()).prop_map(|(id, action, number)| {
             let value = Value::I64(number.into());

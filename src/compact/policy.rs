@@ -1,4 +1,4 @@
-//! What to do next, decided without I/O: `plan(snapshot, log) -> step`.
+//! The policy decides the next step without I/O: `plan(snapshot, log) -> step`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,24 +7,24 @@ use deltafold_format::{EmbeddingEntry, Manifest, Nonce, ObjectName, Run};
 
 use crate::snapshot::run_embeddings;
 
-/// When to fold and how runs are tiered. `docs/design.md` derives the costs.
+/// The thresholds for folds, and the tiers of runs. `docs/design.md` derives the costs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// Fold when the log holds this many segments.
     pub fold_segments: u64,
-    /// Fold when the log's segments hold this many bytes, decoded: the memory that they and an
-    /// index of 16 bytes an op take. One fold reads at most so many, and at most a quarter of the
-    /// collection's [`MemoryLimit`](crate::MemoryLimit); and always one segment.
+    /// Fold when the log's segments hold this many bytes, decoded: the memory for them and an index
+    /// of 16 bytes an op. One fold reads at most this much, and at most a quarter of the
+    /// collection's [`MemoryLimit`](crate::MemoryLimit), but always one segment.
     pub fold_bytes: u64,
-    /// How many adjacent runs of one tier are merged into a run of the next: T.
+    /// The number of adjacent runs of one tier that merge into a run of the next: T.
     pub fan_in: usize,
     /// The base absorbs all tiers when their rows reach one in this many of its own.
     pub absorb_one_in: u64,
-    /// How many embedding objects of the base that are over half dead one merge rewrites at most.
+    /// The most embedding objects of the base, over half dead, that one merge rewrites.
     pub rewrites: usize,
-    /// A fold forgets the positions of a source of which no op came for so long, by the store's own
-    /// dates: 14 days, the longest time that a queue of SQS keeps a message. What comes again later
-    /// takes effect again. Less than that is for sources that repeat nothing after that time.
+    /// A fold forgets the positions of a source that has been silent for this long, by the store's
+    /// own dates: 14 days, the longest time that a queue of SQS keeps a message. A later repetition
+    /// takes effect again. Choose less only for sources that repeat nothing after that time.
     pub forget_sources_after: Duration,
 }
 
@@ -41,11 +41,11 @@ impl Default for Policy {
     }
 }
 
-/// How much of the log is not folded yet.
+/// The part of the log that is not folded yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Backlog {
     pub(crate) segments: u64,
-    /// Memory that a fold of them takes for its input.
+    /// Memory that a fold of it takes for its input.
     pub(crate) bytes: u64,
 }
 
@@ -55,8 +55,8 @@ impl Policy {
         backlog.segments > 0 && (backlog.segments >= self.fold_segments || backlog.bytes >= self.fold_bytes)
     }
 
-    /// The merge that the tiers are due for, if any. `object_rows` is how many rows an embedding
-    /// object may hold.
+    /// The merge that is due in the tiers, if any. `object_rows` is the capacity of an embedding
+    /// object in rows.
     pub(crate) fn merge(&self, manifest: &Manifest, object_rows: u32) -> Option<MergePlan> {
         let (base, tiers) = manifest.runs.split_first()?;
         let waiting: u64 = tiers.iter().map(|run| run.rows).sum();
@@ -68,8 +68,8 @@ impl Policy {
         let inputs = &tiers[start..start + self.fan_in.max(2)];
         let level = inputs[0].level;
         let referred: BTreeSet<ObjectName> = inputs.iter().flat_map(run_embeddings).collect();
-        // Written where they landed, coalesced once one tier up, then by reference until the base
-        // absorbs them.
+        // A fold writes an embedding, the merge one tier up coalesces it, and later merges refer to
+        // it until the base absorbs it.
         let rewrite = entries(manifest, &referred)
             .filter(|entry| (level == 0 && is_small(entry, object_rows)) || half_dead(entry))
             .map(|entry| entry.name)
@@ -83,8 +83,9 @@ impl Policy {
         let in_tiers: BTreeSet<ObjectName> = tiers.iter().flat_map(run_embeddings).collect();
         let in_base: BTreeSet<ObjectName> = base.iter().flat_map(run_embeddings).collect();
         let arriving: u64 = entries(manifest, &in_tiers).map(|entry| u64::from(entry.live)).sum();
-        // Small objects of the tiers are consolidated. One of the base's own joins them when at
-        // least as many rows arrive: each time a row is copied so, its object at least doubles.
+        // A merge consolidates small objects of the tiers. A small object of the base joins them
+        // when at least as many rows arrive. So each time a row is copied this way, its object at
+        // least doubles.
         let from_tiers = entries(manifest, &in_tiers).filter(|entry| is_small(entry, object_rows) || half_dead(entry));
         let small_in_base = entries(manifest, &in_base)
             .filter(|entry| u64::from(entry.rows) * 4 < u64::from(object_rows) && u64::from(entry.live) <= arriving);
@@ -97,14 +98,14 @@ impl Policy {
     }
 }
 
-/// Which runs to merge, and which embeddings to copy on the way.
+/// The runs to merge, and the embeddings to copy on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MergePlan {
     /// The runs, oldest first.
     pub(crate) inputs: Vec<Nonce>,
     /// The tier of the output.
     pub(crate) level: u8,
-    /// Embedding objects whose live rows are copied; all others are referred to.
+    /// Embedding objects whose live rows are copied. The output refers to all others.
     pub(crate) rewrite: BTreeSet<ObjectName>,
 }
 

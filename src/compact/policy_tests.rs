@@ -1,4 +1,4 @@
-//! What the policy decides, case by case.
+//! The decisions of the policy, case by case.
 
 use deltafold_format::{
     Absent, EmbeddingEntry, Manifest, Nonce, ObjectName, PartEntry, Run, Sequence, TimeRange, Uid, Version,
@@ -70,7 +70,7 @@ fn a_base_alone_is_left_alone() {
 fn the_base_absorbs_the_tiers_when_they_reach_an_eighth() {
     assert_eq!(decided(&[(0, 8_001, 8_000, 8_000), (0, 1_000, 1_000, 1_000)]), None);
     let due = decided(&[(0, 8_000, 8_000, 8_000), (0, 400, 400, 400), (0, 600, 600, 600)]);
-    // The base's object is large and alive: referred to. The small ones are consolidated.
+    // The base's object is large and live, so it stays referenced. The small ones are consolidated.
     assert_eq!(due, Some((vec![1, 2, 3], 0, vec![2, 3])));
 }
 
@@ -80,7 +80,7 @@ fn a_small_object_of_the_base_is_consolidated_when_as_many_rows_arrive() {
     assert_eq!(due, Some((vec![1, 2], 0, vec![2])));
     let due = decided(&[(0, 1_000, 1_000, 1_000), (0, 1_000, 1_000, 1_000)]);
     assert_eq!(due, Some((vec![1, 2], 0, vec![1, 2])));
-    // A quarter of a full object is no small one.
+    // A quarter of a full object is not small.
     let due = decided(&[(0, 2_499, 2_499, 2_499), (0, 2_500, 2_500, 2_500)]);
     assert_eq!(due, Some((vec![1, 2], 0, vec![1, 2])));
     let due = decided(&[(0, 2_500, 2_500, 2_500), (0, 2_500, 2_500, 2_500)]);

@@ -1,4 +1,4 @@
-//! How long it is remembered, in a collection that is ordered by revision, that a record is gone.
+//! The retention of tombstones in a collection ordered by revision.
 
 use deltafold_format::{Manifest, Ordering, Timestamp};
 
@@ -9,29 +9,28 @@ use crate::shard::Shard;
 /// Stores date to the second.
 const SECOND: i64 = 1_000;
 
-/// What was last said before this need not be remembered by a base that absorbs all of `manifest`'s
-/// runs: every op that came within the time that the collection keeps tombstones is in them. Costs,
-/// by revision, a look at the store's clock, a LIST and a conditional GET; nothing in log order.
+/// A base that absorbs all of `manifest`'s runs may forget an absence that was last stated before
+/// this. These runs hold every op that came within the retention. Ordered by revision it costs a
+/// look at the store's clock, a LIST and a conditional GET; in log order nothing.
 ///
-/// Only dates of the store are compared with each other: those of the tombstones, of the first
-/// segment that is not folded, and its clock. An op that waits in the log came in time however late
-/// it is folded, so nothing is forgotten that is younger, by the retention, than the oldest of
-/// those.
+/// It compares only dates of the store: those of the tombstones, of the first segment not folded,
+/// and its clock. An op that waits in the log came in time, however late it is folded. So the base
+/// forgets nothing younger than the oldest of these dates less the retention.
 pub(super) async fn forgotten_before(shard: &Shard, manifest: &Manifest) -> Result<Timestamp> {
     let nothing = Timestamp::from_millis(i64::MIN);
     let Ordering::Revision { keep_tombstones_millis } = shard.config().ordering else { return Ok(nothing) };
     if manifest.absent_rows() == 0 {
         return Ok(nothing);
     }
-    // Before the log is looked at: what comes later is younger.
+    // Read before the log, so that anything later is younger.
     let now = retry::transient(|| shard.store().now()).await?;
     let (prefix, folded) = (shard.layout().log_prefix(), shard.layout().segment(manifest.folded));
     let listed = retry::transient(|| shard.store().list_after(&prefix, Some(&folded), 1)).await?;
     let complete = match listed.first() {
         Some(first) if first.key == shard.layout().segment(manifest.folded.next()) => now.min(first.modified),
-        // What followed was folded by somebody else, and swept: ops came that this manifest does
-        // not know. As sweep chooses its floors, this merge would be refused when it is published;
-        // nothing here leans on that.
+        // Another compactor folded the next segment, and a sweep deleted it: this manifest does not
+        // know its ops. With sweep's choice of floors, the publish of this merge would be refused.
+        // No rule here relies on that.
         Some(_) => return Ok(nothing),
         None if shard.head().await?.head.folded == manifest.folded => now,
         None => return Ok(nothing),

@@ -13,17 +13,16 @@ use crate::env::{self, Task};
 use crate::error::{Error, Result};
 use crate::shard::Shard;
 
-/// Objects being encoded or on their way to the store at once.
+/// Objects being encoded or uploaded at once.
 const CLOSING: usize = 2;
 
 /// Bytes of them. With the two objects that are being filled, this bounds the writer's memory.
 const CLOSING_BYTES: usize = 32 << 20;
 
-/// Rows between two points where other tasks get their turn.
+/// Rows between two yields to other tasks.
 const ROWS_A_TURN: u32 = 256;
 
-/// A part being written is closed at this many bytes of columns, though it holds fewer rows than it
-/// may.
+/// A part is closed at this many bytes of columns, even if it holds fewer rows than it may.
 ///
 /// A scan and a merge hold one part of each run: of 28 runs, seven on each of four levels, 56 MiB.
 /// A cold `get` reads the front and the columns of one part: half a megabyte where documents are
@@ -33,42 +32,42 @@ const PART_BYTES: usize = 2 << 20;
 /// Writes one run.
 pub(crate) struct RunWriter {
     shard: Shard,
-    /// The head version that the edit starts from; it is in the name of every object written.
+    /// The head version that the edit starts from. The name of every object written contains it.
     born: Version,
     part: PartBuilder,
     embeddings: Option<(ObjectName, EmbeddingBuilder)>,
-    /// With the bytes that each takes.
+    /// Each with its bytes.
     closing: VecDeque<(usize, Task<Result<Closed>>)>,
-    /// In id order; `None` for those that are still being closed.
+    /// In id order. `None` for those still being closed.
     parts: Vec<Option<PartEntry>>,
     written: Written,
     /// The part is closed at this many rows.
     cut_at: usize,
-    /// And at this many bytes of columns.
+    /// The part is closed at this many bytes of columns, too.
     cut_bytes: usize,
     turn: u32,
 }
 
-/// Whether a part stands alone; the next merge joins smaller ones with their neighbours.
+/// Whether a part stands alone. The next merge joins smaller ones with their neighbours.
 pub(crate) fn is_large(part: &PartEntry) -> bool {
-    // Stored bytes: columns of text shrink to a quarter as a rule, seldom to less than a sixteenth.
+    // Stored bytes: text columns compress to a quarter as a rule, seldom to less than a sixteenth.
     part.rows as usize >= LARGE_ROWS || part.bytes >= (PART_BYTES / 16) as u64
 }
 
-/// So many rows make a part that stands alone.
+/// A part of this many rows stands alone.
 const LARGE_ROWS: usize = MAX_PART_ROWS / 4;
 
-/// So many bytes of columns do, too.
+/// A part with this many bytes of columns does, too.
 const LARGE_BYTES: usize = PART_BYTES / 4;
 
-/// What was written.
+/// The result of a run writer.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
-    /// In id order, those carried over among them.
+    /// In id order, including those carried over.
     pub(crate) parts: Vec<PartEntry>,
     /// The new embedding objects.
     pub(crate) embeddings: Vec<EmbeddingEntry>,
-    /// How often the new parts refer to each object that existed before.
+    /// The references from the new parts to each object that existed before.
     pub(crate) references: BTreeMap<ObjectName, u32>,
     /// Rows of `parts`.
     pub(crate) rows: u64,
@@ -92,13 +91,13 @@ impl RunWriter {
         }
     }
 
-    /// Writes an embedding and says where it will lie.
+    /// Writes an embedding and returns its future place.
     pub(crate) async fn embed(&mut self, row: &[f32]) -> Result<EmbeddingRef> {
         let (object, builder) = self.open_embeddings().await?;
         Ok(EmbeddingRef { object: *object, row: builder.push(row) })
     }
 
-    /// Copies an embedding with its codes and says where it will lie.
+    /// Copies an embedding with its codes and returns its future place.
     pub(crate) async fn embed_copy(
         &mut self,
         from: &Embeddings,
@@ -125,8 +124,7 @@ impl RunWriter {
         self.part.push_effect(id, effect).map_err(|error| self.refused(&error))
     }
 
-    /// Appends a row as it stands in another part, with its embedding elsewhere if `embedding` says
-    /// so.
+    /// Appends a row of another part unchanged, but with its embedding at `embedding` if given.
     pub(crate) async fn copy(&mut self, from: &PartMeta, row: usize, embedding: Option<EmbeddingRef>) -> Result<()> {
         self.make_room().await?;
         self.part.copy_row(from, row, embedding).map_err(|error| self.refused(&error))
@@ -140,21 +138,20 @@ impl RunWriter {
         Ok(())
     }
 
-    /// Whether the part that is being filled may end here: it is empty, or large enough to stand
-    /// alone.
+    /// Whether the part being filled may end here: it is empty, or large enough to stand alone.
     pub(crate) fn may_close(&self) -> bool {
         let rows = self.part.rows();
         rows == 0 || rows >= LARGE_ROWS || self.part.estimated_bytes() >= LARGE_BYTES
     }
 
     /// Prepares for the rows of an older part. Where they do not fit behind the pending ones, the
-    /// cut falls in the middle, so that no splinter is left over. Parts then split and grow as the
-    /// leaves of a B-tree do.
+    /// cut falls in the middle, so that no small rest is left over. Parts then split and grow like
+    /// the leaves of a B-tree.
     pub(crate) fn expect(&mut self, part: &PartMeta) {
         let rows = self.part.rows() + part.rows();
         self.cut_at = if rows > MAX_PART_ROWS { rows.div_ceil(2) } else { MAX_PART_ROWS };
         let bytes = self.part.estimated_bytes() + part.memory_bytes();
-        // A part far larger than that was written by another program, or holds a single row.
+        // A far larger part comes from another program, or holds a single row.
         self.cut_bytes = if bytes > PART_BYTES { bytes.div_ceil(2).min(PART_BYTES) } else { PART_BYTES };
     }
 
@@ -163,7 +160,7 @@ impl RunWriter {
         if self.may_close() { self.close_part().await } else { Ok(()) }
     }
 
-    /// Writes what is left and waits until everything is stored.
+    /// Writes the rest and waits until everything is stored.
     pub(crate) async fn finish(mut self) -> Result<Written> {
         self.close_part().await?;
         self.close_embeddings().await?;
@@ -240,7 +237,7 @@ impl RunWriter {
         ObjectName { version: self.born, nonce: self.shard.env().nonce() }
     }
 
-    /// Encodes and stores an object beside what goes on.
+    /// Encodes and stores an object in the background.
     async fn close(
         &mut self,
         bytes: usize,
@@ -279,8 +276,8 @@ impl RunWriter {
     }
 }
 
-/// The encoder refuses what breaks the format, and rows of checked objects break it in one way
-/// only: by growing.
+/// The encoder refuses rows that break the format. Rows of checked objects can break it only by
+/// growing.
 fn refused(shard: &Shard, error: &FormatError) -> Error {
     match error.kind() {
         FormatErrorKind::TooLarge => Error::invalid(format!(
@@ -291,10 +288,10 @@ fn refused(shard: &Shard, error: &FormatError) -> Error {
     }
 }
 
-/// An object that is stored.
+/// A stored object.
 enum Closed {
     Part {
-        /// Among the run's parts.
+        /// Its place among the run's parts.
         place: usize,
         entry: PartEntry,
         references: Vec<(ObjectName, u32)>,

@@ -1,5 +1,5 @@
-//! Sweep: an edit first, deletion second. What may be deleted follows from versions alone; ages
-//! only decide how much is kept beyond that. The last segment folded stays in any case.
+//! Sweep publishes an edit first and deletes second. Versions alone decide what may be deleted;
+//! ages only retain more. The last segment folded stays in any case.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,19 +14,19 @@ use crate::simulation::Guard;
 use crate::snapshot::{Current, Edit, Floors, highest_truncated, is_seen, name, objects, publish};
 use crate::store::{Key, Listed};
 
-/// How many keys one call of the store removes.
+/// The most keys that one call of the store removes.
 const DELETE_BATCH: usize = 1_000;
 
-/// What sweep keeps beyond what the current version needs. Pins are kept in any case.
+/// The retention of a sweep, beyond the needs of the current version. It keeps pins in any case.
 #[derive(Debug, Clone)]
 pub struct SweepOptions {
     /// Versions before the current one that stay readable.
     pub keep_versions: u64,
-    /// A version stays readable until it has been out of date for so long, by the store's clock.
+    /// The time, by the store's clock, for which an outdated version stays readable.
     pub min_age: Duration,
-    /// An upload of a large object that was begun so long ago and never finished is given up.
+    /// The age at which an unfinished upload of a large object is given up.
     pub upload_age: Duration,
-    /// Only says what would be deleted.
+    /// Only reports what it would delete.
     pub dry_run: bool,
 }
 
@@ -41,12 +41,12 @@ impl Default for SweepOptions {
     }
 }
 
-/// What a sweep of one shard deleted, or would delete.
+/// The totals of one shard's sweep, real or dry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SweepReport {
-    /// Versions below this one cannot be read any more, unless pinned.
+    /// Versions below this one are not readable any more, unless pinned.
     pub sweep_floor: Version,
-    /// Log slots below this one are never read again.
+    /// No reader and no writer reads slots below this one again.
     pub truncated: Sequence,
     /// Log segments deleted.
     pub segments: u64,
@@ -62,9 +62,9 @@ pub struct SweepReport {
     pub expired_pins: Vec<String>,
 }
 
-/// Sweeps one shard. Costs three LISTs for each 1,000 objects, a publish when a floor rises, one
+/// Sweeps one shard. Costs three LISTs for each 1,000 objects; a publish when a floor rises; one
 /// GET for each pin and for the version at the floor; two looks at the clock; a list of uploads
-/// where the store has them; deletes are free on S3.
+/// where the store has them. Deletes are free on S3.
 pub(crate) async fn sweep(shard: &Shard, options: &SweepOptions) -> Result<SweepReport> {
     let mut current = Current::load(shard).await?;
     let manifests = shard.list(&shard.layout().manifest_prefix(), None, |_| false).await?;
@@ -77,8 +77,8 @@ pub(crate) async fn sweep(shard: &Shard, options: &SweepOptions) -> Result<Sweep
     if raises && !options.dry_run && Guard::PublishBeforeDelete.holds() {
         publish(shard, &mut current, &Edit::Sweep(floors.clone())).await?;
     }
-    // What is deleted follows from a manifest in which the floors stand: the one just published, or
-    // one that came after it.
+    // The deletions follow from a manifest that holds the floors: the one just published, or a
+    // later one.
     let doomed = doomed(shard, &current.manifest, &floors, &manifests).await?;
     let mut report = SweepReport {
         sweep_floor: floors.sweep_floor,
@@ -102,7 +102,7 @@ pub(crate) async fn sweep(shard: &Shard, options: &SweepOptions) -> Result<Sweep
     let prefix = shard.layout().prefix();
     report.uploads = retry::transient(|| shard.store().abort_uploads(&prefix, before, options.dry_run)).await?;
     if !options.dry_run {
-        // Another's publish may have been seen before it was durable.
+        // The head may show another's publish that is not durable yet.
         shard.settle_head().await?;
         for batch in doomed.chunks(DELETE_BATCH) {
             let keys: Vec<Key> = batch.iter().map(|listed| listed.key.clone()).collect();
@@ -112,8 +112,8 @@ pub(crate) async fn sweep(shard: &Shard, options: &SweepOptions) -> Result<Sweep
     Ok(report)
 }
 
-/// Refuses a head that was put back from an old copy, where a manifest shows it: two versions above
-/// the head's, or more. No request as a rule. What others have published since is looked up.
+/// Refuses a head that was put back from an old copy, which a manifest two or more versions above
+/// it proves. No request as a rule. It looks up what others have published since.
 async fn refuse_old_head(shard: &Shard, current: &mut Current, manifests: &[Listed]) -> Result<()> {
     let highest = manifests.iter().filter_map(|listed| shard.layout().parse_manifest(&listed.key)).max();
     let is_above = |current: &Current| highest.is_some_and(|name| name.version > current.manifest.version.next());
@@ -126,19 +126,19 @@ async fn refuse_old_head(shard: &Shard, current: &mut Current, manifests: &[List
     Ok(())
 }
 
-/// How far the floors may rise.
+/// The highest floors that the retention allows.
 async fn floors(shard: &Shard, manifest: &Manifest, manifests: &[Listed], options: &SweepOptions) -> Result<Floors> {
     let now = retry::transient(|| shard.store().now()).await?;
     let old = |since: Timestamp, age: u128| {
-        // A store may tell its clock to the second and date its objects to the millisecond: what is
-        // not born yet is of age 0.
+        // A store may tell its clock to the second and date its objects to the millisecond. An
+        // object dated in the future has age 0.
         let passed = now.as_millis().saturating_sub(since.as_millis()).max(0);
         u128::try_from(passed).is_ok_and(|passed| passed >= age)
     };
     let expired = manifest.pins.iter().filter(|pin| pin.ttl_millis.is_some_and(|ttl| old(pin.created, ttl.into())));
     let highest = Version::new(manifest.version.get().saturating_sub(options.keep_versions));
     let parsed = |listed: &Listed| shard.layout().parse_manifest(&listed.key);
-    // The version at the floor made those below it out of date.
+    // The version at the floor superseded those below it.
     let sweep_floor = manifests
         .iter()
         .filter(|listed| old(listed.modified, options.min_age.as_millis()))
@@ -149,9 +149,9 @@ async fn floors(shard: &Shard, manifest: &Manifest, manifests: &[Listed], option
         .unwrap_or_default()
         .max(manifest.sweep_floor);
     let mut floors = Floors { truncated: manifest.truncated, sweep_floor, expired: expired.cloned().collect() };
-    // Readers of the versions kept go on in the log behind what these have folded. More than one
-    // manifest may bear the version: those that lost the race were made from the same one before,
-    // so the least of them has folded no more than the one that won.
+    // Readers of the retained versions follow the log behind their last fold. Several manifests may
+    // have one version. The losers have the same parent as the winner, so the least of them has
+    // folded no more than it.
     let mut folded: Option<Sequence> = None;
     for listed in manifests {
         if parsed(listed).is_some_and(|name| name.version == sweep_floor)
@@ -166,11 +166,11 @@ async fn floors(shard: &Shard, manifest: &Manifest, manifests: &[Listed], option
     Ok(floors)
 }
 
-/// Everything that no version kept, no pin and no edit under way can need.
+/// All objects that no retained version, no pin and no edit under way can need.
 async fn doomed(shard: &Shard, manifest: &Manifest, floors: &Floors, manifests: &[Listed]) -> Result<Vec<Listed>> {
     let layout = shard.layout();
     let mut needed: BTreeSet<PartObject> = objects(manifest);
-    // Versions from the floor on need what was dropped after it.
+    // Versions from the floor on need the objects that a later version dropped.
     let kept = |version| version > floors.sweep_floor && Guard::VersionsKept.holds();
     needed.extend(manifest.dropped.iter().filter(|d| kept(d.version)).map(|d| d.object));
     let is_expired = |pin: &Pin| floors.expired.iter().any(|seen| is_seen(pin, &seen.name, seen.id));
@@ -182,7 +182,7 @@ async fn doomed(shard: &Shard, manifest: &Manifest, floors: &Floors, manifests: 
             Some(object) => {
                 needed.extend(objects(&Manifest::decode(object.bytes).map_err(|error| Error::format(&key, error))?));
             }
-            // Unpinned since, or expired, and swept by someone else: nobody needs it any more.
+            // The pin was removed, or expired, and another sweep has deleted its version.
             None if !is_pinned(shard, *pin).await? => {}
             None => return Err(Repr::Missing(key).into()),
         }

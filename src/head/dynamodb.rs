@@ -1,7 +1,7 @@
-//! Registers in a DynamoDB table, objects in a store: for buckets that cannot replace an object on
-//! condition, and for heads that answer in a few milliseconds.
+//! Registers in a DynamoDB table, objects in a store. For buckets without a conditional replace,
+//! and for heads that answer in a few milliseconds.
 //!
-//! `format/SPEC.md`, section "Registers", tells what an item looks like.
+//! `format/SPEC.md`, section "Registers", defines the items.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -33,16 +33,16 @@ const REGISTER: &str = "register";
 const VERSION: &str = "version";
 const DIGEST: &str = "digest";
 const CONTENT: &str = "content";
-/// How many items are deleted at once.
+/// The number of concurrent deletes.
 const DELETES_AT_ONCE: usize = 16;
-/// How often a table that is being made is looked at, a second apart.
+/// Looks at a table that is being made, a second apart.
 const LOOKS_AT_NEW_TABLE: usize = 120;
 
-/// A store whose registers of shards, heads and claims, lie in a DynamoDB table; everything else
-/// lies in another store.
+/// A store with the registers of shards (heads and claims) in a DynamoDB table, and everything else
+/// in another store.
 ///
-/// The [contract](crate::store) for registers is kept by conditions: an item is created if there is
-/// none, and replaced if it still has the version and the digest that were read. Reads are strongly
+/// Conditions keep the [contract](crate::store) for registers: an item is created if there is none,
+/// and replaced if it still has the version and the digest that were read. Reads are strongly
 /// consistent. Lists show registers where the prefix names their collection; their dates are not
 /// kept.
 #[derive(Clone)]
@@ -94,12 +94,12 @@ impl HeadsInDynamoDb {
         Ok(Self { objects, client, table, region, meter })
     }
 
-    /// Makes the table, paid by request, and waits until it can be used. One that is there already
-    /// is left as it is.
+    /// Makes the table, billed by request, and waits until it is usable. Leaves an existing one
+    /// unchanged.
     ///
     /// # Errors
     ///
-    /// The table is there and made for something else; or it may not be made.
+    /// The table exists for another purpose, or there is no permission to make it.
     pub async fn create_table(&self) -> Result<(), StoreError> {
         let failed = |reason: String| StoreError::new(StoreErrorKind::Permanent, "make the table", &self.table, reason);
         let attribute = |name: &str| {
@@ -136,7 +136,7 @@ impl HeadsInDynamoDb {
         Err(failed("it is being made and not ready yet; try again in a while".to_owned()))
     }
 
-    /// Where the register of this key lies; `None` where the key is none of a register.
+    /// The item of the register with this key; `None` where the key names no register.
     fn place(&self, key: &Key) -> Option<Place> {
         let (collection, register) = key.as_str().split_once('/')?;
         let (_, name) = register.split_once('/')?;
@@ -171,7 +171,7 @@ impl HeadsInDynamoDb {
         self.meter.request(RequestKind::RegisterRead, key, 0, get, answer).await
     }
 
-    /// Writes an item: where there is none, or over the one that has this tag.
+    /// Writes an item: a new one, or over the one that has this tag.
     async fn write(
         &self,
         key: &Key,
@@ -263,7 +263,7 @@ impl HeadsInDynamoDb {
     }
 }
 
-/// Whether the key of a register may begin so, behind the collection.
+/// Whether a register's key behind the collection may begin with `prefix`.
 fn may_be_register(prefix: &str) -> bool {
     prefix.split_once('/').is_none_or(|(_, name)| "head".starts_with(name) || "claim".starts_with(name))
 }
@@ -316,7 +316,7 @@ impl Store for HeadsInDynamoDb {
 
     async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError> {
         let Some(place) = self.place(key) else { return self.objects.get_unless(key, tag).await };
-        // There is no conditional read of an item; it is a few hundred bytes.
+        // DynamoDB has no conditional read; an item is a few hundred bytes.
         Ok(match self.read(key, place).await? {
             None => Unless::Absent,
             Some(object) if object.tag == *tag => Unless::Unchanged,
@@ -366,7 +366,7 @@ impl Store for HeadsInDynamoDb {
     }
 
     async fn settle(&self, key: &Key) -> Result<(), StoreError> {
-        // What a table shows is durable.
+        // A table shows only durable items.
         if self.place(key).is_some() { Ok(()) } else { self.objects.settle(key).await }
     }
 

@@ -11,7 +11,7 @@ use crate::retry;
 use crate::simulation::Guard;
 use crate::store::{Key, Object, Outcome, Store, StoreError, Unless};
 
-/// A register that is one small object, swapped by the store's `replace`.
+/// A register that is one small object. The store's `replace` swaps it.
 #[derive(Debug)]
 pub(crate) struct InStore {
     store: Arc<dyn Store>,
@@ -39,7 +39,7 @@ impl HeadRegister for InStore {
     async fn read_unless(&self, seen: &HeadState) -> Result<Option<Option<HeadState>>> {
         match retry::transient(|| self.store.get_unless(&self.key, &seen.tag)).await? {
             Unless::Unchanged => Ok(None),
-            // Some stores send what has not changed.
+            // Some stores send an unchanged object.
             Unless::Changed(object) if object.tag == seen.tag => Ok(None),
             Unless::Changed(object) => Ok(Some(Some(self.decode(object)?))),
             Unless::Absent => Ok(Some(None)),

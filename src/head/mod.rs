@@ -1,11 +1,11 @@
-//! The head of a shard: the one register that publishing swaps.
+//! The head of a shard: the one register that a publish swaps.
 //!
 //! # Contract
 //!
 //! - [`read`](HeadRegister::read) returns the head that the last finished swap left.
 //! - [`swap`](HeadRegister::swap) lands for at most one of the callers that saw the same state; the
 //!   version it writes is 1 above.
-//! - The three outcomes are those of [`Store`](crate::store::Store): after "unknown" only reading
+//! - The three outcomes are those of [`Store`](crate::store::Store): after "unknown" only a read
 //!   tells.
 
 #[cfg(feature = "dynamodb")]
@@ -22,7 +22,7 @@ use crate::store::{Outcome, StoreError, Tag};
 pub use dynamodb::HeadsInDynamoDb;
 pub(crate) use in_store::InStore;
 
-/// A head that was read and what names its state.
+/// A head as read, with the tag of its state.
 #[derive(Debug, Clone)]
 pub(crate) struct HeadState {
     pub(crate) head: Head,
@@ -35,7 +35,7 @@ pub(crate) trait HeadRegister: Send + Sync + std::fmt::Debug {
     /// The head; `None` where the shard has none (never made, or dropped).
     async fn read(&self) -> Result<Option<HeadState>>;
 
-    /// The head, unless it is still the state seen: `Ok(None)` then. One conditional GET.
+    /// The head, unless it is still the state seen: then `Ok(None)`. One conditional GET.
     async fn read_unless(&self, seen: &HeadState) -> Result<Option<Option<HeadState>>>;
 
     /// Swaps the state seen for `new`.

@@ -1,4 +1,4 @@
-//! A slot of the log as it is read: its segment, or only the segment's header.
+//! Reads a slot of the log: its segment, or only the segment's header.
 
 use std::sync::Arc;
 
@@ -10,21 +10,21 @@ use crate::error::{Error, Result};
 use crate::retry;
 use crate::simulation::Guard;
 
-/// Bytes that a fold's index over a segment takes for each op. A reader's takes less.
+/// Bytes of a fold's index for each op of a segment. A reader's index takes less.
 pub(crate) const INDEX_BYTES: u64 = 16;
 
-/// First bytes of a segment that are asked for to read its header: enough for some 250 marks. A
-/// header of more marks costs a second request.
+/// First bytes of a segment to read for its header: enough for some 250 marks. A header with more
+/// marks costs a second request.
 const FRONT_BYTES: u64 = 16 << 10;
 
-/// A segment of at most so many bytes is read whole where only its ops are needed: a second request
+/// Segments of at most this size are read whole where only the ops are needed: a second request
 /// takes longer.
 const WHOLE_BYTES: u64 = 64 << 10;
 
 /// The content of a log slot.
 #[derive(Debug, Clone)]
 pub(crate) enum Slot<S = Arc<Segment>> {
-    /// Nothing yet, or nothing any more.
+    /// Nothing yet, or swept.
     Absent,
     /// A segment that a writer of a dropped collection of the same name left. It counts as an empty
     /// one if the next segment says so: see `log::read::foreign`.
@@ -34,7 +34,7 @@ pub(crate) enum Slot<S = Arc<Segment>> {
 }
 
 impl Slot {
-    /// Memory that its segment takes once decoded, with an index over its ops.
+    /// Memory for the decoded segment, with an index over its ops.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Segment(segment) => segment.decoded_bytes() + INDEX_BYTES * segment.len() as u64,
@@ -52,7 +52,7 @@ impl Shard {
         }
     }
 
-    /// The object in a log slot as it is stored, `None` where there is none. One GET.
+    /// The stored object in a log slot; `None` where there is none. One GET.
     pub(crate) async fn stored_slot(&self, sequence: Sequence) -> Result<Option<Bytes>> {
         Ok(self.get(&self.layout().segment(sequence)).await?.map(|object| object.bytes))
     }
@@ -70,8 +70,8 @@ impl Shard {
         Ok(Slot::Segment(Arc::new(segment)))
     }
 
-    /// The header of the segment in a log slot: who wrote it, and its marks. Nothing is known of
-    /// its ops, which may be damaged. One GET of the object's first bytes, and a second one if the
+    /// The header of the segment in a log slot: its writer and its marks. It proves nothing about
+    /// the ops, which may be damaged. One GET of the object's first bytes, and a second one if the
     /// header has more than about 250 marks.
     pub(crate) async fn slot_header(&self, sequence: Sequence) -> Result<Slot<SegmentFront>> {
         let key = self.layout().segment(sequence);
@@ -81,7 +81,7 @@ impl Shard {
             let range = retry::transient(|| self.store().get_range(&key, 0, bytes)).await?;
             let Some(front) = range else { return Ok(Slot::Absent) };
             let needed = SegmentFront::bytes_needed(front.clone()).map_err(damaged)?;
-            // The object may end before; then decoding tells what is wrong. Each further read asks
+            // The object may end before; then decoding reports the fault. Each further read asks
             // for more, up to the longest header.
             if needed > bytes && front.len() as u64 == bytes {
                 bytes = needed;
@@ -92,11 +92,10 @@ impl Shard {
         }
     }
 
-    /// A slot of the log as far as it concerns one record: its segment where an op is about the
-    /// record, else `Void`. `None` where the slots beside it decide whether it counts, or it is
-    /// gone.
+    /// A slot of the log, reduced to one record: its segment if an op is about the record, else
+    /// `Void`. `None` where the slots beside it decide whether it counts, or it is gone.
     ///
-    /// `stored` is the length of the object. Of a large one the embeddings are read only if an op
+    /// `stored` is the length of the object. From a large one it reads the embeddings only if an op
     /// is about the record. One GET; one more where an op is, or where the ops take more than a
     /// quarter of the object.
     pub(crate) async fn slot_about(&self, sequence: Sequence, stored: u64, id: &str) -> Result<Option<Slot>> {
@@ -123,7 +122,7 @@ impl Shard {
         loop {
             let Some(front) = self.range(&key, 0..bytes).await? else { return Ok(None) };
             let needed = SegmentOps::bytes_needed(front.clone()).map_err(damaged)?;
-            // The object may end before; then decoding tells what is wrong.
+            // The object may end before; then decoding reports the fault.
             if needed > bytes && front.len() as u64 == bytes {
                 bytes = needed;
                 continue;
@@ -133,8 +132,8 @@ impl Shard {
         }
     }
 
-    /// Whether a segment is of this collection, and not of a dropped one of the same name; an error
-    /// where it does not belong into the slot.
+    /// Whether a segment is of this collection, and not of a dropped one of the same name. An error
+    /// where it does not belong in the slot.
     fn is_own(&self, sequence: Sequence, header: &SegmentHeader) -> Result<bool> {
         let corrupt = |reason: &str| Err(Error::corrupt(&self.layout().segment(sequence), reason));
         if header.sequence != sequence {

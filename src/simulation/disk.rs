@@ -1,17 +1,17 @@
-//! What a store in a folder asks of the operating system, told in its order: from it a test knows
-//! what a power failure may leave.
+//! Reports the calls that a store in a folder makes to the operating system, in order. From them a
+//! test derives the states that a power failure may leave.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A call that changed the folder, or that waits for others who do. Paths are whole.
+/// A call that changes the folder, or one that waits for a lock. Paths are whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DiskCall {
     /// A folder was made.
     MakeFolder(PathBuf),
-    /// A file was made, of no bytes; without a name where there is no path.
+    /// An empty file was made; without a name where `path` is `None`.
     Create {
-        /// What names it to the calls that follow: until it is gone nobody else has it.
+        /// Its identity in the calls that follow. No other file has it until this one is gone.
         file: u64,
         /// Its name.
         path: Option<PathBuf>,
@@ -20,49 +20,49 @@ pub enum DiskCall {
     Write {
         /// The file.
         file: u64,
-        /// Those bytes.
+        /// The bytes.
         bytes: Vec<u8>,
     },
     /// A file's bytes were flushed.
     SyncFile(u64),
-    /// A file was given a name that was free.
+    /// A file got a name that was free.
     Link {
         /// The file.
         file: u64,
         /// The name.
         path: PathBuf,
     },
-    /// A file was given another name, in the place of the file that had it.
+    /// A file was renamed, over the file that had the name.
     Rename {
-        /// The name before.
+        /// The old name.
         from: PathBuf,
-        /// The name after.
+        /// The new name.
         to: PathBuf,
     },
     /// A name was removed.
     Remove(PathBuf),
     /// The names in a folder were flushed.
     SyncFolder(PathBuf),
-    /// A lock is about to be asked for. Tells of no change.
+    /// The process is about to ask for a lock. No change.
     WillLock(PathBuf),
-    /// A lock was given. Tells of no change.
+    /// The process got a lock. No change.
     Locked(PathBuf),
-    /// A lock was given back. Tells of no change.
+    /// The process released a lock. No change.
     Unlocked(PathBuf),
 }
 
-/// Hears of each call, on the thread that made it, before that goes on.
+/// Receives each call, on the thread that made it, before that continues.
 pub type DiskWatcher = Arc<dyn Fn(DiskCall) + Send + Sync>;
 
 static WATCHERS: Mutex<Vec<(PathBuf, DiskWatcher)>> = Mutex::new(Vec::new());
 
-/// Watches what happens in and to a folder until dropped.
+/// Watches a folder until dropped.
 #[derive(Debug)]
 pub struct DiskWatch(PathBuf);
 
 impl DiskWatch {
-    /// Tells `watcher` of every call that changes what lies at or below `root`, which nobody else
-    /// watches.
+    /// Reports to `watcher` every call that changes anything at or below `root`. No other watch may
+    /// cover that.
     pub fn begin(root: &Path, watcher: DiskWatcher) -> Self {
         watchers().push((root.to_owned(), watcher));
         Self(root.to_owned())
@@ -80,7 +80,7 @@ fn watchers() -> std::sync::MutexGuard<'static, Vec<(PathBuf, DiskWatcher)>> {
     WATCHERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Tells whoever watches the folder that `path` lies in.
+/// Reports to the watcher of the folder that contains `path`.
 pub(crate) fn tell(path: &Path, call: impl FnOnce() -> DiskCall) {
     let watcher = watchers().iter().find(|(root, _)| path.starts_with(root)).map(|(_, watcher)| watcher.clone());
     if let Some(watcher) = watcher {

@@ -1,42 +1,42 @@
-//! The guards that the design names. In every normal build they hold, and asking costs nothing.
+//! The guards that the design names. In every normal build they hold, and a check of one costs
+//! nothing.
 
-/// One rule on which a guarantee rests. `docs/correctness.md` lists what notices when it is broken.
+/// One rule on which a guarantee rests. `docs/correctness.md` lists the checks that notice when it
+/// is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Guard {
     /// An append is acknowledged only after a look at the head: R1.
     HeadCheck,
-    /// A batch that is refused knows an earlier attempt of its own by the id in the segment: R3.
+    /// A refused batch recognizes an earlier attempt of its own by the id in the segment: R3.
     BatchId,
-    /// A slot whose answer was lost is tried again; the next one is not touched before it is
+    /// A slot whose answer was lost is tried again. The next one is not touched before it is
     /// decided: R3.
     UnknownIsNotRefused,
     /// A lost answer is no success.
     UnknownIsNotDone,
     /// "Try again" does not mean "taken": R4.
     TryAgainIsNotTaken,
-    /// Before a batch whose slot was swept is appended anew, the writer's own mark is looked up:
-    /// R12.
+    /// Before a batch whose slot was swept is appended anew, the writer looks up its own mark: R12.
     WriterMark,
-    /// What the log holds of a source is not appended again: R11.
+    /// Ops of a source that the log holds are not appended again: R11.
     SourceMarks,
     /// The manifest keeps the marks of what it folds: R12.
     MarksSurviveFold,
-    /// Marks that were read count only if the head shows afterwards that nothing was swept from
-    /// under the reading.
+    /// The marks read count only if a later head shows that nothing was swept from under the read.
     MarksRecheck,
-    /// What stands in a slot that somebody else has taken counts only if the head shows afterwards
-    /// that the slot was not swept: R1, R11.
+    /// The content of a slot that another has taken counts only if a later head shows that the slot
+    /// was not swept: R1, R11.
     PassedIsRead,
-    /// What follows a failed position of its source fails too: R11.
+    /// Ops behind a failed position of their source fail too: R11.
     FailedHoldsBack,
-    /// A change is refused that comes behind a later one of its records.
+    /// A change behind a later one of its records is refused.
     PassedIsRefused,
-    /// Only a head that is still the one seen is swapped: R2.
+    /// A swap replaces only a head that is still the one seen: R2.
     CompareAndSwap,
-    /// A publish whose answer was lost is looked for in the history: R3.
+    /// A publish whose answer was lost looks for its nonce in the history: R3.
     ManifestNonces,
-    /// A fold of segments that someone else has folded is a conflict: R10.
+    /// A fold of segments that another compactor has folded is a conflict: R10.
     FoldConflict,
     /// No edit adds objects born below the sweep floor: R5.
     SweepFloor,
@@ -44,36 +44,35 @@ pub enum Guard {
     Invariants,
     /// A fold is refused unless it accounts for every op by number and digest.
     Accounting,
-    /// A fold takes in every op. What goes missing here is what [`Accounting`](Self::Accounting) is
-    /// for.
+    /// A fold takes in every op. [`Accounting`](Self::Accounting) notices one that is missing.
     EveryOpFolded,
-    /// Sweep keeps the last segment folded: nobody appends behind a slot of which he does not know
-    /// that it was swept.
+    /// Sweep keeps the last segment folded: no appender appends behind a slot that it does not know
+    /// to be swept.
     LastSegmentKept,
     /// Floors are published before anything below them is deleted: R6.
     PublishBeforeDelete,
-    /// Sweep keeps what a pin needs: R6.
+    /// Sweep keeps the objects that a pin needs: R6.
     PinsKept,
-    /// An edit names the pins that it removes by id, not by a name that can be made anew: R6.
+    /// An edit names the pins that it removes by id, as a name can be made anew: R6.
     PinsById,
-    /// Sweep keeps what the versions from the floor on need: R6.
+    /// Sweep keeps the objects that versions from the floor on need: R6.
     VersionsKept,
     /// A slot found empty is the log's end only if a head read afterwards truncates nothing above
     /// it: R7.
     TailRecheck,
-    /// What a new snapshot has folded leaves the reader's overlay: R7.
+    /// Segments that a new snapshot has folded leave the reader's overlay: R7.
     OverlayCut,
     /// A handle of a collection that was dropped and made again is refused.
     Identity,
-    /// Bytes are used only if their checksums are right. The format's own switch: without
-    /// simulation it asks nobody.
+    /// Bytes are used only if their checksums are right. The switch is the format's own; without
+    /// simulation there is none.
     #[cfg(feature = "simulation")]
     Checksums,
-    /// What was written is flushed before it gets its name: R15.
+    /// A file is flushed before it gets its name: R15.
     FileSync,
     /// The folder is flushed before a write in it counts as done: R15.
     FolderSync,
-    /// What was read is made durable before anything rests on it: R15.
+    /// An object that was read is made durable before anything rests on it: R15.
     SettledFirst,
 }
 
@@ -111,7 +110,7 @@ mod switch {
             (OFF_HERE.get() | OFF_EVERYWHERE.load(Ordering::Relaxed)) & self.bit() == 0
         }
 
-        /// Does `work` with these guards switched off on this thread.
+        /// Runs `work` with these guards switched off on this thread.
         pub fn without<R>(guards: &[Self], work: impl FnOnce() -> R) -> R {
             struct Restore(u64, bool);
             impl Drop for Restore {
@@ -127,8 +126,8 @@ mod switch {
             work()
         }
 
-        /// Switches the guard off, or on again, for every thread of the process: for stores that
-        /// work on threads of their own. A test that does so needs its process for itself.
+        /// Switches the guard off, or on again, for every thread of the process. For stores that
+        /// work on threads of their own. Such a test needs a process for itself.
         pub fn switch_everywhere(self, on: bool) {
             if on {
                 OFF_EVERYWHERE.fetch_and(!self.bit(), Ordering::Relaxed);

@@ -1,16 +1,16 @@
-//! What a simulation owns.
+//! The machine of a simulation.
 
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A machine that a simulation makes up.
+/// A simulated machine.
 pub trait Machine: Send + Sync {
     /// Starts a task beside the one that is running.
     fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>);
 
-    /// Ready once so much time has passed.
+    /// Ready once this much time has passed.
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
     /// The time since the machine began.
@@ -24,7 +24,7 @@ thread_local! {
     static MACHINE: RefCell<Option<Arc<dyn Machine>>> = const { RefCell::new(None) };
 }
 
-/// Does `work` with this thread's machine in the place of the real one.
+/// Runs `work` with the given machine in place of the real one, on this thread.
 pub fn on<R>(machine: Arc<dyn Machine>, work: impl FnOnce() -> R) -> R {
     struct Restore(Option<Arc<dyn Machine>>);
     impl Drop for Restore {
@@ -37,7 +37,7 @@ pub fn on<R>(machine: Arc<dyn Machine>, work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// The machine of this thread, where a simulation runs on it.
+/// The simulated machine of this thread, if any.
 pub(crate) fn current() -> Option<Arc<dyn Machine>> {
     MACHINE.with(|machine| machine.borrow().clone())
 }

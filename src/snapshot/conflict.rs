@@ -1,28 +1,28 @@
-//! Why an edit does not fit a manifest.
+//! The reasons why an edit does not fit a manifest.
 
 use deltafold_format::{Sequence, ShardId, Version};
 
 use crate::error::{Error, Repr};
 
-/// Why an edit does not fit a manifest. All but the last are the everyday answer to somebody else's
+/// The reason why an edit does not fit a manifest. All but the last are ordinary results of another
 /// publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Conflict {
-    /// Someone else folded the segments.
+    /// Another compactor folded the segments.
     FoldedMeanwhile {
         first: Sequence,
         folded: Sequence,
     },
-    /// Someone else merged an input.
+    /// Another compactor merged an input.
     InputsVanished,
-    /// A sweep has passed the version this work started from; its objects may be gone.
+    /// A sweep has passed the version this work started from. Its objects may be gone.
     Fenced {
         born: Version,
         sweep_floor: Version,
     },
-    /// Someone else raised the floors higher.
+    /// Another sweep raised the floors higher.
     SweptMeanwhile,
-    /// The version to pin cannot be read any more.
+    /// The version to pin is not readable any more.
     NoVersion(Version),
     PinExists(String),
     NoPin(String),

@@ -1,5 +1,5 @@
-//! Edits: what may happen to a snapshot. `apply(manifest, edit)` is pure, so an edit that lost the
-//! race for the head is applied again to what won; the work behind it is never done twice.
+//! Edits: the changes that a snapshot allows. `apply(manifest, edit)` is pure. So an edit that lost
+//! the race for the head is applied again to the winner, and its work is never done twice.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use super::conflict::Conflict;
 use super::sources::{Reading, forget_silent, merge_marks};
 use crate::simulation::Guard;
 
-/// How many versions before it a manifest remembers; an unknown publish is settled by reading as
-/// long as fewer have followed.
+/// The ancestors that a manifest lists. A read settles an unknown publish while fewer versions have
+/// followed.
 pub(crate) const MAX_ANCESTORS: usize = 64;
 
 /// A change to a snapshot.
@@ -21,9 +21,10 @@ pub(crate) const MAX_ANCESTORS: usize = 64;
 pub(crate) enum Edit {
     Fold(Fold),
     Merge(Merge),
-    /// Keeps a version under a name. The pin names the version as it was seen: number and nonce.
+    /// Keeps a version under a name. The pin names the version as its maker saw it: number and
+    /// nonce.
     Pin(Pin),
-    /// Removes a pin, which was seen under this id. One of the same name made anew stays.
+    /// Removes the pin with this id. A new pin of the same name stays.
     Unpin {
         name: String,
         id: Nonce,
@@ -34,17 +35,17 @@ pub(crate) enum Edit {
 /// Log segments become the newest run.
 #[derive(Debug, Clone)]
 pub(crate) struct Fold {
-    /// The new run; its `first` and `last` are the segments folded.
+    /// The new run. Its `first` and `last` bound the folded segments.
     pub(crate) run: Run,
     /// The embedding objects written for it.
     pub(crate) embeddings: Vec<EmbeddingEntry>,
-    /// What the segments' headers say they hold.
+    /// The ops that the segments hold by their headers.
     pub(crate) held: OpSum,
-    /// What went into the run, counted on the way.
+    /// The ops that went into the run, counted on the way.
     pub(crate) consumed: OpSum,
     /// The highest position of each source in the segments.
     pub(crate) marks: Vec<Mark>,
-    /// The store's clock, where it was looked at: old sources are forgotten then.
+    /// The store's clock, where the fold read it. The edit then forgets silent sources.
     pub(crate) reading: Option<Reading>,
     pub(crate) accounting: Accounting,
 }
@@ -54,28 +55,28 @@ pub(crate) struct Fold {
 pub(crate) struct Merge {
     /// The runs, oldest first.
     pub(crate) inputs: Vec<Nonce>,
-    /// What takes their place.
+    /// The run that replaces them.
     pub(crate) output: Run,
     /// The embedding objects written for it.
     pub(crate) embeddings: Vec<EmbeddingEntry>,
-    /// For each older embedding object: rows no longer referred to, and rows referred to anew.
+    /// For each older embedding object: the references given up, and those added.
     pub(crate) references: BTreeMap<ObjectName, ReferenceChange>,
     pub(crate) accounting: Accounting,
 }
 
-/// How the references to one embedding object change.
+/// The change in references to one embedding object.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ReferenceChange {
     pub(crate) removed: u32,
     pub(crate) added: u32,
 }
 
-/// Floors that rise, after which what lies below them may be deleted.
+/// Rising floors. Once they are published, sweep may delete what lies below them.
 #[derive(Debug, Clone)]
 pub(crate) struct Floors {
     pub(crate) truncated: Sequence,
     pub(crate) sweep_floor: Version,
-    /// Pins that have expired, as they were seen. The edit drops them by id.
+    /// The expired pins that the sweep saw. The edit drops them by id.
     pub(crate) expired: Vec<Pin>,
 }
 
@@ -93,20 +94,20 @@ impl OpSum {
     }
 }
 
-/// Where every op (fold) or row (merge) that went in has gone.
+/// The whereabouts of every op (fold) or row (merge) that went in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Accounting {
     /// Ops or rows read.
     pub(crate) rows_in: u64,
-    /// Rows of parts carried over by reference: they are in `rows_in` and in `rows_out`.
+    /// Rows of parts carried over by reference. They count in `rows_in` and in `rows_out`.
     pub(crate) carried: u64,
     /// Rows written or carried over.
     pub(crate) rows_out: u64,
     /// Composed into a newer row of the same id.
     pub(crate) composed: u64,
-    /// Dropped from the base because the id ends up absent: tombstones, and patches of what is not
-    /// there; those with revisions once they are old enough. Dropped from any run: patches with
-    /// revisions that name no field.
+    /// Dropped from the base because the id ends up absent: tombstones, and patches of absent
+    /// records; in collections ordered by revision, once they are old enough. Dropped from any run:
+    /// patches with revisions that name no field.
     pub(crate) absent: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
@@ -128,14 +129,14 @@ impl Accounting {
     }
 }
 
-/// What a new manifest carries besides the edit.
+/// The content of a new manifest besides the edit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stamp {
     pub(crate) nonce: Nonce,
     pub(crate) published: Timestamp,
 }
 
-/// The manifest after `edit`, or why the edit does not fit this manifest (any more).
+/// The manifest after `edit`, or the reason why the edit does not fit this manifest (any more).
 pub(crate) fn apply(old: &Manifest, edit: &Edit, stamp: Stamp) -> Result<Manifest, Conflict> {
     let mut new = next(old, stamp);
     match edit {
@@ -166,8 +167,7 @@ pub(crate) fn apply(old: &Manifest, edit: &Edit, stamp: Stamp) -> Result<Manifes
     Ok(new)
 }
 
-/// The nonce of a version that can still be read: the current one, one above the floor, or a pinned
-/// one.
+/// The nonce of a readable version: the current one, one above the floor, or a pinned one.
 pub(crate) fn nonce_of(manifest: &Manifest, version: Version) -> Option<Nonce> {
     if version == manifest.version && version > Version::ZERO {
         return Some(manifest.nonce);
@@ -177,8 +177,7 @@ pub(crate) fn nonce_of(manifest: &Manifest, version: Version) -> Option<Nonce> {
     pinned.or_else(|| (version >= manifest.sweep_floor).then(ancestor).flatten())
 }
 
-/// Whether a pin is the one that was seen with this name and id. A name alone may have been given
-/// away and made anew.
+/// Whether a pin is the one with this name and id. A name alone may belong to a newer pin.
 pub(crate) fn is_seen(pin: &Pin, name: &str, id: Nonce) -> bool {
     if Guard::PinsById.holds() { pin.id == id } else { pin.name == name }
 }
@@ -268,9 +267,9 @@ fn apply_merge(new: &mut Manifest, merge: &Merge) -> Result<(), Conflict> {
     Ok(())
 }
 
-/// How far the log may be truncated: the last segment folded stays. So whoever tries for the slot
-/// behind one that was swept finds that taken or swept too, and does not append behind what he does
-/// not know.
+/// The limit of truncation: the last segment folded stays. An appender that tries the slot behind a
+/// swept one then finds it taken or swept, too. So it never appends behind a slot that it does not
+/// know to be swept.
 pub(crate) fn highest_truncated(folded: Sequence) -> Sequence {
     if Guard::LastSegmentKept.holds() { folded.max(Sequence::FIRST) } else { folded.next() }
 }
@@ -284,15 +283,15 @@ fn apply_sweep(new: &mut Manifest, floors: &Floors) -> Result<(), Conflict> {
     new.truncated = floors.truncated;
     new.sweep_floor = floors.sweep_floor;
     new.pins.retain(|pin| !floors.expired.iter().any(|seen| is_seen(pin, &seen.name, seen.id)));
-    // What the remaining versions and pins still need is found from their manifests; the list holds
-    // what this edit lets go.
+    // The manifests of the remaining versions and pins tell what they need. The list holds the
+    // objects that this edit releases.
     new.dropped.retain(|dropped| dropped.version > floors.sweep_floor);
     new.edit = Accounting::default().summary(EditKind::Sweep);
     Ok(())
 }
 
-/// Refuses objects born below the floor: a sweep may have deleted them already, as nothing referred
-/// to them.
+/// Refuses objects born below the floor. Nothing referred to them, so a sweep may have deleted them
+/// already.
 fn fence(manifest: &Manifest, parts: &[PartEntry], embeddings: &[EmbeddingEntry]) -> Result<(), Conflict> {
     let born = parts.iter().map(|part| part.name.version).chain(embeddings.iter().map(|entry| entry.name.version));
     match born.min() {

@@ -1,5 +1,5 @@
-//! What must hold between a manifest and the one published over it. Checked before every publish,
-//! whatever made the new one.
+//! The invariants between a manifest and the one published over it. They are checked before every
+//! publish, whatever made the new one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ pub(crate) struct Broken(pub(crate) &'static str);
 
 type Check = fn(&Manifest, &Manifest) -> bool;
 
-/// Name and check of each.
+/// The name and the check of each.
 pub(crate) const INVARIANTS: &[(&str, Check)] = &[
     ("a version follows the one before it", |old, new| new.version == old.version.next()),
     ("a collection never changes its identity", |old, new| new.collection == old.collection),
@@ -86,7 +86,7 @@ pub(crate) const INVARIANTS: &[(&str, Check)] = &[
     ("a mark never moves back unless it is forgotten", |old, new| {
         let marks: BTreeMap<&str, u128> = new.marks.iter().map(|mark| (mark.source.as_str(), mark.position)).collect();
         old.marks.iter().all(|mark| {
-            // A change may be forgotten by itself, where its source remembers up to where.
+            // A change may go alone, where its source has an eviction watermark.
             let floor = eviction_watermark_of(&mark.source).and_then(|floor| marks.get(floor));
             let position = marks.get(mark.source.as_str()).or(floor);
             position.map_or(mark.sequence <= new.marks_floor, |position| *position >= mark.position)
@@ -97,7 +97,7 @@ pub(crate) const INVARIANTS: &[(&str, Check)] = &[
     }),
 ];
 
-/// Checks them all.
+/// Checks all invariants.
 pub(crate) fn check(old: &Manifest, new: &Manifest) -> Result<(), Broken> {
     match INVARIANTS.iter().find(|(_, holds)| !holds(old, new)) {
         Some((invariant, _)) if Guard::Invariants.holds() => Err(Broken(invariant)),

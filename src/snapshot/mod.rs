@@ -17,7 +17,7 @@ pub(crate) use objects::{name, objects, run_embeddings};
 pub(crate) use publish::{Current, publish};
 pub(crate) use sources::Reading;
 
-/// What the model of the protocol decides with.
+/// The decisions that the model of the protocol shares.
 #[cfg(test)]
 pub(crate) use {
     edit::{Stamp, apply},

@@ -1,4 +1,5 @@
-//! Publishing: create the manifest, swap the head; on a lost race apply the edit again to what won.
+//! Publishing creates the manifest and swaps the head. After a lost race it applies the edit again
+//! to the winner.
 
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ impl Current {
         Ok(Self { state, manifest: Arc::new(manifest) })
     }
 
-    /// Reads what changed: one conditional GET, one more if the head moved.
+    /// Refreshes the snapshot: one conditional GET, one more if the head moved.
     pub(crate) async fn refresh(&mut self, shard: &Shard) -> Result<bool> {
         if shard.head_unless(&self.state).await?.is_none() {
             return Ok(false);
@@ -38,8 +39,8 @@ impl Current {
     }
 }
 
-/// Manifests that were sent to the head without a clear "done": each may be, or become, the current
-/// one.
+/// Attempts whose swap of the head had no clear "done". Each may be, or become, the current
+/// version.
 #[derive(Default)]
 struct Attempts(Vec<(Version, Nonce)>);
 
@@ -54,7 +55,7 @@ impl Attempts {
         self.0.iter().find(known).map(|(version, _)| *version)
     }
 
-    /// Drops those whose version `manifest` remembers as somebody else's: they are lost for good.
+    /// Drops those whose version `manifest` lists with another nonce: they lost for good.
     fn settle(&mut self, manifest: &Manifest) {
         let remembered = |version| {
             manifest.version == version || manifest.ancestors.iter().any(|ancestor| ancestor.version == version)
@@ -62,24 +63,24 @@ impl Attempts {
         self.0.retain(|(version, _)| !remembered(*version));
     }
 
-    /// Whether the history that `manifest` remembers no longer reaches back to some attempt.
+    /// Whether the ancestors of `manifest` no longer reach back to some attempt.
     fn forgotten(&self, manifest: &Manifest) -> bool {
         let oldest = manifest.ancestors.first().map_or(manifest.version, |ancestor| ancestor.version);
         self.0.iter().any(|(version, _)| *version < oldest)
     }
 }
 
-/// Publishes `edit` over whatever is current, `current` being the last state seen. Costs a
-/// conditional GET, one manifest PUT and one head swap where nobody interferes, and two GETs and
-/// the PUTs again for each race lost.
+/// Publishes `edit` over the current version. `current` is the last state seen. Without a race it
+/// costs a conditional GET, one manifest PUT and one head swap; each lost race costs two GETs and
+/// the PUTs again.
 ///
-/// Returns the version published. Only one swap of a tag can land, and each attempt is remembered
-/// by its nonce: an edit takes effect once, or the error says that nobody can tell.
+/// Returns the version published. Only one swap of a tag can land, and the nonce of each attempt is
+/// kept. So an edit takes effect once, or the error says that the outcome is unknown.
 pub(crate) async fn publish(shard: &Shard, current: &mut Current, edit: &Edit) -> Result<Version> {
     let mut attempts = Attempts::default();
     let mut pauses = retry::pauses();
-    // The work may have taken long: an attempt over what is out of date would be a PUT for nothing,
-    // and, refused, hard to tell from an echo.
+    // The work may have taken long. An attempt over an outdated version would be a PUT for nothing,
+    // and its refusal hard to tell from a self-conflict.
     current.refresh(shard).await?;
     loop {
         let old = current.manifest.clone();
@@ -104,8 +105,7 @@ pub(crate) async fn publish(shard: &Shard, current: &mut Current, edit: &Edit) -
                 return Ok(new_version);
             }
             Ok(Outcome::Refused) => {
-                // A refusal may be the echo of our own success, when something below us tried
-                // twice.
+                // A refusal may be a self-conflict, when a layer below tried twice.
                 attempts.0.push((new.version, new.nonce));
                 None
             }
@@ -204,10 +204,10 @@ pub(crate) mod history {
         }
     }
 
-    /// What happened: the answers to two attempts of one publish were lost. The second had landed,
-    /// and others published over it. Only the first was looked for in the history, so the publisher
-    /// said that its edit had been needless. (The model of the protocol found it.) Now: every
-    /// attempt is looked for in all of the history.
+    /// Story: the answers to two attempts of one publish were lost. The second had landed, and
+    /// others published over it. The publisher looked for the first alone in the history, and
+    /// reported its edit as needless. (The model of the protocol found it.) Now it looks for every
+    /// attempt in all of the history.
     #[test]
     fn every_attempt_is_looked_for_in_the_history() {
         let mut attempts = History::default();
@@ -221,8 +221,8 @@ pub(crate) mod history {
         assert!(!attempts.landed(&manifest));
     }
 
-    /// A manifest lists its last ancestors only. Nobody can tell whether an attempt from before the
-    /// first of them landed; every later attempt is settled by the list.
+    /// A manifest lists its last ancestors only. An attempt from before the first of them stays
+    /// unknown; the list settles every later attempt.
     #[test]
     fn an_attempt_before_the_first_ancestor_is_forgotten() {
         let mut manifest = Manifest::empty(Uid::new(7));

@@ -1,5 +1,5 @@
-//! Edits without a store: planned on one snapshot and applied to another, as they are when somebody
-//! else publishes in between, and held against the invariants. For tests.
+//! Rehearses edits without a store. It plans an edit on one snapshot, applies it to another, as
+//! happens when another process publishes in between, and checks the invariants. For tests.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,31 +14,31 @@ use super::edit::{Accounting, Edit, Floors, Fold, Merge, OpSum, ReferenceChange,
 use super::invariants::check;
 use super::sources::Reading;
 
-/// Most rows of a part here.
+/// The most rows of a part in a rehearsal.
 const MAX_ROWS: u32 = 60_000;
 
-/// An edit to rehearse. Numbers that a snapshot cannot have are taken modulo those that it can, so
-/// that any step is one.
+/// An edit to rehearse. Numbers out of range are taken modulo the valid ones, so that any step is a
+/// valid one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// The next segments become a run.
     Fold {
-        /// How many segments.
+        /// The number of segments.
         segments: u8,
-        /// The rows of each part that is written.
+        /// The rows of each part written.
         parts: Vec<u8>,
-        /// Sources whose positions the segments hold, and the positions.
+        /// Sources with positions in the segments, and those positions.
         marks: Vec<(u8, u8)>,
-        /// Days of the store's clock, where it is looked at.
+        /// The day on the store's clock, if the fold reads it.
         day: Option<u8>,
     },
     /// Adjacent runs become one.
     Merge {
-        /// The first.
+        /// The first run.
         start: u8,
-        /// How many.
+        /// The number of runs.
         count: u8,
-        /// The parts of the first run that are carried over as they are.
+        /// The parts of the first run that are carried over by reference.
         carried: u8,
         /// Whether the embedding rows stay where they are.
         keeps_embeddings: bool,
@@ -50,46 +50,46 @@ pub enum Step {
         /// How many versions back.
         back: u8,
     },
-    /// A name goes.
+    /// A pin goes.
     Unpin(u8),
     /// The floors rise.
     Sweep {
-        /// How many folded segments stay.
+        /// The folded segments that stay.
         segments: u8,
-        /// How many versions stay.
+        /// The versions that stay.
         versions: u8,
         /// A pin that has expired.
         expired: Option<u8>,
     },
 }
 
-/// A mistake in an edit that must not come through.
+/// A mistake in an edit, which must be refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mistake {
     /// An op or row is not accounted for.
     Uncounted,
     /// One op was left out on the way.
     LeftOut,
-    /// What was left out was as many ops, but others.
+    /// As many ops as were left out are other ops.
     Exchanged,
-    /// More references to an embedding object are given up than there are.
+    /// The edit gives up more references to an embedding object than exist.
     Released,
     /// The run claims another place in the log.
     Misplaced,
-    /// The run is, or is not, said to be the oldest.
+    /// The run wrongly claims, or denies, that it is the oldest.
     Misresolved,
 }
 
-/// What became of a step.
+/// The outcome of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Rehearsed {
-    /// It is published.
+    /// The edit is published.
     Published,
-    /// It did not fit what is current, for somebody else's work; nothing happened.
+    /// The edit did not fit the current snapshot because of another edit; nothing happened.
     Conflict,
-    /// It was refused as a defect; nothing happened.
+    /// The edit was refused as a defect; nothing happened.
     Refused(String),
-    /// There is nothing to do such a step with.
+    /// The snapshot allows no such step.
     Nothing,
 }
 
@@ -97,7 +97,7 @@ pub enum Rehearsed {
 #[derive(Debug, Clone)]
 pub struct Rehearsal {
     states: Vec<Manifest>,
-    /// How many rows of each embedding object a part refers to.
+    /// The number of rows of each embedding object that a part refers to.
     references: BTreeMap<ObjectName, BTreeMap<ObjectName, u32>>,
     nonces: u64,
     folded: OpSum,
@@ -116,19 +116,19 @@ impl Rehearsal {
         self.seen(0)
     }
 
-    /// Number and digest of all ops that the folds which were published claim.
+    /// Number and digest of all ops that the published folds claim.
     pub fn folded(&self) -> (u64, Digest) {
         (self.folded.ops, self.folded.digest)
     }
 
-    /// Plans `step` on the snapshot that is `lag` versions old, with a mistake or none, and applies
-    /// it to the current one.
+    /// Plans `step` on the snapshot that is `lag` versions old, possibly with a mistake, and
+    /// applies it to the current one.
     ///
     /// # Panics
     ///
-    /// Where an edit comes through and an invariant does not hold: that is what is rehearsed.
+    /// Where an edit passes and breaks an invariant: the rehearsal looks for that.
     pub fn step(&mut self, step: &Step, lag: u8, mistake: Option<Mistake>) -> Rehearsed {
-        // What would be a wrong place for what was seen may be the right one for what is current.
+        // A wrong place on the older snapshot may be the right one on the current.
         let lag = if mistake == Some(Mistake::Misplaced) { 0 } else { lag };
         let Some(mut edit) = self.plan(step, usize::from(lag)) else { return Rehearsed::Nothing };
         if let Some(mistake) = mistake
@@ -254,7 +254,7 @@ impl Rehearsal {
         let mut referred: BTreeMap<ObjectName, u32> = BTreeMap::new();
         let mut rewritten = 0u32;
         for part in all().skip(parts.len()) {
-            // What is more than a part may hold counts as absent.
+            // Rows beyond the limit of a part count as absent.
             rewritten = rewritten.saturating_add(part.rows).min(MAX_ROWS);
             for (object, count) in self.references.get(&part.name).into_iter().flatten() {
                 changes.entry(*object).or_default().removed += count;
@@ -299,7 +299,7 @@ impl Rehearsal {
         EmbeddingEntry { name: self.object(seen), rows, live: rows, bytes: 100, crc32: 0 }
     }
 
-    /// A part whose ids are higher than those of all that were made before.
+    /// A part whose ids are higher than those of all parts made before.
     fn part(&mut self, seen: &Manifest, rows: u32, references: BTreeMap<ObjectName, u32>) -> PartEntry {
         let name = self.object(seen);
         let embeddings = references.keys().copied().collect();
@@ -322,7 +322,7 @@ fn pin_name(name: u8) -> String {
     format!("pin{}", name % 8)
 }
 
-/// Puts a mistake in an edit, where it can have it.
+/// Puts a mistake in an edit, if the edit allows that mistake.
 fn err(edit: &mut Edit, mistake: Mistake) -> bool {
     match (edit, mistake) {
         (Edit::Fold(fold), Mistake::Uncounted) => fold.accounting.composed += 1,
@@ -346,7 +346,7 @@ fn err(edit: &mut Edit, mistake: Mistake) -> bool {
 mod tests {
     use super::*;
 
-    /// The fuzzer of edits rests on it: a rehearsal that refuses every merge would try none.
+    /// The fuzzer of edits relies on it: a rehearsal that refuses every merge would try none.
     #[test]
     fn a_merge_of_two_runs_is_published() {
         let mut rehearsal = Rehearsal::default();

@@ -1,12 +1,12 @@
-//! The marks of sources: how many are kept, and for how long.
+//! The marks of sources: their number, and their retention.
 //!
 //! A fold cannot date a mark: it knows the segment that carried it, not when that was written. So
-//! folds note in the manifest, now and then, which segment was the last at which date of the
-//! store's own clock. A mark at or below a segment that was the last long enough ago belongs to a
-//! source that has been silent for that long.
+//! from time to time a fold notes a date of the store's own clock and the last segment at that
+//! date. A mark at or below a segment noted long enough ago belongs to a source that has been
+//! silent for that long.
 //!
-//! Marks of single changes have bounds of their own. Where one is forgotten while its source is
-//! not, it is remembered up to which position that was so.
+//! Marks of single changes have bounds of their own. Where a fold forgets such a mark and keeps its
+//! source, it notes the highest position forgotten: the eviction watermark.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -15,23 +15,23 @@ use deltafold_format::{Manifest, Mark, Sequence, Timestamp};
 
 use crate::log::{CLOCK_SOURCE, MAX_CHANGE_MARKS, MAX_MARKS, eviction_watermark_of, eviction_watermark_of_source};
 
-/// So many dates are noted; the oldest gives way.
+/// The most dates noted. The oldest gives way.
 const DATES: u128 = 16;
 
-/// A look at the store's clock, after the segments that are folded were read.
+/// A reading of the store's clock, taken after the folded segments were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reading {
     pub(crate) now: Timestamp,
-    /// A source that has been silent for longer is forgotten.
+    /// The retention of silent sources.
     pub(crate) forget_after: Duration,
 }
 
 impl Reading {
-    /// Whether a look at the store's clock is worth its request: no date was noted yet, or the last
-    /// one long enough ago. `about` may be any clock: a wrong one costs requests, or has sources
-    /// remembered for longer.
+    /// Whether to read the store's clock, at the cost of a request: no date was noted yet, or the
+    /// last one long enough ago. `about` may be any clock: a wrong one costs requests, or prolongs
+    /// the retention.
     pub(crate) fn is_due(manifest: &Manifest, about: Timestamp, forget_after: Duration) -> bool {
-        // Nothing can be old in a first version.
+        // A first version has nothing old.
         manifest.version > deltafold_format::Version::ZERO
             && dates(manifest).map(|mark| mark.position).max().is_none_or(|last| {
                 let (last, about) = (last, millis(about));
@@ -48,14 +48,13 @@ fn millis(moment: Timestamp) -> u128 {
     u128::try_from(moment.as_millis()).unwrap_or(0)
 }
 
-/// How far apart dates are noted: all of them together reach back further than a source is
-/// remembered.
+/// The spacing of noted dates. All of them together reach back further than the retention.
 fn spacing(forget_after: Duration) -> u128 {
     forget_after.as_millis() / (DATES - 1)
 }
 
-/// Takes the higher position of each source; forgets those seen longest ago where they are too
-/// many, and remembers up to where it has forgotten.
+/// Merges the marks, with the higher position of each source. Beyond the limit it forgets the
+/// sources seen longest ago, and raises `marks_floor` to the last of them.
 pub(super) fn merge_marks(new: &mut Manifest, folded: &[Mark]) {
     let mut marks: BTreeMap<String, Mark> = new.marks.drain(..).map(|mark| (mark.source.clone(), mark)).collect();
     for mark in folded {
@@ -74,7 +73,7 @@ pub(super) fn merge_marks(new: &mut Manifest, folded: &[Mark]) {
     if let Some(excess) = marks.len().checked_sub(MAX_MARKS)
         && excess > 0
     {
-        // A source goes before what is known of its changes.
+        // A source goes before its eviction watermark.
         marks.sort_by_key(|mark| (mark.sequence, eviction_watermark_of_source(&mark.source).is_none()));
         let forgotten = marks.drain(..excess).map(|mark| mark.sequence).max();
         new.marks_floor = new.marks_floor.max(forgotten.unwrap_or_default());
@@ -84,8 +83,8 @@ pub(super) fn merge_marks(new: &mut Manifest, folded: &[Mark]) {
     new.marks = marks;
 }
 
-/// Forgets changes, as many as `choose` says of those that it puts first; notes of each source that
-/// is not forgotten up to where that was, and keeps what was noted as long as the source.
+/// Forgets changes: `choose` sorts them and returns how many of the first go. For each source it
+/// notes the highest position forgotten, and keeps that note as long as the source.
 fn forget_changes(marks: &mut BTreeMap<String, Mark>, choose: impl FnOnce(&mut Vec<&Mark>) -> usize) {
     let mut changes: Vec<&Mark> = marks.values().filter(|mark| eviction_watermark_of(&mark.source).is_some()).collect();
     let excess = choose(&mut changes);
@@ -125,8 +124,8 @@ pub(super) fn forget_silent(new: &mut Manifest, reading: Reading) {
     }
     let noted: Vec<(u128, &str)> = dates(new).map(|mark| (mark.position, mark.source.as_str())).collect();
     let last = noted.iter().map(|(date, _)| *date).max();
-    // A store whose clock steps back notes nothing until it has caught up: dates and segments rise
-    // together.
+    // A store whose clock steps back notes nothing until it has caught up, so that dates and
+    // segments rise together.
     if now == 0 || last.is_some_and(|last| now < last || now - last < spacing(reading.forget_after)) {
         return;
     }
@@ -161,7 +160,7 @@ mod tests {
         manifest.marks.iter().find(|mark| mark.source == source).map(|mark| mark.position)
     }
 
-    /// What a fold of one segment with ops of these sources does to the marks.
+    /// Applies to the marks a fold of one segment with ops of these sources.
     fn fold(manifest: &mut Manifest, names: &[String], reading: Reading) {
         let folded = manifest.folded.next();
         let position = u128::from(folded.get());
@@ -186,13 +185,13 @@ mod tests {
         fold(&mut manifest, &names("c"), reading(115));
         assert_eq!(sources(&manifest), ["b", "c"]);
         assert_eq!(manifest.marks_floor, Sequence::FIRST);
-        // Whatever time has passed, only what is known to be old goes.
+        // However much time has passed, only marks known to be old go.
         fold(&mut manifest, &names("c"), reading(1_000));
         assert_eq!(sources(&manifest), ["c"]);
     }
 
-    /// Changes are many, and drive out no source. Up to where they were forgotten is known for as
-    /// long as their source, however long ago that was.
+    /// Changes are many, and evict no source. The eviction watermark lasts as long as its source,
+    /// however old it is.
     #[test]
     fn changes_are_forgotten_for_themselves_and_that_is_not_forgotten() {
         let mut manifest = Manifest::empty(Uid::new(1));
@@ -202,7 +201,7 @@ mod tests {
         for change in 0..last {
             fold(&mut manifest, &["changes/s".to_owned(), format!("{floor}/c-{change}")], reading(100));
         }
-        // The position of each was that of its segment, and the first of them was the second one.
+        // Each position was that of its segment, and the first change was in the second segment.
         assert_eq!(position(&manifest, &floor), Some(11));
         assert_eq!(
             manifest.marks.iter().filter(|mark| eviction_watermark_of(&mark.source).is_some()).count(),
@@ -215,7 +214,7 @@ mod tests {
         }
         assert_eq!(manifest.marks.iter().filter(|mark| eviction_watermark_of(&mark.source).is_some()).count(), 0);
         assert_eq!(position(&manifest, &floor), Some(u128::from(last) + 1), "the last of those that were forgotten");
-        // And is silent at last.
+        // Then it falls silent.
         for day in [141, 142, 160, 180] {
             fold(&mut manifest, &["other".to_owned()], reading(day));
         }
@@ -248,8 +247,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever folds come when: a source heard of within the retention stays, one silent for a
-        /// retention and two spacings before the last look goes, and the dates are few.
+        /// For any folds in any order: a source heard of within the retention stays, and the dates
+        /// are few. A source silent for a retention and two spacings before the last look goes.
         #[test]
         fn folds(steps in proptest::collection::vec((0u64..5, proptest::collection::vec(0usize..6, 0..3)), 1..80)) {
             let mut manifest = Manifest::empty(Uid::new(1));
@@ -268,8 +267,8 @@ mod tests {
                     if day - last <= 14 {
                         prop_assert!(known, "{} was heard on day {} and it is day {}", name, last, day);
                     }
-                    // A look that came after it and is longer ago than the retention, with the
-                    // spacing between.
+                    // Some look came after it by at least the spacing, and is older than the
+                    // retention.
                     if looked.iter().any(|look| *look >= last + 2 && look + 15 < day) {
                         prop_assert!(!known, "{} is silent since day {} and it is day {}", name, last, day);
                     }

@@ -54,7 +54,7 @@ fn run(manifest: &Manifest, first: u64, last: u64, rows: u32, nonce: u64) -> (Ru
     (run, EmbeddingEntry { name: embeddings, rows, live: rows, bytes: 100, crc32: 0 })
 }
 
-/// A pin of a version whose nonce is its number, as `folded` makes them.
+/// A pin of a version whose nonce equals its number, as `folded` makes them.
 fn pin(name: &str, version: u64, id: u64) -> Pin {
     Pin {
         name: name.to_owned(),
@@ -125,7 +125,7 @@ fn a_merge_goes_through_over_a_fold_that_was_published_meanwhile() {
     assert_eq!(ids, [1, 50, 4, 60]);
 }
 
-/// R8: the runs that a merge read were merged by somebody else before it published.
+/// R8: another compactor merged the runs that a merge had read, before that merge published.
 #[test]
 fn a_merge_whose_inputs_are_gone_is_a_conflict() {
     let base = folded(4);
@@ -135,8 +135,8 @@ fn a_merge_whose_inputs_are_gone_is_a_conflict() {
     assert_eq!(apply(&won, &one, stamp(10)).unwrap_err(), Conflict::InputsVanished);
 }
 
-/// R5: a compactor wrote its parts, slept, and a sweep passed the version it had started from. Its
-/// parts may be deleted.
+/// R5: a compactor wrote its parts and slept. A sweep passed the version that it had started from,
+/// and may have deleted its parts.
 #[test]
 fn an_edit_that_started_below_the_sweep_floor_is_fenced_off() {
     let base = folded(2);
@@ -149,8 +149,8 @@ fn an_edit_that_started_below_the_sweep_floor_is_fenced_off() {
     assert_eq!(apply(&swept, &stale, stamp(5)).unwrap_err(), fenced);
 }
 
-/// Readers of the version at the floor may need what a later version dropped, and nothing else. An
-/// object that the version at the floor itself dropped would stay in the list for good.
+/// Readers of the version at the floor may need objects that a later version dropped, and no
+/// others. An object that the version at the floor itself dropped would stay in the list for good.
 #[test]
 fn a_sweep_keeps_in_the_list_what_was_dropped_above_its_floor() {
     let base = folded(2);
@@ -189,7 +189,7 @@ fn ops_that_went_missing_on_the_way_are_refused() {
 #[test]
 fn pins_name_only_versions_that_can_be_read_and_names_that_are_free() {
     let base = folded(3);
-    // A version that `folded` made bears its own number as nonce.
+    // A version that `folded` made has its own number as nonce.
     let pin = |name: &str, version| Edit::Pin(pin(name, version, 100 + version));
     let pinned = apply(&base, &pin("p", 2), stamp(4)).unwrap();
     check(&base, &pinned).unwrap();
@@ -206,8 +206,8 @@ fn pins_name_only_versions_that_can_be_read_and_names_that_are_free() {
     assert_eq!(apply(&unpinned, &unpin, stamp(7)).unwrap_err(), Conflict::NoPin("p".to_owned()));
 }
 
-/// A version number can come again after an old head is put back. A pin names the version that was
-/// seen, and no other.
+/// A version number can come again after an old head is put back. A pin names the version that its
+/// maker saw, and no other.
 #[test]
 fn a_pin_of_a_version_with_another_nonce_is_refused() {
     let base = folded(3);
@@ -215,10 +215,10 @@ fn a_pin_of_a_version_with_another_nonce_is_refused() {
     assert_eq!(apply(&base, &Edit::Pin(other), stamp(4)).unwrap_err(), Conflict::NoVersion(Version::new(2)));
 }
 
-/// What happened: pin `p` had expired. Between a sweep's choice of floors and its publish somebody
+/// Story: pin `p` had expired. Between a sweep's choice of floors and its publish another caller
 /// removed it and pinned `p` anew for good. The sweep, applied again, dropped the new pin, which
-/// was acknowledged: it named pins by name. Now: an edit names pins by an id that is drawn for
-/// each, so an unpin and a sweep remove the pin that they saw.
+/// was acknowledged: it named pins by name. Now each pin has a random id. An unpin and a sweep
+/// remove only the pin that they saw.
 #[test]
 fn an_edit_removes_only_the_pins_that_it_saw() {
     let base = folded(3);
@@ -329,8 +329,8 @@ fn every_invariant_can_break() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Any sequence of edits, each possibly planned on a state that is out of date, keeps every
-    /// invariant or is a conflict; nothing folded is lost.
+    /// Any sequence of edits, each possibly planned on an outdated state, keeps every invariant or
+    /// is a conflict. No folded op is lost.
     #[test]
     fn any_edits_in_any_order_keep_the_invariants(
         steps in proptest::collection::vec((0_u8..6, any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_usize..4), 1..60)
