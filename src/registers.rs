@@ -30,7 +30,7 @@ pub(crate) async fn explain(shard: &Shard, foreign: Option<&Head>) -> Error {
     }
 }
 
-/// The error of a register that is lost or belongs to another collection.
+/// The error of a register that is missing, foreign or outdated.
 pub(crate) fn lost(shard: &Shard, key: &Key, why: String) -> Error {
     Repr::LostRegister { key: key.clone(), name: shard.name().clone(), why }.into()
 }

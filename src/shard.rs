@@ -25,8 +25,8 @@ use crate::store::{Key, Listed, Object, Store};
 pub(crate) use names::Names;
 pub(crate) use slot::{INDEX_BYTES, Slot};
 
-/// Reads of a range whose bytes do not match their checksums. Damage in transit passes; damage in
-/// the store stays.
+/// The most reads of a range whose bytes do not match their checksums. Damage in transit passes;
+/// damage in the store stays.
 pub(crate) const READS_OF_DAMAGE: usize = 3;
 
 /// The most names in the answer to a LIST.
@@ -329,8 +329,8 @@ impl Shard {
         Ok(retry::transient(attempt).await?)
     }
 
-    /// Once this returns, all that was read of the log outlasts a power failure. No request where
-    /// the store shows only durable objects.
+    /// Once this returns, the state that was read of the log outlasts a power failure. No request
+    /// where the store shows only durable objects.
     pub(crate) async fn settle_log(&self) -> Result<()> {
         let key = self.0.layout.segment(Sequence::FIRST);
         Ok(retry::transient(|| self.0.store.settle(&key)).await?)

@@ -10,8 +10,8 @@ use crate::shard::Shard;
 const SECOND: i64 = 1_000;
 
 /// A base that absorbs all of `manifest`'s runs may forget an absence that was last stated before
-/// this. These runs hold every op that came within the retention. Ordered by revision it costs a
-/// look at the store's clock, a LIST and a conditional GET; in log order nothing.
+/// the time returned. These runs hold every op that came within the retention. Ordered by revision
+/// it costs a look at the store's clock, a LIST and a conditional GET; in log order nothing.
 ///
 /// It compares only dates of the store: those of the tombstones, of the first segment not folded,
 /// and its clock. An op that waits in the log came in time, however late it is folded. So the base

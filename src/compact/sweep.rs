@@ -22,7 +22,7 @@ const DELETE_BATCH: usize = 1_000;
 pub struct SweepOptions {
     /// Versions before the current one that stay readable.
     pub keep_versions: u64,
-    /// The time, by the store's clock, for which an outdated version stays readable.
+    /// The least time, by the store's clock, for which an outdated version stays readable.
     pub min_age: Duration,
     /// The age at which an unfinished upload of a large object is given up.
     pub upload_age: Duration,

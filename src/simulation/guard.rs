@@ -53,7 +53,7 @@ pub enum Guard {
     PublishBeforeDelete,
     /// Sweep keeps the objects that a pin needs: R6.
     PinsKept,
-    /// An edit names the pins that it removes by id, as a name can be made anew: R6.
+    /// An edit names a pin to remove by its id, as a name can be made anew: R6.
     PinsById,
     /// Sweep keeps the objects that versions from the floor on need: R6.
     VersionsKept,

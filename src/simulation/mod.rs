@@ -1,11 +1,11 @@
 //! For tests alone: a simulation replaces the machine, and tests can switch guards off.
 //!
-//! With the feature `simulation`, all that the engine asks of the machine (tasks, waiting,
-//! measuring time, random pauses) goes to the [`Machine`] of the thread, if there is one. A run on
-//! one thread then depends on its seed alone. A test can [watch](DiskWatch) the calls that a store
-//! in a folder makes to the operating system. It can [switch off](Guard::without) each [`Guard`],
-//! to prove that the tests would notice. It can [rehearse](Rehearsal) edits of snapshots without a
-//! store. Without the feature none of this is compiled.
+//! With the feature `simulation`, the engine turns to the [`Machine`] of the thread, if there is
+//! one, for tasks, waiting, measuring time and random pauses. A run on one thread then depends on
+//! its seed alone. A test can [watch](DiskWatch) the calls that a store in a folder makes to the
+//! operating system. It can [switch off](Guard::without) each [`Guard`], to prove that the tests
+//! would notice. It can [rehearse](Rehearsal) edits of snapshots without a store. Without the
+//! feature none of this is compiled.
 
 #![cfg_attr(not(feature = "simulation"), expect(unreachable_pub, reason = "it is public where the feature is on"))]
 

@@ -1,5 +1,5 @@
-//! The invariants between a manifest and the one published over it. They are checked before every
-//! publish, whatever made the new one.
+//! The invariants between a manifest and the one published over it. Every publish checks them
+//! first, for every kind of edit.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -47,7 +47,7 @@ pub enum Step {
     Pin {
         /// The name.
         name: u8,
-        /// How many versions back.
+        /// The distance of the version, counted back from the current one.
         back: u8,
     },
     /// A pin goes.

@@ -187,10 +187,10 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// gone.
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError>;
 
-    /// Once this returns, every earlier read of the object `key`, and of all others in its folder,
-    /// outlasts a power failure. Most stores show only durable objects: there it does nothing and
-    /// costs nothing. A local folder flushes the folder, as its writers flush it only after a name
-    /// is visible.
+    /// Once this returns, the state that was read of the object `key`, and of all others in its
+    /// folder, outlasts a power failure. Most stores show only durable objects: there it does
+    /// nothing and costs nothing. A local folder flushes the folder, as its writers flush it only
+    /// after a name is visible.
     ///
     /// It has no default: an acknowledgement may rest on it.
     async fn settle(&self, key: &Key) -> Result<(), StoreError>;

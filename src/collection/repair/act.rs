@@ -51,8 +51,8 @@ pub(super) async fn collection(
     write(store, &layout.collection(), tag, config.encode()).await
 }
 
-/// Creates the register, or replaces the state that `tag` names. Where the answer is lost or a
-/// refusal, the content of the register decides: another repair may have written the same.
+/// Creates the register, or replaces the state that `tag` names. Where the store refuses or the
+/// answer is lost, the content of the register decides: another repair may have written the same.
 async fn write(store: &dyn Store, key: &Key, tag: Option<&Tag>, content: Bytes) -> Result<()> {
     let chunks = || vec![content.clone()];
     let written = retry::transient(|| async {

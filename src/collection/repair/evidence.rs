@@ -48,7 +48,7 @@ pub(super) struct Looked {
 pub(super) struct Evidence {
     pub(super) uid: Uid,
     pub(super) head: HeadFound,
-    /// The newest manifests, down to the first version that has one that proves itself.
+    /// The newest manifests, down to the first version with one that proves itself.
     pub(super) manifests: Vec<Looked>,
     /// The version that a claim names.
     pub(super) claimed: Version,
@@ -176,8 +176,8 @@ fn proven(manifest: &Manifest, parts: &BTreeMap<PartObject, u64>) -> Result<(), 
     Ok(())
 }
 
-/// The newest manifests of this collection, down to the first version that has one that proves
-/// itself. It reads no older ones.
+/// The newest manifests of this collection, down to the first version with one that proves itself.
+/// It reads no older ones.
 async fn looked(
     shard: &Shard,
     names: Vec<ObjectName>,

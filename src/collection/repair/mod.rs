@@ -1,8 +1,9 @@
 //! Repair rebuilds the registers of a collection from its other objects.
 //!
 //! It reads first (`evidence`, `config`), then decides without I/O (`plan`), then writes (`act`).
-//! Repair never deletes anything and never overwrites an intact register. It creates a missing one,
-//! and with consent replaces a damaged one by its tag. Writers and compactors may run meanwhile.
+//! Repair never deletes anything and never overwrites an intact register. It creates a missing one.
+//! With consent it replaces, by its tag, one that is not intact. Writers and compactors may run
+//! meanwhile.
 
 mod act;
 mod config;
@@ -57,7 +58,7 @@ pub struct RepairReport {
 pub struct RepairStep {
     /// The register.
     pub key: String,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: String,
     /// The content that repair writes; `None` where it can do nothing.
     pub remedy: Option<String>,

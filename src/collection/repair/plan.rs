@@ -160,7 +160,7 @@ fn rebuild(evidence: &Evidence, published: Version, plan: &mut Plan) {
         let excess = new.ancestors.len().saturating_sub(MAX_ANCESTORS);
         new.ancestors.drain(..excess);
     }
-    // Above every number in use, so that no number is given twice.
+    // Above every number ever used, so that none is given twice.
     new.version = highest.max(known).next();
     new.nonce = evidence.nonces[0];
     new.published = evidence.now;
@@ -206,7 +206,7 @@ fn bridge(new: &mut Manifest, (first, last): (Sequence, Sequence), evidence: &Ev
         parts: Vec::new(),
     });
     new.folded = last;
-    // Their high-water marks are lost with them.
+    // The high-water marks in the lost segments are unknown.
     new.marks_floor = last;
 }
 

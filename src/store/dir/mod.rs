@@ -8,12 +8,12 @@
 //!   Then the folder is flushed. At every instruction the object is there whole or not at all, also
 //!   after a power failure. On Linux the temporary file has no name (`O_TMPFILE`).
 //! - **A name that is taken** is refused only after a flush of its folder. Otherwise a writer could
-//!   go on behind an object that another process is just writing, and a power failure between the
-//!   two would leave a gap. An object written behind one that was only read lies in the same
-//!   folder, so the flush of that folder covers both names.
-//! - **Actions that rest on reading alone** (an acknowledgement that the log holds it already, a
-//!   deletion, an op that is passed on) come after [`settle`](Store::settle), which flushes the
-//!   folder. A name is visible before it is flushed.
+//!   go on behind an object that another process is just writing. A power failure between the two
+//!   would leave a gap. An object written behind one that was only read lies in the same folder, so
+//!   the flush of that folder covers both names.
+//! - **Actions that rest on reading alone** (to acknowledge an op already in the log, to delete, to
+//!   pass an op on) come after [`settle`](Store::settle), which flushes the folder. A name is
+//!   visible before it is flushed.
 //! - **Replace** takes a lock of the operating system (`flock`), which ends with its process and
 //!   never expires. Under the lock it reads and compares the register, flushes a temporary file,
 //!   renames it over the register and flushes the folder. Delete takes the same lock, so that no

@@ -38,8 +38,8 @@ pub(super) fn link(_: &File, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Whether [`create`] failed because the system has no such files: an old kernel, or another file
-/// system.
+/// Whether [`create`] failed because the system has no such files: an old kernel, or a file
+/// system without them.
 pub(super) fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput)
 }

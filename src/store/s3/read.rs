@@ -14,8 +14,8 @@ use crate::store::{Key, Object, RequestKind, StoreError, StoreErrorKind, Tag, Un
 /// Deltafold writes no larger objects. No memory is allocated for them.
 const MAX_OBJECT_BYTES: u64 = 2 << 30;
 
-/// Reads of an object whose bytes do not match their checksum. Damage in transit passes; damage in
-/// the bucket stays.
+/// The most reads of an object whose bytes do not match their checksum. Damage in transit passes;
+/// damage in the bucket stays.
 const READS_OF_DAMAGE: usize = 3;
 
 enum Read {
@@ -39,7 +39,7 @@ pub(super) enum Fetched {
     Absent,
     /// The object does not have the named tag.
     Changed,
-    /// The object ends before the range begins.
+    /// The object ends at or before the start of the range.
     PastTheEnd,
 }
 
