@@ -94,7 +94,7 @@ impl OpSum {
     }
 }
 
-/// The whereabouts of every op (fold) or row (merge) that went in.
+/// Accounts for every op (fold) or row (merge) that went in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Accounting {
     /// Ops or rows read.
