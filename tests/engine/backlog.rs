@@ -1,4 +1,4 @@
-//! A log that nobody folds: writers know how long it is, are refused beyond a limit, or fold it.
+//! A log that no compactor folds: writers see its length, hear `Busy` beyond a limit, or fold it.
 
 use std::sync::Arc;
 
@@ -33,8 +33,8 @@ fn lag(writer: &Writer) -> Lag {
     lags[0]
 }
 
-/// A collection that nobody compacted had a log without end: each reader and each fold took longer,
-/// and more memory, and no writer heard of it.
+/// Story: a collection without a compactor had a log without end. Each reader and each fold took
+/// longer and needed more memory, and no writer heard of it.
 async fn an_append_beyond_the_limit_is_busy_until_a_fold<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store).await;
     let writer = writer(&collection, BacklogLimit { segments: 3, ..BacklogLimit::NONE });
@@ -61,7 +61,7 @@ async fn an_append_beyond_the_limit_is_busy_until_a_fold<S: Store + Clone>(store
     assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 5);
 }
 
-/// A file of 54 KB held 1.5 GiB of documents. By stored bytes it counted as nothing.
+/// Story: a file of 54 KB held 1.5 GiB of documents. By stored bytes it counted as nothing.
 async fn a_writer_from_a_source_knows_ops_and_bytes_of_others<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store).await;
     let other = writer(&collection, BacklogLimit::NONE);
@@ -78,8 +78,8 @@ async fn a_writer_from_a_source_knows_ops_and_bytes_of_others<S: Store + Clone>(
     assert_eq!(writer.append_from("s", 2, vec![put("b")]).await.unwrap_err().kind(), ErrorKind::Busy);
 }
 
-/// A message whose acknowledgement was lost came again to a full log. Nothing is written for it, so
-/// it must not wait for a fold.
+/// Story: a message whose ack was lost came again, to a full log. It writes nothing, so it must not
+/// wait for a fold.
 async fn a_repetition_is_acknowledged_beyond_the_limit<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store).await;
     let limit = BacklogLimit { segments: 0, ..BacklogLimit::NONE };
@@ -89,7 +89,7 @@ async fn a_repetition_is_acknowledged_beyond_the_limit<S: Store + Clone>(store: 
     assert_eq!(second.append_from("s", 2, vec![put("b")]).await.unwrap_err().kind(), ErrorKind::Busy);
 }
 
-/// Nobody ran `compact`, and the log grew with every append.
+/// Story: no process ran `compact`, and the log grew with every append.
 async fn a_process_that_keeps_up_has_a_bounded_log<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store).await;
     let limit = BacklogLimit { segments: 8, ..BacklogLimit::NONE };

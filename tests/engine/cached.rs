@@ -1,5 +1,5 @@
-//! Copies of parts and of their ranges in a local folder: hits make no request, damage is read
-//! anew, the bound holds, and verification looks behind.
+//! Copies of parts and of their ranges in a local folder. A hit makes no request, damage is read
+//! anew, the bound holds, and verification reads the store itself.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -86,7 +86,7 @@ async fn ranges_come_from_copies_of_the_object_or_of_the_range() {
         assert_eq!(range(&store, "c/0000/part/1.emb", start as u64, end as u64).await.unwrap(), expected);
     }
     assert_eq!(gets(&memory), before + 1, "the empty range alone asks the store");
-    // Another process; another object, one that is not there, and one that is no part.
+    // Another process. Then another object, a missing one, and one that is no part.
     let again = cached(&memory, folder.path(), 1 << 20);
     let before = gets(&memory);
     assert_eq!(range(&again, "c/0000/part/1.emb", 7, 9).await.unwrap(), part.slice(7..9));
@@ -96,7 +96,7 @@ async fn ranges_come_from_copies_of_the_object_or_of_the_range() {
         assert_eq!(range(&again, "c/0000/head", 7, 9).await.unwrap(), head.slice(7..9));
     }
     assert_eq!(gets(&memory), before + 3);
-    // With the object go all copies.
+    // A delete of the object removes all its copies.
     range(&store, "c/0000/part/1.emb", 0, 1).await.unwrap();
     store.delete(&[key("c/0000/part/1.emb")]).await.unwrap();
     assert!(range(&store, "c/0000/part/1.emb", 10, 20).await.is_none());
@@ -113,7 +113,7 @@ async fn damage_of_a_copy_is_found_by_the_range_that_takes_it() {
         let copy = only();
         let mut damaged = std::fs::read(&copy).unwrap();
         damaged[at] ^= 1;
-        // Under a new name first, as a mapped file is not to change.
+        // Under a new name first: a mapped file must not change.
         std::fs::write(folder.path().join("other"), damaged).unwrap();
         std::fs::rename(folder.path().join("other"), &copy).unwrap();
     };
@@ -124,13 +124,13 @@ async fn damage_of_a_copy_is_found_by_the_range_that_takes_it() {
     assert_eq!(gets(&memory), before, "other blocks are sound");
     assert_eq!(range(&store, "c/0000/part/1.emb", 40_001, 40_002).await.unwrap(), part.slice(40_001..40_002));
     assert_eq!(gets(&memory), before + 1);
-    // The copy of the whole is gone, and the range has one of its own.
+    // The copy of the whole object is gone, and the range has a copy of its own.
     damage(0);
     assert_eq!(range(&store, "c/0000/part/1.emb", 40_001, 40_002).await.unwrap(), part.slice(40_001..40_002));
     assert_eq!(gets(&memory), before + 2);
     assert_eq!(range(&store, "c/0000/part/1.emb", 40_001, 40_002).await.unwrap(), part.slice(40_001..40_002));
     assert_eq!(gets(&memory), before + 2);
-    // A copy of another range under this one's name.
+    // The copy of another range under this range's name.
     let first = only();
     range(&store, "c/0000/part/1.emb", 7, 8).await.unwrap();
     let other =
@@ -169,7 +169,7 @@ async fn a_damaged_copy_is_read_anew() {
     for at in [0, 5_000, 9_999, 10_000, 10_010, 10_020, whole.len() - 1] {
         let mut damaged = whole.clone();
         damaged[at] ^= 1;
-        // Under a new name first, as a mapped file is not to change.
+        // Under a new name first: a mapped file must not change.
         let temporary = folder.path().join("other");
         std::fs::write(&temporary, damaged).unwrap();
         std::fs::rename(&temporary, &copy).unwrap();
@@ -182,7 +182,7 @@ async fn a_damaged_copy_is_read_anew() {
         std::fs::rename(folder.path().join("other"), &copy).unwrap();
         assert_eq!(read(&store, "c/0000/part/1.emb").await.unwrap(), part, "{length} bytes");
     }
-    // A copy of another object under this one's name.
+    // The copy of another object under this object's name.
     create(&store, "c/0000/part/2.emb", 500).await;
     read(&store, "c/0000/part/2.emb").await.unwrap();
     let other = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).find(|path| *path != copy);
@@ -209,7 +209,7 @@ async fn the_folder_stays_within_its_bound_and_the_longest_unused_go_first() {
     assert_eq!(gets(&memory), before, "what is used often, and what was used last, is there");
     read(&store, "c/0000/part/0.emb").await.unwrap();
     assert_eq!(gets(&memory), before + 1);
-    // Larger than all the room: read, and not kept.
+    // An object larger than the bound is read, and not kept.
     let large = create(&store, "c/0000/part/large.emb", 200_000).await;
     assert_eq!(read(&store, "c/0000/part/large.emb").await.unwrap(), large);
     assert!(held(folder.path()) <= bound + bound / 16 + 9_100);
@@ -225,7 +225,8 @@ async fn what_was_deleted_is_gone_and_what_is_mapped_stays() {
     store.delete(&[key("c/0000/part/1.emb")]).await.unwrap();
     assert!(read(&store, "c/0000/part/1.emb").await.is_none());
     assert_eq!(mapped, part);
-    // Deleted by somebody else: the copy may live on, and whoever asks behind it learns the truth.
+    // Another process deleted the object. The copy may live on; a read of the store itself shows
+    // the truth.
     create(&store, "c/0000/part/2.emb", 10_000).await;
     read(&store, "c/0000/part/2.emb").await.unwrap();
     memory.delete(&[key("c/0000/part/2.emb")]).await.unwrap();

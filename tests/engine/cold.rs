@@ -1,5 +1,4 @@
-//! Cold searches of a store that is far away: the ranges, the bytes and the rounds of requests that
-//! they take.
+//! Cold searches of a distant store: their ranges, bytes and rounds of requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +23,7 @@ fn vectors() -> Vec<Vec<f32>> {
     (0..RECORDS).map(|_| (0..DIMENSION).map(|_| number(&mut random)).collect()).collect()
 }
 
-/// A collection in one base, with documents.
+/// A collection of one base, with documents.
 async fn prepared(shards: u16) -> (Far, Collection) {
     let store = Far::default();
     let options = CreateOptions { metric: Metric::L2, shards, ..CreateOptions::new(DIMENSION) };
@@ -82,7 +81,7 @@ async fn an_approximate_search_reads_signs_and_the_rows_of_candidates() {
     assert_eq!(signs.range.unwrap().0, 0);
     assert!(signs.bytes < RECORDS as u64 * SIGNS + 4_096, "{signs:?}");
     assert!(reads.len() > 1 && reads[1..].iter().all(|read| read.range.unwrap().0 >= signs.bytes), "{reads:?}");
-    // What is held is not read again.
+    // Ranges already held are not read again.
     ask(&reader, approximately(query(7))).await;
     assert_eq!(of_objects(&store.reads()), reads[1..]);
     // An exact search lacks the 8-bit codes alone.
@@ -108,8 +107,8 @@ async fn an_exact_search_reads_codes_and_rows_that_they_leave() {
     assert!(bytes(&reads) < RECORDS as u64 * (SIGNS + BYTES + 4 * u64::from(DIMENSION)), "{reads:?}");
 }
 
-/// Story: a filter left ten of 3,000 rows, and a search fetched the codes of all to rule out some
-/// of the ten.
+/// Story: a filter left ten of 3,000 rows. To rule out some of the ten, the search fetched the
+/// codes of all rows.
 #[tokio::test]
 async fn a_selective_filter_reads_the_rows_that_it_leaves() {
     let (store, collection) = prepared(2).await;
@@ -121,7 +120,7 @@ async fn a_selective_filter_reads_the_rows_that_it_leaves() {
         store.reads();
         let answer = ask(&reader, query.clone()).await;
         let reads = of_objects(&store.reads());
-        // Of each shard the front of the object with the norms, and the blocks of the rows.
+        // For each shard: the front of the object with the norms, and the blocks of the rows.
         let most = 2 * ((4 << 10) + RECORDS as u64 / 2 * 4 + (32 << 10));
         assert!(bytes(&reads) < most, "{} bytes: {reads:?}", bytes(&reads));
         assert_eq!(answer.hits, ask(&warm, query).await.hits);
@@ -159,8 +158,8 @@ async fn a_get_reads_one_row() {
     assert_eq!(of_objects(&store.reads()).len(), 1, "the front is held");
 }
 
-/// Story: a get of a small collection fetched front and row of an object by two requests, where all
-/// of it had come with one before.
+/// Story: a get of a small collection fetched front and row of an object by two requests. Before,
+/// one request had fetched the whole object.
 #[tokio::test]
 async fn a_small_object_comes_whole_with_one_request() {
     let store = Far::default();
@@ -181,8 +180,9 @@ async fn a_small_object_comes_whole_with_one_request() {
     assert_eq!(of_objects(&store.reads()).len(), 1);
 }
 
-/// Story: bytes of a range were damaged on the way. The whole object had a checksum that the store
-/// compares, and a range has none: its blocks tell, and it is read again.
+/// Story: bytes of a range were damaged on the way. The store compares a checksum of a whole
+/// object, and a range has none. The checksums of its blocks show the damage, and the reader reads
+/// again.
 #[tokio::test]
 async fn a_range_damaged_on_the_way_is_read_again() {
     let (store, collection) = prepared(1).await;
@@ -199,7 +199,7 @@ async fn a_range_damaged_on_the_way_is_read_again() {
                 assert!(!whole, "{times} times: {error}");
                 assert_eq!(error.kind(), deltafold::ErrorKind::Corrupt);
                 assert!(error.to_string().contains(".emb"), "{error}");
-                // What was damaged is not held.
+                // Damaged blocks are not held.
                 assert_eq!(ask(&reader, query(7)).await.hits, sound.hits);
             }
         }
@@ -212,7 +212,7 @@ async fn a_range_damaged_on_the_way_is_read_again() {
     assert_eq!(error.kind(), deltafold::ErrorKind::Corrupt);
 }
 
-/// Each round of requests takes a second of a clock that stands still otherwise.
+/// Each round of requests takes a second of virtual time.
 #[tokio::test(start_paused = true)]
 async fn a_search_from_nothing_takes_five_rounds() {
     for (shards, exactness) in
@@ -227,17 +227,17 @@ async fn a_search_from_nothing_takes_five_rounds() {
         let answer = ask(&reader, query(7).exactness(exactness)).await;
         assert_eq!(answer.hits, expected.hits);
         let reads = store.reads();
-        // Only the head of the first shard is read beside the register.
+        // Only the first shard's head is read beside the register.
         let later = u64::from(shards > 1);
         let last = |reads: &[Read]| reads.iter().map(|read| read.round).max().unwrap();
         assert!(last(&reads) <= 4 + later, "{reads:#?}");
-        // Codes come beside the last look at the head, and rows in the next round.
+        // Codes come beside the last check of the head, and rows in the next round.
         assert_eq!(last(&of_objects(&reads)), 3 + later, "{reads:#?}");
     }
 }
 
-/// The ids that a search of a reader finds, whose head was read beside the register. While that
-/// reader reads slot 2, the slot is folded and swept, and a writer that had slept creates it anew.
+/// The ids that a search finds. The reader takes its head from beside the register. While it reads
+/// slot 2, the slot is folded and swept, and a writer that slept creates it anew.
 async fn found_over_a_stale_segment() -> Vec<String> {
     let store = Watched::<Memory>::default();
     let name = "c".parse().unwrap();
@@ -261,14 +261,14 @@ async fn found_over_a_stale_segment() -> Vec<String> {
     found.hits.into_iter().map(|hit| hit.entry.id).collect()
 }
 
-/// Story: a reader took the head that was read beside the register for the current one. It is a
-/// hint: the log and the look at the head behind it decide.
+/// Story: a reader took the head from beside the register for the current one. That head is a hint:
+/// the log and the check of the head behind it decide.
 #[tokio::test]
 async fn a_head_read_ahead_hides_nothing_acknowledged_since() {
     assert_eq!(found_over_a_stale_segment().await, ["first", "second", "third", "fourth"]);
 }
 
-/// The test above sees that the second look at the head is missing.
+/// The test above fails if the second check of the head is missing.
 #[cfg(feature = "simulation")]
 #[test]
 fn without_the_second_look_an_acknowledged_op_is_missing() {
@@ -278,8 +278,8 @@ fn without_the_second_look_an_acknowledged_op_is_missing() {
     assert_eq!(found, ["first", "fourth"]);
 }
 
-/// A log that nobody sweeps has more names than one short list tells. Then it is listed from its
-/// end.
+/// A log that is not swept has more names than one short list holds. The reader then lists from the
+/// last folded segment.
 #[tokio::test]
 async fn a_long_log_is_listed_from_the_last_folded_segment() {
     let store = Far::default();
@@ -335,7 +335,7 @@ async fn a_warm_reader_searches_without_a_request() {
         assert_eq!(ask(&reader, query).await.hits.len(), 5);
     }
     assert_eq!(store.reads(), []);
-    // What is warm is not read again, and a bound that all of it fits changes nothing.
+    // Warm ranges are not read again. A bound that holds all of them changes nothing.
     for _ in 0..2 {
         let all = Warm::default().documents().signs().bytes().rows().max_bytes(2 * warmth.memory_bytes);
         assert!(reader.warm(&all).await.unwrap().is_complete());
@@ -353,7 +353,7 @@ async fn a_warm_reader_stays_within_its_bytes_and_tells_what_fits() {
     for max in [20_000, 100_000, 200_000, 500_000, 900_000, 1_200_000, 2_000_000] {
         let warmth = reader.warm(&all.max_bytes(max)).await.unwrap();
         assert!(warmth.memory_bytes <= max, "{max}: {warmth:?}");
-        // Codes before rows, and more with more memory.
+        // Codes come before rows, and more memory holds more.
         assert!(warmth.signs >= warmth.bytes && warmth.bytes >= warmth.rows, "{max}: {warmth:?}");
         let held = warmth.signs + warmth.bytes + warmth.rows;
         assert!(held >= before, "{max}: {warmth:?}");
@@ -368,7 +368,7 @@ async fn a_warm_reader_stays_within_its_bytes_and_tells_what_fits() {
         }
     }
     assert_eq!(before, 12);
-    // With less memory what was used longest ago goes; searches go on from ranges.
+    // With less memory the least recently used goes; searches go on from ranges.
     let warmth = reader.warm(&Warm::default().signs().max_bytes(150_000)).await.unwrap();
     assert!(warmth.memory_bytes <= 150_000 && warmth.signs == 4 && warmth.rows == 0, "{warmth:?}");
     store.reads();
@@ -385,8 +385,8 @@ async fn a_mapped_object_is_warm_without_memory() {
     let rows = reader.warm(&Warm::default().bytes().rows()).await.unwrap();
     assert!(codes.is_complete() && rows.is_complete() && rows.rows == 1, "{rows:?}");
     assert_eq!(codes.memory_bytes, rows.memory_bytes, "parts and the index alone");
-    // A search needs the whole index, so the answer is plain where that passes the memory by
-    // itself.
+    // A search needs the whole index, so the answer is "incomplete" where the index alone exceeds
+    // the bound.
     assert!((RECORDS as u64 * 12..RECORDS as u64 * 14).contains(&rows.index_bytes), "{rows:?}");
     for (max, fits) in [(rows.index_bytes, true), (rows.index_bytes - 1, false)] {
         assert_eq!(reader.warm(&Warm::default().bytes().max_bytes(max)).await.unwrap().is_complete(), fits);

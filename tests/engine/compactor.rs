@@ -1,4 +1,4 @@
-//! Compaction and sweep: when, at what cost, and what they leave alone.
+//! Compaction and sweep: when they run, their cost, and the objects they leave alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,8 +46,8 @@ async fn append<S>(_: &Watched<S>, writer: &Writer, segments: std::ops::Range<us
     }
 }
 
-/// A source of which nothing came for longer than the retention is forgotten by a fold, by the
-/// store's dates alone; one that is heard of now and then is not.
+/// A fold forgets a producer that was silent for longer than the retention, by the store's dates
+/// alone. It keeps one that is heard of now and then.
 #[tokio::test]
 async fn a_silent_source_is_forgotten_by_a_fold() {
     let store = deltafold::store::Memory::new();
@@ -55,7 +55,7 @@ async fn a_silent_source_is_forgotten_by_a_fold() {
     let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
     let mut compactor = collection.compactor(CompactorOptions::default());
     let hear = async |source: &str, position: u128| {
-        // A writer of its own each time: what it knows it has from the log and the snapshot.
+        // A new writer each time: it knows only the log and the snapshot.
         let writer = collection.writer(WriterOptions::default()).unwrap();
         writer.append_from(source, position, vec![put(position)]).await.unwrap().is_duplicate()
     };
@@ -123,7 +123,7 @@ async fn folds_come_by_count_and_by_bytes<S: Store + Clone>(store: Watched<S>) {
     let folds: Vec<_> = report.events.iter().filter(|event| event.kind == EditKind::Fold).collect();
     assert!(folds.len() >= 3, "one fold reads no more than its bytes, and one segment: {folds:?}");
     assert!(folds.iter().all(|fold| fold.bytes_in < 2_000 + 1_000 && fold.version.is_some()), "{folds:?}");
-    // Values that make no sense do what comes closest.
+    // Senseless values act like the closest sensible ones.
     let mut odd = collection.compactor(CompactorOptions {
         policy: Policy {
             fold_segments: 0,
@@ -197,7 +197,7 @@ async fn a_compactor_waits_for_another_s_claim_and_not_for_ever<S: Store + Clone
         assert!(second.tick().await.unwrap().events.is_empty(), "somebody may be at it");
     }
     assert_eq!(second.tick().await.unwrap().published(EditKind::Fold), 1, "nobody is");
-    // Who is asked to work does not wait.
+    // A compactor that is told to run does not wait.
     append(&store, &writer, 2..4).await;
     store.fail("create", "/part/", Fault::Permanent);
     first.tick().await.unwrap_err();
@@ -283,7 +283,7 @@ async fn a_sweep_keeps_versions_by_number_by_age_and_by_pin<S: Store + Clone>(st
     assert!(report.is_sound(), "{:?}", report.findings);
 }
 
-/// Limits are checked on the way in, op by op; what many ops come to is kept.
+/// Limits are checked op by op on the way in. The sum of many ops is kept.
 async fn records_may_grow_by_patches_beyond_what_one_op_may_bring<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = made(&store).await;
     let patch = |round: usize| {
@@ -308,8 +308,8 @@ async fn records_may_grow_by_patches_beyond_what_one_op_may_bring<S: Store + Clo
     assert!(report.is_sound(), "{:?}", report.findings);
 }
 
-/// One fold reads no more than its bytes. A compactor that is told to fold everything goes on after
-/// the first.
+/// One fold reads no more than its byte limit. A compactor that is told to fold everything goes on
+/// after the first.
 #[tokio::test]
 async fn folding_everything_takes_as_many_folds_as_it_needs() {
     let store = Watched::<deltafold::store::Memory>::default();
@@ -321,7 +321,8 @@ async fn folding_everything_takes_as_many_folds_as_it_needs() {
     assert_eq!(status.folded, status.tail, "nothing is left, not even less than one fold is made for");
 }
 
-/// A writer appended while the fold was published. A compactor that folds that too may never end.
+/// A writer appended while the fold was published. A compactor that folds that op too may never
+/// end.
 #[tokio::test]
 async fn folding_everything_leaves_later_appends_alone() {
     let store = Watched::<deltafold::store::Memory>::default();
@@ -335,8 +336,8 @@ async fn folding_everything_leaves_later_appends_alone() {
     assert_eq!((report.published(EditKind::Fold), status.folded.get(), status.tail.get()), (1, 2, 3));
 }
 
-/// Story: an object that a merge reads and that is gone may have been merged by somebody else,
-/// which is a conflict and no harm. Where the current version still needs it, it is lost.
+/// Story: a merge found one of its inputs gone. If another compactor merged it, that is a conflict
+/// and does no harm. If the current version still needs it, the object is lost.
 #[tokio::test]
 async fn a_merge_of_a_lost_object_is_damage() {
     for part in [".meta", ".emb"] {

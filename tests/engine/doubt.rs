@@ -1,5 +1,5 @@
-//! A writer that fails after a lost or refused write: it acknowledges, says that nothing landed, or
-//! says that it does not know. Each answer must be true.
+//! A writer that fails after a lost or refused write. It answers "acknowledged", "nothing landed"
+//! or "unknown", and each answer must be true.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,8 +45,8 @@ async fn ids(collection: &Collection) -> Vec<String> {
 }
 
 /// The writer `b` creates slot 2. The slot is folded and swept, and a writer that slept creates it
-/// anew. Only then is `b` told that its slot is taken, and finds the sleeper's segment there.
-/// `then` is done last.
+/// anew. Only then does `b` hear that its slot is taken, and it finds the sleeper's segment there.
+/// `then` runs last.
 async fn echo<S: Store + Clone, F: Future<Output = ()> + Send>(
     store: &Watched<S>,
     then: impl FnOnce(Watched<S>) -> F + Send + 'static,
@@ -74,7 +74,7 @@ async fn try_append<S: Store>(store: &Watched<S>, writer: &Writer) -> Result<u64
     appended.map(|ack| ack.segments()[0].1.get()).map_err(|error| error.kind())
 }
 
-/// The slot in front was taken by somebody else and still counts, so nothing of the batch is in the
+/// Another writer took the slot in front, and it still counts. So nothing of the batch is in the
 /// log.
 async fn a_failure_behind_another_s_slot_is_plain<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
@@ -86,9 +86,9 @@ async fn a_failure_behind_another_s_slot_is_plain<S: Store + Clone>(store: Watch
     assert_eq!(ids(&collection).await, ["a", "x"]);
 }
 
-/// Story: a refusal was the echo of the writer's own success, and its slot was swept and created
-/// anew since. The writer went on to the next slot, failed there, and would have said that nothing
-/// landed: a caller appends again, and the ops count twice.
+/// Story: a refusal was a self-conflict, and the slot had since been swept and created anew. The
+/// writer went on to the next slot, failed there, and would have said that nothing landed. A caller
+/// then appends again, and the ops count twice.
 async fn a_failure_behind_an_own_echo_is_an_ack<S: Store + Clone>(store: Watched<S>) {
     let fail = |store: Watched<S>| async move { store.fail("create", "/log/00000000000000000003", Fault::Permanent) };
     let (collection, writer) = echo(&store, fail).await;
@@ -97,7 +97,7 @@ async fn a_failure_behind_an_own_echo_is_an_ack<S: Store + Clone>(store: Watched
     assert_eq!(folded, 3, "a, b and next");
 }
 
-/// The same where the head cannot be read either: the batch may be in the log or not.
+/// The same, and the head cannot be read either: the answer is "unknown".
 async fn an_echo_that_cannot_be_decided_is_unknown<S: Store + Clone>(store: Watched<S>) {
     let fail = |store: Watched<S>| async move {
         store.fail("create", "/log/00000000000000000003", Fault::Permanent);
@@ -107,7 +107,7 @@ async fn an_echo_that_cannot_be_decided_is_unknown<S: Store + Clone>(store: Watc
     assert_eq!(try_append(&store, &writer).await, Err(ErrorKind::Unknown));
 }
 
-/// The same where the collection is dropped: no attempt counts any more.
+/// The same, and the collection is dropped: no attempt counts any more.
 async fn an_echo_in_a_dropped_collection_is_not_found<S: Store + Clone>(store: Watched<S>) {
     let drop = |store: Watched<S>| async move {
         store.fail("create", "/log/00000000000000000003", Fault::Permanent);
@@ -120,7 +120,7 @@ async fn an_echo_in_a_dropped_collection_is_not_found<S: Store + Clone>(store: W
     assert_eq!(try_append(&store, &writer).await, Err(ErrorKind::NotFound));
 }
 
-/// The first attempt may have landed, whatever the second one is told.
+/// The first attempt may have landed, whatever the answer to the second.
 async fn a_failure_after_a_lost_answer_is_unknown<S: Store + Clone>(store: Watched<S>) {
     for fault in [Fault::LoseAnswer, Fault::LoseRequest] {
         let (collection, writer) = collection(&store).await;
@@ -132,7 +132,7 @@ async fn a_failure_after_a_lost_answer_is_unknown<S: Store + Clone>(store: Watch
     }
 }
 
-/// A batch in doubt of one slot may still be known to have landed in the slot before.
+/// A batch in doubt about one slot may still prove to be in the slot before.
 async fn a_lost_answer_behind_an_own_echo_is_an_ack<S: Store + Clone>(store: Watched<S>) {
     let fail = |store: Watched<S>| async move {
         store.fail("create", "/log/00000000000000000003", Fault::LoseRequest);
@@ -143,8 +143,8 @@ async fn a_lost_answer_behind_an_own_echo_is_an_ack<S: Store + Clone>(store: Wat
     assert_eq!(collection.status().await.unwrap().shards[0].ops, 3, "a, b and next");
 }
 
-/// The segment landed, and the collection is dropped before the head is looked at: nobody will ever
-/// read it.
+/// The segment landed, and the collection is dropped before the check of the head. No reader will
+/// ever read it.
 async fn a_drop_before_the_ack_is_not_found<S: Store + Clone>(store: Watched<S>) {
     let (_, writer) = collection(&store).await;
     append(&writer, "a").await;
@@ -155,9 +155,9 @@ async fn a_drop_before_the_ack_is_not_found<S: Store + Clone>(store: Watched<S>)
     assert_eq!(try_append(&store, &writer).await, Err(ErrorKind::NotFound));
 }
 
-/// Story: of a change over two shards, one had failed and the other was passed by a later change.
-/// The answer was that somebody should look at the change; yet appending it again is all that the
-/// first shard needs.
+/// Story: a change over two shards failed in one, and a later change passed it in the other. The
+/// error asked an operator to examine the change, though appending it again is all that the first
+/// shard needs.
 async fn a_passed_shard_does_not_hide_a_failed_one<S: Store + Clone>(store: Watched<S>) {
     let options = CreateOptions { shards: 2, ..CreateOptions::new(2) };
     let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
@@ -174,9 +174,9 @@ async fn a_passed_shard_does_not_hide_a_failed_one<S: Store + Clone>(store: Watc
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
 }
 
-/// The writer `b` creates slot 2 and is told that it is taken. Slots 2 and 3 are folded and swept
-/// meanwhile, and a writer that slept creates slot 2 anew. So `b` creates slot 3, which nobody
-/// reads any more. The ack names the slot that was folded.
+/// The writer `b` creates slot 2 and hears that it is taken. Meanwhile slots 2 and 3 are folded and
+/// swept, and a writer that slept creates slot 2 anew. So `b` creates slot 3, which no reader reads
+/// any more. The ack names the slot that was folded.
 async fn an_echo_is_acknowledged_where_it_was_folded<S: Store + Clone>(store: Watched<S>) {
     let (collection, sleeper) = collection(&store).await;
     append(&sleeper, "a").await;
@@ -196,9 +196,9 @@ async fn an_echo_is_acknowledged_where_it_was_folded<S: Store + Clone>(store: Wa
     assert_eq!(collection.status().await.unwrap().shards[0].ops, 4, "a, b, x and y");
 }
 
-/// Story: another writer had slot 2, so that the writer created slot 3, and the answer was lost.
-/// The next attempt failed for good. Both slots were folded and swept then, and the ack named slot
-/// 2, which holds the ops of the other. Now: the manifest's mark decides between the two slots.
+/// Story: another writer had slot 2, so the writer created slot 3, and the answer was lost. The
+/// next attempt failed for good. Then both slots were folded and swept, and the ack named slot 2,
+/// which holds the other writer's ops. Now the manifest's mark decides between the two slots.
 async fn an_ack_after_two_attempts_names_the_folded_slot<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     let other = collection.writer(WriterOptions::default()).unwrap();

@@ -54,20 +54,20 @@ async fn a_drop_that_is_broken_off_is_finished_by_the_next<S: Store + Clone>(sto
     assert_eq!(Collection::drop(&store, &name, |_| ()).await.unwrap().objects, 3, "register, head, segment");
 }
 
-/// Story: a drop was suspended between listing and deleting. Another finished the work, the
-/// collection was made anew, and the first one woke up: it deleted the new collection's register,
-/// heads and log. Now each delete looks for the drop's own note first, and no collection is created
-/// while that is there.
+/// Story: a drop slept between listing and deleting. Another drop finished the work, and the
+/// collection was made anew. The first drop woke and deleted the new collection's register, heads
+/// and log. Now each delete first looks for the drop's own note, and no collection is created while
+/// that note exists.
 async fn a_drop_that_slept_spares_a_collection_made_anew<S: Store + Clone>(store: Watched<S>) {
     let name = "c".parse().unwrap();
-    // The request that the sleeper sends when it wakes up, in the order of a drop.
+    // The sleeper's next request when it wakes, in the order of a drop.
     let moments = [
         ("create", "DROP/c"),
         ("get", "DROP/c"),
         ("list", "c/collection"),
         ("list", "c/0000/head"),
         ("list", "c/0001/head"),
-        // The first page of what is left, which follows the heads.
+        // The first page of the remaining keys, which follow the heads.
         ("list", "c/"),
     ];
     for (verb, key) in moments {
@@ -108,8 +108,8 @@ async fn a_drop_that_slept_spares_a_collection_made_anew<S: Store + Clone>(store
     }
 }
 
-/// Story: as above, and a third drop has written its note for the collection made anew when the
-/// first one wakes up. The note is not the sleeper's, so the sleeper leaves that collection alone.
+/// Story: as above, but when the first drop wakes, a third drop has written a note for the new
+/// collection. The note is not the sleeper's, so the sleeper leaves that collection alone.
 async fn a_drop_that_slept_knows_its_note_from_a_third_drop_s<S: Store + Clone>(store: Watched<S>) {
     let name = "c".parse().unwrap();
     for key in ["c/collection", "c/0000/head", "c/0001/head"] {

@@ -1,7 +1,8 @@
-//! An echo: a conditional write lands, something below sends it again, and the answer is "refused".
+//! A self-conflict, here called an echo: a conditional write lands, a layer below sends it again,
+//! and the answer is "refused".
 //!
-//! Here that happens to every conditional write of every actor. Each must know its own success, and
-//! do it once.
+//! Here that happens to every conditional write of every actor. Each actor must recognise its own
+//! success, and act on it once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ on_every_store!(
     a_drop_withdraws_its_note_after_an_echo,
 );
 
-/// Asserts that each of some parts of keys was written and echoed.
+/// Asserts that keys with each of these parts were written and echoed.
 fn assert_echoed(echoed: &[String], parts: &[&str]) {
     for part in parts {
         assert!(echoed.iter().any(|write| write.contains(part)), "{part}: {echoed:#?}");
@@ -88,8 +89,8 @@ async fn a_repair_bears_an_echo_of_each_write<S: Store + Clone>(store: Watched<S
 }
 
 /// Story: the collection was dropped and made anew while a drop was about to write its note. The
-/// note was echoed, so the drop took it for another's and left it there. Nothing could be created
-/// under the name until somebody dropped it again.
+/// note was echoed, so the drop took it for another drop's and left it there. No collection of that
+/// name could be created until the next drop.
 async fn a_drop_withdraws_its_note_after_an_echo<S: Store + Clone>(store: Watched<S>) {
     let name = "c".parse().unwrap();
     Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(2)).await.unwrap();

@@ -1,5 +1,5 @@
-//! A deep verification promises every byte. A bit is flipped in each four bytes of each object, one
-//! at a time.
+//! A deep verification checks every byte. The tests flip one bit in each four bytes of each object,
+//! one at a time.
 
 use std::sync::Arc;
 
@@ -28,8 +28,7 @@ fn put(id: &str) -> Op {
     Op::put(id, record)
 }
 
-/// Two runs, two versions that can be read, a pin, a claim, a log with a segment that is not
-/// folded.
+/// Two runs, two readable versions, a pin, a claim, and a log with one segment not yet folded.
 async fn made() -> (Watched<Memory>, Collection) {
     let store = Watched::<Memory>::default();
     let name = "c".parse().unwrap();
@@ -52,8 +51,8 @@ fn names(findings: &[Finding], key: &Key) -> bool {
     findings.iter().any(|finding| finding.key == key.as_str())
 }
 
-/// Story: a finding told the remedy twice in one line. And a flip in a gap between sections, which
-/// no checksum covers, was called the fault of a broken writer.
+/// Story: a finding gave the remedy twice in one line. A flip in a gap between sections, which no
+/// checksum covers, was blamed on a broken writer.
 fn assert_damage(finding: &Finding) {
     let Finding { key, problem, .. } = finding;
     assert_eq!(problem.matches("copy").count() + problem.matches("no harm").count(), 1, "{key}: {problem}");
@@ -109,8 +108,8 @@ async fn a_claim_of_another_collection_is_noted() {
     assert_eq!(findings(&collection).await, [], "a compaction writes it anew");
 }
 
-/// Under right checksums, makes the largest embedding object of a manifest hold rows 0 and 1 alone.
-/// Returns its key.
+/// Cuts the largest embedding object of a manifest to rows 0 and 1, under right checksums. Returns
+/// its key.
 async fn shorten_an_object(store: &Watched<Memory>, collection: &Collection, key: &Key) -> Key {
     let bytes = store.inner.get(key).await.unwrap().unwrap().bytes;
     let mut manifest = Manifest::decode(bytes).unwrap();
@@ -128,7 +127,7 @@ async fn shorten_an_object(store: &Watched<Memory>, collection: &Collection, key
     object_key
 }
 
-/// A search compared the rows that there were, and answered without the record behind them.
+/// Story: a search compared the rows that existed, and answered without the missing record.
 #[tokio::test]
 async fn a_reference_beyond_its_object_fails_a_search() {
     let (store, collection) = made().await;
@@ -144,12 +143,12 @@ async fn a_reference_beyond_its_object_fails_a_search() {
 }
 
 /// Each bit of the codes decides which records an answer holds. A search that reads a damaged block
-/// must fail and name the object. One that does not read it answers as before.
+/// must fail and name the object. Any other search answers as before.
 #[tokio::test]
 async fn a_flipped_bit_of_codes_fails_the_search() {
     let (store, collection) = made().await;
     collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
-    // A collection of a run, without a log.
+    // A collection of one run, without a log.
     let manifest = store.keys("/manifest/").await.pop().unwrap();
     let manifest = Manifest::decode(store.inner.get(&manifest).await.unwrap().unwrap().bytes).unwrap();
     let entry = manifest.embeddings.first().unwrap();
@@ -186,8 +185,8 @@ async fn a_flipped_bit_of_codes_fails_the_search() {
     }
 }
 
-/// Every checksum is right, and rows of the parts refer to rows that the embedding object does not
-/// have. Such a collection was called sound, and a scan failed.
+/// Story: every checksum was right, but rows of the parts referred to missing rows of the embedding
+/// object. Verification called the collection sound, and a scan failed.
 #[tokio::test]
 async fn a_reference_beyond_the_rows_of_its_object_is_found() {
     for pinned in [false, true] {
@@ -204,7 +203,7 @@ async fn a_reference_beyond_the_rows_of_its_object_is_found() {
     }
 }
 
-/// Its checksum is right and its uid is the collection's, and yet it says something else.
+/// The checksum and the uid are right, and yet the content is wrong.
 #[tokio::test]
 async fn a_register_that_says_something_else_is_found() {
     let (store, collection) = made().await;
@@ -215,8 +214,8 @@ async fn a_register_that_says_something_else_is_found() {
     assert!(names(&found, &key) && found[0].problem.contains("something else"), "{found:?}");
 }
 
-/// A follower reads several segments at once. The ops in front of a damaged one are its due before
-/// the error.
+/// A follower reads several segments at once. It passes on the ops in front of a damaged one before
+/// it reports the error.
 #[tokio::test]
 async fn ops_in_front_of_damage_come_before_its_error() {
     let store = Watched::<Memory>::default();

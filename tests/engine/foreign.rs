@@ -1,10 +1,10 @@
-//! A segment that bears another collection's uid stood in the middle of a log. Readers and folds
-//! took it for a leftover of a dropped collection, applied the ops behind it, and verification
+//! Story: a segment with another collection's uid stood in the middle of a log. Readers and folds
+//! took it for a leftover of a dropped collection and applied the ops behind it. Verification
 //! called the collection sound.
 //!
-//! A leftover lands in an empty slot, at the end of the log or behind. A writer that goes past it
-//! says so in its own segment. So each foreign segment that is not counted by the next one is
-//! damage.
+//! A leftover lands in an empty slot, at the end of the log or behind it. A writer that passes a
+//! leftover counts it in its own segment. So a foreign segment that the next segment does not count
+//! is damage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,13 +63,13 @@ async fn foreign(slot: u64) -> Bytes {
 }
 
 impl Made {
-    /// A sleeping writer of a dropped collection leaves a segment in a slot that is free.
+    /// A sleeping writer of a dropped collection leaves a segment in a free slot.
     async fn leave(&self, slot: u64) {
         let created = self.store.create(&key(slot), vec![foreign(slot).await]).await.unwrap();
         assert!(matches!(created, deltafold::store::Outcome::Done(_)));
     }
 
-    /// Somebody replaces what is in a slot.
+    /// Replaces the object in a slot.
     async fn replace(&self, slot: u64) {
         self.store.delete(&[key(slot)]).await.unwrap();
         self.leave(slot).await;
@@ -103,7 +103,7 @@ impl Made {
         }
     }
 
-    /// The slots that verification finds damaged, and those that it notes.
+    /// The slots that verification reports as damage, and those that it notes.
     async fn verified(&self) -> (Vec<String>, Vec<String>) {
         let report = self.collection.verify(Depth::Deep, |_| ()).await.unwrap();
         let keys = |found: &[deltafold::Finding]| found.iter().map(|found| found.key.clone()).collect();
@@ -140,7 +140,8 @@ async fn leftovers_at_the_end_are_passed_and_counted() {
         assert_eq!(made.verified().await, (Vec::new(), names(&[5, 6])));
         assert_eq!(made.fold().await.unwrap(), 4, "a fold ends with a segment of the collection");
 
-        // One writer knew the end, one looks it up, one learns what the log holds of its source.
+        // One writer knows the end, one looks it up, and one learns the marks of its source from
+        // the log.
         let ack = open.append(op("a")).await.unwrap();
         assert_eq!(ack.segments()[0].1.get(), 7);
         made.leave(8).await;
@@ -184,7 +185,7 @@ async fn a_leftover_behind_the_end_is_no_hole() {
     }
 }
 
-/// A leftover does not hide that a segment is lost in front of a later one.
+/// A leftover does not hide a lost segment in front of a later one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hole_in_front_of_a_leftover_is_found() {
     for made in stores(3).await {
@@ -199,7 +200,7 @@ async fn a_hole_in_front_of_a_leftover_is_found() {
     }
 }
 
-/// Slot by slot of four, of which two are folded or none: a foreign segment in place of the
+/// Each of four slots in turn, with two of them folded or none: a foreign segment replaces the
 /// collection's own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_segment_in_the_middle_is_damage() {
@@ -216,8 +217,7 @@ async fn a_foreign_segment_in_the_middle_is_damage() {
                 let (slots, error) = made.followed(1).await;
                 assert_eq!(slots, (1..slot).collect::<Vec<_>>(), "all in front of slot {slot}, and nothing behind");
                 if slot == 4 {
-                    // Of the last one nothing tells it from a leftover, until another segment
-                    // follows.
+                    // Nothing tells the last one from a leftover until another segment follows.
                     assert!(error.is_none(), "{error:?}");
                     assert_eq!(made.verified().await, (Vec::new(), names(&[4])));
                     continue;
@@ -249,15 +249,13 @@ async fn the_last_segment_folded_is_not_foreign() {
     }
 }
 
-/// A segment that a writer put behind a leftover is not believed where the leftover is one of the
-/// collection.
+/// A writer counted a leftover where the collection's own segment is. The count is not believed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_count_of_foreign_slots_that_is_too_high_is_damage() {
     for made in stores(2).await {
         made.leave(3).await;
         assert_eq!(made.append("next").await, 4);
-        // A segment of the collection itself, made for slot 3 in another log of the same uid, is
-        // what a copy holds.
+        // A copy can hold such a segment: the collection's own uid, made for slot 3 of another log.
         let own = made.store.get(&key(2)).await.unwrap().unwrap().bytes;
         let twin = reseal(&own, 3);
         made.store.delete(&[key(3)]).await.unwrap();
@@ -267,7 +265,7 @@ async fn a_count_of_foreign_slots_that_is_too_high_is_damage() {
     }
 }
 
-/// The ops of a segment, in another slot.
+/// The ops of a segment, sealed for another slot.
 fn reseal(segment: &Bytes, slot: u64) -> Bytes {
     use deltafold::format::{SegmentBody, SegmentStamp};
     let segment = Segment::decode(segment.clone()).unwrap();
@@ -285,8 +283,8 @@ fn reseal(segment: &Bytes, slot: u64) -> Bytes {
     body.seal(stamp).unwrap().to_bytes()
 }
 
-/// A follower that waits at the end takes a leftover for nothing, and a later segment that does not
-/// count it for proof.
+/// A waiting follower ignores a leftover at the end. A later segment that does not count it proves
+/// damage.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiting_follower_judges_a_leftover_by_what_follows() {
     for damaged in [false, true] {

@@ -1,4 +1,4 @@
-//! Writers read the headers of other writers' segments, and nothing else of them.
+//! Writers read only the headers of other writers' segments.
 
 use std::sync::Arc;
 
@@ -30,8 +30,8 @@ fn large(id: &str) -> Op {
     Op::put(id, Record { document: Some(text.collect()), ..Record::default() })
 }
 
-/// What happened: a writer that had to know the marks in the log read and decoded every segment of
-/// it, ops and all. Now: it reads the first bytes of each, one request a segment as before.
+/// Story: a writer that needed the marks in the log read and decoded every segment, ops and all.
+/// Now it reads the first bytes of each, still with one request a segment.
 async fn a_writer_reads_others_segments_by_their_first_bytes<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store).await;
     let other = collection.writer(WriterOptions::default()).unwrap();

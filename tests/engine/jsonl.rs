@@ -1,4 +1,4 @@
-//! What JSON Lines print reads back as what it was, and the real data reads as its makers meant it.
+//! JSON Lines read back the ops that were printed, and the real data reads as its makers meant it.
 
 use std::collections::BTreeMap;
 

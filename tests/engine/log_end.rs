@@ -1,6 +1,5 @@
-//! A segment was deleted by somebody else, and `follow` took the hole for the end of the log: it
-//! passed on 100 of 400 ops and said that this was all. Whatever copied a collection that way lost
-//! data without a word.
+//! Story: a segment was deleted, and `follow` took the hole for the end of the log. It passed on
+//! 100 of 400 ops and reported that this was all. A copy made that way lost data in silence.
 //!
 //! Now every reader of the log tells its end from a hole. Each test removes one slot and looks with
 //! each reader.
@@ -22,22 +21,22 @@ use crate::support::watched::{Fault, Watched, folder};
 const FOLDED: u64 = 4;
 const LAST: u64 = 6;
 
-/// A reader that polls notices a hole after so many polls at most.
+/// A polling reader notices a hole after at most this many polls.
 const POLLS: usize = 65;
 
-/// What a reader of the log does about a slot that was removed.
+/// The reaction of a reader of the log to a removed slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seen {
     /// It ends with the error `Corrupt`, which names the slot.
     Damage,
     /// It does not need the slot and reads everything else.
     Whole,
-    /// It reads what lies in front of the slot, and nothing tells that the slot was ever taken.
+    /// It reads up to the slot. Nothing shows that the slot was ever taken.
     Front,
 }
 use Seen::{Damage, Front, Whole};
 
-/// Slots that are removed, and the outcome for: followers; readers, folds and fresh writers;
+/// The removed slot, and the outcomes for followers; for readers, folds and fresh writers; and for
 /// verification.
 const CASES: [(u64, Seen, Seen, Seen); 5] = [
     (1, Damage, Whole, Damage),
@@ -62,7 +61,7 @@ impl Made {
         Key::new(format!("c/{}/log/{}", ShardId::all(1).next().unwrap(), Sequence::new(slot).unwrap())).unwrap()
     }
 
-    /// The outcome of a reader: an error, or which ops it read.
+    /// Checks the outcome of a reader: an error, or the ops that it read.
     fn check(&self, slot: u64, expected: Seen, reader: &str, read: Result<u64, Error>) {
         match (expected, read) {
             (Damage, Err(error)) => self.is_of(&error, slot, reader),
@@ -83,8 +82,8 @@ fn op(slot: u64) -> Vec<Op> {
     vec![Op::upsert(format!("r{slot}"), deltafold::format::Patch::default())]
 }
 
-/// One op in each segment, in memory and in a folder; segments are appended up to `upto` and folded
-/// up to `FOLDED`.
+/// One op in each segment, in memory and in a folder, with segments up to `upto`, folded up to
+/// `FOLDED`.
 async fn stores(upto: u64) -> Vec<Made> {
     let (dir, keep) = folder();
     let stores: [(Arc<dyn Store>, _); 2] = [(Arc::new(Memory::new()), None), (Arc::new(dir), Some(keep))];
@@ -115,8 +114,8 @@ fn from_start(until_tail: bool) -> FollowOptions {
     FollowOptions { until_tail, interval: Duration::from_micros(10), ..FollowOptions::default() }
 }
 
-/// Follows, and counts the ops that were passed on; where the follower ends with an error, that
-/// must come behind the ops in front of the slot and before all others.
+/// Follows, and counts the ops passed on. An error must come after the ops in front of the slot and
+/// before all others.
 async fn followed(made: &Made, slot: u64, options: FollowOptions) -> Result<u64, Error> {
     let mut follow = made.collection.follow(shard(), options).unwrap();
     let mut ops = 0;
@@ -148,8 +147,8 @@ async fn a_follower_tells_a_hole_from_the_end() {
     }
 }
 
-/// The hole comes while the follower waits at it: in front of a later segment, and below what is
-/// folded meanwhile.
+/// The hole opens while the follower waits at it: once in front of a later segment, once below the
+/// slots folded meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiting_follower_notices_a_hole() {
     for folds in [false, true] {
@@ -158,7 +157,7 @@ async fn a_waiting_follower_notices_a_hole() {
             for _ in 0..FOLDED {
                 follow.try_next().await.unwrap().unwrap();
             }
-            // Nobody polls the follower here, so it has not seen the slot before it is removed.
+            // The follower is not polled here, so it has not seen the slot before it is removed.
             append(&made.collection, 5..=LAST).await;
             if folds {
                 made.collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
@@ -170,8 +169,8 @@ async fn a_waiting_follower_notices_a_hole() {
     }
 }
 
-/// The slot was empty when the follower read it, and segments came before it listed the log: no
-/// hole.
+/// The slot was empty when the follower read it. Segments came before the follower listed the log,
+/// so there is no hole.
 #[tokio::test]
 async fn a_slot_filled_meanwhile_is_no_hole() {
     let store = crate::support::watched::Watched::<Memory>::default();
@@ -191,7 +190,7 @@ async fn a_slot_filled_meanwhile_is_no_hole() {
     assert_eq!(ops.len(), 2, "the log ended there when it was read");
 }
 
-/// Nothing follows the last segment, but the head says that it was folded.
+/// No segment follows the last one, but the head says that it was folded.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_knows_the_last_segment_folded() {
     for until_tail in [true, false] {
@@ -202,7 +201,7 @@ async fn a_follower_knows_the_last_segment_folded() {
     }
 }
 
-/// A swept slot is no damage, and neither is one that is still to come.
+/// A swept slot is no damage, and neither is a future one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_swept_slot_is_no_hole() {
     for made in stores(LAST).await {
@@ -236,8 +235,8 @@ async fn a_reader_tells_a_hole_from_the_end() {
     }
 }
 
-/// A reader that was opened before looks for what follows by GET. It notices a hole after some
-/// polls, and shows nothing behind it until then.
+/// An open reader finds new segments by GET. It notices a hole after some polls, and shows nothing
+/// behind it until then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refreshed_reader_notices_a_hole() {
     for (slot, _, expected, _) in CASES {
@@ -260,8 +259,8 @@ async fn a_refreshed_reader_notices_a_hole() {
     }
 }
 
-/// A hole that opens while a reader waits in front of it, and that a fold has passed: the reader
-/// goes on with the snapshot, which holds the segment.
+/// A hole opens in front of a waiting reader, and a fold has passed it. The reader goes on with the
+/// snapshot, which holds the segment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_passes_a_hole_that_is_folded() {
     for made in stores(FOLDED).await {
@@ -299,7 +298,7 @@ async fn a_fold_stops_at_a_hole() {
     }
 }
 
-/// The compactor of a watch polls; it notices a hole, too.
+/// The compactor of a watch polls, and notices a hole too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watching_compactor_notices_a_hole() {
     for made in stores(FOLDED).await {
@@ -333,8 +332,8 @@ async fn a_fresh_writer_tells_a_hole_from_the_end() {
     }
 }
 
-/// A writer that is open knows the end of the log and does not look at it again: it creates the
-/// slot behind. All others notice the hole from then on, also that of the last segment.
+/// An open writer knows the end of the log and does not check it again: it creates the slot behind.
+/// From then on all others notice the hole, even that of the last segment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_open_writer_goes_on_behind_a_hole() {
     for slot in [5, LAST] {
@@ -383,8 +382,8 @@ async fn verification_counts_the_slots_of_a_hole() {
     }
 }
 
-/// A status that cannot look into a hole of the log says so. An outage called damage would send
-/// people to their copies.
+/// A status that cannot read a hole of the log says so. If it called an outage damage, operators
+/// would restore from their copies.
 #[tokio::test]
 async fn a_failure_at_a_hole_of_the_log_is_no_damage() {
     let store = Watched::over(Memory::new());

@@ -1,10 +1,9 @@
-//! The schedule that broke the system before this one. Worker A downloaded the snapshot, applied
-//! its updates, uploaded the result and slept. Its lock expired. Worker B did the same and flipped
-//! the pointer. A woke up and flipped it back: the updates that B had applied were gone, without a
-//! word.
+//! Story: the schedule that broke the system before this one. Worker A downloaded the snapshot,
+//! applied its updates, uploaded the result and slept. Its lock expired. Worker B did the same and
+//! flipped the pointer. A woke and flipped it back, and the updates of B were lost in silence.
 //!
-//! Here A stops when all its outputs lie in the store and only the head is to be swapped, for as
-//! long as B needs to do all its own; in every role.
+//! Here A stops when all its outputs are in the store and only the head remains to be swapped. It
+//! sleeps while B does all its work, in every role.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -35,7 +34,7 @@ on_every_store!(
     a_sweeps_and_b_does_all,
 );
 
-/// What a worker does.
+/// The job of a worker.
 #[derive(Clone, Copy)]
 enum Role {
     Fold,
@@ -45,17 +44,18 @@ enum Role {
 
 const ALL: [Role; 3] = [Role::Fold, Role::Merge, Role::Sweep];
 
-/// What the collection must hold.
+/// The expected content of the collection.
 #[derive(Default)]
 struct Expected {
-    /// How many keys each record has.
+    /// The number of keys of each record.
     keys: BTreeMap<String, usize>,
     /// Ops appended.
     ops: u64,
 }
 
 impl Role {
-    /// Does it to the end; what somebody else made needless is a conflict, said so, and no loss.
+    /// Does it to the end. Where another worker made it needless, that is a reported conflict and
+    /// no loss.
     async fn act(self, collection: &Collection) {
         let folds = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
         let done = match self {
@@ -73,7 +73,7 @@ impl Role {
     }
 }
 
-/// Appends one op more to each of a few ids, and remembers what they must hold.
+/// Appends one more op to each of a few ids, and records the expected content.
 async fn append(collection: &Collection, expected: &Mutex<Expected>) {
     let writer = collection.writer(WriterOptions::default()).unwrap();
     for id in ["a", "b", "c"] {
@@ -118,8 +118,7 @@ async fn schedule<S: Store + Clone>(store: Watched<S>, a: Role, b: &'static [Rol
     append(&collection, &expected).await;
     let (asleep, other) = (expected.clone(), collection.clone());
     store.before("replace", "/head", move || async move {
-        // A sleeps. The log goes on, and B does all its work, twice over. A record is deleted, for
-        // good.
+        // A sleeps. The log goes on, and B does all its work, twice. A record is deleted for good.
         append(&other, &asleep).await;
         delete(&other, "b", &asleep).await;
         for role in b {
@@ -134,7 +133,7 @@ async fn schedule<S: Store + Clone>(store: Watched<S>, a: Role, b: &'static [Rol
     a.act(&collection).await;
     assert!(store.all_reached(), "A was about to publish");
     check(&collection, &expected).await;
-    // And nothing that is left over does harm later.
+    // No leftover does harm later.
     Role::Fold.act(&collection).await;
     Role::Merge.act(&collection).await;
     Role::Sweep.act(&collection).await;

@@ -1,5 +1,5 @@
-//! The engine: what its parts promise, in memory, in a local folder and, where S3 is compiled in,
-//! in the buckets of two servers.
+//! The engine: the promises of its parts, in memory, in a local folder and, with the feature `s3`,
+//! in buckets of two servers.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,

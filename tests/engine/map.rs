@@ -1,4 +1,4 @@
-//! Real records as items of a table: what its stream shows becomes, by a mapping, the collection
+//! Real records as items of a table. A mapping turns the records of its stream into the collection
 //! that the ops themselves would have made.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 
 use crate::support::{canonical, data};
 
-/// A table: its items, and what its stream shows of each change.
+/// A table: its items, and the stream record of each change.
 #[derive(Default)]
 struct Table {
     items: BTreeMap<String, Record>,
@@ -21,8 +21,7 @@ struct Table {
 }
 
 impl Table {
-    /// Applies an op to the items, and tells the record of the stream; `None` where nothing
-    /// changes.
+    /// Applies an op to the items, and returns the record of the stream. `None` if nothing changes.
     fn change(&mut self, op: Op) -> Option<String> {
         let old = self.items.get(&op.id).cloned();
         let new = match op.action {
@@ -80,8 +79,8 @@ async fn collection() -> Collection {
     Collection::create(Arc::new(Memory::new()), &"packages".parse().unwrap(), &options).await.unwrap()
 }
 
-/// 1,500 real records inserted, 444 real changes, as a stream shows them and in the forms in which
-/// they come: a record a message, and packed by a forwarder.
+/// Inserts 1,500 real records and applies 444 real changes as stream records: one record a message,
+/// and packed by a forwarder.
 #[tokio::test]
 async fn real_changes_of_a_table_become_the_collection() {
     let data = data::DataSet::demo();

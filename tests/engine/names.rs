@@ -5,7 +5,8 @@ use std::sync::Arc;
 use deltafold::store::{Key, Memory, Store};
 use deltafold::{Collection, CreateOptions, ErrorKind};
 
-/// A store lists 1,000 objects a page. Collections behind the first page were not named.
+/// Story: a store lists 1,000 objects a page. Collections behind the first page were missing from
+/// the list.
 #[tokio::test]
 async fn all_collections_are_listed_however_many_objects_there_are() {
     let store = Arc::new(Memory::new());

@@ -1,6 +1,6 @@
-//! Somebody put a symbolic link, a pipe or a folder where an object belongs in a local folder. The
-//! program said "try again", for ever, or waited for a writer of the pipe. Now that is damage, and
-//! the error names the object.
+//! Story: a local folder had a symbolic link, a pipe or a folder in place of an object. The program
+//! said "try again" for ever, or waited for a writer of the pipe. Now that is damage, and the error
+//! names the object.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -43,7 +43,7 @@ fn put(kind: Kind, path: &Path) {
     }
 }
 
-/// Three records: two folded, one not; and the folder.
+/// Three records, two of them folded, and the folder.
 async fn made() -> (Collection, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Dir::open(folder.path()).unwrap());
@@ -64,7 +64,7 @@ async fn count(collection: &Collection) -> Result<(), Error> {
     collection.reader().await?.count().await.map(drop)
 }
 
-/// The first file of the folder of a shard whose name ends so.
+/// The first file with this ending in this folder of a shard.
 fn file(root: &TempDir, folder: &str, ending: &str) -> PathBuf {
     let shard = root.path().join("c").read_dir().unwrap().map(|entry| entry.unwrap().path());
     let shard = shard.into_iter().find(|path| path.is_dir()).unwrap();
@@ -93,8 +93,7 @@ async fn no_object_in_a_slot_of_the_log() {
         let path = file(&root, "log", "3");
         put(kind, &path);
         let story = format!("{kind:?} in slot 3");
-        // An empty folder is not listed: nothing tells it from a slot that is free, until it is
-        // written.
+        // An empty folder is not listed. Nothing tells it from a free slot until a write.
         if kind != Kind::Folder {
             is_damage(count(&collection).await, &path, &story);
             found(&collection, &path, Depth::Deep, &story).await;
@@ -125,7 +124,7 @@ async fn no_object_in_a_folded_slot() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_object_where_a_head_manifest_or_part_belongs() {
-    // A folder in the place of a head is a head that is lost.
+    // A folder in place of a head is a lost head.
     for kind in [Kind::Link, Kind::Dangling, Kind::Pipe] {
         for folder in ["", "manifest", "part"] {
             let (collection, root) = made().await;
@@ -151,7 +150,7 @@ async fn a_drop_removes_links_and_pipes() {
     }
 }
 
-/// A folder that cannot be read is not an empty one. Taken for empty, the log would have lost its
+/// An unreadable folder is not an empty one. Taken for empty, the log would have lost its
 /// acknowledged ops.
 #[tokio::test]
 async fn a_file_where_a_folder_belongs_is_an_error() {
@@ -170,8 +169,8 @@ async fn a_file_where_a_folder_belongs_is_an_error() {
     assert!(collection.verify(Depth::Deep, |_| ()).await.unwrap().is_sound());
 }
 
-/// A register that is a link is damaged. Repair says so for each register, as for other damage; it
-/// follows no link.
+/// A register that is a link is damaged. Repair reports it as it reports other damage, and follows
+/// no link.
 #[tokio::test]
 async fn repair_tells_of_a_link_in_place_of_a_register() {
     for name in ["collection", "0000/head"] {

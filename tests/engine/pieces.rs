@@ -1,5 +1,5 @@
-//! Reads of a store that is far away take of parts only the pieces that they need. Requests and
-//! bytes are counted.
+//! Reads of a distant store fetch only the pieces of parts that they need. The tests count requests
+//! and bytes.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ fn id(number: usize) -> String {
     format!("{number:05}")
 }
 
-/// Text that hardly shrinks, so that stored bytes tell what was read.
+/// Text that hardly compresses, so that stored bytes show how much was read.
 fn document(number: usize) -> String {
     let mut random = Random::new(number as u64 + 1);
     let letters = (0..DOCUMENT).map(|_| char::from(b' ' + u8::try_from(random.below(95)).unwrap()));
@@ -53,7 +53,7 @@ async fn prepared() -> (Far, Collection) {
     (store, collection)
 }
 
-/// Reads of parts since the last time.
+/// Reads of parts since the last call.
 fn of_parts(store: &Far) -> Vec<Read> {
     store.reads().into_iter().filter(|read| read.key.ends_with(".meta")).collect()
 }
@@ -67,12 +67,12 @@ async fn found(reader: &Reader, find: &Find) -> Vec<String> {
     entries.into_iter().map(|entry| entry.id).collect()
 }
 
-/// How many parts the base has.
+/// The number of parts of the base.
 async fn parts(reader: &Reader) -> usize {
     usize::try_from(reader.warmth().parts).unwrap()
 }
 
-/// The kind of object that a read is of, or `list`.
+/// The kind of object that a request reads, or `list`.
 fn kind(read: &Read) -> &str {
     match read.key.split('/').nth(2) {
         None => "register",
@@ -82,7 +82,7 @@ fn kind(read: &Read) -> &str {
     }
 }
 
-/// Each round of requests takes a second of a clock that stands still otherwise.
+/// Each round of requests takes a second of virtual time.
 #[tokio::test(start_paused = true)]
 async fn a_cold_get_takes_six_requests_in_four_rounds() {
     let (store, _) = prepared().await;
@@ -94,9 +94,9 @@ async fn a_cold_get_takes_six_requests_in_four_rounds() {
     let reads = store.reads();
     let mut rounds: Vec<(u64, &str)> = reads.iter().map(|read| (read.round, kind(read))).collect();
     rounds.sort_unstable();
-    // Names of the log and a head behind them prove that the log is empty. The part: its front with
-    // all columns in one range, and a block of documents. The embedding adds one, as its object is
-    // small.
+    // The names of the log and a head read after them prove that the log is empty. The part takes
+    // two reads: its front with all columns in one range, and a block of documents. The embedding
+    // adds one, as its object is small.
     let expected =
         [(0, "list"), (0, "register"), (1, "head"), (1, "manifest"), (2, "part"), (3, "embeddings"), (3, "part")];
     assert_eq!(rounds, expected, "{reads:#?}");
@@ -105,7 +105,7 @@ async fn a_cold_get_takes_six_requests_in_four_rounds() {
     assert!(part[0].bytes < 16 << 10 && part[1].bytes < 70 << 10, "{part:#?}");
 }
 
-/// Segments that are not folded come in one round, and the second look at the head in another.
+/// Segments not yet folded come in one round, and the second check of the head in another.
 #[tokio::test(start_paused = true)]
 async fn a_log_adds_two_rounds_to_a_cold_get() {
     let (store, collection) = prepared().await;
@@ -124,8 +124,8 @@ async fn a_log_adds_two_rounds_to_a_cold_get() {
     assert_eq!((of("head"), of("part")), (vec![1, 3], vec![4, 5]), "{reads:#?}");
 }
 
-/// A process that reads one record reads no embeddings of other records in the log, and the part
-/// beside the segments.
+/// A process that reads one record reads no embeddings of other records in the log. It reads the
+/// part beside the segments.
 #[tokio::test(start_paused = true)]
 async fn one_record_is_read_without_the_embeddings_of_others() {
     const DIMENSION: u32 = 512;
@@ -146,8 +146,8 @@ async fn one_record_is_read_without_the_embeddings_of_others() {
     writer.append(vec![Op::delete(id(9)), Op::delete(id(211)), put(8)]).await.unwrap();
     let reader = collection.reader().await.unwrap();
     store.reads();
-    // In the base; in a segment; in neither; deleted in the log, of the base and of the log; in the
-    // last segment.
+    // The record is in the base; in a segment; in neither; deleted in the log, from the base and
+    // from the log; in the last segment.
     for (number, more) in [(7, 0), (405, 1), (150_000, 0), (9, 0), (211, 1), (8, 0)] {
         store.slow_down();
         let open = Arc::new(store.clone());
@@ -167,7 +167,7 @@ async fn one_record_is_read_without_the_embeddings_of_others() {
     }
 }
 
-/// Rows of one id stand in several runs. Their parts come in one round, and so do their documents.
+/// Several runs hold rows of one id. Their parts come in one round, and so do their documents.
 #[tokio::test(start_paused = true)]
 async fn a_get_reads_the_parts_of_all_runs_at_once() {
     let (store, collection) = prepared().await;
@@ -215,7 +215,7 @@ async fn a_count_reads_fronts_alone() {
     assert!(reads.iter().all(|read| read.range.is_some() && read.bytes < 8 << 10), "{reads:?}");
 }
 
-/// A filter on a key that one part has: the others are ruled out by their summaries.
+/// A filter on a key that only one part has: the summaries of the others rule them out.
 #[tokio::test]
 async fn a_filter_reads_its_columns_of_parts_that_may_match() {
     let (store, collection) = prepared().await;
@@ -234,7 +234,7 @@ async fn a_filter_reads_its_columns_of_parts_that_may_match() {
     assert_eq!(reads.len(), 1, "one column of one part: {reads:?}");
     assert!(reads[0].bytes < 512, "{reads:?}");
 
-    // Bounds rule out all parts but one; its column is not read for others.
+    // Bounds rule out all parts but one, and no other part's column is read.
     let one = Find { include, ..Find::new(Filter::equals("number", 359)) };
     assert_eq!(found(&reader, &one).await, [id(359)]);
     let reads = of_parts(&store);
@@ -280,7 +280,7 @@ async fn hits_read_columns_and_documents_of_winners_alone() {
         assert_eq!(hit.entry.record, record(number));
     }
     let reads = of_parts(&store);
-    // Three records that lie side by side are in two blocks at most; a part may end between them.
+    // Three adjacent records are in two blocks at most; a part may end between them.
     assert!(reads.len() <= 4 && bytes(&reads) < 5 * DOCUMENT as u64 + (16 << 10), "{reads:?}");
     let metadata = query(Include { metadata: true, ..Include::NOTHING });
     let answer = reader.search(&[metadata]).await.unwrap().remove(0);
@@ -330,7 +330,7 @@ async fn no_document_stays_in_memory_unless_asked() {
     assert_eq!(of_parts(&store), []);
 }
 
-/// A patch of metadata in the log needs the columns of the record below, and not its document.
+/// A patch of metadata in the log needs the columns of the record below, but not its document.
 #[tokio::test]
 async fn a_search_over_patches_in_the_log_reads_no_document() {
     let (store, collection) = prepared().await;
@@ -353,8 +353,9 @@ async fn a_search_over_patches_in_the_log_reads_no_document() {
     );
 }
 
-/// Story: bytes of a range were damaged on the way. The whole object had a checksum that the store
-/// compares, and a range has none: its pieces tell, and it is read again.
+/// Story: bytes of a range were damaged on the way. The store compares a checksum of a whole
+/// object, and a range has none. The checksums of its pieces show the damage, and the reader reads
+/// again.
 #[tokio::test]
 async fn a_piece_damaged_on_the_way_is_read_again() {
     let (store, collection) = prepared().await;
@@ -372,7 +373,7 @@ async fn a_piece_damaged_on_the_way_is_read_again() {
                 assert!(!whole, "{times} times: {error}");
                 assert_eq!(error.kind(), ErrorKind::Corrupt);
                 assert!(error.to_string().contains(".meta"), "{error}");
-                // What was damaged is not kept.
+                // Damaged pieces are not kept.
                 assert_eq!(reader.get(&id(9)).await.unwrap().unwrap().record, record(9));
             }
         }

@@ -1,4 +1,4 @@
-//! Pins: an edit removes the pin that it saw, and never one that was made anew under its name.
+//! Pins: an edit removes the pin that it saw, and never a new pin of the same name.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn made<S: Store + Clone>(store: &Watched<S>, shards: u16) -> Collection {
     collection
 }
 
-/// Appends a record and folds it, so that there is one version more in each shard that it touches.
+/// Appends a record and folds it. That adds one version to each shard that it touches.
 async fn publish(collection: &Collection, id: &str) {
     let put = |id: String| Op::put(id, Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() });
     let ops = (0..8).map(|number| put(format!("{id}{number}"))).collect();
@@ -51,18 +51,17 @@ async fn assert_readable(collection: &Collection, records: u64) {
     assert!(report.is_sound(), "{:?}", report.findings);
 }
 
-/// Waits until the store's clock shows a later time: it goes by milliseconds in a folder, by
-/// seconds in S3, and by writes in memory.
+/// Waits until the store's clock shows a later time. The clock ticks by milliseconds in a folder,
+/// by seconds in S3, and by writes in memory.
 async fn until_after<S: Store + Clone>(store: &Watched<S>, time: Timestamp) {
     while store.now().await.unwrap() <= time {
         tokio::task::yield_now().await;
     }
 }
 
-/// What happened: pin `p` had expired, and a sweep was about to publish that it goes. Before it
-/// did, somebody removed `p` and pinned `p` anew for good. The sweep dropped pins by name, so the
-/// new pin was gone, though it was acknowledged. Now: a sweep drops the pins that it saw, by their
-/// ids.
+/// Story: pin `p` had expired, and a sweep was about to publish its removal. Before that, a user
+/// removed `p` and pinned `p` anew for good. The sweep dropped pins by name, so the new,
+/// acknowledged pin was lost. Now a sweep drops the pins that it saw, by their ids.
 pub(crate) async fn a_pin_made_anew_survives_the_sweep_of_the_old_one<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     collection.pin("p", Some(Duration::from_millis(1))).await.unwrap();
@@ -77,14 +76,13 @@ pub(crate) async fn a_pin_made_anew_survives_the_sweep_of_the_old_one<S: Store +
     assert_eq!(sweep(&collection).await, ["p"], "the one that had expired");
     assert!(store.all_reached());
     assert_eq!(pins(&collection).await, ["p"]);
-    // What the new pin keeps stays, whatever is published and swept afterwards.
+    // The new pin keeps its objects through all later publishes and sweeps.
     publish(&collection, "c").await;
     assert_eq!(sweep(&collection).await, [""; 0]);
     assert_readable(&collection, 16).await;
 }
 
-/// The same of an unpin that is overtaken: the pin that it was about has gone, and another one
-/// bears its name.
+/// The same for an unpin that is overtaken: its pin is gone, and another pin has the name.
 pub(crate) async fn a_pin_made_anew_survives_the_unpin_of_the_old_one<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     collection.pin("p", None).await.unwrap();

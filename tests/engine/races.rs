@@ -1,6 +1,6 @@
-//! Races that have bitten systems like this one, each told and then provoked: the store stops a
-//! call at the worst moment, and somebody else acts. Those of readers (R6, R7) are in
-//! `reader/races.rs`, power loss (R15) is in `store.rs`.
+//! Races that systems like this one have had. Each test tells the story and provokes the race: the
+//! store stops a call at the worst moment, and another process acts. The races of readers (R6, R7)
+//! are in `reader/races.rs`, power loss (R15) is in `store.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -51,7 +51,7 @@ fn put(id: &str) -> Op {
     Op::put(id, Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() })
 }
 
-/// Sets a key, so that it shows which patches took part.
+/// A patch that sets a key, which shows that the patch took part.
 fn patch(id: &str, key: &str) -> Op {
     Op::patch(id, Patch { metadata: [(key.to_owned(), Some(Value::Bool(true)))].into(), ..Patch::default() })
 }
@@ -60,7 +60,7 @@ async fn append(writer: &Writer, ops: Vec<Op>) -> u64 {
     writer.append(ops).await.unwrap().segments()[0].1.get()
 }
 
-/// Folds, and merges nothing.
+/// Folds without merging.
 async fn fold(collection: &Collection) -> usize {
     let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
     collection.compactor(CompactorOptions { policy }).run_once().await.unwrap().published(EditKind::Fold)
@@ -71,7 +71,7 @@ async fn sweep(collection: &Collection) -> u64 {
     collection.sweep(&options).await.unwrap()[0].1.truncated.get()
 }
 
-/// Folds and sweeps all that is in the log: in front of one op more, as a sweep keeps the last
+/// Folds and sweeps the whole log. It appends one more op first, because a sweep keeps the last
 /// segment.
 async fn fold_and_sweep(collection: &Collection) -> u64 {
     append(&collection.writer(WriterOptions::default()).unwrap(), vec![Op::delete("nobody")]).await;
@@ -88,7 +88,7 @@ async fn ids(collection: &Collection) -> Vec<String> {
     entries(collection).await.into_iter().map(|entry| entry.id).collect()
 }
 
-/// Ops folded, after folding everything: as each op counts once, what is appended twice shows.
+/// Folds everything and counts the ops folded. Each op counts once, so an op appended twice shows.
 async fn ops(collection: &Collection) -> u64 {
     fold(collection).await;
     collection.status().await.unwrap().shards[0].ops
@@ -99,10 +99,10 @@ async fn assert_sound(collection: &Collection) {
     assert!(report.is_sound(), "{:?}", report.findings);
 }
 
-/// What happened: a writer slept. Meanwhile the log was folded and swept, so that the slot where
-/// the writer believed the tail to be was free again. It created that slot, reported success, and
-/// nobody ever read the segment. Now: after creating a slot a writer reads the head, and does not
-/// acknowledge what lies below `truncated`.
+/// Story: a writer slept. Meanwhile the log was folded and swept, so the slot at the writer's tail
+/// was free again. It created that slot and reported success, and no reader ever read the segment.
+/// Now a writer reads the head after it has created a slot, and does not acknowledge a slot below
+/// `truncated`.
 async fn r1_a_stale_writer_appends_anew_behind_the_swept_slot<S: Store + Clone>(store: Watched<S>) {
     let (collection, sleeper) = collection(&store).await;
     assert_eq!(append(&sleeper, vec![put("a")]).await, 1);
@@ -121,8 +121,8 @@ async fn r1_a_stale_writer_appends_anew_behind_the_swept_slot<S: Store + Clone>(
     assert_sound(&collection).await;
 }
 
-/// The same with the sweep between the writer's decision for a slot and its creation, and with the
-/// sweep between the creation and the look at the head.
+/// The same with a sweep between the writer's choice of a slot and its creation. Then with a sweep
+/// between the creation and the check of the head.
 async fn r1_a_slot_swept_while_it_is_being_created_is_not_acknowledged<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     append(&writer, vec![put("a")]).await;
@@ -134,8 +134,8 @@ async fn r1_a_slot_swept_while_it_is_being_created_is_not_acknowledged<S: Store 
     });
     assert_eq!(append(&writer, vec![put("d")]).await, 5);
     assert!(store.all_reached());
-    // Now the slot was good when it was created: folded and swept at once, it is acknowledged and
-    // not appended again.
+    // This slot was good when it was created. Folded and swept at once, it is acknowledged and not
+    // appended again.
     let other = collection.clone();
     store.before("get_unless", "/head", move || async move {
         fold_and_sweep(&other).await;
@@ -147,18 +147,18 @@ async fn r1_a_slot_swept_while_it_is_being_created_is_not_acknowledged<S: Store 
     assert_sound(&collection).await;
 }
 
-/// What happened: a compactor was paused between its last read and its publish; others published
-/// meanwhile; its snapshot, made from an old one, replaced theirs, and what they had folded was
-/// gone. Now: the head is swapped only over the state that was read, and the *edit* is applied
-/// again to what won.
+/// Story: a compactor paused between its last read and its publish, and others published meanwhile.
+/// Its snapshot, made from an old one, replaced theirs, and their folded ops were lost. Now the
+/// head is swapped only over the state that was read, and the *edit* is applied again to the
+/// winner.
 async fn r2_a_stale_compactor_does_not_publish_over_a_newer_head<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     append(&writer, vec![put("a")]).await;
     fold(&collection).await;
     append(&writer, vec![put("b")]).await;
     fold(&collection).await;
-    // A merge of the two runs is overtaken by a fold, between the creation of its manifest and the
-    // swap of the head.
+    // A fold overtakes a merge of the two runs, between the creation of the merge's manifest and
+    // the swap of the head.
     let other = collection.clone();
     store.before("replace", "/head", move || async move {
         append(&writer, vec![put("c"), patch("a", "x")]).await;
@@ -175,9 +175,9 @@ async fn r2_a_stale_compactor_does_not_publish_over_a_newer_head<S: Store + Clon
     assert_sound(&collection).await;
 }
 
-/// What happened: a write landed and its reply was lost. The retry was refused, "somebody else was
-/// faster", and the writer wrote the same again in the next place. Now: a segment bears its
-/// writer's batch, and whoever is refused looks whose it is.
+/// Story: a write landed and its reply was lost. The retry was refused, the writer blamed another
+/// writer, and wrote the same ops again in the next slot. Now a segment bears its writer's batch,
+/// and a refused writer looks up the batch in the slot.
 async fn r3_an_append_whose_answer_is_lost_lands_once<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     for (number, fault) in [Fault::LoseAnswer, Fault::LoseRequest, Fault::Delay].into_iter().enumerate() {
@@ -186,7 +186,7 @@ async fn r3_an_append_whose_answer_is_lost_lands_once<S: Store + Clone>(store: W
         assert!(store.all_reached());
     }
     assert_eq!(store.land_delayed().await, 0, "the retry had taken the slot");
-    // Two in a row, and somebody else in the slot after all.
+    // Two lost requests in a row, and then another writer has the slot after all.
     let other = collection.writer(WriterOptions::default()).unwrap();
     store.fail("create", "/log/", Fault::LoseRequest);
     store.before("create", "/log/00000000000000000004", move || async move {
@@ -199,7 +199,7 @@ async fn r3_an_append_whose_answer_is_lost_lands_once<S: Store + Clone>(store: W
 }
 
 /// The same for a publish: the head was swapped, and the compactor did not hear of it. It must not
-/// fold again, nor say that it failed.
+/// fold again, nor report a failure.
 async fn r3_a_publish_whose_answer_is_lost_lands_once<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     for (number, fault) in [Fault::LoseAnswer, Fault::LoseRequest, Fault::Delay].into_iter().enumerate() {
@@ -216,11 +216,11 @@ async fn r3_a_publish_whose_answer_is_lost_lands_once<S: Store + Clone>(store: W
         3,
         "what comes late finds the head moved on"
     );
-    // The answer is lost, and others publish before it is looked up: the history tells.
+    // The answer is lost, and others publish before it is looked up. The history decides.
     append(&writer, vec![put("x")]).await;
     store.fail("replace", "/head", Fault::LoseAnswer);
     let other = collection.clone();
-    // The look before the publish; the next one is the look at what became of it.
+    // The first check comes before the publish; the next one looks up the publish's outcome.
     store.before("get_unless", "/head", || async {});
     store.before("get_unless", "/head", move || async move {
         append(&writer, vec![put("y")]).await;
@@ -233,11 +233,11 @@ async fn r3_a_publish_whose_answer_is_lost_lands_once<S: Store + Clone>(store: W
     assert_sound(&collection).await;
 }
 
-/// What happened: the answer to an append was lost; it had landed, and was folded and swept. A
-/// stale writer, which had slept all the time, created the same slot anew. The first writer, trying
-/// again, was refused, found somebody else's batch in the slot, and wrote its own a second time
-/// behind it. (The model of the protocol found it.) Now: who is in doubt looks whether the slot it
-/// reads still counts. If not, the manifest tells what became of the batch.
+/// Story: the answer to an append was lost; the append had landed, and was folded and swept. A
+/// stale writer, which had slept all the time, created the same slot anew. The first writer's retry
+/// was refused, found another batch in the slot, and wrote its own a second time behind it. (The
+/// model of the protocol found it.) Now a writer in doubt checks that the slot it reads still
+/// counts. If not, the manifest decides the fate of the batch.
 async fn r3_an_append_whose_slot_was_swept_and_created_anew_lands_once<S: Store + Clone>(store: Watched<S>) {
     let (collection, sleeper) = collection(&store).await;
     append(&sleeper, vec![put("a")]).await;
@@ -255,10 +255,10 @@ async fn r3_an_append_whose_slot_was_swept_and_created_anew_lands_once<S: Store 
     assert_sound(&collection).await;
 }
 
-/// What happened: a store answered "conflict, nothing landed, try again" (S3: 409), it was taken
-/// for "the name is taken" (412), and the writer went on to the next place: a hole in the log, at
-/// which every reader stopped. Now: they are two outcomes; a slot that is not decided is tried
-/// again, and never passed over.
+/// Story: a store answered "conflict, nothing landed, try again" (S3: 409). The writer took it for
+/// "the name is taken" (412) and went on to the next slot. That left a hole in the log, at which
+/// every reader stopped. Now they are two outcomes. A writer retries an undecided slot and never
+/// passes it.
 async fn r4_try_again_is_not_taken<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     let other = collection.writer(WriterOptions::default()).unwrap();
@@ -273,14 +273,15 @@ async fn r4_try_again_is_not_taken<S: Store + Clone>(store: Watched<S>) {
     let keys = store.keys("/log/").await;
     assert_eq!(keys.len(), 4);
     assert_eq!(ids(&collection).await, ["a", "b", "c", "d"]);
-    // For good is for good: the call fails, and the next one goes into the same place.
+    // A permanent failure fails the call, and the next call goes into the same slot.
     store.fail("create", "/log/", Fault::Permanent);
     let error = writer.append(vec![put("e")]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Storage, "{error}");
     assert_eq!(append(&writer, vec![put("f")]).await, 5);
 }
 
-/// Three runs, and a merge of all that is about to publish; before it does, `meanwhile` is done.
+/// Three runs, and a merge of all of them that is about to publish; `meanwhile` runs before it
+/// does.
 async fn overtaken_merge<S: Store + Clone, F: Future<Output = ()> + Send>(
     store: &Watched<S>,
     meanwhile: impl FnOnce(Collection, Writer) -> F + Send + 'static,
@@ -298,11 +299,11 @@ async fn overtaken_merge<S: Store + Clone, F: Future<Output = ()> + Send>(
     (collection, report)
 }
 
-/// What happened: a compactor had written its outputs and was about to publish them. A sweep saw
-/// objects that no snapshot referred to, and deleted them; the publish then went through, and the
-/// snapshot referred to nothing. Now: an object's name says from which version its edit started
-/// (`born`). A sweep deletes unreferenced objects only below `sweep_floor`, and no edit may add any
-/// born below it.
+/// Story: a compactor had written its outputs and was about to publish them. A sweep saw objects
+/// that no snapshot referred to, and deleted them. The publish went through, and the snapshot
+/// referred to missing objects. Now the name of an object gives the version from which its edit
+/// started (`born`). A sweep deletes unreferenced objects only below `sweep_floor`, and no edit may
+/// add an object born below it.
 async fn r5_a_sweep_past_a_merge_under_way_fences_it_off<S: Store + Clone>(store: Watched<S>) {
     let unpublished = store.clone();
     let (collection, report) = overtaken_merge(&store, move |collection, writer| async move {
@@ -322,8 +323,8 @@ async fn r5_a_sweep_past_a_merge_under_way_fences_it_off<S: Store + Clone>(store
     assert_sound(&collection).await;
 }
 
-/// A sweep whose floor has not passed the merge's start leaves its outputs alone, and the merge
-/// goes through.
+/// A sweep whose floor has not passed the merge's start leaves the merge's outputs alone, and the
+/// merge goes through.
 async fn r5_a_merge_that_is_young_enough_survives_a_sweep<S: Store + Clone>(store: Watched<S>) {
     let (collection, report) = overtaken_merge(&store, |collection, writer| async move {
         append(&writer, vec![put("d")]).await;
@@ -337,9 +338,9 @@ async fn r5_a_merge_that_is_young_enough_survives_a_sweep<S: Store + Clone>(stor
     assert_sound(&collection).await;
 }
 
-/// What happened: the log segments that a fold was about to read had been folded by somebody else
-/// and deleted. The fold read "nothing" and reported success. Now: what is missing is looked into:
-/// the head tells that it was swept, and the fold goes on from there.
+/// Story: another compactor folded the segments that a fold was about to read, and a sweep deleted
+/// them. The fold read "nothing" and reported success. Now a fold looks up a missing segment: the
+/// head shows the sweep, and the fold goes on from there.
 async fn r8_a_segment_that_vanishes_from_under_a_fold_is_no_success<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     append(&writer, vec![put("a")]).await;
@@ -379,9 +380,9 @@ async fn r8_a_part_that_vanishes_from_under_a_merge_is_no_success<S: Store + Clo
     assert_sound(&collection).await;
 }
 
-/// What happened: two sweepers worked through the same list. The second deleted, late, a name that
-/// had come back into use. Now: names never come back (they bear a nonce, and a slot below
-/// `truncated` is never read), and deleting twice is deleting once.
+/// Story: two sweepers worked through the same list. The second one deleted late, and hit a name
+/// that was in use again. Now names never come back: they bear a nonce, and a slot below
+/// `truncated` is never read. A second delete of a name changes nothing.
 async fn r9_the_same_deletions_twice_delete_nothing_else<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     for id in ["a", "b", "c"] {
@@ -401,7 +402,7 @@ async fn r9_the_same_deletions_twice_delete_nothing_else<S: Store + Clone>(store
     assert!(store.all_reached());
     assert_eq!(ids(&collection).await, ["a", "b", "c", "d", "e"]);
     assert_sound(&collection).await;
-    // A failure in the middle leaves the rest for the next one.
+    // A failure in the middle leaves the rest for the next sweep.
     for id in ["f", "g"] {
         append(&writer, vec![put(id)]).await;
         fold(&collection).await;
@@ -416,9 +417,9 @@ async fn r9_the_same_deletions_twice_delete_nothing_else<S: Store + Clone>(store
     assert_sound(&collection).await;
 }
 
-/// What happened: two compactors folded the same segments. Both published, and every op of them
-/// counted twice; or one threw the other's run away. Now: a fold says which segments it takes, and
-/// is a conflict where they are folded already.
+/// Story: two compactors folded the same segments. Both published, and every op counted twice; or
+/// one discarded the other's run. Now a fold names the segments that it takes, and is a conflict
+/// where they are folded already.
 async fn r10_of_two_folds_of_one_shard_one_publishes<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     append(&writer, vec![put("a"), patch("a", "x")]).await;
@@ -428,7 +429,7 @@ async fn r10_of_two_folds_of_one_shard_one_publishes<S: Store + Clone>(store: Wa
     assert!(store.all_reached());
     let status = collection.status().await.unwrap();
     assert_eq!((status.shards[0].version.get(), status.shards[0].ops), (1, 2));
-    // Overtaken by one that took less: the rest is left to do.
+    // Another fold that took less overtakes this one; the rest remains to fold.
     append(&writer, vec![patch("a", "y")]).await;
     let other = collection.clone();
     store.before("create", "/manifest/", move || async move {
@@ -443,10 +444,10 @@ async fn r10_of_two_folds_of_one_shard_one_publishes<S: Store + Clone>(store: Wa
     assert_sound(&collection).await;
 }
 
-/// What happened: a writer's answer was lost; before it tried again, its segment was folded and
-/// swept. Its slot was free, so it wrote there, saw that nobody reads there, and appended once more
-/// what the snapshot held already. Now: every writer is a source itself: the manifest's marks say
-/// which of its batches were folded.
+/// Story: a writer's answer was lost, and its segment was folded and swept before the retry. Its
+/// slot was free, so it wrote there, saw that the slot lay below the log start, and appended again
+/// the ops that the snapshot already held. Now every writer is a producer: the manifest's marks
+/// name its folded batches.
 async fn r12_a_batch_that_was_folded_and_swept_before_its_answer_is_not_appended_again<S: Store + Clone>(
     store: Watched<S>,
 ) {
@@ -468,9 +469,9 @@ async fn r12_a_batch_that_was_folded_and_swept_before_its_answer_is_not_appended
     assert_sound(&collection).await;
 }
 
-/// What happened: a worker took a message from a queue, appended it, and died before it could say
-/// so. The queue gave the message to another worker. Now: what comes from a source bears its
-/// position. The log, and after the fold the manifest, know which positions they hold.
+/// Story: a worker took a message from a queue, appended it, and died before it could settle it.
+/// The queue gave the message to another worker. Now each op of a producer bears its position. The
+/// log knows the positions it holds, and after the fold the manifest does.
 async fn r12_a_source_that_crashed_before_the_ack_is_applied_once<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     let first = writer.append_from("queue", 7, vec![put("a")]).await.unwrap();
@@ -486,7 +487,7 @@ async fn r12_a_source_that_crashed_before_the_ack_is_applied_once<S: Store + Clo
         "it met the zombie's"
     );
     assert!(!successor.append_from("other", 1, vec![put("b")]).await.unwrap().is_duplicate());
-    // After fold and sweep no segment tells any more; the manifest does.
+    // After fold and sweep no segment holds the marks any more; the manifest does.
     fold_and_sweep(&collection).await;
     assert_eq!(store.keys("/log/").await.len(), 1, "the last segment stays");
     let late = collection.writer(WriterOptions::default()).unwrap();
@@ -504,11 +505,11 @@ async fn append_from(writer: &Writer, position: u128, ops: Vec<Op>) -> deltafold
     Ok(ack.segments().first().map(|(_, slot)| slot.get()))
 }
 
-/// What happened: a queue delivered a message to two consumers. Both slept while the log was folded
-/// and swept. One woke, created a slot that had been swept, and died before it could notice. The
-/// other was refused by that slot, found the message in it, and acknowledged it as known: nobody
-/// ever read it. (The model of the protocol found it.) Now: what a slot teaches is believed only
-/// after a head that was read later does not truncate it.
+/// Story: a queue delivered a message to two consumers. Both slept while the log was folded and
+/// swept. One woke, created a swept slot, and died before it noticed. That slot refused the other,
+/// which found the message in it and acknowledged it as known. No reader ever read it. (The model
+/// of the protocol found it.) Now the content of a slot counts only after a later head does not
+/// truncate it.
 async fn r11_a_stale_segment_does_not_pass_for_the_log<S: Store + Clone>(store: Watched<S>) {
     let (collection, sleeper) = collection(&store).await;
     assert_eq!(append_from(&sleeper, 1, vec![put("a")]).await.unwrap(), Some(1));
@@ -528,11 +529,11 @@ async fn r11_a_stale_segment_does_not_pass_for_the_log<S: Store + Clone>(store: 
     assert_sound(&collection).await;
 }
 
-/// The opposite: a message was appended by another consumer, folded and swept, and a stale writer
-/// created its slot anew. Who was refused by that slot saw only the stale segment in it, never
-/// learned of the message, and appended it again. (The model of the protocol found it.) Now:
-/// nothing is appended behind slots that may have held something else, before it is known what is
-/// in the log.
+/// The opposite story: another consumer appended a message, it was folded and swept, and a stale
+/// writer created its slot anew. A consumer refused by that slot saw only the stale segment, never
+/// learned of the message, and appended it again. (The model of the protocol found it.) Now a
+/// writer learns the marks of the log before it appends behind slots that may have held another
+/// segment.
 async fn r11_a_stale_segment_does_not_hide_what_the_slot_held<S: Store + Clone>(store: Watched<S>) {
     let (collection, sleeper) = collection(&store).await;
     append(&sleeper, vec![put("a")]).await;
@@ -551,10 +552,10 @@ async fn r11_a_stale_segment_does_not_hide_what_the_slot_held<S: Store + Clone>(
     assert_sound(&collection).await;
 }
 
-/// What happened: whoever followed the log slept in front of a slot that was written, folded and
-/// swept. A stale writer created it anew; the follower took its ops for the log's, and saw them
-/// once more where they were appended at last. (The model of the protocol found it.) Now: a
-/// follower hands on what it read only after a look at the head, and says that it came too late.
+/// Story: a follower slept in front of a slot that was written, folded and swept. A stale writer
+/// created the slot anew. The follower took its ops for the log's, and saw them again in the slot
+/// where they landed at last. (The model of the protocol found it.) Now a follower checks the head
+/// before it hands on ops. If it came too late, it says so.
 async fn r11_whoever_follows_takes_no_stale_segment_for_the_log<S: Store + Clone>(store: Watched<S>) {
     let (collection, sleeper) = collection(&store).await;
     append(&sleeper, vec![put("a")]).await;
@@ -572,9 +573,8 @@ async fn r11_whoever_follows_takes_no_stale_segment_for_the_log<S: Store + Clone
     assert_eq!(error.kind(), ErrorKind::Superseded, "{error}");
 }
 
-/// What happened: a position failed, the one behind it did not, and when the first was tried again
-/// it was taken for a repetition. Now: what follows a failed position fails too, until that comes
-/// again.
+/// Story: a position failed, and the one behind it did not. The retry of the first was taken for a
+/// repetition. Now all positions behind a failed one fail too, until the failed one comes again.
 async fn r12_a_position_that_fails_is_not_overtaken<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append_from("queue", 1, vec![put("a")]).await.unwrap();
@@ -589,9 +589,9 @@ async fn r12_a_position_that_fails_is_not_overtaken<S: Store + Clone>(store: Wat
     assert_eq!(ids(&collection).await, ["a", "b", "c", "x"]);
 }
 
-/// What happened: compaction rewrote records as if they had come into being by it: "when was this
-/// inserted" and "which period does this run hold" had no answer any more. Now: a record keeps the
-/// positions of its insertion and its last change, and a run the time range of its segments.
+/// Story: compaction rewrote records as if it had inserted them. The questions "when was this
+/// inserted" and "which period does this run hold" had no answer any more. Now a record keeps the
+/// positions of its insertion and its last change, and a run keeps the time range of its segments.
 async fn r14_folding_and_merging_keep_times_and_provenance<S: Store + Clone>(store: Watched<S>) {
     let clock = Arc::new(Steps { now: AtomicI64::new(1_000), step: 10 });
     let options = CreateOptions::new(2);
@@ -623,9 +623,9 @@ async fn r14_folding_and_merging_keep_times_and_provenance<S: Store + Clone>(sto
     assert!(apart[0].0 >= 1_000 && apart[0].0 < apart[0].1 && apart[0].1 < apart[1].0, "{apart:?}");
 }
 
-/// What happened: after a power failure a file was there with its full length and nothing but
-/// zeros, or cut short; it was read as a log without ops. Now: length and checksum come first; the
-/// error names the object.
+/// Story: after a power failure a file had its full length and held only zeros, or was cut short.
+/// It was read as a log without ops. Now length and checksum come first, and the error names the
+/// object.
 async fn r15_a_zero_filled_or_cut_segment_is_an_error<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     append(&writer, vec![put("a")]).await;
@@ -664,7 +664,7 @@ async fn r15_a_zero_filled_or_cut_segment_is_an_error<S: Store + Clone>(store: W
     assert_eq!(ids(&collection).await, ["a", "b"]);
 }
 
-/// A clock that steps with every look at it, forwards or backwards.
+/// A clock that steps at every reading, forwards or backwards.
 #[derive(Debug)]
 struct Steps {
     now: AtomicI64,
@@ -681,9 +681,9 @@ impl Env for Steps {
     }
 }
 
-/// What happened: a lease, a "newest wins" or an age was decided by a machine's clock; the clock
-/// was set back, and what was new was taken for old. Now: no rule reads a clock. Ages and expiries
-/// are by the store's own dates, and only say what is kept longer than it must be.
+/// Story: a lease, a "newest wins" or an age was decided by a machine's clock. The clock was set
+/// back, and new data was taken for old. Now no rule reads a clock. Ages and expiries go by the
+/// store's own dates, and can only keep an object longer than necessary.
 #[tokio::test]
 async fn r13_a_clock_that_steps_back_changes_nothing() {
     let mut states = Vec::new();

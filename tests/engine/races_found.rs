@@ -1,5 +1,5 @@
-//! Races that nobody had thought of and the simulation found (`tests/simulation/`), each told and
-//! provoked.
+//! Unforeseen races that the simulation found (`tests/simulation/`). Each test tells the story and
+//! provokes the race.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,13 +50,13 @@ async fn append(writer: &Writer, id: &str) -> u64 {
     writer.append(put(id)).await.unwrap().segments()[0].1.get()
 }
 
-/// Folds, and merges nothing.
+/// Folds without merging.
 async fn fold(collection: &Collection) {
     let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
     collection.compactor(CompactorOptions { policy }).run_once().await.unwrap();
 }
 
-/// Folds and sweeps all that is in the log: in front of one op more, as a sweep keeps the last
+/// Folds and sweeps the whole log. It appends one more op first, because a sweep keeps the last
 /// segment.
 async fn fold_and_sweep(collection: &Collection) -> u64 {
     append(&writer(collection), "last").await;
@@ -69,7 +69,7 @@ async fn sweep(collection: &Collection) -> u64 {
     collection.sweep(&options).await.unwrap()[0].1.truncated.get()
 }
 
-/// What was ever folded, once everything is: what is appended twice shows.
+/// Folds everything and counts the ops ever folded: an op appended twice shows.
 async fn ops(collection: &Collection) -> u64 {
     fold(collection).await;
     let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
@@ -81,10 +81,10 @@ async fn contains(collection: &Collection, id: &str) -> bool {
     collection.reader().await.unwrap().contains(id).await.unwrap()
 }
 
-/// What happened: an append landed and was answered as refused. When the writer looked at its slot
-/// that was folded and swept; and the manifest, which tells whose it had been, could not be read.
-/// The writer called the append a failure, and it was in the collection. Now: until the manifest
-/// was read, the answer is "unknown".
+/// Story: an append landed and was answered as refused. When the writer read its slot, the slot was
+/// folded and swept. The manifest, which names the owner of the slot, could not be read. The writer
+/// called the append a failure, and it was in the collection. Now the answer is "unknown" until the
+/// manifest is read.
 async fn an_echo_whose_slot_was_swept_is_in_doubt_while_nobody_can_look_it_up<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     let writer = writer(&collection);
@@ -102,31 +102,30 @@ async fn an_echo_whose_slot_was_swept_is_in_doubt_while_nobody_can_look_it_up<S:
     assert_eq!(ops(&collection).await, 3);
 }
 
-/// What happened: of two batches of a writer the first landed in a slot that had been swept, and
-/// was placed anew behind the second. Both were folded and swept before the second was checked; the
-/// manifest's mark of the writer named the last batch and the last slot, and the second was
-/// acknowledged in the slot of the first. Now: it is where it was written.
+/// Story: of two batches of a writer the first landed in a swept slot, and was placed anew behind
+/// the second. Both were folded and swept before the second was checked. The manifest's mark of the
+/// writer named the last batch and the last slot, so the ack of the second named the first one's
+/// slot. Now the ack names the slot where the second was written.
 async fn an_acknowledgement_names_the_segment_though_an_earlier_batch_landed_behind_it<S: Store + Clone>(
     store: Watched<S>,
 ) {
-    // The second batch loses three slots, and so has looked at the head for each.
+    // The second batch loses three slots, and so has checked the head for each.
     let (collection, second) = overtaken_by_the_batch_before(store, 2).await;
     assert_eq!(second.unwrap().segments()[0].1.get(), 6);
     assert_eq!(ops(&collection).await, 8);
 }
 
-/// Where it was refused one slot and came into the next, before a head told that the first was no
-/// echo of its own, it is in one of the two; and the mark, which tells a later slot, does not tell
-/// in which.
+/// The batch was refused one slot and landed in the next, before a head ruled out a self-conflict
+/// in the first. So it is in one of the two. The mark names a later slot and cannot decide.
 async fn a_slot_that_was_forgotten_is_not_guessed<S: Store + Clone>(store: Watched<S>) {
     let (collection, second) = overtaken_by_the_batch_before(store, 0).await;
     assert_eq!(second.unwrap_err().kind(), ErrorKind::Unknown);
     assert_eq!(ops(&collection).await, 6);
 }
 
-/// Of two batches of a writer the first lands in a slot that was swept, with two segments and
-/// `more` others in front of the log's end, and is placed anew behind the second. Both are folded
-/// and swept before the second is checked. What became of the second.
+/// Of two batches of a writer the first lands in a swept slot, with two segments and `more` others
+/// in front of the log's end. It is placed anew behind the second. Both are folded and swept before
+/// the second is checked. Returns the outcome of the second.
 async fn overtaken_by_the_batch_before<S: Store + Clone>(store: Watched<S>, more: u64) -> (Collection, Result<Ack>) {
     let collection = made(&store, 1).await;
     let one_by_one = collection.writer(WriterOptions { max_batch_ops: 1, ..WriterOptions::default() }).unwrap();
@@ -152,11 +151,10 @@ async fn overtaken_by_the_batch_before<S: Store + Clone>(store: Watched<S>, more
     (collection, second)
 }
 
-/// What happened: two consumers of one source slept while the log was folded and swept. One woke,
-/// created a slot that had been swept, and was about to find out. The other woke, was refused that
-/// slot, read it, found the position it had come to append, and reported it as known. The first one
-/// died: the position was lost. Now: what stands in a slot counts only if the head, read
-/// afterwards, does not truncate it.
+/// Story: two consumers of one source slept while the log was folded and swept. One woke, created a
+/// swept slot, and was about to find out. That slot refused the other, which found its own position
+/// there and reported it as known. The first one died, and the position was lost. Now the content
+/// of a slot counts only if a later head does not truncate it.
 async fn a_position_in_a_slot_that_was_swept_is_not_taken_for_known<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     let (first, second, busy) = (writer(&collection), writer(&collection), writer(&collection));
@@ -176,10 +174,10 @@ async fn a_position_in_a_slot_that_was_swept_is_not_taken_for_known<S: Store + C
     assert_eq!(ops(&collection).await, 6);
 }
 
-/// What happened: a writer read what the log held of its source. A slot was folded and swept before
-/// it was read, and created anew by somebody who had slept; the writer read that, saw in the head
-/// that nothing behind it was missing, and appended again what the slot had held before. Now:
-/// nothing that was read counts where the head shows afterwards that any of it was swept.
+/// Story: a writer read the marks of its source from the log. A slot was folded and swept before it
+/// was read, and a writer that slept created it anew. The first writer read that segment, saw in
+/// the head that nothing behind it was missing, and appended again the ops that the slot had held.
+/// Now nothing that was read counts if a later head sweeps any of it.
 async fn a_position_is_not_overlooked_in_a_slot_that_was_swept_while_the_log_was_read<S: Store + Clone>(
     store: Watched<S>,
 ) {
@@ -188,7 +186,7 @@ async fn a_position_is_not_overlooked_in_a_slot_that_was_swept_while_the_log_was
     assert_eq!(append(&sleeper, "a").await, 1);
     source.append_from("queue", 7, put("7")).await.unwrap();
     let other = collection.clone();
-    // The first read of slot 2 finds the end of the log; the second one is of its marks.
+    // The first read of slot 2 finds the end of the log; the second one is for its marks.
     store.before("get_range", "/log/00000000000000000002", || async {});
     store.before("get_range", "/log/00000000000000000002", move || async move {
         assert_eq!(fold_and_sweep(&other).await, 3);
@@ -199,10 +197,10 @@ async fn a_position_is_not_overlooked_in_a_slot_that_was_swept_while_the_log_was
     assert_eq!(ops(&collection).await, 4);
 }
 
-/// What happened: a batch landed and its answer was lost. It was folded and swept, and somebody who
-/// had slept created its slot anew. The writer tried the slot again, found somebody else's batch
-/// there, took its own for undone, and appended it a second time. Now: somebody else's batch in a
-/// slot decides nothing where the head shows that the slot was swept; the manifest's marks do.
+/// Story: a batch landed and its answer was lost. It was folded and swept, and a writer that slept
+/// created its slot anew. The first writer's retry found the sleeper's batch there, took its own
+/// for lost, and appended it a second time. Now another batch in a slot decides nothing once the
+/// head sweeps the slot; the manifest's marks decide.
 async fn a_batch_is_not_appended_twice_because_somebody_else_is_in_its_swept_slot<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     let (doubter, sleeper) = (writer(&collection), writer(&collection));
@@ -218,11 +216,11 @@ async fn a_batch_is_not_appended_twice_because_somebody_else_is_in_its_swept_slo
     assert_eq!(ops(&collection).await, 4);
 }
 
-/// What happened: something below a writer tried twice, so that it heard "refused" of its own
-/// success. Before it looked into the slot, its segment was folded and swept, and somebody who had
-/// slept created the slot anew. The writer found somebody else's batch there, moved on, and
-/// appended its own a second time. Now: whoever is refused looks at the head after seeing somebody
-/// else in the slot, and before trying the next.
+/// Story: a layer below a writer tried twice, so the writer heard "refused" of its own success.
+/// Before it read the slot, its segment was folded and swept, and a writer that slept created the
+/// slot anew. The first writer found the sleeper's batch there, moved on, and appended its own a
+/// second time. Now a refused writer that finds another batch in the slot checks the head before it
+/// tries the next slot.
 async fn an_echo_is_not_taken_for_a_refusal_because_somebody_else_is_in_its_swept_slot<S: Store + Clone>(
     store: Watched<S>,
 ) {
@@ -236,8 +234,8 @@ async fn an_echo_is_not_taken_for_a_refusal_because_somebody_else_is_in_its_swep
     assert_eq!(ops(&collection).await, 5);
 }
 
-/// The same where the writer, having lost, lets somebody go first: it looks at the head beside
-/// reading the slots behind.
+/// The same where the writer lost and lets another go first. It checks the head while it reads the
+/// slots behind.
 async fn an_echo_is_not_taken_for_a_refusal_by_a_writer_that_waits_for_its_turn<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     let (doubter, sleeper) = (writer(&collection), writer(&collection));
@@ -251,9 +249,9 @@ async fn an_echo_is_not_taken_for_a_refusal_by_a_writer_that_waits_for_its_turn<
     assert_eq!(ops(&collection).await, 7);
 }
 
-/// Whoever creates the slot next succeeds. Then it is folded and swept, and the sleeper leaves its
-/// batch there before it appends it behind; and whoever created it is told that somebody else has
-/// it.
+/// The next creation of the slot succeeds. Then the slot is folded and swept, and the sleeper
+/// leaves its batch there before it appends it behind. The creator hears that another writer has
+/// the slot.
 fn echo_in_a_slot_that_is_swept<S: Store + Clone>(
     store: &Watched<S>,
     collection: &Collection,
@@ -267,9 +265,9 @@ fn echo_in_a_slot_that_is_swept<S: Store + Clone>(
     });
 }
 
-/// The same race without the last segment: whoever is refused tries for the next slot before it
-/// looks at the head. As a sweep keeps the last segment folded, that is taken, or swept too, where
-/// the slot refused was swept.
+/// The same race without the last segment: a refused writer tries the next slot before it checks
+/// the head. A sweep keeps the last segment folded. So if the refused slot was swept, the next one
+/// is taken, or swept too.
 async fn nobody_appends_behind_a_slot_of_which_he_does_not_know_that_it_was_swept<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     let (doubter, sleeper) = (writer(&collection), writer(&collection));
@@ -279,7 +277,7 @@ async fn nobody_appends_behind_a_slot_of_which_he_does_not_know_that_it_was_swep
     store.echo_after("/log/00000000000000000003", move || async move {
         fold(&other).await;
         sweep(&other).await;
-        // It dies before it can hear that its slot was swept.
+        // The sleeper dies before it can hear that its slot was swept.
         failing.fail("get_unless", "/head", Fault::Permanent);
         sleeper.append(put("c")).await.unwrap_err();
     });
@@ -288,9 +286,9 @@ async fn nobody_appends_behind_a_slot_of_which_he_does_not_know_that_it_was_swep
     assert_eq!(ops(&collection).await, 4);
 }
 
-/// What happened: a follower was about to read a slot. The log was folded and swept, and somebody
-/// who had slept created the slot anew; the follower passed on as the log's what was never part of
-/// it. Now: it looks at the head after it has read, and says that it was overtaken.
+/// Story: a follower was about to read a slot. The log was folded and swept, and a writer that
+/// slept created the slot anew. The follower passed on ops that were never part of the log. Now it
+/// checks the head after the read, and reports that it was overtaken.
 async fn who_follows_the_log_is_not_told_what_was_left_in_a_swept_slot<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     let (sleeper, busy) = (writer(&collection), writer(&collection));
@@ -312,9 +310,9 @@ async fn who_follows_the_log_is_not_told_what_was_left_in_a_swept_slot<S: Store 
     assert_eq!(ops(&collection).await, 6);
 }
 
-/// What happened: an append landed, something below tried it again and was refused by its own
-/// success, and the slot could then not be read. The caller was told that nothing had been
-/// appended. Now: until it is known whose the slot is, nobody can tell.
+/// Story: an append landed, and a layer below tried it again and was refused. Then the slot could
+/// not be read. The caller heard that nothing had been appended. Now the outcome is "unknown" until
+/// the owner of the slot is known.
 async fn a_refusal_that_may_be_an_echo_is_not_called_a_failure<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     store.fail("create", "/log/00000000000000000001", Fault::Echo);
@@ -325,10 +323,9 @@ async fn a_refusal_that_may_be_an_echo_is_not_called_a_failure<S: Store + Clone>
     assert!(contains(&collection, "a").await);
 }
 
-/// What happened: an append over two shards landed in one of them, where the look at the head then
-/// failed, and was refused by the other. The caller was told what the other had said: nothing was
-/// appended. Now: a shard that has nothing for certain does not speak for one of which nobody can
-/// tell.
+/// Story: an append over two shards landed in one of them, where the check of the head then failed.
+/// The other shard refused it, and the caller heard only that answer: nothing was appended. Now a
+/// shard where nothing landed does not hide the unknown outcome of another.
 async fn that_one_shard_has_nothing_does_not_hide_that_another_may<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 2).await;
     let in_shard = |shard: u16| {
@@ -345,10 +342,10 @@ async fn that_one_shard_has_nothing_does_not_hide_that_another_may<S: Store + Cl
     assert!(!contains(&collection, &in_shard(1)).await);
 }
 
-/// What happened: the first attempt to publish a pin never arrived; the second landed and its
-/// answer was lost; then somebody else published. The history was searched for the first attempt,
-/// and what was left of it for the second, which was nothing: the caller heard that a pin of that
-/// name existed already. It was his own. Now: the whole history is searched for each attempt.
+/// Story: the first attempt to publish a pin never arrived. The second landed, its answer was lost,
+/// and another process published. The publisher searched the history for the first attempt, and
+/// only the empty rest of it for the second. The caller heard that a pin of that name existed
+/// already; it was the caller's own. Now the whole history is searched for each attempt.
 async fn a_publish_is_found_though_one_before_it_was_lost_and_another_followed<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     append(&writer(&collection), "a").await;
@@ -368,9 +365,9 @@ async fn a_publish_is_found_though_one_before_it_was_lost_and_another_followed<S
     assert_eq!(collection.status().await.unwrap().shards[0].pins.len(), 2);
 }
 
-/// What happened: a sweep found a pin and was about to read what it kept. The pin was removed and
-/// its version swept by somebody else; the sweep reported a damaged collection. Now: it looks
-/// whether the pin is still there.
+/// Story: a sweep found a pin and was about to read the objects that it kept. Another process
+/// removed the pin and swept its version, and the first sweep reported a damaged collection. Now it
+/// checks that the pin is still there.
 async fn a_pin_that_goes_while_a_sweep_looks_at_it_is_no_damage<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     let writer = writer(&collection);
@@ -389,11 +386,11 @@ async fn a_pin_that_goes_while_a_sweep_looks_at_it_is_no_damage<S: Store + Clone
     assert_eq!(ops(&collection).await, 2);
 }
 
-/// What happened: a change came twice, from a queue without order, and both copies were gathered
-/// into one batch; the second counted as known, because of the first. The batch lost its slot to a
-/// later change of the same record. Now the first copy was refused, as it would have undone that;
-/// and the second, which was known, acknowledged. Nothing of either was in the log. Now: what is
-/// known only by its own batch is judged again whenever the batch is.
+/// Story: a change came twice, from a queue without order, and one batch gathered both copies. The
+/// second counted as known, because of the first. The batch lost its slot to a later change of the
+/// same record. The first copy was then refused, as it would have undone that change, and the
+/// second was acknowledged as known. Neither was in the log. Now a change that only its own batch
+/// knows is judged again whenever the batch is.
 async fn a_change_that_came_twice_is_not_acknowledged_for_a_twin_that_was_refused<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     let (late, other) = (writer(&collection), writer(&collection));
@@ -409,8 +406,8 @@ async fn a_change_that_came_twice_is_not_acknowledged_for_a_twin_that_was_refuse
     assert_eq!(second.unwrap_err().kind(), ErrorKind::Conflict, "it is not in the log");
     assert_eq!(ops(&collection).await, 1);
 
-    // And where it is known by its batch alone and that lands, it takes effect with it; also after
-    // a lost slot.
+    // If only its batch knows the change and the batch lands, the change takes effect with it; also
+    // after a lost slot.
     let other = writer(&collection);
     store.before("create", "/log/00000000000000000002", move || async move {
         append(&other, "b").await;
@@ -423,10 +420,10 @@ async fn a_change_that_came_twice_is_not_acknowledged_for_a_twin_that_was_refuse
     assert_eq!(ops(&collection).await, 3);
 }
 
-/// What happened: of two changes of a record that were gathered into one batch the later came
-/// first. The other was refused at once, for good, as one that had been passed; and then the batch
-/// failed, so that nothing had passed it. (Found by reading.) Now: what is passed only by its own
-/// batch hears so when that has landed, and fails as it does otherwise.
+/// Story: one batch gathered two changes of a record, the later one first. The earlier was refused
+/// at once and for good as passed. Then the batch failed, so nothing had passed it. (Found by
+/// reading.) Now a change that only its own batch passes is refused once the batch has landed, and
+/// fails with the batch otherwise.
 async fn a_change_is_not_passed_by_what_never_lands<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     // Two that come at once are one batch.
@@ -448,8 +445,8 @@ async fn a_change_is_not_passed_by_what_never_lands<S: Store + Clone>(store: Wat
     assert_eq!(ops(&collection).await, 1);
 }
 
-/// These races are too narrow for random histories to meet them soon: so it is here that switching
-/// a guard off must be noticed.
+/// Random histories meet these narrow races too rarely. So these tests must fail when a guard is
+/// switched off.
 #[cfg(feature = "simulation")]
 #[test]
 fn without_its_guard_each_of_these_races_is_lost() {

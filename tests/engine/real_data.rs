@@ -1,5 +1,5 @@
 //! Real records and real updates end in one known state, however they are cut into segments,
-//! folded, merged and swept, and whoever does it at the same time.
+//! folded, merged and swept, even concurrently.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -23,7 +23,7 @@ struct Real {
     sha256: String,
 }
 
-/// The cut that is part of the repository, and all of it where that is at hand.
+/// The cut in the repository, and the whole data set where it is present.
 static REAL: LazyLock<Vec<Real>> = LazyLock::new(|| {
     let sets = [Some(DataSet::demo()), DataSet::whole()].into_iter().flatten();
     let read = |set: DataSet| Real {
@@ -35,11 +35,11 @@ static REAL: LazyLock<Vec<Real>> = LazyLock::new(|| {
     sets.map(read).collect()
 });
 
-/// How often compaction runs while the updates come in.
+/// The frequency of compaction while the updates come in.
 #[derive(Clone, Copy)]
 enum Folds {
     Never,
-    /// After so many segments.
+    /// After this many segments.
     Every(usize),
 }
 
@@ -54,8 +54,8 @@ async fn append_all(writer: &Writer, ops: &[Op], ops_a_segment: usize) {
     }
 }
 
-/// The state must be the known one, for a reader that opens now, by scan, by count and by get; and
-/// the collection must be sound.
+/// A new reader must see the known state by scan, by count and by get, and the collection must be
+/// sound.
 async fn check(collection: &Collection, data: &Real) {
     let reader = collection.reader().await.unwrap();
     let entries: Vec<Entry> = reader.scan(ScanOptions::default()).try_collect().await.unwrap();
@@ -156,7 +156,7 @@ async fn in_a_local_folder() {
     run(open, 1, 5, Folds::Every(64), false).await;
 }
 
-/// Four writers over ids of their own, three compactors and a sweeper, each with its own handle on
+/// Four writers with ids of their own, three compactors and a sweeper. Each has its own handle on
 /// the store.
 async fn everybody_at_once(open: impl Fn() -> Arc<dyn Store>, data: &'static Real) {
     let name = collection(open(), 2).await.name().clone();
@@ -217,7 +217,7 @@ mod in_s3 {
     use super::*;
     use crate::support::cloud::{heads_in_table, in_ministack, in_ministack_and_dynamodb, in_s3, in_s3_and_dynamodb};
 
-    /// The cut, in both ways; all of it where all of it is at hand.
+    /// The cut, in both ways; the whole data set where it is present.
     async fn run<S: Store, K, F: Future<Output = (S, K)>>(
         open: impl Fn() -> F,
         data: impl Iterator<Item = &'static Real>,

@@ -1,4 +1,4 @@
-//! Registers that are lost, damaged, foreign, or old copies: each is told for what it is, and
+//! Registers that are lost, damaged, foreign, or old copies: each is reported by its kind, and
 //! rebuilt from the other objects.
 
 use std::sync::Arc;
@@ -57,7 +57,7 @@ async fn append(collection: &Collection, number: i64) {
     collection.writer(WriterOptions::default()).unwrap().append(ops).await.unwrap();
 }
 
-/// Folds, merges two runs into one where there are two, and sweeps all but two versions.
+/// Folds, merges two runs into one if there are two, and sweeps all but two versions.
 async fn work(collection: &Collection) {
     let policy = Policy { fan_in: 2, absorb_one_in: 0, ..Policy::default() };
     collection.compactor(CompactorOptions { policy }).run_once().await.unwrap();
@@ -65,7 +65,7 @@ async fn work(collection: &Collection) {
     collection.sweep(&options).await.unwrap();
 }
 
-/// Folds, merges, sweeps, a pin, and ops behind all that.
+/// Folds, merges, sweeps, a pin, and ops behind them.
 async fn busy<S: Store + Clone>(store: &Watched<S>) -> Collection {
     let collection = made(store).await;
     for number in 0..6 {
@@ -98,16 +98,16 @@ async fn delete<S: Store>(store: &Watched<S>, key: &Key) {
     store.inner.delete(std::slice::from_ref(key)).await.unwrap();
 }
 
-/// Puts an object where another one is, or none.
+/// Puts an object under a key, which may be taken or free.
 async fn set<S: Store>(store: &Watched<S>, key: &Key, bytes: Bytes) {
     delete(store, key).await;
     assert!(matches!(store.inner.create(key, vec![bytes]).await.unwrap(), Outcome::Done(_)));
 }
 
-/// What happened: the head of a shard was lost. Every command said "dropped", with the exit code of
-/// "not found" and without the name of any object, and whoever believed it could have dropped
-/// intact data. Now: the collection register is there, so nobody dropped it. The head is named as
-/// damaged, and `repair` rebuilds it.
+/// Story: the head of a shard was lost. Every command said "dropped", with the exit code of "not
+/// found" and without the name of any object. A user who believed it could have dropped intact
+/// data. Now the collection register shows that the collection exists. The error names the damaged
+/// head, and `repair` rebuilds it.
 async fn a_lost_head_is_damage_and_is_rebuilt<S: Store + Clone>(store: Watched<S>) {
     let collection = busy(&store).await;
     let before = content(&collection, At::Latest).await;
@@ -130,14 +130,14 @@ async fn a_lost_head_is_damage_and_is_rebuilt<S: Store + Clone>(store: Watched<S
     assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unknown), "{error}");
     let found = collection.verify(Depth::Quick, |_| ()).await.unwrap().findings;
     assert!(found.iter().any(|finding| finding.key == "c/0001/head"), "{found:?}");
-    // Without leave to write it only says what it would do.
+    // Without leave to write, repair only reports its plan.
     let plan = repair(&store, RepairOptions::default()).await.unwrap();
     assert_eq!((plan.steps.len(), plan.intact, plan.is_intact()), (1, u64::from(SHARDS), false));
     assert_eq!(plan.steps[0].key, head.as_str());
     assert!(store.inner.get(&head).await.unwrap().is_none());
     let done = repair(&store, apply()).await.unwrap();
     assert!(done.is_intact(), "{done:?}");
-    // The append that failed came no further than the head: in shard 0 it may have landed.
+    // The failed append came no further than the head: in shard 0 it may have landed.
     let after = content(&collection, At::Latest).await;
     let of_shard =
         |entries: &[Entry]| entries.iter().filter(|entry| entry.shard.get() == 1).cloned().collect::<Vec<_>>();
@@ -147,8 +147,7 @@ async fn a_lost_head_is_damage_and_is_rebuilt<S: Store + Clone>(store: Watched<S
 }
 
 /// Each register lost, damaged, and replaced by another collection's; then all of them lost.
-/// Nothing that was acknowledged is missing afterwards, pins and versions included, and work goes
-/// on.
+/// Afterwards all acknowledged ops, pins and versions are there, and work goes on.
 async fn every_register_of_a_busy_collection_is_rebuilt<S: Store + Clone>(store: Watched<S>) {
     let collection = busy(&store).await;
     let (latest, pinned) =
@@ -198,7 +197,7 @@ async fn every_register_of_a_busy_collection_is_rebuilt<S: Store + Clone>(store:
     assert_eq!(error.kind(), ErrorKind::Corrupt, "an open handle of a collection without registers: {error}");
     assert!(repair(&store, apply()).await.unwrap().is_intact());
     same("all lost").await;
-    // Handles that were open all the time go on.
+    // Handles that stayed open go on.
     append(&collection, 8).await;
     work(&collection).await;
     assert_sound(&collection).await;
@@ -212,14 +211,14 @@ async fn a_handle_of_a_dropped_collection_says_dropped<S: Store + Clone>(store: 
     for _ in 0..2 {
         let error = collection.reader().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-        // The second time it has been made anew.
+        // The second time the collection is made anew.
         if open(&store).await.is_err() {
             made(&store).await;
         }
     }
 }
 
-/// Between the deletion of the registers and the rest, nobody takes the drop for damage.
+/// Between the deletion of the registers and the rest, no command takes the drop for damage.
 async fn a_drop_under_way_is_no_damage<S: Store + Clone>(store: Watched<S>) {
     let collection = busy(&store).await;
     let name = "c".parse().unwrap();
@@ -236,8 +235,8 @@ async fn a_drop_under_way_is_no_damage<S: Store + Clone>(store: Watched<S>) {
     made(&store).await;
 }
 
-/// What happened: the collection register was lost, and `create` advised to run `drop`, which would
-/// have deleted everything that was intact. Now: it names what it has found, and advises `repair`.
+/// Story: the collection register was lost, and `create` advised to run `drop`, which would have
+/// deleted all the intact data. Now `create` names the objects that it found, and advises `repair`.
 async fn create_beside_a_lost_register_advises_repair<S: Store + Clone>(store: Watched<S>) {
     busy(&store).await;
     delete(&store, &key("c/collection")).await;
@@ -251,9 +250,8 @@ async fn create_beside_a_lost_register_advises_repair<S: Store + Clone>(store: W
     }
 }
 
-/// What happened: a head was restored from a backup. It named an old version, whose log was swept.
-/// Now: a manifest of a later version that was made over another shows it, to `verify`, `status`
-/// and `sweep`.
+/// Story: a head was restored from a backup. It named an old version, whose log was swept. Now a
+/// manifest of a later version, made over another one, shows it to `verify`, `status` and `sweep`.
 #[tokio::test]
 async fn an_old_head_put_back_is_recognised_and_replaced() {
     let store = Watched::<Memory>::default();
@@ -285,7 +283,7 @@ async fn an_old_head_put_back_is_recognised_and_replaced() {
     assert_sound(&collection).await;
 }
 
-/// An old head by one version shows itself by the claim of a compactor that had seen the later one.
+/// A head that is old by one version shows through the claim of a compactor that saw the later one.
 #[tokio::test]
 async fn a_claim_shows_a_head_that_is_one_version_old() {
     let store = Watched::<Memory>::default();
@@ -299,8 +297,8 @@ async fn a_claim_shows_a_head_that_is_one_version_old() {
     assert!(found.iter().any(|finding| finding.key == head.as_str()), "{found:?}");
 }
 
-/// Someone published over an old copy of a head: neither history is the whole one, and repair
-/// chooses none.
+/// A process published over an old copy of a head. Neither history is complete, and repair chooses
+/// none.
 #[tokio::test]
 async fn two_histories_are_not_repaired() {
     let store = Watched::<Memory>::default();
@@ -320,9 +318,9 @@ async fn two_histories_are_not_repaired() {
     assert!(step.notes[0].contains("two histories"), "{step:?}");
 }
 
-/// The head is lost, and the newest manifests too: then only an older version is left, and what the
-/// newer ones alone held is gone. The claim of a compactor names a later version, so repair says
-/// so, and goes on only when told to.
+/// The head and the newest manifests are lost. Only an older version is left, and the content of
+/// the newer ones alone is gone. The claim of a compactor names a later version, so repair reports
+/// the loss, and goes on only when told to.
 #[tokio::test]
 async fn losses_are_named_and_accepted_only_when_told() {
     let store = Watched::<Memory>::default();
@@ -351,8 +349,8 @@ async fn losses_are_named_and_accepted_only_when_told() {
     assert_sound(&collection).await;
 }
 
-/// The head, all manifests and the beginning of the log are gone: what was folded is lost, and the
-/// log behind it goes on.
+/// The head, all manifests and the beginning of the log are gone. The folded ops are lost, and the
+/// log behind them goes on.
 #[tokio::test]
 async fn a_log_without_its_beginning_goes_on_when_told() {
     let store = Watched::<Memory>::default();
@@ -373,8 +371,8 @@ async fn a_log_without_its_beginning_goes_on_when_told() {
     assert_sound(&collection).await;
 }
 
-/// Nothing was folded yet, so no manifest holds a copy of the register: what cannot be known is
-/// asked for.
+/// Nothing was folded yet, so no manifest holds a copy of the register. Repair asks for the unknown
+/// values.
 #[tokio::test]
 async fn a_register_without_a_copy_is_rebuilt_from_what_is_told() {
     let store = Watched::<Memory>::default();
@@ -404,14 +402,14 @@ async fn a_register_without_a_copy_is_rebuilt_from_what_is_told() {
     assert_sound(&collection).await;
 }
 
-/// Of two manifests of one version nobody can tell which was published. The pins of both stay.
+/// Two manifests of one version: nothing shows which one was published. The pins of both stay.
 #[tokio::test]
 async fn of_two_manifests_of_one_version_no_pin_is_lost() {
     let store = Watched::<Memory>::default();
     let collection = busy(&store).await;
     let before = content(&collection, At::Latest).await;
-    // A pin loses the race for its version against a fold, and its process dies: both manifests are
-    // there.
+    // A pin loses the race for its version against a fold, and its process dies. Both manifests
+    // remain.
     let pinned = store.clone();
     let head = key("c/0000/head");
     collection.pin("late", None).await.unwrap();
@@ -434,7 +432,7 @@ async fn of_two_manifests_of_one_version_no_pin_is_lost() {
     assert_sound(&collection).await;
 }
 
-/// Two repairs at once, and a writer in the midst of an append: each register is written once, and
+/// Two repairs at once, and a writer in the midst of an append. Each register is written once, and
 /// all go on.
 #[tokio::test]
 async fn a_repair_beside_a_writer_and_another_repair() {
@@ -453,7 +451,7 @@ async fn a_repair_beside_a_writer_and_another_repair() {
     writer.append((0..8).map(|id| put(format!("w{id}"), 1)).collect()).await.unwrap();
     work(&collection).await;
     assert_sound(&collection).await;
-    // A head that someone else writes differently meanwhile is left alone.
+    // A different head that another process writes meanwhile is left alone.
     let foreign = Head::empty(Uid::new(7)).encode();
     let other = store.clone();
     store.before("create", "c/0000/head", move || async move {
@@ -463,8 +461,8 @@ async fn a_repair_beside_a_writer_and_another_repair() {
     assert_eq!(repair(&store, apply()).await.unwrap_err().kind(), ErrorKind::Conflict);
 }
 
-/// A newer program wrote the head, perhaps of a newer format. It is not damaged, and repair must
-/// not write over it.
+/// A newer program wrote the head, perhaps in a newer format. It is not damaged, and repair must
+/// not overwrite it.
 #[tokio::test]
 async fn a_head_of_a_newer_format_is_left_alone() {
     let store = Watched::<Memory>::default();
@@ -485,8 +483,8 @@ async fn a_head_of_a_newer_format_is_left_alone() {
     assert_eq!(store.inner.get(&head).await.unwrap().unwrap().bytes, before);
 }
 
-/// A head is no better than the manifest that it names: where that is lost, an older version stands
-/// in, when told to.
+/// A head is only as good as the manifest that it names. If that is lost, an older version takes
+/// its place, when told to.
 #[tokio::test]
 async fn a_head_whose_manifest_is_lost_is_not_intact() {
     let store = Watched::<Memory>::default();

@@ -1,10 +1,10 @@
 //! R11, redelivered or late messages: in a collection ordered by revision the state is a function
 //! of the set of ops.
 //!
-//! What happened in systems without it: a queue delivered the patch of a record after the record's
-//! delete, and the record was there again; a message came back from the dead letters after days,
-//! and old values took the place of new ones. Here ops come in every order, any number of times, in
-//! whatever segments, with folds and merges in between, and it makes no difference.
+//! Story: a queue delivered the patch of a record after the record's delete, and the record was
+//! there again. A message came back from the dead letters after days, and old values replaced new
+//! ones. Here ops come in every order, any number of times, in any segments, with folds and merges
+//! in between. The state is always the same.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ fn delete(revision: u128) -> Op {
     Op::delete("r").at(Revision::new(revision))
 }
 
-/// All records, which count, both scans and lookups agree on.
+/// All records. Count, both scans and lookups must agree on them.
 async fn records(collection: &Collection) -> Vec<Entry> {
     let reader = collection.reader().await.unwrap();
     let all: Vec<Entry> = reader.scan(ScanOptions::default()).try_collect().await.unwrap();
@@ -92,8 +92,7 @@ async fn sweep(collection: &Collection) {
     collection.sweep(&options).await.unwrap();
 }
 
-/// Delivers ops in this order, cut into segments, folds and merges as chance has it, and returns
-/// the records.
+/// Delivers ops in this order, cut into segments, folds and merges at random. Returns the records.
 async fn deliver(ops: &[Op], random: &mut Random) -> Vec<Entry> {
     let (collection, writer) = made(Arc::new(Memory::new()), 2, 1, KEEP_TOMBSTONES).await;
     let [one, two, three] = policies();
@@ -172,7 +171,7 @@ async fn every_order_of_small_histories_gives_one_state() {
         let mut all = Vec::new();
         permutations(&mut history.clone(), history.len(), &mut all);
         for mut ops in all {
-            // A repetition somewhere.
+            // A repetition at a random place.
             if random.once_in(2) {
                 let again = ops[random.below(ops.len() as u64) as usize].clone();
                 ops.insert(random.below(ops.len() as u64 + 1) as usize, again);
@@ -187,8 +186,8 @@ async fn every_order_of_small_histories_gives_one_state() {
     }
 }
 
-/// Two producers give different changes one revision: nobody can say which is right, and all must
-/// say the same.
+/// Two producers give one revision to different changes. Neither is right, but every order must
+/// give the same state.
 #[tokio::test]
 async fn different_ops_of_one_revision_give_one_state_in_every_order() {
     let mut random = Random::from_environment();
@@ -215,7 +214,7 @@ async fn different_ops_of_one_revision_give_one_state_in_every_order() {
     }
 }
 
-/// Real updates with the number of their line as revision.
+/// Real updates, with their line number as revision.
 fn revised(data: &data::DataSet) -> Vec<Op> {
     data.base().chain(data.updates()).zip(1..).map(|(op, line)| op.at(Revision::new(line))).collect()
 }
@@ -231,8 +230,8 @@ async fn sha256(collection: &Collection) -> String {
     canonical::sha256(all.iter().map(|entry| (entry.id.as_str(), &entry.record)))
 }
 
-/// All ops in random order, one in twenty again, in segments of random size with folds, merges and
-/// sweeps between them; and in the end some of them once more, after days.
+/// All ops in random order, one in twenty repeated, in segments of random size with folds, merges
+/// and sweeps between them. At the end some come again, after days.
 async fn shuffled(store: Arc<dyn Store>, later: impl FnOnce(), data: &data::DataSet, shards: u16, most: u64) {
     let mut random = Random::from_environment();
     let ops = revised(data);
@@ -296,7 +295,7 @@ async fn remembered(collection: &Collection) -> u64 {
     status.shards.iter().flat_map(|shard| &shard.runs).map(|run| run.absent).sum()
 }
 
-/// Something else happens, so that there is something to fold and to merge.
+/// Changes another record, so that there is something to fold and to merge.
 async fn elsewhere(writer: &Writer, revision: u128) {
     writer.append(vec![Op::put("elsewhere", Record::default()).at(Revision::new(revision))]).await.unwrap();
 }
@@ -311,14 +310,14 @@ async fn tombstones_are_kept_as_long_as_was_chosen_and_then_forgotten() {
     compactor.run_once().await.unwrap();
     assert_eq!(remembered(&collection).await, 2);
 
-    // Late, and in time.
+    // Late, but within the retention.
     store.advance(DAY * 29);
     for late in [put(3, "late", 1), upsert(4, "late", 1), patch(2, "late", Some(1))] {
         writer.append(vec![late]).await.unwrap();
         compactor.merge_all().await.unwrap();
         assert!(records(&collection).await.is_empty());
     }
-    // What came late said nothing new, but it said again that the record is gone.
+    // The late ops changed nothing, but they renewed the delete.
     store.advance(DAY * 29);
     elsewhere(&writer, 1).await;
     compactor.merge_all().await.unwrap();
@@ -330,7 +329,7 @@ async fn tombstones_are_kept_as_long_as_was_chosen_and_then_forgotten() {
     compactor.merge_all().await.unwrap();
     assert_eq!(remembered(&collection).await, 0);
     is_sound(&collection).await;
-    // Later than that, what the documentation says: it is there again.
+    // Later than the retention, as documented: the record is there again.
     writer.append(vec![put(3, "too late", 1)]).await.unwrap();
     assert_eq!(records(&collection).await.len(), 2);
 }
@@ -361,14 +360,14 @@ async fn what_came_in_time_finds_the_tombstone_though_it_is_folded_after_the_tim
     assert_eq!(records(&collection).await.len(), 1);
 }
 
-/// While a merge begins, somebody else folds what came in time, and sweeps it: the merge knows
-/// nothing of it, and must not forget.
+/// While a merge begins, another compactor folds ops that came in time, and sweeps them. The merge
+/// knows nothing of them, and must not forget the tombstone.
 #[tokio::test]
 async fn what_somebody_else_folded_meanwhile_finds_the_tombstone() {
     somebody_else_folds_and_sweeps(false).await;
 }
 
-/// And a segment that came afterwards, which is young, hides nothing of it.
+/// A young segment that came afterwards hides none of those ops.
 #[tokio::test]
 async fn what_somebody_else_folded_before_a_younger_segment_finds_the_tombstone() {
     somebody_else_folds_and_sweeps(true).await;
@@ -406,7 +405,7 @@ async fn somebody_else_folds_and_sweeps(and_appends: bool) {
     assert_eq!(records(&collection).await.len(), 1);
 }
 
-/// A large part of the base that no newer row touches is taken over as it is, but not for ever.
+/// A large part of the base that no newer row touches is carried over, but not for ever.
 #[tokio::test]
 async fn a_part_that_is_carried_over_is_rewritten_once_it_has_something_to_forget() {
     let store = Memory::new();

@@ -1,5 +1,4 @@
-//! Search: exact answers are those of a plain scan in f64, whatever the vectors, the metric and the
-//! dimension.
+//! Search: exact answers equal those of a plain scan in f64, for any vectors, metric and dimension.
 
 use std::sync::Arc;
 
@@ -12,21 +11,21 @@ use crate::support::data::DataSet;
 use crate::support::far::Far;
 use crate::support::random::Random;
 
-/// How the vectors of a collection are made.
+/// The distribution of the vectors of a collection.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Random,
-    /// Near to so many centres, as embeddings are.
+    /// Close to this many centres, as embeddings are.
     Clustered(u64),
-    /// Few different ones, many times each.
+    /// Few different vectors, many times each.
     Duplicates,
-    /// Zeros among others.
+    /// Zero vectors among others.
     Zeros,
-    /// As large as f32 goes.
+    /// Up to the largest f32.
     Huge,
     /// Subnormal numbers among others.
     Tiny,
-    /// All numbers small but one.
+    /// One large number, all others small.
     Outlier,
 }
 
@@ -60,8 +59,8 @@ fn vector(kind: Kind, dimension: usize, random: &mut Random) -> Vec<f32> {
     }
 }
 
-/// By the book, and without the order of adding that the engine has. The second is the scale that
-/// rounding is relative to.
+/// By the definition, and not in the engine's order of addition. The second value is the scale of
+/// the rounding error.
 fn distance(metric: Metric, query: &[f32], row: &[f32]) -> (f64, f64) {
     let pairs = || query.iter().zip(row).map(|(a, b)| (f64::from(*a), f64::from(*b)));
     let (dot, sizes) = pairs().fold((0.0, 0.0), |(dot, sizes), (a, b)| (dot + a * b, sizes + (a * b).abs()));
@@ -137,8 +136,8 @@ proptest! {
                 assert_eq!(answer.hits.len(), k.min(vectors.len()));
                 for (hit, nth) in answer.hits.iter().zip(sorted) {
                     let (own, scale) = all[hit.entry.id.parse::<usize>().unwrap()];
-                    // A sum of n products rounds by at most n + 2 times 2^-53 of their magnitudes,
-                    // in any order.
+                    // A sum of n products, in any order, rounds by at most n + 2 times 2^-53 of
+                    // their magnitudes.
                     let off = f64::from(dimension + 4) * f64::EPSILON * scale;
                     assert!((hit.distance - own).abs() <= off, "{hit:?} {own}");
                     assert!((hit.distance - nth).abs() <= 2.0 * off, "{hit:?} in the place of {nth}");
@@ -171,7 +170,7 @@ async fn approximate_answers_are_mostly_the_exact_ones() {
     let approximate: Vec<Query> = approximate.collect();
     let queries = approximate.clone();
     let (exact, approximate) = (reader.search(&exact).await.unwrap(), reader.search(&approximate).await.unwrap());
-    // So many candidates are read on all cores. Each query still gets its own.
+    // This many candidates are read on all cores. Each query still gets its own.
     for (query, answer) in queries.into_iter().zip(&approximate) {
         assert_eq!(reader.search(&[query]).await.unwrap()[0].hits, answer.hits);
     }
@@ -182,7 +181,7 @@ async fn approximate_answers_are_mostly_the_exact_ones() {
         found += exact.hits.iter().filter(|hit| approximate.hits.contains(hit)).count();
     }
     assert!(found >= 190, "{found} of 200");
-    // As many candidates as there are records: the exact answer.
+    // As many candidates as records give the exact answer.
     let every = Query::new(vec![0.5; 128], 10);
     let all = every.clone().exactness(Exactness::Approximate { candidates: 3_000 });
     let answers = reader.search(&[every, all]).await.unwrap();
@@ -207,7 +206,7 @@ async fn a_query_out_of_range_is_refused_by_its_number() {
     assert!(reader.search(&[]).await.unwrap().is_empty());
 }
 
-/// 100 queries of the whole data set, whose answers were computed without this program.
+/// 100 queries of the whole data set. Another program computed their answers.
 #[tokio::test]
 async fn real_queries_have_their_known_answers() {
     let Some(data) = DataSet::whole() else { return };

@@ -1,4 +1,4 @@
-//! Every store against the one suite, and what only a local folder can get wrong.
+//! Every store against the one suite, and the failures that only a local folder can have.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -15,8 +15,8 @@ async fn memory_keeps_the_contract() {
     conformance::suite(|| async { Arc::new(Memory::new()) as Arc<dyn Store> }).await;
 }
 
-/// A sweep asks the store that it shares with others. Until it asks the store itself, the leftovers
-/// of its bucket are paid for.
+/// A sweep calls a shared handle of the store. If that does not pass the call on, unfinished
+/// uploads stay in the bucket and cost money.
 #[tokio::test]
 async fn a_shared_store_passes_on_that_uploads_are_given_up() {
     let store = Watched::<Memory>::default();
@@ -28,7 +28,7 @@ async fn a_shared_store_passes_on_that_uploads_are_given_up() {
     }
 }
 
-/// As it is on Linux, and as it is elsewhere.
+/// The Linux way, and the portable way.
 const WAYS: [fn(&Path) -> Dir; 2] = [|folder| Dir::open(folder).unwrap(), |folder| Dir::open_portable(folder).unwrap()];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,7 +45,7 @@ async fn a_local_folder_keeps_the_contract() {
     }
 }
 
-/// What a child process is to do, in its environment: `FOLDER` and `DEED`.
+/// The orders for a child process, in its environment: `FOLDER` and `DEED`.
 const FOLDER: &str = "DELTAFOLD_TEST_FOLDER";
 const DEED: &str = "DELTAFOLD_TEST_DEED";
 
@@ -55,7 +55,7 @@ fn child(folder: &Path, deed: &str) -> Child {
     command.stdout(Stdio::null()).spawn().unwrap()
 }
 
-/// Not a test of its own: what the processes that other tests start do.
+/// Not a test of its own: other tests run it in child processes.
 #[tokio::test]
 async fn deeds_of_child_processes() {
     let (Some(folder), Ok(deed)) = (std::env::var_os(FOLDER), std::env::var(DEED)) else { return };
@@ -103,11 +103,11 @@ async fn processes_share_a_folder() {
     );
 }
 
-/// R15. A process was killed, or the power went, while it wrote: a truncated or zero-filled object
-/// was taken for the real one.
+/// R15. Story: a process was killed, or the power failed, while it wrote. A truncated or
+/// zero-filled object was taken for the real one.
 ///
-/// Here processes are killed in the middle of writing, again and again. Whatever has a name is
-/// whole, and what has none is swept.
+/// Here processes are killed in the middle of writing, again and again. Every object with a name is
+/// whole, and files without one are swept.
 #[tokio::test]
 async fn r15_a_killed_writer_leaves_whole_objects_and_no_litter() {
     let root = tempfile::tempdir().unwrap();
@@ -115,7 +115,7 @@ async fn r15_a_killed_writer_leaves_whole_objects_and_no_litter() {
     for _ in 0..15 {
         let mut writers = [child(root.path(), "create for ever"), child(root.path(), "create for ever")];
         let store = Dir::open(root.path()).unwrap();
-        // Until some more objects are there, however long that takes.
+        // Waits until more objects are there, however long that takes.
         loop {
             let listed = store.list_after("log/", None, 100_000).await.unwrap().len();
             if listed >= last + 7 {

@@ -1,4 +1,4 @@
-//! Sweep: the clock it goes by, the log it leaves behind, the uploads and pins it gives up.
+//! Sweep: its clock, the log it leaves behind, and the uploads and pins it gives up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,17 +32,17 @@ async fn fold(collection: &Collection, id: &str) -> Version {
     collection.status().await.unwrap().shards[0].version
 }
 
-/// Keeps no version for its number, and each for half an hour.
+/// Keeps no version for its number, and every version for half an hour.
 fn half_an_hour() -> SweepOptions {
     SweepOptions { keep_versions: 0, min_age: 30 * MINUTE, ..SweepOptions::default() }
 }
 
-/// Keeps no version for its number nor for its age.
+/// Keeps no version, neither for its number nor for its age.
 fn at_once() -> SweepOptions {
     SweepOptions { min_age: Duration::ZERO, ..half_an_hour() }
 }
 
-/// A version stood for an hour and was superseded a minute ago. A sweep that counts from its
+/// A version was current for an hour and was superseded a minute ago. A sweep that counts from its
 /// publication takes it from readers that opened it two minutes ago.
 #[tokio::test]
 async fn a_version_ages_from_when_it_was_superseded() {
@@ -66,8 +66,8 @@ async fn a_version_ages_from_when_it_was_superseded() {
 }
 
 /// A fold lost the race for a version to a pin, and its manifest stayed. It had folded more than
-/// the version that won: a sweep that goes by it deletes segments that readers of the version at
-/// the floor still follow.
+/// the winner. A sweep that goes by that manifest deletes segments that readers of the floor
+/// version still follow.
 #[tokio::test]
 async fn the_log_behind_the_floor_version_stays() {
     let (store, collection) = made().await;
@@ -101,8 +101,8 @@ async fn the_log_behind_the_floor_version_stays() {
     assert!(report.is_sound(), "{:?}", report.findings);
 }
 
-/// A sweep gives up unfinished uploads. One that ignores the age it was told gives up an upload
-/// that a compactor beside it is still sending.
+/// A sweep gives up unfinished uploads. If it ignores the age in its options, it gives up an upload
+/// that another compactor is still sending.
 #[tokio::test]
 async fn uploads_are_given_up_by_the_age_asked_for() {
     let (store, collection) = made().await;
@@ -160,7 +160,7 @@ async fn a_sweep_stops_at_a_pin_without_its_manifest() {
     assert_eq!(store.keys("/part/").await, parts, "nothing is deleted");
 }
 
-/// Somebody else unpinned a version and swept it while this sweep was about to read its manifest.
+/// Another process unpinned a version and swept it while this sweep was about to read its manifest.
 #[tokio::test]
 async fn a_sweep_goes_on_where_a_pin_went_meanwhile() {
     let (store, collection) = made().await;
@@ -182,7 +182,8 @@ async fn a_sweep_goes_on_where_a_pin_went_meanwhile() {
     assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 2);
 }
 
-/// A sweep that keeps more than an earlier one cannot bring anything back, and says what stands.
+/// A sweep that keeps more than an earlier one cannot bring anything back, and reports the floors
+/// that stand.
 #[tokio::test]
 async fn floors_never_fall() {
     let (_, collection) = made().await;

@@ -1,5 +1,5 @@
-//! Writers on one shard take turns, in virtual time: how long an append takes at worst follows from
-//! the times of its requests, and from nothing else.
+//! Writers on one shard take turns, in virtual time. The longest append follows from the times of
+//! its requests alone.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::support::random::Random;
 /// No request takes longer.
 const SLOWEST: Duration = Duration::from_millis(30);
 
-/// So many appends of each writer are the beginning, when all come new at the same moment.
+/// The first appends of each writer, measured apart: all writers start at the same moment.
 const BEGINNING: usize = 4;
 
 /// A store in memory, 25 to 30 ms away.
@@ -86,8 +86,8 @@ impl Store for Far {
     }
 }
 
-/// What writers that begin at the same moment, and append one op after the other for so long, wait
-/// for each ack.
+/// Writers start at the same moment and append one op after another for this long. Returns each
+/// writer's waits for its acks.
 async fn contend(seed: u64, writers: u64, lasting: Duration) -> Vec<Vec<Duration>> {
     let store: Arc<dyn Store> =
         Arc::new(Far { memory: Memory::new(), random: Arc::new(Mutex::new(Random::new(seed))) });
@@ -118,11 +118,11 @@ async fn contend(seed: u64, writers: u64, lasting: Duration) -> Vec<Vec<Duration
     waits
 }
 
-/// Of closed-loop writers, whoever comes late by a millisecond once is late in every round, and may
-/// wait for ever: so it was before they took turns, when one of four waited eleven times as long as
-/// the others. Those who have had a slot wait two rounds of requests at most. Who comes new into
-/// the midst of others has no place in their order yet, and gets its first slot by being quicker;
-/// how long that takes is printed, and has no bound but chance.
+/// Story: of closed-loop writers, one that was late by a millisecond was late in every round, and
+/// could wait for ever. Before writers took turns, one of four waited eleven times as long as the
+/// others. Now a writer that has had a slot waits two rounds of requests at most. A newcomer has no
+/// place in the order yet and gets its first slot by being quicker. Its wait is printed, and only
+/// chance bounds it.
 #[tokio::test(start_paused = true)]
 async fn the_longest_wait_is_a_few_rounds_of_requests() {
     for writers in [2, 4, 16] {

@@ -1,4 +1,4 @@
-//! Verification finds what is wrong, also where every checksum is right, and nothing else.
+//! Verification finds all damage, also under right checksums, and reports nothing else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn patch(id: &str, key: &str) -> Op {
     Op::patch(id, Patch { metadata: [(key.to_owned(), Some(Value::Bool(true)))].into(), ..Patch::default() })
 }
 
-/// A base, a run over it, something dropped, something in the log.
+/// A base, a run over it, a dropped object, and an op in the log.
 async fn made() -> (Watched<Memory>, Collection) {
     let store = Watched::<Memory>::default();
     let collection =
@@ -82,9 +82,9 @@ async fn a_sound_collection_has_no_findings() {
     drop(store);
 }
 
-/// A damage, and the object that verification is to name.
+/// A damage, and the object that verification must name.
 enum Damage {
-    /// A current manifest that claims something else, under right checksums.
+    /// A current manifest with a false statement, under right checksums.
     Forged(fn(&mut Manifest), fn(&Manifest) -> Key),
     /// An object that is gone.
     Removed(fn(&Manifest) -> Key),
@@ -197,7 +197,7 @@ async fn each_damage_is_found_by_name() {
 }
 
 /// The current version needs none of these objects, but readers of an older version and of a pin
-/// do. Verification that looks at the current version alone calls the collection sound.
+/// do. Verification that checks the current version alone calls the collection sound.
 #[tokio::test]
 async fn damage_of_older_versions_is_found() {
     let (store, collection) = made().await;
@@ -235,8 +235,8 @@ async fn damage_of_older_versions_is_found() {
     }
 }
 
-/// A sweep keeps the last segment folded, and all that follow: what is missing of them somebody
-/// else has deleted.
+/// A sweep keeps the last segment folded and all that follow. If one of them is missing, it was
+/// deleted by other means.
 #[tokio::test]
 async fn a_segment_that_no_sweep_takes_is_missed() {
     let (store, collection) = made().await;
@@ -302,8 +302,8 @@ async fn work_under_way_is_no_damage() {
     assert_eq!(findings(&collection, Depth::Deep).await, []);
 }
 
-/// A store that cannot be read is an error of its own: called damage, it would send people to their
-/// copies; called sound, it would hide damage.
+/// An unreadable store is an error of its own. Called damage, it would make operators restore from
+/// their copies; called sound, it would hide damage.
 #[tokio::test]
 async fn a_failing_store_is_neither_damage_nor_sound() {
     let (store, collection) = made().await;
@@ -318,7 +318,7 @@ async fn a_failing_store_is_neither_damage_nor_sound() {
             assert_eq!(verified.unwrap_err().kind(), ErrorKind::Storage, "{verb} {key}");
         }
     }
-    // The look that follows a finding fails.
+    // The check that follows a finding fails.
     let gone = itself(&current(&store).await);
     store.inner.delete(std::slice::from_ref(&gone)).await.unwrap();
     store.before("get", "/head", || async {});
@@ -327,8 +327,8 @@ async fn a_failing_store_is_neither_damage_nor_sound() {
     assert_eq!(verified.unwrap_err().kind(), ErrorKind::Storage);
 }
 
-/// Ops of a segment that cannot be read are not compared with what the manifest counts: the damage
-/// has its name already. Behind what is folded a damaged segment hides no other finding.
+/// Ops of an unreadable segment are not compared with the manifest's count: that damage already has
+/// a finding. A damaged segment behind the folded ones hides no other finding.
 #[tokio::test]
 async fn a_damaged_segment_causes_and_hides_no_other_finding() {
     let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 1);

@@ -58,7 +58,7 @@ fn shard(number: u16) -> ShardId {
     ShardId::new(number).unwrap()
 }
 
-/// Everything in the log of shard 0.
+/// All ops in the log of shard 0.
 async fn log(collection: &Collection) -> Vec<(Position, Op)> {
     let options = FollowOptions { until_tail: true, ..FollowOptions::default() };
     collection.follow(shard(0), options).unwrap().try_collect().await.unwrap()
@@ -68,7 +68,7 @@ async fn ids(collection: &Collection) -> Vec<String> {
     log(collection).await.into_iter().map(|(_, op)| op.id).collect()
 }
 
-/// Stops the next creation of a segment until it is let go on.
+/// Stops the next creation of a segment until it is released.
 fn stop<S: Store>(store: &Watched<S>) -> (Arc<Notify>, Arc<Notify>) {
     let (reached, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (tell, wait) = (reached.clone(), go_on.clone());
@@ -116,15 +116,15 @@ async fn callers_that_were_acknowledged_together_meet_again<S: Store + Clone>(st
     join_all(callers).await.into_iter().for_each(Result::unwrap);
     let segments = store.keys("/log/").await.len();
     assert_eq!(log(&collection).await.len(), 16 * ROUNDS);
-    // Two worker threads share them out as they like; without gathering it would be 320.
+    // Two worker threads divide the appends freely. Without group commit it would be 320.
     assert!(segments <= 4 * ROUNDS, "{segments} segments");
 }
 
-/// On one thread, where who runs when does not depend on the machine.
+/// On one thread, so that the order of tasks does not depend on the machine.
 #[tokio::test]
 async fn who_comes_alone_waits_for_nobody() {
     let (_collection, writer) = made_with_writer(&Watched::<Memory>::default()).await;
-    // The second comes as soon as the first has handed its op over and other tasks have had a turn.
+    // The second comes once the first has handed its op over and other tasks have had a turn.
     let share_a_segment = async |first: &str, second: &str| {
         let late = async {
             tokio::task::yield_now().await;
@@ -259,8 +259,8 @@ async fn what_a_dropped_writer_accepted_is_appended<S: Store + Clone>(store: Wat
     assert_eq!(ids(&collection).await, ["a"]);
 }
 
-/// Futures are dropped at any moment; whatever was acknowledged is there once, whatever was not is
-/// there at most once, and the writer goes on.
+/// Futures are dropped at any moment. An acknowledged op is in the log once, any other at most
+/// once, and the writer goes on.
 async fn a_dropped_append_leaves_the_writer_usable<S: Store + Clone>(store: Watched<S>) {
     let mut random = Random::from_environment();
     let (collection, writer) = made_with_writer(&store).await;
@@ -331,10 +331,10 @@ async fn a_segment_at_the_tail_is_passed_and_a_far_tail_looked_up<S: Store + Clo
     }
     store.calls();
     assert_eq!(writer.append(vec![put("d")]).await.unwrap().segments()[0].1.get(), 204);
-    // Three slots are lost, each but the first with a look at the head beside reading who has it;
-    // so has the lookup, which reads the header of the last segment, too.
+    // Three slots are lost. For each but the first, the writer checks the head while it reads the
+    // taken slot. The lookup checks the head too, and also reads the header of the last segment.
     let mut calls = store.calls();
-    // A glance at the slot that it gets, where that takes long enough.
+    // A glance at the slot that it gets, if the creation takes long enough.
     calls.retain(|call| call != "get_range log/00000000000000000204");
     assert_eq!(calls.len(), 13, "the end of a log that has gone far ahead is looked up: {calls:?}");
     assert_eq!(log(&collection).await.len(), 204);
@@ -376,12 +376,12 @@ async fn ops_go_to_the_shards_of_their_ids<S: Store + Clone>(store: Watched<S>) 
         assert!(ops.iter().all(|(_, op)| ShardId::of(&op.id, 3) == *number) && !ops.is_empty());
     }
     assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 50);
-    // One shard fails: nobody may say that nothing was appended.
+    // One shard fails: the error must not say that nothing was appended.
     store.fail("create", "/log/", Fault::Permanent);
     let error = writer.append((50..100).map(put).collect()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
     assert!(error.to_string().contains("several shards"), "{error}");
-    // From a source it is tried again, and only what is missing is appended.
+    // A batch from a source is tried again, and only the missing ops are appended.
     store.fail("create", "/log/", Fault::Permanent);
     writer.append_from("s", 1, (100..150).map(put).collect()).await.unwrap_err();
     let again = writer.append_from("s", 1, (100..150).map(put).collect()).await.unwrap();
@@ -392,8 +392,8 @@ async fn ops_go_to_the_shards_of_their_ids<S: Store + Clone>(store: Watched<S>) 
     }
 }
 
-/// Several workers are given the same messages, in any interleaving, some twice: each takes effect
-/// once, in order.
+/// Several workers get the same messages, in any interleaving, some twice. Each message takes
+/// effect once, in order.
 async fn sources_are_exactly_once_in_many_hands<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     let append = |id: String| Op::put(id, Record::default());
@@ -434,8 +434,7 @@ async fn a_collection_that_was_dropped_takes_no_appends<S: Store + Clone>(store:
     Collection::drop(&store, &"c".parse().unwrap(), |_| ()).await.unwrap();
     let error = writer.append(vec![put("b")]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-    // What the zombie wrote is in the way of nobody. A new collection of the name counts it as
-    // empty.
+    // The zombie's segment blocks no writer. A new collection of the name counts its slot as empty.
     Collection::drop(&store, &"c".parse().unwrap(), |_| ()).await.unwrap();
     let (collection, fresh) = made_with_writer(&store).await;
     let error = zombie.append(vec![put("c")]).await.unwrap_err();
@@ -455,12 +454,12 @@ async fn a_collection_that_was_dropped_takes_no_appends<S: Store + Clone>(store:
 async fn an_append_that_cannot_be_decided_says_so<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = made_with_writer(&store).await;
     writer.append(vec![put("a")]).await.unwrap();
-    // The answer is lost, and then the store refuses to say more.
+    // The answer is lost, and the retry fails for good.
     store.fail("create", "/log/", Fault::LoseAnswer);
     store.fail("create", "/log/", Fault::Permanent);
     let error = writer.append(vec![put("b")]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
-    // It landed, and cannot be acknowledged as the head cannot be read.
+    // The segment landed, and the writer cannot acknowledge it because it cannot read the head.
     store.fail("get_unless", "/head", Fault::Permanent);
     let error = writer.append(vec![put("c")]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
@@ -495,8 +494,8 @@ async fn many_writers_leave_no_gap_and_keep_each_caller_s_order<S: Store + Clone
     }
 }
 
-/// Writers, a compactor and a sweeper over a store of which one call in twelve fails, one way or
-/// another. What is acknowledged is there once, what is unknown at most once, and nothing else.
+/// Writers, a compactor and a sweeper over a store where one call in twelve fails in one of several
+/// ways. An acknowledged op is in the log once, an unknown one at most once, and nothing else is.
 async fn everybody_at_once_over_a_store_that_fails_at_random<S: Store + Clone>(store: Watched<S>) {
     let mut random = Random::from_environment();
     let collection = made(&store, 1).await;
@@ -583,7 +582,7 @@ async fn a_segment_lingers_for_company() {
     };
     let (third, fourth) = futures::join!(writer.append(vec![put("c")]), too_late);
     assert_eq!((third.unwrap().segments()[0].1.get(), fourth.segments()[0].1.get()), (2, 3));
-    // Whoever flushes does not wait that long.
+    // A flush ends the wait.
     let mut append = Box::pin(writer.append(vec![put("e")]));
     assert!(futures::poll!(&mut append).is_pending());
     let before = tokio::time::Instant::now();
@@ -609,7 +608,7 @@ async fn whoever_follows_goes_on_behind_what_it_saw<S: Store + Clone>(store: Wat
     }
     let second = deltafold::format::Sequence::new(2).unwrap();
     assert_eq!(follow(FollowOptions::default().from_segment(second)).await.unwrap().len(), 6);
-    // It waits for more, where it is not told to end.
+    // A follower waits for more unless it is told to end.
     let options = FollowOptions { after: all[8].0, interval: Duration::from_millis(1), ..FollowOptions::default() };
     let mut following = collection.follow(shard(0), options).unwrap();
     let late = async {
@@ -617,7 +616,7 @@ async fn whoever_follows_goes_on_behind_what_it_saw<S: Store + Clone>(store: Wat
     };
     let (next, ()) = futures::join!(following.try_next(), late);
     assert_eq!(next.unwrap().unwrap().1.id, "late");
-    // What was swept is an error, and no gap that nobody hears of.
+    // A swept op is an error, not a silent gap.
     collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
     let sweep = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
     collection.sweep(&sweep).await.unwrap();
@@ -646,7 +645,7 @@ async fn a_change_of_too_many_records_is_refused_whole() {
     assert_eq!(log(&collection).await.len(), 4_093);
 }
 
-/// Half of a segment's ops section is the most, as one call may bring as much again.
+/// At most half of a segment's ops section, because one call may add as much again.
 #[tokio::test]
 async fn options_of_a_writer_have_their_bounds() {
     let collection = made(&Watched::over(Memory::new()), 1).await;

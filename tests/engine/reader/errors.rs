@@ -1,4 +1,4 @@
-//! An object that is lost or damaged is an error that names it, never an answer.
+//! A lost or damaged object gives an error that names it, never an answer.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ async fn prepared() -> (Watched, Collection) {
     (store, collection)
 }
 
-/// The error of whatever fails first: opening, or reading everything.
+/// The first error: of opening, or of reading everything.
 async fn failure(collection: &Collection) -> Error {
     let read = async {
         let reader = collection.reader().await?;
@@ -100,8 +100,8 @@ async fn an_object_in_another_s_place_is_refused() {
     assert!(error.to_string().contains(first.as_str()), "{error}");
 }
 
-/// A version that sweep has not given up stays readable; where it is not, that is damage, though
-/// the current version needs the object no more.
+/// A version that no sweep has given up stays readable. If it is not, that is damage, though the
+/// current version no longer needs the object.
 #[tokio::test]
 async fn an_object_that_only_a_kept_version_needs_is_missing_and_not_superseded() {
     let (store, collection) = prepared().await;

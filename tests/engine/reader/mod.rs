@@ -1,4 +1,4 @@
-//! Readers: what they answer, at which moments, and what of it is an error.
+//! Readers: their answers, at which moments, and their errors.
 
 mod errors;
 mod model;

@@ -1,5 +1,5 @@
-//! Whatever is appended, folded, merged and swept in whatever order: every way to read gives what
-//! the ops say, one by one.
+//! A model test: ops are appended, folded, merged and swept in any order, and every way to read
+//! gives the result of the ops applied one by one.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
@@ -19,9 +19,9 @@ use crate::support::model::{self, Model, untied};
 
 #[derive(Debug, Clone)]
 enum Deed {
-    /// Ops, and the revision of each where that is what orders them.
+    /// Ops, and the revision of each where the collection is ordered by revision.
     Append(Vec<(Op, u8)>),
-    /// Folds everything, and merges what the policy says.
+    /// Folds everything, and merges by the policy.
     Compact,
     MergeAll,
     Sweep,
@@ -31,7 +31,7 @@ enum Deed {
     Open,
 }
 
-/// What a scan is asked.
+/// The options of a scan.
 #[derive(Debug, Clone)]
 struct Question {
     prefix: Option<String>,
@@ -75,13 +75,13 @@ fn policy() -> impl Strategy<Value = Policy> {
     ]
 }
 
-/// The ops as they are in a collection that is ordered by revision: it has no `add`, and the model
-/// does not know which of two ops that do the same at one revision wins.
+/// The ops for a collection ordered by revision. It has no `add`, and the model cannot rank two ops
+/// that do the same at one revision.
 fn revised(model: &Model, ops: Vec<(Op, u8)>) -> Vec<Op> {
     let mut known = model.clone();
     let op = |(op, revision): (Op, u8)| {
         let action = if let Action::Add(record) = op.action { Action::Put(record) } else { op.action };
-        // Few of them collide, and some are beyond 64 bits.
+        // Few revisions collide, and some are beyond 64 bits.
         Op::new(op.id, action).at(Revision::new(u128::from(revision) << (revision % 2 * 100)))
     };
     let mut kept = Vec::new();
@@ -127,7 +127,7 @@ fn expected(all: Vec<Entry>, question: &Question) -> Vec<Entry> {
     answer
 }
 
-/// Every way to read gives what the model says.
+/// Every way to read agrees with the model.
 async fn check(reader: &Reader, model: &Model, questions: &[Question]) -> deltafold::Result<()> {
     assert_eq!(reader.count().await?, model.records.len() as u64);
     let all: Vec<Entry> = reader.scan(ScanOptions::default()).map_ok(untied).try_collect().await?;
@@ -153,7 +153,7 @@ async fn check(reader: &Reader, model: &Model, questions: &[Question]) -> deltaf
     find(reader, model).await
 }
 
-/// Every search gives what a plain look at every record gives.
+/// Every search agrees with a plain scan of every record.
 async fn search(reader: &Reader, model: &Model) -> deltafold::Result<()> {
     let vectors = [[0.0, 0.0], [1.0, 2.0], [-3.0, 0.5], [4.0, -4.0]];
     let queries = vectors.map(|vector| Query::new(vector.to_vec(), 5));
@@ -166,7 +166,7 @@ async fn search(reader: &Reader, model: &Model) -> deltafold::Result<()> {
                 expected.push((distance(reader.metric(), &query.vector, embedding), entry));
             }
         }
-        // Stable: those of one distance stay in the order of insertion.
+        // A stable sort keeps the order of insertion at equal distances.
         expected.sort_by(|a, b| a.0.total_cmp(&b.0));
         expected.truncate(query.k);
         let expected: Vec<(f64, &str)> = expected.iter().map(|(distance, entry)| (*distance, &*entry.id)).collect();
@@ -181,7 +181,7 @@ async fn search(reader: &Reader, model: &Model) -> deltafold::Result<()> {
     Ok(())
 }
 
-/// Every way to find by a filter gives what the filter says of every record.
+/// Every way to find by a filter agrees with the filter applied to every record.
 async fn find(reader: &Reader, model: &Model) -> deltafold::Result<()> {
     let filters = [
         r#"{"k":{"$gt":0}}"#,
@@ -219,13 +219,13 @@ async fn find(reader: &Reader, model: &Model) -> deltafold::Result<()> {
     Ok(())
 }
 
-/// By the book; all numbers here are small, so no order of adding rounds.
+/// By the definition. All numbers here are small, so no order of addition rounds.
 fn distance(metric: Metric, query: &[f32], row: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     match metric {
         Metric::L2 => query.iter().zip(row).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum(),
         Metric::InnerProduct => 1.0 - dot(query, row),
-        // In the order of the engine, so that both round alike.
+        // In the engine's order of operations, so that both round alike.
         Metric::Cosine => match (dot(query, query) * dot(row, row)).sqrt() {
             0.0 => 1.0,
             norms => 1.0 - (dot(query, row) / norms).clamp(-1.0, 1.0),
@@ -284,7 +284,7 @@ async fn run(
             }
         }
     }
-    // What a reader saw it sees for ever, or it says that it was swept.
+    // A reader sees its version for ever, or reports that it was swept.
     old.push((reader, seen));
     for (reader, seen) in old {
         match check(&reader, &seen, &questions).await {

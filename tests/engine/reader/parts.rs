@@ -1,5 +1,5 @@
-//! Runs of several parts: scans cross from one to the next, and a read touches only the parts that
-//! it needs.
+//! Runs of several parts: scans cross from one part to the next, and a read touches only the parts
+//! that it needs.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use futures::{StreamExt, TryStreamExt};
 use crate::support::model::Model;
 use crate::support::watched::Watched;
 
-/// Four parts of 2 MiB at most: of about 42,000 rows.
+/// The base then has four parts of at most 2 MiB, about 42,000 rows each.
 const RECORDS: usize = 140_000;
 
 fn id(number: usize) -> String {
@@ -45,7 +45,7 @@ async fn prepared() -> (Watched, Collection, Model) {
     let mut compactor = collection.compactor(CompactorOptions { policy });
     let mut model = Model::default();
     let record = |number| Record { document: Some(format!("{number}")), ..Record::default() };
-    // Inserted from the last id to the first, every second one later.
+    // Inserted from the last id to the first; every second id comes later.
     let numbers: Vec<usize> = (0..RECORDS).rev().step_by(2).chain((0..RECORDS).rev().skip(1).step_by(2)).collect();
     for numbers in numbers.chunks(8_000) {
         append(&writer, &mut model, numbers.iter().map(|n| Op::put(id(*n), record(*n))).collect()).await;
@@ -113,7 +113,7 @@ async fn reads_over_several_parts() {
     assert_eq!(warm.count().await.unwrap(), by_id.len() as u64);
     assert_eq!(store.calls(), [""; 0], "nothing is read that was read");
 
-    // A stream that was begun goes on over what was there when it began.
+    // An open stream goes on over the state at its beginning.
     let mut stream = warm.scan(ScanOptions::default());
     let mut streamed: Vec<Entry> = (&mut stream).take(1_000).try_collect().await.unwrap();
     let writer = collection.writer(WriterOptions::default()).unwrap();
@@ -126,7 +126,7 @@ async fn reads_over_several_parts() {
 }
 
 /// Story: a scan makes the records of neighbouring rows together. Rows with documents of a MiB each
-/// would take all memory there is, so a batch ends where its share is taken.
+/// would take all memory. Now a batch ends once it has taken its share.
 #[tokio::test]
 async fn batches_of_large_documents_hold_few_records() {
     let name = "c".parse().unwrap();

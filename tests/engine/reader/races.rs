@@ -24,13 +24,13 @@ fn put(id: &str) -> Op {
     Op::put(id, Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() })
 }
 
-/// Sets a key of its own, so that it shows which patches took part.
+/// A patch that sets its own key, which shows that the patch took part.
 fn patch(id: &str, key: &str) -> Op {
     let metadata = [(key.to_owned(), Some(Value::Bool(true)))].into();
     Op::patch(id, Patch { metadata, ..Patch::default() })
 }
 
-/// Folds and merges nothing.
+/// Folds without merging.
 async fn compact(collection: &Collection) {
     let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
     collection.compactor(CompactorOptions { policy }).run_once().await.unwrap();
@@ -57,8 +57,8 @@ on_every_store!(
     a_swept_snapshot_is_superseded_and_a_pin_keeps_it,
 );
 
-/// How a reader is opened: by the names of the log and a head that is read behind them, or by a
-/// head that was read before.
+/// The two ways to open a reader: by the names of the log and a head read after them, or by a head
+/// read before.
 async fn opened<S: Store + Clone>(store: &Watched<S>, head_first: bool) -> Reader {
     let name = "c".parse().unwrap();
     let collection = match head_first {
@@ -68,10 +68,10 @@ async fn opened<S: Store + Clone>(store: &Watched<S>, head_first: bool) -> Reade
     collection.reader().await.unwrap()
 }
 
-/// What happened: a reader read the head, then listed the log. In between the log's segments had
-/// been folded and swept, so the list was empty, and the reader answered from the old snapshot. It
-/// did not see ops that were acknowledged. Now: an empty slot counts as the end only if a head that
-/// is read later truncates nothing above it.
+/// Story: a reader read the head, then listed the log. In between, the log's segments were folded
+/// and swept, so the list was empty, and the reader answered from the old snapshot. It missed
+/// acknowledged ops. Now an empty slot counts as the end only if a later head truncates nothing
+/// above it.
 async fn an_open_between_fold_and_sweep_sees_every_op<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a")]).await.unwrap();
@@ -91,8 +91,8 @@ async fn an_open_between_fold_and_sweep_sees_every_op<S: Store + Clone>(store: W
     }
 }
 
-/// The names of the log are listed before the head is read. What is folded and swept in between
-/// stands in the manifest that the head names.
+/// The reader lists the names of the log before it reads the head. The manifest that the head names
+/// holds every op folded and swept in between.
 async fn an_open_whose_log_is_folded_behind_its_list_sees_every_op<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a")]).await.unwrap();
@@ -113,10 +113,9 @@ async fn an_open_whose_log_is_folded_behind_its_list_sees_every_op<S: Store + Cl
     assert_eq!(keys(&reader, "a").await, ["late", "x", "y"]);
 }
 
-/// What happened: a reader listed slot 2 and read it late. Meanwhile it was folded and swept, and a
-/// writer that had slept created it anew. Its segment is no part of the log, and the op that the
-/// slot had held was missing. Now: what was read of the log counts only if a head that is read
-/// later does not truncate it.
+/// Story: a reader listed slot 2 and read it late. Meanwhile the slot was folded and swept, and a
+/// writer that slept created it anew. Its segment is no part of the log, and the op that the slot
+/// had held was missing. Now a slot that was read counts only if a later head does not truncate it.
 async fn an_open_takes_no_stale_segment_for_the_log<S: Store + Clone>(store: Watched<S>) {
     let (collection, sleeper) = collection(&store).await;
     sleeper.append(vec![put("a")]).await.unwrap();
@@ -138,8 +137,8 @@ async fn an_open_takes_no_stale_segment_for_the_log<S: Store + Clone>(store: Wat
     }
 }
 
-/// The same between a refresh's reads: the op was acknowledged before the refresh began, its slot
-/// is empty when the refresh looks there.
+/// The same between a refresh's reads: the op was acknowledged before the refresh began, but its
+/// slot is empty when the refresh reads it.
 async fn a_refresh_while_the_new_segment_is_folded_and_swept_sees_it<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a")]).await.unwrap();
@@ -151,7 +150,7 @@ async fn a_refresh_while_the_new_segment_is_folded_and_swept_sees_it<S: Store + 
         compact(&other).await;
         sweep(&other).await;
     });
-    // More comes after what was swept; it is found by looking again.
+    // More ops come after the swept ones; the reader finds them by looking again.
     let late = writer.clone();
     store.before("get_unless", "/head", move || async move {
         late.append(vec![patch("a", "y")]).await.unwrap();
@@ -161,9 +160,9 @@ async fn a_refresh_while_the_new_segment_is_folded_and_swept_sees_it<S: Store + 
     assert_eq!((refreshed.new_ops(), refreshed.shards[0].new_segments), (3, 3));
 }
 
-/// What happened: a reader combined base v with a segment that base v + 1 already held: harmless
-/// for a put, and a record out of nothing for what depends on order. Now: the overlay holds exactly
-/// what lies behind the manifest's `folded`, and every op counts once.
+/// Story: a reader combined base v with a segment that base v + 1 already held. That is harmless
+/// for a put, but an op that depends on order made a record out of nothing. Now the overlay holds
+/// exactly the segments behind the manifest's `folded`, and every op counts once.
 async fn a_fold_between_a_refresh_s_reads_counts_no_op_twice<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a")]).await.unwrap();
@@ -187,13 +186,13 @@ async fn a_fold_between_a_refresh_s_reads_counts_no_op_twice<S: Store + Clone>(s
     assert_eq!(keys(&reader, "a").await, ["p", "q", "r", "s"]);
 }
 
-/// A fold takes the older part of the log that a reader holds; the rest of it stays, and none of it
-/// is read again.
+/// A fold takes the older part of the log that a reader holds. The rest stays, and none of it is
+/// read again.
 async fn a_refresh_after_a_fold_keeps_the_unfolded_rest_without_reading_it<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a"), put("b")]).await.unwrap();
     writer.append(vec![patch("a", "x")]).await.unwrap();
-    // Segments 3 and 4 come, and are seen, while segments 1 and 2 are being folded.
+    // Segments 3 and 4 arrive and are seen while segments 1 and 2 are folded.
     let mut reader = collection.reader().await.unwrap();
     let (send, receive) = futures::channel::oneshot::channel();
     store.before("create", "/part/", move || async move {
@@ -217,9 +216,9 @@ async fn a_refresh_after_a_fold_keeps_the_unfolded_rest_without_reading_it<S: St
     assert_eq!(reader.count().await.unwrap(), 1);
 }
 
-/// What happened: sweep deleted parts that an open reader still needed, and the reader failed as if
-/// they had been lost, or (worse) took the records for absent. Now: it says that its version was
-/// superseded, a refresh brings it back, and a pin keeps what it names.
+/// Story: a sweep deleted parts that an open reader still needed. The reader failed as if they were
+/// lost, or (worse) took the records for absent. Now it reports that its version was superseded. A
+/// refresh brings it back, and a pin keeps its objects.
 async fn a_swept_snapshot_is_superseded_and_a_pin_keeps_it<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a")]).await.unwrap();
@@ -244,7 +243,7 @@ async fn a_swept_snapshot_is_superseded_and_a_pin_keeps_it<S: Store + Clone>(sto
     let scanned: Result<Vec<_>, _> = warm.scan(ScanOptions::default()).try_collect().await;
     assert_eq!(scanned.unwrap_err().kind(), ErrorKind::Superseded);
     assert_eq!(warm.count().await.unwrap_err().kind(), ErrorKind::Superseded);
-    // What was read before the sweep needs no object any more.
+    // Records read before the sweep need no object any more.
     assert_eq!(late.count().await.unwrap(), 2);
     assert!(late.get("a").await.unwrap().is_some());
     late.refresh().await.unwrap();

@@ -1,4 +1,4 @@
-//! Readers of fixed versions and of pins, and what a refresh says of itself.
+//! Readers of fixed versions and of pins, and the report of a refresh.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn put(id: impl ToString) -> Op {
     Op::put(id.to_string(), Record::default())
 }
 
-/// Folds and merges nothing.
+/// Folds without merging.
 async fn compact(collection: &Collection) {
     let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
     collection.compactor(CompactorOptions { policy }).run_once().await.unwrap();
@@ -162,8 +162,7 @@ async fn a_refresh_that_fails_leaves_the_reader_where_it_was() {
     assert_eq!((reader.positions(), ids(&reader).await), (before, held));
 }
 
-/// A writer of a collection that was dropped left a segment behind: its slot counts as an empty
-/// one.
+/// A writer of a dropped collection left a segment behind. Its slot counts as empty.
 #[tokio::test]
 async fn a_dropped_collection_s_segment_is_passed_over() {
     let (old, new) = (Watched::default(), Watched::default());
