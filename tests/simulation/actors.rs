@@ -1,5 +1,5 @@
-//! Who takes part: the real writer, compactor, sweeper, reader and consumer, each in a process that
-//! may die at any call and is started again.
+//! The actors: the real writer, compactor, sweeper, reader and consumer, each in a process that may
+//! die at any call and is started again.
 
 mod appending;
 mod compacting;
@@ -24,8 +24,8 @@ use crate::random::Random;
 use crate::store::SimStore;
 use crate::world::{EPOCH_MILLIS, World};
 
-/// What a process has at hand. What it draws is its own, so that leaving others out changes nothing
-/// for it.
+/// The tools of a process. It has its own random numbers, so leaving another process out changes
+/// nothing for it.
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) world: World,
@@ -99,7 +99,7 @@ impl Context {
         }
     }
 
-    /// An error that the failures of the store explain; any other is one of the engine.
+    /// Checks that the store's faults explain an error. Any other error is a bug of the engine.
     pub(crate) fn explained(&self, doing: &str, error: &Error, also: &[ErrorKind]) {
         let rot = self.world.state().plan.faults.rot > 0;
         let explained = match error.kind() {
@@ -130,7 +130,7 @@ impl Context {
         Collection::create_in(self.store(), &Self::name(), &options, self.env()).await
     }
 
-    /// Opens the collection, as often as it takes.
+    /// Opens the collection, with as many attempts as it takes.
     pub(crate) async fn open(&self) -> Collection {
         let (store, env) = (self.store(), self.env());
         loop {

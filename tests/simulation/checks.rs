@@ -1,4 +1,4 @@
-//! The checks by name: what a failure says, and what `docs/correctness.md` lists.
+//! The checks by name: printed with a failure, and listed in `docs/correctness.md`.
 
 pub(crate) const ACKED: &str = "what is acknowledged is in the log, where the acknowledgement says";
 pub(crate) const ONCE: &str = "every op is in the log at most once";

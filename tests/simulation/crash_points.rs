@@ -1,5 +1,5 @@
-//! A process that dies at every single call of the store: before the call, after it, and while what
-//! it writes is still on its way.
+//! A process that dies at every single call of the store: before the call, after it, and while its
+//! write is in flight.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::oracle::Times;
 use crate::plan::{Faults, Plan};
 use crate::world::{Fault, World};
 
-/// What a process does, one after the other; it knows how far it has come when it is started again.
+/// The steps of a process, one after another. A restarted process knows its last step.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Create,
@@ -64,7 +64,7 @@ const STEPS: &[Step] = &[
     Step::Read,
 ];
 
-/// What outlasts the process.
+/// The state that outlasts the process.
 #[derive(Default)]
 struct Notes {
     step: usize,
@@ -73,8 +73,7 @@ struct Notes {
     queue: Option<Queue>,
 }
 
-/// In one order or the other: of the log and a queue that keeps it, or of revisions and a queue
-/// that does not.
+/// One of two orderings: by the log with an ordered queue, or by revision with an unordered one.
 fn plan(revisions: bool) -> Plan {
     Plan {
         seed: 1,
@@ -96,7 +95,7 @@ fn plan(revisions: bool) -> Plan {
     }
 }
 
-/// Creates the collection, whatever an earlier attempt has left.
+/// Creates the collection over the leftovers of any earlier attempt.
 async fn create(context: &Context) {
     loop {
         match context.create(2).await {
@@ -189,7 +188,7 @@ async fn take(context: &Context, step: Step, notes: &Arc<Mutex<Notes>>) {
         Step::Fold => compactor.run_once().await.map(drop),
         Step::MergeAll => compactor.merge_all().await.map(drop),
         Step::Pin => match collection.pin("p", None).await {
-            // Made before the crash, in some shards or all.
+            // The pin was made before the crash, in some shards or in all.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
             pinned => pinned.map(drop),
         },

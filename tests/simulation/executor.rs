@@ -1,5 +1,5 @@
-//! One thread, virtual time, and a scheduler that draws who goes on: what runs here depends on
-//! nothing but the seed.
+//! One thread, virtual time, and a scheduler that draws the next task. A run depends only on the
+//! seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
@@ -12,21 +12,21 @@ use tokio::sync::oneshot;
 
 use crate::random::Random;
 
-/// A process: tasks that crash together. Each start of one is another.
+/// A process: tasks that crash together. Each start of a process has a new id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ProcessId(pub(crate) u32);
 
-/// What never crashes: the network, the queue, whoever starts the others.
+/// The parts that never crash: the network, the queue and the supervisor of the processes.
 pub(crate) const WORLD: ProcessId = ProcessId(0);
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Why nothing goes on.
+/// The reason why no task can go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stuck {
-    /// Everybody waits for somebody.
+    /// All tasks wait for one another.
     Deadlock,
-    /// So many steps without an end.
+    /// The limit of steps was reached.
     Endless,
 }
 
@@ -51,7 +51,7 @@ struct State {
 
 struct Slot {
     process: ProcessId,
-    /// Taken out while it is polled.
+    /// `None` while it is polled.
     work: Option<Work>,
     queued: bool,
     waker: Waker,
@@ -103,7 +103,7 @@ impl Executor {
         self.state().current
     }
 
-    /// Starts a process. The receiver hears when it has ended; that its sender is gone says that it
+    /// Starts a process. The receiver hears when it has ended. If the sender is gone, the process
     /// has crashed.
     pub(crate) fn start(&self, work: impl FnOnce(ProcessId) -> Work) -> (ProcessId, oneshot::Receiver<()>) {
         let process = {
@@ -133,7 +133,7 @@ impl Executor {
         state.ready.push(task);
     }
 
-    /// Drops every task of a process. The one that is running goes as soon as it waits.
+    /// Drops every task of a process. A running task is dropped at its next wait.
     pub(crate) fn kill(&self, process: ProcessId) {
         let gone: Vec<Slot> = {
             let mut state = self.state();
@@ -144,7 +144,7 @@ impl Executor {
                 .map(|(_, slot)| slot)
                 .collect()
         };
-        // Dropping wakes others, which takes the lock.
+        // A drop wakes others, which takes the lock.
         drop(gone);
     }
 
@@ -152,7 +152,7 @@ impl Executor {
         self.state().dead.contains(&process)
     }
 
-    /// The tasks of a process do not run until so much time has passed.
+    /// Suspends the tasks of a process for this long.
     pub(crate) fn pause(&self, process: ProcessId, duration: Duration) {
         let mut state = self.state();
         let until = state.now + micros(duration);
@@ -197,7 +197,7 @@ impl Executor {
                     break Err(Stuck::Deadlock);
                 }
             };
-            // Wakers hold the executor, tasks hold wakers.
+            // Wakers hold the executor, and tasks hold wakers.
             let rest = std::mem::take(&mut self.state().tasks);
             drop(rest);
             let timers = std::mem::take(&mut self.state().timers);
@@ -206,7 +206,7 @@ impl Executor {
         })
     }
 
-    /// One poll of one task, or a step in time; false where nothing can go on.
+    /// Polls one task once, or steps in time. Returns false if nothing can go on.
     fn step(&self) -> bool {
         let next = self.state().next();
         let (task, mut work, waker, process) = match next {
@@ -234,17 +234,17 @@ impl Executor {
                 }
             }
         };
-        // Dropping wakes others, which takes the lock.
+        // A drop wakes others, which takes the lock.
         drop(gone);
         true
     }
 }
 
-/// What comes next.
+/// The next step.
 enum Next {
     Task(u64, Work, Waker, ProcessId),
     Timer(Waker),
-    /// Nothing now: a task that is gone, or of a process that pauses.
+    /// No work now: the task is gone, or its process is suspended.
     Later,
     Nothing,
 }
@@ -283,7 +283,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4)
 }
 
-/// Ready at a time.
+/// A future that is ready at a given time.
 struct Sleep {
     executor: Executor,
     until: u64,

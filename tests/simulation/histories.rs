@@ -1,4 +1,4 @@
-//! Many histories; and one, made smaller and told.
+//! Many histories; and one failed history, shrunk and printed.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -9,11 +9,11 @@ use crate::history::{Run, run};
 use crate::plan::Plan;
 use crate::random::Random;
 
-/// How many histories a usual run of the tests has.
+/// The number of histories of a usual test run.
 const HISTORIES: u64 = 300;
-/// How many smaller plans are tried to tell a failure in fewer words.
+/// The number of smaller plans to try when a failure is shrunk.
 const SHRINKS: u32 = 400;
-/// How many schedules of a smaller plan are tried, as leaving somebody out changes everybody's.
+/// The number of schedules of a smaller plan to try: leaving an actor out changes all schedules.
 const SCHEDULES: u64 = 12;
 
 fn environment<T: std::str::FromStr>(name: &str) -> Option<T> {
@@ -21,7 +21,7 @@ fn environment<T: std::str::FromStr>(name: &str) -> Option<T> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
-/// The plan as small as it can be made so that the same check fails.
+/// The smallest plan found where the same check fails.
 pub(crate) fn shrink(plan: &Plan, check: &str) -> Plan {
     let fails = |plan: &Plan| run(plan, false).failure.is_some_and(|failure| failure.check == check);
     let mut smallest = plan.clone();
@@ -47,7 +47,7 @@ pub(crate) fn shrink(plan: &Plan, check: &str) -> Plan {
     }
 }
 
-/// What is printed of a failure.
+/// The printed text of a failure.
 pub(crate) fn tell(plan: &Plan) -> String {
     let Some(failure) = run(plan, false).failure else {
         return format!("history {} does not fail", plan.seed);
@@ -160,7 +160,7 @@ fn histories() {
     assert_eq!(count(&sums.without), 0, "something goes wrong in every history");
 }
 
-/// A seed that fails would be worth nothing if it could not be run again.
+/// A failing seed is useless unless it can be replayed.
 #[test]
 fn the_same_seed_gives_the_same_history_twice() {
     let mut random = Random::anew();

@@ -1,4 +1,4 @@
-//! One history: everybody at work while things go wrong, then calm, and the checks of the end.
+//! One history: all actors at work under faults, then calm, and the checks of the end.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,15 +24,15 @@ use crate::world::{Failure, World, is_register};
 /// Far more than any history takes.
 const MOST_STEPS: u64 = 2_000_000;
 
-/// What a history came to.
+/// The outcome of a history.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
     pub(crate) failure: Option<Failure>,
-    /// Of everything that happened, in order.
+    /// A hash of all events, in order.
     pub(crate) hash: u64,
     pub(crate) events: u64,
     pub(crate) calls: u64,
-    /// Those before the checks of the end, where somebody has counted.
+    /// The calls before the checks of the end, if they were counted.
     pub(crate) scenario_calls: u64,
     pub(crate) faults: u64,
     pub(crate) appends: usize,
@@ -46,7 +46,7 @@ pub(crate) fn run(plan: &Plan, story: bool) -> Run {
     run_with(plan, story, |_| (), |world| history(world).boxed())
 }
 
-/// Runs something on a world of its own.
+/// Runs a function in a world of its own.
 pub(crate) fn run_with(
     plan: &Plan,
     story: bool,
@@ -84,8 +84,8 @@ pub(crate) fn run_with(
     }
 }
 
-/// Starts a process again and again until it has ended, or until everything stops where it is one
-/// that never ends.
+/// Restarts a process until it has ended. A process without an end is restarted until the history
+/// stops.
 pub(crate) async fn keeps_running<F>(world: World, role: u64, name: String, ends: bool, work: F)
 where
     F: Fn(Context) -> BoxFuture<'static, ()>,
@@ -107,7 +107,7 @@ where
     }
 }
 
-/// Stops processes for a while, kills them, cuts them off.
+/// Suspends processes, kills them, and cuts them off.
 async fn chaos(world: World) {
     let plan = world.state().plan.clone();
     let mut random = Random::new(plan.seed ^ 0x5eed_0004);
@@ -193,19 +193,19 @@ async fn history(world: World) {
     });
     let lasting: Vec<_> = all.collect();
     join_all(ending).await;
-    // Whoever folds and sweeps goes on for a while.
+    // Compactors and sweepers go on for a while.
     world.executor.sleep(Duration::from_secs(20)).await;
     world.state().stopped = true;
     world.note(WORLD, || "everything is appended".to_owned());
     join_all(lasting).await;
     world.calm();
-    // What is still on its way lands.
+    // Writes in flight land.
     world.executor.sleep(Duration::from_secs(200)).await;
     world.note(WORLD, || "everything is calm".to_owned());
     finale(&world).await;
 }
 
-/// The checks of the end, by somebody who starts anew. Nothing fails any more.
+/// The checks of the end, by a new process. Nothing fails any more.
 pub(crate) async fn finale(world: &World) {
     let context = Context::new(world, WORLD, 1);
     let ended = world.state().oracle.settle();
@@ -237,7 +237,7 @@ async fn ending(context: &Context) -> deltafold::Result<()> {
     }
     let keep_nothing = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
     collection.sweep(&keep_nothing).await?;
-    // The version that the sweep itself published is the floor of the next one.
+    // The version that the sweep published is the floor of the next sweep.
     collection.sweep(&keep_nothing).await?;
     read_all(context, &collection).await?;
     collection.compactor(CompactorOptions::default()).merge_all().await?;
@@ -277,7 +277,7 @@ async fn read_all(context: &Context, collection: &Collection) -> deltafold::Resu
     Ok(())
 }
 
-/// Sweeps that keep nothing leave what is needed.
+/// Checks that sweeps that keep no old version leave the needed objects.
 fn clean(context: &Context) {
     let state = context.world.state();
     let needed = state.oracle.needed("c");
@@ -287,7 +287,7 @@ fn clean(context: &Context) {
         .cloned()
         .collect();
     let floor = |key: &Key| {
-        // What is born at the floor may still be added by an edit.
+        // An edit may still add an object born at the floor.
         let name = key.as_str().rsplit('/').next().unwrap_or_default();
         let version = name.split('-').next().and_then(|text| text.parse::<Version>().ok());
         version.is_some_and(|version| state.oracle.shards.values().any(|shard| version >= shard.floor()))
@@ -303,7 +303,7 @@ fn clean(context: &Context) {
     }
 }
 
-/// One object rots for good: every answer is an error from then on, or right.
+/// One object rots for good: from then on every answer is right or an error.
 async fn rot(context: &Context, collection: &Collection) {
     let world = &context.world;
     let (key, sound) = {
@@ -336,7 +336,7 @@ async fn rot(context: &Context, collection: &Collection) {
     }
     let same = world.state().get(&key).is_some_and(|stored| stored.bytes == sound);
     match collection.verify(Depth::Deep, |_| ()).await {
-        // The collection's register is read when it is opened, and padding means nothing.
+        // The collection's register is read at opening, and padding has no meaning.
         Ok(report) if report.is_sound() && !same && !key.as_str().ends_with("/collection") => {
             world.note(WORLD, || format!("verification finds nothing wrong with {key}"));
         }

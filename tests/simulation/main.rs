@@ -1,9 +1,9 @@
-//! The real engine in a simulated world: every history depends on nothing but its seed, goes wrong
-//! in many ways, and is checked from outside.
+//! The real engine in a simulated world. Every history depends only on its seed, has many kinds of
+//! faults, and is checked from outside.
 //!
-//! `cargo test --all-features --test simulation` runs 300 histories. With `DELTAFOLD_SEED=…` it
-//! runs that one history; where it fails, makes it smaller and tells it. `DELTAFOLD_HISTORIES=…` or
-//! `DELTAFOLD_MINUTES=…` say how many are run.
+//! `cargo test --all-features --test simulation` runs 300 histories. `DELTAFOLD_SEED=…` runs that
+//! one history; if it fails, the test shrinks and prints it. `DELTAFOLD_HISTORIES=…` or
+//! `DELTAFOLD_MINUTES=…` sets how many run.
 #![expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]
 
 mod actors;

@@ -1,4 +1,5 @@
-//! A check that cannot fail proves nothing: each guard is switched off, and somebody must notice.
+//! A check that cannot fail proves nothing. The test switches each guard off, and a check must
+//! fail.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,20 +17,20 @@ use crate::oracle::Times;
 use crate::plan::Plan;
 use crate::world::{Failure, World};
 
-/// So many histories are enough to find any of them.
+/// Enough histories to find any of them.
 const HISTORIES: u64 = 3_000;
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/correctness.md");
 const BEGIN: &str = "<!-- written by tests/simulation/mutants.rs -->\n";
 const END: &str = "<!-- to here -->\n";
 
-/// What is broken.
+/// A broken engine.
 struct Mutant {
     name: &'static str,
     off: &'static [Guard],
     how: How,
 }
 
-/// Where it must be noticed.
+/// The place where a check must fail.
 enum How {
     Histories,
     /// A collection is dropped and made again under open handles.
@@ -40,7 +41,7 @@ const fn of(name: &'static str, off: &'static [Guard]) -> Mutant {
     Mutant { name, off, how: How::Histories }
 }
 
-/// Some guards stand behind others: to see that they do, those in front are switched off too.
+/// Some guards stand behind others. To test these, the guards in front are switched off too.
 const MUTANTS: &[Mutant] = &[
     of("look at the head before the acknowledgement", &[Guard::HeadCheck]),
     of("a batch knows its earlier attempt by its id", &[Guard::BatchId]),
@@ -87,7 +88,7 @@ async fn made_anew(world: World) {
     }
 }
 
-/// The check that notices, and in which history.
+/// The check that fails, and the history where it does.
 fn caught(mutant: &Mutant) -> Option<(Failure, u64)> {
     Guard::without(mutant.off, || {
         (0..HISTORIES).find_map(|seed| {
@@ -103,8 +104,8 @@ fn caught(mutant: &Mutant) -> Option<(Failure, u64)> {
     })
 }
 
-/// The rows of the table in the documentation: what is switched off, and the checks that are known
-/// to notice.
+/// The rows of the table in the documentation: the guards switched off, and the checks known to
+/// fail.
 fn written(text: &str) -> BTreeMap<String, Vec<String>> {
     let table = text.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END)).map_or("", |(table, _)| table);
     let cells = table.lines().skip(2).filter_map(|line| line.trim_matches('|').split_once('|'));

@@ -1,5 +1,6 @@
-//! What must be so, kept from what the store saw: the log as it was written, the versions as they
-//! were published. It reads the bytes with the format alone and asks the engine nothing.
+//! The expected state, built from the writes that the store saw: the log as written, and the
+//! versions as published. It decodes the bytes with the format crate alone, and asks the engine
+//! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,10 +24,10 @@ pub(crate) fn broken<T>(check: &'static str, detail: impl Into<String>) -> Check
     Err(Failure { check, detail: detail.into() })
 }
 
-/// What an append has come to.
+/// The outcome of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Nobody has heard of it yet; or nobody can tell.
+    /// No outcome yet, or an unknown one.
     Maybe,
     Acked,
     /// Nothing was appended, and nothing will be.
@@ -38,20 +39,20 @@ pub(crate) enum State {
 pub(crate) struct Portion {
     pub(crate) ops: Vec<Op>,
     pub(crate) landed: Option<Sequence>,
-    /// What was acknowledged before it began.
+    /// The last slot acknowledged before the append began.
     after: Sequence,
 }
 
-/// How often the ops of an append may be in the log.
+/// The number of times that the ops of an append may be in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Times {
     Once,
     /// Once, at this position of this source, however often they are appended.
     At(String, u128),
-    /// Once, or not at all where a later change of one of their records came first: at this
-    /// position of this source, which they say themselves.
+    /// Once, at the position of the source in the ops themselves. Not at all if a later change of
+    /// one of their records came first.
     Change(String, u128),
-    /// As often as they are appended.
+    /// Once for each time they are appended.
     Any,
 }
 
@@ -80,7 +81,7 @@ pub(crate) struct Shard {
     versions: BTreeMap<Version, Manifest>,
     /// The highest slot that was acknowledged.
     acked: Sequence,
-    /// Slots with what writers of a collection dropped before have left: they count as empty ones.
+    /// Slots with leftovers of writers of a dropped collection. They count as empty.
     voids: BTreeSet<Sequence>,
     /// The last position of each source in it.
     sources: BTreeMap<String, u128>,
@@ -127,7 +128,7 @@ impl Shard {
         self.versions.get(&self.version())
     }
 
-    /// Versions that can be read: those from the floor on, and pinned ones.
+    /// The readable versions: those from the floor on, and pinned ones.
     fn retained(&self) -> Vec<&Manifest> {
         let pins = self.current().map(|current| current.pins.as_slice()).unwrap_or_default();
         let pinned = |version: &Version| pins.iter().any(|pin| pin.version == *version);
@@ -136,7 +137,7 @@ impl Shard {
     }
 }
 
-/// Who sent a write, and when.
+/// The sender of a write, and its time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sent {
     pub(crate) process: ProcessId,
@@ -149,22 +150,22 @@ pub(crate) struct Oracle {
     uid: Option<Uid>,
     pub(crate) shards: BTreeMap<ShardId, Shard>,
     pub(crate) appends: Vec<Append>,
-    /// Edits published, and by whom and when that was asked for.
+    /// Published edits, each with the sender and the time of its request.
     pub(crate) published: Vec<(Sent, EditKind)>,
-    /// The collection is being dropped: everything may go.
+    /// A drop is under way: every object may go.
     pub(crate) dropping: bool,
     /// The collection is ordered by revision.
     revisions: bool,
 }
 
-/// What a key names.
+/// The kind of object under a key.
 enum Named {
     Collection,
     Head(ShardId),
     Segment(ShardId, Sequence),
     Manifest(ShardId, ObjectName),
     Part(ShardId, PartObject),
-    /// That a reset or a drop is under way.
+    /// The note of a reset or a drop under way.
     Note,
     Other,
 }
@@ -225,7 +226,7 @@ fn append_of(op: &Op<u32>) -> Option<usize> {
 }
 
 impl Oracle {
-    /// An object was created.
+    /// Handles the creation of an object.
     pub(crate) fn created(&mut self, key: &Key, bytes: &Bytes) -> Checked {
         match named(key) {
             Named::Collection => {
@@ -237,7 +238,7 @@ impl Oracle {
             }
             Named::Head(shard) => {
                 let head = Head::decode(bytes.clone()).ok();
-                // A collection made anew begins with nothing.
+                // A collection made anew begins empty.
                 self.shards.insert(shard, Shard { head, ..Shard::default() });
                 Ok(())
             }
@@ -251,8 +252,8 @@ impl Oracle {
             return broken(INVENTED, format!("segment {} of shard {id} is no segment", sequence.get()));
         };
         let Some(shard) = self.shards.get_mut(&id) else { return Ok(()) };
-        // Below what is truncated nobody reads; and a dropped collection's writers leave what
-        // counts as nothing.
+        // No reader reads a slot below `truncated`. A leftover of a dropped collection's writer
+        // counts as empty.
         if sequence < shard.truncated() {
             return Ok(());
         }
@@ -332,7 +333,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// A register was swapped.
+    /// Handles the replacement of a register.
     pub(crate) fn replaced(
         &mut self,
         sent: Sent,
@@ -410,7 +411,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// Objects are about to be deleted.
+    /// Handles a delete before it happens.
     pub(crate) fn deleted(&mut self, keys: &[Key]) -> Checked {
         self.dropping |= keys.iter().any(|key| matches!(named(key), Named::Collection));
         if self.dropping {
@@ -456,7 +457,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// Somebody begins an append. Its ops are made for its number.
+    /// Registers an append that begins. `make` builds its ops from its number.
     pub(crate) fn issue(&mut self, times: Times, make: impl FnOnce(usize) -> Vec<(ShardId, Vec<Op>)>) -> usize {
         let number = self.appends.len();
         let portions = make(number)
@@ -474,7 +475,7 @@ impl Oracle {
         self.shards.get(&id).map_or(Sequence::ZERO, |shard| shard.acked)
     }
 
-    /// The append was acknowledged.
+    /// Handles the ack of an append.
     pub(crate) fn acked_at(&mut self, number: usize, segments: Option<&[(ShardId, Sequence)]>) -> Checked {
         let append = &mut self.appends[number];
         append.state = State::Acked;
@@ -497,7 +498,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// The append was refused: nothing of it is in the log, and nothing will be.
+    /// Handles the refusal of an append: nothing of it is in the log, and nothing will be.
     pub(crate) fn refused(&mut self, number: usize) {
         let append = &mut self.appends[number];
         if append.times == Times::Once && append.state == State::Maybe {
@@ -505,8 +506,7 @@ impl Oracle {
         }
     }
 
-    /// Whether a change of an append came too late: the log holds a later one of one of its
-    /// records.
+    /// Whether a change came too late: the log holds a later change of one of its records.
     pub(crate) fn is_passed(&self, number: usize) -> bool {
         let append = &self.appends[number];
         let Times::Change(source, position) = &append.times else { return false };
@@ -519,7 +519,7 @@ impl Oracle {
         })
     }
 
-    /// What has been acknowledged by now, for each shard.
+    /// The highest acknowledged slot of each shard.
     pub(crate) fn acked_now(&self) -> BTreeMap<ShardId, Sequence> {
         self.shards.iter().map(|(id, shard)| (*id, shard.acked)).collect()
     }
@@ -556,7 +556,7 @@ impl Oracle {
             .find(|(position, _)| *position > after)
     }
 
-    /// Pins that every shard has.
+    /// The pins that every shard has.
     pub(crate) fn pins(&self) -> Vec<String> {
         let mut shards = self.shards.values().map(|shard| {
             let pins = shard.current().map(|current| current.pins.as_slice()).unwrap_or_default();
@@ -566,7 +566,7 @@ impl Oracle {
         shards.fold(first, |all, pins| all.intersection(&pins).cloned().collect()).into_iter().collect()
     }
 
-    /// What must hold of the appends at the end.
+    /// Checks every append at the end of a history.
     pub(crate) fn settle(&self) -> Checked {
         for (number, append) in self.appends.iter().enumerate() {
             for (id, portion) in &append.portions {
@@ -590,7 +590,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// The objects that must be left after sweeps that keep nothing but what is needed.
+    /// The objects that must remain after sweeps that keep no old version.
     pub(crate) fn needed(&self, prefix: &str) -> BTreeSet<Key> {
         let mut keys = BTreeSet::new();
         for (id, shard) in &self.shards {
@@ -606,7 +606,7 @@ impl Oracle {
     }
 }
 
-/// The answer of a scan against the model.
+/// Compares the answer of a scan with the model.
 pub(crate) fn same(found: &[Entry], expected: &[Entry]) -> Checked {
     let found: Vec<Entry> = found.iter().cloned().map(untied).collect();
     if found == expected {

@@ -1,35 +1,35 @@
-//! What a history consists of: who takes part, and what goes wrong how often. Drawn from the seed;
+//! The plan of a history: its actors, and the rates of its faults. It is drawn from the seed, and
 //! made smaller when a failure is shrunk.
 
 use crate::random::Random;
 
-/// One in so many calls; 0: never.
+/// One in so many calls; 0 means never.
 pub(crate) type Rate = u64;
 
-/// What goes wrong.
+/// The faults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Faults {
     /// Nothing landed; try again.
     pub(crate) transient: Rate,
-    /// Nothing landed, others were writing at the same moment: 409.
+    /// Nothing landed, because others wrote at the same moment: 409.
     pub(crate) conflict: Rate,
-    /// A write that never lands, and nobody can tell.
+    /// A write that never lands; its outcome is unknown.
     pub(crate) lost: Rate,
-    /// A write that lands, and nobody can tell.
+    /// A write that lands; its outcome is unknown.
     pub(crate) answer_lost: Rate,
-    /// The same, and it lands up to a minute later.
+    /// A write that lands up to a minute later; its outcome is unknown.
     pub(crate) late: Rate,
-    /// A write that lands and is answered as refused: something below tried twice.
+    /// A write that lands and is answered as refused: a layer below tried twice.
     pub(crate) echo: Rate,
     /// A call that takes up to a minute.
     pub(crate) slow: Rate,
-    /// A read whose bytes are not those that were written.
+    /// A read that returns bytes other than those written.
     pub(crate) rot: Rate,
-    /// The caller's process dies at the call, before or after it.
+    /// A crash of the caller's process at the call, before or after it.
     pub(crate) crash: Rate,
-    /// How often, a minute and process, one stops for a while.
+    /// The rate, per minute and process, of temporary suspensions.
     pub(crate) pauses: Rate,
-    /// How often all calls of a process, or to a kind of object, fail for a while.
+    /// The rate of outages: all calls of a process, or on a kind of object, fail for a while.
     pub(crate) outages: Rate,
     /// Clocks of processes differ and step back.
     pub(crate) clocks: bool,
@@ -42,18 +42,18 @@ pub(crate) struct Plan {
     pub(crate) shards: u16,
     /// The collection is ordered by revision, and revisions come in any order.
     pub(crate) revisions: bool,
-    /// Heads and claims lie in a store of their own.
+    /// Heads and claims are in a store of their own.
     pub(crate) heads_elsewhere: bool,
     pub(crate) writers: u32,
-    /// Each makes so many appends.
+    /// The number of appends of each writer.
     pub(crate) appends: u32,
-    /// Pairs of writers, each pair appending the same positions of one source.
+    /// Pairs of writers. Both writers of a pair append the same positions of one source.
     pub(crate) sources: u32,
     pub(crate) positions: u32,
     /// Consumers of a queue.
     pub(crate) consumers: u32,
     pub(crate) messages: u32,
-    /// The queue keeps no order and delivers messages again while somebody works on them.
+    /// The queue keeps no order, and redelivers messages in flight.
     pub(crate) unordered_queue: bool,
     pub(crate) compactors: u32,
     pub(crate) sweepers: u32,
@@ -109,7 +109,7 @@ impl Plan {
         plan
     }
 
-    /// Smaller ones, those first that leave out most.
+    /// Smaller plans; those that leave out most come first.
     pub(crate) fn smaller(&self) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
         let mut with = |change: &dyn Fn(&mut Self)| {

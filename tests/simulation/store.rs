@@ -1,5 +1,5 @@
-//! The simulated store as one process sees it: every call may be late, lost, refused, or the last
-//! one that its process makes.
+//! The simulated store as one process sees it. Every call may be late, lost, refused, or the last
+//! call of its process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(crate) struct SimStore {
     process: ProcessId,
 }
 
-/// A write on its way.
+/// A write in flight.
 #[derive(Debug)]
 enum Write {
     Create(Key, Bytes),
@@ -60,7 +60,7 @@ fn error(verb: &'static str, key: &str, fault: Fault) -> StoreError {
     }
 }
 
-/// Keys without the collection's name.
+/// A key without the collection's name.
 fn short(key: &str) -> &str {
     key.split_once('/').map_or(key, |(_, rest)| rest)
 }
@@ -78,7 +78,7 @@ impl SimStore {
         Arc::new(Self { world: world.clone(), process })
     }
 
-    /// The process dies: nothing of it runs any more.
+    /// Kills the process: none of its tasks runs any more.
     async fn die(&self) {
         self.world.note(self.process, || "CRASHES".to_owned());
         self.world.executor.kill(self.process);
@@ -120,7 +120,7 @@ impl SimStore {
         answer
     }
 
-    /// A write travels by itself: it may land though its caller is gone.
+    /// Sends a write that travels by itself: it may land after its caller is gone.
     async fn write(&self, write: Write) -> Result<Outcome, StoreError> {
         let fate = self.world.fate(self.process, write.verb(), write.key().as_str());
         if fate.fault == Some(Fault::CrashBefore) {
@@ -140,7 +140,7 @@ impl SimStore {
     }
 }
 
-/// A write on its way to the store, and its answer on the way back.
+/// Carries a write to the store, and its answer back.
 async fn travel(
     world: World,
     process: ProcessId,
@@ -190,7 +190,7 @@ async fn travel(
         }
         Some(fault @ (Fault::Late(by) | Fault::CrashLate(by))) => {
             note("ANSWER LOST, AND STILL ON ITS WAY");
-            // Whoever asked is gone, or hears nothing.
+            // The caller is gone, or hears nothing.
             drop(answer.send(lost(fault)));
             executor.sleep(by).await;
             land(", LATE");
@@ -198,7 +198,7 @@ async fn travel(
         }
     };
     executor.sleep(fate.after).await;
-    // Whoever asked may be gone.
+    // The caller may be gone.
     drop(answer.send(answered));
 }
 
@@ -218,7 +218,7 @@ fn spoil(state: &mut State, rot: bool, mut object: Object) -> Object {
     object
 }
 
-/// An object that was sent ahead.
+/// A staged object.
 #[derive(Debug)]
 struct SimStaged {
     store: SimStore,
@@ -233,7 +233,7 @@ impl Staged for SimStaged {
 
     async fn give_up(self: Box<Self>) {
         let key = self.write.key().clone();
-        // Whether it is heard of is all the same.
+        // The answer does not matter.
         drop(self.store.read("give up", key.as_str(), |_, _, _| ((), String::new())).await);
     }
 }
@@ -282,7 +282,7 @@ impl Store for SimStore {
         self.write(Write::Create(key.clone(), concat(&chunks))).await
     }
 
-    /// Everything is sent ahead, however small.
+    /// Stages every object, however small.
     async fn stage(&self, key: &Key, chunks: &[Bytes]) -> Result<Option<Box<dyn Staged>>, StoreError> {
         let write = Write::Create(key.clone(), concat(chunks));
         self.read("stage", key.as_str(), |_, _, _| ((), String::new())).await?;
@@ -302,7 +302,7 @@ impl Store for SimStore {
         .await
     }
 
-    /// Deletes travel with their caller: some may be gone when it fails or dies.
+    /// A delete travels with its caller: when the caller fails or dies, some objects may be gone.
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
         let executor = &self.world.executor;
         let first = keys.first().map_or("", Key::as_str);

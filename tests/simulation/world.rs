@@ -1,4 +1,4 @@
-//! What all processes of a history share: the objects of the store, what goes wrong, what was seen,
+//! The shared state of all processes of a history: the objects of the store, the faults, the trace
 //! and the checks.
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub(crate) struct Failure {
     pub(crate) detail: String,
 }
 
-/// What happened, in order: a hash of it always, words where somebody wants to read it.
+/// The events in order: always their hash, and their text if a story was asked for.
 #[derive(Default)]
 pub(crate) struct Trace {
     pub(crate) hash: u64,
@@ -58,7 +58,7 @@ impl Stored {
     }
 }
 
-/// All calls of somebody, or on something, fail for a while.
+/// All calls of a process, or on a kind of object, fail for a while.
 struct Outage {
     until: Duration,
     process: Option<ProcessId>,
@@ -66,7 +66,7 @@ struct Outage {
     permanent: bool,
 }
 
-/// How a call goes wrong.
+/// The fault of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     Transient,
@@ -83,14 +83,14 @@ pub(crate) enum Fault {
     CrashLate(Duration),
 }
 
-/// How a call is to go.
+/// The course of a call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fate {
     pub(crate) number: u64,
     pub(crate) before: Duration,
     pub(crate) after: Duration,
     pub(crate) fault: Option<Fault>,
-    /// Where the caller dies on the way, the write never lands.
+    /// If the caller dies on the way, the write never lands.
     pub(crate) dies_with_caller: bool,
 }
 
@@ -101,19 +101,19 @@ pub(crate) struct State {
     writes: u64,
     pub(crate) faulty: bool,
     outages: Vec<Outage>,
-    /// Calls so far, and those at which a fault is due in any case.
+    /// The calls so far, and the calls where a fault is due in any case.
     pub(crate) calls: u64,
     forced: u64,
     pub(crate) faults: u64,
-    /// For the enumeration of crash points: the call, and what happens there.
+    /// For the enumeration of crash points: the call, and its fault.
     pub(crate) scripted: Option<(u64, Fault)>,
     pub(crate) trace: Trace,
     pub(crate) failure: Option<Failure>,
     names: BTreeMap<ProcessId, String>,
     pub(crate) oracle: Oracle,
-    /// Work that ends is done; whoever goes on for ever stops.
+    /// Work with an end is done; actors without an end stop.
     pub(crate) stopped: bool,
-    /// How many calls there were before the checks of the end.
+    /// The number of calls before the checks of the end.
     pub(crate) appended: u64,
 }
 
@@ -163,18 +163,18 @@ impl World {
         self.state().names.insert(process, name);
     }
 
-    /// The processes that were started, and their names.
+    /// The started processes that are not dead.
     pub(crate) fn processes(&self) -> Vec<ProcessId> {
         self.state().names.keys().copied().filter(|process| !self.executor.is_dead(*process)).collect()
     }
 
-    /// Something happened.
+    /// Notes an event.
     pub(crate) fn note(&self, process: ProcessId, what: impl FnOnce() -> String) {
         let now = self.executor.now();
         self.state().note(now, process, what);
     }
 
-    /// A check failed: the history ends here.
+    /// Records a failed check and ends the history.
     pub(crate) fn fail(&self, check: &'static str, detail: impl Into<String>) {
         let now = self.executor.now();
         self.state().fail(now, check, detail.into());
@@ -199,7 +199,7 @@ impl World {
         self.state().outages.push(Outage { until, process, part, permanent });
     }
 
-    /// Decides how a call will go.
+    /// Decides the course of a call.
     pub(crate) fn fate(&self, process: ProcessId, verb: &'static str, key: &str) -> Fate {
         let now = self.executor.now();
         self.state().fate(now, process, verb, key)
@@ -212,7 +212,7 @@ impl State {
         let micros = u64::try_from(now.as_micros()).unwrap_or(0);
         self.trace.mix(&micros.to_le_bytes());
         self.trace.mix(&process.0.to_le_bytes());
-        // Words are part of what must come out the same.
+        // The text is part of the trace that must repeat.
         let what = what();
         self.trace.mix(what.as_bytes());
         if self.trace.story.is_some() {
@@ -304,7 +304,7 @@ impl State {
         self.objects.keys()
     }
 
-    /// An object's bytes become others.
+    /// Changes the bytes of an object.
     pub(crate) fn damage(&mut self, key: &Key, change: impl FnOnce(&mut Vec<u8>)) {
         if let Some(stored) = self.objects.get_mut(key) {
             let mut bytes = stored.bytes.to_vec();
@@ -313,7 +313,7 @@ impl State {
         }
     }
 
-    /// Bytes that are not those that were written.
+    /// Returns bytes that differ from those written.
     pub(crate) fn rotten(&mut self, bytes: &Bytes) -> Bytes {
         let mut bytes = bytes.to_vec();
         if bytes.is_empty() {
@@ -392,7 +392,7 @@ impl State {
     }
 }
 
-/// Whether the key is one of those that may lie in a table.
+/// Whether the key is one of those that may be in a table.
 pub(crate) fn is_register(key: &str) -> bool {
     key.ends_with("/head") || key.ends_with("/claim")
 }

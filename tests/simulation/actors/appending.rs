@@ -11,14 +11,14 @@ use futures::future::{Either, join_all, select};
 use super::Context;
 use crate::oracle::Times;
 
-/// How many ids the ops are about, besides those that name their append.
+/// The number of ids of the ops, besides those that name their append.
 const IDS: u64 = 10;
 
-/// Some ops, by shard; the first of each names the append.
+/// Some ops, by shard. The first op of each shard names the append.
 pub(crate) fn ops(context: &Context, shards: u16, revisions: bool, number: usize) -> Vec<(ShardId, Vec<Op>)> {
     let mut by_shard: BTreeMap<ShardId, Vec<Op>> = BTreeMap::new();
     let append = i64::try_from(number).unwrap_or(i64::MAX);
-    // No two ops have the same, as nobody but the engine knows which of those wins.
+    // No two ops have the same revision, as only the engine can rank those.
     let revision = |index: u64| {
         let number = number as u64;
         let before = if context.once_in(2) { number } else { context.below(40) };
@@ -44,7 +44,7 @@ pub(crate) fn ops(context: &Context, shards: u16, revisions: bool, number: usize
             || Record { embedding: embedding.clone(), metadata: metadata.clone().into(), document: document.clone() };
         let action = match context.below(8) {
             0 | 1 => Action::Put(record()),
-            // By revision it has no meaning.
+            // A collection ordered by revision has no `add`.
             2 if revisions => Action::Put(record()),
             2 => Action::Add(record()),
             3 | 4 => Action::Upsert(change()),
@@ -81,7 +81,7 @@ impl Context {
         (number, flat(made))
     }
 
-    /// What an append has come to.
+    /// Records the outcome of an append.
     pub(crate) fn answered(&self, number: usize, answer: &Result<Ack>) {
         match answer {
             Ok(ack) => {
@@ -117,7 +117,7 @@ fn words(ack: &Ack) -> String {
     segments.collect::<Vec<_>>().join(", ")
 }
 
-/// Appends `left` times, several at once now and then; some are given up half way.
+/// Appends `left` times, sometimes several at once, and abandons some half way.
 pub(crate) async fn appends(context: Context, left: Arc<Mutex<u32>>) {
     let collection = context.open().await;
     let mut writer = collection.writer(context.writer_options()).unwrap();
@@ -137,7 +137,7 @@ pub(crate) async fn appends(context: Context, left: Arc<Mutex<u32>>) {
             writer = collection.writer(context.writer_options()).unwrap();
         }
     }
-    // Whatever was given up half way is decided before the process ends, or is not.
+    // The process decides its abandoned appends before it ends, or leaves them in doubt.
     if context.once_in(2)
         && let Err(error) = writer.close().await
     {
@@ -161,7 +161,8 @@ async fn append(context: &Context, writer: &Writer) {
     }
 }
 
-/// The positions of a source: each is one append, whoever makes it and however often.
+/// The positions of a source. Each position is one append, whichever writer sends it and however
+/// often.
 #[derive(Debug)]
 pub(crate) struct AppendsOnce {
     pub(crate) name: String,
@@ -185,15 +186,15 @@ impl AppendsOnce {
     }
 }
 
-/// Appends the positions of a source in their order, beginning anew from an earlier one after each
-/// failure, and whenever it is started again.
+/// Appends the positions of a source in order. After each failure and each restart it begins anew
+/// from an earlier position.
 pub(crate) async fn follows_a_source(context: Context, source: Arc<AppendsOnce>, reached: Arc<Mutex<u32>>) {
     let collection = context.open().await;
     let mut writer = collection.writer(context.writer_options()).unwrap();
     let back = |at: u32| at.saturating_sub(u32::try_from(context.below(3)).unwrap_or(0)).max(1);
     let mut position = back(*reached.lock().unwrap() + 1);
     while position <= source.positions {
-        // Handed over in their order, several at once.
+        // Several positions at once, handed over in order.
         let last = source.positions.min(position + u32::try_from(context.below(3)).unwrap_or(0));
         let batch: Vec<(u32, usize, Vec<Op>)> = (position..=last)
             .map(|at| {
@@ -208,8 +209,8 @@ pub(crate) async fn follows_a_source(context: Context, source: Arc<AppendsOnce>,
         for ((at, number, _), answer) in batch.iter().zip(&answers) {
             context.answered(*number, answer);
             match answer {
-                // Of one behind a position that failed, as some shards have it and others not, the
-                // source is not that far.
+                // A position behind a failed one was acknowledged, because some shards have the
+                // failed one. The source has not come that far.
                 Ok(_) if *at > next => {}
                 Ok(_) => {
                     let mut reached = reached.lock().unwrap();

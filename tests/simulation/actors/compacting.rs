@@ -22,8 +22,8 @@ impl Context {
         }
     }
 
-    /// How many edits of these kinds were published that this process has asked for since. What an
-    /// earlier round sent and heard nothing of may still have come meanwhile.
+    /// The number of edits of these kinds that this process sent at or after `since` and that were
+    /// published. A lost edit of an earlier round may still be published meanwhile.
     fn published(&self, since: Duration, kinds: &[EditKind]) -> usize {
         let state = self.world.state();
         let ours = |sent: &Sent| sent.process == self.process && sent.at >= since;
@@ -47,7 +47,7 @@ fn words(report: &CompactReport) -> String {
     events.collect::<Vec<_>>().join(", ")
 }
 
-/// Folds and merges until everything stops.
+/// Folds and merges until the history stops.
 pub(crate) async fn compacts(context: Context) {
     const KINDS: &[EditKind] = &[EditKind::Fold, EditKind::Merge];
     let collection = context.open().await;
@@ -75,7 +75,7 @@ pub(crate) async fn compacts(context: Context) {
     }
 }
 
-/// Sweeps, and pins and unpins versions, until everything stops.
+/// Sweeps, and pins and unpins versions, until the history stops.
 pub(crate) async fn sweeps(context: Context) {
     let collection = context.open().await;
     while !context.world.is_stopped() {
@@ -83,7 +83,7 @@ pub(crate) async fn sweeps(context: Context) {
             0 => {
                 let begun = context.world.state().oracle.shards.values().all(|shard| shard.version() > Version::ZERO);
                 if begun {
-                    // Few names, so that one is soon made anew.
+                    // Few names, so that a name is soon pinned anew.
                     let pin = format!("p{}", context.below(3));
                     let ttl = context.once_in(2).then(|| Duration::from_millis(1 + context.below(20_000)));
                     let asked = context.world.executor.now();

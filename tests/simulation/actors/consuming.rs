@@ -14,7 +14,7 @@ use crate::checks::ACKED;
 use crate::oracle::Times;
 use crate::world::World;
 
-/// How long a message that was received is unseen by others.
+/// The time for which a received message is hidden from others.
 const VISIBILITY: Duration = Duration::from_secs(20);
 
 struct Message {
@@ -22,7 +22,7 @@ struct Message {
     sequence: u128,
     body: String,
     append: usize,
-    /// Received until then.
+    /// The message is hidden until then.
     unseen: Duration,
 }
 
@@ -34,19 +34,19 @@ impl Message {
     }
 }
 
-/// Clones are one queue. It never fails; those who use it do.
+/// Clones are one queue. The queue never fails; its users do.
 #[derive(Clone)]
 pub(crate) struct Queue {
     world: World,
     messages: Arc<Mutex<Vec<Message>>>,
-    /// The ops say where they stand, and a message that comes again may do so from another place:
-    /// as one that was moved to the dead letters and back, or sent again.
+    /// The ops state their origin. A message may come again with another one: moved to the dead
+    /// letters and back, or sent again.
     standing: bool,
-    /// How often that happened.
+    /// The number of such changes.
     others: Arc<Mutex<u64>>,
 }
 
-/// A message as it was received.
+/// A received message.
 #[derive(Clone)]
 struct Received {
     group: String,
@@ -70,7 +70,7 @@ impl Queue {
             let sequence = sequences.entry(group.clone()).or_insert(100);
             *sequence += 1 + u128::from(context.below(3));
             let source = || format!("queue/{group}");
-            // Where revisions decide, what comes again is appended again.
+            // A collection ordered by revision may append a repeated message again.
             let times = match (unordered, standing) {
                 _ if revisions => Times::Any,
                 (false, _) => Times::At(source(), *sequence),
@@ -86,7 +86,7 @@ impl Queue {
         Self { world: context.world.clone(), messages, standing, others }
     }
 
-    /// Everything in it is gone.
+    /// Removes all messages.
     pub(crate) fn purge(&self) {
         self.messages.lock().unwrap().clear();
     }
@@ -95,8 +95,8 @@ impl Queue {
         self.messages.lock().unwrap().is_empty()
     }
 
-    /// Up to `most` messages: of each group the first ones, unless one of it is with somebody.
-    /// Without order any, now and then also one that is with somebody.
+    /// Up to `most` messages: the first ones of each group that has no message in flight. Without
+    /// order any messages, sometimes one in flight too.
     fn receive(&self, context: &Context, most: usize) -> Vec<Received> {
         let now = self.world.executor.now();
         let mut messages = self.messages.lock().unwrap();
@@ -120,13 +120,13 @@ impl Queue {
         self.world.state().plan.unordered_queue
     }
 
-    /// Changes that say where they stand may come behind later ones, and nothing but that decides.
+    /// Changes with an origin may come after later ones, and only the origin decides.
     fn is_out_of_order(&self) -> bool {
         let plan = &self.world.state().plan;
         self.standing && plan.unordered_queue && !plan.revisions
     }
 
-    /// A number for groups that no message came from before.
+    /// A number for groups that sent no message before.
     fn another(&self) -> u64 {
         let mut others = self.others.lock().unwrap();
         *others += 1;
@@ -154,8 +154,8 @@ fn body(ops: &[Op], origin: Option<&(String, u128)>) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Appends what the queue holds until it is empty. It receives, settles and deletes as the
-/// program's consumer does.
+/// Appends the messages of the queue until it is empty. It receives, settles and deletes like the
+/// program's consumer.
 pub(crate) async fn consumes(context: Context, queue: Queue) {
     let collection = context.open().await;
     let bodies = BodyReader::new(&collection);
@@ -167,7 +167,7 @@ pub(crate) async fn consumes(context: Context, queue: Queue) {
             continue;
         }
         context.note(|| format!("receives {} messages", received.len()));
-        // What is received together was moved together, so that it is in its order there too.
+        // Messages received together were moved together, so they keep their order.
         let moved = (queue.standing && context.once_in(3)).then(|| queue.another());
         let group = |message: &Received| match moved {
             Some(number) => format!("{}-{number}", message.group),
@@ -187,7 +187,7 @@ pub(crate) async fn consumes(context: Context, queue: Queue) {
         for index in &settled.done {
             let message = &received[*index];
             context.note(|| format!("append {} is settled: {} of {}", message.append, message.sequence, message.group));
-            // Where it landed nobody is told; that it did is what counts.
+            // The ack does not name the slot. Only the landing counts.
             let checked = context.world.state().oracle.acked_at(message.append, None);
             context.check(checked);
         }
@@ -209,7 +209,7 @@ pub(crate) async fn consumes(context: Context, queue: Queue) {
         }
         context.sleep_up_to(2_000).await;
         for index in &settled.done {
-            // A deletion that does not arrive: the message comes again.
+            // A lost deletion: the message comes again.
             if !context.once_in(8) {
                 queue.delete(received[*index].append);
             }

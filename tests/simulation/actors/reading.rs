@@ -1,4 +1,4 @@
-//! Readers, and those who follow the log.
+//! Readers and followers of the log.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -23,7 +23,7 @@ impl Context {
         self.world.state().oracle.acked_now()
     }
 
-    /// What was acknowledged before is seen, and nothing that is not there.
+    /// Checks that a reader sees all ops acknowledged before, and nothing that does not exist.
     fn sees(&self, reader: &Reader, acked: &Tails) {
         let state = self.world.state();
         let unseen = tails(reader).into_iter().find_map(|(shard, tail)| {
@@ -42,7 +42,7 @@ impl Context {
         }
     }
 
-    /// Only what was swept is superseded.
+    /// Checks that only a swept version is superseded.
     fn superseded(&self, reader: &Reader, error: &Error) {
         let state = self.world.state();
         let swept = reader.positions().iter().any(|position| {
@@ -65,8 +65,8 @@ impl Context {
     }
 }
 
-/// Reads everything in one way or another, and compares it with the log. False where the reader is
-/// of no use any more.
+/// Reads everything in one of several ways, and compares it with the log. Returns false if the
+/// reader is of no more use.
 pub(crate) async fn check_reader(context: &Context, reader: &Reader, way: u64) -> bool {
     let model = context.world.state().oracle.model(&tails(reader));
     let answer = match way {
@@ -136,7 +136,7 @@ async fn get(context: &Context, reader: &Reader, model: &Model) -> Result<(), Er
     Ok(())
 }
 
-/// Opens readers, reads, refreshes and reads again, until everything stops.
+/// Opens readers, reads, refreshes and reads again, until the history stops.
 pub(crate) async fn reads(context: Context) {
     let collection = context.open().await;
     while !context.world.is_stopped() {
@@ -147,7 +147,7 @@ pub(crate) async fn reads(context: Context) {
         let mut reader = match opened {
             Ok(reader) => reader,
             Err(error) => {
-                // What is not the latest may have been swept, or unpinned, meanwhile.
+                // A version that is not the latest may have been swept or unpinned meanwhile.
                 let gone: &[ErrorKind] = if latest { &[] } else { &[ErrorKind::NotFound, ErrorKind::Superseded] };
                 context.explained("opening a reader", &error, gone);
                 context.sleep_up_to(1_000).await;
@@ -180,7 +180,7 @@ fn words(reader: &Reader) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// The latest state as a rule; sometimes versions that were published, or a pin.
+/// Usually the latest state; sometimes a published version or a pin.
 fn some_state(context: &Context) -> (At, bool) {
     let state = context.world.state();
     let shards = &state.oracle.shards;
@@ -203,7 +203,7 @@ fn some_state(context: &Context) -> (At, bool) {
     }
 }
 
-/// A reader of a version holds what was folded into it.
+/// Checks that a reader of a version holds the ops folded into it.
 fn fixed(context: &Context, reader: &Reader, at: &At) {
     let state = context.world.state();
     let wrong = reader.positions().iter().enumerate().find_map(|(number, position)| {
@@ -220,7 +220,7 @@ fn fixed(context: &Context, reader: &Reader, at: &At) {
     }
 }
 
-/// False where it did not succeed.
+/// Returns false if the refresh failed.
 async fn refresh(context: &Context, reader: &mut Reader, latest: bool) -> bool {
     let (acked, before) = (context.acked(), reader.positions());
     match reader.refresh().await {
@@ -247,7 +247,7 @@ async fn refresh(context: &Context, reader: &mut Reader, latest: bool) -> bool {
     }
 }
 
-/// Follows the log of a shard, beginning anew where it was swept from under it.
+/// Follows the log of a shard, and begins anew when a sweep overtakes it.
 pub(crate) async fn follows(context: Context) {
     let collection = context.open().await;
     let shards = context.world.state().plan.shards;
@@ -284,7 +284,7 @@ pub(crate) async fn follows(context: Context) {
             Ok(()) => context.note(|| format!("has followed shard {shard} to segment {}", seen.sequence().get())),
             Err((error, truncated)) if error.kind() == ErrorKind::Superseded => {
                 let truncated = truncated.unwrap_or(Sequence::FIRST);
-                // Whether all of the segment seen last was seen, nobody can tell once it is gone.
+                // Once the segment seen last is gone, nothing shows whether all of it was seen.
                 if seen.sequence() >= truncated {
                     context.world.fail(ERRORS, format!("following behind what was swept: {error}"));
                 }
