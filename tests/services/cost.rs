@@ -1,5 +1,5 @@
-//! What a pipeline costs, from requests that are counted on a real server and not modelled: the
-//! goals at 30 and at 300 messages a minute.
+//! The cost of a pipeline, from requests counted on a real server and not modelled: the goals at 30
+//! and at 300 messages a minute.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ fn calls(requests: &Requests) -> Counted {
     Counted { calls: requests.iter().map(|(kind, count)| (kind, count.calls as f64)).collect() }
 }
 
-/// Batches of the size that a window brings, appended by a writer that stays as a warm function
-/// does, and folds by a compactor that comes new each time.
+/// Appends batches of the size that a window brings, by one long-lived writer as in a warm
+/// function. Folds with a fresh compactor each time.
 async fn shape(store: Arc<dyn Store>, batch: usize, segments: usize) -> (Shape, Counted) {
     let collection = Collection::create(store.clone(), &"c".parse().unwrap(), &CreateOptions::new(4)).await.unwrap();
     let writer = collection.writer(WriterOptions::default()).unwrap();
@@ -77,8 +77,7 @@ async fn the_goals_are_met_by_counted_requests_and_the_formulas_agree_with_them(
     assert!(high <= 5.0, "300 messages a minute cost ${high:.2}");
     assert!((8.0..13.0).contains(&plain) && (90.0..115.0).contains(&plain_high), "${plain:.2}, ${plain_high:.2}");
 
-    // The same from the counters themselves: what was counted is a quarter of an hour of the
-    // default load.
+    // The same from the counters themselves: they cover a quarter of an hour of the default load.
     let month = counted(&all, 43_200.0 / 15.0, &prices).list();
     let load = Load { shape, records: 0.0, ..Load::default() };
     let formula = bill(&load, &prices).list_for("S3");

@@ -1,5 +1,5 @@
-//! From a queue to readers: exactly once and in order on a FIFO queue, whatever is delivered again,
-//! dies, or cannot be understood.
+//! From a queue to readers: exactly once and in order on a FIFO queue, under redelivery, crashes
+//! and unreadable messages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,15 +33,15 @@ fn outgoing(body: String, group: &str, id: String) -> Outgoing {
     Outgoing { body, group: Some(group.to_owned()), deduplication: Some(id), ..Outgoing::default() }
 }
 
-/// Consumes until nothing can be received any more.
+/// Consumes until the queue has nothing to receive.
 async fn drain(collection: &Collection, queue: &Queue) -> deltafold::ingest::Consumed {
     let options = ConsumeOptions { until_empty: true, ..ConsumeOptions::default() };
     consume(collection, queue, &options, std::future::pending(), |_| ()).await.unwrap()
 }
 
-/// Real updates through a FIFO queue of 16 groups to two consumers, beside one that receives,
-/// appends and dies before it deletes: every message it had comes again. In the end each update
-/// took effect once, in the order of its record.
+/// Real updates go through a FIFO queue of 16 groups to two consumers. A third receives, appends
+/// and dies before it deletes, so all its messages come again. In the end each update took effect
+/// once, in the order of its record.
 #[tokio::test]
 async fn real_updates_take_effect_once_though_consumers_die() {
     let mut random = Random::from_environment();
@@ -67,7 +67,7 @@ async fn real_updates_take_effect_once_though_consumers_die() {
     let total = messages.len() as u64;
     assert_eq!(queue.send(&messages).await.unwrap(), []);
 
-    // It appends what it receives, and is gone before it deletes anything.
+    // It appends the messages it receives, and dies before it deletes any.
     let source = queue.settings().await.unwrap().arn;
     let source = source.strip_prefix("arn:").unwrap();
     let bodies = deltafold::ingest::BodyReader::new(&collection);
@@ -106,8 +106,8 @@ async fn real_updates_take_effect_once_though_consumers_die() {
     assert_eq!(canonical::of(&collection).await, data.expected_sha256());
 }
 
-/// A receive brings ten messages at most: where more wait, a round goes on receiving, and appends
-/// and deletes them together.
+/// A receive brings ten messages at most. If more wait, a round goes on receiving, and appends and
+/// deletes them together.
 #[tokio::test]
 async fn where_much_comes_a_round_takes_much() {
     const MESSAGES: usize = 300;
@@ -128,8 +128,8 @@ async fn where_much_comes_a_round_takes_much() {
     assert_eq!(queue.depth().await.unwrap().total(), 0);
 }
 
-/// What nobody understands goes to the dead letters, with nothing else, and keeps nobody waiting
-/// but those behind it. Mended and sent again it takes effect.
+/// Unreadable messages go to the dead letters, alone. Only the messages behind them wait. Mended
+/// and sent again, they take effect.
 #[tokio::test]
 async fn poison_goes_to_the_dead_letters_alone_and_mended_takes_effect() {
     let collection = collection(2).await;
@@ -163,7 +163,7 @@ async fn poison_goes_to_the_dead_letters_alone_and_mended_takes_effect() {
     assert!(reader.get("p").await.unwrap().is_some());
 }
 
-/// A change that says where it stands.
+/// A change with an origin.
 fn change(op: &Op, source: &str, position: u128) -> String {
     let line = line(op);
     let op = line.trim_end().strip_suffix('}').unwrap();
@@ -182,11 +182,12 @@ async fn segments(collection: &Collection) -> u64 {
     collection.status().await.unwrap().shards.iter().map(|shard| shard.tail.get()).sum()
 }
 
-/// A redrive gives a message a new id and a new place in its queue. What was appended before it
-/// came among the dead letters was appended twice, and what was not ended above what had passed it:
-/// an older state over a newer one. Where changes say where they stand, the first is dropped, one
-/// that is late for none of its records takes effect, and one that would undo a later one goes back
-/// to the dead letters.
+/// Story: a redrive gives a message a new id and a new place in its queue. A message appended
+/// before it was dead-lettered was appended twice. A late one was appended over its successors: an
+/// older state over a newer one.
+///
+/// Now changes carry an origin. A repeated one is dropped, and one that is late for none of its
+/// records takes effect. One that would undo a later change goes back to the dead letters.
 #[tokio::test]
 async fn what_comes_back_from_the_dead_letters_takes_effect_in_its_place_or_not_at_all() {
     let collection = collection(2).await;
@@ -194,14 +195,14 @@ async fn what_comes_back_from_the_dead_letters_takes_effect_in_its_place_or_not_
     let held = change(&put("a", "first"), "orders", 10);
     let late = change(&put("b", "late"), "orders", 20);
     let passed = change(&put("a", "old"), "orders", 30);
-    // Whoever appended the first died before it could delete it; the others could not be appended
-    // for long. All three are among the dead letters.
+    // The consumer of the first message died before it could delete it. The others could not be
+    // appended for long. All three are among the dead letters.
     assert_eq!(queue.send(&[outgoing(held.clone(), "g", "1".into())]).await.unwrap(), []);
     assert_eq!(drain(&collection, &queue).await.ops, 1);
     let letters = [(&held, "2"), (&late, "3"), (&passed, "4")];
     let letters = letters.map(|(body, id)| outgoing(body.clone(), "g", id.into()));
     assert_eq!(dead.send(&letters).await.unwrap(), []);
-    // What is behind them goes on.
+    // The messages behind them go on.
     let newer = change(&put("a", "newest"), "orders", 40);
     assert_eq!(queue.send(&[outgoing(newer, "g", "5".into())]).await.unwrap(), []);
     assert_eq!(drain(&collection, &queue).await.ops, 1);
@@ -223,7 +224,7 @@ async fn what_comes_back_from_the_dead_letters_takes_effect_in_its_place_or_not_
     let left: Vec<&str> = left.iter().map(|message| message.body.as_str()).collect();
     assert_eq!(left, [passed.as_str()], "it is not lost");
 
-    // Folding forgets nothing of that.
+    // Folding keeps all of these marks.
     let mut compactor = collection.compactor(deltafold::CompactorOptions::default());
     compactor.run_once().await.unwrap();
     let again = [(&held, "6"), (&late, "7")].map(|(body, id)| outgoing(body.clone(), "other", id.into()));
@@ -232,8 +233,8 @@ async fn what_comes_back_from_the_dead_letters_takes_effect_in_its_place_or_not_
     assert_eq!((done.ops, done.duplicates, done.failed), (0, 2, 0));
 }
 
-/// On a standard queue a message has no place. Changes that say where they stand take effect once
-/// there too, though two consumers get them, and in the order of each record.
+/// On a standard queue a message has no place. Changes with an origin still take effect once and in
+/// the order of each record, though two consumers get them.
 #[tokio::test]
 async fn changes_on_a_standard_queue_take_effect_once_though_a_zombie_appends_them_too() {
     let collection = collection(2).await;
@@ -243,7 +244,7 @@ async fn changes_on_a_standard_queue_take_effect_once_though_a_zombie_appends_th
     let messages: Vec<Outgoing> =
         changes.chunks(3).map(|bodies| Outgoing { body: bodies.join("\n"), ..Outgoing::default() }).collect();
     assert_eq!(queue.send(&messages).await.unwrap(), []);
-    // The zombie has got all of them, by another way, and appends them while its successor does.
+    // The zombie got all of them another way, and appends them while its successor does.
     let bodies = deltafold::ingest::BodyReader::new(&collection);
     let deliveries: Vec<_> = messages
         .iter()
@@ -270,8 +271,8 @@ async fn changes_on_a_standard_queue_take_effect_once_though_a_zombie_appends_th
     assert_eq!(rows, 60, "each is in the log once, in {} segments", segments(&collection).await);
 }
 
-/// A place that is none is as good as no op: it goes to the dead letters, and holds up nobody but
-/// those behind it in its group until then.
+/// An invalid place is treated like an invalid op. The message goes to the dead letters, and until
+/// then only those behind it in its group wait.
 #[tokio::test]
 async fn a_place_that_is_none_goes_to_the_dead_letters_alone() {
     let collection = collection(2).await;
@@ -295,8 +296,8 @@ async fn a_place_that_is_none_goes_to_the_dead_letters_alone() {
     assert_eq!(left, [wrong.as_str()]);
 }
 
-/// The store took longer than the queue keeps a message unseen. Without a heartbeat the message
-/// came to another consumer meanwhile, and its ops were appended twice.
+/// Story: the store took longer than the queue hides a message. Without a heartbeat another
+/// consumer got the message meanwhile, and its ops were appended twice.
 #[tokio::test]
 async fn a_slow_append_keeps_its_message_unseen() {
     let unseen = Duration::from_secs(4);
@@ -311,7 +312,7 @@ async fn a_slow_append_keeps_its_message_unseen() {
     store.before("create", "/log/", {
         let stolen = stolen.clone();
         move || async move {
-            // The queue itself tells the time: a marker comes again when it was unseen for as long
+            // The queue itself is the clock: a marker comes again after it was hidden for as long
             // as the message.
             assert_eq!(rival.send(&[outgoing("marker")]).await.unwrap(), []);
             let how = Receive { wait: Duration::from_secs(1), visibility: Some(unseen), ..Receive::default() };
@@ -338,8 +339,8 @@ async fn a_slow_append_keeps_its_message_unseen() {
     assert_eq!(document(&collection, "a").await.as_deref(), Some("1"));
 }
 
-/// An append failed for good and its message went to the dead letters. The writer that had failed
-/// would refuse all that came behind it in that group: the consumer goes on with another.
+/// Story: an append failed for good and its message went to the dead letters. The failed writer
+/// would refuse everything behind it in that group. Now the consumer goes on with another writer.
 #[tokio::test]
 async fn a_group_goes_on_behind_an_append_that_failed() {
     let store = Watched::<Memory>::default();
@@ -371,8 +372,8 @@ async fn a_group_goes_on_behind_an_append_that_failed() {
     assert_eq!(left, [first.as_str()], "it is not lost");
 }
 
-/// A consumer that keeps up folds the log between two rounds. Otherwise a queue that never ends
-/// makes a log that never ends.
+/// A consumer that keeps up folds the log between two rounds. Otherwise an endless queue makes an
+/// endless log.
 #[tokio::test]
 async fn a_consumer_folds_a_log_beyond_its_limit() {
     let queue = queues::create(ministack::endpoint(), "keeps-up.fifo", &[]).await;

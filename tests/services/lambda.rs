@@ -1,5 +1,5 @@
-//! The program for AWS Lambda, as the service runs it: a real process, the runtime API before it
-//! and a store in S3 behind it.
+//! The program for AWS Lambda, as the service runs it: a real process, with the runtime API in
+//! front and a store in S3 behind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::support::s3::{self, ACCESS_KEY, Fault, SECRET_KEY, Server};
 use crate::support::{ministack, moves, queues};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_bootstrap");
-/// More than anything here takes.
+/// A timeout longer than any step here takes.
 const LONG: Duration = Duration::from_secs(60);
 
 /// A server, and functions that work in it.
@@ -56,7 +56,8 @@ async fn ids(collection: &Collection) -> Vec<String> {
     entries.into_iter().map(|entry| entry.id).collect()
 }
 
-/// Each metric of a line is declared and there, and they are no more than are free.
+/// Checks that each declared metric of a line has a value. Ten metrics are free, so there are no
+/// more.
 #[track_caller]
 fn check_metrics(line: &Value) {
     let declared = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
@@ -96,15 +97,15 @@ async fn what_is_understood_is_appended_and_what_is_not_is_named() {
     assert_eq!((number("LagSegments"), number("Version")), (Some(1), Some(0)));
     assert!(number("BytesOut") > Some(0) && measured["LagSeconds"].is_number(), "{measured}");
 
-    // All of it comes again, as if the answer had been lost: nothing takes effect twice.
+    // All messages come again, as if the answer had been lost. Nothing takes effect twice.
     let (answer, request) = function.invoke(&event, LONG).await;
     assert_eq!(answer.failures(), ["2", "3"]);
     let measured = function.metrics(&request).await;
     assert_eq!((measured["Appended"].as_u64(), measured["Duplicates"].as_u64()), (Some(0), Some(2)));
     assert_eq!(collection.status().await.unwrap().shards[0].tail.get(), 1, "one segment is all");
 
-    // Before the redrive policy takes the wrong one away, those behind it stop waiting: else they
-    // would go with it.
+    // The redrive policy will take the wrong message away. Those behind it stop waiting before
+    // that, or they would go with it.
     let a4 = put("a4");
     let event = [("2", "x", Some(("a", 2))), ("3", &a3, Some(("a", 3))), ("5", &a4, Some(("a", 4)))];
     let event = received("q.fifo", &event, 9);
@@ -130,9 +131,9 @@ async fn a_standard_queue_has_no_order_and_nobody_waits() {
     assert_eq!(ids(&collection).await, ["a", "b"]);
 }
 
-/// The store takes longer than the function may. What is durable by then is reported as done, the
-/// rest as failed, while there is time to say so; and the rest, which may have landed, takes effect
-/// once when it comes again.
+/// The store takes longer than the function may. The function reports the durable messages as done
+/// and the rest as failed, in time. The rest may have landed, and takes effect once when it comes
+/// again.
 #[tokio::test]
 async fn it_stops_in_time_and_reports_the_rest() {
     let cloud = Cloud::start();
@@ -163,8 +164,9 @@ async fn it_stops_in_time_and_reports_the_rest() {
     assert_eq!(ops, 3, "each message is in the log once");
 }
 
-/// A message names an object that takes longer than the function may: it stops in time, in the
-/// middle, and goes on from there when the message comes again. Each line is in the log once.
+/// A message names an object that takes longer than the function may. The function stops in time,
+/// in the middle, and goes on from there when the message comes again. Each line is in the log
+/// once.
 #[tokio::test]
 async fn an_object_is_appended_as_far_as_time_allows_and_then_on() {
     let cloud = Cloud::start();
@@ -196,7 +198,7 @@ async fn an_object_is_appended_as_far_as_time_allows_and_then_on() {
     assert_eq!(ops, 40_001, "each line is in the log once");
     assert_eq!(ids(&collection).await.len(), 40_001);
 
-    // Without a place where objects may lie, none is read.
+    // Without a permitted place for objects, none is read.
     let function = cloud.function("ingest", &[]).await;
     let (answer, _) = function.invoke(&messages("q", &[("1", &object, None)]), LONG).await;
     assert_eq!(answer.failures(), ["1"]);
@@ -204,8 +206,8 @@ async fn an_object_is_appended_as_far_as_time_allows_and_then_on() {
     assert!(why["reason"].as_str().unwrap().contains("DELTAFOLD_OBJECTS"), "{why}");
 }
 
-/// On a standard queue records of a stream have no order, and no revision says what it was: that is
-/// said, once.
+/// On a standard queue records of a stream have no order, and no revision restores it. The function
+/// warns of that once.
 #[tokio::test]
 async fn records_without_an_order_are_warned_of_once() {
     let cloud = Cloud::start();
@@ -231,8 +233,8 @@ async fn records_without_an_order_are_warned_of_once() {
     assert_eq!(ids(&collection).await, ["a"]);
 }
 
-/// It is killed in the middle of an append, as the service does when time is up; its successor gets
-/// the same messages.
+/// The function is killed in the middle of an append, as the service does when time is up. Its
+/// successor gets the same messages.
 #[tokio::test]
 async fn killed_in_the_middle_it_leaves_one_copy() {
     let cloud = Cloud::start();
@@ -298,7 +300,7 @@ async fn a_long_log_is_folded_before_its_time() {
     assert_eq!(function.started(), [asked.clone(), asked], "at four segments, and at half as many more");
     assert_eq!(collection.status().await.unwrap().shards[0].version.get(), 0, "another function folds");
 
-    // One that has nobody to ask folds in the time that is left, if that is enough.
+    // A function without a compactor to call folds in the remaining time, if that is enough.
     let function = cloud.function("ingest", &[("DELTAFOLD_FOLD_SEGMENTS", "4")]).await;
     let (answer, _) = function.invoke(&next(), Duration::from_secs(4)).await;
     assert_eq!(answer.failures(), [] as [&str; 0]);
@@ -372,7 +374,7 @@ fn item(id: &str, n: u64, embedding: &[u64]) -> Value {
     json!({ "id": { "S": id }, "kind": { "S": "record" }, "n": { "N": n.to_string() }, "v": { "L": numbers } })
 }
 
-/// Six changes of a table, of which the fourth cannot be mapped: its embedding is too short.
+/// Six changes of a table. The fourth cannot be mapped, because its embedding is too short.
 fn six_changes() -> [(u64, &'static str, Value, Value); 6] {
     let other = json!({ "id": { "S": "x" }, "kind": { "S": "other" } });
     [
@@ -389,7 +391,7 @@ fn sequence(number: u64) -> String {
     format!("{:021}", 700_000_000_000_000_000_000_u128 + u128::from(number))
 }
 
-/// Records of a stream are appended up to the first that cannot be understood, which is named: the
+/// Records of a stream are appended up to the first unreadable one, and the function names it. The
 /// service delivers it and all behind it again, in smaller batches, until it is alone.
 #[tokio::test]
 async fn a_stream_is_appended_in_order_up_to_what_is_wrong() {
@@ -422,9 +424,9 @@ async fn a_stream_is_appended_in_order_up_to_what_is_wrong() {
     assert!(kind == "Deltafold.InvalidInput" && reason.contains("maps/none.toml"), "{kind}: {reason}");
 }
 
-/// The forwarder packs what a rule takes into one message, sends what nobody will understand alone,
-/// and what it sends again is dropped by the queue. The consumer makes of the messages what it
-/// would have made of the records.
+/// The forwarder packs the records that a rule takes into one message, and sends unreadable ones
+/// alone. The queue drops the messages that it sends again. The consumer makes the same ops of the
+/// messages as of the records.
 #[tokio::test]
 async fn a_forwarder_packs_changes_into_few_messages() {
     let cloud = Cloud::start();
@@ -464,9 +466,9 @@ async fn a_forwarder_packs_changes_into_few_messages() {
     assert!(reason.contains("none.fifo"), "{reason}");
 }
 
-/// A queue that took only some of the messages was reported as if it had taken all: those records
-/// never came again. The service makes all come again from the record named, so it must be the
-/// first of those in any message refused.
+/// Story: a queue that took only some of the messages was reported as if it had taken all, and
+/// those records never came again. The service redelivers all from the record named. So it must be
+/// the first record of any refused message.
 #[tokio::test]
 async fn a_forwarder_reports_the_first_record_refused() {
     let cloud = Cloud::start();
@@ -489,8 +491,8 @@ async fn a_forwarder_reports_the_first_record_refused() {
     }
 }
 
-/// Several records failed, and the last of them was named: the service went on behind it, and those
-/// before were lost.
+/// Story: several records failed, and the function named the last of them. The service went on
+/// behind it, and the earlier ones were lost.
 #[tokio::test]
 async fn of_several_late_records_the_first_is_named() {
     let cloud = Cloud::start();
@@ -540,8 +542,7 @@ async fn what_is_set_up_wrongly_is_said_at_the_start() {
     assert!(String::from_utf8_lossy(&started.stderr).contains("deltafold ingest"));
 }
 
-/// The log of a function is where its panic must be read; the exit code tells the service that it
-/// has crashed.
+/// A function's log must show its panic. The exit code tells the service that it crashed.
 #[cfg(feature = "simulation")]
 #[test]
 fn a_panic_is_a_line_of_the_log_and_exit_code_70() {

@@ -1,8 +1,8 @@
-//! Services of AWS, as servers that fail as they are told and as ministack, an emulator: buckets,
-//! tables, queues, streams, functions, deployments and what they cost.
+//! Services of AWS, as servers with injected faults and as ministack, an emulator: buckets, tables,
+//! queues, streams, functions, deployments and their cost.
 //!
-//! What takes long begins first, as its name does: the emulators and the schedules leave time for
-//! the rest.
+//! Long tests begin first, as their names do: the emulators and the schedules leave time for the
+//! rest.
 #![cfg_attr(
     any(feature = "s3", feature = "sqs"),
     expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")

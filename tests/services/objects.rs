@@ -1,5 +1,5 @@
-//! Objects of ops that messages name: all lines take effect once and in order, whatever is
-//! delivered again or breaks off in the middle; and what is wrong with one is told.
+//! Objects of ops that messages name. All lines take effect once and in order, under redelivery and
+//! interruption, and the errors of an object are reported.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -36,7 +36,7 @@ fn put(id: &str, document: &str) -> String {
     json!({ "op": "put", "id": id, "document": document }).to_string()
 }
 
-/// As many lines, each of a record of its own.
+/// This many lines, each of its own record.
 fn lines(count: usize, document: &str) -> String {
     (0..count).map(|n| put(&format!("{n:06}"), document) + "\n").collect()
 }
@@ -65,7 +65,7 @@ async fn document(collection: &Collection, id: &str) -> Option<String> {
     collection.reader().await.unwrap().get(id).await.unwrap().and_then(|entry| entry.record.document)
 }
 
-/// How many ops are in the log and were not folded.
+/// The number of ops in the log that were not folded before.
 async fn rows(collection: &Collection) -> u64 {
     let mut compactor = collection.compactor(CompactorOptions::default());
     compactor.run_once().await.unwrap().events.iter().map(|event| event.rows_in).sum()
@@ -78,8 +78,8 @@ fn refused(settled: &Settled, words: &[&str]) {
     assert!(words.iter().all(|word| failed.reason.contains(word)), "{}", failed.reason);
 }
 
-/// From a queue and a bucket of somebody else's making: plain and compressed objects, between
-/// messages of the same group that are to take effect before and after them.
+/// Queue and bucket were made by others. Plain and compressed objects come between messages of the
+/// same group that must take effect before and after them.
 #[tokio::test]
 async fn objects_take_effect_in_the_order_of_their_messages() {
     let collection = collection(3).await;
@@ -135,8 +135,8 @@ async fn dead_letters(dead: &Queue) -> Vec<String> {
     letters.into_iter().map(|message| message.body).collect()
 }
 
-/// Whoever reads an object has to stop in the middle, twice, and gets the message again. No line is
-/// in the log twice, and none is missing; nor is one though a zombie appends the object, too.
+/// A reader of an object has to stop in the middle, twice, and gets the message again. Each line is
+/// in the log exactly once, even though a zombie appends the object too.
 #[tokio::test]
 async fn an_object_that_was_read_half_is_read_on() {
     const LINES: u64 = 4_000;
@@ -178,7 +178,7 @@ async fn an_object_that_was_read_half_is_read_on() {
     assert_eq!((again.done.len(), again.ops, again.duplicates), (1, 0, 1));
 }
 
-/// An object of several pieces, of which requests fail and answers break off.
+/// An object of several pieces, while requests fail and answers break off.
 #[tokio::test]
 async fn an_object_comes_whole_though_connections_break() {
     let collection = collection(1).await;
@@ -196,9 +196,9 @@ async fn an_object_comes_whole_though_connections_break() {
     assert_eq!(count(&collection).await, 10_000);
 }
 
-/// The pieces of an object were read without its ETag: with another put in its place meanwhile,
-/// lines of both came into the collection as if they were of one. Some services ignore the
-/// condition of a read, so the answer is looked at, too.
+/// Story: the pieces of an object were read without its ETag. Another object replaced it meanwhile,
+/// and lines of both entered the collection as if they were of one. Some services ignore the
+/// condition of a read, so the answer is checked too.
 #[tokio::test]
 async fn pieces_of_two_objects_never_mix() {
     let server = Server::start();
@@ -222,7 +222,7 @@ async fn pieces_of_two_objects_never_mix() {
             assert!(failed.reason.contains("changed while it was read"), "{}", failed.reason);
             assert!(server.all_reached());
             assert_eq!(letters(&collection).await.get(&'b'), None, "a line of the second object is there");
-            // The message comes again and takes all of the object that is there now.
+            // The message comes again and takes all of the new object.
             assert_eq!(deliver(&collection, &bodies, &named("bulk/large")).await.done, [0]);
             assert_eq!(letters(&collection).await, BTreeMap::from([('b', 300)]));
         }
@@ -240,9 +240,9 @@ async fn letters(collection: &Collection) -> BTreeMap<char, u32> {
     letters
 }
 
-/// A compressed object had one wrong digit, which its checksum tells at the end. Its lines were in
-/// the log by then, the wrong one among them. It is now read to its end before its first line is
-/// appended.
+/// Story: a compressed object had one wrong digit, which only its checksum at the end shows. By
+/// then its lines were in the log, the wrong one among them. Now the object is read to its end
+/// before its first line is appended.
 #[tokio::test]
 async fn an_object_with_a_wrong_checksum_appends_nothing() {
     let collection = collection(1).await;
@@ -261,7 +261,7 @@ async fn an_object_with_a_wrong_checksum_appends_nothing() {
     assert_eq!((settled.ops, count(&collection).await), (500, 500));
 }
 
-/// The check costs a GET for each piece behind the first, once: the first is at hand.
+/// The check costs one GET for each piece behind the first, once: the first is in memory.
 #[tokio::test]
 async fn checking_an_object_reads_later_pieces_twice() {
     let collection = collection(1).await;
@@ -282,8 +282,8 @@ async fn checking_an_object_reads_later_pieces_twice() {
     assert_eq!(gets(), 3, "what was checked last is not checked again");
 }
 
-/// What is wrong with an object is told with its address, and in it with line, column and field;
-/// the messages behind it in its group wait, others do not.
+/// Errors in an object are reported with its address, line, column and field. The messages behind
+/// it in its group wait; others do not.
 #[tokio::test]
 async fn what_is_wrong_with_an_object_is_told() {
     let collection = collection(1).await;
@@ -335,8 +335,8 @@ async fn what_is_wrong_with_an_object_is_told() {
     assert_eq!((settled.done, failed), (vec![2], vec![(0, Cause::NotUnderstood), (1, Cause::HeldBack)]));
 }
 
-/// An object that is put in the place of another, even of one with the same bytes, is another: what
-/// was done between takes effect between. And one that is the same is never taken twice.
+/// An object that replaces another is a new one, even with the same bytes: ops between the two take
+/// effect between them. The same object is never taken twice.
 #[tokio::test]
 async fn an_object_that_is_put_again_is_another() {
     let collection = collection(1).await;
@@ -361,7 +361,7 @@ async fn an_object_that_is_put_again_is_another() {
     assert_eq!(document(&collection, "000001").await.as_deref(), Some("second"));
 }
 
-/// A message before the object that is not durable is not overtaken by it.
+/// An object does not overtake an earlier message that is not yet durable.
 #[tokio::test]
 async fn an_object_waits_for_what_stands_before_it() {
     let server = Server::start();
@@ -386,8 +386,7 @@ async fn an_object_waits_for_what_stands_before_it() {
     assert_eq!(document(&collection, "000000").await.as_deref(), Some("object"));
 }
 
-/// In a collection that is ordered by revision each line has its revision, and takes effect by
-/// that.
+/// In a collection ordered by revision each line has its revision, and takes effect by it.
 #[tokio::test]
 async fn lines_with_revisions_take_effect_by_them() {
     let options = CreateOptions::new(2).by_revision(deltafold::KEEP_TOMBSTONES);

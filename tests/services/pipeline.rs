@@ -1,6 +1,6 @@
 //! The deployment at work: the template on an emulator that runs the real program as its functions.
-//! Real changes go in at one end, while functions are killed, messages come again and some are
-//! nothing that anybody understands; at the other end is the collection as it must be.
+//! Real changes go in at one end. Functions are killed, messages come again, and some are
+//! unreadable. The collection at the other end must be the known one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::support::random::Random;
 use crate::support::{canonical, lambda, ministack, queues, s3, table, venv};
 
 const GROUPS: usize = 16;
-/// How long anything may take.
+/// The timeout of every wait.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A deployed template.
@@ -50,7 +50,7 @@ impl Stack {
             S3::open(outputs["BucketName"].as_str().unwrap(), "deltafold", &s3::options(endpoint)).await.unwrap();
         let dimension = data.base().find_map(|op| Some(op.action.embedding()?.len())).unwrap();
         let options = CreateOptions::new(u32::try_from(dimension).unwrap());
-        // What a standard queue is for.
+        // A standard queue needs a collection ordered by revision.
         let options = if source == "standard" { options.by_revision(KEEP_TOMBSTONES) } else { options };
         let collection = Collection::create(Arc::new(store), &"packages".parse().unwrap(), &options).await.unwrap();
         let config = aws_sdk_lambda::config::Builder::new()
@@ -89,7 +89,7 @@ impl Stack {
         self.collection.status().await.unwrap().shards.iter().all(|shard| shard.folded == shard.tail)
     }
 
-    /// Compacts as the schedule does, and returns how many ops were ever folded.
+    /// Compacts as the schedule does, and returns the number of ops ever folded.
     async fn compact(&self) -> u64 {
         let schedule =
             json!({ "version": "0", "detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": {} });
@@ -100,7 +100,7 @@ impl Stack {
     }
 }
 
-/// Kills one process, if there is one, that the emulator runs as this function of this stack.
+/// Kills one process that the emulator runs as this function of this stack, if there is one.
 /// Returns whether it did.
 fn kill_one(function: &str, bucket: &str) -> bool {
     let wanted = [format!("DELTAFOLD_FUNCTION={function}"), format!("DELTAFOLD_STORE=s3://{bucket}/deltafold")];
@@ -115,7 +115,7 @@ fn kill_one(function: &str, bucket: &str) -> bool {
     false
 }
 
-/// Kills functions now and then until it is done or has killed so many, and waits until `done`.
+/// Kills functions now and then, at most `kills` times, and waits until `done`.
 async fn wait(what: &str, kill: &[&str], bucket: &str, mut kills: u32, mut done: impl AsyncFnMut() -> bool) -> u32 {
     let (most, begun) = (kills, std::time::Instant::now());
     while !done().await {
@@ -136,7 +136,7 @@ async fn visibility(queue: &Queue, seconds: u32) {
     client.attributes(QueueAttributeName::VisibilityTimeout, seconds.to_string()).send().await.unwrap();
 }
 
-/// All bodies in a queue, which are deleted.
+/// Receives and deletes all bodies in a queue.
 async fn drained(queue: &Queue) -> Vec<String> {
     let mut bodies = Vec::new();
     loop {
@@ -150,10 +150,10 @@ async fn drained(queue: &Queue) -> Vec<String> {
     }
 }
 
-/// A message as it was sent: id, body, group, place.
+/// A sent message: id, body, group, place.
 type Sent = (String, String, String, u64);
 
-/// Sends messages, ten at a time, and tells the place that each got.
+/// Sends messages, ten at a time, and returns the place of each.
 async fn send(queue: &Queue, messages: Vec<(String, String)>) -> Vec<Sent> {
     let client = queues::client(ministack::endpoint());
     let mut sent = Vec::with_capacity(messages.len());
@@ -179,13 +179,13 @@ async fn send(queue: &Queue, messages: Vec<(String, String)>) -> Vec<Sent> {
     sent
 }
 
-/// The whole data set where it is there; `DELTAFOLD_PIPELINE_CHANGES` sends so many changes, the
-/// base's among them.
+/// The whole data set where it is present. `DELTAFOLD_PIPELINE_CHANGES` sets the number of changes,
+/// the base's among them.
 ///
 /// Producer -> FIFO queue of 16 groups -> `ingest` -> log -> `compact` -> reader. Functions are
-/// killed, three messages are nothing that anybody understands, and one in twenty comes again long
-/// after. In the end each change took effect once and in order; the three are among the dead
-/// letters, alone; and mended they take effect.
+/// killed, three messages are unreadable, and one in twenty comes again long after. In the end each
+/// change took effect once and in order. The three are among the dead letters, alone, and take
+/// effect once mended.
 #[tokio::test]
 async fn changes_through_a_fifo_queue() {
     let mut random = Random::from_environment();
@@ -194,7 +194,7 @@ async fn changes_through_a_fifo_queue() {
     let writer = stack.collection.writer(WriterOptions::default()).unwrap();
     let base: Vec<_> = data.base().collect();
     let updates = data.updates().count();
-    // The last of the base go through the queue as well, where more changes are asked for.
+    // If more changes are asked for, the last of the base go through the queue as well.
     let changes = std::env::var("DELTAFOLD_PIPELINE_CHANGES").map_or(updates, |changes| changes.parse().unwrap());
     let (before, rest) = base.split_at(base.len() - changes.saturating_sub(updates).min(base.len()));
     for chunk in before.chunks(1_000) {
@@ -281,10 +281,10 @@ fn redrive(dead: &Queue, queue: &Queue) {
     assert!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stderr));
 }
 
-/// Producer -> standard queue -> `ingest` -> log -> `compact` -> reader, in a collection that is
-/// ordered by revision: the changes come in any order, one in twenty twice, functions are killed,
-/// three messages are nothing that anybody understands. Those end among the dead letters, alone,
-/// and take effect once they are mended and moved back.
+/// Producer -> standard queue -> `ingest` -> log -> `compact` -> reader, in a collection ordered by
+/// revision. The changes come in any order, one in twenty twice, functions are killed, and three
+/// messages are unreadable. Those end among the dead letters, alone, and take effect once they are
+/// mended and moved back.
 #[tokio::test]
 async fn changes_through_a_standard_queue() {
     let mut random = Random::from_environment();
@@ -331,8 +331,8 @@ async fn changes_through_a_standard_queue() {
     stack.compact().await;
     assert_eq!(stack.sha256().await, expected);
 
-    // Old changes come again, from the dead letters and after they were folded; and among them
-    // those that are mended.
+    // Old changes come again, from the dead letters and after they were folded. The mended ones
+    // come among them.
     let again: Vec<String> = bodies.iter().filter(|body| !poison.contains(*body)).take(200).cloned().collect();
     let mended = letters.iter().map(|body| body.replace(r#""embedding":[1],"#, ""));
     let letters: Vec<Outgoing> =
@@ -349,8 +349,8 @@ async fn changes_through_a_standard_queue() {
     assert_eq!(dead.depth().await.unwrap().total(), 0);
 }
 
-/// Table -> stream -> `ingest` -> log -> reader, while `ingest` is killed. What is left in the log
-/// in the end, the schedule has folded.
+/// Table -> stream -> `ingest` -> log -> reader, while `ingest` is killed. At the end the schedule
+/// has folded the rest of the log.
 #[tokio::test]
 async fn changes_of_a_table_through_its_stream() {
     let data = DataSet::demo();
@@ -371,8 +371,8 @@ async fn changes_of_a_table_through_its_stream() {
 }
 
 /// Table -> stream -> `forward` -> FIFO queue -> `ingest` -> log -> reader, while both are killed.
-/// Two items have an embedding that is too short: their changes are among the dead letters, alone;
-/// mended and moved back they go through the mapping and take effect.
+/// Two items have an embedding that is too short. Their changes are among the dead letters, alone.
+/// Mended and moved back, they go through the mapping and take effect.
 #[tokio::test]
 async fn changes_of_a_table_through_a_forwarder() {
     let data = DataSet::demo();

@@ -1,4 +1,4 @@
-//! The verbs of queues, against an emulator of SQS that is not ours.
+//! The verbs of queues, against a third-party emulator of SQS.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use deltafold::aws::{Attribute, Outgoing, Queue, QueueAction, QueueErrorKind, Re
 use crate::support::queues::{create, message, options, with_dead_letters};
 use crate::support::{ministack, moves};
 
-/// Received without waiting: what is there is there.
+/// Receives without waiting.
 const NOW: Receive = Receive { max: 10, wait: Duration::ZERO, visibility: None };
 
 fn bodies(messages: &[deltafold::aws::Message]) -> Vec<&str> {
@@ -87,8 +87,8 @@ async fn a_bad_message_does_not_hide_the_good_ones_but_nothing_overtakes_it() {
     assert!(error.is_err() || !error.unwrap().is_empty());
 }
 
-/// Dead letters that the other queue refused were deleted all the same. What is refused stays, what
-/// is taken goes, and a letter that could not be deleted does not count as moved.
+/// Story: dead letters that the other queue refused were deleted all the same. Now a refused letter
+/// stays, a taken one goes, and a letter that could not be deleted does not count as moved.
 #[tokio::test]
 async fn a_letter_that_the_other_queue_refuses_stays() {
     let endpoint = ministack::endpoint();
@@ -121,8 +121,8 @@ async fn a_letter_that_the_other_queue_refuses_stays() {
     }
 }
 
-/// Story: no test asked a service to stop a move. A `cancel_move` that asked nothing and answered 0
-/// passed.
+/// Story: no test asked a service to stop a move. A `cancel_move` that sent no request and answered
+/// 0 passed.
 #[tokio::test]
 async fn a_move_that_is_stopped_leaves_the_rest() {
     let endpoint = ministack::endpoint();
@@ -168,7 +168,7 @@ async fn settings_tell_where_dead_letters_go() {
     let received = dead.receive(NOW).await.unwrap();
     assert_eq!(bodies(&received), ["poison"]);
     assert_eq!(received[0].group.as_deref(), Some("g"));
-    // The emulator knows neither verb, and that is another answer than a failure.
+    // The emulator knows neither verb, and that answer differs from a failure.
     for error in [dead.dead_letter_sources().await.unwrap_err(), dead.start_move(&arn, None, None).await.unwrap_err()] {
         assert_eq!(error.kind(), QueueErrorKind::Unsupported, "{error}");
     }

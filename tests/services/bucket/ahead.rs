@@ -1,6 +1,6 @@
-//! Segments that are sent ahead: of full batches that wait for their slot the bytes are in the
-//! bucket before it is their turn, and only the last request, with its condition, is made then.
-//! Whatever goes wrong, each batch lands once and in order.
+//! Segments sent ahead: full batches wait for their slot while their bytes are already in the
+//! bucket. Only the last request, with its condition, waits for the batch's turn. Under any failure
+//! each batch lands once and in order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use futures::future::join_all;
 
 use crate::support::s3::{BUCKET, Fault, Server};
 
-/// A record of 256 KiB is large enough that a few make a segment worth sending ahead.
+/// A record of 256 KiB: a few make a segment worth sending ahead.
 const DIMENSION: u32 = 65_536;
-/// As many as fill a batch.
+/// The number of records that fill a batch.
 const A_BATCH: usize = 5;
 
 struct Setting {
     server: Server,
     store: Arc<dyn Store>,
     collection: Collection,
-    /// Requests that the creation of the collection took.
+    /// The requests of the creation of the collection.
     probed: Requests,
 }
 
@@ -44,14 +44,14 @@ impl Setting {
         self.store.requests().since(&self.probed).of(kind).calls
     }
 
-    /// Everything that was sent ahead became a segment or was given up.
+    /// Waits until every staged upload became a segment or was given up.
     async fn nothing_is_left(&self) {
         while self.server.backend.uploads(BUCKET) > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// Exactly these batches of these writers are there.
+    /// Checks that exactly these batches of these writers are there.
     async fn holds(&self, names: &[&str], batches: usize) {
         let reader = self.collection.reader().await.unwrap();
         assert_eq!(reader.count().await.unwrap(), (names.len() * batches * A_BATCH) as u64);
@@ -60,7 +60,7 @@ impl Setting {
                 assert!(reader.contains(&id).await.unwrap(), "{id}");
             }
         }
-        // Of a batch that landed twice the accounting of ops would not tell, the log does.
+        // The accounting of ops does not show a batch that landed twice; the log does.
         let log = self.store.list_after("c/0000/log/", None, 1_000).await.unwrap();
         assert_eq!(log.len(), names.len() * batches);
         assert!(self.collection.verify(Depth::Deep, |_| ()).await.unwrap().is_sound());
@@ -73,7 +73,7 @@ fn batch(name: &str, batch: usize) -> Vec<Op> {
     (0..A_BATCH).map(|row| Op::put(format!("{name}-{batch}-{row}"), record(row))).collect()
 }
 
-/// Appends some batches at once; they come into the log in this order.
+/// Appends some batches at once; they enter the log in this order.
 async fn append(writer: &Writer, name: &str, batches: std::ops::Range<usize>) -> Vec<Result<Ack>> {
     join_all(batches.map(|number| writer.append(batch(name, number)))).await
 }
@@ -89,7 +89,7 @@ async fn what_waits_for_its_slot_is_there_before() {
     assert_eq!(slots(append(&writer, "a", 0..1).await), [1]);
     let puts = setting.requests(RequestKind::Create);
     assert_eq!(slots(append(&writer, "a", 1..12).await), (2..=12).collect::<Vec<u64>>());
-    // The first goes out whole, at once: nothing is before it.
+    // The first goes out whole and at once: nothing is in front of it.
     assert_eq!(setting.requests(RequestKind::Create) - puts, 1);
     assert_eq!(setting.requests(RequestKind::UploadComplete), 10);
     assert_eq!(setting.requests(RequestKind::UploadAbort), 0);
@@ -110,15 +110,15 @@ async fn small_segments_are_not_worth_it() {
     assert_eq!(setting.requests(RequestKind::UploadStart), 0);
 }
 
-/// The slots that batches were sent ahead for go to somebody else: they are sent anew for the slots
-/// that they get.
+/// Another writer takes the slots that batches were sent ahead for. The batches are sent anew for
+/// the slots that they get.
 #[tokio::test]
 async fn a_slot_that_somebody_else_took_costs_what_was_sent_for_it_and_nothing_more() {
     let setting = Setting::new().await;
     let (a, b) = (setting.writer(), setting.writer());
     assert_eq!(slots(append(&a, "a", 0..1).await), [1]);
     assert_eq!(slots(append(&b, "b", 0..1).await), [2]);
-    // The first batch finds slot 2 taken, when the two behind it are on their way to slots 3 and 4.
+    // The first batch finds slot 2 taken while the two behind it are in flight to slots 3 and 4.
     assert_eq!(slots(append(&a, "a", 1..4).await), [3, 4, 5]);
     setting.nothing_is_left().await;
     assert_eq!(setting.requests(RequestKind::UploadAbort), 2);

@@ -1,5 +1,5 @@
-//! Every answer that a bucket can give, and every way in which one can fail to come: what the store
-//! makes of it.
+//! Every answer of a bucket, and every way in which an answer can fail to come: the outcome that
+//! the store makes of it.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn content(store: &S3, name: &str) -> Option<Bytes> {
     store.get(&key(name)).await.unwrap().map(|object| object.bytes)
 }
 
-/// A store that gives up soon.
+/// A store with a short timeout.
 async fn impatient(server: &Server) -> S3 {
     let mut options = options(&server.endpoint());
     options.aws.timeouts.first_byte = Duration::from_millis(300);
@@ -67,8 +67,8 @@ async fn a_write_without_an_answer_is_unknown() {
     assert!(server.all_reached());
 }
 
-/// A write was taken for lost and lands long after, in what has become somebody else's place: the
-/// condition is judged then.
+/// A write was taken for lost and lands long after, when another writer has the name. Its condition
+/// is judged at the landing.
 #[tokio::test]
 async fn a_write_that_lands_late_is_judged_when_it_lands() {
     let server = Server::start();
@@ -76,7 +76,7 @@ async fn a_write_that_lands_late_is_judged_when_it_lands() {
     server.fail("create", "late", Fault::Late(Duration::from_millis(200)));
     assert!(matches!(store.create(&key("late"), chunks("first")).await.unwrap(), Outcome::Unknown(_)));
     assert!(matches!(store.create(&key("late"), chunks("second")).await.unwrap(), Outcome::Done(_)));
-    // Until the late one was applied, however long that takes.
+    // Waits until the late write was applied, however long that takes.
     server.fail("create", "late", Fault::Slow(Duration::from_millis(400)));
     assert!(matches!(store.create(&key("late"), chunks("third")).await.unwrap(), Outcome::Refused));
     assert_eq!(content(&store, "late").await.unwrap(), "second");
@@ -92,7 +92,7 @@ async fn a_conflict_is_no_refusal() {
     let error = store.create(&key("log/1"), chunks("1")).await.unwrap_err();
     assert!(error.is_conflict() && error.kind() == StoreErrorKind::Transient, "{error}");
     assert!(matches!(store.create(&key("log/1"), chunks("1")).await.unwrap(), Outcome::Done(_)));
-    // Some stores say so to whoever comes too late, for ever.
+    // Some stores give this answer for ever once the name is taken.
     server.fail("create", "log/1", conflict);
     assert!(matches!(store.create(&key("log/1"), chunks("2")).await.unwrap(), Outcome::Refused));
     assert_eq!(content(&store, "log/1").await.unwrap(), "1");
@@ -118,8 +118,8 @@ async fn what_is_not_there_is_not_replaced() {
     assert!(matches!(store.get_unless(&key("head"), &tag).await.unwrap(), Unless::Absent));
 }
 
-/// A layer in between sent the request twice, and the second was refused because of the first: our
-/// success looks like somebody else's.
+/// A layer in between sent the request twice, and the second was refused because of the first. Our
+/// success looks like another writer's.
 #[tokio::test]
 async fn the_echo_of_a_success_is_refused() {
     let server = Server::start();
@@ -127,7 +127,7 @@ async fn the_echo_of_a_success_is_refused() {
     server.fail("create", "log/1", Fault::Echo);
     assert!(matches!(store.create(&key("log/1"), chunks("1")).await.unwrap(), Outcome::Refused));
     assert_eq!(content(&store, "log/1").await.unwrap(), "1");
-    // So does the SDK, where it is told to try again.
+    // The SDK does the same if it may retry.
     let mut options = options(&server.endpoint());
     options.aws.attempts = Some(3);
     let store = S3::open(BUCKET, "", &options).await.unwrap();
@@ -169,8 +169,8 @@ async fn a_read_without_a_whole_answer_is_to_be_tried_again() {
     assert!(server.all_reached());
 }
 
-/// A byte is damaged on its way, or in the bucket: the first goes by, the second is never an
-/// answer.
+/// A byte is damaged on its way, or in the bucket. A second read mends the first kind of damage.
+/// The other kind is an error, never an answer.
 #[tokio::test]
 async fn damage_is_an_error_never_an_answer() {
     let server = Server::start();
@@ -184,7 +184,7 @@ async fn damage_is_an_error_never_an_answer() {
     let error = store.get(&key("x")).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Damaged);
     assert!(error.to_string().contains("restore"), "{error}");
-    // On its way to the bucket.
+    // Damaged on its way to the bucket.
     server.fail("create", "y", Fault::DamageRequest);
     let error = store.create(&key("y"), chunks("a few bytes")).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Transient, "the bucket took none of it: {error}");
@@ -206,7 +206,7 @@ async fn large_objects_go_in_parts_and_come_in_ranges() {
     assert_eq!((sent.of(RequestKind::UploadComplete).calls, sent.of(RequestKind::Create).calls), (1, 0));
     server.fail("get", "x", Fault::BreakBody);
     store.get(&key("x")).await.unwrap_err();
-    // Of the ranges behind the first, each that fails is read again by itself.
+    // Of the ranges behind the first, only a failed one is read again.
     let before = store.requests();
     server.fail_times("get", "nothing", Fault::BreakBody, 0);
     let read = store.get(&key("x")).await.unwrap().unwrap();
@@ -220,8 +220,8 @@ async fn large_objects_go_in_parts_and_come_in_ranges() {
     assert!(read.bytes == bytes);
 }
 
-/// Ranges read without the tag of the first would make one object of two, and an object that others
-/// copied here has no checksum of its own that tells.
+/// Ranges read without the tag of the first would make one object of two. A copied object has no
+/// checksum of its own that would show it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ranges_of_two_objects_never_mix() {
     let server = Server::start();
@@ -327,8 +327,8 @@ async fn what_others_keep_in_the_bucket_is_not_ours() {
         let lists = store.requests().of(RequestKind::List).calls - lists;
         assert_eq!(lists == 0, limit == 0, "{lists} requests for {limit} objects");
     }
-    // An object that somebody copied here without its metadata is read all the same: its format
-    // tells whether it is whole.
+    // An object that was copied here without its metadata is still read: its format shows whether
+    // it is whole.
     server.backend.put(BUCKET, "mine/copied", b"0123456789");
     assert_eq!(content(&store, "copied").await.unwrap(), "0123456789");
 }

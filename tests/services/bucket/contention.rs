@@ -1,5 +1,5 @@
-//! Writers that append to one shard as fast as they can take turns: nobody waits for ever, nothing
-//! lands twice.
+//! Writers that append to one shard as fast as they can take turns: no writer waits for ever, and
+//! nothing lands twice.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use futures::StreamExt;
 
 use crate::support::s3::Server;
 
-/// Closed-loop writers, each appending one op after the other until together they have made
-/// `appends`. Returns who made each segment, in log order.
+/// Closed-loop writers: each appends one op after another until together they have made `appends`.
+/// Returns the maker of each segment, in log order.
 async fn contend(server: &Server, writers: usize, appends: usize) -> Vec<usize> {
     let name = "c".parse().unwrap();
     let collection = Collection::create(Arc::new(server.store().await), &name, &CreateOptions::new(2)).await.unwrap();
@@ -21,7 +21,7 @@ async fn contend(server: &Server, writers: usize, appends: usize) -> Vec<usize> 
     let left = Arc::new(std::sync::atomic::AtomicIsize::new(appends as isize));
     let mut tasks = Vec::new();
     for number in 0..writers {
-        // A connection of its own, as each would have on a machine of its own.
+        // A connection of its own, as if each writer ran on its own machine.
         let store: Arc<dyn Store> = Arc::new(server.store().await);
         let (name, left) = (name.clone(), left.clone());
         tasks.push(tokio::spawn(async move {
@@ -66,7 +66,7 @@ async fn the_slowest_of_four_and_of_sixteen_gets_half_its_fair_share() {
         let shares: Vec<usize> = (0..writers).map(share).collect();
         let fair = appends / writers;
         assert!(shares.iter().all(|share| *share >= fair / 2), "{shares:?} of {appends}");
-        // How many slots of others lie between two of one writer.
+        // The number of slots of others between two of one writer.
         let mut last: BTreeMap<usize, usize> = BTreeMap::new();
         let gaps: Vec<usize> = made_by
             .iter()
@@ -75,8 +75,8 @@ async fn the_slowest_of_four_and_of_sixteen_gets_half_its_fair_share() {
             .collect();
         let longest = gaps.iter().max().unwrap();
         eprintln!("{writers} writers: shares {shares:?}, longest wait {longest} slots");
-        // In turns it is one round, and one more for whom the machine held up. By luck alone it is
-        // five times that.
+        // With turns it is one round, and one more for a writer that the machine held up. By chance
+        // alone it is five times that.
         assert!(*longest <= 3 * writers, "{longest} slots of others between two of one of {writers} writers");
     }
 }

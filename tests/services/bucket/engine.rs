@@ -1,5 +1,5 @@
-//! The engine over a bucket: what a layer below tries twice lands once, damage is found, and what a
-//! crash leaves is swept.
+//! The engine over a bucket: a write that a layer below sends twice lands once, damage is found,
+//! and the leftovers of a crash are swept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +20,9 @@ fn put(id: &str) -> Op {
     Op::put(id, Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() })
 }
 
-/// A layer below (the SDK, a proxy, a load balancer) sends a conditional write again after its
-/// answer was lost, and is refused by its own success. Taken for somebody else's, the batch would
-/// be appended twice, and the edit reported as lost.
+/// A layer below (the SDK, a proxy, a load balancer) loses the answer to a conditional write and
+/// sends it again. The write is refused by its own success. Taken for another writer's, the batch
+/// would be appended twice, and the edit reported as lost.
 #[tokio::test]
 async fn the_echo_of_our_own_success_is_recognised() {
     let server = Server::start();
@@ -41,7 +41,7 @@ async fn the_echo_of_our_own_success_is_recognised() {
         }
         let refused = store.requests().of(RequestKind::Create).refused;
         assert!(refused >= 3, "each was refused by its own success");
-        // Publishing: the manifest, whose name is its own, and the head.
+        // Publishing: the manifest, whose name is unique, and the head.
         server.fail("create", "/manifest/", fault);
         server.fail("replace", "/head", fault);
         let report = collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
@@ -78,7 +78,7 @@ async fn a_byte_that_rots_in_the_bucket_is_found() {
 }
 
 /// A compactor died between the parts of a large object and its completion, or its last answer was
-/// lost: the parts are paid for until somebody gives them up.
+/// lost. The parts cost money until they are given up.
 #[tokio::test]
 async fn sweep_and_drop_give_up_what_was_never_finished() {
     let server = Server::start();
@@ -108,8 +108,7 @@ async fn sweep_and_drop_give_up_what_was_never_finished() {
     assert_eq!(server.backend.uploads(BUCKET), 1, "that of the other collection");
 }
 
-/// A segment larger than one PUT may be goes in parts, and its condition is judged when it is
-/// whole.
+/// A segment over the limit of one PUT goes in parts, and its condition is judged when it is whole.
 #[tokio::test]
 async fn a_large_segment_lands_once_whatever_its_answers() {
     let server = Server::start();

@@ -1,5 +1,5 @@
-//! Thirty-two writers in four processes, four compactors and a sweeper on one shard in a bucket
-//! that loses answers, fails and conflicts: what was acknowledged is there, once and in order, and
+//! Thirty-two writers in four processes, four compactors and a sweeper on one shard, in a bucket
+//! that loses answers, fails and conflicts. Every acknowledged op is there, once and in order, and
 //! every byte verifies.
 
 use std::collections::BTreeMap;
@@ -20,12 +20,12 @@ use crate::support::s3::{BUCKET, Rates, Server, bucket_at, options};
 
 const PROCESSES: usize = 4;
 const WRITERS_A_PROCESS: usize = 8;
-/// Ids that each writer changes, over and over.
+/// The ids that each writer changes, over and over.
 const IDS: usize = 50;
 /// The most ops of one append.
 const OPS_AN_APPEND: u64 = 80;
 
-/// What a child process is to do, in its environment: endpoint, bucket, number of the process, ops
+/// The orders for a child process, in its environment: endpoint, bucket, number of the process, ops
 /// of each of its writers.
 const TASK: &str = "DELTAFOLD_TEST_TASK";
 
@@ -35,7 +35,7 @@ fn child(endpoint: &str, bucket: &str, process: usize, ops: usize) -> Child {
     command.env(TASK, format!("{endpoint} {bucket} {process} {ops}")).spawn().unwrap()
 }
 
-/// Not a test of its own: what the processes that the tests start do.
+/// Not a test of its own: the tests run it in child processes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deeds_of_child_processes() {
     let Ok(task) = std::env::var(TASK) else { return };
@@ -102,7 +102,7 @@ async fn everybody_at_once(server: &Server, store: S3, rates: Rates, total: usiz
     let mut running = true;
     let (mut sweeps, mut swept) = (0, 0);
     while running {
-        // Nobody reports a sweep that lost its race.
+        // A sweep that lost its race is not counted.
         if let Ok(reports) = collection.sweep(&sweep).await {
             sweeps += 1;
             swept += reports.iter().map(|(_, report)| report.segments + report.parts).sum::<u64>();
@@ -162,7 +162,7 @@ async fn in_a_bucket_that_fails_one_call_in_twenty() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_ministack_behind_a_network_that_fails_one_call_in_a_hundred() {
     let _machine = super::MACHINE.read().await;
-    // 50,000 requests: no other test is to wait for them.
+    // This test makes 50,000 requests, and no other test should wait for them.
     let ministack = ministack::Emulator::start();
     let server = Server::in_front_of(ministack.endpoint());
     let store = bucket_at(&server.endpoint(), "everybody").await;

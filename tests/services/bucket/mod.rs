@@ -1,4 +1,4 @@
-//! The stores in S3 and the engine over them, against a server that fails as it is told and against
+//! The stores in S3 and the engine over them, against a server with injected faults and against
 //! ministack.
 
 mod ahead;
@@ -15,6 +15,6 @@ mod store;
 #[cfg(feature = "dynamodb")]
 mod table;
 
-/// Where turns are judged, nobody else may take the machine: held for writing there, for reading
-/// where many processes work.
+/// Tests that judge turns need the machine for themselves and hold this for writing. Tests with
+/// many processes hold it for reading.
 static MACHINE: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());

@@ -1,4 +1,4 @@
-//! What a probe says of a bucket: lost answers condemn no sound one, and no broken one passes.
+//! The verdict of a probe on a bucket: lost answers condemn no sound one, and no broken one passes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +24,9 @@ async fn tried(server: &Server) -> Probe {
     probe
 }
 
-/// `create` said of a sound bucket that a name was taken: one answer had been lost, and the second
-/// attempt was refused because of the first. No collection could be made there, though `append`
-/// with half of all answers lost was faultless.
+/// Story: `create` said of a sound bucket that a name was taken. One answer had been lost, and the
+/// second attempt was refused because of the first. No collection could be made there, though
+/// `append` was faultless with half of all answers lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_lost_answer_condemns_no_sound_bucket() {
     let server = Server::start();
@@ -65,7 +65,8 @@ async fn half_of_all_answers_lost_condemn_no_sound_bucket() {
     }
 }
 
-/// Each way to lose updates, what is condemned for it, and whether heads in DynamoDB would help.
+/// Each way to lose updates, the promise that fails the probe, and whether heads in DynamoDB would
+/// help.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_broken_bucket_passes_whatever_is_lost() {
     let mut seeds = Random::from_environment();
@@ -100,7 +101,7 @@ async fn no_broken_bucket_passes_whatever_is_lost() {
     }
 }
 
-/// A doctor stopped at the first 501 and showed nothing.
+/// Story: `doctor` stopped at the first 501 and showed nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_promise_is_tried_whatever_the_others_come_to() {
     let server = Server::start();
@@ -133,8 +134,8 @@ async fn every_promise_is_tried_whatever_the_others_come_to() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "no answer is no verdict");
 }
 
-/// A service that ignored `If-None-Match` of a GET was refused, though that costs bytes and loses
-/// nothing.
+/// Story: the probe refused a service that ignored `If-None-Match` of a GET, though that costs
+/// bytes and loses nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bucket_that_sends_unchanged_heads_works_and_costs_more() {
     let server = Server::start();

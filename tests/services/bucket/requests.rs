@@ -1,5 +1,5 @@
-//! What everything costs in requests, which are what users pay for: counted by the store, over a
-//! real server.
+//! The cost of everything in requests, which users pay for: counted by the store, over a real
+//! server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn put(number: usize) -> Op {
     Op::put(format!("id-{number}"), Record { embedding: Some(vec![1.0, number as f32]), ..Record::default() })
 }
 
-/// What `work` asked of the store, as `kind calls` for each kind.
+/// The requests of `work` to the store, as `kind calls` for each kind.
 async fn asked<T>(store: &dyn Store, work: impl Future<Output = T>) -> (T, Requests, Vec<(RequestKind, u64)>) {
     let before = store.requests();
     let done = work.await;
@@ -66,7 +66,7 @@ async fn a_refresh_with_nothing_new_is_two_gets() {
 async fn a_fold_of_64_segments_is_68_gets_and_6_puts_at_most() {
     let (store, _keep) = in_s3().await;
     let (collection, writer) = made(Arc::new(store.clone())).await;
-    // Whoever watches: it has seen the collection before. Merges are counted apart from folds.
+    // A watching compactor: it has seen the collection before. Merges are counted apart from folds.
     let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
     let mut compactor = collection.compactor(CompactorOptions { policy: policy.clone() });
     compactor.tick().await.unwrap();
@@ -87,8 +87,7 @@ async fn a_fold_of_64_segments_is_68_gets_and_6_puts_at_most() {
         assert_eq!(rest, gets + puts, "who keeps up lists nothing: {calls:?}");
     }
     assert!(clocks <= 1, "the clock is looked at once a day");
-    // Whoever comes new, as a function that is called now and then: the log is listed once, instead
-    // of probed.
+    // A fresh compactor, as in a scheduled function: it lists the log once and does not probe it.
     for number in 0..64 {
         writer.append(vec![put(1_000 + number)]).await.unwrap();
     }
@@ -110,7 +109,7 @@ async fn an_idle_watch_is_two_gets_an_interval_and_no_list() {
         let (_, _, calls) = asked(&store, compactor.tick()).await;
         assert_eq!(calls, [(RequestKind::Get, 1), (RequestKind::GetUnless, 1)]);
     }
-    // And so does the watch itself, however often it looks.
+    // The watch itself does too, however often it polls.
     let before = store.requests();
     let probe = store.clone();
     let enough = async move {
@@ -127,7 +126,7 @@ async fn an_idle_watch_is_two_gets_an_interval_and_no_list() {
 async fn metrics_hear_of_every_request() {
     let recorder = DebuggingRecorder::new();
     let snapshots = recorder.snapshotter();
-    // For this thread, on which all of this test runs.
+    // For this thread, which runs all of this test.
     let _guard = metrics::set_default_local_recorder(&recorder);
     let (store, _keep) = in_s3().await;
     let (_, writer) = made(Arc::new(store.clone())).await;

@@ -1,4 +1,4 @@
-//! The S3 store against servers: the suite of all stores, and every answer that a bucket can give.
+//! The S3 store against servers: the suite of all stores, and every answer of a bucket.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,7 +44,7 @@ async fn the_s3_of_ministack_keeps_the_contract() {
     .await;
 }
 
-/// Registers in a table of the emulator, objects wherever.
+/// Registers in a table of the emulator, objects in any store.
 async fn heads_in_a_table(objects: Arc<dyn Store>, table: &str) -> HeadsInDynamoDb {
     let heads = HeadsInDynamoDb::open(objects, table, &s3::options(ministack::endpoint()).aws).await.unwrap();
     heads.create_table().await.unwrap();
@@ -81,8 +81,8 @@ async fn a_table_made_for_something_else_is_refused() {
     assert!(error.to_string().contains("--create-table"), "{error}");
 }
 
-/// A collection whose heads lie in a table was opened by somebody who looked for them in the
-/// bucket: there were none, and what was acknowledged seemed gone.
+/// Story: a collection has its heads in a table, and a process opened it with heads in the bucket.
+/// It found none, and the acknowledged ops seemed lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collection_is_refused_where_its_heads_are_not() {
     let objects: Arc<dyn Store> = Arc::new(Memory::new());

@@ -1,4 +1,4 @@
-//! Heads in DynamoDB behind a proxy that drops answers: what an emulator alone would hide.
+//! Heads in DynamoDB behind a proxy that drops answers: faults that an emulator alone would hide.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::support::conformance::key;
 use crate::support::ministack;
 use crate::support::s3::{self, Fault, Server};
 
-/// Heads in a table of the emulator, reached through a server that fails as it is told.
+/// Heads in a table of the emulator, reached through a server with injected faults.
 async fn behind_proxy(table: &str) -> (Arc<HeadsInDynamoDb>, Server) {
     let server = Server::in_front_of(ministack::endpoint());
     let options = s3::options(&server.endpoint()).aws;
@@ -32,8 +32,8 @@ async fn content(store: &HeadsInDynamoDb, name: &str) -> Option<Bytes> {
     store.get(&key(name)).await.unwrap().map(|object| object.bytes)
 }
 
-/// A lost answer was taken for "nothing landed": a publisher gave its manifest up as unpublished,
-/// and it was published.
+/// Story: a lost answer was taken for "nothing landed". A publisher gave up its manifest as
+/// unpublished, though it was published.
 #[tokio::test]
 async fn a_register_write_without_an_answer_is_unknown() {
     let (store, server) = behind_proxy("lost-answers").await;
@@ -69,7 +69,7 @@ async fn a_register_write_without_an_answer_is_unknown() {
             assert_eq!(failed.unwrap_err().kind(), StoreErrorKind::Transient, "{verb} {fault:?}");
         }
     }
-    // What the service did not take has an outcome: nothing landed.
+    // A rejected request has a known outcome: nothing landed.
     for (code, conflict) in [("ThrottlingException", false), ("TransactionConflictException", true)] {
         server.fail("PutItem", "", Fault::Answer(400, code));
         let error = store.create(&key("c/0100/head"), chunks("1")).await.unwrap_err();
@@ -79,8 +79,8 @@ async fn a_register_write_without_an_answer_is_unknown() {
     assert!(server.all_reached());
 }
 
-/// A head was dropped and made anew, with the same version: a swap by the tag of the old one went
-/// over the new one.
+/// Story: a head was dropped and made anew, with the same version. A swap by the tag of the old
+/// head overwrote the new one.
 #[tokio::test]
 async fn a_tag_of_a_dropped_register_replaces_nothing() {
     let (store, _server) = behind_proxy("made-anew").await;
@@ -101,7 +101,7 @@ async fn a_tag_of_a_dropped_register_replaces_nothing() {
     assert!(matches!(store.replace(&head, &new, chunks("x")).await.unwrap(), Outcome::Refused));
 }
 
-/// The emulator is consistent whatever it is asked for, so the requests themselves are looked at.
+/// The emulator is always consistent, so the test checks the requests themselves.
 #[tokio::test]
 async fn every_read_of_a_register_asks_for_consistency() {
     let (store, server) = behind_proxy("consistent").await;
@@ -124,8 +124,8 @@ async fn every_read_of_a_register_asks_for_consistency() {
     }
 }
 
-/// The content of an item has a digest beside it: where they do not fit, the item is damaged, and
-/// never an answer.
+/// An item holds a digest beside its content. If they do not match, the item is damaged, and never
+/// an answer.
 #[tokio::test]
 async fn an_item_that_does_not_fit_its_digest_is_damaged() {
     let (store, _server) = behind_proxy("digests").await;
@@ -160,7 +160,7 @@ async fn an_item_that_does_not_fit_its_digest_is_damaged() {
     }
 }
 
-/// A whole life of a collection while the answer to every other write of a head is lost.
+/// The whole life of a collection while the answer to every other write of a head is lost.
 #[tokio::test]
 async fn lost_answers_of_a_table_lose_no_op() {
     let (store, server) = behind_proxy("engine").await;
