@@ -1,4 +1,4 @@
-//! `append`: what it reads, where it stops, and that no line takes effect twice.
+//! `append`: its input, the line where it stops, and that no line takes effect twice.
 
 use std::io::Write as _;
 use std::process::Stdio;
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::home::{Home, Ran, put, puts};
 
-/// The arguments of the command that a failed append names to go on with.
+/// The arguments of the command that a failed append names to resume.
 fn resume(ran: &Ran) -> String {
     let line = ran.stderr.lines().find_map(|line| line.split_once("resume with: deltafold "));
     line.unwrap_or_else(|| panic!("no command to resume with in {ran:#?}")).1.to_owned()
@@ -134,7 +134,7 @@ fn an_interrupt_acknowledges_what_was_taken_and_says_how_to_go_on() {
     while home.records() < 5 {
         std::thread::yield_now();
     }
-    // Its input stays open: it would wait for more lines for ever.
+    // Its input stays open, so it would wait for more lines for ever.
     let interrupted = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(interrupted.expect("kill is there").success());
     let stopped = Ran::of(child.wait_with_output().expect("ended")).ends_with(130).complains("error: interrupted");

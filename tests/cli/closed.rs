@@ -1,25 +1,26 @@
-//! Outputs that close: a reader that goes away ends what only prints, and no work and no verdict.
+//! Outputs that close: a reader that goes away ends a command that only prints. Work and verdicts
+//! go on.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use crate::home::{Home, puts};
 
-/// What is closed before the program starts.
+/// The output that is closed before the program starts.
 #[derive(Clone, Copy)]
 enum Closed {
     Stdout,
     Both,
 }
 
-/// A pipe that nobody reads.
+/// A pipe without a reader.
 fn nobody() -> Stdio {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     writer.into()
 }
 
-/// The exit code of a command whose output nobody reads.
+/// The exit code of a command whose output has no reader.
 fn code(home: &Home, arguments: &str, closed: Closed, input: &str) -> i32 {
     let mut command = home.command(arguments);
     command.stdin(Stdio::piped()).stdout(nobody());
@@ -38,8 +39,8 @@ fn code(home: &Home, arguments: &str, closed: Closed, input: &str) -> i32 {
     output.status.code().unwrap_or_else(|| panic!("{arguments}: {output:?}"))
 }
 
-/// `append --acks | head -1` ended with 0 and 512 of 60,000 lines in: the first acknowledgement
-/// that nobody read ended the work.
+/// Story: `append --acks | head -1` ended with 0, with 512 of 60,000 lines in. The first ack
+/// without a reader ended the work.
 #[test]
 fn append_goes_on_when_nobody_reads_its_acknowledgements() {
     let home = Home::with_collection();
@@ -115,7 +116,7 @@ fn a_demo_and_a_watch_do_their_work_for_nobody() {
     assert_eq!(child.wait().expect("ended").code(), Some(0));
 }
 
-/// A full disk is no reader that goes away: the work is done, and the lost output is a failure.
+/// A full disk is not a reader that goes away: the work is done, and the lost output is a failure.
 #[cfg(target_os = "linux")]
 #[test]
 fn output_that_cannot_be_written_fails_after_the_work() {

@@ -1,5 +1,4 @@
-//! The program over S3: everything as in a folder, and every way in which a bucket can be the wrong
-//! one.
+//! The program over S3: everything as in a folder, and every way in which a bucket can be wrong.
 
 use std::process::Command;
 use std::time::Duration;
@@ -114,8 +113,8 @@ fn copies_of_parts_spare_requests_and_verification_looks_behind_them() {
     assert_eq!(damaged.code, 6, "{damaged:?}");
 }
 
-/// What is wrong, what the program says, and its exit code: each within ten seconds, with nothing
-/// half made.
+/// Each fault with the program's message and exit code, within ten seconds and with nothing half
+/// made.
 #[test]
 fn a_wrong_bucket_is_a_clear_error() {
     let refused = |cloud: &Cloud, arguments: &str, code: i32, words: &[&str]| {
@@ -163,8 +162,8 @@ fn a_wrong_bucket_is_a_clear_error() {
     cloud.server.backend.ignore_conditions();
     refused(&cloud, create, 1, &["updates would be lost", "If-None-Match", "condition is ignored"]);
     refused(&cloud, "doctor", 1, &["cannot hold a collection", "condition is ignored"]);
-    // Where only the replace is missing, the heads can live elsewhere; where the create is, nothing
-    // helps.
+    // If only the replace is missing, the heads can live elsewhere. If the create is missing,
+    // nothing helps.
     refused(
         &cloud,
         "create c --dimension 2 --heads dynamodb:elsewhere@us-east-1 --create-table",
@@ -173,8 +172,8 @@ fn a_wrong_bucket_is_a_clear_error() {
     );
 }
 
-/// `doctor` stopped at the first 501, showed no table, and did not say that heads in DynamoDB would
-/// do.
+/// Story: `doctor` stopped at the first 501, showed no table, and did not say that heads in
+/// DynamoDB would work.
 #[test]
 fn a_doctor_without_replace_shows_all_and_names_dynamodb() {
     let cloud = Cloud::new();
@@ -194,7 +193,7 @@ fn a_doctor_without_replace_shows_all_and_names_dynamodb() {
     assert_eq!(cloud.run("count c").ok().stdout.trim(), "20");
 }
 
-/// A service that sends what has not changed was refused, though that costs bytes and breaks no
+/// Story: a service that sends unchanged heads was refused, though that costs bytes and breaks no
 /// promise.
 #[test]
 fn a_bucket_that_only_costs_more_is_accepted() {
@@ -210,7 +209,7 @@ fn a_bucket_that_only_costs_more_is_accepted() {
     assert_eq!(cloud.run("count c").ok().stdout.trim(), "20");
 }
 
-/// An answer that was lost while `create` probed condemned a sound bucket.
+/// Story: an answer lost while `create` probed condemned a sound bucket.
 #[test]
 fn a_bucket_that_does_not_answer_is_to_be_tried_again() {
     let cloud = Cloud::new();
@@ -220,8 +219,7 @@ fn a_bucket_that_does_not_answer_is_to_be_tried_again() {
     cloud.run("create c --dimension 2").ok();
 }
 
-/// One permission is missing for whoever only deletes: what was probed stays, and the error says
-/// which object.
+/// The permission to delete is missing. The probe's object stays, and the error names it.
 #[test]
 fn a_probe_that_may_not_delete_says_so() {
     let cloud = Cloud::new();

@@ -143,7 +143,7 @@ fn a_pin_keeps_a_version_that_sweep_would_delete() {
     let swept = home.run("sweep c --keep-versions 0 --min-age 0s").ok();
     assert!(swept.stdout.contains("SEGMENTS"));
     assert_eq!(dry["dry_run"], true);
-    // The lines may have come in one segment or several.
+    // The lines may have come in one segment or in several.
     let first_kept = dry["shards"][0]["truncated"].as_u64().expect("a sequence");
     assert!(first_kept > 1, "only the last segment folded stays: {dry:#}");
     assert_eq!(dry["shards"][0]["segments"], first_kept - 1, "{dry:#}");
@@ -220,8 +220,7 @@ fn inspect_tells_damage_from_age() {
     home.run(&format!("inspect {}", golden("collection.truncated"))).ends_with(6);
 }
 
-/// Types an answer at a terminal, which only `script` of util-linux has at hand; `None` where that
-/// is not there.
+/// Types an answer at a terminal, which needs `script` of util-linux. `None` if that is missing.
 #[cfg(target_os = "linux")]
 fn typed(home: &Home, arguments: &str, answer: &str) -> Option<String> {
     use std::io::Write as _;

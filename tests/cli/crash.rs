@@ -1,5 +1,5 @@
-//! A panic is a report and exit code 70, wherever it happens. The program holds one that a variable
-//! sets off.
+//! A panic anywhere gives a report and exit code 70. A variable of the environment makes the
+//! program panic.
 
 use crate::home::{Home, Ran};
 
@@ -10,8 +10,8 @@ fn panicking(home: &Home, place: &str, arguments: &str, backtrace: bool) -> Ran 
     Ran::of(command.output().expect("the program starts"))
 }
 
-/// A panic of the SDK ended with exit code 101 and a Rust message; one in a task could have gone
-/// unseen.
+/// Story: a panic of the SDK ended with exit code 101 and a Rust message. A panic in a task could
+/// have gone unseen.
 #[test]
 fn a_panic_anywhere_is_a_report_and_exit_code_70() {
     let home = Home::new();
@@ -41,7 +41,7 @@ fn a_panic_is_one_json_document_with_json() {
     assert!(error["message"].as_str().expect("a message").contains("planted in task"), "{error}");
 }
 
-/// The runtime panics where the system gives no further thread, as under a small `ulimit -v`. That
+/// The runtime panics where the system refuses another thread, as under a small `ulimit -v`. That
 /// is no defect.
 #[test]
 fn a_lack_of_threads_is_out_of_memory() {

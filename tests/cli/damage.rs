@@ -16,8 +16,8 @@ fn damage(home: &Home, object: &Path, section: &str) {
     std::fs::write(object, bytes).expect("written");
 }
 
-/// Damages a section of the first object whose name ends so, and expects that everything tells it
-/// by name.
+/// Damages a section of the first object with this ending. Expects every command that reads it to
+/// name the object.
 fn damage_is_told(folded: bool, ending: &str, section: &str) {
     let home = Home::with_records(3);
     if folded {
@@ -57,7 +57,7 @@ fn a_damaged_head_is_told_by_name() {
 }
 
 /// Story: `follow --until-end` took a lost segment for the end of the log. It printed the ops in
-/// front of it and ended with 0, so a copy made by following lacked the rest without a word.
+/// front of it and ended with 0, so a copy made by following silently lacked the rest.
 #[test]
 fn follow_until_the_end_fails_at_a_hole_of_the_log() {
     for folded in [true, false] {

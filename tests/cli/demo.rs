@@ -17,7 +17,7 @@ fn the_demo_shows_every_step_and_leaves_a_collection_to_try() {
         .says("fold")
         .says("1,510 records as expected")
         .says("Try next:");
-    // By its whole path, unless the shell finds it.
+    // The command has its whole path, unless the shell finds it.
     let commands = shown.stdout.lines().skip_while(|line| !line.ends_with("Try next:")).skip(1);
     let commands: Vec<&str> = commands.filter_map(|line| Some(line.split_once("deltafold ")?.1)).collect();
     assert_eq!(commands.len(), 4);

@@ -1,5 +1,4 @@
-//! Whatever the environment holds, the program works or says what is wrong: nothing of it makes the
-//! SDK panic.
+//! With any environment the program works or reports the fault: no variable makes the SDK panic.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -15,8 +14,8 @@ fn run(mut command: Command) -> Ran {
     Ran::within(command, Duration::from_secs(60), "")
 }
 
-/// The SDK panicked where the access key id ended in a line break, as files and secret managers
-/// hand it over.
+/// Story: the SDK panicked if the access key id ended in a line break, as files and secret managers
+/// deliver it.
 #[test]
 fn keys_and_regions_that_end_in_a_line_break_work() {
     let cloud = Cloud::new();

@@ -1,4 +1,4 @@
-//! Small faults of arguments and of files that options name.
+//! Small faults of arguments and of files named by options.
 
 use serde_json::Value;
 
@@ -66,7 +66,7 @@ fn standard_error_is_json_lines_for_scripts() {
     assert!(error["message"].as_str().is_some_and(|message| message.contains("--nonsense")), "{error:#}");
 }
 
-/// A pipe with a name kept the program waiting for ever, and a device filled the memory.
+/// Story: a named pipe kept the program waiting for ever, and a device filled the memory.
 #[cfg(all(target_os = "linux", feature = "mapping"))]
 #[test]
 fn files_of_options_are_read_with_a_limit() {

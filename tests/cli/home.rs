@@ -1,4 +1,4 @@
-//! A folder to run the program in, and what a run left.
+//! A folder to run the program in, and the result of a run.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use serde_json::Value;
 /// A folder of its own, with the default store in it.
 pub(crate) struct Home(tempfile::TempDir);
 
-/// What a run of the program left.
+/// The result of a run of the program.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -22,14 +22,14 @@ impl Home {
         Self(tempfile::tempdir().expect("a folder for the test"))
     }
 
-    /// One with an empty collection `c` of dimension 2.
+    /// A folder with an empty collection `c` of dimension 2.
     pub(crate) fn with_collection() -> Self {
         let home = Self::new();
         home.run("create c --dimension 2").ok();
         home
     }
 
-    /// One whose collection `c` holds `count` records `r000`, `r001`, ….
+    /// A folder whose collection `c` holds `count` records `r000`, `r001`, ….
     pub(crate) fn with_records(count: usize) -> Self {
         let home = Self::with_collection();
         home.run_with("append c", &puts(count)).ok();
@@ -40,8 +40,7 @@ impl Home {
         self.0.path()
     }
 
-    /// The program with these words as arguments, in this folder and with nothing of our
-    /// surroundings.
+    /// The program with these words as arguments, in this folder and without our environment.
     pub(crate) fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deltafold"));
         command.args(arguments.split_whitespace()).current_dir(self.path());
@@ -54,7 +53,7 @@ impl Home {
         Ran::of(self.command(arguments).output().expect("the program starts"))
     }
 
-    /// Runs it with this on standard input.
+    /// Runs the program with this on standard input.
     pub(crate) fn run_with(&self, arguments: &str, input: &str) -> Ran {
         let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().expect("the program starts");
         let mut stdin = child.stdin.take().expect("its input is a pipe");
@@ -74,12 +73,12 @@ impl Home {
         self.run("count c --json").json()["records"].as_u64().expect("a count")
     }
 
-    /// The ops in the log of the first shard, as JSON; only before any sweep.
+    /// The ops in the log of the first shard, as JSON. It works only before any sweep.
     pub(crate) fn log(&self) -> Vec<Value> {
         self.run("follow c --until-end").json_lines()
     }
 
-    /// The files of the store whose names end so, in order.
+    /// The files of the store with this ending, in order.
     pub(crate) fn files(&self, ending: &str) -> Vec<PathBuf> {
         fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
             for entry in std::fs::read_dir(folder).expect("a folder") {
@@ -132,7 +131,7 @@ impl Ran {
         self.ends_with(0)
     }
 
-    /// Asserts the exit code; whatever fails says what went wrong and what to do next.
+    /// Asserts the exit code. A failure must print an error.
     #[track_caller]
     pub(crate) fn ends_with(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{self:#?}");

@@ -1,4 +1,4 @@
-//! Text that a terminal acts on, through every way in which data reaches one.
+//! Text that a terminal acts on, through every path of data to one.
 
 use std::process::Stdio;
 
@@ -21,8 +21,7 @@ fn is_active(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Neither output holds what a terminal acts on, and no line stands there that the program did not
-/// make.
+/// Neither output has characters that a terminal acts on, and the program made every line.
 #[track_caller]
 fn harmless(ran: Ran) -> Ran {
     for text in [&ran.stdout, &ran.stderr] {
@@ -32,7 +31,7 @@ fn harmless(ran: Ran) -> Ran {
     ran
 }
 
-/// Runs it with these arguments as they are.
+/// Runs the program with these arguments as they are.
 fn run(home: &Home, arguments: &[&str], input: &str) -> Ran {
     let mut command = home.command("");
     let mut child = command.args(arguments).stdin(Stdio::piped()).spawn().expect("started");
@@ -65,7 +64,7 @@ fn no_data_reaches_a_terminal_as_it_is() {
             assert!(matches!(run(&["pin", "c", text], "").code, 0 | 3));
             run(&["status", "c"], "").ok();
             run(&["unpin", "c", &format!("{text}x")], "").ends_with(4);
-            // Names of the user's own that are refused.
+            // The user's own names, which are refused.
             run(&["count", text], "").ends_with(2);
             run(&[text], "").ends_with(2);
             run(&["append", "c", "--from-line", text], "").ends_with(2);
@@ -73,7 +72,7 @@ fn no_data_reaches_a_terminal_as_it_is() {
             run(&["count", "c", "--store", &format!("gs://{text}")], "").ends_with(2);
             run(&["inspect", text], "").ends_with(4);
             run(&["append", "c", text], "").ends_with(4);
-            // Lines that are no ops, whose messages quote them.
+            // Lines that are not ops. The messages quote them.
             for line in [
                 json!({ "op": text, "id": "a" }),
                 json!({ "op": "put", "id": "a", text: 1 }),
@@ -117,7 +116,8 @@ fn no_mapping_or_sample_reaches_a_terminal_as_it_is() {
     }
 }
 
-/// A command to copy must reach the same source and the same file, whatever characters are in them.
+/// A command to copy must reach the same source and the same file, whatever characters they
+/// contain.
 #[cfg(unix)]
 #[test]
 fn a_printed_command_reads_back_in_a_shell() {
@@ -141,7 +141,7 @@ fn a_printed_command_reads_back_in_a_shell() {
             let command = ran.stderr.split_once("resume with: deltafold ").expect("a command").1.trim_end();
             let right = "{\"op\":\"put\",\"id\":\"a\"}\n{\"op\":\"put\",\"id\":\"b\"}\n";
             std::fs::write(home.path().join(file), right).expect("a file");
-            // From the first line: the one that is there shows that it is the same source.
+            // From the first line: the line that is in already shows that it is the same source.
             let command = command.replace("--from-line 2", "--from-line 1 --json");
             let mut resumed = std::process::Command::new(shell);
             resumed.arg("-c").arg(format!("\"$DELTAFOLD\" {command}")).current_dir(home.path());
@@ -152,7 +152,7 @@ fn a_printed_command_reads_back_in_a_shell() {
     }
 }
 
-/// On a terminal records are shown as cards, whose styles are ours alone.
+/// On a terminal records are shown as cards. All styles in them are ours.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_terminal_gets_no_escape_from_a_record() {

@@ -1,6 +1,6 @@
-//! The program is killed with SIGKILL at random moments, 200 times, while it appends and compacts.
-//! Whatever it had acknowledged is there afterwards, in order, once; and every byte verifies. What
-//! it had not acknowledged may be there or not, but only as the next lines.
+//! SIGKILL ends the program at random moments, 200 times, while it appends and compacts. Afterwards
+//! every acknowledged line is there, in order and once, and every byte verifies. Unacknowledged
+//! lines may be there or not, but only as the next ones.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -17,7 +17,7 @@ use futures::TryStreamExt;
 use crate::support::random::Random;
 
 const ROUNDS: usize = 200;
-/// Lines that are sent for every acknowledgement heard.
+/// The number of lines sent for every ack heard.
 const LINES_AN_ACK: usize = 7;
 
 fn program(store: &Path) -> Command {
@@ -38,10 +38,10 @@ fn line(number: usize) -> String {
     }
 }
 
-/// Per id what the keys `n` and `a` hold.
+/// The values of the keys `n` and `a`, by id.
 type State = BTreeMap<String, (Option<i64>, Option<i64>)>;
 
-/// What line `number` does, said without Deltafold.
+/// The effect of line `number`, computed without Deltafold.
 fn apply(state: &mut State, number: usize) {
     let id = format!("id-{}", number % 37);
     let n = Some(number as i64);
@@ -52,7 +52,7 @@ fn apply(state: &mut State, number: usize) {
     }
 }
 
-/// A process that is killed at the latest when a test gives up on it.
+/// A process that is killed at the latest when its test ends.
 struct Process(Child);
 
 impl Process {
@@ -69,8 +69,8 @@ impl Drop for Process {
     }
 }
 
-/// Writes the lines that are known already, and then some for each word from `go_on`, until nobody
-/// reads or speaks any more.
+/// Writes the known lines, and then some for each word from `go_on`, until the reader or the sender
+/// is gone.
 fn feed(mut input: impl Write, known: usize, go_on: &Receiver<()>) {
     let mut lines = 1..;
     let mut write =
@@ -92,7 +92,7 @@ async fn killed_two_hundred_times_nothing_acknowledged_is_lost() {
     for round in 0..ROUNDS {
         let compact = ["compact", "c", "--watch", "--interval", "1ms", "--fold-segments", "4"];
         let mut compactor = Process(program(&store).args(compact).spawn().unwrap());
-        // Some lines come again every time: none may take effect twice.
+        // Some lines come again every time. None may take effect twice.
         let from = acked.saturating_sub(random.below(30) as usize) + 1;
         let mut appender = program(&store);
         appender.args(["append", "c", "-", "--source", "lines", "--acks", "--json", "--from-line", &from.to_string()]);
@@ -123,7 +123,7 @@ async fn killed_two_hundred_times_nothing_acknowledged_is_lost() {
             appender.kill();
             compactor.kill();
         }
-        // What was on its way when it died is acknowledged as well.
+        // Acks in flight at its death count as well.
         acked = acks.fold(acked, usize::max);
         drop(go);
         feeder.join().unwrap();
@@ -136,7 +136,7 @@ async fn killed_two_hundred_times_nothing_acknowledged_is_lost() {
     assert!(acked >= ROUNDS);
 }
 
-/// The state must be that after some number of lines, not fewer than were acknowledged.
+/// The state must be the one after some number of lines, at least the acknowledged ones.
 async fn check(store: &Path, acked: usize, known: &mut (usize, State), round: usize) {
     let collection = Collection::open(Arc::new(Dir::open(store).unwrap()), &"c".parse().unwrap()).await.unwrap();
     let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
@@ -154,7 +154,7 @@ async fn check(store: &Path, acked: usize, known: &mut (usize, State), round: us
         apply(&mut known.1, known.0);
     }
     let mut later = known.clone();
-    // The lines of an interrupted run that were durable and not acknowledged yet.
+    // Lines of an interrupted run can be durable and not yet acknowledged.
     while later.1 != found {
         assert!(later.0 < acked + 10_000, "round {round}: {acked} lines were acknowledged, and the state is {found:?}");
         later.0 += 1;

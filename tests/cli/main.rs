@@ -1,5 +1,5 @@
-//! The real program, run as a user runs it: what it prints for people and for scripts, its exit
-//! codes, and what it says to do next.
+//! The real program, run as a user runs it: its output for people and for scripts, its exit codes,
+//! and its advice.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,10 +1,10 @@
-//! `map`: what a mapping makes of sample records.
+//! `map`: the ops that a mapping makes of sample records.
 
 use crate::home::Home;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/deploy/mapping");
 
-/// The example of the documentation does what it says.
+/// The example of the documentation works as described.
 #[test]
 fn the_sample_is_mapped_as_its_comments_say() {
     let home = Home::new();
@@ -42,7 +42,7 @@ fn the_sample_is_mapped_as_its_comments_say() {
     people.says("packages.jsonl:4  MODIFY  packages    patch").complains("9 records: 8 ops, 2 skipped, 0 refused");
 }
 
-/// Without `--check` it prints what `append` takes.
+/// Without `--check` it prints lines that `append` takes.
 #[test]
 fn ops_can_be_appended_as_they_are_printed() {
     let home = Home::new();

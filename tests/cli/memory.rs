@@ -1,16 +1,17 @@
-//! Memory: the setting, a process that gets less than it asks for, and a log that nobody folds.
+//! Memory: the setting, a process that gets less than it asks for, and a log that no compactor
+//! folds.
 
 use std::process::Command;
 
 use crate::home::{Home, Ran, puts};
 
-/// The program with these arguments, in a process that may map so many KiB of memory.
+/// The program with these arguments, in a process limited to this many KiB of address space.
 fn limited(home: &Home, arguments: &str, kib: u64) -> Ran {
     let program = env!("CARGO_BIN_EXE_deltafold");
     let mut command = Command::new("sh");
     command.args(["-c", &format!("ulimit -v {kib}; exec {program} {arguments}")]).current_dir(home.path());
     command.env_remove("DELTAFOLD_STORE").env_remove("DELTAFOLD_MEMORY").env_remove("RUST_BACKTRACE");
-    // One that ends by a signal has no exit code, and the test fails.
+    // A program that ends by a signal has no exit code, and the test fails.
     Ran::of(command.output().expect("a shell starts"))
 }
 
@@ -20,8 +21,8 @@ fn documents(count: usize) -> String {
     (0..count).map(|n| format!("{{\"op\":\"put\",\"id\":\"d{n}\",\"document\":\"{text}\"}}\n")).collect()
 }
 
-/// A small compressed file of large documents made every later command allocate more than there
-/// was. The program died by SIGABRT: no exit code, and nothing that a script could understand.
+/// Story: after a small compressed file of large documents, every later command allocated more than
+/// there was. The program died by SIGABRT, with no exit code and no output for a script.
 #[test]
 fn running_out_of_memory_has_an_exit_code() {
     let home = Home::with_collection();
@@ -75,7 +76,8 @@ fn segments(home: &Home) -> u64 {
     shard["unfolded_segments"].as_u64().unwrap_or_else(|| panic!("no number of segments in {shard}"))
 }
 
-/// Nobody ran `compact`: the log grew without end, and every command with it.
+/// Story: no process ran `compact`. The log grew without end, and so did the memory of every
+/// command.
 #[test]
 fn append_folds_a_log_that_is_too_long() {
     let home = Home::with_collection();

@@ -1,4 +1,4 @@
-//! What all commands share: usage, stores, JSON errors, colours, a reader that goes away.
+//! The common parts of all commands: usage, stores, JSON errors, colours, a reader that goes away.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 
@@ -67,8 +67,7 @@ fn a_reader_that_goes_away_is_no_error() {
     assert!(line.contains("r000"));
 }
 
-/// Runs it on a terminal, which only `script` of util-linux has at hand; `None` where that is not
-/// there.
+/// Runs the program on a terminal, which needs `script` of util-linux. `None` if that is missing.
 #[cfg(target_os = "linux")]
 fn on_a_terminal(home: &Home, arguments: &str, no_color: bool) -> Option<String> {
     let mut command = std::process::Command::new("script");

@@ -26,7 +26,7 @@ fn zstd(text: &str, set: impl FnOnce(&mut zstd::Encoder<'_, Vec<u8>>)) -> Vec<u8
     encoder.finish().expect("compressed")
 }
 
-/// Runs it with these bytes in a pipe.
+/// Runs the program with these bytes in a pipe.
 fn piped(home: &Home, arguments: &str, input: &[u8]) -> Ran {
     let mut child = home.command(arguments).stdin(Stdio::piped()).spawn().expect("started");
     let mut stdin = child.stdin.take().expect("a pipe");
@@ -41,7 +41,7 @@ fn records(home: &Home) -> Vec<Value> {
     home.run("scan c").json_lines()
 }
 
-/// What the good file makes of an empty collection.
+/// The state that the good file gives an empty collection.
 fn right() -> Vec<Value> {
     let home = Home::with_collection();
     home.write("good.jsonl.gz", GOOD);
@@ -51,9 +51,9 @@ fn right() -> Vec<Value> {
     records
 }
 
-/// A `.gz` had one wrong digit, which its checksum tells at the end. All five lines were
-/// acknowledged by then, and the command that the message named went on behind the wrong one: it
-/// stayed for good. A file is now checked whole before its first line is appended.
+/// Story: a `.gz` had one wrong digit, which only its checksum at the end shows. By then all five
+/// lines were acknowledged. The command in the message resumed behind the wrong line, which stayed
+/// for good. Now a file is checked whole before its first line is appended.
 #[test]
 fn a_file_with_a_wrong_checksum_appends_nothing() {
     for (name, bytes) in [("in.jsonl.gz", BAD_GZIP), ("in.jsonl.zst", BAD_ZSTD)] {
@@ -94,11 +94,11 @@ fn standard_input_from_a_file_is_checked_first() {
     assert_eq!(records(&home), right());
 }
 
-/// A pipe cannot be read twice: its lines are acknowledged before the checksum at the end is seen.
-/// The message must then say so, and what it advises must lead to what the good file holds.
+/// A pipe cannot be read twice: its lines are acknowledged before the checksum at the end. The
+/// message must say so, and its advice must lead to the content of the good file.
 #[test]
 fn a_pipe_with_a_wrong_checksum_is_appended_again_whole() {
-    // zstd hands over nothing of a block whose frame fails with it, so it takes many.
+    // zstd passes on no byte of a block whose frame fails with it, so the test needs many blocks.
     let good = puts(20_000);
     let wrong = good.replacen("text 100", "text 109", 1);
     let (good_zstd, mut bad_zstd) = (zstd(&good, |_| ()), zstd(&wrong, |_| ()));
@@ -150,8 +150,8 @@ fn a_bad_line_of_a_pipe_waits_for_the_checksum() {
     assert!(!ran.stderr.contains("--from-line"), "{ran:#?}");
 }
 
-/// Story: an interrupted pipe named a command that went on behind its last line, with a warning
-/// beside it. Its first lines could be wrong, and no later run checked them: that command kept them
+/// Story: an interrupted pipe named a command that resumed behind its last line, with a warning
+/// beside it. Its first lines could be wrong, and no later run checked them. That command kept them
 /// for good.
 #[test]
 fn an_interrupted_compressed_pipe_is_appended_whole() {
@@ -202,7 +202,8 @@ fn members_frames_and_what_follows_them() {
     }
 }
 
-/// Frames without a checksum are accepted: libraries write them. Nobody promises anything of them.
+/// Frames without a checksum are accepted, because libraries write them. Nothing protects their
+/// content.
 #[test]
 fn a_zstd_file_without_checksum_is_said_to_have_none() {
     let home = Home::with_collection();
@@ -215,7 +216,8 @@ fn a_zstd_file_without_checksum_is_said_to_have_none() {
     assert_eq!(ran.json()["without_checksum"], serde_json::json!(["without.zst"]));
 }
 
-/// A window over the limit was called damage. The file is sound: it asks for too much memory.
+/// Story: a window over the limit was called damage. The file is sound, but asks for too much
+/// memory.
 #[test]
 fn a_window_over_the_limit_is_named() {
     let home = Home::with_collection();
@@ -231,8 +233,7 @@ fn a_window_over_the_limit_is_named() {
     assert!(ran.stderr.contains("nothing of this input was appended"), "{ran:#?}");
 }
 
-/// With little memory a line and a window may take half of it each, and the error says what would
-/// help.
+/// With little memory a line and a window may take half of it each, and the error names the remedy.
 #[test]
 fn lines_and_windows_stay_within_the_memory() {
     let home = Home::with_collection();
@@ -249,7 +250,7 @@ fn lines_and_windows_stay_within_the_memory() {
     home.run("append c wide.zst").ok();
 }
 
-/// A check of all files of a command comes file by file: what stands before the bad one is in.
+/// The files of a command are checked one by one: those before the bad one are appended.
 #[test]
 fn a_bad_file_among_several_names_the_rest() {
     let home = Home::with_collection();

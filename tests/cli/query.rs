@@ -15,7 +15,7 @@ fn query_finds_the_nearest_in_base_and_log() {
     .ok();
     let hits = home.run("query c --vector [7,0.5] -k 4").ok().json_lines();
     let ids: Vec<_> = hits.iter().map(|hit| (hit["id"].as_str().unwrap(), hit["distance"].as_f64().unwrap())).collect();
-    // Those of one distance come in the order of insertion.
+    // Records at equal distances come in the order of insertion.
     assert_eq!(ids, [("r006", 1.0), ("r008", 1.0), ("new", 1.0), ("r005", 4.0)]);
     assert_eq!(hits[0], json!({"query": 0, "distance": 1.0, "id": "r006", "metadata": {"n": 6}, "document": "text 6"}));
     let bare = home.run("query c --vector-from r003 -k 1 --ids-only").ok().json_lines();

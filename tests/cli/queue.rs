@@ -1,5 +1,5 @@
-//! The chores of queues and `reset`, against an emulator of SQS and DynamoDB that is not ours, and
-//! a bucket that fails as it is told.
+//! The tools for queues and `reset`, against a third-party emulator of SQS and DynamoDB and a
+//! bucket with injected faults.
 
 use deltafold::aws::{Queue, Receive};
 
@@ -14,7 +14,7 @@ fn block<T>(work: impl Future<Output = T>) -> T {
 
 const NOW: Receive = Receive { max: 10, wait: std::time::Duration::ZERO, visibility: None };
 
-/// A queue and its dead-letter queue, with these bodies in the latter, each in its group.
+/// A queue and its dead-letter queue. The latter holds these bodies, each in its group.
 fn with_letters(name: &str, letters: &[(&str, &str)]) -> (Queue, Queue) {
     block(async {
         let (queue, dead) = queues::with_dead_letters(ministack::endpoint(), name, 1).await;
@@ -64,7 +64,7 @@ fn redriving_by_hand_keeps_order_groups_and_what_cannot_be_sent() {
     let letters: Vec<(String, String)> = (0..23).map(|n| (format!("m{n:02}"), format!("g{}", n % 2))).collect();
     let letters: Vec<(&str, &str)> = letters.iter().map(|(body, group)| (body.as_str(), group.as_str())).collect();
     let (queue, dead) = with_letters("cli-redrive.fifo", &letters);
-    // A queue has seen the ids of its dead letters: sent again under them, they would be dropped
+    // The queue has seen the ids of its dead letters. Sent again under them, they would be dropped
     // silently.
     block(async {
         for (body, group) in &letters {
@@ -139,7 +139,7 @@ fn the_service_moves_dead_letters_where_it_can_and_is_followed_to_the_end() {
     let json = redrive("").ok().json();
     assert_eq!((json["moved"].as_u64(), json["by_hand"].as_bool()), (Some(3), Some(false)), "{json}");
     assert_eq!((depth(&queue), depth(&dead)), (3, 0));
-    // By hand it finds by itself where they came from.
+    // Moved by the command itself, the letters go to the queue that they came from.
     block(dead.send(&[queues::message("d", "g")])).unwrap();
     let json = redrive("--max 5").ok().json();
     assert_eq!((json["moved"].as_u64(), json["by_hand"].as_bool()), (Some(1), Some(true)), "{json}");
@@ -161,10 +161,9 @@ fn purging_says_how_long_nothing_may_be_sent_again() {
     assert_eq!((depth(&fifo), depth(&plain)), (0, 0));
 }
 
-/// A reset that dies in the middle of the drop had forgotten where the heads were, since the
-/// collection's register was gone: the table kept heads that nobody could find any more, and the
-/// collection made anew met them. A note in the store now says what it was doing, and the same
-/// command goes on.
+/// Story: a reset died in the middle of the drop. The collection's register was gone, so the next
+/// one did not know where the heads were. The table kept lost heads, and the collection made anew
+/// met them. Now a note in the store records the work, and the same command goes on.
 #[test]
 fn a_reset_goes_on_from_wherever_it_was_broken_off() {
     let cloud = Cloud::new();
@@ -183,7 +182,7 @@ fn a_reset_goes_on_from_wherever_it_was_broken_off() {
     assert_eq!((depth(&queue), depth(&dead)), (1, 1));
     assert_eq!(cloud.run("count c").ok().stdout.trim(), "20", "nothing has gone");
 
-    // The first deletion, that of the register, fails: before it happens, and after.
+    // The first deletion, that of the register, fails before it happens, or after.
     for fault in [Fault::Answer(403, "AccessDenied"), Fault::AnswerAfter(403, "AccessDenied")] {
         cloud.server.fail_always("delete", "", fault);
         let ran = cloud.run(&format!("{reset} --yes --no-wait")).ends_with(1);
@@ -195,7 +194,7 @@ fn a_reset_goes_on_from_wherever_it_was_broken_off() {
         assert_eq!((depth(&queue), depth(&dead)), (0, 0), "queues go first");
     }
     assert!(!cloud.server.backend.paths(BUCKET).iter().any(|path| path.ends_with("c/collection")));
-    // Nobody has to remember which queues and which table it was.
+    // The user need not remember the queues and the table.
     cloud.run("reset c --yes --no-wait").ok().says("dropped c");
     assert!(cloud.server.backend.paths(BUCKET).is_empty());
     cloud.run("create c --dimension 2 --heads dynamodb:reset-heads@us-east-1").ok();
@@ -224,7 +223,7 @@ fn a_reset_waits_until_ids_are_forgotten_and_can_be_killed_while_it_does() {
     assert!(cloud.server.backend.paths(BUCKET).is_empty());
 }
 
-/// It appends what is in the queue, says so, and goes on until whoever started it has had enough.
+/// It appends the messages of the queue, reports it, and goes on until it is told to end.
 #[test]
 fn ingest_appends_what_a_queue_holds_and_ends_when_it_is_told() {
     let cloud = Cloud::new();
@@ -244,7 +243,7 @@ fn ingest_appends_what_a_queue_holds_and_ends_when_it_is_told() {
     let mut command = cloud.command(&format!("ingest c --queue {}", queue.url()));
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
     let program = command.spawn().expect("it starts");
-    // It deletes the message once it is durable.
+    // It deletes a message once the message is durable.
     while depth(&queue) > 0 {}
     assert!(std::process::Command::new("kill").arg(program.id().to_string()).status().expect("kill runs").success());
     let output = program.wait_with_output().expect("it ends");
@@ -254,12 +253,13 @@ fn ingest_appends_what_a_queue_holds_and_ends_when_it_is_told() {
     cloud.run("ingest c --queue nowhere").ends_with(4).complains("no such queue");
 }
 
-/// `--json` put plain warnings between the lines of JSON on standard error, where scripts stumbled.
+/// Story: `--json` put plain warnings between the lines of JSON on standard error, and scripts
+/// failed.
 #[test]
 fn a_warning_is_a_line_of_json_for_scripts() {
     let cloud = Cloud::new();
     cloud.run("create c --dimension 2").ok();
-    // Of a standard queue it is warned that it may deliver twice.
+    // The program warns that a standard queue may deliver twice.
     let (queue, _) = with_letters("cli-warns", &[]);
     let ran = cloud.run(&format!("ingest c --queue {} --until-empty --json", queue.url())).ok();
     let parse = |line| serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|_| panic!("{ran:#?}"));
@@ -268,7 +268,7 @@ fn a_warning_is_a_line_of_json_for_scripts() {
     assert!(!lines.is_empty() && lines.iter().all(warned), "{lines:#?}");
 }
 
-/// Bodies of messages reached the terminal raw, and so did names of groups.
+/// Story: bodies of messages and names of groups reached the terminal raw.
 #[test]
 fn a_hostile_message_is_shown_escaped() {
     let cloud = Cloud::new();

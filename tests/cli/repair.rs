@@ -1,5 +1,5 @@
-//! `repair` on the command line: what is lost is named with exit code 6, and is there again after
-//! `--yes`.
+//! `repair` on the command line: exit code 6 and a message name the lost object, and `--yes`
+//! rebuilds it.
 
 use crate::home::Home;
 
@@ -9,8 +9,8 @@ fn folded() -> Home {
     home
 }
 
-/// What happened: every command called a collection "dropped" whose head was lost, with exit code
-/// 4.
+/// Story: the head of a collection was lost. Every command called the collection "dropped", with
+/// exit code 4.
 #[test]
 fn a_lost_head_ends_with_6_and_is_repaired() {
     let home = folded();
@@ -29,7 +29,7 @@ fn a_lost_head_ends_with_6_and_is_repaired() {
     home.run("verify c --deep").ok();
 }
 
-/// What happened: `create` advised to drop a collection that had lost nothing but its register.
+/// Story: `create` advised to drop a collection that had lost only its register.
 #[test]
 fn a_lost_collection_register_is_repaired() {
     let home = folded();

@@ -42,7 +42,7 @@ fn ops_may_come_in_any_order_and_again() {
     assert_eq!(home.run("scan c --order insertion").json_lines(), [expected]);
     home.run("verify c --deep").ok().says("c is sound (deep)");
     assert_eq!(home.run("status c --json").ok().json()["shards"][0]["runs"][0]["rows_without_record"], 1);
-    // Into how many segments the lines went depends on how they came in.
+    // The number of segments depends on the arrival of the lines.
     let last = home.run("status c --json").ok().json()["shards"][0]["tail"].as_u64().unwrap();
     let segments = (1..=last).map(|slot| home.run(&format!("inspect c/0000/log/{slot:020} --json")).ok().json());
     let revisions = |segment: Value| {
@@ -52,7 +52,7 @@ fn ops_may_come_in_any_order_and_again() {
     let (lowest, highest): (Vec<u128>, Vec<u128>) = segments.map(revisions).unzip();
     assert_eq!((lowest.iter().min(), highest.iter().max()), (Some(&7), Some(&(3 * 10_u128.pow(38)))));
 
-    // What is printed can be appended again, to another collection of the kind as well.
+    // The output can be appended again, also to another collection ordered by revision.
     let log = home.run("follow c --until-end").ok().stdout;
     assert!(log.contains(r#""revision":"20000000000000000000002""#) && log.contains(r#""revision":7"#), "{log}");
     let puts = home.run("scan c --as-ops").ok().stdout;

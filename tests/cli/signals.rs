@@ -13,8 +13,8 @@ fn send(child: &Child, signal: &str) {
     assert!(status.expect("kill is there").success());
 }
 
-/// SIGTERM ended `append` without a word. Whoever ran it under a supervisor did not learn under
-/// which source its lines are in the log, and could not go on.
+/// Story: SIGTERM ended `append` in silence. The user of a supervisor did not learn under which
+/// source the lines are in the log, and could not resume.
 #[test]
 fn a_terminated_append_says_how_to_go_on() {
     for (signal, code, word) in [("-INT", 130, "interrupted"), ("-TERM", 143, "terminated")] {
@@ -68,9 +68,9 @@ fn commands_that_go_on_end_well_when_asked_to() {
     }
 }
 
-/// Story: `verify`, `scan`, `sweep` and `compact` knew no signals. As the first process of a
-/// container they could not be stopped at all, and elsewhere they ended without a word and without
-/// an exit code.
+/// Story: `verify`, `scan`, `sweep` and `compact` handled no signals. As the first process of a
+/// container they could not be stopped at all. Elsewhere they ended in silence and without an exit
+/// code.
 #[test]
 fn a_signal_ends_other_commands_with_its_exit_code() {
     let cloud = Cloud::new();
