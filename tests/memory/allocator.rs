@@ -50,7 +50,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Keeps the other tests of this program from running: the count is of all of it.
+/// Keeps the other tests of this program from running: the count covers the whole process.
 pub(crate) async fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().await
 }

@@ -1,5 +1,5 @@
-//! Reading a log takes memory in proportion to what is decoded at once, however little is stored
-//! and however long the log is.
+//! Reading a log takes memory in proportion to the data decoded at once, however small the stored
+//! bytes and however long the log.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 use crate::allocator::{Measure, alone};
 
 const MIB: usize = 1 << 20;
-/// The limit of the collections here, and what the program may take beside it.
+/// The memory limit of the collections here, and the program's allowance beside it.
 const LIMIT: usize = 64 * MIB;
 const BESIDE: usize = 64 * MIB;
 
@@ -70,7 +70,7 @@ async fn a_fold_of_compressed_documents_stays_within_the_limit() {
 
 #[tokio::test]
 async fn a_fold_of_many_small_ops_stays_within_the_limit() {
-    // Story: a tail of 1.2 million plain ops took 1.7 GiB to fold: each op stood as strings and
+    // Story: a tail of 1.2 million plain ops took 1.7 GiB to fold. Each op was held as strings and
     // maps, twice.
     let _alone = alone().await;
     let collection = with_small_ops(15).await;
@@ -82,8 +82,8 @@ async fn a_fold_of_many_small_ops_stays_within_the_limit() {
 
 #[tokio::test]
 async fn an_append_behind_a_long_tail_reads_headers_alone() {
-    // Story: a writer that appends from a source decoded the whole tail to learn its marks: 553 MiB
-    // for one line.
+    // Story: a writer that appends from a source decoded the whole tail to learn its marks. That
+    // took 553 MiB for one line.
     let _alone = alone().await;
     for collection in [with_small_ops(15).await, with_documents(20).await] {
         let measure = Measure::start();
@@ -98,7 +98,7 @@ async fn an_append_behind_a_long_tail_reads_headers_alone() {
 
 #[tokio::test]
 async fn a_follower_holds_a_few_segments_and_one_op() {
-    // Story: a follower counted stored bytes, and held eight segments with every op of them made.
+    // Story: a follower counted stored bytes, and held eight segments with all their ops decoded.
     let _alone = alone().await;
     let shard = ShardId::new(0).unwrap();
     let options = FollowOptions { until_tail: true, ..FollowOptions::default() };

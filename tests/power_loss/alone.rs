@@ -1,4 +1,4 @@
-//! One process does everything there is, one thing after the other.
+//! One process does every step, one after another.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ const SCENARIO: &[Step] = &[
     Sweep, Append, Drop, Create, Append, Fold, Append,
 ];
 
-/// Does a step; what it appends has the number `number`.
+/// Does a step; an append has the number `number`.
 pub(crate) async fn take(store: &Arc<Dir>, step: Step, number: i64, events: &Events) -> deltafold::Result<()> {
     match step {
         Create => {

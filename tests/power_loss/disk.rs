@@ -1,4 +1,4 @@
-//! A disk as the calls that were made left it: what is flushed is certain, of everything else a
+//! The state of a disk after the recorded calls. Flushed data is certain. Of everything else a
 //! power failure may leave any part.
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,7 +19,7 @@ struct File {
     flushed: usize,
 }
 
-/// A name that was given or removed, and not flushed.
+/// A name that was given or removed, and is not flushed.
 #[derive(Debug, Clone)]
 struct Pending {
     path: PathBuf,
@@ -30,13 +30,13 @@ struct Pending {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disk {
     files: Vec<File>,
-    /// Who has a number now.
+    /// The file that has each number now.
     numbers: HashMap<u64, usize>,
     names: BTreeMap<PathBuf, Node>,
     pending: Vec<Pending>,
 }
 
-/// What becomes of bytes that were written and not flushed.
+/// The fate of written bytes that were not flushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unflushed {
     Dropped,
@@ -45,15 +45,15 @@ pub(crate) enum Unflushed {
     Whole,
 }
 
-/// So many of the names that were not flushed are tried one by one, those given last; the others
-/// are there together or not.
+/// The number of unflushed names that are tried one by one, the latest first. The others are there
+/// together or not at all.
 const LATEST: usize = 6;
 
-/// What lies on the disk: the bytes of files, `None` for folders.
+/// The content of the disk: the bytes of files, `None` for folders.
 pub(crate) type Content = BTreeMap<PathBuf, Option<Vec<u8>>>;
 
 impl Disk {
-    /// What a call changes.
+    /// Applies the changes of a call.
     pub(crate) fn apply(&mut self, call: &DiskCall) {
         match call {
             DiskCall::MakeFolder(path) => self.pend(path, Some(Node::Folder)),
@@ -100,13 +100,13 @@ impl Disk {
         &mut self.files[self.numbers[&number]]
     }
 
-    /// What everybody sees under a name while the power is on.
+    /// The node under a name while the power is on.
     fn seen(&self, path: &Path) -> Option<Node> {
         let last = self.pending.iter().rev().find(|pending| pending.path == path);
         last.map_or_else(|| self.names.get(path).copied(), |pending| pending.node)
     }
 
-    /// What may be left: for each choice of names nobody flushed, and of bytes nobody flushed.
+    /// All possible states after a power failure: one for each choice of unflushed names and bytes.
     pub(crate) fn after_power_loss(&self) -> Vec<(String, Content)> {
         use Unflushed::{Dropped, Torn, Whole, Zeroed};
         let mut all: Vec<(String, Content)> = Vec::new();
@@ -133,7 +133,7 @@ impl Disk {
         for (_, pending) in self.pending.iter().enumerate().filter(|(number, _)| chosen(*number)) {
             set(&mut names, pending);
         }
-        // What lies in a folder that has no name is lost with it.
+        // The content of a folder without a name is lost with it.
         let reachable = |path: &Path| {
             let mut above = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
             above.all(|above| names.get(above) == Some(&Node::Folder))

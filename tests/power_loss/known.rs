@@ -1,4 +1,4 @@
-//! What must be there after a power failure, and the look whether it is.
+//! The state required after a power failure, and its check.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ use deltafold::{
 };
 use futures::TryStreamExt;
 
-/// What somebody was told, or began.
+/// A result that a process heard, or work that it began.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
     Creating,
@@ -22,11 +22,11 @@ pub(crate) enum Event {
     Dropped,
     Begun(i64),
     Acked(i64),
-    /// A follower of the log was given the op.
+    /// A follower of the log got the op.
     Followed(i64),
 }
 
-/// Whether the collection is to be there.
+/// Whether the collection must be there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
     #[default]
@@ -38,7 +38,7 @@ enum State {
     Dropped,
 }
 
-/// What follows from all that happened before the power failed.
+/// The consequences of all events before the power failed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Known {
     state: State,
@@ -56,7 +56,7 @@ impl Known {
             Event::Begun(number) => drop(self.begun.insert(*number)),
             Event::Acked(number) | Event::Followed(number) => {
                 self.certain.insert(*number);
-                // Whoever could append to it has found it.
+                // A process that could append to it has found it.
                 if self.state == State::Made {
                     self.state = State::There;
                 }
@@ -69,7 +69,7 @@ pub(crate) fn name() -> CollectionName {
     "c".parse().unwrap()
 }
 
-/// What append `number` does: a record of its own, and one that all write.
+/// The ops of append `number`: one on its own record, and one on a record that all appends write.
 pub(crate) fn ops(number: i64) -> Vec<Op> {
     let record = || Record {
         embedding: Some(vec![1.0, 2.0]),
@@ -82,7 +82,7 @@ pub(crate) fn ops(number: i64) -> Vec<Op> {
 pub(crate) const KEEP_NOTHING: SweepOptions =
     SweepOptions { keep_versions: 0, min_age: Duration::ZERO, upload_age: Duration::from_secs(86_400), dry_run: false };
 
-/// The numbers of the appends that are there, in the order of the log.
+/// The numbers of the appends that are there, in log order.
 async fn present(collection: &Collection) -> Result<Vec<i64>, String> {
     let wrong = |error: deltafold::Error| format!("reading: {error}");
     let reader = collection.reader().await.map_err(wrong)?;
@@ -107,7 +107,7 @@ async fn present(collection: &Collection) -> Result<Vec<i64>, String> {
     Ok(numbers)
 }
 
-/// Every version that is to be readable is.
+/// Checks that every version in the history is readable.
 async fn versions(collection: &Collection) -> Result<(), String> {
     let history =
         collection.history().await.map(|history| history.versions).map_err(|error| format!("the history: {error}"))?;
@@ -126,7 +126,7 @@ async fn sound(collection: &Collection) -> Result<(), String> {
     }
 }
 
-/// The collection that is left, or made anew where it was being made or dropped.
+/// The remaining collection, or a new one if it was being made or dropped.
 async fn opened(store: &Arc<Dir>, known: &Known) -> Result<(Collection, bool), String> {
     if let State::There | State::Gone = known.state {
         return match Collection::open(store.clone(), &name()).await {
@@ -138,7 +138,7 @@ async fn opened(store: &Arc<Dir>, known: &Known) -> Result<(Collection, bool), S
             Err(error) => Err(format!("opening: {error}")),
         };
     }
-    // Half made or half dropped: dropping takes either away.
+    // Half made or half dropped: a drop removes either.
     match Collection::drop(&**store, &name(), |_| ()).await {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -152,8 +152,7 @@ async fn made(store: &Arc<Dir>) -> Result<Collection, String> {
     made.map_err(|error| format!("creating: {error}"))
 }
 
-/// Looks whether what is in the folder is what `known` allows, and whether everything goes on from
-/// there.
+/// Checks that `known` allows the content of the folder, and that work goes on from there.
 pub(crate) async fn check(folder: &Path, known: &Known) -> Result<(), String> {
     let store = Arc::new(Dir::open(folder).map_err(|error| error.to_string())?);
     let (collection, anew) = opened(&store, known).await?;
@@ -197,7 +196,7 @@ pub(crate) async fn check(folder: &Path, known: &Known) -> Result<(), String> {
     sound(&collection).await
 }
 
-/// All that the log holds, as a follower gets it.
+/// All ops of the log, as a follower gets them.
 pub(crate) async fn followed(collection: &Collection) -> deltafold::Result<Vec<i64>> {
     let options = FollowOptions { until_tail: true, ..FollowOptions::default() };
     let all: Vec<_> = collection.follow(ShardId::all(1).next().unwrap(), options)?.try_collect().await?;

@@ -1,4 +1,4 @@
-//! Flushing left out is noticed.
+//! The tests notice every missing flush.
 
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -8,7 +8,7 @@ use crate::alone::recorded;
 use crate::recording::States;
 use crate::together;
 
-/// Guards are switched off for the whole process: nobody else may be at work then.
+/// Guards are switched off for the whole process, so no other test may run then.
 static SWITCHES: RwLock<()> = RwLock::new(());
 
 /// All guards hold for as long as this lives.

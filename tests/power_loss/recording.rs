@@ -1,4 +1,4 @@
-//! What happened, in its order; and all that the failures of power in it may leave, checked.
+//! The events in order, and a check of every state that a power failure among them may leave.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::disk::{Content, Disk, lay, within};
 use crate::known::{Event, Known, check};
 
-/// Something that happened.
+/// An event.
 #[derive(Debug, Clone)]
 pub(crate) enum Entry {
     Call(DiskCall),
@@ -25,14 +25,14 @@ pub(crate) struct Recording {
     _watch: DiskWatch,
 }
 
-/// In memory where that can be had: nothing here is to outlast the test.
+/// In memory if possible: nothing here needs to outlast the test.
 fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
 impl Recording {
-    /// Records, and tells `each` of a call after it was recorded.
+    /// Records, and calls `each` after a call is recorded.
     pub(crate) fn begin(each: impl Fn(&Events, &DiskCall) + Send + Sync + 'static) -> Self {
         let folder = folder();
         let entries: Arc<Mutex<Vec<Entry>>> = Arc::default();
@@ -47,7 +47,7 @@ impl Recording {
         Self { folder, entries, _watch: watch }
     }
 
-    /// Where the store is to be.
+    /// The folder of the store.
     pub(crate) fn root(&self) -> PathBuf {
         self.folder.path().join("store")
     }
@@ -57,7 +57,7 @@ impl Recording {
     }
 }
 
-/// Where is noted what happens.
+/// The list of events.
 #[derive(Clone)]
 pub(crate) struct Events(Arc<Mutex<Vec<Entry>>>);
 
@@ -75,19 +75,19 @@ impl Events {
     }
 }
 
-/// What a failure of the power may leave.
+/// A state that a power failure may leave.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Left {
     known: Known,
     content: Content,
 }
 
-/// States to be checked, each once.
+/// States to check, each once.
 #[derive(Default)]
 pub(crate) struct States {
     seen: BTreeSet<Left>,
     stories: Vec<(Left, String)>,
-    /// Moments at which the power fails.
+    /// Moments of a power failure.
     pub(crate) points: usize,
 }
 
@@ -117,7 +117,7 @@ impl States {
         }
     }
 
-    /// What goes wrong first; `None` where nothing does.
+    /// The first failure; `None` if there is none.
     pub(crate) fn failure(self) -> Option<String> {
         let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
         std::thread::scope(|scope| {

@@ -1,6 +1,6 @@
-//! One process stops after each of its calls, another does something from there to its end, and
-//! then the power fails: what the second was told, and did, must not rest on what the first had not
-//! flushed.
+//! One process stops after each of its calls, another does a step from there to its end, and then
+//! the power fails. The second one's answers and actions must not rest on unflushed data of the
+//! first.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -16,18 +16,18 @@ use crate::alone::{Step, take};
 use crate::known::{Event, KEEP_NOTHING, followed, name, ops};
 use crate::recording::{Entry, Events, Recording, States};
 
-/// What the one that is stopped does.
+/// The steps of the process that is stopped.
 const FIRST: &[Step] =
     &[Step::Create, Step::FromSource, Step::Append, Step::Fold, Step::MergeAll, Step::Sweep, Step::Drop];
 
 #[derive(Debug, Clone, Copy)]
 enum Second {
-    /// Appends what the first appends, from the same source.
+    /// Appends the ops of the first, from the same source.
     Same,
     Append,
     Fold,
     Sweep,
-    /// Keeps more than the first does, so that it has no floor to raise.
+    /// Keeps more than the first does, so it has no floor to raise.
     SweepLess,
     Follow,
     Drop,
@@ -36,10 +36,10 @@ enum Second {
 const SECOND: &[Second] =
     &[Second::Same, Second::Append, Second::Fold, Second::Sweep, Second::SweepLess, Second::Follow, Second::Drop];
 
-/// What the threads of the second are called.
+/// The name of the second one's threads.
 const SECOND_THREADS: &str = "second";
 
-/// The second waits for a lock that the first holds: it comes no further than here.
+/// The second waits for a lock that the first holds, and comes no further.
 struct Waits;
 
 async fn second(store: Arc<Dir>, what: Second, events: &Events) -> deltafold::Result<()> {
@@ -103,7 +103,7 @@ fn run_second(store: Arc<Dir>, what: Second, events: &Events) {
     }
 }
 
-/// What happened, if the first made so many calls.
+/// The events if the first is stopped after this many calls.
 fn stopped_after(calls: usize, first: Step, what: Second) -> Option<Vec<Entry>> {
     let (stopped, armed) = (Mutex::new(0), Arc::new(AtomicBool::new(false)));
     let held: Mutex<HashSet<PathBuf>> = Mutex::default();
@@ -145,7 +145,7 @@ fn stopped_after(calls: usize, first: Step, what: Second) -> Option<Vec<Entry>> 
         let (store, second) = (Dir::open(recording.root()).unwrap(), Dir::open(recording.root()).unwrap());
         let (store, second) = (Arc::new(store), Arc::new(second));
         let events = recording.events();
-        // Both have been at work, and take the folders for flushed.
+        // Both processes have worked before, and take the folders for flushed.
         let before = [Step::Create, Step::Append, Step::Fold, Step::Append, Step::Fold, Step::Append];
         let more = match first {
             Step::Sweep | Step::MergeAll => Some(Step::Fold),
@@ -165,14 +165,14 @@ fn stopped_after(calls: usize, first: Step, what: Second) -> Option<Vec<Entry>> 
                 // Its answer comes after the power has failed.
                 drop(writer.append_from("file", 1, ops(50)).await);
             }
-            // What the second did may be in its way; its answer comes too late as well.
+            // The second's work may block the first. The first's answer also comes too late.
             first => drop(take(&store, first, 40, &events).await),
         }
     });
     happened.lock().map(|mut happened| happened.take()).unwrap()
 }
 
-/// All that may be left where one is stopped and another goes on.
+/// All states that may remain when one is stopped and another goes on.
 fn states(first: &[Step], second: &[Second]) -> States {
     let mut states = States::default();
     for first in first {
@@ -186,10 +186,10 @@ fn states(first: &[Step], second: &[Second]) -> States {
     states
 }
 
-/// What happened: a consumer had given its segment a name and not flushed it. Another read the
-/// segment, found the position that it had come to append, and reported it as known; its message
-/// was deleted. The power failed, and the segment was gone. Now: who acknowledges because of what
-/// it read flushes that first.
+/// Story: a consumer had given its segment a name and not flushed it. Another read the segment,
+/// found the position that it had come to append, and reported it as known. Its message was
+/// deleted. The power failed, and the segment was lost. Now a writer flushes the segments that its
+/// acknowledgement rests on.
 pub(crate) fn of_a_position_that_is_known() -> States {
     states(&[Step::FromSource], &[Second::Same])
 }

@@ -1,5 +1,5 @@
-//! The canonical form of a collection's state, which `expected.json` beside the data hashes: one
-//! line `[id, metadata, document]` a record, keys sorted, no spaces, floats as Python prints them.
+//! The canonical form of a collection's state: one line `[id, metadata, document]` a record, keys
+//! sorted, no spaces, floats as Python prints them. `expected.json` beside the data holds its hash.
 
 use std::fmt::Write as _;
 
@@ -40,7 +40,7 @@ pub fn sha256<'a>(records: impl IntoIterator<Item = (&'a str, &'a Record)>) -> S
     canonical.finish()
 }
 
-/// The hash of what a collection holds.
+/// The hash of the records of a collection.
 pub async fn of(collection: &Collection) -> String {
     let mut canonical = Canonical::default();
     let reader = collection.reader().await.expect("a reader");
@@ -51,7 +51,7 @@ pub async fn of(collection: &Collection) -> String {
     canonical.finish()
 }
 
-/// One record.
+/// The line of one record.
 pub fn line(id: &str, record: &Record) -> String {
     let metadata: Vec<String> =
         record.metadata.iter().map(|(key, value)| format!("{}:{}", string(key), self::value(value))).collect();

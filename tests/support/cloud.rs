@@ -1,5 +1,5 @@
-//! Stores in S3, in every place the tests have: our own server and ministack, heads in the bucket
-//! and in a table of ministack.
+//! Stores in S3, in all settings of the tests: our own server and ministack, with heads in the
+//! bucket and in a table of ministack.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use deltafold::store::{S3, Store};
 use super::ministack;
 use super::s3::{self, Server};
 
-/// The table of all tests of this program: what they put there is told apart by bucket and prefix.
+/// The table of all tests of this program. Bucket and prefix tell their items apart.
 const TABLE: &str = "deltafold-heads";
 
 fn fresh() -> String {

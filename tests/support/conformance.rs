@@ -1,5 +1,4 @@
-//! What every store must do, whatever is behind it: the contract of `deltafold::store`, one check a
-//! promise.
+//! The contract of `deltafold::store`, for every back end: one check a promise.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -152,7 +151,7 @@ async fn one_of_many_replacers_wins(store: Arc<dyn Store>) {
     }
 }
 
-/// Adds 1 to a counter until it has done so `times`.
+/// Adds 1 to a counter, `times` times.
 pub async fn increment(store: &dyn Store, name: &str, times: usize) {
     for _ in 0..times {
         loop {
@@ -199,7 +198,7 @@ async fn lists_are_in_key_order_and_complete(store: Arc<dyn Store>) {
     let all =
         ["a", "a-b/c", "a.b", "a/b", "a/b-c", "a/b.c/d", "a/b/c", "a0", "b/log/001", "b/log/002", "b/log/010", "c"];
     let mut created: BTreeSet<&str> = BTreeSet::new();
-    // A folder may not have an object's name in a file system: those stay out.
+    // A file system allows no folder with an object's name, so the test leaves those out.
     for name in all.into_iter().rev().filter(|name| !matches!(*name, "a" | "a/b")) {
         create(&*store, name, "x").await;
         created.insert(name);
@@ -288,6 +287,6 @@ async fn dates_are_by_one_clock(store: Arc<dyn Store>) {
     create(&*store, "t", "x").await;
     let modified = store.list_after("t", None, 1).await.unwrap()[0].modified.as_millis();
     let after = store.now().await.unwrap().as_millis();
-    // A kernel dates files by a clock that ticks up to 10 ms late, a bucket to the second.
+    // A kernel dates files by a clock up to 10 ms late, and a bucket dates to the second.
     assert!(before <= modified + 1_000 && modified <= after + 1_000, "{before} {modified} {after}");
 }

@@ -1,4 +1,4 @@
-//! The data that tests run on: the cut in `demo/`, and the whole where it lies beside the
+//! The data of the tests: the cut in `demo/`, and the whole data set if it lies beside the
 //! repository.
 
 use std::io::BufRead;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use deltafold::format::Op;
 use deltafold::jsonl;
 
-/// From items of a table, with the id as `PK`, to the records that they were made of.
+/// Maps items of a table, with the id as `PK`, back to the records that they were made of.
 pub const MAPPING: &str = r#"
 [[rule]]
 collection = "packages"
@@ -34,14 +34,14 @@ pub struct DataSet {
 }
 
 impl DataSet {
-    /// The cut that is part of the repository.
+    /// The cut in the repository.
     pub fn demo() -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo");
         Self::of(&folder, "debian-1500.jsonl.zst").expect("the demo data is part of the repository")
     }
 
-    /// All 19,879 records: in `DELTAFOLD_DATA`, by default `../shared/data/debian-packages`.
-    /// `None`, with a word on standard error, where they are not there.
+    /// All 19,879 records: in `DELTAFOLD_DATA`, by default `../shared/data/debian-packages`. If
+    /// they are missing, prints a note to standard error and returns `None`.
     pub fn whole() -> Option<Self> {
         let folder = std::env::var_os("DELTAFOLD_DATA").map_or_else(
             || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/debian-packages"),
@@ -80,8 +80,8 @@ impl DataSet {
         self.expected["state_sha256"].as_str().expect("a text")
     }
 
-    /// Queries, each with the ids of its ten nearest records, after all updates, by squared
-    /// Euclidean distance, and those distances to six digits. None come with the cut.
+    /// Queries after all updates, each with the ids of its ten nearest records by squared Euclidean
+    /// distance, and those distances to six digits. The cut has none.
     pub fn queries(&self) -> Vec<(Vec<f32>, Vec<String>, Vec<f64>)> {
         let path = self.base.with_file_name("queries.jsonl.zst");
         let Ok(file) = std::fs::File::open(path) else { return Vec::new() };

@@ -1,5 +1,5 @@
-//! A store that is far away: it maps nothing, each read takes a second of virtual time, and all
-//! reads are noted.
+//! A distant store: it maps no objects, each read takes a second of virtual time, and it notes all
+//! reads.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,23 +10,22 @@ use deltafold::format::{HeadPlace, Timestamp};
 use deltafold::store::{Key, Listed, Memory, Object, Outcome, Requests, Store, StoreError, Tag, Unless};
 use tokio::time::Instant;
 
-/// A read as it was asked for.
+/// A read request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
     pub key: String,
-    /// The range, of a read that was not of the whole object.
+    /// The range, unless the read was of the whole object.
     pub range: Option<(u64, u64)>,
-    /// Bytes that were answered.
+    /// Bytes in the answer.
     pub bytes: u64,
-    /// The second in which it began, counted from [`Far::slow_down`]: the round of requests that it
-    /// belongs to.
+    /// The second of its start, counted from [`Far::slow_down`]: its round of requests.
     pub round: u64,
 }
 
 #[derive(Debug, Default)]
 struct State {
     reads: Vec<Read>,
-    /// The next ranges of keys that hold this text are damaged: so many of them.
+    /// A text, and how many of the next ranges of keys with that text are damaged.
     damage: Option<(String, usize)>,
     slow_since: Option<Instant>,
 }
@@ -39,18 +38,18 @@ pub struct Far {
 }
 
 impl Far {
-    /// The reads since the last time this was asked.
+    /// The reads since the last call.
     pub fn reads(&self) -> Vec<Read> {
         std::mem::take(&mut self.state.lock().unwrap().reads)
     }
 
-    /// From now on each read takes a second. A test whose clock is paused counts rounds of requests
+    /// From now on each read takes a second. A test with a paused clock counts rounds of requests
     /// by it.
     pub fn slow_down(&self) {
         self.state.lock().unwrap().slow_since = Some(Instant::now());
     }
 
-    /// Flips a bit in the next `times` ranges that are read of keys that hold this text.
+    /// Flips a bit in the next `times` ranges read from keys that contain this text.
     pub fn damage(&self, key: &str, times: usize) {
         self.state.lock().unwrap().damage = Some((key.to_owned(), times));
     }

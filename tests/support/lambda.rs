@@ -18,19 +18,19 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-/// What an invocation came to.
+/// The outcome of an invocation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// What the function answered.
+    /// The function's answer.
     Done(Value),
-    /// It said that it failed: type and message.
+    /// The function reported a failure: type and message.
     Failed(String, String),
-    /// Its time was over before it said anything. The service would end the program now.
+    /// The function's time was over before it answered. The service would end the program now.
     TimedOut,
 }
 
 impl Answer {
-    /// The answer of one that did not fail.
+    /// The answer of a successful invocation.
     #[track_caller]
     pub fn done(self) -> Value {
         match self {
@@ -39,7 +39,7 @@ impl Answer {
         }
     }
 
-    /// The messages or records that are to come again.
+    /// The messages or records that must come again.
     #[track_caller]
     pub fn failures(self) -> Vec<String> {
         let answer = self.done();
@@ -54,15 +54,15 @@ struct Event {
     deadline: u128,
 }
 
-/// What is told about a function, to whoever waits for it.
+/// The events of a function, for those who wait for them.
 #[derive(Default)]
 struct Told {
     lines: Mutex<Vec<Value>>,
     /// `/init/error`.
     refused: Mutex<Option<Value>>,
-    /// When the program first asked for an event.
+    /// The time of the program's first request for an event.
     ready: Mutex<Option<Duration>>,
-    /// Functions that it started, with their events.
+    /// The functions that it started, with their events.
     started: Mutex<Vec<(String, Value)>>,
     news: Notify,
 }
@@ -88,7 +88,7 @@ fn next_id() -> String {
 }
 
 impl Function {
-    /// Starts it with these variables of the environment, and no others but those of the service.
+    /// Starts it with these variables of the environment and those of the service, and no others.
     /// It also finds the service that starts functions here.
     pub async fn start(program: &str, variables: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -130,7 +130,7 @@ impl Function {
         Self { process, events, service, told }
     }
 
-    /// Gives it an event and so much time. Returns the id of the request as well.
+    /// Gives the function an event and this much time. Also returns the id of the request.
     pub async fn invoke(&self, event: &Value, time: Duration) -> (Answer, String) {
         let id = next_id();
         let (answer, answered) = oneshot::channel();
@@ -141,7 +141,7 @@ impl Function {
         (answer.map_or(Answer::TimedOut, |answer| answer.expect("the server answers or waits")), id)
     }
 
-    /// The first line of its log that is as wanted; waits for it.
+    /// Waits for the first line of its log that matches, and returns it.
     pub async fn line(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let found = || self.told.lines.lock().unwrap().iter().find(|line| wanted(line)).cloned();
         self.wait(what, found).await
@@ -152,17 +152,17 @@ impl Function {
         self.told.lines.lock().unwrap().clone()
     }
 
-    /// What a request measured of a collection; waits for it.
+    /// Waits for the metrics of a request, and returns them.
     pub async fn metrics(&self, request: &str) -> Value {
         self.line("metrics", |line| line["_aws"].is_object() && line["RequestId"] == request).await
     }
 
-    /// Why it could not start; waits for it.
+    /// Waits for the error of a failed start, and returns it.
     pub async fn refused(&self) -> Value {
         self.wait("an error of the start", || self.told.refused.lock().unwrap().clone()).await
     }
 
-    /// How long it took to ask for its first event.
+    /// Waits for its first request for an event, and returns the time it took.
     pub async fn ready(&self) -> Duration {
         self.wait("a first request", || *self.told.ready.lock().unwrap()).await
     }
@@ -209,7 +209,7 @@ async fn serve(listener: TcpListener, service: Arc<Service>) {
         let service = service.clone();
         tokio::spawn(async move {
             let handle = hyper::service::service_fn(move |request| handle(request, service.clone()));
-            // A program that is killed ends its connections as it likes.
+            // A killed program ends its connections in any way.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(connection), handle).await;
         });
     }
@@ -265,7 +265,7 @@ fn status(status: StatusCode) -> Reply {
 impl Service {
     fn answer(&self, id: &str, answer: Answer) -> Reply {
         match self.answers.lock().unwrap().remove(id) {
-            // Whoever asked may have given up.
+            // The caller may have given up.
             Some(waiting) => drop(waiting.send(answer)),
             None => return status(StatusCode::BAD_REQUEST),
         }
@@ -281,7 +281,7 @@ pub fn messages(queue: &str, messages: &[Sent<'_>]) -> Value {
     received(queue, messages, 1)
 }
 
-/// [`messages`] that were received so often.
+/// [`messages`] that were received this often.
 pub fn received(queue: &str, messages: &[Sent<'_>], receives: u32) -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis().to_string();
     let records = messages.iter().map(|(id, body, place)| {
@@ -306,7 +306,7 @@ pub fn received(queue: &str, messages: &[Sent<'_>], receives: u32) -> Value {
     json!({ "Records": records.collect::<Vec<_>>() })
 }
 
-/// An event of records of a table's stream: for each its sequence number, what happened, and the
+/// An event of records of a table's stream. Each record has its sequence number, its kind, and the
 /// item before and after.
 pub fn changes(records: &[(u64, &str, Value, Value)]) -> Value {
     let records = records.iter().map(|(sequence, event, before, after)| {

@@ -1,6 +1,6 @@
-//! ministack, an emulator of AWS from PyPI, on loopback: S3, DynamoDB, SQS and Lambda of somebody
-//! else's making. Installed into the target folder by the first test that needs it; one process a
-//! test program, gone with it, and another for a test that would keep it busy for long.
+//! ministack, a third-party emulator of AWS from PyPI, on loopback: S3, DynamoDB, SQS and Lambda.
+//! The first test that needs it installs it into the target folder. Each test program runs one
+//! process that ends with it, and another for a test that would keep it busy for long.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::venv;
 
-/// What `pip` is to install, dependencies included: nothing changes from one run to the next.
+/// The packages for `pip`, dependencies included, so that every run installs the same.
 const REQUIREMENTS: &str = include_str!("ministack-requirements.txt");
 
 /// The running emulator's address: `http://127.0.0.1:PORT`.
@@ -20,7 +20,7 @@ pub fn endpoint() -> &'static str {
     RUNNING.get_or_init(Emulator::start).endpoint()
 }
 
-/// A process of it. It ends with this process, or when this is dropped.
+/// A process of the emulator. It ends with this process, or when this is dropped.
 pub struct Emulator {
     endpoint: String,
     process: Child,
@@ -33,18 +33,18 @@ impl Emulator {
 
     pub fn start() -> Self {
         let venv = venv::installed("ministack", REQUIREMENTS);
-        // Between finding a free port and using it somebody else may take it.
+        // Another process may take the free port before the emulator does.
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let log = venv.with_file_name(format!("ministack-{}-{port}.log", std::process::id()));
-            // It ends when its standard input does, which this process holds: with this process,
-            // whatever becomes of it.
+            // The emulator ends when its standard input does. This process holds that input, so the
+            // emulator ends with this process, however this one ends.
             let script = "\"$0\" & pid=$!; cat > /dev/null; kill $pid";
             let mut command = Command::new("sh");
             command.args(["-c", script]).arg(venv.join("bin/ministack"));
             command.env("GATEWAY_PORT", port.to_string()).env("BIND_HOST", "127.0.0.1").env("LOG_LEVEL", "WARNING");
             command.env("IOT_MTLS_ENABLED", "0").env("MINISTACK_REGION", "us-east-1");
-            // What functions that it runs are told.
+            // The environment of the functions that it runs.
             command.env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"));
             let output = File::create(&log).unwrap();
             command.stdin(Stdio::piped()).stdout(output.try_clone().unwrap()).stderr(output);
@@ -61,13 +61,13 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        // The shell before it ends with its standard input, and ends it.
+        // The shell in front of it ends with its standard input, and ends the emulator.
         drop(self.process.stdin.take());
         let _ = self.process.wait();
     }
 }
 
-/// Waits until it answers; two minutes at most.
+/// Waits until the emulator answers; two minutes at most.
 fn is_up(port: u16) -> bool {
     for _ in 0..1_200 {
         if let Ok(mut connection) = TcpStream::connect(("127.0.0.1", port)) {

@@ -1,4 +1,4 @@
-//! What the tests have in common: each program declares it once and uses some of it.
+//! The common code of the tests: each program declares it once and uses some of it.
 #![allow(
     dead_code,
     unreachable_pub,

@@ -1,4 +1,5 @@
-//! What a collection must hold, kept as plainly as the documentation of the five ops says it.
+//! The expected content of a collection, computed as simply as the documentation defines the five
+//! ops.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ pub struct Model {
     pub records: BTreeMap<String, Entry>,
     /// Every op ever applied.
     pub ops: u64,
-    /// By revision: all ops of each id, by revision and what they do.
+    /// In collections ordered by revision: all ops of each id, by revision and kind.
     histories: BTreeMap<String, BTreeMap<(Revision, u8), Op>>,
 }
 
@@ -34,8 +35,8 @@ impl Model {
         self.records.extend(new.map(|entry| (id, entry)));
     }
 
-    /// Takes note of an op with a revision, in whatever order they come. Of two different ones that
-    /// do the same to one id at one revision the model does not know which wins: give it none.
+    /// Notes an op with a revision; the order of calls does not matter. Do not give it two
+    /// different ops of one kind for one id at one revision: the model cannot rank them.
     pub fn revise(&mut self, op: Op, shard: ShardId) {
         self.ops += 1;
         let id = op.id.clone();
@@ -48,7 +49,7 @@ impl Model {
         }));
     }
 
-    /// Whether another op does the same to its id at its revision.
+    /// Whether a different op of the same kind has the same id and revision.
     pub fn collides(&self, op: &Op) -> bool {
         self.histories.get(&op.id).and_then(|history| history.get(&key(op))).is_some_and(|known| known != op)
     }
@@ -61,13 +62,13 @@ impl Model {
     /// In the order of insertion.
     pub fn by_insertion(&self) -> Vec<Entry> {
         let mut all = self.by_id();
-        // Stable: at one revision by id.
+        // A stable sort: at one revision by id.
         all.sort_by_key(|entry| (entry.inserted, entry.shard));
         all
     }
 }
 
-/// What decides between ops on one id: their revision, and then what they do.
+/// The order of ops on one id: by revision, then by kind.
 fn key(op: &Op) -> (Revision, u8) {
     let rank = match op.action {
         Action::Put(_) | Action::Add(_) => 0,
@@ -77,9 +78,10 @@ fn key(op: &Op) -> (Revision, u8) {
     (op.revision.expect("it has a revision"), rank)
 }
 
-/// What ops in the order of their revisions come to: the record, the revision of its insertion and
-/// of its last change. A put sets the record, a delete removes it and all its fields; a patch
-/// writes fields whether or not there is a record; an upsert does too, and makes it be there.
+/// The result of ops in the order of their revisions: the record, and the revisions of its
+/// insertion and of its last change. A put sets the record, and a delete removes it and all its
+/// fields. A patch writes fields whether or not there is a record. An upsert does too, and makes
+/// the record exist.
 pub fn by_the_book<'a>(ops: impl IntoIterator<Item = &'a Op>) -> Option<(Record, Revision, Revision)> {
     let mut fields = Record::default();
     let (mut present, mut put) = (false, false);
@@ -102,7 +104,7 @@ pub fn by_the_book<'a>(ops: impl IntoIterator<Item = &'a Op>) -> Option<(Record,
     present.then_some((fields, inserted, changed))
 }
 
-/// An entry without what decides between ops of one revision, which the model does not know.
+/// An entry without the tie-break between ops of one revision, which the model does not know.
 pub fn untied(mut entry: Entry) -> Entry {
     for place in [&mut entry.inserted, &mut entry.changed] {
         if let Place::Revision(stamp) = place {
@@ -112,7 +114,7 @@ pub fn untied(mut entry: Entry) -> Entry {
     entry
 }
 
-/// Some op on one of few ids, so that they meet. Embeddings are of dimension 2.
+/// A random op on one of few ids, so that ops meet. Embeddings are of dimension 2.
 pub fn op() -> impl Strategy<Value = Op> {
     use deltafold::format::{Change, Patch, Value};
     fn change<T: std::fmt::Debug + Clone + 'static>(

@@ -1,6 +1,6 @@
-//! A front before ministack for the requests of SQS that it lacks: moves of dead letters, and the
-//! queues they come from. Each look at the task really moves one message, so that tests see its
-//! progress. The front can also refuse some entries of a batch. Every other request goes through.
+//! A proxy in front of ministack for the requests of SQS that it lacks: moves of dead letters, and
+//! the queues they come from. Each look at the task moves one message, so that tests see its
+//! progress. The proxy can also refuse some entries of a batch. Every other request goes through.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
-/// The one task there is.
+/// The only task.
 #[derive(Debug, Clone, Default)]
 struct Task {
     source: String,
@@ -29,7 +29,7 @@ pub struct Known {
     pub source: (String, String),
 }
 
-/// The entries of batches that are refused: those of this action that hold this text.
+/// The refused entries of batches: those of this action that contain this text.
 #[derive(Debug, Clone)]
 pub struct Refused {
     pub action: &'static str,
@@ -45,12 +45,12 @@ struct Front {
     task: Arc<Mutex<Option<Task>>>,
 }
 
-/// Starts it, on a thread of its own that ends with the process; its address.
+/// Starts the proxy on its own thread, which ends with the process. Returns its address.
 pub fn start(behind: &str, known: Known) -> String {
     serve(Front { behind: host(behind), known: Some(known), refused: None, task: Arc::default() })
 }
 
-/// One that refuses entries of batches and lets every other request through.
+/// A proxy that refuses entries of batches and lets every other request through.
 pub fn refusing(behind: &str, action: &'static str, text: &str) -> String {
     let refused = Some(Refused { action, text: text.to_owned() });
     serve(Front { behind: host(behind), known: None, refused, task: Arc::default() })
@@ -108,7 +108,7 @@ impl Front {
             .unwrap())
     }
 
-    /// A batch without what is refused of it.
+    /// A batch without its refused entries.
     async fn refuse(&self, mut given: Value, refused: &Refused) -> Value {
         let entries: Vec<Value> = given["Entries"].as_array().cloned().unwrap_or_default();
         let (out, taken): (Vec<Value>, Vec<Value>) =
@@ -134,7 +134,7 @@ impl Front {
         json!({ "TaskHandle": "handle" })
     }
 
-    /// Stops the task of a handle while it runs; the refusal of the service otherwise.
+    /// Stops the running task of a handle; otherwise returns the refusal of the service.
     fn cancel(&self, given: &Value) -> Result<Value, Value> {
         let mut task = self.task.lock().unwrap();
         let running = task.as_mut().filter(|task| given["TaskHandle"] == "handle" && task.status == "RUNNING");
@@ -146,7 +146,7 @@ impl Front {
         Ok(json!({ "ApproximateNumberOfMessagesMoved": running.moved }))
     }
 
-    /// Moves one message, and tells how far it is.
+    /// Moves one message, and reports the progress.
     async fn look(&self, known: &Known) -> Value {
         let Some(mut task) = self.task.lock().unwrap().clone() else { return json!({ "Results": [] }) };
         if task.status == "RUNNING" {
@@ -170,7 +170,7 @@ impl Front {
             }
             *self.task.lock().unwrap() = Some(task.clone());
         }
-        // The handle is told only while it runs.
+        // The answer has the handle only while the task runs.
         let handle = (task.status == "RUNNING").then_some("handle");
         json!({ "Results": [{
             "TaskHandle": handle,

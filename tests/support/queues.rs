@@ -27,7 +27,7 @@ pub fn client(endpoint: &str) -> aws_sdk_sqs::Client {
     aws_sdk_sqs::Client::from_conf(config)
 }
 
-/// Makes a queue; one whose name ends in `.fifo` keeps order.
+/// Makes a queue. One whose name ends in `.fifo` keeps order.
 pub async fn create(endpoint: &str, name: &str, attributes: &[(QueueAttributeName, &str)]) -> Queue {
     let mut request = client(endpoint).create_queue().queue_name(name);
     if name.ends_with(".fifo") {

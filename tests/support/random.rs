@@ -1,4 +1,4 @@
-//! Randomness that can be repeated.
+//! Repeatable randomness.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 pub struct Random(u64);
 
 impl Random {
-    /// Seeded by `DELTAFOLD_SEED`, or anew; prints how to repeat it.
+    /// Seeded by `DELTAFOLD_SEED`, or anew. Prints the seed and the way to repeat it.
     pub fn from_environment() -> Self {
         let given = std::env::var("DELTAFOLD_SEED").ok().map(|seed| seed.parse().expect("DELTAFOLD_SEED is a number"));
         let seed = given.unwrap_or_else(|| RandomState::new().hash_one(0));
@@ -15,7 +15,7 @@ impl Random {
         Self::new(seed)
     }
 
-    /// Seeded anew each time, whatever the environment says.
+    /// Seeded anew each time, whatever the environment.
     pub fn anew() -> Self {
         Self::new(RandomState::new().hash_one(0))
     }
@@ -38,7 +38,7 @@ impl Random {
         self.next() % bound
     }
 
-    /// An index of a list of so many.
+    /// An index into a list of this length.
     pub fn index(&mut self, len: usize) -> usize {
         usize::try_from(self.below(len as u64)).unwrap_or(0)
     }

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use deltafold::format::{Action, Op, Record, Value};
 
-/// A table, and what is in it.
+/// A table and its items.
 pub struct Items {
     client: Client,
     table: String,
@@ -19,7 +19,7 @@ impl Items {
         Self { client, table: table.to_owned(), records: BTreeMap::new() }
     }
 
-    /// Does to the table what an op does to a collection.
+    /// Changes the table as an op changes a collection.
     pub async fn change(&mut self, op: Op) {
         let record = match op.action {
             Action::Put(record) => Some(record),

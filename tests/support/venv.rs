@@ -1,12 +1,11 @@
-//! Programs from PyPI, pinned and installed into the target folder by the first test that needs
-//! them.
+//! Programs from PyPI, pinned. The first test that needs them installs them into the target folder.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A virtual environment with these packages, dependencies included, made by whoever comes first;
-/// other requirements make another one.
+/// A virtual environment with these packages, dependencies included. The first caller makes it.
+/// Other requirements make another one.
 pub fn installed(name: &str, requirements: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let venv = target.join(format!("{name}-{:08x}", crc32fast::hash(requirements.as_bytes())));
@@ -26,7 +25,7 @@ pub fn installed(name: &str, requirements: &str) -> PathBuf {
     venv
 }
 
-/// Runs a command that must succeed, and returns what it printed.
+/// Runs a command that must succeed, and returns its output.
 #[track_caller]
 pub fn run(command: &mut Command) -> String {
     let output = command

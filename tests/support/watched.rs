@@ -1,5 +1,5 @@
 //! A store that counts its calls, lets a test act at a chosen moment between two of them, and fails
-//! as it is told.
+//! on demand.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -15,9 +15,9 @@ use futures::future::BoxFuture;
 
 use super::random::Random;
 
-/// Makes of each `async fn name<S: Store + Clone>(store: Watched<S>)` a test in memory and one in a
-/// local folder, and, where S3 is compiled in, tests in the buckets of two servers, with the heads
-/// in the bucket and in a table.
+/// Turns each `async fn name<S: Store + Clone>(store: Watched<S>)` into a test in memory and one in
+/// a local folder. With S3 compiled in, it also makes tests in the buckets of two servers, with the
+/// heads in the bucket and in a table.
 macro_rules! on_every_store {
     ($($name:ident),* $(,)?) => {
         on_every_store!(@in in_memory, (deltafold::store::Memory::new(), ()), $($name),*);
@@ -43,24 +43,24 @@ macro_rules! on_every_store {
     };
 }
 
-/// A store in a folder that goes with the test.
+/// A store in a folder that is removed after the test.
 pub fn folder() -> (deltafold::store::Dir, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     (deltafold::store::Dir::open(folder.path()).unwrap(), folder)
 }
 
-/// How a call fails.
+/// The fault of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing landed and nothing will; try again.
     Transient,
-    /// Nothing landed and nothing will, however often it is tried.
+    /// Nothing landed and nothing will, however often the caller tries.
     Permanent,
     /// It landed, and the answer is lost.
     LoseAnswer,
-    /// It landed, and is answered as refused: something below tried twice.
+    /// It landed, and the answer is "refused": a layer below tried twice.
     Echo,
-    /// It did not land, and nobody can tell.
+    /// It did not land, and the outcome is unknown.
     LoseRequest,
     /// The answer is lost, and it lands when [`Watched::land_delayed`] is called.
     Delay,
@@ -71,7 +71,7 @@ type Action = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 enum Act {
     Do(Action),
     Fail(Fault),
-    /// Lands, and then does something before it is answered as refused.
+    /// Lands, then runs the action, then answers "refused".
     Echo(Action),
 }
 
@@ -115,8 +115,8 @@ impl<S: Store> Watched<S> {
         Self { inner, state: Arc::default() }
     }
 
-    /// Once, just before the next `verb` on a key (or prefix) that holds `key`: does `act` to the
-    /// end.
+    /// Once, just before the next `verb` on a key (or prefix) that contains `key`: runs `act` to
+    /// the end.
     pub fn before<F>(&self, verb: &'static str, key: impl ToString, act: impl FnOnce() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -125,13 +125,13 @@ impl<S: Store> Watched<S> {
         self.state.lock().unwrap().hooks.push(Hook { verb, key: key.to_string(), act });
     }
 
-    /// Once, the next `verb` on a key that holds `key` fails so.
+    /// Once, the next `verb` on a key that contains `key` has this fault.
     pub fn fail(&self, verb: &'static str, key: impl ToString, fault: Fault) {
         self.state.lock().unwrap().hooks.push(Hook { verb, key: key.to_string(), act: Act::Fail(fault) });
     }
 
-    /// Once, the next creation of a key that holds `key` lands; then `act` is done to the end, and
-    /// then it is answered as refused.
+    /// Once, the next creation of a key that contains `key` lands. Then `act` runs to the end, and
+    /// the answer is "refused".
     pub fn echo_after<F>(&self, key: impl ToString, act: impl FnOnce() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -140,23 +140,23 @@ impl<S: Store> Watched<S> {
         self.state.lock().unwrap().hooks.push(Hook { verb: "create", key: key.to_string(), act });
     }
 
-    /// From now on one call in `once_in` fails, one way or another; never again with 0.
+    /// From now on one call in `once_in` has some fault; with 0 none has.
     pub fn fail_at_random(&self, seed: u64, once_in: u64) {
         self.state.lock().unwrap().random = (once_in > 0).then(|| (Random::new(seed), once_in));
     }
 
-    /// From now on every conditional write that lands is answered as refused, as if something below
+    /// From now on every conditional write that lands is answered "refused", as if a layer below
     /// had tried twice.
     pub fn echo_all(&self) {
         self.state.lock().unwrap().echoes = Some(Vec::new());
     }
 
-    /// The writes that were answered so, as `verb key`; from now on all are answered as they ended.
+    /// The writes answered so, as `verb key`. From now on all answers are true.
     pub fn echoed(&self) -> Vec<String> {
         self.state.lock().unwrap().echoes.take().unwrap_or_default()
     }
 
-    /// An outcome as it is answered.
+    /// The answer for an outcome.
     fn answered(&self, verb: &str, key: &Key, outcome: Outcome) -> Outcome {
         match (&mut self.state.lock().unwrap().echoes, outcome) {
             (Some(echoes), Outcome::Done(_)) => {
@@ -172,20 +172,20 @@ impl<S: Store> Watched<S> {
         self.state.lock().unwrap().hooks.is_empty()
     }
 
-    /// The calls since the last time this was asked, as `verb key`, keys without what stands before
-    /// the last folder.
+    /// The calls since the last call of this, as `verb key`. A key has only its last folder and
+    /// name.
     pub fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().unwrap().calls)
     }
 
-    /// The calls of `abort_uploads` since this was last asked: prefix, date, and whether it was a
+    /// The calls of `abort_uploads` since the last call of this: prefix, date, and whether it was a
     /// dry run.
     pub fn aborts(&self) -> Vec<(String, Timestamp, bool)> {
         std::mem::take(&mut self.state.lock().unwrap().aborts)
     }
 
-    /// Lets the writes land that were delayed, in any case refused where their condition no longer
-    /// holds. Returns how many landed.
+    /// Lets the delayed writes land. The store still refuses those whose condition no longer holds.
+    /// Returns the number that landed.
     pub async fn land_delayed(&self) -> usize {
         let delayed = std::mem::take(&mut self.state.lock().unwrap().delayed);
         let mut landed = 0;
@@ -225,12 +225,12 @@ impl<S: Store> Watched<S> {
         random.once_in(*once_in).then(|| (fault(random), None))
     }
 
-    /// For calls that write nothing, or may be repeated.
+    /// For calls that write nothing, or that may be repeated.
     async fn read(&self, verb: &'static str, key: &str) -> Result<(), StoreError> {
         self.call(verb, key).await.map_or(Ok(()), |(fault, _)| Err(error(verb, key, fault)))
     }
 
-    /// A write that fails, `None` where it is to be done.
+    /// The answer of a write with a fault; `None` if the write has none.
     async fn write(
         &self,
         verb: &'static str,
@@ -260,14 +260,14 @@ impl<S: Store> Watched<S> {
         }
     }
 
-    /// The keys that hold `part`.
+    /// The keys that contain `part`.
     pub async fn keys(&self, part: &str) -> Vec<Key> {
         let all = self.inner.list_after("", None, 1_000).await.unwrap();
         assert!(all.len() < 1_000);
         all.into_iter().map(|listed| listed.key).filter(|key| key.as_str().contains(part)).collect()
     }
 
-    /// Puts other bytes in an object's place.
+    /// Replaces the bytes of an object.
     pub async fn overwrite(&self, key: &Key, change: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = self.inner.get(key).await.unwrap().unwrap().bytes.to_vec();
         change(&mut bytes);
@@ -281,7 +281,7 @@ fn error(verb: &'static str, key: impl std::fmt::Display, fault: Fault) -> Store
     StoreError::new(kind, verb, key, format_args!("as the test says: {fault:?}"))
 }
 
-/// An object sent ahead. Its creation is a `create` like any other.
+/// A staged object. Its creation is a `create` like any other.
 #[derive(Debug)]
 struct WatchedStage<S> {
     store: Watched<S>,
@@ -380,7 +380,7 @@ impl<S: Store + Clone> Store for Watched<S> {
         self.inner.uncached()
     }
 
-    /// Tests of the probe open stores themselves; others are about what follows it.
+    /// Tests of the probe open stores themselves. Other tests are about later steps.
     fn is_to_be_probed(&self) -> bool {
         false
     }

@@ -1,5 +1,5 @@
-//! Buckets in memory. Every operation is one step under one lock; conditions are judged in that
-//! step, as S3 judges them when a write commits.
+//! Buckets in memory. Every operation is one step under one lock. The step judges the conditions,
+//! as S3 does when a write commits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use futures::TryStreamExt;
 use s3s::dto::{self, ETag, ETagCondition, StreamingBlob, Timestamp};
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 
-/// What the store of a server holds. Clones are one store.
+/// The content of a server's store. Clones are one store.
 #[derive(Clone, Default)]
 pub struct Backend(Arc<Inner>);
 
@@ -21,24 +21,24 @@ pub struct Backend(Arc<Inner>);
 struct Inner {
     buckets: Mutex<BTreeMap<String, Bucket>>,
     numbers: AtomicU64,
-    /// Reads of objects, and the bytes that they were answered.
+    /// Reads of objects, and the bytes of their answers.
     reads: AtomicU64,
     sent: AtomicU64,
     quirks: Mutex<BTreeSet<Quirk>>,
-    /// What was there before the last write to each path.
+    /// The state before the last write to each path.
     before: Mutex<BTreeMap<String, Option<Stored>>>,
 }
 
-/// A way in which a store differs from S3. Some cost, most lose.
+/// A difference of a store from S3. Some differences cost, most lose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Quirk {
     /// Accepts `If-None-Match: *` of a write and ignores it.
     IgnoresCreateConditions,
-    /// The same, of the request that completes an upload.
+    /// The same, for the request that completes an upload.
     IgnoresUploadConditions,
     /// Accepts `If-Match` of a write and ignores it.
     IgnoresReplaceConditions,
-    /// Makes an object of a replace where there is none.
+    /// Creates the object of a replace if it is missing.
     ReplacesWhatIsNotThere,
     /// Answers 501 to a write with `If-Match`.
     LacksReplace,
@@ -50,13 +50,13 @@ pub enum Quirk {
     SaysUnchanged,
     /// Ignores `If-Match` of a read.
     IgnoresReadConditions,
-    /// Lists what was there before the last write to each name.
+    /// Lists the state before the last write to each name.
     StaleLists,
     /// Lists in the opposite order.
     UnorderedLists,
-    /// Reads what was there before the last write.
+    /// Reads the state before the last write.
     StaleReads,
-    /// Takes deletes and does nothing.
+    /// Accepts deletes and ignores them.
     KeepsDeleted,
 }
 
@@ -114,7 +114,7 @@ impl Backend {
         self.0.buckets.lock().unwrap().entry(name.to_owned()).or_default();
     }
 
-    /// Reads of objects since the last time this was asked, and the bytes that they were answered.
+    /// Reads of objects since the last call, and the bytes of their answers.
     pub fn take_reads(&self) -> (u64, u64) {
         (self.0.reads.swap(0, Ordering::Relaxed), self.0.sent.swap(0, Ordering::Relaxed))
     }
@@ -156,7 +156,7 @@ impl Backend {
         Ok(())
     }
 
-    /// Changes the bytes of an object in place, its metadata left as it is: bit rot.
+    /// Changes the bytes of an object in place, and keeps its metadata: bit rot.
     pub fn rot(&self, bucket: &str, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut buckets = self.0.buckets.lock().unwrap();
         let stored = buckets.get_mut(bucket).unwrap().objects.get_mut(path).unwrap();
@@ -182,7 +182,7 @@ impl Backend {
         }
     }
 
-    /// Puts a raw object there, as somebody else might.
+    /// Puts a raw object there, as another program might.
     pub fn put(&self, bucket: &str, path: &str, bytes: &[u8]) {
         let stored = self.stored(Bytes::copy_from_slice(bytes), None);
         self.0.buckets.lock().unwrap().get_mut(bucket).unwrap().objects.insert(path.to_owned(), stored);
@@ -260,7 +260,7 @@ impl S3 for Backend {
                 self.judge(bucket.objects.get(&input.key), if_match.as_ref(), if_none_match.as_ref())
             })?;
             (if_match, if_none_match) = (None, None);
-            // Others are judged meanwhile.
+            // Other requests are judged meanwhile.
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
         let tag = self.with(&input.bucket, |bucket| {
@@ -472,7 +472,7 @@ impl S3 for Backend {
             });
             Ok(uploads.collect())
         })?;
-        // Pages of two, so that paging is seen.
+        // Pages of two, so that the tests see paging.
         let truncated = uploads.len() > 2;
         uploads.truncate(2);
         let last = uploads.last().filter(|_| truncated).cloned();

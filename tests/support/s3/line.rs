@@ -1,4 +1,4 @@
-//! A line to the server that carries only so many bytes a second.
+//! A line to the server with a bandwidth limit.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt};
 use hyper::body::{Frame, SizeHint};
 use s3s::{Body, StdError};
 
-/// What all bodies in one direction go through, one after the other.
+/// All bodies in one direction go through it, one after another.
 #[derive(Debug, Clone)]
 pub struct Line {
     bytes_per_second: u64,
@@ -23,7 +23,7 @@ impl Line {
         Self { bytes_per_second, free: Arc::new(Mutex::new(Instant::now())) }
     }
 
-    /// When so many bytes more are through.
+    /// The time when this many more bytes are through.
     fn carry(&self, bytes: usize) -> Instant {
         let takes = Duration::from_nanos((bytes as u64).saturating_mul(1_000_000_000) / self.bytes_per_second);
         let mut free = self.free.lock().unwrap();
@@ -31,7 +31,7 @@ impl Line {
         *free
     }
 
-    /// The body, as fast as the line carries it.
+    /// The body, at the speed of the line.
     pub fn through(&self, body: Body) -> Body {
         let (line, size) = (self.clone(), hyper::body::Body::size_hint(&body));
         let frames = http_body_util::BodyStream::new(body).then(move |frame| {
@@ -46,7 +46,7 @@ impl Line {
     }
 }
 
-/// A body that says its size as the one behind it does.
+/// A body with the size hint of the one behind it.
 struct Slow {
     frames: BoxStream<'static, Result<Frame<Bytes>, StdError>>,
     size: SizeHint,

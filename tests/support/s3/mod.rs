@@ -1,5 +1,5 @@
-//! An S3 server on loopback that fails as it is told: real requests, real conditions, scripted
-//! faults at the level of HTTP, and a latency to set.
+//! An S3 server on loopback with injected faults: real requests, real conditions, scripted faults
+//! at the level of HTTP, and a configurable latency.
 
 pub mod backend;
 mod line;
@@ -27,34 +27,34 @@ use line::Line;
 
 use super::random::Random;
 
-/// How a request fails.
+/// The fault of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Applied; the connection breaks before the answer.
     LoseAnswer,
     /// The connection breaks before anything happens.
     LoseRequest,
-    /// The connection breaks at once, and it is applied after this.
+    /// The connection breaks at once, and the request is applied after this time.
     Late(Duration),
-    /// Not applied; this answer.
+    /// Not applied, and answered with this.
     Answer(u16, &'static str),
-    /// Applied; this answer all the same.
+    /// Applied, and still answered with this.
     AnswerAfter(u16, &'static str),
-    /// Applied twice, as by a layer in between that tries again; the second answer.
+    /// Applied twice, as by a layer in between that tries again. The second answer is sent.
     Echo,
     /// The body of the answer breaks off in the middle.
     BreakBody,
-    /// A byte of the body of the answer is another.
+    /// A byte of the answer's body is changed.
     FlipBody,
     /// The body of the answer comes byte by byte.
     Trickle,
-    /// A byte of the body of the request is another.
+    /// A byte of the request's body is changed.
     DamageRequest,
-    /// Answered after this.
+    /// Answered after this time.
     Slow(Duration),
 }
 
-/// What fails, and how often.
+/// The requests that fail, and how often.
 struct Rule {
     verb: &'static str,
     path: String,
@@ -62,16 +62,16 @@ struct Rule {
     times: usize,
 }
 
-/// Something that happens just before a request.
+/// An action just before a request.
 struct Hook {
     verb: &'static str,
     path: String,
-    /// So many requests like it come before.
+    /// The number of matching requests to let pass first.
     after: usize,
     act: Box<dyn FnOnce(&Backend) + Send>,
 }
 
-/// One request in a thousand so many times.
+/// Rates, in requests of a thousand.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rates {
     pub lost_answers: u64,
@@ -83,14 +83,14 @@ pub struct Rates {
 struct Script {
     rules: Vec<Rule>,
     hooks: Vec<Hook>,
-    /// Of all requests from now on, which fails, and how.
+    /// The number of requests before the one that fails, and its fault.
     nth: Option<(usize, Fault)>,
     random: Option<(Random, Rates)>,
     latency: Duration,
-    /// How requests come in, and how answers go out.
+    /// The lines for requests and for answers.
     lines: Option<(Line, Line)>,
     calls: Vec<String>,
-    /// The bodies of requests to services that name their action in a header, with it.
+    /// The bodies of requests to services that name their action in a header, each with its action.
     actions: Vec<(&'static str, serde_json::Value)>,
 }
 
@@ -107,7 +107,7 @@ pub const BUCKET: &str = "bucket";
 pub const ACCESS_KEY: &str = "AKIDEXAMPLE";
 pub const SECRET_KEY: &str = "wJalrXUtnFEMI";
 
-/// Options that reach a server with the keys of the tests, and do not wait as long as users do.
+/// Options that reach a server with the keys of the tests, with shorter waits than users have.
 pub fn options(endpoint: &str) -> S3Options {
     let credentials =
         Credentials { access_key: ACCESS_KEY.to_owned(), secret_key: SECRET_KEY.to_owned(), session_token: None };
@@ -121,7 +121,7 @@ pub fn options(endpoint: &str) -> S3Options {
     S3Options { aws, ..S3Options::default() }
 }
 
-/// A client of the SDK for some server's buckets.
+/// A client of the SDK for the buckets of any server.
 pub fn client(endpoint: &str) -> aws_sdk_s3::Client {
     let keys = aws_sdk_s3::config::Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test");
     let config = aws_sdk_s3::config::Builder::new()
@@ -131,20 +131,20 @@ pub fn client(endpoint: &str) -> aws_sdk_s3::Client {
         .region(aws_sdk_s3::config::Region::new("us-east-1"))
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .force_path_style(true)
-        // One attempt, and no checksum but what the caller gives.
+        // One attempt, and no checksum except the caller's.
         .request_checksum_calculation(aws_sdk_s3::config::RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(aws_sdk_s3::config::ResponseChecksumValidation::WhenRequired)
         .build();
     aws_sdk_s3::Client::from_conf(config)
 }
 
-/// A store in a new bucket of some server.
+/// A store in a new bucket of any server.
 pub async fn bucket_at(endpoint: &str, bucket: &str) -> S3 {
     client(endpoint).create_bucket().bucket(bucket).send().await.unwrap();
     S3::open(bucket, "", &options(endpoint)).await.unwrap()
 }
 
-/// A client of the SDK for some server's tables.
+/// A client of the SDK for the tables of any server.
 #[cfg(feature = "dynamodb")]
 pub fn dynamodb(endpoint: &str) -> aws_sdk_dynamodb::Client {
     let keys = aws_sdk_dynamodb::config::Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test");
@@ -159,7 +159,7 @@ pub fn dynamodb(endpoint: &str) -> aws_sdk_dynamodb::Client {
 }
 
 impl Server {
-    /// A server with one empty bucket, on a thread of its own.
+    /// A server with one empty bucket, on its own thread.
     pub fn start() -> Self {
         let backend = Backend::default();
         backend.create_bucket(BUCKET);
@@ -168,8 +168,8 @@ impl Server {
         Self::serving(backend, Behind::Here(builder.build()))
     }
 
-    /// Faults in front of a server of somebody else's, which must not mind that requests are signed
-    /// for another address.
+    /// Faults in front of another server. That server must accept requests signed for another
+    /// address.
     pub fn in_front_of(endpoint: &str) -> Self {
         let address = endpoint.strip_prefix("http://").unwrap().parse().unwrap();
         Self::serving(Backend::default(), Behind::There(address))
@@ -206,18 +206,18 @@ impl Server {
         S3::open(BUCKET, prefix, &options(&self.endpoint())).await.unwrap()
     }
 
-    /// Every request takes so long.
+    /// Every request takes this long.
     pub fn latency(&self, latency: Duration) {
         self.script.lock().unwrap().latency = latency;
     }
 
-    /// The bodies of requests come at this rate, all taken together, and so do those of answers.
-    /// Requests that a fault holds, damages or answers itself pass them by.
+    /// All bodies of requests together come at this rate, and so do those of answers. Requests that
+    /// a fault holds, damages or answers itself bypass the lines.
     pub fn bandwidth(&self, bytes_per_second: u64) {
         self.script.lock().unwrap().lines = Some((Line::new(bytes_per_second), Line::new(bytes_per_second)));
     }
 
-    /// The next request `verb` on a path that holds `path` fails so.
+    /// The next request `verb` on a path that contains `path` has this fault.
     pub fn fail(&self, verb: &'static str, path: impl ToString, fault: Fault) {
         self.fail_times(verb, path, fault, 1);
     }
@@ -226,7 +226,7 @@ impl Server {
         self.script.lock().unwrap().rules.push(Rule { verb, path: path.to_string(), fault, times });
     }
 
-    /// Every such request fails from now on.
+    /// Every such request has this fault from now on.
     pub fn fail_always(&self, verb: &'static str, path: impl ToString, fault: Fault) {
         self.fail_times(verb, path, fault, usize::MAX);
     }
@@ -235,13 +235,13 @@ impl Server {
         self.script.lock().unwrap().random = Some((Random::new(seed), rates));
     }
 
-    /// The next request but `number` fails so, whatever it is.
+    /// The request after the next `number` ones has this fault, whatever its kind.
     pub fn fail_nth(&self, number: usize, fault: Fault) {
         self.script.lock().unwrap().nth = Some((number, fault));
     }
 
-    /// Acts on the store just before a request `verb` on a path that holds `path`, which so many
-    /// others precede.
+    /// Acts on the store just before a request `verb` on a path that contains `path`, after this
+    /// many others.
     pub fn before(
         &self,
         verb: &'static str,
@@ -253,7 +253,7 @@ impl Server {
         self.script.lock().unwrap().hooks.push(hook);
     }
 
-    /// Requests to services that name their action in a header, since the last time this was asked.
+    /// Requests to services that name their action in a header, since the last call of this.
     pub fn actions(&self) -> Vec<(&'static str, serde_json::Value)> {
         std::mem::take(&mut self.script.lock().unwrap().actions)
     }
@@ -273,7 +273,7 @@ impl Server {
         script.rules.is_empty() && script.hooks.is_empty() && script.nth.is_none()
     }
 
-    /// The requests since the last time this was asked, as `verb path`.
+    /// The requests since the last call, as `verb path`.
     pub fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.script.lock().unwrap().calls)
     }
@@ -298,13 +298,13 @@ async fn serve(listener: TcpListener, behind: Behind, backend: Backend, script: 
                 let (behind, backend, script) = (behind.clone(), backend.clone(), script.clone());
                 async move { handle(request, &behind, &backend, &script).await }
             });
-            // A connection that was broken on purpose ends with an error.
+            // A deliberately broken connection ends with an error.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(connection), handle).await;
         });
     }
 }
 
-/// What ends a connection without an answer.
+/// The error that ends a connection without an answer.
 #[derive(Debug)]
 struct Broken;
 
@@ -316,7 +316,7 @@ impl std::fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// The verb of a request, in the words of the store.
+/// The verb of a request, in the store's terms.
 fn verb(request: &Request<Incoming>) -> &'static str {
     let query = request.uri().query().unwrap_or_default();
     let asked = |name: &str| query.split('&').any(|part| part.split('=').next() == Some(name));
@@ -475,7 +475,7 @@ async fn wait(duration: Duration) {
     }
 }
 
-/// What answers requests.
+/// The server that answers requests.
 #[derive(Clone)]
 enum Behind {
     Here(S3Service),
@@ -523,7 +523,7 @@ async fn apply(service: &S3Service, request: Request<Body>) -> Response<Body> {
     }
 }
 
-/// The request with its body read whole, so that it can be applied again, or later.
+/// Reads the whole body of a request, so that it can be applied again, or later.
 async fn held<B: hyper::body::Body>(request: Request<B>) -> Result<Request<Bytes>, Broken> {
     let (parts, body) = request.into_parts();
     let body = BodyExt::collect(body).await.map_err(|_| Broken)?.to_bytes();
