@@ -1,6 +1,6 @@
 //! The bytes of an input as choices.
 
-/// Takes choices off both ends of an input. An input that has come to its end chooses 0 for ever.
+/// Takes choices off both ends of an input. A used-up input gives 0 for ever.
 #[derive(Debug, Clone)]
 pub struct Choices<'a>(&'a [u8]);
 
@@ -44,13 +44,13 @@ impl<'a> Choices<'a> {
         all.get(self.below(all.len())).copied()
     }
 
-    /// What is left, as two inputs of about the same length: the second reads from the end.
+    /// The rest, as two inputs of about the same length. The second reads from the end.
     pub fn halves(self) -> (Self, Self) {
         let (first, second) = self.0.split_at(self.0.len().div_ceil(2));
         (Self(first), Self(second))
     }
 
-    /// What is left.
+    /// The rest of the input.
     pub fn rest(self) -> &'a [u8] {
         self.0
     }

@@ -1,7 +1,7 @@
-//! What the fuzzers share: inputs as choices, objects put together behind right checksums, a store
-//! that fails, and seeds.
+//! The common code of the fuzzers: inputs as choices, objects assembled behind right checksums, a
+//! store that fails, and seeds.
 //!
-//! Each program in `targets/` is a fuzzer; `fuzz/run --help` tells how they are run.
+//! Each program in `targets/` is a fuzzer; `fuzz/run --help` shows how to run them.
 #![deny(unsafe_code)]
 
 mod choices;

@@ -3,9 +3,8 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
-/// The system's allocator, which has no memory for more than `LIMIT` bytes at once: a decoder that
-/// believes a length beyond the limits of the format ends the program, even where no byte of the
-/// memory would ever be touched.
+/// The system's allocator, limited to `LIMIT` bytes an allocation. A decoder that believes a length
+/// beyond the limits of the format ends the program, even if it would never touch the memory.
 #[derive(Debug)]
 pub struct Bounded<const LIMIT: usize>;
 

@@ -1,13 +1,13 @@
-//! How inputs that describe objects are changed, and which are kept.
+//! The mutation of inputs that describe objects, and the choice of those to keep.
 //!
-//! Left to itself the fuzzer changes several things at once and collects what is refused for ever
-//! new reasons: after a minute hardly an input is an object any more, and a rule behind twenty
-//! others is never tried alone.
+//! Left to itself the fuzzer changes several things at once and collects inputs refused for ever
+//! new reasons. After a minute hardly any input is an object, and a rule behind twenty others is
+//! never tried alone.
 
 use libfuzzer_sys::{Corpus, fuzzer_mutate};
 
-/// Every other time changes one small thing of `data[..size]`, else what libFuzzer likes. Returns
-/// the new length.
+/// Every other time changes one small thing of `data[..size]`; otherwise lets libFuzzer mutate it.
+/// Returns the new length.
 pub fn mutated(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     if seed.is_multiple_of(2) || size == 0 || size > max_size {
         return fuzzer_mutate(data, size, max_size);
@@ -25,7 +25,7 @@ pub fn mutated(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usiz
     let (value, bit) = (place(256), place(8));
     let input = data.get_mut(..size).unwrap_or_default();
     match how {
-        // A number of 4 or 8 bytes becomes another one that stands there.
+        // A number of 4 or 8 bytes is replaced by another one from the input.
         0 | 1 => {
             let len = if how == 0 { 4 } else { 8 };
             if let (Some(_), Some(_)) = (input.get(at..at + len), input.get(from..from + len)) {
@@ -45,8 +45,8 @@ pub fn mutated(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usiz
     size
 }
 
-/// Keeps an input that reached something new if it is an object, or if nothing of it is mended:
-/// what is refused with right checksums leads nowhere.
+/// Keeps an input that reached new code if it is an object, or if it asks for no mending. An input
+/// that is refused with right checksums leads nowhere.
 pub fn kept(mend: Option<&u8>, is_object: bool) -> Corpus {
     if is_object || mend.is_none_or(|mend| mend % 4 == 0) { Corpus::Keep } else { Corpus::Reject }
 }

@@ -1,7 +1,6 @@
-//! Objects put together from mutated bytes. A checksum stops whatever is changed blindly; so an
-//! input says in its first byte how much of it is made right again before the decoder gets it. All
-//! of it is restated from `format/SPEC.md`, so that the crate under test is not asked how its
-//! objects are to look.
+//! Objects assembled from mutated bytes. A checksum stops every blind change. So the first byte of
+//! an input says how much of it is mended before the decoder gets it. The code restates
+//! `format/SPEC.md`, so it does not ask the crate under test for the form of its objects.
 
 use bytes::Bytes;
 use deltafold::format::codes::{CodeEncoder, sign_bytes};
@@ -14,20 +13,20 @@ const ENTRY: usize = 32;
 const MIB: usize = 1 << 20;
 /// Bytes of an embedding object's section that one checksum covers.
 const BLOCK: usize = 16 << 10;
-/// Most bytes of a section that are decompressed here.
+/// The most bytes of a section that are decompressed here.
 const MOST: usize = 64 * MIB;
 
-/// What is made right of an input: its first byte, modulo 4.
+/// The extent of the mending: the first byte of an input, modulo 4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mend {
     /// Nothing: the rest is the object.
     Nothing,
-    /// The rest is an object, whose checksums are made right.
+    /// The rest is an object, and its checksums are corrected.
     Checksums,
-    /// The rest is sections, behind an envelope that is right.
+    /// The rest is sections, which get a right envelope.
     Envelope,
-    /// The same, and what one section says of another is right: counts, digests, tables of
-    /// checksums, codes.
+    /// The same, and statements of one section about another are corrected: counts, digests, tables
+    /// of checksums, codes.
     Sections,
 }
 
@@ -65,7 +64,7 @@ pub fn from_input(kind: ObjectKind, input: &[u8]) -> Bytes {
     }
 }
 
-/// The inputs that describe an object: one for each way to mend it, where it can be taken apart.
+/// The inputs that describe an object: one for each way to mend it, if it can be taken apart.
 pub fn to_inputs(object: &[u8]) -> Vec<Vec<u8>> {
     let mut inputs: Vec<Vec<u8>> = [0, 1].map(|mend| [&[mend], object].concat()).into();
     if let Some(sections) = sections_of_object(object) {
@@ -81,18 +80,18 @@ pub fn to_inputs(object: &[u8]) -> Vec<Vec<u8>> {
     inputs
 }
 
-/// Its kind, of an object whose envelope is sound.
+/// The kind of an object with a sound envelope.
 pub fn kind(object: &[u8]) -> Option<ObjectKind> {
     Envelope::parse(object).ok().map(|envelope| envelope.kind())
 }
 
-/// The decoded bytes of a section, of an object that was found sound.
+/// The decoded bytes of a section of a sound object.
 pub fn section(object: &[u8], id: u16) -> Option<Vec<u8>> {
     Envelope::parse(object).ok()?.section(id).and_then(|section| raw(object, section))
 }
 
-/// Sections as an input has them: how many, then id (with 128 for zstd) and length of each, then
-/// their bytes. The last takes what is left.
+/// Sections as an input encodes them: their count, then id (with 128 for zstd) and length of each,
+/// then their bytes. The last section takes the rest.
 fn sections_of_input(input: &[u8]) -> Vec<Section> {
     let Some((count, rest)) = input.split_first() else { return Vec::new() };
     let count = usize::from(count % 16);
@@ -128,7 +127,7 @@ fn sections_of_object(object: &[u8]) -> Option<Vec<Section>> {
     envelope.sections().iter().map(section).collect()
 }
 
-/// The decoded bytes of a section that lies in the object.
+/// The decoded bytes of a section in the object.
 fn raw(object: &[u8], section: &format::Section) -> Option<Vec<u8>> {
     let start = usize::try_from(section.offset).ok()?;
     let stored = object.get(start..start.checked_add(usize::try_from(section.stored).ok()?)?)?;
@@ -138,7 +137,7 @@ fn raw(object: &[u8], section: &format::Section) -> Option<Vec<u8>> {
     }
 }
 
-/// An object of these sections. That an id stands twice is left as it is.
+/// An object of these sections. A duplicate id stays.
 fn assembled(kind: ObjectKind, sections: &[Section]) -> Bytes {
     let stored: Vec<(&Section, u8, Vec<u8>)> = sections
         .iter()
@@ -174,7 +173,7 @@ fn assembled(kind: ObjectKind, sections: &[Section]) -> Bytes {
     object.into()
 }
 
-/// The object with the crc32 of its envelope and of each section that lies in it made right.
+/// The object with the right crc32 for its envelope and for each section in it.
 fn with_right_checksums(object: &[u8]) -> Bytes {
     let mut object = object.to_vec();
     let Some(count) = number(&object, 12, 2) else { return object.into() };
@@ -196,14 +195,14 @@ fn with_right_checksums(object: &[u8]) -> Bytes {
     object.into()
 }
 
-/// Where the fields of a segment's header lie.
+/// The offsets of fields in a segment's header.
 const SEQUENCE: usize = 16;
 const OPS: usize = 64;
 const DIMENSION: usize = 68;
 const VECTORS: usize = 72;
 const DIGEST: usize = 76;
 
-/// Makes the header's counts and digest those of the ops.
+/// Sets the header's counts and digest to those of the ops.
 fn mend_segment(sections: &mut [Section]) {
     let raw = |id| sections.iter().find(|section| section.id == id).map_or(&[][..], |section| &section.raw);
     let (header, mut rows, mut vectors) = (raw(1), raw(2), raw(3));
@@ -232,7 +231,7 @@ fn mend_segment(sections: &mut [Section]) {
     }
 }
 
-/// Whether an op's row says that it sets the embedding.
+/// Whether the row of an op sets the embedding.
 fn has_vector(row: &[u8]) -> bool {
     let Some((action, rest)) = row.split_first() else { return false };
     let id = number(rest, 0, 4).unwrap_or(usize::MAX);
@@ -241,9 +240,8 @@ fn has_vector(row: &[u8]) -> bool {
     action & 0x7f != 5 && state == Some(&2)
 }
 
-/// Makes the count of rows, the codes and the table of checksums those of the rows. The codes are
-/// the one thing that is asked of the crate: its own tests compare them with those of another
-/// program.
+/// Sets the count of rows, the codes and the table of checksums to those of the rows. The codes
+/// alone come from the crate: its own tests compare them with those of another program.
 fn mend_embeddings(sections: &mut [Section]) {
     let rows = sections.iter().find(|section| section.id == 9).map_or(Vec::new(), |section| section.raw.clone());
     let header = sections.iter().find(|section| section.id == 1).map_or(&[][..], |section| &section.raw);
@@ -279,11 +277,11 @@ fn mend_embeddings(sections: &mut [Section]) {
     }
 }
 
-/// Makes the lengths and the checksums of pieces in a part's directory those of raw pieces, and
+/// Sets the lengths and the checksums of pieces in a part's directory to those of raw pieces, and
 /// leaves summaries out.
 ///
-/// Each piece takes as many bytes of its section as the directory says, the last of a section what
-/// is left.
+/// Each piece takes the number of bytes of its section that the directory gives. The last piece of
+/// a section takes the rest.
 fn mend_part(sections: &mut [Section]) {
     let raw = |id| sections.iter().find(|section| section.id == id).map_or(&[][..], |section| &section.raw);
     let (directory, mut values, mut documents) = (raw(3), raw(4), raw(5));
@@ -391,7 +389,7 @@ fn number(bytes: &[u8], at: usize, len: usize) -> Option<usize> {
     usize::try_from(u64::from_le_bytes(number)).ok()
 }
 
-/// Overwrites what lies at `at`, where so much is there.
+/// Overwrites the bytes at `at`, if there are that many.
 fn put(bytes: &mut [u8], at: usize, new: &[u8]) {
     if let Some(place) = bytes.get_mut(at..at + new.len()) {
         place.copy_from_slice(new);

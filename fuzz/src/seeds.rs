@@ -1,5 +1,5 @@
-//! What the fuzzers begin with: the golden objects, real records in every kind of object, and real
-//! lines.
+//! The first inputs of the fuzzers: the golden objects, real records in every kind of object, and
+//! real lines.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use deltafold::format::{Action, Op, Revision};
 use deltafold::store::{Memory, Store};
 use deltafold::{Collection, CompactorOptions, CreateOptions, KEEP_TOMBSTONES, WriterOptions, jsonl};
 
-/// Length of the embeddings of records in seeds: short inputs are mutated better.
+/// The length of the embeddings in seeds. It is small, because short inputs mutate better.
 pub const DIMENSION: u32 = 4;
 
-/// The folder that seeds are to be written to; a fuzzer that is told so does nothing else.
+/// The folder for the seeds. A fuzzer with this variable writes them and does nothing else.
 const FOLDER: &str = "DELTAFOLD_FUZZ_SEEDS";
 
-/// Writes the seeds and ends the program, where the environment says so.
+/// If the environment asks for them, writes the seeds and ends the program.
 pub fn write_if_asked(seeds: impl FnOnce() -> Vec<Vec<u8>>) {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
     for (number, seed) in seeds().into_iter().enumerate() {
@@ -45,8 +45,8 @@ pub fn golden() -> Vec<Bytes> {
     paths.into_iter().map(|path| std::fs::read(path).expect("a golden object can be read").into()).collect()
 }
 
-/// The first lines of the real records, and of the real updates of them: of the whole set where
-/// `DELTAFOLD_DATA` or the folder beside the repository has it, else of the cut in `demo/`.
+/// The first lines of the real records and of their real updates. They come from the whole set if
+/// `DELTAFOLD_DATA` or the folder beside the repository has it, else from the cut in `demo/`.
 pub fn lines(count: usize) -> (Vec<String>, Vec<String>) {
     let whole = std::env::var_os("DELTAFOLD_DATA")
         .map_or_else(|| repository().join("../shared/data/debian-packages"), PathBuf::from);
@@ -117,7 +117,7 @@ async fn fill(store: &Memory, by_revision: bool) -> deltafold::Result<()> {
         };
         ops.iter().map(op).collect()
     };
-    // What patches, deletes and inserts anew, over a base and over nothing.
+    // Ops that patch, delete and insert anew, over a base and over nothing.
     let ids: Vec<String> = base.iter().map(|op| op.id.clone()).collect();
     let patches: Vec<Op> = ids.iter().zip(&updates).map(|(id, op)| Op { id: id.clone(), ..op.clone() }).collect();
     let mut rounds: Vec<Vec<Op>> = base.chunks(3).map(<[Op]>::to_vec).collect();

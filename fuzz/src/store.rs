@@ -1,4 +1,4 @@
-//! A store that fails as an input says, and remembers every segment that landed in it.
+//! A store with the faults that an input gives. It remembers every segment that landed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,8 +10,8 @@ use deltafold::store::{
     Key, Listed, Memory, Object, Outcome, Requests, Store, StoreError, StoreErrorKind, Tag, Unless,
 };
 
-/// The log of each shard as it came to be: what landed first in each slot. What lands in a slot
-/// anew, after a sweep, is no part of the log.
+/// The log of each shard: the first segment that landed in each slot. A segment that lands in a
+/// slot again, after a sweep, is no part of the log.
 pub type Log = BTreeMap<(ShardId, Sequence), Vec<Op>>;
 
 /// See the module. Clones are one store.
@@ -31,20 +31,20 @@ struct State {
     log: Log,
 }
 
-/// How a call fails.
+/// The fault of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     /// Nothing landed and nothing will; try again.
     Transient,
     /// The same, because others were writing.
     Conflict,
-    /// Nothing landed and nothing will, however often it is tried.
+    /// Nothing landed and nothing will, however often the caller tries.
     Permanent,
     /// It landed, and the answer is lost.
     LoseAnswer,
-    /// It landed, and is answered as refused.
+    /// It landed, and the answer is "refused".
     Echo,
-    /// It did not land, and nobody can tell.
+    /// It did not land, and the outcome is unknown.
     LoseRequest,
     /// The answer is lost, and it lands later.
     Delay,
@@ -57,11 +57,10 @@ enum Write {
 }
 
 impl Faulty {
-    /// An empty store; each call takes one byte of `fates`, and there are no failures when they are
-    /// used up. It is calm until it is told otherwise.
+    /// An empty store. Each call takes one byte of `fates`; once they are used up there are no
+    /// faults. It is calm until told otherwise.
     pub fn new(fates: &[u8]) -> Self {
-        // From the end, so that what is changed in the first half of an input leaves the fates as
-        // they are.
+        // From the end, so that a change in the first half of an input leaves the fates unchanged.
         let state = State { fates: fates.iter().rev().copied().collect(), calm: true, ..State::default() };
         Self { inner: Memory::new(), state: Arc::new(Mutex::new(state)) }
     }
@@ -76,12 +75,12 @@ impl Faulty {
         self.state().failed
     }
 
-    /// Looks at what landed in the log.
+    /// Inspects the segments that landed in the log.
     pub fn with_log<T>(&self, look: impl FnOnce(&Log) -> T) -> T {
         look(&self.state().log)
     }
 
-    /// Lets everything land that was delayed.
+    /// Lets all delayed writes land.
     pub async fn land_all(&self) {
         while self.land_one().await {}
     }
@@ -93,7 +92,7 @@ impl Faulty {
 
     async fn land_one(&self) -> bool {
         let Some(write) = self.state().delayed.pop_front() else { return false };
-        // What became of it nobody hears.
+        // No caller hears the outcome.
         drop(self.land(write).await);
         true
     }
@@ -127,7 +126,7 @@ impl Faulty {
         state.log.entry((shard, sequence)).or_insert(ops);
     }
 
-    /// What becomes of the next call. Others may go on before it.
+    /// The fate of the next call. Others may go on before it.
     async fn fate(&self) -> Option<Fault> {
         let byte = {
             let mut state = self.state();
@@ -155,7 +154,7 @@ impl Faulty {
         }
     }
 
-    /// For calls that write nothing, or may be repeated.
+    /// For calls that write nothing, or that may be repeated.
     async fn read(&self, verb: &'static str, key: &str) -> Result<(), StoreError> {
         match self.fate().await {
             Some(Fault::Permanent) => Err(error(verb, key, Fault::Permanent)),
@@ -233,7 +232,7 @@ impl Store for Faulty {
         self.inner.list_after(prefix, after, limit).await
     }
 
-    /// Some may be gone when it fails.
+    /// If it fails, some objects may be gone.
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
         let failed = self.read("delete", keys.first().map_or("", Key::as_str)).await;
         let gone = if failed.is_ok() { keys } else { keys.get(..keys.len() / 2).unwrap_or_default() };

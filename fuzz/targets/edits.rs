@@ -1,7 +1,7 @@
-//! Edits of snapshots, planned on what may be out of date by the time they are applied, right ones
-//! and such with a mistake: what is published keeps every invariant, encodes and decodes to itself,
-//! and counts every op that was folded; a right edit is never refused as a defect, and no mistake
-//! is published.
+//! Edits of snapshots, some right and some with a mistake, planned on a state that may be out of
+//! date when they are applied. A published manifest keeps every invariant, encodes and decodes to
+//! itself, and counts every op that was folded. A right edit is never refused as a defect, and no
+//! mistake is published.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use deltafold::simulation::{Mistake, Rehearsal, Rehearsed, Step};
 use deltafold_fuzz::{Choices, seeds};
 use libfuzzer_sys::fuzz_target;
 
-/// So many steps are enough for one run.
+/// The number of steps in one run.
 const STEPS: usize = 160;
 
 const MISTAKES: [Mistake; 6] = [
@@ -33,7 +33,7 @@ fn check(mut choices: Choices<'_>) {
             break;
         }
         let how = choices.byte();
-        // Most are planned on what is current, and right.
+        // Most edits are right, and planned on the current state.
         let lag = if how & 0x18 == 0x18 { how >> 5 } else { 0 };
         let mistake = if how & 7 == 7 { choices.one_of(&MISTAKES) } else { None };
         let step = step(&mut choices);

@@ -1,5 +1,5 @@
-//! Filters: any text is a filter or an error; a filter that was read, written and read again is the
-//! same; records, columns and the summary of a part agree on what matches.
+//! Filters. Any text is a filter or an error. A filter that was read, written and read again is the
+//! same. Records, columns and the summary of a part agree on the matches.
 //!
 //! An input is a filter in JSON, a line `---`, and records as JSON Lines.
 #![no_main]
@@ -15,7 +15,7 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 
 const BETWEEN: &str = "\n---\n";
 
-/// Records of an input that are looked at.
+/// The most records of an input that are read.
 const MOST: usize = 200;
 
 #[global_allocator]
@@ -43,7 +43,7 @@ fn check_filter(filter: &Filter, lines: &str) {
     let matcher = filter.matcher().expect("a filter that was read can be used");
     let records: Vec<Record> = lines.lines().take(MOST).filter_map(record).collect();
     let matching: Vec<bool> = records.iter().map(|record| matcher.matches(record)).collect();
-    // To negate a filter is to choose the other records.
+    // A negated filter matches the other records.
     if let Ok(negated) = (!filter.clone()).matcher() {
         assert!(
             records.iter().zip(&matching).all(|(record, matches)| negated.matches(record) != *matches),
@@ -75,7 +75,7 @@ fn record(line: &str) -> Option<Record> {
     }
 }
 
-/// A part whose rows are these records; none where they do not make one.
+/// A part with these records as rows; `None` if they do not make one.
 fn part(records: &[Record]) -> Option<PartMeta> {
     let at = Position::new(Sequence::new(1)?, 0)?;
     let mut builder = PartBuilder::new();

@@ -1,4 +1,4 @@
-//! JSON Lines: a line is an op or an error that points into it; an op that was read, written and
+//! JSON Lines. A line is an op or an error that points into it. An op that was read, written and
 //! read again is the same op.
 #![no_main]
 
@@ -48,7 +48,7 @@ fn check(line: &[u8]) {
     assert!(!written.contains(&b'\n'));
     let again = parse_op(&written, 1).expect("what was written can be read");
     assert_eq!(again, op);
-    // `==` holds -0.0 and 0.0 for one; their texts are two.
+    // `==` treats -0.0 and 0.0 as equal; their texts differ.
     assert_eq!(self::written(&again), written);
     if let Action::Put(record) = &op.action {
         let mut line = Vec::new();

@@ -1,5 +1,5 @@
-//! Mapping files and stream records: any text is a mapping or an error, any record is ops or an
-//! error; and a change brings a record to where the item's insertion would have brought it.
+//! Mapping files and stream records. Any text is a mapping or an error, and any record is ops or an
+//! error. A change leaves the record that an insertion of the changed item would leave.
 //!
 //! An input is a mapping, a line `---`, and records.
 #![no_main]
@@ -76,8 +76,8 @@ fn check_record(mapping: &Mapping, collection: &CollectionName, record: &StreamR
     }
 }
 
-/// What is mapped can be printed and read. Numbers in binary embeddings need not be finite; the
-/// writer refuses those.
+/// A mapped op can be printed and read. Numbers in binary embeddings need not be finite; the writer
+/// refuses those.
 fn check_op(op: &Op) {
     if op.action.embedding().is_some_and(|embedding| embedding.iter().any(|number| !number.is_finite())) {
         return;
@@ -91,8 +91,7 @@ fn check_op(op: &Op) {
     assert_eq!(again, line);
 }
 
-/// An item that was inserted and then changed leaves the record that it would leave had it been
-/// inserted as it is now.
+/// An inserted and then changed item leaves the same record as an insertion of the final item.
 fn check_change(before: &Mapped, change: &Mapped, after: &Mapped) {
     let (mut changed, mut inserted) = (BTreeMap::new(), BTreeMap::new());
     before.ops.iter().chain(&change.ops).for_each(|op| apply(&mut changed, op));

@@ -1,5 +1,5 @@
-//! Manifests, registers, names, and any object as `inspect` sees it: what decodes encodes again to
-//! the same value, and what is refused by itself is never sound as a whole.
+//! Manifests, registers, names, and any object as `inspect` sees it. A decoded object encodes again
+//! to the same value, and an object that its own decoder refuses is never sound as a whole.
 #![no_main]
 
 use std::fmt::{Debug, Display};
@@ -59,7 +59,7 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds::golden().into_iter().chain(seeds::objects()).flat_map(input).chain(names).collect()
 }
 
-/// Whether it is a manifest or a register.
+/// Whether the object is a manifest or a register.
 fn check_object(object: Bytes) -> bool {
     let manifest = comes_back(&object, Manifest::decode, |manifest| {
         manifest.encode().expect("what was decoded can be encoded").to_bytes()
@@ -122,7 +122,7 @@ fn check_names(text: &str) {
     prints_as_read::<Uid>(text);
     prints_as_read::<ObjectName>(text);
     prints_as_read::<CollectionName>(text);
-    // Leading zeros are no other number.
+    // Leading zeros do not change a number.
     if let Ok(revision) = text.parse::<Revision>() {
         assert_eq!(revision.to_string().parse(), Ok(revision));
     }
@@ -135,7 +135,7 @@ fn check_names(text: &str) {
     if let Some(key) = Key::new(text) {
         assert_eq!(key.as_str(), text);
     }
-    // Every collection's name is a key's first folder.
+    // Every collection's name is valid as the first folder of a key.
     assert!(text.parse::<CollectionName>().is_err() || Key::new(format!("{text}/collection")).is_some());
 }
 

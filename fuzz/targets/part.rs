@@ -1,5 +1,5 @@
-//! Parts, `.meta` and `.emb`: what decodes can be built again, row by row and by copying rows, and
-//! is then the same; every accessor agrees with the others.
+//! Parts, `.meta` and `.emb`. A decoded part can be built again, row by row and by copying rows,
+//! and is then the same. Every accessor agrees with the others.
 #![no_main]
 
 use std::ops::Range;
@@ -41,7 +41,7 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds::golden().into_iter().chain(seeds::objects()).flat_map(input).collect()
 }
 
-/// Whether it is a part.
+/// Whether the object is a part.
 fn check_meta(object: Bytes) -> bool {
     let Ok(part) = PartMeta::decode(object.clone()) else { return false };
     assert!(part.rows() > 0);
@@ -75,7 +75,7 @@ fn effect(part: &PartMeta, row: usize) -> Effect<EmbeddingRef> {
     part.effect(row).expect("all of the part is loaded")
 }
 
-/// What is loaded piece by piece is the part that is loaded at once.
+/// Checks that a part loaded piece by piece equals the part loaded at once.
 fn check_pieces(whole: &PartMeta, object: &Bytes) {
     let bytes = |range: Range<u64>| {
         let [start, end] = [range.start, range.end].map(|at| usize::try_from(at).expect("the object is in memory"));
@@ -109,7 +109,7 @@ fn check_row(part: &PartMeta, row: usize) {
     }
 }
 
-/// Whether it is an embedding object.
+/// Whether the object is an embedding object.
 fn check_embeddings(object: Bytes) -> bool {
     let Ok(embeddings) = Embeddings::open(object.clone()) else { return false };
     let (dimension, rows) = (embeddings.dimension(), embeddings.rows());

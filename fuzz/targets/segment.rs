@@ -1,5 +1,5 @@
-//! Segments: what decodes encodes again to the same header, the same rows and the same embeddings,
-//! wherever in memory it lay.
+//! Segments. A decoded segment encodes again to the same header, the same rows and the same
+//! embeddings, at any address in memory.
 #![no_main]
 
 use bytes::Bytes;
@@ -26,11 +26,11 @@ fn seeds() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Whether it is a segment.
+/// Whether the object is a segment.
 fn check(object: Bytes) -> bool {
     let decoded = Segment::decode(object.clone());
     let inspection = Inspection::of(object.clone());
-    // One byte further on, so that nothing lies at a boundary.
+    // One byte further on, so that nothing is aligned.
     let shifted = Bytes::from([&[0][..], &object].concat()).slice(1..);
     let Ok(segment) = decoded else {
         assert!(Segment::decode(shifted).is_err(), "whether it decodes depends on where it lies");

@@ -1,23 +1,23 @@
-//! What an input says is to be done.
+//! The actions that an input encodes.
 
 use std::collections::BTreeMap;
 
 use deltafold::format::{Action, Change, Metadata, Op, Patch, Record, Revision, ShardId, Value};
 use deltafold_fuzz::Choices;
 
-/// How many writers there are, and sources.
+/// The numbers of writers and of sources.
 pub(crate) const WRITERS: usize = 2;
 pub(crate) const SOURCES: usize = 2;
 
-/// Something to do. Numbers of writers, sources and compactors are places in the world's lists.
+/// An action. Numbers of writers, sources and compactors are places in the world's lists.
 #[derive(Debug, Clone)]
 pub(crate) enum Deed {
     Append {
         writer: usize,
         batch: Batch,
     },
-    /// The next position of a source, which `batch` is if it is a new one, or one that was
-    /// acknowledged before.
+    /// The next position of a source, or one that was acknowledged before. `batch` is for a new
+    /// position.
     From {
         writer: usize,
         source: usize,
@@ -36,12 +36,12 @@ pub(crate) enum Deed {
     Open,
     Refresh,
     Follow(ShardId),
-    /// The writer is dropped, and another takes its place.
+    /// Drops the writer, and puts another in its place.
     Replace(usize),
     Together(Vec<Deed>),
 }
 
-/// Ops for one shard, the first of which says which batch this is.
+/// Ops for one shard. The first op names the batch.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Batch {
     pub(crate) number: i64,
@@ -60,7 +60,7 @@ pub(crate) fn number_of(op: &Op) -> Option<i64> {
     }
 }
 
-/// Makes deeds of choices.
+/// Turns choices into actions.
 #[derive(Debug)]
 pub(crate) struct Deeds<'a> {
     choices: Choices<'a>,
@@ -83,7 +83,7 @@ impl<'a> Deeds<'a> {
         Self { choices, by_revision, ids: ids.collect(), batches: 0, ops: 0 }
     }
 
-    /// The next one, until the choices are used up.
+    /// The next action, until the choices are used up.
     pub(crate) fn next(&mut self) -> Option<Deed> {
         (!self.choices.is_empty()).then(|| self.deed(true))
     }
@@ -133,7 +133,7 @@ impl<'a> Deeds<'a> {
         }
         if self.by_revision {
             for op in &mut ops {
-                // Each is another, so that nothing but revisions decides.
+                // Each revision differs, so that only revisions decide.
                 self.ops += 1;
                 op.revision = Some(Revision::new(u128::from(self.choices.byte()) << 64 | self.ops));
             }

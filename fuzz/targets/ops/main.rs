@@ -1,8 +1,9 @@
-//! Everybody at work over a store that fails: writers, sources, compactors, sweepers, pins and
-//! readers do what the first half of an input says, each call of the store goes as the second half
-//! says, and whatever is read is what a model makes of the log. What is acknowledged is in the log
-//! once, where it was said and in order; what was refused never comes; of what is unknown both are
-//! right.
+//! All actors at work over a store that fails. Writers, sources, compactors, sweepers, pins and
+//! readers act on the first half of an input. The second half gives the fate of each call of the
+//! store. Every read agrees with a model of the log.
+//!
+//! An acknowledged batch is in the log once, in the acknowledged slot and in order. A refused batch
+//! never comes. A batch with an unknown outcome may be in the log or not.
 #![no_main]
 
 mod deed;
@@ -30,13 +31,13 @@ fn run(input: &[u8]) {
     let (deeds, fates) = Choices::of(input).halves();
     let store = Faulty::new(fates.rest());
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    // Time passes by itself where everybody waits.
+    // Time passes by itself when all tasks wait.
     let runtime = builder.enable_time().start_paused(true).build().expect("a runtime of one thread");
     on(Arc::new(Virtual::default()), || runtime.block_on(world::run(deeds, store)));
 }
 
-/// One thread, and time that does not pass but where everybody waits for it: an input is the same
-/// run every time.
+/// One thread, and time that passes only when all tasks wait for it. So an input is the same run
+/// every time.
 #[derive(Debug, Default)]
 struct Virtual(AtomicU64);
 

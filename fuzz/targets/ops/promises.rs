@@ -1,4 +1,4 @@
-//! What was said of each batch, and whether the log keeps it.
+//! The answers given for each batch, and whether the log keeps them.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use deltafold_fuzz::store::Log;
 
 use crate::deed::{Batch, number_of};
 
-/// What was said of a batch. What comes later may only say more.
+/// The answer for a batch. A later answer may only be stronger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Said {
     /// It is not in the log and never will be.
     Refused,
-    /// Nobody can tell.
+    /// The outcome is unknown.
     Unknown,
     /// It is in the log.
     Acknowledged,
@@ -22,24 +22,24 @@ pub(crate) enum Said {
 #[derive(Debug, Default)]
 pub(crate) struct Promises {
     batches: BTreeMap<i64, (Batch, Said)>,
-    /// The last op of what was acknowledged in each shard.
+    /// The last acknowledged op of each shard.
     acknowledged: BTreeMap<ShardId, Position>,
 }
 
 impl Promises {
-    /// Up to where each shard's log is acknowledged: what is begun now comes behind, and what is
-    /// read now sees it.
+    /// The acknowledged end of each shard's log. An append that begins now lands behind it, and a
+    /// read that begins now sees it.
     pub(crate) fn floors(&self) -> BTreeMap<ShardId, Position> {
         self.acknowledged.clone()
     }
 
-    /// Something was said of a batch.
+    /// Notes an answer for a batch.
     pub(crate) fn say(&mut self, batch: &Batch, said: Said) {
         let (_, known) = self.batches.entry(batch.number).or_insert_with(|| (batch.clone(), said));
         *known = said.max(*known);
     }
 
-    /// A batch was acknowledged in this segment, and was begun when all up to `floor` was
+    /// Notes the ack of a batch in this segment. When the batch began, all ops up to `floor` were
     /// acknowledged.
     pub(crate) fn acknowledge(&mut self, batch: &Batch, sequence: Sequence, floor: Option<Position>, log: &Log) {
         let segment =
@@ -57,7 +57,8 @@ impl Promises {
         self.say(batch, Said::Acknowledged);
     }
 
-    /// Holds everything said against the log: each batch is in it whole, and as often as it may be.
+    /// Compares every answer with the log: each batch is in it whole, and no more often than
+    /// allowed.
     pub(crate) fn check(&self, log: &Log) {
         let mut found: BTreeMap<i64, u32> = BTreeMap::new();
         for ((shard, sequence), ops) in log {
@@ -83,7 +84,8 @@ impl Promises {
         }
     }
 
-    /// The batches of a source lie in the log in the order of their positions, shard by shard.
+    /// Checks that the batches of a source are in the log in the order of their positions, shard by
+    /// shard.
     pub(crate) fn check_source(positions: &[Batch], log: &Log) {
         let mut last: BTreeMap<ShardId, usize> = BTreeMap::new();
         for ((shard, _), ops) in log {

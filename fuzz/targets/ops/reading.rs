@@ -1,4 +1,4 @@
-//! Whether what is read is what the log says.
+//! Compares reads with the log.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 
 use crate::model::{Model, untied};
 
-/// What the log up to one place of each shard comes to.
+/// The records of the log up to one slot of each shard.
 fn model(log: &Log, tails: &BTreeMap<ShardId, Sequence>) -> Model {
     let mut model = Model::default();
     for ((shard, sequence), ops) in log {
@@ -29,12 +29,12 @@ fn model(log: &Log, tails: &BTreeMap<ShardId, Sequence>) -> Model {
     model
 }
 
-/// How far a reader sees.
+/// The last slot of each shard that a reader sees.
 pub(crate) fn tails(reader: &Reader) -> BTreeMap<ShardId, Sequence> {
     reader.positions().into_iter().map(|position| (position.shard, position.tail)).collect()
 }
 
-/// It sees what was acknowledged before it was opened or refreshed.
+/// Checks that a reader sees all ops acknowledged before it was opened or refreshed.
 pub(crate) fn sees(reader: &Reader, floors: &BTreeMap<ShardId, Position>) {
     let tails = tails(reader);
     for (shard, floor) in floors {
@@ -45,7 +45,7 @@ pub(crate) fn sees(reader: &Reader, floors: &BTreeMap<ShardId, Position>) {
     }
 }
 
-/// Every way to read gives what the log says up to where the reader sees.
+/// Checks that every way to read agrees with the log up to the reader's tails.
 pub(crate) async fn check(reader: &Reader, store: &Faulty) -> Result<()> {
     let model = store.with_log(|log| {
         let tails = tails(reader);

@@ -1,8 +1,8 @@
-//! What the fuzzer begins with: a few days of work each, calm and stormy.
+//! The first inputs of the fuzzer: a few days of work each, calm and stormy.
 
-/// Deeds as `deed.rs` reads them, and fates as the store does.
+/// Actions as `deed.rs` reads them, and fates as the store does.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
-    // An append of two ops, and what may come between two of them.
+    // An append of two ops, and the actions that may come between two appends.
     let append = |writer: u8, put: u8| vec![writer << 5, 0x80, 0, 0, 0x0d, 3, 7, put, 1, 2, 0xca, 5, 9];
     let from = |source: u8, put: u8| vec![9 | source << 6, 0x41, 2, 3, 0x2a, put];
     let middles: [&[u8]; 8] = [

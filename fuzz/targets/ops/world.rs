@@ -1,4 +1,4 @@
-//! A collection, whoever works on it, and what they were told.
+//! A collection, the actors that work on it, and the answers they got.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use crate::deed::{Batch, Deed, Deeds, SOURCES, WRITERS, number_of};
 use crate::promises::{Promises, Said};
 use crate::reading;
 
-/// So many deeds are enough for one run.
+/// The number of actions in one run.
 const DEEDS: usize = 64;
 
 struct World {
@@ -33,20 +33,21 @@ struct World {
 #[derive(Default)]
 struct State {
     writers: Vec<Writer>,
-    /// Taken out by whoever works with it; they remember what they saw of the collection.
+    /// An action takes a compactor out while it works with it. Compactors remember the state they
+    /// saw.
     compactors: BTreeMap<usize, Compactor>,
     reader: Option<Reader>,
-    /// The positions of each source that were begun, counted from 1, and how many of them were
-    /// acknowledged.
+    /// For each source: the batches of its begun positions, counted from 1, and the number of
+    /// acknowledged ones.
     sources: [(Vec<Batch>, usize); SOURCES],
     /// The position of a source that failed, by writer: it must come again first.
     failed: BTreeMap<(usize, usize), usize>,
     promises: Promises,
-    /// Of each pin, how often it was to be made or removed, and whether it is certainly there.
+    /// For each pin: the number of attempts to make or remove it, and whether it certainly exists.
     pins: BTreeMap<u8, (u64, bool)>,
 }
 
-/// Everything that an input says; then the store is calm, and all must be in order.
+/// Runs all actions of an input. Then the store is calm, and everything must be in order.
 pub(crate) async fn run(mut choices: Choices<'_>, store: Faulty) {
     let settings = choices.byte();
     let (shards, by_revision) = (1 + u16::from(settings & 1), settings & 2 != 0);
@@ -108,7 +109,7 @@ impl World {
                 Deed::Unpin(pin) => {
                     self.begin_pin(pin);
                     let unpinned = self.collection.unpin(&format!("pin{pin}")).await;
-                    // Another may have pinned meanwhile: nobody can tell.
+                    // Another action may have pinned meanwhile, so the outcome is unknown.
                     self.begin_pin(pin);
                     self.excuse(unpinned, &[ErrorKind::NotFound]);
                 }
@@ -130,8 +131,8 @@ impl World {
         .boxed_local()
     }
 
-    /// Failures of the store excuse those of the kinds that stand for them; `also` is what somebody
-    /// else's work excuses.
+    /// Faults of the store excuse errors of the kinds for such faults. `also` lists the kinds that
+    /// other actors' work excuses.
     fn excuse<T>(&self, result: Result<T, Error>, also: &[ErrorKind]) -> Option<T> {
         match result {
             Ok(value) => Some(value),
@@ -163,7 +164,7 @@ impl World {
             let state = self.state.borrow();
             (state.writers[writer].clone(), state.promises.floors().get(&batch.shard).copied())
         };
-        // It may be seen in the log before it is answered.
+        // A read may see it in the log before its answer comes.
         self.state.borrow_mut().promises.say(&batch, Said::Refused);
         let answer = writer.append(batch.ops.clone()).await;
         let said = match &answer {
@@ -216,7 +217,7 @@ impl World {
                 let (_, acknowledged) = &mut state.sources[source];
                 *acknowledged = (*acknowledged).max(place + 1);
                 drop(state);
-                // Whatever was acknowledged is there, whoever had appended it.
+                // An acknowledged batch is in the log, whichever writer appended it.
                 let is_batch = |op: &Op| number_of(op) == Some(batch.number);
                 let there = self.store.with_log(|log| log.values().flatten().any(is_batch));
                 assert!(there, "position {place} of source {source} was acknowledged and is not in the log");
@@ -281,7 +282,7 @@ impl World {
         }
     }
 
-    /// Whoever follows the log hears all of it, or that it was swept.
+    /// A follower of the log gets all of it, or hears that it was swept.
     async fn follow(&self, shard: ShardId) {
         let floors = self.state.borrow().promises.floors();
         let options = FollowOptions { until_tail: true, ..FollowOptions::default() };
@@ -309,14 +310,15 @@ impl World {
         }
     }
 
-    /// Nothing fails any more: what was said holds, and everything goes on.
+    /// Nothing fails any more: all answers hold, and all work goes on.
     async fn end(self) {
         self.store.set_calm(true);
         self.store.land_all().await;
         let deeds =
             [Deed::Refresh, Deed::Fold(0), Deed::Open, Deed::Sweep { keep: 0 }, Deed::MergeAll(1), Deed::Refresh];
         for deed in deeds {
-            // What a compactor or a reader last saw may be long gone; they find out by themselves.
+            // The state that a compactor or a reader last saw may be long gone. They notice by
+            // themselves.
             self.perform(deed).await;
         }
         self.store.with_log(|log| self.hold_to_what_was_said(log));
