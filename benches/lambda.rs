@@ -1,9 +1,9 @@
-//! The functions for AWS Lambda in figures: cold start, memory, messages a minute, time until a
-//! message can be read. The real program behind the runtime API, and a store in S3 whose every
-//! request takes 25 ms; the queue is in this process, so the figures are of our side of the work
-//! alone.
+//! Figures of the functions for AWS Lambda: cold start, memory, messages a minute, and the time
+//! until a message can be read. They run the real program behind the runtime API, over a store in
+//! S3 where every request takes 25 ms. The queue is in this process, so the figures cover our side
+//! of the work alone.
 //!
-//! `DELTAFOLD_BOOTSTRAP` names a program to measure instead of the one that was just built.
+//! `DELTAFOLD_BOOTSTRAP` names a program to measure instead of the one just built.
 #![expect(clippy::unwrap_used, reason = "a figure that cannot be measured is none")]
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 
@@ -22,7 +22,7 @@ use support::s3::{self, ACCESS_KEY, SECRET_KEY, Server};
 
 const LATENCY: Duration = Duration::from_millis(25);
 const LONG: Duration = Duration::from_secs(60);
-/// How long each load lasts.
+/// The duration of each load.
 const SPAN: Duration = Duration::from_secs(10);
 
 struct Cloud {
@@ -58,8 +58,8 @@ fn body(number: usize) -> String {
         .to_string()
 }
 
-/// An event of so many messages of a group, from this place on; of a standard queue where there is
-/// no group.
+/// An event of this many messages of a group, from this place on. Without a group it is of a
+/// standard queue.
 fn event(group: Option<&str>, first: usize, count: usize) -> Value {
     let bodies: Vec<(String, String)> = (first..first + count).map(|n| (format!("m{n}"), body(n))).collect();
     let sent: Vec<lambda::Sent<'_>> = (first..)
@@ -113,7 +113,7 @@ async fn cold_start() {
     );
 }
 
-/// What one invocation gets at most: 6 MB, as 10,000 small messages, and as ten of 590 kB.
+/// The largest event of one invocation: 6 MB, as 10,000 small messages, and as ten of 590 kB.
 async fn peak_memory() {
     let cloud = Cloud::start().await;
     let function = cloud.function().await;
@@ -147,9 +147,9 @@ async fn peak_memory() {
     );
 }
 
-/// So many workers, each a group of a FIFO queue or a poller of a standard one, with batches of so
-/// many at most. `rate`: so many messages come a minute, to all workers together; without one, as
-/// many as are taken.
+/// This many workers, each a group of a FIFO queue or a poller of a standard one, with batches of
+/// at most `batch`. `rate` is the messages a minute to all workers together. Without it the workers
+/// take as many as they can.
 async fn load(what: &str, workers: usize, fifo: bool, batch: usize, rate: Option<u32>) -> (f64, Vec<Duration>) {
     let cloud = Cloud::start().await;
     let functions = futures::future::join_all((0..workers).map(|_| cloud.function())).await;
@@ -208,8 +208,8 @@ async fn load(what: &str, workers: usize, fifo: bool, batch: usize, rate: Option
     (a_minute, results.into_iter().flat_map(|(_, waited)| waited).collect())
 }
 
-/// One consumer that is no function, as `deltafold ingest` is: what it received of all groups is
-/// appended together. The queue hands out ten messages of each group at a time.
+/// One consumer that is no function, as `deltafold ingest` is. It appends the messages of
+/// all groups together. The queue gives ten messages of each group at a time.
 async fn daemon(groups: usize) -> f64 {
     let cloud = Cloud::start().await;
     let store = Arc::new(cloud.server.store_under("data").await);

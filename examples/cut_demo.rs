@@ -1,10 +1,10 @@
 //! Cuts the demo data out of the whole:
 //! `cargo run --example cut_demo -- <folder with base.jsonl.zst and updates.jsonl.zst>`.
 //!
-//! Takes records whose updates show something first (patches, puts over what is there, deletes),
-//! fills up to 1,500 with others, both in the order of the source, and keeps the updates that touch
-//! them plus a few that insert. Writes `demo/debian-1500.jsonl.zst`, `demo/updates.jsonl.zst` and
-//! `demo/expected.json`. Lines are kept as they are.
+//! Takes records with notable updates first: patches, puts over present records, deletes. Fills up
+//! to 1,500 with others, both in the order of the source. Keeps the updates that touch them plus a
+//! few that insert. Writes `demo/debian-1500.jsonl.zst`, `demo/updates.jsonl.zst` and
+//! `demo/expected.json`, with unchanged lines.
 
 #[expect(unreachable_pub, dead_code, reason = "used by the tests as well, and more of it")]
 #[path = "../tests/support/canonical.rs"]
@@ -19,9 +19,9 @@ use deltafold::format::{Action, Op, Record};
 use deltafold::jsonl::parse_op;
 
 const RECORDS: usize = 1_500;
-/// Records of the cut that the updates touch; the other updates of present records are left out.
+/// Records of the cut that the updates touch. The other updates of present records are left out.
 const TOUCHED: usize = 400;
-/// Updates that insert a record the base does not have.
+/// Updates that insert a record which the base lacks.
 const INSERTED: usize = 40;
 
 type Lines = Vec<(String, Op)>;

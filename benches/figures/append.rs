@@ -17,8 +17,8 @@ pub(crate) async fn create(folder: &std::path::Path, name: &str) -> Collection {
     Collection::create(store, &name, &CreateOptions::new(DIMENSION)).await.expect("a fresh folder")
 }
 
-/// One op a segment, one caller, a task as in any server, against the raw write of the same bytes;
-/// the two take turns.
+/// One op a segment, one caller, in a task as in any server, against the raw write of the same
+/// bytes. The two take turns.
 pub(crate) fn one_caller(setting: &Setting) -> Vec<Figure> {
     let folder = setting.fresh();
     let raw_folder = setting.fresh();
@@ -51,7 +51,7 @@ pub(crate) fn one_caller(setting: &Setting) -> Vec<Figure> {
     }]
 }
 
-/// 64 callers, each waiting for its ack before its next op; and 64 callers with 16 ops under way
+/// 64 callers, each waiting for its ack before its next op; and 64 callers with 16 ops in flight
 /// each.
 pub(crate) fn many_callers(setting: &Setting) -> Vec<Figure> {
     let raw_folder = setting.fresh();
@@ -64,7 +64,7 @@ pub(crate) fn many_callers(setting: &Setting) -> Vec<Figure> {
             let writer = collection.writer(WriterOptions::default()).expect("a writer");
             for round in 0..5_u64 {
                 let rounds = 200 / depth;
-                // Making the ops is the callers' work, and done before.
+                // The callers make the ops, so the figure excludes that work.
                 let ops: Vec<Vec<Op>> = (0..64 * depth)
                     .map(|caller| {
                         let mut random = Random(1 + caller as u64 + round * 1_000);

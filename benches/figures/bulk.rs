@@ -1,4 +1,4 @@
-//! Bulk append, the fold of a small delta, and the cold open of what came of it.
+//! Bulk append, the fold of a small delta, and the cold open of the result.
 
 use deltafold::format::{EditKind, Op};
 use deltafold::{CompactorOptions, SweepOptions, WriterOptions};
@@ -10,7 +10,7 @@ use crate::large::run_child;
 use crate::measure::{cpu_time, files, mib, millis, raw_copy, runtime, timed};
 use crate::{Figure, Goal, Setting};
 
-/// How many appends of 2,000 records wait at once.
+/// The number of appends of 2,000 records in flight.
 pub(crate) const AT_ONCE: usize = 8;
 
 /// Calls of 2,000 puts each.
@@ -21,7 +21,7 @@ pub(crate) fn calls(records: usize, seed: u64) -> impl Iterator<Item = Vec<Op>> 
     numbers.map(move |numbers| numbers.map(|n| put((n * 7_919) % records, &mut random)).collect())
 }
 
-/// Appends, with so many calls under way at once.
+/// Appends, with this many calls in flight.
 pub(crate) async fn load(writer: &deltafold::Writer, calls: impl Iterator<Item = Vec<Op>>, at_once: usize) {
     let appends = futures::stream::iter(calls.map(|ops| writer.append(ops)));
     appends.buffered(at_once).for_each(|ack| async { drop(ack.expect("an ack")) }).await;
@@ -33,7 +33,7 @@ pub(crate) fn bulk_fold_open(setting: &Setting) -> Vec<Figure> {
     let collection = runtime().block_on(create(&folder, "bench"));
     let log = folder.join("bench/0000/log");
 
-    // The cost of making the records is the caller's: taken off, as measured alone.
+    // The caller makes the records. Its cost is measured alone and subtracted.
     let (_, making) = timed(|| {
         let mut random = Random(3);
         (0..setting.records).for_each(|n| drop(std::hint::black_box(put(n, &mut random))));

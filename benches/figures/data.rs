@@ -47,7 +47,7 @@ pub(crate) fn put(number: usize, random: &mut Random) -> Op {
     Op::put(id(number), record)
 }
 
-/// A whole record with a document of 1,500 characters, words of which a text would consist.
+/// A whole record with a document of 1,500 characters, made of words like a text.
 #[cfg(feature = "s3")]
 pub(crate) fn put_document(number: usize, random: &mut Random) -> Op {
     let mut document = String::with_capacity(1_520);

@@ -1,6 +1,6 @@
-//! A day of 864,000 ops on a collection of 1,000,000 records, folded every 64 segments of 10 ops:
-//! bytes that compaction writes for each byte ingested. In memory, since bytes do not depend on the
-//! disk.
+//! A day of 864,000 ops on a collection of 1,000,000 records, folded every 64 segments of 10 ops.
+//! Gives the bytes that compaction writes for each byte ingested. It runs in memory, since bytes do
+//! not depend on the disk.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +56,7 @@ fn day(setting: &Setting, name: &'static str, goal: Goal, op: fn(usize, &mut Ran
             written += report.bytes_out();
             edits += report.events.len();
             if round % 16 == 15 {
-                // Manifests are part of what compaction writes.
+                // Compaction writes manifests too.
                 for listed in store.list_after("bench/0000/manifest/", None, 1_000).await.expect("a list") {
                     written += listed.bytes;
                 }

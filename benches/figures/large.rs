@@ -1,4 +1,4 @@
-//! What is measured in a process of its own: memory, cold opens.
+//! Figures that need a process of their own: memory, cold opens.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +15,7 @@ use crate::data::{Random, put};
 use crate::measure::{files, memory, mib, raw_copy, runtime, timed};
 use crate::{Figure, Goal, Setting};
 
-/// Runs this program again to do `task` on the collection in `folder`; returns the numbers that it
+/// Runs this program again to do `task` on the collection in `folder`. Returns the numbers that it
 /// prints.
 pub(crate) fn run_child(task: &str, folder: &Path, setting: &Setting) -> Vec<f64> {
     let program = std::env::current_exe().expect("the path of this program");
@@ -78,8 +78,8 @@ pub(crate) fn child(task: &str, arguments: &[String]) {
     }
 }
 
-/// Merges everything in the folder into the base in a process of its own, and compares with copying
-/// what that wrote.
+/// Merges everything in the folder into the base, in its own process. Compares that with a copy of
+/// the bytes written.
 fn merge_all(folder: &Path, setting: &Setting, names: [&'static str; 2]) -> Vec<Figure> {
     let part = folder.join("bench/0000/part");
     let before: Vec<_> = files(&part);
@@ -114,8 +114,8 @@ fn only_folds(fold_bytes: u64) -> CompactorOptions {
     CompactorOptions { policy: Policy { fold_bytes, fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() } }
 }
 
-/// All records lie in small runs, their embeddings in small objects: the base absorbs them all, and
-/// every byte is written anew.
+/// All records are in small runs, with their embeddings in small objects. The base absorbs them
+/// all, and every byte is written anew.
 pub(crate) fn absorb(setting: &Setting) -> Vec<Figure> {
     let folder = setting.fresh();
     let collection = runtime().block_on(create(&folder, "bench"));
@@ -128,8 +128,8 @@ pub(crate) fn absorb(setting: &Setting) -> Vec<Figure> {
     let names =
         ["base absorbs 1M records of small runs: peak private memory", "base absorbs 1M records of small runs: speed"];
     let mut figures = merge_all(&folder, setting, names);
-    // An eighth of the records again, as the tiers hold them by then: their columns, and those of
-    // the base, are written, and the embeddings of the eighth.
+    // An eighth of the records again, as the tiers hold them by then. The absorption writes their
+    // columns, those of the base, and the embeddings of the eighth.
     runtime().block_on(async {
         let writer = collection.writer(WriterOptions::default()).expect("a writer");
         let mut random = Random(17);

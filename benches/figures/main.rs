@@ -21,16 +21,16 @@ use std::path::PathBuf;
 /// One measured figure.
 pub(crate) struct Figure {
     pub(crate) name: &'static str,
-    /// What was measured, with its unit.
+    /// The measured figure, with its unit.
     pub(crate) measured: String,
     /// The raw primitive or bound it is compared with.
     pub(crate) against: String,
-    /// The figure that the goal is about.
+    /// The number that the goal is about.
     pub(crate) value: f64,
     pub(crate) goal: Goal,
 }
 
-/// What a figure is to reach.
+/// The goal of a figure.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
     AtMost(f64),
@@ -54,15 +54,15 @@ impl Figure {
     }
 }
 
-/// Where and how large.
+/// The folder and the size of a run.
 pub(crate) struct Setting {
     pub(crate) folder: PathBuf,
     pub(crate) records: usize,
 }
 
 impl Setting {
-    /// A folder of its own. All go at the end: a file system is busy for a while with what was
-    /// deleted just before.
+    /// A new folder. All folders are removed at the end: a deletion keeps a file system busy for a
+    /// while.
     pub(crate) fn fresh(&self) -> PathBuf {
         tempfile::tempdir_in(&self.folder).expect("a folder").keep()
     }

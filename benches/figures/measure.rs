@@ -25,7 +25,7 @@ pub(crate) fn cpu_time() -> Duration {
     cpu_time_of("self")
 }
 
-/// The same of another one, by its number.
+/// The same for another process, by its number.
 pub(crate) fn cpu_time_of(process: &str) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
@@ -80,7 +80,7 @@ pub(crate) fn files(folder: &Path) -> Vec<(std::path::PathBuf, u64)> {
     all
 }
 
-/// Copies files durably, one after the other, as raw as it goes: read, write, fsync, link, fsync.
+/// Copies files durably, one after another, by raw calls: read, write, fsync, link, fsync.
 pub(crate) fn raw_copy(files: &[(std::path::PathBuf, u64)], to: &Path) -> (u64, Duration) {
     fs::create_dir_all(to).expect("the folder can be made");
     let (bytes, time) = timed(|| {

@@ -53,7 +53,7 @@ use support::s3::Server;
 
 /// Records of one append.
 const RECORDS: usize = 2_000;
-/// Appends under way at once.
+/// Appends in flight at once.
 const APPENDS: usize = 8;
 
 fn main() {
@@ -77,8 +77,8 @@ async fn obey(request: &Json, reader: &mut Option<Reader>, server: &mut Option<S
             let opened = collection(request).await.reader().await.expect("a reader");
             *reader = Some(opened.clone());
             opened.warm(&Warm::default().columns().signs().bytes()).await.expect("columns and codes");
-            // Not of zeros: every row is as near to those by cosine, so all rows would be read in
-            // f32.
+            // Not of zeros: by cosine every row is equally near to those, so a search would read
+            // all rows in f32.
             let mut first = vec![0.0; number(request, "dimension")];
             first[0] = 1.0;
             opened.search(&[Query::new(first, 1)]).await.expect("an answer");
@@ -142,8 +142,8 @@ fn rows(path: &str, dimension: usize) -> impl Iterator<Item = Vec<f32>> + use<> 
     })
 }
 
-/// The id is the number of the row; `percent` is spread evenly, so that a filter on it matches that
-/// part of all.
+/// The id is the number of the row. `percent` is spread evenly, so that a filter on it matches that
+/// share of all.
 fn put(number: usize, embedding: Vec<f32>, document: usize) -> Op {
     let percent = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     let metadata = BTreeMap::from([("percent".to_owned(), Value::I64((percent % 100) as i64))]);
@@ -223,7 +223,7 @@ fn queries(request: &Json) -> Vec<Query> {
     rows.map(query).collect()
 }
 
-/// Queries of readers that hold nothing, each from opening the collection to the answer with
+/// Queries by readers that hold nothing, each timed from opening the collection to the answer with
 /// documents.
 async fn cold(request: &Json) -> Json {
     let (mut seconds, mut gets, mut bytes, mut ids) = (Vec::new(), 0, 0, Vec::new());
@@ -231,7 +231,7 @@ async fn cold(request: &Json) -> Json {
     let rounds = number(request, "rounds").min(queries.len());
     for query in &queries[..rounds] {
         let query = query.clone().include(Include::default());
-        // A store of its own: connections are made anew, too.
+        // A new store, which also makes new connections.
         let store = store(request).await;
         let start = Instant::now();
         let collection = Collection::open_to_read(store.clone(), &name()).await.expect("the collection opens");
@@ -246,12 +246,12 @@ async fn cold(request: &Json) -> Json {
     json!({"seconds": seconds, "gets": gets as f64 / rounds as f64, "bytes": bytes as f64 / rounds as f64, "ids": ids})
 }
 
-/// Records read by collections that are opened for one record each.
+/// Reads of one record each, by a newly opened collection.
 async fn cold_get(request: &Json) -> Json {
     let mut seconds = Vec::new();
     for id in request["ids"].as_array().expect("`ids` is missing") {
         let id = id.as_u64().expect("a number").to_string();
-        // A store of its own: connections are made anew, too.
+        // A new store, which also makes new connections.
         let store = store(request).await;
         let start = Instant::now();
         let found = Collection::open_and_get(store, &name(), MemoryLimit::default(), &id).await.expect("an answer");
@@ -262,14 +262,14 @@ async fn cold_get(request: &Json) -> Json {
     json!({"seconds": seconds})
 }
 
-/// Segments that nobody folds.
+/// Segments that no compactor folds.
 async fn backlog(request: &Json) -> Json {
     let writer = collection(request).await.writer(WriterOptions::default()).expect("a writer");
     let (dimension, documents) = (number(request, "dimension"), number(request, "documents"));
     let mut first = number(request, "first");
     for ops in request["segments"].as_array().expect("`segments` is missing") {
         let ops = ops.as_u64().expect("a number") as usize;
-        // Numbers that do not repeat, so that no store makes them smaller.
+        // Numbers that do not repeat, so that no store compresses them.
         let row = |id: usize| (0..dimension).map(|at| ((id * 7_919 + at * 104_729) % 9_973) as f32 / 9_973.0).collect();
         writer.append((first..first + ops).map(|id| put(id, row(id), documents)).collect()).await.expect("an ack");
         first += ops;
@@ -278,7 +278,7 @@ async fn backlog(request: &Json) -> Json {
     json!({})
 }
 
-/// Ten ops, then a refresh and a query; the same query beside it.
+/// Ten ops, then a refresh and a query; then the same query alone.
 async fn refresh(request: &Json, mut reader: Reader) -> Json {
     let queries = queries(request);
     let dimension = number(request, "dimension");
@@ -299,7 +299,7 @@ async fn refresh(request: &Json, mut reader: Reader) -> Json {
     json!({"query": alone, "refresh_and_query": after})
 }
 
-/// The seconds in which all cores together read as many bytes from memory.
+/// The seconds that all cores together need to read this many bytes from memory.
 fn touch(request: &Json) -> Json {
     let words = vec![1_u64; number(request, "bytes") / size_of::<u64>()];
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -10,7 +10,7 @@ use crate::data::{Random, patch_200, put};
 use crate::measure::{median, millis, runtime};
 use crate::{Figure, Goal, Setting};
 
-/// One op a segment, one caller, against its own two requests made by the SDK; the two take turns.
+/// One op a segment, one caller, against the same two requests made by the SDK. The two take turns.
 pub(crate) fn one_caller(_: &Setting) -> Vec<Figure> {
     let names = ["S3, 0 ms: one-op append, one caller", "S3, 25 ms: one-op append, one caller"];
     let settings = [(0, 2_000), (25, 150)];
@@ -61,7 +61,7 @@ fn append(name: &'static str, latency: u64, count: usize) -> Figure {
     }
 }
 
-/// 64 callers at 25 ms a request, each with so many ops under way.
+/// 64 callers at 25 ms a request, each with this many ops in flight.
 pub(crate) fn many_callers(_: &Setting) -> Vec<Figure> {
     let names = [
         ("S3, 25 ms: 64 callers, one op each", 1, 60),
@@ -73,7 +73,7 @@ pub(crate) fn many_callers(_: &Setting) -> Vec<Figure> {
 
 fn callers(name: &'static str, depth: usize, rounds: usize) -> Figure {
     let far = Far::start(Duration::from_millis(25));
-    // Making the ops is the callers' work, and done before.
+    // The callers make the ops, so the figure excludes that work.
     let ops: Vec<Vec<Op>> = (0..64 * depth)
         .map(|caller| {
             let mut random = Random(1 + caller as u64);

@@ -15,16 +15,16 @@ use crate::data::{Random, put_document};
 use crate::measure::{cpu_time, median, mib, millis, runtime};
 use crate::{Figure, Goal, Setting};
 
-/// How many raw calls are on their way at once.
+/// The number of raw calls in flight.
 const AT_ONCE: usize = 8;
 /// Bytes a second of a network of 1 Gbit/s.
 const GIGABIT: u64 = 125_000_000;
 
 pub(crate) fn bulk_and_open(setting: &Setting) -> Vec<Figure> {
     let records = setting.records.min(400_000);
-    // As many calls of 3.4 MiB under way as a writer lets wait.
+    // As many calls of 3.4 MiB in flight as a writer lets wait.
     let usual = || (WriterOptions::default(), 32);
-    // Twice as large a segment, and twice as much under way.
+    // Twice as large a segment, and twice as much in flight.
     let large = || {
         let WriterOptions { max_batch_ops, max_batch_bytes, max_waiting_bytes, .. } = WriterOptions::default();
         let [max_batch_ops, max_batch_bytes, max_waiting_bytes] =
@@ -76,7 +76,7 @@ async fn fetch(client: &Client, objects: &[Listed]) -> Vec<(String, Bytes)> {
     stream::iter(gets).buffer_unordered(AT_ONCE).collect().await
 }
 
-/// What the client and the server spent.
+/// The CPU time that the client and the server spent.
 fn since(before: [Duration; 2], now: [Duration; 2]) -> [Duration; 2] {
     let ([own, server], [own_now, server_now]) = (before, now);
     [own_now - own, server_now - server]
@@ -87,7 +87,7 @@ async fn append(
     far: &Far,
     collection: &Collection,
     (options, at_once): (WriterOptions, usize),
-    // Making the records is the caller's work, and done before.
+    // The caller makes the records, so the figure excludes that work.
     calls: Vec<Vec<Op>>,
     name: &'static str,
 ) -> Figure {

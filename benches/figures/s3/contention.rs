@@ -1,4 +1,4 @@
-//! Closed-loop writers on one shard, each on a machine of its own as far as the store can tell.
+//! Closed-loop writers on one shard. To the store each one looks like its own machine.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::data::{Random, patch_200};
 use crate::measure::{millis, runtime};
 use crate::{Figure, Goal, Setting};
 
-/// How long they go on.
+/// The seconds that they go on.
 const SECONDS: u64 = 20;
 
 /// Shares and waits of 4 and of 16 writers.

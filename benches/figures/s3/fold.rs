@@ -10,7 +10,7 @@ use crate::data::{Random, put};
 use crate::measure::{cpu_time, millis, runtime};
 use crate::{Figure, Goal, Setting};
 
-/// Folds of 10,000 puts each; the clock of the processor goes by 10 ms.
+/// Folds of 10,000 puts each. CPU time has a resolution of 10 ms.
 const FOLDS: u64 = 8;
 
 pub(crate) fn fold(setting: &Setting) -> Vec<Figure> {
@@ -36,7 +36,7 @@ async fn folds(collection: &Collection) -> Duration {
     let mut spent = Duration::ZERO;
     let mut random = Random(11);
     let writer = collection.writer(WriterOptions::default()).expect("a writer");
-    // Levels are left alone, so that only folds are measured: fewer runs than a merge needs.
+    // Fewer runs than a merge needs, so that only folds are measured.
     for round in 0..FOLDS {
         for batch in 0..10 {
             let first = (round * 10 + batch) as usize * 1_000;
@@ -50,7 +50,7 @@ async fn folds(collection: &Collection) -> Duration {
     spent
 }
 
-/// What the SDK alone takes to get the segments and put the parts.
+/// The CPU time of the SDK alone to get the segments and put the parts.
 async fn moved(far: &Far, collection: &Collection) -> Duration {
     let (client, store) = (far.client(), collection.store());
     let list = async |prefix: &str| store.list_after(prefix, None, 100_000).await.expect("a list");

@@ -1,5 +1,5 @@
 //! The store on S3, against the raw calls of the SDK to the same server in the same run. The server
-//! is a process of its own, as it would be a machine of its own.
+//! has its own process, as it would have its own machine.
 
 mod append;
 mod bulk;
@@ -37,12 +37,12 @@ pub(crate) struct Far {
 }
 
 impl Far {
-    /// Every request takes so long.
+    /// A server where every request takes this long.
     pub(crate) fn start(latency: Duration) -> Self {
         Self::start_with(&[latency.as_millis().to_string()])
     }
 
-    /// And all bodies come at this rate, in both directions.
+    /// A server where all bodies also come at this rate, in both directions.
     pub(crate) fn start_behind_a_line(latency: Duration, bytes_per_second: u64) -> Self {
         Self::start_with(&[latency.as_millis().to_string(), bytes_per_second.to_string()])
     }
@@ -85,7 +85,7 @@ impl Drop for Far {
     }
 }
 
-/// Serves until the process that started this one goes.
+/// Serves until its parent process ends.
 pub(crate) fn serve(arguments: &[String]) {
     let latency = arguments.first().and_then(|text| text.parse().ok()).expect("a latency in milliseconds");
     let running = server::Server::start();
@@ -98,20 +98,20 @@ pub(crate) fn serve(arguments: &[String]) {
     let _ = std::io::stdin().read_line(&mut String::new());
 }
 
-/// The raw call: an object that is not there yet, with the checksum that the service compares.
+/// The raw call that creates an object, with the checksum that the service compares.
 pub(crate) async fn raw_put(client: &Client, key: &str, bytes: Bytes) {
     let checksum = base64::prelude::BASE64_STANDARD.encode(crc32fast::hash(&bytes).to_be_bytes());
     let request = client.put_object().bucket(server::BUCKET).key(key).if_none_match("*");
     request.checksum_crc32(checksum).body(bytes.into()).send().await.expect("a fresh name");
 }
 
-/// The raw call: an object, whole.
+/// The raw call that reads a whole object.
 pub(crate) async fn raw_get(client: &Client, key: &str) -> Bytes {
     let object = client.get_object().bucket(server::BUCKET).key(key).send().await.expect("it is there");
     object.body.collect().await.expect("its bytes").into_bytes()
 }
 
-/// The raw call: an object that is as it was.
+/// The raw call that reads an unchanged object.
 pub(crate) async fn raw_get_unless(client: &Client, key: &str, tag: &str) {
     let request = client.get_object().bucket(server::BUCKET).key(key).if_none_match(tag);
     let unchanged = request.send().await.expect_err("nobody writes it meanwhile");
