@@ -1,9 +1,9 @@
 //! The figures that Deltafold promises, each against the raw primitive measured in the same run.
 //!
-//! `cargo bench` runs them all (about fifteen minutes, 8 GiB of disk); `cargo bench -- open absorb`
-//! runs those whose names contain one of the words. `DELTAFOLD_BENCH_RECORDS` sets the number of
-//! records (1,000,000), `DELTAFOLD_BENCH_DIR` the folder (the target folder). Prints a table, and
-//! JSON into `target/figures.json`.
+//! `cargo bench` runs them all in about fifteen minutes, with 8 GiB of disk.
+//! `cargo bench -- open absorb` runs those whose names contain one of the words.
+//! `DELTAFOLD_BENCH_RECORDS` sets the number of records (1,000,000), `DELTAFOLD_BENCH_DIR` the
+//! folder (the target folder). Prints a table, and JSON into `target/figures.json`.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 mod append;

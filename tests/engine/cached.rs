@@ -9,7 +9,7 @@ use deltafold::store::{Cached, Memory, RequestKind, Store};
 
 use crate::support::conformance::{self, key};
 
-/// A store in memory with copies in a folder of at most so many bytes.
+/// A store in memory with copies in a folder of at most `max_bytes` bytes.
 fn cached(memory: &Memory, folder: &Path, max_bytes: u64) -> Cached {
     Cached::open(Arc::new(memory.clone()), folder, max_bytes).unwrap()
 }

@@ -44,7 +44,7 @@ async fn made_in(store: Arc<dyn Store>, appends: u64) -> Collection {
     collection
 }
 
-/// A collection of so many segments, in memory and in a folder.
+/// A collection of `appends` segments, in memory and in a folder.
 async fn stores(appends: u64) -> Vec<Made> {
     let (dir, keep) = folder();
     let stores: [(Arc<dyn Store>, _); 2] = [(Arc::new(Memory::new()), None), (Arc::new(dir), Some(keep))];

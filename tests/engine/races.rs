@@ -445,9 +445,9 @@ async fn r10_of_two_folds_of_one_shard_one_publishes<S: Store + Clone>(store: Wa
 }
 
 /// Story: a writer's answer was lost, and its segment was folded and swept before the retry. Its
-/// slot was free, so it wrote there, saw that the slot lay below the log start, and appended again
-/// the ops that the snapshot already held. Now every writer is a producer: the manifest's marks
-/// name its folded batches.
+/// slot was free, so it wrote there. It saw that the slot lay below the log start, and appended
+/// again the ops that the snapshot already held. Now every writer is a producer: the manifest's
+/// marks name its folded batches.
 async fn r12_a_batch_that_was_folded_and_swept_before_its_answer_is_not_appended_again<S: Store + Clone>(
     store: Watched<S>,
 ) {

@@ -1,5 +1,5 @@
-//! A model test: ops are appended, folded, merged and swept in any order, and every way to read
-//! gives the result of the ops applied one by one.
+//! A model test. Ops are appended, folded, merged and swept in any order. Every way to read must
+//! give the result of the ops applied one by one.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};

@@ -1,4 +1,4 @@
-//! The engine over a bucket: a write that a layer below sends twice lands once, damage is found,
+//! The engine over a bucket. A write that a layer below sends twice lands once, damage is found,
 //! and the leftovers of a crash are swept.
 
 use std::sync::Arc;
