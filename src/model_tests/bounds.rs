@@ -1,19 +1,20 @@
-//! What is explored, and the guards that can be left out to see that the model notices.
+//! The bounds of an exploration, and the guards that a test can switch off to see that the model
+//! notices.
 
 use crate::log::commit::Without;
 
-/// Where the ops that writers append come from.
+/// The source of the ops that writers append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sources {
-    /// From callers: a writer that crashed does not come again.
+    /// Callers: a crashed writer does not append its op again.
     None,
-    /// Each writer has a source of its own, from which everything comes again after a crash.
+    /// One source for each writer, which delivers everything again after a crash.
     Own,
-    /// One source delivers the same positions to all writers.
+    /// One source, which delivers the same positions to all writers.
     Shared,
 }
 
-/// How much happens at most.
+/// Upper bounds on the events of one run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) writers: u8,
@@ -28,23 +29,24 @@ pub(super) struct Bounds {
     pub(super) sweeps: u8,
     /// Versions that a sweep keeps beside the current one.
     pub(super) keep_versions: u64,
-    /// Processes that pin a version shortly, unpin it, and pin it for good, all under one name.
+    /// Processes that pin a version for a short time, unpin it, and pin it for good, all under one
+    /// name.
     pub(super) pinners: u8,
     /// Processes that remove the pin which has the name.
     pub(super) unpinners: u8,
     pub(super) readers: u8,
-    /// Readers that list the log before they read the head: their LIST looks at one slot after the
+    /// Readers that list the log before they read the head. Their LIST visits one slot after the
     /// other, from the first or from the last.
     pub(super) listers_up: u8,
     pub(super) listers_down: u8,
     pub(super) followers: u8,
-    /// Writes whose answer is lost: they land then, or at any later moment, or never.
+    /// Writes whose answer is lost. They land at once, at any later moment, or never.
     pub(super) lost: u8,
     /// Writes that succeed and are answered as refused.
     pub(super) echoes: u8,
-    /// Times that the fairness policy of a writer answers something else than to try.
+    /// Times that the fairness policy of a writer answers something other than "try".
     pub(super) turns: u8,
-    /// Processes that die and come again with nothing but what the store holds.
+    /// Processes that die and restart with nothing but the content of the store.
     pub(super) crashes: u8,
 }
 
@@ -71,24 +73,24 @@ impl Bounds {
     };
 }
 
-/// What the protocol does to be safe.
+/// The safety rules of the protocol.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Guards {
-    /// A writer looks at the head before it acknowledges.
+    /// A writer checks the head before it acknowledges.
     pub(super) head_check: bool,
-    /// A writer that finds its slot taken looks whether it took it itself.
+    /// A writer that finds its slot taken checks whether its own batch is in it.
     pub(super) batch_id: bool,
-    /// A writer that does not know tries the same slot again.
+    /// A writer in doubt tries the same slot again.
     pub(super) same_slot: bool,
     /// A writer whose slot was swept asks the manifest whether its batch was folded.
     pub(super) own_mark: bool,
-    /// A writer that finds its slot taken by somebody else looks whether that slot still counts.
+    /// A writer that finds another's segment in its slot checks whether that slot still counts.
     pub(super) slot_counts: bool,
-    /// A publisher whose swap was refused or lost looks for itself in the history.
+    /// A publisher whose swap was refused or lost looks for its own edit in the history.
     pub(super) history: bool,
     /// An edit that starts below the sweep floor is refused.
     pub(super) fence: bool,
-    /// A fold of what is folded is a conflict.
+    /// A fold of segments already folded is a conflict.
     pub(super) conflict: bool,
     /// A sweep keeps the last segment folded.
     pub(super) last_kept: bool,
@@ -96,11 +98,11 @@ pub(super) struct Guards {
     pub(super) publish_first: bool,
     /// An edit names the pins that it removes by id.
     pub(super) pins_by_id: bool,
-    /// A sweep keeps what a pin needs.
+    /// A sweep keeps the objects that a pin needs.
     pub(super) pins_kept: bool,
-    /// A reader looks at the head after it has read the log.
+    /// A reader checks the head after it has read the log.
     pub(super) look_again: bool,
-    /// A reader that looks at the head once lists the log before.
+    /// A reader that reads the head only once lists the log first.
     pub(super) log_first: bool,
 }
 

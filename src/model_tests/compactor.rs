@@ -1,4 +1,4 @@
-//! A compactor: looks, plans with the policy, works, publishes.
+//! A compactor: reads the head, plans with the policy, does the work, publishes.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub(super) struct Compactor {
     rounds: u8,
     nonces: Nonces,
     current: Option<Snapshot>,
-    /// Segments behind what `current` has folded.
+    /// Segments behind the last one that `current` has folded.
     log: Vec<(u64, Segment)>,
     at: At,
 }
@@ -28,9 +28,9 @@ pub(super) struct Compactor {
 enum At {
     Look,
     List,
-    /// To read these slots.
+    /// Reads these slots.
     Get(u64, u64),
-    /// To read the parts of the runs to be merged, of which these are read.
+    /// Reads the parts of the runs to be merged. Holds the rows read so far.
     Parts(Vec<ObjectName>, Rows, usize),
     /// To write these, and publish.
     Write(ObjectName, Rows, Box<Publisher>),
@@ -101,7 +101,7 @@ impl Compactor {
             At::Get(next, last) => {
                 let (next, last) = (*next, *last);
                 match store.log.get(&next) {
-                    // Folded and swept meanwhile by somebody else.
+                    // Another process folded and swept them meanwhile.
                     None => {
                         self.log.clear();
                         self.at = At::Look;
@@ -121,7 +121,7 @@ impl Compactor {
                 for name in names {
                     match store.parts.get(&name) {
                         Some(part) => rows.extend_from_slice(part),
-                        // An input that is gone was merged and swept by somebody else.
+                        // An input that is gone was merged and swept by another process.
                         None => return self.needless(store.head.clone()),
                     }
                 }
@@ -139,7 +139,7 @@ impl Compactor {
         self.current.as_ref().map_or(0, |current| current.folded.get())
     }
 
-    /// What the engine's round does next.
+    /// Plans the next step, as the engine's round does.
     fn plan(&mut self) {
         let Some(current) = self.current.clone() else { return };
         let backlog = Backlog { segments: self.log.len() as u64, bytes: 1 };

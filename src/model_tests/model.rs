@@ -1,4 +1,4 @@
-//! The state of everything, and what may happen next.
+//! The state of all processes and the store, and the actions possible from it.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,9 +20,9 @@ use crate::log::commit::Turn;
 pub(super) struct Protocol {
     pub(super) bounds: Bounds,
     pub(super) guards: Guards,
-    /// The one property to look at, where the others do not matter.
+    /// Checks this property alone, if it is set.
     only: Option<&'static str>,
-    /// States from which everything is known to end when faults stop.
+    /// States from which every process is known to end when faults stop.
     ending: Mutex<HashSet<u64>>,
 }
 
@@ -47,7 +47,7 @@ pub(super) enum Process {
     Pinner(Pinner),
     Reader(Reader),
     Follower(Follower),
-    /// Whatever it was: what it remembers makes no difference any more.
+    /// A process that has ended. Its memory makes no difference any more.
     Ended,
 }
 
@@ -63,7 +63,7 @@ pub(super) enum Step {
     Turn(usize, Turn),
     /// A write whose answer was lost arrives.
     Arrive(usize),
-    /// It will never arrive.
+    /// A write whose answer was lost never arrives.
     Vanish(usize),
     Crash(usize),
 }
@@ -121,7 +121,7 @@ impl Process {
         }
     }
 
-    /// Dies, and begins anew; a reader that dies is one that did not read.
+    /// The process dies and begins anew. A reader that dies counts as one that did not read.
     fn crash(&mut self) -> bool {
         match self {
             Self::Writer(writer) => writer.crash(),
@@ -140,8 +140,9 @@ impl State {
         self.processes.iter().all(Process::ended)
     }
 
-    /// A process whose next step is one that no other can tell from any other moment, and that
-    /// therefore goes first: writing objects under names of its own while nobody lists them.
+    /// A process whose next step no other process can tell from any other moment. It therefore goes
+    /// first. An example is the write of an object under a name of its own while no process lists
+    /// such names.
     fn unseen(&self) -> Option<usize> {
         let looked_at = self.processes.iter().any(|p| matches!(p, Process::Sweeper(sweeper) if sweeper.looks()));
         let unseen = |process: &Process| matches!(process.write(), Some(Write::Parts(..)));
@@ -154,7 +155,7 @@ impl Protocol {
         Self { bounds, guards, only: None, ending: Mutex::default() }
     }
 
-    /// Looks at one property alone, which is cheaper than at all of them.
+    /// Checks one property alone, which is cheaper than all of them.
     pub(super) fn only(self, property: &'static str) -> Self {
         Self { only: Some(property), ..self }
     }
@@ -169,13 +170,12 @@ impl Protocol {
         }
     }
 
-    /// Whether everything ends when from here on no answer is lost, nobody crashes, and the
-    /// processes run one after the other: nobody waits for anybody, so that they do in any other
-    /// order too.
+    /// Whether every process ends when faults stop: no answer is lost, no process crashes, and they
+    /// run one after the other. No process waits for another, so they also end in any other order.
     pub(super) fn ends(&self, state: &State) -> bool {
         let mut state = state.clone();
         let mut passed = Vec::new();
-        // Far more than anybody needs.
+        // Far more steps than any process needs.
         for _ in 0..500 {
             let fingerprint = fingerprint(&state);
             if self.ending.lock().unwrap().contains(&fingerprint) || state.finished() || state.truth.broken.is_some() {

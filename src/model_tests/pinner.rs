@@ -1,4 +1,4 @@
-//! Whoever pins and unpins: one name, again and again.
+//! A process that pins and unpins one name, again and again.
 
 use deltafold_format::{Nonce, Pin, Timestamp};
 
@@ -10,10 +10,10 @@ use crate::snapshot::Edit;
 /// The one name.
 const NAME: &str = "p";
 
-/// What a pinner does, one after the other.
+/// The steps of a pinner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Do {
-    /// Pins the current version for a time that is over at once.
+    /// Pins the current version with a time to live that is over at once.
     PinShortly,
     /// Removes the pin that has the name.
     Unpin,
@@ -31,17 +31,17 @@ pub(super) struct Pinner {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum At {
     Look,
-    /// To publish an edit, with the pin that it makes for good.
+    /// Publishes an edit, with the pin that it makes for good.
     Publish(Option<Nonce>, Box<Publisher>),
 }
 
 impl Pinner {
-    /// Pins shortly, unpins, and pins for good.
+    /// Pins for a short time, unpins, and pins for good.
     pub(super) fn new(process: u8) -> Self {
         Self::of(process, &[Do::PinShortly, Do::Unpin, Do::PinForGood])
     }
 
-    /// Removes what it finds, once.
+    /// Removes the pin that it finds, once.
     pub(super) fn unpinner(process: u8) -> Self {
         Self::of(process, &[Do::Unpin])
     }
@@ -59,7 +59,7 @@ impl Pinner {
             self.nonces = publisher.nonces();
         }
         self.nonces.crash();
-        // Nobody is left who would care what became of it.
+        // No process needs the outcome any more.
         self.script = &[];
         self.at = At::Look;
     }
@@ -91,7 +91,7 @@ impl Pinner {
     fn look(&mut self, head: &Snapshot, truth: &mut Truth) {
         let Some(next) = self.script.first() else { return };
         if head.version.get() == 0 {
-            // There is nothing to pin yet: an honest error.
+            // There is no version to pin yet: a true error.
             self.script = &[];
             return;
         }

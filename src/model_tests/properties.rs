@@ -1,5 +1,5 @@
-//! What must hold in every state, and what must happen in some: a model in which nothing happens
-//! proves nothing.
+//! Properties that hold in every state, and one that some state must reach. A model in which
+//! nothing happens proves nothing.
 
 use deltafold_format::{Manifest, ObjectName};
 use stateright::Property;
@@ -7,7 +7,7 @@ use stateright::Property;
 use super::model::{Protocol, State};
 use super::store::{ACKED, GAPS, LIVE, ONCE, PINNED, READABLE, Store, TOLD, Truth, VERSIONS, VIEW};
 
-/// Looks at a state, and notes the first promise that it breaks.
+/// Checks a state, and notes the first promise that it breaks.
 pub(super) fn judge(state: &mut State) {
     let State { store, truth, .. } = state;
     let head = &store.head;
@@ -21,7 +21,7 @@ pub(super) fn judge(state: &mut State) {
             truth.broken = truth.broken.or(Some(PINNED));
         }
     }
-    // The current version can be opened, and each that no sweep has passed: with the log behind it.
+    // The current version and each that no sweep has passed can be opened, with the log behind it.
     if head.version.get() > 0 && !store.manifests.contains_key(&head.name()) {
         truth.breaks(LIVE);
     }
@@ -38,7 +38,7 @@ pub(super) fn judge(state: &mut State) {
     }
 }
 
-/// Whether a version's runs hold the log up to what it has folded, each op once and in order.
+/// Whether a version's runs hold the log up to its folded sequence, each op once and in order.
 fn holds(store: &Store, manifest: &Manifest, log: &[super::store::OpId]) -> bool {
     let folded = usize::try_from(manifest.folded.get()).unwrap();
     let mut expected = log.iter().take(folded);
@@ -51,7 +51,7 @@ fn holds(store: &Store, manifest: &Manifest, log: &[super::store::OpId]) -> bool
     expected.next().is_none() && folded <= log.len()
 }
 
-/// Whether the log behind what is folded is there.
+/// Whether the log behind the folded sequence is complete.
 fn behind(store: &Store, truth: &Truth) -> bool {
     let folded = store.head.folded.get();
     let live = truth.log.iter().zip(1..).filter(|(_, slot)| *slot > folded);
@@ -85,5 +85,5 @@ pub(super) fn all() -> Vec<Property<Protocol>> {
     all
 }
 
-/// Of the properties, the one that some state has.
+/// The property that some state must reach.
 pub(super) const HAPPENS: &str = "everything is acknowledged, folded, swept and pinned";

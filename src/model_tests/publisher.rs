@@ -1,4 +1,4 @@
-//! Publishing an edit: the requests of `snapshot/publish.rs`, with its history of attempts.
+//! Publishes an edit with the requests of `snapshot/publish.rs`, and its history of attempts.
 
 use deltafold_format::{Manifest, Nonce, ObjectName, Pin, Timestamp, Version};
 
@@ -13,16 +13,16 @@ pub(super) struct Publisher {
     old: Option<Snapshot>,
     new: Option<Snapshot>,
     attempts: History,
-    /// All that was ever sent, to see whether what is said in the end is true.
+    /// All manifests ever sent, to check the final answer.
     sent: Vec<ObjectName>,
-    /// Where the nonces of the attempts come from.
+    /// Source of the nonces of the attempts.
     nonces: Nonces,
     at: At,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum At {
-    /// To look what is current.
+    /// Reads the current snapshot.
     Look,
     Create,
     Swap,
@@ -52,12 +52,12 @@ impl Nonces {
     }
 }
 
-/// How it ended.
+/// The outcome of publishing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Published {
     /// The edit is in this snapshot or in one before it.
     Yes(Snapshot),
-    /// Somebody else's edit made it needless; what is current.
+    /// Another process's edit made this one needless. Holds the current snapshot.
     Needless(Snapshot),
 }
 
@@ -83,7 +83,8 @@ impl Publisher {
     pub(super) fn answered(&mut self, outcome: Outcome) -> Option<Published> {
         let new = self.new.clone()?;
         match (self.at, outcome) {
-            // A manifest's name is its writer's alone: it is created until it is there.
+            // A manifest's name belongs to its writer alone, so the create is repeated until it
+            // succeeds.
             (At::Create, Outcome::Unknown) => {}
             (At::Create, _) => self.at = At::Swap,
             (_, Outcome::Done) => return Some(Published::Yes(new)),
@@ -96,7 +97,7 @@ impl Publisher {
         None
     }
 
-    /// Looks, and applies the edit to what is current.
+    /// Reads the current snapshot, and applies the edit to it.
     pub(super) fn read(&mut self, store: &Store, truth: &mut Truth, guards: &Guards) -> Option<Published> {
         let published = self.look(store, truth, guards);
         if let Some(Published::Needless(current)) = &published {
@@ -163,7 +164,7 @@ impl Publisher {
     }
 }
 
-/// The edit as it would be if it named pins by name: what must never be.
+/// The edit with pins named by name, without a guard. The engine never does this.
 fn by_name(current: &Manifest, edit: &Edit) -> Edit {
     match edit.clone() {
         Edit::Sweep(mut floors) => {
@@ -180,7 +181,8 @@ fn by_name(current: &Manifest, edit: &Edit) -> Edit {
     }
 }
 
-/// A sweep that truncates the last segment folded, too: what must never be.
+/// A sweep that also truncates the last segment folded, without a guard. The engine never does
+/// this.
 fn truncated_further(current: &Manifest, edit: &Edit, stamp: Stamp) -> Option<Manifest> {
     let Edit::Sweep(floors) = edit else { return None };
     let truncated = floors.truncated;
@@ -190,7 +192,7 @@ fn truncated_further(current: &Manifest, edit: &Edit, stamp: Stamp) -> Option<Ma
     Some(new)
 }
 
-/// A fold of segments that were folded already, made to fit behind them: what must never be.
+/// A fold of segments already folded, forced to fit behind them. The engine never does this.
 fn forced(
     current: &deltafold_format::Manifest,
     edit: &Edit,

@@ -1,19 +1,18 @@
-//! A reader: opens, reads its parts, refreshes. A lister: a reader that opens by the names of the
-//! log, and reads the head behind them. A follower: reads slot after slot.
+//! Readers of three kinds. A reader opens, reads its parts, and refreshes. A lister is a reader
+//! that lists the log first and then reads the head. A follower reads slot after slot.
 
 use super::bounds::Guards;
 use super::store::{LIVE, OpId, Snapshot, Store, Truth, VIEW};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Reader {
-    /// What was acknowledged before it began to open or refresh.
+    /// The ops acknowledged before it began to open or refresh.
     acked: Vec<OpId>,
     current: Option<Snapshot>,
-    /// The log behind what `current` has folded.
+    /// The log behind the last segment that `current` has folded.
     overlay: Vec<(u64, OpId)>,
     refreshed: bool,
-    /// The slots in the order in which a LIST looks at them, of a reader that lists the log before
-    /// it reads the head.
+    /// The slots of the log, for a lister, in the order in which its LIST visits them.
     names: Vec<u64>,
     at: At,
 }
@@ -21,16 +20,16 @@ pub(super) struct Reader {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum At {
     Look,
-    /// To look whether the next of `names` is there; those that were. A LIST is not one moment.
+    /// Checks whether the next of `names` exists. Holds those that did. A LIST is not atomic.
     Names(Vec<u64>),
-    /// To read the head behind the names.
+    /// Reads the head after the names.
     Head(Vec<u64>),
     List,
-    /// To read these slots; whether nothing follows that does not join on.
+    /// Reads these slots. The flag says whether no segment behind a gap follows.
     Get(u64, u64, bool),
-    /// To read slot after slot until one is empty.
+    /// Reads slot after slot until one is empty.
     Probe,
-    /// To look whether the head moved; the log was read up to before this slot, or (0) not to its
+    /// Checks whether the head moved. The log was read up to before this slot, or (0) not to its
     /// end.
     LookAgain(u64),
     Parts,
@@ -49,7 +48,7 @@ impl Reader {
         }
     }
 
-    /// A reader that lists the log first, and whose LIST looks at the slots in this order.
+    /// A reader that lists the log first. Its LIST visits the slots in this order.
     pub(super) fn lister(names: impl Iterator<Item = u64>) -> Self {
         Self { names: names.collect(), ..Self::new() }
     }
@@ -84,7 +83,7 @@ impl Reader {
                 match seen.last() {
                     None => self.opened(truth),
                     Some(last) if *last == folded + seen.len() as u64 => self.at = At::Get(folded + 1, *last, true),
-                    // A name does not join on: by the head, then.
+                    // A name does not join on: fall back to reading the head first.
                     Some(_) => self.at = At::List,
                 }
             }
@@ -141,7 +140,7 @@ impl Reader {
                 let Some(current) = &self.current else { return };
                 let missing =
                     current.runs.iter().flat_map(|run| &run.parts).any(|part| !store.parts.contains_key(&part.name));
-                // `Superseded` is for versions that a sweep has passed, and for no others.
+                // `Superseded` is only for versions that a sweep has passed.
                 if missing && current.version >= store.head.sweep_floor {
                     truth.breaks(LIVE);
                 }
@@ -162,10 +161,10 @@ impl Reader {
         self.overlay.last().map_or(folded, |(slot, _)| *slot)
     }
 
-    /// What it sees must be the log up to some slot, and hold what was acknowledged.
+    /// The reader must see the log up to some slot, with all that was acknowledged before it began.
     fn opened(&mut self, truth: &mut Truth) {
         let folded = self.current.as_ref().map_or(0, |current| current.folded.get());
-        // What is folded is checked where it is published: here, that what follows it does.
+        // The folded ops are checked where they are published. Here, check those that follow.
         let seen = usize::try_from(folded).unwrap() + self.overlay.len();
         let behind = truth.log.iter().copied().enumerate().skip(usize::try_from(folded).unwrap());
         let follows =
@@ -180,9 +179,9 @@ impl Reader {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Follower {
-    /// The slot to read next; 0 before the head was looked at.
+    /// The slot to read next; 0 before the head was read.
     next: u64,
-    /// What was read and not handed on yet.
+    /// The op that was read and is not handed on yet.
     read: Option<OpId>,
     /// Whether the slot was empty.
     absent: bool,
@@ -204,7 +203,7 @@ impl Follower {
             self.next = 1;
             self.ended = self.next < truncated;
         } else if self.absent || self.read.is_some() {
-            // A gap is an honest error.
+            // A gap is a true error.
             if self.next < truncated {
                 self.ended = true;
             } else if let Some(op) = self.read.take() {

@@ -1,4 +1,5 @@
-//! What is explored: always, with `DELTAFOLD_MODEL=full` further, and with each guard left out.
+//! The explorations: the usual one, a longer one with `DELTAFOLD_MODEL=full`, and one without each
+//! guard.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,14 +13,13 @@ use super::model::Protocol;
 use super::properties::HAPPENS;
 use super::store::{ACKED, LIVE, ONCE, PINNED, READABLE, TOLD, VIEW};
 
-/// Explores everything within the bounds, the shortest ways first. Returns the number of states,
-/// and the properties that do not hold with the steps that show it.
+/// Explores everything within the bounds, breadth first. Returns the number of states, and the
+/// properties that do not hold with the steps that show it.
 fn explore(bounds: Bounds) -> (usize, Vec<(&'static str, String)>) {
     told(&Protocol::new(bounds, Guards::ALL).checker().threads(2).spawn_bfs().join(), bounds)
 }
 
-/// The same, each way to its end first: what is still to be looked at stays small, and the ways it
-/// finds are long.
+/// The same, depth first. The queue of states stays small, and the counterexamples are long.
 fn explore_far(bounds: Bounds) -> (usize, Vec<(&'static str, String)>) {
     let checker = Protocol::new(bounds, Guards::ALL).checker().threads(2).spawn_dfs();
     told(&checker.report(&mut EveryMinute::default()), bounds)
@@ -42,7 +42,7 @@ fn told(checker: &impl Checker<Protocol>, bounds: Bounds) -> (usize, Vec<(&'stat
     (checker.unique_state_count(), broken)
 }
 
-/// Says how far it has come.
+/// Reports progress.
 #[derive(Default)]
 struct EveryMinute(u64);
 
@@ -91,7 +91,8 @@ fn breaks(name: &str, promise: &'static str, bounds: Bounds, leave_out: impl FnO
 /// Two writers, one compactor, one sweeper.
 const FOUR: Bounds = Bounds { writers: 2, compactors: 1, sweepers: 1, ..Bounds::NONE };
 
-/// And one more writer: so that what one knows can be swept, though the last segment is kept.
+/// One more writer, so that a sweep can pass the slot that a writer knows, though it keeps the last
+/// segment.
 const FIVE: Bounds = Bounds { writers: 3, ..FOUR };
 
 /// One op of one writer, folded.
@@ -147,7 +148,8 @@ fn readers_and_followers() {
     holds("a reader that lists downward first, and merges", Bounds { listers_down: 1, ops: 2, rounds: 2, ..THREE });
 }
 
-/// Two ops folded; a version pinned shortly, unpinned, and pinned for good beside a sweep.
+/// Two ops folded. A version is pinned for a short time, unpinned, and pinned for good beside a
+/// sweep.
 const PINS: Bounds = Bounds { pinners: 1, ops: 2, ..THREE };
 
 #[test]
@@ -157,7 +159,7 @@ fn pins_and_a_sweeper() {
     holds("a pinner and an unpinner", Bounds { unpinners: 1, ..PINS });
 }
 
-/// The whole of what is explored, on request: it takes long.
+/// The full exploration, on request: it takes long.
 #[test]
 fn further_on_request() {
     if std::env::var("DELTAFOLD_MODEL").is_ok_and(|value| value == "full") {
@@ -196,7 +198,7 @@ fn further_on_request() {
 }
 
 /// A test that cannot fail proves nothing: without each guard the model breaks a promise. One way
-/// to break it is enough here; two more of a guard take minutes, and are in [`further_on_request`].
+/// to break it is enough here. [`further_on_request`] has two more for a guard, which take minutes.
 #[test]
 fn every_guard_is_needed() {
     let lost = Bounds { lost: 1, ..FOUR };

@@ -1,5 +1,4 @@
-//! The abstract store: objects that are created once, one register, and the truth that no process
-//! sees.
+//! The abstract store: write-once objects, one register, and the truth that no process sees.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -8,7 +7,7 @@ use std::sync::Arc;
 
 use deltafold_format::{Manifest, Nonce, ObjectName, Uid};
 
-/// An op that is appended: which source (or writer) it comes from and its place there, from 1.
+/// An appended op: its source (or writer) and its position there, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct OpId {
     pub(super) source: u8,
@@ -85,20 +84,20 @@ pub(super) struct Store {
     pub(super) parts: BTreeMap<ObjectName, Rows>,
 }
 
-/// A write on its way.
+/// A write under way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Write {
     Segment(u64, Segment),
     Parts(ObjectName, Rows),
     Manifest(Snapshot),
-    /// Over the head of this name.
+    /// Replaces the head of this name.
     Swap(ObjectName, Snapshot),
     DeleteSegment(u64),
     DeleteManifest(ObjectName),
     DeleteParts(ObjectName),
 }
 
-/// What became of it.
+/// The outcome of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Outcome {
     Done,
@@ -106,16 +105,16 @@ pub(super) enum Outcome {
     Unknown,
 }
 
-/// What is true whether anybody knows it or not.
+/// The truth, whether or not any process knows it.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Truth {
-    /// The log: what was created first in each slot, from 1.
+    /// The log: the op first created in each slot, from 1.
     pub(super) log: Vec<OpId>,
-    /// What was acknowledged, in the order of ids.
+    /// The acknowledged ops, in the order of ids.
     pub(super) acked: Vec<OpId>,
-    /// The pins for good that were acknowledged and that nobody has asked to remove, by id.
+    /// The acknowledged pins for good that no process has asked to remove, by id.
     pub(super) pinned: Vec<Nonce>,
-    /// The pins that somebody has asked to remove.
+    /// The pins that a process has asked to remove.
     unpinned: Vec<Nonce>,
     /// The first promise that was broken.
     pub(super) broken: Option<&'static str>,
@@ -133,7 +132,7 @@ impl Truth {
         }
     }
 
-    /// Somebody asks to remove a pin that he has seen.
+    /// A process asks to remove a pin that it has seen.
     pub(super) fn unpin(&mut self, id: Nonce) {
         self.pinned.retain(|pinned| *pinned != id);
         if !self.unpinned.contains(&id) {

@@ -1,4 +1,4 @@
-//! A sweeper: floors, published; then what they leave behind, deleted one object after the other.
+//! A sweeper: publishes the floors, then deletes what lies below them, one object after the other.
 
 use std::collections::VecDeque;
 
@@ -21,12 +21,12 @@ pub(super) struct Sweeper {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum At {
     Look,
-    /// To list the manifests, having seen this one.
+    /// Lists the manifests, having seen this one.
     Manifests(Snapshot),
-    /// To read what those at the floor have folded.
+    /// Reads the folded sequence of the manifests at the floor.
     Floor(Snapshot, Vec<ObjectName>),
     Publish(Vec<ObjectName>, Hashed<Floors>, Box<Publisher>),
-    /// To list segments, then parts, having seen this manifest.
+    /// Lists segments, then parts, having seen this manifest.
     Segments(Snapshot, Vec<ObjectName>, Hashed<Floors>),
     Parts(Snapshot, Hashed<Floors>, VecDeque<Write>),
     Delete(VecDeque<Write>, Option<(Vec<ObjectName>, Hashed<Floors>)>),
@@ -51,7 +51,7 @@ impl Sweeper {
         self.at = At::Look;
     }
 
-    /// Whether it may still look at what others write.
+    /// Whether it may still read objects that others write.
     pub(super) fn looks(&self) -> bool {
         !matches!(&self.at, At::Delete(_, None) | At::Ended) || self.sweeps > 1
     }
@@ -93,7 +93,7 @@ impl Sweeper {
                 let at_floor = manifests.iter().filter(|name| name.version == sweep_floor);
                 let folded = at_floor.filter_map(|name| store.manifests.get(name)).map(|manifest| manifest.folded);
                 let truncated = keep::truncated(&current, folded, guards);
-                // A time to live is over at once, as far as the model goes.
+                // The model treats every time to live as over at once.
                 let expired: Vec<_> = current.pins.iter().filter(|pin| pin.ttl_millis.is_some()).cloned().collect();
                 let raises = truncated > current.truncated || sweep_floor > current.sweep_floor || !expired.is_empty();
                 let floors = Hashed::new(Floors { truncated, sweep_floor, expired });

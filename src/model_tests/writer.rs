@@ -1,6 +1,6 @@
 //! A writer: it drives the engine's commit machine, one batch of one op after the other.
 //!
-//! What is here does the machine's actions on the abstract store, one request a step.
+//! It does the machine's actions on the abstract store, one request a step.
 
 use std::collections::BTreeMap;
 
@@ -27,20 +27,20 @@ pub(super) struct Writer {
     number: u8,
     /// `None` once everything is appended.
     commit: Option<State>,
-    /// The highest position of each source that is known, and where it was seen.
+    /// The highest position known of each source, and the slot where it was seen.
     marks: BTreeMap<u8, (u8, u64)>,
-    /// The segment that was read in the slot that is looked at.
+    /// The segment read in the slot under examination.
     taker: Option<Segment>,
     part: Part,
 }
 
-/// The part of an action that is done, where it takes more than one request.
+/// The finished part of an action that takes more than one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Part {
     Nothing,
     /// The head was read, with this log start.
     Head(Sequence),
-    /// The log was listed, and the slots from the first to the second are to be read.
+    /// The log was listed. The slots from the first to the second remain to be read.
     Listed(u64, u64),
 }
 
@@ -81,7 +81,7 @@ impl Writer {
         self.commit.is_none()
     }
 
-    /// It dies. What came from a source comes again.
+    /// The writer dies. A source delivers its ops again.
     pub(super) fn crash(&mut self) {
         let fresh = Self { life: self.life + 1, position: 1, number: 1, marks: BTreeMap::new(), ..self.clone() };
         *self = Self { commit: None, taker: None, part: Part::Nothing, ..fresh };
@@ -101,7 +101,7 @@ impl Writer {
         self.go_to(state, truth);
     }
 
-    /// The action to do next; in front of a slot, to try it.
+    /// The action to do next. In front of a slot, it is to try the slot.
     fn action(&self) -> (Option<State>, Action) {
         let Some(state) = self.commit else { return (None, Action::Answer(Answer::Known)) };
         match state.action() {
@@ -113,19 +113,19 @@ impl Writer {
         }
     }
 
-    /// Whether the fairness policy may answer something else than to try.
+    /// Whether the fairness policy may answer something other than "try".
     pub(super) fn awaits_turn(&self) -> bool {
         self.commit.is_some_and(|state| matches!(state.action(), Action::AwaitTurn { .. }))
     }
 
-    /// The fairness policy answers something else than to try.
+    /// The fairness policy answers something other than "try".
     pub(super) fn turn(&mut self, turn: Turn, truth: &mut Truth) {
         if let Some(state) = self.commit {
             self.go_to(next(state, Observation::Turn(turn)).0, truth);
         }
     }
 
-    /// The write that it does next, if it is one.
+    /// The next request, if it is a write.
     pub(super) fn write(&self) -> Option<Write> {
         let (_, Action::Create { slot, .. }) = self.action() else { return None };
         Some(Write::Segment(slot.get(), Segment { writer: self.life, batch: self.number, op: self.op() }))
@@ -149,7 +149,7 @@ impl Writer {
         }
     }
 
-    /// Does one request of an action; `None` where another one is to follow.
+    /// Does one request of an action. `None` if another one follows.
     fn request(&mut self, action: Action, store: &Store, truth: &mut Truth) -> Option<Observation> {
         let head = &store.head;
         let Snapshot { applied, .. } = self.snapshot(store);
@@ -194,8 +194,8 @@ impl Writer {
         }
     }
 
-    /// The head read beside something else, which is read in the next step; `None` where that comes
-    /// next.
+    /// The head, for an action that reads it beside an object. The object is read in the next step.
+    /// `None` if the head comes next.
     fn beside(&mut self, check_head: bool, store: &Store) -> Option<Option<Sequence>> {
         match self.part {
             _ if !check_head => Some(None),
@@ -212,7 +212,7 @@ impl Writer {
         if whole {
             return search_at(last + 1);
         }
-        // What lies between was swept, or is damage.
+        // The slots between were swept, or the log is damaged.
         if store.head.truncated.get() <= last + 1 && !store.log.contains_key(&(last + 1)) {
             truth.breaks(GAPS);
         }
@@ -256,7 +256,7 @@ impl Writer {
         self.go_to(state, truth);
     }
 
-    /// Does what takes no request, up to the next one.
+    /// Does everything that takes no request, up to the next request.
     fn go_to(&mut self, state: State, truth: &mut Truth) {
         let mut state = state;
         loop {
@@ -287,7 +287,7 @@ impl Writer {
             };
             state = next(state, observation).0;
         }
-        // What is remembered makes no difference any more.
+        // Its memory makes no difference any more.
         if !matches!(state.action(), Action::CheckHead) {
             self.taker = None;
         }
