@@ -1,8 +1,8 @@
-//! Plain bytes: little-endian numbers, strings and lists with a length before them.
+//! Plain encoding: little-endian numbers, strings and lists with a length before them.
 //! `format/SPEC.md`, section "Plain encoding".
 //!
-//! One value has one encoding, and a decoder takes no other: what two readers accept is the same,
-//! and a hash over the bytes is a hash over the value.
+//! One value has one encoding, and a decoder accepts no other. So all readers accept the same
+//! bytes, and a hash over the bytes is a hash over the value.
 
 use crate::error::FormatError;
 
@@ -47,8 +47,8 @@ impl Writer {
         self.u8(u8::from(value));
     }
 
-    /// A length or a count. What is longer than `u32` is above every limit, so saturating only
-    /// keeps it refused.
+    /// A length or a count. A length above `u32` exceeds every limit, so a saturated one is
+    /// refused, too.
     pub(crate) fn count(&mut self, count: usize) {
         self.u32(u32::try_from(count).unwrap_or(u32::MAX));
     }
@@ -140,7 +140,7 @@ impl<'a> Cursor<'a> {
         self.array().map(u128::from_le_bytes)
     }
 
-    /// Any bits; whether the number may be infinite is for the caller.
+    /// Any bits. The caller decides whether the number may be infinite.
     pub(crate) fn f64(&mut self) -> Result<f64, FormatError> {
         self.u64().map(f64::from_bits)
     }
@@ -153,8 +153,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A count of things that take at least `each` bytes. It is never more than the bytes left
-    /// could hold, so allocating for it is safe.
+    /// A count of items that take at least `each` bytes. It never exceeds the count that the bytes
+    /// left could hold, so allocating for it is safe.
     pub(crate) fn count(&mut self, each: usize) -> Result<usize, FormatError> {
         let count = self.u32()? as usize;
         if count > self.rest.len() / each.max(1) {
@@ -192,7 +192,7 @@ impl<'a> Cursor<'a> {
         self.rest
     }
 
-    /// Everything must have been read.
+    /// Checks that all bytes were read.
     pub(crate) fn finish(self) -> Result<(), FormatError> {
         if self.rest.is_empty() {
             return Ok(());

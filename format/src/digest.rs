@@ -1,4 +1,4 @@
-//! The order-independent digest by which "nothing was lost on the way" is checked.
+//! The order-independent digest that shows whether an op was lost between log and snapshot.
 
 use std::fmt;
 
@@ -6,7 +6,8 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::name::Position;
 
-/// The hash of what an op says, wherever it stands in the log: `format/SPEC.md`, section "Digest".
+/// The hash of an op's content, independent of its place in the log: `format/SPEC.md`, section
+/// "Digest".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OpHash(u128);
 
@@ -22,14 +23,14 @@ impl OpHash {
         Self(hasher.digest128())
     }
 
-    /// Its highest bits, to tell ops apart where nothing else does.
+    /// Its highest bits, to tell apart ops that differ in nothing else.
     pub(crate) const fn highest_62(self) -> u64 {
         (self.0 >> 66) as u64
     }
 }
 
-/// The sum, modulo 2^128, of one hash an op. Equal for equal multisets of ops, in whatever order
-/// they were added.
+/// The sum, modulo 2^128, of one hash an op. Equal multisets of ops have equal digests, in any
+/// order of addition.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Digest(u128);
 

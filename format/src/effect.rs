@@ -1,5 +1,5 @@
-//! What ops do to one id in the ordering of their collection: so whoever folds, merges and reads
-//! need not know which that is.
+//! The effect of ops on one id, in the ordering of their collection. Folds, merges and readers use
+//! it without knowing which ordering that is.
 
 use crate::name::Timestamp;
 use crate::op::Action;
@@ -7,7 +7,7 @@ use crate::revised::Revised;
 use crate::revision::Place;
 use crate::transition::{Stored, Transition};
 
-/// What ops do to one id. Those of one collection are all of one kind.
+/// The effect of ops on one id. All effects of a collection are of one kind.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect<E> {
     /// A series of ops in log order.
@@ -17,7 +17,7 @@ pub enum Effect<E> {
 }
 
 impl<E: Clone> Effect<E> {
-    /// What one op at this place does.
+    /// The effect of one op at this place.
     pub fn from_op(action: Action<E>, place: Place) -> Self {
         match place {
             Place::Log(position) => Self::Log(Transition::from_op(action, position)),
@@ -25,8 +25,8 @@ impl<E: Clone> Effect<E> {
         }
     }
 
-    /// These ops, and then (in log order), or also (with revisions), `newer`. Associative. Of two
-    /// kinds, which no collection has, the newer one remains.
+    /// These ops, and then (in log order), or also (with revisions), `newer`. Associative. A
+    /// collection never mixes the two kinds; of a mixed pair, the newer one remains.
     #[must_use]
     pub fn then(self, newer: Self) -> Self {
         match (self, newer) {
@@ -36,7 +36,7 @@ impl<E: Clone> Effect<E> {
         }
     }
 
-    /// The record that is there where nothing else was said of the id.
+    /// The record that results for an id without older content.
     pub fn resolve(self) -> Option<Stored<E, Place>> {
         match self {
             Self::Log(transition) => transition.resolve(None).map(|stored| stored.map_places(Place::Log)),
@@ -44,9 +44,9 @@ impl<E: Clone> Effect<E> {
         }
     }
 
-    /// What the base holds of the id, under which nothing lies; none where it need not know it. In
-    /// log order that is the record. With revisions it is everything, and where there is no record
-    /// as long as that is not dated before `forget`.
+    /// The effect as the base holds it, with nothing under it; `None` if the base need not hold it.
+    /// In log order that is the record. With revisions it is everything, and an absent record
+    /// remains unless it is dated before `forget`.
     pub fn into_base(self, forget: Timestamp) -> Option<Self> {
         match self {
             Self::Log(transition) => {
@@ -61,24 +61,24 @@ impl<E: Clone> Effect<E> {
 }
 
 impl<E> Effect<E> {
-    /// Whether older content cannot show through ([`Transition::is_replace`]). With revisions it
-    /// always may.
+    /// Whether the effect hides all older content ([`Transition::is_replace`]). With revisions
+    /// older content may always show through.
     pub fn is_replace(&self) -> bool {
         matches!(self, Self::Log(Transition::Replace { .. }))
     }
 
-    /// Whether nothing older shows through, not even where the record was inserted. With revisions
-    /// it always may.
+    /// Whether the effect hides everything older, even the position where the record was inserted.
+    /// With revisions older content may always show through.
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Log(Transition::Replace { record: None, .. } | Transition::Replace { renewed: true, .. }))
     }
 
-    /// Whether no row need tell of it: a patch with a revision that names no field.
+    /// Whether no row need hold it: a patch with a revision that names no field.
     pub fn is_nothing(&self) -> bool {
         matches!(self, Self::Revision(revised) if revised.stamps().next().is_none())
     }
 
-    /// Whether a record can come into being or go by it.
+    /// Whether it can insert or remove a record.
     pub fn touches_presence(&self) -> bool {
         match self {
             Self::Log(transition) => !matches!(transition, Transition::Modify { absent: None, .. }),
@@ -86,7 +86,7 @@ impl<E> Effect<E> {
         }
     }
 
-    /// Dates what says that there is no record: [`Revised::dated`].
+    /// Dates the absence of the record: [`Revised::dated`].
     pub fn date(&mut self, dated: Timestamp) {
         if let Self::Revision(revised) = self {
             revised.dated = dated;

@@ -68,8 +68,8 @@ fn a_record_keeps_its_content_and_places() {
     assert_eq!((stored.changed.revision(), stored.changed.position()), (Some(Revision::new(3)), None));
 }
 
-/// The base forgets patches of nothing and tombstones of the log at once, tombstones with revisions
-/// at their date.
+/// The base drops patches without a record and tombstones of the log at once, tombstones with
+/// revisions at their date.
 #[test]
 fn the_base_keeps_records_and_young_tombstones() {
     let forget = Timestamp::from_millis(1_000);
@@ -111,7 +111,7 @@ fn an_effect_lists_the_embeddings_it_carries() {
     assert!(mapped.touches_presence() && mapped.resolve().is_some(), "the rest stays");
 }
 
-/// Two deliveries of one op hold their embedding in two places: the first one's stays, so that
+/// Two deliveries of one op hold their embedding in two places. The first copy stays, so that
 /// references count once.
 #[test]
 fn of_one_write_held_twice_the_first_copy_stays() {
@@ -123,7 +123,7 @@ fn of_one_write_held_twice_the_first_copy_stays() {
     assert_eq!(other.then(one).embeddings().copied().collect::<Vec<u8>>(), [2]);
 }
 
-/// An outline tells of presence and insertion as the whole does.
+/// An outline gives the same presence and insertion as the whole effect.
 #[test]
 fn an_outline_says_what_is_there() {
     for effect in [

@@ -32,7 +32,7 @@ fn ops() -> [Op; 2] {
     [Op::put("a", record), Op::delete("b")]
 }
 
-/// Story: readers took a skippable or an empty frame behind the one that SPEC allows.
+/// Story: readers accepted a skippable or an empty frame behind the one that SPEC allows.
 #[test]
 fn a_frame_beside_the_one_is_refused() {
     let object = segment(&ops());
@@ -54,8 +54,7 @@ fn a_frame_beside_the_one_is_refused() {
     }
 }
 
-/// Story: readers took zstd where SPEC says raw, so a range read of a header could not be relied
-/// on.
+/// Story: readers accepted zstd where SPEC says raw, so a range read of a header was not reliable.
 #[test]
 fn zstd_is_refused_where_the_format_says_raw() {
     let uid = Uid::new(1);
@@ -95,8 +94,7 @@ fn zstd_is_refused_where_the_format_says_raw() {
     }
 }
 
-/// Story: a section 3 of no bytes passed where no op carries an embedding, though SPEC says it is
-/// absent.
+/// Story: an empty section 3 passed in a segment without embeddings, though SPEC says it is absent.
 #[test]
 fn an_empty_section_of_embeddings_is_refused() {
     use crate::envelope::{Compress, EnvelopeReader, EnvelopeWriter, ObjectKind};

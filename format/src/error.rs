@@ -1,14 +1,14 @@
-//! Why bytes are not the object they should be.
+//! The error of a decoder: bytes that are not the object they should be.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::envelope::ObjectKind;
 
-/// Bytes that are not what they should be. The error names the section and the fault; the reader of
-/// the object adds its key.
+/// Bytes that are not the object they should be. The error names the section and the fault. The
+/// caller that reads the object adds its key.
 ///
-/// No decoder answers with part of an object: after an error nothing of it may be used.
+/// No decoder returns part of an object. After an error, use nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FormatError {
     kind: FormatErrorKind,
@@ -16,43 +16,43 @@ pub struct FormatError {
     reason: Cow<'static, str>,
 }
 
-/// What is wrong with an object, and so what to do about it.
+/// The fault of an object, which decides the remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FormatErrorKind {
     /// The object does not begin with the magic bytes. Another program wrote it, or its first bytes
     /// are damaged. Check the prefix of the store, or restore the object from a copy.
     NotDeltafold,
-    /// A whole and sound object of another kind: it lies under a wrong name. Report it.
+    /// A sound object of another kind, under a wrong name. Report it.
     WrongKind {
-        /// What the name promised.
+        /// The kind that the name promised.
         expected: ObjectKind,
-        /// What the object is.
+        /// The kind of the object.
         found: ObjectKind,
     },
-    /// Written by a newer program. Upgrade this one.
+    /// A newer program wrote it. Upgrade this one.
     NewerFormat {
-        /// The version of the format it is written in.
+        /// The version of the object's format.
         found: u16,
     },
     /// The object ends before its envelope says so. Restore it from a copy.
     Truncated,
     /// A checksum does not match. Restore the object from a copy.
     Checksum,
-    /// Bytes that no checksum covers are wrong: a gap is not zero, bytes follow the end, or the
-    /// envelope counts more sections than there can be. Restore the object from a copy.
+    /// Bytes that no checksum covers are wrong. A gap is not zero, bytes follow the end, or the
+    /// envelope counts too many sections. Restore the object from a copy.
     Damaged,
-    /// Something exceeds a limit of the format; nothing was allocated for it.
+    /// A value exceeds a limit of the format; nothing was allocated for it.
     TooLarge,
-    /// There is no memory for something within the limits; nothing was allocated for it. Run where
-    /// more is free.
+    /// There is no memory for a value within the limits; nothing was allocated for it. Run with
+    /// more free memory.
     OutOfMemory,
-    /// The rkyv archive in a section does not validate, though its checksum matches: a broken
-    /// writer. Report it.
+    /// The checksum matches, and the section's rkyv archive does not validate: a broken writer.
+    /// Report it.
     Archive,
-    /// Checksums match and the content contradicts itself: a broken writer. Report it.
+    /// Checksums match, and the content contradicts itself: a broken writer. Report it.
     Invalid,
-    /// A piece of a part was asked for that its caller has not loaded. Load it first.
+    /// The caller asked for a piece of a part that it has not loaded. Load it first.
     NotLoaded,
 }
 
@@ -82,7 +82,7 @@ impl FormatError {
     }
 
     pub(crate) fn archive(what: &'static str, reason: impl fmt::Display) -> Self {
-        // rkyv's messages run over several lines, the first one says it.
+        // rkyv's messages have several lines; the first one names the fault.
         let reason = reason.to_string();
         let first = reason.lines().next().unwrap_or_default();
         Self::new(FormatErrorKind::Archive, what, format!("its archive does not validate: {first}"))
@@ -96,12 +96,12 @@ impl FormatError {
         Self::new(FormatErrorKind::NotLoaded, what, "they were asked for and are not loaded")
     }
 
-    /// The same error, of another section.
+    /// The same error, about another section.
     pub(crate) fn of(self, what: &'static str) -> Self {
         Self { what, ..self }
     }
 
-    /// The kind of fault. It decides what to do.
+    /// The kind of fault, which decides the remedy.
     pub fn kind(&self) -> FormatErrorKind {
         self.kind
     }

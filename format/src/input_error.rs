@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Data that a collection cannot hold. It names the record, the field and the limit; fix the input
+/// Data that a collection cannot hold. It names the record, the field and the limit. Fix the input
 /// and try again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputError {
@@ -11,50 +11,50 @@ pub struct InputError {
     kind: InputErrorKind,
 }
 
-/// What is wrong with a field.
+/// The fault of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InputErrorKind {
-    /// It is empty and must not be.
+    /// The field is empty and must not be.
     Empty,
-    /// It has more bytes than it may.
+    /// The field has too many bytes.
     TooLong {
-        /// Bytes it has.
+        /// Its length in bytes.
         found: usize,
-        /// Bytes it may have.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// It has more elements than it may.
+    /// The field has too many elements.
     TooMany {
-        /// Elements it has.
+        /// Number of its elements.
         found: usize,
-        /// Elements it may have.
+        /// The limit.
         limit: usize,
     },
-    /// An embedding is not as long as the collection's dimension.
+    /// The length of an embedding differs from the collection's dimension.
     WrongDimension {
-        /// Numbers it has.
+        /// Its length.
         found: usize,
         /// The collection's dimension.
         expected: u32,
     },
     /// A number is infinite or not a number.
     NotFinite {
-        /// Which element, counted from 0; 0 for a single number.
+        /// Index of the element, from 0; 0 for a single number.
         index: usize,
     },
-    /// An op without a revision, for a collection that is ordered by them.
+    /// An op without a revision in a collection ordered by revision.
     NoRevision,
-    /// An op with a revision, for a collection that is ordered by its log.
+    /// An op with a revision in a collection ordered by its log.
     NotByRevision,
-    /// An `add`, for a collection that is ordered by revision.
+    /// An `add` in a collection ordered by revision.
     AddByRevision,
 }
 
-/// Characters of an id or key that a message shows.
+/// Characters of an id or key that a message displays.
 const SHOWN: usize = 64;
 
-/// `text` as a message shows it: control characters escaped, the rest of a long one left out.
+/// `text` for a message: control characters escaped, a long text cut.
 pub(crate) fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
     if text.chars().nth(SHOWN).is_some() {
@@ -64,7 +64,7 @@ pub(crate) fn shown(text: &str) -> String {
 }
 
 impl InputError {
-    /// An error about `field`, of no record yet.
+    /// An error about `field`, without a record.
     pub(crate) fn new(field: impl Into<String>, kind: InputErrorKind) -> Self {
         Self { id: None, field: field.into(), kind }
     }
@@ -74,7 +74,7 @@ impl InputError {
         self
     }
 
-    /// The record's id as messages show it; none where no record is to blame.
+    /// The record's id as messages display it; `None` if no record is at fault.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
@@ -84,7 +84,7 @@ impl InputError {
         &self.field
     }
 
-    /// What is wrong with it.
+    /// The fault.
     pub fn kind(&self) -> InputErrorKind {
         self.kind
     }

@@ -1,4 +1,5 @@
-//! What any single object is, and whether its bytes are sound, without knowing where it came from.
+//! Inspects any single object, without knowledge of its collection: its kind, and whether its bytes
+//! are sound.
 
 use bytes::Bytes;
 
@@ -7,7 +8,7 @@ use crate::envelope::{Envelope, EnvelopeReader, ObjectKind, Section};
 use crate::error::FormatError;
 use crate::part;
 
-/// What an object is and whether its bytes are sound.
+/// The kind of an object, and whether its bytes are sound.
 #[derive(Debug, Clone)]
 pub struct Inspection {
     /// Its envelope, verified.
@@ -21,7 +22,7 @@ pub struct Inspection {
 pub struct SectionCheck {
     /// Its entry in the envelope.
     pub section: Section,
-    /// What it holds.
+    /// Its name.
     pub name: &'static str,
     /// Whether the checksum of its stored bytes matches.
     pub result: Result<(), FormatError>,
@@ -32,8 +33,8 @@ impl Inspection {
     /// It does not decode them.
     ///
     /// # Errors
-    /// What is wrong with the envelope or the object's length; what is wrong with a section stands
-    /// in [`SectionCheck::result`].
+    /// A fault of the envelope or of the object's length. A fault of a section is in
+    /// [`SectionCheck::result`].
     pub fn of(object: Bytes) -> Result<Self, FormatError> {
         let reader = EnvelopeReader::open_any(object)?;
         let envelope = reader.envelope().clone();
@@ -50,7 +51,7 @@ impl Inspection {
     }
 }
 
-/// What a section holds: `format/SPEC.md` lists them kind by kind.
+/// The name of a section: `format/SPEC.md` lists them by kind of object.
 fn section_name(kind: ObjectKind, id: u16) -> &'static str {
     match (kind, id) {
         (ObjectKind::Segment, 1) => "segment header",

@@ -1,8 +1,8 @@
 //! The bytes of Deltafold.
 //!
-//! No I/O, no async, no clock, no randomness. Every decoder survives any bytes: it answers with the
-//! value that was written or with a [`FormatError`], never with a panic, part of a value, or an
-//! allocation beyond the limits in [`limits`].
+//! No I/O, no async, no clock, no randomness. A decoder accepts any bytes. It returns the value
+//! that was written or a [`FormatError`]. It never panics, never returns part of a value, and never
+//! allocates more than the limits in [`limits`].
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,5 +1,5 @@
-//! Every limit of the format, in one place. `format/SPEC.md`, section "Limits", says why each
-//! stands where it does.
+//! Every limit of the format, in one place. `format/SPEC.md`, section "Limits", gives the reason of
+//! each.
 
 /// Longest record id, in bytes of UTF-8. The shortest is one byte.
 pub const MAX_ID_BYTES: usize = 1_024;
@@ -7,7 +7,7 @@ pub const MAX_ID_BYTES: usize = 1_024;
 pub const MAX_DIMENSION: usize = 65_536;
 /// Longest document, in bytes of UTF-8.
 pub const MAX_DOCUMENT_BYTES: usize = 16 << 20;
-/// Most metadata keys a record may carry.
+/// Most metadata keys of a record.
 pub const MAX_METADATA_KEYS: usize = 1_024;
 /// Longest metadata key, in bytes of UTF-8. The shortest is one byte.
 pub const MAX_KEY_BYTES: usize = 256;
@@ -16,21 +16,21 @@ pub const MAX_LIST_LEN: usize = 65_536;
 /// All metadata of one record: keys, strings and 8 bytes a number or a list element.
 pub const MAX_METADATA_BYTES: usize = 4 << 20;
 
-/// Highest sequence number: 2^44 - 1, so that a [`Position`](crate::Position) fits 64 bits.
+/// Highest sequence number: 2^44 - 1, which makes a [`Position`](crate::Position) fit 64 bits.
 pub const MAX_SEQUENCE: u64 = (1 << 44) - 1;
-/// Most ops a segment holds: 2^20, the other 20 bits of a [`Position`](crate::Position).
+/// Most ops of a segment: 2^20, the other 20 bits of a [`Position`](crate::Position).
 pub const MAX_SEGMENT_OPS: usize = 1 << 20;
 /// Most bytes of a segment's op rows before compression, and of its embedding rows.
 pub const MAX_SEGMENT_SECTION_BYTES: usize = 64 << 20;
-/// Most source marks a segment carries.
+/// Most source marks of a segment.
 pub const MAX_SEGMENT_MARKS: usize = 4_096;
 /// Longest name of a source, in bytes of UTF-8.
 pub const MAX_SOURCE_BYTES: usize = 256;
 
-/// Most rows a part's columns hold, and most rows of an embedding object.
+/// Most rows of a part's columns, and of an embedding object.
 pub const MAX_PART_ROWS: usize = 65_536;
-/// Most bytes of a part's rows, metadata columns and documents together before compression; of its
-/// revisions, and of its directory.
+/// Limit on three sizes of a part, each in bytes before compression: its rows, metadata columns and
+/// documents together; its revisions; its directory.
 pub const MAX_PART_META_BYTES: usize = 512 << 20;
 /// Most bytes of one block of documents before compression: the longest document, and 64 KiB.
 pub const MAX_DOCUMENT_BLOCK_BYTES: usize = MAX_DOCUMENT_BYTES + (64 << 10);
@@ -46,7 +46,7 @@ pub const MAX_SHARDS: u16 = 4_096;
 pub const MAX_COLLECTION_NAME: usize = 128;
 /// Longest name of a table that holds registers.
 pub const MAX_TABLE_NAME: usize = 255;
-/// Longest name of that table's region.
+/// Longest name of the region of such a table.
 pub const MAX_REGION_NAME: usize = 64;
 /// Longest name of a pin.
 pub const MAX_PIN_NAME: usize = 128;

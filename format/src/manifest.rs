@@ -14,36 +14,36 @@ pub struct Manifest {
     pub version: Version,
     /// The nonce in its own name.
     pub nonce: Nonce,
-    /// When it was made, by the clock of who made it; for people.
+    /// When it was made, by the clock of its publisher; for people.
     pub published: Timestamp,
-    /// What kind of edit made it and what that read and wrote; for people.
+    /// The edit that made it, with the amounts it read and wrote; for people.
     pub edit: EditSummary,
-    /// The last sequence number it contains.
+    /// The folded sequence: the last one that it contains.
     pub folded: Sequence,
-    /// No log slot below this one is ever read again.
+    /// No reader reads a log slot below this one again.
     pub truncated: Sequence,
     /// No edit may add a part born below this version.
     pub sweep_floor: Version,
-    /// How many ops were ever folded.
+    /// Number of ops ever folded.
     pub ops: u64,
     /// Order-independent digest of all ops ever folded.
     pub digest: Digest,
-    /// Oldest first; they cover the log from 1 to `folded` without gap or overlap. The first one is
+    /// Oldest first. They cover the log from 1 to `folded` without gap or overlap. The first one is
     /// the base.
     pub runs: Vec<Run>,
     /// The embedding objects that the runs' parts refer to, by name.
     pub embeddings: Vec<EmbeddingEntry>,
-    /// Objects that this version no longer needs and older ones do, not yet swept.
+    /// Objects not yet swept that older versions need and this one does not.
     pub dropped: Vec<Dropped>,
-    /// The highest position folded of each source, by source.
+    /// The highest position folded of each source, sorted by source.
     pub marks: Vec<Mark>,
-    /// Marks last seen at or below this sequence number may have been forgotten.
+    /// Marks last seen at or below this sequence number may have been dropped.
     pub marks_floor: Sequence,
     /// The versions before this one, oldest first; bounded.
     pub ancestors: Vec<Ancestor>,
-    /// Versions that sweep must keep, by name.
+    /// Versions that sweep must keep, sorted by name.
     pub pins: Vec<Pin>,
-    /// A copy of the collection register, from which that can be rebuilt.
+    /// A copy of the collection register, from which the register can be rebuilt.
     pub config: Option<CollectionConfig>,
 }
 
@@ -52,11 +52,11 @@ pub struct Manifest {
 pub struct Run {
     /// Unique among the runs of a shard.
     pub id: Nonce,
-    /// 0 for the output of a fold, one more for each merge of a tier; the base keeps the level it
-    /// was made at.
+    /// 0 for the output of a fold, one more for each merge of a tier. The base keeps the level at
+    /// which it was made.
     pub level: u8,
-    /// Nothing lies under its rows, so each is a whole record: no tombstones, no patches, but for
-    /// those that revisions keep for a time. True for the oldest run and only for it.
+    /// Nothing lies under its rows, so each is a whole record, not a tombstone or a patch. Those
+    /// that revisions keep for a time are the exception. True for the oldest run only.
     pub resolved: bool,
     /// The first segment it contains.
     pub first: Sequence,
@@ -66,12 +66,12 @@ pub struct Run {
     pub rows: u64,
     /// The time range of the segments it contains.
     pub times: TimeRange,
-    /// Its parts in id order; their id ranges do not overlap.
+    /// Its parts in id order. Their id ranges do not overlap.
     pub parts: Vec<PartEntry>,
 }
 
 impl Run {
-    /// How many of its rows hold no record: [`PartEntry::absent`].
+    /// Its rows without a record: [`PartEntry::absent`].
     pub fn absent(&self) -> u64 {
         self.parts.iter().map(|part| u64::from(part.absent.rows)).sum()
     }
@@ -86,7 +86,7 @@ pub struct PartEntry {
     pub rows: u32,
     /// Length of the object in bytes.
     pub bytes: u64,
-    /// The length of its front: the first bytes up to the end of the directory.
+    /// The length of its front: the bytes up to the end of the directory.
     pub front_bytes: u64,
     /// The length of its front with all metadata columns.
     pub columns_end: u64,
@@ -98,8 +98,7 @@ pub struct PartEntry {
     pub max_id: String,
     /// The embedding objects that its rows refer to, sorted.
     pub embeddings: Vec<ObjectName>,
-    /// Its rows that hold no record, in a collection that is ordered by revision; in others none
-    /// counts.
+    /// Its rows without a record, in a collection ordered by revision. In others the count is 0.
     pub absent: Absent,
 }
 
@@ -110,7 +109,7 @@ pub struct EmbeddingEntry {
     pub name: ObjectName,
     /// Its rows.
     pub rows: u32,
-    /// How many of them the parts of this version refer to.
+    /// Number of them that the parts of this version refer to.
     pub live: u32,
     /// Length of the object in bytes.
     pub bytes: u64,
@@ -136,15 +135,15 @@ pub struct Dropped {
     pub version: Version,
 }
 
-/// The highest position of a source that the log is known to contain. A writer is a source too: its
-/// positions are its batch numbers.
+/// The high-water mark of a source: the highest position that the log is known to contain. A writer
+/// is a source, too; its positions are its batch numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     /// The source's name.
     pub source: String,
     /// The highest position.
     pub position: u128,
-    /// The segment that carried it.
+    /// The segment that carried the position.
     pub sequence: Sequence,
 }
 
@@ -166,43 +165,44 @@ pub struct Pin {
     pub version: Version,
     /// The nonce of the version's manifest.
     pub nonce: Nonce,
-    /// Drawn when the pin is made: a pin made anew under the same name has another.
+    /// Drawn when the pin is made. A later pin of the same name has another id.
     pub id: Nonce,
     /// When the pin was made, by the store's clock.
     pub created: Timestamp,
-    /// How long it holds, in milliseconds by the store's clock; `None` until it is removed.
+    /// Its time to live, in milliseconds by the store's clock; `None` if it holds until it is
+    /// removed.
     pub ttl_millis: Option<u64>,
 }
 
-/// What made a version.
+/// The kind of an edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EditKind {
-    /// Log segments became a run.
+    /// Made a run of log segments.
     Fold,
-    /// Runs became one.
+    /// Merged runs into one.
     Merge,
-    /// A version was pinned.
+    /// Pinned a version.
     Pin,
-    /// A pin was removed.
+    /// Removed a pin.
     Unpin,
-    /// Floors rose.
+    /// Raised floors.
     Sweep,
-    /// A head was rebuilt from what was left.
+    /// Rebuilt a head from the objects left.
     Repair,
 }
 
-/// What made a version, and its cost.
+/// The edit that made a version, and its cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EditSummary {
     /// The kind of edit.
     pub kind: EditKind,
-    /// Ops (fold) or rows (merge) that went in.
+    /// Ops (fold) or rows (merge) read.
     pub rows_in: u64,
-    /// Rows that came out.
+    /// Rows written.
     pub rows_out: u64,
     /// Bytes of objects read.
     pub bytes_in: u64,
-    /// Bytes of objects written, the manifest not counted.
+    /// Bytes of objects written, without the manifest.
     pub bytes_out: u64,
 }
 
@@ -212,7 +212,7 @@ impl Manifest {
         ObjectName { version: self.version, nonce: self.nonce }
     }
 
-    /// How many rows of all runs hold no record: [`PartEntry::absent`].
+    /// Rows of all runs without a record: [`PartEntry::absent`].
     pub fn absent_rows(&self) -> u64 {
         self.runs.iter().map(Run::absent).sum()
     }
@@ -229,7 +229,7 @@ impl Manifest {
         }
     }
 
-    /// The snapshot of an empty shard, version 0, which no object holds.
+    /// The snapshot of an empty shard: version 0, which has no object.
     pub fn empty(collection: Uid) -> Self {
         Self {
             collection,

@@ -13,9 +13,10 @@ use crate::limits::{MAX_MANIFEST_BYTES, MAX_REGISTER_BYTES};
 use crate::manifest::Manifest;
 use crate::register::CollectionConfig;
 
-/// Everything but what follows.
+/// All fields without a section of their own.
 const FIELDS: u16 = 1;
-/// The rows without a record of each part; there where there are some, so never in log order.
+/// The count of rows without a record in each part. Present only if one is not zero, so never in
+/// log order.
 const ABSENT: u16 = 2;
 /// A copy of the collection register's fields.
 const CONFIG: u16 = 3;
@@ -25,8 +26,8 @@ impl Manifest {
     /// The object.
     ///
     /// # Errors
-    /// `Invalid` where the manifest breaks a rule that [`Manifest::decode`] checks, `TooLarge`
-    /// above [`MAX_MANIFEST_BYTES`]: what is encoded decodes.
+    /// `Invalid` if the manifest breaks a rule that [`Manifest::decode`] checks, `TooLarge` above
+    /// [`MAX_MANIFEST_BYTES`]. Every encoded manifest decodes.
     pub fn encode(&self) -> Result<Encoded, FormatError> {
         check::check(self)?;
         let mut out = Writer::with_capacity(4 << 10);
@@ -49,7 +50,7 @@ impl Manifest {
         Ok(object.finish())
     }
 
-    /// Reads the object and checks what a manifest tells by itself: orders, counts, ranges.
+    /// Reads the object and checks the rules of a single manifest: orders, counts, ranges.
     ///
     /// # Errors
     /// Any [`FormatErrorKind`](crate::FormatErrorKind).

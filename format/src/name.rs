@@ -1,4 +1,4 @@
-//! Names and numbers with one fixed-width, sortable text form each; `Display` and `FromStr`
+//! Names and numbers, each with one fixed-width, sortable text form. `Display` and `FromStr`
 //! round-trip.
 
 use std::fmt;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::limits::{MAX_COLLECTION_NAME, MAX_SEGMENT_OPS, MAX_SEQUENCE, MAX_SHARDS};
 
-/// Why a text is not the name or number it should be.
+/// The reason why a text is not the name or number it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameError {
     what: &'static str,
@@ -59,8 +59,8 @@ impl Sequence {
         self.0
     }
 
-    /// The slot after this one; saturates at the last, which no log reaches (557 years at 1,000
-    /// segments a second).
+    /// The slot after this one. Saturates at the last, which no log reaches: 557 years at 1,000
+    /// segments a second.
     #[must_use]
     pub const fn next(self) -> Self {
         if self.0 < MAX_SEQUENCE { Self(self.0 + 1) } else { self }
@@ -109,7 +109,7 @@ impl Position {
         Self(bits)
     }
 
-    /// The packed form: it sorts as the log does.
+    /// The packed form, which sorts like the log.
     pub const fn to_bits(self) -> u64 {
         self.0
     }
@@ -144,7 +144,7 @@ impl FromStr for Position {
     }
 }
 
-/// The number of a head; each publish adds exactly 1. 0 is the empty shard.
+/// The number of a head. Each publish adds exactly 1. 0 is the empty shard.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(u64);
 
@@ -289,14 +289,14 @@ impl FromStr for Uid {
     }
 }
 
-/// The name shared by a part's or an embedding object's key: `<born>-<nonce>`, where `born` is the
-/// head version that the edit which wrote it started from. Sweep's floor is a version, so a name
-/// alone tells whether it may still appear.
+/// The name in the key of a part or an embedding object: `<born>-<nonce>`. `born` is the head
+/// version from which the edit that wrote it started. Sweep's floor is a version, so a name alone
+/// tells whether it may still appear.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
-    /// The head version the edit started from (for a manifest: the version it publishes).
+    /// The head version from which the edit started (for a manifest: the version it publishes).
     pub version: Version,
-    /// What makes the name unique.
+    /// Makes the name unique.
     pub nonce: Nonce,
 }
 
@@ -321,7 +321,7 @@ impl FromStr for ObjectName {
 
 /// The name of a collection: 1 to 128 bytes of `a-z 0-9 . _ -`, beginning with a letter or digit.
 ///
-/// Upper case is refused because two names that differ in case only are one folder on some file
+/// Upper case is refused because names that differ only in case are one folder on some file
 /// systems.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CollectionName(String);
@@ -360,8 +360,8 @@ impl FromStr for CollectionName {
     }
 }
 
-/// A moment in milliseconds since 1970-01-01 UTC. Times are carried for people; no rule of the
-/// protocol compares them.
+/// A moment in milliseconds since 1970-01-01 UTC. Times are for people; no rule of the protocol
+/// compares them.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -377,7 +377,7 @@ impl Timestamp {
     }
 }
 
-/// The first and last moment of what a segment or run holds.
+/// The first and last moment in a segment or run.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct TimeRange {
     /// The earliest.

@@ -1,4 +1,4 @@
-//! Names as plain encodings hold them.
+//! The plain encoding of names.
 
 use crate::codec::{Cursor, Writer};
 use crate::error::FormatError;

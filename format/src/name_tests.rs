@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use super::*;
 
-/// The value has this text and no other stands for it.
+/// The value has this text, and no other text parses to it.
 fn has_text<T>(value: T, text: &str)
 where
     T: FromStr<Err = NameError> + Display + PartialEq + Debug,

@@ -8,26 +8,26 @@ use crate::revision::Revision;
 pub struct Op<E = Vec<f32>> {
     /// The record's id.
     pub id: String,
-    /// What happens to it.
+    /// The change.
     pub action: Action<E>,
-    /// Its place among the changes of the record, in a collection that is ordered by revision; none
-    /// in one that is ordered by its log.
+    /// Its place among the changes of the record, in a collection ordered by revision; `None` in
+    /// one ordered by its log.
     pub revision: Option<Revision>,
 }
 
-/// What an op does.
+/// The action of an op.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action<E = Vec<f32>> {
-    /// The record becomes this one, whatever it was.
+    /// Sets the record, whether it was present or absent.
     Put(Record<E>),
-    /// Patches the record if it is present, else inserts what the patch makes of an empty record.
+    /// Patches the record if it is present. Otherwise inserts the patch applied to an empty record.
     Upsert(Patch<E>),
-    /// Inserts the record if it is absent, else does nothing. Not in a collection that is ordered
+    /// Inserts the record if it is absent, otherwise does nothing. Invalid in a collection ordered
     /// by revision.
     Add(Record<E>),
-    /// Patches the record if it is present, else does nothing.
+    /// Patches the record if it is present, otherwise does nothing.
     Patch(Patch<E>),
-    /// The record is gone.
+    /// Removes the record.
     Delete,
 }
 
@@ -68,7 +68,7 @@ impl<E> Op<E> {
         Self::new(id, Action::Delete)
     }
 
-    /// The same op with its embedding held another way.
+    /// The same op with its embedding mapped to another form.
     pub fn map_embedding<F>(self, map: impl FnOnce(E) -> F) -> Op<F> {
         let action = match self.action {
             Action::Put(record) => Action::Put(record.map_embedding(map)),
@@ -82,7 +82,7 @@ impl<E> Op<E> {
 }
 
 impl<E> Action<E> {
-    /// The embedding that the op carries, if it carries one.
+    /// The embedding of the op, if it has one.
     pub fn embedding(&self) -> Option<&E> {
         match self {
             Self::Put(record) | Self::Add(record) => record.embedding.as_ref(),

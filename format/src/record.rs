@@ -1,4 +1,4 @@
-//! What a collection holds: a record, its metadata and its values.
+//! The content of a collection: a record, its metadata and its values.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub enum Value {
     F64(f64),
     /// True or false.
     Bool(bool),
-    /// A list of texts; also the type of an empty list whose element type nothing tells.
+    /// A list of texts; also the type of an empty list of unknown element type.
     Strings(Vec<String>),
     /// A list of integers.
     I64s(Vec<i64>),
@@ -26,8 +26,7 @@ pub enum Value {
 /// Metadata of a record, in key order.
 pub type Metadata = BTreeMap<String, Value>;
 
-/// A record without its id. `E` is how the embedding is held: the numbers themselves, or a
-/// reference to where they lie.
+/// A record without its id. `E` is the form of the embedding: the numbers, or a reference to them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record<E = Vec<f32>> {
     /// The embedding, as long as the collection's dimension.
@@ -45,13 +44,13 @@ impl<E> Default for Record<E> {
 }
 
 impl<E> Record<E> {
-    /// The same record with its embedding held another way.
+    /// The same record with its embedding mapped to another form.
     pub fn map_embedding<F>(self, map: impl FnOnce(E) -> F) -> Record<F> {
         Record { embedding: self.embedding.map(map), metadata: self.metadata, document: self.document }
     }
 }
 
-/// What a patch does to one field.
+/// The change of one field by a patch.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Change<T> {
     /// Leaves it.
@@ -94,7 +93,7 @@ impl<T> Change<T> {
     }
 }
 
-/// Changes to some fields of a record; the fields it does not name stay as they are.
+/// Changes to some fields of a record. Other fields stay as they are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Patch<E = Vec<f32>> {
     /// The embedding.
@@ -139,7 +138,7 @@ impl<E> Patch<E> {
         self
     }
 
-    /// The same patch with its embedding held another way.
+    /// The same patch with its embedding mapped to another form.
     pub fn map_embedding<F>(self, map: impl FnOnce(E) -> F) -> Patch<F> {
         Patch { embedding: self.embedding.map(map), metadata: self.metadata, document: self.document }
     }

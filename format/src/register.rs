@@ -1,8 +1,8 @@
-//! The registers: the only objects that are ever overwritten, and only by compare-and-set.
+//! The registers: the only objects that are overwritten, and only by compare-and-set.
 
 use crate::name::{Nonce, Sequence, Timestamp, Uid, Version};
 
-/// How distances between embeddings are measured.
+/// The distance between two embeddings.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
     /// Squared Euclidean distance.
@@ -14,28 +14,28 @@ pub enum Metric {
     InnerProduct,
 }
 
-/// What decides which of two ops on one id wins.
+/// The rule that decides which of two ops on one id wins.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Ordering {
-    /// The one later in the log.
+    /// The op later in the log wins.
     #[default]
     Log,
-    /// The one with the higher revision, in whatever order they arrive.
+    /// The op with the higher revision wins, in any order of arrival.
     Revision {
-        /// How long it is remembered that a record is gone, in milliseconds by the store's clock:
-        /// as long as an op of a lower revision may still arrive.
+        /// Retention of tombstones, in milliseconds by the store's clock. It must be at least as
+        /// long as an op of a lower revision may still arrive.
         keep_tombstones_millis: u64,
     },
 }
 
 impl Ordering {
-    /// Whether ops bear revisions.
+    /// Whether ops have revisions.
     pub fn is_revision(self) -> bool {
         matches!(self, Self::Revision { .. })
     }
 }
 
-/// Where the registers of the shards (head and claim) of a collection lie.
+/// The place of the registers of a collection's shards (head and claim).
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub enum HeadPlace {
     /// In the store, with everything else.
@@ -59,29 +59,29 @@ impl std::fmt::Display for HeadPlace {
     }
 }
 
-/// The collection register: what was chosen at `create` and never changes.
+/// The collection register: the settings chosen at `create`, which never change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectionConfig {
-    /// Drawn at `create`; a collection dropped and made again under one name has another.
+    /// Drawn at `create`. A collection dropped and made again under one name has another uid.
     pub uid: Uid,
     /// Length of every embedding.
     pub dimension: u32,
-    /// How distances are measured.
+    /// The distance between embeddings.
     pub metric: Metric,
     /// Number of shards.
     pub shards: u16,
-    /// Which op wins.
+    /// The rule that decides which op wins.
     pub ordering: Ordering,
     /// When it was created, for people.
     pub created: Timestamp,
-    /// Where its heads lie.
+    /// The place of the registers of its shards.
     pub heads: HeadPlace,
-    /// The seed of the rotation that the codes of its embeddings are of, drawn at `create`.
+    /// The seed of the rotation of its codes, drawn at `create`.
     pub rotation: u64,
 }
 
-/// A shard's head register: which manifest is current, and the few numbers writers and readers need
-/// of it.
+/// A shard's head register. It names the current manifest, and holds the few numbers of it that
+/// writers and readers need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// The collection this head belongs to.
@@ -90,25 +90,25 @@ pub struct Head {
     pub version: Version,
     /// The nonce of the current manifest; at version 0 there is no manifest, and this is 0.
     pub manifest: Nonce,
-    /// The last sequence number that the snapshot contains.
+    /// The folded sequence: the last one that the snapshot contains.
     pub folded: Sequence,
-    /// No log slot below this one is ever read again; at least 1.
+    /// No reader reads a log slot below this one again; at least 1.
     pub truncated: Sequence,
     /// No edit may add a part born below this version.
     pub sweep_floor: Version,
 }
 
-/// A compactor's claim on a shard: a hint to others that they would only do the same work twice.
-/// Nothing is safe or unsafe by it.
+/// A compactor's claim on a shard. It hints to other compactors that they would repeat the same
+/// work. Safety does not depend on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The collection it belongs to.
     pub collection: Uid,
-    /// Who claims.
+    /// The compactor that claims.
     pub claimant: Uid,
     /// The head version that the claimant works on.
     pub version: Version,
-    /// Grows with each renewal: a claim whose beat stands still for long has been abandoned.
+    /// Grows with each renewal. A claim whose beat stands still for long is abandoned.
     pub beat: u64,
 }
 

@@ -48,9 +48,9 @@ impl Head {
     /// Reads and checks the object.
     ///
     /// # Errors
-    /// Any [`FormatErrorKind`](crate::FormatErrorKind); `Invalid` too where `truncated` is 0 or
-    /// more than one above `folded`, `sweep_floor` above `version`, or version 0 is not that of an
-    /// empty shard.
+    /// Any [`FormatErrorKind`](crate::FormatErrorKind). `Invalid`, too, if `truncated` is 0 or more
+    /// than one above `folded`, if `sweep_floor` is above `version`, or if version 0 is not that of
+    /// an empty shard.
     pub fn decode(object: Bytes) -> Result<Self, FormatError> {
         decode(object, ObjectKind::Head, |from| {
             let head = Self {
@@ -96,7 +96,7 @@ impl CollectionConfig {
     /// Reads and checks the object.
     ///
     /// # Errors
-    /// Any [`FormatErrorKind`](crate::FormatErrorKind); `Invalid` too where the dimension or the
+    /// Any [`FormatErrorKind`](crate::FormatErrorKind). `Invalid`, too, if the dimension or the
     /// number of shards is out of range.
     pub fn decode(object: Bytes) -> Result<Self, FormatError> {
         decode(object, ObjectKind::Collection, Self::read)
@@ -121,7 +121,7 @@ impl CollectionConfig {
         if let Ordering::Revision { keep_tombstones_millis } = self.ordering {
             out.u64(keep_tombstones_millis);
         }
-        // Heads in the store are written as no field at all.
+        // Heads in the store are encoded as no field at all.
         if let HeadPlace::DynamoDb { table, region } = &self.heads {
             out.u8(DYNAMODB);
             out.string(table);

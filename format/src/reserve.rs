@@ -1,8 +1,7 @@
-//! Memory that the caller can do without: where there is none, that is an error of the caller.
+//! Fallible allocation: where memory is short, the caller gets an error.
 //!
-//! A program may have a global allocator that ends it, in order, where the system refuses memory.
-//! Such an allocator asks [`is_reserving`], and leaves a request that is made here to the one who
-//! makes it.
+//! A program may have a global allocator that exits in an orderly way when the system refuses
+//! memory. Such an allocator asks [`is_reserving`], and lets requests made here fail instead.
 
 use std::cell::Cell;
 use std::collections::TryReserveError;
@@ -11,7 +10,7 @@ thread_local! {
     static RESERVING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Reserves room for exactly so many more items.
+/// Reserves room for exactly this many more items.
 ///
 /// # Errors
 ///

@@ -1,12 +1,13 @@
-//! What a set of ops with revisions comes to for one id: a map of fields in which the last writer
+//! The result of a set of ops with revisions for one id: a map of fields in which the last writer
 //! wins.
 //!
-//! It is a join semilattice: [`Revised::join`] is commutative, associative and idempotent, so the
-//! ops may arrive in any order, any number of times, and be joined in any grouping. The argument:
-//! the state of a set of ops is a function of the set. Its base is the highest put or delete, and
-//! each field the highest write, among those that are not below the base; the join of two states
-//! takes the same maxima of maxima, and what a lower base has let go of lies below the higher one
-//! as well.
+//! It is a join semilattice. [`Revised::join`] is commutative, associative and idempotent, so ops
+//! may arrive in any order, repeat, and be joined in any grouping.
+//!
+//! The argument: the state is a function of the set of ops. Its base is the highest put or delete.
+//! Each field is the highest write among those that are not below the base. The join of two states
+//! takes the same maxima of maxima. A write that a lower base has dropped lies below the higher
+//! base as well.
 
 use std::collections::BTreeMap;
 
@@ -16,15 +17,15 @@ use crate::record::{Change, Patch, Record, Value};
 use crate::revision::Stamp;
 use crate::transition::Stored;
 
-/// What a set of ops with revisions comes to.
+/// The result of a set of ops with revisions.
 ///
-/// Nothing in it lies below its base: what is older than the newest put or delete is gone, whenever
-/// it arrives.
+/// No write in it lies below its base. A write older than the newest put or delete is dropped,
+/// whenever it arrives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Revised<E> {
     /// The newest put or delete.
     pub base: Option<Base>,
-    /// The newest upsert, if above the base.
+    /// The newest upsert, if it is above the base.
     pub upserted: Option<Stamp>,
     /// The newest write of the embedding.
     pub embedding: Option<Write<E>>,
@@ -32,8 +33,8 @@ pub struct Revised<E> {
     pub document: Option<Write<String>>,
     /// The newest write of each metadata key.
     pub metadata: BTreeMap<String, Write<Value>>,
-    /// Where there is no record: when that was last said, by the store's dates, so that it can be
-    /// forgotten in time. Decides between no two ops.
+    /// The date of the absence, if there is no record. Compaction drops the absence when this is
+    /// old enough, by the store's clock. It decides between no two ops.
     pub dated: Timestamp,
 }
 
@@ -42,7 +43,7 @@ pub struct Revised<E> {
 pub struct Base {
     /// Its stamp.
     pub at: Stamp,
-    /// A put; else a delete.
+    /// True for a put, false for a delete.
     pub put: bool,
 }
 
@@ -51,13 +52,13 @@ pub struct Base {
 pub struct Write<T> {
     /// The stamp of the op that wrote it.
     pub at: Stamp,
-    /// The value; none where the field was removed, which has to be remembered as long as an older
-    /// write may arrive.
+    /// The value. `None` if the field was removed, which must be kept as long as an older write may
+    /// arrive.
     pub value: Option<T>,
 }
 
 impl<E> Default for Revised<E> {
-    /// What no ops at all come to.
+    /// The result of no ops.
     fn default() -> Self {
         Self {
             base: None,
@@ -71,7 +72,7 @@ impl<E> Default for Revised<E> {
 }
 
 impl<E> Revised<E> {
-    /// What one op comes to.
+    /// The result of one op.
     pub fn from_op(action: Action<E>, at: Stamp) -> Self {
         match action {
             // No op with a revision is an `add`: encoder and decoder refuse it.
@@ -102,8 +103,8 @@ impl<E> Revised<E> {
         }
     }
 
-    /// What both sets of ops come to together. Commutative, associative, idempotent. Where both
-    /// hold one write, `self` keeps its copy of it.
+    /// The result of both sets of ops together. Commutative, associative, idempotent. If both hold
+    /// one write, `self` keeps its copy.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         let base = match (self.base, other.base) {
@@ -132,14 +133,13 @@ impl<E> Revised<E> {
         }
     }
 
-    /// Whether there is a record: where the newest put or delete is a put, or an upsert is newer
-    /// than it.
+    /// Whether there is a record: the newest put or delete is a put, or an upsert is newer than it.
     pub fn is_present(&self) -> bool {
         self.base.is_some_and(|base| base.put) || self.upserted.is_some()
     }
 
-    /// What says that there is a record: the newest put if nothing newer deletes, else the newest
-    /// upsert.
+    /// The stamp that inserted the record: of the newest put if no newer op deletes, otherwise of
+    /// the newest upsert.
     pub fn inserted(&self) -> Option<Stamp> {
         self.base.filter(|base| base.put).map(|base| base.at).or(self.upserted)
     }
@@ -155,8 +155,7 @@ impl<E> Revised<E> {
         base.into_iter().chain(self.slots())
     }
 
-    /// The stamps of what stands above the base, in the order of upsert, embedding, document,
-    /// metadata.
+    /// The stamps above the base, in the order of upsert, embedding, document, metadata.
     pub(crate) fn slots(&self) -> impl Iterator<Item = Stamp> {
         let embedding = self.embedding.as_ref().map(|write| write.at);
         let document = self.document.as_ref().map(|write| write.at);
@@ -176,17 +175,17 @@ impl<E> Revised<E> {
         Some(Stored { record, inserted, changed })
     }
 
-    /// What tells whether there is a record and since when, without its fields.
+    /// The presence and insertion of the record, without its fields.
     pub fn outline<F>(&self) -> Revised<F> {
         Revised { base: self.base, upserted: self.upserted, ..Revised::default() }
     }
 
-    /// The embedding set.
+    /// The embedding that it sets.
     pub fn embedding(&self) -> Option<&E> {
         self.embedding.as_ref().and_then(|write| write.value.as_ref())
     }
 
-    /// The same with its embedding held another way.
+    /// The same with its embedding mapped to another form.
     pub fn map_embedding<F>(self, map: impl FnOnce(E) -> F) -> Revised<F> {
         let Self { base, upserted, embedding, document, metadata, dated } = self;
         let embedding = embedding.map(|Write { at, value }| Write { at, value: value.map(map) });

@@ -1,4 +1,4 @@
-//! The algebra against a model that sorts the ops and goes through them one by one.
+//! Compares the algebra with a model that sorts the ops and applies them one by one.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ use crate::transition::Transition;
 
 type R = Revised<u8>;
 
-/// An op with its stamp: equal ops have equal stamps, others different ones.
+/// An op with its stamp. Equal ops have equal stamps, others different ones.
 #[derive(Debug, Clone, PartialEq)]
 struct Stamped(Action<u8>, Stamp);
 
@@ -21,9 +21,9 @@ fn stamped(action: Action<u8>, revision: u128) -> Stamped {
     Stamped(op.action, stamp)
 }
 
-/// What the ops come to by the documentation: in the order of their stamps, each once. A put sets
-/// the record, a delete removes it and all its fields; a patch writes fields whether or not there
-/// is a record; an upsert does too, and makes it be there.
+/// The result of the ops as documented: in the order of their stamps, each once. A put sets the
+/// record, and a delete removes it with all its fields. A patch writes fields whether or not there
+/// is a record. An upsert does so, too, and makes the record present.
 fn by_the_book(ops: &[Stamped]) -> Option<Stored<u8, Stamp>> {
     let mut ops = ops.to_vec();
     ops.sort_by_key(|op| op.1);
@@ -33,7 +33,7 @@ fn by_the_book(ops: &[Stamped]) -> Option<Stored<u8, Stamp>> {
         match action {
             Action::Put(record) => (fields, present, put, inserted) = (record, true, true, Some(at)),
             Action::Delete => (fields, present, put, inserted) = (Record::default(), false, false, None),
-            // One that names no field changes nothing, and so not when the record changed.
+            // A patch without fields changes nothing, not even the change position.
             Action::Patch(patch) if patch.is_empty() => continue,
             Action::Patch(patch) => fields = patch.apply(fields),
             Action::Upsert(patch) => {
@@ -54,7 +54,7 @@ fn join(ops: &[Stamped]) -> R {
     ops.iter().map(|op| R::from_op(op.0.clone(), op.1)).reduce(R::join).unwrap_or_default()
 }
 
-/// What holds of every state: nothing lies below its base.
+/// Every state keeps this invariant: nothing lies below its base.
 fn is_normal(state: &R) -> bool {
     let base = state.base.map(|base| base.at);
     state.slots().all(|at| base.is_none_or(|base| at >= base)) && state.upserted.is_none_or(|at| Some(at) > base)
@@ -84,7 +84,7 @@ fn action() -> impl Strategy<Value = Action<u8>> {
     ]
 }
 
-/// Few revisions, so that some are the same.
+/// Few distinct revisions, so that some are equal.
 fn op() -> impl Strategy<Value = Stamped> {
     (action(), 0..6u128).prop_map(|(action, revision)| stamped(action, revision))
 }
@@ -130,7 +130,7 @@ proptest! {
         prop_assert_eq!(a.clone().join(b.clone()).join(c.clone()), a.clone().join(b.clone().join(c.clone())));
         prop_assert_eq!(a.clone().join(a.clone()), a.clone());
         prop_assert_eq!(a.clone().join(R::default()), a.clone());
-        // What is in it already changes nothing.
+        // Joining a state that it contains changes nothing.
         prop_assert_eq!(all.clone().join(b.clone()), all.clone());
         prop_assert_eq!(c.join(a).join(b), all);
     }
@@ -152,7 +152,7 @@ proptest! {
             groups.push(join(&group.iter().map(|(op, _)| op.clone()).collect::<Vec<_>>()));
             rest = after;
         }
-        // Neighbours first, then neighbours of those, as tiers do.
+        // Joins neighbours first, then their results, as tiers do.
         while groups.len() > 1 {
             let pairs = groups.chunks(2).map(|pair| pair.iter().cloned().reduce(R::join).unwrap());
             groups = pairs.collect();
@@ -161,8 +161,8 @@ proptest! {
         prop_assert_eq!(groups[0].clone().resolve(), by_the_book(&ops));
     }
 
-    /// Delivered in the order of their revisions, and where no patch meets an absent record, ops
-    /// come to what they come to in log order.
+    /// Ops that arrive in the order of their revisions give the same result as in log order, if no
+    /// patch meets an absent record.
     #[test]
     fn in_their_own_order_both_orderings_agree(actions in proptest::collection::vec(action(), 1..8)) {
         let mut there = false;

@@ -1,4 +1,4 @@
-//! What orders ops: the place in the log, or the revision that each carries.
+//! The order of ops: the place in the log, or the revision of each op.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,9 +7,9 @@ use crate::digest::OpHash;
 use crate::name::{NameError, Position};
 use crate::op::Action;
 
-/// Where a change stands among all changes of its record, in whatever order they arrive: a number
-/// that its producer gives, such as the sequence number of a stream. 128 bits, since those have
-/// more than twenty digits.
+/// The place of a change among all changes of its record, whatever their order of arrival. The
+/// producer gives this number, such as the sequence number of a stream. It has 128 bits because
+/// sequence numbers of streams have more than twenty digits.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(u128);
 
@@ -42,23 +42,23 @@ impl FromStr for Revision {
     }
 }
 
-/// What decides between two ops on one record in a collection ordered by revision: the higher
-/// revision; where two ops bear the same one, what they do (a delete beats a patch or an upsert,
-/// which goes on top of a put), and then a hash of their bytes.
+/// The order of ops on one record in a collection ordered by revision. The higher revision wins.
+/// Between equal revisions, the action decides: a delete wins over a patch or an upsert, which
+/// applies on top of a put. Then a hash of the ops' bytes decides.
 ///
-/// Two ops have one stamp if they are the same op. Two *different* ops have one only where their
-/// revision, their id and 62 bits of their hash are the same.
+/// The same op always has the same stamp. Two *different* ops share one only if their revision,
+/// their id and 62 bits of their hash are the same.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp {
     /// The revision.
     pub revision: Revision,
-    /// What decides where the revisions are the same: two bits for what the op does, and the
-    /// highest 62 of its hash.
+    /// The tie-breaker between equal revisions: two bits for the action, and the highest 62 bits of
+    /// the op's hash.
     pub tie: u64,
 }
 
 impl Stamp {
-    /// The stamp of an op that does this at this revision, and has this hash.
+    /// The stamp of an op with this action, revision and hash.
     pub(crate) fn of<E>(action: &Action<E>, revision: Revision, hash: OpHash) -> Self {
         let rank: u64 = match action {
             Action::Put(_) | Action::Add(_) => 0,
@@ -69,23 +69,23 @@ impl Stamp {
     }
 }
 
-/// The place of an op among those of its record, in the ordering of its collection. Places of one
+/// The place of an op among those of its record, in the ordering of its collection. All places of a
 /// collection are of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
-    /// Where it stands in the log of its shard.
+    /// The position in the log of its shard.
     Log(Position),
-    /// The revision that it bears.
+    /// Its revision.
     Revision(Stamp),
 }
 
 impl Place {
-    /// The position in the log, of a collection that is ordered by it.
+    /// The position in the log, in a collection ordered by its log.
     pub fn position(self) -> Option<Position> {
         if let Self::Log(position) = self { Some(position) } else { None }
     }
 
-    /// The revision, of a collection that is ordered by it.
+    /// The revision, in a collection ordered by revision.
     pub fn revision(self) -> Option<Revision> {
         if let Self::Revision(stamp) = self { Some(stamp.revision) } else { None }
     }

@@ -1,4 +1,4 @@
-//! For tests alone: checksums can be left unchecked, to prove that the tests notice.
+//! For tests alone: leaves checksums unchecked, to prove that the tests notice.
 
 use std::cell::Cell;
 
@@ -6,8 +6,7 @@ thread_local! {
     static UNCHECKED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// From here on no checksum is looked at on this thread, or each is again. Answers how it was
-/// before.
+/// Turns the checks of checksums on this thread off or on again. Returns the old setting.
 pub fn leave_checksums_unchecked(unchecked: bool) -> bool {
     UNCHECKED.replace(unchecked)
 }

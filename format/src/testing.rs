@@ -1,10 +1,10 @@
-//! Forging objects whose checksums are right.
+//! Forges objects whose checksums are right.
 
 use bytes::Bytes;
 
 use crate::envelope::{Compress, Encoding, EnvelopeReader, EnvelopeWriter, SealedSection};
 
-/// The object with one section's raw bytes edited and every checksum made right again.
+/// The object with one section's raw bytes edited, and every checksum corrected.
 pub(crate) fn with_section(object: &Bytes, id: u16, edit: &dyn Fn(&mut Vec<u8>)) -> Bytes {
     let reader = EnvelopeReader::open_any(object.clone()).unwrap();
     let mut writer = EnvelopeWriter::new(reader.envelope().kind());
@@ -19,7 +19,7 @@ pub(crate) fn with_section(object: &Bytes, id: u16, edit: &dyn Fn(&mut Vec<u8>))
     writer.finish().to_bytes()
 }
 
-/// The object with the zstd frame of one section passed through `edit`. A raw section becomes a
+/// The object with the zstd frame of one section passed through `edit`. A raw section is made a
 /// frame first.
 pub(crate) fn with_frame(object: &Bytes, id: u16, edit: &dyn Fn(Vec<u8>) -> Vec<u8>) -> Bytes {
     let reader = EnvelopeReader::open_any(object.clone()).unwrap();

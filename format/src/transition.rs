@@ -1,11 +1,13 @@
-//! What a series of ops does to one id, in a form closed under composition.
+//! The effect of a series of ops on one id, in a form closed under composition.
 //!
 //! In general an op maps "absent" to a record or nothing, and "present" to a new record, to nothing
-//! or to a patched record. Of the five ops, `put` and `delete` treat both cases alike and the other
-//! three leave a present record in place; composing keeps that: whenever the present case *sets*,
-//! the absent case sets the same. So two shapes are enough: [`Transition::Replace`], where the old
-//! content does not matter, and [`Transition::Modify`]. Only the insertion position tells the two
-//! cases of a `Replace` apart, hence its `renewed` flag.
+//! or to a patched record. Of the five ops, `put` and `delete` treat both cases alike. The other
+//! three leave a present record in place. Composition keeps this rule: whenever the present case
+//! *sets*, the absent case sets the same.
+//!
+//! So two shapes are enough: [`Transition::Replace`], where the old content does not matter, and
+//! [`Transition::Modify`]. The two cases of a `Replace` differ only in the insertion position,
+//! hence its `renewed` flag.
 
 use crate::name::Position;
 use crate::op::Action;
@@ -16,29 +18,29 @@ use crate::record::{Patch, Record};
 pub struct Stored<E, P = Position> {
     /// The record.
     pub record: Record<E>,
-    /// Where it was inserted. In log order: kept by updates, renewed when it is inserted after a
-    /// delete. By revision: [`Revised::inserted`](crate::Revised::inserted).
+    /// The place of its insertion. In log order, updates keep it, and an insertion after a delete
+    /// renews it. By revision: [`Revised::inserted`](crate::Revised::inserted).
     pub inserted: P,
     /// Its last change.
     pub changed: P,
 }
 
-/// What a series of ops does to one id.
+/// The effect of a series of ops on one id.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Transition<E> {
-    /// The id becomes absent, or holds this record, whatever it held before.
+    /// The id becomes absent or gets this record, whatever it held before.
     Replace {
-        /// The record, none for a tombstone. Its `inserted` holds where the id was absent before or
-        /// `renewed` is set.
+        /// The record; `None` for a tombstone. Its `inserted` applies if the id was absent before
+        /// or `renewed` is set.
         record: Option<Stored<E>>,
-        /// A delete stands among the ops, so a present record's insertion position is not kept.
+        /// One of the ops is a delete, so a present record's insertion position is not kept.
         renewed: bool,
     },
-    /// A present record is patched; an absent one becomes `absent`.
+    /// Patches a present record. An absent one becomes `absent`.
     Modify {
-        /// What an absent id becomes.
+        /// The result for an absent id.
         absent: Option<Stored<E>>,
-        /// What happens to a present record.
+        /// The change of a present record.
         patch: Patch<E>,
         /// The position of the last op that changes a present record; `None` only with an empty
         /// patch.
@@ -47,22 +49,22 @@ pub enum Transition<E> {
 }
 
 impl<E: Clone> Transition<E> {
-    /// The id is gone.
+    /// The id becomes absent.
     pub const TOMBSTONE: Self = Self::Replace { record: None, renewed: true };
 
-    /// Whether what the id held before cannot show through, so that older transitions need not be
-    /// read: for the content. The insertion position may still come from an older one, unless the
-    /// id is gone or renewed.
+    /// Whether it hides the older content, so that older transitions need not be read for the
+    /// content. The insertion position may still come from an older one, unless the id is gone or
+    /// renewed.
     pub fn is_replace(&self) -> bool {
         matches!(self, Self::Replace { .. })
     }
 
-    /// Whether nothing of an older state shows through, not even the insertion position.
+    /// Whether it hides everything of an older state, even the insertion position.
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Replace { record: None, .. } | Self::Replace { renewed: true, .. })
     }
 
-    /// The state that these ops make of `old`.
+    /// The state after these ops, applied to `old`.
     pub fn resolve(self, old: Option<Stored<E>>) -> Option<Stored<E>> {
         match self {
             Self::Replace { record, renewed } => record.map(|mut new| {
@@ -87,8 +89,8 @@ impl<E: Clone> Transition<E> {
             (Self::Replace { record, renewed }, newer) => {
                 let renewed = renewed || newer.is_final();
                 match (record, newer) {
-                    // Between the tombstone and what inserts after it, both cases are the absent
-                    // one.
+                    // The tombstone makes the id absent before `newer` inserts, so both cases are
+                    // the absent one.
                     (None, newer) => Self::Replace { record: newer.resolve(None), renewed: true },
                     (Some(old), newer) => Self::Replace { record: newer.resolve(Some(old)), renewed },
                 }
@@ -114,7 +116,7 @@ impl<E: Clone> Transition<E> {
         }
     }
 
-    /// What one op at `position` does.
+    /// The effect of one op at `position`.
     pub fn from_op(action: Action<E>, position: Position) -> Self {
         let stored = |record| Stored { record, inserted: position, changed: position };
         match action {
@@ -134,7 +136,7 @@ impl<E: Clone> Transition<E> {
 }
 
 impl<E> Transition<E> {
-    /// The embeddings that it carries: at most two, of the absent and of the present case.
+    /// Its embeddings: at most two, of the absent and of the present case.
     pub fn embeddings(&self) -> impl Iterator<Item = &E> {
         let (stored, patch) = match self {
             Self::Replace { record, .. } => (record.as_ref(), None),
@@ -143,7 +145,7 @@ impl<E> Transition<E> {
         stored.and_then(|stored| stored.record.embedding.as_ref()).into_iter().chain(patch)
     }
 
-    /// The same transition with its embeddings held another way.
+    /// The same transition with its embeddings mapped to another form.
     pub fn map_embedding<F>(self, map: &mut impl FnMut(E) -> F) -> Transition<F> {
         match self {
             Self::Replace { record, renewed } => {
@@ -159,18 +161,18 @@ impl<E> Transition<E> {
 }
 
 impl<E, P> Stored<E, P> {
-    /// The same record with its embedding held another way.
+    /// The same record with its embedding mapped to another form.
     pub fn map_embedding<F>(self, map: impl FnOnce(E) -> F) -> Stored<F, P> {
         Stored { record: self.record.map_embedding(map), inserted: self.inserted, changed: self.changed }
     }
 
-    /// The same record with its places told another way.
+    /// The same record with its places mapped to another form.
     pub fn map_places<Q>(self, map: impl Fn(P) -> Q) -> Stored<E, Q> {
         Stored { record: self.record, inserted: map(self.inserted), changed: map(self.changed) }
     }
 }
 
-/// `old` after a patch whose last op stands at `changed`.
+/// `old` after a patch whose last op is at `changed`.
 fn patched<E>(old: Stored<E>, patch: Patch<E>, changed: Option<Position>) -> Stored<E> {
     Stored { record: patch.apply(old.record), inserted: old.inserted, changed: changed.unwrap_or(old.changed) }
 }
@@ -187,7 +189,7 @@ mod tests {
 
     type Store = Option<Stored<u8>>;
 
-    /// The five ops as a reader of the documentation would write them, without transitions.
+    /// The five ops as the documentation defines them, without transitions.
     fn by_the_book(state: Store, action: Action<u8>, at: Position) -> Store {
         let insert = |record| Some(Stored { record, inserted: at, changed: at });
         match (action, state) {

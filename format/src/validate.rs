@@ -1,4 +1,4 @@
-//! Checks on data on the way in. The limits are those of [`limits`](crate::limits).
+//! Checks of input data. The limits are those of [`limits`](crate::limits).
 
 use crate::input_error::{InputError, InputErrorKind, shown};
 use crate::limits::{
@@ -8,29 +8,29 @@ use crate::op::{Action, Op};
 use crate::record::Value;
 use crate::register::CollectionConfig;
 
-/// What a collection takes.
+/// The rules of a collection for ops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpRules {
     /// Length of every embedding.
     pub dimension: u32,
-    /// Whether every op must bear a revision, or none may.
+    /// True if every op must have a revision, false if none may.
     pub revisions: bool,
 }
 
 impl OpRules {
-    /// Those of a collection of this dimension that is ordered by its log.
+    /// The rules of a collection of this dimension, ordered by its log.
     pub const fn log(dimension: u32) -> Self {
         Self { dimension, revisions: false }
     }
 
-    /// Those of a collection of this dimension that is ordered by revision.
+    /// The rules of a collection of this dimension, ordered by revision.
     pub const fn revision(dimension: u32) -> Self {
         Self { dimension, revisions: true }
     }
 }
 
 impl CollectionConfig {
-    /// What the collection takes.
+    /// The rules of the collection for ops.
     pub fn rules(&self) -> OpRules {
         OpRules { dimension: self.dimension, revisions: self.ordering.is_revision() }
     }
@@ -39,10 +39,10 @@ impl CollectionConfig {
 type Checked = Result<(), InputError>;
 
 impl Op {
-    /// Checks the op against every limit of the format and what the collection takes.
+    /// Checks the op against every limit of the format and the rules of the collection.
     ///
     /// # Errors
-    /// The first thing wrong with it, in the order id, revision, embedding, document, metadata.
+    /// The first fault, in the order id, revision, embedding, document, metadata.
     pub fn validate(&self, rules: OpRules) -> Checked {
         self.validate_fields(rules.revisions)?;
         match self.action.embedding() {
@@ -55,7 +55,7 @@ impl Op {
 }
 
 impl<E> Op<E> {
-    /// Everything but the embedding.
+    /// Checks everything except the embedding.
     pub(crate) fn validate_fields(&self, revisions: bool) -> Checked {
         length("id", &self.id, 1, MAX_ID_BYTES)
             .and_then(|()| self.validate_revision(revisions))
@@ -104,7 +104,7 @@ pub(crate) fn validate_embedding(embedding: &[f32], dimension: u32) -> Checked {
 
 /// `Err` with the index of the first number that is not finite.
 pub(crate) fn finite_embedding(embedding: &[f32]) -> Result<(), usize> {
-    // A fold without a branch is vectorized; where the bad one stands matters only once there is
+    // A fold without a branch is vectorized. The index of the bad number is needed only if there is
     // one.
     let all = embedding.iter().fold(true, |all, number| all & number.is_finite());
     if all { Ok(()) } else { Err(embedding.iter().position(|number| !number.is_finite()).unwrap_or(0)) }
@@ -152,8 +152,8 @@ fn metadata<'a>(count: usize, entries: impl Iterator<Item = (&'a str, Option<&'a
     Ok(())
 }
 
-/// What a value counts against [`MAX_METADATA_BYTES`]: 8 a number or list element, and the bytes of
-/// texts.
+/// Bytes that a value counts against [`MAX_METADATA_BYTES`]: 8 a number or list element, and the
+/// bytes of texts.
 fn value_bytes(value: &Value) -> Result<usize, InputErrorKind> {
     let list = |found: usize| {
         let within = found <= MAX_LIST_LEN;
@@ -304,8 +304,8 @@ mod tests {
         assert_eq!(Op::add("i".repeat(1_024), record).validate(OpRules::log(3)), Ok(()));
     }
 
-    /// Metadata of exactly 4 MiB passes, and of 8 bytes more does not: lists count 8 bytes an
-    /// element.
+    /// Metadata of exactly 4 MiB passes, and metadata with 8 bytes more does not. Lists count 8
+    /// bytes an element.
     #[test]
     fn metadata_counts_to_its_limit() {
         let list = |key: usize, len: usize| (format!("{key:08}"), Value::I64s(vec![0; len]));

@@ -5,23 +5,22 @@ use super::{ROTATION_ERROR, Rotation, sign_bytes, sum_of};
 /// The largest absolute value of an 8-bit code.
 const LARGEST: f64 = 127.0;
 
-/// Adding this to a number below 2^51 rounds it to the nearest integer, halves to even, and leaves
-/// that integer in the low bits.
+/// Adding this to a number below 2^51 rounds it to the nearest integer, halves to even. The low
+/// bits then hold that integer.
 const ROUND: f64 = 6_755_399_441_055_744.0;
 
 /// A row's numbers beside its codes.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub struct Factors {
-    /// The row's norm, rounded to nearest; infinite where f32 cannot hold it.
+    /// The row's norm, rounded to nearest; infinite if f32 cannot hold it.
     pub norm: f32,
-    /// `<q,x>` is about this times the sum of the rotated query's numbers, each with the sign of
-    /// the row's:
-    /// |x|² divided by the sum of absolute values of the rotated row.
+    /// The squared norm |x|² divided by the sum of absolute values of the rotated row. Times the
+    /// sum of the rotated query's numbers, each with the sign of the row's, it estimates `<q,x>`.
     pub estimator: f32,
-    /// The rotated row is about this times its 8-bit code: the least-squares factor.
+    /// The least-squares factor: the 8-bit code times this approximates the rotated row.
     pub scale: f32,
-    /// Not less than the distance between the row and what its 8-bit code stands for. Infinite
-    /// where the norm is: such a row has no codes and must always be read.
+    /// Upper bound of the distance between the row and its decoded 8-bit code. Infinite if the norm
+    /// is: such a row has no codes, and a search must always read it.
     pub residual: f32,
 }
 

@@ -3,7 +3,7 @@
 /// Transforms values in place; their number must be a power of two.
 ///
 /// Stage `h = 1, 2, 4, …` replaces each pair `(a, b)` at distance `h` by `(a + b, a - b)`. Stages
-/// are taken in threes and twos, which changes the order of memory accesses and no result.
+/// run in threes and twos. That changes the order of memory accesses and no result.
 pub(super) fn transform(values: &mut [f64]) {
     let mut half = 1;
     if values.len() >= 8 {
@@ -18,7 +18,7 @@ pub(super) fn transform(values: &mut [f64]) {
         }
         half *= 4;
     }
-    // One stage is left, or none: then no block is as long as this.
+    // At most one stage is left. If none is, no block is this long.
     for block in values.chunks_exact_mut(half * 2) {
         let (low, high) = block.split_at_mut(half);
         for (a, b) in low.iter_mut().zip(high) {

@@ -5,20 +5,20 @@
 //!
 //! # The bound
 //!
-//! Let `R` be the rotation, `x` a row, and `x' = Rᵗ(scale · c)` what its 8-bit code `c` stands for.
-//! Let `q` be a query, and `q' = Rᵗ(step · k)` what its integers `k` stand for. A scan computes the
-//! integer `Σ kᵢcᵢ` exactly, so it knows `<q', x'> = step · scale · Σ kᵢcᵢ`. Then
+//! Let `R` be the rotation, `x` a row, and `x' = Rᵗ(scale · c)` its decoded 8-bit code `c`. Let `q`
+//! be a query, and `q' = Rᵗ(step · k)` its decoded integers `k`. A scan computes the integer `Σ
+//! kᵢcᵢ` exactly, so it knows `<q', x'> = step · scale · Σ kᵢcᵢ`. Then
 //!
 //! ```text
 //! <q,x> - <q',x'> = <q, x - x'> + <q - q', x'>
 //! |<q,x> - <q',x'>| <= |q| |x - x'| + |q - q'| |x'|
 //! ```
 //!
-//! by Cauchy-Schwarz. [`Factors::residual`] is at least `|x - x'|`: the encoder computes it from
+//! by Cauchy-Schwarz. [`Factors::residual`] is at least `|x - x'|`. The encoder computes it from
 //! the scale as stored, adds [`ROTATION_ERROR`] times the norm for rounding, and rounds up.
 //!
 //! The first term has a tighter form. The scale is the least-squares one, so `x - x'` is orthogonal
-//! to `x'`, but for the rounding of the scale to f32. Only the part of `q` orthogonal to `x'`
+//! to `x'`, except for the rounding of the scale to f32. Only the part of `q` orthogonal to `x'`
 //! counts:
 //!
 //! ```text
@@ -26,8 +26,8 @@
 //! |q_|² = |q|² - <q,x'>² / |x'|²
 //! ```
 //!
-//! The second summand is the rounding: the scale is off by at most 2^-24 of itself, or by 2^-150
-//! where it is subnormal, and `|c| <= 127 √65536 < 2^15`.
+//! The second summand is the rounding. The scale is off by at most 2^-24 of itself, or by 2^-150 if
+//! it is subnormal, and `|c| <= 127 √65536 < 2^15`.
 
 mod encode;
 mod hadamard;
@@ -41,8 +41,8 @@ pub use rotation::Rotation;
 /// Bound of all rounding of a rotation and of the sums over its result, relative to the row's norm.
 ///
 /// A round rounds each number at most 16 + 3 times, each time by 2^-53 of a vector whose norm is
-/// the row's, so three rounds come to less than 2^-46. A sum of 65,536 squares in eight lanes comes
-/// to 2^-39.
+/// the row's. So three rounds add less than 2^-46. A sum of 65,536 squares in eight lanes adds
+/// 2^-39.
 pub const ROTATION_ERROR: f64 = 1.0 / (1_u64 << 36) as f64;
 
 /// Bound of the scale's rounding to f32, relative to the scale.

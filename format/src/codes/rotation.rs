@@ -11,16 +11,17 @@ use crate::limits::MAX_DIMENSION;
 /// time.
 const ROUNDS: usize = 3;
 
-/// The round, from 0, that the butterfly follows. The first two transforms have spread each number
-/// by then. Earlier, a butterfly moves half of an outlier to where the next transform misses it.
+/// The round, from 0, that the butterfly follows. By then the first two transforms have spread each
+/// number. An earlier butterfly would move half of an outlier out of the next transform's range.
 const MIXED: usize = 1;
 
 /// A fixed pseudo-random rotation of rows, the same on every machine bit for bit.
 ///
 /// Each of three rounds flips signs by random bits and applies a fast Hadamard transform to the
 /// first (in the second round: the last) `p` numbers. `p` is the largest power of two up to the
-/// dimension. Where it is below the dimension, a butterfly mixes the two halves after the second
-/// round. All of it is scaled to keep norms. Computed in f64: no finite row of f32 overflows.
+/// dimension. If it is below the dimension, a butterfly mixes the two halves after the second
+/// round. The scaling keeps norms. Everything is computed in f64, so no finite row of f32
+/// overflows.
 ///
 /// Cheap to clone. Memory: 24 bytes a dimension.
 #[derive(Clone)]
@@ -33,7 +34,7 @@ pub struct Rotation {
 
 impl Rotation {
     /// The rotation that a collection's register names by its seed. A dimension outside 1 to 65,536
-    /// is taken as the nearest of these.
+    /// is clamped to that range.
     pub fn new(dimension: u32, seed: u64) -> Self {
         let dimension = (dimension as usize).clamp(1, MAX_DIMENSION);
         let power = power(dimension);
@@ -64,8 +65,8 @@ impl Rotation {
         u32::try_from(self.dimension).unwrap_or(u32::MAX)
     }
 
-    /// Writes the rotated row to `out`. A row that is too short counts as followed by zeros, and
-    /// numbers beyond the dimension are left out.
+    /// Writes the rotated row to `out`. A row that is too short is padded with zeros, and numbers
+    /// beyond the dimension are dropped.
     pub fn apply(&self, row: &[f32], out: &mut Vec<f64>) {
         out.clear();
         out.extend(row.iter().take(self.dimension).map(|value| f64::from(*value)));
@@ -104,7 +105,7 @@ fn scale(power: usize) -> f64 {
 }
 
 /// Mixes each number of the first half with its counterpart in the second. The middle one of an odd
-/// number of values stays.
+/// number of values stays as it is.
 fn butterfly(values: &mut [f64]) {
     let (low, high) = values.split_at_mut(values.len().div_ceil(2));
     for (a, b) in low.iter_mut().zip(high) {
@@ -112,7 +113,7 @@ fn butterfly(values: &mut [f64]) {
     }
 }
 
-/// The generator of that name: <https://prng.di.unimi.it/splitmix64.c>.
+/// The SplitMix64 generator: <https://prng.di.unimi.it/splitmix64.c>.
 struct SplitMix64(u64);
 
 impl SplitMix64 {

@@ -93,7 +93,7 @@ proptest! {
         let residual = f64::from(factors.residual);
         prop_assert!(distance <= residual);
         prop_assert!(residual <= distance + norm * (2.0 * ROTATION_ERROR + SCALE_ERROR) + 1e-44);
-        // What is left over is orthogonal to the code, but for the rounding of the scale.
+        // The residual vector is orthogonal to the code, except for the rounding of the scale.
         let rounding = SCALE_ERROR * norm + SCALE_UNDERFLOW;
         let length = dot(&code, &code).sqrt();
         prop_assert!(dot(&off, &code).abs() <= rounding * length);
@@ -113,7 +113,7 @@ proptest! {
     }
 }
 
-/// The rotation as SPEC words it, number by number.
+/// The rotation as SPEC.md describes it, number by number.
 fn rotated_by_the_book(seed: u64, row: &[f32]) -> Vec<f64> {
     let (dimension, mut state) = (row.len(), seed);
     let mut word = || {
@@ -149,8 +149,8 @@ fn rotated_by_the_book(seed: u64, row: &[f32]) -> Vec<f64> {
     values
 }
 
-/// Story: a rotation that mixed the halves of 128 numbers, too, passed: it kept all inner products.
-/// Readers of another program would have found no neighbour by codes.
+/// Story: a wrong rotation, which also mixed the halves of 128 numbers, passed because it kept all
+/// inner products. Readers of another program would have found no neighbour by codes.
 #[test]
 fn a_rotation_is_the_one_that_spec_describes() {
     for dimension in [1, 2, 3, 4, 5, 6, 7, 8, 63, 64, 65, 96, 100, 128, 200] {
@@ -174,7 +174,7 @@ fn a_zero_row_has_no_residual() {
     }
 }
 
-/// A norm that f32 cannot hold: no bound by codes can be told, and none must be pretended.
+/// A norm that f32 cannot hold. No bound by codes exists, and the factors must not claim one.
 #[test]
 fn a_row_beyond_f32_falls_out_of_the_codes() {
     let row = vec![f32::MAX; 384];
@@ -189,8 +189,8 @@ fn a_row_beyond_f32_falls_out_of_the_codes() {
     assert!(factors.residual < f32::MAX / 20.0 && factors.norm == f32::MAX);
 }
 
-/// The least number of f32: its scale is zero, so its code stands for nothing and the residual says
-/// so.
+/// The least number of f32. Its scale is zero, so its code decodes to zero, and the residual
+/// accounts for that.
 #[test]
 fn the_smallest_rows_keep_a_sound_residual() {
     let least = f32::from_bits(1);
@@ -211,13 +211,13 @@ fn a_seed_and_a_dimension_make_a_rotation() {
     };
     assert_eq!(rotated(50, 1), rotated(50, 1));
     assert_ne!(rotated(50, 1), rotated(50, 2));
-    // Any dimension and any row are taken.
+    // Any dimension and any row are accepted.
     assert_eq!(Rotation::new(0, 1).dimension(), 1);
     assert_eq!(Rotation::new(u32::MAX, 1).dimension(), 65_536);
     assert_eq!((rotated(3, 1).len(), rotated(70, 1).len()), (3, 70));
 }
 
-/// Each number of a rotated row depends on each of the row: one outlier does not stay where it was.
+/// Each number of a rotated row depends on each of the row, so the rotation spreads an outlier.
 #[test]
 fn a_rotation_spreads_every_coordinate() {
     for dimension in [8, 12, 100, 384, 500, 768, 1_000] {

@@ -10,20 +10,20 @@ use crate::envelope::{Compress, Encoded, EnvelopeWriter, ObjectKind, SealedSecti
 use crate::error::FormatError;
 use crate::limits::MAX_PART_ROWS;
 
-/// How errors call what is built.
+/// The name of the object under construction in errors.
 const WHAT: &str = "embedding object";
 
-/// Bytes that a writer puts into one object: less than the format allows, so that the memory of a
-/// merge stays bounded.
+/// Bytes that a writer puts into one object. They are fewer than the format allows, to bound the
+/// memory of a merge.
 const WRITTEN_BYTES: usize = 16 << 20;
 
-/// How many rows of a dimension are written into one object: 65,536, or as many as fit 16 MiB with
+/// Rows of this dimension that a writer puts into one object: 65,536, or as many as fit 16 MiB with
 /// their codes; at least 1.
 pub fn embedding_object_rows(dimension: u32) -> u32 {
     u32::try_from((WRITTEN_BYTES / row_bytes(dimension)).clamp(1, MAX_PART_ROWS)).unwrap_or(1)
 }
 
-/// Bytes of a row with its codes, at least one.
+/// Bytes of a row with its codes, at least 1.
 fn row_bytes(dimension: u32) -> usize {
     EmbeddingSection::ALL.iter().map(|section| section.stride(dimension)).sum()
 }
@@ -64,7 +64,7 @@ impl EmbeddingBuilder {
         self.rows
     }
 
-    /// Whether it holds as many rows as one object is written with: [`embedding_object_rows`].
+    /// Whether the object is full: [`embedding_object_rows`].
     pub fn is_full(&self) -> bool {
         self.rows >= embedding_object_rows(self.dimension())
     }
@@ -81,8 +81,7 @@ impl EmbeddingBuilder {
         self.append(row)
     }
 
-    /// Appends a row of another object with its codes, which are computed anew where they are of
-    /// another rotation.
+    /// Appends a row of another object with its codes. Codes of another rotation are computed anew.
     ///
     /// # Errors
     ///
@@ -107,12 +106,12 @@ impl EmbeddingBuilder {
         number
     }
 
-    /// The finished object. Costs about 2 us for each row of 384 numbers that was not copied.
+    /// The finished object. Costs about 2 us for each row of 384 numbers that is not a copy.
     ///
     /// # Errors
     ///
-    /// `Invalid` where it has no rows, a value is not finite, or the rows are not all of its
-    /// dimension; `TooLarge` where it was filled on after it was full.
+    /// `Invalid` if it has no rows, a value is not finite, or a row is not of its dimension;
+    /// `TooLarge` if rows were added after it was full.
     pub fn finish(mut self) -> Result<EncodedEmbeddings, FormatError> {
         let (dimension, rows) = (self.dimension(), self.rows);
         let limit = embedding_object_rows(dimension);
@@ -168,12 +167,12 @@ impl EmbeddingBuilder {
     }
 }
 
-/// Rows and columns are of one length, so this does not happen.
+/// Rows and columns have one length, so this does not happen.
 fn no_slot() -> FormatError {
     FormatError::invalid(WHAT, "its rows and codes are not equally many")
 }
 
-/// A section of these bytes; appends the crc32 of each of its blocks.
+/// A section of these bytes. Appends the crc32 of each of its blocks to `checksums`.
 fn sealed(bytes: Bytes, checksums: &mut Writer) -> SealedSection {
     let mut all = crc32fast::Hasher::new();
     for block in bytes.chunks(BLOCK) {
@@ -185,7 +184,7 @@ fn sealed(bytes: Bytes, checksums: &mut Writer) -> SealedSection {
     SealedSection::raw(vec![bytes], all.finalize())
 }
 
-/// The little-endian bytes of the values, without a copy where the machine is little-endian.
+/// The little-endian bytes of the values, without a copy on a little-endian machine.
 fn little_endian(values: Vec<f32>) -> Bytes {
     struct Owner(Vec<f32>);
     impl AsRef<[u8]> for Owner {

@@ -1,9 +1,9 @@
-//! The codes of rows while an object is filled.
+//! The codes of rows in an object under construction.
 
 use super::read::RowCodes;
 use crate::codes::{Factors, sign_bytes};
 
-/// The codes of rows, a column each.
+/// The codes of rows, in columns.
 #[derive(Debug, Default)]
 pub(super) struct CodeColumns {
     pub(super) norms: Vec<f32>,

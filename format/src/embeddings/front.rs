@@ -1,4 +1,4 @@
-//! The front of an embedding object: what it takes to read the rest by ranges.
+//! The front of an embedding object: everything that range reads of the rest need.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -10,7 +10,7 @@ use crate::envelope::{Encoding, EnvelopeReader, MAX_ENVELOPE_BYTES, ObjectKind, 
 use crate::error::FormatError;
 use crate::limits::{MAX_DIMENSION, MAX_EMBEDDING_OBJECT_BYTES, MAX_PART_ROWS};
 
-/// How errors call what is read here.
+/// The name of the header in errors.
 const HEADER_WHAT: &str = "embeddings header";
 const CHECKSUMS_WHAT: &str = "checksum table";
 
@@ -19,9 +19,9 @@ pub(super) const HEADER_BYTES: usize = 2 * size_of::<u32>() + size_of::<u64>();
 
 /// Envelope, header and checksum table of an embedding object, verified.
 ///
-/// A cold reader knows dimension and rows from register and manifest, so it can fetch the front
-/// together with the sections behind it in one range: [`bytes_through`](Self::bytes_through) says
-/// how long that is.
+/// A cold reader knows dimension and rows from register and manifest. It can therefore fetch the
+/// front together with the sections behind it in one range. [`bytes_through`](Self::bytes_through)
+/// gives the length of that range.
 #[derive(Debug)]
 pub struct EmbeddingsFront {
     reader: EnvelopeReader,
@@ -32,7 +32,7 @@ pub struct EmbeddingsFront {
     checksums: Vec<u32>,
 }
 
-/// Where a section lies.
+/// The place of a section.
 #[derive(Debug, Clone, Copy, Default)]
 struct Place {
     offset: u64,
@@ -42,26 +42,24 @@ struct Place {
 }
 
 impl EmbeddingsFront {
-    /// How many bytes of an object hold its front, as this program writes it.
+    /// Bytes of the front of an object, as this program writes it.
     pub fn bytes(dimension: u32, rows: u32) -> u64 {
         end_of(dimension, rows, None)
     }
 
-    /// How many bytes of an object hold its front and all sections up to this one, as this program
-    /// writes it.
+    /// Bytes of an object's front and all sections up to this one, as this program writes it.
     pub fn bytes_through(dimension: u32, rows: u32, last: EmbeddingSection) -> u64 {
         end_of(dimension, rows, Some(last))
     }
 
-    /// The range of an object that some adjoining sections take, as this program writes it.
+    /// The range of some adjoining sections in an object, as this program writes it.
     pub fn written_range(dimension: u32, rows: u32, sections: RangeInclusive<EmbeddingSection>) -> Range<u64> {
         let first = end_of(dimension, rows, Some(*sections.start()));
         let start = first.saturating_sub(u64::from(rows) * sections.start().stride(dimension) as u64);
         start..end_of(dimension, rows, Some(*sections.end())).max(start)
     }
 
-    /// The range of an object to be fetched for some of its `total` rows in f32, as this program
-    /// writes it.
+    /// The range to fetch for some of an object's `total` rows in f32, as this program writes it.
     pub fn written_rows(dimension: u32, total: u32, rows: Range<u32>) -> Range<u64> {
         let section = Self::written_range(dimension, total, EmbeddingSection::Rows..=EmbeddingSection::Rows);
         let stride = EmbeddingSection::Rows.stride(dimension) as u64;
@@ -75,9 +73,9 @@ impl EmbeddingsFront {
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with envelope, header or checksum table; that a section has not as many
-    /// rows as the header says. `Truncated` where the bytes do not hold the front: another program
-    /// may have written more sections before it.
+    /// A fault of envelope, header or checksum table; a section with another number of rows than
+    /// the header says. `Truncated` if the bytes do not hold the front: another program may have
+    /// written more sections before it.
     pub fn open(prefix: Bytes) -> Result<Self, FormatError> {
         Self::read(EnvelopeReader::open_front(prefix, ObjectKind::Embeddings)?)
     }
@@ -107,7 +105,7 @@ impl EmbeddingsFront {
         Ok(Self { reader, dimension, rows, rotation, sections, checksums })
     }
 
-    /// How many rows the object has, at least one.
+    /// Number of rows, at least 1.
     pub fn rows(&self) -> u32 {
         self.rows
     }
@@ -117,36 +115,36 @@ impl EmbeddingsFront {
         self.dimension
     }
 
-    /// The seed of the rotation that its codes are of.
+    /// The seed of the rotation of its codes.
     pub fn rotation(&self) -> u64 {
         self.rotation
     }
 
-    /// The crc32 of the object's envelope, to be compared with the one in the manifest.
+    /// The crc32 of the object's envelope, to compare with the one in the manifest.
     pub fn crc32(&self) -> u32 {
         self.reader.envelope().crc32()
     }
 
-    /// The range of the object to be fetched for these rows of a section: the blocks that they
-    /// touch. It is empty where there are no such rows.
+    /// The range to fetch for these rows of a section: the blocks that they touch. It is empty if
+    /// there are no such rows.
     pub fn range(&self, section: EmbeddingSection, rows: Range<u32>) -> Range<u64> {
         let place = self.place(section);
         let range = self.bytes_of(section, rows).map_or(0..0, |bytes| blocks_around(&bytes, place.len));
         place.offset + range.start as u64..place.offset + range.end as u64
     }
 
-    /// The range of the object that some adjoining sections take.
+    /// The range of some adjoining sections in the object.
     pub fn sections_range(&self, sections: RangeInclusive<EmbeddingSection>) -> Range<u64> {
         let (first, last) = (self.place(*sections.start()), self.place(*sections.end()));
         first.offset..last.offset.saturating_add(last.len as u64).max(first.offset)
     }
 
-    /// The rows of a section out of the bytes fetched for them, each block verified.
+    /// The rows of a section, cut from the bytes fetched for them, with each block verified.
     ///
     /// # Errors
     ///
-    /// `Checksum` where a block is damaged; `Truncated` where the bytes are not those of
-    /// [`range`](Self::range); `Invalid` where a value must not occur, or there are no such rows.
+    /// `Checksum` if a block is damaged; `Truncated` if the bytes are not those of
+    /// [`range`](Self::range); `Invalid` for a forbidden value, or if there are no such rows.
     pub fn verified(&self, section: EmbeddingSection, rows: Range<u32>, fetched: &Bytes) -> Result<Bytes, FormatError> {
         let wanted = self.wanted(section, rows)?;
         let place = self.place(section);
@@ -233,7 +231,7 @@ fn place_of(
     Ok(Place { offset: entry.offset, len, block })
 }
 
-/// Where the front ends, or the last section wanted.
+/// The end of the front, or of the last section wanted.
 fn end_of(dimension: u32, rows: u32, last: Option<EmbeddingSection>) -> u64 {
     let len = |section: EmbeddingSection| u64::from(rows) * section.stride(dimension) as u64;
     let blocks: u64 = EmbeddingSection::ALL.iter().map(|section| len(*section).div_ceil(BLOCK as u64)).sum();

@@ -21,16 +21,17 @@ const HEADER: u16 = 1;
 /// The crc32 of each block of the other sections.
 const CHECKSUMS: u16 = 2;
 
-/// Bytes of a section that one checksum covers; the last of a section covers what is left.
+/// Bytes of a section that one checksum covers. The last block of a section may be shorter.
 const BLOCK: usize = 16 << 10;
 
-/// Whether all values are finite; without a branch a value, so that it runs on several at once.
+/// Whether all values are finite. No branch depends on a value, so the compiler vectorizes the
+/// loop.
 fn finite(values: &[f32]) -> bool {
     const EXPONENT: u32 = 0x7f80_0000;
     !values.iter().fold(false, |infinite, value| infinite | (value.to_bits() & EXPONENT == EXPONENT))
 }
 
-/// Little-endian bytes as floats, without a copy where alignment and machine allow.
+/// Little-endian bytes as floats, without a copy if alignment and machine allow it.
 fn floats(bytes: &[u8]) -> Cow<'_, [f32]> {
     if cfg!(target_endian = "little")
         && let Ok(values) = bytemuck::try_cast_slice(bytes)

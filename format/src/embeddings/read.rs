@@ -1,4 +1,4 @@
-//! Reading an embedding object in place, whole or the sections of it that were fetched.
+//! Reads an embedding object in place: the whole object, or the sections of it that were fetched.
 
 use std::borrow::Cow;
 use std::ops::{Range, RangeInclusive};
@@ -13,15 +13,15 @@ use crate::envelope::{EnvelopeReader, ObjectKind};
 use crate::error::FormatError;
 use crate::limits::MAX_EMBEDDING_OBJECT_BYTES;
 
-/// An embedding object, or the sections of it that are held, read in place.
+/// An embedding object, or the sections of it in memory, read in place.
 ///
-/// Opening checks envelope, header and checksum table. Each block of 16 KiB is checked when it is
-/// first touched, so opening a mapped object of any size reads a few pages. Clones share bytes and
+/// Opening checks envelope, header and checksum table. The first access to a block of 16 KiB checks
+/// that block, so opening a mapped object of any size reads a few pages. Clones share bytes and
 /// checks.
 #[derive(Debug, Clone)]
 pub struct Embeddings {
     front: Arc<EmbeddingsFront>,
-    /// Shared by clones: a reader clones the object for each record that it makes.
+    /// Clones share it: a reader clones the object for each record that it makes.
     sections: Arc<[Option<Held>; EmbeddingSection::ALL.len()]>,
 }
 
@@ -29,7 +29,7 @@ pub struct Embeddings {
 #[derive(Debug, Clone)]
 struct Held {
     bytes: Bytes,
-    /// One bit a block: it was found sound.
+    /// One bit a block, set once the block was verified.
     verified: Arc<[AtomicU64]>,
 }
 
@@ -47,7 +47,7 @@ pub struct RowCodes<'a> {
     pub signs: &'a [u8],
     /// The 8-bit code, two's complement.
     pub bytes: &'a [u8],
-    /// The numbers beside them.
+    /// The numbers that belong to them.
     pub factors: Factors,
 }
 
@@ -56,8 +56,8 @@ impl Embeddings {
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with envelope, header or checksum table; that a section has not as many
-    /// rows as the header says.
+    /// A fault of envelope, header or checksum table; a section with another number of rows than
+    /// the header says.
     pub fn open(object: Bytes) -> Result<Self, FormatError> {
         let mut opened = Self::empty(EmbeddingsFront::read(EnvelopeReader::open(object, ObjectKind::Embeddings)?)?);
         for (held, section) in Arc::make_mut(&mut opened.sections).iter_mut().zip(EmbeddingSection::ALL) {
@@ -67,14 +67,14 @@ impl Embeddings {
         Ok(opened)
     }
 
-    /// Opens an object by its first bytes. It holds the sections that they contain whole.
+    /// Opens an object by its first bytes. It holds the sections that they contain in full.
     ///
     /// # Errors
     ///
     /// As [`EmbeddingsFront::open`].
     pub fn open_prefix(prefix: Bytes) -> Result<Self, FormatError> {
         let front = EmbeddingsFront::open(prefix.clone())?;
-        // A front keeps the bytes that it was read from; sections come and go without it.
+        // A front keeps the bytes that it was read from, while sections come and go.
         let len = usize::try_from(front.sections_range(EmbeddingSection::Norms..=EmbeddingSection::Norms).start);
         let own = len.ok().and_then(|len| prefix.get(..len)).unwrap_or(&prefix);
         let mut opened = Self::empty(EmbeddingsFront::open(Bytes::copy_from_slice(own))?);
@@ -94,7 +94,7 @@ impl Embeddings {
         Self { front: Arc::new(front), sections: Arc::new([const { None }; EmbeddingSection::ALL.len()]) }
     }
 
-    /// The front alone: what it takes to read more by ranges.
+    /// The front alone, for range reads of the rest.
     pub fn front(&self) -> &EmbeddingsFront {
         &self.front
     }
@@ -111,17 +111,17 @@ impl Embeddings {
         without
     }
 
-    /// Whether a section is held.
+    /// Whether the section is in memory.
     pub fn holds(&self, section: EmbeddingSection) -> bool {
         self.held(section).is_some()
     }
 
-    /// The same object with some adjoining sections more, out of the bytes of
+    /// The same object with more adjoining sections, given the bytes of
     /// [`EmbeddingsFront::sections_range`]. Their blocks are verified at their first use.
     ///
     /// # Errors
     ///
-    /// `Truncated` where the bytes are not those of the range.
+    /// `Truncated` if the bytes are not those of the range.
     pub fn with_sections(
         &self,
         sections: RangeInclusive<EmbeddingSection>,
@@ -144,7 +144,7 @@ impl Embeddings {
         Ok(with)
     }
 
-    /// How many rows it has, at least one.
+    /// Number of rows, at least 1.
     pub fn rows(&self) -> u32 {
         self.front.rows()
     }
@@ -154,24 +154,23 @@ impl Embeddings {
         self.front.dimension()
     }
 
-    /// The seed of the rotation that its codes are of.
+    /// The seed of the rotation of its codes.
     pub fn rotation(&self) -> u64 {
         self.front.rotation()
     }
 
-    /// The crc32 of the object's envelope, to be compared with the one in the manifest.
+    /// The crc32 of the object's envelope, to compare with the one in the manifest.
     pub fn crc32(&self) -> u32 {
         self.front.crc32()
     }
 
-    /// A row. It borrows from the object where that lies at a multiple of 4 in memory, as mapped
-    /// files do, and is a copy elsewhere. The first row asked for in a block costs reading that
-    /// block.
+    /// A row. It borrows from the object if the row lies at a multiple of 4 in memory, as in mapped
+    /// files, and is a copy elsewhere. The first access to a block costs reading that block.
     ///
     /// # Errors
     ///
-    /// `Checksum` where a block it lies in is damaged; `Invalid` where a value in it is not finite,
-    /// or there is no such row.
+    /// `Checksum` if one of its blocks is damaged; `Invalid` if a value in it is not finite, or
+    /// there is no such row.
     pub fn row(&self, row: u32) -> Result<Cow<'_, [f32]>, FormatError> {
         self.section(EmbeddingSection::Rows, row..row.saturating_add(1)).map(floats)
     }
@@ -180,8 +179,8 @@ impl Embeddings {
     ///
     /// # Errors
     ///
-    /// `Checksum` where a block is damaged; `Invalid` where a value must not occur, or there are no
-    /// such rows; `Truncated` where the section is not held.
+    /// `Checksum` if a block is damaged; `Invalid` for a forbidden value, or if there are no such
+    /// rows; `Truncated` if the section is not in memory.
     pub fn section(&self, section: EmbeddingSection, rows: Range<u32>) -> Result<&[u8], FormatError> {
         let wanted = self.front.wanted(section, rows)?;
         let not_held = || FormatError::truncated(section.name(), "they were not fetched");
@@ -214,7 +213,7 @@ impl Embeddings {
         self.section(EmbeddingSection::Bytes, rows).map(bytemuck::cast_slice)
     }
 
-    /// The codes of one row, to be copied into another object.
+    /// The codes of one row, to copy them into another object.
     ///
     /// # Errors
     ///
@@ -237,12 +236,12 @@ impl Embeddings {
         })
     }
 
-    /// Verifies everything that opening did not, and computes the codes of each row anew.
+    /// Verifies everything that opening did not, and computes the codes of each row again.
     ///
     /// # Errors
     ///
-    /// `Checksum` where something is damaged; `Invalid` where a value must not occur, or the codes
-    /// are not those of the rows.
+    /// `Checksum` if something is damaged; `Invalid` for a forbidden value, or if the codes are not
+    /// those of the rows.
     pub fn verify_all(&self) -> Result<(), FormatError> {
         for section in EmbeddingSection::ALL {
             self.section(section, 0..self.rows())?;

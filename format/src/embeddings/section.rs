@@ -1,9 +1,9 @@
-//! The sections of an embedding object that hold something of each row.
+//! The sections of an embedding object that have an entry for each row.
 
 use super::{finite, floats};
 use crate::codes::sign_bytes;
 
-/// A section with the same number of bytes for each row, in the order in which they lie.
+/// A section with the same number of bytes for each row. Sections lie in this order.
 ///
 /// A cold reader fetches ranges that end with the section it needs last: estimates take the object
 /// up to [`Signs`](Self::Signs), bounds take [`Norms`](Self::Norms) and then

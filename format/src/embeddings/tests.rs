@@ -26,7 +26,7 @@ fn read(object: Bytes) -> Result<Vec<f32>, FormatError> {
     Ok(values)
 }
 
-/// The object with a byte of a section flipped: the envelope's checksums stay as they were.
+/// The object with a byte of a section flipped. The envelope's checksums stay as they were.
 fn damaged(object: &Bytes, section: EmbeddingSection, byte: usize) -> Bytes {
     let entry = *crate::Envelope::parse(object).unwrap().section(section.id()).unwrap();
     let mut damaged = object.to_vec();
@@ -38,7 +38,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
-/// Rows of more than one block; some of them lie across an end of one.
+/// Rows of more than one block. Some rows cross the end of a block.
 fn large() -> Vec<f32> {
     let value = |row: u16, i: u16| f32::from(row) * 1_000.0 + f32::from(i) - 150_000.0;
     (0..30).flat_map(|row| (0..1_000).map(move |i| value(row, i))).collect()
@@ -67,7 +67,7 @@ proptest! {
             prop_assert_eq!(bytemuck::cast_slice::<i8, u8>(&rotated), &bytes[..]);
         }
         prop_assert_eq!(bits(&read(object.clone()).unwrap()), bits(values));
-        // Where the object lies at an odd address, rows are copies.
+        // If the object lies at an odd address, rows are copies.
         let odd: Bytes = [b"x".as_slice(), &object].concat().into();
         prop_assert_eq!(bits(&read(odd.slice(1..)).unwrap()), bits(values));
     }
@@ -97,7 +97,7 @@ proptest! {
             let fetched = cut(range);
             let verified = front.verified(section, wanted.clone(), &fetched).unwrap();
             prop_assert_eq!(&verified[..], whole.section(section, wanted.clone()).unwrap());
-            // What is computed before any request is where the object has it.
+            // The ranges computed before any request match the object.
             let all = front.range(section, 0..rows);
             prop_assert_eq!(all.end, EmbeddingsFront::bytes_through(dimension, rows, section));
             prop_assert_eq!(&all, &EmbeddingsFront::written_range(dimension, rows, section..=section));
@@ -136,7 +136,7 @@ fn damage_is_found_where_it_is_touched_and_nowhere_else() {
     let whole = Embeddings::open(object.clone()).unwrap();
     assert_eq!((whole.rows(), whole.dimension()), (30, 1_000));
     assert_eq!(whole.crc32(), crate::Envelope::parse(&object).unwrap().crc32());
-    // The last byte of the first block: rows 0 to 4, the last of which lies across its end.
+    // The last byte of the first block, which holds rows 0 to 4. Row 4 crosses its end.
     let embeddings = Embeddings::open(damaged(&object, EmbeddingSection::Rows, BLOCK - 1)).unwrap();
     for row in [0, 3, 4] {
         let error = embeddings.row(row).unwrap_err();
@@ -145,14 +145,14 @@ fn damage_is_found_where_it_is_touched_and_nowhere_else() {
     for row in [5, 29] {
         assert_eq!(embeddings.row(row), whole.row(row));
     }
-    // Sound rows that were touched before do not hide it.
+    // Earlier reads of sound rows do not hide it.
     assert_eq!(embeddings.verify_all().unwrap_err().kind(), Kind::Checksum);
     assert_eq!(whole.row(30).unwrap_err().kind(), Kind::Invalid);
     assert_eq!(whole.row(u32::MAX).unwrap_err().kind(), Kind::Invalid);
 }
 
-/// A row lies across two blocks and the damage is in the second. A reader that checks only the
-/// block in which a row begins returns wrong floats.
+/// A row crosses two blocks, and the damage is in the second. A reader that checks only the block
+/// in which a row begins returns wrong floats.
 #[test]
 fn damage_in_the_second_block_of_a_row_is_found() {
     let object = build(1_000, &large()).unwrap();
@@ -165,7 +165,7 @@ fn damage_in_the_second_block_of_a_row_is_found() {
     for row in [0, 3, 9] {
         assert_eq!(embeddings.row(row), whole.row(row));
     }
-    // A row whose first block was found sound before is no exception.
+    // The check of the row's first block does not vouch for the second.
     assert_eq!(embeddings.row(4).unwrap_err().kind(), Kind::Checksum);
 }
 
@@ -185,7 +185,8 @@ fn damage_of_codes_and_factors_is_found_by_its_block() {
     let object = build(3, &rows).unwrap();
     let front = EmbeddingsFront::open(object.clone()).unwrap();
     for section in EmbeddingSection::ALL {
-        // The second block of each section, whose last row is in a third one or in this.
+        // The second block of each section. The last row of the section lies in it or in a third
+        // one.
         let twin = damaged(&object, section, BLOCK);
         let embeddings = Embeddings::open(twin.clone()).unwrap();
         let touched = u32::try_from(BLOCK / section.stride(3)).unwrap() + 1;
@@ -237,7 +238,7 @@ fn sections_fetched_apart_read_as_the_whole_object() {
     }
     let short = signs.with_sections(Scales..=Codes, &cut(range.start..range.end - 1)).unwrap_err();
     assert_eq!((short.kind(), short.what()), (Kind::Truncated, "scales"));
-    // A section that is cut short is not held, and what lies before it is.
+    // A section that is cut short is not held, while those before it are.
     let norms = Embeddings::open_prefix(prefix.slice(..prefix.len() - 1)).unwrap();
     assert!(norms.holds(Norms) && !norms.holds(Signs));
     let without = all.without_sections(Scales..=Codes);
@@ -245,7 +246,7 @@ fn sections_fetched_apart_read_as_the_whole_object() {
         EmbeddingSection::ALL.map(|section| without.holds(section)),
         [true, true, true, false, false, false, true]
     );
-    // Damage of a section that was fetched is found by its block.
+    // The block checksums find damage in a fetched section.
     let mut twin = cut(range).to_vec();
     twin[0] ^= 1;
     let error = signs.with_sections(Scales..=Codes, &twin.into()).unwrap().numbers(Scales, 0..1).unwrap_err();
@@ -258,7 +259,7 @@ fn a_copied_row_keeps_its_codes() {
     let mut copied = EmbeddingBuilder::new(Rotation::new(100, SEED));
     let mut pushed = EmbeddingBuilder::new(Rotation::new(100, SEED));
     for row in (0..300).rev() {
-        // Rows that are copied and rows that are not may alternate.
+        // Copied rows and pushed rows may alternate.
         let number =
             if row % 3 == 0 { copied.push(&from.row(row).unwrap()) } else { copied.push_copy(&from, row).unwrap() };
         assert_eq!(pushed.push(&from.row(row).unwrap()), number);
@@ -286,7 +287,7 @@ fn a_builder_refuses_what_no_reader_would_take() {
         assert_eq!(kind(3, &[1.0, bad, 2.0]), Kind::Invalid);
     }
     assert_eq!(kind(1, &vec![0.0; 65_537]), Kind::TooLarge);
-    // A row too short and one too long must not pass for two right ones.
+    // A row too short and one too long must not pass as two right ones.
     let mut ragged = EmbeddingBuilder::new(Rotation::new(2, SEED));
     ragged.push(&[1.0]);
     ragged.push(&[1.0; 2]);
@@ -316,7 +317,7 @@ fn an_estimate_is_near_the_bytes_of_the_object() {
         }
         let estimate = builder.estimated_bytes();
         let bytes = builder.finish().unwrap().object.to_bytes().len();
-        // Beside the rows: envelope, header, gaps and the checksum table.
+        // Besides the rows: envelope, header, gaps and the checksum table.
         assert!((estimate..estimate + 2_048).contains(&bytes), "{rows} rows of {dimension}: {estimate} for {bytes}");
     }
 }
@@ -393,7 +394,7 @@ fn numbers_that_no_writer_writes_are_refused_when_touched() {
         assert_eq!(touched(section, -1.0).is_ok(), section == Rows);
         assert!(touched(section, 3.0).is_ok());
     }
-    // Two that are wrong in the same way, so that one does not hide the other.
+    // Two values with the same fault, so that one does not hide the other.
     for section in [Norms, Estimators, Scales, Residuals] {
         for number in [-1.0_f32, f32::NAN] {
             let number = number.to_le_bytes();

@@ -15,7 +15,7 @@ pub(super) struct AlignedBuf {
 }
 
 impl AlignedBuf {
-    /// A buffer for `len` bytes of `what`; an error where there is no memory for them.
+    /// A buffer for `len` bytes of `what`; an error if there is no memory for them.
     pub(super) fn zeroed(len: usize, what: &'static str) -> Result<Self, FormatError> {
         let mut words = Vec::new();
         reserve_exact(&mut words, len.div_ceil(ALIGN)).map_err(|_| FormatError::out_of_memory(what, len as u64))?;
@@ -40,7 +40,7 @@ impl AsRef<[u8]> for AlignedBuf {
     }
 }
 
-/// The same bytes at a 16-byte boundary: themselves where they lie at one, else a copy.
+/// The same bytes at a 16-byte boundary: without a copy if they lie at one already.
 pub(super) fn aligned(bytes: Bytes, what: &'static str) -> Result<Bytes, FormatError> {
     if bytes.as_ptr().addr().is_multiple_of(ALIGN) {
         return Ok(bytes);
@@ -57,8 +57,8 @@ mod tests {
 
     #[test]
     fn a_buffer_that_cannot_be_had_is_an_error() {
-        // Story: memory for what an envelope announced was taken without asking, and the program
-        // aborted where there was none.
+        // Story: the reader allocated the length that an envelope announced, and the program
+        // aborted where memory was short.
         let error = AlignedBuf::zeroed(usize::MAX - 1, "ops").err().unwrap();
         assert_eq!((error.kind(), error.what()), (FormatErrorKind::OutOfMemory, "ops"));
         assert!(error.to_string().contains("there is no memory for its 18446744073709551614 bytes"), "{error}");

@@ -1,4 +1,5 @@
-//! Pieces of a raw section, each compressed and summed by itself so that it can be read by itself.
+//! Pieces of a raw section, each compressed and checksummed alone, so that a reader can fetch one
+//! alone.
 
 use bytes::Bytes;
 
@@ -8,7 +9,7 @@ use super::table::matches;
 use super::zstd_pool;
 use crate::error::FormatError;
 
-/// The bytes of a piece as they are stored. A piece is compressed exactly if that makes it shorter.
+/// The bytes of a piece as stored: compressed exactly if that makes it shorter.
 #[derive(Debug, Clone)]
 pub(crate) struct SealedPiece {
     pub(crate) stored: Bytes,
@@ -18,16 +19,16 @@ pub(crate) struct SealedPiece {
 /// The lengths of a piece, and the checksum of its stored bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PieceSum {
-    /// Bytes stored.
+    /// Bytes as stored.
     pub(crate) stored: u32,
-    /// Bytes after decoding; those stored if it is not compressed.
+    /// Bytes after decoding; the same number if it is not compressed.
     pub(crate) raw: u32,
-    /// crc32 of the bytes stored.
+    /// crc32 of the bytes as stored.
     pub(crate) crc32: u32,
 }
 
 impl SealedPiece {
-    /// Compresses and sums `raw`.
+    /// Compresses `raw` and computes its checksum.
     pub(crate) fn new(raw: Bytes, what: &'static str) -> Result<Self, FormatError> {
         let length = |bytes: &Bytes| {
             u32::try_from(bytes.len()).map_err(|_| FormatError::too_large(what, bytes.len() as u64, u32::MAX.into()))
@@ -40,8 +41,7 @@ impl SealedPiece {
 }
 
 impl PieceSum {
-    /// The raw bytes of a piece at a 16-byte boundary, verified. Nothing is allocated beyond
-    /// `max_raw`.
+    /// The raw bytes of a piece at a 16-byte boundary, verified. Allocates at most `max_raw`.
     pub(crate) fn unseal(&self, stored: Bytes, what: &'static str, max_raw: usize) -> Result<Bytes, FormatError> {
         if stored.len() != self.stored as usize {
             let reason = format!("{} of its bytes were asked for, and {} came", self.stored, stored.len());

@@ -1,4 +1,4 @@
-//! Taking an object apart.
+//! Reads an object's envelope and sections.
 
 use bytes::Bytes;
 
@@ -7,8 +7,8 @@ use super::table::{Encoding, Envelope, ObjectKind, Section, matches};
 use super::zstd_pool;
 use crate::error::{FormatError, FormatErrorKind};
 
-/// An object, or its first bytes, whose envelope is verified; sections are verified as they are
-/// asked for.
+/// An object, or its first bytes, with a verified envelope. Sections are verified when they are
+/// read.
 #[derive(Debug, Clone)]
 pub(crate) struct EnvelopeReader {
     object: Bytes,
@@ -16,13 +16,14 @@ pub(crate) struct EnvelopeReader {
 }
 
 impl EnvelopeReader {
-    /// Reads the envelope of an object that must be of this kind and exactly as long as it says.
+    /// Reads the envelope of an object of this kind. The object must be exactly as long as the
+    /// envelope says.
     pub(crate) fn open(object: Bytes, expected: ObjectKind) -> Result<Self, FormatError> {
         Self::open_any(object)?.expect(expected)
     }
 
-    /// Reads the envelope from the first bytes of an object that must be of this kind. A section
-    /// that they do not hold whole is `Truncated` when it is asked for.
+    /// Reads the envelope from the first bytes of an object of this kind. Reading a section that
+    /// they do not hold in full returns `Truncated`.
     pub(crate) fn open_front(prefix: Bytes, expected: ObjectKind) -> Result<Self, FormatError> {
         let envelope = Envelope::parse(&prefix)?;
         Self { object: prefix, envelope }.expect(expected)
@@ -50,7 +51,7 @@ impl EnvelopeReader {
         }
         let mut end = envelope.envelope_len();
         for section in envelope.sections() {
-            // Offsets ascend and lie in the object: the envelope was checked for that.
+            // The envelope's check proved that offsets ascend and lie in the object.
             let start = usize::try_from(section.offset).unwrap_or(usize::MAX);
             if object.get(end..start).is_none_or(|padding| padding.iter().any(|byte| *byte != 0)) {
                 let reason = format!("a byte of the padding in front of section {} is not 0", section.id);
@@ -73,7 +74,7 @@ impl EnvelopeReader {
         self.unaligned_section(id, what, max_raw).and_then(|bytes| aligned(bytes, what))
     }
 
-    /// The same, wherever the bytes lie: for sections that are read byte by byte.
+    /// The same at any address, for sections that are read byte by byte.
     pub(crate) fn unaligned_section(&self, id: u16, what: &'static str, max_raw: usize) -> Result<Bytes, FormatError> {
         let (section, stored) = self.stored(id, what)?;
         check_length(section.raw, what, max_raw)?;
@@ -96,8 +97,8 @@ impl EnvelopeReader {
         aligned(stored, what)
     }
 
-    /// The bytes of a raw section, **not verified**, wherever they lie. For sections with checksums
-    /// of their own.
+    /// The bytes of a raw section, **not verified**, at any address. For sections with checksums of
+    /// their own.
     pub(crate) fn raw_section(&self, id: u16, what: &'static str, max_raw: usize) -> Result<Bytes, FormatError> {
         let (section, stored) = self.stored(id, what)?;
         if section.encoding != Encoding::Raw {
@@ -119,21 +120,22 @@ impl EnvelopeReader {
         let start = usize::try_from(section.offset).map_err(|_| missing())?;
         let len = usize::try_from(section.stored).map_err(|_| missing())?;
         let slice = start.checked_add(len).and_then(|end| self.object.get(start..end));
-        // A whole object holds all of its sections; only the first bytes of one may not.
+        // A whole object holds all of its sections; a prefix may lack some.
         let short =
             || FormatError::truncated(what, format!("only {} bytes of the object are there", self.object.len()));
         let slice = slice.ok_or_else(short)?;
-        // An empty slice need not lie in the object's allocation, so `slice_ref` is not for it.
+        // An empty slice may lie outside the object's allocation, which `slice_ref` does not
+        // accept.
         Ok((section, if slice.is_empty() { Bytes::new() } else { self.object.slice_ref(slice) }))
     }
 }
 
-/// Refuses what is longer than its limit.
+/// Refuses a section above its limit.
 pub(super) fn check_length(raw: u64, what: &'static str, max_raw: usize) -> Result<(), FormatError> {
     if raw > max_raw as u64 { Err(FormatError::too_large(what, raw, max_raw as u64)) } else { Ok(()) }
 }
 
-/// The content of a zstd frame that must be `raw` bytes long, at a 16-byte boundary.
+/// The content of a zstd frame that must hold `raw` bytes, at a 16-byte boundary.
 pub(super) fn unpack(frame: &[u8], raw: u64, what: &'static str) -> Result<Bytes, FormatError> {
     let malformed = || FormatError::invalid(what, "its zstd frame does not decode to the length it states");
     if !zstd_pool::is_one_frame(frame) {

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{FORMAT_VERSION, MAGIC, align};
 use crate::error::{FormatError, FormatErrorKind};
 
-/// Most sections an object has.
+/// Most sections of an object.
 pub const MAX_SECTIONS: usize = 16;
 /// Bytes before the section table.
 pub(super) const FIXED_BYTES: usize = 24;
@@ -13,11 +13,11 @@ pub(super) const FIXED_BYTES: usize = 24;
 pub(super) const ENTRY_BYTES: usize = 32;
 /// Bytes of the crc32 after the section table.
 pub(super) const CRC_BYTES: usize = 4;
-/// The longest envelope: a range read of this many bytes from the start of an object is enough for
+/// The longest envelope. A range read of this many bytes from the start of an object is enough for
 /// [`Envelope::parse`].
 pub const MAX_ENVELOPE_BYTES: usize = FIXED_BYTES + MAX_SECTIONS * ENTRY_BYTES + CRC_BYTES;
 
-/// What an object is.
+/// The kind of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum ObjectKind {
@@ -74,7 +74,7 @@ impl fmt::Display for ObjectKind {
 /// How a section's bytes are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// As they are.
+    /// As it is.
     Raw,
     /// One zstd frame that states its content size.
     Zstd,
@@ -100,21 +100,21 @@ impl Encoding {
 /// One entry of the section table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Section {
-    /// What the section holds; numbered for each kind of object apart.
+    /// The section's id, from a numbering of its own for each kind of object.
     pub id: u16,
-    /// How it is stored.
+    /// Its encoding.
     pub encoding: Encoding,
-    /// Where it begins in the object, a multiple of 64.
+    /// Its offset in the object, a multiple of 64.
     pub offset: u64,
-    /// Bytes stored.
+    /// Bytes as stored.
     pub stored: u64,
     /// Bytes after decoding.
     pub raw: u64,
-    /// crc32 of the bytes stored.
+    /// crc32 of the bytes as stored.
     pub crc32: u32,
 }
 
-/// The envelope of an object: what it is, how long, and where its sections lie.
+/// The envelope of an object: its kind, its length, and the places of its sections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
     kind: ObjectKind,
@@ -126,7 +126,7 @@ pub struct Envelope {
 
 impl Envelope {
     /// Reads the envelope from the first bytes of an object. [`MAX_ENVELOPE_BYTES`] of them, or the
-    /// whole object if that is shorter, are always enough.
+    /// whole object if it is shorter, are always enough.
     ///
     /// It verifies everything about the envelope and nothing about the sections' bytes.
     ///
@@ -145,8 +145,8 @@ impl Envelope {
         let short = || FormatError::truncated("envelope", format!("only {} bytes are there", prefix.len()));
         let count = usize::from(u16::from_le_bytes(field(prefix, 12).ok_or_else(short)?));
         if count > MAX_SECTIONS {
-            // The checksum lies behind the sections, so it cannot tell a damaged count from a
-            // broken writer's.
+            // The checksum lies behind the sections, so it cannot tell whether the count is damaged
+            // or a broken writer's.
             let reason = format!("it lists {count} sections, the limit is {MAX_SECTIONS}");
             return Err(FormatError::damaged("envelope", reason));
         }
@@ -186,12 +186,12 @@ impl Envelope {
         Ok(Self { kind, version, bytes, crc32, sections })
     }
 
-    /// What the object is.
+    /// The kind of the object.
     pub fn kind(&self) -> ObjectKind {
         self.kind
     }
 
-    /// The version of the format it is written in.
+    /// The version of the format.
     pub fn version(&self) -> u16 {
         self.version
     }
@@ -201,8 +201,8 @@ impl Envelope {
         self.bytes
     }
 
-    /// The crc32 of the envelope. As the envelope holds the crc32 of every section, it tells the
-    /// whole object's content.
+    /// The crc32 of the envelope. The envelope holds the crc32 of every section, so this identifies
+    /// the whole object's content.
     pub fn crc32(&self) -> u32 {
         self.crc32
     }
@@ -217,7 +217,7 @@ impl Envelope {
         self.sections.iter().find(|section| section.id == id)
     }
 
-    /// Bytes of the envelope itself, its crc32 included and the padding after it not.
+    /// Bytes of the envelope with its crc32, without the padding after it.
     pub fn envelope_len(&self) -> usize {
         envelope_len(self.sections.len())
     }
@@ -228,7 +228,7 @@ pub(crate) const fn envelope_len(sections: usize) -> usize {
     FIXED_BYTES + sections * ENTRY_BYTES + CRC_BYTES
 }
 
-/// Whether bytes have this crc32.
+/// Whether the bytes have this crc32.
 pub(crate) fn matches(bytes: &[u8], crc32: u32) -> bool {
     #[cfg(feature = "simulation")]
     if crate::simulation::unchecked() {
@@ -280,8 +280,8 @@ fn section(entry: &[u8]) -> Option<Section> {
     lengths.then_some(Section { id, encoding, offset, stored, raw, crc32 })
 }
 
-/// Sections lie one after the other, each at the next multiple of 64; the object ends where the
-/// last one ends.
+/// Checks that each section begins at the next multiple of 64 behind the one before, and that the
+/// object ends with the last one.
 fn check_layout(sections: &[Section], bytes: u64) -> Result<(), FormatError> {
     let mut end = Some(envelope_len(sections.len()) as u64);
     for (i, section) in sections.iter().enumerate() {

@@ -47,7 +47,7 @@ fn what_does_not_shrink_is_stored_raw() {
     assert_eq!(Envelope::parse(&object).unwrap().sections()[0].encoding, Encoding::Raw);
 }
 
-/// Errors and listings call objects by these names; the numbers are in `SPEC.md`.
+/// Errors and listings use these names for objects. The numbers are in `SPEC.md`.
 #[test]
 fn each_kind_has_its_name_and_number() {
     let all = ObjectKind::ALL.map(|kind| (kind.number(), kind.name(), kind.to_string()));
@@ -61,8 +61,7 @@ fn each_kind_has_its_name_and_number() {
     );
 }
 
-/// Only a raw section can be empty: zstd makes at least a frame of nothing, and no writer stores
-/// that.
+/// Only a raw section can be empty: zstd encodes nothing as a frame, and no writer stores that.
 #[test]
 fn a_compressed_section_is_never_empty() {
     let object = two_sections();
@@ -83,9 +82,9 @@ fn every_truncation_is_an_error() {
     assert_eq!(read(longer.into()).unwrap_err().kind(), Kind::Damaged);
 }
 
-/// Story: a flip in a gap was called the fault of a broken writer, to be reported. So was one in
-/// the count of sections. A flip in the magic bytes was called another program's file, with no word
-/// of damage.
+/// Story: a flip in a gap, or in the count of sections, was reported as the fault of a broken
+/// writer. A flip in the magic bytes was reported as another program's file, without a word of
+/// damage.
 #[test]
 fn every_bit_flip_is_an_error_that_names_damage() {
     let object = two_sections();
@@ -105,7 +104,7 @@ fn every_bit_flip_is_an_error_that_names_damage() {
     }
 }
 
-/// `object` with the bytes at `at` replaced and the crc32 of the envelope made right again.
+/// `object` with other bytes at `at`, and the crc32 of the envelope corrected.
 fn forged(object: &Bytes, at: usize, bytes: &[u8]) -> Bytes {
     let end = 24 + 32 * usize::from(object[12]);
     let mut forged = object.to_vec();

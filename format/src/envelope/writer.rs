@@ -1,14 +1,14 @@
-//! Putting an object together.
+//! Writes an object: an envelope, and its sections.
 
 use bytes::{Bytes, BytesMut};
 
 use super::table::{Encoding, ObjectKind, Section, encode_table, envelope_len};
 use super::{align, zstd_pool};
 
-/// An object's bytes, ready to be stored.
+/// An object's bytes, ready to store.
 #[derive(Debug, Clone)]
 pub struct Encoded {
-    /// The bytes, in order; their concatenation is the object. Big sections are chunks of their
+    /// The bytes, in order; their concatenation is the object. Large sections are chunks of their
     /// own, never copied.
     pub chunks: Vec<Bytes>,
     /// Length of the object.
@@ -32,12 +32,12 @@ impl Encoded {
 pub(crate) enum Compress {
     /// Stored as it is.
     Never,
-    /// Stored as zstd where that is shorter.
+    /// Stored as zstd if that is shorter.
     WhenSmaller,
 }
 
-/// The bytes of one section as they will be stored: compressed and summed. Costly to make, cheap to
-/// clone.
+/// The bytes of one section as stored, with its checksum. Making one is costly, cloning it is
+/// cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct SealedSection {
     encoding: Encoding,
@@ -48,7 +48,7 @@ pub(crate) struct SealedSection {
 }
 
 impl SealedSection {
-    /// Compresses (if told to) and sums.
+    /// Compresses, if `compress` allows it, and computes the checksum.
     pub(crate) fn new(chunks: Vec<Bytes>, compress: Compress) -> Self {
         let raw = total(&chunks);
         if compress == Compress::WhenSmaller {
@@ -69,29 +69,30 @@ impl SealedSection {
         Self::raw(chunks, hasher.finalize())
     }
 
-    /// Stored as it is; `crc32` is that of the chunks' concatenation, which the caller has already.
+    /// Stored as it is. `crc32` is the checksum of the chunks' concatenation, which the caller
+    /// knows.
     pub(crate) fn raw(chunks: Vec<Bytes>, crc32: u32) -> Self {
         let raw = total(&chunks);
         Self { encoding: Encoding::Raw, raw, stored: raw, crc32, chunks }
     }
 
-    /// Stored as zstd, by any bytes that claim to be the frame of `raw` bytes.
+    /// Stored as zstd: any bytes that claim to be a frame of `raw` bytes.
     #[cfg(test)]
     pub(crate) fn forged(frame: Vec<u8>, raw: u64) -> Self {
         let (stored, crc32) = (frame.len() as u64, crc32fast::hash(&frame));
         Self { encoding: Encoding::Zstd, raw, stored, crc32, chunks: vec![frame.into()] }
     }
 
-    /// Bytes it takes in the object, padding not counted.
+    /// Bytes in the object, without padding.
     pub(crate) fn stored(&self) -> u64 {
         self.stored
     }
 }
 
-/// Chunks up to this length are copied together; longer ones are handed on as they are.
+/// Chunks up to this length are copied together. Longer ones are passed on as they are.
 const COPY_UP_TO: usize = 64 << 10;
 
-/// Puts sections behind an envelope.
+/// Writes sections behind an envelope.
 #[derive(Debug)]
 pub(crate) struct EnvelopeWriter {
     kind: ObjectKind,
@@ -103,13 +104,13 @@ impl EnvelopeWriter {
         Self { kind, sections: Vec::new() }
     }
 
-    /// Adds a section; the order of calls is the order in the object. At most
+    /// Adds a section. Sections lie in the order of the calls. At most
     /// [`MAX_SECTIONS`](super::MAX_SECTIONS), each id once.
     pub(crate) fn section(&mut self, id: u16, data: impl Into<SectionData>, compress: Compress) -> &mut Self {
         self.sealed(id, SealedSection::new(data.into().0, compress))
     }
 
-    /// Adds a section that was sealed before.
+    /// Adds a sealed section.
     pub(crate) fn sealed(&mut self, id: u16, section: SealedSection) -> &mut Self {
         debug_assert!(self.sections.len() < super::MAX_SECTIONS && self.sections.iter().all(|(other, _)| *other != id));
         self.sections.push((id, section));
@@ -176,7 +177,7 @@ fn total(chunks: &[Bytes]) -> u64 {
     chunks.iter().map(|chunk| chunk.len() as u64).sum()
 }
 
-/// An object under way: short chunks copied together, long ones as they are.
+/// An object under construction. Short chunks are copied together, long ones are kept as they are.
 #[derive(Default)]
 struct Chunks {
     done: Vec<Bytes>,

@@ -1,13 +1,14 @@
-//! zstd at one level, with a few contexts kept: making one costs more than compressing a small
+//! zstd at one level, with a pool of contexts: making one costs more than compressing a small
 //! segment.
 
 use std::sync::Mutex;
 
 use zstd::bulk::{Compressor, Decompressor};
 
-/// The level of every section; higher ones cost several times the time for a tenth of the bytes.
+/// The level of every section. Higher levels cost several times the time and save a tenth of the
+/// bytes.
 const LEVEL: i32 = 1;
-/// Contexts kept of each sort; more threads than this at once make their own.
+/// Contexts of each sort in the pool. Additional threads make their own.
 const KEPT: usize = 8;
 
 static COMPRESSORS: Mutex<Vec<Compressor<'static>>> = Mutex::new(Vec::new());
@@ -25,7 +26,7 @@ fn give_back<T>(pool: &Mutex<Vec<T>>, context: T) {
     }
 }
 
-/// One zstd frame with its content size, or `None` where zstd cannot or does not make it shorter.
+/// One zstd frame with its content size, or `None` if zstd fails or does not make it shorter.
 pub(super) fn compress(raw: &[u8]) -> Option<Vec<u8>> {
     let mut context = take(&COMPRESSORS).or_else(|| Compressor::new(LEVEL).ok())?;
     let compressed = context.compress(raw);
@@ -38,8 +39,7 @@ pub(super) fn content_size(frame: &[u8]) -> Option<u64> {
     zstd::zstd_safe::get_frame_content_size(frame).ok().flatten()
 }
 
-/// Whether the bytes are one frame from the first to the last. It reads the headers of blocks
-/// alone.
+/// Whether the bytes are exactly one frame. Reads only the headers of blocks.
 pub(super) fn is_one_frame(bytes: &[u8]) -> bool {
     zstd::zstd_safe::find_frame_compressed_size(bytes) == Ok(bytes.len())
 }

@@ -1,5 +1,5 @@
-//! What a manifest must be by itself, on the way out and on the way in. What two versions must be
-//! to each other is for whoever publishes.
+//! The rules of a single manifest, checked on encoding and decoding. The publisher checks the rules
+//! between two versions.
 
 use std::collections::BTreeSet;
 

@@ -9,8 +9,7 @@ use crate::manifest::{
 };
 use crate::part::Absent;
 
-/// Fewest bytes of each kind of entry, so that a count can be refused before anything is allocated
-/// for it.
+/// Fewest bytes of each kind of entry, to refuse a count before allocating for it.
 const RUN_BYTES: usize = 54;
 const PART_BYTES: usize = 60;
 const EMBEDDING_BYTES: usize = 36;
@@ -95,7 +94,7 @@ fn part(from: &mut Cursor<'_>) -> Result<PartEntry, FormatError> {
     })
 }
 
-/// The rows without a record of each part, in the order of runs and parts.
+/// The count of rows without a record in each part, in the order of runs and parts.
 pub(super) fn absent(from: &mut Cursor<'_>, manifest: &mut Manifest) -> Result<(), FormatError> {
     for part in manifest.runs.iter_mut().flat_map(|run| &mut run.parts) {
         part.absent = Absent { rows: from.u32()?, oldest: from.timestamp()? };

@@ -117,7 +117,7 @@ fn a_manifest_keeps_a_copy_of_the_collection_register() {
     let manifest = Manifest { config: Some(config(sample().collection)), ..sample() };
     let object = manifest.encode().unwrap().to_bytes();
     assert_eq!(Manifest::decode(object.clone()).unwrap().config, manifest.config);
-    // Another collection's copy is refused on the way out and on the way in.
+    // Encoding and decoding refuse the copy of another collection's register.
     let foreign = Manifest { config: Some(config(Uid::new(99))), ..sample() };
     assert_eq!(foreign.encode().unwrap_err().kind(), Kind::Invalid);
     let forged = with_section(&object, FIELDS, &|fields| fields[0] ^= 1);
@@ -197,7 +197,7 @@ fn what_a_manifest_must_be_is_checked_on_the_way_out_and_on_the_way_in() {
     }
 }
 
-/// Values at their limits are none the worse.
+/// Values at their limits are valid.
 #[test]
 fn a_manifest_at_its_limits_comes_back() {
     let edits: [fn(&mut Manifest); 9] = [
@@ -223,7 +223,7 @@ fn a_manifest_at_its_limits_comes_back() {
     }
 }
 
-/// Each of these is the least that breaks its rule, and breaks no other.
+/// Each of these breaks its rule by the least amount, and breaks no other.
 #[test]
 fn a_manifest_just_beyond_its_limits_is_refused() {
     type Edit = fn(&mut Manifest);
@@ -257,7 +257,7 @@ fn a_manifest_just_beyond_its_limits_is_refused() {
     }
     let nothing = Manifest { version: Version::ZERO, ..Manifest::empty(Uid::new(1)) };
     assert_eq!(nothing.encode().unwrap_err().kind(), Kind::Invalid, "version 0");
-    // The last run ends before it begins, and all that follows from its end agrees.
+    // The last run ends before it begins, and all fields derived from its end agree.
     let backwards = Manifest {
         runs: vec![Run { first: sequence(1), last: Sequence::ZERO, ..sample().runs.remove(1) }],
         version: Version::new(1),
@@ -266,8 +266,8 @@ fn a_manifest_just_beyond_its_limits_is_refused() {
     assert_eq!(backwards.encode().unwrap_err().kind(), Kind::Invalid, "a run that ends before it begins");
 }
 
-/// Counts of rows without a record stand in a section of their own, which is there only where one
-/// is not zero.
+/// Counts of rows without a record have a section of their own, which is present only if one is not
+/// zero.
 #[test]
 fn counts_of_absent_rows_come_back() {
     let section = |manifest: &Manifest| {
@@ -286,7 +286,7 @@ fn counts_of_absent_rows_come_back() {
     assert_eq!(manifest.name(), name(9, 99));
 }
 
-/// No manifest is written that readers would refuse for its length.
+/// The encoder writes no manifest that is too long for readers.
 #[test]
 fn a_manifest_of_the_greatest_length_comes_back() {
     let mut manifest = sample();
@@ -302,7 +302,7 @@ fn a_manifest_of_the_greatest_length_comes_back() {
     let room = MAX_MANIFEST_BYTES - length(&manifest);
     manifest.dropped.extend(vec![manifest.dropped[0]; room / each]);
     let rest = MAX_MANIFEST_BYTES - length(&manifest);
-    // A text of any length fills what is left.
+    // A text of any length fills the rest.
     manifest.runs[2].parts[0].max_id.push_str(&"b".repeat(rest));
     assert_eq!(length(&manifest), MAX_MANIFEST_BYTES);
     assert_eq!(Manifest::decode(manifest.encode().unwrap().to_bytes()).unwrap(), manifest);

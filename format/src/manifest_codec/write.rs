@@ -98,7 +98,7 @@ fn part(out: &mut Writer, part: &PartEntry) {
     list(out, &part.embeddings, |out, name| out.object_name(*name));
 }
 
-/// The rows without a record of each part.
+/// The count of rows without a record in each part.
 pub(super) fn absent(out: &mut Writer, of: &Manifest) {
     for part in of.runs.iter().flat_map(|run| &run.parts) {
         out.u32(part.absent.rows);

@@ -1,5 +1,4 @@
-//! Archives that are read in place: the bytes, and beside them the structure that they were
-//! validated as.
+//! Archives that are read in place: the bytes, and beside them their validated structure.
 
 use std::sync::Arc;
 
@@ -41,7 +40,7 @@ macro_rules! archive {
                 self.borrow_dependent()
             }
 
-            /// Bytes of memory that it takes.
+            /// Bytes of memory.
             pub(super) fn bytes(&self) -> usize {
                 self.borrow_owner().len()
             }
@@ -55,8 +54,7 @@ archive!(ValuesArchive, ValuesRoot, ArchivedValues, VALUES);
 archive!(TextsArchive, TextsRoot, ArchivedTexts, DOCUMENTS);
 
 self_cell! {
-    /// All metadata columns of a part, each one step away: a merge looks at all of them for every
-    /// row.
+    /// All metadata columns of a part, each one step away. A merge reads all of them for every row.
     pub(super) struct AllColumns {
         owner: Vec<Arc<ValuesArchive>>,
         #[covariant]
@@ -67,7 +65,7 @@ self_cell! {
 type Columns<'a> = Vec<&'a ArchivedValues>;
 
 impl AllColumns {
-    /// The columns in order, if all are there.
+    /// The columns in order, if all are loaded.
     pub(super) fn of(columns: &[Option<Arc<ValuesArchive>>]) -> Option<Self> {
         let all = columns.iter().cloned().collect::<Option<Vec<_>>>()?;
         Some(Self::new(all, |all| all.iter().map(|column| column.get()).collect()))

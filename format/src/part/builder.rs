@@ -15,14 +15,14 @@ use crate::record::{Change, Patch};
 use crate::revised::{Revised, Write};
 use crate::transition::{Stored, Transition};
 
-/// How errors call what is built.
+/// The name of the object under construction in errors.
 const WHAT: &str = "part";
 
-/// Bytes of columns from which on a builder takes no further row, so that no single row leads
-/// beyond the limit.
+/// A builder with this many bytes of columns is full. No single row can take it from there beyond
+/// the limit.
 const FULL_BYTES: usize = MAX_PART_META_BYTES / 2;
 
-/// What a payload takes besides id, document and metadata: two positions, the embedding's place and
+/// Bytes of a payload besides id, document and metadata: two positions, the embedding's place and
 /// the form.
 const PAYLOAD_BYTES: usize = 8 + 8 + 4 + 4 + 1;
 
@@ -33,12 +33,12 @@ pub struct PartBuilder {
     /// Payloads that set a document, and the documents.
     documents: Vec<u32>,
     texts: Texts,
-    /// Embedding objects in the order in which they appeared; sorted when the part is finished.
+    /// Embedding objects in the order of their first use; sorted when the part is finished.
     objects: ObjectNumbers,
     metadata: MetadataBuilder,
     /// The patches of the `Split` rows, whose payloads follow all others.
     split_patches: Vec<(Patch<EmbeddingRef>, Option<Position>)>,
-    /// Of rows with revisions, which then all have.
+    /// Present if rows have revisions; then all rows have them.
     revisions: Option<Revisions>,
     bytes: usize,
 }
@@ -69,12 +69,12 @@ impl PartBuilder {
         self.rows.forms.len()
     }
 
-    /// Whether it takes no further row: it holds 65,536, or about 256 MiB of columns.
+    /// Whether it accepts no further row: it holds 65,536, or about 256 MiB of columns.
     pub fn is_full(&self) -> bool {
         self.rows() >= MAX_PART_ROWS || self.estimated_bytes() >= FULL_BYTES
     }
 
-    /// About how many bytes the columns take before compression; rather more than less.
+    /// Estimated bytes of the columns before compression, with a bias upwards.
     pub fn estimated_bytes(&self) -> usize {
         self.bytes + self.metadata.estimated_bytes() + self.revisions.as_ref().map_or(0, Revisions::estimated_bytes)
     }
@@ -95,8 +95,8 @@ impl PartBuilder {
     ///
     /// # Errors
     ///
-    /// `Invalid` where the id does not follow the one before, nothing bears a revision, or the rows
-    /// before have none; `TooLarge` where the part is full. The part is as it was before.
+    /// `Invalid` if the id does not follow the one before, no field has a revision, or earlier rows
+    /// have none; `TooLarge` if the part is full. On an error the part stays unchanged.
     pub fn push_revised(&mut self, id: &str, revised: &Revised<EmbeddingRef>) -> Result<(), FormatError> {
         if revised.stamps().next().is_none() {
             return Err(FormatError::invalid(WHAT, format!("id `{}` has no revision", id.escape_debug())));
@@ -128,8 +128,8 @@ impl PartBuilder {
     ///
     /// # Errors
     ///
-    /// `Invalid` where the id does not follow the one before, or a position is [`Position::ZERO`];
-    /// `TooLarge` where the part is full. The part is as it was before.
+    /// `Invalid` if the id does not follow the one before, or a position is [`Position::ZERO`];
+    /// `TooLarge` if the part is full. On an error the part stays unchanged.
     pub fn push(&mut self, id: &str, transition: &Transition<EmbeddingRef>) -> Result<(), FormatError> {
         if has_no_position(transition) {
             return Err(FormatError::invalid(WHAT, format!("id `{}` has no position in the log", id.escape_debug())));
@@ -168,13 +168,14 @@ impl PartBuilder {
         Ok(())
     }
 
-    /// Appends a row of another part as it stands there, column by column; `embedding` puts another
-    /// reference in the place of the one it has.
+    /// Appends a row of another part column by column. `embedding` replaces the reference of the
+    /// row.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push). `Invalid` too where the other part has no such row, or `embedding`
-    /// is given for a row that has no embedding or is of the form `Split` and so may have two.
+    /// As [`push`](Self::push). `Invalid`, too, if the other part has no such row, or if
+    /// `embedding` is given for a row without an embedding, or for a `Split` row, which may have
+    /// two.
     pub fn copy_row(
         &mut self,
         part: &PartMeta,
@@ -193,7 +194,7 @@ impl PartBuilder {
         if split {
             return self.push(part.id(row), &part.transition(row)?);
         }
-        // Everything is there before the first change.
+        // Everything fallible comes before the first change.
         let document = part.document(row)?;
         let all = part.all.as_ref().ok_or_else(|| FormatError::not_loaded(VALUES.name))?;
         self.begin(part.archive().ids.bytes_of(row), part.has_revisions())?;
@@ -212,16 +213,15 @@ impl PartBuilder {
         Ok(())
     }
 
-    /// The finished part. It was validated as a reader will do it: no part is written that cannot
-    /// be read.
+    /// The finished part. A reader's validation has passed on it, so no unreadable part is written.
     ///
     /// # Errors
     ///
-    /// `Invalid` where it has no rows, or a row breaks a rule of the format; `TooLarge` where the
-    /// columns exceed their limit.
+    /// `Invalid` if it has no rows, or a row breaks a rule of the format; `TooLarge` if the columns
+    /// exceed their limit.
     pub fn finish(self) -> Result<EncodedPart, FormatError> {
         let estimate = self.estimated_bytes();
-        // rkyv panics past 2 GiB, so this comes before it.
+        // rkyv panics past 2 GiB, so this check comes first.
         if estimate > MAX_PART_META_BYTES {
             return Err(FormatError::too_large("columns", estimate as u64, MAX_PART_META_BYTES as u64));
         }
@@ -292,7 +292,7 @@ impl PartBuilder {
         self.end_payload(Some((bits(inserted), bits(changed))), &patch.embedding);
     }
 
-    /// The payload that is being appended.
+    /// The number of the payload under construction.
     fn payload(&self) -> u32 {
         number(self.rows.embedding_objects.len())
     }
@@ -308,7 +308,7 @@ impl PartBuilder {
         self.bytes += size_of::<u32>();
     }
 
-    /// `positions`: inserted and changed; none of a row with revisions.
+    /// `positions`: inserted and changed; `None` for a row with revisions.
     fn end_payload(&mut self, positions: Option<(u64, u64)>, embedding: &Change<EmbeddingRef>) {
         let (object, row) = match embedding {
             Change::Keep => (KEEP, 0),
@@ -329,7 +329,7 @@ impl PartBuilder {
 struct ObjectNumbers {
     names: Vec<ObjectName>,
     numbers: std::collections::HashMap<ObjectName, u32>,
-    /// The one asked for last: neighbours mostly lie in one object.
+    /// The object asked for last. Neighbours mostly lie in one object.
     last: Option<(ObjectName, u32)>,
 }
 
@@ -349,8 +349,7 @@ impl ObjectNumbers {
         number
     }
 
-    /// Numbers the objects by name, whatever order they appeared in: the same rows give the same
-    /// bytes.
+    /// Numbers the objects by name, not by order of use: the same rows give the same bytes.
     fn finish(self, rows: &mut Rows) {
         let mut sorted = self.names.clone();
         sorted.sort_unstable();
@@ -365,14 +364,14 @@ impl ObjectNumbers {
     }
 }
 
-/// About how many bytes a patch takes in columns that exist.
+/// Estimated bytes of a patch in columns that exist.
 fn patch_bytes(patch: &Patch<EmbeddingRef>) -> usize {
     let metadata = patch.metadata.iter().map(|(key, value)| key.len() + values::bytes_of(value.as_ref()));
     let document = patch.document.value().map_or(0, String::len) + 2 * size_of::<u32>();
     metadata.sum::<usize>() + document + PAYLOAD_BYTES
 }
 
-/// Whether a position is zero, which stands for none.
+/// Whether a position is zero, which means "none".
 fn has_no_position(transition: &Transition<EmbeddingRef>) -> bool {
     let (stored, changed) = match transition {
         Transition::Replace { record, .. } => (record.as_ref(), None),
@@ -382,8 +381,8 @@ fn has_no_position(transition: &Transition<EmbeddingRef>) -> bool {
     positions.into_iter().any(|position| position == Position::ZERO)
 }
 
-/// Whether the absent case is just what the patch makes of an empty record, so that the patch tells
-/// it.
+/// Whether the absent case equals the patch applied to an empty record, so that the patch alone is
+/// enough.
 fn is_upsert(stored: &Stored<EmbeddingRef>, patch: &Patch<EmbeddingRef>, changed: Option<Position>) -> bool {
     let set = patch.metadata.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
     changed == Some(stored.changed)

@@ -11,7 +11,7 @@ use crate::error::FormatError;
 use crate::limits::{MAX_ID_BYTES, MAX_PART_ROWS};
 use crate::name::ObjectName;
 
-/// `Ok` where `holds`, else an error with the rule that does not.
+/// `Ok` if `holds`, otherwise an error that names the rule.
 pub(super) fn require(holds: bool, rule: &'static str) -> Result<(), FormatError> {
     if holds { Ok(()) } else { Err(FormatError::invalid(ROWS.name, rule)) }
 }
@@ -20,16 +20,16 @@ pub(super) fn require(holds: bool, rule: &'static str) -> Result<(), FormatError
 #[derive(Debug)]
 pub(super) struct Checked {
     pub(super) payloads: Payloads,
-    /// How many payloads set a document.
+    /// Number of payloads that set a document.
     pub(super) documents: usize,
-    /// How many references there are to each embedding object, by name. The two payloads of a row
-    /// that name one place count as one.
+    /// The references to each embedding object, sorted by name. Two payloads of a row that name one
+    /// place count as one.
     pub(super) references: Vec<(ObjectName, u32)>,
     /// Every row is a whole record.
     pub(super) resolved: bool,
 }
 
-/// Checks every rule that rows can break by themselves.
+/// Checks every rule of rows alone.
 pub(super) fn check(archive: &ArchivedRows, revised: bool) -> Result<Checked, FormatError> {
     let rows = archive.forms.len();
     require(rows > 0, "there are no rows")?;
@@ -50,23 +50,23 @@ pub(super) fn check(archive: &ArchivedRows, revised: bool) -> Result<Checked, Fo
     Ok(Checked { payloads, documents, references, resolved })
 }
 
-/// The sort of each payload, by the form of its row. Those of tombstones are of neither sort, and
-/// hold nothing.
+/// The sort of each payload, by the form of its row. Payloads of tombstones have neither sort, and
+/// are empty.
 #[derive(Debug)]
 pub(super) struct Payloads {
     pub(super) count: usize,
-    /// Patches: what can remove.
+    /// Patches, which can remove.
     pub(super) patches: Mask,
-    /// Patches and records: what can set.
+    /// Patches and records, which can set.
     pub(super) contents: Mask,
 }
 
 impl Payloads {
-    /// Forms are known, and the splits are the rows that say so. Rows have revisions all together,
-    /// or none has.
+    /// Checks that forms are known, and that the splits are the rows of that form. Either all rows
+    /// have revisions, or none has.
     fn of(archive: &ArchivedRows, rows: usize, revised: bool) -> Result<Self, FormatError> {
         let count = rows + archive.splits.len();
-        // At most one split a row, before anything is allocated by their number.
+        // At most one split a row. This check precedes allocations by their number.
         require(count <= 2 * rows, "there are more splits than rows")?;
         let mut payloads = Self { count, patches: Mask::new(count), contents: Mask::new(count) };
         let mut splits = archive.splits.iter();

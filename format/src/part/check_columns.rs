@@ -12,8 +12,7 @@ use super::values::{ArchivedValues, BOOL, BOOLS, F64, F64S, I64, I64S, REMOVED, 
 use crate::error::FormatError;
 use crate::limits::{MAX_DOCUMENT_BYTES, MAX_LIST_LEN, MAX_METADATA_BYTES};
 
-/// Checks every rule that a metadata column can break by itself, and that it is the one which the
-/// directory lists.
+/// Checks every rule of a metadata column alone, and that the directory lists this column.
 pub(super) fn metadata_column(
     column: &ArchivedValues,
     entry: &ColumnEntry,
@@ -27,12 +26,12 @@ pub(super) fn metadata_column(
     let lawful = if entry.kind == REMOVED { &payloads.patches } else { &payloads.contents };
     require(lawful.covers(&column.presence), "a payload has metadata that its form does not allow")?;
     let Some(summary) = &entry.summary else { return Ok(()) };
-    // Bytes tell numbers apart that compare as equal.
+    // Compares bytes, which tell apart numbers that compare as equal.
     let same = ColumnSummary::encoded(Some(summary)) == ColumnSummary::encoded(ColumnSummary::of(column).as_ref());
     require(same, "the summary of a metadata column is not that of its values")
 }
 
-/// Columns of one key: no payload may have two values of it.
+/// Checks the columns of one key: no payload may have two values of it.
 pub(super) fn one_value_each<'a>(
     columns: impl Iterator<Item = &'a ArchivedValues>,
     payloads: &Payloads,
@@ -51,7 +50,7 @@ pub(super) fn documents(block: &ArchivedTexts, entry: &BlockEntry) -> Result<(),
     require(block.len() == entry.documents as usize, "a block has not as many documents as the directory lists")
 }
 
-/// Offsets begin at 0, do not descend, end at the last byte and lie on the boundaries of valid
+/// Offsets begin at 0, ascend or repeat, end at the last byte, and lie on the boundaries of valid
 /// UTF-8.
 pub(super) fn texts(texts: &ArchivedTexts, shortest: usize, longest: usize) -> Result<(), FormatError> {
     let bytes = texts.bytes.as_slice();
@@ -73,14 +72,14 @@ pub(super) fn texts(texts: &ArchivedTexts, shortest: usize, longest: usize) -> R
     require(before == bytes.len(), "text offsets do not end with the texts")
 }
 
-/// Payloads, strictly ascending.
+/// Checks that payloads ascend strictly.
 pub(super) fn ascending(listed: &[u32_le], payloads: usize) -> Result<(), FormatError> {
     let ordered = listed.is_sorted_by(|a, b| a.to_native() < b.to_native());
     let within = listed.last().is_none_or(|last| (last.to_native() as usize) < payloads);
     require(ordered && within, "a list of payloads does not ascend, or names one that is not there")
 }
 
-/// Returns how many payloads are present.
+/// Returns the number of payloads present.
 pub(super) fn presence(presence: &ArchivedPresence, payloads: usize) -> Result<usize, FormatError> {
     let kind = presence.kind.to_native();
     let bits = !presence.words.is_empty() || !presence.ranks.is_empty();
@@ -111,7 +110,7 @@ pub(super) fn presence(presence: &ArchivedPresence, payloads: usize) -> Result<u
     Ok(presence.count(payloads))
 }
 
-/// A column of `count` values, and nothing that its type does not need.
+/// Checks that a column has `count` values, and no data that its type does not need.
 pub(super) fn values(column: &ArchivedValues, count: usize) -> Result<(), FormatError> {
     let kind = column.kind.to_native();
     require(kind <= BOOLS, "a metadata column is of no known type")?;
@@ -142,7 +141,7 @@ pub(super) fn values(column: &ArchivedValues, count: usize) -> Result<(), Format
     require(found == count, "a metadata column has not one value for each payload present")
 }
 
-/// Without a branch an element, so that it runs on several at once.
+/// No branch depends on an element, so the compiler vectorizes the loop.
 fn finite(numbers: &[u64_le]) -> bool {
     const EXPONENT: u64 = 0x7ff0_0000_0000_0000;
     !numbers.iter().fold(false, |infinite, bits| infinite | (bits.to_native() & EXPONENT == EXPONENT))

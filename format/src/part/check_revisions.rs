@@ -1,5 +1,5 @@
-//! The rules of a part's revisions, by themselves and beside its other sections. Checking takes
-//! time in proportion to all.
+//! The rules of a part's revisions, alone and together with its other sections. Checking takes time
+//! in proportion to all.
 
 use super::check::require;
 use super::check_columns::ascending;
@@ -12,13 +12,13 @@ use crate::name::Timestamp;
 /// The rows of a part that hold no record: tombstones, and patches that wait for a record.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Absent {
-    /// How many there are.
+    /// Number of such rows.
     pub rows: u32,
-    /// The oldest date among them; 0 where there are none.
+    /// The oldest date among them; 0 without such rows.
     pub oldest: Timestamp,
 }
 
-/// Checks every rule that revisions can break by themselves, of so many rows.
+/// Checks every rule of revisions alone, for this number of rows.
 pub(super) fn check(revisions: &ArchivedRevisions, rows: usize) -> Result<Absent, FormatError> {
     require(revisions.kinds.len() == rows, "there is not one kind for each row")?;
     let known = |kind: &u8| *kind <= (BASE | UPSERTED) && kind & BASE != BASE;
@@ -27,7 +27,7 @@ pub(super) fn check(revisions: &ArchivedRevisions, rows: usize) -> Result<Absent
     absent(revisions, rows)
 }
 
-/// Each row has at least one, ascending.
+/// Each row has at least one stamp, ascending.
 fn stamps(revisions: &ArchivedRevisions, rows: usize) -> Result<(), FormatError> {
     let count = revisions.high.len();
     let one_each = revisions.low.len() == count && revisions.ties.len() == count;
@@ -61,19 +61,19 @@ fn stamps(revisions: &ArchivedRevisions, rows: usize) -> Result<(), FormatError>
     require(fits, "slots do not end with the rows of several revisions")
 }
 
-/// The slots of a row while its fields are gone through.
+/// The slots of a row during the walk over its fields.
 struct Slots<'a> {
     revisions: &'a ArchivedRevisions,
-    /// For each row of several revisions, the next of its slots; for others [`u32::MAX`].
+    /// For each row of several revisions, its next slot; for others [`u32::MAX`].
     next: Vec<u32>,
-    /// How many fields each row has, the upsert among them.
+    /// Number of fields of each row, with the upsert.
     found: Vec<u32>,
-    /// Which revisions are borne by something.
+    /// Revisions that some field has.
     borne: Vec<bool>,
 }
 
 impl Slots<'_> {
-    /// One more field of `row`, which a put cannot have if it is `removed`.
+    /// One more field of `row`. A put cannot have a `removed` field.
     fn field(&mut self, row: usize, removed: bool) -> Result<(), FormatError> {
         let stamps = self.revisions.stamps_of(row);
         let mut slot = 0;
@@ -97,7 +97,7 @@ impl Slots<'_> {
     }
 }
 
-/// Checks that every field has a revision of its row, and that something bears every revision. It
+/// Checks that every field has a revision of its row, and that some field has each revision. It
 /// takes all metadata columns, in order.
 pub(super) fn fields<'a>(
     of: &ArchivedRows,
@@ -129,7 +129,7 @@ pub(super) fn fields<'a>(
             object => slots.field(row, object == CLEAR)?,
         }
     }
-    // A payload sets a document or clears it, never both; so the order of the two lists is no
+    // A payload sets a document or clears it, never both, so the order of the two lists does not
     // matter.
     of.documents.each(rows, |row| slots.field(row, false))?;
     for row in of.documents_cleared.iter() {
@@ -148,7 +148,7 @@ pub(super) fn fields<'a>(
     require(slots.borne.iter().all(|borne| *borne), "a row has a revision that nothing bears")
 }
 
-/// The list of the rows without a record is right.
+/// Checks the list of the rows without a record.
 fn absent(revisions: &ArchivedRevisions, rows: usize) -> Result<Absent, FormatError> {
     ascending(&revisions.absent, rows)?;
     require(revisions.dates.len() == revisions.absent.len(), "there is not one date for each row without a record")?;

@@ -1,7 +1,7 @@
-//! The summary of one metadata column: bounds, and the values where they are few.
+//! The summary of one metadata column: bounds, and a list of the values if they are few.
 //!
-//! The directory of a part holds it. A reader that has loaded the column computes it anew and
-//! compares the two.
+//! The directory of a part holds it. A reader that has loaded the column computes the summary again
+//! and compares the two.
 
 use std::cmp::Ordering;
 
@@ -15,7 +15,7 @@ const MAX_LISTED: usize = 16;
 /// Bytes of a text that a summary keeps.
 const MAX_TEXT: usize = 64;
 
-/// How a summary begins in the directory: it is left out, has bounds, or lists all values.
+/// The first byte of a summary in the directory: left out, bounds, or a list of all values.
 const LEFT_OUT: u8 = 0;
 const BOUNDS: u8 = 1;
 const LISTED: u8 = 2;
@@ -23,37 +23,37 @@ const LISTED: u8 = 2;
 /// Some numbers, at least one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NumberSummary<T> {
-    /// How many there are.
+    /// Their number.
     pub count: usize,
     /// The least.
     pub min: T,
     /// The greatest.
     pub max: T,
-    /// All of them, ascending and without duplicates, where they are few.
+    /// All of them, ascending and without duplicates, if they are few.
     pub listed: Option<Vec<T>>,
 }
 
 /// Some texts, at least one, in the order of their bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TextSummary {
-    /// How many there are.
+    /// Their number.
     pub count: usize,
-    /// None is less than this one.
+    /// A lower bound of all texts.
     pub min: String,
-    /// None is greater than this one, but for those that begin with it where `max_is_cut`.
+    /// An upper bound of all texts. If `max_is_cut`, texts that begin with it may be greater.
     pub max: String,
-    /// Whether `max` is only the beginning of the greatest text.
+    /// Whether `max` is only a prefix of the greatest text.
     pub max_is_cut: bool,
-    /// All of them, ascending and without duplicates, where they are few and short.
+    /// All of them, ascending and without duplicates, if they are few and short.
     pub listed: Option<Vec<String>>,
 }
 
 /// Some booleans, at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BoolSummary {
-    /// How many are false.
+    /// Number of `false`.
     pub falses: usize,
-    /// How many are true.
+    /// Number of `true`.
     pub trues: usize,
 }
 
@@ -67,7 +67,7 @@ pub(super) enum ColumnSummary {
 }
 
 impl ColumnSummary {
-    /// The summary of a checked column; none where it has no elements.
+    /// The summary of a checked column; `None` if it has no elements.
     pub(super) fn of(column: &ArchivedValues) -> Option<Self> {
         match column.kind.to_native() {
             STRING | STRINGS => TextSummary::of(&column.texts).map(Self::Strings),
@@ -112,7 +112,7 @@ impl ColumnSummary {
         out.into_vec()
     }
 
-    /// Reads the summary of a column of this kind with so many elements.
+    /// Reads the summary of a column of this kind with this number of elements.
     pub(super) fn read(from: &mut Cursor<'_>, kind: u32, elements: usize) -> Result<Option<Self>, FormatError> {
         let form = from.u8()?;
         if form == LEFT_OUT {
@@ -154,7 +154,7 @@ fn write_numbers<T: Copy>(out: &mut Writer, numbers: &NumberSummary<T>, number: 
     }
 }
 
-/// Refuses a list that cannot be that of so many elements.
+/// Refuses a list that this number of elements cannot have.
 fn check_list<T>(
     from: &Cursor<'_>,
     listed: &[T],
@@ -216,7 +216,7 @@ impl<T: Copy> NumberSummary<T> {
     fn of(numbers: impl ExactSizeIterator<Item = T>, order: fn(&T, &T) -> Ordering) -> Option<Self> {
         let (count, mut numbers) = (numbers.len(), numbers);
         let mut listed: Vec<T> = Vec::with_capacity(MAX_LISTED);
-        // The number that was seen last: neighbours often are equal.
+        // The number seen last. Neighbours often are equal.
         let mut last = 0;
         for number in numbers.by_ref() {
             if listed.get(last).is_some_and(|known| order(known, &number).is_eq()) {
@@ -265,7 +265,7 @@ impl TextSummary {
                 max = Bound { text, start };
             }
         }
-        // All texts are UTF-8, so a cut in front of the first byte of a character leaves UTF-8.
+        // All texts are UTF-8, so a cut before the first byte of a character leaves UTF-8.
         let cut = |bytes: &[u8]| {
             let text = str::from_utf8(bytes).unwrap_or_default();
             text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or_default().to_owned()
@@ -275,7 +275,7 @@ impl TextSummary {
     }
 }
 
-/// The first 8 bytes of a text as a number: of two texts, the lesser one has no greater number.
+/// The first 8 bytes of a text as a number. The lesser of two texts never has the greater number.
 fn start_of(text: &[u8]) -> u64 {
     if let Some(start) = text.first_chunk() {
         return u64::from_be_bytes(*start);
@@ -300,12 +300,12 @@ impl<'a> Bound<'a> {
 /// Distinct texts in order, while they are few and short.
 struct ListedTexts<'a> {
     texts: Vec<&'a [u8]>,
-    /// Texts of the list, each at a place that its bytes tell.
+    /// Texts of the list, each at a place computed from its bytes.
     known: [&'a [u8]; 64],
 }
 
 impl<'a> ListedTexts<'a> {
-    /// Lists a text; false where it is too long, or one too many.
+    /// Lists a text. Returns false if it is too long, or the list is full.
     fn take(&mut self, text: &&'a [u8]) -> bool {
         let hash = (start_of(text) ^ text.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58;
         let known = self.known.get_mut(hash as usize);

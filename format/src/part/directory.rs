@@ -1,5 +1,5 @@
-//! The directory of a part: where each metadata column and each block of documents lies, and what a
-//! column holds.
+//! The directory of a part: the place of each metadata column and each block of documents, and a
+//! summary of each column.
 
 use super::DIRECTORY;
 use super::column_summary::ColumnSummary;
@@ -10,8 +10,7 @@ use crate::envelope::{Encoding, PieceSum, Section};
 use crate::error::FormatError;
 use crate::limits::MAX_KEY_BYTES;
 
-/// Fewest bytes of each kind of entry, so that a count can be refused before anything is allocated
-/// for it.
+/// Fewest bytes of each kind of entry, to refuse a count before allocating for it.
 const COLUMN_BYTES: usize = 27;
 const BLOCK_BYTES: usize = 16;
 
@@ -30,24 +29,24 @@ pub(super) struct ColumnEntry {
     pub(super) key: String,
     /// The type of the values, see `values`.
     pub(super) kind: u32,
-    /// Payloads that have a value.
+    /// Payloads with a value.
     pub(super) present: u32,
     /// Values, or elements of lists.
     pub(super) elements: u32,
     pub(super) summary: Option<ColumnSummary>,
     pub(super) sum: PieceSum,
-    /// Where it begins in the object.
+    /// Its offset in the object.
     pub(super) at: u64,
 }
 
 /// A block of documents.
 #[derive(Debug)]
 pub(super) struct BlockEntry {
-    /// The rank of its first document among those of the part.
+    /// The rank of its first document among the documents of the part.
     pub(super) first: u32,
     pub(super) documents: u32,
     pub(super) sum: PieceSum,
-    /// Where it begins in the object.
+    /// Its offset in the object.
     pub(super) at: u64,
 }
 
@@ -79,8 +78,8 @@ impl Directory {
         out.into_vec()
     }
 
-    /// Reads a directory, whose pieces fill these two sections. [`check`](Self::check) has to
-    /// follow.
+    /// Reads a directory whose pieces fill these two sections. The caller must call
+    /// [`check`](Self::check) next.
     pub(super) fn decode(
         bytes: &[u8],
         values: Option<&Section>,
@@ -97,7 +96,7 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Fills in where the pieces lie.
+    /// Computes the places of the pieces.
     pub(super) fn place(&mut self, values: Option<&Section>, documents: Option<&Section>) -> Result<(), FormatError> {
         lay_out(self.columns.iter_mut().map(|column| (column.sum, &mut column.at)), values)?;
         lay_out(self.blocks.iter_mut().map(|block| (block.sum, &mut block.at)), documents)?;
@@ -109,7 +108,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Checks the rules of the columns and the blocks that are listed.
+    /// Checks the rules of the listed columns and blocks.
     pub(super) fn check(&self) -> Result<(), FormatError> {
         let sorted = self.columns.is_sorted_by(|a, b| (&a.key, a.kind) < (&b.key, b.kind));
         require(sorted, "metadata columns do not ascend by key and type")?;
@@ -123,13 +122,13 @@ impl Directory {
         require(self.blocks.iter().all(|block| block.documents > 0), "a block of documents is empty")
     }
 
-    /// Bytes of the pieces once they are loaded.
+    /// Bytes of all pieces in memory.
     pub(super) fn raw(&self) -> u64 {
         let columns = self.columns.iter().map(|column| u64::from(column.sum.raw));
         columns.chain(self.blocks.iter().map(|block| u64::from(block.sum.raw))).sum()
     }
 
-    /// How many documents there are.
+    /// Number of documents.
     pub(super) fn documents(&self) -> usize {
         self.blocks.last().map_or(0, |last| last.first as usize + last.documents as usize)
     }
@@ -141,14 +140,14 @@ impl Directory {
         start..start + same.partition_point(|column| column.key == key)
     }
 
-    /// The block of the document of this rank, and its place there.
+    /// The block that holds the document of this rank, and the document's place in it.
     pub(super) fn block_of(&self, rank: usize) -> Option<(usize, usize)> {
         let number = self.blocks.partition_point(|block| block.first as usize <= rank).checked_sub(1)?;
         let within = rank - self.blocks.get(number)?.first as usize;
         (within < self.blocks.get(number)?.documents as usize).then_some((number, within))
     }
 
-    /// About how much memory it takes.
+    /// Estimated bytes of memory.
     pub(super) fn memory_bytes(&self) -> usize {
         let columns = self.columns.iter().map(|column| {
             let summary = column.summary.as_ref().map_or(0, |summary| ColumnSummary::encoded(Some(summary)).len());
@@ -179,8 +178,7 @@ fn read_sum(from: &mut Cursor<'_>) -> Result<PieceSum, FormatError> {
     Ok(sum)
 }
 
-/// Lays pieces out one behind the other. They fill their section, which is absent if there are
-/// none.
+/// Lays out pieces one behind the other. They fill their section, which is absent without pieces.
 fn lay_out<'a>(
     pieces: impl ExactSizeIterator<Item = (PieceSum, &'a mut u64)>,
     section: Option<&Section>,
@@ -196,7 +194,7 @@ fn lay_out<'a>(
     require(end == section.offset.saturating_add(section.stored), "its pieces do not fill their section")
 }
 
-/// An entry for a column that was just made.
+/// An entry for a new column.
 pub(super) fn column_entry(
     key: String,
     kind: u32,

@@ -18,9 +18,9 @@ use crate::error::FormatError;
 use crate::limits::MAX_PART_META_BYTES;
 use crate::name::ObjectName;
 
-/// Bytes of documents at which a block ends. A longer document is a block alone.
+/// Bytes of documents at which a block ends. A longer document is a block of its own.
 const BLOCK_BYTES: usize = 64 << 10;
-/// Bytes of summaries in a directory; the columns after that have none.
+/// Most bytes of summaries in a directory. Columns beyond that have none.
 const SUMMARY_BYTES: usize = 64 << 10;
 
 /// A part before it is encoded.
@@ -28,9 +28,9 @@ const SUMMARY_BYTES: usize = 64 << 10;
 pub(super) struct Draft {
     pub(super) rows: Rows,
     pub(super) revisions: Option<Revisions>,
-    /// By key and type.
+    /// Sorted by key and type.
     pub(super) columns: Vec<(String, Values)>,
-    /// One for each payload that sets one.
+    /// One for each payload that sets a document.
     pub(super) documents: Texts,
 }
 
@@ -39,25 +39,23 @@ pub(super) struct Draft {
 pub struct EncodedPart {
     /// Its bytes.
     pub object: Encoded,
-    /// The length of its front, as [`PartMeta::front_bytes`] will tell it.
+    /// The length of its front: [`PartMeta::front_bytes`].
     pub front_bytes: u64,
-    /// The length of its front with all metadata columns, as [`PartMeta::columns_end`] will tell
-    /// it.
+    /// The length of its front with all metadata columns: [`PartMeta::columns_end`].
     pub columns_end: u64,
-    /// Its rows, at least one.
+    /// Its rows, at least 1.
     pub rows: u32,
     /// Its first id.
     pub min_id: String,
     /// Its last id.
     pub max_id: String,
-    /// How many references there are to each embedding object, by name: as [`PartMeta::references`]
-    /// will count them.
+    /// The references to each embedding object, sorted by name: [`PartMeta::references`].
     pub references: Vec<(ObjectName, u32)>,
-    /// Its rows with revisions that hold no record.
+    /// Its rows with revisions and without a record.
     pub absent: Absent,
 }
 
-/// The encoded object, and the archives that it was made of.
+/// The encoded object, and its archives.
 pub(super) struct Sealed {
     pub(super) object: Encoded,
     extent: Extent,
@@ -78,8 +76,7 @@ impl Sealed {
 }
 
 impl Draft {
-    /// The finished part. It was validated as a reader will do it: no part is written that cannot
-    /// be read.
+    /// The finished part. A reader's validation has passed on it, so no unreadable part is written.
     pub(super) fn finish(&self) -> Result<EncodedPart, FormatError> {
         let sealed = self.seal()?;
         let front = Front::check(sealed.rows, sealed.revisions, sealed.directory, sealed.extent)?;
@@ -103,7 +100,7 @@ impl Draft {
         })
     }
 
-    /// Encodes the part, whatever it holds.
+    /// Encodes the part without checking its content.
     pub(super) fn seal(&self) -> Result<Sealed, FormatError> {
         let rows = bounded(Bytes::from_owner(archived(&self.rows, 64 * self.rows.forms.len(), ROWS.name)?))?;
         let revisions = match &self.revisions {
@@ -186,7 +183,7 @@ impl Draft {
     }
 }
 
-/// The bytes of an archive, if it may be as long as it is.
+/// The bytes of an archive, or an error if it exceeds its limit.
 fn bounded(raw: Bytes) -> Result<Bytes, FormatError> {
     if raw.len() > MAX_PART_META_BYTES {
         return Err(FormatError::too_large("part", raw.len() as u64, MAX_PART_META_BYTES as u64));

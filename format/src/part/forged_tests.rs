@@ -1,5 +1,5 @@
-//! Parts that a broken writer could make: every checksum is right and rkyv finds nothing wrong, and
-//! the content must be refused all the same.
+//! Parts that a broken writer could make. Every checksum is right and rkyv finds no fault, and the
+//! decoder must still refuse the content.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -17,8 +17,9 @@ use crate::record::{Change, Metadata, Patch, Record, Value};
 use crate::testing;
 use crate::transition::{Stored, Transition};
 
-/// One row of each form, in the order of [`Form`], and a second tombstone: six rows, and the patch
-/// of the split one as payload 6. `a` put, `b` delete, `c` patch, `d` upsert, `e` add, `f` split.
+/// One row of each form, in the order of [`Form`], and a second tombstone. These are six rows, and
+/// the patch of the split one is payload 6. `a` put, `b` delete, `c` patch, `d` upsert, `e` add,
+/// `f` split.
 fn sample() -> PartBuilder {
     let metadata = |entries: &[(&str, Value)]| -> Metadata {
         entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
@@ -66,7 +67,7 @@ fn draft() -> Draft {
     sample().into_draft()
 }
 
-/// Encodes and decodes a part, whatever it holds.
+/// Encodes and decodes a part without checking its content.
 fn decode(draft: &Draft) -> Result<PartMeta, crate::FormatError> {
     PartMeta::decode(draft.seal().unwrap().object.to_bytes())
 }
@@ -118,7 +119,7 @@ fn the_sample_itself_is_sound_and_has_each_form() {
     let forms: Vec<Form> = (0..part.rows()).map(|row| part.form(row)).collect();
     assert_eq!(forms, [Form::Put, Form::Delete, Form::Patch, Form::Upsert, Form::Add, Form::Split]);
     assert_eq!(draft().rows.documents.kind, presence::BITS);
-    // Counts are of the payloads: a, e and f have a record's embedding, d that of its patch.
+    // Payloads count: a, e and f have a record's embedding, d that of its patch.
     let counts: Vec<_> = part.references().collect();
     assert_eq!(counts, [(embedding_at(1, 0).object, 3), (embedding_at(2, 0).object, 1)]);
 }
@@ -253,7 +254,7 @@ fn metadata_columns() {
     column_refused("its form does not allow", |c| column(c, "two", values::STRING).presence = bits(2));
     column_refused("two values of one key", |c| column(c, "two", values::STRING).presence = bits(1));
     column_refused("two values of one key", |c| {
-        // Listed, where the column before it has bits.
+        // This column lists its payloads, while the column before it has bits.
         column(c, "two", values::STRING).presence =
             Presence { kind: presence::LISTED, listed: vec![4], ..Presence::default() };
     });
@@ -274,7 +275,7 @@ fn values_of_each_type() {
     column_refused("not finite", |c| column(c, "f64s", F64S).numbers[1] = f64::NEG_INFINITY.to_bits());
     column_refused("neither 0 nor 1", |c| column(c, "bool", BOOL).texts.bytes[0] = 2);
     column_refused("neither 0 nor 1", |c| column(c, "bools", BOOLS).texts.bytes[1] = 255);
-    // Two that are wrong in the same way, so that one does not hide the other.
+    // Two values with the same fault, so that one does not hide the other.
     column_refused("neither 0 nor 1", |c| column(c, "bools", BOOLS).texts.bytes[..2].fill(2));
     column_refused("not finite", |c| column(c, "f64s", F64S).numbers[..2].fill(f64::INFINITY.to_bits()));
     column_refused("ends before it begins", |c| column(c, "i64s", I64S).ends[1] = 1);
@@ -299,7 +300,7 @@ fn values_of_each_type() {
     });
 }
 
-/// Rows enough for presence to be listed: `r07` has `k` as a number, `r09` as a text.
+/// Enough rows to list presence. `r07` has `k` as a number, `r09` as a text.
 fn two_types_of_one_key(text_in: u32) -> Draft {
     let mut builder = PartBuilder::new();
     for row in 0..64 {
@@ -351,8 +352,8 @@ fn lists_of_the_greatest_length_pass() {
     assert!(decode(&builder.into_draft()).is_ok());
 }
 
-/// Whatever the bytes of the columns: an error, or a part whose every row can be read, found, and
-/// written again.
+/// Decodes a part of any column bytes. It gives an error, or a part whose rows can all be read,
+/// found, and written again.
 fn survives(object: Bytes) {
     let Ok(part) = PartMeta::decode(object) else { return };
     let (mut pushed, mut copied) = (PartBuilder::new(), PartBuilder::new());
@@ -364,12 +365,11 @@ fn survives(object: Bytes) {
     let references: u32 = part.references().map(|(_, count)| count).sum();
     let counted = |part: EncodedPart| part.references.iter().map(|(_, count)| count).sum::<u32>();
     assert_eq!(counted(copied.finish().unwrap()), references);
-    // An upsert or an add written by another program as a split one is the same written shorter.
+    // A split row that equals an upsert or an add becomes the shorter form.
     assert!(counted(pushed.finish().unwrap()) <= references);
 }
 
-/// The object with the raw bytes of one piece edited, and every length and checksum made right
-/// again.
+/// The object with the raw bytes of one piece edited, and every length and checksum corrected.
 fn with_piece(object: &Bytes, piece: PartPiece, edit: &dyn Fn(&mut Vec<u8>)) -> Bytes {
     let reader = EnvelopeReader::open_any(object.clone()).unwrap();
     let mut out = EnvelopeWriter::new(ObjectKind::PartMeta);
@@ -410,7 +410,7 @@ fn with_piece(object: &Bytes, piece: PartPiece, edit: &dyn Fn(&mut Vec<u8>)) -> 
     out.finish().to_bytes()
 }
 
-/// The places whose bytes tests change: two sections, and each piece.
+/// The places that tests change: two sections, and each piece.
 fn places(object: &Bytes) -> Vec<Place> {
     let part = PartMeta::decode(object.clone()).unwrap();
     let opened = PartMeta::open(object.clone()).unwrap();

@@ -21,20 +21,20 @@ pub(super) struct Front {
     pub(super) checked: Checked,
     pub(super) absent: Absent,
     pub(super) extent: Extent,
-    /// The summary of the columns, once it was asked for.
+    /// The summary of the columns, made at its first use.
     pub(super) summary: OnceLock<PartSummary>,
-    /// Tells the part apart from every other one that was opened in this process.
+    /// Distinguishes the part from every other one opened in this process.
     pub(super) serial: u64,
 }
 
-/// The lengths of a part's beginnings, and the checksum that ties them to the manifest.
+/// The lengths of a part's prefixes, and the checksum that ties them to the manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Extent {
     /// crc32 of the envelope.
     pub(super) crc32: u32,
     /// Bytes up to the end of the directory.
     pub(super) front: u64,
-    /// Bytes up to the end of the metadata columns, if there are any; else as `front`.
+    /// Bytes up to the end of the metadata columns; the same as `front` without such columns.
     pub(super) columns: u64,
 }
 
@@ -52,7 +52,7 @@ impl Extent {
 }
 
 impl Front {
-    /// Reads the front out of the first bytes of a part.
+    /// Reads the front from the first bytes of a part.
     pub(super) fn read(reader: &EnvelopeReader) -> Result<Self, FormatError> {
         let envelope = reader.envelope();
         let extent = Extent::of(envelope)?;
@@ -66,7 +66,7 @@ impl Front {
         Self::check(rows, revisions, directory, extent)
     }
 
-    /// Checks every rule that the front can break.
+    /// Checks every rule of the front.
     pub(super) fn check(
         rows: Bytes,
         revisions: Option<Bytes>,
@@ -105,7 +105,7 @@ impl Front {
         })
     }
 
-    /// Bytes of memory that it takes.
+    /// Bytes of memory.
     pub(super) fn memory_bytes(&self) -> usize {
         let revisions = self.revisions.as_ref().map_or(0, RevisionsArchive::bytes);
         let masks = self.checked.payloads.contents.memory_bytes() + self.checked.payloads.patches.memory_bytes();

@@ -1,4 +1,4 @@
-//! Loading a part: all of it at once, or its front and then piece by piece.
+//! Loads a part: all of it at once, or its front and then piece by piece.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ impl PartMeta {
     ///
     /// # Errors
     ///
-    /// Any byte is wrong. Nothing of such an object can be used.
+    /// Any byte is wrong. No part of such an object can be used.
     pub fn decode(object: Bytes) -> Result<Self, FormatError> {
         let reader = EnvelopeReader::open(object, ObjectKind::PartMeta)?;
         let front = Front::read(&reader)?;
@@ -39,13 +39,12 @@ impl PartMeta {
         Self::of_front(front)?.with(pieces)
     }
 
-    /// Opens a part from the first bytes of its object: at least [`front_bytes`](Self::front_bytes)
-    /// of them, which the manifest tells. No piece is loaded.
+    /// Opens a part from the first bytes of its object: at least
+    /// [`front_bytes`](Self::front_bytes), a number that the manifest holds. No piece is loaded.
     ///
     /// # Errors
     ///
-    /// Envelope, rows, revisions or directory are wrong. `Truncated` where the bytes do not hold
-    /// them.
+    /// Envelope, rows, revisions or directory are wrong. `Truncated` if the bytes do not hold them.
     pub fn open(prefix: Bytes) -> Result<Self, FormatError> {
         let reader = EnvelopeReader::open_front(prefix, ObjectKind::PartMeta)?;
         Self::of_front(Front::read(&reader)?)
@@ -59,17 +58,17 @@ impl PartMeta {
             front: Arc::new(front),
             all: AllColumns::of(&vec![None; columns]).map(Arc::new),
         };
-        // A part without metadata has all of its columns already.
+        // A part without metadata has all of its columns.
         part.check_together(&[])?;
         Ok(part)
     }
 
-    /// The same part with more pieces. Each comes with the bytes of its [`range`](Self::range); the
-    /// part shares those that it has already.
+    /// The same part with more pieces. Each comes with the bytes of its [`range`](Self::range). The
+    /// new part shares the pieces of the old one.
     ///
     /// # Errors
     ///
-    /// A piece is wrong, by itself or beside those that are loaded.
+    /// A piece is wrong, alone or together with the loaded ones.
     pub fn with(&self, pieces: impl IntoIterator<Item = (PartPiece, Bytes)>) -> Result<Self, FormatError> {
         let loaded = pieces.into_iter().map(|(piece, stored)| piece.load(&self.front, stored));
         self.with_loaded(loaded)
@@ -127,8 +126,7 @@ impl PartMeta {
         Ok(())
     }
 
-    /// The length of the object's front: a reader that fetches so many bytes can
-    /// [`open`](Self::open) it.
+    /// The length of the object's front: [`open`](Self::open) needs this many bytes.
     pub fn front_bytes(&self) -> u64 {
         self.front.extent.front
     }
@@ -158,8 +156,8 @@ impl PartMeta {
         unloaded(&self.blocks, 0..self.blocks.len()).map(PartPiece::Documents)
     }
 
-    /// The block that holds the document which a row sets, if it is not loaded. A row of the form
-    /// `Split` sets up to two.
+    /// The block of the document that a row sets, if it is not loaded. A row of the form `Split`
+    /// sets up to two.
     pub fn unloaded_documents_of(&self, row: usize) -> impl Iterator<Item = PartPiece> {
         let of_patch = self.patch_of_split(row).filter(|payload| *payload != row);
         let payloads = [Some(row).filter(|row| *row < self.rows()), of_patch];
@@ -170,7 +168,7 @@ impl PartMeta {
         })
     }
 
-    /// About how many bytes the document that a row sets has, loaded or not.
+    /// Estimated bytes of the document that a row sets, loaded or not.
     pub fn document_bytes(&self, row: usize) -> usize {
         let rank = self.front.rows.get().documents.rank(row).filter(|_| row < self.rows());
         let block = rank.and_then(|rank| self.front.directory.block_of(rank));
@@ -199,7 +197,7 @@ impl PartMeta {
         Self { blocks: vec![None; self.blocks.len()], ..self.clone() }
     }
 
-    /// The same part with the pieces of both. `other` is the same object.
+    /// The same part with the pieces of both. `other` must be the same object.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         let mut part = self.clone();
@@ -228,14 +226,14 @@ fn unloaded<T>(pieces: &[Option<Arc<T>>], range: Range<usize>) -> impl Iterator<
     pieces.iter().zip(start..).filter(|(piece, _)| piece.is_none()).map(|(_, number)| number)
 }
 
-/// A section of pieces, whose checksum is right.
+/// A section of pieces, with its checksum verified.
 fn raw_section(reader: &EnvelopeReader, id: u16, what: &'static str) -> Result<Bytes, FormatError> {
     let section = reader.raw_section(id, what, MAX_PART_META_BYTES)?;
     reader.check(id, what)?;
     Ok(section)
 }
 
-/// The bytes that loaded pieces take.
+/// Bytes of memory of the loaded pieces.
 pub(super) fn pieces_bytes(columns: &[Option<Arc<ValuesArchive>>], blocks: &[Option<Arc<TextsArchive>>]) -> usize {
     let columns = columns.iter().flatten().map(|column| column.bytes());
     columns.chain(blocks.iter().flatten().map(|block| block.bytes())).sum()

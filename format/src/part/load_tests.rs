@@ -1,4 +1,4 @@
-//! Parts that are loaded piece by piece.
+//! Parts loaded piece by piece.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ fn range(object: &Bytes, range: std::ops::Range<u64>) -> Bytes {
     object.slice(usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap())
 }
 
-/// A part of rows `00000`, `00001`, ... whose record `make` gives.
+/// A part of rows `00000`, `00001`, …, with records from `make`.
 fn part_of(count: usize, make: impl Fn(usize) -> Record<EmbeddingRef>) -> Bytes {
     let mut builder = PartBuilder::new();
     for row in 0..count {
@@ -78,7 +78,7 @@ fn no_accessor_answers_for_a_piece_that_is_not_loaded() {
     assert_eq!(kind(front.document_of(0)), Kind::NotLoaded);
     assert_eq!(front.document_of(1).unwrap(), None);
     assert_eq!(kind(PartBuilder::new().copy_row(&front, 1, None)), Kind::NotLoaded);
-    // A row without a document needs the columns alone.
+    // A row without a document needs only the columns.
     let columns = load(&front, &object, front.unloaded_columns());
     assert!(columns.has_all_columns() && !front.has_all_columns() && !columns.has_all_documents());
     assert!(columns.transition(1).is_ok());
@@ -209,7 +209,7 @@ fn directory_refused(rule: &str, edit: impl Fn(&mut Vec<u8>)) {
     }
 }
 
-/// The first column of [`sample`] has the key `one` of 3 bytes; its fields begin here.
+/// The first column of [`sample`] has the 3-byte key `one`. Its fields begin here.
 const KIND: usize = 4 + 4 + 3;
 const PRESENT: usize = KIND + 1;
 const ELEMENTS: usize = PRESENT + 4;
@@ -250,7 +250,8 @@ fn column_two(directory: &[u8], nth: usize) -> usize {
     found.nth(nth).unwrap()
 }
 
-/// A directory that keeps its own rules and lists other pieces than there are. The pieces tell.
+/// A directory that keeps its own rules and lists other pieces than there are. Loading a piece
+/// detects it.
 #[test]
 fn pieces_that_the_directory_does_not_list_are_refused() {
     let refused = |section: PartSection, rule: &str, piece: PartPiece, edit: &dyn Fn(&mut Vec<u8>)| {
@@ -316,7 +317,7 @@ fn more_documents_than_numbers_are_refused() {
     });
 }
 
-/// A sound summary of another column: the directory alone does not tell, and the column does.
+/// A sound summary of another column. The directory alone cannot tell, but loading the column does.
 #[test]
 fn a_summary_that_is_not_that_of_its_column_is_refused() {
     let object = sample();

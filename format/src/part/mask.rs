@@ -1,4 +1,4 @@
-//! Sets of payloads, compared with what columns say word by word.
+//! Sets of payloads, compared with the presence of columns word by word.
 
 use super::presence::{ALL, ArchivedPresence, BITS};
 use super::rows::u64_at;
@@ -12,7 +12,7 @@ pub(super) struct Mask {
 }
 
 impl Mask {
-    /// None of `payloads`.
+    /// The empty set, of `payloads` payloads.
     pub(super) fn new(payloads: usize) -> Self {
         Self { words: vec![0; payloads.div_ceil(64)], payloads, len: 0 }
     }
@@ -25,7 +25,7 @@ impl Mask {
         }
     }
 
-    /// About how much memory it takes.
+    /// Estimated bytes of memory.
     pub(super) fn memory_bytes(&self) -> usize {
         size_of_val(&self.words[..])
     }
@@ -34,7 +34,7 @@ impl Mask {
         self.words.get(payload / 64).is_some_and(|word| word >> (payload % 64) & 1 == 1)
     }
 
-    /// Whether all payloads present are in the set. Of a checked presence.
+    /// Whether the set contains all payloads present. `presence` must be checked.
     pub(super) fn covers(&self, presence: &ArchivedPresence) -> bool {
         match presence.kind.to_native() {
             ALL => self.len == self.payloads,
@@ -43,8 +43,8 @@ impl Mask {
         }
     }
 
-    /// Adds the payloads present, in bits or listed; whether none of them was in the set. Of a
-    /// checked presence.
+    /// Adds the payloads present, in bits or listed. Returns whether none of them was in the set.
+    /// `presence` must be checked.
     pub(super) fn add(&mut self, presence: &ArchivedPresence) -> bool {
         let mut disjoint = true;
         if presence.kind.to_native() == BITS {

@@ -1,4 +1,4 @@
-//! A part in memory: its rows, and the pieces that were loaded.
+//! A part in memory: its rows, and the loaded pieces.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -16,10 +16,10 @@ use crate::record::Change;
 
 /// A checked part, read in place. Rows are numbered from 0 in the order of their ids.
 ///
-/// Its rows are always there. Metadata columns and documents are there as far as they were loaded;
-/// accessors that need others answer with the error `NotLoaded`. All else was validated when it was
-/// loaded, so no other accessor fails: for a row that there is not they answer as for a tombstone
-/// without an id. Clones share everything.
+/// Rows are always loaded. Metadata columns and documents are loaded piece by piece; accessors that
+/// need a missing piece return `NotLoaded`. Everything else was validated on loading, so no other
+/// accessor fails. For a row number out of range they answer as for a tombstone without an id.
+/// Clones share everything.
 #[derive(Clone)]
 pub struct PartMeta {
     pub(super) front: Arc<Front>,
@@ -48,38 +48,38 @@ impl PartMeta {
         &self.front.directory
     }
 
-    /// The summary of its columns, made when it is first asked for.
+    /// The summary of its columns, made at its first use.
     pub fn summary(&self) -> &PartSummary {
         self.front.summary.get_or_init(|| PartSummary::of(self))
     }
 
-    /// Whether its rows hold what ops with revisions came to.
+    /// Whether its rows hold the result of ops with revisions.
     pub fn has_revisions(&self) -> bool {
         self.front.revisions.is_some()
     }
 
-    /// Its rows that hold no record, as far as they have revisions; without these none counts.
+    /// Its rows without a record, if they have revisions. Without revisions the count is 0.
     pub fn absent(&self) -> Absent {
         self.front.absent
     }
 
-    /// Tells it apart from every other part opened in this process, but for itself with other
-    /// pieces.
+    /// Distinguishes it from every other part opened in this process. The same part with other
+    /// pieces has the same serial.
     pub(super) fn serial(&self) -> u64 {
         self.front.serial
     }
 
-    /// How many rows it has, at least one.
+    /// Number of rows, at least 1.
     pub fn rows(&self) -> usize {
         self.archive().forms.len()
     }
 
-    /// The crc32 of the object's envelope, to be compared with the one in the manifest.
+    /// The crc32 of the object's envelope, to compare with the one in the manifest.
     pub fn crc32(&self) -> u32 {
         self.front.extent.crc32
     }
 
-    /// About how many bytes of memory it takes with the pieces that are loaded.
+    /// Estimated bytes of memory, with the loaded pieces.
     pub fn memory_bytes(&self) -> usize {
         let places = size_of_val(&self.columns[..]) + size_of_val(&self.blocks[..]);
         self.front.memory_bytes() + places + pieces_bytes(&self.columns, &self.blocks)
@@ -90,13 +90,13 @@ impl PartMeta {
         self.front.checked.resolved
     }
 
-    /// How many references there are to each embedding object, by name. A row of the form `Split`
-    /// whose two cases name the same place refers to it once.
+    /// The references to each embedding object, sorted by name. A `Split` row whose two cases name
+    /// the same place refers to it once.
     pub fn references(&self) -> impl ExactSizeIterator<Item = (ObjectName, u32)> {
         self.front.checked.references.iter().copied()
     }
 
-    /// The places of all embeddings that the part refers to, in the order of its payloads.
+    /// The places of all embeddings of the part, in the order of its payloads.
     pub fn embedding_refs(&self) -> impl Iterator<Item = EmbeddingRef> {
         let payloads = self.archive().embedding_objects.len();
         (0..payloads).filter_map(|payload| self.embedding(payload).value().copied())
@@ -116,7 +116,7 @@ impl PartMeta {
     ///
     /// # Errors
     ///
-    /// The first row whose id is greater, [`rows`](Self::rows) if none is.
+    /// If the id has no row: the first row with a greater id, or [`rows`](Self::rows).
     pub fn find(&self, id: &str) -> Result<usize, usize> {
         let ids = &self.archive().ids;
         let (mut low, mut high) = (0, self.rows());
@@ -131,12 +131,12 @@ impl PartMeta {
         Err(low)
     }
 
-    /// How a row stores its transition.
+    /// The form of a row.
     pub fn form(&self, row: usize) -> Form {
         Form::from_byte(self.form_byte(row)).unwrap_or(Form::Delete)
     }
 
-    /// Whether the row says that the id is gone.
+    /// Whether the row is a tombstone.
     pub fn is_tombstone(&self, row: usize) -> bool {
         self.form(row) == Form::Delete
     }
@@ -150,19 +150,19 @@ impl PartMeta {
         self.archive().forms.get(row).copied().unwrap_or(Form::Delete as u8)
     }
 
-    /// Where the record of a row was inserted; [`Position::ZERO`] for a row without a record, of
-    /// the forms `Delete` and `Patch`, and for one with revisions.
+    /// The position where the record of a row was inserted. [`Position::ZERO`] for a row without a
+    /// record, of the forms `Delete` and `Patch`, and for one with revisions.
     pub fn inserted(&self, row: usize) -> Position {
         Position::from_bits(u64_at(&self.archive().inserted, row))
     }
 
-    /// The last change of a row's record or patch (of a `Split` row: of its record);
+    /// The last change of a row's record or patch (of a `Split` row: of its record).
     /// [`Position::ZERO`] for a tombstone, and for a row with revisions.
     pub fn changed(&self, row: usize) -> Position {
         Position::from_bits(u64_at(&self.archive().changed, row))
     }
 
-    /// Where the embedding of a row's record or patch lies (of a `Split` row: of its record).
+    /// The place of the embedding of a row's record or patch (of a `Split` row: of its record).
     pub fn embedding_ref(&self, row: usize) -> Option<EmbeddingRef> {
         self.embedding(row).value().copied()
     }

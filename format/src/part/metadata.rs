@@ -7,18 +7,18 @@ use super::presence::Presence;
 use super::values::{self, ArchivedValues, TYPES, Values};
 use crate::record::Value;
 
-/// What a column takes besides key, values and presence, with what aligning its vectors may cost.
+/// Bytes of a column besides key, values and presence, with the padding of its vectors.
 const COLUMN_BYTES: usize = 128;
-/// What the presence of a value takes at most.
+/// Most bytes of a value's presence.
 const PRESENCE_BYTES: usize = 5;
-/// Parts whose columns' places are remembered: a merge copies from one part a run at a time.
+/// Parts with remembered column places. A merge copies from one part a run at a time.
 const REMEMBERED: usize = 32;
 
 /// The metadata columns of a part under construction.
 #[derive(Debug, Default)]
 pub(super) struct MetadataBuilder {
     columns: Vec<Column>,
-    /// By key: the place in `columns` of each type's.
+    /// By key: the place in `columns` of the column of each type.
     by_key: BTreeMap<String, [Option<usize>; TYPES]>,
     /// By the serial of a part: the place in `columns` of each of its columns.
     places: Vec<(u64, Vec<usize>)>,
@@ -27,18 +27,18 @@ pub(super) struct MetadataBuilder {
 
 #[derive(Debug)]
 struct Column {
-    /// Payloads that have a value, ascending.
+    /// Payloads with a value, ascending.
     present: Vec<u32>,
     values: Values,
 }
 
 impl MetadataBuilder {
-    /// At most about how many bytes the columns will take.
+    /// Upper estimate of the bytes of the columns.
     pub(super) fn estimated_bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Adds what a payload has under a key; none removes the key.
+    /// Adds the value of a payload under a key. `None` removes the key.
     pub(super) fn push(&mut self, payload: u32, key: &str, value: Option<&Value>) {
         let place = self.place(key, values::kind(value));
         if let Some(column) = self.columns.get_mut(place) {
@@ -48,7 +48,7 @@ impl MetadataBuilder {
         }
     }
 
-    /// Adds all that a row of another part with these columns has, as `payload`.
+    /// Adds, as `payload`, all values of a row of another part with these columns.
     pub(super) fn copy(&mut self, part: &PartMeta, all: &[&ArchivedValues], row: usize, payload: u32) {
         let known = self.places.iter().position(|(serial, _)| *serial == part.serial());
         let (serial, places) = match known {
@@ -69,12 +69,12 @@ impl MetadataBuilder {
         self.places.push((serial, places));
     }
 
-    /// The columns of a part with so many payloads, with their keys, in order.
+    /// The columns of a part with this number of payloads, with their keys, in order.
     pub(super) fn finish(mut self, payloads: usize) -> Vec<(String, Values)> {
         let mut finished = Vec::new();
         for (key, places) in &self.by_key {
             for place in places.iter().flatten() {
-                // A column made for a part copied from may have got no value.
+                // A column made for a part copied from may have no value.
                 if let Some(column) = self.columns.get_mut(*place).filter(|column| !column.present.is_empty()) {
                     let mut values = std::mem::take(&mut column.values);
                     values.presence = Presence::of(std::mem::take(&mut column.present), payloads);
@@ -89,7 +89,7 @@ impl MetadataBuilder {
         part.directory().columns.iter().map(|column| self.place(&column.key, column.kind)).collect()
     }
 
-    /// Where the column of a key and type is, made where there is none.
+    /// The place of the column of a key and type. Makes the column if there is none.
     fn place(&mut self, key: &str, kind: u32) -> usize {
         let kind_at = kind as usize;
         if let Some(Some(place)) = self.by_key.get(key).and_then(|places| places.get(kind_at)) {

@@ -39,15 +39,15 @@ use crate::name::ObjectName;
 pub(crate) struct PartSection {
     /// Its number in the section table.
     pub(crate) id: u16,
-    /// The name that errors use.
+    /// Its name in errors.
     pub(crate) name: &'static str,
 }
 
-/// The columns that every row has.
+/// The columns of every row.
 const ROWS: PartSection = PartSection { id: 1, name: "rows" };
-/// Their revisions; only in a collection that is ordered by them.
+/// The rows' revisions, only in a collection ordered by revision.
 const REVISIONS: PartSection = PartSection { id: 2, name: "revisions" };
-/// Where the pieces of the two sections behind it lie.
+/// The places of the pieces in the two sections behind it.
 const DIRECTORY: PartSection = PartSection { id: 3, name: "directory" };
 /// The metadata columns.
 const VALUES: PartSection = PartSection { id: 4, name: "metadata columns" };
@@ -57,7 +57,7 @@ const DOCUMENTS: PartSection = PartSection { id: 5, name: "documents" };
 /// All sections, in the order in which they lie.
 pub(crate) const SECTIONS: [PartSection; 5] = [ROWS, REVISIONS, DIRECTORY, VALUES, DOCUMENTS];
 
-/// Where an embedding lies: a row of an embedding object.
+/// The place of an embedding: a row of an embedding object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EmbeddingRef {
     /// The object.
@@ -66,24 +66,24 @@ pub struct EmbeddingRef {
     pub row: u32,
 }
 
-/// How a row of a part stores what ops do to its id.
+/// The form in which a row stores the effect of ops on its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// The id holds this record, whatever it held before. The only form of the base.
+    /// Sets the record, whatever the id held before. The only form of the base.
     Put = 0,
-    /// The id is gone.
+    /// Removes the record.
     Delete = 1,
-    /// A present record is patched.
+    /// Patches a present record.
     Patch = 2,
-    /// A present record is patched; an absent one becomes what the patch makes of an empty record.
+    /// Patches a present record. An absent one becomes the patch applied to an empty record.
     Upsert = 3,
-    /// An absent id becomes this record; a present one stays.
+    /// Inserts this record if the id is absent. A present one stays.
     Add = 4,
-    /// An absent id becomes a record, a present one is patched, and neither follows from the other:
-    /// two payloads.
+    /// Inserts a record if the id is absent, and patches a present one. Neither follows from the
+    /// other, so the row has two payloads.
     Split = 5,
-    /// What ops with revisions come to: fields set or removed, each at its revision. The only form
-    /// in a collection that is ordered by revision, and in no other.
+    /// The result of ops with revisions: fields set or removed, each at its revision. The only form
+    /// in a collection ordered by revision, and absent from all others.
     Revised = 6,
 }
 

@@ -13,12 +13,12 @@ use crate::envelope::PieceSum;
 use crate::error::FormatError;
 use crate::limits::{MAX_DOCUMENT_BLOCK_BYTES, MAX_PART_META_BYTES};
 
-/// A piece of a part behind its front. Pieces sort as they lie in the object.
+/// A piece of a part behind its front. Pieces sort in the order in which they lie in the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PartPiece {
-    /// A metadata column: the values of one type under one key, by their order.
+    /// A metadata column: the values of one type under one key, by its number.
     Column(u32),
-    /// A block of documents, by their order.
+    /// A block of documents, by its number.
     Documents(u32),
 }
 
@@ -29,7 +29,7 @@ pub(super) enum Loaded {
 }
 
 impl PartPiece {
-    /// The range of the object that holds the piece; empty where the part has no such piece.
+    /// The range of the piece in the object; empty if the part has no such piece.
     pub(super) fn range(self, front: &Front) -> Range<u64> {
         let (at, sum) = match self {
             Self::Column(number) => match front.directory.columns.get(number as usize) {
@@ -44,8 +44,7 @@ impl PartPiece {
         at..at.saturating_add(sum.stored.into())
     }
 
-    /// Reads the piece out of the bytes of its range, and checks every rule that it can break by
-    /// itself.
+    /// Reads the piece from the bytes of its range, and checks every rule of a piece alone.
     pub(super) fn load(self, front: &Front, stored: Bytes) -> Result<Loaded, FormatError> {
         match self {
             Self::Column(number) => {
@@ -70,7 +69,7 @@ fn column(front: &Front, number: usize, raw: Bytes) -> Result<Loaded, FormatErro
     checked_column(front, number, ValuesArchive::access(raw)?).map(|column| Loaded::Column(number, Arc::new(column)))
 }
 
-/// A column that keeps the rules.
+/// A checked column.
 pub(super) fn checked_column(
     front: &Front,
     number: usize,
@@ -85,7 +84,7 @@ fn documents(front: &Front, number: usize, raw: Bytes) -> Result<Loaded, FormatE
     checked_documents(front, number, raw).map(|block| Loaded::Documents(number, Arc::new(block)))
 }
 
-/// A block of documents that keeps the rules.
+/// A checked block of documents.
 pub(super) fn checked_documents(front: &Front, number: usize, raw: Bytes) -> Result<TextsArchive, FormatError> {
     let entry = front.directory.blocks.get(number).ok_or_else(|| no_such_piece(DOCUMENTS.name))?;
     let block = TextsArchive::access(raw)?;
@@ -99,7 +98,7 @@ pub(super) fn split(section: &Bytes, sums: impl Iterator<Item = PieceSum>) -> im
     sums.map(move |sum| {
         let start = end;
         end = start + sum.stored as usize;
-        // The directory was checked against the section: its pieces fill it.
+        // The directory was checked against the section, so its pieces fill it.
         if end <= section.len() && start < end { section.slice(start..end) } else { Bytes::new() }
     })
 }

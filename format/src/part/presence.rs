@@ -1,4 +1,4 @@
-//! Which payloads a column has values for.
+//! The payloads for which a column has values.
 
 use rkyv::{Archive, Serialize};
 
@@ -6,30 +6,30 @@ use super::rows::{number, u32_at, u64_at};
 
 /// Every payload has a value.
 pub(super) const ALL: u32 = 0;
-/// Those whose bit is set.
+/// Payloads whose bit is set have a value.
 pub(super) const BITS: u32 = 1;
-/// Those that are listed.
+/// Listed payloads have a value.
 pub(super) const LISTED: u32 = 2;
 
 /// Words between two ranks: 512 payloads.
 pub(super) const RANK_WORDS: usize = 8;
 
-/// The values of a column are those of the payloads present, in order; the place of a payload's
-/// value is its rank.
+/// The payloads present in a column. The column holds their values in order, so the place of a
+/// payload's value is its rank.
 #[derive(Debug, Default, Archive, Serialize)]
 pub(super) struct Presence {
-    /// [`ALL`], [`BITS`] or [`LISTED`]; what the others need is empty.
+    /// [`ALL`], [`BITS`] or [`LISTED`]. Fields of the other kinds are empty.
     pub(super) kind: u32,
     /// Bit `i % 64` of word `i / 64` is payload `i`.
     pub(super) words: Vec<u64>,
-    /// How many bits are set before each 8th word.
+    /// Number of bits set before each 8th word.
     pub(super) ranks: Vec<u32>,
     /// Payloads, ascending.
     pub(super) listed: Vec<u32>,
 }
 
 impl Presence {
-    /// The smallest form for these payloads (ascending) of `payloads`.
+    /// The smallest form for these payloads (ascending) out of `payloads`.
     pub(super) fn of(present: Vec<u32>, payloads: usize) -> Self {
         if present.len() == payloads {
             return Self::default();
@@ -53,7 +53,7 @@ impl Presence {
     }
 }
 
-/// Of a checked column, for a payload that there is.
+/// The column must be checked, and the payload must exist.
 impl ArchivedPresence {
     /// The place of the value of `payload`, if it has one.
     pub(super) fn rank(&self, payload: usize) -> Option<usize> {
@@ -91,7 +91,7 @@ impl ArchivedPresence {
         }
     }
 
-    /// How many payloads have a value.
+    /// Number of payloads with a value.
     pub(super) fn count(&self, payloads: usize) -> usize {
         match self.kind.to_native() {
             ALL => payloads,
@@ -134,8 +134,8 @@ mod tests {
         }
     }
 
-    /// A bit for each payload, or 4 bytes for each that is present: the fewer bytes, listed where
-    /// they are the same.
+    /// A bit for each payload, or 4 bytes for each one present, whichever is smaller. Listed if
+    /// both are the same.
     #[test]
     fn presence_takes_its_smallest_form() {
         let kind = |present: u32, payloads| Presence::of((0..present).collect(), payloads).kind;

@@ -1,4 +1,4 @@
-//! The records, patches and revisions that the rows of a part make.
+//! Makes records, patches and revisions of the rows of a part.
 
 use super::revisions::Fields;
 use super::rows::number;
@@ -14,7 +14,7 @@ use crate::transition::{Stored, Transition};
 
 type Result<T> = std::result::Result<T, FormatError>;
 
-/// How documents stand in an effect.
+/// How an effect holds documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Documents {
     Whole,
@@ -22,7 +22,7 @@ enum Documents {
     Emptied,
 }
 
-/// Which fields of records are wanted. Embeddings are references, which are always there.
+/// The wanted fields of records. Embeddings are references, which are always there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartFields {
     /// The metadata.
@@ -37,17 +37,17 @@ impl PartFields {
 }
 
 impl PartMeta {
-    /// The record that a row holds by itself, with the wanted fields alone: the others are left
-    /// empty, and their pieces need not be loaded. It is what [`effect`](Self::effect) resolves to
-    /// where nothing lies under it.
+    /// The record of a row that has one on its own, with the wanted fields only. Other fields are
+    /// empty, and their pieces need not be loaded. [`effect`](Self::effect) resolves to this record
+    /// if nothing lies under it.
     ///
     /// # Errors
     ///
-    /// `NotLoaded` where a piece of a wanted field is missing.
+    /// `NotLoaded` if a piece of a wanted field is missing.
     pub fn resolved_record(&self, row: usize, fields: PartFields) -> Result<Option<Stored<EmbeddingRef, Place>>> {
         let form = self.form(row);
         if fields == PartFields::ALL && form == Form::Put && self.revisions().is_none() {
-            // The same as below, without the detour: a scan makes all of its records here.
+            // The same as below by a shorter way: a scan makes all of its records here.
             return Ok(Some(self.stored(row, Documents::Whole)?.map_places(Place::Log)));
         }
         if fields == PartFields::ALL || !matches!(form, Form::Put | Form::Revised) {
@@ -63,7 +63,7 @@ impl PartMeta {
         if fields.document {
             record.document = self.document(row)?.value().map(|text| (*text).to_owned());
         }
-        // Stamps of a row ascend, and something bears each of them.
+        // Stamps of a row ascend, and some field has each of them.
         let newest = self.revisions().and_then(|revisions| {
             let last = revisions.stamps_of(row).end.checked_sub(1)?;
             Some(Place::Revision(revisions.stamp(last)))
@@ -71,8 +71,8 @@ impl PartMeta {
         Ok(Some(Stored { record, inserted: bare.inserted, changed: newest.unwrap_or(bare.changed) }))
     }
 
-    /// Where the record that a row holds by itself was inserted; `None` where the row holds none.
-    /// Allocates nothing.
+    /// The place where the record of a row was inserted; `None` if the row has no record on its
+    /// own. Allocates nothing.
     pub fn resolved_place(&self, row: usize) -> Option<Place> {
         if self.form(row) == Form::Put && self.revisions().is_none() {
             return Some(Place::Log(self.inserted(row)));
@@ -84,7 +84,7 @@ impl PartMeta {
     ///
     /// # Errors
     ///
-    /// `NotLoaded` where one of these is missing, here and below.
+    /// `NotLoaded` if one of these is missing, here and below.
     pub fn effect(&self, row: usize) -> Result<Effect<EmbeddingRef>> {
         self.effect_of(row, Documents::Whole)
     }
@@ -106,7 +106,7 @@ impl PartMeta {
         }
     }
 
-    /// The result of a row's revisions; none in a part without revisions.
+    /// The result of a row's revisions; `None` in a part without revisions.
     ///
     /// # Errors
     ///
@@ -197,7 +197,7 @@ impl PartMeta {
     }
 
     fn stored(&self, payload: usize, documents: Documents) -> Result<Stored<EmbeddingRef>> {
-        // Key by key: to collect a map costs two more allocations and a sort, and most records have
+        // Key by key: collecting a map costs two more allocations and a sort, and most records have
         // few keys.
         let mut metadata = Metadata::new();
         for (key, column, rank) in self.columns_of(payload)? {
@@ -225,7 +225,7 @@ impl PartMeta {
         })
     }
 
-    /// The change of a document, as its owner wants it.
+    /// The change of a document, in the form that the caller wants.
     fn text(&self, payload: usize, documents: Documents) -> Result<Change<String>> {
         if documents == Documents::Emptied && self.archive().documents.rank(payload).is_some() {
             return Ok(Change::Set(String::new()));
@@ -236,8 +236,8 @@ impl PartMeta {
     pub(super) fn document(&self, payload: usize) -> Result<Change<&str>> {
         let rows = self.archive();
         if let Some(rank) = rows.documents.rank(payload) {
-            // Presence and blocks were checked to have the same documents, so only a payload that
-            // is not there has none.
+            // The check proved that presence and blocks have the same documents. Only a payload out
+            // of range has none.
             let Some((number, within)) = self.directory().block_of(rank) else { return Ok(Change::Keep) };
             let block = self.blocks.get(number).and_then(Option::as_ref);
             let block = block.ok_or_else(|| FormatError::not_loaded(DOCUMENTS.name))?;

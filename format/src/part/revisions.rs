@@ -11,45 +11,45 @@ use crate::name::Timestamp;
 use crate::revised::{Base, Revised};
 use crate::revision::{Revision, Stamp};
 
-/// The bits of a row's kind that say what its base is.
+/// The bits of a row's kind that encode its base.
 pub(super) const BASE: u8 = 3;
 pub(super) const PUT: u8 = 1;
 pub(super) const DELETE: u8 = 2;
-/// In a row's kind: an upsert is newer than the base.
+/// A bit of a row's kind: an upsert is newer than the base.
 pub(super) const UPSERTED: u8 = 4;
 
-/// What a row takes at least, and each of its stamps.
+/// Least bytes of a row, and of each of its stamps.
 const ROW_BYTES: usize = 5;
 const STAMP_BYTES: usize = 24;
 
 /// The revisions of all rows.
 #[derive(Debug, Default, Archive, Serialize)]
 pub(super) struct Revisions {
-    /// One a row: [`PUT`], [`DELETE`] or nothing, and perhaps [`UPSERTED`].
+    /// One a row: [`PUT`], [`DELETE`] or 0, plus [`UPSERTED`] if an upsert is newer.
     pub(super) kinds: Vec<u8>,
-    /// One a row: where its stamps end. None at all where each row has one.
+    /// One a row: the end of its stamps. Empty if each row has one stamp.
     pub(super) ends: Vec<u32>,
     /// The stamps of each row ascending, one row behind the other: the higher half of the revision.
     pub(super) high: Vec<u64>,
     /// The lower half.
     pub(super) low: Vec<u64>,
-    /// What decides between equal ones.
+    /// The tie-breaker between equal revisions.
     pub(super) ties: Vec<u64>,
-    /// The rows of more than one stamp, ascending.
+    /// The rows with more than one stamp, ascending.
     pub(super) mixed: Vec<u32>,
-    /// One for each of them: where its slots end.
+    /// One for each of them: the end of its slots.
     pub(super) slot_ends: Vec<u32>,
-    /// Of a mixed row: which of its stamps the upsert has, the embedding, the document, and each
-    /// metadata key in order, as far as they are there.
+    /// Of a mixed row: the number of the stamp of the upsert, the embedding, the document, and each
+    /// metadata key in order, as far as they are present.
     pub(super) slots: Vec<u32>,
-    /// The rows that hold no record, ascending.
+    /// The rows without a record, ascending.
     pub(super) absent: Vec<u32>,
-    /// One for each of them: when that was last said; milliseconds.
+    /// One for each of them: `Revised::dated`, in milliseconds.
     pub(super) dates: Vec<u64>,
 }
 
 impl Revisions {
-    /// About how many bytes they take.
+    /// Estimated bytes.
     pub(super) fn estimated_bytes(&self) -> usize {
         self.kinds.len() * ROW_BYTES
             + self.high.len() * STAMP_BYTES
@@ -108,7 +108,7 @@ impl Revisions {
         }
     }
 
-    /// The same in the one form that they are written in.
+    /// The same in its canonical form, as written.
     pub(super) fn finish(mut self) -> Self {
         if self.high.len() == self.kinds.len() {
             self.ends = Vec::new();
@@ -117,13 +117,13 @@ impl Revisions {
     }
 }
 
-/// Accessors of checked revisions: none fails, and what is not there is 0.
+/// Accessors of checked revisions. None fails; an absent value is 0.
 impl ArchivedRevisions {
     pub(super) fn kind(&self, row: usize) -> u8 {
         self.kinds.get(row).copied().unwrap_or_default()
     }
 
-    /// Where the stamps of a row are.
+    /// The range of the stamps of a row.
     pub(super) fn stamps_of(&self, row: usize) -> Range<usize> {
         if self.ends.is_empty() {
             return row..row + 1;
@@ -132,7 +132,7 @@ impl ArchivedRevisions {
         start as usize..u32_at(&self.ends, row) as usize
     }
 
-    /// Where the slots of a row of more than one stamp are.
+    /// The range of the slots of a row with more than one stamp.
     pub(super) fn slots_of(&self, row: usize) -> Option<Range<usize>> {
         if self.mixed.is_empty() {
             return None;
@@ -147,7 +147,7 @@ impl ArchivedRevisions {
         Stamp { revision: Revision::new(revision), tie: u64_at(&self.ties, at) }
     }
 
-    /// When it was last said that a row holds no record; none where it holds one.
+    /// The date of a row without a record; `None` if it has one.
     pub(super) fn date_of(&self, row: usize) -> Option<Timestamp> {
         let place = self.absent.binary_search_by_key(&number(row), |absent| absent.to_native()).ok()?;
         Some(date(u64_at(&self.dates, place)))

@@ -22,7 +22,7 @@ use crate::testing;
 
 type R = Revised<EmbeddingRef>;
 
-/// What one op comes to, with the stamp that it would have.
+/// The result of one op, with the stamp that it would have.
 fn one(action: Action<EmbeddingRef>, revision: u128) -> R {
     let hash = OpHash::of(format!("{action:?}").as_bytes(), &[]);
     let op = Op::new("a", action).at(Revision::new(revision));
@@ -30,7 +30,7 @@ fn one(action: Action<EmbeddingRef>, revision: u128) -> R {
     R::from_op(op.action, stamp)
 }
 
-/// What one to five ops come to.
+/// The result of one to five ops.
 fn revised() -> impl Strategy<Value = R> {
     let revision = prop_oneof![0..9u128, any::<u128>()];
     let op = (action(), revision).prop_map(|(action, revision)| one(action, revision));
@@ -78,7 +78,7 @@ proptest! {
         for (row, revised) in rows.values().enumerate() {
             prop_assert_eq!(part.effect(row).unwrap(), Effect::Revision(revised.clone()));
             prop_assert_eq!(part.outline(row), Effect::Revision(revised.outline()));
-            // Without its document a record is the same, and says when it was changed.
+            // Without its document a record is the same, with the same change position.
             let fields = PartFields { metadata: true, document: false };
             let mut full = part.effect(row).unwrap().resolve();
             prop_assert_eq!(part.resolved_place(row), full.as_ref().map(|stored| stored.inserted));
@@ -122,7 +122,7 @@ proptest! {
             for row in 0..part.rows() {
                 let revised = part.revised(row).unwrap().unwrap();
                 assert!(revised.stamps().next().is_some());
-                // What was accepted can be written again.
+                // Accepted rows can be written again.
                 let mut again = PartBuilder::new();
                 again.push_revised(part.id(row), &revised).unwrap();
                 again.finish().unwrap();
@@ -144,7 +144,7 @@ fn removal() -> Patch<EmbeddingRef> {
 }
 
 /// `a` put; `b` put and then everything removed; `c` deleted and upserted; `d` deleted, with a
-/// patch that waits; `e` a patch that waits; `f` deleted.
+/// pending patch; `e` a pending patch; `f` deleted.
 fn sample() -> Draft {
     let sets = Patch { document: Change::Set("d".to_owned()), ..Patch::default() };
     let deleted = one(Action::Delete, 1);
@@ -209,7 +209,7 @@ fn each_rule_of_revisions_is_checked() {
     refused("do not ascend", |_, revisions| revisions.high.swap(1, 2));
     refused("do not ascend", |_, revisions| (revisions.low[5], revisions.low[6]) = (2, 2));
     refused("revisions of a row do not ascend", |_, revisions| {
-        // Row `b` has two stamps, and both are one.
+        // Row `b` has two stamps, and both become the same.
         revisions.high[2] = revisions.high[1];
         revisions.low[2] = revisions.low[1];
         revisions.ties[2] = revisions.ties[1];
@@ -266,7 +266,7 @@ fn a_part_has_rows_of_one_ordering() {
     assert_eq!(builder.rows(), 1);
 }
 
-/// A thousand rows of each shape, in which one term of the estimate outweighs the others.
+/// A thousand rows of each shape. One term of the estimate outweighs the others in each.
 #[test]
 fn an_estimate_is_near_the_bytes_that_the_columns_take() {
     type Make = fn() -> R;
@@ -289,10 +289,10 @@ fn an_estimate_is_near_the_bytes_that_the_columns_take() {
         let revisions = draft.revisions.as_ref().unwrap();
         let (own, own_bytes) = (revisions.estimated_bytes(), archived(revisions, 0, "revisions").unwrap().len());
         let bytes = draft.seal().unwrap().raw_bytes();
-        // One row in 4 bytes more: that of its end, which is left out where each has one stamp.
+        // Each row may take 4 bytes more for its end, which is left out if each row has one stamp.
         assert!(own + 500 >= own_bytes && own <= own_bytes + 4_500, "{shape}: {own} for {own_bytes}");
         assert!(estimate * 100 >= bytes * 98 && estimate * 100 <= bytes * 200, "{shape}: {estimate} for {bytes}");
-        // Beside the archives: the masks of payloads, and the directory.
+        // Besides the archives: the masks of payloads, and the directory.
         let memory = decode(&draft).unwrap().memory_bytes();
         assert!((bytes..bytes + 2_048 + 400 * draft.columns.len()).contains(&memory), "{shape}: {memory} for {bytes}");
     }

@@ -5,16 +5,16 @@ use rkyv::{Archive, Serialize};
 
 use super::presence::Presence;
 
-/// Everything of the rows but metadata, documents and revisions.
+/// All columns of the rows except metadata, documents and revisions.
 ///
-/// A *payload* is a record or a patch: row `i` has payload `i`, and the k-th `Split` row has
-/// payload `rows + k` too. There are only vectors and 32-bit numbers, so the archive has no padding
-/// within its structures.
+/// A *payload* is a record or a patch. Row `i` has payload `i`, and the k-th `Split` row has
+/// payload `rows + k`, too. There are only vectors and 32-bit numbers, so the archive has no
+/// padding within its structures.
 #[derive(Debug, Default, Archive, Serialize)]
 pub(super) struct Rows {
     /// Ascending, one a row.
     pub(super) ids: Texts,
-    /// One a row: a [`Form`](super::Form), and perhaps [`RENEWED`].
+    /// One a row: a [`Form`](super::Form), plus [`RENEWED`] if it applies.
     pub(super) forms: Vec<u8>,
     /// The `Split` rows, ascending.
     pub(super) splits: Vec<u32>,
@@ -22,11 +22,11 @@ pub(super) struct Rows {
     pub(super) inserted: Vec<u64>,
     /// Packed positions, one a payload; 0 for none.
     pub(super) changed: Vec<u64>,
-    /// Which payloads set a document.
+    /// Payloads that set a document.
     pub(super) documents: Presence,
     /// Payloads that clear the document, ascending.
     pub(super) documents_cleared: Vec<u32>,
-    /// Versions of the embedding objects referred to; with their nonces they ascend.
+    /// Versions of the embedding objects of the part. They ascend together with their nonces.
     pub(super) object_versions: Vec<u64>,
     /// Nonces of the same objects.
     pub(super) object_nonces: Vec<u64>,
@@ -36,7 +36,7 @@ pub(super) struct Rows {
     pub(super) embedding_rows: Vec<u32>,
 }
 
-/// In a form: the record of a `Put` row was inserted after a delete.
+/// A bit of a form: the record of a `Put` row was inserted after a delete.
 pub(super) const RENEWED: u8 = 0x80;
 /// No embedding in a record, no change of it in a patch.
 pub(super) const KEEP: u32 = 0;
@@ -45,7 +45,7 @@ pub(super) const CLEAR: u32 = 1;
 /// The number of the first embedding object.
 pub(super) const FIRST_OBJECT: u32 = 2;
 
-/// Texts one behind the other; text `i` lies between offsets `i` and `i + 1`. No offsets at all:
+/// Texts one behind the other. Text `i` lies between offsets `i` and `i + 1`. Without offsets it is
 /// not a column of texts.
 #[derive(Debug, Default, Archive, Serialize)]
 pub(super) struct Texts {
@@ -60,8 +60,7 @@ impl Texts {
 
     pub(super) fn push(&mut self, text: &[u8]) {
         self.bytes.extend_from_slice(text);
-        // A builder refuses rows long before 4 GiB, and refuses to finish where one row went
-        // beyond.
+        // A builder refuses rows long before 4 GiB, and refuses to finish if one row exceeded that.
         self.offsets.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
     }
 
@@ -75,15 +74,15 @@ impl Texts {
     }
 }
 
-/// Accessors of checked columns: none fails, and what is not there is empty or 0.
+/// Accessors of checked columns. None fails; an absent value is empty or 0.
 impl ArchivedTexts {
-    /// How many texts there are.
+    /// Number of texts.
     pub(super) fn len(&self) -> usize {
         self.offsets.len().saturating_sub(1)
     }
 
     pub(super) fn get(&self, i: usize) -> &str {
-        // Checked on decoding: all bytes are UTF-8, and all offsets lie on its boundaries.
+        // Decoding checked that all bytes are UTF-8, and that all offsets lie on its boundaries.
         str::from_utf8(self.bytes_of(i)).unwrap_or_default()
     }
 
@@ -93,18 +92,18 @@ impl ArchivedTexts {
     }
 }
 
-/// Element `i`, 0 where there is none.
+/// Element `i`; 0 out of range.
 pub(super) fn u32_at(column: &[u32_le], i: usize) -> u32 {
     column.get(i).map_or(0, |value| value.to_native())
 }
 
-/// Element `i`, 0 where there is none.
+/// Element `i`; 0 out of range.
 pub(super) fn u64_at(column: &[u64_le], i: usize) -> u64 {
     column.get(i).map_or(0, |value| value.to_native())
 }
 
-/// A length or a number of a payload. What is longer than `u32` is above every limit, so saturating
-/// only keeps it refused.
+/// A length or a number of a payload. A length above `u32` exceeds every limit, so a saturated one
+/// is refused, too.
 pub(super) fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! A summary of a part in few bytes: it tells that no row can match a filter.
+//! A summary of a part in few bytes, which can prove that no row matches a filter.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,27 +6,27 @@ use super::PartMeta;
 use super::column_summary::{BoolSummary, ColumnSummary, NumberSummary, TextSummary};
 use super::values::{REMOVED, STRINGS};
 
-/// The summary of a part: bounds, counts, and the values where they are few.
+/// The summary of a part: bounds, counts, and a list of the values if they are few.
 ///
-/// It counts payloads: one a row, and a second for each row of the form `Split`. So it holds for
-/// every row that is a whole record, in parts that have other rows, too.
+/// It counts payloads: one a row, and a second for each `Split` row. So it holds for every row that
+/// is a whole record, even in parts with other rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartSummary {
-    /// How many payloads there are.
+    /// Number of payloads.
     pub payloads: usize,
-    /// How many of them set a document.
+    /// Number of payloads that set a document.
     pub documents: usize,
     /// The metadata keys that some payload sets.
     pub keys: BTreeMap<String, KeySummary>,
-    /// Whether `keys` has every key. A part may lack the summaries of some, and nothing is known of
-    /// those.
+    /// Whether `keys` has every key. A part may lack the summaries of some keys; nothing is known
+    /// of those.
     pub complete: bool,
 }
 
 /// The summary of one metadata key in a part.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct KeySummary {
-    /// How many payloads set the key, with a value of whatever type.
+    /// Number of payloads that set the key, with a value of any type.
     pub present: usize,
     /// The scalars.
     pub scalars: TypeSummaries,
@@ -34,7 +34,7 @@ pub struct KeySummary {
     pub elements: TypeSummaries,
 }
 
-/// What there is of each type; none where there is no value of a type.
+/// The summary of each type; `None` for a type without values.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TypeSummaries {
     /// Texts.
@@ -48,7 +48,7 @@ pub struct TypeSummaries {
 }
 
 impl PartSummary {
-    /// The summary of a part, out of its directory: no column has to be loaded.
+    /// The summary of a part, from its directory alone. No column has to be loaded.
     pub fn of(part: &PartMeta) -> Self {
         let mut keys: BTreeMap<&str, KeySummary> = BTreeMap::new();
         let mut left_out: BTreeSet<&str> = BTreeSet::new();

@@ -65,7 +65,7 @@ pub(super) fn action() -> impl Strategy<Value = Action<EmbeddingRef>> {
     ]
 }
 
-/// What one to four ops on an id compose to: every form, and every state that it can be in.
+/// The result of one to four ops on an id: every form, in every state.
 pub(super) fn transition() -> impl Strategy<Value = T> {
     proptest::collection::vec(action(), 1..5).prop_map(|actions| {
         let ops = actions.into_iter().zip(1..).map(|(action, i)| Transition::from_op(action, at(i)));
@@ -85,7 +85,7 @@ pub(super) fn build(rows: &BTreeMap<String, T>) -> EncodedPart {
     builder.finish().unwrap()
 }
 
-/// A decoded part of these rows, which read back as they were written.
+/// A decoded part of these rows. Checks that they read back as written.
 fn part(rows: &[(&str, T)]) -> PartMeta {
     let rows: BTreeMap<String, T> = rows.iter().map(|(id, t)| ((*id).to_owned(), t.clone())).collect();
     PartMeta::decode(build(&rows).object.to_bytes()).unwrap()
@@ -155,7 +155,7 @@ proptest! {
     }
 }
 
-/// A thousand rows of each shape, in which one term of the estimate outweighs the others.
+/// A thousand rows of each shape. One term of the estimate outweighs the others in each.
 #[test]
 fn an_estimate_is_near_the_bytes_that_the_columns_take() {
     type Make = fn(usize) -> T;
@@ -194,7 +194,7 @@ fn an_estimate_is_near_the_bytes_that_the_columns_take() {
         }
         let estimate = builder.estimated_bytes();
         let bytes = builder.into_draft().seal().unwrap().raw_bytes();
-        // Rows of two payloads are estimated a little higher.
+        // The estimate for rows of two payloads is a little higher.
         let most = bytes + if shape == "split" { 50_000 } else { 10_000 };
         assert!(estimate + 500 >= bytes && estimate <= most, "{shape}: {estimate} for {bytes}");
     }
@@ -236,7 +236,7 @@ proptest! {
                 let row = part.find(id).unwrap();
                 (part.inserted(row), part.changed(row))
             });
-            // All else is as it was: putting the old reference back gives the old row.
+            // Everything else is the same: the old reference gives the old row.
             let back = match (copied.transition(row).unwrap(), old) {
                 (Transition::Replace { record: Some(mut new), renewed }, Transition::Replace { record: Some(old), .. }) => {
                     new.record.embedding = old.record.embedding;
@@ -262,7 +262,7 @@ fn accessors_tell_of_each_form_without_reading_the_row() {
     let renewed = T::TOMBSTONE.then(put(Record { embedding: Some(embedding_at(1, 4)), ..Record::default() }));
     let patch = Patch { embedding: Change::Set(embedding_at(2, 5)), ..Patch::default() };
     let patched = Transition::from_op(Action::Patch(patch.clone()), at(2));
-    // Its document stands in the absent case alone.
+    // Only the absent case has a document.
     let split = Transition::from_op(Action::Add(Record { document: Some("d".to_owned()), ..Record::default() }), at(3));
     let split = split.then(patched.clone());
     let part =
@@ -276,12 +276,12 @@ fn accessors_tell_of_each_form_without_reading_the_row() {
     assert_eq!([0, 1, 2, 3, 4].map(|row| part.changed(row)), [at(1), at(1), zero, at(2), at(2)]);
     let embeddings = [None, Some(embedding_at(1, 4)), None, Some(embedding_at(2, 5)), Some(embedding_at(2, 5))];
     assert_eq!([0, 1, 2, 3, 4].map(|row| part.embedding_ref(row)), embeddings);
-    // A split row whose two cases lead to one embedding refers to it once.
+    // A split row whose two cases give one embedding refers to it once.
     let counts: Vec<_> = part.references().collect();
     assert_eq!(counts, [(embedding_at(1, 0).object, 1), (embedding_at(2, 0).object, 2)]);
     assert!(!part.resolved());
     assert!(part.memory_bytes() > 0 && format!("{part:?}").contains("rows: 5"));
-    // Rows that there are not.
+    // Rows out of range.
     assert_eq!((part.id(5), part.form(5), part.transition(9).unwrap()), ("", Form::Delete, T::TOMBSTONE));
 }
 
@@ -294,8 +294,7 @@ fn a_part_of_whole_records_is_resolved() {
 
 #[test]
 fn rows_from_many_parts_go_into_one() {
-    // More parts than a builder remembers the columns of, and a column of each that the others do
-    // not have.
+    // More parts than a builder remembers the columns of. Each has a column that the others lack.
     let parts: Vec<(String, PartMeta)> = (0..80)
         .map(|i| {
             let id = format!("{i:03}");
@@ -327,7 +326,7 @@ fn a_builder_refuses_rows_out_of_order_and_goes_on() {
     for row in [0, 1, usize::MAX] {
         assert_eq!(builder.copy_row(&other, row, None).unwrap_err().kind(), Kind::Invalid);
     }
-    // Zero stands for "none", so it would read back as another transition.
+    // Zero means "none", so it would read back as another transition.
     let nowhere = Transition::from_op(Action::Put(Record::default()), Position::ZERO);
     assert_eq!(builder.push("c", &nowhere).unwrap_err().kind(), Kind::Invalid);
     let nowhere = Transition::Modify { absent: None, patch: Patch::default(), changed: Some(Position::ZERO) };
@@ -338,7 +337,7 @@ fn a_builder_refuses_rows_out_of_order_and_goes_on() {
     assert_eq!((encoded.rows, encoded.min_id.as_str(), encoded.max_id.as_str()), (2, "b", "c"));
 }
 
-/// Otherwise a fold would publish what no reader can open.
+/// Otherwise a fold could publish a part that no reader can open.
 #[test]
 fn a_part_that_could_not_be_read_is_not_written() {
     assert_eq!(PartBuilder::new().finish().unwrap_err().kind(), Kind::Invalid);

@@ -1,4 +1,4 @@
-//! The values of one metadata key that are of one type.
+//! The values of one type under one metadata key.
 
 use rkyv::rend::u32_le;
 use rkyv::{Archive, Serialize};
@@ -25,7 +25,7 @@ pub(super) const I64S: u32 = 6;
 pub(super) const F64S: u32 = 7;
 /// Lists of bytes, 0 or 1.
 pub(super) const BOOLS: u32 = 8;
-/// The types; with a key they tell a column.
+/// Number of types. Key and type identify a column.
 pub(super) const TYPES: usize = 9;
 
 /// A column of values of one type: those of the payloads present, in order.
@@ -35,15 +35,15 @@ pub(super) struct Values {
     /// [`BOOLS`].
     pub(super) kind: u32,
     pub(super) presence: Presence,
-    /// Of lists only.
+    /// Lists only.
     pub(super) ends: Vec<u32>,
     /// i64 in two's complement, or the bits of f64.
     pub(super) numbers: Vec<u64>,
-    /// Strings; or the bytes of bools, without offsets.
+    /// Strings, or the bytes of bools without offsets.
     pub(super) texts: Texts,
 }
 
-/// The type of a value, of a removal without one.
+/// The type of a value; of a removal if there is none.
 pub(super) fn kind(value: Option<&Value>) -> u32 {
     match value {
         None => REMOVED,
@@ -58,7 +58,7 @@ pub(super) fn kind(value: Option<&Value>) -> u32 {
     }
 }
 
-/// The bytes that a value takes in a column, without its presence.
+/// Bytes of a value in a column, without its presence.
 pub(super) fn bytes_of(value: Option<&Value>) -> usize {
     match value {
         None => 0,
@@ -78,7 +78,7 @@ impl Values {
         Self { kind, texts, ..Self::default() }
     }
 
-    /// About how many bytes its archive takes.
+    /// Estimated bytes of its archive.
     pub(super) fn estimated_bytes(&self) -> usize {
         let presence = 8 * self.presence.words.len() + 5 * self.presence.listed.len();
         let texts = 4 * self.texts.offsets.len() + self.texts.bytes.len();
@@ -101,8 +101,8 @@ impl Values {
         self.end_list();
     }
 
-    /// Appends value number `rank` of a checked column of the same type; returns the bytes that it
-    /// takes, without its presence.
+    /// Appends value number `rank` of a checked column of the same type. Returns its bytes, without
+    /// its presence.
     pub(super) fn copy(&mut self, from: &ArchivedValues, rank: usize) -> usize {
         let (range, end) = if self.kind >= STRINGS { (range(&from.ends, rank), 4) } else { (rank..rank + 1, 0) };
         let bytes = match self.kind {
@@ -140,7 +140,7 @@ impl Values {
 }
 
 impl ArchivedValues {
-    /// How many values there are, or elements of lists.
+    /// Number of values, or of elements of lists.
     pub(super) fn elements(&self) -> usize {
         match self.kind.to_native() {
             STRING | STRINGS => self.texts.len(),
@@ -150,7 +150,7 @@ impl ArchivedValues {
         }
     }
 
-    /// Value number `rank` of a checked column; `None` where keys are removed.
+    /// Value number `rank` of a checked column; `None` in a column of removals.
     pub(super) fn get(&self, rank: usize) -> Option<Value> {
         Some(match self.kind.to_native() {
             STRING => Value::String(self.texts.get(rank).to_owned()),

@@ -1,5 +1,4 @@
-//! The columns of a part as they lie there: to look at single fields of many rows without composing
-//! records.
+//! The columns of a part in place, to read single fields of many rows without composing records.
 
 use super::presence::{ALL, ArchivedPresence, BITS};
 use super::rows::{ArchivedTexts, u32_at};
@@ -7,9 +6,9 @@ use super::values::{ArchivedValues, BOOL, BOOLS, F64, F64S, I64, I64S, REMOVED, 
 use super::{DOCUMENTS, PartMeta, VALUES};
 use crate::error::FormatError;
 
-/// The values of one metadata key that are of one type. No row has values in two columns of a key.
+/// The values of one type under one metadata key. No row has values in two columns of a key.
 ///
-/// The values lie one behind the other. Those of row `i` lie at the place `rows().rank(i)`.
+/// The values lie one behind the other. The value of row `i` lies at `rows().rank(i)`.
 #[derive(Clone, Copy)]
 pub struct MetadataColumn<'a> {
     column: &'a ArchivedValues,
@@ -31,7 +30,7 @@ pub enum Elements<'a> {
     Bools(&'a [u8]),
 }
 
-/// Where the lists of a column of lists begin and end among its elements.
+/// The range of each list among the elements of a column of lists.
 #[derive(Clone, Copy)]
 pub struct Lists<'a>(&'a [rkyv::rend::u32_le]);
 
@@ -47,29 +46,29 @@ pub struct Integers<'a>(&'a [rkyv::rend::u64_le]);
 #[derive(Clone, Copy)]
 pub struct Floats<'a>(&'a [rkyv::rend::u64_le]);
 
-/// The rows that have a value in a column.
+/// The rows with a value in a column.
 #[derive(Clone, Copy)]
 pub struct PresentRows<'a> {
     presence: &'a ArchivedPresence,
     payloads: usize,
 }
 
-/// Columns. They hold what each row's record or patch sets: of a row of the form `Put`, and of one
-/// with revisions in the oldest run, that is all of its record. A row of the form `Split` shows the
-/// record of the absent case.
+/// Columns. They hold the fields that each row's record or patch sets. That is the whole record for
+/// a `Put` row, and for a row with revisions in the oldest run. A `Split` row shows the record of
+/// the absent case.
 impl PartMeta {
     /// The metadata keys that some row sets or removes, ascending.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        // A key stands there once for each type of its values.
+        // A key has an entry for each type of its values.
         let columns = &self.directory().columns;
         columns.chunk_by(|a, b| a.key == b.key).filter_map(|same| same.first()).map(|column| column.key.as_str())
     }
 
-    /// The columns of a metadata key, one a type; none where no row sets it.
+    /// The columns of a metadata key, one a type; none if no row sets it.
     ///
     /// # Errors
     ///
-    /// `NotLoaded` where one of them is not loaded.
+    /// `NotLoaded` if one of them is not loaded.
     pub fn metadata_columns(&self, key: &str) -> Result<Vec<MetadataColumn<'_>>, FormatError> {
         let range = self.directory().columns_of(key);
         let entries = self.directory().columns.get(range.clone()).unwrap_or_default();
@@ -90,10 +89,10 @@ impl PartMeta {
     ///
     /// # Errors
     ///
-    /// `NotLoaded` where its block is not loaded.
+    /// `NotLoaded` if its block is not loaded.
     pub fn document_of(&self, row: usize) -> Result<Option<&str>, FormatError> {
         let Some(rank) = self.document_rows().rank(row).filter(|_| row < self.rows()) else { return Ok(None) };
-        // Presence and blocks were checked to have the same documents.
+        // The check proved that presence and blocks have the same documents.
         let Some((number, within)) = self.directory().block_of(rank) else { return Ok(None) };
         match self.blocks.get(number).and_then(Option::as_ref) {
             Some(block) => Ok(Some(block.get().get(within))),
@@ -107,7 +106,7 @@ impl PartMeta {
 }
 
 impl<'a> MetadataColumn<'a> {
-    /// The rows that have a value here.
+    /// The rows with a value in this column.
     pub fn rows(&self) -> PresentRows<'a> {
         PresentRows { presence: &self.column.presence, payloads: self.payloads }
     }
@@ -118,20 +117,20 @@ impl<'a> MetadataColumn<'a> {
             STRING | STRINGS => Elements::Strings(Texts(&self.column.texts)),
             I64 | I64S => Elements::I64s(Integers(&self.column.numbers)),
             F64 | F64S => Elements::F64s(Floats(&self.column.numbers)),
-            // There is no other type but REMOVED, which is no column here.
+            // The only other type is REMOVED, which is never a column here.
             BOOL | BOOLS => Elements::Bools(&self.column.texts.bytes),
             _ => Elements::Bools(&[]),
         }
     }
 
-    /// Where lists begin and end, in a column of lists.
+    /// The ranges of the lists, in a column of lists.
     pub fn lists(&self) -> Option<Lists<'a>> {
         (self.column.kind.to_native() >= STRINGS).then(|| Lists(&self.column.ends))
     }
 }
 
 impl Elements<'_> {
-    /// How many there are.
+    /// Number of elements.
     pub fn len(&self) -> usize {
         match self {
             Self::Strings(texts) => texts.len(),
@@ -148,7 +147,7 @@ impl Elements<'_> {
 }
 
 impl Lists<'_> {
-    /// How many lists there are.
+    /// Number of lists.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -158,7 +157,7 @@ impl Lists<'_> {
         self.0.is_empty()
     }
 
-    /// The elements of list `i`, empty where there is no such list.
+    /// The range of the elements of list `i`; empty if there is no such list.
     pub fn elements_of(&self, i: usize) -> std::ops::Range<usize> {
         if i >= self.len() {
             return 0..0;
@@ -169,7 +168,7 @@ impl Lists<'_> {
 }
 
 impl<'a> Texts<'a> {
-    /// How many there are.
+    /// Number of texts.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -179,12 +178,12 @@ impl<'a> Texts<'a> {
         self.len() == 0
     }
 
-    /// Text `i`, empty where there is none. Checks its UTF-8; comparisons of bytes are cheaper.
+    /// Text `i`; empty out of range. Checks its UTF-8; comparing bytes is cheaper.
     pub fn get(&self, i: usize) -> &'a str {
         self.0.get(i)
     }
 
-    /// The bytes of text `i`, empty where there is none.
+    /// The bytes of text `i`; empty out of range.
     pub fn bytes_of(&self, i: usize) -> &'a [u8] {
         self.0.bytes_of(i)
     }
@@ -196,7 +195,7 @@ impl<'a> Texts<'a> {
 }
 
 impl<'a> Integers<'a> {
-    /// How many there are.
+    /// Number of integers.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -218,7 +217,7 @@ impl<'a> Integers<'a> {
 }
 
 impl<'a> Floats<'a> {
-    /// How many there are.
+    /// Number of floats.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -240,18 +239,18 @@ impl<'a> Floats<'a> {
 }
 
 impl PresentRows<'_> {
-    /// How many values there are. In a part with rows of the form `Split` their patches count, too.
+    /// Number of values. In a part with `Split` rows it includes the values of their patches.
     pub fn count(&self) -> usize {
         self.presence.count(self.payloads)
     }
 
-    /// The place of a row's value among all, if it has one.
+    /// The place of a row's value among all values, if it has one.
     pub fn rank(&self, row: usize) -> Option<usize> {
         if row < self.payloads { self.presence.rank(row) } else { None }
     }
 
     /// Sets the bit of each row whose value is chosen. `ranks` has a bit for each value, `rows` one
-    /// for each row of the part; bit `i % 64` of word `i / 64` is number `i`.
+    /// for each row of the part. Bit `i % 64` of word `i / 64` is number `i`.
     pub fn spread(&self, ranks: &[u64], rows: &mut [u64]) {
         match self.presence.kind.to_native() {
             ALL => rows.iter_mut().zip(ranks).for_each(|(row, rank)| *row |= rank),
@@ -278,14 +277,14 @@ impl PresentRows<'_> {
     }
 }
 
-/// 64 bits from bit `at` on; zeros behind the last word.
+/// 64 bits from bit `at` on. Bits behind the last word are 0.
 fn bits_at(words: &[u64], at: usize) -> u64 {
     let word = |i: usize| words.get(i).copied().unwrap_or(0);
     let (i, shift) = (at / 64, at % 64);
     if shift == 0 { word(i) } else { word(i) >> shift | word(i + 1) << (64 - shift) }
 }
 
-/// The low bits, in order, at the places of the bits of `mask` that are set.
+/// Moves the low bits, in order, to the places of the bits set in `mask`.
 fn deposit(bits: u64, mut mask: u64) -> u64 {
     if mask == u64::MAX {
         return bits;

@@ -1,4 +1,4 @@
-//! Making a segment.
+//! Makes a segment.
 
 use bytes::Bytes;
 
@@ -13,12 +13,12 @@ use crate::name::{Position, Sequence, TimeRange, Uid};
 use crate::op::Op;
 use crate::validate::{OpRules, validate_source};
 
-/// Rows of fewer bytes are stored as they are: compressing them takes longer, in the way of every
-/// acknowledgement, than any store takes for the bytes saved.
+/// Shorter rows are stored as they are. Compressing them would delay every acknowledgement by more
+/// than any store takes for the bytes saved.
 const COMPRESS_FROM: usize = 16 << 10;
 
-/// The ops of a segment, encoded, compressed and summed. What does not depend on the place in the
-/// log is done once here, so that losing a slot costs only [`SegmentBody::seal`] again.
+/// The ops of a segment, encoded, compressed and checksummed. Work that does not depend on the
+/// place in the log is done once here. After losing a slot, only [`SegmentBody::seal`] runs again.
 #[derive(Debug, Clone)]
 pub struct SegmentBody {
     ops: SealedSection,
@@ -28,29 +28,29 @@ pub struct SegmentBody {
     vectors: u32,
 }
 
-/// The place of a segment in its log, and where it comes from: the part of [`SegmentHeader`] that
-/// its ops do not tell.
+/// The place and origin of a segment: the fields of [`SegmentHeader`] that do not follow from its
+/// ops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentStamp {
     /// The collection.
     pub collection: Uid,
     /// Its place in the log, at least 1.
     pub sequence: Sequence,
-    /// Who writes it.
+    /// The writer.
     pub writer: Uid,
     /// The writer's batch.
     pub batch: u64,
     /// When its ops were accepted.
     pub times: TimeRange,
-    /// The highest position of each source that its ops come from.
+    /// The highest position of each source of its ops.
     pub marks: Vec<SourceMark>,
-    /// How many slots directly in front of it hold segments of other collections.
+    /// Number of slots directly in front of it that hold segments of other collections.
     pub passed: u32,
 }
 
 impl SegmentBody {
-    /// Encodes ops of a collection of this dimension, in this order. All of them bear revisions if
-    /// the first does.
+    /// Encodes ops of a collection of this dimension, in this order. Either all of them have
+    /// revisions or none has.
     ///
     /// # Errors
     /// An op that [`Op::validate`] refuses; no ops, more than [`MAX_SEGMENT_OPS`], or more than
@@ -105,12 +105,12 @@ impl SegmentBody {
         })
     }
 
-    /// How many ops it holds.
+    /// Number of ops.
     pub fn ops(&self) -> usize {
         self.hashes.len()
     }
 
-    /// Bytes its ops and embeddings take in the object; the header and the envelope add a few
+    /// Bytes of its ops and embeddings in the object. The header and the envelope add a few
     /// hundred.
     pub fn stored_bytes(&self) -> u64 {
         self.ops.stored() + self.embeddings.as_ref().map_or(0, SealedSection::stored)
@@ -121,8 +121,8 @@ impl SegmentBody {
         digest(&self.hashes, sequence)
     }
 
-    /// The object at this place of the log. Costs a hash of 24 bytes an op and no copy of large
-    /// sections.
+    /// The object at this place of the log. Costs a hash of 24 bytes an op and copies no large
+    /// section.
     ///
     /// # Errors
     /// Sequence 0, more slots passed than lie in front of it, more than [`MAX_SEGMENT_MARKS`]

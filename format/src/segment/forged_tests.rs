@@ -1,5 +1,5 @@
-//! Segments that a broken writer could make: every checksum and the digest are right, and the
-//! content must be refused all the same.
+//! Segments that a broken writer could make. Every checksum and the digest are right, and the
+//! decoder must still refuse the content.
 
 use bytes::Bytes;
 
@@ -13,8 +13,8 @@ use crate::name::{Sequence, TimeRange, Uid};
 use crate::op::Op;
 use crate::record::{Change, Metadata, Patch, Record, Value};
 
-/// A segment of these rows and embeddings of dimension 1, `with` telling which rows carry one by
-/// the hash's account.
+/// A segment of these rows and embeddings of dimension 1. For the hash, `with` says which rows
+/// carry an embedding.
 fn forge(rows: &[Vec<u8>], embeddings: &[f32], with: &[bool]) -> Result<Segment, Kind> {
     let bytes: Vec<u8> = embeddings.iter().flat_map(|number| number.to_le_bytes()).collect();
     let mut vectors = bytes.chunks_exact(4);
@@ -113,8 +113,7 @@ fn ids_actions_and_states_must_be_known_and_whole_records_remove_nothing() {
     };
     refused(changed(0, 0));
     refused(changed(0, 6));
-    // After the action and the id (4 + 1 bytes) stand the states of the embedding and of the
-    // document.
+    // The states of the embedding and of the document follow the action and the id (4 + 1 bytes).
     for at in [6, 7] {
         refused(changed(at, 1));
         refused(changed(at, 3));
@@ -142,7 +141,7 @@ fn ops_bear_revisions_together_or_not_at_all_and_an_add_never() {
     );
 }
 
-/// A header of three ops of dimension 2, of which two carry an embedding, with other numbers in it.
+/// A header of three ops of dimension 2, two of them with an embedding, with some numbers edited.
 fn with_header(edit: impl FnOnce(&mut SegmentHeader)) -> crate::error::FormatError {
     let mut header = SegmentHeader {
         collection: Uid::new(1),
@@ -165,8 +164,8 @@ fn mark(source: &str) -> super::SourceMark {
     super::SourceMark { source: source.to_owned(), position: 7 }
 }
 
-/// Each number of a header is checked by itself: readers allocate and shift by them before they
-/// read a row.
+/// Each number of a header is checked alone: readers allocate and shift by them before they read a
+/// row.
 #[test]
 fn each_number_of_a_header_is_checked() {
     use crate::limits::{MAX_DIMENSION, MAX_SEGMENT_MARKS, MAX_SEGMENT_OPS, MAX_SOURCE_BYTES};

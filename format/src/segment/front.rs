@@ -1,5 +1,5 @@
-//! The front of a segment: its envelope and header, which a range read of the object's first bytes
-//! brings.
+//! The front of a segment: its envelope and header, which one range read of the object's first
+//! bytes returns.
 
 use bytes::Bytes;
 
@@ -8,8 +8,8 @@ use super::section;
 use crate::envelope::{Encoding, Envelope, EnvelopeReader, ObjectKind, Section};
 use crate::error::FormatError;
 
-/// What the first bytes of a segment tell: its header, and how long its sections are. Both were
-/// checked by their checksums; nothing is known of the ops.
+/// The header of a segment and the lengths of its sections, from the first bytes of the object.
+/// Their checksums were verified. The ops are unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentFront {
     header: SegmentHeader,
@@ -18,13 +18,13 @@ pub struct SegmentFront {
 }
 
 impl SegmentFront {
-    /// How many bytes from the start of the object [`SegmentFront::decode`] needs. `prefix` must
-    /// hold the envelope: [`MAX_ENVELOPE_BYTES`](crate::MAX_ENVELOPE_BYTES) bytes, or the whole
-    /// object, are always enough.
+    /// Bytes from the start of the object that [`SegmentFront::decode`] needs. `prefix` must hold
+    /// the envelope: [`MAX_ENVELOPE_BYTES`](crate::MAX_ENVELOPE_BYTES) bytes, or the whole object,
+    /// are always enough.
     ///
     /// # Errors
-    /// Those of [`Envelope::parse`]; `WrongKind`; `Invalid` or `TooLarge` where the header is not
-    /// the first section or is too long.
+    /// Those of [`Envelope::parse`]; `WrongKind`; `Invalid` or `TooLarge` if the header is not the
+    /// first section or is too long.
     pub fn bytes_needed(prefix: Bytes) -> Result<u64, FormatError> {
         let reader = EnvelopeReader::open_front(prefix, ObjectKind::Segment)?;
         let section = header_section(reader.envelope())?;
@@ -35,7 +35,7 @@ impl SegmentFront {
     /// [`SegmentFront::bytes_needed`].
     ///
     /// # Errors
-    /// The same, and whatever is wrong with the header; `Truncated` where the prefix is too short.
+    /// The same, and a fault of the header; `Truncated` if the prefix is too short.
     pub fn decode(prefix: Bytes) -> Result<Self, FormatError> {
         Self::of(&EnvelopeReader::open_front(prefix, ObjectKind::Segment)?)
     }
@@ -62,16 +62,16 @@ impl SegmentFront {
         self.bytes
     }
 
-    /// About how much memory the segment takes once it is decoded, its compressed bytes included;
-    /// known before anything is allocated for it.
+    /// Estimated bytes of memory of the decoded segment, with its compressed bytes. Known before
+    /// anything is allocated for it.
     pub fn decoded_bytes(&self) -> u64 {
         // The place of each op's row.
         self.decoded_bytes.saturating_add(4 * u64::from(self.header.ops))
     }
 }
 
-/// The header's entry in the section table. It must be the first one, so that the start of the
-/// object tells it.
+/// The header's entry in the section table. It must be the first one, so that it lies at the start
+/// of the object.
 fn header_section(envelope: &Envelope) -> Result<&Section, FormatError> {
     let first = envelope.sections().first().filter(|first| first.id == section::HEADER);
     let first = first.ok_or_else(|| FormatError::invalid("segment header", "it is not the first section"))?;
@@ -82,8 +82,8 @@ fn header_section(envelope: &Envelope) -> Result<&Section, FormatError> {
     Ok(first)
 }
 
-/// Bytes of memory that the sections take once decoded: a raw one itself, and a compressed one its
-/// content. A section that is read in place keeps the whole object in memory.
+/// Bytes of memory of the decoded sections: a raw one itself, and a compressed one its content. A
+/// section that is read in place keeps the whole object in memory.
 fn decoded_bytes(envelope: &Envelope) -> u64 {
     let sections = || envelope.sections().iter().filter(|entry| entry.id != section::HEADER);
     let in_place = sections().any(|entry| entry.encoding == Encoding::Raw);

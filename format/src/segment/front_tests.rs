@@ -1,4 +1,4 @@
-//! Segments seen by their first bytes alone.
+//! Segments read from their first bytes alone.
 
 use bytes::Bytes;
 
@@ -37,8 +37,7 @@ fn no_flipped_bit_of_a_front_goes_unnoticed() {
         for bit in 0..8 {
             let mut flipped = object.to_vec();
             flipped[at] ^= 1 << bit;
-            // The padding between envelope and header is covered by no checksum, and read by
-            // nobody.
+            // No checksum covers the padding between envelope and header, and no reader uses it.
             let decoded = SegmentFront::decode(flipped.into());
             assert!(decoded.is_err() || decoded == Ok(front.clone()), "bit {bit} of byte {at}");
         }
@@ -87,7 +86,8 @@ fn decoded_bytes_count_what_is_compressed_at_its_full_length() {
     assert!(compressed.bytes() < 10_000, "{}", compressed.bytes());
     let expected = document.len() as u64..document.len() as u64 + 100;
     assert!(expected.contains(&compressed.decoded_bytes()), "{}", compressed.decoded_bytes());
-    // A raw section is read in place, and so keeps the object beside what was decompressed.
+    // A raw section is read in place, so it keeps the object in memory beside the decompressed
+    // bytes.
     let both = decode(&[Op::put("a", record(Some(vec![1.0, 2.0, 3.0])))]);
     let expected = expected.start + both.bytes()..expected.end + both.bytes();
     assert!(expected.contains(&both.decoded_bytes()), "{}", both.decoded_bytes());
@@ -118,7 +118,7 @@ fn no_flipped_bit_of_ops_goes_unnoticed() {
     for at in 0..needed {
         let mut flipped = object.to_vec();
         flipped[at] ^= 1;
-        // The padding between sections is covered by no checksum, and read by nobody.
+        // No checksum covers the padding between sections, and no reader uses it.
         if let Ok(ops) = SegmentOps::decode(flipped.into()) {
             assert_eq!(ops.header(), segment.header(), "byte {at}");
             assert!((0..segment.len()).all(|op| ops.concern(segment.id(op).unwrap())), "byte {at}");

@@ -1,4 +1,4 @@
-//! What a segment says of itself.
+//! The header of a segment.
 
 use crate::codec::{Cursor, Writer};
 use crate::digest::Digest;
@@ -6,31 +6,31 @@ use crate::error::FormatError;
 use crate::limits::{MAX_DIMENSION, MAX_SEGMENT_MARKS, MAX_SEGMENT_OPS, MAX_SOURCE_BYTES};
 use crate::name::{Sequence, TimeRange, Uid};
 
-/// What a segment says of itself.
+/// The header of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentHeader {
     /// The collection it belongs to.
     pub collection: Uid,
     /// Its place in the log, at least 1; the number in its name.
     pub sequence: Sequence,
-    /// Who wrote it.
+    /// The writer.
     pub writer: Uid,
-    /// The writer's batch; with `writer` it tells one attempt to append from another.
+    /// The writer's batch. With `writer` it identifies an attempt to append.
     pub batch: u64,
     /// When its ops were accepted, by the writer's clock; for people.
     pub times: TimeRange,
-    /// The highest position of each source that its ops come from.
+    /// The highest position of each source of its ops.
     pub marks: Vec<SourceMark>,
-    /// How many ops it holds, at least 1.
+    /// Number of ops, at least 1.
     pub ops: u32,
     /// The digest of its ops at their positions.
     pub digest: Digest,
     /// The collection's dimension.
     pub dimension: u32,
-    /// How many of its ops carry an embedding.
+    /// Number of ops with an embedding.
     pub vectors: u32,
-    /// How many slots directly in front of it hold segments of other collections; its writer went
-    /// past them.
+    /// Number of slots directly in front of it that hold segments of other collections. Its writer
+    /// passed over them.
     pub passed: u32,
 }
 

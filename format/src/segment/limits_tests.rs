@@ -16,14 +16,14 @@ fn with_document(bytes: usize) -> Op {
     Op::put("r", Record { document: Some("d".repeat(bytes)), ..Record::default() })
 }
 
-/// Bytes of a row and its length in front of it, beside the document.
+/// Bytes of a row with its length in front, without the document.
 const AROUND_DOCUMENT: usize = 4 + 1 + 5 + 2 + 4 + 4;
 
 fn with_embedding(embedding: Vec<f32>) -> Op {
     Op::put("r", Record { embedding: Some(embedding), ..Record::default() })
 }
 
-/// Encodes the ops, reads them back, and returns how many came.
+/// Encodes the ops, reads them back, and returns their number.
 fn there_and_back(ops: &[Op], dimension: usize) -> usize {
     let body = SegmentBody::encode(ops, u32::try_from(dimension).unwrap()).unwrap();
     Segment::decode(body.seal(stamp(7)).unwrap().to_bytes()).unwrap().len()
@@ -95,8 +95,7 @@ fn a_front_takes_the_longest_header_and_none_longer() {
     assert!(error.to_string().contains(&(MAX_HEADER_BYTES + 1).to_string()), "{error}");
 }
 
-/// Readers skip the embeddings where the header counts none, so a section of them would never be
-/// read.
+/// Readers skip the embeddings if the header counts none, so they would never read such a section.
 #[test]
 fn embeddings_that_the_header_does_not_count_are_refused() {
     let reader = EnvelopeReader::open_any(encode(&[Op::delete("x")])).unwrap();
@@ -109,8 +108,8 @@ fn embeddings_that_the_header_does_not_count_are_refused() {
     assert_eq!((error.kind(), error.what()), (Kind::Invalid, "embeddings"));
 }
 
-/// A reader makes room for as many ops as the header counts, so it compares the count with the rows
-/// first.
+/// A reader allocates for the ops that the header counts, so it first compares the count with the
+/// rows.
 #[test]
 fn more_ops_than_there_are_rows_are_refused_by_number() {
     let counted = |ops: u32| {

@@ -1,5 +1,5 @@
-//! The ops of a segment without their embeddings, which a range read of the object's first bytes
-//! brings.
+//! The ops of a segment without their embeddings, which one range read of the object's first bytes
+//! returns.
 
 use bytes::Bytes;
 
@@ -12,22 +12,22 @@ use crate::envelope::{EnvelopeReader, ObjectKind};
 use crate::error::FormatError;
 use crate::limits::MAX_SEGMENT_SECTION_BYTES;
 
-/// The header of a segment and the rows of its ops, both checked by their checksums. Nothing is
-/// known of the embeddings, and the digest of the ops, which covers them too, is not compared.
+/// The header of a segment and the rows of its ops, both verified by their checksums. The
+/// embeddings are unknown. The digest of the ops covers embeddings, too, so it is not compared.
 #[derive(Debug, Clone)]
 pub struct SegmentOps {
     header: SegmentHeader,
     rows: Bytes,
-    /// Where each row lies.
+    /// The place of each row.
     places: Vec<(u32, u32)>,
 }
 
 impl SegmentOps {
-    /// How many bytes from the start of the object [`SegmentOps::decode`] needs. `prefix` must hold
-    /// the envelope.
+    /// Bytes from the start of the object that [`SegmentOps::decode`] needs. `prefix` must hold the
+    /// envelope.
     ///
     /// # Errors
-    /// Those of [`SegmentFront::bytes_needed`]; `Invalid` where the segment has no ops.
+    /// Those of [`SegmentFront::bytes_needed`]; `Invalid` if the segment has no ops.
     pub fn bytes_needed(prefix: Bytes) -> Result<u64, FormatError> {
         let header = SegmentFront::bytes_needed(prefix.clone())?;
         let reader = EnvelopeReader::open_front(prefix, ObjectKind::Segment)?;
@@ -40,7 +40,7 @@ impl SegmentOps {
     /// [`SegmentOps::bytes_needed`].
     ///
     /// # Errors
-    /// Whatever is wrong with the header or a row; `Truncated` where the prefix is too short.
+    /// A fault of the header or a row; `Truncated` if the prefix is too short.
     pub fn decode(prefix: Bytes) -> Result<Self, FormatError> {
         let reader = EnvelopeReader::open_front(prefix, ObjectKind::Segment)?;
         let header = SegmentFront::of(&reader)?.into_header();
@@ -68,7 +68,7 @@ impl SegmentOps {
         &self.header
     }
 
-    /// Whether an op is about this record.
+    /// Whether an op changes this record.
     pub fn concern(&self, id: &str) -> bool {
         self.places.iter().any(|(start, end)| {
             let row = self.rows.get(*start as usize..*end as usize).and_then(OpRow::checked);

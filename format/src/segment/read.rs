@@ -1,4 +1,4 @@
-//! Reading a segment.
+//! Reads a segment.
 
 use std::borrow::Cow;
 
@@ -19,24 +19,24 @@ use crate::op::Op;
 use crate::revision::Place;
 use crate::validate::finite_embedding;
 
-/// A segment, read whole, every check passed: nothing in it can fail afterwards.
+/// A whole segment with every check passed. No later access can fail.
 ///
-/// It holds its ops as the rows of bytes that were stored, and makes an [`Op`] of one where it is
-/// asked to. Beside the rows and the embeddings it takes 4 bytes an op, and 4 more for each op that
-/// carries an embedding among others that do not.
+/// It holds its ops as stored rows of bytes, and makes an [`Op`] of one on request. Besides the
+/// rows and the embeddings it takes 4 bytes an op. If only some ops carry an embedding, it takes 4
+/// more for each of them.
 #[derive(Debug, Clone)]
 pub struct Segment {
     header: SegmentHeader,
     bytes: u64,
     decoded_bytes: u64,
-    /// The ops section: for each op the length of its row, and the row.
+    /// The ops section: the length of each op's row, and the row.
     rows: Bytes,
-    /// Where each row begins, behind its length.
+    /// The start of each row, behind its length.
     starts: Vec<u32>,
-    /// The ops that carry an embedding, ascending; empty where all of them do, or none.
+    /// The ops that carry an embedding, ascending; empty if all of them do, or none.
     carriers: Vec<u32>,
-    /// At a 4-byte boundary, in this machine's byte order; part of the object, not a copy, where
-    /// that can be.
+    /// At a 4-byte boundary, in this machine's byte order. Part of the object if possible,
+    /// otherwise a copy.
     embeddings: Bytes,
 }
 
@@ -44,8 +44,8 @@ impl Segment {
     /// Decodes and validates a whole object: checksums, lengths, limits, counts, finite numbers,
     /// the digest.
     ///
-    /// That its header says the place of its name and the caller's collection is for the caller to
-    /// check: [`Segment::header`], [`Segment::expect_collection`].
+    /// The caller must check that the header matches the object's name and the caller's collection:
+    /// [`Segment::header`], [`Segment::expect_collection`].
     ///
     /// # Errors
     /// Any [`FormatErrorKind`](crate::FormatErrorKind).
@@ -88,12 +88,12 @@ impl Segment {
         self.bytes
     }
 
-    /// About how much memory it takes: [`SegmentFront::decoded_bytes`].
+    /// Estimated bytes of memory: [`SegmentFront::decoded_bytes`].
     pub fn decoded_bytes(&self) -> u64 {
         self.decoded_bytes
     }
 
-    /// How many ops it holds, at least 1.
+    /// Number of ops, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "no segment is empty")]
     pub fn len(&self) -> usize {
         self.starts.len()
@@ -104,13 +104,13 @@ impl Segment {
         OpRow::checked(self.row_bytes(index)?)
     }
 
-    /// The id of the record that op `index` is about.
+    /// The id of the record that op `index` changes.
     pub fn id(&self, index: usize) -> Option<&str> {
         str::from_utf8(self.id_bytes(index)).ok().filter(|id| !id.is_empty())
     }
 
-    /// The bytes of that id: cheaper to sort by, and in the same order. Empty where there is no
-    /// such op.
+    /// The bytes of that id: cheaper to sort by, and in the same order. Empty if there is no such
+    /// op.
     pub fn id_bytes(&self, index: usize) -> &[u8] {
         // An action, the length of the id, the id.
         let id = self.row_bytes(index).and_then(|row| {
@@ -120,42 +120,42 @@ impl Segment {
         id.unwrap_or_default()
     }
 
-    /// Op `index`, made of its row. An embedding stands as its row number, for [`Segment::vector`].
+    /// Op `index`, made of its row. Its embedding is a row number, for [`Segment::vector`].
     pub fn op(&self, index: usize) -> Option<Op<u32>> {
         self.row(index)?.op(self.vector_of(index).unwrap_or_default()).ok()
     }
 
-    /// The effect of op `index` on presence and insertion, without its record: allocates nothing.
+    /// The effect of op `index` on presence and insertion, without its record. Allocates nothing.
     pub fn outline(&self, index: usize) -> Option<Effect<()>> {
         Some(self.row(index)?.outline(self.place(index)))
     }
 
     /// The position of op `index`.
     pub fn position(&self, index: usize) -> Position {
-        // There are never more ops than a position can count.
+        // A segment never has more ops than a position can count.
         Position::new(self.header.sequence, index).unwrap_or_default()
     }
 
-    /// Whether its ops bear revisions: all of them, or none.
+    /// Whether its ops have revisions. Either all have them or none has.
     pub fn has_revisions(&self) -> bool {
         self.row(0).is_some_and(|row| row.revision().is_some())
     }
 
-    /// The place of op `index` among the ops of its record: its stamp where it bears a revision,
-    /// else its position.
+    /// The place of op `index` among the ops of its record: its stamp if it has a revision,
+    /// otherwise its position.
     pub fn place(&self, index: usize) -> Place {
         let row = self.row(index).filter(|row| row.revision().is_some());
         let stamp = row.and_then(|row| row.stamp(&self.vector_bytes(index)));
         stamp.map_or(Place::Log(self.position(index)), Place::Revision)
     }
 
-    /// The ops in log order with their positions. Each is made when it is asked for.
+    /// The ops in log order with their positions. The iterator makes each op when it reaches it.
     pub fn ops(&self) -> impl ExactSizeIterator<Item = (Position, Op<u32>)> {
         let op = |index| self.op(index).unwrap_or_else(|| Op::delete(String::new()));
         (0..self.len()).map(move |index| (self.position(index), op(index)))
     }
 
-    /// The embedding row of op `index`; none where the op carries no embedding.
+    /// The embedding row of op `index`; `None` if the op carries no embedding.
     pub fn vector_of(&self, index: usize) -> Option<u32> {
         let index = u32::try_from(index).ok()?;
         if self.header.vectors == self.header.ops {
@@ -164,8 +164,8 @@ impl Segment {
         self.carriers.binary_search(&index).ok().and_then(|row| u32::try_from(row).ok())
     }
 
-    /// Embedding row `row`: as many numbers as the header's dimension, all finite. Empty for a row
-    /// that no op names.
+    /// Embedding row `row`: as many numbers as the header's dimension, all finite. Empty if no op
+    /// has this row.
     pub fn vector(&self, row: u32) -> &[f32] {
         let dimension = self.header.dimension as usize;
         let start = dimension.saturating_mul(row as usize);
@@ -174,7 +174,7 @@ impl Segment {
 
     /// All embedding rows one after the other.
     pub fn vectors(&self) -> &[f32] {
-        // `EnvelopeReader::section` hands out aligned bytes.
+        // `EnvelopeReader::section` returns aligned bytes.
         bytemuck::try_cast_slice(&self.embeddings).unwrap_or_default()
     }
 
@@ -184,10 +184,10 @@ impl Segment {
         Some(Digest::of_op(hash, self.position(index)))
     }
 
-    /// Checks that it belongs to this collection.
+    /// Checks that the segment belongs to this collection.
     ///
     /// # Errors
-    /// `Invalid` where the uid or the dimension is another's.
+    /// `Invalid` if the uid or the dimension differs.
     pub fn expect_collection(&self, collection: Uid, dimension: u32) -> Result<(), FormatError> {
         let reason = if self.header.collection != collection {
             format!("it belongs to collection {} and not to {collection}", self.header.collection)
@@ -205,7 +205,7 @@ impl Segment {
         self.rows.get(start..)?.get(..u32::from_le_bytes(*len) as usize)
     }
 
-    /// The embedding of op `index` as it is stored, little-endian; empty where it carries none.
+    /// The embedding of op `index` as stored, little-endian; empty if it carries none.
     fn vector_bytes(&self, index: usize) -> Cow<'_, [u8]> {
         let numbers = self.vector_of(index).map_or(&[][..], |row| self.vector(row));
         if cfg!(target_endian = "little") {
@@ -216,14 +216,13 @@ impl Segment {
     }
 }
 
-/// Where the ops of a segment lie.
+/// The places of the ops of a segment.
 struct Index {
     starts: Vec<u32>,
     carriers: Vec<u32>,
 }
 
-/// Checks every row, that they are as many as the header counts, and that their digest is the
-/// header's.
+/// Checks every row, their number against the header, and their digest against the header.
 fn check_rows(header: &SegmentHeader, rows: &Bytes, vectors: &[u8]) -> Result<Index, FormatError> {
     let invalid = |reason: &'static str| Err(FormatError::invalid("ops", reason));
     let count = header.ops as usize;
@@ -258,7 +257,7 @@ fn check_rows(header: &SegmentHeader, rows: &Bytes, vectors: &[u8]) -> Result<In
         if *revised.get_or_insert(row.revision().is_some()) != row.revision().is_some() {
             return invalid("some of them bear a revision and others do not");
         }
-        // A position counts as many ops as the header may.
+        // A header may count at most as many ops as a position can.
         let position = Position::new(header.sequence, op as usize).unwrap_or_default();
         digest = digest.plus(Digest::of_op(row.hash(vector), position));
     }
@@ -272,8 +271,8 @@ fn check_rows(header: &SegmentHeader, rows: &Bytes, vectors: &[u8]) -> Result<In
     Ok(index)
 }
 
-/// Little-endian numbers in the order of this machine: the same bytes on nearly every machine there
-/// is.
+/// Little-endian numbers in the byte order of this machine. On nearly every machine these are the
+/// same bytes.
 fn native(little_endian: Bytes) -> Bytes {
     if cfg!(target_endian = "little") {
         return little_endian;

@@ -76,7 +76,7 @@ pub(super) fn ops() -> impl Strategy<Value = Vec<Op>> {
     })
 }
 
-/// The ops with their embeddings looked up.
+/// The ops with their embeddings filled in.
 fn read_back(segment: &Segment) -> Vec<Op> {
     segment.ops().map(|(_, op)| op.map_embedding(|row| segment.vector(row).to_vec())).collect()
 }
@@ -196,7 +196,7 @@ proptest! {
     #[test]
     fn different_ops_have_different_digests(a in ops(), b in ops()) {
         let digest = |ops: &[Op]| SegmentBody::encode(ops, 3).unwrap().digest(Sequence::FIRST);
-        // Debug text tells 0.0 from -0.0, as the digest does.
+        // Debug text distinguishes 0.0 from -0.0, as the digest does.
         prop_assert_eq!(digest(&a) == digest(&b), format!("{a:?}") == format!("{b:?}"));
     }
 
@@ -221,8 +221,8 @@ proptest! {
             }
         });
         if let Ok(segment) = Segment::decode(forged) {
-            // Header fields that nothing else in the object tells may differ; ops may not, thanks
-            // to the digest.
+            // A changed header field passes if nothing else in the object determines it. The digest
+            // catches changed ops.
             prop_assert_eq!(format!("{:?}", read_back(&segment)), format!("{ops:?}"));
         }
     }

@@ -1,4 +1,4 @@
-//! One op as a row of bytes: a segment stores it, and the op's hash is taken of it.
+//! One op as a row of bytes. A segment stores the row, and the op's hash covers it.
 //! `format/SPEC.md`, section "Segment".
 
 mod read;
@@ -24,7 +24,7 @@ mod tag {
     /// Added to the action of an op with a revision.
     pub(super) const REVISED: u8 = 0x80;
 
-    /// States of a field: left alone (or absent), removed, set.
+    /// States of a field: kept (or absent), removed, set.
     pub(super) const KEEP: u8 = 0;
     pub(super) const CLEAR: u8 = 1;
     pub(super) const SET: u8 = 2;

@@ -1,4 +1,4 @@
-//! Making an op of a row.
+//! Makes an op of a row.
 
 use super::tag::{ADD, PATCH, PUT, UPSERT};
 use super::value::ValueRef;

@@ -20,8 +20,7 @@ fn with(metadata: Metadata) -> Op<u32> {
     Op::put("r", Record { metadata, ..Record::default() })
 }
 
-/// The two halves of a limit: an op at it is taken, an op beyond is refused by writers and readers
-/// alike.
+/// The two sides of a limit: writers and readers accept an op at it, and refuse an op beyond it.
 #[track_caller]
 fn limit(at: &Op<u32>, beyond: &Op<u32>) {
     assert!(at.validate_fields(false).is_ok());
@@ -62,7 +61,7 @@ fn rows_have_the_limits_of_ops() {
             let full = |key: usize| (format!("{key:02}"), list(65_536 - 16));
             with((0..8).map(full).chain([("z".to_owned(), list(count))]).collect())
         };
-        // 8 keys of 2 bytes and one of 1 leave room for so many elements.
+        // 8 keys of 2 bytes and one of 1 leave room for this many elements.
         let left = (MAX_METADATA_BYTES - 17) / 8 - 8 * (65_536 - 16);
         limit(&elements(left), &elements(left + 1));
     }

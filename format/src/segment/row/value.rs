@@ -1,4 +1,4 @@
-//! A metadata value where it lies in a row: checked, and copied only when it is asked for.
+//! A metadata value in its row: checked in place, and copied only on request.
 
 use super::tag::{BOOL, BOOLS, F64, F64S, I64, I64S, REMOVED, STRING, STRINGS};
 use crate::codec::Cursor;
@@ -6,14 +6,14 @@ use crate::error::FormatError;
 use crate::limits::MAX_LIST_LEN;
 use crate::record::Value;
 
-/// A value, checked against every limit of the format. A list is the bytes of its elements.
+/// A value, checked against every limit of the format. A list holds the bytes of its elements.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ValueRef<'a> {
     String(&'a str),
     I64(i64),
     F64(f64),
     Bool(bool),
-    /// The texts, each with its length before it, and how many there are.
+    /// The texts, each with its length before it, and their number.
     Strings(&'a [u8], usize),
     I64s(&'a [[u8; 8]]),
     F64s(&'a [[u8; 8]]),
@@ -21,7 +21,7 @@ pub(super) enum ValueRef<'a> {
 }
 
 impl<'a> ValueRef<'a> {
-    /// Takes a value; `None` where the key is removed.
+    /// Takes a value; `None` if the key is removed.
     pub(super) fn take(from: &mut Cursor<'a>) -> Result<Option<Self>, FormatError> {
         Ok(Some(match from.u8()? {
             REMOVED => return Ok(None),
@@ -59,8 +59,8 @@ impl<'a> ValueRef<'a> {
         }))
     }
 
-    /// Bytes that it counts against the limit of a record's metadata: 8 a number or list element,
-    /// and the bytes of texts.
+    /// Bytes that count against the limit of a record's metadata: 8 a number or list element, and
+    /// the bytes of texts.
     pub(super) fn counted(&self) -> usize {
         match self {
             Self::String(text) => text.len(),
@@ -81,7 +81,7 @@ impl<'a> ValueRef<'a> {
             Self::Bool(value) => Value::Bool(value),
             Self::Strings(texts, count) => {
                 let mut each = Cursor::new(texts, "ops");
-                // They were checked when the value was taken, so none is left out.
+                // The take checked all of them, so none is left out.
                 Value::Strings((0..count).map_while(|_| each.string().ok().map(str::to_owned)).collect())
             }
             Self::I64s(numbers) => Value::I64s(numbers.iter().map(|number| i64::from_le_bytes(*number)).collect()),

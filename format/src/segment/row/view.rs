@@ -11,9 +11,8 @@ use crate::op::{Action, Op};
 use crate::record::{Patch, Record};
 use crate::revision::{Place, Revision, Stamp};
 
-/// One op as the row of bytes that a segment stores, without its embedding's numbers. It was
-/// checked against every rule and limit of the format, borrows the bytes, and allocates only where
-/// an [`Op`] is made of it.
+/// One op as the row of bytes that a segment stores, without its embedding's numbers. It passed
+/// every rule and limit of the format. It borrows the bytes, and allocates only to make an [`Op`].
 #[derive(Debug, Clone, Copy)]
 pub struct OpRow<'a> {
     bytes: &'a [u8],
@@ -22,8 +21,8 @@ pub struct OpRow<'a> {
 }
 
 impl<'a> OpRow<'a> {
-    /// Checks the bytes of a row, as [`OpRow::bytes`] gave them: for a row that was kept outside of
-    /// its segment.
+    /// Checks the bytes of a row from [`OpRow::bytes`], for a row that was kept outside of its
+    /// segment.
     ///
     /// # Errors
     /// `Invalid`: the bytes are not exactly one row, or the op in them breaks a rule of the format.
@@ -33,7 +32,7 @@ impl<'a> OpRow<'a> {
         Ok(Self { bytes, front, carries_embedding })
     }
 
-    /// A row that [`OpRow::check`] has passed before; `None` where it cannot have.
+    /// A row that has passed [`OpRow::check`] before; `None` if it cannot have.
     pub(in crate::segment) fn checked(bytes: &'a [u8]) -> Option<Self> {
         let mut from = Cursor::new(bytes, "ops");
         let front = Front::take(&mut from).ok()?;
@@ -56,7 +55,7 @@ impl<'a> OpRow<'a> {
         self.front.revision
     }
 
-    /// Whether the op sets an embedding.
+    /// Whether the op has an embedding.
     pub fn carries_embedding(&self) -> bool {
         self.carries_embedding
     }
@@ -66,7 +65,7 @@ impl<'a> OpRow<'a> {
         self.bare().name()
     }
 
-    /// The op. Its embedding, if it carries one, gets the number `vector`. Copies id, document and
+    /// The op. Its embedding, if it has one, gets the number `vector`. Copies id, document and
     /// metadata.
     ///
     /// # Errors
@@ -75,18 +74,19 @@ impl<'a> OpRow<'a> {
         read(self.bytes, vector)
     }
 
-    /// The effect of the op at this place on presence and insertion. Its record is empty, so it
-    /// allocates nothing.
+    /// The effect of the op at this place on presence and insertion. Its record is empty. Allocates
+    /// nothing.
     pub fn outline(&self, place: Place) -> Effect<()> {
         Effect::from_op(self.bare(), place)
     }
 
-    /// The hash of the op with its embedding's bytes, little-endian; none where it carries none.
+    /// The hash of the op with its embedding's bytes, little-endian; without bytes if it has no
+    /// embedding.
     pub(in crate::segment) fn hash(&self, embedding: &[u8]) -> OpHash {
         OpHash::of(self.bytes, embedding)
     }
 
-    /// The op's stamp, where it bears a revision.
+    /// The op's stamp, if it has a revision.
     pub(in crate::segment) fn stamp(&self, embedding: &[u8]) -> Option<Stamp> {
         Some(Stamp::of(&self.bare(), self.front.revision?, self.hash(embedding)))
     }
@@ -98,7 +98,7 @@ impl<'a> OpRow<'a> {
             UPSERT => Action::Upsert(Patch::default()),
             ADD => Action::Add(Record::default()),
             PATCH => Action::Patch(Patch::default()),
-            // The row was checked: no other number is left.
+            // The row was checked, so only this action is left.
             _ => Action::Delete,
         }
     }

@@ -1,4 +1,4 @@
-//! The one walk over a row, by which it is checked and by which an op is made of it: the two cannot
+//! The one walk over a row. Checking a row and making an op of it both use it, so they cannot
 //! differ.
 
 use super::tag::{ADD, CLEAR, DELETE, KEEP, PATCH, PUT, REVISED, SET, UPSERT};
@@ -11,23 +11,23 @@ use crate::revision::Revision;
 /// The shortest metadata entry: a key of one byte, removed.
 const MIN_ENTRY_BYTES: usize = 6;
 
-/// What stands before the fields of a row.
+/// The fields in front of a row: action, id, revision.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Front<'a> {
-    /// Without the bit that says that there is a revision.
+    /// Without the bit that marks a revision.
     pub(super) action: u8,
     pub(super) id: &'a str,
     pub(super) revision: Option<Revision>,
 }
 
-/// The fields of a row but for its metadata.
+/// The fields of a row except its metadata.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields<'a> {
     pub(super) embedding: Field<()>,
     pub(super) document: Field<&'a str>,
 }
 
-/// What a row says of one field.
+/// The content of one field in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field<T> {
     Keep,
@@ -63,7 +63,7 @@ impl<'a> Front<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Takes the fields behind the front of a row that is no delete.
+    /// Takes the fields behind the front of a row that is not a delete.
     pub(super) fn take(from: &mut Cursor<'a>) -> Result<Self, FormatError> {
         let embedding = field(from, |_| Ok(()))?;
         let document = field(from, Cursor::string)?;
@@ -71,8 +71,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Checks a row, which must end where `bytes` do, against every rule and limit of the format.
-/// Passes each metadata entry to `entry`, in order; allocates nothing.
+/// Checks a row, which must end where `bytes` does, against every rule and limit of the format.
+/// Passes each metadata entry to `entry`, in order. Allocates nothing.
 pub(super) fn walk<'a>(
     bytes: &'a [u8],
     mut entry: impl FnMut(&'a str, Option<ValueRef<'a>>),
@@ -104,7 +104,7 @@ pub(super) fn walk<'a>(
         if key.len() > MAX_KEY_BYTES {
             return Err(from.invalid(format!("a metadata key has {} bytes, the limit is {MAX_KEY_BYTES}", key.len())));
         }
-        // No key is empty, so the first one sorts behind the empty text.
+        // No key is empty, so the first one sorts after the empty text.
         if key <= last {
             return Err(from.invalid("metadata keys are empty or not in order"));
         }

@@ -1,4 +1,4 @@
-//! Writing a row.
+//! Writes a row.
 
 use super::tag::{
     ADD, BOOL, BOOLS, CLEAR, DELETE, F64, F64S, I64, I64S, KEEP, PATCH, PUT, REMOVED, REVISED, SET, STRING, STRINGS,
