@@ -1,17 +1,17 @@
-//! The part of a shard's log that is not folded: its limit, and how far a writer knows it.
+//! The part of a shard's log that is not folded: its limit, and a writer's knowledge of it.
 //!
 //! A writer counts the segments exactly, from the head that it reads before each acknowledgement.
-//! It knows ops and bytes of the segments that it wrote, and of those whose headers it read for
+//! It knows ops and bytes of the segments that it wrote, and of segments whose headers it read for
 //! another reason. That costs no request.
 
 use std::collections::VecDeque;
 
 use deltafold_format::{SegmentFront, Sequence, ShardId, Version};
 
-/// Entries kept at most; beyond, each two neighbours become one.
+/// Most entries kept. Beyond that, each two neighbours become one.
 const MAX_ENTRIES: usize = 1_024;
 
-/// How far folding is behind in one shard, as a writer saw it with its last acknowledgement there.
+/// The lag of folding in one shard, as a writer saw it with its last acknowledgement there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lag {
     /// The shard.
@@ -26,8 +26,8 @@ pub struct Lag {
     pub bytes: u64,
 }
 
-/// The longest log that a shard may have before its writers do something about it. A backlog is
-/// over the limit as soon as it is over one of the numbers.
+/// The longest log that a shard may have before its writers act. A backlog exceeds the limit as
+/// soon as it exceeds one of the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BacklogLimit {
     /// Segments that are not folded.
@@ -42,12 +42,12 @@ impl BacklogLimit {
     /// No limit at all.
     pub const NONE: Self = Self { segments: u64::MAX, ops: u64::MAX, bytes: u64::MAX };
 
-    /// Whether a backlog is over the limit.
+    /// Whether a backlog exceeds the limit.
     pub fn is_passed(&self, lag: &Lag) -> bool {
         lag.segments > self.segments || lag.ops > self.ops || lag.bytes > self.bytes
     }
 
-    /// The numbers of a backlog that are over the limit, and the limit.
+    /// The numbers of a backlog that exceed the limit, and the limit.
     pub(crate) fn told(&self, lag: &Lag) -> String {
         let numbers = [
             (lag.segments, self.segments, "segments"),
@@ -72,7 +72,7 @@ impl BacklogLimit {
 }
 
 impl Default for BacklogLimit {
-    /// Far beyond any log that a compactor looks after: 65,536 segments, 64 million ops, 64 GiB.
+    /// Far beyond any log with an active compactor: 65,536 segments, 64 million ops, 64 GiB.
     fn default() -> Self {
         Self { segments: 1 << 16, ops: 64_000_000, bytes: 64 << 30 }
     }
@@ -95,15 +95,15 @@ impl Weight {
     }
 }
 
-/// The segments of a log whose weight a writer knows. Bounded, however long the log is.
+/// The segments of a log whose weight a writer knows. Bounded, whatever the length of the log.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// By their last segment, rising.
+    /// Sorted by their last segment, ascending.
     entries: VecDeque<(Sequence, Weight)>,
 }
 
 impl Known {
-    /// Learns the weight of a segment; one at or before the last that is known is known already.
+    /// Adds the weight of a segment. A segment at or before the last known one is known already.
     pub(super) fn add(&mut self, sequence: Sequence, weight: Weight) {
         if self.entries.back().is_some_and(|(last, _)| *last >= sequence) {
             return;
@@ -118,7 +118,7 @@ impl Known {
         }
     }
 
-    /// The weight of what lies behind `folded`. Forgets the rest.
+    /// The weight behind `folded`. Drops the entries before it.
     pub(super) fn behind(&mut self, folded: Sequence) -> Weight {
         while self.entries.front().is_some_and(|(last, _)| *last <= folded) {
             self.entries.pop_front();
@@ -154,7 +154,7 @@ mod tests {
             assert!(known.entries.len() <= MAX_ENTRIES);
         }
         assert_eq!(known.behind(Sequence::ZERO), Weight { ops: 200_000, bytes: 300_000 });
-        // Of an entry that is folded in part, the whole counts.
+        // An entry folded in part counts in full.
         let rest = known.behind(slot(99_999)).ops;
         assert!((2..=400).contains(&rest), "{rest}");
     }
@@ -171,7 +171,7 @@ mod tests {
         }
     }
 
-    /// The function that folds gives up far behind the limit at which writers do.
+    /// The function that folds gives up far beyond the limit at which writers do.
     #[test]
     fn a_limit_times_a_number_is_that_of_each_part() {
         let limit = BacklogLimit { segments: 2, ops: 3, bytes: 1 << 60 };

@@ -1,7 +1,7 @@
 //! The log of a shard: appending at its tail, reading it.
 //!
-//! The log is the segments `log/1`, `log/2`, … without a gap. A writer creates the first free slot,
-//! and no writer tries slot `n + 1` before it is known what slot `n` holds.
+//! The log is the segments `log/1`, `log/2`, … without a gap. A writer creates the first free slot.
+//! No writer tries slot `n + 1` before it knows the content of slot `n`.
 //!
 //! | module | part |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! The writer: the handle of callers. It splits their ops by shard, hands them to the appenders of
+//! The writer: the handle of callers. It splits their ops by shard, passes them to the appenders of
 //! the shards, and waits for the answers.
 
 use std::collections::BTreeMap;
@@ -24,19 +24,18 @@ use crate::shard::Shard;
 pub struct WriterOptions {
     /// A segment takes no more requests once it holds this many ops: 32,768 by default.
     pub max_batch_ops: usize,
-    /// Or about this many bytes: 16 MiB by default, at most 32 MiB. Segments come to be one request
-    /// after the other. On a distant store bulk appends wait for that, and larger segments wait
-    /// less.
+    /// Or about this many bytes: 16 MiB by default, at most 32 MiB. Segments commit one after the
+    /// other. On a distant store bulk appends wait for that, and larger segments wait less.
     pub max_batch_bytes: usize,
     /// The time that a segment waits for more requests after its first one: none by default. Even
-    /// so, requests that come while a segment is being written go into the next one together.
+    /// then, requests that arrive while a segment is being written share the next one.
     pub linger: Duration,
-    /// About the bytes of ops that may wait for their acknowledgement: 128 MiB by default, and at
-    /// most half of the collection's [`memory`](crate::Collection::memory). Beyond, `append` is
-    /// refused with `Busy`.
+    /// Most estimated bytes of ops that wait for their acknowledgement: 128 MiB by default, and at
+    /// most half of the collection's [`memory`](crate::Collection::memory). Beyond that, `append`
+    /// fails with `Busy`.
     pub max_waiting_bytes: usize,
-    /// The longest log that is appended to, shard by shard. Beyond, `append` is refused with `Busy`
-    /// until a compactor has folded.
+    /// The longest log that accepts appends, shard by shard. Beyond that, `append` fails with
+    /// `Busy` until a compactor has folded.
     pub max_backlog: BacklogLimit,
 }
 
@@ -83,7 +82,7 @@ impl Ack {
         &self.segments
     }
 
-    /// The collection held this source position already; nothing was appended.
+    /// Whether the collection held this source position already. Then nothing was appended.
     pub fn is_duplicate(&self) -> bool {
         self.duplicate
     }
@@ -91,14 +90,14 @@ impl Ack {
 
 /// Appends ops to a collection. Clones are one writer: their concurrent appends share segments.
 ///
-/// The ops of one call keep their order, and so do calls of which one begins after the other was
+/// The ops of one call keep their order. So do calls of which one begins after the other was
 /// acknowledged. Calls that wait together are appended in the order in which they were begun
-/// (polled). The exception is a segment that is written anew at a later place, as the log was
-/// folded and swept while the writer slept.
+/// (polled). There is one exception: if the log was folded and swept while the writer slept, a
+/// segment may be written again at a later place.
 ///
 /// `append` may be dropped at any moment. Its ops are then appended or not, as with a call whose
 /// answer is lost, and nothing else changes. When the last clone is dropped, accepted ops are still
-/// appended, as long as the runtime lives; [`close`](Self::close) waits for it.
+/// appended, as long as the runtime lives. [`close`](Self::close) waits for it.
 #[derive(Debug, Clone)]
 pub struct Writer {
     inner: Arc<Inner>,
@@ -109,12 +108,12 @@ struct Inner {
     appenders: Vec<AppenderHandle>,
     options: WriterOptions,
     writer: Uid,
-    /// Bytes of ops that are accepted and not decided.
+    /// Bytes of ops that are accepted and undecided.
     waiting: Arc<AtomicUsize>,
     closed: AtomicBool,
 }
 
-/// The way to the appender of one shard, which starts with the first op for it.
+/// The handle of the appender of one shard, which starts with the first op for it.
 #[derive(Debug)]
 struct AppenderHandle {
     shard: Shard,
@@ -139,12 +138,12 @@ impl Writer {
     }
 
     /// Appends ops, and returns when they are durable: in the log at one place, readable from then
-    /// on. The ops of one shard become part of one segment together, or of none. Over several
-    /// shards each decides for itself.
+    /// on. The ops of one shard become part of one segment together, or of none. Several shards
+    /// decide independently.
     ///
     /// Costs one PUT and one conditional GET a segment, for any number of calls that share it. The
-    /// first append to a shard costs a GET and a LIST more. An append that is refused for its
-    /// backlog costs one conditional GET.
+    /// first append to a shard costs a GET and a LIST more. An append refused for its backlog costs
+    /// one conditional GET.
     ///
     /// # Errors
     ///
@@ -162,12 +161,12 @@ impl Writer {
 
     /// Appends ops that come from position `position` of a queue, stream or file called `source`.
     /// They are appended exactly once, by any number of calls and writers. Positions of a source
-    /// must come in rising order. One that is not above the source's high-water mark is taken for a
-    /// repetition, and acknowledged as a [duplicate](Ack::is_duplicate).
+    /// must ascend. A position that is not above the source's high-water mark counts as a
+    /// repetition, and is acknowledged as a [duplicate](Ack::is_duplicate).
     ///
-    /// After a failure the positions that follow fail too, until the failed one, or an earlier one,
-    /// is appended again: none can overtake it. A shard remembers the 1,024 sources seen last, and
-    /// not those that have been silent for
+    /// After a failure later positions fail, too, until the failed one, or an earlier one, is
+    /// appended again. So none can overtake it. A shard keeps the 1,024 sources seen last, except
+    /// sources that have been silent for
     /// [`forget_sources_after`](crate::Policy::forget_sources_after).
     ///
     /// Costs the same as [`append`](Self::append). The first call for a shard reads the headers of
@@ -175,34 +174,33 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// Those of `append`; `Conflict` where an earlier position has failed.
+    /// Those of `append`; `Conflict` if an earlier position has failed.
     pub async fn append_from(&self, source: &str, position: u128, ops: Vec<Op>) -> Result<Ack> {
         self.hand_over(vec![(None, ops)], Some(named(source, position)?))?.wait().await
     }
 
     /// Appends a change with an origin: the ops at one position of a source. It is appended exactly
     /// once, and never behind a later change of one of its records. Unlike
-    /// [`append_from`](Self::append_from), a late change is not taken for a repetition.
+    /// [`append_from`](Self::append_from), a late change does not count as a repetition.
     ///
     /// A change that the log holds is acknowledged as a [duplicate](Ack::is_duplicate). A late one
-    /// is appended where the log holds no later change of its records. Otherwise it is refused,
-    /// unless it is known to be held. A shard remembers the last 1,024 marks of changes, of which
-    /// each change leaves one for itself and one for each record, and refuses a change that it
-    /// cannot tell.
+    /// is appended if the log holds no later change of its records. Otherwise it is refused, unless
+    /// the log is known to hold it. A shard keeps the last 1,024 marks of changes. Each change
+    /// leaves one mark for itself and one for each record. The shard refuses a change that it
+    /// cannot decide.
     ///
-    /// A position names one change, of the same records each time. After a failure the positions
-    /// that follow fail too, as with `append_from`. A source that has been silent for
+    /// A position identifies one change, with the same records each time. After a failure later
+    /// positions fail, too, as with `append_from`. A source starts anew if it has been silent for
     /// [`forget_sources_after`](crate::Policy::forget_sources_after), or is none of the 1,024 seen
-    /// last, begins anew.
+    /// last.
     ///
-    /// In a collection that is ordered by revision [`append`](Self::append) does the same without
-    /// bounds.
+    /// In a collection ordered by revision, [`append`](Self::append) does the same without bounds.
     ///
     /// # Errors
     ///
-    /// Those of `append`. `InvalidInput` where a shard gets more than 4,000 different records of
-    /// it. `Conflict` where an earlier position has failed, or a later change came before: then a
-    /// person has to look at the change.
+    /// Those of `append`. `InvalidInput` if a shard gets more than 4,000 different records of it.
+    /// `Conflict` if an earlier position has failed, or if a later change came before. In the
+    /// latter case a person must examine the change.
     pub async fn append_change(&self, origin: &Origin, ops: Vec<Op>) -> Result<Ack> {
         self.append_delivered(None, vec![(Some(origin.clone()), ops)]).await
     }
@@ -218,7 +216,7 @@ impl Writer {
     }
 
     /// The backlog of each shard that this writer has appended to, by its last acknowledgement
-    /// there. Costs nothing: an acknowledgement reads the head in any case.
+    /// there. Costs nothing, because an acknowledgement reads the head in any case.
     pub fn lags(&self) -> Vec<Lag> {
         let seen = |handle: &AppenderHandle| *handle.lag.lock().unwrap_or_else(PoisonError::into_inner);
         self.inner.appenders.iter().filter_map(seen).collect()
@@ -228,11 +226,11 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// `Closed` where the writer's runtime was shut down before.
+    /// `Closed` if the writer's runtime was shut down before.
     pub async fn flush(&self) -> Result<()> {
         let barriers = self.inner.appenders.iter().filter_map(|handle| handle.requests.get()).map(|requests| {
             let (done, decided) = oneshot::channel();
-            // An appender that is gone drops the sender, and the receiver sees it.
+            // If the appender is gone, the sender is dropped, and the receiver sees it.
             drop(requests.send(Message::Barrier(done)));
             decided
         });
@@ -240,7 +238,7 @@ impl Writer {
         if decided.iter().any(Result::is_err) { Err(Repr::Closed(None).into()) } else { Ok(()) }
     }
 
-    /// Refuses further appends, by clones too, and waits until everything accepted is decided.
+    /// Refuses further appends, also by clones, and waits until every accepted op is decided.
     ///
     /// # Errors
     ///
@@ -250,8 +248,7 @@ impl Writer {
         self.flush().await
     }
 
-    /// Hands the ops to the appenders. Nothing waits here, so requests keep the order in which they
-    /// come.
+    /// Passes the ops to the appenders without waiting, so requests keep their order of arrival.
     fn hand_over(&self, changes: Vec<(Option<Origin>, Vec<Op>)>, producer: Option<Producer>) -> Result<Handed> {
         let Some(first) = self.inner.appenders.first() else { return Err(Repr::Closed(None).into()) };
         if self.inner.closed.load(Ordering::Acquire) {
@@ -280,7 +277,7 @@ impl Writer {
             let bytes = ops.iter().map(bytes_of).sum();
             let permit = permit.split(bytes);
             let request = AppendRequest { ops, bytes, producer: producer.clone(), groups, accepted, reply, permit };
-            // An appender that is gone drops the request, and the receiver sees it.
+            // If the appender is gone, the request is dropped, and the receiver sees it.
             drop(self.requests(handle).send(Message::Append(request)));
             (handle.shard.id(), answer)
         });
@@ -315,7 +312,7 @@ impl Writer {
     /// The queue of an appender, which starts with its first request.
     fn requests<'a>(&self, handle: &'a AppenderHandle) -> &'a mpsc::UnboundedSender<Message> {
         handle.requests.get_or_init(|| {
-            // Unbounded, as every request holds its part of the bytes that may wait.
+            // Unbounded, because every request holds its share of the back-pressure limit.
             let (sender, receiver) = mpsc::unbounded_channel();
             let Inner { writer, options, .. } = &*self.inner;
             let (shard, lag) = (handle.shard.clone(), handle.lag.clone());
@@ -325,7 +322,7 @@ impl Writer {
     }
 }
 
-/// Whether a name is one under which writers, dates and changes stand among the high-water marks.
+/// Whether a name is reserved for the high-water marks of writers, dates or changes.
 fn is_reserved(source: &str) -> bool {
     ["writer/", CLOCK_SOURCE, SOURCE, CHANGE].iter().any(|reserved| source.starts_with(reserved))
 }
@@ -348,12 +345,12 @@ fn check_origin(origin: &Origin) -> Result<()> {
     Ok(())
 }
 
-/// The number of high-water marks that the groups leave at most.
+/// Upper bound of the high-water marks that the groups leave.
 fn marks(groups: &[ChangeGroup]) -> usize {
     groups.iter().filter_map(|group| group.key.as_ref()).map(|key| key.marks().count()).sum()
 }
 
-/// Requests on their way, one for each shard.
+/// Requests in flight, one for each shard.
 struct Handed(Vec<(ShardId, oneshot::Receiver<Result<AppendResult>>)>);
 
 impl Handed {
@@ -368,10 +365,9 @@ impl Handed {
                     placed += 1;
                 }
                 Ok(AppendResult::Known) => placed += 1,
-                // It is refused each time, also after the rest has landed.
+                // The refusal repeats each time, also after the rest has landed.
                 Err(error) if matches!(error.repr(), Repr::SourcePassed { .. }) => passed = Some(error),
-                // That one shard has nothing for certain says nothing of another of which nobody
-                // can tell.
+                // Another shard's outcome is unknown, which outweighs this shard's certain failure.
                 Err(_) if failure.as_ref().is_some_and(|failure| failure.kind() == ErrorKind::Unknown) => {}
                 Err(error) => failure = Some(error),
             }

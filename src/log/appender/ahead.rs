@@ -1,5 +1,5 @@
-//! Full batches made ready behind the one that is committed: encoded, and where their slot is
-//! known, uploaded ahead.
+//! Prepares full batches behind the one that is being committed: encodes them and, if their slot is
+//! known, uploads them ahead.
 
 use std::collections::VecDeque;
 
@@ -9,16 +9,16 @@ use super::batch::Batch;
 use crate::env::{self, Task};
 use crate::shard::Shard;
 
-/// Full batches made ready at once.
+/// Full batches prepared at once.
 const READY_AT_ONCE: usize = 8;
 
-/// A full batch that is being made ready.
+/// A full batch under preparation.
 struct Ready {
     batch: Task<Batch>,
     sourced: bool,
-    /// Nothing will be written: a caller only waits for what came before.
+    /// The batch writes nothing: its callers only wait for earlier batches.
     is_barrier: bool,
-    /// It is being uploaded.
+    /// Its upload has begun.
     is_staged: bool,
 }
 
@@ -34,12 +34,12 @@ impl Ready {
     }
 }
 
-/// Batches made ready, in the order in which they are committed.
+/// Prepared batches, in the order of their commits.
 pub(super) struct Ahead {
     shard: Shard,
     writer: Uid,
     ready: VecDeque<Ready>,
-    /// The slot of the first of them, where no other writer is seen to append.
+    /// The slot of the first of them; `None` if it is not known, as when another writer appends.
     slot: Option<Sequence>,
 }
 
@@ -69,18 +69,19 @@ impl Ahead {
         self.stage();
     }
 
-    /// Takes the slot that the next batch will come into, as far as it is known.
+    /// Sets the slot that the next batch will get, if it is known.
     pub(super) fn expect(&mut self, slot: Option<Sequence>) {
         self.slot = slot;
         self.stage();
     }
 
-    /// Uploads the batches that are not on their way yet.
+    /// Starts the uploads that have not begun.
     fn stage(&mut self) {
         let Some(mut slot) = self.slot else { return };
         let mut known = true;
         let stage = |ready: Ready| {
-            // The log may hold the ops of producers already, so that no slot goes to them.
+            // The log may hold a producer's ops already. Then its batch takes no slot, so the slots
+            // behind it are not known.
             known &= !ready.sourced;
             if !known || ready.is_barrier {
                 return ready;

@@ -22,7 +22,7 @@ pub(in crate::log) enum Creation {
     Refused,
     /// The answer was lost.
     Unknown(StoreError),
-    /// Nothing landed and nothing will.
+    /// Nothing landed, and nothing will.
     Failed(StoreError),
     /// The batch cannot be a segment.
     Invalid(Error),
@@ -39,24 +39,24 @@ impl From<Result<Outcome, StoreError>> for Creation {
     }
 }
 
-/// Requests that become one segment, and are decided together.
+/// Requests that become one segment and share one outcome.
 #[derive(Debug)]
 pub(in crate::log) struct Batch {
     entries: Vec<BatchEntry>,
-    /// The ops of the groups that are new. Empty once encoded, if no group can change any more.
+    /// The ops of the new groups. Empty once encoded, if no group can change any more.
     ops: Vec<Op>,
-    /// The ops that are written, and about the bytes that they take.
+    /// The ops to write, and their estimated bytes.
     weight: Weight,
     dimension: u32,
     times: TimeRange,
     sourced: bool,
-    /// `None` where there is nothing to write.
+    /// `None` if there is nothing to write.
     body: Result<Option<SegmentBody>, InputError>,
-    /// Callers that wait until everything before it is decided.
+    /// Callers that wait until every earlier request is decided.
     barriers: Vec<oneshot::Sender<()>>,
-    /// Its number among the writer's batches. Its attempts are known by that.
+    /// Its number among the writer's batches. It identifies the batch's attempts.
     pub(in crate::log) number: u64,
-    /// The slot that it was uploaded ahead for, and the upload.
+    /// The slot of the upload ahead, and the upload.
     pub(in crate::log) ahead: Option<(Sequence, Box<dyn Staged>)>,
 }
 
@@ -114,8 +114,8 @@ impl Batch {
         self.sourced
     }
 
-    /// Drops ops that the log holds already, and requests that follow a failed position of their
-    /// producer. The callers of the latter hear of it at once.
+    /// Drops ops that the log holds already, and requests behind a failed position of their
+    /// producer. The callers of the latter get the error at once.
     pub(in crate::log) fn deduplicate(&mut self, marks: &HighWaterMarks, failed: &mut Failed) {
         if !self.sourced {
             return;
@@ -138,7 +138,7 @@ impl Batch {
         }
     }
 
-    /// The encoded ops; `None` where there is nothing to write.
+    /// The encoded ops; `None` if there is nothing to write.
     pub(in crate::log) fn body(&self) -> Result<Option<&SegmentBody>> {
         self.body.as_ref().map(Option::as_ref).map_err(|error| error.clone().into())
     }
@@ -148,7 +148,7 @@ impl Batch {
         Ok(self.body()?.is_some())
     }
 
-    /// The segment for a slot behind `passed` slots of other collections; `None` where there is
+    /// The segment for a slot behind `passed` slots of other collections; `None` if there is
     /// nothing to write.
     pub(in crate::log) fn seal(
         &self,
@@ -170,10 +170,10 @@ impl Batch {
         Ok(Some(body.seal(stamp)?))
     }
 
-    /// Uploads the segment for a slot ahead. If that fails, or the batch comes into another slot,
-    /// the segment is uploaded when its slot is created.
+    /// Uploads the segment ahead for a slot. If that fails, or the batch gets another slot, the
+    /// upload happens when the slot is created.
     pub(in crate::log) async fn stage(&mut self, shard: &Shard, writer: Uid, slot: Sequence) {
-        // An error shows again when the slot is created.
+        // The creation of the slot reports the error again.
         let Ok(Some(segment)) = self.seal(shard, writer, slot, 0) else { return };
         match shard.store().stage(&shard.layout().segment(slot), &segment.chunks).await {
             Ok(staged) => self.ahead = staged.map(|staged| (slot, staged)),
@@ -181,9 +181,9 @@ impl Batch {
         }
     }
 
-    /// Creates the segment in a slot. Completes the upload if that was for the same slot.
+    /// Creates the segment in a slot. Completes the upload ahead if it was for the same slot.
     pub(in crate::log) async fn create(&mut self, shard: &Shard, writer: Uid, slot: Sequence, passed: u32) -> Creation {
-        // A segment that is uploaded ahead follows one of its own writer.
+        // A segment uploaded ahead follows one of its own writer.
         if let Some((_, staged)) = self.ahead.take_if(|(ahead, _)| *ahead == slot && passed == 0) {
             return staged.create().await.into();
         }
@@ -195,14 +195,14 @@ impl Batch {
         }
     }
 
-    /// Gives up the upload. Nothing waits for that; a sweep removes what is left of it.
+    /// Aborts the upload without waiting. A sweep removes its remains.
     fn give_up_ahead(&mut self) {
         if let Some((_, staged)) = self.ahead.take() {
             env::spawn(staged.give_up());
         }
     }
 
-    /// The high-water marks that it leaves.
+    /// The high-water marks that it leaves in the log.
     pub(in crate::log) fn marks(&self) -> Vec<SourceMark> {
         let mut highest: HashMap<&str, u128> = HashMap::new();
         for (mark, position) in self.entries.iter().flat_map(BatchEntry::marks) {
@@ -214,7 +214,7 @@ impl Batch {
         marks
     }
 
-    /// Answers every caller. After a failure the first position of each producer is remembered.
+    /// Answers every caller. After a failure, `failed` keeps the first position of each producer.
     pub(in crate::log) fn decide(mut self, result: &Result<AppendResult>, failed: &mut Failed) {
         self.give_up_ahead();
         for entry in self.entries {

@@ -1,4 +1,4 @@
-//! The batch builder: append requests gathered for the next segment.
+//! The batch builder gathers append requests for the next segment.
 
 use std::pin::Pin;
 
@@ -9,11 +9,11 @@ use super::super::writer::WriterOptions;
 use super::request::AppendRequest;
 use crate::env;
 
-/// A message of a caller.
+/// A caller's message.
 #[derive(Debug)]
 pub(in crate::log) enum Message {
     Append(AppendRequest),
-    /// Is answered when everything before it is decided.
+    /// Is answered when every earlier request is decided.
     Barrier(oneshot::Sender<()>),
 }
 
@@ -23,9 +23,9 @@ pub(in crate::log) struct BatchBuilder {
     pub(in crate::log) requests: Vec<AppendRequest>,
     ops: usize,
     pub(in crate::log) bytes: usize,
-    /// At least the number of high-water marks that they leave.
+    /// Upper bound of the high-water marks that the requests leave.
     marks: usize,
-    /// Any of them comes from a producer.
+    /// A request comes from a producer.
     sourced: bool,
     pub(in crate::log) barriers: Vec<oneshot::Sender<()>>,
     /// The request that did not fit any more.
@@ -38,7 +38,7 @@ impl BatchBuilder {
         self.requests.is_empty() && self.barriers.is_empty()
     }
 
-    /// The batch takes no more.
+    /// Whether the batch accepts no more requests.
     pub(in crate::log) fn is_full(&self, options: &WriterOptions) -> bool {
         self.next.is_some()
             || !self.barriers.is_empty()
@@ -102,8 +102,8 @@ mod tests {
     use crate::log::appender::request::{Permit, Producer};
     use crate::log::dedup::{DedupKey, Origin};
 
-    /// A request without ops from `producer`, with a change for each number: a change of so many
-    /// records.
+    /// A request without ops from `producer`, with a change for each number. The number counts the
+    /// records of the change.
     fn request(producer: Option<&str>, changes: &[usize]) -> AppendRequest {
         let groups = changes.iter().map(|records| {
             let origin = Origin { source: "stream".to_owned(), position: 7 };
@@ -129,7 +129,7 @@ mod tests {
         builder.is_full(&WriterOptions::default())
     }
 
-    /// Requests of one op and 10 bytes each, pushed until the segment takes no more.
+    /// Pushes requests of one op and 10 bytes each until the segment is full.
     fn fill(options: &WriterOptions) -> BatchBuilder {
         let mut builder = BatchBuilder::default();
         while !builder.is_full(options) && builder.requests.len() < 100 {
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(builder.requests.len(), 1);
     }
 
-    /// A caller that flushes waits for the barrier, so no request is gathered behind it.
+    /// A caller that flushes waits for the barrier, so the batch gathers no request behind it.
     #[test]
     fn a_barrier_ends_a_segment() {
         let mut builder = BatchBuilder::default();

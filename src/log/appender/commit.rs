@@ -51,12 +51,12 @@
 //! | | | else | answer: at the slot |
 //! | `LookUp` | read head and manifest | our batch was folded | `SettleFolded` |
 //! | | | it was not | place anew, read the taken slot again, or answer a failure |
-//! | | | nobody can tell | answer: unknown |
+//! | | | not known | answer: unknown |
 //! | `SettleFolded` | make the head durable | | answer: at the slot |
 //! | `Settle` | make log and head durable | | answer: known |
 //!
-//! Any request may fail. A refusal that is not decided is then decided first (`DecideRefusal`). The
-//! answer is "not appended" where no attempt can be in the log, and "unknown" everywhere else.
+//! Any request may fail. An undecided refusal is then decided first (`DecideRefusal`). The answer
+//! is "not appended" if no attempt can be in the log, and "unknown" everywhere else.
 
 mod fate;
 mod step;
@@ -93,16 +93,16 @@ pub(crate) struct NewBatch {
     pub(crate) left: bool,
 }
 
-/// All that decides where a batch lands.
+/// Everything that decides where a batch lands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct State {
-    /// `None` until the end was found, and again when a sweep passed it.
+    /// `None` until the end is found, and again when a sweep passes it.
     pub(crate) tail: Option<Tail>,
     batch: Status,
     phase: Phase,
 }
 
-/// What is known of the batch.
+/// The status of the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Status {
     number: u64,
@@ -111,8 +111,8 @@ struct Status {
     /// An attempt at the tail may have landed, or may still land.
     in_doubt: bool,
     /// The slot that was refused last, with another's segment in it. The refusal may be a
-    /// self-conflict until a later head shows that the slot is not swept. Until then no slot but
-    /// the one behind it is tried.
+    /// self-conflict until a later head shows that the slot is not swept. Until then the batch
+    /// tries no slot except the one behind it.
     refused: Option<Sequence>,
     /// The batch was written to a slot that had been swept.
     written: bool,
@@ -155,30 +155,30 @@ enum Taker {
     Foreign,
 }
 
-/// Whether the batch was refused a slot, or only looked at it.
+/// Whether the batch was refused the slot, or only read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Attempt {
     Refused,
     Looked,
 }
 
-/// The way on from a refusal that was none of ours.
+/// The next step after a refusal that is no self-conflict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum AfterRefusal {
     Create,
     Fail,
 }
 
-/// The way on where the manifest shows that no attempt counts.
+/// The next step if the manifest shows that no attempt counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum AfterLookUp {
-    /// Reads the slot again that was refused last.
+    /// Reads the slot refused last again.
     Reread,
-    /// Finds the end of the log anew.
+    /// Finds the end of the log again.
     Retry,
     /// Answers the failure that led here.
     Fail,
-    /// Places a batch anew that had landed in a swept slot.
+    /// Places a batch that landed in a swept slot again.
     PlaceAnew,
 }
 
@@ -194,7 +194,7 @@ pub(crate) enum Content {
     Foreign,
 }
 
-/// A slot as it was read, and the log start where the head was checked beside it.
+/// The content of a slot, and the log start if the head was checked beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SlotRead {
     pub(crate) content: Content,
@@ -206,11 +206,11 @@ pub(crate) struct SlotRead {
 pub(crate) enum Created {
     Done,
     Refused,
-    /// Refused, and the slot was glanced at meanwhile.
+    /// Refused, with the slot read meanwhile.
     RefusedBy(SlotRead),
     /// The answer was lost.
     Unknown,
-    /// Nothing landed and nothing will.
+    /// Nothing landed, and nothing will.
     Failed,
 }
 
@@ -233,7 +233,7 @@ pub(crate) enum Failure {
     Other,
 }
 
-/// What an action brought.
+/// The result of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Observation {
     Head {
@@ -261,7 +261,7 @@ pub(crate) enum Observation {
 pub(crate) enum Action {
     /// Read the head, and make the registers durable.
     ReadHead,
-    /// Read the head, unless it is the one read last.
+    /// Read the head, unless the head read last is current.
     CheckHead,
     /// Find the end of the log behind `after`, and check the head beside it.
     FindEnd {
@@ -291,13 +291,13 @@ pub(crate) enum Action {
         slot: Sequence,
         foreign: u32,
     },
-    /// Learn the header that was read in the slot, and drop the ops that it holds.
+    /// Learn the marks of the header read in the slot, and drop the ops that it holds.
     Absorb {
         slot: Sequence,
     },
     /// Back off, or fail.
     Pause,
-    /// Make durable what was read of log and head.
+    /// Make the log and the head durable as far as they were read.
     Settle,
     /// Make the head durable.
     SettleHead,

@@ -1,5 +1,5 @@
-//! The driver of a commit: it does the requests that the machine asks for, and tells it what they
-//! brought.
+//! The driver of a commit: it performs the machine's actions, and returns their results as
+//! observations.
 
 mod answer;
 mod attempt;
@@ -30,7 +30,7 @@ use crate::store::StoreError;
 use answer::{answered, failure};
 use attempt::pause;
 
-/// Bytes of headers in memory at once while the log is read for its marks.
+/// Bytes of headers in memory at once while the driver reads the log for its marks.
 const LEARN_BYTES: u64 = 8 << 20;
 
 /// Commits the batches of one writer to one shard, one after the other.
@@ -38,26 +38,26 @@ pub(super) struct Driver {
     shard: Shard,
     writer: Uid,
     tail: Option<commit::Tail>,
-    /// The head that was read last.
+    /// The head read last.
     head: Option<HeadState>,
-    /// Complete up to the tail where the tail says so.
+    /// Complete up to the tail if the tail says so.
     marks: HighWaterMarks,
     fairness: Fairness,
-    /// The segments whose weight was seen.
+    /// The segments of known weight.
     known: Known,
-    /// The longest log that is appended to.
+    /// The longest log that accepts appends.
     max_backlog: BacklogLimit,
     pub(super) failed: Failed,
 }
 
-/// A commit as far as it has come.
+/// The progress of a commit.
 pub(super) enum Progress {
-    /// It is in a slot that no head was checked for yet.
+    /// The batch is in a slot, and no head was checked for it yet.
     Landed(Landed),
     Decided(Result<AppendResult>),
 }
 
-/// A commit that waits for the check of the head.
+/// A commit that waits for the head check.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Landed(State);
 
@@ -66,16 +66,16 @@ struct Run<'a> {
     batch: &'a mut Batch,
     state: State,
     backoff: Backoff,
-    /// Whether the length of the log was looked at.
+    /// Whether the length of the log was checked.
     is_admitted: bool,
-    /// Attempts whose outcome was a failure.
+    /// Failed attempts.
     failures: u32,
     pauses: Box<dyn Iterator<Item = Duration> + Send>,
     /// The failure of the last attempt.
     failure: Option<StoreError>,
-    /// The header that was read in the slot that is looked at.
+    /// The header read in the slot under examination.
     taker: Option<SegmentFront>,
-    /// The error to answer.
+    /// The error for the answer.
     error: Option<Error>,
 }
 
@@ -98,12 +98,12 @@ impl Driver {
         &self.shard
     }
 
-    /// The head that was read last.
+    /// The head read last.
     pub(super) fn head(&self) -> Option<HeadState> {
         self.head.clone()
     }
 
-    /// The backlog of the shard by the head that was read last.
+    /// The backlog of the shard, by the head read last.
     pub(super) fn lag(&mut self) -> Option<Lag> {
         let (tail, head) = (self.tail.as_ref()?, &self.head.as_ref()?.head);
         let segments = tail.slot.get().saturating_sub(head.folded.next().get());
@@ -111,14 +111,14 @@ impl Driver {
         Some(Lag { shard: self.shard.id(), version: head.version, segments, ops, bytes })
     }
 
-    /// The slot behind the one that a batch will come into, where the end of the log is known and
-    /// no other writer is seen to append.
+    /// The slot behind the one that a batch will get. `None` if the end of the log is not known, or
+    /// another writer appends, too.
     pub(super) fn slot_behind(&self, batch: &Batch) -> Option<Sequence> {
         let tail = self.tail.filter(|_| self.fairness.is_alone() && !batch.sourced())?;
         Some(if matches!(batch.body(), Ok(Some(_))) { tail.slot.next() } else { tail.slot })
     }
 
-    /// Commits a batch. Where it landed, [`confirm`](Self::confirm) decides whether the slot
+    /// Commits a batch. If it landed, [`confirm`](Self::confirm) must decide whether the slot
     /// counts.
     pub(super) async fn commit(&mut self, batch: &mut Batch) -> Progress {
         let left = match batch.is_left() {
@@ -130,8 +130,8 @@ impl Driver {
         self.run(batch, state, None).await
     }
 
-    /// Decides a batch that landed, by a head that was read behind it. Where that sweeps the slot,
-    /// the batch is looked up, and committed anew if it is not in the log.
+    /// Decides a landed batch by a head read after it. If the head sweeps the slot, the batch is
+    /// looked up, and committed again unless it is in the log.
     pub(super) async fn confirm(
         &mut self,
         batch: &mut Batch,
@@ -259,14 +259,14 @@ impl Driver {
         Ok(Observation::Left(run.batch.is_left()?))
     }
 
-    /// Remembers a head.
+    /// Stores a head.
     fn see_head(&mut self, state: HeadState) -> Observation {
         let (applied, log_start) = (state.head.folded, state.head.truncated);
         self.head = Some(state);
         Observation::Head { applied, log_start }
     }
 
-    /// Reads something, and checks the head beside it if that is asked for.
+    /// Reads something, and checks the head beside it if `check_head` is set.
     async fn beside<T>(
         &mut self,
         reading: impl Future<Output = Result<T>>,
@@ -320,9 +320,9 @@ impl Driver {
         }
     }
 
-    /// Asks the fairness policy, and before the first attempt whether the log may grow.
+    /// Asks the fairness policy. Before the first attempt, also checks that the log may grow.
     async fn turn(&mut self, run: &mut Run<'_>) -> Result<Observation> {
-        // A batch that may be in the log is decided, not refused.
+        // A batch that may be in the log needs a decision, so it is never refused.
         if !std::mem::replace(&mut run.is_admitted, true) && !run.state.in_doubt() {
             self.admit().await?;
         }
@@ -332,8 +332,8 @@ impl Driver {
         Ok(Observation::Turn(self.fairness.turn(&mut run.backoff, run.state.in_doubt())))
     }
 
-    /// Refuses to write where the log is too long. The head that was read last may be out of date:
-    /// one conditional GET decides.
+    /// Refuses to write if the log is too long. The head read last may be out of date, so one
+    /// conditional GET decides.
     async fn admit(&mut self) -> Result<()> {
         let limit = self.max_backlog;
         if self.lag().is_none_or(|lag| !limit.is_passed(&lag)) {
@@ -372,7 +372,7 @@ impl Driver {
         }
     }
 
-    /// The batch is in a slot. The log holds from now on what it holds of its producers.
+    /// The batch is in a slot. The log now holds the positions of its producers.
     fn landed(&mut self, batch: &Batch, slot: Sequence) {
         self.fairness.won(slot);
         self.known.add(slot, batch.weight());
@@ -384,7 +384,7 @@ impl Driver {
     }
 }
 
-/// The head, if need be read again since it was `seen`. One GET, conditional where there is one.
+/// The current head, given the one `seen` before, if any. One GET, conditional with a `seen` head.
 pub(super) async fn check(shard: Shard, seen: Option<HeadState>) -> Result<HeadState> {
     match seen {
         None => shard.head().await,

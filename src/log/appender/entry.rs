@@ -1,4 +1,4 @@
-//! An append request in a batch: the group of it that is written, and the answer to its caller.
+//! An append request in a batch: the groups of its ops to write, and the answer to its caller.
 
 use std::collections::HashMap;
 
@@ -21,10 +21,10 @@ pub(in crate::log) struct ChangeGroup {
 /// The dedup status of a group.
 #[derive(Debug)]
 enum DedupStatus {
-    /// Its ops are written.
+    /// The batch writes its ops.
     New,
-    /// An entry before it in the batch is the same change, or a later one of its source. The group
-    /// takes effect with that entry, which is not decided yet, so its ops are kept.
+    /// An earlier entry of the batch is the same change, or a later one of its source. The group
+    /// takes effect with that entry. The entry is undecided, so the group keeps its ops.
     Covered(Vec<Op>),
     /// The log holds it already.
     Held,
@@ -48,11 +48,11 @@ pub(in crate::log) struct BatchEntry {
     groups: Vec<ChangeGroup>,
     reply: oneshot::Sender<Result<AppendResult>>,
     permit: Permit,
-    /// The error if its batch lands: an entry before it is a later change of its source.
+    /// The error if its batch lands: an earlier entry is a later change of its source.
     passed: Option<Error>,
 }
 
-/// Positions of producers whose append failed. Later positions wait until they come again.
+/// Positions of producers whose append failed. Later positions must wait until these come again.
 pub(in crate::log) type Failed = HashMap<String, u128>;
 
 impl BatchEntry {
@@ -62,12 +62,12 @@ impl BatchEntry {
         (Self { producer, groups, reply, permit, passed: None }, ops)
     }
 
-    /// None of its ops are written.
+    /// Whether none of its ops are to write.
     fn is_known(&self) -> bool {
         !self.groups.iter().any(ChangeGroup::is_new)
     }
 
-    /// The log holds all of its ops already.
+    /// Whether the log holds all of its ops.
     fn is_held(&self) -> bool {
         self.groups.iter().all(|group| matches!(group.status, DedupStatus::Held))
     }
@@ -76,13 +76,13 @@ impl BatchEntry {
         self.groups.iter().filter_map(|group| group.key.as_ref())
     }
 
-    /// The producers whose order it keeps, and its positions there.
+    /// The producers whose order it keeps, with its positions.
     pub(in crate::log) fn positions(&self) -> impl Iterator<Item = (&str, u128)> {
         let producer = self.producer.iter().map(|producer| (&*producer.name, producer.position));
         producer.chain(self.keys().map(|key| (key.source.as_str(), key.position)))
     }
 
-    /// The high-water marks of the ops that are written.
+    /// The high-water marks of the ops to write.
     pub(in crate::log) fn marks(&self) -> impl Iterator<Item = (&str, u128)> {
         let producer = self.producer.iter().filter(|_| !self.is_known());
         let keys = self.groups.iter().filter(|group| group.is_new()).filter_map(|group| group.key.as_ref());
@@ -102,10 +102,10 @@ impl BatchEntry {
         )
     }
 
-    /// Decides each group anew, by the marks of the log and of the entries before it in the batch.
+    /// Decides each group again, by the marks of the log and of the earlier entries of the batch.
     ///
     /// Moves the ops of new groups from the old list of the batch to the new one, and keeps or
-    /// drops the others. Returns the entry, and whether other ops are written than before. An entry
+    /// drops the others. Returns the entry, and whether the list of ops to write changed. An entry
     /// that cannot be appended answers its caller, and is `None`.
     pub(in crate::log) fn deduplicate(
         mut self,
@@ -149,14 +149,14 @@ impl BatchEntry {
         (Some(self), changed)
     }
 
-    /// Answers the caller. After a failure the first position of each producer is remembered.
+    /// Answers the caller. After a failure, `failed` keeps the first position of each producer.
     pub(in crate::log) fn decide(mut self, result: &Result<AppendResult>, failed: &mut Failed) {
         let answer = match result {
             Ok(_) if let Some(passed) = self.passed.take() => Err(passed),
             Ok(AppendResult::At(sequence)) if !self.is_known() => Ok(AppendResult::At(*sequence)),
             Ok(_) => Ok(AppendResult::Known),
             Err(error) => {
-                // Invalid ops can never be appended, and would hold up their producer for good.
+                // Invalid ops can never be appended, and would block their producer for good.
                 if error.kind() != ErrorKind::InvalidInput {
                     for (name, position) in self.positions() {
                         failed.entry(name.to_owned()).or_insert(position);
@@ -169,13 +169,13 @@ impl BatchEntry {
     }
 
     fn answer(self, answer: Result<AppendResult>) {
-        // First, so that the caller finds room for its next request.
+        // Comes first, so that the caller has room for its next request.
         drop(self.permit);
         // The caller may be gone.
         drop(self.reply.send(answer));
     }
 
-    /// Decides each group. An error where a later change of its records is in the log.
+    /// Decides each group. An error if the log holds a later change of its records.
     fn decide_groups(&mut self, marks: &HighWaterMarks, before: &HashMap<String, u128>) -> Result<()> {
         self.passed = None;
         if let Some(Producer { name, position }) = &self.producer {
@@ -215,7 +215,7 @@ impl BatchEntry {
         }
         if self.passed.is_some() {
             // The later change is not in the log yet, and may never be. So none of the ops are
-            // written, and the caller hears of the refusal when the batch has landed.
+            // written, and the caller gets the refusal when the batch has landed.
             for group in self.groups.iter_mut().filter(|group| group.is_new()) {
                 group.status = DedupStatus::Covered(Vec::new());
             }

@@ -1,13 +1,14 @@
-//! The fairness policy: when an appender tries for a slot.
+//! The fairness policy decides when an appender tries for a slot.
 //!
-//! Many writers that append to one shard as fast as they can all try for the same slot, and one
-//! wins. By chance alone some would wait for ever. So a writer that has just won lets those go
-//! first that have waited longer.
+//! Many writers that append to one shard at full speed all try for the same slot, and one wins. By
+//! chance alone some could starve. So a writer that has just won gives way to writers that have
+//! waited longer.
 //!
-//! The order needs no agreement, as it is in the log. A writer reads every slot on its way and
-//! learns who won when. Those whose last slot lies before its own have waited longer. It does not
-//! try for a slot then, but looks at it until somebody has taken it. A read costs a twelfth of a
-//! refused write. It backs off only so long, as the others may have nothing to append any more.
+//! The order needs no agreement, because it is in the log. A writer reads every slot on its way, so
+//! it learns the winners. Writers whose last slot lies before its own have waited longer. While
+//! there are any, it does not try for a slot, but reads it until another writer has taken it. A
+//! read costs a twelfth of a refused write. The backoff is bounded, because the others may have
+//! nothing more to append.
 //!
 //! The policy delays and never decides: the machine ([`commit`](super::commit)) is safe with each
 //! of its answers.
@@ -20,34 +21,34 @@ use deltafold_format::{Sequence, Uid};
 use super::commit::Turn;
 use crate::env::Stopwatch;
 
-/// Looks that find the slot empty before it is tried for, with one writer ahead. The writer whose
-/// turn it is needs one write from the moment when all saw the slot before it taken.
+/// Looks that must find the slot empty before this writer tries for it, with one writer ahead. That
+/// writer needs one write time from the moment when all saw the previous slot taken.
 const LOOKS: usize = 3;
 /// Each further writer ahead adds one look, up to this many.
 const MOST_AHEAD: usize = 4;
-/// A writer that was not seen for this many rounds of all writers has gone.
+/// A writer not seen for this many rounds of all writers is gone.
 const ROUNDS: u64 = 2;
 /// After losing this many slots in a row, an appender catches up with the tail.
 const LOST_BEFORE_CATCH_UP: u32 = 3;
-/// After looking at this many slots in a row that others have taken, too.
+/// Also after seeing this many slots in a row taken by others.
 const PASSED_BEFORE_CATCH_UP: usize = 8;
 /// A writer that appends again within this many write times counts as contended.
 const CONTENDED: u32 = 4;
 /// After losing this many slots in a row, an appender glances at the slot while it tries for it.
 const LOST_BEFORE_GLANCE: u32 = 2;
-/// A glance comes this part of a write time after the write began.
+/// A glance comes this fraction of a write time after the write began.
 const GLANCE: u32 = 8;
 
-/// The order of those that append to the same shard, as one of them knows it.
+/// The order of the writers that append to the same shard, as one of them knows it.
 #[derive(Debug, Default)]
 pub(super) struct Fairness {
     /// The last slot of this writer.
     mine: Option<Sequence>,
-    /// The last slot of each other that was seen.
+    /// The last slot seen of each other writer.
     others: HashMap<Uid, Sequence>,
     /// Duration of the last write.
     write: Duration,
-    /// Since the last batch landed.
+    /// Time since the last batch landed.
     since: Option<Stopwatch>,
 }
 
@@ -74,7 +75,7 @@ impl Backoff {
         self.rest.take()
     }
 
-    /// The slot is taken by another writer, and the tail moves behind it.
+    /// Another writer has taken the slot, and the tail moves behind it.
     pub(super) fn passed(&mut self) {
         if self.looks {
             (self.empty, self.passed) = (0, self.passed + 1);
@@ -92,7 +93,7 @@ impl Backoff {
 }
 
 impl Fairness {
-    /// The backoff of a batch that is about to be committed.
+    /// The backoff of a batch whose commit is about to begin.
     pub(super) fn backoff(&self) -> Backoff {
         let contended = self.since.is_some_and(|since| since.elapsed() < self.write * CONTENDED);
         Backoff { contended, lost: 0, empty: 0, passed: 0, catches_up: false, looks: false, rest: None }
@@ -122,10 +123,10 @@ impl Fairness {
         }
     }
 
-    /// The pause before the glance at a slot that is tried for, if there is to be one: a
-    /// speculative read. It brings a writer to the next slot a request earlier than those that look
-    /// when they are refused. New writers glance, as nobody waits for them yet, and those that lost
-    /// again and again.
+    /// The pause before a glance at the slot being created; `None` without a glance. The glance is
+    /// a speculative read. It brings a writer to the next slot one request earlier than a look
+    /// after the refusal. New writers glance, because no others wait for them yet. Writers that
+    /// lost repeatedly glance, too.
     pub(super) fn glance(&self, backoff: &Backoff) -> Option<Duration> {
         let glances = backoff.contended && (self.mine.is_none() || backoff.lost >= LOST_BEFORE_GLANCE);
         glances.then(|| self.write / GLANCE)
@@ -142,7 +143,7 @@ impl Fairness {
         *last = n.max(*last);
     }
 
-    /// This writer has slot `n`. Those that it waited for in vain are not waited for again.
+    /// This writer has slot `n`. It no longer waits for writers for which it waited in vain.
     pub(super) fn won(&mut self, n: Sequence) {
         self.since = Some(Stopwatch::start());
         let round = self.others.len() as u64 + 1;
@@ -151,7 +152,7 @@ impl Fairness {
         self.others.retain(|_, last| last.get() >= gone && before.is_none_or(|before| *last > before));
     }
 
-    /// No other was seen to append since this writer's last slot but one.
+    /// Whether no other writer was seen since this writer's last slot but one.
     pub(super) fn is_alone(&self) -> bool {
         self.others.is_empty()
     }
@@ -161,14 +162,14 @@ impl Fairness {
         self.mine.map_or(0, |mine| self.others.values().filter(|last| **last < mine).count())
     }
 
-    /// Those that have waited longer did not come while they were waited for. They are not waited
-    /// for again.
+    /// Writers that have waited longer did not come within the backoff. This writer no longer waits
+    /// for them.
     fn waited(&mut self) {
         let mine = self.mine;
         self.others.retain(|_, last| mine.is_none_or(|mine| *last > mine));
     }
 
-    /// Looks that find the next slot empty before this writer tries for it.
+    /// Looks that must find the next slot empty before this writer tries for it.
     fn looks(&self) -> usize {
         match self.ahead() {
             0 => 0,
@@ -176,8 +177,8 @@ impl Fairness {
         }
     }
 
-    /// Write times between two looks at an empty slot. The writer whose turn it is has to write,
-    /// and a writer with many ahead need not see every slot at once.
+    /// Write times between two looks at an empty slot. The writer whose turn it is has to write. A
+    /// writer with many ahead need not see every slot at once.
     fn spacing(&self) -> u32 {
         match self.ahead() {
             0..6 => 1,
@@ -211,7 +212,7 @@ mod tests {
         }
         fairness.won(slot(4));
         assert_eq!((fairness.ahead(), fairness.looks(), fairness.spacing()), (3, 5, 1));
-        // Each that wins goes to the end of the queue.
+        // Each winner goes to the end of the queue.
         fairness.taken(Uid::new(2), slot(5));
         fairness.taken(Uid::new(1), slot(6));
         assert_eq!(fairness.ahead(), 1);

@@ -1,6 +1,6 @@
 //! The appender of a shard: the task that appends for all callers of a writer.
 //!
-//! Requests queue while a segment is on its way, and share the next one: group commit. A request
+//! Requests queue while a segment is in flight, and share the next one: group commit. A request
 //! goes through these files:
 //!
 //! | file | part |
@@ -51,7 +51,7 @@ struct Unconfirmed {
 pub(super) struct Appender {
     driver: Driver,
     queue: BatchQueue,
-    /// Takes the backlog of the shard.
+    /// Receives the backlog of the shard.
     lag: Arc<Mutex<Option<Lag>>>,
 }
 
@@ -67,7 +67,7 @@ impl Appender {
         Self { driver, queue: BatchQueue::new(shard, writer, options, requests), lag }
     }
 
-    /// Appends until all senders are gone and everything they sent is decided.
+    /// Appends until all senders are gone and every request is decided.
     pub(super) async fn run(mut self) {
         let mut unconfirmed: Option<Unconfirmed> = None;
         while let Some(mut batch) = self.queue.next_batch().await {
@@ -91,12 +91,12 @@ impl Appender {
         }
     }
 
-    /// Whether the check of a batch that has landed runs beside the next commit, not in front of
-    /// it.
+    /// Whether the check of a landed batch runs beside the next commit, not in front of it.
     ///
-    /// That serves only where the next batch is full anyway: else the callers that the check sets
-    /// free could not join it any more. Batches of producers never overlap. A slot found swept puts
-    /// its batch behind the next one, and with it two positions of one producer in the wrong order.
+    /// That helps only if the next batch is full anyway. Otherwise the callers that the check
+    /// releases could not join it any more. Batches of producers never overlap. A slot found swept
+    /// would put its batch behind the next one, and with it two positions of one producer in the
+    /// wrong order.
     fn overlaps(&self, batch: &Batch) -> bool {
         !batch.sourced() && self.queue.next_is_sourced() == Some(false)
     }
@@ -118,7 +118,7 @@ impl Appender {
         batch.decide(decided, &mut self.driver.failed);
     }
 
-    /// Commits a batch, and gets those behind it ready meanwhile.
+    /// Commits a batch, and prepares those behind it meanwhile.
     async fn commit(&mut self, batch: &mut Batch) -> Progress {
         self.queue.expect(self.driver.slot_behind(batch));
         self.queue.meanwhile(self.driver.commit(batch)).await

@@ -1,5 +1,5 @@
-//! The batch queue of a shard: requests gathered into batches, and full batches made ready while
-//! those before them are on their way.
+//! The batch queue of a shard. It gathers requests into batches, and prepares full batches while
+//! earlier ones are in flight.
 
 use deltafold_format::{Sequence, Uid};
 use tokio::sync::mpsc;
@@ -11,11 +11,10 @@ use super::builder::{BatchBuilder, Message};
 use crate::env;
 use crate::shard::Shard;
 
-/// Batches of more bytes are encoded off the tasks that wait.
+/// Larger batches are encoded off the async tasks.
 const ENCODE_INLINE_BYTES: usize = 256 << 10;
-/// Other tasks get this many turns without a request coming before a batch is closed. Callers that
-/// were just acknowledged come back within one or two turns, so the callers of one batch meet again
-/// in the next.
+/// Turns of other tasks without a new request before a batch is closed. Callers that were just
+/// acknowledged return within one or two turns, so the callers of one batch meet again in the next.
 const QUIET_TURNS: usize = 3;
 
 /// See the module.
@@ -26,7 +25,7 @@ pub(super) struct BatchQueue {
     /// All senders are gone.
     ended: bool,
     builder: BatchBuilder,
-    /// Batches numbered until now.
+    /// Batches numbered so far.
     batches: u64,
     /// The last batch was of one request.
     one_caller: bool,
@@ -52,8 +51,8 @@ impl BatchQueue {
         }
     }
 
-    /// The next batch, as soon as there is something to append; `None` when nothing will come any
-    /// more.
+    /// The next batch, as soon as there is something to append; `None` once all senders are gone
+    /// and nothing is left.
     pub(super) async fn next_batch(&mut self) -> Option<Batch> {
         if let Some(ready) = self.ahead.pop() {
             return Some(self.meanwhile(env::join(ready)).await);
@@ -73,12 +72,12 @@ impl BatchQueue {
         self.ahead.next_is_sourced()
     }
 
-    /// Takes the slot that the next batch will come into, as far as it is known.
+    /// Sets the slot that the next batch will get, if it is known.
     pub(super) fn expect(&mut self, slot: Option<Sequence>) {
         self.ahead.expect(slot);
     }
 
-    /// Gathers requests while something else is on its way, and makes full batches ready.
+    /// Gathers requests while `work` runs, and prepares full batches.
     pub(super) async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         loop {
@@ -101,7 +100,7 @@ impl BatchQueue {
 
     /// Gathers requests until there is at least one and the batch is to be closed.
     async fn gather(&mut self) {
-        // A caller that comes alone, as the last one did, has nobody to meet again.
+        // A caller that comes alone, like the last one, has no others to wait for.
         let quiet_turns = if self.one_caller && self.builder.is_empty() { 0 } else { QUIET_TURNS };
         if self.builder.is_empty() && !self.ended {
             let message = self.requests.recv().await;
@@ -139,7 +138,7 @@ impl BatchQueue {
         move || Batch::encode(number, gathered.requests, gathered.barriers, dimension)
     }
 
-    /// Encodes the batch that is gathered, if it is full.
+    /// Encodes the gathered batch if it is full.
     fn make_ready(&mut self) {
         if self.ahead.is_full() || !self.builder.is_full(&self.options) {
             return;

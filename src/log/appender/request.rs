@@ -1,4 +1,4 @@
-//! An append request: one caller's ops for one shard, and the bytes that may wait.
+//! An append request: one caller's ops for one shard, and its share of the back-pressure limit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::entry::ChangeGroup;
 use crate::error::{Repr, Result};
 
-/// Bytes of ops that wait in a writer: its back-pressure. Given back when dropped.
+/// Bytes of ops that wait in a writer: its back-pressure. Dropping it releases them.
 #[derive(Debug)]
 pub(in crate::log) struct Permit {
     waiting: Arc<AtomicUsize>,
@@ -17,8 +17,8 @@ pub(in crate::log) struct Permit {
 }
 
 impl Permit {
-    /// Takes `bytes` of a limit; an error where too much is waiting. A request that is alone may be
-    /// larger than the limit.
+    /// Takes `bytes` of a limit; an error if too much is waiting. A lone request may exceed the
+    /// limit.
     pub(in crate::log) fn take(waiting: &Arc<AtomicUsize>, bytes: usize, limit: usize) -> Result<Self> {
         let taken = waiting.try_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
             let sum = now.saturating_add(bytes);
@@ -30,7 +30,7 @@ impl Permit {
         }
     }
 
-    /// Splits off the bytes that belong to one of several requests.
+    /// Splits off the bytes of one of several requests.
     pub(in crate::log) fn split(&mut self, bytes: usize) -> Self {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
@@ -64,7 +64,7 @@ pub(in crate::log) struct Producer {
 #[derive(Debug)]
 pub(in crate::log) struct AppendRequest {
     pub(in crate::log) ops: Vec<Op>,
-    /// About the bytes that they take.
+    /// Estimated bytes of the ops.
     pub(in crate::log) bytes: usize,
     pub(in crate::log) producer: Option<Producer>,
     /// Groups of all its ops.
@@ -75,14 +75,14 @@ pub(in crate::log) struct AppendRequest {
 }
 
 impl AppendRequest {
-    /// The number of high-water marks that it leaves at most.
+    /// Upper bound of the high-water marks that it leaves.
     pub(in crate::log) fn marks(&self) -> usize {
         let changes = self.groups.iter().filter_map(|group| group.key.as_ref());
         usize::from(self.producer.is_some()) + changes.map(|change| change.marks().count()).sum::<usize>()
     }
 }
 
-/// About what an op takes in memory and in a segment.
+/// Estimated bytes of an op in memory and in a segment.
 pub(in crate::log) fn bytes_of(op: &Op) -> usize {
     const EACH: usize = 64;
     EACH + op.id.len()
@@ -122,7 +122,7 @@ fn bytes_of_value(value: &Value) -> usize {
 mod tests {
     use super::*;
 
-    /// Bounds on memory and on segments rest on these numbers. An embedding takes four bytes a
+    /// Bounds on memory and on segments depend on these numbers. An embedding takes four bytes a
     /// dimension.
     #[test]
     fn an_op_weighs_what_it_carries() {

@@ -1,9 +1,9 @@
-//! Changes with a source and a position of their own: the log holds one, it may still come, or it
-//! came too late.
+//! Changes with a source and a position of their own. The log holds a change, or it may still come,
+//! or it came too late.
 //!
 //! The positions of a source order its changes, and the order matters record by record. So a log
-//! remembers the highest position of a source, its last changes, and the last change of each
-//! record. All of them are high-water marks under names of their own:
+//! keeps the highest position of a source, its last changes, and the last change of each record.
+//! All of them are high-water marks under names of their own:
 //!
 //! | mark | position |
 //! |---|---|
@@ -12,8 +12,8 @@
 //! | `change/S/c-P` | a change that it holds; `P` is the hash of its position |
 //! | `change/S` | the eviction watermark: marks of records up to here may be gone |
 //!
-//! Hashes have 64 bits. Two that collide never make a change a repetition, as that takes the same
-//! position too. At worst a change is refused that might have been taken.
+//! Hashes have 64 bits. A collision never makes a change pass as a repetition, because that takes
+//! the same position, too. At worst it refuses a change that could have been appended.
 
 use deltafold_format::limits::MAX_SOURCE_BYTES;
 use xxhash_rust::xxh3::xxh3_64;
@@ -24,11 +24,11 @@ pub(crate) const SOURCE: &str = "changes/";
 pub(crate) const CHANGE: &str = "change/";
 /// Longest name of a source of changes, in bytes.
 pub(crate) const MAX_ORIGIN_BYTES: usize = MAX_SOURCE_BYTES - SOURCE.len();
-/// Marks of changes that are remembered. Those seen longest ago go first.
+/// Most marks of changes. Those seen longest ago are evicted first.
 pub(crate) const MAX_CHANGE_MARKS: usize = 1_024;
 
-/// The origin of a change: a source, and the position there. A position names one change of its
-/// source. Later changes of a record have higher positions.
+/// The origin of a change: a source, and the position there. A position identifies one change of
+/// its source. Later changes of a record have higher positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// The source: a shard of a stream, a table, a program.
@@ -37,14 +37,14 @@ pub struct Origin {
     pub position: u128,
 }
 
-/// The name of the eviction watermark that belongs to a mark of a change; `None` for other marks.
+/// The name of the eviction watermark of a mark of a change; `None` for other marks.
 pub(crate) fn eviction_watermark_of(mark: &str) -> Option<&str> {
     let rest = mark.strip_prefix(CHANGE)?;
     let (source, _) = rest.split_once('/')?;
     mark.get(..CHANGE.len() + source.len())
 }
 
-/// The name of the eviction watermark that belongs to the mark of a source.
+/// The name of the eviction watermark of a source's mark.
 pub(crate) fn eviction_watermark_of_source(mark: &str) -> Option<String> {
     mark.strip_prefix(SOURCE).map(watermark)
 }
@@ -53,7 +53,7 @@ fn watermark(source: &str) -> String {
     format!("{CHANGE}{:016x}", xxh3_64(source.as_bytes()))
 }
 
-/// The dedup key of a change: the marks by which a log knows it.
+/// The dedup key of a change: the marks that identify it in a log.
 #[derive(Debug, Clone)]
 pub(in crate::log) struct DedupKey {
     pub(in crate::log) position: u128,
@@ -93,10 +93,10 @@ impl DedupKey {
 
     /// Decides on the change by the positions of the marks.
     ///
-    /// It is dropped only where a mark of its own is there. It is appended only where the log is
-    /// known to hold neither it nor a later one of its records: it lies above all positions of its
-    /// source, or above the last of each of its records and none of these marks can have been
-    /// evicted.
+    /// It is dropped only if a mark of its own is there. It is appended only if the log provably
+    /// holds neither it nor a later one of its records. That is so in two cases. It lies above all
+    /// positions of its source. Or it lies above the last position of each of its records, and none
+    /// of these marks can have been evicted.
     pub(in crate::log) fn judge(&self, position_of: impl Fn(&str) -> Option<u128>) -> Decision {
         let own = self.position;
         let highest = position_of(&self.source);
@@ -122,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    /// A log's marks, without bounds unless some are forgotten.
+    /// A log's marks, unbounded unless some are evicted.
     #[derive(Default)]
     struct Log(BTreeMap<String, u128>);
 
@@ -163,10 +163,10 @@ mod tests {
         for (position, ids, verdict) in [
             (8, &["a"][..], Decision::New),
             (7, &["b", "c"], Decision::Held),
-            // ChangeGroup of a change in another shard, of which this one holds the rest.
+            // A change whose other records are in another shard.
             (7, &["c"], Decision::Held),
             (5, &["a"], Decision::Held),
-            // Late, but in order: nothing later of its record came.
+            // Late, but in order: no later change of its record came.
             (6, &["a"], Decision::New),
             (6, &["d"], Decision::New),
             (4, &["a"], Decision::Passed),
@@ -174,7 +174,7 @@ mod tests {
         ] {
             assert_eq!(log.judge(position, ids), verdict, "{position} {ids:?}");
         }
-        // One that is held stays so though a later one of its record came.
+        // A held change stays held, even if a later one of its record came.
         log.append(9, &["a"]);
         assert_eq!(log.judge(5, &["a"]), Decision::Held);
     }
@@ -192,15 +192,15 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever is sent in whatever order, again and again, while marks are forgotten: no
-        /// change is applied twice, none behind a later one of its record, and none is said to be
-        /// held that is not.
+        /// Changes come in any order, repeatedly, while marks are evicted. No change is applied
+        /// twice or behind a later one of its record. No change is acknowledged as held unless the
+        /// log holds it.
         #[test]
         fn changes(steps in proptest::collection::vec((0u128..12, proptest::bool::weighted(0.2)), 1..80)) {
             let mut log = Log::default();
             let mut held: Vec<u128> = Vec::new();
             for (position, forget) in steps {
-                // Each change is of the same records whenever it comes.
+                // Each change has the same records whenever it comes.
                 let ids: &[&str] = [&["a"][..], &["b"], &["a", "c"], &["c"]][(position % 4) as usize];
                 if forget {
                     log.forget(["r-", "c-", "/"][(position % 3) as usize]);

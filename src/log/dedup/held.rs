@@ -1,4 +1,4 @@
-//! What a writer knows of sources, for the model of the protocol.
+//! A writer's knowledge of sources, for the model of the protocol.
 
 use deltafold_format::{Manifest, Sequence};
 

@@ -9,15 +9,15 @@ use crate::simulation::Guard;
 
 /// High-water marks that a manifest carries. The one seen longest ago goes first.
 pub(crate) const MAX_MARKS: usize = 1_024;
-/// Marks under such names are of no producer: they note dates.
+/// Marks under such names have no producer: they record dates.
 pub(crate) const CLOCK_SOURCE: &str = "clock/";
 
 /// The highest position of each producer, and the slot where it was seen. As in a manifest, those
-/// seen longest ago are evicted when there are too many.
+/// seen longest ago are evicted if there are too many.
 #[derive(Debug, Default)]
 pub(in crate::log) struct HighWaterMarks {
     sources: HashMap<String, (u128, Sequence)>,
-    /// Marks of changes, which are many and would evict the producers.
+    /// Marks of changes. They are many and would evict the producers.
     changes: HashMap<String, (u128, Sequence)>,
 }
 
@@ -47,7 +47,7 @@ impl HighWaterMarks {
         note(&mut self.sources, source, position, sequence);
         if self.sources.len() > 2 * MAX_MARKS {
             let oldest = oldest_kept(&self.sources, MAX_MARKS);
-            // As long as a source is known, so is the eviction watermark of its changes.
+            // While a source is known, the eviction watermark of its changes is known, too.
             let kept = self.sources.iter().filter(|(_, known)| known.1 >= oldest);
             let watermarks: HashSet<String> =
                 kept.filter_map(|(source, _)| eviction_watermark_of_source(source)).collect();
@@ -85,7 +85,7 @@ fn note(marks: &mut HashMap<String, (u128, Sequence)>, source: &str, position: u
     }
 }
 
-/// The slot from which on the last `most` marks were seen.
+/// The earliest slot of the `most` marks seen last.
 fn oldest_kept(marks: &HashMap<String, (u128, Sequence)>, most: usize) -> Sequence {
     let mut seen: Vec<Sequence> = marks.values().map(|known| known.1).collect();
     seen.sort_unstable();
@@ -100,8 +100,8 @@ mod tests {
         Sequence::new(number).unwrap()
     }
 
-    /// The changes seen longest ago are forgotten first. The place up to which they are is kept: a
-    /// change below it is late, and must not pass for new.
+    /// The changes seen longest ago are evicted first, and the watermark of the eviction is kept. A
+    /// change below it is late, and must not pass as new.
     #[test]
     fn evicted_changes_leave_a_watermark() {
         let floor = format!("{CHANGE}{:016x}", 7);

@@ -1,4 +1,4 @@
-//! Deduplication: which producers and changes a log holds already.
+//! Deduplication: the producers and changes that a log holds already.
 //!
 //! | file | part |
 //! |---|---|
@@ -20,8 +20,8 @@ pub(crate) use held::Held;
 pub(super) use marks::HighWaterMarks;
 pub(crate) use marks::{CLOCK_SOURCE, MAX_MARKS};
 
-/// The producer id of a writer itself: the numbers of its batches are the positions. A manifest's
-/// mark of it names the last of them that was folded.
+/// The producer id of a writer itself. The numbers of its batches are the positions. A manifest's
+/// mark of it names the last batch folded.
 pub(crate) fn writer_source(writer: Uid) -> String {
     format!("writer/{writer}")
 }

@@ -1,11 +1,12 @@
-//! The end of the log, told from a hole in it.
+//! Distinguishes the end of the log from a hole in it.
 //!
 //! A writer never creates slot `n + 1` before slot `n` is taken. A fold reads a slot before the
-//! head says that it is folded. A sweep deletes only slots below `truncated`, which it publishes
-//! first. So a segment that is missing was deleted by somebody else if the log starts at or below
-//! its slot, and the head says that it was folded or a later slot holds a segment of this
-//! collection. Nothing tells the loss of the last segment, if it was not folded, from a segment
-//! that is still to come.
+//! head declares it folded. A sweep deletes only slots below `truncated`, which it publishes first.
+//!
+//! So a missing segment is lost, deleted by another program, if two conditions hold. The log starts
+//! at or below its slot. And the head declares it folded, or a later slot holds a segment of this
+//! collection. The loss of the last segment, if it was not folded, looks the same as a segment that
+//! is still to come.
 
 use deltafold_format::{Head, Sequence};
 
@@ -13,16 +14,16 @@ use crate::error::{Error, Result};
 use crate::retry;
 use crate::shard::{LIST_PAGE, Shard, Slot};
 
-/// A reader that polls lists the log once in this many polls of an empty slot. A LIST costs as much
-/// as 12 GETs, so this adds a tenth to the price of an idle poll.
+/// A polling reader lists the log once in this many polls of an empty slot. A LIST costs as much as
+/// 12 GETs, so this adds a tenth to the price of an idle poll.
 pub(crate) const POLLS_A_LIST: u32 = 64;
 
-/// How much is asked for a proof that an empty slot was taken before.
+/// The effort to prove that an empty slot was taken before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// Only the head that was read anyway. No request as a rule.
+    /// Only the head that was read anyway. Usually no request.
     Head,
-    /// The head, and the names that follow in the log. One LIST as a rule.
+    /// The head, and the names behind the slot in the log. Usually one LIST.
     Log,
 }
 
@@ -33,27 +34,27 @@ impl Look {
     }
 }
 
-/// An empty slot of the log, as it is judged.
+/// The verdict on an empty slot of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Empty {
-    /// The log ended in front of the slot when it was seen empty.
+    /// The log ended in front of the slot when the slot was seen empty.
     End,
-    /// As `End`; a segment has come into the slot since.
+    /// As `End`, and a segment has taken the slot since.
     Taken,
-    /// A sweep took what was in the slot.
+    /// A sweep deleted the segment in the slot.
     Swept,
 }
 
-/// What a head and the log prove about a slot that was seen empty.
+/// The proof that a head and the log give about a slot that was seen empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Proof {
-    /// A sweep took the segment.
+    /// A sweep deleted the segment.
     Swept,
     /// The slot was taken before the head was read.
     Folded,
     /// The slot was taken before this later one was.
     Followed(Sequence),
-    /// Nothing says that the slot was ever taken.
+    /// No proof that the slot was ever taken.
     None,
 }
 
@@ -71,7 +72,7 @@ fn prove(slot: Sequence, head: &Head, later: Option<Sequence>) -> Proof {
 ///
 /// # Errors
 ///
-/// `Corrupt`, with the key of the slot, where its segment is lost.
+/// `Corrupt`, with the key of the slot, if its segment is lost.
 pub(crate) async fn judge(shard: &Shard, slot: Sequence, head: &Head, look: Look) -> Result<Empty> {
     let mut proof = prove(slot, head, None);
     if proof == Proof::None && look == Look::Log {
@@ -82,7 +83,7 @@ pub(crate) async fn judge(shard: &Shard, slot: Sequence, head: &Head, look: Look
         Proof::None => return Ok(Empty::End),
         Proof::Folded | Proof::Followed(_) => {}
     }
-    // The slot was seen empty before it was proved to be taken: only a second look counts.
+    // The slot was seen empty before it was proved to be taken, so only a second read counts.
     if !matches!(shard.slot_header(slot).await?, Slot::Absent) {
         return Ok(Empty::Taken);
     }
@@ -91,8 +92,8 @@ pub(crate) async fn judge(shard: &Shard, slot: Sequence, head: &Head, look: Look
 }
 
 /// The first slot behind `slot` that holds a segment of this collection. One LIST, and a GET for
-/// each segment up to that one. Segments of a dropped collection prove nothing: their writers did
-/// not look.
+/// each segment up to that one. Segments of a dropped collection prove nothing, because their
+/// writers did not check.
 async fn first_behind(shard: &Shard, slot: Sequence) -> Result<Option<Sequence>> {
     let prefix = shard.layout().log_prefix();
     let mut after = shard.layout().segment(slot);

@@ -1,4 +1,4 @@
-//! Following the log: its ops in order, as they come.
+//! Follows the log: its ops in order, as they come.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,20 +20,20 @@ use crate::error::{Error, Result};
 use crate::head::HeadState;
 use crate::shard::{Shard, Slot};
 
-/// So many segments are read before their ops are passed on.
+/// Most segments read before their ops are returned.
 const SEGMENTS_AT_ONCE: usize = 8;
-/// Or as many as take so many bytes of memory.
+/// Most bytes of memory of these segments.
 const BYTES_AT_ONCE: u64 = 8 << 20;
 
-/// From where to follow a log, and how far.
+/// The start and the end of following a log.
 #[derive(Debug, Clone, Copy)]
 pub struct FollowOptions {
-    /// The op that was seen last; all by default. Where its segment, or one behind it, was swept,
-    /// that is the error `Superseded`.
+    /// The op seen last; by default, before the first op. The error is `Superseded` if its segment,
+    /// or one behind it, was swept.
     pub after: Position,
     /// End where the log ends, instead of waiting for more.
     pub until_tail: bool,
-    /// How long to wait before looking for more: 1 s by default.
+    /// Pause between two polls: 1 s by default.
     pub interval: Duration,
 }
 
@@ -47,7 +47,7 @@ impl FollowOptions {
     /// From the first op of a segment on.
     #[must_use]
     pub fn from_segment(self, segment: Sequence) -> Self {
-        // The highest position that the segment before could have.
+        // The highest position that the previous segment could have.
         let first = Position::new(segment, 0).unwrap_or_default();
         Self { after: Position::from_bits(first.to_bits().saturating_sub(1)), ..self }
     }
@@ -55,12 +55,12 @@ impl FollowOptions {
 
 /// The ops of a shard in log order, each with its position. Ends after the first error.
 ///
-/// A segment that is lost is the error `Corrupt`: no op behind it is passed on. The loss of the
-/// last segment shows once it was folded or another segment follows.
+/// A lost segment is the error `Corrupt`: no op behind it is returned. The loss of the last segment
+/// shows once it was folded or another segment follows.
 ///
 /// Costs one GET a segment, and a conditional GET for every eight. At the end of the log it costs a
-/// GET and a conditional GET every interval, and a LIST when the end is reached and in one of 64
-/// intervals.
+/// GET and a conditional GET every interval. It also costs a LIST when it reaches the end, and in
+/// one of 64 intervals.
 pub struct Follow(BoxStream<'static, Result<(Position, Op)>>);
 
 impl Follow {
@@ -96,15 +96,15 @@ struct Follower {
     next: Sequence,
     /// The head as last seen.
     head: Option<HeadState>,
-    /// The segments read last, whose ops are passed on next.
+    /// The segments read last. Their ops are returned next.
     segments: VecDeque<Arc<Segment>>,
     /// The next op of the first of them.
     at: usize,
-    /// How many times the next slot was found empty.
+    /// Number of polls that found the next slot empty.
     polls: u32,
     /// Slots of other collections in front of the next.
     foreign: Foreign,
-    /// Comes behind the ops that were read.
+    /// The error to return behind the ops that were read.
     failure: Option<Error>,
 }
 
@@ -122,8 +122,8 @@ impl Follower {
                 self.look().await?;
             }
             let (slots, end) = self.read().await?;
-            // A stale writer may have left what was found in a slot, and a sweep may have emptied
-            // one. Only a head that is read afterwards tells.
+            // A stale writer may have left the content of a slot, and a sweep may have emptied one.
+            // Only a head that is read afterwards tells.
             self.look().await?;
             if !slots.is_empty() {
                 self.polls = 0;
@@ -148,7 +148,8 @@ impl Follower {
         }
     }
 
-    /// The next op of the segments that were read, made now: they are many times larger as ops.
+    /// The next op of the segments in memory. It is made now, because ops take many times the
+    /// memory of segments.
     fn next_op(&mut self) -> Option<Result<(Position, Op)>> {
         while let Some(segment) = self.segments.front() {
             while self.at < segment.len() {
@@ -168,8 +169,8 @@ impl Follower {
         None
     }
 
-    /// Judges the slot to read next, which was empty; waits unless this is the end. True where the
-    /// follower is to end here.
+    /// Judges the slot to read next, which was empty. Waits unless this is the end. Returns true if
+    /// the follower must end here.
     async fn ends(&mut self) -> Result<bool> {
         let head = match &self.head {
             Some(state) => state.head.clone(),
@@ -181,8 +182,8 @@ impl Follower {
         let look = if self.options.until_tail { Look::Log } else { Look::at_poll(self.polls) };
         match judge(&self.shard, self.next, &head, look).await? {
             Empty::Swept => return Err(gap(&self.shard, self.next)),
-            // The log ended here when the slot was seen empty, so a follower that does not wait has
-            // it all.
+            // The log ended here when the slot was seen empty, so a follower that does not wait is
+            // complete.
             Empty::End | Empty::Taken if self.options.until_tail => return Ok(true),
             Empty::Taken => return Ok(false),
             Empty::End => {}
@@ -197,7 +198,7 @@ impl Follower {
         let (mut slots, mut bytes, mut next) = (Vec::new(), 0, self.next);
         while slots.len() < SEGMENTS_AT_ONCE && bytes < BYTES_AT_ONCE {
             match self.shard.slot(next).await {
-                // It comes again, behind the ops in front of it.
+                // The error comes again, behind the ops in front of it.
                 Err(_) if !slots.is_empty() => return Ok((slots, false)),
                 Err(error) => return Err(error),
                 Ok(Slot::Absent) => return Ok((slots, true)),
@@ -211,7 +212,7 @@ impl Follower {
         Ok((slots, false))
     }
 
-    /// Looks at the head; an error where the next slot was swept.
+    /// Checks the head; an error if the next slot was swept.
     async fn look(&mut self) -> Result<()> {
         let state = match &self.head {
             None => self.shard.head().await?,

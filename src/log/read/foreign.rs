@@ -2,28 +2,30 @@
 //!
 //! A writer that slept through the drop of its collection may create a segment in the log of a new
 //! collection of the same name. It is never acknowledged. It lands in an empty slot, so at the end
-//! of the log or behind. A writer of this collection that finds the slot taken goes past it, and
-//! its segment says how many such slots lie directly in front. A foreign segment in the middle that
-//! the next one does not count is damage.
+//! of the log or behind it.
+//!
+//! A writer of this collection that finds the slot taken passes over it. Its segment counts such
+//! slots directly in front of it. A foreign segment in the middle that the next segment does not
+//! count is damage.
 
 use deltafold_format::{SegmentHeader, Sequence};
 
 use crate::error::Error;
 use crate::shard::Shard;
 
-/// Compares slots, read in order, with what the segments say of the slots in front of them.
+/// Compares slots, read in order, with the counts in the segments behind them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Foreign {
-    /// How many of them lie directly in front of the next slot.
+    /// Number of foreign slots directly in front of the next slot.
     seen: u32,
-    /// There are no more than these. Not known where the reading began among them.
+    /// Whether `seen` counts all of them. Not known if the reading began among them.
     all: bool,
 }
 
-/// A slot that does not fit the segment behind it.
+/// A slot that contradicts the segment behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Misfit {
-    /// The damaged one.
+    /// The damaged slot.
     pub(crate) slot: Sequence,
     /// The next segment of this collection.
     behind: Sequence,
@@ -34,17 +36,17 @@ impl Foreign {
     /// For a reading that begins behind a segment of this collection, or with the first slot.
     pub(crate) const BEHIND_OWN: Self = Self { seen: 0, all: true };
 
-    /// For a reading that begins with slot `first`, behind a slot of which nothing is known.
+    /// For a reading that begins with slot `first`, behind a slot of unknown content.
     pub(crate) fn from_slot(first: Sequence) -> Self {
         Self { seen: 0, all: first <= Sequence::FIRST }
     }
 
-    /// How many of them lie directly in front of the next slot.
+    /// Number of foreign slots directly in front of the next slot.
     pub(crate) fn seen(self) -> u32 {
         self.seen
     }
 
-    /// Goes on behind a slot that is taken: by a segment of this collection with that header, or by
+    /// Advances over a taken slot, which holds a segment of this collection with that header, or
     /// another's.
     pub(crate) fn step(&mut self, sequence: Sequence, own: Option<&SegmentHeader>) -> Result<(), Misfit> {
         match own {
@@ -60,8 +62,8 @@ impl Foreign {
         let (seen, passed) = (self.seen, header.passed);
         let fits = if self.all { passed == seen } else { passed >= seen };
         if !fits {
-            // The first in front that is not counted; or the segment itself, if it counts one of
-            // this collection.
+            // The first slot in front that is not counted; or the segment itself, if it counts one
+            // of this collection.
             let back = if passed < seen { u64::from(passed) + 1 } else { 0 };
             let slot = Sequence::new(sequence.get().saturating_sub(back)).unwrap_or_default();
             return Err(Misfit { slot, behind: sequence, passed });
@@ -70,8 +72,8 @@ impl Foreign {
         Ok(())
     }
 
-    /// Whether the last segment folded, which is always one of this collection, is among the slots
-    /// directly in front of `next` that bear another's uid.
+    /// Whether the last segment folded is among the slots directly in front of `next` with
+    /// another's uid. That segment is always one of this collection.
     pub(crate) fn hide(self, folded: Sequence, next: Sequence) -> bool {
         folded < next && folded.get() + u64::from(self.seen) >= next.get()
     }
@@ -89,7 +91,7 @@ impl Misfit {
     }
 }
 
-/// The error where the last segment folded bears the uid of another collection.
+/// The error if the last segment folded has the uid of another collection.
 pub(crate) fn folded_is_foreign(shard: &Shard, folded: Sequence) -> Error {
     let reason = "it bears the uid of another collection, though it is the last segment folded";
     Error::corrupt(&shard.layout().segment(folded), reason)
@@ -117,8 +119,8 @@ mod tests {
         }
     }
 
-    /// The slot that is found damaged when slot 9 is one of this collection, behind `seen` of
-    /// others.
+    /// The slot found damaged when slot 9 holds a segment of this collection, behind `seen` foreign
+    /// ones.
     fn misfit(from: Foreign, seen: u32, passed: u32) -> Option<u64> {
         let mut foreign = from;
         for slot in 9 - u64::from(seen)..9 {

@@ -1,8 +1,8 @@
-//! Reading the log: its end, its segments in order, and following it.
+//! Reads the log: its end, its segments in order, and its ops as they come.
 //!
 //! | file | part |
 //! |---|---|
-//! | `end` | the one function that tells the end of the log from a hole in it |
+//! | `end` | the one function that distinguishes the end of the log from a hole in it |
 //! | `scan` | finding the end, and reading the segments in front of it |
 //! | `foreign` | slots that hold segments of a dropped collection of the same name |
 //! | `follow` | the ops in order, as they come |

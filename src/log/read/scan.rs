@@ -1,4 +1,4 @@
-//! Finding the end of the log, and reading what is there.
+//! Finds the end of the log, and reads the segments in front of it.
 
 use std::sync::Arc;
 
@@ -12,47 +12,47 @@ use crate::error::{Error, Repr, Result};
 use crate::retry;
 use crate::shard::{LIST_PAGE, Shard, Slot};
 
-/// How many segments are fetched at once where it is known that they are there: so many that a log
-/// which is folded in time comes in one round of requests.
+/// Segments fetched at once if they are known to exist. A log that is folded in time fits one round
+/// of requests.
 const GETS_AT_ONCE: usize = 64;
-/// Bytes of them as they are stored that may be under way at once; one segment always may.
+/// Most stored bytes of segments in flight at once. One segment is always allowed.
 const BYTES_AT_ONCE: u64 = 32 << 20;
 
-/// How to find segments.
+/// The way to find segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ScanMode {
-    /// By a LIST first: for a reader that knows nothing of the log yet.
+    /// By a LIST first, for a reader without knowledge of the log.
     Listed,
-    /// By reading slot after slot until one is empty: for a reader that has kept up.
+    /// By reading slot after slot until one is empty, for a reader that has kept up.
     Probe,
 }
 
-/// What was read of a log: its segments, or their headers.
+/// The segments read from a log, or their headers.
 #[derive(Debug)]
 pub(crate) struct TailRead<S = Arc<Segment>> {
     /// Contiguous, from the slot after the one asked for up to the last segment of this collection.
     pub(crate) slots: Vec<(Sequence, Slot<S>)>,
-    /// How many slots behind these hold segments of other collections. They are no part of the log
-    /// yet.
+    /// Number of slots behind these that hold segments of other collections. They are not part of
+    /// the log yet.
     pub(crate) foreign: u32,
-    /// A slot behind these is not there any more: look at the head again.
+    /// A slot behind these was swept, so the head must be read again.
     pub(crate) swept: bool,
-    /// The slot behind these is free; or was when it was looked at.
+    /// The slot behind these was free when it was read.
     pub(crate) end: bool,
 }
 
-/// Reads the log behind `after` until its end, or until the segments read take `max_bytes` of
-/// memory. One segment more than fits is always read. Slot `after` holds a segment of this
-/// collection, or is the last one folded, or 0.
+/// Reads the log behind `after` until its end, or until the segments take `max_bytes` of memory. It
+/// always reads one segment more than fits. Slot `after` holds a segment of this collection, or is
+/// the last one folded, or 0.
 ///
-/// Cold: one LIST for each 1,000 segments and a GET for each. By probing: a GET for each and one
-/// for the empty slot behind them. Segments are decoded one after the other; those that are fetched
-/// ahead take their stored bytes.
+/// Cold, it costs one LIST for each 1,000 segments and a GET for each. By probing, it costs a GET
+/// for each and one for the empty slot behind them. Segments are decoded one after the other. Those
+/// fetched ahead take their stored bytes.
 pub(crate) async fn read_tail(shard: &Shard, after: Sequence, max_bytes: u64, mode: ScanMode) -> Result<TailRead> {
     read::<Whole>(shard, after, max_bytes, mode).await
 }
 
-/// The same, and segments of large or few ops come with the objects that hold them.
+/// The same. Segments of large or few ops come with the objects that hold them.
 pub(crate) async fn read_tail_with_objects(
     shard: &Shard,
     after: Sequence,
@@ -62,8 +62,8 @@ pub(crate) async fn read_tail_with_objects(
     read::<WithObject>(shard, after, max_bytes, mode).await
 }
 
-/// The same of a log whose names were listed already: those of the segments behind `after`, with
-/// their lengths and without a gap. A GET for each.
+/// The same for a log whose names were listed already. `names` are the segments behind `after`,
+/// with their lengths and without a gap. A GET for each.
 pub(crate) async fn read_named_with_objects(
     shard: &Shard,
     after: Sequence,
@@ -75,7 +75,7 @@ pub(crate) async fn read_named_with_objects(
     Ok(reading.read)
 }
 
-/// The same of the headers of the segments alone. Each costs a GET of its first bytes.
+/// The same for the headers of the segments alone. Each costs a GET of its first bytes.
 pub(in crate::log) async fn read_headers(
     shard: &Shard,
     after: Sequence,
@@ -99,23 +99,23 @@ async fn read<P: Piece>(
     Ok(reading.read)
 }
 
-/// How much of each segment is read.
+/// The piece of each segment to read.
 trait Piece {
-    /// What is known of a segment.
+    /// The segment as far as it is read.
     type Segment: Send;
-    /// What a request brings.
+    /// The result of a request.
     type Fetched: Send;
 
     /// Fetches slot `sequence`. One GET.
     fn fetch(shard: Shard, sequence: Sequence) -> impl Future<Output = Result<Self::Fetched>> + Send;
 
-    /// The slot that was fetched, and the memory that it takes.
+    /// The fetched slot, and the memory that it takes.
     fn open(shard: &Shard, sequence: Sequence, fetched: Self::Fetched) -> Result<(Slot<Self::Segment>, u64)>;
 
     /// The header of a segment.
     fn header(segment: &Self::Segment) -> &SegmentHeader;
 
-    /// Bytes under way for an object of so many.
+    /// Bytes in flight for an object of this length.
     fn under_way(stored: u64) -> u64;
 }
 
@@ -145,11 +145,11 @@ impl Piece for Whole {
     }
 }
 
-/// A segment and, where its ops are large or few, the object that it was read from.
+/// A segment, and the object that it was read from if its ops are large or few.
 #[derive(Debug, Clone)]
 pub(crate) struct WithObject {
     pub(crate) segment: Arc<Segment>,
-    /// Empty where its ops are small and many.
+    /// Empty if the ops are small and many.
     pub(crate) object: Bytes,
 }
 
@@ -157,8 +157,8 @@ pub(crate) struct WithObject {
 const SMALL_OBJECT_BYTES: u64 = 16 << 10;
 
 impl WithObject {
-    /// The object goes, unless the ops take `large` bytes on average, or it is so small that it was
-    /// not compressed: the segment holds on to it anyhow.
+    /// Drops the object unless the ops take `large` bytes on average. An object so small that it
+    /// was not compressed stays, too: the segment keeps it in memory anyway.
     pub(crate) fn new(segment: Arc<Segment>, object: Bytes, large: u64) -> Self {
         let is_large = segment.decoded_bytes() / segment.len().max(1) as u64 >= large;
         let is_small = object.len() as u64 <= large.min(SMALL_OBJECT_BYTES);
@@ -167,7 +167,7 @@ impl WithObject {
 }
 
 impl WithObject {
-    /// Memory that the object takes beside the segment.
+    /// Memory of the object beside the segment.
     pub(crate) fn extra_bytes(&self) -> u64 {
         Some(self.object.len() as u64).filter(|bytes| *bytes > SMALL_OBJECT_BYTES).unwrap_or(0)
     }
@@ -277,8 +277,8 @@ impl<'a, P: Piece> Reading<'a, P> {
             let mut waiting = listing.segments.into_iter().peekable();
             let (mut fetching, mut under_way) = (FuturesOrdered::new(), 0);
             while !self.is_full() {
-                // A segment takes no less memory than its stored bytes: what is under way is not
-                // read in vain.
+                // A segment takes at least the memory of its stored bytes, so no request in flight
+                // is wasted.
                 let fits = |stored: u64| under_way + stored <= BYTES_AT_ONCE && self.bytes + under_way < self.max_bytes;
                 if fetching.len() < GETS_AT_ONCE
                     && let Some((sequence, stored)) =
@@ -306,7 +306,7 @@ impl<'a, P: Piece> Reading<'a, P> {
         }
     }
 
-    /// Takes the content of a slot. False where the slot was swept.
+    /// Takes the content of a slot. Returns false if the slot was swept.
     async fn take(&mut self, sequence: Sequence, slot: Slot<P::Segment>, takes: u64) -> Result<bool> {
         let own = match &slot {
             Slot::Absent => {
@@ -317,7 +317,7 @@ impl<'a, P: Piece> Reading<'a, P> {
             Slot::Segment(segment) => Some(P::header(segment)),
         };
         if let Err(misfit) = self.foreign.step(sequence, own) {
-            // A stale writer may have left what was read in a slot that was swept.
+            // A stale writer may have left the segment in a slot that was swept.
             self.read.swept = misfit.slot < self.shard.head().await?.head.truncated;
             return if self.read.swept { Ok(false) } else { Err(misfit.error(self.shard)) };
         }
@@ -332,26 +332,26 @@ impl<'a, P: Piece> Reading<'a, P> {
     }
 }
 
-/// The end of the log as it was read.
+/// The end of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct End {
     /// The first free slot.
     pub(crate) slot: Sequence,
-    /// How many slots directly in front of it hold segments of other collections.
+    /// Number of slots directly in front of it that hold segments of other collections.
     pub(crate) foreign: u32,
 }
 
-/// A search for the end of the log.
+/// The result of a search for the end of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Search {
     At(End),
-    /// A sweep passed the place where the search began.
+    /// A sweep passed the start of the search.
     Swept,
 }
 
-/// The first free slot behind `after`, which is as in [`read_tail`]. Where segments behind `after`
-/// were swept, the head has to be read again. One LIST for each 1,000 segments, and a GET of the
-/// last one's header.
+/// The first free slot behind `after`, which is as in [`read_tail`]. If segments behind `after`
+/// were swept, the head must be read again. One LIST for each 1,000 segments, and a GET of the last
+/// one's header.
 pub(in crate::log) async fn find_tail(shard: &Shard, after: Sequence) -> Result<Search> {
     let mut last = after;
     loop {
@@ -398,8 +398,8 @@ enum Then {
     Swept,
 }
 
-/// The segments that follow `after`, up to a page of them. One LIST, and where a name does not join
-/// on, the requests of [`judge`].
+/// The segments behind `after`, up to a page of them. One LIST. If a name does not join on, also
+/// the requests of [`judge`].
 async fn list(shard: &Shard, after: Sequence) -> Result<Listing> {
     let (prefix, from) = (shard.layout().log_prefix(), shard.layout().segment(after));
     let page = retry::transient(|| shard.store().list_after(&prefix, Some(&from), LIST_PAGE)).await?;

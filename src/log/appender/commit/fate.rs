@@ -4,7 +4,7 @@ use deltafold_format::Sequence;
 
 use super::Reason;
 
-/// A head and its manifest, as far as a commit needs them.
+/// The fields of a head and its manifest that a commit needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Snapshot {
     /// The last slot that the manifest holds.
@@ -22,7 +22,7 @@ pub(crate) struct OwnMark {
     pub(crate) slot: Sequence,
 }
 
-/// What became of a batch.
+/// The fate of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It was folded from this slot.
@@ -32,20 +32,20 @@ pub(super) enum Fate {
     Unknown(Reason),
 }
 
-/// Finds the fate of batch `number`, which may have been in `slot`, or in `refused` before it. Both
+/// The fate of batch `number`, which may have been in `slot`, or in `refused` before it. Both slots
 /// are swept.
 pub(super) fn fate(snapshot: &Snapshot, number: u64, slot: Sequence, refused: Option<Sequence>) -> Fate {
     let refused = refused.filter(|refused| *refused != slot);
     match snapshot.own {
         Some(mark) if mark.number == number => match refused {
             None => Fate::Folded(slot),
-            // The mark may name a later slot: that of an earlier batch, placed anew behind this
+            // The mark may name a later slot: that of an earlier batch, placed again behind this
             // one.
             Some(refused) if mark.slot == refused => Fate::Folded(refused),
             Some(_) if mark.slot == slot => Fate::Folded(slot),
             Some(_) => Fate::Unknown(Reason::TwoSlots),
         },
-        // The later batch was on its way already. It may have landed alone.
+        // The later batch was already in flight. It may have landed alone.
         Some(mark) if mark.number > number => Fate::Unknown(Reason::LaterBatch),
         _ if snapshot.eviction_watermark >= refused.unwrap_or(slot).min(slot) => Fate::Unknown(Reason::Forgotten),
         _ => Fate::Nowhere,

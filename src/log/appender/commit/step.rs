@@ -8,16 +8,16 @@ use super::{
     Observation, Phase, Reason, Search, SlotRead, State, Status, Tail, Taker, Turn,
 };
 
-/// The step behind an observation.
+/// The step after an observation.
 ///
-/// An observation that does not belong to the phase puts the batch in doubt, and ends it there.
+/// An observation that does not belong to the phase puts the batch in doubt and ends the commit.
 pub(crate) fn next(state: State, observation: Observation) -> (State, Action) {
     let next = state.after(observation);
     (next, next.action())
 }
 
 impl State {
-    /// A batch in front of its first step.
+    /// The first step of a batch.
     pub(crate) fn begin(tail: Option<Tail>, batch: NewBatch) -> (Self, Action) {
         let NewBatch { number, sourced, left } = batch;
         let batch = Status { number, sourced, left, in_doubt: false, refused: None, written: false };
@@ -29,7 +29,7 @@ impl State {
         (state, state.action())
     }
 
-    /// The same with the view of a batch that was placed meanwhile.
+    /// The same, with the tail as a batch committed meanwhile left it.
     pub(crate) fn with_tail(self, tail: Option<Tail>) -> Self {
         Self { tail, ..self }
     }
@@ -39,7 +39,7 @@ impl State {
         self.batch.in_doubt
     }
 
-    /// A refusal is not decided yet: a head that is read from now on decides it.
+    /// A refusal is undecided. Any head read from now on decides it.
     pub(crate) fn has_refusal(&self) -> bool {
         self.batch.refused.is_some()
     }
@@ -85,7 +85,7 @@ impl State {
             }
             (Phase::LearnMarks { .. }, Seen::Learned(Search::Swept)) => self.at(Phase::ReadSnapshot),
             (Phase::RecheckMarks { after, end }, Seen::Head { log_start, .. }) => {
-                // A segment that was swept meanwhile may have been overlooked.
+                // The list may have missed a segment that was swept meanwhile.
                 if log_start > after.next() {
                     return self.at(Phase::ReadSnapshot);
                 }
@@ -106,7 +106,7 @@ impl State {
             }
             (Phase::CheckTaker { slot, taker, attempt }, Seen::Head { log_start, .. }) => {
                 if slot >= log_start {
-                    // The slot is another's, so no attempt is in it or can come.
+                    // Another's segment is in the slot, so no attempt is or will be in it.
                     return self.doubt(false).absorb(slot, taker);
                 }
                 if attempt == Attempt::Refused || self.batch.in_doubt {
@@ -128,8 +128,8 @@ impl State {
                 self.ends(end, true).at(Phase::Deduplicate)
             }
             (Phase::Confirm { slot }, Seen::Head { log_start, .. }) => {
-                // A create remembers only what still exists: a slot that was swept can be created
-                // anew.
+                // Only a segment that still exists refuses a create: a swept slot can be created
+                // again.
                 if slot >= log_start {
                     return self.at(Phase::Answered(Answer::At(slot)));
                 }
@@ -173,7 +173,7 @@ impl State {
         self.with_tail(Some(Tail { slot, foreign, marks }))
     }
 
-    /// Goes on to the next attempt, as far as the log is known.
+    /// Continues to the next attempt, as far as the log is known.
     fn go_on(self) -> Self {
         let Status { sourced, left, .. } = self.batch;
         self.at(match self.tail {
@@ -219,7 +219,7 @@ impl State {
         }
     }
 
-    /// Decides by the content of a slot, which is there still or was swept.
+    /// Decides by the content of a slot that still exists or was swept.
     fn read(self, slot: Sequence, read: SlotRead, attempt: Attempt) -> Self {
         let mut state = self;
         if let (Some(refused), Some(log_start)) = (self.batch.refused, read.log_start) {
@@ -255,7 +255,7 @@ impl State {
         self.pass(slot, Taker::Other).at(Phase::Confirm { slot })
     }
 
-    /// Moves the tail behind a slot that is taken.
+    /// Moves the tail behind a taken slot.
     fn pass(self, slot: Sequence, taker: Taker) -> Self {
         let Some(tail) = self.tail else { return self };
         let next = slot.next();
@@ -299,13 +299,13 @@ impl State {
         }
     }
 
-    /// Asks the manifest about a swept slot. The view of the tail is out of date.
+    /// Looks a swept slot up in the manifest. The view of the tail is out of date.
     fn look_up(self, slot: Sequence, then: AfterLookUp) -> Self {
         self.with_tail(None).at(Phase::LookUp { slot, then })
     }
 
-    /// The same of the slot refused last. A batch in doubt has tried the slot behind it, too, and
-    /// may have been folded from there: a sweep keeps the last segment folded.
+    /// The same for the slot refused last. A batch in doubt has tried the slot behind it, too, and
+    /// may have been folded from there, because a sweep keeps the last segment folded.
     fn look_up_refused(self, refused: Sequence, then: AfterLookUp) -> Self {
         let slot = if self.batch.in_doubt { refused.next() } else { refused };
         self.look_up(slot, then)
@@ -320,7 +320,7 @@ impl State {
         }
     }
 
-    /// Ends after a failure, once a refusal that can be decided is decided.
+    /// Ends after a failure, and decides an undecided refusal first if possible.
     fn fail(self, failure: Failure) -> Self {
         let refused = self.batch.refused;
         match self.phase {
@@ -340,7 +340,7 @@ impl State {
             // An attempt may have been folded from either of two slots.
             Phase::LookUp { slot, .. } if refused != Some(slot) => self.doubt(true).failed(),
             Phase::SettleFolded { .. } => self.doubt(true).failed(),
-            // The slot was refused, and nothing tells yet whether by an attempt of our own.
+            // The slot was refused, and the refusal may still be a self-conflict.
             Phase::ReadTaken { .. }
             | Phase::CheckVanished { .. }
             | Phase::CheckTaker { attempt: Attempt::Refused, .. } => self.doubt(true).decide_and_fail(),

@@ -44,7 +44,7 @@ fn state(tail: Option<Tail>, batch: Status, phase: Phase) -> State {
     State { tail, batch, phase }
 }
 
-/// A head with this log start, behind which slots 1 to 3 were applied.
+/// A head with this log start. Slots 1 to 3 are applied.
 fn head(log_start: u64) -> Observation {
     Observation::Head { applied: slot(3), log_start: slot(log_start) }
 }
@@ -61,7 +61,7 @@ fn created(created: Created) -> Observation {
     Observation::Created(created)
 }
 
-/// A manifest whose mark of the writer is of this batch, in this slot.
+/// A manifest whose mark of the writer names this batch and this slot.
 fn snapshot(own: Option<(u64, u64)>, eviction_watermark: u64) -> Observation {
     let own = own.map(|(number, at)| OwnMark { number, slot: slot(at) });
     Observation::Snapshot(Snapshot { applied: slot(3), own, eviction_watermark: slot(eviction_watermark) })
@@ -82,7 +82,7 @@ fn leads(from: State, seen: Observation, to: State) {
     assert_eq!(action, to.action());
 }
 
-/// The same where only the phase changes.
+/// The same, if only the phase changes.
 #[track_caller]
 fn moves(from: State, seen: Observation, phase: Phase) {
     leads(from, seen, State { phase, ..from });

@@ -1,24 +1,23 @@
-//! Rules of the protocol that a test leaves out, to prove that it notices.
+//! Rules of the protocol that a test switches off, to prove that it notices.
 //!
-//! The machine itself knows nothing of them: with a rule left out it is told something else than
-//! what was seen.
+//! The machine itself does not know them. If a rule is off, this module replaces the observation.
 
 use deltafold_format::Sequence;
 
 use super::{Content, Created, Observation, Phase, SlotRead, State};
 
-/// The rules that are left out.
+/// The rules that are switched off.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Without {
-    /// An append is acknowledged only if a head that is read behind it does not sweep its slot.
+    /// An append is acknowledged only if a head read after it does not sweep its slot.
     pub(crate) head_check: bool,
-    /// A batch knows its own segment by its number.
+    /// A batch recognizes its own segment by its number.
     pub(crate) batch_id: bool,
-    /// A slot whose answer was lost is tried again.
+    /// A writer tries a slot again if the answer was lost.
     pub(crate) same_slot: bool,
-    /// A lost answer is no success.
+    /// A lost answer does not count as success.
     pub(crate) unknown_is_not_done: bool,
-    /// The manifest knows what was folded of a batch.
+    /// The manifest tells whether a batch was folded.
     pub(crate) own_mark: bool,
     /// A segment in a slot counts only if a later head does not sweep the slot.
     pub(crate) slot_counts: bool,
@@ -30,7 +29,7 @@ pub(crate) struct Without {
 pub(crate) const TAKEN: Created = Created::RefusedBy(SlotRead { content: Content::Other, log_start: None });
 
 impl Without {
-    /// The observation as it looks without the rules.
+    /// The observation without the rules.
     pub(crate) fn distort(self, state: &State, observation: Observation) -> Observation {
         let Observation::Head { applied, .. } = observation else { return self.distort_other(state, observation) };
         let ignored = match state.phase {

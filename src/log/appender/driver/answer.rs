@@ -1,10 +1,10 @@
-//! The answer of a commit as a result for its callers.
+//! Converts the answer of a commit to a result for its callers.
 
 use super::super::commit::{Answer, Failure, Reason};
 use super::super::request::AppendResult;
 use crate::error::{Error, Repr, Result};
 
-/// The failure as the machine sees it.
+/// The failure in the machine's terms.
 pub(super) fn failure(error: &Error) -> Failure {
     if matches!(error.repr(), Repr::Dropped(_)) { Failure::Dropped } else { Failure::Other }
 }

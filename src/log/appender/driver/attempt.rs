@@ -1,4 +1,4 @@
-//! An attempt to create a slot, and the pause behind one that failed.
+//! An attempt to create a slot, and the pause after a failed one.
 
 use std::pin::pin;
 
@@ -17,8 +17,8 @@ use crate::simulation::Guard;
 use crate::store::StoreErrorKind;
 
 impl Driver {
-    /// Creates the batch in a slot, and glances at the slot meanwhile if the fairness policy says
-    /// so.
+    /// Creates the batch in a slot. Reads the slot meanwhile if the fairness policy asks for a
+    /// glance.
     pub(super) async fn create(&mut self, run: &mut Run<'_>, slot: Sequence, foreign: u32) -> Result<Observation> {
         let glance_after = self.fairness.glance(&run.backoff);
         let (shard, head) = (self.shard.clone(), self.head());
@@ -34,7 +34,7 @@ impl Driver {
                     _ => Ok(None),
                 }
             };
-            // A glance that fails is asked for again where it matters.
+            // A failed glance is repeated later if it matters.
             try_join(shard.slot_header(slot), head).await.ok()
         };
         let ((created, took), seen) = if glance_after.is_some() {
