@@ -1,4 +1,4 @@
-//! A place in a snapshot for what a higher floor works out of it.
+//! A slot in a snapshot for a value that a higher layer derives from it.
 
 use std::any::Any;
 use std::fmt;
@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 
 type Erased = Arc<dyn Any + Send + Sync>;
 
-/// One value that is worked out of a snapshot when it is first needed. The snapshot that follows
-/// hands the value on, so that the next one can be made from it.
+/// One value derived from a snapshot at its first use. The next snapshot gets the value, too, so
+/// that its own can be made from it.
 #[derive(Default)]
 pub(crate) struct Attachment {
     value: OnceCell<Erased>,
@@ -19,14 +19,14 @@ pub(crate) struct Attachment {
 }
 
 impl Attachment {
-    /// An empty one, with the newest value that `older` has to offer.
+    /// An empty one, with the newest value of `older`.
     pub(super) fn following(older: &Self) -> Self {
         let known = older.value.get().cloned().or_else(|| older.predecessor().clone());
         Self { value: OnceCell::new(), older: Mutex::new(known) }
     }
 
-    /// The value. `make` gets the one of an earlier snapshot, if there is one. A call that fails or
-    /// is dropped leaves nothing behind.
+    /// The value. `make` gets the value of an earlier snapshot, if there is one. A call that fails
+    /// or is dropped leaves nothing behind.
     pub(crate) async fn get_or_try_init<T, F>(&self, make: impl FnOnce(Option<Arc<T>>) -> F) -> Result<Arc<T>>
     where
         T: Any + Send + Sync,
@@ -46,7 +46,7 @@ impl Attachment {
     }
 
     fn predecessor(&self) -> std::sync::MutexGuard<'_, Option<Erased>> {
-        // A panic elsewhere leaves it whole: each change is a single assignment.
+        // Each change is a single assignment, so a panic elsewhere leaves it whole.
         self.older.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! What older and newer rows of one id come to.
+//! Composes older and newer rows of one id.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use deltafold_format::{Effect, EmbeddingRef, PartMeta, Place, Record, Segment, S
 use super::layer::Layer;
 use crate::error::{Error, Result};
 
-/// Where an embedding lies.
+/// The place of an embedding.
 #[derive(Debug, Clone)]
 pub(crate) enum EmbeddingSource {
-    /// In a segment that is not folded yet.
+    /// In a segment that is not folded.
     Log {
         /// The segment.
         segment: Arc<Segment>,
         /// Its embedding row.
         row: u32,
     },
-    /// Here: its segment was read for this row alone, and shall not stay in memory for it.
+    /// Here. Its segment was read for this row alone, and must not stay in memory for it.
     Copied(Arc<[f32]>),
     /// In an embedding object.
     Stored(EmbeddingRef),
@@ -41,21 +41,21 @@ impl From<EmbeddingRef> for EmbeddingSource {
     }
 }
 
-/// What one run or one layer of the log says of an id.
+/// The row of an id in one run or one layer of the log.
 #[derive(Debug)]
 pub(crate) enum Row<'a> {
     /// A row of a part.
     Part(&'a PartMeta, usize),
-    /// The same with empty texts in place of documents, which are not loaded.
+    /// The same with empty texts in place of documents that are not loaded.
     WithoutDocuments(&'a PartMeta, usize),
     /// Ops of one id in a layer, at least one.
     Log(&'a Layer, Range<usize>),
-    /// An op of a segment in the temporary file: its outline, and the op itself where it was read.
+    /// An op of a segment in the temporary file: its outline, and the op itself if it was read.
     Unread(&'a Effect<()>, Option<(Arc<Segment>, usize)>),
 }
 
 impl Row<'_> {
-    /// What it does to the id. A row of a part needs the columns and the documents of the row.
+    /// Its effect on the id. A row of a part needs the columns and the documents of the row.
     pub(super) fn effect(self) -> Result<Option<Effect<EmbeddingSource>>> {
         Ok(match self {
             Self::Part(part, row) => {
@@ -78,8 +78,7 @@ impl Row<'_> {
         })
     }
 
-    /// What it does to the id's presence and places; the record it holds is left empty, so that
-    /// this costs no allocation.
+    /// Its effect on the id's presence and places. The record is empty, so this allocates nothing.
     pub(crate) fn outline(&self) -> Option<Effect<()>> {
         match self {
             Self::Part(part, row) | Self::WithoutDocuments(part, row) => Some(part.outline(*row)),
@@ -99,7 +98,7 @@ fn effect_of(
     Some(Effect::from_op(segment.op(op)?.map_embedding(source).action, segment.place(op)))
 }
 
-/// `older` under what lies above it so far.
+/// `older` under the newer rows composed so far.
 pub(super) fn under<E: Clone>(newer: Option<Effect<E>>, older: Option<Effect<E>>) -> Option<Effect<E>> {
     match (older, newer) {
         (Some(older), Some(newer)) => Some(older.then(newer)),
@@ -107,17 +106,18 @@ pub(super) fn under<E: Clone>(newer: Option<Effect<E>>, older: Option<Effect<E>>
     }
 }
 
-/// Composes the rows of one id from the newest to the oldest, and no more of them than matter.
+/// Composes the rows of one id from the newest to the oldest, and stops when older ones cannot
+/// matter.
 #[derive(Debug, Default)]
 pub(crate) enum Composer {
-    /// Nothing was found yet.
+    /// No row was found yet.
     #[default]
     Nothing,
     /// Older rows may show through.
     Open(Effect<EmbeddingSource>),
-    /// The record is known; where it was inserted is what older rows may still tell.
+    /// The record is known. Older rows may only change its insertion place.
     Known(Stored<EmbeddingSource, Place>, Effect<()>),
-    /// The id is gone.
+    /// The record is absent.
     Gone,
 }
 
@@ -151,7 +151,7 @@ impl Composer {
         }
     }
 
-    /// Whether the content of older rows may show through; else their outlines are enough.
+    /// Whether the content of older rows may show through. Otherwise their outlines are enough.
     pub(crate) fn needs_content(&self) -> bool {
         matches!(self, Self::Nothing | Self::Open(_))
     }
@@ -165,7 +165,7 @@ impl Composer {
         }
     }
 
-    /// The record, when nothing lies under what was added.
+    /// The record, if nothing lies under the added rows.
     pub(crate) fn finish(self) -> Option<Stored<EmbeddingSource, Place>> {
         match self {
             Self::Nothing | Self::Gone => None,

@@ -1,4 +1,4 @@
-//! Counting records.
+//! Counts records.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use super::rows::{Content, Rows, Step};
 use super::snapshot::Snapshot;
 use crate::error::Result;
 
-/// Ids between two points where other tasks get their turn.
+/// Ids after which other tasks get a turn.
 pub(super) const IDS_A_TURN: u32 = 4_096;
 
-/// How many records there are: the base's rows, corrected by what newer runs and the log do to
-/// their ids. Makes no record, and reads of the base only the parts that they touch.
+/// Number of records: the base's rows, corrected by the effects of newer runs and the log on their
+/// ids. Makes no record. Of the base it reads only the parts that contain these ids.
 pub(super) async fn count(snapshot: &Arc<Snapshot>) -> Result<u64> {
     let base = snapshot.objects.manifest().runs.first().filter(|run| run.resolved);
     let mut count = base.map_or(0, |run| run.rows - run.absent().min(run.rows));
@@ -31,7 +31,7 @@ pub(super) async fn count(snapshot: &Arc<Snapshot>) -> Result<u64> {
             Step::End => return Ok(count),
             Step::Fill => rows.fill().await?,
             Step::Group => {
-                // Nothing that was absent becomes present by some rows, nor the other way round.
+                // Some rows neither insert nor remove a record.
                 let Some(outline) = rows.outline().filter(Effect::touches_presence) else { continue };
                 let before = match &mut probe {
                     Some(probe) => probe.outline(rows.id()).await?,
@@ -57,7 +57,7 @@ struct BaseProbe<'a> {
 }
 
 impl BaseProbe<'_> {
-    /// What the base says of an id.
+    /// The effect of the base on an id.
     async fn outline(&mut self, id: &str) -> Result<Option<Effect<()>>> {
         let entries = self.snapshot.objects.entries(0);
         while entries.get(self.at).is_some_and(|entry| entry.max_id.as_str() < id) {

@@ -1,4 +1,4 @@
-//! Records in the making: their embeddings come last, those of one object together.
+//! Records under construction. Their embeddings come last, those of one object together.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use super::sections::Tier;
 use super::snapshot::Snapshot;
 use crate::error::Result;
 
-/// The embeddings that records in the making lack.
+/// The missing embeddings of records under construction.
 ///
-/// A record is known by its place, which its maker numbers. Each object is opened once for all of
-/// its rows, and one object is held at a time.
+/// The caller numbers the places of the records. Each object is opened once for all of its rows,
+/// and one object is held at a time.
 #[derive(Debug)]
 pub(super) struct Drafts {
     reads: Reads,
     objects: Vec<RowsOfObject>,
-    /// Where an object stands in `objects`.
+    /// The index of an object in `objects`.
     numbers: HashMap<(usize, ObjectName), usize>,
-    /// The object that was wanted last: neighbours often share theirs.
+    /// The object used last: neighbours often share theirs.
     last: usize,
 }
 
@@ -39,8 +39,7 @@ impl Drafts {
         Self { reads, objects: Vec::new(), numbers: HashMap::new(), last: 0 }
     }
 
-    /// Begins the record of `place`. Answers also how many bytes of memory its embedding is going
-    /// to take.
+    /// Begins the record of `place`. Also returns the bytes of memory that its embedding will take.
     pub(super) fn begin<E: Into<EmbeddingSource>>(
         &mut self,
         (number, snapshot): (usize, &Snapshot),

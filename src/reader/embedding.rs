@@ -11,18 +11,18 @@ use crate::error::{Error, Result};
 use crate::scratch::damaged;
 use crate::shard::Shard;
 
-/// How embeddings of records are read.
+/// The way to read embeddings of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reads {
     /// Not at all.
     Nothing,
-    /// Each by itself: few records are read.
+    /// Each alone, for few records.
     Row,
-    /// With all others of its object: many records are read.
+    /// With all others of its object, for many records.
     Object,
 }
 
-/// Reads of at most so many records fetch each embedding by itself.
+/// Reads of up to this many records fetch each embedding alone.
 const FEW: usize = 16;
 
 impl Reads {
@@ -49,8 +49,8 @@ impl Snapshot {
         self.stored_rows(at.object, rows).await.map(|mut rows| rows.pop().unwrap_or_default())
     }
 
-    /// An embedding object with some tiers at least. No request where they are held, as all are in
-    /// a temporary file. `used` is the number of the use.
+    /// An embedding object with at least these tiers. No request if they are in memory; in a
+    /// temporary file all of them are. `used` is the number of the use.
     pub(crate) async fn embedding_object(
         &self,
         name: ObjectName,
@@ -64,15 +64,15 @@ impl Snapshot {
         Ok(EmbeddingObject { embeddings, name, spilled: false, shard: self.shard.clone() })
     }
 
-    /// Notes the use of what is held of an embedding object.
+    /// Notes the use of the held tiers of an embedding object.
     pub(crate) fn note_use(&self, name: ObjectName, tiers: &[Tier], used: u64) {
         if let Ok(opened) = self.objects.embeddings(name) {
             drop(opened.held(tiers, used));
         }
     }
 
-    /// Some rows of an embedding object that the manifest lists. One GET, and one for a front that
-    /// is not held.
+    /// Some rows of an embedding object that the manifest lists. One GET, and one for the front if
+    /// it is not in memory.
     pub(crate) async fn stored_rows(&self, name: ObjectName, rows: Range<u32>) -> Result<Vec<Vec<f32>>> {
         let opened = self.objects.embeddings(name)?;
         let Some(bytes) = opened.rows(&self.shard, &self.objects.pools().sections, rows).await? else {
@@ -93,7 +93,7 @@ impl Snapshot {
     }
 }
 
-/// An embedding object, as far as it is held.
+/// An embedding object with the tiers in memory.
 #[derive(Debug, Clone)]
 pub(crate) struct EmbeddingObject {
     pub(crate) embeddings: Embeddings,
@@ -113,7 +113,7 @@ impl EmbeddingObject {
         Ok(self.embeddings.row(row).map_err(|error| self.error(error))?.into_owned())
     }
 
-    /// The error for damage that was found in it.
+    /// The error for damage in it.
     pub(crate) fn error(&self, error: FormatError) -> Error {
         if self.spilled {
             return damaged(&Error::format(&self.shard.layout().head(), error));

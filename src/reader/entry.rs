@@ -1,32 +1,32 @@
-//! What a reader answers with.
+//! The results of a reader.
 
 use deltafold_format::{Place, Record, Sequence, ShardId, Value, Version};
 
-/// A record as it was read.
+/// A record, as read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// The id.
     pub id: String,
     /// The record.
     pub record: Record,
-    /// Where it was inserted. In log order: kept by updates, renewed when it is inserted after a
-    /// delete. By revision: that of the newest `put`, or where there is none of the newest
+    /// The place of its insertion. In log order, updates keep it, and an insertion after a delete
+    /// renews it. By revision, it is that of the newest `put`, or without one of the newest
     /// `upsert`.
     pub inserted: Place,
     /// Its last change.
     pub changed: Place,
-    /// The shard that holds it; positions in the logs of different shards are not comparable.
+    /// The shard that holds it. Positions in the logs of different shards are not comparable.
     pub shard: ShardId,
 }
 
 impl Entry {
-    /// About how many bytes its embedding and document take.
+    /// Estimated bytes of its embedding and document.
     pub(super) fn bulk(&self) -> usize {
         let embedding = self.record.embedding.as_ref().map_or(0, |embedding| embedding.len() * 4);
         embedding + self.record.document.as_ref().map_or(0, String::len)
     }
 
-    /// About how much memory it takes.
+    /// Estimated bytes of memory.
     pub(crate) fn memory_bytes(&self) -> usize {
         let metadata = &self.record.metadata;
         let metadata = metadata.iter().map(|(key, held)| key.len() + value_bytes(held) + 2 * size_of::<Value>() + 16);
@@ -34,7 +34,7 @@ impl Entry {
     }
 }
 
-/// About how much memory a value takes beside its own.
+/// Estimated bytes of memory of a value beyond its own size.
 pub(crate) fn value_bytes(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
@@ -46,7 +46,7 @@ pub(crate) fn value_bytes(value: &Value) -> usize {
     }
 }
 
-/// How far into a shard's log a reader sees.
+/// The position of a reader in a shard's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadPosition {
@@ -54,21 +54,21 @@ pub struct ReadPosition {
     pub shard: ShardId,
     /// The version of the snapshot below.
     pub version: Version,
-    /// The last segment that the snapshot contains.
+    /// The folded sequence: the last segment that the snapshot contains.
     pub folded: Sequence,
-    /// The last segment that is seen; what lies above `folded` comes from the log.
+    /// The last segment that the reader sees. Segments above `folded` come from the log.
     pub tail: Sequence,
 }
 
-/// What a refresh brought.
+/// The result of a refresh.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refreshed {
-    /// Every shard, in order, those that did not change among them.
+    /// All shards, in order, even unchanged ones.
     pub shards: Vec<ShardChange>,
 }
 
-/// What a refresh brought of one shard.
+/// The change of one shard by a refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShardChange {
@@ -77,21 +77,21 @@ pub struct ShardChange {
     /// The version seen before.
     pub from_version: Version,
     /// The version seen now. A new version alone changes no record: it holds the same ops in
-    /// another shape.
+    /// another form.
     pub to_version: Version,
-    /// How many log slots are newly seen.
+    /// Number of log slots that are new to the reader.
     pub new_segments: u64,
-    /// How many ops are newly seen.
+    /// Number of ops that are new to the reader.
     pub new_ops: u64,
 }
 
 impl Refreshed {
-    /// Whether anything is newly seen: ops or versions.
+    /// Whether the reader sees new ops or versions.
     pub fn changed(&self) -> bool {
         self.shards.iter().any(|shard| shard.from_version != shard.to_version || shard.new_segments > 0)
     }
 
-    /// How many ops are newly seen in all shards.
+    /// Number of new ops in all shards.
     pub fn new_ops(&self) -> u64 {
         self.shards.iter().map(|shard| shard.new_ops).sum()
     }

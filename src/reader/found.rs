@@ -1,5 +1,4 @@
-//! Reading one record: its rows from the newest to the oldest, then all that the record lacks at
-//! once.
+//! Reads one record: its rows from the newest to the oldest, then all missing fields at once.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -38,7 +37,7 @@ impl PartRow {
         !self.content || self.part.unloaded_documents_of(self.row).next().is_none()
     }
 
-    /// The row, with its documents where they are loaded.
+    /// The row, with its documents if they are loaded.
     fn row(&self) -> Row<'_> {
         if self.has_documents() { Row::Part(&self.part, self.row) } else { Row::WithoutDocuments(&self.part, self.row) }
     }
@@ -57,10 +56,10 @@ impl Found<'_> {
 type Read = Option<Stored<EmbeddingSource, Place>>;
 
 impl Snapshot {
-    /// The record `id` for the caller. For each run that has it: a GET of the front with the
-    /// columns of a part that was not read before. Runs whose content older rows cannot show
-    /// through take the front alone. Then at once a GET of the block that holds the document, and
-    /// the requests for the embedding.
+    /// The record `id` for the caller. For each run that has it, one GET of a part that was not
+    /// read before: of its front with the columns. The front alone is enough for runs hidden by
+    /// newer content. Then one GET of the block that holds the document, and at the same time the
+    /// requests for the embedding.
     pub(super) async fn record(&self, id: &str, reads: Reads) -> Result<Option<Entry>> {
         let (rows, read) = self.rows_of(id, true).await?;
         let Some(stored) = read else { return Ok(None) };
@@ -75,8 +74,8 @@ impl Snapshot {
         }))
     }
 
-    /// The record `id`, without its embedding. Costs what [`record`](Self::record) costs without
-    /// it.
+    /// The record `id`, without its embedding. Costs the same as [`record`](Self::record), except
+    /// for the embedding.
     pub(crate) async fn get(&self, id: &str) -> Result<Read> {
         let (rows, _) = self.rows_of(id, true).await?;
         self.with_documents(rows).await
@@ -87,8 +86,8 @@ impl Snapshot {
         Ok(self.rows_of(id, false).await?.1)
     }
 
-    /// The rows of an id that matter, the newest first, and what they come to without documents
-    /// that are not loaded.
+    /// The rows of an id that matter, the newest first, and the record that they compose to,
+    /// without documents that are not loaded.
     async fn rows_of(&self, id: &str, document: bool) -> Result<(Vec<Found<'_>>, Read)> {
         let (mut rows, mut composer) = (Vec::new(), Composer::default());
         for layer in self.overlay.layers().iter().rev() {
@@ -116,9 +115,9 @@ impl Snapshot {
         Ok((rows, composer.finish()))
     }
 
-    /// Reads the parts of all runs around an id at once, where at least so many are not kept. A run
-    /// is looked into only if no newer one decides, and few records are in newer runs. A failure
-    /// shows when the part is needed.
+    /// Reads the parts of all runs around an id at once, if at least `least` of them are not in
+    /// memory. The read of an older run is wasted only if a newer one decides, and few records are
+    /// in newer runs. A failure shows when the part is needed.
     pub(super) async fn fetch_ahead(&self, id: &str, least: usize) {
         let wanted: Vec<(usize, usize)> = (0..self.runs())
             .filter_map(|run| Some((run, self.part_of(run, id).filter(|(_, kept)| !kept)?.0)))
@@ -129,12 +128,12 @@ impl Snapshot {
         }
     }
 
-    /// The row of an id in a run, in a part of which the front is loaded, and for its `content` all
-    /// columns. A part that is not kept takes one GET. Columns that a kept part lacks come with the
-    /// `document`.
+    /// The row of an id in a run. The front of its part is loaded, and all columns if `content` is
+    /// set. A part that is not in memory takes one GET. Columns that a part in memory lacks come
+    /// with the `document`.
     async fn row_of(&self, run: usize, id: &str, content: bool, document: bool) -> Result<Option<PartRow>> {
         let Some((number, is_kept)) = self.part_of(run, id) else { return Ok(None) };
-        // The front of a kept part tells whether the id is there.
+        // The front of a part in memory tells whether the id is there.
         let first = if content && !is_kept { Need::Columns } else { Need::Front };
         let mut part = self.part(run, number, first, true).await?;
         let Ok(row) = part.find(id) else { return Ok(None) };
@@ -148,8 +147,8 @@ impl Snapshot {
         Ok(Some(PartRow { run, number, part, row, content }))
     }
 
-    /// What rows come to, with their documents. A GET for each part whose block of documents is not
-    /// loaded, all at once.
+    /// The record that rows compose to, with their documents. A GET for each part whose block of
+    /// documents is not loaded, all at once.
     async fn with_documents(&self, rows: Vec<Found<'_>>) -> Result<Read> {
         let loads = rows.into_iter().map(|found| async {
             match found {

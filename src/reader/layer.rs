@@ -1,4 +1,4 @@
-//! The log in memory: segments as they were read, and an index of their ops by id.
+//! The log in memory: segments, and an index of their ops by id.
 
 use std::sync::Arc;
 
@@ -9,21 +9,21 @@ use super::pools::{Budget, Charge};
 use crate::log::WithObject;
 use crate::shard::Slot;
 
-/// Where an op stands: which of a layer's segments, which of its ops.
+/// The place of an op: the index of its segment in the layer, and its index there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Spot {
     segment: u32,
     op: u32,
 }
 
-/// Consecutive segments and their ops sorted by id, those of one id in log order. Never changes; 8
-/// bytes an op beside the segments.
+/// Consecutive segments and their ops sorted by id, those of one id in log order. Immutable. It
+/// takes 8 bytes an op besides the segments.
 #[derive(Debug)]
 pub(crate) struct Layer {
     first: Sequence,
     last: Sequence,
     segments: Vec<Arc<Segment>>,
-    /// The object of each segment; empty where its ops are small and many.
+    /// The object of each segment; empty if its ops are small and many.
     objects: Vec<Bytes>,
     index: Vec<Spot>,
     /// The memory of the segments and of their places in the index.
@@ -31,7 +31,7 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    /// The slots must follow one another; there must be one.
+    /// The slots must be consecutive, and at least one.
     pub(super) fn new(slots: &[(Sequence, Slot<WithObject>)], budget: &Arc<Budget>) -> Self {
         let first = slots.first().map_or(Sequence::ZERO, |(sequence, _)| *sequence);
         let last = slots.last().map_or(first, |(sequence, _)| *sequence);
@@ -60,7 +60,7 @@ impl Layer {
         layer
     }
 
-    /// Two layers of which `newer` follows `self` in the log.
+    /// Joins two layers; `newer` follows `self` in the log.
     pub(super) fn then(&self, newer: &Self) -> Self {
         let shift = number(self.segments.len());
         let moved = |place: &Spot| Spot { segment: place.segment + shift, op: place.op };
@@ -83,7 +83,7 @@ impl Layer {
         Self { first: self.first, last: newer.last, segments, objects, index, charges }
     }
 
-    /// What is left when the segments up to `folded` are taken away, where something is.
+    /// The layer without the segments up to `folded`; `None` if none are left.
     pub(super) fn behind(&self, folded: Sequence) -> Option<Self> {
         if self.last <= folded {
             return None;
@@ -111,23 +111,23 @@ impl Layer {
         self.segments.get(first..).unwrap_or_default()
     }
 
-    /// Bytes of memory that it takes, those of segments that it was cut to leave out among them.
+    /// Bytes of memory, with those of segments that the layer was cut to leave out.
     pub(super) fn memory_bytes(&self) -> u64 {
         self.charges.iter().map(|charge| charge.bytes()).sum()
     }
 
-    /// Its segments in log order, each with its object, which is empty where its ops are small and
-    /// many.
+    /// Its segments in log order, each with its object. The object is empty if the ops are small
+    /// and many.
     pub(super) fn segments(&self) -> impl ExactSizeIterator<Item = (&Arc<Segment>, &Bytes)> {
         self.segments.iter().zip(&self.objects)
     }
 
-    /// Where each op stands, by id: the number of its segment, and its number there.
+    /// The place of each op, by id: the index of its segment, and its index there.
     pub(super) fn places(&self) -> impl ExactSizeIterator<Item = (usize, usize)> {
         self.index.iter().map(|spot| (spot.segment as usize, spot.op as usize))
     }
 
-    /// How many ops it holds; they are numbered in the order of their ids.
+    /// Number of ops, which are numbered in the order of their ids.
     pub(super) fn len(&self) -> usize {
         self.index.len()
     }
@@ -154,7 +154,7 @@ impl Layer {
         start..self.end_of(id, start)
     }
 
-    /// Ops `range`: the segment that holds each, and its number there.
+    /// Ops `range`: the segment of each, and its index there.
     pub(super) fn ops(
         &self,
         range: std::ops::Range<usize>,

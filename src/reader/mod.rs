@@ -1,7 +1,7 @@
-//! Reading: the snapshot that a manifest lists, merged with what the log holds behind it.
+//! Reads the snapshot that a manifest lists, merged with the log behind it.
 //!
-//! A record is what the rows of its id come to: in the base, in the newer runs, in the log. Nothing
-//! is merged ahead of time; a read composes the few rows that there are.
+//! The rows of an id compose its record: in the base, in the newer runs, in the log. Nothing is
+//! merged ahead of time, because a read composes only a few rows.
 
 mod attachment;
 mod compose;
@@ -57,17 +57,17 @@ use crate::shard::Shard;
 use pools::Pools;
 use shard_reader::{Fixed, ShardReader};
 
-/// How many records one call reads at once.
+/// Records that one call reads at once.
 const GETS_AT_ONCE: usize = 8;
 
-/// Which state of a collection a reader reads.
+/// The state of a collection that a reader reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum At {
-    /// Everything that was acknowledged before it was opened or refreshed.
+    /// Every op that was acknowledged before the reader was opened or refreshed.
     #[default]
     Latest,
-    /// One version for each shard, in their order: exactly what was folded into it. Version 0 is
-    /// the empty shard.
+    /// One version for each shard, in their order: exactly the ops folded into it. Version 0 is the
+    /// empty shard.
     Versions(Vec<Version>),
     /// The versions that a pin keeps.
     Pin(String),
@@ -76,19 +76,20 @@ pub enum At {
 /// A reader of a collection: a snapshot of every shard that changes only by
 /// [`refresh`](Self::refresh).
 ///
-/// Clones are cheap and keep their own snapshot. Of parts the pieces that a call needs are read,
-/// and kept by all clones up to a quarter of the [memory limit](crate::MemoryLimit); documents are
-/// kept only as [`warm`](Self::warm) says. Ops of the log beyond three eighths of it move to a
-/// temporary file without a name, in the folder that `TMPDIR` names. What sweep removed under an
-/// old snapshot is the error `Superseded`, never another answer.
+/// Clones are cheap and keep their own snapshot. A call reads only the pieces of parts that it
+/// needs. All clones keep them in memory, up to a quarter of the [memory
+/// limit](crate::MemoryLimit). Documents stay only as [`warm`](Self::warm) says. Ops of the log
+/// beyond three eighths of the limit move to a temporary file without a name, in the folder that
+/// `TMPDIR` names. If sweep removed objects under an old snapshot, reads fail with `Superseded`,
+/// never with another answer.
 #[derive(Debug, Clone)]
 pub struct Reader {
     shards: Vec<ShardReader>,
 }
 
 impl Reader {
-    /// Opens every shard. Reads heads, manifests and logs, and of the latest state the objects that
-    /// are read `ahead`.
+    /// Opens every shard. Reads heads, manifests and logs, and for the latest state also the
+    /// objects that `ahead` selects.
     pub(crate) async fn open(shards: Vec<Shard>, at: At, ahead: Ahead) -> Result<Self> {
         let fixed = Fixed::of(&at, shards.len())?;
         let limit = shards.first().map_or_else(MemoryLimit::default, Shard::memory);
@@ -106,15 +107,16 @@ impl Reader {
         Ok(Self { shards })
     }
 
-    /// Moves on to the latest state: every op that was acknowledged before this call is seen
-    /// afterwards. A reader of fixed versions stays where it is.
+    /// Moves on to the latest state: the reader then sees every op that was acknowledged before
+    /// this call. A reader of fixed versions stays where it is.
     ///
     /// Costs, for each shard, one conditional GET and a GET for each new segment and the slot
-    /// behind them, one more for a new manifest.
+    /// behind them. A new manifest costs one more.
     ///
     /// # Errors
     ///
-    /// Then the reader stays where it was, in all shards. Dropping the future does the same.
+    /// After an error the reader stays where it was, in all shards. Dropping the future does the
+    /// same.
     pub async fn refresh(&mut self) -> Result<Refreshed> {
         let refreshed = self.shards.iter().map(ShardReader::refreshed).collect::<Vec<_>>();
         let new: Vec<ShardReader> = stream::iter(refreshed).buffered(SHARDS_AT_ONCE).try_collect().await?;
@@ -124,9 +126,9 @@ impl Reader {
         Ok(refreshed)
     }
 
-    /// The record `id`. For each run that has it, one GET of a part that is looked into for the
-    /// first time, of all runs at once. Then one of the block that holds the document, and at the
-    /// same time one for the embedding, or two of an object that is read for the first time.
+    /// The record `id`. For each run that has it, one GET of a part that was not read before, all
+    /// at once. Then one GET of the block that holds the document, and at the same time one for the
+    /// embedding. An embedding object that was not read before takes two.
     pub async fn get(&self, id: &str) -> Result<Option<Entry>> {
         self.shard_of(id).record(id, Reads::Row).await
     }
@@ -142,19 +144,19 @@ impl Reader {
         self.shard_of(id).contains(id).await
     }
 
-    /// The records in order. The stream keeps the snapshot that the reader has now, whatever
-    /// becomes of the reader.
+    /// The records in order. The stream keeps the snapshot that the reader has now, even if the
+    /// reader is refreshed or dropped.
     ///
-    /// By id: at most one part of each run is in memory at a time, unless it was kept before, and
-    /// up to 256 records of each shard; narrow scans keep the parts that they read. By insertion:
-    /// every part is read once to find the order, and again as its records come; the order itself
+    /// By id, at most one part of each run is in memory at a time, besides those kept before, and
+    /// up to 256 records of each shard. Narrow scans keep the parts that they read. By insertion,
+    /// every part is read once to find the order, and again as its records come. The order itself
     /// is sorted in memory or in a temporary file.
     pub fn scan(&self, options: ScanOptions) -> impl Stream<Item = Result<Entry>> + Send + Unpin + 'static + use<> {
         scan::Records::of(self.scan_batches(options))
     }
 
-    /// The same records in batches as they are made, none of them empty: up to 256 by id, up to
-    /// 65,536 by insertion. A stream of batches costs less CPU than one of small records.
+    /// The same records in the batches in which they are made, none of them empty: up to 256 by id,
+    /// up to 65,536 by insertion. A stream of batches costs less CPU than one of small records.
     pub fn scan_batches(
         &self,
         options: ScanOptions,
@@ -162,9 +164,9 @@ impl Reader {
         scan::scan(self.snapshots().cloned().collect(), options)
     }
 
-    /// How many records there are. Makes none of them; the answer is kept until the next refresh.
-    /// Cold, it reads the runs newer than the base, and of the base the parts that those and the
-    /// log touch.
+    /// Number of records. Makes none of them, and keeps the answer until the next refresh. Cold, it
+    /// reads the runs newer than the base, and those parts of the base that these and the log
+    /// touch.
     pub async fn count(&self) -> Result<u64> {
         let mut sum = 0;
         for snapshot in self.snapshots() {
@@ -173,17 +175,17 @@ impl Reader {
         Ok(sum)
     }
 
-    /// How distances between embeddings are measured.
+    /// The distance between embeddings.
     pub fn metric(&self) -> Metric {
         self.snapshots().next().map_or_else(Metric::default, |first| first.shard.config().metric)
     }
 
-    /// The version below each shard's log, in the shards' order: what [`At::Versions`] takes.
+    /// The version of each shard's snapshot, in the shards' order: the input of [`At::Versions`].
     pub fn versions(&self) -> Vec<Version> {
         self.positions().into_iter().map(|position| position.version).collect()
     }
 
-    /// How far into the log of each shard the reader sees.
+    /// The reader's position in the log of each shard.
     pub fn positions(&self) -> Vec<ReadPosition> {
         let position = |snapshot: &Arc<Snapshot>| {
             let manifest = snapshot.objects.manifest();

@@ -1,4 +1,4 @@
-//! The parts and embedding objects of a snapshot, read when they are needed.
+//! The parts and embedding objects of a snapshot, read on demand.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use super::sections::{Opened, Tier};
 use crate::error::{Error, Repr, Result};
 use crate::shard::Shard;
 
-/// How many parts are read and decoded at once where all are wanted: enough to keep a store busy
-/// that answers late. Their bytes on the way are bounded for all reads together.
+/// Parts read and decoded at once by a call that needs all: enough to keep a slow store busy. All
+/// reads together bound their bytes in flight.
 const READS: usize = 64;
 
 /// The objects that a manifest lists.
 ///
-/// Parts that were read are kept within the memory limit, and so are the sections of embedding
-/// objects. In a local folder an embedding object is a mapping of its file.
+/// Parts stay in memory within the memory limit, and so do the sections of embedding objects. In a
+/// local folder an embedding object is a mapping of its file.
 #[derive(Debug)]
 pub(crate) struct Objects {
     pub(super) shard: Shard,
@@ -29,10 +29,10 @@ pub(crate) struct Objects {
     embeddings: HashMap<ObjectName, Arc<Opened>>,
 }
 
-/// How many embedding objects are opened at once.
+/// Embedding objects opened at once.
 pub(crate) const OPENS: usize = 16;
 
-/// What a reader reads while it opens, beside the last look at the head.
+/// The objects to read during an open, beside the last check of the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ahead {
     Nothing,
@@ -43,7 +43,7 @@ pub(crate) enum Ahead {
 }
 
 impl Objects {
-    /// The objects of `manifest`. Embedding objects keep what `older` holds of them.
+    /// The objects of `manifest`. Embedding objects keep the tiers that `older` holds.
     pub(super) fn new(shard: Shard, manifest: Arc<Manifest>, pools: Arc<Pools>, older: Option<&Self>) -> Self {
         let embedding = |entry: &EmbeddingEntry| {
             let known = older.and_then(|older| older.embeddings.get(&entry.name)).cloned();
@@ -66,8 +66,8 @@ impl Objects {
         self.manifest.runs.get(run).map_or(&[], |run| &run.parts)
     }
 
-    /// A part with the pieces of a need, kept from then on if `keep`. One GET where none of it is
-    /// kept yet, else one for each group of pieces that are missing.
+    /// A part with the pieces of a need, kept in memory from then on if `keep`. One GET if none of
+    /// it is in memory, otherwise one for each group of missing pieces.
     pub(crate) async fn part(&self, run: usize, part: usize, need: Need<'_>, keep: bool) -> Result<Arc<PartMeta>> {
         let entry = self.entry(run, part);
         let key = (self.shard.id(), entry.name);
@@ -83,7 +83,7 @@ impl Objects {
     }
 
     /// The part with the pieces of a need and the documents of these rows, all fetched at once: a
-    /// GET for each group of pieces that are missing. Documents are not kept.
+    /// GET for each group of missing pieces. Documents are not kept.
     pub(crate) async fn documents(
         &self,
         run: usize,
@@ -121,7 +121,7 @@ impl Objects {
         need: Need<'_>,
     ) -> Result<Arc<PartMeta>> {
         let object = PartObject::Meta(entry.name);
-        // As it is stored, and its columns.
+        // Its stored bytes, and its columns.
         let end = match need {
             Need::Front | Need::Keys(_) => entry.front_bytes,
             Need::Columns => entry.columns_end,
@@ -137,7 +137,7 @@ impl Objects {
         Ok(part)
     }
 
-    /// Reads what a reader is opened for.
+    /// Reads the objects that `ahead` selects.
     pub(super) async fn read_ahead(&self, ahead: Ahead) -> Result<()> {
         match ahead {
             Ahead::Nothing => Ok(()),
@@ -146,19 +146,19 @@ impl Objects {
         }
     }
 
-    /// Opens all embedding objects that hold a live row, with these tiers. Does nothing where the
-    /// store maps them.
+    /// Opens all embedding objects with a live row, with these tiers. Does nothing if the store
+    /// maps them.
     pub(crate) async fn open_all(&self, tiers: &[Tier], used: u64) -> Result<()> {
         if self.shard.store().maps_objects() {
             return Ok(());
         }
-        // Before any is fetched: tiers in use do not go for others.
+        // Comes before any fetch, so that no tier in use is evicted for another.
         self.live_objects().for_each(|(opened, _)| drop(opened.held(tiers, used)));
         let opens: Vec<_> = self.live_objects().map(|(opened, _)| self.open(opened, tiers, used)).collect();
         stream::iter(opens).buffer_unordered(OPENS).try_for_each(|_| async { Ok(()) }).await
     }
 
-    /// An embedding object with these tiers at least.
+    /// An embedding object with at least these tiers.
     pub(super) async fn open(&self, opened: &Arc<Opened>, tiers: &[Tier], used: u64) -> Result<Embeddings> {
         match opened.open(&self.shard, &self.pools.sections, tiers, used).await? {
             Some(embeddings) => Ok(embeddings),
@@ -166,7 +166,8 @@ impl Objects {
         }
     }
 
-    /// Reads what is not kept yet of a need of all parts, and keeps it, while there is room.
+    /// Reads the pieces of a need of all parts that are not in memory, and keeps them while there
+    /// is room.
     pub(crate) async fn warm(&self, need: Need<'_>) -> Result<()> {
         let runs = self.manifest.runs.iter().enumerate();
         let all: Vec<(usize, usize)> =
@@ -180,7 +181,7 @@ impl Objects {
         read.buffer_unordered(READS).try_for_each(|()| async { Ok(()) }).await
     }
 
-    /// The embedding objects that hold a live row.
+    /// The embedding objects with a live row.
     pub(super) fn live_objects(&self) -> impl Iterator<Item = (&Arc<Opened>, &EmbeddingEntry)> {
         let live = self.manifest.embeddings.iter().filter(|entry| entry.live > 0);
         live.filter_map(|entry| Some((self.embeddings.get(&entry.name)?, entry)))
@@ -195,7 +196,8 @@ impl Objects {
         })
     }
 
-    /// Why an object of this snapshot is not there: the snapshot was swept, or the object was lost.
+    /// The reason why an object of this snapshot is absent: the snapshot was swept, or the object
+    /// was lost.
     pub(super) async fn gone(&self, object: PartObject) -> Error {
         let current = match self.shard.current().await {
             Ok((_, current)) => current,

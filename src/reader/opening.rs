@@ -1,4 +1,4 @@
-//! The first look at a shard: its head, the manifest that the head names, and the log behind.
+//! Opens a shard: its head, the manifest that the head names, and the log behind.
 
 use deltafold_format::{Manifest, ObjectName};
 use futures::future::join;
@@ -9,14 +9,14 @@ use crate::log::{ScanMode, TailRead, WithObject, read_named_with_objects, read_t
 use crate::shard::{Names, ReadAhead, Shard};
 use crate::simulation::Guard;
 
-/// What a reader knows of a shard at first.
+/// A reader's first view of a shard.
 pub(super) struct Opening {
     pub(super) state: HeadState,
     pub(super) manifest: Manifest,
-    /// The log behind the manifest, where it was read.
+    /// The log behind the manifest, if it was read.
     pub(super) log: Option<Result<TailRead<WithObject>>>,
-    /// Whether the log is proved to hold nothing behind the manifest. Otherwise the head has to be
-    /// looked at again.
+    /// Whether the log is proved to hold nothing behind the manifest. Otherwise the head must be
+    /// checked again.
     pub(super) ended: bool,
 }
 
@@ -25,13 +25,13 @@ impl Opening {
         match shard.take_ahead().await? {
             Some(ReadAhead::Head(state)) => Self::by_head(shard, state).await,
             Some(ReadAhead::Names(names)) => Self::by_names(shard, names).await,
-            // Without the guard, the head is the only look and comes first.
+            // Without the guard, the head is read once, before the log.
             None if !Guard::TailRecheck.holds() => Self::by_head(shard, shard.head().await?).await,
             None => Self::by_names(shard, Names::list(&**shard.store(), shard.layout()).await?).await,
         }
     }
 
-    /// Reads the head behind the names of the log, and what they do not tell.
+    /// Reads the head after the names of the log, and then everything that the names do not tell.
     async fn by_names(shard: &Shard, names: Names) -> Result<Self> {
         let BehindNames { state, manifest } = BehindNames::read(shard, &names).await?;
         let Some(behind) = names.behind(state.head.folded) else { return Self::by_head(shard, state).await };
@@ -47,8 +47,8 @@ impl Opening {
         Self::checked(shard, state, manifest?, log, ended).await
     }
 
-    /// Reads the log behind what a head says is folded, and beside it the manifest: a GET, a LIST,
-    /// and a GET for each segment.
+    /// Reads the log behind the folded sequence of a head, and the manifest beside it: a GET, a
+    /// LIST, and a GET for each segment.
     async fn by_head(shard: &Shard, state: HeadState) -> Result<Self> {
         let reading = read_tail_with_objects(shard, state.head.folded, shard.memory().log_read(), ScanMode::Listed);
         let (manifest, log) = join(shard.manifest(&state.head), reading).await;
@@ -64,7 +64,7 @@ impl Opening {
     ) -> Result<Self> {
         match manifest.filter(|manifest| manifest.folded == state.head.folded) {
             Some(manifest) => Ok(Self { state, manifest, log: Some(log), ended }),
-            // It was swept since its head was read, and perhaps some of the log with it.
+            // The manifest was swept since its head was read, and perhaps some of the log with it.
             None => {
                 let (state, manifest) = shard.current().await?;
                 Ok(Self { state, manifest, log: None, ended: false })
@@ -73,10 +73,10 @@ impl Opening {
     }
 }
 
-/// The head, read behind the names of the log.
+/// The head, read after the names of the log.
 pub(super) struct BehindNames {
     pub(super) state: HeadState,
-    /// The manifest that it names, where the names suggested that.
+    /// The manifest of the head, if it is the one that the names suggested.
     pub(super) manifest: Option<Manifest>,
 }
 

@@ -1,5 +1,4 @@
-//! What the log holds behind a snapshot: the newest ops in memory, older ones in the temporary
-//! file.
+//! The log behind a snapshot: the newest ops in memory, older ones in the temporary file.
 
 use std::mem;
 use std::sync::Arc;
@@ -15,16 +14,14 @@ use crate::error::Result;
 use crate::log::WithObject;
 use crate::shard::{Shard, Slot};
 
-/// What the log holds behind a snapshot: exactly the slots after `folded` up to `tail`. Cheap to
-/// clone.
+/// The log behind a snapshot: exactly the slots after `folded` up to `tail`. Cheap to clone.
 ///
 /// Each batch of new segments becomes a small layer. A newer layer joins an older one once it is
-/// half as large, so there are O(log n) layers and each op moves O(log n) times. Layers that pass
-/// the memory limit become a run in the temporary file. Older snapshots keep the layers that they
-/// had.
+/// half as large. So there are O(log n) layers, and each op moves O(log n) times. Layers beyond the
+/// memory limit become a run in the temporary file. Older snapshots keep the layers that they had.
 #[derive(Debug, Clone)]
 pub(crate) struct Overlay {
-    /// In the temporary file: oldest first; all of them older than the layers.
+    /// In the temporary file: oldest first, all older than the layers.
     aside: Vec<Aside>,
     /// Oldest first.
     layers: Vec<Arc<Layer>>,
@@ -37,7 +34,7 @@ impl Overlay {
         Self { aside: Vec::new(), layers: Vec::new(), tail: folded }
     }
 
-    /// The last slot that is covered.
+    /// The last slot that it covers.
     pub(crate) fn tail(&self) -> Sequence {
         self.tail
     }
@@ -47,28 +44,28 @@ impl Overlay {
         &self.aside
     }
 
-    /// The last slot in the temporary file, 0 where none is.
+    /// The last slot in the temporary file; 0 if there is none.
     pub(crate) fn aside_until(&self) -> Sequence {
         self.aside.last().map_or(Sequence::ZERO, |aside| aside.slots().1)
     }
 
-    /// The layers in memory, oldest first; all of them newer than the runs.
+    /// The layers in memory, oldest first, all newer than the runs.
     pub(crate) fn layers(&self) -> &[Arc<Layer>] {
         &self.layers
     }
 
-    /// How many ops it holds.
+    /// Number of ops.
     pub(super) fn ops(&self) -> u64 {
         let aside = self.aside.iter().map(Aside::ops);
         aside.chain(self.layers.iter().map(|layer| layer.len() as u64)).sum()
     }
 
-    /// Bytes of memory that the layers take.
+    /// Bytes of memory of the layers.
     pub(super) fn memory_bytes(&self) -> u64 {
         self.layers.iter().map(|layer| layer.memory_bytes()).sum()
     }
 
-    /// With the slots that follow in the log.
+    /// Adds the next slots of the log.
     #[must_use]
     pub(super) fn extended(mut self, slots: &[(Sequence, Slot<WithObject>)], budget: &Arc<Budget>) -> Self {
         let Some((last, _)) = slots.last() else { return self };
@@ -82,7 +79,7 @@ impl Overlay {
         self
     }
 
-    /// The same with its layers in the temporary file.
+    /// Moves its layers to the temporary file.
     pub(super) async fn spill(mut self, shard: &Shard, pools: &Pools) -> Result<Self> {
         let layers = mem::take(&mut self.layers);
         let joined = env::blocking(move || {
@@ -104,11 +101,11 @@ impl Overlay {
         Ok(self)
     }
 
-    /// Without the ops that a newer snapshot has folded: covers the slots after `folded`.
+    /// The same without the ops that a newer snapshot has folded: covers the slots after `folded`.
     ///
-    /// A run cannot be cut, as it no longer tells its segments apart. Where `folded` falls within
-    /// one, the answer is empty and ends at `folded`: the caller reads those segments again, which
-    /// no sweep takes before they are folded.
+    /// A run cannot be cut, because it does not tell its segments apart. If `folded` falls within
+    /// one, the result is empty and ends at `folded`. The caller then reads those segments again.
+    /// They still exist, because no sweep deletes segments before they are folded.
     #[must_use]
     pub(super) fn behind(&self, folded: Sequence) -> Self {
         if self.aside.iter().map(Aside::slots).any(|(first, last)| first <= folded && folded < last) {
@@ -182,7 +179,7 @@ mod tests {
             batches in proptest::collection::vec(1..4usize, 20),
             folded in 0..22u64,
         ) {
-            // An empty list stands for a slot of a dropped collection.
+            // An empty list is a slot of a dropped collection.
             let slots: Vec<_> = segments.iter().zip(1..).map(|(ids, sequence)| match &ids[..] {
                 [] => (Sequence::new(sequence).unwrap(), Slot::Void),
                 ids => segment(sequence, ids),

@@ -1,4 +1,4 @@
-//! The pieces of parts that a question needs, read by ranges.
+//! Reads the pieces of parts that a query needs by ranges.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use crate::error::{Error, Result};
 use crate::shard::{READS_OF_DAMAGE, Shard};
 use crate::store::Key;
 
-/// Ranges with at most so many bytes between them are fetched as one: a request costs more than
+/// Ranges with at most this many bytes between them are fetched as one: a request costs more than
 /// these bytes.
 const GAP: u64 = 32 << 10;
-/// Bytes of one request at most, where several pieces share it.
+/// Most bytes of one request for several pieces.
 const REQUEST_BYTES: u64 = 8 << 20;
 /// Requests for ranges of one part at once.
 const REQUESTS: usize = 8;
-/// Pieces of more bytes are decoded beside the other tasks.
+/// Larger pieces are decoded off the async tasks.
 const DECODED_HERE: u64 = 64 << 10;
 
-/// The pieces of a part that a question needs beside its front, from few to all.
+/// The pieces of a part that a query needs besides its front, from few to all.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Need<'a> {
     /// None: ids, outlines of rows, and places of embeddings are in the front.
@@ -46,7 +46,7 @@ impl Need<'_> {
         }
     }
 
-    /// The pieces that a part lacks.
+    /// The missing pieces of a part.
     fn missing(self, part: &PartMeta) -> Vec<PartPiece> {
         match self {
             Self::Front => Vec::new(),
@@ -57,10 +57,10 @@ impl Need<'_> {
     }
 }
 
-/// Reads a part, or what it lacks of a need; `None` where the object is gone.
+/// Reads a part, or its missing pieces of a need; `None` if the object is gone.
 ///
-/// One GET where the part is new: of its front, of its front with all columns, or of all of it.
-/// Else a GET for each group of pieces that lie near each other.
+/// One GET if the part is new: of its front, of its front with all columns, or of all of it.
+/// Otherwise a GET for each group of pieces that lie near each other.
 pub(super) async fn load(
     shard: &Shard,
     entry: &PartEntry,
@@ -117,7 +117,7 @@ async fn fetch(
         match fetch_groups(shard, &key, &part, groups.clone()).await? {
             None => return Ok(None),
             Some(Ok(part)) => return Ok(Some(Arc::new(part))),
-            // A range has no checksum of the store, so damage on the way shows here alone.
+            // The store has no checksum of a range, so damage in transit shows only here.
             Some(Err(error)) if error.kind() == FormatErrorKind::Checksum && reads < READS_OF_DAMAGE => reads += 1,
             Some(Err(error)) => return Err(Error::format(&key, error)),
         }
@@ -142,7 +142,7 @@ async fn fetch_groups(
     Ok(Some(env::blocking(move || part.with(pieces)).await))
 }
 
-/// Pieces that are fetched in one request.
+/// Pieces fetched in one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Group {
     range: Range<u64>,

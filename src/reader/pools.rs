@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::memory::MemoryLimit;
 use crate::scratch::Scratch;
 
-/// What a kept part takes beside its columns, about.
+/// Estimated bytes of a kept part besides its columns.
 const PART_OVERHEAD: u64 = 512;
 
 /// The memory that a reader, its clones and its snapshots share.
@@ -25,8 +25,7 @@ pub(crate) struct Pools {
     pub(super) overlay: Arc<Budget>,
     pub(super) scratch: Scratch,
     shards: u64,
-    /// The bytes that parts, sections and the index of searches may take together, where somebody
-    /// has said so.
+    /// Limit in bytes on parts, sections and the index of searches together, if one is set.
     max_bytes: Mutex<Option<u64>>,
 }
 
@@ -44,16 +43,16 @@ impl Pools {
         })
     }
 
-    /// Bounds what parts, sections and the index of searches take together. `parts` of it are for
-    /// parts and index.
+    /// Limits parts, sections and the index of searches together. `parts` of it is for parts and
+    /// index.
     pub(crate) fn set_max_bytes(&self, max: u64, parts: u64) {
         *self.max_bytes.lock().unwrap_or_else(PoisonError::into_inner) = Some(max);
         self.parts.set_limit(parts.min(max));
         self.share_out();
     }
 
-    /// Says how many bytes the index of searches takes. Parts give way to it, and where it passes
-    /// their share the sections do.
+    /// Sets the bytes of the index of searches. They reduce the room of parts. Beyond the share of
+    /// parts, they reduce the room of sections.
     pub(crate) fn hold_index(&self, bytes: u64) {
         self.parts.reserve(bytes);
         self.share_out();
@@ -66,7 +65,7 @@ impl Pools {
         }
     }
 
-    /// Whether a shard whose ops take `bytes` of memory has to move them to the temporary file.
+    /// Whether a shard whose ops take `bytes` of memory must move them to the temporary file.
     ///
     /// Older snapshots may hold the whole budget. A shard then waits for a share of its own to fill
     /// before it moves, so that it does not move every few ops.
@@ -76,7 +75,7 @@ impl Pools {
     }
 }
 
-/// Bytes that many hold together.
+/// Bytes of memory with several holders.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: u64,
@@ -84,7 +83,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Takes bytes, also beyond the limit, until the answer is dropped.
+    /// Takes bytes, even beyond the limit, until the result is dropped.
     pub(super) fn take(self: &Arc<Self>, bytes: u64) -> Arc<Charge> {
         self.used.fetch_add(bytes, Ordering::Relaxed);
         Arc::new(Charge { budget: self.clone(), bytes })
@@ -117,13 +116,13 @@ impl Drop for Charge {
 /// A part, by its shard and its name.
 pub(super) type PartKey = (ShardId, ObjectName);
 
-/// The parts read last, with the pieces that were read of them, up to a limit of bytes.
+/// The parts read last, with their loaded pieces, up to a limit of bytes.
 #[derive(Debug)]
 pub(crate) struct PartCache {
     limit: AtomicU64,
-    /// Bytes of the limit that other things about parts take: the index of a search.
+    /// Bytes of the limit reserved for other data about parts: the index of a search.
     reserved: AtomicU64,
-    /// Whether documents were asked for, and so stay.
+    /// Whether a caller asked to keep documents.
     keeps_documents: AtomicBool,
     kept: Mutex<Kept>,
 }
@@ -137,15 +136,16 @@ struct Kept {
 #[derive(Debug, Default)]
 struct Cell {
     slot: Arc<Slot>,
-    /// Zero until it was read.
+    /// Zero until the part is read.
     bytes: u64,
 }
 
-/// A part, as far as it was read.
+/// A part with its loaded pieces.
 #[derive(Debug, Default)]
 struct Slot {
     part: Mutex<Option<Arc<PartMeta>>>,
-    /// Held by the one caller that reads. Others who want the same wait for it and read nothing.
+    /// Held by the one caller that reads. Other callers of the same part wait for it and read
+    /// nothing.
     reading: tokio::sync::Mutex<()>,
 }
 
@@ -163,46 +163,46 @@ impl PartCache {
         Self { limit: AtomicU64::new(limit), reserved: AtomicU64::new(0), keeps_documents, kept }
     }
 
-    /// The limit, which what is reserved counts to.
+    /// The limit. Reserved bytes count towards it.
     pub(crate) fn limit(&self) -> u64 {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// Sets the limit. The parts that were not used for the longest time go until the others fit.
+    /// Sets the limit, and evicts the least recently used parts until the others fit.
     pub(crate) fn set_limit(&self, limit: u64) {
         self.limit.store(limit, Ordering::Relaxed);
         self.shrink(&mut self.kept());
     }
 
-    /// Says how many bytes of the limit something else takes.
+    /// Reserves bytes of the limit.
     pub(crate) fn reserve(&self, bytes: u64) {
         self.reserved.store(bytes, Ordering::Relaxed);
         self.shrink(&mut self.kept());
     }
 
-    /// Bytes that are reserved.
+    /// Reserved bytes.
     pub(crate) fn reserved(&self) -> u64 {
         self.reserved.load(Ordering::Relaxed)
     }
 
-    /// Bytes that parts take.
+    /// Bytes of parts.
     pub(crate) fn bytes(&self) -> u64 {
         self.kept().bytes
     }
 
-    /// Bytes that parts may take.
+    /// Limit in bytes on parts.
     fn room(&self) -> u64 {
         self.limit().saturating_sub(self.reserved())
     }
 
-    /// The part, as far as it is kept.
+    /// The part, with the pieces in memory.
     pub(super) fn peek(&self, key: &PartKey) -> Option<Arc<PartMeta>> {
         let slot = self.kept().cells.get(key).map(|cell| cell.slot.clone())?;
         slot.part().clone()
     }
 
-    /// A part that meets a need: `read` adds to the pieces that are kept where they do not. It is
-    /// kept from then on for as long as there is room.
+    /// A part that meets a need. If the pieces in memory do not, `read` adds to them. The part
+    /// stays in memory while there is room.
     pub(super) async fn get<R: Future<Output = Result<Arc<PartMeta>>>>(
         &self,
         key: PartKey,
@@ -224,7 +224,7 @@ impl PartCache {
         Ok(part)
     }
 
-    /// Adds the columns of a part that was read for its documents, which are not kept.
+    /// Adds the columns of a part that was read for its documents. The documents are not kept.
     pub(super) fn add(&self, key: &PartKey, part: &PartMeta) {
         let slot = self.kept().cells.peek(key).map(|cell| cell.slot.clone());
         if let Some(slot) = slot {
@@ -236,7 +236,7 @@ impl PartCache {
         }
     }
 
-    /// Whether a further part would likely be kept without another having to go.
+    /// Whether a further part would likely fit without an eviction.
     pub(super) fn has_room(&self) -> bool {
         self.kept().bytes < self.room() / 8 * 7
     }
@@ -246,7 +246,7 @@ impl PartCache {
         self.keeps_documents.store(true, Ordering::Relaxed);
     }
 
-    /// Drops the documents of all parts, unless they were asked for.
+    /// Drops the documents of all parts, unless a caller asked to keep them.
     pub(super) fn drop_documents(&self) {
         if self.keeps_documents.load(Ordering::Relaxed) {
             return;
@@ -268,7 +268,8 @@ impl PartCache {
     fn keep(&self, key: &PartKey, slot: &Arc<Slot>, part: &Arc<PartMeta>) {
         let mut kept = self.kept();
         *slot.part() = Some(part.clone());
-        // It may have had to go while it was read, and somebody else may read it anew.
+        // The part may have been evicted during the read, and another caller may be reading it
+        // again.
         let mut change = (0, 0);
         if let Some(cell) = kept.cells.peek_mut(key).filter(|cell| Arc::ptr_eq(&cell.slot, slot)) {
             change = (cell.bytes, part.memory_bytes() as u64 + PART_OVERHEAD);
@@ -286,7 +287,7 @@ impl PartCache {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // A panic elsewhere could only leave the sum too high, and then less is kept.
+        // A panic elsewhere could only leave the sum too high, and then fewer parts are kept.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -322,9 +323,9 @@ mod tests {
         }
         let kept = [1, 2, 3, 4].map(|number| cache.peek(&key(number)).is_some());
         assert_eq!(kept, [true, false, true, true]);
-        // A part that is kept is not read again.
+        // A part in memory is not read again.
         cache.get(key(4), met, |_| async { panic!("it is kept") }).await.unwrap();
-        // One that alone passes the limit is handed out and not kept.
+        // A part above the limit is returned and not kept.
         let small = PartCache::new(one - 1);
         small.get(key(1), met, read).await.unwrap();
         assert!(small.peek(&key(1)).is_none() && small.kept().bytes == 0);

@@ -1,11 +1,11 @@
-//! Which ids a scan reads.
+//! The range of ids that a scan reads.
 
 use std::cmp::Ordering;
 use std::ops::{Bound, Range};
 
 use deltafold_format::PartEntry;
 
-/// A range of ids: those that begin with `prefix` and lie between the bounds, in byte order.
+/// A range of ids: those with the prefix `prefix` and between the bounds, in byte order.
 #[derive(Debug, Clone)]
 pub(crate) struct IdRange {
     pub(super) prefix: Option<String>,
@@ -17,12 +17,12 @@ impl IdRange {
     /// Every id.
     pub(crate) const ALL: Self = Self { prefix: None, start: Bound::Unbounded, end: Bound::Unbounded };
 
-    /// Whether it may leave ids out.
+    /// Whether it may exclude ids.
     pub(super) fn is_narrow(&self) -> bool {
         self.prefix.is_some() || self.start != Bound::Unbounded || self.end != Bound::Unbounded
     }
 
-    /// Where an id lies: before the range (`Less`), in it, or behind it. Grows with the id.
+    /// The place of an id: before the range (`Less`), in it, or behind it. Ascends with the id.
     pub(super) fn place(&self, id: &str) -> Ordering {
         let before = match &self.start {
             Bound::Unbounded => false,

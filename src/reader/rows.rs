@@ -1,7 +1,7 @@
 //! All rows of a snapshot in id order, those of one id together.
 //!
 //! Most ids of a folded collection have one row. [`Rows::advance`] finds whole stretches of those
-//! in a part, so that a scan need not look at every source for every row.
+//! in a part, so a scan need not compare every source for every row.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -17,8 +17,8 @@ use super::snapshot::Snapshot;
 use super::unread::Unread;
 use crate::error::Result;
 
-/// Walks the runs and the layers of the log side by side. Of each run at most one part is held at a
-/// time, and only while its ids are due.
+/// Walks the runs and the layers of the log side by side. It holds at most one part of each run at
+/// a time, and only while its ids are due.
 #[derive(Debug)]
 pub(crate) struct Rows {
     snapshot: Arc<Snapshot>,
@@ -28,23 +28,23 @@ pub(crate) struct Rows {
     content: Content,
     /// Rows whose documents are read at once.
     documents_ahead: usize,
-    /// The rows of the id that was found last, oldest first.
+    /// The rows of the id found last, oldest first.
     group: Vec<Hit>,
 }
 
-/// Rows whose documents are read at once to begin with, in a walk over few.
+/// Rows whose documents are read at once at the start of a walk over few rows.
 const DOCUMENTS_AHEAD: usize = 16;
 
-/// What of the rows a walk reads.
+/// The content of rows that a walk reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
     /// Their outlines: the fronts of parts, which are kept.
     Outline,
     /// Everything but the texts of documents, which are empty; no part is kept.
     WithoutDocuments,
-    /// Everything, part by part; whole parts are read and none is kept.
+    /// Everything, part by part. Whole parts are read and none is kept.
     Whole,
-    /// Everything of few rows: columns are kept, and documents are read as rows come to be
+    /// Everything of few rows. Columns are kept, and documents are read when their rows are
     /// composed.
     Few,
 }
@@ -53,20 +53,20 @@ pub(crate) enum Content {
 enum Source {
     Run {
         run: usize,
-        /// The parts that were not begun yet.
+        /// The parts not begun yet.
         parts: Range<usize>,
-        /// The part being read and its rows that were not passed yet.
+        /// The current part, and its rows not passed yet.
         current: Option<(Arc<PartMeta>, Range<usize>)>,
         /// The number of the current part.
         number: usize,
-        /// The id that the next part begins with, where that is known to be in range.
+        /// The first id of the next part, if it is known to be in range.
         next: Option<String>,
     },
     Log {
         layer: Arc<Layer>,
         ops: Range<usize>,
     },
-    /// Segments in the temporary file. They count among the runs.
+    /// Segments in the temporary file, which count among the runs.
     Unread {
         unread: Arc<Unread>,
         ops: Range<usize>,
@@ -81,18 +81,18 @@ struct Hit {
     end: usize,
 }
 
-/// What [`Rows::step`] came to.
+/// The result of [`Rows::step`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// The rows of the next id.
     Group,
-    /// A part has to be read first: call [`Rows::fill`].
+    /// A part must be read first: call [`Rows::fill`].
     Fill,
-    /// There are no more.
+    /// The walk has ended.
     End,
 }
 
-/// What [`Rows::advance`] came to.
+/// The result of [`Rows::advance`].
 #[derive(Debug)]
 pub(super) enum Advance {
     /// Rows of one part whose ids no other source has. The walk stands before them: call
@@ -102,7 +102,7 @@ pub(super) enum Advance {
     Step(Step),
 }
 
-/// Neighbouring rows of one part. Each of them is all that the snapshot says of its id.
+/// Neighbouring rows of one part. Each is the only row of its id in the snapshot.
 #[derive(Debug)]
 pub(super) struct Stretch {
     pub(super) part: Arc<PartMeta>,
@@ -112,20 +112,20 @@ pub(super) struct Stretch {
 }
 
 impl Stretch {
-    /// Where one of its rows is.
+    /// The place of one of its rows.
     pub(super) fn locate(&self, row: usize) -> Locator {
         Locator { source: small(self.source), part: small(self.number), row: small(row) }
     }
 }
 
-/// Where a row is, to come back to it.
+/// The place of a row, to return to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Locator {
-    /// Runs first, then layers, both oldest first.
+    /// Index of the source: runs first, then layers, both oldest first.
     pub(super) source: u32,
-    /// Of a run, the part.
+    /// In a run, the part.
     pub(super) part: u32,
-    /// Of a part the row, of a layer the first op of the id.
+    /// In a part the row, in a layer the first op of the id.
     pub(super) row: u32,
 }
 
@@ -156,7 +156,7 @@ impl Rows {
             }
             let Source::Run { run, parts, current, number, next } = source else { continue };
             let Some(part_number) = parts.next() else { continue };
-            // The part that is used up goes before the next one comes.
+            // The finished part is dropped before the next one is read.
             *current = None;
             let (need, keep) = match self.content {
                 Content::Outline => (Need::Front, true),
@@ -173,7 +173,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Goes on to the next id, or finds a stretch of at most `most` rows.
+    /// Advances to the next id, or finds a stretch of at most `most` rows.
     pub(super) fn advance(&mut self, most: usize) -> Advance {
         self.drop_used_up();
         match self.stretch(most) {
@@ -182,7 +182,7 @@ impl Rows {
         }
     }
 
-    /// The stretch that comes next, if one does.
+    /// The stretch that comes next, if there is one.
     fn stretch(&self, most: usize) -> Option<Stretch> {
         let mut ids = self.sources.iter().enumerate().filter_map(|(number, source)| Some((source.id_bytes()?, number)));
         let (mut least, mut second) = (ids.next()?, None);
@@ -195,7 +195,7 @@ impl Rows {
             }
         }
         let Source::Run { current: Some((part, rows)), number, .. } = self.sources.get(least.1)? else { return None };
-        // In a walk over few rows, documents are read as rows come to be composed.
+        // In a walk over few rows, documents are read when their rows are composed.
         if self.content == Content::WithoutDocuments || (self.content == Content::Few && !part.has_all_documents()) {
             return None;
         }
@@ -205,14 +205,14 @@ impl Rows {
         (!rows.is_empty()).then(|| Stretch { part: part.clone(), rows, source: least.1, number: *number })
     }
 
-    /// Goes on behind rows of a stretch, up to the row `end`.
+    /// Advances over rows of a stretch, up to the row `end`.
     pub(super) fn pass(&mut self, stretch: &Stretch, end: usize) {
         if let Some(Source::Run { current: Some((_, rows)), .. }) = self.sources.get_mut(stretch.source) {
             rows.start = end.clamp(rows.start, rows.end);
         }
     }
 
-    /// Gives up the parts of which all rows were passed.
+    /// Drops parts whose rows were all passed.
     fn drop_used_up(&mut self) {
         for source in &mut self.sources {
             if let Source::Run { current, .. } = source
@@ -223,7 +223,7 @@ impl Rows {
         }
     }
 
-    /// Goes on to the next id.
+    /// Advances to the next id.
     pub(crate) fn step(&mut self) -> Step {
         self.group.clear();
         self.drop_used_up();
@@ -257,7 +257,7 @@ impl Rows {
         Step::Group
     }
 
-    /// The id that was found last.
+    /// The id found last.
     pub(crate) fn id(&self) -> &str {
         match self.group.first().map(|hit| (hit, &self.sources[hit.source])) {
             Some((hit, Source::Run { current: Some((part, _)), .. })) => part.id(hit.start),
@@ -267,7 +267,7 @@ impl Rows {
         }
     }
 
-    /// What its rows come to; not in a walk over outlines.
+    /// Composes the rows of the id. Not in a walk over outlines.
     pub(crate) async fn compose(&mut self) -> Result<Composer> {
         let mut composer = Composer::default();
         for hit in self.group.iter().rev() {
@@ -279,7 +279,7 @@ impl Rows {
                 && let Some(Source::Run { run, current: Some((part, rows)), number, .. }) =
                     self.sources.get_mut(hit.source)
             {
-                // The rows behind it likely come next: more of them each time.
+                // The rows behind it likely come next, so more of them are read each time.
                 let end = rows.end.min(hit.start.saturating_add(self.documents_ahead));
                 self.documents_ahead = self.documents_ahead.saturating_mul(4);
                 *part = self.snapshot.documents(*run, *number, part.clone(), Need::Columns, hit.start..end).await?;
@@ -292,8 +292,8 @@ impl Rows {
         Ok(composer)
     }
 
-    /// The same where nothing has to be read for it, else `None`. A future for each id would move
-    /// more bytes than the record has.
+    /// The same if nothing has to be read, otherwise `None`. A future for each id would move more
+    /// bytes than the record has.
     pub(super) fn compose_loaded(&self) -> Result<Option<Composer>> {
         let mut composer = Composer::default();
         for hit in self.group.iter().rev() {
@@ -309,13 +309,13 @@ impl Rows {
         Ok(Some(composer))
     }
 
-    /// Whether the document of a row is still to be read.
+    /// Whether the document of a row has to be read.
     fn lacks_document(&self, hit: Hit) -> bool {
         let Source::Run { current: Some((part, _)), .. } = &self.sources[hit.source] else { return false };
         self.content == Content::Few && part.unloaded_documents_of(hit.start).next().is_some()
     }
 
-    /// Adds rows that lie in memory under what `composer` has.
+    /// Adds rows in memory under the rows in `composer`.
     fn add(&self, hit: Hit, source: &Source, composer: &mut Composer) -> Result<()> {
         match source {
             Source::Run { current: Some((part, _)), .. } if self.content == Content::WithoutDocuments => {
@@ -327,7 +327,7 @@ impl Rows {
         }
     }
 
-    /// What its rows come to, without the records' content.
+    /// The effect of the rows of the id, without the records' content.
     pub(crate) fn outline(&self) -> Option<Effect<()>> {
         let outline = |hit: &Hit| match &self.sources[hit.source] {
             Source::Run { current, .. } => current.as_ref().and_then(|(part, _)| Row::Part(part, hit.start).outline()),
@@ -337,7 +337,7 @@ impl Rows {
         self.group.iter().rev().map(outline).fold(None, under)
     }
 
-    /// Where its newest row is, and whether it has older ones.
+    /// The place of its newest row, and whether it has older ones.
     pub(super) fn newest(&self) -> Option<(Locator, bool)> {
         self.group.last().map(|hit| (self.locate(*hit), self.group.len() > 1))
     }
@@ -352,7 +352,7 @@ impl Rows {
 }
 
 impl Source {
-    /// The next id. Of a part that was not read and may begin before the range, an empty one, which
+    /// The next id. A part that was not read and may begin before the range has an empty one, which
     /// is always due.
     fn id(&self) -> Option<&str> {
         match self {
@@ -373,7 +373,7 @@ impl Source {
         }
     }
 
-    /// Whether its next id is that of a part that was not read.
+    /// Whether its next id belongs to a part that was not read.
     fn is_unread(&self) -> bool {
         match self {
             Self::Run { current, .. } => current.as_ref().is_none_or(|(_, rows)| rows.is_empty()),
@@ -386,8 +386,8 @@ fn small(number: usize) -> u32 {
     u32::try_from(number).expect("runs, parts, their rows, and ops in memory count below 2^32")
 }
 
-/// The first of ascending rows that is not below some id. Looks near the start first: stretches may
-/// be short.
+/// The first of ascending rows whose id is not below some id. Searches near the start first,
+/// because stretches may be short.
 fn first_not_below(rows: Range<usize>, is_below: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut step) = (rows.start, 1);
     while low < rows.end && is_below(low) {
@@ -406,7 +406,7 @@ fn first_not_below(rows: Range<usize>, is_below: impl Fn(usize) -> bool) -> usiz
     low
 }
 
-/// The id that the first of `parts` begins with, if it is in range.
+/// The first id of the first of `parts`, if it is in range.
 fn next_id(entries: &[PartEntry], parts: &Range<usize>, range: &IdRange) -> Option<String> {
     let entry = entries.get(parts.start).filter(|_| !parts.is_empty())?;
     (range.place(&entry.min_id) == Ordering::Equal).then(|| entry.min_id.clone())

@@ -1,4 +1,4 @@
-//! Scanning records in order.
+//! Scans records in order.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -21,13 +21,13 @@ use super::rows::{Advance, Content, Rows, Step, Stretch};
 use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
 
-/// Records of the first batch; few, so that the first ones come soon.
+/// Records of the first batch. It is small, so that the first ones come soon.
 const FIRST_BATCH: usize = 16;
-/// Most records that are made at once.
+/// Most records made at once.
 const BATCH: usize = 256;
-/// Most bytes of embeddings and documents that are made at once, about.
+/// Most estimated bytes of embeddings and documents made at once.
 pub(super) const BATCH_BYTES: usize = 4 << 20;
-/// How many shards are begun at once.
+/// Shards begun at once.
 pub(crate) const SHARDS_AT_ONCE: usize = 8;
 
 /// The order of a scan.
@@ -36,26 +36,26 @@ pub enum Order {
     /// By id, in byte order, over all shards.
     #[default]
     Id,
-    /// By the place of insertion ([`Entry::inserted`]); records of different shards at one place
-    /// come in the order of their shards, and those of one shard (at one revision) in the order of
+    /// By the place of insertion ([`Entry::inserted`]). Records of different shards at one place
+    /// come in the order of their shards. Those of one shard (at one revision) come in the order of
     /// their ids.
     Insertion,
 }
 
-/// What a scan reads.
+/// The records and fields that a scan reads.
 #[derive(Debug, Clone)]
 pub struct ScanOptions {
     /// The order.
     pub order: Order,
-    /// Only ids that begin so.
+    /// Only ids with this prefix.
     pub prefix: Option<String>,
     /// Only ids from this one on.
     pub start: Bound<String>,
     /// Only ids up to this one.
     pub end: Bound<String>,
-    /// At most so many records, the first in order.
+    /// At most this many records, the first in order.
     pub limit: Option<usize>,
-    /// Whether embeddings are read; without them, no embedding object is touched.
+    /// Whether to read embeddings. Without them, the scan reads no embedding object.
     pub embeddings: bool,
 }
 
@@ -73,7 +73,7 @@ impl Default for ScanOptions {
     }
 }
 
-/// Batches of records, as a stream of records.
+/// Turns batches of records into a stream of records.
 pub(super) struct Records<S> {
     batches: S,
     ready: vec::IntoIter<Entry>,
@@ -143,12 +143,12 @@ fn by_id(
 /// The shards of a scan by id, merged.
 struct Merge {
     shards: Vec<ShardScan>,
-    /// The next id of every shard that has one. It is taken out of its record meanwhile.
+    /// The next id of every shard that has one, taken out of its record.
     heads: BinaryHeap<Reverse<(String, usize)>>,
     due: Due,
 }
 
-/// Which shards have to make records before any can be merged.
+/// The shards that must make records before the merge can go on.
 #[derive(Clone, Copy)]
 enum Due {
     All,
@@ -156,7 +156,7 @@ enum Due {
 }
 
 impl Merge {
-    /// The next records; none at the end.
+    /// The next records; empty at the end.
     async fn next(&mut self) -> Result<Vec<Entry>> {
         if let [only] = &mut self.shards[..] {
             return only.batch().await;
@@ -181,8 +181,8 @@ impl Merge {
             merged.extend(shard.ready.next().map(|entry| Entry { id, ..entry }));
             match shard.head() {
                 Some(id) => self.heads.push(Reverse((id, number))),
-                // It has no more records, or none made: the others may go on only once that is
-                // known.
+                // The shard has no more records, or none made yet. The others must wait until that
+                // is known.
                 None => {
                     self.due = Due::One(number);
                     break;
@@ -199,16 +199,16 @@ struct ShardScan {
     snapshot: [Arc<Snapshot>; 1],
     rows: Rows,
     ready: vec::IntoIter<Entry>,
-    /// How many records are made next; grows, so that the first ones come soon.
+    /// Number of records to make next. It grows, so that the first ones come soon.
     batch: usize,
-    /// How many records may still be wanted.
+    /// Number of records that may still be wanted.
     left: usize,
     embeddings: Reads,
 }
 
 impl ShardScan {
     fn new(snapshot: Arc<Snapshot>, range: &IdRange, limit: usize, embeddings: bool) -> Self {
-        // A narrow scan is likely one of many, which need the same parts; a whole one passes every
+        // A narrow scan is likely one of many that need the same parts. A whole scan passes every
         // part once.
         let content = if range.is_narrow() || limit < usize::MAX { Content::Few } else { Content::Whole };
         let rows = Rows::new(snapshot.clone(), range.clone(), 0, content);
@@ -227,7 +227,7 @@ impl ShardScan {
         Ok(())
     }
 
-    /// Makes the next records; none at the end.
+    /// Makes the next records; empty at the end.
     async fn batch(&mut self) -> Result<Vec<Entry>> {
         let Self { snapshot, rows, .. } = self;
         let most = self.batch.min(self.left);
@@ -271,7 +271,7 @@ struct Making<'a> {
     of: (usize, &'a Snapshot),
     drafts: Drafts,
     entries: Vec<Entry>,
-    /// About how many bytes their embeddings and documents take.
+    /// Estimated bytes of their embeddings and documents.
     bytes: usize,
 }
 
@@ -282,8 +282,7 @@ impl Making<'_> {
         self.entries.push(entry);
     }
 
-    /// Adds the records of rows until they take too much memory. Returns the first row that is
-    /// left.
+    /// Adds the records of rows until they take too much memory. Returns the first row left.
     fn add_rows(&mut self, stretch: &Stretch) -> Result<usize> {
         for row in stretch.rows.clone() {
             if self.bytes >= BATCH_BYTES {

@@ -1,4 +1,4 @@
-//! Reading one shard: finding the snapshot, and keeping up with the log.
+//! Reads one shard: finds the snapshot, and keeps up with the log.
 
 use std::mem;
 use std::sync::Arc;
@@ -18,28 +18,28 @@ use crate::log::{POLLS_A_LIST, ScanMode, TailRead, WithObject, read_tail_with_ob
 use crate::shard::{Shard, Slot};
 use crate::simulation::Guard;
 
-/// Overlays of more ops than this are extended off the tasks that wait.
+/// Overlays with more ops than this are extended off the async tasks.
 const OPS_INLINE: u64 = 8_192;
 
-/// The latest snapshot that was read of a shard. Cheap to clone.
+/// The latest snapshot read of a shard. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct ShardReader {
     shard: Shard,
-    /// The head that names the snapshot; `None` where a fixed version is read.
+    /// The head that names the snapshot; `None` for a fixed version.
     state: Option<HeadState>,
     snapshot: Arc<Snapshot>,
-    /// How many times in a row a refresh found nothing new.
+    /// Number of refreshes in a row that found nothing new.
     polls: u32,
 }
 
 impl ShardReader {
-    /// Reads the current manifest and the log behind it: a LIST, two GETs, and where the log is not
-    /// empty a GET for each segment and a conditional GET. Objects that are read `ahead` come
-    /// beside the segments and the last look at the head.
+    /// Reads the current manifest and the log behind it: a LIST and two GETs. If the log is not
+    /// empty, also a GET for each segment and a conditional GET. The objects that `ahead` selects
+    /// are read beside the segments and the last check of the head.
     pub(super) async fn open_latest(shard: Shard, pools: &Arc<Pools>, ahead: Ahead) -> Result<Self> {
         loop {
             match Self::look(shard.clone(), pools, ahead).await {
-                // It is not the latest any more.
+                // The snapshot is not the latest any more.
                 Err(error) if ahead != Ahead::Nothing && error.kind() == ErrorKind::Superseded => {}
                 opened => return opened,
             }
@@ -60,8 +60,7 @@ impl ShardReader {
             if looked.manifest.name() == objects.manifest().name() {
                 warmed?;
             } else {
-                // Objects of the older one that were read are kept. Objects that were gone were
-                // swept with it.
+                // Objects read for the older snapshot are kept. Absent ones were swept with it.
                 objects = Objects::new(shard.clone(), looked.manifest.clone(), pools.clone(), Some(&objects));
                 objects.read_ahead(ahead).await?;
             }
@@ -71,8 +70,8 @@ impl ShardReader {
         Ok(Self { shard, state: Some(looked.state), snapshot: Arc::new(snapshot), polls: 0 })
     }
 
-    /// Reads the manifest of a version, or that a pin keeps; what the log holds behind it is not
-    /// seen. Three GETs, two where it is the current one.
+    /// Reads the manifest of a version or of a pin, without the log behind it. Three GETs, two if
+    /// it is the current one.
     pub(super) async fn open_fixed(shard: Shard, pools: &Arc<Pools>, at: &Fixed) -> Result<Self> {
         let (_, current) = shard.current().await?;
         let name = at.name(&shard, &current)?;
@@ -96,8 +95,8 @@ impl ShardReader {
     }
 
     /// The shard as it is now: one conditional GET, and a GET for each new segment and the slot
-    /// behind; one more for a new manifest. A LIST in place of the last GET in one of 64 refreshes
-    /// that find nothing new.
+    /// behind. A new manifest costs one more. In one of 64 refreshes that find nothing new, a LIST
+    /// replaces the last GET.
     pub(super) async fn refreshed(&self) -> Result<Self> {
         let Some(state) = self.state.clone() else { return Ok(self.clone()) };
         let old = &self.snapshot;
@@ -122,20 +121,20 @@ impl ShardReader {
     }
 }
 
-/// What is known of a shard: the overlay covers the log from what the manifest has folded on.
+/// The view of a shard: the overlay covers the log behind the manifest's folded sequence.
 struct Looked {
     state: HeadState,
     manifest: Arc<Manifest>,
     overlay: Overlay,
 }
 
-/// Reads the log from where the overlay ends, unless that was `read` just now; then looks whether
+/// Reads the log from the end of the overlay, unless `read` holds it already. Then checks whether
 /// the head moved meanwhile.
 ///
-/// In this order, because an empty slot is the end of the log only if it was not swept: whoever saw
-/// slot `n` empty and sees *afterwards* a head that truncates nothing above `n` knows that `n` had
-/// not been written yet. The overlay is cut to what the manifest has not folded whenever the
-/// manifest changes, so that no op counts twice or not at all.
+/// The order matters, because an empty slot is the end of the log only if it was not swept. Suppose
+/// a reader saw slot `n` empty, and *afterwards* sees a head that truncates nothing above `n`. Then
+/// `n` had not been written when the reader saw it. Whenever the manifest changes, the overlay is
+/// cut to the ops that the manifest has not folded, so that every op counts exactly once.
 async fn catch_up(
     shard: &Shard,
     pools: &Pools,
@@ -147,7 +146,7 @@ async fn catch_up(
         let (end, failure) = match read_log(shard, pools, &mut looked.overlay, read.take(), how).await {
             Ok(LogEnd::Free) => (looked.overlay.tail().next(), None),
             Ok(LogEnd::Swept) => (Sequence::ZERO, None),
-            // A log that is being swept may look as if segments were lost.
+            // During a sweep the log may look as if segments were lost.
             Err(error) if error.kind() == ErrorKind::Corrupt => (Sequence::ZERO, Some(error)),
             Err(error) => return Err(error),
         };
@@ -167,7 +166,7 @@ async fn catch_up(
         if Guard::OverlayCut.holds() {
             looked.overlay = looked.overlay.behind(manifest.folded);
         }
-        // Segments that have to be read again are still there: the manifest has not folded them.
+        // Segments that must be read again still exist: the manifest has not folded them.
         let whole = looked.overlay.tail() >= covered;
         looked.state = state;
         looked.manifest = Arc::new(manifest);
@@ -176,14 +175,14 @@ async fn catch_up(
         } else if looked.manifest.folded < end {
             return Ok(looked);
         } else {
-            // The slot seen empty was folded since, or is lost; neither keeps this reader from what
-            // follows.
+            // The slot seen empty was folded since, or is lost. Neither keeps this reader from the
+            // slots that follow.
             how = ScanMode::Probe;
         }
     }
 }
 
-/// How a log ends that was read.
+/// The end of a log that was read.
 enum LogEnd {
     /// With a free slot.
     Free,
@@ -191,8 +190,8 @@ enum LogEnd {
     Swept,
 }
 
-/// Extends the overlay to the end of the log, a bounded piece at a time. The first piece may be
-/// `read` already.
+/// Extends the overlay to the end of the log, a bounded piece at a time. `read` may hold the first
+/// piece.
 async fn read_log(
     shard: &Shard,
     pools: &Pools,
@@ -208,7 +207,7 @@ async fn read_log(
         let before = mem::replace(overlay, Overlay::empty(overlay.tail()));
         *overlay = extended(before, piece.slots, &pools.overlay).await;
         if pools.must_spill(overlay.memory_bytes()) {
-            // Seldom, and a large future: on the heap.
+            // Rare, and a large future, so it goes on the heap.
             *overlay = Box::pin(overlay.clone().spill(shard, pools)).await?;
         }
         if piece.swept {
@@ -241,7 +240,7 @@ pub(super) enum Fixed {
 }
 
 impl Fixed {
-    /// What `At` says of each of `shards` shards; `None` where it says the latest.
+    /// The fixed version of each of `shards` shards; `None` if `At` asks for the latest.
     pub(super) fn of(at: &At, shards: usize) -> Result<Option<Vec<Self>>> {
         match at {
             At::Latest => Ok(None),
@@ -256,7 +255,7 @@ impl Fixed {
         }
     }
 
-    /// The manifest's name, found in what the current one remembers.
+    /// The manifest's name, found in the records of the current one.
     fn name(&self, shard: &Shard, current: &Manifest) -> Result<ObjectName> {
         match self {
             Self::Pin(name) => {
@@ -277,7 +276,7 @@ impl Fixed {
     }
 }
 
-/// Why the manifest of an older version is not there: swept, or lost.
+/// The reason why the manifest of an older version is absent: swept, or lost.
 async fn absent(shard: &Shard, name: ObjectName) -> Error {
     match shard.current().await {
         Err(error) => error,

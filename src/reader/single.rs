@@ -1,4 +1,4 @@
-//! Reading one record of the latest state from nothing.
+//! Reads one record of the latest state without a reader.
 
 use std::sync::Arc;
 
@@ -19,23 +19,24 @@ use crate::error::{ErrorKind, Result};
 use crate::log::WithObject;
 use crate::shard::{Names, ReadAhead, Shard, Slot};
 
-/// Segments that are fetched at once.
+/// Segments fetched at once.
 const SEGMENTS: usize = 64;
 
-/// Slots of the log, where those that hold no op about the record are void.
+/// Slots of the log. Those without an op about the record are void.
 type Slots = Vec<(Sequence, Slot<WithObject>)>;
 
-/// The record `id` as it is by now. Nothing is kept.
+/// The record `id` as it is now. Nothing is kept in memory.
 ///
-/// A LIST and two GETs, those of [`Snapshot::record`], and where the log is not empty one for each
-/// segment and a conditional GET. Of segments without an op about the record no embedding is read.
+/// A LIST and two GETs, and the requests of [`Snapshot::record`]. If the log is not empty, also one
+/// for each segment and a conditional GET. No embedding is read from segments without an op about
+/// the record.
 pub(crate) async fn get(shard: &Shard, id: &str) -> Result<Option<Entry>> {
     let pools = Pools::new(shard.memory(), 1);
     match alone(shard, &pools, id).await {
         Ok(Some(found)) => return Ok(found),
         Ok(None) => {}
-        // A snapshot that is swept meanwhile is not the latest; a reader tells damage from what a
-        // sweep left.
+        // A snapshot that is swept meanwhile is not the latest. Only a reader can tell damage from
+        // a sweep.
         Err(error) if matches!(error.kind(), ErrorKind::Superseded | ErrorKind::Corrupt) => {}
         Err(error) => return Err(error),
     }
@@ -43,7 +44,7 @@ pub(crate) async fn get(shard: &Shard, id: &str) -> Result<Option<Entry>> {
     reader.snapshot().record(id, Reads::Row).await
 }
 
-/// The same without a reader; `None` where that takes one.
+/// The same without a reader; `None` if it needs one.
 async fn alone(shard: &Shard, pools: &Arc<Pools>, id: &str) -> Result<Option<Option<Entry>>> {
     let names = match shard.take_ahead().await? {
         Some(ReadAhead::Names(names)) => names,
@@ -74,15 +75,15 @@ async fn alone(shard: &Shard, pools: &Arc<Pools>, id: &str) -> Result<Option<Opt
     if slots.is_empty() {
         return record.await.map(Some);
     }
-    // What was read of the log counts only if a head that is read later does not truncate it.
+    // The log that was read counts only if a head read later does not truncate it.
     let (moved, record) = join(shard.head_unless(&state), record).await;
     if moved?.is_some() { Ok(None) } else { record.map(Some) }
 }
 
-/// The segments behind what is folded, as far as they concern a record; `None` where only a reader
-/// of them all can tell.
+/// The segments behind the folded sequence that concern a record; `None` if only a reader of all of
+/// them can tell.
 async fn about(shard: &Shard, pools: &Pools, behind: &[(Sequence, u64)], id: &str) -> Result<Option<Slots>> {
-    // Gathered first: a stream of futures that borrow is not known to be `Send`.
+    // Collected first: a stream of futures that borrow is not known to be `Send`.
     let reads: Vec<_> = behind
         .iter()
         .map(|(sequence, stored)| async move {

@@ -1,4 +1,4 @@
-//! One shard at one moment: a manifest and what the log holds behind it.
+//! One shard at one moment: a manifest and the log behind it.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use super::unread::Unread;
 use crate::error::Result;
 use crate::shard::Shard;
 
-/// One shard at one moment. Never changes, whatever is appended, folded or swept meanwhile; what is
-/// swept is an error, never another answer.
+/// One shard at one moment. It never changes when ops are appended, folded or swept. After a sweep
+/// a read fails, and never gives another answer.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) shard: Shard,
@@ -33,29 +33,28 @@ impl Snapshot {
         Self { shard, objects, overlay, count: OnceCell::new(), attachment: Attachment::default() }
     }
 
-    /// The snapshot that follows this one.
+    /// The next snapshot.
     pub(super) fn followed_by(&self, objects: Arc<Objects>, overlay: Overlay) -> Self {
         let attachment = Attachment::following(&self.attachment);
         Self { attachment, ..Self::new(self.shard.clone(), objects, overlay) }
     }
 
-    /// How many runs it has, those in the temporary file among them; they are numbered from the
-    /// oldest.
+    /// Number of runs, with those in the temporary file. They are numbered from the oldest.
     pub(super) fn runs(&self) -> usize {
         self.stored_runs() + self.overlay.aside().len()
     }
 
-    /// How many of them the manifest lists; those are the older ones.
+    /// Number of runs that the manifest lists. Those are the older ones.
     fn stored_runs(&self) -> usize {
         self.objects.manifest().runs.len()
     }
 
-    /// The run in the temporary file that has this number.
+    /// The run of this number, if it is in the temporary file.
     fn spilled(&self, run: usize) -> Option<&Spilled> {
         self.aside(run).and_then(Aside::run)
     }
 
-    /// The segments in the temporary file that have this number among the runs.
+    /// The segments in the temporary file with this number among the runs.
     pub(super) fn unread(&self, run: usize) -> Option<&Arc<Unread>> {
         self.aside(run).and_then(Aside::unread)
     }
@@ -69,8 +68,8 @@ impl Snapshot {
         self.spilled(run).map_or_else(|| self.objects.entries(run), Spilled::entries)
     }
 
-    /// A part with the pieces of a need, kept from then on if `keep`: [`Objects::part`]. No request
-    /// in the temporary file.
+    /// A part with the pieces of a need, kept in memory from then on if `keep`: [`Objects::part`].
+    /// No request if it is in the temporary file.
     pub(crate) async fn part(&self, run: usize, part: usize, need: Need<'_>, keep: bool) -> Result<Arc<PartMeta>> {
         let Some((spilled, entry)) = self.spilled_part(run, part) else {
             return self.objects.part(run, part, need, keep).await;
@@ -107,12 +106,12 @@ impl Snapshot {
         Some((spilled, spilled.entries().get(part)?))
     }
 
-    /// Every op in it.
+    /// Number of all ops in it.
     pub(super) fn ops(&self) -> u64 {
         self.objects.manifest().ops + self.overlay.ops()
     }
 
-    /// Whether there is a record `id`: what `get` costs, without making the record.
+    /// Whether there is a record `id`. Costs the same as `get`, without making the record.
     pub(super) async fn contains(&self, id: &str) -> Result<bool> {
         let mut outline: Option<Effect<()>> = None;
         for layer in self.overlay.layers().iter().rev() {
@@ -134,14 +133,14 @@ impl Snapshot {
         Ok(outline.and_then(Effect::resolve).is_some())
     }
 
-    /// The row of an id in a run, in a part of which the front is loaded.
+    /// The row of an id in a run, and its part with a loaded front.
     async fn find(&self, run: usize, id: &str) -> Result<Option<(Arc<PartMeta>, usize)>> {
         let Some((number, _)) = self.part_of(run, id) else { return Ok(None) };
         let part = self.part(run, number, Need::Front, true).await?;
         Ok(part.find(id).ok().map(|row| (part, row)))
     }
 
-    /// The part of a run whose ids lie around an id, and whether something of it is kept.
+    /// The part of a run whose id range contains an id, and whether any of it is in memory.
     pub(super) fn part_of(&self, run: usize, id: &str) -> Option<(usize, bool)> {
         let entries = self.entries(run);
         let number = entries.partition_point(|entry| entry.max_id.as_str() < id);

@@ -1,5 +1,5 @@
-//! Sorting more than fits in memory: chunks that are full are sorted and moved to a temporary file,
-//! then merged.
+//! Sorts more than fits in memory: full chunks are sorted and moved to a temporary file, then
+//! merged.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -19,13 +19,13 @@ use crate::scratch::{Extent, Scratch, damaged, failed};
 const BLOCK_BYTES: usize = 64 << 10;
 const HASH_BYTES: usize = size_of::<u64>();
 
-/// What is sorted. No two are equal, and each takes the same number of bytes.
+/// An item to sort. No two are equal, and each takes the same number of bytes.
 pub(super) trait Item: Ord + Copy + Send + Sync + 'static {
-    /// The bytes of one.
+    /// Bytes of an item.
     const BYTES: usize;
     /// Appends exactly [`BYTES`](Self::BYTES).
     fn write(&self, to: &mut Vec<u8>);
-    /// Reads them back; `None` where they are too few.
+    /// Reads one back; `None` if the bytes are too few.
     fn read(from: &[u8]) -> Option<Self>;
 }
 
@@ -33,23 +33,23 @@ pub(super) trait Item: Ord + Copy + Send + Sync + 'static {
 #[derive(Debug)]
 pub(super) struct Sorter<T> {
     scratch: Scratch,
-    /// Items of the chunk in memory at most.
+    /// Most items of the chunk in memory.
     full: usize,
-    /// How many items are wanted, the first in order.
+    /// Number of items wanted, the first in order.
     limit: usize,
     open: Vec<T>,
     chunks: Vec<Chunk<T>>,
 }
 
 impl<T: Item> Sorter<T> {
-    /// Holds about `memory` bytes.
+    /// A sorter that holds about `memory` bytes.
     pub(super) fn new(scratch: Scratch, memory: u64, limit: usize) -> Self {
         let full = usize::try_from(memory).unwrap_or(usize::MAX) / size_of::<T>();
         Self { scratch, full: full.max(2), limit, open: Vec::new(), chunks: Vec::new() }
     }
 
-    /// Takes an item. Answers with work that has to be [done](Full::write) and [given
-    /// back](Self::add) now and then.
+    /// Takes an item. Returns a full chunk now and then, which the caller must [write](Full::write)
+    /// and [add](Self::add).
     pub(super) fn push(&mut self, item: T) -> Option<Full<T>> {
         self.open.push(item);
         if self.open.len() / 2 >= self.limit.max(1) {
@@ -83,7 +83,7 @@ impl<T: Item> Sorter<T> {
     }
 }
 
-/// A chunk that has to move to the temporary file.
+/// A full chunk, which must move to the temporary file.
 #[derive(Debug)]
 pub(super) struct Full<T> {
     items: Vec<T>,
@@ -119,7 +119,7 @@ fn per_block<T: Item>() -> usize {
 #[derive(Debug)]
 pub(super) struct Chunk<T> {
     extent: Extent,
-    /// Items not read yet.
+    /// Items left to read.
     left: usize,
     at: u64,
     block: vec::IntoIter<T>,
@@ -185,7 +185,7 @@ impl<T: Item> Sorted<T> {
         {
             let Reverse((item, number)) = *head;
             items.push(item);
-            // In place: a head that goes and another that comes would sort twice.
+            // In place: popping one head and pushing another would sort twice.
             match self.sources[number].next()? {
                 Some(next) => *head = Reverse((next, number)),
                 None => drop(PeekMut::pop(head)),

@@ -1,4 +1,4 @@
-//! Ops of the log that passed the memory limit: composed by id into a run in the temporary file.
+//! Ops of the log beyond the memory limit: composed by id into a run in the temporary file.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(super) enum Aside {
 }
 
 impl Aside {
-    /// How many ops it holds.
+    /// Number of ops.
     pub(super) fn ops(&self) -> u64 {
         match self {
             Self::Run(run) => run.ops,
@@ -50,12 +50,12 @@ impl Aside {
     }
 }
 
-/// A run as a fold of these segments would write it, seen by one reader alone.
+/// A run that equals the fold of these segments, visible to one reader only.
 #[derive(Debug)]
 pub(crate) struct Spilled {
     pub(super) first: Sequence,
     pub(super) last: Sequence,
-    /// Ops that went in.
+    /// Ops composed into it.
     pub(super) ops: u64,
     /// The shard, as if the temporary file were its store.
     shard: Shard,
@@ -94,7 +94,7 @@ impl Spilled {
         &self.parts
     }
 
-    /// A part, or the pieces that it lacks, read from the temporary file.
+    /// A part, or its missing pieces, read from the temporary file.
     pub(super) async fn read_part(
         &self,
         entry: &PartEntry,
@@ -117,7 +117,7 @@ impl Spilled {
         part.ok_or_else(|| damaged(&self.lost()))
     }
 
-    /// An embedding object, if it is one of this run.
+    /// An embedding object, if it belongs to this run.
     pub(super) async fn embeddings(&self, name: ObjectName) -> Result<Option<&Arc<Embeddings>>> {
         let Some((entry, cell)) = self.embeddings.get(&name) else { return Ok(None) };
         let read = || async {
@@ -132,13 +132,12 @@ impl Spilled {
     }
 }
 
-/// Damage of the temporary file is no damage of the collection.
+/// Damage of the temporary file is not damage of the collection.
 fn own(error: Error) -> Error {
     if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat) { damaged(&error) } else { error }
 }
 
-/// Where the embeddings of one row were copied to: at most two, of the absent and of the present
-/// case.
+/// The copies of the embeddings of one row: at most two, of the absent and of the present case.
 #[derive(Default)]
 struct Placed(Vec<((usize, u32), EmbeddingRef)>);
 
@@ -159,7 +158,7 @@ impl Placed {
     }
 }
 
-/// Tells embeddings of the segments of one layer apart.
+/// The identity of an embedding among the segments of one layer.
 fn key(from: &EmbeddingSource) -> (usize, u32) {
     match from {
         EmbeddingSource::Log { segment, row } => (Arc::as_ptr(segment).addr(), *row),

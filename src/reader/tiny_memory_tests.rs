@@ -1,4 +1,4 @@
-//! Readers whose memory limit is a few KiB answer as those with room for everything.
+//! Readers with a memory limit of a few KiB give the same answers as readers with ample memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn collection(revision: bool, shards: u16) -> Collection {
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// One segment of ops: id, action, what it writes.
+    /// One segment of ops: id, action, value.
     Append(Vec<(u8, u8, u8)>),
     Refresh,
     /// Folds one segment.
@@ -82,7 +82,7 @@ async fn scan(reader: &Reader, options: ScanOptions) -> Vec<Entry> {
     reader.scan(options).try_collect().await.unwrap()
 }
 
-/// Every way to read gives the same.
+/// Every way to read gives the same result.
 async fn agree(tiny: &Reader, roomy: &Reader) {
     assert_eq!(tiny.count().await.unwrap(), roomy.count().await.unwrap());
     for order in [Order::Id, Order::Insertion] {
@@ -132,7 +132,7 @@ async fn play(steps: Vec<Step>, revision: bool, (memory, text, ops_a_segment): (
             Step::Append(ops) => {
                 let ops = ops.into_iter().take(ops_a_segment).map(|it| {
                     number += 1;
-                    // Revisions that do not ascend: some ops are late.
+                    // Revisions that do not ascend, so some ops are late.
                     op_with_text(it, text, revision.then(|| number * 7 % 101 + 1))
                 });
                 writer.append(ops.collect()).await.unwrap();
@@ -182,8 +182,8 @@ proptest! {
     }
 }
 
-/// Story: a reader composed documents of 15 MiB into a run before it could count them, which took
-/// three times as long as reading them. It keeps the segments as they came, with an index.
+/// Story: a reader composed documents of 15 MiB into a run before it could count them. That took
+/// three times as long as reading them. Now it keeps the segments as they came, with an index.
 #[test]
 fn large_ops_move_aside_as_they_came() {
     run(async {
@@ -219,9 +219,9 @@ fn large_ops_move_aside_as_they_came() {
     });
 }
 
-/// Story: each batch of a scan by insertion went through all parts in the same order. Where the
-/// cache held all but a few, each part was dropped just before it was needed again, and every batch
-/// read all of them.
+/// Story: each batch of a scan by insertion visited all parts in the same order. With a cache for
+/// all but a few, each part was dropped just before it was needed again. So every batch read all of
+/// them.
 #[test]
 fn a_scan_by_insertion_reads_kept_parts_first() {
     run(async {
@@ -243,7 +243,7 @@ fn a_scan_by_insertion_reads_kept_parts_first() {
         let entries = scan(&tiny, ScanOptions { order: Order::Insertion, ..ScanOptions::default() }).await;
         assert_eq!(entries.len(), 600);
         let gets = store.requests().since(&before).total().calls;
-        // 31 batches, in each of which all eight parts are needed.
+        // 31 batches, each of which needs all eight parts.
         assert!(gets < 125, "{gets} requests");
     });
 }
@@ -268,7 +268,7 @@ fn damage_of_large_ops_set_aside_is_an_error() {
     });
 }
 
-/// A reader moved ops 1 to 20 to its temporary file. Then a fold took some of them: the reader must
+/// A reader moved ops 1 to 20 to its temporary file. Then a fold took some of them. The reader must
 /// not read those twice, nor lose the others.
 #[test]
 fn a_fold_within_a_spilled_run_loses_and_repeats_nothing() {
@@ -289,7 +289,7 @@ fn a_fold_within_a_spilled_run_loses_and_repeats_nothing() {
     });
 }
 
-/// Ops that passed the limit were in a temporary file, and its disk gave other bytes back.
+/// Ops beyond the limit were in a temporary file, and its disk returned other bytes.
 #[test]
 fn damage_of_the_temporary_file_is_an_error_that_names_it() {
     run(async {

@@ -1,8 +1,8 @@
-//! Few and large ops of the log that passed the memory limit: in the temporary file as they came
-//! from the store.
+//! Few and large ops of the log beyond the memory limit: in the temporary file as they came from
+//! the store.
 //!
-//! A segment of a document of 15 MiB costs less to decode again than to compose into a run. A count
-//! reads none of them, a `get` one.
+//! A segment with a document of 15 MiB is cheaper to decode again than to compose into a run. A
+//! count reads none of them, a `get` one.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,11 +17,11 @@ use crate::error::{Error, Result};
 use crate::scratch::{Extent, damaged, failed};
 use crate::shard::{Shard, Slot};
 
-/// A read of one op decodes its whole segment. Where reads of all ops would decode all segments
-/// more often than this, a run is quicker.
+/// A read of one op decodes its whole segment. If reads of all ops would decode each segment more
+/// often than this, a run is faster.
 const DECODED_AGAIN: u64 = 4;
 
-/// Consecutive segments, and their ops sorted by id, those of one id in log order. Never changes.
+/// Consecutive segments, and their ops sorted by id, those of one id in log order. Immutable.
 #[derive(Debug)]
 pub(super) struct Unread {
     first: Sequence,
@@ -29,13 +29,13 @@ pub(super) struct Unread {
     shard: Shard,
     ops: Vec<UnreadOp>,
     segments: Vec<Stored>,
-    /// The segment that was read last: neighbours by id often are neighbours in the log.
+    /// The segment read last: neighbours by id often are neighbours in the log.
     newest: Mutex<Option<(u32, Arc<Segment>)>>,
     /// The memory of the index.
     _charge: Arc<Charge>,
 }
 
-/// What is known of an op without reading it.
+/// The index entry of an op.
 #[derive(Debug, Clone)]
 struct UnreadOp {
     id: Arc<str>,
@@ -51,8 +51,8 @@ struct Stored {
 }
 
 impl Unread {
-    /// Moves the segments of a layer to the temporary file, behind those of `older`. `None` where a
-    /// run is to be made of them: their ops are small, or their index would take too much memory.
+    /// Moves the segments of a layer to the temporary file, behind those of `older`. `None` if they
+    /// should become a run instead: their ops are small, or their index would take too much memory.
     pub(super) async fn write(
         shard: &Shard,
         older: Option<&Arc<Self>>,
@@ -105,7 +105,7 @@ impl Unread {
         (self.first, self.last)
     }
 
-    /// How many ops it holds; they are numbered in the order of their ids.
+    /// Number of ops, which are numbered in the order of their ids.
     pub(super) fn len(&self) -> usize {
         self.ops.len()
     }
@@ -126,12 +126,12 @@ impl Unread {
         start..self.end_of(id, start)
     }
 
-    /// What ops of one id come to, without their content. Reads nothing.
+    /// The effect of ops of one id, without their content. Reads nothing.
     pub(super) fn outline(&self, ops: Range<usize>) -> Option<Effect<()>> {
         self.ops.get(ops).unwrap_or_default().iter().rev().map(|op| Some(op.outline.clone())).fold(None, under)
     }
 
-    /// Adds ops of one id under what `composer` has. Reads those whose content matters.
+    /// Adds ops of one id under the rows in `composer`. Reads those whose content matters.
     pub(super) async fn compose(&self, ops: Range<usize>, composer: &mut Composer) -> Result<()> {
         for op in self.ops.get(ops).unwrap_or_default().iter().rev() {
             if composer.is_final() {
@@ -149,7 +149,7 @@ impl Unread {
         if let Some((_, segment)) = self.newest().as_ref().filter(|(newest, _)| *newest == number) {
             return Ok(segment.clone());
         }
-        // It goes before the next one comes.
+        // It is dropped before the next one is read.
         *self.newest() = None;
         let Some(Stored { sequence, object }) = self.segments.get(number as usize).cloned() else {
             return Err(damaged(&Error::invalid("a segment is missing")));

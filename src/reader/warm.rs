@@ -1,4 +1,4 @@
-//! Bringing a snapshot into memory ahead of use.
+//! Brings a snapshot into memory ahead of use.
 
 use deltafold_format::{EmbeddingSection, EmbeddingsFront, PartObject};
 
@@ -7,7 +7,7 @@ use super::sections::Tier;
 use crate::env;
 use crate::error::{Error, Result};
 
-/// The levels of a snapshot to bring into memory, and the memory that they may take.
+/// The levels of a snapshot to bring into memory, and the memory limit for them.
 ///
 /// ```
 /// use deltafold::Warm;
@@ -21,16 +21,17 @@ use crate::error::{Error, Result};
 pub struct Warm {
     /// The columns of all parts, for filters, gets and scans.
     pub columns: bool,
-    /// The documents of all parts with their columns. Without it no document stays in memory.
+    /// The documents of all parts with their columns. Without this level no document stays in
+    /// memory.
     pub documents: bool,
     /// The codes of 1 bit a dimension, for approximate searches.
     pub signs: bool,
     /// The codes of 8 bits a dimension, for exact searches.
     pub bytes: bool,
-    /// The embeddings in f32, which the codes leave few of to read.
+    /// The embeddings in f32. After the codes, a search reads only few of them.
     pub rows: bool,
-    /// The memory that all of it may take from now on, with the index of searches. Without it the
-    /// shares of the [`MemoryLimit`](crate::MemoryLimit) hold.
+    /// Limit on the memory of all levels from now on, with the index of searches. Without it the
+    /// shares of the [`MemoryLimit`](crate::MemoryLimit) apply.
     pub max_bytes: Option<u64>,
 }
 
@@ -65,51 +66,49 @@ impl Warm {
         Self { rows: true, ..self }
     }
 
-    /// Within so much memory.
+    /// Within this much memory.
     #[must_use]
     pub fn max_bytes(self, bytes: u64) -> Self {
         Self { max_bytes: Some(bytes), ..self }
     }
 
-    /// The tiers of embedding objects, those first that gain most for their bytes.
+    /// The tiers of embedding objects, the most useful for their bytes first.
     pub(crate) fn tiers(self) -> impl Iterator<Item = Tier> {
         let wanted = [(self.signs, Tier::Signs), (self.bytes, Tier::Bytes), (self.rows, Tier::Rows)];
         wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, tier)| tier)
     }
 }
 
-/// How much of a reader's snapshots is in memory.
+/// The amount of a reader's snapshots in memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Warmth {
-    /// How many parts the snapshots have.
+    /// Number of parts of the snapshots.
     pub parts: u64,
-    /// Of how many of them the columns are in memory.
+    /// Number of parts with their columns in memory.
     pub kept: u64,
-    /// Of how many the documents are.
+    /// Number of parts with their documents in memory.
     pub documents: u64,
-    /// How many embedding objects hold a live row.
+    /// Number of embedding objects with a live row.
     pub objects: u64,
-    /// Of how many of them the codes of 1 bit a dimension are in memory, or mapped from a local
-    /// folder.
+    /// Number of these objects with their codes of 1 bit a dimension in memory, or mapped from a
+    /// local folder.
     pub signs: u64,
-    /// Of how many the codes of 8 bits a dimension are.
+    /// The same for the codes of 8 bits a dimension.
     pub bytes: u64,
-    /// Of how many the embeddings in f32 are.
+    /// The same for the embeddings in f32.
     pub rows: u64,
-    /// Memory that all of it takes, with the index of searches. Mappings of a local folder take
-    /// none.
+    /// Memory of all of it, with the index of searches. Mappings of a local folder take none.
     pub memory_bytes: u64,
-    /// Memory that the index of searches takes, or will take at least once a search makes it. A
-    /// search needs all of it, also where it alone takes more than [`Warm::max_bytes`].
+    /// Memory of the index of searches. If no search has made it yet, this is the least that it
+    /// will take. A search needs all of it, even if it alone exceeds [`Warm::max_bytes`].
     pub index_bytes: u64,
-    /// The levels that were asked for.
+    /// The levels that the caller asked for.
     pub(crate) wanted: Warm,
 }
 
 impl Warmth {
-    /// Whether everything that was asked for is in memory, and a search stays within the memory
-    /// that was given.
+    /// Whether all levels asked for are in memory, and a search stays within the given memory.
     pub fn is_complete(&self) -> bool {
         let Warm { columns, documents, signs, bytes, rows, max_bytes } = self.wanted;
         let searches = signs || bytes || rows;
@@ -128,7 +127,7 @@ impl Warmth {
 }
 
 impl Objects {
-    /// Adds what of the objects is in memory.
+    /// Adds the objects' tiers in memory to `warmth`.
     pub(crate) fn count(&self, warmth: &mut Warmth) {
         let names = self.manifest.runs.iter().flat_map(|run| &run.parts).map(|entry| entry.name);
         for name in names {
@@ -147,8 +146,8 @@ impl Objects {
         }
     }
 
-    /// Brings a tier of the embedding objects into memory, of as many as fit. Of a store that maps
-    /// them it reads and verifies the pages.
+    /// Brings a tier of as many embedding objects as fit into memory. If the store maps them, it
+    /// reads and verifies the pages.
     pub(crate) async fn warm_tier(&self, tier: Tier, used: u64) -> Result<()> {
         if self.shard.store().maps_objects() {
             for (opened, _) in self.live_objects() {
@@ -176,7 +175,7 @@ impl Objects {
                 let needed = bytes(tier) + bytes(Tier::Front);
                 if self.pools.sections.make_room(planned + needed, used) {
                     planned += needed;
-                    // It may lie in the temporary file.
+                    // The tier may lie in the temporary file.
                     opened.drop_tier(tier);
                     opens.push(self.open(opened, std::slice::from_ref(&tier), used));
                 }

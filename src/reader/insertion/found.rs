@@ -1,4 +1,4 @@
-//! The places of records that a scan by insertion found, and their order.
+//! The places of records found by a scan in insertion order, and their order.
 
 use std::cmp::Ordering;
 
@@ -7,13 +7,14 @@ use deltafold_format::{Place, Position, Revision};
 use crate::reader::rows::Locator;
 use crate::reader::sorter::Item;
 
-/// A record to come: 24 bytes in log order, 48 by revision.
+/// A record to make: 24 bytes in log order, 48 by revision.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found<K> {
     pub(super) inserted: K,
-    /// Where the newest row of its id is.
+    /// The place of the newest row of its id.
     pub(super) at: Locator,
-    /// Which of the shards scanned; the highest bit says that older rows have a part in the record.
+    /// Index of the shard in the scan. The highest bit says that older rows contribute to the
+    /// record.
     shard: u16,
 }
 
@@ -21,14 +22,14 @@ const COMPOSED: u16 = 1 << 15;
 const _: () = assert!(size_of::<Found<Position>>() == 24 && size_of::<Found<ByRevision>>() == 48);
 const _: () = assert!(deltafold_format::limits::MAX_SHARDS < COMPOSED);
 
-/// What records of one shard are sorted by.
+/// The sort key of records of one shard.
 pub(super) trait Key: Copy + Ord + Send + Sync + 'static {
-    /// Bytes of it in a temporary file.
+    /// Its bytes in a temporary file.
     const BYTES: usize;
-    /// The key of a record that is the `number`th by id; none where it is of the other ordering,
-    /// which no collection mixes.
+    /// The key of the `number`th record by id; `None` if it has the other ordering, which a
+    /// collection never mixes.
     fn of(inserted: Place, number: u32) -> Option<Self>;
-    /// What sorts over all shards.
+    /// The sort key over all shards.
     fn global(&self) -> impl Ord;
     /// Appends its bytes.
     fn write(&self, to: &mut Vec<u8>);
@@ -56,7 +57,7 @@ impl Key for Position {
     }
 }
 
-/// Unlike a position in the log, a revision may be that of many records: those come in the order of
+/// Unlike a position in the log, a revision may belong to many records. Those come in the order of
 /// their ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ByRevision(Revision, u32);
@@ -84,17 +85,17 @@ impl Key for ByRevision {
 }
 
 impl<K> Found<K> {
-    /// A record of a shard; `composed` says that older rows have a part in it.
+    /// A record of a shard. `composed` says that older rows contribute to it.
     pub(super) fn new(inserted: K, at: Locator, shard: u16, composed: bool) -> Self {
         Self { inserted, at, shard: if composed { shard | COMPOSED } else { shard } }
     }
 
-    /// Which of the shards scanned.
+    /// Index of the shard in the scan.
     pub(super) fn shard(&self) -> usize {
         usize::from(self.shard & !COMPOSED)
     }
 
-    /// Whether older rows have a part in the record.
+    /// Whether older rows contribute to the record.
     pub(super) fn is_composed(&self) -> bool {
         self.shard & COMPOSED != 0
     }

@@ -1,4 +1,4 @@
-//! Making the records whose places are sorted, batch by batch.
+//! Makes the records of sorted places, batch by batch.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use crate::reader::snapshot::Snapshot;
 use crate::reader::sorter::Sorted;
 use crate::reader::unread::Unread;
 
-/// Records of the first batch; few, so that the first ones come soon.
+/// Records of the first batch. It is small, so that the first ones come soon.
 const FIRST_BATCH: usize = 16;
-/// Records of a batch at most.
+/// Most records of a batch.
 const MOST_AHEAD: usize = 1 << PLACE_BITS;
 const PLACE_BITS: u32 = 16;
 const ROW_BITS: u32 = u32::BITS;
@@ -29,15 +29,15 @@ const ROW_BITS: u32 = u32::BITS;
 /// The records of a scan, made in batches.
 pub(super) struct Making<K: Key> {
     snapshots: Vec<Arc<Snapshot>>,
-    /// Only absent while the next ones are taken out of it.
+    /// Absent only while the next records are taken out of it.
     sorted: Option<Sorted<Found<K>>>,
-    /// How many records may still be wanted.
+    /// Number of records that may still be wanted.
     left: usize,
     /// Found and not made yet.
     waiting: VecDeque<Found<K>>,
-    /// How many records are made next.
+    /// Number of records of the next batch.
     batch: usize,
-    /// Whether the next batch goes through the parts from the last to the first.
+    /// Whether the next batch visits the parts from the last to the first.
     backwards: bool,
     /// Bytes of records that may be ready.
     memory: usize,
@@ -64,7 +64,7 @@ impl<K: Key> Making<K> {
         }
     }
 
-    /// The next batch of records, never an empty one; `None` at the end.
+    /// The next batch of records, never empty; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Entry>>> {
         loop {
             self.take().await?;
@@ -97,8 +97,8 @@ impl<K: Key> Making<K> {
         Ok(())
     }
 
-    /// Makes the first of those that wait, part by part. Where they take too much memory, the last
-    /// of them wait on.
+    /// Makes the first of the waiting records, part by part. If they take too much memory, the last
+    /// of them keep waiting.
     async fn make(&mut self) -> Result<Vec<Entry>> {
         let count = self.batch.min(self.waiting.len());
         let batch: Vec<Found<K>> = self.waiting.drain(..count).collect();
@@ -108,7 +108,8 @@ impl<K: Key> Making<K> {
             let Some(snapshot) = self.snapshots.get(first.shard()) else { continue };
             let rows = RowsOf::read(snapshot, first.at).await?;
             for place in group.iter().map(|at| at.place()) {
-                // Those behind the end wait for the next batch; it moves when memory runs out.
+                // Records behind the end wait for the next batch. The end moves when memory runs
+                // out.
                 let Some(found) = batch.get(place).filter(|_| place < slots.end) else { continue };
                 let of = (found.shard(), &**snapshot);
                 let row = found.at.row as usize;
@@ -128,7 +129,7 @@ impl<K: Key> Making<K> {
                 }
             }
         }
-        // Each batch begins with the parts that the one before ended with: those are still kept.
+        // Each batch begins with the last parts of the one before, which are still in memory.
         self.backwards = !self.backwards;
         for found in batch.get(slots.end..).unwrap_or_default().iter().rev() {
             self.waiting.push_front(*found);
@@ -142,7 +143,7 @@ impl<K: Key> Making<K> {
     }
 }
 
-/// Parts stay in memory whole while a scan lasts, because each of its batches reads of many.
+/// Whole parts stay in memory during a scan, because each of its batches reads many of them.
 impl<K: Key> Drop for Making<K> {
     fn drop(&mut self) {
         if let Some(first) = self.snapshots.first() {
@@ -151,8 +152,7 @@ impl<K: Key> Drop for Making<K> {
     }
 }
 
-/// A record of a batch: the shard, source, part and row that it lies in, then its place in the
-/// batch.
+/// A record of a batch: its shard, source, part and row, then its place in the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct InPart(u128);
 
@@ -184,7 +184,7 @@ fn by_part<K>(batch: &[Found<K>], backwards: bool) -> Vec<InPart> {
     by_part
 }
 
-/// Where records of a batch lie together.
+/// The place where records of a batch lie together.
 enum RowsOf<'a> {
     Part(Arc<PartMeta>),
     Layer(&'a Arc<Layer>),
@@ -210,7 +210,7 @@ impl<'a> RowsOf<'a> {
         }
     }
 
-    /// What the rows of an id come to here, from the first of them on.
+    /// The composed rows of an id in this source, from `row` on.
     async fn compose(&self, row: usize) -> Result<Option<Stored<EmbeddingSource, Place>>> {
         let mut composer = Composer::default();
         match self {
@@ -226,7 +226,7 @@ impl<'a> RowsOf<'a> {
 
 /// The records of a batch, each at its place.
 struct Slots {
-    /// Each with the bytes of memory that it takes.
+    /// Each with its bytes of memory.
     entries: Vec<Option<(Entry, usize)>>,
     drafts: Drafts,
     /// Records from this place on wait for the next batch.
@@ -243,7 +243,7 @@ impl Slots {
         Self { entries, drafts: Drafts::new(embeddings), end: count, made: 0, bytes: 0, memory }
     }
 
-    /// Begins a record. Where all of them take too much memory, the last of them go, but for one.
+    /// Begins a record. If all of them take too much memory, the last ones are dropped, except one.
     fn put<E: Into<EmbeddingSource>>(
         &mut self,
         of: (usize, &Snapshot),

@@ -1,7 +1,7 @@
-//! Scanning in the order of insertion.
+//! Scans in the order of insertion.
 //!
-//! The places of all records are found by a scan by id, and sorted. Then the records are made in
-//! batches, those of one part together: a batch reads each part at most once.
+//! A scan by id finds the places of all records, and sorts them. Then the records are made in
+//! batches, those of one part together, so a batch reads each part at most once.
 
 mod found;
 mod making;
@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use found::{ByRevision, Found, Key};
 use making::Making;
 
-/// The records of shards in the order of insertion, whichever that is in their collection.
+/// The records of shards in the insertion order of their collection.
 pub(super) fn scan(
     snapshots: Vec<Arc<Snapshot>>,
     range: IdRange,
@@ -53,7 +53,7 @@ fn scan_by<K: Key>(
     stream::once(scan).try_flatten()
 }
 
-/// Every record in range in the order of insertion, at least the first `limit` of them.
+/// The places of records in range, in the order of insertion: at least the first `limit`.
 async fn sorted<K: Key>(snapshots: &[Arc<Snapshot>], range: IdRange, limit: usize) -> Result<Sorted<Found<K>>> {
     let Some(pools) = snapshots.first().map(|first| first.objects.pools()) else {
         return Sorter::new(Default::default(), 0, 0).finish().await;
@@ -131,7 +131,7 @@ fn push<K: Key>(
 }
 
 fn locked<T>(sorter: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Only a panic of a task that is polled with this one could leave it half done, and then both
+    // Only a panic of a task polled together with this one could leave it half done, and then both
     // end.
     sorter.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Fetching sections and rows of embedding objects by range.
+//! Fetches sections and rows of embedding objects by range.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use crate::error::{Error, Result};
 use crate::shard::{READS_OF_DAMAGE, Shard};
 use crate::store::Key;
 
-/// Ranges with at most so many bytes between them are fetched as one: a request takes longer than
+/// Ranges with at most this many bytes between them are fetched as one: a request takes longer than
 /// these bytes.
 pub(super) const GAP: u64 = 64 << 10;
 
-/// A tier as it was fetched.
+/// A fetched tier.
 type Piece = (Tier, Bytes);
 
-/// Why something could not be fetched.
+/// The cause of a failed fetch.
 enum Fault {
-    /// The bytes are not what they must be.
+    /// The bytes are invalid.
     Format(FormatError),
     Other(Error),
 }
@@ -40,9 +40,9 @@ impl From<Error> for Fault {
 }
 
 impl Opened {
-    /// The object with these tiers at least; `None` where it is gone.
+    /// The object with at least these tiers; `None` if it is gone.
     ///
-    /// Costs nothing where they are held. Otherwise one GET for each stretch of adjoining tiers,
+    /// Costs nothing if they are in memory. Otherwise one GET for each stretch of adjoining tiers,
     /// all of them at once.
     pub(crate) async fn open(
         self: &Arc<Self>,
@@ -92,7 +92,7 @@ impl Opened {
         }
     }
 
-    /// Fetches tiers of an object of which no more is known than what the manifest says.
+    /// Fetches tiers of an object of which only the manifest's entry is known.
     async fn fetch_first(&self, shard: &Shard, missing: &[Tier]) -> Result<Fetched, Fault> {
         let (dimension, rows) = (shard.config().dimension, self.entry.rows);
         let place = |tier: &Tier| {
@@ -118,7 +118,7 @@ impl Opened {
         Ok(Fetched::Pieces(Box::new(front), pieces))
     }
 
-    /// Fetches tiers of an object whose front is held.
+    /// Fetches tiers of an object whose front is in memory.
     async fn fetch_more(&self, shard: &Shard, known: &Embeddings, missing: &[Tier]) -> Result<Fetched, Fault> {
         let place = |tier: &Tier| (*tier, known.front().sections_range(tier.sections()));
         let places: Vec<(Tier, Range<u64>)> = missing.iter().map(place).collect();
@@ -127,7 +127,7 @@ impl Opened {
         Ok(Fetched::Pieces(Box::new(known.clone()), pieces))
     }
 
-    /// Opens an object that is not laid out as this program does it. Its bytes go to the temporary
+    /// Opens an object in a layout that this program does not write. Its bytes go to the temporary
     /// file.
     async fn open_whole(&self, shard: &Shard, room: &Room) -> Result<Option<Embeddings>> {
         let Some(whole) = shard.embeddings_in(&self.entry, &room.overflow()).await? else { return Ok(None) };
@@ -135,7 +135,7 @@ impl Opened {
         Ok(Some(whole))
     }
 
-    /// Keeps tiers that were fetched.
+    /// Keeps fetched tiers in memory.
     async fn keep(
         self: &Arc<Self>,
         room: &Room,
@@ -147,8 +147,8 @@ impl Opened {
         for (tier, bytes) in pieces {
             let len = bytes.len() as u64;
             let (bytes, charge) = match tier {
-                // It is there already: the front was opened by it. It is small, and everything else
-                // needs it.
+                // The front is in memory already, because it opened the object. It is small, and
+                // every other tier needs it.
                 Tier::Front => (None, Some(room.charge(len))),
                 _ => {
                     let (bytes, charge) = room.place(bytes, used).await?;
@@ -160,8 +160,8 @@ impl Opened {
                 Some(bytes) => embeddings.with_sections(tier.sections(), bytes).ok(),
                 None => Some(embeddings.clone()),
             };
-            // Other tiers may have gone meanwhile. The caller gets all that was there when it
-            // asked.
+            // Other tiers may have been evicted meanwhile. The caller gets all that were there when
+            // it asked.
             answer = with(&answer).unwrap_or(answer);
             let held_now = held.embeddings.as_ref().unwrap_or(&answer);
             let next = with(held_now);
@@ -174,8 +174,8 @@ impl Opened {
         Ok(answer)
     }
 
-    /// Some rows in f32, one after the other; `None` where the object is gone. One GET; where no
-    /// tier was held before a second one at the same time, for the front.
+    /// Some rows in f32, one after the other; `None` if the object is gone. One GET. If no tier was
+    /// in memory before, a second one at the same time, for the front.
     pub(crate) async fn rows(self: &Arc<Self>, shard: &Shard, room: &Room, rows: Range<u32>) -> Result<Option<Bytes>> {
         let key = self.key(shard);
         let mut tries = Tries::new(&key);
@@ -207,8 +207,7 @@ impl Opened {
         Ok(Some(front.front().verified(EmbeddingSection::Rows, rows, &bytes)?))
     }
 
-    /// Whether all of it comes with the first range: another request would take longer than its
-    /// bytes.
+    /// Whether the first range returns all of it: another request would take longer than its bytes.
     fn is_small(&self) -> bool {
         self.entry.bytes <= GAP
     }
@@ -218,16 +217,16 @@ impl Opened {
     }
 }
 
-/// What came of a look at an object.
+/// The result of a fetch from an object.
 enum Fetched {
     Absent,
-    /// It is not laid out as this program does it.
+    /// This program does not write its layout.
     Foreign,
-    /// The front, and all tiers that were wanted.
+    /// The front, and all wanted tiers.
     Pieces(Box<Embeddings>, Vec<Piece>),
 }
 
-/// The reads of one range, which is read again where its bytes do not have their checksums.
+/// The reads of one range, which is read again if its checksums do not match.
 struct Tries<'a> {
     key: &'a Key,
     reads: usize,
@@ -238,7 +237,7 @@ impl<'a> Tries<'a> {
         Self { key, reads: 0 }
     }
 
-    /// The answer of a read; `None` where it is to be read again.
+    /// The result of a read; `None` if the range must be read again.
     fn settle<T>(&mut self, read: Result<T, Fault>) -> Result<Option<T>> {
         self.reads += 1;
         match read {
@@ -253,8 +252,8 @@ impl<'a> Tries<'a> {
     }
 }
 
-/// Reads tiers, those that lie near to each other in one request, and all at once. Each has bytes
-/// of its own.
+/// Reads all tiers at once, those that lie near each other in one request. Each gets bytes of its
+/// own.
 async fn read(shard: &Shard, key: &Key, places: &[(Tier, Range<u64>)]) -> Result<Option<Vec<Piece>>> {
     let mut stretches: Vec<Range<u64>> = Vec::new();
     for (_, range) in places {
@@ -276,7 +275,7 @@ async fn read(shard: &Shard, key: &Key, places: &[(Tier, Range<u64>)]) -> Result
     Ok(Some(pieces))
 }
 
-/// Verifies all blocks of tiers that were fetched.
+/// Verifies all blocks of fetched tiers.
 async fn verified(front: &Embeddings, pieces: &[Piece]) -> Result<(), Fault> {
     let (mut with, pieces) = (front.clone(), pieces.to_vec());
     let verifying = env::blocking(move || {

@@ -1,7 +1,7 @@
-//! Embedding objects of a reader: the sections of each that were fetched.
+//! The embedding objects of a reader, with the fetched sections of each.
 //!
-//! A store that maps objects opens them whole, as its pages are the cache. Elsewhere the sections
-//! come by range, a tier at a time, and their bytes count to one limit of the reader.
+//! A store that maps objects opens them whole, because its pages are the cache. Elsewhere the
+//! sections are fetched by range, a tier at a time, and one limit of the reader covers their bytes.
 
 mod fetch;
 mod room;
@@ -52,12 +52,12 @@ impl Tier {
     }
 }
 
-/// An embedding object that a manifest lists, and the tiers of it that are held.
+/// An embedding object that a manifest lists, with its tiers in memory.
 #[derive(Debug)]
 pub(crate) struct Opened {
     entry: EmbeddingEntry,
     held: Mutex<Held>,
-    /// Whoever fetches holds it, so that nobody fetches the same twice.
+    /// The caller that fetches holds it, so that no other fetches the same tiers.
     fetching: tokio::sync::Mutex<()>,
 }
 
@@ -67,12 +67,12 @@ struct Held {
     tiers: [Kept; Tier::ALL.len()],
 }
 
-/// One tier that is held.
+/// One tier in memory.
 #[derive(Debug, Default)]
 struct Kept {
-    /// Its bytes in memory; none where they lie in a mapping.
+    /// Its bytes in memory; `None` if they lie in a mapping.
     charge: Option<Charge>,
-    /// The number of the use that was last.
+    /// The number of its last use.
     used: u64,
 }
 
@@ -85,7 +85,7 @@ impl Opened {
         self.entry.name
     }
 
-    /// The object as far as it is held, if that is all of these tiers. Notes the use.
+    /// The object with all of these tiers, if it holds them. Notes the use.
     pub(crate) fn held(&self, tiers: &[Tier], used: u64) -> Option<Embeddings> {
         let mut held = self.lock();
         for tier in tiers {
@@ -96,7 +96,7 @@ impl Opened {
         held.embeddings.as_ref().filter(|embeddings| tiers.iter().all(|tier| tier.is_in(embeddings))).cloned()
     }
 
-    /// Whether a tier is held: in memory, in the temporary file, or mapped.
+    /// Whether it holds a tier: in memory, in the temporary file, or mapped.
     fn holds(&self, tier: Tier) -> bool {
         self.lock().embeddings.as_ref().is_some_and(|embeddings| tier.is_in(embeddings))
     }
@@ -107,8 +107,8 @@ impl Opened {
         self.holds(tier) && (mapped || charged)
     }
 
-    /// Tiers in memory that were last used before the use `used`, with the number of that use. The
-    /// front stays.
+    /// Tiers in memory last used before the use `used`, with the number of that use. The front
+    /// stays.
     fn tiers_before(&self, used: u64) -> impl Iterator<Item = (u64, Tier)> + use<> {
         let held = self.lock();
         let tiers = Tier::ALL.into_iter().zip(&held.tiers).skip(1);
@@ -123,7 +123,7 @@ impl Opened {
         older.filter_map(|kept| kept.charge.as_ref()).map(Charge::bytes).sum()
     }
 
-    /// Forgets a tier.
+    /// Drops a tier.
     pub(crate) fn drop_tier(&self, tier: Tier) {
         let mut held = self.lock();
         held.embeddings = held.embeddings.take().map(|embeddings| embeddings.without_sections(tier.sections()));
@@ -133,7 +133,7 @@ impl Opened {
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
-        // A panic elsewhere could at worst leave a charge too many, and then less is kept.
+        // A panic elsewhere could at worst leave one charge too many, and then less is kept.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,11 +11,11 @@ use crate::env;
 use crate::error::Result;
 use crate::scratch::{Overflow, Scratch, failed};
 
-/// The memory that sections of embedding objects share: up to a limit of bytes.
+/// The memory that sections of embedding objects share, up to a limit of bytes.
 ///
-/// A tier that was not used by the latest use goes where another needs its room. Where all that is
-/// held is in use, the newcomer goes to the temporary file: to drop one of them would mean to fetch
-/// it again in the next search.
+/// A tier that the latest use did not need is evicted if another needs its room. If all tiers are
+/// in use, a new one goes to the temporary file. Evicting one of them would mean fetching it again
+/// in the next search.
 #[derive(Debug)]
 pub(crate) struct Room {
     limit: AtomicU64,
@@ -23,15 +23,15 @@ pub(crate) struct Room {
     uses: AtomicU64,
     scratch: Scratch,
     open: Mutex<Vec<Weak<Opened>>>,
-    /// One permit for each KiB that may be on its way from the store.
+    /// One permit for each KiB in flight from the store.
     on_the_way: Semaphore,
 }
 
-/// KiB of objects that a reader has on their way from the store at once: 32 of the 64 MiB that
+/// KiB of objects that a reader has in flight from the store at once: 32 of the 64 MiB that
 /// `docs/memory.md` allows.
 const KIB_ON_THE_WAY: u32 = 32 << 10;
 
-/// Bytes of memory that a tier takes, given back when it is dropped.
+/// Bytes of memory of a tier. Dropping it releases them.
 #[derive(Debug)]
 pub(super) struct Charge {
     of: Arc<AtomicU64>,
@@ -57,20 +57,20 @@ impl Room {
         Self { limit, bytes, uses, scratch, open: Mutex::default(), on_the_way }
     }
 
-    /// Waits until so many bytes may come from the store, which they may until the answer is
+    /// Waits until this many bytes may be in flight from the store. They may until the result is
     /// dropped.
     pub(crate) async fn fetching(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
         let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX).min(KIB_ON_THE_WAY);
-        // Nobody closes it.
+        // The semaphore is never closed.
         self.on_the_way.acquire_many(kib).await.ok()
     }
 
-    /// The number of a new use: of a search, or of a call that warms.
+    /// The number of a new use: of a search, or of a call to warm.
     pub(crate) fn begin(&self) -> u64 {
         self.uses.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Bytes of memory that are taken.
+    /// Bytes of memory in use.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -79,14 +79,14 @@ impl Room {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// Sets the limit. Tiers that were not used for the longest time go until the others fit.
+    /// Sets the limit, and evicts the least recently used tiers until the others fit.
     pub(crate) fn set_limit(&self, limit: u64) {
         self.limit.store(limit, Ordering::Relaxed);
         self.evict(0, u64::MAX);
     }
 
-    /// Whether so many bytes fit, where tiers that were last used before the use `used` go for
-    /// them. Where they would not fit either way, all stay.
+    /// Makes room for this many bytes, and returns whether they fit. Evicts tiers last used before
+    /// the use `used`, unless the bytes would not fit even then.
     pub(crate) fn make_room(&self, bytes: u64, used: u64) -> bool {
         let fits = |taken: u64| taken.saturating_add(bytes) <= self.limit();
         if fits(self.bytes()) {
@@ -99,8 +99,7 @@ impl Room {
         fits(self.bytes())
     }
 
-    /// Drops tiers that were last used before the use `used`, the oldest first, until so many bytes
-    /// fit.
+    /// Evicts tiers last used before the use `used`, the oldest first, until this many bytes fit.
     fn evict(&self, bytes: u64, used: u64) {
         let open = self.open();
         let mut older: Vec<_> =
@@ -114,14 +113,14 @@ impl Room {
         }
     }
 
-    /// The objects of which something is held.
+    /// The objects with tiers in memory.
     fn open(&self) -> Vec<Arc<Opened>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|opened| opened.strong_count() > 0);
         open.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Has an object take part: its tiers may be dropped.
+    /// Registers an object, so that its tiers may be evicted.
     pub(super) fn join(&self, opened: &Arc<Opened>) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if !open.iter().any(|known| known.as_ptr() == Arc::as_ptr(opened)) {
@@ -129,7 +128,7 @@ impl Room {
         }
     }
 
-    /// Keeps the bytes of a tier: in memory, or where there is no room in the temporary file.
+    /// Keeps the bytes of a tier in memory, or without room in the temporary file.
     pub(super) async fn place(&self, bytes: Bytes, used: u64) -> Result<(Bytes, Option<Charge>)> {
         let len = bytes.len() as u64;
         if self.make_room(len, used) {
@@ -140,13 +139,13 @@ impl Room {
         Ok((moved.map_err(failed)?, None))
     }
 
-    /// Takes so many bytes, also beyond the limit.
+    /// Takes this many bytes, even beyond the limit.
     pub(super) fn charge(&self, bytes: u64) -> Charge {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         Charge { of: self.bytes.clone(), bytes }
     }
 
-    /// Where objects go that are only read whole.
+    /// The place of objects that are only read whole.
     pub(super) fn overflow(&self) -> Overflow {
         Overflow::new(self.scratch.clone(), 0)
     }
@@ -158,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    /// Story: eight shards fetched sixteen objects each at once, which was more than all other
+    /// Story: eight shards fetched sixteen objects each at once, which took more than all other
     /// memory of a reader.
     #[tokio::test]
     async fn fetches_wait_while_others_are_on_their_way() {
@@ -168,7 +167,7 @@ mod tests {
         let second = room.fetching(12 << 20).now_or_never().flatten();
         assert!(second.is_some() && room.fetching(1).now_or_never().is_none());
         drop((first, second));
-        // More than all of it is fetched alone.
+        // A request above the limit is fetched alone.
         let all = room.fetching(u64::MAX).now_or_never().flatten();
         assert!(all.is_some() && room.fetching(1).now_or_never().is_none());
     }
