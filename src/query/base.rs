@@ -1,4 +1,4 @@
-//! What a search knows of the base: which embedding row belongs to which record.
+//! A search's index of the base: the record that owns each embedding row.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use super::scan::Selection;
 use crate::error::{Error, Result};
 use crate::reader::{Need, Snapshot};
 
-/// How many parts are read and decoded at once: the fronts of 100,000 records in one round of
-/// requests. Their bytes on the way are bounded for all reads together.
+/// Parts read and decoded at once: the fronts of 100,000 records in one round of requests. All
+/// reads together bound their bytes in flight.
 const READS: usize = 64;
 
-/// The highest bit of an [`Owner`] tells a record that the base does not decide alone.
+/// The highest bit of an [`Owner`]. It marks a record that newer runs or the log have touched.
 const FRESH: u32 = 1 << 31;
 
-/// Who an embedding row belongs to.
+/// The owner of an embedding row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Owner {
     /// A row of the base, counted over all of its parts.
@@ -28,7 +28,7 @@ pub(crate) enum Owner {
 }
 
 impl Owner {
-    /// Its number, which is never 0.
+    /// Its packed form, which is never 0.
     fn packed(self) -> u32 {
         match self {
             Self::Base(row) => row + 1,
@@ -45,14 +45,14 @@ impl Owner {
     }
 }
 
-/// The rows of one embedding object and the records that they belong to.
+/// The rows of one embedding object, and the records that own them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Indexed {
-    /// The owner of each row, packed; 0 where nobody has it.
+    /// The owner of each row, packed; 0 for a row without an owner.
     owners: Vec<u32>,
-    /// Further owners of rows that have several. The engine writes none; the format allows them.
+    /// Further owners of rows with several. The engine writes none, but the format allows them.
     more: HashMap<u32, Vec<u32>>,
-    /// The rows that somebody has.
+    /// The rows with an owner.
     live: Bits,
 }
 
@@ -61,7 +61,7 @@ impl Indexed {
         &self.live
     }
 
-    /// Says that a record has a row.
+    /// Adds an owner of a row.
     pub(crate) fn add(&mut self, row: u32, owner: Owner) {
         let at = row as usize;
         if self.owners.len() <= at {
@@ -74,7 +74,7 @@ impl Indexed {
         self.live.insert(at);
     }
 
-    /// Says that a record has a row no more.
+    /// Removes an owner of a row.
     pub(crate) fn remove(&mut self, row: u32, owner: Owner) {
         let Some(first) = self.owners.get_mut(row as usize) else { return };
         if let Some(more) = self.more.get_mut(&row) {
@@ -93,18 +93,18 @@ impl Indexed {
         }
     }
 
-    /// The records that have a row.
+    /// The records that own a row.
     pub(crate) fn owners(&self, row: u32) -> impl Iterator<Item = Owner> {
         let first = self.owners.get(row as usize).copied().unwrap_or(0);
         let more = self.more.get(&row).map_or(&[][..], Vec::as_slice);
         std::iter::once(first).chain(more.iter().copied()).filter_map(Owner::unpacked)
     }
 
-    /// The rows from 64 times this number on that a selected record has: a bit each.
+    /// The rows from 64 times this number on that a selected record owns, a bit each.
     pub(crate) fn selected(&self, number: usize, selection: &Selection) -> u64 {
         let live = self.live.word(number);
         let owners = self.owners.get(number * 64..).unwrap_or_default();
-        // Nobody's rows and touched records become numbers beyond every row of the base.
+        // Rows without an owner and touched records become numbers beyond every row of the base.
         let (mut selected, mut fresh) = (0, 0);
         for (owner, bit) in owners.iter().take(64).zip(0..) {
             selected |= u64::from(selection.base.contains(owner.wrapping_sub(1) as usize)) << bit;
@@ -120,12 +120,12 @@ impl Indexed {
         selected & live
     }
 
-    /// How many times 64 rows it tells of.
+    /// Number of words of 64 rows.
     pub(crate) fn words(&self) -> usize {
         self.owners.len().div_ceil(64)
     }
 
-    /// A row that somebody has, of an object with fewer `rows`.
+    /// A row with an owner beyond the object's `rows`.
     pub(crate) fn beyond(&self, rows: u32) -> Option<u32> {
         let owned = u32::try_from(self.owners.len()).unwrap_or(u32::MAX);
         (rows..owned).find(|row| self.live.contains(*row as usize))
@@ -136,31 +136,30 @@ impl Indexed {
     }
 }
 
-/// Where the records of the base were inserted.
+/// The places where the records of the base were inserted.
 #[derive(Debug)]
 enum Inserted {
     Log(Vec<u64>),
     Revision(Vec<u128>),
 }
 
-/// What a search knows of the base of a shard. It depends on the base alone: newer runs and the log
-/// change nothing.
+/// A search's index of a shard's base. It depends on the base alone: newer runs and the log do not
+/// change it.
 #[derive(Debug)]
 pub(crate) struct BaseIndex {
-    /// The run; none where there is no base.
+    /// The run; `None` without a base.
     run: Option<Nonce>,
-    /// The number of the first row of each part, and behind the last.
+    /// The number of the first row of each part, and the number behind the last row.
     first_rows: Vec<u32>,
     inserted: Inserted,
-    /// The rows that hold a record: all but those of records that are gone, which stand in the base
-    /// only by revision.
+    /// The rows that hold a record. Only by revision does the base have others, for absent records.
     present: Bits,
     pub(crate) objects: BTreeMap<ObjectName, Arc<Indexed>>,
     memory_bytes: u64,
 }
 
 impl BaseIndex {
-    /// Reads the front of every part of the base, once; those that fit stay in memory.
+    /// Reads the front of every part of the base once. Those that fit stay in memory.
     pub(crate) async fn read(snapshot: &Snapshot) -> Result<Self> {
         let revisions = snapshot.shard.config().ordering.is_revision();
         let mut index = Self {
@@ -173,7 +172,7 @@ impl BaseIndex {
         };
         let parts = if index.run.is_some() { snapshot.entries(0).len() } else { 0 };
         let mut objects: HashMap<ObjectName, Indexed> = HashMap::new();
-        // Gathered first: a stream of futures that borrow is not known to be `Send`.
+        // Collected first: a stream of futures that borrow is not known to be `Send`.
         let reads: Vec<_> = (0..parts).map(|number| snapshot.part(0, number, Need::Front, true)).collect();
         let mut reads = stream::iter(reads).buffered(READS);
         while let Some(part) = reads.try_next().await? {
@@ -196,7 +195,7 @@ impl BaseIndex {
         let next = first.checked_add(rows).filter(|next| *next < FRESH).ok_or_else(|| {
             Error::invalid("a search takes at most 2,147,483,647 records a shard; make the collection with more shards")
         })?;
-        // Parts name few objects, and neighbours the same.
+        // Parts name few objects, and neighbours name the same.
         let mut last: Option<(ObjectName, Indexed)> = None;
         for row in 0..part.rows() {
             let number = first + u32::try_from(row).unwrap_or(u32::MAX);
@@ -238,7 +237,7 @@ impl BaseIndex {
         self.run.is_some()
     }
 
-    /// How many rows it has.
+    /// Number of its rows.
     pub(crate) fn rows(&self) -> u32 {
         self.first_rows.last().copied().unwrap_or(0)
     }
@@ -260,7 +259,7 @@ impl BaseIndex {
         &self.present
     }
 
-    /// Where the record of a row was inserted, as a number that grows with the place.
+    /// The place where the record of a row was inserted, as a number in the order of places.
     pub(crate) fn inserted(&self, row: u32) -> u128 {
         match &self.inserted {
             Inserted::Log(places) => places.get(row as usize).copied().unwrap_or(0).into(),
@@ -268,7 +267,7 @@ impl BaseIndex {
         }
     }
 
-    /// About how much memory it takes.
+    /// Estimated bytes of memory.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory_bytes
     }
@@ -283,7 +282,7 @@ impl Inserted {
     }
 }
 
-/// A place as a number that grows with it.
+/// A place as a number in the order of places.
 pub(crate) fn place_number(place: Place) -> u128 {
     match place {
         Place::Log(position) => position.to_bits().into(),
@@ -300,7 +299,7 @@ fn base_run(snapshot: &Snapshot) -> Option<Nonce> {
 mod tests {
     use super::*;
 
-    /// Rows are selected by 64 at once. A row may belong to nobody, to a touched record, or to
+    /// Rows are selected 64 at once. A row may belong to no record, to a touched record, or to
     /// several.
     #[test]
     fn selected_rows_are_those_of_selected_owners() {
@@ -325,7 +324,8 @@ mod tests {
         }
     }
 
-    /// A scan goes over the rows that there are, and passed references to others by.
+    /// Story: a scan visits only the rows of the object, so it skipped references to rows beyond
+    /// them.
     #[test]
     fn a_live_reference_beyond_the_rows_is_found() {
         let mut indexed = Indexed::default();

@@ -7,7 +7,7 @@ pub(crate) struct Bits {
 }
 
 impl Bits {
-    /// None of `len` rows.
+    /// The empty set, for `len` rows.
     pub(crate) fn none(len: usize) -> Self {
         Self { words: vec![0; len.div_ceil(64)] }
     }
@@ -27,19 +27,19 @@ impl Bits {
         }
     }
 
-    /// Takes a row out.
+    /// Removes a row.
     pub(crate) fn remove(&mut self, row: usize) {
         if let Some(word) = self.words.get_mut(row / 64) {
             *word &= !(1 << (row % 64));
         }
     }
 
-    /// How many rows are in it.
+    /// Number of rows in it.
     pub(crate) fn count(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// The rows from 64 times this number on: a bit each.
+    /// The rows from 64 times this number on, a bit each.
     pub(crate) fn word(&self, number: usize) -> u64 {
         self.words.get(number).copied().unwrap_or(0)
     }
@@ -53,7 +53,7 @@ impl Bits {
         })
     }
 
-    /// Adds rows, given as [`words_from`](Self::words_from) gives them.
+    /// Adds rows, in the form of [`words_from`](Self::words_from).
     pub(crate) fn insert_words(&mut self, start: usize, words: &[u64]) {
         let (first, shift) = (start / 64, start % 64);
         for (word, number) in words.iter().zip(first..) {
@@ -134,7 +134,7 @@ mod tests {
             prop_assert_eq!(bits.rows(0..400).collect::<Vec<_>>(), set.iter().copied().collect::<Vec<_>>());
             let word = |number: usize| set.range(number * 64..).take_while(|row| **row < number * 64 + 64).fold(0, |word, row| word | 1 << (row % 64));
             prop_assert!((0..7).all(|number| bits.word(number) == word(number)));
-            // Moved by any number of rows, they are the same rows.
+            // Shifted by any number of rows, they are the same rows.
             let moved: Vec<u64> = bits.words_from(start).take(7).collect();
             let mut back = Bits::default();
             back.insert_words(start, &moved);

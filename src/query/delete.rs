@@ -1,4 +1,4 @@
-//! Deleting by filter.
+//! Deletes by filter.
 
 use deltafold_format::{Op, Revision};
 use futures::StreamExt as _;
@@ -10,17 +10,18 @@ use crate::error::{Error, Result};
 use crate::log::Writer;
 use crate::reader::{Order, Reader};
 
-/// Deletes that are appended together.
+/// Deletes in one append.
 const BATCH: usize = 1_024;
 
 impl Writer {
-    /// Deletes the records that match in what `reader` sees, and returns how many those were.
+    /// Deletes the records that match in the snapshot of `reader`, and returns their number.
     ///
-    /// The filter decides on the reader's snapshot: a record that is changed, inserted or deleted
-    /// meanwhile by somebody else is judged by what it was then. A collection ordered by revision
-    /// takes the revision that the deletes bear; records changed at a higher one stay. Deletes are
-    /// appended in batches, each of which is durable when it is acknowledged: where the call fails,
-    /// some records may be deleted, and the same call deletes the others.
+    /// The filter decides on the reader's snapshot. If others change, insert or delete a record
+    /// meanwhile, its state in the snapshot decides. In a collection ordered by revision the
+    /// deletes have the given revision, so records changed at a higher one stay.
+    ///
+    /// Deletes are appended in batches, each of which is durable when it is acknowledged. If the
+    /// call fails, some records may be deleted, and the same call deletes the others.
     ///
     /// # Errors
     ///

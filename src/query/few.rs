@@ -1,4 +1,4 @@
-//! Objects of which a filter leaves few rows: these are read in f32 by range, and no codes are
+//! Objects of which a filter leaves few rows. These rows are read in f32 by range, and no codes are
 //! fetched to rule them out.
 
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use super::bits::ones;
 use super::refine::spans;
 use super::scan::{Probe, Selection};
 
-/// Rows of an object that are read so at most.
+/// Most rows of an object that are read this way.
 const ROWS: usize = 256;
 
-/// Ranges that hold them at most: more requests cost more than the codes of the object.
+/// Most ranges that hold them: more requests cost more than the codes of the object.
 const SPANS: usize = 8;
 
-/// The rows of an object that some query is about, ascending; `None` where they are many, or a
-/// query has no filter.
+/// The rows of an object that some query selects, ascending; `None` if they are many, or a query
+/// has no filter.
 pub(super) fn few(rows: &Indexed, shard: u16, probes: &[Probe], row_bytes: usize) -> Option<Vec<u32>> {
     let mut filters: Vec<&Arc<Vec<Selection>>> = Vec::new();
     for probe in probes {

@@ -1,4 +1,4 @@
-//! Records by filter.
+//! Finds records by filter.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -16,7 +16,7 @@ use super::select::Selector;
 use crate::error::{Error, Result};
 use crate::reader::{Entry, Need, Order, Reader, Reads};
 
-/// Which records are found, in which order, and what of them.
+/// The records to find, their order, and their fields.
 ///
 /// ```
 /// use deltafold::{Filter, Find};
@@ -26,13 +26,13 @@ use crate::reader::{Entry, Need, Order, Reader, Reads};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Find {
-    /// Which records; all where it is absent.
+    /// Selects the records; all if it is absent.
     pub filter: Option<Filter>,
     /// The order.
     pub order: Order,
-    /// Records to pass over first.
+    /// Number of records to skip first.
     pub offset: usize,
-    /// Records after which to stop.
+    /// Most records to return.
     pub limit: Option<usize>,
     /// The fields to read.
     pub include: Include,
@@ -54,7 +54,7 @@ impl Reader {
     /// The records that match, in order, as of the last [`refresh`](Self::refresh).
     ///
     /// The filter is evaluated on the columns of the base, part by part, before any record is made.
-    /// By insertion, the places of all matches are sorted in memory: 96 bytes each.
+    /// By insertion, the places of all matches are sorted in memory, 96 bytes each.
     ///
     /// # Errors
     ///
@@ -81,14 +81,14 @@ impl Reader {
         Ok(batches.try_flatten().boxed())
     }
 
-    /// Bytes of records that may be made ahead.
+    /// Bytes of records to make ahead.
     fn bytes_ahead(&self) -> usize {
         let limit = self.snapshots().next().map_or(0, |first| first.shard.memory().ahead());
         usize::try_from(limit).unwrap_or(usize::MAX)
     }
 
-    /// How many records match. Makes no record, and reads the columns of the base that the filter
-    /// names.
+    /// Number of records that match. Makes no record, and reads only the columns of the base that
+    /// the filter names.
     ///
     /// # Errors
     ///
@@ -100,21 +100,21 @@ impl Reader {
     }
 }
 
-/// Records of the first batch; few, so that the first ones come soon.
+/// Records of the first batch. It is small, so that the first ones come soon.
 const FIRST_BATCH: usize = 16;
-/// Records of a batch at most.
+/// Most records of a batch.
 const MOST_AHEAD: usize = 4_096;
-/// Records with documents that newer runs or the log have touched, of a batch at most.
+/// Most records of a batch that have documents and that newer runs or the log have touched.
 const FRESH_DOCUMENTS: usize = 8;
 
-/// The records of a find, made in batches: those of one part are read together.
+/// The records of a find, made in batches. Those of one part are read together.
 struct Making {
     shards: Arc<Vec<Searched>>,
     left: VecDeque<(usize, Owner)>,
     include: Include,
     reads: Reads,
     batch: usize,
-    /// Bytes of records that a batch may take, about.
+    /// Estimated bytes of records that a batch may take.
     memory: usize,
 }
 
@@ -130,8 +130,8 @@ impl Making {
 }
 
 impl Making {
-    /// How many of the next records are made together: so many that their documents likely fit the
-    /// memory.
+    /// Number of the next records to make together: as many as likely fit the memory with their
+    /// documents.
     async fn fitting(&self) -> Result<usize> {
         let most = self.batch.min(self.left.len());
         if !self.include.document {
@@ -145,7 +145,7 @@ impl Making {
                     let (number, row) = searched.index.base().place(*row);
                     searched.snapshot.part(0, number, Need::Front, true).await?.document_bytes(row)
                 }
-                // Nothing tells how long it is.
+                // The length of the document is unknown.
                 Owner::Fresh(at) if searched.index.fresh_at(*at).is_some_and(|fresh| fresh.has_document) => {
                     self.memory / FRESH_DOCUMENTS
                 }
@@ -175,7 +175,7 @@ fn owners<'a>(searched: &'a Searched, selection: &'a Selection) -> impl Iterator
     base.chain(fresh.map(|(at, _)| Owner::Fresh(at)))
 }
 
-/// A record that matches, ordered by insertion. The order of the fields is that of the records.
+/// A record that matches, in the order of insertion. The order of the fields defines it.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Inserted {
     place: u128,
@@ -208,7 +208,7 @@ async fn by_id(shards: &[Searched], selections: &[Selection]) -> Result<Vec<(usi
     if let [only] = &mut sorted[..] {
         return Ok(std::mem::take(only).into_iter().rev().map(|owner| (0, owner)).collect());
     }
-    // Each shard's are in order; the ids themselves decide between shards.
+    // Each shard's records are in order. Between shards, the ids decide.
     let mut heads = BinaryHeap::new();
     let mut found = Vec::new();
     for (shard, (searched, own)) in shards.iter().zip(&mut sorted).enumerate() {

@@ -1,4 +1,4 @@
-//! What a search knows of one shard: the base, and the records that newer runs and the log have
+//! A search's index of one shard: the base, and the records that newer runs and the log have
 //! touched.
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,13 +11,13 @@ use super::bits::Bits;
 use crate::error::{Repr, Result};
 use crate::reader::{Content, EmbeddingSource, IdRange, Need, Row, Rows, Snapshot, Step, value_bytes};
 
-/// Ids between two points where other tasks get their turn.
+/// Ids after which other tasks get a turn.
 const IDS_A_TURN: u32 = 4_096;
 
-/// Numbers of touched records that may be out of use before the index is made anew.
+/// Unused numbers of touched records that trigger a new index.
 const FEW: usize = 4_096;
 
-/// A record that newer runs or the log have touched, as it is now.
+/// The current state of a record that newer runs or the log have touched.
 #[derive(Debug, Clone)]
 pub(crate) struct Fresh {
     pub(crate) id: Arc<str>,
@@ -27,42 +27,41 @@ pub(crate) struct Fresh {
     pub(crate) age: Age,
 }
 
-/// What records of one shard are ordered by where their distances are equal: insertion, then id.
+/// The order of a shard's records at equal distance: insertion, then id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Age {
     /// Position in the log, or revision.
     pub(crate) inserted: u128,
-    /// Twice the number of rows of the base whose ids are less; one more for a row of the base
-    /// itself.
+    /// Twice the number of base rows with lesser ids, plus one for a row of the base itself.
     rank: u64,
 }
 
 impl Age {
-    /// What records of one shard are ordered by where the order is that of their ids; touched
-    /// records of one rank are ordered by the ids themselves.
+    /// The key that orders a shard's records by id. Touched records of one rank are ordered by the
+    /// ids themselves.
     pub(crate) fn rank(self) -> u64 {
         self.rank
     }
 }
 
-/// What a search knows of one shard at one moment.
+/// A search's index of one shard at one moment.
 ///
-/// The base is read once, whatever comes behind it. The ids that newer runs and the log touch are
-/// worked out whole and take their rows out of the base. A refresh costs time in proportion to the
-/// ids that it brings.
+/// The base is read once, even if newer runs and the log grow. The ids that they touch are composed
+/// in full, and take their rows out of the base. A refresh costs time in proportion to its new ids.
 #[derive(Debug, Clone)]
 pub(crate) struct ShardIndex {
     base: Arc<BaseIndex>,
     /// Rows of the base that are touched.
     shadowed: Bits,
-    /// The base's objects, and those of newer runs; one that differs from the base's is a copy.
+    /// The base's objects, and those of newer runs. An object that differs from the base's is a
+    /// copy.
     objects: BTreeMap<ObjectName, Arc<Indexed>>,
     fresh: Vec<Option<Fresh>>,
     by_id: HashMap<Arc<str>, u32>,
-    /// How many of `fresh` there are.
+    /// Number of records in `fresh`.
     records: usize,
     memory_bytes: u64,
-    /// The snapshot that it is of.
+    /// The manifest of its snapshot.
     manifest: ObjectName,
     tail: Sequence,
     /// The last slot of the log that lay in the temporary file.
@@ -70,7 +69,8 @@ pub(crate) struct ShardIndex {
 }
 
 impl ShardIndex {
-    /// The index of a snapshot: made from an `older` one where that knows the base or the runs.
+    /// The index of a snapshot. It is made from an `older` one if that has the same base or the
+    /// same runs.
     pub(crate) async fn of(snapshot: &Arc<Snapshot>, older: Option<Arc<Self>>) -> Result<Self> {
         match older {
             Some(older) if older.grows_into(snapshot) => {
@@ -87,7 +87,7 @@ impl ShardIndex {
         }
     }
 
-    /// Whether the snapshot differs by segments of the log in memory alone.
+    /// Whether the snapshot differs only by segments of the log in memory.
     fn grows_into(&self, snapshot: &Snapshot) -> bool {
         self.manifest == snapshot.objects.manifest().name()
             && self.tail <= snapshot.overlay.tail()
@@ -134,7 +134,7 @@ impl ShardIndex {
         }
     }
 
-    /// Takes in the segments of the log behind those it knows.
+    /// Adds the segments of the log behind those it has.
     async fn extend(&mut self, snapshot: &Arc<Snapshot>) -> Result<()> {
         let known = self.tail;
         let new: Vec<&Arc<Segment>> =
@@ -151,7 +151,7 @@ impl ShardIndex {
         Ok(())
     }
 
-    /// Where an id is in the base.
+    /// The place of an id in the base.
     async fn base_row(&self, snapshot: &Snapshot, id: &str, need: Need<'_>) -> Result<Below> {
         if !self.base.exists() {
             return Ok(Below::default());
@@ -169,7 +169,7 @@ impl ShardIndex {
         Ok(Below { rank, row: found.is_ok().then_some((part, row)) })
     }
 
-    /// Says what an id is now.
+    /// Sets the current state of an id.
     fn touch(
         &mut self,
         snapshot: &Snapshot,
@@ -227,7 +227,7 @@ impl ShardIndex {
         }
     }
 
-    /// About how much memory it takes.
+    /// Estimated bytes of memory.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory_bytes
     }
@@ -236,8 +236,8 @@ impl ShardIndex {
         &self.base
     }
 
-    /// The rows of the base from `start` on that hold a record which nothing has touched: bit `i`
-    /// of word `n` is row `start + 64 n + i`.
+    /// The base rows from `start` on with an untouched record: bit `i` of word `n` is row `start +
+    /// 64 n + i`.
     pub(crate) fn standing_from(&self, start: u32) -> impl Iterator<Item = u64> {
         let (present, shadowed) =
             (self.base.present().words_from(start as usize), self.shadowed.words_from(start as usize));
@@ -259,7 +259,7 @@ impl ShardIndex {
         self.objects.iter().map(|(name, indexed)| (*name, indexed))
     }
 
-    /// What an owner is ordered by among those of equal distance.
+    /// The order of an owner among those of equal distance.
     pub(crate) fn age(&self, owner: Owner) -> Age {
         match owner {
             Owner::Base(row) => Age { inserted: self.base.inserted(row), rank: u64::from(row) * 2 + 1 },
@@ -274,19 +274,19 @@ impl ShardIndex {
     }
 }
 
-/// Where an id is in the base, or would be.
+/// The place of an id in the base, or the place where it would be.
 #[derive(Default)]
 struct Below {
-    /// How many rows of the base have a lesser id.
+    /// Number of base rows with a lesser id.
     rank: u32,
     row: Option<(Arc<PartMeta>, usize)>,
 }
 
 impl Fresh {
-    /// About how much memory it takes, with its place in the index.
+    /// Estimated bytes of memory, with its place in the index.
     fn memory_bytes(&self) -> u64 {
         let values = self.metadata.iter().map(|(key, value)| key.len() + value_bytes(value) + 64);
-        // What lies in a segment or in an embedding object is counted there.
+        // Segments and embedding objects are counted elsewhere.
         let embedding = match &self.embedding {
             Some(EmbeddingSource::Copied(numbers)) => size_of_val(&numbers[..]),
             _ => 0,

@@ -2,14 +2,14 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `request` | what is asked and answered |
-//! | `base`, `index` | which embedding row belongs to which record, now |
+//! | `request` | queries and answers |
+//! | `base`, `index` | the record that owns each embedding row, now |
 //! | `filter`, `select` | filters, and the records that match one |
 //! | `scan`, `tiles`, `kernel` | the pass over the codes, on all cores |
-//! | `nearest`, `top` | what may be among the nearest, and what is |
-//! | `refine` | the rows in f32 that codes leave over, fetched where they are not at hand |
+//! | `nearest`, `top` | the candidates for the nearest, and the nearest |
+//! | `refine` | the rows in f32 that codes do not rule out, fetched if they are not in memory |
 //! | `records` | the records of an answer, those of one part together |
-//! | `search`, `find`, `delete`, `warm` | what readers and writers offer |
+//! | `search`, `find`, `delete`, `warm` | the calls of readers and writers |
 
 mod base;
 mod bits;

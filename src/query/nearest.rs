@@ -1,4 +1,4 @@
-//! What one query has found so far.
+//! The findings of one query so far.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -6,15 +6,15 @@ use std::collections::BinaryHeap;
 use super::request::{Exactness, Work};
 use super::top::{Best, Candidate};
 
-/// Candidates that are kept before those that fell behind are looked for.
+/// Candidates to gather before those out of reach are dropped.
 const PRUNED_FROM: usize = 4_096;
 
 /// A row that may be among the nearest.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spot {
-    /// Its distance is not less than this; or is estimated to be this.
+    /// A lower bound of its distance, or an estimate of it.
     pub(crate) distance: f64,
-    /// Which of the objects scanned.
+    /// Index of its object in the scan.
     pub(crate) unit: u32,
     pub(crate) row: u32,
 }
@@ -70,8 +70,8 @@ impl<T: Ord> Least<T> {
 
 /// The least of many spots.
 ///
-/// Most spots that come are not among the least. So spots gather, and are cut to the least when
-/// there are twice as many: that costs less for each than a heap.
+/// Most new spots are not among the least. So spots gather, and are cut to the least when there are
+/// twice as many. That costs less for each spot than a heap.
 #[derive(Debug)]
 struct Nearby {
     limit: usize,
@@ -103,7 +103,7 @@ impl Nearby {
     }
 }
 
-/// A distance in an order.
+/// A distance with a total order.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Distance(f64);
 
@@ -121,12 +121,12 @@ impl PartialOrd for Distance {
     }
 }
 
-/// What one query has found so far.
+/// The findings of one query so far.
 #[derive(Debug)]
 pub(crate) struct Nearest {
-    /// Records whose distance is known.
+    /// Records at a known distance.
     best: Best,
-    /// The least upper bounds of distances: as many as hits are wanted.
+    /// The least upper bounds of distances: as many as wanted hits.
     uppers: Least<Distance>,
     /// Rows that their bounds do not rule out.
     bounded: Vec<Spot>,
@@ -150,7 +150,7 @@ impl Nearest {
         }
     }
 
-    /// The distance beyond which nothing can be among the nearest.
+    /// No record beyond this distance can be among the nearest.
     pub(crate) fn reach(&self) -> f64 {
         self.uppers.greatest().map_or(f64::INFINITY, |distance| distance.0)
     }
@@ -161,7 +161,7 @@ impl Nearest {
         self.best.push(candidate);
     }
 
-    /// The distance that a record must not exceed to be among the nearest of known distance.
+    /// No record beyond this distance can be among the nearest at a known distance.
     pub(crate) fn bound(&self) -> f64 {
         self.best.bound()
     }
@@ -175,7 +175,7 @@ impl Nearest {
         }
     }
 
-    /// An estimate that no row exceeds which is still a candidate.
+    /// An upper bound of the estimates of all remaining candidates.
     pub(crate) fn estimate_bound(&self) -> f64 {
         self.estimated.bound
     }
@@ -190,7 +190,7 @@ impl Nearest {
         self.bounded.retain(|spot| spot.distance <= reach);
     }
 
-    /// Takes in what another worker has found for the same query.
+    /// Adds the findings of another worker for the same query.
     pub(crate) fn join(&mut self, other: Self) {
         self.best.join(other.best);
         other.uppers.heap.into_iter().for_each(|upper| self.uppers.push(upper));
@@ -199,7 +199,7 @@ impl Nearest {
         self.work += other.work;
     }
 
-    /// The rows to read in full, those first that are likely nearest.
+    /// The rows to read in full, the most promising first.
     pub(crate) fn take_spots(&mut self) -> Vec<Spot> {
         self.prune();
         self.estimated.cut();
@@ -223,7 +223,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Spots gather before they are cut, so the bound lags. It must never pass a candidate by.
+        /// Spots gather before they are cut, so the bound lags. It must never exclude a candidate.
         #[test]
         fn the_least_estimates_are_kept(
             distances in proptest::collection::vec(-5..20_i32, 1..300),

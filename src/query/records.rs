@@ -1,4 +1,4 @@
-//! Making the records of an answer: those of one part are read together.
+//! Makes the records of an answer. Those of one part are read together.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +12,16 @@ use super::scan::Searched;
 use crate::error::{Error, Result};
 use crate::reader::{EmbeddingSource, Entry, Need, Reads};
 
-/// Records that are made at once.
+/// Records made at once.
 const RECORDS: usize = 8;
-/// Parts that are read at once: those of ten hits in one round of requests.
+/// Parts read at once: those of ten hits in one round of requests.
 const PARTS: usize = 16;
 
 /// The records of some owners, each with its shard's number, in their order and with the wanted
 /// fields.
 ///
-/// It reads the columns of a part once, and of its documents only the blocks that hold those of
-/// these records. Documents, columns and embeddings are fetched at the same time.
+/// It reads the columns of a part once, and only the blocks of documents that these records need.
+/// Documents, columns and embeddings are fetched at the same time.
 pub(super) async fn entries(
     shards: &[Searched],
     owners: &[(usize, Owner)],
@@ -48,7 +48,7 @@ pub(super) async fn entries(
             *slot = Some(include.cut(entry));
         }
     };
-    // Gathered first: a stream of futures that borrow is not known to be `Send`.
+    // Collected first: a stream of futures that borrow is not known to be `Send`.
     let of_parts: Vec<_> = of_part
         .iter()
         .filter_map(|((shard, part), rows)| Some(rows_of_part(shards.get(*shard)?, *part, rows, include, reads)))
@@ -64,7 +64,7 @@ pub(super) async fn entries(
     Ok(found.into_iter().flatten().collect())
 }
 
-/// Records of the base that lie in one part, each with its place in the answer.
+/// Records of the base in one part, each with its place in the answer.
 async fn rows_of_part(
     searched: &Searched,
     number: usize,
@@ -74,7 +74,7 @@ async fn rows_of_part(
 ) -> Result<Vec<(usize, Entry)>> {
     let snapshot = &searched.snapshot;
     let front = snapshot.part(0, number, Need::Front, true).await?;
-    // The front tells where embeddings lie, so they need not wait for the rest.
+    // The front holds the places of embeddings, so they need not wait for the rest.
     let bare = PartFields { metadata: false, document: false };
     let mut embeddings = Vec::new();
     for (_, row) in rows {
@@ -116,8 +116,8 @@ async fn touched(
     Ok((at, snapshot.entry(id, stored, reads).await?))
 }
 
-/// The error of a record that the index of a snapshot names, and that was not read from the same
-/// snapshot again: only an object that somebody changed under its name brings it.
+/// The error for a record that a snapshot's index names, but that a second read of the same
+/// snapshot does not find. The cause is an object that another program changed under its name.
 fn gone(searched: &Searched) -> Error {
     let manifest = searched.snapshot.objects.manifest().name();
     let key = searched.snapshot.shard.layout().manifest(manifest);

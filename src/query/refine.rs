@@ -1,4 +1,4 @@
-//! Reading in f32 the rows that codes leave over.
+//! Reads in f32 the rows that codes do not rule out.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,42 +16,42 @@ use super::top::Candidate;
 use crate::env;
 use crate::error::Result;
 
-/// Requests for rows that are under way at once.
+/// Requests for rows in flight at once.
 const FETCHES: usize = 64;
 
-/// Rows that one query has fetched at once.
+/// Rows fetched at once for one query.
 const ROWS_AT_ONCE: usize = 1_024;
 
-/// Bytes of rows that all queries of a call have fetched at once, about.
+/// Estimated bytes of rows fetched at once for all queries of a call.
 const BYTES_AT_ONCE: usize = 16 << 20;
 
-/// Rows to read for which a further worker is worth its start.
+/// Rows to read that justify a further worker.
 const ROWS_A_WORKER: usize = 256;
 
-/// Rows of an object with at most so many bytes between them are fetched by one request.
+/// Rows of an object with at most this many bytes between them are fetched by one request.
 const GAP: usize = 64 << 10;
 
-/// A row by the number of its object among those scanned, and its own.
+/// A row: the index of its object in the scan, and its number there.
 type RowPlace = (u32, u32);
 
-/// The rows that were fetched last.
+/// The rows fetched last.
 type Fetched = HashMap<RowPlace, Vec<f32>>;
 
-/// One query and the rows that its codes left over.
+/// One query, and the rows that its codes do not rule out.
 #[derive(Debug)]
 struct Open {
     nearest: Nearest,
     /// By ascending bound or estimate.
     spots: Vec<Spot>,
-    /// How many of them were read.
+    /// Number of rows read.
     at: usize,
 }
 
 /// Reads rows by ascending bound, until no other can be among the nearest.
 ///
-/// Rows at hand are read at once. Where one is missing, the next rows of every query that their
-/// bounds do not rule out are fetched together, and reading goes on. The order of reading, and so
-/// the proof, is the same.
+/// Rows in memory are read at once. If one is missing, the next rows of every query that their
+/// bounds do not rule out are fetched together. Then reading continues. The order of reading, and
+/// so the proof, is the same.
 #[derive(Debug)]
 pub(super) struct Refining {
     scan: Arc<Scan>,
@@ -65,7 +65,7 @@ impl Refining {
         Self { open: open.collect(), scan, fetched: Arc::default() }
     }
 
-    /// What each query has found.
+    /// The findings of each query.
     pub(super) async fn run(mut self) -> Result<Vec<(Vec<Candidate>, Work)>> {
         while !self.is_done() {
             let missing = self.read().await?;
@@ -80,12 +80,12 @@ impl Refining {
         self.scan.probes.iter().zip(&self.open).all(|(probe, open)| open.next(probe).is_none())
     }
 
-    /// How many rows are left to read, at most.
+    /// Upper bound of the rows left to read.
     fn left(&self) -> usize {
         self.open.iter().map(|open| open.spots.len().saturating_sub(open.at)).sum()
     }
 
-    /// Reads the rows at hand on this thread, where there are few.
+    /// Reads the rows in memory on this thread, if there are few.
     pub(super) fn read_few(&mut self) -> Result<()> {
         if self.left() < 2 * ROWS_A_WORKER {
             for (probe, open) in self.scan.probes.iter().zip(&mut self.open) {
@@ -95,8 +95,8 @@ impl Refining {
         Ok(())
     }
 
-    /// Reads the rows at hand; queries with many rows left share the cores. The answer is the rows
-    /// to fetch before it can go on: none where all is read.
+    /// Reads the rows in memory. Queries with many rows left share the cores. Returns the rows to
+    /// fetch before it can continue: none if all is read.
     async fn read(&mut self) -> Result<Vec<RowPlace>> {
         let row_bytes = self.scan.probes.first().map_or(1, |probe| probe.distances.row_bytes());
         let most = BYTES_AT_ONCE / row_bytes.max(1) / self.open.len().max(1);
@@ -130,7 +130,7 @@ impl Refining {
         Ok(missing)
     }
 
-    /// Fetches rows, those near to each other by one request.
+    /// Fetches rows, those near each other by one request.
     async fn fetch(&self, missing: Vec<RowPlace>) -> Result<Fetched> {
         let row_bytes = self.scan.probes.first().map_or(1, |probe| probe.distances.row_bytes());
         let spans = stream::iter(spans(&missing, row_bytes)).map(|(number, rows)| async move {
@@ -192,7 +192,7 @@ impl Open {
         (!is_ruled_out).then_some(*spot)
     }
 
-    /// The next rows that are not at hand, up to the first that cannot be among the nearest.
+    /// The next rows that are not in memory, up to the first that cannot be among the nearest.
     fn missing(&self, scan: &Scan, probe: &Probe, most: usize) -> Vec<RowPlace> {
         if self.next(probe).is_none() {
             return Vec::new();
@@ -209,7 +209,7 @@ fn holds_rows(unit: &Unit) -> bool {
     unit.object.embeddings.holds(EmbeddingSection::Rows)
 }
 
-/// Ranges that hold some rows, which are in order: neighbours share one.
+/// Ranges that hold the given rows, which must be in order. Neighbours share one.
 pub(super) fn spans(rows: &[RowPlace], row_bytes: usize) -> Vec<(u32, Range<u32>)> {
     let mut spans: Vec<(u32, Range<u32>)> = Vec::new();
     for (unit, row) in rows {

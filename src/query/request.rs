@@ -1,4 +1,4 @@
-//! What is asked of a search, and what it answers.
+//! The queries and answers of a search.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use super::filter::Filter;
 
 use crate::reader::Entry;
 
-/// Most hits that one query may ask for.
+/// Most hits of one query.
 pub const MAX_K: usize = 65_536;
 
-/// A question for the nearest neighbours of a vector.
+/// A query for the nearest neighbours of a vector.
 ///
 /// ```
 /// use deltafold::{Exactness, Query};
@@ -24,31 +24,31 @@ pub const MAX_K: usize = 65_536;
 pub struct Query {
     /// The vector, of the collection's dimension. Every number must be finite.
     pub vector: Vec<f32>,
-    /// How many hits are wanted: 1 to [`MAX_K`].
+    /// Number of hits: 1 to [`MAX_K`].
     pub k: usize,
-    /// Which records are searched; all where it is absent. `k` hits come back if `k` records match.
+    /// Selects the records to search; all if it is absent. `k` hits come back if `k` records match.
     pub filter: Option<Filter>,
-    /// Whether the nearest are wanted, or likely ones sooner.
+    /// Whether to prove the nearest, or to return likely ones sooner.
     pub exactness: Exactness,
     /// The fields that hits carry.
     pub include: Include,
 }
 
-/// How sure an answer has to be.
+/// The certainty of an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Exactness {
     /// The nearest neighbours, proved.
     #[default]
     Exact,
-    /// The nearest of the candidates that codes of one bit a dimension put first.
+    /// The nearest of the candidates that the codes of 1 bit a dimension rank first.
     Approximate {
-        /// How many candidates are read in full precision: at least `k`.
+        /// Number of candidates read in full precision: at least `k`.
         candidates: usize,
     },
 }
 
-/// The fields of a record that an answer carries, besides its id.
+/// The fields of a record in an answer, besides its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Include {
     /// The embedding.
@@ -60,12 +60,12 @@ pub struct Include {
 }
 
 impl Include {
-    /// Nothing but the id.
+    /// Only the id.
     pub const NOTHING: Self = Self { embedding: false, metadata: false, document: false };
     /// Every field.
     pub const ALL: Self = Self { embedding: true, metadata: true, document: true };
 
-    /// A record with these fields alone.
+    /// A record with only these fields.
     pub(crate) fn cut(self, mut entry: Entry) -> Entry {
         if !self.embedding {
             entry.record.embedding = None;
@@ -93,19 +93,19 @@ impl Query {
         Self { vector, k, filter: None, exactness: Exactness::Exact, include: Include::default() }
     }
 
-    /// Among the records that match a filter.
+    /// Searches only the records that match a filter.
     #[must_use]
     pub fn filter(self, filter: Filter) -> Self {
         Self { filter: Some(filter), ..self }
     }
 
-    /// How sure the answer has to be.
+    /// Sets the certainty of the answer.
     #[must_use]
     pub fn exactness(self, exactness: Exactness) -> Self {
         Self { exactness, ..self }
     }
 
-    /// The fields that hits carry.
+    /// Sets the fields that hits carry.
     #[must_use]
     pub fn include(self, include: Include) -> Self {
         Self { include, ..self }
@@ -116,24 +116,24 @@ impl Query {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Hit {
-    /// Squared Euclidean distance, 1 - cosine similarity (1 where a vector is zero), or 1 - inner
-    /// product: less is nearer.
+    /// Squared Euclidean distance, 1 - cosine similarity (1 if a vector is zero), or 1 - inner
+    /// product. Less is nearer.
     pub distance: f64,
-    /// The record, with the fields that were asked for.
+    /// The record, with the wanted fields.
     pub entry: Entry,
 }
 
-/// What a query found.
+/// The result of a query.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Answer {
-    /// The hits, nearest first; those of one distance in the order of their insertion.
+    /// The hits, nearest first. Hits at one distance come in the order of their insertion.
     pub hits: Vec<Hit>,
-    /// The work that it took.
+    /// The work of the query.
     pub work: Work,
 }
 
-/// The work that a query took.
+/// The work of a query.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Work {
@@ -145,10 +145,10 @@ pub struct Work {
     pub read: u64,
     /// Of those, embeddings that came from the log.
     pub from_log: u64,
-    /// Requests to the store while the search went on, those of other queries of the same call and
-    /// of others that use the same store among them.
+    /// Requests to the store during the search. They include those of other queries of the same
+    /// call, and of other users of the same store.
     pub requests: u64,
-    /// Bytes of objects that came with their answers.
+    /// Bytes of objects in the answers to these requests.
     pub bytes: u64,
     /// The time that each stage took, for all queries of the call together.
     pub stages: Stages,

@@ -1,4 +1,4 @@
-//! Scanning embedding objects, on all cores.
+//! Scans embedding objects, on all cores.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ use crate::env;
 use crate::error::{Error, Result};
 use crate::reader::{EmbeddingObject, EmbeddingSource, Need, Snapshot};
 
-/// The shards that are searched.
+/// A shard that is searched.
 #[derive(Debug)]
 pub(crate) struct Searched {
     pub(crate) snapshot: Arc<Snapshot>,
@@ -41,15 +41,15 @@ impl Searched {
 /// An embedding object to scan.
 #[derive(Debug)]
 pub(crate) struct Unit {
-    /// Which of the shards searched.
+    /// Index of its shard in the search.
     pub(crate) shard: u16,
     pub(crate) object: EmbeddingObject,
     pub(crate) rows: Arc<Indexed>,
-    /// The rows to read in f32, where they are few and the object is opened without codes.
+    /// The rows to read in f32, if they are few and the object is opened without codes.
     pub(crate) few: Option<Vec<u32>>,
 }
 
-/// A query as it is scanned for.
+/// A query, prepared for the scan.
 #[derive(Debug)]
 pub(crate) struct Probe {
     pub(crate) metric: Metric,
@@ -57,7 +57,7 @@ pub(crate) struct Probe {
     pub(crate) codes: QueryCodes,
     pub(crate) k: usize,
     pub(crate) exactness: Exactness,
-    /// Which records of each shard it is about; all where there is none.
+    /// The selected records of each shard; `None` selects all.
     pub(crate) selections: Option<Arc<Vec<Selection>>>,
 }
 
@@ -81,7 +81,7 @@ impl Selection {
         selection
     }
 
-    /// Whether a record is in it.
+    /// Whether a record is in the selection.
     pub(crate) fn contains(&self, owner: Owner) -> bool {
         match owner {
             Owner::Base(row) => self.base.contains(row as usize),
@@ -90,8 +90,8 @@ impl Selection {
     }
 }
 
-/// Rows of an object that a worker takes at once: few, so that all workers end at about the same
-/// time.
+/// Rows of an object that a worker takes at once. They are few, so that all workers end at about
+/// the same time.
 const PIECE_ROWS: usize = 2 * TILE_ROWS;
 
 /// Some rows of an embedding object.
@@ -102,7 +102,7 @@ struct Piece {
     rows: Range<u32>,
 }
 
-/// Cuts objects with so many rows each into pieces.
+/// Cuts objects of these numbers of rows into pieces.
 fn pieces(rows: impl Iterator<Item = u32>) -> Vec<Piece> {
     let objects = rows.zip(0..).flat_map(|(rows, unit)| {
         let starts = (0..rows).step_by(PIECE_ROWS);
@@ -111,7 +111,7 @@ fn pieces(rows: impl Iterator<Item = u32>) -> Vec<Piece> {
     objects.collect()
 }
 
-/// Everything that one search scans.
+/// The input of one search's scan.
 #[derive(Debug)]
 pub(crate) struct Scan {
     pub(crate) shards: Arc<Vec<Searched>>,
@@ -123,7 +123,7 @@ pub(crate) struct Scan {
     given_up: Arc<AtomicBool>,
 }
 
-/// Tells the workers to end when the search is dropped.
+/// Stops the workers when the search is dropped.
 struct GivenUp(Arc<AtomicBool>);
 
 impl Drop for GivenUp {
@@ -132,17 +132,17 @@ impl Drop for GivenUp {
     }
 }
 
-/// What all workers of a scan have found.
+/// The findings of all workers of a scan.
 #[derive(Debug)]
 struct Joint {
-    /// Workers that have added nothing yet.
+    /// Workers whose findings are missing.
     at_work: AtomicUsize,
     nearest: Mutex<Vec<Nearest>>,
 }
 
 impl Joint {
-    /// Adds what one worker has found. The last one gets everything: to go on where it is saves two
-    /// changes of thread.
+    /// Adds the findings of one worker. The last one gets everything, because continuing on its
+    /// thread saves two switches.
     fn add(&self, found: Vec<Nearest>) -> Option<Vec<Nearest>> {
         let mut all = self.nearest.lock().unwrap_or_else(PoisonError::into_inner);
         for (all, more) in all.iter_mut().zip(found) {
@@ -160,8 +160,8 @@ impl Scan {
         Self { shards, units, probes, pieces, next: AtomicUsize::new(0), given_up: Arc::default() }
     }
 
-    /// Scans on all cores, then reads in full what the codes left over. Dropping the future ends it
-    /// soon.
+    /// Scans on all cores, then reads in full the rows that codes do not rule out. Dropping the
+    /// future ends it soon.
     pub(crate) async fn run(scan: Arc<Self>) -> Result<Vec<(Vec<Candidate>, Work)>> {
         let guard = GivenUp(scan.given_up.clone());
         let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -182,7 +182,7 @@ impl Scan {
         }
         let found = match last {
             Some(refining) => refining.run().await?,
-            // No worker is the last without an error.
+            // Only an error leaves no last worker.
             None => Vec::new(),
         };
         drop(guard);
@@ -193,8 +193,7 @@ impl Scan {
         self.probes.iter().map(|probe| Nearest::new(probe.k, probe.exactness)).collect()
     }
 
-    /// How many workers so many cores are given: one for each piece at most, and one for the log
-    /// alone.
+    /// Number of workers for this many cores: at most one for each piece, and one for the log.
     fn workers(&self, cores: usize) -> usize {
         cores.min(self.pieces.len()).max(1)
     }
@@ -215,7 +214,7 @@ impl Scan {
             if rows.end == total
                 && let Some(row) = unit.rows.beyond(total)
             {
-                // Damage. To pass it by would be a shorter answer.
+                // Damage. Skipping it would shorten the answer.
                 unit.object.embeddings.row(row).map_err(|error| self.failed(unit, error))?;
             }
             for start in rows.clone().step_by(TILE_ROWS) {
@@ -228,13 +227,13 @@ impl Scan {
         }
     }
 
-    /// The error of damage, which ends the other workers too.
+    /// The error for damage, which stops the other workers, too.
     pub(super) fn failed(&self, unit: &Unit, error: FormatError) -> Error {
         self.given_up.store(true, Ordering::Relaxed);
         unit.object.error(error)
     }
 
-    /// Rows of objects that were opened without codes: nothing is known of their distances.
+    /// Reads rows of objects opened without codes. Their distances are unknown.
     fn few(&self, nearest: &mut [Nearest]) {
         for (unit, number) in self.units.iter().zip(0_u32..) {
             for row in unit.few.iter().flatten() {
@@ -248,7 +247,7 @@ impl Scan {
         }
     }
 
-    /// The embeddings of the log.
+    /// Compares the embeddings of the log.
     fn log(&self, nearest: &mut [Nearest]) {
         for (searched, shard) in self.shards.iter().zip(0_u16..) {
             for (at, fresh) in searched.index.fresh() {
@@ -289,8 +288,8 @@ mod tests {
     use super::super::search::{probes, tiers, units};
     use super::*;
 
-    /// An object of 65,536 rows and one of 34,464 kept two workers busy for 0.66 of the time of
-    /// one. Pieces are small beside the whole, hold each row once, and begin where tiles do.
+    /// Story: an object of 65,536 rows and one of 34,464 kept two workers busy for 0.66 of the time
+    /// of one. Pieces are small beside the whole, hold each row once, and begin where tiles do.
     #[test]
     fn pieces_hold_each_row_once() {
         let objects = [65_536, 34_464, 1, 2_048, 2_049];
@@ -305,9 +304,8 @@ mod tests {
         assert_eq!(pieces.len(), 32 + 17 + 1 + 1 + 2);
     }
 
-    /// A search that nobody waits for any more must not keep the cores busy. The only thread for
-    /// workers is held until the search is dropped. Each worker then takes one piece and sees that
-    /// it was given up.
+    /// A dropped search must not keep the cores busy. The only thread for workers is held until the
+    /// search is dropped. Each worker then takes one piece and sees that the search was dropped.
     #[test]
     fn a_dropped_search_ends_its_workers() {
         let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
@@ -336,7 +334,7 @@ mod tests {
             drop(search);
             release.send(()).unwrap();
             holding.await.unwrap();
-            // It waits in line behind the workers.
+            // It queues behind the workers.
             env::blocking(|| ()).await;
             assert_eq!(scan.next.load(Ordering::Relaxed), workers.min(100));
         });
@@ -350,7 +348,7 @@ mod tests {
             scan
         };
         assert_eq!([1, 2, 4, 64].map(|cores| scan(65_536).workers(cores)), [1, 2, 4, 32]);
-        // The log alone takes one, and so do few rows.
+        // The log takes one worker, and so do few rows.
         assert_eq!([scan(0).workers(2), scan(2_048).workers(2), scan(2_049).workers(2)], [1, 1, 2]);
     }
 }

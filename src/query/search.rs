@@ -1,4 +1,4 @@
-//! Searching a collection.
+//! Searches a collection.
 
 use std::sync::Arc;
 
@@ -26,17 +26,18 @@ impl Reader {
     ///
     /// Searches all shards, the base and the log together, as of the last
     /// [`refresh`](Self::refresh). Records without an embedding are not found. The queries share
-    /// one pass over the embeddings. Dropping the future gives the search up.
+    /// one pass over the embeddings. Dropping the future cancels the search.
     ///
-    /// The first search reads the references of every part of the base and keeps 13 bytes a record;
-    /// searches after a refresh look at what it brought. Each embedding object is opened once.
+    /// The first search reads the references of every part of the base, and keeps 13 bytes a
+    /// record. Searches after a refresh read only its changes. Each embedding object is opened
+    /// once.
     ///
     /// # Errors
     ///
     /// `InvalidInput` for a vector of another dimension or with a number that is not finite, or a
-    /// `k` out of range. `OutOfMemory` where the records that are not in the base take more than
-    /// the memory limit: run `compact` first. A shard that fails fails the search: no answer is
-    /// ever shorter for it.
+    /// `k` out of range. `OutOfMemory` if the records that are not in the base take more than the
+    /// memory limit: run `compact` first. A failing shard fails the search, which never returns a
+    /// shorter answer instead.
     pub async fn search(&self, queries: &[Query]) -> Result<Vec<Answer>> {
         let Some(config) = self.snapshots().next().map(|first| first.shard.config().clone()) else {
             return Ok(Vec::new());
@@ -51,7 +52,8 @@ impl Reader {
         let mut stages = Stages::default();
         let watch = Stopwatch::start();
         let (tiers, used) = (tiers(queries), self.sections().map_or(0, Room::begin));
-        // Codes come beside the references: a search without a filter compares nearly all of them.
+        // Codes are fetched beside the references: a search without a filter compares nearly all of
+        // them.
         let ahead = async {
             if queries.iter().any(|query| query.filter.is_none()) {
                 self.fetch_ahead(&tiers, used).await
@@ -92,7 +94,7 @@ impl Reader {
         Ok(answers)
     }
 
-    /// Requests that the store has had.
+    /// The store's counts of requests.
     fn requested(&self) -> RequestCount {
         self.snapshots().next().map(|first| first.shard.store().requests().total()).unwrap_or_default()
     }
@@ -102,7 +104,7 @@ impl Reader {
         self.snapshots().next().map(|first| &first.objects.pools().sections)
     }
 
-    /// Fetches tiers of all embedding objects that are not open yet.
+    /// Fetches tiers of all embedding objects that are not open.
     async fn fetch_ahead(&self, tiers: &[Tier], used: u64) -> Result<()> {
         let fetches: Vec<_> = self.snapshots().map(|snapshot| snapshot.objects.open_all(tiers, used)).collect();
         stream::iter(fetches).buffer_unordered(SHARDS_AT_ONCE).try_for_each(|()| async { Ok(()) }).await
@@ -146,7 +148,7 @@ fn check(query: &Query, number: usize, dimension: u32) -> Result<()> {
     }
 }
 
-/// The queries as they are scanned for.
+/// The queries, prepared for the scan.
 pub(super) async fn probes(shards: &[Searched], config: &CollectionConfig, queries: &[Query]) -> Result<Vec<Probe>> {
     let mut selector = Selector::new(shards);
     let rotation = Rotation::new(config.dimension, config.rotation);
@@ -175,9 +177,9 @@ pub(super) fn tiers(queries: &[Query]) -> Vec<Tier> {
     signs.into_iter().chain(bytes).collect()
 }
 
-/// Opens every embedding object that some record needs, with these tiers. An object far away that
-/// is not held, and of which filters leave few rows, is opened without tiers, and not at all where
-/// they leave none.
+/// Opens every embedding object that some record needs, with these tiers. In a distant store, an
+/// object that lacks them in memory is an exception. It is opened without tiers if filters leave
+/// few of its rows, and not at all if they leave none.
 pub(super) async fn units(shards: &[Searched], tiers: &[Tier], used: u64, probes: &[Probe]) -> Result<Vec<Unit>> {
     let row_bytes = probes.first().map_or(1, |probe| probe.distances.row_bytes());
     let mut wanted = Vec::new();
@@ -193,8 +195,8 @@ pub(super) async fn units(shards: &[Searched], tiers: &[Tier], used: u64, probes
             match &few {
                 Some(few) if few.is_empty() => continue,
                 Some(_) => {}
-                // Before any is fetched: what this search needs is not to go for something else
-                // that it needs.
+                // Comes before any fetch, so that no tier that this search needs is evicted for
+                // another.
                 None => snapshot.note_use(name, tiers, used),
             }
             wanted.push((snapshot.clone(), shard, name, rows.clone(), few));

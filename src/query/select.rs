@@ -1,4 +1,4 @@
-//! Which records match a filter.
+//! Selects the records that match a filter.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::scan::{Searched, Selection};
 use crate::error::{Error, Result};
 use crate::reader::Need;
 
-/// The filters of one call. Each is evaluated once, however many queries have it.
+/// The filters of one call. Each is evaluated once, even if several queries have it.
 pub(crate) struct Selector<'a> {
     shards: &'a [Searched],
     known: Vec<(&'a Filter, Arc<Vec<Selection>>)>,
@@ -38,13 +38,14 @@ impl<'a> Selector<'a> {
     }
 }
 
-/// Parts that are read at once: the columns of 100,000 records in one round of requests.
+/// Parts read at once: the columns of 100,000 records in one round of requests.
 const READS: usize = 64;
 
 /// Rows whose documents are read before other tasks get a turn.
 const DOCUMENTS: usize = 256;
 
-/// A part, the chance that its rows match, and where that decides nothing the columns of `keys`.
+/// A part, and the chance that its rows match. If that is undecided, the part has the columns of
+/// `keys`.
 async fn consulted(
     searched: &Searched,
     matcher: &Matcher,
@@ -62,17 +63,17 @@ async fn consulted(
 }
 
 /// The records of a shard that match: the base by its columns, part by part, and each touched
-/// record by itself.
+/// record alone.
 ///
-/// Of a part that the summary of its columns rules out nothing is read but the front. Of others the
-/// columns that the filter names are read, and of documents the blocks of the rows that columns
+/// If the summary of its columns rules a part out, only the front is read. Of other parts the
+/// columns that the filter names are read, and the blocks of documents for the rows that columns
 /// leave open.
 async fn select(searched: &Searched, matcher: &Matcher) -> Result<Selection> {
     let Searched { snapshot, index } = searched;
     let mut selection = Selection { base: Bits::none(index.base().rows() as usize), fresh: Bits::default() };
     let parts = if index.base().exists() { snapshot.entries(0).len() } else { 0 };
     let keys = matcher.keys();
-    // Gathered first: a stream of futures that borrow is not known to be `Send`.
+    // Collected first: a stream of futures that borrow is not known to be `Send`.
     let reads: Vec<_> = (0..parts).map(|number| consulted(searched, matcher, &keys, number)).collect();
     let mut reads = stream::iter(reads).buffered(READS);
     while let Some((number, part, chance)) = reads.try_next().await? {

@@ -1,4 +1,4 @@
-//! Comparing the codes of some rows with queries.
+//! Compares the codes of some rows with queries.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,25 +11,25 @@ use super::nearest::{Nearest, Spot};
 use super::request::Exactness;
 use super::scan::{Probe, Selection, Unit};
 
-/// Rows that are compared at once; a multiple of [`GROUP`].
+/// Rows compared at once; a multiple of [`GROUP`].
 pub(crate) const TILE_ROWS: usize = 1_024;
 
-/// Where at most one row in so many is wanted, each is compared by itself.
+/// If at most one row in this many is wanted, each is compared alone.
 const SPARSE: usize = 8;
 
-/// Where coarse dots leave more than one row in so many, fine ones of all rows cost less.
+/// If coarse dots leave more than one row in this many, fine dots of all rows cost less.
 const OPEN: usize = 16;
 
-/// Rows that coarse dots may leave to each query besides: the reach is far at first.
+/// Additional rows that coarse dots may leave to each query, because the reach is far at first.
 const OPEN_AT_FIRST: usize = 1_024;
 
-/// Queries about the same records, in the same way.
+/// Queries with the same selection and the same exactness.
 struct Group<'a> {
     exact: bool,
-    /// Whether dots are coarse at first, which rule out nearly all rows. Then those that are left
-    /// get fine ones.
+    /// Whether coarse dots come first, which rule out nearly all rows. The rows left then get fine
+    /// ones.
     coarse: bool,
-    /// Rows that were compared by coarse dots, and those that were left, of all queries.
+    /// Rows compared by coarse dots, and rows left by them, over all queries.
     compared: usize,
     left: usize,
     selections: Option<&'a Arc<Vec<Selection>>>,
@@ -47,7 +47,7 @@ struct Side<'a> {
     estimates: Estimates,
 }
 
-/// The memory of one worker that compares codes. It is used again for each tile.
+/// The buffers of one worker that compares codes, reused for each tile.
 pub(crate) struct Tiles<'a> {
     kernel: Kernel,
     groups: Vec<Group<'a>>,
@@ -56,7 +56,7 @@ pub(crate) struct Tiles<'a> {
     row_dots: Vec<i32>,
 }
 
-/// The rows of a tile that a group of queries is about, a bit each.
+/// The rows of a tile that a group of queries selects, a bit each.
 struct Wanted {
     words: [u64; TILE_ROWS / GROUP],
     count: usize,
@@ -100,8 +100,8 @@ impl<'a> Tiles<'a> {
         Self { kernel, groups, dots: Vec::new(), row_dots: Vec::new() }
     }
 
-    /// Compares rows of an object, at most [`TILE_ROWS`] from a multiple of [`GROUP`] on, with
-    /// every query.
+    /// Compares rows of an object with every query. The rows are at most [`TILE_ROWS`], from a
+    /// multiple of [`GROUP`] on.
     pub(crate) fn scan(
         &mut self,
         unit: &Unit,
@@ -126,7 +126,7 @@ impl<'a> Tiles<'a> {
 }
 
 impl Group<'_> {
-    /// Whether a query can share the look at the rows.
+    /// Whether a query can share the pass over the rows.
     fn takes(&self, probe: &Probe) -> bool {
         let same = match (self.selections, &probe.selections) {
             (None, None) => true,
@@ -136,7 +136,7 @@ impl Group<'_> {
         same && self.exact == (probe.exactness == Exactness::Exact)
     }
 
-    /// The dots of the wanted rows, query after query; those of other rows may be anything.
+    /// The dots of the wanted rows, query after query. The dots of other rows are arbitrary.
     fn dots(
         &self,
         kernel: Kernel,
@@ -173,7 +173,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Tells each query of the rows that its bounds do not rule out.
+    /// Gives each query the rows that its bounds do not rule out.
     fn bound(
         &mut self,
         kernel: Kernel,
@@ -218,7 +218,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Tells each query of the rows that are estimated to be near.
+    /// Gives each query the rows with a near estimate.
     fn estimate(
         &self,
         kernel: Kernel,
@@ -263,7 +263,7 @@ impl Side<'_> {
 }
 
 impl Tile<'_> {
-    /// The row at a place behind `start`.
+    /// The row at an offset from `start`.
     fn spot(&self, start: u32, place: usize, distance: f64) -> Spot {
         Spot { distance, unit: self.number, row: start + place as u32 }
     }

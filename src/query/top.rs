@@ -11,16 +11,15 @@ use super::index::Age;
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     pub(crate) distance: f64,
-    /// Which of the shards searched.
+    /// Index of its shard in the search.
     pub(crate) shard: u16,
     pub(crate) owner: Owner,
     pub(crate) age: Age,
-    /// The id, of a record that the base does not decide alone.
+    /// The id, for a record that newer runs or the log have touched.
     pub(crate) id: Option<Arc<str>>,
 }
 
-/// By distance; where that is equal by insertion, and where records of several shards have one
-/// place, by shard.
+/// By distance, then by insertion. If records of several shards have one place, by shard.
 impl Ord for Candidate {
     fn cmp(&self, other: &Self) -> Ordering {
         let distance = self.distance.total_cmp(&other.distance);
@@ -56,7 +55,7 @@ impl Best {
         Self { k, heap: BinaryHeap::new() }
     }
 
-    /// The distance that a candidate must not exceed to be among them.
+    /// No candidate beyond this distance can be among them.
     pub(crate) fn bound(&self) -> f64 {
         match self.heap.peek() {
             _ if self.k == 0 => f64::NEG_INFINITY,

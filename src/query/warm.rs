@@ -1,4 +1,4 @@
-//! Bringing a reader into memory, the index of searches included.
+//! Brings a reader into memory, with the index of searches.
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 
@@ -6,21 +6,20 @@ use super::index::ShardIndex;
 use crate::error::Result;
 use crate::reader::{Need, Reader, SHARDS_AT_ONCE, Warm, Warmth};
 
-/// Memory that the index takes for a record of the base, at least.
+/// Least memory of the index for a record of the base.
 const INDEX_BYTES: u64 = 13;
 
 impl Reader {
-    /// Brings levels of the snapshots into memory, as far as they fit. Reads after it fetch what
-    /// did not.
+    /// Brings levels of the snapshots into memory, as far as they fit. Later reads fetch the rest.
     ///
-    /// Columns come first, and documents with them; then codes, then embeddings. With codes or
-    /// embeddings comes the index of searches. Where [`Warm::max_bytes`] is given it bounds all
-    /// that the reader and its clones keep from then on. Levels that were not used for the longest
-    /// time go for those asked for. The answer tells what is in memory; that something does not fit
-    /// is no error.
+    /// Columns come first, and documents with them; then codes, then embeddings. Codes and
+    /// embeddings bring the index of searches. If [`Warm::max_bytes`] is given, it bounds
+    /// everything that the reader and its clones keep from then on. The least recently used levels
+    /// are evicted for those asked for. The result tells what is in memory. A level that does not
+    /// fit is not an error.
     ///
-    /// Costs one GET for each part, and one or two for each embedding object and level, of those
-    /// that are not in memory. Of a local folder it reads and verifies the pages of mapped objects,
+    /// Costs one GET for each part that is not in memory, and one or two for each embedding object
+    /// and level that is not. In a local folder it reads and verifies the pages of mapped objects,
     /// which stay in the page cache.
     pub async fn warm(&self, warm: &Warm) -> Result<Warmth> {
         let Some(pools) = self.snapshots().next().map(|first| first.objects.pools().clone()) else {
@@ -32,7 +31,7 @@ impl Reader {
             let now = Warmth { wanted, ..self.warmth() };
             let share = match warm.columns || warm.documents {
                 true if now.is_complete() => parts.bytes() + parts.reserved(),
-                // The parts have all room at first; the rest is for sections.
+                // The parts have all room at first, and the sections get the rest.
                 true => max,
                 false => parts.limit().min(max / 4),
             };
@@ -62,7 +61,7 @@ impl Reader {
         Ok(Warmth { wanted: *warm, ..self.warmth() })
     }
 
-    /// How much is in memory now. [`Warmth::is_complete`] is about the columns.
+    /// The amount in memory now. [`Warmth::is_complete`] is about the columns.
     pub fn warmth(&self) -> Warmth {
         let mut warmth = Warmth { wanted: Warm::default().columns(), ..Warmth::default() };
         for snapshot in self.snapshots() {
@@ -76,7 +75,7 @@ impl Reader {
         warmth
     }
 
-    /// Bytes that the index takes, of a shard where it is not made yet at least.
+    /// Bytes of the index. For a shard without an index yet, the least that it will take.
     fn index_bytes(&self) -> u64 {
         let bytes = |snapshot: &crate::reader::Snapshot| match snapshot.attachment.get::<ShardIndex>() {
             Some(index) => index.memory_bytes(),

@@ -1,6 +1,6 @@
-//! A filter as users build it.
+//! A filter, as users build it.
 
-/// Which records a query is about.
+/// Selects the records of a query.
 ///
 /// A filter is plain data. It has a JSON form, the one of Chroma's `where` with some additions.
 /// [`FromStr`] and `Deserialize` read that form; [`Display`] and `Serialize` write it.
@@ -49,8 +49,8 @@
 ///
 /// # Limits
 ///
-/// [`MAX_DEPTH`](Self::MAX_DEPTH) and the constants beside it. Parsing checks them; a filter that
-/// was built otherwise is checked by [`check`](Self::check) and [`matcher`](Self::matcher).
+/// [`MAX_DEPTH`](Self::MAX_DEPTH) and the constants beside it. Parsing checks them.
+/// [`check`](Self::check) and [`matcher`](Self::matcher) check a filter that was built otherwise.
 ///
 /// [`FromStr`]: std::str::FromStr
 /// [`Display`]: std::fmt::Display
@@ -67,7 +67,7 @@ pub enum Filter {
     Metadata {
         /// The key.
         key: String,
-        /// What must hold under the key.
+        /// The condition on its value.
         condition: Condition,
     },
     /// A condition on the document.
@@ -101,13 +101,12 @@ pub enum Condition {
     NotContains(Scalar),
     /// It is a string that starts with this one.
     StartsWith(String),
-    /// The key is there, or is not.
+    /// The key is present, or is absent.
     Exists(bool),
 }
 
 /// A condition on the document. Without a document, only `NotContains`, `NotRegex` and
-/// `Exists(false)` hold. The empty text is contained in every record's document, also where there
-/// is none.
+/// `Exists(false)` hold. `Contains` with the empty text also holds without a document.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum DocumentCondition {

@@ -1,4 +1,4 @@
-//! Building filters in a program.
+//! Builds filters in a program.
 
 use std::ops::Not;
 
@@ -60,7 +60,7 @@ impl Filter {
         Self::metadata(key, Condition::StartsWith(prefix.into()))
     }
 
-    /// `$exists`: there is a value under `key`, of whatever type.
+    /// `$exists`: there is a value under `key`, of any type.
     pub fn exists(key: impl Into<String>) -> Self {
         Self::metadata(key, Condition::Exists(true))
     }
@@ -71,7 +71,7 @@ impl Filter {
     }
 
     /// `$regex` on the document: the expression matches somewhere in it. [`check`](Self::check)
-    /// says whether the expression is one.
+    /// tells whether the expression is valid.
     pub fn document_matches(pattern: impl Into<String>) -> Self {
         Self::Document(DocumentCondition::Regex(pattern.into()))
     }
@@ -109,7 +109,7 @@ impl Filter {
 impl Not for Filter {
     type Output = Self;
 
-    /// `$not`: it does not match. Negated twice, it is itself.
+    /// `$not`: it does not match. A double negation cancels out.
     fn not(self) -> Self {
         match self {
             Self::Not(inner) => *inner,

@@ -1,5 +1,5 @@
-//! Filters evaluated straight from their documentation, and random filters and records: what every
-//! evaluation is compared with.
+//! An evaluation of filters straight from their documentation, with random filters and records.
+//! Tests compare every evaluation with it.
 
 use std::cmp::Ordering;
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::ast::{Condition, DocumentCondition, Filter, Scalar};
 
-/// Whether a record matches, by the words of the documentation of [`Filter`].
+/// Whether a record matches, by the documentation of [`Filter`].
 pub(super) fn matches(filter: &Filter, metadata: &Metadata, document: Option<&str>) -> bool {
     match filter {
         Filter::And(list) => list.iter().all(|filter| matches(filter, metadata, document)),
@@ -56,8 +56,7 @@ fn document_holds(condition: &DocumentCondition, document: Option<&str>) -> bool
     }
 }
 
-/// The order of two scalars; none between scalars that do not compare. Of two booleans only
-/// equality has a meaning.
+/// The order of two scalars; `None` if they do not compare. Booleans have only equality.
 fn compare(a: &Scalar, b: &Scalar) -> Option<Ordering> {
     match (a, b) {
         (Scalar::String(a), Scalar::String(b)) => Some(a.as_bytes().cmp(b.as_bytes())),
@@ -70,7 +69,7 @@ fn compare(a: &Scalar, b: &Scalar) -> Option<Ordering> {
     }
 }
 
-/// Compares in i128, where every float near an i64 has its whole part and its fraction apart.
+/// Compares in i128, which separates the whole part and the fraction of every float near an i64.
 fn integer_and_float(integer: i64, float: f64) -> Ordering {
     let whole = (float.floor() as i128).clamp(i128::from(i64::MIN) - 1, i128::from(i64::MAX) + 1);
     let fraction = if float == float.floor() { Ordering::Equal } else { Ordering::Less };
@@ -97,7 +96,7 @@ fn elements(value: &Value) -> Vec<Scalar> {
     }
 }
 
-/// Texts of which many are equal, begin alike or hold one another.
+/// Texts that are often equal, share a prefix, or contain one another.
 pub(super) fn text() -> impl Strategy<Value = String> {
     "[abé]{0,3}"
 }
@@ -218,8 +217,8 @@ fn document_condition() -> impl Strategy<Value = DocumentCondition> {
     ]
 }
 
-/// A filter of some depth; a negation never stands within a negation, as the builders would merge
-/// the two.
+/// A filter of some depth. A negation never contains a negation directly, because the builders
+/// would merge the two.
 pub(super) fn filter() -> impl Strategy<Value = Filter> {
     let leaf = prop_oneof![
         4 => ("[klm]", condition()).prop_map(|(key, condition)| Filter::metadata(key, condition)),

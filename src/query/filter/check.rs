@@ -1,4 +1,5 @@
-//! The limits of a filter. They bound the time and memory of its evaluation, whoever sent it.
+//! The limits of a filter. They bound the time and memory of its evaluation, even for untrusted
+//! filters.
 
 use deltafold_format::limits::MAX_KEY_BYTES;
 use regex::{Regex, RegexBuilder};
@@ -6,13 +7,13 @@ use regex::{Regex, RegexBuilder};
 use super::ast::{Condition, DocumentCondition, Filter, Scalar};
 use super::error::{FilterError, Path, shown};
 
-/// Bytes that a compiled expression may take. Matching takes time in proportion to this and to the
+/// Most bytes of a compiled expression. Matching takes time in proportion to this and to the
 /// document.
 const PATTERN_MEMORY: usize = 1 << 20;
 /// Deepest nesting within an expression.
 const PATTERN_DEPTH: u32 = 64;
 
-/// The key that stands for the document.
+/// The key of the document.
 pub(super) const DOCUMENT: &str = "#document";
 
 impl Filter {
@@ -29,18 +30,18 @@ impl Filter {
     /// Longest regular expression, in bytes.
     pub const MAX_PATTERN_BYTES: usize = 4_096;
 
-    /// Whether the filter can be used: it is within the limits, no list is empty, numbers are
-    /// finite, and expressions are such.
+    /// Checks that the filter is valid: it is within the limits, no list is empty, numbers are
+    /// finite, and expressions compile.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong, and where it stands in the JSON form.
+    /// The first fault, with its place in the JSON form.
     pub fn check(&self) -> Result<(), FilterError> {
         Counts::default().filter(self, &Path::Root, 0)
     }
 }
 
-/// What has been seen of a filter.
+/// The counts of a filter so far.
 #[derive(Default)]
 struct Counts {
     nodes: usize,
@@ -217,7 +218,7 @@ pub(super) fn compile(pattern: &str, at: &Path<'_>) -> Result<Regex, FilterError
                 "the expression takes more than {limit} bytes compiled; use smaller counts in braces, or ASCII classes \
                  such as `[a-z]` in place of `\\w`"
             ),
-            // The message draws the expression over several lines; the last one says what is wrong.
+            // The message draws the expression over several lines; the last one names the fault.
             error => {
                 let text = error.to_string();
                 let said = text.lines().last().unwrap_or_default();

@@ -1,8 +1,8 @@
-//! Evaluation on the columns of a part, without composing a record.
+//! Evaluates filters on the columns of a part, without composing a record.
 //!
-//! Conditions on metadata look at their own columns only. `$and` begins with the condition that
-//! rules out most rows for the least work, and ends when no row is left. Documents are read last,
-//! and only those of rows that are still open.
+//! Conditions on metadata read only their own columns. `$and` begins with the condition that rules
+//! out most rows for the least work, and ends when no row is left. Documents are read last, and
+//! only those of rows that are still open.
 
 use std::borrow::Cow;
 
@@ -14,22 +14,22 @@ use super::scalars::Scalars;
 
 type Result<T> = std::result::Result<T, FormatError>;
 
-/// The columns of a part that a filter looks at.
+/// The columns of a part that a filter reads.
 ///
-/// A row must hold its whole record there, or be left out of the rows that are asked about. Columns
-/// and documents that are not loaded are an error, never an empty answer.
+/// Each row must hold its whole record, or be excluded from the rows to evaluate. Columns and
+/// documents that are not loaded are an error, never an empty answer.
 pub trait PartColumns {
-    /// How many rows the part has.
+    /// Number of rows of the part.
     fn rows(&self) -> usize;
 
     /// The columns of a metadata key, one a type.
     ///
     /// # Errors
     ///
-    /// `NotLoaded` where one of them is not loaded.
+    /// `NotLoaded` if one of them is not loaded.
     fn metadata(&self, key: &str) -> Result<Vec<MetadataColumn<'_>>>;
 
-    /// The rows that have a document.
+    /// The rows with a document.
     fn document_rows(&self) -> PresentRows<'_>;
 }
 
@@ -39,7 +39,7 @@ pub trait PartDocuments {
     ///
     /// # Errors
     ///
-    /// `NotLoaded` where it is not loaded.
+    /// `NotLoaded` if it is not loaded.
     fn document(&self, row: usize) -> Result<Option<&str>>;
 }
 
@@ -63,16 +63,16 @@ impl PartDocuments for PartMeta {
     }
 }
 
-/// The rows that a filter matches, as far as columns decide.
+/// The rows that a filter matches, as far as its columns tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decided {
-    /// These match.
+    /// Rows that match.
     pub matching: RowSet,
-    /// These match or not by the text of their documents; none of them is in `matching`.
+    /// Rows for which the text of the document decides. None of them is in `matching`.
     pub open: RowSet,
 }
 
-/// A lookup of one row's value costs about as much as so many numbers of a scan.
+/// Work of looking up one row's value, in numbers of a scan.
 const LOOKUP: usize = 16;
 /// Work of reading a document, in numbers of a scan.
 const DOCUMENT_WORK: usize = 1_000;
@@ -82,28 +82,27 @@ const PATTERN_WORK: usize = 5_000;
 impl Matcher {
     /// The rows of `within` that match.
     ///
-    /// To bound the time of a call, ask about some of the rows at a time.
+    /// To bound the time of a call, pass some of the rows at a time.
     ///
     /// # Errors
     ///
-    /// Those of the part: a column that the filter names, or a document that it reads, is not
-    /// loaded.
+    /// Those of the part: a column or a document that the filter reads is not loaded.
     pub fn select(&self, part: &(impl PartColumns + PartDocuments), within: &RowSet) -> Result<RowSet> {
         Ok(Evaluation { columns: part, documents: Some(part) }.node(&self.root, within)?.matching)
     }
 
-    /// The rows of `within` that match without regard to any document, and those whose documents
-    /// decide. For a caller who has the columns at hand and the documents not.
+    /// The rows of `within` that match regardless of documents, and those for which the document
+    /// decides. For a caller that has the columns in memory, but not the documents.
     ///
     /// # Errors
     ///
-    /// Those of the part: a column that the filter names is not loaded.
+    /// Those of the part: a column that the filter reads is not loaded.
     pub fn select_by_columns(&self, columns: &impl PartColumns, within: &RowSet) -> Result<Decided> {
         Evaluation { columns, documents: None }.node(&self.root, within)
     }
 }
 
-/// Work of looking at a text, in numbers of a scan.
+/// Work of comparing a text, in numbers of a scan.
 const TEXT_WORK: usize = 10;
 
 /// Work of scanning a column.
@@ -119,7 +118,7 @@ struct Evaluation<'a> {
     documents: Option<&'a dyn PartDocuments>,
 }
 
-/// What evaluating a node is expected to cost and to bring.
+/// The expected cost and result of evaluating a node.
 #[derive(Clone, Copy)]
 struct Estimate {
     /// In numbers of a scan, for all rows.
@@ -150,7 +149,7 @@ impl Evaluation<'_> {
     }
 
     fn all(&self, list: &[Node], within: &RowSet) -> Result<Decided> {
-        // Rows that no condition has ruled out, and those of them that some condition left open.
+        // Rows that no condition has ruled out, and those of them that a condition left open.
         let (mut left, mut open) = (Cow::Borrowed(within), RowSet::none(within.part_rows()));
         for node in self.cheapest_first(list, |rows, estimate| rows - estimate.matches)? {
             if left.is_empty() {
@@ -185,7 +184,7 @@ impl Evaluation<'_> {
         Ok(Decided { matching, open })
     }
 
-    /// The nodes in ascending order of their work for each row that they settle.
+    /// The nodes, ascending by their work for each row that they decide.
     fn cheapest_first<'n>(
         &self,
         list: &'n [Node],
@@ -230,7 +229,7 @@ impl Evaluation<'_> {
                 let none = Estimate { work: 1, matches: 0 };
                 let sum = columns.fold(none, |sum, column| {
                     let present = column.rows().count().min(rows);
-                    // Guesses; columns tell only how many rows have the key.
+                    // Guesses: columns tell only the number of rows with the key.
                     let (work, matches) = match test {
                         Test::Exists => (present / 64, present),
                         Test::Scalar(_) | Test::Element(_) => (scan_work(column), present / 4),
@@ -329,7 +328,7 @@ fn holds(test: &Test, column: &MetadataColumn<'_>, rank: usize) -> bool {
     }
 }
 
-/// Every value of a column that passes a test that looks at it: a bit each.
+/// The values of a column that pass a test of the column's type, a bit each.
 fn scan(test: &Test, column: &MetadataColumn<'_>) -> Vec<u64> {
     let scalars = match test {
         Test::Exists => return vec![u64::MAX; column.rows().count().div_ceil(64)],

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::by_the_book;
 use super::*;
 
-/// A part whose rows are these records.
+/// A part with these records as its rows.
 pub(super) fn part(records: &[(Metadata, Option<String>)]) -> PartMeta {
     let mut builder = PartBuilder::new();
     for (i, (metadata, document)) in records.iter().enumerate() {
@@ -35,7 +35,7 @@ fn rows(which: impl IntoIterator<Item = usize>, of: usize) -> RowSet {
     rows
 }
 
-/// A part that counts the documents asked for.
+/// A part that counts the documents read.
 struct Watched<'a> {
     part: &'a PartMeta,
     read: Cell<usize>,
@@ -62,8 +62,8 @@ impl PartDocuments for Watched<'_> {
     }
 }
 
-/// Records, and how often they are repeated: parts of a hundred rows are scanned, and small ones
-/// looked up.
+/// Records, and the number of their repetitions. Parts of a hundred rows are scanned, small ones
+/// are looked up.
 fn records() -> impl Strategy<Value = Vec<(Metadata, Option<String>)>> {
     (proptest::collection::vec(by_the_book::record(), 1..40), 1..8_usize)
         .prop_map(|(records, times)| records.iter().cloned().cycle().take(records.len() * times).collect())
@@ -139,8 +139,8 @@ fn no_row_lies_behind_the_last() {
     assert_eq!(RowSet::from_words(vec![u64::MAX; 3], 70), all);
 }
 
-/// Documents are most of a part's bytes, and of a cold query's. A query once read all of them to
-/// find one record.
+/// Story: a query read all documents to find one record. They are most of a part's bytes, and of a
+/// cold query's.
 #[test]
 fn only_documents_that_can_decide_are_read() {
     let records: Vec<_> = (0..200)
@@ -169,7 +169,7 @@ fn only_documents_that_can_decide_are_read() {
     }
 }
 
-/// The columns at hand rule rows out before any document is fetched, also where a condition on
+/// The columns in memory rule rows out before any document is fetched, even if a condition on
 /// documents is evaluated first.
 #[test]
 fn rows_that_columns_rule_out_are_not_open() {
@@ -212,7 +212,7 @@ fn rows_of_other_forms_are_left_to_the_caller() {
     // The record of a split row's absent case.
     assert_eq!(select(Filter::equals("k", false), &RowSet::all(5)), [2]);
     assert_eq!(select(Filter::exists("k"), &RowSet::all(5)), [0, 2, 3, 4]);
-    // The split row's patch sets a document, too, and is no row.
+    // The split row's patch sets a document, too, but is not a row.
     assert_eq!((part.rows(), part.document_of(4).unwrap(), part.document_of(5).unwrap()), (5, Some("text"), None));
     assert_eq!(select(Filter::document_contains("x"), &RowSet::all(5)), [3, 4]);
 }

@@ -1,11 +1,11 @@
-//! Why a filter is none.
+//! The error of an invalid filter.
 
 use std::fmt;
 
-/// Characters of a key or value that a message shows.
+/// Characters of a key or value that a message displays.
 const SHOWN: usize = 40;
 
-/// Why a filter cannot be used: where, and what to do about it. Fix the filter and ask again.
+/// The reason why a filter is invalid, its place, and the remedy. Fix the filter and try again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterError {
     path: String,
@@ -22,7 +22,7 @@ impl FilterError {
         &self.path
     }
 
-    /// What is wrong there, and what would be right.
+    /// The fault, and the remedy.
     pub fn reason(&self) -> &str {
         &self.reason
     }
@@ -40,8 +40,8 @@ impl fmt::Display for FilterError {
 
 impl std::error::Error for FilterError {}
 
-/// A place in a filter's JSON form. It lives on the stack of whoever walks the filter, and is
-/// written out only in errors.
+/// A place in a filter's JSON form. It lives on the stack of the walk over the filter, and only
+/// errors write it out.
 #[derive(Clone, Copy)]
 pub(super) enum Path<'a> {
     Root,
@@ -70,7 +70,7 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// `text` as a message shows it: control characters escaped, the rest of a long one left out.
+/// `text` for a message: control characters escaped, a long text cut.
 pub(super) fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
     if text.chars().nth(SHOWN).is_some() {

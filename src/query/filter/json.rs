@@ -1,4 +1,4 @@
-//! A JSON value that keeps all keys of an object and tells integers from floats.
+//! A JSON value that keeps all keys of an object, and distinguishes integers from floats.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Se
 use super::ast::Filter;
 
 /// Levels of JSON: an object and a list for each level of the filter, and the operators and lists
-/// of the last.
+/// of the last one.
 const MAX_LEVELS: usize = 2 * Filter::MAX_DEPTH + 8;
 
 #[derive(Debug, PartialEq)]

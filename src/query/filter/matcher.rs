@@ -1,4 +1,4 @@
-//! A filter ready to be evaluated, and its evaluation on records.
+//! A compiled filter, and its evaluation on records.
 
 use deltafold_format::{Metadata, Record, Value};
 use memchr::memmem::Finder;
@@ -9,17 +9,17 @@ use super::check::{DOCUMENT, compile};
 use super::error::{FilterError, Path};
 use super::scalars::{Scalars, Side};
 
-/// A filter that was checked and compiled, to be evaluated on many records.
+/// A checked and compiled filter, to evaluate on many records.
 ///
-/// Evaluation takes no more memory than the filter. Time is in proportion to the filter and to the
-/// values that it looks at.
+/// Evaluation takes no more memory than the filter. It takes time in proportion to the filter and
+/// to the values that it reads.
 #[derive(Debug, Clone)]
 pub struct Matcher {
     pub(super) root: Node,
 }
 
-/// A filter in few forms. Negative conditions are negations of positive ones, so they match what
-/// lacks the key.
+/// A filter in few forms. Negative conditions are negations of positive ones, so they match records
+/// without the key.
 #[derive(Debug, Clone)]
 pub(super) enum Node {
     All(Vec<Node>),
@@ -29,32 +29,32 @@ pub(super) enum Node {
     Document(DocumentTest),
 }
 
-/// A test of a key's value. It fails where there is none.
+/// A test of a key's value. It fails without a value.
 #[derive(Debug, Clone)]
 pub(super) enum Test {
     /// It is one of these scalars.
     Scalar(Scalars),
     /// It is a list that holds one of these scalars.
     Element(Scalars),
-    /// It is there.
+    /// It is present.
     Exists,
 }
 
 /// A test of the document.
 #[derive(Debug, Clone)]
 pub(super) enum DocumentTest {
-    /// It is there.
+    /// It is present.
     Exists,
     /// It holds this text.
     Contains(Box<Finder<'static>>),
     /// The expression matches somewhere in it.
     Matches(Regex),
-    /// Nothing is asked of it: every record passes.
+    /// No test: every record passes.
     Nothing,
 }
 
 impl Filter {
-    /// The filter ready to be evaluated.
+    /// Compiles the filter for evaluation.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl Matcher {
         self.root.matches(metadata, document)
     }
 
-    /// The metadata keys that it looks at, ascending.
+    /// The metadata keys that it reads, ascending.
     pub fn keys(&self) -> Vec<&str> {
         let mut keys = Vec::new();
         self.root.visit(&mut |node| {
@@ -89,7 +89,7 @@ impl Matcher {
         keys
     }
 
-    /// Whether it looks at the text of documents.
+    /// Whether it reads the text of documents.
     pub fn reads_documents(&self) -> bool {
         let mut reads = false;
         self.root.visit(&mut |node| {
@@ -178,7 +178,7 @@ fn negated(node: Node) -> Node {
     }
 }
 
-/// The test of a condition, and whether it is to hold or to fail.
+/// The test of a condition, and whether the test must hold or fail.
 fn test(condition: &Condition) -> (Test, bool) {
     let beside = |side, operand| (Test::Scalar(Scalars::beside(side, operand)), true);
     match condition {

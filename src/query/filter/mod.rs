@@ -1,4 +1,4 @@
-//! Filters: which records a query is about.
+//! Filters, which select the records of a query.
 //!
 //! | file | holds |
 //! |---|---|

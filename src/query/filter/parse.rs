@@ -1,4 +1,4 @@
-//! Filters from their JSON form.
+//! Parses filters from their JSON form.
 
 use std::str::FromStr;
 
@@ -31,12 +31,12 @@ impl<'de> Deserialize<'de> for Filter {
 
 impl Filter {
     /// Reads Chroma's `where_document`: a condition on the document such as `{"$contains": "a"}`,
-    /// or `$and`, `$or` and `$not` of such. Operators are those of the key `#document` in the [JSON
-    /// form](Self#json-form).
+    /// or `$and`, `$or` and `$not` of such conditions. The operators are those of the key
+    /// `#document` in the [JSON form](Self#json-form).
     ///
     /// # Errors
     ///
-    /// As of [`from_str`](Self::from_str): the first thing that is wrong, and where.
+    /// Those of [`from_str`](Self::from_str): the first fault, with its place.
     pub fn parse_document(text: &str) -> Result<Self, FilterError> {
         let filter = clause(&tree(text)?, &Path::Root, 0, Of::Document)?;
         filter.check()?;
@@ -62,7 +62,7 @@ fn whole(json: &Json) -> Result<Filter, FilterError> {
     Ok(filter)
 }
 
-/// What a clause is about.
+/// The subject of a clause.
 #[derive(Clone, Copy, PartialEq)]
 enum Of {
     /// Metadata and document: `where`.
@@ -109,7 +109,7 @@ fn clauses(json: &Json, at: &Path<'_>, depth: usize, of: Of) -> Result<Vec<Filte
     list.iter().enumerate().map(|(index, json)| clause(json, &at.index(index), depth + 1, of)).collect()
 }
 
-/// The one member of an object.
+/// The only member of an object.
 fn single<'a>(json: &'a Json, at: &Path<'_>, what: &str, example: &str) -> Result<(&'a str, &'a Json), FilterError> {
     let Json::Object(members) = json else {
         return Err(FilterError::new(at, format!("expected {what} such as {example}, found {}", json.name())));

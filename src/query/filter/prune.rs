@@ -1,24 +1,24 @@
-//! Whether rows of a part can match at all, by the summary of its columns.
+//! Decides from the summary of a part's columns whether rows of the part can match.
 
 use deltafold_format::{KeySummary, NumberSummary, PartSummary, TextSummary, TypeSummaries};
 
 use super::matcher::{DocumentTest, Matcher, Node, Test};
 use super::scalars::{Numbers, Scalars, Side, Strings};
 
-/// Whether rows of a part match a filter, as far as a summary of its columns tells.
+/// Whether rows of a part match a filter, as far as the summary of its columns tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chance {
-    /// No row matches: the part need not be read.
+    /// No row matches, so the part need not be read.
     Never,
-    /// Some rows may match: the columns decide.
+    /// Some rows may match, and the columns decide.
     Maybe,
-    /// Every row matches: the filter need not be evaluated.
+    /// Every row matches, so the filter need not be evaluated.
     Always,
 }
 
 impl Matcher {
-    /// Whether rows of a part match, by its summary alone. It holds for every row that is a whole
-    /// record.
+    /// Whether rows of a part match, by its summary alone. The answer holds for every row that is a
+    /// whole record.
     pub fn may_match(&self, summary: &PartSummary) -> Chance {
         self.root.chance(summary)
     }
@@ -66,7 +66,7 @@ impl Chance {
     }
 }
 
-/// The chance where at most and at least so many of `of` match.
+/// The chance, given the highest and the lowest number of matches among `of`.
 fn chance(most: usize, least: usize, of: usize) -> Chance {
     if most == 0 {
         Chance::Never
@@ -85,14 +85,14 @@ impl Test {
                 let (most, least) = scalars.bounds(&key.scalars);
                 chance(most, least, payloads)
             }
-            // Lists may be empty, so elements that all match do not make every list match.
+            // Lists may be empty, so matching all elements does not match every list.
             Self::Element(scalars) => chance(scalars.bounds(&key.elements).0, 0, payloads),
         }
     }
 }
 
 impl Scalars {
-    /// At most and at least how many of the values it holds.
+    /// The highest and the lowest number of these values that it contains.
     fn bounds(&self, types: &TypeSummaries) -> (usize, usize) {
         let strings = types.strings.as_ref().map(|texts| bounds(self.strings.chance(texts), texts.count));
         let i64s = types.i64s.as_ref().map(|numbers| bounds(self.i64s.chance(numbers), numbers.count));
@@ -115,13 +115,13 @@ fn bounds(chance: Chance, count: usize) -> (usize, usize) {
     }
 }
 
-/// The chance of a value that is one of these.
+/// The chance of a value from this list.
 fn chance_of_listed<T>(listed: &[T], holds: impl Fn(&T) -> bool) -> Chance {
     let held = listed.iter().filter(|value| holds(value)).count();
     chance(held, held, listed.len())
 }
 
-/// The chance where some value may be held, or all are.
+/// The chance, if some value may be contained, or all are.
 fn chance_of(some: bool, all: bool) -> Chance {
     chance(usize::from(some), usize::from(all), 1)
 }

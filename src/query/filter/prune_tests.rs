@@ -146,7 +146,7 @@ fn a_summary_decides_what_it_can() {
     for (filter, expected) in cases {
         assert_eq!(filter.matcher().unwrap().may_match(&summary), expected, "{filter}");
     }
-    // Two elements in two lists, and yet a list without one.
+    // Two elements in two lists, but one list has none.
     let lists = [vec![1, 1], vec![]].map(|list| (Metadata::from([("k".to_owned(), Value::I64s(list))]), None));
     let lists = PartSummary::of(&part(&lists));
     assert_eq!(Filter::contains("k", 1).matcher().unwrap().may_match(&lists), Maybe);

@@ -1,26 +1,26 @@
 //! Sets of rows of a part.
 
-/// A set of rows of one part: a bit each, so that sets combine word by word.
+/// A set of rows of one part, a bit each. Sets combine word by word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowSet {
-    /// Bit `i % 64` of word `i / 64` is row `i`; no bit behind the last row is set.
+    /// Bit `i % 64` of word `i / 64` is row `i`. No bit behind the last row is set.
     words: Vec<u64>,
     rows: usize,
 }
 
 impl RowSet {
-    /// None of the rows of a part that has so many.
+    /// The empty set, for a part of `rows` rows.
     pub fn none(rows: usize) -> Self {
         Self { words: vec![0; rows.div_ceil(64)], rows }
     }
 
-    /// All rows of a part that has so many.
+    /// All rows of a part of `rows` rows.
     pub fn all(rows: usize) -> Self {
         Self::from_words(vec![u64::MAX; rows.div_ceil(64)], rows)
     }
 
-    /// The rows whose bits are set: bit `i % 64` of word `i / 64` is row `i`. Bits of rows that are
-    /// not there are left out.
+    /// The rows whose bits are set: bit `i % 64` of word `i / 64` is row `i`. Bits beyond the
+    /// part's rows are cleared.
     pub fn from_words(mut words: Vec<u64>, rows: usize) -> Self {
         words.resize(rows.div_ceil(64), 0);
         if let Some(last) = words.last_mut()
@@ -36,12 +36,12 @@ impl RowSet {
         &self.words
     }
 
-    /// How many rows the part has.
+    /// Number of rows of the part.
     pub fn part_rows(&self) -> usize {
         self.rows
     }
 
-    /// Adds a row that the part has.
+    /// Adds a row of the part.
     pub fn insert(&mut self, row: usize) {
         if row < self.rows
             && let Some(word) = self.words.get_mut(row / 64)
@@ -55,7 +55,7 @@ impl RowSet {
         self.words.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
     }
 
-    /// How many rows are in the set.
+    /// Number of rows in the set.
     pub fn count(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
@@ -74,7 +74,7 @@ impl RowSet {
         })
     }
 
-    /// The same rows in sets of at most so many, in order.
+    /// The same rows in sets of at most `most`, in order.
     pub fn chunks(&self, most: usize) -> impl Iterator<Item = Self> {
         let mut rows = self.iter();
         std::iter::from_fn(move || {
@@ -84,7 +84,7 @@ impl RowSet {
         })
     }
 
-    /// Keeps the rows that are in `other`, too.
+    /// Keeps the rows that are also in `other`.
     pub fn retain(&mut self, other: &Self) {
         self.combine(other, |a, b| a & b);
     }
@@ -94,12 +94,12 @@ impl RowSet {
         self.combine(other, |a, b| a | b);
     }
 
-    /// Takes the rows of `other` out.
+    /// Removes the rows of `other`.
     pub fn remove(&mut self, other: &Self) {
         self.combine(other, |a, b| a & !b);
     }
 
-    /// Both are sets of rows of one part.
+    /// Both must be sets of rows of one part.
     fn combine(&mut self, other: &Self, of: impl Fn(u64, u64) -> u64) {
         debug_assert_eq!(self.rows, other.rows, "sets of rows of different parts were combined");
         for (a, b) in self.words.iter_mut().zip(&other.words) {

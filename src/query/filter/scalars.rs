@@ -1,16 +1,16 @@
-//! The scalars that a condition accepts, worked out once for each type that a value can have.
+//! The scalars that a condition accepts, computed once for each type of value.
 
 use super::ast::Scalar;
 use super::columns::bits;
 
-/// A set of scalars, type by type. An integer and a float that are equal are both in it or both
-/// not.
+/// A set of scalars, type by type. It contains both an integer and the float that equals it, or
+/// neither.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Scalars {
     pub(super) strings: Strings,
     pub(super) i64s: Numbers<i64>,
     pub(super) f64s: Numbers<f64>,
-    /// Whether it holds false, and whether it holds true.
+    /// Whether it contains `false`, and whether it contains `true`.
     pub(super) bools: [bool; 2],
 }
 
@@ -21,7 +21,7 @@ pub(super) enum Strings {
     None,
     /// These, ascending.
     Listed(Vec<String>),
-    /// Those that start so.
+    /// Those with this prefix.
     Prefix(String),
     /// Those on this side of a string.
     Beside(Side, String),
@@ -52,7 +52,7 @@ impl Strings {
         matches!(self, Self::None)
     }
 
-    /// Whether it holds the text of these bytes.
+    /// Whether it contains the text of these bytes.
     pub(super) fn holds(&self, value: &[u8]) -> bool {
         match self {
             Self::None => false,
@@ -87,10 +87,10 @@ impl<T: PartialOrd + Copy> Numbers<T> {
         }
     }
 
-    /// Which of these it holds, a bit each.
+    /// The values that it contains, a bit each.
     pub(super) fn bits(&self, values: impl ExactSizeIterator<Item = T>) -> Vec<u64> {
         match *self {
-            // Without a branch a value, so that several are compared at once.
+            // No branch depends on a value, so the compiler vectorizes the comparison.
             Self::Between(low, high) => bits(values.map(|value| (low <= value) & (value <= high))),
             _ => bits(values.map(|value| self.holds(value))),
         }
@@ -130,7 +130,7 @@ impl Scalars {
         strings.dedup();
         i64s.sort_unstable();
         i64s.dedup();
-        // None is a NaN, and the two zeros are equal here as in comparisons.
+        // None is a NaN, and the two zeros are equal here, as in comparisons.
         f64s.sort_unstable_by(|a: &f64, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
         f64s.dedup();
         Self {
@@ -141,7 +141,7 @@ impl Scalars {
         }
     }
 
-    /// The scalars on a side of this one. Booleans have no order, so none lies beside one.
+    /// The scalars on a side of this one. Booleans have no order, so none lies beside another.
     pub(super) fn beside(side: Side, operand: &Scalar) -> Self {
         match operand {
             Scalar::Bool(_) => Self::default(),
@@ -157,7 +157,7 @@ impl Scalars {
         }
     }
 
-    /// The strings that start so.
+    /// The strings with this prefix.
     pub(super) fn prefix(prefix: &str) -> Self {
         Self { strings: Strings::Prefix(prefix.to_owned()), ..Self::default() }
     }
@@ -196,8 +196,8 @@ fn integers_beside(side: Side, operand: i64) -> Numbers<i64> {
 }
 
 fn integers_beside_float(side: Side, operand: f64) -> Numbers<i64> {
-    // The first integer that is greater (at least as great), the last that is less (at most as
-    // great): whole floats. Between -2^63 and 2^63 they convert exactly.
+    // The first integer that is greater (at least as great), or the last that is less (at most as
+    // great), as a whole float. Between -2^63 and 2^63 they convert exactly.
     match side {
         Side::Greater | Side::GreaterOrEqual if operand >= BEYOND => Numbers::None,
         Side::Less | Side::LessOrEqual if operand < -BEYOND => Numbers::None,

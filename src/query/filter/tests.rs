@@ -10,8 +10,8 @@ fn parsed(text: &str) -> Filter {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// Records with one value under `k`, one with another key, and documents; the names tell what each
-/// holds.
+/// Records with one value under `k`, one with another key, and documents. The names describe their
+/// content.
 fn records() -> Vec<(&'static str, Metadata, Option<&'static str>)> {
     let one = |value| Metadata::from([("k".to_owned(), value)]);
     vec![
@@ -41,8 +41,8 @@ fn found(filter: &Filter) -> String {
     names.map(|(name, ..)| name).collect::<Vec<_>>().join(" ")
 }
 
-/// Chroma 1.5.9 gives the same answers to those of these clauses that it knows, with one exception:
-/// there a list of floats does not contain an integer.
+/// Chroma 1.5.9 gives the same answers for the clauses that it knows, with one exception: its list
+/// of floats does not contain an integer.
 #[test]
 fn clauses_match_what_chroma_matches() {
     let all_but = |names: &str| {
@@ -123,7 +123,7 @@ fn document_filters_match_what_chroma_matches() {
     }
 }
 
-/// Numbers around every place where an i64 and a f64 stop being the same, each compared with each.
+/// Numbers around every place where an i64 and an f64 begin to differ, each compared with each.
 #[test]
 fn numbers_compare_by_value_at_every_edge() {
     let integers = by_the_book::INTEGERS.map(Scalar::I64).into_iter();

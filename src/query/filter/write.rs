@@ -1,4 +1,4 @@
-//! Filters to their JSON form.
+//! Writes filters in their JSON form.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ impl fmt::Display for Filter {
     /// The JSON form, on one line. [`from_str`](std::str::FromStr::from_str) reads it back as an
     /// equal filter.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // It fails for no filter: every key is a string.
+        // It fails for no filter, because every key is a string.
         f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
     }
 }

@@ -1,4 +1,4 @@
-//! From integers to distances: bounds that are proved.
+//! Turns integers into proved bounds of distances.
 
 use deltafold_format::Metric;
 use deltafold_format::codes::{ROTATION_ERROR, SCALE_ERROR, SCALE_UNDERFLOW};
@@ -6,10 +6,10 @@ use deltafold_format::codes::{ROTATION_ERROR, SCALE_ERROR, SCALE_UNDERFLOW};
 use super::Kernel;
 use super::query::{Quantised, QueryCodes};
 
-/// Rows that are looked at together: one bit each in a mask.
+/// Rows handled together, one bit each in a mask.
 pub(crate) const GROUP: usize = 64;
 
-/// The factors that bounds need, one of each a row.
+/// The factors that bounds need, one of each for a row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ByteFactors<'a> {
     pub(crate) norms: &'a [f32],
@@ -26,12 +26,12 @@ pub(crate) struct Bounds {
     inverse: f64,
     step: f64,
     residual: f64,
-    /// The square of the norm, rounded up, as what is left after a subtraction may be small.
+    /// The square of the norm, rounded up, because the rest after a subtraction may be small.
     square_above: f64,
-    /// Its root: no part of the query across a row computes to more.
+    /// Its root. The computed part of the query across a row never exceeds it.
     norm_above: f64,
-    /// The error relative to |q| |x|: the rounding of the scale, of the query's rotation and
-    /// quantisation, of sums and of the distance. Then the quantisation of the query itself.
+    /// The error relative to |q| |x|. It covers the rounding of the scale, of the query's rotation
+    /// and quantisation, of sums and of the distance, and the quantisation of the query itself.
     relative: f64,
     absolute: f64,
 }
@@ -39,17 +39,17 @@ pub(crate) struct Bounds {
 /// Covers the rounding of either side of a comparison, relative to its magnitudes.
 pub(super) const SLACK: f64 = 1.0 / (1_u64 << 40) as f64;
 
-/// Bound of the squared norm's error where the norm is subnormal: twice 2^-126 times 2^-150,
-/// rounded up.
+/// Bound of the squared norm's error if the norm is subnormal: twice 2^-126 times 2^-150, rounded
+/// up.
 const NORM_UNDERFLOW: f64 = SCALE_UNDERFLOW * SCALE_UNDERFLOW;
 
 impl Bounds {
-    /// The bounds that dots with the fine integers of a query give.
+    /// The bounds from dots with the fine integers of a query.
     pub(crate) fn fine(metric: Metric, query: &QueryCodes) -> Self {
         Self::new(metric, query.norm, &query.fine)
     }
 
-    /// The bounds that dots with the coarse integers of a query give.
+    /// The bounds from dots with the coarse integers of a query.
     pub(crate) fn coarse(metric: Metric, query: &QueryCodes) -> Self {
         Self::new(metric, query.norm, &query.coarse)
     }
@@ -70,10 +70,10 @@ impl Bounds {
         }
     }
 
-    /// The bounds of one row: its distance, as [`Distances`](super::Distances) computes it, lies
+    /// The bounds of one row. Its distance, as [`Distances`](super::Distances) computes it, lies
     /// between them.
     ///
-    /// A row without codes gets infinite bounds: it must be read.
+    /// A row without codes gets infinite bounds and must be read.
     pub(crate) fn of(&self, dot: i32, norm: f32, scale: f32, residual: f32) -> (f64, f64) {
         let [length, scale, residual] = [norm, scale, residual].map(f64::from);
         let inner = self.step * scale * f64::from(dot);
@@ -91,12 +91,12 @@ impl Bounds {
         }
     }
 
-    /// The rows, of at most [`GROUP`], whose lower bound may not be above `reach`: a bit each.
+    /// The rows, at most [`GROUP`], whose lower bound may not be above `reach`, a bit each.
     ///
-    /// It is sound: no row is left out whose lower bound by [`of`](Self::of) is at most `reach`. It
-    /// takes the whole query for the part across the row, so it needs no root. That part never
-    /// computes to more, and each operation behind it is monotone in the error, rounding included.
-    /// [`cosine_gap`](Self::cosine_gap) saves the division, too.
+    /// It is sound: it keeps every row whose lower bound by [`of`](Self::of) is at most `reach`.
+    /// For the part across the row it takes the whole query, so it needs no root. The computed part
+    /// never exceeds that, and each later operation is monotone in the error, even with rounding.
+    /// [`cosine_gap`](Self::cosine_gap) avoids the division, too.
     pub(crate) fn may_reach(&self, kernel: Kernel, dots: &[i32], factors: ByteFactors<'_>, reach: f64) -> u64 {
         match self.metric {
             Metric::L2 => {
@@ -112,8 +112,7 @@ impl Bounds {
         }
     }
 
-    /// The rows whose gap to the reach is not above 0, a bit each. A gap that is no number rules
-    /// nothing out.
+    /// The rows whose gap to the reach is not above 0, a bit each. A NaN gap rules nothing out.
     #[inline(always)]
     fn mask(&self, dots: &[i32], factors: ByteFactors<'_>, gap: impl Fn(f64, f64, f64) -> f64) -> u64 {
         let ByteFactors { norms, scales, residuals } = factors;
@@ -129,13 +128,13 @@ impl Bounds {
         not_above_zero(&gaps)
     }
 
-    /// Not above 0 where the lower bound by [`cosine`](Self::cosine) is at most `reach`, which is
+    /// Not above 0 if the lower bound by [`cosine`](Self::cosine) is at most `reach`, which is
     /// below 2.
     ///
     /// Let `c` be `2 SCALE_ERROR`, and `p` be `(inner + error) / |q|`. In real numbers the bound is
-    /// at most the reach where `(1 - c - reach) |x| <= p`. The bound, and each side here, is made
-    /// of fewer than ten operations. Each rounds by at most 2^-53 of its magnitude: 4, `|x|` and
-    /// `(|inner| + error) / |q|` bound them all. [`SLACK`] covers that many times over.
+    /// at most the reach if `(1 - c - reach) |x| <= p`. The bound, and each side here, takes fewer
+    /// than ten operations. Each rounds by at most 2^-53 of its magnitude: 4, `|x|` and `(|inner| +
+    /// error) / |q|` bound them all. [`SLACK`] covers that many times over.
     #[inline(always)]
     pub(super) fn cosine_gap(&self, inner: f64, error: f64, length: f64, reach: f64) -> f64 {
         let along = inner + error + SLACK * (inner.abs() + error);
@@ -172,7 +171,7 @@ impl Bounds {
     }
 }
 
-/// The numbers that are not above 0, a bit each; also what is no number.
+/// The numbers that are not above 0, with NaN, a bit each.
 #[inline(always)]
 pub(super) fn not_above_zero(numbers: &[f64; GROUP]) -> u64 {
     let passes = |number: &f64| u64::from(*number <= 0.0 || number.is_nan());

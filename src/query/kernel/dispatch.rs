@@ -1,10 +1,10 @@
-//! Which kernel runs, and in what order it sees rows and queries.
+//! Chooses the kernel, and the order in which it visits rows and queries.
 
 use std::ops::Range;
 
 use super::{QueryCodes, portable, simd};
 
-/// Bytes of rows that several queries share: they stay in the second cache.
+/// Bytes of rows that several queries share. They stay in the second-level cache.
 const TILE_BYTES: usize = 128 << 10;
 
 /// A set of machine instructions that scans are written for. All of them give the same integers.
@@ -21,12 +21,12 @@ pub(crate) enum Kernel {
 }
 
 impl Kernel {
-    /// The fastest that this machine has.
+    /// The fastest kernel of this machine.
     pub(crate) fn detect() -> Self {
         Self::available().pop().unwrap_or(Self::Portable)
     }
 
-    /// All that this machine has, the fastest last.
+    /// All kernels of this machine, the fastest last.
     pub(crate) fn available() -> Vec<Self> {
         let mut kernels = vec![Self::Portable];
         #[cfg(target_arch = "x86_64")]
@@ -39,8 +39,8 @@ impl Kernel {
         kernels
     }
 
-    /// Does work on numbers, compiled for this machine where the work is inlined. The results are
-    /// those of any machine, as the compiler neither reorders nor merges operations on floats.
+    /// Runs work on numbers. Inlined work is compiled for this machine. The results are the same on
+    /// every machine, because the compiler neither reorders nor merges operations on floats.
     #[inline]
     pub(crate) fn wide<R>(self, work: impl FnOnce() -> R) -> R {
         match self {
@@ -103,7 +103,7 @@ impl Kernel {
         self.wide(|| portable::byte_dot(&query.fine.integers, row))
     }
 
-    /// Adds up the integers of queries, each negated where the row's sign bit is set. Order as for
+    /// Sums the integers of queries, each negated if the row's sign bit is set. Order as for
     /// [`fine_dots`](Self::fine_dots).
     pub(crate) fn sign_dots(self, queries: &Queries<'_>, rows: &[u8], out: &mut [i32]) {
         let tables = queries.tables.as_slice();
@@ -127,7 +127,7 @@ impl Kernel {
     }
 }
 
-/// Queries of one collection that share a look at rows.
+/// Queries of one collection that share a pass over rows.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Queries<'a> {
     fine: Vec<&'a [i16]>,
@@ -158,34 +158,34 @@ impl<'a> Queries<'a> {
     }
 }
 
-/// The places of the dots of some rows, for each query.
+/// The output places of the dots of some rows, for each query.
 pub(crate) struct Dots<'a> {
     all: &'a mut [i32],
-    /// How many dots each query has.
+    /// Number of dots of each query.
     total: usize,
     rows: Range<usize>,
 }
 
 impl Dots<'_> {
-    /// Those of one query.
+    /// The places of one query.
     pub(super) fn of(&mut self, query: usize) -> &mut [i32] {
         &mut self.all[query * self.total..][self.rows.clone()]
     }
 
-    /// How many rows there are.
+    /// Number of rows.
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
 }
 
-/// Cuts rows into tiles and hands each to all queries, with the places of their dots.
+/// Cuts rows into tiles, and passes each to all queries, with the places of their dots.
 fn tiles<T>(queries: usize, rows: &[T], stride: usize, out: &mut [i32], mut scan: impl FnMut(&[T], Dots<'_>)) {
     let (stride, total) = (stride.max(1), rows.len() / stride.max(1));
     debug_assert_eq!((total * stride, total * queries), (rows.len(), out.len()));
     if total == 0 {
         return;
     }
-    // Tiles of whole groups of rows, so that only the last one has a rest.
+    // Tiles of whole groups of rows, so that only the last one has a remainder.
     let tile = if queries == 1 { total } else { (TILE_BYTES / stride).next_multiple_of(64) };
     for (rows, first) in rows.chunks(tile * stride).zip((0..).step_by(tile)) {
         let rows_end = first + rows.len() / stride;

@@ -1,4 +1,4 @@
-//! Distances of rows in f64: they decide.
+//! Distances of rows in f64, which decide.
 
 use deltafold_format::Metric;
 
@@ -6,7 +6,7 @@ use super::Kernel;
 
 /// Distances of rows from one query, the same bit for bit on every machine.
 ///
-/// Squared Euclidean; 1 - cosine, which is 1 where either has no length; 1 - inner product. The
+/// Squared Euclidean; 1 - cosine, which is 1 if either vector is zero; 1 - inner product. The
 /// rounding is below 2^-38 of (|q| + |x|)², of 1, or of |q| |x|.
 #[derive(Debug, Clone)]
 pub(crate) struct Distances {
@@ -45,7 +45,7 @@ impl Distances {
     }
 }
 
-/// Eight partial sums, which the compiler turns into vectors; then halves. The order is fixed.
+/// Eight partial sums, which the compiler vectorizes, then halves. The order is fixed.
 #[inline(always)]
 fn sum(query: &[f32], row: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
     let mut sums = [0.0; 8];

@@ -1,11 +1,11 @@
-//! From integers to distances: estimates, which prove nothing.
+//! Turns integers into estimates of distances, which prove nothing.
 
 use deltafold_format::Metric;
 
 use super::bounds::{GROUP, SLACK, not_above_zero};
 use super::{Kernel, QueryCodes};
 
-/// The factors that estimates need, one of each a row.
+/// The factors that estimates need, one of each for a row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SignFactors<'a> {
     pub(crate) norms: &'a [f32],
@@ -17,7 +17,7 @@ pub(crate) struct SignFactors<'a> {
 pub(crate) struct Estimates {
     metric: Metric,
     square: f64,
-    /// 1 / |q|; 0 where the query has no length.
+    /// 1 / |q|; 0 if the query is zero.
     inverse: f64,
     step: f64,
 }
@@ -28,7 +28,7 @@ impl Estimates {
         Self { metric, square: query.norm * query.norm, inverse, step: query.signed.step }
     }
 
-    /// The estimate of one row. A row without codes gets the least distance there is: it must be
+    /// The estimate of one row. A row without codes gets the least possible distance and must be
     /// read.
     pub(crate) fn of(&self, dot: i32, norm: f32, estimator: f32) -> f64 {
         let length = f64::from(norm);
@@ -42,15 +42,15 @@ impl Estimates {
         }
     }
 
-    /// The rows, of at most [`GROUP`], whose estimate may not be above `reach`: a bit each. No row
-    /// is left out whose estimate by [`of`](Self::of) is at most that.
+    /// The rows, at most [`GROUP`], whose estimate may not be above `reach`, a bit each. It keeps
+    /// every row whose estimate by [`of`](Self::of) is at most that.
     pub(crate) fn may_reach(&self, kernel: Kernel, dots: &[i32], factors: SignFactors<'_>, reach: f64) -> u64 {
         match self.metric {
             Metric::L2 => kernel
                 .wide(|| self.mask(dots, factors, |inner, length| self.square + length * length - 2.0 * inner - reach)),
             Metric::InnerProduct => kernel.wide(|| self.mask(dots, factors, |inner, _| 1.0 - inner - reach)),
             Metric::Cosine => kernel.wide(|| {
-                // Without the division of an estimate. The slack covers the rounding of both ways.
+                // Avoids the division of an estimate. The slack covers the rounding of both ways.
                 let least = 1.0 - reach - SLACK * (1.0 + reach.abs());
                 self.mask(dots, factors, |inner, length| least * length - (inner + SLACK * inner.abs()) * self.inverse)
             }),

@@ -1,10 +1,10 @@
-//! Scans of codes: integers exact on every machine, bounds that cover all rounding, distances in
+//! Scans of codes: exact integers on every machine, bounds that cover all rounding, distances in
 //! f64.
 //!
 //! A query becomes [`QueryCodes`] once. A scan takes the dots of a tile of rows
-//! ([`Kernel::byte_dots`], [`Kernel::sign_dots`]) and turns them into [`Bounds`] or [`Estimates`].
-//! The distance of the row itself decides ([`Distances`]). `deltafold_format::codes` has the
-//! formulas.
+//! ([`Kernel::fine_dots`], [`Kernel::coarse_dots`], [`Kernel::sign_dots`]) and turns them into
+//! [`Bounds`] or [`Estimates`]. The distance of the row itself decides ([`Distances`]).
+//! `deltafold_format::codes` has the formulas.
 
 mod bounds;
 mod dispatch;

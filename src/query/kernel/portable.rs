@@ -1,4 +1,4 @@
-//! The kernels in plain Rust. They define what the others must equal.
+//! The kernels in plain Rust. They define the results of the others.
 
 use super::query::TABLE_OFFSET;
 
@@ -15,7 +15,7 @@ pub(super) fn byte_dot<T: Copy + Into<i32>>(query: &[T], row: &[i8]) -> i32 {
     query.iter().zip(row).fold(0_i32, |sum, (integer, code)| sum.wrapping_add((*integer).into() * i32::from(*code)))
 }
 
-/// Adds up a query's integers, each negated where the row's bit is set.
+/// Sums a query's integers, each negated if the row's bit is set.
 pub(super) fn sign_dots(tables: &[[u8; 16]], rows: &[u8], out: &mut [i32]) {
     let stride = tables.len() / 2;
     let offset = TABLE_OFFSET * tables.len() as i32;

@@ -8,24 +8,24 @@ const LARGEST_WORD: f64 = 32_767.0;
 /// The largest integer of a coarse query.
 const LARGEST_BYTE: f64 = 127.0;
 
-/// A sum of products with codes of 8 bits fits an i32 where the query's absolute integers sum to no
-/// more. Rounding adds half of one a dimension, 32,768 at most. A coarse query sums to 127 a
+/// A sum of products with codes of 8 bits fits an i32 if the query's absolute integers sum to at
+/// most this. Rounding adds half of one a dimension, 32,768 at most. A coarse query sums to 127 a
 /// dimension at most, which fits.
 const LARGEST_SUM: f64 = (i32::MAX / 128 - 32_768 - 1) as f64;
 
-/// The largest integer of the 1-bit scan: eight of them and their negatives span a byte. Greater
+/// The largest integer of the 1-bit scan. Eight of them and their negatives span a byte. Greater
 /// ones find no more of the nearest rows.
 const LARGEST_SIGNED: f64 = 15.0;
 
-/// What is added to each entry of a table, so that none is negative.
+/// Offset of each entry of a table, which makes all entries non-negative.
 pub(super) const TABLE_OFFSET: i32 = 4 * LARGEST_SIGNED as i32;
 
-/// A rotated query in integers: it is about `step` times these.
+/// A rotated query in integers, which times `step` approximate it.
 #[derive(Debug, Clone)]
 pub(crate) struct Quantised<T> {
     pub(super) integers: Vec<T>,
     pub(super) step: f64,
-    /// The distance between the rotated query and what the integers stand for, but for rounding.
+    /// The distance between the rotated query and its decoded integers, without rounding.
     pub(super) residual: f64,
 }
 
@@ -36,18 +36,17 @@ pub(crate) struct QueryCodes {
     pub(super) norm: f64,
     /// For bounds as close as the codes of rows allow.
     pub(super) fine: Quantised<i16>,
-    /// For bounds about twice as wide, by a scan of half the work.
+    /// For bounds about twice as wide, from a scan of half the work.
     pub(super) coarse: Quantised<i8>,
-    /// The rotated query in small integers, for estimates. As many as the row's sign bits have
-    /// bits.
+    /// The rotated query in small integers, for estimates. One for each bit of a row's sign bits.
     pub(super) signed: Quantised<i8>,
-    /// For four dimensions each: entry `n` is the sum of their integers, each negated where its bit
-    /// of `n` is set, plus [`TABLE_OFFSET`]. As many as the row's sign bits have half bytes.
+    /// One table for four dimensions. Entry `n` is the sum of their integers, each negated if its
+    /// bit of `n` is set, plus [`TABLE_OFFSET`]. One table for each half byte of a row's sign bits.
     pub(super) tables: Vec<[u8; 16]>,
 }
 
 impl QueryCodes {
-    /// Quantises a query, whose numbers must be finite.
+    /// Quantises a query. Its numbers must be finite.
     pub(crate) fn new(rotation: &Rotation, query: &[f32]) -> Self {
         let mut rotated = Vec::new();
         rotation.apply(query, &mut rotated);
@@ -64,7 +63,7 @@ impl QueryCodes {
 }
 
 impl<T: Integer> Quantised<T> {
-    /// Rounds a rotated query to integers of at most `largest`, which is one of `T`.
+    /// Rounds a rotated query to integers of at most `largest`, which `T` must hold.
     fn new(rotated: &[f64], step: f64, largest: f64) -> Self {
         // A query of zeros has no step.
         let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
@@ -99,7 +98,7 @@ fn table(integers: &[i8; 4]) -> [u8; 16] {
             .iter()
             .enumerate()
             .map(|(place, integer)| if bits >> place & 1 == 1 { -i32::from(*integer) } else { i32::from(*integer) });
-        // Four integers of at most 15: the sum is 0 to 120.
+        // Four integers of at most 15, so the sum is 0 to 120.
         (signed.sum::<i32>() + TABLE_OFFSET) as u8
     })
 }

@@ -6,7 +6,7 @@ use super::*;
 
 const METRICS: [Metric; 3] = [Metric::L2, Metric::Cosine, Metric::InnerProduct];
 
-/// Numbers from a seed, which a failure shows.
+/// Numbers from a seed, which a failure reports.
 struct Random(u64);
 
 impl Random {
@@ -51,7 +51,7 @@ fn dot<T: Copy + Into<i64>>(query: &[T], row: &[i8]) -> i64 {
     query.iter().zip(row).map(|(integer, code)| (*integer).into() * i64::from(*code)).sum()
 }
 
-/// How a scan compares a query with rows of 8 bits: what makes its bounds, and the dots.
+/// A scan's comparison of a query with rows of 8 bits: the constructor of its bounds, and the dots.
 type Comparison = (fn(Metric, &QueryCodes) -> Bounds, Vec<i32>);
 
 /// The fine comparison and the coarse one.
@@ -113,7 +113,7 @@ fn coded(rotation: &Rotation, rows: &[Vec<f32>]) -> Coded {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Codes may hold anything, -128 too: a damaged object must not make two machines differ.
+    /// Codes may hold anything, even -128. A damaged object must not make two machines differ.
     #[test]
     fn all_kernels_equal_the_portable_one(
         dimension in 1..1_300_u32,
@@ -181,7 +181,7 @@ proptest! {
         }
     }
 
-    /// The mask is made without a root a row. It may let a row through; it must not lose one.
+    /// The mask avoids a root a row. It may let a row through, but it must not lose one.
     #[test]
     fn a_mask_loses_no_row_within_reach(
         dimension in 1..600_u32,
@@ -226,8 +226,8 @@ proptest! {
         }
     }
 
-    /// The gap compares without the division of the bound. Where the bound is the reach itself,
-    /// rounding alone decides.
+    /// The gap avoids the division of the bound. If the bound equals the reach, rounding alone
+    /// decides.
     #[test]
     fn a_cosine_bound_within_reach_has_no_gap(
         query in proptest::collection::vec(-1e3..1e3_f32, 1..8),
@@ -269,8 +269,7 @@ proptest! {
     }
 }
 
-/// The largest sums that a query can make, in the largest dimension: they must fit an i32 at every
-/// step.
+/// The largest sums of a query, in the largest dimension. They must fit an i32 at every step.
 #[test]
 fn no_sum_of_products_overflows() {
     for dimension in [1, 2, 511, 4_096, 65_536] {
@@ -296,7 +295,7 @@ fn no_sum_of_products_overflows() {
                 kernel.coarse_dots(&Queries::new([&codes]), &row, &mut dots);
                 assert_eq!(i64::from(dots[0]), dot(&codes.coarse.integers, &row), "{kernel:?}, {dimension}");
             }
-            // The sign bits that make the largest sum and the least, then all set and none.
+            // The sign bits of the largest sum and of the least, then all set and none.
             let mut signs = vec![0; sign_bytes(dimension) * 4];
             for (number, word) in codes.fine.integers.iter().enumerate() {
                 signs[number / 8] |= u8::from(*word < 0) << (number % 8);
@@ -306,7 +305,7 @@ fn no_sum_of_products_overflows() {
                 rest[place] = !byte;
                 rest[place + first.len()] = 0xff;
             }
-            // As many rows as kernels take at once, not one by one.
+            // As many rows as kernels take at once, instead of one by one.
             let signs = signs.repeat(8);
             let mut expected = [0; 32];
             Kernel::Portable.sign_dots(&Queries::new([&codes]), &signs, &mut expected);
@@ -337,8 +336,8 @@ fn assert_bounded(rotation: &Rotation, query: &[f32], row: &[f32]) {
     }
 }
 
-/// The code of a row with one number is exact, so nothing hides the rounding of the query, nor that
-/// of the scale where there is but one dimension.
+/// The code of a row with one number is exact, so nothing hides the rounding of the query. In a
+/// single dimension, nothing hides the rounding of the scale either.
 #[test]
 fn bounds_cover_the_rounding_of_query_and_scale() {
     let mut random = Random(29);
@@ -356,7 +355,7 @@ fn bounds_cover_the_rounding_of_query_and_scale() {
     }
 }
 
-/// The worst query there is: it points from the code to the row, so the bound is met but for
+/// The worst possible query points from the code to the row, so the bound is tight except for
 /// rounding.
 #[test]
 fn bounds_hold_for_the_worst_query() {
@@ -375,7 +374,7 @@ fn bounds_hold_for_the_worst_query() {
                 .zip(&coded.bytes)
                 .map(|(value, code)| value - f64::from(coded.scales[0]) * f64::from(*code))
                 .collect();
-            // A rotation is undone by its transpose, whose rows are the rotated units.
+            // The transpose of a rotation inverts it. Its rows are the rotated units.
             let query: Vec<f32> = (0..dimension as usize)
                 .map(|place| {
                     let unit: Vec<f32> =
@@ -389,7 +388,7 @@ fn bounds_hold_for_the_worst_query() {
     }
 }
 
-/// The result of a scan of signs, put together from its definition.
+/// The result of a scan of signs, computed from its definition.
 #[test]
 fn a_sign_dot_negates_where_a_bit_is_set() {
     let rotation = Rotation::new(70, 11);
@@ -432,7 +431,7 @@ fn a_row_without_codes_must_be_read() {
             let factors = SignFactors { norms: &coded.norms, estimators: &coded.estimators };
             estimates(metric, &codes, &[0], factors, &mut estimate);
             assert_eq!(estimate[0], f64::NEG_INFINITY);
-            // Nothing is nearer than it, and it is let through all the same.
+            // No row is nearer, and the mask still lets it through.
             let of = Estimates::new(metric, &codes);
             let mask = of.may_reach(Kernel::detect(), &[0], factors, f64::NEG_INFINITY);
             assert_eq!(mask & 1, 1);
@@ -440,7 +439,7 @@ fn a_row_without_codes_must_be_read() {
     }
 }
 
-/// A vector without length has no angle: Chroma gives it the distance 1.
+/// A zero vector has no angle. Chroma gives it the distance 1.
 #[test]
 fn the_cosine_distance_of_a_zero_vector_is_one() {
     let (zero, one) = ([0.0; 3], [1.0, 2.0, 3.0]);
@@ -453,7 +452,7 @@ fn the_cosine_distance_of_a_zero_vector_is_one() {
     assert_eq!(distance(Metric::InnerProduct, &one, &[1.0, 1.0, 0.0]), -2.0);
 }
 
-/// The bounds are of use: on rows of one cluster they rule out all but a few.
+/// The bounds are useful: on rows of one cluster they rule out all but a few.
 #[test]
 fn bounds_rule_out_most_rows() {
     let mut random = Random(17);
@@ -462,7 +461,7 @@ fn bounds_rule_out_most_rows() {
     let (coded, codes) = (coded(&rotation, &rows), QueryCodes::new(&rotation, &rows[77]));
     let factors = ByteFactors { norms: &coded.norms, scales: &coded.scales, residuals: &coded.residuals };
     let comparisons = comparisons(&codes, &coded.bytes, rows.len());
-    // Coarse integers of a query cost a multiple of rows where all lie in one cluster.
+    // Coarse integers of a query leave a multiple of the rows if all lie in one cluster.
     let most = [(60, 120), (250, 300)];
     let cases = METRICS.into_iter().flat_map(|metric| comparisons.iter().zip(most).map(move |by| (metric, by)));
     for (metric, ((of, dots), (most_left, most_masked))) in cases {
@@ -484,7 +483,7 @@ fn bounds_rule_out_most_rows() {
     }
 }
 
-/// Estimates are good: a hundred of them hold the ten nearest, but for a few.
+/// Estimates are good: the hundred best hold the ten nearest, except for a few.
 #[test]
 fn estimates_find_the_nearest_rows() {
     let mut random = Random(23);

@@ -17,14 +17,14 @@ use super::loops::{byte_loops, sign_loops};
 /// Codes of 8 bits in one vector, widened to 16.
 const CODES: usize = 16;
 
-/// Rows whose sign bits are scanned together: one byte of each fills a vector.
+/// Rows whose sign bits are scanned together. One byte of each fills a vector.
 const ROWS: usize = 32;
 
 /// Fewer rows than this are faster one by one.
 const FEW: usize = 6;
 
-/// Bytes of sign bits of each row that are turned together. Two tables a byte, each with entries of
-/// at most 120: their sums fit a byte, and all of them the 16 bits in which they are added up.
+/// Bytes of sign bits of each row that are transposed together. A byte has two tables, with entries
+/// of at most 120. So two entries fit a byte, and the sum of all fits 16 bits.
 const COLUMNS: usize = 128;
 
 /// Proof that the machine has AVX2.
@@ -32,7 +32,7 @@ const COLUMNS: usize = 128;
 pub(crate) struct Avx2(());
 
 impl Avx2 {
-    /// The proof, if the machine has it.
+    /// The proof, if the machine has AVX2.
     pub(crate) fn detect() -> Option<Self> {
         is_x86_feature_detected!("avx2").then_some(Self(()))
     }
@@ -49,7 +49,7 @@ impl Avx2 {
         unsafe { sign_dots(queries, rows, dots) }
     }
 
-    /// Does work that the compiler may turn into instructions of AVX2.
+    /// Runs work that the compiler may turn into instructions of AVX2.
     #[inline]
     pub(crate) fn wide<R>(self, work: impl FnOnce() -> R) -> R {
         // SAFETY: `self` proves that the machine has AVX2.
@@ -109,8 +109,8 @@ fn total(lanes: __m256i) -> i32 {
 
 sign_loops!(_mm256_setzero_si256(), target_feature(enable = "avx2"));
 
-/// Turns 8 bytes of each of 32 rows from `first` on: vectors `c` hold both halves of byte
-/// `start + c` of all of them. The last row stands for those behind it.
+/// Transposes 8 bytes of each of 32 rows from `first` on. Vectors `c` hold both halves of byte
+/// `start + c` of all of them. The last row replaces rows beyond it.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [[__m256i; 2]; 8] {
@@ -127,7 +127,7 @@ fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [[__m256i; 2]
         let [a, b, c, d] = eights;
         *pair = _mm256_set_m128i(_mm_unpacklo_epi8(c, d), _mm_unpacklo_epi8(a, b));
     }
-    // Each step interleaves vectors half as far apart, so that the rows come to stand in order.
+    // Each step interleaves vectors half as far apart, which brings the rows into order.
     let mut fours = [_mm256_setzero_si256(); 8];
     for place in 0..4 {
         fours[place] = _mm256_unpacklo_epi8(pairs[place], pairs[place + 4]);
@@ -154,11 +154,11 @@ fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [[__m256i; 2]
     halves
 }
 
-/// Adds up the table entries of 32 rows, whose half bytes stand in two vectors for each column.
+/// Sums the table entries of 32 rows. Their half bytes lie in two vectors for each column.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn look_up(turned: &[[__m256i; 2]], tables: &[[u8; 16]]) -> [u16; ROWS] {
-    // Sums of all bytes as they stand in pairs, and of the higher byte of each pair.
+    // Sums of the byte pairs as 16-bit numbers, and of the higher byte of each pair.
     let [mut both, mut high] = [_mm256_setzero_si256(); 2];
     for (halves, tables) in turned.iter().zip(tables.as_chunks::<2>().0) {
         let mut entries = [_mm256_setzero_si256(); 2];
@@ -171,7 +171,7 @@ fn look_up(turned: &[[__m256i; 2]], tables: &[[u8; 16]]) -> [u16; ROWS] {
         both = _mm256_add_epi16(both, entries);
         high = _mm256_add_epi16(high, _mm256_srli_epi16::<8>(entries));
     }
-    // Sums modulo 2^16 are exact, as no sum of entries reaches that.
+    // Sums modulo 2^16 are exact, because no sum of entries reaches 2^16.
     let low = _mm256_sub_epi16(both, _mm256_slli_epi16::<8>(high));
     let (first, second) = (_mm256_unpacklo_epi16(low, high), _mm256_unpackhi_epi16(low, high));
     let mut sums = [0; ROWS];

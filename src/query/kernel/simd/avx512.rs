@@ -1,5 +1,5 @@
-//! AVX-512, where it has BW, VL and VNNI. Sign bits are left to AVX2: table look-ups in wider
-//! vectors gain nothing.
+//! AVX-512 with BW, VL and VNNI. AVX2 scans sign bits, because wider vectors gain nothing in table
+//! look-ups.
 
 use std::arch::x86_64::{
     __m512i, _mm_add_epi32, _mm_storeu_si128, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_extracti128_si256,
@@ -22,7 +22,7 @@ const BYTES: usize = 64;
 /// Integers of an estimate, each at most 15, whose sum fits a byte.
 const SETS: usize = 8;
 
-/// What is added to codes so that none is negative.
+/// Offset of codes, which makes all of them non-negative.
 const RAISE: i32 = 128;
 
 /// Proof that the machine has AVX-512 F, BW, VL and VNNI, and AVX2.
@@ -32,7 +32,7 @@ pub(crate) struct Avx512 {
 }
 
 impl Avx512 {
-    /// The proof, if the machine has it.
+    /// The proof, if the machine has these features.
     pub(crate) fn detect() -> Option<Self> {
         let all = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
@@ -44,13 +44,16 @@ impl Avx512 {
     /// As [`portable::byte_dots`](super::super::portable::byte_dots), for several queries of one
     /// length.
     pub(crate) fn fine_dots(self, queries: &[&[i16]], rows: &[i8], mut dots: Dots<'_>) {
-        // SAFETY: `self` proves that the machine has all that the function is compiled for.
+        // SAFETY: `self` proves that the machine has all features that the function is compiled
+        // for.
         unsafe { fine_dots(queries, rows, &mut dots) }
     }
 
-    /// As [`fine_dots`](Self::fine_dots), for coarse queries. `sums` are those of their integers.
+    /// As [`fine_dots`](Self::fine_dots), for coarse queries. `sums` are the sums of their
+    /// integers.
     pub(crate) fn coarse_dots(self, queries: &[&[i8]], sums: &[i32], rows: &[i8], mut dots: Dots<'_>) {
-        // SAFETY: `self` proves that the machine has all that the function is compiled for.
+        // SAFETY: `self` proves that the machine has all features that the function is compiled
+        // for.
         unsafe { raised_dots(queries, rows, &mut dots) }
         for (number, sum) in sums.iter().enumerate() {
             let raised = RAISE.wrapping_mul(*sum);
@@ -65,16 +68,17 @@ impl Avx512 {
     }
 
     /// As [`portable::sign_dots`](super::super::portable::sign_dots), for one query as integers
-    /// instead of tables. For it alone, to turn rows would take most of the time.
+    /// instead of tables. For one query alone, transposing the rows would take most of the time.
     pub(crate) fn sign_dots_of_one(self, query: &[i8], rows: &[u8], mut dots: Dots<'_>) {
         let sum: i32 = query.iter().map(|integer| i32::from(*integer)).sum();
         let dots = dots.of(0);
-        // SAFETY: `self` proves that the machine has all that the function is compiled for.
+        // SAFETY: `self` proves that the machine has all features that the function is compiled
+        // for.
         unsafe { sums_of_set(query, rows, dots) }
         dots.iter_mut().for_each(|dot| *dot = sum - 2 * *dot);
     }
 
-    /// As [`Avx2::wide`]: wider vectors of f64 gain nothing beside loads.
+    /// As [`Avx2::wide`]: wider vectors of f64 gain nothing, because loads take the time.
     #[inline]
     pub(crate) fn wide<R>(self, work: impl FnOnce() -> R) -> R {
         self.avx2.wide(work)
@@ -109,12 +113,12 @@ fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8])
         let mask = (1_u32 << (dimension - whole)) - 1;
         let mut codes = [_mm512_setzero_si512(); R];
         for (row, codes) in codes.iter_mut().enumerate() {
-            // SAFETY: the mask lets the load touch only what is left of row `row` of the `R`.
+            // SAFETY: the mask limits the load to the rest of row `row` of the `R`.
             let narrow = unsafe { _mm256_maskz_loadu_epi8(mask, rows.as_ptr().add(row * dimension + whole)) };
             *codes = _mm512_cvtepi8_epi16(narrow);
         }
         for (query, sums) in queries.iter().zip(&mut sums) {
-            // SAFETY: the mask lets the load touch only what is left of the query.
+            // SAFETY: the mask limits the load to the rest of the query.
             let words = unsafe { _mm512_maskz_loadu_epi16(mask, query.as_ptr().add(whole)) };
             add(sums, words, codes);
         }
@@ -130,8 +134,7 @@ byte_loops!(raised_dots, raised_block, i8, 4, target_feature(enable = "avx512f,a
 
 /// The dots of `R` rows with `Q` queries, each as if the codes were greater by [`RAISE`].
 ///
-/// The machine multiplies bytes without a sign by bytes with one. Sums may wrap; without the raise
-/// they fit.
+/// The machine multiplies unsigned bytes by signed ones. Sums may wrap; without the raise they fit.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn raised_block<const R: usize, const Q: usize>(queries: [&[i8]; Q], rows: &[i8]) -> [[i32; R]; Q] {
@@ -143,14 +146,13 @@ fn raised_block<const R: usize, const Q: usize>(queries: [&[i8]; Q], rows: &[i8]
         let mask = u64::MAX >> (BYTES - (dimension - start).min(BYTES));
         let mut codes = [zero; R];
         for (row, codes) in codes.iter_mut().enumerate() {
-            // SAFETY: the mask lets the load touch only what is left of row `row` of the `R` from
-            // `start` on.
+            // SAFETY: the mask limits the load to the rest of row `row` of the `R` from `start` on.
             let signed = unsafe { _mm512_maskz_loadu_epi8(mask, rows.as_ptr().add(row * dimension + start)) };
-            // To flip the sign bit adds 128.
+            // Flipping the sign bit adds 128.
             *codes = _mm512_xor_si512(signed, raise);
         }
         for (query, sums) in queries.iter().zip(&mut sums) {
-            // SAFETY: the mask lets the load touch only what is left of the query from `start` on.
+            // SAFETY: the mask limits the load to the rest of the query from `start` on.
             let integers = unsafe { _mm512_maskz_loadu_epi8(mask, query.as_ptr().add(start)) };
             for (sum, codes) in sums.iter_mut().zip(codes) {
                 *sum = _mm512_dpbusd_epi32(*sum, codes, integers);
@@ -164,7 +166,7 @@ fn raised_block<const R: usize, const Q: usize>(queries: [&[i8]; Q], rows: &[i8]
     dots
 }
 
-/// For each row, the sum of a query's integers where the row's bit is set.
+/// For each row, the sum of the query's integers whose bit in the row is set.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn sums_of_set(query: &[i8], rows: &[u8], sums: &mut [i32]) {
     let (fours, rest) = sums.as_chunks_mut::<4>();

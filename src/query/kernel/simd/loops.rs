@@ -1,6 +1,7 @@
 //! Loops over rows that are the same on every machine.
 //!
-//! They are macros, as functions with target features cannot be handed to others that lack them.
+//! They are macros, because functions with target features cannot be passed to others that lack
+//! them.
 
 /// Makes `$dots`, which takes `$together` queries of `$integer` at once and four rows at once, from
 /// `$block`.
@@ -35,10 +36,10 @@ macro_rules! byte_loops {
     };
 }
 
-/// Makes `sign_dots`, which turns `ROWS` rows for all queries, from `turn` and `look_up`. `$zero`
-/// is a vector.
+/// Makes `sign_dots`, which transposes `ROWS` rows for all queries, from `turn` and `look_up`.
+/// `$zero` is a vector.
 ///
-/// A byte of signs is turned into two vectors: its lower half of each row, and its higher half.
+/// A byte of signs becomes two vectors: its lower half of each row, and its higher half.
 macro_rules! sign_loops {
     ($zero:expr $(, $feature:meta)?) => {
         $(#[$feature])?

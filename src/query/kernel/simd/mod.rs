@@ -1,8 +1,8 @@
 //! Kernels of single machines: the one module of the crate with unsafe code.
 //!
-//! Unsafe is needed for two things. Loads of vectors take pointers: each function asserts the
-//! lengths that its loads rely on. Functions with instructions beyond the baseline may run only
-//! where the machine has them: a token proves it, as only `detect` makes one.
+//! Two things need unsafe code. Loads of vectors take pointers, so each function asserts the
+//! lengths that its loads need. Functions with instructions beyond the baseline may run only on
+//! machines that have them. A token proves that, because only `detect` makes one.
 #![expect(unsafe_code, reason = "vector loads and instructions found at run time; each block says why it is sound")]
 
 #[cfg(target_arch = "x86_64")]

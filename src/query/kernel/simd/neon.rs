@@ -14,14 +14,14 @@ use super::loops::{byte_loops, sign_loops};
 /// Codes of 8 bits in one vector.
 const CODES: usize = 16;
 
-/// Rows whose sign bits are scanned together: one byte of each fills a vector.
+/// Rows whose sign bits are scanned together. One byte of each fills a vector.
 const ROWS: usize = 16;
 
 /// Fewer rows than this are faster one by one.
 const FEW: usize = 6;
 
-/// Bytes of sign bits of each row that are turned together. Two tables a byte, each with entries of
-/// at most 120: their sums fit a byte, and all of them the 16 bits in which they are added up.
+/// Bytes of sign bits of each row that are transposed together. A byte has two tables, with entries
+/// of at most 120. So two entries fit a byte, and the sum of all fits 16 bits.
 const COLUMNS: usize = 128;
 
 /// Proof that the machine has NEON.
@@ -53,8 +53,8 @@ fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8])
     let dimension = queries[0].len();
     assert!(rows.len() == R * dimension && queries.iter().all(|query| query.len() == dimension));
     let whole = dimension / CODES * CODES;
-    // SAFETY: NEON is there, and each load of `CODES` from `start` on ends within its row or query,
-    // as `start + CODES` is at most `dimension`.
+    // SAFETY: the machine has NEON. Each load of `CODES` from `start` on ends within its row or
+    // query, because `start + CODES` is at most `dimension`.
     let sums = unsafe {
         let mut sums = [[vdupq_n_s32(0); R]; Q];
         for start in (0..whole).step_by(CODES) {
@@ -87,25 +87,25 @@ sign_loops!(zero());
 /// A vector of zeros.
 #[inline]
 fn zero() -> uint8x16_t {
-    // SAFETY: NEON is there.
+    // SAFETY: the machine has NEON.
     unsafe { vdupq_n_u8(0) }
 }
 
-/// Turns 8 bytes of each of 16 rows from `first` on: vectors `c` hold both halves of byte
-/// `start + c` of all of them. The last row stands for those behind it.
+/// Transposes 8 bytes of each of 16 rows from `first` on. Vectors `c` hold both halves of byte
+/// `start + c` of all of them. The last row replaces rows beyond it.
 #[inline]
 fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [[uint8x16_t; 2]; 8] {
     let last = rows.len() / stride - 1;
     assert!(start + 8 <= stride && first <= last && last * stride + stride <= rows.len());
-    // SAFETY: NEON is there. A load's row is at most the last one, and 8 bytes from `start` on lie
-    // within it.
+    // SAFETY: the machine has NEON. A load's row is at most the last one, and 8 bytes from `start`
+    // on lie within it.
     unsafe {
         let row = |row: usize| {
             let eight = vld1_u8(rows.as_ptr().add((first + row).min(last) * stride + start));
             vcombine_u8(eight, eight)
         };
         let pairs: [uint8x16_t; 8] = std::array::from_fn(|place| vzip1q_u8(row(place), row(place + 8)));
-        // Each step interleaves vectors half as far apart, so that the rows come to stand in order.
+        // Each step interleaves vectors half as far apart, which brings the rows into order.
         let mut fours = [zero(); 8];
         for place in 0..4 {
             fours[place] = vzip1q_u8(pairs[place], pairs[place + 4]);
@@ -127,11 +127,11 @@ fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [[uint8x16_t;
     }
 }
 
-/// Adds up the table entries of 16 rows, whose half bytes stand in two vectors for each column.
+/// Sums the table entries of 16 rows. Their half bytes lie in two vectors for each column.
 #[inline]
 fn look_up(turned: &[[uint8x16_t; 2]], tables: &[[u8; 16]]) -> [u16; ROWS] {
     let mut sums = [0; ROWS];
-    // SAFETY: NEON is there; a table has 16 bytes, and `sums` 16 numbers.
+    // SAFETY: the machine has NEON; a table has 16 bytes, and `sums` 16 numbers.
     unsafe {
         let [mut first, mut second] = [vdupq_n_u16(0); 2];
         for ([low, high], [for_low, for_high]) in turned.iter().zip(tables.as_chunks::<2>().0) {
