@@ -49,8 +49,8 @@ impl Head {
     ///
     /// # Errors
     /// Any [`FormatErrorKind`](crate::FormatErrorKind). `Invalid`, too, if `truncated` is 0 or more
-    /// than one above `folded`, if `sweep_floor` is above `version`, or if version 0 is not that of
-    /// an empty shard.
+    /// than one above `folded`, or if `sweep_floor` is above `version`. The same if version 0 is
+    /// not that of an empty shard.
     pub fn decode(object: Bytes) -> Result<Self, FormatError> {
         decode(object, ObjectKind::Head, |from| {
             let head = Self {

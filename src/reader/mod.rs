@@ -147,10 +147,11 @@ impl Reader {
     /// The records in order. The stream keeps the snapshot that the reader has now, even if the
     /// reader is refreshed or dropped.
     ///
-    /// By id, at most one part of each run is in memory at a time, besides those kept before, and
-    /// up to 256 records of each shard. Narrow scans keep the parts that they read. By insertion,
-    /// every part is read once to find the order, and again as its records come. The order itself
-    /// is sorted in memory or in a temporary file.
+    /// By id, a scan holds at most one part of each run at a time, besides those kept before. It
+    /// also holds up to 256 records of each shard. Narrow scans keep the parts that they read.
+    ///
+    /// By insertion, every part is read once to find the order, and again as its records come. The
+    /// order itself is sorted in memory or in a temporary file.
     pub fn scan(&self, options: ScanOptions) -> impl Stream<Item = Result<Entry>> + Send + Unpin + 'static + use<> {
         scan::Records::of(self.scan_batches(options))
     }

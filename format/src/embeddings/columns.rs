@@ -30,7 +30,7 @@ pub(super) struct FactorSlot<'a> {
 }
 
 impl CodeColumns {
-    /// Makes room for so many rows.
+    /// Makes room for this many rows.
     pub(super) fn resize(&mut self, rows: usize, dimension: u32) {
         for column in [&mut self.norms, &mut self.estimators, &mut self.scales, &mut self.residuals] {
             column.resize(rows, 0.0);

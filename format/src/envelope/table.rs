@@ -223,7 +223,7 @@ impl Envelope {
     }
 }
 
-/// Bytes of an envelope of so many sections.
+/// Bytes of an envelope with this many sections.
 pub(crate) const fn envelope_len(sections: usize) -> usize {
     FIXED_BYTES + sections * ENTRY_BYTES + CRC_BYTES
 }

@@ -173,7 +173,7 @@ impl PartBuilder {
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push). `Invalid`, too, if the other part has no such row, or if
+    /// As [`push`](Self::push). `Invalid`, too, if the other part has no such row. The same if
     /// `embedding` is given for a row without an embedding, or for a `Split` row, which may have
     /// two.
     pub fn copy_row(

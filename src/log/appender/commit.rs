@@ -286,7 +286,7 @@ pub(crate) enum Action {
         slot: Sequence,
         check_head: bool,
     },
-    /// Create the slot behind so many slots of other collections.
+    /// Create the slot, behind `foreign` slots of other collections.
     Create {
         slot: Sequence,
         foreign: u32,

@@ -31,7 +31,7 @@ pub(crate) struct Bounds {
     /// Its root. The computed part of the query across a row never exceeds it.
     norm_above: f64,
     /// The error relative to |q| |x|. It covers the rounding of the scale, of the query's rotation
-    /// and quantisation, of sums and of the distance, and the quantisation of the query itself.
+    /// and quantisation, of sums and of the distance. It also covers the quantisation of the query.
     relative: f64,
     absolute: f64,
 }

@@ -304,7 +304,7 @@ impl State {
         self.with_tail(None).at(Phase::LookUp { slot, then })
     }
 
-    /// The same for the slot refused last. A batch in doubt has tried the slot behind it, too, and
+    /// The same for the slot refused last. A batch in doubt has tried the slot behind it, too. It
     /// may have been folded from there, because a sweep keeps the last segment folded.
     fn look_up_refused(self, refused: Sequence, then: AfterLookUp) -> Self {
         let slot = if self.batch.in_doubt { refused.next() } else { refused };
