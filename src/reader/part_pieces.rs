@@ -85,7 +85,7 @@ pub(super) async fn load(
 }
 
 /// The part with the pieces of a need and the documents of these rows, all fetched at once; `None`
-/// where the object is gone.
+/// if the object is gone.
 pub(super) async fn load_documents(
     shard: &Shard,
     entry: &PartEntry,
