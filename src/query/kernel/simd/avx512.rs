@@ -140,23 +140,32 @@ byte_loops!(raised_dots, raised_block, i8, 4, target_feature(enable = "avx512f,a
 fn raised_block<const R: usize, const Q: usize>(queries: [&[i8]; Q], rows: &[i8]) -> [[i32; R]; Q] {
     let dimension = queries[0].len();
     assert!(rows.len() == R * dimension && queries.iter().all(|query| query.len() == dimension));
-    let (zero, raise) = (_mm512_setzero_si512(), _mm512_set1_epi8(i8::MIN));
+    let zero = _mm512_setzero_si512();
     let mut sums = [[zero; R]; Q];
-    for start in (0..dimension).step_by(BYTES) {
-        let mask = u64::MAX >> (BYTES - (dimension - start).min(BYTES));
+    let whole = dimension / BYTES * BYTES;
+    for start in (0..whole).step_by(BYTES) {
         let mut codes = [zero; R];
         for (row, codes) in codes.iter_mut().enumerate() {
-            // SAFETY: the mask limits the load to the rest of row `row` of the `R` from `start` on.
-            let signed = unsafe { _mm512_maskz_loadu_epi8(mask, rows.as_ptr().add(row * dimension + start)) };
-            // Flipping the sign bit adds 128.
-            *codes = _mm512_xor_si512(signed, raise);
+            // SAFETY: `start + BYTES` is at most `dimension`, so the load ends within row `row` of the `R`.
+            *codes = raised(unsafe { _mm512_loadu_si512(rows.as_ptr().add(row * dimension + start).cast()) });
         }
         for (query, sums) in queries.iter().zip(&mut sums) {
-            // SAFETY: the mask limits the load to the rest of the query from `start` on.
-            let integers = unsafe { _mm512_maskz_loadu_epi8(mask, query.as_ptr().add(start)) };
-            for (sum, codes) in sums.iter_mut().zip(codes) {
-                *sum = _mm512_dpbusd_epi32(*sum, codes, integers);
-            }
+            // SAFETY: `start + BYTES` is at most `dimension`, the query's length.
+            let integers = unsafe { _mm512_loadu_si512(query.as_ptr().add(start).cast()) };
+            add_raised(sums, codes, integers);
+        }
+    }
+    if whole < dimension {
+        let mask = (1_u64 << (dimension - whole)) - 1;
+        let mut codes = [zero; R];
+        for (row, codes) in codes.iter_mut().enumerate() {
+            // SAFETY: the mask limits the load to the rest of row `row` of the `R`.
+            *codes = raised(unsafe { _mm512_maskz_loadu_epi8(mask, rows.as_ptr().add(row * dimension + whole)) });
+        }
+        for (query, sums) in queries.iter().zip(&mut sums) {
+            // SAFETY: the mask limits the load to the rest of the query.
+            let integers = unsafe { _mm512_maskz_loadu_epi8(mask, query.as_ptr().add(whole)) };
+            add_raised(sums, codes, integers);
         }
     }
     let mut dots = [[0; R]; Q];
@@ -204,6 +213,21 @@ fn set_block<const R: usize>(query: &[i8], rows: &[u8]) -> [i32; R] {
     let mut sums = [0; R];
     totals(&wide, &mut sums);
     sums
+}
+
+/// Codes made unsigned: flipping the sign bit adds [`RAISE`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn raised(codes: __m512i) -> __m512i {
+    _mm512_xor_si512(codes, _mm512_set1_epi8(i8::MIN))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn add_raised<const R: usize>(sums: &mut [__m512i; R], codes: [__m512i; R], integers: __m512i) {
+    for (sum, codes) in sums.iter_mut().zip(codes) {
+        *sum = _mm512_dpbusd_epi32(*sum, codes, integers);
+    }
 }
 
 /// The sum of the lanes of each vector.
