@@ -350,6 +350,51 @@ fn what_contradicts_itself_is_refused_though_its_checksums_match() {
     }
 }
 
+/// Ranges of rows are read in place, so a compressed section has none.
+#[test]
+fn a_compressed_section_of_rows_or_codes_is_refused() {
+    let object = build(3, &[1.0, -2.0, 0.5, -0.0, 7.0, -7.0]).unwrap();
+    for section in EmbeddingSection::ALL {
+        let packed = testing::with_frame(&object, section.id(), &|frame| frame);
+        let front = EmbeddingsFront::open(packed.clone()).unwrap_err();
+        for error in [Embeddings::open(packed).unwrap_err(), front] {
+            assert_eq!((error.kind(), error.what()), (Kind::Invalid, section.name()), "{error}");
+            assert!(error.to_string().contains("compressed"), "{error}");
+        }
+    }
+}
+
+/// The front of an object whose sections have these many rows, each of zeros. No other byte of it is made.
+fn front_of(dimension: u32, rows: u32) -> Result<EmbeddingsFront, FormatError> {
+    use crate::envelope::{Compress, EnvelopeWriter, ObjectKind, SealedSection};
+    let zeros = Bytes::from(vec![0; 1 << 20]);
+    let header = [&dimension.to_le_bytes()[..], &rows.to_le_bytes(), &SEED.to_le_bytes()].concat();
+    let lengths = EmbeddingSection::ALL.map(|section| rows as usize * section.stride(dimension));
+    let blocks = lengths.iter().map(|len| len.div_ceil(BLOCK)).sum::<usize>();
+    let mut out = EnvelopeWriter::new(ObjectKind::Embeddings);
+    out.section(HEADER, header, Compress::Never).section(CHECKSUMS, vec![0; 4 * blocks], Compress::Never);
+    for (section, len) in EmbeddingSection::ALL.into_iter().zip(lengths) {
+        let mut chunks = vec![zeros.clone(); len >> 20];
+        chunks.push(zeros.slice(..len % (1 << 20)));
+        out.sealed(section.id(), SealedSection::raw(chunks, 0));
+    }
+    let mut front = Vec::new();
+    for chunk in out.finish().chunks {
+        if (front.len() as u64) < EmbeddingsFront::bytes(dimension, rows) {
+            front.extend_from_slice(&chunk);
+        }
+    }
+    EmbeddingsFront::open(front.into())
+}
+
+#[test]
+fn a_section_longer_than_256_mib_is_refused() {
+    // 65,536 rows of 1,024 numbers are 256 MiB to the byte.
+    assert!(front_of(1_024, 65_536).is_ok());
+    let error = front_of(1_025, 65_536).unwrap_err();
+    assert_eq!((error.kind(), error.what()), (Kind::TooLarge, "embedding rows"), "{error}");
+}
+
 /// The object with a section changed and every checksum right, those of blocks too.
 fn consistent(object: &Bytes, section: EmbeddingSection, edit: &dyn Fn(&mut Vec<u8>)) -> Bytes {
     let changed = testing::with_section(object, section.id(), edit);

@@ -127,7 +127,8 @@ fn each_forgery_has_its_error() {
     assert_eq!(kind(14, &[1]), Kind::Invalid, "reserved");
     assert_eq!(kind(16, &u64::MAX.to_le_bytes()), Kind::Invalid, "length");
     let two = 24 + 32;
-    assert_eq!(kind(two, &[1, 0]), Kind::Invalid, "an id twice");
+    let twice = read(forged(&object, two, &[1, 0])).unwrap_err();
+    assert_eq!((twice.kind(), twice.reason()), (Kind::Invalid, "it lists section 1 twice"));
     assert_eq!(kind(two, &[3, 0]), Kind::Invalid, "a missing section");
     assert_eq!(kind(two + 2, &[2]), Kind::Invalid, "an unknown encoding");
     assert_eq!(kind(two + 3, &[2]), Kind::Invalid, "reserved");

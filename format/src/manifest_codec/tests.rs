@@ -280,7 +280,10 @@ fn counts_of_absent_rows_come_back() {
         let part = if rows == 1 { &mut manifest.runs[0].parts[1] } else { &mut manifest.runs[2].parts[0] };
         part.absent = Absent { rows, oldest: Timestamp::from_millis(-7) };
         assert_eq!((manifest.absent_rows(), section(&manifest)), (total, true));
-        assert_eq!(Manifest::decode(manifest.encode().unwrap().to_bytes()).unwrap(), manifest);
+        let object = manifest.encode().unwrap().to_bytes();
+        assert_eq!(Manifest::decode(object.clone()).unwrap(), manifest);
+        let error = Manifest::decode(with_section(&object, ABSENT, &|counts| counts.fill(0))).unwrap_err();
+        assert_eq!(error.reason(), "it lists rows without a record where there are none");
     }
     assert_eq!((manifest.runs[0].absent(), manifest.runs[1].absent(), manifest.runs[2].absent()), (1, 0, 2));
     assert_eq!(manifest.name(), name(9, 99));

@@ -309,12 +309,48 @@ fn pieces_and_their_sections_are_there_together() {
     }
 }
 
+/// A compressed piece may claim any length. A part of such pieces would take gigabytes once it is loaded.
+#[test]
+fn pieces_too_long_to_be_loaded_are_refused() {
+    let forged = testing::with_section(&sample(), DIRECTORY.id, &|directory| directory[RAW..RAW + 4].fill(0xff));
+    for error in [PartMeta::decode(forged.clone()).unwrap_err(), PartMeta::open(forged).unwrap_err()] {
+        assert_eq!((error.kind(), error.what()), (Kind::TooLarge, "part"), "{error}");
+    }
+}
+
 #[test]
 fn more_documents_than_numbers_are_refused() {
     directory_refused("too many documents", |directory| {
         let last = directory.len() - 16;
         directory[last..last + 4].fill(0xff);
     });
+}
+
+/// A text longer than 64 bytes, and a summary of a column without values.
+#[test]
+fn summaries_that_no_writer_makes_are_refused() {
+    let refused = |value: Value, rule: &str, summary: &[u8]| {
+        let object = part_of(1, |_| Record { metadata: [("k".to_owned(), value.clone())].into(), ..Record::default() });
+        let forged = testing::with_section(&object, DIRECTORY.id, &|directory| {
+            directory.truncate(4 + 4 + 1 + 1 + 8 + 12);
+            directory.extend(summary);
+            directory.extend(0_u32.to_le_bytes());
+        });
+        let error = PartMeta::open(forged).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains(rule) && error.is_empty() == rule.is_empty(), "{error}");
+    };
+    let text = |len: u8| [&[len, 0, 0, 0][..], &vec![b't'; len.into()]].concat();
+    let bounds = |min: u8, max: u8| [&[1][..], &text(min), &text(max), &[0]].concat();
+    let swapped = [&[1][..], &[1, 0, 0, 0, b'b', 1, 0, 0, 0, b'a', 0]].concat();
+    let one = || Value::String("text".to_owned());
+    refused(one(), "", &bounds(64, 64));
+    refused(one(), "crossed or too long", &swapped);
+    refused(one(), "crossed or too long", &bounds(64, 65));
+    refused(one(), "crossed or too long", &bounds(65, 65));
+    refused(one(), "crossed or too long", &[&[2, 1, 0, 0, 0][..], &text(65)].concat());
+    let sums_up_nothing = [&[1][..], &[0; 16]].concat();
+    refused(Value::I64s(vec![1]), "", &sums_up_nothing);
+    refused(Value::I64s(Vec::new()), "sums up nothing", &sums_up_nothing);
 }
 
 /// A sound summary of another column. The directory alone cannot tell, but loading the column does.
