@@ -110,3 +110,5 @@ mod load_tests;
 mod revisions_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod view_tests;
