@@ -364,7 +364,7 @@ fn a_compressed_section_of_rows_or_codes_is_refused() {
     }
 }
 
-/// The front of an object whose sections have these many rows, each of zeros. No other byte of it is made.
+/// The front of an object whose sections have so many rows, each of zeros. No other byte is made.
 fn front_of(dimension: u32, rows: u32) -> Result<EmbeddingsFront, FormatError> {
     use crate::envelope::{Compress, EnvelopeWriter, ObjectKind, SealedSection};
     let zeros = Bytes::from(vec![0; 1 << 20]);

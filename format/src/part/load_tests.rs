@@ -309,7 +309,7 @@ fn pieces_and_their_sections_are_there_together() {
     }
 }
 
-/// A compressed piece may claim any length. A part of such pieces would take gigabytes once it is loaded.
+/// A compressed piece may claim any length. A part of such pieces would take gigabytes once loaded.
 #[test]
 fn pieces_too_long_to_be_loaded_are_refused() {
     let forged = testing::with_section(&sample(), DIRECTORY.id, &|directory| directory[RAW..RAW + 4].fill(0xff));

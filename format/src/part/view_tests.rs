@@ -100,7 +100,7 @@ fn no_row_has_the_document_of_a_patch() {
     assert_eq!([0, 1, 2].map(|row| part.document_of(row).unwrap()), [Some("patched"), None, None]);
 }
 
-/// Bounds are compared by their first eight bytes before anything else, so texts that share those decide.
+/// Bounds are compared by their first eight bytes first. Texts that share those need the rest, too.
 #[test]
 fn bounds_of_texts_with_a_common_start_are_the_least_and_the_greatest() {
     let text = |number: usize| format!("a common start {number:02}");
