@@ -146,7 +146,8 @@ fn raised_block<const R: usize, const Q: usize>(queries: [&[i8]; Q], rows: &[i8]
     for start in (0..whole).step_by(BYTES) {
         let mut codes = [zero; R];
         for (row, codes) in codes.iter_mut().enumerate() {
-            // SAFETY: `start + BYTES` is at most `dimension`, so the load ends within row `row` of the `R`.
+            // SAFETY: `start + BYTES` is at most `dimension`, so the load ends within row `row` of
+            // the `R`.
             *codes = raised(unsafe { _mm512_loadu_si512(rows.as_ptr().add(row * dimension + start).cast()) });
         }
         for (query, sums) in queries.iter().zip(&mut sums) {
