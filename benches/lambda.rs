@@ -208,7 +208,7 @@ async fn load(what: &str, workers: usize, fifo: bool, batch: usize, rate: Option
     (a_minute, results.into_iter().flat_map(|(_, waited)| waited).collect())
 }
 
-/// One consumer that is no function, as `deltafold ingest` is. It appends the messages of
+/// One consumer that is not a function, as `deltafold ingest` is. It appends the messages of
 /// all groups together. The queue gives ten messages of each group at a time.
 async fn daemon(groups: usize) -> f64 {
     let cloud = Cloud::start().await;

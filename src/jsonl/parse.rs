@@ -54,7 +54,7 @@ pub fn parse_op_for(line: &[u8], number: u64, rules: OpRules) -> Result<Op, Line
 /// # Errors
 ///
 /// Those of [`parse_op_for`]; one of the two alone, a source that is empty or too long, a position
-/// that is no whole number below 2^128.
+/// that is not a whole number below 2^128.
 pub fn parse_sourced_op_for(line: &[u8], number: u64, rules: OpRules) -> Result<(Op, Option<Origin>), LineError> {
     let (op, origin) = parse(line, true).map_err(|error| error.at_line(number))?;
     validate(&op, line, number, rules)?;

@@ -86,7 +86,7 @@ async fn ranges_come_from_copies_of_the_object_or_of_the_range() {
         assert_eq!(range(&store, "c/0000/part/1.emb", start as u64, end as u64).await.unwrap(), expected);
     }
     assert_eq!(gets(&memory), before + 1, "the empty range alone asks the store");
-    // Another process. Then another object, a missing one, and one that is no part.
+    // Another process. Then another object, a missing one, and one that is not a part.
     let again = cached(&memory, folder.path(), 1 << 20);
     let before = gets(&memory);
     assert_eq!(range(&again, "c/0000/part/1.emb", 7, 9).await.unwrap(), part.slice(7..9));

@@ -18,7 +18,7 @@ struct Event<'a> {
 /// The stream records of a text. It may hold records or events one after the other, with or without
 /// line breaks between, or a list of them. An event is an object with `Records`, as AWS Lambda
 /// sends and `aws dynamodbstreams get-records` prints them. Reads nothing behind the first text
-/// that is no JSON.
+/// that is not JSON.
 pub fn stream_records(text: &str) -> Vec<Sample> {
     let mut samples = Vec::new();
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();

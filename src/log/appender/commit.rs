@@ -162,7 +162,7 @@ enum Attempt {
     Looked,
 }
 
-/// The next step after a refusal that is no self-conflict.
+/// The next step after a refusal that is not a self-conflict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum AfterRefusal {
     Create,
