@@ -34,6 +34,8 @@
 pub mod aws;
 mod collection;
 mod compact;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod cost;
 mod drop_note;
 mod env;

@@ -23,8 +23,8 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::aws::{self, AwsOptions, Fault, judge};
 use crate::env;
 use crate::store::{
-    Answer, Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Staged, Store, StoreError, StoreErrorKind, Tag,
-    Unless, read_answer,
+    Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Response, Staged, Store, StoreError, StoreErrorKind, Tag,
+    Unless,
 };
 
 /// Attributes of an item.
@@ -167,8 +167,7 @@ impl HeadsInDynamoDb {
             let output = output.map_err(|error| self.failed("read", key, judge(&error)))?;
             output.item.map(|item| object(key, &item)).transpose()
         };
-        let answer = |found: &Option<Object>| read_answer(found.as_ref().map(|object| &object.bytes));
-        self.meter.request(RequestKind::RegisterRead, key, 0, get, answer).await
+        self.meter.request(RequestKind::RegisterRead, key, 0, get).await
     }
 
     /// Writes an item: a new one, or over the one that has this tag.
@@ -210,7 +209,7 @@ impl HeadsInDynamoDb {
                 Err(fault) => Err(self.failed(verb, key, fault)),
             }
         };
-        self.meter.request(RequestKind::RegisterWrite, key, bytes, put, Outcome::answer).await
+        self.meter.request(RequestKind::RegisterWrite, key, bytes, put).await
     }
 
     async fn remove(&self, key: &Key, place: Place) -> Result<(), StoreError> {
@@ -218,7 +217,7 @@ impl HeadsInDynamoDb {
             let request = self.client.delete_item().table_name(&self.table).set_key(Some(place.item()));
             request.send().await.map(drop).map_err(|error| self.failed("delete", key, judge(&error)))
         };
-        self.meter.request(RequestKind::RegisterWrite, key, 0, delete, |()| (Answer::Done, 0)).await
+        self.meter.request(RequestKind::RegisterWrite, key, 0, delete).await
     }
 
     /// The registers whose keys begin with `prefix`.
@@ -246,7 +245,7 @@ impl HeadsInDynamoDb {
                 let output = request.set_exclusive_start_key(from.clone()).send().await;
                 output.map_err(|error| self.failed("list", prefix, judge(&error)))
             };
-            let output = self.meter.request(RequestKind::RegisterList, prefix, 0, query, |_| (Answer::Done, 0)).await?;
+            let output = self.meter.request_with(RequestKind::RegisterList, prefix, 0, query, |_| (Response::Done, 0)).await?;
             for item in output.items() {
                 let register = item.get(REGISTER).and_then(|register| register.as_s().ok());
                 let key = register.and_then(|register| Key::new(format!("{collection}/{register}")));

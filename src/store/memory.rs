@@ -10,8 +10,7 @@ use bytes::{Bytes, BytesMut};
 use deltafold_format::{HeadPlace, Timestamp};
 
 use super::{
-    Answer, Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Store, StoreError, Tag, Unless, bytes_of,
-    read_answer,
+    Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Store, StoreError, Tag, Unless, bytes_of,
 };
 
 /// A store in memory. Clones share their objects. Its clock begins in 2020, and moves one
@@ -118,13 +117,12 @@ impl Store for Memory {
 
     async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
         let get = async { Ok(self.state().objects.get(key).map(Stored::object)) };
-        let answer = |found: &Option<Object>| read_answer(found.as_ref().map(|object| &object.bytes));
-        self.meter.request(RequestKind::Get, key, 0, get, answer).await
+        self.meter.request(RequestKind::Get, key, 0, get).await
     }
 
     async fn get_range(&self, key: &Key, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
         let get = async { Ok(self.state().objects.get(key).map(|stored| stored.range(start, end))) };
-        self.meter.request(RequestKind::Get, key, 0, get, |found| read_answer(found.as_ref())).await
+        self.meter.request(RequestKind::Get, key, 0, get).await
     }
 
     async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError> {
@@ -135,7 +133,7 @@ impl Store for Memory {
                 Some(stored) => Unless::Changed(stored.object()),
             })
         };
-        self.meter.request(RequestKind::GetUnless, key, 0, get, Unless::answer).await
+        self.meter.request(RequestKind::GetUnless, key, 0, get).await
     }
 
     async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
@@ -143,7 +141,7 @@ impl Store for Memory {
             let mut state = self.state();
             Ok(if state.objects.contains_key(key) { Outcome::Refused } else { state.write(key, &chunks) })
         };
-        self.meter.request(RequestKind::Create, key, bytes_of(&chunks), create, Outcome::answer).await
+        self.meter.request(RequestKind::Create, key, bytes_of(&chunks), create).await
     }
 
     async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
@@ -152,12 +150,12 @@ impl Store for Memory {
             let same = state.objects.get(key).is_some_and(|stored| stored.tag() == *tag);
             Ok(if same { state.write(key, &chunks) } else { Outcome::Refused })
         };
-        self.meter.request(RequestKind::Replace, key, bytes_of(&chunks), replace, Outcome::answer).await
+        self.meter.request(RequestKind::Replace, key, bytes_of(&chunks), replace).await
     }
 
     async fn list_after(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, StoreError> {
         let list = async { Ok(self.state().list(prefix, after, limit)) };
-        self.meter.request(RequestKind::List, prefix, 0, list, |_| (Answer::Done, 0)).await
+        self.meter.request(RequestKind::List, prefix, 0, list).await
     }
 
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
@@ -169,7 +167,7 @@ impl Store for Memory {
             Ok(())
         };
         let first = keys.first().map_or("", Key::as_str);
-        self.meter.request(RequestKind::Delete, first, 0, delete, |()| (Answer::Done, 0)).await
+        self.meter.request(RequestKind::Delete, first, 0, delete).await
     }
 
     async fn settle(&self, _: &Key) -> Result<(), StoreError> {
@@ -177,7 +175,7 @@ impl Store for Memory {
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
-        self.meter.request(RequestKind::Clock, "", 0, async { Ok(self.state().now()) }, |_| (Answer::Done, 0)).await
+        self.meter.request(RequestKind::Clock, "", 0, async { Ok(self.state().now()) }).await
     }
 
     fn requests(&self) -> Requests {

@@ -3,7 +3,8 @@
 //! # Contract
 //!
 //! A store maps keys to objects. Any number of processes use it at once. An implementation
-//! promises, and the conformance suite checks:
+//! promises the following. The suite `deltafold::conformance` (feature `conformance`) checks it;
+//! `docs/writing-a-store.md` explains it with an example.
 //!
 //! - **Whole or not at all.** An object is visible with all its bytes or it is not there. A write
 //!   that reported [`Outcome::Done`] is durable, and every later call of any process sees it.
@@ -48,8 +49,9 @@ pub use key::Key;
 pub(crate) use map::map_range;
 pub use memory::Memory;
 pub use probe::{Check, Probe, Promise, Verdict, probe};
-pub(crate) use requests::{Answer, Meter};
-pub use requests::{RequestCount, RequestKind, Requests};
+pub use requests::{HasResponse, Meter, RequestCount, RequestKind, Requests, Response};
+#[cfg(feature = "s3")]
+pub(crate) use requests::read_response;
 #[cfg(feature = "s3")]
 pub use s3::{S3, S3Address, S3Options};
 
@@ -100,16 +102,6 @@ pub enum Outcome {
     Unknown(StoreError),
 }
 
-impl Outcome {
-    pub(crate) fn answer(&self) -> (Answer, u64) {
-        match self {
-            Self::Done(_) => (Answer::Done, 0),
-            Self::Refused => (Answer::Refused, 0),
-            Self::Unknown(_) => (Answer::Failed, 0),
-        }
-    }
-}
-
 /// The outcome of a conditional read.
 #[derive(Debug)]
 pub enum Unless {
@@ -119,21 +111,6 @@ pub enum Unless {
     Changed(Object),
     /// It is not there.
     Absent,
-}
-
-impl Unless {
-    pub(crate) fn answer(&self) -> (Answer, u64) {
-        match self {
-            Self::Unchanged => (Answer::Unchanged, 0),
-            Self::Changed(object) => (Answer::Done, object.bytes.len() as u64),
-            Self::Absent => (Answer::Absent, 0),
-        }
-    }
-}
-
-/// The answer to a read of an object or of a range, and its length.
-pub(crate) fn read_answer(bytes: Option<&Bytes>) -> (Answer, u64) {
-    bytes.map_or((Answer::Absent, 0), |bytes| (Answer::Done, bytes.len() as u64))
 }
 
 fn bytes_of(chunks: &[Bytes]) -> u64 {

@@ -6,10 +6,12 @@ use std::ops::{Add, AddAssign};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use bytes::Bytes;
+use deltafold_format::Timestamp;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span};
 
-use super::StoreError;
+use super::{Listed, Object, Outcome, StoreError, Unless};
 use crate::env::{self, Stopwatch};
 
 /// Kinds of requests, as a bill lists them.
@@ -96,9 +98,11 @@ impl fmt::Display for RequestKind {
     }
 }
 
-/// The answer to a request.
+/// The response of a store to one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+#[non_exhaustive]
+pub enum Response {
+    /// The store did it.
     Done,
     /// The object is absent.
     Absent,
@@ -112,7 +116,7 @@ pub(crate) enum Answer {
     Failed,
 }
 
-impl Answer {
+impl Response {
     fn name(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -125,8 +129,74 @@ impl Answer {
     }
 }
 
+/// A result of a request, from which a [`Meter`] takes the response.
+///
+/// Every result of a verb of [`Store`](super::Store) has one. Implement it for the results of
+/// requests that are not verbs, such as the start of an upload.
+pub trait HasResponse {
+    /// The response, and the bytes of objects received with it.
+    fn response(&self) -> (Response, u64);
+}
+
+impl HasResponse for Option<Object> {
+    fn response(&self) -> (Response, u64) {
+        read_response(self.as_ref().map(|object| &object.bytes))
+    }
+}
+
+impl HasResponse for Option<Bytes> {
+    fn response(&self) -> (Response, u64) {
+        read_response(self.as_ref())
+    }
+}
+
+impl HasResponse for Unless {
+    fn response(&self) -> (Response, u64) {
+        match self {
+            Self::Unchanged => (Response::Unchanged, 0),
+            Self::Changed(object) => read_response(Some(&object.bytes)),
+            Self::Absent => (Response::Absent, 0),
+        }
+    }
+}
+
+impl HasResponse for Outcome {
+    fn response(&self) -> (Response, u64) {
+        let response = match self {
+            Self::Done(_) => Response::Done,
+            Self::Refused => Response::Refused,
+            Self::Unknown(_) => Response::Failed,
+        };
+        (response, 0)
+    }
+}
+
+impl HasResponse for Vec<Listed> {
+    fn response(&self) -> (Response, u64) {
+        (Response::Done, 0)
+    }
+}
+
+impl HasResponse for Timestamp {
+    fn response(&self) -> (Response, u64) {
+        (Response::Done, 0)
+    }
+}
+
+impl HasResponse for () {
+    fn response(&self) -> (Response, u64) {
+        (Response::Done, 0)
+    }
+}
+
+/// The response to a read of an object or of a range, and its length.
+pub(crate) fn read_response(bytes: Option<&Bytes>) -> (Response, u64) {
+    bytes.map_or((Response::Absent, 0), |bytes| (Response::Done, bytes.len() as u64))
+}
+
 /// Requests of one kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RequestCount {
     /// All of them, with any answer.
     pub calls: u64,
@@ -173,6 +243,18 @@ impl RequestCount {
 }
 
 /// Requests by kind.
+///
+/// A [`Meter`] makes it. A store with counters of its own collects it:
+///
+/// ```
+/// use deltafold::store::{RequestCount, RequestKind, Requests};
+///
+/// let mut gets = RequestCount::default();
+/// gets.calls = 3;
+/// gets.absent = 1;
+/// let requests: Requests = [(RequestKind::Get, gets)].into_iter().collect();
+/// assert_eq!(requests.total().calls, 3);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requests(BTreeMap<RequestKind, RequestCount>);
 
@@ -201,6 +283,17 @@ impl Requests {
     }
 }
 
+/// Counts of one kind add up.
+impl FromIterator<(RequestKind, RequestCount)> for Requests {
+    fn from_iter<I: IntoIterator<Item = (RequestKind, RequestCount)>>(counts: I) -> Self {
+        let mut all = Self::default();
+        for (kind, count) in counts {
+            all += Self(BTreeMap::from([(kind, count)]));
+        }
+        all
+    }
+}
+
 impl AddAssign<Requests> for Requests {
     fn add_assign(&mut self, other: Self) {
         for (kind, count) in other.0 {
@@ -210,9 +303,27 @@ impl AddAssign<Requests> for Requests {
     }
 }
 
-/// Counts the requests of one store. Clones count together.
+/// Counts the requests of one store, and reports each to metrics and traces. Clones count together.
+///
+/// A store keeps one, makes its requests through it, and answers
+/// [`Store::requests`](super::Store::requests) from it:
+///
+/// ```
+/// use deltafold::store::{Key, Meter, Object, RequestKind, StoreError};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), StoreError> {
+/// let meter = Meter::default();
+/// let key = Key::new("c/0000/head").expect("a valid key");
+/// let get = async { Ok::<Option<Object>, StoreError>(None) }; // the request itself
+/// meter.request(RequestKind::Get, &key, 0, get).await?;
+/// let gets = meter.requests().of(RequestKind::Get);
+/// assert_eq!((gets.calls, gets.absent), (1, 1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Meter(Arc<[Counters; RequestKind::ALL.len()]>);
+pub struct Meter(Arc<[Counters; RequestKind::ALL.len()]>);
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -229,7 +340,7 @@ struct Counters {
 
 impl Meter {
     /// The counts so far.
-    pub(crate) fn requests(&self) -> Requests {
+    pub fn requests(&self) -> Requests {
         let count = |counters: &Counters| RequestCount {
             calls: counters.calls.load(Relaxed),
             retries: counters.retries.load(Relaxed),
@@ -244,23 +355,38 @@ impl Meter {
         Requests(RequestKind::ALL.into_iter().zip(self.0.iter().map(count)).collect())
     }
 
-    /// Makes a request, and adds it to the counts, the trace and the metrics. From the result,
-    /// `answer` returns the kind of answer and the bytes received.
-    pub(crate) async fn request<T>(
+    /// Makes a request, and adds it to the counts, the trace and the metrics. `bytes_out` are the
+    /// bytes of objects sent. A request that its caller abandons counts as failed.
+    ///
+    /// # Errors
+    ///
+    /// The error of the request.
+    pub async fn request<T: HasResponse>(
         &self,
         kind: RequestKind,
         key: impl fmt::Display,
         bytes_out: u64,
         request: impl Future<Output = Result<T, StoreError>>,
-        answer: impl FnOnce(&T) -> (Answer, u64),
+    ) -> Result<T, StoreError> {
+        self.request_with(kind, key, bytes_out, request, T::response).await
+    }
+
+    /// [`request`](Self::request) where `response` tells the response of a result.
+    pub(crate) async fn request_with<T>(
+        &self,
+        kind: RequestKind,
+        key: impl fmt::Display,
+        bytes_out: u64,
+        request: impl Future<Output = Result<T, StoreError>>,
+        response: impl FnOnce(&T) -> (Response, u64),
     ) -> Result<T, StoreError> {
         let mut counted = self.begin(kind, &key, bytes_out);
         let span = counted.span.clone();
         let result = request.instrument(span).await;
-        (counted.answer, counted.bytes_in) = match &result {
-            Ok(value) => answer(value),
-            Err(error) if error.is_conflict() => (Answer::Conflict, 0),
-            Err(_) => (Answer::Failed, 0),
+        (counted.response, counted.bytes_in) = match &result {
+            Ok(value) => response(value),
+            Err(error) if error.is_conflict() => (Response::Conflict, 0),
+            Err(_) => (Response::Failed, 0),
         };
         result
     }
@@ -274,7 +400,7 @@ impl Meter {
         counters.retries.fetch_add(u64::from(attempt > 1), Relaxed);
         counters.bytes_out.fetch_add(bytes_out, Relaxed);
         let stopwatch = Stopwatch::start();
-        Counted { counters, kind, span, stopwatch, bytes_out, bytes_in: 0, answer: Answer::Failed }
+        Counted { counters, kind, span, stopwatch, bytes_out, bytes_in: 0, response: Response::Failed }
     }
 }
 
@@ -286,27 +412,27 @@ struct Counted<'a> {
     stopwatch: Stopwatch,
     bytes_out: u64,
     bytes_in: u64,
-    answer: Answer,
+    response: Response,
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        let Self { counters, answer, .. } = self;
-        let counter = match answer {
-            Answer::Done => None,
-            Answer::Absent => Some(&counters.absent),
-            Answer::Unchanged => Some(&counters.unchanged),
-            Answer::Refused => Some(&counters.refused),
-            Answer::Conflict => Some(&counters.conflicts),
-            Answer::Failed => Some(&counters.failed),
+        let Self { counters, response, .. } = self;
+        let counter = match response {
+            Response::Done => None,
+            Response::Absent => Some(&counters.absent),
+            Response::Unchanged => Some(&counters.unchanged),
+            Response::Refused => Some(&counters.refused),
+            Response::Conflict => Some(&counters.conflicts),
+            Response::Failed => Some(&counters.failed),
         };
         if let Some(counter) = counter {
             counter.fetch_add(1, Relaxed);
         }
         counters.bytes_in.fetch_add(self.bytes_in, Relaxed);
-        self.span.record("outcome", display(answer.name()));
-        let (kind, answer) = (self.kind.name(), answer.name());
-        metrics::counter!("deltafold_requests_total", "kind" => kind, "outcome" => answer).increment(1);
+        self.span.record("outcome", display(response.name()));
+        let (kind, response) = (self.kind.name(), response.name());
+        metrics::counter!("deltafold_requests_total", "kind" => kind, "outcome" => response).increment(1);
         metrics::counter!("deltafold_request_bytes_total", "kind" => kind, "direction" => "out")
             .increment(self.bytes_out);
         metrics::counter!("deltafold_request_bytes_total", "kind" => kind, "direction" => "in")
@@ -321,22 +447,22 @@ mod tests {
     use crate::store::StoreErrorKind;
 
     #[tokio::test]
-    async fn every_answer_is_counted_where_it_belongs() {
+    async fn every_response_is_counted_where_it_belongs() {
         let meter = Meter::default();
-        let answers =
-            [Answer::Done, Answer::Absent, Answer::Unchanged, Answer::Refused, Answer::Conflict, Answer::Failed];
-        for answer in answers {
-            meter.request(RequestKind::Create, "k", 10, async { Ok(()) }, |()| (answer, 3)).await.unwrap();
+        let responses =
+            [Response::Done, Response::Absent, Response::Unchanged, Response::Refused, Response::Conflict, Response::Failed];
+        for response in responses {
+            meter.request_with(RequestKind::Create, "k", 10, async { Ok(()) }, |()| (response, 3)).await.unwrap();
         }
         let failed = StoreError::new(StoreErrorKind::Transient, "create", "k", "no");
         let failing = env::attempting(
             2,
-            meter.request(RequestKind::Get, "k", 0, async { Err::<(), _>(failed) }, |()| (Answer::Done, 0)),
+            meter.request(RequestKind::Get, "k", 0, async { Err::<(), _>(failed) }),
         );
         failing.await.unwrap_err();
         // Abandoned half way.
         let given_up =
-            meter.request(RequestKind::List, "k", 0, std::future::pending::<Result<(), _>>(), |()| (Answer::Done, 0));
+            meter.request(RequestKind::List, "k", 0, std::future::pending::<Result<(), _>>());
         tokio::select! { biased; _ = given_up => unreachable!(), () = async {} => {} }
         let requests = meter.requests();
         let one = RequestCount {

@@ -32,11 +32,12 @@ fn held(folder: &Path) -> u64 {
     std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
 }
 
+#[cfg(feature = "conformance")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_with_copies_keeps_the_contract() {
     let folder = tempfile::tempdir().unwrap();
     let number = std::sync::atomic::AtomicUsize::new(0);
-    conformance::suite(|| async {
+    deltafold::conformance::suite(|| async {
         let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Arc::new(cached(&Memory::new(), &folder.path().join(number.to_string()), 1 << 20)) as Arc<dyn Store>
     })

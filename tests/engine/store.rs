@@ -10,9 +10,10 @@ use deltafold::store::{Dir, Memory, Outcome, Store, StoreErrorKind};
 use crate::support::conformance::{self, chunks, create, increment, key};
 use crate::support::watched::Watched;
 
+#[cfg(feature = "conformance")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_keeps_the_contract() {
-    conformance::suite(|| async { Arc::new(Memory::new()) as Arc<dyn Store> }).await;
+    deltafold::conformance::suite(|| async { Arc::new(Memory::new()) as Arc<dyn Store> }).await;
 }
 
 /// A sweep calls a shared handle of the store. If that does not pass the call on, unfinished
@@ -31,12 +32,13 @@ async fn a_shared_store_passes_on_that_uploads_are_given_up() {
 /// The Linux way, and the portable way.
 const WAYS: [fn(&Path) -> Dir; 2] = [|folder| Dir::open(folder).unwrap(), |folder| Dir::open_portable(folder).unwrap()];
 
+#[cfg(feature = "conformance")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_local_folder_keeps_the_contract() {
     let root = tempfile::tempdir().unwrap();
     let number = std::sync::atomic::AtomicUsize::new(0);
     for open in WAYS {
-        conformance::suite(|| async {
+        deltafold::conformance::suite(|| async {
             let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let folder = root.path().join(format!("made/below/{number}"));
             Arc::new(open(&folder)) as Arc<dyn Store>

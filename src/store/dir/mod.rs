@@ -52,8 +52,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use self::folders::Folders;
 use super::{
-    Answer, Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Store, StoreError, Tag, Unless, bytes_of,
-    read_answer,
+    Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Store, StoreError, Tag, Unless, bytes_of,
 };
 use crate::env::{self, Env, System};
 
@@ -183,13 +182,12 @@ impl Store for Dir {
 
     async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
         let get = self.run("read", key, |_, path| read(path));
-        let answer = |found: &Option<Object>| read_answer(found.as_ref().map(|object| &object.bytes));
-        self.inner.meter.request(RequestKind::Get, key, 0, get, answer).await
+        self.inner.meter.request(RequestKind::Get, key, 0, get).await
     }
 
     async fn get_range(&self, key: &Key, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
         let get = self.run("read", key, move |_, path| read_range(path, start, end));
-        self.inner.meter.request(RequestKind::Get, key, 0, get, |found| read_answer(found.as_ref())).await
+        self.inner.meter.request(RequestKind::Get, key, 0, get).await
     }
 
     async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError> {
@@ -203,19 +201,19 @@ impl Store for Dir {
                 Some(object) => Unless::Changed(object),
             })
         };
-        self.inner.meter.request(RequestKind::GetUnless, key, 0, get, Unless::answer).await
+        self.inner.meter.request(RequestKind::GetUnless, key, 0, get).await
     }
 
     async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
         let (name, bytes) = (key.clone(), bytes_of(&chunks));
         let create = self.run("create", key, move |inner, path| inner.create(&name, path, &chunks));
-        self.inner.meter.request(RequestKind::Create, key, bytes, create, Outcome::answer).await
+        self.inner.meter.request(RequestKind::Create, key, bytes, create).await
     }
 
     async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
         let (name, tag, bytes) = (key.clone(), tag.clone(), bytes_of(&chunks));
         let replace = self.run("replace", key, move |inner, path| inner.replace(&name, path, &tag, &chunks));
-        self.inner.meter.request(RequestKind::Replace, key, bytes, replace, Outcome::answer).await
+        self.inner.meter.request(RequestKind::Replace, key, bytes, replace).await
     }
 
     async fn list_after(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, StoreError> {
@@ -224,14 +222,14 @@ impl Store for Dir {
             let listed = env::blocking(move || walk::list(&inner.root, &wanted, after.as_ref(), limit)).await;
             listed.map_err(|error| fault::of("list", prefix, &error))
         };
-        self.inner.meter.request(RequestKind::List, prefix, 0, list, |_| (Answer::Done, 0)).await
+        self.inner.meter.request(RequestKind::List, prefix, 0, list).await
     }
 
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
         let (inner, first) = (self.inner.clone(), keys.first().map_or("", Key::as_str));
         let keys = keys.to_vec();
         let delete = env::blocking(move || inner.delete(&keys));
-        self.inner.meter.request(RequestKind::Delete, first, 0, delete, |()| (Answer::Done, 0)).await
+        self.inner.meter.request(RequestKind::Delete, first, 0, delete).await
     }
 
     async fn settle(&self, key: &Key) -> Result<(), StoreError> {
@@ -239,7 +237,7 @@ impl Store for Dir {
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
-        self.inner.meter.request(RequestKind::Clock, "", 0, async { Ok(System.now()) }, |_| (Answer::Done, 0)).await
+        self.inner.meter.request(RequestKind::Clock, "", 0, async { Ok(System.now()) }).await
     }
 
     fn requests(&self) -> Requests {

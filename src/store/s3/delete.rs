@@ -4,7 +4,7 @@ use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 
 use super::{Fault, Inner};
 use crate::aws::judge;
-use crate::store::{Answer, Key, RequestKind, StoreError, StoreErrorKind};
+use crate::store::{Key, RequestKind, StoreError, StoreErrorKind};
 
 /// The most objects that one request removes.
 const DELETES: usize = 1_000;
@@ -14,7 +14,7 @@ impl Inner {
         for keys in keys.chunks(DELETES) {
             let first = keys.first().map_or("", Key::as_str);
             let delete = self.delete_batch(first, keys);
-            self.meter.request(RequestKind::Delete, first, 0, delete, |()| (Answer::Done, 0)).await?;
+            self.meter.request(RequestKind::Delete, first, 0, delete).await?;
         }
         Ok(())
     }

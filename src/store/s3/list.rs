@@ -13,7 +13,7 @@ use deltafold_format::Timestamp;
 
 use super::{Fault, Inner};
 use crate::aws::judge;
-use crate::store::{Answer, Key, Listed, RequestKind, StoreError, StoreErrorKind};
+use crate::store::{Key, Listed, RequestKind, Response, StoreError, StoreErrorKind};
 
 impl Inner {
     pub(super) async fn list_after(
@@ -53,7 +53,7 @@ impl Inner {
                 fault => Self::unread("list", prefix, fault),
             })
         };
-        self.meter.request(RequestKind::List, prefix, 0, list, |_| (Answer::Done, 0)).await
+        self.meter.request_with(RequestKind::List, prefix, 0, list, |_| (Response::Done, 0)).await
     }
 
     /// An object of Deltafold; `None` for other objects under the prefix.
@@ -89,7 +89,7 @@ impl Inner {
                 }),
             }
         };
-        self.meter.request(RequestKind::Clock, &self.bucket, 0, head, |_| (Answer::Done, 0)).await
+        self.meter.request(RequestKind::Clock, &self.bucket, 0, head).await
     }
 }
 

@@ -9,7 +9,7 @@ use super::write::CHECKSUM;
 use super::{Fault, Inner, RANGE_BYTES};
 use crate::aws::judge;
 use crate::env;
-use crate::store::{Key, Object, RequestKind, StoreError, StoreErrorKind, Tag, Unless, read_answer};
+use crate::store::{Key, Object, RequestKind, StoreError, StoreErrorKind, Tag, Unless, read_response};
 
 /// Deltafold writes no larger objects. No memory is allocated for them.
 const MAX_OBJECT_BYTES: u64 = 2 << 30;
@@ -120,7 +120,7 @@ impl Inner {
                 },
             }
         };
-        self.meter.request(RequestKind::GetUnless, key, 0, self.in_time(key, get), Unless::answer).await
+        self.meter.request(RequestKind::GetUnless, key, 0, self.in_time(key, get)).await
     }
 
     /// Reads bytes `start..end`, or all. If `tag` is given, only of the object that has it.
@@ -153,9 +153,9 @@ impl Inner {
                 },
             }
         };
-        let answer = |fetched: &Fetched| read_answer(fetched.bytes());
+        let response = |fetched: &Fetched| read_response(fetched.bytes());
         // Boxed: the futures of the SDK are large, and would enlarge every future around this one.
-        Box::pin(self.meter.request(RequestKind::Get, key, 0, self.in_time(key, get), answer)).await
+        Box::pin(self.meter.request_with(RequestKind::Get, key, 0, self.in_time(key, get), response)).await
     }
 
     /// Reads the body of an answer.

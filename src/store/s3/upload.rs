@@ -17,7 +17,7 @@ use super::{Fault, Inner, PART_BYTES, PARTS_AT_ONCE, STAGE_BYTES};
 use crate::aws::judge;
 use crate::retry;
 use crate::store::memory::concat;
-use crate::store::{Answer, Key, Outcome, RequestKind, Staged, StoreError, StoreErrorKind, Tag, bytes_of};
+use crate::store::{Key, Outcome, RequestKind, Response, Staged, StoreError, StoreErrorKind, Tag, bytes_of};
 
 /// An upload with all its parts sent.
 pub(super) struct Upload {
@@ -104,7 +104,7 @@ impl Inner {
                 Err(error) => Err(Self::unread("create", key, judge(&error))),
             }
         };
-        self.meter.request(RequestKind::UploadStart, key, 0, start, |_| (Answer::Done, 0)).await
+        self.meter.request_with(RequestKind::UploadStart, key, 0, start, |_| (Response::Done, 0)).await
     }
 
     /// Sends a part. It may be repeated any number of times.
@@ -129,7 +129,7 @@ impl Inner {
             }
         };
         let bytes = bytes_of(part);
-        let tag = self.meter.request(RequestKind::UploadPart, key, bytes, send, |_| (Answer::Done, 0)).await?;
+        let tag = self.meter.request_with(RequestKind::UploadPart, key, bytes, send, |_| (Response::Done, 0)).await?;
         Ok(CompletedPart::builder().part_number(number).e_tag(tag).checksum_crc32(checksum).build())
     }
 
@@ -151,7 +151,7 @@ impl Inner {
                 },
             }
         };
-        self.meter.request(RequestKind::UploadComplete, key, 0, complete, Outcome::answer).await
+        self.meter.request(RequestKind::UploadComplete, key, 0, complete).await
     }
 
     /// Gives up an upload. Where no answer comes, sweep gives up the remains.
@@ -169,7 +169,7 @@ impl Inner {
                 Err(fault) => Err(Self::unread("give up the upload of", path, fault)),
             }
         };
-        self.meter.request(RequestKind::UploadAbort, path, 0, abort, |()| (Answer::Done, 0)).await
+        self.meter.request(RequestKind::UploadAbort, path, 0, abort).await
     }
 
     pub(super) async fn abort_uploads(
@@ -211,7 +211,7 @@ impl Inner {
                 Err(error) => Err(Self::unread("list the uploads of", &prefix, judge(&error))),
             }
         };
-        let output = self.meter.request(RequestKind::UploadList, &prefix, 0, list, |_| (Answer::Done, 0)).await?;
+        let output = self.meter.request_with(RequestKind::UploadList, &prefix, 0, list, |_| (Response::Done, 0)).await?;
         let mut page = Vec::new();
         for upload in output.uploads() {
             let (Some(path), Some(id), Some(begun)) = (upload.key(), upload.upload_id(), upload.initiated()) else {

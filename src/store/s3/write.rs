@@ -11,7 +11,7 @@ use super::upload::Upload;
 use super::{Fault, Inner, PART_BYTES};
 use crate::aws::judge;
 use crate::store::memory::concat;
-use crate::store::{Key, Outcome, RequestKind, StoreError, StoreErrorKind, Tag, bytes_of};
+use crate::store::{Key, Outcome, RequestKind, Response, StoreError, StoreErrorKind, Tag, bytes_of};
 
 /// The metadata entry with the CRC32 of an object's bytes, in hexadecimal digits.
 pub(super) const CHECKSUM: &str = "deltafold-crc32";
@@ -40,7 +40,7 @@ impl Inner {
         }
         let kind = if over.is_some() { RequestKind::Replace } else { RequestKind::Create };
         let (bytes, put) = (bytes_of(&chunks), self.put(key, over, &chunks));
-        let written = self.meter.request(kind, key, bytes, put, Outcome::answer).await;
+        let written = self.meter.request(kind, key, bytes, put).await;
         match written {
             Err(error) if error.is_conflict() => self.settle_conflict(key, over, error).await,
             written => written,
@@ -105,10 +105,10 @@ impl Inner {
                 },
             }
         };
-        let answer = |found: &Option<Tag>| {
-            (if found.is_some() { crate::store::Answer::Done } else { crate::store::Answer::Absent }, 0)
-        };
-        let found = self.meter.request(RequestKind::Get, key, 0, self.in_time(key, head), answer).await?;
+        let response =
+            |found: &Option<Tag>| (if found.is_some() { Response::Done } else { Response::Absent }, 0);
+        let head = self.in_time(key, head);
+        let found = self.meter.request_with(RequestKind::Get, key, 0, head, response).await?;
         let decided = match over {
             None => found.is_some(),
             Some(tag) => found.as_ref() != Some(tag),

@@ -1,6 +1,7 @@
 //! The S3 store against servers: the suite of all stores, and every answer of a bucket.
 
 use std::sync::Arc;
+#[cfg(feature = "conformance")]
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
@@ -10,34 +11,37 @@ use deltafold::{Collection, CreateOptions, ErrorKind, HeadsInDynamoDb};
 use crate::support::s3::{self, Server};
 use crate::support::{conformance, ministack};
 
+#[cfg(feature = "conformance")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s3_keeps_the_contract() {
     let server = Server::start();
     let number = AtomicUsize::new(0);
-    conformance::suite(|| async {
+    deltafold::conformance::suite(|| async {
         let number = number.fetch_add(1, Ordering::Relaxed);
         Arc::new(server.store_under(&format!("made/below/{number}")).await) as Arc<dyn Store>
     })
     .await;
 }
 
+#[cfg(feature = "conformance")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s3_behind_a_line_of_a_gigabit_keeps_the_contract() {
     let server = Server::start();
     server.bandwidth(125_000_000);
     let number = AtomicUsize::new(0);
-    conformance::suite(|| async {
+    deltafold::conformance::suite(|| async {
         let number = number.fetch_add(1, Ordering::Relaxed);
         Arc::new(server.store_under(&number.to_string()).await) as Arc<dyn Store>
     })
     .await;
 }
 
+#[cfg(feature = "conformance")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_s3_of_ministack_keeps_the_contract() {
     let endpoint = ministack::endpoint();
     let number = AtomicUsize::new(0);
-    conformance::suite(|| async {
+    deltafold::conformance::suite(|| async {
         let number = number.fetch_add(1, Ordering::Relaxed);
         Arc::new(s3::bucket_at(endpoint, &format!("contract-{number}")).await) as Arc<dyn Store>
     })
@@ -51,11 +55,12 @@ async fn heads_in_a_table(objects: Arc<dyn Store>, table: &str) -> HeadsInDynamo
     heads
 }
 
+#[cfg(feature = "conformance")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heads_in_dynamodb_keep_the_contract() {
     let server = Server::start();
     let number = AtomicUsize::new(0);
-    conformance::suite(|| async {
+    deltafold::conformance::suite(|| async {
         let number = number.fetch_add(1, Ordering::Relaxed);
         let objects = Arc::new(server.store_under(&format!("dynamodb-{number}")).await);
         Arc::new(heads_in_a_table(objects, "contract").await) as Arc<dyn Store>
