@@ -54,6 +54,7 @@ mod reader;
 mod registers;
 mod retry;
 mod scratch;
+mod setters;
 mod shard;
 #[cfg(feature = "simulation")]
 pub mod simulation;

@@ -61,7 +61,7 @@ pub(crate) fn bulk_fold_open(setting: &Setting) -> Vec<Figure> {
 
     runtime().block_on(async {
         collection.compactor(CompactorOptions::default()).merge_all().await.expect("a merge");
-        let all = SweepOptions { keep_versions: 0, min_age: std::time::Duration::ZERO, ..SweepOptions::default() };
+        let all = SweepOptions::KEEP_NOTHING;
         collection.sweep(&all).await.expect("a sweep");
     });
 

@@ -3,7 +3,6 @@
 //! not depend on the disk.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use deltafold::format::{CollectionName, Op};
 use deltafold::store::{Memory, Store};
@@ -34,7 +33,7 @@ fn day(setting: &Setting, name: &'static str, goal: Goal, op: fn(usize, &mut Ran
         load(&writer, calls(setting.records, 9), AT_ONCE).await;
         let mut compactor = collection.compactor(CompactorOptions::default());
         compactor.merge_all().await.expect("a merge");
-        let sweep = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+        let sweep = SweepOptions::KEEP_NOTHING;
         collection.sweep(&sweep).await.expect("a sweep");
 
         let mut random = Random(13);

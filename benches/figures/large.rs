@@ -111,7 +111,7 @@ fn merge_all(folder: &Path, setting: &Setting, names: [&'static str; 2]) -> Vec<
 
 /// Runs that are never merged.
 fn only_folds(fold_bytes: u64) -> CompactorOptions {
-    CompactorOptions { policy: Policy { fold_bytes, fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() } }
+    CompactorOptions::default().policy(Policy::default().fold_bytes(fold_bytes).fan_in(usize::MAX).absorb_one_in(0))
 }
 
 /// All records are in small runs, with their embeddings in small objects. The base absorbs them

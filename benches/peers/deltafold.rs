@@ -164,7 +164,7 @@ async fn build(request: &Json) -> Json {
         _ => Metric::L2,
     };
     let dimension = number(request, "dimension");
-    let options = CreateOptions { metric, ..CreateOptions::new(u32::try_from(dimension).expect("a dimension")) };
+    let options = CreateOptions::new(u32::try_from(dimension).expect("a dimension")).metric(metric);
     let collection = Collection::create(store(request).await, &name(), &options).await.expect("a fresh folder");
     let documents = request["documents"].as_u64().unwrap_or(0) as usize;
     let start = Instant::now();
@@ -181,7 +181,7 @@ async fn build(request: &Json) -> Json {
     let start = Instant::now();
     collection.compactor(CompactorOptions::default()).merge_all().await.expect("a merge");
     let compacted = start.elapsed().as_secs_f64();
-    let all = SweepOptions { keep_versions: 0, min_age: std::time::Duration::ZERO, ..SweepOptions::default() };
+    let all = SweepOptions::KEEP_NOTHING;
     collection.sweep(&all).await.expect("a sweep");
     let folder = request["folder"].as_str().map(Path::new);
     let disk: u64 = folder.map_or(0, |folder| files(folder).iter().map(|(_, bytes)| bytes).sum());

@@ -12,6 +12,7 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provi
 use super::credentials::Fit;
 use super::environment::{check, check_value};
 use super::file::read_file;
+use crate::setters::setters;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// The certificates of all authorities together take a quarter of this.
@@ -20,6 +21,7 @@ const MAX_CERTIFICATES: u64 = 1 << 20;
 /// The way to a service. Unset options come from the places where the tools of AWS look:
 /// environment, profile, container, machine.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct AwsOptions {
     /// The region. Required where neither environment nor profile names one, and no `endpoint` is
     /// set.
@@ -37,6 +39,15 @@ pub struct AwsOptions {
     /// nothing either: Deltafold recognises a conditional write that its own success refused.
     pub attempts: Option<u32>,
 }
+
+setters!(AwsOptions {
+    region: into Option<String>,
+    endpoint: into Option<String>,
+    credentials: into Option<Credentials>,
+    ca_certificates: into Option<Vec<u8>>,
+    timeouts: Timeouts,
+    attempts: into Option<u32>,
+});
 
 /// Keys of an account.
 #[derive(Clone)]
@@ -57,6 +68,7 @@ impl std::fmt::Debug for Credentials {
 
 /// The timeouts of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timeouts {
     /// Until the connection is up, TLS included: 3 s.
     pub connect: Duration,
@@ -68,6 +80,8 @@ pub struct Timeouts {
     /// A whole call, including all attempts of the SDK and the body of the answer: 60 s.
     pub operation: Duration,
 }
+
+setters!(Timeouts { connect: Duration, first_byte: Duration, attempt: Duration, operation: Duration });
 
 impl Default for Timeouts {
     fn default() -> Self {

@@ -42,7 +42,7 @@ enum WhenBehind {
 
 impl BacklogArguments {
     fn limit(&self) -> BacklogLimit {
-        BacklogLimit { segments: self.max_backlog_segments, ops: self.max_backlog_ops, bytes: self.max_backlog }
+        BacklogLimit::default().segments(self.max_backlog_segments).ops(self.max_backlog_ops).bytes(self.max_backlog)
     }
 
     /// The limit beyond which this process folds.
@@ -57,7 +57,7 @@ impl BacklogArguments {
             WhenBehind::Refuse => self.limit(),
             WhenBehind::GoOn => BacklogLimit::NONE,
         };
-        WriterOptions { max_backlog, ..options }
+        options.max_backlog(max_backlog)
     }
 }
 

@@ -12,10 +12,12 @@ use crate::env::{Env, System};
 use crate::error::{Error, Repr, Result};
 use crate::layout::Layout;
 use crate::retry;
+use crate::setters::setters;
 use crate::store::{Key, Object, Outcome, Store, probe};
 
 /// The settings of a new collection. They never change.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct CreateOptions {
     /// Length of every embedding, 1 to 65,536.
     pub dimension: u32,
@@ -27,6 +29,8 @@ pub struct CreateOptions {
     /// higher [revision](deltafold_format::Revision) in whatever order they arrive.
     pub ordering: Ordering,
 }
+
+setters!(CreateOptions { metric: Metric, shards: u16, ordering: Ordering });
 
 impl CreateOptions {
     /// One shard, squared Euclidean distance, ordered by the log.

@@ -12,6 +12,7 @@ use crate::store::{Key, Store};
 
 /// The totals of a drop.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DropReport {
     /// Objects deleted.
     pub objects: u64,

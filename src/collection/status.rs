@@ -16,6 +16,7 @@ use crate::store::Key;
 
 /// A collection at one moment.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct CollectionStatus {
     /// The settings chosen at creation.
     pub config: CollectionConfig,
@@ -25,6 +26,7 @@ pub struct CollectionStatus {
 
 /// A shard at one moment.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ShardStatus {
     /// The shard.
     pub shard: ShardId,
@@ -65,6 +67,7 @@ pub struct ShardStatus {
 
 /// A run.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RunStatus {
     /// Its tier; the first run is the base.
     pub level: u8,
@@ -87,6 +90,7 @@ pub struct RunStatus {
 
 /// A pin.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PinStatus {
     /// Its name.
     pub name: String,
@@ -100,6 +104,7 @@ pub struct PinStatus {
 
 /// One version in a shard's history.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct HistoryEntry {
     /// The shard.
     pub shard: ShardId,
@@ -121,6 +126,7 @@ pub struct HistoryEntry {
 
 /// The versions that are still readable.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct History {
     /// Oldest first, shard by shard.
     pub versions: Vec<HistoryEntry>,

@@ -11,15 +11,19 @@ use super::policy::{Backlog, MergePlan, Policy};
 use crate::env;
 use crate::error::{ErrorKind, Result};
 use crate::log::{POLLS_A_LIST, ScanMode, read_tail};
+use crate::setters::setters;
 use crate::shard::{Shard, Slot};
 use crate::snapshot::{Accounting, Current, Edit, publish};
 
 /// The options of a compactor.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct CompactorOptions {
     /// The thresholds for folds and merges.
     pub policy: Policy,
 }
+
+setters!(CompactorOptions { policy: Policy });
 
 /// Folds and merges the shards of a collection. Any number may run at once, anywhere, and stop at
 /// any moment.
@@ -55,6 +59,7 @@ pub struct CompactEvent {
 
 /// The results of one round of compaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CompactReport {
     /// Every edit, in order.
     pub events: Vec<CompactEvent>,

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use deltafold_format::{EmbeddingEntry, Manifest, Nonce, ObjectName, Run};
 
+use crate::setters::setters;
 use crate::snapshot::run_embeddings;
 
 /// The thresholds for folds, and the tiers of runs. `docs/design.md` derives the costs.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Policy {
     /// Fold when the log holds this many segments.
     pub fold_segments: u64,
@@ -27,6 +29,15 @@ pub struct Policy {
     /// takes effect again. Choose less only for sources that repeat nothing after that time.
     pub forget_sources_after: Duration,
 }
+
+setters!(Policy {
+    fold_segments: u64,
+    fold_bytes: u64,
+    fan_in: usize,
+    absorb_one_in: u64,
+    rewrites: usize,
+    forget_sources_after: Duration,
+});
 
 impl Default for Policy {
     fn default() -> Self {

@@ -9,6 +9,7 @@ use deltafold_format::{Manifest, ObjectName, PartObject, Pin, Sequence, Timestam
 use crate::error::{Error, Repr, Result};
 use crate::registers;
 use crate::retry;
+use crate::setters::setters;
 use crate::shard::Shard;
 use crate::simulation::Guard;
 use crate::snapshot::{Current, Edit, Floors, highest_truncated, is_seen, name, objects, publish};
@@ -19,6 +20,7 @@ const DELETE_BATCH: usize = 1_000;
 
 /// The retention of a sweep, beyond the needs of the current version. It keeps pins in any case.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SweepOptions {
     /// Versions before the current one that stay readable.
     pub keep_versions: u64,
@@ -29,6 +31,14 @@ pub struct SweepOptions {
     /// Only reports what it would delete.
     pub dry_run: bool,
 }
+
+impl SweepOptions {
+    /// Keeps the current version and pins alone. Readers of older versions get `Superseded`.
+    pub const KEEP_NOTHING: Self =
+        Self { keep_versions: 0, min_age: Duration::ZERO, upload_age: Duration::from_secs(86_400), dry_run: false };
+}
+
+setters!(SweepOptions { keep_versions: u64, min_age: Duration, upload_age: Duration, dry_run: bool });
 
 impl Default for SweepOptions {
     fn default() -> Self {
@@ -43,6 +53,7 @@ impl Default for SweepOptions {
 
 /// The totals of one shard's sweep, real or dry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SweepReport {
     /// Versions below this one are not readable any more, unless pinned.
     pub sweep_floor: Version,

@@ -4,6 +4,7 @@ use super::prices::{Item, Prices};
 
 /// The monthly quantity of one item, with its purpose.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Line {
     /// The service: `S3`.
     pub service: &'static str,
@@ -19,6 +20,7 @@ pub struct Line {
 
 /// A month's bill.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Bill {
     /// Its lines.
     pub lines: Vec<Line>,

@@ -80,6 +80,7 @@ pub fn old_way(old: &OldWay, prices: &Prices) -> Bill {
 
 /// A figure that the owner wrote down for the old way, beside the one from its parameters.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Written {
     /// Its purpose.
     pub what: &'static str,

@@ -23,8 +23,8 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::aws::{self, AwsOptions, Fault, judge};
 use crate::env;
 use crate::store::{
-    Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Response, Staged, Store, StoreError, StoreErrorKind, Tag,
-    Unless,
+    Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Response, Staged, Store, StoreError, StoreErrorKind,
+    Tag, Unless,
 };
 
 /// Attributes of an item.
@@ -245,7 +245,8 @@ impl HeadsInDynamoDb {
                 let output = request.set_exclusive_start_key(from.clone()).send().await;
                 output.map_err(|error| self.failed("list", prefix, judge(&error)))
             };
-            let output = self.meter.request_with(RequestKind::RegisterList, prefix, 0, query, |_| (Response::Done, 0)).await?;
+            let output =
+                self.meter.request_with(RequestKind::RegisterList, prefix, 0, query, |_| (Response::Done, 0)).await?;
             for item in output.items() {
                 let register = item.get(REGISTER).and_then(|register| register.as_s().ok());
                 let key = register.and_then(|register| Key::new(format!("{collection}/{register}")));

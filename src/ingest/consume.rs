@@ -14,6 +14,7 @@ use crate::compact::KeepUp;
 use crate::env::{self, Stopwatch};
 use crate::error::{ErrorKind, Result};
 use crate::log::{BacklogLimit, Writer, WriterOptions};
+use crate::setters::setters;
 
 /// Bytes of bodies in one round. The writer is busy at four times as much.
 const ROUND_BYTES: usize = 16 << 20;
@@ -29,6 +30,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Options of a consumer.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ConsumeOptions {
     /// The parser of bodies. `None`: bodies are ops of the collection.
     pub bodies: Option<BodyReader>,
@@ -46,6 +48,15 @@ pub struct ConsumeOptions {
     pub keep_up: Option<BacklogLimit>,
 }
 
+setters!(ConsumeOptions {
+    bodies: into Option<BodyReader>,
+    visibility: into Option<Duration>,
+    max_messages: usize,
+    until_empty: bool,
+    writer: WriterOptions,
+    keep_up: into Option<BacklogLimit>,
+});
+
 impl Default for ConsumeOptions {
     fn default() -> Self {
         let writer = WriterOptions::default();
@@ -55,6 +66,7 @@ impl Default for ConsumeOptions {
 
 /// Totals of a consumer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Consumed {
     /// Messages appended and deleted, duplicates included.
     pub messages: u64,

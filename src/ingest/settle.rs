@@ -31,6 +31,7 @@ pub struct Delivery<'a> {
 
 /// The outcome of a delivery. Each message is in one of the two lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Settled {
     /// Messages whose ops are durable, by their index in the delivery: the caller may delete them.
     pub done: Vec<usize>,
@@ -48,6 +49,7 @@ pub struct Settled {
 
 /// A message that was not appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Failed {
     /// Its index in the delivery.
     pub index: usize,

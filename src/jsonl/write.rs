@@ -2,10 +2,12 @@
 
 use std::io::Write as _;
 
+use crate::setters::setters;
 use deltafold_format::{Action, Change, Metadata, Op, Patch, Record, Value};
 
 /// The fields of a record to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Fields {
     /// The embedding.
     pub embedding: bool,
@@ -14,6 +16,8 @@ pub struct Fields {
     /// The document.
     pub document: bool,
 }
+
+setters!(Fields { embedding: bool, metadata: bool, document: bool });
 
 impl Default for Fields {
     fn default() -> Self {

@@ -111,8 +111,8 @@ impl Ingest {
                 .unwrap_or(Err("it took too long".to_owned())),
             None if deadline.left() < FOLD_TIME => Err("too little time is left".to_owned()),
             None => {
-                let policy = Policy { fold_bytes: FOLD_BYTES, ..Policy::default() };
-                let mut compactor = collection.compactor(CompactorOptions { policy });
+                let policy = Policy::default().fold_bytes(FOLD_BYTES);
+                let mut compactor = collection.compactor(CompactorOptions::default().policy(policy));
                 let done = deadline.bound(compactor.run_once()).await;
                 done.map_or(Err("it took too long".to_owned()), |done| {
                     done.map(drop).map_err(|error| error.to_string())

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use crate::setters::setters;
 use deltafold_format::{SegmentFront, Sequence, ShardId, Version};
 
 /// Most entries kept. Beyond that, each two neighbours become one.
@@ -13,6 +14,7 @@ const MAX_ENTRIES: usize = 1_024;
 
 /// The lag of folding in one shard, as a writer saw it with its last acknowledgement there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lag {
     /// The shard.
     pub shard: ShardId,
@@ -29,6 +31,7 @@ pub struct Lag {
 /// The longest log that a shard may have before its writers act. A backlog exceeds the limit as
 /// soon as it exceeds one of the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BacklogLimit {
     /// Segments that are not folded.
     pub segments: u64,
@@ -37,6 +40,8 @@ pub struct BacklogLimit {
     /// The bytes that their ops take decoded.
     pub bytes: u64,
 }
+
+setters!(BacklogLimit { segments: u64, ops: u64, bytes: u64 });
 
 impl BacklogLimit {
     /// No limit at all.

@@ -17,10 +17,12 @@ use super::dedup::{CHANGE, CLOCK_SOURCE, DedupKey, MAX_ORIGIN_BYTES, Origin, SOU
 use crate::env;
 use crate::error::{Error, ErrorKind, Repr, Result};
 use crate::memory::MemoryLimit;
+use crate::setters::setters;
 use crate::shard::Shard;
 
 /// The batching and back-pressure of a writer.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct WriterOptions {
     /// A segment takes no more requests once it holds this many ops: 32,768 by default.
     pub max_batch_ops: usize,
@@ -38,6 +40,14 @@ pub struct WriterOptions {
     /// `Busy` until a compactor has folded.
     pub max_backlog: BacklogLimit,
 }
+
+setters!(WriterOptions {
+    max_batch_ops: usize,
+    max_batch_bytes: usize,
+    linger: Duration,
+    max_waiting_bytes: usize,
+    max_backlog: BacklogLimit,
+});
 
 impl Default for WriterOptions {
     fn default() -> Self {

@@ -15,16 +15,18 @@ use super::scan::{Searched, Selection};
 use super::select::Selector;
 use crate::error::{Error, Result};
 use crate::reader::{Entry, Need, Order, Reader, Reads};
+use crate::setters::setters;
 
 /// The records to find, their order, and their fields.
 ///
 /// ```
 /// use deltafold::{Filter, Find};
 ///
-/// let find = Find { limit: Some(20), ..Find::new(Filter::equals("year", 2024)) };
+/// let find = Find::new(Filter::equals("year", 2024)).limit(20);
 /// assert_eq!(find.offset, 0);
 /// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Find {
     /// Selects the records; all if it is absent.
     pub filter: Option<Filter>,
@@ -37,6 +39,14 @@ pub struct Find {
     /// The fields to read.
     pub include: Include,
 }
+
+setters!(Find {
+    filter: into Option<Filter>,
+    order: Order,
+    offset: usize,
+    limit: into Option<usize>,
+    include: Include,
+});
 
 impl Find {
     /// All records that match, in the order of their insertion, with metadata and document.

@@ -7,6 +7,7 @@ use deltafold_format::Metadata;
 use super::filter::Filter;
 
 use crate::reader::Entry;
+use crate::setters::setters;
 
 /// Most hits of one query.
 pub const MAX_K: usize = 65_536;
@@ -50,6 +51,7 @@ pub enum Exactness {
 
 /// The fields of a record in an answer, besides its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Include {
     /// The embedding.
     pub embedding: bool,
@@ -58,6 +60,8 @@ pub struct Include {
     /// The document.
     pub document: bool,
 }
+
+setters!(Include { embedding: bool, metadata: bool, document: bool });
 
 impl Include {
     /// Only the id.
@@ -92,25 +96,13 @@ impl Query {
     pub fn new(vector: Vec<f32>, k: usize) -> Self {
         Self { vector, k, filter: None, exactness: Exactness::Exact, include: Include::default() }
     }
-
-    /// Searches only the records that match a filter.
-    #[must_use]
-    pub fn filter(self, filter: Filter) -> Self {
-        Self { filter: Some(filter), ..self }
-    }
-
-    /// Sets the certainty of the answer.
-    #[must_use]
-    pub fn exactness(self, exactness: Exactness) -> Self {
-        Self { exactness, ..self }
-    }
-
-    /// Sets the fields that hits carry.
-    #[must_use]
-    pub fn include(self, include: Include) -> Self {
-        Self { include, ..self }
-    }
 }
+
+setters!(Query {
+    filter: into Option<Filter>,
+    exactness: Exactness,
+    include: Include,
+});
 
 /// A record that a query found.
 #[derive(Debug, Clone, PartialEq)]

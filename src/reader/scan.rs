@@ -20,6 +20,7 @@ use super::range::IdRange;
 use super::rows::{Advance, Content, Rows, Step, Stretch};
 use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
+use crate::setters::setters;
 
 /// Records of the first batch. It is small, so that the first ones come soon.
 const FIRST_BATCH: usize = 16;
@@ -44,6 +45,7 @@ pub enum Order {
 
 /// The records and fields that a scan reads.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ScanOptions {
     /// The order.
     pub order: Order,
@@ -58,6 +60,15 @@ pub struct ScanOptions {
     /// Whether to read embeddings. Without them, the scan reads no embedding object.
     pub embeddings: bool,
 }
+
+setters!(ScanOptions {
+    order: Order,
+    prefix: into Option<String>,
+    start: Bound<String>,
+    end: Bound<String>,
+    limit: into Option<usize>,
+    embeddings: bool,
+});
 
 impl Default for ScanOptions {
     /// Every record with its embedding, by id.

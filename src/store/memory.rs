@@ -9,9 +9,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use deltafold_format::{HeadPlace, Timestamp};
 
-use super::{
-    Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Store, StoreError, Tag, Unless, bytes_of,
-};
+use super::{Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Store, StoreError, Tag, Unless, bytes_of};
 
 /// A store in memory. Clones share their objects. Its clock begins in 2020, and moves one
 /// millisecond with every write, and by hand.

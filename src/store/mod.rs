@@ -49,9 +49,9 @@ pub use key::Key;
 pub(crate) use map::map_range;
 pub use memory::Memory;
 pub use probe::{Check, Probe, Promise, Verdict, probe};
-pub use requests::{HasResponse, Meter, RequestCount, RequestKind, Requests, Response};
 #[cfg(feature = "s3")]
 pub(crate) use requests::read_response;
+pub use requests::{HasResponse, Meter, RequestCount, RequestKind, Requests, Response};
 #[cfg(feature = "s3")]
 pub use s3::{S3, S3Address, S3Options};
 

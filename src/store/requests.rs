@@ -449,20 +449,22 @@ mod tests {
     #[tokio::test]
     async fn every_response_is_counted_where_it_belongs() {
         let meter = Meter::default();
-        let responses =
-            [Response::Done, Response::Absent, Response::Unchanged, Response::Refused, Response::Conflict, Response::Failed];
+        let responses = [
+            Response::Done,
+            Response::Absent,
+            Response::Unchanged,
+            Response::Refused,
+            Response::Conflict,
+            Response::Failed,
+        ];
         for response in responses {
             meter.request_with(RequestKind::Create, "k", 10, async { Ok(()) }, |()| (response, 3)).await.unwrap();
         }
         let failed = StoreError::new(StoreErrorKind::Transient, "create", "k", "no");
-        let failing = env::attempting(
-            2,
-            meter.request(RequestKind::Get, "k", 0, async { Err::<(), _>(failed) }),
-        );
+        let failing = env::attempting(2, meter.request(RequestKind::Get, "k", 0, async { Err::<(), _>(failed) }));
         failing.await.unwrap_err();
         // Abandoned half way.
-        let given_up =
-            meter.request(RequestKind::List, "k", 0, std::future::pending::<Result<(), _>>());
+        let given_up = meter.request(RequestKind::List, "k", 0, std::future::pending::<Result<(), _>>());
         tokio::select! { biased; _ = given_up => unreachable!(), () = async {} => {} }
         let requests = meter.requests();
         let one = RequestCount {

@@ -12,8 +12,6 @@ fn block<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work)
 }
 
-const NOW: Receive = Receive { max: 10, wait: std::time::Duration::ZERO, visibility: None };
-
 /// A queue and its dead-letter queue. The latter holds these bodies, each in its group.
 fn with_letters(name: &str, letters: &[(&str, &str)]) -> (Queue, Queue) {
     block(async {
@@ -52,7 +50,7 @@ fn peek_leaves_messages_where_they_are_and_asks_where_a_look_counts() {
     let peeked = cloud.run(&format!("queue peek {} --json", dead.url())).json_lines();
     assert_eq!(peeked.iter().map(|message| message["body"].as_str().unwrap()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!((peeked[0]["group"].as_str(), peeked[0]["receives"].as_u64()), (Some("g"), Some(1)));
-    assert_eq!(block(dead.receive(NOW)).unwrap().len(), 2, "they can be received at once");
+    assert_eq!(block(dead.receive(Receive::NOW)).unwrap().len(), 2, "they can be received at once");
     cloud.run(&format!("queue peek {} --dry-run", dead.url())).ok();
     cloud.run(&format!("queue peek {}", queue.url())).ends_with(2).complains("no terminal");
     cloud.run(&format!("queue peek {} --yes", queue.url())).ok();
@@ -85,7 +83,7 @@ fn redriving_by_hand_keeps_order_groups_and_what_cannot_be_sent() {
     let mut bodies: Vec<Vec<String>> = vec![Vec::new(), Vec::new()];
     block(async {
         while bodies.iter().map(Vec::len).sum::<usize>() < 23 {
-            let received = queue.receive(NOW).await.unwrap();
+            let received = queue.receive(Receive::NOW).await.unwrap();
             assert!(!received.is_empty());
             for message in &received {
                 bodies[usize::from(message.group.as_deref() == Some("g1"))].push(message.body.clone());

@@ -24,7 +24,7 @@ fn put(id: impl ToString) -> Op {
 }
 
 fn writer(collection: &Collection, max_backlog: BacklogLimit) -> Writer {
-    collection.writer(WriterOptions { max_backlog, ..WriterOptions::default() }).unwrap()
+    collection.writer(WriterOptions::default().max_backlog(max_backlog)).unwrap()
 }
 
 fn lag(writer: &Writer) -> Lag {
@@ -37,7 +37,7 @@ fn lag(writer: &Writer) -> Lag {
 /// longer and needed more memory, and no writer heard of it.
 async fn an_append_beyond_the_limit_is_busy_until_a_fold<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store).await;
-    let writer = writer(&collection, BacklogLimit { segments: 3, ..BacklogLimit::NONE });
+    let writer = writer(&collection, BacklogLimit::NONE.segments(3));
     for n in 0..4 {
         writer.append(vec![put(n)]).await.unwrap();
     }
@@ -67,11 +67,11 @@ async fn a_writer_from_a_source_knows_ops_and_bytes_of_others<S: Store + Clone>(
     let other = writer(&collection, BacklogLimit::NONE);
     let large = Record { document: Some("d".repeat(1 << 20)), ..Record::default() };
     other.append(vec![Op::put("large", large), put("small")]).await.unwrap();
-    let limit = BacklogLimit { bytes: 1 << 20, ..BacklogLimit::NONE };
+    let limit = BacklogLimit::NONE.bytes(1 << 20);
     let refused = writer(&collection, limit).append_from("s", 1, vec![put("a")]).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Busy, "{refused}");
     assert!(refused.to_string().contains("decoded bytes are not folded, and the limit is 1048576"), "{refused}");
-    let limit = BacklogLimit { ops: 2, ..BacklogLimit::NONE };
+    let limit = BacklogLimit::NONE.ops(2);
     let writer = writer(&collection, limit);
     writer.append_from("s", 1, vec![put("a")]).await.unwrap();
     assert_eq!((lag(&writer).segments, lag(&writer).ops), (2, 3));
@@ -82,7 +82,7 @@ async fn a_writer_from_a_source_knows_ops_and_bytes_of_others<S: Store + Clone>(
 /// wait for a fold.
 async fn a_repetition_is_acknowledged_beyond_the_limit<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store).await;
-    let limit = BacklogLimit { segments: 0, ..BacklogLimit::NONE };
+    let limit = BacklogLimit::NONE.segments(0);
     writer(&collection, limit).append_from("s", 1, vec![put("a")]).await.unwrap();
     let second = writer(&collection, limit);
     assert!(second.append_from("s", 1, vec![put("a")]).await.unwrap().is_duplicate());
@@ -92,7 +92,7 @@ async fn a_repetition_is_acknowledged_beyond_the_limit<S: Store + Clone>(store: 
 /// Story: no process ran `compact`, and the log grew with every append.
 async fn a_process_that_keeps_up_has_a_bounded_log<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store).await;
-    let limit = BacklogLimit { segments: 8, ..BacklogLimit::NONE };
+    let limit = BacklogLimit::NONE.segments(8);
     let (writer, mut keep_up) = (writer(&collection, BacklogLimit::NONE), collection.keep_up(limit));
     let mut folds = 0;
     for n in 0..60 {

@@ -1,7 +1,6 @@
 //! Cold searches of a distant store: their ranges, bytes and rounds of requests.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use deltafold::format::{Metric, Op, Record, Value};
 use deltafold::store::Memory;
@@ -26,7 +25,7 @@ fn vectors() -> Vec<Vec<f32>> {
 /// A collection of one base, with documents.
 async fn prepared(shards: u16) -> (Far, Collection) {
     let store = Far::default();
-    let options = CreateOptions { metric: Metric::L2, shards, ..CreateOptions::new(DIMENSION) };
+    let options = CreateOptions::new(DIMENSION).metric(Metric::L2).shards(shards);
     let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
     let writer = collection.writer(WriterOptions::default()).unwrap();
     let put = |(number, vector): (usize, Vec<f32>)| {
@@ -251,7 +250,7 @@ async fn found_over_a_stale_segment() -> Vec<String> {
     store.before("get", "/log/00000000000000000002", move || async move {
         awake.append(put("third")).await.unwrap();
         collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
-        let all = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+        let all = SweepOptions::KEEP_NOTHING;
         drop(collection.sweep(&all).await.unwrap());
         sleeper.append(put("fourth")).await.unwrap();
     });

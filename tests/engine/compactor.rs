@@ -37,7 +37,7 @@ fn put(id: impl ToString) -> Op {
 }
 
 fn policy(fold_segments: u64, fold_bytes: u64) -> CompactorOptions {
-    CompactorOptions { policy: Policy { fold_segments, fold_bytes, ..Policy::default() } }
+    CompactorOptions::default().policy(Policy::default().fold_segments(fold_segments).fold_bytes(fold_bytes))
 }
 
 async fn append<S>(_: &Watched<S>, writer: &Writer, segments: std::ops::Range<usize>) {
@@ -124,16 +124,17 @@ async fn folds_come_by_count_and_by_bytes<S: Store + Clone>(store: Watched<S>) {
     assert!(folds.len() >= 3, "one fold reads no more than its bytes, and one segment: {folds:?}");
     assert!(folds.iter().all(|fold| fold.bytes_in < 2_000 + 1_000 && fold.version.is_some()), "{folds:?}");
     // Senseless values act like the closest sensible ones.
-    let mut odd = collection.compactor(CompactorOptions {
-        policy: Policy {
-            fold_segments: 0,
-            fold_bytes: 0,
-            fan_in: 0,
-            absorb_one_in: 0,
-            rewrites: 0,
-            forget_sources_after: Duration::ZERO,
-        },
-    });
+    let mut odd = collection.compactor(
+        CompactorOptions::default().policy(
+            Policy::default()
+                .fold_segments(0)
+                .fold_bytes(0)
+                .fan_in(0)
+                .absorb_one_in(0)
+                .rewrites(0)
+                .forget_sources_after(Duration::ZERO),
+        ),
+    );
     append(&store, &writer, 30..40).await;
     odd.tick().await.unwrap();
     odd.merge_all().await.unwrap();
@@ -226,8 +227,7 @@ async fn a_dry_run_deletes_nothing_and_tells_all<S: Store + Clone>(store: Watche
         collection.compactor(policy(1, 1 << 20)).merge_all().await.unwrap();
     }
     let before = store.keys("").await;
-    let options =
-        |dry_run| SweepOptions { keep_versions: 0, min_age: Duration::ZERO, dry_run, ..SweepOptions::default() };
+    let options = |dry_run| SweepOptions::KEEP_NOTHING.dry_run(dry_run);
     let planned = collection.sweep(&options(true)).await.unwrap().remove(0).1;
     assert_eq!(store.keys("").await, before);
     assert!(planned.segments == 7 && planned.manifests > 0 && planned.parts > 0 && planned.bytes > 0, "{planned:?}");
@@ -254,15 +254,9 @@ async fn a_sweep_keeps_versions_by_number_by_age_and_by_pin<S: Store + Clone>(st
     };
     let all = readable(&collection).await;
     // All are younger than an hour.
-    collection
-        .sweep(&SweepOptions { min_age: Duration::from_secs(3_600), keep_versions: 0, ..SweepOptions::default() })
-        .await
-        .unwrap();
+    collection.sweep(&SweepOptions::default().min_age(Duration::from_secs(3_600)).keep_versions(0)).await.unwrap();
     assert_eq!(readable(&collection).await, all);
-    collection
-        .sweep(&SweepOptions { min_age: Duration::ZERO, keep_versions: 3, ..SweepOptions::default() })
-        .await
-        .unwrap();
+    collection.sweep(&SweepOptions::default().min_age(Duration::ZERO).keep_versions(3)).await.unwrap();
     let left = readable(&collection).await;
     let current = collection.status().await.unwrap().shards[0].version.get();
     assert_eq!(
@@ -345,8 +339,8 @@ async fn a_merge_of_a_lost_object_is_damage() {
         let (collection, writer) = made(&store).await;
         for id in 0..3 {
             writer.append(vec![put(id)]).await.unwrap();
-            let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
-            collection.compactor(CompactorOptions { policy }).run_once().await.unwrap();
+            let policy = Policy::default().fan_in(usize::MAX).absorb_one_in(0);
+            collection.compactor(CompactorOptions::default().policy(policy)).run_once().await.unwrap();
         }
         let lost = store.keys(part).await.pop().unwrap();
         store.inner.delete(std::slice::from_ref(&lost)).await.unwrap();

@@ -2,7 +2,6 @@
 //! or "unknown", and each answer must be true.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use deltafold::format::{EditKind, Op, ShardId};
 use deltafold::store::Store;
@@ -38,7 +37,7 @@ async fn append(writer: &Writer, id: &str) -> u64 {
 }
 
 async fn ids(collection: &Collection) -> Vec<String> {
-    let options = FollowOptions { until_tail: true, ..FollowOptions::default() };
+    let options = FollowOptions::default().until_tail(true);
     let shard = ShardId::new(0).unwrap();
     let ops: Vec<_> = collection.follow(shard, options).unwrap().try_collect().await.unwrap();
     ops.into_iter().map(|(_, op)| op.id).collect()
@@ -59,7 +58,7 @@ async fn echo<S: Store + Clone, F: Future<Output = ()> + Send>(
         append(&other.writer(WriterOptions::default()).unwrap(), "next").await;
         let report = other.compactor(CompactorOptions::default()).run_once().await.unwrap();
         assert_eq!(report.published(EditKind::Fold), 1);
-        let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+        let options = SweepOptions::KEEP_NOTHING;
         assert_eq!(other.sweep(&options).await.unwrap()[0].1.truncated.get(), 3);
         assert_eq!(append(&sleeper, "late").await, 4);
         assert_eq!(inner.keys("/log/00000000000000000002").await.len(), 1, "the sleeper's");
@@ -159,7 +158,7 @@ async fn a_drop_before_the_ack_is_not_found<S: Store + Clone>(store: Watched<S>)
 /// error asked an operator to examine the change, though appending it again is all that the first
 /// shard needs.
 async fn a_passed_shard_does_not_hide_a_failed_one<S: Store + Clone>(store: Watched<S>) {
-    let options = CreateOptions { shards: 2, ..CreateOptions::new(2) };
+    let options = CreateOptions::new(2).shards(2);
     let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
     let id_in = |shard: u16| (0..).map(|n: u32| n.to_string()).find(|id| ShardId::of(id, 2).get() == shard).unwrap();
     let (first, second) = (id_in(0), id_in(1));
@@ -186,7 +185,7 @@ async fn an_echo_is_acknowledged_where_it_was_folded<S: Store + Clone>(store: Wa
         let busy = other.writer(WriterOptions::default()).unwrap();
         assert_eq!([append(&busy, "x").await, append(&busy, "y").await], [3, 4]);
         other.compactor(CompactorOptions::default()).run_once().await.unwrap();
-        let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+        let options = SweepOptions::KEEP_NOTHING;
         assert_eq!(other.sweep(&options).await.unwrap()[0].1.truncated.get(), 4);
         assert_eq!(append(&sleeper, "late").await, 5);
     });
@@ -210,7 +209,7 @@ async fn an_ack_after_two_attempts_names_the_folded_slot<S: Store + Clone>(store
     store.before("get_unless", "/head", move || async move {
         assert_eq!(append(&sweeping.writer(WriterOptions::default()).unwrap(), "last").await, 4);
         sweeping.compactor(CompactorOptions::default()).run_once().await.unwrap();
-        let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+        let options = SweepOptions::KEEP_NOTHING;
         assert_eq!(sweeping.sweep(&options).await.unwrap()[0].1.truncated.get(), 4);
     });
     assert_eq!(try_append(&store, &writer).await, Ok(3));

@@ -29,8 +29,8 @@ async fn append(writer: &Writer, segments: std::ops::Range<usize>) {
 }
 
 async fn fold(collection: &Collection) {
-    let policy = Policy { fold_segments: 1, ..Policy::default() };
-    collection.compactor(CompactorOptions { policy }).run_once().await.unwrap();
+    let policy = Policy::default().fold_segments(1);
+    collection.compactor(CompactorOptions::default().policy(policy)).run_once().await.unwrap();
 }
 
 async fn a_drop_that_is_broken_off_is_finished_by_the_next<S: Store + Clone>(store: Watched<S>) {

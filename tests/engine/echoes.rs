@@ -5,7 +5,6 @@
 //! success, and act on it once.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use deltafold::format::{EditKind, HeadPlace, Op, Record};
 use deltafold::store::{Key, Store};
@@ -38,8 +37,8 @@ async fn every_actor_bears_an_echo_of_each_write<S: Store + Clone>(store: Watche
     let name = "c".parse().unwrap();
     let collection = Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(2)).await.unwrap();
     let writer = collection.writer(WriterOptions::default()).unwrap();
-    let folds = Policy { fold_segments: 1, fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
-    let mut compactor = collection.compactor(CompactorOptions { policy: folds });
+    let folds = Policy::default().fold_segments(1).fan_in(usize::MAX).absorb_one_in(0);
+    let mut compactor = collection.compactor(CompactorOptions::default().policy(folds));
     for round in 0..3 {
         for id in 0..4 {
             writer.append(vec![put(round * 4 + id)]).await.unwrap();
@@ -57,7 +56,7 @@ async fn every_actor_bears_an_echo_of_each_write<S: Store + Clone>(store: Watche
     let pinned = collection.pin("kept", None).await.unwrap();
     collection.unpin("kept").await.unwrap();
     collection.pin("kept", None).await.unwrap();
-    let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let options = SweepOptions::KEEP_NOTHING;
     collection.sweep(&options).await.unwrap();
     let reader = collection.reader().await.unwrap();
     assert_eq!(reader.count().await.unwrap(), 11);
@@ -81,7 +80,7 @@ async fn a_repair_bears_an_echo_of_each_write<S: Store + Clone>(store: Watched<S
     collection.writer(WriterOptions::default()).unwrap().append(vec![put(1)]).await.unwrap();
     store.inner.delete(&[Key::new("c/0000/head").unwrap()]).await.unwrap();
     store.echo_all();
-    let apply = RepairOptions { apply: true, ..RepairOptions::default() };
+    let apply = RepairOptions::default().apply(true);
     Collection::repair(Arc::new(store.clone()), &name, &apply).await.unwrap();
     assert_echoed(&store.echoed(), &["head"]);
     let collection = Collection::open(Arc::new(store.clone()), &name).await.unwrap();

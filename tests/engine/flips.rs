@@ -226,7 +226,7 @@ async fn ops_in_front_of_damage_come_before_its_error() {
         writer.append(vec![put(id)]).await.unwrap();
     }
     store.overwrite(&store.keys("/log/").await[2], |bytes| bytes[100] ^= 1).await;
-    let options = FollowOptions { until_tail: true, ..FollowOptions::default() };
+    let options = FollowOptions::default().until_tail(true);
     let mut follow = collection.follow(ShardId::default(), options).unwrap();
     let mut ids = Vec::new();
     let error = loop {

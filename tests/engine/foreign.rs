@@ -91,7 +91,7 @@ impl Made {
 
     /// The slots of the ops that a follower passes on, and its error.
     async fn followed(&self, from: u64) -> (Vec<u64>, Option<Error>) {
-        let options = FollowOptions { until_tail: true, ..FollowOptions::default() };
+        let options = FollowOptions::default().until_tail(true);
         let mut follow = self.collection.follow(shard(), options.from_segment(Sequence::new(from).unwrap())).unwrap();
         let mut slots = Vec::new();
         loop {
@@ -290,7 +290,7 @@ async fn a_waiting_follower_judges_a_leftover_by_what_follows() {
     for damaged in [false, true] {
         for made in stores(2).await {
             let interval = Duration::from_micros(10);
-            let options = FollowOptions { interval, ..FollowOptions::default() };
+            let options = FollowOptions::default().interval(interval);
             let mut follow = made.collection.follow(shard(), options).unwrap();
             for _ in 0..2 {
                 follow.try_next().await.unwrap().unwrap();

@@ -111,7 +111,7 @@ fn shard() -> ShardId {
 }
 
 fn from_start(until_tail: bool) -> FollowOptions {
-    FollowOptions { until_tail, interval: Duration::from_micros(10), ..FollowOptions::default() }
+    FollowOptions::default().until_tail(until_tail).interval(Duration::from_micros(10))
 }
 
 /// Follows, and counts the ops passed on. An error must come after the ops in front of the slot and
@@ -205,7 +205,7 @@ async fn a_follower_knows_the_last_segment_folded() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_swept_slot_is_no_hole() {
     for made in stores(LAST).await {
-        let sweep = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+        let sweep = SweepOptions::KEEP_NOTHING;
         made.collection.sweep(&sweep).await.unwrap();
         let error = followed(&made, 1, from_start(true)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Superseded, "{error}");

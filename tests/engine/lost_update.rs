@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use deltafold::format::{Op, Patch, Value};
 use deltafold::store::Store;
@@ -57,12 +56,12 @@ impl Role {
     /// Does it to the end. Where another worker made it needless, that is a reported conflict and
     /// no loss.
     async fn act(self, collection: &Collection) {
-        let folds = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
+        let folds = Policy::default().fan_in(usize::MAX).absorb_one_in(0);
         let done = match self {
-            Self::Fold => collection.compactor(CompactorOptions { policy: folds }).run_once().await.map(drop),
+            Self::Fold => collection.compactor(CompactorOptions::default().policy(folds)).run_once().await.map(drop),
             Self::Merge => collection.compactor(CompactorOptions::default()).merge_all().await.map(drop),
             Self::Sweep => {
-                let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+                let options = SweepOptions::KEEP_NOTHING;
                 collection.sweep(&options).await.map(drop)
             }
         };

@@ -26,7 +26,7 @@ async fn all_collections_are_listed_however_many_objects_there_are() {
 async fn a_collection_has_1_to_4_096_shards() {
     let store = Arc::new(Memory::new());
     let create = async |name: &str, shards| {
-        let options = CreateOptions { shards, ..CreateOptions::new(2) };
+        let options = CreateOptions::new(2).shards(shards);
         Collection::create(store.clone(), &name.parse().unwrap(), &options).await.map(drop)
     };
     for shards in [0, 4_097] {

@@ -172,11 +172,11 @@ async fn one_record_is_read_without_the_embeddings_of_others() {
 async fn a_get_reads_the_parts_of_all_runs_at_once() {
     let (store, collection) = prepared().await;
     let writer = collection.writer(WriterOptions::default()).unwrap();
-    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
+    let policy = Policy::default().fan_in(usize::MAX).absorb_one_in(0);
     for key in ["one", "two"] {
         let metadata = [(key.to_owned(), Some(Value::Bool(true)))].into();
         writer.append(vec![Op::patch(id(123), Patch { metadata, ..Patch::default() })]).await.unwrap();
-        collection.compactor(CompactorOptions { policy: policy.clone() }).run_once().await.unwrap();
+        collection.compactor(CompactorOptions::default().policy(policy.clone())).run_once().await.unwrap();
     }
     let reader = collection.reader().await.unwrap();
     store.reads();
@@ -228,14 +228,14 @@ async fn a_filter_reads_its_columns_of_parts_that_may_match() {
     assert_eq!(fronts.len(), parts(&reader).await, "{fronts:?}");
     assert!(bytes(&fronts) < 32 << 10, "{fronts:?}");
 
-    let rare = Find { include, ..Find::new(Filter::equals("rare", true)) };
+    let rare = Find::new(Filter::equals("rare", true)).include(include);
     assert_eq!(found(&reader, &rare).await, (0..20).map(id).collect::<Vec<_>>());
     let reads = of_parts(&store);
     assert_eq!(reads.len(), 1, "one column of one part: {reads:?}");
     assert!(reads[0].bytes < 512, "{reads:?}");
 
     // Bounds rule out all parts but one, and no other part's column is read.
-    let one = Find { include, ..Find::new(Filter::equals("number", 359)) };
+    let one = Find::new(Filter::equals("number", 359)).include(include);
     assert_eq!(found(&reader, &one).await, [id(359)]);
     let reads = of_parts(&store);
     assert_eq!(reads.len(), 1, "{reads:?}");
@@ -244,7 +244,7 @@ async fn a_filter_reads_its_columns_of_parts_that_may_match() {
     assert_eq!(of_parts(&store), [], "columns that were read are kept");
 
     // Every row has the key: the summary alone decides.
-    let all = Find { include, ..Find::new(Filter::exists("title")) };
+    let all = Find::new(Filter::exists("title")).include(include);
     assert_eq!(found(&reader, &all).await.len(), RECORDS);
     assert_eq!(of_parts(&store), []);
 }
@@ -282,7 +282,7 @@ async fn hits_read_columns_and_documents_of_winners_alone() {
     let reads = of_parts(&store);
     // Three adjacent records are in two blocks at most; a part may end between them.
     assert!(reads.len() <= 4 && bytes(&reads) < 5 * DOCUMENT as u64 + (16 << 10), "{reads:?}");
-    let metadata = query(Include { metadata: true, ..Include::NOTHING });
+    let metadata = query(Include::NOTHING.metadata(true));
     let answer = reader.search(&[metadata]).await.unwrap().remove(0);
     assert!(answer.hits.iter().all(|hit| hit.entry.record.document.is_none() && !hit.entry.record.metadata.is_empty()));
     assert_eq!(of_parts(&store), [], "the columns are kept");
@@ -307,8 +307,8 @@ async fn no_document_stays_in_memory_unless_asked() {
     let (store, collection) = prepared().await;
     let reader = collection.reader().await.unwrap();
     reader.get(&id(3)).await.unwrap();
-    let by_insertion = ScanOptions { order: Order::Insertion, ..ScanOptions::default() };
-    let narrow = ScanOptions { prefix: Some("0001".to_owned()), ..ScanOptions::default() };
+    let by_insertion = ScanOptions::default().order(Order::Insertion);
+    let narrow = ScanOptions::default().prefix(Some("0001".to_owned()));
     for options in [by_insertion, narrow, ScanOptions::default()] {
         reader.scan(options).try_collect::<Vec<_>>().await.unwrap();
     }
@@ -321,11 +321,7 @@ async fn no_document_stays_in_memory_unless_asked() {
     assert!(warmth.memory_bytes > (RECORDS * DOCUMENT) as u64, "{warmth:?}");
     store.reads();
     assert_eq!(reader.get(&id(77)).await.unwrap().unwrap().record, record(77));
-    reader
-        .scan(ScanOptions { order: Order::Insertion, ..ScanOptions::default() })
-        .try_collect::<Vec<_>>()
-        .await
-        .unwrap();
+    reader.scan(ScanOptions::default().order(Order::Insertion)).try_collect::<Vec<_>>().await.unwrap();
     assert_eq!(reader.warmth().documents, warmth.parts);
     assert_eq!(of_parts(&store), []);
 }

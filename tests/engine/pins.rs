@@ -18,7 +18,7 @@ on_every_store!(
 );
 
 async fn made<S: Store + Clone>(store: &Watched<S>, shards: u16) -> Collection {
-    let options = CreateOptions { shards, ..CreateOptions::new(2) };
+    let options = CreateOptions::new(2).shards(shards);
     let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
     publish(&collection, "a").await;
     collection
@@ -29,12 +29,12 @@ async fn publish(collection: &Collection, id: &str) {
     let put = |id: String| Op::put(id, Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() });
     let ops = (0..8).map(|number| put(format!("{id}{number}"))).collect();
     collection.writer(WriterOptions::default()).unwrap().append(ops).await.unwrap();
-    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
-    collection.compactor(CompactorOptions { policy }).run_once().await.unwrap();
+    let policy = Policy::default().fan_in(usize::MAX).absorb_one_in(0);
+    collection.compactor(CompactorOptions::default().policy(policy)).run_once().await.unwrap();
 }
 
 async fn sweep(collection: &Collection) -> Vec<String> {
-    let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let options = SweepOptions::KEEP_NOTHING;
     collection.sweep(&options).await.unwrap().remove(0).1.expired_pins
 }
 

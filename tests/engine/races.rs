@@ -62,12 +62,12 @@ async fn append(writer: &Writer, ops: Vec<Op>) -> u64 {
 
 /// Folds without merging.
 async fn fold(collection: &Collection) -> usize {
-    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
-    collection.compactor(CompactorOptions { policy }).run_once().await.unwrap().published(EditKind::Fold)
+    let policy = Policy::default().fan_in(usize::MAX).absorb_one_in(0);
+    collection.compactor(CompactorOptions::default().policy(policy)).run_once().await.unwrap().published(EditKind::Fold)
 }
 
 async fn sweep(collection: &Collection) -> u64 {
-    let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let options = SweepOptions::KEEP_NOTHING;
     collection.sweep(&options).await.unwrap()[0].1.truncated.get()
 }
 
@@ -293,8 +293,8 @@ async fn overtaken_merge<S: Store + Clone, F: Future<Output = ()> + Send>(
     }
     let other = collection.clone();
     store.before("create", "/manifest/", move || async move { meanwhile(other, writer).await });
-    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
-    let report = collection.compactor(CompactorOptions { policy }).merge_all().await.unwrap();
+    let policy = Policy::default().fan_in(usize::MAX).absorb_one_in(0);
+    let report = collection.compactor(CompactorOptions::default().policy(policy)).merge_all().await.unwrap();
     assert!(store.all_reached());
     (collection, report)
 }
@@ -329,7 +329,7 @@ async fn r5_a_merge_that_is_young_enough_survives_a_sweep<S: Store + Clone>(stor
     let (collection, report) = overtaken_merge(&store, |collection, writer| async move {
         append(&writer, vec![put("d")]).await;
         fold(&collection).await;
-        let options = SweepOptions { keep_versions: 2, min_age: Duration::ZERO, ..SweepOptions::default() };
+        let options = SweepOptions::default().keep_versions(2).min_age(Duration::ZERO);
         collection.sweep(&options).await.unwrap();
     })
     .await;
@@ -408,7 +408,7 @@ async fn r9_the_same_deletions_twice_delete_nothing_else<S: Store + Clone>(store
         fold(&collection).await;
     }
     store.fail("delete", "", Fault::Permanent);
-    let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let options = SweepOptions::KEEP_NOTHING;
     assert_eq!(collection.sweep(&options).await.unwrap_err().kind(), ErrorKind::Storage);
     assert_sound(&collection).await;
     sweep(&collection).await;
@@ -648,10 +648,8 @@ async fn r15_a_zero_filled_or_cut_segment_is_an_error<S: Store + Clone>(store: W
         assert!(error.to_string().contains(key.as_str()), "{error}");
         let error = collection.compactor(CompactorOptions::default()).run_once().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
-        let follow = collection.follow(
-            deltafold::format::ShardId::new(0).unwrap(),
-            FollowOptions { until_tail: true, ..FollowOptions::default() },
-        );
+        let follow =
+            collection.follow(deltafold::format::ShardId::new(0).unwrap(), FollowOptions::default().until_tail(true));
         let followed: Result<Vec<_>, _> = follow.unwrap().try_collect().await;
         assert_eq!(followed.unwrap_err().kind(), ErrorKind::Corrupt);
         let fresh = collection.writer(WriterOptions::default()).unwrap();

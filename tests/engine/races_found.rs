@@ -34,7 +34,7 @@ on_every_store!(
 );
 
 async fn made<S: Store + Clone>(store: &Watched<S>, shards: u16) -> Collection {
-    let options = CreateOptions { shards, ..CreateOptions::new(2) };
+    let options = CreateOptions::new(2).shards(shards);
     Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap()
 }
 
@@ -52,8 +52,8 @@ async fn append(writer: &Writer, id: &str) -> u64 {
 
 /// Folds without merging.
 async fn fold(collection: &Collection) {
-    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
-    collection.compactor(CompactorOptions { policy }).run_once().await.unwrap();
+    let policy = Policy::default().fan_in(usize::MAX).absorb_one_in(0);
+    collection.compactor(CompactorOptions::default().policy(policy)).run_once().await.unwrap();
 }
 
 /// Folds and sweeps the whole log. It appends one more op first, because a sweep keeps the last
@@ -65,7 +65,7 @@ async fn fold_and_sweep(collection: &Collection) -> u64 {
 }
 
 async fn sweep(collection: &Collection) -> u64 {
-    let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let options = SweepOptions::KEEP_NOTHING;
     collection.sweep(&options).await.unwrap()[0].1.truncated.get()
 }
 
@@ -128,7 +128,7 @@ async fn a_slot_that_was_forgotten_is_not_guessed<S: Store + Clone>(store: Watch
 /// the second is checked. Returns the outcome of the second.
 async fn overtaken_by_the_batch_before<S: Store + Clone>(store: Watched<S>, more: u64) -> (Collection, Result<Ack>) {
     let collection = made(&store, 1).await;
-    let one_by_one = collection.writer(WriterOptions { max_batch_ops: 1, ..WriterOptions::default() }).unwrap();
+    let one_by_one = collection.writer(WriterOptions::default().max_batch_ops(1)).unwrap();
     append(&one_by_one, "a").await;
     let other = collection.clone();
     store.before("create", "/log/00000000000000000002", move || async move {
@@ -427,7 +427,7 @@ async fn a_change_that_came_twice_is_not_acknowledged_for_a_twin_that_was_refuse
 async fn a_change_is_not_passed_by_what_never_lands<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
     // Two that come at once are one batch.
-    let options = WriterOptions { max_batch_ops: 2, linger: Duration::from_secs(60), ..WriterOptions::default() };
+    let options = WriterOptions::default().max_batch_ops(2).linger(Duration::from_secs(60));
     let by_twos = collection.writer(options).unwrap();
     let change = async |position| {
         let origin = Origin { source: "s".to_owned(), position };

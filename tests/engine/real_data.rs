@@ -45,7 +45,7 @@ enum Folds {
 
 async fn collection(store: Arc<dyn Store>, shards: u16) -> Collection {
     let name: CollectionName = "packages".parse().unwrap();
-    Collection::create(store, &name, &CreateOptions { shards, ..CreateOptions::new(384) }).await.unwrap()
+    Collection::create(store, &name, &CreateOptions::new(384).shards(shards)).await.unwrap()
 }
 
 async fn append_all(writer: &Writer, ops: &[Op], ops_a_segment: usize) {
@@ -166,8 +166,8 @@ async fn everybody_at_once(open: impl Fn() -> Arc<dyn Store>, data: &'static Rea
         let (store, name, mut watching) = (open(), name.clone(), watching.clone());
         workers.push(tokio::spawn(async move {
             let collection = Collection::open(store, &name).await.unwrap();
-            let policy = Policy { fold_segments: 8, ..Policy::default() };
-            let mut compactor = collection.compactor(CompactorOptions { policy });
+            let policy = Policy::default().fold_segments(8);
+            let mut compactor = collection.compactor(CompactorOptions::default().policy(policy));
             let stop = async move { drop(watching.wait_for(|done| *done).await) };
             compactor.watch(Duration::from_millis(1), stop, |_| ()).await.unwrap();
         }));
@@ -175,7 +175,7 @@ async fn everybody_at_once(open: impl Fn() -> Arc<dyn Store>, data: &'static Rea
     let (store, sweeper_name) = (open(), name.clone());
     workers.push(tokio::spawn(async move {
         let collection = Collection::open(store, &sweeper_name).await.unwrap();
-        let options = SweepOptions { keep_versions: 3, min_age: Duration::ZERO, ..SweepOptions::default() };
+        let options = SweepOptions::default().keep_versions(3).min_age(Duration::ZERO);
         while !*watching.borrow() {
             match collection.sweep(&options).await {
                 Ok(_) => {}

@@ -28,7 +28,7 @@ on_every_store!(
 const SHARDS: u16 = 2;
 
 async fn made<S: Store + Clone>(store: &Watched<S>) -> Collection {
-    let options = CreateOptions { shards: SHARDS, metric: Metric::Cosine, ..CreateOptions::new(2) };
+    let options = CreateOptions::new(2).shards(SHARDS).metric(Metric::Cosine);
     Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap()
 }
 
@@ -41,7 +41,7 @@ async fn repair<S: Store + Clone>(store: &Watched<S>, options: RepairOptions) ->
 }
 
 fn apply() -> RepairOptions {
-    RepairOptions { apply: true, ..RepairOptions::default() }
+    RepairOptions::default().apply(true)
 }
 
 fn put(id: String, number: i64) -> Op {
@@ -59,9 +59,9 @@ async fn append(collection: &Collection, number: i64) {
 
 /// Folds, merges two runs into one if there are two, and sweeps all but two versions.
 async fn work(collection: &Collection) {
-    let policy = Policy { fan_in: 2, absorb_one_in: 0, ..Policy::default() };
-    collection.compactor(CompactorOptions { policy }).run_once().await.unwrap();
-    let options = SweepOptions { keep_versions: 2, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let policy = Policy::default().fan_in(2).absorb_one_in(0);
+    collection.compactor(CompactorOptions::default().policy(policy)).run_once().await.unwrap();
+    let options = SweepOptions::default().keep_versions(2).min_age(Duration::ZERO);
     collection.sweep(&options).await.unwrap();
 }
 
@@ -180,7 +180,7 @@ async fn every_register_of_a_busy_collection_is_rebuilt<S: Store + Clone>(store:
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert!(error.to_string().contains(register.as_str()) && error.to_string().contains("`repair c`"), "{error}");
         assert!(!repair(&store, apply()).await.unwrap().is_intact(), "what is there is replaced only with consent");
-        assert!(repair(&store, RepairOptions { replace: true, ..apply() }).await.unwrap().is_intact());
+        assert!(repair(&store, apply().replace(true)).await.unwrap().is_intact());
         same(&format!("{register} damaged")).await;
     }
     let foreign = Head::empty(Uid::new(99)).encode();
@@ -188,7 +188,7 @@ async fn every_register_of_a_busy_collection_is_rebuilt<S: Store + Clone>(store:
     let error = open(&store).await.unwrap().reader().await.unwrap_err();
     assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains("another collection"), "{error}");
     assert!(!repair(&store, apply()).await.unwrap().is_intact());
-    assert!(repair(&store, RepairOptions { replace: true, ..apply() }).await.unwrap().is_intact());
+    assert!(repair(&store, apply().replace(true)).await.unwrap().is_intact());
     same("a foreign head").await;
     for register in &registers {
         delete(&store, register).await;
@@ -276,7 +276,7 @@ async fn an_old_head_put_back_is_recognised_and_replaced() {
     let found = collection.verify(Depth::Quick, |_| ()).await.unwrap().findings;
     assert!(found.iter().any(|finding| finding.key == head.as_str()), "{found:?}");
     assert!(!repair(&store, apply()).await.unwrap().is_intact(), "it is intact in itself: replaced only with consent");
-    let report = repair(&store, RepairOptions { replace: true, ..apply() }).await.unwrap();
+    let report = repair(&store, apply().replace(true)).await.unwrap();
     assert!(report.is_intact(), "{report:?}");
     assert_eq!(store.inner.get(&head).await.unwrap().unwrap().bytes, new);
     assert!(content(&collection, At::Latest).await == before);
@@ -307,12 +307,12 @@ async fn two_histories_are_not_repaired() {
     let old = store.inner.get(&head).await.unwrap().unwrap().bytes;
     for number in 8..11 {
         append(&collection, number).await;
-        let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
-        collection.compactor(CompactorOptions { policy }).run_once().await.unwrap();
+        let policy = Policy::default().fan_in(usize::MAX).absorb_one_in(0);
+        collection.compactor(CompactorOptions::default().policy(policy)).run_once().await.unwrap();
     }
     set(&store, &head, old).await;
     collection.pin("other", None).await.unwrap();
-    let report = repair(&store, RepairOptions { replace: true, ..apply() }).await.unwrap();
+    let report = repair(&store, apply().replace(true)).await.unwrap();
     let step = report.steps.iter().find(|step| step.key == head.as_str()).unwrap();
     assert!(step.remedy.is_none() && !step.done, "{step:?}");
     assert!(step.notes[0].contains("two histories"), "{step:?}");
@@ -340,7 +340,7 @@ async fn losses_are_named_and_accepted_only_when_told() {
     let plan = repair(&store, apply()).await.unwrap();
     assert!(!plan.is_intact());
     assert!(plan.steps[0].losses.iter().any(|loss| loss.contains("was published")), "{plan:?}");
-    let report = repair(&store, RepairOptions { accept_loss: true, ..apply() }).await.unwrap();
+    let report = repair(&store, apply().accept_loss(true)).await.unwrap();
     assert!(report.is_intact(), "{report:?}");
     // The log behind the older version was not swept, so no op is lost.
     assert!(content(&collection, At::Latest).await == before, "{report:?}");
@@ -364,7 +364,7 @@ async fn a_log_without_its_beginning_goes_on_when_told() {
     let plan = repair(&store, apply()).await.unwrap();
     assert!(plan.steps[0].losses.iter().any(|loss| loss.contains("ops of segments 1 to")), "{plan:?}");
     assert!(store.inner.get(&key("c/0000/head")).await.unwrap().is_none());
-    assert!(repair(&store, RepairOptions { accept_loss: true, ..apply() }).await.unwrap().is_intact());
+    assert!(repair(&store, apply().accept_loss(true)).await.unwrap().is_intact());
     content(&collection, At::Latest).await;
     append(&collection, 9).await;
     work(&collection).await;
@@ -385,9 +385,8 @@ async fn a_register_without_a_copy_is_rebuilt_from_what_is_told() {
     }
     let error = repair(&store, apply()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
-    let told =
-        RepairOptions { metric: Some(Metric::Cosine), shards: Some(SHARDS), ordering: Some(Ordering::Log), ..apply() };
-    let wrong = RepairOptions { dimension: Some(3), ..told.clone() };
+    let told = apply().metric(Some(Metric::Cosine)).shards(Some(SHARDS)).ordering(Some(Ordering::Log));
+    let wrong = told.clone().dimension(Some(3));
     assert_eq!(repair(&store, wrong).await.unwrap_err().kind(), ErrorKind::InvalidInput);
     let report = repair(&store, told).await.unwrap();
     assert!(report.is_intact());
@@ -476,7 +475,7 @@ async fn a_head_of_a_newer_format_is_left_alone() {
     };
     store.overwrite(&head, newer).await;
     let before = store.inner.get(&head).await.unwrap().unwrap().bytes;
-    for options in [apply(), RepairOptions { replace: true, accept_loss: true, ..apply() }] {
+    for options in [apply(), apply().replace(true).accept_loss(true)] {
         let error = repair(&store, options).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NewerFormat, "{error}");
     }

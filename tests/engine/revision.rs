@@ -26,7 +26,7 @@ use crate::support::{canonical, data};
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 async fn made(store: Arc<dyn Store>, dimension: u32, shards: u16, keep: Duration) -> (Collection, Writer) {
-    let options = CreateOptions { shards, ..CreateOptions::new(dimension) }.by_revision(keep);
+    let options = CreateOptions::new(dimension).shards(shards).by_revision(keep);
     let collection = Collection::create(store, &"c".parse().unwrap(), &options).await.unwrap();
     let writer = collection.writer(WriterOptions::default()).unwrap();
     (collection, writer)
@@ -62,7 +62,7 @@ async fn records(collection: &Collection) -> Vec<Entry> {
     let reader = collection.reader().await.unwrap();
     let all: Vec<Entry> = reader.scan(ScanOptions::default()).try_collect().await.unwrap();
     assert_eq!(reader.count().await.unwrap(), all.len() as u64);
-    let options = ScanOptions { order: Order::Insertion, ..ScanOptions::default() };
+    let options = ScanOptions::default().order(Order::Insertion);
     let inserted: Vec<Entry> = reader.scan(options).try_collect().await.unwrap();
     let mut sorted = all.clone();
     sorted.sort_by_key(|entry| (entry.inserted.revision(), entry.shard));
@@ -81,14 +81,14 @@ async fn is_sound(collection: &Collection) {
 
 fn policies() -> [Policy; 3] {
     [
-        Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() },
-        Policy { fan_in: 2, absorb_one_in: 0, ..Policy::default() },
+        Policy::default().fan_in(usize::MAX).absorb_one_in(0),
+        Policy::default().fan_in(2).absorb_one_in(0),
         Policy::default(),
     ]
 }
 
 async fn sweep(collection: &Collection) {
-    let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let options = SweepOptions::KEEP_NOTHING;
     collection.sweep(&options).await.unwrap();
 }
 
@@ -97,7 +97,7 @@ async fn deliver(ops: &[Op], random: &mut Random) -> Vec<Entry> {
     let (collection, writer) = made(Arc::new(Memory::new()), 2, 1, KEEP_TOMBSTONES).await;
     let [one, two, three] = policies();
     let policy = [one, two, three][random.below(3) as usize].clone();
-    let mut compactor = collection.compactor(CompactorOptions { policy });
+    let mut compactor = collection.compactor(CompactorOptions::default().policy(policy));
     let mut rest = ops;
     while !rest.is_empty() {
         let (segment, after) = rest.split_at(1 + random.below(rest.len() as u64) as usize);
@@ -339,8 +339,8 @@ async fn tombstones_are_kept_as_long_as_was_chosen_and_then_forgotten() {
 async fn what_came_in_time_finds_the_tombstone_though_it_is_folded_after_the_time_is_over() {
     let store = Memory::new();
     let (collection, writer) = made(Arc::new(store.clone()), 2, 1, DAY * 30).await;
-    let never = Policy { absorb_one_in: 0, ..Policy::default() };
-    let mut folding = collection.compactor(CompactorOptions { policy: never });
+    let never = Policy::default().absorb_one_in(0);
+    let mut folding = collection.compactor(CompactorOptions::default().policy(never));
     writer.append(vec![put(1, "a", 1), delete(5)]).await.unwrap();
     folding.run_once().await.unwrap();
     elsewhere(&writer, 1).await;
@@ -377,8 +377,8 @@ async fn somebody_else_folds_and_sweeps(and_appends: bool) {
     let memory = Memory::new();
     let store = Watched::over(memory.clone());
     let (collection, writer) = made(Arc::new(store.clone()), 2, 1, DAY * 30).await;
-    let never = Policy { absorb_one_in: 0, ..Policy::default() };
-    let mut folding = collection.compactor(CompactorOptions { policy: never.clone() });
+    let never = Policy::default().absorb_one_in(0);
+    let mut folding = collection.compactor(CompactorOptions::default().policy(never.clone()));
     writer.append(vec![put(1, "a", 1), delete(5)]).await.unwrap();
     folding.run_once().await.unwrap();
     elsewhere(&writer, 1).await;
@@ -386,7 +386,7 @@ async fn somebody_else_folds_and_sweeps(and_appends: bool) {
     memory.advance(DAY * 29);
     writer.append(vec![put(3, "late", 1)]).await.unwrap();
     memory.advance(DAY * 5);
-    let (other, mut others) = (collection.clone(), collection.compactor(CompactorOptions { policy: never }));
+    let (other, mut others) = (collection.clone(), collection.compactor(CompactorOptions::default().policy(never)));
     let mut merging = collection.compactor(CompactorOptions::default());
     // The first list is that of the log's tail; the second is that of the merge.
     store.before("list", "log/", || async {});
@@ -443,8 +443,7 @@ async fn each_ordering_takes_its_own_ops_and_follows_them() {
     refused(writer.append(vec![Op::add("r", Record::default()).at(Revision::new(1))]).await, "use `put` or `upsert`");
     let ops = vec![put(u128::MAX, "a", 1), patch(3, "b", None), delete(0)];
     writer.append(ops.clone()).await.unwrap();
-    let followed =
-        by_revision.follow(ShardId::default(), FollowOptions { until_tail: true, ..FollowOptions::default() });
+    let followed = by_revision.follow(ShardId::default(), FollowOptions::default().until_tail(true));
     let followed: Vec<Op> = followed.unwrap().map_ok(|(_, op)| op).try_collect().await.unwrap();
     assert_eq!(followed, ops);
 
@@ -475,7 +474,7 @@ async fn a_scan_by_insertion_is_ordered_by_revision_shard_and_id() {
     sorted.sort_by_key(|entry| (entry.inserted.revision(), entry.shard, entry.id.clone()));
     let reader = collection.reader().await.unwrap();
     for limit in [1, 13, 199, 500] {
-        let options = ScanOptions { order: Order::Insertion, limit: Some(limit), ..ScanOptions::default() };
+        let options = ScanOptions::default().order(Order::Insertion).limit(Some(limit));
         let found: Vec<Entry> = reader.scan(options).try_collect().await.unwrap();
         assert_eq!(found, sorted[..limit.min(200)]);
     }

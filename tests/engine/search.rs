@@ -86,7 +86,7 @@ async fn collection(
     shards: u16,
     seed: u64,
 ) -> (Reader, Vec<Vec<f32>>) {
-    let options = CreateOptions { metric, shards, ..CreateOptions::new(dimension) };
+    let options = CreateOptions::new(dimension).metric(metric).shards(shards);
     // Every second one is read by ranges.
     let store: Arc<dyn Store> = if seed.is_multiple_of(2) { Arc::new(Memory::new()) } else { Arc::new(Far::default()) };
     let collection = Collection::create(store, &"c".parse().unwrap(), &options).await.unwrap();

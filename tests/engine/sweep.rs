@@ -34,12 +34,12 @@ async fn fold(collection: &Collection, id: &str) -> Version {
 
 /// Keeps no version for its number, and every version for half an hour.
 fn half_an_hour() -> SweepOptions {
-    SweepOptions { keep_versions: 0, min_age: 30 * MINUTE, ..SweepOptions::default() }
+    SweepOptions::default().keep_versions(0).min_age(30 * MINUTE)
 }
 
 /// Keeps no version, neither for its number nor for its age.
 fn at_once() -> SweepOptions {
-    SweepOptions { min_age: Duration::ZERO, ..half_an_hour() }
+    half_an_hour().min_age(Duration::ZERO)
 }
 
 /// A version was current for an hour and was superseded a minute ago. A sweep that counts from its
@@ -87,13 +87,13 @@ async fn the_log_behind_the_floor_version_stays() {
     assert_eq!((rivals.len(), store.all_reached()), (2, true), "two manifests bear the version: {rivals:?}");
 
     let current = collection.status().await.unwrap().shards[0].version;
-    let options = SweepOptions { keep_versions: current.get() - floor.get(), ..at_once() };
+    let options = at_once().keep_versions(current.get() - floor.get());
     let report = collection.sweep(&options).await.unwrap().remove(0).1;
     assert_eq!((report.sweep_floor, report.truncated.get(), report.segments), (floor, 2, 1));
     let reader = collection.reader_at(At::Versions(vec![floor])).await.unwrap();
     assert_eq!(reader.count().await.unwrap(), 1);
     let second = Sequence::new(2).unwrap();
-    let behind = FollowOptions { until_tail: true, ..FollowOptions::default() }.from_segment(second);
+    let behind = FollowOptions::default().until_tail(true).from_segment(second);
     let ops: Vec<_> = collection.follow(ShardId::new(0).unwrap(), behind).unwrap().try_collect().await.unwrap();
     let ids: Vec<&str> = ops.iter().map(|(_, op)| op.id.as_str()).collect();
     assert_eq!(ids, ["b", "c"]);
@@ -108,7 +108,7 @@ async fn uploads_are_given_up_by_the_age_asked_for() {
     let (store, collection) = made().await;
     fold(&collection, "a").await;
     for (upload_age, dry_run) in [(60 * MINUTE, false), (Duration::ZERO, false), (30 * MINUTE, true)] {
-        collection.sweep(&SweepOptions { upload_age, dry_run, ..half_an_hour() }).await.unwrap();
+        collection.sweep(&half_an_hour().upload_age(upload_age).dry_run(dry_run)).await.unwrap();
         let now = store.inner.now().await.unwrap().as_millis();
         let age = i64::try_from(upload_age.as_millis()).unwrap();
         let asked = store.aborts().into_iter().map(|(prefix, before, dry)| (prefix, now - before.as_millis(), dry));
@@ -190,7 +190,7 @@ async fn floors_never_fall() {
     for id in ["a", "b", "c"] {
         fold(&collection, id).await;
     }
-    let options = |keep_versions| SweepOptions { keep_versions, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let options = |keep_versions| SweepOptions::default().keep_versions(keep_versions).min_age(Duration::ZERO);
     let high = collection.sweep(&options(0)).await.unwrap().remove(0).1;
     let again = collection.sweep(&options(100)).await.unwrap().remove(0).1;
     assert_eq!((again.sweep_floor, again.truncated), (high.sweep_floor, high.truncated));

@@ -24,8 +24,8 @@ async fn made() -> (Watched<Memory>, Collection) {
     let collection =
         Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &CreateOptions::new(2)).await.unwrap();
     let writer = collection.writer(WriterOptions::default()).unwrap();
-    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
-    let mut compactor = collection.compactor(CompactorOptions { policy });
+    let policy = Policy::default().fan_in(usize::MAX).absorb_one_in(0);
+    let mut compactor = collection.compactor(CompactorOptions::default().policy(policy));
     writer.append(vec![put("a"), put("b"), put("c")]).await.unwrap();
     compactor.run_once().await.unwrap();
     writer.append(vec![put("b"), patch("c", "x")]).await.unwrap();
@@ -76,7 +76,7 @@ async fn a_sound_collection_has_no_findings() {
     let counted = |key: &Key| ["/part/", "/log/", "/claim"].iter().any(|name| key.as_str().contains(name));
     let bytes = listed.iter().filter(|listed| counted(&listed.key)).map(|listed| listed.bytes).sum::<u64>();
     assert_eq!(report.bytes, bytes);
-    let sweep = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let sweep = SweepOptions::KEEP_NOTHING;
     collection.sweep(&sweep).await.unwrap();
     assert_eq!(findings(&collection, Depth::Deep).await, [], "nor one that was swept");
     drop(store);
@@ -205,7 +205,7 @@ async fn damage_of_older_versions_is_found() {
     let writer = collection.writer(WriterOptions::default()).unwrap();
     writer.append(["a", "b", "c", "d"].map(put).to_vec()).await.unwrap();
     collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
-    let sweep = SweepOptions { keep_versions: 1, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let sweep = SweepOptions::default().keep_versions(1).min_age(Duration::ZERO);
     for swept in [false, true] {
         if swept {
             // From now on only the pin needs them.
@@ -240,7 +240,7 @@ async fn damage_of_older_versions_is_found() {
 #[tokio::test]
 async fn a_segment_that_no_sweep_takes_is_missed() {
     let (store, collection) = made().await;
-    let sweep = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let sweep = SweepOptions::KEEP_NOTHING;
     collection.sweep(&sweep).await.unwrap();
     let status = collection.status().await.unwrap().shards.remove(0);
     assert_eq!(status.truncated, status.folded);
@@ -282,7 +282,7 @@ async fn work_under_way_is_no_damage() {
         async move {
             let writer = collection.writer(WriterOptions::default()).unwrap();
             let mut compactor = collection.compactor(CompactorOptions::default());
-            let sweep = SweepOptions { keep_versions: 2, min_age: Duration::ZERO, ..SweepOptions::default() };
+            let sweep = SweepOptions::default().keep_versions(2).min_age(Duration::ZERO);
             let mut rounds = 0;
             while !*stop.borrow() || rounds < 20 {
                 writer.append(vec![put("a"), patch("b", "k"), put(&format!("n{rounds}"))]).await.unwrap();

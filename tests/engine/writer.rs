@@ -40,7 +40,7 @@ on_every_store!(
 );
 
 async fn made<S: Store + Clone>(store: &Watched<S>, shards: u16) -> Collection {
-    let options = CreateOptions { shards, ..CreateOptions::new(2) };
+    let options = CreateOptions::new(2).shards(shards);
     Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap()
 }
 
@@ -60,7 +60,7 @@ fn shard(number: u16) -> ShardId {
 
 /// All ops in the log of shard 0.
 async fn log(collection: &Collection) -> Vec<(Position, Op)> {
-    let options = FollowOptions { until_tail: true, ..FollowOptions::default() };
+    let options = FollowOptions::default().until_tail(true);
     collection.follow(shard(0), options).unwrap().try_collect().await.unwrap()
 }
 
@@ -141,7 +141,7 @@ async fn who_comes_alone_waits_for_nobody() {
 
 async fn a_segment_takes_so_many_ops_and_bytes_and_no_more<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
-    let options = WriterOptions { max_batch_ops: 10, max_batch_bytes: 10_000, ..WriterOptions::default() };
+    let options = WriterOptions::default().max_batch_ops(10).max_batch_bytes(10_000);
     let writer = collection.writer(options).unwrap();
     let big = |id: &str| Op::put(id, Record { document: Some("d".repeat(6_000)), ..Record::default() });
     let (reached, go_on) = stop(&store);
@@ -181,7 +181,7 @@ async fn a_segment_takes_so_many_ops_and_bytes_and_no_more<S: Store + Clone>(sto
 
 async fn too_much_waiting_is_refused_and_nothing_lost<S: Store + Clone>(store: Watched<S>) {
     let collection = made(&store, 1).await;
-    let writer = collection.writer(WriterOptions { max_waiting_bytes: 500, ..WriterOptions::default() }).unwrap();
+    let writer = collection.writer(WriterOptions::default().max_waiting_bytes(500)).unwrap();
     let (reached, go_on) = stop(&store);
     let mut accepted = vec![tokio::spawn({
         let writer = writer.clone();
@@ -352,10 +352,10 @@ async fn bad_input_names_op_and_field_and_appends_nothing<S: Store + Clone>(stor
         assert_eq!(writer.append_from(source, 1, vec![put("a")]).await.unwrap_err().kind(), ErrorKind::InvalidInput);
     }
     let options = [
-        WriterOptions { max_batch_ops: 0, ..WriterOptions::default() },
-        WriterOptions { max_batch_ops: 1 << 21, ..WriterOptions::default() },
-        WriterOptions { max_batch_bytes: 1 << 30, ..WriterOptions::default() },
-        WriterOptions { max_waiting_bytes: 0, ..WriterOptions::default() },
+        WriterOptions::default().max_batch_ops(0),
+        WriterOptions::default().max_batch_ops(1 << 21),
+        WriterOptions::default().max_batch_bytes(1 << 30),
+        WriterOptions::default().max_waiting_bytes(0),
     ];
     for options in options {
         assert_eq!(collection.writer(options).unwrap_err().kind(), ErrorKind::InvalidInput);
@@ -371,7 +371,7 @@ async fn ops_go_to_the_shards_of_their_ids<S: Store + Clone>(store: Watched<S>) 
     let ack = writer.append((0..50).map(put).collect()).await.unwrap();
     assert_eq!(ack.segments().iter().map(|(shard, _)| shard.get()).collect::<Vec<_>>(), [0, 1, 2]);
     for (number, _) in ack.segments() {
-        let options = FollowOptions { until_tail: true, ..FollowOptions::default() };
+        let options = FollowOptions::default().until_tail(true);
         let ops: Vec<(Position, Op)> = collection.follow(*number, options).unwrap().try_collect().await.unwrap();
         assert!(ops.iter().all(|(_, op)| ShardId::of(&op.id, 3) == *number) && !ops.is_empty());
     }
@@ -520,9 +520,9 @@ async fn everybody_at_once_over_a_store_that_fails_at_random<S: Store + Clone>(s
     let workers = (0..2).map(|number| {
         let (collection, mut stop) = (collection.clone(), stop.clone());
         tokio::spawn(async move {
-            let policy = Policy { fold_segments: 3, fan_in: 3, ..Policy::default() };
-            let mut compactor = collection.compactor(CompactorOptions { policy });
-            let sweep = SweepOptions { keep_versions: 1, min_age: Duration::ZERO, ..SweepOptions::default() };
+            let policy = Policy::default().fold_segments(3).fan_in(3);
+            let mut compactor = collection.compactor(CompactorOptions::default().policy(policy));
+            let sweep = SweepOptions::default().keep_versions(1).min_age(Duration::ZERO);
             while !*stop.borrow_and_update() {
                 let result = if number == 0 {
                     compactor.tick().await.map(drop)
@@ -568,8 +568,7 @@ async fn everybody_at_once_over_a_store_that_fails_at_random<S: Store + Clone>(s
 async fn a_segment_lingers_for_company() {
     let store: Watched = Watched::default();
     let collection = made(&store, 1).await;
-    let writer =
-        collection.writer(WriterOptions { linger: Duration::from_secs(5), ..WriterOptions::default() }).unwrap();
+    let writer = collection.writer(WriterOptions::default().linger(Duration::from_secs(5))).unwrap();
     let late = async {
         tokio::time::sleep(Duration::from_secs(4)).await;
         writer.append(vec![put("b")]).await.unwrap()
@@ -597,19 +596,19 @@ async fn whoever_follows_goes_on_behind_what_it_saw<S: Store + Clone>(store: Wat
         writer.append((0..3).map(|op| put(format!("{segment}-{op}"))).collect()).await.unwrap();
     }
     let follow = async |options: FollowOptions| -> Result<Vec<String>, deltafold::Error> {
-        let options = FollowOptions { until_tail: true, ..options };
+        let options = options.until_tail(true);
         let ops: Vec<(Position, Op)> = collection.follow(shard(0), options).unwrap().try_collect().await?;
         Ok(ops.into_iter().map(|(_, op)| op.id).collect())
     };
     let all = log(&collection).await;
     for (number, (position, _)) in all.iter().enumerate() {
         let rest: Vec<String> = all[number + 1..].iter().map(|(_, op)| op.id.clone()).collect();
-        assert_eq!(follow(FollowOptions { after: *position, ..FollowOptions::default() }).await.unwrap(), rest);
+        assert_eq!(follow(FollowOptions::default().after(*position)).await.unwrap(), rest);
     }
     let second = deltafold::format::Sequence::new(2).unwrap();
     assert_eq!(follow(FollowOptions::default().from_segment(second)).await.unwrap().len(), 6);
     // A follower waits for more unless it is told to end.
-    let options = FollowOptions { after: all[8].0, interval: Duration::from_millis(1), ..FollowOptions::default() };
+    let options = FollowOptions::default().after(all[8].0).interval(Duration::from_millis(1));
     let mut following = collection.follow(shard(0), options).unwrap();
     let late = async {
         writer.append(vec![put("late")]).await.unwrap();
@@ -618,7 +617,7 @@ async fn whoever_follows_goes_on_behind_what_it_saw<S: Store + Clone>(store: Wat
     assert_eq!(next.unwrap().unwrap().1.id, "late");
     // A swept op is an error, not a silent gap.
     collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
-    let sweep = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let sweep = SweepOptions::KEEP_NOTHING;
     collection.sweep(&sweep).await.unwrap();
     let error = follow(FollowOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Superseded, "{error}");
@@ -650,7 +649,10 @@ async fn a_change_of_too_many_records_is_refused_whole() {
 async fn options_of_a_writer_have_their_bounds() {
     let collection = made(&Watched::over(Memory::new()), 1).await;
     let with = |max_batch_ops, max_batch_bytes, max_waiting_bytes| {
-        let options = WriterOptions { max_batch_ops, max_batch_bytes, max_waiting_bytes, ..WriterOptions::default() };
+        let options = WriterOptions::default()
+            .max_batch_ops(max_batch_ops)
+            .max_batch_bytes(max_batch_bytes)
+            .max_waiting_bytes(max_waiting_bytes);
         collection.writer(options).map(drop).map_err(|error| error.kind())
     };
     let most = 32 << 20;

@@ -51,7 +51,7 @@ async fn with_small_ops(segments: usize) -> Collection {
 
 /// A policy that never merges.
 fn only_folds() -> CompactorOptions {
-    CompactorOptions { policy: Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() } }
+    CompactorOptions::default().policy(Policy::default().fan_in(usize::MAX).absorb_one_in(0))
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_follower_holds_a_few_segments_and_one_op() {
     // Story: a follower counted stored bytes, and held eight segments with all their ops decoded.
     let _alone = alone().await;
     let shard = ShardId::new(0).unwrap();
-    let options = FollowOptions { until_tail: true, ..FollowOptions::default() };
+    let options = FollowOptions::default().until_tail(true);
     for (collection, ops, most) in
         [(with_documents(20).await, 20, 32 * MIB), (with_small_ops(15).await, 300_000, 16 * MIB)]
     {

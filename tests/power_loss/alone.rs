@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use deltafold::store::Dir;
-use deltafold::{Collection, CompactorOptions, CreateOptions, Policy, WriterOptions};
+use deltafold::{Collection, CompactorOptions, CreateOptions, Policy, SweepOptions, WriterOptions};
 
-use crate::known::{Event, KEEP_NOTHING, name, ops};
+use crate::known::{Event, name, ops};
 use crate::recording::{Entry, Events, Recording, States};
 
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +46,8 @@ pub(crate) async fn take(store: &Arc<Dir>, step: Step, number: i64, events: &Eve
         _ => {}
     }
     let collection = Collection::open(store.clone(), &name()).await?;
-    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
-    let mut compactor = collection.compactor(CompactorOptions { policy });
+    let policy = Policy::default().fan_in(usize::MAX).absorb_one_in(0);
+    let mut compactor = collection.compactor(CompactorOptions::default().policy(policy));
     match step {
         Create | Drop => {}
         Append | FromSource => {
@@ -63,7 +63,7 @@ pub(crate) async fn take(store: &Arc<Dir>, step: Step, number: i64, events: &Eve
         MergeAll => drop(compactor.merge_all().await?),
         Pin => drop(collection.pin("p", None).await?),
         Unpin => collection.unpin("p").await?,
-        Sweep => drop(collection.sweep(&KEEP_NOTHING).await?),
+        Sweep => drop(collection.sweep(&SweepOptions::KEEP_NOTHING).await?),
     }
     Ok(())
 }

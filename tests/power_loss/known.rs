@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use deltafold::format::{CollectionName, Op, Record, ShardId, Value};
 use deltafold::store::Dir;
@@ -79,14 +78,11 @@ pub(crate) fn ops(number: i64) -> Vec<Op> {
     vec![Op::put(format!("op-{number:03}"), record()), Op::put("hot", record())]
 }
 
-pub(crate) const KEEP_NOTHING: SweepOptions =
-    SweepOptions { keep_versions: 0, min_age: Duration::ZERO, upload_age: Duration::from_secs(86_400), dry_run: false };
-
 /// The numbers of the appends that are there, in log order.
 async fn present(collection: &Collection) -> Result<Vec<i64>, String> {
     let wrong = |error: deltafold::Error| format!("reading: {error}");
     let reader = collection.reader().await.map_err(wrong)?;
-    let options = ScanOptions { order: Order::Insertion, ..ScanOptions::default() };
+    let options = ScanOptions::default().order(Order::Insertion);
     let entries: Vec<_> = reader.scan(options).try_collect().await.map_err(wrong)?;
     let number = |metadata: &deltafold::format::Metadata| match metadata.get("n") {
         Some(Value::I64(number)) => *number,
@@ -189,7 +185,7 @@ pub(crate) async fn check(folder: &Path, known: &Known) -> Result<(), String> {
     compactor.run_once().await.map_err(failed("folding"))?;
     goes_on(&collection).await?;
     for _ in 0..2 {
-        collection.sweep(&KEEP_NOTHING).await.map_err(failed("sweeping"))?;
+        collection.sweep(&SweepOptions::KEEP_NOTHING).await.map_err(failed("sweeping"))?;
     }
     compactor.merge_all().await.map_err(failed("merging"))?;
     goes_on(&collection).await?;
@@ -198,7 +194,7 @@ pub(crate) async fn check(folder: &Path, known: &Known) -> Result<(), String> {
 
 /// All ops of the log, as a follower gets them.
 pub(crate) async fn followed(collection: &Collection) -> deltafold::Result<Vec<i64>> {
-    let options = FollowOptions { until_tail: true, ..FollowOptions::default() };
+    let options = FollowOptions::default().until_tail(true);
     let all: Vec<_> = collection.follow(ShardId::all(1).next().unwrap(), options)?.try_collect().await?;
     let number = |id: &str| id.strip_prefix("op-").map(|number| number.parse().unwrap());
     Ok(all.iter().filter_map(|(_, op)| number(&op.id)).collect())

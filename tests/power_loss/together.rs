@@ -13,7 +13,7 @@ use deltafold::store::Dir;
 use deltafold::{Collection, CompactorOptions, ErrorKind, SweepOptions, WriterOptions};
 
 use crate::alone::{Step, take};
-use crate::known::{Event, KEEP_NOTHING, followed, name, ops};
+use crate::known::{Event, followed, name, ops};
 use crate::recording::{Entry, Events, Recording, States};
 
 /// The steps of the process that is stopped.
@@ -64,9 +64,9 @@ async fn second(store: Arc<Dir>, what: Second, events: &Events) -> deltafold::Re
             events.note(Event::Acked(60));
         }
         Second::Fold => drop(collection.compactor(CompactorOptions::default()).run_once().await?),
-        Second::Sweep => drop(collection.sweep(&KEEP_NOTHING).await?),
+        Second::Sweep => drop(collection.sweep(&SweepOptions::KEEP_NOTHING).await?),
         Second::SweepLess => {
-            let options = SweepOptions { keep_versions: 1, ..KEEP_NOTHING };
+            let options = SweepOptions::KEEP_NOTHING.keep_versions(1);
             drop(collection.sweep(&options).await?);
         }
         Second::Follow => {

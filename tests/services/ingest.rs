@@ -35,7 +35,7 @@ fn outgoing(body: String, group: &str, id: String) -> Outgoing {
 
 /// Consumes until the queue has nothing to receive.
 async fn drain(collection: &Collection, queue: &Queue) -> deltafold::ingest::Consumed {
-    let options = ConsumeOptions { until_empty: true, ..ConsumeOptions::default() };
+    let options = ConsumeOptions::default().until_empty(true);
     consume(collection, queue, &options, std::future::pending(), |_| ()).await.unwrap()
 }
 
@@ -73,7 +73,7 @@ async fn real_updates_take_effect_once_though_consumers_die() {
     let bodies = deltafold::ingest::BodyReader::new(&collection);
     let mut seen = 0;
     for _ in 0..3 {
-        let how = Receive { wait: Duration::ZERO, ..Receive::default() };
+        let how = Receive::NOW;
         let received = queue.receive(how).await.unwrap();
         seen += received.len() as u64;
         let deliveries: Vec<_> = received
@@ -119,7 +119,7 @@ async fn where_much_comes_a_round_takes_much() {
     });
     assert_eq!(queue.send(&messages.collect::<Vec<_>>()).await.unwrap(), []);
 
-    let options = ConsumeOptions { until_empty: true, ..ConsumeOptions::default() };
+    let options = ConsumeOptions::default().until_empty(true);
     let mut rounds = 0_u64;
     let consumed = consume(&collection, &queue, &options, std::future::pending(), |_| rounds += 1).await.unwrap();
     assert_eq!((consumed.messages, consumed.ops), (MESSAGES as u64, MESSAGES as u64));
@@ -153,7 +153,7 @@ async fn poison_goes_to_the_dead_letters_alone_and_mended_takes_effect() {
     assert!(failed >= 3, "the poison was tried three times: {failed}");
     let reader = collection.reader().await.unwrap();
     assert_eq!(reader.count().await.unwrap(), 3);
-    let dead_letters = dead.receive(Receive { wait: Duration::ZERO, ..Receive::default() }).await.unwrap();
+    let dead_letters = dead.receive(Receive::NOW).await.unwrap();
     let bodies: Vec<&str> = dead_letters.iter().map(|message| message.body.as_str()).collect();
     assert_eq!(bodies, [poison.as_str()]);
 
@@ -220,7 +220,7 @@ async fn what_comes_back_from_the_dead_letters_takes_effect_in_its_place_or_not_
     assert!(failed >= 3, "the one that was passed was tried as often as the queue says: {failed}");
     assert_eq!(document(&collection, "a").await.as_deref(), Some("newest"));
     assert_eq!(document(&collection, "b").await.as_deref(), Some("late"));
-    let left = dead.receive(Receive { wait: Duration::ZERO, ..Receive::default() }).await.unwrap();
+    let left = dead.receive(Receive::NOW).await.unwrap();
     let left: Vec<&str> = left.iter().map(|message| message.body.as_str()).collect();
     assert_eq!(left, [passed.as_str()], "it is not lost");
 
@@ -291,7 +291,7 @@ async fn a_place_that_is_none_goes_to_the_dead_letters_alone() {
     }
     assert_eq!(ops, 3);
     assert_eq!(document(&collection, "a").await.as_deref(), Some("3"));
-    let left = dead.receive(Receive { wait: Duration::ZERO, ..Receive::default() }).await.unwrap();
+    let left = dead.receive(Receive::NOW).await.unwrap();
     let left: Vec<&str> = left.iter().map(|message| message.body.as_str()).collect();
     assert_eq!(left, [wrong.as_str()]);
 }
@@ -315,7 +315,7 @@ async fn a_slow_append_keeps_its_message_unseen() {
             // The queue itself is the clock: a marker comes again after it was hidden for as long
             // as the message.
             assert_eq!(rival.send(&[outgoing("marker")]).await.unwrap(), []);
-            let how = Receive { wait: Duration::from_secs(1), visibility: Some(unseen), ..Receive::default() };
+            let how = Receive::default().wait(Duration::from_secs(1)).visibility(Some(unseen));
             let mut seen = 0;
             while seen < 2 && stolen.lock().unwrap().is_empty() {
                 for message in rival.receive(how).await.unwrap() {
@@ -331,7 +331,7 @@ async fn a_slow_append_keeps_its_message_unseen() {
             }
         }
     });
-    let options = ConsumeOptions { visibility: Some(unseen), until_empty: true, ..ConsumeOptions::default() };
+    let options = ConsumeOptions::default().visibility(Some(unseen)).until_empty(true);
     let consumed = consume(&collection, &queue, &options, std::future::pending(), |_| ()).await.unwrap();
     assert_eq!(*stolen.lock().unwrap(), [""; 0], "another consumer received it");
     assert_eq!((consumed.messages, consumed.failed, store.all_reached()), (1, 0, true));
@@ -367,7 +367,7 @@ async fn a_group_goes_on_behind_an_append_that_failed() {
     let consumed = consumed.unwrap();
     assert_eq!((consumed.messages, consumed.failed), (1, 1), "the successor goes on");
     assert_eq!(document(&collection, "b").await.as_deref(), Some("2"));
-    let left = dead.receive(Receive { wait: Duration::ZERO, ..Receive::default() }).await.unwrap();
+    let left = dead.receive(Receive::NOW).await.unwrap();
     let left: Vec<&str> = left.iter().map(|message| message.body.as_str()).collect();
     assert_eq!(left, [first.as_str()], "it is not lost");
 }
@@ -382,12 +382,8 @@ async fn a_consumer_folds_a_log_beyond_its_limit() {
         .collect();
     assert_eq!(queue.send(&messages).await.unwrap(), []);
     let collection = collection(2).await;
-    let options = ConsumeOptions {
-        until_empty: true,
-        max_messages: 3,
-        keep_up: Some(BacklogLimit { segments: 1, ..BacklogLimit::default() }),
-        ..ConsumeOptions::default()
-    };
+    let options =
+        ConsumeOptions::default().until_empty(true).max_messages(3).keep_up(Some(BacklogLimit::default().segments(1)));
     let consumed = consume(&collection, &queue, &options, std::future::pending(), |_| ()).await.unwrap();
     let shard = &collection.status().await.unwrap().shards[0];
     assert_eq!(consumed.ops, 12);

@@ -27,7 +27,7 @@ impl Cloud {
 
     async fn collection(&self, shards: u16) -> Collection {
         let store = Arc::new(self.server.store_under("data").await);
-        let options = CreateOptions { shards, ..CreateOptions::new(2) };
+        let options = CreateOptions::new(2).shards(shards);
         Collection::create(store, &"c".parse().unwrap(), &options).await.unwrap()
     }
 
@@ -440,7 +440,7 @@ async fn a_forwarder_packs_changes_into_few_messages() {
         let (answer, _) = forward.invoke(&changes(&six_changes()), LONG).await;
         assert_eq!(answer.failures(), [] as [&str; 0]);
     }
-    let now = deltafold::aws::Receive { wait: Duration::ZERO, ..deltafold::aws::Receive::default() };
+    let now = deltafold::aws::Receive::NOW;
     let received = queue.receive(now).await.unwrap();
     assert_eq!(received.len(), 2, "{received:?}");
     let count = |at: usize| serde_json::from_str::<Vec<Value>>(&received[at].body).unwrap().len();

@@ -18,7 +18,7 @@ use crate::support::s3::{self, BUCKET, Fault, Server};
 use crate::support::{ministack, queues};
 
 async fn collection(shards: u16) -> Collection {
-    let options = CreateOptions { shards, ..CreateOptions::new(2) };
+    let options = CreateOptions::new(2).shards(shards);
     Collection::create(Arc::new(Memory::new()), &"c".parse().unwrap(), &options).await.unwrap()
 }
 
@@ -111,11 +111,8 @@ async fn objects_take_effect_in_the_order_of_their_messages() {
     });
     assert_eq!(queue.send(&messages.collect::<Vec<_>>()).await.unwrap(), []);
     let objects = Objects::open(&address(ministack::endpoint(), &bucket)).await.unwrap();
-    let options = ConsumeOptions {
-        bodies: Some(BodyReader::new(&collection).with_objects(objects)),
-        until_empty: true,
-        ..ConsumeOptions::default()
-    };
+    let options =
+        ConsumeOptions::default().bodies(Some(BodyReader::new(&collection).with_objects(objects))).until_empty(true);
     let mut ops = 0;
     while queue.depth().await.unwrap().total() > 0 {
         ops += consume(&collection, &queue, &options, std::future::pending(), |_| ()).await.unwrap().ops;
@@ -131,7 +128,7 @@ async fn objects_take_effect_in_the_order_of_their_messages() {
 }
 
 async fn dead_letters(dead: &Queue) -> Vec<String> {
-    let letters = dead.receive(Receive { wait: Duration::ZERO, ..Receive::default() }).await.unwrap();
+    let letters = dead.receive(Receive::NOW).await.unwrap();
     letters.into_iter().map(|message| message.body).collect()
 }
 
@@ -142,14 +139,14 @@ async fn an_object_that_was_read_half_is_read_on() {
     const LINES: u64 = 4_000;
     let server = Server::start();
     let store = Arc::new(server.store_under("data").await);
-    let options = CreateOptions { shards: 2, ..CreateOptions::new(2) };
+    let options = CreateOptions::new(2).shards(2);
     let collection = Collection::create(store, &"c".parse().unwrap(), &options).await.unwrap();
     server.backend.put(BUCKET, "bulk/big", &gzip(&lines(LINES as usize, "x")));
     server.latency(Duration::from_millis(10));
     let bodies = bodies(&collection, &server).await;
     let body = named("bulk/big");
     let delivery = [Delivery { body: &body, place: Some(("g", 1)), leaving: false }];
-    let slowly = || collection.writer(WriterOptions { max_batch_ops: 50, ..WriterOptions::default() }).unwrap();
+    let slowly = || collection.writer(WriterOptions::default().max_batch_ops(50)).unwrap();
     for segments in [5, 15] {
         let stop = async {
             while collection.status().await.unwrap().shards.iter().any(|shard| shard.tail.get() < segments) {

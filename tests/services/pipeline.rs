@@ -140,7 +140,7 @@ async fn visibility(queue: &Queue, seconds: u32) {
 async fn drained(queue: &Queue) -> Vec<String> {
     let mut bodies = Vec::new();
     loop {
-        let received = queue.receive(Receive { wait: Duration::ZERO, ..Receive::default() }).await.unwrap();
+        let received = queue.receive(Receive::NOW).await.unwrap();
         if received.is_empty() {
             return bodies;
         }

@@ -8,9 +8,6 @@ use deltafold::aws::{Attribute, Outgoing, Queue, QueueAction, QueueErrorKind, Re
 use crate::support::queues::{create, message, options, with_dead_letters};
 use crate::support::{ministack, moves};
 
-/// Receives without waiting.
-const NOW: Receive = Receive { max: 10, wait: Duration::ZERO, visibility: None };
-
 fn bodies(messages: &[deltafold::aws::Message]) -> Vec<&str> {
     messages.iter().map(|message| message.body.as_str()).collect()
 }
@@ -26,19 +23,19 @@ async fn messages_keep_their_order_their_ids_and_what_goes_with_them() {
     ]);
     let sent = [first.clone(), message("b", "g"), message("b", "g")];
     assert_eq!(queue.send(&sent).await.unwrap(), [], "the repetition is taken, and dropped by the service");
-    let received = queue.receive(NOW).await.unwrap();
+    let received = queue.receive(Receive::NOW).await.unwrap();
     assert_eq!(bodies(&received), ["a", "b"]);
     assert_eq!(received[0].attributes, first.attributes);
     assert_eq!((received[0].group.as_deref(), received[0].deduplication.as_deref()), (Some("g"), Some("id-a")));
     assert_eq!(received[0].receives, 1);
     assert!(received[0].sent.is_some() && received[0].first_received.is_some());
     assert!(received[0].sequence.unwrap() < received[1].sequence.unwrap());
-    assert_eq!(bodies(&queue.receive(NOW).await.unwrap()), [] as [&str; 0], "they are in flight");
+    assert_eq!(bodies(&queue.receive(Receive::NOW).await.unwrap()), [] as [&str; 0], "they are in flight");
     assert_eq!(queue.depth().await.unwrap().in_flight, 2);
 
     let receipts: Vec<&str> = received.iter().map(|message| message.receipt.as_str()).collect();
     assert_eq!(queue.change_visibility(&receipts, Duration::ZERO).await.unwrap(), []);
-    let again = queue.receive(NOW).await.unwrap();
+    let again = queue.receive(Receive::NOW).await.unwrap();
     assert_eq!((bodies(&again), again[0].receives), (vec!["a", "b"], 2));
     let receipts: Vec<&str> = again.iter().map(|message| message.receipt.as_str()).collect();
     assert_eq!(queue.delete(&receipts).await.unwrap(), []);
@@ -62,7 +59,7 @@ async fn many_messages_go_ten_at_a_time() {
     assert_eq!(queue.requests().of(QueueAction::Send).calls, 3);
     let mut seen = Vec::new();
     while seen.len() < 25 {
-        let received = queue.receive(NOW).await.unwrap();
+        let received = queue.receive(Receive::NOW).await.unwrap();
         assert!(!received.is_empty(), "{seen:?}");
         seen.extend(received.iter().map(|message| message.body.parse::<u32>().unwrap()));
         let receipts: Vec<String> = received.into_iter().map(|message| message.receipt).collect();
@@ -109,11 +106,11 @@ async fn a_letter_that_the_other_queue_refuses_stays() {
         assert!(done.stayed.iter().all(|(_, reason)| reason.contains("as the test says")), "{name}: {done:?}");
         assert_eq!(done.doubled.len(), if action == "DeleteMessageBatch" { 3 } else { 0 }, "{name}: {done:?}");
         assert_eq!(dead.depth().await.unwrap().total(), 3 - moved, "{name}");
-        let left = dead.receive(NOW).await.unwrap();
+        let left = dead.receive(Receive::NOW).await.unwrap();
         assert_eq!(bodies(&left), stays, "{name}: those that stay can be received at once");
         let mut taken = Vec::new();
         while taken.len() + stays.len() < 3 {
-            let received = queue.receive(NOW).await.unwrap();
+            let received = queue.receive(Receive::NOW).await.unwrap();
             assert!(!received.is_empty(), "{name}: {taken:?}");
             taken.extend(received.into_iter().map(|message| message.body));
         }
@@ -163,9 +160,9 @@ async fn settings_tell_where_dead_letters_go() {
     assert_eq!(settings.dead_letters.as_deref(), Some(arn.as_str()));
     queue.send(&[message("poison", "g")]).await.unwrap();
     for _ in 0..3 {
-        queue.receive(NOW).await.unwrap();
+        queue.receive(Receive::NOW).await.unwrap();
     }
-    let received = dead.receive(NOW).await.unwrap();
+    let received = dead.receive(Receive::NOW).await.unwrap();
     assert_eq!(bodies(&received), ["poison"]);
     assert_eq!(received[0].group.as_deref(), Some("g"));
     // The emulator knows neither verb, and that answer differs from a failure.
@@ -190,7 +187,7 @@ async fn a_queue_that_is_not_there_is_said_so() {
     let missing = format!("{endpoint}/000000000000/nowhere");
     let missing = Queue::open(&missing, &options(endpoint)).await.unwrap();
     for error in [
-        missing.receive(NOW).await.unwrap_err(),
+        missing.receive(Receive::NOW).await.unwrap_err(),
         missing.send(&[message("a", "g")]).await.unwrap_err(),
         missing.purge().await.unwrap_err(),
         missing.settings().await.unwrap_err(),

@@ -123,7 +123,7 @@ impl Context {
     }
 
     pub(crate) async fn create(&self, shards: u16) -> deltafold::Result<Collection> {
-        let mut options = deltafold::CreateOptions { shards, ..deltafold::CreateOptions::new(2) };
+        let mut options = deltafold::CreateOptions::new(2).shards(shards);
         if self.world.state().plan.revisions {
             options = options.by_revision(deltafold::KEEP_TOMBSTONES);
         }

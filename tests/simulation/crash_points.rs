@@ -167,8 +167,8 @@ async fn take(context: &Context, step: Step, notes: &Arc<Mutex<Notes>>) {
         _ => {}
     }
     let collection = context.open().await;
-    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
-    let mut compactor = collection.compactor(CompactorOptions { policy });
+    let policy = Policy::default().fan_in(usize::MAX).absorb_one_in(0);
+    let mut compactor = collection.compactor(CompactorOptions::default().policy(policy));
     let done = match step {
         Step::Create | Step::Send | Step::Reset => Ok(()),
         Step::Append => {
@@ -197,7 +197,7 @@ async fn take(context: &Context, step: Step, notes: &Arc<Mutex<Notes>>) {
             unpinned => unpinned,
         },
         Step::Sweep => {
-            let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+            let options = SweepOptions::KEEP_NOTHING;
             collection.sweep(&options).await.map(drop)
         }
         Step::Read => match collection.reader().await {

@@ -235,7 +235,7 @@ async fn ending(context: &Context) -> deltafold::Result<()> {
     if let Some(id) = unfolded {
         world.fail(PROGRESS, format!("shard {id} is not folded to its end"));
     }
-    let keep_nothing = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let keep_nothing = SweepOptions::KEEP_NOTHING;
     collection.sweep(&keep_nothing).await?;
     // The version that the sweep published is the floor of the next sweep.
     collection.sweep(&keep_nothing).await?;

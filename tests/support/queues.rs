@@ -6,12 +6,10 @@ use deltafold::aws::{AwsOptions, Credentials, Outgoing, Queue};
 /// Options that reach a server with the keys of the tests.
 pub fn options(endpoint: &str) -> AwsOptions {
     let (access_key, secret_key) = ("test".to_owned(), "test".to_owned());
-    AwsOptions {
-        region: Some("us-east-1".to_owned()),
-        endpoint: Some(endpoint.to_owned()),
-        credentials: Some(Credentials { access_key, secret_key, session_token: None }),
-        ..AwsOptions::default()
-    }
+    AwsOptions::default()
+        .region(Some("us-east-1".to_owned()))
+        .endpoint(Some(endpoint.to_owned()))
+        .credentials(Some(Credentials { access_key, secret_key, session_token: None }))
 }
 
 /// A client of the SDK.

@@ -29,7 +29,13 @@ pub(crate) fn bulk_and_open(setting: &Setting) -> Vec<Figure> {
         let WriterOptions { max_batch_ops, max_batch_bytes, max_waiting_bytes, .. } = WriterOptions::default();
         let [max_batch_ops, max_batch_bytes, max_waiting_bytes] =
             [max_batch_ops, max_batch_bytes, max_waiting_bytes].map(|most| 2 * most);
-        (WriterOptions { max_batch_ops, max_batch_bytes, max_waiting_bytes, ..WriterOptions::default() }, 64)
+        (
+            WriterOptions::default()
+                .max_batch_ops(max_batch_ops)
+                .max_batch_bytes(max_batch_bytes)
+                .max_waiting_bytes(max_waiting_bytes),
+            64,
+        )
     };
     let plain = || calls(records, 3).collect();
     let texts = || {
@@ -125,7 +131,7 @@ async fn append(
 async fn open(far: &Far, collection: &Collection, name: &'static str) -> Figure {
     let client = far.client();
     collection.compactor(CompactorOptions::default()).merge_all().await.expect("a merge");
-    let all = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let all = SweepOptions::KEEP_NOTHING;
     collection.sweep(&all).await.expect("a sweep");
     let listed = objects(&**collection.store(), "bench/0000/part/").await;
     let columns: Vec<Listed> = listed.into_iter().filter(|object| object.key.as_str().ends_with(".meta")).collect();

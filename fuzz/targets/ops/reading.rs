@@ -57,7 +57,7 @@ pub(crate) async fn check(reader: &Reader, store: &Faulty) -> Result<()> {
         }
         model(log, &tails)
     });
-    let scan = |order| reader.scan(ScanOptions { order, ..ScanOptions::default() }).map_ok(untied);
+    let scan = |order| reader.scan(ScanOptions::default().order(order)).map_ok(untied);
     let found: Vec<Entry> = scan(Order::Id).try_collect().await?;
     assert_eq!(found, model.by_id());
     let found: Vec<Entry> = scan(Order::Insertion).try_collect().await?;

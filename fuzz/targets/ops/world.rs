@@ -53,11 +53,11 @@ pub(crate) async fn run(mut choices: Choices<'_>, store: Faulty) {
     let (shards, by_revision) = (1 + u16::from(settings & 1), settings & 2 != 0);
     let policy = match settings >> 2 & 3 {
         0 => Policy::default(),
-        1 => Policy { fold_segments: 1, fan_in: 2, absorb_one_in: 0, ..Policy::default() },
-        2 => Policy { fold_segments: 2, fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() },
-        _ => Policy { fold_segments: 3, fan_in: 2, ..Policy::default() },
+        1 => Policy::default().fold_segments(1).fan_in(2).absorb_one_in(0),
+        2 => Policy::default().fold_segments(2).fan_in(usize::MAX).absorb_one_in(0),
+        _ => Policy::default().fold_segments(3).fan_in(2),
     };
-    let options = CreateOptions { shards, ..CreateOptions::new(2) };
+    let options = CreateOptions::new(2).shards(shards);
     let options = if by_revision { options.by_revision(KEEP_TOMBSTONES) } else { options };
     let name = "fuzz".parse().expect("it is a name");
     let created = Collection::create_in(Arc::new(store.clone()), &name, &options, Arc::new(Counting::default())).await;
@@ -76,7 +76,7 @@ pub(crate) async fn run(mut choices: Choices<'_>, store: Faulty) {
 
 impl World {
     fn writer(&self) -> Writer {
-        let options = WriterOptions { max_batch_ops: 6, ..WriterOptions::default() };
+        let options = WriterOptions::default().max_batch_ops(6);
         self.collection.writer(options).expect("the options are in range")
     }
 
@@ -237,7 +237,7 @@ impl World {
         work: impl for<'a> FnOnce(&'a mut Compactor) -> BoxFuture<'a, Result<(), Error>>,
     ) {
         let taken = self.state.borrow_mut().compactors.remove(&number);
-        let fresh = || self.collection.compactor(CompactorOptions { policy: self.policy.clone() });
+        let fresh = || self.collection.compactor(CompactorOptions::default().policy(self.policy.clone()));
         let mut compactor = taken.unwrap_or_else(fresh);
         let worked = work(&mut compactor).await;
         self.state.borrow_mut().compactors.insert(number, compactor);
@@ -285,7 +285,7 @@ impl World {
     /// A follower of the log gets all of it, or hears that it was swept.
     async fn follow(&self, shard: ShardId) {
         let floors = self.state.borrow().promises.floors();
-        let options = FollowOptions { until_tail: true, ..FollowOptions::default() };
+        let options = FollowOptions::default().until_tail(true);
         let following = self.collection.follow(shard, options).expect("there is such a shard");
         let heard: Result<Vec<(Position, Op)>, Error> = following.try_collect().await;
         let Some(heard) = self.excuse(heard, &[ErrorKind::Superseded]) else { return };
@@ -347,5 +347,5 @@ impl World {
 }
 
 fn sweep(keep_versions: u64) -> SweepOptions {
-    SweepOptions { keep_versions, min_age: Duration::ZERO, ..SweepOptions::default() }
+    SweepOptions::default().keep_versions(keep_versions).min_age(Duration::ZERO)
 }

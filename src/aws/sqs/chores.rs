@@ -7,6 +7,7 @@ use super::queue::{Queue, retried};
 
 /// A move of messages by the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MoveTask {
     /// The handle that stops it. Set only while it runs.
     pub handle: Option<String>,

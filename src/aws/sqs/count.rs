@@ -44,6 +44,7 @@ impl fmt::Display for QueueAction {
 
 /// The counts of one kind of request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ActionCount {
     /// Requests, including failures and retries.
     pub calls: u64,

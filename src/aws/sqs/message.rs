@@ -7,6 +7,7 @@ use deltafold_format::Timestamp;
 /// A received message. It stays in the queue until it is [deleted](super::Queue::delete), invisible
 /// to other consumers for the visibility timeout.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Message {
     /// The service's id for it. A move to or from a dead-letter queue may change it.
     pub id: String,

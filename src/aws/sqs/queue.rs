@@ -31,6 +31,7 @@ impl fmt::Debug for Queue {
 /// The number of waiting messages. The service counts approximately. Its counts are right about a
 /// minute after the last change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Depth {
     /// Messages that a consumer can receive.
     pub visible: u64,
@@ -49,6 +50,7 @@ impl Depth {
 
 /// The settings of a queue, and its depth.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct QueueSettings {
     /// Its ARN.
     pub arn: String,

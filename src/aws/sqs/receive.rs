@@ -9,9 +9,11 @@ use super::count::QueueAction;
 use super::error::QueueError;
 use super::message::{Attribute, Message};
 use super::queue::{Queue, retried};
+use crate::setters::setters;
 
 /// Options of a receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Receive {
     /// Messages at most, 1 to 10: 10.
     pub max: u8,
@@ -21,6 +23,17 @@ pub struct Receive {
     /// The visibility timeout, up to 12 h. `None`: the queue's.
     pub visibility: Option<Duration>,
 }
+
+impl Receive {
+    /// Up to 10 messages that are there now, without a wait.
+    pub const NOW: Self = Self { max: 10, wait: Duration::ZERO, visibility: None };
+}
+
+setters!(Receive {
+    max: u8,
+    wait: Duration,
+    visibility: into Option<Duration>,
+});
 
 impl Default for Receive {
     fn default() -> Self {

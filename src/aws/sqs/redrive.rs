@@ -13,6 +13,7 @@ const WHILE_MOVING: Duration = Duration::from_secs(120);
 
 /// The outcome of one step of a move.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Moved {
     /// Messages that are in the other queue and no longer in this one.
     pub moved: u64,

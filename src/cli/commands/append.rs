@@ -82,7 +82,7 @@ impl Append {
         }
         let collection = context.collection(&self.collection).await?;
         let linger = if self.acks { Duration::ZERO } else { LINGER };
-        let options = self.backlog.writer(WriterOptions { linger, ..WriterOptions::default() });
+        let options = self.backlog.writer(WriterOptions::default().linger(linger));
         let writer = collection.writer(options)?;
         let mut keeper = Keeper::new(&collection, &self.backlog, context.output);
         let run = System.uid();

@@ -49,13 +49,11 @@ impl Compact {
 
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let collection = context.collection(&self.collection).await?;
-        let policy = Policy {
-            fold_segments: self.fold_segments.max(1),
-            fold_bytes: self.fold_bytes.max(1),
-            forget_sources_after: self.forget_sources_after,
-            ..Policy::default()
-        };
-        let mut compactor = collection.compactor(CompactorOptions { policy });
+        let policy = Policy::default()
+            .fold_segments(self.fold_segments.max(1))
+            .fold_bytes(self.fold_bytes.max(1))
+            .forget_sources_after(self.forget_sources_after);
+        let mut compactor = collection.compactor(CompactorOptions::default().policy(policy));
         let output = context.output;
         if self.watch {
             output.note(format!("watching {}; interrupt to stop", self.collection));

@@ -131,7 +131,7 @@ pub(crate) fn heads_document(heads: &HeadPlace) -> serde_json::Value {
 impl Create {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let metric = self.metric.metric();
-        let mut options = CreateOptions { metric, shards: self.shards, ..CreateOptions::new(self.dimension) };
+        let mut options = CreateOptions::new(self.dimension).metric(metric).shards(self.shards);
         match (self.ordering, self.keep_tombstones) {
             (OrderingArgument::Log, None) => {}
             (OrderingArgument::Log, Some(_)) => {

@@ -194,8 +194,8 @@ impl Show {
 
     /// Appends ops a segment at a time, and shows the work of a compactor beside it.
     async fn append(&mut self, collection: &Collection, writer: &Writer, ops: &[Op], segment: usize) -> Outcome {
-        let policy = Policy { fold_segments: 8, ..Policy::default() };
-        let mut compactor = collection.compactor(CompactorOptions { policy });
+        let policy = Policy::default().fold_segments(8);
+        let mut compactor = collection.compactor(CompactorOptions::default().policy(policy));
         let (stop, stopped) = futures::channel::oneshot::channel::<()>();
         let (mut segments, mut last) = (0, None);
         let appending = async {

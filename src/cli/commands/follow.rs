@@ -44,9 +44,9 @@ impl Follow {
         let no_shard = || Failure::new(Exit::NotFound, format!("`{}` has no shard {}", self.collection, self.shard));
         let shard = ShardId::new(self.shard).filter(|shard| shard.get() < collection.config().shards);
         let shard = shard.ok_or_else(no_shard)?;
-        let options = FollowOptions { until_tail: self.until_end, interval: self.interval, ..FollowOptions::default() };
+        let options = FollowOptions::default().until_tail(self.until_end).interval(self.interval);
         let options = match self.after {
-            Some(after) => FollowOptions { after, ..options },
+            Some(after) => options.after(after),
             None => options.from_segment(self.first_segment(&collection, shard).await?),
         };
         let mut ops = std::pin::pin!(collection.follow(shard, options)?);

@@ -71,7 +71,7 @@ impl Get {
             (true, _) => context.reader(&self.collection).await?.1.get_many(&ids).await?,
             (false, _) => self.at.reader(&context.collection(&self.collection).await?).await?.get_many(&ids).await?,
         };
-        let fields = Fields { embedding: !self.no_embeddings, ..Fields::default() };
+        let fields = Fields::default().embedding(!self.no_embeddings);
         let people = !context.output.json && context.output.is_terminal();
         for (index, entry) in found.iter().flatten().enumerate() {
             if people {

@@ -63,14 +63,12 @@ impl Ingest {
             Some(address) => bodies.with_objects(deltafold::ingest::Objects::open(address).await?),
             None => bodies,
         };
-        let options = ConsumeOptions {
-            bodies: Some(bodies),
-            visibility: self.visibility,
-            until_empty: self.until_empty,
-            writer: self.backlog.writer(WriterOptions::default()),
-            keep_up: self.backlog.folds_beyond(),
-            ..ConsumeOptions::default()
-        };
+        let options = ConsumeOptions::default()
+            .bodies(Some(bodies))
+            .visibility(self.visibility)
+            .until_empty(self.until_empty)
+            .writer(self.backlog.writer(WriterOptions::default()))
+            .keep_up(self.backlog.folds_beyond());
         if !self.until_empty {
             context.output.note(format!("consuming {}; interrupt to stop", queue.name()));
         }

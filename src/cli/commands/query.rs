@@ -133,17 +133,16 @@ impl Query {
 
     fn included(&self) -> Include {
         let wants = |field| !self.ids_only && self.include.contains(&field);
-        Include {
-            embedding: wants(Field::Embedding),
-            metadata: wants(Field::Metadata),
-            document: wants(Field::Document),
-        }
+        Include::default()
+            .embedding(wants(Field::Embedding))
+            .metadata(wants(Field::Metadata))
+            .document(wants(Field::Document))
     }
 
     /// Prints one line of JSON for each hit, and one of explanation.
     fn print(&self, context: &Context, number: usize, answer: &Answer) -> Outcome {
-        let Include { embedding, metadata, document } = self.included();
-        let fields = Fields { embedding, metadata, document };
+        let Include { embedding, metadata, document, .. } = self.included();
+        let fields = Fields::default().embedding(embedding).metadata(metadata).document(document);
         for hit in &answer.hits {
             let mut record = Vec::new();
             jsonl::write_record(&mut record, &hit.entry.id, &hit.entry.record, fields);

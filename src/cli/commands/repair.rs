@@ -56,15 +56,14 @@ impl Repair {
             None => Collection::find_heads(&*context.store().await?, &self.collection).await?.unwrap_or_default(),
         };
         let store = context.store_with(&heads).await?;
-        let options = RepairOptions {
-            apply: self.yes,
-            replace: self.replace,
-            accept_loss: self.accept_loss,
-            metric: self.metric.map(MetricArgument::metric),
-            dimension: self.dimension,
-            shards: self.shards,
-            ordering: self.ordering(),
-        };
+        let options = RepairOptions::default()
+            .apply(self.yes)
+            .replace(self.replace)
+            .accept_loss(self.accept_loss)
+            .metric(self.metric.map(MetricArgument::metric))
+            .dimension(self.dimension)
+            .shards(self.shards)
+            .ordering(self.ordering());
         let report = match Collection::repair(store, &self.collection, &options).await {
             Err(error) if error.kind() == deltafold::ErrorKind::InvalidInput => {
                 return Err(Failure::new(Exit::BadInput, error).help(

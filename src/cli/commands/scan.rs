@@ -113,8 +113,8 @@ impl Scan {
     async fn batches(&self, reader: &Reader) -> Outcome<BoxStream<'static, deltafold::Result<Vec<Entry>>>> {
         let options = self.options();
         let Some(filter) = self.filter.filter()? else { return Ok(reader.scan_batches(options).boxed()) };
-        let include = Include { embedding: !self.no_embeddings, document: !self.no_documents, metadata: true };
-        let found = reader.find(&Find { order: options.order, include, ..Find::new(filter) }).await?;
+        let include = Include::default().embedding(!self.no_embeddings).document(!self.no_documents).metadata(true);
+        let found = reader.find(&Find::new(filter).order(options.order).include(include)).await?;
         let limit = options.limit.unwrap_or(usize::MAX);
         let in_range = move |entry: &Entry| {
             entry.id.starts_with(options.prefix.as_deref().unwrap_or_default())
@@ -130,17 +130,16 @@ impl Scan {
     }
 
     fn options(&self) -> ScanOptions {
-        ScanOptions {
-            order: match self.order {
+        ScanOptions::default()
+            .order(match self.order {
                 OrderArgument::Id => Order::Id,
                 OrderArgument::Insertion => Order::Insertion,
-            },
-            prefix: self.prefix.clone(),
-            start: self.start.clone().map_or(Bound::Unbounded, Bound::Included),
-            end: self.end.clone().map_or(Bound::Unbounded, Bound::Excluded),
-            limit: self.limit,
-            embeddings: !self.no_embeddings,
-        }
+            })
+            .prefix(self.prefix.clone())
+            .start(self.start.clone().map_or(Bound::Unbounded, Bound::Included))
+            .end(self.end.clone().map_or(Bound::Unbounded, Bound::Excluded))
+            .limit(self.limit)
+            .embeddings(!self.no_embeddings)
     }
 
     fn write(&self, line: &mut Vec<u8>, entry: Entry) {
@@ -148,7 +147,7 @@ impl Scan {
             let put = Op::put(entry.id, entry.record);
             jsonl::write_op(line, &Op { revision: entry.changed.revision(), ..put });
         } else {
-            let fields = Fields { embedding: !self.no_embeddings, document: !self.no_documents, ..Fields::default() };
+            let fields = Fields::default().embedding(!self.no_embeddings).document(!self.no_documents);
             jsonl::write_record(line, &entry.id, &entry.record, fields);
         }
         line.push(b'\n');

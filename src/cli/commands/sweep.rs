@@ -31,7 +31,7 @@ pub(crate) struct Sweep {
 impl Sweep {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let (keep_versions, min_age, dry_run) = (self.keep_versions, self.min_age, self.dry_run);
-        let options = SweepOptions { keep_versions, min_age, dry_run, ..SweepOptions::default() };
+        let options = SweepOptions::default().keep_versions(keep_versions).min_age(min_age).dry_run(dry_run);
         let reports = context.collection(&self.collection).await?.sweep(&options).await?;
         if context.output.json {
             let shards: Vec<Value> = reports

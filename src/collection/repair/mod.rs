@@ -19,12 +19,14 @@ use crate::drop_note;
 use crate::env::{Env, System};
 use crate::error::{Error, Repr, Result};
 use crate::layout::Layout;
+use crate::setters::setters;
 use crate::store::{Key, Store};
 use config::Register;
 use plan::Action;
 
 /// The permissions of a repair, and settings that it cannot find out.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct RepairOptions {
     /// Writes. Without it repair only reads and reports what it would do.
     pub apply: bool,
@@ -43,8 +45,19 @@ pub struct RepairOptions {
     pub ordering: Option<Ordering>,
 }
 
+setters!(RepairOptions {
+    apply: bool,
+    replace: bool,
+    accept_loss: bool,
+    metric: into Option<Metric>,
+    dimension: into Option<u32>,
+    shards: into Option<u16>,
+    ordering: into Option<Ordering>,
+});
+
 /// The findings of a repair, and the steps that it took or would take.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RepairReport {
     /// A step for each register that is not intact: the heads in order, the collection register
     /// last.
@@ -55,6 +68,7 @@ pub struct RepairReport {
 
 /// One register, and the way to mend it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RepairStep {
     /// The register.
     pub key: String,

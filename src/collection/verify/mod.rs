@@ -32,6 +32,7 @@ pub enum Depth {
 
 /// A fault in one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// The shard.
     pub shard: ShardId,
@@ -43,6 +44,7 @@ pub struct Finding {
 
 /// The result of a verification.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VerifyReport {
     /// All faults; empty for a sound collection.
     pub findings: Vec<Finding>,

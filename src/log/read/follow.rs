@@ -18,6 +18,7 @@ use super::scan::gap;
 use crate::env;
 use crate::error::{Error, Result};
 use crate::head::HeadState;
+use crate::setters::setters;
 use crate::shard::{Shard, Slot};
 
 /// Most segments read before their ops are returned.
@@ -27,6 +28,7 @@ const BYTES_AT_ONCE: u64 = 8 << 20;
 
 /// The start and the end of following a log.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct FollowOptions {
     /// The op seen last; by default, before the first op. The error is `Superseded` if its segment,
     /// or one behind it, was swept.
@@ -36,6 +38,8 @@ pub struct FollowOptions {
     /// Pause between two polls: 1 s by default.
     pub interval: Duration,
 }
+
+setters!(FollowOptions { after: Position, until_tail: bool, interval: Duration });
 
 impl Default for FollowOptions {
     fn default() -> Self {

@@ -51,9 +51,7 @@ use deltafold_format::{HeadPlace, Timestamp};
 use xxhash_rust::xxh3::Xxh3;
 
 use self::folders::Folders;
-use super::{
-    Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Store, StoreError, Tag, Unless, bytes_of,
-};
+use super::{Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Store, StoreError, Tag, Unless, bytes_of};
 use crate::env::{self, Env, System};
 
 /// Files of this size and more are mapped instead of read.

@@ -21,6 +21,7 @@ const ROUNDS: usize = 6;
 
 /// Verdicts on every promise.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Probe {
     /// Every check, in order.
     pub checks: Vec<Check>,
@@ -28,6 +29,7 @@ pub struct Probe {
 
 /// One promise of the contract, tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Check {
     /// The promise.
     pub promise: Promise,

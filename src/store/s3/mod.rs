@@ -41,6 +41,7 @@ use tokio::sync::Semaphore;
 
 use super::{Key, Listed, Meter, Object, Outcome, Requests, Staged, Store, StoreError, StoreErrorKind, Tag, Unless};
 use crate::aws::{self, AwsOptions, Fault};
+use crate::setters::setters;
 
 pub use address::S3Address;
 
@@ -57,6 +58,7 @@ const RANGES_AT_ONCE: usize = 8;
 
 /// The connection of an S3 store, and its use of this machine.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct S3Options {
     /// Credentials, region, endpoint, timeouts.
     pub aws: AwsOptions,
@@ -66,6 +68,12 @@ pub struct S3Options {
     /// The folder for temporary files; by default that of the system.
     pub temporary: Option<PathBuf>,
 }
+
+setters!(S3Options {
+    aws: AwsOptions,
+    path_style: into Option<bool>,
+    temporary: into Option<PathBuf>,
+});
 
 /// A store in an S3 bucket. Clones share connections and counters. The [module](self) says how it
 /// keeps its promises.

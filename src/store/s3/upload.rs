@@ -211,7 +211,8 @@ impl Inner {
                 Err(error) => Err(Self::unread("list the uploads of", &prefix, judge(&error))),
             }
         };
-        let output = self.meter.request_with(RequestKind::UploadList, &prefix, 0, list, |_| (Response::Done, 0)).await?;
+        let output =
+            self.meter.request_with(RequestKind::UploadList, &prefix, 0, list, |_| (Response::Done, 0)).await?;
         let mut page = Vec::new();
         for upload in output.uploads() {
             let (Some(path), Some(id), Some(begun)) = (upload.key(), upload.upload_id(), upload.initiated()) else {

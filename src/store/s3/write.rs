@@ -105,8 +105,7 @@ impl Inner {
                 },
             }
         };
-        let response =
-            |found: &Option<Tag>| (if found.is_some() { Response::Done } else { Response::Absent }, 0);
+        let response = |found: &Option<Tag>| (if found.is_some() { Response::Done } else { Response::Absent }, 0);
         let head = self.in_time(key, head);
         let found = self.meter.request_with(RequestKind::Get, key, 0, head, response).await?;
         let decided = match over {

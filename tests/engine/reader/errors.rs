@@ -82,15 +82,15 @@ async fn a_flipped_bit_in_an_embedding_is_an_error_of_what_touches_it() {
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains(key.as_str()), "{error}");
     assert!(reader.contains("b").await.unwrap());
-    let without = ScanOptions { embeddings: false, ..ScanOptions::default() };
+    let without = ScanOptions::default().embeddings(false);
     assert_eq!(reader.scan(without).try_collect::<Vec<_>>().await.unwrap().len(), 3);
 }
 
 #[tokio::test]
 async fn an_object_in_another_s_place_is_refused() {
     let (store, collection) = prepared().await;
-    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
-    collection.compactor(CompactorOptions { policy }).run_once().await.unwrap();
+    let policy = Policy::default().fan_in(usize::MAX).absorb_one_in(0);
+    collection.compactor(CompactorOptions::default().policy(policy)).run_once().await.unwrap();
     let parts = store.keys(".meta").await;
     let [first, second] = &parts[..] else { panic!("two parts, not {parts:?}") };
     let other = store.inner.get(second).await.unwrap().unwrap().bytes;

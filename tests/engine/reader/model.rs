@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
-use std::time::Duration;
 
 use deltafold::format::{Action, Metric, Op, Position, Revision, ShardId};
 use deltafold::store::{Memory, Store};
@@ -69,8 +68,8 @@ fn question() -> impl Strategy<Value = Question> {
 /// Never merges; merges pairs of a tier and never the base; merges as usual.
 fn policy() -> impl Strategy<Value = Policy> {
     prop_oneof![
-        Just(Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() }),
-        Just(Policy { fan_in: 2, absorb_one_in: 0, ..Policy::default() }),
+        Just(Policy::default().fan_in(usize::MAX).absorb_one_in(0)),
+        Just(Policy::default().fan_in(2).absorb_one_in(0)),
         Just(Policy::default()),
     ]
 }
@@ -112,7 +111,19 @@ async fn append(writer: &Writer, shards: u16, by_revision: bool, model: &mut Mod
 
 async fn scanned(reader: &Reader, order: Order, question: &Question) -> deltafold::Result<Vec<Entry>> {
     let Question { prefix, start, end, limit, embeddings } = question.clone();
-    reader.scan(ScanOptions { order, prefix, start, end, limit, embeddings }).map_ok(untied).try_collect().await
+    reader
+        .scan(
+            ScanOptions::default()
+                .order(order)
+                .prefix(prefix)
+                .start(start)
+                .end(end)
+                .limit(limit)
+                .embeddings(embeddings),
+        )
+        .map_ok(untied)
+        .try_collect()
+        .await
 }
 
 fn expected(all: Vec<Entry>, question: &Question) -> Vec<Entry> {
@@ -132,7 +143,7 @@ async fn check(reader: &Reader, model: &Model, questions: &[Question]) -> deltaf
     assert_eq!(reader.count().await?, model.records.len() as u64);
     let all: Vec<Entry> = reader.scan(ScanOptions::default()).map_ok(untied).try_collect().await?;
     assert_eq!(all, model.by_id());
-    let by_insertion = ScanOptions { order: Order::Insertion, ..ScanOptions::default() };
+    let by_insertion = ScanOptions::default().order(Order::Insertion);
     let all: Vec<Entry> = reader.scan(by_insertion).map_ok(untied).try_collect().await?;
     assert_eq!(all, model.by_insertion());
     for question in questions {
@@ -196,7 +207,7 @@ async fn find(reader: &Reader, model: &Model) -> deltafold::Result<()> {
             |all: Vec<Entry>| all.into_iter().filter(|entry| matcher.matches(&entry.record)).collect::<Vec<_>>();
         assert_eq!(reader.count_matching(&filter).await?, matching(model.by_id()).len() as u64);
         for (order, all) in [(Order::Id, model.by_id()), (Order::Insertion, model.by_insertion())] {
-            let find = Find { order, include: Include::ALL, offset: 1, limit: Some(4), ..Find::new(filter.clone()) };
+            let find = Find::new(filter.clone()).order(order).include(Include::ALL).offset(1).limit(Some(4));
             let found: Vec<Entry> = reader.find(&find).await?.map_ok(untied).try_collect().await?;
             assert_eq!(found, matching(all).into_iter().skip(1).take(4).collect::<Vec<_>>(), "{filter:?} {order:?}");
         }
@@ -213,7 +224,7 @@ async fn find(reader: &Reader, model: &Model) -> deltafold::Result<()> {
         let found: Vec<_> = answer.hits.into_iter().map(|hit| (hit.distance, hit.entry.id)).collect();
         assert_eq!(found, near, "{query:?}");
     }
-    let all = Find { include: Include::ALL, ..Find::all() };
+    let all = Find::all().include(Include::ALL);
     let found: Vec<Entry> = reader.find(&all).await?.map_ok(untied).try_collect().await?;
     assert_eq!(found, model.by_insertion());
     Ok(())
@@ -243,11 +254,11 @@ async fn run(
     questions: Vec<Question>,
 ) {
     let name = "model".parse().unwrap();
-    let options = CreateOptions { shards, metric, ..CreateOptions::new(2) };
+    let options = CreateOptions::new(2).shards(shards).metric(metric);
     let options = if by_revision { options.by_revision(KEEP_TOMBSTONES) } else { options };
     let collection = Collection::create(store, &name, &options).await.unwrap();
     let writer = collection.writer(WriterOptions::default()).unwrap();
-    let mut compactor = collection.compactor(CompactorOptions { policy });
+    let mut compactor = collection.compactor(CompactorOptions::default().policy(policy));
     let mut model = Model::default();
     let mut reader = collection.reader().await.unwrap();
     let mut seen = model.clone();
@@ -258,7 +269,7 @@ async fn run(
             Deed::Compact => drop(compactor.run_once().await.unwrap()),
             Deed::MergeAll => drop(compactor.merge_all().await.unwrap()),
             Deed::Sweep => {
-                let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+                let options = SweepOptions::KEEP_NOTHING;
                 drop(collection.sweep(&options).await.unwrap());
             }
             Deed::Refresh => {

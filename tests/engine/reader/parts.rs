@@ -41,8 +41,8 @@ async fn prepared() -> (Watched, Collection, Model) {
     let name = "c".parse().unwrap();
     let collection = Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(2)).await.unwrap();
     let writer = collection.writer(WriterOptions::default()).unwrap();
-    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, fold_bytes: u64::MAX, ..Policy::default() };
-    let mut compactor = collection.compactor(CompactorOptions { policy });
+    let policy = Policy::default().fan_in(usize::MAX).absorb_one_in(0).fold_bytes(u64::MAX);
+    let mut compactor = collection.compactor(CompactorOptions::default().policy(policy));
     let mut model = Model::default();
     let record = |number| Record { document: Some(format!("{number}")), ..Record::default() };
     // Inserted from the last id to the first; every second id comes later.
@@ -92,13 +92,13 @@ async fn reads_over_several_parts() {
 
     for around in [42_000, 84_000, 126_000, 100_000] {
         let (start, end) = (Bound::Excluded(id(around - 1_500)), Bound::Included(id(around + 1_500)));
-        let range = ScanOptions { start: start.clone(), end: end.clone(), ..ScanOptions::default() };
+        let range = ScanOptions::default().start(start.clone()).end(end.clone());
         let expected: Vec<Entry> = model.records.range((start, end)).map(|(_, entry)| entry.clone()).collect();
         assert_eq!(scan(&cold, range.clone()).await, expected);
-        let limited = ScanOptions { limit: Some(1_234), ..range };
+        let limited = range.limit(Some(1_234));
         assert_eq!(scan(&cold, limited).await, expected[..1_234]);
     }
-    let prefix = ScanOptions { prefix: Some("r13107".to_owned()), ..ScanOptions::default() };
+    let prefix = ScanOptions::default().prefix(Some("r13107".to_owned()));
     let begins = |entry: &&Entry| entry.id.starts_with("r13107");
     assert_eq!(scan(&cold, prefix).await, by_id.iter().filter(begins).cloned().collect::<Vec<_>>());
 
@@ -106,9 +106,9 @@ async fn reads_over_several_parts() {
     warm.warm(&Warm::default().documents()).await.unwrap();
     store.calls();
     assert_eq!(scan(&warm, ScanOptions::default()).await, by_id);
-    let insertion = ScanOptions { order: Order::Insertion, ..ScanOptions::default() };
+    let insertion = ScanOptions::default().order(Order::Insertion);
     let expected = model.by_insertion();
-    assert_eq!(scan(&warm, ScanOptions { limit: Some(777), ..insertion.clone() }).await, expected[..777]);
+    assert_eq!(scan(&warm, insertion.clone().limit(Some(777))).await, expected[..777]);
     assert_eq!(scan(&warm, insertion).await, expected);
     assert_eq!(warm.count().await.unwrap(), by_id.len() as u64);
     assert_eq!(store.calls(), [""; 0], "nothing is read that was read");
@@ -143,7 +143,7 @@ async fn batches_of_large_documents_hold_few_records() {
     collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
     let reader = collection.reader().await.unwrap();
     for order in [Order::Id, Order::Insertion] {
-        let options = ScanOptions { order, ..ScanOptions::default() };
+        let options = ScanOptions::default().order(order);
         let batches: Vec<Vec<Entry>> = reader.scan_batches(options).try_collect().await.unwrap();
         let records = batches.iter().map(Vec::len);
         assert!(records.clone().all(|records| (1..=4).contains(&records)), "{order:?}: {records:?}");

@@ -1,7 +1,6 @@
 //! Readers while the shard is folded and swept under them, at the worst moments (R6, R7).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use deltafold::format::{Metadata, Op, Patch, Record, Value};
 use deltafold::store::Store;
@@ -32,13 +31,13 @@ fn patch(id: &str, key: &str) -> Op {
 
 /// Folds without merging.
 async fn compact(collection: &Collection) {
-    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
-    collection.compactor(CompactorOptions { policy }).run_once().await.unwrap();
+    let policy = Policy::default().fan_in(usize::MAX).absorb_one_in(0);
+    collection.compactor(CompactorOptions::default().policy(policy)).run_once().await.unwrap();
 }
 
 /// Removes everything that the current version does not need.
 async fn sweep(collection: &Collection) {
-    let options = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let options = SweepOptions::KEEP_NOTHING;
     collection.sweep(&options).await.unwrap();
 }
 

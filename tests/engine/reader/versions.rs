@@ -14,7 +14,7 @@ use futures::TryStreamExt;
 use crate::support::watched::Watched;
 
 async fn collection(store: &Watched, shards: u16) -> (Collection, Writer) {
-    let options = CreateOptions { shards, ..CreateOptions::new(2) };
+    let options = CreateOptions::new(2).shards(shards);
     let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
     let writer = collection.writer(WriterOptions::default()).unwrap();
     (collection, writer)
@@ -26,8 +26,8 @@ fn put(id: impl ToString) -> Op {
 
 /// Folds without merging.
 async fn compact(collection: &Collection) {
-    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
-    collection.compactor(CompactorOptions { policy }).run_once().await.unwrap();
+    let policy = Policy::default().fan_in(usize::MAX).absorb_one_in(0);
+    collection.compactor(CompactorOptions::default().policy(policy)).run_once().await.unwrap();
 }
 
 async fn ids(reader: &Reader) -> Vec<String> {
@@ -76,7 +76,7 @@ async fn a_version_that_is_not_there_is_not_found() {
     assert_eq!(kind(versions([1, 1])).await, ErrorKind::InvalidInput);
     let manifest = store.keys("/manifest/00000000000000000001").await;
     store.inner.advance(Duration::from_secs(3_600));
-    let options = SweepOptions { keep_versions: 1, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let options = SweepOptions::default().keep_versions(1).min_age(Duration::ZERO);
     collection.sweep(&options).await.unwrap();
     assert!(store.keys(manifest[0].as_str()).await.is_empty());
     let error = collection.reader_at(versions([1])).await.unwrap_err();

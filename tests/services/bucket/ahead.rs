@@ -37,7 +37,7 @@ impl Setting {
 
     /// A writer whose batches are full after a few records.
     fn writer(&self) -> Writer {
-        self.collection.writer(WriterOptions { max_batch_ops: A_BATCH, ..WriterOptions::default() }).unwrap()
+        self.collection.writer(WriterOptions::default().max_batch_ops(A_BATCH)).unwrap()
     }
 
     fn requests(&self, kind: RequestKind) -> u64 {
@@ -100,7 +100,7 @@ async fn what_waits_for_its_slot_is_there_before() {
 #[tokio::test]
 async fn small_segments_are_not_worth_it() {
     let setting = Setting::new().await;
-    let options = WriterOptions { max_batch_ops: 1, ..WriterOptions::default() };
+    let options = WriterOptions::default().max_batch_ops(1);
     let writer = setting.collection.writer(options).unwrap();
     append(&writer, "a", 0..1).await;
     let small = |n: usize| writer.append(vec![Op::delete(format!("a-0-{n}"))]);

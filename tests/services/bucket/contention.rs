@@ -39,7 +39,7 @@ async fn contend(server: &Server, writers: usize, appends: usize) -> Vec<usize> 
         acked += task.await.unwrap();
     }
     server.latency(Duration::ZERO);
-    let options = FollowOptions { until_tail: true, ..FollowOptions::default() };
+    let options = FollowOptions::default().until_tail(true);
     let ops = collection.follow(ShardId::new(0).unwrap(), options).unwrap();
     let ids: Vec<String> = ops.map(|op| op.unwrap().1.id.to_string()).collect().await;
     assert_eq!((ids.len(), acked), (appends, appends), "every append once");

@@ -98,7 +98,7 @@ async fn sweep_and_drop_give_up_what_was_never_finished() {
     server.backend.age_uploads(BUCKET);
     upload("c/0000/part/y.emb").await;
     let sweep = |dry_run| {
-        let options = SweepOptions { min_age: Duration::ZERO, dry_run, ..SweepOptions::default() };
+        let options = SweepOptions::default().min_age(Duration::ZERO).dry_run(dry_run);
         let collection = collection.clone();
         async move { collection.sweep(&options).await.unwrap()[0].1.uploads }
     };
@@ -115,7 +115,7 @@ async fn a_large_segment_lands_once_whatever_its_answers() {
     let store: Arc<dyn Store> = Arc::new(server.store().await);
     let collection =
         Collection::create(store.clone(), &"c".parse().unwrap(), &CreateOptions::new(65_536)).await.unwrap();
-    let options = WriterOptions { max_batch_bytes: 32 << 20, ..WriterOptions::default() };
+    let options = WriterOptions::default().max_batch_bytes(32 << 20);
     let writer = collection.writer(options).unwrap();
     let ops = |round: usize| -> Vec<Op> {
         let embedding = |row: usize| (0..65_536).map(|at| (at * 7 + row + round) as f32 * 0.37).collect();

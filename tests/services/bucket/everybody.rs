@@ -47,9 +47,9 @@ async fn deeds_of_child_processes() {
     let compacting = {
         let collection = collection.clone();
         tokio::spawn(async move {
-            let policy = Policy { fold_segments: 16, ..Policy::default() };
+            let policy = Policy::default().fold_segments(16);
             let stop = async move { drop(watching.wait_for(|done| *done).await) };
-            let mut compactor = collection.compactor(CompactorOptions { policy });
+            let mut compactor = collection.compactor(CompactorOptions::default().policy(policy));
             compactor.watch(Duration::from_millis(20), stop, |_| ()).await.unwrap();
         })
     };
@@ -98,7 +98,7 @@ async fn everybody_at_once(server: &Server, store: S3, rates: Rates, total: usiz
     let ops = total.div_ceil(PROCESSES * WRITERS_A_PROCESS);
     let mut children: Vec<Child> =
         (0..PROCESSES).map(|process| child(&server.endpoint(), store.bucket(), process, ops)).collect();
-    let sweep = SweepOptions { keep_versions: 3, min_age: Duration::ZERO, ..SweepOptions::default() };
+    let sweep = SweepOptions::default().keep_versions(3).min_age(Duration::ZERO);
     let mut running = true;
     let (mut sweeps, mut swept) = (0, 0);
     while running {

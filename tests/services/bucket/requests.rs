@@ -67,8 +67,8 @@ async fn a_fold_of_64_segments_is_68_gets_and_6_puts_at_most() {
     let (store, _keep) = in_s3().await;
     let (collection, writer) = made(Arc::new(store.clone())).await;
     // A watching compactor: it has seen the collection before. Merges are counted apart from folds.
-    let policy = Policy { fan_in: usize::MAX, absorb_one_in: 0, ..Policy::default() };
-    let mut compactor = collection.compactor(CompactorOptions { policy: policy.clone() });
+    let policy = Policy::default().fan_in(usize::MAX).absorb_one_in(0);
+    let mut compactor = collection.compactor(CompactorOptions::default().policy(policy.clone()));
     compactor.tick().await.unwrap();
     let mut clocks = 0;
     for round in 0..3 {
@@ -91,7 +91,8 @@ async fn a_fold_of_64_segments_is_68_gets_and_6_puts_at_most() {
     for number in 0..64 {
         writer.append(vec![put(1_000 + number)]).await.unwrap();
     }
-    let (report, requests, calls) = asked(&store, collection.compactor(CompactorOptions { policy }).run_once()).await;
+    let (report, requests, calls) =
+        asked(&store, collection.compactor(CompactorOptions::default().policy(policy)).run_once()).await;
     assert_eq!(report.unwrap().published(EditKind::Fold), 1);
     let gets = requests.of(RequestKind::Get).calls + requests.of(RequestKind::GetUnless).calls;
     let puts = requests.of(RequestKind::Create).calls + requests.of(RequestKind::Replace).calls;

@@ -101,11 +101,9 @@ impl Context {
     }
 
     fn writer_options(&self) -> WriterOptions {
-        WriterOptions {
-            max_batch_ops: if self.once_in(2) { 1 + usize::try_from(self.below(12)).unwrap_or(0) } else { 8_192 },
-            linger: Duration::from_millis(if self.once_in(3) { self.below(100) } else { 0 }),
-            ..WriterOptions::default()
-        }
+        WriterOptions::default()
+            .max_batch_ops(if self.once_in(2) { 1 + usize::try_from(self.below(12)).unwrap_or(0) } else { 8_192 })
+            .linger(Duration::from_millis(if self.once_in(3) { self.below(100) } else { 0 }))
     }
 }
 

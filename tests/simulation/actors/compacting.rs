@@ -12,14 +12,12 @@ use crate::oracle::Sent;
 impl Context {
     fn policy(&self) -> Policy {
         let small = |most| usize::try_from(1 + self.below(most)).unwrap_or(1);
-        Policy {
-            fold_segments: 1 + self.below(5),
-            fold_bytes: if self.once_in(4) { 1_000 + self.below(3_000) } else { 64 << 20 },
-            fan_in: if self.once_in(3) { usize::MAX } else { 1 + small(2) },
-            absorb_one_in: [0, 1, 8][usize::try_from(self.below(3)).unwrap_or(0)],
-            rewrites: small(3) - 1,
-            ..Policy::default()
-        }
+        Policy::default()
+            .fold_segments(1 + self.below(5))
+            .fold_bytes(if self.once_in(4) { 1_000 + self.below(3_000) } else { 64 << 20 })
+            .fan_in(if self.once_in(3) { usize::MAX } else { 1 + small(2) })
+            .absorb_one_in([0, 1, 8][usize::try_from(self.below(3)).unwrap_or(0)])
+            .rewrites(small(3) - 1)
     }
 
     /// The number of edits of these kinds that this process sent at or after `since` and that were
@@ -51,7 +49,7 @@ fn words(report: &CompactReport) -> String {
 pub(crate) async fn compacts(context: Context) {
     const KINDS: &[EditKind] = &[EditKind::Fold, EditKind::Merge];
     let collection = context.open().await;
-    let mut compactor = collection.compactor(CompactorOptions { policy: context.policy() });
+    let mut compactor = collection.compactor(CompactorOptions::default().policy(context.policy()));
     while !context.world.is_stopped() {
         let begun = context.world.executor.now();
         let round = match context.below(4) {
@@ -70,7 +68,7 @@ pub(crate) async fn compacts(context: Context) {
         }
         context.sleep_up_to(if context.once_in(5) { 20_000 } else { 2_000 }).await;
         if context.once_in(8) {
-            compactor = collection.compactor(CompactorOptions { policy: context.policy() });
+            compactor = collection.compactor(CompactorOptions::default().policy(context.policy()));
         }
     }
 }
@@ -108,12 +106,10 @@ pub(crate) async fn sweeps(context: Context) {
                 }
             }
             _ => {
-                let options = SweepOptions {
-                    keep_versions: [0, 0, 1, 3][usize::try_from(context.below(4)).unwrap_or(0)],
-                    min_age: Duration::from_millis(if context.once_in(4) { context.below(20_000) } else { 0 }),
-                    dry_run: context.once_in(12),
-                    ..SweepOptions::default()
-                };
+                let options = SweepOptions::default()
+                    .keep_versions([0, 0, 1, 3][usize::try_from(context.below(4)).unwrap_or(0)])
+                    .min_age(Duration::from_millis(if context.once_in(4) { context.below(20_000) } else { 0 }))
+                    .dry_run(context.once_in(12));
                 match collection.sweep(&options).await {
                     Ok(reports) => context.note(|| {
                         let words = reports.iter().map(|(shard, report)| {

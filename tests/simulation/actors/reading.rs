@@ -71,18 +71,13 @@ pub(crate) async fn check_reader(context: &Context, reader: &Reader, way: u64) -
     let model = context.world.state().oracle.model(&tails(reader));
     let answer = match way {
         0 => compare_scan(context, reader, &model, ScanOptions::default()).await,
-        1 => {
-            compare_scan(context, reader, &model, ScanOptions { order: Order::Insertion, ..ScanOptions::default() })
-                .await
-        }
+        1 => compare_scan(context, reader, &model, ScanOptions::default().order(Order::Insertion)).await,
         2 => {
             let start = format!("k{}", context.below(10));
-            let options = ScanOptions {
-                start: Bound::Included(start),
-                limit: context.once_in(2).then(|| usize::try_from(context.below(6)).unwrap_or(0)),
-                embeddings: context.once_in(2),
-                ..ScanOptions::default()
-            };
+            let options = ScanOptions::default()
+                .start(Bound::Included(start))
+                .limit(context.once_in(2).then(|| usize::try_from(context.below(6)).unwrap_or(0)))
+                .embeddings(context.once_in(2));
             compare_scan(context, reader, &model, options).await
         }
         3 => count(context, reader, &model).await,
@@ -255,7 +250,7 @@ pub(crate) async fn follows(context: Context) {
     let mut seen = Position::ZERO;
     while !context.world.is_stopped() {
         let acked = context.acked().get(&shard).copied().unwrap_or_default();
-        let options = FollowOptions { after: seen, until_tail: true, ..FollowOptions::default() };
+        let options = FollowOptions::default().after(seen).until_tail(true);
         let mut ops = collection.follow(shard, options).unwrap();
         let ended = loop {
             let next = ops.next().await;

@@ -111,14 +111,12 @@ pub const SECRET_KEY: &str = "wJalrXUtnFEMI";
 pub fn options(endpoint: &str) -> S3Options {
     let credentials =
         Credentials { access_key: ACCESS_KEY.to_owned(), secret_key: SECRET_KEY.to_owned(), session_token: None };
-    let aws = AwsOptions {
-        region: Some("us-east-1".to_owned()),
-        endpoint: Some(endpoint.to_owned()),
-        credentials: Some(credentials),
-        timeouts: Timeouts::default(),
-        ..AwsOptions::default()
-    };
-    S3Options { aws, ..S3Options::default() }
+    let aws = AwsOptions::default()
+        .region(Some("us-east-1".to_owned()))
+        .endpoint(Some(endpoint.to_owned()))
+        .credentials(Some(credentials))
+        .timeouts(Timeouts::default());
+    S3Options::default().aws(aws)
 }
 
 /// A client of the SDK for the buckets of any server.

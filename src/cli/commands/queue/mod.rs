@@ -47,7 +47,7 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) async fn open(&self, queue: &str) -> Outcome<deltafold::aws::Queue> {
         let (region, endpoint) = (self.region.clone(), self.endpoint.clone());
-        let options = AwsOptions { region, endpoint, ..AwsOptions::default() };
+        let options = AwsOptions::default().region(region).endpoint(endpoint);
         Ok(deltafold::aws::Queue::open(queue, &options).await?)
     }
 }

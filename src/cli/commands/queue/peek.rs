@@ -62,7 +62,7 @@ impl Peek {
         let outcome = async {
             while seen.len() < self.max {
                 let max = u8::try_from(self.max - seen.len()).unwrap_or(10).min(10);
-                let how = Receive { max, wait: Duration::from_secs(1), visibility: Some(WHILE_LOOKING) };
+                let how = Receive::default().max(max).wait(Duration::from_secs(1)).visibility(Some(WHILE_LOOKING));
                 let received = queue.receive(how).await?;
                 let before = seen.len();
                 seen.extend(received.into_iter().filter(|message| ids.insert(message.id.clone())));

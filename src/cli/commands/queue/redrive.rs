@@ -226,7 +226,7 @@ async fn source(dead: &Queue) -> Outcome<Queue> {
         },
         Err(error) if error.kind() == QueueErrorKind::Unsupported => {
             // A message may name its source.
-            let how = Receive { max: 1, wait: Duration::from_secs(1), visibility: Some(Duration::ZERO) };
+            let how = Receive::default().max(1).wait(Duration::from_secs(1)).visibility(Some(Duration::ZERO));
             let told = dead.receive(how).await?.into_iter().find_map(|message| message.dead_letter_of);
             match told {
                 Some(arn) => Ok(dead.sibling(&arn).await?),
