@@ -8,11 +8,13 @@ use deltafold::{BacklogLimit, Collection, CompactorOptions, CreateOptions, Error
 
 use crate::support::watched::Watched;
 
-on_every_store!(
-    an_append_beyond_the_limit_is_busy_until_a_fold,
-    a_writer_from_a_source_knows_ops_and_bytes_of_others,
-    a_repetition_is_acknowledged_beyond_the_limit,
-    a_process_that_keeps_up_has_a_bounded_log,
+on_stores!(
+    local: [
+        an_append_beyond_the_limit_is_busy_until_a_fold,
+        a_writer_from_a_source_knows_ops_and_bytes_of_others,
+        a_repetition_is_acknowledged_beyond_the_limit,
+        a_process_that_keeps_up_has_a_bounded_log,
+    ],
 );
 
 async fn made<S: Store + Clone>(store: &Watched<S>) -> Collection {

@@ -13,16 +13,20 @@ use futures::TryStreamExt;
 
 use crate::support::watched::{Fault, Watched};
 
-on_every_store!(
-    a_fold_costs_a_few_requests_and_an_idle_round_two,
-    folds_come_by_count_and_by_bytes,
-    a_watch_folds_while_it_lasts_and_stops_when_told,
-    a_watch_outlives_an_outage,
-    a_compactor_waits_for_another_s_claim_and_not_for_ever,
-    a_damaged_claim_keeps_nobody_from_work,
-    a_dry_run_deletes_nothing_and_tells_all,
-    a_sweep_keeps_versions_by_number_by_age_and_by_pin,
-    records_may_grow_by_patches_beyond_what_one_op_may_bring,
+on_stores!(
+    every: [
+        a_fold_costs_a_few_requests_and_an_idle_round_two,
+        a_dry_run_deletes_nothing_and_tells_all,
+        a_sweep_keeps_versions_by_number_by_age_and_by_pin,
+    ],
+    local: [
+        folds_come_by_count_and_by_bytes,
+        a_watch_folds_while_it_lasts_and_stops_when_told,
+        a_watch_outlives_an_outage,
+        a_compactor_waits_for_another_s_claim_and_not_for_ever,
+        a_damaged_claim_keeps_nobody_from_work,
+        records_may_grow_by_patches_beyond_what_one_op_may_bring,
+    ],
 );
 
 async fn made<S: Store + Clone>(store: &Watched<S>) -> (Collection, Writer) {

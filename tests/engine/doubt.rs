@@ -12,17 +12,18 @@ use futures::TryStreamExt;
 
 use crate::support::watched::{Fault, Watched};
 
-on_every_store!(
-    a_failure_behind_another_s_slot_is_plain,
-    a_failure_behind_an_own_echo_is_an_ack,
-    an_echo_that_cannot_be_decided_is_unknown,
-    an_echo_in_a_dropped_collection_is_not_found,
-    a_failure_after_a_lost_answer_is_unknown,
-    a_lost_answer_behind_an_own_echo_is_an_ack,
-    a_drop_before_the_ack_is_not_found,
-    a_passed_shard_does_not_hide_a_failed_one,
-    an_echo_is_acknowledged_where_it_was_folded,
-    an_ack_after_two_attempts_names_the_folded_slot,
+on_stores!(
+    every: [a_failure_after_a_lost_answer_is_unknown, a_drop_before_the_ack_is_not_found],
+    local: [
+        a_failure_behind_another_s_slot_is_plain,
+        a_failure_behind_an_own_echo_is_an_ack,
+        an_echo_that_cannot_be_decided_is_unknown,
+        an_echo_in_a_dropped_collection_is_not_found,
+        a_lost_answer_behind_an_own_echo_is_an_ack,
+        a_passed_shard_does_not_hide_a_failed_one,
+        an_echo_is_acknowledged_where_it_was_folded,
+        an_ack_after_two_attempts_names_the_folded_slot,
+    ],
 );
 
 async fn collection<S: Store + Clone>(store: &Watched<S>) -> (Collection, Writer) {

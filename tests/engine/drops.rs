@@ -8,10 +8,12 @@ use deltafold::{Collection, CompactorOptions, CreateOptions, Error, ErrorKind, P
 
 use crate::support::watched::{Fault, Watched};
 
-on_every_store!(
-    a_drop_that_is_broken_off_is_finished_by_the_next,
-    a_drop_that_slept_spares_a_collection_made_anew,
-    a_drop_that_slept_knows_its_note_from_a_third_drop_s,
+on_stores!(
+    every: [
+        a_drop_that_is_broken_off_is_finished_by_the_next,
+        a_drop_that_slept_spares_a_collection_made_anew,
+    ],
+    local: [a_drop_that_slept_knows_its_note_from_a_third_drop_s],
 );
 
 async fn made<S: Store + Clone>(store: &Watched<S>) -> (Collection, Writer) {

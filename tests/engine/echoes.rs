@@ -15,10 +15,12 @@ use deltafold::{
 
 use crate::support::watched::Watched;
 
-on_every_store!(
-    every_actor_bears_an_echo_of_each_write,
-    a_repair_bears_an_echo_of_each_write,
-    a_drop_withdraws_its_note_after_an_echo,
+on_stores!(
+    every: [
+        every_actor_bears_an_echo_of_each_write,
+        a_repair_bears_an_echo_of_each_write,
+        a_drop_withdraws_its_note_after_an_echo,
+    ],
 );
 
 /// Asserts that keys with each of these parts were written and echoed.

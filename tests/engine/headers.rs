@@ -8,11 +8,13 @@ use deltafold::{Collection, CreateOptions, ErrorKind, WriterOptions};
 
 use crate::support::watched::Watched;
 
-on_every_store!(
-    a_writer_reads_others_segments_by_their_first_bytes,
-    a_header_of_many_marks_is_read_whole,
-    a_segment_with_damaged_ops_stops_readers_and_not_writers,
-    a_segment_with_a_damaged_header_stops_writers,
+on_stores!(
+    every: [a_writer_reads_others_segments_by_their_first_bytes],
+    local: [
+        a_header_of_many_marks_is_read_whole,
+        a_segment_with_damaged_ops_stops_readers_and_not_writers,
+        a_segment_with_a_damaged_header_stops_writers,
+    ],
 );
 
 async fn made<S: Store + Clone>(store: &Watched<S>) -> Collection {

@@ -18,19 +18,19 @@ use futures::TryStreamExt;
 
 use crate::support::watched::Watched;
 
-on_every_store!(
-    a_folds_and_b_folds,
-    a_folds_and_b_merges,
-    a_folds_and_b_sweeps,
-    a_merges_and_b_folds,
-    a_merges_and_b_merges,
-    a_merges_and_b_sweeps,
-    a_sweeps_and_b_folds,
-    a_sweeps_and_b_merges,
-    a_sweeps_and_b_sweeps,
-    a_folds_and_b_does_all,
-    a_merges_and_b_does_all,
-    a_sweeps_and_b_does_all,
+on_stores!(
+    every: [a_folds_and_b_does_all, a_merges_and_b_does_all, a_sweeps_and_b_does_all],
+    local: [
+        a_folds_and_b_folds,
+        a_folds_and_b_merges,
+        a_folds_and_b_sweeps,
+        a_merges_and_b_folds,
+        a_merges_and_b_merges,
+        a_merges_and_b_sweeps,
+        a_sweeps_and_b_folds,
+        a_sweeps_and_b_merges,
+        a_sweeps_and_b_sweeps,
+    ],
 );
 
 /// The job of a worker.

@@ -31,7 +31,6 @@ mod not_a_file;
 mod pieces;
 mod pins;
 mod races;
-mod races_found;
 mod reader;
 mod real_data;
 mod repair;

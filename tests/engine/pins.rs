@@ -11,10 +11,12 @@ use deltafold::{
 
 use crate::support::watched::Watched;
 
-on_every_store!(
-    a_pin_made_anew_survives_the_sweep_of_the_old_one,
-    a_pin_made_anew_survives_the_unpin_of_the_old_one,
-    an_unpin_goes_on_where_another_was_faster,
+on_stores!(
+    every: [a_pin_made_anew_survives_the_sweep_of_the_old_one],
+    local: [
+        a_pin_made_anew_survives_the_unpin_of_the_old_one,
+        an_unpin_goes_on_where_another_was_faster,
+    ],
 );
 
 async fn made<S: Store + Clone>(store: &Watched<S>, shards: u16) -> Collection {

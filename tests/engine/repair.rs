@@ -17,12 +17,13 @@ use futures::TryStreamExt;
 
 use crate::support::watched::{Fault, Watched};
 
-on_every_store!(
-    a_lost_head_is_damage_and_is_rebuilt,
-    every_register_of_a_busy_collection_is_rebuilt,
-    a_handle_of_a_dropped_collection_says_dropped,
-    a_drop_under_way_is_no_damage,
-    create_beside_a_lost_register_advises_repair,
+on_stores!(
+    every: [a_lost_head_is_damage_and_is_rebuilt, every_register_of_a_busy_collection_is_rebuilt],
+    local: [
+        a_handle_of_a_dropped_collection_says_dropped,
+        a_drop_under_way_is_no_damage,
+        create_beside_a_lost_register_advises_repair,
+    ],
 );
 
 const SHARDS: u16 = 2;

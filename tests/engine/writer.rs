@@ -19,24 +19,28 @@ use tokio::sync::Notify;
 use crate::support::random::Random;
 use crate::support::watched::{Fault, Watched};
 
-on_every_store!(
-    whoever_follows_goes_on_behind_what_it_saw,
-    calls_that_come_while_a_segment_is_written_share_the_next,
-    callers_that_were_acknowledged_together_meet_again,
-    a_segment_takes_so_many_ops_and_bytes_and_no_more,
-    too_much_waiting_is_refused_and_nothing_lost,
-    flush_and_close_wait_for_what_was_accepted,
-    what_a_dropped_writer_accepted_is_appended,
-    a_dropped_append_leaves_the_writer_usable,
-    an_append_costs_one_put_and_one_conditional_get,
-    a_segment_at_the_tail_is_passed_and_a_far_tail_looked_up,
-    bad_input_names_op_and_field_and_appends_nothing,
-    ops_go_to_the_shards_of_their_ids,
-    sources_are_exactly_once_in_many_hands,
-    a_collection_that_was_dropped_takes_no_appends,
-    an_append_that_cannot_be_decided_says_so,
-    many_writers_leave_no_gap_and_keep_each_caller_s_order,
-    everybody_at_once_over_a_store_that_fails_at_random,
+on_stores!(
+    every: [
+        an_append_costs_one_put_and_one_conditional_get,
+        many_writers_leave_no_gap_and_keep_each_caller_s_order,
+        sources_are_exactly_once_in_many_hands,
+        a_collection_that_was_dropped_takes_no_appends,
+    ],
+    local: [
+        whoever_follows_goes_on_behind_what_it_saw,
+        calls_that_come_while_a_segment_is_written_share_the_next,
+        callers_that_were_acknowledged_together_meet_again,
+        a_segment_takes_so_many_ops_and_bytes_and_no_more,
+        too_much_waiting_is_refused_and_nothing_lost,
+        flush_and_close_wait_for_what_was_accepted,
+        what_a_dropped_writer_accepted_is_appended,
+        a_dropped_append_leaves_the_writer_usable,
+        a_segment_at_the_tail_is_passed_and_a_far_tail_looked_up,
+        bad_input_names_op_and_field_and_appends_nothing,
+        ops_go_to_the_shards_of_their_ids,
+        an_append_that_cannot_be_decided_says_so,
+        everybody_at_once_over_a_store_that_fails_at_random,
+    ],
 );
 
 async fn made<S: Store + Clone>(store: &Watched<S>, shards: u16) -> Collection {

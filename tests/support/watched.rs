@@ -16,22 +16,27 @@ use futures::future::BoxFuture;
 use super::random::Random;
 
 /// Turns each `async fn name<S: Store + Clone>(store: Watched<S>)` into a test in memory and one in
-/// a local folder. With S3 compiled in, it also makes tests in the buckets of two servers, with the
-/// heads in the bucket and in a table.
-macro_rules! on_every_store {
-    ($($name:ident),* $(,)?) => {
-        on_every_store!(@in in_memory, (deltafold::store::Memory::new(), ()), $($name),*);
-        on_every_store!(@in in_a_folder, crate::support::watched::folder(), $($name),*);
-        #[cfg(all(feature = "s3", feature = "dynamodb"))]
-        on_every_store!(@in in_s3, crate::support::cloud::in_s3().await, $($name),*);
-        #[cfg(all(feature = "s3", feature = "dynamodb"))]
-        on_every_store!(@in in_s3_with_heads_in_dynamodb, crate::support::cloud::in_s3_and_dynamodb().await, $($name),*);
-        #[cfg(all(feature = "s3", feature = "dynamodb"))]
-        on_every_store!(@in in_ministack, crate::support::cloud::in_ministack().await, $($name),*);
-        #[cfg(all(feature = "s3", feature = "dynamodb"))]
-        on_every_store!(@in in_ministack_with_heads_in_dynamodb, crate::support::cloud::in_ministack_and_dynamodb().await, $($name),*);
+/// a local folder. The tests listed under `every` also run in the buckets of two servers, with the
+/// heads in the bucket and in a table. List those whose outcome depends on the store's own
+/// behaviour.
+macro_rules! on_stores {
+    ($(every: [$($every:ident),* $(,)?],)? $(local: [$($local:ident),* $(,)?],)?) => {
+        on_stores!(@in in_memory, (deltafold::store::Memory::new(), ()), $($($every,)*)? $($($local,)*)?);
+        on_stores!(@in in_a_folder, crate::support::watched::folder(), $($($every,)*)? $($($local,)*)?);
+        $(#[cfg(all(feature = "s3", feature = "dynamodb"))]
+        on_stores!(@cloud $($every,)*);)?
     };
-    (@in $place:ident, $open:expr, $($name:ident),*) => {
+    (@cloud $($name:ident,)*) => {
+        on_stores!(@in in_s3, crate::support::cloud::in_s3().await, $($name,)*);
+        on_stores!(@in in_s3_with_heads_in_dynamodb, crate::support::cloud::in_s3_and_dynamodb().await, $($name,)*);
+        on_stores!(@in in_ministack, crate::support::cloud::in_ministack().await, $($name,)*);
+        on_stores!(
+            @in in_ministack_with_heads_in_dynamodb,
+            crate::support::cloud::in_ministack_and_dynamodb().await,
+            $($name,)*
+        );
+    };
+    (@in $place:ident, $open:expr, $($name:ident,)*) => {
         mod $place {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {

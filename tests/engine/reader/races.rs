@@ -46,14 +46,18 @@ async fn keys(reader: &Reader, id: &str) -> Vec<String> {
     metadata.into_keys().collect()
 }
 
-on_every_store!(
-    an_open_between_fold_and_sweep_sees_every_op,
-    an_open_whose_log_is_folded_behind_its_list_sees_every_op,
-    an_open_takes_no_stale_segment_for_the_log,
-    a_refresh_while_the_new_segment_is_folded_and_swept_sees_it,
-    a_fold_between_a_refresh_s_reads_counts_no_op_twice,
-    a_refresh_after_a_fold_keeps_the_unfolded_rest_without_reading_it,
-    a_swept_snapshot_is_superseded_and_a_pin_keeps_it,
+on_stores!(
+    every: [
+        an_open_between_fold_and_sweep_sees_every_op,
+        a_swept_snapshot_is_superseded_and_a_pin_keeps_it,
+    ],
+    local: [
+        an_open_whose_log_is_folded_behind_its_list_sees_every_op,
+        an_open_takes_no_stale_segment_for_the_log,
+        a_refresh_while_the_new_segment_is_folded_and_swept_sees_it,
+        a_fold_between_a_refresh_s_reads_counts_no_op_twice,
+        a_refresh_after_a_fold_keeps_the_unfolded_rest_without_reading_it,
+    ],
 );
 
 /// The two ways to open a reader: by the names of the log and a head read after them, or by a head
