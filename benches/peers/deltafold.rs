@@ -63,7 +63,7 @@ fn main() {
         let request: Json = serde_json::from_str(&line.expect("a line")).expect("JSON");
         let answer = runtime.block_on(obey(&request, &mut reader, &mut server));
         println!("{answer}");
-        std::io::stdout().flush().expect("somebody reads");
+        std::io::stdout().flush().expect("a reader of the output");
     }
 }
 

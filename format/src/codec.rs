@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_and_nothing_may_follow() {
+    fn values_round_trip_and_trailing_bytes_are_refused() {
         let mut writer = Writer::default();
         writer.u16(7);
         writer.f64(-0.0);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_beyond_the_bytes_left_is_refused_before_anything_is_allocated() {
+    fn a_count_beyond_the_bytes_left_is_refused_unallocated() {
         let bytes = u32::MAX.to_le_bytes();
         assert!(Cursor::new(&bytes, "test").list(1, Cursor::u8).is_err());
         assert!(Cursor::new(&bytes, "test").count(0).is_err());

@@ -193,7 +193,7 @@ fn keys(state: R) -> Option<String> {
 }
 
 #[test]
-fn what_is_older_than_a_delete_does_not_come_back_and_what_is_newer_waits_for_a_record() {
+fn a_delete_drops_older_ops_and_newer_ones_wait_for_a_record() {
     let deleted = [stamped(put("a", 1), 1), stamped(Action::Delete, 5)];
     assert_eq!(keys(join(&deleted)), None);
     for late in [stamped(Action::Patch(patch("b", Some(2))), 4), stamped(Action::Upsert(patch("b", Some(2))), 4)] {

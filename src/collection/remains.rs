@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_tells_where_it_comes_from() {
+    fn leftovers_are_told_from_lost_registers() {
         let judged = |names: &[&str]| {
             let keys: Vec<Key> = names.iter().map(|name| Key::new(format!("c/0000/{name}")).unwrap()).collect();
             judge(&keys.iter().collect::<Vec<_>>())

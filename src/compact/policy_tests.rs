@@ -75,7 +75,7 @@ fn the_base_absorbs_the_tiers_when_they_reach_an_eighth() {
 }
 
 #[test]
-fn a_small_object_of_the_base_is_consolidated_when_as_many_rows_arrive() {
+fn a_small_base_object_is_consolidated_once_as_many_rows_come() {
     let due = decided(&[(0, 1_000, 1_000, 1_000), (0, 999, 999, 999)]);
     assert_eq!(due, Some((vec![1, 2], 0, vec![2])));
     let due = decided(&[(0, 1_000, 1_000, 1_000), (0, 1_000, 1_000, 1_000)]);
@@ -100,7 +100,7 @@ fn eight_runs_of_a_tier_become_one_of_the_next() {
 }
 
 #[test]
-fn higher_tiers_are_merged_by_reference_but_for_what_is_half_dead() {
+fn higher_tiers_merge_by_reference_except_half_dead_objects() {
     let mut runs = vec![(0, 1_000_000, 10_000, 10_000)];
     runs.extend([(1, 500, 500, 500); 7]);
     runs.push((1, 500, 500, 249));
@@ -109,7 +109,7 @@ fn higher_tiers_are_merged_by_reference_but_for_what_is_half_dead() {
 }
 
 #[test]
-fn at_most_two_half_dead_objects_of_the_base_are_rewritten_the_deadest_first() {
+fn a_merge_rewrites_the_two_deadest_objects_of_the_base() {
     let mut manifest = manifest(&[(0, 30_000, 10_000, 4_000), (0, 4_000, 9_000, 9_000)]);
     for (nonce, live) in [(11, 1_000), (12, 4_500), (13, 5_000)] {
         let name = ObjectName { version: Version::new(1), nonce: Nonce::new(nonce) };

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_free_is_free_once() {
+    fn the_free_tier_is_deducted_once() {
         let mut bill = Bill::default();
         let prices = Prices::default();
         bill.add(&prices, "Lambda", "a", Item::LambdaRequest, 0.75e6);

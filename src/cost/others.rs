@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_down_follows_or_does_not() {
+    fn written_figures_are_recomputed_and_compared() {
         let old = OldWay::default();
         assert_eq!(old.cycles(), 129_600.0);
         assert!((old.at_most() - 31.6).abs() < 0.1, "it is saturated by the load");

@@ -329,7 +329,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_none_is_named() {
+    fn a_body_without_ops_names_what_is_missing() {
         let refused = |body: &str, words: &[&str]| refused(&reader(), body, words);
         refused("", &["no op"]);
         refused("[]", &["no op"]);
@@ -377,7 +377,7 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn what_cannot_be_mapped_is_named() {
+        fn a_record_that_cannot_be_mapped_is_named() {
             let short = INSERT.replace(",{\"N\":\"2\"}", "");
             refused(&mapped(), &format!("[{REMOVE},{short}]"), &["element 2: record 1", "1 numbers", "dimension is 2"]);
             let text = INSERT.replace("{\"N\":\"2\"}", "{\"S\":\"2\"}");

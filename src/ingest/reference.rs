@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_object_is_told() {
+    fn a_bad_reference_names_its_field() {
         for (body, words) in [
             (r#"{"s3":"s3://b"}"#, "s3://BUCKET/KEY"),
             (r#"{"s3":"s3:///k"}"#, "field `s3`"),

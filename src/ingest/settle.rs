@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_understood_holds_back_its_own_group_and_nobody_else() {
+    async fn an_unreadable_message_holds_back_its_own_group_only() {
         let collection = collection().await;
         let writer = collection.writer(WriterOptions::default()).unwrap();
         let bodies = [put("a1"), "nonsense".to_owned(), put("a3"), put("b1"), put("free")];
@@ -320,7 +320,7 @@ mod tests {
     /// A poison message holds up its group only as long as it may come again. Otherwise the
     /// messages behind it would go to the dead letters as well.
     #[tokio::test]
-    async fn nobody_waits_for_what_is_leaving() {
+    async fn no_message_waits_for_one_that_is_leaving() {
         let collection = collection().await;
         let writer = collection.writer(WriterOptions::default()).unwrap();
         let (poison, good) = ("nonsense", put("a"));
@@ -333,7 +333,7 @@ mod tests {
     /// At the deadline the caller gets every known outcome. The rest comes again, and is in the log
     /// once.
     #[tokio::test]
-    async fn what_is_not_acknowledged_in_time_comes_again() {
+    async fn messages_unacknowledged_at_the_deadline_come_again() {
         let collection = collection().await;
         let writer =
             collection.writer(WriterOptions { linger: Duration::from_secs(3_600), ..WriterOptions::default() });
@@ -385,7 +385,7 @@ mod tests {
     /// dead letters and back. The place of a message then says nothing of its changes, but their
     /// own origin does.
     #[tokio::test]
-    async fn changes_keep_their_place_whatever_brings_them() {
+    async fn changes_keep_their_place_in_any_message() {
         let collection = collection().await;
         let bodies: Vec<String> = (1..=40).map(|n| change(&(n % 7).to_string(), &n.to_string(), n)).collect();
         let deliveries = |group: &'static str, from: u128| -> Vec<Delivery<'_>> {
@@ -434,7 +434,7 @@ mod tests {
 
     /// Changes of one message stay together, in their order. Those that the log holds are left out.
     #[tokio::test]
-    async fn a_message_of_many_changes_is_appended_as_far_as_it_is_not_held() {
+    async fn of_many_changes_only_those_not_held_are_appended() {
         let collection = collection().await;
         let writer = collection.writer(WriterOptions::default()).unwrap();
         let once = async |body: &str| {

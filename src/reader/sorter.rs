@@ -231,7 +231,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn items_come_in_order_whatever_fits_in_memory(
+        fn items_come_in_order_under_any_memory_limit(
             items in proptest::collection::hash_set(any::<u32>(), 0..300),
             memory in 0..2_000_u64,
             limit in prop_oneof![Just(usize::MAX), 1..400_usize],

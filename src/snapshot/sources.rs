@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_forgotten_when_it_has_been_silent_for_longer_than_the_retention() {
+    fn a_source_silent_for_the_retention_is_forgotten() {
         let mut manifest = Manifest::empty(Uid::new(1));
         let names = |names: &str| names.split(' ').map(str::to_owned).collect::<Vec<_>>();
         fold(&mut manifest, &names("a b"), reading(100));
@@ -193,7 +193,7 @@ mod tests {
     /// Changes are many, and evict no source. The eviction watermark lasts as long as its source,
     /// however old it is.
     #[test]
-    fn changes_are_forgotten_for_themselves_and_that_is_not_forgotten() {
+    fn evicted_changes_leave_their_watermark() {
         let mut manifest = Manifest::empty(Uid::new(1));
         let floor = eviction_watermark_of_source("changes/s").unwrap();
         let last = MAX_CHANGE_MARKS as u64 + 10;

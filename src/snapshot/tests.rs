@@ -115,7 +115,7 @@ fn of_two_folds_of_the_same_segments_the_second_is_a_conflict() {
 }
 
 #[test]
-fn a_merge_goes_through_over_a_fold_that_was_published_meanwhile() {
+fn a_merge_goes_through_over_a_later_fold() {
     let base = folded(4);
     let merged = Edit::Merge(merge(&base, 1, 2, 50));
     let won = apply(&base, &Edit::Fold(fold(&base, 1, 60)), stamp(9)).unwrap();
@@ -127,7 +127,7 @@ fn a_merge_goes_through_over_a_fold_that_was_published_meanwhile() {
 
 /// R8: another compactor merged the runs that a merge had read, before that merge published.
 #[test]
-fn a_merge_whose_inputs_are_gone_is_a_conflict() {
+fn a_merge_with_missing_inputs_is_a_conflict() {
     let base = folded(4);
     let (one, two) = (Edit::Merge(merge(&base, 1, 2, 50)), Edit::Merge(merge(&base, 2, 2, 60)));
     let won = apply(&base, &one, stamp(9)).unwrap();
@@ -187,7 +187,7 @@ fn ops_that_went_missing_on_the_way_are_refused() {
 }
 
 #[test]
-fn pins_name_only_versions_that_can_be_read_and_names_that_are_free() {
+fn a_pin_needs_a_readable_version_and_a_free_name() {
     let base = folded(3);
     // A version that `folded` made has its own number as nonce.
     let pin = |name: &str, version| Edit::Pin(pin(name, version, 100 + version));

@@ -100,7 +100,7 @@ fn no_line_takes_effect_twice_wherever_one_goes_on_from() {
 }
 
 #[test]
-fn a_named_source_is_appended_once_by_whoever_delivers_it() {
+fn a_named_source_delivered_twice_is_appended_once() {
     let home = Home::with_collection();
     home.write("in.jsonl", puts(5));
     assert_eq!(home.run("append c in.jsonl --source feed --json").ok().json()["duplicates"], 0);
@@ -126,7 +126,7 @@ fn lines_that_the_collection_cannot_hold_are_refused_by_field() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupt_acknowledges_what_was_taken_and_says_how_to_go_on() {
+fn an_interrupted_append_acknowledges_and_says_how_to_go_on() {
     let home = Home::with_collection();
     let mut child = home.command("append c").stdin(Stdio::piped()).spawn().expect("started");
     let mut stdin = child.stdin.take().expect("a pipe");

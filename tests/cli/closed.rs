@@ -14,7 +14,7 @@ enum Closed {
 }
 
 /// A pipe without a reader.
-fn nobody() -> Stdio {
+fn no_reader() -> Stdio {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     writer.into()
@@ -23,10 +23,10 @@ fn nobody() -> Stdio {
 /// The exit code of a command whose output has no reader.
 fn code(home: &Home, arguments: &str, closed: Closed, input: &str) -> i32 {
     let mut command = home.command(arguments);
-    command.stdin(Stdio::piped()).stdout(nobody());
+    command.stdin(Stdio::piped()).stdout(no_reader());
     match closed {
         Closed::Stdout => command.stderr(Stdio::piped()),
-        Closed::Both => command.stderr(nobody()),
+        Closed::Both => command.stderr(no_reader()),
     };
     let mut child = command.spawn().expect("started");
     let mut stdin = child.stdin.take().expect("a pipe");
@@ -42,7 +42,7 @@ fn code(home: &Home, arguments: &str, closed: Closed, input: &str) -> i32 {
 /// Story: `append --acks | head -1` ended with 0, with 512 of 60,000 lines in. The first ack
 /// without a reader ended the work.
 #[test]
-fn append_goes_on_when_nobody_reads_its_acknowledgements() {
+fn append_goes_on_when_its_acks_have_no_reader() {
     let home = Home::with_collection();
     home.write("in.jsonl", puts(60_000));
     let mut child = home.command("append c in.jsonl --acks").spawn().expect("started");
@@ -56,7 +56,7 @@ fn append_goes_on_when_nobody_reads_its_acknowledgements() {
 }
 
 #[test]
-fn every_command_gives_its_verdict_to_nobody() {
+fn every_command_gives_its_verdict_without_a_reader() {
     for closed in [Closed::Stdout, Closed::Both] {
         for verbose in ["", " -vv", " --json", " --json -vv --requests"] {
             let home = Home::with_records(50);
@@ -86,10 +86,10 @@ fn every_command_gives_its_verdict_to_nobody() {
             }
             assert_eq!(code(&home, &format!("append c{verbose}"), closed, &puts(100)), 0);
             assert_eq!(code(&home, &format!("append c{verbose}"), closed, "{\n"), 3);
-            assert_eq!(run("get c nobody r001"), 4);
-            assert_eq!(run("count nobody"), 4);
+            assert_eq!(run("get c absent r001"), 4);
+            assert_eq!(run("count absent"), 4);
             assert_eq!(run("pin c p --ttl 0s"), 2);
-            assert_eq!(run("drop c"), 2, "nobody can be asked");
+            assert_eq!(run("drop c"), 2, "there is no terminal to ask");
             assert_eq!(home.records(), 100);
             let head = home.files("c/0000/head").remove(0);
             std::fs::write(&head, b"damage").expect("written");
@@ -100,13 +100,13 @@ fn every_command_gives_its_verdict_to_nobody() {
 }
 
 #[test]
-fn a_demo_and_a_watch_do_their_work_for_nobody() {
+fn a_demo_and_a_watch_work_without_a_reader() {
     let home = Home::new();
     assert_eq!(code(&home, "demo", Closed::Stdout, ""), 0);
     assert_eq!(home.run("status demo --json").ok().json()["shards"][0]["unfolded_segments"], 0, "to its end");
     let home = Home::with_records(3);
     let mut command = home.command("compact c --watch --interval 1ms --fold-segments 1");
-    let mut child = command.stdout(nobody()).stderr(Stdio::piped()).spawn().expect("started");
+    let mut child = command.stdout(no_reader()).stderr(Stdio::piped()).spawn().expect("started");
     let version = || home.run("status c --json").json()["shards"][0]["version"].as_u64();
     while version() < Some(1) {}
     home.run_with("append c", &puts(1)).ok();

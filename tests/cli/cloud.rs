@@ -94,7 +94,7 @@ fn heads_lie_in_a_table_where_that_is_chosen() {
 }
 
 #[test]
-fn copies_of_parts_spare_requests_and_verification_looks_behind_them() {
+fn copies_of_parts_save_requests_except_in_verification() {
     let mut cloud = Cloud::new();
     cloud.more = format!("&cache={}&cache_bytes=1MiB", cloud.home.path().join("cache").display());
     cloud.run("create c --dimension 2").ok();
@@ -130,7 +130,7 @@ fn a_wrong_bucket_is_a_clear_error() {
     refused(&cloud, "status", 1, &["credentials are wrong"]);
     cloud.secret = SECRET_KEY;
     let mut command = cloud.command(create);
-    command.env("AWS_ACCESS_KEY_ID", "nobody");
+    command.env("AWS_ACCESS_KEY_ID", "stranger");
     let ran = Ran::within(command, Duration::from_secs(10), "");
     assert!(ran.code == 1 && ran.stderr.contains("credentials are wrong"), "{ran:?}");
     let mut command = cloud.command(create);

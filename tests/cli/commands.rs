@@ -47,7 +47,7 @@ fn get_reads_records_by_id() {
             json!({"id": "r000", "metadata": {"n": 0}, "document": "text 0"}),
         ]
     );
-    let missing = home.run("get c nobody r000 noone").ends_with(4).complains("`nobody`, `noone`");
+    let missing = home.run("get c absent r000 missing").ends_with(4).complains("`absent`, `missing`");
     assert_eq!(missing.stdout.lines().count(), 1, "what is there is printed");
 }
 
@@ -70,7 +70,7 @@ fn scan_reads_ranges_in_both_orders() {
 }
 
 #[test]
-fn what_scan_exports_append_imports() {
+fn append_imports_the_ops_that_scan_exports() {
     let home = Home::with_records(20);
     home.run("scan c --as-ops -o export.jsonl").ok();
     home.run("create d -d 2").ok();
@@ -241,7 +241,7 @@ fn typed(home: &Home, arguments: &str, answer: &str) -> Option<String> {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn what_cannot_be_undone_is_confirmed_by_typing_the_name() {
+fn a_drop_is_confirmed_by_typing_the_name() {
     let home = Home::with_records(3);
     let Some(text) = typed(&home, "drop c", "yes") else { return };
     assert!(text.contains("type `c` to go on") && text.contains("nothing was done"), "{text}");

@@ -3,7 +3,7 @@
 use crate::home::Home;
 
 #[test]
-fn the_default_template_meets_its_goals_and_is_shown_beside_the_others() {
+fn the_default_template_meets_its_cost_goals() {
     let home = Home::new();
     let text = home.run("cost").ok().says("TO PAY").says("the old way").says("hosted").says("2026-");
     assert!(text.stdout.contains("1.57 cycles a minute on x86-64"), "{text:?}");

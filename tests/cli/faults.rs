@@ -42,7 +42,7 @@ fn standard_error_is_json_lines_for_scripts() {
         "sweep c --dry-run",
         "verify c",
         "count c",
-        "get c nobody",
+        "get c absent",
         "drop c",
         "history c",
         "pin c p --ttl 0s",

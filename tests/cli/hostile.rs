@@ -116,7 +116,7 @@ fn no_mapping_or_sample_reaches_a_terminal_as_it_is() {
     }
 }
 
-/// A command to copy must reach the same source and the same file, whatever characters they
+/// A command to copy must reach the same source and the same file, with any characters that they
 /// contain.
 #[cfg(unix)]
 #[test]

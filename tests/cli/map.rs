@@ -58,7 +58,7 @@ fn ops_can_be_appended_as_they_are_printed() {
 const REMOVE: &str = r#"{"eventName":"REMOVE","dynamodb":{"Keys":{"a":{"S":"x"}},"OldImage":{"a":{"S":"x"}}}}"#;
 
 #[test]
-fn what_is_wrong_is_told_with_its_place() {
+fn a_bad_mapping_file_names_file_and_line() {
     let home = Home::new();
     home.run("map --check m.toml").ends_with(4).complains("m.toml");
     home.write("m.toml", "[[rule]]\ncollection = \"c\"\nid = \"x\"\ndocument = \"a\"\n");

@@ -45,7 +45,7 @@ fn errors_are_json_for_scripts() {
 }
 
 #[test]
-fn colours_are_for_terminals_or_whoever_insists() {
+fn colours_are_for_terminals_or_on_request() {
     let home = Home::with_collection();
     assert!(!home.run("status").ok().stdout.contains('\u{1b}'));
     assert!(home.run("count d --color always").ends_with(4).stderr.contains('\u{1b}'));

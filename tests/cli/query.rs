@@ -51,7 +51,7 @@ fn a_query_that_cannot_be_asked_is_a_clear_error() {
     home.run_with("append c", "{\"op\":\"put\",\"id\":\"bare\"}\n").ok();
     home.run("query c").ends_with(2).complains("--vector");
     home.run("query c --vector [1,2] --vector-from r001").ends_with(2).complains("cannot be used with");
-    home.run("query c --vector-from nobody").ends_with(4).complains("holds no record `nobody`");
+    home.run("query c --vector-from absent").ends_with(4).complains("holds no record `absent`");
     home.run("query c --vector-from bare").ends_with(3).complains("record `bare` has no embedding");
     home.run("query c --vector [1]").ends_with(3).complains("its vector has 1 numbers; give 2");
     home.run("query c --vector [1,1e39]").ends_with(3).complains("element 1 is no number that an f32 can hold");

@@ -44,7 +44,7 @@ fn depth_shows_queues_and_where_their_dead_letters_go() {
 }
 
 #[test]
-fn peek_leaves_messages_where_they_are_and_asks_where_a_look_counts() {
+fn peek_leaves_messages_and_asks_where_a_receive_counts() {
     let cloud = Cloud::new();
     let (queue, dead) = with_letters("cli-peek.fifo", &[("a", "g"), ("b", "g")]);
     let peeked = cloud.run(&format!("queue peek {} --json", dead.url())).json_lines();
@@ -127,7 +127,7 @@ fn a_redrive_tells_of_letters_it_cannot_delete() {
 }
 
 #[test]
-fn the_service_moves_dead_letters_where_it_can_and_is_followed_to_the_end() {
+fn a_redrive_by_the_service_is_followed_to_its_end() {
     let cloud = Cloud::new();
     let (queue, dead) = with_letters("cli-moves.fifo", &[("a", "g"), ("b", "g"), ("c", "h")]);
     let arn = |queue: &Queue| (block(queue.settings()).unwrap().arn, queue.url().to_owned());
@@ -203,7 +203,7 @@ fn a_reset_goes_on_from_wherever_it_was_broken_off() {
 }
 
 #[test]
-fn a_reset_waits_until_ids_are_forgotten_and_can_be_killed_while_it_does() {
+fn a_reset_killed_while_it_waits_can_be_run_again() {
     use std::io::{BufRead as _, BufReader};
     let cloud = Cloud::new();
     let (queue, dead) = with_letters("cli-killed.fifo", &[("poison", "g")]);

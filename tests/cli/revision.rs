@@ -64,7 +64,7 @@ fn ops_may_come_in_any_order_and_again() {
 }
 
 #[test]
-fn a_revision_that_is_missing_or_too_much_is_named_with_its_line() {
+fn a_missing_or_needless_revision_is_named_with_its_line() {
     let home = Home::with_collection();
     home.run("create by-revision -d 2 --ordering revision").ok();
     let without = "{\"op\":\"delete\",\"id\":\"a\",\"revision\":1}\n{\"op\":\"delete\",\"id\":\"a\"}\n";

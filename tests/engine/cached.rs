@@ -192,7 +192,7 @@ async fn a_damaged_copy_is_read_anew() {
 }
 
 #[tokio::test]
-async fn the_folder_stays_within_its_bound_and_the_longest_unused_go_first() {
+async fn a_full_cache_evicts_the_longest_unused_copies() {
     let (memory, folder) = (Memory::new(), tempfile::tempdir().unwrap());
     let bound = 100_000;
     let store = cached(&memory, folder.path(), bound);
@@ -217,7 +217,7 @@ async fn the_folder_stays_within_its_bound_and_the_longest_unused_go_first() {
 }
 
 #[tokio::test]
-async fn what_was_deleted_is_gone_and_what_is_mapped_stays() {
+async fn a_deleted_object_leaves_the_cache_and_its_maps_stay() {
     let (memory, folder) = (Memory::new(), tempfile::tempdir().unwrap());
     let store = cached(&memory, folder.path(), 1 << 20);
     let part = create(&store, "c/0000/part/1.emb", 10_000).await;
@@ -236,7 +236,7 @@ async fn what_was_deleted_is_gone_and_what_is_mapped_stays() {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_used_is_an_error_and_one_that_goes_away_is_none() {
+async fn a_cache_folder_must_open_and_may_vanish_later() {
     let (memory, folder) = (Memory::new(), tempfile::tempdir().unwrap());
     let file = folder.path().join("file");
     std::fs::write(&file, "x").unwrap();

@@ -24,7 +24,7 @@ on_stores!(
         a_watch_folds_while_it_lasts_and_stops_when_told,
         a_watch_outlives_an_outage,
         a_compactor_waits_for_another_s_claim_and_not_for_ever,
-        a_damaged_claim_keeps_nobody_from_work,
+        a_damaged_claim_stops_no_compactor,
         records_may_grow_by_patches_beyond_what_one_op_may_bring,
     ],
 );
@@ -75,8 +75,8 @@ async fn a_silent_source_is_forgotten_by_a_fold() {
         compactor.run_once().await.unwrap();
         store.advance(Duration::from_hours(24));
     }
-    assert!(hear("busy", 16).await, "what is heard of is remembered");
-    assert!(!hear("silent", 7).await, "what is not is not");
+    assert!(hear("busy", 16).await, "a source heard of is remembered");
+    assert!(!hear("silent", 7).await, "a silent one is not");
     let writer = collection.writer(WriterOptions::default()).unwrap();
     let error = writer.append_from("clock/00", 1, vec![put(1)]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "the names of dates are not for sources");
@@ -199,9 +199,9 @@ async fn a_compactor_waits_for_another_s_claim_and_not_for_ever<S: Store + Clone
     store.fail("create", "/part/", Fault::Permanent);
     assert_eq!(first.tick().await.unwrap_err().kind(), ErrorKind::Storage);
     for _ in 0..2 {
-        assert!(second.tick().await.unwrap().events.is_empty(), "somebody may be at it");
+        assert!(second.tick().await.unwrap().events.is_empty(), "the claimant may be at it");
     }
-    assert_eq!(second.tick().await.unwrap().published(EditKind::Fold), 1, "nobody is");
+    assert_eq!(second.tick().await.unwrap().published(EditKind::Fold), 1, "it is not");
     // A compactor that is told to run does not wait.
     append(&store, &writer, 2..4).await;
     store.fail("create", "/part/", Fault::Permanent);
@@ -209,7 +209,7 @@ async fn a_compactor_waits_for_another_s_claim_and_not_for_ever<S: Store + Clone
     assert_eq!(second.run_once().await.unwrap().published(EditKind::Fold), 1);
 }
 
-async fn a_damaged_claim_keeps_nobody_from_work<S: Store + Clone>(store: Watched<S>) {
+async fn a_damaged_claim_stops_no_compactor<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = made(&store).await;
     append(&store, &writer, 0..1).await;
     collection.compactor(policy(1, 1)).tick().await.unwrap();

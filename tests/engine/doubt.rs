@@ -120,7 +120,7 @@ async fn an_echo_in_a_dropped_collection_is_not_found<S: Store + Clone>(store: W
     assert_eq!(try_append(&store, &writer).await, Err(ErrorKind::NotFound));
 }
 
-/// The first attempt may have landed, whatever the answer to the second.
+/// The first attempt may have landed, and no answer to the second can rule that out.
 async fn a_failure_after_a_lost_answer_is_unknown<S: Store + Clone>(store: Watched<S>) {
     for fault in [Fault::LoseAnswer, Fault::LoseRequest] {
         let (collection, writer) = collection(&store).await;

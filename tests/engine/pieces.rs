@@ -250,7 +250,7 @@ async fn a_filter_reads_its_columns_of_parts_that_may_match() {
 }
 
 #[tokio::test]
-async fn a_document_filter_reads_blocks_of_rows_that_columns_leave_open() {
+async fn a_document_filter_reads_only_blocks_left_open_by_columns() {
     let (store, collection) = prepared().await;
     let reader = collection.reader().await.unwrap();
     assert_eq!(reader.count_matching(&Filter::exists("absent")).await.unwrap(), 0);

@@ -158,7 +158,7 @@ async fn in_a_local_folder() {
 
 /// Four writers with ids of their own, three compactors and a sweeper. Each has its own handle on
 /// the store.
-async fn everybody_at_once(open: impl Fn() -> Arc<dyn Store>, data: &'static Real) {
+async fn all_actors_at_once(open: impl Fn() -> Arc<dyn Store>, data: &'static Real) {
     let name = collection(open(), 2).await.name().clone();
     let (done, watching) = tokio::sync::watch::channel(false);
     let mut workers = Vec::new();
@@ -249,26 +249,26 @@ mod in_s3 {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn four_writers_three_compactors_and_a_sweeper_at_once_in_a_bucket() {
+    async fn eight_processes_at_once_in_a_bucket_lose_nothing() {
         let (store, _keep) = in_s3().await;
-        everybody_at_once(|| Arc::new(store.clone()), &REAL[0]).await;
+        all_actors_at_once(|| Arc::new(store.clone()), &REAL[0]).await;
         let store = heads_in_table(Arc::new(_keep.store_under("with-heads-in-a-table").await)).await;
-        everybody_at_once(|| Arc::new(store.clone()), &REAL[0]).await;
+        all_actors_at_once(|| Arc::new(store.clone()), &REAL[0]).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn four_writers_three_compactors_and_a_sweeper_at_once_in_memory() {
+async fn eight_processes_at_once_in_memory_lose_nothing() {
     for data in REAL.iter() {
         let store = Memory::new();
-        everybody_at_once(|| Arc::new(store.clone()), data).await;
+        all_actors_at_once(|| Arc::new(store.clone()), data).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn four_writers_three_compactors_and_a_sweeper_at_once_in_a_folder() {
+async fn eight_processes_at_once_in_a_folder_lose_nothing() {
     for data in REAL.iter() {
         let folder = tempfile::tempdir().unwrap();
-        everybody_at_once(|| Arc::new(Dir::open(folder.path()).unwrap()), data).await;
+        all_actors_at_once(|| Arc::new(Dir::open(folder.path()).unwrap()), data).await;
     }
 }

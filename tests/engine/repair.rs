@@ -486,7 +486,7 @@ async fn a_head_of_a_newer_format_is_left_alone() {
 /// A head is only as good as the manifest that it names. If that is lost, an older version takes
 /// its place, when told to.
 #[tokio::test]
-async fn a_head_whose_manifest_is_lost_is_not_intact() {
+async fn a_head_without_its_manifest_is_not_intact() {
     let store = Watched::<Memory>::default();
     busy(&store).await;
     let head = Head::decode(store.inner.get(&key("c/0000/head")).await.unwrap().unwrap().bytes).unwrap();

@@ -271,19 +271,19 @@ async fn shuffled(store: Arc<dyn Store>, later: impl FnOnce(), data: &data::Data
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn real_updates_shuffled_and_repeated_give_the_known_state_in_memory() {
+async fn shuffled_updates_give_the_known_state_in_memory() {
     let store = Memory::new();
     shuffled(Arc::new(store.clone()), || store.advance(DAY * 10), &data::DataSet::demo(), 1, 120).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn real_updates_shuffled_and_repeated_give_the_known_state_in_a_folder() {
+async fn shuffled_updates_give_the_known_state_in_a_folder() {
     let (store, _keep) = watched::folder();
     shuffled(Arc::new(store), || (), &data::DataSet::demo(), 3, 300).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_real_updates_shuffled_and_repeated_give_the_known_state() {
+async fn all_updates_shuffled_give_the_known_state() {
     let Some(data) = data::DataSet::whole() else { return };
     let store = Memory::new();
     shuffled(Arc::new(store.clone()), || store.advance(DAY * 10), &data, 2, 4_000).await;
@@ -336,7 +336,7 @@ async fn tombstones_are_kept_as_long_as_was_chosen_and_then_forgotten() {
 
 /// An op that waits in the log came in time, however late it is folded.
 #[tokio::test]
-async fn what_came_in_time_finds_the_tombstone_though_it_is_folded_after_the_time_is_over() {
+async fn an_op_in_time_meets_its_tombstone_when_folded_late() {
     let store = Memory::new();
     let (collection, writer) = made(Arc::new(store.clone()), 2, 1, DAY * 30).await;
     let never = Policy::default().absorb_one_in(0);
@@ -363,13 +363,13 @@ async fn what_came_in_time_finds_the_tombstone_though_it_is_folded_after_the_tim
 /// While a merge begins, another compactor folds ops that came in time, and sweeps them. The merge
 /// knows nothing of them, and must not forget the tombstone.
 #[tokio::test]
-async fn what_somebody_else_folded_meanwhile_finds_the_tombstone() {
+async fn ops_folded_during_a_merge_meet_the_tombstone() {
     somebody_else_folds_and_sweeps(false).await;
 }
 
 /// A young segment that came afterwards hides none of those ops.
 #[tokio::test]
-async fn what_somebody_else_folded_before_a_younger_segment_finds_the_tombstone() {
+async fn ops_folded_before_a_young_segment_meet_the_tombstone() {
     somebody_else_folds_and_sweeps(true).await;
 }
 
@@ -407,7 +407,7 @@ async fn somebody_else_folds_and_sweeps(and_appends: bool) {
 
 /// A large part of the base that no newer row touches is carried over, but not for ever.
 #[tokio::test]
-async fn a_part_that_is_carried_over_is_rewritten_once_it_has_something_to_forget() {
+async fn a_carried_part_is_rewritten_once_a_tombstone_expires() {
     let store = Memory::new();
     let (collection, writer) = made(Arc::new(store.clone()), 2, 1, DAY * 30).await;
     let mut compactor = collection.compactor(CompactorOptions::default());

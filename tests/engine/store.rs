@@ -153,10 +153,10 @@ async fn a_writer_at_work_keeps_its_temporary_file() {
     let held = std::fs::File::create(&path).unwrap();
     held.lock().unwrap();
     Dir::open(root.path()).unwrap();
-    assert!(path.exists(), "somebody is writing it");
+    assert!(path.exists(), "a writer may be at it");
     drop(held);
     Dir::open(root.path()).unwrap();
-    assert!(!path.exists(), "nobody is");
+    assert!(!path.exists(), "no writer is");
 }
 
 #[tokio::test]

@@ -27,19 +27,19 @@ on_stores!(
         a_collection_that_was_dropped_takes_no_appends,
     ],
     local: [
-        whoever_follows_goes_on_behind_what_it_saw,
+        a_follower_goes_on_behind_its_position,
         calls_that_come_while_a_segment_is_written_share_the_next,
         callers_that_were_acknowledged_together_meet_again,
         a_segment_takes_so_many_ops_and_bytes_and_no_more,
         too_much_waiting_is_refused_and_nothing_lost,
         flush_and_close_wait_for_what_was_accepted,
-        what_a_dropped_writer_accepted_is_appended,
+        ops_accepted_by_a_dropped_writer_are_appended,
         a_dropped_append_leaves_the_writer_usable,
         a_segment_at_the_tail_is_passed_and_a_far_tail_looked_up,
         bad_input_names_op_and_field_and_appends_nothing,
         ops_go_to_the_shards_of_their_ids,
         an_append_that_cannot_be_decided_says_so,
-        everybody_at_once_over_a_store_that_fails_at_random,
+        all_actors_at_once_over_a_failing_store_lose_nothing,
     ],
 );
 
@@ -126,7 +126,7 @@ async fn callers_that_were_acknowledged_together_meet_again<S: Store + Clone>(st
 
 /// On one thread, so that the order of tasks does not depend on the machine.
 #[tokio::test]
-async fn who_comes_alone_waits_for_nobody() {
+async fn a_lone_append_does_not_wait_for_company() {
     let (_collection, writer) = made_with_writer(&Watched::<Memory>::default()).await;
     // The second comes once the first has handed its op over and other tasks have had a turn.
     let share_a_segment = async |first: &str, second: &str| {
@@ -137,7 +137,7 @@ async fn who_comes_alone_waits_for_nobody() {
         let (first, second) = futures::join!(writer.append(vec![put(first)]), late);
         first.unwrap().segments() == second.segments()
     };
-    assert!(share_a_segment("a", "b").await, "who will come, nothing tells");
+    assert!(share_a_segment("a", "b").await, "nothing tells that one more will come");
     assert!(share_a_segment("c", "d").await, "they meet again");
     writer.append(vec![put("alone")]).await.unwrap();
     assert!(!share_a_segment("e", "f").await, "the first, as the one before, came alone");
@@ -252,7 +252,7 @@ async fn flush_and_close_wait_for_what_was_accepted<S: Store + Clone>(store: Wat
     assert_eq!(clone.append(vec![put("late")]).await.unwrap_err().kind(), ErrorKind::Closed);
 }
 
-async fn what_a_dropped_writer_accepted_is_appended<S: Store + Clone>(store: Watched<S>) {
+async fn ops_accepted_by_a_dropped_writer_are_appended<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = made_with_writer(&store).await;
     let mut append = Box::pin(async move { writer.append(vec![put("a")]).await });
     drop(futures::poll!(&mut append));
@@ -500,7 +500,7 @@ async fn many_writers_leave_no_gap_and_keep_each_caller_s_order<S: Store + Clone
 
 /// Writers, a compactor and a sweeper over a store where one call in twelve fails in one of several
 /// ways. An acknowledged op is in the log once, an unknown one at most once, and nothing else is.
-async fn everybody_at_once_over_a_store_that_fails_at_random<S: Store + Clone>(store: Watched<S>) {
+async fn all_actors_at_once_over_a_failing_store_lose_nothing<S: Store + Clone>(store: Watched<S>) {
     let mut random = Random::from_environment();
     let collection = made(&store, 1).await;
     store.fail_at_random(random.next(), 12);
@@ -594,7 +594,7 @@ async fn a_segment_lingers_for_company() {
     append.await.unwrap();
 }
 
-async fn whoever_follows_goes_on_behind_what_it_saw<S: Store + Clone>(store: Watched<S>) {
+async fn a_follower_goes_on_behind_its_position<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = made_with_writer(&store).await;
     for segment in 0..3 {
         writer.append((0..3).map(|op| put(format!("{segment}-{op}"))).collect()).await.unwrap();
@@ -628,7 +628,7 @@ async fn whoever_follows_goes_on_behind_what_it_saw<S: Store + Clone>(store: Wat
     let tail = deltafold::format::Sequence::new(5).unwrap();
     assert_eq!(follow(FollowOptions::default().from_segment(tail)).await.unwrap(), [""; 0]);
     writer.append(vec![put("new")]).await.unwrap();
-    assert_eq!(following.try_next().await.unwrap().unwrap().1.id, "new", "whoever kept up goes on");
+    assert_eq!(following.try_next().await.unwrap().unwrap().1.id, "new", "a follower that kept up goes on");
 }
 
 /// A segment holds 4,096 marks. A change leaves one for its source, one for itself and one for each

@@ -41,11 +41,11 @@ fn each_flush_that_is_left_out_is_noticed() {
         let failure = states.failure();
         drop(off);
         println!("{guard:?}: {failure:?}");
-        assert!(failure.is_some(), "nobody notices that {guard:?} is off");
+        assert!(failure.is_some(), "no check notices that {guard:?} is off");
     }
     let off = Off::switch(Guard::SettledFirst);
     let failure = together::of_a_position_that_is_known().failure();
     drop(off);
     println!("SettledFirst: {failure:?}");
-    assert!(failure.is_some(), "nobody notices that SettledFirst is off");
+    assert!(failure.is_some(), "no check notices that SettledFirst is off");
 }

@@ -201,7 +201,7 @@ fn a_position_is_known_only_once_what_holds_it_is_flushed() {
 }
 
 #[test]
-fn nobody_rests_on_what_another_has_not_flushed() {
+fn no_process_acknowledges_on_unflushed_objects_of_another() {
     let _guards = crate::mutants::in_force();
     let states = states(FIRST, SECOND);
     println!("{} states after {} meetings", states.len(), states.points);

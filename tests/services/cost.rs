@@ -53,7 +53,7 @@ async fn shape(store: Arc<dyn Store>, batch: usize, segments: usize) -> (Shape, 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_goals_are_met_by_counted_requests_and_the_formulas_agree_with_them() {
+async fn counted_requests_meet_the_goals_and_the_formulas() {
     let store = s3::bucket_at(ministack::endpoint(), "cost").await;
     // 165 segments in the 15 minutes between folds: 4 shards, 20 s, 30 changes a minute.
     let segments = (Load::default().segments() / (43_200.0 / 15.0)).round() as usize;

@@ -27,7 +27,7 @@ fn the_template_is_what_cloudformation_takes() {
 }
 
 #[test]
-fn the_template_keeps_the_rules_and_they_find_every_twin_that_does_not() {
+fn the_template_keeps_rules_that_every_bad_twin_breaks() {
     let said = venv::run(python("check_template.py").arg(path("docs/deploy/template.yaml")));
     assert!(said.contains(" checks"), "{said}");
 }

@@ -131,7 +131,7 @@ async fn where_much_comes_a_round_takes_much() {
 /// Unreadable messages go to the dead letters, alone. Only the messages behind them wait. Mended
 /// and sent again, they take effect.
 #[tokio::test]
-async fn poison_goes_to_the_dead_letters_alone_and_mended_takes_effect() {
+async fn poison_is_dead_lettered_alone_and_works_once_mended() {
     let collection = collection(2).await;
     let (queue, dead) = queues::with_dead_letters(ministack::endpoint(), "poison.fifo", 3).await;
     let put = |id: &str| {
@@ -189,7 +189,7 @@ async fn segments(collection: &Collection) -> u64 {
 /// Now changes carry an origin. A repeated one is dropped, and one that is late for none of its
 /// records takes effect. One that would undo a later change goes back to the dead letters.
 #[tokio::test]
-async fn what_comes_back_from_the_dead_letters_takes_effect_in_its_place_or_not_at_all() {
+async fn a_redriven_change_takes_effect_in_its_place_or_never() {
     let collection = collection(2).await;
     let (queue, dead) = queues::with_dead_letters(ministack::endpoint(), "redriven.fifo", 3).await;
     let held = change(&put("a", "first"), "orders", 10);
@@ -236,7 +236,7 @@ async fn what_comes_back_from_the_dead_letters_takes_effect_in_its_place_or_not_
 /// On a standard queue a message has no place. Changes with an origin still take effect once and in
 /// the order of each record, though two consumers get them.
 #[tokio::test]
-async fn changes_on_a_standard_queue_take_effect_once_though_a_zombie_appends_them_too() {
+async fn changes_on_a_standard_queue_take_effect_once() {
     let collection = collection(2).await;
     let queue = queues::create(ministack::endpoint(), "standing", &[]).await;
     let changes: Vec<String> =

@@ -69,7 +69,7 @@ fn check_metrics(line: &Value) {
 }
 
 #[tokio::test]
-async fn what_is_understood_is_appended_and_what_is_not_is_named() {
+async fn readable_messages_are_appended_and_others_named() {
     let cloud = Cloud::start();
     let collection = cloud.collection(1).await;
     let function = cloud.function("ingest", &[]).await;
@@ -120,7 +120,7 @@ async fn what_is_understood_is_appended_and_what_is_not_is_named() {
 }
 
 #[tokio::test]
-async fn a_standard_queue_has_no_order_and_nobody_waits() {
+async fn messages_of_a_standard_queue_do_not_wait() {
     let cloud = Cloud::start();
     let collection = cloud.collection(1).await;
     let function = cloud.function("ingest", &[]).await;
@@ -524,7 +524,7 @@ async fn of_several_late_records_the_first_is_named() {
 }
 
 #[tokio::test]
-async fn what_is_set_up_wrongly_is_said_at_the_start() {
+async fn a_wrong_setting_is_reported_at_the_start() {
     for (variables, words) in [
         (&[][..], "DELTAFOLD_FUNCTION is not set"),
         (&[("DELTAFOLD_FUNCTION", "fold")], "it must be"),

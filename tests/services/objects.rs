@@ -282,7 +282,7 @@ async fn checking_an_object_reads_later_pieces_twice() {
 /// Errors in an object are reported with its address, line, column and field. The messages behind
 /// it in its group wait; others do not.
 #[tokio::test]
-async fn what_is_wrong_with_an_object_is_told() {
+async fn a_bad_object_is_reported_with_its_place() {
     let collection = collection(1).await;
     let server = Server::start();
     let bodies = bodies(&collection, &server).await;

@@ -230,7 +230,7 @@ async fn changes_through_a_fifo_queue() {
     let dead = stack.queue("DeadLettersUrl").await;
     let mut letters = drained(&dead).await;
     letters.sort();
-    assert_eq!(letters, poison, "what nobody understands, and nothing else");
+    assert_eq!(letters, poison, "unreadable messages, and nothing else");
     let version = stack.collection.status().await.unwrap().shards[0].version.get();
     assert!(version > 0, "the function that appends had the log folded");
     let ops = (before.len() + changes) as u64;
@@ -327,7 +327,7 @@ async fn changes_through_a_standard_queue() {
     assert_eq!(stack.sha256().await, expected);
     let mut letters = drained(&dead).await;
     letters.sort();
-    assert_eq!(letters, poison, "what nobody understands, and nothing else");
+    assert_eq!(letters, poison, "unreadable messages, and nothing else");
     stack.compact().await;
     assert_eq!(stack.sha256().await, expected);
 
@@ -401,7 +401,7 @@ async fn changes_of_a_table_through_a_forwarder() {
         .flat_map(|letter| serde_json::from_str::<Vec<Value>>(letter).unwrap())
         .map(|record| record["dynamodb"]["Keys"]["PK"]["S"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(ids, ["poison-699", "poison-1399"], "what nobody understands, and nothing else");
+    assert_eq!(ids, ["poison-699", "poison-1399"], "unreadable messages, and nothing else");
 
     let mended = letters.iter().zip(&ids).map(|(letter, id)| {
         let mut records: Vec<Value> = serde_json::from_str(letter).unwrap();

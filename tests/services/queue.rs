@@ -70,7 +70,7 @@ async fn many_messages_go_ten_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_bad_message_does_not_hide_the_good_ones_but_nothing_overtakes_it() {
+async fn a_bad_message_fails_none_before_it() {
     let fifo = create(ministack::endpoint(), "bad.fifo", &[]).await;
     let missing = Outgoing { group: None, ..message("no group", "g") };
     let result = fifo.send(&[message("a", "g"), missing, message("c", "g")]).await;

@@ -61,7 +61,7 @@ pub(crate) fn run_with(
     let ran = catch_unwind(AssertUnwindSafe(|| executor.run(main, MOST_STEPS, || failed.has_failed())));
     match ran {
         Ok(Ok(())) => {}
-        Ok(Err(Stuck::Deadlock)) => world.fail(PROGRESS, "everybody waits for somebody"),
+        Ok(Err(Stuck::Deadlock)) => world.fail(PROGRESS, "every task waits for another"),
         Ok(Err(Stuck::Endless)) => world.fail(PROGRESS, "it goes on for ever"),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();

@@ -152,7 +152,7 @@ fn every_guard_that_is_switched_off_is_noticed() {
         }
         writeln!(table, "| {} | {} |", mutant.name, checks.join("; ")).unwrap();
     }
-    assert_eq!(survivors, [""; 0], "nobody notices when these are switched off");
+    assert_eq!(survivors, [""; 0], "no check notices that these are switched off");
     if std::env::var_os("DELTAFOLD_WRITE_TABLE").is_some() {
         let (before, rest) = text.split_once(BEGIN).unwrap();
         let (_, after) = rest.split_once(END).unwrap();

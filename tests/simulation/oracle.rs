@@ -276,7 +276,7 @@ impl Oracle {
             let Some((number, append)) = number.and_then(|number| Some((number, self.appends.get_mut(number)?))) else {
                 return broken(
                     INVENTED,
-                    format!("segment {} of shard {id} holds an op that nobody appended", sequence.get()),
+                    format!("segment {} of shard {id} holds an op that no writer appended", sequence.get()),
                 );
             };
             let Some(portion) = append.portions.get_mut(&id) else {

@@ -15,7 +15,7 @@ impl Random {
         Self::new(seed)
     }
 
-    /// Seeded anew each time, whatever the environment.
+    /// Seeded anew each time; the environment does not count.
     pub fn anew() -> Self {
         Self::new(RandomState::new().hash_one(0))
     }

@@ -94,7 +94,7 @@ pub(crate) fn serve(arguments: &[String]) {
         running.bandwidth(rate.parse().expect("a number of bytes a second"));
     }
     println!("{}", running.endpoint());
-    std::io::stdout().flush().expect("somebody reads");
+    std::io::stdout().flush().expect("a reader of the output");
     let _ = std::io::stdin().read_line(&mut String::new());
 }
 
@@ -114,6 +114,6 @@ pub(crate) async fn raw_get(client: &Client, key: &str) -> Bytes {
 /// The raw call that reads an unchanged object.
 pub(crate) async fn raw_get_unless(client: &Client, key: &str, tag: &str) {
     let request = client.get_object().bucket(server::BUCKET).key(key).if_none_match(tag);
-    let unchanged = request.send().await.expect_err("nobody writes it meanwhile");
+    let unchanged = request.send().await.expect_err("no other writer is at it");
     assert_eq!(unchanged.raw_response().map(|response| response.status().as_u16()), Some(304));
 }

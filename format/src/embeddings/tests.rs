@@ -324,7 +324,7 @@ fn an_estimate_is_near_the_bytes_of_the_object() {
 
 /// Objects that a broken writer could make: every checksum of the envelope is right.
 #[test]
-fn what_contradicts_itself_is_refused_though_its_checksums_match() {
+fn contradictions_under_right_checksums_are_refused() {
     let object = build(3, &[1.0, -2.0, 0.5, -0.0, 7.0, -7.0]).unwrap();
     assert!(read(object.clone()).is_ok());
     let refused = |id, edit: &dyn Fn(&mut Vec<u8>), what| {

@@ -28,7 +28,7 @@ fn read(object: Bytes) -> Result<(Bytes, Bytes), crate::FormatError> {
 }
 
 #[test]
-fn sections_begin_at_multiples_of_64_and_the_object_ends_with_the_last() {
+fn sections_are_padded_to_64_bytes_except_the_last() {
     let object = two_sections();
     let envelope = Envelope::parse(&object).unwrap();
     let [one, two] = envelope.sections() else { panic!("two sections") };
@@ -42,7 +42,7 @@ fn sections_begin_at_multiples_of_64_and_the_object_ends_with_the_last() {
 }
 
 #[test]
-fn what_does_not_shrink_is_stored_raw() {
+fn a_section_that_does_not_shrink_is_stored_raw() {
     let object = object(ObjectKind::Segment, &[(9, vec![1, 2, 3], Compress::WhenSmaller)]);
     assert_eq!(Envelope::parse(&object).unwrap().sections()[0].encoding, Encoding::Raw);
 }
@@ -142,7 +142,7 @@ fn each_forgery_has_its_error() {
 }
 
 #[test]
-fn a_section_elsewhere_than_the_layout_says_is_refused_though_all_lengths_agree() {
+fn a_section_outside_its_layout_is_refused() {
     let object = two_sections();
     let two = *Envelope::parse(&object).unwrap().section(2).unwrap();
     let at = usize::try_from(two.offset).unwrap();
@@ -183,7 +183,7 @@ fn a_frame_that_is_no_zstd_is_an_error_though_its_crc_matches() {
 }
 
 #[test]
-fn raw_sections_are_not_copied_and_sections_are_aligned_wherever_the_object_lies() {
+fn sections_are_aligned_wherever_the_object_lies() {
     let object = two_sections();
     for shift in 0..17 {
         let moved = Bytes::from([vec![0; shift].as_slice(), &object].concat()).slice(shift..);

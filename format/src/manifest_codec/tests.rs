@@ -138,7 +138,7 @@ fn a_manifest_comes_back() {
 }
 
 #[test]
-fn what_a_manifest_must_be_is_checked_on_the_way_out_and_on_the_way_in() {
+fn each_rule_of_manifests_is_checked_by_both_codecs() {
     type Edit = fn(&mut Manifest);
     let broken: [(&str, Edit); 30] = [
         ("version 0", |m| m.version = Version::ZERO),
@@ -319,7 +319,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_bytes_under_a_right_checksum_make_it_panic_or_pass_unchecked(
+    fn forged_bytes_neither_panic_nor_pass_unchecked(
         edits in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
         cut in proptest::option::of(any::<proptest::sample::Index>()),
     ) {

@@ -102,7 +102,7 @@ fn no_row_has_the_document_of_a_patch() {
 
 /// Bounds are compared by their first eight bytes first. Texts that share those need the rest, too.
 #[test]
-fn bounds_of_texts_with_a_common_start_are_the_least_and_the_greatest() {
+fn bounds_of_texts_with_a_common_start_are_exact() {
     let text = |number: usize| format!("a common start {number:02}");
     let orders: [fn(usize) -> usize; 3] = [|n| n, |n| 39 - n, |n| n * 17 % 40];
     for order in orders {

@@ -102,7 +102,7 @@ fn metadata_must_be_in_order_and_within_limits() {
 }
 
 #[test]
-fn ids_actions_and_states_must_be_known_and_whole_records_remove_nothing() {
+fn rows_with_unknown_ids_actions_or_states_are_refused() {
     let refused = |row| assert_eq!(one(row).unwrap_err(), Kind::Invalid);
     refused(row_of(&Op::delete("")));
     refused(row_of(&Op::delete("x".repeat(1_025))));

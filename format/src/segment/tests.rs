@@ -149,7 +149,7 @@ fn another_place_in_the_log_is_another_digest_and_the_same_ops() {
 }
 
 #[test]
-fn what_no_decoder_would_take_is_not_encoded() {
+fn the_encoder_refuses_what_decoders_refuse() {
     assert!(SegmentBody::encode(&[], 3).is_err());
     assert!(SegmentBody::encode(&sample(), 4).is_err());
     assert!(SegmentBody::encode(&[Op::delete("")], 3).is_err());
@@ -201,7 +201,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_under_a_right_checksum_make_it_panic_or_answer_with_other_ops(
+    fn forged_bytes_neither_panic_nor_change_ops(
         ops in ops(),
         section in 1u16..=3,
         edits in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6),

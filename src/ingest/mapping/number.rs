@@ -92,7 +92,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_the_text_it_is_a_number_or_none(text in "[-+0-9.eE]{0,12}") {
+        fn any_text_is_a_number_or_none(text in "[-+0-9.eE]{0,12}") {
             if let Some(number) = integer(&text) {
                 let float = float(&text).unwrap();
                 proptest::prop_assert!((number as f64 - float).abs() <= float.abs() * 1e-15, "{} {} {}", text, number, float);

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_told() {
+    fn a_sample_that_is_no_event_names_its_line() {
         for (text, words) in [
             ("{}", "missing field `eventName`"),
             (r#"{"eventName":"READ","dynamodb":{}}"#, "unknown variant `READ`"),

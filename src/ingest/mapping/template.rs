@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_template_is_told() {
+    fn a_bad_template_names_its_fault() {
         for (template, words) in [
             ("plain", "no attribute"),
             ("", "no attribute"),
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_text_is_told() {
+    fn an_attribute_without_text_is_named() {
         let item = item(r#"{"b":{"BOOL":true},"f":{"N":"1.5"},"z":{"NULL":true}}"#);
         for (template, words) in [
             ("{a}", "attribute `a`: the item has none"),

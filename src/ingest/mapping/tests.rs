@@ -199,7 +199,7 @@ fn an_item_that_was_no_record_is_repaired() {
 }
 
 #[test]
-fn what_a_rule_does_with_changes_can_be_chosen() {
+fn a_rule_chooses_its_op_for_each_kind_of_change() {
     let text = LINES.replace("document =", "insert = \"upsert\"\nmodify = \"put\"\nremove = \"keep\"\ndocument =");
     let mapping = mapping(&text);
     let map = |event, old, new| mapping.map(&lines(), &record(event, old, new)).unwrap();

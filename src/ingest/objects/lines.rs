@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_has_a_line_and_what_stands_before_it_is_read() {
+    fn a_bad_line_is_named_and_lines_before_it_are_read() {
         let good = ops(3);
         let refused = |bytes: &[u8], before: usize, words: &[&str]| {
             let (lines, ended) = lines_of(bytes);

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_writer_waits_for_nobody() {
+    fn a_new_writer_does_not_wait() {
         let mut fairness = Fairness::default();
         assert_eq!(fairness.looks(), 0);
         fairness.taken(Uid::new(1), slot(1));

@@ -73,7 +73,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn columns_select_the_rows_whose_records_match(
+    fn columns_select_the_rows_of_matching_records(
         filter in by_the_book::filter(),
         records in records(),
         every in 1..40_usize,

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_says_why() {
+    fn a_bad_address_names_its_fault() {
         for (text, why) in [
             ("s3://", "no address"),
             ("http://bucket", "s3://BUCKET"),

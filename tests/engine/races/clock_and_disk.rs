@@ -95,9 +95,7 @@ async fn r14_folding_and_merging_keep_times_and_provenance<S: Store + Clone>(sto
     append(&writer, vec![put("b"), put("c"), Op::add("a", Record::default())]).await;
     let from_log = entries(&collection).await;
     let place = |entry: &Entry| (entry.id.clone(), entry.inserted.to_string(), entry.changed.to_string());
-    let at = |sequence: u64, index: usize| {
-        Position::new(Sequence::new(sequence).unwrap(), index).unwrap().to_string()
-    };
+    let at = |sequence: u64, index: usize| Position::new(Sequence::new(sequence).unwrap(), index).unwrap().to_string();
     let expected = [("a", at(1, 0), at(2, 0)), ("b", at(3, 0), at(3, 0)), ("c", at(1, 2), at(3, 1))]
         .map(|(id, inserted, changed)| (id.to_owned(), inserted, changed));
     assert_eq!(from_log.iter().map(place).collect::<Vec<_>>(), expected);
@@ -139,13 +137,10 @@ async fn r15_a_zero_filled_or_cut_segment_is_an_error<S: Store + Clone>(store: W
         assert!(error.to_string().contains(key.as_str()), "{error}");
         let error = collection.compactor(CompactorOptions::default()).run_once().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
-        let follow = collection.follow(
-            ShardId::new(0).unwrap(),
-            FollowOptions::default().until_tail(true),
-        );
+        let follow = collection.follow(ShardId::new(0).unwrap(), FollowOptions::default().until_tail(true));
         let followed: Result<Vec<_>, _> = follow.unwrap().try_collect().await;
         assert_eq!(followed.unwrap_err().kind(), ErrorKind::Corrupt);
-            let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
+        let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
         assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
         assert_eq!(report.findings[0].key, key.as_str());
         store.overwrite(&key, |bytes| *bytes = whole.to_vec()).await;

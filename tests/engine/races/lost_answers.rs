@@ -1,8 +1,8 @@
 //! Races over a write whose answer is lost, refused by its own success, or refused for now.
 
+use deltafold::ErrorKind;
 use deltafold::format::ShardId;
 use deltafold::store::Store;
-use deltafold::ErrorKind;
 
 use super::{append, append_put, contains, create, fold, ids, made, ops, put, writer};
 use crate::support::watched::{Fault, Watched};

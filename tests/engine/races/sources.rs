@@ -77,7 +77,8 @@ async fn a_change_is_not_known_by_a_twin_that_was_refused<S: Store + Clone>(stor
         other.append_change(&at(7), vec![put("a")]).await.unwrap();
     });
     let (first, second) = (at(5), at(5));
-    let twice = futures::future::join(late.append_change(&first, vec![put("a")]), late.append_change(&second, vec![put("a")]));
+    let twice =
+        futures::future::join(late.append_change(&first, vec![put("a")]), late.append_change(&second, vec![put("a")]));
     let (first, second) = twice.await;
     assert!(store.all_reached());
     assert_eq!(first.unwrap_err().kind(), ErrorKind::Conflict);
@@ -91,7 +92,8 @@ async fn a_change_is_not_known_by_a_twin_that_was_refused<S: Store + Clone>(stor
         append_put(&other, "b").await;
     });
     let (first, second) = (at(9), at(9));
-    let twice = futures::future::join(late.append_change(&first, vec![put("a")]), late.append_change(&second, vec![put("a")]));
+    let twice =
+        futures::future::join(late.append_change(&first, vec![put("a")]), late.append_change(&second, vec![put("a")]));
     let (first, second) = twice.await;
     assert!(store.all_reached());
     assert_eq!((first.unwrap().is_duplicate(), second.unwrap().is_duplicate()), (false, true));

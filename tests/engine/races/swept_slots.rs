@@ -6,7 +6,9 @@ use deltafold::store::Store;
 use deltafold::{Ack, Collection, ErrorKind, FollowOptions, Result, Writer, WriterOptions};
 use futures::TryStreamExt;
 
-use super::{append, append_put, assert_sound, contains, create, fold, fold_and_sweep, ids, made, ops, put, sweep, writer};
+use super::{
+    append, append_put, assert_sound, contains, create, fold, fold_and_sweep, ids, made, ops, put, sweep, writer,
+};
 use crate::support::watched::{Fault, Watched};
 
 on_stores!(
@@ -101,9 +103,7 @@ pub(super) async fn r3_a_batch_lands_once_though_its_slot_was_created_anew<S: St
 /// slot was free, so it wrote there. It saw that the slot lay below the log start, and appended
 /// again the ops that the snapshot already held. Now every writer is a producer: the manifest's
 /// marks name its folded batches.
-async fn r12_a_batch_swept_before_its_answer_is_not_appended_again<S: Store + Clone>(
-    store: Watched<S>,
-) {
+async fn r12_a_batch_swept_before_its_answer_is_not_appended_again<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = made(&store).await;
     append(&writer, vec![put("a")]).await;
     let (other, busy) = (collection.clone(), super::writer(&collection));
@@ -212,9 +212,7 @@ async fn r11_a_follower_passes_on_no_stale_segment<S: Store + Clone>(store: Watc
 /// was read, and a writer that slept created it anew. The first writer read that segment, saw in
 /// the head that nothing behind it was missing, and appended again the ops that the slot had held.
 /// Now nothing that was read counts if a later head sweeps any of it.
-pub(super) async fn a_slot_swept_while_marks_are_read_hides_no_position<S: Store + Clone>(
-    store: Watched<S>,
-) {
+pub(super) async fn a_slot_swept_while_marks_are_read_hides_no_position<S: Store + Clone>(store: Watched<S>) {
     let collection = create(&store, 1).await;
     let (source, sleeper) = (writer(&collection), writer(&collection));
     assert_eq!(append_put(&sleeper, "a").await, 1);
@@ -236,9 +234,7 @@ pub(super) async fn a_slot_swept_while_marks_are_read_hides_no_position<S: Store
 /// slot anew. The first writer found the sleeper's batch there, moved on, and appended its own a
 /// second time. Now a refused writer that finds another batch in the slot checks the head before it
 /// tries the next slot.
-pub(super) async fn a_self_conflict_behind_a_stale_segment_is_recognised<S: Store + Clone>(
-    store: Watched<S>,
-) {
+pub(super) async fn a_self_conflict_behind_a_stale_segment_is_recognised<S: Store + Clone>(store: Watched<S>) {
     let collection = create(&store, 1).await;
     let (doubter, sleeper) = (writer(&collection), writer(&collection));
     assert_eq!(append_put(&doubter, "a").await, 1);
@@ -326,9 +322,7 @@ async fn a_swept_self_conflict_stays_in_doubt_without_its_manifest<S: Store + Cl
 /// the second. Both were folded and swept before the second was checked. The manifest's mark of the
 /// writer named the last batch and the last slot, so the ack of the second named the first one's
 /// slot. Now the ack names the slot where the second was written.
-async fn an_ack_names_its_segment_though_an_earlier_batch_moved<S: Store + Clone>(
-    store: Watched<S>,
-) {
+async fn an_ack_names_its_segment_though_an_earlier_batch_moved<S: Store + Clone>(store: Watched<S>) {
     // The second batch loses three slots, and so has checked the head for each.
     let (collection, second) = overtaken_by_the_batch_before(store, 2).await;
     assert_eq!(second.unwrap().segments()[0].1.get(), 6);

@@ -103,7 +103,7 @@ async fn an_object_in_another_s_place_is_refused() {
 /// A version that no sweep has given up stays readable. If it is not, that is damage, though the
 /// current version no longer needs the object.
 #[tokio::test]
-async fn an_object_that_only_a_kept_version_needs_is_missing_and_not_superseded() {
+async fn a_missing_object_of_a_kept_version_is_damage() {
     let (store, collection) = prepared().await;
     let old = collection.reader().await.unwrap();
     let key = the_only(&store, ".meta").await;

@@ -314,7 +314,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn readers_see_what_the_ops_say(
+    fn readers_agree_with_the_model(
         shards in 1..4u16,
         metric in proptest::sample::select(vec![Metric::L2, Metric::Cosine, Metric::InnerProduct]),
         by_revision in any::<bool>(),

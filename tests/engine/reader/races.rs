@@ -52,11 +52,11 @@ on_stores!(
         a_swept_snapshot_is_superseded_and_a_pin_keeps_it,
     ],
     local: [
-        an_open_whose_log_is_folded_behind_its_list_sees_every_op,
+        an_open_sees_ops_folded_after_its_list,
         an_open_takes_no_stale_segment_for_the_log,
         a_refresh_while_the_new_segment_is_folded_and_swept_sees_it,
         a_fold_between_a_refresh_s_reads_counts_no_op_twice,
-        a_refresh_after_a_fold_keeps_the_unfolded_rest_without_reading_it,
+        a_refresh_after_a_fold_reads_no_segment_again,
     ],
 );
 
@@ -96,7 +96,7 @@ async fn an_open_between_fold_and_sweep_sees_every_op<S: Store + Clone>(store: W
 
 /// The reader lists the names of the log before it reads the head. The manifest that the head names
 /// holds every op folded and swept in between.
-async fn an_open_whose_log_is_folded_behind_its_list_sees_every_op<S: Store + Clone>(store: Watched<S>) {
+async fn an_open_sees_ops_folded_after_its_list<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a")]).await.unwrap();
     compact(&collection).await;
@@ -110,7 +110,7 @@ async fn an_open_whose_log_is_folded_behind_its_list_sees_every_op<S: Store + Cl
     });
     let mut reader = opened(&store, false).await;
     assert!(store.all_reached());
-    assert_eq!(keys(&reader, "a").await, ["x", "y"], "nobody had acknowledged more when it began to open");
+    assert_eq!(keys(&reader, "a").await, ["x", "y"], "no more was acknowledged when it began to open");
     assert_eq!(reader.positions()[0].tail.get(), 3);
     assert_eq!(reader.refresh().await.unwrap().new_ops(), 1);
     assert_eq!(keys(&reader, "a").await, ["late", "x", "y"]);
@@ -191,7 +191,7 @@ async fn a_fold_between_a_refresh_s_reads_counts_no_op_twice<S: Store + Clone>(s
 
 /// A fold takes the older part of the log that a reader holds. The rest stays, and none of it is
 /// read again.
-async fn a_refresh_after_a_fold_keeps_the_unfolded_rest_without_reading_it<S: Store + Clone>(store: Watched<S>) {
+async fn a_refresh_after_a_fold_reads_no_segment_again<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = collection(&store).await;
     writer.append(vec![put("a"), put("b")]).await.unwrap();
     writer.append(vec![patch("a", "x")]).await.unwrap();

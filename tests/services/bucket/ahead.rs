@@ -83,7 +83,7 @@ fn slots(acks: Vec<Result<Ack>>) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn what_waits_for_its_slot_is_there_before() {
+async fn a_waiting_batch_is_uploaded_before_its_slot_is_free() {
     let setting = Setting::new().await;
     let writer = setting.writer();
     assert_eq!(slots(append(&writer, "a", 0..1).await), [1]);
@@ -113,7 +113,7 @@ async fn small_segments_are_not_worth_it() {
 /// Another writer takes the slots that batches were sent ahead for. The batches are sent anew for
 /// the slots that they get.
 #[tokio::test]
-async fn a_slot_that_somebody_else_took_costs_what_was_sent_for_it_and_nothing_more() {
+async fn a_lost_slot_costs_only_the_upload_for_it() {
     let setting = Setting::new().await;
     let (a, b) = (setting.writer(), setting.writer());
     assert_eq!(slots(append(&a, "a", 0..1).await), [1]);
@@ -145,7 +145,7 @@ async fn writers_that_meet_lose_and_double_nothing() {
 }
 
 #[tokio::test]
-async fn whatever_answer_is_lost_each_batch_lands_once() {
+async fn each_batch_lands_once_though_any_answer_is_lost() {
     let lost = [Fault::LoseAnswer, Fault::LoseRequest, Fault::AnswerAfter(500, "InternalError")];
     let refused = [Fault::Answer(409, "ConditionalRequestConflict"), Fault::Answer(503, "SlowDown"), Fault::Echo];
     for (verb, faults) in [

@@ -108,7 +108,7 @@ async fn a_conflict_is_no_refusal() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_replaced() {
+async fn a_missing_object_is_not_replaced() {
     let server = Server::start();
     let store = server.store().await;
     let Outcome::Done(tag) = store.create(&key("head"), chunks("1")).await.unwrap() else { panic!("it is free") };
@@ -300,7 +300,7 @@ async fn uploads_that_are_young_are_left_alone() {
 }
 
 #[tokio::test]
-async fn what_others_keep_in_the_bucket_is_not_ours() {
+async fn foreign_objects_in_the_bucket_are_left_alone() {
     let server = Server::start();
     let store = server.store_under("mine").await;
     for path in ["mine", "mine/a b", "mine/.hidden/x", "mine/c//d", "minefield/x", "other/x"] {

@@ -110,7 +110,7 @@ async fn sweep_and_drop_give_up_what_was_never_finished() {
 
 /// A segment over the limit of one PUT goes in parts, and its condition is judged when it is whole.
 #[tokio::test]
-async fn a_large_segment_lands_once_whatever_its_answers() {
+async fn a_large_segment_lands_once_though_any_answer_is_lost() {
     let server = Server::start();
     let store: Arc<dyn Store> = Arc::new(server.store().await);
     let collection =

@@ -2,11 +2,11 @@
 //! ministack.
 
 mod ahead;
+#[cfg(feature = "dynamodb")]
+mod all_at_once;
 mod answers;
 mod contention;
 mod engine;
-#[cfg(feature = "dynamodb")]
-mod everybody;
 #[cfg(feature = "dynamodb")]
 mod probe;
 mod requests;

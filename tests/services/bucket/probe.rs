@@ -68,7 +68,7 @@ async fn half_of_all_answers_lost_condemn_no_sound_bucket() {
 /// Each way to lose updates, the promise that fails the probe, and whether heads in DynamoDB would
 /// help.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_broken_bucket_passes_whatever_is_lost() {
+async fn no_broken_bucket_passes_though_any_answer_is_lost() {
     let mut seeds = Random::from_environment();
     for (quirk, promise, registers) in [
         (Quirk::IgnoresCreateConditions, Promise::CreatesOnce, false),
@@ -103,7 +103,7 @@ async fn no_broken_bucket_passes_whatever_is_lost() {
 
 /// Story: `doctor` stopped at the first 501 and showed nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_promise_is_tried_whatever_the_others_come_to() {
+async fn every_promise_is_tried_though_another_fails() {
     let server = Server::start();
     let all = tried(&server).await.checks.len();
     for (verb, fault, promise) in [

@@ -233,7 +233,7 @@ impl Server {
         self.script.lock().unwrap().random = Some((Random::new(seed), rates));
     }
 
-    /// The request after the next `number` ones has this fault, whatever its kind.
+    /// The request after the next `number` ones has this fault, of any kind.
     pub fn fail_nth(&self, number: usize, fault: Fault) {
         self.script.lock().unwrap().nth = Some((number, fault));
     }

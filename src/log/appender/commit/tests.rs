@@ -318,7 +318,7 @@ fn the_manifest_tells_the_fate_of_a_swept_slot() {
 }
 
 #[test]
-fn a_batch_that_was_in_either_of_two_slots_is_where_the_mark_says() {
+fn the_mark_decides_between_two_slots_of_a_batch() {
     let from = state(None, refused(4), Phase::LookUp { slot: slot(5), then: AfterLookUp::Retry });
     moves(from, snapshot(Some((7, 4)), 0), Phase::SettleFolded { slot: slot(4) });
     moves(from, snapshot(Some((7, 5)), 0), Phase::SettleFolded { slot: slot(5) });

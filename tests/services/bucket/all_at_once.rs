@@ -31,13 +31,13 @@ const TASK: &str = "DELTAFOLD_TEST_TASK";
 
 fn child(endpoint: &str, bucket: &str, process: usize, ops: usize) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "bucket::everybody::deeds_of_child_processes", "--nocapture"]).stdout(Stdio::null());
+    command.args(["--exact", "bucket::all_at_once::work_of_child_processes", "--nocapture"]).stdout(Stdio::null());
     command.env(TASK, format!("{endpoint} {bucket} {process} {ops}")).spawn().unwrap()
 }
 
 /// Not a test of its own: the tests run it in child processes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn deeds_of_child_processes() {
+async fn work_of_child_processes() {
     let Ok(task) = std::env::var(TASK) else { return };
     let words: Vec<&str> = task.split(' ').collect();
     let [endpoint, bucket, process, ops] = words.as_slice() else { panic!("{task}") };
@@ -90,7 +90,7 @@ async fn opened(endpoint: &str, bucket: &str) -> Collection {
     Collection::open(Arc::new(store), &"c".parse().unwrap()).await.unwrap()
 }
 
-async fn everybody_at_once(server: &Server, store: S3, rates: Rates, total: usize) {
+async fn all_actors_at_once(server: &Server, store: S3, rates: Rates, total: usize) {
     let options = CreateOptions::new(2);
     let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
     let seed = Random::from_environment().next();
@@ -156,16 +156,16 @@ async fn in_a_bucket_that_fails_one_call_in_twenty() {
     let server = Server::start();
     let store = S3::open(BUCKET, "", &options(&server.endpoint())).await.unwrap();
     let rates = Rates { lost_answers: 20, server_errors: 20, conflicts: 10 };
-    everybody_at_once(&server, store, rates, 50_000).await;
+    all_actors_at_once(&server, store, rates, 50_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_ministack_behind_a_network_that_fails_one_call_in_a_hundred() {
+async fn in_ministack_behind_a_network_that_fails_1_in_100() {
     let _machine = super::MACHINE.read().await;
     // This test makes 50,000 requests, and no other test should wait for them.
     let ministack = ministack::Emulator::start();
     let server = Server::in_front_of(ministack.endpoint());
-    let store = bucket_at(&server.endpoint(), "everybody").await;
+    let store = bucket_at(&server.endpoint(), "all-at-once").await;
     let rates = Rates { lost_answers: 4, server_errors: 4, conflicts: 2 };
-    everybody_at_once(&server, store, rates, 50_000).await;
+    all_actors_at_once(&server, store, rates, 50_000).await;
 }
