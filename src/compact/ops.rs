@@ -6,7 +6,6 @@ use std::sync::Arc;
 use deltafold_format::{Effect, Segment};
 
 use crate::shard::INDEX_BYTES;
-use crate::simulation::Guard;
 use crate::snapshot::OpSum;
 
 /// An embedding in one of the folded segments.
@@ -45,9 +44,6 @@ impl Ops {
         let mut consumed = OpSum::default();
         for (number, segment) in segments.iter().enumerate() {
             for op in 0..segment.len() {
-                if number + op > 0 && op + 1 == segment.len() && !Guard::EveryOpFolded.holds() {
-                    continue;
-                }
                 consumed.add(1, segment.op_digest(op).unwrap_or_default());
                 spots.push(Spot { key: key(segment.id_bytes(op), shared), segment: count(number), op: count(op) });
             }

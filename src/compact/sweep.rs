@@ -12,7 +12,7 @@ use crate::retry;
 use crate::setters::setters;
 use crate::shard::Shard;
 use crate::simulation::Guard;
-use crate::snapshot::{Current, Edit, Floors, highest_truncated, is_seen, name, objects, publish};
+use crate::snapshot::{Current, Edit, Floors, highest_truncated, is_seen, keeps_last, name, objects, publish};
 use crate::store::{Key, Listed};
 
 /// The most keys that one call of the store removes.
@@ -172,7 +172,10 @@ async fn floors(shard: &Shard, manifest: &Manifest, manifests: &[Listed], option
             folded = Some(folded.map_or(at_floor.folded, |folded| folded.min(at_floor.folded)));
         }
     }
-    let behind = folded.map_or(floors.truncated, |folded| folded.next().min(highest_truncated(manifest.folded)));
+    let mut behind = folded.map_or(floors.truncated, Sequence::next);
+    if !keeps_last(behind, manifest.folded) {
+        behind = highest_truncated(manifest.folded);
+    }
     floors.truncated = floors.truncated.max(behind);
     Ok(floors)
 }

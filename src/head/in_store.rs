@@ -8,7 +8,6 @@ use deltafold_format::Head;
 use super::{HeadRegister, HeadState};
 use crate::error::{Error, Result};
 use crate::retry;
-use crate::simulation::Guard;
 use crate::store::{Key, Object, Outcome, Store, StoreError, Unless};
 
 /// A register that is one small object. The store's `replace` swaps it.
@@ -47,11 +46,6 @@ impl HeadRegister for InStore {
     }
 
     async fn swap(&self, seen: &HeadState, new: &Head) -> Result<Outcome, StoreError> {
-        if !Guard::CompareAndSwap.holds() {
-            let now = retry::transient(|| self.store.get(&self.key)).await?;
-            let tag = now.map_or_else(|| seen.tag.clone(), |now| now.tag);
-            return self.store.replace(&self.key, &tag, vec![new.encode()]).await;
-        }
         self.store.replace(&self.key, &seen.tag, vec![new.encode()]).await
     }
 }

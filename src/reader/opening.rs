@@ -7,7 +7,6 @@ use crate::error::Result;
 use crate::head::HeadState;
 use crate::log::{ScanMode, TailRead, WithObject, read_named_with_objects, read_tail_with_objects};
 use crate::shard::{Names, ReadAhead, Shard};
-use crate::simulation::Guard;
 
 /// A reader's first view of a shard.
 pub(super) struct Opening {
@@ -25,8 +24,6 @@ impl Opening {
         match shard.take_ahead().await? {
             Some(ReadAhead::Head(state)) => Self::by_head(shard, state).await,
             Some(ReadAhead::Names(names)) => Self::by_names(shard, names).await,
-            // Without the guard, the head is read once, before the log.
-            None if !Guard::TailRecheck.holds() => Self::by_head(shard, shard.head().await?).await,
             None => Self::by_names(shard, Names::list(&**shard.store(), shard.layout()).await?).await,
         }
     }

@@ -5,6 +5,7 @@
 /// is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
+#[cfg_attr(not(feature = "simulation"), expect(dead_code, reason = "modules for tests check the others"))]
 pub enum Guard {
     /// An append is acknowledged only after a look at the head: R1.
     HeadCheck,
@@ -32,8 +33,6 @@ pub enum Guard {
     FailedHoldsBack,
     /// A change behind a later one of its records is refused.
     PassedIsRefused,
-    /// A swap replaces only a head that is still the one seen: R2.
-    CompareAndSwap,
     /// A publish whose answer was lost looks for its nonce in the history: R3.
     ManifestNonces,
     /// A fold of segments that another compactor has folded is a conflict: R10.
@@ -44,8 +43,6 @@ pub enum Guard {
     Invariants,
     /// A fold is refused unless it accounts for every op by number and digest.
     Accounting,
-    /// A fold takes in every op. [`Accounting`](Self::Accounting) notices one that is missing.
-    EveryOpFolded,
     /// Sweep keeps the last segment folded: no appender appends behind a slot that it does not know
     /// to be swept.
     LastSegmentKept,
@@ -66,7 +63,6 @@ pub enum Guard {
     Identity,
     /// Bytes are used only if their checksums are right. The switch is the format's own; without
     /// simulation there is none.
-    #[cfg(feature = "simulation")]
     Checksums,
     /// A file is flushed before it gets its name: R15.
     FileSync,

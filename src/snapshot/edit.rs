@@ -179,7 +179,7 @@ pub(crate) fn nonce_of(manifest: &Manifest, version: Version) -> Option<Nonce> {
 
 /// Whether a pin is the one with this name and id. A name alone may belong to a newer pin.
 pub(crate) fn is_seen(pin: &Pin, name: &str, id: Nonce) -> bool {
-    if Guard::PinsById.holds() { pin.id == id } else { pin.name == name }
+    pin.name == name && (pin.id == id || !Guard::PinsById.holds())
 }
 
 /// `old` one version later.
@@ -271,12 +271,17 @@ fn apply_merge(new: &mut Manifest, merge: &Merge) -> Result<(), Conflict> {
 /// swept one then finds it taken or swept, too. So it never appends behind a slot that it does not
 /// know to be swept.
 pub(crate) fn highest_truncated(folded: Sequence) -> Sequence {
-    if Guard::LastSegmentKept.holds() { folded.max(Sequence::FIRST) } else { folded.next() }
+    folded.max(Sequence::FIRST)
+}
+
+/// Whether a log start keeps the last segment folded.
+pub(crate) fn keeps_last(truncated: Sequence, folded: Sequence) -> bool {
+    truncated <= highest_truncated(folded) || !Guard::LastSegmentKept.holds()
 }
 
 fn apply_sweep(new: &mut Manifest, floors: &Floors) -> Result<(), Conflict> {
     let lower = floors.truncated < new.truncated || floors.sweep_floor < new.sweep_floor;
-    let higher = floors.truncated > new.truncated && floors.truncated > highest_truncated(new.folded);
+    let higher = floors.truncated > new.truncated && !keeps_last(floors.truncated, new.folded);
     if lower || higher || floors.sweep_floor >= new.version {
         return Err(Conflict::SweptMeanwhile);
     }

@@ -11,7 +11,8 @@ mod sources;
 
 pub(crate) use conflict::Conflict;
 pub(crate) use edit::{
-    Accounting, Edit, Floors, Fold, MAX_ANCESTORS, Merge, OpSum, ReferenceChange, highest_truncated, is_seen, nonce_of,
+    Accounting, Edit, Floors, Fold, MAX_ANCESTORS, Merge, OpSum, ReferenceChange, highest_truncated, is_seen, keeps_last,
+    nonce_of,
 };
 pub(crate) use objects::{name, objects, run_embeddings};
 pub(crate) use publish::{Current, publish};

@@ -186,6 +186,25 @@ fn ops_that_went_missing_on_the_way_are_refused() {
     assert!(matches!(apply(&base, &Edit::Merge(merged), stamp(4)), Err(Conflict::Defect(_))));
 }
 
+/// A fold lost an op on its way, counted what it had, and the accounting did not notice. The
+/// invariants stand behind it.
+#[cfg(feature = "simulation")]
+#[test]
+fn invariants_stand_behind_the_accounting_of_a_fold() {
+    use crate::simulation::Guard;
+
+    let base = folded(1);
+    let mut short = fold(&base, 4, 20);
+    short.consumed.ops -= 1;
+    short.accounting.rows_in -= 1;
+    let short = Edit::Fold(short);
+    let guards = [Guard::Accounting, Guard::Invariants];
+    assert!(matches!(apply(&base, &short, stamp(2)), Err(Conflict::Defect(_))));
+    let new = Guard::without(&guards, || apply(&base, &short, stamp(2)).unwrap());
+    assert_eq!(check(&base, &new).unwrap_err().0, INVARIANTS[6].0);
+    Guard::without(&guards, || check(&base, &new).unwrap());
+}
+
 #[test]
 fn a_pin_needs_a_readable_version_and_a_free_name() {
     let base = folded(3);

@@ -13,6 +13,7 @@ use futures::future::{BoxFuture, FutureExt, join_all};
 use crate::actors::{
     AppendsOnce, Context, Queue, appends, check_reader, compacts, consumes, follows, follows_a_source, reads, sweeps,
 };
+use crate::broken::Broken;
 use crate::checks::{CLEAN, PANIC, PROGRESS, ROT, SOUND};
 use crate::executor::{Executor, ProcessId, Stuck, WORLD};
 use crate::model::untied;
@@ -44,6 +45,11 @@ pub(crate) struct Run {
 /// Runs the history of a plan.
 pub(crate) fn run(plan: &Plan, story: bool) -> Run {
     run_with(plan, story, |_| (), |world| history(world).boxed())
+}
+
+/// Runs the history of a plan over a broken store.
+pub(crate) fn run_broken(plan: &Plan, broken: Broken) -> Run {
+    run_with(plan, false, |world| world.state().broken = broken, |world| history(world).boxed())
 }
 
 /// Runs a function in a world of its own.

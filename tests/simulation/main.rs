@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]
 
 mod actors;
+mod broken;
 mod checks;
 mod crash_points;
 mod executor;

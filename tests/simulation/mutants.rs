@@ -1,5 +1,5 @@
-//! A check that cannot fail proves nothing. The test switches each guard off, and a check must
-//! fail.
+//! A check that cannot fail proves nothing. The test switches each guard off, or breaks the store,
+//! and a check must fail.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,8 +11,9 @@ use deltafold::{Collection, WriterOptions};
 use futures::FutureExt;
 
 use crate::actors::Context;
+use crate::broken::Broken;
 use crate::executor::WORLD;
-use crate::history::{run, run_with};
+use crate::history::{run, run_broken, run_with};
 use crate::oracle::Times;
 use crate::plan::Plan;
 use crate::world::{Failure, World};
@@ -23,7 +24,7 @@ const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/correctness.md");
 const BEGIN: &str = "<!-- written by tests/simulation/mutants.rs -->\n";
 const END: &str = "<!-- to here -->\n";
 
-/// A broken engine.
+/// A broken engine, or a broken store.
 struct Mutant {
     name: &'static str,
     off: &'static [Guard],
@@ -33,12 +34,18 @@ struct Mutant {
 /// The place where a check must fail.
 enum How {
     Histories,
+    /// The store is broken.
+    Store(Broken),
     /// A collection is dropped and made again under open handles.
     MadeAnew,
 }
 
 const fn of(name: &'static str, off: &'static [Guard]) -> Mutant {
     Mutant { name, off, how: How::Histories }
+}
+
+const fn over(name: &'static str, broken: Broken) -> Mutant {
+    Mutant { name, off: &[], how: How::Store(broken) }
 }
 
 /// Some guards stand behind others. To test these, the guards in front are switched off too.
@@ -53,14 +60,12 @@ const MUTANTS: &[Mutant] = &[
     of("marks survive the fold", &[Guard::MarksSurviveFold]),
     of("what follows a failed position fails", &[Guard::FailedHoldsBack]),
     of("a change that was passed is refused", &[Guard::PassedIsRefused]),
-    of("compare and swap of the head", &[Guard::CompareAndSwap]),
+    over("compare and swap of the head", Broken::Overwrites),
     of("a publish whose answer was lost is looked for by its nonce", &[Guard::ManifestNonces]),
     of("a fold of what is folded is a conflict", &[Guard::FoldConflict]),
     of("no edit adds what was born below the sweep floor", &[Guard::SweepFloor]),
     of("the invariants, behind the sweep floor", &[Guard::SweepFloor, Guard::Invariants]),
-    of("a fold that leaves out an op is refused", &[Guard::EveryOpFolded]),
-    of("the invariants, behind the accounting", &[Guard::EveryOpFolded, Guard::Accounting]),
-    of("accounting and invariants", &[Guard::EveryOpFolded, Guard::Accounting, Guard::Invariants]),
+    over("a fold takes in every op of its segments", Broken::ShortensSegments),
     of("floors are published before anything is deleted", &[Guard::PublishBeforeDelete]),
     of("a sweep keeps the last segment folded", &[Guard::LastSegmentKept]),
     of("pins are kept", &[Guard::PinsKept]),
@@ -94,6 +99,7 @@ fn caught(mutant: &Mutant) -> Option<(Failure, u64)> {
         (0..HISTORIES).find_map(|seed| {
             let run = match mutant.how {
                 How::Histories => run(&Plan::draw(seed), false),
+                How::Store(broken) => run_broken(&Plan::draw(seed), broken),
                 How::MadeAnew if seed == 0 => {
                     run_with(&Plan::draw(seed), false, |_| (), |world| made_anew(world).boxed())
                 }

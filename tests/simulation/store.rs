@@ -245,8 +245,9 @@ impl Store for SimStore {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
+        let process = self.process;
         self.read("get", key.as_str(), |state, _, rot| {
-            let found = state.get(key).map(|stored| stored.object());
+            let found = state.object(process, key);
             let found = found.map(|object| spoil(state, rot, object));
             let words = if found.is_some() { "there" } else { "absent" };
             (found, words.to_owned())

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use deltafold::format::{HeadPlace, Timestamp};
 use deltafold::store::{Key, Listed, Object, Outcome, Tag};
 
+use crate::broken::{Broken, shortened};
 use crate::executor::{Executor, ProcessId, WORLD};
 use crate::oracle::{Oracle, Sent};
 use crate::plan::Plan;
@@ -96,6 +97,7 @@ pub(crate) struct Fate {
 
 pub(crate) struct State {
     pub(crate) plan: Plan,
+    pub(crate) broken: Broken,
     random: Random,
     objects: BTreeMap<Key, Stored>,
     writes: u64,
@@ -136,6 +138,7 @@ impl World {
         let forced = 10 + random.below(60);
         let state = State {
             plan: plan.clone(),
+            broken: Broken::Sound,
             random,
             objects: BTreeMap::new(),
             writes: 0,
@@ -300,6 +303,16 @@ impl State {
         self.objects.get(key)
     }
 
+    /// The object that a process gets, which a broken store may have changed.
+    pub(crate) fn object(&self, process: ProcessId, key: &Key) -> Option<Object> {
+        let mut object = self.get(key)?.object();
+        let shortens = self.broken == Broken::ShortensSegments && key.as_str().contains("/log/");
+        if shortens && self.names.get(&process).is_some_and(|name| name.starts_with("compactor")) {
+            object.bytes = shortened(&object.bytes);
+        }
+        Some(object)
+    }
+
     pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
         self.objects.keys()
     }
@@ -369,7 +382,8 @@ impl State {
     }
 
     pub(crate) fn replace(&mut self, now: Duration, sent: Sent, key: &Key, tag: &Tag, bytes: &Bytes) -> Outcome {
-        if self.objects.get(key).is_none_or(|stored| stored.tag() != *tag) {
+        let overwrites = self.broken == Broken::Overwrites;
+        if self.objects.get(key).is_none_or(|stored| stored.tag() != *tag && !overwrites) {
             return Outcome::Refused;
         }
         let done = self.write(now, key, bytes.clone());

@@ -62,6 +62,7 @@ mod fate;
 mod step;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, feature = "simulation"))]
 mod without;
 
 use deltafold_format::Sequence;
@@ -69,7 +70,10 @@ use deltafold_format::Sequence;
 pub(crate) use super::super::read::{End, Search};
 pub(crate) use fate::{OwnMark, Snapshot};
 pub(crate) use step::next;
-pub(crate) use without::{TAKEN, Without};
+#[cfg(feature = "simulation")]
+pub(crate) use without::TAKEN;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use without::Without;
 
 /// An appender's view of the end of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

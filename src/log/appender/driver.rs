@@ -3,6 +3,8 @@
 
 mod answer;
 mod attempt;
+#[cfg(feature = "simulation")]
+mod without;
 
 use std::time::Duration;
 
@@ -15,7 +17,6 @@ use super::super::read::{ScanMode, find_tail, read_headers};
 use super::batch::Batch;
 use super::commit::{
     self, Action, Content, End, Failure, LearnMode, NewBatch, Observation, OwnMark, Search, SlotRead, Snapshot, State,
-    Without,
 };
 use super::entry::Failed;
 use super::fairness::{Backoff, Fairness};
@@ -25,7 +26,6 @@ use crate::error::{Error, Repr, Result};
 use crate::head::HeadState;
 use crate::retry;
 use crate::shard::{Shard, Slot};
-use crate::simulation::Guard;
 use crate::store::StoreError;
 use answer::{answered, failure};
 use attempt::pause;
@@ -145,7 +145,7 @@ impl Driver {
                 Err(error) => (Observation::Failed(failure(&error)), Some(error)),
             };
             let state = landed.0.with_tail(self.tail);
-            let (state, action) = commit::next(state, without().distort(&state, observation));
+            let (state, action) = next(state, observation, None);
             if let Action::ReadSnapshot = action {
                 tracing::info!(shard = %self.shard.id(), "a slot was swept before its head was checked; looking it up");
             }
@@ -190,7 +190,7 @@ impl Driver {
                     }
                 },
             };
-            (run.state, action) = commit::next(run.state, without().distort(&run.state, observation));
+            (run.state, action) = next(run.state, observation, run.failure.as_ref());
         }
     }
 
@@ -392,15 +392,12 @@ pub(super) async fn check(shard: Shard, seen: Option<HeadState>) -> Result<HeadS
     }
 }
 
-/// The rules that a test switched off.
-fn without() -> Without {
-    Without {
-        head_check: !Guard::HeadCheck.holds(),
-        batch_id: !Guard::BatchId.holds(),
-        same_slot: !Guard::UnknownIsNotRefused.holds(),
-        unknown_is_not_done: !Guard::UnknownIsNotDone.holds(),
-        own_mark: !Guard::WriterMark.holds(),
-        slot_counts: !Guard::PassedIsRead.holds(),
-        marks_recheck: !Guard::MarksRecheck.holds(),
-    }
+/// The next step after an observation. `failure` is the one of the last attempt. A simulation may
+/// replace the observation.
+fn next(state: State, observation: Observation, failure: Option<&StoreError>) -> (State, Action) {
+    #[cfg(feature = "simulation")]
+    let observation = without::distorted(&state, observation, failure);
+    #[cfg(not(feature = "simulation"))]
+    let _ = failure;
+    commit::next(state, observation)
 }

@@ -1,6 +1,7 @@
-//! Rules of the protocol that a test switches off, to prove that it notices.
+//! For the model and for simulations: rules that a test switches off, to prove that it notices.
 //!
-//! The machine itself does not know them. If a rule is off, this module replaces the observation.
+//! The machine itself does not know them, and no normal build has this module. If a rule is off, it
+//! replaces the observation.
 
 use deltafold_format::Sequence;
 

@@ -7,13 +7,12 @@ use futures::FutureExt;
 use futures::future::{Either, select, try_join};
 
 use super::super::batch::Creation;
-use super::super::commit::{Created, Observation, SlotRead, TAKEN};
+use super::super::commit::{Created, Observation, SlotRead};
 use super::{Driver, Run, check};
 use crate::env::{self, Stopwatch};
 use crate::error::{Error, Repr, Result};
 use crate::head::HeadState;
 use crate::shard::Slot;
-use crate::simulation::Guard;
 use crate::store::StoreErrorKind;
 
 impl Driver {
@@ -71,7 +70,6 @@ impl Driver {
                 run.failure = Some(error);
                 Created::Unknown
             }
-            Creation::Failed(error) if error.is_conflict() && !Guard::TryAgainIsNotTaken.holds() => TAKEN,
             Creation::Failed(error) => {
                 run.failure = Some(error);
                 Created::Failed
