@@ -13,7 +13,7 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deltafold::ingest::{BodyReader, Delivery, settle};
+use deltafold::ingest::{BodyReader, Delivery, append_delivery};
 use deltafold::{Collection, CreateOptions, WriterOptions};
 use serde_json::{Value, json};
 
@@ -223,8 +223,8 @@ async fn daemon(groups: usize) -> f64 {
         let places = (0..groups * 10).map(|n| (names[n / 10].as_str(), (messages + n) as u128 + 1));
         let deliveries: Vec<Delivery<'_>> =
             all.iter().zip(places).map(|(body, place)| Delivery { body, place: Some(place), leaving: false }).collect();
-        let settled = settle(&writer, &bodies, "q.fifo", &deliveries).await;
-        assert_eq!(settled.done.len(), deliveries.len());
+        let outcome = append_delivery(&writer, &bodies, "q.fifo", &deliveries).await;
+        assert_eq!(outcome.done.len(), deliveries.len());
         messages += deliveries.len();
     }
     #[expect(clippy::cast_precision_loss, reason = "figures")]

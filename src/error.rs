@@ -7,9 +7,8 @@ use deltafold_format::{
     CollectionName, FormatError, FormatErrorKind, HeadPlace, InputError, Sequence, ShardId, Version,
 };
 
-use crate::log::{BacklogLimit, Lag};
-use crate::query::FilterError;
-use crate::store::{Key, StoreError, StoreErrorKind};
+use crate::store::Key;
+use crate::store_error::{StoreError, StoreErrorKind};
 
 /// The reason of a failure. [`Error::kind`] says how to handle it.
 #[derive(Debug, Clone)]
@@ -67,8 +66,6 @@ pub(crate) enum Repr {
     #[error("{0}")]
     Input(#[from] InputError),
     #[error("{0}")]
-    Filter(#[from] FilterError),
-    #[error("{0}")]
     Invalid(String),
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -80,7 +77,8 @@ pub(crate) enum Repr {
     #[error("object `{key}` is damaged: {reason}. Run `verify --deep` and restore the object from a copy")]
     Corrupt { key: Key, reason: String },
     #[error(
-        "object `{0}` is missing, though the current version needs it. Run `verify --deep` and restore the object from a copy"
+        "object `{0}` is missing, though the current version needs it. Run `verify --deep`, and restore the object from a \
+         copy"
     )]
     Missing(Key),
     #[error("register `{key}` {why}. Run `repair {name}`, which rebuilds it from the collection's other objects")]
@@ -93,14 +91,15 @@ pub(crate) enum Repr {
     #[error("`{0}` is being dropped, or its drop was broken off; run `drop {0}` again")]
     HalfDropped(CollectionName),
     #[error(
-        "`{name}` holds objects of a collection, such as `{key}`, whose register `{register}` is lost. Run `repair \
+        "`{name}` holds objects of a collection, such as `{key}`, but its register `{register}` is lost. Run `repair \
          {name}` to have it back. Run `drop {name}` only if a drop has left them, or to delete them"
     )]
     RegisterGone { register: Key, name: CollectionName, key: Key },
     #[error("{0}")]
     NotRepaired(String),
     #[error(
-        "the note of a reset that was broken off, `{0}`, cannot be read; delete that object, and say again where the heads are and which queues feed the collection"
+        "the note of an interrupted reset, `{0}`, cannot be read. Delete that object, then run `reset` again with the \
+         place of the heads and the queues of the collection"
     )]
     ResetNote(Key),
     #[error("there is no collection `{0}`; `create` makes one")]
@@ -108,11 +107,13 @@ pub(crate) enum Repr {
     #[error("a collection `{0}` exists already; choose another name, or `drop` it first")]
     CollectionExists(CollectionName),
     #[error(
-        "`{name}` holds objects of a collection that was not dropped completely, such as `{key}`; run `drop {name}` again first"
+        "`{name}` holds objects of a collection that was not dropped completely, such as `{key}`. Run `drop {name}` again \
+         first"
     )]
     Leftovers { name: CollectionName, key: Key },
     #[error(
-        "{location} cannot hold a collection, updates would be lost there: it breaks the promise \"{promise}\": {detail}. {advice}"
+        "{location} cannot hold a collection: updates would be lost there, because it breaks the promise \"{promise}\": \
+         {detail}. {advice}"
     )]
     Unfit { location: String, promise: String, detail: String, advice: &'static str },
     #[error("{location} cannot hold a collection: it lacks \"{promise}\": {detail}. {advice}")]
@@ -120,12 +121,16 @@ pub(crate) enum Repr {
     #[error("{location} could not be tried: \"{promise}\": {detail}")]
     Untried { location: String, promise: String, detail: String, transient: bool },
     #[error(
-        "collection `{name}` keeps its heads in {recorded}, and this store looks for them in {here}; open it with a store that looks there"
+        "collection `{name}` keeps its heads in {recorded}, and this store looks for them in {here}. Open the collection \
+         with a store that looks in {recorded}"
     )]
     HeadsElsewhere { name: CollectionName, recorded: HeadPlace, here: HeadPlace },
     #[error("collection `{0}` was dropped, or dropped and made again, while this handle was open; open it anew")]
     Dropped(CollectionName),
-    #[error("shard {} has no version {}: it was swept, or is still to come; `history` lists those that can be read", .shard.get(), .version.get())]
+    #[error(
+        "shard {} has no version {}: it was swept, or is still to come. `history` lists the readable versions",
+        .shard.get(), .version.get()
+    )]
     NoVersion { shard: ShardId, version: Version },
     #[error("there is no pin `{0}`; `status` lists the pins")]
     NoPin(String),
@@ -141,31 +146,42 @@ pub(crate) enum Repr {
     )]
     SearchMemory { shard: ShardId, bytes: u64, limit: u64 },
     #[error(
-        "the log of shard {} is too long: {}. Nothing was appended. Run `compact`, then append again",
-        .lag.shard.get(), .limit.told(.lag)
+        "the log of shard {} is too long: {excess}. Nothing was appended. Run `compact`, then append again",
+        .shard.get()
     )]
-    Backlog { lag: Lag, limit: BacklogLimit },
+    Backlog { shard: ShardId, excess: String },
     #[error(
-        "position {position} of source `{source_name}` has failed before; append it again, or one before it, and then what follows"
+        "an append of position {position} of source `{source_name}` failed, and later positions wait for it. Append that \
+         position or an earlier one again, then the later ones"
     )]
     SourceBroken { source_name: String, position: u128 },
     #[error(
-        "position {position} of source `{source_name}` is late: what comes behind it is in the log, of the same records or of such as are not remembered, and whether it is there itself cannot be told. It was not appended. Look at its records, then delete it, or send it without `source` and `position` to have it take effect now"
+        "position {position} of source `{source_name}` came too late and was not appended. The log holds later changes \
+         of its records, or may hold them, and the marks do not tell whether it holds this one. Compare the records: if \
+         the change took effect, delete the message. If not, send it without `source` and `position`, and it takes effect \
+         now"
     )]
     SourcePassed { source_name: String, position: u128 },
     #[error("{0}")]
     Conflict(String),
-    #[error("version {} of shard {} has been swept while it was read; refresh or re-open the reader, or pin a version before a long read", .version.get(), .shard.get())]
+    #[error(
+        "version {} of shard {} was swept while it was read. Refresh or re-open the reader, or pin a version before a \
+         long read", .version.get(), .shard.get()
+    )]
     Superseded { shard: ShardId, version: Version },
     #[error(
-        "segment {sequence} of shard {shard} has been swept, so the ops from there on cannot all be had; read the collection anew and follow from its end"
+        "segment {sequence} of shard {shard} was swept, so some ops from there on are gone. Read the collection anew, and \
+         follow from its end"
     )]
     Gap { shard: ShardId, sequence: Sequence },
-    #[error("nobody can tell whether {what} took effect: {error}. Read before you try again")]
+    #[error("the outcome of {what} is unknown: {error}. Read whether it took effect before you try again")]
     Unknown { what: String, error: String },
-    #[error("the writer is closed{}", .0.as_ref().map(|e| format!(": it stopped on an error: {e}")).unwrap_or_default())]
-    Closed(Option<Error>),
-    #[error("refused to publish version {} of shard {}: it would break the invariant \"{invariant}\". This is a defect of Deltafold, please report it; nothing was published", .version.get(), .shard.get())]
+    #[error("the writer is closed. Open a new one")]
+    Closed,
+    #[error(
+        "version {} of shard {} was not published: it would break the invariant \"{invariant}\". This is a defect of \
+         Deltafold; please report it", .version.get(), .shard.get()
+    )]
     Invariant { shard: ShardId, version: Version, invariant: String },
     #[error("{0}")]
     NotLoaded(FormatError),
@@ -175,9 +191,7 @@ impl Error {
     /// The way to handle it.
     pub fn kind(&self) -> ErrorKind {
         match &*self.0 {
-            Repr::Input(_) | Repr::Filter(_) | Repr::Invalid(_) | Repr::HeadsElsewhere { .. } => {
-                ErrorKind::InvalidInput
-            }
+            Repr::Input(_) | Repr::Invalid(_) | Repr::HeadsElsewhere { .. } => ErrorKind::InvalidInput,
             Repr::Store(error) => match error.kind() {
                 StoreErrorKind::Transient => ErrorKind::Unavailable,
                 StoreErrorKind::Permanent | StoreErrorKind::Unsupported => ErrorKind::Storage,
@@ -212,7 +226,7 @@ impl Error {
             Repr::Conflict(_) | Repr::SourceBroken { .. } | Repr::SourcePassed { .. } => ErrorKind::Conflict,
             Repr::Superseded { .. } | Repr::Gap { .. } => ErrorKind::Superseded,
             Repr::Unknown { .. } => ErrorKind::Unknown,
-            Repr::Closed(_) => ErrorKind::Closed,
+            Repr::Closed => ErrorKind::Closed,
             Repr::Invariant { .. } | Repr::NotLoaded(_) => ErrorKind::Invariant,
         }
     }

@@ -51,7 +51,6 @@ mod log;
 mod memory;
 mod query;
 mod reader;
-mod registers;
 mod retry;
 mod scratch;
 mod setters;
@@ -62,6 +61,7 @@ pub mod simulation;
 mod simulation;
 mod snapshot;
 pub mod store;
+mod store_error;
 
 pub use collection::{
     Collection, CollectionStatus, CreateOptions, Depth, DropReport, Finding, History, HistoryEntry, KEEP_TOMBSTONES,
@@ -83,6 +83,8 @@ pub use query::{
     Matcher, PartColumns, PartDocuments, Query, RowSet, Scalar, Stages, Work,
 };
 pub use reader::{At, Entry, Order, ReadPosition, Reader, Refreshed, ScanOptions, ShardChange, Warm, Warmth};
+#[cfg(feature = "simulation")]
+pub use snapshot::rehearsal;
 
 #[cfg(test)]
 mod model_tests;

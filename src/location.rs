@@ -24,11 +24,11 @@ use crate::store::{Dir, Store};
 #[derive(Debug, Clone)]
 pub struct Location {
     text: String,
-    place: Place,
+    backend: Backend,
 }
 
 #[derive(Debug, Clone)]
-enum Place {
+enum Backend {
     Folder(PathBuf),
     #[cfg(feature = "s3")]
     S3(Box<crate::store::S3Address>),
@@ -44,10 +44,10 @@ impl FromStr for Location {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let place = match text.split_once(':') {
-            Some(("dir", path)) if !path.is_empty() => Place::Folder(path.into()),
+        let backend = match text.split_once(':') {
+            Some(("dir", path)) if !path.is_empty() => Backend::Folder(path.into()),
             #[cfg(feature = "s3")]
-            Some(("s3", _)) => Place::S3(Box::new(text.parse().map_err(|reason: String| Error::invalid(reason))?)),
+            Some(("s3", _)) => Backend::S3(Box::new(text.parse().map_err(|reason: String| Error::invalid(reason))?)),
             // `C:\data` is a path.
             Some((scheme, _)) if scheme.len() > 1 && !scheme.contains(['/', '.']) => {
                 let known = if cfg!(feature = "s3") { "`dir:PATH`, `s3://BUCKET/PREFIX`" } else { "`dir:PATH`" };
@@ -55,19 +55,19 @@ impl FromStr for Location {
                 return Err(Error::invalid(reason));
             }
             _ if text.is_empty() => return Err(Error::invalid("the address of the store is empty")),
-            _ => Place::Folder(text.into()),
+            _ => Backend::Folder(text.into()),
         };
-        Ok(Self { text: text.to_owned(), place })
+        Ok(Self { text: text.to_owned(), backend })
     }
 }
 
 impl Location {
     /// The folder, if the location is one.
     pub fn folder(&self) -> Option<&Path> {
-        match &self.place {
-            Place::Folder(path) => Some(path),
+        match &self.backend {
+            Backend::Folder(path) => Some(path),
             #[cfg(feature = "s3")]
-            Place::S3(_) => None,
+            Backend::S3(_) => None,
         }
     }
 
@@ -77,10 +77,10 @@ impl Location {
     ///
     /// `Storage` where a folder cannot be read, no region is set, or the cache cannot be used.
     pub async fn store(&self) -> Result<Arc<dyn Store>> {
-        match &self.place {
-            Place::Folder(path) => Ok(Arc::new(Dir::open(path)?)),
+        match &self.backend {
+            Backend::Folder(path) => Ok(Arc::new(Dir::open(path)?)),
             #[cfg(feature = "s3")]
-            Place::S3(address) => {
+            Backend::S3(address) => {
                 let store = crate::store::S3::open(&address.bucket, &address.prefix, &address.options).await?;
                 let store: Arc<dyn Store> = Arc::new(store);
                 Ok(match &address.cache {
@@ -135,10 +135,10 @@ impl Location {
 
     #[cfg(feature = "dynamodb")]
     fn table_options(&self, region: &str) -> crate::aws::AwsOptions {
-        let options = match &self.place {
-            Place::Folder(_) => crate::aws::AwsOptions::default(),
+        let options = match &self.backend {
+            Backend::Folder(_) => crate::aws::AwsOptions::default(),
             #[cfg(feature = "s3")]
-            Place::S3(address) => address.options.aws.clone(),
+            Backend::S3(address) => address.options.aws.clone(),
         };
         crate::aws::AwsOptions { region: Some(region.to_owned()), endpoint: None, ..options }
     }

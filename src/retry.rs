@@ -5,7 +5,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 
 use crate::env;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store_error::{StoreError, StoreErrorKind};
 
 /// The backoff: pauses that double from 20 ms to 2 s with jitter, about 15 s in all. Then the
 /// caller gets the failure.

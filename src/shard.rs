@@ -1,6 +1,8 @@
 //! One shard, for all higher layers: its store, its keys, its head, and its most common objects.
 
 mod names;
+pub(crate) mod objects;
+pub(crate) mod registers;
 mod slot;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +18,6 @@ use crate::error::{Error, Repr, Result};
 use crate::head::{HeadRegister, HeadState, InStore};
 use crate::layout::{Layout, ShardLayout};
 use crate::memory::MemoryLimit;
-use crate::registers;
 use crate::retry;
 use crate::scratch::Overflow;
 use crate::simulation::Guard;

@@ -4,7 +4,7 @@
 use crate::name::Timestamp;
 use crate::op::Action;
 use crate::revised::Revised;
-use crate::revision::Place;
+use crate::stamp::Place;
 use crate::transition::{Stored, Transition};
 
 /// The effect of ops on one id. All effects of a collection are of one kind.

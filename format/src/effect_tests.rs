@@ -3,7 +3,8 @@ use crate::digest::OpHash;
 use crate::name::{Position, Sequence};
 use crate::op::Op;
 use crate::record::{Change, Patch, Record};
-use crate::revision::{Revision, Stamp};
+use crate::revision::Revision;
+use crate::stamp::Stamp;
 
 type E = Effect<u8>;
 
@@ -31,7 +32,7 @@ fn patch(document: &str) -> Patch<u8> {
 
 /// Every op in both orderings, with the answer to each question that folds, merges and readers ask.
 #[test]
-fn each_op_answers_what_shows_through_and_what_is_there() {
+fn each_op_answers_over_absent_and_present_records() {
     let rows = [
         // op, replaces, final, touches presence, leaves a record where there was nothing
         (log(Action::Put(record(1)), 1), true, false, true, true),
@@ -125,7 +126,7 @@ fn of_one_write_held_twice_the_first_copy_stays() {
 
 /// An outline gives the same presence and insertion as the whole effect.
 #[test]
-fn an_outline_says_what_is_there() {
+fn an_outline_tells_presence() {
     for effect in [
         revision(Action::Put(record(1)), 4),
         revision(Action::Delete, 4),

@@ -33,6 +33,7 @@ mod revision;
 mod segment;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+mod stamp;
 #[cfg(test)]
 mod testing;
 mod transition;
@@ -61,7 +62,8 @@ pub use part::{
 pub use record::{Change, Metadata, Patch, Record, Value};
 pub use register::{Claim, CollectionConfig, Head, HeadPlace, Metric, Ordering};
 pub use revised::{Base, Revised, Write};
-pub use revision::{Place, Revision, Stamp};
+pub use revision::Revision;
 pub use segment::{OpRow, Segment, SegmentBody, SegmentFront, SegmentHeader, SegmentOps, SegmentStamp, SourceMark};
+pub use stamp::{Place, Stamp};
 pub use transition::{Stored, Transition};
 pub use validate::OpRules;

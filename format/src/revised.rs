@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use crate::name::Timestamp;
 use crate::op::Action;
 use crate::record::{Change, Patch, Record, Value};
-use crate::revision::Stamp;
+use crate::stamp::Stamp;
 use crate::transition::Stored;
 
 /// The result of a set of ops with revisions.

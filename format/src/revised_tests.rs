@@ -105,7 +105,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_order_of_a_small_history_comes_to_what_the_book_says(ops in proptest::collection::vec(op(), 1..6)) {
+    fn every_order_of_a_small_history_ends_alike(ops in proptest::collection::vec(op(), 1..6)) {
         let expected = by_the_book(&ops);
         let state = join(&ops);
         prop_assert!(is_normal(&state), "{state:?}");
@@ -209,7 +209,7 @@ fn a_delete_drops_older_ops_and_newer_ones_wait_for_a_record() {
 }
 
 #[test]
-fn a_put_replaces_what_is_older_and_a_removal_is_remembered() {
+fn a_put_replaces_older_fields_and_removals_stay() {
     let ops = [
         stamped(put("a", 1), 1),
         stamped(Action::Patch(patch("b", Some(2))), 2),

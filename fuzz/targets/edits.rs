@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use deltafold::format::{Manifest, Nonce, Version};
-use deltafold::simulation::{Mistake, Rehearsal, Rehearsed, Step};
+use deltafold::rehearsal::{Mistake, Rehearsal, Rehearsed, Step};
 use deltafold_fuzz::{Choices, seeds};
 use libfuzzer_sys::fuzz_target;
 

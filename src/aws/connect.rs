@@ -13,7 +13,7 @@ use super::credentials::Fit;
 use super::environment::{check, check_value};
 use super::file::read_file;
 use crate::setters::setters;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store_error::{StoreError, StoreErrorKind};
 
 /// The certificates of all authorities together take a quarter of this.
 const MAX_CERTIFICATES: u64 = 1 << 20;
@@ -35,7 +35,7 @@ pub struct AwsOptions {
     /// The timeouts.
     pub timeouts: Timeouts,
     /// Attempts of the SDK for a request before it reports a failure. 1 by default: Deltafold
-    /// retries by itself, counts every attempt, and settles lost answers. More attempts lose
+    /// retries by itself, counts every attempt, and decides lost answers. More attempts lose
     /// nothing either: Deltafold recognises a conditional write that its own success refused.
     pub attempts: Option<u32>,
 }

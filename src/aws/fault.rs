@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_mean_what_the_service_says_they_mean() {
+    fn answers_are_judged_as_the_service_defines_them() {
         let judged = |status, code| answered(status, code, "", None);
         for (status, code, fault) in [
             (304, "", Fault::Unchanged),

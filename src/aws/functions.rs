@@ -5,7 +5,7 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
 
 use super::{AwsOptions, connect};
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store_error::{StoreError, StoreErrorKind};
 
 /// A client of functions.
 #[derive(Debug)]

@@ -1,13 +1,14 @@
-//! The arguments that every command shares, and the list of commands.
+//! The list of commands.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use deltafold::MemoryLimit;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use super::commands::{
     append, compact, completions, cost, count, create, delete, demo, doctor, drop, follow, get, history, inspect, pin,
     query, repair, scan, status, sweep, unpin, verify,
 };
-use super::exit::EXIT_CODES;
+use super::context::Context;
+use super::exit::{EXIT_CODES, Outcome};
+use super::global::Global;
 
 /// Collections of vector records on object storage: append deltas, fold them into snapshots, read
 /// both.
@@ -18,39 +19,6 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// Options of every command.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Options of every command")]
-pub(crate) struct Global {
-    /// The store: a path, `dir:PATH`, or `s3://BUCKET/PREFIX`; `?region=`, `?endpoint=` and more:
-    /// see `docs/s3.md`
-    #[arg(long, env = "DELTAFOLD_STORE", default_value = "./deltafold-data", global = true, value_name = "STORE")]
-    pub(crate) store: String,
-    /// The memory that the command may use, at least 64MiB; the program itself uses up to 64MiB
-    /// more
-    #[arg(long, env = "DELTAFOLD_MEMORY", default_value = "256MiB", global = true, value_name = "SIZE")]
-    pub(crate) memory: MemoryLimit,
-    /// Print JSON for scripts: one document, or one a line where there may be many
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-    /// Report the requests to the store at the end: calls by kind, retries, conflicts, bytes
-    #[arg(long, global = true)]
-    pub(crate) requests: bool,
-    /// Colours: on a terminal unless NO_COLOR is set, always, or never
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
-    pub(crate) color: Color,
-    /// Log the steps on standard error; `-vv` and `-vvv` log more
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub(crate) verbose: u8,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Color {
-    Auto,
-    Always,
-    Never,
 }
 
 #[derive(Debug, Subcommand)]
@@ -114,6 +82,42 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Runs the command to its end.
+    pub(crate) async fn run(self, context: &Context) -> Outcome {
+        match self {
+            Self::Create(command) => command.run(context).await,
+            Self::Append(command) => command.run(context).await,
+            Self::Get(command) => command.run(context).await,
+            Self::Query(command) => command.run(context).await,
+            Self::Scan(command) => command.run(context).await,
+            Self::Count(command) => command.run(context).await,
+            Self::Follow(command) => command.run(context).await,
+            Self::Delete(command) => command.run(context).await,
+            Self::Compact(command) => command.run(context).await,
+            Self::Status(command) => command.run(context).await,
+            Self::History(command) => command.run(context).await,
+            Self::Pin(command) => command.run(context).await,
+            Self::Unpin(command) => command.run(context).await,
+            Self::Sweep(command) => command.run(context).await,
+            Self::Verify(command) => command.run(context).await,
+            Self::Repair(command) => command.run(context).await,
+            Self::Inspect(command) => command.run(context).await,
+            Self::Doctor(command) => command.run(context).await,
+            Self::Drop(command) => command.run(context).await,
+            Self::Cost(command) => command.run(context),
+            #[cfg(feature = "sqs")]
+            Self::Ingest(command) => command.run(context).await,
+            #[cfg(feature = "sqs")]
+            Self::Queue(command) => command.run(context).await,
+            #[cfg(feature = "sqs")]
+            Self::Reset(command) => command.run(context).await,
+            #[cfg(feature = "mapping")]
+            Self::Map(command) => command.run(context),
+            Self::Demo(command) => command.run(context).await,
+            Self::Completions(command) => command.run(context, &mut Cli::command()),
+        }
+    }
+
     /// Whether the command only prints, and may end when its reader closes the pipe. All other
     /// commands finish their work and give their verdict.
     pub(crate) fn only_prints(&self) -> bool {

@@ -14,7 +14,7 @@ pub(crate) fn confirm(context: &Context, what: &str, name: &str, command: &str) 
         return Err(refused("nothing was done: there is no terminal to confirm it on"));
     }
     if context.output.json {
-        return Err(refused("nothing was done: with `--json` nobody is asked"));
+        return Err(refused("nothing was done: `--json` does not ask"));
     }
     complain(&format!("{}; type `{}` to go on: ", escape::shown(what), escape::shown(name)));
     let mut answer = String::new();

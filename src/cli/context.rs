@@ -6,8 +6,8 @@ use deltafold::format::{CollectionName, HeadPlace};
 use deltafold::store::{Requests, Store};
 use deltafold::{Collection, Entry, Location, MemoryLimit, Reader};
 
-use super::args::Global;
 use super::exit::{Exit, Failure, Outcome};
+use super::global::Global;
 use super::output::{Output, complain, requests};
 use super::quote::option;
 

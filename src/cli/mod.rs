@@ -6,6 +6,7 @@ mod commands;
 mod confirm;
 mod context;
 mod exit;
+mod global;
 mod input;
 mod output;
 mod quote;
@@ -16,9 +17,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Color};
+use args::Cli;
 use context::Context;
 use exit::Exit;
+use global::Color;
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
@@ -49,7 +51,7 @@ pub(crate) fn main() -> ExitCode {
         if let Some(help) = cli.command.after_a_signal() {
             signals::end_program(help, json);
         }
-        commands::run(cli.command, &context).await
+        cli.command.run(&context).await
     });
     if cli.global.requests && !told {
         context.tell_requests();

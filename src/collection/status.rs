@@ -9,8 +9,7 @@ use deltafold_format::{
 use super::{Collection, Finding};
 use crate::error::{ErrorKind, RESTORE, Result};
 use crate::log::{Look, judge};
-use crate::registers;
-use crate::shard::Shard;
+use crate::shard::{Shard, registers};
 use crate::snapshot::{Current, nonce_of};
 use crate::store::Key;
 

@@ -336,7 +336,7 @@ impl ShardCompactor {
     }
 }
 
-/// Whether the next round may succeed. A new look also settles an unknown outcome.
+/// Whether the next round may succeed. A new look also decides an unknown outcome.
 fn goes_by(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Unavailable | ErrorKind::Unknown | ErrorKind::Conflict)
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::log::writer_source;
 use crate::retry;
 use crate::shard::{Shard, Slot};
-use crate::snapshot::{Accounting, Fold, OpSum, Reading};
+use crate::snapshot::{Accounting, ClockSample, Fold, OpSum};
 
 /// Folds the segments in `slots`, which follow the last one folded in `manifest`, into a run that
 /// is written but not published.
@@ -41,7 +41,7 @@ pub(crate) async fn fold(
         true => Some(retry::transient(|| shard.store().now()).await?),
         false => None,
     };
-    let reading = read_clock(shard, manifest, forget_after, now).await;
+    let sample = sample_clock(shard, manifest, forget_after, now).await;
     let mut accounting = Accounting { rows_in: ops.consumed().ops, ..Accounting::default() };
     accounting.composed = accounting.rows_in;
     let mut writer = RunWriter::new(shard.clone(), manifest.version);
@@ -93,25 +93,25 @@ pub(crate) async fn fold(
         parts: written.parts,
     };
     let marks = marks(segments);
-    Ok(Fold { run, embeddings: written.embeddings, held, consumed: ops.consumed(), marks, reading, accounting })
+    Ok(Fold { run, embeddings: written.embeddings, held, consumed: ops.consumed(), marks, sample, accounting })
 }
 
 /// The store's clock, when a check for silent sources is due. Its failure does not fail the fold.
-async fn read_clock(
+async fn sample_clock(
     shard: &Shard,
     manifest: &Manifest,
     forget_after: Duration,
     known: Option<Timestamp>,
-) -> Option<Reading> {
+) -> Option<ClockSample> {
     let now = match known {
         Some(now) => now,
-        None if Reading::is_due(manifest, shard.env().now(), forget_after) => {
+        None if ClockSample::is_due(manifest, shard.env().now(), forget_after) => {
             let now = retry::transient(|| shard.store().now()).await;
             now.inspect_err(|error| tracing::debug!(%error, "no source is forgotten now")).ok()?
         }
         None => return None,
     };
-    Some(Reading { now, forget_after })
+    Some(ClockSample { now, forget_after })
 }
 
 /// The new places of one row's embeddings: at most two, for the absent and for the present case.

@@ -14,7 +14,8 @@ use super::run_writer::{RunWriter, is_large};
 use crate::error::{Error, Repr, Result};
 use crate::scratch::{Overflow, Scratch};
 use crate::shard::Shard;
-use crate::snapshot::{Accounting, Conflict, Merge, ReferenceChange, objects};
+use crate::shard::objects::objects;
+use crate::snapshot::{Accounting, Conflict, Merge, ReferenceChange};
 
 /// Merges the runs of `plan` into one that is written but not published. Costs one GET for each
 /// part and embedding object read, one PUT for each written. Memory: one part of each input run,
@@ -52,7 +53,7 @@ pub(crate) async fn merge(shard: &Shard, manifest: &Manifest, plan: &MergePlan) 
         }
         cursors.reorder();
         if cursors.oldest_parts_left() < parts_left {
-            merging.writer.settle().await?;
+            merging.writer.end_part().await?;
         }
     }
     let Merging { writer, mut accounting, removed, .. } = merging;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use deltafold_format::{EmbeddingEntry, Manifest, Nonce, ObjectName, Run};
 
 use crate::setters::setters;
-use crate::snapshot::run_embeddings;
+use crate::shard::objects::run_embeddings;
 
 /// The thresholds for folds, and the tiers of runs. `docs/design.md` derives the costs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -156,7 +156,7 @@ impl RunWriter {
     }
 
     /// Ends the part where an older part ended, if it is large enough to stand alone.
-    pub(crate) async fn settle(&mut self) -> Result<()> {
+    pub(crate) async fn end_part(&mut self) -> Result<()> {
         if self.may_close() { self.close_part().await } else { Ok(()) }
     }
 

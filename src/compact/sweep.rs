@@ -7,12 +7,12 @@ use std::time::Duration;
 use deltafold_format::{Manifest, ObjectName, PartObject, Pin, Sequence, Timestamp, Version};
 
 use crate::error::{Error, Repr, Result};
-use crate::registers;
 use crate::retry;
 use crate::setters::setters;
-use crate::shard::Shard;
+use crate::shard::objects::{name, objects};
+use crate::shard::{Shard, registers};
 use crate::simulation::Guard;
-use crate::snapshot::{Current, Edit, Floors, highest_truncated, is_seen, keeps_last, name, objects, publish};
+use crate::snapshot::{Current, Edit, Floors, highest_truncated, is_seen, keeps_last, publish};
 use crate::store::{Key, Listed};
 
 /// The most keys that one call of the store removes.

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_are_bounded_by_what_an_invocation_takes() {
+    fn batches_are_bounded_by_an_invocation() {
         let heavy = Load { messages: 60_000.0, record_bytes: 60_000.0, ..Load::default() };
         assert_eq!(heavy.batches(), 60_000.0 * MINUTES / 100.0);
         let backlog = Load { source: Source::Fifo, messages: 10_000.0, ..Load::default() };

@@ -61,12 +61,12 @@ impl fmt::Debug for HeadsInDynamoDb {
 }
 
 /// The key of an item: collection and register.
-struct Place {
+struct ItemKey {
     collection: String,
     register: String,
 }
 
-impl Place {
+impl ItemKey {
     fn item(self) -> HashMap<String, AttributeValue> {
         HashMap::from([
             (COLLECTION.to_owned(), AttributeValue::S(self.collection)),
@@ -137,15 +137,15 @@ impl HeadsInDynamoDb {
     }
 
     /// The item of the register with this key; `None` where the key names no register.
-    fn place(&self, key: &Key) -> Option<Place> {
+    fn item_key(&self, key: &Key) -> Option<ItemKey> {
         let (collection, register) = key.as_str().split_once('/')?;
         let (_, name) = register.split_once('/')?;
-        matches!(name, "head" | "claim").then(|| self.place_of(collection, register))
+        matches!(name, "head" | "claim").then(|| self.item_key_of(collection, register))
     }
 
-    fn place_of(&self, collection: &str, register: &str) -> Place {
+    fn item_key_of(&self, collection: &str, register: &str) -> ItemKey {
         let collection = format!("{}/{collection}", self.objects.location());
-        Place { collection, register: register.to_owned() }
+        ItemKey { collection, register: register.to_owned() }
     }
 
     fn failed(&self, verb: &'static str, key: impl fmt::Display, fault: Fault) -> StoreError {
@@ -160,9 +160,9 @@ impl HeadsInDynamoDb {
         StoreError::new(kind, verb, key, reason)
     }
 
-    async fn read(&self, key: &Key, place: Place) -> Result<Option<Object>, StoreError> {
+    async fn read(&self, key: &Key, item_key: ItemKey) -> Result<Option<Object>, StoreError> {
         let get = async {
-            let request = self.client.get_item().table_name(&self.table).set_key(Some(place.item()));
+            let request = self.client.get_item().table_name(&self.table).set_key(Some(item_key.item()));
             let output = request.consistent_read(true).send().await;
             let output = output.map_err(|error| self.failed("read", key, judge(&error)))?;
             output.item.map(|item| object(key, &item)).transpose()
@@ -174,7 +174,7 @@ impl HeadsInDynamoDb {
     async fn write(
         &self,
         key: &Key,
-        place: Place,
+        item_key: ItemKey,
         over: Option<&Tag>,
         chunks: &[Bytes],
     ) -> Result<Outcome, StoreError> {
@@ -186,7 +186,7 @@ impl HeadsInDynamoDb {
             let version = before.map_or(0, |(version, _)| version + 1);
             let digest = format!("{:032x}", xxh3_128(&content));
             let tag = tag_of(version, &digest);
-            let mut item = place.item();
+            let mut item = item_key.item();
             item.insert(VERSION.to_owned(), AttributeValue::N(version.to_string()));
             item.insert(DIGEST.to_owned(), AttributeValue::S(digest));
             item.insert(CONTENT.to_owned(), AttributeValue::B(Blob::new(content)));
@@ -212,9 +212,9 @@ impl HeadsInDynamoDb {
         self.meter.request(RequestKind::RegisterWrite, key, bytes, put).await
     }
 
-    async fn remove(&self, key: &Key, place: Place) -> Result<(), StoreError> {
+    async fn remove(&self, key: &Key, item_key: ItemKey) -> Result<(), StoreError> {
         let delete = async {
-            let request = self.client.delete_item().table_name(&self.table).set_key(Some(place.item()));
+            let request = self.client.delete_item().table_name(&self.table).set_key(Some(item_key.item()));
             request.send().await.map(drop).map_err(|error| self.failed("delete", key, judge(&error)))
         };
         self.meter.request(RequestKind::RegisterWrite, key, 0, delete).await
@@ -230,17 +230,18 @@ impl HeadsInDynamoDb {
         let mut from: Option<HashMap<String, AttributeValue>> = None;
         loop {
             let query = async {
-                let place = self.place_of(collection, register);
+                let item_key = self.item_key_of(collection, register);
                 let request = self.client.query().table_name(&self.table).consistent_read(true);
                 let request = request.expression_attribute_names("#collection", COLLECTION);
-                let request = request.expression_attribute_values(":collection", AttributeValue::S(place.collection));
+                let request =
+                    request.expression_attribute_values(":collection", AttributeValue::S(item_key.collection));
                 let request = if register.is_empty() {
                     request.key_condition_expression("#collection = :collection")
                 } else {
                     request
                         .key_condition_expression("#collection = :collection AND begins_with(#register, :register)")
                         .expression_attribute_names("#register", REGISTER)
-                        .expression_attribute_values(":register", AttributeValue::S(place.register))
+                        .expression_attribute_values(":register", AttributeValue::S(item_key.register))
                 };
                 let output = request.set_exclusive_start_key(from.clone()).send().await;
                 output.map_err(|error| self.failed("list", prefix, judge(&error)))
@@ -250,7 +251,7 @@ impl HeadsInDynamoDb {
             for item in output.items() {
                 let register = item.get(REGISTER).and_then(|register| register.as_s().ok());
                 let key = register.and_then(|register| Key::new(format!("{collection}/{register}")));
-                if let Some(key) = key.filter(|key| self.place(key).is_some()) {
+                if let Some(key) = key.filter(|key| self.item_key(key).is_some()) {
                     let bytes = object(&key, item)?.bytes.len() as u64;
                     listed.push(Listed { key, bytes, modified: Timestamp::from_millis(0) });
                 }
@@ -299,15 +300,15 @@ impl Store for HeadsInDynamoDb {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
-        match self.place(key) {
-            Some(place) => self.read(key, place).await,
+        match self.item_key(key) {
+            Some(item_key) => self.read(key, item_key).await,
             None => self.objects.get(key).await,
         }
     }
 
     async fn get_range(&self, key: &Key, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
-        let Some(place) = self.place(key) else { return self.objects.get_range(key, start, end).await };
-        let object = self.read(key, place).await?;
+        let Some(item_key) = self.item_key(key) else { return self.objects.get_range(key, start, end).await };
+        let object = self.read(key, item_key).await?;
         Ok(object.map(|object| {
             let within = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(object.bytes.len());
             object.bytes.slice(within(start)..within(end).max(within(start)))
@@ -315,9 +316,9 @@ impl Store for HeadsInDynamoDb {
     }
 
     async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError> {
-        let Some(place) = self.place(key) else { return self.objects.get_unless(key, tag).await };
+        let Some(item_key) = self.item_key(key) else { return self.objects.get_unless(key, tag).await };
         // DynamoDB has no conditional read; an item is a few hundred bytes.
-        Ok(match self.read(key, place).await? {
+        Ok(match self.read(key, item_key).await? {
             None => Unless::Absent,
             Some(object) if object.tag == *tag => Unless::Unchanged,
             Some(object) => Unless::Changed(object),
@@ -325,22 +326,22 @@ impl Store for HeadsInDynamoDb {
     }
 
     async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
-        match self.place(key) {
-            Some(place) => self.write(key, place, None, &chunks).await,
+        match self.item_key(key) {
+            Some(item_key) => self.write(key, item_key, None, &chunks).await,
             None => self.objects.create(key, chunks).await,
         }
     }
 
     async fn stage(&self, key: &Key, chunks: &[Bytes]) -> Result<Option<Box<dyn Staged>>, StoreError> {
-        match self.place(key) {
+        match self.item_key(key) {
             Some(_) => Ok(None),
             None => self.objects.stage(key, chunks).await,
         }
     }
 
     async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
-        match self.place(key) {
-            Some(place) => self.write(key, place, Some(tag), &chunks).await,
+        match self.item_key(key) {
+            Some(item_key) => self.write(key, item_key, Some(tag), &chunks).await,
             None => self.objects.replace(key, tag, chunks).await,
         }
     }
@@ -356,10 +357,10 @@ impl Store for HeadsInDynamoDb {
 
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
         let (registers, objects): (Vec<Key>, Vec<Key>) =
-            keys.iter().cloned().partition(|key| self.place(key).is_some());
+            keys.iter().cloned().partition(|key| self.item_key(key).is_some());
         let mut removed = Vec::with_capacity(registers.len());
         for key in &registers {
-            removed.extend(self.place(key).map(|place| self.remove(key, place)));
+            removed.extend(self.item_key(key).map(|item_key| self.remove(key, item_key)));
         }
         stream::iter(removed).buffer_unordered(DELETES_AT_ONCE).try_for_each(|()| async { Ok(()) }).await?;
         if objects.is_empty() { Ok(()) } else { self.objects.delete(&objects).await }
@@ -367,7 +368,7 @@ impl Store for HeadsInDynamoDb {
 
     async fn settle(&self, key: &Key) -> Result<(), StoreError> {
         // A table shows only durable items.
-        if self.place(key).is_some() { Ok(()) } else { self.objects.settle(key).await }
+        if self.item_key(key).is_some() { Ok(()) } else { self.objects.settle(key).await }
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {

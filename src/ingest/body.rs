@@ -6,12 +6,12 @@ use deltafold_format::{Op, OpRules};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::delivery::Cause;
 #[cfg(feature = "mapping")]
 use super::mapping::{Mapping, StreamRecord, stream_records};
 #[cfg(feature = "objects")]
 use super::objects::Objects;
 use super::reference::{Loaded, Reference};
-use super::settle::Cause;
 use crate::collection::Collection;
 #[cfg(feature = "mapping")]
 use crate::error::{Error, Result};
@@ -106,7 +106,7 @@ impl BodyReader {
             Some(objects) => objects.load(writer, of, self.rules, stop).await,
             None => {
                 let reason = format!(
-                    "the body names the object `{of}`, and nobody said where objects may lie; `--objects` and DELTAFOLD_OBJECTS say so"
+                    "the body names the object `{of}`, but no place for objects is set; set it with `--objects` or DELTAFOLD_OBJECTS"
                 );
                 Loaded { ops: 0, failure: Some((reason, Cause::NotUnderstood)) }
             }
@@ -167,7 +167,7 @@ impl BodyReader {
         let stand: usize = read.origins.iter().map(|(_, ops)| ops).sum();
         if stand > 0 && stand < read.ops.len() {
             return Err(format!(
-                "{stand} of {} ops say where they stand, by `source` and `position`; all ops of a body must say so, or none",
+                "{stand} of {} ops have `source` and `position`; give them to all ops of a body, or to none",
                 read.ops.len()
             ));
         }
@@ -209,7 +209,7 @@ impl BodyReader {
     #[cfg(feature = "mapping")]
     fn record(&self, read: &mut Body, record: &StreamRecord) -> Result<(), String> {
         let Some(mapping) = &self.mapping else {
-            return Err("a record of a DynamoDB stream, and no mapping says what becomes of it; name one".to_owned());
+            return Err("a record of a DynamoDB stream needs a mapping; name one".to_owned());
         };
         let mapped = mapping.map(&self.collection, record).map_err(|error| error.to_string())?;
         read.skipped += u64::from(mapped.skipped.is_some());
@@ -325,7 +325,7 @@ pub(super) mod tests {
         }
         let mixed =
             "[{\"op\":\"delete\",\"id\":\"a\",\"source\":\"s\",\"position\":1},{\"op\":\"delete\",\"id\":\"b\"}]";
-        super::tests::refused(&reader(), mixed, &["1 of 2 ops say where they stand"]);
+        super::tests::refused(&reader(), mixed, &["1 of 2 ops have `source` and `position`"]);
     }
 
     #[test]

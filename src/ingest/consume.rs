@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use futures::future::{Either, join_all, select};
 
+use super::append::{STREAM_WITHOUT_ORDER, append_delivery};
 use super::body::BodyReader;
-use super::settle::{Cause, Delivery, STREAM_WITHOUT_ORDER, Settled, settle};
+use super::delivery::{Cause, Delivery, DeliveryOutcome, Failed};
 use crate::aws::{Message, Queue, QueueError, QueueErrorKind, Receive};
 use crate::collection::Collection;
 use crate::compact::KeepUp;
@@ -85,7 +86,8 @@ pub struct Consumed {
 /// that names the reason, until the queue's redrive policy moves it to the dead letters. It
 /// finishes the round that runs when `stop` is ready.
 ///
-/// Messages of a FIFO queue take effect exactly once and in the order of their groups ([`settle`]).
+/// Messages of a FIFO queue take effect exactly once and in the order of their groups
+/// ([`append_delivery`](super::append_delivery)).
 /// A standard queue has neither order nor positions: its messages take effect at least once, in the
 /// order of delivery. Changes that name their [origin](crate::Origin) take effect once, in their
 /// order. In a collection ordered by revision, every message takes effect once and in its place,
@@ -106,7 +108,10 @@ pub async fn consume(
 ) -> Result<Consumed> {
     let settings = queue.settings().await?;
     if !settings.fifo && !collection.config().ordering.is_revision() {
-        tracing::warn!(queue = queue.name(), "a standard queue: what is delivered twice takes effect twice");
+        tracing::warn!(
+            queue = queue.name(),
+            "a standard queue may deliver a message twice, and it then takes effect twice"
+        );
     }
     let visibility = options.visibility.unwrap_or(settings.visibility_timeout);
     let source = settings.arn.strip_prefix("arn:").unwrap_or(&settings.arn).to_owned();
@@ -145,19 +150,19 @@ pub async fn consume(
             }
             continue;
         }
-        let settled = consumer.round(&writer, &messages).await;
-        total.messages += settled.done.len() as u64;
-        total.ops += settled.ops;
-        total.duplicates += settled.duplicates;
-        total.skipped += settled.skipped;
-        total.failed += settled.failed.len() as u64;
+        let outcome = consumer.round(&writer, &messages).await;
+        total.messages += outcome.done.len() as u64;
+        total.ops += outcome.ops;
+        total.duplicates += outcome.duplicates;
+        total.skipped += outcome.skipped;
+        total.failed += outcome.failed.len() as u64;
         each(&total);
-        if unordered && settled.records > 0 {
+        if unordered && outcome.records > 0 {
             unordered = false;
             tracing::warn!(queue = queue.name(), collection = %collection.name(), "{STREAM_WITHOUT_ORDER}");
         }
-        poison.look(&messages, &settled);
-        consumer.give_back(&poison, &messages, &settled).await;
+        poison.look(&messages, &outcome);
+        consumer.give_back(&poison, &messages, &outcome).await;
         if let Some(keep_up) = &mut keep_up {
             // The consumer holds no messages meanwhile, and an unfinished fold has no effect.
             let folding = std::pin::pin!(fold(keep_up, &writer));
@@ -166,7 +171,7 @@ pub async fn consume(
                 Either::Right((folded, _)) => folded?,
             }
         }
-        if !settled.failed.is_empty() {
+        if !outcome.failed.is_empty() {
             // A failed message may go to the dead letters, and this writer would wait for it.
             writer = collection.writer(options.writer.clone())?;
         }
@@ -203,15 +208,15 @@ impl Poison {
     }
 
     /// Learns from a round which groups have poison, and which go on.
-    fn look(&mut self, messages: &[Message], settled: &Settled) {
+    fn look(&mut self, messages: &[Message], outcome: &DeliveryOutcome) {
         let group = |index: usize| messages.get(index).and_then(|message| message.group.as_ref());
         self.rounds += 1;
-        for index in &settled.done {
+        for index in &outcome.done {
             if let Some(group) = group(*index) {
                 self.groups.remove(group);
             }
         }
-        for failed in settled.failed.iter().filter(|failed| failed.cause == Cause::NotUnderstood) {
+        for failed in outcome.failed.iter().filter(|failed| failed.cause == Cause::NotUnderstood) {
             self.groups.extend(group(failed.index).cloned());
             self.rounds = 0;
         }
@@ -262,7 +267,7 @@ impl Consumer<'_> {
     }
 
     /// Appends messages, keeps them invisible meanwhile, and deletes the durable ones.
-    async fn round(&self, writer: &Writer, messages: &[Message]) -> Settled {
+    async fn round(&self, writer: &Writer, messages: &[Message]) -> DeliveryOutcome {
         let deliveries: Vec<Delivery<'_>> = messages
             .iter()
             .map(|message| Delivery {
@@ -272,17 +277,17 @@ impl Consumer<'_> {
                 leaving: false,
             })
             .collect();
-        let settled = {
-            let mut settling = std::pin::pin!(settle(writer, &self.bodies, &self.source, &deliveries));
+        let outcome = {
+            let mut appending = std::pin::pin!(append_delivery(writer, &self.bodies, &self.source, &deliveries));
             loop {
                 let beat = std::pin::pin!(env::sleep((self.visibility / 3).max(PAUSE)));
-                match select(settling.as_mut(), beat).await {
-                    Either::Left((settled, _)) => break settled,
+                match select(appending.as_mut(), beat).await {
+                    Either::Left((outcome, _)) => break outcome,
                     Either::Right(_) => self.keep(messages).await,
                 }
             }
         };
-        for failed in &settled.failed {
+        for failed in &outcome.failed {
             let Some(message) = messages.get(failed.index) else { continue };
             let (id, group, reason) = (&message.id, message.group.as_deref().unwrap_or_default(), &failed.reason);
             if failed.cause == Cause::HeldBack {
@@ -292,24 +297,24 @@ impl Consumer<'_> {
             }
         }
         let done: Vec<&str> =
-            settled.done.iter().filter_map(|index| Some(messages.get(*index)?.receipt.as_str())).collect();
+            outcome.done.iter().filter_map(|index| Some(messages.get(*index)?.receipt.as_str())).collect();
         match self.queue.delete(&done).await {
             Ok(left) if left.is_empty() => {}
             // They come again as duplicates.
             Ok(left) => tracing::warn!(messages = left.len(), "messages were not deleted"),
             Err(error) => tracing::warn!(%error, "messages were not deleted"),
         }
-        settled
+        outcome
     }
 
     /// Returns poison messages, and those behind them, to the queue at once. A wait does not mend
     /// them. The sooner the redrive policy removes them, the sooner their group goes on.
-    async fn give_back(&self, poison: &Poison, messages: &[Message], settled: &Settled) {
-        let of_poison = |failed: &&super::settle::Failed| {
+    async fn give_back(&self, poison: &Poison, messages: &[Message], outcome: &DeliveryOutcome) {
+        let of_poison = |failed: &&Failed| {
             let group = messages.get(failed.index).and_then(|message| message.group.as_ref());
             failed.cause != Cause::NotAppended && group.is_some_and(|group| poison.groups.contains(group))
         };
-        let failed = settled.failed.iter().filter(of_poison);
+        let failed = outcome.failed.iter().filter(of_poison);
         let receipts: Vec<&str> =
             failed.filter_map(|failed| Some(messages.get(failed.index)?.receipt.as_str())).collect();
         if receipts.is_empty() {

@@ -1,21 +1,26 @@
 //! The way from messages to the log.
 //!
-//! [`BodyReader`] parses messages, [`settle()`] appends a delivery and reports the messages that
-//! failed, and [`consume()`] runs both on a queue. The first two know no transport.
+//! [`BodyReader`] parses messages. [`append_delivery`] appends a delivery and reports the messages
+//! that failed. [`consume()`] runs both on a queue. The first two know no transport.
 
+mod append;
 mod body;
 #[cfg(feature = "sqs")]
 mod consume;
+mod delivery;
 #[cfg(feature = "mapping")]
 mod mapping;
 #[cfg(feature = "objects")]
 mod objects;
 mod reference;
-mod settle;
 
+#[cfg(feature = "lambda")]
+pub(crate) use append::STREAM_WITHOUT_ORDER;
+pub use append::{append_delivery, append_delivery_until};
 pub use body::{Body, BodyReader};
 #[cfg(feature = "sqs")]
 pub use consume::{ConsumeOptions, Consumed, consume};
+pub use delivery::{Cause, Delivery, DeliveryOutcome, Failed};
 #[cfg(feature = "mapping")]
 pub use mapping::{
     Attribute, Bytes, Event, Item, ItemChange, Mapped, Mapping, MappingError, RecordError, Sample, Skip, StreamRecord,
@@ -24,6 +29,3 @@ pub use mapping::{
 #[cfg(feature = "objects")]
 pub use objects::Objects;
 pub use reference::Reference;
-#[cfg(feature = "lambda")]
-pub(crate) use settle::STREAM_WITHOUT_ORDER;
-pub use settle::{Cause, Delivery, Failed, Settled, settle, settle_until};

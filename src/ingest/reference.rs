@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::settle::Cause;
+use super::delivery::Cause;
 
 /// An object of ops, as a message names it: `{"s3":"s3://BUCKET/KEY"}`. The sender may add the ETag
 /// that it must have (`"etag"`).
@@ -52,7 +52,11 @@ impl Reference {
                 ("etag", Value::String(text)) => etag = Some(text.trim_matches('"').to_owned()),
                 ("etag", Value::Null) => {}
                 ("s3" | "etag", _) => return Err(format!("field `{name}`: expected a string")),
-                _ => return Err(format!("unknown field `{name}`; what names an object has `s3` and perhaps `etag`")),
+                _ => {
+                    return Err(format!(
+                        "unknown field `{name}`; a reference to an object has `s3`, and may have `etag`"
+                    ));
+                }
             }
         }
         let parts = address.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
@@ -61,7 +65,7 @@ impl Reference {
             return Err(format!("field `s3`: `{cut}` is no address of an object; write `s3://BUCKET/KEY`"));
         };
         if etag.as_ref().is_some_and(|etag| etag.is_empty() || !etag.bytes().all(|byte| byte.is_ascii_graphic())) {
-            let reason = "field `etag`: it is no ETag; leave it out, or write what the store says of the object";
+            let reason = "field `etag`: it is no ETag; leave it out, or give the ETag that the store reports";
             return Err(reason.to_owned());
         }
         Ok(Self { bucket: bucket.to_owned(), key: key.to_owned(), etag })

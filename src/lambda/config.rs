@@ -2,7 +2,7 @@
 
 use deltafold_format::CollectionName;
 
-use super::place::MappingFile;
+use super::target::MappingFile;
 use crate::location::Location;
 use crate::memory::MemoryLimit;
 use crate::store::S3Address;
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_says_what_it_is_and_where_it_works() {
+    fn a_function_reads_its_role_and_target() {
         let store = ("DELTAFOLD_STORE", "s3://bucket/prefix");
         let config = read(&[
             ("DELTAFOLD_FUNCTION", "ingest"),

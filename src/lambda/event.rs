@@ -15,14 +15,14 @@ pub(super) enum Event {
     /// Messages of a queue.
     Messages(Vec<SqsMessage>),
     /// Records of a table's stream, in the order of their shard.
-    Changes(Vec<Change>),
+    Changes(Vec<StreamChange>),
     /// Anything else: a schedule, a call.
     Other,
 }
 
 /// A record of a stream. A mapping reads its item; this holds its position.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Change {
+pub(super) struct StreamChange {
     /// The whole record as it came.
     pub(super) text: String,
     /// Its unique id.
@@ -68,7 +68,7 @@ impl Event {
     pub(super) fn read(text: &str) -> Result<Self, Failure> {
         let Ok(Records { records }) = serde_json::from_str(text) else { return Ok(Self::Other) };
         let Some(first) = records.first() else { return Ok(Self::Other) };
-        let source = serde_json::from_str(first.get()).map_or(Cow::Borrowed("nobody"), |Record { source }| source);
+        let source = serde_json::from_str(first.get()).map_or(Cow::Borrowed(""), |Record { source }| source);
         let wrong = |what: &str, error| Failure::event(format!("{what} are not as they should be: {error}"));
         match &*source {
             "aws:sqs" => {
@@ -79,20 +79,25 @@ impl Event {
                 let changes = records.into_iter().map(change).collect::<Result<_, _>>();
                 Ok(Self::Changes(changes.map_err(|error| wrong("the records of the stream", error))?))
             }
-            other => Err(Failure::event(format!("records of `{other}` are nothing that this function understands"))),
+            "" => {
+                Err(Failure::event("the records name no source; connect an SQS queue or a DynamoDB stream".to_owned()))
+            }
+            other => Err(Failure::event(format!(
+                "this function reads no records of `{other}`; connect an SQS queue or a DynamoDB stream"
+            ))),
         }
     }
 }
 
 /// A record must have its sequence number, because a failure could not be reported without it.
 /// Everything else may be wrong with it.
-fn change(record: &RawValue) -> serde_json::Result<Change> {
+fn change(record: &RawValue) -> serde_json::Result<StreamChange> {
     let StreamRecord { id, dynamodb } = serde_json::from_str(record.get())?;
     #[expect(clippy::cast_possible_truncation, reason = "a date that is out of range is none")]
     let created =
         dynamodb.approximate_creation_date_time.map(|seconds| Timestamp::from_millis((seconds * 1_000.0) as i64));
     let keys = dynamodb.keys.map_or("", RawValue::get).to_owned();
-    Ok(Change { text: record.get().to_owned(), id, sequence: dynamodb.sequence_number, keys, created })
+    Ok(StreamChange { text: record.get().to_owned(), id, sequence: dynamodb.sequence_number, keys, created })
 }
 
 #[cfg(test)]
@@ -109,7 +114,7 @@ mod tests {
         let Ok(Event::Changes(changes)) = Event::read(&format!("{{\"Records\":[{record}]}}")) else {
             panic!("changes")
         };
-        let change = Change {
+        let change = StreamChange {
             text: record.to_owned(),
             id: "e".to_owned(),
             sequence: "10000000000000000000001".to_owned(),

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::deadline::Deadline;
-use super::event::{Change, Event};
+use super::event::{Event, StreamChange};
 use super::failure::Failure;
 use super::metrics::{Measured, Metric};
-use super::place::Place;
+use super::target::Target;
 use crate::aws::{AwsOptions, Outgoing, Queue};
 use crate::env::{Env, System};
 use crate::ingest::BodyReader;
@@ -22,7 +22,7 @@ const MESSAGE_BYTES: usize = 240 << 10;
 /// The function, kept between invocations.
 #[derive(Debug)]
 pub(super) struct Forward {
-    place: Place,
+    target: Target,
     queue: String,
     groups: u32,
     open: Option<Open>,
@@ -55,8 +55,8 @@ struct Packed {
 }
 
 impl Forward {
-    pub(super) fn new(place: Place, queue: String, groups: u32) -> Self {
-        Self { place, queue, groups, open: None }
+    pub(super) fn new(target: Target, queue: String, groups: u32) -> Self {
+        Self { target, queue, groups, open: None }
     }
 
     /// Sends the records of the event. The answer names the first record that must come again. All
@@ -79,7 +79,7 @@ impl Forward {
         let failed = sent.map_err(crate::error::Error::from)?;
         let mut measured = Measured::default();
         measured.count(Metric::Failed, failed.len() as u64);
-        measured.print(&self.place.name, request, System.now());
+        measured.print(&self.target.name, request, System.now());
         self.open = Some(open);
         let Some(first) = failed.first() else { return Ok(json!({ "batchItemFailures": [] })) };
         let records = failed.iter().filter_map(|failed| packed.get(failed.index)).flat_map(|packed| &packed.records);
@@ -90,20 +90,20 @@ impl Forward {
     }
 
     async fn opened(&self, deadline: Deadline) -> Result<Open, Failure> {
-        let bodies = if self.place.mapping.is_some() { Some(self.place.open(deadline).await?.1) } else { None };
+        let bodies = if self.target.mapping.is_some() { Some(self.target.open(deadline).await?.1) } else { None };
         let queue = Queue::open(&self.queue, &AwsOptions::default()).await.map_err(crate::error::Error::from)?;
         Ok(Open { queue, bodies })
     }
 }
 
-fn fate(change: &Change, bodies: Option<&BodyReader>) -> Fate {
+fn fate(change: &StreamChange, bodies: Option<&BodyReader>) -> Fate {
     match bodies.map(|bodies| bodies.read(&change.text)) {
         None => Fate::Pack,
         Some(Ok(body)) if body.ops.is_empty() => Fate::Skip,
         Some(Ok(_)) => Fate::Pack,
         Some(Err(reason)) => {
             let (id, sequence) = (&change.id, &change.sequence);
-            tracing::warn!(id, sequence, reason, "a record that nobody will understand is sent alone");
+            tracing::warn!(id, sequence, reason, "a record that no consumer can read is sent alone");
             Fate::Alone
         }
     }
@@ -111,7 +111,7 @@ fn fate(change: &Change, bodies: Option<&BodyReader>) -> Fate {
 
 /// Packs records into as few messages as possible. The records of one item stay in one group, in
 /// order.
-fn pack(changes: &[Change], fates: &[Fate], groups: u32) -> Vec<Packed> {
+fn pack(changes: &[StreamChange], fates: &[Fate], groups: u32) -> Vec<Packed> {
     let mut packed: Vec<Packed> = Vec::new();
     // For each group, the open message and its bytes.
     let mut filling: BTreeMap<String, (usize, usize)> = BTreeMap::new();
@@ -140,8 +140,8 @@ fn pack(changes: &[Change], fates: &[Fate], groups: u32) -> Vec<Packed> {
     packed
 }
 
-fn outgoing(packed: &Packed, changes: &[Change]) -> Outgoing {
-    let records: Vec<&Change> = packed.records.iter().filter_map(|record| changes.get(*record)).collect();
+fn outgoing(packed: &Packed, changes: &[StreamChange]) -> Outgoing {
+    let records: Vec<&StreamChange> = packed.records.iter().filter_map(|record| changes.get(*record)).collect();
     let texts: Vec<&str> = records.iter().map(|change| change.text.as_str()).collect();
     let deduplication = match &records[..] {
         [only] => only.id.clone(),
@@ -166,15 +166,15 @@ fn outgoing(packed: &Packed, changes: &[Change]) -> Outgoing {
 mod tests {
     use super::*;
 
-    fn change(number: usize, key: &str, bytes: usize) -> Change {
+    fn change(number: usize, key: &str, bytes: usize) -> StreamChange {
         let text = format!("{number}{}", " ".repeat(bytes));
         let (id, sequence, keys) = (format!("e{number}"), number.to_string(), key.to_owned());
-        Change { text, id, sequence, keys, created: None }
+        StreamChange { text, id, sequence, keys, created: None }
     }
 
     #[test]
     fn few_messages_and_each_item_in_order() {
-        let changes: Vec<Change> = (0..100).map(|number| change(number, &(number % 7).to_string(), 10)).collect();
+        let changes: Vec<StreamChange> = (0..100).map(|number| change(number, &(number % 7).to_string(), 10)).collect();
         let fates = vec![Fate::Pack; 100];
         let one = pack(&changes, &fates, 1);
         assert_eq!(one.len(), 1);
@@ -189,13 +189,13 @@ mod tests {
     }
 
     #[test]
-    fn large_messages_are_cut_and_what_is_wrong_goes_alone() {
-        let changes: Vec<Change> = (0..5).map(|number| change(number, "k", 100 << 10)).collect();
+    fn large_messages_are_cut_and_bad_records_go_alone() {
+        let changes: Vec<StreamChange> = (0..5).map(|number| change(number, "k", 100 << 10)).collect();
         let cut = pack(&changes, &[Fate::Pack; 5], 1);
         let records: Vec<&[usize]> = cut.iter().map(|packed| &packed.records[..]).collect();
         assert_eq!(records, [&[0, 1][..], &[2, 3], &[4]]);
         let fates = [Fate::Pack, Fate::Alone, Fate::Alone, Fate::Skip, Fate::Pack];
-        let small: Vec<Change> = (0..5).map(|number| change(number, "k", 1)).collect();
+        let small: Vec<StreamChange> = (0..5).map(|number| change(number, "k", 1)).collect();
         let packed = pack(&small, &fates, 1);
         let records: Vec<&[usize]> = packed.iter().map(|packed| &packed.records[..]).collect();
         assert_eq!(records, [&[0, 4][..], &[1], &[2]]);

@@ -6,16 +6,18 @@ use serde_json::{Value, json};
 
 use super::config::IngestSettings;
 use super::deadline::Deadline;
-use super::event::{Change, Event};
+use super::event::{Event, StreamChange};
 use super::failure::Failure;
 use super::metrics::{Measured, Metric, lost_races, seconds_since};
-use super::place::Place;
+use super::target::Target;
 use super::threshold::Threshold;
 use crate::aws::Functions;
 use crate::collection::Collection;
 use crate::compact::{CompactorOptions, Policy};
 use crate::env::{Env, System};
-use crate::ingest::{BodyReader, Cause, Delivery, Failed, STREAM_WITHOUT_ORDER, Settled, settle_until};
+use crate::ingest::{
+    BodyReader, Cause, Delivery, DeliveryOutcome, Failed, STREAM_WITHOUT_ORDER, append_delivery_until,
+};
 use crate::log::{Lag, Writer, WriterOptions};
 use crate::store::Requests;
 
@@ -27,7 +29,7 @@ const FOLD_BYTES: u64 = 16 << 20;
 /// The function, kept between invocations.
 #[derive(Debug)]
 pub(super) struct Ingest {
-    place: Place,
+    target: Target,
     settings: IngestSettings,
     functions: Option<Functions>,
     threshold: Threshold,
@@ -45,9 +47,9 @@ struct Open {
 }
 
 impl Ingest {
-    pub(super) fn new(place: Place, settings: IngestSettings) -> Self {
+    pub(super) fn new(target: Target, settings: IngestSettings) -> Self {
         let threshold = Threshold::new(settings.fold_segments);
-        Self { place, settings, functions: None, threshold, open: None, warned: false }
+        Self { target, settings, functions: None, threshold, open: None, warned: false }
     }
 
     /// Appends the records of the event. The answer names the messages, or the first record of the
@@ -60,19 +62,19 @@ impl Ingest {
         }
         let open = self.opened(deadline).await?;
         let before = open.collection.store().requests();
-        let (settled, sent) = match &event {
+        let (outcome, sent) = match &event {
             Event::Messages(all) => {
                 (messages(&open, all, self.settings.max_receives, deadline).await, all.iter().map(sent).collect())
             }
             Event::Changes(all) => {
                 (changes(&open, all, deadline).await, all.iter().map(|change| change.created).collect())
             }
-            Event::Other => (Settled::default(), Vec::new()),
+            Event::Other => (DeliveryOutcome::default(), Vec::new()),
         };
         if let Event::Messages(all) = &event {
             let by_revision = open.collection.config().ordering.is_revision();
             let unordered = all.iter().any(|message| !message.attributes.contains_key("SequenceNumber"));
-            if !self.warned && settled.records > 0 && unordered && !by_revision {
+            if !self.warned && outcome.records > 0 && unordered && !by_revision {
                 self.warned = true;
                 tracing::warn!("{STREAM_WITHOUT_ORDER}");
             }
@@ -83,20 +85,20 @@ impl Ingest {
             self.fold(&open.collection, longest.unwrap_or(0), deadline).await;
         }
         let requests = open.collection.store().requests().since(&before);
-        measured(&settled, &sent, &lags, &requests).print(open.collection.name(), request, System.now());
+        measured(&outcome, &sent, &lags, &requests).print(open.collection.name(), request, System.now());
         // After a failure a writer waits for the failed messages, which may go to another instance.
         // The collection may also be another by now. So the next invocation opens both anew.
-        if settled.failed.iter().all(|failed| failed.cause != Cause::NotAppended) {
+        if outcome.failed.iter().all(|failed| failed.cause != Cause::NotAppended) {
             self.open = Some(open);
         }
-        answer(&event, &settled)
+        answer(&event, &outcome)
     }
 
     async fn opened(&mut self, deadline: Deadline) -> Result<Open, Failure> {
         if let Some(open) = self.open.take() {
             return Ok(open);
         }
-        let (collection, bodies) = self.place.open(deadline).await?;
+        let (collection, bodies) = self.target.open(deadline).await?;
         let writer = collection.writer(WriterOptions::default())?;
         Ok(Open { collection, bodies, writer })
     }
@@ -141,12 +143,12 @@ impl Ingest {
 }
 
 /// Appends messages.
-async fn messages(open: &Open, messages: &[SqsMessage], max_receives: u32, deadline: Deadline) -> Settled {
+async fn messages(open: &Open, messages: &[SqsMessage], max_receives: u32, deadline: Deadline) -> DeliveryOutcome {
     let deliveries: Vec<Delivery<'_>> = messages.iter().map(|message| delivery(message, max_receives)).collect();
     let queue = messages.first().and_then(|message| message.event_source_arn.as_deref()).unwrap_or_default();
     let queue = queue.strip_prefix("arn:").unwrap_or(queue);
-    let settled = settle_until(&open.writer, &open.bodies, queue, &deliveries, deadline.passed()).await;
-    for failed in &settled.failed {
+    let outcome = append_delivery_until(&open.writer, &open.bodies, queue, &deliveries, deadline.passed()).await;
+    for failed in &outcome.failed {
         let Some(message) = messages.get(failed.index) else { continue };
         let attribute = |name: &str| message.attributes.get(name).map_or("", String::as_str);
         let id = message.message_id.as_deref().unwrap_or_default();
@@ -158,12 +160,12 @@ async fn messages(open: &Open, messages: &[SqsMessage], max_receives: u32, deadl
             tracing::warn!(id, group, receives, reason, "a message was not appended");
         }
     }
-    settled
+    outcome
 }
 
 /// Appends records of a stream up to the first that cannot be understood. None may overtake it,
 /// because the service delivers it again with all behind it.
-async fn changes(open: &Open, changes: &[Change], deadline: Deadline) -> Settled {
+async fn changes(open: &Open, changes: &[StreamChange], deadline: Deadline) -> DeliveryOutcome {
     let wrong = changes.iter().enumerate().find_map(|(index, change)| {
         let reason = open.bodies.read(&change.text).err()?;
         Some(Failed { index, reason, cause: Cause::NotUnderstood })
@@ -171,31 +173,31 @@ async fn changes(open: &Open, changes: &[Change], deadline: Deadline) -> Settled
     let good = changes.iter().take(wrong.as_ref().map_or(changes.len(), |failed| failed.index));
     let deliveries: Vec<Delivery<'_>> =
         good.map(|change| Delivery { body: &change.text, ..Delivery::default() }).collect();
-    let mut settled = settle_until(&open.writer, &open.bodies, "", &deliveries, deadline.passed()).await;
-    settled.failed.extend(wrong);
-    if let Some(failed) = settled.failed.first()
+    let mut outcome = append_delivery_until(&open.writer, &open.bodies, "", &deliveries, deadline.passed()).await;
+    outcome.failed.extend(wrong);
+    if let Some(failed) = outcome.failed.first()
         && let Some(change) = changes.get(failed.index)
     {
         let (id, sequence, reason) = (&change.id, &change.sequence, &failed.reason);
         tracing::warn!(id, sequence, reason, "a record was not appended; it comes again, and all behind it");
     }
-    settled
+    outcome
 }
 
 /// The answer: the messages or the record that must come again.
-fn answer(event: &Event, settled: &Settled) -> Result<Value, Failure> {
+fn answer(event: &Event, outcome: &DeliveryOutcome) -> Result<Value, Failure> {
     // A message without an id cannot be reported, and the service deletes unreported messages.
     let unnamed = || Failure::event("a message has no id".to_owned());
     let mut names = Vec::new();
     match event {
         Event::Messages(messages) => {
-            for failed in &settled.failed {
+            for failed in &outcome.failed {
                 let name = messages.get(failed.index).and_then(|message| message.message_id.as_deref());
                 names.push(name.ok_or_else(unnamed)?);
             }
         }
         Event::Changes(changes) => {
-            let first = settled.failed.iter().map(|failed| failed.index).min();
+            let first = outcome.failed.iter().map(|failed| failed.index).min();
             names.extend(first.and_then(|first| changes.get(first)).map(|change| change.sequence.as_str()));
         }
         Event::Other => {}
@@ -204,17 +206,17 @@ fn answer(event: &Event, settled: &Settled) -> Result<Value, Failure> {
     Ok(json!({ "batchItemFailures": failures }))
 }
 
-fn measured(settled: &Settled, sent: &[Option<Timestamp>], lags: &[Lag], requests: &Requests) -> Measured {
+fn measured(outcome: &DeliveryOutcome, sent: &[Option<Timestamp>], lags: &[Lag], requests: &Requests) -> Measured {
     let mut measured = Measured::default();
     if let Some(segments) = lags.iter().map(|lag| lag.segments).max() {
         measured.count(Metric::LagSegments, segments);
     }
-    if let Some(oldest) = settled.done.iter().filter_map(|index| *sent.get(*index)?).min() {
+    if let Some(oldest) = outcome.done.iter().filter_map(|index| *sent.get(*index)?).min() {
         measured.set(Metric::LagSeconds, seconds_since(oldest));
     }
-    measured.count(Metric::Appended, settled.ops);
-    measured.count(Metric::Duplicates, settled.duplicates);
-    measured.count(Metric::Failed, settled.failed.len() as u64);
+    measured.count(Metric::Appended, outcome.ops);
+    measured.count(Metric::Duplicates, outcome.duplicates);
+    measured.count(Metric::Failed, outcome.failed.len() as u64);
     measured.count(Metric::Conflicts, lost_races(requests));
     measured.requests(requests);
     if let Some(version) = lags.iter().map(|lag| lag.version.get()).max() {

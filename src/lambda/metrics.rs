@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_declares_what_it_holds() {
+    fn a_line_declares_its_metrics() {
         let mut measured = Measured::default();
         for metric in Metric::ALL {
             measured.set(metric, 1.0);

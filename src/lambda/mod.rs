@@ -22,8 +22,8 @@ mod failure;
 mod forward;
 mod ingest;
 mod metrics;
-mod place;
 mod start;
+mod target;
 mod threshold;
 
 pub use start::main;

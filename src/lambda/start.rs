@@ -22,7 +22,7 @@ use super::event::Event;
 use super::failure::Failure;
 use super::forward::Forward;
 use super::ingest::Ingest;
-use super::place::Place;
+use super::target::Target;
 
 /// Variables that the service sets for its programs.
 const SERVICE: [&str; 4] = [
@@ -94,10 +94,10 @@ enum Handler {
 impl Handler {
     fn of(config: Config) -> Option<Self> {
         let Config { function, store, collections, mapping, objects, memory } = config;
-        let place = |store| Some(Place { store, name: collections.first()?.clone(), mapping, objects, memory });
+        let target = |store| Some(Target { store, name: collections.first()?.clone(), mapping, objects, memory });
         Some(match function {
-            Function::Ingest(settings) => Self::Ingest(Ingest::new(place(store)?, settings)),
-            Function::Forward { queue, groups } => Self::Forward(Forward::new(place(store)?, queue, groups)),
+            Function::Ingest(settings) => Self::Ingest(Ingest::new(target(store)?, settings)),
+            Function::Forward { queue, groups } => Self::Forward(Forward::new(target(store)?, queue, groups)),
             Function::Compact => Self::Compact(Compact::new(store, collections, memory)),
         })
     }

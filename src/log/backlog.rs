@@ -53,7 +53,7 @@ impl BacklogLimit {
     }
 
     /// The numbers of a backlog that exceed the limit, and the limit.
-    pub(crate) fn told(&self, lag: &Lag) -> String {
+    pub(crate) fn excess(&self, lag: &Lag) -> String {
         let numbers = [
             (lag.segments, self.segments, "segments"),
             (lag.ops, self.ops, "ops"),

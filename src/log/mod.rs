@@ -14,6 +14,7 @@
 mod appender;
 mod backlog;
 mod dedup;
+mod options;
 mod read;
 mod writer;
 
@@ -27,9 +28,10 @@ pub(crate) use dedup::{
     CLOCK_SOURCE, MAX_CHANGE_MARKS, MAX_MARKS, MAX_ORIGIN_BYTES, eviction_watermark_of, eviction_watermark_of_source,
     writer_source,
 };
+pub use options::WriterOptions;
 pub use read::{Follow, FollowOptions};
 pub(crate) use read::{
     Foreign, Look, POLLS_A_LIST, ScanMode, TailRead, WithObject, folded_is_foreign, judge, read_named_with_objects,
     read_tail, read_tail_with_objects,
 };
-pub use writer::{Ack, Writer, WriterOptions};
+pub use writer::{Ack, Writer};

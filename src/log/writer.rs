@@ -4,80 +4,20 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
-use deltafold_format::limits::{MAX_SEGMENT_MARKS, MAX_SEGMENT_OPS, MAX_SEGMENT_SECTION_BYTES, MAX_SOURCE_BYTES};
+use deltafold_format::limits::{MAX_SEGMENT_MARKS, MAX_SOURCE_BYTES};
 use deltafold_format::{Op, Sequence, ShardId, Uid};
 use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
 use super::appender::{AppendRequest, AppendResult, Appender, ChangeGroup, Message, Permit, Producer, bytes_of};
-use super::backlog::{BacklogLimit, Lag};
+use super::backlog::Lag;
 use super::dedup::{CHANGE, CLOCK_SOURCE, DedupKey, MAX_ORIGIN_BYTES, Origin, SOURCE};
+use super::options::WriterOptions;
 use crate::env;
 use crate::error::{Error, ErrorKind, Repr, Result};
 use crate::memory::MemoryLimit;
-use crate::setters::setters;
 use crate::shard::Shard;
-
-/// The batching and back-pressure of a writer.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct WriterOptions {
-    /// A segment takes no more requests once it holds this many ops: 32,768 by default.
-    pub max_batch_ops: usize,
-    /// Or about this many bytes: 16 MiB by default, at most 32 MiB. Segments commit one after the
-    /// other. On a distant store bulk appends wait for that, and larger segments wait less.
-    pub max_batch_bytes: usize,
-    /// The time that a segment waits for more requests after its first one: none by default. Even
-    /// then, requests that arrive while a segment is being written share the next one.
-    pub linger: Duration,
-    /// Most estimated bytes of ops that wait for their acknowledgement: 128 MiB by default, and at
-    /// most half of the collection's [`memory`](crate::Collection::memory). Beyond that, `append`
-    /// fails with `Busy`.
-    pub max_waiting_bytes: usize,
-    /// The longest log that accepts appends, shard by shard. Beyond that, `append` fails with
-    /// `Busy` until a compactor has folded.
-    pub max_backlog: BacklogLimit,
-}
-
-setters!(WriterOptions {
-    max_batch_ops: usize,
-    max_batch_bytes: usize,
-    linger: Duration,
-    max_waiting_bytes: usize,
-    max_backlog: BacklogLimit,
-});
-
-impl Default for WriterOptions {
-    fn default() -> Self {
-        Self {
-            max_batch_ops: 32_768,
-            max_batch_bytes: 16 << 20,
-            linger: Duration::ZERO,
-            max_waiting_bytes: 128 << 20,
-            max_backlog: BacklogLimit::default(),
-        }
-    }
-}
-
-impl WriterOptions {
-    fn check(&self) -> Result<()> {
-        let most = MAX_SEGMENT_SECTION_BYTES / 2;
-        let refuse =
-            |what: &str, most: usize| Err(Error::invalid(format!("{what} is out of range: choose 1 to {most}")));
-        if self.max_batch_ops == 0 || self.max_batch_ops > MAX_SEGMENT_OPS {
-            return refuse("the writer's max_batch_ops", MAX_SEGMENT_OPS);
-        }
-        if self.max_batch_bytes == 0 || self.max_batch_bytes > most {
-            return refuse("the writer's max_batch_bytes", most);
-        }
-        if self.max_waiting_bytes == 0 {
-            return refuse("the writer's max_waiting_bytes", usize::MAX);
-        }
-        Ok(())
-    }
-}
 
 /// The acknowledgement of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,7 +185,7 @@ impl Writer {
             decided
         });
         let decided = join_all(barriers.collect::<Vec<_>>()).await;
-        if decided.iter().any(Result::is_err) { Err(Repr::Closed(None).into()) } else { Ok(()) }
+        if decided.iter().any(Result::is_err) { Err(Repr::Closed.into()) } else { Ok(()) }
     }
 
     /// Refuses further appends, also by clones, and waits until every accepted op is decided.
@@ -260,9 +200,9 @@ impl Writer {
 
     /// Passes the ops to the appenders without waiting, so requests keep their order of arrival.
     fn hand_over(&self, changes: Vec<(Option<Origin>, Vec<Op>)>, producer: Option<Producer>) -> Result<Handed> {
-        let Some(first) = self.inner.appenders.first() else { return Err(Repr::Closed(None).into()) };
+        let Some(first) = self.inner.appenders.first() else { return Err(Repr::Closed.into()) };
         if self.inner.closed.load(Ordering::Acquire) {
-            return Err(Repr::Closed(None).into());
+            return Err(Repr::Closed.into());
         }
         let rules = first.shard.config().rules();
         for (origin, ops) in &changes {
@@ -369,7 +309,7 @@ impl Handed {
         let (mut placed, mut failure): (_, Option<Error>) = (0, None);
         let mut passed: Option<Error> = None;
         for (shard, answer) in self.0 {
-            match answer.await.unwrap_or_else(|_| Err(Repr::Closed(None).into())) {
+            match answer.await.unwrap_or_else(|_| Err(Repr::Closed.into())) {
                 Ok(AppendResult::At(sequence)) => {
                     segments.push((shard, sequence));
                     placed += 1;

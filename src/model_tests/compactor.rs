@@ -256,7 +256,7 @@ fn fold(current: &Manifest, log: &[(u64, Segment)], nonces: &mut Nonces) -> (Obj
     let accounting = Accounting { rows_in: sum.ops, rows_out: sum.ops, ..Accounting::default() };
     let marks = marks.into_values().collect();
     let name = entry.name;
-    (name, rows, Fold { run, embeddings: vec![entry], held: sum, consumed: sum, marks, accounting, reading: None })
+    (name, rows, Fold { run, embeddings: vec![entry], held: sum, consumed: sum, marks, accounting, sample: None })
 }
 
 /// The merge of the newest `inputs` runs.

@@ -7,7 +7,8 @@ use deltafold_format::{Manifest, ObjectName, PartObject, Pin, Sequence, Version}
 
 use super::bounds::Guards;
 use super::store::Store;
-use crate::snapshot::{Floors, highest_truncated, name, objects};
+use crate::shard::objects::{name, objects};
+use crate::snapshot::{Floors, highest_truncated};
 
 /// The highest sweep floor allowed: the highest version that is old enough, and at least `keep`
 /// versions below the current one. The version at the floor made those below it out of date. `old`

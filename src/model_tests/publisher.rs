@@ -115,7 +115,7 @@ impl Publisher {
             if self.attempts.landed(&current) {
                 return Some(Published::Yes(current));
             }
-            self.attempts.settle(&current);
+            self.attempts.drop_lost(&current);
             if self.attempts.forgotten(&current) {
                 truth.breaks("with so few versions nothing is forgotten");
             }

@@ -115,7 +115,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn bits_hold_what_a_set_holds(
+        fn bits_equal_a_set(
             changes in proptest::collection::vec((0..300_usize, any::<bool>()), 0..200),
             start in 0..300_usize,
         ) {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use deltafold_format::{EmbeddingRef, ObjectName, Place, Record, Stored};
 
 use super::compose::EmbeddingSource;
-use super::embedding::Reads;
 use super::entry::Entry;
+use super::reads::Reads;
 use super::sections::Tier;
 use super::snapshot::Snapshot;
 use crate::error::Result;

@@ -4,37 +4,13 @@ use std::ops::Range;
 
 use deltafold_format::{EmbeddingRef, EmbeddingSection, Embeddings, FormatError, ObjectName, PartObject};
 
+use super::reads::Reads;
 use super::sections::Tier;
 use super::snapshot::Snapshot;
 use super::spilled::Aside;
 use crate::error::{Error, Result};
 use crate::scratch::damaged;
 use crate::shard::Shard;
-
-/// The way to read embeddings of records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reads {
-    /// Not at all.
-    Nothing,
-    /// Each alone, for few records.
-    Row,
-    /// With all others of its object, for many records.
-    Object,
-}
-
-/// Reads of up to this many records fetch each embedding alone.
-const FEW: usize = 16;
-
-impl Reads {
-    /// Reads for at most `limit` records, if embeddings are `wanted`.
-    pub(crate) fn of(wanted: bool, limit: usize) -> Self {
-        match wanted {
-            false => Self::Nothing,
-            true if limit <= FEW => Self::Row,
-            true => Self::Object,
-        }
-    }
-}
 
 impl Snapshot {
     /// The embedding of a record.

@@ -7,10 +7,10 @@ use deltafold_format::{PartMeta, Place, Stored};
 use futures::future::{join_all, try_join, try_join_all};
 
 use super::compose::{Composer, EmbeddingSource, Row};
-use super::embedding::Reads;
 use super::entry::Entry;
 use super::layer::Layer;
 use super::part_pieces::Need;
+use super::reads::Reads;
 use super::snapshot::Snapshot;
 use super::unread::Unread;
 use crate::error::Result;

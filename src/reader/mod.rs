@@ -18,6 +18,7 @@ mod overlay;
 mod part_pieces;
 mod pools;
 mod range;
+mod reads;
 mod rows;
 mod scan;
 mod sections;
@@ -37,14 +38,14 @@ use deltafold_format::{Metric, ShardId, Version};
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 
 pub(crate) use compose::{EmbeddingSource, Row};
-pub(crate) use embedding::{EmbeddingObject, Reads};
+pub(crate) use embedding::EmbeddingObject;
 pub(crate) use entry::value_bytes;
 pub use entry::{Entry, ReadPosition, Refreshed, ShardChange};
 pub(crate) use objects::{Ahead, OPENS};
 pub(crate) use part_pieces::Need;
 pub(crate) use range::IdRange;
+pub(crate) use reads::Reads;
 pub(crate) use rows::{Content, Rows, Step};
-pub(crate) use scan::SHARDS_AT_ONCE;
 pub use scan::{Order, ScanOptions};
 pub(crate) use sections::{Room, Tier};
 pub(crate) use single::get;
@@ -56,6 +57,9 @@ use crate::memory::MemoryLimit;
 use crate::shard::Shard;
 use pools::Pools;
 use shard_reader::{Fixed, ShardReader};
+
+/// Shards read at once.
+pub(crate) const SHARDS_AT_ONCE: usize = 8;
 
 /// Records that one call reads at once.
 const GETS_AT_ONCE: usize = 8;

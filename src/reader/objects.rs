@@ -206,7 +206,7 @@ impl Objects {
         let ours = self.manifest.name();
         let kept = ours.version >= current.sweep_floor
             || current.pins.iter().any(|pin| (pin.version, pin.nonce) == (ours.version, ours.nonce))
-            || crate::snapshot::objects(&current).contains(&object);
+            || crate::shard::objects::objects(&current).contains(&object);
         if kept {
             Repr::Missing(self.shard.layout().part(object)).into()
         } else {

@@ -174,7 +174,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn an_overlay_holds_the_ops_behind_what_is_folded(
+        fn an_overlay_holds_the_ops_behind_the_fold(
             segments in proptest::collection::vec(proptest::collection::vec(0..9u8, 0..5), 1..20),
             batches in proptest::collection::vec(1..4usize, 20),
             folded in 0..22u64,

@@ -80,7 +80,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn a_range_holds_what_its_words_say(
+        fn a_range_holds_the_ids_between_its_bounds(
             prefix in proptest::option::of("[a-cä]{0,2}"),
             start in bound(),
             end in bound(),

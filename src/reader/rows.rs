@@ -3,19 +3,20 @@
 //! Most ids of a folded collection have one row. [`Rows::advance`] finds whole stretches of those
 //! in a part, so a scan need not compare every source for every row.
 
-use std::cmp::Ordering;
+mod composing;
+mod source;
+
 use std::ops::Range;
 use std::sync::Arc;
 
-use deltafold_format::{Effect, PartEntry, PartMeta};
+use deltafold_format::PartMeta;
 
-use super::compose::{Composer, Row, under};
 use super::layer::Layer;
 use super::part_pieces::Need;
 use super::range::IdRange;
 use super::snapshot::Snapshot;
-use super::unread::Unread;
 use crate::error::Result;
+use source::{Source, first_not_below, next_id};
 
 /// Walks the runs and the layers of the log side by side. It holds at most one part of each run at
 /// a time, and only while its ids are due.
@@ -47,30 +48,6 @@ pub(crate) enum Content {
     /// Everything of few rows. Columns are kept, and documents are read when their rows are
     /// composed.
     Few,
-}
-
-#[derive(Debug)]
-enum Source {
-    Run {
-        run: usize,
-        /// The parts not begun yet.
-        parts: Range<usize>,
-        /// The current part, and its rows not passed yet.
-        current: Option<(Arc<PartMeta>, Range<usize>)>,
-        /// The number of the current part.
-        number: usize,
-        /// The first id of the next part, if it is known to be in range.
-        next: Option<String>,
-    },
-    Log {
-        layer: Arc<Layer>,
-        ops: Range<usize>,
-    },
-    /// Segments in the temporary file, which count among the runs.
-    Unread {
-        unread: Arc<Unread>,
-        ops: Range<usize>,
-    },
 }
 
 /// Rows of one id in one source.
@@ -267,76 +244,6 @@ impl Rows {
         }
     }
 
-    /// Composes the rows of the id. Not in a walk over outlines.
-    pub(crate) async fn compose(&mut self) -> Result<Composer> {
-        let mut composer = Composer::default();
-        for hit in self.group.iter().rev() {
-            if composer.is_final() {
-                break;
-            }
-            if self.lacks_document(*hit)
-                && composer.needs_content()
-                && let Some(Source::Run { run, current: Some((part, rows)), number, .. }) =
-                    self.sources.get_mut(hit.source)
-            {
-                // The rows behind it likely come next, so more of them are read each time.
-                let end = rows.end.min(hit.start.saturating_add(self.documents_ahead));
-                self.documents_ahead = self.documents_ahead.saturating_mul(4);
-                *part = self.snapshot.documents(*run, *number, part.clone(), Need::Columns, hit.start..end).await?;
-            }
-            match &self.sources[hit.source] {
-                Source::Unread { unread, .. } => unread.compose(hit.start..hit.end, &mut composer).await?,
-                source => self.add(*hit, source, &mut composer)?,
-            }
-        }
-        Ok(composer)
-    }
-
-    /// The same if nothing has to be read, otherwise `None`. A future for each id would move more
-    /// bytes than the record has.
-    pub(super) fn compose_loaded(&self) -> Result<Option<Composer>> {
-        let mut composer = Composer::default();
-        for hit in self.group.iter().rev() {
-            if composer.is_final() {
-                break;
-            }
-            let source = &self.sources[hit.source];
-            if matches!(source, Source::Unread { .. }) || self.lacks_document(*hit) {
-                return Ok(None);
-            }
-            self.add(*hit, source, &mut composer)?;
-        }
-        Ok(Some(composer))
-    }
-
-    /// Whether the document of a row has to be read.
-    fn lacks_document(&self, hit: Hit) -> bool {
-        let Source::Run { current: Some((part, _)), .. } = &self.sources[hit.source] else { return false };
-        self.content == Content::Few && part.unloaded_documents_of(hit.start).next().is_some()
-    }
-
-    /// Adds rows in memory under the rows in `composer`.
-    fn add(&self, hit: Hit, source: &Source, composer: &mut Composer) -> Result<()> {
-        match source {
-            Source::Run { current: Some((part, _)), .. } if self.content == Content::WithoutDocuments => {
-                composer.under(Row::WithoutDocuments(part, hit.start))
-            }
-            Source::Run { current: Some((part, _)), .. } => composer.under(Row::Part(part, hit.start)),
-            Source::Log { layer, .. } => composer.under(Row::Log(layer, hit.start..hit.end)),
-            Source::Run { current: None, .. } | Source::Unread { .. } => Ok(()),
-        }
-    }
-
-    /// The effect of the rows of the id, without the records' content.
-    pub(crate) fn outline(&self) -> Option<Effect<()>> {
-        let outline = |hit: &Hit| match &self.sources[hit.source] {
-            Source::Run { current, .. } => current.as_ref().and_then(|(part, _)| Row::Part(part, hit.start).outline()),
-            Source::Log { layer, .. } => Row::Log(layer, hit.start..hit.end).outline(),
-            Source::Unread { unread, .. } => unread.outline(hit.start..hit.end),
-        };
-        self.group.iter().rev().map(outline).fold(None, under)
-    }
-
     /// The place of its newest row, and whether it has older ones.
     pub(super) fn newest(&self) -> Option<(Locator, bool)> {
         self.group.last().map(|hit| (self.locate(*hit), self.group.len() > 1))
@@ -351,85 +258,6 @@ impl Rows {
     }
 }
 
-impl Source {
-    /// The next id. A part that was not read and may begin before the range has an empty one, which
-    /// is always due.
-    fn id(&self) -> Option<&str> {
-        match self {
-            Self::Run { current, parts, next, .. } => match current.as_ref().filter(|(_, rows)| !rows.is_empty()) {
-                Some((part, rows)) => Some(part.id(rows.start)),
-                None => (!parts.is_empty()).then(|| next.as_deref().unwrap_or_default()),
-            },
-            Self::Log { layer, ops } => (!ops.is_empty()).then(|| layer.id(ops.start)),
-            Self::Unread { unread, ops } => (!ops.is_empty()).then(|| unread.id(ops.start)),
-        }
-    }
-
-    /// The bytes of the next id.
-    fn id_bytes(&self) -> Option<&[u8]> {
-        match self {
-            Self::Run { current: Some((part, rows)), .. } if !rows.is_empty() => Some(part.id_bytes(rows.start)),
-            other => other.id().map(str::as_bytes),
-        }
-    }
-
-    /// Whether its next id belongs to a part that was not read.
-    fn is_unread(&self) -> bool {
-        match self {
-            Self::Run { current, .. } => current.as_ref().is_none_or(|(_, rows)| rows.is_empty()),
-            Self::Log { .. } | Self::Unread { .. } => false,
-        }
-    }
-}
-
 fn small(number: usize) -> u32 {
     u32::try_from(number).expect("runs, parts, their rows, and ops in memory count below 2^32")
-}
-
-/// The first of ascending rows whose id is not below some id. Searches near the start first,
-/// because stretches may be short.
-fn first_not_below(rows: Range<usize>, is_below: impl Fn(usize) -> bool) -> usize {
-    let (mut low, mut step) = (rows.start, 1);
-    while low < rows.end && is_below(low) {
-        let next = low.saturating_add(step).min(rows.end);
-        if next == rows.end || !is_below(next) {
-            let (mut low, mut high) = (low + 1, next);
-            while low < high {
-                let middle = low.midpoint(high);
-                if is_below(middle) { low = middle + 1 } else { high = middle }
-            }
-            return low;
-        }
-        low = next;
-        step = step.saturating_mul(2);
-    }
-    low
-}
-
-/// The first id of the first of `parts`, if it is in range.
-fn next_id(entries: &[PartEntry], parts: &Range<usize>, range: &IdRange) -> Option<String> {
-    let entry = entries.get(parts.start).filter(|_| !parts.is_empty())?;
-    (range.place(&entry.min_id) == Ordering::Equal).then(|| entry.min_id.clone())
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn a_stretch_ends_at_the_first_id_of_another_source(start in 0..200_usize, len in 0..200_usize, limit in 0..420_usize) {
-            let rows = start..start + len;
-            let expected = rows.clone().find(|row| *row >= limit).unwrap_or(rows.end);
-            let found = first_not_below(rows.clone(), |row| {
-                assert!(rows.contains(&row), "row {row} of {rows:?}");
-                row < limit
-            });
-            prop_assert_eq!(found, expected);
-        }
-    }
 }

@@ -11,12 +11,13 @@ use std::vec;
 use deltafold_format::{PartFields, Place, Stored};
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 
+use super::SHARDS_AT_ONCE;
 use super::compose::EmbeddingSource;
 use super::drafts::Drafts;
-use super::embedding::Reads;
 use super::entry::Entry;
 use super::insertion;
 use super::range::IdRange;
+use super::reads::Reads;
 use super::rows::{Advance, Content, Rows, Step, Stretch};
 use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
@@ -28,8 +29,6 @@ const FIRST_BATCH: usize = 16;
 const BATCH: usize = 256;
 /// Most estimated bytes of embeddings and documents made at once.
 pub(super) const BATCH_BYTES: usize = 4 << 20;
-/// Shards begun at once.
-pub(crate) const SHARDS_AT_ONCE: usize = 8;
 
 /// The order of a scan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

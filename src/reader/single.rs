@@ -7,12 +7,12 @@ use futures::future::join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::Ahead;
-use super::embedding::Reads;
 use super::entry::Entry;
 use super::objects::Objects;
 use super::opening::BehindNames;
 use super::overlay::Overlay;
 use super::pools::Pools;
+use super::reads::Reads;
 use super::shard_reader::ShardReader;
 use super::snapshot::Snapshot;
 use crate::error::{ErrorKind, Result};

@@ -7,11 +7,11 @@ use tokio::sync::OnceCell;
 
 use super::attachment::Attachment;
 use super::compose::{EmbeddingSource, Row, under};
-use super::embedding::Reads;
 use super::entry::Entry;
 use super::objects::Objects;
 use super::overlay::Overlay;
 use super::part_pieces::Need;
+use super::reads::Reads;
 use super::spilled::{Aside, Spilled};
 use super::unread::Unread;
 use crate::error::Result;

@@ -4,8 +4,7 @@
 //! one, for tasks, waiting, measuring time and random pauses. A run on one thread then depends on
 //! its seed alone. A test can [watch](DiskWatch) the calls that a store in a folder makes to the
 //! operating system. It can [switch off](Guard::without) each [`Guard`], to prove that the tests
-//! would notice. It can [rehearse](Rehearsal) edits of snapshots without a store. Without the
-//! feature none of this is compiled.
+//! would notice. Without the feature none of this is compiled.
 
 #![cfg_attr(not(feature = "simulation"), expect(unreachable_pub, reason = "it is public where the feature is on"))]
 
@@ -25,6 +24,3 @@ pub use guard::Guard;
 pub(crate) use machine::current;
 #[cfg(feature = "simulation")]
 pub use machine::{Machine, on};
-
-#[cfg(feature = "simulation")]
-pub use crate::snapshot::rehearsal::{Mistake, Rehearsal, Rehearsed, Step};

@@ -38,27 +38,27 @@ impl Conflict {
         let shard_number = shard.get();
         match self {
             Self::FoldedMeanwhile { first, folded } => Repr::Conflict(format!(
-                "segments from {} of shard {shard_number} were folded by someone else, up to {}; nothing is lost, nothing to do",
+                "another compactor folded the segments of shard {shard_number} from {} up to {}; nothing is lost, and there is nothing to do",
                 first.get(),
                 folded.get()
             )),
             Self::InputsVanished => Repr::Conflict(format!(
-                "runs of shard {shard_number} that were being merged were merged by someone else; nothing is lost, nothing to do"
+                "another compactor merged the runs of shard {shard_number} first; nothing is lost, and there is nothing to do"
             )),
             Self::Fenced { born, sweep_floor } => Repr::Conflict(format!(
-                "work on shard {shard_number} began at version {}, and a sweep has passed it (floor {}); nothing is lost, it will be done anew",
+                "work on shard {shard_number} began at version {}, below the floor {} of a sweep; nothing is lost, and the next round does it anew",
                 born.get(),
                 sweep_floor.get()
             )),
             Self::SweptMeanwhile => {
-                Repr::Conflict(format!("shard {shard_number} was swept further by someone else; nothing to do"))
+                Repr::Conflict(format!("another process swept shard {shard_number} further; there is nothing to do"))
             }
             Self::NoVersion(version) => Repr::NoVersion { shard, version },
             Self::PinExists(name) => Repr::PinExists(name),
             Self::NoPin(name) => Repr::NoPin(name),
             Self::PinMadeAnew(name) => Repr::Conflict(format!(
-                "someone else removed pin `{name}` of shard {shard_number} and made it anew; the new one stays. Run \
-                 `unpin` again if it is to go too"
+                "another process removed pin `{name}` of shard {shard_number} and made it anew; the new pin stays. Run \
+                 `unpin` again to remove it, too"
             )),
             Self::Defect(invariant) => Repr::Invariant { shard, version, invariant: invariant.to_owned() },
         }

@@ -9,10 +9,10 @@ use deltafold_format::{
 };
 
 use super::conflict::Conflict;
-use super::sources::{Reading, forget_silent, merge_marks};
+use super::sources::{ClockSample, forget_silent, merge_marks};
 use crate::simulation::Guard;
 
-/// The ancestors that a manifest lists. A read settles an unknown publish while fewer versions have
+/// The ancestors that a manifest lists. A read decides an unknown publish while fewer versions have
 /// followed.
 pub(crate) const MAX_ANCESTORS: usize = 64;
 
@@ -46,7 +46,7 @@ pub(crate) struct Fold {
     /// The highest position of each source in the segments.
     pub(crate) marks: Vec<Mark>,
     /// The store's clock, where the fold read it. The edit then forgets silent sources.
-    pub(crate) reading: Option<Reading>,
+    pub(crate) sample: Option<ClockSample>,
     pub(crate) accounting: Accounting,
 }
 
@@ -220,8 +220,8 @@ fn apply_fold(new: &mut Manifest, fold: &Fold) -> Result<(), Conflict> {
     if Guard::MarksSurviveFold.holds() {
         merge_marks(new, &fold.marks);
     }
-    if let Some(reading) = fold.reading {
-        forget_silent(new, reading);
+    if let Some(sample) = fold.sample {
+        forget_silent(new, sample);
     }
     new.edit = fold.accounting.summary(EditKind::Fold);
     Ok(())

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use deltafold_format::{EditKind, Manifest, ObjectName, PartObject, Pin, Sequence};
 
-use super::objects::{name, objects};
 use crate::log::eviction_watermark_of;
+use crate::shard::objects::{name, objects};
 use crate::simulation::Guard;
 
 /// A named invariant that does not hold.

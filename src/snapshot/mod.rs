@@ -3,20 +3,18 @@
 mod conflict;
 mod edit;
 mod invariants;
-mod objects;
 mod publish;
 #[cfg(feature = "simulation")]
-pub(crate) mod rehearsal;
+pub mod rehearsal;
 mod sources;
 
 pub(crate) use conflict::Conflict;
 pub(crate) use edit::{
-    Accounting, Edit, Floors, Fold, MAX_ANCESTORS, Merge, OpSum, ReferenceChange, highest_truncated, is_seen, keeps_last,
-    nonce_of,
+    Accounting, Edit, Floors, Fold, MAX_ANCESTORS, Merge, OpSum, ReferenceChange, highest_truncated, is_seen,
+    keeps_last, nonce_of,
 };
-pub(crate) use objects::{name, objects, run_embeddings};
 pub(crate) use publish::{Current, publish};
-pub(crate) use sources::Reading;
+pub(crate) use sources::ClockSample;
 
 /// The decisions that the model of the protocol shares.
 #[cfg(test)]

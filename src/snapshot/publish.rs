@@ -56,7 +56,7 @@ impl Attempts {
     }
 
     /// Drops those whose version `manifest` lists with another nonce: they lost for good.
-    fn settle(&mut self, manifest: &Manifest) {
+    fn drop_lost(&mut self, manifest: &Manifest) {
         let remembered = |version| {
             manifest.version == version || manifest.ancestors.iter().any(|ancestor| ancestor.version == version)
         };
@@ -134,7 +134,7 @@ pub(crate) async fn publish(shard: &Shard, current: &mut Current, edit: &Edit) -
             }
             return Ok(version);
         }
-        attempts.settle(&current.manifest);
+        attempts.drop_lost(&current.manifest);
         if attempts.forgotten(&current.manifest) {
             let reason =
                 format!("more than {} versions followed before it could be looked up", super::edit::MAX_ANCESTORS);
@@ -169,8 +169,8 @@ pub(crate) mod history {
             self.0.landed(manifest).is_some()
         }
 
-        pub(crate) fn settle(&mut self, manifest: &Manifest) {
-            self.0.settle(manifest);
+        pub(crate) fn drop_lost(&mut self, manifest: &Manifest) {
+            self.0.drop_lost(manifest);
         }
 
         pub(crate) fn forgotten(&self, manifest: &Manifest) -> bool {
@@ -222,7 +222,7 @@ pub(crate) mod history {
     }
 
     /// A manifest lists its last ancestors only. An attempt from before the first of them stays
-    /// unknown; the list settles every later attempt.
+    /// unknown; the list decides every later attempt.
     #[test]
     fn an_attempt_before_the_first_ancestor_is_forgotten() {
         let mut manifest = Manifest::empty(Uid::new(7));

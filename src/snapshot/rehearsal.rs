@@ -12,7 +12,7 @@ use deltafold_format::{
 use super::conflict::Conflict;
 use super::edit::{Accounting, Edit, Floors, Fold, Merge, OpSum, ReferenceChange, Stamp, apply, nonce_of};
 use super::invariants::check;
-use super::sources::Reading;
+use super::sources::ClockSample;
 
 /// The most rows of a part in a rehearsal.
 const MAX_ROWS: u32 = 60_000;
@@ -238,11 +238,11 @@ impl Rehearsal {
             .collect();
         marks.sort_by(|a, b| (&a.source, b.position).cmp(&(&b.source, a.position)));
         marks.dedup_by(|a, b| a.source == b.source);
-        let reading = day.map(|day| Reading {
+        let sample = day.map(|day| ClockSample {
             now: Timestamp::from_millis(i64::from(day) * 86_400_000),
             forget_after: Duration::from_secs(14 * 86_400),
         });
-        Fold { run, embeddings, held, consumed: held, marks, reading, accounting }
+        Fold { run, embeddings, held, consumed: held, marks, sample, accounting }
     }
 
     fn merge(&mut self, seen: &Manifest, inputs: &[Run], carried: usize, keeps_embeddings: bool) -> Merge {

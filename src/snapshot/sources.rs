@@ -18,15 +18,15 @@ use crate::log::{CLOCK_SOURCE, MAX_CHANGE_MARKS, MAX_MARKS, eviction_watermark_o
 /// The most dates noted. The oldest gives way.
 const DATES: u128 = 16;
 
-/// A reading of the store's clock, taken after the folded segments were read.
+/// A sample of the store's clock, taken after the folded segments were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Reading {
+pub(crate) struct ClockSample {
     pub(crate) now: Timestamp,
     /// The retention of silent sources.
     pub(crate) forget_after: Duration,
 }
 
-impl Reading {
+impl ClockSample {
     /// Whether to read the store's clock, at the cost of a request: no date was noted yet, or the
     /// last one long enough ago. `about` may be any clock: a wrong one costs requests, or prolongs
     /// the retention.
@@ -106,8 +106,8 @@ fn forget_changes(marks: &mut BTreeMap<String, Mark>, choose: impl FnOnce(&mut V
 }
 
 /// Forgets the sources that have been silent for too long, and notes the date.
-pub(super) fn forget_silent(new: &mut Manifest, reading: Reading) {
-    let (now, forget_after) = (millis(reading.now), reading.forget_after.as_millis());
+pub(super) fn forget_silent(new: &mut Manifest, sample: ClockSample) {
+    let (now, forget_after) = (millis(sample.now), sample.forget_after.as_millis());
     if let Some(bound) = now.checked_sub(forget_after) {
         let silent = dates(new).filter(|mark| mark.position < bound).map(|mark| mark.sequence).max();
         let silent = silent.unwrap_or(Sequence::ZERO);
@@ -126,7 +126,7 @@ pub(super) fn forget_silent(new: &mut Manifest, reading: Reading) {
     let last = noted.iter().map(|(date, _)| *date).max();
     // A store whose clock steps back notes nothing until it has caught up, so that dates and
     // segments rise together.
-    if now == 0 || last.is_some_and(|last| now < last || now - last < spacing(reading.forget_after)) {
+    if now == 0 || last.is_some_and(|last| now < last || now - last < spacing(sample.forget_after)) {
         return;
     }
     let names = (0..DATES).map(|place| format!("{CLOCK_SOURCE}{place:02}"));
@@ -146,9 +146,9 @@ mod tests {
 
     const DAY: u64 = 24 * 60 * 60;
 
-    fn reading(days: u64) -> Reading {
+    fn sample(days: u64) -> ClockSample {
         let now = Timestamp::from_millis(i64::try_from(days * DAY * 1_000).unwrap());
-        Reading { now, forget_after: Duration::from_secs(14 * DAY) }
+        ClockSample { now, forget_after: Duration::from_secs(14 * DAY) }
     }
 
     fn sources(manifest: &Manifest) -> Vec<&str> {
@@ -161,7 +161,7 @@ mod tests {
     }
 
     /// Applies to the marks a fold of one segment with ops of these sources.
-    fn fold(manifest: &mut Manifest, names: &[String], reading: Reading) {
+    fn fold(manifest: &mut Manifest, names: &[String], sample: ClockSample) {
         let folded = manifest.folded.next();
         let position = u128::from(folded.get());
         let mut marks: Vec<Mark> =
@@ -170,23 +170,23 @@ mod tests {
         marks.dedup();
         manifest.folded = folded;
         merge_marks(manifest, &marks);
-        forget_silent(manifest, reading);
+        forget_silent(manifest, sample);
     }
 
     #[test]
     fn a_source_silent_for_the_retention_is_forgotten() {
         let mut manifest = Manifest::empty(Uid::new(1));
         let names = |names: &str| names.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        fold(&mut manifest, &names("a b"), reading(100));
+        fold(&mut manifest, &names("a b"), sample(100));
         for day in 101..=114 {
-            fold(&mut manifest, &names("b"), reading(day));
+            fold(&mut manifest, &names("b"), sample(day));
             assert_eq!(sources(&manifest), ["a", "b"], "day {day}");
         }
-        fold(&mut manifest, &names("c"), reading(115));
+        fold(&mut manifest, &names("c"), sample(115));
         assert_eq!(sources(&manifest), ["b", "c"]);
         assert_eq!(manifest.marks_floor, Sequence::FIRST);
         // However much time has passed, only marks known to be old go.
-        fold(&mut manifest, &names("c"), reading(1_000));
+        fold(&mut manifest, &names("c"), sample(1_000));
         assert_eq!(sources(&manifest), ["c"]);
     }
 
@@ -197,9 +197,9 @@ mod tests {
         let mut manifest = Manifest::empty(Uid::new(1));
         let floor = eviction_watermark_of_source("changes/s").unwrap();
         let last = MAX_CHANGE_MARKS as u64 + 10;
-        fold(&mut manifest, &["quiet".to_owned()], reading(100));
+        fold(&mut manifest, &["quiet".to_owned()], sample(100));
         for change in 0..last {
-            fold(&mut manifest, &["changes/s".to_owned(), format!("{floor}/c-{change}")], reading(100));
+            fold(&mut manifest, &["changes/s".to_owned(), format!("{floor}/c-{change}")], sample(100));
         }
         // Each position was that of its segment, and the first change was in the second segment.
         assert_eq!(position(&manifest, &floor), Some(11));
@@ -210,13 +210,13 @@ mod tests {
         assert_eq!((position(&manifest, "quiet"), manifest.marks_floor), (Some(1), Sequence::ZERO));
         // The source goes on without another change of those records, day after day.
         for day in 101..140 {
-            fold(&mut manifest, &["changes/s".to_owned()], reading(day));
+            fold(&mut manifest, &["changes/s".to_owned()], sample(day));
         }
         assert_eq!(manifest.marks.iter().filter(|mark| eviction_watermark_of(&mark.source).is_some()).count(), 0);
         assert_eq!(position(&manifest, &floor), Some(u128::from(last) + 1), "the last of those that were forgotten");
         // Then it falls silent.
         for day in [141, 142, 160, 180] {
-            fold(&mut manifest, &["other".to_owned()], reading(day));
+            fold(&mut manifest, &["other".to_owned()], sample(day));
         }
         assert_eq!(sources(&manifest), ["other"]);
     }
@@ -225,7 +225,7 @@ mod tests {
     /// retention.
     #[test]
     fn a_date_is_noted_a_spacing_after_the_last() {
-        let at = |millis: u128| Reading {
+        let at = |millis: u128| ClockSample {
             now: Timestamp::from_millis(i64::try_from(millis).unwrap()),
             forget_after: Duration::from_secs(14 * DAY),
         };
@@ -241,7 +241,7 @@ mod tests {
     fn no_clock_that_steps_back_forgets_anything() {
         let mut manifest = Manifest::empty(Uid::new(1));
         for day in [100, 50, 0, 99, 100, 113] {
-            fold(&mut manifest, &[day.to_string()], reading(day));
+            fold(&mut manifest, &[day.to_string()], sample(day));
         }
         assert_eq!(sources(&manifest).len(), 5, "{:?}", manifest.marks);
     }
@@ -259,7 +259,7 @@ mod tests {
                 day += days;
                 let names: Vec<String> = names.into_iter().map(|name| format!("s{name}")).collect();
                 let before = manifest.clone();
-                fold(&mut manifest, &names, reading(day));
+                fold(&mut manifest, &names, sample(day));
                 looked.push(day);
                 heard.extend(names.into_iter().map(|name| (name, day)));
                 for (name, last) in &heard {

@@ -76,7 +76,7 @@ fn fold(manifest: &Manifest, segments: u64, nonce: u64) -> Fold {
     let (run, entry) = run(manifest, first, first + segments - 1, 10, nonce);
     let held = OpSum { ops: 12, digest: Digest::from_bits(nonce.into()) };
     let accounting = Accounting { rows_in: 12, rows_out: 10, composed: 2, ..Accounting::default() };
-    Fold { run, embeddings: vec![entry], held, consumed: held, marks: Vec::new(), reading: None, accounting }
+    Fold { run, embeddings: vec![entry], held, consumed: held, marks: Vec::new(), sample: None, accounting }
 }
 
 /// A merge of `count` runs from `start` on, which rewrites all embeddings.
@@ -152,7 +152,7 @@ fn an_edit_that_started_below_the_sweep_floor_is_fenced_off() {
 /// Readers of the version at the floor may need objects that a later version dropped, and no
 /// others. An object that the version at the floor itself dropped would stay in the list for good.
 #[test]
-fn a_sweep_keeps_in_the_list_what_was_dropped_above_its_floor() {
+fn a_sweep_keeps_drops_above_its_floor_listed() {
     let base = folded(2);
     let merged = apply(&base, &Edit::Merge(merge(&base, 0, 2, 80)), stamp(3)).unwrap();
     let current = apply(&merged, &Edit::Fold(fold(&merged, 1, 90)), stamp(4)).unwrap();
@@ -169,7 +169,7 @@ fn a_sweep_keeps_in_the_list_what_was_dropped_above_its_floor() {
 }
 
 #[test]
-fn ops_that_went_missing_on_the_way_are_refused() {
+fn a_fold_that_lost_ops_is_refused() {
     let base = folded(1);
     let mut short = fold(&base, 4, 20);
     short.consumed.ops -= 1;

@@ -25,7 +25,6 @@
 #[cfg(feature = "s3")]
 pub mod cached;
 pub mod dir;
-mod error;
 mod key;
 mod map;
 mod memory;
@@ -44,7 +43,6 @@ use deltafold_format::{HeadPlace, Timestamp};
 #[cfg(feature = "s3")]
 pub use cached::Cached;
 pub use dir::Dir;
-pub use error::{StoreError, StoreErrorKind};
 pub use key::Key;
 pub(crate) use map::map_range;
 pub use memory::Memory;
@@ -54,6 +52,8 @@ pub(crate) use requests::read_response;
 pub use requests::{HasResponse, Meter, RequestCount, RequestKind, Requests, Response};
 #[cfg(feature = "s3")]
 pub use s3::{S3, S3Address, S3Options};
+
+pub use crate::store_error::{StoreError, StoreErrorKind};
 
 /// The state of an object as it was read. Two states of one register never share a tag.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

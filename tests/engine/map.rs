@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use deltafold::format::{Action, Op, Record, Value};
-use deltafold::ingest::{BodyReader, Delivery, Mapping, settle};
+use deltafold::ingest::{BodyReader, Delivery, Mapping, append_delivery};
 use deltafold::store::Memory;
 use deltafold::{Collection, CreateOptions, WriterOptions};
 use serde_json::{Value as Json, json};
@@ -101,9 +101,9 @@ async fn real_changes_of_a_table_become_the_collection() {
     for messages in messages.chunks(100) {
         let deliveries: Vec<Delivery<'_>> =
             messages.iter().map(|body| Delivery { body, place: None, leaving: false }).collect();
-        let settled = settle(&writer, &bodies, "queue", &deliveries).await;
-        assert_eq!(settled.failed, []);
-        assert_eq!(settled.done.len(), messages.len());
+        let outcome = append_delivery(&writer, &bodies, "queue", &deliveries).await;
+        assert_eq!(outcome.failed, []);
+        assert_eq!(outcome.done.len(), messages.len());
     }
     assert_eq!(canonical::of(&collection).await, data.expected_sha256());
     let reader = collection.reader().await.unwrap();

@@ -85,8 +85,8 @@ async fn real_updates_take_effect_once_though_consumers_die() {
             })
             .collect();
         let dying = collection.writer(deltafold::WriterOptions::default()).unwrap();
-        let settled = deltafold::ingest::settle(&dying, &bodies, source, &deliveries).await;
-        assert_eq!(settled.done.len(), received.len());
+        let outcome = deltafold::ingest::append_delivery(&dying, &bodies, source, &deliveries).await;
+        assert_eq!(outcome.done.len(), received.len());
     }
     assert!(seen > 0, "it has received something");
 
@@ -252,7 +252,7 @@ async fn changes_on_a_standard_queue_take_effect_once() {
         .collect();
     let zombie = collection.writer(deltafold::WriterOptions::default()).unwrap();
     let (first, second) = futures::future::join(
-        deltafold::ingest::settle(&zombie, &bodies, "q", &deliveries),
+        deltafold::ingest::append_delivery(&zombie, &bodies, "q", &deliveries),
         drain(&collection, &queue),
     )
     .await;

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deltafold::aws::{Outgoing, Queue, Receive};
-use deltafold::ingest::{BodyReader, Cause, ConsumeOptions, Delivery, Objects, Settled, consume, settle, settle_until};
+use deltafold::ingest::{
+    BodyReader, Cause, ConsumeOptions, Delivery, DeliveryOutcome, Objects, append_delivery, append_delivery_until,
+    consume,
+};
 use deltafold::store::{Memory, S3Address};
 use deltafold::{Collection, CompactorOptions, CreateOptions, ScanOptions, WriterOptions};
 use futures::TryStreamExt;
@@ -52,9 +55,9 @@ fn named(key: &str) -> String {
 }
 
 /// Delivers one message to a writer of its own.
-async fn deliver(collection: &Collection, bodies: &BodyReader, body: &str) -> Settled {
+async fn deliver(collection: &Collection, bodies: &BodyReader, body: &str) -> DeliveryOutcome {
     let writer = collection.writer(WriterOptions::default()).unwrap();
-    settle(&writer, bodies, "q", &[Delivery { body, place: Some(("g", 1)), leaving: false }]).await
+    append_delivery(&writer, bodies, "q", &[Delivery { body, place: Some(("g", 1)), leaving: false }]).await
 }
 
 async fn count(collection: &Collection) -> u64 {
@@ -72,8 +75,8 @@ async fn rows(collection: &Collection) -> u64 {
 }
 
 #[track_caller]
-fn refused(settled: &Settled, words: &[&str]) {
-    let [failed] = &settled.failed[..] else { panic!("{settled:?}") };
+fn refused(outcome: &DeliveryOutcome, words: &[&str]) {
+    let [failed] = &outcome.failed[..] else { panic!("{outcome:?}") };
     assert_eq!(failed.cause, Cause::NotUnderstood, "{}", failed.reason);
     assert!(words.iter().all(|word| failed.reason.contains(word)), "{}", failed.reason);
 }
@@ -153,8 +156,8 @@ async fn an_object_that_was_read_half_is_read_on() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        let settled = settle_until(&slowly(), &bodies, "q", &delivery, stop).await;
-        let [failed] = &settled.failed[..] else { panic!("{settled:?}") };
+        let outcome = append_delivery_until(&slowly(), &bodies, "q", &delivery, stop).await;
+        let [failed] = &outcome.failed[..] else { panic!("{outcome:?}") };
         assert_eq!(failed.cause, Cause::NotAppended);
         assert!(failed.reason.contains("goes on from there"), "{}", failed.reason);
         assert!(!failed.reason.contains("up to line 0;"), "{}", failed.reason);
@@ -165,9 +168,11 @@ async fn an_object_that_was_read_half_is_read_on() {
     // The last time two read it, and one of them by a message that was sent again.
     let elsewhere = [Delivery { place: Some(("h", 7)), ..delivery[0] }];
     let (zombie, successor) = (slowly(), slowly());
-    let (one, other) =
-        futures::future::join(settle(&zombie, &bodies, "q", &delivery), settle(&successor, &bodies, "q", &elsewhere))
-            .await;
+    let (one, other) = futures::future::join(
+        append_delivery(&zombie, &bodies, "q", &delivery),
+        append_delivery(&successor, &bodies, "q", &elsewhere),
+    )
+    .await;
     assert_eq!((one.done.len(), other.done.len()), (1, 1), "{:?} {:?}", one.failed, other.failed);
     assert_eq!(count(&collection).await, LINES);
     assert_eq!(rows(&collection).await, LINES, "each line is in the log once");
@@ -185,8 +190,8 @@ async fn an_object_comes_whole_though_connections_break() {
     for fault in [Fault::Answer(503, "SlowDown"), Fault::BreakBody, Fault::LoseAnswer] {
         server.fail("get", "bulk/large", fault);
     }
-    let settled = deliver(&collection, &bodies(&collection, &server).await, &named("bulk/large")).await;
-    assert_eq!((settled.done.len(), settled.ops), (1, 10_000), "{:?}", settled.failed);
+    let outcome = deliver(&collection, &bodies(&collection, &server).await, &named("bulk/large")).await;
+    assert_eq!((outcome.done.len(), outcome.ops), (1, 10_000), "{:?}", outcome.failed);
     assert!(server.all_reached());
     let pieces = server.calls().iter().filter(|call| call.starts_with("get ")).count();
     assert_eq!(pieces, 3 + 3, "20 MB in pieces of 8 MiB, and what failed");
@@ -213,8 +218,8 @@ async fn pieces_of_two_objects_never_mix() {
             server.before("get", "bulk/large", pieces_before, move |backend| {
                 backend.put(BUCKET, "bulk/large", other.as_bytes());
             });
-            let settled = deliver(&collection, &bodies, &named("bulk/large")).await;
-            let [failed] = &settled.failed[..] else { panic!("{settled:?}") };
+            let outcome = deliver(&collection, &bodies, &named("bulk/large")).await;
+            let [failed] = &outcome.failed[..] else { panic!("{outcome:?}") };
             assert_eq!(failed.cause, Cause::NotAppended, "{}", failed.reason);
             assert!(failed.reason.contains("changed while it was read"), "{}", failed.reason);
             assert!(server.all_reached());
@@ -250,12 +255,12 @@ async fn an_object_with_a_wrong_checksum_appends_nothing() {
     let checksum = broken.len() - 8;
     broken[checksum] ^= 1;
     server.backend.put(BUCKET, "bulk/o.gz", &broken);
-    let settled = deliver(&collection, &bodies, &named("bulk/o.gz")).await;
-    refused(&settled, &["damaged or cut short", "Nothing of it was appended"]);
-    assert_eq!((settled.ops, count(&collection).await), (0, 0));
+    let outcome = deliver(&collection, &bodies, &named("bulk/o.gz")).await;
+    refused(&outcome, &["damaged or cut short", "Nothing of it was appended"]);
+    assert_eq!((outcome.ops, count(&collection).await), (0, 0));
     server.backend.put(BUCKET, "bulk/o.gz", &packed);
-    let settled = deliver(&collection, &bodies, &named("bulk/o.gz")).await;
-    assert_eq!((settled.ops, count(&collection).await), (500, 500));
+    let outcome = deliver(&collection, &bodies, &named("bulk/o.gz")).await;
+    assert_eq!((outcome.ops, count(&collection).await), (500, 500));
 }
 
 /// The check costs one GET for each piece behind the first, once: the first is in memory.
@@ -273,8 +278,8 @@ async fn checking_an_object_reads_later_pieces_twice() {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
     encoder.write_all(lines(10_000, &"x".repeat(2_000)).as_bytes()).unwrap();
     server.backend.put(BUCKET, "bulk/large.gz", &encoder.finish().unwrap());
-    let settled = deliver(&collection, &bodies, &named("bulk/large.gz")).await;
-    assert_eq!((settled.ops, gets()), (10_000, 3 + 2), "{:?}", settled.failed);
+    let outcome = deliver(&collection, &bodies, &named("bulk/large.gz")).await;
+    assert_eq!((outcome.ops, gets()), (10_000, 3 + 2), "{:?}", outcome.failed);
     deliver(&collection, &bodies, &named("bulk/large.gz")).await;
     assert_eq!(gets(), 3, "what was checked last is not checked again");
 }
@@ -327,9 +332,9 @@ async fn a_bad_object_is_reported_with_its_place() {
     let deliveries = texts.iter().zip(places);
     let deliveries: Vec<_> =
         deliveries.map(|(body, place)| Delivery { body, place: Some(place), leaving: false }).collect();
-    let settled = settle(&writer, &bodies, "q", &deliveries).await;
-    let failed: Vec<_> = settled.failed.iter().map(|failed| (failed.index, failed.cause)).collect();
-    assert_eq!((settled.done, failed), (vec![2], vec![(0, Cause::NotUnderstood), (1, Cause::HeldBack)]));
+    let outcome = append_delivery(&writer, &bodies, "q", &deliveries).await;
+    let failed: Vec<_> = outcome.failed.iter().map(|failed| (failed.index, failed.cause)).collect();
+    assert_eq!((outcome.done, failed), (vec![2], vec![(0, Cause::NotUnderstood), (1, Cause::HeldBack)]));
 }
 
 /// An object that replaces another is a new one, even with the same bytes: ops between the two take
@@ -340,9 +345,9 @@ async fn an_object_that_is_put_again_is_another() {
     let server = Server::start();
     let bodies = bodies(&collection, &server).await;
     let once = async |body: &str| {
-        let settled = deliver(&collection, &bodies, body).await;
-        assert_eq!(settled.done, [0], "{:?}", settled.failed);
-        settled.ops
+        let outcome = deliver(&collection, &bodies, body).await;
+        assert_eq!(outcome.done, [0], "{:?}", outcome.failed);
+        outcome.ops
     };
     server.backend.put(BUCKET, "bulk/o", lines(2, "first").as_bytes());
     let body = named("bulk/o");
@@ -374,12 +379,12 @@ async fn an_object_waits_for_what_stands_before_it() {
         .zip(1..)
         .map(|(body, place)| Delivery { body, place: Some(("g", place)), leaving: false })
         .collect();
-    let settled = settle(&writer, &bodies, "q", &deliveries).await;
-    let failed: Vec<_> = settled.failed.iter().map(|failed| (failed.index, failed.cause)).collect();
+    let outcome = append_delivery(&writer, &bodies, "q", &deliveries).await;
+    let failed: Vec<_> = outcome.failed.iter().map(|failed| (failed.index, failed.cause)).collect();
     assert_eq!(failed, [(0, Cause::NotAppended), (1, Cause::HeldBack)]);
     server.heal();
     let writer = collection.writer(WriterOptions::default()).unwrap();
-    assert_eq!(settle(&writer, &bodies, "q", &deliveries).await.done, [0, 1]);
+    assert_eq!(append_delivery(&writer, &bodies, "q", &deliveries).await.done, [0, 1]);
     assert_eq!(document(&collection, "000000").await.as_deref(), Some("object"));
 }
 

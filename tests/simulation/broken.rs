@@ -1,5 +1,5 @@
-//! Stores that break their contract. Some mutants are such stores, so that the engine itself holds no
-//! broken code.
+//! Stores that break their contract. Some mutants are such stores, so that the engine itself holds
+//! no broken code.
 
 use bytes::Bytes;
 use deltafold::format::{Op, Segment, SegmentBody, SegmentStamp};

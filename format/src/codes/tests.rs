@@ -69,7 +69,7 @@ proptest! {
     }
 
     #[test]
-    fn factors_are_what_they_say(dimension in 1..2_048_u32, kind in 0..8_u32, seed in any::<u64>()) {
+    fn factors_equal_their_definition(dimension in 1..2_048_u32, kind in 0..8_u32, seed in any::<u64>()) {
         let rotation = Rotation::new(dimension, seed);
         let [x, q] = rows(dimension, kind, seed);
         let Encoded { signs, bytes, factors } = encode(&rotation, &x);

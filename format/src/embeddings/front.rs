@@ -28,13 +28,13 @@ pub struct EmbeddingsFront {
     dimension: u32,
     rows: u32,
     rotation: u64,
-    sections: [Place; EmbeddingSection::ALL.len()],
+    sections: [Span; EmbeddingSection::ALL.len()],
     checksums: Vec<u32>,
 }
 
-/// The place of a section.
+/// The bytes of a section.
 #[derive(Debug, Clone, Copy, Default)]
-struct Place {
+struct Span {
     offset: u64,
     len: usize,
     /// Its first block, among those of all sections.
@@ -90,11 +90,11 @@ impl EmbeddingsFront {
         if !in_limits {
             return Err(FormatError::invalid(HEADER_WHAT, "its dimension or number of rows is out of bounds"));
         }
-        let mut sections = [Place::default(); EmbeddingSection::ALL.len()];
+        let mut sections = [Span::default(); EmbeddingSection::ALL.len()];
         let mut blocks = 0;
-        for (place, section) in sections.iter_mut().zip(EmbeddingSection::ALL) {
-            *place = place_of(&reader, section, dimension, rows, blocks)?;
-            blocks += place.len.div_ceil(BLOCK);
+        for (span, section) in sections.iter_mut().zip(EmbeddingSection::ALL) {
+            *span = span_of(&reader, section, dimension, rows, blocks)?;
+            blocks += span.len.div_ceil(BLOCK);
         }
         let table = reader.verified_raw_section(CHECKSUMS, CHECKSUMS_WHAT, blocks * size_of::<u32>())?;
         let (checksums, rest) = table.as_chunks::<4>();
@@ -128,14 +128,14 @@ impl EmbeddingsFront {
     /// The range to fetch for these rows of a section: the blocks that they touch. It is empty if
     /// there are no such rows.
     pub fn range(&self, section: EmbeddingSection, rows: Range<u32>) -> Range<u64> {
-        let place = self.place(section);
-        let range = self.bytes_of(section, rows).map_or(0..0, |bytes| blocks_around(&bytes, place.len));
-        place.offset + range.start as u64..place.offset + range.end as u64
+        let span = self.span(section);
+        let range = self.bytes_of(section, rows).map_or(0..0, |bytes| blocks_around(&bytes, span.len));
+        span.offset + range.start as u64..span.offset + range.end as u64
     }
 
     /// The range of some adjoining sections in the object.
     pub fn sections_range(&self, sections: RangeInclusive<EmbeddingSection>) -> Range<u64> {
-        let (first, last) = (self.place(*sections.start()), self.place(*sections.end()));
+        let (first, last) = (self.span(*sections.start()), self.span(*sections.end()));
         first.offset..last.offset.saturating_add(last.len as u64).max(first.offset)
     }
 
@@ -147,8 +147,8 @@ impl EmbeddingsFront {
     /// [`range`](Self::range); `Invalid` for a forbidden value, or if there are no such rows.
     pub fn verified(&self, section: EmbeddingSection, rows: Range<u32>, fetched: &Bytes) -> Result<Bytes, FormatError> {
         let wanted = self.wanted(section, rows)?;
-        let place = self.place(section);
-        let around = blocks_around(&wanted, place.len);
+        let span = self.span(section);
+        let around = blocks_around(&wanted, span.len);
         if fetched.len() != around.len() {
             let reason = format!("{} of its bytes were asked for, and {} came", around.len(), fetched.len());
             return Err(FormatError::truncated(section.name(), reason));
@@ -178,8 +178,8 @@ impl EmbeddingsFront {
     /// Checks one block of a section, counted from its first.
     pub(super) fn check(&self, section: EmbeddingSection, block: usize, bytes: &[u8]) -> Result<(), FormatError> {
         let damaged = || FormatError::checksum(section.name(), format!("the crc32 of block {block} does not match"));
-        let place = self.place(section);
-        let crc32 = self.checksums.get(place.block + block).ok_or_else(damaged)?;
+        let span = self.span(section);
+        let crc32 = self.checksums.get(span.block + block).ok_or_else(damaged)?;
         if !crate::envelope::matches(bytes, *crc32) {
             return Err(damaged());
         }
@@ -193,7 +193,7 @@ impl EmbeddingsFront {
         &self.reader
     }
 
-    fn place(&self, section: EmbeddingSection) -> Place {
+    fn span(&self, section: EmbeddingSection) -> Span {
         self.sections.get(section.place()).copied().unwrap_or_default()
     }
 }
@@ -206,13 +206,13 @@ fn blocks_around(bytes: &Range<usize>, len: usize) -> Range<usize> {
     bytes.start / BLOCK * BLOCK..bytes.end.next_multiple_of(BLOCK).min(len)
 }
 
-fn place_of(
+fn span_of(
     reader: &EnvelopeReader,
     section: EmbeddingSection,
     dimension: u32,
     rows: u32,
     block: usize,
-) -> Result<Place, FormatError> {
+) -> Result<Span, FormatError> {
     let what = section.name();
     let entry = reader.envelope().section(section.id());
     let entry =
@@ -228,7 +228,7 @@ fn place_of(
         return Err(FormatError::invalid(what, "there are not as many as the header says"));
     }
     let len = usize::try_from(len).map_err(|_| FormatError::too_large(what, len, usize::MAX as u64))?;
-    Ok(Place { offset: entry.offset, len, block })
+    Ok(Span { offset: entry.offset, len, block })
 }
 
 /// The end of the front, or of the last section wanted.

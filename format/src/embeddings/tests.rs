@@ -73,7 +73,7 @@ proptest! {
     }
 
     #[test]
-    fn ranges_hold_what_the_whole_object_holds(
+    fn ranges_equal_the_whole_object(
         dimension in 1..300_u32,
         rows in 1..200_u32,
         from in any::<u32>(),
@@ -279,7 +279,7 @@ fn a_copied_row_keeps_its_codes() {
 }
 
 #[test]
-fn a_builder_refuses_what_no_reader_would_take() {
+fn a_builder_refuses_unreadable_rows() {
     let kind = |dimension, values: &[f32]| build(dimension, values).unwrap_err().kind();
     assert_eq!(kind(3, &[]), Kind::Invalid);
     assert_eq!(kind(3, &[1.0, 2.0]), Kind::Invalid);

@@ -3,9 +3,10 @@
 use super::draft::{Draft, EncodedPart};
 use super::meta::PartMeta;
 use super::metadata::MetadataBuilder;
+use super::numbers::number;
 use super::presence::Presence;
 use super::revisions::Revisions;
-use super::rows::{CLEAR, FIRST_OBJECT, KEEP, RENEWED, Rows, Texts, number};
+use super::rows::{CLEAR, FIRST_OBJECT, KEEP, RENEWED, Rows, Texts};
 use super::{EmbeddingRef, Form, VALUES, values};
 use crate::effect::Effect;
 use crate::error::FormatError;

@@ -2,19 +2,14 @@
 //!
 //! All checks take time in proportion to the archive's bytes.
 
-use super::check_columns::{ascending, presence, texts};
 use super::mask::Mask;
-use super::meta::object_name;
-use super::rows::{ArchivedRows, CLEAR, FIRST_OBJECT, RENEWED, u32_at, u64_at};
+use super::numbers::{u32_at, u64_at};
+use super::rows::{ArchivedRows, CLEAR, FIRST_OBJECT, RENEWED, object_name};
+use super::rules::{ascending, presence, require, texts};
 use super::{Form, ROWS};
 use crate::error::FormatError;
 use crate::limits::{MAX_ID_BYTES, MAX_PART_ROWS};
 use crate::name::ObjectName;
-
-/// `Ok` if `holds`, otherwise an error that names the rule.
-pub(super) fn require(holds: bool, rule: &'static str) -> Result<(), FormatError> {
-    if holds { Ok(()) } else { Err(FormatError::invalid(ROWS.name, rule)) }
-}
 
 /// The findings of the checks of rows.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
 //! The rules of a part's revisions, alone and together with its other sections. Checking takes time
 //! in proportion to all.
 
-use super::check::require;
-use super::check_columns::ascending;
+use super::numbers::{u32_at, u64_at};
 use super::revisions::{ArchivedRevisions, BASE, DELETE, PUT, UPSERTED, date};
-use super::rows::{ArchivedRows, CLEAR, KEEP, u32_at, u64_at};
+use super::rows::{ArchivedRows, CLEAR, KEEP};
+use super::rules::{ascending, require};
 use super::values::{ArchivedValues, REMOVED};
 use crate::error::FormatError;
 use crate::name::Timestamp;
@@ -160,5 +160,5 @@ fn absent(revisions: &ArchivedRevisions, rows: usize) -> Result<Absent, FormatEr
         require(present != is_listed, "the list of rows without a record is not that of the rows' kinds")?;
     }
     let oldest = (0..revisions.dates.len()).map(|i| date(u64_at(&revisions.dates, i))).min();
-    Ok(Absent { rows: super::rows::number(revisions.absent.len()), oldest: oldest.unwrap_or_default() })
+    Ok(Absent { rows: super::numbers::number(revisions.absent.len()), oldest: oldest.unwrap_or_default() })
 }

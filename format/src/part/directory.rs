@@ -3,7 +3,7 @@
 
 use super::DIRECTORY;
 use super::column_summary::ColumnSummary;
-use super::rows::number;
+use super::numbers::number;
 use super::values::{BOOLS, REMOVED, STRINGS};
 use crate::codec::{Cursor, Writer};
 use crate::envelope::{Encoding, PieceSum, Section};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::archive::{AllColumns, TextsArchive, ValuesArchive};
+use super::archive::AllColumns;
 use super::check_columns::one_value_each;
 use super::front::Front;
+use super::numbers::number;
 use super::piece::{Loaded, PartPiece, split};
-use super::rows::number;
 use super::{DOCUMENTS, PartMeta, REVISIONS, VALUES, check_revisions};
 use crate::envelope::{EnvelopeReader, ObjectKind};
 use crate::error::FormatError;
@@ -231,10 +231,4 @@ fn raw_section(reader: &EnvelopeReader, id: u16, what: &'static str) -> Result<B
     let section = reader.raw_section(id, what, MAX_PART_META_BYTES)?;
     reader.check(id, what)?;
     Ok(section)
-}
-
-/// Bytes of memory of the loaded pieces.
-pub(super) fn pieces_bytes(columns: &[Option<Arc<ValuesArchive>>], blocks: &[Option<Arc<TextsArchive>>]) -> usize {
-    let columns = columns.iter().flatten().map(|column| column.bytes());
-    columns.chain(blocks.iter().flatten().map(|block| block.bytes())).sum()
 }

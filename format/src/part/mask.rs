@@ -1,7 +1,7 @@
 //! Sets of payloads, compared with the presence of columns word by word.
 
+use super::numbers::u64_at;
 use super::presence::{ALL, ArchivedPresence, BITS};
-use super::rows::u64_at;
 
 /// A set of payloads.
 #[derive(Debug)]

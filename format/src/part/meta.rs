@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::archive::{AllColumns, TextsArchive, ValuesArchive};
 use super::directory::Directory;
 use super::front::Front;
-use super::load::pieces_bytes;
+use super::numbers::{number, u32_at, u64_at};
 use super::revisions::ArchivedRevisions;
-use super::rows::{ArchivedRows, CLEAR, FIRST_OBJECT, KEEP, RENEWED, number, u32_at, u64_at};
+use super::rows::{ArchivedRows, CLEAR, FIRST_OBJECT, KEEP, RENEWED, object_name};
 use super::{Absent, EmbeddingRef, Form, PartSummary};
-use crate::name::{Nonce, ObjectName, Position, Version};
+use crate::name::{ObjectName, Position};
 use crate::record::Change;
 
 /// A checked part, read in place. Rows are numbered from 0 in the order of their ids.
@@ -186,10 +186,8 @@ impl PartMeta {
     }
 }
 
-/// The name of embedding object `i` of a part.
-pub(super) fn object_name(rows: &ArchivedRows, i: usize) -> ObjectName {
-    ObjectName {
-        version: Version::new(u64_at(&rows.object_versions, i)),
-        nonce: Nonce::new(u64_at(&rows.object_nonces, i)),
-    }
+/// Bytes of memory of the loaded pieces.
+fn pieces_bytes(columns: &[Option<Arc<ValuesArchive>>], blocks: &[Option<Arc<TextsArchive>>]) -> usize {
+    let columns = columns.iter().flatten().map(|column| column.bytes());
+    columns.chain(blocks.iter().flatten().map(|block| block.bytes())).sum()
 }

@@ -2,7 +2,7 @@
 
 use rkyv::{Archive, Serialize};
 
-use super::rows::{number, u32_at, u64_at};
+use super::numbers::{number, u32_at, u64_at};
 
 /// Every payload has a value.
 pub(super) const ALL: u32 = 0;

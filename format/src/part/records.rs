@@ -1,7 +1,7 @@
 //! Makes records, patches and revisions of the rows of a part.
 
+use super::numbers::number;
 use super::revisions::Fields;
-use super::rows::number;
 use super::values::ArchivedValues;
 use super::{DOCUMENTS, EmbeddingRef, Form, PartMeta, VALUES};
 use crate::effect::Effect;
@@ -9,7 +9,7 @@ use crate::error::FormatError;
 use crate::name::Position;
 use crate::record::{Change, Metadata, Patch, Record};
 use crate::revised::{Revised, Write};
-use crate::revision::Place;
+use crate::stamp::Place;
 use crate::transition::{Stored, Transition};
 
 type Result<T> = std::result::Result<T, FormatError>;

@@ -6,10 +6,11 @@ use std::ops::Range;
 use rkyv::{Archive, Serialize};
 
 use super::EmbeddingRef;
-use super::rows::{number, u32_at, u64_at};
+use super::numbers::{number, u32_at, u64_at};
 use crate::name::Timestamp;
 use crate::revised::{Base, Revised};
-use crate::revision::{Revision, Stamp};
+use crate::revision::Revision;
+use crate::stamp::Stamp;
 
 /// The bits of a row's kind that encode its base.
 pub(super) const BASE: u8 = 3;

@@ -17,7 +17,8 @@ use crate::name::Timestamp;
 use crate::op::{Action, Op};
 use crate::record::{Change, Patch, Record, Value};
 use crate::revised::Revised;
-use crate::revision::{Revision, Stamp};
+use crate::revision::Revision;
+use crate::stamp::Stamp;
 use crate::testing;
 
 type R = Revised<EmbeddingRef>;

@@ -1,9 +1,10 @@
 //! The columns that every row of a part has. `format/SPEC.md`, section "Part", describes each.
 
-use rkyv::rend::{u32_le, u64_le};
 use rkyv::{Archive, Serialize};
 
+use super::numbers::{u32_at, u64_at};
 use super::presence::Presence;
+use crate::name::{Nonce, ObjectName, Version};
 
 /// All columns of the rows except metadata, documents and revisions.
 ///
@@ -92,18 +93,10 @@ impl ArchivedTexts {
     }
 }
 
-/// Element `i`; 0 out of range.
-pub(super) fn u32_at(column: &[u32_le], i: usize) -> u32 {
-    column.get(i).map_or(0, |value| value.to_native())
-}
-
-/// Element `i`; 0 out of range.
-pub(super) fn u64_at(column: &[u64_le], i: usize) -> u64 {
-    column.get(i).map_or(0, |value| value.to_native())
-}
-
-/// A length or a number of a payload. A length above `u32` exceeds every limit, so a saturated one
-/// is refused, too.
-pub(super) fn number(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
+/// The name of embedding object `i` of a part.
+pub(super) fn object_name(rows: &ArchivedRows, i: usize) -> ObjectName {
+    ObjectName {
+        version: Version::new(u64_at(&rows.object_versions, i)),
+        nonce: Nonce::new(u64_at(&rows.object_nonces, i)),
+    }
 }

@@ -379,7 +379,7 @@ fn a_full_part_takes_no_row() {
 }
 
 #[test]
-fn an_estimate_is_not_below_what_the_columns_take() {
+fn an_estimate_is_no_less_than_the_columns() {
     let mut builder = PartBuilder::new();
     for i in 0..5_000_i64 {
         let mut record = with("n", Value::I64(i));

@@ -3,8 +3,9 @@
 use rkyv::rend::u32_le;
 use rkyv::{Archive, Serialize};
 
+use super::numbers::{number, u32_at};
 use super::presence::Presence;
-use super::rows::{ArchivedTexts, Texts, number, u32_at};
+use super::rows::{ArchivedTexts, Texts};
 use crate::record::Value;
 
 /// The patch removes the key: no values.

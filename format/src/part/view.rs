@@ -1,7 +1,8 @@
 //! The columns of a part in place, to read single fields of many rows without composing records.
 
+use super::numbers::u32_at;
 use super::presence::{ALL, ArchivedPresence, BITS};
-use super::rows::{ArchivedTexts, u32_at};
+use super::rows::ArchivedTexts;
 use super::values::{ArchivedValues, BOOL, BOOLS, F64, F64S, I64, I64S, REMOVED, STRING, STRINGS};
 use super::{DOCUMENTS, PartMeta, VALUES};
 use crate::error::FormatError;

@@ -76,7 +76,7 @@ fn a_header_beyond_the_limit_is_refused_unread() {
 }
 
 #[test]
-fn decoded_bytes_count_what_is_compressed_at_its_full_length() {
+fn decoded_bytes_count_sections_at_full_length() {
     // Story: a segment of 54 KB that held 100 documents of 15 MiB counted as 54 KB, and folding it
     // took 3.3 GiB.
     let document = "the same words again and again ".repeat(40_000);

@@ -16,7 +16,7 @@ use crate::error::FormatError;
 use crate::limits::MAX_SEGMENT_SECTION_BYTES;
 use crate::name::{Position, Uid};
 use crate::op::Op;
-use crate::revision::Place;
+use crate::stamp::Place;
 use crate::validate::finite_embedding;
 
 /// A whole segment with every check passed. No later access can fail.

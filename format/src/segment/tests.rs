@@ -113,7 +113,7 @@ pub(super) fn sample() -> Vec<Op> {
 }
 
 #[test]
-fn a_segment_says_what_was_written() {
+fn a_segment_reads_as_written() {
     let body = SegmentBody::encode(&sample(), 3).unwrap();
     let encoded = body.seal(stamp(7)).unwrap();
     let segment = Segment::decode(encoded.to_bytes()).unwrap();

@@ -6,13 +6,13 @@
 //! never comes. A batch with an unknown outcome may be in the log or not.
 #![no_main]
 
-mod deed;
 #[expect(dead_code, unreachable_pub, reason = "used by the tests")]
 #[path = "../../../tests/support/model.rs"]
 mod model;
 mod promises;
 mod reading;
 mod seeds;
+mod step;
 mod world;
 
 use std::sync::Arc;
@@ -28,12 +28,12 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(init: deltafold_fuzz::seeds::write_if_asked(seeds::seeds), |input: &[u8]| run(input));
 
 fn run(input: &[u8]) {
-    let (deeds, fates) = Choices::of(input).halves();
+    let (steps, fates) = Choices::of(input).halves();
     let store = Faulty::new(fates.rest());
     let mut builder = tokio::runtime::Builder::new_current_thread();
     // Time passes by itself when all tasks wait.
     let runtime = builder.enable_time().start_paused(true).build().expect("a runtime of one thread");
-    on(Arc::new(Virtual::default()), || runtime.block_on(world::run(deeds, store)));
+    on(Arc::new(Virtual::default()), || runtime.block_on(world::run(steps, store)));
 }
 
 /// One thread, and time that passes only when all tasks wait for it. So an input is the same run

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use deltafold::format::{Op, Position, Sequence, ShardId};
 use deltafold_fuzz::store::Log;
 
-use crate::deed::{Batch, number_of};
+use crate::step::{Batch, number_of};
 
 /// The answer for a batch. A later answer may only be stronger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

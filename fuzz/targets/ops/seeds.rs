@@ -1,6 +1,6 @@
 //! The first inputs of the fuzzer: a few days of work each, calm and stormy.
 
-/// Actions as `deed.rs` reads them, and fates as the store does.
+/// Actions as `step.rs` reads them, and fates as the store does.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     // An append of two ops, and the actions that may come between two appends.
     let append = |writer: u8, put: u8| vec![writer << 5, 0x80, 0, 0, 0x0d, 3, 7, put, 1, 2, 0xca, 5, 9];
@@ -24,16 +24,16 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     ];
     let mut seeds = Vec::new();
     for settings in 0..16u8 {
-        let mut deeds = vec![settings];
+        let mut steps = vec![settings];
         // Short inputs: the fuzzer makes longer ones of several.
         for (round, middle) in (0u8..4).zip(middles.iter().cycle().skip(usize::from(settings))) {
-            deeds.extend(append(round & 1, round));
-            deeds.extend(from(round & 1, round));
-            deeds.extend_from_slice(middle);
+            steps.extend(append(round & 1, round));
+            steps.extend(from(round & 1, round));
+            steps.extend_from_slice(middle);
         }
         let fates = fates[usize::from(settings) % fates.len()];
-        let fates: Vec<u8> = fates.iter().copied().cycle().take(deeds.len()).collect();
-        seeds.push([deeds, fates].concat());
+        let fates: Vec<u8> = fates.iter().copied().cycle().take(steps.len()).collect();
+        seeds.push([steps, fates].concat());
     }
     seeds
 }

@@ -16,9 +16,9 @@ use futures::TryStreamExt;
 use futures::future::{BoxFuture, FutureExt, LocalBoxFuture, join_all};
 
 use crate::Counting;
-use crate::deed::{Batch, Deed, Deeds, SOURCES, WRITERS, number_of};
 use crate::promises::{Promises, Said};
 use crate::reading;
+use crate::step::{Batch, SOURCES, Step, Steps, WRITERS, number_of};
 
 /// The number of actions in one run.
 const DEEDS: usize = 64;
@@ -66,10 +66,10 @@ pub(crate) async fn run(mut choices: Choices<'_>, store: Faulty) {
     let writers = (0..WRITERS).map(|_| world.writer()).collect();
     world.state.borrow_mut().writers = writers;
     store.set_calm(false);
-    let mut deeds = Deeds::new(choices, shards, by_revision);
+    let mut steps = Steps::new(choices, shards, by_revision);
     for _ in 0..DEEDS {
-        let Some(deed) = deeds.next() else { break };
-        world.perform(deed).await;
+        let Some(step) = steps.next() else { break };
+        world.perform(step).await;
     }
     world.end().await;
 }
@@ -80,25 +80,25 @@ impl World {
         self.collection.writer(options).expect("the options are in range")
     }
 
-    fn perform(&self, deed: Deed) -> LocalBoxFuture<'_, ()> {
+    fn perform(&self, step: Step) -> LocalBoxFuture<'_, ()> {
         async move {
-            match deed {
-                Deed::Append { writer, batch } => self.append(writer, batch).await,
-                Deed::From { writer, source, batch, again } => self.append_from(writer, source, batch, again).await,
-                Deed::Fold(compactor) => {
+            match step {
+                Step::Append { writer, batch } => self.append(writer, batch).await,
+                Step::From { writer, source, batch, again } => self.append_from(writer, source, batch, again).await,
+                Step::Fold(compactor) => {
                     self.compact(compactor, |compactor| async { compactor.run_once().await.map(drop) }.boxed()).await;
                 }
-                Deed::Tick(compactor) => {
+                Step::Tick(compactor) => {
                     self.compact(compactor, |compactor| async { compactor.tick().await.map(drop) }.boxed()).await;
                 }
-                Deed::MergeAll(compactor) => {
+                Step::MergeAll(compactor) => {
                     self.compact(compactor, |compactor| async { compactor.merge_all().await.map(drop) }.boxed()).await;
                 }
-                Deed::Sweep { keep } => {
+                Step::Sweep { keep } => {
                     let swept = self.collection.sweep(&sweep(keep)).await.map(drop);
                     self.excuse(swept, &[ErrorKind::Conflict]);
                 }
-                Deed::Pin(pin) => {
+                Step::Pin(pin) => {
                     let turn = self.begin_pin(pin);
                     let pinned = self.collection.pin(&format!("pin{pin}"), None).await.map(drop);
                     self.end_pin(pin, turn, pinned.is_ok());
@@ -106,25 +106,25 @@ impl World {
                     // version.
                     self.excuse(pinned, &[ErrorKind::AlreadyExists, ErrorKind::InvalidInput, ErrorKind::NotFound]);
                 }
-                Deed::Unpin(pin) => {
+                Step::Unpin(pin) => {
                     self.begin_pin(pin);
                     let unpinned = self.collection.unpin(&format!("pin{pin}")).await;
                     // Another action may have pinned meanwhile, so the outcome is unknown.
                     self.begin_pin(pin);
                     self.excuse(unpinned, &[ErrorKind::NotFound]);
                 }
-                Deed::ReadPin(pin) => self.read_pin(pin).await,
-                Deed::Open => self.open().await,
-                Deed::Refresh => self.refresh().await,
-                Deed::Follow(shard) => self.follow(shard).await,
-                Deed::Replace(writer) => {
+                Step::ReadPin(pin) => self.read_pin(pin).await,
+                Step::Open => self.open().await,
+                Step::Refresh => self.refresh().await,
+                Step::Follow(shard) => self.follow(shard).await,
+                Step::Replace(writer) => {
                     let new = self.writer();
                     let mut state = self.state.borrow_mut();
                     state.failed.retain(|(of, _), _| *of != writer);
                     state.writers[writer] = new;
                 }
-                Deed::Together(deeds) => {
-                    join_all(deeds.into_iter().map(|deed| self.perform(deed))).await;
+                Step::Together(steps) => {
+                    join_all(steps.into_iter().map(|step| self.perform(step))).await;
                 }
             }
         }
@@ -314,12 +314,12 @@ impl World {
     async fn end(self) {
         self.store.set_calm(true);
         self.store.land_all().await;
-        let deeds =
-            [Deed::Refresh, Deed::Fold(0), Deed::Open, Deed::Sweep { keep: 0 }, Deed::MergeAll(1), Deed::Refresh];
-        for deed in deeds {
+        let steps =
+            [Step::Refresh, Step::Fold(0), Step::Open, Step::Sweep { keep: 0 }, Step::MergeAll(1), Step::Refresh];
+        for step in steps {
             // The state that a compactor or a reader last saw may be long gone. They notice by
             // themselves.
-            self.perform(deed).await;
+            self.perform(step).await;
         }
         self.store.with_log(|log| self.hold_to_what_was_said(log));
         let pins = self.state.borrow().pins.clone();

@@ -7,7 +7,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::aws::{Fault, judge};
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store_error::{StoreError, StoreErrorKind};
 
 /// A failure of a queue. [`QueueError::kind`] tells the remedy.
 #[derive(Debug, Clone)]

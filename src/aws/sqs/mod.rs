@@ -15,10 +15,10 @@ mod count;
 mod error;
 mod message;
 mod queue;
+mod receipts;
 mod receive;
 mod redrive;
 mod send;
-mod settle;
 
 pub use chores::MoveTask;
 pub use count::{ActionCount, QueueAction, QueueRequests};

@@ -9,7 +9,7 @@ use super::count::QueueAction;
 use super::error::{NotDone, QueueError, QueueErrorKind};
 use super::message::{Attribute, Outgoing};
 use super::queue::{Queue, retried};
-use super::settle::not_done;
+use super::receipts::not_done;
 
 /// The most that a request takes.
 const MESSAGES_A_REQUEST: usize = 10;

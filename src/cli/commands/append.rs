@@ -191,11 +191,11 @@ impl Job<'_> {
                 && !keeper.holds_back(writer, &self.command.backlog);
             let event = tokio::select! {
                 Some(sent) = waiting.next(), if !waiting.is_empty() => {
-                    let mut settled = Some(sent);
-                    while let Some(sent) = settled {
+                    let mut next = Some(sent);
+                    while let Some(sent) = next {
                         waiting_bytes -= sent.1;
-                        tally = self.settle(sent, tally)?;
-                        settled = waiting.next().now_or_never().flatten();
+                        tally = self.count(sent, tally)?;
+                        next = waiting.next().now_or_never().flatten();
                     }
                     self.acknowledged(&tally)?;
                     keeper.look(writer);
@@ -235,7 +235,7 @@ impl Job<'_> {
             }
         };
         while let Some(sent) = waiting.next().await {
-            tally = self.settle(sent, tally)?;
+            tally = self.count(sent, tally)?;
         }
         self.acknowledged(&tally)?;
         match end {
@@ -263,7 +263,8 @@ impl Job<'_> {
         Ok(output.line(format_args!("line {} and all before it are acknowledged", tally.line))?)
     }
 
-    fn settle(&self, (number, length, outcome): Sent, tally: Tally) -> Outcome<Tally> {
+    /// Adds an outcome to the tally.
+    fn count(&self, (number, length, outcome): Sent, tally: Tally) -> Outcome<Tally> {
         match outcome {
             Ok(ack) => Ok(Tally {
                 first: tally.first.or_else(|| ack.segments().first().copied()),
@@ -343,7 +344,7 @@ impl Job<'_> {
         ));
         if let Some((shard, sequence)) = tally.first {
             failure = failure.help(format!(
-                "a wrong id, and what is no `put`, is not undone by that. This shows what was appended: deltafold {}follow \
+                "that does not undo a wrong id, or an op other than `put`. This shows the appended ops: deltafold {}follow \
                  {} --shard {} --from {} --until-end",
                 self.context.store_option(),
                 self.command.collection,

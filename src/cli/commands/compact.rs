@@ -96,7 +96,7 @@ fn tell(output: Output, event: &CompactEvent) -> std::io::Result<()> {
 /// An edit as a sentence for people.
 pub(crate) fn sentence(event: &CompactEvent) -> String {
     let Some(version) = event.version else {
-        return format!("shard {}: somebody else published first; nothing was lost", event.shard.get());
+        return format!("shard {}: another compactor published first; nothing was lost", event.shard.get());
     };
     let noun = if event.kind == EditKind::Fold { "op" } else { "row" };
     format!(

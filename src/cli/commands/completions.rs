@@ -1,8 +1,7 @@
 //! `completions`: the completions of our arguments for a shell.
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 
-use crate::cli::args::Cli;
 use crate::cli::context::Context;
 use crate::cli::exit::Outcome;
 
@@ -16,10 +15,11 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self, context: &Context) -> Outcome {
+    /// Prints the completions of `program`.
+    pub(crate) fn run(self, context: &Context, program: &mut Command) -> Outcome {
         // Through memory, because the generator panics when its output is closed.
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "deltafold", &mut script);
+        clap_complete::generate(self.shell, program, "deltafold", &mut script);
         Ok(context.output.raw(&script)?)
     }
 }

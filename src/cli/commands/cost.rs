@@ -214,7 +214,7 @@ impl Shown<'_> {
         output.table(&table)?;
         output.blank()?;
         Ok(output.line(format!(
-            "US dollars a month of 30 days; prices of us-east-1 of {PRICES_OF} (`--prices` lists them). TO PAY is what is left where nothing else uses up what is free each month."
+            "US dollars a month of 30 days; prices of us-east-1 of {PRICES_OF} (`--prices` lists them). TO PAY is the rest after the free amounts of a month, if nothing else uses them."
         ))?)
     }
 

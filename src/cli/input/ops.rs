@@ -151,13 +151,13 @@ impl Reader {
             Ok(op) => Ok(Some((number, line.len(), op))),
             Err(error) => {
                 let failure = self.refused(&error);
-                Err(self.settled(failure, lines))
+                Err(self.after_refusal(failure, lines))
             }
         }
     }
 
     /// A line was refused. The end of the input tells whether the lines before it are right.
-    fn settled(&self, failure: Failure, lines: &mut Lines) -> Event {
+    fn after_refusal(&self, failure: Failure, lines: &mut Lines) -> Event {
         if lines.covered() != Covered::AtTheEnd {
             return Event::Failed(failure, Trust::Sound);
         }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use deltafold_format::{EditKind, Head, Manifest, Nonce, ObjectName, PartObject, Sequence, Timestamp, Uid, Version};
 
 use super::config::{Found, get, is_newer};
-use super::plan;
 use crate::error::{Error, ErrorKind, Result};
-use crate::registers::claimed;
+use crate::shard::objects::{name, objects};
+use crate::shard::registers::claimed;
 use crate::shard::{Shard, Slot};
-use crate::snapshot::{OpSum, name, objects};
+use crate::snapshot::OpSum;
 use crate::store::Tag;
 
 /// Attempts to read a shard while others publish.
@@ -41,6 +41,22 @@ pub(super) enum HeadFound {
 pub(super) struct Looked {
     pub(super) name: ObjectName,
     pub(super) manifest: Result<Box<Manifest>, String>,
+}
+
+/// The intact manifests of the highest version.
+pub(super) fn candidates(manifests: &[Looked]) -> Vec<&Manifest> {
+    let proven = || manifests.iter().filter_map(|looked| looked.manifest.as_deref().ok());
+    let highest = proven().map(|manifest| manifest.version).max();
+    proven().filter(|manifest| Some(manifest.version) == highest).collect()
+}
+
+/// The manifest to continue from. Of several manifests of one version, the objects do not tell
+/// which was published. All have the same parent, so each holds the log up to its last fold. The
+/// one with the highest floors wins: it needs no object that a sweep under those floors deletes or
+/// is still deleting.
+pub(super) fn base(manifests: &[Looked]) -> Option<&Manifest> {
+    let key = |manifest: &&Manifest| (manifest.sweep_floor, manifest.truncated, manifest.folded, manifest.nonce);
+    candidates(manifests).into_iter().max_by_key(key)
 }
 
 /// All evidence about a shard.
@@ -231,7 +247,7 @@ async fn recounted(shard: &Shard, manifest: &Manifest, log: &BTreeSet<Sequence>)
 /// The missing slots behind the last fold of the chosen manifest. A segment of a dropped
 /// collection, behind the end of the log, proves no gap.
 async fn gap(shard: &Shard, evidence: &Evidence) -> Result<Option<(Sequence, Sequence)>> {
-    let folded = plan::base(&evidence.manifests).map_or(Sequence::ZERO, |base| base.folded);
+    let folded = base(&evidence.manifests).map_or(Sequence::ZERO, |base| base.folded);
     let first = folded.next();
     if evidence.log.contains(&first) {
         return Ok(None);

@@ -182,7 +182,7 @@ impl Collection {
 }
 
 fn conflict(key: &Key) -> Error {
-    Repr::Conflict(format!("register `{key}` was changed by someone else meanwhile; run `repair` again")).into()
+    Repr::Conflict(format!("another process changed register `{key}` meanwhile; run `repair` again")).into()
 }
 
 fn describe(config: &CollectionConfig) -> String {

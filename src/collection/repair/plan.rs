@@ -3,7 +3,7 @@
 use deltafold_format::{Ancestor, EditKind, EditSummary, Head, Manifest, Run, Sequence, TimeRange, Version};
 
 use super::RepairStep;
-use super::evidence::{Evidence, HeadFound, Looked};
+use super::evidence::{Evidence, HeadFound, Looked, base, candidates};
 use crate::shard::Shard;
 use crate::snapshot::MAX_ANCESTORS;
 
@@ -60,21 +60,6 @@ impl Plan {
 }
 
 /// The manifests that prove themselves, of the highest version that has one.
-fn candidates(manifests: &[Looked]) -> Vec<&Manifest> {
-    let proven = || manifests.iter().filter_map(|looked| looked.manifest.as_deref().ok());
-    let highest = proven().map(|manifest| manifest.version).max();
-    proven().filter(|manifest| Some(manifest.version) == highest).collect()
-}
-
-/// The manifest to continue from. Of several manifests of one version, the objects do not tell
-/// which was published. All have the same parent, so each holds the log up to its last fold. The
-/// one with the highest floors wins: it needs no object that a sweep under those floors deletes or
-/// is still deleting.
-pub(super) fn base(manifests: &[Looked]) -> Option<&Manifest> {
-    let key = |manifest: &&Manifest| (manifest.sweep_floor, manifest.truncated, manifest.folded, manifest.nonce);
-    candidates(manifests).into_iter().max_by_key(key)
-}
-
 pub(super) fn plan(evidence: &Evidence) -> Plan {
     let newest = evidence.manifests.iter().filter_map(|looked| looked.manifest.as_deref().ok());
     let newest = newest.map(|manifest| manifest.version).max().unwrap_or_default();
@@ -100,7 +85,7 @@ pub(super) fn plan(evidence: &Evidence) -> Plan {
             plan.notes.push(note.to_owned());
         }
         HeadFound::Own { head, .. } if !descends(base(&evidence.manifests), head) => plan.notes.push(
-            "someone has published over the old copy, so there are two histories; restore the shard from a copy"
+            "a compactor has published over the old copy, so there are two histories; restore the shard from a copy"
                 .to_owned(),
         ),
         _ => rebuild(evidence, published, &mut plan),

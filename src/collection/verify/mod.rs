@@ -12,7 +12,8 @@ use deltafold_format::{Head, Manifest, ObjectName, PartObject, ShardId, Version}
 use super::Collection;
 use crate::error::{ErrorKind, RESTORE, Result};
 use crate::shard::Shard;
-use crate::snapshot::{Current, name, objects};
+use crate::shard::objects::{name, objects};
+use crate::snapshot::Current;
 use crate::store::{Key, Listed};
 
 /// Attempts at a shard that is swept during each of them. After the last one only a finding that
@@ -88,8 +89,8 @@ impl Collection {
                 verifier.run(depth).await?;
                 let mut seen = verifier.report;
                 let found = seen.findings.split_off(report.findings.len());
-                let settled = found.iter().all(|finding| earlier.contains(finding));
-                if settled || !moved(shard, &found).await? {
+                let seen_twice = found.iter().all(|finding| earlier.contains(finding));
+                if seen_twice || !moved(shard, &found).await? {
                     report = seen;
                     report.findings.extend(found);
                     break;
@@ -168,7 +169,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         if current.state.head != manifest.head() {
             self.find(&head, "the head and its manifest tell different stories");
         }
-        if let Some(problem) = crate::registers::put_back(self.shard, &current.state.head).await? {
+        if let Some(problem) = crate::shard::registers::put_back(self.shard, &current.state.head).await? {
             self.report_problem(&head, problem);
         }
         let stored = self.shard.list(&self.shard.layout().part_prefix(), None, |_| false).await?;

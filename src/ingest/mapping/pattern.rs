@@ -60,7 +60,7 @@ mod tests {
     proptest::proptest! {
         /// Against the definition: a star takes no character, or takes one and tries again.
         #[test]
-        fn it_is_what_its_definition_says(pattern in "[ab*é]{0,8}", text in "[abé]{0,8}") {
+        fn a_pattern_equals_its_definition(pattern in "[ab*é]{0,8}", text in "[abé]{0,8}") {
             fn defined(pattern: &[char], text: &[char]) -> bool {
                 match (pattern.split_first(), text.split_first()) {
                     (None, rest) => rest.is_none(),

@@ -98,7 +98,7 @@ fn an_insert_puts_everything_mapped() {
 }
 
 #[test]
-fn a_modify_patches_what_changed_and_nothing_else() {
+fn a_modify_patches_only_changed_fields() {
     let old = item(
         json!({"confidence": {"N": "0.5"}, "tags": {"SS": ["a", "b"]}, "reviewed": {"BOOL": true}, "vector": {"L": [{"N": "1"}]}}),
     );
@@ -135,7 +135,7 @@ fn another_id_is_a_delete_and_a_put() {
 }
 
 #[test]
-fn an_item_comes_and_goes_with_what_its_rule_looks_at() {
+fn an_item_comes_and_goes_with_its_rule() {
     let text = r#"
         [[rule]]
         collection = "lines"
@@ -510,7 +510,7 @@ mod any {
 
         /// A patch turns the record of the old item into that of the new item.
         #[test]
-        fn a_patch_says_what_a_put_says(old in image(), new in image()) {
+        fn a_patch_equals_a_put(old in image(), new in image()) {
             let put = |image: &Option<Json>| mapping(LINES).map(&lines(), &record("INSERT", None, image.clone())).ok()?.ops.pop();
             let (Some(before), Some(after)) = (put(&old), put(&new)) else { return Ok(()) };
             let (Action::Put(mut state), Action::Put(expected)) = (before.action, after.action) else { unreachable!() };

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::Objects;
 use crate::aws::{Fault, judge};
 use crate::env;
+use crate::ingest::delivery::Cause;
 use crate::ingest::reference::Reference;
-use crate::ingest::settle::Cause;
 use crate::retry;
 
 /// Bytes of a piece.
@@ -70,7 +70,7 @@ impl Objects {
     async fn piece(&self, of: &Reference, from: u64, etag: Option<&str>) -> Result<Piece, Missed> {
         let call = || async {
             let slow = || Err(Missed::Transient("no complete answer in time".to_owned()));
-            env::timeout(self.patience, self.get(of, from, etag)).await.unwrap_or_else(slow)
+            env::timeout(self.timeout, self.get(of, from, etag)).await.unwrap_or_else(slow)
         };
         retry::while_transient(call, |missed| matches!(missed, Missed::Transient(_))).await
     }
@@ -88,7 +88,7 @@ impl Objects {
             // An empty object has no byte 0.
             Fault::PastTheEnd => Missed::Final(format!("`{of}` is empty: it holds no op")),
             Fault::Impossible(reason) | Fault::Unsupported(reason) => Missed::Final(format!(
-                "`{of}` cannot be read: {reason}. Whoever may not list the bucket is told the same of an object that is not there"
+                "`{of}` cannot be read: {reason}. Without permission to list the bucket, the answer for a missing object is the same"
             )),
             Fault::Lost(reason) | Fault::Rejected(reason) => Missed::Transient(reason),
             Fault::Conflict | Fault::Unchanged => transient("the store was busy"),

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_finds_what_only_the_end_tells() {
+    fn a_check_finds_damage_that_only_the_end_shows() {
         for packed in [gzip(&ops(20)), zstd_with_checksum(&ops(20))] {
             assert_eq!(check(io::Cursor::new(packed.clone())), Ok(()));
             for byte in [packed.len() - 1, packed.len() - 4] {

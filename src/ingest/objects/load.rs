@@ -17,8 +17,8 @@ use super::fetch::{PIECE_BYTES, Piece};
 use super::lines::{LineOp, Pieces, check, is_packed, read};
 use crate::env;
 use crate::error::{Error, Result};
+use crate::ingest::delivery::Cause;
 use crate::ingest::reference::{Loaded, Reference};
-use crate::ingest::settle::{Cause, cause};
 use crate::log::{Ack, Writer};
 
 /// Lines of an object in flight, and their bytes, at most.
@@ -77,7 +77,7 @@ impl Objects {
         let reading = env::blocking(move || read(Pieces::new(coming), rules, &ops));
         let (fetched, read, appended) =
             join3(self.fetch(of, first, pieces), reading, append_lines(writer, &source, lines, progress)).await;
-        let last = appended.map_err(|(line, error)| (format!("`{of}`, line {line}: {error}"), cause(&error)))?;
+        let last = appended.map_err(|(line, error)| (format!("`{of}`, line {line}: {error}"), Cause::of(&error)))?;
         // An object whose fetch failed looks damaged to its reader.
         fetched.map_err(|reason| (reason, Cause::NotAppended))?;
         read.map_err(|reason| (wrong(of, last, &reason), Cause::NotUnderstood))?;
@@ -161,7 +161,7 @@ async fn append_lines(
 ) -> Result<u64, (u64, Error)> {
     let mut waiting: VecDeque<Sent<'_>> = VecDeque::new();
     let mut held = 0;
-    let settle = async |sent: Sent<'_>| {
+    let acknowledged = async |sent: Sent<'_>| {
         let ack = sent.ack.await.map_err(|error| (sent.line, error))?;
         progress.line.store(sent.line, Ordering::Relaxed);
         progress.ops.fetch_add(u64::from(!ack.is_duplicate()), Ordering::Relaxed);
@@ -172,7 +172,7 @@ async fn append_lines(
         for LineOp { line, bytes, op } in batch {
             while waiting.len() >= WAITING_LINES || (held + bytes > WAITING_BYTES && !waiting.is_empty()) {
                 let Some(first) = waiting.pop_front() else { break };
-                held -= settle(first).await?;
+                held -= acknowledged(first).await?;
             }
             let mut ack: Pin<Box<dyn Future<Output = _> + Send + '_>> =
                 Box::pin(writer.append_from(source, line.into(), vec![op]));
@@ -190,11 +190,11 @@ async fn append_lines(
         {
             let Some(Sent { line, bytes, .. }) = waiting.pop_front() else { break };
             let ack = Box::pin(std::future::ready(done));
-            held -= settle(Sent { line, bytes, ack }).await?;
+            held -= acknowledged(Sent { line, bytes, ack }).await?;
         }
     }
     for sent in waiting {
-        settle(sent).await?;
+        acknowledged(sent).await?;
     }
     Ok(last)
 }
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_is_what_stands_there_since_when() {
+    fn an_object_is_identified_by_etag_and_time() {
         let piece = |etag: &str, written| Piece { bytes: Bytes::new(), total: 0, etag: etag.to_owned(), written };
         let named = |key: &str| Reference { bucket: "b".to_owned(), key: key.to_owned(), etag: None };
         assert_eq!(source_of(&named("k"), &piece("e", 7)), "s3://b/k@e.7");

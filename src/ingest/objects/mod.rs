@@ -34,7 +34,7 @@ pub struct Objects {
     /// Empty, or ends with `/`.
     prefix: Arc<str>,
     /// The timeout of a piece.
-    patience: Duration,
+    timeout: Duration,
     /// The compressed object that was checked last, by its name as a source.
     checked: Arc<Mutex<Option<String>>>,
 }
@@ -54,9 +54,9 @@ impl Objects {
     pub async fn open(address: &S3Address) -> Result<Self> {
         let (client, _) = client(&format!("s3://{}", address.bucket), &address.options).await?;
         let prefix = if address.prefix.is_empty() { String::new() } else { format!("{}/", address.prefix) };
-        let patience = address.options.aws.timeouts.operation;
+        let timeout = address.options.aws.timeouts.operation;
         let (bucket, checked) = (address.bucket.as_str().into(), Arc::default());
-        Ok(Self { client, bucket, prefix: prefix.into(), patience, checked })
+        Ok(Self { client, bucket, prefix: prefix.into(), timeout, checked })
     }
 
     fn is_checked(&self, source: &str) -> bool {

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use deltafold_format::limits::MAX_SEGMENT_MARKS;
 use tokio::sync::oneshot;
 
-use super::super::writer::WriterOptions;
+use super::super::options::WriterOptions;
 use super::request::AppendRequest;
 use crate::env;
 
@@ -98,7 +98,7 @@ mod tests {
     use deltafold_format::{Op, Timestamp};
 
     use super::*;
-    use crate::log::appender::entry::ChangeGroup;
+    use crate::log::appender::group::ChangeGroup;
     use crate::log::appender::request::{Permit, Producer};
     use crate::log::dedup::{DedupKey, Origin};
 

@@ -24,7 +24,7 @@
 //! | | | look | `Look` |
 //! | | | catch up, not in doubt | `CatchUp`, or `CatchUpMarks` if the marks are known |
 //! | `Create` | create the slot | done | `Confirm` |
-//! | | | refused | `ReadTaken`; with a glance at the taker, as behind it |
+//! | | | refused | `ReadTaken`; with a speculative read of the taker, as behind it |
 //! | | | unknown | in doubt: `Pause` |
 //! | | | failed | `Pause` |
 //! | `Pause` | back off | | `Ready` |

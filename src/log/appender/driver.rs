@@ -3,35 +3,31 @@
 
 mod answer;
 mod attempt;
+mod reads;
 #[cfg(feature = "simulation")]
 mod without;
 
 use std::time::Duration;
 
-use deltafold_format::{Manifest, SegmentFront, Sequence, Uid};
-use futures::future::join;
+use deltafold_format::{SegmentFront, Sequence, Uid};
 
 use super::super::backlog::{BacklogLimit, Known, Lag, Weight};
-use super::super::dedup::{HighWaterMarks, writer_source};
-use super::super::read::{ScanMode, find_tail, read_headers};
+use super::super::dedup::HighWaterMarks;
+use super::super::read::find_tail;
 use super::batch::Batch;
-use super::commit::{
-    self, Action, Content, End, Failure, LearnMode, NewBatch, Observation, OwnMark, Search, SlotRead, Snapshot, State,
-};
+use super::commit::{self, Action, Failure, NewBatch, Observation, State};
 use super::entry::Failed;
 use super::fairness::{Backoff, Fairness};
 use super::request::AppendResult;
-use crate::env::{self, Stopwatch};
+use crate::env;
 use crate::error::{Error, Repr, Result};
 use crate::head::HeadState;
 use crate::retry;
-use crate::shard::{Shard, Slot};
+use crate::shard::Shard;
 use crate::store::StoreError;
 use answer::{answered, failure};
 use attempt::pause;
-
-/// Bytes of headers in memory at once while the driver reads the log for its marks.
-const LEARN_BYTES: u64 = 8 << 20;
+pub(super) use reads::check;
 
 /// Commits the batches of one writer to one shard, one after the other.
 pub(super) struct Driver {
@@ -266,60 +262,6 @@ impl Driver {
         Observation::Head { applied, log_start }
     }
 
-    /// Reads something, and checks the head beside it if `check_head` is set.
-    async fn beside<T>(
-        &mut self,
-        reading: impl Future<Output = Result<T>>,
-        check_head: bool,
-    ) -> Result<(T, Option<Sequence>)> {
-        if !check_head {
-            return Ok((reading.await?, None));
-        }
-        let (read, checked) = join(reading, check(self.shard.clone(), self.head())).await;
-        let (read, head) = (read?, checked?);
-        let log_start = head.head.truncated;
-        self.head = Some(head);
-        Ok((read, Some(log_start)))
-    }
-
-    fn snapshot(&self, manifest: &Manifest) -> Snapshot {
-        let source = writer_source(self.writer);
-        let own = manifest.marks.iter().find(|mark| mark.source == source);
-        let own = own.map(|mark| OwnMark {
-            // The positions of a writer are the numbers of its batches.
-            number: u64::try_from(mark.position).unwrap_or(u64::MAX),
-            slot: mark.sequence,
-        });
-        Snapshot { applied: manifest.folded, own, eviction_watermark: manifest.marks_floor }
-    }
-
-    /// Learns marks and weights of the segments behind `after` from their headers, a part of the
-    /// log at a time.
-    async fn learn(&mut self, after: Sequence, mode: LearnMode) -> Result<Search> {
-        let mode = match mode {
-            LearnMode::FromSnapshot => ScanMode::Listed,
-            LearnMode::FromTail => ScanMode::Probe,
-        };
-        let mut last = after;
-        loop {
-            let read = read_headers(&self.shard, last, LEARN_BYTES, mode).await?;
-            for (sequence, slot) in &read.slots {
-                if let Slot::Segment(front) = slot {
-                    self.marks.learn(front.header());
-                    self.known.add(*sequence, Weight::of(front));
-                }
-                last = *sequence;
-            }
-            if read.swept {
-                return Ok(Search::Swept);
-            }
-            if read.end {
-                let slot = Sequence::new(last.get() + 1 + u64::from(read.foreign)).unwrap_or(last);
-                return Ok(Search::At(End { slot, foreign: read.foreign }));
-            }
-        }
-    }
-
     /// Asks the fairness policy. Before the first attempt, also checks that the log may grow.
     async fn turn(&mut self, run: &mut Run<'_>) -> Result<Observation> {
         // A batch that may be in the log needs a decision, so it is never refused.
@@ -341,34 +283,8 @@ impl Driver {
         }
         self.head = Some(check(self.shard.clone(), self.head()).await?);
         match self.lag().filter(|lag| limit.is_passed(lag)) {
-            Some(lag) => Err(Repr::Backlog { lag, limit }.into()),
+            Some(lag) => Err(Repr::Backlog { shard: lag.shard, excess: limit.excess(&lag) }.into()),
             None => Ok(()),
-        }
-    }
-
-    async fn read_slot(&mut self, run: &mut Run<'_>, slot: Sequence, check_head: bool) -> Result<Observation> {
-        let started = Stopwatch::start();
-        let shard = self.shard.clone();
-        let (read, log_start) = self.beside(shard.slot_header(slot), check_head).await?;
-        let content = self.content(run, read);
-        if content == Content::Absent {
-            self.fairness.found_empty(&mut run.backoff, started);
-        }
-        Ok(Observation::Slot(SlotRead { content, log_start }))
-    }
-
-    /// The content of a slot. The header of another batch is kept until it is absorbed.
-    fn content(&self, run: &mut Run<'_>, slot: Slot<SegmentFront>) -> Content {
-        run.taker = None;
-        match slot {
-            Slot::Absent => Content::Absent,
-            Slot::Void => Content::Foreign,
-            Slot::Segment(front) => {
-                let header = front.header();
-                let is_own = header.writer == self.writer && header.batch == run.batch.number;
-                run.taker = Some(front);
-                if is_own { Content::Own } else { Content::Other }
-            }
         }
     }
 
@@ -381,14 +297,6 @@ impl Driver {
                 self.marks.add(&mark.source, mark.position, slot);
             }
         }
-    }
-}
-
-/// The current head, given the one `seen` before, if any. One GET, conditional with a `seen` head.
-pub(super) async fn check(shard: Shard, seen: Option<HeadState>) -> Result<HeadState> {
-    match seen {
-        None => shard.head().await,
-        Some(seen) => Ok(shard.head_unless(&seen).await?.unwrap_or(seen)),
     }
 }
 

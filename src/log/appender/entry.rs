@@ -6,39 +6,10 @@ use deltafold_format::Op;
 use tokio::sync::oneshot;
 
 use super::super::dedup::{Decision, DedupKey, HighWaterMarks, SOURCE};
+use super::group::{ChangeGroup, DedupStatus};
 use super::request::{AppendRequest, AppendResult, Permit, Producer};
 use crate::error::{Error, ErrorKind, Repr, Result};
 use crate::simulation::Guard;
-
-/// Some ops of a request, in their order: those of one change, or ops without a position.
-#[derive(Debug)]
-pub(in crate::log) struct ChangeGroup {
-    ops: usize,
-    pub(in crate::log) key: Option<DedupKey>,
-    status: DedupStatus,
-}
-
-/// The dedup status of a group.
-#[derive(Debug)]
-enum DedupStatus {
-    /// The batch writes its ops.
-    New,
-    /// An earlier entry of the batch is the same change, or a later one of its source. The group
-    /// takes effect with that entry. The entry is undecided, so the group keeps its ops.
-    Covered(Vec<Op>),
-    /// The log holds it already.
-    Held,
-}
-
-impl ChangeGroup {
-    pub(in crate::log) fn new(ops: usize, key: Option<DedupKey>) -> Self {
-        Self { ops, key, status: DedupStatus::New }
-    }
-
-    fn is_new(&self) -> bool {
-        matches!(self.status, DedupStatus::New)
-    }
-}
 
 /// A request in a batch. Its ops are in the batch's list.
 #[derive(Debug)]

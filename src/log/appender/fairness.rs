@@ -34,10 +34,10 @@ const LOST_BEFORE_CATCH_UP: u32 = 3;
 const PASSED_BEFORE_CATCH_UP: usize = 8;
 /// A writer that appends again within this many write times counts as contended.
 const CONTENDED: u32 = 4;
-/// After losing this many slots in a row, an appender glances at the slot while it tries for it.
-const LOST_BEFORE_GLANCE: u32 = 2;
-/// A glance comes this fraction of a write time after the write began.
-const GLANCE: u32 = 8;
+/// After losing this many slots in a row, an appender reads the slot while it tries for it.
+const LOST_BEFORE_READ: u32 = 2;
+/// A speculative read comes this fraction of a write time after the write began.
+const READ_AFTER: u32 = 8;
 
 /// The order of the writers that append to the same shard, as one of them knows it.
 #[derive(Debug, Default)]
@@ -123,13 +123,12 @@ impl Fairness {
         }
     }
 
-    /// The pause before a glance at the slot being created; `None` without a glance. The glance is
-    /// a speculative read. It brings a writer to the next slot one request earlier than a look
-    /// after the refusal. New writers glance, because no others wait for them yet. Writers that
-    /// lost repeatedly glance, too.
-    pub(super) fn glance(&self, backoff: &Backoff) -> Option<Duration> {
-        let glances = backoff.contended && (self.mine.is_none() || backoff.lost >= LOST_BEFORE_GLANCE);
-        glances.then(|| self.write / GLANCE)
+    /// The pause before a speculative read of the slot being created; `None` without such a read.
+    /// It brings a writer to the next slot one request earlier than a read after the refusal. New
+    /// writers read, because no others wait for them yet. Writers that lost repeatedly read, too.
+    pub(super) fn speculative_read(&self, backoff: &Backoff) -> Option<Duration> {
+        let reads = backoff.contended && (self.mine.is_none() || backoff.lost >= LOST_BEFORE_READ);
+        reads.then(|| self.write / READ_AFTER)
     }
 
     /// A write took this long.

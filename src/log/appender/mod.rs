@@ -6,7 +6,7 @@
 //! | file | part |
 //! |---|---|
 //! | `request` | one caller's ops for the shard, and the bytes that may wait |
-//! | `builder` | requests gathered for the next segment |
+//! | `builder` | the requests of the next segment |
 //! | `queue` | batches in their order, encoded and uploaded ahead |
 //! | `batch`, `entry` | a batch, and what of each request in it is written |
 //! | `commit` | the pure machine that decides where the batch lands |
@@ -20,6 +20,7 @@ pub(crate) mod commit;
 mod driver;
 mod entry;
 mod fairness;
+mod group;
 mod queue;
 mod request;
 
@@ -29,11 +30,11 @@ use deltafold_format::Uid;
 use tokio::sync::mpsc;
 
 pub(super) use builder::Message;
-pub(super) use entry::ChangeGroup;
+pub(super) use group::ChangeGroup;
 pub(super) use request::{AppendRequest, AppendResult, Permit, Producer, bytes_of};
 
 use super::backlog::Lag;
-use super::writer::WriterOptions;
+use super::options::WriterOptions;
 use crate::error::Result;
 use crate::head::HeadState;
 use crate::shard::Shard;

@@ -4,7 +4,7 @@
 use deltafold_format::{Sequence, Uid};
 use tokio::sync::mpsc;
 
-use super::super::writer::WriterOptions;
+use super::super::options::WriterOptions;
 use super::ahead::Ahead;
 use super::batch::Batch;
 use super::builder::{BatchBuilder, Message};
@@ -57,13 +57,13 @@ impl BatchQueue {
         if let Some(ready) = self.ahead.pop() {
             return Some(self.meanwhile(env::join(ready)).await);
         }
-        self.gather().await;
+        self.fill().await;
         if self.builder.is_empty() {
             return None;
         }
-        let gathered = self.builder.take(&self.options);
-        let bytes = gathered.bytes;
-        let encode = self.encode(gathered);
+        let filled = self.builder.take(&self.options);
+        let bytes = filled.bytes;
+        let encode = self.encode(filled);
         Some(if bytes > ENCODE_INLINE_BYTES { self.meanwhile(env::blocking(encode)).await } else { encode() })
     }
 
@@ -99,7 +99,7 @@ impl BatchQueue {
     }
 
     /// Gathers requests until there is at least one and the batch is to be closed.
-    async fn gather(&mut self) {
+    async fn fill(&mut self) {
         // A caller that comes alone, like the last one, has no others to wait for.
         let quiet_turns = if self.one_caller && self.builder.is_empty() { 0 } else { QUIET_TURNS };
         if self.builder.is_empty() && !self.ended {
@@ -131,14 +131,14 @@ impl BatchQueue {
     }
 
     /// Numbers a batch, and returns the work that encodes it.
-    fn encode(&mut self, gathered: BatchBuilder) -> impl FnOnce() -> Batch + Send + 'static {
+    fn encode(&mut self, filled: BatchBuilder) -> impl FnOnce() -> Batch + Send + 'static {
         self.batches += 1;
-        self.one_caller = gathered.requests.len() == 1;
+        self.one_caller = filled.requests.len() == 1;
         let (number, dimension) = (self.batches, self.dimension);
-        move || Batch::encode(number, gathered.requests, gathered.barriers, dimension)
+        move || Batch::encode(number, filled.requests, filled.barriers, dimension)
     }
 
-    /// Encodes the gathered batch if it is full.
+    /// Encodes the filled batch if it is full.
     fn make_ready(&mut self) {
         if self.ahead.is_full() || !self.builder.is_full(&self.options) {
             return;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use deltafold_format::{Action, Change, Op, Patch, Record, Sequence, Timestamp, Value};
 use tokio::sync::oneshot;
 
-use super::entry::ChangeGroup;
+use super::group::ChangeGroup;
 use crate::error::{Repr, Result};
 
 /// Bytes of ops that wait in a writer: its back-pressure. Dropping it releases them.
@@ -125,7 +125,7 @@ mod tests {
     /// Bounds on memory and on segments depend on these numbers. An embedding takes four bytes a
     /// dimension.
     #[test]
-    fn an_op_weighs_what_it_carries() {
+    fn an_op_weighs_its_content() {
         let embedding = vec![0.0; 1_000];
         let record = |embedding, document: Option<&str>| Record {
             embedding,

@@ -186,7 +186,7 @@ mod tests {
         log.append(7, &["b"]);
         log.forget("/");
         assert!(!log.0.keys().any(|mark| eviction_watermark_of(mark).is_some()));
-        assert_eq!(log.judge(5, &["a"]), Decision::Passed, "nobody knows whether it is held");
+        assert_eq!(log.judge(5, &["a"]), Decision::Passed, "the marks do not tell whether it is held");
         assert_eq!(log.judge(6, &["a"]), Decision::Passed);
         assert_eq!(log.judge(8, &["a"]), Decision::New);
     }

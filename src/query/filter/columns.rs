@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use deltafold_format::{Elements, FormatError, MetadataColumn, PartMeta, PresentRows};
 
 use super::matcher::{DocumentTest, Matcher, Node, Test};
-use super::row_set::RowSet;
+use super::row_set::{RowSet, bits};
 use super::scalars::Scalars;
 
 type Result<T> = std::result::Result<T, FormatError>;
@@ -188,13 +188,13 @@ impl Evaluation<'_> {
     fn cheapest_first<'n>(
         &self,
         list: &'n [Node],
-        settled: impl Fn(usize, Estimate) -> usize,
+        decided: impl Fn(usize, Estimate) -> usize,
     ) -> Result<Vec<&'n Node>> {
         let rows = self.columns.rows();
         let mut order: Vec<(f64, &Node)> = Vec::with_capacity(list.len());
         for node in list {
             let estimate = self.estimate(node)?;
-            order.push((estimate.work as f64 / (settled(rows, estimate) as f64 + 0.5), node));
+            order.push((estimate.work as f64 / (decided(rows, estimate) as f64 + 0.5), node));
         }
         order.sort_by(|(a, _), (b, _)| a.total_cmp(b));
         Ok(order.into_iter().map(|(_, node)| node).collect())
@@ -348,15 +348,4 @@ fn scan(test: &Test, column: &MetadataColumn<'_>) -> Vec<u64> {
             bits((0..lists.len()).map(|list| lists.elements_of(list).any(passed)))
         }
     }
-}
-
-/// A bit each.
-pub(super) fn bits(values: impl ExactSizeIterator<Item = bool>) -> Vec<u64> {
-    let mut words = Vec::with_capacity(values.len().div_ceil(64));
-    let mut values = values;
-    while values.len() > 0 {
-        let word = values.by_ref().take(64).enumerate();
-        words.push(word.fold(0, |word, (i, value)| word | u64::from(value) << i));
-    }
-    words
 }

@@ -99,9 +99,9 @@ proptest! {
             prop_assert!(!(matching.contains(row) && open.contains(row)));
             prop_assert!(!possible || within.contains(row));
         }
-        let mut settled = matcher.select(&part, &open).unwrap();
-        settled.extend(&matching);
-        prop_assert_eq!(settled, selected, "{}", &filter);
+        let mut decided = matcher.select(&part, &open).unwrap();
+        decided.extend(&matching);
+        prop_assert_eq!(decided, selected, "{}", &filter);
         prop_assert!(matcher.reads_documents() || open.is_empty());
     }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::Repr;
+
 /// Characters of a key or value that a message displays.
 const SHOWN: usize = 40;
 
@@ -39,6 +41,12 @@ impl fmt::Display for FilterError {
 }
 
 impl std::error::Error for FilterError {}
+
+impl From<FilterError> for Repr {
+    fn from(error: FilterError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
 
 /// A place in a filter's JSON form. It lives on the stack of the walk over the filter, and only
 /// errors write it out.

@@ -55,7 +55,7 @@ proptest! {
 }
 
 #[test]
-fn a_summary_decides_what_it_can() {
+fn a_summary_decides_as_far_as_it_can() {
     let records: Vec<_> = (0..40_i32)
         .map(|i| {
             let metadata = Metadata::from([

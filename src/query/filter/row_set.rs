@@ -107,3 +107,14 @@ impl RowSet {
         }
     }
 }
+
+/// A bit each.
+pub(super) fn bits(values: impl ExactSizeIterator<Item = bool>) -> Vec<u64> {
+    let mut words = Vec::with_capacity(values.len().div_ceil(64));
+    let mut values = values;
+    while values.len() > 0 {
+        let word = values.by_ref().take(64).enumerate();
+        words.push(word.fold(0, |word, (i, value)| word | u64::from(value) << i));
+    }
+    words
+}

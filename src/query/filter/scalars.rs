@@ -1,7 +1,7 @@
 //! The scalars that a condition accepts, computed once for each type of value.
 
 use super::ast::Scalar;
-use super::columns::bits;
+use super::row_set::bits;
 
 /// A set of scalars, type by type. It contains both an integer and the float that equals it, or
 /// neither.

@@ -44,7 +44,7 @@ fn found(filter: &Filter) -> String {
 /// Chroma 1.5.9 gives the same answers for the clauses that it knows, with one exception: its list
 /// of floats does not contain an integer.
 #[test]
-fn clauses_match_what_chroma_matches() {
+fn clauses_match_as_in_chroma() {
     let all_but = |names: &str| {
         let without: Vec<&str> = names.split(' ').collect();
         let left = records().into_iter().map(|(name, ..)| name).filter(|name| !without.contains(name));
@@ -108,7 +108,7 @@ fn clauses_match_what_chroma_matches() {
 }
 
 #[test]
-fn document_filters_match_what_chroma_matches() {
+fn document_filters_match_as_in_chroma() {
     let cases = [
         (r#"{"$contains": "l"}"#, "other int big"),
         (r#"{"$and": [{"$contains": "l"}, {"$not_contains": "H"}]}"#, "int big"),
@@ -149,7 +149,7 @@ fn numbers_compare_by_value_at_every_edge() {
 }
 
 #[test]
-fn builders_make_what_the_json_form_says() {
+fn builders_equal_the_json_form() {
     let cases = [
         (Filter::equals("k", "a"), r#"{"k":{"$eq":"a"}}"#),
         (Filter::not_equals("k", 1), r#"{"k":{"$ne":1}}"#),
@@ -296,7 +296,7 @@ fn a_filter_is_read_within_other_json() {
 }
 
 #[test]
-fn a_matcher_names_what_it_reads() {
+fn a_matcher_names_the_fields_it_reads() {
     let filter = Filter::equals("b", 1).and(Filter::exists("a").or(!Filter::equals("b", 2)));
     let matcher = filter.clone().matcher().unwrap();
     assert_eq!(matcher.keys(), ["a", "b"]);

@@ -12,12 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use deltafold_format::{Effect, Position};
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
+use super::SHARDS_AT_ONCE;
 use super::count::IDS_A_TURN;
-use super::embedding::Reads;
 use super::entry::Entry;
 use super::range::IdRange;
+use super::reads::Reads;
 use super::rows::{Advance, Content, Rows, Step, Stretch};
-use super::scan::SHARDS_AT_ONCE;
 use super::snapshot::Snapshot;
 use super::sorter::{Full, Sorted, Sorter};
 use crate::error::{Error, Result};

@@ -81,7 +81,7 @@ impl Opened {
                 Some(known) => self.fetch_more(shard, known, &missing).await,
                 None => self.fetch_first(shard, &missing).await,
             };
-            if let Some(fetched) = tries.settle(fetched)? {
+            if let Some(fetched) = tries.judge(fetched)? {
                 break fetched;
             }
         };
@@ -180,7 +180,7 @@ impl Opened {
         let key = self.key(shard);
         let mut tries = Tries::new(&key);
         loop {
-            if let Some(rows) = tries.settle(self.rows_once(shard, room, rows.clone()).await)? {
+            if let Some(rows) = tries.judge(self.rows_once(shard, room, rows.clone()).await)? {
                 return Ok(rows);
             }
         }
@@ -238,7 +238,7 @@ impl<'a> Tries<'a> {
     }
 
     /// The result of a read; `None` if the range must be read again.
-    fn settle<T>(&mut self, read: Result<T, Fault>) -> Result<Option<T>> {
+    fn judge<T>(&mut self, read: Result<T, Fault>) -> Result<Option<T>> {
         self.reads += 1;
         match read {
             Ok(read) => Ok(Some(read)),

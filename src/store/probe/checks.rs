@@ -32,7 +32,7 @@ pub(super) async fn try_once(round: &Round<'_>, promise: Promise) -> Result<Foun
         Promise::ReplacesPresent => replaces_present(round).await,
         Promise::ReplacesForOne => {
             let key = round.key("head");
-            let Some(tag) = round.create(&key, "1").await? else { return Ok(Found::Unsettled) };
+            let Some(tag) = round.create(&key, "1").await? else { return Ok(Found::Undecided) };
             race(round, &key, Write::Replace(&tag)).await
         }
         Promise::TellsTime => round.answered(|| round.store.now()).await.map(|_| Found::Kept),
@@ -44,7 +44,7 @@ pub(super) async fn try_once(round: &Round<'_>, promise: Promise) -> Result<Foun
 async fn reads_created(round: &Round<'_>) -> Result<Found, StoreError> {
     let key = round.key("log/1");
     if round.create(&key, "first").await?.is_none() {
-        return Ok(Found::Unsettled);
+        return Ok(Found::Undecided);
     }
     Ok(match round.read(&key).await? {
         None => Found::Broken("it is not there"),
@@ -55,7 +55,7 @@ async fn reads_created(round: &Round<'_>) -> Result<Found, StoreError> {
 async fn reads_ranges(round: &Round<'_>) -> Result<Found, StoreError> {
     let key = round.key("log/1");
     if round.create(&key, "first").await?.is_none() {
-        return Ok(Found::Unsettled);
+        return Ok(Found::Undecided);
     }
     let range = round.answered(|| round.store.get_range(&key, 1, 3)).await?;
     Ok(Found::of(range.as_deref() == Some(b"ir"), "the range has other bytes"))
@@ -65,7 +65,7 @@ async fn lists(round: &Round<'_>) -> Result<Found, StoreError> {
     let keys = ["log/1", "log/2", "log/3"].map(|rest| round.key(rest));
     for key in keys.iter().rev() {
         if round.create(key, "first").await?.is_none() {
-            return Ok(Found::Unsettled);
+            return Ok(Found::Undecided);
         }
     }
     let [first, ..] = &keys;
@@ -81,7 +81,7 @@ async fn lists(round: &Round<'_>) -> Result<Found, StoreError> {
 async fn creates_once(round: &Round<'_>) -> Result<Found, StoreError> {
     let key = round.key("log/1");
     if round.create(&key, "first").await?.is_none() {
-        return Ok(Found::Unsettled);
+        return Ok(Found::Undecided);
     }
     second_is_refused(round, "log/1", "first", round.create(&key, "second").await?).await
 }
@@ -104,7 +104,7 @@ async fn second_is_refused(
 /// Starts concurrent writes to one name.
 async fn race(round: &Round<'_>, key: &Key, write: Write<'_>) -> Result<Found, StoreError> {
     let texts: Vec<String> = (0..RACERS).map(|racer| format!("racer {racer}")).collect();
-    let written = join_all(texts.iter().map(|text| round.settle(key, text, write))).await;
+    let written = join_all(texts.iter().map(|text| round.write(key, text, write))).await;
     let there = round.read(key).await?;
     let holds = |text: &String| there.as_ref().is_some_and(|object| object.bytes == text.as_bytes());
     let won: Vec<&String> =
@@ -115,7 +115,7 @@ async fn race(round: &Round<'_>, key: &Key, write: Write<'_>) -> Result<Found, S
             // The winner's answer was lost.
             Some(_) if texts.iter().any(holds) => Ok(Found::Kept),
             Some(error) => Err(error),
-            None => Ok(Found::Unsettled),
+            None => Ok(Found::Undecided),
         },
         _ => Ok(Found::Broken("several were told that they did: the condition is not judged when the write commits")),
     }
@@ -125,10 +125,10 @@ async fn uploads_once(round: &Round<'_>) -> Result<Found, StoreError> {
     let key = round.key("log/1");
     let large = "x".repeat(UPLOAD_BYTES);
     if round.create(&key, "first").await?.is_none() {
-        return Ok(Found::Unsettled);
+        return Ok(Found::Undecided);
     }
     let before = uploads(round);
-    let second = round.settle(&key, &large, Write::Upload).await?;
+    let second = round.write(&key, &large, Write::Upload).await?;
     if uploads(round) == before {
         return Ok(Found::Nothing);
     }
@@ -143,7 +143,7 @@ fn uploads(round: &Round<'_>) -> u64 {
 async fn deletes(round: &Round<'_>) -> Result<Found, StoreError> {
     let key = round.key("log/1");
     if round.create(&key, "x").await?.is_none() {
-        return Ok(Found::Unsettled);
+        return Ok(Found::Undecided);
     }
     round.delete(&key).await?;
     if round.read(&key).await?.is_none() {
@@ -152,12 +152,12 @@ async fn deletes(round: &Round<'_>) -> Result<Found, StoreError> {
     }
     // An earlier attempt of the create may have landed behind the delete.
     round.delete(&key).await?;
-    Ok(if round.read(&key).await?.is_none() { Found::Unsettled } else { Found::Broken("it is still there") })
+    Ok(if round.read(&key).await?.is_none() { Found::Undecided } else { Found::Broken("it is still there") })
 }
 
 async fn reads_unless(round: &Round<'_>) -> Result<Found, StoreError> {
     let key = round.key("head");
-    let Some(tag) = round.create(&key, "1").await? else { return Ok(Found::Unsettled) };
+    let Some(tag) = round.create(&key, "1").await? else { return Ok(Found::Undecided) };
     Ok(match round.answered(|| round.store.get_unless(&key, &tag)).await? {
         Unless::Unchanged => Found::Kept,
         Unless::Changed(object) if object.tag == tag => {
@@ -170,11 +170,11 @@ async fn reads_unless(round: &Round<'_>) -> Result<Found, StoreError> {
 
 async fn reads_changed(round: &Round<'_>) -> Result<Found, StoreError> {
     let key = round.key("head");
-    let Some(tag) = round.create(&key, "1").await? else { return Ok(Found::Unsettled) };
+    let Some(tag) = round.create(&key, "1").await? else { return Ok(Found::Undecided) };
     // Deletes and creates it, since a store may not support replace.
     round.delete(&key).await?;
     if round.create(&key, "2").await?.is_none() {
-        return Ok(Found::Unsettled);
+        return Ok(Found::Undecided);
     }
     Ok(match round.answered(|| round.store.get_unless(&key, &tag)).await? {
         Unless::Changed(object) => Found::of(object.bytes == "2", "it sends what was there before"),
@@ -185,7 +185,7 @@ async fn reads_changed(round: &Round<'_>) -> Result<Found, StoreError> {
 
 async fn replaces(round: &Round<'_>) -> Result<Found, StoreError> {
     let key = round.key("head");
-    let Some(mut tag) = round.create(&key, "1").await? else { return Ok(Found::Unsettled) };
+    let Some(mut tag) = round.create(&key, "1").await? else { return Ok(Found::Undecided) };
     // Twice, as the second replace proves that the tag of the first answer works.
     for text in ["2", "3"] {
         match round.replace(&key, &tag, text).await? {
@@ -201,15 +201,15 @@ async fn replaces(round: &Round<'_>) -> Result<Found, StoreError> {
 
 async fn replaces_unchanged(round: &Round<'_>) -> Result<Found, StoreError> {
     let key = round.key("head");
-    let Some(first) = round.create(&key, "1").await? else { return Ok(Found::Unsettled) };
+    let Some(first) = round.create(&key, "1").await? else { return Ok(Found::Undecided) };
     if round.replace(&key, &first, "2").await?.is_none() {
-        return Ok(Found::Unsettled);
+        return Ok(Found::Undecided);
     }
     second_is_refused(round, "head", "2", round.replace(&key, &first, "3").await?).await
 }
 
 async fn replaces_present(round: &Round<'_>) -> Result<Found, StoreError> {
-    let Some(tag) = round.create(&round.key("head"), "1").await? else { return Ok(Found::Unsettled) };
+    let Some(tag) = round.create(&round.key("head"), "1").await? else { return Ok(Found::Undecided) };
     let absent = round.key("claim");
     let replaced = round.replace(&absent, &tag, "2").await?;
     let there = round.read(&absent).await?.is_some();

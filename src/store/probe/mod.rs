@@ -1,7 +1,7 @@
 //! Tests whether a store keeps the contract.
 //!
 //! Some services accept the conditions of a write and ignore them. A collection there would lose
-//! updates without an error. A probe settles lost answers as writers do. It condemns only a fault
+//! updates without an error. A probe decides lost answers as writers do. It condemns only a fault
 //! that it saw twice, each time on fresh keys. A lost answer is never a broken promise.
 
 mod checks;
@@ -15,7 +15,7 @@ use crate::store::{Store, StoreError, StoreErrorKind};
 pub use promise::Promise;
 use round::{Found, Rounds};
 
-/// The most rounds of one promise. A further one follows a broken round, and one that settled
+/// The most rounds of one promise. A further one follows a broken round, and one that decided
 /// nothing.
 const ROUNDS: usize = 6;
 
@@ -128,7 +128,7 @@ pub async fn probe(store: &dyn Store) -> Result<Probe, StoreError> {
     let mut checks = Vec::new();
     let mut failure = None;
     for promise in Promise::TRIED {
-        let verdict = settled(&rounds, promise).await;
+        let verdict = decided(&rounds, promise).await;
         if verdict.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Transient) {
             rounds.hurry();
         }
@@ -159,7 +159,7 @@ pub async fn probe(store: &dyn Store) -> Result<Probe, StoreError> {
 
 /// Tries one promise until the verdict is certain; `None` where the promise does not apply to the
 /// store.
-async fn settled(rounds: &Rounds<'_>, promise: Promise) -> Result<Option<Verdict>, StoreError> {
+async fn decided(rounds: &Rounds<'_>, promise: Promise) -> Result<Option<Verdict>, StoreError> {
     let (mut kept, mut broken) = (0, 0);
     for _ in 0..ROUNDS {
         match checks::try_once(&rounds.next(), promise).await? {
@@ -177,10 +177,10 @@ async fn settled(rounds: &Rounds<'_>, promise: Promise) -> Result<Option<Verdict
                     return Ok(Some(Verdict::Broken(detail.to_owned())));
                 }
             }
-            Found::Unsettled => {}
+            Found::Undecided => {}
         }
     }
-    Ok(Some(Verdict::Unanswered("late answers settled nothing; try again".to_owned())))
+    Ok(Some(Verdict::Unanswered("late answers left it in doubt; try again".to_owned())))
 }
 
 #[cfg(test)]
@@ -230,7 +230,7 @@ mod tests {
         let store = Memory::new();
         let rounds = Rounds::new(&store, "PROBE".to_owned());
         for promise in Promise::TRIED {
-            assert!(!matches!(settled(&rounds, promise).await.unwrap(), Some(Verdict::Broken(_))));
+            assert!(!matches!(decided(&rounds, promise).await.unwrap(), Some(Verdict::Broken(_))));
         }
         let last = rounds.made().iter().filter_map(|key| key.as_str().split('/').nth(1)?.parse::<usize>().ok()).max();
         assert!(last.unwrap() < Promise::TRIED.len(), "{last:?}");

@@ -1,4 +1,4 @@
-//! One try of a promise, on fresh keys, with lost answers settled.
+//! One try of a promise, on fresh keys, which decides lost answers by a read.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +16,7 @@ pub(super) enum Found {
     Costs(&'static str),
     Broken(&'static str),
     /// An earlier write may have landed late. Fresh keys will tell.
-    Unsettled,
+    Undecided,
     /// The promise does not apply to the store.
     Nothing,
 }
@@ -95,12 +95,12 @@ impl Round<'_> {
 
     /// The tag of the created object; `None` where the store refused.
     pub(super) async fn create(&self, key: &Key, text: &str) -> Result<Option<Tag>, StoreError> {
-        self.settle(key, text, Write::Create).await
+        self.write(key, text, Write::Create).await
     }
 
     /// The tag of the replaced object; `None` where the store refused.
     pub(super) async fn replace(&self, key: &Key, tag: &Tag, text: &str) -> Result<Option<Tag>, StoreError> {
-        self.settle(key, text, Write::Replace(tag)).await
+        self.write(key, text, Write::Replace(tag)).await
     }
 
     pub(super) async fn read(&self, key: &Key) -> Result<Option<Object>, StoreError> {
@@ -132,7 +132,7 @@ impl Round<'_> {
     ///
     /// A refusal may be a self-conflict with an earlier attempt, and a write without an answer may
     /// have landed. A read decides both.
-    pub(super) async fn settle(&self, key: &Key, text: &str, write: Write<'_>) -> Result<Option<Tag>, StoreError> {
+    pub(super) async fn write(&self, key: &Key, text: &str, write: Write<'_>) -> Result<Option<Tag>, StoreError> {
         let written = self.answered(|| async {
             let outcome = match write {
                 Write::Create => self.store.create(key, content(text)).await?,

@@ -20,6 +20,7 @@
 //! retries. Every request is counted.
 
 mod address;
+mod checksum;
 mod delete;
 mod list;
 mod range;
@@ -93,7 +94,7 @@ struct Inner {
     parts: Semaphore,
     temporary: PathBuf,
     /// The limit of a call, with the body of its answer.
-    patience: std::time::Duration,
+    timeout: std::time::Duration,
     /// Bodies go unsigned where TLS and the checksum protect them.
     sign_bodies: bool,
 }
@@ -142,7 +143,7 @@ impl S3 {
             ranges: Semaphore::new(RANGES_AT_ONCE),
             parts: Semaphore::new(PARTS_AT_ONCE),
             temporary: options.temporary.clone().unwrap_or_else(std::env::temp_dir),
-            patience: options.aws.timeouts.operation,
+            timeout: options.aws.timeouts.operation,
             sign_bodies: plain,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -237,4 +238,9 @@ impl Store for S3 {
     async fn abort_uploads(&self, prefix: &str, before: Timestamp, dry_run: bool) -> Result<u64, StoreError> {
         self.inner.abort_uploads(prefix, before, dry_run).await
     }
+}
+
+/// A failure that a retry may pass.
+fn lost(verb: &'static str, key: &Key, reason: &str) -> StoreError {
+    StoreError::new(StoreErrorKind::Transient, verb, key, reason)
 }

@@ -2,51 +2,14 @@
 
 use std::io;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::read::Fetched;
-use super::spool::Spool;
+use super::spool::Destination;
 use super::{Inner, RANGE_BYTES, RANGES_AT_ONCE};
 use crate::retry;
 use crate::store::{Key, StoreError, StoreErrorKind, Tag};
-
-/// Objects from this size on go to a file and are mapped, so they cost no memory of the process.
-pub(super) const SPOOL_FROM_BYTES: u64 = 1 << 20;
-
-/// The place where an object is assembled.
-pub(super) enum Destination {
-    Memory(BytesMut),
-    File(Spool),
-}
-
-impl Destination {
-    /// For an object of `total` bytes.
-    pub(super) async fn new(store: &Inner, total: u64) -> io::Result<Self> {
-        if total < SPOOL_FROM_BYTES {
-            return Ok(Self::Memory(BytesMut::new()));
-        }
-        Ok(Self::File(Spool::new(store.temporary.clone()).await?))
-    }
-
-    /// Writes the next piece of it.
-    pub(super) async fn put(&mut self, at: u64, bytes: Bytes) -> io::Result<()> {
-        match self {
-            Self::Memory(all) => {
-                all.extend_from_slice(&bytes);
-                Ok(())
-            }
-            Self::File(spool) => spool.put(at, bytes).await,
-        }
-    }
-
-    pub(super) fn finish(self) -> io::Result<Bytes> {
-        match self {
-            Self::Memory(all) => Ok(all.freeze()),
-            Self::File(spool) => spool.map(),
-        }
-    }
-}
 
 impl Inner {
     /// Reads the bytes from `from` on of the object that has this tag, several ranges at once.

@@ -4,8 +4,8 @@ use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::{Bytes, BytesMut};
 
-use super::range::{Destination, SPOOL_FROM_BYTES};
-use super::write::CHECKSUM;
+use super::checksum::CHECKSUM;
+use super::spool::{Destination, SPOOL_FROM_BYTES};
 use super::{Fault, Inner, RANGE_BYTES};
 use crate::aws::judge;
 use crate::env;
@@ -77,7 +77,7 @@ impl Inner {
             first.bytes
         } else {
             let no_room = |error| self.no_room(key, &error);
-            let mut destination = Destination::new(self, total).await.map_err(no_room)?;
+            let mut destination = Destination::new(&self.temporary, total).await.map_err(no_room)?;
             destination.put(0, first.bytes).await.map_err(no_room)?;
             self.fetch_rest(key, &tag, read, total, &mut destination, &mut found).await?;
             destination.finish().map_err(no_room)?
@@ -192,7 +192,7 @@ impl Inner {
         key: &Key,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        match env::timeout(self.patience, call).await {
+        match env::timeout(self.timeout, call).await {
             Some(result) => result,
             None => Err(StoreError::new(StoreErrorKind::Transient, "read", key, "no complete answer in time")),
         }

@@ -12,8 +12,8 @@ use crc32fast::Hasher;
 use deltafold_format::Timestamp;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::write::{CHECKSUM, base64, lost};
-use super::{Fault, Inner, PART_BYTES, PARTS_AT_ONCE, STAGE_BYTES};
+use super::checksum::{CHECKSUM, base64};
+use super::{Fault, Inner, PART_BYTES, PARTS_AT_ONCE, STAGE_BYTES, lost};
 use crate::aws::judge;
 use crate::retry;
 use crate::store::memory::concat;
@@ -69,7 +69,7 @@ impl Upload {
             inner.abort_upload(&key, &id).await;
         }
         match outcome {
-            Err(error) if error.is_conflict() => inner.settle_conflict(&key, None, error).await,
+            Err(error) if error.is_conflict() => inner.resolve_conflict(&key, None, error).await,
             outcome => outcome,
         }
     }

@@ -3,29 +3,14 @@
 use std::sync::Arc;
 
 use aws_sdk_s3::primitives::ByteStream;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 
+use super::checksum::{CHECKSUM, base64, checksum_of};
 use super::upload::Upload;
-use super::{Fault, Inner, PART_BYTES};
+use super::{Fault, Inner, PART_BYTES, lost};
 use crate::aws::judge;
 use crate::store::memory::concat;
 use crate::store::{Key, Outcome, RequestKind, Response, StoreError, StoreErrorKind, Tag, bytes_of};
-
-/// The metadata entry with the CRC32 of an object's bytes, in hexadecimal digits.
-pub(super) const CHECKSUM: &str = "deltafold-crc32";
-
-/// A CRC32 as S3 writes it.
-pub(super) fn base64(checksum: u32) -> String {
-    BASE64_STANDARD.encode(checksum.to_be_bytes())
-}
-
-pub(super) fn checksum_of(chunks: &[Bytes]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    chunks.iter().for_each(|chunk| hasher.update(chunk));
-    hasher.finalize()
-}
 
 impl Inner {
     /// Writes an object: a new one, or over the one that has this tag.
@@ -42,7 +27,7 @@ impl Inner {
         let (bytes, put) = (bytes_of(&chunks), self.put(key, over, &chunks));
         let written = self.meter.request(kind, key, bytes, put).await;
         match written {
-            Err(error) if error.is_conflict() => self.settle_conflict(key, over, error).await,
+            Err(error) if error.is_conflict() => self.resolve_conflict(key, over, error).await,
             written => written,
         }
     }
@@ -87,10 +72,10 @@ impl Inner {
         }
     }
 
-    /// Settles a 409, which says that nothing landed because another caller was writing. Some
+    /// Resolves a 409, which says that nothing landed because another caller was writing. Some
     /// stores answer so to every caller that comes too late, where S3 answers 412. Only a read
     /// shows whether the name is taken, or the register changed.
-    pub(super) async fn settle_conflict(
+    pub(super) async fn resolve_conflict(
         &self,
         key: &Key,
         over: Option<&Tag>,
@@ -118,8 +103,4 @@ impl Inner {
 
 fn verb(over: Option<&Tag>) -> &'static str {
     if over.is_some() { "replace" } else { "create" }
-}
-
-pub(super) fn lost(verb: &'static str, key: &Key, reason: &str) -> StoreError {
-    StoreError::new(StoreErrorKind::Transient, verb, key, reason)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use deltafold::WriterOptions;
 use deltafold::format::Op;
-use deltafold::ingest::{BodyReader, Cause, Delivery, settle};
+use deltafold::ingest::{BodyReader, Cause, Delivery, append_delivery};
 use deltafold::jsonl;
 
 use super::Context;
@@ -154,7 +154,7 @@ fn body(ops: &[Op], origin: Option<&(String, u128)>) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Appends the messages of the queue until it is empty. It receives, settles and deletes like the
+/// Appends the messages of the queue until it is empty. It receives, appends and deletes like the
 /// program's consumer.
 pub(crate) async fn consumes(context: Context, queue: Queue) {
     let collection = context.open().await;
@@ -183,15 +183,15 @@ pub(crate) async fn consumes(context: Context, queue: Queue) {
                 leaving: false,
             })
             .collect();
-        let settled = settle(&writer, &bodies, "queue", &deliveries).await;
-        for index in &settled.done {
+        let outcome = append_delivery(&writer, &bodies, "queue", &deliveries).await;
+        for index in &outcome.done {
             let message = &received[*index];
-            context.note(|| format!("append {} is settled: {} of {}", message.append, message.sequence, message.group));
+            context.note(|| format!("append {} is durable: {} of {}", message.append, message.sequence, message.group));
             // The ack does not name the slot. Only the landing counts.
             let checked = context.world.state().oracle.acked_at(message.append, None);
             context.check(checked);
         }
-        for failed in &settled.failed {
+        for failed in &outcome.failed {
             context.note(|| format!("append {} comes again: {}", received[failed.index].append, failed.reason));
             if failed.cause != Cause::NotUnderstood {
                 continue;
@@ -204,11 +204,11 @@ pub(crate) async fn consumes(context: Context, queue: Queue) {
                 queue.delete(append);
             }
         }
-        if !settled.failed.is_empty() {
+        if !outcome.failed.is_empty() {
             writer = collection.writer(WriterOptions::default()).unwrap();
         }
         context.sleep_up_to(2_000).await;
-        for index in &settled.done {
+        for index in &outcome.done {
             // A lost deletion: the message comes again.
             if !context.once_in(8) {
                 queue.delete(received[*index].append);

@@ -7,8 +7,9 @@ use crate::limits::{
 };
 use crate::op::{Action, Op};
 use crate::record::{Change, Metadata, Patch, Record, Value};
-use crate::revision::{Place, Revision};
+use crate::revision::Revision;
 use crate::segment::tests::{ops, sample};
+use crate::stamp::Place;
 
 fn row_of<E>(op: &Op<E>) -> Vec<u8> {
     let mut out = Writer::default();
@@ -72,7 +73,7 @@ fn rows_have_the_limits_of_ops() {
 }
 
 #[test]
-fn a_row_tells_what_its_op_tells() {
+fn a_row_equals_its_op() {
     for op in sample() {
         let bytes = row_of(&op);
         let row = OpRow::check(&bytes).unwrap();

@@ -9,7 +9,8 @@ use crate::effect::Effect;
 use crate::error::FormatError;
 use crate::op::{Action, Op};
 use crate::record::{Patch, Record};
-use crate::revision::{Place, Revision, Stamp};
+use crate::revision::Revision;
+use crate::stamp::{Place, Stamp};
 
 /// One op as the row of bytes that a segment stores, without its embedding's numbers. It passed
 /// every rule and limit of the format. It borrows the bytes, and allocates only to make an [`Op`].

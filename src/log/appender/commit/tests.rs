@@ -102,7 +102,7 @@ fn a_batch_begins_where_the_log_is_known() {
 }
 
 #[test]
-fn the_end_is_found_behind_what_the_head_applied() {
+fn the_end_is_found_behind_the_applied_slot() {
     moves(state(None, status(), Phase::ReadHead), head(1), Phase::FindEnd { after: slot(3) });
     let finding = Phase::FindEnd { after: slot(3) };
     let found = |search| Observation::Found { search, log_start: None };
@@ -168,7 +168,7 @@ fn a_create_lands_or_the_same_slot_is_tried_again() {
 }
 
 #[test]
-fn a_glance_spares_the_read_of_a_taken_slot() {
+fn a_speculative_read_spares_the_read_of_a_taken_slot() {
     let from = state(tail(5), status(), Phase::Create { slot: slot(5) });
     let by = |content| created(Created::RefusedBy(SlotRead { content, log_start: None }));
     leads(from, by(Content::Own), state(tail(6), status(), Phase::Confirm { slot: slot(5) }));

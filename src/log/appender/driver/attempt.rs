@@ -17,28 +17,28 @@ use crate::store::StoreErrorKind;
 
 impl Driver {
     /// Creates the batch in a slot. Reads the slot meanwhile if the fairness policy asks for a
-    /// glance.
+    /// speculative read.
     pub(super) async fn create(&mut self, run: &mut Run<'_>, slot: Sequence, foreign: u32) -> Result<Observation> {
-        let glance_after = self.fairness.glance(&run.backoff);
+        let read_after = self.fairness.speculative_read(&run.backoff);
         let (shard, head) = (self.shard.clone(), self.head());
         let check_head = run.state.has_refusal();
         let started = Stopwatch::start();
         let creating = run.batch.create(&shard, self.writer, slot, foreign);
         let creating = env::attempting(run.failures + 1, creating).map(|created| (created, started.elapsed()));
-        let glance = async {
-            env::sleep(glance_after.unwrap_or_default()).await;
+        let reading = async {
+            env::sleep(read_after.unwrap_or_default()).await;
             let head = async {
                 match head {
                     seen if check_head => check(shard.clone(), seen).await.map(Some),
                     _ => Ok(None),
                 }
             };
-            // A failed glance is repeated later if it matters.
+            // A failed read is repeated later if it matters.
             try_join(shard.slot_header(slot), head).await.ok()
         };
-        let ((created, took), seen) = if glance_after.is_some() {
-            match select(pin!(creating), pin!(glance)).await {
-                Either::Left((created @ (Creation::Refused, _), glance)) => (created, glance.await),
+        let ((created, took), seen) = if read_after.is_some() {
+            match select(pin!(creating), pin!(reading)).await {
+                Either::Left((created @ (Creation::Refused, _), reading)) => (created, reading.await),
                 Either::Left((created, _)) => (created, None),
                 Either::Right((seen, creating)) => (creating.await, seen),
             }

@@ -11,7 +11,7 @@ pub(crate) const SOURCES: usize = 2;
 
 /// An action. Numbers of writers, sources and compactors are places in the world's lists.
 #[derive(Debug, Clone)]
-pub(crate) enum Deed {
+pub(crate) enum Step {
     Append {
         writer: usize,
         batch: Batch,
@@ -38,7 +38,7 @@ pub(crate) enum Deed {
     Follow(ShardId),
     /// Drops the writer, and puts another in its place.
     Replace(usize),
-    Together(Vec<Deed>),
+    Together(Vec<Step>),
 }
 
 /// Ops for one shard. The first op names the batch.
@@ -62,7 +62,7 @@ pub(crate) fn number_of(op: &Op) -> Option<i64> {
 
 /// Turns choices into actions.
 #[derive(Debug)]
-pub(crate) struct Deeds<'a> {
+pub(crate) struct Steps<'a> {
     choices: Choices<'a>,
     by_revision: bool,
     /// The ids of each shard; the first is for the op that names the batch.
@@ -71,7 +71,7 @@ pub(crate) struct Deeds<'a> {
     ops: u128,
 }
 
-impl<'a> Deeds<'a> {
+impl<'a> Steps<'a> {
     pub(crate) fn new(choices: Choices<'a>, shards: u16, by_revision: bool) -> Self {
         let of = |shard, name: &'static str| {
             (0..).map(move |number| format!("{name}{number}")).filter(move |id| ShardId::of(id, shards) == shard)
@@ -84,37 +84,37 @@ impl<'a> Deeds<'a> {
     }
 
     /// The next action, until the choices are used up.
-    pub(crate) fn next(&mut self) -> Option<Deed> {
-        (!self.choices.is_empty()).then(|| self.deed(true))
+    pub(crate) fn next(&mut self) -> Option<Step> {
+        (!self.choices.is_empty()).then(|| self.step(true))
     }
 
-    fn deed(&mut self, may_nest: bool) -> Deed {
+    fn step(&mut self, may_nest: bool) -> Step {
         let byte = self.choices.byte();
         let number = usize::from(byte >> 5);
         match byte & 0x1f {
-            0..=8 => Deed::Append { writer: number % WRITERS, batch: self.batch() },
+            0..=8 => Step::Append { writer: number % WRITERS, batch: self.batch() },
             9..=11 => {
-                Deed::From { writer: number % WRITERS, source: number / 2 % SOURCES, batch: self.batch(), again: None }
+                Step::From { writer: number % WRITERS, source: number / 2 % SOURCES, batch: self.batch(), again: None }
             }
             12 => {
                 let again = Some(self.choices.byte());
-                Deed::From { writer: number % WRITERS, source: number / 2 % SOURCES, batch: self.batch(), again }
+                Step::From { writer: number % WRITERS, source: number / 2 % SOURCES, batch: self.batch(), again }
             }
-            13..=14 => Deed::Fold(number % 2),
-            15..=16 => Deed::Tick(number % 2),
-            17..=18 => Deed::MergeAll(number % 2),
-            19..=20 => Deed::Sweep { keep: number as u64 / 4 },
-            21 => Deed::Pin(byte >> 6),
-            22 => Deed::Unpin(byte >> 6),
-            23 => Deed::ReadPin(byte >> 6),
-            24 => Deed::Open,
-            25 => Deed::Refresh,
+            13..=14 => Step::Fold(number % 2),
+            15..=16 => Step::Tick(number % 2),
+            17..=18 => Step::MergeAll(number % 2),
+            19..=20 => Step::Sweep { keep: number as u64 / 4 },
+            21 => Step::Pin(byte >> 6),
+            22 => Step::Unpin(byte >> 6),
+            23 => Step::ReadPin(byte >> 6),
+            24 => Step::Open,
+            25 => Step::Refresh,
             26 => {
-                Deed::Follow(self.ids.get(number % self.ids.len()).map_or_else(ShardId::default, |(shard, ..)| *shard))
+                Step::Follow(self.ids.get(number % self.ids.len()).map_or_else(ShardId::default, |(shard, ..)| *shard))
             }
-            27 => Deed::Replace(number % WRITERS),
-            _ if may_nest => Deed::Together((0..2 + number % 3).map(|_| self.deed(false)).collect()),
-            _ => Deed::Tick(number % 2),
+            27 => Step::Replace(number % WRITERS),
+            _ if may_nest => Step::Together((0..2 + number % 3).map(|_| self.step(false)).collect()),
+            _ => Step::Tick(number % 2),
         }
     }
 

@@ -1,9 +1,10 @@
-//! The errors of a store.
+//! The errors of a store. They lie below the stores, because the clients of AWS and the retries use
+//! them, too.
 
 use std::fmt;
 
 /// A failure of the store. For a write it says that nothing landed, unless it comes inside
-/// [`Outcome::Unknown`](super::Outcome::Unknown).
+/// [`Outcome::Unknown`](crate::store::Outcome::Unknown).
 #[derive(Debug, Clone)]
 pub struct StoreError {
     kind: StoreErrorKind,
@@ -35,13 +36,13 @@ impl StoreError {
         Self { kind, verb, key: key.to_string(), reason: reason.to_string(), conflict: false }
     }
 
-    /// Nothing landed because others were writing at the same moment; try again.
+    /// Nothing landed, because another caller was writing at the same moment; try again.
     pub fn conflict(verb: &'static str, key: impl fmt::Display) -> Self {
-        let reason = "somebody else was writing it at the same moment";
+        let reason = "another caller was writing it at the same moment";
         Self { conflict: true, ..Self::new(StoreErrorKind::Transient, verb, key, reason) }
     }
 
-    /// Whether others were writing at the same moment.
+    /// Whether another caller was writing at the same moment.
     pub fn is_conflict(&self) -> bool {
         self.conflict
     }

@@ -2,12 +2,12 @@
 
 use deltafold_format::{Claim, CollectionConfig, Head, Manifest, Nonce, ObjectName, Version};
 
+use super::objects::objects;
+use super::{LIST_PAGE, Shard};
 use crate::drop_note;
 use crate::error::{Error, Repr, Result};
 use crate::layout::ShardLayout;
 use crate::retry;
-use crate::shard::{LIST_PAGE, Shard};
-use crate::snapshot::objects;
 use crate::store::Key;
 
 /// The reason why a head is missing, or belongs to another collection: the collection was dropped,

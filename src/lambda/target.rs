@@ -1,4 +1,4 @@
-//! The place of a function: its collection, and the parser of its messages.
+//! The target of a function: its collection, and the parser of its messages.
 
 use deltafold_format::CollectionName;
 
@@ -18,7 +18,7 @@ const MAX_MAPPING: u64 = 1 << 20;
 
 /// A collection and a mapping to open.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Target {
     pub(super) store: Location,
     pub(super) name: CollectionName,
     pub(super) mapping: Option<MappingFile>,
@@ -26,7 +26,7 @@ pub(super) struct Place {
     pub(super) memory: MemoryLimit,
 }
 
-/// The place of a mapping.
+/// A mapping, read or still to read.
 #[derive(Debug, PartialEq)]
 pub(super) enum MappingFile {
     /// A file of the zip, read already.
@@ -62,8 +62,8 @@ impl MappingFile {
     }
 }
 
-impl Place {
-    /// Opens the place. One GET, and one more for a mapping in the store.
+impl Target {
+    /// Opens the collection. One GET, and one more for a mapping in the store.
     pub(super) async fn open(&self, deadline: Deadline) -> Result<(Collection, BodyReader), Failure> {
         let opening = async {
             let collection = Collection::open(self.store.store_of(&self.name).await?, &self.name).await?;

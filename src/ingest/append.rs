@@ -1,4 +1,4 @@
-//! Settles a delivery: appends its messages, and reports those that failed. Knows no transport.
+//! Appends the messages of a delivery, and reports those that failed. Knows no transport.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -9,67 +9,13 @@ use futures::future::{Either, FusedFuture, FutureExt, select};
 use futures::stream::FuturesUnordered;
 
 use super::body::{Body, BodyReader};
-use crate::error::{Error, ErrorKind, Repr, Result};
+use super::delivery::{Cause, Delivery, DeliveryOutcome, Failed};
+use crate::error::Result;
 use crate::log::{Ack, Writer};
 
 /// Warning, logged once: a standard queue can reorder stream records in a log-ordered collection.
 #[cfg(feature = "sqs")]
 pub(crate) const STREAM_WITHOUT_ORDER: &str = "records of a DynamoDB stream come through a standard queue, which keeps no order: an older state of an item can end above a newer one. Use a FIFO queue, or a collection that is ordered by revision";
-
-/// A delivered message.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Delivery<'a> {
-    /// The text that was sent.
-    pub body: &'a str,
-    /// The message group and the position in it, for a queue that keeps order. They make the
-    /// message take effect exactly once.
-    pub place: Option<(&'a str, u128)>,
-    /// The redrive policy soon takes it to the dead letters, if it cannot be understood now.
-    /// Messages behind it need not wait, and must not follow it there.
-    pub leaving: bool,
-}
-
-/// The outcome of a delivery. Each message is in one of the two lists.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Settled {
-    /// Messages whose ops are durable, by their index in the delivery: the caller may delete them.
-    pub done: Vec<usize>,
-    /// Messages that must come again.
-    pub failed: Vec<Failed>,
-    /// Ops that were appended.
-    pub ops: u64,
-    /// Messages whose ops the log held already.
-    pub duplicates: u64,
-    /// Records of a stream for which the mapping yields no op.
-    pub skipped: u64,
-    /// Records of a stream that were appended, or must come again.
-    pub records: u64,
-}
-
-/// A message that was not appended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Failed {
-    /// Its index in the delivery.
-    pub index: usize,
-    /// The reason.
-    pub reason: String,
-    /// The remedy.
-    pub cause: Cause,
-}
-
-/// The remedy for a message that was not appended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Cause {
-    /// Mend it: it can never be appended as it is.
-    NotUnderstood,
-    /// Let it come again: it was not appended, or its outcome is unknown.
-    NotAppended,
-    /// Nothing: a message before it in its group failed, and it must not overtake that.
-    HeldBack,
-}
 
 /// A message in flight.
 struct Waiting<'a> {
@@ -106,19 +52,24 @@ type Sent<'a> = Pin<Box<dyn Future<Output = Result<Ack>> + Send + 'a>>;
 /// A failure of the store is any that is not of the message itself. After one, the writer refuses
 /// later messages of that group until the same message comes again. A caller that may not get it
 /// again must open a new writer.
-pub async fn settle(writer: &Writer, bodies: &BodyReader, queue: &str, deliveries: &[Delivery<'_>]) -> Settled {
-    settle_until(writer, bodies, queue, deliveries, std::future::pending()).await
+pub async fn append_delivery(
+    writer: &Writer,
+    bodies: &BodyReader,
+    queue: &str,
+    deliveries: &[Delivery<'_>],
+) -> DeliveryOutcome {
+    append_delivery_until(writer, bodies, queue, deliveries, std::future::pending()).await
 }
 
-/// [`settle()`] with a deadline: reports every message as failed that is not acknowledged when
-/// `stop` is ready. It may still be in the log. A caller that goes on must open a new writer.
-pub async fn settle_until(
+/// [`append_delivery`] with a deadline: fails every message that is not acknowledged when `stop` is
+/// ready. The message may still be in the log. A caller that goes on must open a new writer.
+pub async fn append_delivery_until(
     writer: &Writer,
     bodies: &BodyReader,
     queue: &str,
     deliveries: &[Delivery<'_>],
     stop: impl Future<Output = ()>,
-) -> Settled {
+) -> DeliveryOutcome {
     // Revisions order the ops themselves: no message has to wait for another, and duplicates do no
     // harm.
     let by_revision = bodies.by_revision();
@@ -126,14 +77,14 @@ pub async fn settle_until(
         let delivery = deliveries.get(index).filter(|_| !by_revision);
         delivery.and_then(|delivery| delivery.place).map(|(group, _)| group)
     };
-    let mut settled = Settled::default();
+    let mut outcome = DeliveryOutcome::default();
     let mut broken: HashSet<&str> = HashSet::new();
     let mut waiting: Vec<Waiting<'_>> = Vec::new();
     let mut stop = std::pin::pin!(stop.fuse());
     for (index, delivery) in deliveries.iter().enumerate() {
         let group = group_of(index);
         let body = if group.is_some_and(|group| broken.contains(group)) {
-            settled.failed.push(held_back(index));
+            outcome.failed.push(Failed::held_back(index));
             continue;
         } else if stop.is_terminated() {
             Err(late())
@@ -143,29 +94,29 @@ pub async fn settle_until(
         let failed = match body {
             Ok(Body { object: Some(object), .. }) => {
                 // An object must not overtake the messages before it.
-                broken.extend(acknowledge(std::mem::take(&mut waiting), group_of, stop.as_mut(), &mut settled).await);
+                broken.extend(acknowledge(std::mem::take(&mut waiting), group_of, stop.as_mut(), &mut outcome).await);
                 if group.is_some_and(|group| broken.contains(group)) {
-                    settled.failed.push(held_back(index));
+                    outcome.failed.push(Failed::held_back(index));
                     continue;
                 }
                 let loaded = bodies.load(writer, &object, stop.as_mut()).await;
-                settled.ops += loaded.ops;
+                outcome.ops += loaded.ops;
                 if loaded.failure.is_none() {
-                    settled.duplicates += u64::from(loaded.ops == 0);
-                    settled.done.push(index);
+                    outcome.duplicates += u64::from(loaded.ops == 0);
+                    outcome.done.push(index);
                 }
                 loaded.failure
             }
             Ok(body) => {
-                settled.skipped += body.skipped;
-                settled.records += body.records;
+                outcome.skipped += body.skipped;
+                outcome.records += body.records;
                 let ops = body.ops.len();
                 let place = if by_revision { None } else { delivery.place };
                 let mut sent = append(writer, queue, place, body, by_revision);
                 // The first poll hands the ops to the writer, so the log has the order of the
                 // delivery.
                 match futures::poll!(&mut sent) {
-                    Poll::Ready(Err(error)) => Some((error.to_string(), cause(&error))),
+                    Poll::Ready(Err(error)) => Some((error.to_string(), Cause::of(&error))),
                     Poll::Ready(Ok(ack)) => {
                         waiting.push(Waiting { index, ops, sent: Box::pin(std::future::ready(Ok(ack))) });
                         None
@@ -179,14 +130,14 @@ pub async fn settle_until(
             Err(failed) => Some(failed),
         };
         if let Some((reason, cause)) = failed {
-            settled.failed.push(Failed { index, reason, cause });
+            outcome.failed.push(Failed { index, reason, cause });
             broken.extend(group.filter(|_| cause != Cause::NotUnderstood || !delivery.leaving));
         }
     }
-    acknowledge(waiting, group_of, stop, &mut settled).await;
-    settled.failed.sort_by_key(|failed| failed.index);
-    settled.done.sort_unstable();
-    settled
+    acknowledge(waiting, group_of, stop, &mut outcome).await;
+    outcome.failed.sort_by_key(|failed| failed.index);
+    outcome.done.sort_unstable();
+    outcome
 }
 
 fn late() -> (String, Cause) {
@@ -199,7 +150,7 @@ async fn acknowledge<'a>(
     waiting: Vec<Waiting<'_>>,
     group_of: impl Fn(usize) -> Option<&'a str>,
     stop: impl FusedFuture<Output = ()>,
-    settled: &mut Settled,
+    outcome: &mut DeliveryOutcome,
 ) -> HashSet<&'a str> {
     let (places, sent): (Vec<_>, Vec<_>) = waiting.into_iter().map(|one| ((one.index, one.ops), one.sent)).unzip();
     let stop = async move {
@@ -214,19 +165,19 @@ async fn acknowledge<'a>(
     for ((index, ops), answer) in places.into_iter().zip(answers) {
         let group = group_of(index);
         let answer =
-            answer.map_or_else(|| Err(late()), |answer| answer.map_err(|error| (error.to_string(), cause(&error))));
+            answer.map_or_else(|| Err(late()), |answer| answer.map_err(|error| (error.to_string(), Cause::of(&error))));
         match answer {
-            _ if group.is_some_and(|group| broken.contains(group)) => settled.failed.push(held_back(index)),
+            _ if group.is_some_and(|group| broken.contains(group)) => outcome.failed.push(Failed::held_back(index)),
             Ok(ack) => {
-                settled.done.push(index);
+                outcome.done.push(index);
                 if ack.is_duplicate() {
-                    settled.duplicates += 1;
+                    outcome.duplicates += 1;
                 } else {
-                    settled.ops += ops as u64;
+                    outcome.ops += ops as u64;
                 }
             }
             Err((reason, cause)) => {
-                settled.failed.push(Failed { index, reason, cause });
+                outcome.failed.push(Failed { index, reason, cause });
                 // A message that can never be appended keeps none behind it out of the log, so
                 // those need not come again.
                 broken.extend(group.filter(|_| cause != Cause::NotUnderstood));
@@ -266,15 +217,6 @@ fn append<'a>(writer: &'a Writer, queue: &str, place: Option<(&str, u128)>, body
     })
 }
 
-fn held_back(index: usize) -> Failed {
-    Failed { index, reason: "a message before it in its group failed".to_owned(), cause: Cause::HeldBack }
-}
-
-pub(super) fn cause(error: &Error) -> Cause {
-    let for_good = error.kind() == ErrorKind::InvalidInput || matches!(error.repr(), Repr::SourcePassed { .. });
-    if for_good { Cause::NotUnderstood } else { Cause::NotAppended }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -303,16 +245,16 @@ mod tests {
         let places = [Some(("a", 1)), Some(("a", 2)), Some(("a", 3)), Some(("b", 1)), None];
         let deliveries: Vec<Delivery<'_>> =
             bodies.iter().zip(places).map(|(body, place)| Delivery { body, place, leaving: false }).collect();
-        let settled = settle(&writer, &reader(), "q", &deliveries).await;
-        assert_eq!(settled.done, [0, 3, 4]);
-        let failed: Vec<(usize, Cause)> = settled.failed.iter().map(|failed| (failed.index, failed.cause)).collect();
+        let outcome = append_delivery(&writer, &reader(), "q", &deliveries).await;
+        assert_eq!(outcome.done, [0, 3, 4]);
+        let failed: Vec<(usize, Cause)> = outcome.failed.iter().map(|failed| (failed.index, failed.cause)).collect();
         assert_eq!(failed, [(1, Cause::NotUnderstood), (2, Cause::HeldBack)]);
-        assert!(settled.failed[0].reason.contains("expected a JSON object"), "{:?}", settled.failed);
-        assert_eq!((settled.ops, settled.duplicates), (3, 0));
+        assert!(outcome.failed[0].reason.contains("expected a JSON object"), "{:?}", outcome.failed);
+        assert_eq!((outcome.ops, outcome.duplicates), (3, 0));
 
         // The poison message is among the dead letters. The rest comes again, with one that was
         // done.
-        let again = settle(&writer, &reader(), "q", &[deliveries[0], deliveries[2], deliveries[3]]).await;
+        let again = append_delivery(&writer, &reader(), "q", &[deliveries[0], deliveries[2], deliveries[3]]).await;
         assert_eq!((again.done, again.ops, again.duplicates), (vec![0, 1, 2], 1, 2));
         assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 4);
     }
@@ -326,8 +268,8 @@ mod tests {
         let (poison, good) = ("nonsense", put("a"));
         let first = Delivery { body: poison, place: Some(("g", 1)), leaving: true };
         let second = Delivery { body: &good, place: Some(("g", 2)), leaving: true };
-        let settled = settle(&writer, &reader(), "q", &[first, second]).await;
-        assert_eq!((settled.done, settled.failed.len()), (vec![1], 1));
+        let outcome = append_delivery(&writer, &reader(), "q", &[first, second]).await;
+        assert_eq!((outcome.done, outcome.failed.len()), (vec![1], 1));
     }
 
     /// At the deadline the caller gets every known outcome. The rest comes again, and is in the log
@@ -341,12 +283,14 @@ mod tests {
         let places = [Some(("x", 1)), Some(("g", 1)), Some(("g", 2))];
         let deliveries: Vec<Delivery<'_>> =
             bodies.iter().zip(places).map(|(body, place)| Delivery { body, place, leaving: false }).collect();
-        let settled = settle_until(&writer.unwrap(), &reader(), "q", &deliveries, std::future::ready(())).await;
-        let failed: Vec<(usize, Cause)> = settled.failed.iter().map(|failed| (failed.index, failed.cause)).collect();
+        let outcome =
+            append_delivery_until(&writer.unwrap(), &reader(), "q", &deliveries, std::future::ready(())).await;
+        let failed: Vec<(usize, Cause)> = outcome.failed.iter().map(|failed| (failed.index, failed.cause)).collect();
         assert_eq!(failed, [(0, Cause::NotUnderstood), (1, Cause::NotAppended), (2, Cause::HeldBack)]);
-        assert!(settled.done.is_empty());
+        assert!(outcome.done.is_empty());
         let again =
-            settle(&collection.writer(WriterOptions::default()).unwrap(), &reader(), "q", &deliveries[1..]).await;
+            append_delivery(&collection.writer(WriterOptions::default()).unwrap(), &reader(), "q", &deliveries[1..])
+                .await;
         assert_eq!((again.done, again.ops + again.duplicates), (vec![0, 1], 2));
         assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 2);
     }
@@ -364,14 +308,15 @@ mod tests {
             .collect();
         let [zombie, successor] = [(), ()].map(|()| collection.writer(WriterOptions::default()).unwrap());
         let (one, other) = futures::future::join(
-            settle(&zombie, &reader(), "q", &deliveries),
-            settle(&successor, &reader(), "q", &deliveries),
+            append_delivery(&zombie, &reader(), "q", &deliveries),
+            append_delivery(&successor, &reader(), "q", &deliveries),
         )
         .await;
         assert_eq!((one.done.len(), other.done.len()), (50, 50));
         assert_eq!((one.ops + other.ops, one.duplicates + other.duplicates), (50, 50));
         let late =
-            settle(&collection.writer(WriterOptions::default()).unwrap(), &reader(), "q", &deliveries[..7]).await;
+            append_delivery(&collection.writer(WriterOptions::default()).unwrap(), &reader(), "q", &deliveries[..7])
+                .await;
         assert_eq!((late.ops, late.duplicates), (0, 7));
     }
 
@@ -394,9 +339,11 @@ mod tests {
         };
         let [zombie, successor] = [(), ()].map(|()| collection.writer(WriterOptions::default()).unwrap());
         let (first, second) = (deliveries("g", 1), deliveries("again", 1_000));
-        let (one, other) =
-            futures::future::join(settle(&zombie, &reader(), "q", &first), settle(&successor, &reader(), "q", &second))
-                .await;
+        let (one, other) = futures::future::join(
+            append_delivery(&zombie, &reader(), "q", &first),
+            append_delivery(&successor, &reader(), "q", &second),
+        )
+        .await;
         assert_eq!((one.done.len(), other.done.len()), (40, 40), "{:?} {:?}", one.failed, other.failed);
         assert_eq!((one.ops + other.ops, one.duplicates + other.duplicates), (40, 40));
         let reader = collection.reader().await.unwrap();
@@ -417,16 +364,17 @@ mod tests {
         let deliveries: Vec<Delivery<'_>> = (bodies.iter().zip(1..))
             .map(|(body, place)| Delivery { body, place: Some(("g", place)), leaving: false })
             .collect();
-        let settled = settle(&writer, &reader(), "q", &deliveries).await;
-        assert_eq!(settled.done, [0, 2, 3]);
-        let [Failed { index: 1, reason, cause: Cause::NotUnderstood }] = &settled.failed[..] else {
-            panic!("{:?}", settled.failed)
+        let outcome = append_delivery(&writer, &reader(), "q", &deliveries).await;
+        assert_eq!(outcome.done, [0, 2, 3]);
+        let [Failed { index: 1, reason, cause: Cause::NotUnderstood }] = &outcome.failed[..] else {
+            panic!("{:?}", outcome.failed)
         };
         assert!(["position 3", "source `s`", "was not appended"].iter().all(|word| reason.contains(word)), "{reason}");
         // A change of two records is refused as a whole if one of them was passed.
         let both = format!("[{},{}]", change("c", "x", 2), change("a", "x", 2));
-        let settled = settle(&writer, &reader(), "q", &[Delivery { body: &both, ..Delivery::default() }]).await;
-        assert_eq!((settled.done.len(), settled.failed.len()), (0, 1));
+        let outcome =
+            append_delivery(&writer, &reader(), "q", &[Delivery { body: &both, ..Delivery::default() }]).await;
+        assert_eq!((outcome.done.len(), outcome.failed.len()), (0, 1));
         let reader = collection.reader().await.unwrap();
         assert_eq!(reader.get("a").await.unwrap().unwrap().record.document.as_deref(), Some("newer"));
         assert!(reader.get("c").await.unwrap().is_none());
@@ -438,9 +386,9 @@ mod tests {
         let collection = collection().await;
         let writer = collection.writer(WriterOptions::default()).unwrap();
         let once = async |body: &str| {
-            let settled = settle(&writer, &reader(), "q", &[Delivery { body, ..Delivery::default() }]).await;
-            assert_eq!(settled.failed, []);
-            settled.duplicates
+            let outcome = append_delivery(&writer, &reader(), "q", &[Delivery { body, ..Delivery::default() }]).await;
+            assert_eq!(outcome.failed, []);
+            outcome.duplicates
         };
         assert_eq!(once(&change("a", "1", 1)).await, 0);
         let body = [change("a", "1", 1), change("b", "2", 2), change("b", "3", 3)].join("\n");
