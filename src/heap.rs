@@ -2,8 +2,8 @@
 //!
 //! By default glibc maps large buffers on their own. It raises the size from which it does so, up
 //! to 32 MiB, with each such buffer that is freed. Later buffers then come from heaps, about one
-//! for each thread, which never shrink: 100 MiB and more beyond the memory in use, where documents
-//! of 15 MiB are read.
+//! for each thread, which never shrink. With documents of 15 MiB they take 100 MiB and more beyond
+//! the memory in use.
 
 /// Makes glibc return large buffers to the system as soon as they are freed, and bounds the number
 /// of heaps. Call it when the program starts. It does nothing with another C library.

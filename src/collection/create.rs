@@ -25,8 +25,8 @@ pub struct CreateOptions {
     pub metric: Metric,
     /// Number of shards, 1 to 4,096. Each is a log of its own; one holds a million records well.
     pub shards: u16,
-    /// The op that wins among several on one record: the later one in the log, or the one of the
-    /// higher [revision](deltafold_format::Revision) in whatever order they arrive.
+    /// The rule that decides between several ops on one record. The later one in the log wins, or
+    /// the one of the higher [revision](deltafold_format::Revision) in any order of arrival.
     pub ordering: Ordering,
 }
 

@@ -18,9 +18,9 @@ use crate::snapshot::{Accounting, ClockSample, Fold, OpSum};
 /// Folds the segments in `slots`, which follow the last one folded in `manifest`, into a run that
 /// is written but not published.
 ///
-/// Costs one PUT for each part and embedding object, and no GET; one request for the store's clock
-/// in a collection ordered by revision, and about one a day in others. Memory: the segments, an
-/// index of 16 bytes an op, the ops of one id, and what the run writer holds.
+/// Costs one PUT for each part and embedding object, and no GET. A collection ordered by revision
+/// also costs one request for the store's clock, others about one a day. Memory: the segments, an
+/// index of 16 bytes an op, the ops of one id, and the buffers of the run writer.
 pub(crate) async fn fold(
     shard: &Shard,
     manifest: &Manifest,

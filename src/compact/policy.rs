@@ -25,8 +25,9 @@ pub struct Policy {
     /// The most embedding objects of the base, over half dead, that one merge rewrites.
     pub rewrites: usize,
     /// A fold forgets the positions of a source that has been silent for this long, by the store's
-    /// own dates: 14 days, the longest time that a queue of SQS keeps a message. A later repetition
-    /// takes effect again. Choose less only for sources that repeat nothing after that time.
+    /// own dates. The default is 14 days, the longest time that a queue of SQS keeps a message. A
+    /// later repetition takes effect again. Choose less only for sources that repeat nothing after
+    /// that time.
     pub forget_sources_after: Duration,
 }
 

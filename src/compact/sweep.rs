@@ -73,9 +73,9 @@ pub struct SweepReport {
     pub expired_pins: Vec<String>,
 }
 
-/// Sweeps one shard. Costs three LISTs for each 1,000 objects; a publish when a floor rises; one
-/// GET for each pin and for the version at the floor; two looks at the clock; a list of uploads
-/// where the store has them. Deletes are free on S3.
+/// Sweeps one shard. Costs three LISTs for each 1,000 objects, and two looks at the clock. A rising
+/// floor costs a publish. Each pin and the version at the floor cost a GET. A store with uploads
+/// lists them. Deletes are free on S3.
 pub(crate) async fn sweep(shard: &Shard, options: &SweepOptions) -> Result<SweepReport> {
     let mut current = Current::load(shard).await?;
     let manifests = shard.list(&shard.layout().manifest_prefix(), None, |_| false).await?;

@@ -41,8 +41,8 @@ const LOOKS_AT_NEW_TABLE: usize = 120;
 /// A store with the registers of shards (heads and claims) in a DynamoDB table, and everything else
 /// in another store.
 ///
-/// Conditions keep the [contract](crate::store) for registers: an item is created if there is none,
-/// and replaced if it still has the version and the digest that were read. Reads are strongly
+/// Conditions keep the [contract](crate::store) for registers. An item is created if there is none.
+/// It is replaced if it still has the version and the digest that were read. Reads are strongly
 /// consistent. Lists show registers where the prefix names their collection; their dates are not
 /// kept.
 #[derive(Clone)]

@@ -38,9 +38,9 @@ type Sent<'a> = Pin<Box<dyn Future<Output = Result<Ack>> + Send + 'a>>;
 /// delivered. Its source is its queue and group, and its position is its place
 /// ([`Writer::append_from`]). A message without a place is appended at each delivery.
 ///
-/// A message whose ops name their [origin](crate::Origin) takes effect once and in order even if it
-/// comes from another place: moved to the dead letters and back, or sent again. If later changes of
-/// its records have passed it, and it may or may not be in the log, it is reported as [not
+/// A message whose ops name their [origin](crate::Origin) takes effect once and in order, even if
+/// it was moved to the dead letters and back, or sent again. Later changes of its records may have
+/// passed it. If the marks do not tell whether the log holds it, it is reported as [not
 /// understood](Cause::NotUnderstood). It is never dropped ([`Writer::append_change`]).
 ///
 /// A message that names an object is done when the whole object is in the log. Messages behind it,

@@ -217,7 +217,7 @@ impl Writer {
         }
         let split = self.split(changes);
         if split.iter().any(|(_, _, groups)| marks(groups) >= MAX_SEGMENT_MARKS) {
-            let rule = "changes with an origin that come together are of too many records: a shard takes about 4,000; send fewer at once";
+            let rule = "the changes of one call concern too many records: a shard takes about 4,000; send fewer changes at once";
             return Err(Error::invalid(rule));
         }
         let mut permit = Permit::take(&self.inner.waiting, bytes, self.inner.options.max_waiting_bytes)?;

@@ -1,4 +1,4 @@
-//! How a question reads embeddings.
+//! The way in which a question reads embeddings.
 
 /// The way to read embeddings of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

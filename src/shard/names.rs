@@ -1,10 +1,10 @@
 //! The names in a log, listed before the head of its shard is read.
 //!
-//! A slot that a listing did not show was empty at some moment of the listing. A head that is read
-//! afterwards and truncates nothing above the slot proves that no writer had taken it by then: a
-//! sweep publishes `truncated` before it deletes. So the log ends there, and no second look at the
-//! head is needed. The order in which a store looks at names does not matter, and neither does a
-//! deletion meanwhile.
+//! A slot that a listing did not show was empty at some moment of the listing. A sweep publishes
+//! the log start before it deletes. So a head that is read afterwards, and starts the log at or
+//! below the slot, proves that no writer had taken the slot by then. The log ends there, and no
+//! second look at the head is needed. The order in which a store looks at names does not matter,
+//! and neither does a deletion meanwhile.
 
 use deltafold_format::{ObjectName, Sequence};
 

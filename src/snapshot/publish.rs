@@ -206,8 +206,8 @@ pub(crate) mod history {
 
     /// Story: the answers to two attempts of one publish were lost. The second had landed, and
     /// others published over it. The publisher looked for the first alone in the history, and
-    /// reported its edit as needless. (The model of the protocol found it.) Now it looks for every
-    /// attempt in all of the history.
+    /// reported its edit as needless. The model of the protocol found it. Now the publisher looks
+    /// for every attempt in all of the history.
     #[test]
     fn every_attempt_is_looked_for_in_the_history() {
         let mut attempts = History::default();

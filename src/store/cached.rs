@@ -28,8 +28,9 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use super::{Key, Listed, Object, Outcome, Requests, Staged, Store, StoreError, StoreErrorKind, Tag, Unless, map};
 use crate::env::{self, Env, System};
 
-/// The trailer of a copy: the CRC32 of each block, this, the hash of its name (u64), its length
-/// (u64) and the CRC32 (u32) of the block CRCs, little-endian.
+/// The magic in the trailer of a copy. Before it stand the CRC32 of each block. Behind it stand the
+/// hash of the name (u64), the length (u64) and the CRC32 (u32) of the block CRCs. All numbers are
+/// little-endian.
 const MAGIC: &[u8; 8] = b"DFcopy02";
 const TRAILER_BYTES: usize = 8 + 8 + 8 + 4;
 /// Bytes that one CRC32 covers.

@@ -5,8 +5,8 @@ use crate::codes::sign_bytes;
 
 /// A section with the same number of bytes for each row. Sections lie in this order.
 ///
-/// A cold reader fetches ranges that end with the section it needs last: estimates take the object
-/// up to [`Signs`](Self::Signs), bounds take [`Norms`](Self::Norms) and then
+/// A cold reader fetches ranges that end with the section it needs last. Estimates take the object
+/// up to [`Signs`](Self::Signs). Bounds take [`Norms`](Self::Norms), and then
 /// [`Scales`](Self::Scales) to [`Bytes`](Self::Bytes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u16)]

@@ -71,7 +71,7 @@ impl fmt::Display for ObjectKind {
     }
 }
 
-/// How a section's bytes are stored.
+/// The stored form of a section's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// As it is.

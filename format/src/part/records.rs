@@ -14,7 +14,7 @@ use crate::transition::{Stored, Transition};
 
 type Result<T> = std::result::Result<T, FormatError>;
 
-/// How an effect holds documents.
+/// The form in which an effect holds documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Documents {
     Whole,

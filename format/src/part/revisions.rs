@@ -40,8 +40,8 @@ pub(super) struct Revisions {
     pub(super) mixed: Vec<u32>,
     /// One for each of them: the end of its slots.
     pub(super) slot_ends: Vec<u32>,
-    /// Of a mixed row: the number of the stamp of the upsert, the embedding, the document, and each
-    /// metadata key in order, as far as they are present.
+    /// Stamp numbers of a mixed row, in this order and as far as they are present: the upsert, the
+    /// embedding, the document, each metadata key.
     pub(super) slots: Vec<u32>,
     /// The rows without a record, ascending.
     pub(super) absent: Vec<u32>,

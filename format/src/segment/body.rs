@@ -125,9 +125,11 @@ impl SegmentBody {
     /// section.
     ///
     /// # Errors
-    /// Sequence 0; more slots passed than lie in front of it; more than [`MAX_SEGMENT_MARKS`]
-    /// marks; a source name that is empty or longer than
-    /// [`MAX_SOURCE_BYTES`](crate::limits::MAX_SOURCE_BYTES).
+    /// - sequence 0;
+    /// - more slots passed than lie in front of it;
+    /// - more than [`MAX_SEGMENT_MARKS`] marks;
+    /// - a source name that is empty or longer than
+    ///   [`MAX_SOURCE_BYTES`](crate::limits::MAX_SOURCE_BYTES).
     pub fn seal(&self, stamp: SegmentStamp) -> Result<Encoded, InputError> {
         if stamp.sequence == Sequence::ZERO {
             return Err(InputError::new("sequence number", InputErrorKind::Empty));

@@ -129,8 +129,8 @@ impl ResetArgs {
         Ok(found)
     }
 
-    /// How long producers must not send again. Deduplication ids outlive their messages, and a
-    /// consumer may still work on a message received before.
+    /// The time in which producers must not send again. Deduplication ids outlive their messages,
+    /// and a consumer may still work on a message received before.
     fn rest(&self, queues: &[(Queue, QueueSettings)]) -> Duration {
         let of = |(_, settings): &(Queue, QueueSettings)| {
             let forgotten = if settings.fifo { DEDUPLICATION } else { Duration::from_secs(60) };

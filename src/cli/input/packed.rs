@@ -22,7 +22,7 @@ pub(crate) enum Packing {
 }
 
 impl Packing {
-    /// Tells it by the first bytes of an input.
+    /// The compression, by the first bytes of an input.
     pub(crate) fn of(first: &[u8]) -> Self {
         if first.starts_with(&ZSTD) || skippable(first) {
             Self::Zstd
@@ -134,7 +134,7 @@ pub(crate) struct Trouble {
 
 /// Judges an error of a decoder. `damaged` is the remedy for unsound input.
 pub(crate) fn judge(error: &io::Error, frame: Option<Frame>, damaged: &str, limits: Limits) -> Trouble {
-    // libzstd tells it only by this text: its error codes do not come through.
+    // Only this text shows it: the error codes of libzstd do not come through.
     if !error.to_string().contains("too much memory") {
         return Trouble { reason: error.to_string(), help: damaged.to_owned() };
     }

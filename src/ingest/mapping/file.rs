@@ -249,14 +249,14 @@ impl Reading<'_> {
             };
             let text = self.text(kind, name)?;
             let kind = Kind::parse(text).ok_or_else(|| {
-                self.error(kind.span(), format!("`{name}` has no type that is known, `{text}`; choose {}", Kind::NAMES))
+                self.error(kind.span(), format!("`{name}` has the unknown type `{text}`; choose {}", Kind::NAMES))
             })?;
             metadata.insert(name.clone().into_owned(), (path, kind));
         }
         Ok(metadata)
     }
 
-    /// The attribute with the name of the key, dots and all.
+    /// The attribute with the name of the key, dots included.
     fn path_named(&self, key: &Spanned<std::borrow::Cow<'_, str>>) -> Read<Path> {
         let name = key.get_ref().clone().into_owned();
         Path::of(vec![name]).map_err(|reason| self.error(key.span(), reason))

@@ -78,8 +78,8 @@ impl Mapping {
     ///
     /// # Errors
     ///
-    /// An attribute is missing, or its type is not the rule's; the stream does not show an item
-    /// that the rule needs; no rule of any collection takes the record, and the mapping refuses
+    /// An attribute is missing, or its type is not the rule's. Or the stream does not show an item
+    /// that the rule needs. Or no rule of any collection takes the record, and the mapping refuses
     /// such records.
     pub fn map(&self, collection: &CollectionName, record: &StreamRecord) -> Result<Mapped, RecordError> {
         let mapped = map::map(self.rules.iter().filter(|rule| rule.collection == *collection), record)?;

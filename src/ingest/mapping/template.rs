@@ -84,7 +84,7 @@ fn attribute(inside: &str) -> Result<Piece, String> {
             let digits = format.strip_prefix('0').and_then(|digits| digits.parse().ok());
             let width = digits.filter(|width| (1..=MAX_WIDTH).contains(width));
             Some(width.ok_or_else(|| {
-                format!("`{{{inside}}}` has no width that is known; write `{{{name}:05}}` for an integer of 5 digits with zeros in front (1 to {MAX_WIDTH})")
+                format!("`{{{inside}}}` has an unknown width; write `{{{name}:05}}` for an integer of 5 digits with zeros in front (1 to {MAX_WIDTH})")
             })?)
         }
     };
@@ -97,7 +97,7 @@ fn text_of(attribute: &Attribute, width: Option<usize>) -> Result<String, String
     };
     let Some(width) = width else { return Ok(text.clone()) };
     let number = integer(text).ok_or_else(|| {
-        format!("`{}` is no integer, so it cannot be padded with zeros; leave the width out", super::error::cut(text))
+        format!("`{}` is not an integer, so zeros cannot pad it; leave the width out", super::error::cut(text))
     })?;
     Ok(format!("{number:0width$}"))
 }

@@ -414,7 +414,7 @@ fn a_file_that_is_wrong_is_told_where_and_why() {
         (rule.replace("\"{a}\"", "3"), 4, "`id` is a text in quotes, not an integer"),
         (rule.replace("document = \"d\"", ""), 1, "it maps nothing"),
         (rule.replace("\"d\"", "\"\""), 5, "name is empty"),
-        (format!("{rule}metadata = {{ a = \"int\" }}"), 6, "`a` has no type that is known, `int`; choose string, i64"),
+        (format!("{rule}metadata = {{ a = \"int\" }}"), 6, "`a` has the unknown type `int`; choose string, i64"),
         (format!("{rule}metadata = {{ a = {{ from = \"b\" }} }}"), 6, "`a` needs a `type`"),
         (format!("{rule}metadata = {{ a = {{ form = \"b\" }} }}"), 6, "unknown key `form`"),
         (format!("{rule}metadata = {{ {} = \"i64\" }}", "k".repeat(257)), 6, "1 to 256 bytes"),

@@ -80,7 +80,7 @@ pub(crate) use without::Without;
 pub(crate) struct Tail {
     /// The first slot that may be free.
     pub(crate) slot: Sequence,
-    /// How many slots directly in front of it hold segments of other collections.
+    /// Number of slots directly in front of it that hold segments of other collections.
     pub(crate) foreign: u32,
     /// The marks of everything in front of it are known.
     pub(crate) marks: bool,
@@ -312,7 +312,7 @@ pub(crate) enum Action {
     Answer(Answer),
 }
 
-/// How headers are found.
+/// The way to find headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum LearnMode {
     /// From a snapshot on, by a LIST.

@@ -1,12 +1,15 @@
 //! Distinguishes the end of the log from a hole in it.
 //!
 //! A writer never creates slot `n + 1` before slot `n` is taken. A fold reads a slot before the
-//! head declares it folded. A sweep deletes only slots below `truncated`, which it publishes first.
+//! head declares it folded. A sweep deletes only slots below the log start, which it publishes
+//! first.
 //!
-//! So a missing segment is lost, deleted by another program, if two conditions hold. The log starts
-//! at or below its slot. And the head declares it folded, or a later slot holds a segment of this
-//! collection. The loss of the last segment, if it was not folded, looks the same as a segment that
-//! is still to come.
+//! So a missing segment is lost, that is, another program deleted it, if both hold:
+//!
+//! - the log starts at or below its slot;
+//! - the head declares it folded, or a later slot holds a segment of this collection.
+//!
+//! The loss of the last segment, if it was not folded, looks the same as a segment still to come.
 
 use deltafold_format::{Head, Sequence};
 

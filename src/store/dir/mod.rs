@@ -11,9 +11,9 @@
 //!   go on behind an object that another process is just writing. A power failure between the two
 //!   would leave a gap. An object written behind one that was only read lies in the same folder, so
 //!   the flush of that folder covers both names.
-//! - **Actions that rest on reading alone** (to acknowledge an op already in the log, to delete, to
-//!   pass an op on) come after [`settle`](Store::settle), which flushes the folder. A name is
-//!   visible before it is flushed.
+//! - **Actions that rest on reading alone** come after [`settle`](Store::settle), which flushes the
+//!   folder: an acknowledgement of an op already in the log, a deletion, passing an op on. A name
+//!   is visible before it is flushed.
 //! - **Replace** takes a lock of the operating system (`flock`), which ends with its process and
 //!   never expires. Under the lock it reads and compares the register, flushes a temporary file,
 //!   renames it over the register and flushes the folder. Delete takes the same lock, so that no

@@ -87,7 +87,7 @@ impl Staged for Upload {
 }
 
 impl Inner {
-    /// Sends an object ahead, if it is so large that two more requests matter little.
+    /// Sends an object ahead, if two more requests matter little beside its size.
     pub(super) async fn stage(self: &Arc<Self>, key: &Key, chunks: &[Bytes]) -> Result<Option<Upload>, StoreError> {
         if bytes_of(chunks) < STAGE_BYTES {
             return Ok(None);

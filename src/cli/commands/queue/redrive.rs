@@ -16,10 +16,10 @@ use crate::cli::quote::quoted;
 
 /// Move the messages of a dead-letter queue back to their source queue
 ///
-/// A task of the service moves them. If the service has no such task, or `--max` bounds the move,
-/// the command moves them by hand: it receives, sends, and deletes once the other queue has
-/// acknowledged. Either way messages get new ids and sequence numbers, so only the body can make a
-/// change take effect once.
+/// A task of the service moves them. The command moves them itself if the service has no such task,
+/// or if `--max` bounds the move: it receives, sends, and deletes after the acknowledgement. Either
+/// way messages get new ids and sequence numbers, so only the body can make a change take effect
+/// once.
 #[derive(Debug, Args)]
 pub(crate) struct Redrive {
     /// The dead-letter queue, by URL, ARN or name
