@@ -59,7 +59,7 @@ impl Reset {
         each: impl FnMut(DropReport),
     ) -> Result<DropReport, E> {
         let key = note_key(name);
-        self.keep(store, &key).await?;
+        self.write(store, &key).await?;
         purge.await?;
         let dropped = match Collection::drop(with_heads, name, each).await {
             Err(error) if error.kind() == crate::ErrorKind::NotFound => DropReport::default(),
@@ -85,7 +85,7 @@ impl Reset {
     }
 
     /// Writes the note, over an existing one if need be.
-    async fn keep(&self, store: &dyn Store, key: &Key) -> Result<()> {
+    async fn write(&self, store: &dyn Store, key: &Key) -> Result<()> {
         let heads = match &self.heads {
             HeadPlace::Store => json!({ "place": "store" }),
             HeadPlace::DynamoDb { table, region } => json!({ "place": "dynamodb", "table": table, "region": region }),

@@ -65,7 +65,7 @@ pub(crate) async fn fold(
             };
             effect = record;
         }
-        let embeddings = place(&mut writer, &ops, &effect).await?;
+        let embeddings = copy(&mut writer, &ops, &effect).await?;
         let effect = effect.map_embedding(&mut |from| embeddings.lookup(from));
         writer.push(id, &effect).await?;
     }
@@ -114,27 +114,27 @@ async fn sample_clock(
     Some(ClockSample { now, forget_after })
 }
 
-/// The new places of one row's embeddings: at most two, for the absent and for the present case.
+/// The copies of one row's embeddings: at most two, for the absent and for the present case.
 #[derive(Default)]
-struct Placed(Vec<(InSegment, EmbeddingRef)>);
+struct Copies(Vec<(InSegment, EmbeddingRef)>);
 
-impl Placed {
+impl Copies {
     fn lookup(&self, from: InSegment) -> EmbeddingRef {
-        let placed = self.0.iter().find(|(source, _)| *source == from);
-        placed.expect("every embedding of the row was placed before it was mapped").1
+        let found = self.0.iter().find(|(source, _)| *source == from);
+        found.expect("every embedding of the row was copied before it was mapped").1
     }
 }
 
 /// Copies the embeddings that a row carries.
-async fn place(writer: &mut RunWriter, ops: &Ops, effect: &Effect<InSegment>) -> Result<Placed> {
-    let mut placed = Placed::default();
+async fn copy(writer: &mut RunWriter, ops: &Ops, effect: &Effect<InSegment>) -> Result<Copies> {
+    let mut copies = Copies::default();
     for from in effect.embeddings() {
-        if placed.0.iter().all(|(source, _)| source != from) {
+        if copies.0.iter().all(|(source, _)| source != from) {
             let to = writer.embed(ops.vector(*from)).await?;
-            placed.0.push((*from, to));
+            copies.0.push((*from, to));
         }
     }
-    Ok(placed)
+    Ok(copies)
 }
 
 /// The highest position of each source, writers among them.

@@ -283,7 +283,7 @@ impl Consumer<'_> {
                 let beat = std::pin::pin!(env::sleep((self.visibility / 3).max(PAUSE)));
                 match select(appending.as_mut(), beat).await {
                     Either::Left((outcome, _)) => break outcome,
-                    Either::Right(_) => self.keep(messages).await,
+                    Either::Right(_) => self.extend_visibility(messages).await,
                 }
             }
         };
@@ -325,7 +325,8 @@ impl Consumer<'_> {
         }
     }
 
-    async fn keep(&self, messages: &[Message]) {
+    /// Keeps messages in work invisible for another visibility timeout.
+    async fn extend_visibility(&self, messages: &[Message]) {
         let receipts: Vec<&str> = messages.iter().map(|message| message.receipt.as_str()).collect();
         if let Err(error) = self.queue.change_visibility(&receipts, self.visibility).await {
             tracing::warn!(%error, "messages may come again while they are worked on");

@@ -73,11 +73,11 @@ impl Spilled {
             let id = layer.id(at);
             let end = layer.end_of(id, at);
             if let Some(effect) = Row::Log(layer, at..end).effect()?.filter(|effect| !effect.is_nothing()) {
-                let mut placed = Placed::default();
+                let mut copies = Copies::default();
                 for from in effect.embeddings() {
-                    placed.place(&mut writer, from).await?;
+                    copies.copy(&mut writer, from).await?;
                 }
-                let effect = effect.map_embedding(&mut |from| placed.lookup(&from));
+                let effect = effect.map_embedding(&mut |from| copies.lookup(&from));
                 writer.push(id, &effect).await?;
             }
             at = end;
@@ -139,10 +139,10 @@ fn own(error: Error) -> Error {
 
 /// The copies of the embeddings of one row: at most two, of the absent and of the present case.
 #[derive(Default)]
-struct Placed(Vec<((usize, u32), EmbeddingRef)>);
+struct Copies(Vec<((usize, u32), EmbeddingRef)>);
 
-impl Placed {
-    async fn place(&mut self, writer: &mut RunWriter, from: &EmbeddingSource) -> Result<()> {
+impl Copies {
+    async fn copy(&mut self, writer: &mut RunWriter, from: &EmbeddingSource) -> Result<()> {
         let Some(numbers) = from.numbers() else { return Ok(()) };
         let key = key(from);
         if self.0.iter().all(|(known, _)| *known != key) {
@@ -154,7 +154,7 @@ impl Placed {
 
     fn lookup(&self, from: &EmbeddingSource) -> EmbeddingRef {
         let found = self.0.iter().find(|(known, _)| *known == key(from));
-        found.expect("every embedding of the row was placed before it was mapped").1
+        found.expect("every embedding of the row was copied before it was mapped").1
     }
 }
 

@@ -146,7 +146,7 @@ mod tests {
             ("{a}", "attribute `a`: the item has none"),
             ("{z}", "the item has none"),
             ("{b}", "a boolean (BOOL)"),
-            ("{f:03}", "`1.5` is no integer"),
+            ("{f:03}", "`1.5` is not an integer"),
         ] {
             let reason = Template::parse(template).unwrap().render(View::whole(&item)).unwrap_err().to_string();
             assert!(reason.contains(words), "{template}: {reason}");
