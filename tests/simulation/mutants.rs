@@ -110,6 +110,14 @@ fn caught(mutant: &Mutant) -> Option<(Failure, u64)> {
     })
 }
 
+/// The mutants to run: all, or those with the text of `DELTAFOLD_MUTANT` in their names.
+fn chosen() -> (Vec<&'static Mutant>, bool) {
+    let text = std::env::var("DELTAFOLD_MUTANT").unwrap_or_default();
+    let chosen: Vec<&Mutant> = MUTANTS.iter().filter(|mutant| mutant.name.contains(&text)).collect();
+    let all = chosen.len() == MUTANTS.len();
+    (chosen, all)
+}
+
 /// The rows of the table in the documentation: the guards switched off, and the checks known to
 /// fail.
 fn written(text: &str) -> BTreeMap<String, Vec<String>> {
@@ -124,6 +132,7 @@ fn written(text: &str) -> BTreeMap<String, Vec<String>> {
 
 #[test]
 fn every_guard_that_is_switched_off_is_noticed() {
+    let (mutants, all) = chosen();
     let found: Mutex<BTreeMap<usize, Option<(Failure, u64)>>> = Mutex::default();
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -131,7 +140,7 @@ fn every_guard_that_is_switched_off_is_noticed() {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Relaxed);
-                    let Some(mutant) = MUTANTS.get(number) else { return };
+                    let Some(mutant) = mutants.get(number) else { return };
                     let caught = caught(mutant);
                     found.lock().unwrap().insert(number, caught);
                 }
@@ -143,7 +152,7 @@ fn every_guard_that_is_switched_off_is_noticed() {
     let mut known = written(&text);
     let (mut survivors, mut unlisted, mut table) = (Vec::new(), Vec::new(), String::new());
     table.push_str("| switched off | noticed by |\n|---|---|\n");
-    for (mutant, caught) in MUTANTS.iter().zip(found.values()) {
+    for (mutant, caught) in mutants.iter().zip(found.values()) {
         let Some((failure, histories)) = caught else {
             println!("{:<60} SURVIVES", mutant.name);
             survivors.push(mutant.name);
@@ -159,12 +168,14 @@ fn every_guard_that_is_switched_off_is_noticed() {
         writeln!(table, "| {} | {} |", mutant.name, checks.join("; ")).unwrap();
     }
     assert_eq!(survivors, [""; 0], "no check notices that these are switched off");
-    if std::env::var_os("DELTAFOLD_WRITE_TABLE").is_some() {
+    if all && std::env::var_os("DELTAFOLD_WRITE_TABLE").is_some() {
         let (before, rest) = text.split_once(BEGIN).unwrap();
         let (_, after) = rest.split_once(END).unwrap();
         std::fs::write(TABLE, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
         return;
     }
     assert_eq!(unlisted, [""; 0], "docs/correctness.md does not say so; DELTAFOLD_WRITE_TABLE=1 writes it");
-    assert_eq!(known.len(), 0, "docs/correctness.md lists what there is no more: {known:?}");
+    if all {
+        assert_eq!(known.len(), 0, "docs/correctness.md lists mutants that are gone: {known:?}");
+    }
 }
