@@ -9,7 +9,7 @@ use deltafold::format::{Op, Segment, SegmentBody, SegmentStamp};
 pub(crate) enum Broken {
     #[default]
     Sound,
-    /// A replace overwrites the object, whatever tag its caller saw.
+    /// A replace of a head overwrites it, whatever tag its caller saw.
     Overwrites,
     /// Compactors get segments without their last op.
     ShortensSegments,

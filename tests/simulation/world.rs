@@ -382,7 +382,7 @@ impl State {
     }
 
     pub(crate) fn replace(&mut self, now: Duration, sent: Sent, key: &Key, tag: &Tag, bytes: &Bytes) -> Outcome {
-        let overwrites = self.broken == Broken::Overwrites;
+        let overwrites = self.broken == Broken::Overwrites && key.as_str().ends_with("/head");
         if self.objects.get(key).is_none_or(|stored| stored.tag() != *tag && !overwrites) {
             return Outcome::Refused;
         }
