@@ -225,6 +225,23 @@ impl Shard {
         self.check_part(entry, part).map(Some)
     }
 
+    /// The front of a part, and its whole object, of which the pieces are not decoded; `None` where
+    /// the object is gone. One GET.
+    pub(crate) async fn stored_part(&self, entry: &PartEntry) -> Result<Option<(PartMeta, Bytes)>> {
+        let key = self.0.layout.part(PartObject::Meta(entry.name));
+        let Some(object) = self.get(&key).await? else { return Ok(None) };
+        let stored = object.bytes.clone();
+        let opened = crate::env::blocking(move || PartMeta::open_whole(stored)).await;
+        let front = opened.map_err(|error| Error::format(&key, error))?;
+        Ok(Some((self.check_part(entry, front)?, object.bytes)))
+    }
+
+    /// The part of [`stored_part`](Self::stored_part) with all of its pieces.
+    pub(crate) async fn decoded_part(&self, entry: &PartEntry, front: PartMeta, object: Bytes) -> Result<PartMeta> {
+        let decoded = crate::env::blocking(move || front.with_all(object)).await;
+        decoded.map_err(|error| Error::format(&self.0.layout.part(PartObject::Meta(entry.name)), error))
+    }
+
     /// The front of a part, with the columns within its first `end` bytes; `None` where the object
     /// is gone. One GET.
     pub(crate) async fn part_front(&self, entry: &PartEntry, end: u64) -> Result<Option<PartMeta>> {

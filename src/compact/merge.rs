@@ -10,7 +10,7 @@ use deltafold_format::{
 
 use super::policy::MergePlan;
 use super::retention::forgotten_before;
-use super::run_writer::{RunWriter, is_large};
+use super::run_writer::{RunWriter, is_large, is_large_in_memory};
 use crate::error::{Error, Repr, Result};
 use crate::scratch::{Overflow, Scratch};
 use crate::shard::Shard;
@@ -18,8 +18,9 @@ use crate::shard::objects::objects;
 use crate::snapshot::{Accounting, Conflict, Merge, ReferenceChange};
 
 /// Merges the runs of `plan` into one that is written but not published. Costs one GET for each
-/// part and embedding object read, one PUT for each written. Memory: one part of each input run,
-/// and one object of each kind being filled.
+/// part and embedding object read, one PUT for each written. The front of a large part of a newer
+/// run costs another GET where the base takes the part in. Memory: one part of each input run, and
+/// one object of each kind being filled.
 pub(crate) async fn merge(shard: &Shard, manifest: &Manifest, plan: &MergePlan) -> Result<Merge> {
     let inputs: Vec<&Run> = manifest.runs.iter().filter(|run| plan.inputs.contains(&run.id)).collect();
     let Some((oldest, newest)) = inputs.first().zip(inputs.last()) else {
@@ -44,9 +45,9 @@ pub(crate) async fn merge(shard: &Shard, manifest: &Manifest, plan: &MergePlan) 
         let parts_left = cursors.oldest_parts_left();
         let Some((lowest, limit)) = cursors.lowest() else { break };
         if let [only] = lowest {
-            match only.whole_part_below(limit).filter(|entry| merging.carries(entry)) {
-                Some(entry) => merging.carry(only, entry).await?,
-                None => merging.copy_below(only, limit).await?,
+            match only.whole_part_below(limit).filter(|entry| merging.may_carry(entry)) {
+                Some(entry) if merging.is_carried(only, entry).await? => merging.carry(only, entry).await?,
+                _ => merging.copy_below(only, limit).await?,
             }
         } else {
             merging.compose(lowest).await?;
@@ -209,11 +210,44 @@ struct Merging<'a> {
 }
 
 impl Merging<'_> {
-    /// Whether a part alone in its id range goes into the output by reference.
-    fn carries(&self, entry: &PartEntry) -> bool {
-        let whole = is_large(entry) && self.writer.may_close();
-        let whole = whole && (entry.absent.rows == 0 || entry.absent.oldest >= self.forget);
+    /// Whether the output may take a part alone in its id range by reference.
+    fn may_carry(&self, entry: &PartEntry) -> bool {
+        let whole = self.writer.may_close() && (entry.absent.rows == 0 || entry.absent.oldest >= self.forget);
         whole && entry.embeddings.iter().all(|object| !self.rewrite.contains(object))
+    }
+
+    /// Whether the output takes the cursor's part by reference: the part is large, and its rows may
+    /// stay as they are. Loads a part that is neither.
+    async fn is_carried(&mut self, cursor: &mut Cursor<'_>, entry: &PartEntry) -> Result<bool> {
+        // In a log-ordered collection the base holds whole records alone. Its own parts do; a part
+        // of a newer run may hold upserts, patches and deletes.
+        let fits = !self.resolved || cursor.number == 0 || self.shard.config().ordering.is_revision();
+        if cursor.loaded.is_some() {
+            return Ok(false);
+        }
+        if is_large(entry) {
+            return Ok(fits || self.front(entry).await?.resolved());
+        }
+        let Some((front, object)) = self.shard.stored_part(entry).await? else {
+            return Err(vanished(self.shard, PartObject::Meta(entry.name)).await);
+        };
+        // Long documents may compress to almost nothing.
+        if is_large_in_memory(&front) && (fits || front.resolved()) {
+            self.accounting.bytes_in += entry.bytes;
+            return Ok(true);
+        }
+        let part = self.shard.decoded_part(entry, front, object).await?;
+        self.loaded(cursor, entry, part);
+        Ok(false)
+    }
+
+    /// The front of a part.
+    async fn front(&mut self, entry: &PartEntry) -> Result<PartMeta> {
+        let Some(front) = self.shard.part_front(entry, entry.front_bytes).await? else {
+            return Err(vanished(self.shard, PartObject::Meta(entry.name)).await);
+        };
+        self.accounting.bytes_in += entry.front_bytes;
+        Ok(front)
     }
 
     async fn carry(&mut self, cursor: &mut Cursor<'_>, entry: &PartEntry) -> Result<()> {
@@ -229,6 +263,12 @@ impl Merging<'_> {
         let Some(part) = self.shard.part(entry).await? else {
             return Err(vanished(self.shard, PartObject::Meta(entry.name)).await);
         };
+        self.loaded(cursor, entry, part);
+        Ok(())
+    }
+
+    /// Takes in the cursor's part, whose rows go into new parts one by one.
+    fn loaded(&mut self, cursor: &mut Cursor<'_>, entry: &PartEntry, part: PartMeta) {
         for (object, rows) in part.references() {
             *self.removed.entry(object).or_default() += rows;
         }
@@ -237,7 +277,6 @@ impl Merging<'_> {
             self.writer.expect(&part);
         }
         cursor.loaded = Some(part);
-        Ok(())
     }
 
     /// Copies the rows of one part up to `limit`. No other run has ids in that range.

@@ -54,6 +54,11 @@ pub(crate) fn is_large(part: &PartEntry) -> bool {
     part.rows as usize >= LARGE_ROWS || part.bytes >= (PART_BYTES / 16) as u64
 }
 
+/// The same by the bytes that a part takes once it is decoded.
+pub(crate) fn is_large_in_memory(part: &PartMeta) -> bool {
+    part.decoded_bytes() >= LARGE_BYTES
+}
+
 /// A part of this many rows stands alone.
 const LARGE_ROWS: usize = MAX_PART_ROWS / 4;
 

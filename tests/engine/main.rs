@@ -13,6 +13,7 @@ mod support;
 mod backlog;
 #[cfg(feature = "s3")]
 mod cached;
+mod carried;
 mod cold;
 mod compactor;
 mod doubt;

@@ -22,9 +22,28 @@ impl PartMeta {
     ///
     /// Any byte is wrong. No part of such an object can be used.
     pub fn decode(object: Bytes) -> Result<Self, FormatError> {
+        Self::open_whole(object.clone())?.with_all(object)
+    }
+
+    /// Opens a part from its whole object. No piece is loaded; [`with_all`](Self::with_all) does
+    /// that.
+    ///
+    /// # Errors
+    ///
+    /// Envelope, padding, rows, revisions or directory are wrong, or the object has another length.
+    pub fn open_whole(object: Bytes) -> Result<Self, FormatError> {
         let reader = EnvelopeReader::open(object, ObjectKind::PartMeta)?;
-        let front = Front::read(&reader)?;
-        let directory = &front.directory;
+        Self::of_front(Front::read(&reader)?)
+    }
+
+    /// The same part with all of its pieces, from its whole object.
+    ///
+    /// # Errors
+    ///
+    /// Any byte of the pieces is wrong, alone or together.
+    pub fn with_all(&self, object: Bytes) -> Result<Self, FormatError> {
+        let reader = EnvelopeReader::open(object, ObjectKind::PartMeta)?;
+        let directory = &self.front.directory;
         let mut pieces: Vec<(PartPiece, Bytes)> = Vec::new();
         if !directory.columns.is_empty() {
             let section = raw_section(&reader, VALUES.id, VALUES.name)?;
@@ -36,7 +55,7 @@ impl PartMeta {
             let stored = split(&section, directory.blocks.iter().map(|block| block.sum));
             pieces.extend(stored.zip(0..).map(|(stored, number)| (PartPiece::Documents(number), stored)));
         }
-        Self::of_front(front)?.with(pieces)
+        self.with(pieces)
     }
 
     /// Opens a part from the first bytes of its object: at least

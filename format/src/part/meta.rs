@@ -85,6 +85,12 @@ impl PartMeta {
         self.front.memory_bytes() + places + pieces_bytes(&self.columns, &self.blocks)
     }
 
+    /// Estimated bytes of memory with all pieces, loaded or not.
+    pub fn decoded_bytes(&self) -> usize {
+        let pieces = usize::try_from(self.directory().raw()).unwrap_or(usize::MAX);
+        self.front.memory_bytes().saturating_add(pieces)
+    }
+
     /// Whether every row is a whole record, as in the base.
     pub fn resolved(&self) -> bool {
         self.front.checked.resolved
