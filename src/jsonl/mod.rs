@@ -26,6 +26,7 @@
 //! the nearest f32. Everything printed here reads back unchanged, except empty lists of other
 //! types.
 
+mod decimal;
 mod error;
 mod object;
 mod parse;

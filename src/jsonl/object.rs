@@ -1,14 +1,43 @@
 //! A JSON object as its members. Each value stays text, so that it knows its column.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::error::LineError;
 
+/// A string, in the line itself unless it holds an escape.
+pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Take;
+        impl<'de> Visitor<'de> for Take {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Take)
+    }
+}
+
 /// The members in order. A key may occur twice.
-pub(super) struct Members<'a>(pub(super) Vec<(String, &'a RawValue)>);
+pub(super) struct Members<'a>(pub(super) Vec<(Text<'a>, &'a RawValue)>);
+
+/// Members for which memory is taken at once.
+const MEMBERS: usize = 8;
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -21,7 +50,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = Vec::new();
+                let mut members = Vec::with_capacity(MEMBERS);
                 while let Some(member) = map.next_entry()? {
                     members.push(member);
                 }
@@ -44,7 +73,7 @@ impl<'a> Line<'a> {
     }
 
     /// Parses `text`, a part of the line.
-    pub(super) fn read<T: Deserialize<'a>>(self, text: &'a str, field: &str) -> Result<T, LineError> {
+    pub(super) fn read<T: Deserialize<'a>>(self, text: &'a str, field: impl Into<String>) -> Result<T, LineError> {
         serde_json::from_str(text).map_err(|error| {
             let column = self.column(text) + error.column().saturating_sub(1);
             LineError::new(column.max(1), field, reason(&error))

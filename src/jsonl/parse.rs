@@ -1,13 +1,14 @@
 //! One line to one op.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 
-use deltafold_format::{Change, Metadata, Op, OpRules, Patch, Record, Value};
+use deltafold_format::{Change, Metadata, Op, OpRules, Patch, Record};
 use serde_json::value::RawValue;
 
 use super::error::LineError;
-use super::object::{Kind, Line, Members};
-use super::value;
+use super::object::{Kind, Line, Members, Text};
+use super::value::{self, Place};
 use crate::log::{MAX_ORIGIN_BYTES, Origin};
 
 /// The fields of a line, values still as text.
@@ -100,7 +101,8 @@ fn parse(line: &[u8], sourced: bool) -> Result<(Op, Option<Origin>), LineError> 
     let op = string(line, fields.op, "op", "expected \"put\", \"upsert\", \"add\", \"patch\" or \"delete\"")?;
     let id = string(line, fields.id, "id", "every op names a record")?;
     let revision = fields.revision.map(|text| value::revision(line, text)).transpose()?;
-    let op = match op.as_str() {
+    let id = id.into_owned();
+    let op = match &*op {
         "put" => Op::put(id, record(line, &fields)?),
         "add" => Op::add(id, record(line, &fields)?),
         "upsert" => Op::upsert(id, patch(line, &fields)?),
@@ -137,7 +139,7 @@ fn origin(line: Line<'_>, fields: &Fields<'_>) -> Result<Option<Origin>, LineErr
         (Some(source), Some(position)) => (source, position),
     };
     let at = line.column(source);
-    let source = string(line, Some(source), "source", "")?;
+    let source = string(line, Some(source), "source", "")?.into_owned();
     if source.is_empty() || source.len() > MAX_ORIGIN_BYTES {
         let reason = format!("it has {} bytes; it must have 1 to {MAX_ORIGIN_BYTES}", source.len());
         return Err(LineError::new(at, "source", reason));
@@ -152,8 +154,8 @@ fn fields<'a>(line: Line<'a>, sourced: bool) -> Result<Fields<'a>, LineError> {
         return Err(LineError::new(line.column(text), "", format!("expected a JSON object, found {found}")));
     }
     let mut fields = Fields::default();
-    for (name, value) in line.read::<Members<'a>>(text, "")?.0 {
-        let place = match name.as_str() {
+    for (Text(name), value) in line.read::<Members<'a>>(text, "")?.0 {
+        let place = match &*name {
             "op" => &mut fields.op,
             "id" => &mut fields.id,
             "embedding" => &mut fields.embedding,
@@ -175,44 +177,49 @@ fn fields<'a>(line: Line<'a>, sourced: bool) -> Result<Fields<'a>, LineError> {
 }
 
 /// A field that must be a string.
-fn string(line: Line<'_>, text: Option<&str>, field: &str, missing: &str) -> Result<String, LineError> {
+fn string<'a>(line: Line<'a>, text: Option<&'a str>, field: &str, missing: &str) -> Result<Cow<'a, str>, LineError> {
     let Some(text) = text else {
         return Err(LineError::new(1, field, format!("it is missing; {missing}")));
     };
     match Kind::of(text) {
-        Kind::String => {
-            // `read` needs a slice that lives as long as the line; an owned string needs none.
-            Line::read::<String>(line, text, field)
-        }
+        Kind::String => line.read::<Text<'a>>(text, field).map(|text| text.0),
         kind => Err(LineError::new(line.column(text), field, format!("expected a string, found {}", kind.name()))),
     }
 }
 
+/// A document.
+fn document(line: Line<'_>, text: &str) -> Result<String, LineError> {
+    string(line, Some(text), "document", "").map(Cow::into_owned)
+}
+
 fn record(line: Line<'_>, fields: &Fields<'_>) -> Result<Record, LineError> {
     let mut metadata = Metadata::new();
-    for (key, value, text) in members(line, fields.metadata)? {
-        let Some(value) = value else {
+    for (Text(key), value) in members(line, fields.metadata)? {
+        let Some(read) = value::metadata(line, value.get(), Place::of(&key))? else {
             let reason = "null is no value; leave the key out, or remove it with a patch";
-            return Err(LineError::new(line.column(text), format!("metadata.{key}"), reason));
+            return Err(LineError::new(line.column(value.get()), Place::of(&key), reason));
         };
-        metadata.insert(key, value);
+        metadata.insert(key.into_owned(), read);
     }
     let embedding = fields.embedding.filter(|text| Kind::of(text) != Kind::Null);
-    let document = fields.document.filter(|text| Kind::of(text) != Kind::Null);
+    let text = fields.document.filter(|text| Kind::of(text) != Kind::Null);
     Ok(Record {
         embedding: embedding.map(|text| value::embedding(line, text)).transpose()?,
         metadata,
-        document: document.map(|text| string(line, Some(text), "document", "")).transpose()?,
+        document: text.map(|text| document(line, text)).transpose()?,
     })
 }
 
 fn patch(line: Line<'_>, fields: &Fields<'_>) -> Result<Patch, LineError> {
-    let metadata: BTreeMap<_, _> =
-        members(line, fields.metadata)?.into_iter().map(|(key, value, _)| (key, value)).collect();
+    let mut metadata = BTreeMap::new();
+    for (Text(key), value) in members(line, fields.metadata)? {
+        let read = value::metadata(line, value.get(), Place::of(&key))?;
+        metadata.insert(key.into_owned(), read);
+    }
     Ok(Patch {
         embedding: change(fields.embedding, |text| value::embedding(line, text))?,
         metadata,
-        document: change(fields.document, |text| string(line, Some(text), "document", ""))?,
+        document: change(fields.document, |text| document(line, text))?,
     })
 }
 
@@ -227,28 +234,31 @@ fn change<'a, T>(
     })
 }
 
-/// A metadata key, its value and the value's text.
-type Member<'a> = (String, Option<Value>, &'a str);
-
-fn members<'a>(line: Line<'a>, text: Option<&'a str>) -> Result<Vec<Member<'a>>, LineError> {
+/// The metadata keys of a line, no key twice, and the text of their values.
+fn members<'a>(line: Line<'a>, text: Option<&'a str>) -> Result<Vec<(Text<'a>, &'a RawValue)>, LineError> {
     let Some(text) = text.filter(|text| Kind::of(text) != Kind::Null) else { return Ok(Vec::new()) };
     if Kind::of(text) != Kind::Object {
         let reason = format!("expected an object of keys and values, found {}", Kind::of(text).name());
         return Err(LineError::new(line.column(text), "metadata", reason));
     }
-    let raw: Vec<(String, &RawValue)> = line.read::<Members<'a>>(text, "metadata")?.0;
-    let mut seen = std::collections::HashSet::with_capacity(raw.len());
-    for (key, value) in &raw {
-        if !seen.insert(key.as_str()) {
-            let reason = "the key stands in the metadata twice";
-            return Err(LineError::new(line.column(value.get()), format!("metadata.{key}"), reason));
-        }
+    let members = line.read::<Members<'a>>(text, "metadata")?.0;
+    if let Some((Text(key), value)) = repeated(&members) {
+        let reason = "the key stands in the metadata twice";
+        return Err(LineError::new(line.column(value.get()), Place::of(key), reason));
     }
-    let member = |(key, value): (String, &'a RawValue)| {
-        let read = value::metadata(line, value.get(), &format!("metadata.{key}"))?;
-        Ok((key, read, value.get()))
-    };
-    raw.into_iter().map(member).collect()
+    Ok(members)
+}
+
+/// The first member whose key came before.
+fn repeated<'m, 'a>(members: &'m [(Text<'a>, &'a RawValue)]) -> Option<&'m (Text<'a>, &'a RawValue)> {
+    /// So few keys are compared with each other faster than they are hashed.
+    const FEW: usize = 8;
+    if members.len() <= FEW {
+        let came_before = |place: usize, key: &str| members.iter().take(place).any(|(Text(other), _)| other == key);
+        return members.iter().enumerate().find(|(place, (Text(key), _))| came_before(*place, key)).map(|(_, it)| it);
+    }
+    let mut seen = HashSet::with_capacity(members.len());
+    members.iter().find(|(Text(key), _)| !seen.insert(&**key))
 }
 
 #[cfg(test)]

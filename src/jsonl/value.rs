@@ -3,8 +3,35 @@
 use deltafold_format::{Revision, Value};
 use serde_json::value::RawValue;
 
+use super::decimal;
 use super::error::LineError;
 use super::object::{Kind, Line};
+
+/// The most numbers for which an embedding gets memory before they are read.
+const CAPACITY: usize = 1 << 16;
+
+/// The place of a metadata value, for errors.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    key: &'a str,
+    /// Its element, in a list.
+    index: Option<usize>,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn of(key: &'a str) -> Self {
+        Self { key, index: None }
+    }
+}
+
+impl From<Place<'_>> for String {
+    fn from(place: Place<'_>) -> Self {
+        match place.index {
+            None => format!("metadata.{}", place.key),
+            Some(index) => format!("metadata.{}[{index}]", place.key),
+        }
+    }
+}
 
 /// The numbers of an embedding. `text` is a JSON list of checked syntax. So an element with a comma
 /// or a bracket begins with one of `"`, `[`, `{`, and those are refused.
@@ -13,27 +40,46 @@ pub(super) fn embedding(line: Line<'_>, text: &str) -> Result<Vec<f32>, LineErro
         let reason = format!("expected a list of numbers, found {}", Kind::of(text).name());
         return Err(LineError::new(line.column(text), "embedding", reason));
     };
-    let mut numbers = Vec::new();
     if inner.trim_ascii().is_empty() {
-        return Ok(numbers);
+        return Ok(Vec::new());
     }
-    for element in inner.split(',') {
-        let element = element.trim_ascii();
-        let field = || format!("embedding[{}]", numbers.len());
-        let kind = Kind::of(element);
-        if kind != Kind::Number {
-            let reason = format!("expected a number, found {}", kind.name());
-            return Err(LineError::new(line.column(element), field(), reason));
+    let commas = memchr::memchr_iter(b',', inner.as_bytes()).count();
+    let mut numbers = Vec::with_capacity((commas + 1).min(CAPACITY));
+    let mut rest = Some(inner);
+    while let Some(text) = rest.map(str::trim_ascii_start) {
+        if let Some((number, length)) = decimal::leading(text.as_bytes())
+            && let end @ (None | Some(b',')) = text.as_bytes().get(length)
+        {
+            // A short decimal is far below the limit of an f32.
+            numbers.push(number as f32);
+            rest = end.and_then(|_| text.get(length + 1..));
+            continue;
         }
-        // Through f64, as NumPy's `float32(x)` of a parsed number does.
-        let number = element.parse::<f64>().map_or(f32::NAN, |number| number as f32);
-        if !number.is_finite() {
-            let reason = format!("{} is too large for a 32-bit float, the limit is {:e}", cut(element), f32::MAX);
-            return Err(LineError::new(line.column(element), field(), reason));
-        }
-        numbers.push(number);
+        let (element, behind) = match text.split_once(',') {
+            Some((element, behind)) => (element, Some(behind)),
+            None => (text, None),
+        };
+        numbers.push(embedding_number(line, element.trim_ascii_end(), numbers.len())?);
+        rest = behind;
     }
     Ok(numbers)
+}
+
+/// One number of an embedding, of any form.
+fn embedding_number(line: Line<'_>, element: &str, index: usize) -> Result<f32, LineError> {
+    let field = || format!("embedding[{index}]");
+    let kind = Kind::of(element);
+    if kind != Kind::Number {
+        let reason = format!("expected a number, found {}", kind.name());
+        return Err(LineError::new(line.column(element), field(), reason));
+    }
+    // Through f64, as NumPy's `float32(x)` of a parsed number does.
+    let number = element.parse::<f64>().map_or(f32::NAN, |number| number as f32);
+    if !number.is_finite() {
+        let reason = format!("{} is too large for a 32-bit float, the limit is {:e}", cut(element), f32::MAX);
+        return Err(LineError::new(line.column(element), field(), reason));
+    }
+    Ok(number)
 }
 
 /// A revision: digits, as a number or as a string.
@@ -61,22 +107,22 @@ fn whole(line: Line<'_>, text: &str, field: &str) -> Result<Revision, LineError>
 }
 
 /// A metadata value; `None` for null.
-pub(super) fn metadata(line: Line<'_>, text: &str, field: &str) -> Result<Option<Value>, LineError> {
+pub(super) fn metadata(line: Line<'_>, text: &str, place: Place<'_>) -> Result<Option<Value>, LineError> {
     Ok(Some(match Kind::of(text) {
         Kind::Null => return Ok(None),
         Kind::Object => {
             let reason = "an object cannot be a metadata value; flatten it into keys of its own";
-            return Err(LineError::new(line.column(text), field, reason));
+            return Err(LineError::new(line.column(text), place, reason));
         }
-        Kind::List => list(line, &line.read::<Vec<&RawValue>>(text, field)?, field)?,
-        _ => scalar(line, text, field)?,
+        Kind::List => list(line, &line.read::<Vec<&RawValue>>(text, place)?, place)?,
+        _ => scalar(line, text, place)?,
     }))
 }
 
-fn scalar(line: Line<'_>, text: &str, field: &str) -> Result<Value, LineError> {
-    let refuse = |reason: String| Err(LineError::new(line.column(text), field, reason));
+fn scalar(line: Line<'_>, text: &str, place: Place<'_>) -> Result<Value, LineError> {
+    let refuse = |reason: String| Err(LineError::new(line.column(text), place, reason));
     match Kind::of(text) {
-        Kind::String => Ok(Value::String(line.read(text, field)?)),
+        Kind::String => Ok(Value::String(line.read(text, place)?)),
         Kind::Bool => Ok(Value::Bool(text == "true")),
         Kind::Number if text.contains(['.', 'e', 'E']) => match text.parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(Value::F64(number)),
@@ -94,15 +140,15 @@ fn scalar(line: Line<'_>, text: &str, field: &str) -> Result<Value, LineError> {
     }
 }
 
-fn list(line: Line<'_>, elements: &[&RawValue], field: &str) -> Result<Value, LineError> {
+fn list(line: Line<'_>, elements: &[&RawValue], place: Place<'_>) -> Result<Value, LineError> {
     let mut list = None;
     for (index, element) in elements.iter().enumerate() {
-        let field = format!("{field}[{index}]");
+        let place = Place { index: Some(index), ..place };
         let mixed = |list: &str, value: &str| {
             let reason = format!("a list holds values of one type; this one began with {list}, and here is {value}");
-            Err(LineError::new(line.column(element.get()), field.clone(), reason))
+            Err(LineError::new(line.column(element.get()), place, reason))
         };
-        let value = scalar(line, element.get(), &field)?;
+        let value = scalar(line, element.get(), place)?;
         match (&mut list, value) {
             (list @ None, value) => *list = Some(one(value, elements.len())),
             (Some(Value::Strings(list)), Value::String(value)) => list.push(value),
