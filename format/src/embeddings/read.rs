@@ -247,24 +247,36 @@ impl Embeddings {
             self.section(section, 0..self.rows())?;
             self.front.reader().check(section.id(), section.name())?;
         }
+        let all = 0..self.rows();
+        let numbers = |section| self.numbers(section, all.clone());
+        let [norms, estimators, scales, residuals] = [
+            numbers(EmbeddingSection::Norms)?,
+            numbers(EmbeddingSection::Estimators)?,
+            numbers(EmbeddingSection::Scales)?,
+            numbers(EmbeddingSection::Residuals)?,
+        ];
+        let of_each = |section: EmbeddingSection| {
+            let bytes = self.section(section, all.clone())?;
+            Ok::<_, FormatError>(bytes.chunks_exact(section.stride(self.dimension()).max(1)))
+        };
+        let codes = of_each(EmbeddingSection::Signs)?.zip(of_each(EmbeddingSection::Bytes)?);
         let mut encoder = CodeEncoder::new(Rotation::new(self.dimension(), self.rotation()));
         let mut signs = vec![0; sign_bytes(self.dimension())];
         let mut bytes = vec![0; self.dimension() as usize];
-        for row in 0..self.rows() {
-            let factors = encoder.encode(&self.row(row)?, &mut signs, &mut bytes);
-            let found = self.codes(row)?;
-            let same = |a: f32, b: f32| a.to_bits() == b.to_bits();
-            let differs = if signs != found.signs {
+        for (row, (values, (its_signs, its_bytes))) in of_each(EmbeddingSection::Rows)?.zip(codes).enumerate() {
+            let factors = encoder.encode(&floats(values), &mut signs, &mut bytes);
+            let same = |a: f32, all: &[f32]| all.get(row).is_some_and(|b| a.to_bits() == b.to_bits());
+            let differs = if signs != its_signs {
                 EmbeddingSection::Signs
-            } else if bytes != found.bytes {
+            } else if bytes != its_bytes {
                 EmbeddingSection::Bytes
-            } else if !same(factors.norm, found.factors.norm) {
+            } else if !same(factors.norm, &norms) {
                 EmbeddingSection::Norms
-            } else if !same(factors.estimator, found.factors.estimator) {
+            } else if !same(factors.estimator, &estimators) {
                 EmbeddingSection::Estimators
-            } else if !same(factors.scale, found.factors.scale) {
+            } else if !same(factors.scale, &scales) {
                 EmbeddingSection::Scales
-            } else if !same(factors.residual, found.factors.residual) {
+            } else if !same(factors.residual, &residuals) {
                 EmbeddingSection::Residuals
             } else {
                 continue;
