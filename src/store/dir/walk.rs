@@ -76,11 +76,12 @@ impl Walk<'_> {
 /// listed, too, so that verification finds them and a drop removes them. A link to a folder is not
 /// listed.
 fn file(path: &Path, key: String) -> io::Result<Option<Listed>> {
-    let followed = found(fs::metadata(path));
-    if followed.as_ref().is_ok_and(|metadata| metadata.as_ref().is_some_and(fs::Metadata::is_dir)) {
+    let (Some(metadata), Some(key)) = (found(fs::symlink_metadata(path))?, Key::new(key)) else { return Ok(None) };
+    // Only a link needs a second look.
+    let is_folder = |path| found(fs::metadata(path)).is_ok_and(|of| of.as_ref().is_some_and(fs::Metadata::is_dir));
+    if metadata.is_dir() || (metadata.is_symlink() && is_folder(path)) {
         return Ok(None);
     }
-    let (Some(metadata), Some(key)) = (found(fs::symlink_metadata(path))?, Key::new(key)) else { return Ok(None) };
     let since = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
     let modified = Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
     Ok(Some(Listed { key, bytes: metadata.len(), modified }))
