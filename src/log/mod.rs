@@ -5,19 +5,24 @@
 //!
 //! | module | part |
 //! |---|---|
-//! | `writer` | the handle: splits ops by shard, hands them over, and waits |
+//! | `writer` | the handle: hands ops over to the appenders of their shards |
+//! | `split` | the ops of a call by shard |
+//! | `ack` | the acknowledgement, and the wait for it |
 //! | `appender` | one task a shard: batches requests and commits the batches |
 //! | `dedup` | producers, high-water marks and keys of changes |
 //! | `read` | the end of the log, scans, and following it |
 //! | `backlog` | the part of the log that is not folded, and its limit |
 
+mod ack;
 mod appender;
 mod backlog;
 mod dedup;
 mod options;
 mod read;
+mod split;
 mod writer;
 
+pub use ack::Ack;
 #[cfg(test)]
 pub(crate) use appender::commit;
 pub use backlog::{BacklogLimit, Lag};
@@ -34,4 +39,4 @@ pub(crate) use read::{
     Foreign, Look, POLLS_A_LIST, ScanMode, TailRead, WithObject, folded_is_foreign, judge, read_named_with_objects,
     read_tail, read_tail_with_objects,
 };
-pub use writer::{Ack, Writer};
+pub use writer::Writer;

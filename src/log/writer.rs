@@ -1,42 +1,24 @@
 //! The writer: the handle of callers. It splits their ops by shard, passes them to the appenders of
 //! the shards, and waits for the answers.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use deltafold_format::limits::{MAX_SEGMENT_MARKS, MAX_SOURCE_BYTES};
-use deltafold_format::{Op, Sequence, ShardId, Uid};
+use deltafold_format::{Op, Uid};
 use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
-use super::appender::{AppendRequest, AppendResult, Appender, ChangeGroup, Message, Permit, Producer, bytes_of};
+use super::ack::{Ack, Handed};
+use super::appender::{AppendRequest, Appender, ChangeGroup, Message, Permit, Positions, Producer, bytes_of};
 use super::backlog::Lag;
-use super::dedup::{CHANGE, CLOCK_SOURCE, DedupKey, MAX_ORIGIN_BYTES, Origin, SOURCE};
+use super::dedup::{CHANGE, CLOCK_SOURCE, MAX_ORIGIN_BYTES, Origin, SOURCE};
 use super::options::WriterOptions;
+use super::split::{self, OfShard};
 use crate::env;
-use crate::error::{Error, ErrorKind, Repr, Result};
+use crate::error::{Error, Repr, Result};
 use crate::memory::MemoryLimit;
 use crate::shard::Shard;
-
-/// The acknowledgement of an append.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ack {
-    segments: Vec<(ShardId, Sequence)>,
-    duplicate: bool,
-}
-
-impl Ack {
-    /// The segments that hold the ops, one for each shard that got some of them.
-    pub fn segments(&self) -> &[(ShardId, Sequence)] {
-        &self.segments
-    }
-
-    /// Whether the collection held this source position already. Then nothing was appended.
-    pub fn is_duplicate(&self) -> bool {
-        self.duplicate
-    }
-}
 
 /// Appends ops to a collection. Clones are one writer: their concurrent appends share segments.
 ///
@@ -129,6 +111,43 @@ impl Writer {
         self.hand_over(vec![(None, ops)], Some(named(source, position)?))?.wait().await
     }
 
+    /// Appends ops that follow each other in a source, each at its own position. The positions must
+    /// ascend.
+    ///
+    /// It does the same as a call of [`append_from`](Self::append_from) for each op in turn, at a
+    /// fraction of the CPU. It leaves out each op whose position is not above the source's
+    /// high-water mark, and [counts](Ack::duplicates) it. The other ops of one shard become part of
+    /// one segment together, or of none. So the positions of two calls may overlap, as after a
+    /// failure with an unknown outcome.
+    ///
+    /// # Errors
+    ///
+    /// Those of `append_from`; `InvalidInput` if the positions do not ascend.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// use std::sync::Arc;
+    ///
+    /// use deltafold::format::Op;
+    /// use deltafold::store::Memory;
+    /// use deltafold::{Collection, CreateOptions, WriterOptions};
+    ///
+    /// let store = Arc::new(Memory::new());
+    /// let collection = Collection::create(store, &"notes".parse()?, &CreateOptions::new(2)).await?;
+    /// let writer = collection.writer(WriterOptions::default())?;
+    /// let lines = |numbers: std::ops::RangeInclusive<u128>| {
+    ///     numbers.map(|line| (line, Op::delete(line.to_string()))).collect::<Vec<_>>()
+    /// };
+    /// assert_eq!(writer.append_run("file", lines(1..=3)).await?.duplicates(), 0);
+    /// assert_eq!(writer.append_run("file", lines(2..=5)).await?.duplicates(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn append_run(&self, source: &str, ops: Vec<(u128, Op)>) -> Result<Ack> {
+        self.hand_over_run(source, ops)?.wait().await
+    }
+
     /// Appends a change with an origin: the ops at one position of a source. It is appended exactly
     /// once, and never behind a later change of one of its records. Unlike
     /// [`append_from`](Self::append_from), a late change does not count as a repetition.
@@ -200,63 +219,64 @@ impl Writer {
 
     /// Passes the ops to the appenders without waiting, so requests keep their order of arrival.
     fn hand_over(&self, changes: Vec<(Option<Origin>, Vec<Op>)>, producer: Option<Producer>) -> Result<Handed> {
+        for origin in changes.iter().filter_map(|(origin, _)| origin.as_ref()) {
+            check_origin(origin)?;
+        }
+        let bytes = self.check(changes.iter().flat_map(|(_, ops)| ops))?;
+        self.send(bytes, split::changes(self.shards(), changes, producer.as_ref()))
+    }
+
+    /// The same for ops with a position each.
+    fn hand_over_run(&self, source: &str, ops: Vec<(u128, Op)>) -> Result<Handed> {
+        if !ops.is_sorted_by(|(before, _), (position, _)| before < position) {
+            return Err(Error::invalid("the positions of a run of ops must ascend"));
+        }
+        let name: Arc<str> = named(source, 0)?.name;
+        let bytes = self.check(ops.iter().map(|(_, op)| op))?;
+        self.send(bytes, split::run(self.shards(), &name, ops))
+    }
+
+    /// Checks ops by the rules of the collection, and returns their estimated bytes.
+    fn check<'a>(&self, ops: impl Iterator<Item = &'a Op>) -> Result<usize> {
         let Some(first) = self.inner.appenders.first() else { return Err(Repr::Closed.into()) };
         if self.inner.closed.load(Ordering::Acquire) {
             return Err(Repr::Closed.into());
         }
         let rules = first.shard.config().rules();
-        for (origin, ops) in &changes {
-            origin.as_ref().map_or(Ok(()), check_origin)?;
-            for op in ops {
-                op.validate(rules)?;
-            }
+        let mut bytes = 0;
+        for op in ops {
+            op.validate(rules)?;
+            bytes += bytes_of(op);
         }
-        let bytes = changes.iter().flat_map(|(_, ops)| ops).map(bytes_of).sum();
+        Ok(bytes)
+    }
+
+    /// Passes the requests of each shard to its appender.
+    fn send(&self, bytes: usize, split: Vec<OfShard>) -> Result<Handed> {
         if bytes == 0 {
             return Ok(Handed(Vec::new()));
         }
-        let split = self.split(changes);
-        if split.iter().any(|(_, _, groups)| marks(groups) >= MAX_SEGMENT_MARKS) {
+        if split.iter().any(|of_shard| marks(&of_shard.groups) >= MAX_SEGMENT_MARKS) {
             let rule = "the changes of one call concern too many records: a shard takes about 4,000; send fewer changes at once";
             return Err(Error::invalid(rule));
         }
         let mut permit = Permit::take(&self.inner.waiting, bytes, self.inner.options.max_waiting_bytes)?;
-        let accepted = first.shard.env().now();
-        let handed = split.into_iter().map(|(handle, ops, groups)| {
+        let handed = split.into_iter().filter_map(|OfShard { shard, ops, groups, producer }| {
+            let handle = self.inner.appenders.get(usize::from(shard.get()))?;
             let (reply, answer) = oneshot::channel();
             let bytes = ops.iter().map(bytes_of).sum();
             let permit = permit.split(bytes);
-            let request = AppendRequest { ops, bytes, producer: producer.clone(), groups, accepted, reply, permit };
+            let accepted = handle.shard.env().now();
+            let request = AppendRequest { ops, bytes, producer, groups, accepted, reply, permit };
             // If the appender is gone, the request is dropped, and the receiver sees it.
             drop(self.requests(handle).send(Message::Append(request)));
-            (handle.shard.id(), answer)
+            Some((shard, answer))
         });
         Ok(Handed(handed.collect()))
     }
 
-    /// The ops by shard, in their order.
-    fn split(&self, changes: Vec<(Option<Origin>, Vec<Op>)>) -> Vec<(&AppenderHandle, Vec<Op>, Vec<ChangeGroup>)> {
-        let appenders = &self.inner.appenders;
-        let shards = u16::try_from(appenders.len()).unwrap_or(u16::MAX);
-        let mut split: BTreeMap<ShardId, (Vec<Op>, Vec<ChangeGroup>)> = BTreeMap::new();
-        for (origin, ops) in changes {
-            let mut of_change: BTreeMap<ShardId, Vec<Op>> = BTreeMap::new();
-            if let [only] = &appenders[..] {
-                of_change.insert(only.shard.id(), ops);
-            } else {
-                for op in ops {
-                    of_change.entry(ShardId::of(&op.id, shards)).or_default().push(op);
-                }
-            }
-            for (shard, mut own) in of_change {
-                let key = origin.as_ref().map(|origin| DedupKey::new(origin, own.iter().map(|op| op.id.as_str())));
-                let (ops, groups) = split.entry(shard).or_default();
-                groups.push(ChangeGroup::new(own.len(), key));
-                ops.append(&mut own);
-            }
-        }
-        let handle = |shard: ShardId| appenders.get(usize::from(shard.get()));
-        split.into_iter().filter_map(|(shard, (ops, groups))| Some((handle(shard)?, ops, groups))).collect()
+    fn shards(&self) -> u16 {
+        u16::try_from(self.inner.appenders.len()).unwrap_or(u16::MAX)
     }
 
     /// The queue of an appender, which starts with its first request.
@@ -284,7 +304,7 @@ fn named(source: &str, position: u128) -> Result<Producer> {
         );
         return Err(Error::invalid(rule));
     }
-    Ok(Producer { name: source.into(), position })
+    Ok(Producer { name: source.into(), positions: Positions::Together(position) })
 }
 
 fn check_origin(origin: &Origin) -> Result<()> {
@@ -298,37 +318,4 @@ fn check_origin(origin: &Origin) -> Result<()> {
 /// Upper bound of the high-water marks that the groups leave.
 fn marks(groups: &[ChangeGroup]) -> usize {
     groups.iter().filter_map(|group| group.key.as_ref()).map(|key| key.marks().count()).sum()
-}
-
-/// Requests in flight, one for each shard.
-struct Handed(Vec<(ShardId, oneshot::Receiver<Result<AppendResult>>)>);
-
-impl Handed {
-    async fn wait(self) -> Result<Ack> {
-        let mut segments = Vec::with_capacity(self.0.len());
-        let (mut placed, mut failure): (_, Option<Error>) = (0, None);
-        let mut passed: Option<Error> = None;
-        for (shard, answer) in self.0 {
-            match answer.await.unwrap_or_else(|_| Err(Repr::Closed.into())) {
-                Ok(AppendResult::At(sequence)) => {
-                    segments.push((shard, sequence));
-                    placed += 1;
-                }
-                Ok(AppendResult::Known) => placed += 1,
-                // The refusal repeats each time, also after the rest has landed.
-                Err(error) if matches!(error.repr(), Repr::SourcePassed { .. }) => passed = Some(error),
-                // Another shard's outcome is unknown, which outweighs this shard's certain failure.
-                Err(_) if failure.as_ref().is_some_and(|failure| failure.kind() == ErrorKind::Unknown) => {}
-                Err(error) => failure = Some(error),
-            }
-        }
-        match failure.or(passed) {
-            None => Ok(Ack { duplicate: segments.is_empty() && placed > 0, segments }),
-            Some(error) if placed == 0 || matches!(error.repr(), Repr::SourcePassed { .. }) => Err(error),
-            Some(error) => {
-                let what = "an append to several shards, of which some have its ops,".to_owned();
-                Err(Repr::Unknown { what, error: error.to_string() }.into())
-            }
-        }
-    }
 }

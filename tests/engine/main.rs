@@ -36,6 +36,7 @@ mod reader;
 mod real_data;
 mod repair;
 mod revision;
+mod runs;
 mod search;
 mod store;
 mod sweep;

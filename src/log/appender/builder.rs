@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
     use crate::log::appender::group::ChangeGroup;
-    use crate::log::appender::request::{Permit, Producer};
+    use crate::log::appender::request::{Permit, Positions, Producer};
     use crate::log::dedup::{DedupKey, Origin};
 
     /// A request without ops from `producer`, with a change for each number. The number counts the
@@ -113,7 +113,7 @@ mod tests {
         AppendRequest {
             ops: Vec::new(),
             bytes: 0,
-            producer: producer.map(|name| Producer { name: name.into(), position: 1 }),
+            producer: producer.map(|name| Producer { name: name.into(), positions: Positions::Together(1) }),
             groups: groups.chain([ChangeGroup::new(0, None)]).collect(),
             accepted: Timestamp::default(),
             reply: oneshot::channel().0,

@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 
 use super::super::dedup::{Decision, DedupKey, HighWaterMarks, SOURCE};
 use super::group::{ChangeGroup, DedupStatus};
-use super::request::{AppendRequest, AppendResult, Permit, Producer};
+use super::request::{Answer, AppendRequest, AppendResult, Permit, Positions, Producer};
+use super::run;
 use crate::error::{Error, ErrorKind, Repr, Result};
 use crate::simulation::Guard;
 
@@ -17,7 +18,9 @@ pub(in crate::log) struct BatchEntry {
     producer: Option<Producer>,
     /// Groups that are not new have no ops in the batch's list.
     groups: Vec<ChangeGroup>,
-    reply: oneshot::Sender<Result<AppendResult>>,
+    /// Ops of a run that the log holds. They are in no group any more.
+    held: usize,
+    reply: oneshot::Sender<Result<Answer>>,
     permit: Permit,
     /// The error if its batch lands: an earlier entry is a later change of its source.
     passed: Option<Error>,
@@ -30,7 +33,7 @@ impl BatchEntry {
     /// The entry of a request, and its ops.
     pub(in crate::log) fn of(request: AppendRequest) -> (Self, Vec<Op>) {
         let AppendRequest { ops, producer, groups, reply, permit, .. } = request;
-        (Self { producer, groups, reply, permit, passed: None }, ops)
+        (Self { producer, groups, held: 0, reply, permit, passed: None }, ops)
     }
 
     /// Whether none of its ops are to write.
@@ -47,9 +50,9 @@ impl BatchEntry {
         self.groups.iter().filter_map(|group| group.key.as_ref())
     }
 
-    /// The producers whose order it keeps, with its positions.
+    /// The producers whose order it keeps, with its first positions.
     pub(in crate::log) fn positions(&self) -> impl Iterator<Item = (&str, u128)> {
-        let producer = self.producer.iter().map(|producer| (&*producer.name, producer.position));
+        let producer = self.producer.iter().filter_map(|producer| Some((&*producer.name, producer.first()?)));
         producer.chain(self.keys().map(|key| (key.source.as_str(), key.position)))
     }
 
@@ -58,7 +61,7 @@ impl BatchEntry {
         let producer = self.producer.iter().filter(|_| !self.is_known());
         let keys = self.groups.iter().filter(|group| group.is_new()).filter_map(|group| group.key.as_ref());
         let keys = keys.flat_map(|key| key.marks().map(|mark| (mark, key.position)));
-        producer.map(|producer| (&*producer.name, producer.position)).chain(keys)
+        producer.filter_map(|producer| Some((&*producer.name, producer.last()?))).chain(keys)
     }
 
     /// The error of an entry behind a failed position of its producer.
@@ -86,6 +89,9 @@ impl BatchEntry {
         marks: &HighWaterMarks,
         failed: &mut Failed,
     ) -> (Option<Self>, bool) {
+        if let Some(Producer { positions: Positions::Each(_), .. }) = &self.producer {
+            return self.deduplicate_run(ops, written, before, marks, failed);
+        }
         let was_new: Vec<bool> = self.groups.iter().map(ChangeGroup::is_new).collect();
         let own = self.groups.iter_mut().map(|group| match &mut group.status {
             DedupStatus::New => ops.take(group.ops).collect(),
@@ -120,12 +126,49 @@ impl BatchEntry {
         (Some(self), changed)
     }
 
+    /// [`deduplicate`](Self::deduplicate) of an entry whose ops have a position each.
+    fn deduplicate_run(
+        mut self,
+        ops: &mut impl Iterator<Item = Op>,
+        written: &mut Vec<Op>,
+        before: &HashMap<String, u128>,
+        marks: &HighWaterMarks,
+        failed: &mut Failed,
+    ) -> (Option<Self>, bool) {
+        let broken = self.broken(failed);
+        let Some(Producer { name, positions: Positions::Each(positions) }) = &mut self.producer else {
+            return (Some(self), false);
+        };
+        let name: &str = name;
+        let mut own = ops.take(self.groups.iter().filter(|group| group.is_new()).map(|group| group.ops).sum());
+        if let Some(error) = broken {
+            let any = own.by_ref().count() > 0;
+            self.answer(Err(error));
+            return (None, any);
+        }
+        if !positions.is_empty() {
+            failed.remove(name);
+        }
+        let split = run::split(positions, |at| marks.hold(name, at), before.get(name).copied());
+        let changed = run::regroup(&mut self.groups, positions, split, &mut own, written);
+        self.held += split.held;
+        (Some(self), changed)
+    }
+
+    /// Ops that others have appended, or are about to.
+    fn duplicates(&self) -> usize {
+        self.held + self.groups.iter().filter(|group| !group.is_new()).map(|group| group.ops).sum::<usize>()
+    }
+
     /// Answers the caller. After a failure, `failed` keeps the first position of each producer.
     pub(in crate::log) fn decide(mut self, result: &Result<AppendResult>, failed: &mut Failed) {
+        let duplicates = self.duplicates();
         let answer = match result {
             Ok(_) if let Some(passed) = self.passed.take() => Err(passed),
-            Ok(AppendResult::At(sequence)) if !self.is_known() => Ok(AppendResult::At(*sequence)),
-            Ok(_) => Ok(AppendResult::Known),
+            Ok(AppendResult::At(sequence)) if !self.is_known() => {
+                Ok(Answer { result: AppendResult::At(*sequence), duplicates })
+            }
+            Ok(_) => Ok(Answer { result: AppendResult::Known, duplicates }),
             Err(error) => {
                 // Invalid ops can never be appended, and would block their producer for good.
                 if error.kind() != ErrorKind::InvalidInput {
@@ -139,7 +182,7 @@ impl BatchEntry {
         self.answer(answer);
     }
 
-    fn answer(self, answer: Result<AppendResult>) {
+    fn answer(self, answer: Result<Answer>) {
         // Comes first, so that the caller has room for its next request.
         drop(self.permit);
         // The caller may be gone.
@@ -149,7 +192,7 @@ impl BatchEntry {
     /// Decides each group. An error if the log holds a later change of its records.
     fn decide_groups(&mut self, marks: &HighWaterMarks, before: &HashMap<String, u128>) -> Result<()> {
         self.passed = None;
-        if let Some(Producer { name, position }) = &self.producer {
+        if let Some(Producer { name, positions: Positions::Together(position) }) = &self.producer {
             let is_held = marks.hold(name, *position);
             if is_held || before.get(&**name).is_some_and(|highest| highest >= position) {
                 let status = || if is_held { DedupStatus::Held } else { DedupStatus::Covered(Vec::new()) };

@@ -9,6 +9,7 @@
 //! | `builder` | the requests of the next segment |
 //! | `queue` | batches in their order, encoded and uploaded ahead |
 //! | `batch`, `entry` | a batch, and what of each request in it is written |
+//! | `run` | a request whose ops have a position each |
 //! | `commit` | the pure machine that decides where the batch lands |
 //! | `driver` | the requests to the store that the machine asks for |
 //! | `fairness` | when to try, among many writers |
@@ -23,6 +24,7 @@ mod fairness;
 mod group;
 mod queue;
 mod request;
+mod run;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,7 +33,7 @@ use tokio::sync::mpsc;
 
 pub(super) use builder::Message;
 pub(super) use group::ChangeGroup;
-pub(super) use request::{AppendRequest, AppendResult, Permit, Producer, bytes_of};
+pub(super) use request::{Answer, AppendRequest, AppendResult, Permit, Positions, Producer, bytes_of};
 
 use super::backlog::Lag;
 use super::options::WriterOptions;

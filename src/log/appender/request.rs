@@ -53,11 +53,46 @@ pub(in crate::log) enum AppendResult {
     Known,
 }
 
-/// The idempotency key of a request: the id of its producer, and a position in its sequence.
+/// The answer to a request.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::log) struct Answer {
+    pub(in crate::log) result: AppendResult,
+    /// Ops that the log held already.
+    pub(in crate::log) duplicates: usize,
+}
+
+/// The idempotency key of a request: the id of its producer, and positions in its sequence.
 #[derive(Debug, Clone)]
 pub(in crate::log) struct Producer {
     pub(in crate::log) name: Arc<str>,
-    pub(in crate::log) position: u128,
+    pub(in crate::log) positions: Positions,
+}
+
+/// The positions of a request in the sequence of its producer.
+#[derive(Debug, Clone)]
+pub(in crate::log) enum Positions {
+    /// One of all ops together.
+    Together(u128),
+    /// One of each op, ascending. Those that the log holds are left out once that is known.
+    Each(Vec<u128>),
+}
+
+impl Producer {
+    /// The first position that is not known to be in the log.
+    pub(in crate::log) fn first(&self) -> Option<u128> {
+        match &self.positions {
+            Positions::Together(position) => Some(*position),
+            Positions::Each(all) => all.first().copied(),
+        }
+    }
+
+    /// The last position.
+    pub(in crate::log) fn last(&self) -> Option<u128> {
+        match &self.positions {
+            Positions::Together(position) => Some(*position),
+            Positions::Each(all) => all.last().copied(),
+        }
+    }
 }
 
 /// One caller's ops for one shard. They go into one segment, or nowhere.
@@ -70,7 +105,7 @@ pub(in crate::log) struct AppendRequest {
     /// Groups of all its ops.
     pub(in crate::log) groups: Vec<ChangeGroup>,
     pub(in crate::log) accepted: Timestamp,
-    pub(in crate::log) reply: oneshot::Sender<Result<AppendResult>>,
+    pub(in crate::log) reply: oneshot::Sender<Result<Answer>>,
     pub(in crate::log) permit: Permit,
 }
 
