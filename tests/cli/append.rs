@@ -84,6 +84,37 @@ fn a_bad_line_stops_and_the_named_command_goes_on_from_it() {
     assert_eq!((home.records(), home.log().len()), (10, 10), "every line once");
 }
 
+/// Several threads parse at once. A thread finds the second bad line while another is still before
+/// the first one.
+#[test]
+fn lines_parsed_at_once_end_at_the_first_bad_one_in_order() {
+    let good = puts(30_000);
+    let mut lines: Vec<&str> = good.lines().collect();
+    for bad in [17_001, 17_600, 25_000] {
+        lines[bad] = "{";
+    }
+    let input = lines.join("\n");
+    let packed = zstd::encode_all(input.as_bytes(), 1).expect("compressed");
+    let plain = input.as_bytes();
+    for (name, content) in [("in.jsonl", plain), ("in.jsonl.zst", &packed[..]), ("-", plain), ("-", &packed[..])] {
+        let home = Home::with_collection();
+        let ran = if name == "-" {
+            let mut child = home.command("append c").stdin(Stdio::piped()).spawn().expect("started");
+            // The program does not read a plain pipe on behind the bad line.
+            let _ = child.stdin.take().expect("a pipe").write_all(content);
+            Ran::of(child.wait_with_output().expect("ended"))
+        } else {
+            home.write(name, content);
+            home.run(&format!("append c {name}"))
+        };
+        let ran = ran.ends_with(3).complains(&format!("error: {name}:17002:"));
+        assert!(resume(&ran).ends_with("--from-line 17002"), "{ran:#?}");
+        let log = home.log();
+        assert_eq!(log.len(), 17_001, "{name}: no line behind it is appended");
+        assert!(log.iter().enumerate().all(|(n, op)| op["id"] == format!("r{n:03}")), "{name}: in order");
+    }
+}
+
 #[test]
 fn no_line_takes_effect_twice_wherever_one_goes_on_from() {
     let home = Home::with_collection();

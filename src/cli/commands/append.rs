@@ -164,9 +164,18 @@ struct Job<'a> {
     trust: Trust,
 }
 
-/// A line in flight: its number, its bytes, and its outcome.
-type Sent = (u64, usize, deltafold::Result<Ack>);
-type Waiting<'a> = FuturesOrdered<Pin<Box<dyn Future<Output = Sent> + Send + 'a>>>;
+/// Lines in flight together.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    /// The number of the last of them.
+    last: u64,
+    ops: usize,
+    /// Bytes of the lines.
+    bytes: usize,
+}
+
+/// Lines in flight, in their order, each with its outcome.
+type Waiting<'a> = FuturesOrdered<Pin<Box<dyn Future<Output = (Sent, deltafold::Result<Ack>)> + Send + 'a>>>;
 
 impl Job<'_> {
     /// Appends all lines in order. After a failure it first waits for the acknowledgements of
@@ -182,19 +191,20 @@ impl Job<'_> {
     ) -> Outcome<Tally> {
         let mut stop = self.stop.clone();
         let mut waiting = Waiting::new();
-        let mut waiting_bytes = 0;
+        let (mut waiting_lines, mut waiting_bytes) = (0, 0);
         let mut tally = Tally { line: self.command.from_line.saturating_sub(1), ..Tally::default() };
         let mut read = 0;
         let end = loop {
-            let room = waiting.len() < MAX_LINES
+            let room = waiting_lines < MAX_LINES
                 && waiting_bytes < MAX_BYTES
                 && !keeper.holds_back(writer, &self.command.backlog);
             let event = tokio::select! {
                 Some(sent) = waiting.next(), if !waiting.is_empty() => {
                     let mut next = Some(sent);
-                    while let Some(sent) = next {
-                        waiting_bytes -= sent.1;
-                        tally = self.count(sent, tally)?;
+                    while let Some((sent, outcome)) = next {
+                        waiting_lines -= sent.ops;
+                        waiting_bytes -= sent.bytes;
+                        tally = self.count(sent, outcome, tally)?;
                         next = waiting.next().now_or_never().flatten();
                     }
                     self.acknowledged(&tally)?;
@@ -202,7 +212,7 @@ impl Job<'_> {
                     progress.at(read_before + read, sum.ops + tally.ops, sum.bytes + tally.bytes);
                     continue;
                 }
-                event = reading.events.recv(), if room => event.unwrap_or(Event::End),
+                event = reading.next(), if room => event,
                 folded = keeper.folded() => match folded {
                     Ok(()) => continue,
                     Err(failure) => Event::Failed(failure, self.trust),
@@ -221,21 +231,19 @@ impl Job<'_> {
                 Event::Failed(failure, trust) => break Err((failure, trust)),
             };
             read = batch.read;
-            for (number, length, op) in batch.lines {
-                let source = &self.source;
-                let mut append = Box::pin(async move {
-                    (number, length, writer.append_from(source, u128::from(number), vec![op]).await)
-                });
-                // The first poll hands the op to the writer, so the log has the order of the lines.
-                match futures::poll!(&mut append) {
-                    std::task::Poll::Ready(sent) => waiting.push_back(Box::pin(std::future::ready(sent))),
-                    std::task::Poll::Pending => waiting.push_back(append),
-                }
-                waiting_bytes += length;
+            let sent = Sent { last: batch.last, ops: batch.ops.len(), bytes: batch.bytes };
+            let source = &self.source;
+            let mut append = Box::pin(async move { (sent, writer.append_run(source, batch.ops).await) });
+            // The first poll hands the ops to the writer, so the log has the order of the lines.
+            match futures::poll!(&mut append) {
+                std::task::Poll::Ready(sent) => waiting.push_back(Box::pin(std::future::ready(sent))),
+                std::task::Poll::Pending => waiting.push_back(append),
             }
+            waiting_lines += sent.ops;
+            waiting_bytes += sent.bytes;
         };
-        while let Some(sent) = waiting.next().await {
-            tally = self.count(sent, tally)?;
+        while let Some((sent, outcome)) = waiting.next().await {
+            tally = self.count(sent, outcome, tally)?;
         }
         self.acknowledged(&tally)?;
         match end {
@@ -264,14 +272,14 @@ impl Job<'_> {
     }
 
     /// Adds an outcome to the tally.
-    fn count(&self, (number, length, outcome): Sent, tally: Tally) -> Outcome<Tally> {
+    fn count(&self, sent: Sent, outcome: deltafold::Result<Ack>, tally: Tally) -> Outcome<Tally> {
         match outcome {
             Ok(ack) => Ok(Tally {
                 first: tally.first.or_else(|| ack.segments().first().copied()),
-                line: number,
-                ops: tally.ops + 1,
-                duplicates: tally.duplicates + u64::from(ack.is_duplicate()),
-                bytes: tally.bytes + length as u64,
+                line: sent.last,
+                ops: tally.ops + sent.ops as u64,
+                duplicates: tally.duplicates + ack.duplicates() as u64,
+                bytes: tally.bytes + sent.bytes as u64,
             }),
             Err(error) => {
                 let kind = error.kind();

@@ -86,7 +86,7 @@ impl Input {
         };
         let reader = unpacked(packing, Cursor::new(first).chain(source), limits)
             .map_err(|error| Failure::file("read", &name, &error))?;
-        Ok(Lines { reader, name, number: 0, line: Vec::new(), read, packing, frame, again, covered, limits })
+        Ok(Lines { reader, name, number: 0, read, packing, frame, again, covered, limits })
     }
 }
 
@@ -142,7 +142,6 @@ pub(crate) struct Lines {
     reader: Box<dyn Buffered>,
     name: String,
     number: u64,
-    line: Vec<u8>,
     read: Arc<AtomicU64>,
     packing: Packing,
     /// The header of the first frame of zstd.
@@ -224,12 +223,11 @@ impl Lines {
         }
     }
 
-    /// The next line and its number, counted from 1; `None` at the end.
-    pub(crate) fn next(&mut self) -> Outcome<Option<(u64, &[u8])>> {
-        self.line.clear();
+    /// Appends the next line to `text`, and returns its number, counted from 1; `None` at the end.
+    pub(crate) fn read_into(&mut self, text: &mut Vec<u8>) -> Outcome<Option<u64>> {
         self.number += 1;
         let limited = &mut (&mut self.reader).take(self.limits.line);
-        let length = match limited.read_until(b'\n', &mut self.line) {
+        let length = match limited.read_until(b'\n', text) {
             Ok(length) => length,
             Err(error) => {
                 self.covered = if self.packing == Packing::Plain { Covered::Nothing } else { Covered::AtTheEnd };
@@ -242,7 +240,7 @@ impl Lines {
             let help = format!("write one op a line{}", self.limits.advice());
             return Err(Failure::new(Exit::BadInput, problem).help(help));
         }
-        Ok((length > 0).then_some((self.number, &self.line)))
+        Ok((length > 0).then_some(self.number))
     }
 
     fn broken(&self, error: &io::Error) -> Failure {
@@ -267,9 +265,9 @@ impl Lines {
         Ok(text)
     }
 
-    /// Whether the next line is here already, without a wait for the input.
-    pub(crate) fn is_next_here(&self) -> bool {
-        self.reader.holds_line()
+    /// Whether the next line may have to be waited for. A file never makes its reader wait.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.again.is_none() && !self.reader.holds_line()
     }
 
     /// Bytes of the input read so far, before decompression.

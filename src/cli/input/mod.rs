@@ -1,9 +1,9 @@
-//! Files and standard input as ops, plain or compressed. A thread of their own reads and parses
-//! them.
+//! Files and standard input as ops, plain or compressed. Threads of their own read and parse them.
 
 mod lines;
 mod ops;
 mod packed;
+mod parsers;
 mod small;
 
 pub(crate) use lines::Input;
