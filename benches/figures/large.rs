@@ -114,6 +114,10 @@ fn only_folds(fold_bytes: u64) -> CompactorOptions {
     CompactorOptions::default().policy(Policy::default().fold_bytes(fold_bytes).fan_in(usize::MAX).absorb_one_in(0))
 }
 
+/// Bytes of a fold whose embedding object is less than half as large as an object may be. A merge
+/// copies the rows of such objects.
+const SMALL_FOLD: u64 = 4 << 20;
+
 /// All records are in small runs, with their embeddings in small objects. The base absorbs them
 /// all, and every byte is written anew.
 pub(crate) fn absorb(setting: &Setting) -> Vec<Figure> {
@@ -123,7 +127,7 @@ pub(crate) fn absorb(setting: &Setting) -> Vec<Figure> {
         let writer = collection.writer(WriterOptions::default()).expect("a writer");
         load(&writer, calls(setting.records, 5), AT_ONCE).await;
         writer.close().await.expect("a close");
-        collection.compactor(only_folds(12 << 20)).run_once().await.expect("folds");
+        collection.compactor(only_folds(SMALL_FOLD)).run_once().await.expect("folds");
     });
     let names =
         ["base absorbs 1M records of small runs: peak private memory", "base absorbs 1M records of small runs: speed"];
@@ -140,7 +144,7 @@ pub(crate) fn absorb(setting: &Setting) -> Vec<Figure> {
             });
             writer.append(ops.collect()).await.expect("an ack");
         }
-        collection.compactor(only_folds(24 << 20)).run_once().await.expect("folds");
+        collection.compactor(only_folds(SMALL_FOLD)).run_once().await.expect("folds");
     });
     let names = ["base of 1M absorbs an eighth: peak private memory", "base of 1M absorbs an eighth: speed"];
     figures.extend(merge_all(&folder, setting, names));
