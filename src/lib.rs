@@ -64,8 +64,8 @@ pub mod store;
 mod store_error;
 
 pub use collection::{
-    Collection, CollectionStatus, CreateOptions, Depth, DropReport, Finding, History, HistoryEntry, KEEP_TOMBSTONES,
-    PinStatus, RepairOptions, RepairReport, RepairStep, Reset, RunStatus, ShardStatus, VerifyReport,
+    Collection, CollectionBuilder, CollectionStatus, CreateOptions, Depth, DropReport, Finding, History, HistoryEntry,
+    KEEP_TOMBSTONES, PinStatus, RepairOptions, RepairReport, RepairStep, Reset, RunStatus, ShardStatus, VerifyReport,
 };
 pub use compact::{
     CompactEvent, CompactReport, Compactor, CompactorOptions, KeepUp, Policy, SweepOptions, SweepReport,
@@ -76,7 +76,7 @@ pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "dynamodb")]
 pub use head::HeadsInDynamoDb;
 pub use location::Location;
-pub use log::{Ack, BacklogLimit, Follow, FollowOptions, Lag, Origin, Writer, WriterOptions};
+pub use log::{Ack, BacklogLimit, Follow, FollowOptions, IdempotencyKey, Lag, Writer, WriterOptions};
 pub use memory::MemoryLimit;
 pub use query::{
     Answer, Chance, Condition, Decided, DocumentCondition, Exactness, Filter, FilterError, Find, Hit, Include, MAX_K,

@@ -28,8 +28,8 @@ use std::time::{Duration, Instant};
 use deltafold::format::{CollectionName, Metric, Op, Record, Value};
 use deltafold::store::{Dir, S3, Store};
 use deltafold::{
-    Collection, CompactorOptions, CreateOptions, Exactness, Filter, Include, MemoryLimit, Query, Reader, SweepOptions,
-    Warm, WriterOptions,
+    Collection, CompactorOptions, CreateOptions, Exactness, Filter, Include, Query, Reader, SweepOptions, Warm,
+    WriterOptions,
 };
 use futures::StreamExt;
 use serde_json::{Value as Json, json};
@@ -234,7 +234,8 @@ async fn cold(request: &Json) -> Json {
         // A new store, which also makes new connections.
         let store = store(request).await;
         let start = Instant::now();
-        let collection = Collection::open_to_read(store.clone(), &name()).await.expect("the collection opens");
+        let collection =
+            Collection::builder(store.clone(), &name()).open_to_read().await.expect("the collection opens");
         let reader = collection.reader_to_search(query.exactness).await.expect("a reader");
         let answers = reader.search(&[query]).await.expect("an answer");
         seconds.push(start.elapsed().as_secs_f64());
@@ -254,7 +255,7 @@ async fn cold_get(request: &Json) -> Json {
         // A new store, which also makes new connections.
         let store = store(request).await;
         let start = Instant::now();
-        let found = Collection::open_and_get(store, &name(), MemoryLimit::default(), &id).await.expect("an answer");
+        let found = Collection::builder(store, &name()).open_and_get(&id).await.expect("an answer");
         seconds.push(start.elapsed().as_secs_f64());
         let record = found.expect("a record").record;
         assert!(record.embedding.is_some() && record.document.is_some());

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use deltafold::format::{CollectionName, HeadPlace};
 use deltafold::store::{Requests, Store};
-use deltafold::{Collection, Entry, Location, MemoryLimit, Reader};
+use deltafold::{Collection, CollectionBuilder, Entry, Location, MemoryLimit, Reader};
 
 use super::exit::{Exit, Failure, Outcome};
 use super::global::Global;
@@ -68,15 +68,20 @@ impl Context {
         Ok(self.opened(location.with_heads(store, heads).await?))
     }
 
+    /// The way to open a collection of the store, with the memory limit of the command.
+    async fn builder(&self, name: &CollectionName) -> Outcome<CollectionBuilder> {
+        Ok(Collection::builder(self.store().await?, name).memory(self.memory))
+    }
+
     /// A collection of the store.
     pub(crate) async fn collection(&self, name: &CollectionName) -> Outcome<Collection> {
-        Ok(Collection::open(self.store_of(name).await?, name).await?.with_memory(self.memory))
+        Ok(Collection::builder(self.store_of(name).await?, name).memory(self.memory).open().await?)
     }
 
     /// A collection of the store, for a command that only reads. Saves a round of requests.
     pub(crate) async fn collection_to_read(&self, name: &CollectionName) -> Outcome<Collection> {
-        match Collection::open_to_read(self.store().await?, name).await {
-            Ok(collection) => Ok(collection.with_memory(self.memory)),
+        match self.builder(name).await?.open_to_read().await {
+            Ok(collection) => Ok(collection),
             // The other way finds heads that are elsewhere, and reports errors.
             Err(_) => self.collection(name).await,
         }
@@ -84,7 +89,7 @@ impl Context {
 
     /// A collection of the store with a reader of its latest state. Saves a round of requests.
     pub(crate) async fn reader(&self, name: &CollectionName) -> Outcome<(Collection, Reader)> {
-        match Collection::open_with_reader(self.store().await?, name, self.memory).await {
+        match self.builder(name).await?.open_with_reader().await {
             Ok(opened) => Ok(opened),
             // The other way finds heads that are elsewhere, and reports errors.
             Err(_) => {
@@ -97,7 +102,7 @@ impl Context {
 
     /// The latest state of one record, for a command that reads no other.
     pub(crate) async fn record(&self, name: &CollectionName, id: &str) -> Outcome<Option<Entry>> {
-        match Collection::open_and_get(self.store().await?, name, self.memory, id).await {
+        match self.builder(name).await?.open_and_get(id).await {
             Ok(found) => Ok(found),
             // The other way finds heads that are elsewhere, and reports errors.
             Err(_) => Ok(self.collection(name).await?.get(id).await?),

@@ -1,31 +1,27 @@
 //! Opens a collection from nothing, and reads beside its register everything that does not depend
 //! on it.
 
-use std::sync::Arc;
-
-use deltafold_format::{CollectionName, ShardId};
+use deltafold_format::ShardId;
 use futures::future::join;
 
-use super::Collection;
+use super::{Collection, CollectionBuilder};
 use crate::error::Result;
 use crate::head::{HeadRegister, InStore};
 use crate::layout::Layout;
-use crate::memory::MemoryLimit;
 use crate::reader::{Entry, Reader};
 use crate::shard::{Names, ReadAhead};
-use crate::store::Store;
 
-impl Collection {
+impl CollectionBuilder {
     /// [`open`](Self::open) for a reader that follows: reads the head of the first shard beside the
     /// register, which saves that reader a round trip. Two GETs at once.
     ///
     /// # Errors
     ///
     /// The errors of [`open`](Self::open).
-    pub async fn open_to_read(store: Arc<dyn Store>, name: &CollectionName) -> Result<Self> {
-        let layout = Layout::new(name.clone());
-        let head = InStore::new(store.clone(), layout.shard(ShardId::default()).head());
-        let (collection, head) = join(Self::open(store, name), head.read()).await;
+    pub async fn open_to_read(&self) -> Result<Collection> {
+        let layout = Layout::new(self.name.clone());
+        let head = InStore::new(self.store.clone(), layout.shard(ShardId::default()).head());
+        let (collection, head) = join(self.open(), head.read()).await;
         let collection = collection?;
         // The reader reports a head that cannot be read.
         if let (Some(first), Ok(head)) = (collection.shards.first(), head) {
@@ -34,23 +30,44 @@ impl Collection {
         Ok(collection)
     }
 
-    /// A collection with a reader of everything acknowledged by now: [`open`](Self::open),
-    /// [`with_memory`](Self::with_memory) and [`reader`](Self::reader) with the same requests, in
-    /// one round trip less. It lists the log of the first shard beside the register.
+    /// The collection with a reader of everything acknowledged by now: [`open`](Self::open) and
+    /// [`Collection::reader`] with the same requests, in one round trip less. It lists the log of
+    /// the first shard beside the register.
     ///
     /// # Errors
     ///
-    /// The errors of the three.
-    pub async fn open_with_reader(
-        store: Arc<dyn Store>,
-        name: &CollectionName,
-        memory: MemoryLimit,
-    ) -> Result<(Self, Reader)> {
-        let collection = Self::open_with_names(store, name, memory).await?;
+    /// The errors of the two.
+    pub async fn open_with_reader(&self) -> Result<(Collection, Reader)> {
+        let collection = self.open_with_names().await?;
         let reader = collection.reader().await?;
         Ok((collection, reader))
     }
 
+    /// The record `id` as it is by now: [`open`](Self::open) and [`Collection::get`] with the same
+    /// requests, in one round trip less. It lists the log of the first shard beside the register.
+    ///
+    /// # Errors
+    ///
+    /// The errors of the two.
+    pub async fn open_and_get(&self, id: &str) -> Result<Option<Entry>> {
+        self.open_with_names().await?.get(id).await
+    }
+
+    /// Opens the collection, and lists the names of the first shard's log for the caller's next
+    /// look at it.
+    async fn open_with_names(&self) -> Result<Collection> {
+        let first = Layout::new(self.name.clone()).shard(ShardId::default());
+        let (collection, names) = join(self.open(), Names::list(&*self.store, &first)).await;
+        let collection = collection?;
+        // Where the list failed, the next look makes its own and reports the failure.
+        if let (Some(shard), Ok(names)) = (collection.shards.first(), names) {
+            shard.read_ahead(Some(ReadAhead::Names(names)));
+        }
+        Ok(collection)
+    }
+}
+
+impl Collection {
     /// The record `id` as it is by now. Opens only its shard and keeps nothing. Use it in a process
     /// that reads one record; to read more, open a [`reader`](Self::reader).
     ///
@@ -63,34 +80,5 @@ impl Collection {
     /// The errors of [`reader`](Self::reader) and [`Reader::get`].
     pub async fn get(&self, id: &str) -> Result<Option<Entry>> {
         crate::reader::get(self.shard(ShardId::of(id, self.config.shards))?, id).await
-    }
-
-    /// [`open`](Self::open), [`with_memory`](Self::with_memory) and [`get`](Self::get) with the
-    /// same requests, in one round trip less. It lists the log of the first shard beside the
-    /// register.
-    ///
-    /// # Errors
-    ///
-    /// The errors of the three.
-    pub async fn open_and_get(
-        store: Arc<dyn Store>,
-        name: &CollectionName,
-        memory: MemoryLimit,
-        id: &str,
-    ) -> Result<Option<Entry>> {
-        Self::open_with_names(store, name, memory).await?.get(id).await
-    }
-
-    /// Opens a collection, and lists the names of the first shard's log for the caller's next look
-    /// at it.
-    async fn open_with_names(store: Arc<dyn Store>, name: &CollectionName, memory: MemoryLimit) -> Result<Self> {
-        let first = Layout::new(name.clone()).shard(ShardId::default());
-        let (collection, names) = join(Self::open(store.clone(), name), Names::list(&*store, &first)).await;
-        let collection = collection?.with_memory(memory);
-        // Where the list failed, the next look makes its own and reports the failure.
-        if let (Some(shard), Ok(names)) = (collection.shards.first(), names) {
-            shard.read_ahead(Some(ReadAhead::Names(names)));
-        }
-        Ok(collection)
     }
 }

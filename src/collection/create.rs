@@ -6,9 +6,9 @@ use std::time::Duration;
 use deltafold_format::limits::{MAX_DIMENSION, MAX_SHARDS};
 use deltafold_format::{CollectionConfig, CollectionName, Head, Metric, Ordering, ShardId, Uid};
 
-use super::Collection;
 use super::remains::{Remains, remains};
-use crate::env::{Env, System};
+use super::{Collection, CollectionBuilder};
+use crate::env::Env;
 use crate::error::{Error, Repr, Result};
 use crate::layout::Layout;
 use crate::retry;
@@ -65,16 +65,18 @@ impl Collection {
     /// `Unavailable` where it cannot be reached or used; `AlreadyExists` where the name is taken,
     /// or objects of a dropped collection remain under it; `InvalidInput` for options out of range.
     pub async fn create(store: Arc<dyn Store>, name: &CollectionName, options: &CreateOptions) -> Result<Self> {
-        Self::create_in(store, name, options, Arc::new(System)).await
+        Self::builder(store, name).create(options).await
     }
+}
 
-    /// [`create`](Self::create) with time and randomness from `env`.
-    pub async fn create_in(
-        store: Arc<dyn Store>,
-        name: &CollectionName,
-        options: &CreateOptions,
-        env: Arc<dyn Env>,
-    ) -> Result<Self> {
+impl CollectionBuilder {
+    /// Creates the collection, as [`Collection::create`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Collection::create`].
+    pub async fn create(&self, options: &CreateOptions) -> Result<Collection> {
+        let Self { store, name, env, .. } = self;
         if options.dimension == 0 || options.dimension as usize > MAX_DIMENSION {
             return Err(Error::invalid(format!(
                 "dimension {} is out of range: choose 1 to {MAX_DIMENSION}",
@@ -88,10 +90,10 @@ impl Collection {
             )));
         }
         if store.is_to_be_probed() {
-            Self::fits(&*store, &probe(&*store).await?)?;
+            Collection::fits(&**store, &probe(&**store).await?)?;
         }
         let layout = Layout::new(name.clone());
-        let uid = claim_name(&*store, &layout, options.shards, &*env).await?;
+        let uid = claim_name(&**store, &layout, options.shards, &**env).await?;
         let config = CollectionConfig {
             uid,
             dimension: options.dimension,
@@ -103,14 +105,14 @@ impl Collection {
             rotation: env.random(),
         };
         let key = layout.collection();
-        if !create_register(&*store, &key, &config.encode(), |found| {
+        if !create_register(&**store, &key, &config.encode(), |found| {
             CollectionConfig::decode(found.bytes).is_ok_and(|found| found == config)
         })
         .await?
         {
             return Err(Repr::CollectionExists(name.clone()).into());
         }
-        Ok(Self::assemble(layout, config, store, env))
+        Ok(self.assemble(config))
     }
 }
 

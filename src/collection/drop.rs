@@ -37,7 +37,7 @@ impl Collection {
     ///
     /// `NotFound` where no object of this name is there; `Conflict` where another drop ended first
     /// and a new collection has the name.
-    pub async fn drop(
+    pub async fn drop_collection(
         store: &dyn Store,
         name: &CollectionName,
         mut each: impl FnMut(DropReport),

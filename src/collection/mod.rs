@@ -1,5 +1,6 @@
 //! A collection: opening it, and the entry points to everything that works on it.
 
+mod builder;
 mod cold;
 mod create;
 mod drop;
@@ -17,7 +18,7 @@ use deltafold_format::limits::MAX_PIN_NAME;
 use deltafold_format::{CollectionConfig, CollectionName, Pin, ShardId, Version};
 
 use crate::compact::{Compactor, CompactorOptions, KeepUp, SweepOptions, SweepReport, sweep};
-use crate::env::{Env, System};
+use crate::env::Env;
 use crate::error::{Error, Repr, Result};
 use crate::layout::Layout;
 use crate::log::{BacklogLimit, Follow, FollowOptions, Writer, WriterOptions};
@@ -31,6 +32,7 @@ use crate::store::{Key, Store};
 
 use remains::{Remains, remains};
 
+pub use builder::CollectionBuilder;
 pub use create::{CreateOptions, KEEP_TOMBSTONES};
 pub use drop::DropReport;
 pub use repair::{RepairOptions, RepairReport, RepairStep};
@@ -56,18 +58,7 @@ impl Collection {
     /// lost, which [`repair`](Self::repair) mends; `InvalidInput` where its heads lie elsewhere
     /// than the store looks for them.
     pub async fn open(store: Arc<dyn Store>, name: &CollectionName) -> Result<Self> {
-        Self::open_in(store, name, Arc::new(System)).await
-    }
-
-    /// [`open`](Self::open) with time and randomness from `env`.
-    pub async fn open_in(store: Arc<dyn Store>, name: &CollectionName, env: Arc<dyn Env>) -> Result<Self> {
-        let layout = Layout::new(name.clone());
-        let config = Self::read_config(&*store, name).await?;
-        if config.heads != store.heads() {
-            let (name, recorded, here) = (name.clone(), config.heads, store.heads());
-            return Err(Repr::HeadsElsewhere { name, recorded, here }.into());
-        }
-        Ok(Self::assemble(layout, config, store, env))
+        Self::builder(store, name).open().await
     }
 
     /// The settings of a collection, among them the place of its heads, which a caller needs before

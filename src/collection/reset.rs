@@ -43,7 +43,7 @@ impl Reset {
     /// Writes the note, purges the queues, drops the collection, rests, and removes the note. The
     /// purge comes first, so that no old change reaches the next collection. `rest` gives consumers
     /// time to finish old messages. After a crash anywhere, run it again. Without queues it costs 3
-    /// requests and those of [`Collection::drop`].
+    /// requests and those of [`Collection::drop_collection`].
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl Reset {
         let key = note_key(name);
         self.write(store, &key).await?;
         purge.await?;
-        let dropped = match Collection::drop(with_heads, name, each).await {
+        let dropped = match Collection::drop_collection(with_heads, name, each).await {
             Err(error) if error.kind() == crate::ErrorKind::NotFound => DropReport::default(),
             dropped => dropped?,
         };

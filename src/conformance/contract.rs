@@ -2,7 +2,6 @@
 //! collection over all of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use deltafold_format::{EditKind, Op, Record};
 use futures::TryStreamExt as _;
@@ -107,8 +106,7 @@ pub(super) async fn a_collection_lives_in_the_store(store: Arc<dyn Store>) {
         assert!(reader.contains(&format!("r{number:02}")).await.unwrap() == (number > 0), "an acknowledged op is read");
     }
     compactor.merge_all().await.unwrap();
-    let all = SweepOptions { keep_versions: 0, min_age: Duration::ZERO, ..SweepOptions::default() };
-    collection.sweep(&all).await.unwrap();
+    collection.sweep(&SweepOptions::KEEP_NOTHING).await.unwrap();
     let reader = collection.reader().await.unwrap();
     let entries: Vec<_> = reader.scan(ScanOptions::default()).try_collect().await.unwrap();
     let ids: Vec<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
@@ -117,6 +115,6 @@ pub(super) async fn a_collection_lives_in_the_store(store: Arc<dyn Store>) {
     assert_eq!(answers[0].hits[0].entry.id, "r14", "the nearest neighbour");
     let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
     assert!(report.is_sound(), "verification finds no damage: {report:?}");
-    Collection::drop(&*store, &name, |_| ()).await.unwrap();
+    Collection::drop_collection(&*store, &name, |_| ()).await.unwrap();
     assert!(names(&*store, "c/", None, 1_000).await.is_empty(), "a dropped collection leaves no object");
 }

@@ -38,10 +38,10 @@ type Sent<'a> = Pin<Box<dyn Future<Output = Result<Ack>> + Send + 'a>>;
 /// delivered. Its source is its queue and group, and its position is its place
 /// ([`Writer::append_from`]). A message without a place is appended at each delivery.
 ///
-/// A message whose ops name their [origin](crate::Origin) takes effect once and in order, even if
-/// it was moved to the dead letters and back, or sent again. Later changes of its records may have
-/// passed it. If the marks do not tell whether the log holds it, it is reported as [not
-/// understood](Cause::NotUnderstood). It is never dropped ([`Writer::append_change`]).
+/// A message whose ops name their [idempotency key](crate::IdempotencyKey) takes effect once and in
+/// order, even if it was moved to the dead letters and back, or sent again. Later changes of its
+/// records may have passed it. If the marks do not tell whether the log holds it, it is reported as
+/// [not understood](Cause::NotUnderstood). It is never dropped ([`Writer::append_change`]).
 ///
 /// A message that names an object is done when the whole object is in the log. Messages behind it,
 /// of any group, wait for it.
@@ -202,13 +202,13 @@ async fn answers(sent: Vec<Sent<'_>>, stop: impl Future<Output = ()>) -> Vec<Opt
 }
 
 fn append<'a>(writer: &'a Writer, queue: &str, place: Option<(&str, u128)>, body: Body, by_revision: bool) -> Sent<'a> {
-    let Body { ops, origins, .. } = body;
+    let Body { ops, changes: keys, .. } = body;
     let place = place.map(|(group, position)| (format!("{queue}/{group}"), position));
-    let changes = if by_revision || origins.is_empty() {
+    let changes = if by_revision || keys.is_empty() {
         vec![(None, ops)]
     } else {
         let mut ops = ops.into_iter();
-        let changes = origins.into_iter().map(|(origin, count)| (Some(origin), ops.by_ref().take(count).collect()));
+        let changes = keys.into_iter().map(|(key, count)| (Some(key), ops.by_ref().take(count).collect()));
         changes.collect()
     };
     Box::pin(async move {
@@ -328,7 +328,7 @@ mod tests {
 
     /// Two workers get the same changes in messages with other places: sent again, or moved to the
     /// dead letters and back. The place of a message then says nothing of its changes, but their
-    /// own origin does.
+    /// own idempotency key does.
     #[tokio::test]
     async fn changes_keep_their_place_in_any_message() {
         let collection = collection().await;

@@ -16,7 +16,7 @@ use crate::collection::Collection;
 #[cfg(feature = "mapping")]
 use crate::error::{Error, Result};
 use crate::jsonl::{LineError, parse_sourced_op_for};
-use crate::log::{Origin, Writer};
+use crate::log::{IdempotencyKey, Writer};
 
 /// The parser of message bodies for one collection. Clones share its state.
 ///
@@ -26,8 +26,8 @@ use crate::log::{Origin, Writer};
 ///
 /// A body may also name an object of ops instead of holding them: `{"s3":"s3://BUCKET/KEY"}`.
 ///
-/// Ops may name their [origin](crate::Origin), `source` and `position`: all of a body or none.
-/// Adjacent ops of one position are one change.
+/// Ops may name their [idempotency key](crate::IdempotencyKey), `source` and `position`: all of a
+/// body or none. Adjacent ops of one position are one change.
 #[derive(Debug, Clone)]
 pub struct BodyReader {
     rules: OpRules,
@@ -45,8 +45,9 @@ pub struct BodyReader {
 pub struct Body {
     /// The ops, in order.
     pub ops: Vec<Op>,
-    /// The origins of the ops, if they name any: the changes in order, each with its number of ops.
-    pub origins: Vec<(Origin, usize)>,
+    /// The changes in order, if the ops name them: the idempotency key of each, and its number of
+    /// ops.
+    pub changes: Vec<(IdempotencyKey, usize)>,
     /// Records of a stream for which the mapping yields no op, though nothing is wrong with them.
     pub skipped: u64,
     /// Records of a stream, without the skipped ones. They have no position of their own in a
@@ -164,7 +165,7 @@ impl BodyReader {
         if found == 0 {
             return Err("the body holds no op".to_owned());
         }
-        let stand: usize = read.origins.iter().map(|(_, ops)| ops).sum();
+        let stand: usize = read.changes.iter().map(|(_, ops)| ops).sum();
         if stand > 0 && stand < read.ops.len() {
             return Err(format!(
                 "{stand} of {} ops have `source` and `position`; give them to all ops of a body, or to none",
@@ -180,14 +181,14 @@ impl BodyReader {
             let place = if listed { format!("element {number}") } else { format!("line {number}") };
             return self.records(read, text).map_err(|reason| format!("{place}: {reason}"));
         }
-        let (op, origin) = parse_sourced_op_for(text.as_bytes(), number, self.rules).map_err(|error| {
+        let (op, key) = parse_sourced_op_for(text.as_bytes(), number, self.rules).map_err(|error| {
             if listed { format!("op {number} of the list: {}", without_line(&error)) } else { error.to_string() }
         })?;
         read.ops.push(op);
-        match (origin, read.origins.last_mut()) {
+        match (key, read.changes.last_mut()) {
             (None, _) => {}
-            (Some(origin), Some((last, ops))) if origin == *last => *ops += 1,
-            (Some(origin), _) => read.origins.push((origin, 1)),
+            (Some(key), Some((last, ops))) if key == *last => *ops += 1,
+            (Some(key), _) => read.changes.push((key, 1)),
         }
         Ok(())
     }
@@ -298,16 +299,16 @@ pub(super) mod tests {
         let op = |source: &str, position: &str| {
             format!(r#"{{"op":"delete","id":"a","source":"{source}","position":{position}}}"#)
         };
-        let origins = |body: &str| -> Vec<(String, u128, usize)> {
-            let origins = reader().read(body).unwrap().origins.into_iter();
-            origins.map(|(origin, ops)| (origin.source, origin.position, ops)).collect()
+        let changes = |body: &str| -> Vec<(String, u128, usize)> {
+            let changes = reader().read(body).unwrap().changes.into_iter();
+            changes.map(|(key, ops)| (key.source, key.position, ops)).collect()
         };
         let most = u128::MAX;
-        assert_eq!(origins(&op("s", &format!("\"{most}\""))), [("s".into(), most, 1)]);
+        assert_eq!(changes(&op("s", &format!("\"{most}\""))), [("s".into(), most, 1)]);
         let list = format!("[{},{},{},{}]", op("s", "7"), op("s", "\"7\""), op("s", "8"), op("t", "8"));
-        assert_eq!(origins(&list), [("s".into(), 7, 2), ("s".into(), 8, 1), ("t".into(), 8, 1)]);
-        assert_eq!(origins(&format!("{}\n{}\n", op("s", "7"), op("s", "7"))), [("s".into(), 7, 2)]);
-        assert_eq!(origins(r#"{"op":"delete","id":"a"}"#), []);
+        assert_eq!(changes(&list), [("s".into(), 7, 2), ("s".into(), 8, 1), ("t".into(), 8, 1)]);
+        assert_eq!(changes(&format!("{}\n{}\n", op("s", "7"), op("s", "7"))), [("s".into(), 7, 2)]);
+        assert_eq!(changes(r#"{"op":"delete","id":"a"}"#), []);
     }
 
     #[test]

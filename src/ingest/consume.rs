@@ -89,9 +89,9 @@ pub struct Consumed {
 /// Messages of a FIFO queue take effect exactly once and in the order of their groups
 /// ([`append_delivery`](super::append_delivery)).
 /// A standard queue has neither order nor positions: its messages take effect at least once, in the
-/// order of delivery. Changes that name their [origin](crate::Origin) take effect once, in their
-/// order. In a collection ordered by revision, every message takes effect once and in its place,
-/// whatever the queue.
+/// order of delivery. Changes that name their [idempotency key](crate::IdempotencyKey) take effect
+/// once, in their order. In a collection ordered by revision, every message takes effect once and
+/// in its place, whatever the queue.
 ///
 /// A round costs one receive for 10 messages, one append, and one delete for 10. Receives and
 /// deletes run several at once where there are more messages.

@@ -18,8 +18,8 @@
 //! programs round numbers beyond 2^53. In a collection ordered by revision every op has one, and
 //! there is no `add`. In other collections none has one.
 //!
-//! In the body of a message, an op may also name its origin ([`parse_sourced_op_for`]): `source`, a
-//! text, and `position`, digits like those of a revision.
+//! In the body of a message, an op may also name its idempotency key
+//! ([`parse_sourced_op_for`]): `source`, a text, and `position`, digits like those of a revision.
 //!
 //! A number with a fraction or an exponent is an f64, any other an i64. A list holds values of one
 //! type; an empty one counts as a list of strings. Embedding numbers are read as f64 and rounded to

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::error::LineError;
 use super::object::{Kind, Line, Members, Text};
 use super::value::{self, Place};
-use crate::log::{MAX_ORIGIN_BYTES, Origin};
+use crate::log::{MAX_CHANGE_SOURCE_BYTES, IdempotencyKey};
 
 /// The fields of a line, values still as text.
 #[derive(Default)]
@@ -50,16 +50,17 @@ pub fn parse_op_for(line: &[u8], number: u64, rules: OpRules) -> Result<Op, Line
     Ok(op)
 }
 
-/// [`parse_op_for`], with the op's origin if it names one: `source` and `position`, both or none.
+/// [`parse_op_for`], with the op's idempotency key if it names one: `source` and `position`, both
+/// or none.
 ///
 /// # Errors
 ///
 /// Those of [`parse_op_for`]; one of the two alone, a source that is empty or too long, a position
 /// that is not a whole number below 2^128.
-pub fn parse_sourced_op_for(line: &[u8], number: u64, rules: OpRules) -> Result<(Op, Option<Origin>), LineError> {
-    let (op, origin) = parse(line, true).map_err(|error| error.at_line(number))?;
+pub fn parse_sourced_op_for(line: &[u8], number: u64, rules: OpRules) -> Result<(Op, Option<IdempotencyKey>), LineError> {
+    let (op, key) = parse(line, true).map_err(|error| error.at_line(number))?;
     validate(&op, line, number, rules)?;
-    Ok((op, origin))
+    Ok((op, key))
 }
 
 /// Checks an op that was parsed from this line.
@@ -92,8 +93,8 @@ fn column_of(line: &[u8], field: &str) -> Option<usize> {
     part.map(|part| text.column(part))
 }
 
-/// An op with its origin. `sourced` allows an origin.
-fn parse(line: &[u8], sourced: bool) -> Result<(Op, Option<Origin>), LineError> {
+/// An op with its idempotency key. `sourced` allows one.
+fn parse(line: &[u8], sourced: bool) -> Result<(Op, Option<IdempotencyKey>), LineError> {
     let text = std::str::from_utf8(line)
         .map_err(|error| LineError::new(error.valid_up_to() + 1, "", "not UTF-8 from here on; re-encode the input"))?;
     let line = Line(text);
@@ -123,11 +124,11 @@ fn parse(line: &[u8], sourced: bool) -> Result<(Op, Option<Origin>), LineError> 
             return Err(LineError::new(fields.op.map_or(1, |op| line.column(op)), "op", reason));
         }
     };
-    Ok((Op { revision, ..op }, origin(line, &fields)?))
+    Ok((Op { revision, ..op }, idempotency_key(line, &fields)?))
 }
 
-/// The origin of the op.
-fn origin(line: Line<'_>, fields: &Fields<'_>) -> Result<Option<Origin>, LineError> {
+/// The idempotency key of the op.
+fn idempotency_key(line: Line<'_>, fields: &Fields<'_>) -> Result<Option<IdempotencyKey>, LineError> {
     let alone = |text: &str, field: &str, other: &str| {
         let reason = format!("it stands there without `{other}`; an op says both of where it stands, or neither");
         Err(LineError::new(line.column(text), field, reason))
@@ -140,11 +141,11 @@ fn origin(line: Line<'_>, fields: &Fields<'_>) -> Result<Option<Origin>, LineErr
     };
     let at = line.column(source);
     let source = string(line, Some(source), "source", "")?.into_owned();
-    if source.is_empty() || source.len() > MAX_ORIGIN_BYTES {
-        let reason = format!("it has {} bytes; it must have 1 to {MAX_ORIGIN_BYTES}", source.len());
+    if source.is_empty() || source.len() > MAX_CHANGE_SOURCE_BYTES {
+        let reason = format!("it has {} bytes; it must have 1 to {MAX_CHANGE_SOURCE_BYTES}", source.len());
         return Err(LineError::new(at, "source", reason));
     }
-    Ok(Some(Origin { source, position: value::position(line, position)? }))
+    Ok(Some(IdempotencyKey { source, position: value::position(line, position)? }))
 }
 
 fn fields<'a>(line: Line<'a>, sourced: bool) -> Result<Fields<'a>, LineError> {

@@ -28,10 +28,10 @@ pub(crate) use appender::commit;
 pub use backlog::{BacklogLimit, Lag};
 #[cfg(test)]
 pub(crate) use dedup::Held;
-pub use dedup::Origin;
+pub use dedup::IdempotencyKey;
 pub(crate) use dedup::{
-    CLOCK_SOURCE, MAX_CHANGE_MARKS, MAX_MARKS, MAX_ORIGIN_BYTES, eviction_watermark_of, eviction_watermark_of_source,
-    writer_source,
+    CLOCK_SOURCE, MAX_CHANGE_MARKS, MAX_CHANGE_SOURCE_BYTES, MAX_MARKS, eviction_watermark_of,
+    eviction_watermark_of_source, writer_source,
 };
 pub use options::WriterOptions;
 pub use read::{Follow, FollowOptions};

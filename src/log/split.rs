@@ -6,7 +6,7 @@ use std::sync::Arc;
 use deltafold_format::{Op, ShardId};
 
 use super::appender::{ChangeGroup, Positions, Producer};
-use super::dedup::{DedupKey, Origin};
+use super::dedup::{DedupKey, IdempotencyKey};
 
 /// The ops of a call for one shard.
 pub(super) struct OfShard {
@@ -19,11 +19,11 @@ pub(super) struct OfShard {
 /// Splits changes that come together.
 pub(super) fn changes(
     shards: u16,
-    changes: Vec<(Option<Origin>, Vec<Op>)>,
+    changes: Vec<(Option<IdempotencyKey>, Vec<Op>)>,
     producer: Option<&Producer>,
 ) -> Vec<OfShard> {
     let mut split: BTreeMap<ShardId, (Vec<Op>, Vec<ChangeGroup>)> = BTreeMap::new();
-    for (origin, ops) in changes {
+    for (key, ops) in changes {
         let mut of_change: BTreeMap<ShardId, Vec<Op>> = BTreeMap::new();
         if shards == 1 {
             of_change.insert(ShardId::default(), ops);
@@ -33,9 +33,9 @@ pub(super) fn changes(
             }
         }
         for (shard, mut own) in of_change {
-            let key = origin.as_ref().map(|origin| DedupKey::new(origin, own.iter().map(|op| op.id.as_str())));
+            let dedup = key.as_ref().map(|key| DedupKey::new(key, own.iter().map(|op| op.id.as_str())));
             let (ops, groups) = split.entry(shard).or_default();
-            groups.push(ChangeGroup::new(own.len(), key));
+            groups.push(ChangeGroup::new(own.len(), dedup));
             ops.append(&mut own);
         }
     }

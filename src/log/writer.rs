@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::ack::{Ack, Handed};
 use super::appender::{AppendRequest, Appender, ChangeGroup, Message, Permit, Positions, Producer, bytes_of};
 use super::backlog::Lag;
-use super::dedup::{CHANGE, CLOCK_SOURCE, MAX_ORIGIN_BYTES, Origin, SOURCE};
+use super::dedup::{CHANGE, CLOCK_SOURCE, MAX_CHANGE_SOURCE_BYTES, IdempotencyKey, SOURCE};
 use super::options::WriterOptions;
 use super::split::{self, OfShard};
 use crate::env;
@@ -148,8 +148,9 @@ impl Writer {
         self.hand_over_run(source, ops)?.wait().await
     }
 
-    /// Appends a change with an origin: the ops at one position of a source. It is appended exactly
-    /// once, and never behind a later change of one of its records. Unlike
+    /// Appends a change with an idempotency key: the ops at one position of a source.
+    ///
+    /// It is appended exactly once, and never behind a later change of one of its records. Unlike
     /// [`append_from`](Self::append_from), a late change does not count as a repetition.
     ///
     /// A change that the log holds is acknowledged as a [duplicate](Ack::is_duplicate). A late one
@@ -170,15 +171,15 @@ impl Writer {
     /// Those of `append`. `InvalidInput` if a shard gets more than 4,000 different records of it.
     /// `Conflict` if an earlier position has failed, or if a later change came before. In the
     /// latter case a person must examine the change.
-    pub async fn append_change(&self, origin: &Origin, ops: Vec<Op>) -> Result<Ack> {
-        self.append_delivered(None, vec![(Some(origin.clone()), ops)]).await
+    pub async fn append_change(&self, key: &IdempotencyKey, ops: Vec<Op>) -> Result<Ack> {
+        self.append_delivered(None, vec![(Some(key.clone()), ops)]).await
     }
 
     /// Appends all changes of one message together, delivered from `place`.
     pub(crate) async fn append_delivered(
         &self,
         place: Option<(&str, u128)>,
-        changes: Vec<(Option<Origin>, Vec<Op>)>,
+        changes: Vec<(Option<IdempotencyKey>, Vec<Op>)>,
     ) -> Result<Ack> {
         let place = place.map(|(source, position)| named(source, position)).transpose()?;
         self.hand_over(changes, place)?.wait().await
@@ -218,9 +219,9 @@ impl Writer {
     }
 
     /// Passes the ops to the appenders without waiting, so requests keep their order of arrival.
-    fn hand_over(&self, changes: Vec<(Option<Origin>, Vec<Op>)>, producer: Option<Producer>) -> Result<Handed> {
-        for origin in changes.iter().filter_map(|(origin, _)| origin.as_ref()) {
-            check_origin(origin)?;
+    fn hand_over(&self, changes: Vec<(Option<IdempotencyKey>, Vec<Op>)>, producer: Option<Producer>) -> Result<Handed> {
+        for key in changes.iter().filter_map(|(key, _)| key.as_ref()) {
+            check_key(key)?;
         }
         let bytes = self.check(changes.iter().flat_map(|(_, ops)| ops))?;
         self.send(bytes, split::changes(self.shards(), changes, producer.as_ref()))
@@ -307,9 +308,9 @@ fn named(source: &str, position: u128) -> Result<Producer> {
     Ok(Producer { name: source.into(), positions: Positions::Together(position) })
 }
 
-fn check_origin(origin: &Origin) -> Result<()> {
-    let most = MAX_ORIGIN_BYTES;
-    if origin.source.is_empty() || origin.source.len() > most {
+fn check_key(key: &IdempotencyKey) -> Result<()> {
+    let most = MAX_CHANGE_SOURCE_BYTES;
+    if key.source.is_empty() || key.source.len() > most {
         return Err(Error::invalid(format!("the source of a change needs a name of 1 to {most} bytes")));
     }
     Ok(())

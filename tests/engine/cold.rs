@@ -221,7 +221,8 @@ async fn a_search_from_nothing_takes_five_rounds() {
         let expected = ask(&collection.reader().await.unwrap(), query(7).exactness(exactness)).await;
         store.reads();
         store.slow_down();
-        let collection = Collection::open_to_read(Arc::new(store.clone()), &"c".parse().unwrap()).await.unwrap();
+        let collection =
+            Collection::builder(Arc::new(store.clone()), &"c".parse().unwrap()).open_to_read().await.unwrap();
         let reader = collection.reader_to_search(exactness).await.unwrap();
         let answer = ask(&reader, query(7).exactness(exactness)).await;
         assert_eq!(answer.hits, expected.hits);
@@ -246,7 +247,7 @@ async fn found_over_a_stale_segment() -> Vec<String> {
         <(Writer, Writer)>::from([(), ()].map(|()| collection.writer(WriterOptions::default()).unwrap()));
     sleeper.append(put("first")).await.unwrap();
     awake.append(put("second")).await.unwrap();
-    let early = Collection::open_to_read(Arc::new(store.clone()), &name).await.unwrap();
+    let early = Collection::builder(Arc::new(store.clone()), &name).open_to_read().await.unwrap();
     store.before("get", "/log/00000000000000000002", move || async move {
         awake.append(put("third")).await.unwrap();
         collection.compactor(CompactorOptions::default()).run_once().await.unwrap();

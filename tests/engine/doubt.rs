@@ -6,7 +6,8 @@ use std::sync::Arc;
 use deltafold::format::{EditKind, Op, ShardId};
 use deltafold::store::Store;
 use deltafold::{
-    Collection, CompactorOptions, CreateOptions, ErrorKind, FollowOptions, Origin, SweepOptions, Writer, WriterOptions,
+    Collection, CompactorOptions, CreateOptions, ErrorKind, FollowOptions, IdempotencyKey, SweepOptions, Writer,
+    WriterOptions,
 };
 use futures::TryStreamExt;
 
@@ -113,7 +114,7 @@ async fn an_echo_in_a_dropped_collection_is_not_found<S: Store + Clone>(store: W
         store.fail("create", "/log/00000000000000000003", Fault::Permanent);
         let inner = store.clone();
         store.before("get_unless", "/head", move || async move {
-            Collection::drop(&inner, &"c".parse().unwrap(), |_| ()).await.unwrap();
+            Collection::drop_collection(&inner, &"c".parse().unwrap(), |_| ()).await.unwrap();
         });
     };
     let (_, writer) = echo(&store, drop).await;
@@ -128,7 +129,7 @@ async fn a_failure_after_a_lost_answer_is_unknown<S: Store + Clone>(store: Watch
         store.fail("create", "/log/00000000000000000001", Fault::Permanent);
         assert_eq!(try_append(&store, &writer).await, Err(ErrorKind::Unknown), "{fault:?}");
         assert_eq!(ids(&collection).await.len(), usize::from(fault == Fault::LoseAnswer));
-        Collection::drop(&store, &"c".parse().unwrap(), |_| ()).await.unwrap();
+        Collection::drop_collection(&store, &"c".parse().unwrap(), |_| ()).await.unwrap();
     }
 }
 
@@ -150,7 +151,7 @@ async fn a_drop_before_the_ack_is_not_found<S: Store + Clone>(store: Watched<S>)
     append(&writer, "a").await;
     let inner = store.clone();
     store.before("get_unless", "/head", move || async move {
-        Collection::drop(&inner, &"c".parse().unwrap(), |_| ()).await.unwrap();
+        Collection::drop_collection(&inner, &"c".parse().unwrap(), |_| ()).await.unwrap();
     });
     assert_eq!(try_append(&store, &writer).await, Err(ErrorKind::NotFound));
 }
@@ -163,14 +164,14 @@ async fn a_passed_shard_does_not_hide_a_failed_one<S: Store + Clone>(store: Watc
     let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
     let id_in = |shard: u16| (0..).map(|n: u32| n.to_string()).find(|id| ShardId::of(id, 2).get() == shard).unwrap();
     let (first, second) = (id_in(0), id_in(1));
-    let origin = |position| Origin { source: "stream".to_owned(), position };
+    let key = |position| IdempotencyKey { source: "stream".to_owned(), position };
     let writer = collection.writer(WriterOptions::default()).unwrap();
-    writer.append_change(&origin(9), vec![Op::delete(&second)]).await.unwrap();
+    writer.append_change(&key(9), vec![Op::delete(&second)]).await.unwrap();
     store.fail("create", "/0000/log/", Fault::Permanent);
     let both = || vec![Op::delete(&first), Op::delete(&second)];
-    let error = writer.append_change(&origin(5), both()).await.unwrap_err();
+    let error = writer.append_change(&key(5), both()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Storage, "{error}");
-    let error = writer.append_change(&origin(5), both()).await.unwrap_err();
+    let error = writer.append_change(&key(5), both()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
 }
 

@@ -41,19 +41,19 @@ async fn a_drop_that_is_broken_off_is_finished_by_the_next<S: Store + Clone>(sto
     fold(&collection).await;
     let (name, objects) = ("c".parse().unwrap(), store.keys("c/").await.len() as u64);
     store.fail("delete", "/claim", Fault::Permanent);
-    assert_eq!(Collection::drop(&store, &name, |_| ()).await.unwrap_err().kind(), ErrorKind::Storage);
+    assert_eq!(Collection::drop_collection(&store, &name, |_| ()).await.unwrap_err().kind(), ErrorKind::Storage);
     assert_eq!(Collection::open(Arc::new(store.clone()), &name).await.unwrap_err().kind(), ErrorKind::NotFound);
     let error = Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(2)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     assert!(error.to_string().contains("run `drop c` again"), "{error}");
     let left = store.keys("c/").await.len() as u64;
     assert!(left > 0 && left < objects);
-    Collection::drop(&store, &name, |_| ()).await.unwrap();
+    Collection::drop_collection(&store, &name, |_| ()).await.unwrap();
     assert_eq!(store.keys("").await.len(), 0);
-    assert_eq!(Collection::drop(&store, &name, |_| ()).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(Collection::drop_collection(&store, &name, |_| ()).await.unwrap_err().kind(), ErrorKind::NotFound);
     let (_, writer) = made(&store).await;
     append(&writer, 0..1).await;
-    assert_eq!(Collection::drop(&store, &name, |_| ()).await.unwrap().objects, 3, "register, head, segment");
+    assert_eq!(Collection::drop_collection(&store, &name, |_| ()).await.unwrap().objects, 3, "register, head, segment");
 }
 
 /// Story: a drop slept between listing and deleting. Another drop finished the work, and the
@@ -79,7 +79,7 @@ async fn a_drop_that_slept_spares_a_collection_made_anew<S: Store + Clone>(store
             fold(&collection).await;
             let other = store.clone();
             let elsewhere = async move || {
-                Collection::drop(&other.inner, &"c".parse().unwrap(), |_| ()).await.unwrap();
+                Collection::drop_collection(&other.inner, &"c".parse().unwrap(), |_| ()).await.unwrap();
                 if again {
                     let (collection, writer) = made(&Watched::over(other.inner.clone())).await;
                     append(&writer, 0..3).await;
@@ -93,7 +93,7 @@ async fn a_drop_that_slept_spares_a_collection_made_anew<S: Store + Clone>(store
             } else {
                 store.before(verb, key, elsewhere);
             }
-            let dropped = Collection::drop(&store, &name, |_| ()).await;
+            let dropped = Collection::drop_collection(&store, &name, |_| ()).await;
             let moment = format!("asleep before {verb} {key}, made anew: {again}");
             assert!(store.all_reached(), "{moment}");
             if again {
@@ -101,7 +101,7 @@ async fn a_drop_that_slept_spares_a_collection_made_anew<S: Store + Clone>(store
                 assert_eq!(kind, Err(ErrorKind::Conflict), "{moment}");
                 let collection = Collection::open(Arc::new(store.clone()), &name).await.unwrap();
                 assert_eq!(collection.reader().await.unwrap().count().await.unwrap(), 6, "{moment}");
-                Collection::drop(&store, &name, |_| ()).await.unwrap();
+                Collection::drop_collection(&store, &name, |_| ()).await.unwrap();
             } else {
                 assert!(dropped.is_ok(), "{moment}: {dropped:?}");
             }
@@ -120,17 +120,17 @@ async fn a_drop_that_slept_knows_its_note_from_a_third_drop_s<S: Store + Clone>(
         fold(&collection).await;
         let other = store.clone();
         store.before("list", key, async move || {
-            Collection::drop(&other.inner, &"c".parse().unwrap(), |_| ()).await.unwrap();
+            Collection::drop_collection(&other.inner, &"c".parse().unwrap(), |_| ()).await.unwrap();
             let third = Watched::over(other.inner.clone());
             let (_, writer) = made(&third).await;
             append(&writer, 0..6).await;
             third.fail("delete", "c/collection", Fault::Permanent);
-            Collection::drop(&third, &"c".parse().unwrap(), |_| ()).await.unwrap_err();
+            Collection::drop_collection(&third, &"c".parse().unwrap(), |_| ()).await.unwrap_err();
         });
-        let dropped = Collection::drop(&store, &name, |_| ()).await;
+        let dropped = Collection::drop_collection(&store, &name, |_| ()).await;
         assert!(store.all_reached(), "{key}");
         assert_eq!(dropped.as_ref().map_err(Error::kind), Err(ErrorKind::Conflict), "{key}");
-        let left = Collection::drop(&store, &name, |_| ()).await.unwrap().objects;
+        let left = Collection::drop_collection(&store, &name, |_| ()).await.unwrap().objects;
         assert_eq!(left, 8, "{key}: register, head and six segments were left alone");
     }
 }

@@ -98,11 +98,11 @@ async fn a_drop_withdraws_its_note_after_an_echo<S: Store + Clone>(store: Watche
     let other = store.clone();
     store.before("create", "DROP/c", async move || {
         let name = "c".parse().unwrap();
-        Collection::drop(&other.inner, &name, |_| ()).await.unwrap();
+        Collection::drop_collection(&other.inner, &name, |_| ()).await.unwrap();
         Collection::create(Arc::new(other.inner.clone()), &name, &CreateOptions::new(2)).await.unwrap();
     });
     store.echo_all();
-    let error = Collection::drop(&store, &name, |_| ()).await.unwrap_err();
+    let error = Collection::drop_collection(&store, &name, |_| ()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
     assert_echoed(&store.echoed(), &["create DROP/c"]);
     assert_eq!(store.keys("DROP").await, []);

@@ -143,7 +143,7 @@ async fn a_drop_removes_links_and_pipes() {
         let (collection, root) = made().await;
         put(kind, &file(&root, "log", "1"));
         let store = collection.store().clone();
-        Collection::drop(&*store, collection.name(), |_| ()).await.unwrap();
+        Collection::drop_collection(&*store, collection.name(), |_| ()).await.unwrap();
         let anew = Collection::create(store, collection.name(), &CreateOptions::new(2)).await.unwrap();
         append(&anew).await.unwrap();
         count(&anew).await.unwrap();

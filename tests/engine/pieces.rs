@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use deltafold::format::{Op, Patch, Record, Value};
 use deltafold::{
-    Collection, CompactorOptions, CreateOptions, ErrorKind, Filter, Find, Include, MemoryLimit, Order, Policy, Query,
-    Reader, ScanOptions, Warm, WriterOptions,
+    Collection, CompactorOptions, CreateOptions, ErrorKind, Filter, Find, Include, Order, Policy, Query, Reader,
+    ScanOptions, Warm, WriterOptions,
 };
 use futures::TryStreamExt;
 
@@ -88,7 +88,7 @@ async fn a_cold_get_takes_six_requests_in_four_rounds() {
     let (store, _) = prepared().await;
     store.slow_down();
     let name = "c".parse().unwrap();
-    let opened = Collection::open_with_reader(Arc::new(store.clone()), &name, MemoryLimit::default()).await.unwrap();
+    let opened = Collection::builder(Arc::new(store.clone()), &name).open_with_reader().await.unwrap();
     let entry = opened.1.get(&id(123)).await.unwrap().unwrap();
     assert_eq!(entry.record, record(123));
     let reads = store.reads();
@@ -116,7 +116,7 @@ async fn a_log_adds_two_rounds_to_a_cold_get() {
     store.reads();
     store.slow_down();
     let name = "c".parse().unwrap();
-    let opened = Collection::open_with_reader(Arc::new(store.clone()), &name, MemoryLimit::default()).await.unwrap();
+    let opened = Collection::builder(Arc::new(store.clone()), &name).open_with_reader().await.unwrap();
     assert_eq!(opened.1.get(&id(123)).await.unwrap().unwrap().record, record(123));
     let reads = store.reads();
     let of = |wanted: &str| reads.iter().filter(|read| kind(read) == wanted).map(|read| read.round).collect::<Vec<_>>();
@@ -151,7 +151,7 @@ async fn one_record_is_read_without_the_embeddings_of_others() {
     for (number, more) in [(7, 0), (405, 1), (150_000, 0), (9, 0), (211, 1), (8, 0)] {
         store.slow_down();
         let open = Arc::new(store.clone());
-        let found = Collection::open_and_get(open, &name, MemoryLimit::default(), &id(number)).await.unwrap();
+        let found = Collection::builder(open, &name).open_and_get(&id(number)).await.unwrap();
         let reads = store.reads();
         let of = |wanted: &str| {
             let of = reads.iter().filter(|read| kind(read) == wanted);

@@ -207,7 +207,7 @@ async fn every_register_of_a_busy_collection_is_rebuilt<S: Store + Clone>(store:
 async fn a_handle_of_a_dropped_collection_says_dropped<S: Store + Clone>(store: Watched<S>) {
     let collection = busy(&store).await;
     let name = "c".parse().unwrap();
-    Collection::drop(&store, &name, |_| ()).await.unwrap();
+    Collection::drop_collection(&store, &name, |_| ()).await.unwrap();
     assert_eq!(store.keys("").await, [], "the note goes too");
     for _ in 0..2 {
         let error = collection.reader().await.unwrap_err();
@@ -224,7 +224,7 @@ async fn a_drop_under_way_is_no_damage<S: Store + Clone>(store: Watched<S>) {
     let collection = busy(&store).await;
     let name = "c".parse().unwrap();
     store.fail("delete", "/0000/claim", Fault::Permanent);
-    assert_eq!(Collection::drop(&store, &name, |_| ()).await.unwrap_err().kind(), ErrorKind::Storage);
+    assert_eq!(Collection::drop_collection(&store, &name, |_| ()).await.unwrap_err().kind(), ErrorKind::Storage);
     assert!(!store.keys("/manifest/").await.is_empty());
     assert_eq!(collection.reader().await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(open(&store).await.unwrap_err().kind(), ErrorKind::NotFound);
@@ -232,7 +232,7 @@ async fn a_drop_under_way_is_no_damage<S: Store + Clone>(store: Watched<S>) {
     assert!(error.kind() == ErrorKind::NotFound && error.to_string().contains("`drop c`"), "{error}");
     let error = Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(2)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
-    Collection::drop(&store, &name, |_| ()).await.unwrap();
+    Collection::drop_collection(&store, &name, |_| ()).await.unwrap();
     made(&store).await;
 }
 

@@ -9,8 +9,8 @@ use deltafold::format::limits::MAX_SEGMENT_OPS;
 use deltafold::format::{Op, Position, Record, ShardId, Value};
 use deltafold::store::{Key, Memory, Store};
 use deltafold::{
-    Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, FollowOptions, Origin, Policy, SweepOptions, Writer,
-    WriterOptions,
+    Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, FollowOptions, IdempotencyKey, Policy, SweepOptions,
+    Writer, WriterOptions,
 };
 use futures::TryStreamExt;
 use futures::future::join_all;
@@ -435,11 +435,11 @@ async fn a_collection_that_was_dropped_takes_no_appends<S: Store + Clone>(store:
     let zombie = collection.writer(WriterOptions::default()).unwrap();
     writer.append(vec![put("a")]).await.unwrap();
     zombie.append(vec![put("a")]).await.unwrap();
-    Collection::drop(&store, &"c".parse().unwrap(), |_| ()).await.unwrap();
+    Collection::drop_collection(&store, &"c".parse().unwrap(), |_| ()).await.unwrap();
     let error = writer.append(vec![put("b")]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     // The zombie's segment blocks no writer. A new collection of the name counts its slot as empty.
-    Collection::drop(&store, &"c".parse().unwrap(), |_| ()).await.unwrap();
+    Collection::drop_collection(&store, &"c".parse().unwrap(), |_| ()).await.unwrap();
     let (collection, fresh) = made_with_writer(&store).await;
     let error = zombie.append(vec![put("c")]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
@@ -638,8 +638,8 @@ async fn a_change_of_too_many_records_is_refused_whole() {
     let store = Watched::over(Memory::new());
     let (collection, writer) = made_with_writer(&store).await;
     let append = async |source: &str, records: usize| {
-        let origin = Origin { source: source.to_owned(), position: 1 };
-        writer.append_change(&origin, (0..records).map(|id| Op::delete(id.to_string())).collect()).await
+        let key = IdempotencyKey { source: source.to_owned(), position: 1 };
+        writer.append_change(&key, (0..records).map(|id| Op::delete(id.to_string())).collect()).await
     };
     let error = append("a", 4_094).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");

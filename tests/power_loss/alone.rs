@@ -39,7 +39,7 @@ pub(crate) async fn take(store: &Arc<Dir>, step: Step, number: i64, events: &Eve
         }
         Drop => {
             events.note(Event::Dropping);
-            Collection::drop(&**store, &name(), |_| ()).await?;
+            Collection::drop_collection(&**store, &name(), |_| ()).await?;
             events.note(Event::Dropped);
             return Ok(());
         }

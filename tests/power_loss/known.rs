@@ -135,7 +135,7 @@ async fn opened(store: &Arc<Dir>, known: &Known) -> Result<(Collection, bool), S
         };
     }
     // Half made or half dropped: a drop removes either.
-    match Collection::drop(&**store, &name(), |_| ()).await {
+    match Collection::drop_collection(&**store, &name(), |_| ()).await {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(format!("dropping: {error}")),

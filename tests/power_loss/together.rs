@@ -45,7 +45,7 @@ struct Waits;
 async fn second(store: Arc<Dir>, what: Second, events: &Events) -> deltafold::Result<()> {
     if let Second::Drop = what {
         events.note(Event::Dropping);
-        Collection::drop(&*store, &name(), |_| ()).await?;
+        Collection::drop_collection(&*store, &name(), |_| ()).await?;
         events.note(Event::Dropped);
         return Ok(());
     }

@@ -163,7 +163,7 @@ async fn poison_is_dead_lettered_alone_and_works_once_mended() {
     assert!(reader.get("p").await.unwrap().is_some());
 }
 
-/// A change with an origin.
+/// A change with an idempotency key.
 fn change(op: &Op, source: &str, position: u128) -> String {
     let line = line(op);
     let op = line.trim_end().strip_suffix('}').unwrap();
@@ -186,8 +186,8 @@ async fn segments(collection: &Collection) -> u64 {
 /// before it was dead-lettered was appended twice. A late one was appended over its successors: an
 /// older state over a newer one.
 ///
-/// Now changes carry an origin. A repeated one is dropped, and one that is late for none of its
-/// records takes effect. One that would undo a later change goes back to the dead letters.
+/// Now changes carry an idempotency key. A repeated one is dropped, and one that is late for none
+/// of its records takes effect. One that would undo a later change goes back to the dead letters.
 #[tokio::test]
 async fn a_redriven_change_takes_effect_in_its_place_or_never() {
     let collection = collection(2).await;
@@ -233,8 +233,8 @@ async fn a_redriven_change_takes_effect_in_its_place_or_never() {
     assert_eq!((done.ops, done.duplicates, done.failed), (0, 2, 0));
 }
 
-/// On a standard queue a message has no place. Changes with an origin still take effect once and in
-/// the order of each record, though two consumers get them.
+/// On a standard queue a message has no place. Changes with an idempotency key still take effect
+/// once and in the order of each record, though two consumers get them.
 #[tokio::test]
 async fn changes_on_a_standard_queue_take_effect_once() {
     let collection = collection(2).await;

@@ -271,7 +271,7 @@ async fn messages_wait_for_a_collection_that_is_not_made_yet() {
     assert_eq!(ids(&collection).await, ["a"]);
     // It is dropped and made anew while the function is warm.
     let store = collection.store().clone();
-    Collection::drop(&*store, collection.name(), |_| ()).await.unwrap();
+    Collection::drop_collection(&*store, collection.name(), |_| ()).await.unwrap();
     let collection = cloud.collection(1).await;
     let (first, _) = function.invoke(&event, LONG).await;
     assert_eq!(first.failures(), ["1"], "the collection that it knew is gone");

@@ -127,14 +127,14 @@ impl Context {
         if self.world.state().plan.revisions {
             options = options.by_revision(deltafold::KEEP_TOMBSTONES);
         }
-        Collection::create_in(self.store(), &Self::name(), &options, self.env()).await
+        Collection::builder(self.store(), &Self::name()).env(self.env()).create(&options).await
     }
 
     /// Opens the collection, with as many attempts as it takes.
     pub(crate) async fn open(&self) -> Collection {
         let (store, env) = (self.store(), self.env());
         loop {
-            match Collection::open_in(store.clone(), &Self::name(), env.clone()).await {
+            match Collection::builder(store.clone(), &Self::name()).env(env.clone()).open().await {
                 Ok(collection) => return collection,
                 Err(error) => self.explained("opening", &error, &[]),
             }

@@ -112,7 +112,7 @@ async fn create(context: &Context) {
 }
 
 async fn drop_all(context: &Context) {
-    if let Err(error) = Collection::drop(&*context.store(), &Context::name(), |_| ()).await {
+    if let Err(error) = Collection::drop_collection(&*context.store(), &Context::name(), |_| ()).await {
         context.explained("dropping", &error, &[ErrorKind::NotFound]);
     }
 }

@@ -84,7 +84,7 @@ async fn made_anew(world: World) {
     let (number, ops) = context.issue(Times::Once);
     let answer = writer.append(ops).await;
     context.answered(number, &answer);
-    Collection::drop(&*context.store(), &Context::name(), |_| ()).await.unwrap();
+    Collection::drop_collection(&*context.store(), &Context::name(), |_| ()).await.unwrap();
     context.create(1).await.unwrap();
     let (number, ops) = context.issue(Times::Once);
     let answer = writer.append(ops).await;

@@ -38,7 +38,7 @@ impl Drop {
         }
         let mut progress = Progress::new(context.output, "deleting", "object", None);
         let each = |report: deltafold::DropReport| progress.at(report.objects, report.objects, report.bytes);
-        let report = Collection::drop(&*store, &self.collection, each).await?;
+        let report = Collection::drop_collection(&*store, &self.collection, each).await?;
         drop(progress);
         if context.output.json {
             return Ok(context.output.document(&json!({

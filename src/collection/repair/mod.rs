@@ -14,9 +14,8 @@ use std::sync::Arc;
 
 use deltafold_format::{CollectionConfig, CollectionName, HeadPlace, Metric, Ordering};
 
-use super::Collection;
+use super::{Collection, CollectionBuilder};
 use crate::drop_note;
-use crate::env::{Env, System};
 use crate::error::{Error, Repr, Result};
 use crate::layout::Layout;
 use crate::setters::setters;
@@ -116,17 +115,29 @@ impl Collection {
     /// `Corrupt` where objects of several collections lie under the name and no register tells
     /// which one it is; `Conflict` where a register changed meanwhile.
     pub async fn repair(store: Arc<dyn Store>, name: &CollectionName, options: &RepairOptions) -> Result<RepairReport> {
-        Self::repair_in(store, name, options, Arc::new(System)).await
+        Self::builder(store, name).repair(options).await
     }
 
-    /// [`repair`](Self::repair) with time and randomness from `env`.
-    pub async fn repair_in(
-        store: Arc<dyn Store>,
-        name: &CollectionName,
-        options: &RepairOptions,
-        env: Arc<dyn Env>,
-    ) -> Result<RepairReport> {
-        let store = store.uncached().unwrap_or(store);
+    /// The place of a collection's heads, by its register or, where that is lost, by the copy in
+    /// its newest manifest. `None` where neither is there. One GET as a rule.
+    pub async fn find_heads(store: &dyn Store, name: &CollectionName) -> Result<Option<HeadPlace>> {
+        let layout = Layout::new(name.clone());
+        Ok(match config::read(store, &layout).await? {
+            Register::Intact(config) => Some(config.heads),
+            _ => config::copy(store, &layout).await?.map(|config| config.heads),
+        })
+    }
+}
+
+impl CollectionBuilder {
+    /// Rebuilds lost or damaged registers, as [`Collection::repair`] does.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Collection::repair`].
+    pub async fn repair(&self, options: &RepairOptions) -> Result<RepairReport> {
+        let (name, env) = (&self.name, self.env.clone());
+        let store = self.store.uncached().unwrap_or_else(|| self.store.clone());
         let layout = Layout::new(name.clone());
         let register = config::read(&*store, &layout).await?;
         let config = match &register {
@@ -140,7 +151,7 @@ impl Collection {
             let (name, recorded, here) = (name.clone(), config.heads, store.heads());
             return Err(Repr::HeadsElsewhere { name, recorded, here }.into());
         }
-        let collection = Self::assemble(layout.clone(), config.clone(), store.clone(), env);
+        let collection = Collection::assemble(layout.clone(), config.clone(), store.clone(), env);
         let mut report = RepairReport::default();
         for shard in &collection.shards {
             let evidence = evidence::gather(shard).await?;
@@ -168,16 +179,6 @@ impl Collection {
             }
         }
         Ok(report)
-    }
-
-    /// The place of a collection's heads, by its register or, where that is lost, by the copy in
-    /// its newest manifest. `None` where neither is there. One GET as a rule.
-    pub async fn find_heads(store: &dyn Store, name: &CollectionName) -> Result<Option<HeadPlace>> {
-        let layout = Layout::new(name.clone());
-        Ok(match config::read(store, &layout).await? {
-            Register::Intact(config) => Some(config.heads),
-            _ => config::copy(store, &layout).await?.map(|config| config.heads),
-        })
     }
 }
 

@@ -100,15 +100,15 @@ mod tests {
     use super::*;
     use crate::log::appender::group::ChangeGroup;
     use crate::log::appender::request::{Permit, Positions, Producer};
-    use crate::log::dedup::{DedupKey, Origin};
+    use crate::log::dedup::{DedupKey, IdempotencyKey};
 
     /// A request without ops from `producer`, with a change for each number. The number counts the
     /// records of the change.
     fn request(producer: Option<&str>, changes: &[usize]) -> AppendRequest {
         let groups = changes.iter().map(|records| {
-            let origin = Origin { source: "stream".to_owned(), position: 7 };
+            let key = IdempotencyKey { source: "stream".to_owned(), position: 7 };
             let ids: Vec<String> = (0..*records).map(|id| id.to_string()).collect();
-            ChangeGroup::new(0, Some(DedupKey::new(&origin, ids.iter().map(String::as_str))))
+            ChangeGroup::new(0, Some(DedupKey::new(&key, ids.iter().map(String::as_str))))
         });
         AppendRequest {
             ops: Vec::new(),

@@ -23,14 +23,14 @@ pub(crate) const SOURCE: &str = "changes/";
 /// Prefix of all other marks of changes.
 pub(crate) const CHANGE: &str = "change/";
 /// Longest name of a source of changes, in bytes.
-pub(crate) const MAX_ORIGIN_BYTES: usize = MAX_SOURCE_BYTES - SOURCE.len();
+pub(crate) const MAX_CHANGE_SOURCE_BYTES: usize = MAX_SOURCE_BYTES - SOURCE.len();
 /// Most marks of changes. Those seen longest ago are evicted first.
 pub(crate) const MAX_CHANGE_MARKS: usize = 1_024;
 
-/// The origin of a change: a source, and the position there. A position identifies one change of
-/// its source. Later changes of a record have higher positions.
+/// The idempotency key of a change: its source, and its position there. A position identifies one
+/// change of its source. Later changes of a record have higher positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub struct IdempotencyKey {
     /// The source: a shard of a stream, a table, a program.
     pub source: String,
     /// The position in it.
@@ -77,13 +77,13 @@ pub(in crate::log) enum Decision {
 
 impl DedupKey {
     /// The key of a change of these records.
-    pub(in crate::log) fn new<'a>(origin: &Origin, ids: impl Iterator<Item = &'a str>) -> Self {
-        let watermark = watermark(&origin.source);
+    pub(in crate::log) fn new<'a>(key: &IdempotencyKey, ids: impl Iterator<Item = &'a str>) -> Self {
+        let watermark = watermark(&key.source);
         let mut records: Vec<String> = ids.map(|id| format!("{watermark}/r-{:016x}", xxh3_64(id.as_bytes()))).collect();
         records.sort_unstable();
         records.dedup();
-        let itself = format!("{watermark}/c-{:016x}", xxh3_64(&origin.position.to_le_bytes()));
-        Self { position: origin.position, source: format!("{SOURCE}{}", origin.source), watermark, itself, records }
+        let itself = format!("{watermark}/c-{:016x}", xxh3_64(&key.position.to_le_bytes()));
+        Self { position: key.position, source: format!("{SOURCE}{}", key.source), watermark, itself, records }
     }
 
     /// The marks that it leaves in a log. All of them have its position.
@@ -128,7 +128,7 @@ mod tests {
 
     impl Log {
         fn key(position: u128, ids: &[&str]) -> DedupKey {
-            DedupKey::new(&Origin { source: "s".to_owned(), position }, ids.iter().copied())
+            DedupKey::new(&IdempotencyKey { source: "s".to_owned(), position }, ids.iter().copied())
         }
 
         fn judge(&self, position: u128, ids: &[&str]) -> Decision {

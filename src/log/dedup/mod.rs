@@ -12,9 +12,11 @@ mod marks;
 
 use deltafold_format::Uid;
 
-pub use change::Origin;
+pub use change::IdempotencyKey;
 pub(super) use change::{CHANGE, Decision, DedupKey, SOURCE};
-pub(crate) use change::{MAX_CHANGE_MARKS, MAX_ORIGIN_BYTES, eviction_watermark_of, eviction_watermark_of_source};
+pub(crate) use change::{
+    MAX_CHANGE_MARKS, MAX_CHANGE_SOURCE_BYTES, eviction_watermark_of, eviction_watermark_of_source,
+};
 #[cfg(test)]
 pub(crate) use held::Held;
 pub(super) use marks::HighWaterMarks;

@@ -49,8 +49,11 @@ async fn r13_a_clock_that_steps_back_changes_nothing() {
         let store = Memory::new();
         let clock = Arc::new(Steps { now: AtomicI64::new(4_000_000_000_000), step });
         let name = "c".parse().unwrap();
-        let collection =
-            Collection::create_in(Arc::new(store.clone()), &name, &CreateOptions::new(2), clock).await.unwrap();
+        let collection = Collection::builder(Arc::new(store.clone()), &name)
+            .env(clock)
+            .create(&CreateOptions::new(2))
+            .await
+            .unwrap();
         let writer = collection.writer(WriterOptions::default()).unwrap();
         for round in 0..12 {
             append(
@@ -87,7 +90,7 @@ async fn r14_folding_and_merging_keep_times_and_provenance<S: Store + Clone>(sto
     let clock = Arc::new(Steps { now: AtomicI64::new(1_000), step: 10 });
     let options = CreateOptions::new(2);
     let name = "c".parse().unwrap();
-    let collection = Collection::create_in(Arc::new(store), &name, &options, clock).await.unwrap();
+    let collection = Collection::builder(Arc::new(store), &name).env(clock).create(&options).await.unwrap();
     let writer = collection.writer(WriterOptions::default()).unwrap();
     append(&writer, vec![put("a"), put("b"), put("c")]).await;
     append(&writer, vec![patch("a", "x"), Op::delete("b")]).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use deltafold::format::Op;
 use deltafold::store::Store;
-use deltafold::{ErrorKind, Origin, WriterOptions};
+use deltafold::{ErrorKind, IdempotencyKey, WriterOptions};
 
 use super::{append_put, create, fold_and_sweep, ids, made, ops, put, writer};
 use crate::support::watched::{Fault, Watched};
@@ -72,7 +72,7 @@ async fn r12_a_position_that_fails_is_not_overtaken<S: Store + Clone>(store: Wat
 async fn a_change_is_not_known_by_a_twin_that_was_refused<S: Store + Clone>(store: Watched<S>) {
     let collection = create(&store, 1).await;
     let (late, other) = (writer(&collection), writer(&collection));
-    let at = |position| Origin { source: "s".to_owned(), position };
+    let at = |position| IdempotencyKey { source: "s".to_owned(), position };
     store.before("create", "/log/00000000000000000001", move || async move {
         other.append_change(&at(7), vec![put("a")]).await.unwrap();
     });
@@ -110,8 +110,8 @@ async fn a_change_is_not_passed_by_what_never_lands<S: Store + Clone>(store: Wat
     let options = WriterOptions::default().max_batch_ops(2).linger(Duration::from_secs(60));
     let by_twos = collection.writer(options).unwrap();
     let change = async |position| {
-        let origin = Origin { source: "s".to_owned(), position };
-        by_twos.append_change(&origin, vec![put("a")]).await
+        let key = IdempotencyKey { source: "s".to_owned(), position };
+        by_twos.append_change(&key, vec![put("a")]).await
     };
     store.fail("create", "/log/", Fault::Permanent);
     let (later, earlier) = futures::join!(change(7), change(5));

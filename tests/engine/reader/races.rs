@@ -65,7 +65,7 @@ on_stores!(
 async fn opened<S: Store + Clone>(store: &Watched<S>, head_first: bool) -> Reader {
     let name = "c".parse().unwrap();
     let collection = match head_first {
-        true => Collection::open_to_read(Arc::new(store.clone()), &name).await.unwrap(),
+        true => Collection::builder(Arc::new(store.clone()), &name).open_to_read().await.unwrap(),
         false => Collection::open(Arc::new(store.clone()), &name).await.unwrap(),
     };
     collection.reader().await.unwrap()

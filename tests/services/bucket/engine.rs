@@ -104,7 +104,7 @@ async fn sweep_and_drop_give_up_what_was_never_finished() {
     };
     assert_eq!((sweep(true).await, server.backend.uploads(BUCKET)), (1, 3));
     assert_eq!((sweep(false).await, server.backend.uploads(BUCKET)), (1, 2), "what is young may still be at work");
-    Collection::drop(&*store, &"c".parse().unwrap(), |_| ()).await.unwrap();
+    Collection::drop_collection(&*store, &"c".parse().unwrap(), |_| ()).await.unwrap();
     assert_eq!(server.backend.uploads(BUCKET), 1, "that of the other collection");
 }
 

@@ -39,8 +39,8 @@ impl Message {
 pub(crate) struct Queue {
     world: World,
     messages: Arc<Mutex<Vec<Message>>>,
-    /// The ops state their origin. A message may come again with another one: moved to the dead
-    /// letters and back, or sent again.
+    /// The ops state their idempotency key. A message may come again with another one: moved to the
+    /// dead letters and back, or sent again.
     standing: bool,
     /// The number of such changes.
     others: Arc<Mutex<u64>>,
@@ -120,7 +120,7 @@ impl Queue {
         self.world.state().plan.unordered_queue
     }
 
-    /// Changes with an origin may come after later ones, and only the origin decides.
+    /// Changes with an idempotency key may come after later ones, and the key alone decides.
     fn is_out_of_order(&self) -> bool {
         let plan = &self.world.state().plan;
         self.standing && plan.unordered_queue && !plan.revisions
