@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use deltafold::format::{Metric, Op, Record, Value};
 use deltafold::store::Memory;
-use deltafold::{Collection, CreateOptions, Exactness, Filter, Find, Include, Query, Warm, WriterOptions};
+use deltafold::{
+    Collection, CompactorOptions, CreateOptions, Exactness, Filter, Find, Include, Query, Warm, WriterOptions,
+};
 use futures::TryStreamExt as _;
 
 const DIMENSION: u32 = 8;
 
 /// An embedding that a model would make of a text.
 fn embedding(number: u64) -> Vec<f32> {
-    (0..u64::from(DIMENSION)).map(|at| ((number * 31 + at * 17) % 101) as f32 / 50.0 - 1.0).collect()
+    (0..u64::from(DIMENSION)).map(|at| ((number * 37 + at * 101) as f32).sin()).collect()
 }
 
 fn article(number: u64) -> Op {
@@ -38,7 +40,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let writer = collection.writer(WriterOptions::default())?;
     writer.append((0..1_000).map(article).collect()).await?;
 
-    // A search finds ops that were acknowledged a moment ago: there is no index to build.
+    collection.compactor(CompactorOptions::default()).run_once().await?;
+    writer.append(vec![article(1_000)]).await?;
+
+    // A search finds folded records and ops that were acknowledged a moment ago, in one pass.
     let reader = collection.reader().await?;
     let near = Query::new(embedding(7), 3);
     let recent = Filter::at_least("year", 2015).and(Filter::equals("lang", "en"));
@@ -58,7 +63,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("{storage}");
     let found: Vec<_> = reader.find(&Find::new(storage).limit(5)).await?.try_collect().await?;
     assert_eq!(found.len(), 5);
-    let german: Filter = r#"{"lang": "de", "year": {"$lt": 2005}}"#.parse()?;
+    let german: Filter = r#"{"$and": [{"lang": "de"}, {"year": {"$lt": 2005}}]}"#.parse()?;
     let found: Vec<_> = reader.find(&Find::new(german)).await?.try_collect().await?;
     println!("{} German articles before 2005", found.len());
 

@@ -41,6 +41,26 @@ pub use status::{CollectionStatus, History, HistoryEntry, PinStatus, RunStatus, 
 pub use verify::{Depth, Finding, VerifyReport};
 
 /// An open collection. Cheap to clone; holds no connection and no lock.
+///
+/// ```
+/// use std::sync::Arc;
+/// use deltafold::store::Memory;
+/// use deltafold::{Collection, CreateOptions, Depth};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = Arc::new(Memory::new());
+/// let name = "articles".parse()?;
+/// let collection = Collection::create(store.clone(), &name, &CreateOptions::new(2).shards(4)).await?;
+/// assert_eq!(collection.config().shards, 4);
+///
+/// // Another process opens it by its name.
+/// let collection = Collection::open(store.clone(), &name).await?;
+/// assert_eq!(Collection::list(&*store).await?, [name]);
+/// assert!(collection.verify(Depth::Quick, |_| ()).await?.is_sound());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Collection {
     layout: Layout,

@@ -27,6 +27,29 @@ setters!(CompactorOptions { policy: Policy });
 
 /// Folds and merges the shards of a collection. Any number may run at once, anywhere, and stop at
 /// any moment.
+///
+/// ```
+/// use deltafold::CompactorOptions;
+/// use deltafold::format::EditKind;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use std::sync::Arc;
+/// # use deltafold::{Collection, CreateOptions};
+/// # use deltafold::store::Memory;
+/// # let store = Arc::new(Memory::new());
+/// # let collection = Collection::create(store, &"articles".parse()?, &CreateOptions::new(2)).await?;
+/// # let writer = collection.writer(deltafold::WriterOptions::default())?;
+/// # let record = |x| deltafold::format::Record { embedding: Some(vec![x, 1.0]), ..Default::default() };
+/// # let put = |id: &str, x| deltafold::format::Op::put(id, record(x));
+/// # writer.append(vec![put("a", 0.1), put("b", 0.2)]).await?;
+/// let mut compactor = collection.compactor(CompactorOptions::default());
+/// let report = compactor.run_once().await?;
+/// assert_eq!(report.published(EditKind::Fold), 1, "the log became a run");
+/// assert_eq!(report.events[0].rows_out, 2);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Compactor {
     shards: Vec<ShardCompactor>,

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::error::LineError;
 use super::object::{Kind, Line, Members, Text};
 use super::value::{self, Place};
-use crate::log::{MAX_CHANGE_SOURCE_BYTES, IdempotencyKey};
+use crate::log::{IdempotencyKey, MAX_CHANGE_SOURCE_BYTES};
 
 /// The fields of a line, values still as text.
 #[derive(Default)]
@@ -57,7 +57,11 @@ pub fn parse_op_for(line: &[u8], number: u64, rules: OpRules) -> Result<Op, Line
 ///
 /// Those of [`parse_op_for`]; one of the two alone, a source that is empty or too long, a position
 /// that is not a whole number below 2^128.
-pub fn parse_sourced_op_for(line: &[u8], number: u64, rules: OpRules) -> Result<(Op, Option<IdempotencyKey>), LineError> {
+pub fn parse_sourced_op_for(
+    line: &[u8],
+    number: u64,
+    rules: OpRules,
+) -> Result<(Op, Option<IdempotencyKey>), LineError> {
     let (op, key) = parse(line, true).map_err(|error| error.at_line(number))?;
     validate(&op, line, number, rules)?;
     Ok((op, key))

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::ack::{Ack, Handed};
 use super::appender::{AppendRequest, Appender, ChangeGroup, Message, Permit, Positions, Producer, bytes_of};
 use super::backlog::Lag;
-use super::dedup::{CHANGE, CLOCK_SOURCE, MAX_CHANGE_SOURCE_BYTES, IdempotencyKey, SOURCE};
+use super::dedup::{CHANGE, CLOCK_SOURCE, IdempotencyKey, MAX_CHANGE_SOURCE_BYTES, SOURCE};
 use super::options::WriterOptions;
 use super::split::{self, OfShard};
 use crate::env;
@@ -30,6 +30,31 @@ use crate::shard::Shard;
 /// `append` may be dropped at any moment. Its ops are then appended or not, as with a call whose
 /// answer is lost, and nothing else changes. When the last clone is dropped, accepted ops are still
 /// appended, as long as the runtime lives. [`close`](Self::close) waits for it.
+///
+/// ```
+/// use deltafold::WriterOptions;
+/// use deltafold::format::{Op, Record};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use std::sync::Arc;
+/// # use deltafold::{Collection, CreateOptions};
+/// # use deltafold::store::Memory;
+/// # let store = Arc::new(Memory::new());
+/// # let collection = Collection::create(store, &"articles".parse()?, &CreateOptions::new(2)).await?;
+/// let writer = collection.writer(WriterOptions::default())?;
+/// let record = Record { embedding: Some(vec![0.1, 0.2]), ..Record::default() };
+/// let ack = writer.append(vec![Op::put("a", record.clone())]).await?;
+/// assert_eq!(ack.segments().len(), 1, "durable, in one segment of the log");
+///
+/// // Ops with a position take effect once, however often they come.
+/// for _ in 0..2 {
+///     writer.append_from("queue/orders", 7, vec![Op::put("b", record.clone())]).await?;
+/// }
+/// writer.close().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Writer {
     inner: Arc<Inner>,

@@ -17,8 +17,22 @@ pub const MAX_K: usize = 65_536;
 /// ```
 /// use deltafold::{Exactness, Query};
 ///
-/// let query = Query::new(vec![0.1, 0.2, 0.3], 10).exactness(Exactness::Exact);
-/// assert_eq!(query.k, 10);
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use std::sync::Arc;
+/// # use deltafold::{Collection, CreateOptions};
+/// # use deltafold::store::Memory;
+/// # let store = Arc::new(Memory::new());
+/// # let collection = Collection::create(store, &"articles".parse()?, &CreateOptions::new(2)).await?;
+/// # let writer = collection.writer(deltafold::WriterOptions::default())?;
+/// # let record = |x| deltafold::format::Record { embedding: Some(vec![x, 1.0]), ..Default::default() };
+/// # let put = |id: &str, x| deltafold::format::Op::put(id, record(x));
+/// # writer.append(vec![put("a", 0.1), put("b", 0.2)]).await?;
+/// let query = Query::new(vec![0.2, 1.0], 1).exactness(Exactness::Exact);
+/// let answers = collection.reader().await?.search(&[query]).await?;
+/// assert_eq!(answers[0].hits[0].entry.id, "b");
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]

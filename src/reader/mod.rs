@@ -86,6 +86,36 @@ pub enum At {
 /// beyond three eighths of the limit move to a temporary file without a name, in the folder that
 /// `TMPDIR` names. If sweep removed objects under an old snapshot, reads fail with `Superseded`,
 /// never with another answer.
+///
+/// ```
+/// use deltafold::ScanOptions;
+/// use deltafold::format::Op;
+/// use futures::TryStreamExt as _;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use std::sync::Arc;
+/// # use deltafold::{Collection, CreateOptions};
+/// # use deltafold::store::Memory;
+/// # let store = Arc::new(Memory::new());
+/// # let collection = Collection::create(store, &"articles".parse()?, &CreateOptions::new(2)).await?;
+/// # let writer = collection.writer(deltafold::WriterOptions::default())?;
+/// # let record = |x| deltafold::format::Record { embedding: Some(vec![x, 1.0]), ..Default::default() };
+/// # let put = |id: &str, x| deltafold::format::Op::put(id, record(x));
+/// # writer.append(vec![put("a", 0.1), put("b", 0.2)]).await?;
+/// let mut reader = collection.reader().await?;
+/// assert_eq!(reader.count().await?, 2);
+/// let entry = reader.get("a").await?.expect("it was put");
+/// assert_eq!(entry.record.embedding, Some(vec![0.1, 1.0]));
+///
+/// writer.append(vec![Op::delete("a")]).await?;
+/// assert!(reader.contains("a").await?, "a snapshot never changes by itself");
+/// reader.refresh().await?;
+/// let ids: Vec<String> = reader.scan(ScanOptions::default()).map_ok(|entry| entry.id).try_collect().await?;
+/// assert_eq!(ids, ["b"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Reader {
     shards: Vec<ShardReader>,

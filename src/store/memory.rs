@@ -13,6 +13,22 @@ use super::{Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Store, S
 
 /// A store in memory. Clones share their objects. Its clock begins in 2020, and moves one
 /// millisecond with every write, and by hand.
+///
+/// ```
+/// use bytes::Bytes;
+/// use deltafold::store::{Key, Memory, Outcome, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = Memory::new();
+/// let key = Key::new("c/0000/head").expect("a valid key");
+/// let created = store.create(&key, vec![Bytes::from_static(b"1")]).await?;
+/// assert!(matches!(created, Outcome::Done(_)));
+/// let again = store.create(&key, vec![Bytes::from_static(b"2")]).await?;
+/// assert!(matches!(again, Outcome::Refused), "a key is created once");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     state: Arc<Mutex<State>>,

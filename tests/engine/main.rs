@@ -16,6 +16,8 @@ mod cached;
 mod carried;
 mod cold;
 mod compactor;
+#[cfg(feature = "conformance")]
+mod conformance;
 mod doubt;
 mod drops;
 mod echoes;

@@ -65,6 +65,32 @@ impl FollowOptions {
 /// Costs one GET a segment, and a conditional GET for every eight. At the end of the log it costs a
 /// GET and a conditional GET every interval. It also costs a LIST when it reaches the end, and in
 /// one of 64 intervals.
+///
+/// ```
+/// use deltafold::FollowOptions;
+/// use deltafold::format::ShardId;
+/// use futures::TryStreamExt as _;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use std::sync::Arc;
+/// # use deltafold::{Collection, CreateOptions};
+/// # use deltafold::store::Memory;
+/// # let store = Arc::new(Memory::new());
+/// # let collection = Collection::create(store, &"articles".parse()?, &CreateOptions::new(2)).await?;
+/// # let writer = collection.writer(deltafold::WriterOptions::default())?;
+/// # let record = |x| deltafold::format::Record { embedding: Some(vec![x, 1.0]), ..Default::default() };
+/// # let put = |id: &str, x| deltafold::format::Op::put(id, record(x));
+/// # writer.append(vec![put("a", 0.1), put("b", 0.2)]).await?;
+/// let mut log = collection.follow(ShardId::default(), FollowOptions::default().until_tail(true))?;
+/// let mut ids = Vec::new();
+/// while let Some((_position, op)) = log.try_next().await? {
+///     ids.push(op.id);
+/// }
+/// assert_eq!(ids, ["a", "b"]);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Follow(BoxStream<'static, Result<(Position, Op)>>);
 
 impl Follow {

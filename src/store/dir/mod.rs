@@ -58,6 +58,23 @@ use crate::env::{self, Env, System};
 const MAP_FROM_BYTES: u64 = 1 << 20;
 
 /// A store in a local folder. Clones share it; the [module](self) says how it keeps its promises.
+///
+/// ```
+/// use std::sync::Arc;
+/// use deltafold::store::Dir;
+/// use deltafold::{Collection, CreateOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let temporary = tempfile::tempdir()?;
+/// # let folder = temporary.path().join("data");
+/// let store = Arc::new(Dir::open(folder)?);
+/// let name = "articles".parse()?;
+/// Collection::create(store.clone(), &name, &CreateOptions::new(384)).await?;
+/// assert_eq!(Collection::list(&*store).await?, [name]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Dir {
     inner: Arc<Inner>,

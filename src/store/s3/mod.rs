@@ -78,6 +78,23 @@ setters!(S3Options {
 
 /// A store in an S3 bucket. Clones share connections and counters. The [module](self) says how it
 /// keeps its promises.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use deltafold::aws::AwsOptions;
+/// use deltafold::store::{S3, S3Options};
+/// use deltafold::{Collection, CreateOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let aws = AwsOptions::default().region("eu-central-1".to_owned());
+/// let store = S3::open("my-bucket", "vectors", &S3Options::default().aws(aws)).await?;
+/// // `create` tries first whether the bucket keeps the contract.
+/// let options = CreateOptions::new(384);
+/// Collection::create(Arc::new(store), &"articles".parse()?, &options).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct S3 {
     inner: Arc<Inner>,
