@@ -10,7 +10,9 @@ use super::*;
 use crate::effect::Effect;
 use crate::envelope::EnvelopeReader;
 use crate::error::FormatErrorKind as Kind;
-use crate::record::{Record, Value};
+use crate::name::{Nonce, Version};
+use crate::op::Action;
+use crate::record::{Change, Patch, Record, Value};
 use crate::testing;
 use crate::transition::{Stored, Transition};
 
@@ -65,6 +67,12 @@ fn a_front_tells_all_but_metadata_and_documents() {
         assert_eq!(front.find(whole.id(row)), Ok(row));
     }
     assert!(front.memory_bytes() < whole.memory_bytes() / 2);
+    let (last_column, first_block) = (front.range(PartPiece::Column(2)), front.range(PartPiece::Documents(0)));
+    assert!(front.columns_end() == last_column.end && last_column.end <= first_block.start);
+    assert_eq!(
+        (front.has_documents(), whole.has_documents(), whole.without_documents().has_documents()),
+        (false, true, false)
+    );
 }
 
 #[test]
@@ -146,6 +154,49 @@ fn a_document_needs_its_own_block_only() {
     let other = load(&front, &object, of_row(&front, 0));
     let both = part.union(&other);
     assert!(both.document_of(0).is_ok() && both.document_of(44).is_ok() && both.document_of(96).is_err());
+}
+
+/// A row that is added or else patched sets a document in both cases, each in a block of its own
+/// here. The payload behind the last row is no row.
+#[test]
+fn a_split_row_needs_the_blocks_of_both_cases() {
+    let long = |text: &str| text.repeat(70_000);
+    let record = |text: &str| Record { document: Some(long(text)), ..Record::default() };
+    let patch = Patch { document: Change::Set(long("c")), ..Patch::default() };
+    let added = Record { metadata: [("key".to_owned(), Value::Bool(true))].into(), ..record("b") };
+    let split = Transition::from_op(Action::Add(added), at(1));
+    let split = split.then(Transition::from_op(Action::Patch(patch), at(2)));
+    let put = Transition::from_op(Action::Put(record("a")), at(1));
+    let object = build(&[("0".to_owned(), put), ("1".to_owned(), split)].into()).object.to_bytes();
+    let front = opened(&object);
+    let of_row = |row| front.unloaded_documents_of(row).collect::<Vec<_>>();
+    assert_eq!(of_row(0), [PartPiece::Documents(0)]);
+    assert_eq!(of_row(1), [PartPiece::Documents(1), PartPiece::Documents(2)]);
+    assert_eq!((of_row(2), front.document_bytes(2)), (vec![], 0));
+    assert!((70_000..70_100).contains(&front.document_bytes(1)));
+    let part = load(&front, &object, front.unloaded_columns().chain(front.unloaded_documents_of(1)));
+    assert!(part.effect(1).is_ok());
+}
+
+/// The limit of a block is the sum of its documents' bytes.
+#[test]
+fn documents_of_64_kib_together_share_a_block() {
+    let blocks = |last: usize| {
+        let object = part_of(2, |row| {
+            let len = if row == 0 { 1 << 15 } else { last };
+            Record { document: Some("x".repeat(len)), ..Record::default() }
+        });
+        opened(&object).unloaded_documents().count()
+    };
+    assert_eq!((blocks(1 << 15), blocks((1 << 15) + 1)), (1, 2));
+}
+
+#[test]
+fn a_part_lists_the_places_of_its_embeddings() {
+    let place = |row| EmbeddingRef { object: ObjectName { version: Version::new(7), nonce: Nonce::new(5) }, row };
+    let object =
+        part_of(5, |row| Record { embedding: (row % 2 == 0).then(|| place(row as u32 + 40)), ..Record::default() });
+    assert_eq!(opened(&object).embedding_refs().collect::<Vec<_>>(), [40, 42, 44].map(place));
 }
 
 #[test]
