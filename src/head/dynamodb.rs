@@ -1,19 +1,17 @@
 //! Registers in a DynamoDB table, objects in a store. For buckets without a conditional replace,
 //! and for heads that answer in a few milliseconds.
-//!
-//! `format/SPEC.md`, section "Registers", defines the items.
+
+mod item;
+mod table;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus,
-};
+use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
 use deltafold_format::limits::{MAX_REGION_NAME, MAX_TABLE_NAME};
 use deltafold_format::{HeadPlace, Timestamp};
@@ -21,23 +19,14 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::aws::{self, AwsOptions, Fault, judge};
-use crate::env;
 use crate::store::{
     Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Response, Staged, Store, StoreError, StoreErrorKind,
     Tag, Unless,
 };
+use item::{COLLECTION, CONTENT, DIGEST, ItemKey, REGISTER, VERSION, may_be_register, object, parse_tag, tag_of};
 
-/// Attributes of an item.
-const COLLECTION: &str = "collection";
-const REGISTER: &str = "register";
-const VERSION: &str = "version";
-const DIGEST: &str = "digest";
-const CONTENT: &str = "content";
 /// The number of concurrent deletes.
 const DELETES_AT_ONCE: usize = 16;
-/// Looks at a table that is being made, a second apart.
-const LOOKS_AT_NEW_TABLE: usize = 120;
-
 /// A store with the registers of shards (heads and claims) in a DynamoDB table, and everything else
 /// in another store.
 ///
@@ -60,21 +49,6 @@ impl fmt::Debug for HeadsInDynamoDb {
     }
 }
 
-/// The key of an item: collection and register.
-struct ItemKey {
-    collection: String,
-    register: String,
-}
-
-impl ItemKey {
-    fn item(self) -> HashMap<String, AttributeValue> {
-        HashMap::from([
-            (COLLECTION.to_owned(), AttributeValue::S(self.collection)),
-            (REGISTER.to_owned(), AttributeValue::S(self.register)),
-        ])
-    }
-}
-
 impl HeadsInDynamoDb {
     /// The objects of `objects`, with their registers in `table`. Makes no request.
     ///
@@ -92,48 +66,6 @@ impl HeadsInDynamoDb {
         }
         let (client, table, meter) = (Client::new(&sdk), table.to_owned(), Meter::default());
         Ok(Self { objects, client, table, region, meter })
-    }
-
-    /// Makes the table, billed by request, and waits until it is usable. Leaves an existing one
-    /// unchanged.
-    ///
-    /// # Errors
-    ///
-    /// The table exists for another purpose, or there is no permission to make it.
-    pub async fn create_table(&self) -> Result<(), StoreError> {
-        let failed = |reason: String| StoreError::new(StoreErrorKind::Permanent, "make the table", &self.table, reason);
-        let attribute = |name: &str| {
-            AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build()
-        };
-        let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
-        let request = self.client.create_table().table_name(&self.table).billing_mode(BillingMode::PayPerRequest);
-        let request = request
-            .attribute_definitions(attribute(COLLECTION).map_err(|error| failed(error.to_string()))?)
-            .attribute_definitions(attribute(REGISTER).map_err(|error| failed(error.to_string()))?)
-            .key_schema(key(COLLECTION, KeyType::Hash).map_err(|error| failed(error.to_string()))?)
-            .key_schema(key(REGISTER, KeyType::Range).map_err(|error| failed(error.to_string()))?);
-        if let Err(error) = request.send().await {
-            let exists = error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception());
-            if !exists {
-                return Err(self.failed("make the table", &self.table, judge(&error)));
-            }
-        }
-        for _ in 0..LOOKS_AT_NEW_TABLE {
-            let described = self.client.describe_table().table_name(&self.table).send().await;
-            let described = described.map_err(|error| self.failed("make the table", &self.table, judge(&error)))?;
-            let table = described.table.ok_or_else(|| failed("the service does not describe it".to_owned()))?;
-            let keys: Vec<(&str, &KeyType)> =
-                table.key_schema().iter().map(|key| (key.attribute_name(), key.key_type())).collect();
-            if keys != [(COLLECTION, &KeyType::Hash), (REGISTER, &KeyType::Range)] {
-                let reason = "it is there and has other keys than `collection` and `register`; choose another name";
-                return Err(failed(reason.to_owned()));
-            }
-            if table.table_status == Some(TableStatus::Active) {
-                return Ok(());
-            }
-            env::sleep(Duration::from_secs(1)).await;
-        }
-        Err(failed("it is being made and not ready yet; try again in a while".to_owned()))
     }
 
     /// The item of the register with this key; `None` where the key names no register.
@@ -260,35 +192,6 @@ impl HeadsInDynamoDb {
             if from.is_none() {
                 return Ok(listed);
             }
-        }
-    }
-}
-
-/// Whether a register's key behind the collection may begin with `prefix`.
-fn may_be_register(prefix: &str) -> bool {
-    prefix.split_once('/').is_none_or(|(_, name)| "head".starts_with(name) || "claim".starts_with(name))
-}
-
-fn tag_of(version: u64, digest: &str) -> Tag {
-    Tag::new(format!("{version}-{digest}"))
-}
-
-fn parse_tag(tag: &Tag) -> Result<(u64, &str), ()> {
-    let (version, digest) = tag.as_str().split_once('-').ok_or(())?;
-    Ok((version.parse().map_err(|_| ())?, digest))
-}
-
-fn object(key: &Key, item: &HashMap<String, AttributeValue>) -> Result<Object, StoreError> {
-    let version = item.get(VERSION).and_then(|version| version.as_n().ok()).and_then(|version| version.parse().ok());
-    let digest = item.get(DIGEST).and_then(|digest| digest.as_s().ok());
-    let content = item.get(CONTENT).and_then(|content| content.as_b().ok());
-    match (version, digest, content) {
-        (Some(version), Some(digest), Some(content)) if *digest == format!("{:032x}", xxh3_128(content.as_ref())) => {
-            Ok(Object { bytes: Bytes::copy_from_slice(content.as_ref()), tag: tag_of(version, digest) })
-        }
-        _ => {
-            let reason = "its item in the table is not one that Deltafold wrote, or is damaged; restore the item";
-            Err(StoreError::new(StoreErrorKind::Damaged, "read", key, reason))
         }
     }
 }
