@@ -16,7 +16,7 @@ Exit codes:
     2  wrong usage: arguments
     3  bad input: data that a collection cannot hold; a line that is no op
     4  not found: collection, record, version, pin, object
-    5  try again: busy, superseded, overtaken by somebody else's change, store unavailable
+    5  try again: busy, superseded, overtaken by another change, store unavailable
     6  damage found
    70  panic: a defect of Deltafold; the report says where
    71  out of memory

@@ -24,7 +24,7 @@ struct Spot {
     op: u32,
 }
 
-const _: () = assert!(size_of::<Spot>() as u64 == INDEX_BYTES, "what a fold counts for its index is what it takes");
+const _: () = assert!(size_of::<Spot>() as u64 == INDEX_BYTES, "a fold counts the bytes that its index takes");
 
 /// An index over the ops of segments, sorted by id. The ops stay encoded. It decodes and composes
 /// those of one id at a time.

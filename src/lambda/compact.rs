@@ -70,7 +70,7 @@ impl Compact {
                     };
                     let id = message.message_id.unwrap_or_default();
                     if let Err(reason) = done {
-                        tracing::warn!(id, %reason, "what a message asks for was not done");
+                        tracing::warn!(id, %reason, "the work of a message was not done");
                         response.add_failure(id);
                     }
                 }

@@ -69,7 +69,7 @@ impl Event {
         let Ok(Records { records }) = serde_json::from_str(text) else { return Ok(Self::Other) };
         let Some(first) = records.first() else { return Ok(Self::Other) };
         let source = serde_json::from_str(first.get()).map_or(Cow::Borrowed(""), |Record { source }| source);
-        let wrong = |what: &str, error| Failure::event(format!("{what} are not as they should be: {error}"));
+        let wrong = |what: &str, error| Failure::event(format!("{what} cannot be read: {error}"));
         match &*source {
             "aws:sqs" => {
                 let event: SqsEvent = serde_json::from_str(text).map_err(|error| wrong("the messages", error))?;

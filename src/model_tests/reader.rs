@@ -121,7 +121,7 @@ impl Reader {
                     return self.opened(truth);
                 }
                 if same {
-                    truth.breaks("a log that nobody swept has no holes");
+                    truth.breaks("a log without a sweep has no holes");
                     return;
                 }
                 self.current = Some(store.head.clone());

@@ -154,14 +154,14 @@ impl Truth {
 }
 
 /// The promises.
-pub(super) const ACKED: &str = "what is acknowledged is in the log";
+pub(super) const ACKED: &str = "acknowledged ops are in the log";
 pub(super) const ONCE: &str = "an op is in the log once, and those of a source are in order";
 pub(super) const GAPS: &str = "the log has no gaps";
 pub(super) const VERSIONS: &str = "versions rise by one and keep the invariants";
-pub(super) const READABLE: &str = "what is in the log is readable";
-pub(super) const VIEW: &str = "a reader sees one state of the log, with all that was acknowledged before";
-pub(super) const TOLD: &str = "who published hears of it";
-pub(super) const PINNED: &str = "a pin stays, and what it needs, until somebody removes it";
+pub(super) const READABLE: &str = "the log is readable";
+pub(super) const VIEW: &str = "a reader sees one state of the log, with every op acknowledged before";
+pub(super) const TOLD: &str = "a publisher hears of it";
+pub(super) const PINNED: &str = "a pin and its objects stay until an edit removes it";
 pub(super) const LIVE: &str = "nothing live is deleted";
 
 impl Store {

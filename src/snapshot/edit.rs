@@ -202,7 +202,7 @@ fn apply_fold(new: &mut Manifest, fold: &Fold) -> Result<(), Conflict> {
         return Err(Conflict::FoldedMeanwhile { first, folded: new.folded });
     }
     if last < first || first < new.truncated {
-        return Err(Conflict::Defect("a fold's segments lie above what is folded and swept"));
+        return Err(Conflict::Defect("a fold's segments lie above the folded and the swept ones"));
     }
     if fold.run.resolved != new.runs.is_empty() {
         return Err(Conflict::Defect("the oldest run and only it is resolved"));
@@ -242,7 +242,7 @@ fn apply_merge(new: &mut Manifest, merge: &Merge) -> Result<(), Conflict> {
     }
     let span = (inputs.first().map(|run| run.first), inputs.last().map(|run| run.last));
     if span != (Some(merge.output.first), Some(merge.output.last)) || merge.output.resolved != (start == 0) {
-        return Err(Conflict::Defect("a merged run covers what its inputs covered"));
+        return Err(Conflict::Defect("a merged run covers the slots of its inputs"));
     }
     let before: Vec<PartEntry> = inputs.iter().flat_map(|run| run.parts.iter().cloned()).collect();
     let added: Vec<PartEntry> = merge.output.parts.iter().filter(|part| !before.contains(part)).cloned().collect();

@@ -19,8 +19,8 @@ type Check = fn(&Manifest, &Manifest) -> bool;
 pub(crate) const INVARIANTS: &[(&str, Check)] = &[
     ("a version follows the one before it", |old, new| new.version == old.version.next()),
     ("a collection never changes its identity", |old, new| new.collection == old.collection),
-    ("what is folded only grows", |old, new| new.folded >= old.folded),
-    ("only what is folded is truncated, and for good", |old, new| {
+    ("the last folded slot only rises", |old, new| new.folded >= old.folded),
+    ("only folded slots lie below the log start, which only rises", |old, new| {
         new.truncated >= old.truncated && new.truncated <= new.folded.next()
     }),
     ("the sweep floor only rises and stays below the version", |old, new| {
@@ -29,10 +29,10 @@ pub(crate) const INVARIANTS: &[(&str, Check)] = &[
     ("only a fold adds ops", |old, new| {
         (new.ops, new.digest, new.folded) == (old.ops, old.digest, old.folded) || new.edit.kind == EditKind::Fold
     }),
-    ("a fold adds exactly what its segments hold", |old, new| {
+    ("a fold adds exactly the ops of its segments", |old, new| {
         new.edit.kind != EditKind::Fold || new.ops == old.ops + new.edit.rows_in
     }),
-    ("runs cover the log from its beginning to what is folded", |_, new| {
+    ("runs cover the log from its first slot to the last folded one", |_, new| {
         let mut next = deltafold_format::Sequence::FIRST;
         let contiguous = new.runs.iter().all(|run| {
             let fits = run.first == next && run.last >= run.first;
@@ -64,18 +64,18 @@ pub(crate) const INVARIANTS: &[(&str, Check)] = &[
         let used = objects(new);
         new.dropped.iter().all(|dropped| !used.contains(&dropped.object))
     }),
-    ("what is dropped stays listed until the floor has passed it", |old, new| {
+    ("a dropped object stays listed until the floor has passed it", |old, new| {
         old.dropped
             .iter()
             .filter(|dropped| dropped.version > new.sweep_floor)
             .all(|dropped| new.dropped.contains(dropped))
     }),
-    ("what the new version no longer uses is listed as dropped", |old, new| {
+    ("an object that the new version no longer uses is listed as dropped", |old, new| {
         let used = objects(new);
         let dropped: BTreeSet<PartObject> = new.dropped.iter().map(|dropped| dropped.object).collect();
         objects(old).iter().all(|object| used.contains(object) || dropped.contains(object))
     }),
-    ("what the new version uses anew was born above the floor", |old, new| {
+    ("an object that the new version uses anew was born above the floor", |old, new| {
         let used = objects(old);
         objects(new).iter().all(|object| used.contains(object) || name(*object).version >= new.sweep_floor)
     }),
