@@ -66,6 +66,7 @@ const GETS_AT_ONCE: usize = 8;
 
 /// The state of a collection that a reader reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum At {
     /// Every op that was acknowledged before the reader was opened or refreshed.
     #[default]

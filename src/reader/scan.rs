@@ -32,6 +32,7 @@ pub(super) const BATCH_BYTES: usize = 4 << 20;
 
 /// The order of a scan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Order {
     /// By id, in byte order, over all shards.
     #[default]

@@ -133,6 +133,7 @@ fn answered(status: u16, code: &str, message: &str) -> Option<(QueueErrorKind, S
 
 /// One message of many that was not sent, deleted or put off.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NotDone {
     /// Its index among the given messages, from 0.
     pub index: usize,

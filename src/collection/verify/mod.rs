@@ -22,6 +22,7 @@ const ATTEMPTS: u32 = 8;
 
 /// The depth of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Depth {
     /// Registers, current manifests, the presence and length of every object they need, and no
     /// missing segment in the log. Costs the LISTs and two GETs a shard.
