@@ -1,6 +1,7 @@
 //! Reads one record of the latest state without a reader.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use deltafold_format::Sequence;
 use futures::future::join;
@@ -83,12 +84,17 @@ async fn alone(shard: &Shard, pools: &Arc<Pools>, id: &str) -> Result<Option<Opt
 /// The segments behind the folded sequence that concern a record; `None` if only a reader of all of
 /// them can tell.
 async fn about(shard: &Shard, pools: &Pools, behind: &[(Sequence, u64)], id: &str) -> Result<Option<Slots>> {
+    // Of a large record that many segments change, a reader composes the versions one by one.
+    let (held, most) = (&AtomicU64::new(0), shard.memory().log_read());
     // Collected first: a stream of futures that borrow is not known to be `Send`.
     let reads: Vec<_> = behind
         .iter()
         .map(|(sequence, stored)| async move {
             let _fetching = pools.sections.fetching(*stored).await;
-            Ok::<_, crate::Error>((*sequence, shard.slot_about(*sequence, *stored, id).await?))
+            let slot = shard.slot_about(*sequence, *stored, id).await?;
+            let bytes = slot.as_ref().map_or(0, Slot::bytes);
+            let fits = held.fetch_add(bytes, Relaxed).saturating_add(bytes) <= most;
+            Ok::<_, crate::Error>((*sequence, slot.filter(|_| fits)))
         })
         .collect();
     let read: Vec<(Sequence, Option<Slot>)> = stream::iter(reads).buffered(SEGMENTS).try_collect().await?;

@@ -109,8 +109,11 @@ impl Shard {
             }
         }
         Ok(match self.slot(sequence).await? {
-            Slot::Segment(segment) if segment.header().passed == 0 => Some(Slot::Segment(segment)),
-            Slot::Absent | Slot::Void | Slot::Segment(_) => None,
+            Slot::Segment(segment) if segment.header().passed > 0 => None,
+            // A few stored bytes may hold long documents of other records.
+            Slot::Segment(segment) if !concerns(&segment, id) => Some(Slot::Void),
+            Slot::Segment(segment) => Some(Slot::Segment(segment)),
+            Slot::Absent | Slot::Void => None,
         })
     }
 
@@ -147,4 +150,9 @@ impl Shard {
         }
         Ok(true)
     }
+}
+
+/// Whether an op of a segment is about a record.
+fn concerns(segment: &Segment, id: &str) -> bool {
+    (0..segment.len()).any(|op| segment.id_bytes(op) == id.as_bytes())
 }
