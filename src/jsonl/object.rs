@@ -72,6 +72,16 @@ impl<'a> Line<'a> {
         (part.as_ptr() as usize).wrapping_sub(self.0.as_ptr() as usize).wrapping_add(1)
     }
 
+    /// A string of the line. `raw` is its JSON, of checked syntax.
+    pub(super) fn text(self, raw: &'a str, field: impl Into<String>) -> Result<Cow<'a, str>, LineError> {
+        let inner = raw.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        match inner.filter(|text| memchr::memchr(b'\\', text.as_bytes()).is_none()) {
+            // The syntax check refused control characters, so the JSON is the text itself.
+            Some(text) => Ok(Cow::Borrowed(text)),
+            None => self.read::<Text<'a>>(raw, field).map(|text| text.0),
+        }
+    }
+
     /// Parses `text`, a part of the line.
     pub(super) fn read<T: Deserialize<'a>>(self, text: &'a str, field: impl Into<String>) -> Result<T, LineError> {
         serde_json::from_str(text).map_err(|error| {

@@ -187,7 +187,7 @@ fn string<'a>(line: Line<'a>, text: Option<&'a str>, field: &str, missing: &str)
         return Err(LineError::new(1, field, format!("it is missing; {missing}")));
     };
     match Kind::of(text) {
-        Kind::String => line.read::<Text<'a>>(text, field).map(|text| text.0),
+        Kind::String => line.text(text, field),
         kind => Err(LineError::new(line.column(text), field, format!("expected a string, found {}", kind.name()))),
     }
 }

@@ -122,7 +122,7 @@ pub(super) fn metadata(line: Line<'_>, text: &str, place: Place<'_>) -> Result<O
 fn scalar(line: Line<'_>, text: &str, place: Place<'_>) -> Result<Value, LineError> {
     let refuse = |reason: String| Err(LineError::new(line.column(text), place, reason));
     match Kind::of(text) {
-        Kind::String => Ok(Value::String(line.read(text, place)?)),
+        Kind::String => Ok(Value::String(line.text(text, place)?.into_owned())),
         Kind::Bool => Ok(Value::Bool(text == "true")),
         Kind::Number if text.contains(['.', 'e', 'E']) => match text.parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(Value::F64(number)),
