@@ -118,7 +118,8 @@ fn a_pipe_with_a_wrong_checksum_is_appended_again_whole() {
             assert!(!ran.stderr.contains("--from-line") && !ran.stderr.contains("resume with"), "{ran:#?}");
             assert_eq!(ran.stderr.contains("do not use the source feed"), !source.is_empty(), "{ran:#?}");
             assert_ne!(records(&home)[first_wrong], right[first_wrong], "the wrong one is there for now");
-            let follow = ran.stderr.lines().find_map(|line| line.split_once("appended: deltafold ")).expect("help").1;
+            let follow =
+                ran.stderr.lines().find_map(|line| line.split_once("the appended ops: deltafold ")).expect("help").1;
             assert_eq!(home.run(follow).json_lines().len() as u64, home.records(), "{follow}");
             home.write("FILE", good);
             let again = ran.stderr.split_once("append all of it: deltafold ").expect("a command").1;

@@ -242,7 +242,7 @@ async fn a_swept_snapshot_is_superseded_and_a_pin_keeps_it<S: Store + Clone>(sto
     assert!(cold.get("a").await.unwrap().is_some(), "the pin keeps the part it lies in");
     let error = cold.get("b").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Superseded, "{error}");
-    assert!(error.to_string().contains("shard 0") && error.to_string().contains("refresh"), "{error}");
+    assert!(error.to_string().contains("shard 0") && error.to_string().contains("Refresh"), "{error}");
     let scanned: Result<Vec<_>, _> = warm.scan(ScanOptions::default()).try_collect().await;
     assert_eq!(scanned.unwrap_err().kind(), ErrorKind::Superseded);
     assert_eq!(warm.count().await.unwrap_err().kind(), ErrorKind::Superseded);
