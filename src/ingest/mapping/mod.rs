@@ -101,5 +101,4 @@ impl Mapping {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;
