@@ -7,18 +7,14 @@
 #![expect(clippy::unwrap_used, reason = "a figure that cannot be measured is none")]
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deltafold::ingest::{BodyReader, Delivery, append_delivery};
 use deltafold::{Collection, CreateOptions, WriterOptions};
+use deltafold_testing::lambda::{self, Function, messages};
+use deltafold_testing::s3::{self, ACCESS_KEY, SECRET_KEY, Server};
 use serde_json::{Value, json};
-
-use support::lambda::{self, Function, messages};
-use support::s3::{self, ACCESS_KEY, SECRET_KEY, Server};
 
 const LATENCY: Duration = Duration::from_millis(25);
 const LONG: Duration = Duration::from_secs(60);

@@ -6,10 +6,6 @@
 //! few that insert. Writes `demo/debian-1500.jsonl.zst`, `demo/updates.jsonl.zst` and
 //! `demo/expected.json`, with unchanged lines.
 
-#[expect(unreachable_pub, dead_code, reason = "used by the tests as well, and more of it")]
-#[path = "../tests/support/canonical.rs"]
-mod canonical;
-
 use std::collections::{BTreeMap, HashSet};
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
@@ -17,6 +13,7 @@ use std::path::Path;
 
 use deltafold::format::{Action, Op, Record};
 use deltafold::jsonl::parse_op;
+use deltafold_testing::canonical;
 
 const RECORDS: usize = 1_500;
 /// Records of the cut that the updates touch. The other updates of present records are left out.

@@ -31,25 +31,9 @@ use deltafold::{
     Collection, CompactorOptions, CreateOptions, Exactness, Filter, Include, Query, Reader, SweepOptions, Warm,
     WriterOptions,
 };
+use deltafold_testing::s3::Server;
 use futures::StreamExt;
 use serde_json::{Value as Json, json};
-
-/// The S3 server of the tests.
-#[path = "../../tests/support"]
-mod support {
-    #![allow(
-        dead_code,
-        unreachable_pub,
-        clippy::unwrap_used,
-        clippy::disallowed_methods,
-        reason = "this program uses some of it; the server fails as tests do, and has clocks and tasks of its own"
-    )]
-
-    pub mod random;
-    pub mod s3;
-}
-
-use support::s3::Server;
 
 /// Records of one append.
 const RECORDS: usize = 2_000;
@@ -118,8 +102,8 @@ fn number(request: &Json, field: &str) -> usize {
 
 async fn store(request: &Json) -> Arc<dyn Store> {
     if let Some(endpoint) = request["endpoint"].as_str() {
-        let options = support::s3::options(endpoint);
-        return Arc::new(S3::open(support::s3::BUCKET, "", &options).await.expect("a store"));
+        let options = deltafold_testing::s3::options(endpoint);
+        return Arc::new(S3::open(deltafold_testing::s3::BUCKET, "", &options).await.expect("a store"));
     }
     Arc::new(Dir::open(Path::new(text(request, "folder"))).expect("the folder opens"))
 }

@@ -5,10 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use deltafold::format::{HeadPlace, Op, Segment, Sequence, ShardId, Timestamp};
-use deltafold::store::{
-    Key, Listed, Memory, Object, Outcome, Requests, Store, StoreError, StoreErrorKind, Tag, Unless,
-};
+use deltafold::format::{Op, Segment, Sequence, ShardId, Timestamp};
+use deltafold::store::{Key, Listed, Memory, Object, Outcome, Store, StoreError, StoreErrorKind, Tag, Unless};
 
 /// The log of each shard: the first segment that landed in each slot. A segment that lands in a
 /// slot again, after a sweep, is no part of the log.
@@ -240,24 +238,10 @@ impl Store for Faulty {
         failed
     }
 
-    async fn settle(&self, _: &Key) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn heads(&self) -> HeadPlace {
-        HeadPlace::Store
-    }
-
-    fn is_to_be_probed(&self) -> bool {
-        false
-    }
+    deltafold_testing::pass_on_to!(inner);
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
         self.read("now", "").await?;
         self.inner.now().await
-    }
-
-    fn requests(&self) -> Requests {
-        self.inner.requests()
     }
 }

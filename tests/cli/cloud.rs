@@ -4,9 +4,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::home::{Home, Ran, puts};
-use crate::support::ministack;
-use crate::support::s3::backend::Quirk;
-use crate::support::s3::{ACCESS_KEY, BUCKET, Fault, SECRET_KEY, Server};
+use deltafold_testing::ministack;
+use deltafold_testing::s3::backend::Quirk;
+use deltafold_testing::s3::{ACCESS_KEY, BUCKET, Fault, SECRET_KEY, Server};
 
 /// The program, told to use the bucket of a server.
 pub(crate) struct Cloud {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::cloud::Cloud;
 use crate::home::{Home, Ran};
-use crate::support::s3::{ACCESS_KEY, SECRET_KEY};
+use deltafold_testing::s3::{ACCESS_KEY, SECRET_KEY};
 
 fn run(mut command: Command) -> Ran {
     command.env("AWS_EC2_METADATA_DISABLED", "true");

@@ -12,9 +12,8 @@ use std::sync::mpsc::{Receiver, channel};
 use deltafold::format::Value;
 use deltafold::store::Dir;
 use deltafold::{Collection, Depth, Entry, ScanOptions};
+use deltafold_testing::random::Random;
 use futures::TryStreamExt;
-
-use crate::support::random::Random;
 
 const ROUNDS: usize = 200;
 /// The number of lines sent for every ack heard.

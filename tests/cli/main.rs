@@ -1,9 +1,6 @@
 //! The real program, run as a user runs it: its output for people and for scripts, its exit codes,
 //! and its advice.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod append;
 #[cfg(unix)]
 mod closed;

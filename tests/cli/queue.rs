@@ -5,8 +5,8 @@ use deltafold::aws::{Queue, Receive};
 
 use crate::cloud::Cloud;
 use crate::home::puts;
-use crate::support::s3::{BUCKET, Fault};
-use crate::support::{ministack, moves, queues};
+use deltafold_testing::s3::{BUCKET, Fault};
+use deltafold_testing::{ministack, moves, queues};
 
 fn block<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cloud::Cloud;
 use crate::home::{Home, Ran, puts};
-use crate::support::s3::Fault;
+use deltafold_testing::s3::Fault;
 
 fn send(child: &Child, signal: &str) {
     let status = Command::new("kill").args([signal, &child.id().to_string()]).status();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use deltafold::format::{Op, Record};
 use deltafold::store::Store;
 use deltafold::{BacklogLimit, Collection, CompactorOptions, CreateOptions, ErrorKind, Lag, Writer, WriterOptions};
-
-use crate::support::watched::Watched;
+use deltafold_testing::on_stores;
+use deltafold_testing::watched::Watched;
 
 on_stores!(
     local: [

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use deltafold::store::{Cached, Memory, RequestKind, Store};
-
-use crate::support::conformance::{self, key};
+use deltafold_testing::objects::{self, key};
 
 /// A store in memory with copies in a folder of at most `max_bytes` bytes.
 fn cached(memory: &Memory, folder: &Path, max_bytes: u64) -> Cached {
@@ -16,7 +15,7 @@ fn cached(memory: &Memory, folder: &Path, max_bytes: u64) -> Cached {
 
 async fn create(store: &dyn Store, name: &str, bytes: usize) -> Bytes {
     let content: Bytes = (0..bytes).map(|at| (at * 7 + name.len()) as u8).collect::<Vec<u8>>().into();
-    conformance::done(store.create(&key(name), vec![content.clone()]).await.unwrap());
+    objects::done(store.create(&key(name), vec![content.clone()]).await.unwrap());
     content
 }
 

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use deltafold::format::{Change, Metadata, Op, Patch, Record, Value};
 use deltafold::store::Memory;
 use deltafold::{Collection, CompactorOptions, CreateOptions, Depth, Policy, ScanOptions, Writer, WriterOptions};
+use deltafold_testing::random::Random;
+use deltafold_testing::watched::Watched;
 use futures::TryStreamExt;
-
-use crate::support::random::Random;
-use crate::support::watched::Watched;
 
 /// A text of this many bytes that does not compress to less than half.
 fn noise(random: &mut Random, bytes: usize) -> String {

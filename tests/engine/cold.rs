@@ -8,10 +8,9 @@ use deltafold::{
     Answer, Collection, CompactorOptions, CreateOptions, Exactness, Filter, Query, Reader, SweepOptions, Warm, Writer,
     WriterOptions,
 };
-
-use crate::support::far::{Far, Read};
-use crate::support::random::Random;
-use crate::support::watched::Watched;
+use deltafold_testing::far::{Far, Read};
+use deltafold_testing::random::Random;
+use deltafold_testing::watched::Watched;
 
 const DIMENSION: u32 = 64;
 const RECORDS: usize = 3_000;

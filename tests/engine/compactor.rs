@@ -9,9 +9,9 @@ use deltafold::{
     At, Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, Policy, ScanOptions, SweepOptions, Writer,
     WriterOptions,
 };
+use deltafold_testing::on_stores;
+use deltafold_testing::watched::{Fault, Watched};
 use futures::TryStreamExt;
-
-use crate::support::watched::{Fault, Watched};
 
 on_stores!(
     every: [

@@ -9,9 +9,9 @@ use deltafold::{
     Collection, CompactorOptions, CreateOptions, ErrorKind, FollowOptions, IdempotencyKey, SweepOptions, Writer,
     WriterOptions,
 };
+use deltafold_testing::on_stores;
+use deltafold_testing::watched::{Fault, Watched};
 use futures::TryStreamExt;
-
-use crate::support::watched::{Fault, Watched};
 
 on_stores!(
     every: [a_failure_after_a_lost_answer_is_unknown, a_drop_before_the_ack_is_not_found],

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use deltafold::format::{Op, Record};
 use deltafold::store::Store;
 use deltafold::{Collection, CompactorOptions, CreateOptions, Error, ErrorKind, Policy, Writer, WriterOptions};
-
-use crate::support::watched::{Fault, Watched};
+use deltafold_testing::on_stores;
+use deltafold_testing::watched::{Fault, Watched};
 
 on_stores!(
     every: [

@@ -12,8 +12,8 @@ use deltafold::{
     At, Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, Policy, RepairOptions, Reset, SweepOptions,
     WriterOptions,
 };
-
-use crate::support::watched::Watched;
+use deltafold_testing::on_stores;
+use deltafold_testing::watched::Watched;
 
 on_stores!(
     every: [

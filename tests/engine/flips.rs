@@ -13,11 +13,10 @@ use deltafold::{
     Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, Exactness, Finding, FollowOptions, Query,
     WriterOptions,
 };
+use deltafold_testing::random::Random;
+use deltafold_testing::watched::Watched;
 
 use futures::TryStreamExt as _;
-
-use crate::support::random::Random;
-use crate::support::watched::Watched;
 
 fn put(id: &str) -> Op {
     let record = Record {

@@ -13,9 +13,8 @@ use bytes::Bytes;
 use deltafold::format::{Op, Patch, Segment, Sequence, ShardId};
 use deltafold::store::{Key, Memory, Store};
 use deltafold::{Collection, CompactorOptions, CreateOptions, Depth, Error, ErrorKind, FollowOptions, WriterOptions};
+use deltafold_testing::watched::folder;
 use futures::TryStreamExt as _;
-
-use crate::support::watched::folder;
 
 struct Made {
     store: Arc<dyn Store>,

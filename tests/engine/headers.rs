@@ -5,8 +5,8 @@ use std::sync::Arc;
 use deltafold::format::{Op, Record};
 use deltafold::store::Store;
 use deltafold::{Collection, CreateOptions, ErrorKind, WriterOptions};
-
-use crate::support::watched::Watched;
+use deltafold_testing::on_stores;
+use deltafold_testing::watched::Watched;
 
 on_stores!(
     every: [a_writer_reads_others_segments_by_their_first_bytes],

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use deltafold::format::{Action, Change, Op, Patch, Record, Value};
 use deltafold::jsonl::{Fields, parse_op, write_op, write_record};
+use deltafold_testing::canonical;
+use deltafold_testing::data::DataSet;
 use proptest::prelude::*;
-
-use crate::support::canonical;
-use crate::support::data::DataSet;
 
 /// The plainest model of a collection.
 fn apply(state: &mut BTreeMap<String, Record>, op: Op) {

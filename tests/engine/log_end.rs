@@ -13,9 +13,8 @@ use deltafold::{
     Collection, CompactorOptions, CreateOptions, Depth, Error, ErrorKind, FollowOptions, ScanOptions, SweepOptions,
     WriterOptions,
 };
+use deltafold_testing::watched::{Fault, Watched, folder};
 use futures::TryStreamExt as _;
-
-use crate::support::watched::{Fault, Watched, folder};
 
 /// The last segment that is folded, and the last one.
 const FOLDED: u64 = 4;
@@ -173,7 +172,7 @@ async fn a_waiting_follower_notices_a_hole() {
 /// so there is no hole.
 #[tokio::test]
 async fn a_slot_filled_meanwhile_is_no_hole() {
-    let store = crate::support::watched::Watched::<Memory>::default();
+    let store = deltafold_testing::watched::Watched::<Memory>::default();
     let name = "c".parse().unwrap();
     let collection = Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(2)).await.unwrap();
     append(&collection, 1..=2).await;

@@ -14,9 +14,9 @@ use deltafold::{
     Collection, CompactorOptions, CreateOptions, Depth, Entry, ErrorKind, Policy, ScanOptions, SweepOptions,
     WriterOptions,
 };
+use deltafold_testing::on_stores;
+use deltafold_testing::watched::Watched;
 use futures::TryStreamExt;
-
-use crate::support::watched::Watched;
 
 on_stores!(
     every: [a_folds_and_b_does_all, a_merges_and_b_does_all, a_sweeps_and_b_does_all],

@@ -6,10 +6,6 @@
     reason = "a test panics where something is wrong, and starts tasks of its own"
 )]
 
-#[macro_use]
-#[path = "../support/mod.rs"]
-mod support;
-
 mod backlog;
 #[cfg(feature = "s3")]
 mod cached;

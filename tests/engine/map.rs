@@ -9,9 +9,8 @@ use deltafold::format::{Action, Op, Record, Value};
 use deltafold::ingest::{BodyReader, Delivery, Mapping, append_delivery};
 use deltafold::store::Memory;
 use deltafold::{Collection, CreateOptions, WriterOptions};
+use deltafold_testing::{canonical, data};
 use serde_json::{Value as Json, json};
-
-use crate::support::{canonical, data};
 
 /// A table: its items, and the stream record of each change.
 #[derive(Default)]

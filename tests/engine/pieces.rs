@@ -8,10 +8,9 @@ use deltafold::{
     Collection, CompactorOptions, CreateOptions, ErrorKind, Filter, Find, Include, Order, Policy, Query, Reader,
     ScanOptions, Warm, WriterOptions,
 };
+use deltafold_testing::far::{Far, Read};
+use deltafold_testing::random::Random;
 use futures::TryStreamExt;
-
-use crate::support::far::{Far, Read};
-use crate::support::random::Random;
 
 const RECORDS: usize = 360;
 /// So long that a part holds about 120 records, and a block of documents two.

@@ -8,8 +8,8 @@ use deltafold::store::Store;
 use deltafold::{
     At, Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, Policy, SweepOptions, WriterOptions,
 };
-
-use crate::support::watched::Watched;
+use deltafold_testing::on_stores;
+use deltafold_testing::watched::Watched;
 
 on_stores!(
     every: [a_pin_made_anew_survives_the_sweep_of_the_old_one],

@@ -10,10 +10,9 @@ use deltafold::{
     Collection, CompactorOptions, CreateOptions, Depth, Entry, ErrorKind, Policy, ScanOptions, SweepOptions, Writer,
     WriterOptions,
 };
+use deltafold_testing::canonical;
+use deltafold_testing::data::DataSet;
 use futures::TryStreamExt;
-
-use crate::support::canonical;
-use crate::support::data::DataSet;
 
 /// A data set in memory.
 struct Real {
@@ -215,7 +214,9 @@ async fn all_actors_at_once(open: impl Fn() -> Arc<dyn Store>, data: &'static Re
 #[cfg(all(feature = "s3", feature = "dynamodb"))]
 mod in_s3 {
     use super::*;
-    use crate::support::cloud::{heads_in_table, in_ministack, in_ministack_and_dynamodb, in_s3, in_s3_and_dynamodb};
+    use deltafold_testing::cloud::{
+        heads_in_table, in_ministack, in_ministack_and_dynamodb, in_s3, in_s3_and_dynamodb,
+    };
 
     /// The cut, in both ways; the whole data set where it is present.
     async fn run<S: Store, K, F: Future<Output = (S, K)>>(

@@ -13,9 +13,9 @@ use deltafold::{
     At, Collection, CompactorOptions, CreateOptions, Depth, Entry, ErrorKind, Policy, RepairOptions, RepairReport,
     ScanOptions, SweepOptions, WriterOptions,
 };
+use deltafold_testing::on_stores;
+use deltafold_testing::watched::{Fault, Watched};
 use futures::TryStreamExt;
-
-use crate::support::watched::{Fault, Watched};
 
 on_stores!(
     every: [a_lost_head_is_damage_and_is_rebuilt, every_register_of_a_busy_collection_is_rebuilt],

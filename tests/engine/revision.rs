@@ -16,12 +16,11 @@ use deltafold::{
     Collection, CompactorOptions, CreateOptions, Depth, Entry, ErrorKind, FollowOptions, KEEP_TOMBSTONES, Order,
     Policy, ScanOptions, SweepOptions, Writer, WriterOptions,
 };
+use deltafold_testing::model::{by_the_book, untied};
+use deltafold_testing::random::Random;
+use deltafold_testing::watched::{self, Watched};
+use deltafold_testing::{canonical, data};
 use futures::TryStreamExt;
-
-use crate::support::model::{by_the_book, untied};
-use crate::support::random::Random;
-use crate::support::watched::{self, Watched};
-use crate::support::{canonical, data};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

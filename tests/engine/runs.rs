@@ -5,11 +5,11 @@ use std::sync::Arc;
 use deltafold::format::{Op, Record, ShardId};
 use deltafold::store::Store;
 use deltafold::{Collection, CompactorOptions, CreateOptions, ErrorKind, FollowOptions, Writer, WriterOptions};
+use deltafold_testing::on_stores;
+use deltafold_testing::random::Random;
+use deltafold_testing::watched::{Fault, Watched};
 use futures::TryStreamExt;
 use futures::future::{join, join_all};
-
-use crate::support::random::Random;
-use crate::support::watched::{Fault, Watched};
 
 on_stores!(
     every: [overlapping_runs_of_many_workers_take_effect_once],

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use deltafold::format::{Metric, Op, Record};
 use deltafold::store::{Memory, Store};
 use deltafold::{Collection, CompactorOptions, CreateOptions, Exactness, Include, Query, Reader, WriterOptions};
+use deltafold_testing::data::DataSet;
+use deltafold_testing::far::Far;
+use deltafold_testing::random::Random;
 use proptest::prelude::*;
-
-use crate::support::data::DataSet;
-use crate::support::far::Far;
-use crate::support::random::Random;
 
 /// The distribution of the vectors of a collection.
 #[derive(Debug, Clone, Copy)]

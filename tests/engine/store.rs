@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use deltafold::format::Timestamp;
 use deltafold::store::{Dir, Memory, Outcome, Store, StoreErrorKind};
-
-use crate::support::conformance::{self, chunks, create, increment, key};
-use crate::support::watched::Watched;
+use deltafold_testing::objects::{self, chunks, create, increment, key};
+use deltafold_testing::watched::Watched;
 
 #[cfg(feature = "conformance")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -192,7 +191,7 @@ async fn a_folder_removed_under_the_store_is_made_again() {
         store.replace(&key("c/0/log/1"), &tag, chunks("xx")).await.unwrap();
         std::fs::remove_dir_all(root.path().join("data")).unwrap();
         let tag = create(&store, "c/0/log/2", "y").await;
-        let tag = conformance::done(store.replace(&key("c/0/log/2"), &tag, chunks("yy")).await.unwrap());
+        let tag = objects::done(store.replace(&key("c/0/log/2"), &tag, chunks("yy")).await.unwrap());
         std::fs::remove_dir_all(root.path().join("data/.lock")).unwrap();
         store.replace(&key("c/0/log/2"), &tag, chunks("z")).await.unwrap();
         assert_eq!(store.get(&key("c/0/log/2")).await.unwrap().unwrap().bytes, "z");

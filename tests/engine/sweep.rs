@@ -8,9 +8,8 @@ use deltafold::store::{Memory, Store as _};
 use deltafold::{
     At, Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, FollowOptions, SweepOptions, WriterOptions,
 };
+use deltafold_testing::watched::Watched;
 use futures::TryStreamExt;
-
-use crate::support::watched::Watched;
 
 const MINUTE: Duration = Duration::from_mins(1);
 

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use deltafold::format::{HeadPlace, Op, Patch, Timestamp};
-use deltafold::store::{Key, Listed, Memory, Object, Outcome, Requests, Store, StoreError, Tag, Unless};
+use deltafold::format::{Op, Patch, Timestamp};
+use deltafold::store::{Key, Listed, Memory, Object, Outcome, Store, StoreError, Tag, Unless};
 use deltafold::{Collection, CreateOptions, WriterOptions};
+use deltafold_testing::random::Random;
 use tokio::time::{Instant, sleep};
-
-use crate::support::random::Random;
 
 /// No request takes longer.
 const SLOWEST: Duration = Duration::from_millis(30);
@@ -66,23 +65,10 @@ impl Store for Far {
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
         self.far(self.memory.delete(keys)).await
     }
-    async fn settle(&self, _: &Key) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn heads(&self) -> HeadPlace {
-        HeadPlace::Store
-    }
-
-    fn is_to_be_probed(&self) -> bool {
-        false
-    }
+    deltafold_testing::pass_on_to!(memory);
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
         self.far(self.memory.now()).await
-    }
-    fn requests(&self) -> Requests {
-        self.memory.requests()
     }
 }
 

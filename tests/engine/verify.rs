@@ -7,8 +7,7 @@ use bytes::Bytes;
 use deltafold::format::{Digest, Manifest, Op, Patch, Record, Value};
 use deltafold::store::{Key, Memory, Store as _};
 use deltafold::{Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, Policy, SweepOptions, WriterOptions};
-
-use crate::support::watched::{Fault, Watched};
+use deltafold_testing::watched::{Fault, Watched};
 
 fn put(id: &str) -> Op {
     Op::put(id, Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() })

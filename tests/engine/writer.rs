@@ -12,12 +12,12 @@ use deltafold::{
     Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, FollowOptions, IdempotencyKey, Policy, SweepOptions,
     Writer, WriterOptions,
 };
+use deltafold_testing::on_stores;
+use deltafold_testing::random::Random;
+use deltafold_testing::watched::{Fault, Watched};
 use futures::TryStreamExt;
 use futures::future::join_all;
 use tokio::sync::Notify;
-
-use crate::support::random::Random;
-use crate::support::watched::{Fault, Watched};
 
 on_stores!(
     every: [

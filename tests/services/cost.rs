@@ -7,8 +7,7 @@ use deltafold::cost::{Counted, Load, Prices, Shape, Source, bill, counted};
 use deltafold::format::{EditKind, Op, Record};
 use deltafold::store::{Requests, Store};
 use deltafold::{Collection, CompactorOptions, CreateOptions, WriterOptions};
-
-use crate::support::{ministack, s3};
+use deltafold_testing::{ministack, s3};
 
 fn calls(requests: &Requests) -> Counted {
     Counted { calls: requests.iter().map(|(kind, count)| (kind, count.calls as f64)).collect() }

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{ministack, venv};
+use deltafold_testing::{ministack, venv};
 
 const REQUIREMENTS: &str = include_str!("deploy/requirements.txt");
 

@@ -11,10 +11,9 @@ use deltafold::format::{Op, Record};
 use deltafold::ingest::{ConsumeOptions, consume};
 use deltafold::store::Memory;
 use deltafold::{BacklogLimit, Collection, CreateOptions, jsonl};
-
-use crate::support::random::Random;
-use crate::support::watched::{Fault, Watched};
-use crate::support::{canonical, data, ministack, queues};
+use deltafold_testing::random::Random;
+use deltafold_testing::watched::{Fault, Watched};
+use deltafold_testing::{canonical, data, ministack, queues};
 
 const GROUPS: usize = 16;
 

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deltafold::{Collection, CreateOptions, ErrorKind};
+use deltafold_testing::lambda::{self, Answer, Function, changes, messages, received};
+use deltafold_testing::s3::{self, ACCESS_KEY, Fault, SECRET_KEY, Server};
+use deltafold_testing::{ministack, moves, queues};
 use serde_json::{Value, json};
-
-use crate::support::lambda::{self, Answer, Function, changes, messages, received};
-use crate::support::s3::{self, ACCESS_KEY, Fault, SECRET_KEY, Server};
-use crate::support::{ministack, moves, queues};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_bootstrap");
 /// A timeout longer than any step here takes.

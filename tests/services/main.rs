@@ -12,9 +12,6 @@
     expect(clippy::disallowed_methods, reason = "a test starts tasks of its own and waits for what others do")
 )]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 #[cfg(feature = "s3")]
 mod bucket;
 #[cfg(feature = "s3")]

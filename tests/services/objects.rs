@@ -13,12 +13,11 @@ use deltafold::ingest::{
 };
 use deltafold::store::{Memory, S3Address};
 use deltafold::{Collection, CompactorOptions, CreateOptions, ScanOptions, WriterOptions};
+use deltafold_testing::s3::backend::Quirk;
+use deltafold_testing::s3::{self, BUCKET, Fault, Server};
+use deltafold_testing::{ministack, queues};
 use futures::TryStreamExt;
 use serde_json::json;
-
-use crate::support::s3::backend::Quirk;
-use crate::support::s3::{self, BUCKET, Fault, Server};
-use crate::support::{ministack, queues};
 
 async fn collection(shards: u16) -> Collection {
     let options = CreateOptions::new(2).shards(shards);

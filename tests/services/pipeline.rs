@@ -13,11 +13,10 @@ use deltafold::aws::{Outgoing, Queue, Receive};
 use deltafold::format::{Op, Record, Revision};
 use deltafold::store::S3;
 use deltafold::{Collection, CreateOptions, KEEP_TOMBSTONES, WriterOptions, jsonl};
+use deltafold_testing::data::{self, DataSet};
+use deltafold_testing::random::Random;
+use deltafold_testing::{canonical, lambda, ministack, queues, s3, table, venv};
 use serde_json::{Value, json};
-
-use crate::support::data::{self, DataSet};
-use crate::support::random::Random;
-use crate::support::{canonical, lambda, ministack, queues, s3, table, venv};
 
 const GROUPS: usize = 16;
 /// The timeout of every wait.

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use deltafold::aws::{Attribute, Outgoing, Queue, QueueAction, QueueErrorKind, Receive};
-
-use crate::support::queues::{create, message, options, with_dead_letters};
-use crate::support::{ministack, moves};
+use deltafold_testing::queues::{create, message, options, with_dead_letters};
+use deltafold_testing::{ministack, moves};
 
 fn bodies(messages: &[deltafold::aws::Message]) -> Vec<&str> {
     messages.iter().map(|message| message.body.as_str()).collect()

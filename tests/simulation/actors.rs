@@ -20,9 +20,9 @@ pub(crate) use reading::{check_reader, follows, reads};
 use crate::checks::ERRORS;
 use crate::executor::ProcessId;
 use crate::oracle::Checked;
-use crate::random::Random;
 use crate::store::SimStore;
 use crate::world::{EPOCH_MILLIS, World};
+use deltafold_testing::random::Random;
 
 /// The tools of a process. It has its own random numbers, so leaving another process out changes
 /// nothing for it.

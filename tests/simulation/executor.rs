@@ -8,9 +8,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use deltafold::simulation::Machine;
+use deltafold_testing::random::Random;
 use tokio::sync::oneshot;
-
-use crate::random::Random;
 
 /// A process: tasks that crash together. Each start of a process has a new id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::history::{Run, run};
 use crate::plan::Plan;
-use crate::random::Random;
+use deltafold_testing::random::Random;
 
 /// The number of histories of a usual test run.
 const HISTORIES: u64 = 300;

@@ -16,11 +16,11 @@ use crate::actors::{
 use crate::broken::Broken;
 use crate::checks::{CLEAN, PANIC, PROGRESS, ROT, SOUND};
 use crate::executor::{Executor, ProcessId, Stuck, WORLD};
-use crate::model::untied;
 use crate::oracle::Times;
 use crate::plan::Plan;
-use crate::random::Random;
 use crate::world::{Failure, World, is_register};
+use deltafold_testing::model::untied;
+use deltafold_testing::random::Random;
 
 /// Far more than any history takes.
 const MOST_STEPS: u64 = 2_000_000;

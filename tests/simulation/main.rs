@@ -18,10 +18,3 @@ mod oracle;
 mod plan;
 mod store;
 mod world;
-
-#[expect(dead_code, unreachable_pub, reason = "used by other programs")]
-#[path = "../support/model.rs"]
-mod model;
-#[expect(dead_code, unreachable_pub, reason = "used by other programs")]
-#[path = "../support/random.rs"]
-mod random;

@@ -15,8 +15,8 @@ use deltafold::{Entry, format::EditKind};
 
 use crate::checks::*;
 use crate::executor::ProcessId;
-use crate::model::{Model, untied};
 use crate::world::Failure;
+use deltafold_testing::model::{Model, untied};
 
 pub(crate) type Checked<T = ()> = Result<T, Failure>;
 

@@ -1,7 +1,7 @@
 //! The plan of a history: its actors, and the rates of its faults. It is drawn from the seed, and
 //! made smaller when a failure is shrunk.
 
-use crate::random::Random;
+use deltafold_testing::random::Random;
 
 /// One in so many calls; 0 means never.
 pub(crate) type Rate = u64;

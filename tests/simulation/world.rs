@@ -13,7 +13,7 @@ use crate::broken::{Broken, shortened};
 use crate::executor::{Executor, ProcessId, WORLD};
 use crate::oracle::{Oracle, Sent};
 use crate::plan::Plan;
-use crate::random::Random;
+use deltafold_testing::random::Random;
 
 /// 2020-01-01 UTC, where virtual time begins.
 pub(crate) const EPOCH_MILLIS: i64 = 1_577_836_800_000;

@@ -6,9 +6,6 @@ mod bulk;
 mod contention;
 mod fold;
 
-#[path = "../../../tests/support/mod.rs"]
-mod support;
-
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -19,11 +16,10 @@ use base64::Engine;
 use bytes::Bytes;
 use deltafold::store::{S3, Store};
 use deltafold::{Collection, CreateOptions};
+use deltafold_testing::s3 as server;
 
 use crate::data::DIMENSION;
 use crate::measure::cpu_time_of;
-
-use support::s3 as server;
 
 pub(crate) use append::{many_callers, one_caller};
 pub(crate) use bulk::bulk_and_open;

@@ -6,9 +6,6 @@
 //! never comes. A batch with an unknown outcome may be in the log or not.
 #![no_main]
 
-#[expect(dead_code, unreachable_pub, reason = "used by the tests")]
-#[path = "../../../tests/support/model.rs"]
-mod model;
 mod promises;
 mod reading;
 mod seeds;

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use deltafold::format::{Position, Sequence, ShardId};
 use deltafold::{Entry, Order, Reader, Result, ScanOptions};
 use deltafold_fuzz::store::{Faulty, Log};
+use deltafold_testing::model::{Model, untied};
 use futures::TryStreamExt;
-
-use crate::model::{Model, untied};
 
 /// The records of the log up to one slot of each shard.
 fn model(log: &Log, tails: &BTreeMap<ShardId, Sequence>) -> Model {

@@ -10,10 +10,11 @@ use deltafold::{
     Collection, CollectionStatus, CompactorOptions, CreateOptions, Depth, Entry, Env, ErrorKind, FollowOptions, System,
     WriterOptions,
 };
+use deltafold_testing::on_stores;
+use deltafold_testing::watched::Watched;
 use futures::TryStreamExt;
 
 use super::{append, assert_sound, entries, fold, ids, made, patch, put, sweep};
-use crate::support::watched::Watched;
 
 on_stores!(
     local: [

@@ -7,7 +7,7 @@ use deltafold::simulation::Guard;
 
 use super::{lost_answers, swept_slots};
 use crate::pins;
-use crate::support::watched::Watched;
+use deltafold_testing::watched::Watched;
 
 /// Asserts that the test passes, and fails without these guards.
 fn lost<F: Future<Output = ()>>(guards: &[Guard], race: impl Fn(Watched) -> F) {

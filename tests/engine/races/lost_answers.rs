@@ -3,9 +3,10 @@
 use deltafold::ErrorKind;
 use deltafold::format::ShardId;
 use deltafold::store::Store;
+use deltafold_testing::on_stores;
+use deltafold_testing::watched::{Fault, Watched};
 
 use super::{append, append_put, contains, create, fold, ids, made, ops, put, writer};
-use crate::support::watched::{Fault, Watched};
 
 on_stores!(
     every: [

@@ -12,9 +12,8 @@ use deltafold::store::Store;
 use deltafold::{
     Collection, CompactorOptions, CreateOptions, Depth, Entry, Policy, ScanOptions, SweepOptions, Writer, WriterOptions,
 };
+use deltafold_testing::watched::Watched;
 use futures::TryStreamExt;
-
-use crate::support::watched::Watched;
 
 mod clock_and_disk;
 #[cfg(feature = "simulation")]

@@ -5,9 +5,10 @@ use std::time::Duration;
 use deltafold::format::EditKind;
 use deltafold::store::Store;
 use deltafold::{Collection, CompactorOptions, ErrorKind, Policy, SweepOptions, Writer};
+use deltafold_testing::on_stores;
+use deltafold_testing::watched::{Fault, Watched};
 
 use super::{append, append_put, assert_sound, create, entries, fold, ids, made, ops, patch, put, sweep, writer};
-use crate::support::watched::{Fault, Watched};
 
 on_stores!(
     every: [

@@ -5,9 +5,10 @@ use std::time::Duration;
 use deltafold::format::Op;
 use deltafold::store::Store;
 use deltafold::{ErrorKind, IdempotencyKey, WriterOptions};
+use deltafold_testing::on_stores;
+use deltafold_testing::watched::{Fault, Watched};
 
 use super::{append_put, create, fold_and_sweep, ids, made, ops, put, writer};
-use crate::support::watched::{Fault, Watched};
 
 on_stores!(
     every: [r12_a_source_that_crashed_before_the_ack_is_applied_once],

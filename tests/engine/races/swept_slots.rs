@@ -4,12 +4,13 @@
 use deltafold::format::{Op, ShardId};
 use deltafold::store::Store;
 use deltafold::{Ack, Collection, ErrorKind, FollowOptions, Result, Writer, WriterOptions};
+use deltafold_testing::on_stores;
+use deltafold_testing::watched::{Fault, Watched};
 use futures::TryStreamExt;
 
 use super::{
     append, append_put, assert_sound, contains, create, fold, fold_and_sweep, ids, made, ops, put, sweep, writer,
 };
-use crate::support::watched::{Fault, Watched};
 
 on_stores!(
     every: [

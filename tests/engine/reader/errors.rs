@@ -5,9 +5,8 @@ use std::sync::Arc;
 use deltafold::format::{Op, Record};
 use deltafold::store::{Key, Store as _};
 use deltafold::{Collection, CompactorOptions, CreateOptions, Error, ErrorKind, Policy, ScanOptions, WriterOptions};
+use deltafold_testing::watched::Watched;
 use futures::TryStreamExt;
-
-use crate::support::watched::Watched;
 
 /// A collection with a base and a segment behind it.
 async fn prepared() -> (Watched, Collection) {

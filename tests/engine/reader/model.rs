@@ -11,10 +11,9 @@ use deltafold::{
     Collection, CompactorOptions, CreateOptions, Entry, ErrorKind, Filter, Find, Include, KEEP_TOMBSTONES, Order,
     Policy, Query, Reader, ScanOptions, SweepOptions, Writer, WriterOptions,
 };
+use deltafold_testing::model::{self, Model, untied};
 use futures::TryStreamExt;
 use proptest::prelude::*;
-
-use crate::support::model::{self, Model, untied};
 
 #[derive(Debug, Clone)]
 enum Deed {

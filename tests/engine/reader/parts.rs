@@ -10,10 +10,9 @@ use deltafold::{
     Collection, CompactorOptions, CreateOptions, Entry, MemoryLimit, Order, Policy, Reader, ScanOptions, Warm, Writer,
     WriterOptions,
 };
+use deltafold_testing::model::Model;
+use deltafold_testing::watched::Watched;
 use futures::{StreamExt, TryStreamExt};
-
-use crate::support::model::Model;
-use crate::support::watched::Watched;
 
 /// The base then has four parts of at most 2 MiB, about 42,000 rows each.
 const RECORDS: usize = 140_000;

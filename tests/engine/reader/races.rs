@@ -8,9 +8,9 @@ use deltafold::{
     Collection, CompactorOptions, CreateOptions, ErrorKind, Policy, Reader, ScanOptions, SweepOptions, Writer,
     WriterOptions,
 };
+use deltafold_testing::on_stores;
+use deltafold_testing::watched::Watched;
 use futures::TryStreamExt;
-
-use crate::support::watched::Watched;
 
 async fn collection<S: Store + Clone>(store: &Watched<S>) -> (Collection, Writer) {
     let collection =

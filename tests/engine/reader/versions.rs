@@ -9,9 +9,8 @@ use deltafold::{
     At, Collection, CompactorOptions, CreateOptions, ErrorKind, Policy, Reader, ScanOptions, SweepOptions, Writer,
     WriterOptions,
 };
+use deltafold_testing::watched::Watched;
 use futures::TryStreamExt;
-
-use crate::support::watched::Watched;
 
 async fn collection(store: &Watched, shards: u16) -> (Collection, Writer) {
     let options = CreateOptions::new(2).shards(shards);

@@ -8,9 +8,8 @@ use std::time::Duration;
 use deltafold::format::{Op, Record};
 use deltafold::store::{RequestKind, Requests, Store};
 use deltafold::{Ack, Collection, CreateOptions, Depth, Result, Writer, WriterOptions};
+use deltafold_testing::s3::{BUCKET, Fault, Server};
 use futures::future::join_all;
-
-use crate::support::s3::{BUCKET, Fault, Server};
 
 /// A record of 256 KiB: a few make a segment worth sending ahead.
 const DIMENSION: u32 = 65_536;

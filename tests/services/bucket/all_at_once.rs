@@ -12,11 +12,10 @@ use deltafold::store::{S3, Store};
 use deltafold::{
     Collection, CompactorOptions, CreateOptions, Depth, Entry, Policy, ScanOptions, SweepOptions, Writer, WriterOptions,
 };
+use deltafold_testing::ministack;
+use deltafold_testing::random::Random;
+use deltafold_testing::s3::{BUCKET, Rates, Server, bucket_at, options};
 use futures::TryStreamExt;
-
-use crate::support::ministack;
-use crate::support::random::Random;
-use crate::support::s3::{BUCKET, Rates, Server, bucket_at, options};
 
 const PROCESSES: usize = 4;
 const WRITERS_A_PROCESS: usize = 8;

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use deltafold::store::{Key, Outcome, RequestKind, S3, Store, StoreErrorKind, Unless};
-
-use crate::support::s3::backend::Quirk;
-use crate::support::s3::{BUCKET, Fault, Server, options};
+use deltafold_testing::s3::backend::Quirk;
+use deltafold_testing::s3::{BUCKET, Fault, Server, options};
 
 fn key(text: &str) -> Key {
     Key::new(text).unwrap()

@@ -8,9 +8,8 @@ use std::time::Duration;
 use deltafold::format::{Op, Patch, ShardId};
 use deltafold::store::Store;
 use deltafold::{Collection, CreateOptions, FollowOptions, WriterOptions};
+use deltafold_testing::s3::Server;
 use futures::StreamExt;
-
-use crate::support::s3::Server;
 
 /// Closed-loop writers: each appends one op after another until together they have made `appends`.
 /// Returns the maker of each segment, in log order.

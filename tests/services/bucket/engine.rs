@@ -7,8 +7,7 @@ use std::time::Duration;
 use deltafold::format::{EditKind, Op, Record};
 use deltafold::store::{RequestKind, S3, Store};
 use deltafold::{Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, SweepOptions, Writer, WriterOptions};
-
-use crate::support::s3::{BUCKET, Fault, Server, options};
+use deltafold_testing::s3::{BUCKET, Fault, Server, options};
 
 async fn made(store: Arc<dyn Store>) -> (Collection, Writer) {
     let collection = Collection::create(store, &"c".parse().unwrap(), &CreateOptions::new(2)).await.unwrap();

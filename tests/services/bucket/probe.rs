@@ -6,12 +6,11 @@ use std::time::Duration;
 use deltafold::format::{Op, Record};
 use deltafold::store::{Probe, Promise, RequestKind, S3, Store, Verdict, probe};
 use deltafold::{Collection, CompactorOptions, CreateOptions, ErrorKind, WriterOptions};
+use deltafold_testing::random::Random;
+use deltafold_testing::s3::backend::Quirk;
+use deltafold_testing::s3::{BUCKET, Fault, Rates, Server};
 
 use futures::future::join_all;
-
-use crate::support::random::Random;
-use crate::support::s3::backend::Quirk;
-use crate::support::s3::{BUCKET, Fault, Rates, Server};
 
 fn verdict(probe: &Probe, promise: Promise) -> &Verdict {
     let check = probe.checks.iter().find(|check| check.promise == promise);

@@ -7,9 +7,8 @@ use std::time::Duration;
 use deltafold::format::{EditKind, Op, Patch, Record};
 use deltafold::store::{RequestKind, Requests, Store};
 use deltafold::{Collection, CompactorOptions, CreateOptions, Policy, Writer, WriterOptions};
+use deltafold_testing::cloud::{in_s3, in_s3_and_dynamodb};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-
-use crate::support::cloud::{in_s3, in_s3_and_dynamodb};
 
 async fn made(store: Arc<dyn Store>) -> (Collection, Writer) {
     let collection = Collection::create(store, &"c".parse().unwrap(), &CreateOptions::new(2)).await.unwrap();

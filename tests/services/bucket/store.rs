@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
 use deltafold::store::{Memory, Store, StoreErrorKind};
 use deltafold::{Collection, CreateOptions, ErrorKind, HeadsInDynamoDb};
-
-use crate::support::s3::{self, Server};
-use crate::support::{conformance, ministack};
+use deltafold_testing::s3::{self, Server};
+use deltafold_testing::{ministack, objects};
 
 #[cfg(feature = "conformance")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,7 +80,7 @@ async fn a_table_made_for_something_else_is_refused() {
     let error = heads.create_table().await.unwrap_err();
     assert!(error.to_string().contains("other keys"), "{error}");
     let heads = HeadsInDynamoDb::open(objects, "never-made", &s3::options(ministack::endpoint()).aws).await.unwrap();
-    let error = heads.get(&conformance::key("c/0000/head")).await.unwrap_err();
+    let error = heads.get(&objects::key("c/0000/head")).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Permanent);
     assert!(error.to_string().contains("--create-table"), "{error}");
 }
@@ -95,7 +94,7 @@ async fn a_collection_is_refused_where_its_heads_are_not() {
     let (name, options) = ("c".parse().unwrap(), CreateOptions::new(3));
     Collection::create(heads.clone(), &name, &options).await.unwrap();
     Collection::open(heads.clone(), &name).await.unwrap();
-    assert!(objects.get(&conformance::key("c/0000/head")).await.unwrap().is_none(), "the head is in the table");
+    assert!(objects.get(&objects::key("c/0000/head")).await.unwrap().is_none(), "the head is in the table");
     let other: Arc<dyn Store> = Arc::new(heads_in_a_table(objects.clone(), "other").await);
     for store in [objects.clone(), other] {
         let error = Collection::open(store, &name).await.unwrap_err();

@@ -8,10 +8,9 @@ use bytes::Bytes;
 use deltafold::format::{Op, Record};
 use deltafold::store::{Memory, Outcome, Store, StoreErrorKind, Unless};
 use deltafold::{Collection, CompactorOptions, CreateOptions, HeadsInDynamoDb, WriterOptions};
-
-use crate::support::conformance::key;
-use crate::support::ministack;
-use crate::support::s3::{self, Fault, Server};
+use deltafold_testing::ministack;
+use deltafold_testing::objects::key;
+use deltafold_testing::s3::{self, Fault, Server};
 
 /// Heads in a table of the emulator, reached through a server with injected faults.
 async fn behind_proxy(table: &str) -> (Arc<HeadsInDynamoDb>, Server) {

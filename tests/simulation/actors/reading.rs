@@ -9,8 +9,8 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::Context;
 use crate::checks::{BACK, ERRORS, FOLLOWED, SNAPSHOT, VISIBLE};
-use crate::model::{Model, untied};
 use crate::oracle::same;
+use deltafold_testing::model::{Model, untied};
 
 type Tails = BTreeMap<ShardId, Sequence>;
 

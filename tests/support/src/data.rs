@@ -36,17 +36,14 @@ pub struct DataSet {
 impl DataSet {
     /// The cut in the repository.
     pub fn demo() -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo");
-        Self::of(&folder, "debian-1500.jsonl.zst").expect("the demo data is part of the repository")
+        Self::of(&repository().join("demo"), "debian-1500.jsonl.zst").expect("the demo data is part of the repository")
     }
 
     /// All 19,879 records: in `DELTAFOLD_DATA`, by default `../shared/data/debian-packages`. If
     /// they are missing, prints a note to standard error and returns `None`.
     pub fn whole() -> Option<Self> {
-        let folder = std::env::var_os("DELTAFOLD_DATA").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/debian-packages"),
-            PathBuf::from,
-        );
+        let folder = std::env::var_os("DELTAFOLD_DATA")
+            .map_or_else(|| repository().join("../shared/data/debian-packages"), PathBuf::from);
         let found = Self::of(&folder, "base.jsonl.zst");
         if found.is_none() {
             eprintln!("skipped: there is no data in {}; set DELTAFOLD_DATA", folder.display());
@@ -99,6 +96,11 @@ impl DataSet {
     pub fn expected_records(&self) -> u64 {
         self.expected["records"].as_u64().expect("a count")
     }
+}
+
+/// The root of the repository.
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// The ops of a `.jsonl.zst` file.

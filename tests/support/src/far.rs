@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use deltafold::format::{HeadPlace, Timestamp};
-use deltafold::store::{Key, Listed, Memory, Object, Outcome, Requests, Store, StoreError, Tag, Unless};
+use deltafold::format::Timestamp;
+use deltafold::store::{Key, Listed, Memory, Object, Outcome, Store, StoreError, Tag, Unless};
 use tokio::time::Instant;
 
 /// A read request.
@@ -122,23 +122,9 @@ impl Store for Far {
         self.inner.delete(keys).await
     }
 
-    async fn settle(&self, _: &Key) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn heads(&self) -> HeadPlace {
-        HeadPlace::Store
-    }
-
-    fn is_to_be_probed(&self) -> bool {
-        false
-    }
+    crate::pass_on_to!(inner);
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
         self.inner.now().await
-    }
-
-    fn requests(&self) -> Requests {
-        self.inner.requests()
     }
 }

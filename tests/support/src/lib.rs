@@ -1,17 +1,9 @@
-//! The common code of the tests: each program declares it once and uses some of it.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    unused_macros,
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "each program uses some of it; helpers of tests fail as tests do, and are servers with clocks and tasks of their own"
-)]
+//! The common code of the tests, benchmarks and fuzzers of Deltafold. `README.md` is its map.
+#![expect(clippy::disallowed_methods, reason = "servers and slow stores of tests have clocks and tasks of their own")]
 
 pub mod canonical;
 #[cfg(all(feature = "s3", feature = "dynamodb"))]
 pub mod cloud;
-pub mod conformance;
 pub mod data;
 pub mod far;
 #[cfg(feature = "lambda")]
@@ -20,6 +12,8 @@ pub mod ministack;
 pub mod model;
 #[cfg(feature = "sqs")]
 pub mod moves;
+pub mod objects;
+mod pass_on;
 #[cfg(feature = "sqs")]
 pub mod queues;
 pub mod random;
@@ -28,5 +22,8 @@ pub mod s3;
 #[cfg(feature = "dynamodb")]
 pub mod table;
 pub mod venv;
-#[macro_use]
 pub mod watched;
+
+// The macros name them.
+#[doc(hidden)]
+pub use {deltafold, futures};

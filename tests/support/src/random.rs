@@ -25,6 +25,7 @@ impl Random {
     }
 
     /// SplitMix64.
+    #[expect(clippy::should_implement_trait, reason = "it never ends, and is called as `random.next()`")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

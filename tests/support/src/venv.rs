@@ -1,13 +1,13 @@
 //! Programs from PyPI, pinned. The first test that needs them installs them into the target folder.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// A virtual environment with these packages, dependencies included. The first caller makes it.
 /// Other requirements make another one.
 pub fn installed(name: &str, requirements: &str) -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let target = scratch();
     let venv = target.join(format!("{name}-{:08x}", crc32fast::hash(requirements.as_bytes())));
     let lock = File::create(target.join(format!("{name}.lock"))).unwrap();
     lock.lock().unwrap();
@@ -23,6 +23,15 @@ pub fn installed(name: &str, requirements: &str) -> PathBuf {
         File::create(done).unwrap();
     }
     venv
+}
+
+/// `tmp` of the target folder. Programs of tests lie two folders below it, in `debug/deps` or
+/// another profile's.
+fn scratch() -> PathBuf {
+    let program = std::env::current_exe().unwrap();
+    let folder = program.ancestors().nth(3).unwrap().join("tmp");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
 }
 
 /// Runs a command that must succeed, and returns its output.

@@ -6,10 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use deltafold::format::{HeadPlace, Timestamp};
-use deltafold::store::{
-    Key, Listed, Memory, Object, Outcome, Requests, Staged, Store, StoreError, StoreErrorKind, Tag, Unless,
-};
+use deltafold::format::Timestamp;
+use deltafold::store::{Key, Listed, Memory, Object, Outcome, Staged, Store, StoreError, StoreErrorKind, Tag, Unless};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -19,20 +17,21 @@ use super::random::Random;
 /// a local folder. The tests listed under `every` also run in the buckets of two servers, with the
 /// heads in the bucket and in a table. List those whose outcome depends on the store's own
 /// behaviour.
+#[macro_export]
 macro_rules! on_stores {
     ($(every: [$($every:ident),* $(,)?],)? $(local: [$($local:ident),* $(,)?],)?) => {
-        on_stores!(@in in_memory, (deltafold::store::Memory::new(), ()), $($($every,)*)? $($($local,)*)?);
-        on_stores!(@in in_a_folder, crate::support::watched::folder(), $($($every,)*)? $($($local,)*)?);
+        $crate::on_stores!(@in in_memory, ($crate::deltafold::store::Memory::new(), ()), $($($every,)*)? $($($local,)*)?);
+        $crate::on_stores!(@in in_a_folder, $crate::watched::folder(), $($($every,)*)? $($($local,)*)?);
         $(#[cfg(all(feature = "s3", feature = "dynamodb"))]
-        on_stores!(@cloud $($every,)*);)?
+        $crate::on_stores!(@cloud $($every,)*);)?
     };
     (@cloud $($name:ident,)*) => {
-        on_stores!(@in in_s3, crate::support::cloud::in_s3().await, $($name,)*);
-        on_stores!(@in in_s3_with_heads_in_dynamodb, crate::support::cloud::in_s3_and_dynamodb().await, $($name,)*);
-        on_stores!(@in in_ministack, crate::support::cloud::in_ministack().await, $($name,)*);
-        on_stores!(
+        $crate::on_stores!(@in in_s3, $crate::cloud::in_s3().await, $($name,)*);
+        $crate::on_stores!(@in in_s3_with_heads_in_dynamodb, $crate::cloud::in_s3_and_dynamodb().await, $($name,)*);
+        $crate::on_stores!(@in in_ministack, $crate::cloud::in_ministack().await, $($name,)*);
+        $crate::on_stores!(
             @in in_ministack_with_heads_in_dynamodb,
-            crate::support::cloud::in_ministack_and_dynamodb().await,
+            $crate::cloud::in_ministack_and_dynamodb().await,
             $($name,)*
         );
     };
@@ -41,8 +40,8 @@ macro_rules! on_stores {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 let (store, _keep) = $open;
-                let store: std::sync::Arc<dyn deltafold::store::Store> = std::sync::Arc::new(store);
-                super::$name(crate::support::watched::Watched::over(store)).await;
+                let store: std::sync::Arc<dyn $crate::deltafold::store::Store> = std::sync::Arc::new(store);
+                super::$name($crate::watched::Watched::over(store)).await;
             })*
         }
     };
@@ -365,29 +364,14 @@ impl<S: Store + Clone> Store for Watched<S> {
         self.inner.delete(keys).await
     }
 
-    async fn settle(&self, key: &Key) -> Result<(), StoreError> {
-        self.inner.settle(key).await
-    }
+    crate::pass_on_to!(inner);
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
         self.inner.now().await
     }
 
-    fn requests(&self) -> Requests {
-        self.inner.requests()
-    }
-
-    fn heads(&self) -> HeadPlace {
-        self.inner.heads()
-    }
-
     fn uncached(&self) -> Option<Arc<dyn Store>> {
         self.inner.uncached()
-    }
-
-    /// Tests of the probe open stores themselves. Other tests are about later steps.
-    fn is_to_be_probed(&self) -> bool {
-        false
     }
 
     async fn abort_uploads(&self, prefix: &str, before: Timestamp, dry_run: bool) -> Result<u64, StoreError> {

@@ -27,7 +27,28 @@ fn an_insert_puts_everything_mapped() {
     assert_eq!((mapped.rule.as_deref(), mapped.skipped), (Some("lines"), None));
 }
 
-a_modify_patches_what_changed_and_nothing_else
+#[test]
+fn a_modify_patches_only_changed_fields() {
+    let old = item(
+        json!({"confidence": {"N": "0.5"}, "tags": {"SS": ["a", "b"]}, "reviewed": {"BOOL": true}, "vector": {"L": [{"N": "1"}]}}),
+    );
+    let new = item(
+        json!({"confidence": {"N": "0.75"}, "tags": {"SS": ["b", "a"]}, "text": null, "reviewed": {"NULL": true}, "vector": {"L": [{"N": "1.0"}]}}),
+    );
+    let mapped = map(&record("MODIFY", Some(old.clone()), Some(new)));
+    let patch = Patch {
+        embedding: Change::Keep,
+        metadata: [("confidence".to_owned(), Some(Value::F64(0.75))), ("reviewed".to_owned(), None)].into(),
+        document: Change::Clear,
+    };
+    assert_eq!(mapped.ops, [Op::patch(ID, patch)]);
+
+    let new = item(
+        json!({"confidence": {"N": "0.50"}, "tags": {"SS": ["b", "a"]}, "reviewed": {"BOOL": true}, "vector": {"L": [{"N": "1"}]}, "unmapped": {"S": "new"}}),
+    );
+    let mapped = map(&record("MODIFY", Some(old), Some(new)));
+    assert_eq!((mapped.ops, mapped.skipped), (vec![], Some(Skip::Unchanged)));
+}
 
 #[test]
 fn a_remove_deletes() {

@@ -2,7 +2,30 @@
 
 use super::*;
 
-an_item_comes_and_goes_with_what_its_rule_looks_at
+#[test]
+fn an_item_comes_and_goes_with_its_rule() {
+    let text = r#"
+        [[rule]]
+        collection = "lines"
+        match = { status = ["DONE", "OK"], PK = "IMAGE#*" }
+        unless = { hidden = "true" }
+        id = "{line_id}"
+        document = "text"
+    "#;
+    let mapping = mapping(text);
+    let ops = |old: Json, new: Json| {
+        let mapped = mapping.map(&lines(), &record("MODIFY", Some(item(old)), Some(item(new)))).unwrap();
+        let names: Vec<&str> = mapped.ops.iter().map(|op| op.action.name()).collect();
+        (names.join(" "), mapped.skipped)
+    };
+    let (done, open) = (json!({"status": {"S": "DONE"}}), json!({"status": {"S": "OPEN"}}));
+    let hidden = json!({"status": {"S": "OK"}, "hidden": {"BOOL": true}});
+    assert_eq!(ops(open.clone(), done.clone()), ("put".into(), None));
+    assert_eq!(ops(done.clone(), open.clone()), ("delete".into(), None));
+    assert_eq!(ops(done.clone(), hidden.clone()), ("delete".into(), None));
+    assert_eq!(ops(open, hidden), (String::new(), Some(Skip::NoRule)));
+    assert_eq!(ops(done.clone(), done), (String::new(), Some(Skip::Unchanged)));
+}
 
 /// Another rule makes another record of the item: no field of the old one must remain.
 #[test]

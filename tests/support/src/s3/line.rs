@@ -13,13 +13,13 @@ use s3s::{Body, StdError};
 
 /// All bodies in one direction go through it, one after another.
 #[derive(Debug, Clone)]
-pub struct Line {
+pub(super) struct Line {
     bytes_per_second: u64,
     free: Arc<Mutex<Instant>>,
 }
 
 impl Line {
-    pub fn new(bytes_per_second: u64) -> Self {
+    pub(super) fn new(bytes_per_second: u64) -> Self {
         Self { bytes_per_second, free: Arc::new(Mutex::new(Instant::now())) }
     }
 
@@ -32,7 +32,7 @@ impl Line {
     }
 
     /// The body, at the speed of the line.
-    pub fn through(&self, body: Body) -> Body {
+    pub(super) fn through(&self, body: Body) -> Body {
         let (line, size) = (self.clone(), hyper::body::Body::size_hint(&body));
         let frames = http_body_util::BodyStream::new(body).then(move |frame| {
             let bytes = frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
