@@ -67,6 +67,11 @@ impl Collection {
     pub async fn create(store: Arc<dyn Store>, name: &CollectionName, options: &CreateOptions) -> Result<Self> {
         Self::builder(store, name).create(options).await
     }
+
+    /// Probes a store that may not keep the contract, as `create` does first.
+    pub(crate) async fn probe_for_create(store: &dyn Store) -> Result<()> {
+        if store.is_to_be_probed() { Self::fits(store, &probe(store).await?) } else { Ok(()) }
+    }
 }
 
 impl CollectionBuilder {
@@ -76,22 +81,15 @@ impl CollectionBuilder {
     ///
     /// The errors of [`Collection::create`].
     pub async fn create(&self, options: &CreateOptions) -> Result<Collection> {
+        check(options)?;
+        Collection::probe_for_create(&*self.store).await?;
+        self.create_unprobed(options).await
+    }
+
+    /// Creates the collection in a store that has passed the probe.
+    pub(crate) async fn create_unprobed(&self, options: &CreateOptions) -> Result<Collection> {
+        check(options)?;
         let Self { store, name, env, .. } = self;
-        if options.dimension == 0 || options.dimension as usize > MAX_DIMENSION {
-            return Err(Error::invalid(format!(
-                "dimension {} is out of range: choose 1 to {MAX_DIMENSION}",
-                options.dimension
-            )));
-        }
-        if options.shards == 0 || options.shards > MAX_SHARDS {
-            return Err(Error::invalid(format!(
-                "{} shards are out of range: choose 1 to {MAX_SHARDS}",
-                options.shards
-            )));
-        }
-        if store.is_to_be_probed() {
-            Collection::fits(&**store, &probe(&**store).await?)?;
-        }
         let layout = Layout::new(name.clone());
         let uid = claim_name(&**store, &layout, options.shards, &**env).await?;
         let config = CollectionConfig {
@@ -114,6 +112,19 @@ impl CollectionBuilder {
         }
         Ok(self.assemble(config))
     }
+}
+
+/// Checks that options are within the limits.
+fn check(options: &CreateOptions) -> Result<()> {
+    if options.dimension == 0 || options.dimension as usize > MAX_DIMENSION {
+        let dimension = options.dimension;
+        return Err(Error::invalid(format!("dimension {dimension} is out of range: choose 1 to {MAX_DIMENSION}")));
+    }
+    if options.shards == 0 || options.shards > MAX_SHARDS {
+        let shards = options.shards;
+        return Err(Error::invalid(format!("{shards} shards are out of range: choose 1 to {MAX_SHARDS}")));
+    }
+    Ok(())
 }
 
 /// Creates the heads of a new collection and returns their uid.
