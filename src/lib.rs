@@ -32,6 +32,8 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+#[cfg(feature = "serve")]
+mod catalogue;
 mod collection;
 mod compact;
 #[cfg(feature = "conformance")]
@@ -53,6 +55,8 @@ mod query;
 mod reader;
 mod retry;
 mod scratch;
+#[cfg(feature = "serve")]
+pub mod serve;
 mod setters;
 mod shard;
 #[cfg(feature = "simulation")]

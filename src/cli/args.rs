@@ -75,6 +75,9 @@ pub(crate) enum Command {
     /// Show the ops that a mapping makes of records of a DynamoDB stream
     #[cfg(feature = "mapping")]
     Map(super::commands::map::MapRecords),
+    /// Serve the collections over HTTP to Chroma's clients
+    #[cfg(feature = "serve")]
+    Serve(Box<super::commands::serve::Serve>),
     /// Show every feature at work on 1,500 real records
     Demo(demo::Demo),
     /// Print the completions of a shell
@@ -113,6 +116,8 @@ impl Command {
             Self::Reset(command) => command.run(context).await,
             #[cfg(feature = "mapping")]
             Self::Map(command) => command.run(context),
+            #[cfg(feature = "serve")]
+            Self::Serve(command) => command.run(context).await,
             Self::Demo(command) => command.run(context).await,
             Self::Completions(command) => command.run(context, &mut Cli::command()),
         }
@@ -137,6 +142,8 @@ impl Command {
             Self::Compact(compact) if compact.watches() => None,
             #[cfg(feature = "sqs")]
             Self::Ingest(_) => None,
+            #[cfg(feature = "serve")]
+            Self::Serve(_) => None,
             Self::Verify(_) => Some("there is no verdict: run the same command again"),
             Self::Get(_) | Self::Scan(_) | Self::Count(_) | Self::Status(_) | Self::History(_) | Self::Inspect(_) => {
                 Some("the output may lack its end: run the same command again")

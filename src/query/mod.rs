@@ -9,8 +9,11 @@
 //! | `nearest`, `top` | the candidates for the nearest, and the nearest |
 //! | `refine` | the rows in f32 that codes do not rule out, fetched if they are not in memory |
 //! | `records` | the records of an answer, those of one part together |
+//! | `among` | searches among records that are named, for the server |
 //! | `search`, `find`, `delete`, `warm` | the calls of readers and writers |
 
+#[cfg(feature = "serve")]
+mod among;
 mod base;
 mod bits;
 mod delete;

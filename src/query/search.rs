@@ -126,7 +126,7 @@ impl Reader {
     }
 }
 
-fn check(query: &Query, number: usize, dimension: u32) -> Result<()> {
+pub(super) fn check(query: &Query, number: usize, dimension: u32) -> Result<()> {
     let wrong = |why: String| Err(Error::invalid(format!("query {number}: {why}")));
     if query.vector.len() != dimension as usize {
         return wrong(format!(

@@ -26,6 +26,8 @@ pub(crate) mod repair;
 #[cfg(feature = "sqs")]
 pub(crate) mod reset;
 pub(crate) mod scan;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod sweep;
 pub(crate) mod unpin;

@@ -1,0 +1,51 @@
+//! Embeddings of requests: a list of numbers, or base64 of little-endian floats.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use deltafold_format::limits::MAX_DIMENSION;
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+
+/// An embedding of a request.
+#[derive(Debug)]
+pub(super) struct Embedding(pub(super) Vec<f32>);
+
+impl<'de> Deserialize<'de> for Embedding {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Read)
+    }
+}
+
+struct Read;
+
+impl<'de> Visitor<'de> for Read {
+    type Value = Embedding;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an embedding: a list of numbers, or base64 of little-endian 32-bit floats")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Embedding, E> {
+        if text.len() > MAX_DIMENSION * 6 {
+            return Err(E::custom(format!("an embedding has at most {MAX_DIMENSION} numbers")));
+        }
+        let bytes = STANDARD.decode(text).map_err(|error| E::custom(format!("an embedding is not base64: {error}")))?;
+        let (numbers, rest) = bytes.as_chunks::<4>();
+        if !rest.is_empty() {
+            return Err(E::custom("an embedding in base64 has 4 bytes for each number"));
+        }
+        Ok(Embedding(numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Embedding, A::Error> {
+        let mut numbers = Vec::with_capacity(list.size_hint().unwrap_or(0).min(MAX_DIMENSION));
+        while let Some(number) = list.next_element::<f32>()? {
+            if numbers.len() == MAX_DIMENSION {
+                return Err(A::Error::custom(format!("an embedding has at most {MAX_DIMENSION} numbers")));
+            }
+            numbers.push(number);
+        }
+        Ok(Embedding(numbers))
+    }
+}

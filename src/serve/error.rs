@@ -1,0 +1,113 @@
+//! Errors as Chroma's clients expect them: a status, a name and a sentence.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::catalogue::CatalogueError;
+use crate::error::{Error, ErrorKind};
+
+/// A refused request.
+#[derive(Debug, Clone)]
+pub(super) struct ApiError {
+    pub(super) status: StatusCode,
+    /// The name by which clients choose the class of the exception.
+    name: &'static str,
+    message: String,
+}
+
+pub(super) type Answer<T> = Result<T, ApiError>;
+
+/// Seconds after which a client should try again.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, name: &'static str, message: impl Into<String>) -> Self {
+        Self { status, name, message: message.into() }
+    }
+
+    /// A request whose meaning is wrong.
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "InvalidArgumentError", message)
+    }
+
+    /// A body of another form than the call takes.
+    pub(super) fn unprocessable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "InvalidArgumentError", message)
+    }
+
+    /// A body, or a batch in it, that exceeds a limit.
+    pub(super) fn too_large(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "BatchSizeExceededError", message)
+    }
+
+    pub(super) fn no_collection(id: impl std::fmt::Display) -> Self {
+        CatalogueError::NoCollection(id.to_string()).into()
+    }
+
+    pub(super) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "AuthorizationError", message)
+    }
+
+    /// A failure whose reason is for the server's log, as it may name internals.
+    fn internal(error: &impl std::fmt::Display) -> Self {
+        tracing::error!(%error, "a request failed");
+        let message = "the server could not read or write its store; the reason is in the server's log";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        let (status, name) = match error.kind() {
+            ErrorKind::InvalidInput => (StatusCode::BAD_REQUEST, "InvalidArgumentError"),
+            ErrorKind::NotFound => (StatusCode::NOT_FOUND, "NotFoundError"),
+            ErrorKind::AlreadyExists => (StatusCode::CONFLICT, "ChromaError"),
+            ErrorKind::Busy => (StatusCode::TOO_MANY_REQUESTS, "RateLimitError"),
+            ErrorKind::Conflict | ErrorKind::Superseded => (StatusCode::SERVICE_UNAVAILABLE, "ChromaError"),
+            ErrorKind::Corrupt | ErrorKind::NewerFormat | ErrorKind::Unknown | ErrorKind::Closed => {
+                tracing::error!(%error, "a request failed");
+                (StatusCode::INTERNAL_SERVER_ERROR, "InternalError")
+            }
+            ErrorKind::OutOfMemory => (StatusCode::INSUFFICIENT_STORAGE, "ChromaError"),
+            ErrorKind::Unavailable => {
+                let mut answer = Self::internal(&error);
+                answer.status = StatusCode::SERVICE_UNAVAILABLE;
+                return answer;
+            }
+            _ => return Self::internal(&error),
+        };
+        Self::new(status, name, error.to_string())
+    }
+}
+
+impl From<CatalogueError> for ApiError {
+    fn from(error: CatalogueError) -> Self {
+        let (status, name) = match error {
+            CatalogueError::Engine(error) => return error.into(),
+            CatalogueError::NoTenant(_) | CatalogueError::NoDatabase(_) | CatalogueError::NoCollection(_) => {
+                (StatusCode::NOT_FOUND, "NotFoundError")
+            }
+            CatalogueError::TenantExists(_)
+            | CatalogueError::DatabaseExists(_)
+            | CatalogueError::CollectionExists(_) => (StatusCode::CONFLICT, "ChromaError"),
+            CatalogueError::Invalid(_) => (StatusCode::BAD_REQUEST, "InvalidArgumentError"),
+            CatalogueError::Refused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "InvalidArgumentError"),
+            CatalogueError::Contended(_) => (StatusCode::SERVICE_UNAVAILABLE, "ChromaError"),
+        };
+        Self::new(status, name, error.to_string())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = Json(json!({ "error": self.name, "message": self.message }));
+        let mut response = (self.status, body).into_response();
+        let retry = matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        if retry {
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        response
+    }
+}

@@ -1,0 +1,38 @@
+//! The server: Chroma's HTTP API, version 2, in front of a store.
+//!
+//! Any number of servers share one store. All state is in the store: the catalogue in
+//! `src/catalogue/`, and one Deltafold collection for each collection of the catalogue. A write is
+//! answered once it is durable in the log. A read sees every write that any server answered before
+//! the read began.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `options`, `listen` | settings; connections, their limits, and a stop that loses nothing |
+//! | `app`, `routes` | the state of the server, and one handler for each call of the API |
+//! | `auth`, `tokens` | the check of a request; tokens and their scopes |
+//! | `pool`, `opened`, `latest` | open collections: writer, reader, compaction |
+//! | `body`, `batch`, `embedding`, `metadata`, `filters` | requests in, ops and filters out |
+//! | `answer`, `error` | records and errors out |
+//! | `metrics` | counts for people and Prometheus |
+
+mod answer;
+mod app;
+mod auth;
+mod batch;
+mod body;
+mod embedding;
+mod error;
+mod filters;
+mod latest;
+mod listen;
+mod metadata;
+mod metrics;
+mod opened;
+mod options;
+mod pool;
+mod routes;
+mod tokens;
+
+pub use listen::Server;
+pub use options::{Access, ServeOptions};
+pub use tokens::Tokens;

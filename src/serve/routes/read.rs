@@ -1,0 +1,165 @@
+//! Calls that read records.
+
+use std::collections::HashSet;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use futures::TryStreamExt as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::id;
+use crate::error::Result;
+use crate::query::{Filter, Find, Hit, MAX_K, Query};
+use crate::reader::{Entry, Reader};
+use crate::serve::answer::{Field, Neighbours, Records, include};
+use crate::serve::app::App;
+use crate::serve::batch::same_dimension;
+use crate::serve::body::Body;
+use crate::serve::embedding::Embedding;
+use crate::serve::error::{Answer, ApiError};
+use crate::serve::filters::filter;
+use crate::serve::opened::Opened;
+use crate::serve::pool::Found;
+
+type At = Path<(String, String, String)>;
+
+/// The records to get.
+#[derive(Debug, Deserialize)]
+pub(super) struct Get {
+    ids: Option<Vec<String>>,
+    r#where: Option<Value>,
+    where_document: Option<Value>,
+    limit: Option<usize>,
+    offset: Option<usize>,
+    include: Option<Vec<Field>>,
+}
+
+/// The neighbours to find.
+#[derive(Debug, Deserialize)]
+pub(super) struct Nearest {
+    query_embeddings: Vec<Embedding>,
+    n_results: Option<usize>,
+    ids: Option<Vec<String>>,
+    r#where: Option<Value>,
+    where_document: Option<Value>,
+    include: Option<Vec<Field>>,
+}
+
+async fn found(app: &App, tenant: &str, database: &str, collection: &str) -> Answer<Found> {
+    app.pool().find(tenant, database, id(collection)?).await
+}
+
+pub(super) async fn count(State(app): State<App>, Path((tenant, database, collection)): At) -> Answer<Json<u64>> {
+    match found(&app, &tenant, &database, &collection).await? {
+        Found::Empty(_) => Ok(Json(0)),
+        Found::Open(opened) => read(&app, &opened, |reader| async move { reader.count().await }).await.map(Json),
+    }
+}
+
+/// Every record is searched as soon as it is written, so all of them count as indexed.
+pub(super) async fn indexing_status(app: State<App>, at: At) -> Answer<Json<Value>> {
+    let Json(records) = count(app, at).await?;
+    Ok(Json(json!({
+        "num_indexed_ops": records,
+        "num_unindexed_ops": 0,
+        "total_ops": records,
+        "op_indexing_progress": 1.0,
+    })))
+}
+
+pub(super) async fn get(
+    State(app): State<App>,
+    Path((tenant, database, collection)): At,
+    Body(get): Body<Get>,
+) -> Answer<Json<Records>> {
+    let filter = &filter(get.r#where.as_ref(), get.where_document.as_ref())?;
+    let fields = get.include.unwrap_or_else(|| vec![Field::Metadatas, Field::Documents]);
+    let include = include(&fields);
+    let (ids, limit, offset) = (&get.ids, get.limit, get.offset.unwrap_or(0));
+    let entries = match found(&app, &tenant, &database, &collection).await? {
+        Found::Empty(_) => Vec::new(),
+        Found::Open(opened) => {
+            let _turn = app.turn().await?;
+            read(&app, &opened, |reader| async move {
+                match ids {
+                    Some(ids) => {
+                        let named = named(&reader, ids, filter.as_ref()).await?;
+                        let wanted = named.into_iter().skip(offset).take(limit.unwrap_or(usize::MAX));
+                        Ok(wanted.map(|entry| include.cut(entry)).collect())
+                    }
+                    None => {
+                        let find = Find { filter: filter.clone(), limit, offset, include, ..Find::all() };
+                        reader.find(&find).await?.try_collect::<Vec<Entry>>().await
+                    }
+                }
+            })
+            .await?
+        }
+    };
+    Ok(Json(Records::new(entries, fields)))
+}
+
+/// The records of some ids that match, in the order of their insertion.
+pub(super) async fn named(reader: &Reader, ids: &[String], filter: Option<&Filter>) -> Result<Vec<Entry>> {
+    let mut seen = HashSet::new();
+    let ids: Vec<&String> = ids.iter().filter(|id| seen.insert(id.as_str())).collect();
+    let matcher = filter.map(Filter::matcher).transpose()?;
+    let entries = reader.get_many(&ids).await?.into_iter().flatten();
+    let matches = |entry: &Entry| matcher.as_ref().is_none_or(|matcher| matcher.matches(&entry.record));
+    let mut entries: Vec<Entry> = entries.filter(matches).collect();
+    entries.sort_by_key(|entry| (entry.inserted, entry.shard));
+    Ok(entries)
+}
+
+pub(super) async fn query(
+    State(app): State<App>,
+    Path((tenant, database, collection)): At,
+    Body(nearest): Body<Nearest>,
+) -> Answer<Json<Neighbours>> {
+    let filter = filter(nearest.r#where.as_ref(), nearest.where_document.as_ref())?;
+    let fields = nearest.include.unwrap_or_else(|| vec![Field::Metadatas, Field::Documents, Field::Distances]);
+    let (wanted, ids) = (nearest.n_results.unwrap_or(10), &nearest.ids);
+    let queries = nearest.query_embeddings.len();
+    let nothing = |queries: usize| Json(Neighbours::new(vec![Vec::new(); queries], fields.clone()));
+    let opened = match found(&app, &tenant, &database, &collection).await? {
+        Found::Empty(_) => return Ok(nothing(queries)),
+        Found::Open(opened) => opened,
+    };
+    for Embedding(vector) in &nearest.query_embeddings {
+        same_dimension(opened.dimension(), u32::try_from(vector.len()).unwrap_or(u32::MAX))?;
+    }
+    if wanted == 0 {
+        return Ok(nothing(queries));
+    }
+    let query = |Embedding(vector): Embedding| {
+        let query = Query::new(vector, wanted.min(MAX_K)).include(include(&fields));
+        match &filter {
+            Some(filter) => query.filter(filter.clone()),
+            None => query,
+        }
+    };
+    let queries: Vec<Query> = nearest.query_embeddings.into_iter().map(query).collect();
+    let queries = &queries;
+    let _turn = app.turn().await?;
+    let answers = read(&app, &opened, |reader| async move {
+        if wanted > MAX_K && reader.count().await? > MAX_K as u64 {
+            return Ok(None);
+        }
+        let hits: Vec<Vec<Hit>> = match ids {
+            Some(ids) => reader.search_among(ids, queries).await?,
+            None => reader.search(queries).await?.into_iter().map(|answer| answer.hits).collect(),
+        };
+        Ok(Some(hits))
+    })
+    .await?;
+    let answers = answers.ok_or_else(|| {
+        ApiError::invalid(format!("`n_results` is {wanted}, and a query finds at most {MAX_K} records; ask for fewer"))
+    })?;
+    Ok(Json(Neighbours::new(answers, fields)))
+}
+
+/// Reads the latest state of a collection.
+async fn read<T, F: Future<Output = Result<T>>>(app: &App, opened: &Opened, read: impl Fn(Reader) -> F) -> Answer<T> {
+    opened.read(read).await.map_err(|error| app.pool().failed(opened, error))
+}
