@@ -1,0 +1,125 @@
+//! Tenants, databases and collections.
+
+use std::sync::Arc;
+
+use deltafold::format::Metric;
+use deltafold::store::{Memory, Store};
+use deltafold::{Collection, CreateOptions};
+use serde_json::{Value, json};
+
+use crate::api::{Api, COLLECTIONS, options};
+
+#[tokio::test]
+async fn a_client_starts_with_the_default_tenant() {
+    let api = Api::new().await;
+    let identity = api.ok("GET", "/api/v2/auth/identity", Value::Null).await;
+    assert_eq!(identity["tenant"], "default_tenant");
+    assert_eq!(identity["databases"], json!(["default_database"]));
+    api.ok("GET", "/api/v2/tenants/default_tenant", Value::Null).await;
+    let database = api.ok("GET", "/api/v2/tenants/default_tenant/databases/default_database", Value::Null).await;
+    assert_eq!(database["name"], "default_database");
+    assert_eq!(api.ok("GET", COLLECTIONS, Value::Null).await, json!([]));
+}
+
+#[tokio::test]
+async fn a_collection_keeps_id_and_records_through_a_rename() {
+    let api = Api::new().await;
+    let collection = api.collection("before").await;
+    api.ok("POST", &format!("{collection}/add"), json!({ "ids": ["a"], "embeddings": [[1, 2]] })).await;
+    api.ok("PUT", &collection, json!({ "new_name": "after" })).await;
+    let renamed = api.ok("GET", &format!("{COLLECTIONS}/after"), Value::Null).await;
+    assert!(collection.ends_with(renamed["id"].as_str().unwrap()));
+    assert_eq!(renamed["dimension"], 2);
+    assert_eq!(api.call("GET", &format!("{COLLECTIONS}/before"), &Value::Null).await.status, 404);
+    assert_eq!(api.ids(&collection, json!({})).await, ["a"]);
+}
+
+#[tokio::test]
+async fn of_concurrent_creators_of_a_name_one_succeeds() {
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    let servers = [Api::of(store.clone(), options()).await, Api::of(store, options()).await];
+    let body = json!({ "name": "wanted" });
+    let calls = (0..16).map(|n| servers[n % 2].call("POST", COLLECTIONS, &body));
+    let answers = futures::future::join_all(calls).await;
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 15, "{statuses:?}");
+}
+
+#[tokio::test]
+async fn get_or_create_returns_the_collection_as_it_is() {
+    let api = Api::new().await;
+    let first = api.ok("POST", COLLECTIONS, json!({ "name": "one", "metadata": { "v": 1 } })).await;
+    let body = json!({ "name": "one", "metadata": { "v": 2 }, "get_or_create": true });
+    let second = api.ok("POST", COLLECTIONS, body).await;
+    assert_eq!((&second["id"], &second["metadata"]), (&first["id"], &json!({ "v": 1 })));
+}
+
+#[tokio::test]
+async fn a_delete_leaves_no_object_of_the_collection() {
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    let api = Api::of(store.clone(), options()).await;
+    let collection = api.collection("gone").await;
+    api.ok("POST", &format!("{collection}/add"), json!({ "ids": ["a"], "embeddings": [[1]] })).await;
+    api.ok("DELETE", &format!("{COLLECTIONS}/gone"), Value::Null).await;
+    let left = store.list_after("", None, 1_000).await.unwrap();
+    let left: Vec<&str> = left.iter().map(|listed| listed.key.as_str()).collect();
+    assert!(left.iter().all(|key| key.starts_with("CATALOGUE/")), "{left:?}");
+    assert_eq!(api.call("POST", &format!("{collection}/get"), &json!({})).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_collection_of_the_command_line_is_served() {
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    let made = CreateOptions::new(2).metric(Metric::Cosine);
+    Collection::create(store.clone(), &"made.here".parse().unwrap(), &made).await.unwrap();
+    let api = Api::of(store.clone(), options()).await;
+    let listed = api.ok("GET", COLLECTIONS, Value::Null).await;
+    assert_eq!(listed[0]["name"], "made.here");
+    assert_eq!(listed[0]["configuration_json"]["hnsw"]["space"], "cosine");
+    assert_eq!(listed[0]["dimension"], 2);
+    let collection = format!("{COLLECTIONS}/{}", listed[0]["id"].as_str().unwrap());
+    api.ok("POST", &format!("{collection}/add"), json!({ "ids": ["a"], "embeddings": [[1, 2]] })).await;
+    let reader = Collection::open(store.clone(), &"made.here".parse().unwrap()).await.unwrap().reader().await.unwrap();
+    assert_eq!(reader.count().await.unwrap(), 1);
+    // A drop by the command line takes it out of the list.
+    Collection::drop_collection(&*store, &"made.here".parse().unwrap(), |_| ()).await.unwrap();
+    assert_eq!(api.ok("GET", COLLECTIONS, Value::Null).await, json!([]));
+}
+
+#[tokio::test]
+async fn a_reset_leaves_only_the_defaults() {
+    let api = Api::new().await;
+    api.ok("POST", "/api/v2/tenants", json!({ "name": "other" })).await;
+    api.ok("POST", "/api/v2/tenants/other/databases", json!({ "name": "data" })).await;
+    let collection = api.collection("gone").await;
+    api.ok("POST", &format!("{collection}/add"), json!({ "ids": ["a"], "embeddings": [[1]] })).await;
+    assert_eq!(api.ok("POST", "/api/v2/reset", Value::Null).await, json!(true));
+    assert_eq!(api.ok("GET", COLLECTIONS, Value::Null).await, json!([]));
+    assert_eq!(api.call("GET", "/api/v2/tenants/other", &Value::Null).await.status, 404);
+    assert_eq!(api.call("POST", &format!("{collection}/get"), &json!({})).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_deleted_database_takes_its_collections_along() {
+    let api = Api::new().await;
+    let databases = "/api/v2/tenants/default_tenant/databases";
+    api.ok("POST", databases, json!({ "name": "extra" })).await;
+    assert_eq!(api.call("POST", databases, &json!({ "name": "extra" })).await.status, 409);
+    let collections = format!("{databases}/extra/collections");
+    let made = api.ok("POST", &collections, json!({ "name": "inside" })).await;
+    api.ok("DELETE", &format!("{databases}/extra"), Value::Null).await;
+    let get = format!("{collections}/{}/get", made["id"].as_str().unwrap());
+    assert_eq!(api.call("POST", &get, &json!({})).await.status, 404);
+    api.ok("POST", databases, json!({ "name": "extra" })).await;
+    assert_eq!(api.ok("GET", &collections, Value::Null).await, json!([]));
+}
+
+#[tokio::test]
+async fn names_that_keys_cannot_hold_are_served() {
+    let api = Api::new().await;
+    let name = "../%2e%2e/CATALOGUE/root ü";
+    api.ok("POST", "/api/v2/tenants", json!({ "name": name })).await;
+    let path = "/api/v2/tenants/..%2F%252e%252e%2FCATALOGUE%2Froot%20%C3%BC";
+    assert_eq!(api.ok("GET", path, Value::Null).await["name"], name);
+}

@@ -1,0 +1,10 @@
+//! The server as clients see it: real connections, a store in a folder or in memory.
+#![expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]
+#![expect(clippy::disallowed_methods, reason = "a test starts servers and clients as tasks of its own")]
+
+mod access;
+mod api;
+mod catalogue;
+mod chroma;
+mod records;
+mod servers;

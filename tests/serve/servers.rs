@@ -1,0 +1,86 @@
+//! Several servers of one store, folds beside them, and stops.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use deltafold::Policy;
+use deltafold::store::{Memory, Store};
+use serde_json::json;
+
+use crate::api::{Api, options};
+
+/// Two servers behind a balancer: a client writes through one and reads through the other. Every
+/// write that was answered is in the next read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_sees_writes_answered_by_another_server() {
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    let options = options().policy(Policy::default().fold_segments(3));
+    let servers = [Api::of(store.clone(), options.clone()).await, Api::of(store, options).await];
+    let at = servers[0].collection("shared").await;
+    for n in 0..40 {
+        let (writes, reads) = (&servers[n % 2], &servers[(n + 1) % 2]);
+        let add = json!({ "ids": [n.to_string()], "embeddings": [[n]], "metadatas": [{ "n": n }] });
+        writes.ok("POST", &format!("{at}/add"), add).await;
+        assert_eq!(reads.ids(&at, json!({ "where": { "n": n } })).await, [n.to_string()]);
+        let count = reads.ok("GET", &format!("{at}/count"), json!(null)).await;
+        assert_eq!(count, json!(n + 1));
+    }
+}
+
+/// The first write makes the Deltafold collection. Two servers that get it at once must agree.
+#[tokio::test(flavor = "multi_thread")]
+async fn first_writes_through_two_servers_are_all_kept() {
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    let servers = [Api::of(store.clone(), options()).await, Api::of(store, options()).await];
+    let at = servers[0].collection("shared").await;
+    let path = format!("{at}/add");
+    let writes = (0..16).map(|n| {
+        let body = json!({ "ids": [n.to_string()], "embeddings": [[n]] });
+        let (server, path) = (&servers[n % 2], &path);
+        async move { server.call("POST", path, &body).await }
+    });
+    let answers = futures::future::join_all(writes).await;
+    let answered: Vec<usize> = (0..16).filter(|n| answers[*n].status == 201).collect();
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(answered.len(), 16, "{statuses:?}");
+    let found: BTreeSet<String> = servers[1].ids(&at, json!({})).await.into_iter().collect();
+    assert_eq!(found, (0..16).map(|n: i32| n.to_string()).collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_keeps_every_answered_write() {
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    let api = Api::of(store.clone(), options()).await;
+    let at = api.collection("kept").await;
+    for n in 0..5 {
+        api.ok("POST", &format!("{at}/add"), json!({ "ids": [n.to_string()], "embeddings": [[n]] })).await;
+    }
+    let address = api.address();
+    api.stop().await;
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    let api = Api::of(store, options()).await;
+    assert_eq!(api.ids(&at, json!({})).await, ["0", "1", "2", "3", "4"]);
+}
+
+#[tokio::test]
+async fn a_delete_through_one_server_ends_reads_of_another() {
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    let servers = [Api::of(store.clone(), options()).await, Api::of(store, options()).await];
+    let at = servers[0].collection("gone").await;
+    servers[0].ok("POST", &format!("{at}/add"), json!({ "ids": ["a"], "embeddings": [[1]] })).await;
+    assert_eq!(servers[1].ids(&at, json!({})).await, ["a"]);
+    let by_name = at.rsplit_once('/').unwrap().0.to_owned() + "/gone";
+    servers[0].ok("DELETE", &by_name, json!(null)).await;
+    assert_eq!(servers[1].call("POST", &format!("{at}/get"), &json!({})).await.status, 404);
+    let add = json!({ "ids": ["b"], "embeddings": [[1]] });
+    assert_eq!(servers[1].call("POST", &format!("{at}/add"), &add).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_server_counts_its_requests() {
+    let api = Api::new().await;
+    api.collection("counted").await;
+    let answer = api.call("GET", "/metrics", &json!(null)).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(api.call("GET", "/readyz", &json!(null)).await.status, 200);
+}
