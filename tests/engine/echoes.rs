@@ -34,7 +34,7 @@ fn put(id: usize) -> Op {
     Op::put(id.to_string(), Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() })
 }
 
-async fn every_actor_bears_an_echo_of_each_write<S: Store + Clone>(store: Watched<S>) {
+pub(crate) async fn every_actor_bears_an_echo_of_each_write<S: Store + Clone>(store: Watched<S>) {
     store.echo_all();
     let name = "c".parse().unwrap();
     let collection = Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(2)).await.unwrap();

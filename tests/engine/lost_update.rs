@@ -141,7 +141,7 @@ async fn schedule<S: Store + Clone>(store: Watched<S>, a: Role, b: &'static [Rol
     assert_eq!(status.shards[0].ops, expected.lock().unwrap().ops, "each op folded once");
 }
 
-async fn a_folds_and_b_folds<S: Store + Clone>(store: Watched<S>) {
+pub(crate) async fn a_folds_and_b_folds<S: Store + Clone>(store: Watched<S>) {
     schedule(store, Role::Fold, &[Role::Fold]).await;
 }
 
@@ -149,7 +149,7 @@ async fn a_folds_and_b_merges<S: Store + Clone>(store: Watched<S>) {
     schedule(store, Role::Fold, &[Role::Merge]).await;
 }
 
-async fn a_folds_and_b_sweeps<S: Store + Clone>(store: Watched<S>) {
+pub(crate) async fn a_folds_and_b_sweeps<S: Store + Clone>(store: Watched<S>) {
     schedule(store, Role::Fold, &[Role::Sweep]).await;
 }
 
@@ -161,7 +161,7 @@ async fn a_merges_and_b_merges<S: Store + Clone>(store: Watched<S>) {
     schedule(store, Role::Merge, &[Role::Merge]).await;
 }
 
-async fn a_merges_and_b_sweeps<S: Store + Clone>(store: Watched<S>) {
+pub(crate) async fn a_merges_and_b_sweeps<S: Store + Clone>(store: Watched<S>) {
     schedule(store, Role::Merge, &[Role::Sweep]).await;
 }
 
@@ -177,14 +177,14 @@ async fn a_sweeps_and_b_sweeps<S: Store + Clone>(store: Watched<S>) {
     schedule(store, Role::Sweep, &[Role::Sweep]).await;
 }
 
-async fn a_folds_and_b_does_all<S: Store + Clone>(store: Watched<S>) {
+pub(crate) async fn a_folds_and_b_does_all<S: Store + Clone>(store: Watched<S>) {
     schedule(store, Role::Fold, &ALL).await;
 }
 
-async fn a_merges_and_b_does_all<S: Store + Clone>(store: Watched<S>) {
+pub(crate) async fn a_merges_and_b_does_all<S: Store + Clone>(store: Watched<S>) {
     schedule(store, Role::Merge, &ALL).await;
 }
 
-async fn a_sweeps_and_b_does_all<S: Store + Clone>(store: Watched<S>) {
+pub(crate) async fn a_sweeps_and_b_does_all<S: Store + Clone>(store: Watched<S>) {
     schedule(store, Role::Sweep, &ALL).await;
 }

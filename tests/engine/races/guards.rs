@@ -4,10 +4,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use deltafold::simulation::Guard;
+use deltafold_testing::watched::Watched;
 
 use super::{lost_answers, swept_slots};
-use crate::pins;
-use deltafold_testing::watched::Watched;
+use crate::{echoes, lost_update, pins};
 
 /// Asserts that the test passes, and fails without these guards.
 fn lost<F: Future<Output = ()>>(guards: &[Guard], race: impl Fn(Watched) -> F) {
@@ -31,4 +31,16 @@ fn without_its_guard_each_of_these_races_is_lost() {
     lost(&[Guard::PinsById], pins::a_pin_made_anew_survives_the_sweep_of_the_old_one);
     lost(&[Guard::PinsById], pins::a_pin_made_anew_survives_the_unpin_of_the_old_one);
     lost(&[Guard::ManifestNonces], lost_answers::a_publish_is_found_behind_a_lost_one_and_another_s);
+}
+
+/// The tests of self-conflicts and of workers that sleep notice their guards, too.
+#[test]
+fn echo_and_lost_update_tests_notice_their_guards() {
+    lost(&[Guard::ManifestNonces], echoes::every_actor_bears_an_echo_of_each_write);
+    lost(&[Guard::FoldConflict], lost_update::a_folds_and_b_folds);
+    lost(&[Guard::FoldConflict], lost_update::a_folds_and_b_does_all);
+    lost(&[Guard::FoldConflict], lost_update::a_merges_and_b_does_all);
+    lost(&[Guard::SweepFloor], lost_update::a_folds_and_b_sweeps);
+    lost(&[Guard::SweepFloor], lost_update::a_merges_and_b_sweeps);
+    lost(&[Guard::PublishBeforeDelete], lost_update::a_sweeps_and_b_does_all);
 }
