@@ -104,6 +104,11 @@ impl Indexed {
     pub(crate) fn selected(&self, number: usize, selection: &Selection) -> u64 {
         let live = self.live.word(number);
         let owners = self.owners.get(number * 64..).unwrap_or_default();
+        if self.more.is_empty()
+            && let Some(first) = owners.first_chunk().and_then(consecutive)
+        {
+            return selection.base.words_from(first as usize).next().unwrap_or(0);
+        }
         // Rows without an owner and touched records become numbers beyond every row of the base.
         let (mut selected, mut fresh) = (0, 0);
         for (owner, bit) in owners.iter().take(64).zip(0..) {
@@ -134,6 +139,13 @@ impl Indexed {
     fn memory_bytes(&self) -> u64 {
         (self.owners.len() * 4 + self.owners.len() / 8) as u64
     }
+}
+
+/// The first of 64 owners that are consecutive rows of the base, as in an object that a merge wrote.
+fn consecutive(owners: &[u32; 64]) -> Option<u32> {
+    let (first, last) = (owners[0], owners[63]);
+    let apart = owners.iter().zip(0..).fold(0, |apart, (owner, at)| apart | (owner ^ first.wrapping_add(at)));
+    (apart == 0 && first != 0 && (first | last) & FRESH == 0).then(|| first - 1)
 }
 
 /// The places where the records of the base were inserted.

@@ -249,6 +249,11 @@ impl ShardIndex {
         self.fresh.iter().zip(0..).filter_map(|(fresh, at)| fresh.as_ref().map(|fresh| (at, fresh)))
     }
 
+    /// Upper bound of the numbers of touched records. Some numbers below it are free.
+    pub(crate) fn fresh_places(&self) -> u32 {
+        u32::try_from(self.fresh.len()).unwrap_or(u32::MAX)
+    }
+
     /// The touched record of this number.
     pub(crate) fn fresh_at(&self, at: u32) -> Option<&Fresh> {
         self.fresh.get(at as usize).and_then(Option::as_ref)

@@ -5,7 +5,7 @@
 //! | `request` | queries and answers |
 //! | `base`, `index` | the record that owns each embedding row, now |
 //! | `filter`, `select` | filters, and the records that match one |
-//! | `scan`, `tiles`, `kernel` | the pass over the codes, on all cores |
+//! | `workers`, `scan`, `tiles`, `kernel` | the pass over the codes, on all cores |
 //! | `nearest`, `top` | the candidates for the nearest, and the nearest |
 //! | `refine` | the rows in f32 that codes do not rule out, fetched if they are not in memory |
 //! | `records` | the records of an answer, those of one part together |
@@ -32,6 +32,7 @@ mod select;
 mod tiles;
 mod top;
 mod warm;
+mod workers;
 
 pub use filter::{
     Chance, Condition, Decided, DocumentCondition, Filter, FilterError, Matcher, PartColumns, PartDocuments, RowSet,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use deltafold_format::EmbeddingSection;
 use futures::future;
@@ -13,7 +14,7 @@ use super::nearest::{Nearest, Spot};
 use super::request::{Exactness, Work};
 use super::scan::{Probe, Scan, Unit};
 use super::top::Candidate;
-use crate::env;
+use crate::env::{self, Stopwatch};
 use crate::error::Result;
 
 /// Requests for rows in flight at once.
@@ -27,6 +28,10 @@ const BYTES_AT_ONCE: usize = 16 << 20;
 
 /// Rows to read that justify a further worker.
 const ROWS_A_WORKER: usize = 256;
+
+/// The searching task leaves further rows to other threads after this time. Then they come from a
+/// disk.
+const FEW: Duration = Duration::from_micros(500);
 
 /// Rows of an object with at most this many bytes between them are fetched by one request.
 const GAP: usize = 64 << 10;
@@ -85,11 +90,12 @@ impl Refining {
         self.open.iter().map(|open| open.spots.len().saturating_sub(open.at)).sum()
     }
 
-    /// Reads the rows in memory on this thread, if there are few.
+    /// Reads the rows in memory on this thread, if they are few, until it takes long.
     pub(super) fn read_few(&mut self) -> Result<()> {
         if self.left() < 2 * ROWS_A_WORKER {
+            let watch = Stopwatch::start();
             for (probe, open) in self.scan.probes.iter().zip(&mut self.open) {
-                open.read(&self.scan, probe, &self.fetched)?;
+                open.read(&self.scan, probe, &self.fetched, || watch.elapsed() < FEW)?;
             }
         }
         Ok(())
@@ -113,7 +119,7 @@ impl Refining {
             jobs.push(env::blocking(move || {
                 let mut missing = Vec::new();
                 for (probe, open) in scan.probes.iter().skip(probe).zip(&mut open) {
-                    open.read(&scan, probe, &fetched)?;
+                    open.read(&scan, probe, &fetched, || true)?;
                     missing.extend(open.missing(&scan, probe, most));
                 }
                 Ok::<_, crate::Error>((open, missing))
@@ -155,9 +161,10 @@ impl Refining {
 }
 
 impl Open {
-    /// Reads rows until one is missing, or no other can be among the nearest.
-    fn read(&mut self, scan: &Scan, probe: &Probe, fetched: &Fetched) -> Result<()> {
-        while let Some(spot) = self.next(probe) {
+    /// Reads rows until one is missing, or no other can be among the nearest, or it should not go
+    /// on.
+    fn read(&mut self, scan: &Scan, probe: &Probe, fetched: &Fetched, goes_on: impl Fn() -> bool) -> Result<()> {
+        while let Some(spot) = self.next(probe).filter(|_| goes_on()) {
             let Some(unit) = scan.units.get(spot.unit as usize) else {
                 self.at += 1;
                 continue;

@@ -16,6 +16,7 @@ use super::request::{Answer, Exactness, Hit, MAX_K, Query, Stages, Work};
 use super::scan::{Probe, Scan, Searched, Unit};
 use super::select::Selector;
 use super::top::Candidate;
+use super::workers;
 use crate::env::Stopwatch;
 use crate::error::{Error, Result};
 use crate::reader::{Entry, OPENS, Reader, Reads, Room, SHARDS_AT_ONCE, Snapshot, Tier};
@@ -71,7 +72,7 @@ impl Reader {
         stages.open = watch.elapsed();
         let watch = Stopwatch::start();
         let shards = Arc::new(shards);
-        let found = Scan::run(Arc::new(Scan::new(shards.clone(), units, probes))).await?;
+        let found = workers::run(Arc::new(Scan::new(shards.clone(), units, probes))).await?;
         stages.scan = watch.elapsed();
         let watch = Stopwatch::start();
         let mut answers = Vec::new();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use deltafold_format::{EmbeddingSection, FormatError};
 
 use super::bits::ones;
-use super::kernel::{Bounds, ByteFactors, Estimates, GROUP, Kernel, Queries, QueryCodes, SignFactors};
+use super::kernel::{Bounds, ByteFactors, Estimates, GROUP, Kernel, Queries, QueryCodes, Rows, SignFactors};
 use super::nearest::{Nearest, Spot};
 use super::request::Exactness;
 use super::scan::{Probe, Selection, Unit};
@@ -14,8 +14,9 @@ use super::scan::{Probe, Selection, Unit};
 /// Rows compared at once; a multiple of [`GROUP`].
 pub(crate) const TILE_ROWS: usize = 1_024;
 
-/// If at most one row in this many is wanted, each is compared alone.
-const SPARSE: usize = 8;
+/// If at least one row in this many is unwanted, the wanted ones are compared alone. Their codes are
+/// then all that is read.
+const GAPS: usize = 4;
 
 /// If coarse dots leave more than one row in this many, fine dots of all rows cost less.
 const OPEN: usize = 16;
@@ -52,8 +53,8 @@ pub(crate) struct Tiles<'a> {
     kernel: Kernel,
     groups: Vec<Group<'a>>,
     dots: Vec<i32>,
-    /// The dots of one row with all queries.
-    row_dots: Vec<i32>,
+    /// The numbers of the wanted rows.
+    picks: Vec<u32>,
 }
 
 /// The rows of a tile that a group of queries selects, a bit each.
@@ -97,7 +98,7 @@ impl<'a> Tiles<'a> {
                 sides: vec![side],
             });
         }
-        Self { kernel, groups, dots: Vec::new(), row_dots: Vec::new() }
+        Self { kernel, groups, dots: Vec::new(), picks: Vec::new() }
     }
 
     /// Compares rows of an object with every query. The rows are at most [`TILE_ROWS`], from a
@@ -109,12 +110,12 @@ impl<'a> Tiles<'a> {
         rows: Range<u32>,
         nearest: &mut [Nearest],
     ) -> Result<(), FormatError> {
-        let Self { kernel, groups, dots, row_dots } = self;
+        let Self { kernel, groups, dots, picks } = self;
         let tile = Tile { unit, number, rows };
         for group in groups {
             let wanted = Wanted::of(group, &tile);
             if wanted.count > 0 {
-                group.dots(*kernel, &tile, &wanted, dots, row_dots)?;
+                group.dots(*kernel, &tile, &wanted, dots, picks)?;
                 match group.exact {
                     true => group.bound(*kernel, &tile, &wanted, dots, nearest)?,
                     false => group.estimate(*kernel, &tile, &wanted, dots, nearest)?,
@@ -143,32 +144,23 @@ impl Group<'_> {
         tile: &Tile<'_>,
         wanted: &Wanted,
         dots: &mut Vec<i32>,
-        row_dots: &mut Vec<i32>,
+        picks: &mut Vec<u32>,
     ) -> Result<(), FormatError> {
-        let len = tile.rows.len();
-        dots.resize(len * self.codes.len(), 0);
-        if wanted.count * SPARSE > len {
-            return self.dots_of(kernel, tile.unit, tile.rows.clone(), dots);
+        let (embeddings, rows) = (&tile.unit.object.embeddings, tile.rows.clone());
+        dots.resize(rows.len() * self.codes.len(), 0);
+        picks.clear();
+        if wanted.count + rows.len() / GAPS <= rows.len() {
+            picks.extend(wanted.rows());
         }
-        row_dots.resize(self.codes.len(), 0);
-        for row in wanted.rows() {
-            let place = tile.rows.start + row;
-            self.dots_of(kernel, tile.unit, place..place + 1, row_dots)?;
-            for (dots, dot) in dots.chunks_exact_mut(len).zip(&*row_dots) {
-                if let Some(place) = dots.get_mut(row as usize) {
-                    *place = *dot;
-                }
+        if self.exact {
+            let rows = picked(embeddings.byte_codes(rows)?, picks);
+            match self.coarse {
+                true => kernel.coarse_dots(&self.codes, rows, dots),
+                false => kernel.fine_dots(&self.codes, rows, dots),
             }
-        }
-        Ok(())
-    }
-
-    fn dots_of(&self, kernel: Kernel, unit: &Unit, rows: Range<u32>, dots: &mut [i32]) -> Result<(), FormatError> {
-        let embeddings = &unit.object.embeddings;
-        match self.exact {
-            true if self.coarse => kernel.coarse_dots(&self.codes, embeddings.byte_codes(rows)?, dots),
-            true => kernel.fine_dots(&self.codes, embeddings.byte_codes(rows)?, dots),
-            false => kernel.sign_dots(&self.codes, embeddings.section(EmbeddingSection::Signs, rows)?, dots),
+        } else {
+            let rows = picked(embeddings.section(EmbeddingSection::Signs, rows)?, picks);
+            kernel.sign_dots(&self.codes, rows, dots);
         }
         Ok(())
     }
@@ -253,6 +245,11 @@ impl Group<'_> {
         }
         Ok(())
     }
+}
+
+/// The rows of these numbers; all if there are none.
+fn picked<'a, T>(codes: &'a [T], picks: &'a [u32]) -> Rows<'a, T> {
+    if picks.is_empty() { Rows::all(codes) } else { Rows::picked(codes, picks) }
 }
 
 impl Side<'_> {

@@ -4,6 +4,7 @@ use deltafold_format::Metric;
 use deltafold_format::codes::{ROTATION_ERROR, SCALE_ERROR, SCALE_UNDERFLOW};
 
 use super::Kernel;
+use super::mask::{self, USUAL};
 use super::query::{Quantised, QueryCodes};
 
 /// Rows handled together, one bit each in a mask.
@@ -35,9 +36,6 @@ pub(crate) struct Bounds {
     relative: f64,
     absolute: f64,
 }
-
-/// Covers the rounding of either side of a comparison, relative to its magnitudes.
-pub(super) const SLACK: f64 = 1.0 / (1_u64 << 40) as f64;
 
 /// Bound of the squared norm's error if the norm is subnormal: twice 2^-126 times 2^-150, rounded
 /// up.
@@ -96,7 +94,7 @@ impl Bounds {
     /// It is sound: it keeps every row whose lower bound by [`of`](Self::of) is at most `reach`.
     /// For the part across the row it takes the whole query, so it needs no root. The computed part
     /// never exceeds that, and each later operation is monotone in the error, even with rounding.
-    /// [`cosine_gap`](Self::cosine_gap) avoids the division, too.
+    /// [`cosine_mask`](Self::cosine_mask) avoids the division, too.
     pub(crate) fn may_reach(&self, kernel: Kernel, dots: &[i32], factors: ByteFactors<'_>, reach: f64) -> u64 {
         match self.metric {
             Metric::L2 => {
@@ -107,8 +105,7 @@ impl Bounds {
             }),
             // No lower bound is above 2.
             Metric::Cosine if self.norm == 0.0 || reach >= 2.0 => u64::MAX,
-            Metric::Cosine => kernel
-                .wide(|| self.mask(dots, factors, |inner, error, length| self.cosine_gap(inner, error, length, reach))),
+            Metric::Cosine => kernel.wide(|| self.cosine_mask(dots, factors, reach)),
         }
     }
 
@@ -116,29 +113,43 @@ impl Bounds {
     #[inline(always)]
     fn mask(&self, dots: &[i32], factors: ByteFactors<'_>, gap: impl Fn(f64, f64, f64) -> f64) -> u64 {
         let ByteFactors { norms, scales, residuals } = factors;
-        let mut gaps = [f64::INFINITY; GROUP];
+        let mut kept = [false; GROUP];
         let rows = dots.iter().zip(norms).zip(scales).zip(residuals);
-        for (place, (((dot, length), scale), residual)) in gaps.iter_mut().zip(rows) {
+        for (kept, (((dot, length), scale), residual)) in kept.iter_mut().zip(rows) {
             let [length, scale, residual] = [*length, *scale, *residual].map(f64::from);
             let inner = self.step * scale * f64::from(*dot);
             let error = self.norm_above * residual + self.relative * length + self.absolute;
             let gap = gap(inner, error, length);
-            *place = if residual < f64::INFINITY { gap } else { f64::NEG_INFINITY };
+            *kept = !(gap > 0.0) | !(residual < f64::INFINITY);
         }
-        not_above_zero(&gaps)
+        mask::of(&kept)
     }
 
-    /// Not above 0 if the lower bound by [`cosine`](Self::cosine) is at most `reach`, which is
+    /// The rows whose lower bound by [`cosine`](Self::cosine) may not be above `reach`, which is
     /// below 2.
     ///
-    /// Let `c` be `2 SCALE_ERROR`, and `p` be `(inner + error) / |q|`. In real numbers the bound is
-    /// at most the reach if `(1 - c - reach) |x| <= p`. The bound, and each side here, takes fewer
-    /// than ten operations. Each rounds by at most 2^-53 of its magnitude: 4, `|x|` and `(|inner| +
-    /// error) / |q|` bound them all. [`SLACK`] covers that many times over.
+    /// Let `c` be `2 SCALE_ERROR`. In real numbers the bound is at most the reach if
+    /// `(1 - c - reach) |x| <= (inner + error) / |q|`. The bound itself takes fewer than ten
+    /// operations in f64, each of which rounds by at most 2^-53 of 4, of `|x|` or of
+    /// `(|inner| + error) / |q|`. The sides here take fewer than sixteen in f32, each of which
+    /// rounds by at most 2^-24 of the same. [`mask::SLACK`] covers both.
+    ///
+    /// No number here is subnormal or overflows for a row of a [`USUAL`] length. Others are kept.
     #[inline(always)]
-    pub(super) fn cosine_gap(&self, inner: f64, error: f64, length: f64, reach: f64) -> f64 {
-        let along = inner + error + SLACK * (inner.abs() + error);
-        (1.0 - 2.0 * SCALE_ERROR - reach.max(-1.0) - SLACK) * length - along * self.inverse
+    fn cosine_mask(&self, dots: &[i32], factors: ByteFactors<'_>, reach: f64) -> u64 {
+        let ByteFactors { norms, scales, residuals } = factors;
+        let least = 1.0 - 2.0 * SCALE_ERROR - reach.max(-1.0) - self.relative * self.inverse - mask::SLACK * 4.0;
+        let [least, step, residual_factor, slack] =
+            [least, self.step * self.inverse, self.norm_above * self.inverse, mask::SLACK].map(|number| number as f32);
+        let mut kept = [false; GROUP];
+        let rows = dots.iter().zip(norms).zip(scales).zip(residuals);
+        for (kept, (((dot, length), scale), residual)) in kept.iter_mut().zip(rows) {
+            let inner = step * *dot as f32 * scale;
+            let error = residual_factor * residual;
+            let ruled_out = least * length > inner + error + slack * (inner.abs() + error);
+            *kept = !ruled_out | !(*length >= USUAL.start) | !(*length < USUAL.end);
+        }
+        mask::of(&kept)
     }
 
     #[inline(always)]
@@ -158,7 +169,7 @@ impl Bounds {
     }
 
     #[inline(always)]
-    pub(super) fn cosine(&self, inner: f64, error: f64, length: f64) -> (f64, f64) {
+    fn cosine(&self, inner: f64, error: f64, length: f64) -> (f64, f64) {
         let scaled = self.inverse / length;
         // The rounding of the norm moves a cosine of at most 1.
         let error = error * scaled + 2.0 * SCALE_ERROR;
@@ -169,11 +180,4 @@ impl Bounds {
             if known { (middle + error).clamp(0.0, 2.0) } else { 1.0 },
         )
     }
-}
-
-/// The numbers that are not above 0, with NaN, a bit each.
-#[inline(always)]
-pub(super) fn not_above_zero(numbers: &[f64; GROUP]) -> u64 {
-    let passes = |number: &f64| u64::from(*number <= 0.0 || number.is_nan());
-    numbers.iter().zip(0..).fold(0, |mask, (number, bit)| mask | (passes(number) << bit))
 }

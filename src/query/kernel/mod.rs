@@ -10,6 +10,7 @@ mod bounds;
 mod dispatch;
 mod distance;
 mod estimates;
+mod mask;
 mod portable;
 mod query;
 mod simd;
@@ -17,7 +18,7 @@ mod simd;
 mod tests;
 
 pub(crate) use bounds::{Bounds, ByteFactors, GROUP};
-pub(crate) use dispatch::{Kernel, Queries};
+pub(crate) use dispatch::{Kernel, Queries, Rows};
 pub(crate) use distance::Distances;
 pub(crate) use estimates::{Estimates, SignFactors};
 pub(crate) use query::QueryCodes;

@@ -9,7 +9,7 @@ use std::arch::x86_64::{
     _mm256_sub_epi16, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16, _mm256_unpacklo_epi8, _mm256_unpacklo_epi16,
 };
 
-use super::super::dispatch::Dots;
+use super::super::dispatch::{Dots, Rows};
 use super::super::portable;
 use super::super::query::TABLE_OFFSET;
 use super::loops::{byte_loops, sign_loops};
@@ -38,7 +38,7 @@ impl Avx2 {
     }
 
     /// As [`portable::byte_dots`], for several queries of one length.
-    pub(crate) fn fine_dots(self, queries: &[&[i16]], rows: &[i8], mut dots: Dots<'_>) {
+    pub(crate) fn fine_dots(self, queries: &[&[i16]], rows: Rows<'_, i8>, mut dots: Dots<'_>) {
         // SAFETY: `self` proves that the machine has AVX2.
         unsafe { fine_dots(queries, rows, &mut dots) }
     }
@@ -67,17 +67,17 @@ byte_loops!(fine_dots, fine_block, i16, 2, target_feature(enable = "avx2"));
 /// The dots of `R` rows with `Q` queries.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8]) -> [[i32; R]; Q] {
+fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: [&[i8]; R]) -> [[i32; R]; Q] {
     let dimension = queries[0].len();
-    assert!(rows.len() == R * dimension && queries.iter().all(|query| query.len() == dimension));
+    assert!(rows.iter().all(|row| row.len() == dimension));
+    assert!(queries.iter().all(|query| query.len() == dimension));
     let mut sums = [[_mm256_setzero_si256(); R]; Q];
     let whole = dimension / CODES * CODES;
     for start in (0..whole).step_by(CODES) {
         let mut codes = [_mm256_setzero_si256(); R];
-        for (row, codes) in codes.iter_mut().enumerate() {
-            // SAFETY: `start + CODES` is at most `dimension`, so the load ends within row `row` of
-            // the `R`.
-            let narrow = unsafe { _mm_loadu_si128(rows.as_ptr().add(row * dimension + start).cast()) };
+        for (codes, row) in codes.iter_mut().zip(rows) {
+            // SAFETY: `start + CODES` is at most `dimension`, the length of the row.
+            let narrow = unsafe { _mm_loadu_si128(row.as_ptr().add(start).cast()) };
             *codes = _mm256_cvtepi8_epi16(narrow);
         }
         for (query, sums) in queries.iter().zip(&mut sums) {
@@ -90,8 +90,8 @@ fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8])
     }
     let mut dots = [[0; R]; Q];
     for ((dots, sums), query) in dots.iter_mut().zip(sums).zip(queries) {
-        for (row, (dot, sum)) in dots.iter_mut().zip(sums).enumerate() {
-            let rest = portable::byte_dot(&query[whole..], &rows[row * dimension + whole..][..dimension - whole]);
+        for ((dot, sum), row) in dots.iter_mut().zip(sums).zip(rows) {
+            let rest = portable::byte_dot(&query[whole..], &row[whole..]);
             *dot = total(sum).wrapping_add(rest);
         }
     }
@@ -154,31 +154,39 @@ fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [[__m256i; 2]
     halves
 }
 
-/// Sums the table entries of 32 rows. Their half bytes lie in two vectors for each column.
+/// Sums the table entries of 32 rows for `Q` queries. The half bytes of the rows lie in two vectors
+/// for each column.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn look_up(turned: &[[__m256i; 2]], tables: &[[u8; 16]]) -> [u16; ROWS] {
+fn look_up<const Q: usize>(turned: &[[__m256i; 2]], queries: [&[[u8; 16]]; Q]) -> [[u16; ROWS]; Q] {
+    let queries = queries.map(|tables| tables.as_chunks::<2>().0);
+    assert!(queries.iter().all(|tables| tables.len() == turned.len()));
     // Sums of the byte pairs as 16-bit numbers, and of the higher byte of each pair.
-    let [mut both, mut high] = [_mm256_setzero_si256(); 2];
-    for (halves, tables) in turned.iter().zip(tables.as_chunks::<2>().0) {
-        let mut entries = [_mm256_setzero_si256(); 2];
-        for ((entries, half), table) in entries.iter_mut().zip(halves).zip(tables) {
-            // SAFETY: the table has 16 bytes.
-            let table = unsafe { _mm_loadu_si128(table.as_ptr().cast()) };
-            *entries = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), *half);
+    let mut sums = [[_mm256_setzero_si256(); 2]; Q];
+    for (column, halves) in turned.iter().enumerate() {
+        for ([both, high], tables) in sums.iter_mut().zip(queries) {
+            let mut entries = [_mm256_setzero_si256(); 2];
+            for ((entries, half), table) in entries.iter_mut().zip(halves).zip(&tables[column]) {
+                // SAFETY: the table has 16 bytes.
+                let table = unsafe { _mm_loadu_si128(table.as_ptr().cast()) };
+                *entries = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), *half);
+            }
+            let entries = _mm256_add_epi8(entries[0], entries[1]);
+            *both = _mm256_add_epi16(*both, entries);
+            *high = _mm256_add_epi16(*high, _mm256_srli_epi16::<8>(entries));
         }
-        let entries = _mm256_add_epi8(entries[0], entries[1]);
-        both = _mm256_add_epi16(both, entries);
-        high = _mm256_add_epi16(high, _mm256_srli_epi16::<8>(entries));
     }
-    // Sums modulo 2^16 are exact, because no sum of entries reaches 2^16.
-    let low = _mm256_sub_epi16(both, _mm256_slli_epi16::<8>(high));
-    let (first, second) = (_mm256_unpacklo_epi16(low, high), _mm256_unpackhi_epi16(low, high));
-    let mut sums = [0; ROWS];
-    // SAFETY: both halves of `sums` have 32 bytes.
-    unsafe {
-        _mm256_storeu_si256(sums.as_mut_ptr().cast(), _mm256_permute2x128_si256::<0x20>(first, second));
-        _mm256_storeu_si256(sums.as_mut_ptr().add(ROWS / 2).cast(), _mm256_permute2x128_si256::<0x31>(first, second));
+    let mut found = [[0; ROWS]; Q];
+    for ([both, high], found) in sums.into_iter().zip(&mut found) {
+        // Sums modulo 2^16 are exact, because no sum of entries reaches 2^16.
+        let low = _mm256_sub_epi16(both, _mm256_slli_epi16::<8>(high));
+        let (first, second) = (_mm256_unpacklo_epi16(low, high), _mm256_unpackhi_epi16(low, high));
+        // SAFETY: both halves of `found` have 32 bytes.
+        unsafe {
+            _mm256_storeu_si256(found.as_mut_ptr().cast(), _mm256_permute2x128_si256::<0x20>(first, second));
+            let half = found.as_mut_ptr().add(ROWS / 2);
+            _mm256_storeu_si256(half.cast(), _mm256_permute2x128_si256::<0x31>(first, second));
+        }
     }
-    sums
+    found
 }

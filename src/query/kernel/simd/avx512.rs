@@ -3,13 +3,13 @@
 
 use std::arch::x86_64::{
     __m512i, _mm_add_epi32, _mm_storeu_si128, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_extracti128_si256,
-    _mm256_hadd_epi32, _mm256_loadu_si256, _mm256_maskz_loadu_epi8, _mm256_setzero_si256, _mm512_castsi512_si256,
-    _mm512_cvtepi8_epi16, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_extracti64x4_epi64, _mm512_loadu_si512,
-    _mm512_mask_add_epi8, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_epi16, _mm512_reduce_add_epi32, _mm512_set1_epi8,
-    _mm512_setzero_si512, _mm512_xor_si512,
+    _mm256_loadu_si256, _mm256_maskz_loadu_epi8, _mm512_add_epi32, _mm512_castsi512_si256, _mm512_cvtepi8_epi16,
+    _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_extracti64x4_epi64, _mm512_loadu_si512, _mm512_mask_add_epi8,
+    _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_epi16, _mm512_reduce_add_epi32, _mm512_set1_epi8, _mm512_setzero_si512,
+    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64, _mm512_xor_si512,
 };
 
-use super::super::dispatch::Dots;
+use super::super::dispatch::{Dots, Rows};
 use super::Avx2;
 use super::loops::byte_loops;
 
@@ -43,7 +43,7 @@ impl Avx512 {
 
     /// As [`portable::byte_dots`](super::super::portable::byte_dots), for several queries of one
     /// length.
-    pub(crate) fn fine_dots(self, queries: &[&[i16]], rows: &[i8], mut dots: Dots<'_>) {
+    pub(crate) fn fine_dots(self, queries: &[&[i16]], rows: Rows<'_, i8>, mut dots: Dots<'_>) {
         // SAFETY: `self` proves that the machine has all features that the function is compiled
         // for.
         unsafe { fine_dots(queries, rows, &mut dots) }
@@ -51,7 +51,7 @@ impl Avx512 {
 
     /// As [`fine_dots`](Self::fine_dots), for coarse queries. `sums` are the sums of their
     /// integers.
-    pub(crate) fn coarse_dots(self, queries: &[&[i8]], sums: &[i32], rows: &[i8], mut dots: Dots<'_>) {
+    pub(crate) fn coarse_dots(self, queries: &[&[i8]], sums: &[i32], rows: Rows<'_, i8>, mut dots: Dots<'_>) {
         // SAFETY: `self` proves that the machine has all features that the function is compiled
         // for.
         unsafe { raised_dots(queries, rows, &mut dots) }
@@ -69,7 +69,7 @@ impl Avx512 {
 
     /// As [`portable::sign_dots`](super::super::portable::sign_dots), for one query as integers
     /// instead of tables. For one query alone, transposing the rows would take most of the time.
-    pub(crate) fn sign_dots_of_one(self, query: &[i8], rows: &[u8], mut dots: Dots<'_>) {
+    pub(crate) fn sign_dots_of_one(self, query: &[i8], rows: Rows<'_, u8>, mut dots: Dots<'_>) {
         let sum: i32 = query.iter().map(|integer| i32::from(*integer)).sum();
         let dots = dots.of(0);
         // SAFETY: `self` proves that the machine has all features that the function is compiled
@@ -85,22 +85,43 @@ impl Avx512 {
     }
 }
 
+/// Calls a function of several rows for one row after the other. A single query costs so little
+/// that memory sets the pace, and memory is twice as fast in its own order.
+macro_rules! in_order {
+    ($sums:ident($queries:expr, $rows:expr)) => {{
+        let mut all = [[_mm512_setzero_si512(); R]; Q];
+        for (row, place) in $rows.iter().zip(0..) {
+            for (all, sums) in all.iter_mut().zip($sums($queries, [*row])) {
+                [all[place]] = sums;
+            }
+        }
+        all
+    }};
+}
+
 byte_loops!(fine_dots, fine_block, i16, 4, target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni"));
 
 /// The dots of `R` rows with `Q` queries.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8]) -> [[i32; R]; Q] {
+fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: [&[i8]; R]) -> [[i32; R]; Q] {
+    dots(if Q == 1 { in_order!(fine_sums(queries, rows)) } else { fine_sums(queries, rows) })
+}
+
+/// The lanes of the dots of [`fine_block`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn fine_sums<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: [&[i8]; R]) -> [[__m512i; R]; Q] {
     let dimension = queries[0].len();
-    assert!(rows.len() == R * dimension && queries.iter().all(|query| query.len() == dimension));
+    assert!(rows.iter().all(|row| row.len() == dimension));
+    assert!(queries.iter().all(|query| query.len() == dimension));
     let mut sums = [[_mm512_setzero_si512(); R]; Q];
     let whole = dimension / CODES * CODES;
     for start in (0..whole).step_by(CODES) {
         let mut codes = [_mm512_setzero_si512(); R];
-        for (row, codes) in codes.iter_mut().enumerate() {
-            // SAFETY: `start + CODES` is at most `dimension`, so the load ends within row `row` of
-            // the `R`.
-            let narrow = unsafe { _mm256_loadu_si256(rows.as_ptr().add(row * dimension + start).cast()) };
+        for (codes, row) in codes.iter_mut().zip(rows) {
+            // SAFETY: `start + CODES` is at most `dimension`, the length of the row.
+            let narrow = unsafe { _mm256_loadu_si256(row.as_ptr().add(start).cast()) };
             *codes = _mm512_cvtepi8_epi16(narrow);
         }
         for (query, sums) in queries.iter().zip(&mut sums) {
@@ -112,9 +133,9 @@ fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8])
     if whole < dimension {
         let mask = (1_u32 << (dimension - whole)) - 1;
         let mut codes = [_mm512_setzero_si512(); R];
-        for (row, codes) in codes.iter_mut().enumerate() {
-            // SAFETY: the mask limits the load to the rest of row `row` of the `R`.
-            let narrow = unsafe { _mm256_maskz_loadu_epi8(mask, rows.as_ptr().add(row * dimension + whole)) };
+        for (codes, row) in codes.iter_mut().zip(rows) {
+            // SAFETY: the mask limits the load to the rest of the row.
+            let narrow = unsafe { _mm256_maskz_loadu_epi8(mask, row.as_ptr().add(whole)) };
             *codes = _mm512_cvtepi8_epi16(narrow);
         }
         for (query, sums) in queries.iter().zip(&mut sums) {
@@ -123,11 +144,7 @@ fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8])
             add(sums, words, codes);
         }
     }
-    let mut dots = [[0; R]; Q];
-    for (dots, sums) in dots.iter_mut().zip(&sums) {
-        totals(sums, dots);
-    }
-    dots
+    sums
 }
 
 byte_loops!(raised_dots, raised_block, i8, 4, target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni"));
@@ -137,18 +154,25 @@ byte_loops!(raised_dots, raised_block, i8, 4, target_feature(enable = "avx512f,a
 /// The machine multiplies unsigned bytes by signed ones. Sums may wrap; without the raise they fit.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn raised_block<const R: usize, const Q: usize>(queries: [&[i8]; Q], rows: &[i8]) -> [[i32; R]; Q] {
+fn raised_block<const R: usize, const Q: usize>(queries: [&[i8]; Q], rows: [&[i8]; R]) -> [[i32; R]; Q] {
+    dots(if Q == 1 { in_order!(raised_sums(queries, rows)) } else { raised_sums(queries, rows) })
+}
+
+/// The lanes of the dots of [`raised_block`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn raised_sums<const R: usize, const Q: usize>(queries: [&[i8]; Q], rows: [&[i8]; R]) -> [[__m512i; R]; Q] {
     let dimension = queries[0].len();
-    assert!(rows.len() == R * dimension && queries.iter().all(|query| query.len() == dimension));
+    assert!(rows.iter().all(|row| row.len() == dimension));
+    assert!(queries.iter().all(|query| query.len() == dimension));
     let zero = _mm512_setzero_si512();
     let mut sums = [[zero; R]; Q];
     let whole = dimension / BYTES * BYTES;
     for start in (0..whole).step_by(BYTES) {
         let mut codes = [zero; R];
-        for (row, codes) in codes.iter_mut().enumerate() {
-            // SAFETY: `start + BYTES` is at most `dimension`, so the load ends within row `row` of
-            // the `R`.
-            *codes = raised(unsafe { _mm512_loadu_si512(rows.as_ptr().add(row * dimension + start).cast()) });
+        for (codes, row) in codes.iter_mut().zip(rows) {
+            // SAFETY: `start + BYTES` is at most `dimension`, the length of the row.
+            *codes = raised(unsafe { _mm512_loadu_si512(row.as_ptr().add(start).cast()) });
         }
         for (query, sums) in queries.iter().zip(&mut sums) {
             // SAFETY: `start + BYTES` is at most `dimension`, the query's length.
@@ -159,9 +183,9 @@ fn raised_block<const R: usize, const Q: usize>(queries: [&[i8]; Q], rows: &[i8]
     if whole < dimension {
         let mask = (1_u64 << (dimension - whole)) - 1;
         let mut codes = [zero; R];
-        for (row, codes) in codes.iter_mut().enumerate() {
-            // SAFETY: the mask limits the load to the rest of row `row` of the `R`.
-            *codes = raised(unsafe { _mm512_maskz_loadu_epi8(mask, rows.as_ptr().add(row * dimension + whole)) });
+        for (codes, row) in codes.iter_mut().zip(rows) {
+            // SAFETY: the mask limits the load to the rest of the row.
+            *codes = raised(unsafe { _mm512_maskz_loadu_epi8(mask, row.as_ptr().add(whole)) });
         }
         for (query, sums) in queries.iter().zip(&mut sums) {
             // SAFETY: the mask limits the load to the rest of the query.
@@ -169,41 +193,50 @@ fn raised_block<const R: usize, const Q: usize>(queries: [&[i8]; Q], rows: &[i8]
             add_raised(sums, codes, integers);
         }
     }
-    let mut dots = [[0; R]; Q];
-    for (dots, sums) in dots.iter_mut().zip(&sums) {
-        totals(sums, dots);
-    }
-    dots
+    sums
 }
 
-/// For each row, the sum of the query's integers whose bit in the row is set.
+/// For each wanted row, the sum of the query's integers whose bit in the row is set.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn sums_of_set(query: &[i8], rows: &[u8], sums: &mut [i32]) {
-    let (fours, rest) = sums.as_chunks_mut::<4>();
-    let (four_rows, rest_rows) = rows.split_at(fours.len() * query.len() / 2);
-    for (sums, rows) in fours.iter_mut().zip(four_rows.chunks_exact(query.len() / 2)) {
-        *sums = set_block(query, rows);
+fn sums_of_set(query: &[i8], rows: Rows<'_, u8>, sums: &mut [i32]) {
+    let stride = query.len() / 8;
+    let row = |place: usize| &rows.codes()[place * stride..][..stride];
+    let Some(picks) = rows.picks() else {
+        let (fours, rest) = sums.as_chunks_mut::<4>();
+        let whole = fours.len() * 4;
+        for (sums, first) in fours.iter_mut().zip((0..).step_by(4)) {
+            *sums = set_block(query, std::array::from_fn(|place| row(first + place)));
+        }
+        for (sum, place) in rest.iter_mut().zip(whole..) {
+            [*sum] = set_block(query, [row(place)]);
+        }
+        return;
+    };
+    let (fours, rest) = picks.as_chunks::<4>();
+    for picks in fours {
+        let places = picks.map(|pick| rows.place(pick));
+        places.iter().zip(set_block(query, places.map(row))).for_each(|(place, sum)| sums[*place] = sum);
     }
-    for (sum, row) in rest.iter_mut().zip(rest_rows.chunks_exact(query.len() / 8)) {
-        [*sum] = set_block(query, row);
+    for place in rest.iter().map(|pick| rows.place(*pick)) {
+        [sums[place]] = set_block(query, [row(place)]);
     }
 }
 
 /// As [`sums_of_set`], for `R` rows.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn set_block<const R: usize>(query: &[i8], rows: &[u8]) -> [i32; R] {
+fn set_block<const R: usize>(query: &[i8], rows: [&[u8]; R]) -> [i32; R] {
     let stride = query.len() / BYTES;
-    assert!(query.len() == stride * BYTES && rows.len() == R * stride * 8);
-    let (words, _) = rows.as_chunks::<8>();
+    let rows = rows.map(|row| row.as_chunks::<8>().0);
+    assert!(query.len() == stride * BYTES && rows.iter().all(|row| row.len() == stride));
     let mut wide = [_mm512_setzero_si512(); R];
     for first in (0..stride).step_by(SETS) {
         let mut narrow = [_mm512_setzero_si512(); R];
         for word in first..stride.min(first + SETS) {
             // SAFETY: `word` is below `stride`, so the load ends within the query.
             let integers = unsafe { _mm512_loadu_si512(query.as_ptr().add(word * BYTES).cast()) };
-            for (row, narrow) in narrow.iter_mut().enumerate() {
-                let set = u64::from_le_bytes(words[row * stride + word]);
+            for (narrow, row) in narrow.iter_mut().zip(rows) {
+                let set = u64::from_le_bytes(row[word]);
                 *narrow = _mm512_mask_add_epi8(*narrow, set, *narrow, integers);
             }
         }
@@ -234,16 +267,28 @@ fn add_raised<const R: usize>(sums: &mut [__m512i; R], codes: [__m512i; R], inte
 /// The sum of the lanes of each vector.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn dots<const R: usize, const Q: usize>(sums: [[__m512i; R]; Q]) -> [[i32; R]; Q] {
+    let mut dots = [[0; R]; Q];
+    for (dots, sums) in dots.iter_mut().zip(&sums) {
+        totals(sums, dots);
+    }
+    dots
+}
+
+/// The sum of the lanes of each vector.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn totals(sums: &[__m512i], totals: &mut [i32]) {
     let ((fours, rest), (totals, rest_totals)) = (sums.as_chunks::<4>(), totals.as_chunks_mut::<4>());
     for (four, totals) in fours.iter().zip(totals) {
-        let mut halves = [_mm256_setzero_si256(); 4];
-        for (half, sum) in halves.iter_mut().zip(four) {
-            *half = _mm256_add_epi32(_mm512_castsi512_si256(*sum), _mm512_extracti64x4_epi64::<1>(*sum));
-        }
-        let [a, b, c, d] = halves;
-        let lanes = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-        let sums = _mm_add_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256::<1>(lanes));
+        // Each step adds halves of two vectors into one, so that every lane of 128 bits ends with
+        // a part of all four sums.
+        let [a, b, c, d] = *four;
+        let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+        let cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+        let lanes = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+        let half = _mm256_add_epi32(_mm512_castsi512_si256(lanes), _mm512_extracti64x4_epi64::<1>(lanes));
+        let sums = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half));
         // SAFETY: four totals have 16 bytes.
         unsafe { _mm_storeu_si128(totals.as_mut_ptr().cast(), sums) };
     }

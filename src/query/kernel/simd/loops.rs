@@ -8,20 +8,39 @@
 macro_rules! byte_loops {
     ($dots:ident, $block:ident, $integer:ty, $together:literal $(, $feature:meta)?) => {
         $(#[$feature])?
-        fn $dots(queries: &[&[$integer]], rows: &[i8], dots: &mut Dots<'_>) {
+        fn $dots(queries: &[&[$integer]], rows: Rows<'_, i8>, dots: &mut Dots<'_>) {
             /// The dots of `Q` queries, of which the first has this number.
             $(#[$feature])?
-            fn of<const Q: usize>(queries: [&[$integer]; Q], rows: &[i8], first: usize, dots: &mut Dots<'_>) {
-                let (dimension, count) = (queries[0].len(), dots.len());
-                let (fours, rest) = rows.split_at(count / 4 * 4 * dimension);
-                for (rows, row) in fours.chunks_exact(4 * dimension).zip((0..).step_by(4)) {
-                    for (found, query) in $block::<4, Q>(queries, rows).iter().zip(first..) {
-                        dots.of(query)[row..][..4].copy_from_slice(found);
+            fn of<const Q: usize>(queries: [&[$integer]; Q], rows: Rows<'_, i8>, first: usize, dots: &mut Dots<'_>) {
+                let dimension = queries[0].len();
+                let Some(picks) = rows.picks() else {
+                    let (fours, count) = (rows.codes().chunks_exact(4 * dimension), dots.len());
+                    let rest = fours.remainder();
+                    for (codes, row) in fours.zip((0..).step_by(4)) {
+                        let codes = std::array::from_fn(|row| &codes[row * dimension..][..dimension]);
+                        for (found, query) in $block::<4, Q>(queries, codes).iter().zip(first..) {
+                            dots.of(query)[row..][..4].copy_from_slice(found);
+                        }
+                    }
+                    for (codes, row) in rest.chunks_exact(dimension).zip(count / 4 * 4..) {
+                        for ([dot], query) in $block::<1, Q>(queries, [codes]).iter().zip(first..) {
+                            dots.of(query)[row] = *dot;
+                        }
+                    }
+                    return;
+                };
+                let codes = |place: usize| &rows.codes()[place * dimension..][..dimension];
+                let (fours, rest) = picks.as_chunks::<4>();
+                for picks in fours {
+                    let places = picks.map(|pick| rows.place(pick));
+                    for (found, query) in $block::<4, Q>(queries, places.map(codes)).iter().zip(first..) {
+                        let dots = dots.of(query);
+                        places.iter().zip(found).for_each(|(place, dot)| dots[*place] = *dot);
                     }
                 }
-                for (codes, row) in rest.chunks_exact(dimension).zip(count / 4 * 4..) {
-                    for ([dot], query) in $block::<1, Q>(queries, codes).iter().zip(first..) {
-                        dots.of(query)[row] = *dot;
+                for place in rest.iter().map(|pick| rows.place(*pick)) {
+                    for ([dot], query) in $block::<1, Q>(queries, [codes(place)]).iter().zip(first..) {
+                        dots.of(query)[place] = *dot;
                     }
                 }
             }
@@ -51,8 +70,9 @@ macro_rules! sign_loops {
             for first in (0..count).step_by(ROWS) {
                 let places = first..count.min(first + ROWS);
                 if places.len() < FEW {
+                    let rows = Rows::all(&rows[first * stride..]);
                     for (query, tables) in queries.iter().enumerate() {
-                        portable::sign_dots(tables, &rows[first * stride..], &mut dots.of(query)[places.clone()]);
+                        portable::sign_dots(tables, rows, &mut dots.of(query)[places.clone()]);
                     }
                     continue;
                 }
@@ -61,8 +81,8 @@ macro_rules! sign_loops {
                     for (eight, turned) in turned[..columns].as_chunks_mut::<8>().0.iter_mut().enumerate() {
                         *turned = turn(rows, stride, first, start + eight * 8);
                     }
-                    for (query, tables) in queries.iter().enumerate() {
-                        let sums = look_up(&turned[..columns], &tables[start * 2..][..columns * 2]);
+                    let part = start * 2..(start + columns) * 2;
+                    let mut add = |query: usize, sums: [u16; ROWS]| {
                         let offset = -TABLE_OFFSET * 2 * columns as i32;
                         let mut part = [0; ROWS];
                         for (part, sum) in part.iter_mut().zip(sums) {
@@ -76,6 +96,17 @@ macro_rules! sign_loops {
                         } else {
                             dots.copy_from_slice(&part[..dots.len()]);
                         }
+                    };
+                    // Two queries share each load of the rows.
+                    let (pairs, rest) = queries.as_chunks::<2>();
+                    for (pair, query) in pairs.iter().zip((0..).step_by(2)) {
+                        let [one, two] = look_up(&turned[..columns], pair.map(|tables| &tables[part.clone()]));
+                        add(query, one);
+                        add(query + 1, two);
+                    }
+                    if let [tables] = rest {
+                        let [sums] = look_up(&turned[..columns], [&tables[part]]);
+                        add(queries.len() - 1, sums);
                     }
                 }
             }

@@ -6,7 +6,7 @@ use std::arch::aarch64::{
     vmlal_s16, vmovl_high_s8, vmovl_s8, vqtbl1q_u8, vshrq_n_u8, vst1q_u16, vzip1q_u8, vzip2q_u8,
 };
 
-use super::super::dispatch::Dots;
+use super::super::dispatch::{Dots, Rows};
 use super::super::portable;
 use super::super::query::TABLE_OFFSET;
 use super::loops::{byte_loops, sign_loops};
@@ -35,7 +35,7 @@ impl Neon {
     }
 
     /// As [`portable::byte_dots`], for several queries of one length.
-    pub(crate) fn fine_dots(self, queries: &[&[i16]], rows: &[i8], mut dots: Dots<'_>) {
+    pub(crate) fn fine_dots(self, queries: &[&[i16]], rows: Rows<'_, i8>, mut dots: Dots<'_>) {
         fine_dots(queries, rows, &mut dots);
     }
 
@@ -49,17 +49,18 @@ byte_loops!(fine_dots, fine_block, i16, 2);
 
 /// The dots of `R` rows with `Q` queries.
 #[inline]
-fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8]) -> [[i32; R]; Q] {
+fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: [&[i8]; R]) -> [[i32; R]; Q] {
     let dimension = queries[0].len();
-    assert!(rows.len() == R * dimension && queries.iter().all(|query| query.len() == dimension));
+    assert!(rows.iter().all(|row| row.len() == dimension));
+    assert!(queries.iter().all(|query| query.len() == dimension));
     let whole = dimension / CODES * CODES;
     // SAFETY: the machine has NEON. Each load of `CODES` from `start` on ends within its row or
     // query, because `start + CODES` is at most `dimension`.
     let sums = unsafe {
         let mut sums = [[vdupq_n_s32(0); R]; Q];
         for start in (0..whole).step_by(CODES) {
-            for row in 0..R {
-                let codes: int8x16_t = vld1q_s8(rows.as_ptr().add(row * dimension + start));
+            for (row, codes) in rows.iter().enumerate() {
+                let codes: int8x16_t = vld1q_s8(codes.as_ptr().add(start));
                 let (low, high) = (vmovl_s8(vget_low_s8(codes)), vmovl_high_s8(codes));
                 for (query, sums) in queries.iter().zip(&mut sums) {
                     let [a, b] = [0, 8].map(|eight| vld1q_s16(query.as_ptr().add(start + eight)));
@@ -74,8 +75,8 @@ fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: &[i8])
     };
     let mut dots = sums;
     for (dots, query) in dots.iter_mut().zip(queries) {
-        for (row, dot) in dots.iter_mut().enumerate() {
-            let rest = portable::byte_dot(&query[whole..], &rows[row * dimension + whole..][..dimension - whole]);
+        for (dot, row) in dots.iter_mut().zip(rows) {
+            let rest = portable::byte_dot(&query[whole..], &row[whole..]);
             *dot = dot.wrapping_add(rest);
         }
     }
@@ -127,21 +128,29 @@ fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [[uint8x16_t;
     }
 }
 
-/// Sums the table entries of 16 rows. Their half bytes lie in two vectors for each column.
+/// Sums the table entries of 16 rows for `Q` queries. The half bytes of the rows lie in two vectors
+/// for each column.
 #[inline]
-fn look_up(turned: &[[uint8x16_t; 2]], tables: &[[u8; 16]]) -> [u16; ROWS] {
-    let mut sums = [0; ROWS];
-    // SAFETY: the machine has NEON; a table has 16 bytes, and `sums` 16 numbers.
+fn look_up<const Q: usize>(turned: &[[uint8x16_t; 2]], queries: [&[[u8; 16]]; Q]) -> [[u16; ROWS]; Q] {
+    let queries = queries.map(|tables| tables.as_chunks::<2>().0);
+    assert!(queries.iter().all(|tables| tables.len() == turned.len()));
+    let mut found = [[0; ROWS]; Q];
+    // SAFETY: the machine has NEON; a table has 16 bytes, and `found` 16 numbers for each query.
     unsafe {
-        let [mut first, mut second] = [vdupq_n_u16(0); 2];
-        for ([low, high], [for_low, for_high]) in turned.iter().zip(tables.as_chunks::<2>().0) {
-            let low = vqtbl1q_u8(vld1q_u8(for_low.as_ptr()), *low);
-            let entries = vaddq_u8(low, vqtbl1q_u8(vld1q_u8(for_high.as_ptr()), *high));
-            first = vaddw_u8(first, vget_low_u8(entries));
-            second = vaddw_high_u8(second, entries);
+        let mut sums = [[vdupq_n_u16(0); 2]; Q];
+        for (column, [low, high]) in turned.iter().enumerate() {
+            for ([first, second], tables) in sums.iter_mut().zip(queries) {
+                let [for_low, for_high] = &tables[column];
+                let low = vqtbl1q_u8(vld1q_u8(for_low.as_ptr()), *low);
+                let entries = vaddq_u8(low, vqtbl1q_u8(vld1q_u8(for_high.as_ptr()), *high));
+                *first = vaddw_u8(*first, vget_low_u8(entries));
+                *second = vaddw_high_u8(*second, entries);
+            }
         }
-        vst1q_u16(sums.as_mut_ptr(), first);
-        vst1q_u16(sums.as_mut_ptr().add(8), second);
+        for ([first, second], found) in sums.into_iter().zip(&mut found) {
+            vst1q_u16(found.as_mut_ptr(), first);
+            vst1q_u16(found.as_mut_ptr().add(8), second);
+        }
     }
-    sums
+    found
 }

@@ -25,14 +25,28 @@ proptest! {
         let bytes: Vec<i8> = random.bytes(count * dimension as usize).into_iter().map(|byte| byte as i8).collect();
         let dots = |kernel: Kernel| {
             let [mut fine, mut coarse, mut sign_dots] = [1, 2, 3].map(|fill| vec![fill; queries.len() * count]);
-            kernel.fine_dots(&together, &bytes, &mut fine);
-            kernel.coarse_dots(&together, &bytes, &mut coarse);
-            kernel.sign_dots(&together, &signs, &mut sign_dots);
+            kernel.fine_dots(&together, Rows::all(&bytes), &mut fine);
+            kernel.coarse_dots(&together, Rows::all(&bytes), &mut coarse);
+            kernel.sign_dots(&together, Rows::all(&signs), &mut sign_dots);
             (fine, coarse, sign_dots)
         };
         let expected = dots(Kernel::Portable);
         for kernel in Kernel::available() {
             prop_assert_eq!(&dots(kernel), &expected, "{:?}", kernel);
+        }
+        // Wanted rows alone have the same dots; those of others are arbitrary.
+        for one_in in [2, 10] {
+            let picks: Vec<u32> = (0..count as u32).filter(|_| random.next().is_multiple_of(one_in)).collect();
+            for kernel in Kernel::available() {
+                let [mut fine, mut coarse, mut sign_dots] = [4, 5, 6].map(|fill| vec![fill; queries.len() * count]);
+                kernel.fine_dots(&together, Rows::picked(&bytes, &picks), &mut fine);
+                kernel.coarse_dots(&together, Rows::picked(&bytes, &picks), &mut coarse);
+                kernel.sign_dots(&together, Rows::picked(&signs, &picks), &mut sign_dots);
+                for place in (0..queries.len()).flat_map(|query| picks.iter().map(move |pick| query * count + *pick as usize)) {
+                    let found = (fine[place], coarse[place], sign_dots[place]);
+                    prop_assert_eq!(found, (expected.0[place], expected.1[place], expected.2[place]), "{:?}", kernel);
+                }
+            }
         }
         for (number, query) in queries.iter().enumerate() {
             for row in 0..count {
@@ -69,9 +83,9 @@ fn no_sum_of_products_overflows() {
             let row: Vec<i8> = codes.fine.integers.iter().map(|word| if *word > 0 { -128 } else { 127 }).collect();
             for kernel in Kernel::available() {
                 let mut dots = [0];
-                kernel.fine_dots(&Queries::new([&codes]), &row, &mut dots);
+                kernel.fine_dots(&Queries::new([&codes]), Rows::all(&row), &mut dots);
                 assert_eq!(i64::from(dots[0]), dot(&codes.fine.integers, &row), "{kernel:?}, {dimension}");
-                kernel.coarse_dots(&Queries::new([&codes]), &row, &mut dots);
+                kernel.coarse_dots(&Queries::new([&codes]), Rows::all(&row), &mut dots);
                 assert_eq!(i64::from(dots[0]), dot(&codes.coarse.integers, &row), "{kernel:?}, {dimension}");
             }
             // The sign bits of the largest sum and of the least, then all set and none.
@@ -87,11 +101,11 @@ fn no_sum_of_products_overflows() {
             // As many rows as kernels take at once, instead of one by one.
             let signs = signs.repeat(8);
             let mut expected = [0; 32];
-            Kernel::Portable.sign_dots(&Queries::new([&codes]), &signs, &mut expected);
+            Kernel::Portable.sign_dots(&Queries::new([&codes]), Rows::all(&signs), &mut expected);
             assert_eq!((expected[0], expected[2]), (-expected[1], -expected[3]));
             for kernel in Kernel::available() {
                 let mut dots = [0; 32];
-                kernel.sign_dots(&Queries::new([&codes]), &signs, &mut dots);
+                kernel.sign_dots(&Queries::new([&codes]), Rows::all(&signs), &mut dots);
                 assert_eq!(dots, expected, "{kernel:?}, {dimension}");
             }
         }
@@ -117,6 +131,6 @@ fn a_sign_dot_negates_where_a_bit_is_set() {
         })
         .sum();
     let mut dots = [0];
-    Kernel::detect().sign_dots(&Queries::new([&codes]), &signs, &mut dots);
+    Kernel::detect().sign_dots(&Queries::new([&codes]), Rows::all(&signs), &mut dots);
     assert_eq!(dots, [expected]);
 }

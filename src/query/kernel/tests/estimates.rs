@@ -19,7 +19,7 @@ fn estimates_find_the_nearest_rows() {
             let query = near(centre);
             let codes = QueryCodes::new(&rotation, &query);
             let mut dots = vec![0; rows.len()];
-            Kernel::detect().sign_dots(&Queries::new([&codes]), &coded.signs, &mut dots);
+            Kernel::detect().sign_dots(&Queries::new([&codes]), Rows::all(&coded.signs), &mut dots);
             let factors = SignFactors { norms: &coded.norms, estimators: &coded.estimators };
             let mut estimated = vec![0.0; rows.len()];
             estimates(metric, &codes, &dots, factors, &mut estimated);

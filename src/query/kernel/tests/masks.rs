@@ -38,7 +38,7 @@ proptest! {
                 // The same of estimates.
                 let (factors, of) = (SignFactors { norms: &coded.norms, estimators: &coded.estimators }, Estimates::new(metric, &codes));
                 let mut sign_dots = vec![0; count];
-                Kernel::detect().sign_dots(&Queries::new([&codes]), &coded.signs, &mut sign_dots);
+                Kernel::detect().sign_dots(&Queries::new([&codes]), Rows::all(&coded.signs), &mut sign_dots);
                 let mut estimated = vec![0.0; count];
                 estimates(metric, &codes, &sign_dots, factors, &mut estimated);
                 for reach in estimated.iter().copied().chain([f64::NEG_INFINITY, f64::INFINITY]) {

@@ -64,8 +64,8 @@ type Comparison = (fn(Metric, &QueryCodes) -> Bounds, Vec<i32>);
 /// The fine comparison and the coarse one.
 fn comparisons(query: &QueryCodes, rows: &[i8], count: usize) -> [Comparison; 2] {
     let [mut fine, mut coarse] = [(); 2].map(|()| vec![0; count]);
-    Kernel::detect().fine_dots(&Queries::new([query]), rows, &mut fine);
-    Kernel::detect().coarse_dots(&Queries::new([query]), rows, &mut coarse);
+    Kernel::detect().fine_dots(&Queries::new([query]), Rows::all(rows), &mut fine);
+    Kernel::detect().coarse_dots(&Queries::new([query]), Rows::all(rows), &mut coarse);
     [(Bounds::fine, fine), (Bounds::coarse, coarse)]
 }
 
