@@ -57,6 +57,7 @@ fn section_name(kind: ObjectKind, id: u16) -> &'static str {
         (ObjectKind::Segment, 1) => "segment header",
         (ObjectKind::Segment, 2) => "ops",
         (ObjectKind::Segment, 3) => "embeddings",
+        (ObjectKind::Segment, 4) => "hashes of ids",
         (ObjectKind::PartMeta, id) => {
             let known = part::SECTIONS.iter().find(|section| section.id == id);
             known.map_or("unknown section", |section| section.name)
@@ -100,6 +101,6 @@ mod tests {
     fn only_known_sections_have_names() {
         let known =
             ObjectKind::ALL.map(|kind| (1..12).filter(|id| section_name(kind, *id) != "unknown section").count());
-        assert_eq!(known, [3, 5, 9, 3, 1, 1, 1]);
+        assert_eq!(known, [4, 5, 9, 3, 1, 1, 1]);
     }
 }

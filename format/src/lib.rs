@@ -63,7 +63,7 @@ pub use record::{Change, Metadata, Patch, Record, Value};
 pub use register::{Claim, CollectionConfig, Head, HeadPlace, Metric, Ordering};
 pub use revised::{Base, Revised, Write};
 pub use revision::Revision;
-pub use segment::{OpRow, Segment, SegmentBody, SegmentFront, SegmentHeader, SegmentOps, SegmentStamp, SourceMark};
+pub use segment::{OpRow, Segment, SegmentBody, SegmentFront, SegmentHeader, SegmentIds, SegmentStamp, SourceMark};
 pub use stamp::{Place, Stamp};
 pub use transition::{Stored, Transition};
 pub use validate::OpRules;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use deltafold_format::{Segment, SegmentFront, SegmentHeader, SegmentOps, Sequence};
+use deltafold_format::{Segment, SegmentFront, SegmentHeader, SegmentIds, Sequence};
 
 use super::Shard;
 use crate::error::{Error, Result};
@@ -13,12 +13,12 @@ use crate::simulation::Guard;
 /// Bytes of a fold's index for each op of a segment. A reader's index takes less.
 pub(crate) const INDEX_BYTES: u64 = 16;
 
-/// First bytes of a segment to read for its header: enough for some 250 marks. A header with more
-/// marks costs a second request.
+/// First bytes of a segment to read for its header and the hashes of its ids: enough for some 250
+/// marks, or for 4,000 ops. More of either cost a second request.
 const FRONT_BYTES: u64 = 16 << 10;
 
-/// Segments of at most this size are read whole where only the ops are needed: a second request
-/// takes longer.
+/// Segments of at most this size are read whole where only one record matters. They have no hashes
+/// of ids.
 const WHOLE_BYTES: u64 = 64 << 10;
 
 /// The content of a log slot.
@@ -95,17 +95,19 @@ impl Shard {
     /// A slot of the log, reduced to one record: its segment if an op is about the record, else
     /// `Void`. `None` where the slots beside it decide whether it counts, or it is gone.
     ///
-    /// `stored` is the length of the object. From a large one it reads the embeddings only if an op
-    /// is about the record. One GET; one more where an op is, or where the ops take more than a
-    /// quarter of the object.
+    /// `stored` is the length of the object. Of a large one it reads the header and the hashes of
+    /// the ids, and the rest only if an op is about the record. One GET; one more where an op is,
+    /// and one for more than 4,000 ops.
     pub(crate) async fn slot_about(&self, sequence: Sequence, stored: u64, id: &str) -> Result<Option<Slot>> {
         if stored > WHOLE_BYTES {
-            let Some(ops) = self.slot_ops(sequence, stored).await? else { return Ok(None) };
-            if !self.is_own(sequence, ops.header())? || ops.header().passed > 0 {
-                return Ok(None);
-            }
-            if !ops.concern(id) {
-                return Ok(Some(Slot::Void));
+            match self.slot_ids(sequence).await? {
+                Slot::Absent => return Ok(None),
+                Slot::Segment(ids) if !self.is_own(sequence, ids.header())? || ids.header().passed > 0 => {
+                    return Ok(None);
+                }
+                Slot::Segment(ids) if !ids.may_concern(id) => return Ok(Some(Slot::Void)),
+                // Other writers may leave the hashes out.
+                Slot::Segment(_) | Slot::Void => {}
             }
         }
         Ok(match self.slot(sequence).await? {
@@ -117,21 +119,22 @@ impl Shard {
         })
     }
 
-    /// The ops of a segment without their embeddings; `None` where it is gone.
-    async fn slot_ops(&self, sequence: Sequence, stored: u64) -> Result<Option<SegmentOps>> {
+    /// The hashes of the ids of a segment; `Void` where it has none.
+    async fn slot_ids(&self, sequence: Sequence) -> Result<Slot<SegmentIds>> {
         let key = self.layout().segment(sequence);
         let damaged = |error| Error::format(&key, error);
-        let mut bytes = stored.min(stored / 4 + FRONT_BYTES);
+        let mut bytes = FRONT_BYTES;
         loop {
-            let Some(front) = self.range(&key, 0..bytes).await? else { return Ok(None) };
-            let needed = SegmentOps::bytes_needed(front.clone()).map_err(damaged)?;
+            let Some(front) = self.range(&key, 0..bytes).await? else { return Ok(Slot::Absent) };
+            let Some(needed) = SegmentIds::bytes_needed(front.clone()).map_err(damaged)? else {
+                return Ok(Slot::Void);
+            };
             // The object may end before; then decoding reports the fault.
             if needed > bytes && front.len() as u64 == bytes {
                 bytes = needed;
                 continue;
             }
-            let ops = crate::env::blocking(move || SegmentOps::decode(front)).await;
-            return ops.map(Some).map_err(damaged);
+            return SegmentIds::decode(front).map(Slot::Segment).map_err(damaged);
         }
     }
 

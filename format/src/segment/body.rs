@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::header::{SegmentHeader, SourceMark};
+use super::ids::{HASHED_FROM, hash_of};
 use super::{row, section};
 use crate::codec::Writer;
 use crate::digest::{Digest, OpHash};
@@ -23,6 +24,8 @@ const COMPRESS_FROM: usize = 16 << 10;
 pub struct SegmentBody {
     ops: SealedSection,
     embeddings: Option<SealedSection>,
+    /// The hashes of the ids, if the segment is large.
+    ids: Option<SealedSection>,
     hashes: Vec<OpHash>,
     dimension: u32,
     vectors: u32,
@@ -96,13 +99,19 @@ impl SegmentBody {
         }
         let compress = if rows.len() < COMPRESS_FROM { Compress::Never } else { Compress::WhenSmaller };
         let sealed = |bytes: Vec<u8>, compress| SealedSection::new(vec![Bytes::from(bytes)], compress);
-        Ok(Self {
+        let mut body = Self {
             ops: sealed(rows.into_vec(), compress),
             embeddings: (vectors > 0).then(|| sealed(embeddings, Compress::Never)),
+            ids: None,
             hashes,
             dimension,
             vectors: u32::try_from(vectors).unwrap_or(u32::MAX),
-        })
+        };
+        if body.stored_bytes() > HASHED_FROM {
+            let ids: Vec<u8> = ops.iter().flat_map(|op| hash_of(&op.id)).collect();
+            body.ids = Some(sealed(ids, Compress::Never));
+        }
+        Ok(body)
     }
 
     /// Number of ops.
@@ -111,7 +120,7 @@ impl SegmentBody {
     }
 
     /// Bytes of its ops and embeddings in the object. The header and the envelope add a few
-    /// hundred.
+    /// hundred, and the hashes of ids 4 an op.
     pub fn stored_bytes(&self) -> u64 {
         self.ops.stored() + self.embeddings.as_ref().map_or(0, SealedSection::stored)
     }
@@ -161,7 +170,12 @@ impl SegmentBody {
             passed,
         };
         let mut out = EnvelopeWriter::new(ObjectKind::Segment);
-        out.section(section::HEADER, header.encode(), Compress::Never).sealed(section::OPS, self.ops.clone());
+        out.section(section::HEADER, header.encode(), Compress::Never);
+        // Behind the header, so that one range read of the first bytes finds both.
+        if let Some(ids) = &self.ids {
+            out.sealed(section::IDS, ids.clone());
+        }
+        out.sealed(section::OPS, self.ops.clone());
         if let Some(embeddings) = &self.embeddings {
             out.sealed(section::EMBEDDINGS, embeddings.clone());
         }

@@ -85,7 +85,9 @@ fn header_section(envelope: &Envelope) -> Result<&Section, FormatError> {
 /// Bytes of memory of the decoded sections: a raw one itself, and a compressed one its content. A
 /// section that is read in place keeps the whole object in memory.
 fn decoded_bytes(envelope: &Envelope) -> u64 {
-    let sections = || envelope.sections().iter().filter(|entry| entry.id != section::HEADER);
+    // Header and hashes of ids are not kept as they are stored.
+    let kept = |entry: &&Section| ![section::HEADER, section::IDS].contains(&entry.id);
+    let sections = || envelope.sections().iter().filter(kept);
     let in_place = sections().any(|entry| entry.encoding == Encoding::Raw);
     let object = if in_place { envelope.bytes() } else { 0 };
     let unpacked = sections().filter(|entry| entry.encoding == Encoding::Zstd).map(|entry| entry.raw);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::tests::{encode, sample, stamp};
-use super::{Segment, SegmentBody, SegmentFront, SegmentOps, SourceMark, section};
+use super::{Segment, SegmentBody, SegmentFront, SegmentIds, SourceMark, section};
 use crate::envelope::{Compress, EnvelopeReader, EnvelopeWriter, MAX_ENVELOPE_BYTES, ObjectKind};
 use crate::error::FormatErrorKind as Kind;
 use crate::op::Op;
@@ -95,33 +95,84 @@ fn decoded_bytes_count_sections_at_full_length() {
     assert_eq!(small.decoded_bytes(), small.bytes() + 4 * 5);
 }
 
-#[test]
-fn ops_are_read_without_their_embeddings() {
-    let object = encode(&sample());
-    let segment = Segment::decode(object.clone()).unwrap();
-    let needed = usize::try_from(SegmentOps::bytes_needed(object.clone()).unwrap()).unwrap();
-    assert!(needed < object.len());
-    for prefix in [object.slice(..needed), object.slice(..needed + 1), object.clone()] {
-        let ops = SegmentOps::decode(prefix).unwrap();
-        assert_eq!(ops.header(), segment.header());
-        assert!((0..segment.len()).all(|op| ops.concern(segment.id(op).unwrap())));
-        assert!(!ops.concern("") && !ops.concern("no such record"));
-    }
-    assert_eq!(SegmentOps::decode(object.slice(..needed - 1)).unwrap_err().kind(), Kind::Truncated);
+/// Ops about these ids, large enough for hashes.
+fn large(ids: usize) -> Vec<Op> {
+    let record = Record { embedding: Some(vec![1.0; 512]), ..Record::default() };
+    (0..ids).map(|id| Op::put(format!("record {id}"), record.clone())).collect()
+}
+
+fn sealed(ops: &[Op], dimension: u32) -> Bytes {
+    SegmentBody::encode(ops, dimension).unwrap().seal(stamp(7)).unwrap().to_bytes()
 }
 
 #[test]
-fn no_flipped_bit_of_ops_goes_unnoticed() {
-    let object = encode(&sample());
-    let needed = usize::try_from(SegmentOps::bytes_needed(object.clone()).unwrap()).unwrap();
+fn hashes_tell_whether_an_op_is_about_an_id() {
+    let object = sealed(&large(40), 512);
+    let segment = Segment::decode(object.clone()).unwrap();
+    let needed = SegmentIds::bytes_needed(object.slice(..MAX_ENVELOPE_BYTES)).unwrap().unwrap();
+    let needed = usize::try_from(needed).unwrap();
+    assert!(needed < 1_024, "they follow the header");
+    for prefix in [object.slice(..needed), object.slice(..needed + 1), object.clone()] {
+        let ids = SegmentIds::decode(prefix).unwrap();
+        assert_eq!(ids.header(), segment.header());
+        assert!((0..segment.len()).all(|op| ids.may_concern(segment.id(op).unwrap())));
+        assert!(!ids.may_concern("") && !ids.may_concern("record 40"));
+    }
+    assert_eq!(SegmentIds::decode(object.slice(..needed - 1)).unwrap_err().kind(), Kind::Truncated);
+    // A format of its own: the upper half of xxh3_64, little-endian.
+    let first = (xxhash_rust::xxh3::xxh3_64(b"record 0") >> 32) as u32;
+    assert_eq!(object.slice(needed - 160..needed - 156), first.to_le_bytes()[..]);
+}
+
+#[test]
+fn a_small_segment_has_no_hashes() {
+    // 32 embeddings of 2,048 bytes are 64 KiB, and their ops are more.
+    for (ids, hashed) in [(31, false), (32, true)] {
+        let object = sealed(&large(ids), 512);
+        assert_eq!(SegmentIds::bytes_needed(object.clone()).unwrap().is_some(), hashed, "{ids} ops");
+        assert_eq!(SegmentIds::decode(object.clone()).is_ok(), hashed);
+        assert_eq!(Segment::decode(object).unwrap().len(), ids);
+    }
+}
+
+#[test]
+fn no_flipped_bit_of_hashes_goes_unnoticed() {
+    let object = sealed(&large(40), 512);
+    let needed = usize::try_from(SegmentIds::bytes_needed(object.clone()).unwrap().unwrap()).unwrap();
     let segment = Segment::decode(object.clone()).unwrap();
     for at in 0..needed {
-        let mut flipped = object.to_vec();
+        let mut flipped = object.slice(..needed).to_vec();
         flipped[at] ^= 1;
         // No checksum covers the padding between sections, and no reader uses it.
-        if let Ok(ops) = SegmentOps::decode(flipped.into()) {
-            assert_eq!(ops.header(), segment.header(), "byte {at}");
-            assert!((0..segment.len()).all(|op| ops.concern(segment.id(op).unwrap())), "byte {at}");
+        if let Ok(ids) = SegmentIds::decode(flipped.into()) {
+            assert_eq!(ids.header(), segment.header(), "byte {at}");
+            assert!((0..segment.len()).all(|op| ids.may_concern(segment.id(op).unwrap())), "byte {at}");
         }
     }
+}
+
+/// A reader of one record relies on the hashes, so a reader of all ops refuses wrong ones.
+#[test]
+fn hashes_that_are_not_of_the_ids_are_refused() {
+    let object = sealed(&large(40), 512);
+    let forged = |change: &dyn Fn(&mut Vec<u8>)| {
+        let reader = EnvelopeReader::open_any(object.clone()).unwrap();
+        let mut writer = EnvelopeWriter::new(ObjectKind::Segment);
+        for id in [section::HEADER, section::IDS, section::OPS, section::EMBEDDINGS] {
+            let mut bytes = reader.section(id, "section", 1 << 20).unwrap().to_vec();
+            if id == section::IDS {
+                change(&mut bytes);
+            }
+            writer.section(id, bytes, Compress::Never);
+        }
+        Segment::decode(writer.finish().to_bytes()).map_err(|error| (error.kind(), error.what()))
+    };
+    assert!(forged(&|_| {}).is_ok());
+    let refused = Err((Kind::Invalid, "hashes of ids"));
+    let refuses = |change: &dyn Fn(&mut Vec<u8>)| assert_eq!(forged(change).map(|_| ()), refused);
+    refuses(&|bytes| bytes[5] ^= 1);
+    refuses(&|bytes| bytes.swap(0, 4));
+    refuses(&|bytes| bytes.truncate(156));
+    refuses(&|bytes| bytes.extend([0; 4]));
+    refuses(&|bytes| bytes.clear());
 }

@@ -3,14 +3,14 @@
 mod body;
 mod front;
 mod header;
-mod ops;
+mod ids;
 mod read;
 mod row;
 
 pub use body::{SegmentBody, SegmentStamp};
 pub use front::SegmentFront;
 pub use header::{SegmentHeader, SourceMark};
-pub use ops::SegmentOps;
+pub use ids::SegmentIds;
 pub use read::Segment;
 pub use row::OpRow;
 
@@ -19,6 +19,7 @@ pub(crate) mod section {
     pub(crate) const HEADER: u16 = 1;
     pub(crate) const OPS: u16 = 2;
     pub(crate) const EMBEDDINGS: u16 = 3;
+    pub(crate) const IDS: u16 = 4;
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::front::SegmentFront;
 use super::header::SegmentHeader;
+use super::ids::{check_hash, hashes_of};
 use super::row::{MIN_ROW_BYTES, OpRow};
 use super::section;
 use crate::codec::Cursor;
@@ -55,6 +56,7 @@ impl Segment {
         let front = SegmentFront::of(&reader)?;
         let decoded_bytes = front.decoded_bytes();
         let header = front.into_header();
+        let hashes = hashes_of(&reader, &header)?;
         let rows = reader.unaligned_section(section::OPS, "ops", MAX_SEGMENT_SECTION_BYTES)?;
         let vectors = if header.vectors == 0 {
             if reader.envelope().section(section::EMBEDDINGS).is_some() {
@@ -68,7 +70,7 @@ impl Segment {
         if stride.checked_mul(header.vectors as usize) != Some(vectors.len()) {
             return Err(FormatError::invalid("embeddings", "their length is not what the header counts"));
         }
-        let Index { starts, carriers } = check_rows(&header, &rows, &vectors)?;
+        let Index { starts, carriers } = check_rows(&header, &rows, &vectors, hashes.as_deref())?;
         let embeddings = native(vectors);
         let segment = Self { header, bytes, decoded_bytes, rows, starts, carriers, embeddings };
         let numbers = segment.vectors();
@@ -222,8 +224,14 @@ struct Index {
     carriers: Vec<u32>,
 }
 
-/// Checks every row, their number against the header, and their digest against the header.
-fn check_rows(header: &SegmentHeader, rows: &Bytes, vectors: &[u8]) -> Result<Index, FormatError> {
+/// Checks every row, their number against the header, their digest against the header, and the
+/// hashes of their ids where the segment has them.
+fn check_rows(
+    header: &SegmentHeader,
+    rows: &Bytes,
+    vectors: &[u8],
+    hashes: Option<&[u8]>,
+) -> Result<Index, FormatError> {
     let invalid = |reason: &'static str| Err(FormatError::invalid("ops", reason));
     let count = header.ops as usize;
     if count > rows.len() / (4 + MIN_ROW_BYTES) {
@@ -243,6 +251,9 @@ fn check_rows(header: &SegmentHeader, rows: &Bytes, vectors: &[u8]) -> Result<In
         let start = rows.len() - from.rest().len() - bytes.len();
         index.starts.push(u32::try_from(start).unwrap_or(u32::MAX));
         let row = OpRow::check(bytes)?;
+        if let Some(hashes) = hashes {
+            check_hash(hashes, op as usize, row.id())?;
+        }
         let mut vector: &[u8] = &[];
         if row.carries_embedding() {
             let Some(next) = vectors.next() else {
