@@ -86,7 +86,9 @@ pub use query::{
     Answer, Chance, Condition, Decided, DocumentCondition, Exactness, Filter, FilterError, Find, Hit, Include, MAX_K,
     Matcher, PartColumns, PartDocuments, Query, RowSet, Scalar, Stages, Work,
 };
-pub use reader::{At, Entry, Order, ReadPosition, Reader, Refreshed, ScanOptions, ShardChange, Warm, Warmth};
+pub use reader::{
+    At, Entry, GetOptions, Order, ReadPosition, Reader, Refreshed, ScanOptions, ShardChange, Warm, Warmth,
+};
 #[cfg(feature = "simulation")]
 pub use snapshot::rehearsal;
 

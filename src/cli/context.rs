@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use deltafold::format::{CollectionName, HeadPlace};
 use deltafold::store::{Requests, Store};
-use deltafold::{Collection, CollectionBuilder, Entry, Location, MemoryLimit, Reader};
+use deltafold::{Collection, CollectionBuilder, Entry, GetOptions, Location, MemoryLimit, Reader};
 
 use super::exit::{Exit, Failure, Outcome};
 use super::global::Global;
@@ -101,11 +101,11 @@ impl Context {
     }
 
     /// The latest state of one record, for a command that reads no other.
-    pub(crate) async fn record(&self, name: &CollectionName, id: &str) -> Outcome<Option<Entry>> {
-        match self.builder(name).await?.open_and_get(id).await {
+    pub(crate) async fn record(&self, name: &CollectionName, id: &str, options: &GetOptions) -> Outcome<Option<Entry>> {
+        match self.builder(name).await?.open_and_get_with(id, options).await {
             Ok(found) => Ok(found),
             // The other way finds heads that are elsewhere, and reports errors.
-            Err(_) => Ok(self.collection(name).await?.get(id).await?),
+            Err(_) => Ok(self.collection(name).await?.get_with(id, options).await?),
         }
     }
 

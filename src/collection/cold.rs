@@ -8,7 +8,7 @@ use super::{Collection, CollectionBuilder};
 use crate::error::Result;
 use crate::head::{HeadRegister, InStore};
 use crate::layout::Layout;
-use crate::reader::{Entry, Reader};
+use crate::reader::{Entry, GetOptions, Reader};
 use crate::shard::{Names, ReadAhead};
 
 impl CollectionBuilder {
@@ -50,7 +50,16 @@ impl CollectionBuilder {
     ///
     /// The errors of the two.
     pub async fn open_and_get(&self, id: &str) -> Result<Option<Entry>> {
-        self.open_with_names().await?.get(id).await
+        self.open_and_get_with(id, &GetOptions::default()).await
+    }
+
+    /// The same with the parts that the options name.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`open_and_get`](Self::open_and_get).
+    pub async fn open_and_get_with(&self, id: &str, options: &GetOptions) -> Result<Option<Entry>> {
+        self.open_with_names().await?.get_with(id, options).await
     }
 
     /// Opens the collection, and lists the names of the first shard's log for the caller's next
@@ -72,13 +81,22 @@ impl Collection {
     /// that reads one record; to read more, open a [`reader`](Self::reader).
     ///
     /// A LIST and two GETs, then the requests of [`Reader::get`], and where the log is not empty a
-    /// GET for each segment and a conditional GET. It reads no embedding of segments without an op
-    /// on the record.
+    /// GET for each segment and a conditional GET. Of segments of more than 64 KiB without an op on
+    /// the record it reads the first 16 KiB.
     ///
     /// # Errors
     ///
     /// The errors of [`reader`](Self::reader) and [`Reader::get`].
     pub async fn get(&self, id: &str) -> Result<Option<Entry>> {
-        crate::reader::get(self.shard(ShardId::of(id, self.config.shards))?, id).await
+        self.get_with(id, &GetOptions::default()).await
+    }
+
+    /// The same with the parts that the options name.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`get`](Self::get).
+    pub async fn get_with(&self, id: &str, options: &GetOptions) -> Result<Option<Entry>> {
+        crate::reader::get(self.shard(ShardId::of(id, self.config.shards))?, id, options).await
     }
 }

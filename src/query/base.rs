@@ -141,7 +141,8 @@ impl Indexed {
     }
 }
 
-/// The first of 64 owners that are consecutive rows of the base, as in an object that a merge wrote.
+/// The first of 64 owners, if they are consecutive rows of the base. In an object that a merge
+/// wrote, most are.
 fn consecutive(owners: &[u32; 64]) -> Option<u32> {
     let (first, last) = (owners[0], owners[63]);
     let apart = owners.iter().zip(0..).fold(0, |apart, (owner, at)| apart | (owner ^ first.wrapping_add(at)));

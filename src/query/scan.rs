@@ -252,8 +252,30 @@ impl Probe {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use deltafold_format::{Op, Record};
+
+    use super::super::search::{probes, tiers, units};
     use super::*;
+
+    /// The scan of a query over a base of these rows.
+    pub(in super::super) async fn scan_of(rows: &[Vec<f32>], query: crate::Query) -> Scan {
+        let store: Arc<dyn crate::store::Store> = Arc::new(crate::store::Memory::new());
+        let options = crate::CreateOptions::new(query.vector.len() as u32);
+        let collection = crate::Collection::create(store, &"c".parse().unwrap(), &options).await.unwrap();
+        let writer = collection.writer(crate::WriterOptions::default()).unwrap();
+        let put = |(number, row): (usize, &Vec<f32>)| {
+            Op::put(format!("{number:05}"), Record { embedding: Some(row.clone()), ..Record::default() })
+        };
+        writer.append(rows.iter().enumerate().map(put).collect()).await.unwrap();
+        collection.compactor(crate::CompactorOptions::default()).run_once().await.unwrap();
+        let reader = collection.reader().await.unwrap();
+        let queries = [query];
+        let shards = reader.searched().await.unwrap();
+        let probes = probes(&shards, collection.config(), &queries).await.unwrap();
+        let units = units(&shards, &tiers(&queries), 0, &probes).await.unwrap();
+        Scan::new(Arc::new(shards), units, probes)
+    }
 
     /// Story: an object of 65,536 rows and one of 34,464 kept two workers busy for 0.66 of the time
     /// of one. Pieces are small beside the whole, hold each row once, and begin where tiles do.

@@ -14,9 +14,12 @@ use super::scan::{Probe, Selection, Unit};
 /// Rows compared at once; a multiple of [`GROUP`].
 pub(crate) const TILE_ROWS: usize = 1_024;
 
-/// If at least one row in this many is unwanted, the wanted ones are compared alone. Their codes are
-/// then all that is read.
-const GAPS: usize = 4;
+/// If at most this part of rows is wanted, in quarters, only their codes of 8 bits are read. Among
+/// more of them, memory is faster in its own order.
+const FEW_BYTES: usize = 1;
+
+/// The same for codes of one bit. Nearly all of them are in the cache, and gaps cost nothing.
+const FEW_SIGNS: usize = 3;
 
 /// If coarse dots leave more than one row in this many, fine dots of all rows cost less.
 const OPEN: usize = 16;
@@ -149,7 +152,8 @@ impl Group<'_> {
         let (embeddings, rows) = (&tile.unit.object.embeddings, tile.rows.clone());
         dots.resize(rows.len() * self.codes.len(), 0);
         picks.clear();
-        if wanted.count + rows.len() / GAPS <= rows.len() {
+        let few = if self.exact { FEW_BYTES } else { FEW_SIGNS };
+        if wanted.count * 4 <= rows.len() * few {
             picks.extend(wanted.rows());
         }
         if self.exact {
@@ -292,5 +296,35 @@ impl Wanted {
     fn rows(&self) -> impl Iterator<Item = u32> {
         let words = self.words.iter().zip((0..).step_by(GROUP));
         words.flat_map(|(word, start)| ones(*word).map(move |bit| start + bit as u32))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Query;
+    use super::super::scan::tests::scan_of;
+    use super::*;
+
+    /// Story: among rows at one distance, coarse dots ruled out none. Each row then cost a coarse
+    /// dot and a fine one.
+    #[tokio::test]
+    async fn fine_dots_follow_coarse_ones_that_rule_out_few() {
+        let rows = 3 * TILE_ROWS;
+        let alike = vec![vec![1.0, 2.0]; rows];
+        let apart: Vec<_> = (0..rows).map(|row| vec![row as f32, 2.0]).collect();
+        for (all, expected) in [(alike, [true, false, false]), (apart, [true, true, true])] {
+            let scan = scan_of(&all, Query::new(vec![1.0, 2.0], 10)).await;
+            let (mut tiles, mut nearest) = (Tiles::new(&scan.probes), scan.nothing());
+            // Some machines never begin with coarse dots.
+            tiles.groups.iter_mut().for_each(|group| group.coarse = true);
+            let mut coarse = Vec::new();
+            for start in (0..rows as u32).step_by(TILE_ROWS) {
+                let tile = start..start + TILE_ROWS as u32;
+                tiles.scan(&scan.units[0], 0, tile, &mut nearest).unwrap();
+                coarse.extend(tiles.groups.iter().map(|group| group.coarse));
+            }
+            assert_eq!(coarse, expected);
+            assert_eq!(nearest[0].work.coded, rows as u64);
+        }
     }
 }

@@ -63,7 +63,7 @@ impl Helpers {
         scan.is_taken() && self.at_work.load(Ordering::Acquire) == 0
     }
 
-    fn into_found(&self) -> Result<Vec<Nearest>> {
+    fn take_found(&self) -> Result<Vec<Nearest>> {
         std::mem::replace(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner), Ok(Vec::new()))
     }
 }
@@ -104,7 +104,7 @@ pub(super) async fn run(scan: Arc<Scan>) -> Result<Vec<(Vec<Candidate>, Work)>> 
     }
     // A thread that has not begun when all pieces are compared is not waited for.
     while !helpers.have_ended(&scan) && threads.next().await.is_some() {}
-    join(&mut nearest, helpers.into_found()?);
+    join(&mut nearest, helpers.take_found()?);
     let mut refining = Refining::new(scan, nearest);
     refining.read_few()?;
     let found = refining.run().await?;
@@ -135,10 +135,9 @@ fn join(all: &mut [Nearest], found: Vec<Nearest>) {
 
 #[cfg(test)]
 mod tests {
-    use deltafold_format::{Op, Record};
-
+    use super::super::Query;
     use super::super::scan::Piece;
-    use super::super::search::{probes, tiers, units};
+    use super::super::scan::tests::scan_of;
     use super::*;
 
     /// A dropped search must not keep the cores busy. The only thread for helpers is held until the
@@ -183,19 +182,8 @@ mod tests {
 
     /// The scan of a collection of two records, in pieces of all rows.
     async fn scan(pieces: usize) -> Scan {
-        let store: Arc<dyn crate::store::Store> = Arc::new(crate::store::Memory::new());
-        let options = crate::CreateOptions::new(2);
-        let collection = crate::Collection::create(store, &"c".parse().unwrap(), &options).await.unwrap();
-        let writer = collection.writer(crate::WriterOptions::default()).unwrap();
-        let record = Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() };
-        writer.append(vec![Op::put("a", record.clone()), Op::put("b", record)]).await.unwrap();
-        collection.compactor(crate::CompactorOptions::default()).run_once().await.unwrap();
-        let reader = collection.reader().await.unwrap();
-        let queries = [crate::Query::new(vec![1.0, 2.0], 1)];
-        let shards = reader.searched().await.unwrap();
-        let probes = probes(&shards, collection.config(), &queries).await.unwrap();
-        let units = units(&shards, &tiers(&queries), 0, &probes).await.unwrap();
-        let mut scan = Scan::new(Arc::new(shards), units, probes);
+        let row = vec![1.0, 2.0];
+        let mut scan = scan_of(&[row.clone(), row.clone()], Query::new(row, 1)).await;
         scan.pieces = vec![Piece::Codes { unit: 0, rows: 0..2 }; pieces];
         scan
     }

@@ -10,6 +10,7 @@ mod drafts;
 mod embedding;
 mod entry;
 mod found;
+mod get_options;
 mod insertion;
 mod layer;
 mod objects;
@@ -41,6 +42,7 @@ pub(crate) use compose::{EmbeddingSource, Row};
 pub(crate) use embedding::EmbeddingObject;
 pub(crate) use entry::value_bytes;
 pub use entry::{Entry, ReadPosition, Refreshed, ShardChange};
+pub use get_options::GetOptions;
 pub(crate) use objects::{Ahead, OPENS};
 pub(crate) use part_pieces::Need;
 pub(crate) use range::IdRange;
@@ -165,12 +167,23 @@ impl Reader {
     /// at once. Then one GET of the block that holds the document, and at the same time one for the
     /// embedding. An embedding object that was not read before takes two.
     pub async fn get(&self, id: &str) -> Result<Option<Entry>> {
-        self.shard_of(id).record(id, Reads::Row).await
+        self.get_with(id, &GetOptions::default()).await
+    }
+
+    /// The parts of the record `id` that the options name. Costs the same as [`get`](Self::get),
+    /// except for the parts left out.
+    pub async fn get_with(&self, id: &str, options: &GetOptions) -> Result<Option<Entry>> {
+        self.shard_of(id).record(id, options.reads()).await
     }
 
     /// The records of some ids, in the order of the ids.
     pub async fn get_many(&self, ids: &[impl AsRef<str>]) -> Result<Vec<Option<Entry>>> {
-        let gets = ids.iter().map(|id| self.get(id.as_ref())).collect::<Vec<_>>();
+        self.get_many_with(ids, &GetOptions::default()).await
+    }
+
+    /// The same with the parts that the options name.
+    pub async fn get_many_with(&self, ids: &[impl AsRef<str>], options: &GetOptions) -> Result<Vec<Option<Entry>>> {
+        let gets = ids.iter().map(|id| self.get_with(id.as_ref(), options)).collect::<Vec<_>>();
         stream::iter(gets).buffered(GETS_AT_ONCE).try_collect().await
     }
 

@@ -9,6 +9,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::Ahead;
 use super::entry::Entry;
+use super::get_options::GetOptions;
 use super::objects::Objects;
 use super::opening::BehindNames;
 use super::overlay::Overlay;
@@ -31,9 +32,10 @@ type Slots = Vec<(Sequence, Slot<WithObject>)>;
 /// A LIST and two GETs, and the requests of [`Snapshot::record`]. If the log is not empty, also one
 /// for each segment and a conditional GET. No embedding is read from segments without an op about
 /// the record.
-pub(crate) async fn get(shard: &Shard, id: &str) -> Result<Option<Entry>> {
+pub(crate) async fn get(shard: &Shard, id: &str, options: &GetOptions) -> Result<Option<Entry>> {
+    let reads = options.reads();
     let pools = Pools::new(shard.memory(), 1);
-    match alone(shard, &pools, id).await {
+    match alone(shard, &pools, id, reads).await {
         Ok(Some(found)) => return Ok(found),
         Ok(None) => {}
         // A snapshot that is swept meanwhile is not the latest. Only a reader can tell damage from
@@ -42,11 +44,11 @@ pub(crate) async fn get(shard: &Shard, id: &str) -> Result<Option<Entry>> {
         Err(error) => return Err(error),
     }
     let reader = ShardReader::open_latest(shard.clone(), &pools, Ahead::Nothing).await?;
-    reader.snapshot().record(id, Reads::Row).await
+    reader.snapshot().record(id, reads).await
 }
 
 /// The same without a reader; `None` if it needs one.
-async fn alone(shard: &Shard, pools: &Arc<Pools>, id: &str) -> Result<Option<Option<Entry>>> {
+async fn alone(shard: &Shard, pools: &Arc<Pools>, id: &str, reads: Reads) -> Result<Option<Option<Entry>>> {
     let names = match shard.take_ahead().await? {
         Some(ReadAhead::Names(names)) => names,
         Some(ReadAhead::Head(_)) | None => Names::list(&**shard.store(), shard.layout()).await?,
@@ -72,7 +74,7 @@ async fn alone(shard: &Shard, pools: &Arc<Pools>, id: &str) -> Result<Option<Opt
         false => Overlay::empty(folded).extended(&slots, &pools.overlay),
     };
     let snapshot = Snapshot::new(shard.clone(), objects, overlay);
-    let record = snapshot.record(id, Reads::Row);
+    let record = snapshot.record(id, reads);
     if slots.is_empty() {
         return record.await.map(Some);
     }

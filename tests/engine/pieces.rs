@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use deltafold::format::{Op, Patch, Record, Value};
 use deltafold::{
-    Collection, CompactorOptions, CreateOptions, ErrorKind, Filter, Find, Include, Order, Policy, Query, Reader,
-    ScanOptions, Warm, WriterOptions,
+    Collection, CompactorOptions, CreateOptions, ErrorKind, Filter, Find, GetOptions, Include, Order, Policy, Query,
+    Reader, ScanOptions, Warm, WriterOptions,
 };
 use deltafold_testing::far::{Far, Read};
 use deltafold_testing::random::Random;
@@ -164,6 +164,24 @@ async fn one_record_is_read_without_the_embeddings_of_others() {
         assert_eq!(found, reader.get(&id(number)).await.unwrap(), "{number}");
         store.reads();
     }
+}
+
+/// Story: `get --no-embeddings` fetched each embedding, and then left it out.
+#[tokio::test]
+async fn a_get_without_embeddings_fetches_none() {
+    let (store, collection) = prepared().await;
+    let (name, options) = ("c".parse().unwrap(), GetOptions::default().embedding(false));
+    let open = Arc::new(store.clone());
+    let cold = Collection::builder(open, &name).open_and_get_with(&id(5), &options).await.unwrap();
+    let reader = collection.reader().await.unwrap();
+    let warm = reader.get_many_with(&[id(5), id(7)], &options).await.unwrap();
+    assert!(!store.reads().iter().any(|read| kind(read) == "embeddings"));
+    for (found, number) in [cold].iter().chain(&warm).zip([5, 5, 7]) {
+        let expected = Record { embedding: None, ..record(number) };
+        assert_eq!(found.as_ref().unwrap().record, expected);
+    }
+    assert!(reader.get_with(&id(5), &GetOptions::default()).await.unwrap().unwrap().record.embedding.is_some());
+    assert!(store.reads().iter().any(|read| kind(read) == "embeddings"));
 }
 
 /// Several runs hold rows of one id. Their parts come in one round, and so do their documents.

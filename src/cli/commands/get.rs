@@ -3,7 +3,7 @@
 use clap::Args;
 use deltafold::format::{CollectionName, Value, Version};
 use deltafold::jsonl::{self, Fields};
-use deltafold::{At, Collection, Entry, Reader};
+use deltafold::{At, Collection, Entry, GetOptions, Reader};
 
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure, Outcome};
@@ -66,10 +66,14 @@ impl AtArguments {
 impl Get {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
+        let options = GetOptions::default().embedding(!self.no_embeddings);
         let found = match (self.at.is_latest(), &ids[..]) {
-            (true, [id]) => vec![context.record(&self.collection, id).await?],
-            (true, _) => context.reader(&self.collection).await?.1.get_many(&ids).await?,
-            (false, _) => self.at.reader(&context.collection(&self.collection).await?).await?.get_many(&ids).await?,
+            (true, [id]) => vec![context.record(&self.collection, id, &options).await?],
+            (true, _) => context.reader(&self.collection).await?.1.get_many_with(&ids, &options).await?,
+            (false, _) => {
+                let reader = self.at.reader(&context.collection(&self.collection).await?).await?;
+                reader.get_many_with(&ids, &options).await?
+            }
         };
         let fields = Fields::default().embedding(!self.no_embeddings);
         let people = !context.output.json && context.output.is_terminal();

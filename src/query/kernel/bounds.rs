@@ -4,7 +4,7 @@ use deltafold_format::Metric;
 use deltafold_format::codes::{ROTATION_ERROR, SCALE_ERROR, SCALE_UNDERFLOW};
 
 use super::Kernel;
-use super::mask::{self, USUAL};
+use super::mask;
 use super::query::{Quantised, QueryCodes};
 
 /// Rows handled together, one bit each in a mask.
@@ -120,7 +120,8 @@ impl Bounds {
             let inner = self.step * scale * f64::from(*dot);
             let error = self.norm_above * residual + self.relative * length + self.absolute;
             let gap = gap(inner, error, length);
-            *kept = !(gap > 0.0) | !(residual < f64::INFINITY);
+            let (is_beyond, has_codes) = (gap > 0.0, residual < f64::INFINITY);
+            *kept = !(is_beyond & has_codes);
         }
         mask::of(&kept)
     }
@@ -134,7 +135,8 @@ impl Bounds {
     /// `(|inner| + error) / |q|`. The sides here take fewer than sixteen in f32, each of which
     /// rounds by at most 2^-24 of the same. [`mask::SLACK`] covers both.
     ///
-    /// No number here is subnormal or overflows for a row of a [`USUAL`] length. Others are kept.
+    /// No number here is subnormal or overflows for a row of a [`USUAL`](mask::USUAL) length.
+    /// Others are kept.
     #[inline(always)]
     fn cosine_mask(&self, dots: &[i32], factors: ByteFactors<'_>, reach: f64) -> u64 {
         let ByteFactors { norms, scales, residuals } = factors;
@@ -146,8 +148,8 @@ impl Bounds {
         for (kept, (((dot, length), scale), residual)) in kept.iter_mut().zip(rows) {
             let inner = step * *dot as f32 * scale;
             let error = residual_factor * residual;
-            let ruled_out = least * length > inner + error + slack * (inner.abs() + error);
-            *kept = !ruled_out | !(*length >= USUAL.start) | !(*length < USUAL.end);
+            let is_beyond = least * length > inner + error + slack * (inner.abs() + error);
+            *kept = !(is_beyond & mask::is_usual(*length));
         }
         mask::of(&kept)
     }

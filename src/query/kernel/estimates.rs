@@ -3,7 +3,7 @@
 use deltafold_format::Metric;
 
 use super::bounds::GROUP;
-use super::mask::{self, USUAL};
+use super::mask;
 use super::{Kernel, QueryCodes};
 
 /// The factors that estimates need, one of each for a row.
@@ -62,7 +62,8 @@ impl Estimates {
         for (kept, ((dot, length), estimator)) in kept.iter_mut().zip(rows) {
             let length = f64::from(*length);
             let gap = gap(self.step * f64::from(*estimator) * f64::from(*dot), length);
-            *kept = !(gap > 0.0) | !(length < f64::INFINITY);
+            let (is_beyond, has_codes) = (gap > 0.0, length < f64::INFINITY);
+            *kept = !(is_beyond & has_codes);
         }
         mask::of(&kept)
     }
@@ -71,7 +72,8 @@ impl Estimates {
     ///
     /// In real numbers it is at most the reach if `(1 - reach) |x| <= inner / |q|`. Each side takes
     /// fewer than eight operations in f32, and [`mask::SLACK`] covers their rounding. No number
-    /// here is subnormal or overflows for a row of a [`USUAL`] length. Others are kept.
+    /// here is subnormal or overflows for a row of a [`USUAL`](mask::USUAL) length. Others are
+    /// kept.
     #[inline(always)]
     fn cosine_mask(&self, dots: &[i32], factors: SignFactors<'_>, reach: f64) -> u64 {
         let SignFactors { norms, estimators } = factors;
@@ -80,8 +82,8 @@ impl Estimates {
         let mut kept = [false; GROUP];
         for (kept, ((dot, length), estimator)) in kept.iter_mut().zip(dots.iter().zip(norms).zip(estimators)) {
             let inner = step * *dot as f32 * estimator;
-            let ruled_out = least * length > inner + slack * inner.abs();
-            *kept = !ruled_out | !(*length >= USUAL.start) | !(*length < USUAL.end);
+            let is_beyond = least * length > inner + slack * inner.abs();
+            *kept = !(is_beyond & mask::is_usual(*length));
         }
         mask::of(&kept)
     }

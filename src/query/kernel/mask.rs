@@ -11,6 +11,12 @@ pub(super) const SLACK: f64 = 1.0 / (1_u64 << 19) as f64;
 /// overflow.
 pub(super) const USUAL: Range<f32> = 1e-30..1e30;
 
+/// Whether a row has one of the [`USUAL`] lengths.
+#[inline(always)]
+pub(super) fn is_usual(length: f32) -> bool {
+    (length >= USUAL.start) & (length < USUAL.end)
+}
+
 /// The bits of some rows. The compiler turns the comparison that made them into vectors of bytes,
 /// and the product gathers eight bytes of 0 or 1 into the highest byte.
 #[inline(always)]

@@ -69,8 +69,12 @@ byte_loops!(fine_dots, fine_block, i16, 2, target_feature(enable = "avx2"));
 #[target_feature(enable = "avx2")]
 fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: [&[i8]; R]) -> [[i32; R]; Q] {
     let dimension = queries[0].len();
-    assert!(rows.iter().all(|row| row.len() == dimension));
-    assert!(queries.iter().all(|query| query.len() == dimension));
+    for row in rows {
+        assert!(row.len() == dimension);
+    }
+    for query in queries {
+        assert!(query.len() == dimension);
+    }
     let mut sums = [[_mm256_setzero_si256(); R]; Q];
     let whole = dimension / CODES * CODES;
     for start in (0..whole).step_by(CODES) {
@@ -159,12 +163,15 @@ fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [[__m256i; 2]
 #[inline]
 #[target_feature(enable = "avx2")]
 fn look_up<const Q: usize>(turned: &[[__m256i; 2]], queries: [&[[u8; 16]]; Q]) -> [[u16; ROWS]; Q] {
-    let queries = queries.map(|tables| tables.as_chunks::<2>().0);
-    assert!(queries.iter().all(|tables| tables.len() == turned.len()));
+    let mut pairs = [&[][..]; Q];
+    for (pairs, tables) in pairs.iter_mut().zip(queries) {
+        *pairs = tables.as_chunks::<2>().0;
+        assert!(pairs.len() == turned.len());
+    }
     // Sums of the byte pairs as 16-bit numbers, and of the higher byte of each pair.
     let mut sums = [[_mm256_setzero_si256(); 2]; Q];
     for (column, halves) in turned.iter().enumerate() {
-        for ([both, high], tables) in sums.iter_mut().zip(queries) {
+        for ([both, high], tables) in sums.iter_mut().zip(pairs) {
             let mut entries = [_mm256_setzero_si256(); 2];
             for ((entries, half), table) in entries.iter_mut().zip(halves).zip(&tables[column]) {
                 // SAFETY: the table has 16 bytes.

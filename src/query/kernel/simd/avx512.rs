@@ -113,8 +113,12 @@ fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: [&[i8]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn fine_sums<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: [&[i8]; R]) -> [[__m512i; R]; Q] {
     let dimension = queries[0].len();
-    assert!(rows.iter().all(|row| row.len() == dimension));
-    assert!(queries.iter().all(|query| query.len() == dimension));
+    for row in rows {
+        assert!(row.len() == dimension);
+    }
+    for query in queries {
+        assert!(query.len() == dimension);
+    }
     let mut sums = [[_mm512_setzero_si512(); R]; Q];
     let whole = dimension / CODES * CODES;
     for start in (0..whole).step_by(CODES) {
@@ -163,8 +167,12 @@ fn raised_block<const R: usize, const Q: usize>(queries: [&[i8]; Q], rows: [&[i8
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn raised_sums<const R: usize, const Q: usize>(queries: [&[i8]; Q], rows: [&[i8]; R]) -> [[__m512i; R]; Q] {
     let dimension = queries[0].len();
-    assert!(rows.iter().all(|row| row.len() == dimension));
-    assert!(queries.iter().all(|query| query.len() == dimension));
+    for row in rows {
+        assert!(row.len() == dimension);
+    }
+    for query in queries {
+        assert!(query.len() == dimension);
+    }
     let zero = _mm512_setzero_si512();
     let mut sums = [[zero; R]; Q];
     let whole = dimension / BYTES * BYTES;
@@ -205,7 +213,7 @@ fn sums_of_set(query: &[i8], rows: Rows<'_, u8>, sums: &mut [i32]) {
         let (fours, rest) = sums.as_chunks_mut::<4>();
         let whole = fours.len() * 4;
         for (sums, first) in fours.iter_mut().zip((0..).step_by(4)) {
-            *sums = set_block(query, std::array::from_fn(|place| row(first + place)));
+            *sums = set_block(query, [row(first), row(first + 1), row(first + 2), row(first + 3)]);
         }
         for (sum, place) in rest.iter_mut().zip(whole..) {
             [*sum] = set_block(query, [row(place)]);
@@ -213,11 +221,15 @@ fn sums_of_set(query: &[i8], rows: Rows<'_, u8>, sums: &mut [i32]) {
         return;
     };
     let (fours, rest) = picks.as_chunks::<4>();
-    for picks in fours {
-        let places = picks.map(|pick| rows.place(pick));
-        places.iter().zip(set_block(query, places.map(row))).for_each(|(place, sum)| sums[*place] = sum);
+    for [a, b, c, d] in fours {
+        let places = [rows.place(*a), rows.place(*b), rows.place(*c), rows.place(*d)];
+        let found = set_block(query, [row(places[0]), row(places[1]), row(places[2]), row(places[3])]);
+        for (place, sum) in places.into_iter().zip(found) {
+            sums[place] = sum;
+        }
     }
-    for place in rest.iter().map(|pick| rows.place(*pick)) {
+    for pick in rest {
+        let place = rows.place(*pick);
         [sums[place]] = set_block(query, [row(place)]);
     }
 }
@@ -227,16 +239,20 @@ fn sums_of_set(query: &[i8], rows: Rows<'_, u8>, sums: &mut [i32]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn set_block<const R: usize>(query: &[i8], rows: [&[u8]; R]) -> [i32; R] {
     let stride = query.len() / BYTES;
-    let rows = rows.map(|row| row.as_chunks::<8>().0);
-    assert!(query.len() == stride * BYTES && rows.iter().all(|row| row.len() == stride));
+    assert!(query.len() == stride * BYTES);
+    let mut words = [&[][..]; R];
+    for (words, row) in words.iter_mut().zip(rows) {
+        *words = row.as_chunks::<8>().0;
+        assert!(words.len() == stride);
+    }
     let mut wide = [_mm512_setzero_si512(); R];
     for first in (0..stride).step_by(SETS) {
         let mut narrow = [_mm512_setzero_si512(); R];
         for word in first..stride.min(first + SETS) {
             // SAFETY: `word` is below `stride`, so the load ends within the query.
             let integers = unsafe { _mm512_loadu_si512(query.as_ptr().add(word * BYTES).cast()) };
-            for (narrow, row) in narrow.iter_mut().zip(rows) {
-                let set = u64::from_le_bytes(row[word]);
+            for (narrow, words) in narrow.iter_mut().zip(words) {
+                let set = u64::from_le_bytes(words[word]);
                 *narrow = _mm512_mask_add_epi8(*narrow, set, *narrow, integers);
             }
         }

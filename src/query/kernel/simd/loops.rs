@@ -1,7 +1,7 @@
 //! Loops over rows that are the same on every machine.
 //!
 //! They are macros, because functions with target features cannot be passed to others that lack
-//! them.
+//! them. For the same reason no closure is passed to a method here: the call would not be inlined.
 
 /// Makes `$dots`, which takes `$together` queries of `$integer` at once and four rows at once, from
 /// `$block`.
@@ -17,8 +17,11 @@ macro_rules! byte_loops {
                     let (fours, count) = (rows.codes().chunks_exact(4 * dimension), dots.len());
                     let rest = fours.remainder();
                     for (codes, row) in fours.zip((0..).step_by(4)) {
-                        let codes = std::array::from_fn(|row| &codes[row * dimension..][..dimension]);
-                        for (found, query) in $block::<4, Q>(queries, codes).iter().zip(first..) {
+                        let mut four = [codes; 4];
+                        for (row, four) in four.iter_mut().enumerate() {
+                            *four = &codes[row * dimension..][..dimension];
+                        }
+                        for (found, query) in $block::<4, Q>(queries, four).iter().zip(first..) {
                             dots.of(query)[row..][..4].copy_from_slice(found);
                         }
                     }
@@ -32,13 +35,20 @@ macro_rules! byte_loops {
                 let codes = |place: usize| &rows.codes()[place * dimension..][..dimension];
                 let (fours, rest) = picks.as_chunks::<4>();
                 for picks in fours {
-                    let places = picks.map(|pick| rows.place(pick));
-                    for (found, query) in $block::<4, Q>(queries, places.map(codes)).iter().zip(first..) {
+                    let (mut places, mut four) = ([0; 4], [rows.codes(); 4]);
+                    for ((place, four), pick) in places.iter_mut().zip(&mut four).zip(picks) {
+                        *place = rows.place(*pick);
+                        *four = codes(*place);
+                    }
+                    for (found, query) in $block::<4, Q>(queries, four).iter().zip(first..) {
                         let dots = dots.of(query);
-                        places.iter().zip(found).for_each(|(place, dot)| dots[*place] = *dot);
+                        for (place, dot) in places.iter().zip(found) {
+                            dots[*place] = *dot;
+                        }
                     }
                 }
-                for place in rest.iter().map(|pick| rows.place(*pick)) {
+                for pick in rest {
+                    let place = rows.place(*pick);
                     for ([dot], query) in $block::<1, Q>(queries, [codes(place)]).iter().zip(first..) {
                         dots.of(query)[place] = *dot;
                     }
@@ -90,7 +100,9 @@ macro_rules! sign_loops {
                         }
                         let dots = &mut dots.of(query)[places.clone()];
                         if start > 0 {
-                            dots.iter_mut().zip(part).for_each(|(dot, part)| *dot += part);
+                            for (dot, part) in dots.iter_mut().zip(part) {
+                                *dot += part;
+                            }
                         } else if let Ok(dots) = <&mut [i32; ROWS]>::try_from(&mut *dots) {
                             *dots = part;
                         } else {
@@ -100,7 +112,8 @@ macro_rules! sign_loops {
                     // Two queries share each load of the rows.
                     let (pairs, rest) = queries.as_chunks::<2>();
                     for (pair, query) in pairs.iter().zip((0..).step_by(2)) {
-                        let [one, two] = look_up(&turned[..columns], pair.map(|tables| &tables[part.clone()]));
+                        let pair = [&pair[0][part.clone()], &pair[1][part.clone()]];
+                        let [one, two] = look_up(&turned[..columns], pair);
                         add(query, one);
                         add(query + 1, two);
                     }

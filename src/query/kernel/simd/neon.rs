@@ -1,9 +1,9 @@
 //! NEON, which every 64-bit ARM machine has.
 
 use std::arch::aarch64::{
-    int8x16_t, uint8x16_t, vaddvq_s32, vaddw_high_u8, vaddw_u8, vandq_u8, vcombine_u8, vdupq_n_s32, vdupq_n_u8,
-    vdupq_n_u16, vget_low_s8, vget_low_s16, vget_low_u8, vld1_u8, vld1q_s8, vld1q_s16, vld1q_u8, vmlal_high_s16,
-    vmlal_s16, vmovl_high_s8, vmovl_s8, vqtbl1q_u8, vshrq_n_u8, vst1q_u16, vzip1q_u8, vzip2q_u8,
+    int8x16_t, uint8x16_t, vaddq_u8, vaddvq_s32, vaddw_high_u8, vaddw_u8, vandq_u8, vcombine_u8, vdupq_n_s32,
+    vdupq_n_u8, vdupq_n_u16, vget_low_s8, vget_low_s16, vget_low_u8, vld1_u8, vld1q_s8, vld1q_s16, vld1q_u8,
+    vmlal_high_s16, vmlal_s16, vmovl_high_s8, vmovl_s8, vqtbl1q_u8, vshrq_n_u8, vst1q_u16, vzip1q_u8, vzip2q_u8,
 };
 
 use super::super::dispatch::{Dots, Rows};
@@ -51,8 +51,12 @@ byte_loops!(fine_dots, fine_block, i16, 2);
 #[inline]
 fn fine_block<const R: usize, const Q: usize>(queries: [&[i16]; Q], rows: [&[i8]; R]) -> [[i32; R]; Q] {
     let dimension = queries[0].len();
-    assert!(rows.iter().all(|row| row.len() == dimension));
-    assert!(queries.iter().all(|query| query.len() == dimension));
+    for row in rows {
+        assert!(row.len() == dimension);
+    }
+    for query in queries {
+        assert!(query.len() == dimension);
+    }
     let whole = dimension / CODES * CODES;
     // SAFETY: the machine has NEON. Each load of `CODES` from `start` on ends within its row or
     // query, because `start + CODES` is at most `dimension`.
@@ -132,14 +136,17 @@ fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [[uint8x16_t;
 /// for each column.
 #[inline]
 fn look_up<const Q: usize>(turned: &[[uint8x16_t; 2]], queries: [&[[u8; 16]]; Q]) -> [[u16; ROWS]; Q] {
-    let queries = queries.map(|tables| tables.as_chunks::<2>().0);
-    assert!(queries.iter().all(|tables| tables.len() == turned.len()));
+    let mut pairs = [&[][..]; Q];
+    for (pairs, tables) in pairs.iter_mut().zip(queries) {
+        *pairs = tables.as_chunks::<2>().0;
+        assert!(pairs.len() == turned.len());
+    }
     let mut found = [[0; ROWS]; Q];
     // SAFETY: the machine has NEON; a table has 16 bytes, and `found` 16 numbers for each query.
     unsafe {
         let mut sums = [[vdupq_n_u16(0); 2]; Q];
         for (column, [low, high]) in turned.iter().enumerate() {
-            for ([first, second], tables) in sums.iter_mut().zip(queries) {
+            for ([first, second], tables) in sums.iter_mut().zip(pairs) {
                 let [for_low, for_high] = &tables[column];
                 let low = vqtbl1q_u8(vld1q_u8(for_low.as_ptr()), *low);
                 let entries = vaddq_u8(low, vqtbl1q_u8(vld1q_u8(for_high.as_ptr()), *high));
