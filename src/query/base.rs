@@ -7,43 +7,13 @@ use deltafold_format::{EmbeddingRef, Nonce, ObjectName, PartMeta, Place};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::bits::{Bits, ones};
-use super::scan::Selection;
+use super::owner::{FRESH, Owner, Selection};
 use crate::error::{Error, Result};
 use crate::reader::{Need, Snapshot};
 
 /// Parts read and decoded at once: the fronts of 100,000 records in one round of requests. All
 /// reads together bound their bytes in flight.
 const READS: usize = 64;
-
-/// The highest bit of an [`Owner`]. It marks a record that newer runs or the log have touched.
-const FRESH: u32 = 1 << 31;
-
-/// The owner of an embedding row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Owner {
-    /// A row of the base, counted over all of its parts.
-    Base(u32),
-    /// A record that newer runs or the log have touched.
-    Fresh(u32),
-}
-
-impl Owner {
-    /// Its packed form, which is never 0.
-    fn packed(self) -> u32 {
-        match self {
-            Self::Base(row) => row + 1,
-            Self::Fresh(at) => at | FRESH,
-        }
-    }
-
-    fn unpacked(packed: u32) -> Option<Self> {
-        match packed {
-            0 => None,
-            fresh if fresh & FRESH != 0 => Some(Self::Fresh(fresh & !FRESH)),
-            base => Some(Self::Base(base - 1)),
-        }
-    }
-}
 
 /// The rows of one embedding object, and the records that own them.
 #[derive(Debug, Clone, Default)]

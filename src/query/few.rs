@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::base::Indexed;
 use super::bits::ones;
+use super::owner::Selection;
+use super::probe::Probe;
 use super::refine::spans;
-use super::scan::{Probe, Selection};
 
 /// Most rows of an object that are read this way.
 const ROWS: usize = 256;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 
-use super::base::Owner;
 use super::filter::Filter;
 use super::index::Age;
+use super::owner::Owner;
+use super::owner::Selection;
+use super::probe::Searched;
 use super::records::entries;
 use super::request::Include;
-use super::scan::{Searched, Selection};
 use super::select::Selector;
 use crate::error::{Error, Result};
 use crate::reader::{Entry, Need, Order, Reader, Reads};
@@ -173,7 +174,7 @@ impl Making {
 async fn selected(shards: &[Searched], filter: Option<&Filter>) -> Result<Arc<Vec<Selection>>> {
     match filter {
         Some(filter) => Selector::new(shards).select(filter).await,
-        None => Ok(Arc::new(shards.iter().map(Selection::all).collect())),
+        None => Ok(Arc::new(shards.iter().map(Searched::all).collect())),
     }
 }
 

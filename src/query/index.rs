@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use deltafold_format::{Metadata, ObjectName, PartMeta, Place, Segment, Sequence, Stored};
 
-use super::base::{BaseIndex, Indexed, Owner, place_number};
+use super::base::{BaseIndex, Indexed, place_number};
 use super::bits::Bits;
+use super::owner::Owner;
 use crate::error::{Repr, Result};
 use crate::reader::{Content, EmbeddingSource, IdRange, Need, Row, Rows, Snapshot, Step, value_bytes};
 

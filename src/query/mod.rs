@@ -23,6 +23,8 @@ mod find;
 mod index;
 mod kernel;
 mod nearest;
+mod owner;
+mod probe;
 mod records;
 mod refine;
 mod request;

@@ -6,9 +6,9 @@ use deltafold_format::{PartFields, Stored};
 use futures::future::try_join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::base::Owner;
+use super::owner::Owner;
+use super::probe::Searched;
 use super::request::Include;
-use super::scan::Searched;
 use crate::error::{Error, Result};
 use crate::reader::{EmbeddingSource, Entry, Need, Reads};
 

@@ -11,8 +11,9 @@ use futures::future;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::nearest::{Nearest, Spot};
+use super::probe::{Probe, Unit};
 use super::request::{Exactness, Work};
-use super::scan::{Probe, Scan, Unit};
+use super::scan::Scan;
 use super::top::Candidate;
 use crate::env::{self, Stopwatch};
 use crate::error::Result;

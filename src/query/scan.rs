@@ -4,88 +4,15 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use deltafold_format::{FormatError, Metric};
+use deltafold_format::FormatError;
 
-use super::base::{Indexed, Owner};
-use super::bits::Bits;
-use super::index::ShardIndex;
-use super::kernel::{Distances, QueryCodes};
 use super::nearest::{Nearest, Spot};
-use super::request::Exactness;
+use super::owner::Owner;
+use super::probe::{Probe, Searched, Unit};
 use super::tiles::{TILE_ROWS, Tiles};
 use super::top::Candidate;
 use crate::error::{Error, Result};
-use crate::reader::{EmbeddingObject, EmbeddingSource, Need, Snapshot};
-
-/// A shard that is searched.
-#[derive(Debug)]
-pub(crate) struct Searched {
-    pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) index: Arc<ShardIndex>,
-}
-
-impl Searched {
-    /// The id of a record.
-    pub(crate) async fn id(&self, owner: Owner) -> Result<String> {
-        if let Owner::Base(row) = owner {
-            let (number, row) = self.index.base().place(row);
-            return Ok(self.snapshot.part(0, number, Need::Front, true).await?.id(row).to_owned());
-        }
-        Ok(self.index.fresh_id(owner).as_deref().unwrap_or_default().to_owned())
-    }
-}
-
-/// An embedding object to scan.
-#[derive(Debug)]
-pub(crate) struct Unit {
-    /// Index of its shard in the search.
-    pub(crate) shard: u16,
-    pub(crate) object: EmbeddingObject,
-    pub(crate) rows: Arc<Indexed>,
-    /// The rows to read in f32, if they are few and the object is opened without codes.
-    pub(crate) few: Option<Vec<u32>>,
-}
-
-/// A query, prepared for the scan.
-#[derive(Debug)]
-pub(crate) struct Probe {
-    pub(crate) metric: Metric,
-    pub(crate) distances: Distances,
-    pub(crate) codes: QueryCodes,
-    pub(crate) k: usize,
-    pub(crate) exactness: Exactness,
-    /// The selected records of each shard; `None` selects all.
-    pub(crate) selections: Option<Arc<Vec<Selection>>>,
-}
-
-/// The records of a shard that match a filter.
-#[derive(Debug, Default)]
-pub(crate) struct Selection {
-    /// Rows of the base.
-    pub(crate) base: Bits,
-    /// Numbers of touched records.
-    pub(crate) fresh: Bits,
-}
-
-impl Selection {
-    /// Every record.
-    pub(crate) fn all(searched: &Searched) -> Self {
-        let index = &searched.index;
-        let mut selection = Self::default();
-        let words: Vec<u64> = index.standing_from(0).take(index.base().rows().div_ceil(64) as usize).collect();
-        selection.base.insert_words(0, &words);
-        index.fresh().for_each(|(at, _)| selection.fresh.insert(at as usize));
-        selection
-    }
-
-    /// Whether a record is in the selection.
-    pub(crate) fn contains(&self, owner: Owner) -> bool {
-        match owner {
-            Owner::Base(row) => self.base.contains(row as usize),
-            Owner::Fresh(at) => self.fresh.contains(at as usize),
-        }
-    }
-}
+use crate::reader::EmbeddingSource;
 
 /// Rows of an object that a worker takes at once. They are few, so that all workers end at about
 /// the same time.
@@ -241,13 +168,6 @@ impl Scan {
         }
         let id = searched.index.fresh_id(owner);
         nearest.known(Candidate { distance, shard, owner, age: searched.index.age(owner), id });
-    }
-}
-
-impl Probe {
-    pub(crate) fn selects(&self, shard: u16, owner: Owner) -> bool {
-        let selections = self.selections.as_ref();
-        selections.is_none_or(|all| all.get(usize::from(shard)).is_some_and(|selection| selection.contains(owner)))
     }
 }
 

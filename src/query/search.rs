@@ -7,13 +7,14 @@ use deltafold_format::codes::Rotation;
 use futures::future::try_join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::base::Owner;
 use super::few::few;
 use super::index::ShardIndex;
 use super::kernel::{Distances, QueryCodes};
+use super::owner::Owner;
+use super::probe::{Probe, Searched, Unit};
 use super::records::entries;
 use super::request::{Answer, Exactness, Hit, MAX_K, Query, Stages, Work};
-use super::scan::{Probe, Scan, Searched, Unit};
+use super::scan::Scan;
 use super::select::Selector;
 use super::top::Candidate;
 use super::workers;

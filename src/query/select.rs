@@ -7,7 +7,8 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::bits::Bits;
 use super::filter::{Chance, Decided, Filter, Matcher, RowSet};
-use super::scan::{Searched, Selection};
+use super::owner::Selection;
+use super::probe::Searched;
 use crate::error::{Error, Result};
 use crate::reader::Need;
 

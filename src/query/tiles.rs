@@ -8,8 +8,9 @@ use deltafold_format::{EmbeddingSection, FormatError};
 use super::bits::ones;
 use super::kernel::{Bounds, ByteFactors, Estimates, GROUP, Kernel, Queries, QueryCodes, Rows, SignFactors};
 use super::nearest::{Nearest, Spot};
+use super::owner::Selection;
+use super::probe::{Probe, Unit};
 use super::request::Exactness;
-use super::scan::{Probe, Selection, Unit};
 
 /// Rows compared at once; a multiple of [`GROUP`].
 pub(crate) const TILE_ROWS: usize = 1_024;

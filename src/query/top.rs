@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use super::base::Owner;
 use super::index::Age;
+use super::owner::Owner;
 
 /// A record and its distance.
 #[derive(Debug, Clone)]

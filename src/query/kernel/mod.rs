@@ -13,12 +13,14 @@ mod estimates;
 mod mask;
 mod portable;
 mod query;
+mod rows;
 mod simd;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use bounds::{Bounds, ByteFactors, GROUP};
-pub(crate) use dispatch::{Kernel, Queries, Rows};
+pub(crate) use dispatch::{Kernel, Queries};
 pub(crate) use distance::Distances;
 pub(crate) use estimates::{Estimates, SignFactors};
 pub(crate) use query::QueryCodes;
+pub(crate) use rows::Rows;

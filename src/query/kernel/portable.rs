@@ -1,7 +1,7 @@
 //! The kernels in plain Rust. They define the results of the others.
 
-use super::dispatch::Rows;
 use super::query::TABLE_OFFSET;
+use super::rows::Rows;
 
 /// Multiplies a query with each 8-bit row.
 pub(super) fn byte_dots<T: Copy + Into<i32>>(query: &[T], rows: Rows<'_, i8>, out: &mut [i32]) {

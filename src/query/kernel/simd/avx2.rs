@@ -9,9 +9,9 @@ use std::arch::x86_64::{
     _mm256_sub_epi16, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16, _mm256_unpacklo_epi8, _mm256_unpacklo_epi16,
 };
 
-use super::super::dispatch::{Dots, Rows};
 use super::super::portable;
 use super::super::query::TABLE_OFFSET;
+use super::super::rows::{Dots, Rows};
 use super::loops::{byte_loops, sign_loops};
 
 /// Codes of 8 bits in one vector, widened to 16.

@@ -9,7 +9,7 @@ use std::arch::x86_64::{
     _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64, _mm512_xor_si512,
 };
 
-use super::super::dispatch::{Dots, Rows};
+use super::super::rows::{Dots, Rows};
 use super::Avx2;
 use super::loops::byte_loops;
 

@@ -6,9 +6,9 @@ use std::arch::aarch64::{
     vmlal_high_s16, vmlal_s16, vmovl_high_s8, vmovl_s8, vqtbl1q_u8, vshrq_n_u8, vst1q_u16, vzip1q_u8, vzip2q_u8,
 };
 
-use super::super::dispatch::{Dots, Rows};
 use super::super::portable;
 use super::super::query::TABLE_OFFSET;
+use super::super::rows::{Dots, Rows};
 use super::loops::{byte_loops, sign_loops};
 
 /// Codes of 8 bits in one vector.
