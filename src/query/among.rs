@@ -24,7 +24,7 @@ impl Reader {
         }
         let entries = self.get_many(&ids).await?;
         if let Some((id, _)) = ids.iter().zip(&entries).find(|(_, entry)| entry.is_none()) {
-            return Err(Error::invalid(format!("there is no record `{}` to search; leave it out", shown(id))));
+            return Err(Error::invalid(format!("Error finding id: there is no record `{}`; leave it out", shown(id))));
         }
         let mut answers = Vec::with_capacity(queries.len());
         for query in queries {

@@ -87,7 +87,9 @@ async fn a_query_finds_the_nearest_that_match() {
     let among = json!({ "query_embeddings": [[1, 0]], "ids": ["zero", "b"], "n_results": 1 });
     assert_eq!(api.ok("POST", &format!("{at}/query"), among).await["ids"], json!([["b"]]));
     let unknown = json!({ "query_embeddings": [[1, 0]], "ids": ["b", "none"] });
-    assert_eq!(api.call("POST", &format!("{at}/query"), &unknown).await.status, 400);
+    let refused = api.call("POST", &format!("{at}/query"), &unknown).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.body["message"].as_str().unwrap().contains("Error finding id"), "{}", refused.body);
 }
 
 #[tokio::test]
