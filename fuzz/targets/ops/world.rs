@@ -60,7 +60,8 @@ pub(crate) async fn run(mut choices: Choices<'_>, store: Faulty) {
     let options = CreateOptions::new(2).shards(shards);
     let options = if by_revision { options.by_revision(KEEP_TOMBSTONES) } else { options };
     let name = "fuzz".parse().expect("it is a name");
-    let created = Collection::builder(Arc::new(store.clone()), &name).env(Arc::new(Counting::default())).create(&options).await;
+    let created =
+        Collection::builder(Arc::new(store.clone()), &name).env(Arc::new(Counting::default())).create(&options).await;
     let collection = created.expect("the store is calm");
     let world = World { store: store.clone(), collection, policy, state: RefCell::default() };
     let writers = (0..WRITERS).map(|_| world.writer()).collect();

@@ -12,6 +12,7 @@ pub(super) const SLACK: f64 = 1.0 / (1_u64 << 19) as f64;
 pub(super) const USUAL: Range<f32> = 1e-30..1e30;
 
 /// Whether a row has one of the [`USUAL`] lengths.
+#[expect(clippy::manual_range_contains, reason = "without a branch the compiler makes vectors of it")]
 #[inline(always)]
 pub(super) fn is_usual(length: f32) -> bool {
     (length >= USUAL.start) & (length < USUAL.end)
