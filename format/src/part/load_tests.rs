@@ -453,6 +453,23 @@ fn summaries_with_lists_or_bounds_that_cannot_be_are_refused() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// Whatever ops made a row, its record with some fields has these as the whole record has them.
+    #[test]
+    fn a_record_with_some_fields_is_a_cut_of_the_whole(rows in rows(40)) {
+        let part = PartMeta::decode(build(&rows).object.to_bytes()).unwrap();
+        for row in 0..part.rows() {
+            let whole = part.effect(row).unwrap().resolve();
+            for (metadata, document) in [(true, true), (true, false), (false, true), (false, false)] {
+                let cut = part.resolved_record(row, PartFields { metadata, document }).unwrap();
+                let wanted = |stored: Stored<EmbeddingRef, _>| {
+                    let Record { embedding, metadata: keys, document: text } = stored.record;
+                    (stored.inserted, stored.changed, embedding, metadata.then_some(keys), text.filter(|_| document))
+                };
+                prop_assert_eq!(cut.map(wanted), whole.clone().map(wanted), "row {}", row);
+            }
+        }
+    }
+
     #[test]
     fn pieces_in_any_order_make_the_whole_part(rows in rows(40), seed in any::<u64>()) {
         let encoded = build(&rows);
