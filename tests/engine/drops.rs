@@ -45,7 +45,7 @@ async fn a_drop_that_is_broken_off_is_finished_by_the_next<S: Store + Clone>(sto
     assert_eq!(Collection::open(Arc::new(store.clone()), &name).await.unwrap_err().kind(), ErrorKind::NotFound);
     let error = Collection::create(Arc::new(store.clone()), &name, &CreateOptions::new(2)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-    assert!(error.to_string().contains("run `drop c` again"), "{error}");
+    assert!(error.to_string().contains("Run `drop c` again"), "{error}");
     let left = store.keys("c/").await.len() as u64;
     assert!(left > 0 && left < objects);
     Collection::drop_collection(&store, &name, |_| ()).await.unwrap();
