@@ -114,12 +114,11 @@ fn only_folds(fold_bytes: u64) -> CompactorOptions {
     CompactorOptions::default().policy(Policy::default().fold_bytes(fold_bytes).fan_in(usize::MAX).absorb_one_in(0))
 }
 
-/// Bytes of a fold whose embedding object is less than half as large as an object may be. A merge
-/// copies the rows of such objects.
+/// Bytes of a fold of few segments. A fold takes one segment at least.
 const SMALL_FOLD: u64 = 4 << 20;
 
-/// All records are in small runs, with their embeddings in small objects. The base absorbs them
-/// all, and every byte is written anew.
+/// All records are in runs of one segment, whose embedding objects are full. The base absorbs the
+/// runs and writes their columns anew.
 pub(crate) fn absorb(setting: &Setting) -> Vec<Figure> {
     let folder = setting.fresh();
     let collection = runtime().block_on(create(&folder, "bench"));
