@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The reason why a line is no op, with its place and field. Fix the line and resume from it.
+/// The reason why a line is not an op, with its place and field. Fix the line and resume from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineError {
     line: u64,

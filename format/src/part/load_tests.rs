@@ -453,7 +453,7 @@ fn summaries_with_lists_or_bounds_that_cannot_be_are_refused() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever ops made a row, its record with some fields has these as the whole record has them.
+    /// A record with some fields equals the whole record in these fields, for any ops.
     #[test]
     fn a_record_with_some_fields_is_a_cut_of_the_whole(rows in rows(40)) {
         let part = PartMeta::decode(build(&rows).object.to_bytes()).unwrap();

@@ -43,7 +43,7 @@ pub(crate) struct Batch {
 pub(super) struct Parsed {
     /// The ops of the lines before the refused one.
     pub(super) batch: Batch,
-    /// The first line that is no op.
+    /// The first line that is not an op.
     pub(super) refused: Option<Failure>,
 }
 
