@@ -50,8 +50,15 @@ impl FromStr for Location {
             Some(("s3", _)) => Backend::S3(Box::new(text.parse().map_err(|reason: String| Error::invalid(reason))?)),
             // `C:\data` is a path.
             Some((scheme, _)) if scheme.len() > 1 && !scheme.contains(['/', '.']) => {
-                let known = if cfg!(feature = "s3") { "`dir:PATH`, `s3://BUCKET/PREFIX`" } else { "`dir:PATH`" };
-                let reason = format!("`{text}` is no store that this program knows; use {known} or a path");
+                let reason = if scheme == "s3" {
+                    format!(
+                        "this program was built without S3, so it cannot open `{text}`; build it with the feature `s3`"
+                    )
+                } else {
+                    format!(
+                        "`{text}` is no store that this program knows; use `dir:PATH`, `s3://BUCKET/PREFIX` or a path"
+                    )
+                };
                 return Err(Error::invalid(reason));
             }
             _ if text.is_empty() => return Err(Error::invalid("the address of the store is empty")),

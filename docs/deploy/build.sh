@@ -9,7 +9,7 @@ case "${1:-}" in
 esac
 zip="$PWD/target/deltafold-lambda-$1.zip"
 shift
-cargo zigbuild --profile lambda --target "$target.2.34" --bin bootstrap --no-default-features --features lambda
+cargo zigbuild --profile lambda --target "$target.2.34" --package deltafold-cli --bin bootstrap --no-default-features --features lambda
 rm -f "$zip"
 python3 -m zipfile -c "$zip" "target/$target/lambda/bootstrap" "$@"
 ls -l "$zip"

@@ -1,5 +1,5 @@
 //! Services of AWS, as servers with injected faults and as ministack, an emulator: buckets, tables,
-//! queues, streams, functions, deployments and their cost.
+//! queues, streams and their cost.
 //!
 //! Long tests begin first, as their names do: the emulators and the schedules leave time for the
 //! rest.
@@ -16,14 +16,9 @@
 mod bucket;
 #[cfg(feature = "s3")]
 mod cost;
-mod deploy;
 #[cfg(feature = "sqs")]
 mod ingest;
-#[cfg(feature = "lambda")]
-mod lambda;
 #[cfg(all(feature = "objects", feature = "sqs"))]
 mod objects;
-#[cfg(all(feature = "lambda", target_os = "linux"))]
-mod pipeline;
 #[cfg(feature = "sqs")]
 mod queue;

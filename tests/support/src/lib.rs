@@ -27,3 +27,7 @@ pub mod watched;
 // The macros name them.
 #[doc(hidden)]
 pub use {deltafold, futures};
+
+/// The clients of AWS with which tests look behind the library.
+#[cfg(feature = "lambda")]
+pub use {aws_sdk_lambda, aws_sdk_sqs, aws_smithy_http_client};

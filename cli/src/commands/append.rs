@@ -1,0 +1,377 @@
+//! `append`: appends ops from files or standard input, each line exactly once.
+//!
+//! It appends each line under a source position: the source's name and the line's number. The same
+//! lines under the same source take effect once, even after a run that broke off. So a failure can
+//! name a command to resume with. It names none where the acknowledged lines may be wrong
+//! themselves.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::Duration;
+
+use clap::Args;
+use deltafold::format::{CollectionName, Sequence, ShardId};
+use deltafold::{Ack, Env as _, ErrorKind, System, Writer, WriterOptions};
+use futures::stream::FuturesOrdered;
+use futures::{FutureExt as _, StreamExt as _};
+use serde_json::json;
+
+use crate::backlog::{BacklogArguments, Keeper};
+use crate::context::Context;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::input::{Event, Input, Reading, Trust, read};
+use crate::output::Progress;
+use crate::output::units::{self, bytes, count, counted};
+use crate::quote::{option, quoted};
+use crate::signals::{self, Stop};
+
+/// Lines in flight at most.
+const MAX_LINES: usize = 16_384;
+/// Bytes of lines in flight at most. The writer takes eight times as much before it reports that it
+/// is busy.
+const MAX_BYTES: usize = 16 << 20;
+/// A segment waits this long for lines after its first, unless a caller waits for acknowledgements.
+/// A few lines that come together then cost the requests of one append.
+const LINGER: Duration = Duration::from_millis(2);
+
+/// Append ops, one a line, from files or standard input
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A line: {\"op\":\"put|upsert|add|patch|delete\",\"id\":…,\"embedding\":[…],\"metadata\":{…},\"document\":…}\n\
+    In `patch` and `upsert` a null metadata value removes the key, and a null embedding or document is cleared."
+)]
+pub(crate) struct Append {
+    /// The collection
+    collection: CollectionName,
+    /// Files, plain or compressed (zstd, gzip: read and checked whole first); `-` is standard input
+    #[arg(value_name = "FILE", default_value = "-")]
+    files: Vec<PathBuf>,
+    /// Skip the lines before this one, counted from 1; with one file
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    from_line: u64,
+    /// Name the source: a line takes effect once under one name and number; with one file
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Print a line with every acknowledgement: the last line up to which the input is durable
+    #[arg(long)]
+    acks: bool,
+    #[command(flatten)]
+    backlog: BacklogArguments,
+}
+
+/// The outcome of the lines of one input.
+#[derive(Debug, Default, Clone, Copy)]
+struct Tally {
+    /// This line and all before it are acknowledged.
+    line: u64,
+    /// Ops acknowledged.
+    ops: u64,
+    /// Of these, the ops that the log held already.
+    duplicates: u64,
+    /// Bytes of their lines.
+    bytes: u64,
+    /// The first of them in the log.
+    first: Option<(ShardId, Sequence)>,
+}
+
+impl Append {
+    pub(crate) async fn run(self, context: &Context) -> Outcome {
+        if self.files.len() > 1 && (self.from_line > 1 || self.source.is_some()) {
+            return Err(Failure::new(Exit::Usage, "`--from-line` and `--source` go with one file")
+                .help("append the files one by one"));
+        }
+        let collection = context.collection(&self.collection).await?;
+        let linger = if self.acks { Duration::ZERO } else { LINGER };
+        let options = self.backlog.writer(WriterOptions::default().linger(linger));
+        let writer = collection.writer(options)?;
+        let mut keeper = Keeper::new(&collection, &self.backlog, context.output);
+        let run = System.uid();
+        let inputs: Vec<Input> = self.files.iter().map(|path| Input::of(path)).collect();
+        let total = inputs.iter().map(Input::len).sum();
+        let mut progress = Progress::new(context.output, "appending", "op", total);
+        let stop = signals::listen();
+        let mut sum = Tally::default();
+        let mut read_before = 0;
+        let mut unchecked = Vec::new();
+        for (index, input) in inputs.iter().enumerate() {
+            let source = match &self.source {
+                Some(source) => source.clone(),
+                None if inputs.len() == 1 => format!("run-{run}"),
+                None => format!("run-{run}.{}", index + 1),
+            };
+            let rest = inputs.get(index + 1..).unwrap_or_default();
+            let reading = read(input, self.from_line, collection.config().rules(), collection.memory(), stop.clone())?;
+            if reading.lacks_checksum {
+                unchecked.push(input.name());
+                let name = input.name();
+                context
+                    .output
+                    .note(format!("`{name}` carries no checksum: damage that leaves it readable goes unnoticed"));
+            }
+            let trust = reading.trust;
+            let job = Job { context, command: &self, input, rest, source, stop: stop.clone(), trust };
+            let tally = job.run(&writer, &mut keeper, reading, &mut progress, sum, read_before).await?;
+            read_before += input.len().unwrap_or(0);
+            sum.ops += tally.ops;
+            sum.duplicates += tally.duplicates;
+            sum.bytes += tally.bytes;
+        }
+        // Every line is acknowledged. The user may interrupt the remaining folds.
+        let mut stop = stop;
+        tokio::select! {
+            folded = keeper.finish(&writer) => folded?,
+            _ = stop.wait_for(Option::is_some) => {}
+        }
+        writer.close().await?;
+        self.report(context, &sum, &progress, &unchecked)
+    }
+
+    fn report(&self, context: &Context, sum: &Tally, progress: &Progress, unchecked: &[String]) -> Outcome {
+        let elapsed = progress.elapsed();
+        if context.output.json {
+            let report = json!({
+                "collection": self.collection.as_str(),
+                "ops": sum.ops,
+                "duplicates": sum.duplicates,
+                "bytes": sum.bytes,
+                "seconds": elapsed.as_secs_f64(),
+                "without_checksum": unchecked,
+            });
+            let output = context.output;
+            return Ok(if self.acks { output.json_line(&report) } else { output.document(&report) }?);
+        }
+        let took = units::duration(elapsed);
+        let rates = progress.rates(sum.ops, sum.bytes, elapsed);
+        let again = if sum.duplicates > 0 {
+            format!("; {} of them had been appended before", count(sum.duplicates))
+        } else {
+            String::new()
+        };
+        Ok(context.output.line(format!("appended to {} in {took}: {rates}{again}", self.collection))?)
+    }
+}
+
+/// One input of a run.
+struct Job<'a> {
+    context: &'a Context,
+    command: &'a Append,
+    input: &'a Input,
+    /// The inputs after this one.
+    rest: &'a [Input],
+    source: String,
+    stop: Stop,
+    /// The trust in its lines before its end was read.
+    trust: Trust,
+}
+
+/// Lines in flight together.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    /// The number of the last of them.
+    last: u64,
+    ops: usize,
+    /// Bytes of the lines.
+    bytes: usize,
+}
+
+/// Lines in flight, in their order, each with its outcome.
+type Waiting<'a> = FuturesOrdered<Pin<Box<dyn Future<Output = (Sent, deltafold::Result<Ack>)> + Send + 'a>>>;
+
+impl Job<'_> {
+    /// Appends all lines in order. After a failure it first waits for the acknowledgements of
+    /// everything before it, as far as the store cooperates.
+    async fn run(
+        &self,
+        writer: &Writer,
+        keeper: &mut Keeper,
+        mut reading: Reading,
+        progress: &mut Progress,
+        sum: Tally,
+        read_before: u64,
+    ) -> Outcome<Tally> {
+        let mut stop = self.stop.clone();
+        let mut waiting = Waiting::new();
+        let (mut waiting_lines, mut waiting_bytes) = (0, 0);
+        let mut tally = Tally { line: self.command.from_line.saturating_sub(1), ..Tally::default() };
+        let mut read = 0;
+        let end = loop {
+            let room = waiting_lines < MAX_LINES
+                && waiting_bytes < MAX_BYTES
+                && !keeper.holds_back(writer, &self.command.backlog);
+            let event = tokio::select! {
+                Some(sent) = waiting.next(), if !waiting.is_empty() => {
+                    let mut next = Some(sent);
+                    while let Some((sent, outcome)) = next {
+                        waiting_lines -= sent.ops;
+                        waiting_bytes -= sent.bytes;
+                        tally = self.count(sent, outcome, tally)?;
+                        next = waiting.next().now_or_never().flatten();
+                    }
+                    self.acknowledged(&tally)?;
+                    keeper.look(writer);
+                    progress.at(read_before + read, sum.ops + tally.ops, sum.bytes + tally.bytes);
+                    continue;
+                }
+                event = reading.next(), if room => event,
+                folded = keeper.folded() => match folded {
+                    Ok(()) => continue,
+                    Err(failure) => Event::Failed(failure, self.trust),
+                },
+                // Standard input may stay silent for ever.
+                _ = stop.wait_for(Option::is_some) => Event::Stopped,
+            };
+            let batch = match event {
+                Event::Lines(batch) => batch,
+                Event::Note(text) => {
+                    self.context.output.note(text);
+                    continue;
+                }
+                Event::End => break Ok(()),
+                Event::Stopped => break Err((self.asked_to_stop(), self.trust)),
+                Event::Failed(failure, trust) => break Err((failure, trust)),
+            };
+            read = batch.read;
+            let sent = Sent { last: batch.last, ops: batch.ops.len(), bytes: batch.bytes };
+            let source = &self.source;
+            let mut append = Box::pin(async move { (sent, writer.append_run(source, batch.ops).await) });
+            // The first poll hands the ops to the writer, so the log has the order of the lines.
+            match futures::poll!(&mut append) {
+                std::task::Poll::Ready(sent) => waiting.push_back(Box::pin(std::future::ready(sent))),
+                std::task::Poll::Pending => waiting.push_back(append),
+            }
+            waiting_lines += sent.ops;
+            waiting_bytes += sent.bytes;
+        };
+        while let Some((sent, outcome)) = waiting.next().await {
+            tally = self.count(sent, outcome, tally)?;
+        }
+        self.acknowledged(&tally)?;
+        match end {
+            Ok(()) => Ok(tally),
+            Err((failure, trust)) => Err(self.stopped(failure, tally, trust)),
+        }
+    }
+
+    fn asked_to_stop(&self) -> Failure {
+        let signal = *self.stop.borrow();
+        let exit = signal.map_or(Exit::Interrupted, signals::Signal::exit);
+        Failure::new(exit, if exit == Exit::Terminated { "terminated" } else { "interrupted" })
+    }
+
+    /// Prints the last acknowledged line, for scripts.
+    fn acknowledged(&self, tally: &Tally) -> Outcome {
+        let output = self.context.output;
+        if !self.command.acks || tally.ops == 0 {
+            return Ok(());
+        }
+        if output.json {
+            let input = self.input.name();
+            return Ok(output.json_line(&json!({ "input": input, "acknowledged_line": tally.line, "ops": tally.ops }))?);
+        }
+        Ok(output.line(format_args!("line {} and all before it are acknowledged", tally.line))?)
+    }
+
+    /// Adds an outcome to the tally.
+    fn count(&self, sent: Sent, outcome: deltafold::Result<Ack>, tally: Tally) -> Outcome<Tally> {
+        match outcome {
+            Ok(ack) => Ok(Tally {
+                first: tally.first.or_else(|| ack.segments().first().copied()),
+                line: sent.last,
+                ops: tally.ops + sent.ops as u64,
+                duplicates: tally.duplicates + ack.duplicates() as u64,
+                bytes: tally.bytes + sent.bytes as u64,
+            }),
+            Err(error) => {
+                let kind = error.kind();
+                let mut failure = Failure::from(error);
+                if kind == ErrorKind::Unknown {
+                    failure = failure.help("going on as below finds out: a line that took effect does not do so again");
+                }
+                Err(self.stopped(failure, tally, self.trust))
+            }
+        }
+    }
+
+    /// A failure with the acknowledged lines and the command to resume with.
+    fn stopped(&self, failure: Failure, tally: Tally, trust: Trust) -> Failure {
+        if trust != Trust::Sound && tally.ops > 0 {
+            return self.in_doubt(failure, tally, trust);
+        }
+        let next = tally.line + 1;
+        let acknowledged = if tally.line >= self.command.from_line {
+            format!(
+                "line {} and all before it are acknowledged: {}, {}",
+                tally.line,
+                counted(tally.ops, "op"),
+                bytes(tally.bytes)
+            )
+        } else {
+            "nothing of this input was appended by this command".to_owned()
+        };
+        let failure = failure
+            .detail("input", self.input.name())
+            .detail("acknowledged_ops", tally.ops)
+            .detail("source", self.source.as_str())
+            .detail("resume_from_line", next)
+            .help(acknowledged);
+        let source = option("--source", &self.source);
+        let command = format!("{} {source} --from-line {next}", self.append(&self.input.argument()));
+        self.and_the_rest(failure.help(format!("resume with: {command}")))
+    }
+
+    /// A failure where lines in the log are in doubt: their checksum is wrong, or was never
+    /// reached. To resume behind them would keep wrong lines. To repeat them under their source
+    /// would leave the right ones out.
+    fn in_doubt(&self, failure: Failure, tally: Tally, trust: Trust) -> Failure {
+        let from = self.command.from_line;
+        let why = match trust {
+            Trust::Unknown => "their checksum stands at the end of the input, which was not reached",
+            Trust::Broken | Trust::Sound => "a checksum covers them only at the end of the input",
+        };
+        let lines = format!("lines {from} to {} are in the log, and any of them may be wrong: {why}", tally.line);
+        let mut failure = failure
+            .detail("input", self.input.name())
+            .detail("acknowledged_ops", tally.ops)
+            .detail("unreliable_lines", vec![from, tally.line])
+            .detail("unchecked", trust == Trust::Unknown)
+            .help(lines);
+        if self.command.source.is_some() {
+            failure = failure.help(format!(
+                "do not use the source {} for them again: the log would take the right lines for repetitions",
+                quoted(&self.source)
+            ));
+        }
+        let file = match self.input {
+            Input::Stdin => "FILE".to_owned(),
+            Input::File(_) => self.input.argument(),
+        };
+        failure = failure.help(format!(
+            "save a good copy in a file, and append all of it: {}. A file is checked before its first line is \
+             appended, and each `put` replaces its wrong one",
+            self.append(&file)
+        ));
+        if let Some((shard, sequence)) = tally.first {
+            failure = failure.help(format!(
+                "that does not undo a wrong id, or an op other than `put`. This shows the appended ops: deltafold {}follow \
+                 {} --shard {} --from {} --until-end",
+                self.context.store_option(),
+                self.command.collection,
+                shard.get(),
+                sequence.get()
+            ));
+        }
+        self.and_the_rest(failure)
+    }
+
+    fn append(&self, input: &str) -> String {
+        format!("deltafold {}append {} {input}", self.context.store_option(), self.command.collection)
+    }
+
+    fn and_the_rest(&self, failure: Failure) -> Failure {
+        if self.rest.is_empty() {
+            return failure;
+        }
+        let rest: Vec<String> = self.rest.iter().map(Input::argument).collect();
+        failure.help(format!("then append the rest: {}", rest.join(" ")))
+    }
+}

@@ -1,0 +1,200 @@
+//! `reset`: empties queues and collection, so that producers can send everything again.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use clap::Args;
+use deltafold::aws::{Queue, QueueErrorKind, QueueSettings};
+use deltafold::format::{CollectionName, HeadPlace};
+use deltafold::store::Store;
+use deltafold::{DropReport, Reset};
+use serde_json::{Value, json};
+
+use super::create::parse_heads;
+use super::queue::{DEDUPLICATION, Service, wait};
+use crate::confirm::confirm;
+use crate::context::Context;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::Progress;
+use crate::output::units::{bytes, counted};
+
+/// Purge queues and drop a collection, to begin anew
+///
+/// It first purges the queues and their dead-letter queues, so that no consumer applies an old
+/// change to the new data. Then it drops the collection with its heads. Then it waits until the
+/// queues have forgotten deduplication ids and no consumer can still work on an old message. Stop
+/// the producers first. You can interrupt the command anywhere and call it again: a note in the
+/// store keeps its plan until it is done.
+#[derive(Debug, Args)]
+pub(crate) struct ResetArgs {
+    /// The collection
+    collection: CollectionName,
+    /// A queue that feeds it, by URL, ARN or name; several may be given
+    #[arg(long = "queue", value_name = "QUEUE")]
+    queues: Vec<String>,
+    /// Keep the messages of dead-letter queues
+    #[arg(long)]
+    keep_dead_letters: bool,
+    /// The place of the collection's heads: `store`, or `dynamodb:TABLE[@REGION]`; the command
+    /// usually knows it
+    #[arg(long, value_name = "PLACE", value_parser = parse_heads)]
+    heads: Option<HeadPlace>,
+    /// Skip the wait at the end, and print how long producers must not send
+    #[arg(long)]
+    no_wait: bool,
+    /// Only print what it would delete
+    #[arg(long)]
+    dry_run: bool,
+    /// Skip the confirmation
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    service: Service,
+}
+
+impl ResetArgs {
+    pub(crate) async fn run(self, context: &Context) -> Outcome {
+        let store = context.store().await?;
+        let noted = Reset::noted(&*store, &self.collection).await?;
+        let heads = match (&self.heads, &noted) {
+            (Some(heads), _) => heads.clone(),
+            (None, Some(note)) => note.heads.clone(),
+            (None, None) => context.store_of(&self.collection).await?.heads(),
+        };
+        let mut names = self.queues.clone();
+        names.extend(noted.iter().flat_map(|note| note.queues.clone()));
+        let queues = self.queues(&names).await?;
+        let store_with_heads = context.store_with(&heads).await?;
+        let there = size(&*store_with_heads, &self.collection).await?;
+        if there.0 == 0 && noted.is_none() && queues.is_empty() {
+            return Err(Failure::new(Exit::NotFound, format!("there is no collection `{}`", self.collection)).help(
+                "`deltafold status` lists the collections of a store; `--store` or DELTAFOLD_STORE names another",
+            ));
+        }
+        let rest = self.rest(&queues);
+        if self.dry_run {
+            return self.tell(context, &queues, there, rest);
+        }
+        if !self.yes {
+            let messages: u64 = queues.iter().map(|(_, settings)| settings.depth.total()).sum();
+            let what = format!(
+                "this deletes about {} of {} and `{}` in {} for good",
+                counted(messages, "message"),
+                counted(queues.len() as u64, "queue"),
+                self.collection,
+                store_with_heads.location()
+            );
+            confirm(context, &what, self.collection.as_str(), &format!("deltafold reset {}", self.collection))?;
+        }
+        let urls: Vec<String> = queues.iter().map(|(queue, _)| queue.url().to_owned()).collect();
+        let purges = async {
+            for (queue, _) in &queues {
+                purge(context, queue).await?;
+            }
+            Ok::<(), Failure>(())
+        };
+        let progress = RefCell::new(Some(Progress::new(context.output, "deleting", "object", None)));
+        let each = |report: DropReport| {
+            if let Some(progress) = progress.borrow_mut().as_mut() {
+                progress.at(report.objects, report.objects, report.bytes);
+            }
+        };
+        let rests = async {
+            drop(progress.take());
+            if !self.no_wait {
+                wait(context.output, rest, "until the queues have forgotten what they were sent").await;
+            }
+        };
+        Reset { heads, queues: urls }.run(&*store, &*store_with_heads, &self.collection, purges, rests, each).await?;
+        self.tell(context, &queues, there, if self.no_wait { rest } else { Duration::ZERO })
+    }
+
+    /// The queues, each once, and their dead-letter queues.
+    async fn queues(&self, names: &[String]) -> Outcome<Vec<(Queue, QueueSettings)>> {
+        let mut found: Vec<(Queue, QueueSettings)> = Vec::new();
+        for name in names {
+            let queue = self.service.open(name).await?;
+            let mut next = Some(queue);
+            while let Some(queue) = next.take() {
+                if found.iter().any(|(known, _)| known.url() == queue.url()) {
+                    break;
+                }
+                let settings = queue.settings().await?;
+                if let Some(arn) = settings.dead_letters.as_deref().filter(|_| !self.keep_dead_letters) {
+                    next = Some(queue.sibling(arn).await?);
+                }
+                found.push((queue, settings));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The time in which producers must not send again. Deduplication ids outlive their messages,
+    /// and a consumer may still work on a message received before.
+    fn rest(&self, queues: &[(Queue, QueueSettings)]) -> Duration {
+        let of = |(_, settings): &(Queue, QueueSettings)| {
+            let forgotten = if settings.fifo { DEDUPLICATION } else { Duration::from_secs(60) };
+            settings.visibility_timeout.max(forgotten)
+        };
+        queues.iter().map(of).max().unwrap_or_default()
+    }
+
+    fn tell(&self, context: &Context, queues: &[(Queue, QueueSettings)], there: (u64, u64), rest: Duration) -> Outcome {
+        if context.output.json {
+            let queues: Vec<Value> = queues
+                .iter()
+                .map(|(queue, settings)| json!({ "queue": queue.name(), "messages": settings.depth.total() }))
+                .collect();
+            return Ok(context.output.document(&json!({
+                "collection": self.collection.as_str(),
+                "dry_run": self.dry_run,
+                "queues": queues,
+                "objects": there.0,
+                "bytes": there.1,
+                "send_again_after_seconds": rest.as_secs(),
+            }))?);
+        }
+        let (purged, dropped) = if self.dry_run { ("would purge", "would drop") } else { ("purged", "dropped") };
+        for (queue, settings) in queues {
+            let about = counted(settings.depth.total(), "message");
+            context.output.line(format!("{purged} {}: about {about}", queue.name()))?;
+        }
+        let objects = counted(there.0, "object");
+        context.output.line(format!("{dropped} {}: {objects}, {}", self.collection, bytes(there.1)))?;
+        if !rest.is_zero() {
+            let seconds = rest.as_secs();
+            context.output.note(if self.dry_run {
+                format!("it would wait {seconds} s at the end")
+            } else {
+                format!("send nothing again before {seconds} s are over: it would be lost silently")
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Purges a queue. Waits first if it was purged within the last minute.
+async fn purge(context: &Context, queue: &Queue) -> Outcome {
+    match queue.purge().await {
+        Err(error) if error.kind() == QueueErrorKind::Busy => {
+            wait(context.output, Duration::from_secs(60), "a queue can be purged once a minute").await;
+            Ok(queue.purge().await?)
+        }
+        purged => Ok(purged?),
+    }
+}
+
+/// Objects and bytes under a collection's name.
+async fn size(store: &dyn Store, name: &CollectionName) -> Outcome<(u64, u64)> {
+    let prefix = format!("{name}/");
+    let (mut objects, mut bytes, mut after) = (0, 0, None);
+    loop {
+        let page = store.list_after(&prefix, after.as_ref(), 1_000).await?;
+        objects += page.len() as u64;
+        bytes += page.iter().map(|listed| listed.bytes).sum::<u64>();
+        match page.last() {
+            Some(last) if page.len() == 1_000 => after = Some(last.key.clone()),
+            _ => return Ok((objects, bytes)),
+        }
+    }
+}

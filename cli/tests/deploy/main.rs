@@ -1,0 +1,14 @@
+//! The deployment: its template and its Pulumi program, and the program for AWS Lambda as the
+//! service runs it, on a server with injected faults and on ministack, an emulator.
+//!
+//! Long tests begin first, as their names do: the emulator leaves time for the rest.
+#![cfg_attr(
+    feature = "lambda",
+    expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")
+)]
+
+#[cfg(feature = "lambda")]
+mod lambda;
+#[cfg(all(feature = "lambda", target_os = "linux"))]
+mod pipeline;
+mod template;

@@ -1,0 +1,47 @@
+//! The deployment: its template and its Pulumi program against linters, rules of our own, and an
+//! emulator that applies the template.
+//!
+//! The checks are Python, as the tools are; `checks/` holds them.
+
+use std::path::Path;
+use std::process::Command;
+
+use deltafold_testing::{ministack, venv};
+
+const REQUIREMENTS: &str = include_str!("checks/requirements.txt");
+
+fn path(within: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(within)
+}
+
+fn python(check: &str) -> Command {
+    let mut command = Command::new(venv::installed("deploy", REQUIREMENTS).join("bin/python"));
+    command.arg("-B").arg(path("cli/tests/deploy/checks").join(check));
+    command
+}
+
+#[test]
+fn the_template_is_what_cloudformation_takes() {
+    let lint = venv::installed("deploy", REQUIREMENTS).join("bin/cfn-lint");
+    venv::run(Command::new(lint).arg("--regions").arg("us-east-1").arg("--").arg(path("docs/deploy/template.yaml")));
+}
+
+#[test]
+fn the_template_keeps_rules_that_every_bad_twin_breaks() {
+    let said = venv::run(python("check_template.py").arg(path("docs/deploy/template.yaml")));
+    assert!(said.contains(" checks"), "{said}");
+}
+
+#[test]
+fn the_pulumi_program_keeps_the_same_rules() {
+    for source in ["stream", "forwarder", "fifo", "standard"] {
+        let said = venv::run(python("check_pulumi.py").arg(path("docs/deploy/pulumi")).arg(source));
+        assert!(said.contains("resources"), "{source}: {said}");
+    }
+}
+
+#[test]
+fn the_template_can_be_deployed() {
+    let said = venv::run(python("check_stack.py").arg(ministack::endpoint()).arg(path("docs/deploy/template.yaml")));
+    assert_eq!(said.lines().count(), 4, "{said}");
+}
