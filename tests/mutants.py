@@ -282,7 +282,9 @@ class Mutants:
         sys.exit("the mutants do not settle")
 
     def cargo(self, verb, *more):
-        command = ["cargo", verb, "-p", self.options.package, "--all-features", "--message-format", "json", *more]
+        packages = [self.options.package, *(self.options.also if verb == "test" else [])]
+        command = ["cargo", verb, "--all-features", "--message-format", "json", *more]
+        command += [word for package in packages for word in ("-p", package)]
         run = subprocess.run(
             command, cwd=self.tree, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -447,6 +449,7 @@ def main():
     parser.add_argument("--sample", type=int, help="so many mutants, drawn by the seed")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--programs", default="lib,golden", help="the test programs, lib for the crate's own tests")
+    parser.add_argument("--also", action="append", default=[], help="packages whose test programs meet the mutants, too")
     parser.add_argument("--skip", action="append", default=[], help="leave out tests whose name holds this")
     parser.add_argument("--threads", type=int, default=1, help="tests that run at once")
     parser.add_argument("--alone", action="store_true", help="then the mutants that cannot have a switch")
