@@ -21,7 +21,8 @@ GROUPS = ["append", "callers", "refresh", "bulk-fold-open", "absorb", "day-puts"
 
 def built(checkout, target):
     """The program of the figures, built in release."""
-    # Without the features for AWS: they take most of the time of a build, and no figure here needs them.
+    # Without the features for AWS. They take most of the time of a build, and no figure here needs
+    # them.
     command = ["cargo", "build", "--release", "--no-default-features", "--bench", "figures"]
     command.append("--message-format=json-render-diagnostics")
     environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}

@@ -21,7 +21,7 @@ def text(number, length):
     return " ".join(words)
 
 
-# Ops of the segments that nobody has folded, and rows of the fragments that LanceDB has not compacted.
+# Ops of the segments before a fold, and rows of LanceDB's fragments before a compaction.
 BACKLOG = [100 + number * 353 % 901 for number in range(36)]
 
 

@@ -33,7 +33,7 @@ import data
 import engines
 import table
 
-# What is asked: its name, queries a call, the part of the rows in percent that the filter matches.
+# Each work: its name, queries a call, the percentage of rows that the filter matches.
 WORKS = [("one", 1, None), ("batch", 32, None), ("filtered 1 %", 1, 1), ("filtered 50 %", 1, 50)]
 
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds the zip of the functions: docs/deploy/build.sh arm64|x86_64 [FILE]...
-# The files, mappings for example, lie beside the program. Needs cargo-zigbuild, which links against the C library of Lambda's machines (2.34) instead of this one's.
+# The files, mappings for example, lie beside the program in the zip. It needs cargo-zigbuild, which
+# links against the C library of Lambda's machines (2.34) instead of this machine's.
 set -eu
 case "${1:-}" in
     arm64) target=aarch64-unknown-linux-gnu ;;

@@ -88,7 +88,8 @@ aws.s3.BucketPolicy(
             "Principal": "*",
             "Action": "s3:PutObject",
             "Resource": pulumi.Output.concat(bucket.arn, "/", prefix, "/*/log/*"),
-            # True for a request that makes an object; a multipart upload's beginning and parts are none, its completion is and carries the condition.
+            # True for a request that makes an object. The completion of a multipart upload is one
+            # and carries the condition. Its start and its parts are none.
             "Condition": {"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}},
         },
         {
@@ -126,7 +127,8 @@ def queue(name, ending, fifo, **more):
     return aws.sqs.Queue(
         name,
         name=f"{stack}{ending}",
-        # The id is the event's own: a hash of the content would lose the last of the states A, B, A.
+        # The id is the event's own. A hash of the content would lose the last of the states
+        # A, B, A.
         **({"fifo_queue": True, "content_based_deduplication": False} if fifo else {}),
         sqs_managed_sse_enabled=True,
         **more,
@@ -160,7 +162,8 @@ elif source == "standard":
         redrive_policy=redrive(dead),
     )
 if reads_stream:
-    # What a stream's reader gave up on: shard and range, not the records, which the stream keeps for 24 hours.
+    # Batches that a stream's reader gave up on: shard and range, not the records. The stream keeps
+    # those for 24 hours.
     failed_batches = queue("failed-batches", "-failed-batches", False, message_retention_seconds=DAYS_14)
 
 # Objects that messages may name; none where no bucket is.
@@ -177,7 +180,8 @@ def function(name, what, statements, variables, memory, seconds):
     log = aws.cloudwatch.LogGroup(name, retention_in_days=log_days)
     writes = allow("Log", ["logs:CreateLogStream", "logs:PutLogEvents"], pulumi.Output.concat(log.arn, ":*"))
     made = role(name, "lambda.amazonaws.com", [*statements, writes])
-    # No reserved concurrency: of 1, the queue's pollers would be throttled and good messages end as dead letters.
+    # No reserved concurrency. A limit of 1 throttles the queue's pollers, and good messages end as
+    # dead letters.
     return aws.lambda_.Function(
         name,
         description=what,
@@ -219,7 +223,8 @@ ingest = function(
     [
         allow("Append", "s3:PutObject", pulumi.Output.concat(under, "/", collection, "/*/log/*")),
         allow("Read", "s3:GetObject", pulumi.Output.concat(under, "/*")),
-        # Without a condition: a GET of what is not there is answered 403 instead of 404 to who may not list, and it carries no prefix.
+        # Without the right to list, S3 answers a GET of an absent object with 403, not 404.
+        # Such a GET carries no prefix, so this statement has no condition.
         allow("FindTheTail", "s3:ListBucket", bucket.arn),
         allow("AskForAFold", "lambda:InvokeFunction", compact.arn),
         allow("ReadTheStream", READ_STREAM, stream) if source == "stream" else None,
@@ -239,7 +244,7 @@ ingest = function(
         "DELTAFOLD_OBJECTS": f"s3://{objects}" if objects else "",
         "DELTAFOLD_COMPACT_FUNCTION": compact.name,
         "DELTAFOLD_FOLD_SEGMENTS": str(fold_segments),
-        # What the queue's redrive policy says.
+        # The same number as in the queue's redrive policy.
         "DELTAFOLD_MAX_RECEIVES": "10",
     },
     256,
@@ -257,7 +262,8 @@ def from_stream(name, reader):
         maximum_batching_window_in_seconds=window_seconds,
         parallelization_factor=1,
         function_response_types=["ReportBatchItemFailures"],
-        # A record that cannot be taken would hold up its shard until the stream forgets it, and all behind it.
+        # A record that the function cannot take would block its shard until the stream drops it and
+        # all records behind it.
         bisect_batch_on_function_error=True,
         maximum_retry_attempts=10,
         maximum_record_age_in_seconds=72_000,

@@ -83,7 +83,8 @@ def read_objects(t):
     return next(one for one in statements if one.get("Fn::If", [""])[0] == "HasObjects")["Fn::If"]
 
 
-# The permission goes beyond what may be named, can do more than read, is there though nothing may be named, or is missing.
+# The permission is wider than the configured prefix, allows more than reads, stands without a
+# configured prefix, or is missing.
 for change, more in [
     (lambda t: read_objects(t)[1].__setitem__("Resource", {"Fn::Sub": "arn:${AWS::Partition}:s3:::${ObjectsBucket}/*"}), {"ObjectsBucket": "uploads"}),
     (lambda t: read_objects(t)[1].__setitem__("Action", ["s3:GetObject", "s3:DeleteObject"]), {"ObjectsBucket": "uploads"}),

@@ -74,17 +74,18 @@ def broken(model, source):
     rule(any(one["abort"] for one in model.lifecycle), "abandoned uploads go")
     rule(any(one["noncurrent"] for one in model.lifecycle), "noncurrent versions go")
     rule(not any(one["live"] for one in model.lifecycle), "live objects do not go by age")
-    # What others put into a bucket is read only where somebody said which bucket and what part of it, and nothing else is done there.
+    # The function reads objects of others only below the configured bucket and prefix. It does
+    # nothing else there.
     ingest = next(function for function in model.functions.values() if function["variables"]["DELTAFOLD_FUNCTION"] == "ingest")
     objects = ingest["variables"].get("DELTAFOLD_OBJECTS", "")
-    # The bucket that is made has an ARN of its making here; one that is written out is somebody else's.
+    # The model gives the template's own bucket an ARN. A literal ARN is a foreign bucket.
     foreign = [one for one in model.roles if ":s3:::" in json.dumps(one)]
     wanted = [("s3:GetObject", f"{objects.removeprefix('s3://')}/*")] if objects else []
     found_objects = [(one["Action"], one["Resource"].split(":::", 1)[1]) for one in foreign]
     rule(found_objects == wanted, f"objects are read where they may be named, and nowhere else: {found_objects}")
     rule(not objects or objects.removeprefix("s3://").count("/") >= 1, "objects lie under a prefix")
     lists = [one for one in model.roles if one["Action"] == "s3:ListBucket"]
-    rule(len(lists) == 2 and not any("Condition" in one for one in lists), "who appends or folds may list: else what is absent is 403")
+    rule(len(lists) == 2 and not any("Condition" in one for one in lists), "functions that append or fold may list: without that an absent object is answered 403")
     for one in model.roles:
         actions = one["Action"] if isinstance(one["Action"], list) else [one["Action"]]
         resources = one["Resource"] if isinstance(one["Resource"], list) else [one["Resource"]]
@@ -92,5 +93,5 @@ def broken(model, source):
         rule(not any(resource == "*" for resource in resources), f"{one.get('Sid')}: no resource `*`")
         for action in ("s3:PutObject", "s3:DeleteObject"):
             if action in actions and "s3:DeleteObject" not in actions:
-                rule(all(resource.endswith("/log/*") for resource in resources), f"{one.get('Sid')}: who appends writes segments only")
+                rule(all(resource.endswith("/log/*") for resource in resources), f"{one.get('Sid')}: a function that appends writes segments only")
     return found
