@@ -123,7 +123,7 @@ pub(crate) fn failed(error: impl std::fmt::Display) -> StoreError {
 
 /// The error of bytes in the temporary file that changed since they were written.
 pub(crate) fn damaged(error: &Error) -> Error {
-    let reason = format!("what was written there reads back otherwise ({error}); check that disk, then try again");
+    let reason = format!("its bytes read back differently ({error}); check that disk, then try again");
     let folder = std::env::temp_dir();
     Repr::Store(StoreError::new(StoreErrorKind::Permanent, "use a temporary file in", folder.display(), reason)).into()
 }

@@ -40,7 +40,7 @@ fn lacks_a_thread(reason: &str) -> bool {
 
 fn tell_of_threads(on_lambda: bool) -> std::io::Result<()> {
     let message = "out of memory: the system gave no further thread";
-    let help = "give the process more memory or threads (`ulimit -v`, `ulimit -u`); what was acknowledged is durable";
+    let help = "give the process more memory or threads (`ulimit -v`, `ulimit -u`); acknowledged ops are durable";
     if on_lambda {
         let line = serde_json::json!({ "level": "ERROR", "message": message, "help": help });
         return writeln!(std::io::stdout(), "{line}");
@@ -61,7 +61,7 @@ fn tell(on_lambda: bool, panic: &PanicHookInfo<'_>) -> std::io::Result<()> {
     // The reason may quote data, and a terminal obeys control characters.
     let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let help = "this is a defect of Deltafold. Please report the lines above, and the command. \
-        What was acknowledged is durable; RUST_BACKTRACE=1 shows where it happened";
+        Acknowledged ops are durable. RUST_BACKTRACE=1 shows the place";
     // Captured only where RUST_BACKTRACE asks for it.
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());

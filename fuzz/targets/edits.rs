@@ -57,8 +57,8 @@ fn check(mut choices: Choices<'_>) {
 }
 
 fn published(old: &Manifest, new: &Manifest, history: &BTreeMap<Version, Nonce>) {
-    let encoded = new.encode().expect("what was published can be encoded");
-    let decoded = Manifest::decode(encoded.to_bytes()).expect("what was encoded can be decoded");
+    let encoded = new.encode().expect("a published manifest can be encoded");
+    let decoded = Manifest::decode(encoded.to_bytes()).expect("an encoded object can be decoded");
     assert_eq!(decoded, *new);
     assert_eq!(new.version, old.version.next());
     for (version, nonce) in new.ancestors.iter().map(|ancestor| (ancestor.version, ancestor.nonce)) {

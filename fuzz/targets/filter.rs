@@ -86,7 +86,7 @@ fn part(records: &[Record]) -> Option<PartMeta> {
         builder.push(&format!("{row:08}"), &put).ok()?;
     }
     let part = builder.finish().ok()?;
-    Some(PartMeta::decode(part.object.to_bytes()).expect("what was written can be read"))
+    Some(PartMeta::decode(part.object.to_bytes()).expect("written bytes can be read"))
 }
 
 fn seeds() -> Vec<Vec<u8>> {

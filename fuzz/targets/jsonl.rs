@@ -46,7 +46,7 @@ fn check(line: &[u8]) {
     };
     let written = written(&op);
     assert!(!written.contains(&b'\n'));
-    let again = parse_op(&written, 1).expect("what was written can be read");
+    let again = parse_op(&written, 1).expect("written bytes can be read");
     assert_eq!(again, op);
     // `==` treats -0.0 and 0.0 as equal; their texts differ.
     assert_eq!(self::written(&again), written);

@@ -84,7 +84,7 @@ fn check_op(op: &Op) {
     }
     let mut line = Vec::new();
     write_op(&mut line, op);
-    let read = parse_op(&line, 1).expect("what is mapped can be printed and read");
+    let read = parse_op(&line, 1).expect("a mapped op can be printed and read");
     // An empty list prints without the type of its elements.
     let mut again = Vec::new();
     write_op(&mut again, &read);

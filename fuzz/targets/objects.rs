@@ -62,7 +62,7 @@ fn seeds() -> Vec<Vec<u8>> {
 /// Whether the object is a manifest or a register.
 fn check_object(object: Bytes) -> bool {
     let manifest = comes_back(&object, Manifest::decode, |manifest| {
-        manifest.encode().expect("what was decoded can be encoded").to_bytes()
+        manifest.encode().expect("a decoded object can be encoded").to_bytes()
     });
     let head = comes_back(&object, Head::decode, Head::encode);
     let config = comes_back(&object, CollectionConfig::decode, CollectionConfig::encode);
@@ -106,7 +106,7 @@ fn comes_back<T: PartialEq + Debug>(
         }
     };
     let encoded = encode(&value);
-    let again = decode(encoded.clone()).expect("what was encoded can be decoded");
+    let again = decode(encoded.clone()).expect("an encoded object can be decoded");
     assert_eq!(again, value);
     assert_eq!(encode(&again), encoded, "one value has one encoding");
     assert_eq!(object::section(&encoded, 1), object::section(object, 1), "one value has one encoding");

@@ -56,7 +56,7 @@ fn check_meta(object: Bytes) -> bool {
     assert!(part.id(part.rows()).is_empty() && part.is_tombstone(part.rows()), "behind the last there is none");
     for builder in [pushed, copied] {
         let built = builder.finish().expect("a part that was read can be written");
-        let other = PartMeta::decode(built.object.to_bytes()).expect("what was written can be read");
+        let other = PartMeta::decode(built.object.to_bytes()).expect("written bytes can be read");
         assert_eq!(other.rows(), part.rows());
         assert_eq!((other.resolved(), other.has_revisions()), (part.resolved(), part.has_revisions()));
         assert_eq!((other.absent(), built.absent), (part.absent(), part.absent()));
@@ -127,9 +127,9 @@ fn check_embeddings(object: Bytes) -> bool {
         let row = row.as_ref().expect("all of it was verified");
         assert_eq!(builder.push(row), number);
     }
-    let built = builder.finish().expect("what was read can be written");
-    let other = Embeddings::open(built.object.to_bytes()).expect("what was written can be read");
-    other.verify_all().expect("what was written is sound");
+    let built = builder.finish().expect("rows that were read can be written");
+    let other = Embeddings::open(built.object.to_bytes()).expect("written bytes can be read");
+    other.verify_all().expect("the written object is sound");
     assert_eq!((other.dimension(), other.rows(), built.rows), (dimension, rows, rows));
     for row in 0..rows {
         let codes = |from: &Embeddings| {

@@ -68,7 +68,7 @@ fn ops(segment: &Segment) -> Vec<Op> {
 }
 
 fn encoded(header: &SegmentHeader, ops: &[Op]) -> Bytes {
-    let body = SegmentBody::encode(ops, header.dimension).expect("what was decoded can be encoded");
+    let body = SegmentBody::encode(ops, header.dimension).expect("a decoded object can be encoded");
     assert_eq!(body.digest(header.sequence), header.digest);
     let stamp = SegmentStamp {
         collection: header.collection,

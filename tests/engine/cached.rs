@@ -206,7 +206,7 @@ async fn a_full_cache_evicts_the_longest_unused_copies() {
     let before = gets(&memory);
     read(&store, "c/0000/part/often.emb").await.unwrap();
     read(&store, "c/0000/part/39.emb").await.unwrap();
-    assert_eq!(gets(&memory), before, "what is used often, and what was used last, is there");
+    assert_eq!(gets(&memory), before, "objects read often, or read last, are kept");
     read(&store, "c/0000/part/0.emb").await.unwrap();
     assert_eq!(gets(&memory), before + 1);
     // An object larger than the bound is read, and not kept.

@@ -104,7 +104,11 @@ async fn a_fold_costs_a_few_requests_and_an_idle_round_two<S: Store + Clone>(sto
     compactor.tick().await.unwrap();
     assert_eq!(count(&store.calls(), "get log/"), 5);
     compactor.tick().await.unwrap();
-    assert_eq!(store.calls(), ["get_unless head", "get log/00000000000000000010"], "what was read is not read again");
+    assert_eq!(
+        store.calls(),
+        ["get_unless head", "get log/00000000000000000010"],
+        "a segment that was read is not read again"
+    );
     append(&store, &writer, 9..10).await;
     store.calls();
     let report = compactor.tick().await.unwrap();

@@ -269,7 +269,7 @@ async fn a_reader_passes_a_hole_that_is_folded() {
         append(&made.collection, LAST..=LAST).await;
         made.remove(5).await;
         reader.refresh().await.unwrap();
-        assert_eq!(reader.count().await.unwrap(), LAST, "also what was acknowledged behind the fold");
+        assert_eq!(reader.count().await.unwrap(), LAST, "with the ops acknowledged behind the fold");
     }
 }
 

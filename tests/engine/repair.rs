@@ -180,7 +180,10 @@ async fn every_register_of_a_busy_collection_is_rebuilt<S: Store + Clone>(store:
         };
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert!(error.to_string().contains(register.as_str()) && error.to_string().contains("`repair c`"), "{error}");
-        assert!(!repair(&store, apply()).await.unwrap().is_intact(), "what is there is replaced only with consent");
+        assert!(
+            !repair(&store, apply()).await.unwrap().is_intact(),
+            "repair replaces an existing register only with consent"
+        );
         assert!(repair(&store, apply().replace(true)).await.unwrap().is_intact());
         same(&format!("{register} damaged")).await;
     }

@@ -399,7 +399,7 @@ async fn somebody_else_folds_and_sweeps(and_appends: bool) {
     drop(store.calls());
     merging.tick().await.unwrap();
     assert!(store.all_reached(), "{:#?}", store.calls());
-    assert_eq!(records(&collection).await.len(), 1, "only what is elsewhere");
+    assert_eq!(records(&collection).await.len(), 1, "only the record in another place");
     merging.merge_all().await.unwrap();
     assert_eq!(records(&collection).await.len(), 1);
 }

@@ -216,7 +216,7 @@ async fn too_much_waiting_is_refused_and_nothing_lost<S: Store + Clone>(store: W
     assert_eq!(log(&collection).await.len(), number);
     writer.append(vec![put("again")]).await.unwrap();
     let large = Record { document: Some("d".repeat(10_000)), ..Record::default() };
-    writer.append(vec![Op::put("large", large)]).await.expect("what is alone may be larger than the limit");
+    writer.append(vec![Op::put("large", large)]).await.expect("an op alone may be larger than the limit");
 }
 
 async fn flush_and_close_wait_for_what_was_accepted<S: Store + Clone>(store: Watched<S>) {

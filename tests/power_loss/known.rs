@@ -126,7 +126,7 @@ async fn sound(collection: &Collection) -> Result<(), String> {
 async fn opened(store: &Arc<Dir>, known: &Known) -> Result<(Collection, bool), String> {
     if let State::There | State::Gone = known.state {
         return match Collection::open(store.clone(), &name()).await {
-            Ok(_) if known.state == State::Gone => Err("what was dropped is there".to_owned()),
+            Ok(_) if known.state == State::Gone => Err("a dropped collection is there".to_owned()),
             Ok(collection) => Ok((collection, false)),
             Err(error) if error.kind() == ErrorKind::NotFound && known.state == State::Gone => {
                 Ok((made(store).await?, true))
@@ -168,7 +168,7 @@ pub(crate) async fn check(folder: &Path, known: &Known) -> Result<(), String> {
     versions(&collection).await?;
     match followed(&collection).await {
         Ok(all) if all.last() == before.last() => {}
-        Ok(all) => return Err(format!("who follows the log gets {all:?}, and there are {before:?}")),
+        Ok(all) => return Err(format!("a follower of the log gets {all:?}, and there are {before:?}")),
         Err(error) if error.kind() == ErrorKind::Superseded => {}
         Err(error) => return Err(format!("following: {error}")),
     }

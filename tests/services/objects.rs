@@ -280,7 +280,7 @@ async fn checking_an_object_reads_later_pieces_twice() {
     let outcome = deliver(&collection, &bodies, &named("bulk/large.gz")).await;
     assert_eq!((outcome.ops, gets()), (10_000, 3 + 2), "{:?}", outcome.failed);
     deliver(&collection, &bodies, &named("bulk/large.gz")).await;
-    assert_eq!(gets(), 3, "what was checked last is not checked again");
+    assert_eq!(gets(), 3, "an object just checked is not checked again");
 }
 
 /// Errors in an object are reported with its address, line, column and field. The messages behind

@@ -77,13 +77,14 @@ impl Demo {
             show.entry(id, reader.get(id).await?.as_ref())?;
         }
 
-        show.step("fold what is left, and check every byte")?;
+        show.step("fold the rest, and check every byte")?;
         let report = collection.compactor(CompactorOptions::default()).run_once().await?;
         report.events.iter().try_for_each(|event| show.event(event))?;
         let verified = collection.verify(Depth::Deep, |_| ()).await?;
         let expected: Value = serde_json::from_str(EXPECTED).unwrap_or_default();
         if !verified.is_sound() || Some(records) != expected["records"].as_u64() {
-            let problem = format!("`{name}` is not what it must be: {records} records, {:?}", verified.findings);
+            let problem =
+                format!("`{name}` differs from the expected collection: {records} records, {:?}", verified.findings);
             return Err(Failure::new(Exit::Damaged, problem).help("please report this"));
         }
         show.say(format!(

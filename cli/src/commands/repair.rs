@@ -136,9 +136,9 @@ impl Repair {
             let (store, replace) = (context.store_option(), needs(replaces, " --replace"));
             let loss = needs(loses, " --accept-loss");
             failure =
-                failure.help(format!("`deltafold {store}repair {name} --yes{replace}{loss}` writes what is printed"));
+                failure.help(format!("`deltafold {store}repair {name} --yes{replace}{loss}` writes these registers"));
             if loses && !options.accept_loss {
-                failure = failure.help("what is printed as lost may be in a copy of the store: look there first");
+                failure = failure.help("a copy of the store may hold the records printed as lost: look there first");
             }
         } else {
             failure = failure.help("restore the objects named above from a copy");

@@ -23,6 +23,8 @@ impl Unpin {
             let document = json!({ "collection": self.collection.as_str(), "unpinned": self.name });
             return Ok(context.output.document(&document)?);
         }
-        Ok(context.output.line(format!("removed pin `{}`; `sweep` may now delete what it kept", self.name))?)
+        Ok(context
+            .output
+            .line(format!("removed pin `{}`; `sweep` may now delete the objects that it kept", self.name))?)
     }
 }

@@ -48,7 +48,7 @@ fn get_reads_records_by_id() {
         ]
     );
     let missing = home.run("get c absent r000 missing").ends_with(4).complains("`absent`, `missing`");
-    assert_eq!(missing.stdout.lines().count(), 1, "what is there is printed");
+    assert_eq!(missing.stdout.lines().count(), 1, "the record found is printed");
 }
 
 #[test]

@@ -172,7 +172,7 @@ impl Envelope {
         if version == 0 || field(covered, 14) != Some([0; 2]) {
             return Err(FormatError::invalid(
                 "envelope",
-                "its version or its reserved bytes are not what they must be",
+                "its version or its reserved bytes have a value that the format does not allow",
             ));
         }
         let bytes = u64::from_le_bytes(field(covered, 16).ok_or_else(short)?);

@@ -25,13 +25,13 @@ pub(super) fn check(of: &Manifest) -> Checked {
         "it gives up log slots that are not folded",
     )?;
     require(of.sweep_floor <= of.version, "its sweep floor is above its version")?;
-    require(of.marks_floor <= of.folded, "its marks floor is above what it folded")?;
+    require(of.marks_floor <= of.folded, "its marks floor is above its last folded segment")?;
     let end = of.runs.iter().try_fold(Sequence::ZERO, |end, run| {
         check_run(run)?;
         require(run.first.prev() == end, "its runs do not cover the log without gap or overlap")?;
         Ok(run.last)
     })?;
-    require(end == of.folded, "its runs do not cover the log up to what it folded")?;
+    require(end == of.folded, "its runs do not cover the log up to its last folded segment")?;
     require(of.embeddings.is_sorted_by(|a, b| a.name < b.name), "its embedding objects are not sorted or not unique")?;
     for entry in &of.embeddings {
         require(

@@ -128,7 +128,7 @@ fn documents(archive: &ArchivedRows, payloads: &Payloads) -> Result<usize, Forma
     ascending(&archive.documents_cleared, payloads.count)?;
     for payload in archive.documents_cleared.iter() {
         let payload = payload.to_native() as usize;
-        require(payloads.patches.has(payload), "what is no patch clears a document")?;
+        require(payloads.patches.has(payload), "a row that is no patch clears a document")?;
         require(archive.documents.rank(payload).is_none(), "a payload sets a document and clears it")?;
     }
     Ok(count)
@@ -153,7 +153,7 @@ fn embeddings(archive: &ArchivedRows, payloads: &Payloads) -> Result<Vec<(Object
             let twice = row.is_some_and(|row| place(row.to_native() as usize) == place(payload));
             entry.1 += u32::from(!twice);
         } else {
-            require(object != CLEAR || payloads.patches.has(payload), "what is no patch clears an embedding")?;
+            require(object != CLEAR || payloads.patches.has(payload), "a row that is no patch clears an embedding")?;
             require(row == 0, "a payload without an embedding has a row of one")?;
         }
     }

@@ -181,7 +181,7 @@ fn documents() {
     directory_refused("one document for each", |c| c.documents.push(b"one more"));
     directory_refused("one document for each", |c| c.rows.documents = bits(0b1001));
     refused("a tombstone has a document", |c| c.rows.documents = bits(0b11_0011));
-    refused("what is no patch clears a document", |c| c.rows.documents_cleared[0] = 1);
+    refused("a row that is no patch clears a document", |c| c.rows.documents_cleared[0] = 1);
     refused("sets a document and clears it", |c| c.rows.documents_cleared.insert(1, 3));
     refused("does not ascend, or names one", |c| c.rows.documents_cleared[1] = 7);
     refused("does not ascend, or names one", |c| c.rows.documents_cleared[1] = 2);
@@ -232,11 +232,11 @@ fn embeddings() {
     refused("in an object that is not listed", |c| c.rows.embedding_objects[0] = 4);
     refused("in a row that no object has", |c| c.rows.embedding_rows[0] = 65_536);
     refused("a tombstone has an embedding", |c| c.rows.embedding_objects[1] = 2);
-    refused("what is no patch clears an embedding", |c| {
+    refused("a row that is no patch clears an embedding", |c| {
         c.rows.embedding_objects[0] = rows::CLEAR;
         c.rows.embedding_rows[0] = 0;
     });
-    refused("what is no patch clears an embedding", |c| c.rows.embedding_objects[1] = rows::CLEAR);
+    refused("a row that is no patch clears an embedding", |c| c.rows.embedding_objects[1] = rows::CLEAR);
     refused("has a row of one", |c| c.rows.embedding_rows[1] = 1);
     refused("listed and not referred to", |c| c.rows.embedding_objects[3] = 2);
 }

@@ -49,7 +49,7 @@ impl Promises {
         let at = |index| Position::new(sequence, index).expect("no segment here holds many ops");
         assert!(
             floor.is_none_or(|floor| floor < at(first)),
-            "a batch lies before what was acknowledged before it began"
+            "a batch lies before an op acknowledged before the batch began"
         );
         let last = at(first + batch.ops.len() - 1);
         let known = self.acknowledged.entry(batch.shard).or_insert(last);
@@ -65,7 +65,7 @@ impl Promises {
             let mut rest = &ops[..];
             while let Some(first) = rest.first() {
                 let number = number_of(first).expect("a batch begins with its number");
-                let (batch, _) = self.batches.get(&number).expect("what is in the log was appended");
+                let (batch, _) = self.batches.get(&number).expect("the log holds appended batches only");
                 assert_eq!(batch.shard, *shard);
                 let whole = rest.split_at_checked(batch.ops.len());
                 let (whole, behind) = whole.expect("a batch is in the log whole");

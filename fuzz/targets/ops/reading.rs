@@ -39,7 +39,7 @@ pub(crate) fn sees(reader: &Reader, floors: &BTreeMap<ShardId, Position>) {
     for (shard, floor) in floors {
         assert!(
             tails.get(shard).is_some_and(|tail| *tail >= floor.sequence()),
-            "a reader misses what was acknowledged"
+            "a reader misses an acknowledged op"
         );
     }
 }
@@ -51,7 +51,7 @@ pub(crate) async fn check(reader: &Reader, store: &Faulty) -> Result<()> {
         for (shard, tail) in &tails {
             assert!(
                 *tail == Sequence::ZERO || log.contains_key(&(*shard, *tail)),
-                "a reader sees what is not in the log"
+                "a reader sees an op that is not in the log"
             );
         }
         model(log, &tails)

@@ -300,7 +300,7 @@ impl World {
         });
         assert_eq!(heard, all);
         let end = heard.last().map(|(position, _)| *position).unwrap_or_default();
-        assert!(floors.get(&shard).is_none_or(|floor| *floor <= end), "a follower misses what was acknowledged");
+        assert!(floors.get(&shard).is_none_or(|floor| *floor <= end), "a follower misses an acknowledged op");
     }
 
     fn hold_to_what_was_said(&self, log: &Log) {
@@ -326,13 +326,13 @@ impl World {
         let pins = self.state.borrow().pins.clone();
         for (pin, _) in pins.into_iter().filter(|(_, (_, is_there))| *is_there) {
             let reader = self.collection.reader_at(At::Pin(format!("pin{pin}"))).await.expect("the pin was made");
-            reading::check(&reader, &self.store).await.expect("what is pinned can be read");
+            reading::check(&reader, &self.store).await.expect("a pinned version can be read");
         }
         let mut compactor = self.collection.compactor(CompactorOptions::default());
         compactor.run_once().await.expect("the store is calm");
         self.collection.sweep(&sweep(0)).await.expect("the store is calm");
         let reader = self.collection.reader().await.expect("the store is calm");
-        reading::check(&reader, &self.store).await.expect("nobody sweeps");
+        reading::check(&reader, &self.store).await.expect("no sweep runs");
         let tails = reading::tails(&reader);
         for shard in self.collection.status().await.expect("the store is calm").shards {
             let (last, ops) = self.store.with_log(|log| {

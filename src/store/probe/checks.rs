@@ -177,7 +177,7 @@ async fn reads_changed(round: &Round<'_>) -> Result<Found, StoreError> {
         return Ok(Found::Undecided);
     }
     Ok(match round.answered(|| round.store.get_unless(&key, &tag)).await? {
-        Unless::Changed(object) => Found::of(object.bytes == "2", "it sends what was there before"),
+        Unless::Changed(object) => Found::of(object.bytes == "2", "it sends the state before the write"),
         Unless::Unchanged => Found::Broken("it says that nothing has changed"),
         Unless::Absent => Found::Broken("it says that nothing is there"),
     })
@@ -190,7 +190,7 @@ async fn replaces(round: &Round<'_>) -> Result<Found, StoreError> {
     for text in ["2", "3"] {
         match round.replace(&key, &tag, text).await? {
             Some(next) => tag = next,
-            None => return Ok(Found::Broken("it refuses, though the register is what it was")),
+            None => return Ok(Found::Broken("it refuses, though the register is unchanged")),
         }
         if !round.holds(&key, text).await? {
             return Ok(Found::Broken("the next read does not see it"));

@@ -81,7 +81,7 @@ impl fmt::Display for Promise {
             Self::Creates => "an object can be created",
             Self::ReadsCreated => "a created object is there for the next read",
             Self::ReadsRanges => "a range can be read",
-            Self::Lists => "the next list shows what was created, in order",
+            Self::Lists => "the next list shows every created object, in order",
             Self::CreatesOnce => "a name is created once (If-None-Match: *)",
             Self::CreatesForOne => "of many concurrent creates, one wins",
             Self::UploadsOnce => "an upload in parts does not write over an object (If-None-Match: *)",

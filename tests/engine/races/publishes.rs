@@ -124,7 +124,7 @@ async fn r8_a_segment_that_vanishes_from_under_a_fold_is_no_success<S: Store + C
         sweep(&other).await;
         append(&writer, vec![patch("a", "y")]).await;
     });
-    assert_eq!(fold(&collection).await, 1, "of what is left");
+    assert_eq!(fold(&collection).await, 1, "one fold of the remaining segments");
     assert!(store.all_reached());
     let all = entries(&collection).await;
     assert_eq!(all.len(), 2);

@@ -181,7 +181,7 @@ async fn a_fold_between_a_refresh_s_reads_counts_no_op_twice<S: Store + Clone>(s
     });
     let refreshed = reader.refresh().await.unwrap();
     assert!(store.all_reached());
-    assert_eq!(refreshed.new_ops(), 9, "what was appended after the log was read comes with the next refresh");
+    assert_eq!(refreshed.new_ops(), 9, "ops appended after the log was read come with the next refresh");
     assert_eq!(keys(&reader, "a").await, ["p", "q", "r"]);
     let position = reader.positions()[0];
     assert_eq!((position.folded.get(), position.tail.get()), (4, 4));

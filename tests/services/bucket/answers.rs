@@ -254,7 +254,7 @@ async fn the_condition_of_a_large_object_is_judged_at_its_completion() {
     let Outcome::Done(_) = store.create(&key("x"), vec![first.clone()]).await.unwrap() else { panic!("it is free") };
     assert!(matches!(store.create(&key("x"), vec![second.clone()]).await.unwrap(), Outcome::Refused));
     assert!(store.get(&key("x")).await.unwrap().unwrap().bytes == first);
-    assert_eq!(server.backend.uploads(BUCKET), 0, "what was refused is given up");
+    assert_eq!(server.backend.uploads(BUCKET), 0, "a refused upload is given up");
     for (fault, landed, left) in [
         (Fault::LoseAnswer, true, 0),
         (Fault::LoseRequest, false, 1),

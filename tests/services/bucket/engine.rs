@@ -102,7 +102,7 @@ async fn sweep_and_drop_give_up_what_was_never_finished() {
         async move { collection.sweep(&options).await.unwrap()[0].1.uploads }
     };
     assert_eq!((sweep(true).await, server.backend.uploads(BUCKET)), (1, 3));
-    assert_eq!((sweep(false).await, server.backend.uploads(BUCKET)), (1, 2), "what is young may still be at work");
+    assert_eq!((sweep(false).await, server.backend.uploads(BUCKET)), (1, 2), "a young upload may still be at work");
     Collection::drop_collection(&*store, &"c".parse().unwrap(), |_| ()).await.unwrap();
     assert_eq!(server.backend.uploads(BUCKET), 1, "that of the other collection");
 }

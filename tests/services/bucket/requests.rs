@@ -83,7 +83,7 @@ async fn a_fold_of_64_segments_is_68_gets_and_6_puts_at_most() {
         assert!(gets <= 68 && puts <= 6, "{calls:?}");
         clocks += count(RequestKind::Clock);
         let rest = requests.total().calls - count(RequestKind::Clock);
-        assert_eq!(rest, gets + puts, "who keeps up lists nothing: {calls:?}");
+        assert_eq!(rest, gets + puts, "a reader that keeps up lists nothing: {calls:?}");
     }
     assert!(clocks <= 1, "the clock is looked at once a day");
     // A fresh compactor, as in a scheduled function: it lists the log once and does not probe it.

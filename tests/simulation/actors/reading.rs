@@ -52,7 +52,7 @@ impl Context {
         if swept {
             self.note(|| "its version was swept".to_owned());
         } else {
-            self.world.fail(ERRORS, format!("reading what was not swept: {error}"));
+            self.world.fail(ERRORS, format!("reading a version that was not swept: {error}"));
         }
     }
 
@@ -281,7 +281,7 @@ pub(crate) async fn follows(context: Context) {
                 let truncated = truncated.unwrap_or(Sequence::FIRST);
                 // Once the segment seen last is gone, nothing shows whether all of it was seen.
                 if seen.sequence() >= truncated {
-                    context.world.fail(ERRORS, format!("following behind what was swept: {error}"));
+                    context.world.fail(ERRORS, format!("following behind the swept segments: {error}"));
                 }
                 seen = Position::new(truncated, 0).map_or(seen, |first| Position::from_bits(first.to_bits() - 1));
                 context.note(|| format!("begins anew with segment {}", truncated.get()));
