@@ -134,6 +134,9 @@ pub(crate) enum Repr {
     NoVersion { shard: ShardId, version: Version },
     #[error("there is no pin `{0}`; `status` lists the pins")]
     NoPin(String),
+    #[cfg(feature = "serve")]
+    #[error("there is no record `{0}`; leave its id out")]
+    NoRecord(String),
     #[error("a pin `{0}` exists already; `unpin` it first, or choose another name")]
     PinExists(String),
     #[error(
@@ -165,6 +168,11 @@ pub(crate) enum Repr {
     #[error("{0}")]
     Conflict(String),
     #[error(
+        "the log of shard {} moved on after its records were read, and nothing was appended. Read them again, then decide \
+         anew", .0.get()
+    )]
+    Moved(ShardId),
+    #[error(
         "version {} of shard {} was swept while it was read. Refresh or re-open the reader, or pin a version before a \
          long read", .version.get(), .shard.get()
     )]
@@ -191,6 +199,8 @@ impl Error {
     /// The way to handle it.
     pub fn kind(&self) -> ErrorKind {
         match &*self.0 {
+            #[cfg(feature = "serve")]
+            Repr::NoRecord(_) => ErrorKind::InvalidInput,
             Repr::Input(_) | Repr::Invalid(_) | Repr::HeadsElsewhere { .. } => ErrorKind::InvalidInput,
             Repr::Store(error) => match error.kind() {
                 StoreErrorKind::Transient => ErrorKind::Unavailable,
@@ -223,7 +233,9 @@ impl Error {
             Repr::CollectionExists(_) | Repr::PinExists(_) | Repr::Leftovers { .. } => ErrorKind::AlreadyExists,
             Repr::Busy { .. } | Repr::Backlog { .. } => ErrorKind::Busy,
             Repr::SearchMemory { .. } => ErrorKind::OutOfMemory,
-            Repr::Conflict(_) | Repr::SourceBroken { .. } | Repr::SourcePassed { .. } => ErrorKind::Conflict,
+            Repr::Conflict(_) | Repr::Moved(_) | Repr::SourceBroken { .. } | Repr::SourcePassed { .. } => {
+                ErrorKind::Conflict
+            }
             Repr::Superseded { .. } | Repr::Gap { .. } => ErrorKind::Superseded,
             Repr::Unknown { .. } => ErrorKind::Unknown,
             Repr::Closed => ErrorKind::Closed,

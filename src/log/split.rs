@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use deltafold_format::{Op, ShardId};
+use deltafold_format::{Op, Sequence, ShardId};
 
 use super::appender::{ChangeGroup, Positions, Producer};
 use super::dedup::{DedupKey, IdempotencyKey};
@@ -14,6 +14,16 @@ pub(super) struct OfShard {
     pub(super) ops: Vec<Op>,
     pub(super) groups: Vec<ChangeGroup>,
     pub(super) producer: Option<Producer>,
+    /// The slot that the segment must follow directly.
+    pub(super) behind: Option<Sequence>,
+}
+
+impl OfShard {
+    /// Ops of one shard, as one segment directly behind a slot.
+    pub(super) fn behind(shard: ShardId, behind: Sequence, ops: Vec<Op>) -> Self {
+        let groups = vec![ChangeGroup::new(ops.len(), None)];
+        Self { shard, ops, groups, producer: None, behind: Some(behind) }
+    }
 }
 
 /// Splits changes that come together.
@@ -39,7 +49,7 @@ pub(super) fn changes(
             ops.append(&mut own);
         }
     }
-    let of_shard = |(shard, (ops, groups))| OfShard { shard, ops, groups, producer: producer.cloned() };
+    let of_shard = |(shard, (ops, groups))| OfShard { shard, ops, groups, producer: producer.cloned(), behind: None };
     split.into_iter().map(of_shard).collect()
 }
 
@@ -57,7 +67,7 @@ pub(super) fn run(shards: u16, name: &Arc<str>, run: Vec<(u128, Op)>) -> Vec<OfS
     }
     let of_shard = |(shard, (positions, ops)): (ShardId, (_, Vec<Op>))| {
         let producer = Producer { name: name.clone(), positions: Positions::Each(positions) };
-        OfShard { shard, groups: vec![ChangeGroup::new(ops.len(), None)], ops, producer: Some(producer) }
+        OfShard { shard, groups: vec![ChangeGroup::new(ops.len(), None)], ops, producer: Some(producer), behind: None }
     };
     split.into_iter().map(of_shard).collect()
 }

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use deltafold_format::limits::{MAX_SEGMENT_MARKS, MAX_SOURCE_BYTES};
 use deltafold_format::{Op, Uid};
+#[cfg(any(feature = "serve", test))]
+use deltafold_format::{Sequence, ShardId};
 use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
@@ -210,6 +212,21 @@ impl Writer {
         self.hand_over(changes, place)?.wait().await
     }
 
+    /// Appends ops of one shard directly behind the slot `behind`, or not at all. So a caller that
+    /// has read the shard up to that slot knows that the ops apply to the records that it read.
+    ///
+    /// Requests of the same writer that wait already come first, so the caller keeps them away.
+    /// Costs the same as [`append`](Self::append).
+    ///
+    /// # Errors
+    ///
+    /// Those of `append`; `Conflict` if another segment came first: nothing was appended then.
+    #[cfg(any(feature = "serve", test))]
+    pub(crate) async fn append_behind(&self, shard: ShardId, behind: Sequence, ops: Vec<Op>) -> Result<Ack> {
+        let bytes = self.check(ops.iter())?;
+        self.send(bytes, vec![OfShard::behind(shard, behind, ops)])?.wait().await
+    }
+
     /// The backlog of each shard that this writer has appended to, by its last acknowledgement
     /// there. Costs nothing, because an acknowledgement reads the head in any case.
     pub fn lags(&self) -> Vec<Lag> {
@@ -287,13 +304,13 @@ impl Writer {
             return Err(Error::invalid(rule));
         }
         let mut permit = Permit::take(&self.inner.waiting, bytes, self.inner.options.max_waiting_bytes)?;
-        let handed = split.into_iter().filter_map(|OfShard { shard, ops, groups, producer }| {
+        let handed = split.into_iter().filter_map(|OfShard { shard, ops, groups, producer, behind }| {
             let handle = self.inner.appenders.get(usize::from(shard.get()))?;
             let (reply, answer) = oneshot::channel();
             let bytes = ops.iter().map(bytes_of).sum();
             let permit = permit.split(bytes);
             let accepted = handle.shard.env().now();
-            let request = AppendRequest { ops, bytes, producer, groups, accepted, reply, permit };
+            let request = AppendRequest { ops, bytes, producer, groups, behind, accepted, reply, permit };
             // If the appender is gone, the request is dropped, and the receiver sees it.
             drop(self.requests(handle).send(Message::Append(request)));
             Some((shard, answer))

@@ -21,6 +21,9 @@ pub(super) struct Bounds {
     /// Ops each writer appends, one after the other.
     pub(super) ops: u8,
     pub(super) sources: Sources,
+    /// Number of the writers that append each op only directly behind what they have read. These
+    /// come first.
+    pub(super) conditional: u8,
     pub(super) compactors: u8,
     /// Rounds of each compactor: a fold, and the merges that are due then.
     pub(super) rounds: u8,
@@ -55,6 +58,7 @@ impl Bounds {
         writers: 0,
         ops: 1,
         sources: Sources::None,
+        conditional: 0,
         compactors: 0,
         rounds: 1,
         sweepers: 0,
@@ -86,6 +90,8 @@ pub(super) struct Guards {
     pub(super) own_mark: bool,
     /// A writer that finds another's segment in its slot checks whether that slot still counts.
     pub(super) slot_counts: bool,
+    /// A conditional append takes no slot but the next one.
+    pub(super) condition: bool,
     /// A publisher whose swap was refused or lost looks for its own edit in the history.
     pub(super) history: bool,
     /// An edit that starts below the sweep floor is refused.
@@ -125,6 +131,7 @@ impl Guards {
         same_slot: true,
         own_mark: true,
         slot_counts: true,
+        condition: true,
         history: true,
         fence: true,
         conflict: true,

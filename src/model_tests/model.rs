@@ -204,7 +204,7 @@ impl Model for Protocol {
         let bounds = &self.bounds;
         let mut processes: Vec<Process> = Vec::new();
         for index in 0..bounds.writers {
-            processes.push(Process::Writer(Writer::new(index, bounds.ops, bounds.sources)));
+            processes.push(Process::Writer(Writer::new(index, bounds)));
         }
         for _ in 0..bounds.compactors {
             let process = u8::try_from(processes.len()).unwrap();

@@ -5,7 +5,7 @@ use deltafold_format::{Manifest, ObjectName};
 use stateright::Property;
 
 use super::model::{Protocol, State};
-use super::store::{ACKED, GAPS, LIVE, ONCE, PINNED, READABLE, Store, TOLD, Truth, VERSIONS, VIEW};
+use super::store::{ACKED, GAPS, LIVE, NEXT, ONCE, PINNED, READABLE, Store, TOLD, Truth, VERSIONS, VIEW};
 
 /// Checks a state, and notes the first promise that it breaks.
 pub(super) fn judge(state: &mut State) {
@@ -70,7 +70,7 @@ macro_rules! promises {
 }
 
 pub(super) fn all() -> Vec<Property<Protocol>> {
-    let mut all = promises![ACKED, ONCE, GAPS, VERSIONS, READABLE, VIEW, LIVE, TOLD, PINNED];
+    let mut all = promises![ACKED, ONCE, NEXT, GAPS, VERSIONS, READABLE, VIEW, LIVE, TOLD, PINNED];
     all.push(Property::always("everything ends when faults stop", |model: &Protocol, state: &State| model.ends(state)));
     all.push(Property::eventually("everything ends", |_, state: &State| {
         state.finished() || state.truth.broken.is_some()

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::bounds::{Bounds, Guards, Sources};
 use super::model::Protocol;
 use super::properties::HAPPENS;
-use super::store::{ACKED, LIVE, ONCE, PINNED, READABLE, TOLD, VIEW};
+use super::store::{ACKED, LIVE, NEXT, ONCE, PINNED, READABLE, TOLD, VIEW};
 
 /// Explores everything within the bounds, breadth first. Returns the number of states, and the
 /// properties that do not hold with the steps that show it.
@@ -122,6 +122,15 @@ fn writers_that_wait_for_their_turn() {
     holds("2 writers with sources, 1 turn", Bounds { turns: 1, sources: Sources::Own, ..FOUR });
 }
 
+/// A conditional writer reads the log's end, and appends only directly behind it.
+#[test]
+fn conditional_writers() {
+    holds("1 conditional writer and 1 other, 1 lost answer", Bounds { conditional: 1, lost: 1, ..FOUR });
+    holds("1 conditional writer and 1 other, 1 echo", Bounds { conditional: 1, echoes: 1, ..FOUR });
+    holds("2 conditional writers of 2 ops", Bounds { conditional: 2, ops: 2, ..FOUR });
+    holds("1 conditional writer and 2 others", Bounds { conditional: 1, ..FIVE });
+}
+
 #[test]
 fn sources_come_again() {
     holds("2 writers of one source and 1 other", Bounds { sources: Sources::Shared, writers: 3, ..FOUR });
@@ -208,6 +217,8 @@ fn every_guard_is_needed() {
     breaks("the mark of the writer itself", ONCE, FIVE, |guards| guards.own_mark = false);
     let echo = Bounds { echoes: 1, ..FIVE };
     breaks("looking whether a slot counts, after an echo", ONCE, echo, |guards| guards.slot_counts = false);
+    let conditional = Bounds { conditional: 1, ..FOUR };
+    breaks("the condition of an append", NEXT, conditional, |guards| guards.condition = false);
     breaks("the history of publishing", TOLD, Bounds { lost: 1, ops: 2, ..THREE }, |guards| guards.history = false);
     breaks("keeping the last segment", ONCE, Bounds { echoes: 1, ..FOUR }, |guards| guards.last_kept = false);
     breaks("the ids of pins, in a sweep", PINNED, PINS, |guards| guards.pins_by_id = false);

@@ -156,6 +156,8 @@ impl Truth {
 /// The promises.
 pub(super) const ACKED: &str = "acknowledged ops are in the log";
 pub(super) const ONCE: &str = "an op is in the log once, and those of a source are in order";
+/// A caller has read the log up to a slot. Nothing comes between that slot and its ops.
+pub(super) const NEXT: &str = "a conditional append follows directly what its caller has read";
 pub(super) const GAPS: &str = "the log has no gaps";
 pub(super) const VERSIONS: &str = "versions rise by one and keep the invariants";
 pub(super) const READABLE: &str = "the log is readable";

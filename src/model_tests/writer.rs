@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use deltafold_format::Sequence;
 
-use super::bounds::{Guards, Sources};
-use super::store::{GAPS, OpId, Outcome, Segment, Store, Truth, Write, uid};
+use super::bounds::{Bounds, Guards, Sources};
+use super::store::{GAPS, NEXT, OpId, Outcome, Segment, Store, Truth, Write, uid};
 use crate::log::commit::{
-    Action, Answer, Content, Created, End, LearnMode, NewBatch, Observation, OwnMark, Search, SlotRead, Snapshot,
-    State, Tail, Turn, next,
+    Action, Answer, Content, Created, End, LearnMode, NewBatch, Observation, OwnMark, Reason, Search, SlotRead,
+    Snapshot, State, Tail, Turn, next,
 };
 use crate::log::{Held, writer_source};
 
@@ -29,9 +29,21 @@ pub(super) struct Writer {
     commit: Option<State>,
     /// The highest position known of each source, and the slot where it was seen.
     marks: BTreeMap<u8, (u8, u64)>,
+    condition: Condition,
     /// The segment read in the slot under examination.
     taker: Option<Segment>,
     part: Part,
+}
+
+/// The place of the op that is being appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Condition {
+    /// Any.
+    Free,
+    /// Directly behind the end of the log. The caller reads it next; the writer knows this tail.
+    Reading(Option<Tail>),
+    /// Directly behind this slot.
+    Behind(u64),
 }
 
 /// The finished part of an action that takes more than one request.
@@ -57,7 +69,8 @@ fn search_at(slot: u64) -> Search {
 }
 
 impl Writer {
-    pub(super) fn new(index: u8, ops: u8, sources: Sources) -> Self {
+    pub(super) fn new(index: u8, bounds: &Bounds) -> Self {
+        let Bounds { ops, sources, .. } = *bounds;
         let source = if sources == Sources::Shared && index < 2 { 0 } else { index };
         let mut writer = Self {
             source,
@@ -68,6 +81,7 @@ impl Writer {
             number: 1,
             commit: None,
             marks: BTreeMap::new(),
+            condition: if index < bounds.conditional { Condition::Reading(None) } else { Condition::Free },
             taker: None,
             part: Part::Nothing,
         };
@@ -78,13 +92,13 @@ impl Writer {
     }
 
     pub(super) fn ended(&self) -> bool {
-        self.commit.is_none()
+        self.commit.is_none() && !matches!(self.condition, Condition::Reading(_))
     }
 
     /// The writer dies. A source delivers its ops again.
     pub(super) fn crash(&mut self) {
         let fresh = Self { life: self.life + 1, position: 1, number: 1, marks: BTreeMap::new(), ..self.clone() };
-        *self = Self { commit: None, taker: None, part: Part::Nothing, ..fresh };
+        *self = Self { commit: None, condition: Condition::Free, taker: None, part: Part::Nothing, ..fresh };
         if self.sourced {
             self.begin(None, &mut Truth::default());
         }
@@ -94,9 +108,18 @@ impl Writer {
         OpId { source: self.source, position: self.position }
     }
 
-    /// Begins the commit of the next op.
+    /// Begins with the next op.
     fn begin(&mut self, tail: Option<Tail>, truth: &mut Truth) {
-        let batch = NewBatch { number: u64::from(self.number), sourced: self.sourced, left: true };
+        if self.condition == Condition::Free {
+            return self.place(tail, None, truth);
+        }
+        self.condition = Condition::Reading(tail);
+        self.commit = None;
+    }
+
+    /// Begins the commit of an op.
+    fn place(&mut self, tail: Option<Tail>, behind: Option<Sequence>, truth: &mut Truth) {
+        let batch = NewBatch { number: u64::from(self.number), sourced: self.sourced, left: true, behind };
         let (state, _) = State::begin(tail, batch);
         self.go_to(state, truth);
     }
@@ -141,6 +164,11 @@ impl Writer {
     }
 
     pub(super) fn read(&mut self, store: &Store, truth: &mut Truth, guards: &Guards) {
+        if let Condition::Reading(tail) = self.condition {
+            let end = truth.log.len() as u64;
+            self.condition = Condition::Behind(end);
+            return self.place(tail, guards.condition.then(|| sequence(end)), truth);
+        }
         let (state, action) = self.action();
         self.commit = state;
         if let Some(observation) = self.request(action, store, truth) {
@@ -298,13 +326,28 @@ impl Writer {
 
     fn answer(&mut self, answer: Answer, tail: Option<Tail>, truth: &mut Truth) {
         match answer {
-            Answer::At(slot) => truth.acknowledge(self.op(), Some(slot.get())),
+            Answer::At(slot) => {
+                if matches!(self.condition, Condition::Behind(end) if slot.get() != end + 1) {
+                    truth.breaks(NEXT);
+                }
+                truth.acknowledge(self.op(), Some(slot.get()));
+            }
+            Answer::Moved => {
+                if truth.log.contains(&self.op()) {
+                    truth.breaks(NEXT);
+                }
+                self.number += 1;
+                return self.begin(tail, truth);
+            }
+            // The caller must read whether the op took effect.
+            Answer::Unknown(Reason::Moved) => {}
             Answer::Known => truth.acknowledge(self.op(), None),
             Answer::NotAppended | Answer::Unknown(_) => truth.breaks("no request fails, and nothing is forgotten"),
         }
         self.taker = None;
         if self.position == self.ops {
-            *self = Self { life: 0, number: 0, commit: None, marks: BTreeMap::new(), ..self.clone() };
+            let ended = Self { life: 0, number: 0, commit: None, marks: BTreeMap::new(), ..self.clone() };
+            *self = Self { condition: Condition::Free, ..ended };
             return;
         }
         self.position += 1;

@@ -15,7 +15,9 @@ const READY_AT_ONCE: usize = 8;
 /// A full batch under preparation.
 struct Ready {
     batch: Task<Batch>,
-    sourced: bool,
+    /// The batch takes a slot unless a request fails. The log may hold a producer's ops already, and
+    /// a conditional batch may come too late.
+    always_lands: bool,
     /// The batch writes nothing: its callers only wait for earlier batches.
     is_barrier: bool,
     /// Its upload has begun.
@@ -52,20 +54,21 @@ impl Ahead {
         self.ready.len() >= READY_AT_ONCE
     }
 
-    /// Whether the next batch comes from producers, if there is one.
-    pub(super) fn next_is_sourced(&self) -> Option<bool> {
-        self.ready.front().map(|ready| ready.sourced)
+    /// Whether the next batch takes a slot in any case, if there is one.
+    pub(super) fn next_always_lands(&self) -> Option<bool> {
+        self.ready.front().map(|ready| ready.always_lands)
     }
 
     /// The next batch, once it is encoded and uploaded.
     pub(super) fn pop(&mut self) -> Option<Task<Batch>> {
         let ready = self.ready.pop_front()?;
-        self.slot = self.slot.filter(|_| !ready.sourced).map(|slot| if ready.is_barrier { slot } else { slot.next() });
+        self.slot =
+            self.slot.filter(|_| ready.always_lands).map(|slot| if ready.is_barrier { slot } else { slot.next() });
         Some(ready.batch)
     }
 
-    pub(super) fn push(&mut self, batch: Task<Batch>, sourced: bool, is_barrier: bool) {
-        self.ready.push_back(Ready { batch, sourced, is_barrier, is_staged: false });
+    pub(super) fn push(&mut self, batch: Task<Batch>, always_lands: bool, is_barrier: bool) {
+        self.ready.push_back(Ready { batch, always_lands, is_barrier, is_staged: false });
         self.stage();
     }
 
@@ -80,9 +83,8 @@ impl Ahead {
         let Some(mut slot) = self.slot else { return };
         let mut known = true;
         let stage = |ready: Ready| {
-            // The log may hold a producer's ops already. Then its batch takes no slot, so the slots
-            // behind it are not known.
-            known &= !ready.sourced;
+            // The slots behind a batch that may take none are not known.
+            known &= ready.always_lands;
             if !known || ready.is_barrier {
                 return ready;
             }

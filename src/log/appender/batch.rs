@@ -54,6 +54,8 @@ pub(in crate::log) struct Batch {
     body: Result<Option<SegmentBody>, InputError>,
     /// Callers that wait until every earlier request is decided.
     barriers: Vec<oneshot::Sender<()>>,
+    /// The slot that it must follow directly. Then it has only one request.
+    pub(in crate::log) behind: Option<Sequence>,
     /// Its number among the writer's batches. It identifies the batch's attempts.
     pub(in crate::log) number: u64,
     /// The slot of the upload ahead, and the upload.
@@ -70,6 +72,7 @@ impl Batch {
     ) -> Self {
         let times = requests.iter().map(|request| TimeRange { first: request.accepted, last: request.accepted });
         let times = times.reduce(TimeRange::union).unwrap_or_default();
+        let behind = requests.iter().find_map(|request| request.behind);
         let mut ops = Vec::with_capacity(requests.iter().map(|request| request.ops.len()).sum());
         let mut entries = Vec::with_capacity(requests.len());
         for request in requests {
@@ -87,6 +90,7 @@ impl Batch {
             sourced,
             body: Ok(None),
             barriers,
+            behind,
             number,
             ahead: None,
         };
@@ -112,6 +116,11 @@ impl Batch {
     /// Whether any of its requests comes from a producer.
     pub(in crate::log) fn sourced(&self) -> bool {
         self.sourced
+    }
+
+    /// Whether it takes a slot unless a request fails.
+    pub(in crate::log) fn always_lands(&self) -> bool {
+        !self.sourced && self.behind.is_none()
     }
 
     /// Drops ops that the log holds already, and requests behind a failed position of their

@@ -45,6 +45,12 @@ impl BatchBuilder {
             || self.ops >= options.max_batch_ops
             || self.bytes >= options.max_batch_bytes
             || self.marks >= MAX_SEGMENT_MARKS
+            || self.is_conditional()
+    }
+
+    /// Whether its request must follow a slot directly. Such a request is alone in its batch.
+    fn is_conditional(&self) -> bool {
+        self.requests.last().is_some_and(|request| request.behind.is_some())
     }
 
     pub(in crate::log) fn push(&mut self, message: Message, options: &WriterOptions) {
@@ -58,7 +64,8 @@ impl BatchBuilder {
         let marks = request.marks();
         let fits = self.ops + request.ops.len() <= options.max_batch_ops
             && self.bytes + request.bytes <= options.max_batch_bytes
-            && self.marks + marks <= MAX_SEGMENT_MARKS;
+            && self.marks + marks <= MAX_SEGMENT_MARKS
+            && request.behind.is_none();
         if !fits && !self.requests.is_empty() {
             self.next = Some(request);
             return;
@@ -76,8 +83,9 @@ impl BatchBuilder {
         self.requests.push(request);
     }
 
-    pub(in crate::log) fn sourced(&self) -> bool {
-        self.sourced
+    /// Whether the batch takes a slot unless a request fails.
+    pub(in crate::log) fn always_lands(&self) -> bool {
+        !self.sourced && !self.is_conditional()
     }
 
     /// Takes the batch out. The request that did not fit begins the next one.
@@ -95,7 +103,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use deltafold_format::{Op, Timestamp};
+    use deltafold_format::{Op, Sequence, Timestamp};
 
     use super::*;
     use crate::log::appender::group::ChangeGroup;
@@ -115,6 +123,7 @@ mod tests {
             bytes: 0,
             producer: producer.map(|name| Producer { name: name.into(), positions: Positions::Together(1) }),
             groups: groups.chain([ChangeGroup::new(0, None)]).collect(),
+            behind: None,
             accepted: Timestamp::default(),
             reply: oneshot::channel().0,
             permit: Permit::take(&Arc::default(), 0, 1).unwrap(),
@@ -164,6 +173,19 @@ mod tests {
         assert_eq!(builder.requests.len(), 1);
     }
 
+    /// A request that must follow a slot directly would miss it behind another one.
+    #[test]
+    fn a_conditional_request_is_alone_in_its_batch() {
+        let mut builder = BatchBuilder::default();
+        push(&mut builder, request(None, &[]));
+        push(&mut builder, AppendRequest { behind: Some(Sequence::FIRST), ..request(None, &[]) });
+        assert!(is_full(&builder));
+        assert_eq!(builder.take(&WriterOptions::default()).requests.len(), 1);
+        assert!(is_full(&builder) && !builder.always_lands());
+        let taken = builder.take(&WriterOptions::default());
+        assert_eq!(taken.requests.first().and_then(|request| request.behind), Some(Sequence::FIRST));
+    }
+
     /// A caller that flushes waits for the barrier, so the batch gathers no request behind it.
     #[test]
     fn a_barrier_ends_a_segment() {
@@ -195,7 +217,7 @@ mod tests {
     fn a_segment_is_full_at_its_number_of_marks() {
         let mut builder = BatchBuilder::default();
         push(&mut builder, request(None, &[]));
-        assert!(!builder.sourced());
+        assert!(!builder.sourced);
         for number in 1..MAX_SEGMENT_MARKS {
             // The second request of a producer in a row raises its mark, and leaves no other.
             for _ in 0..2 {
@@ -203,7 +225,7 @@ mod tests {
             }
             assert!(!is_full(&builder), "{number}");
         }
-        assert!(builder.sourced());
+        assert!(builder.sourced);
         push(&mut builder, request(Some("last"), &[]));
         assert!(is_full(&builder));
         assert_eq!(builder.requests.len(), 2 * MAX_SEGMENT_MARKS);
@@ -223,7 +245,7 @@ mod tests {
         assert!(is_full(&builder));
         assert_eq!(builder.take(&WriterOptions::default()).requests.len(), 1);
         assert_eq!(builder.requests.len(), 1, "the second request waits in the next segment");
-        assert!(builder.sourced() && !is_full(&builder));
+        assert!(builder.sourced && !is_full(&builder));
     }
 
     #[test]

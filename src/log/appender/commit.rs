@@ -57,6 +57,10 @@
 //!
 //! Any request may fail. An undecided refusal is then decided first (`DecideRefusal`). The answer
 //! is "not appended" if no attempt can be in the log, and "unknown" everywhere else.
+//!
+//! A conditional batch names a slot that it must follow directly. Once the tail shows a later
+//! segment of the collection, the batch does not become `Ready`. After the decision of a refusal
+//! the answer is "moved", or "unknown" if an attempt can be in the log.
 
 mod fate;
 mod step;
@@ -95,6 +99,8 @@ pub(crate) struct NewBatch {
     pub(crate) sourced: bool,
     /// It has ops to write.
     pub(crate) left: bool,
+    /// The slot that it must follow directly. Only segments of other collections may lie between.
+    pub(crate) behind: Option<Sequence>,
 }
 
 /// Everything that decides where a batch lands.
@@ -120,6 +126,8 @@ struct Status {
     refused: Option<Sequence>,
     /// The batch was written to a slot that had been swept.
     written: bool,
+    /// The slot that it must follow directly.
+    behind: Option<Sequence>,
 }
 
 /// The step of the protocol that the batch waits in. The module has the table.
@@ -171,6 +179,8 @@ enum Attempt {
 enum AfterRefusal {
     Create,
     Fail,
+    /// Answers that the log has moved on.
+    Move,
 }
 
 /// The next step if the manifest shows that no attempt counts.
@@ -330,6 +340,8 @@ pub(crate) enum Answer {
     Known,
     /// No attempt is in the log, and none will come.
     NotAppended,
+    /// The same, because another segment follows the slot that the batch must follow.
+    Moved,
     /// An attempt may be in the log.
     Unknown(Reason),
 }
@@ -345,4 +357,6 @@ pub(crate) enum Reason {
     LaterBatch,
     /// The manifest forgot the marks of this writer.
     Forgotten,
+    /// Another segment follows the slot that the batch must follow.
+    Moved,
 }

@@ -110,7 +110,7 @@ impl Driver {
     /// The slot behind the one that a batch will get. `None` if the end of the log is not known, or
     /// another writer appends, too.
     pub(super) fn slot_behind(&self, batch: &Batch) -> Option<Sequence> {
-        let tail = self.tail.filter(|_| self.fairness.is_alone() && !batch.sourced())?;
+        let tail = self.tail.filter(|_| self.fairness.is_alone() && batch.always_lands())?;
         Some(if matches!(batch.body(), Ok(Some(_))) { tail.slot.next() } else { tail.slot })
     }
 
@@ -121,7 +121,7 @@ impl Driver {
             Ok(left) => left,
             Err(error) => return Progress::Decided(Err(error)),
         };
-        let new = NewBatch { number: batch.number, sourced: batch.sourced(), left };
+        let new = NewBatch { number: batch.number, sourced: batch.sourced(), left, behind: batch.behind };
         let (state, _) = State::begin(self.tail, new);
         self.run(batch, state, None).await
     }
@@ -174,7 +174,7 @@ impl Driver {
                     self.landed(run.batch, slot);
                     return Progress::Landed(Landed(run.state));
                 }
-                Action::Answer(answer) => return Progress::Decided(answered(answer, run.error)),
+                Action::Answer(answer) => return Progress::Decided(answered(&self.shard, answer, run.error)),
                 action => match self.perform(&mut run, action).await {
                     Ok(observation) => observation,
                     Err(error) => {

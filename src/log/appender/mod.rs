@@ -101,7 +101,7 @@ impl Appender {
     /// would put its batch behind the next one, and with it two positions of one producer in the
     /// wrong order.
     fn overlaps(&self, batch: &Batch) -> bool {
-        !batch.sourced() && self.queue.next_is_sourced() == Some(false)
+        batch.always_lands() && self.queue.next_always_lands() == Some(true)
     }
 
     async fn confirm(&mut self, unconfirmed: Unconfirmed, checked: Result<HeadState>) {

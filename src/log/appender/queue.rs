@@ -67,9 +67,9 @@ impl BatchQueue {
         Some(if bytes > ENCODE_INLINE_BYTES { self.meanwhile(env::blocking(encode)).await } else { encode() })
     }
 
-    /// Whether the next batch comes from producers, if it is there already.
-    pub(super) fn next_is_sourced(&self) -> Option<bool> {
-        self.ahead.next_is_sourced()
+    /// Whether the next batch takes a slot in any case, if it is there already.
+    pub(super) fn next_always_lands(&self) -> Option<bool> {
+        self.ahead.next_always_lands()
     }
 
     /// Sets the slot that the next batch will get, if it is known.
@@ -144,8 +144,8 @@ impl BatchQueue {
             return;
         }
         let full = self.builder.take(&self.options);
-        let (sourced, is_barrier) = (full.sourced(), full.requests.is_empty());
+        let (always_lands, is_barrier) = (full.always_lands(), full.requests.is_empty());
         let batch = env::spawn(env::blocking(self.encode(full)));
-        self.ahead.push(batch, sourced, is_barrier);
+        self.ahead.push(batch, always_lands, is_barrier);
     }
 }

@@ -104,6 +104,8 @@ pub(in crate::log) struct AppendRequest {
     pub(in crate::log) producer: Option<Producer>,
     /// Groups of all its ops.
     pub(in crate::log) groups: Vec<ChangeGroup>,
+    /// The slot that its segment must follow directly.
+    pub(in crate::log) behind: Option<Sequence>,
     pub(in crate::log) accepted: Timestamp,
     pub(in crate::log) reply: oneshot::Sender<Result<Answer>>,
     pub(in crate::log) permit: Permit,

@@ -19,8 +19,10 @@ pub(crate) fn next(state: State, observation: Observation) -> (State, Action) {
 impl State {
     /// The first step of a batch.
     pub(crate) fn begin(tail: Option<Tail>, batch: NewBatch) -> (Self, Action) {
-        let NewBatch { number, sourced, left } = batch;
-        let batch = Status { number, sourced, left, in_doubt: false, refused: None, written: false };
+        let NewBatch { number, sourced, left, behind } = batch;
+        let batch = Status { number, sourced, left, in_doubt: false, refused: None, written: false, behind };
+        // A tail in front of the slot to follow is out of date. A sweep may have passed it.
+        let tail = tail.filter(|tail| behind.is_none_or(|behind| tail.slot > behind));
         let state = Self { tail, batch, phase: Phase::ReadHead };
         let state = match tail {
             Some(tail) if tail.marks && sourced && left => state.at(Phase::Deduplicate),
@@ -176,12 +178,31 @@ impl State {
     /// Continues to the next attempt, as far as the log is known.
     fn go_on(self) -> Self {
         let Status { sourced, left, .. } = self.batch;
+        if left && self.is_passed() {
+            return self.moved();
+        }
         self.at(match self.tail {
             _ if !left && sourced => Phase::Settle,
             _ if !left => Phase::Answered(Answer::Known),
             None => Phase::ReadHead,
             Some(tail) if sourced && !tail.marks => Phase::ReadSnapshot,
             Some(tail) => Phase::Ready { slot: tail.slot },
+        })
+    }
+
+    /// Whether another segment of the collection follows the slot that the batch must follow.
+    fn is_passed(&self) -> bool {
+        let (Some(behind), Some(tail)) = (self.batch.behind, self.tail) else { return false };
+        tail.slot.get().saturating_sub(1 + u64::from(tail.foreign)) > behind.get()
+    }
+
+    /// Answers that the log has moved on, once no refusal is open.
+    fn moved(self) -> Self {
+        let Status { in_doubt, written, refused, .. } = self.batch;
+        self.at(match refused {
+            Some(_) => Phase::DecideRefusal { then: AfterRefusal::Move },
+            None if in_doubt || written => Phase::Answered(Answer::Unknown(Reason::Moved)),
+            None => Phase::Answered(Answer::Moved),
         })
     }
 
@@ -273,13 +294,14 @@ impl State {
     fn decide(self, log_start: Sequence, then: AfterRefusal) -> Self {
         if let Some(refused) = self.batch.refused.filter(|refused| *refused < log_start) {
             return match then {
-                AfterRefusal::Create => self.look_up_refused(refused, AfterLookUp::Retry),
+                AfterRefusal::Create | AfterRefusal::Move => self.look_up_refused(refused, AfterLookUp::Retry),
                 AfterRefusal::Fail => self.look_up_refused(refused, AfterLookUp::Fail),
             };
         }
         let decided = self.refused(None);
         match (then, self.tail) {
             (AfterRefusal::Fail, _) => decided.failed(),
+            (AfterRefusal::Move, _) => decided.moved(),
             (AfterRefusal::Create, Some(tail)) => decided.at(Phase::Create { slot: tail.slot }),
             (AfterRefusal::Create, None) => decided.go_on(),
         }

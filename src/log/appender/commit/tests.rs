@@ -21,7 +21,7 @@ fn end(number: u64) -> End {
 }
 
 fn status() -> Status {
-    Status { number: 7, sourced: false, left: true, in_doubt: false, refused: None, written: false }
+    Status { number: 7, sourced: false, left: true, in_doubt: false, refused: None, written: false, behind: None }
 }
 
 fn sourced() -> Status {
@@ -90,7 +90,8 @@ fn moves(from: State, seen: Observation, phase: Phase) {
 
 #[test]
 fn a_batch_begins_where_the_log_is_known() {
-    let begin = |tail, sourced, left| State::begin(tail, NewBatch { number: 7, sourced, left }).0.phase;
+    let new = |sourced, left| NewBatch { number: 7, sourced, left, behind: None };
+    let begin = |tail, sourced, left| State::begin(tail, new(sourced, left)).0.phase;
     assert_eq!(begin(None, false, true), Phase::ReadHead);
     assert_eq!(begin(tail(5), false, true), Phase::Ready { slot: slot(5) });
     assert_eq!(begin(tail(5), true, true), Phase::ReadSnapshot);
@@ -388,4 +389,50 @@ fn a_failed_head_check_is_unknown_unless_dropped() {
     let from = state(tail(6), status(), Phase::Confirm { slot: slot(5) });
     leads(from, FAILED, state(None, status(), UNKNOWN));
     leads(from, DROPPED, state(None, status(), answer(Answer::NotAppended)));
+}
+
+/// A batch that must follow slot 4 directly.
+fn behind_4() -> Status {
+    Status { behind: Some(slot(4)), ..status() }
+}
+
+#[test]
+fn a_conditional_batch_takes_only_the_next_slot() {
+    let begin = |tail| {
+        let batch = NewBatch { number: 7, sourced: false, left: true, behind: Some(slot(4)) };
+        State::begin(tail, batch).0.phase
+    };
+    let ready = |at| Phase::Ready { slot: slot(at) };
+    assert_eq!(begin(tail(5)), ready(5));
+    assert_eq!(begin(tail(6)), answer(Answer::Moved));
+    let passed = Some(Tail { slot: slot(6), foreign: 1, marks: false });
+    assert_eq!(begin(passed), ready(6), "slot 5 is of another collection");
+    assert_eq!(begin(tail(4)), Phase::ReadHead, "the tail is out of date");
+    let finding = state(None, behind_4(), Phase::FindEnd { after: slot(3) });
+    let found = |at| Observation::Found { search: Search::At(end(at)), log_start: None };
+    leads(finding, found(5), state(tail(5), behind_4(), ready(5)));
+    leads(finding, found(7), state(tail(7), behind_4(), answer(Answer::Moved)));
+}
+
+#[test]
+fn a_conditional_batch_moves_only_once_nothing_is_open() {
+    let taken = state(tail(5), behind_4(), Phase::Absorb { slot: slot(5), taker: Taker::Other });
+    let left = Observation::Left(true);
+    leads(taken, left, state(tail(6), behind_4(), answer(Answer::Moved)));
+    // The refusal may be a self-conflict, so the head decides it first.
+    let refused = Status { refused: Some(slot(5)), ..behind_4() };
+    let deciding = Phase::DecideRefusal { then: AfterRefusal::Move };
+    leads(state(tail(5), refused, taken.phase), left, state(tail(6), refused, deciding));
+    leads(state(tail(6), refused, deciding), head(5), state(tail(6), behind_4(), answer(Answer::Moved)));
+    let look_up = Phase::LookUp { slot: slot(5), then: AfterLookUp::Retry };
+    leads(state(tail(6), refused, deciding), head(6), state(None, refused, look_up));
+    leads(
+        state(tail(6), refused, deciding),
+        FAILED,
+        state(tail(6), refused, Phase::DecideRefusal { then: AfterRefusal::Fail }),
+    );
+    for open in [Status { in_doubt: true, ..behind_4() }, Status { written: true, ..behind_4() }] {
+        let passed = state(tail(5), open, taken.phase);
+        leads(passed, left, state(tail(6), open, answer(Answer::Unknown(Reason::Moved))));
+    }
 }
