@@ -85,6 +85,12 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
+    /// Number of its bytes.
+    #[cfg(feature = "serve")]
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
     /// Bytes `start..end` of the extent. Blocks.
     pub(crate) fn read(&self, start: u64, end: u64) -> io::Result<Bytes> {
         let end = end.min(self.len);

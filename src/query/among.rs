@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::kernel::Distances;
 use super::request::{Hit, Query};
-use crate::error::{Error, Result};
+use crate::error::{Repr, Result};
 use crate::reader::Reader;
 
 impl Reader {
@@ -14,8 +14,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// Those of [`search`](Self::search). `InvalidInput` also for an id without a record, as
-    /// Chroma's clients expect.
+    /// Those of [`search`](Self::search). `InvalidInput` also for an id without a record.
     pub(crate) async fn search_among(&self, ids: &[String], queries: &[Query]) -> Result<Vec<Vec<Hit>>> {
         let mut seen = HashSet::new();
         let ids: Vec<&String> = ids.iter().filter(|id| seen.insert(id.as_str())).collect();
@@ -24,7 +23,7 @@ impl Reader {
         }
         let entries = self.get_many(&ids).await?;
         if let Some((id, _)) = ids.iter().zip(&entries).find(|(_, entry)| entry.is_none()) {
-            return Err(Error::invalid(format!("Error finding id: there is no record `{}`; leave it out", shown(id))));
+            return Err(Repr::NoRecord(shown(id)).into());
         }
         let mut answers = Vec::with_capacity(queries.len());
         for query in queries {

@@ -52,33 +52,6 @@ impl Columns {
     }
 }
 
-/// The answer to `get`.
-#[derive(Debug, Serialize)]
-pub(super) struct Records {
-    ids: Vec<String>,
-    embeddings: Option<Vec<Vec<f32>>>,
-    documents: Option<Vec<Option<String>>>,
-    uris: Option<Vec<Option<String>>>,
-    metadatas: Option<Vec<Metadata>>,
-    include: Vec<Field>,
-}
-
-impl Records {
-    pub(super) fn new(entries: Vec<Entry>, include: Vec<Field>) -> Self {
-        let mut columns = Columns::default();
-        entries.into_iter().for_each(|entry| columns.push(entry));
-        let has = |field| include.contains(&field);
-        Self {
-            ids: columns.ids,
-            embeddings: has(Field::Embeddings).then_some(columns.embeddings),
-            documents: has(Field::Documents).then_some(columns.documents),
-            uris: has(Field::Uris).then_some(columns.uris),
-            metadatas: has(Field::Metadatas).then_some(columns.metadatas),
-            include,
-        }
-    }
-}
-
 /// The answer to `query`: one inner list for each query.
 #[derive(Debug, Serialize)]
 pub(super) struct Neighbours {

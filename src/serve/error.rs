@@ -3,10 +3,11 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use deltafold_format::InputErrorKind;
 use serde_json::json;
 
 use crate::catalogue::CatalogueError;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Repr};
 
 /// A refused request.
 #[derive(Debug, Clone)]
@@ -50,6 +51,16 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "AuthorizationError", message)
     }
 
+    /// A call that may have taken effect, or has in part.
+    pub(super) fn in_doubt(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "ChromaError", message)
+    }
+
+    /// Whether its status tells the client that nothing was applied, and to try again.
+    pub(super) fn promises_nothing_applied(&self) -> bool {
+        matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+    }
+
     /// A failure whose reason is for the server's log, as it may name internals.
     fn internal(error: &impl std::fmt::Display) -> Self {
         tracing::error!(%error, "a request failed");
@@ -58,8 +69,22 @@ impl ApiError {
     }
 }
 
+/// Whether a batch has more ops or bytes than a segment takes. No single record is at fault then.
+fn is_too_large(error: &Error) -> bool {
+    let Repr::Input(error) = error.repr() else { return false };
+    let too_much = matches!(error.kind(), InputErrorKind::TooMany { .. } | InputErrorKind::TooLong { .. });
+    error.id().is_none() && too_much
+}
+
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
+        if let Repr::NoRecord(_) = error.repr() {
+            // Clients look for these words.
+            return Self::invalid(format!("Error finding id: {error}"));
+        }
+        if is_too_large(&error) {
+            return Self::too_large(format!("{error}; send smaller batches"));
+        }
         let (status, name) = match error.kind() {
             ErrorKind::InvalidInput => (StatusCode::BAD_REQUEST, "InvalidArgumentError"),
             ErrorKind::NotFound => (StatusCode::NOT_FOUND, "NotFoundError"),
@@ -102,9 +127,9 @@ impl From<CatalogueError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let retry = self.promises_nothing_applied();
         let body = Json(json!({ "error": self.name, "message": self.message }));
         let mut response = (self.status, body).into_response();
-        let retry = matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         if retry {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
         }

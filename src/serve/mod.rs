@@ -12,7 +12,8 @@
 //! | `auth`, `tokens` | the check of a request; tokens and their scopes |
 //! | `pool`, `opened`, `latest` | open collections: writer, reader, compaction |
 //! | `body`, `batch`, `embedding`, `metadata`, `filters` | requests in, ops and filters out |
-//! | `answer`, `error` | records and errors out |
+//! | `named`, `erase` | records named by their ids; deletes by filter |
+//! | `answer`, `columns`, `error` | records and errors out |
 //! | `metrics` | counts for people and Prometheus |
 
 mod answer;
@@ -20,13 +21,16 @@ mod app;
 mod auth;
 mod batch;
 mod body;
+mod columns;
 mod embedding;
+mod erase;
 mod error;
 mod filters;
 mod latest;
 mod listen;
 mod metadata;
 mod metrics;
+mod named;
 mod opened;
 mod options;
 mod pool;

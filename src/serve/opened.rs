@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use deltafold_format::{EditKind, Op};
-use tokio::sync::{Semaphore, mpsc};
+use deltafold_format::{EditKind, Op, Sequence, ShardId};
+use tokio::sync::{RwLock, RwLockWriteGuard, Semaphore, mpsc};
 use uuid::Uuid;
 
 use super::latest::Latest;
@@ -27,6 +27,8 @@ pub(super) struct Opened {
     collection: Collection,
     writer: Writer,
     latest: Latest,
+    /// Every append holds a share of it. A delete by filter that lost to other writes takes all.
+    appends: RwLock<()>,
     /// The backlog at which a fold is due.
     limit: BacklogLimit,
     /// Wakes the compaction, which ends when this is dropped. `None` where the server does none.
@@ -58,6 +60,7 @@ impl Opened {
             latest: Latest::new(collection.clone(), options.max_staleness),
             collection,
             writer,
+            appends: RwLock::default(),
             limit: BacklogLimit { segments, ops: u64::MAX, bytes: options.policy.fold_bytes },
             due,
         })
@@ -70,14 +73,33 @@ impl Opened {
 
     /// Appends ops, and returns when they are durable.
     pub(super) async fn append(&self, ops: Vec<Op>) -> Result<()> {
+        let _share = self.appends.read().await;
         self.writer.append(ops).await?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Appends ops of one shard directly behind a slot, or not at all: a conflict. Returns the slot
+    /// that they got.
+    pub(super) async fn append_behind(&self, shard: ShardId, behind: Sequence, ops: Vec<Op>) -> Result<Sequence> {
+        let ack = self.writer.append_behind(shard, behind, ops).await?;
+        self.wake();
+        Ok(ack.segments().first().map_or(behind, |(_, slot)| *slot))
+    }
+
+    /// Keeps appends of this server back as long as the guard lives.
+    pub(super) async fn alone(&self) -> RwLockWriteGuard<'_, ()> {
+        self.appends.write().await
+    }
+
+    /// Wakes the compaction if the log is long.
+    fn wake(&self) {
         if let Some(due) = &self.due
             && self.writer.lags().iter().any(|lag| self.limit.is_passed(lag))
         {
             // A full channel means that the compaction knows already.
             let _ = due.try_send(());
         }
-        Ok(())
     }
 
     /// Reads the latest state. Where a sweep takes its objects away meanwhile, it reads again.

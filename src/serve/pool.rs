@@ -8,6 +8,7 @@ use lru::LruCache;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+use super::erase::Broken;
 use super::error::{Answer, ApiError};
 use super::opened::Opened;
 use super::options::ServeOptions;
@@ -115,6 +116,17 @@ impl Pool {
             }
             _ => error.into(),
         }
+    }
+
+    /// The answer to a delete by filter that failed. If some records are gone, no status says that
+    /// nothing was applied.
+    pub(super) fn broken(&self, opened: &Opened, broken: Broken) -> ApiError {
+        let Broken { error, deleted } = broken;
+        let answer = self.failed(opened, error);
+        if deleted == 0 || !answer.promises_nothing_applied() {
+            return answer;
+        }
+        ApiError::in_doubt(format!("{deleted} records were deleted, and others that match may be left: delete again"))
     }
 
     /// Number of open collections.

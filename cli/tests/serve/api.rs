@@ -35,6 +35,27 @@ pub(crate) fn options() -> ServeOptions {
     ServeOptions::default().address(SocketAddr::from(([127, 0, 0, 1], 0))).allow_reset(true)
 }
 
+/// An error if the server is gone, or goes before its answer is whole.
+type Sent = Result<Answer, Box<dyn std::error::Error + Send + Sync>>;
+
+/// One request to any server, on a connection of its own.
+pub(crate) async fn send(server: SocketAddr, method: &str, path: &str, body: &Value) -> Sent {
+    let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
+    let request = http::Request::builder().method(method).uri(path).header("host", "server");
+    requested(server, request.body(Full::new(body))?).await
+}
+
+async fn requested(server: SocketAddr, request: http::Request<Full<Bytes>>) -> Sent {
+    let connection = TcpStream::connect(server).await?;
+    let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(connection)).await?;
+    let driving = tokio::spawn(driver);
+    let (parts, body) = sender.send_request(request).await?.into_parts();
+    let body = body.collect().await?.to_bytes();
+    driving.abort();
+    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+}
+
 impl Api {
     /// A server of an empty store in memory.
     pub(crate) async fn new() -> Self {
@@ -61,21 +82,11 @@ impl Api {
 
     /// One request on a connection of its own.
     pub(crate) async fn request(&self, request: http::Request<Full<Bytes>>) -> Answer {
-        let connection = TcpStream::connect(self.address).await.unwrap();
-        let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(connection)).await.unwrap();
-        let driving = tokio::spawn(driver);
-        let response = sender.send_request(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        driving.abort();
-        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        requested(self.address, request).await.unwrap()
     }
 
     pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> Answer {
-        let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
-        let request = http::Request::builder().method(method).uri(path).header("host", "server");
-        self.request(request.body(Full::new(body)).unwrap()).await
+        send(self.address, method, path, body).await.unwrap()
     }
 
     /// A call that must succeed.

@@ -95,7 +95,7 @@ async fn observed(State(app): State<App>, request: Request, next: Next) -> Respo
         Some(response) => response,
         None => {
             let why = "the request took too long; a write of it may have taken effect, so read before you try again";
-            ApiError::new(StatusCode::GATEWAY_TIMEOUT, "ChromaError", why).into_response()
+            ApiError::in_doubt(why).into_response()
         }
     };
     let (status, time) = (response.status().as_u16(), watch.elapsed());

@@ -1,7 +1,5 @@
 //! Calls that read records.
 
-use std::collections::HashSet;
-
 use axum::Json;
 use axum::extract::{Path, State};
 use futures::TryStreamExt as _;
@@ -10,15 +8,17 @@ use serde_json::{Value, json};
 
 use super::id;
 use crate::error::Result;
-use crate::query::{Filter, Find, Hit, MAX_K, Query};
-use crate::reader::{Entry, Reader};
-use crate::serve::answer::{Field, Neighbours, Records, include};
+use crate::query::{Find, Hit, MAX_K, Query};
+use crate::reader::Reader;
+use crate::serve::answer::{Field, Neighbours, include};
 use crate::serve::app::App;
 use crate::serve::batch::same_dimension;
 use crate::serve::body::Body;
+use crate::serve::columns::Columns;
 use crate::serve::embedding::Embedding;
 use crate::serve::error::{Answer, ApiError};
 use crate::serve::filters::filter;
+use crate::serve::named::{self, named};
 use crate::serve::opened::Opened;
 use crate::serve::pool::Found;
 
@@ -72,44 +72,36 @@ pub(super) async fn get(
     State(app): State<App>,
     Path((tenant, database, collection)): At,
     Body(get): Body<Get>,
-) -> Answer<Json<Records>> {
+) -> Answer<Columns> {
     let filter = &filter(get.r#where.as_ref(), get.where_document.as_ref())?;
-    let fields = get.include.unwrap_or_else(|| vec![Field::Metadatas, Field::Documents]);
-    let include = include(&fields);
+    let fields = &get.include.unwrap_or_else(|| vec![Field::Metadatas, Field::Documents]);
+    let include = include(fields);
     let (ids, limit, offset) = (&get.ids, get.limit, get.offset.unwrap_or(0));
-    let entries = match found(&app, &tenant, &database, &collection).await? {
-        Found::Empty(_) => Vec::new(),
-        Found::Open(opened) => {
-            let _turn = app.turn().await?;
-            read(&app, &opened, |reader| async move {
-                match ids {
-                    Some(ids) => {
-                        let named = named(&reader, ids, filter.as_ref()).await?;
-                        let wanted = named.into_iter().skip(offset).take(limit.unwrap_or(usize::MAX));
-                        Ok(wanted.map(|entry| include.cut(entry)).collect())
-                    }
-                    None => {
-                        let find = Find { filter: filter.clone(), limit, offset, include, ..Find::all() };
-                        reader.find(&find).await?.try_collect::<Vec<Entry>>().await
-                    }
-                }
-            })
-            .await?
-        }
+    let opened = match found(&app, &tenant, &database, &collection).await? {
+        Found::Empty(_) => return Ok(Columns::new(fields.clone())),
+        Found::Open(opened) => opened,
     };
-    Ok(Json(Records::new(entries, fields)))
-}
-
-/// The records of some ids that match, in the order of their insertion.
-pub(super) async fn named(reader: &Reader, ids: &[String], filter: Option<&Filter>) -> Result<Vec<Entry>> {
-    let mut seen = HashSet::new();
-    let ids: Vec<&String> = ids.iter().filter(|id| seen.insert(id.as_str())).collect();
-    let matcher = filter.map(Filter::matcher).transpose()?;
-    let entries = reader.get_many(&ids).await?.into_iter().flatten();
-    let matches = |entry: &Entry| matcher.as_ref().is_none_or(|matcher| matcher.matches(&entry.record));
-    let mut entries: Vec<Entry> = entries.filter(matches).collect();
-    entries.sort_by_key(|entry| (entry.inserted, entry.shard));
-    Ok(entries)
+    let _turn = app.turn().await?;
+    read(&app, &opened, |reader| async move {
+        let mut columns = Columns::new(fields.clone());
+        match ids {
+            Some(ids) => {
+                let mut all = named(&reader, ids, filter.as_ref(), include).await?;
+                all.drain(..offset.min(all.len()));
+                all.truncate(limit.unwrap_or(usize::MAX));
+                named::append(&reader, all, include, &mut columns).await?;
+            }
+            None => {
+                let find = Find { filter: filter.clone(), limit, offset, include, ..Find::all() };
+                let mut entries = reader.find(&find).await?;
+                while let Some(entry) = entries.try_next().await? {
+                    columns.push(entry).await?;
+                }
+            }
+        }
+        Ok(columns)
+    })
+    .await
 }
 
 pub(super) async fn query(

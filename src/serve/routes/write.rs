@@ -4,16 +4,14 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use deltafold_format::Op;
-use futures::TryStreamExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::id;
-use crate::query::{Filter, Find, Include};
-use crate::reader::Entry;
 use crate::serve::app::App;
 use crate::serve::batch::{Batch, Call, Ops, same_dimension};
 use crate::serve::body::Body;
+use crate::serve::erase::Doomed;
 use crate::serve::error::{Answer, ApiError};
 use crate::serve::filters::filter;
 use crate::serve::opened::Opened;
@@ -69,59 +67,32 @@ pub(super) struct Delete {
     limit: Option<usize>,
 }
 
-/// Deletes records by id, by filter, or by both. All deletes of one call take effect together in
-/// each shard.
+/// Deletes records by id, by filter, or by both. Deletes by id take effect together in each shard.
 pub(super) async fn delete(
     State(app): State<App>,
     Path((tenant, database, collection)): At,
     Body(delete): Body<Delete>,
 ) -> Answer<Json<Value>> {
     let id = id(&collection)?;
+    let Delete { ids, limit, .. } = delete;
     let filter = filter(delete.r#where.as_ref(), delete.where_document.as_ref())?;
-    if delete.limit.is_some() && filter.is_none() {
+    if limit.is_some() && filter.is_none() {
         return Err(ApiError::invalid("`limit` needs `where` or `where_document`; leave it out to delete by id"));
     }
-    let found = app.pool().find(&tenant, &database, id).await?;
-    let ids = match (found, filter) {
-        (Found::Empty(_), Some(_)) => return Ok(deleted(0)),
-        (Found::Empty(_), None) => return Ok(deleted(delete.ids.map_or(0, |ids| ids.len()))),
+    let deleted = match (app.pool().find(&tenant, &database, id).await?, filter) {
+        (Found::Empty(_), Some(_)) => 0,
+        (Found::Empty(_), None) => ids.map_or(0, |ids| ids.len() as u64),
         (Found::Open(opened), Some(filter)) => {
-            let ids = matching(&app, &opened, &filter, delete.ids.as_deref(), delete.limit).await?;
-            return erase(&app, &opened, ids).await;
+            let _turn = app.turn().await?;
+            let erased = opened.erase(&Doomed { filter, ids, limit }).await;
+            erased.map_err(|broken| app.pool().broken(&opened, broken))?
         }
-        (Found::Open(opened), None) => (opened, delete.ids.unwrap_or_default()),
+        (Found::Open(opened), None) => {
+            let ids = ids.unwrap_or_default();
+            let count = ids.len() as u64;
+            append(&app, &opened, ids.into_iter().map(Op::delete).collect()).await?;
+            count
+        }
     };
-    erase(&app, &ids.0, ids.1).await
-}
-
-async fn erase(app: &App, opened: &Opened, ids: Vec<String>) -> Answer<Json<Value>> {
-    let count = ids.len();
-    append(app, opened, ids.into_iter().map(Op::delete).collect()).await?;
-    Ok(deleted(count))
-}
-
-fn deleted(count: usize) -> Json<Value> {
-    Json(json!({ "deleted": count }))
-}
-
-/// The ids of the records that match, among some ids or among all.
-async fn matching(
-    app: &App,
-    opened: &Opened,
-    filter: &Filter,
-    among: Option<&[String]>,
-    limit: Option<usize>,
-) -> Answer<Vec<String>> {
-    let _turn = app.turn().await?;
-    let entries = opened.read(|reader| async move {
-        match among {
-            Some(ids) => super::read::named(&reader, ids, Some(filter)).await,
-            None => {
-                let find = Find { limit, include: Include::NOTHING, ..Find::new(filter.clone()) };
-                reader.find(&find).await?.try_collect::<Vec<Entry>>().await
-            }
-        }
-    });
-    let entries = entries.await.map_err(|error| app.pool().failed(opened, error))?;
-    Ok(entries.into_iter().take(limit.unwrap_or(usize::MAX)).map(|entry| entry.id).collect())
+    Ok(Json(json!({ "deleted": deleted })))
 }
