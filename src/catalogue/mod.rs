@@ -18,18 +18,21 @@ mod databases;
 mod entry;
 mod error;
 mod found;
+mod heads;
 mod id_text;
 mod names;
 mod place;
 mod register;
 mod reset;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use deltafold_format::HeadPlace;
 use tokio::sync::OnceCell;
 
 use crate::env::{Env, System};
+use crate::location::Location;
 use crate::store::Store;
 
 pub(crate) use collections::NewCollection;
@@ -47,14 +50,20 @@ pub(crate) struct Catalogue {
     registers: Arc<Registers>,
     /// Set once the store has passed the probe.
     probed: Arc<OnceCell<()>>,
+    /// The location of the store, if it is known.
+    location: Option<Arc<Location>>,
+    /// The store with each other place of heads that was needed.
+    elsewhere: Arc<Mutex<Vec<(HeadPlace, Arc<dyn Store>)>>>,
 }
 
 impl Catalogue {
     /// The catalogue of `store`. Registers that were read within `staleness` are not read again.
-    pub(crate) fn new(store: Arc<dyn Store>, staleness: Duration) -> Self {
+    /// With the store's location it finds heads that lie elsewhere.
+    pub(crate) fn new(store: Arc<dyn Store>, location: Option<Location>, staleness: Duration) -> Self {
         let env: Arc<dyn Env> = Arc::new(System);
         let registers = Arc::new(Registers::new(store.clone(), env.clone(), staleness));
-        Self { store, env, registers, probed: Arc::default() }
+        let location = location.map(Arc::new);
+        Self { store, env, registers, probed: Arc::default(), location, elsewhere: Arc::default() }
     }
 
     /// The store.

@@ -33,10 +33,20 @@ pub(super) fn behind_all() -> Key {
 }
 
 impl Catalogue {
-    /// Opens the Deltafold collection of an entry that has a dimension. One GET.
+    /// Opens the Deltafold collection of an entry that has a dimension. One GET; one more if its
+    /// heads lie elsewhere.
     pub(crate) async fn open(&self, entry: &Entry) -> Result<Collection> {
         let name = parsed(entry)?;
-        match Collection::open(self.store().clone(), &name).await {
+        let opened = match Collection::open(self.store().clone(), &name).await {
+            Err(error) => match error.repr() {
+                Repr::HeadsElsewhere { recorded, .. } => {
+                    Collection::open(self.store_with(recorded).await?, &name).await
+                }
+                _ => Err(error),
+            },
+            opened => opened,
+        };
+        match opened {
             Err(error) if error.kind() == ErrorKind::NotFound => Err(CatalogueError::NoCollection(entry.name.clone())),
             opened => Ok(opened?),
         }
@@ -90,7 +100,7 @@ impl Catalogue {
     /// Deletes the objects of a place, if there are any.
     pub(super) async fn drop_place(&self, place: &str) -> Result<()> {
         let Ok(name) = place.parse::<CollectionName>() else { return Ok(()) };
-        match Collection::drop_collection(&**self.store(), &name, |_| ()).await {
+        match Collection::drop_collection(&*self.store_to_drop(&name).await?, &name, |_| ()).await {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             dropped => Ok(dropped.map(|_| ())?),
         }

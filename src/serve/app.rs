@@ -29,7 +29,7 @@ struct Inner {
 
 impl App {
     pub(super) fn new(store: Arc<dyn Store>, options: ServeOptions) -> Self {
-        let catalogue = Catalogue::new(store, options.max_staleness);
+        let catalogue = Catalogue::new(store, options.location.clone(), options.max_staleness);
         let inner = Inner {
             pool: Pool::new(catalogue.clone(), options.clone()),
             catalogue,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::tokens::Tokens;
 use crate::compact::{Policy, SweepOptions};
 use crate::error::{Error, Result};
+use crate::location::Location;
 use crate::memory::MemoryLimit;
 use crate::setters::setters;
 
@@ -41,6 +42,9 @@ pub struct ServeOptions {
     pub policy: Policy,
     /// The retention of sweeps.
     pub sweep: SweepOptions,
+    /// The location of the store. With it the server finds collections whose heads lie in a table of
+    /// DynamoDB.
+    pub location: Option<Location>,
     /// Reads may miss writes of this time before them. With zero they miss none, which costs two
     /// conditional GETs a read.
     pub max_staleness: Duration,
@@ -70,6 +74,7 @@ setters!(ServeOptions {
     compact: bool,
     policy: Policy,
     sweep: SweepOptions,
+    location: into Option<Location>,
     max_staleness: Duration,
     memory: MemoryLimit,
     open_collections: usize,
@@ -91,6 +96,7 @@ impl Default for ServeOptions {
             compact: true,
             policy: Policy::default(),
             sweep: SweepOptions::default(),
+            location: None,
             max_staleness: Duration::ZERO,
             memory: MemoryLimit::default(),
             open_collections: 256,

@@ -89,6 +89,7 @@ impl Serve {
             .compact(self.compact)
             .policy(Policy::default().fold_segments(self.fold_segments.max(1)))
             .sweep(SweepOptions::default().min_age(self.min_age))
+            .location(context.location()?)
             .max_staleness(self.max_staleness)
             .memory(context.memory())
             .open_collections(self.open_collections)
