@@ -1,13 +1,14 @@
-//! Chroma's own tests, from its wheel, against the server on a folder.
+//! Chroma's own tests, from its wheel, against the server on a folder or in a bucket.
 //!
 //! A short selection runs with every test run. `DELTAFOLD_CHROMA=all` runs all that a server of
-//! another make can pass. Folds happen after every fourth segment, so that they come in between.
+//! another make can pass, and a list of modules runs these. Folds happen after every fourth segment.
+//! `DELTAFOLD_CHROMA_STORE=s3` takes the S3 server of the tests instead of a folder.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use deltafold_testing::venv;
+
+use crate::program::{self, Program};
 
 /// The packages, all pinned.
 const REQUIREMENTS: &str = include_str!("chroma-requirements.txt");
@@ -40,6 +41,7 @@ const ALL: &[&str] = &[
 /// Tests that no foreign server can pass, each with the reason.
 const NOT_OURS: &[(&str, &str)] = &[
     ("test_persist", "it runs Chroma in its own process, with the package hnswlib"),
+    ("sqlite_persistent", "it runs Chroma in its own process, with the package hnswlib"),
     ("local_persist_api", "it runs Chroma in its own process, with the package hnswlib"),
     ("test_ssl", "it starts a server of Chroma with a certificate"),
     ("test_default_embedding", "it downloads a model"),
@@ -47,42 +49,48 @@ const NOT_OURS: &[(&str, &str)] = &[
     ("test_collection_update_with_invalid_collection_throws", "it downloads a model"),
 ];
 
-/// The program, ended with the test.
-struct Served(Child);
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// The store that the server is on.
+enum Place {
+    Folder(tempfile::TempDir),
+    #[cfg(feature = "s3")]
+    Bucket(deltafold_testing::s3::Server),
 }
 
-fn served(folder: &Path) -> (Served, u16) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_deltafold"))
-        .args(["--json", "--store"])
-        .arg(folder)
-        .args(["serve", "--address", "127.0.0.1:0", "--allow-reset", "--fold-segments", "4"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let served = Served(child);
-    let told: serde_json::Value = serde_json::from_str(&line).unwrap();
-    let port = told["url"].as_str().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
-    (served, port)
+impl Place {
+    /// A folder, or what `DELTAFOLD_CHROMA_STORE` names.
+    fn wanted() -> Self {
+        match std::env::var("DELTAFOLD_CHROMA_STORE").as_deref() {
+            Err(_) | Ok("folder") => Self::Folder(tempfile::tempdir().unwrap()),
+            #[cfg(feature = "s3")]
+            Ok("s3") => Self::Bucket(deltafold_testing::s3::Server::start()),
+            Ok(other) => panic!("DELTAFOLD_CHROMA_STORE is `{other}`; give `folder` or `s3`"),
+        }
+    }
+
+    fn command(&self) -> Command {
+        match self {
+            Self::Folder(folder) => program::command(folder.path().to_str().unwrap()),
+            #[cfg(feature = "s3")]
+            Self::Bucket(server) => program::in_bucket(server),
+        }
+    }
 }
 
 #[test]
 fn chromas_own_tests_pass() {
-    let all = std::env::var("DELTAFOLD_CHROMA").is_ok_and(|wanted| wanted == "all");
+    let wanted = std::env::var("DELTAFOLD_CHROMA").unwrap_or_default();
+    let modules = match wanted.as_str() {
+        "" => SHORT.to_vec(),
+        "all" => ALL.to_vec(),
+        some => some.split(',').collect(),
+    };
     let python = venv::installed("chroma", REQUIREMENTS).join("bin/python");
-    let folder = tempfile::tempdir().unwrap();
+    let place = Place::wanted();
     let empty = tempfile::tempdir().unwrap();
-    let (_served, port) = served(folder.path());
+    let server = Program::start(place.command(), &["--allow-reset", "--fold-segments", "4"]);
     let left_out: Vec<&str> = NOT_OURS.iter().map(|(test, _)| *test).collect();
     let mut failed = Vec::new();
-    for module in if all { ALL } else { SHORT } {
+    for module in modules {
         let mut command = Command::new(&python);
         command.args(["-m", "pytest", "--pyargs", &format!("chromadb.test.{module}"), "-q", "-p", "no:cacheprovider"]);
         command.args(["-k", &format!("not ({})", left_out.join(" or "))]);
@@ -91,7 +99,7 @@ fn chromas_own_tests_pass() {
             .env("ANONYMIZED_TELEMETRY", "False")
             .env("CHROMA_INTEGRATION_TEST_ONLY", "1")
             .env("CHROMA_SERVER_HOST", "127.0.0.1")
-            .env("CHROMA_SERVER_HTTP_PORT", port.to_string())
+            .env("CHROMA_SERVER_HTTP_PORT", server.address.port().to_string())
             .env("PROPERTY_TESTING_PRESET", "fast")
             .output()
             .unwrap();

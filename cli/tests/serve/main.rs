@@ -6,5 +6,13 @@ mod access;
 mod api;
 mod catalogue;
 mod chroma;
+mod erase;
+#[cfg(feature = "dynamodb")]
+mod heads;
+mod javascript;
+#[cfg(feature = "s3")]
+mod killed;
+mod limits;
+mod program;
 mod records;
 mod servers;
