@@ -42,8 +42,8 @@ pub struct ServeOptions {
     pub policy: Policy,
     /// The retention of sweeps.
     pub sweep: SweepOptions,
-    /// The location of the store. With it the server finds collections whose heads lie in a table of
-    /// DynamoDB.
+    /// The location of the store. With it the server finds collections whose heads lie in a table
+    /// of DynamoDB.
     pub location: Option<Location>,
     /// Reads may miss writes of this time before them. With zero they miss none, which costs two
     /// conditional GETs a read.

@@ -1,8 +1,8 @@
 //! Chroma's own tests, from its wheel, against the server on a folder or in a bucket.
 //!
 //! A short selection runs with every test run. `DELTAFOLD_CHROMA=all` runs all that a server of
-//! another make can pass, and a list of modules runs these. Folds happen after every fourth segment.
-//! `DELTAFOLD_CHROMA_STORE=s3` takes the S3 server of the tests instead of a folder.
+//! another make can pass, and a list of modules runs these. Folds happen after every fourth
+//! segment. `DELTAFOLD_CHROMA_STORE=s3` takes the S3 server of the tests instead of a folder.
 
 use std::process::Command;
 

@@ -15,8 +15,8 @@ const READY_AT_ONCE: usize = 8;
 /// A full batch under preparation.
 struct Ready {
     batch: Task<Batch>,
-    /// The batch takes a slot unless a request fails. The log may hold a producer's ops already, and
-    /// a conditional batch may come too late.
+    /// The batch takes a slot unless a request fails. The log may hold a producer's ops already,
+    /// and a conditional batch may come too late.
     always_lands: bool,
     /// The batch writes nothing: its callers only wait for earlier batches.
     is_barrier: bool,
