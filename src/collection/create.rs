@@ -30,7 +30,7 @@ pub struct CreateOptions {
     pub ordering: Ordering,
 }
 
-setters!(CreateOptions { metric: Metric, shards: u16, ordering: Ordering });
+setters!(CreateOptions { metric: Metric, shards: u16, ordering: Ordering } new: dimension);
 
 impl CreateOptions {
     /// One shard, squared Euclidean distance, ordered by the log.

@@ -116,7 +116,7 @@ setters!(Query {
     filter: into Option<Filter>,
     exactness: Exactness,
     include: Include,
-});
+} new: vector, k);
 
 /// A record that a query found.
 #[derive(Debug, Clone, PartialEq)]
