@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use deltafold::format::{Op, Segment, Sequence, ShardId, Timestamp};
-use deltafold::store::{Key, Listed, Memory, Object, Outcome, Store, StoreError, StoreErrorKind, Tag, Unless};
+use deltafold::store::{Key, Memory, Outcome, Store, StoreError, StoreErrorKind, Tag};
 
 /// The log of each shard: the first segment that landed in each slot. A segment that lands in a
 /// slot again, after a sweep, is no part of the log.
@@ -202,32 +202,12 @@ impl Store for Faulty {
         "faulty:".to_owned()
     }
 
-    async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
-        self.read("get", key.as_str()).await?;
-        self.inner.get(key).await
-    }
-
-    async fn get_range(&self, key: &Key, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
-        self.read("get_range", key.as_str()).await?;
-        self.inner.get_range(key, start, end).await
-    }
-
-    async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError> {
-        self.read("get_unless", key.as_str()).await?;
-        self.inner.get_unless(key, tag).await
-    }
-
     async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
         self.write("create", Write::Create(key.clone(), chunks)).await
     }
 
     async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
         self.write("replace", Write::Replace(key.clone(), tag.clone(), chunks)).await
-    }
-
-    async fn list_after(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, StoreError> {
-        self.read("list", prefix).await?;
-        self.inner.list_after(prefix, after, limit).await
     }
 
     /// If it fails, some objects may be gone.
@@ -238,6 +218,7 @@ impl Store for Faulty {
         failed
     }
 
+    deltafold_testing::reads_of!(inner);
     deltafold_testing::pass_on_to!(inner);
 
     async fn now(&self) -> Result<Timestamp, StoreError> {

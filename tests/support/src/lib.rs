@@ -13,7 +13,7 @@ pub mod model;
 #[cfg(feature = "sqs")]
 pub mod moves;
 pub mod objects;
-mod pass_on;
+pub mod pass_on;
 #[cfg(feature = "sqs")]
 pub mod queues;
 pub mod random;
@@ -26,7 +26,7 @@ pub mod watched;
 
 // The macros name them.
 #[doc(hidden)]
-pub use {deltafold, futures};
+pub use {bytes, deltafold, futures};
 
 /// The clients of AWS with which tests look behind the library.
 #[cfg(feature = "lambda")]

@@ -7,11 +7,14 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use deltafold::format::Timestamp;
-use deltafold::store::{Key, Listed, Memory, Object, Outcome, Staged, Store, StoreError, StoreErrorKind, Tag, Unless};
+use deltafold::store::{Key, Memory, Outcome, Staged, Store, StoreError, StoreErrorKind, Tag};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::random::Random;
+
+#[cfg(test)]
+mod tests;
 
 /// Turns each `async fn name<S: Store + Clone>(store: Watched<S>)` into a test in memory and one in
 /// a local folder. The tests listed under `every` also run in the buckets of two servers, with the
@@ -318,21 +321,6 @@ impl<S: Store + Clone> Store for Watched<S> {
         self.inner.location()
     }
 
-    async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
-        self.read("get", key.as_str()).await?;
-        self.inner.get(key).await
-    }
-
-    async fn get_range(&self, key: &Key, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
-        self.read("get_range", key.as_str()).await?;
-        self.inner.get_range(key, start, end).await
-    }
-
-    async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError> {
-        self.read("get_unless", key.as_str()).await?;
-        self.inner.get_unless(key, tag).await
-    }
-
     async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
         let write = || Write::Create(key.clone(), chunks.clone());
         match self.write("create", key, write).await {
@@ -354,16 +342,12 @@ impl<S: Store + Clone> Store for Watched<S> {
         }
     }
 
-    async fn list_after(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, StoreError> {
-        self.read("list", prefix).await?;
-        self.inner.list_after(prefix, after, limit).await
-    }
-
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
         self.read("delete", keys.first().map_or("", Key::as_str)).await?;
         self.inner.delete(keys).await
     }
 
+    crate::reads_of!(inner);
     crate::pass_on_to!(inner);
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
