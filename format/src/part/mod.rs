@@ -107,6 +107,8 @@ impl Form {
 #[cfg(test)]
 mod directory_tests;
 #[cfg(test)]
+mod forged_directory_tests;
+#[cfg(test)]
 mod forged_tests;
 #[cfg(test)]
 mod load_tests;

@@ -11,9 +11,10 @@ use deltafold_format::{
 use crate::kept::{flipped, forge, golden, survives};
 use crate::{COLLECTION, sequence, times};
 
-/// The digest of the golden segment by revision, and the ties of its ops. Both are written down,
+/// The digests of the golden segments, and the ties of the ops by revision. They are written down,
 /// not computed: another hash would contradict the digests of every log there is.
-const SEGMENT_BY_REVISION: u128 = 0x51810aabc4734a82d17fd92dbaa60a91;
+const SEGMENT: u128 = 0x2da8_19e4_5f47_95d9_9ef1_f020_f3b5_0fba;
+const SEGMENT_BY_REVISION: u128 = 0x5181_0aab_c473_4a82_d17f_d92d_baa6_0a91;
 
 const TIES: [u64; 5] = [
     3_026_517_539_011_935_223,
@@ -75,21 +76,11 @@ pub(crate) fn stamp() -> SegmentStamp {
     }
 }
 
-/// A segment as plain values.
-fn plain(object: Bytes) -> Result<(SegmentHeader, Vec<Op>), FormatError> {
-    let segment = Segment::decode(object)?;
-    let ops = segment.ops().map(|(_, op)| op.map_embedding(|row| segment.vector(row).to_vec())).collect();
-    Ok((segment.header().clone(), ops))
-}
-
-#[test]
-fn segment_v1() {
-    let object = golden("segment", || SegmentBody::encode(&ops(), 3).unwrap().seal(stamp()).unwrap().to_bytes());
+/// The header of both golden segments.
+fn header(digest: u128) -> SegmentHeader {
     let SegmentStamp { collection, sequence, writer, batch, times, marks, passed } = stamp();
-    // Written down and not computed: hashing otherwise would make every log ever written contradict
-    // its own digests.
-    let digest = Digest::from_bits(0x2da8_19e4_5f47_95d9_9ef1_f020_f3b5_0fba);
-    let header = SegmentHeader {
+    let digest = Digest::from_bits(digest);
+    SegmentHeader {
         collection,
         sequence,
         writer,
@@ -101,8 +92,20 @@ fn segment_v1() {
         dimension: 3,
         vectors: 2,
         passed,
-    };
-    survives(&object, ObjectKind::Segment, &(header, ops()), plain);
+    }
+}
+
+/// A segment as plain values.
+fn plain(object: Bytes) -> Result<(SegmentHeader, Vec<Op>), FormatError> {
+    let segment = Segment::decode(object)?;
+    let ops = segment.ops().map(|(_, op)| op.map_embedding(|row| segment.vector(row).to_vec())).collect();
+    Ok((segment.header().clone(), ops))
+}
+
+#[test]
+fn segment_v1() {
+    let object = golden("segment", || SegmentBody::encode(&ops(), 3).unwrap().seal(stamp()).unwrap().to_bytes());
+    survives(&object, ObjectKind::Segment, &(header(SEGMENT), ops()), plain);
     let twin = golden("segment.checksum", || flipped(&object, (object.len() - 1) * 8));
     assert_eq!(plain(twin).unwrap_err().kind(), Kind::Checksum);
     // Every checksum is right and the header's digest is not that of the ops: a writer that mixed
@@ -121,23 +124,8 @@ fn segment_v1() {
 fn segment_by_revision_v1() {
     let make = || SegmentBody::encode(&ops_by_revision(), 3).unwrap().seal(stamp()).unwrap().to_bytes();
     let object = golden("segment-revision", make);
-    let SegmentStamp { collection, sequence, writer, batch, times, marks, passed } = stamp();
-    let digest = Digest::from_bits(SEGMENT_BY_REVISION);
-    let header = SegmentHeader {
-        collection,
-        sequence,
-        writer,
-        batch,
-        times,
-        marks,
-        ops: 5,
-        digest,
-        dimension: 3,
-        vectors: 2,
-        passed,
-    };
-    survives(&object, ObjectKind::Segment, &(header, ops_by_revision()), plain);
-    // Written down and not computed: they decide which op wins.
+    survives(&object, ObjectKind::Segment, &(header(SEGMENT_BY_REVISION), ops_by_revision()), plain);
+    // The ties decide which op wins.
     let segment = Segment::decode(object.clone()).unwrap();
     let ties = (0..5).map(|index| match segment.place(index) {
         Place::Revision(stamp) => stamp.tie,

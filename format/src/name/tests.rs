@@ -2,6 +2,7 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use super::*;
+use crate::limits::{MAX_COLLECTION_NAME, MAX_SEGMENT_OPS, MAX_SEQUENCE, MAX_SHARDS};
 
 /// The value has this text, and no other text parses to it.
 fn has_text<T>(value: T, text: &str)
