@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use deltafold_format::{ShardId, Version};
 
-use super::compactor::{CompactReport, Compactor};
+use super::compactor::Compactor;
+use super::report::CompactReport;
 use crate::error::Result;
 use crate::log::{BacklogLimit, Lag};
 

@@ -1,6 +1,7 @@
 //! Merging turns adjacent runs into one, part by part.
 
-use std::cmp::Ordering;
+mod cursors;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use deltafold_format::{
@@ -16,6 +17,7 @@ use crate::scratch::{Overflow, Scratch};
 use crate::shard::Shard;
 use crate::shard::objects::objects;
 use crate::snapshot::{Accounting, Conflict, Merge, ReferenceChange};
+use cursors::{Cursor, Cursors};
 
 /// Merges the runs of `plan` into one that is written but not published. Costs one GET for each
 /// part and embedding object read, one PUT for each written. The front of a large part of a newer
@@ -79,116 +81,6 @@ pub(crate) async fn merge(shard: &Shard, manifest: &Manifest, plan: &MergePlan) 
         parts: written.parts,
     };
     Ok(Merge { inputs: plan.inputs.clone(), output, embeddings: written.embeddings, references, accounting })
-}
-
-/// A run being read in id order, part by part.
-struct Cursor<'a> {
-    /// The part being read, and those after it.
-    parts: &'a [PartEntry],
-    /// The first of `parts`, once a row of it is needed.
-    loaded: Option<PartMeta>,
-    /// The next row of the first of `parts`, always below its number of rows.
-    row: usize,
-    /// The number of its input, counted from the oldest. The output's parts follow the parts of
-    /// that one.
-    number: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn new(run: &'a Run, number: usize) -> Self {
-        Self { parts: &run.parts, loaded: None, row: 0, number }
-    }
-
-    fn id(&self) -> Option<&str> {
-        match &self.loaded {
-            Some(part) => Some(part.id(self.row)),
-            None => self.parts.first().map(|entry| entry.min_id.as_str()),
-        }
-    }
-
-    /// The next part, if no row of it was read yet and all its ids are below `limit`.
-    fn whole_part_below(&self, limit: Option<&str>) -> Option<&'a PartEntry> {
-        let below = |entry: &&PartEntry| limit.is_none_or(|limit| entry.max_id.as_str() < limit);
-        self.parts.first().filter(|_| self.row == 0).filter(below)
-    }
-
-    /// The first row of the part, from the current one on, whose id is not below `limit`. It is
-    /// near as a rule, so the search begins at the current row.
-    fn find(&self, part: &PartMeta, limit: &str) -> usize {
-        let below = |row: usize| row < part.rows() && part.id(row) < limit;
-        let mut step = 1;
-        let mut from = self.row;
-        while below(from + step) {
-            from += step;
-            step *= 2;
-        }
-        // `from` lies below the limit and `from + step` does not.
-        while step > 1 {
-            step /= 2;
-            if below(from + step) {
-                from += step;
-            }
-        }
-        from + 1
-    }
-
-    fn next_part(&mut self) {
-        self.parts = self.parts.get(1..).unwrap_or_default();
-        self.loaded = None;
-        self.row = 0;
-    }
-
-    fn advance(&mut self) {
-        self.row += 1;
-        if self.loaded.as_ref().is_none_or(|part| self.row >= part.rows()) {
-            self.next_part();
-        }
-    }
-}
-
-/// The cursors of a merge, kept in the order of their ids.
-struct Cursors<'a> {
-    /// By id, those of one id by age. The finished ones come last.
-    ordered: Vec<Cursor<'a>>,
-    /// The number of them at the lowest id.
-    lowest: usize,
-}
-
-impl<'a> Cursors<'a> {
-    fn new(inputs: &[&'a Run]) -> Self {
-        let mut ordered: Vec<Cursor<'a>> = inputs.iter().enumerate().map(|(i, run)| Cursor::new(run, i)).collect();
-        ordered.sort_by(Self::order);
-        Self { ordered, lowest: 0 }
-    }
-
-    fn order(a: &Cursor<'_>, b: &Cursor<'_>) -> Ordering {
-        match (a.id(), b.id()) {
-            (Some(left), Some(right)) => left.cmp(right).then(a.number.cmp(&b.number)),
-            (left, right) => left.is_none().cmp(&right.is_none()),
-        }
-    }
-
-    /// The cursors that stand at the lowest id, oldest run first, and the lowest id of the others.
-    fn lowest(&mut self) -> Option<(&mut [Cursor<'a>], Option<&str>)> {
-        let id = self.ordered.first()?.id()?;
-        self.lowest = self.ordered.iter().take_while(|cursor| cursor.id() == Some(id)).count();
-        let (lowest, others) = self.ordered.split_at_mut(self.lowest);
-        Some((lowest, others.first().and_then(Cursor::id)))
-    }
-
-    /// Sorts in again the cursors that stood at the lowest id and have moved on.
-    fn reorder(&mut self) {
-        for moved in (0..self.lowest).rev() {
-            let after = self.ordered.get(moved + 1..).unwrap_or_default();
-            let cursor = &self.ordered[moved];
-            let place = after.partition_point(|other| Self::order(other, cursor).is_lt());
-            self.ordered[moved..=moved + place].rotate_left(1);
-        }
-    }
-
-    fn oldest_parts_left(&self) -> usize {
-        self.ordered.iter().find(|cursor| cursor.number == 0).map_or(0, |cursor| cursor.parts.len())
-    }
 }
 
 /// A merge under way.
