@@ -1,5 +1,7 @@
 //! The configuration of the function, from the environment.
 
+use std::fmt::Display;
+
 use deltafold_format::CollectionName;
 
 use super::target::MappingFile;
@@ -51,97 +53,116 @@ pub(super) struct IngestSettings {
 impl Config {
     /// Reads the variables; an empty one counts as unset. The error lists everything that is wrong.
     pub(super) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
-        let mut wrong = Vec::new();
-        let store = match variable("DELTAFOLD_STORE").map(|store| store.parse::<Location>()) {
-            Some(Ok(store)) => Some(store),
-            Some(Err(error)) => {
-                wrong.push(format!("DELTAFOLD_STORE: {error}"));
-                None
-            }
-            None => {
-                wrong
-                    .push("DELTAFOLD_STORE is not set; it says where collections lie: `s3://BUCKET/PREFIX`".to_owned());
-                None
-            }
-        };
-        let mut collections = Vec::new();
-        for name in variable("DELTAFOLD_COLLECTION").iter().flat_map(|names| names.split(',')) {
-            match name.trim().parse() {
-                Ok(name) => collections.push(name),
-                Err(error) => wrong.push(format!("DELTAFOLD_COLLECTION: {error}")),
-            }
-        }
-        if collections.is_empty() && wrong.iter().all(|wrong| !wrong.starts_with("DELTAFOLD_COLLECTION")) {
-            wrong.push("DELTAFOLD_COLLECTION is not set; it names the collection".to_owned());
-        }
-        let function = match variable("DELTAFOLD_FUNCTION").as_deref() {
-            Some(name @ ("ingest" | "forward")) => {
-                if collections.len() > 1 {
-                    wrong.push(format!("DELTAFOLD_COLLECTION names several collections; `{name}` takes one"));
-                }
-                let mut number = |name: &str, default: u32| {
-                    let Some(text) = variable(name) else { return default };
-                    text.trim().parse().ok().filter(|number| *number > 0).unwrap_or_else(|| {
-                        wrong.push(format!("{name} is `{text}`, which is no number from 1 to {}", u32::MAX));
-                        default
-                    })
-                };
-                if name == "ingest" {
-                    Some(Function::Ingest(IngestSettings {
-                        fold_segments: number("DELTAFOLD_FOLD_SEGMENTS", FOLD_SEGMENTS).into(),
-                        max_receives: number("DELTAFOLD_MAX_RECEIVES", MAX_RECEIVES),
-                        compact: variable("DELTAFOLD_COMPACT_FUNCTION"),
-                    }))
-                } else {
-                    let groups = number("DELTAFOLD_GROUPS", 1);
-                    let queue = variable("DELTAFOLD_QUEUE").unwrap_or_else(|| {
-                        wrong.push("DELTAFOLD_QUEUE is not set; it names the FIFO queue to send to".to_owned());
-                        String::new()
-                    });
-                    Some(Function::Forward { queue, groups })
-                }
-            }
-            Some("compact") => Some(Function::Compact),
-            other => {
-                let is = other.map_or("is not set".to_owned(), |other| format!("is `{other}`"));
-                wrong.push(format!("DELTAFOLD_FUNCTION {is}; it must be `ingest`, `compact` or `forward`"));
-                None
-            }
-        };
-        let location = variable("DELTAFOLD_STORE").unwrap_or_default();
-        let mapping = variable("DELTAFOLD_MAPPING").map(|text| MappingFile::find(text.trim(), &location));
-        let mapping = mapping.transpose().unwrap_or_else(|reason| {
-            wrong.push(format!("DELTAFOLD_MAPPING: {reason}"));
-            None
-        });
-        let objects = variable("DELTAFOLD_OBJECTS").map(|text| text.trim().parse::<S3Address>());
-        let objects = objects.transpose().unwrap_or_else(|reason| {
-            wrong.push(format!("DELTAFOLD_OBJECTS: {reason}"));
-            None
-        });
-        let memory = memory(variable).unwrap_or_else(|reason| {
-            wrong.push(reason);
-            MemoryLimit::default()
-        });
+        let mut variables = Variables { variable, wrong: Vec::new() };
+        let store = variables.store();
+        let collections = variables.collections();
+        let function = variables.function(&collections);
+        let mapping = variables.mapping();
+        let objects = variables.objects();
+        let memory = variables.memory();
         match (function, store) {
-            (Some(function), Some(store)) if wrong.is_empty() => {
+            (Some(function), Some(store)) if variables.wrong.is_empty() => {
                 Ok(Self { function, store, collections, mapping, objects, memory })
             }
-            _ => Err(wrong.join(". ")),
+            _ => Err(variables.wrong.join(". ")),
         }
     }
 }
 
-/// `DELTAFOLD_MEMORY`, or half of the function's memory as the service reports it. The other half
-/// is for the program, its connections, the event and the ops in flight.
-fn memory(variable: impl Fn(&str) -> Option<String>) -> Result<MemoryLimit, String> {
-    if let Some(text) = variable("DELTAFOLD_MEMORY") {
-        return text.parse().map_err(|error| format!("DELTAFOLD_MEMORY: {error}"));
+/// The variables of the environment, and the mistakes found in them so far.
+struct Variables<F> {
+    variable: F,
+    wrong: Vec<String>,
+}
+
+impl<F: Fn(&str) -> Option<String>> Variables<F> {
+    fn get(&self, name: &str) -> Option<String> {
+        (self.variable)(name).filter(|value| !value.trim().is_empty())
     }
-    let mib = variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|size| size.trim().parse::<u64>().ok());
-    let half = mib.map(|mib| (mib.saturating_mul(1 << 20) / 2).max(MemoryLimit::MIN));
-    Ok(half.and_then(|half| MemoryLimit::new(half).ok()).unwrap_or_default())
+
+    /// The value of a result. A mistake is noted with the variable's name.
+    fn accept<T>(&mut self, name: &str, result: Result<T, impl Display>) -> Option<T> {
+        result.map_err(|reason| self.wrong.push(format!("{name}: {reason}"))).ok()
+    }
+
+    /// A number of at least 1.
+    fn number(&mut self, name: &str, default: u32) -> u32 {
+        let Some(text) = self.get(name) else { return default };
+        text.trim().parse().ok().filter(|number| *number > 0).unwrap_or_else(|| {
+            self.wrong.push(format!("{name} is `{text}`, which is no number from 1 to {}", u32::MAX));
+            default
+        })
+    }
+
+    fn store(&mut self) -> Option<Location> {
+        let Some(text) = self.get("DELTAFOLD_STORE") else {
+            let missing = "DELTAFOLD_STORE is not set; it says where collections lie: `s3://BUCKET/PREFIX`";
+            self.wrong.push(missing.to_owned());
+            return None;
+        };
+        self.accept("DELTAFOLD_STORE", text.parse())
+    }
+
+    fn collections(&mut self) -> Vec<CollectionName> {
+        let Some(names) = self.get("DELTAFOLD_COLLECTION") else {
+            self.wrong.push("DELTAFOLD_COLLECTION is not set; it names the collection".to_owned());
+            return Vec::new();
+        };
+        names.split(',').filter_map(|name| self.accept("DELTAFOLD_COLLECTION", name.trim().parse())).collect()
+    }
+
+    fn function(&mut self, collections: &[CollectionName]) -> Option<Function> {
+        let name = self.get("DELTAFOLD_FUNCTION");
+        let name = name.as_deref();
+        if let Some(name @ ("ingest" | "forward")) = name
+            && collections.len() > 1
+        {
+            self.wrong.push(format!("DELTAFOLD_COLLECTION names several collections; `{name}` takes one"));
+        }
+        match name {
+            Some("ingest") => Some(Function::Ingest(IngestSettings {
+                fold_segments: self.number("DELTAFOLD_FOLD_SEGMENTS", FOLD_SEGMENTS).into(),
+                max_receives: self.number("DELTAFOLD_MAX_RECEIVES", MAX_RECEIVES),
+                compact: self.get("DELTAFOLD_COMPACT_FUNCTION"),
+            })),
+            Some("forward") => {
+                let groups = self.number("DELTAFOLD_GROUPS", 1);
+                let queue = self.get("DELTAFOLD_QUEUE").unwrap_or_else(|| {
+                    self.wrong.push("DELTAFOLD_QUEUE is not set; it names the FIFO queue to send to".to_owned());
+                    String::new()
+                });
+                Some(Function::Forward { queue, groups })
+            }
+            Some("compact") => Some(Function::Compact),
+            other => {
+                let is = other.map_or("is not set".to_owned(), |other| format!("is `{other}`"));
+                self.wrong.push(format!("DELTAFOLD_FUNCTION {is}; it must be `ingest`, `compact` or `forward`"));
+                None
+            }
+        }
+    }
+
+    fn mapping(&mut self) -> Option<MappingFile> {
+        let text = self.get("DELTAFOLD_MAPPING")?;
+        let store = self.get("DELTAFOLD_STORE").unwrap_or_default();
+        self.accept("DELTAFOLD_MAPPING", MappingFile::find(text.trim(), &store))
+    }
+
+    fn objects(&mut self) -> Option<S3Address> {
+        let text = self.get("DELTAFOLD_OBJECTS")?;
+        self.accept("DELTAFOLD_OBJECTS", text.trim().parse())
+    }
+
+    /// `DELTAFOLD_MEMORY`, or half of the function's memory as the service reports it. The other
+    /// half is for the program, its connections, the event and the ops in flight.
+    fn memory(&mut self) -> MemoryLimit {
+        if let Some(text) = self.get("DELTAFOLD_MEMORY") {
+            return self.accept("DELTAFOLD_MEMORY", text.parse()).unwrap_or_default();
+        }
+        let mib = self.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|size| size.trim().parse::<u64>().ok());
+        let half = mib.map(|mib| (mib.saturating_mul(1 << 20) / 2).max(MemoryLimit::MIN));
+        half.and_then(|half| MemoryLimit::new(half).ok()).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -182,7 +203,10 @@ mod tests {
     fn memory_is_half_of_the_function_unless_it_is_set() {
         let limit = |variables: &[(&str, &str)]| {
             let find = |name: &str| variables.iter().find(|(other, _)| *other == name);
-            memory(|name| find(name).map(|(_, value)| (*value).to_owned())).map(|limit| limit.bytes() >> 20)
+            let variable = |name: &str| find(name).map(|(_, value)| (*value).to_owned());
+            let mut variables = Variables { variable, wrong: Vec::new() };
+            let limit = variables.memory();
+            variables.wrong.pop().map_or(Ok(limit.bytes() >> 20), Err)
         };
         assert_eq!(limit(&[]), Ok(256));
         let size = |mib| ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", mib);
@@ -196,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_said_at_once() {
+    fn an_error_names_every_wrong_variable() {
         let words = |variables: &[(&str, &str)], words: &[&str]| {
             let said = read(variables).unwrap_err();
             assert!(words.iter().all(|word| said.contains(word)), "{said}");
