@@ -13,27 +13,47 @@ use deltafold::format::{HeadPlace, Timestamp};
 use deltafold::store::{Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Store, StoreError, Tag, Unless};
 use deltafold::{Env as _, System, conformance};
 
-/// The rows by key: bytes, tag and date.
-type Rows = BTreeMap<Key, (Bytes, Tag, Timestamp)>;
+#[derive(Debug, Clone)]
+struct Row {
+    object: Object,
+    modified: Timestamp,
+}
 
 #[derive(Debug, Default)]
 struct Table {
     /// The lock is the transaction of this table.
-    rows: Mutex<Rows>,
+    rows: Mutex<BTreeMap<Key, Row>>,
     meter: Meter,
 }
 
 impl Table {
-    fn rows(&self) -> MutexGuard<'_, Rows> {
+    fn rows(&self) -> MutexGuard<'_, BTreeMap<Key, Row>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// Writes a row. Its tag is new, so two states of a register never share one.
-fn write(rows: &mut Rows, key: &Key, chunks: &[Bytes]) -> Outcome {
-    let tag = Tag::new(System.nonce().to_string());
-    rows.insert(key.clone(), (chunks.concat().into(), tag.clone(), System.now()));
-    Outcome::Done(tag)
+    /// Writes a row over the one with this tag, or a new row if there is no tag. Its own tag is
+    /// new, so two states of a register never share one.
+    async fn write(
+        &self,
+        kind: RequestKind,
+        key: &Key,
+        over: Option<&Tag>,
+        chunks: Vec<Bytes>,
+    ) -> Result<Outcome, StoreError> {
+        let bytes = Bytes::from(chunks.concat());
+        let length = bytes.len() as u64;
+        let write = async {
+            let mut rows = self.rows();
+            if rows.get(key).map(|row| &row.object.tag) != over {
+                return Ok(Outcome::Refused);
+            }
+            let tag = Tag::new(System.nonce().to_string());
+            let row = Row { object: Object { bytes, tag: tag.clone() }, modified: System.now() };
+            rows.insert(key.clone(), row);
+            Ok(Outcome::Done(tag))
+        };
+        self.meter.request(kind, key, length, write).await
+    }
 }
 
 #[async_trait]
@@ -43,58 +63,47 @@ impl Store for Table {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
-        let row = self.rows().get(key).cloned();
-        let object = row.map(|(bytes, tag, _)| Object { bytes, tag });
-        self.meter.request(RequestKind::Get, key, 0, async { Ok(object) }).await
+        let get = async { Ok(self.rows().get(key).map(|row| row.object.clone())) };
+        self.meter.request(RequestKind::Get, key, 0, get).await
     }
 
     async fn get_range(&self, key: &Key, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
-        let range = self.rows().get(key).map(|(bytes, ..)| {
-            let within = |at: u64| usize::try_from(at).unwrap_or(bytes.len()).min(bytes.len());
-            bytes.slice(within(start)..within(end).max(within(start)))
-        });
-        self.meter.request(RequestKind::Get, key, 0, async { Ok(range) }).await
+        let get = async { Ok(self.rows().get(key).map(|row| range(&row.object.bytes, start, end))) };
+        self.meter.request(RequestKind::Get, key, 0, get).await
     }
 
     async fn get_unless(&self, key: &Key, tag: &Tag) -> Result<Unless, StoreError> {
-        let read = match self.rows().get(key).cloned() {
-            None => Unless::Absent,
-            Some((_, now, _)) if now == *tag => Unless::Unchanged,
-            Some((bytes, tag, _)) => Unless::Changed(Object { bytes, tag }),
+        let get = async {
+            Ok(match self.rows().get(key) {
+                None => Unless::Absent,
+                Some(row) if row.object.tag == *tag => Unless::Unchanged,
+                Some(row) => Unless::Changed(row.object.clone()),
+            })
         };
-        self.meter.request(RequestKind::GetUnless, key, 0, async { Ok(read) }).await
+        self.meter.request(RequestKind::GetUnless, key, 0, get).await
     }
 
     async fn create(&self, key: &Key, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
-        let create = async {
-            let mut rows = self.rows();
-            Ok(if rows.contains_key(key) { Outcome::Refused } else { write(&mut rows, key, &chunks) })
-        };
-        self.meter.request(RequestKind::Create, key, length(&chunks), create).await
+        self.write(RequestKind::Create, key, None, chunks).await
     }
 
     async fn replace(&self, key: &Key, tag: &Tag, chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
-        let replace = async {
-            let mut rows = self.rows();
-            let unchanged = rows.get(key).is_some_and(|(_, now, _)| now == tag);
-            Ok(if unchanged { write(&mut rows, key, &chunks) } else { Outcome::Refused })
-        };
-        self.meter.request(RequestKind::Replace, key, length(&chunks), replace).await
+        self.write(RequestKind::Replace, key, Some(tag), chunks).await
     }
 
     async fn list_after(&self, prefix: &str, after: Option<&Key>, limit: usize) -> Result<Vec<Listed>, StoreError> {
-        let from = after.map_or(Unbounded, |after| Excluded(after.clone()));
-        let rows =
-            self.rows().range((from, Unbounded)).map(|(key, row)| (key.clone(), row.clone())).collect::<Vec<_>>();
-        let found = rows.into_iter().filter(|(key, _)| key.as_str().starts_with(prefix)).take(limit);
-        let listed = found.map(|(key, (bytes, _, modified))| Listed { key, bytes: bytes.len() as u64, modified });
-        self.meter.request(RequestKind::List, prefix, 0, async { Ok(listed.collect::<Vec<_>>()) }).await
+        let list = async {
+            let rows = self.rows();
+            let behind = rows.range::<Key, _>((after.map_or(Unbounded, Excluded), Unbounded));
+            let found = behind.filter(|(key, _)| key.as_str().starts_with(prefix)).take(limit);
+            Ok(found.map(|(key, row)| listed(key, row)).collect::<Vec<_>>())
+        };
+        self.meter.request(RequestKind::List, prefix, 0, list).await
     }
 
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {
-        keys.iter().for_each(|key| drop(self.rows().remove(key)));
-        let first = keys.first().map_or("", Key::as_str);
-        self.meter.request(RequestKind::Delete, first, 0, async { Ok(()) }).await
+        self.rows().retain(|key, _| !keys.contains(key));
+        self.meter.request(RequestKind::Delete, keys.len(), 0, async { Ok(()) }).await
     }
 
     /// A row that a reader sees is durable.
@@ -120,8 +129,14 @@ impl Store for Table {
     }
 }
 
-fn length(chunks: &[Bytes]) -> u64 {
-    chunks.iter().map(|chunk| chunk.len() as u64).sum()
+/// The range ends where the object does.
+fn range(bytes: &Bytes, start: u64, end: u64) -> Bytes {
+    let end = end.min(bytes.len() as u64);
+    bytes.slice(start.min(end) as usize..end as usize)
+}
+
+fn listed(key: &Key, Row { object, modified }: &Row) -> Listed {
+    Listed { key: key.clone(), bytes: object.bytes.len() as u64, modified: *modified }
 }
 
 #[tokio::main]

@@ -27,6 +27,7 @@ use item::{COLLECTION, CONTENT, DIGEST, ItemKey, REGISTER, VERSION, may_be_regis
 
 /// The number of concurrent deletes.
 const DELETES_AT_ONCE: usize = 16;
+
 /// A store with the registers of shards (heads and claims) in a DynamoDB table, and everything else
 /// in another store.
 ///
@@ -34,6 +35,30 @@ const DELETES_AT_ONCE: usize = 16;
 /// It is replaced if it still has the version and the digest that were read. Reads are strongly
 /// consistent. Lists show registers where the prefix names their collection; their dates are not
 /// kept.
+///
+/// `docs/s3.md` has the table's definition. A collection keeps the place of its heads, and opening
+/// it over another store is an error.
+///
+/// ```
+/// use std::sync::Arc;
+/// use deltafold::HeadsInDynamoDb;
+/// use deltafold::aws::AwsOptions;
+/// use deltafold::format::HeadPlace;
+/// use deltafold::store::{Memory, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let objects = Arc::new(Memory::new()); // a bucket in S3, as a rule
+/// let options = AwsOptions::default().region("eu-central-1".to_owned());
+/// let store = HeadsInDynamoDb::open(objects, "deltafold-heads", &options).await?;
+/// let place = HeadPlace::DynamoDb {
+///     table: "deltafold-heads".to_owned(),
+///     region: "eu-central-1".to_owned(),
+/// };
+/// assert_eq!(store.heads(), place);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct HeadsInDynamoDb {
     objects: Arc<dyn Store>,

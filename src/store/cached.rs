@@ -43,7 +43,36 @@ const FILES: u64 = 1 << 10;
 /// A scan of the folder follows each time that this fraction of its bound was added.
 const LOOK_EVERY: u64 = 16;
 
-/// A store with copies of its parts in a local folder. See the [module](self).
+/// A store with copies of its parts in a local folder. Parts never change, so no copy is stale.
+///
+/// The second reader here finds the part in the folder and asks the store for less:
+///
+/// ```
+/// use std::sync::Arc;
+/// use deltafold::format::{Op, Record};
+/// use deltafold::store::{Cached, Memory, RequestKind, Store};
+/// use deltafold::{Collection, CompactorOptions, CreateOptions, WriterOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bucket = Memory::new(); // a bucket in S3, if there is one
+/// let folder = tempfile::tempdir()?;
+/// let store = Arc::new(Cached::open(Arc::new(bucket.clone()), folder.path(), 1 << 30)?);
+/// let collection = Collection::create(store, &"articles".parse()?, &CreateOptions::new(2)).await?;
+/// let record = Record { embedding: Some(vec![0.5, 0.5]), ..Record::default() };
+/// collection.writer(WriterOptions::default())?.append(vec![Op::put("a", record)]).await?;
+/// collection.compactor(CompactorOptions::default()).run_once().await?;
+///
+/// let mut gets = Vec::new();
+/// for _ in 0..2 {
+///     let before = bucket.requests();
+///     assert!(collection.reader().await?.get("a").await?.is_some());
+///     gets.push(bucket.requests().since(&before).of(RequestKind::Get).calls);
+/// }
+/// assert!(gets[1] < gets[0], "{gets:?}");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Cached {
     inner: Arc<dyn Store>,
