@@ -10,6 +10,7 @@ use crate::part;
 
 /// The kind of an object, and whether its bytes are sound.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Inspection {
     /// Its envelope, verified.
     pub envelope: Envelope,
@@ -19,6 +20,7 @@ pub struct Inspection {
 
 /// One section of an inspected object.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SectionCheck {
     /// Its entry in the envelope.
     pub section: Section,

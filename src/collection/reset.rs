@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 use super::{Collection, DropReport};
 use crate::error::{Error, Repr, Result};
 use crate::retry;
+use crate::setters::setters;
 use crate::store::{Key, Outcome, Store};
 
 /// The subject of a reset. Its note lies in the store from beginning to end: once the collection
 /// register is gone, nothing else tells where the heads were.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reset {
     /// The place of the collection's heads.
     pub heads: HeadPlace,
@@ -25,7 +27,14 @@ fn note_key(name: &CollectionName) -> Key {
     Key::new(format!("RESET/{name}")).expect("collection names hold only characters of keys")
 }
 
+setters!(Reset { queues: Vec<String> } new: heads);
+
 impl Reset {
+    /// Of a collection with its heads here, without queues.
+    pub fn new(heads: HeadPlace) -> Self {
+        Self { heads, queues: Vec::new() }
+    }
+
     /// The note of an earlier reset of the collection that did not finish. One GET.
     ///
     /// # Errors

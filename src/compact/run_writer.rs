@@ -230,7 +230,7 @@ impl RunWriter {
         let shard = self.shard.clone();
         self.close(bytes, async move {
             let finished = env::blocking(move || builder.finish()).await;
-            let EncodedEmbeddings { object, rows } = finished.map_err(|error| refused(&shard, &error))?;
+            let EncodedEmbeddings { object, rows, .. } = finished.map_err(|error| refused(&shard, &error))?;
             let entry = EmbeddingEntry { name, rows, live: 0, bytes: object.bytes, crc32: object.crc32 };
             shard.create_own(&shard.layout().part(PartObject::Embeddings(name)), object.chunks).await?;
             Ok(Closed::Embeddings(entry))

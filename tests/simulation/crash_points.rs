@@ -123,7 +123,7 @@ async fn reset(context: &Context, notes: &Arc<Mutex<Notes>>) {
     let queue = notes.lock().unwrap().queue.clone();
     let noted = Reset::noted(&*store, &Context::name()).await;
     let reset = match noted {
-        Ok(noted) => noted.unwrap_or(Reset { heads: HeadPlace::Store, queues: vec!["queue".to_owned()] }),
+        Ok(noted) => noted.unwrap_or(Reset::new(HeadPlace::Store).queues(vec!["queue".to_owned()])),
         Err(error) => return context.explained("looking for a reset", &error, &[]),
     };
     let purges = async {
@@ -133,7 +133,7 @@ async fn reset(context: &Context, notes: &Arc<Mutex<Notes>>) {
     let done = reset.run(&*store, &*store, &Context::name(), purges, async {}, |_| ()).await;
     match done {
         Ok(_) if queue.is_some_and(|queue| !queue.is_empty()) => {
-            context.world.fail(RESET, "what was sent before is still in the queue".to_owned());
+            context.world.fail(RESET, "a message sent before is still in the queue".to_owned());
         }
         Ok(_) => {}
         Err(error) => context.explained("resetting", &error, &[]),

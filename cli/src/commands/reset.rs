@@ -102,10 +102,10 @@ impl ResetArgs {
         let rests = async {
             drop(progress.take());
             if !self.no_wait {
-                wait(context.output, rest, "until the queues have forgotten what they were sent").await;
+                wait(context.output, rest, "until the queues have dropped their messages").await;
             }
         };
-        Reset { heads, queues: urls }.run(&*store, &*store_with_heads, &self.collection, purges, rests, each).await?;
+        Reset::new(heads).queues(urls).run(&*store, &*store_with_heads, &self.collection, purges, rests, each).await?;
         self.tell(context, &queues, there, if self.no_wait { rest } else { Duration::ZERO })
     }
 

@@ -41,6 +41,7 @@ pub struct EmbeddingBuilder {
 
 /// A finished embedding object.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct EncodedEmbeddings {
     /// Its bytes.
     pub object: Encoded,

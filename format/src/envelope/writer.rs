@@ -7,6 +7,7 @@ use super::{align, zstd_pool};
 
 /// An object's bytes, ready to store.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Encoded {
     /// The bytes, in order; their concatenation is the object. Large sections are chunks of their
     /// own, never copied.

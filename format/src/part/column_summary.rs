@@ -22,6 +22,7 @@ const LISTED: u8 = 2;
 
 /// Some numbers, at least one.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct NumberSummary<T> {
     /// Their number.
     pub count: usize,
@@ -35,6 +36,7 @@ pub struct NumberSummary<T> {
 
 /// Some texts, at least one, in the order of their bytes.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct TextSummary {
     /// Their number.
     pub count: usize,
@@ -50,6 +52,7 @@ pub struct TextSummary {
 
 /// Some booleans, at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BoolSummary {
     /// Number of `false`.
     pub falses: usize,

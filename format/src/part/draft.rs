@@ -37,6 +37,7 @@ pub(super) struct Draft {
 
 /// A finished part.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct EncodedPart {
     /// Its bytes.
     pub object: Encoded,

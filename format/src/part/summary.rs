@@ -11,6 +11,7 @@ use super::values::{REMOVED, STRINGS};
 /// It counts payloads: one a row, and a second for each `Split` row. So it holds for every row that
 /// is a whole record, even in parts with other rows.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct PartSummary {
     /// Number of payloads.
     pub payloads: usize,
@@ -25,6 +26,7 @@ pub struct PartSummary {
 
 /// The summary of one metadata key in a part.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct KeySummary {
     /// Number of payloads that set the key, with a value of any type.
     pub present: usize,
@@ -36,6 +38,7 @@ pub struct KeySummary {
 
 /// The summary of each type; `None` for a type without values.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct TypeSummaries {
     /// Texts.
     pub strings: Option<TextSummary>,

@@ -65,6 +65,7 @@ impl PartDocuments for PartMeta {
 
 /// The rows that a filter matches, as far as its columns tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Decided {
     /// Rows that match.
     pub matching: RowSet,
