@@ -35,6 +35,8 @@ mod segment;
 pub mod simulation;
 mod stamp;
 #[cfg(test)]
+mod strategies;
+#[cfg(test)]
 mod testing;
 mod transition;
 mod validate;

@@ -6,6 +6,7 @@ use super::*;
 use crate::digest::OpHash;
 use crate::op::Op;
 use crate::revision::Revision;
+use crate::strategies;
 use crate::transition::Transition;
 
 type R = Revised<u8>;
@@ -64,16 +65,12 @@ fn value() -> impl Strategy<Value = Value> {
     prop_oneof![(0..3i64).prop_map(Value::I64), "[ab]".prop_map(Value::String)]
 }
 
-fn change_of<T: std::fmt::Debug + Clone + 'static>(of: impl Strategy<Value = T> + 'static) -> BoxedStrategy<Change<T>> {
-    prop_oneof![Just(Change::Keep), Just(Change::Clear), of.prop_map(Change::Set)].boxed()
-}
-
 fn action() -> impl Strategy<Value = Action<u8>> {
     let metadata = proptest::collection::btree_map("[a-c]", value(), 0..3);
     let record = (proptest::option::of(0..4u8), metadata, proptest::option::of("[xy]"))
         .prop_map(|(embedding, metadata, document)| Record { embedding, metadata, document });
     let metadata = proptest::collection::btree_map("[a-c]", proptest::option::of(value()), 0..3);
-    let patch = (change_of(0..4u8), metadata, change_of("[xy]"))
+    let patch = (strategies::change(0..4u8), metadata, strategies::change("[xy]"))
         .prop_map(|(embedding, metadata, document)| Patch { embedding, metadata, document })
         .boxed();
     prop_oneof![

@@ -185,7 +185,8 @@ mod tests {
 
     use super::*;
     use crate::name::Sequence;
-    use crate::record::{Change, Value};
+    use crate::record::Value;
+    use crate::strategies::change;
 
     type Store = Option<Stored<u8>>;
 
@@ -212,12 +213,6 @@ mod tests {
         let metadata = proptest::collection::btree_map("[a-c]", value(), 0..3);
         (proptest::option::of(any::<u8>()), metadata, proptest::option::of("[xy]"))
             .prop_map(|(embedding, metadata, document)| Record { embedding, metadata, document })
-    }
-
-    fn change<T: std::fmt::Debug + Clone + 'static>(
-        of: impl Strategy<Value = T> + 'static,
-    ) -> BoxedStrategy<Change<T>> {
-        prop_oneof![Just(Change::Keep), Just(Change::Clear), of.prop_map(Change::Set)].boxed()
     }
 
     fn patch() -> impl Strategy<Value = Patch<u8>> {

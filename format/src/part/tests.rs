@@ -8,6 +8,7 @@ use crate::error::FormatErrorKind as Kind;
 use crate::name::{Nonce, Position, Sequence, Version};
 use crate::op::Action;
 use crate::record::{Change, Patch, Record, Value};
+use crate::strategies;
 use crate::transition::Transition;
 
 pub(super) type T = Transition<EmbeddingRef>;
@@ -21,21 +22,6 @@ pub(super) fn embedding_at(version: u64, row: u32) -> EmbeddingRef {
     EmbeddingRef { object: ObjectName { version: Version::new(version), nonce: Nonce::new(5) }, row }
 }
 
-fn value() -> impl Strategy<Value = Value> {
-    let float = any::<f64>().prop_filter("finite", |f| f.is_finite());
-    let list = 0..4usize;
-    prop_oneof![
-        ".{0,9}".prop_map(Value::String),
-        any::<i64>().prop_map(Value::I64),
-        float.clone().prop_map(Value::F64),
-        any::<bool>().prop_map(Value::Bool),
-        proptest::collection::vec(".{0,5}", list.clone()).prop_map(Value::Strings),
-        proptest::collection::vec(any::<i64>(), list.clone()).prop_map(Value::I64s),
-        proptest::collection::vec(float, list.clone()).prop_map(Value::F64s),
-        proptest::collection::vec(any::<bool>(), list).prop_map(Value::Bools),
-    ]
-}
-
 fn embedding() -> impl Strategy<Value = EmbeddingRef> {
     (0..3u64, 0..2u64, 0..100u32).prop_map(|(version, nonce, row)| EmbeddingRef {
         object: ObjectName { version: Version::new(version), nonce: Nonce::new(nonce) },
@@ -43,26 +29,8 @@ fn embedding() -> impl Strategy<Value = EmbeddingRef> {
     })
 }
 
-fn change<V: std::fmt::Debug + Clone + 'static>(of: impl Strategy<Value = V> + 'static) -> BoxedStrategy<Change<V>> {
-    prop_oneof![Just(Change::Keep), Just(Change::Clear), of.prop_map(Change::Set)].boxed()
-}
-
 pub(super) fn action() -> impl Strategy<Value = Action<EmbeddingRef>> {
-    let map = proptest::collection::btree_map("[a-e]", value(), 0..4);
-    let record = (proptest::option::of(embedding()), map, proptest::option::of(".{0,20}"))
-        .prop_map(|(embedding, metadata, document)| Record { embedding, metadata, document })
-        .boxed();
-    let map = proptest::collection::btree_map("[a-e]", proptest::option::of(value()), 0..4);
-    let patch = (change(embedding()), map, change(".{0,20}"))
-        .prop_map(|(embedding, metadata, document)| Patch { embedding, metadata, document })
-        .boxed();
-    prop_oneof![
-        record.clone().prop_map(Action::Put),
-        record.prop_map(Action::Add),
-        patch.clone().prop_map(Action::Upsert),
-        patch.prop_map(Action::Patch),
-        Just(Action::Delete),
-    ]
+    strategies::action(embedding, "[a-e]")
 }
 
 /// The result of one to four ops on an id: every form, in every state.

@@ -9,6 +9,7 @@ use crate::name::{Sequence, TimeRange, Timestamp, Uid};
 use crate::op::{Action, Op};
 use crate::record::{Change, Metadata, Patch, Record, Value};
 use crate::revision::Revision;
+use crate::strategies::action;
 use crate::testing;
 
 pub(super) fn stamp(sequence: u64) -> SegmentStamp {
@@ -23,49 +24,12 @@ pub(super) fn stamp(sequence: u64) -> SegmentStamp {
     }
 }
 
-fn value() -> impl Strategy<Value = Value> {
-    let float = any::<f64>().prop_filter("finite", |f| f.is_finite());
-    let list = 0..4usize;
-    prop_oneof![
-        ".{0,9}".prop_map(Value::String),
-        any::<i64>().prop_map(Value::I64),
-        float.clone().prop_map(Value::F64),
-        any::<bool>().prop_map(Value::Bool),
-        proptest::collection::vec(".{0,5}", list.clone()).prop_map(Value::Strings),
-        proptest::collection::vec(any::<i64>(), list.clone()).prop_map(Value::I64s),
-        proptest::collection::vec(float, list.clone()).prop_map(Value::F64s),
-        proptest::collection::vec(any::<bool>(), list).prop_map(Value::Bools),
-    ]
-}
-
 fn embedding() -> impl Strategy<Value = Vec<f32>> {
     proptest::collection::vec(any::<f32>().prop_filter("finite", |f| f.is_finite()), 3)
 }
 
-fn change<T: std::fmt::Debug + Clone + 'static>(of: impl Strategy<Value = T> + 'static) -> BoxedStrategy<Change<T>> {
-    prop_oneof![Just(Change::Keep), Just(Change::Clear), of.prop_map(Change::Set)].boxed()
-}
-
-fn action() -> impl Strategy<Value = Action> {
-    let map = proptest::collection::btree_map(".{1,6}", value(), 0..4);
-    let record = (proptest::option::of(embedding()), map, proptest::option::of(".{0,20}"))
-        .prop_map(|(embedding, metadata, document)| Record { embedding, metadata, document })
-        .boxed();
-    let map = proptest::collection::btree_map(".{1,6}", proptest::option::of(value()), 0..4);
-    let patch = (change(embedding()), map, change(".{0,20}"))
-        .prop_map(|(embedding, metadata, document)| Patch { embedding, metadata, document })
-        .boxed();
-    prop_oneof![
-        record.clone().prop_map(Action::Put),
-        record.prop_map(Action::Add),
-        patch.clone().prop_map(Action::Upsert),
-        patch.prop_map(Action::Patch),
-        Just(Action::Delete),
-    ]
-}
-
 pub(super) fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let op = (".{1,12}", action(), any::<u128>());
+    let op = (".{1,12}", action(embedding, ".{1,6}"), any::<u128>());
     (proptest::collection::vec(op, 1..12), any::<bool>()).prop_map(|(ops, by_revision)| {
         let op = |(id, action, revision)| match action {
             Action::Add(record) if by_revision => Op::put(id, record).at(Revision::new(revision)),
@@ -149,7 +113,7 @@ fn another_place_in_the_log_is_another_digest_and_the_same_ops() {
 }
 
 #[test]
-fn the_encoder_refuses_what_decoders_refuse() {
+fn the_encoder_refuses_values_that_decoders_refuse() {
     assert!(SegmentBody::encode(&[], 3).is_err());
     assert!(SegmentBody::encode(&sample(), 4).is_err());
     assert!(SegmentBody::encode(&[Op::delete("")], 3).is_err());
