@@ -1,8 +1,9 @@
 //! An S3 server on loopback with injected faults: real requests, real conditions, scripted faults
-//! at the level of HTTP, and a configurable latency.
+//! at the level of HTTP (`script.rs`), and a configurable latency.
 
 pub mod backend;
 mod line;
+mod script;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -24,75 +25,10 @@ use tokio::sync::oneshot;
 
 pub use backend::Backend;
 use line::Line;
+pub use script::{Fault, Rates};
+use script::{Hook, Rule, Script};
 
 use super::random::Random;
-
-/// The fault of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// Applied; the connection breaks before the answer.
-    LoseAnswer,
-    /// The connection breaks before anything happens.
-    LoseRequest,
-    /// The connection breaks at once, and the request is applied after this time.
-    Late(Duration),
-    /// Not applied, and answered with this.
-    Answer(u16, &'static str),
-    /// Applied, and still answered with this.
-    AnswerAfter(u16, &'static str),
-    /// Applied twice, as by a layer in between that tries again. The second answer is sent.
-    Echo,
-    /// The body of the answer breaks off in the middle.
-    BreakBody,
-    /// A byte of the answer's body is changed.
-    FlipBody,
-    /// The body of the answer comes byte by byte.
-    Trickle,
-    /// A byte of the request's body is changed.
-    DamageRequest,
-    /// Answered after this time.
-    Slow(Duration),
-}
-
-/// The requests that fail, and how often.
-struct Rule {
-    verb: &'static str,
-    path: String,
-    fault: Fault,
-    times: usize,
-}
-
-/// An action just before a request.
-struct Hook {
-    verb: &'static str,
-    path: String,
-    /// The number of matching requests to let pass first.
-    after: usize,
-    act: Box<dyn FnOnce(&Backend) + Send>,
-}
-
-/// Rates, in requests of a thousand.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Rates {
-    pub lost_answers: u64,
-    pub server_errors: u64,
-    pub conflicts: u64,
-}
-
-#[derive(Default)]
-struct Script {
-    rules: Vec<Rule>,
-    hooks: Vec<Hook>,
-    /// The number of requests before the one that fails, and its fault.
-    nth: Option<(usize, Fault)>,
-    random: Option<(Random, Rates)>,
-    latency: Duration,
-    /// The lines for requests and for answers.
-    lines: Option<(Line, Line)>,
-    calls: Vec<String>,
-    /// The bodies of requests to services that name their action in a header, each with its action.
-    actions: Vec<(&'static str, serde_json::Value)>,
-}
 
 /// A running server; it stops when this is dropped.
 pub struct Server {
@@ -343,59 +279,6 @@ fn verb(request: &Request<Incoming>) -> &'static str {
         Method::GET if with("if-none-match") => "get_unless",
         Method::GET => "get",
         _ => "other",
-    }
-}
-
-impl Script {
-    fn hook(&mut self, verb: &'static str, path: &str) -> Option<Hook> {
-        let at = self.hooks.iter().position(|hook| hook.verb == verb && path.contains(&hook.path))?;
-        match self.hooks.get_mut(at)?.after {
-            0 => Some(self.hooks.remove(at)),
-            ref mut after => {
-                *after -= 1;
-                None
-            }
-        }
-    }
-
-    fn next(&mut self, verb: &'static str, path: &str) -> Option<Fault> {
-        self.calls.push(format!("{verb} {path}"));
-        match self.nth {
-            Some((0, fault)) => {
-                self.nth = None;
-                return Some(fault);
-            }
-            Some((number, fault)) => self.nth = Some((number - 1, fault)),
-            None => {}
-        }
-        if let Some(at) = self.rules.iter().position(|rule| rule.verb == verb && path.contains(&rule.path)) {
-            let rule = self.rules.get_mut(at).unwrap();
-            let fault = rule.fault;
-            if rule.times != usize::MAX {
-                rule.times -= 1;
-            }
-            if rule.times == 0 {
-                self.rules.remove(at);
-            }
-            return Some(fault);
-        }
-        let (random, rates) = self.random.as_mut()?;
-        let writes = matches!(verb, "create" | "replace" | "upload_complete");
-        let drawn = random.below(1_000);
-        let lost = rates.lost_answers;
-        let errors = lost + rates.server_errors;
-        match drawn {
-            drawn if drawn < lost => Some(Fault::LoseAnswer),
-            drawn if drawn < errors => Some(match random.below(3) {
-                0 => Fault::Answer(503, "SlowDown"),
-                1 => Fault::Answer(500, "InternalError"),
-                _ => Fault::AnswerAfter(500, "InternalError"),
-            }),
-            drawn if drawn < errors + rates.conflicts && writes => {
-                Some(Fault::Answer(409, "ConditionalRequestConflict"))
-            }
-            _ => None,
-        }
     }
 }
 
