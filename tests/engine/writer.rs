@@ -1,16 +1,17 @@
-//! The writer: group commit, bounds, cancellation, exactly once.
+//! The writer: bounds, cancellation, bad input, errors. `group_commit.rs` has its batches, and
+//! `writers.rs` several writers at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use deltafold::format::limits::MAX_SEGMENT_OPS;
-use deltafold::format::{Op, Position, Record, ShardId, Value};
+use deltafold::format::{Op, Position, Record, ShardId};
 use deltafold::store::{Key, Memory, Store};
 use deltafold::{
-    Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, FollowOptions, IdempotencyKey, Policy, SweepOptions,
-    Writer, WriterOptions,
+    Collection, CompactorOptions, CreateOptions, Depth, ErrorKind, FollowOptions, IdempotencyKey, SweepOptions, Writer,
+    WriterOptions,
 };
 use deltafold_testing::on_stores;
 use deltafold_testing::random::Random;
@@ -22,39 +23,33 @@ use tokio::sync::Notify;
 on_stores!(
     every: [
         an_append_costs_one_put_and_one_conditional_get,
-        many_writers_leave_no_gap_and_keep_each_caller_s_order,
-        sources_are_exactly_once_in_many_hands,
         a_collection_that_was_dropped_takes_no_appends,
     ],
     local: [
         a_follower_goes_on_behind_its_position,
-        calls_that_come_while_a_segment_is_written_share_the_next,
-        callers_that_were_acknowledged_together_meet_again,
-        a_segment_takes_so_many_ops_and_bytes_and_no_more,
         too_much_waiting_is_refused_and_nothing_lost,
-        flush_and_close_wait_for_what_was_accepted,
+        flush_and_close_wait_for_accepted_ops,
         ops_accepted_by_a_dropped_writer_are_appended,
         a_dropped_append_leaves_the_writer_usable,
         a_segment_at_the_tail_is_passed_and_a_far_tail_looked_up,
         bad_input_names_op_and_field_and_appends_nothing,
         ops_go_to_the_shards_of_their_ids,
         an_append_that_cannot_be_decided_says_so,
-        all_actors_at_once_over_a_failing_store_lose_nothing,
     ],
 );
 
-async fn made<S: Store + Clone>(store: &Watched<S>, shards: u16) -> Collection {
+pub(crate) async fn made<S: Store + Clone>(store: &Watched<S>, shards: u16) -> Collection {
     let options = CreateOptions::new(2).shards(shards);
     Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap()
 }
 
-async fn made_with_writer<S: Store + Clone>(store: &Watched<S>) -> (Collection, Writer) {
+pub(crate) async fn made_with_writer<S: Store + Clone>(store: &Watched<S>) -> (Collection, Writer) {
     let collection = made(store, 1).await;
     let writer = collection.writer(WriterOptions::default()).unwrap();
     (collection, writer)
 }
 
-fn put(id: impl ToString) -> Op {
+pub(crate) fn put(id: impl ToString) -> Op {
     Op::put(id.to_string(), Record { embedding: Some(vec![1.0, 2.0]), ..Record::default() })
 }
 
@@ -63,17 +58,17 @@ fn shard(number: u16) -> ShardId {
 }
 
 /// All ops in the log of shard 0.
-async fn log(collection: &Collection) -> Vec<(Position, Op)> {
+pub(crate) async fn log(collection: &Collection) -> Vec<(Position, Op)> {
     let options = FollowOptions::default().until_tail(true);
     collection.follow(shard(0), options).unwrap().try_collect().await.unwrap()
 }
 
-async fn ids(collection: &Collection) -> Vec<String> {
+pub(crate) async fn ids(collection: &Collection) -> Vec<String> {
     log(collection).await.into_iter().map(|(_, op)| op.id).collect()
 }
 
 /// Stops the next creation of a segment until it is released.
-fn stop<S: Store>(store: &Watched<S>) -> (Arc<Notify>, Arc<Notify>) {
+pub(crate) fn stop<S: Store>(store: &Watched<S>) -> (Arc<Notify>, Arc<Notify>) {
     let (reached, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (tell, wait) = (reached.clone(), go_on.clone());
     store.before("create", "/log/", move || async move {
@@ -81,106 +76,6 @@ fn stop<S: Store>(store: &Watched<S>) -> (Arc<Notify>, Arc<Notify>) {
         wait.notified().await;
     });
     (reached, go_on)
-}
-
-async fn calls_that_come_while_a_segment_is_written_share_the_next<S: Store + Clone>(store: Watched<S>) {
-    let (collection, writer) = made_with_writer(&store).await;
-    let (reached, go_on) = stop(&store);
-    let first = tokio::spawn({
-        let writer = writer.clone();
-        async move { writer.append(vec![put("first")]).await.unwrap() }
-    });
-    reached.notified().await;
-    let mut others = Vec::new();
-    for number in 0..63 {
-        let mut append = Box::pin(writer.append(vec![put(format!("other-{number:02}"))]));
-        assert!(futures::poll!(&mut append).is_pending());
-        others.push(append);
-    }
-    go_on.notify_one();
-    assert_eq!(first.await.unwrap().segments()[0].1.get(), 1);
-    for ack in join_all(others).await {
-        assert_eq!(ack.unwrap().segments()[0].1.get(), 2);
-    }
-    let ids = ids(&collection).await;
-    assert!(ids.is_sorted() && ids.len() == 64, "in the order in which they were begun: {ids:?}");
-}
-
-async fn callers_that_were_acknowledged_together_meet_again<S: Store + Clone>(store: Watched<S>) {
-    const ROUNDS: usize = 20;
-    let (collection, writer) = made_with_writer(&store).await;
-    let callers = (0..16).map(|caller| {
-        let writer = writer.clone();
-        tokio::spawn(async move {
-            for round in 0..ROUNDS {
-                writer.append(vec![put(format!("{caller}-{round}"))]).await.unwrap();
-            }
-        })
-    });
-    join_all(callers).await.into_iter().for_each(Result::unwrap);
-    let segments = store.keys("/log/").await.len();
-    assert_eq!(log(&collection).await.len(), 16 * ROUNDS);
-    // Two worker threads divide the appends freely. Without group commit it would be 320.
-    assert!(segments <= 4 * ROUNDS, "{segments} segments");
-}
-
-/// On one thread, so that the order of tasks does not depend on the machine.
-#[tokio::test]
-async fn a_lone_append_does_not_wait_for_company() {
-    let (_collection, writer) = made_with_writer(&Watched::<Memory>::default()).await;
-    // The second comes once the first has handed its op over and other tasks have had a turn.
-    let share_a_segment = async |first: &str, second: &str| {
-        let late = async {
-            tokio::task::yield_now().await;
-            writer.append(vec![put(second)]).await.unwrap()
-        };
-        let (first, second) = futures::join!(writer.append(vec![put(first)]), late);
-        first.unwrap().segments() == second.segments()
-    };
-    assert!(share_a_segment("a", "b").await, "nothing tells that one more will come");
-    assert!(share_a_segment("c", "d").await, "they meet again");
-    writer.append(vec![put("alone")]).await.unwrap();
-    assert!(!share_a_segment("e", "f").await, "the first, as the one before, came alone");
-}
-
-async fn a_segment_takes_so_many_ops_and_bytes_and_no_more<S: Store + Clone>(store: Watched<S>) {
-    let collection = made(&store, 1).await;
-    let options = WriterOptions::default().max_batch_ops(10).max_batch_bytes(10_000);
-    let writer = collection.writer(options).unwrap();
-    let big = |id: &str| Op::put(id, Record { document: Some("d".repeat(6_000)), ..Record::default() });
-    let (reached, go_on) = stop(&store);
-    let mut appends: Vec<_> = vec![vec![put("a")]]
-        .into_iter()
-        .chain((0..25).map(|n| vec![put(format!("n{n:02}"))]))
-        .chain([
-            (0..30).map(|n| put(format!("whole{n:02}"))).collect(),
-            vec![big("x")],
-            vec![big("y")],
-            vec![big("z"), big("zz")],
-        ])
-        .map(|ops| {
-            let writer = writer.clone();
-            Box::pin(async move { writer.append(ops).await.unwrap().segments()[0].1.get() })
-        })
-        .collect();
-    for append in &mut appends {
-        assert!(futures::poll!(append).is_pending());
-    }
-    let (placed, ()) = futures::join!(join_all(appends), async {
-        reached.notified().await;
-        go_on.notify_one();
-    });
-    let mut segments: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-    for (call, segment) in placed.into_iter().enumerate() {
-        segments.entry(segment).or_default().push(call);
-    }
-    let sizes: Vec<usize> = segments.values().map(Vec::len).collect();
-    assert_eq!(sizes.iter().sum::<usize>(), 30);
-    assert!(sizes.iter().all(|calls| *calls <= 10), "{sizes:?}");
-    let alone = |call: usize| segments.values().any(|calls| *calls == [call]);
-    assert!(alone(26), "a call of more ops than a segment takes gets one of its own, whole");
-    assert!(alone(27) && alone(28), "two documents of 6,000 bytes are over 10,000");
-    assert!(alone(29), "and a call is never cut");
 }
 
 async fn too_much_waiting_is_refused_and_nothing_lost<S: Store + Clone>(store: Watched<S>) {
@@ -219,7 +114,7 @@ async fn too_much_waiting_is_refused_and_nothing_lost<S: Store + Clone>(store: W
     writer.append(vec![Op::put("large", large)]).await.expect("an op alone may be larger than the limit");
 }
 
-async fn flush_and_close_wait_for_what_was_accepted<S: Store + Clone>(store: Watched<S>) {
+async fn flush_and_close_wait_for_accepted_ops<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = made_with_writer(&store).await;
     writer.flush().await.unwrap();
     let mut forgotten: Vec<_> = (0..5)
@@ -396,40 +291,6 @@ async fn ops_go_to_the_shards_of_their_ids<S: Store + Clone>(store: Watched<S>) 
     }
 }
 
-/// Several workers get the same messages, in any interleaving, some twice. Each message takes
-/// effect once, in order.
-async fn sources_are_exactly_once_in_many_hands<S: Store + Clone>(store: Watched<S>) {
-    let collection = made(&store, 1).await;
-    let append = |id: String| Op::put(id, Record::default());
-    let workers = (0..4).map(|worker: u64| {
-        let collection = collection.clone();
-        tokio::spawn(async move {
-            let writer = collection.writer(WriterOptions::default()).unwrap();
-            let mut new = 0;
-            for position in 0..60_u128 {
-                for source in 0..3 {
-                    let ops = vec![append(format!("{source}-{position:03}"))];
-                    let ack = writer.append_from(&format!("source-{source}"), position, ops).await.unwrap();
-                    new += usize::from(!ack.is_duplicate());
-                }
-                if position % 16 == worker as u128 {
-                    collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
-                }
-            }
-            new
-        })
-    });
-    let new: usize = join_all(workers).await.into_iter().map(Result::unwrap).sum();
-    assert_eq!(new, 180);
-    let ops = log(&collection).await;
-    assert_eq!(ops.len(), 180);
-    for source in 0..3 {
-        let prefix = format!("{source}-");
-        let of_source: Vec<&String> = ops.iter().map(|(_, op)| &op.id).filter(|id| id.starts_with(&prefix)).collect();
-        assert!(of_source.is_sorted() && of_source.len() == 60, "{of_source:?}");
-    }
-}
-
 async fn a_collection_that_was_dropped_takes_no_appends<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = made_with_writer(&store).await;
     let zombie = collection.writer(WriterOptions::default()).unwrap();
@@ -469,129 +330,6 @@ async fn an_append_that_cannot_be_decided_says_so<S: Store + Clone>(store: Watch
     assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
     writer.append(vec![put("d")]).await.unwrap();
     assert_eq!(ids(&collection).await, ["a", "b", "c", "d"]);
-}
-
-async fn many_writers_leave_no_gap_and_keep_each_caller_s_order<S: Store + Clone>(store: Watched<S>) {
-    let collection = made(&store, 1).await;
-    let writers = (0..8).map(|number| {
-        let writer = collection.writer(WriterOptions::default()).unwrap();
-        tokio::spawn(async move {
-            for round in 0..50 {
-                writer
-                    .append(vec![put(format!("{number}-{round:02}-a")), put(format!("{number}-{round:02}-b"))])
-                    .await
-                    .unwrap();
-            }
-        })
-    });
-    join_all(writers).await.into_iter().for_each(Result::unwrap);
-    let keys = store.keys("/log/").await;
-    for (number, key) in keys.iter().enumerate() {
-        assert!(key.as_str().ends_with(&format!("{:020}", number + 1)), "{key}");
-    }
-    let ops = log(&collection).await;
-    assert_eq!(ops.len(), 800);
-    for number in 0..8 {
-        let own: Vec<&String> =
-            ops.iter().map(|(_, op)| &op.id).filter(|id| id.starts_with(&format!("{number}-"))).collect();
-        assert!(own.is_sorted() && own.len() == 100);
-    }
-}
-
-/// Writers, a compactor and a sweeper over a store where one call in twelve fails in one of several
-/// ways. An acknowledged op is in the log once, an unknown one at most once, and nothing else is.
-async fn all_actors_at_once_over_a_failing_store_lose_nothing<S: Store + Clone>(store: Watched<S>) {
-    let mut random = Random::from_environment();
-    let collection = made(&store, 1).await;
-    store.fail_at_random(random.next(), 12);
-    let writers = (0..4).map(|number| {
-        let writer = collection.writer(WriterOptions::default()).unwrap();
-        tokio::spawn(async move {
-            let (mut acked, mut unknown) = (Vec::new(), Vec::new());
-            for round in 0..40_i64 {
-                let metadata = [("round".to_owned(), Value::I64(round))].into();
-                let op = Op::put(format!("{number}-{round}"), Record { metadata, ..Record::default() });
-                match writer.append(vec![op.clone()]).await {
-                    Ok(_) => acked.push(op.id),
-                    Err(error) if error.kind() == ErrorKind::Unknown => unknown.push(op.id),
-                    Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
-                }
-            }
-            (acked, unknown)
-        })
-    });
-    let (done, stop) = tokio::sync::watch::channel(false);
-    let workers = (0..2).map(|number| {
-        let (collection, mut stop) = (collection.clone(), stop.clone());
-        tokio::spawn(async move {
-            let policy = Policy::default().fold_segments(3).fan_in(3);
-            let mut compactor = collection.compactor(CompactorOptions::default().policy(policy));
-            let sweep = SweepOptions::default().keep_versions(1).min_age(Duration::ZERO);
-            while !*stop.borrow_and_update() {
-                let result = if number == 0 {
-                    compactor.tick().await.map(drop)
-                } else {
-                    collection.sweep(&sweep).await.map(drop)
-                };
-                if let Err(error) = result {
-                    let expected = [ErrorKind::Unavailable, ErrorKind::Unknown, ErrorKind::Conflict];
-                    assert!(expected.contains(&error.kind()), "{error}");
-                }
-                tokio::task::yield_now().await;
-            }
-        })
-    });
-    let workers: Vec<_> = workers.collect();
-    let outcomes: Vec<(Vec<String>, Vec<String>)> = join_all(writers).await.into_iter().map(Result::unwrap).collect();
-    store.land_delayed().await;
-    done.send_replace(true);
-    join_all(workers).await.into_iter().for_each(Result::unwrap);
-    store.fail_at_random(0, 0);
-    store.land_delayed().await;
-
-    let (acked, unknown): (Vec<Vec<String>>, Vec<Vec<String>>) = outcomes.into_iter().unzip();
-    let (acked, unknown) = (acked.concat(), unknown.concat());
-    collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
-    let reader = collection.reader().await.unwrap();
-    for id in &acked {
-        assert!(reader.contains(id).await.unwrap(), "{id} was acknowledged");
-    }
-    let mut landed = acked.len() as u64;
-    for id in &unknown {
-        landed += u64::from(reader.contains(id).await.unwrap());
-    }
-    assert_eq!(reader.count().await.unwrap(), landed);
-    assert_eq!(collection.status().await.unwrap().shards[0].ops, landed, "none counts twice");
-    let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
-    assert!(report.is_sound(), "{:?}", report.findings);
-    assert!(acked.len() > 100, "{} acknowledged, {} unknown", acked.len(), unknown.len());
-}
-
-/// With a linger a segment waits for company; time is virtual here.
-#[tokio::test(start_paused = true)]
-async fn a_segment_lingers_for_company() {
-    let store: Watched = Watched::default();
-    let collection = made(&store, 1).await;
-    let writer = collection.writer(WriterOptions::default().linger(Duration::from_secs(5))).unwrap();
-    let late = async {
-        tokio::time::sleep(Duration::from_secs(4)).await;
-        writer.append(vec![put("b")]).await.unwrap()
-    };
-    let (first, second) = futures::join!(writer.append(vec![put("a")]), late);
-    assert_eq!(first.unwrap().segments(), second.segments());
-    let too_late = async {
-        tokio::time::sleep(Duration::from_secs(6)).await;
-        writer.append(vec![put("d")]).await.unwrap()
-    };
-    let (third, fourth) = futures::join!(writer.append(vec![put("c")]), too_late);
-    assert_eq!((third.unwrap().segments()[0].1.get(), fourth.segments()[0].1.get()), (2, 3));
-    // A flush ends the wait.
-    let mut append = Box::pin(writer.append(vec![put("e")]));
-    assert!(futures::poll!(&mut append).is_pending());
-    let before = tokio::time::Instant::now();
-    writer.flush().await.unwrap();
-    assert_eq!(before.elapsed(), Duration::ZERO);
-    append.await.unwrap();
 }
 
 async fn a_follower_goes_on_behind_its_position<S: Store + Clone>(store: Watched<S>) {
