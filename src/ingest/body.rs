@@ -330,7 +330,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_body_without_ops_names_what_is_missing() {
+    fn a_body_without_ops_names_the_missing_part() {
         let refused = |body: &str, words: &[&str]| refused(&reader(), body, words);
         refused("", &["no op"]);
         refused("[]", &["no op"]);

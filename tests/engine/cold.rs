@@ -343,7 +343,7 @@ async fn a_warm_reader_searches_without_a_request() {
 }
 
 #[tokio::test]
-async fn a_warm_reader_stays_within_its_bytes_and_tells_what_fits() {
+async fn a_warm_reader_keeps_its_limit_and_tells_its_levels() {
     let (store, collection) = prepared(4).await;
     let roomy = ask(&collection.reader().await.unwrap(), query(7)).await;
     let reader = collection.reader().await.unwrap();

@@ -25,7 +25,7 @@ on_stores!(
         a_watch_outlives_an_outage,
         a_compactor_waits_for_another_s_claim_and_not_for_ever,
         a_damaged_claim_stops_no_compactor,
-        records_may_grow_by_patches_beyond_what_one_op_may_bring,
+        records_may_grow_by_patches_beyond_the_limit_of_an_op,
     ],
 );
 
@@ -286,7 +286,7 @@ async fn a_sweep_keeps_versions_by_number_by_age_and_by_pin<S: Store + Clone>(st
 }
 
 /// Limits are checked op by op on the way in. The sum of many ops is kept.
-async fn records_may_grow_by_patches_beyond_what_one_op_may_bring<S: Store + Clone>(store: Watched<S>) {
+async fn records_may_grow_by_patches_beyond_the_limit_of_an_op<S: Store + Clone>(store: Watched<S>) {
     let (collection, writer) = made(&store).await;
     let patch = |round: usize| {
         let metadata = (0..1_000).map(|key| (format!("key-{round}-{key}"), Some(Value::I64(key)))).collect();

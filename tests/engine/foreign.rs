@@ -285,7 +285,7 @@ fn reseal(segment: &Bytes, slot: u64) -> Bytes {
 /// A waiting follower ignores a leftover at the end. A later segment that does not count it proves
 /// damage.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_waiting_follower_judges_a_leftover_by_what_follows() {
+async fn a_waiting_follower_judges_a_leftover_by_the_next_slot() {
     for damaged in [false, true] {
         for made in stores(2).await {
             let interval = Duration::from_micros(10);

@@ -378,7 +378,7 @@ async fn a_log_without_its_beginning_goes_on_when_told() {
 /// Nothing was folded yet, so no manifest holds a copy of the register. Repair asks for the unknown
 /// values.
 #[tokio::test]
-async fn a_register_without_a_copy_is_rebuilt_from_what_is_told() {
+async fn a_register_without_a_copy_is_rebuilt_from_options() {
     let store = Watched::<Memory>::default();
     let collection = made(&store).await;
     append(&collection, 1).await;

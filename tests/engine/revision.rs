@@ -363,16 +363,16 @@ async fn an_op_in_time_meets_its_tombstone_when_folded_late() {
 /// knows nothing of them, and must not forget the tombstone.
 #[tokio::test]
 async fn ops_folded_during_a_merge_meet_the_tombstone() {
-    somebody_else_folds_and_sweeps(false).await;
+    another_process_folds_and_sweeps(false).await;
 }
 
 /// A young segment that came afterwards hides none of those ops.
 #[tokio::test]
 async fn ops_folded_before_a_young_segment_meet_the_tombstone() {
-    somebody_else_folds_and_sweeps(true).await;
+    another_process_folds_and_sweeps(true).await;
 }
 
-async fn somebody_else_folds_and_sweeps(and_appends: bool) {
+async fn another_process_folds_and_sweeps(and_appends: bool) {
     let memory = Memory::new();
     let store = Watched::over(memory.clone());
     let (collection, writer) = made(Arc::new(store.clone()), 2, 1, DAY * 30).await;

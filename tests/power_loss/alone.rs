@@ -83,7 +83,7 @@ pub(crate) fn recorded(portable: bool) -> Vec<Entry> {
 }
 
 #[test]
-fn no_power_failure_loses_what_was_acknowledged() {
+fn no_power_failure_loses_an_acknowledged_op() {
     let _guards = crate::mutants::in_force();
     for portable in [false, true] {
         let entries = recorded(portable);

@@ -195,7 +195,7 @@ pub(crate) fn of_a_position_that_is_known() -> States {
 }
 
 #[test]
-fn a_position_is_known_only_once_what_holds_it_is_flushed() {
+fn a_position_is_known_only_once_its_segment_is_flushed() {
     let _guards = crate::mutants::in_force();
     assert_eq!(of_a_position_that_is_known().failure(), None);
 }

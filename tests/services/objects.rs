@@ -364,7 +364,7 @@ async fn an_object_that_is_put_again_is_another() {
 
 /// An object does not overtake an earlier message that is not yet durable.
 #[tokio::test]
-async fn an_object_waits_for_what_stands_before_it() {
+async fn an_object_waits_for_the_messages_before_it() {
     let server = Server::start();
     let store = Arc::new(server.store_under("data").await);
     let collection = Collection::create(store, &"c".parse().unwrap(), &CreateOptions::new(2)).await.unwrap();

@@ -12,7 +12,7 @@ fn bodies(messages: &[deltafold::aws::Message]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn messages_keep_their_order_their_ids_and_what_goes_with_them() {
+async fn messages_keep_their_order_ids_and_attributes() {
     let queue = create(ministack::endpoint(), "whole.fifo", &[]).await;
     let mut first = message("a", "g");
     first.attributes = BTreeMap::from([

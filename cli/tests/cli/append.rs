@@ -39,7 +39,7 @@ fn standard_input_is_decompressed_by_its_first_bytes() {
 }
 
 #[test]
-fn a_file_that_is_not_what_its_name_says_is_refused() {
+fn a_file_of_another_kind_than_its_name_is_refused() {
     let home = Home::with_collection();
     home.write("a.jsonl.zst", puts(1));
     home.run("append c a.jsonl.zst").ends_with(3).complains("does not begin as a `.zst` file");

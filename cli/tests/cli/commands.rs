@@ -115,7 +115,7 @@ fn compact_folds_and_merges() {
 }
 
 #[test]
-fn history_shows_what_made_each_version() {
+fn history_shows_the_edit_of_each_version() {
     let home = Home::with_records(3);
     home.run("history c").ok().says("no version yet");
     home.run("compact c").ok();

@@ -178,7 +178,7 @@ fn an_interrupted_compressed_pipe_is_appended_whole() {
 }
 
 #[test]
-fn members_frames_and_what_follows_them() {
+fn members_frames_and_trailing_bytes() {
     let (first, second) = (puts(2), puts(4).lines().skip(2).map(|line| format!("{line}\n")).collect::<String>());
     let plain = |text: &str| zstd(text, |_| ());
     let skipped = [0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 9, 9, 9];

@@ -84,7 +84,7 @@ fn filters_narrow_queries_counts_and_scans() {
 }
 
 #[test]
-fn delete_takes_what_matches_and_nothing_else() {
+fn delete_takes_matching_records_and_no_others() {
     let home = Home::with_records(20);
     home.run("compact c").ok();
     let delete = r#"delete c --where {"n":{"$lt":5}}"#;

@@ -57,7 +57,7 @@ fn peek_leaves_messages_and_asks_where_a_receive_counts() {
 }
 
 #[test]
-fn redriving_by_hand_keeps_order_groups_and_what_cannot_be_sent() {
+fn redriving_by_hand_keeps_order_groups_and_unsendable_messages() {
     let cloud = Cloud::new();
     let letters: Vec<(String, String)> = (0..23).map(|n| (format!("m{n:02}"), format!("g{}", n % 2))).collect();
     let letters: Vec<(&str, &str)> = letters.iter().map(|(body, group)| (body.as_str(), group.as_str())).collect();
@@ -96,7 +96,7 @@ fn redriving_by_hand_keeps_order_groups_and_what_cannot_be_sent() {
 }
 
 #[test]
-fn a_redrive_names_what_the_other_queue_refuses() {
+fn a_redrive_names_messages_the_other_queue_refuses() {
     let cloud = Cloud::new();
     let (queue, dead) = with_letters("cli-refuses.fifo", &[("a", "g"), ("refused", "h"), ("c", "i")]);
     let front = moves::refusing(ministack::endpoint(), "SendMessageBatch", "refused");
@@ -223,7 +223,7 @@ fn a_reset_killed_while_it_waits_can_be_run_again() {
 
 /// It appends the messages of the queue, reports it, and goes on until it is told to end.
 #[test]
-fn ingest_appends_what_a_queue_holds_and_ends_when_it_is_told() {
+fn ingest_appends_messages_and_ends_when_told() {
     let cloud = Cloud::new();
     cloud.run("create c --dimension 2").ok();
     let queue = block(queues::create(ministack::endpoint(), "cli-ingest.fifo", &[]));

@@ -52,7 +52,7 @@ fn a_damaged_head_is_replaced_only_with_consent() {
 }
 
 #[test]
-fn repair_asks_for_what_nothing_tells() {
+fn repair_asks_for_lost_settings() {
     let home = Home::with_records(3);
     std::fs::remove_file(home.files("c/collection").remove(0)).expect("removed");
     home.run("repair c").ends_with(3).complains("metric").complains("--metric");

@@ -393,7 +393,7 @@ fn sequence(number: u64) -> String {
 /// Records of a stream are appended up to the first unreadable one, and the function names it. The
 /// service delivers it and all behind it again, in smaller batches, until it is alone.
 #[tokio::test]
-async fn a_stream_is_appended_in_order_up_to_what_is_wrong() {
+async fn a_stream_is_appended_in_order_up_to_its_first_error() {
     let cloud = Cloud::start();
     let collection = cloud.collection(1).await;
     cloud.server.backend.put(s3::BUCKET, "data/maps/c.toml", MAPPING.as_bytes());

@@ -21,7 +21,7 @@ fn python(check: &str) -> Command {
 }
 
 #[test]
-fn the_template_is_what_cloudformation_takes() {
+fn cloudformation_takes_the_template() {
     let lint = venv::installed("deploy", REQUIREMENTS).join("bin/cfn-lint");
     venv::run(Command::new(lint).arg("--regions").arg("us-east-1").arg("--").arg(path("docs/deploy/template.yaml")));
 }

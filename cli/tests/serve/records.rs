@@ -93,7 +93,7 @@ async fn a_query_finds_the_nearest_that_match() {
 }
 
 #[tokio::test]
-async fn a_delete_by_filter_counts_what_it_deleted() {
+async fn a_delete_by_filter_counts_its_deletes() {
     let api = Api::new().await;
     let at = api.collection("records").await;
     let metadatas = json!([{ "k": 1 }, { "k": 2 }, { "k": 1 }, { "k": 1 }]);

@@ -15,7 +15,7 @@ on_stores!(
     local: [
         r12_a_position_that_fails_is_not_overtaken,
         a_change_is_not_known_by_a_twin_that_was_refused,
-        a_change_is_not_passed_by_what_never_lands,
+        a_change_is_not_passed_by_an_append_that_never_lands,
     ],
 );
 
@@ -105,7 +105,7 @@ async fn a_change_is_not_known_by_a_twin_that_was_refused<S: Store + Clone>(stor
 /// at once and for good as passed. Then the batch failed, so nothing had passed it. (Found by
 /// reading.) Now a change that only its own batch passes is refused once the batch has landed, and
 /// fails with the batch otherwise.
-async fn a_change_is_not_passed_by_what_never_lands<S: Store + Clone>(store: Watched<S>) {
+async fn a_change_is_not_passed_by_an_append_that_never_lands<S: Store + Clone>(store: Watched<S>) {
     let collection = create(&store, 1).await;
     // Two that come at once are one batch.
     let options = WriterOptions::default().max_batch_ops(2).linger(Duration::from_secs(60));

@@ -21,7 +21,7 @@ on_stores!(
     local: [
         r1_a_slot_swept_during_its_creation_is_not_acknowledged,
         r11_a_stale_segment_does_not_pass_for_the_log,
-        r11_a_stale_segment_does_not_hide_what_the_slot_held,
+        r11_a_stale_segment_does_not_hide_its_slot,
         r11_a_follower_passes_on_no_stale_segment,
         r12_a_batch_swept_before_its_answer_is_not_appended_again,
         a_slot_swept_while_marks_are_read_hides_no_position,
@@ -171,7 +171,7 @@ pub(super) async fn r11_a_stale_segment_does_not_pass_for_the_log<S: Store + Clo
 /// learned of the message, and appended it again. (The model of the protocol found it.) Now a
 /// writer learns the marks of the log before it appends behind slots that may have held another
 /// segment.
-async fn r11_a_stale_segment_does_not_hide_what_the_slot_held<S: Store + Clone>(store: Watched<S>) {
+async fn r11_a_stale_segment_does_not_hide_its_slot<S: Store + Clone>(store: Watched<S>) {
     let (collection, sleeper) = made(&store).await;
     append(&sleeper, vec![put("a")]).await;
     let consumer = writer(&collection);

@@ -66,7 +66,7 @@ async fn a_damaged_object_is_named() {
 }
 
 #[tokio::test]
-async fn a_flipped_bit_in_an_embedding_is_an_error_of_what_touches_it() {
+async fn a_flipped_bit_in_an_embedding_fails_its_reads() {
     let (store, collection) = prepared().await;
     let key = the_only(&store, ".emb").await;
     let row: Vec<u8> = [1.0_f32, 2.0].iter().flat_map(|value| value.to_le_bytes()).collect();

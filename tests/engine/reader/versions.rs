@@ -40,7 +40,7 @@ fn versions(numbers: impl IntoIterator<Item = u64>) -> At {
 }
 
 #[tokio::test]
-async fn a_version_is_what_was_folded_into_it() {
+async fn a_version_holds_its_folds() {
     let store = Watched::default();
     let (collection, writer) = collection(&store, 1).await;
     for id in ["a", "b", "c"] {
@@ -114,7 +114,7 @@ async fn a_pin_is_read_in_every_shard() {
 }
 
 #[tokio::test]
-async fn a_refresh_says_what_changed_and_costs_what_it_must() {
+async fn a_refresh_reports_changes_at_its_known_cost() {
     let store = Watched::default();
     let (collection, writer) = collection(&store, 1).await;
     let mut reader = collection.reader().await.unwrap();

@@ -79,7 +79,7 @@ async fn a_byte_that_rots_in_the_bucket_is_found() {
 /// A compactor died between the parts of a large object and its completion, or its last answer was
 /// lost. The parts cost money until they are given up.
 #[tokio::test]
-async fn sweep_and_drop_give_up_what_was_never_finished() {
+async fn sweep_and_drop_give_up_unfinished_uploads() {
     let server = Server::start();
     let store = Arc::new(server.store().await);
     let (collection, writer) = made(store.clone()).await;
