@@ -11,35 +11,25 @@
 //! A copy may outlive its object. [`Store::uncached`] is the store behind, which shows the stored
 //! objects.
 
+mod copy;
+mod folder;
+
 use std::collections::HashSet;
-use std::fs::{self, File, FileTimes};
-use std::io::{self, Write};
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use deltafold_format::{HeadPlace, Timestamp};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use super::{Key, Listed, Object, Outcome, Requests, Staged, Store, StoreError, StoreErrorKind, Tag, Unless, map};
-use crate::env::{self, Env, System};
+use super::{Key, Listed, Object, Outcome, Requests, Staged, Store, StoreError, StoreErrorKind, Tag, Unless};
+use crate::env;
+use copy::Copy;
+use folder::{BYTES_A_FILE, evict, forget};
 
-/// The magic in the trailer of a copy. Before it stand the CRC32 of each block. Behind it stand the
-/// hash of the name (u64), the length (u64) and the CRC32 (u32) of the block CRCs. All numbers are
-/// little-endian.
-const MAGIC: &[u8; 8] = b"DFcopy02";
-const TRAILER_BYTES: usize = 8 + 8 + 8 + 4;
-/// Bytes that one CRC32 covers.
-const BLOCK: usize = 16 << 10;
-/// The folder holds at most one file for this many bytes of its bound, so that a scan of it stays
-/// cheap.
-const BYTES_A_FILE: u64 = 64 << 10;
-/// The folder may hold this many files in any case.
-const FILES: u64 = 1 << 10;
 /// A scan of the folder follows each time that this fraction of its bound was added.
 const LOOK_EVERY: u64 = 16;
 
@@ -114,7 +104,7 @@ impl Cached {
 
     /// Keeps a copy. A failure to keep it is not an error.
     async fn keep(&self, copy: Copy, bytes: Bytes) {
-        let length = (bytes.len() + bytes.len().div_ceil(BLOCK) * size_of::<u32>() + TRAILER_BYTES) as u64;
+        let length = Copy::file_bytes(bytes.len());
         if length > self.max_bytes {
             return;
         }
@@ -133,122 +123,6 @@ impl Cached {
             tracing::warn!(%error, folder = %self.folder.display(), "a copy cannot be kept");
         }
     }
-}
-
-/// The file of a copy.
-struct Copy {
-    path: PathBuf,
-    name: u64,
-}
-
-impl Copy {
-    /// The file for the copy of a range of the object.
-    fn range(&self, start: u64, end: u64) -> Self {
-        let range = format!("-{start}-{end}");
-        let mut path = self.path.clone().into_os_string();
-        path.push(&range);
-        Self { path: path.into(), name: self.name ^ xxh3_64(range.as_bytes()) }
-    }
-
-    /// The CRC32 of each block.
-    fn table(bytes: &[u8]) -> Vec<u8> {
-        bytes.chunks(BLOCK).flat_map(|block| crc32fast::hash(block).to_le_bytes()).collect()
-    }
-
-    fn trailer(&self, length: usize, table: &[u8]) -> Vec<u8> {
-        let mut trailer = MAGIC.to_vec();
-        trailer.extend_from_slice(&self.name.to_le_bytes());
-        trailer.extend_from_slice(&(length as u64).to_le_bytes());
-        trailer.extend_from_slice(&crc32fast::hash(table).to_le_bytes());
-        trailer
-    }
-
-    /// The bytes `wanted` of the copy, fewer where it ends before; `None` where it is absent or
-    /// damaged.
-    fn read(&self, wanted: Range<u64>) -> Option<Bytes> {
-        let file = File::open(&self.path).ok()?;
-        let Some(bytes) = map::map(&file).ok().and_then(|all| self.sound(&all, wanted)) else {
-            tracing::warn!(copy = %self.path.display(), "a copy is damaged: it is read anew");
-            let _ = fs::remove_file(&self.path);
-            return None;
-        };
-        // Marks it as just used. Where that fails, the copy goes sooner.
-        let _ = file.set_times(FileTimes::new().set_modified(time(System.now())));
-        Some(bytes)
-    }
-
-    fn sound(&self, all: &Bytes, wanted: Range<u64>) -> Option<Bytes> {
-        let rest = all.len().checked_sub(TRAILER_BYTES)?;
-        let length = all.get(rest + 16..rest + 24)?.try_into().ok().map(u64::from_le_bytes)?;
-        let length = usize::try_from(length).ok().filter(|length| *length <= rest)?;
-        let table = all.get(length..rest)?;
-        let is_whole = table.len() == length.div_ceil(BLOCK) * size_of::<u32>();
-        if !is_whole || all.get(rest..)? != self.trailer(length, table) {
-            return None;
-        }
-        let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX).min(length);
-        let (start, end) = (at(wanted.start), at(wanted.end));
-        let first = start / BLOCK;
-        let blocks = all.get(first * BLOCK..end.next_multiple_of(BLOCK).min(length)).unwrap_or_default();
-        let checksums = table.as_chunks::<4>().0.iter().skip(first);
-        let is_sound = |(block, checksum): (&[u8], &[u8; 4])| crc32fast::hash(block).to_le_bytes() == *checksum;
-        blocks.chunks(BLOCK).zip(checksums).all(is_sound).then(|| all.slice(start..end.max(start)))
-    }
-
-    fn write(&self, folder: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        let table = Self::table(bytes);
-        file.write_all(bytes)?;
-        file.write_all(&table)?;
-        file.write_all(&self.trailer(bytes.len(), &table))?;
-        file.persist(&self.path).map_err(|error| error.error)?;
-        Ok(())
-    }
-}
-
-/// Removes copies of whole objects, and those of their ranges.
-fn forget(folder: &Path, copies: &HashSet<PathBuf>) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let whole = name.to_str().and_then(|name| name.split('-').next());
-        if whole.is_some_and(|whole| copies.contains(&folder.join(whole))) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
-fn time(timestamp: Timestamp) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(timestamp.as_millis()).unwrap_or_default())
-}
-
-/// Where the folder exceeds its bound, removes the least recently used copies until an eighth of
-/// bytes and files is free. Temporary files of dead processes go too.
-fn evict(folder: &Path, max_bytes: u64) -> io::Result<()> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        // Another process may have removed it meanwhile.
-        if let Ok(metadata) = entry.metadata()
-            && metadata.is_file()
-        {
-            files.push((metadata.modified()?, metadata.len(), entry.path()));
-        }
-    }
-    let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
-    let (mut number, max_files) = (files.len() as u64, (max_bytes / BYTES_A_FILE).max(FILES));
-    if total <= max_bytes && number <= max_files {
-        return Ok(());
-    }
-    files.sort_unstable();
-    for (_, bytes, path) in files {
-        if total <= max_bytes - max_bytes / 8 && number <= max_files - max_files / 8 {
-            break;
-        }
-        let _ = fs::remove_file(path);
-        total -= bytes;
-        number -= 1;
-    }
-    Ok(())
 }
 
 #[async_trait]
@@ -358,51 +232,6 @@ impl Store for Cached {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Copies of 100 bytes each, the least recently used first.
-    fn folder_of(copies: u64) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        // The names are in the opposite order.
-        for number in 0..copies {
-            let file = File::create(folder.path().join(format!("{:02}", copies - number))).unwrap();
-            file.set_len(100).unwrap();
-            let used = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 + number);
-            file.set_times(FileTimes::new().set_modified(used)).unwrap();
-        }
-        fs::create_dir(folder.path().join("folder")).unwrap();
-        folder
-    }
-
-    fn left(folder: &Path) -> Vec<String> {
-        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<String> = names.filter(|name| name != "folder").collect();
-        names.sort_unstable();
-        names
-    }
-
-    #[test]
-    fn eviction_frees_an_eighth_and_begins_with_the_oldest() {
-        let folder = folder_of(10);
-        evict(folder.path(), 800).unwrap();
-        assert_eq!(left(folder.path()), ["01", "02", "03", "04", "05", "06", "07"]);
-    }
-
-    #[test]
-    fn eviction_bounds_the_number_of_files() {
-        let folder = folder_of(FILES + 1);
-        evict(folder.path(), FILES * 100 + 100).unwrap();
-        assert_eq!(left(folder.path()).len() as u64, FILES / 8 * 7);
-    }
-
-    #[test]
-    fn nothing_is_evicted_up_to_the_bound() {
-        let folder = folder_of(10);
-        evict(folder.path(), 1_000).unwrap();
-        assert_eq!(left(folder.path()).len(), 10);
-        evict(folder.path(), 999).unwrap();
-        // An eighth of 999 is 124: 875 bytes may stay.
-        assert_eq!(left(folder.path()).len(), 8);
-    }
 
     /// A folder is a store that needs no probe. Copies of it do not change that.
     #[test]
