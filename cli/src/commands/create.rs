@@ -5,11 +5,11 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use deltafold::format::{CollectionName, HeadPlace, Metric, Ordering};
 use deltafold::{Collection, CreateOptions, KEEP_TOMBSTONES};
-use serde_json::json;
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::output::units::{counted, parse_duration, rfc3339, span};
+use crate::output::config;
+use crate::output::units::{counted, parse_duration};
 
 /// Make a collection
 #[derive(Debug, Args)]
@@ -86,48 +86,6 @@ pub(crate) enum OrderingArgument {
     Revision,
 }
 
-/// The name of an ordering in arguments and JSON.
-pub(crate) fn ordering_name(ordering: Ordering) -> &'static str {
-    if ordering.is_revision() { "revision" } else { "log" }
-}
-
-/// The retention of tombstones in JSON: null where the ordering needs none.
-pub(crate) fn keep_tombstones_seconds(ordering: Ordering) -> Option<f64> {
-    match ordering {
-        Ordering::Log => None,
-        Ordering::Revision { keep_tombstones_millis } => {
-            Some(Duration::from_millis(keep_tombstones_millis).as_secs_f64())
-        }
-    }
-}
-
-/// The ordering of a collection, for people.
-pub(crate) fn ordering_words(ordering: Ordering) -> String {
-    match ordering {
-        Ordering::Log => "ordered by its log".to_owned(),
-        Ordering::Revision { keep_tombstones_millis } => {
-            format!("ordered by revision, tombstones kept for {}", span(Duration::from_millis(keep_tombstones_millis)))
-        }
-    }
-}
-
-/// The name of a metric in arguments and JSON.
-pub(crate) fn metric_name(metric: Metric) -> &'static str {
-    match metric {
-        Metric::L2 => "l2",
-        Metric::Cosine => "cosine",
-        Metric::InnerProduct => "inner-product",
-    }
-}
-
-/// The place of the heads, in JSON.
-pub(crate) fn heads_document(heads: &HeadPlace) -> serde_json::Value {
-    match heads {
-        HeadPlace::Store => json!({ "place": "store" }),
-        HeadPlace::DynamoDb { table, region } => json!({ "place": "dynamodb", "table": table, "region": region }),
-    }
-}
-
 impl Create {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let metric = self.metric.metric();
@@ -151,22 +109,15 @@ impl Create {
         let collection = Collection::create(store, &self.collection, &options).await?;
         let config = collection.config();
         if context.output.json {
-            return Ok(context.output.document(&json!({
-                "collection": self.collection.as_str(),
-                "store": collection.store().location(),
-                "uid": config.uid.to_string(),
-                "dimension": config.dimension,
-                "metric": metric_name(config.metric),
-                "shards": config.shards,
-                "ordering": ordering_name(config.ordering),
-                "keep_tombstones_seconds": keep_tombstones_seconds(config.ordering),
-                "created": rfc3339(config.created),
-                "heads": heads_document(&config.heads),
-            }))?);
+            let mut document = config::document(config);
+            document["collection"] = self.collection.as_str().into();
+            document["store"] = collection.store().location().into();
+            document["heads"] = config::heads(&config.heads);
+            return Ok(context.output.document(&document)?);
         }
         let ordering = match config.ordering {
             Ordering::Log => String::new(),
-            ordering => format!(", {}", ordering_words(ordering)),
+            ordering => format!(", {}", config::ordering_words(ordering)),
         };
         let heads = match &config.heads {
             HeadPlace::Store => String::new(),
@@ -177,7 +128,7 @@ impl Create {
             self.collection,
             collection.store().location(),
             config.dimension,
-            metric_name(config.metric),
+            config::metric_name(config.metric),
             counted(config.shards.into(), "shard"),
         ))?)
     }

@@ -13,12 +13,11 @@ use deltafold::format::{
 use deltafold::store::Key;
 use serde_json::{Map, Value, json};
 
-use super::create::{keep_tombstones_seconds, metric_name, ordering_name};
 use super::history::edit_name;
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::output::Table;
 use crate::output::units::{bytes, count, rfc3339};
+use crate::output::{Table, config};
 
 /// Show the kind and the content of any single object
 #[derive(Debug, Args)]
@@ -159,7 +158,7 @@ fn content(kind: ObjectKind, object: Bytes) -> Result<Map<String, Value>, Format
         ObjectKind::PartMeta => part(&PartMeta::open(object)?),
         ObjectKind::Manifest => manifest(&Manifest::decode(object)?),
         ObjectKind::Head => head(&Head::decode(object)?),
-        ObjectKind::Collection => config(&CollectionConfig::decode(object)?),
+        ObjectKind::Collection => config::document(&CollectionConfig::decode(object)?),
         ObjectKind::Claim => claim(&Claim::decode(object)?),
         _ => Value::Null,
     };
@@ -273,18 +272,6 @@ fn head(head: &Head) -> Value {
         "folded": head.folded.get(),
         "truncated": head.truncated.get(),
         "sweep_floor": head.sweep_floor.get(),
-    })
-}
-
-fn config(config: &CollectionConfig) -> Value {
-    json!({
-        "uid": config.uid.to_string(),
-        "dimension": config.dimension,
-        "metric": metric_name(config.metric),
-        "shards": config.shards,
-        "ordering": ordering_name(config.ordering),
-        "keep_tombstones_seconds": keep_tombstones_seconds(config.ordering),
-        "created": rfc3339(config.created),
     })
 }
 

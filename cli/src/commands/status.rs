@@ -5,12 +5,11 @@ use deltafold::format::{CollectionName, HeadPlace};
 use deltafold::{Collection, CollectionStatus, Finding, ShardStatus};
 use serde_json::{Value, json};
 
-use super::create::{heads_document, keep_tombstones_seconds, metric_name, ordering_name, ordering_words};
 use crate::commands::verify::{damaged, finding_document};
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::output::units::{bytes, count, counted, date, rfc3339};
-use crate::output::{Table, requests};
+use crate::output::{Table, config, requests};
 
 /// Show a collection's state, or list the collections
 #[derive(Debug, Args)]
@@ -75,12 +74,12 @@ async fn one(context: &Context, name: &CollectionName) -> Outcome {
     context.output.line(format!(
         "{name}: dimension {}, {}, {}, created {}",
         config.dimension,
-        metric_name(config.metric),
+        config::metric_name(config.metric),
         counted(config.shards.into(), "shard"),
         date(config.created)
     ))?;
     if config.ordering.is_revision() {
-        context.output.line(ordering_words(config.ordering))?;
+        context.output.line(config::ordering_words(config.ordering))?;
     }
     if config.heads != HeadPlace::Store {
         context.output.line(format!("its heads lie in {}", config.heads))?;
@@ -157,19 +156,11 @@ fn paragraph(shard: &ShardStatus) -> Vec<String> {
 }
 
 fn document(name: &CollectionName, status: &CollectionStatus) -> Value {
-    let config = &status.config;
-    let shards: Vec<Value> = status.shards.iter().map(shard_document).collect();
-    json!({
-        "collection": name.as_str(),
-        "uid": config.uid.to_string(),
-        "dimension": config.dimension,
-        "metric": metric_name(config.metric),
-        "ordering": ordering_name(config.ordering),
-        "keep_tombstones_seconds": keep_tombstones_seconds(config.ordering),
-        "created": rfc3339(config.created),
-        "heads": heads_document(&config.heads),
-        "shards": shards,
-    })
+    let mut document = config::document(&status.config);
+    document["collection"] = name.as_str().into();
+    document["heads"] = config::heads(&status.config.heads);
+    document["shards"] = status.shards.iter().map(shard_document).collect();
+    document
 }
 
 fn shard_document(shard: &ShardStatus) -> Value {

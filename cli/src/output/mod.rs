@@ -4,6 +4,7 @@
 //! All of standard output and standard error passes through this module. It escapes characters that
 //! a terminal acts on, and decides what a closed output means.
 
+pub(crate) mod config;
 pub(crate) mod escape;
 mod log;
 mod progress;
