@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deltafold::format::{CollectionName, Op};
+use deltafold::format::CollectionName;
 use deltafold::store::{Dir, Store};
 use deltafold::{Collection, CreateOptions, WriterOptions};
 
-use crate::data::{DIMENSION, Random, patch_200, put};
+use crate::data::{DIMENSION, Random, append_at_once, patches_of_callers, put};
 use crate::measure::{files, median, millis, raw_create, runtime, timed};
 use crate::{Figure, Goal, Setting};
 
@@ -64,29 +64,10 @@ pub(crate) fn many_callers(setting: &Setting) -> Vec<Figure> {
             let writer = collection.writer(WriterOptions::default()).expect("a writer");
             for round in 0..5_u64 {
                 let rounds = 200 / depth;
-                // The callers make the ops, so the figure excludes that work.
-                let ops: Vec<Vec<Op>> = (0..64 * depth)
-                    .map(|caller| {
-                        let mut random = Random(1 + caller as u64 + round * 1_000);
-                        (0..rounds).map(|number| patch_200(caller * rounds + number, &mut random)).collect()
-                    })
-                    .collect();
+                let ops = patches_of_callers(64 * depth, rounds, 1 + round * 1_000);
                 let before = files(&folder).len();
                 let start = Instant::now();
-                let callers: Vec<_> = ops
-                    .into_iter()
-                    .map(|ops| {
-                        let writer = writer.clone();
-                        tokio::spawn(async move {
-                            for op in ops {
-                                writer.append(vec![op]).await.expect("an ack");
-                            }
-                        })
-                    })
-                    .collect();
-                for caller in callers {
-                    caller.await.expect("no panic");
-                }
+                append_at_once(&writer, ops).await;
                 rates.push((64 * depth * rounds) as f64 / start.elapsed().as_secs_f64());
                 segments += files(&folder).len() - before;
                 segment_bytes = files(&folder).iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use deltafold::Writer;
 use deltafold::format::{Metadata, Op, Patch, Record, Value};
 
 pub(crate) const DIMENSION: u32 = 384;
@@ -76,4 +77,29 @@ pub(crate) fn patch_200(number: usize, random: &mut Random) -> Op {
     let note: String = (0..12).map(|_| format!("{:016x}", random.next())).collect();
     let metadata = BTreeMap::from([("note".to_owned(), Some(Value::String(note)))]);
     Op::patch(id(number), Patch { metadata, ..Patch::default() })
+}
+
+/// The patches of each caller, made before the clock starts: callers bring their ops.
+pub(crate) fn patches_of_callers(callers: usize, rounds: usize, seed: u64) -> Vec<Vec<Op>> {
+    let of_caller = |caller: usize| {
+        let mut random = Random(seed + caller as u64);
+        (0..rounds).map(|number| patch_200(caller * rounds + number, &mut random)).collect()
+    };
+    (0..callers).map(of_caller).collect()
+}
+
+/// Appends the ops of all callers at once, one op a call.
+pub(crate) async fn append_at_once(writer: &Writer, callers: Vec<Vec<Op>>) {
+    let append = |ops: Vec<Op>| {
+        let writer = writer.clone();
+        tokio::spawn(async move {
+            for op in ops {
+                writer.append(vec![op]).await.expect("an ack");
+            }
+        })
+    };
+    let callers: Vec<_> = callers.into_iter().map(append).collect();
+    for caller in callers {
+        caller.await.expect("no panic");
+    }
 }

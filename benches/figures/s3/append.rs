@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use deltafold::WriterOptions;
-use deltafold::format::Op;
 
 use super::{Far, raw_get, raw_get_unless, raw_put};
-use crate::data::{Random, patch_200, put};
+use crate::data::{Random, append_at_once, patches_of_callers, put};
 use crate::measure::{median, millis, runtime};
 use crate::{Figure, Goal, Setting};
 
@@ -73,31 +72,12 @@ pub(crate) fn many_callers(_: &Setting) -> Vec<Figure> {
 
 fn callers(name: &'static str, depth: usize, rounds: usize) -> Figure {
     let far = Far::start(Duration::from_millis(25));
-    // The callers make the ops, so the figure excludes that work.
-    let ops: Vec<Vec<Op>> = (0..64 * depth)
-        .map(|caller| {
-            let mut random = Random(1 + caller as u64);
-            (0..rounds).map(|number| patch_200(caller * rounds + number, &mut random)).collect()
-        })
-        .collect();
+    let ops = patches_of_callers(64 * depth, rounds, 1);
     let (rate, raw) = runtime().block_on(async move {
         let collection = far.create().await;
         let writer = collection.writer(WriterOptions::default()).expect("a writer");
         let start = Instant::now();
-        let callers: Vec<_> = ops
-            .into_iter()
-            .map(|ops| {
-                let writer = writer.clone();
-                tokio::spawn(async move {
-                    for op in ops {
-                        writer.append(vec![op]).await.expect("an ack");
-                    }
-                })
-            })
-            .collect();
-        for caller in callers {
-            caller.await.expect("no panic");
-        }
+        append_at_once(&writer, ops).await;
         let rate = (64 * depth * rounds) as f64 / start.elapsed().as_secs_f64();
         let client = far.client();
         let mut raws = Vec::new();
