@@ -32,7 +32,7 @@ const MAX_HEAD: usize = 64 << 10;
 /// Changes once the server stops.
 type Stopped = watch::Receiver<()>;
 
-/// The pause after an accept that failed, such as for want of file descriptors.
+/// The pause after an accept that failed, for example without free file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A server that listens.

@@ -435,7 +435,7 @@ async fn of_two_manifests_of_one_version_no_pin_is_lost() {
     assert_sound(&collection).await;
 }
 
-/// Two repairs at once, and a writer in the midst of an append. Each register is written once, and
+/// Two repairs at once, and a writer with an append under way. Each register is written once, and
 /// all go on.
 #[tokio::test]
 async fn a_repair_beside_a_writer_and_another_repair() {
