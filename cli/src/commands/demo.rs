@@ -48,7 +48,7 @@ impl Demo {
         show.say(format!("{name} in {}, dimension {DIMENSION}", collection.store().location()))?;
 
         show.step(format!(
-            "append {}, while a compactor folds whatever 8 segments have gathered",
+            "append {}, while a compactor folds every 8 segments",
             counted(base.len() as u64, "record")
         ))?;
         let writer = collection.writer(WriterOptions::default())?;
@@ -68,7 +68,7 @@ impl Demo {
         show.append(&collection, &writer, &updates, UPDATE_SEGMENT).await?;
         writer.close().await?;
 
-        show.step("refresh the reader: it had gone on seeing the collection as it was")?;
+        show.step("refresh the reader, which shows the old state until then")?;
         show.say(format!("before the refresh: {}", counted(reader.count().await?, "record")))?;
         reader.refresh().await?;
         let records = reader.count().await?;
