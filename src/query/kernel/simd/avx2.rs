@@ -23,9 +23,13 @@ const ROWS: usize = 32;
 /// Fewer rows than this are faster one by one.
 const FEW: usize = 6;
 
-/// Bytes of sign bits of each row that are transposed together. A byte has two tables, with entries
-/// of at most 120. So two entries fit a byte, and the sum of all fits 16 bits.
-const COLUMNS: usize = 128;
+/// Blocks of [`ROWS`] rows for which a query reads its tables once.
+const BLOCKS: usize = 4;
+
+/// Bytes of sign bits of each row that are transposed together. All blocks take 16 KiB, half of the
+/// first-level cache. A byte has two tables, with entries of at most 120. So two entries fit a
+/// byte, and the sum of all fits 16 bits.
+const COLUMNS: usize = 64;
 
 /// Proof that the machine has AVX2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,32 +162,32 @@ fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [[__m256i; 2]
     halves
 }
 
-/// Sums the table entries of 32 rows for `Q` queries. The half bytes of the rows lie in two vectors
-/// for each column.
+/// Sums a query's table entries for `B` blocks of 32 rows. The half bytes of the rows lie in two
+/// vectors for each column.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn look_up<const Q: usize>(turned: &[[__m256i; 2]], queries: [&[[u8; 16]]; Q]) -> [[u16; ROWS]; Q] {
-    let mut pairs = [&[][..]; Q];
-    for (pairs, tables) in pairs.iter_mut().zip(queries) {
-        *pairs = tables.as_chunks::<2>().0;
-        assert!(pairs.len() == turned.len());
+fn look_up<const B: usize>(turned: [&[[__m256i; 2]]; B], tables: &[[u8; 16]]) -> [[u16; ROWS]; B] {
+    let pairs = tables.as_chunks::<2>().0;
+    for turned in turned {
+        assert!(turned.len() == pairs.len());
     }
     // Sums of the byte pairs as 16-bit numbers, and of the higher byte of each pair.
-    let mut sums = [[_mm256_setzero_si256(); 2]; Q];
-    for (column, halves) in turned.iter().enumerate() {
-        for ([both, high], tables) in sums.iter_mut().zip(pairs) {
-            let mut entries = [_mm256_setzero_si256(); 2];
-            for ((entries, half), table) in entries.iter_mut().zip(halves).zip(&tables[column]) {
-                // SAFETY: the table has 16 bytes.
-                let table = unsafe { _mm_loadu_si128(table.as_ptr().cast()) };
-                *entries = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), *half);
-            }
-            let entries = _mm256_add_epi8(entries[0], entries[1]);
+    let mut sums = [[_mm256_setzero_si256(); 2]; B];
+    for (column, pair) in pairs.iter().enumerate() {
+        let mut tables = [_mm256_setzero_si256(); 2];
+        for (table, entries) in tables.iter_mut().zip(pair) {
+            // SAFETY: the table has 16 bytes.
+            *table = _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(entries.as_ptr().cast()) });
+        }
+        for ([both, high], turned) in sums.iter_mut().zip(turned) {
+            let [lower, higher] = turned[column];
+            let entries =
+                _mm256_add_epi8(_mm256_shuffle_epi8(tables[0], lower), _mm256_shuffle_epi8(tables[1], higher));
             *both = _mm256_add_epi16(*both, entries);
             *high = _mm256_add_epi16(*high, _mm256_srli_epi16::<8>(entries));
         }
     }
-    let mut found = [[0; ROWS]; Q];
+    let mut found = [[0; ROWS]; B];
     for ([both, high], found) in sums.into_iter().zip(&mut found) {
         // Sums modulo 2^16 are exact, because no sum of entries reaches 2^16.
         let low = _mm256_sub_epi16(both, _mm256_slli_epi16::<8>(high));

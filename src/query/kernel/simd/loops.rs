@@ -65,10 +65,12 @@ macro_rules! byte_loops {
     };
 }
 
-/// Makes `sign_dots`, which transposes `ROWS` rows for all queries, from `turn` and `look_up`.
-/// `$zero` is a vector.
+/// Makes `sign_dots`, which transposes `BLOCKS` times `ROWS` rows for all queries, from `turn` and
+/// `look_up`. `$zero` is a vector.
 ///
-/// A byte of signs becomes two vectors: its lower half of each row, and its higher half.
+/// A byte of signs becomes two vectors: its lower half of each row, and its higher half. The tables
+/// of many queries do not fit the first-level cache. So each query reads its tables once for all
+/// blocks.
 macro_rules! sign_loops {
     ($zero:expr $(, $feature:meta)?) => {
         $(#[$feature])?
@@ -76,50 +78,56 @@ macro_rules! sign_loops {
             let (Some(stride), count) = (queries.first().map(|tables| tables.len() / 2), dots.len()) else { return };
             assert!(stride.is_multiple_of(8) && rows.len() == count * stride);
             assert!(queries.iter().all(|tables| tables.len() == stride * 2));
-            let mut turned = [[$zero; 2]; COLUMNS];
-            for first in (0..count).step_by(ROWS) {
-                let places = first..count.min(first + ROWS);
-                if places.len() < FEW {
-                    let rows = Rows::all(&rows[first * stride..]);
+            let mut turned = [[[$zero; 2]; COLUMNS]; BLOCKS];
+            for first in (0..count).step_by(BLOCKS * ROWS) {
+                let end = count.min(first + BLOCKS * ROWS);
+                let few = (end - first) % ROWS;
+                let alone = if few < FEW { end - few..end } else { end..end };
+                let places = first..alone.start;
+                if !alone.is_empty() {
+                    let rows = Rows::all(&rows[alone.start * stride..]);
                     for (query, tables) in queries.iter().enumerate() {
-                        portable::sign_dots(tables, rows, &mut dots.of(query)[places.clone()]);
+                        portable::sign_dots(tables, rows, &mut dots.of(query)[alone.clone()]);
                     }
-                    continue;
                 }
+                let blocks = places.len().div_ceil(ROWS);
                 for start in (0..stride).step_by(COLUMNS) {
                     let columns = COLUMNS.min(stride - start);
-                    for (eight, turned) in turned[..columns].as_chunks_mut::<8>().0.iter_mut().enumerate() {
-                        *turned = turn(rows, stride, first, start + eight * 8);
-                    }
-                    let part = start * 2..(start + columns) * 2;
-                    let mut add = |query: usize, sums: [u16; ROWS]| {
-                        let offset = -TABLE_OFFSET * 2 * columns as i32;
-                        let mut part = [0; ROWS];
-                        for (part, sum) in part.iter_mut().zip(sums) {
-                            *part = offset + i32::from(sum);
+                    for (block, turned) in turned[..blocks].iter_mut().enumerate() {
+                        for (eight, turned) in turned[..columns].as_chunks_mut::<8>().0.iter_mut().enumerate() {
+                            *turned = turn(rows, stride, first + block * ROWS, start + eight * 8);
                         }
-                        let dots = &mut dots.of(query)[places.clone()];
-                        if start > 0 {
-                            for (dot, part) in dots.iter_mut().zip(part) {
-                                *dot += part;
+                    }
+                    let offset = -TABLE_OFFSET * 2 * columns as i32;
+                    for (query, tables) in queries.iter().enumerate() {
+                        let tables = &tables[start * 2..(start + columns) * 2];
+                        let mut sums = [[0; ROWS]; BLOCKS];
+                        if blocks == BLOCKS {
+                            let mut all = [&turned[0][..columns]; BLOCKS];
+                            for (all, turned) in all.iter_mut().zip(&turned) {
+                                *all = &turned[..columns];
                             }
-                        } else if let Ok(dots) = <&mut [i32; ROWS]>::try_from(&mut *dots) {
-                            *dots = part;
+                            sums = look_up(all, tables);
                         } else {
-                            dots.copy_from_slice(&part[..dots.len()]);
+                            for (sums, turned) in sums.iter_mut().zip(&turned[..blocks]) {
+                                [*sums] = look_up([&turned[..columns]], tables);
+                            }
                         }
-                    };
-                    // Two queries share each load of the rows.
-                    let (pairs, rest) = queries.as_chunks::<2>();
-                    for (pair, query) in pairs.iter().zip((0..).step_by(2)) {
-                        let pair = [&pair[0][part.clone()], &pair[1][part.clone()]];
-                        let [one, two] = look_up(&turned[..columns], pair);
-                        add(query, one);
-                        add(query + 1, two);
-                    }
-                    if let [tables] = rest {
-                        let [sums] = look_up(&turned[..columns], [&tables[part]]);
-                        add(queries.len() - 1, sums);
+                        for (dots, sums) in dots.of(query)[places.clone()].chunks_mut(ROWS).zip(sums) {
+                            let mut part = [0; ROWS];
+                            for (part, sum) in part.iter_mut().zip(sums) {
+                                *part = offset + i32::from(sum);
+                            }
+                            if start > 0 {
+                                for (dot, part) in dots.iter_mut().zip(part) {
+                                    *dot += part;
+                                }
+                            } else if let Ok(dots) = <&mut [i32; ROWS]>::try_from(&mut *dots) {
+                                *dots = part;
+                            } else {
+                                dots.copy_from_slice(&part[..dots.len()]);
+                            }
+                        }
                     }
                 }
             }

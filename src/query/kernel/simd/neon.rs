@@ -20,9 +20,12 @@ const ROWS: usize = 16;
 /// Fewer rows than this are faster one by one.
 const FEW: usize = 6;
 
+/// Blocks of [`ROWS`] rows for which a query reads its tables once.
+const BLOCKS: usize = 4;
+
 /// Bytes of sign bits of each row that are transposed together. A byte has two tables, with entries
 /// of at most 120. So two entries fit a byte, and the sum of all fits 16 bits.
-const COLUMNS: usize = 128;
+const COLUMNS: usize = 64;
 
 /// Proof that the machine has NEON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,24 +135,23 @@ fn turn(rows: &[u8], stride: usize, first: usize, start: usize) -> [[uint8x16_t;
     }
 }
 
-/// Sums the table entries of 16 rows for `Q` queries. The half bytes of the rows lie in two vectors
-/// for each column.
+/// Sums a query's table entries for `B` blocks of 16 rows. The half bytes of the rows lie in two
+/// vectors for each column.
 #[inline]
-fn look_up<const Q: usize>(turned: &[[uint8x16_t; 2]], queries: [&[[u8; 16]]; Q]) -> [[u16; ROWS]; Q] {
-    let mut pairs = [&[][..]; Q];
-    for (pairs, tables) in pairs.iter_mut().zip(queries) {
-        *pairs = tables.as_chunks::<2>().0;
-        assert!(pairs.len() == turned.len());
+fn look_up<const B: usize>(turned: [&[[uint8x16_t; 2]]; B], tables: &[[u8; 16]]) -> [[u16; ROWS]; B] {
+    let pairs = tables.as_chunks::<2>().0;
+    for turned in turned {
+        assert!(turned.len() == pairs.len());
     }
-    let mut found = [[0; ROWS]; Q];
-    // SAFETY: the machine has NEON; a table has 16 bytes, and `found` 16 numbers for each query.
+    let mut found = [[0; ROWS]; B];
+    // SAFETY: the machine has NEON; a table has 16 bytes, and `found` 16 numbers for each block.
     unsafe {
-        let mut sums = [[vdupq_n_u16(0); 2]; Q];
-        for (column, [low, high]) in turned.iter().enumerate() {
-            for ([first, second], tables) in sums.iter_mut().zip(pairs) {
-                let [for_low, for_high] = &tables[column];
-                let low = vqtbl1q_u8(vld1q_u8(for_low.as_ptr()), *low);
-                let entries = vaddq_u8(low, vqtbl1q_u8(vld1q_u8(for_high.as_ptr()), *high));
+        let mut sums = [[vdupq_n_u16(0); 2]; B];
+        for (column, [for_low, for_high]) in pairs.iter().enumerate() {
+            let (for_low, for_high) = (vld1q_u8(for_low.as_ptr()), vld1q_u8(for_high.as_ptr()));
+            for ([first, second], turned) in sums.iter_mut().zip(turned) {
+                let [low, high] = turned[column];
+                let entries = vaddq_u8(vqtbl1q_u8(for_low, low), vqtbl1q_u8(for_high, high));
                 *first = vaddw_u8(*first, vget_low_u8(entries));
                 *second = vaddw_high_u8(*second, entries);
             }
