@@ -6,7 +6,9 @@ use std::sync::Arc;
 use deltafold_format::{EmbeddingSection, FormatError};
 
 use super::bits::ones;
-use super::kernel::{Bounds, ByteFactors, Estimates, GROUP, Kernel, Queries, QueryCodes, Rows, SignFactors};
+use super::kernel::{
+    Bounds, ByteFactors, Estimates, GROUP, Kernel, Queries, QueryCodes, Rows, SignExtremes, SignFactors,
+};
 use super::nearest::{Nearest, Spot};
 use super::owner::Selection;
 use super::probe::{Probe, Unit};
@@ -27,6 +29,10 @@ const OPEN: usize = 16;
 
 /// Additional rows that coarse dots may leave to each query, because the reach is far at first.
 const OPEN_AT_FIRST: usize = 1_024;
+
+/// At least this many queries gain by the extremes of each group of rows. For fewer, they cost more
+/// than they spare.
+const MANY: usize = 16;
 
 /// Queries with the same selection and the same exactness.
 struct Group<'a> {
@@ -226,18 +232,28 @@ impl Group<'_> {
     ) -> Result<(), FormatError> {
         let numbers = |section| tile.unit.object.embeddings.numbers(section, tile.rows.clone());
         let (norms, estimators) = (numbers(EmbeddingSection::Norms)?, numbers(EmbeddingSection::Estimators)?);
+        let Some(metric) = self.sides.first().map(|side| side.estimates.metric()) else { return Ok(()) };
+        let factors = norms.chunks(GROUP).zip(estimators.chunks(GROUP));
+        let mut extremes = [SignExtremes::default(); TILE_ROWS / GROUP];
+        // Without extremes no group is left out.
+        if self.sides.len() >= MANY {
+            for (extremes, (norms, estimators)) in extremes.iter_mut().zip(factors.clone()) {
+                *extremes = SignExtremes::of(metric, kernel, SignFactors { norms, estimators });
+            }
+        }
         for (dots, side) in dots.chunks_exact(tile.rows.len()).zip(&self.sides) {
             let Some(nearest) = nearest.get_mut(side.probe) else { continue };
             nearest.work.coded += wanted.count as u64;
-            let factors = norms.chunks(GROUP).zip(estimators.chunks(GROUP));
-            let groups =
-                wanted.words.iter().zip(dots.chunks(GROUP)).zip(factors).zip((tile.rows.start..).step_by(GROUP));
-            for (((wanted, dots), (norms, estimators)), start) in groups {
-                if *wanted == 0 {
+            let groups = wanted.words.iter().zip(dots.chunks(GROUP)).zip(factors.clone().zip(&extremes));
+            for (((wanted, dots), ((norms, estimators), extremes)), start) in
+                groups.zip((tile.rows.start..).step_by(GROUP))
+            {
+                let bound = nearest.estimate_bound();
+                if *wanted == 0 || side.estimates.are_beyond(kernel, dots, extremes, bound) {
                     continue;
                 }
                 let factors = SignFactors { norms, estimators };
-                let near = wanted & side.estimates.may_reach(kernel, dots, factors, nearest.estimate_bound());
+                let near = wanted & side.estimates.may_reach(kernel, dots, factors, bound);
                 for place in ones(near) {
                     let row = (dots.get(place), norms.get(place), estimators.get(place));
                     let (Some(dot), Some(norm), Some(estimator)) = row else { continue };

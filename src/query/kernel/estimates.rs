@@ -13,6 +13,53 @@ pub(crate) struct SignFactors<'a> {
     pub(crate) estimators: &'a [f32],
 }
 
+/// The extremes of the factors of some rows. They bound the estimates of all these rows for every
+/// query of a metric.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SignExtremes {
+    least_norm: f32,
+    /// The least estimator, and the greatest; by cosine each divided by its norm.
+    factors: [f32; 2],
+    /// Whether they bound anything. A row of an unusual length must be looked at.
+    are_usual: bool,
+}
+
+impl SignExtremes {
+    /// The extremes of at most [`GROUP`] rows.
+    pub(crate) fn of(metric: Metric, kernel: Kernel, rows: SignFactors<'_>) -> Self {
+        match metric {
+            Metric::Cosine => kernel.wide(|| Self::fold(rows, |norm, estimator| estimator / norm)),
+            Metric::L2 | Metric::InnerProduct => kernel.wide(|| Self::fold(rows, |_, estimator| estimator)),
+        }
+    }
+
+    /// Eight lanes have extremes of their own, so that no comparison waits for the one before.
+    #[inline(always)]
+    fn fold(rows: SignFactors<'_>, factor: impl Fn(f32, f32) -> f32) -> Self {
+        let (mut lengths, mut least, mut most) = ([f32::INFINITY; 8], [f32::INFINITY; 8], [0.0_f32; 8]);
+        let mut are_usual = [true; 8];
+        let mut lane = |lane: usize, norm: f32, estimator: f32| {
+            let factor = factor(norm, estimator);
+            lengths[lane] = if norm < lengths[lane] { norm } else { lengths[lane] };
+            least[lane] = if factor < least[lane] { factor } else { least[lane] };
+            most[lane] = if factor > most[lane] { factor } else { most[lane] };
+            are_usual[lane] &= mask::is_usual(norm) & (factor >= 0.0) & (factor < f32::INFINITY);
+        };
+        let ((norms, few_norms), (estimators, few)) = (rows.norms.as_chunks::<8>(), rows.estimators.as_chunks::<8>());
+        for (norms, estimators) in norms.iter().zip(estimators) {
+            for place in 0..8 {
+                lane(place, norms[place], estimators[place]);
+            }
+        }
+        for (norm, estimator) in few_norms.iter().zip(few) {
+            lane(0, *norm, *estimator);
+        }
+        let min = |lanes: [f32; 8]| lanes.into_iter().fold(f32::INFINITY, f32::min);
+        let factors = [min(least), most.into_iter().fold(0.0, f32::max)];
+        Self { least_norm: min(lengths), factors, are_usual: are_usual == [true; 8] }
+    }
+}
+
 /// Estimates the distances of rows from a query by their dots with its 1-bit scan.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Estimates {
@@ -29,6 +76,10 @@ impl Estimates {
         Self { metric, square: query.norm * query.norm, inverse, step: query.signed.step }
     }
 
+    pub(crate) fn metric(&self) -> Metric {
+        self.metric
+    }
+
     /// The estimate of one row. A row without codes gets the least possible distance and must be
     /// read.
     pub(crate) fn of(&self, dot: i32, norm: f32, estimator: f32) -> f64 {
@@ -41,6 +92,31 @@ impl Estimates {
             Metric::Cosine if length == 0.0 => 1.0,
             Metric::Cosine => 1.0 - inner * self.inverse / length,
         }
+    }
+
+    /// Whether the estimate of every row by [`of`](Self::of) is above `reach`. `dots` are those of
+    /// the rows that the extremes are of.
+    ///
+    /// The estimate falls with the dot, and the operations here are those of one row in the same
+    /// order. So rounding cannot put a row below the least estimate. By cosine, the extremes are
+    /// quotients in f32, and [`mask::SLACK`] covers their rounding.
+    pub(crate) fn are_beyond(&self, kernel: Kernel, dots: &[i32], extremes: &SignExtremes, reach: f64) -> bool {
+        if !extremes.are_usual {
+            return false;
+        }
+        let greatest = kernel.wide(|| dots.iter().fold(i32::MIN, |greatest, dot| greatest.max(*dot)));
+        let factor = f64::from(extremes.factors[usize::from(greatest >= 0)]);
+        let inner = self.step * factor * f64::from(greatest);
+        let length = f64::from(extremes.least_norm);
+        let least = match self.metric {
+            Metric::L2 => self.square + length * length - 2.0 * inner,
+            Metric::InnerProduct => 1.0 - inner,
+            Metric::Cosine => {
+                let cosine = inner * self.inverse;
+                1.0 - cosine - mask::SLACK * cosine.abs()
+            }
+        };
+        least > reach
     }
 
     /// The rows, at most [`GROUP`], whose estimate may not be above `reach`, a bit each. It keeps

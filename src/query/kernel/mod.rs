@@ -21,6 +21,6 @@ mod tests;
 pub(crate) use bounds::{Bounds, ByteFactors, GROUP};
 pub(crate) use dispatch::{Kernel, Queries};
 pub(crate) use distance::Distances;
-pub(crate) use estimates::{Estimates, SignFactors};
+pub(crate) use estimates::{Estimates, SignExtremes, SignFactors};
 pub(crate) use query::QueryCodes;
 pub(crate) use rows::Rows;

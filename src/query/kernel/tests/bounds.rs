@@ -34,39 +34,6 @@ proptest! {
             }
         }
     }
-
-    /// The mask avoids the division of the bound, and works in f32. If the bound equals the reach,
-    /// rounding alone decides.
-    #[test]
-    fn a_cosine_mask_keeps_a_row_at_its_bound(
-        query in proptest::collection::vec(-1e3..1e3_f32, 1..8),
-        exponent in -44..38_i32,
-        length in 0.5..2.0_f32,
-        dot in -400_000..400_000_i32,
-        scale in 0.0..1e-4_f32,
-        residual in 0.0..0.1_f32,
-        estimator in 0.0..1e-1_f32,
-    ) {
-        let codes = QueryCodes::new(&Rotation::new(query.len() as u32, 3), &query);
-        prop_assume!(codes.norm > 0.0);
-        let length = (f64::from(length) * 10.0_f64.powi(exponent)) as f32;
-        let [scale, residual, estimator] = [scale, residual, estimator].map(|factor| length * factor);
-        for dot in [dot, dot / 1_000, 0] {
-            let factors = ByteFactors { norms: &[length], scales: &[scale], residuals: &[residual] };
-            for bounds in [Bounds::fine, Bounds::coarse].map(|of| of(Metric::Cosine, &codes)) {
-                let (lower, _) = bounds.of(dot, length, scale, residual);
-                for reach in [lower, lower.next_up()] {
-                    for kernel in Kernel::available() {
-                        prop_assert_eq!(bounds.may_reach(kernel, &[dot], factors, reach) & 1, 1, "{} {}", dot, reach);
-                    }
-                }
-            }
-            let (estimates, dot) = (Estimates::new(Metric::Cosine, &codes), dot / 1_000);
-            let factors = SignFactors { norms: &[length], estimators: &[estimator] };
-            let reach = estimates.of(dot, length, estimator);
-            prop_assert_eq!(estimates.may_reach(Kernel::detect(), &[dot], factors, reach) & 1, 1, "{} {}", dot, reach);
-        }
-    }
 }
 
 /// Asserts that the bounds of a row hold its distance from a query, by every metric.

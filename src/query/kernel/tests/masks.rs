@@ -46,10 +46,71 @@ proptest! {
                         let mask = of.may_reach(kernel, &sign_dots, factors, reach);
                         let lost = estimated.iter().zip(0..).find(|(estimate, row)| **estimate <= reach && mask >> row & 1 == 0);
                         prop_assert!(lost.is_none(), "{kernel:?}, {metric:?}: {lost:?} is within {reach}");
+                        let extremes = SignExtremes::of(metric, kernel, factors);
+                        let is_near = estimated.iter().any(|estimate| *estimate <= reach);
+                        let are_beyond = of.are_beyond(kernel, &sign_dots, &extremes, reach);
+                        prop_assert!(!(is_near && are_beyond), "{kernel:?}, {metric:?}: a row is within {reach}");
                     }
                 }
             }
         }
+    }
+
+    /// The mask avoids the division of the bound, and works in f32. If the bound equals the reach,
+    /// rounding alone decides.
+    #[test]
+    fn a_cosine_mask_keeps_a_row_at_its_bound(
+        query in proptest::collection::vec(-1e3..1e3_f32, 1..8),
+        exponent in -44..38_i32,
+        length in 0.5..2.0_f32,
+        dot in -400_000..400_000_i32,
+        scale in 0.0..1e-4_f32,
+        residual in 0.0..0.1_f32,
+        estimator in 0.0..1e-1_f32,
+    ) {
+        let codes = QueryCodes::new(&Rotation::new(query.len() as u32, 3), &query);
+        prop_assume!(codes.norm > 0.0);
+        let length = (f64::from(length) * 10.0_f64.powi(exponent)) as f32;
+        let [scale, residual, estimator] = [scale, residual, estimator].map(|factor| length * factor);
+        for dot in [dot, dot / 1_000, 0] {
+            let factors = ByteFactors { norms: &[length], scales: &[scale], residuals: &[residual] };
+            for bounds in [Bounds::fine, Bounds::coarse].map(|of| of(Metric::Cosine, &codes)) {
+                let (lower, _) = bounds.of(dot, length, scale, residual);
+                for reach in [lower, lower.next_up()] {
+                    for kernel in Kernel::available() {
+                        prop_assert_eq!(bounds.may_reach(kernel, &[dot], factors, reach) & 1, 1, "{} {}", dot, reach);
+                    }
+                }
+            }
+            let (estimates, dot) = (Estimates::new(Metric::Cosine, &codes), dot / 1_000);
+            let factors = SignFactors { norms: &[length], estimators: &[estimator] };
+            let reach = estimates.of(dot, length, estimator);
+            prop_assert_eq!(estimates.may_reach(Kernel::detect(), &[dot], factors, reach) & 1, 1, "{} {}", dot, reach);
+            let extremes = SignExtremes::of(Metric::Cosine, Kernel::detect(), factors);
+            prop_assert!(!estimates.are_beyond(Kernel::detect(), &[dot], &extremes, reach), "{} {}", dot, reach);
+        }
+    }
+}
+
+/// Story: each query compared each row of a group with its reach, though nearly all groups lie
+/// beyond it as a whole.
+#[test]
+fn groups_of_far_rows_are_beyond_reach() {
+    let (mut random, rotation) = (Random(23), Rotation::new(384, 5));
+    let rows = rows(16 * GROUP, 384, 0, &mut random);
+    let (coded, codes) = (coded(&rotation, &rows), QueryCodes::new(&rotation, &rows[200]));
+    let mut dots = vec![0; rows.len()];
+    Kernel::detect().sign_dots(&Queries::new([&codes]), Rows::all(&coded.signs), &mut dots);
+    for metric in METRICS {
+        let of = Estimates::new(metric, &codes);
+        let reach = of.of(dots[200], coded.norms[200], coded.estimators[200]);
+        let groups = dots.chunks(GROUP).zip(coded.norms.chunks(GROUP).zip(coded.estimators.chunks(GROUP)));
+        let beyond = groups.map(|(dots, (norms, estimators))| {
+            let extremes = SignExtremes::of(metric, Kernel::detect(), SignFactors { norms, estimators });
+            of.are_beyond(Kernel::detect(), dots, &extremes, reach)
+        });
+        let near: Vec<usize> = beyond.enumerate().filter(|(_, is_beyond)| !is_beyond).map(|(group, _)| group).collect();
+        assert_eq!(near, [200 / GROUP], "{metric:?}");
     }
 }
 
