@@ -10,6 +10,7 @@ use deltafold_format::EmbeddingSection;
 use futures::future;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use super::kernel::Distances;
 use super::nearest::{Nearest, Spot};
 use super::probe::{Probe, Unit};
 use super::request::{Exactness, Work};
@@ -26,6 +27,9 @@ const ROWS_AT_ONCE: usize = 1_024;
 
 /// Estimated bytes of rows fetched at once for all queries of a call.
 const BYTES_AT_ONCE: usize = 16 << 20;
+
+/// Rows on their way from memory while a query compares another.
+const AHEAD: usize = 4;
 
 /// Rows to read that justify a further worker.
 const ROWS_A_WORKER: usize = 256;
@@ -51,6 +55,8 @@ struct Open {
     spots: Vec<Spot>,
     /// Number of rows read.
     at: usize,
+    /// Number of rows read, or asked for ahead.
+    ahead: usize,
 }
 
 /// Reads rows by ascending bound, until no other can be among the nearest.
@@ -67,7 +73,8 @@ pub(super) struct Refining {
 
 impl Refining {
     pub(super) fn new(scan: Arc<Scan>, nearest: Vec<Nearest>) -> Self {
-        let open = nearest.into_iter().map(|mut nearest| Open { spots: nearest.take_spots(), nearest, at: 0 });
+        let open =
+            nearest.into_iter().map(|mut nearest| Open { spots: nearest.take_spots(), nearest, at: 0, ahead: 0 });
         Self { open: open.collect(), scan, fetched: Arc::default() }
     }
 
@@ -166,6 +173,7 @@ impl Open {
     /// on.
     fn read(&mut self, scan: &Scan, probe: &Probe, fetched: &Fetched, goes_on: impl Fn() -> bool) -> Result<()> {
         while let Some(spot) = self.next(probe).filter(|_| goes_on()) {
+            self.read_ahead(scan, probe);
             let Some(unit) = scan.units.get(spot.unit as usize) else {
                 self.at += 1;
                 continue;
@@ -185,6 +193,25 @@ impl Open {
             }
         }
         Ok(())
+    }
+
+    /// Asks for the next rows in memory. An exact search may rule them out before, and leaves them.
+    fn read_ahead(&mut self, scan: &Scan, probe: &Probe) {
+        if probe.exactness == Exactness::Exact {
+            return;
+        }
+        while self.ahead <= self.at + AHEAD
+            && let Some(spot) = self.spots.get(self.ahead)
+        {
+            self.ahead += 1;
+            // An error comes again when the row is read.
+            if let Some(unit) = scan.units.get(spot.unit as usize)
+                && let Ok(row) =
+                    unit.object.embeddings.section(EmbeddingSection::Rows, spot.row..spot.row.saturating_add(1))
+            {
+                Distances::prefetch(row);
+            }
+        }
     }
 
     fn into_found(mut self) -> (Vec<Candidate>, Work) {

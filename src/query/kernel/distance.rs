@@ -2,7 +2,7 @@
 
 use deltafold_format::Metric;
 
-use super::Kernel;
+use super::{Kernel, simd};
 
 /// Distances of rows from one query, the same bit for bit on every machine.
 ///
@@ -25,6 +25,12 @@ impl Distances {
     /// Bytes of a row.
     pub(crate) fn row_bytes(&self) -> usize {
         size_of_val(&self.query[..])
+    }
+
+    /// Asks for the bytes of a row ahead of [`of`](Self::of). Rows lie far apart, so each costs
+    /// waiting for memory. Some may come while another is compared.
+    pub(crate) fn prefetch(row: &[u8]) {
+        simd::prefetch(row);
     }
 
     /// The distance of a row.

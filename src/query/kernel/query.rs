@@ -2,6 +2,8 @@
 
 use deltafold_format::codes::{Rotation, sign_bytes};
 
+use super::Kernel;
+
 /// The largest integer of a fine query.
 const LARGEST_WORD: f64 = 32_767.0;
 
@@ -50,13 +52,18 @@ impl QueryCodes {
     pub(crate) fn new(rotation: &Rotation, query: &[f32]) -> Self {
         let mut rotated = Vec::new();
         rotation.apply(query, &mut rotated);
+        Kernel::detect().wide(|| Self::quantised(query, &rotated))
+    }
+
+    #[inline(always)]
+    fn quantised(query: &[f32], rotated: &[f64]) -> Self {
         let norm = query.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt();
         let largest = rotated.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
         let absolute: f64 = rotated.iter().map(|value| value.abs()).sum();
-        let fine = Quantised::new(&rotated, (largest / LARGEST_WORD).max(absolute / LARGEST_SUM), LARGEST_WORD);
-        let coarse = Quantised::new(&rotated, largest / LARGEST_BYTE, LARGEST_BYTE);
-        let mut signed = Quantised::new(&rotated, largest / LARGEST_SIGNED, LARGEST_SIGNED);
-        signed.integers.resize(sign_bytes(rotation.dimension()) * 8, 0);
+        let fine = Quantised::new(rotated, (largest / LARGEST_WORD).max(absolute / LARGEST_SUM), LARGEST_WORD);
+        let coarse = Quantised::new(rotated, largest / LARGEST_BYTE, LARGEST_BYTE);
+        let mut signed = Quantised::new(rotated, largest / LARGEST_SIGNED, LARGEST_SIGNED);
+        signed.integers.resize(sign_bytes(rotated.len() as u32) * 8, 0);
         let tables = signed.integers.as_chunks::<4>().0.iter().map(table).collect();
         Self { norm, fine, coarse, signed, tables }
     }
@@ -64,11 +71,14 @@ impl QueryCodes {
 
 impl<T: Integer> Quantised<T> {
     /// Rounds a rotated query to integers of at most `largest`, which `T` must hold.
+    #[inline(always)]
     fn new(rotated: &[f64], step: f64, largest: f64) -> Self {
         // A query of zeros has no step.
         let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
-        let rounded = rotated.iter().map(|value| (value * inverse).round_ties_even().clamp(-largest, largest));
-        let integers: Vec<T> = rounded.map(T::of).collect();
+        let mut integers = Vec::with_capacity(rotated.len());
+        for value in rotated {
+            integers.push(T::of((value * inverse).round_ties_even().clamp(-largest, largest)));
+        }
         let off = rotated.iter().zip(&integers).map(|(value, integer)| value - step * (*integer).into());
         Self { residual: off.map(|off| off * off).sum::<f64>().sqrt(), integers, step }
     }
