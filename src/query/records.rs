@@ -92,7 +92,9 @@ async fn rows_of_part(
     let fields = PartFields { metadata: include.metadata, document: include.document };
     let mut made = Vec::with_capacity(rows.len());
     for ((at, row), mut entry) in rows.iter().zip(entries) {
-        if let Some(stored) = part.resolved_record(*row, fields).map_err(Error::not_loaded)? {
+        if (include.metadata || include.document)
+            && let Some(stored) = part.resolved_record(*row, fields).map_err(Error::not_loaded)?
+        {
             entry.record.metadata = stored.record.metadata;
             entry.record.document = stored.record.document;
         }

@@ -1,5 +1,6 @@
 //! Searches a collection.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use deltafold_format::CollectionConfig;
@@ -10,7 +11,6 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use super::few::few;
 use super::index::ShardIndex;
 use super::kernel::{Distances, QueryCodes};
-use super::owner::Owner;
 use super::probe::{Probe, Searched, Unit};
 use super::records::entries;
 use super::request::{Answer, Exactness, Hit, MAX_K, Query, Stages, Work};
@@ -30,7 +30,7 @@ impl Reader {
     /// [`refresh`](Self::refresh). Records without an embedding are not found. The queries share
     /// one pass over the embeddings. Dropping the future cancels the search.
     ///
-    /// The first search reads the references of every part of the base, and keeps 13 bytes a
+    /// The first search reads the references of every part of the base, and keeps 12.25 bytes a
     /// record. Searches after a refresh read only its changes. Each embedding object is opened
     /// once.
     ///
@@ -76,16 +76,7 @@ impl Reader {
         let found = workers::run(Arc::new(Scan::new(shards.clone(), units, probes))).await?;
         stages.scan = watch.elapsed();
         let watch = Stopwatch::start();
-        let mut answers = Vec::new();
-        for (query, (candidates, work)) in queries.iter().zip(found) {
-            let owners: Vec<(usize, Owner)> =
-                candidates.iter().map(|candidate| (usize::from(candidate.shard), candidate.owner)).collect();
-            let reads = Reads::of(query.include.embedding, 1);
-            let entries = entries(&shards, &owners, query.include, reads).await?;
-            let hit = |(candidate, entry): (Candidate, Entry)| Hit { distance: candidate.distance, entry };
-            let hits = candidates.into_iter().zip(entries).map(hit).collect();
-            answers.push(Answer { hits, work });
-        }
+        let mut answers = answers(&shards, queries, found).await?;
         stages.records = watch.elapsed();
         let after = self.requested();
         let requests = after.calls.saturating_sub(before.calls);
@@ -126,6 +117,37 @@ impl Reader {
         }
         Ok(searched)
     }
+}
+
+/// Queries read together while they have fewer hits than this. So the documents of few others are
+/// in memory beside those of a query.
+const HITS_TOGETHER: usize = 1_024;
+
+/// The records of the hits of each query. Queries that include the same fields read together.
+async fn answers(shards: &[Searched], queries: &[Query], found: Vec<(Vec<Candidate>, Work)>) -> Result<Vec<Answer>> {
+    let mut answers: Vec<Answer> = Vec::new();
+    answers.extend(found.iter().map(|(_, work)| Answer { hits: Vec::new(), work: *work }));
+    let mut left: VecDeque<(usize, &Query)> = queries.iter().enumerate().collect();
+    while let Some((_, first)) = left.front() {
+        let include = first.include;
+        let (mut owners, mut numbers) = (Vec::new(), Vec::new());
+        left.retain(|(number, query)| {
+            let joins = query.include == include && owners.len() < HITS_TOGETHER;
+            if joins && let Some((candidates, _)) = found.get(*number) {
+                owners.extend(candidates.iter().map(|candidate| (usize::from(candidate.shard), candidate.owner)));
+                numbers.push(*number);
+            }
+            !joins
+        });
+        let mut entries = entries(shards, &owners, include, Reads::of(include.embedding, 1)).await?.into_iter();
+        for number in numbers {
+            if let (Some((candidates, _)), Some(answer)) = (found.get(number), answers.get_mut(number)) {
+                let hit = |(candidate, entry): (&Candidate, Entry)| Hit { distance: candidate.distance, entry };
+                answer.hits.extend(candidates.iter().zip(entries.by_ref()).map(hit));
+            }
+        }
+    }
+    Ok(answers)
 }
 
 pub(super) fn check(query: &Query, number: usize, dimension: u32) -> Result<()> {

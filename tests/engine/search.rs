@@ -187,6 +187,25 @@ async fn approximate_answers_are_mostly_the_exact_ones() {
     assert_eq!(answers[0].hits, answers[1].hits);
 }
 
+/// Queries of one call read their records together. Each answer still has its own hits, with the
+/// fields that its query includes.
+#[tokio::test]
+async fn queries_of_one_call_get_their_own_fields() {
+    for seed in [4, 5] {
+        let (reader, vectors) = collection(Metric::L2, Kind::Random, 8, 90, 2, seed).await;
+        let query = |number: usize, include| Query::new(vectors[number].clone(), 3 + number % 4).include(include);
+        let includes = [Include::ALL, Include::NOTHING, Include::ALL, Include::NOTHING.embedding(true)];
+        let queries: Vec<Query> =
+            includes.into_iter().zip((0..).step_by(25)).map(|(include, number)| query(number, include)).collect();
+        let together = reader.search(&queries).await.unwrap();
+        for (query, answer) in queries.iter().zip(together) {
+            let alone = reader.search(std::slice::from_ref(query)).await.unwrap().remove(0);
+            assert_eq!((answer.hits.len(), &answer.hits), (query.k, &alone.hits));
+            assert!(answer.hits.iter().all(|hit| hit.entry.record.embedding.is_some() == query.include.embedding));
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_query_out_of_range_is_refused_by_its_number() {
     let (reader, _) = collection(Metric::L2, Kind::Random, 3, 10, 1, 1).await;
