@@ -106,8 +106,16 @@ impl Indexed {
         (rows..owned).find(|row| self.live.contains(*row as usize))
     }
 
-    fn memory_bytes(&self) -> u64 {
-        (self.owners.len() * 4 + self.owners.len() / 8) as u64
+    /// Bytes of memory, with an estimate of further owners.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let owners = (self.owners.capacity() + 16 * self.more.len()) * size_of::<u32>();
+        owners as u64 + self.live.memory_bytes()
+    }
+
+    /// Gives back memory that growth has reserved.
+    fn shrink(&mut self) {
+        self.owners.shrink_to_fit();
+        self.live.shrink();
     }
 }
 
@@ -162,13 +170,15 @@ impl BaseIndex {
             index.push(&part, &mut objects)?;
             tokio::task::yield_now().await;
         }
-        let objects = objects.into_iter().map(|(name, indexed)| (name, Arc::new(indexed)));
+        let objects = objects.into_iter().map(|(name, mut indexed)| {
+            indexed.shrink();
+            (name, Arc::new(indexed))
+        });
         index.objects = objects.collect();
-        let places = match &index.inserted {
-            Inserted::Log(places) => size_of_val(&places[..]),
-            Inserted::Revision(places) => size_of_val(&places[..]),
-        };
-        index.memory_bytes = places as u64 + index.objects.values().map(|indexed| indexed.memory_bytes()).sum::<u64>();
+        index.inserted.shrink();
+        index.present.shrink();
+        let rows: u64 = index.objects.values().map(|indexed| indexed.memory_bytes()).sum();
+        index.memory_bytes = rows + index.inserted.memory_bytes() + index.present.memory_bytes();
         Ok(index)
     }
 
@@ -257,6 +267,21 @@ impl BaseIndex {
 }
 
 impl Inserted {
+    fn memory_bytes(&self) -> u64 {
+        match self {
+            Self::Log(places) => (places.capacity() * size_of::<u64>()) as u64,
+            Self::Revision(places) => (places.capacity() * size_of::<u128>()) as u64,
+        }
+    }
+
+    /// Gives back memory that growth has reserved.
+    fn shrink(&mut self) {
+        match self {
+            Self::Log(places) => places.shrink_to_fit(),
+            Self::Revision(places) => places.shrink_to_fit(),
+        }
+    }
+
     fn push(&mut self, place: Place) {
         match self {
             Self::Log(places) => places.push(u64::try_from(place_number(place)).unwrap_or(u64::MAX)),

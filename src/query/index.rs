@@ -228,9 +228,15 @@ impl ShardIndex {
         }
     }
 
-    /// Estimated bytes of memory.
+    /// Estimated bytes of memory: the base, the touched records, and the objects that are not the
+    /// base's.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        self.memory_bytes
+        let is_of_base = |name: &ObjectName, indexed: &Arc<Indexed>| {
+            self.base.objects.get(name).is_some_and(|of_base| Arc::ptr_eq(of_base, indexed))
+        };
+        let own = self.objects.iter().filter(|(name, indexed)| !is_of_base(name, indexed));
+        let own: u64 = own.map(|(_, indexed)| indexed.memory_bytes()).sum();
+        self.memory_bytes + own + self.shadowed.memory_bytes()
     }
 
     pub(crate) fn base(&self) -> &BaseIndex {

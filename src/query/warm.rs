@@ -6,8 +6,12 @@ use super::index::ShardIndex;
 use crate::error::Result;
 use crate::reader::{Need, Reader, SHARDS_AT_ONCE, Warm, Warmth};
 
-/// Least memory of the index for a record of the base.
-const INDEX_BYTES: u64 = 13;
+/// The memory of an index before it is made: of each record of the base its place, a bit, and the
+/// owner of its embedding with a bit.
+fn estimated_index_bytes(records: u64, embeddings: u64, is_by_revision: bool) -> u64 {
+    let place = if is_by_revision { size_of::<u128>() } else { size_of::<u64>() } as u64;
+    records * place + embeddings * size_of::<u32>() as u64 + (records + embeddings) / 8
+}
 
 impl Reader {
     /// Brings levels of the snapshots into memory, as far as they fit. Later reads fetch the rest.
@@ -75,11 +79,20 @@ impl Reader {
         warmth
     }
 
-    /// Bytes of the index. For a shard without an index yet, the least that it will take.
+    /// Bytes of the index. For a shard without an index yet, an estimate of those of its base.
     fn index_bytes(&self) -> u64 {
         let bytes = |snapshot: &crate::reader::Snapshot| match snapshot.attachment.get::<ShardIndex>() {
             Some(index) => index.memory_bytes(),
-            None => snapshot.entries(0).iter().map(|entry| u64::from(entry.rows)).sum::<u64>() * INDEX_BYTES,
+            None => {
+                let manifest = snapshot.objects.manifest();
+                let records = match manifest.runs.first().filter(|run| run.resolved) {
+                    Some(base) => base.parts.iter().map(|entry| u64::from(entry.rows)).sum(),
+                    None => 0,
+                };
+                let embeddings: u64 = manifest.embeddings.iter().map(|entry| u64::from(entry.live)).sum();
+                let is_by_revision = snapshot.shard.config().ordering.is_revision();
+                estimated_index_bytes(records, embeddings.min(records), is_by_revision)
+            }
         };
         self.snapshots().map(|snapshot| bytes(snapshot)).sum()
     }

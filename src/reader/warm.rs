@@ -100,8 +100,8 @@ pub struct Warmth {
     pub rows: u64,
     /// Memory of all of it, with the index of searches. Mappings of a local folder take none.
     pub memory_bytes: u64,
-    /// Memory of the index of searches. If no search has made it yet, this is the least that it
-    /// will take. A search needs all of it, even if it alone exceeds [`Warm::max_bytes`].
+    /// Memory of the index of searches. If no search has made it yet, this is an estimate for the
+    /// base. A search needs all of it, even if it alone exceeds [`Warm::max_bytes`].
     pub index_bytes: u64,
     /// The levels that the caller asked for.
     pub(crate) wanted: Warm,
