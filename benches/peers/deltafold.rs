@@ -14,7 +14,7 @@
 //! | `build` | `folder` or `endpoint`, `vectors`, `dimension`, `metric`, `documents` | seconds of append and compaction, bytes on disk |
 //! | `open` | `folder`, `dimension` | as `memory`, after a first search |
 //! | `memory` | | bytes of memory, private and of mapped files |
-//! | `search` | `queries`, `dimension`, `k`, `candidates`, `batch`, `percent` | seconds of each call, ids, work |
+//! | `search` | `queries`, `dimension`, `k`, `candidates`, `batch`, `percent` | seconds of each call, ids, rows read, mean seconds a query of each stage |
 //! | `refresh` | `queries`, `dimension`, `k` | seconds of a refresh after ten ops, with a query behind it |
 //! | `touch` | `bytes`, `rounds` | seconds of reading so many bytes of memory on all cores |
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
@@ -176,16 +176,23 @@ async fn search(request: &Json, reader: &Reader) -> Json {
     let queries = queries(request);
     let batch = request["batch"].as_u64().unwrap_or(1) as usize;
     let (mut seconds, mut ids, mut read) = (Vec::new(), Vec::new(), 0);
+    let mut stages = BTreeMap::<&str, f64>::new();
     for queries in queries.chunks(batch) {
         let start = Instant::now();
         let answers = reader.search(queries).await.expect("an answer");
         seconds.push(start.elapsed().as_secs_f64());
+        for (stage, time) in answers.first().into_iter().flat_map(|answer| answer.work.stages.iter()) {
+            *stages.entry(stage).or_default() += time.as_secs_f64() / queries.len() as f64;
+        }
         for answer in answers {
             read += answer.work.read;
             ids.push(answer.hits.into_iter().map(|hit| hit.entry.id).collect::<Vec<_>>());
         }
     }
-    json!({"seconds": seconds, "ids": ids, "rows_read": read as f64 / queries.len().max(1) as f64})
+    let calls = seconds.len().max(1) as f64;
+    stages.values_mut().for_each(|seconds| *seconds /= calls);
+    let rows_read = read as f64 / queries.len().max(1) as f64;
+    json!({"seconds": seconds, "ids": ids, "rows_read": rows_read, "stages": stages})
 }
 
 fn queries(request: &Json) -> Vec<Query> {
