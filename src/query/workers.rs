@@ -89,7 +89,8 @@ pub(super) async fn run(scan: Arc<Scan>) -> Result<Vec<(Vec<Candidate>, Work)>> 
         let mut tiles = Tiles::new(&scan.probes);
         let mut watch = Stopwatch::start();
         while scan.step(&mut tiles, &mut nearest)? {
-            if watch.elapsed() > LONG && !threads.is_empty() {
+            // A helper that has begun takes all further pieces. Others may never get a thread.
+            if watch.elapsed() > LONG && helpers.at_work.load(Ordering::Acquire) > 0 {
                 break;
             }
             tokio::task::yield_now().await;
