@@ -230,6 +230,9 @@ async fn a_count_reads_fronts_alone() {
     let reads = of_parts(&store);
     assert!(!reads.is_empty() && reads.len() <= 2, "the parts that the log touches: {reads:?}");
     assert!(reads.iter().all(|read| read.range.is_some() && read.bytes < 8 << 10), "{reads:?}");
+    // The columns of every part are still to be read, also of those whose front is in memory.
+    reader.warm(&Warm::default().columns()).await.unwrap();
+    assert_eq!(of_parts(&store).len(), parts(&reader).await);
 }
 
 /// A filter on a key that only one part has: the summaries of the others rule them out.
