@@ -5,8 +5,8 @@ use std::sync::Arc;
 use deltafold::format::{Metric, Op, Record, Value};
 use deltafold::store::Memory;
 use deltafold::{
-    Answer, Collection, CompactorOptions, CreateOptions, Exactness, Filter, Query, Reader, SweepOptions, Warm, Writer,
-    WriterOptions,
+    Answer, Collection, CompactorOptions, CreateOptions, Exactness, Filter, Policy, Query, Reader, SweepOptions, Warm,
+    Writer, WriterOptions,
 };
 use deltafold_testing::far::{Far, Read};
 use deltafold_testing::random::Random;
@@ -373,6 +373,31 @@ async fn a_warm_reader_keeps_its_limit_and_tells_its_levels() {
     store.reads();
     assert_eq!(ask(&reader, query(7)).await.hits, roomy.hits);
     assert!(!of_objects(&store.reads()).is_empty());
+}
+
+/// A newer run has rows in an object of its own, whose owners the index keeps. The same records in
+/// the log have none.
+#[tokio::test]
+async fn rows_of_newer_runs_count_to_the_index() {
+    const MORE: u64 = 256;
+    let (_, collection) = prepared(1).await;
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    let put = |number: u64| {
+        let embedding = Some(vec![number as f32; DIMENSION as usize]);
+        Op::put(format!("new{number}"), Record { embedding, ..Record::default() })
+    };
+    writer.append((0..MORE).map(put).collect()).await.unwrap();
+    let index_bytes = async || {
+        let reader = collection.reader().await.unwrap();
+        ask(&reader, query(7)).await;
+        reader.warmth().index_bytes
+    };
+    let in_the_log = index_bytes().await;
+    let policy = Policy::default().fan_in(usize::MAX).absorb_one_in(0);
+    collection.compactor(CompactorOptions::default().policy(policy)).run_once().await.unwrap();
+    let in_a_run = index_bytes().await;
+    let rows = MORE * 4..MORE * 9;
+    assert!(in_a_run >= in_the_log && rows.contains(&(in_a_run - in_the_log)), "{in_the_log}, then {in_a_run}");
 }
 
 #[tokio::test]
