@@ -8,6 +8,7 @@ use super::error::{Answer, ApiError};
 use super::metrics::Metrics;
 use super::options::ServeOptions;
 use super::pool::Pool;
+use super::room::Room;
 use crate::catalogue::Catalogue;
 use crate::error::Error;
 use crate::store::Store;
@@ -25,6 +26,7 @@ struct Inner {
     options: ServeOptions,
     queries: Semaphore,
     metrics: Metrics,
+    room: Room,
 }
 
 impl App {
@@ -34,6 +36,7 @@ impl App {
             pool: Pool::new(catalogue.clone(), options.clone()),
             catalogue,
             queries: Semaphore::new(options.max_queries.min(Semaphore::MAX_PERMITS)),
+            room: Room::new(options.request_memory),
             options,
             metrics: Metrics::default(),
         };
@@ -54,6 +57,11 @@ impl App {
 
     pub(super) fn metrics(&self) -> &Metrics {
         &self.inner.metrics
+    }
+
+    /// The memory of bodies.
+    pub(super) fn room(&self) -> &Room {
+        &self.inner.room
     }
 
     /// Waits until one more query may run.

@@ -2,8 +2,8 @@
 
 use deltafold_format::{Change, Op, Patch, Record, Value};
 use serde::Deserialize;
-use serde_json::{Map, Value as Json};
 
+use super::bounded::{self, Given};
 use super::embedding::Embedding;
 use super::error::{Answer, ApiError};
 use super::metadata;
@@ -11,10 +11,15 @@ use super::metadata;
 /// A batch: parallel lists.
 #[derive(Debug, Deserialize)]
 pub(super) struct Batch {
+    #[serde(deserialize_with = "bounded::list")]
     ids: Vec<String>,
+    #[serde(default, deserialize_with = "bounded::optional_list")]
     embeddings: Option<Vec<Option<Embedding>>>,
-    metadatas: Option<Vec<Option<Map<String, Json>>>>,
+    #[serde(default, deserialize_with = "bounded::optional_list")]
+    metadatas: Option<Vec<Option<Given>>>,
+    #[serde(default, deserialize_with = "bounded::optional_list")]
     documents: Option<Vec<Option<String>>>,
+    #[serde(default, deserialize_with = "bounded::optional_list")]
     uris: Option<Vec<Option<String>>>,
 }
 
@@ -58,17 +63,17 @@ impl Batch {
                 None if call == Call::Update => {}
                 None => return Err(ApiError::unprocessable("every record of `add` and `upsert` needs an embedding")),
             }
-            let given = metadatas.next().flatten().unwrap_or_default();
+            let Given(given) = metadatas.next().flatten().unwrap_or_default();
             let document = documents.next().flatten();
             let uri = uris.next().flatten().map(Value::String);
             ops.push(match call {
                 Call::Add => {
-                    let mut metadata = metadata::metadata(given)?;
+                    let mut metadata = metadata::without_nulls(given)?;
                     metadata.extend(uri.map(|uri| (metadata::URI.to_owned(), uri)));
                     Op::add(id, Record { embedding, metadata, document })
                 }
                 Call::Upsert | Call::Update => {
-                    let mut metadata = metadata::changes(given)?;
+                    let mut metadata = given;
                     metadata.extend(uri.map(|uri| (metadata::URI.to_owned(), Some(uri))));
                     let patch = Patch { embedding: set(embedding), metadata, document: set(document) };
                     if call == Call::Upsert { Op::upsert(id, patch) } else { Op::patch(id, patch) }

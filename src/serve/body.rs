@@ -1,16 +1,19 @@
 //! Bodies of requests: JSON, read within the server's limits.
 
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
 
 use super::app::App;
 use super::error::{Answer, ApiError};
+use super::room::Held;
 use crate::env;
 
 /// A body of this size is parsed away from the async tasks.
 const LARGE: usize = 256 << 10;
+/// The memory of a body and of the ops that it becomes, in lengths of the body.
+const COPIES: usize = 3;
 
 /// A body of JSON.
 #[derive(Debug)]
@@ -21,6 +24,11 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<App> for Body<T> {
 
     async fn from_request(request: Request, app: &App) -> Answer<Self> {
         let limit = app.options().max_body;
+        let held = request.extensions().get::<Held>().cloned();
+        let announced = request.body().size_hint().exact().and_then(|length| usize::try_from(length).ok());
+        if let Some(held) = held {
+            room(app, &held, announced.unwrap_or(limit).min(limit)).await?;
+        }
         let reading = Bytes::from_request(request, app);
         let Some(read) = env::timeout(app.options().read_timeout, reading).await else {
             let why = "the body did not arrive in time; send it faster, or in smaller batches";
@@ -37,6 +45,16 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<App> for Body<T> {
         }
         env::blocking(move || parse(&bytes)).await.map(Self)
     }
+}
+
+/// Waits until there is room for the body, before any byte of it is read.
+async fn room(app: &App, held: &Held, bytes: usize) -> Answer<()> {
+    let room = app.room().wait(held, bytes.saturating_mul(COPIES));
+    if env::timeout(app.options().read_timeout, room).await.is_none() {
+        let why = "the bodies of other requests fill the server's memory for them; try again soon";
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "ChromaError", why));
+    }
+    Ok(())
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {

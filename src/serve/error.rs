@@ -47,6 +47,11 @@ impl ApiError {
         CatalogueError::NoCollection(id.to_string()).into()
     }
 
+    /// The reason and the remedy.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(super) fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "AuthorizationError", message)
     }

@@ -22,6 +22,7 @@ use tower_service::Service as _;
 
 use super::app::App;
 use super::options::ServeOptions;
+use super::patient::Patient;
 use super::routes::router;
 use crate::env;
 use crate::error::{Error, Result};
@@ -124,6 +125,7 @@ impl Server {
 async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, stopped: Stopped, limit: Duration) {
     // Answers are small, and clients wait for each.
     let _ = stream.set_nodelay(true);
+    let stream = Patient::new(stream, limit);
     match tls {
         None => serve(stream, router, stopped, limit).await,
         Some(tls) => match env::timeout(limit, tls.accept(stream)).await {

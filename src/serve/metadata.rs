@@ -3,6 +3,8 @@
 //! The URI of a record is metadata under the key `#uri`. Clients cannot use it, as their keys may
 //! not begin with `#`. A sparse vector is a list of two strings: a mark, and its JSON.
 
+use std::collections::BTreeMap;
+
 use deltafold_format::{Metadata, Value};
 use serde_json::{Map, Value as Json};
 
@@ -17,18 +19,20 @@ const TYPE: &str = "#type";
 
 /// The metadata of a record. No value may be null.
 pub(super) fn metadata(given: Map<String, Json>) -> Answer<Metadata> {
-    let mut metadata = Metadata::new();
-    for (key, value) in given {
-        check(&key)?;
-        let value = self::value(&key, value)?;
-        let value = value.ok_or_else(|| refused(&key, "is null; leave the key out"))?;
-        metadata.insert(key, value);
-    }
-    Ok(metadata)
+    without_nulls(changes(given)?)
+}
+
+/// The metadata of a new record, which has nothing to remove.
+pub(super) fn without_nulls(changes: BTreeMap<String, Option<Value>>) -> Answer<Metadata> {
+    let set = |(key, value): (String, Option<Value>)| match value {
+        Some(value) => Ok((key, value)),
+        None => Err(refused(&key, "is null; leave the key out")),
+    };
+    changes.into_iter().map(set).collect()
 }
 
 /// The changes of metadata: a null value removes its key.
-pub(super) fn changes(given: Map<String, Json>) -> Answer<std::collections::BTreeMap<String, Option<Value>>> {
+pub(super) fn changes(given: Map<String, Json>) -> Answer<BTreeMap<String, Option<Value>>> {
     given
         .into_iter()
         .map(|(key, value)| {

@@ -7,13 +7,14 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `options`, `listen` | settings; connections, their limits, and a stop that loses nothing |
+//! | `options`, `listen`, `patient` | settings; connections, their limits, and a stop that loses nothing |
 //! | `app`, `routes` | the state of the server, and one handler for each call of the API |
 //! | `auth`, `tokens` | the check of a request; tokens and their scopes |
 //! | `pool`, `opened`, `latest` | open collections: writer, reader, compaction |
-//! | `body`, `batch`, `embedding`, `metadata`, `filters` | requests in, ops and filters out |
 //! | `named`, `erase` | records named by their ids; deletes by filter |
 //! | `answer`, `columns`, `error` | records and errors out |
+//! | `body`, `bounded`, `room` | bodies, and the limits of their memory |
+//! | `batch`, `embedding`, `metadata`, `filters` | requests in, ops and filters out |
 //! | `metrics` | counts for people and Prometheus |
 
 mod answer;
@@ -21,6 +22,7 @@ mod app;
 mod auth;
 mod batch;
 mod body;
+mod bounded;
 mod columns;
 mod embedding;
 mod erase;
@@ -33,7 +35,9 @@ mod metrics;
 mod named;
 mod opened;
 mod options;
+mod patient;
 mod pool;
+mod room;
 mod routes;
 mod tokens;
 

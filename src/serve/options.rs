@@ -54,11 +54,15 @@ pub struct ServeOptions {
     pub open_collections: usize,
     /// Most bytes of a request's body.
     pub max_body: usize,
+    /// Most bytes of memory that the bodies of all requests take together, and the ops that they
+    /// become. Bodies wait for it.
+    pub request_memory: u64,
     /// Most connections at once. Others wait.
     pub max_connections: usize,
     /// Most queries that run at once. Others wait.
     pub max_queries: usize,
-    /// Longest time that a client takes to send a request's headers, or its body.
+    /// Longest time that a client takes to send a request's headers, or its body, and longest time
+    /// in which it takes no byte of an answer.
     pub read_timeout: Duration,
     /// Longest time that a request takes after its body has arrived.
     pub request_timeout: Duration,
@@ -79,6 +83,7 @@ setters!(ServeOptions {
     memory: MemoryLimit,
     open_collections: usize,
     max_body: usize,
+    request_memory: u64,
     max_connections: usize,
     max_queries: usize,
     read_timeout: Duration,
@@ -101,6 +106,7 @@ impl Default for ServeOptions {
             memory: MemoryLimit::default(),
             open_collections: 256,
             max_body: 64 << 20,
+            request_memory: 1 << 30,
             max_connections: 1_024,
             max_queries: 64,
             read_timeout: Duration::from_secs(30),

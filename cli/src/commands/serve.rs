@@ -51,6 +51,9 @@ pub(crate) struct Serve {
     /// Most bytes of a request's body
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = parse_bytes)]
     max_body: u64,
+    /// Most memory that the bodies of all requests take at once; others wait
+    #[arg(long, value_name = "BYTES", default_value = "1GiB", value_parser = parse_bytes)]
+    request_memory: u64,
     /// Most connections at once; others wait
     #[arg(long, value_name = "N", default_value_t = ServeOptions::default().max_connections)]
     max_connections: usize,
@@ -94,6 +97,7 @@ impl Serve {
             .memory(context.memory())
             .open_collections(self.open_collections)
             .max_body(usize::try_from(self.max_body).unwrap_or(usize::MAX))
+            .request_memory(self.request_memory)
             .max_connections(self.max_connections)
             .max_queries(self.max_queries)
             .request_timeout(self.request_timeout))

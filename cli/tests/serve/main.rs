@@ -7,6 +7,8 @@ mod api;
 mod catalogue;
 mod chroma;
 mod erase;
+mod fuzz;
+mod greedy;
 #[cfg(feature = "dynamodb")]
 mod heads;
 mod javascript;

@@ -11,6 +11,7 @@ use super::id;
 use crate::catalogue::{Entry, NewCollection, Update};
 use crate::serve::app::App;
 use crate::serve::body::Body;
+use crate::serve::bounded;
 use crate::serve::error::Answer;
 use crate::serve::metadata;
 
@@ -18,8 +19,11 @@ use crate::serve::metadata;
 #[derive(Debug, Deserialize)]
 pub(super) struct Create {
     name: String,
+    #[serde(default, deserialize_with = "bounded::object")]
     metadata: Option<Map<String, Value>>,
+    #[serde(default, deserialize_with = "bounded::object")]
     configuration: Option<Map<String, Value>>,
+    #[serde(default, deserialize_with = "bounded::value")]
     schema: Option<Value>,
     #[serde(default)]
     get_or_create: bool,
@@ -29,7 +33,9 @@ pub(super) struct Create {
 #[derive(Debug, Deserialize)]
 pub(super) struct Changes {
     new_name: Option<String>,
+    #[serde(default, deserialize_with = "bounded::object")]
     new_metadata: Option<Map<String, Value>>,
+    #[serde(default, deserialize_with = "bounded::object")]
     new_configuration: Option<Map<String, Value>>,
 }
 

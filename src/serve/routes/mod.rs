@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::app::App;
 use super::auth::guard;
 use super::error::{Answer, ApiError};
+use super::room::Held;
 use crate::env::{self, Env as _, Stopwatch, System};
 
 /// All calls. Those above the line need no token.
@@ -82,8 +83,10 @@ async fn wrong_method() -> ApiError {
 const REQUEST_ID: usize = 128;
 
 /// Gives each request an id and a time limit, and counts and logs it.
-async fn observed(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn observed(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let watch = Stopwatch::start();
+    let held = Held::default();
+    request.extensions_mut().insert(held.clone());
     let id = request.headers().get("x-request-id").filter(|id| id.len() <= REQUEST_ID).cloned();
     let fresh = || HeaderValue::from_str(&System.nonce().to_string()).unwrap_or(HeaderValue::from_static("-"));
     let id = id.unwrap_or_else(fresh);
@@ -106,7 +109,7 @@ async fn observed(State(app): State<App>, request: Request, next: Next) -> Respo
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("chroma-trace-id"), id.clone());
     headers.insert(HeaderName::from_static("x-request-id"), id);
-    response
+    held.until_sent(response)
 }
 
 /// The id of a collection.

@@ -14,6 +14,7 @@ use crate::serve::answer::{Field, Neighbours, include};
 use crate::serve::app::App;
 use crate::serve::batch::same_dimension;
 use crate::serve::body::Body;
+use crate::serve::bounded;
 use crate::serve::columns::Columns;
 use crate::serve::embedding::Embedding;
 use crate::serve::error::{Answer, ApiError};
@@ -24,11 +25,17 @@ use crate::serve::pool::Found;
 
 type At = Path<(String, String, String)>;
 
+/// Most hits of all queries of one call together.
+const MAX_HITS: usize = 262_144;
+
 /// The records to get.
 #[derive(Debug, Deserialize)]
 pub(super) struct Get {
+    #[serde(default, deserialize_with = "bounded::optional_list")]
     ids: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "bounded::value")]
     r#where: Option<Value>,
+    #[serde(default, deserialize_with = "bounded::value")]
     where_document: Option<Value>,
     limit: Option<usize>,
     offset: Option<usize>,
@@ -38,10 +45,14 @@ pub(super) struct Get {
 /// The neighbours to find.
 #[derive(Debug, Deserialize)]
 pub(super) struct Nearest {
+    #[serde(deserialize_with = "bounded::list")]
     query_embeddings: Vec<Embedding>,
     n_results: Option<usize>,
+    #[serde(default, deserialize_with = "bounded::optional_list")]
     ids: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "bounded::value")]
     r#where: Option<Value>,
+    #[serde(default, deserialize_with = "bounded::value")]
     where_document: Option<Value>,
     include: Option<Vec<Field>>,
 }
@@ -135,8 +146,11 @@ pub(super) async fn query(
     let queries = &queries;
     let _turn = app.turn().await?;
     let answers = read(&app, &opened, |reader| async move {
-        if wanted > MAX_K && reader.count().await? > MAX_K as u64 {
-            return Ok(None);
+        if wanted > MAX_K || queries.len().saturating_mul(wanted) > MAX_HITS {
+            let most = usize::try_from(reader.count().await?).unwrap_or(usize::MAX).min(wanted);
+            if most > MAX_K || queries.len().saturating_mul(most) > MAX_HITS {
+                return Ok(None);
+            }
         }
         let hits: Vec<Vec<Hit>> = match ids {
             Some(ids) => reader.search_among(ids, queries).await?,
@@ -146,7 +160,9 @@ pub(super) async fn query(
     })
     .await?;
     let answers = answers.ok_or_else(|| {
-        ApiError::invalid(format!("`n_results` is {wanted}, and a query finds at most {MAX_K} records; ask for fewer"))
+        ApiError::invalid(format!(
+            "`n_results` is {wanted}; a query finds at most {MAX_K} records, and a call {MAX_HITS}; ask for fewer"
+        ))
     })?;
     Ok(Json(Neighbours::new(answers, fields)))
 }

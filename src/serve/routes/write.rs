@@ -11,6 +11,7 @@ use super::id;
 use crate::serve::app::App;
 use crate::serve::batch::{Batch, Call, Ops, same_dimension};
 use crate::serve::body::Body;
+use crate::serve::bounded;
 use crate::serve::erase::Doomed;
 use crate::serve::error::{Answer, ApiError};
 use crate::serve::filters::filter;
@@ -61,8 +62,11 @@ async fn append(app: &App, opened: &Opened, ops: Vec<Op>) -> Answer<()> {
 /// The records to delete.
 #[derive(Debug, Deserialize)]
 pub(super) struct Delete {
+    #[serde(default, deserialize_with = "bounded::optional_list")]
     ids: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "bounded::value")]
     r#where: Option<Value>,
+    #[serde(default, deserialize_with = "bounded::value")]
     where_document: Option<Value>,
     limit: Option<usize>,
 }

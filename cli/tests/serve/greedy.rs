@@ -1,0 +1,117 @@
+//! Limits that keep one client from the memory and the connections of the others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deltafold::store::Memory;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use crate::api::{Api, COLLECTIONS, options};
+
+/// A server with one connection, which it takes from a client that is silent for a moment.
+async fn with_one_connection() -> Api {
+    let options = options().max_connections(1).read_timeout(Duration::from_millis(300));
+    Api::of(Arc::new(Memory::new()), options).await
+}
+
+/// The only connection is free again.
+async fn is_answered(api: &Api) {
+    api.ok("GET", "/api/v2/heartbeat", Value::Null).await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_nothing_is_cut() {
+    let api = with_one_connection().await;
+    let _silent = TcpStream::connect(api.address()).await.unwrap();
+    is_answered(&api).await;
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_cut() {
+    let api = with_one_connection().await;
+    let mut slow = TcpStream::connect(api.address()).await.unwrap();
+    let head = format!("POST {COLLECTIONS} HTTP/1.1\r\nhost: server\r\ncontent-length: 100\r\n\r\n{{");
+    slow.write_all(head.as_bytes()).await.unwrap();
+    is_answered(&api).await;
+    assert_eq!(api.ok("GET", COLLECTIONS, Value::Null).await, json!([]));
+}
+
+/// A client asked for an answer larger than the buffers of the kernel and read none of it. The
+/// server held the answer and the connection for ever.
+#[tokio::test]
+async fn a_client_that_reads_no_answer_is_cut() {
+    let api = with_one_connection().await;
+    let at = api.collection("large").await;
+    let document = "x".repeat(8 << 20);
+    for id in ["a", "b", "c"] {
+        api.ok("POST", &format!("{at}/add"), json!({ "ids": [id], "embeddings": [[1]], "documents": [document] }))
+            .await;
+    }
+    let mut deaf = TcpStream::connect(api.address()).await.unwrap();
+    let request = format!("POST {at}/get HTTP/1.1\r\nhost: server\r\ncontent-length: 2\r\n\r\n{{}}");
+    deaf.write_all(request.as_bytes()).await.unwrap();
+    is_answered(&api).await;
+}
+
+#[tokio::test]
+async fn a_call_of_too_many_records_names_the_limit() {
+    let api = Api::new().await;
+    let at = api.collection("records").await;
+    let ids: Vec<String> = (0..100_001).map(|n| n.to_string()).collect();
+    for call in ["get", "delete"] {
+        let answer = api.call("POST", &format!("{at}/{call}"), &json!({ "ids": ids })).await;
+        assert_eq!(answer.status, 422, "{call}: {}", answer.body);
+        assert!(answer.body["message"].as_str().unwrap().contains("at most 100000 records"), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn queries_of_too_many_hits_name_the_limit() {
+    let api = Api::new().await;
+    let at = api.collection("records").await;
+    let ids: Vec<String> = (0..300).map(|n| n.to_string()).collect();
+    api.ok("POST", &format!("{at}/add"), json!({ "ids": ids, "embeddings": vec![[1]; 300] })).await;
+    let query = |n: usize| json!({ "query_embeddings": vec![[1]; n], "n_results": 1_000_000, "include": [] });
+    let answer = api.call("POST", &format!("{at}/query"), &query(900)).await;
+    assert_eq!(answer.status, 400, "{}", answer.body);
+    assert!(answer.body["message"].as_str().unwrap().contains("a call 262144"), "{}", answer.body);
+    // A collection has no more hits than records.
+    let found = api.ok("POST", &format!("{at}/query"), query(2)).await;
+    assert_eq!(found["ids"][1].as_array().unwrap().len(), 300);
+}
+
+#[tokio::test]
+async fn a_value_of_free_form_is_bounded_while_it_is_read() {
+    let api = Api::new().await;
+    let at = api.collection("records").await;
+    let many = json!(vec![0; 140_000]);
+    let record = json!({ "ids": ["a"], "embeddings": [[1]], "metadatas": [{ "k": many }] });
+    let refused = [
+        (format!("{at}/get"), json!({ "where": { "n": { "$in": many } } })),
+        (format!("{at}/get"), json!({ "where_document": many })),
+        (format!("{at}/add"), record),
+        (COLLECTIONS.to_owned(), json!({ "name": "made", "schema": many })),
+        (COLLECTIONS.to_owned(), json!({ "name": "made", "metadata": { "k": many } })),
+    ];
+    for (path, body) in refused {
+        let answer = api.call("POST", &path, &body).await;
+        assert_eq!(answer.status, 422, "{path}: {}", answer.body);
+        assert!(answer.body["message"].as_str().unwrap().contains("more than 131072 values"), "{}", answer.body);
+    }
+}
+
+/// Bodies that arrive at once take turns where the memory for them is short.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_beyond_the_memory_for_them_wait() {
+    let api = Api::of(Arc::new(Memory::new()), options().request_memory(1 << 20)).await;
+    let at = api.collection("records").await;
+    let body = |n: usize| json!({ "ids": [n.to_string()], "embeddings": [[1]], "documents": ["x".repeat(200 << 10)] });
+    let path = format!("{at}/add");
+    let statuses = futures::future::join_all((0..12).map(|n| {
+        let (api, path, body) = (&api, &path, body(n));
+        async move { api.call("POST", path, &body).await.status }
+    }));
+    assert_eq!(statuses.await, [201; 12]);
+}
