@@ -1,0 +1,111 @@
+"""The servers that are compared: started on a folder and a free port, measured, stopped."""
+
+import http.client
+import json
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+class Server:
+    """A server on a folder. It serves one collection."""
+
+    # Most records of one call.
+    batch = 5_000
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.process = None
+        self.log = open(pathlib.Path(folder).with_suffix(".log"), "ab")
+
+    def command(self):
+        raise NotImplementedError
+
+    def start(self):
+        """Starts the server, and returns the seconds until it answers its heartbeat."""
+        self.port = free_port()
+        begun = time.perf_counter()
+        self.process = subprocess.Popen(self.command(), stdout=self.log, stderr=self.log)
+        while True:
+            try:
+                self.call("GET", "/api/v2/heartbeat")
+                return time.perf_counter() - begun
+            except OSError:
+                if self.process.poll() is not None:
+                    raise RuntimeError(f"{self.name} ended with {self.process.returncode}; see {self.log.name}")
+                if time.perf_counter() - begun > 60:
+                    raise RuntimeError(f"{self.name} does not answer; see {self.log.name}")
+                time.sleep(0.002)
+
+    def stop(self):
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    def call(self, method, path, body=None):
+        """One call on a connection of its own. Raises where it is refused."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        try:
+            text = None if body is None else json.dumps(body)
+            connection.request(method, path, text, {"content-type": "application/json"})
+            answer = connection.getresponse()
+            read = answer.read()
+        finally:
+            connection.close()
+        if answer.status >= 300:
+            raise RuntimeError(f"{self.name}: {method} {path} answered {answer.status}: {read[:300]!r}")
+        return json.loads(read)
+
+    def collection(self, metric):
+        """The path of the collection, made if it is not there."""
+        body = {"name": "measured", "get_or_create": True, "configuration": {"hnsw": {"space": metric}}}
+        return f"{COLLECTIONS}/{self.call('POST', COLLECTIONS, body)['id']}"
+
+    def memory(self):
+        """The peak of the resident set, and the private memory now, in MiB."""
+        found = {}
+        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name in ("VmHWM", "VmRSS", "RssAnon"):
+                found[name] = int(value.split()[0]) / 1024
+        return found
+
+    def disk(self):
+        files = pathlib.Path(self.folder).rglob("*")
+        return sum(file.stat().st_size for file in files if file.is_file()) / 2**20
+
+
+class Deltafold(Server):
+    name = "deltafold serve"
+
+    def __init__(self, folder, program):
+        super().__init__(folder)
+        self.program = program
+
+    def command(self):
+        return [self.program, "--store", self.folder, "serve", "--address", f"127.0.0.1:{self.port}"]
+
+
+class Chroma(Server):
+    name = "chroma run"
+
+    def command(self):
+        program = pathlib.Path(sys.executable).with_name("chroma")
+        return [program, "run", "--path", self.folder, "--host", "127.0.0.1", "--port", str(self.port)]
