@@ -5,6 +5,7 @@ use std::sync::Arc;
 use deltafold::format::Metric;
 use deltafold::store::{Memory, Store};
 use deltafold::{Collection, CreateOptions};
+use deltafold_testing::watched::Watched;
 use serde_json::{Value, json};
 
 use crate::api::{Api, COLLECTIONS, options};
@@ -34,16 +35,19 @@ async fn a_collection_keeps_id_and_records_through_a_rename() {
     assert_eq!(api.ids(&collection, json!({})).await, ["a"]);
 }
 
+/// Another server takes the name between the look at the database and the change of its register.
 #[tokio::test]
-async fn of_concurrent_creators_of_a_name_one_succeeds() {
-    let store: Arc<dyn Store> = Arc::new(Memory::new());
-    let servers = [Api::of(store.clone(), options()).await, Api::of(store, options()).await];
+async fn a_name_taken_meanwhile_is_refused() {
+    let store: Watched<Memory> = Watched::default();
+    let api = Api::of(Arc::new(store.clone()), options()).await;
+    let other = Api::of(Arc::new(store.inner.clone()), options()).await;
     let body = json!({ "name": "wanted" });
-    let calls = (0..16).map(|n| servers[n % 2].call("POST", COLLECTIONS, &body));
-    let answers = futures::future::join_all(calls).await;
-    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
-    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 15, "{statuses:?}");
+    let same = body.clone();
+    store.before("create", "CATALOGUE/", move || async move {
+        other.ok("POST", COLLECTIONS, same).await;
+    });
+    assert_eq!(api.call("POST", COLLECTIONS, &body).await.status, 409);
+    assert_eq!(api.ok("GET", COLLECTIONS, Value::Null).await.as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! Several servers of one store, folds beside them, and stops.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use deltafold::Policy;
 use deltafold::store::{Memory, Store};
+use deltafold_testing::watched::Watched;
 use serde_json::json;
 
 use crate::api::{Api, options};
@@ -27,24 +27,23 @@ async fn a_read_sees_writes_answered_by_another_server() {
     }
 }
 
-/// The first write makes the Deltafold collection. Two servers that get it at once must agree.
-#[tokio::test(flavor = "multi_thread")]
-async fn first_writes_through_two_servers_are_all_kept() {
-    let store: Arc<dyn Store> = Arc::new(Memory::new());
-    let servers = [Api::of(store.clone(), options()).await, Api::of(store, options()).await];
-    let at = servers[0].collection("shared").await;
+/// The first write makes the Deltafold collection.
+///
+/// The other server's first write comes between the heads and the register of ours.
+#[tokio::test]
+async fn a_first_write_made_meanwhile_is_kept_beside_ours() {
+    let store: Watched<Memory> = Watched::default();
+    let api = Api::of(Arc::new(store.clone()), options()).await;
+    let other = Api::of(Arc::new(store.inner.clone()), options()).await;
+    let at = api.collection("shared").await;
     let path = format!("{at}/add");
-    let writes = (0..16).map(|n| {
-        let body = json!({ "ids": [n.to_string()], "embeddings": [[n]] });
-        let (server, path) = (&servers[n % 2], &path);
-        async move { server.call("POST", path, &body).await }
+    let theirs = path.clone();
+    store.before("create", "shared/collection", move || async move {
+        other.ok("POST", &theirs, json!({ "ids": ["theirs"], "embeddings": [[1]] })).await;
     });
-    let answers = futures::future::join_all(writes).await;
-    let answered: Vec<usize> = (0..16).filter(|n| answers[*n].status == 201).collect();
-    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
-    assert_eq!(answered.len(), 16, "{statuses:?}");
-    let found: BTreeSet<String> = servers[1].ids(&at, json!({})).await.into_iter().collect();
-    assert_eq!(found, (0..16).map(|n: i32| n.to_string()).collect());
+    api.ok("POST", &path, json!({ "ids": ["ours"], "embeddings": [[2]] })).await;
+    assert!(store.all_reached());
+    assert_eq!(api.ids(&at, json!({})).await, ["theirs", "ours"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
