@@ -32,7 +32,8 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
-#[cfg(feature = "serve")]
+#[cfg(any(feature = "serve", feature = "import"))]
+#[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "an import makes entries, and the server does the rest"))]
 mod catalogue;
 mod collection;
 mod compact;
@@ -43,6 +44,8 @@ mod drop_note;
 mod env;
 mod error;
 mod head;
+#[cfg(feature = "import")]
+pub mod import;
 pub mod ingest;
 pub mod jsonl;
 #[cfg(feature = "lambda")]

@@ -75,6 +75,9 @@ pub(crate) enum Command {
     /// Show the ops that a mapping makes of records of a DynamoDB stream
     #[cfg(feature = "mapping")]
     Map(super::commands::map::MapRecords),
+    /// Import collections of other programs
+    #[cfg(feature = "import")]
+    Import(super::commands::import::Import),
     /// Serve the collections over HTTP to Chroma's clients
     #[cfg(feature = "serve")]
     Serve(Box<super::commands::serve::Serve>),
@@ -116,6 +119,8 @@ impl Command {
             Self::Reset(command) => command.run(context).await,
             #[cfg(feature = "mapping")]
             Self::Map(command) => command.run(context),
+            #[cfg(feature = "import")]
+            Self::Import(command) => command.run(context).await,
             #[cfg(feature = "serve")]
             Self::Serve(command) => command.run(context).await,
             Self::Demo(command) => command.run(context).await,

@@ -20,6 +20,8 @@ mod error;
 mod found;
 mod heads;
 mod id_text;
+#[cfg(feature = "import")]
+mod imported;
 mod names;
 mod place;
 mod register;
@@ -39,8 +41,16 @@ pub(crate) use collections::NewCollection;
 pub(crate) use databases::DatabaseName;
 pub(crate) use entry::{Entry, Update};
 pub(crate) use error::{CatalogueError, Result};
+#[cfg(feature = "import")]
+pub(crate) use imported::{Imported, place_of};
 pub(crate) use names::{DEFAULT_DATABASE, DEFAULT_TENANT};
 use register::Registers;
+
+/// The key of a record's URI among its metadata. Clients cannot use it, as their keys may not begin
+/// with `#`.
+pub(crate) const URI: &str = "#uri";
+/// The mark of a sparse vector, which is a list of two strings: this, and its JSON.
+pub(crate) const SPARSE_MARK: &str = "#sparse_vector";
 
 /// The catalogue of a store. Cheap to clone; clones share the registers that they have read.
 #[derive(Debug, Clone)]

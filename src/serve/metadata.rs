@@ -9,12 +9,11 @@ use deltafold_format::{Metadata, Value};
 use serde_json::{Map, Value as Json};
 
 use super::error::{Answer, ApiError};
+use crate::catalogue::SPARSE_MARK;
+pub(super) use crate::catalogue::URI;
 
-/// The key of a record's URI.
-pub(super) const URI: &str = "#uri";
-/// The mark of a sparse vector, also its type in JSON.
+/// The type of a sparse vector in JSON.
 const SPARSE: &str = "sparse_vector";
-const SPARSE_MARK: &str = "#sparse_vector";
 const TYPE: &str = "#type";
 
 /// The metadata of a record. No value may be null.

@@ -13,6 +13,8 @@ pub(crate) mod drop;
 pub(crate) mod follow;
 pub(crate) mod get;
 pub(crate) mod history;
+#[cfg(feature = "import")]
+pub(crate) mod import;
 #[cfg(feature = "sqs")]
 pub(crate) mod ingest;
 pub(crate) mod inspect;

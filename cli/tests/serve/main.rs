@@ -11,6 +11,8 @@ mod fuzz;
 mod greedy;
 #[cfg(feature = "dynamodb")]
 mod heads;
+#[cfg(feature = "import")]
+mod import;
 mod javascript;
 #[cfg(feature = "s3")]
 mod killed;
