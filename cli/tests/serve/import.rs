@@ -159,6 +159,35 @@ fn a_directory_of_version_05_comes_in_equal() {
     comes_in_equal(VERSION_05, 500, "cosine", "close");
 }
 
+/// The same directory in a bucket comes in with the same digests.
+#[cfg(feature = "s3")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_in_a_bucket_comes_in_equal() {
+    use deltafold::store::{Key, Store as _};
+    use deltafold_testing::s3::{ACCESS_KEY, BUCKET, SECRET_KEY, Server};
+
+    let made = Made::by(VERSION_05, 1_200, "l2", "crash");
+    let server = Server::start();
+    let bucket = server.store_under("old/chroma").await;
+    for (path, content) in tree(&made.path()) {
+        let key = Key::new(path.strip_prefix(made.path()).unwrap().to_str().unwrap()).unwrap();
+        bucket.create(&key, vec![content.into()]).await.unwrap();
+    }
+    let stores = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let here = ok(stores[0].path(), &["import", "chroma", made.path().to_str().unwrap()]);
+    let address = format!("s3://{BUCKET}/old/chroma?endpoint={}", server.endpoint());
+    let output = Command::new(env!("CARGO_BIN_EXE_deltafold"))
+        .args(["--json", "--store"])
+        .arg(stores[1].path())
+        .args(["import", "chroma", &address])
+        .envs([("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let there: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(there["collections"], here["collections"]);
+}
+
 /// The process ends 755 changes after it wrote its index, and closes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crashed_directory_of_version_1_comes_in_and_is_served() {

@@ -251,14 +251,14 @@ impl Transfer<'_> {
     /// Reads all records of the target.
     async fn digests(&mut self, stage: Stage) -> Result<Digests> {
         let mut digests = Digests::new();
-        let (mut records, mut bytes) = (0, 0);
+        let (mut records, mut bytes) = (0u64, 0);
         let reader = self.collection.reader().await?;
         let mut scan = reader.scan(ScanOptions::default().order(Order::Insertion));
         while let Some(entry) = scan.next().await {
             let entry = entry?;
             bytes += digests.entry(entry.shard).or_default().add(&entry.id, &entry.record);
             records += 1;
-            if records % 1_024 == 0 {
+            if records.is_multiple_of(1_024) {
                 self.report(stage, records, bytes);
             }
         }

@@ -360,7 +360,7 @@ impl Database {
         self.each(sql, [place], |row| {
             let encoding: Option<String> = self.get(row, 1)?;
             let bytes = row.get_ref(0).map_err(|error| self.failed(&error))?;
-            let bytes = bytes.as_blob().ok().filter(|bytes| bytes.len() % 4 == 0);
+            let bytes = bytes.as_blob().ok().filter(|bytes| bytes.len().is_multiple_of(4));
             vector = bytes.and_then(|bytes| values::vector(bytes, encoding.as_deref()));
             Ok(())
         })?;

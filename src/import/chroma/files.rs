@@ -193,3 +193,98 @@ fn escaped(path: &Path) -> String {
     let bytes = path.as_os_str().as_bytes().iter();
     bytes.map(|byte| if plain(*byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database(folder: &Path, journal: &str) -> Connection {
+        let connection = Connection::open(folder.join(DATABASE)).unwrap();
+        connection
+            .execute_batch(&format!("PRAGMA journal_mode = {journal}; CREATE TABLE t (n INTEGER, filler BLOB);"))
+            .unwrap();
+        connection
+    }
+
+    fn rows(folder: &Folder) -> i64 {
+        let connection = folder.connect().unwrap();
+        connection.query_row("SELECT count(*) FROM t WHERE n = 1", [], |row| row.get(0)).unwrap()
+    }
+
+    fn names(folder: &Path) -> Vec<PathBuf> {
+        let mut names = listed(folder).unwrap();
+        names.sort();
+        names
+    }
+
+    /// A running program keeps its last writes in a write-ahead log. Read in place and read-only,
+    /// the database lacked them.
+    #[test]
+    fn writes_in_a_write_ahead_log_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = database(folder.path(), "WAL");
+        writer.execute_batch("INSERT INTO t VALUES (1, NULL)").unwrap();
+        let before = (names(folder.path()), states(folder.path()).unwrap());
+        let opened = Folder::open(folder.path()).unwrap();
+        assert!(opened.aside.is_some());
+        assert_eq!(rows(&opened), 1);
+        assert_eq!((names(folder.path()), states(folder.path()).unwrap()), before);
+    }
+
+    /// A program died in the midst of a transaction. Half of it is in the file, and the journal
+    /// holds the old pages.
+    #[test]
+    fn a_transaction_cut_off_is_rolled_back_in_the_copy() {
+        let live = tempfile::tempdir().unwrap();
+        let writer = database(live.path(), "DELETE");
+        writer.execute_batch("INSERT INTO t VALUES (1, zeroblob(200000))").unwrap();
+        writer
+            .execute_batch(
+                "PRAGMA cache_size = 2; BEGIN; UPDATE t SET n = 2; INSERT INTO t VALUES (2, zeroblob(900000));",
+            )
+            .unwrap();
+        let dead = tempfile::tempdir().unwrap();
+        for path in listed(live.path()).unwrap() {
+            fs::copy(&path, dead.path().join(path.file_name().unwrap())).unwrap();
+        }
+        assert_eq!(names(dead.path()).len(), 2, "the database and its journal");
+        let before = states(dead.path()).unwrap();
+        let opened = Folder::open(dead.path()).unwrap();
+        assert_eq!(rows(&opened), 1);
+        assert_eq!(states(dead.path()).unwrap(), before);
+    }
+
+    #[test]
+    fn a_database_without_a_journal_is_read_in_place() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("a b%3f?#é");
+        fs::create_dir(&folder).unwrap();
+        database(&folder, "DELETE").execute_batch("INSERT INTO t VALUES (1, NULL)").unwrap();
+        let opened = Folder::open(&folder).unwrap();
+        assert!(opened.aside.is_none());
+        assert_eq!(rows(&opened), 1);
+        let error = opened.connect().unwrap().execute_batch("DELETE FROM t").unwrap_err();
+        assert!(error.to_string().contains("readonly"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_that_changes_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = database(folder.path(), "DELETE");
+        let opened = Folder::open(folder.path()).unwrap();
+        opened.check_unchanged().unwrap();
+        writer.execute_batch("INSERT INTO t VALUES (1, zeroblob(20000))").unwrap();
+        let error = opened.check_unchanged().unwrap_err().to_string();
+        assert!(error.contains("has changed while it was read. Stop the program"), "{error}");
+    }
+
+    #[test]
+    fn another_directory_is_refused_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Folder::open(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("holds no file `chroma.sqlite3`. Name the directory of the `PersistentClient`"),
+            "{error}"
+        );
+    }
+}

@@ -90,7 +90,7 @@ impl Header {
         if offset != 0 || count > max || count > MAX_ELEMENTS {
             return Err(format!("its counts contradict each other: {count} of {max} elements, from byte {offset}"));
         }
-        let vector_bytes = label_at.checked_sub(vector_at).filter(|bytes| bytes % 4 == 0);
+        let vector_bytes = label_at.checked_sub(vector_at).filter(|bytes| bytes.is_multiple_of(4));
         let dimension =
             vector_bytes.map(|bytes| bytes / 4).filter(|numbers| (1..=MAX_DIMENSION as u64).contains(numbers));
         let front = most_neighbours.checked_mul(4).and_then(|bytes| bytes.checked_add(FRONT));

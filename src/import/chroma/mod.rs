@@ -90,3 +90,6 @@ pub fn read_index(header: &[u8], data: &[u8], norms: Option<&[u8]>, pickle: &[u8
     }
     Ok(labels.labels.len())
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,8 +60,7 @@ pub(super) fn list(elements: Vec<Value>) -> Option<Value> {
     }
 }
 
-/// A vector of the queue.
-#[expect(clippy::cast_precision_loss, reason = "Chroma itself compares integers as 32-bit floats")]
+/// A vector of the queue. Integers become floats, as Chroma compares them.
 pub(super) fn vector(bytes: &[u8], encoding: Option<&str>) -> Option<Vec<f32>> {
     match encoding {
         Some("FLOAT32") | None => Some(floats(bytes)),
