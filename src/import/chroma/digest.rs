@@ -59,7 +59,9 @@ mod tests {
 
     fn of(records: &[(&str, Record)]) -> Digest {
         let mut digest = Digest::default();
-        records.iter().for_each(|(id, record)| drop(digest.add(id, record)));
+        for (id, record) in records {
+            digest.add(id, record);
+        }
         digest
     }
 
