@@ -128,7 +128,7 @@ pub async fn copy(
     let of = survey.records(options.on_mismatch);
     let skipped =
         if options.on_mismatch == OnMismatch::Skip { survey.without_embedding.0 + survey.only_embedding.0 } else { 0 };
-    let catalogue = Catalogue::new(store.clone(), std::time::Duration::ZERO);
+    let catalogue = Catalogue::new(store.clone(), None, std::time::Duration::ZERO);
     let shards = options.shards.unwrap_or(1);
     let imported = Imported {
         tenant: found.tenant().to_owned(),

@@ -1,7 +1,7 @@
 //! Collections of Chroma, read from a persistent directory of version 0.5 or 1.x.
 //!
 //! A [`Directory`] lists its collections and opens them. A [`Source`] is one collection: it tells
-//! how many records it has and whether their two halves fit, and reads them. [`copy`] makes a
+//! how many records it has and whether their two halves fit, and reads them. [`copy()`] makes a
 //! collection of it in a store, in the order of insertion, and compares every record afterwards.
 //!
 //! The directory is only read. Nothing in its files is executed. `docs/import.md` says what comes

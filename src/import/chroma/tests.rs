@@ -137,7 +137,7 @@ async fn a_copy_resumes_behind_the_records_that_are_there() {
     let records = all(&directory, OnMismatch::Fail);
     let ops = records.iter().take(6).map(|(id, record)| deltafold_format::Op::put(id, record.clone())).collect();
     begun.writer(WriterOptions::default()).unwrap().append(ops).await.unwrap();
-    let catalogue = Catalogue::new(store.clone(), std::time::Duration::ZERO);
+    let catalogue = Catalogue::new(store.clone(), None, std::time::Duration::ZERO);
     assert!(catalogue.collection("acme", "archive", "Notes").await.is_err());
 
     let mut stages = Vec::new();
