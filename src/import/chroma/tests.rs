@@ -155,7 +155,7 @@ async fn a_copy_resumes_behind_the_records_that_are_there() {
     assert_eq!(entry.configuration.document()["hnsw"]["space"], "ip");
 }
 
-/// Somebody wrote to the target, or the directory has gone on since. Nothing is appended.
+/// A client wrote to the target after the import. Nothing is appended.
 #[tokio::test]
 async fn a_copy_refuses_a_target_with_other_records() {
     let folder = tempfile::tempdir().unwrap();
