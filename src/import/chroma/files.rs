@@ -237,12 +237,10 @@ mod tests {
     fn a_transaction_cut_off_is_rolled_back_in_the_copy() {
         let live = tempfile::tempdir().unwrap();
         let writer = database(live.path(), "DELETE");
-        writer.execute_batch("INSERT INTO t VALUES (1, zeroblob(200000))").unwrap();
-        writer
-            .execute_batch(
-                "PRAGMA cache_size = 2; BEGIN; UPDATE t SET n = 2; INSERT INTO t VALUES (2, zeroblob(900000));",
-            )
-            .unwrap();
+        let many = "WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 3000) \
+                    INSERT INTO t SELECT 1, zeroblob(100) FROM s";
+        writer.execute_batch(many).unwrap();
+        writer.execute_batch("PRAGMA cache_size = 2; BEGIN; UPDATE t SET n = 2;").unwrap();
         let dead = tempfile::tempdir().unwrap();
         for path in listed(live.path()).unwrap() {
             fs::copy(&path, dead.path().join(path.file_name().unwrap())).unwrap();
@@ -250,7 +248,7 @@ mod tests {
         assert_eq!(names(dead.path()).len(), 2, "the database and its journal");
         let before = states(dead.path()).unwrap();
         let opened = Folder::open(dead.path()).unwrap();
-        assert_eq!(rows(&opened), 1);
+        assert_eq!(rows(&opened), 3_000);
         assert_eq!(states(dead.path()).unwrap(), before);
     }
 

@@ -89,7 +89,7 @@ fn changes_that_wait_are_applied_in_order() {
         queue(&connection, ADD, name, Some([id as f32, 0.0]), Some("{}"));
     }
     connection.execute("INSERT INTO max_seq_id VALUES (?1, 3)", [ROWS]).unwrap();
-    queue(&connection, ADD, "a", Some([9.0, 9.0]), Some(r#"{"ignored":1}"#));
+    queue(&connection, ADD, "c", Some([9.0, 9.0]), Some(r#"{"ignored":1}"#));
     queue(&connection, UPDATE, "b", None, Some(r#"{"k":[1,2],"chroma:document":"new","chroma:uri":"u"}"#));
     queue(&connection, DELETE, "a", None, None);
     queue(&connection, UPSERT, "d", Some([4.0, 0.0]), Some(r#"{"f":1.0,"b":true}"#));
@@ -104,6 +104,8 @@ fn changes_that_wait_are_applied_in_order() {
     assert_eq!((b.document.as_deref(), &b.embedding), (Some("new"), &Some(vec![2.0, 0.0])));
     assert_eq!(b.metadata["k"], Value::I64s(vec![1, 2]));
     assert_eq!(b.metadata["#uri"], Value::String("u".to_owned()));
+    let (_, c) = &found[1];
+    assert_eq!((c.document.as_deref(), &c.embedding, c.metadata.len()), (Some("c"), &Some(vec![3.0, 0.0]), 0));
     assert_eq!(found[2].1.metadata["f"], Value::F64(1.0));
     let (_, a) = &found[3];
     assert_eq!((a.document.as_deref(), &a.embedding), (None, &Some(vec![7.0, 0.0])));

@@ -120,6 +120,12 @@ fn maps_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn bytes_behind_the_end_are_refused() {
+    let error = labels(&[of_version_1(), b"N.".to_vec()].concat()).unwrap_err().to_string();
+    assert!(error.starts_with("bytes follow its end at byte "), "{error}");
+}
+
+#[test]
 fn a_claimed_length_allocates_nothing() {
     for bytes in [
         &b"X\xff\xff\xff\xff"[..],
