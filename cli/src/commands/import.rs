@@ -159,12 +159,16 @@ impl Chroma {
     /// Shows what would come.
     fn show(&self, context: &Context, directory: &Directory, chosen: &[&Found]) -> Outcome {
         let mut documents = Vec::new();
-        let head = ["collection", "uuid", ">dimension", "metric", ">records", "halves", "into"];
+        let head = ["COLLECTION", "UUID", ">DIMENSION", "METRIC", ">RECORDS", "HALVES", "INTO"];
         let mut table = Table::new(context.output, &head);
         for found in chosen {
             let source = tokio::task::block_in_place(|| directory.source(found))?;
             let target = chroma::target(found, self.into.as_ref());
-            let target = target.map_or_else(|error| error.to_string(), |name| name.to_string());
+            let target = match (target, source.dimension()) {
+                (Ok(_), None) => "-".to_owned(),
+                (Ok(name), Some(_)) => name.to_string(),
+                (Err(error), _) => error.to_string(),
+            };
             let survey = source.survey();
             documents.push(json!({
                 "tenant": found.tenant(),
