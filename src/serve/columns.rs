@@ -218,7 +218,7 @@ mod tests {
         let record = Record {
             embedding: Some(vec![number as f32, 0.5]),
             metadata: [("n".to_owned(), Value::I64(number as i64))].into(),
-            document: (number % 2 == 0).then(|| "x".repeat(number)),
+            document: number.is_multiple_of(2).then(|| "x".repeat(number)),
         };
         Entry { id: number.to_string(), record, inserted: place, changed: place, shard: ShardId::default() }
     }

@@ -10,5 +10,6 @@
 #[cfg(feature = "lambda")]
 mod lambda;
 #[cfg(all(feature = "lambda", target_os = "linux"))]
+#[expect(clippy::disallowed_methods, reason = "the test waits for processes of its own")]
 mod pipeline;
 mod template;
