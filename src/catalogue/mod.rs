@@ -52,6 +52,9 @@ pub(crate) const URI: &str = "#uri";
 /// The mark of a sparse vector, which is a list of two strings: this, and its JSON.
 pub(crate) const SPARSE_MARK: &str = "#sparse_vector";
 
+/// Stores with the place of their heads.
+type StoresByHeads = Vec<(HeadPlace, Arc<dyn Store>)>;
+
 /// The catalogue of a store. Cheap to clone; clones share the registers that they have read.
 #[derive(Debug, Clone)]
 pub(crate) struct Catalogue {
@@ -63,7 +66,7 @@ pub(crate) struct Catalogue {
     /// The location of the store, if it is known.
     location: Option<Arc<Location>>,
     /// The store with each other place of heads that was needed.
-    elsewhere: Arc<Mutex<Vec<(HeadPlace, Arc<dyn Store>)>>>,
+    elsewhere: Arc<Mutex<StoresByHeads>>,
 }
 
 impl Catalogue {
