@@ -18,6 +18,7 @@ pub(super) struct OfShard {
     pub(super) behind: Option<Sequence>,
 }
 
+#[cfg(feature = "serve")]
 impl OfShard {
     /// Ops of one shard, as one segment directly behind a slot.
     pub(super) fn behind(shard: ShardId, behind: Sequence, ops: Vec<Op>) -> Self {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use deltafold_format::limits::{MAX_SEGMENT_MARKS, MAX_SOURCE_BYTES};
 use deltafold_format::{Op, Uid};
-#[cfg(any(feature = "serve", test))]
+#[cfg(feature = "serve")]
 use deltafold_format::{Sequence, ShardId};
 use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
@@ -221,7 +221,7 @@ impl Writer {
     /// # Errors
     ///
     /// Those of `append`; `Conflict` if another segment came first: nothing was appended then.
-    #[cfg(any(feature = "serve", test))]
+    #[cfg(feature = "serve")]
     pub(crate) async fn append_behind(&self, shard: ShardId, behind: Sequence, ops: Vec<Op>) -> Result<Ack> {
         let bytes = self.check(ops.iter())?;
         self.send(bytes, vec![OfShard::behind(shard, behind, ops)])?.wait().await
