@@ -15,12 +15,16 @@ mod counted;
 mod load;
 mod others;
 mod prices;
+mod queries;
 
 pub use bill::{Bill, Line};
 pub use counted::{Counted, counted};
 pub use load::{Load, Shape, Source, bill};
 pub use others::{Hosted, OldWay, Written, file_system, hosted, old_way, written};
 pub use prices::{Item, PRICES_OF, Prices};
+pub use queries::{
+    OLD_WAY_FLAT, QueryLoad, QueryShape, chroma_cloud, function_url, query_loads, s3_vectors, turbopuffer,
+};
 
 /// Minutes of a month of 30 days.
 pub const MINUTES: f64 = 43_200.0;

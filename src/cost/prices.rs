@@ -47,6 +47,26 @@ pub enum Item {
     HostedStorage,
     /// A TiB scanned there by queries.
     HostedScan,
+    /// A GiB that queries return there.
+    HostedReturn,
+    /// A GB written to S3 Vectors.
+    VectorsWrite,
+    /// A GB kept there for a month.
+    VectorsStorage,
+    /// A query there.
+    VectorsQuery,
+    /// A TB that queries process there.
+    VectorsScan,
+    /// A GB written to turbopuffer.
+    PufferWrite,
+    /// A GB kept there for a month.
+    PufferStorage,
+    /// A PB that queries read there.
+    PufferScan,
+    /// A GB that queries return there.
+    PufferReturn,
+    /// The least to pay there in a month.
+    PufferMinimum,
 }
 
 /// An item with its name and price.
@@ -84,8 +104,10 @@ const SCHEDULER: &str =
     "https://aws.amazon.com/eventbridge/pricing/ (figures: awsnegotiations.com/eventbridge-scheduler-cost, 2026-05)";
 const EFS: &str = "https://aws.amazon.com/efs/pricing/ (figures: factualminds.com/blog/amazon-efs-pricing, 2026-06)";
 const CHROMA: &str = "https://docs.trychroma.com/cloud/pricing";
+const VECTORS: &str = "https://aws.amazon.com/s3/pricing/, of 2026-11; a TB beyond the first 100,000 vectors of an index costs less (figures: exploreagentic.ai/insights/s3-vectors-enterprise-rag, 2026)";
+const PUFFER: &str = "https://turbopuffer.com/pricing.md, read 2026-11-27; plan Launch, before discounts";
 
-const ENTRIES: [Entry; 20] = [
+const ENTRIES: [Entry; 30] = [
     entry(Item::S3Put, "s3.put", 5.0e-6, 0.0, "PUT, COPY, POST, LIST", S3),
     entry(Item::S3Get, "s3.get", 4.0e-7, 0.0, "GET, HEAD", S3),
     entry(Item::S3Storage, "s3.storage", 0.023, 0.0, "GB-month", S3),
@@ -106,6 +128,16 @@ const ENTRIES: [Entry; 20] = [
     entry(Item::HostedWrite, "hosted.write", 2.50, 0.0, "GiB", CHROMA),
     entry(Item::HostedStorage, "hosted.storage", 0.33, 0.0, "GiB-month", CHROMA),
     entry(Item::HostedScan, "hosted.scan", 0.0075, 0.0, "TiB scanned", CHROMA),
+    entry(Item::HostedReturn, "hosted.return", 0.09, 0.0, "GiB returned", CHROMA),
+    entry(Item::VectorsWrite, "s3vectors.write", 0.20, 0.0, "GB", VECTORS),
+    entry(Item::VectorsStorage, "s3vectors.storage", 0.06, 0.0, "GB-month", VECTORS),
+    entry(Item::VectorsQuery, "s3vectors.query", 2.5e-6, 0.0, "query", VECTORS),
+    entry(Item::VectorsScan, "s3vectors.scan", 0.004, 0.0, "TB processed", VECTORS),
+    entry(Item::PufferWrite, "turbopuffer.write", 2.0, 0.0, "GB", PUFFER),
+    entry(Item::PufferStorage, "turbopuffer.storage", 0.33, 0.0, "GB-month", PUFFER),
+    entry(Item::PufferScan, "turbopuffer.scan", 1.0, 0.0, "PB queried", PUFFER),
+    entry(Item::PufferReturn, "turbopuffer.return", 0.05, 0.0, "GB returned", PUFFER),
+    entry(Item::PufferMinimum, "turbopuffer.minimum", 16.0, 0.0, "month", PUFFER),
 ];
 
 impl Item {

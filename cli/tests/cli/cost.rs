@@ -50,3 +50,23 @@ fn counted_requests_replace_the_formulas() {
     home.run("cost --requests-of bad.json --covering 1h").ends_with(3).complains("no request is called `gets`");
     home.run("cost --requests-of counted.json").ends_with(2);
 }
+
+/// The page shows what the command prints, so the two cannot drift apart.
+#[test]
+fn the_table_of_queries_is_the_one_in_the_docs() {
+    let home = Home::new();
+    let page = include_str!("../../../docs/costs.md");
+    let printed = home.run("cost --by-queries --markdown").ok();
+    assert_eq!(printed.stdout.lines().count(), 14, "{printed:?}");
+    assert!(page.contains(printed.stdout.trim_end()), "put this into docs/costs.md:\n{}", printed.stdout);
+    home.run("cost --by-queries").ok().says("TURBOPUFFER").says("$130.00");
+    let rows = home.run("cost --by-queries --json").ok().json();
+    let least = &rows["loads"][0];
+    assert_eq!((&least["records"], &least["queries"]), (&70_000.0.into(), &1.0e6.into()));
+    assert!(least["function_url"].as_f64().unwrap() < 130.0, "{least}");
+    assert_eq!(least["turbopuffer"], 16.0, "the minimum");
+    let dear = home.run("cost --by-queries --json --price s3vectors.query=1").ok().json();
+    assert!(dear["loads"][0]["s3_vectors"].as_f64().unwrap() > 1.0e6);
+    home.run("cost --markdown").ends_with(2);
+    home.run("cost --prices").ok().says("turbopuffer.minimum").says("read 2026-11-27");
+}

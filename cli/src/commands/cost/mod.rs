@@ -1,4 +1,6 @@
-//! `cost`: the monthly cost of a pipeline, and of its alternatives.
+//! `cost`: the monthly cost of a pipeline, of queries, and of their alternatives.
+
+mod queries;
 
 use std::path::Path;
 use std::time::Duration;
@@ -74,6 +76,13 @@ pub(crate) struct Cost {
     /// List the prices, their date and their sources
     #[arg(long)]
     prices: bool,
+    /// Compare collections of several sizes and numbers of queries, behind a function URL and at
+    /// other services
+    #[arg(long, conflicts_with = "prices")]
+    by_queries: bool,
+    /// Print that comparison as Markdown
+    #[arg(long, requires = "by_queries", conflicts_with = "json")]
+    markdown: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
@@ -120,6 +129,9 @@ impl Cost {
         }
         if self.prices {
             return list(context, &prices);
+        }
+        if self.by_queries {
+            return queries::print(context, &prices, self.markdown);
         }
         let load = Load {
             messages: self.messages,
