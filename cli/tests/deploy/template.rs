@@ -34,8 +34,8 @@ fn the_template_keeps_rules_that_every_bad_twin_breaks() {
 
 #[test]
 fn the_pulumi_program_keeps_the_same_rules() {
-    for source in ["stream", "forwarder", "fifo", "standard"] {
-        let said = venv::run(python("check_pulumi.py").arg(path("docs/deploy/pulumi")).arg(source));
+    for (source, serve) in [("stream", "no"), ("forwarder", "iam"), ("fifo", "tokens"), ("standard", "no")] {
+        let said = venv::run(python("check_pulumi.py").arg(path("docs/deploy/pulumi")).args([source, serve]));
         assert!(said.contains("resources"), "{source}: {said}");
     }
 }

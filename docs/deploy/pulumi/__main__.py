@@ -19,9 +19,16 @@ fold_minutes = config.get_int("foldMinutes") or 15
 fold_segments = config.get_int("foldSegments") or 512
 log_days = config.get_int("logDays") or 14
 alarm_topic = config.get("alarmTopic") or ""
+serve = config.get("serve") or "no"
+serve_tokens = (config.get_secret("serveTokens") or "") if serve == "tokens" else ""
+serve_memory = config.get_int("serveMemory") or 1769
+serve_disk = config.get_int("serveDisk") or 512
 
 if source not in ("stream", "forwarder", "fifo", "standard"):
     raise ValueError(f"deltafold:source is `{source}`; expected stream, forwarder, fifo or standard")
+
+if serve not in ("no", "iam", "tokens"):
+    raise ValueError(f"deltafold:serve is `{serve}`; expected no, iam or tokens")
 
 reads_stream = source in ("stream", "forwarder")
 has_fifo = source in ("forwarder", "fifo")
@@ -176,7 +183,7 @@ if heads_table:
 
 
 # ---- Functions ----
-def function(name, what, statements, variables, memory, seconds):
+def function(name, what, statements, variables, memory, seconds, **more):
     log = aws.cloudwatch.LogGroup(name, retention_in_days=log_days)
     writes = allow("Log", ["logs:CreateLogStream", "logs:PutLogEvents"], pulumi.Output.concat(log.arn, ":*"))
     made = role(name, "lambda.amazonaws.com", [*statements, writes])
@@ -197,6 +204,7 @@ def function(name, what, statements, variables, memory, seconds):
             "variables": {"DELTAFOLD_FUNCTION": name, "DELTAFOLD_STORE": store, "DELTAFOLD_COLLECTION": collection}
             | variables
         },
+        **more,
     )
 
 
@@ -207,13 +215,15 @@ compact = function(
         allow(
             "FoldAndSweep",
             ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
-            pulumi.Output.concat(under, "/", collection, "/*"),
+            # Clients of the server make collections, so their names are not known here.
+            pulumi.Output.concat(under, "/*") if serve != "no" else pulumi.Output.concat(under, "/", collection, "/*"),
         ),
         allow("List", "s3:ListBucket", bucket.arn),
         allow("ListUploads", "s3:ListBucketMultipartUploads", bucket.arn),
         allow("SwapHeads", ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query"], heads) if heads else None,
     ],
-    {},
+    # A star stands for every collection of the store.
+    {"DELTAFOLD_COLLECTION": "*"} if serve != "no" else {},
     1024,
     600,
 )
@@ -324,6 +334,50 @@ aws.scheduler.Schedule(
 )
 
 
+# ---- The function that answers clients ----
+server = None
+if serve != "no":
+    server = function(
+        "serve",
+        "Answers Chroma's clients over HTTP",
+        [
+            # Clients make, change and delete collections. Deletion takes their objects along.
+            allow(
+                "ReadAndWrite",
+                ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
+                pulumi.Output.concat(under, "/*"),
+            ),
+            allow("List", "s3:ListBucket", bucket.arn),
+            allow("ListUploads", "s3:ListBucketMultipartUploads", bucket.arn),
+            allow("AskForAFold", "lambda:InvokeFunction", compact.arn),
+            allow("SwapHeads", ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query"], heads) if heads else None,
+        ],
+        {"DELTAFOLD_AUTH": serve, "DELTAFOLD_TOKENS": serve_tokens, "DELTAFOLD_COMPACT_FUNCTION": compact.name},
+        serve_memory,
+        # A query from nothing reads the codes of the whole collection.
+        60,
+        ephemeral_storage={"size": serve_disk},
+    )
+    url = aws.lambda_.FunctionUrl(
+        "serve",
+        function_name=server.name,
+        authorization_type="NONE" if serve == "tokens" else "AWS_IAM",
+        invoke_mode="BUFFERED",
+    )
+    pulumi.export("url", url.function_url)
+    if serve == "tokens":
+        # The service asks for both permissions. The function itself checks the tokens.
+        aws.lambda_.Permission(
+            "serve-url",
+            function=server.name,
+            action="lambda:InvokeFunctionUrl",
+            principal="*",
+            function_url_auth_type="NONE",
+        )
+        aws.lambda_.Permission(
+            "serve-call", function=server.name, action="lambda:InvokeFunction", principal="*", invoked_via_function_url=True
+        )
+
 # ---- Alarms ----
 def alarm(name, what, namespace, metric, dimensions, statistic, threshold, period=300, periods=1):
     aws.cloudwatch.MetricAlarm(
@@ -356,6 +410,9 @@ what = "Invocations are refused; on a queue each counts as a receive"
 alarm("throttled", what, "AWS/Lambda", "Throttles", {"FunctionName": ingest.name}, "Sum", 0, periods=3)
 what = "Folds fail; nothing is lost, but readers get slower"
 alarm("folds", what, "AWS/Lambda", "Errors", {"FunctionName": compact.name}, "Sum", 2, period=3600)
+if server:
+    what = "Requests of clients fail with 5xx; the log of the function says why"
+    alarm("serve", what, "AWS/Lambda", "Url5xxCount", {"FunctionName": server.name}, "Sum", 5)
 
 pulumi.export("store", store)
 pulumi.export("bucket", bucket.id)

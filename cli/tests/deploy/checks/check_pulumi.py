@@ -1,4 +1,4 @@
-"""A run of the Pulumi program with Pulumi's own mocks, for one source, against the same rules as the template."""
+"""A run of the Pulumi program with Pulumi's own mocks, for one source and one choice of a server, against the same rules as the template."""
 
 import json
 import os
@@ -10,13 +10,24 @@ import pulumi
 from model import Model
 from rules import broken
 
-program, source = sys.argv[1], sys.argv[2]
+program, source, serve = sys.argv[1:]
 resources = []
+
+
+def shown(value):
+    """A value without the marks of secrets."""
+    if isinstance(value, dict):
+        return shown(value["value"]) if SECRET in value else {name: shown(one) for name, one in value.items()}
+    return [shown(one) for one in value] if isinstance(value, list) else value
+
+
+# The key by which Pulumi marks a secret, here the tokens of clients.
+SECRET = "4dabf18193072939515e22adb298388d"
 
 
 class Mocks(pulumi.runtime.Mocks):
     def new_resource(self, args):
-        resources.append((args.typ, args.name, args.inputs))
+        resources.append((args.typ, args.name, shown(args.inputs)))
         outputs = {"arn": f"arn:{args.name}", "name": args.name, "url": f"https://{args.name}", "streamArn": f"arn:{args.name}/stream"}
         return args.name, {**outputs, **args.inputs}
 
@@ -25,7 +36,7 @@ class Mocks(pulumi.runtime.Mocks):
 
 
 pulumi.runtime.set_mocks(Mocks(), project="deltafold", stack="test", preview=False)
-settings = {"source": source, "collection": "c", "headsTable": "heads", "objectsBucket": "uploads", "zip": program + "/requirements.txt"}
+settings = {"source": source, "collection": "c", "headsTable": "heads", "objectsBucket": "uploads", "zip": program + "/requirements.txt", "serve": serve, "serveTokens": "t"}
 pulumi.runtime.set_all_config({f"deltafold:{name}": value for name, value in settings.items()})
 
 
@@ -35,6 +46,6 @@ def run():
 
 
 run()
-found = broken(Model.of_pulumi(resources), source)
-assert not found, (source, found)
+found = broken(Model.of_pulumi(resources), source, serve)
+assert not found, (source, serve, found)
 print(json.dumps({"resources": len(resources)}))

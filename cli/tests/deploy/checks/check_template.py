@@ -10,15 +10,17 @@ SOURCES = ("stream", "forwarder", "fifo", "standard")
 template = load(sys.argv[1])
 checks = 0
 for source in SOURCES:
-    for more in ({}, {"StreamArn": "arn:aws:dynamodb:us-east-1:1:table/t/stream/1"}, {"HeadsTable": "heads"}, {"ObjectsBucket": "uploads"}):
+    for more in ({}, {"StreamArn": "arn:aws:dynamodb:us-east-1:1:table/t/stream/1"}, {"HeadsTable": "heads"}, {"ObjectsBucket": "uploads"}, {"Serve": "iam"}, {"Serve": "tokens", "ServeTokens": "t"}):
         model = Model.of_template(template, {"Source": source, "Collection": "c", **more})
-        found = broken(model, source)
+        found = broken(model, source, more.get("Serve", "no"))
         assert not found, (source, more, found)
         named = model.functions["Ingest"]["variables"]["DELTAFOLD_OBJECTS"]
         assert named == ("s3://uploads/bulk" if "ObjectsBucket" in more and source != "stream" else ""), (source, more, named)
         checks += 1
 assert template["Parameters"]["Source"]["Default"] == "stream", "cheapest by default"
 assert template["Parameters"]["WindowSeconds"]["Default"] == 20
+assert template["Parameters"]["Serve"]["Default"] == "no" and template["Parameters"]["ServeTokens"]["NoEcho"], "nobody is let in unasked"
+assert "ServeTokens" not in str(template["Outputs"]), "tokens are not shown"
 
 
 def properties(name):
@@ -30,7 +32,7 @@ def twin(source, what, change, **more):
     global checks
     other = copy.deepcopy(template)
     change(other)
-    found = broken(Model.of_template(other, {"Source": source, "Collection": "c", **more}), source)
+    found = broken(Model.of_template(other, {"Source": source, "Collection": "c", **more}), source, more.get("Serve", "no"))
     assert any(what in one for one in found), (source, what, found)
     checks += 1
 
@@ -92,4 +94,37 @@ for change, more in [
     (lambda t: read_objects(t).__setitem__(1, read_objects(t)[2]), {"ObjectsBucket": "uploads"}),
 ]:
     twin("fifo", "objects are read where", change, **more)
+
+
+def serve_variables(t):
+    return properties("ServeFunction")(t)["Environment"]["Variables"]
+
+
+def serve_statement(t, number):
+    return properties("ServeRole")(t)["Policies"][0]["PolicyDocument"]["Statement"][number]
+
+
+TOKENS = {"Serve": "tokens", "ServeTokens": "t"}
+for what, change, more in [
+    ("open where", put("ServeUrl", "AuthType", "NONE"), {"Serve": "iam"}),
+    ("open where", put("ServeUrl", "AuthType", "AWS_IAM"), TOKENS),
+    ("without tokens", lambda t: t["Resources"]["ServeUrlForAll"].__setitem__("Condition", "Serves"), {"Serve": "iam"}),
+    ("in no other way", take("ServeCallByUrl", "InvokedViaFunctionUrl"), TOKENS),
+    ("in no other way", lambda t: t["Resources"].pop("ServeCallByUrl"), TOKENS),
+    ("the server alone", put("ServeCallByUrl", "FunctionName", {"Ref": "Ingest"}), TOKENS),
+    ("checks what was chosen", lambda t: serve_variables(t).__setitem__("DELTAFOLD_AUTH", "none"), TOKENS),
+    ("has tokens", lambda t: serve_variables(t).__setitem__("DELTAFOLD_TOKENS", ""), TOKENS),
+    ("folded elsewhere", lambda t: serve_variables(t).pop("DELTAFOLD_COMPACT_FUNCTION"), TOKENS),
+    ("does not fold", lambda t: serve_variables(t).__setitem__("DELTAFOLD_COMPACT", "true"), TOKENS),
+    ("whole answers", put("ServeUrl", "InvokeMode", "RESPONSE_STREAM"), TOKENS),
+    ("query from nothing", put("ServeFunction", "Timeout", 3), TOKENS),
+    ("collections of clients", lambda t: properties("Compact")(t)["Environment"]["Variables"].__setitem__("DELTAFOLD_COLLECTION", "c"), TOKENS),
+    ("collections of clients", lambda t: properties("Compact")(t)["Environment"]["Variables"].__setitem__("DELTAFOLD_COLLECTION", "*"), {}),
+    ("where one is chosen", lambda t: [t["Resources"][name].pop("Condition") for name in ("ServeFunction", "ServeLog", "ServeRole")], {}),
+    ("under the prefix", lambda t: serve_statement(t, 0).__setitem__("Resource", {"Fn::Sub": "${Bucket.Arn}/*"}), {"Serve": "iam"}),
+    ("by pattern", lambda t: serve_statement(t, 0).__setitem__("Action", "s3:*"), {"Serve": "iam"}),
+    ("may list", lambda t: properties("ServeRole")(t)["Policies"][0]["PolicyDocument"]["Statement"].pop(1), {"Serve": "iam"}),
+    ("failed requests", lambda t: t["Resources"].pop("ServeAlarm"), {"Serve": "iam"}),
+]:
+    twin("stream", what, change, **more)
 print(f"{checks} checks")

@@ -91,6 +91,7 @@ class Model:
     def __init__(self):
         self.queues, self.functions, self.mappings = {}, {}, []
         self.logs, self.roles, self.denied, self.lifecycle, self.alarms = {}, [], [], [], []
+        self.urls, self.permissions = [], []
 
     @classmethod
     def of_template(cls, template, parameters):
@@ -115,6 +116,16 @@ class Model:
                     "runtime": p["Runtime"],
                     "variables": p["Environment"]["Variables"],
                 }
+            elif kind == "AWS::Lambda::Url":
+                model.urls.append({"auth": p["AuthType"], "function": p["TargetFunctionArn"].removeprefix("arn:"), "mode": p["InvokeMode"]})
+            elif kind == "AWS::Lambda::Permission":
+                model.permissions.append({
+                    "action": p["Action"],
+                    "by": p["Principal"],
+                    "auth": p.get("FunctionUrlAuthType"),
+                    "by_url": p.get("InvokedViaFunctionUrl"),
+                    "function": p["FunctionName"],
+                })
             elif kind == "AWS::Lambda::EventSourceMapping":
                 model.mappings.append({
                     "function": p["FunctionName"],
@@ -171,6 +182,16 @@ class Model:
                     "runtime": p["runtime"],
                     "variables": p["environment"]["variables"],
                 }
+            elif kind == "aws:lambda/functionUrl:FunctionUrl":
+                model.urls.append({"auth": p["authorizationType"], "function": f"arn:{p['functionName']}", "mode": p["invokeMode"]})
+            elif kind == "aws:lambda/permission:Permission":
+                model.permissions.append({
+                    "action": p["action"],
+                    "by": p["principal"],
+                    "auth": p.get("functionUrlAuthType"),
+                    "by_url": p.get("invokedViaFunctionUrl"),
+                    "function": f"arn:{p['function']}",
+                })
             elif kind == "aws:lambda/eventSourceMapping:EventSourceMapping":
                 model.mappings.append({
                     "function": p["functionName"],

@@ -3,7 +3,38 @@
 import json
 
 
-def broken(model, source):
+def served(model, serve, rule):
+    """The rules of the function that answers clients, and of what it changes elsewhere."""
+    by_name = {function["variables"]["DELTAFOLD_FUNCTION"]: (name, function) for name, function in model.functions.items()}
+    name, function = by_name.get("serve", (None, None))
+    compact = by_name["compact"][1]["variables"]
+    rule((compact["DELTAFOLD_COLLECTION"] == "*") == (serve != "no"), "compact finds the collections of clients, and only theirs")
+    rule(bool(function) == (serve != "no"), "a server where one is chosen")
+    rule(len(model.urls) == (serve != "no"), "one URL for the server")
+    open_to_all = [one for one in model.permissions if one["by"] == "*"]
+    if serve != "tokens":
+        rule(not model.permissions, "without tokens nobody is let in by a permission")
+    if not function:
+        return
+    variables = function["variables"]
+    rule(variables["DELTAFOLD_AUTH"] == serve, "the server checks what was chosen")
+    rule(bool(variables["DELTAFOLD_TOKENS"]) == (serve == "tokens"), "the server has tokens where they are chosen")
+    rule(variables.get("DELTAFOLD_COMPACT_FUNCTION"), "the server has long logs folded elsewhere")
+    rule("DELTAFOLD_COMPACT" not in variables, "the server does not fold")
+    rule(function["timeout"] <= 900 and function["timeout"] >= 30, "the server has time for a query from nothing")
+    rule(int(function["memory"]) >= 256, "the server has memory")
+    for url in model.urls:
+        rule(url["function"] == name and url["mode"] == "BUFFERED", "the URL is the server's, with whole answers")
+        rule(url["auth"] == ("NONE" if serve == "tokens" else "AWS_IAM"), "the URL is open where the server checks tokens")
+    if serve == "tokens":
+        wanted = [("lambda:InvokeFunction", None, True), ("lambda:InvokeFunctionUrl", "NONE", None)]
+        found = sorted(((one["action"], one["auth"], one["by_url"]) for one in open_to_all), key=str)
+        rule(found == sorted(wanted, key=str), f"everyone may call by the URL, and in no other way: {found}")
+        rule(all(one["function"] == name for one in model.permissions), "everyone may call the server alone")
+    rule(any(alarm["metric"] == "Url5xxCount" for alarm in model.alarms), "an alarm on failed requests")
+
+
+def broken(model, source, serve="no"):
     """The rules that are broken, in words."""
     found = []
 
@@ -12,16 +43,17 @@ def broken(model, source):
             found.append(what)
 
     reads_stream = source in ("stream", "forwarder")
-    rule(len(model.functions) == (3 if source == "forwarder" else 2), "functions: ingest, compact, and forward where it is chosen")
+    served(model, serve, rule)
     kinds = sorted(function["variables"]["DELTAFOLD_FUNCTION"] for function in model.functions.values())
-    wanted = ["compact", "forward", "ingest"] if source == "forwarder" else ["compact", "ingest"]
+    wanted = sorted(["compact", "ingest"] + ["forward"] * (source == "forwarder") + ["serve"] * (serve != "no"))
     rule(kinds == wanted, f"each function knows which it is: {kinds}")
     for name, function in model.functions.items():
         rule(function["reserved"] is None, f"{name}: no reserved concurrency")
         rule(function["runtime"] == "provided.al2023", f"{name}: runtime")
         rule(function["log"] in model.logs, f"{name}: a log group of its own")
-        for variable in ("DELTAFOLD_STORE", "DELTAFOLD_COLLECTION"):
-            rule(function["variables"].get(variable), f"{name}: {variable}")
+        rule(function["variables"].get("DELTAFOLD_STORE"), f"{name}: DELTAFOLD_STORE")
+        is_server = function["variables"]["DELTAFOLD_FUNCTION"] == "serve"
+        rule(is_server or function["variables"].get("DELTAFOLD_COLLECTION"), f"{name}: DELTAFOLD_COLLECTION")
     for name, days in model.logs.items():
         rule(days, f"{name}: logs are not kept for ever")
 
@@ -85,12 +117,15 @@ def broken(model, source):
     rule(found_objects == wanted, f"objects are read where they may be named, and nowhere else: {found_objects}")
     rule(not objects or objects.removeprefix("s3://").count("/") >= 1, "objects lie under a prefix")
     lists = [one for one in model.roles if one["Action"] == "s3:ListBucket"]
-    rule(len(lists) == 2 and not any("Condition" in one for one in lists), "functions that append or fold may list: without that an absent object is answered 403")
+    rule(len(lists) == (2 if serve == "no" else 3) and not any("Condition" in one for one in lists), "functions that append or fold may list: without that an absent object is answered 403")
     for one in model.roles:
         actions = one["Action"] if isinstance(one["Action"], list) else [one["Action"]]
         resources = one["Resource"] if isinstance(one["Resource"], list) else [one["Resource"]]
         rule(not any("*" in action for action in actions), f"{one.get('Sid')}: no action by pattern")
         rule(not any(resource == "*" for resource in resources), f"{one.get('Sid')}: no resource `*`")
+        for action in actions:
+            if action.startswith("s3:") and action.endswith("Object"):
+                rule(not any(resource.count("/") < 2 for resource in resources), f"{one.get('Sid')}: objects under the prefix only")
         for action in ("s3:PutObject", "s3:DeleteObject"):
             if action in actions and "s3:DeleteObject" not in actions:
                 rule(all(resource.endswith("/log/*") for resource in resources), f"{one.get('Sid')}: a function that appends writes segments only")
