@@ -78,6 +78,15 @@ impl Location {
         }
     }
 
+    /// The location with a cache of parts in `folder`, unless it names one or is a folder itself.
+    #[cfg(feature = "lambda")]
+    pub(crate) fn cached_in(mut self, folder: &Path, max_bytes: u64) -> Self {
+        if let Backend::S3(address) = &mut self.backend {
+            address.cache.get_or_insert_with(|| (folder.to_owned(), max_bytes));
+        }
+        self
+    }
+
     /// The store, which also holds the heads of its collections.
     ///
     /// # Errors

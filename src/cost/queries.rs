@@ -148,8 +148,7 @@ pub fn function_url(load: &QueryLoad, prices: &Prices) -> Bill {
     add("S3", "appends: PUT", Item::S3Put, appends);
     // A head for each append. A fold reads each segment once.
     add("S3", "appends and folds: GET", Item::S3Get, 2.0 * appends);
-    let seconds =
-        warm * load.warm_seconds() + cold * load.cold_seconds() + appends * shape.append_seconds;
+    let seconds = warm * load.warm_seconds() + cold * load.cold_seconds() + appends * shape.append_seconds;
     add("Lambda", "memory and time", Item::LambdaArm, seconds * load.memory());
     add("Lambda", "invocations", Item::LambdaRequest, load.queries + appends);
     bill

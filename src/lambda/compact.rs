@@ -15,7 +15,7 @@ use super::metrics::{Measured, Metric};
 use crate::collection::Collection;
 use crate::compact::{CompactReport, Compactor, CompactorOptions, SweepOptions};
 use crate::env::{Env, System};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::location::Location;
 use crate::memory::MemoryLimit;
 
@@ -27,7 +27,7 @@ const SWEEP_VERSIONS: u64 = 32;
 #[derive(Debug)]
 pub(super) struct Compact {
     store: Location,
-    /// The collections to compact if the event names none.
+    /// The collections to compact if the event names none. Empty for all of the store.
     names: Vec<CollectionName>,
     memory: MemoryLimit,
     open: HashMap<CollectionName, Open>,
@@ -52,7 +52,7 @@ impl Compact {
     }
 
     /// Compacts the collections that the event names (`{"collections": ["a"]}`, directly or in
-    /// messages of a queue). Otherwise compacts those of the configuration.
+    /// messages of a queue). Otherwise compacts those of the configuration, or all of the store.
     pub(super) async fn handle(
         &mut self,
         event: Event,
@@ -65,7 +65,7 @@ impl Compact {
                 let mut response = SqsBatchResponse::default();
                 for message in messages {
                     let done = match named(message.body.as_deref().unwrap_or_default()) {
-                        Ok(names) => self.all(&names.unwrap_or(self.names.clone()), request, deadline).await.map(drop),
+                        Ok(names) => self.all(names, request, deadline).await.map(drop),
                         Err(failure) => Err(failure),
                     };
                     let id = message.message_id.unwrap_or_default();
@@ -78,8 +78,7 @@ impl Compact {
             }
             Event::Changes(_) => Err(Failure::event("records of a stream are for `ingest` or `forward`".to_owned())),
             Event::Other => {
-                let names = named(payload.get())?.unwrap_or(self.names.clone());
-                let done = self.all(&names, request, deadline).await?;
+                let done = self.all(named(payload.get())?, request, deadline).await?;
                 Ok(json!({ "collections": done }))
             }
         }
@@ -88,14 +87,22 @@ impl Compact {
     /// Compacts each of them, even if others fail.
     async fn all(
         &mut self,
-        names: &[CollectionName],
+        named: Option<Vec<CollectionName>>,
         request: &str,
         deadline: Deadline,
     ) -> Result<Vec<Value>, Failure> {
+        let finds_them = named.is_none() && self.names.is_empty();
+        let names = match named {
+            Some(names) => names,
+            None if finds_them => self.found(deadline).await?,
+            None => self.names.clone(),
+        };
         let (mut done, mut failed) = (Vec::new(), None);
-        for name in names {
+        for name in &names {
             match deadline.bound(self.one(name, request)).await {
                 Some(Ok(report)) => done.push(report),
+                // It was dropped after it was found.
+                Some(Err(error)) if finds_them && error.kind() == ErrorKind::NotFound => {}
                 Some(Err(error)) => {
                     tracing::error!(collection = %name, %error, "a collection was not compacted");
                     failed = Some(error.into());
@@ -107,6 +114,15 @@ impl Compact {
             }
         }
         failed.map_or(Ok(done), Err)
+    }
+
+    /// All collections of the store. Forgets those that are gone.
+    async fn found(&mut self, deadline: Deadline) -> Result<Vec<CollectionName>, Failure> {
+        let finding = async { Collection::list(&*self.store.store().await?).await };
+        let late = || Failure::late("the collections of the store could not be listed in time".to_owned());
+        let names = deadline.bound(finding).await.ok_or_else(late)??;
+        self.open.retain(|name, _| names.contains(name));
+        Ok(names)
     }
 
     async fn one(&mut self, name: &CollectionName, request: &str) -> Result<Value> {

@@ -1,10 +1,10 @@
 //! The configuration of the function, from the environment.
 
-use std::fmt::Display;
-
 use deltafold_format::CollectionName;
 
+use super::serve_settings::ServeSettings;
 use super::target::MappingFile;
+use super::variables::Variables;
 use crate::location::Location;
 use crate::memory::MemoryLimit;
 use crate::store::S3Address;
@@ -19,7 +19,7 @@ const MAX_RECEIVES: u32 = 10;
 pub(super) struct Config {
     pub(super) function: Function,
     pub(super) store: Location,
-    /// At least one, and exactly one for functions that append.
+    /// Exactly one for functions that append. None for `serve`, and where `compact` finds them.
     pub(super) collections: Vec<CollectionName>,
     pub(super) mapping: Option<MappingFile>,
     /// The place of objects that messages may name.
@@ -28,7 +28,7 @@ pub(super) struct Config {
     pub(super) memory: MemoryLimit,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Function {
     Ingest(IngestSettings),
     Forward {
@@ -38,6 +38,7 @@ pub(super) enum Function {
         groups: u32,
     },
     Compact,
+    Serve(Box<ServeSettings>),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -53,71 +54,51 @@ pub(super) struct IngestSettings {
 impl Config {
     /// Reads the variables; an empty one counts as unset. The error lists everything that is wrong.
     pub(super) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let mut variables = Variables { variable, wrong: Vec::new() };
+        let mut variables = Variables::new(variable);
         let store = variables.store();
         let collections = variables.collections();
-        let function = variables.function(&collections);
+        let memory = variables.memory();
+        let function = variables.function(&collections, memory);
         let mapping = variables.mapping();
         let objects = variables.objects();
-        let memory = variables.memory();
-        match (function, store) {
-            (Some(function), Some(store)) if variables.wrong.is_empty() => {
-                Ok(Self { function, store, collections, mapping, objects, memory })
-            }
-            _ => Err(variables.wrong.join(". ")),
+        match (function, store, variables.mistakes()) {
+            (Some(function), Some(store), None) => Ok(Self { function, store, collections, mapping, objects, memory }),
+            (_, _, mistakes) => Err(mistakes.unwrap_or_default()),
         }
     }
 }
 
-/// The variables of the environment, and the mistakes found in them so far.
-struct Variables<F> {
-    variable: F,
-    wrong: Vec<String>,
-}
-
 impl<F: Fn(&str) -> Option<String>> Variables<F> {
-    fn get(&self, name: &str) -> Option<String> {
-        (self.variable)(name).filter(|value| !value.trim().is_empty())
-    }
-
-    /// The value of a result. A mistake is noted with the variable's name.
-    fn accept<T>(&mut self, name: &str, result: Result<T, impl Display>) -> Option<T> {
-        result.map_err(|reason| self.wrong.push(format!("{name}: {reason}"))).ok()
-    }
-
-    /// A number of at least 1.
-    fn number(&mut self, name: &str, default: u32) -> u32 {
-        let Some(text) = self.get(name) else { return default };
-        text.trim().parse().ok().filter(|number| *number > 0).unwrap_or_else(|| {
-            self.wrong.push(format!("{name} is `{text}`, which is no number from 1 to {}", u32::MAX));
-            default
-        })
-    }
-
     fn store(&mut self) -> Option<Location> {
         let Some(text) = self.get("DELTAFOLD_STORE") else {
             let missing = "DELTAFOLD_STORE is not set; it says where collections lie: `s3://BUCKET/PREFIX`";
-            self.wrong.push(missing.to_owned());
+            self.refuse(missing);
             return None;
         };
         self.accept("DELTAFOLD_STORE", text.parse())
     }
 
     fn collections(&mut self) -> Vec<CollectionName> {
-        let Some(names) = self.get("DELTAFOLD_COLLECTION") else {
-            self.wrong.push("DELTAFOLD_COLLECTION is not set; it names the collection".to_owned());
-            return Vec::new();
+        let function = self.get("DELTAFOLD_FUNCTION");
+        let names = match (function.as_deref(), self.get("DELTAFOLD_COLLECTION")) {
+            (Some("serve"), _) => return Vec::new(),
+            (Some("compact"), Some(names)) if names.trim() == "*" => return Vec::new(),
+            (_, Some(names)) => names,
+            (_, None) => {
+                self.refuse("DELTAFOLD_COLLECTION is not set; it names the collection");
+                return Vec::new();
+            }
         };
         names.split(',').filter_map(|name| self.accept("DELTAFOLD_COLLECTION", name.trim().parse())).collect()
     }
 
-    fn function(&mut self, collections: &[CollectionName]) -> Option<Function> {
+    fn function(&mut self, collections: &[CollectionName], memory: MemoryLimit) -> Option<Function> {
         let name = self.get("DELTAFOLD_FUNCTION");
         let name = name.as_deref();
         if let Some(name @ ("ingest" | "forward")) = name
             && collections.len() > 1
         {
-            self.wrong.push(format!("DELTAFOLD_COLLECTION names several collections; `{name}` takes one"));
+            self.refuse(format!("DELTAFOLD_COLLECTION names several collections; `{name}` takes one"));
         }
         match name {
             Some("ingest") => Some(Function::Ingest(IngestSettings {
@@ -128,15 +109,16 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             Some("forward") => {
                 let groups = self.number("DELTAFOLD_GROUPS", 1);
                 let queue = self.get("DELTAFOLD_QUEUE").unwrap_or_else(|| {
-                    self.wrong.push("DELTAFOLD_QUEUE is not set; it names the FIFO queue to send to".to_owned());
+                    self.refuse("DELTAFOLD_QUEUE is not set; it names the FIFO queue to send to");
                     String::new()
                 });
                 Some(Function::Forward { queue, groups })
             }
             Some("compact") => Some(Function::Compact),
+            Some("serve") => Some(Function::Serve(Box::new(ServeSettings::read(self, memory)))),
             other => {
                 let is = other.map_or("is not set".to_owned(), |other| format!("is `{other}`"));
-                self.wrong.push(format!("DELTAFOLD_FUNCTION {is}; it must be `ingest`, `compact` or `forward`"));
+                self.refuse(format!("DELTAFOLD_FUNCTION {is}; it must be `ingest`, `compact`, `forward` or `serve`"));
                 None
             }
         }
@@ -154,14 +136,16 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
     }
 
     /// `DELTAFOLD_MEMORY`, or half of the function's memory as the service reports it. The other
-    /// half is for the program, its connections, the event and the ops in flight.
+    /// half is for the program, its connections, the event and the ops in flight. `serve` has
+    /// several collections open, so each has a quarter.
     fn memory(&mut self) -> MemoryLimit {
         if let Some(text) = self.get("DELTAFOLD_MEMORY") {
             return self.accept("DELTAFOLD_MEMORY", text.parse()).unwrap_or_default();
         }
         let mib = self.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|size| size.trim().parse::<u64>().ok());
-        let half = mib.map(|mib| (mib.saturating_mul(1 << 20) / 2).max(MemoryLimit::MIN));
-        half.and_then(|half| MemoryLimit::new(half).ok()).unwrap_or_default()
+        let share = if self.get("DELTAFOLD_FUNCTION").as_deref() == Some("serve") { 4 } else { 2 };
+        let part = mib.map(|mib| (mib.saturating_mul(1 << 20) / share).max(MemoryLimit::MIN));
+        part.and_then(|part| MemoryLimit::new(part).ok()).unwrap_or_default()
     }
 }
 
@@ -187,30 +171,38 @@ mod tests {
         ])
         .unwrap();
         let settings = IngestSettings { compact: Some("fold".to_owned()), fold_segments: 8, max_receives: 10 };
-        assert_eq!(config.function, Function::Ingest(settings));
+        let Function::Ingest(read_settings) = config.function else { panic!("{config:?}") };
+        assert_eq!(read_settings, settings);
         assert_eq!(config.collections, ["c".parse().unwrap()]);
         let mapping = ("DELTAFOLD_MAPPING", "s3://bucket/prefix/maps/c.toml");
         let queue = ("DELTAFOLD_QUEUE", "q.fifo");
         let name = ("DELTAFOLD_COLLECTION", "c");
         let config = read(&[("DELTAFOLD_FUNCTION", "forward"), store, name, mapping, queue]).unwrap();
-        assert_eq!(config.function, Function::Forward { queue: "q.fifo".to_owned(), groups: 1 });
+        let Function::Forward { queue, groups: 1 } = &config.function else { panic!("{config:?}") };
+        assert_eq!(queue, "q.fifo");
         assert_eq!(config.mapping, Key::new("maps/c.toml").map(MappingFile::Object));
         let config = read(&[("DELTAFOLD_FUNCTION", "compact"), store, ("DELTAFOLD_COLLECTION", "a, b")]).unwrap();
-        assert_eq!((config.function, config.collections.len()), (Function::Compact, 2));
+        assert!(matches!(config.function, Function::Compact) && config.collections.len() == 2, "{config:?}");
+        let config = read(&[("DELTAFOLD_FUNCTION", "compact"), store, ("DELTAFOLD_COLLECTION", "*")]).unwrap();
+        assert_eq!(config.collections, [], "it finds them");
+        let config = read(&[("DELTAFOLD_FUNCTION", "serve"), store, ("DELTAFOLD_OPEN_COLLECTIONS", "3")]).unwrap();
+        let Function::Serve(settings) = config.function else { panic!("{config:?}") };
+        assert_eq!((settings.options.open_collections, settings.fold_segments), (3, 64));
     }
 
     #[test]
-    fn memory_is_half_of_the_function_unless_it_is_set() {
+    fn memory_is_a_share_of_the_function_unless_it_is_set() {
         let limit = |variables: &[(&str, &str)]| {
             let find = |name: &str| variables.iter().find(|(other, _)| *other == name);
             let variable = |name: &str| find(name).map(|(_, value)| (*value).to_owned());
-            let mut variables = Variables { variable, wrong: Vec::new() };
+            let mut variables = Variables::new(variable);
             let limit = variables.memory();
-            variables.wrong.pop().map_or(Ok(limit.bytes() >> 20), Err)
+            variables.mistakes().map_or(Ok(limit.bytes() >> 20), Err)
         };
         assert_eq!(limit(&[]), Ok(256));
         let size = |mib| ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", mib);
         assert_eq!(limit(&[size("1024")]), Ok(512));
+        assert_eq!(limit(&[size("1024"), ("DELTAFOLD_FUNCTION", "serve")]), Ok(256));
         assert_eq!(limit(&[size("128")]), Ok(64), "the minimum is half of the smallest function");
         assert_eq!(limit(&[size("1024"), ("DELTAFOLD_MEMORY", "700MiB")]), Ok(700));
         for wrong in ["63MiB", "700", "a"] {
@@ -244,6 +236,10 @@ mod tests {
         words(
             &[("DELTAFOLD_FUNCTION", "forward"), ("DELTAFOLD_STORE", "s3://b/p"), ("DELTAFOLD_MAPPING", "s3://b/q/m")],
             &["DELTAFOLD_QUEUE is not set", "`s3://b/p/NAME`"],
+        );
+        words(
+            &[("DELTAFOLD_FUNCTION", "serve"), ("DELTAFOLD_AUTH", "x"), ("DELTAFOLD_OPEN_COLLECTIONS", "0")],
+            &["DELTAFOLD_STORE is not set", "DELTAFOLD_AUTH is `x`", "DELTAFOLD_OPEN_COLLECTIONS is `0`"],
         );
     }
 }

@@ -1,17 +1,17 @@
 //! `ingest`: appends messages to the log, and reports those that failed, one by one.
 
 use aws_lambda_events::sqs::SqsMessage;
-use deltafold_format::{CollectionName, Timestamp};
+use deltafold_format::Timestamp;
 use serde_json::{Value, json};
 
 use super::config::IngestSettings;
 use super::deadline::Deadline;
 use super::event::{Event, StreamChange};
 use super::failure::Failure;
+use super::fold_request::FoldRequest;
 use super::metrics::{Measured, Metric, lost_races, seconds_since};
 use super::target::Target;
 use super::threshold::Threshold;
-use crate::aws::Functions;
 use crate::collection::Collection;
 use crate::compact::{CompactorOptions, Policy};
 use crate::env::{Env, System};
@@ -30,8 +30,9 @@ const FOLD_BYTES: u64 = 16 << 20;
 #[derive(Debug)]
 pub(super) struct Ingest {
     target: Target,
-    settings: IngestSettings,
-    functions: Option<Functions>,
+    max_receives: u32,
+    /// Without one, this function folds in the remaining time.
+    folding: Option<FoldRequest>,
     threshold: Threshold,
     open: Option<Open>,
     /// The warning about stream records without an order was logged.
@@ -49,7 +50,8 @@ struct Open {
 impl Ingest {
     pub(super) fn new(target: Target, settings: IngestSettings) -> Self {
         let threshold = Threshold::new(settings.fold_segments);
-        Self { target, settings, functions: None, threshold, open: None, warned: false }
+        let IngestSettings { compact, max_receives, .. } = settings;
+        Self { target, max_receives, folding: compact.map(FoldRequest::new), threshold, open: None, warned: false }
     }
 
     /// Appends the records of the event. The answer names the messages, or the first record of the
@@ -64,7 +66,7 @@ impl Ingest {
         let before = open.collection.store().requests();
         let (outcome, sent) = match &event {
             Event::Messages(all) => {
-                (messages(&open, all, self.settings.max_receives, deadline).await, all.iter().map(sent).collect())
+                (messages(&open, all, self.max_receives, deadline).await, all.iter().map(sent).collect())
             }
             Event::Changes(all) => {
                 (changes(&open, all, deadline).await, all.iter().map(|change| change.created).collect())
@@ -106,11 +108,8 @@ impl Ingest {
     /// Folds the log: by the function for it, or in the remaining time. A failure does not undo an
     /// append.
     async fn fold(&mut self, collection: &Collection, segments: u64, deadline: Deadline) {
-        let done = match self.settings.compact.clone() {
-            Some(function) => deadline
-                .bound(self.ask(&function, collection.name()))
-                .await
-                .unwrap_or(Err("it took too long".to_owned())),
+        let done = match &mut self.folding {
+            Some(folding) => folding.send(collection.name(), deadline).await,
             None if deadline.left() < FOLD_TIME => Err("too little time is left".to_owned()),
             None => {
                 let policy = Policy::default().fold_bytes(FOLD_BYTES);
@@ -128,17 +127,6 @@ impl Ingest {
                 self.threshold.forget();
             }
         }
-    }
-
-    /// Starts the function that folds.
-    async fn ask(&mut self, function: &str, name: &CollectionName) -> Result<(), String> {
-        let functions = match self.functions.take() {
-            Some(functions) => functions,
-            None => Functions::open().await.map_err(|error| error.to_string())?,
-        };
-        let started = functions.start(function, json!({ "collections": [name.as_str()] }).to_string()).await;
-        self.functions = Some(functions);
-        started.map_err(|error| error.to_string())
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `ingest` | messages of an SQS queue, records of a DynamoDB stream | appends their ops to the log |
 //! | `forward` | records of a DynamoDB stream | packs them into messages of a FIFO queue |
 //! | `compact` | a schedule, a call, a message | folds, merges, and sweeps now and then |
+//! | `serve` | requests of a function URL | answers Chroma's clients, as `deltafold serve` does |
 //!
 //! An instance keeps collections, connections and its view of the log between invocations. It needs
 //! none of them for safety: it may be stopped, frozen or forgotten anywhere, and any number of
@@ -19,11 +20,16 @@ mod config;
 mod deadline;
 mod event;
 mod failure;
+mod fold_request;
 mod forward;
 mod ingest;
 mod metrics;
+mod serve;
+mod serve_settings;
 mod start;
 mod target;
 mod threshold;
+mod url;
+mod variables;
 
 pub use start::main;

@@ -22,6 +22,7 @@ use super::event::Event;
 use super::failure::Failure;
 use super::forward::Forward;
 use super::ingest::Ingest;
+use super::serve::Serve;
 use super::target::Target;
 
 /// Variables that the service sets for its programs.
@@ -39,7 +40,7 @@ pub fn main() -> ExitCode {
         // Only a person at a terminal reads this.
         let _ = writeln!(
             std::io::stderr(),
-            "This program is started by AWS Lambda, which sets {missing}; `deltafold ingest` and `deltafold compact` do the same work elsewhere."
+            "This program is started by AWS Lambda, which sets {missing}; `deltafold ingest`, `deltafold compact` and `deltafold serve` do the same work elsewhere."
         );
         return ExitCode::from(2);
     }
@@ -89,6 +90,7 @@ enum Handler {
     Ingest(Ingest),
     Forward(Forward),
     Compact(Compact),
+    Serve(Serve),
 }
 
 impl Handler {
@@ -99,6 +101,7 @@ impl Handler {
             Function::Ingest(settings) => Self::Ingest(Ingest::new(target(store)?, settings)),
             Function::Forward { queue, groups } => Self::Forward(Forward::new(target(store)?, queue, groups)),
             Function::Compact => Self::Compact(Compact::new(store, collections, memory)),
+            Function::Serve(settings) => Self::Serve(Serve::new(store, *settings)),
         })
     }
 }
@@ -124,17 +127,22 @@ async fn invoked(handler: &mut Handler, event: LambdaEvent<Box<RawValue>>) -> Re
     let LambdaEvent { payload, context, .. } = event;
     let deadline = Deadline::of(context.deadline);
     let answer = async {
-        let event = Event::read(payload.get())?;
         match handler {
             Handler::Ingest(ingest) => {
+                let event = Event::read(payload.get())?;
                 drop(payload);
                 ingest.handle(event, &context.request_id, deadline).await
             }
             Handler::Forward(forward) => {
+                let event = Event::read(payload.get())?;
                 drop(payload);
                 forward.handle(event, &context.request_id, deadline).await
             }
-            Handler::Compact(compact) => compact.handle(event, &payload, &context.request_id, deadline).await,
+            Handler::Compact(compact) => {
+                let event = Event::read(payload.get())?;
+                compact.handle(event, &payload, &context.request_id, deadline).await
+            }
+            Handler::Serve(serve) => serve.handle(payload, deadline).await,
         }
     };
     let answer: Result<_, Failure> = answer.await;

@@ -6,6 +6,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::{Answer, ApiError};
 use super::metrics::Metrics;
+use super::opened::Listener;
 use super::options::ServeOptions;
 use super::pool::Pool;
 use super::room::Room;
@@ -30,10 +31,12 @@ struct Inner {
 }
 
 impl App {
-    pub(super) fn new(store: Arc<dyn Store>, options: ServeOptions) -> Self {
+    /// The state of a server of `store`. `grown` hears of each append, for a caller that has logs
+    /// folded elsewhere.
+    pub(super) fn new(store: Arc<dyn Store>, options: ServeOptions, grown: Option<Listener>) -> Self {
         let catalogue = Catalogue::new(store, options.location.clone(), options.max_staleness);
         let inner = Inner {
-            pool: Pool::new(catalogue.clone(), options.clone()),
+            pool: Pool::new(catalogue.clone(), options.clone(), grown),
             catalogue,
             queries: Semaphore::new(options.max_queries.min(Semaphore::MAX_PERMITS)),
             room: Room::new(options.request_memory),

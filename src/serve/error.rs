@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Repr};
 
 /// A refused request.
 #[derive(Debug, Clone)]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     pub(super) status: StatusCode,
     /// The name by which clients choose the class of the exception.
     name: &'static str,
@@ -24,12 +24,12 @@ pub(super) type Answer<T> = Result<T, ApiError>;
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 impl ApiError {
-    pub(super) fn new(status: StatusCode, name: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, name: &'static str, message: impl Into<String>) -> Self {
         Self { status, name, message: message.into() }
     }
 
     /// A request whose meaning is wrong.
-    pub(super) fn invalid(message: impl Into<String>) -> Self {
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "InvalidArgumentError", message)
     }
 
@@ -52,7 +52,7 @@ impl ApiError {
         &self.message
     }
 
-    pub(super) fn forbidden(message: impl Into<String>) -> Self {
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "AuthorizationError", message)
     }
 
@@ -64,6 +64,12 @@ impl ApiError {
     /// Whether its status tells the client that nothing was applied, and to try again.
     pub(super) fn promises_nothing_applied(&self) -> bool {
         matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+    }
+
+    /// A request that was cut by its time limit.
+    pub(super) fn too_late() -> Self {
+        let why = "the request took too long; a write of it may have taken effect, so read before you try again";
+        Self::in_doubt(why)
     }
 
     /// A failure whose reason is for the server's log, as it may name internals.

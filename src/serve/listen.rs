@@ -70,7 +70,7 @@ impl Server {
         };
         let listener = TcpListener::bind(wanted).await.map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
-        let app = App::new(store, options.clone());
+        let app = App::new(store, options.clone(), None);
         Ok(Self { listener, address, tls, app, options })
     }
 

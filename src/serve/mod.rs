@@ -8,6 +8,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `options`, `listen`, `patient` | settings; connections, their limits, and a stop that loses nothing |
+//! | `embedded` | the server without connections, for functions |
 //! | `app`, `routes` | the state of the server, and one handler for each call of the API |
 //! | `auth`, `tokens` | the check of a request; tokens and their scopes |
 //! | `pool`, `opened`, `latest` | open collections: writer, reader, compaction |
@@ -24,6 +25,8 @@ mod batch;
 mod body;
 mod bounded;
 mod columns;
+#[cfg(feature = "lambda")]
+mod embedded;
 mod embedding;
 mod erase;
 mod error;
@@ -41,6 +44,10 @@ mod room;
 mod routes;
 mod tokens;
 
+#[cfg(feature = "lambda")]
+pub(crate) use embedded::{Embedded, refused};
+#[cfg(feature = "lambda")]
+pub(crate) use error::ApiError;
 pub use listen::Server;
 pub use options::{Access, ServeOptions};
 pub use tokens::Tokens;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use deltafold_format::{EditKind, Op, Sequence, ShardId};
+use deltafold_format::{CollectionName, EditKind, Op, Sequence, ShardId};
 use tokio::sync::{RwLock, RwLockWriteGuard, Semaphore, mpsc};
 use uuid::Uuid;
 
@@ -33,7 +33,11 @@ pub(super) struct Opened {
     limit: BacklogLimit,
     /// Wakes the compaction, which ends when this is dropped. `None` where the server does none.
     due: Option<mpsc::Sender<()>>,
+    grown: Option<Listener>,
 }
+
+/// Hears of each append: the collection, and the segments in its longest log.
+pub(super) type Listener = mpsc::UnboundedSender<(CollectionName, u64)>;
 
 impl Opened {
     pub(super) fn new(
@@ -41,6 +45,7 @@ impl Opened {
         collection: Collection,
         options: &ServeOptions,
         compactions: &Arc<Semaphore>,
+        grown: Option<Listener>,
     ) -> Result<Self> {
         let (tenant, database, id) = place;
         let collection = collection.with_memory(options.memory);
@@ -63,6 +68,7 @@ impl Opened {
             appends: RwLock::default(),
             limit: BacklogLimit { segments, ops: u64::MAX, bytes: options.policy.fold_bytes },
             due,
+            grown,
         })
     }
 
@@ -99,6 +105,12 @@ impl Opened {
         {
             // A full channel means that the compaction knows already.
             let _ = due.try_send(());
+        }
+        if let Some(grown) = &self.grown
+            && let Some(segments) = self.writer.lags().iter().map(|lag| lag.segments).max()
+        {
+            // The receiver is gone once the server is dropped.
+            let _ = grown.send((self.collection.name().clone(), segments));
         }
     }
 

@@ -68,6 +68,8 @@ pub struct ServeOptions {
     pub request_timeout: Duration,
     /// Longest time that a stop waits for requests under way.
     pub grace: Duration,
+    /// Most records of a batch, as clients are told. The server takes larger ones too.
+    pub max_batch: u32,
 }
 
 setters!(ServeOptions {
@@ -89,6 +91,7 @@ setters!(ServeOptions {
     read_timeout: Duration,
     request_timeout: Duration,
     grace: Duration,
+    max_batch: u32,
 });
 
 impl Default for ServeOptions {
@@ -112,6 +115,7 @@ impl Default for ServeOptions {
             read_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(120),
             grace: Duration::from_secs(20),
+            max_batch: 5_461,
         }
     }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::erase::Broken;
 use super::error::{Answer, ApiError};
-use super::opened::Opened;
+use super::opened::{Listener, Opened};
 use super::options::ServeOptions;
 use crate::catalogue::{Catalogue, Entry};
 use crate::collection::Collection;
@@ -29,6 +29,7 @@ pub(super) struct Pool {
     options: ServeOptions,
     open: Mutex<LruCache<Uuid, Arc<Opened>>>,
     compactions: Arc<Semaphore>,
+    grown: Option<Listener>,
 }
 
 /// A collection that was looked up.
@@ -41,13 +42,14 @@ pub(super) enum Found {
 }
 
 impl Pool {
-    pub(super) fn new(catalogue: Catalogue, options: ServeOptions) -> Self {
+    pub(super) fn new(catalogue: Catalogue, options: ServeOptions, grown: Option<Listener>) -> Self {
         let most = NonZeroUsize::new(options.open_collections).unwrap_or(NonZeroUsize::MIN);
         Self {
             catalogue,
             options,
             open: Mutex::new(LruCache::new(most)),
             compactions: Arc::new(Semaphore::new(COMPACTIONS)),
+            grown,
         }
     }
 
@@ -86,7 +88,8 @@ impl Pool {
         if let Some(open) = open.get(&id) {
             return Ok(open.clone());
         }
-        let opened = Opened::new((tenant, database, id), collection, &self.options, &self.compactions)?;
+        let opened =
+            Opened::new((tenant, database, id), collection, &self.options, &self.compactions, self.grown.clone())?;
         let opened = Arc::new(opened);
         open.put(id, opened.clone());
         Ok(opened)

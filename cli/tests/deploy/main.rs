@@ -13,3 +13,5 @@ mod lambda;
 #[expect(clippy::disallowed_methods, reason = "the test waits for processes of its own")]
 mod pipeline;
 mod template;
+#[cfg(feature = "lambda")]
+mod url;

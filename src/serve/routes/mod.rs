@@ -96,10 +96,7 @@ async fn observed(State(app): State<App>, mut request: Request, next: Next) -> R
     let limit = app.options().read_timeout.saturating_add(app.options().request_timeout);
     let mut response = match env::timeout(limit, next.run(request)).await {
         Some(response) => response,
-        None => {
-            let why = "the request took too long; a write of it may have taken effect, so read before you try again";
-            ApiError::in_doubt(why).into_response()
-        }
+        None => ApiError::too_late().into_response(),
     };
     let (status, time) = (response.status().as_u16(), watch.elapsed());
     let method = if route == "unknown" { "any".to_owned() } else { method };

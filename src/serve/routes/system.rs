@@ -14,8 +14,6 @@ use crate::serve::tokens::Scope;
 
 /// The version of the API that this server speaks.
 const VERSION: &str = "1.0.0";
-/// Most records of a batch, as clients split them. The server takes larger ones too.
-const MAX_BATCH: u32 = 5_461;
 
 pub(super) async fn heartbeat() -> Json<Value> {
     let nanos = i128::from(System.now().as_millis()) * 1_000_000;
@@ -46,8 +44,8 @@ pub(super) async fn version() -> Json<&'static str> {
     Json(VERSION)
 }
 
-pub(super) async fn pre_flight_checks() -> Json<Value> {
-    Json(json!({ "max_batch_size": MAX_BATCH, "supports_base64_encoding": true }))
+pub(super) async fn pre_flight_checks(State(app): State<App>) -> Json<Value> {
+    Json(json!({ "max_batch_size": app.options().max_batch, "supports_base64_encoding": true }))
 }
 
 /// The tenant and the databases that a client without settings of its own should use.

@@ -68,7 +68,7 @@ impl FromStr for S3Address {
                 ("cache", folder) => cache = Some(PathBuf::from(folder)),
                 ("cache_bytes", size) => {
                     cache_bytes =
-                        bytes(size).ok_or_else(|| format!("`cache_bytes={size}` is no size; write `20GiB`"))?;
+                        parse_bytes(size).ok_or_else(|| format!("`cache_bytes={size}` is no size; write `20GiB`"))?;
                 }
                 _ => return Err(format!("an address of an S3 store has no parameter `{name}`")),
             }
@@ -79,7 +79,7 @@ impl FromStr for S3Address {
 }
 
 /// A number of bytes, KiB, MiB or GiB.
-fn bytes(text: &str) -> Option<u64> {
+pub(crate) fn parse_bytes(text: &str) -> Option<u64> {
     let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
     let shift = match unit {

@@ -45,6 +45,8 @@ use crate::aws::{self, AwsOptions, Fault};
 use crate::setters::setters;
 
 pub use address::S3Address;
+#[cfg(feature = "lambda")]
+pub(crate) use address::parse_bytes;
 
 /// The size of a part. Larger objects are sent in parts.
 const PART_BYTES: usize = 16 << 20;

@@ -335,3 +335,37 @@ pub fn changes(records: &[(u64, &str, Value, Value)]) -> Value {
     });
     json!({ "Records": records.collect::<Vec<_>>() })
 }
+
+/// A request of a function URL whose body is JSON; null for none.
+pub fn request(method: &str, path: &str, body: &Value) -> Value {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let mut event = json!({
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": { "content-type": "application/json", "host": "url.lambda-url.us-east-1.on.aws" },
+        "requestContext": {
+            "accountId": "anonymous",
+            "apiId": "url",
+            "domainName": "url.lambda-url.us-east-1.on.aws",
+            "http": { "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1" },
+            "requestId": next_id(),
+            "routeKey": "$default",
+            "stage": "$default",
+            "time": "01/Jan/2026:00:00:00 +0000",
+            "timeEpoch": 1_767_225_600_000_u64,
+        },
+        "isBase64Encoded": false,
+    });
+    if !body.is_null() {
+        event["body"] = body.to_string().into();
+    }
+    event
+}
+
+/// A request whose signature the service has checked.
+pub fn signed(mut request: Value) -> Value {
+    request["requestContext"]["authorizer"] = json!({ "iam": { "accountId": "000000000000", "userId": "user" } });
+    request
+}
