@@ -2,6 +2,7 @@
 
 use super::ast::Scalar;
 use super::row_set::bits;
+use crate::query::kernel::{GROUP, Kernel};
 
 /// A set of scalars, type by type. It contains both an integer and the float that equals it, or
 /// neither.
@@ -90,11 +91,25 @@ impl<T: PartialOrd + Copy> Numbers<T> {
     /// The values that it contains, a bit each.
     pub(super) fn bits(&self, values: impl ExactSizeIterator<Item = T>) -> Vec<u64> {
         match *self {
-            // No branch depends on a value, so the compiler vectorizes the comparison.
-            Self::Between(low, high) => bits(values.map(|value| (low <= value) & (value <= high))),
+            Self::Between(low, high) => between(values, low, high),
             _ => bits(values.map(|value| self.holds(value))),
         }
     }
+}
+
+/// The values between two others, a bit each.
+fn between<T: PartialOrd + Copy>(mut values: impl ExactSizeIterator<Item = T>, low: T, high: T) -> Vec<u64> {
+    let kernel = Kernel::detect();
+    let mut words = Vec::with_capacity(values.len().div_ceil(GROUP));
+    let mut some = [low; GROUP];
+    while values.len() > 0 {
+        let behind = GROUP.saturating_sub(values.len());
+        for (place, value) in some.iter_mut().zip(&mut values) {
+            *place = value;
+        }
+        words.push(kernel.between(&some, low, high) & (u64::MAX >> behind));
+    }
+    words
 }
 
 impl Scalars {
@@ -229,5 +244,22 @@ fn floats_beside(side: Side, operand: f64) -> Numbers<f64> {
         Side::GreaterOrEqual => Numbers::Between(operand, f64::INFINITY),
         Side::Less => Numbers::Between(f64::NEG_INFINITY, operand.next_down()),
         Side::LessOrEqual => Numbers::Between(f64::NEG_INFINITY, operand),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values are compared 64 at once. The last word must hold no bit of values before.
+    #[test]
+    fn a_range_holds_the_values_between_its_ends() {
+        for count in [0, 1, 63, 64, 65, 130] {
+            let values: Vec<i64> = (0..count).map(|number| (number * 7) % 10 - 5).collect();
+            let expected = bits(values.iter().map(|value| (-2..=3).contains(value)));
+            assert_eq!(Numbers::Between(-2, 3).bits(values.iter().copied()), expected, "{count} integers");
+            let floats = values.iter().map(|value| *value as f64);
+            assert_eq!(Numbers::Between(-2.0, 3.0).bits(floats), expected, "{count} floats");
+        }
     }
 }
