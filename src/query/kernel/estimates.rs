@@ -43,7 +43,7 @@ impl SignExtremes {
             lengths[lane] = if norm < lengths[lane] { norm } else { lengths[lane] };
             least[lane] = if factor < least[lane] { factor } else { least[lane] };
             most[lane] = if factor > most[lane] { factor } else { most[lane] };
-            are_usual[lane] &= mask::is_usual(norm) & (factor >= 0.0) & (factor < f32::INFINITY);
+            are_usual[lane] &= mask::is_usual(norm) & (0.0..f32::INFINITY).contains(&factor);
         };
         let ((norms, few_norms), (estimators, few)) = (rows.norms.as_chunks::<8>(), rows.estimators.as_chunks::<8>());
         for (norms, estimators) in norms.iter().zip(estimators) {
