@@ -133,7 +133,7 @@ fn nth(value: &mut Value, mut number: usize) -> Option<&mut Value> {
 /// Changes one value of a body.
 fn change(random: &mut Random, body: &mut Value, raw: &mut Vec<Vec<u8>>) {
     let number = random.index(size(body));
-    let copy = nth(body, random.index(size(body))).map(|value| value.clone()).unwrap_or_default();
+    let copy = nth(body, random.index(size(body))).cloned().unwrap_or_default();
     let Some(value) = nth(body, number) else { return };
     match (random.below(8), &mut *value) {
         (0, Value::Object(object)) => {
