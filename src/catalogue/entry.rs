@@ -168,6 +168,32 @@ impl Configuration {
     pub(crate) fn document(&self) -> Value {
         json!({ "hnsw": self.hnsw, "spann": null, "embedding_function": self.embedding_function })
     }
+
+    /// The schema of a collection whose client gave none. Without it the Python client refuses to
+    /// change a configuration.
+    pub(crate) fn schema(&self) -> Value {
+        let index = |enabled: bool| json!({ "enabled": enabled, "config": {} });
+        let vectors = |enabled: bool, source: Option<&str>| {
+            let mut config = json!({ "space": self.hnsw.space, "hnsw": self.hnsw.others });
+            if let (Some(source), Value::Object(config)) = (source, &mut config) {
+                config.insert("source_key".to_owned(), source.into());
+            }
+            json!({ "vector_index": { "enabled": enabled, "config": config } })
+        };
+        json!({
+            "defaults": {
+                "string": { "fts_index": index(false), "string_inverted_index": index(true) },
+                "float_list": vectors(false, None),
+                "int": { "int_inverted_index": index(true) },
+                "float": { "float_inverted_index": index(true) },
+                "bool": { "bool_inverted_index": index(true) },
+            },
+            "keys": {
+                "#embedding": { "float_list": vectors(true, Some("#document")) },
+                "#document": { "string": { "fts_index": index(true), "string_inverted_index": index(false) } },
+            },
+        })
+    }
 }
 
 /// The keys of a configuration.

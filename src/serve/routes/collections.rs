@@ -45,7 +45,7 @@ fn document(entry: &Entry, tenant: &str, database: &str) -> Value {
         "id": entry.id.to_string(),
         "name": entry.name,
         "configuration_json": entry.configuration.document(),
-        "schema": entry.schema,
+        "schema": entry.schema.clone().unwrap_or_else(|| entry.configuration.schema()),
         "metadata": entry.metadata,
         "dimension": entry.dimension,
         "tenant": tenant,
