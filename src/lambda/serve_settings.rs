@@ -101,7 +101,7 @@ impl ServeSettings {
 /// Three quarters of the temporary storage. Readers keep long logs in the rest.
 fn room() -> u64 {
     let whole =
-        rustix::fs::statvfs(&std::env::temp_dir()).map_or(0, |found| found.f_blocks.saturating_mul(found.f_frsize));
+        rustix::fs::statvfs(std::env::temp_dir()).map_or(0, |found| found.f_blocks.saturating_mul(found.f_frsize));
     (whole / 4 * 3).min(MAX_CACHE)
 }
 
