@@ -131,6 +131,13 @@ impl Collection {
         Self { shards, ..self }
     }
 
+    /// This collection through another handle of its store, such as one that counts requests.
+    #[cfg(feature = "serve")]
+    pub(crate) fn over(self, store: Arc<dyn Store>) -> Self {
+        let shards = self.shards.iter().map(|shard| shard.over(store.clone())).collect();
+        Self { shards, store, ..self }
+    }
+
     /// The memory that each reader, each writer and each compactor may take.
     pub fn memory(&self) -> MemoryLimit {
         self.shards.first().map_or_else(MemoryLimit::default, Shard::memory)

@@ -1,5 +1,6 @@
 //! Answers of reads: parallel lists, as Chroma's clients expect them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -8,7 +9,7 @@ use crate::query::{Hit, Include};
 use crate::reader::Entry;
 
 /// A field that an answer may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Field {
     Distances,
@@ -52,8 +53,19 @@ impl Columns {
     }
 }
 
+/// The answer to `get`, as [`columns`](super::columns) writes it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Records {
+    ids: Vec<String>,
+    embeddings: Option<Vec<Vec<f32>>>,
+    documents: Option<Vec<Option<String>>>,
+    uris: Option<Vec<Option<String>>>,
+    metadatas: Option<Vec<Metadata>>,
+    include: Vec<Field>,
+}
+
 /// The answer to `query`: one inner list for each query.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Neighbours {
     ids: Vec<Vec<String>>,
     embeddings: Option<Vec<Vec<Vec<f32>>>>,

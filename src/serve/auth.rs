@@ -1,7 +1,7 @@
 //! Lets a request pass if its token allows it.
 
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine as _;
@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::app::App;
 use super::error::{Answer, ApiError};
+use super::incidents::Place;
 use super::options::Access;
 use super::tokens::Scope;
 
@@ -49,10 +50,23 @@ pub(super) async fn guard(
             })?
         }
     };
+    from_here(request.headers())?;
     let named = |wanted: &str| params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
     allowed(&scope, named("tenant"), named("database"), request.method(), request.uri().path())?;
+    let place = Place { tenant: named("tenant").map(str::to_owned), database: named("database").map(str::to_owned) };
     request.extensions_mut().insert(scope);
-    Ok(next.run(request).await)
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(place);
+    Ok(response)
+}
+
+/// Refuses a request that a page of another site makes in the browser of a person with access.
+fn from_here(headers: &HeaderMap) -> Answer<()> {
+    let from = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if matches!(from, Some(b"cross-site" | b"same-site")) {
+        return Err(ApiError::forbidden("a page of another site made this request; open the server's own page"));
+    }
+    Ok(())
 }
 
 /// Checks a call against a scope. A call that names no tenant is of all of them.

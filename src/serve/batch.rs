@@ -1,6 +1,7 @@
 //! Batches of records in requests, and the ops that they become.
 
 use deltafold_format::{Change, Op, Patch, Record, Value};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::bounded::{self, Given};
@@ -9,13 +10,14 @@ use super::error::{Answer, ApiError};
 use super::metadata;
 
 /// A batch: parallel lists.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Batch {
     #[serde(deserialize_with = "bounded::list")]
     ids: Vec<String>,
     #[serde(default, deserialize_with = "bounded::optional_list")]
     embeddings: Option<Vec<Option<Embedding>>>,
     #[serde(default, deserialize_with = "bounded::optional_list")]
+    #[schemars(with = "Option<Vec<Option<serde_json::Map<String, serde_json::Value>>>>")]
     metadatas: Option<Vec<Option<Given>>>,
     #[serde(default, deserialize_with = "bounded::optional_list")]
     documents: Option<Vec<Option<String>>>,

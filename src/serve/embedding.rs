@@ -5,6 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use deltafold_format::limits::MAX_DIMENSION;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
 /// An embedding of a request.
@@ -47,5 +48,18 @@ impl<'de> Visitor<'de> for Read {
             numbers.push(number);
         }
         Ok(Embedding(numbers))
+    }
+}
+
+impl JsonSchema for Embedding {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Embedding".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A list of numbers, or base64 of little-endian 32-bit floats.",
+            "anyOf": [{ "type": "array", "items": { "type": "number" } }, { "type": "string" }],
+        })
     }
 }

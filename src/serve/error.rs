@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use deltafold_format::InputErrorKind;
 use serde_json::json;
 
+use super::incidents::Refused;
 use crate::catalogue::CatalogueError;
 use crate::error::{Error, ErrorKind, Repr};
 
@@ -47,9 +48,9 @@ impl ApiError {
         CatalogueError::NoCollection(id.to_string()).into()
     }
 
-    /// The reason and the remedy.
-    pub(super) fn message(&self) -> &str {
-        &self.message
+    /// A call that a limit of the server's load refuses.
+    pub(super) fn busy(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "RateLimitError", message)
     }
 
     pub(crate) fn forbidden(message: impl Into<String>) -> Self {
@@ -70,6 +71,16 @@ impl ApiError {
     pub(super) fn too_late() -> Self {
         let why = "the request took too long; a write of it may have taken effect, so read before you try again";
         Self::in_doubt(why)
+    }
+
+    /// The name by which clients choose the class of the exception.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The reason and the remedy.
+    pub(super) fn message(&self) -> &str {
+        &self.message
     }
 
     /// A failure whose reason is for the server's log, as it may name internals.
@@ -139,11 +150,12 @@ impl From<CatalogueError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let retry = self.promises_nothing_applied();
-        let body = Json(json!({ "error": self.name, "message": self.message }));
+        let body = Json(json!({ "error": self.name, "message": &self.message }));
         let mut response = (self.status, body).into_response();
         if retry {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
         }
+        response.extensions_mut().insert(Refused { name: self.name, message: self.message });
         response
     }
 }

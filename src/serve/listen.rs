@@ -16,11 +16,11 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
-use super::app::App;
+use super::app::{self, App};
 use super::options::ServeOptions;
 use super::patient::Patient;
 use super::routes::router;
@@ -30,8 +30,8 @@ use crate::store::Store;
 
 /// Most bytes of a request's line and headers.
 const MAX_HEAD: usize = 64 << 10;
-/// Changes once the server stops.
-type Stopped = watch::Receiver<()>;
+/// True once the server stops.
+type Stopped = watch::Receiver<bool>;
 
 /// The pause after an accept that failed, for example without free file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -84,13 +84,12 @@ impl Server {
     /// returns.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { listener, tls, app, options, .. } = self;
-        let connections = Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS)));
         let router = router(app.clone());
-        let (stopping, stopped) = watch::channel(());
+        let stopping = app.stopping();
         let mut stop = std::pin::pin!(stop);
         loop {
             let accepted = async {
-                let permit = connections.clone().acquire_owned().await.ok()?;
+                let permit = app.connections().clone().acquire_owned().await.ok()?;
                 Some((listener.accept().await, permit))
             };
             let accepted = tokio::select! {
@@ -106,15 +105,16 @@ impl Server {
                     continue;
                 }
             };
-            let (router, tls, stopped, limit) = (router.clone(), tls.clone(), stopped.clone(), options.read_timeout);
+            let (router, tls, stopped, limit) =
+                (router.clone(), tls.clone(), stopping.subscribe(), options.read_timeout);
             drop(env::spawn(async move {
                 connection(stream, tls, router, stopped, limit).await;
                 drop(permit);
             }));
         }
-        drop((listener, stopped));
-        // Each connection finishes its request and drops its receiver.
-        stopping.send_replace(());
+        drop(listener);
+        // Each connection finishes its request, each follower ends, and they drop their receivers.
+        stopping.send_replace(true);
         if env::timeout(options.grace, stopping.closed()).await.is_none() {
             tracing::warn!("some requests took longer than the grace of the stop, and were cut");
         }
@@ -151,7 +151,7 @@ where
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        _ = stopped.changed() => {
+        () = app::stopped(&mut stopped) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -10,13 +10,15 @@
 //! | `options`, `listen`, `patient` | settings; connections, their limits, and a stop that loses nothing |
 //! | `embedded` | the server without connections, for functions |
 //! | `app`, `routes` | the state of the server, and one handler for each call of the API |
+//! | `described`, `page/` | routes with their OpenAPI document; the files of the page for people |
 //! | `auth`, `tokens` | the check of a request; tokens and their scopes |
 //! | `pool`, `opened`, `latest` | open collections: writer, reader, compaction |
 //! | `named`, `erase` | records named by their ids; deletes by filter |
 //! | `answer`, `columns`, `error` | records and errors out |
 //! | `body`, `bounded`, `room` | bodies, and the limits of their memory |
 //! | `batch`, `embedding`, `metadata`, `filters` | requests in, ops and filters out |
-//! | `metrics` | counts for people and Prometheus |
+//! | `counted`, `samples` | the requests of one collection; its lag and version over time |
+//! | `metrics`, `incidents` | counts for people and Prometheus; errors of the recent past |
 
 mod answer;
 mod app;
@@ -25,12 +27,15 @@ mod batch;
 mod body;
 mod bounded;
 mod columns;
+mod counted;
+mod described;
 #[cfg(feature = "lambda")]
 mod embedded;
 mod embedding;
 mod erase;
 mod error;
 mod filters;
+mod incidents;
 mod latest;
 mod listen;
 mod metadata;
@@ -42,6 +47,7 @@ mod patient;
 mod pool;
 mod room;
 mod routes;
+mod samples;
 mod tokens;
 
 #[cfg(feature = "lambda")]

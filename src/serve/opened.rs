@@ -1,19 +1,23 @@
 //! A collection that the server has open: one writer and one reader for all requests.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use deltafold_format::{CollectionName, EditKind, Op, Sequence, ShardId};
 use tokio::sync::{RwLock, RwLockWriteGuard, Semaphore, mpsc};
 use uuid::Uuid;
 
+use super::counted::Counted;
+use super::incidents::{Incidents, Place};
 use super::latest::Latest;
 use super::options::ServeOptions;
+use super::samples::Samples;
 use crate::collection::Collection;
-use crate::compact::CompactorOptions;
+use crate::compact::{CompactReport, CompactorOptions, Policy, SweepOptions, SweepReport};
 use crate::env::{self, Stopwatch};
 use crate::error::{ErrorKind, Result};
 use crate::log::{BacklogLimit, Writer, WriterOptions};
-use crate::reader::Reader;
+use crate::reader::{At, Reader};
 
 /// Attempts at a read whose snapshot is swept meanwhile.
 const ATTEMPTS: usize = 3;
@@ -31,6 +35,11 @@ pub(super) struct Opened {
     appends: RwLock<()>,
     /// The backlog at which a fold is due.
     limit: BacklogLimit,
+    /// The collection over time.
+    samples: Samples,
+    /// Work that this server did on it.
+    upkeep: Arc<Upkeep>,
+    shared: Shared,
     /// Wakes the compaction, which ends when this is dropped. `None` where the server does none.
     due: Option<mpsc::Sender<()>>,
     grown: Option<Listener>,
@@ -44,17 +53,21 @@ impl Opened {
         place: (&str, &str, Uuid),
         collection: Collection,
         options: &ServeOptions,
-        compactions: &Arc<Semaphore>,
+        shared: Shared,
         grown: Option<Listener>,
     ) -> Result<Self> {
         let (tenant, database, id) = place;
-        let collection = collection.with_memory(options.memory);
+        let store = Arc::new(Counted::new(collection.store().clone()));
+        let collection = collection.over(store).with_memory(options.memory);
         let writer = collection.writer(WriterOptions::default())?;
+        let upkeep = Arc::<Upkeep>::default();
         let due = options.compact.then(|| {
             let (due, waiting) = mpsc::channel(1);
             // The log may be long already.
             let _ = due.try_send(());
-            drop(env::spawn(compact(collection.clone(), options.clone(), compactions.clone(), waiting)));
+            let place = Place { tenant: Some(tenant.to_owned()), database: Some(database.to_owned()) };
+            let work = Work { collection: collection.clone(), place, upkeep: upkeep.clone(), shared: shared.clone() };
+            drop(env::spawn(work.run(options.clone(), waiting)));
             due
         });
         let segments = options.policy.fold_segments.saturating_sub(1);
@@ -67,6 +80,9 @@ impl Opened {
             writer,
             appends: RwLock::default(),
             limit: BacklogLimit { segments, ops: u64::MAX, bytes: options.policy.fold_bytes },
+            samples: Samples::default(),
+            upkeep,
+            shared,
             due,
             grown,
         })
@@ -117,12 +133,65 @@ impl Opened {
     /// Reads the latest state. Where a sweep takes its objects away meanwhile, it reads again.
     pub(super) async fn read<T, F: Future<Output = Result<T>>>(&self, read: impl Fn(Reader) -> F) -> Result<T> {
         for _ in 1..ATTEMPTS {
-            match read(self.latest.reader().await?).await {
+            match read(self.reader().await?).await {
                 Err(error) if error.kind() == ErrorKind::Superseded => self.latest.give_up().await,
                 answer => return answer,
             }
         }
-        read(self.latest.reader().await?).await
+        read(self.reader().await?).await
+    }
+
+    async fn reader(&self) -> Result<Reader> {
+        let reader = self.latest.reader().await?;
+        self.samples.add(&reader.positions());
+        Ok(reader)
+    }
+
+    /// Reads the state that `at` names: the latest, or an earlier one, which it opens anew.
+    pub(super) async fn read_at<T, F: Future<Output = Result<T>>>(
+        &self,
+        at: &At,
+        read: impl Fn(Reader) -> F,
+    ) -> Result<T> {
+        if *at == At::Latest {
+            return self.read(read).await;
+        }
+        read(self.collection.reader_at(at.clone()).await?).await
+    }
+
+    /// The collection itself.
+    pub(super) fn collection(&self) -> &Collection {
+        &self.collection
+    }
+
+    /// The collection over time.
+    pub(super) fn samples(&self) -> &Samples {
+        &self.samples
+    }
+
+    /// Work that this server did on the collection.
+    pub(super) fn upkeep(&self) -> &Upkeep {
+        &self.upkeep
+    }
+
+    /// Folds the whole log, and merges what is due, or everything. It takes its turn with the
+    /// server's own compactions. It goes on where its caller is cut off.
+    pub(super) async fn compact_now(&self, policy: Policy, merge_all: bool) -> Result<CompactReport> {
+        let (collection, shared, upkeep) = (self.collection.clone(), self.shared.clone(), self.upkeep.clone());
+        env::join(env::spawn(async move {
+            let _permit = shared.compactions.acquire().await;
+            let mut compactor = collection.compactor(CompactorOptions { policy });
+            let report = if merge_all { compactor.merge_all().await? } else { compactor.run_once().await? };
+            upkeep.add(&report);
+            Ok(report)
+        }))
+        .await
+    }
+
+    /// Sweeps, or tells what a sweep would delete. It goes on where its caller is cut off.
+    pub(super) async fn sweep_now(&self, options: SweepOptions) -> Result<Vec<(ShardId, SweepReport)>> {
+        let collection = self.collection.clone();
+        env::join(env::spawn(async move { collection.sweep(&options).await })).await
     }
 
     /// Waits until every accepted write is decided.
@@ -131,30 +200,71 @@ impl Opened {
     }
 }
 
-/// Folds, merges and sweeps a collection whenever it is woken, until it is closed.
-async fn compact(
-    collection: Collection,
-    options: ServeOptions,
-    compactions: Arc<Semaphore>,
-    mut waiting: mpsc::Receiver<()>,
-) {
-    let mut compactor = collection.compactor(CompactorOptions { policy: options.policy.clone() });
-    let mut swept = Stopwatch::start();
-    while waiting.recv().await.is_some() {
-        let Ok(_permit) = compactions.acquire().await else { return };
-        let report = match compactor.tick().await {
-            Ok(report) => report,
-            // The collection was dropped: nothing is left to do.
-            Err(error) if error.kind() == ErrorKind::NotFound => return,
-            Err(error) => {
-                tracing::warn!(%error, collection = %collection.name(), "compaction failed; the next write tries again");
-                continue;
+/// What all open collections share.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    /// Permits of compactions.
+    pub(super) compactions: Arc<Semaphore>,
+    pub(super) incidents: Arc<Incidents>,
+}
+
+/// The totals of the work that this server did on a collection.
+#[derive(Debug, Default)]
+pub(super) struct Upkeep {
+    pub(super) folds: AtomicU64,
+    pub(super) merges: AtomicU64,
+    pub(super) bytes_folded: AtomicU64,
+    pub(super) bytes_written: AtomicU64,
+}
+
+impl Upkeep {
+    fn add(&self, report: &CompactReport) {
+        for event in report.events.iter().filter(|event| event.version.is_some()) {
+            if event.kind == EditKind::Fold {
+                self.folds.fetch_add(1, Ordering::Relaxed);
+                self.bytes_folded.fetch_add(event.bytes_in, Ordering::Relaxed);
+            } else {
+                self.merges.fetch_add(1, Ordering::Relaxed);
             }
-        };
-        if report.published(EditKind::Fold) > 0 && swept.elapsed() >= options.sweep.min_age {
-            swept = Stopwatch::start();
-            if let Err(error) = collection.sweep(&options.sweep).await {
-                tracing::warn!(%error, collection = %collection.name(), "a sweep failed; a later one tries again");
+            self.bytes_written.fetch_add(event.bytes_out, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The compaction of an open collection.
+struct Work {
+    collection: Collection,
+    place: Place,
+    upkeep: Arc<Upkeep>,
+    shared: Shared,
+}
+
+impl Work {
+    /// Folds, merges and sweeps whenever it is woken, until the collection is closed.
+    async fn run(self, options: ServeOptions, mut waiting: mpsc::Receiver<()>) {
+        let Self { collection, place, upkeep, shared } = self;
+        let name = collection.name();
+        let mut compactor = collection.compactor(CompactorOptions { policy: options.policy.clone() });
+        let mut swept = Stopwatch::start();
+        while waiting.recv().await.is_some() {
+            let Ok(_permit) = shared.compactions.acquire().await else { return };
+            let report = match compactor.tick().await {
+                Ok(report) => report,
+                // The collection was dropped: nothing is left to do.
+                Err(error) if error.kind() == ErrorKind::NotFound => return,
+                Err(error) => {
+                    tracing::warn!(%error, collection = %name, "compaction failed; the next write tries again");
+                    shared.incidents.work(&format!("compaction of {name}"), place.clone());
+                    continue;
+                }
+            };
+            upkeep.add(&report);
+            if report.published(EditKind::Fold) > 0 && swept.elapsed() >= options.sweep.min_age {
+                swept = Stopwatch::start();
+                if let Err(error) = collection.sweep(&options.sweep).await {
+                    tracing::warn!(%error, collection = %name, "a sweep failed; a later one tries again");
+                    shared.incidents.work(&format!("sweep of {name}"), place.clone());
+                }
             }
         }
     }

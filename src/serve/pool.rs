@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::erase::Broken;
 use super::error::{Answer, ApiError};
-use super::opened::{Listener, Opened};
+use super::incidents::Incidents;
+use super::opened::{Listener, Opened, Shared};
 use super::options::ServeOptions;
 use crate::catalogue::{Catalogue, Entry};
 use crate::collection::Collection;
@@ -30,6 +31,7 @@ pub(super) struct Pool {
     open: Mutex<LruCache<Uuid, Arc<Opened>>>,
     compactions: Arc<Semaphore>,
     grown: Option<Listener>,
+    incidents: Arc<Incidents>,
 }
 
 /// A collection that was looked up.
@@ -42,7 +44,12 @@ pub(super) enum Found {
 }
 
 impl Pool {
-    pub(super) fn new(catalogue: Catalogue, options: ServeOptions, grown: Option<Listener>) -> Self {
+    pub(super) fn new(
+        catalogue: Catalogue,
+        options: ServeOptions,
+        incidents: Arc<Incidents>,
+        grown: Option<Listener>,
+    ) -> Self {
         let most = NonZeroUsize::new(options.open_collections).unwrap_or(NonZeroUsize::MIN);
         Self {
             catalogue,
@@ -50,6 +57,7 @@ impl Pool {
             open: Mutex::new(LruCache::new(most)),
             compactions: Arc::new(Semaphore::new(COMPACTIONS)),
             grown,
+            incidents,
         }
     }
 
@@ -88,8 +96,8 @@ impl Pool {
         if let Some(open) = open.get(&id) {
             return Ok(open.clone());
         }
-        let opened =
-            Opened::new((tenant, database, id), collection, &self.options, &self.compactions, self.grown.clone())?;
+        let shared = Shared { compactions: self.compactions.clone(), incidents: self.incidents.clone() };
+        let opened = Opened::new((tenant, database, id), collection, &self.options, shared, self.grown.clone())?;
         let opened = Arc::new(opened);
         open.put(id, opened.clone());
         Ok(opened)
@@ -132,6 +140,11 @@ impl Pool {
         ApiError::in_doubt(format!("{deleted} records were deleted, and others that match may be left: delete again"))
     }
 
+    /// The open collections.
+    pub(super) fn all(&self) -> Vec<Arc<Opened>> {
+        self.open().iter().map(|(_, open)| open.clone()).collect()
+    }
+
     /// Number of open collections.
     pub(super) fn len(&self) -> usize {
         self.open().len()
@@ -139,7 +152,7 @@ impl Pool {
 
     /// Waits until every accepted write is decided.
     pub(super) async fn flush(&self) {
-        let all: Vec<Arc<Opened>> = self.open().iter().map(|(_, open)| open.clone()).collect();
+        let all = self.all();
         for flushed in join_all(all.iter().map(|open| open.flush())).await {
             if let Err(error) = flushed {
                 tracing::warn!(%error, "a writer ended before its writes were decided");

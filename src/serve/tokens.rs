@@ -26,6 +26,14 @@ pub(super) struct Scope {
     pub(super) read_only: bool,
 }
 
+impl Scope {
+    /// Whether the token reaches a database. Without a name, it is all of them.
+    pub(super) fn covers(&self, tenant: Option<&str>, database: Option<&str>) -> bool {
+        let within = |own: &Option<String>, named: Option<&str>| own.as_deref().is_none_or(|own| named == Some(own));
+        within(&self.tenant, tenant) && within(&self.database, database)
+    }
+}
+
 impl Tokens {
     /// Reads tokens, one a line. A line is the token, or `sha256:` and its SHA-256 in hexadecimal
     /// digits; then, separated by spaces, `tenant=NAME`, `database=NAME` and `read-only` where they

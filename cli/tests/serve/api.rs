@@ -23,10 +23,11 @@ pub(crate) struct Api {
     running: JoinHandle<()>,
 }
 
-/// An answer: status, headers, and the body as JSON; null where it is none.
+/// An answer: status, headers, and the body as text and as JSON; null where it is none.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: http::HeaderMap,
+    pub(crate) text: String,
     pub(crate) body: Value,
 }
 
@@ -45,15 +46,16 @@ pub(crate) async fn send(server: SocketAddr, method: &str, path: &str, body: &Va
     requested(server, request.body(Full::new(body))?).await
 }
 
-async fn requested(server: SocketAddr, request: http::Request<Full<Bytes>>) -> Sent {
+pub(crate) async fn requested(server: SocketAddr, request: http::Request<Full<Bytes>>) -> Sent {
     let connection = TcpStream::connect(server).await?;
     let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(connection)).await?;
     let driving = tokio::spawn(driver);
     let (parts, body) = sender.send_request(request).await?.into_parts();
     let body = body.collect().await?.to_bytes();
     driving.abort();
+    let text = String::from_utf8_lossy(&body).into_owned();
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+    Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, text, body })
 }
 
 impl Api {

@@ -7,6 +7,7 @@ mod api;
 mod catalogue;
 mod chroma;
 mod erase;
+mod follow;
 mod fuzz;
 mod greedy;
 #[cfg(feature = "dynamodb")]
@@ -17,6 +18,11 @@ mod javascript;
 #[cfg(feature = "s3")]
 mod killed;
 mod limits;
+mod logs;
+mod openapi;
+mod operation;
+mod own;
+mod page;
 mod program;
 mod records;
 mod servers;

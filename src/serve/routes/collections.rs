@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -16,7 +17,7 @@ use crate::serve::error::Answer;
 use crate::serve::metadata;
 
 /// A collection to be made.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Create {
     name: String,
     #[serde(default, deserialize_with = "bounded::object")]
@@ -30,7 +31,7 @@ pub(super) struct Create {
 }
 
 /// The changes of a collection.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Changes {
     new_name: Option<String>,
     #[serde(default, deserialize_with = "bounded::object")]

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -11,13 +12,13 @@ use crate::serve::body::Body;
 use crate::serve::error::{Answer, ApiError};
 
 /// A name in a body.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Named {
     name: String,
 }
 
 /// The part of a list that a client wants.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(super) struct Page {
     limit: Option<usize>,
     offset: Option<usize>,
@@ -44,7 +45,7 @@ pub(super) async fn tenant(State(app): State<App>, Path(tenant): Path<String>) -
 }
 
 /// A change of a tenant.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct TenantUpdate {
     resource_name: String,
 }

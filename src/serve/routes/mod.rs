@@ -2,8 +2,11 @@
 
 mod collections;
 mod databases;
+mod own;
+mod page;
 mod read;
 mod system;
+mod trace;
 mod write;
 
 use axum::Router;
@@ -11,55 +14,95 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, post, put};
+use serde_json::Value;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 use uuid::Uuid;
 
+use super::answer::{Neighbours, Records};
 use super::app::App;
 use super::auth::guard;
+use super::batch::Batch;
+use super::described::{Described, Method, call};
 use super::error::{Answer, ApiError};
+use super::incidents::{Place, Refused};
 use super::room::Held;
 use crate::env::{self, Env as _, Stopwatch, System};
 
-/// All calls. Those above the line need no token.
+/// All calls, and the OpenAPI document of them.
 pub(super) fn router(app: App) -> Router {
-    let open = Router::new()
-        .route("/healthz", get(system::healthz))
-        .route("/readyz", get(system::readyz))
-        .route("/api/v2", get(system::heartbeat))
-        .route("/api/v2/heartbeat", get(system::heartbeat))
-        .route("/api/v2/healthcheck", get(system::healthcheck));
+    use Method::{Delete, Get, Patch, Post, Put};
+
     let tenant = "/api/v2/tenants/{tenant}";
     let databases = &format!("{tenant}/databases");
     let database = &format!("{databases}/{{database}}");
     let collections = &format!("{database}/collections");
     // A collection's name or id. The calls decide which.
     let collection = &format!("{collections}/{{collection}}");
-    let guarded = Router::new()
-        .route("/metrics", get(system::metrics))
-        .route("/api/v2/version", get(system::version))
-        .route("/api/v2/pre-flight-checks", get(system::pre_flight_checks))
-        .route("/api/v2/auth/identity", get(system::identity))
-        .route("/api/v2/reset", post(system::reset))
-        .route("/api/v2/tenants", post(databases::create_tenant))
-        .route(tenant, get(databases::tenant).patch(databases::update_tenant))
-        .route(databases, get(databases::list).post(databases::create))
-        .route(database, get(databases::get).delete(databases::delete))
-        .route(&format!("{database}/collections_count"), get(collections::count))
-        .route(collections, get(collections::list).post(collections::create))
-        .route(&format!("{collections}/by-id/{{collection}}"), get(collections::by_id))
-        .route(collection, get(collections::get))
-        .route(collection, put(collections::update))
-        .route(collection, delete(collections::delete))
-        .route(&format!("{collection}/add"), post(write::add))
-        .route(&format!("{collection}/upsert"), post(write::upsert))
-        .route(&format!("{collection}/update"), post(write::update))
-        .route(&format!("{collection}/delete"), post(write::delete))
-        .route(&format!("{collection}/get"), post(read::get))
-        .route(&format!("{collection}/query"), post(read::query))
-        .route(&format!("{collection}/count"), get(read::count))
-        .route(&format!("{collection}/indexing_status"), get(read::indexing_status))
-        .route_layer(middleware::from_fn_with_state(app.clone(), guard));
-    open.merge(guarded)
+    let at = |rest: &str| format!("{collection}/{rest}");
+    let list = |summary| call(summary).query::<databases::Page>().answer::<Vec<Value>>();
+    let routes = Described::new()
+        .open(Get, "/healthz", system::healthz, call("Whether the process runs").media("text/plain"))
+        .open(Get, "/readyz", system::readyz, call("Whether the store answers").media("text/plain"))
+        .open(Get, "/api/v2", system::heartbeat, call("The server's clock"))
+        .open(Get, "/api/v2/heartbeat", system::heartbeat, call("The server's clock"))
+        .open(Get, "/api/v2/healthcheck", system::healthcheck, call("Whether the process runs, for Chroma's clients"))
+        .open(Get, "/", page::index, call("The page for people").media("text/html"))
+        .open(Get, "/page/{file}", page::file, call("A file of the page").media("*/*"))
+        .guarded(Get, "/metrics", system::metrics, call("Counts for Prometheus").media("application/openmetrics-text"))
+        .guarded(Get, "/api/v2/version", system::version, call("The version of the API").answer::<String>())
+        .guarded(Get, "/api/v2/pre-flight-checks", system::pre_flight_checks, call("The limits of a batch"))
+        .guarded(Get, "/api/v2/auth/identity", system::identity, call("The tenant and databases of the token"))
+        .guarded(Post, "/api/v2/reset", system::reset, call("Deletes everything, where allowed").answer::<bool>())
+        .guarded(Post, "/api/v2/tenants", databases::create_tenant, call("Creates a tenant").body::<databases::Named>())
+        .guarded(Get, tenant, databases::tenant, call("A tenant"))
+        .guarded(
+            Patch,
+            tenant,
+            databases::update_tenant,
+            call("Sets the resource name of a tenant").body::<databases::TenantUpdate>(),
+        )
+        .guarded(Get, databases, databases::list, list("The databases of a tenant"))
+        .guarded(Post, databases, databases::create, call("Creates a database").body::<databases::Named>())
+        .guarded(Get, database, databases::get, call("A database"))
+        .guarded(Delete, database, databases::delete, call("Deletes a database with its collections"))
+        .guarded(
+            Get,
+            &format!("{database}/collections_count"),
+            collections::count,
+            call("The number of collections").answer::<usize>(),
+        )
+        .guarded(Get, collections, collections::list, list("The collections of a database"))
+        .guarded(Post, collections, collections::create, call("Creates a collection").body::<collections::Create>())
+        .guarded(
+            Get,
+            &format!("{collections}/by-id/{{collection}}"),
+            collections::by_id,
+            call("The collection of an id"),
+        )
+        .guarded(Get, collection, collections::get, call("The collection of a name"))
+        .guarded(
+            Put,
+            collection,
+            collections::update,
+            call("Changes name, metadata or configuration").body::<collections::Changes>(),
+        )
+        .guarded(Delete, collection, collections::delete, call("Deletes the collection of a name"))
+        .guarded(Post, &at("add"), write::add, call("Inserts records").body::<Batch>().status(201))
+        .guarded(Post, &at("upsert"), write::upsert, call("Inserts or changes records").body::<Batch>())
+        .guarded(Post, &at("update"), write::update, call("Changes records").body::<Batch>())
+        .guarded(Post, &at("delete"), write::delete, call("Deletes records").body::<write::Delete>())
+        .guarded(Post, &at("get"), read::get, call("The records that match").body::<read::Get>().answer::<Records>())
+        .guarded(
+            Post,
+            &at("query"),
+            read::query,
+            call("The nearest neighbours of vectors").body::<read::Nearest>().answer::<Neighbours>(),
+        )
+        .guarded(Get, &at("count"), read::count, call("The number of records").answer::<u64>())
+        .guarded(Get, &at("indexing_status"), read::indexing_status, call("The progress of indexing"));
+    let (open, guarded) = own::add(routes).finish();
+    open.merge(guarded.route_layer(middleware::from_fn_with_state(app.clone(), guard)))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(app.options().max_body))
@@ -82,7 +125,7 @@ async fn wrong_method() -> ApiError {
 /// Longest request id of a client that is repeated.
 const REQUEST_ID: usize = 128;
 
-/// Gives each request an id and a time limit, and counts and logs it.
+/// Gives each request an id and a time limit, counts and logs it, and remembers errors.
 async fn observed(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let watch = Stopwatch::start();
     let held = Held::default();
@@ -90,19 +133,30 @@ async fn observed(State(app): State<App>, mut request: Request, next: Next) -> R
     let id = request.headers().get("x-request-id").filter(|id| id.len() <= REQUEST_ID).cloned();
     let fresh = || HeaderValue::from_str(&System.nonce().to_string()).unwrap_or(HeaderValue::from_static("-"));
     let id = id.unwrap_or_else(fresh);
-    let trace = request.headers().get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let id_text = id.to_str().unwrap_or("-").to_owned();
+    let trace = request.headers().get("traceparent").and_then(|value| trace::parse(value.to_str().ok()?));
     let method = request.method().as_str().chars().take(16).collect::<String>();
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
+    let method = if route == "unknown" { "any".to_owned() } else { method };
+    // Of the highest level, so that every line of the log has the id, whatever is filtered.
+    let span = tracing::error_span!("http", id = id_text, %method, route, trace_id = Empty, parent_id = Empty);
+    if let Some(trace) = &trace {
+        span.record("trace_id", trace.trace_id);
+        span.record("parent_id", trace.parent_id);
+    }
     let limit = app.options().read_timeout.saturating_add(app.options().request_timeout);
-    let mut response = match env::timeout(limit, next.run(request)).await {
+    let mut response = match env::timeout(limit, next.run(request)).instrument(span.clone()).await {
         Some(response) => response,
         None => ApiError::too_late().into_response(),
     };
     let (status, time) = (response.status().as_u16(), watch.elapsed());
-    let method = if route == "unknown" { "any".to_owned() } else { method };
     app.metrics().count(&method, &route, status, time);
+    if let Some(refused) = response.extensions_mut().remove::<Refused>() {
+        let place = response.extensions_mut().remove::<Place>().unwrap_or_default();
+        app.incidents().call(format!("{method} {route}"), status, &id_text, refused, place);
+    }
     let millis = time.as_secs_f64() * 1_000.0;
-    tracing::debug!(id = ?id, trace, %method, route, status, millis, "answered a request");
+    span.in_scope(|| tracing::debug!(status, millis, "answered a request"));
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("chroma-trace-id"), id.clone());
     headers.insert(HeaderName::from_static("x-request-id"), id);

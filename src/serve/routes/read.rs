@@ -3,13 +3,14 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use futures::TryStreamExt as _;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::id;
 use crate::error::Result;
 use crate::query::{Find, Hit, MAX_K, Query};
-use crate::reader::Reader;
+use crate::reader::{self, Reader};
 use crate::serve::answer::{Field, Neighbours, include};
 use crate::serve::app::App;
 use crate::serve::batch::same_dimension;
@@ -29,7 +30,7 @@ type At = Path<(String, String, String)>;
 const MAX_HITS: usize = 262_144;
 
 /// The records to get.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Get {
     #[serde(default, deserialize_with = "bounded::optional_list")]
     ids: Option<Vec<String>>,
@@ -43,7 +44,7 @@ pub(super) struct Get {
 }
 
 /// The neighbours to find.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Nearest {
     #[serde(deserialize_with = "bounded::list")]
     query_embeddings: Vec<Embedding>,
@@ -62,9 +63,13 @@ async fn found(app: &App, tenant: &str, database: &str, collection: &str) -> Ans
 }
 
 pub(super) async fn count(State(app): State<App>, Path((tenant, database, collection)): At) -> Answer<Json<u64>> {
-    match found(&app, &tenant, &database, &collection).await? {
+    count_at(&app, found(&app, &tenant, &database, &collection).await?, &reader::At::Latest).await
+}
+
+pub(super) async fn count_at(app: &App, found: Found, at: &reader::At) -> Answer<Json<u64>> {
+    match found {
         Found::Empty(_) => Ok(Json(0)),
-        Found::Open(opened) => read(&app, &opened, |reader| async move { reader.count().await }).await.map(Json),
+        Found::Open(opened) => read(app, &opened, at, |reader| async move { reader.count().await }).await.map(Json),
     }
 }
 
@@ -84,16 +89,20 @@ pub(super) async fn get(
     Path((tenant, database, collection)): At,
     Body(get): Body<Get>,
 ) -> Answer<Columns> {
+    get_at(&app, found(&app, &tenant, &database, &collection).await?, get, &reader::At::Latest).await
+}
+
+pub(super) async fn get_at(app: &App, found: Found, get: Get, at: &reader::At) -> Answer<Columns> {
     let filter = &filter(get.r#where.as_ref(), get.where_document.as_ref())?;
     let fields = &get.include.unwrap_or_else(|| vec![Field::Metadatas, Field::Documents]);
     let include = include(fields);
     let (ids, limit, offset) = (&get.ids, get.limit, get.offset.unwrap_or(0));
-    let opened = match found(&app, &tenant, &database, &collection).await? {
+    let opened = match found {
         Found::Empty(_) => return Ok(Columns::new(fields.clone())),
         Found::Open(opened) => opened,
     };
     let _turn = app.turn().await?;
-    read(&app, &opened, |reader| async move {
+    read(app, &opened, at, |reader| async move {
         let mut columns = Columns::new(fields.clone());
         match ids {
             Some(ids) => {
@@ -120,12 +129,16 @@ pub(super) async fn query(
     Path((tenant, database, collection)): At,
     Body(nearest): Body<Nearest>,
 ) -> Answer<Json<Neighbours>> {
+    query_at(&app, found(&app, &tenant, &database, &collection).await?, nearest, &reader::At::Latest).await
+}
+
+pub(super) async fn query_at(app: &App, found: Found, nearest: Nearest, at: &reader::At) -> Answer<Json<Neighbours>> {
     let filter = filter(nearest.r#where.as_ref(), nearest.where_document.as_ref())?;
     let fields = nearest.include.unwrap_or_else(|| vec![Field::Metadatas, Field::Documents, Field::Distances]);
     let (wanted, ids) = (nearest.n_results.unwrap_or(10), &nearest.ids);
     let queries = nearest.query_embeddings.len();
     let nothing = |queries: usize| Json(Neighbours::new(vec![Vec::new(); queries], fields.clone()));
-    let opened = match found(&app, &tenant, &database, &collection).await? {
+    let opened = match found {
         Found::Empty(_) => return Ok(nothing(queries)),
         Found::Open(opened) => opened,
     };
@@ -145,7 +158,7 @@ pub(super) async fn query(
     let queries: Vec<Query> = nearest.query_embeddings.into_iter().map(query).collect();
     let queries = &queries;
     let _turn = app.turn().await?;
-    let answers = read(&app, &opened, |reader| async move {
+    let answers = read(app, &opened, at, |reader| async move {
         if wanted > MAX_K || queries.len().saturating_mul(wanted) > MAX_HITS {
             let most = usize::try_from(reader.count().await?).unwrap_or(usize::MAX).min(wanted);
             if most > MAX_K || queries.len().saturating_mul(most) > MAX_HITS {
@@ -167,7 +180,16 @@ pub(super) async fn query(
     Ok(Json(Neighbours::new(answers, fields)))
 }
 
-/// Reads the latest state of a collection.
-async fn read<T, F: Future<Output = Result<T>>>(app: &App, opened: &Opened, read: impl Fn(Reader) -> F) -> Answer<T> {
-    opened.read(read).await.map_err(|error| app.pool().failed(opened, error))
+/// Reads the state of a collection that `at` names.
+async fn read<T, F: Future<Output = Result<T>>>(
+    app: &App,
+    opened: &Opened,
+    at: &reader::At,
+    read: impl Fn(Reader) -> F,
+) -> Answer<T> {
+    opened.read_at(at, read).await.map_err(|error| match at {
+        reader::At::Latest => app.pool().failed(opened, error),
+        // The version or pin may be what is missing.
+        _ => error.into(),
+    })
 }

@@ -1,19 +1,24 @@
 //! Calls about the server itself.
 
+use std::time::Duration;
+
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 use crate::catalogue::{DEFAULT_DATABASE, DEFAULT_TENANT};
-use crate::env::{Env as _, System};
+use crate::env::{self, Env as _, System};
 use crate::serve::app::App;
 use crate::serve::error::{Answer, ApiError};
+use crate::serve::metrics::MEDIA;
 use crate::serve::tokens::Scope;
 
 /// The version of the API that this server speaks.
 const VERSION: &str = "1.0.0";
+/// The time within which a store answers that can be used.
+const READY_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) async fn heartbeat() -> Json<Value> {
     let nanos = i128::from(System.now().as_millis()) * 1_000_000;
@@ -31,13 +36,21 @@ pub(super) async fn healthz() -> &'static str {
 
 /// The store answers.
 pub(super) async fn readyz(State(app): State<App>) -> Answer<&'static str> {
-    app.catalogue().is_reachable().await?;
-    Ok("ready\n")
+    match env::timeout(READY_WITHIN, app.catalogue().is_reachable()).await {
+        Some(Ok(())) => return Ok("ready\n"),
+        Some(Err(error)) => tracing::warn!(%error, "the store cannot be read"),
+        None => tracing::warn!("the store did not answer in time"),
+    }
+    let why = "the store cannot be reached; the reason is in the server's log";
+    Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "InternalError", why))
 }
 
-pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
-    let text = app.metrics().text(&app.catalogue().store().requests(), app.pool().len());
-    ([("content-type", "text/plain; version=0.0.4")], text)
+/// Counts of this server. A limited token sees only the collections that it reaches.
+pub(super) async fn metrics(State(app): State<App>, Extension(scope): Extension<Scope>) -> impl IntoResponse {
+    let mut opened = app.pool().all();
+    opened.retain(|open| scope.covers(Some(&open.tenant), Some(&open.database)));
+    let text = app.metrics().text(&app.catalogue().store().requests(), app.gauges(), &opened);
+    ([(header::CONTENT_TYPE, MEDIA)], text)
 }
 
 pub(super) async fn version() -> Json<&'static str> {

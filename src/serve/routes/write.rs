@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use deltafold_format::Op;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -60,7 +61,7 @@ async fn append(app: &App, opened: &Opened, ops: Vec<Op>) -> Answer<()> {
 }
 
 /// The records to delete.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Delete {
     #[serde(default, deserialize_with = "bounded::optional_list")]
     ids: Option<Vec<String>>,
