@@ -39,6 +39,7 @@ mod collection;
 mod compact;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod copy;
 pub mod cost;
 mod drop_note;
 mod env;
@@ -77,6 +78,7 @@ pub use collection::{
 pub use compact::{
     CompactEvent, CompactReport, Compactor, CompactorOptions, KeepUp, Policy, SweepOptions, SweepReport,
 };
+pub use copy::{Copier, CopyOptions, CopyReport};
 pub use deltafold_format as format;
 pub use env::{Env, System};
 pub use error::{Error, ErrorKind, Result};

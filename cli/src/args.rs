@@ -3,8 +3,8 @@
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::commands::{
-    append, compact, completions, cost, count, create, delete, demo, doctor, drop, follow, get, history, inspect, pin,
-    query, repair, scan, status, sweep, unpin, verify,
+    append, compact, completions, copy, cost, count, create, delete, demo, doctor, drop, follow, get, history,
+    inspect, pin, query, repair, scan, status, sweep, unpin, verify,
 };
 use super::context::Context;
 use super::exit::{EXIT_CODES, Outcome};
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Scan(scan::Scan),
     /// Count the records
     Count(count::Count),
+    /// Copy a collection into another one: a backup, another number of shards, a standby
+    Copy(Box<copy::Copy>),
     /// Read new ops of a shard's log as they arrive, as JSON Lines
     Follow(follow::Follow),
     /// Delete the records that match a filter
@@ -97,6 +99,7 @@ impl Command {
             Self::Query(command) => command.run(context).await,
             Self::Scan(command) => command.run(context).await,
             Self::Count(command) => command.run(context).await,
+            Self::Copy(command) => command.run(context).await,
             Self::Follow(command) => command.run(context).await,
             Self::Delete(command) => command.run(context).await,
             Self::Compact(command) => command.run(context).await,
@@ -145,6 +148,8 @@ impl Command {
         match self {
             Self::Append(_) | Self::Follow(_) => None,
             Self::Compact(compact) if compact.watches() => None,
+            Self::Copy(copy) if copy.follows() => None,
+            Self::Copy(_) => Some("nothing is lost: the same command again goes on where this one stopped"),
             #[cfg(feature = "sqs")]
             Self::Ingest(_) => None,
             #[cfg(feature = "serve")]

@@ -19,7 +19,7 @@ pub(crate) struct Context {
     counts_requests: bool,
     memory: MemoryLimit,
     /// Every store opened, for its request counts.
-    opened: Mutex<Vec<Arc<dyn Store>>>,
+    opened: Arc<Mutex<Vec<Arc<dyn Store>>>>,
 }
 
 impl Context {
@@ -30,7 +30,18 @@ impl Context {
             location: global.store.clone(),
             counts_requests: global.requests,
             memory: global.memory,
-            opened: Mutex::default(),
+            opened: Arc::default(),
+        }
+    }
+
+    /// The same for another store. Its requests count with these.
+    pub(crate) fn elsewhere(&self, location: &str) -> Self {
+        Self {
+            output: self.output,
+            location: location.to_owned(),
+            counts_requests: self.counts_requests,
+            memory: self.memory,
+            opened: Arc::clone(&self.opened),
         }
     }
 

@@ -75,6 +75,11 @@ impl Failure {
         Self { exit, message: message.to_string(), help: Vec::new(), quiet: false, details }
     }
 
+    /// Whether the thing named does not exist.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.exit == Exit::NotFound
+    }
+
     /// A failure of an operation on a file.
     pub(crate) fn file(what: &str, path: &str, error: &io::Error) -> Self {
         let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };

@@ -21,7 +21,7 @@ use crate::compact::{Compactor, CompactorOptions, KeepUp, SweepOptions, SweepRep
 use crate::env::Env;
 use crate::error::{Error, Repr, Result};
 use crate::layout::Layout;
-use crate::log::{BacklogLimit, Follow, FollowOptions, Writer, WriterOptions};
+use crate::log::{BacklogLimit, Follow, FollowOptions, Writer, WriterOptions, high_water_marks};
 use crate::memory::MemoryLimit;
 use crate::query::Exactness;
 use crate::reader::{Ahead, At, Reader, Tier};
@@ -283,6 +283,12 @@ impl Collection {
             }
         }
         if found { Ok(()) } else { Err(Repr::NoPin(name.to_owned()).into()) }
+    }
+
+    /// The highest position of each source that a shard holds. Two GETs, a LIST, and a GET for each
+    /// segment that is not folded.
+    pub(crate) async fn high_water_marks(&self, shard: ShardId, sources: &[String]) -> Result<Vec<Option<u128>>> {
+        high_water_marks(self.shard(shard)?, sources).await
     }
 
     fn shard(&self, id: ShardId) -> Result<&Shard> {

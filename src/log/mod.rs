@@ -10,6 +10,7 @@
 //! | `ack` | the acknowledgement, and the wait for it |
 //! | `appender` | one task a shard: batches requests and commits the batches |
 //! | `dedup` | producers, high-water marks and keys of changes |
+//! | `held_marks` | the high-water marks that a shard holds, for other modules |
 //! | `read` | the end of the log, scans, and following it |
 //! | `backlog` | the part of the log that is not folded, and its limit |
 
@@ -17,6 +18,7 @@ mod ack;
 mod appender;
 mod backlog;
 mod dedup;
+mod held_marks;
 mod options;
 mod read;
 mod split;
@@ -33,6 +35,7 @@ pub(crate) use dedup::{
     CLOCK_SOURCE, MAX_CHANGE_MARKS, MAX_CHANGE_SOURCE_BYTES, MAX_MARKS, eviction_watermark_of,
     eviction_watermark_of_source, writer_source,
 };
+pub(crate) use held_marks::high_water_marks;
 pub use options::WriterOptions;
 pub use read::{Follow, FollowOptions};
 pub(crate) use read::{

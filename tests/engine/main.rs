@@ -14,6 +14,7 @@ mod cold;
 mod compactor;
 #[cfg(feature = "conformance")]
 mod conformance;
+mod copy;
 mod doubt;
 mod drops;
 mod echoes;

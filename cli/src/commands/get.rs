@@ -43,12 +43,16 @@ impl AtArguments {
     }
 
     pub(crate) async fn reader(&self, collection: &Collection) -> Outcome<Reader> {
-        let at = match &self.pin {
+        Ok(collection.reader_at(self.at(collection)?).await?)
+    }
+
+    /// The state, for a command that opens its readers itself.
+    pub(crate) fn at(&self, collection: &Collection) -> Outcome<At> {
+        Ok(match &self.pin {
             Some(name) => At::Pin(name.clone()),
             None if self.version.is_empty() => At::Latest,
             None => At::Versions(self.versions(collection)?),
-        };
-        Ok(collection.reader_at(at).await?)
+        })
     }
 
     /// The versions, one for each shard.

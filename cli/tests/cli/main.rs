@@ -7,6 +7,8 @@ mod closed;
 #[cfg(all(feature = "s3", feature = "dynamodb"))]
 mod cloud;
 mod commands;
+#[cfg(unix)]
+mod copy;
 mod cost;
 #[cfg(feature = "simulation")]
 mod crash;
