@@ -36,6 +36,8 @@ pub mod aws;
 #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "an import makes entries, and the server does the rest"))]
 mod catalogue;
 mod collection;
+#[cfg(feature = "columnar")]
+pub mod columnar;
 mod compact;
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -3,7 +3,7 @@
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::commands::{
-    append, compact, completions, copy, cost, count, create, delete, demo, doctor, drop, follow, get, history,
+    append, compact, completions, copy, cost, count, create, delete, demo, doctor, drop, export, follow, get, history,
     inspect, pin, query, repair, scan, status, sweep, unpin, verify,
 };
 use super::context::Context;
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Scan(scan::Scan),
     /// Count the records
     Count(count::Count),
+    /// Write the records to files: JSON Lines, Parquet, Arrow
+    Export(export::Export),
     /// Copy a collection into another one: a backup, another number of shards, a standby
     Copy(Box<copy::Copy>),
     /// Read new ops of a shard's log as they arrive, as JSON Lines
@@ -99,6 +101,7 @@ impl Command {
             Self::Query(command) => command.run(context).await,
             Self::Scan(command) => command.run(context).await,
             Self::Count(command) => command.run(context).await,
+            Self::Export(command) => command.run(context).await,
             Self::Copy(command) => command.run(context).await,
             Self::Follow(command) => command.run(context).await,
             Self::Delete(command) => command.run(context).await,
@@ -149,6 +152,7 @@ impl Command {
             Self::Append(_) | Self::Follow(_) => None,
             Self::Compact(compact) if compact.watches() => None,
             Self::Copy(copy) if copy.follows() => None,
+            Self::Export(_) => Some("nothing was written under the final name: run the same command again"),
             Self::Copy(_) => Some("nothing is lost: the same command again goes on where this one stopped"),
             #[cfg(feature = "sqs")]
             Self::Ingest(_) => None,

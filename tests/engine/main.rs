@@ -11,6 +11,8 @@ mod backlog;
 mod cached;
 mod carried;
 mod cold;
+#[cfg(feature = "columnar")]
+mod columnar;
 mod compactor;
 #[cfg(feature = "conformance")]
 mod conformance;

@@ -1,4 +1,5 @@
-//! `append`: appends ops from files or standard input, each line exactly once.
+//! `append`: appends ops from files or standard input, each line exactly once. A row of a file of
+//! columns is a line, too.
 //!
 //! It appends each line under a source position: the source's name and the line's number. The same
 //! lines under the same source take effect once, even after a run that broke off. So a failure can
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use deltafold::format::{CollectionName, Sequence, ShardId};
-use deltafold::{Ack, Env as _, ErrorKind, System, Writer, WriterOptions};
+use deltafold::{Ack, Collection, Env as _, ErrorKind, System, Writer, WriterOptions};
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt as _, StreamExt as _};
 use serde_json::json;
@@ -34,11 +35,14 @@ const MAX_BYTES: usize = 16 << 20;
 /// A few lines that come together then cost the requests of one append.
 const LINGER: Duration = Duration::from_millis(2);
 
-/// Append ops, one a line, from files or standard input
+/// Append ops, one a line, from files or standard input; or records, one a row, from Parquet and
+/// Arrow files
 #[derive(Debug, Args)]
 #[command(
     after_help = "A line: {\"op\":\"put|upsert|add|patch|delete\",\"id\":…,\"embedding\":[…],\"metadata\":{…},\"document\":…}\n\
-    In `patch` and `upsert` a null metadata value removes the key, and a null embedding or document is cleared."
+    In `patch` and `upsert` a null metadata value removes the key, and a null embedding or document is cleared.\n\n\
+    A row of a `.parquet`, `.arrow` or `.feather` file puts a record. Columns are found by name: id; embedding or \
+    vector; document or text; all others are metadata."
 )]
 pub(crate) struct Append {
     /// The collection
@@ -46,12 +50,18 @@ pub(crate) struct Append {
     /// Files, plain or compressed (zstd, gzip: read and checked whole first); `-` is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     files: Vec<PathBuf>,
-    /// Skip the lines before this one, counted from 1; with one file
+    /// Skip the lines (or rows) before this one, counted from 1; with one file
     #[arg(long, value_name = "N", default_value_t = 1)]
     from_line: u64,
     /// Name the source: a line takes effect once under one name and number; with one file
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
+    /// The columns of Parquet and Arrow files, where their names do not tell: `FIELD=COLUMN,…` of
+    /// id, embedding, document, revision, metadata. `metadata` may come often, and is then all
+    /// metadata; `id=@row` takes the number of the row
+    #[cfg(feature = "columnar")]
+    #[arg(long, value_name = "FIELD=COLUMN,…", default_value = "")]
+    columns: deltafold::columnar::Columns,
     /// Print a line with every acknowledgement: the last line up to which the input is durable
     #[arg(long)]
     acks: bool,
@@ -100,7 +110,7 @@ impl Append {
                 None => format!("run-{run}.{}", index + 1),
             };
             let rest = inputs.get(index + 1..).unwrap_or_default();
-            let reading = read(input, self.from_line, collection.config().rules(), collection.memory(), stop.clone())?;
+            let reading = self.reading(input, &collection, stop.clone())?;
             if reading.lacks_checksum {
                 unchecked.push(input.name());
                 let name = input.name();
@@ -124,6 +134,19 @@ impl Append {
         }
         writer.close().await?;
         self.report(context, &sum, &progress, &unchecked)
+    }
+
+    fn reading(&self, input: &Input, collection: &Collection, stop: Stop) -> Outcome<Reading> {
+        let (rules, memory) = (collection.config().rules(), collection.memory());
+        if !input.is_table() {
+            return read(input, self.from_line, rules, memory, stop);
+        }
+        #[cfg(feature = "columnar")]
+        if let Some(format) = deltafold::columnar::TableFormat::of_name(&input.name()) {
+            return crate::input::read_table(input, format, &self.columns, self.from_line, rules, memory, stop);
+        }
+        let problem = format!("this program was built without Parquet and Arrow, so it cannot read `{}`", input.name());
+        Err(Failure::new(Exit::Usage, problem).help("build it with the feature `columnar`"))
     }
 
     fn report(&self, context: &Context, sum: &Tally, progress: &Progress, unchecked: &[String]) -> Outcome {
@@ -268,7 +291,8 @@ impl Job<'_> {
             let input = self.input.name();
             return Ok(output.json_line(&json!({ "input": input, "acknowledged_line": tally.line, "ops": tally.ops }))?);
         }
-        Ok(output.line(format_args!("line {} and all before it are acknowledged", tally.line))?)
+        let unit = self.input.unit();
+        Ok(output.line(format_args!("{unit} {} and all before it are acknowledged", tally.line))?)
     }
 
     /// Adds an outcome to the tally.
@@ -300,7 +324,8 @@ impl Job<'_> {
         let next = tally.line + 1;
         let acknowledged = if tally.line >= self.command.from_line {
             format!(
-                "line {} and all before it are acknowledged: {}, {}",
+                "{} {} and all before it are acknowledged: {}, {}",
+                self.input.unit(),
                 tally.line,
                 counted(tally.ops, "op"),
                 bytes(tally.bytes)

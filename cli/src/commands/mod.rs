@@ -11,6 +11,7 @@ pub(crate) mod delete;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod drop;
+pub(crate) mod export;
 pub(crate) mod follow;
 pub(crate) mod get;
 pub(crate) mod history;

@@ -47,6 +47,18 @@ impl Input {
         }
     }
 
+    /// The unit of its ops: a line, or a row of a file of columns.
+    pub(crate) fn unit(&self) -> &'static str {
+        if self.is_table() { "row" } else { "line" }
+    }
+
+    /// Whether its name is that of a Parquet or an Arrow file.
+    pub(crate) fn is_table(&self) -> bool {
+        let Self::File(path) = self else { return false };
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        ["parquet", "pq", "arrow", "feather", "ipc"].iter().any(|known| ending.eq_ignore_ascii_case(known))
+    }
+
     /// Its length before decompression, if known.
     pub(crate) fn len(&self) -> Option<u64> {
         match self {

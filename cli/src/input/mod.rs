@@ -5,7 +5,11 @@ mod ops;
 mod packed;
 mod parsers;
 mod small;
+#[cfg(feature = "columnar")]
+mod table;
 
 pub(crate) use lines::Input;
 pub(crate) use ops::{Event, Reading, Trust, read};
 pub(crate) use small::{Limit, read_text};
+#[cfg(feature = "columnar")]
+pub(crate) use table::read_table;

@@ -18,8 +18,8 @@ const BATCH_LINES: usize = 512;
 const BATCH_BYTES: usize = 256 << 10;
 /// Batches that are read ahead of the command, and their bytes. A larger batch, which is a single
 /// line, goes alone.
-const AHEAD: usize = 16;
-const AHEAD_BYTES: usize = 8 << 20;
+pub(super) const AHEAD: usize = 16;
+pub(super) const AHEAD_BYTES: usize = 8 << 20;
 /// A compressed file of this length takes seconds to check.
 const LONG: u64 = 256 << 20;
 
@@ -49,7 +49,7 @@ pub(crate) enum Trust {
 }
 
 /// A message of the reading thread. The thread ends after anything but lines and notes.
-enum Message {
+pub(super) enum Message {
     Lines(Parsing),
     Note(String),
     End,
@@ -58,9 +58,16 @@ enum Message {
 }
 
 /// A batch that is being parsed, and its share of the bytes ahead.
-struct Parsing {
+pub(super) struct Parsing {
     parsed: oneshot::Receiver<Parsed>,
     _ahead: OwnedSemaphorePermit,
+}
+
+impl Parsing {
+    #[cfg(feature = "columnar")]
+    pub(super) fn new(parsed: oneshot::Receiver<Parsed>, ahead: OwnedSemaphorePermit) -> Self {
+        Self { parsed, _ahead: ahead }
+    }
 }
 
 /// An input while it is read.
@@ -103,10 +110,14 @@ pub(crate) fn read(input: &Input, from_line: u64, rules: OpRules, memory: Memory
         .name("input".into())
         .spawn(work)
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot start a thread: {error}")))?;
-    Ok(Reading { messages: receiver, parsing: None, refused: None, note: None, trust, lacks_checksum })
+    Ok(Reading::new(receiver, trust, lacks_checksum))
 }
 
 impl Reading {
+    pub(super) fn new(messages: mpsc::Receiver<Message>, trust: Trust, lacks_checksum: bool) -> Self {
+        Self { messages, parsing: None, refused: None, note: None, trust, lacks_checksum }
+    }
+
     /// The next event. A caller that drops the future loses none.
     pub(crate) async fn next(&mut self) -> Event {
         loop {

@@ -16,6 +16,8 @@ mod damage;
 mod demo;
 #[cfg(all(feature = "s3", feature = "dynamodb"))]
 mod environment;
+#[cfg(feature = "columnar")]
+mod export;
 mod faults;
 mod home;
 mod hostile;
