@@ -17,6 +17,9 @@ const CHUNK: usize = 1_024;
 /// Ops of one shard after which the target notes that it holds everything up to there.
 const NOTE_EVERY: u64 = 65_536;
 
+/// Ops of one shard of the origin, as they come, each with its place.
+type Chunks = BoxStream<'static, (usize, Vec<Result<(Position, Op)>>)>;
+
 /// The end of following the log.
 pub(super) enum Until<'a, S: FusedFuture<Output = ()>> {
     /// These segments of the shards are applied.
@@ -89,7 +92,7 @@ impl Copier {
         shard: ShardId,
         after: Position,
         last: Option<Position>,
-    ) -> Result<BoxStream<'static, (usize, Vec<Result<(Position, Op)>>)>> {
+    ) -> Result<Chunks> {
         let options = FollowOptions::default().after(after).until_tail(last.is_some()).interval(self.options.interval);
         let wanted =
             move |(position, _): &(Position, Op)| std::future::ready(Ok(last.is_none_or(|last| *position <= last)));

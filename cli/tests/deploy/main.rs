@@ -14,4 +14,5 @@ mod lambda;
 mod pipeline;
 mod template;
 #[cfg(feature = "lambda")]
+#[expect(clippy::disallowed_methods, reason = "a client's connection is a task of its own")]
 mod url;
