@@ -87,12 +87,7 @@ impl Copier {
     }
 
     /// The ops of a shard of the origin behind `after`, as they come.
-    fn chunks(
-        &self,
-        shard: ShardId,
-        after: Position,
-        last: Option<Position>,
-    ) -> Result<Chunks> {
+    fn chunks(&self, shard: ShardId, after: Position, last: Option<Position>) -> Result<Chunks> {
         let options = FollowOptions::default().after(after).until_tail(last.is_some()).interval(self.options.interval);
         let wanted =
             move |(position, _): &(Position, Op)| std::future::ready(Ok(last.is_none_or(|last| *position <= last)));

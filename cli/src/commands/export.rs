@@ -8,9 +8,11 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+#[cfg(feature = "columnar")]
+use deltafold::Collection;
 use deltafold::format::{CollectionName, Op, Version};
 use deltafold::jsonl;
-use deltafold::{Collection, Entry, MemoryLimit, Order, Reader, ScanOptions};
+use deltafold::{Entry, MemoryLimit, Order, Reader, ScanOptions};
 use futures::TryStreamExt as _;
 use serde_json::json;
 
@@ -91,8 +93,16 @@ impl Export {
         let total = reader.count().await?;
         let mut progress = Progress::new(context.output, "exporting", "record", Some(total));
         let kind = Kind::of(self.format, &reader).await?;
-        let mut parts =
-            Parts { place: &place, kind, collection: &collection, reader: &reader, current: None, done: Vec::new() };
+        let mut parts = Parts {
+            place: &place,
+            kind,
+            #[cfg(feature = "columnar")]
+            collection: &collection,
+            #[cfg(feature = "columnar")]
+            reader: &reader,
+            current: None,
+            done: Vec::new(),
+        };
         let order = if self.order == OrderArgument::Id { Order::Id } else { Order::Insertion };
         let mut batches = reader.scan_batches(ScanOptions::default().order(order));
         let (mut records, mut size) = (0, 0);
@@ -259,7 +269,9 @@ impl Kind {
 struct Parts<'a> {
     place: &'a Place,
     kind: Kind,
+    #[cfg(feature = "columnar")]
     collection: &'a Collection,
+    #[cfg(feature = "columnar")]
     reader: &'a Reader,
     current: Option<(Sink, String, u64)>,
     done: Vec<Written>,

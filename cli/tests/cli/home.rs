@@ -96,6 +96,7 @@ impl Home {
 
 impl Ran {
     /// Runs a command that must end within `limit`, with this on standard input.
+    #[cfg(any(feature = "mapping", all(feature = "s3", feature = "dynamodb")))]
     pub(crate) fn within(mut command: Command, limit: std::time::Duration, input: &str) -> Self {
         let mut child = command.stdin(Stdio::piped()).spawn().expect("the program starts");
         let mut stdin = child.stdin.take().expect("its input is a pipe");

@@ -2,11 +2,8 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use crate::cloud::Cloud;
 use crate::home::{Home, Ran, puts};
-use deltafold_testing::s3::Fault;
 
 fn send(child: &Child, signal: &str) {
     let status = Command::new("kill").args([signal, &child.id().to_string()]).status();
@@ -71,9 +68,14 @@ fn commands_that_go_on_end_well_when_asked_to() {
 /// Story: `verify`, `scan`, `sweep` and `compact` handled no signals. As the first process of a
 /// container they could not be stopped at all. Elsewhere they ended in silence and without an exit
 /// code.
+#[cfg(all(feature = "s3", feature = "dynamodb"))]
 #[test]
 fn a_signal_ends_other_commands_with_its_exit_code() {
-    let cloud = Cloud::new();
+    use std::time::Duration;
+
+    use deltafold_testing::s3::Fault;
+
+    let cloud = crate::cloud::Cloud::new();
     cloud.run("create c --dimension 2").ok();
     cloud.run_with("append c", &puts(3)).ok();
     cloud.server.fail_always("get", "c/0000/head", Fault::Slow(Duration::from_secs(3_600)));

@@ -10,4 +10,5 @@ pub use kind::RequestKind;
 pub use meter::Meter;
 pub use response::{HasResponse, Response};
 
+#[cfg(feature = "s3")]
 pub(crate) use response::read_response;
