@@ -5,10 +5,10 @@ import { count, el, stamp, svg } from "./dom.js";
 const [WIDTH, HEIGHT, BOTTOM, LEFT] = [360, 96, 16, 4];
 
 /** A figure of points `{ at, value }`, oldest first. */
-export function steps(title, unit, points) {
+export function steps(title, told, points) {
   const caption = el("figcaption", {}, el("strong", {}, title));
   if (points.length < 2) {
-    const now = points.length ? `${count(points[0].value)} ${unit}; ` : "";
+    const now = points.length ? `${told(points[0].value)}; ` : "";
     caption.append(` ${now}the chart needs two readings`);
     return el("figure", { class: "chart" }, caption);
   }
@@ -21,11 +21,11 @@ export function steps(title, unit, points) {
   for (const point of points.slice(1)) path += `H${x(point.at).toFixed(1)}V${y(point.value).toFixed(1)}`;
   const area = `${path}V${y(low).toFixed(1)}H${x(first.at).toFixed(1)}Z`;
   const highest = Math.max(...values);
-  caption.append(` now ${count(last.value)} ${unit}, highest ${count(highest)}`);
-  const told = `${title}: from ${stamp(first.at)} to ${stamp(last.at)}, now ${last.value} ${unit}, highest ${highest}`;
+  caption.append(` now ${told(last.value)}, highest ${count(highest)}`);
+  const label = `${title}: from ${stamp(first.at)} to ${stamp(last.at)}, now ${told(last.value)}, highest ${highest}`;
   const day = (at) => (new Date(at).toDateString() === new Date().toDateString() ? stamp(at).slice(11) : stamp(at).slice(5, 16));
   return el("figure", { class: "chart" }, caption,
-    svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": told },
+    svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label },
       svg("line", { class: "axis", x1: LEFT, x2: WIDTH - LEFT, y1: y(low), y2: y(low) }),
       svg("line", { class: "rule", x1: LEFT, x2: WIDTH - LEFT, y1: y(high), y2: y(high) }),
       svg("path", { class: "area", d: area }),
