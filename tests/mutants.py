@@ -293,7 +293,7 @@ class Mutants:
             line["target"]["name"] if line["target"]["kind"] == ["test"] else "lib": line["executable"]
             for line in lines
             if line.get("reason") == "compiler-artifact" and line.get("executable") and line["profile"]["test"]
-            and line["target"]["kind"] in (["lib"], ["test"])
+            and (line["target"]["kind"] == ["test"] or f"#{self.options.package}@" in line["package_id"])
         }
         errors = [line["message"] for line in lines if line.get("reason") == "compiler-message"]
         return [message for message in errors if message["level"].startswith("error")], run.returncode
