@@ -232,3 +232,11 @@ fn a_rotation_spreads_every_coordinate() {
         }
     }
 }
+
+/// A looser bound gives the same answers from more rows, so no search would tell.
+#[test]
+fn bounds_of_rounding_are_the_powers_that_they_claim() {
+    assert_eq!(ROTATION_ERROR, 2.0_f64.powi(-36));
+    assert_eq!(SCALE_ERROR, 2.0_f64.powi(-23));
+    assert_eq!(SCALE_UNDERFLOW, 2.0_f64.powi(15 - 150));
+}
