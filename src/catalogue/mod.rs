@@ -37,12 +37,16 @@ use crate::env::{Env, System};
 use crate::location::Location;
 use crate::store::Store;
 
+#[cfg(feature = "serve")]
 pub(crate) use collections::NewCollection;
+#[cfg(feature = "serve")]
 pub(crate) use databases::DatabaseName;
+#[cfg(feature = "serve")]
 pub(crate) use entry::{Entry, Update};
 pub(crate) use error::{CatalogueError, Result};
 #[cfg(feature = "import")]
 pub(crate) use imported::{Imported, place_of};
+#[cfg(feature = "serve")]
 pub(crate) use names::{DEFAULT_DATABASE, DEFAULT_TENANT};
 use register::Registers;
 
