@@ -37,10 +37,7 @@ pub(crate) fn tails(reader: &Reader) -> BTreeMap<ShardId, Sequence> {
 pub(crate) fn sees(reader: &Reader, floors: &BTreeMap<ShardId, Position>) {
     let tails = tails(reader);
     for (shard, floor) in floors {
-        assert!(
-            tails.get(shard).is_some_and(|tail| *tail >= floor.sequence()),
-            "a reader misses an acknowledged op"
-        );
+        assert!(tails.get(shard).is_some_and(|tail| *tail >= floor.sequence()), "a reader misses an acknowledged op");
     }
 }
 
