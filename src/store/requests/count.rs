@@ -55,7 +55,7 @@ impl RequestCount {
 
 /// Requests by kind.
 ///
-/// A [`Meter`] makes it. A store with counters of its own collects it:
+/// A [`Meter`](super::Meter) makes it. A store with counters of its own collects it:
 ///
 /// ```
 /// use deltafold::store::{RequestCount, RequestKind, Requests};
