@@ -19,7 +19,7 @@ const IDS: usize = 5;
 /// Folds after every eighth segment, and sweeps that keep nothing old.
 const OPTIONS: [&str; 4] = ["--fold-segments", "8", "--min-age", "0s"];
 
-/// What all clients share.
+/// The state that all clients share.
 struct Shared {
     servers: Mutex<[SocketAddr; 2]>,
     turn: AtomicUsize,

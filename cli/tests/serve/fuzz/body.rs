@@ -95,7 +95,7 @@ pub(crate) fn of_wrong_shape(random: &mut Random, victim: &Victim) -> Request {
     Request { bytes: framed(method, &path, &text), whole: true, pieces: 1 + random.index(3) }
 }
 
-/// Stands for a hostile value that is no JSON, until the body is text.
+/// A mark in place of a hostile value that is not JSON, until the body is text.
 fn mark(number: usize) -> Value {
     Value::String(format!("@@{number}@@"))
 }
@@ -154,7 +154,7 @@ fn change(random: &mut Random, body: &mut Value, raw: &mut Vec<Vec<u8>>) {
     }
 }
 
-/// A body that is no JSON, or not the whole of it.
+/// A body that is not JSON, or that is cut short.
 pub(crate) fn of_wrong_bytes(random: &mut Random, victim: &Victim) -> Request {
     let (method, path, body) = call(random, victim);
     let mut text = body.to_string().into_bytes();

@@ -114,7 +114,7 @@ fn one<'a>(random: &mut Random, of: &[&'a str]) -> &'a str {
     of[random.index(of.len())]
 }
 
-/// A target that is no call, or a method that the call does not have.
+/// A target that names no call, or a method that its call does not have.
 pub(crate) fn of_wrong_target(random: &mut Random, victim: &Victim) -> Request {
     let (mut method, path, body) = call(random, victim);
     let mut parts: Vec<String> = path.split('/').map(str::to_owned).collect();
