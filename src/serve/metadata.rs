@@ -21,6 +21,16 @@ pub(super) fn metadata(given: Map<String, Json>) -> Answer<Metadata> {
     without_nulls(changes(given)?)
 }
 
+/// Checks the metadata of a collection, in a field of the request. Like Chroma, the server refuses
+/// an empty object; only an absent one is no metadata.
+pub(super) fn check_collection(given: Option<&Map<String, Json>>, field: &str) -> Answer<()> {
+    let Some(given) = given else { return Ok(()) };
+    if given.is_empty() {
+        return Err(ApiError::invalid(format!("`{field}` is empty; leave it out, or give it a key")));
+    }
+    metadata(given.clone()).map(drop)
+}
+
 /// The metadata of a new record, which has nothing to remove.
 pub(super) fn without_nulls(changes: BTreeMap<String, Option<Value>>) -> Answer<Metadata> {
     let set = |(key, value): (String, Option<Value>)| match value {

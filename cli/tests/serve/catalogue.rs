@@ -59,6 +59,27 @@ async fn get_or_create_returns_the_collection_as_it_is() {
     assert_eq!((&second["id"], &second["metadata"]), (&first["id"], &json!({ "v": 1 })));
 }
 
+/// Chroma's own property tests found it: the server took `{}` for no metadata, where Chroma answers
+/// 400. A change of the metadata to `{}` then removed all of it.
+#[tokio::test]
+async fn empty_metadata_of_a_collection_is_refused() {
+    let api = Api::new().await;
+    let made = api.ok("POST", COLLECTIONS, json!({ "name": "one", "metadata": { "v": 1 } })).await;
+    let at = format!("{COLLECTIONS}/{}", made["id"].as_str().unwrap());
+    for (method, path, body) in [
+        ("POST", COLLECTIONS, json!({ "name": "two", "metadata": {} })),
+        ("POST", COLLECTIONS, json!({ "name": "two", "metadata": {}, "get_or_create": true })),
+        ("POST", COLLECTIONS, json!({ "name": "one", "metadata": {}, "get_or_create": true })),
+        ("PUT", &at, json!({ "new_metadata": {} })),
+    ] {
+        let answer = api.call(method, path, &body).await;
+        assert_eq!((answer.status, &answer.body["error"]), (400, &json!("InvalidArgumentError")), "{body}");
+        assert!(answer.text.contains("is empty; leave it out"), "{}", answer.text);
+    }
+    assert_eq!(api.ok("GET", &format!("{COLLECTIONS}/one"), Value::Null).await["metadata"], json!({ "v": 1 }));
+    assert_eq!(api.call("GET", &format!("{COLLECTIONS}/two"), &Value::Null).await.status, 404);
+}
+
 #[tokio::test]
 async fn a_delete_leaves_no_object_of_the_collection() {
     let store: Arc<dyn Store> = Arc::new(Memory::new());

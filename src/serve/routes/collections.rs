@@ -61,9 +61,7 @@ pub(super) async fn create(
     Path((tenant, database)): Path<(String, String)>,
     Body(new): Body<Create>,
 ) -> Answer<Json<Value>> {
-    if let Some(given) = &new.metadata {
-        metadata::metadata(given.clone())?;
-    }
+    metadata::check_collection(new.metadata.as_ref(), "metadata")?;
     let Create { name, metadata, configuration, schema, get_or_create } = new;
     let new = NewCollection { name, metadata, configuration, schema, get_or_create };
     let entry = app.catalogue().create_collection(&tenant, &database, new).await?;
@@ -108,9 +106,7 @@ pub(super) async fn update(
     Path((tenant, database, collection)): Path<(String, String, String)>,
     Body(changes): Body<Changes>,
 ) -> Answer<Json<Value>> {
-    if let Some(given) = &changes.new_metadata {
-        metadata::metadata(given.clone())?;
-    }
+    metadata::check_collection(changes.new_metadata.as_ref(), "new_metadata")?;
     let Changes { new_name: name, new_metadata: metadata, new_configuration: configuration } = changes;
     let update = Update { name, metadata, configuration };
     app.catalogue().update_collection(&tenant, &database, id(&collection)?, update).await?;
