@@ -69,6 +69,36 @@ fn a_bucket_is_as_good_as_a_folder() {
     assert!(cloud.server.backend.paths(BUCKET).is_empty());
 }
 
+/// Answers of writes are lost on the way, and each op is copied once all the same.
+#[test]
+fn a_copy_and_an_export_of_a_bucket_are_equal() {
+    let cloud = Cloud::new();
+    cloud.run("create c --dimension 2 --shards 2").ok();
+    cloud.run_with("append c", &puts(300)).ok();
+    cloud.run("compact c").ok();
+    cloud.run_with("append c", "{\"op\":\"delete\",\"id\":\"r007\"}\n").ok();
+    let elsewhere = format!("s3://{BUCKET}/backup?endpoint={}", cloud.server.endpoint());
+    for path in ["backup/copy/0000/log/", "backup/copy/0001/log/", "backup/copy/0002/log/"] {
+        cloud.server.fail("create", path, Fault::LoseAnswer);
+    }
+    let copied = cloud.run(&format!("--json copy c copy --shards 3 --to-store {elsewhere}")).ok().json();
+    assert_eq!((&copied["written"], &copied["records"]), (&299.into(), &299.into()), "{copied}");
+    assert!(cloud.server.all_reached(), "a lost answer in each shard");
+    cloud.run_with("append c", "{\"op\":\"delete\",\"id\":\"r008\"}\n").ok();
+    cloud.server.fail("create", "backup/copy/", Fault::LoseAnswer);
+    let again = cloud.run(&format!("--json copy c copy --to-store {elsewhere}")).ok().json();
+    assert_eq!((&again["transfers"], &again["ops"], &again["records"]), (&0.into(), &1.into(), &298.into()), "{again}");
+    assert!(cloud.server.all_reached());
+    cloud.run(&format!("--store {elsewhere} copy copy back --to-store dir:here")).ok();
+    let records = |arguments: &str| cloud.run(&format!("scan {arguments}")).ok().stdout;
+    assert_eq!(records("c"), records("back --store dir:here"));
+    cloud.run("export c --format jsonl --order id --out c.jsonl").ok();
+    cloud.run("--store dir:here export back --format jsonl --order id --out back.jsonl").ok();
+    let file = |name: &str| std::fs::read_to_string(cloud.home.path().join(name)).unwrap();
+    assert_eq!(file("c.jsonl").lines().count(), 298);
+    assert_eq!(file("c.jsonl"), file("back.jsonl"));
+}
+
 #[test]
 fn heads_lie_in_a_table_where_that_is_chosen() {
     let cloud = Cloud::new();

@@ -12,13 +12,23 @@ const REQUIREMENTS: &str = include_str!("export-requirements.txt");
 /// Reads an export with the programs that people use.
 const READ: &str = r#"
 import glob, json, sys
-import duckdb, pyarrow.feather, pyarrow.parquet
+import duckdb, pandas, polars, pyarrow.feather, pyarrow.parquet
 parquet = pyarrow.parquet.read_table("exported.parquet")
 arrow = pyarrow.feather.read_table("exported.arrow")
 assert parquet.equals(arrow), (parquet.schema, arrow.schema)
 about = {k.decode(): v.decode() for k, v in parquet.schema.metadata.items() if k.startswith(b"deltafold.")}
 parts = sorted(glob.glob("parts/part-*.parquet"))
 count, total = duckdb.sql("select count(*), sum(metadata.n) from 'parts/*.parquet'").fetchall()[0]
+for frame in polars.read_parquet("exported.parquet"), polars.read_ipc("exported.arrow"):
+    assert frame.schema["embedding"] == polars.Array(polars.Float32, 2), frame.schema
+    assert frame["id"].to_list() == parquet["id"].to_pylist()
+    assert frame["embedding"].to_list() == parquet["embedding"].to_pylist()
+    assert frame["metadata"].struct.field("n").sum() == total
+assert polars.scan_parquet("parts/*.parquet").select(polars.len()).collect().item() == count
+frame = pandas.read_parquet("exported.parquet")
+assert list(frame["id"]) == parquet["id"].to_pylist()
+assert list(frame["embedding"][0]) == [0.0, 0.5] and frame["embedding"][1] is None, frame
+assert frame["metadata"][0]["n"] == 0 and frame["document"][3] == "text 3", frame
 rows = parquet.slice(0, 2).to_pylist()
 print(json.dumps({"about": about, "parts": len(parts), "count": count, "sum": int(total), "rows": rows,
                   "types": {field.name: str(field.type) for field in parquet.schema}}))
@@ -58,7 +68,7 @@ fn python(home: &Home, script: &str) -> String {
 }
 
 #[test]
-fn exports_are_read_by_pyarrow_and_duckdb() {
+fn exports_are_read_by_duckdb_polars_and_pandas() {
     let home = Home::with_records(2_000);
     home.run_with(
         "append c",
