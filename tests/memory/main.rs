@@ -3,4 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]
 
 mod allocator;
+#[cfg(feature = "import")]
+mod import;
 mod log;

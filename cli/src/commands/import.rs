@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use deltafold::MemoryLimit;
 use deltafold::format::{CollectionName, Metric};
 use deltafold::import::chroma::{self, Copied, CopyOptions, Directory, Found, OnMismatch, Source, Stage, Survey};
 use serde_json::{Value, json};
@@ -86,12 +87,14 @@ impl Import {
 impl Chroma {
     async fn run(self, context: &Context) -> Outcome {
         let (path, _copy) = self.local(context).await?;
-        let directory = tokio::task::block_in_place(|| Directory::open(&path))?;
+        let directory = tokio::task::block_in_place(|| Directory::open(&path, context.memory()))?;
         let chosen = self.chosen(&directory)?;
         if self.dry_run {
             return self.show(context, &directory, &chosen);
         }
         let store = context.new_store().await?;
+        // The reader of the directory takes three sixteenths.
+        let share = MemoryLimit::new(context.memory().bytes() / 16 * 13).unwrap_or(MemoryLimit::SMALLEST);
         let mut done = Vec::new();
         for found in chosen {
             let source = tokio::task::block_in_place(|| directory.source(found))?;
@@ -99,7 +102,7 @@ impl Chroma {
                 .into(self.into.clone())
                 .on_mismatch(self.on_mismatch.choice())
                 .shards(self.shards)
-                .memory(context.memory());
+                .memory(share);
             let copied = copied(context.output, store.clone(), source, &options).await;
             let copied = copied.map_err(|failure| remaining(failure, found, &done))?;
             if !context.output.json {

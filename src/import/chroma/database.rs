@@ -78,6 +78,23 @@ pub(super) enum Kind {
     Delete,
 }
 
+impl Kind {
+    /// The kind of a number in the queue.
+    pub(super) fn of_number(number: i64) -> Option<Self> {
+        [Self::Add, Self::Update, Self::Upsert, Self::Delete].into_iter().find(|kind| kind.number() == number)
+    }
+
+    /// Its number in the queue.
+    pub(super) fn number(self) -> i64 {
+        match self {
+            Self::Add => 0,
+            Self::Update => 1,
+            Self::Upsert => 2,
+            Self::Delete => 3,
+        }
+    }
+}
+
 /// Everything of a record but its vector.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Fields {
@@ -342,13 +359,9 @@ impl Database {
                    WHERE topic = ?1 AND seq_id > ?2 ORDER BY seq_id";
         self.each(sql, (topic, after), |row| {
             let place = self.get(row, 0)?;
-            let kind = match self.get(row, 1)? {
-                0 => Kind::Add,
-                1 => Kind::Update,
-                2 => Kind::Upsert,
-                3 => Kind::Delete,
-                other => return Err(self.damaged(format!("change {place} of the queue has the unknown kind {other}"))),
-            };
+            let number = self.get(row, 1)?;
+            let kind = Kind::of_number(number)
+                .ok_or_else(|| self.damaged(format!("change {place} of the queue has the unknown kind {number}")))?;
             each(Queued { place, kind, id: self.get(row, 2)?, has_vector: self.get(row, 3)? })
         })
     }

@@ -15,13 +15,16 @@ use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
 use crate::error::{Error, Result};
+use crate::memory::MemoryLimit;
 
 /// The database of a directory.
 pub(super) const DATABASE: &str = "chroma.sqlite3";
 /// The ends of the names of its journals. The index of a write-ahead log, `-shm`, is made anew.
 const JOURNALS: [&str; 2] = ["-wal", "-journal"];
-/// Most memory of SQLite's page cache, in KiB.
-const PAGE_CACHE_KIB: u32 = 32 << 10;
+
+/// Page caches of SQLite take this part of the memory: one of the database, and two of the ids, of
+/// which one sorts.
+const CACHE_SHARE: u64 = 16;
 
 /// A file that cannot be used, and the remedy.
 pub(super) fn unusable(path: &Path, why: impl Display) -> Error {
@@ -40,6 +43,7 @@ pub(super) struct Folder {
     files: Vec<FileState>,
     /// The copy of the database, if it has a journal.
     aside: Option<TempDir>,
+    cache_kib: u64,
 }
 
 /// A file as it was seen: a write changes one of these.
@@ -52,7 +56,7 @@ struct FileState {
 
 impl Folder {
     /// Opens a directory that a `PersistentClient` made.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path, memory: MemoryLimit) -> Result<Self> {
         let database = path.join(DATABASE);
         if !database.is_file() {
             return Err(Error::invalid(format!(
@@ -61,7 +65,12 @@ impl Folder {
                 path.display()
             )));
         }
-        let mut folder = Self { path: path.to_owned(), files: states(path)?, aside: None };
+        let mut folder = Self {
+            path: path.to_owned(),
+            files: states(path)?,
+            aside: None,
+            cache_kib: memory.bytes() / CACHE_SHARE / 1_024,
+        };
         let journals: Vec<PathBuf> =
             JOURNALS.iter().map(|end| path.join(format!("{DATABASE}{end}"))).filter(|file| has_content(file)).collect();
         if !journals.is_empty() {
@@ -80,6 +89,11 @@ impl Folder {
             folder.check_unchanged()?;
         }
         Ok(folder)
+    }
+
+    /// The memory of a page cache of SQLite, in KiB.
+    pub(super) fn cache_kib(&self) -> u64 {
+        self.cache_kib
     }
 
     /// The path of the directory.
@@ -104,7 +118,8 @@ impl Folder {
         connection
             .execute_batch(&format!(
                 "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA query_only = ON; \
-                 PRAGMA cache_size = -{PAGE_CACHE_KIB};"
+                 PRAGMA cache_size = -{};",
+                self.cache_kib
             ))
             .map_err(|error| self.failed(&error))?;
         Ok(connection)
@@ -122,6 +137,17 @@ impl Folder {
             return Err(unusable(&path, "it is missing, though the database names its index"));
         }
         File::open(&path).map_err(|error| unreadable(&path, &error))
+    }
+
+    /// A file of an index, which must be a plain file; `None` where there is none.
+    pub(super) fn index_file_if_any(&self, segment: &str, name: &str) -> Result<Option<File>> {
+        let path = self.index_path(segment, name);
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable(&path, &error)),
+            Ok(found) if !found.is_file() => Err(unusable(&path, "it is no file")),
+            Ok(_) => Ok(Some(File::open(&path).map_err(|error| unreadable(&path, &error))?)),
+        }
     }
 
     /// The content of a small file of an index; `None` where there is none.
@@ -225,7 +251,7 @@ mod tests {
         let writer = database(folder.path(), "WAL");
         writer.execute_batch("INSERT INTO t VALUES (1, NULL)").unwrap();
         let before = (names(folder.path()), states(folder.path()).unwrap());
-        let opened = Folder::open(folder.path()).unwrap();
+        let opened = Folder::open(folder.path(), MemoryLimit::default()).unwrap();
         assert!(opened.aside.is_some());
         assert_eq!(rows(&opened), 1);
         assert_eq!((names(folder.path()), states(folder.path()).unwrap()), before);
@@ -247,7 +273,7 @@ mod tests {
         }
         assert_eq!(names(dead.path()).len(), 2, "the database and its journal");
         let before = states(dead.path()).unwrap();
-        let opened = Folder::open(dead.path()).unwrap();
+        let opened = Folder::open(dead.path(), MemoryLimit::default()).unwrap();
         assert_eq!(rows(&opened), 3_000);
         assert_eq!(states(dead.path()).unwrap(), before);
     }
@@ -258,7 +284,7 @@ mod tests {
         let folder = parent.path().join("a b%3f?#é");
         fs::create_dir(&folder).unwrap();
         database(&folder, "DELETE").execute_batch("INSERT INTO t VALUES (1, NULL)").unwrap();
-        let opened = Folder::open(&folder).unwrap();
+        let opened = Folder::open(&folder, MemoryLimit::default()).unwrap();
         assert!(opened.aside.is_none());
         assert_eq!(rows(&opened), 1);
         let error = opened.connect().unwrap().execute_batch("DELETE FROM t").unwrap_err();
@@ -269,7 +295,7 @@ mod tests {
     fn a_directory_that_changes_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let writer = database(folder.path(), "DELETE");
-        let opened = Folder::open(folder.path()).unwrap();
+        let opened = Folder::open(folder.path(), MemoryLimit::default()).unwrap();
         opened.check_unchanged().unwrap();
         writer.execute_batch("INSERT INTO t VALUES (1, zeroblob(20000))").unwrap();
         let error = opened.check_unchanged().unwrap_err().to_string();
@@ -279,7 +305,7 @@ mod tests {
     #[test]
     fn another_directory_is_refused_with_the_remedy() {
         let folder = tempfile::tempdir().unwrap();
-        let error = Folder::open(folder.path()).unwrap_err().to_string();
+        let error = Folder::open(folder.path(), MemoryLimit::default()).unwrap_err().to_string();
         assert!(
             error.contains("holds no file `chroma.sqlite3`. Name the directory of the `PersistentClient`"),
             "{error}"

@@ -11,6 +11,7 @@ mod copy;
 mod database;
 mod digest;
 mod files;
+mod ids;
 mod index;
 mod pickle;
 mod rows;
@@ -23,6 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::memory::MemoryLimit;
 use database::Database;
 use files::Folder;
 
@@ -40,14 +42,17 @@ pub struct Directory {
 impl Directory {
     /// Opens a directory. Blocks: it reads the whole database once, to check it.
     ///
+    /// The reader takes three sixteenths of `memory`, whatever the number of records. Ids beyond
+    /// that lie in a temporary file.
+    ///
     /// A database with a journal is copied to the folder for temporary files first, so that nothing
     /// is written into the directory.
     ///
     /// # Errors
     ///
     /// `InvalidInput` where the path holds no directory of Chroma, or its database is damaged.
-    pub fn open(path: &Path) -> Result<Self> {
-        let folder = Arc::new(Folder::open(path)?);
+    pub fn open(path: &Path, memory: MemoryLimit) -> Result<Self> {
+        let folder = Arc::new(Folder::open(path, memory)?);
         let database = Database::open(folder.clone())?;
         let rows = database.collections()?;
         let found = rows.into_iter().map(|row| Found::new(&database, row)).collect::<Result<_>>()?;
@@ -61,7 +66,7 @@ impl Directory {
 
     /// Opens a collection, and compares its two halves. Blocks.
     ///
-    /// Memory grows with the collection: about 200 bytes a record and its id.
+    /// A temporary file takes up to 400 bytes a record and three times its id.
     ///
     /// # Errors
     ///
@@ -80,7 +85,7 @@ impl Directory {
 /// The reason why a file is refused, as text.
 pub fn read_index(header: &[u8], data: &[u8], norms: Option<&[u8]>, pickle: &[u8]) -> Result<usize> {
     let invalid = |why: String| Error::invalid(why);
-    let labels = pickle::labels(pickle).map_err(|error| invalid(error.to_string()))?;
+    let labels = pickle::labels(pickle, |_, _, _| Ok(())).map_err(|error| invalid(error.to_string()))?;
     let header = index::Header::parse(header).map_err(invalid)?;
     let count = header.count;
     let elements = index::Elements::new(header, data, norms).map_err(invalid)?;
@@ -88,7 +93,7 @@ pub fn read_index(header: &[u8], data: &[u8], norms: Option<&[u8]>, pickle: &[u8
         let read = elements.label(element).and_then(|label| Ok((label, elements.vector(element)?)));
         read.map_err(|error| invalid(error.to_string()))?;
     }
-    Ok(labels.labels.len())
+    Ok(usize::try_from(labels.count).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]

@@ -6,8 +6,21 @@
 //!
 //! Chroma 1.x writes a dictionary. Chroma 0.5 writes an object of the class `PersistentData`, whose
 //! state is the same dictionary.
+//!
+//! Memory does not grow with the file. A text is its place in the file, kept values move to a
+//! temporary file, and the entries of a dictionary go to the caller one by one.
+
+mod input;
+mod memo;
 
 use std::fmt;
+
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+use super::index::ReadAt;
+use crate::error::Error;
+use input::{Input, Text};
+use memo::Memo;
 
 /// The class of Chroma 0.5, in the modules where its versions keep it.
 const CLASS: &str = "PersistentData";
@@ -47,19 +60,32 @@ mod opcode {
 /// The highest protocol that the reader knows.
 const PROTOCOL: u8 = 5;
 
-/// The reason why a pickle is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PickleError {
-    /// The offset of the opcode, where one is at fault.
-    at: Option<usize>,
-    reason: String,
+/// Most dictionaries: an index has five.
+const MAX_DICTS: usize = 64;
+/// Most entries of a dictionary that describes the index.
+const MAX_FIELDS: usize = 64;
+/// Most values on the stack. Beyond it, entries move to their dictionary before it is asked for.
+const MAX_STACK: usize = 4_096;
+
+/// The reason why a pickle is refused, or could not be read.
+#[derive(Debug, Clone)]
+pub(super) enum PickleError {
+    /// The pickle is at fault.
+    Fault {
+        /// The offset of the opcode, where one is at fault.
+        at: Option<u64>,
+        reason: String,
+    },
+    /// Something else failed.
+    Failed(Error),
 }
 
 impl fmt::Display for PickleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.at {
-            Some(at) => write!(f, "{} at byte {at}", self.reason),
-            None => f.write_str(&self.reason),
+        match self {
+            Self::Fault { at: Some(at), reason } => write!(f, "{reason} at byte {at}"),
+            Self::Fault { at: None, reason } => f.write_str(reason),
+            Self::Failed(error) => error.fmt(f),
         }
     }
 }
@@ -67,89 +93,88 @@ impl fmt::Display for PickleError {
 type Result<T> = std::result::Result<T, PickleError>;
 
 fn fault<T>(reason: impl Into<String>) -> Result<T> {
-    Err(PickleError { at: None, reason: reason.into() })
+    Err(PickleError::Fault { at: None, reason: reason.into() })
 }
 
-/// The labels of an index. Texts are those of the pickle's bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Labels<'a> {
+/// The labels of an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Labels {
     /// Length of the embeddings, if the pickle tells it.
     pub(super) dimension: Option<i64>,
     /// The last place of the queue that the index contains, in versions that keep it here.
     pub(super) max_seq_id: Option<i64>,
-    /// The label of each id. Ids and labels are unique.
-    pub(super) labels: Vec<(&'a str, u64)>,
+    /// The dictionary of the labels, among those that the caller was given.
+    pub(super) dict: usize,
+    /// The number of labels.
+    pub(super) count: u64,
 }
 
-/// Reads the labels of an index.
-///
-/// Memory is bounded by the length of the pickle: each of its bytes makes at most one value here.
-pub(super) fn labels(bytes: &[u8]) -> Result<Labels<'_>> {
-    let machine = Machine { bytes, at: 0, stack: Vec::new(), memo: Vec::new(), dicts: Vec::new() };
-    let (root, dicts) = machine.run()?;
-    let root = match root {
-        Value::Dict(root) | Value::Object(Some(root)) => root,
-        _ => return fault("it holds no dictionary"),
-    };
-    let held = |index: usize| dicts.get(index).map(Vec::as_slice).unwrap_or_default();
-    let field = |name: &str| {
-        let mut found = held(root).iter().filter(|(key, _)| *key == Value::Text(name)).map(|(_, value)| *value);
-        match (found.next(), found.next()) {
-            (Some(value), None) => Ok(value),
-            (None, _) => fault(format!("it has no `{name}`")),
-            _ => fault(format!("it has `{name}` twice")),
+/// Reads the labels of an index. `each` gets all pairs of an id and a number, with the number of
+/// their dictionary. The caller checks that ids and labels are unique.
+pub(super) fn labels<R: ReadAt>(
+    file: R,
+    each: impl FnMut(usize, &str, u64) -> crate::error::Result<()>,
+) -> Result<Labels> {
+    let input = Input::new(file)?;
+    let machine = Machine { input, stack: Vec::new(), memo: Memo::default(), dicts: Vec::new(), each };
+    let (root, mut input, dicts) = machine.run()?;
+    let (Value::Dict(root) | Value::Object(Some(root))) = root else { return fault("it holds no dictionary") };
+    let Some(root) = dicts.get(root) else { return fault("it holds no dictionary") };
+    if root.count > root.first.len() as u64 {
+        return fault(format!("its dictionary has {} entries, and that of an index has few", root.count));
+    }
+    let mut field = |name: &str| -> Result<Option<Value>> {
+        let mut found = None;
+        for (key, value) in &root.first {
+            if let Value::Text(key) = key
+                && input.read(*key)? == name
+                && found.replace(*value).is_some()
+            {
+                return fault(format!("it has `{name}` twice"));
+            }
         }
+        Ok(found)
     };
-    let number = |name: &str| match field(name)? {
-        Value::None => Ok(None),
-        Value::Int(number) => Ok(Some(number)),
-        _ => fault(format!("`{name}` is no number")),
+    let number = |name: &str, found| match found {
+        Some(Value::None) => Ok(None),
+        Some(Value::Int(number)) => Ok(Some(number)),
+        Some(_) => fault(format!("`{name}` is no number")),
+        None => fault(format!("it has no `{name}`")),
     };
-    let dict = |name: &str| match field(name)? {
-        Value::Dict(index) => Ok(held(index)),
-        _ => fault(format!("`{name}` is no dictionary")),
+    let dict = |name: &str, found| match found {
+        Some(Value::Dict(index)) => {
+            dicts.get(index).map_or_else(|| fault("it refers to nothing"), |dict| Ok((index, dict)))
+        }
+        Some(_) => fault(format!("`{name}` is no dictionary")),
+        None => fault(format!("it has no `{name}`")),
     };
-    let of_ids = dict("id_to_label")?.iter().map(|pair| match *pair {
-        (Value::Text(id), Value::Int(label)) => pair_of(id, label, "id_to_label"),
-        _ => fault("`id_to_label` holds something else than ids with labels"),
-    });
-    let mut labels = of_ids.collect::<Result<Vec<_>>>()?;
-    let of_labels = dict("label_to_id")?.iter().map(|pair| match *pair {
-        (Value::Int(label), Value::Text(id)) => pair_of(id, label, "label_to_id"),
-        _ => fault("`label_to_id` holds something else than labels with ids"),
-    });
-    let mut inverse = of_labels.collect::<Result<Vec<_>>>()?;
-    labels.sort_unstable();
-    inverse.sort_unstable();
-    if labels != inverse {
+    let (index, of_ids) = dict("id_to_label", field("id_to_label")?)?;
+    let (_, of_labels) = dict("label_to_id", field("label_to_id")?)?;
+    if of_ids.of_ids.count != of_ids.count {
+        return fault("`id_to_label` holds something else than ids with labels");
+    }
+    if of_labels.of_numbers.count != of_labels.count {
+        return fault("`label_to_id` holds something else than labels with ids");
+    }
+    if of_ids.of_ids != of_labels.of_numbers {
         return fault("`id_to_label` and `label_to_id` contradict each other");
     }
-    if labels.windows(2).any(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
-        return fault("`id_to_label` has an id twice");
-    }
-    labels.sort_unstable_by_key(|(_, label)| *label);
-    if labels.windows(2).any(|pair| matches!(pair, [(_, a), (_, b)] if a == b)) {
-        return fault("`label_to_id` has a label twice");
-    }
     // Chroma 1.x keeps this number in its database only.
-    let max_seq_id = if field("max_seq_id").is_ok() { number("max_seq_id")? } else { None };
-    Ok(Labels { dimension: number("dimensionality")?, max_seq_id, labels })
-}
-
-fn pair_of<'a>(id: &'a str, label: i64, name: &str) -> Result<(&'a str, u64)> {
-    match u64::try_from(label) {
-        Ok(label) => Ok((id, label)),
-        Err(_) => fault(format!("`{name}` has the negative label {label}")),
-    }
+    let max_seq_id = match field("max_seq_id")? {
+        None => None,
+        found => number("max_seq_id", found)?,
+    };
+    let dimension = number("dimensionality", field("dimensionality")?)?;
+    Ok(Labels { dimension, max_seq_id, dict: index, count: of_ids.count })
 }
 
 /// A value on the stack. Dictionaries are kept apart, so that a value is small and cheap to copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Value<'a> {
+enum Value {
     None,
     Bool,
     Int(i64),
-    Text(&'a str),
+    Text(Text),
     /// The place of a dictionary.
     Dict(usize),
     EmptyTuple,
@@ -160,109 +185,138 @@ enum Value<'a> {
     Object(Option<usize>),
 }
 
-type Dict<'a> = Vec<(Value<'a>, Value<'a>)>;
-
-struct Machine<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    stack: Vec<Value<'a>>,
-    /// Kept values. A pickler numbers them in order.
-    memo: Vec<Value<'a>>,
-    dicts: Vec<Dict<'a>>,
+/// A dictionary: its first entries, and tallies of all.
+#[derive(Default)]
+struct Dict {
+    first: Vec<(Value, Value)>,
+    count: u64,
+    /// Entries from ids to numbers.
+    of_ids: Tally,
+    /// Entries from numbers to ids.
+    of_numbers: Tally,
 }
 
-impl<'a> Machine<'a> {
+/// Pairs of an id and a number: their count, and the sum of their hashes, whatever their order.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Tally {
+    count: u64,
+    sum: u128,
+}
+
+impl Tally {
+    fn add(&mut self, id: &str, number: u64) {
+        self.count += 1;
+        self.sum = self.sum.wrapping_add(xxh3_128_with_seed(id.as_bytes(), number));
+    }
+}
+
+struct Machine<R, F> {
+    input: Input<R>,
+    stack: Vec<Value>,
+    memo: Memo,
+    dicts: Vec<Dict>,
+    each: F,
+}
+
+impl<R: ReadAt, F: FnMut(usize, &str, u64) -> crate::error::Result<()>> Machine<R, F> {
     /// Runs the program to its end. Returns its result, and all dictionaries.
-    fn run(mut self) -> Result<(Value<'a>, Vec<Dict<'a>>)> {
+    fn run(mut self) -> Result<(Value, Input<R>, Vec<Dict>)> {
         loop {
-            let at = self.at;
+            let at = self.input.at();
             match self.step() {
                 Ok(None) => {}
-                Ok(Some(result)) if self.at == self.bytes.len() => return Ok((result, self.dicts)),
-                Ok(Some(_)) => return Err(PickleError { at: Some(self.at), reason: "bytes follow its end".into() }),
-                Err(error) => return Err(PickleError { at: Some(at), ..error }),
+                Ok(Some(result)) if self.input.is_at_end() => return Ok((result, self.input, self.dicts)),
+                Ok(Some(_)) => {
+                    let at = Some(self.input.at());
+                    return Err(PickleError::Fault { at, reason: "bytes follow its end".into() });
+                }
+                Err(PickleError::Fault { reason, .. }) => return Err(PickleError::Fault { at: Some(at), reason }),
+                Err(error) => return Err(error),
             }
         }
     }
 
     /// Runs one opcode. The last one has the result.
-    fn step(&mut self) -> Result<Option<Value<'a>>> {
+    fn step(&mut self) -> Result<Option<Value>> {
         use opcode::{
             BINGET, BININT, BININT1, BININT2, BINPUT, BINUNICODE, BINUNICODE8, BUILD, EMPTY_DICT, EMPTY_TUPLE, FRAME,
             GLOBAL, LONG_BINGET, LONG_BINPUT, LONG1, MARK, MEMOIZE, NEWFALSE, NEWOBJ, NEWTRUE, NONE, PROTO, SETITEM,
             SETITEMS, SHORT_BINUNICODE, STACK_GLOBAL, STOP,
         };
-        let [opcode] = self.take()?;
+        let [opcode] = self.input.take()?;
         match opcode {
             PROTO => {
-                let [protocol] = self.take()?;
+                let [protocol] = self.input.take()?;
                 if protocol > PROTOCOL {
                     return fault(format!("protocol {protocol} is unknown"));
                 }
             }
             // Frames are advice to readers that buffer.
-            FRAME => drop(self.take::<8>()?),
-            NONE => self.stack.push(Value::None),
-            NEWTRUE | NEWFALSE => self.stack.push(Value::Bool),
+            FRAME => drop(self.input.take::<8>()?),
+            NONE => self.push(Value::None)?,
+            NEWTRUE | NEWFALSE => self.push(Value::Bool)?,
             BININT => {
-                let number = i32::from_le_bytes(self.take()?);
+                let number = i32::from_le_bytes(self.input.take()?);
                 self.stack.push(Value::Int(number.into()));
             }
             BININT1 => {
-                let [number] = self.take()?;
+                let [number] = self.input.take()?;
                 self.stack.push(Value::Int(number.into()));
             }
             BININT2 => {
-                let number = u16::from_le_bytes(self.take()?);
+                let number = u16::from_le_bytes(self.input.take()?);
                 self.stack.push(Value::Int(number.into()));
             }
             LONG1 => {
                 let number = self.long()?;
-                self.stack.push(Value::Int(number));
+                self.push(Value::Int(number))?;
             }
             SHORT_BINUNICODE => {
-                let [len] = self.take()?;
+                let [len] = self.input.take()?;
                 self.text(u64::from(len))?;
             }
             BINUNICODE => {
-                let len = u32::from_le_bytes(self.take()?);
+                let len = u32::from_le_bytes(self.input.take()?);
                 self.text(u64::from(len))?;
             }
             BINUNICODE8 => {
-                let len = u64::from_le_bytes(self.take()?);
+                let len = u64::from_le_bytes(self.input.take()?);
                 self.text(len)?;
             }
             EMPTY_DICT => {
-                self.stack.push(Value::Dict(self.dicts.len()));
-                self.dicts.push(Vec::new());
+                if self.dicts.len() == MAX_DICTS {
+                    return fault(format!("more than {MAX_DICTS} dictionaries"));
+                }
+                self.push(Value::Dict(self.dicts.len()))?;
+                self.dicts.push(Dict::default());
             }
-            EMPTY_TUPLE => self.stack.push(Value::EmptyTuple),
-            MARK => self.stack.push(Value::Mark),
+            EMPTY_TUPLE => self.push(Value::EmptyTuple)?,
+            MARK => self.push(Value::Mark)?,
             SETITEM => {
                 let (value, key) = (self.pop()?, self.pop()?);
                 let dict = self.dict()?;
-                dict.push((key, value));
+                self.set(dict, key, value)?;
             }
             SETITEMS => self.set_items()?,
             BINPUT => {
-                let [place] = self.take()?;
+                let [place] = self.input.take()?;
                 self.keep(place.into())?;
             }
             LONG_BINPUT => {
-                let place = u32::from_le_bytes(self.take()?);
+                let place = u32::from_le_bytes(self.input.take()?);
                 self.keep(place as usize)?;
             }
             MEMOIZE => self.keep(self.memo.len())?,
             BINGET => {
-                let [place] = self.take()?;
+                let [place] = self.input.take()?;
                 self.recall(place.into())?;
             }
             LONG_BINGET => {
-                let place = u32::from_le_bytes(self.take()?);
+                let place = u32::from_le_bytes(self.input.take()?);
                 self.recall(place as usize)?;
             }
             GLOBAL => {
-                let (module, name) = (self.line()?, self.line()?);
+                let (module, name) = (self.input.line()?, self.input.line()?);
                 self.class(module, name)?;
             }
             STACK_GLOBAL => {
@@ -277,14 +331,14 @@ impl<'a> Machine<'a> {
                 if (class, arguments) != (Value::Class, Value::EmptyTuple) {
                     return fault("an object of something else than a class without arguments");
                 }
-                self.stack.push(Value::Object(None));
+                self.push(Value::Object(None))?;
             }
             BUILD => {
                 let (state, object) = (self.pop()?, self.pop()?);
                 let (Value::Dict(state), Value::Object(None)) = (state, object) else {
                     return fault("the state of something else than a new object");
                 };
-                self.stack.push(Value::Object(Some(state)));
+                self.push(Value::Object(Some(state)))?;
             }
             STOP => {
                 let result = self.pop()?;
@@ -298,41 +352,30 @@ impl<'a> Machine<'a> {
         Ok(None)
     }
 
-    fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let taken = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<N>()).copied();
-        let taken = taken.map_or_else(|| fault("the file ends inside an opcode"), Ok)?;
-        self.at += N;
-        Ok(taken)
-    }
-
-    fn slice(&mut self, len: usize) -> Result<&'a [u8]> {
-        let end = self.at.checked_add(len);
-        let taken = end.and_then(|end| self.bytes.get(self.at..end));
-        let taken = taken.map_or_else(|| fault("the file ends inside an opcode"), Ok)?;
-        self.at += len;
-        Ok(taken)
-    }
-
-    fn text(&mut self, len: u64) -> Result<()> {
-        let bytes = self.slice(usize::try_from(len).unwrap_or(usize::MAX))?;
-        let text = std::str::from_utf8(bytes).or_else(|_| fault("a text that is not UTF-8"))?;
-        self.stack.push(Value::Text(text));
+    /// Pushes a value. Entries that wait for their dictionary move to it when they are too many.
+    fn push(&mut self, value: Value) -> Result<()> {
+        if self.stack.len() == MAX_STACK {
+            let mark = self.mark()?;
+            // The last values may be half of an entry, or built further.
+            let pairs = (self.stack.len() - mark - 1) / 2;
+            self.set_pairs(mark, pairs.saturating_sub(1))?;
+            if self.stack.len() == MAX_STACK {
+                return fault(format!("more than {MAX_STACK} values at once"));
+            }
+        }
+        self.stack.push(value);
         Ok(())
     }
 
-    /// A line of a class in old protocols.
-    fn line(&mut self) -> Result<&'a str> {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let len = memchr::memchr(b'\n', rest).map_or_else(|| fault("the file ends inside an opcode"), Ok)?;
-        let line = self.slice(len)?;
-        self.at += 1;
-        std::str::from_utf8(line).or_else(|_| fault("a name that is not UTF-8"))
+    fn text(&mut self, len: u64) -> Result<()> {
+        let text = self.input.text(len)?;
+        self.push(Value::Text(text))
     }
 
     /// A little-endian integer of at most 8 bytes.
     fn long(&mut self) -> Result<i64> {
-        let [len] = self.take()?;
-        let bytes = self.slice(len.into())?;
+        let [len] = self.input.take()?;
+        let bytes = self.input.slice(len)?;
         if bytes.len() > 8 {
             return fault("an integer beyond 64 bits");
         }
@@ -344,7 +387,7 @@ impl<'a> Machine<'a> {
         Ok(i64::from_le_bytes(whole))
     }
 
-    fn pop(&mut self) -> Result<Value<'a>> {
+    fn pop(&mut self) -> Result<Value> {
         match self.stack.pop() {
             Some(Value::Mark) | None => fault("an opcode that lacks its values"),
             Some(value) => Ok(value),
@@ -352,26 +395,63 @@ impl<'a> Machine<'a> {
     }
 
     /// The dictionary on the top of the stack, which stays there.
-    fn dict(&mut self) -> Result<&mut Dict<'a>> {
-        let found = match self.stack.last() {
-            Some(Value::Dict(index)) => self.dicts.get_mut(*index),
-            _ => None,
-        };
-        found.map_or_else(|| fault("an entry of something else than a dictionary"), Ok)
+    fn dict(&self) -> Result<usize> {
+        match self.stack.last() {
+            Some(Value::Dict(index)) => Ok(*index),
+            _ => fault("an entry of something else than a dictionary"),
+        }
+    }
+
+    /// The place of the last mark on the stack.
+    fn mark(&self) -> Result<usize> {
+        let mark = self.stack.iter().rposition(|value| *value == Value::Mark);
+        mark.map_or_else(|| fault("entries without a mark"), Ok)
     }
 
     /// Moves the pairs above the last mark into the dictionary below it.
     fn set_items(&mut self) -> Result<()> {
-        let mark = self.stack.iter().rposition(|value| *value == Value::Mark);
-        let mark = mark.map_or_else(|| fault("entries without a mark"), Ok)?;
-        let items = self.stack.split_off(mark + 1);
-        self.stack.pop();
-        let (pairs, rest) = items.as_chunks::<2>();
-        if !rest.is_empty() {
+        let mark = self.mark()?;
+        let values = self.stack.len() - mark - 1;
+        if !values.is_multiple_of(2) {
             return fault("a key without a value");
         }
-        let dict = self.dict()?;
-        dict.extend(pairs.iter().map(|[key, value]| (*key, *value)));
+        self.set_pairs(mark, values / 2)?;
+        self.stack.truncate(mark);
+        self.dict().map(drop)
+    }
+
+    /// Moves the first pairs above a mark into the dictionary below it.
+    fn set_pairs(&mut self, mark: usize, pairs: usize) -> Result<()> {
+        let dict = match mark.checked_sub(1).and_then(|below| self.stack.get(below)) {
+            Some(Value::Dict(index)) => *index,
+            _ => return fault("an entry of something else than a dictionary"),
+        };
+        let pairs: Vec<Value> = self.stack.drain(mark + 1..mark + 1 + 2 * pairs).collect();
+        let (pairs, _) = pairs.as_chunks::<2>();
+        for [key, value] in pairs {
+            self.set(dict, *key, *value)?;
+        }
+        Ok(())
+    }
+
+    /// Sets an entry of a dictionary.
+    fn set(&mut self, index: usize, key: Value, value: Value) -> Result<()> {
+        let Some(dict) = self.dicts.get_mut(index) else { return fault("a reference to nothing") };
+        dict.count += 1;
+        if dict.first.len() < MAX_FIELDS {
+            dict.first.push((key, value));
+        }
+        match (key, value) {
+            (Value::Text(id), Value::Int(number)) if number >= 0 => {
+                let (id, number) = (self.input.read(id)?, number.cast_unsigned());
+                dict.of_ids.add(id, number);
+                (self.each)(index, id, number).map_err(PickleError::Failed)?;
+            }
+            (Value::Int(number), Value::Text(id)) if number >= 0 => {
+                dict.of_numbers.add(self.input.read(id)?, number.cast_unsigned());
+            }
+            _ => {}
+        }
         Ok(())
     }
 
@@ -382,28 +462,26 @@ impl<'a> Machine<'a> {
         if place != self.memo.len() {
             return fault(format!("value {place} is kept before value {}", self.memo.len()));
         }
-        self.memo.push(*value);
-        Ok(())
+        self.memo.push(*value)
     }
 
     fn recall(&mut self, place: usize) -> Result<()> {
-        match self.memo.get(place) {
+        match self.memo.get(place)? {
             // A copy of an object without its state would never get it.
             Some(Value::Object(None)) | None => fault("a reference to nothing"),
-            Some(value) => {
-                self.stack.push(*value);
-                Ok(())
-            }
+            Some(value) => self.push(value),
         }
     }
 
-    fn class(&mut self, module: &str, name: &str) -> Result<()> {
-        if name != CLASS || !module.starts_with(MODULES) {
-            let shown = |text: &str| text.chars().take(64).flat_map(char::escape_debug).collect::<String>();
-            return fault(format!("class `{}.{}`, which is none of an index", shown(module), shown(name)));
+    fn class(&mut self, module: Text, name: Text) -> Result<()> {
+        let shown = |text: &str| text.chars().take(64).flat_map(char::escape_debug).collect::<String>();
+        let module_text = self.input.read(module)?;
+        let (is_module, module) = (module_text.starts_with(MODULES), shown(module_text));
+        let name = self.input.read(name)?;
+        if name != CLASS || !is_module {
+            return fault(format!("class `{module}.{}`, which is none of an index", shown(name)));
         }
-        self.stack.push(Value::Class);
-        Ok(())
+        self.push(Value::Class)
     }
 }
 

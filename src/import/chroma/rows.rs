@@ -1,55 +1,21 @@
 //! The records of a collection without their vectors: the rows of its metadata segment, then the
 //! changes that wait in the queue.
 //!
-//! Chroma applies changes to these rows at once, so hardly ever one waits. The reader remembers the
-//! ids that waiting changes concern, and applies the changes when it reads such a record.
-
-use std::collections::HashMap;
+//! Chroma applies changes to these rows at once, so hardly ever one waits. [`Ids`] keeps the ids
+//! that waiting changes concern, and the reader applies the changes when it reads such a record.
 
 use super::database::{CollectionRow, Database, Fields, Kind};
+use super::ids::{Ids, Place};
 use crate::error::Result;
 
-/// The changes of one record that wait in the queue.
-#[derive(Debug, Default)]
-struct Waiting {
-    /// The record has a row.
-    has_row: bool,
-    changes: Vec<(i64, Kind)>,
-}
-
-/// The place of a record in the order of insertion, after all changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Nowhere: it is deleted, or never was.
-    Gone,
-    /// That of its row.
-    Row,
-    /// Behind all rows, at this place of the queue.
-    Queue(i64),
-}
-
-impl Waiting {
-    fn place(&self) -> Place {
-        let start = if self.has_row { Place::Row } else { Place::Gone };
-        self.changes.iter().fold(start, |place, (at, kind)| match (kind, place) {
-            (Kind::Delete, _) => Place::Gone,
-            (Kind::Add | Kind::Upsert, Place::Gone) => Place::Queue(*at),
-            _ => place,
-        })
-    }
-
-    /// The fields of the record, from those of its row.
-    fn fields(&self, database: &Database, row: Option<Fields>) -> Result<Option<Fields>> {
-        let mut fields = row;
-        for (at, kind) in &self.changes {
-            match (kind, &mut fields) {
-                (Kind::Delete, _) => fields = None,
-                (Kind::Add | Kind::Upsert, absent @ None) => database.apply(*at, absent.insert(Fields::default()))?,
-                (Kind::Update | Kind::Upsert, Some(fields)) => database.apply(*at, fields)?,
-                (Kind::Add, Some(_)) | (Kind::Update, None) => {}
-            }
+impl Place {
+    /// The place after a change, which stands at `at` in the queue.
+    fn after(self, kind: Kind, at: i64) -> Self {
+        match (kind, self) {
+            (Kind::Delete, _) => Self::Gone,
+            (Kind::Add | Kind::Upsert, Self::Gone) => Self::Queue(at),
+            _ => self,
         }
-        Ok(fields)
     }
 }
 
@@ -57,9 +23,7 @@ impl Waiting {
 #[derive(Debug)]
 pub(super) struct Rows {
     segment: Option<String>,
-    waiting: HashMap<String, Waiting>,
-    /// Ids that only the queue has, in order.
-    new: Vec<String>,
+    has_changes: bool,
 }
 
 /// A record's place, for [`Rows::fields`].
@@ -72,41 +36,32 @@ pub(super) struct RowId {
 
 impl Rows {
     /// Finds the records of a collection.
-    pub(super) fn open(database: &Database, row: &CollectionRow) -> Result<Self> {
+    pub(super) fn open(database: &Database, ids: &Ids, row: &CollectionRow) -> Result<Self> {
         let segment = row.metadata_segment.clone();
         let applied = match &segment {
             Some(segment) => database.applied(segment)?,
             None => None,
         };
-        let mut waiting: HashMap<String, Waiting> = HashMap::new();
-        if let Some(topic) = &row.topic {
-            database.queue(topic, applied.unwrap_or(i64::MIN), |change| {
-                waiting.entry(change.id).or_default().changes.push((change.place, change.kind));
-                Ok(())
-            })?;
-        }
-        let mut rows = Self { segment, waiting, new: Vec::new() };
-        if !rows.waiting.is_empty() {
-            let mut after = i64::MIN;
+        let after = applied.unwrap_or(i64::MIN);
+        let mut rows = Self { segment, has_changes: false };
+        let Some(topic) = &row.topic else { return Ok(rows) };
+        database.queue(topic, after, |change| ids.add_change(&change.id, change.place, change.kind))?;
+        rows.has_changes = ids.has_changes()?;
+        if rows.has_changes {
+            let mut read = i64::MIN;
             loop {
-                let page = rows.stored(database, after)?;
+                let page = rows.stored(database, read)?;
                 let Some((last, _)) = page.last() else { break };
-                after = *last;
+                read = *last;
                 for (_, id) in page {
-                    if let Some(waiting) = rows.waiting.get_mut(&id) {
-                        waiting.has_row = true;
-                    }
+                    ids.set_place(&id, Place::Row)?;
                 }
             }
+            database.queue(topic, after, |change| {
+                let place = ids.place(&change.id)?.unwrap_or(Place::Gone);
+                ids.set_place(&change.id, place.after(change.kind, change.place))
+            })?;
         }
-        let mut new: Vec<(i64, String)> = Vec::new();
-        for (id, waiting) in &rows.waiting {
-            if let Place::Queue(at) = waiting.place() {
-                new.push((at, id.clone()));
-            }
-        }
-        new.sort_unstable();
-        rows.new = new.into_iter().map(|(_, id)| id).collect();
         Ok(rows)
     }
 
@@ -115,37 +70,46 @@ impl Rows {
     }
 
     /// The next records behind `at`, which moves on. None are left where the answer is empty.
-    pub(super) fn page(&self, database: &Database, at: &mut Cursor) -> Result<Vec<RowId>> {
+    pub(super) fn page(&self, database: &Database, ids: &Ids, at: &mut Cursor) -> Result<Vec<RowId>> {
         while let Cursor::Row(after) = at {
             let stored = self.stored(database, *after)?;
             match stored.last() {
                 Some((last, _)) => *after = *last,
-                None => *at = Cursor::Queue,
+                None => *at = Cursor::Queue(i64::MIN),
             }
-            let in_place = |id: &str| self.waiting.get(id).is_none_or(|waiting| waiting.place() == Place::Row);
-            let page: Vec<RowId> = stored
-                .into_iter()
-                .filter(|(_, id)| in_place(id))
-                .map(|(row, id)| RowId { id, row: Some(row) })
-                .collect();
+            let mut page = Vec::with_capacity(stored.len());
+            for (row, id) in stored {
+                if !self.has_changes || matches!(ids.place(&id)?, None | Some(Place::Row)) {
+                    page.push(RowId { id, row: Some(row) });
+                }
+            }
             if !page.is_empty() {
                 return Ok(page);
             }
         }
-        if *at == Cursor::Queue {
-            *at = Cursor::End;
-            return Ok(self.new.iter().map(|id| RowId { id: id.clone(), row: None }).collect());
-        }
-        Ok(Vec::new())
+        let Cursor::Queue(after) = at else { return Ok(Vec::new()) };
+        let new = if self.has_changes { ids.new_ones(*after)? } else { Vec::new() };
+        *after = new.last().map_or(*after, |(last, _)| *last);
+        Ok(new.into_iter().map(|(_, id)| RowId { id, row: None }).collect())
     }
 
     /// The fields of a record.
-    pub(super) fn fields(&self, database: &Database, row: &RowId) -> Result<Fields> {
-        let stored = row.row.map(|row| database.fields(row)).transpose()?;
-        match self.waiting.get(&row.id) {
-            Some(waiting) => Ok(waiting.fields(database, stored)?.unwrap_or_default()),
-            None => Ok(stored.unwrap_or_default()),
+    pub(super) fn fields(&self, database: &Database, ids: &Ids, row: &RowId) -> Result<Fields> {
+        let mut fields = row.row.map(|row| database.fields(row)).transpose()?;
+        if self.has_changes {
+            ids.changes(&row.id, |at, kind| {
+                match (kind, &mut fields) {
+                    (Kind::Delete, _) => fields = None,
+                    (Kind::Add | Kind::Upsert, absent @ None) => {
+                        database.apply(at, absent.insert(Fields::default()))?;
+                    }
+                    (Kind::Update | Kind::Upsert, Some(fields)) => database.apply(at, fields)?,
+                    (Kind::Add, Some(_)) | (Kind::Update, None) => {}
+                }
+                Ok(())
+            })?;
         }
+        Ok(fields.unwrap_or_default())
     }
 }
 
@@ -154,10 +118,8 @@ impl Rows {
 pub(super) enum Cursor {
     /// Behind this row.
     Row(i64),
-    /// Behind all rows.
-    Queue,
-    /// Behind everything.
-    End,
+    /// Behind all rows, and behind this place of the queue.
+    Queue(i64),
 }
 
 impl Cursor {
@@ -172,17 +134,17 @@ mod tests {
     #[test]
     fn a_record_moves_to_the_end_only_when_deleted() {
         use Kind::{Add, Delete, Update, Upsert};
-        for (has_row, changes, expected) in [
-            (true, &[(1, Update)][..], Place::Row),
-            (true, &[(1, Add), (2, Upsert)], Place::Row),
-            (true, &[(1, Delete)], Place::Gone),
-            (true, &[(1, Delete), (2, Add)], Place::Queue(2)),
-            (false, &[(1, Update)], Place::Gone),
-            (false, &[(1, Upsert), (2, Update)], Place::Queue(1)),
-            (false, &[(1, Add), (2, Delete), (3, Update)], Place::Gone),
+        for (start, changes, expected) in [
+            (Place::Row, &[(1, Update)][..], Place::Row),
+            (Place::Row, &[(1, Add), (2, Upsert)], Place::Row),
+            (Place::Row, &[(1, Delete)], Place::Gone),
+            (Place::Row, &[(1, Delete), (2, Add)], Place::Queue(2)),
+            (Place::Gone, &[(1, Update)], Place::Gone),
+            (Place::Gone, &[(1, Upsert), (2, Update)], Place::Queue(1)),
+            (Place::Gone, &[(1, Add), (2, Delete), (3, Update)], Place::Gone),
         ] {
-            let waiting = Waiting { has_row, changes: changes.to_vec() };
-            assert_eq!(waiting.place(), expected, "{waiting:?}");
+            let place = changes.iter().fold(start, |place, (at, kind)| place.after(*kind, *at));
+            assert_eq!(place, expected, "{start:?} {changes:?}");
         }
     }
 }

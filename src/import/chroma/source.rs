@@ -6,6 +6,7 @@ use deltafold_format::Record;
 
 use super::database::Database;
 use super::files::Folder;
+use super::ids::Ids;
 use super::rows::{Cursor, RowId, Rows};
 use super::settings::Found;
 use super::vectors::Vectors;
@@ -66,32 +67,33 @@ pub struct Source {
     folder: Arc<Folder>,
     database: Database,
     found: Found,
+    ids: Ids,
     vectors: Vectors,
     rows: Rows,
     survey: Survey,
-    /// Ids of embeddings that belong to no record.
-    alone: Vec<String>,
     on_mismatch: OnMismatch,
     at: Cursor,
     page: std::vec::IntoIter<RowId>,
-    next_alone: usize,
+    /// Embeddings without a record that were read.
+    alone: u64,
 }
 
 impl Source {
     pub(super) fn open(folder: Arc<Folder>, database: Database, found: Found) -> Result<Self> {
         let cosine = found.metric == deltafold_format::Metric::Cosine;
-        let mut vectors = Vectors::open(&folder, &database, &found.row, cosine)?;
-        let rows = Rows::open(&database, &found.row)?;
-        let mut survey = Survey { embeddings: vectors.len() as u64, ..Survey::default() };
+        let ids = Ids::new(folder.cache_kib())?;
+        let vectors = Vectors::open(&folder, &database, &ids, &found.row, cosine)?;
+        let rows = Rows::open(&database, &ids, &found.row)?;
+        let mut survey = Survey { embeddings: ids.vectors()?, ..Survey::default() };
         let mut at = Cursor::START;
         loop {
-            let page = rows.page(&database, &mut at)?;
+            let page = rows.page(&database, &ids, &mut at)?;
             if page.is_empty() {
                 break;
             }
             survey.rows += page.len() as u64;
             for row in page {
-                if !vectors.note(&row.id) {
+                if !ids.note(&row.id)? {
                     survey.without_embedding.0 += 1;
                     if survey.without_embedding.1.len() < EXAMPLES {
                         survey.without_embedding.1.push(row.id);
@@ -99,24 +101,14 @@ impl Source {
                 }
             }
         }
-        let alone = vectors.alone();
-        survey.only_embedding = (alone.len() as u64, alone.iter().take(EXAMPLES).cloned().collect());
+        survey.only_embedding.0 = ids.collect_alone()?;
+        for at in 1..=survey.only_embedding.0.min(EXAMPLES as u64) {
+            survey.only_embedding.1.extend(ids.alone(at)?);
+        }
         folder.check_unchanged()?;
         let page = Vec::new().into_iter();
         let on_mismatch = OnMismatch::default();
-        Ok(Self {
-            folder,
-            database,
-            found,
-            vectors,
-            rows,
-            survey,
-            alone,
-            on_mismatch,
-            at: Cursor::START,
-            page,
-            next_alone: 0,
-        })
+        Ok(Self { folder, database, found, ids, vectors, rows, survey, on_mismatch, at: Cursor::START, page, alone: 0 })
     }
 
     /// The collection.
@@ -136,7 +128,7 @@ impl Source {
 
     /// Begins again in front of the first record.
     pub fn rewind(&mut self, on_mismatch: OnMismatch) {
-        (self.at, self.page, self.next_alone) = (Cursor::START, Vec::new().into_iter(), 0);
+        (self.at, self.page, self.alone) = (Cursor::START, Vec::new().into_iter(), 0);
         self.on_mismatch = on_mismatch;
     }
 
@@ -163,18 +155,18 @@ impl Source {
     fn next_record(&mut self) -> Result<Option<(String, Record)>> {
         loop {
             let Some(row) = self.page.next() else {
-                let page = self.rows.page(&self.database, &mut self.at)?;
+                let page = self.rows.page(&self.database, &self.ids, &mut self.at)?;
                 if page.is_empty() {
                     return self.next_alone();
                 }
                 self.page = page.into_iter();
                 continue;
             };
-            let embedding = self.vectors.get(&self.database, &row.id)?;
+            let embedding = self.vectors.get(&self.database, &self.ids, &row.id)?;
             if embedding.is_none() && self.on_mismatch != OnMismatch::Keep {
                 continue;
             }
-            let fields = self.rows.fields(&self.database, &row)?;
+            let fields = self.rows.fields(&self.database, &self.ids, &row)?;
             let record = Record { embedding, metadata: fields.metadata, document: fields.document };
             return Ok(Some((row.id, record)));
         }
@@ -185,9 +177,9 @@ impl Source {
         if self.on_mismatch != OnMismatch::Keep {
             return Ok(None);
         }
-        let Some(id) = self.alone.get(self.next_alone) else { return Ok(None) };
-        self.next_alone += 1;
-        let embedding = self.vectors.get(&self.database, id)?;
-        Ok(Some((id.clone(), Record { embedding, ..Record::default() })))
+        let Some(id) = self.ids.alone(self.alone + 1)? else { return Ok(None) };
+        self.alone += 1;
+        let embedding = self.vectors.get(&self.database, &self.ids, &id)?;
+        Ok(Some((id, Record { embedding, ..Record::default() })))
     }
 }

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::catalogue::Catalogue;
 use crate::collection::Collection;
-use crate::log::WriterOptions;
+use crate::log::{FollowOptions, WriterOptions};
 use crate::reader::{Order, ScanOptions};
 use crate::store::Memory;
 
@@ -73,6 +73,10 @@ fn all(directory: &Directory, on_mismatch: OnMismatch) -> Vec<(String, Record)> 
     }
 }
 
+fn opened(path: &Path) -> Result<Directory> {
+    Directory::open(path, MemoryLimit::default())
+}
+
 const ADD: i64 = 0;
 const UPDATE: i64 = 1;
 const UPSERT: i64 = 2;
@@ -97,7 +101,7 @@ fn changes_that_wait_are_applied_in_order() {
     queue(&connection, ADD, "a", Some([6.0, 0.0]), Some(r#"{"n":1}"#));
     queue(&connection, UPDATE, "a", Some([7.0, 0.0]), Some(r#"{"n":null,"m":2}"#));
     drop(connection);
-    let found = all(&Directory::open(folder.path()).unwrap(), OnMismatch::Fail);
+    let found = all(&opened(folder.path()).unwrap(), OnMismatch::Fail);
     let ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
     assert_eq!(ids, ["b", "c", "d", "a"]);
     let (_, b) = &found[0];
@@ -129,7 +133,7 @@ fn ten(folder: &Path) -> Connection {
 async fn a_copy_resumes_behind_the_records_that_are_there() {
     let folder = tempfile::tempdir().unwrap();
     drop(ten(folder.path()));
-    let directory = Directory::open(folder.path()).unwrap();
+    let directory = opened(folder.path()).unwrap();
     let found = &directory.collections()[0];
     let store: Arc<dyn crate::store::Store> = Arc::new(Memory::new());
     let name = target(found, None).unwrap();
@@ -150,6 +154,10 @@ async fn a_copy_resumes_behind_the_records_that_are_there() {
     let scan = begun.reader().await.unwrap().scan(ScanOptions::default().order(Order::Insertion));
     let stored: Vec<_> = scan.map_ok(|entry| (entry.id, entry.record)).try_collect().await.unwrap();
     assert_eq!(stored, records);
+    let shard = deltafold_format::ShardId::new(0).unwrap();
+    let log = begun.follow(shard, FollowOptions::default().until_tail(true)).unwrap();
+    let ops: Vec<_> = log.try_collect().await.unwrap();
+    assert_eq!(ops.len(), 10, "each record was appended once");
     let entry = catalogue.collection("acme", "archive", "Notes").await.unwrap();
     assert_eq!((entry.id.to_string(), entry.dimension), (ID.to_owned(), Some(2)));
     assert_eq!(entry.metadata.unwrap()["about"], "tests");
@@ -162,7 +170,7 @@ async fn a_copy_resumes_behind_the_records_that_are_there() {
 async fn a_copy_refuses_a_target_with_other_records() {
     let folder = tempfile::tempdir().unwrap();
     drop(ten(folder.path()));
-    let directory = Directory::open(folder.path()).unwrap();
+    let directory = opened(folder.path()).unwrap();
     let found = &directory.collections()[0];
     let store: Arc<dyn crate::store::Store> = Arc::new(Memory::new());
     let options = CopyOptions::default().into("notes".parse::<deltafold_format::CollectionName>().unwrap());
@@ -183,7 +191,7 @@ fn halves_that_do_not_fit_are_counted_and_kept_on_request() {
         .execute_batch("DELETE FROM embeddings WHERE id = 4; DELETE FROM embeddings_queue WHERE id = 'r6'")
         .unwrap();
     drop(connection);
-    let directory = Directory::open(folder.path()).unwrap();
+    let directory = opened(folder.path()).unwrap();
     let survey = directory.source(&directory.collections()[0]).unwrap().survey().clone();
     assert!(!survey.fits());
     assert_eq!(survey.only_embedding, (1, vec!["r4".to_owned()]));
@@ -201,11 +209,11 @@ fn a_missing_pickle_or_table_names_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let connection = ten(folder.path());
     connection.execute("INSERT INTO max_seq_id VALUES (?1, 9)", [VECTORS]).unwrap();
-    let directory = Directory::open(folder.path()).unwrap();
+    let directory = opened(folder.path()).unwrap();
     let error = directory.source(&directory.collections()[0]).unwrap_err().to_string();
     assert!(error.contains("index_metadata.pickle` cannot be used: it is missing"), "{error}");
     connection.execute_batch("DROP TABLE embeddings_queue").unwrap();
-    let error = Directory::open(folder.path()).unwrap_err().to_string();
+    let error = opened(folder.path()).unwrap_err().to_string();
     assert!(error.contains("chroma.sqlite3` cannot be used: it has no table `embeddings_queue`"), "{error}");
 }
 
@@ -221,7 +229,7 @@ fn damaged_pages_of_the_database_never_panic() {
         let mut changed = sound.clone();
         changed[at] ^= 0x55;
         std::fs::write(&path, &changed).unwrap();
-        let read = Directory::open(folder.path()).and_then(|directory| match directory.collections() {
+        let read = opened(folder.path()).and_then(|directory| match directory.collections() {
             [found] => directory.source(found)?.next_batch().map(drop),
             _ => Ok(()),
         });
@@ -229,5 +237,5 @@ fn damaged_pages_of_the_database_never_panic() {
     }
     assert!(refused > 0);
     std::fs::write(&path, &sound[..sound.len() / 2]).unwrap();
-    assert!(Directory::open(folder.path()).is_err());
+    assert!(opened(folder.path()).is_err());
 }
