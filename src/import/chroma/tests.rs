@@ -101,7 +101,10 @@ fn changes_that_wait_are_applied_in_order() {
     queue(&connection, ADD, "a", Some([6.0, 0.0]), Some(r#"{"n":1}"#));
     queue(&connection, UPDATE, "a", Some([7.0, 0.0]), Some(r#"{"n":null,"m":2}"#));
     drop(connection);
-    let found = all(&opened(folder.path()).unwrap(), OnMismatch::Fail);
+    let directory = opened(folder.path()).unwrap();
+    let survey = directory.source(&directory.collections()[0]).unwrap().survey().clone();
+    assert!(survey.fits() && survey.rows == 4, "an update of nothing makes no record: {survey:?}");
+    let found = all(&directory, OnMismatch::Fail);
     let ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
     assert_eq!(ids, ["b", "c", "d", "a"]);
     let (_, b) = &found[0];

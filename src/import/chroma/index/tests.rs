@@ -60,10 +60,12 @@ fn every_truncation_is_an_error() {
         assert!(read(&header[..end], &data, None).is_err(), "header of {end} bytes");
     }
     for end in 0..data.len() {
-        assert!(read(&header, &data[..end], None).is_err(), "data of {end} bytes");
+        let why = read(&header, &data[..end], None).unwrap_err();
+        assert!(why.contains("too few for 3 elements"), "data of {end} bytes: {why}");
     }
     for end in 0..norms.len() {
-        assert!(read(&header, &data, Some(&norms[..end])).is_err(), "norms of {end} bytes");
+        let why = read(&header, &data, Some(&norms[..end])).unwrap_err();
+        assert!(why.contains("too few for 3 norms"), "norms of {end} bytes: {why}");
     }
 }
 
@@ -77,6 +79,7 @@ fn no_changed_byte_of_a_header_panics() {
         for bit in 0..8 {
             let mut changed = sound.clone();
             changed[at] ^= 1 << bit;
+            assert!(at >= 4 || Header::parse(&changed).is_err(), "another version is refused");
             if let Ok(found) = read(&changed, &data, None) {
                 assert_eq!(found, expected[..found.len()], "byte {at}, bit {bit}");
             }
