@@ -7,15 +7,17 @@ use arrow_array::builder::{
     BooleanBuilder, FixedSizeListBuilder, Float32Builder, Float64Builder, Int64Builder, ListBuilder, StringBuilder,
 };
 use arrow_array::{ArrayRef, RecordBatch, StructArray};
-use arrow_schema::{ArrowError, DataType, Field};
+use arrow_schema::{DataType, Field, SchemaRef};
 use deltafold_format::{Metadata, Record, Value};
 
-use super::shape::{Kind, Layout};
+use super::TableError;
+use super::shape::{Kind, Layout, Shape};
 use crate::jsonl::{self, Fields};
 use crate::reader::Entry;
 
-/// The columns of a batch under construction.
-pub(super) struct Batch {
+/// The columns of a batch of records under construction: an id, an embedding, a document, a column
+/// for each typed metadata key, and JSON for the other keys.
+pub struct BatchBuilder {
     layout: Layout,
     places: HashMap<String, usize>,
     ids: StringBuilder,
@@ -28,7 +30,28 @@ pub(super) struct Batch {
     bytes: usize,
 }
 
-impl Batch {
+impl std::fmt::Debug for BatchBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BatchBuilder").field("rows", &self.rows).finish_non_exhaustive()
+    }
+}
+
+impl BatchBuilder {
+    /// Columns for records of this shape and dimension. With `revisions` there is a column of them.
+    ///
+    /// # Errors
+    ///
+    /// A dimension that Arrow cannot hold.
+    pub fn of(shape: &Shape, dimension: u32, revisions: bool) -> Result<Self, TableError> {
+        let dimension = i32::try_from(dimension).map_err(TableError::new)?;
+        Ok(Self::new(Layout::new(shape, dimension, revisions, HashMap::new())))
+    }
+
+    /// The schema of every batch.
+    pub fn schema(&self) -> SchemaRef {
+        self.layout.schema.clone()
+    }
+
     pub(super) fn new(layout: Layout) -> Self {
         let number = Field::new("item", DataType::Float32, false);
         let embeddings = FixedSizeListBuilder::new(Float32Builder::new(), layout.dimension).with_field(number);
@@ -48,16 +71,18 @@ impl Batch {
         }
     }
 
-    pub(super) fn rows(&self) -> usize {
+    /// Rows so far.
+    pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Estimated bytes.
-    pub(super) fn bytes(&self) -> usize {
+    /// Estimated bytes so far.
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(super) fn add(&mut self, entry: Entry) {
+    /// Adds a record.
+    pub fn add(&mut self, entry: Entry) {
         self.rows += 1;
         self.bytes += entry.memory_bytes();
         let Entry { id, record, changed, .. } = entry;
@@ -93,7 +118,11 @@ impl Batch {
     }
 
     /// The batch, and a new one begins.
-    pub(super) fn take(&mut self) -> Result<RecordBatch, ArrowError> {
+    ///
+    /// # Errors
+    ///
+    /// More bytes of texts than one batch of Arrow can hold: 2 GiB.
+    pub fn take(&mut self) -> Result<RecordBatch, TableError> {
         let mut columns: Vec<ArrayRef> = vec![Arc::new(self.ids.finish())];
         if self.layout.revisions {
             columns.push(Arc::new(self.revisions.finish()));
@@ -102,13 +131,15 @@ impl Batch {
         columns.push(Arc::new(self.documents.finish()));
         if !self.metadata.is_empty() {
             let values = self.metadata.iter_mut().map(Column::finish).collect();
-            columns.push(Arc::new(StructArray::try_new(Layout::keys(&self.layout.typed), values, None)?));
+            columns.push(Arc::new(
+                StructArray::try_new(Layout::keys(&self.layout.typed), values, None).map_err(TableError::new)?,
+            ));
         }
         if self.layout.rest {
             columns.push(Arc::new(self.json.finish()));
         }
         (self.rows, self.bytes) = (0, 0);
-        RecordBatch::try_new(self.layout.schema.clone(), columns)
+        RecordBatch::try_new(self.layout.schema.clone(), columns).map_err(TableError::new)
     }
 }
 

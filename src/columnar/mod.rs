@@ -1,7 +1,8 @@
 //! Files of columns: Parquet and Arrow IPC, as ops on the way in and as records on the way out.
 //!
-//! [`TableReader`] streams a file as ops. [`Columns`] says which column is what. [`TableWriter`]
-//! writes records; [`Shape`] says which columns they need.
+//! [`TableReader`] streams a file or batches in memory as ops. [`Columns`] says which column is
+//! what. [`TableWriter`] writes records to a file, and [`BatchBuilder`] to batches in memory.
+//! [`Shape`] says which columns they need.
 //!
 //! | file | part |
 //! |---|---|
@@ -22,6 +23,7 @@ mod reader;
 mod shape;
 mod writer;
 
+pub use batch::BatchBuilder;
 pub use columns::{Columns, ColumnsError};
 pub use error::TableError;
 pub use reader::{TableOps, TableOptions, TableReader};

@@ -82,8 +82,7 @@ impl TableReader {
     ///
     /// A file that is damaged or cut short, a column that is missing or of a wrong type.
     pub fn open(mut file: File, format: TableFormat, options: &TableOptions) -> Result<Self, TableError> {
-        let dimension = options.rules.dimension as usize;
-        let at_once = (BATCH_BYTES / (dimension * 4 + 256)).clamp(1, BATCH_ROWS);
+        let at_once = at_once(options);
         let most = options.memory.bytes() / 4;
         let (batches, schema, rows): (Box<dyn Iterator<Item = _> + Send>, SchemaRef, u64) = match format {
             TableFormat::Parquet => {
@@ -101,7 +100,29 @@ impl TableReader {
                 (Box::new(reader), schema, checked.rows)
             }
         };
-        let places = options.columns.places(&schema, options.rules.revisions)?;
+        Self::new(batches, &schema, rows, options)
+    }
+
+    /// Reads batches in memory, and checks their columns.
+    ///
+    /// # Errors
+    ///
+    /// A column that is missing or of a wrong type.
+    pub fn of_batches(
+        batches: impl RecordBatchReader + Send + 'static,
+        options: &TableOptions,
+    ) -> Result<Self, TableError> {
+        let schema = batches.schema();
+        Self::new(Box::new(batches), &schema, 0, options)
+    }
+
+    fn new(
+        batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>,
+        schema: &SchemaRef,
+        rows: u64,
+        options: &TableOptions,
+    ) -> Result<Self, TableError> {
+        let places = options.columns.places(schema, options.rules.revisions)?;
         for place in &places.metadata {
             let field = schema.field(*place);
             let kinds: Vec<(&str, &DataType)> = match field.data_type() {
@@ -115,11 +136,11 @@ impl TableReader {
             }
         }
         let names = schema.fields().iter().map(|field| field.name().clone()).collect();
-        let (rules, from_row) = (options.rules, options.from_row);
+        let (rules, from_row, at_once) = (options.rules, options.from_row, at_once(options));
         Ok(Self { batches, places, names, rules, from_row, rows, batch: None, passed: 0, at_once })
     }
 
-    /// Number of rows, as the file states it.
+    /// Number of rows, as the file states it; 0 for batches in memory.
     pub fn rows(&self) -> u64 {
         self.rows
     }
@@ -204,6 +225,11 @@ impl TableReader {
         })?;
         Ok(op)
     }
+}
+
+/// Rows that are made at once.
+fn at_once(options: &TableOptions) -> usize {
+    (BATCH_BYTES / (options.rules.dimension as usize * 4 + 256)).clamp(1, BATCH_ROWS)
 }
 
 /// Adds the metadata that a column holds for a row. An error names the key.

@@ -12,7 +12,7 @@ use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use super::batch::Batch;
+use super::batch::BatchBuilder;
 use super::shape::Layout;
 use super::{Shape, TableError, TableFormat};
 use crate::collection::Collection;
@@ -28,7 +28,7 @@ const GROUP_BYTES: usize = 32 << 20;
 /// A file of columns that is being written. It holds a batch of up to 8 MiB, and a row group of up
 /// to 32 MiB.
 pub struct TableWriter {
-    batch: Batch,
+    batch: BatchBuilder,
     sink: Sink,
 }
 
@@ -98,7 +98,7 @@ impl TableWriter {
                 Sink::Arrow(Box::new(writer.map_err(TableError::new)?))
             }
         };
-        Ok(Self { batch: Batch::new(layout), sink })
+        Ok(Self { batch: BatchBuilder::new(layout), sink })
     }
 
     /// Adds a record.
@@ -112,7 +112,7 @@ impl TableWriter {
     }
 
     fn flush(&mut self) -> Result<(), TableError> {
-        let batch = self.batch.take().map_err(TableError::new)?;
+        let batch = self.batch.take()?;
         match &mut self.sink {
             Sink::Parquet(writer) => {
                 writer.write(&batch).map_err(TableError::new)?;
