@@ -1,9 +1,57 @@
-//! The extension module `deltafold._deltafold`.
+//! The extension module `deltafold._deltafold`. The package `deltafold` wraps it.
+//!
+//! | module | part |
+//! |---|---|
+//! | `runtime` | the one Tokio runtime of the process; refuses forked children |
+//! | `call` | a call that Python waits for or awaits: signals, cancellation, panics |
+//! | `error` | errors as exceptions |
+//! | `logs` | events as records of `logging` |
+//! | `input` | arguments as ops, vectors and filters |
+//! | `output` | records as columns of numpy and Arrow |
+//! | `store`, `collection` | the classes of these names |
+//! | `latest`, `view`, `scan`, `follow` | reads |
+//! | `appends`, `writer` | appends with back-pressure |
+//! | `export` | records as a file |
+//! | `report` | reports as dataclasses |
+#![deny(unsafe_code)]
+
+mod appends;
+mod call;
+mod collection;
+mod error;
+mod export;
+mod follow;
+mod input;
+mod latest;
+mod logs;
+mod output;
+mod report;
+mod runtime;
+mod scan;
+mod store;
+mod view;
+mod writer;
 
 use pyo3::prelude::*;
 
 /// The module that the package `deltafold` imports.
 #[pymodule]
 fn _deltafold(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("__version__", env!("CARGO_PKG_VERSION"))
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<call::Call>()?;
+    module.add_class::<collection::Collection>()?;
+    module.add_class::<follow::Follow>()?;
+    module.add_class::<output::rows::Rows>()?;
+    module.add_class::<scan::Scan>()?;
+    module.add_class::<store::Store>()?;
+    module.add_class::<view::View>()?;
+    module.add_class::<writer::Writer>()?;
+    module.add_function(wrap_pyfunction!(store::open, module)?)?;
+    module.add_function(wrap_pyfunction!(logs::pass_logs_on, module)?)?;
+    module.add_function(wrap_pyfunction!(logs::dropped_logs, module)?)?;
+    module.add_function(wrap_pyfunction!(call::_panic, module)?)?;
+    module.add_function(wrap_pyfunction!(call::_forever, module)?)?;
+    module.add_function(wrap_pyfunction!(call::_begun, module)?)?;
+    module.add_function(wrap_pyfunction!(call::_ends, module)?)?;
+    Ok(())
 }

@@ -1,0 +1,49 @@
+//! The package's own tests, and the type checkers.
+//!
+//! `DELTAFOLD_PYTEST` holds more arguments for pytest, such as `-k fork`. `HYPOTHESIS_EXAMPLES`
+//! makes the property tests longer.
+
+use std::path::PathBuf;
+
+use deltafold_testing::s3::{ACCESS_KEY, BUCKET, SECRET_KEY, Server};
+use deltafold_testing::venv;
+
+use crate::site;
+
+/// The packages, all pinned.
+const REQUIREMENTS: &str = include_str!("requirements.txt");
+
+fn environment() -> PathBuf {
+    venv::installed("python", REQUIREMENTS)
+}
+
+#[test]
+fn the_package_passes_its_tests() {
+    let server = Server::start();
+    let mut command = site::program(&environment(), "pytest");
+    let more = std::env::var("DELTAFOLD_PYTEST").unwrap_or_default();
+    command
+        .args(["-q", "tests", "--doctest-modules"])
+        .arg(site::folder().join("deltafold"))
+        .args(more.split_whitespace())
+        .env("DELTAFOLD_TEST_BUCKET", format!("s3://{BUCKET}/python?endpoint={}", server.endpoint()))
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+    println!("{}", venv::run(&mut command));
+}
+
+#[test]
+fn mypy_and_pyright_accept_the_package_in_strict_mode() {
+    let environment = environment();
+    for program in ["mypy", "pyright"] {
+        let mut command = site::program(&environment, program);
+        if program == "mypy" {
+            command.args(["--cache-dir=/dev/null", "--strict"]);
+        } else {
+            command.env("PYRIGHT_PYTHON_IGNORE_WARNINGS", "1");
+            command.arg("--pythonpath").arg(environment.join("bin/python"));
+        }
+        println!("{}", venv::run(command.args(["python", "tests"])));
+    }
+}

@@ -1,0 +1,39 @@
+"""Fixtures of the tests of the package."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+import deltafold
+
+hypothesis.settings.register_profile(
+    "gate",
+    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "20")),
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.load_profile("gate")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    """An empty store in a local folder."""
+    return str(tmp_path / "store")
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> deltafold.Store:
+    """An empty store: in a folder, and in a bucket of a test server."""
+    if request.param == "folder":
+        return deltafold.open(tmp_path / "store")
+    bucket = os.environ.get("DELTAFOLD_TEST_BUCKET")
+    if bucket is None:
+        pytest.skip("DELTAFOLD_TEST_BUCKET names no bucket; `cargo test` starts a server")
+    path, options = bucket.split("?")
+    return deltafold.open(f"{path}/{uuid.uuid4().hex}?{options}")

@@ -1,0 +1,57 @@
+//! The package, laid out for an interpreter.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The folder of this crate.
+pub(crate) fn source() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A folder that holds the package: links to its sources, and to the extension built with this
+/// test.
+pub(crate) fn folder() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let program = std::env::current_exe().unwrap();
+        let built = program.parent().unwrap().join(format!("lib_deltafold.{ENDING}"));
+        assert!(built.is_file(), "cargo did not build {}", built.display());
+        // Each process has a folder of its own, so two runs of the tests do not disturb each other.
+        let site = tempfile::Builder::new().prefix("deltafold-python-").tempdir().unwrap().keep();
+        let package = site.join("deltafold");
+        fs::create_dir(&package).unwrap();
+        for entry in fs::read_dir(source().join("python/deltafold")).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name() != "__pycache__" {
+                link(&entry.path(), &package.join(entry.file_name()));
+            }
+        }
+        link(&built, &package.join("_deltafold.abi3.so"));
+        site
+    })
+}
+
+#[cfg(target_os = "macos")]
+const ENDING: &str = "dylib";
+#[cfg(not(target_os = "macos"))]
+const ENDING: &str = "so";
+
+fn link(from: &Path, to: &Path) {
+    std::os::unix::fs::symlink(from, to).unwrap();
+}
+
+/// A program of a virtual environment that finds the package, in the folder of this crate.
+pub(crate) fn program(venv: &Path, name: &str) -> Command {
+    let mut command = Command::new(venv.join("bin").join(name));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let paths = std::iter::once(venv.join("bin")).chain(std::env::split_paths(&path));
+    command
+        .current_dir(source())
+        .env("PATH", std::env::join_paths(paths).unwrap())
+        .env("PYTHONPATH", folder())
+        .env("MYPYPATH", folder())
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
