@@ -18,10 +18,9 @@ pub(crate) fn folder() -> &'static Path {
         let program = std::env::current_exe().unwrap();
         let built = program.parent().unwrap().join(format!("lib_deltafold.{ENDING}"));
         assert!(built.is_file(), "cargo did not build {}", built.display());
-        // Each process has a folder of its own, so two runs of the tests do not disturb each other.
-        let site = tempfile::Builder::new().prefix("deltafold-python-").tempdir().unwrap().keep();
+        let site = program.ancestors().nth(3).unwrap().join("tmp/python");
         let package = site.join("deltafold");
-        fs::create_dir(&package).unwrap();
+        fs::create_dir_all(&package).unwrap();
         for entry in fs::read_dir(source().join("python/deltafold")).unwrap() {
             let entry = entry.unwrap();
             if entry.file_name() != "__pycache__" {
@@ -38,8 +37,11 @@ const ENDING: &str = "dylib";
 #[cfg(not(target_os = "macos"))]
 const ENDING: &str = "so";
 
+/// Makes or replaces a link at once, so that two runs of the tests do not disturb each other.
 fn link(from: &Path, to: &Path) {
-    std::os::unix::fs::symlink(from, to).unwrap();
+    let new = to.with_added_extension(std::process::id().to_string());
+    std::os::unix::fs::symlink(from, &new).unwrap();
+    fs::rename(&new, to).unwrap();
 }
 
 /// A program of a virtual environment that finds the package, in the folder of this crate.

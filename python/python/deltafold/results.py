@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from deltafold import _deltafold
@@ -12,7 +13,6 @@ from deltafold.types import Float32Array, Float64Array
 
 if TYPE_CHECKING:
     import pandas
-    import pyarrow
 
 __all__ = ["Hit", "QueryResult", "Record", "Records"]
 
@@ -80,10 +80,10 @@ class _Columns:
         """
         return self._rows.__arrow_c_stream__(requested_schema)
 
-    def to_arrow(self) -> pyarrow.Table:
-        """The columns as a table of pyarrow, without another copy."""
-        import pyarrow
-
+    def to_arrow(self) -> Any:
+        """The columns as a ``pyarrow.Table``, without another copy."""
+        # It has no types.
+        pyarrow: Any = import_module("pyarrow")
         return pyarrow.table(self)
 
     def _frame(self) -> dict[str, Any]:
@@ -122,7 +122,9 @@ class _Columns:
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self._rows = _deltafold.Rows.restored(dict(state))
 
-    def _part(self, at: int) -> tuple[Any, ...]:
+    def _part(
+        self, at: int
+    ) -> tuple[str, Float32Array | None, dict[str, Any] | None, str | None]:
         embeddings, metadatas, documents = self.embeddings, self.metadatas, self.documents
         return (
             self.ids[at],
@@ -178,7 +180,7 @@ class QueryResult(_Columns):
         """The hits of one query, nearest first."""
         query = range(self.queries)[query]
         rows = range(self.offsets[query], self.offsets[query + 1])
-        return [Hit(*self._part(at), float(self.distances[at]), query) for at in rows]
+        return [Hit(*self._part(at), distance=float(self.distances[at]), query=query) for at in rows]
 
     def to_pandas(self) -> pandas.DataFrame:
         """The hits as a data frame of pandas: one row a hit."""

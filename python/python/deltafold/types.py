@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Union
+from typing import Any, Literal, Protocol, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -78,15 +78,3 @@ class ArrowArray(Protocol):
 
 ArrowTable = Union[ArrowStream, ArrowArray]
 """Anything that offers batches of Arrow by the PyCapsule interface."""
-
-if TYPE_CHECKING:
-    import asyncio
-    from typing import TypeVar
-
-    T = TypeVar("T", covariant=True)
-
-    class Call(Protocol[T]):
-        """A call on its way."""
-
-        def wait(self) -> T: ...
-        def future(self) -> asyncio.Future[T]: ...
