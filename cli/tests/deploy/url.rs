@@ -208,10 +208,13 @@ async fn the_limits_of_the_service_are_told() {
         let add = json!({ "ids": [id], "embeddings": [[1, 2]], "documents": [document] });
         ok(&function, "POST", &format!("{at}/add"), add).await;
     }
-    // Each quote takes two characters of the answer, and four of the event around it.
+    // Each quote takes two characters of the answer, and four of the event around it. The answer
+    // with two records is within the limit, and only its event is not.
     let get = format!("{at}/get");
-    let (status, said) = call(&function, "POST", &get, json!({})).await;
-    assert!(status == 400 && said["message"].as_str().unwrap().contains("`limit`"), "{status} {said}");
+    for query in [json!({}), json!({ "limit": 2 })] {
+        let (status, said) = call(&function, "POST", &get, query).await;
+        assert!(status == 400 && said["message"].as_str().unwrap().contains("`limit`"), "{status} {said}");
+    }
     let found = ok(&function, "POST", &get, json!({ "limit": 1 })).await;
     assert_eq!(found["documents"][0].as_str().unwrap().len(), 1 << 20);
     assert_eq!(ids(&function, &at).await.len(), 4, "without documents all fit");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use deltafold::store::Memory;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::api::{Api, COLLECTIONS, options};
@@ -100,6 +100,30 @@ async fn a_value_of_free_form_is_bounded_while_it_is_read() {
         assert_eq!(answer.status, 422, "{path}: {}", answer.body);
         assert!(answer.body["message"].as_str().unwrap().contains("more than 131072 values"), "{}", answer.body);
     }
+}
+
+/// A client announces a body that fills the memory for bodies, and sends none of it. Until the
+/// server gives it up, no other body finds room.
+#[tokio::test]
+async fn a_body_finds_room_once_the_one_before_is_given_up() {
+    let options = options().request_memory(1 << 20).read_timeout(Duration::from_secs(1));
+    let api = Api::of(Arc::new(Memory::new()), options).await;
+    let at = api.collection("records").await;
+    let mut slow = TcpStream::connect(api.address()).await.unwrap();
+    let head = format!("POST {at}/add HTTP/1.1\r\nhost: server\r\ncontent-length: 1000000\r\n\r\n{{");
+    slow.write_all(head.as_bytes()).await.unwrap();
+    // The server has read the head before it answers another connection.
+    is_answered(&api).await;
+    let body = json!({ "ids": ["a"], "embeddings": [[1]], "documents": ["x".repeat(200 << 10)] });
+    let path = format!("{at}/add");
+    let mut second = std::pin::pin!(api.call("POST", &path, &body));
+    let mut first = [0; 12];
+    tokio::select! {
+        biased;
+        read = slow.read_exact(&mut first) => assert!(read.is_ok() && first == *b"HTTP/1.1 408"),
+        answer = &mut second => panic!("it found room meanwhile: {}", answer.body),
+    }
+    assert_eq!(second.await.status, 201);
 }
 
 /// Bodies that arrive at once take turns where the memory for them is short.

@@ -163,7 +163,7 @@ fn entries_behind_one_mark_take_no_memory() {
         bytes.extend_from_slice(b"X\x08\x00\x00\x00");
         bytes.extend_from_slice(format!("{label:08}").as_bytes());
         if label % 2 == 0 {
-            bytes.extend_from_slice(&[b'r']);
+            bytes.push(b'r');
             bytes.extend_from_slice(&(label / 2).to_le_bytes());
         }
         bytes.push(b'J');
