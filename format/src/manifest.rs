@@ -191,6 +191,20 @@ pub enum EditKind {
     Repair,
 }
 
+impl EditKind {
+    /// Its name in JSON and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fold => "fold",
+            Self::Merge => "merge",
+            Self::Pin => "pin",
+            Self::Unpin => "unpin",
+            Self::Sweep => "sweep",
+            Self::Repair => "repair",
+        }
+    }
+}
+
 /// The edit that made a version, and its cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EditSummary {

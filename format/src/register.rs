@@ -14,6 +14,17 @@ pub enum Metric {
     InnerProduct,
 }
 
+impl Metric {
+    /// Its name in arguments, JSON and files of columns.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::L2 => "l2",
+            Self::Cosine => "cosine",
+            Self::InnerProduct => "inner-product",
+        }
+    }
+}
+
 /// The rule that decides which of two ops on one id wins.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Ordering {

@@ -82,15 +82,19 @@ const LEGACY: [(&str, &str); 5] = [
     ("hnsw:sync_threshold", "sync_threshold"),
 ];
 
+/// A metric by its name in Chroma.
+pub(crate) const fn space(metric: Metric) -> &'static str {
+    match metric {
+        Metric::L2 => "l2",
+        Metric::Cosine => "cosine",
+        Metric::InnerProduct => "ip",
+    }
+}
+
 impl Configuration {
     /// The settings of a collection of this metric.
     pub(super) fn of_metric(metric: Metric) -> Self {
-        let space = match metric {
-            Metric::L2 => "l2",
-            Metric::Cosine => "cosine",
-            Metric::InnerProduct => "ip",
-        };
-        Self { hnsw: Hnsw { space: space.to_owned(), others: defaults() }, embedding_function: None }
+        Self { hnsw: Hnsw { space: space(metric).to_owned(), others: defaults() }, embedding_function: None }
     }
 
     /// The settings that a request to create a collection states. `configuration` counts before

@@ -42,7 +42,7 @@ pub(crate) use collections::NewCollection;
 #[cfg(feature = "serve")]
 pub(crate) use databases::DatabaseName;
 #[cfg(feature = "serve")]
-pub(crate) use entry::{Entry, Update};
+pub(crate) use entry::{Entry, Update, space};
 pub(crate) use error::{CatalogueError, Result};
 #[cfg(feature = "import")]
 pub(crate) use imported::{Imported, place_of};

@@ -1,6 +1,6 @@
 //! The state of a collection now, and its history.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use deltafold_format::{
     CollectionConfig, EditSummary, Head, Manifest, ObjectName, Sequence, ShardId, TimeRange, Timestamp, Version,
@@ -133,6 +133,20 @@ pub struct History {
     pub damage: Vec<Finding>,
 }
 
+impl History {
+    /// Drops all but the last `limit` versions of each shard.
+    pub fn keep_newest(&mut self, limit: usize) {
+        let mut kept = BTreeMap::<ShardId, usize>::new();
+        self.versions.reverse();
+        self.versions.retain(|entry| {
+            let kept = kept.entry(entry.shard).or_default();
+            *kept += 1;
+            *kept <= limit
+        });
+        self.versions.reverse();
+    }
+}
+
 impl Collection {
     /// The state of every shard. Two GETs and a LIST of the log and of the manifests for each.
     ///
@@ -203,7 +217,7 @@ fn readable(current: &Manifest) -> BTreeSet<ObjectName> {
 }
 
 fn missing(shard: &Shard, name: ObjectName) -> Finding {
-    let problem = format!("it is missing, though its version is to be readable; {RESTORE}");
+    let problem = format!("it is missing, and its version should be readable; {RESTORE}");
     finding(shard, &shard.layout().manifest(name), problem)
 }
 
@@ -295,4 +309,32 @@ async fn shard_status(shard: &Shard) -> Result<ShardStatus> {
         pins: pins.collect(),
         damage,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use deltafold_format::EditKind;
+
+    use super::*;
+
+    #[test]
+    fn the_newest_versions_are_kept_of_each_shard() {
+        let entry = |(shard, version): (u16, u64)| HistoryEntry {
+            shard: ShardId::new(shard).unwrap(),
+            version: Version::new(version),
+            published: Timestamp::from_millis(0),
+            edit: EditSummary { kind: EditKind::Fold, rows_in: 0, rows_out: 0, bytes_in: 0, bytes_out: 0 },
+            folded: Sequence::ZERO,
+            ops: 0,
+            runs: 0,
+            rows: 0,
+        };
+        let all = [(0, 1), (0, 2), (0, 3), (1, 8), (2, 4), (2, 5)];
+        for (limit, kept) in [(0, &[][..]), (1, &[(0, 3), (1, 8), (2, 5)]), (2, &all[1..]), (9, &all)] {
+            let mut history = History { versions: all.map(entry).to_vec(), damage: Vec::new() };
+            history.keep_newest(limit);
+            let versions = history.versions.iter().map(|entry| (entry.shard.get(), entry.version.get()));
+            assert_eq!(versions.collect::<Vec<_>>(), kept, "{limit}");
+        }
+    }
 }

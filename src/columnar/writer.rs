@@ -6,7 +6,7 @@ use std::io::{self, BufWriter};
 
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::ArrowError;
-use deltafold_format::{CollectionConfig, Metric, Version};
+use deltafold_format::{CollectionConfig, Version};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
@@ -157,11 +157,6 @@ impl TableWriter {
 /// The metadata of a file.
 fn about(collection: &Collection, reader: &Reader) -> HashMap<String, String> {
     let CollectionConfig { uid, dimension, metric, ordering, .. } = collection.config();
-    let metric = match metric {
-        Metric::L2 => "l2",
-        Metric::Cosine => "cosine",
-        Metric::InnerProduct => "inner-product",
-    };
     let list = |numbers: Vec<String>| numbers.join(",");
     let versions = reader.versions().into_iter().map(Version::get).map(|version| version.to_string()).collect();
     let tails = reader.positions().iter().map(|position| position.tail.get().to_string()).collect();
@@ -171,7 +166,7 @@ fn about(collection: &Collection, reader: &Reader) -> HashMap<String, String> {
         ("versions", list(versions)),
         ("segments", list(tails)),
         ("dimension", dimension.to_string()),
-        ("metric", metric.to_owned()),
+        ("metric", metric.name().to_owned()),
         ("ordering", if ordering.is_revision() { "revision" } else { "log" }.to_owned()),
     ];
     pairs.into_iter().map(|(key, value)| (format!("deltafold.{key}"), value)).collect()

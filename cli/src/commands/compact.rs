@@ -7,7 +7,6 @@ use deltafold::format::{CollectionName, EditKind};
 use deltafold::{CompactEvent, CompactorOptions, Policy};
 use serde_json::{Value, json};
 
-use super::history::edit_name;
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::output::Output;
@@ -103,7 +102,7 @@ pub(crate) fn sentence(event: &CompactEvent) -> String {
         "shard {}: version {:>3}  {:<5}  {} -> {}, read {}, wrote {}",
         event.shard.get(),
         version.get(),
-        edit_name(event.kind),
+        event.kind.name(),
         counted(event.rows_in, noun),
         counted(event.rows_out, "row"),
         bytes(event.bytes_in),
@@ -114,7 +113,7 @@ pub(crate) fn sentence(event: &CompactEvent) -> String {
 fn document(event: &CompactEvent) -> Value {
     json!({
         "shard": event.shard.get(),
-        "edit": edit_name(event.kind),
+        "edit": event.kind.name(),
         "version": event.version.map(deltafold::format::Version::get),
         "rows_in": event.rows_in,
         "rows_out": event.rows_out,

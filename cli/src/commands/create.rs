@@ -128,7 +128,7 @@ impl Create {
             self.collection,
             collection.store().location(),
             config.dimension,
-            config::metric_name(config.metric),
+            config.metric.name(),
             counted(config.shards.into(), "shard"),
         ))?)
     }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use deltafold::HistoryEntry;
-use deltafold::format::{CollectionName, EditKind, ShardId};
+use deltafold::format::CollectionName;
 use serde_json::{Value, json};
 
 use crate::commands::verify::{damaged, finding_document};
@@ -21,23 +21,11 @@ pub(crate) struct History {
     limit: usize,
 }
 
-/// The name of an edit in text and JSON.
-pub(crate) fn edit_name(kind: EditKind) -> &'static str {
-    match kind {
-        EditKind::Fold => "fold",
-        EditKind::Merge => "merge",
-        EditKind::Pin => "pin",
-        EditKind::Unpin => "unpin",
-        EditKind::Sweep => "sweep",
-        EditKind::Repair => "repair",
-    }
-}
-
 impl History {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let history = context.collection(&self.collection).await?.history().await?;
-        let mut entries = history.versions;
-        newest_of_each_shard(&mut entries, self.limit);
+        let mut history = context.collection(&self.collection).await?.history().await?;
+        history.keep_newest(self.limit);
+        let entries = &history.versions;
         if context.output.json {
             let versions: Vec<Value> = entries.iter().map(document).collect();
             let damage: Vec<Value> = history.damage.iter().map(finding_document).collect();
@@ -60,12 +48,12 @@ impl History {
             ">ROWS",
         ];
         let mut table = Table::new(context.output, &columns);
-        for entry in &entries {
+        for entry in entries {
             table.row([
                 entry.shard.get().to_string(),
                 entry.version.get().to_string(),
                 date(entry.published),
-                edit_name(entry.edit.kind).to_owned(),
+                entry.edit.kind.name().to_owned(),
                 count(entry.edit.rows_in),
                 count(entry.edit.rows_out),
                 bytes(entry.edit.bytes_in),
@@ -91,24 +79,12 @@ impl History {
     }
 }
 
-/// Keeps the last `limit` entries of each shard. The entries come shard by shard, oldest first.
-fn newest_of_each_shard(entries: &mut Vec<HistoryEntry>, limit: usize) {
-    let mut kept = std::collections::BTreeMap::<ShardId, usize>::new();
-    entries.reverse();
-    entries.retain(|entry| {
-        let kept = kept.entry(entry.shard).or_default();
-        *kept += 1;
-        *kept <= limit
-    });
-    entries.reverse();
-}
-
 fn document(entry: &HistoryEntry) -> Value {
     json!({
         "shard": entry.shard.get(),
         "version": entry.version.get(),
         "published": rfc3339(entry.published),
-        "edit": edit_name(entry.edit.kind),
+        "edit": entry.edit.kind.name(),
         "rows_in": entry.edit.rows_in,
         "rows_out": entry.edit.rows_out,
         "bytes_in": entry.edit.bytes_in,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use deltafold::MemoryLimit;
-use deltafold::format::{CollectionName, Metric};
+use deltafold::format::CollectionName;
 use deltafold::import::chroma::{self, Copied, CopyOptions, Directory, Found, OnMismatch, Source, Stage, Survey};
 use serde_json::{Value, json};
 
@@ -179,7 +179,7 @@ impl Chroma {
                 "name": found.name(),
                 "id": found.id(),
                 "dimension": source.dimension(),
-                "metric": metric(found.metric()),
+                "metric": found.metric().name(),
                 "records": survey.records(self.on_mismatch.choice()),
                 "without_embedding": survey.without_embedding.0,
                 "only_embedding": survey.only_embedding.0,
@@ -189,7 +189,7 @@ impl Chroma {
                 full_name(found),
                 found.id(),
                 source.dimension().map_or_else(|| "-".to_owned(), |dimension| dimension.to_string()),
-                metric(found.metric()).to_owned(),
+                found.metric().name().to_owned(),
                 count(survey.rows),
                 halves(survey),
                 target,
@@ -230,15 +230,7 @@ fn full_name(found: &Found) -> String {
     format!("{}/{}/{}", found.tenant(), found.database(), found.name())
 }
 
-fn metric(metric: Metric) -> &'static str {
-    match metric {
-        Metric::L2 => "l2",
-        Metric::Cosine => "cosine",
-        Metric::InnerProduct => "inner-product",
-    }
-}
-
-/// How the two halves of a collection fit.
+/// Tells whether the two halves of a collection fit.
 fn halves(survey: &Survey) -> String {
     let mut told = Vec::new();
     if survey.without_embedding.0 > 0 {

@@ -13,7 +13,6 @@ use deltafold::format::{
 use deltafold::store::Key;
 use serde_json::{Map, Value, json};
 
-use super::history::edit_name;
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::units::{bytes, count, rfc3339};
@@ -250,7 +249,7 @@ fn manifest(manifest: &Manifest) -> Value {
         "version": manifest.version.get(),
         "nonce": manifest.nonce.to_string(),
         "published": rfc3339(manifest.published),
-        "edit": edit_name(manifest.edit.kind),
+        "edit": manifest.edit.kind.name(),
         "folded": manifest.folded.get(),
         "truncated": manifest.truncated.get(),
         "sweep_floor": manifest.sweep_floor.get(),

@@ -74,7 +74,7 @@ async fn one(context: &Context, name: &CollectionName) -> Outcome {
     context.output.line(format!(
         "{name}: dimension {}, {}, {}, created {}",
         config.dimension,
-        config::metric_name(config.metric),
+        config.metric.name(),
         counted(config.shards.into(), "shard"),
         date(config.created)
     ))?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deltafold::format::{CollectionConfig, HeadPlace, Metric, Ordering};
+use deltafold::format::{CollectionConfig, HeadPlace, Ordering};
 use serde_json::{Value, json};
 
 use super::units::{rfc3339, span};
@@ -12,7 +12,7 @@ pub(crate) fn document(config: &CollectionConfig) -> Value {
     json!({
         "uid": config.uid.to_string(),
         "dimension": config.dimension,
-        "metric": metric_name(config.metric),
+        "metric": config.metric.name(),
         "shards": config.shards,
         "ordering": ordering_name(config.ordering),
         "keep_tombstones_seconds": keep_tombstones_seconds(config.ordering),
@@ -42,15 +42,6 @@ pub(crate) fn ordering_words(ordering: Ordering) -> String {
         Ordering::Revision { keep_tombstones_millis } => {
             format!("ordered by revision, tombstones kept for {}", span(Duration::from_millis(keep_tombstones_millis)))
         }
-    }
-}
-
-/// The name of a metric in arguments and JSON.
-pub(crate) fn metric_name(metric: Metric) -> &'static str {
-    match metric {
-        Metric::L2 => "l2",
-        Metric::Cosine => "cosine",
-        Metric::InnerProduct => "inner-product",
     }
 }
 

@@ -1,17 +1,15 @@
 //! The state of a collection, and its versions.
 
-use std::collections::BTreeMap;
-
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use deltafold_format::{EditKind, Metric, ShardId};
+use deltafold_format::EditKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::requests::Made;
 use super::{At, found, opened};
-use crate::catalogue::Entry;
+use crate::catalogue::{Entry, space};
 use crate::collection::{CollectionStatus, Finding, History, HistoryEntry, ShardStatus};
 use crate::serve::app::App;
 use crate::serve::error::{Answer, ApiError};
@@ -168,7 +166,7 @@ impl Status {
             database: database.clone(),
             collection: entry.place.clone(),
             dimension: None,
-            metric: metric(entry.configuration.metric()),
+            metric: space(entry.configuration.metric()),
             ordering: "log",
             created: None,
             records: 0,
@@ -193,7 +191,7 @@ impl Status {
         let columns = |shard: &Shard| shard.runs.iter().map(|run| run.bytes).sum::<u64>();
         Self {
             dimension: Some(status.config.dimension),
-            metric: metric(status.config.metric),
+            metric: space(status.config.metric),
             ordering: if status.config.ordering.is_revision() { "revision" } else { "log" },
             created: Some(status.config.created.as_millis()),
             records,
@@ -219,31 +217,15 @@ pub(super) async fn versions(
         return Ok(Json(Versions { versions, write_amplification: None, samples, damage }));
     }
     let opened = opened(&app, &at).await?;
-    let history = opened.collection().history().await.map_err(|error| app.pool().failed(&opened, error))?;
+    let mut history = opened.collection().history().await.map_err(|error| app.pool().failed(&opened, error))?;
     let write_amplification = amplification(&history.versions);
-    let newest = newest_of_each_shard(&history.versions, limit.limit.unwrap_or(50));
+    history.keep_newest(limit.limit.unwrap_or(50));
     Ok(Json(Versions {
-        versions: newest.into_iter().map(version).collect(),
+        versions: history.versions.iter().map(version).collect(),
         write_amplification,
         samples: opened.samples().all(),
         damage: history.damage.iter().map(damage).collect(),
     }))
-}
-
-/// The last entries of each shard, in their order.
-fn newest_of_each_shard(entries: &[HistoryEntry], limit: usize) -> Vec<&HistoryEntry> {
-    let mut kept = BTreeMap::<ShardId, usize>::new();
-    let mut newest: Vec<&HistoryEntry> = entries
-        .iter()
-        .rev()
-        .filter(|entry| {
-            let kept = kept.entry(entry.shard).or_default();
-            *kept += 1;
-            *kept <= limit
-        })
-        .collect();
-    newest.reverse();
-    newest
 }
 
 /// Bytes written for each byte appended. Appends write each byte once, folds and merges again.
@@ -252,25 +234,6 @@ fn amplification(entries: &[HistoryEntry]) -> Option<f64> {
     let is_work = |entry: &&HistoryEntry| matches!(entry.edit.kind, EditKind::Fold | EditKind::Merge);
     let written: u64 = entries.iter().filter(is_work).map(|entry| entry.edit.bytes_out).sum();
     (appended > 0).then(|| 1.0 + written as f64 / appended as f64)
-}
-
-fn metric(metric: Metric) -> &'static str {
-    match metric {
-        Metric::L2 => "l2",
-        Metric::Cosine => "cosine",
-        Metric::InnerProduct => "ip",
-    }
-}
-
-fn edit_name(kind: EditKind) -> &'static str {
-    match kind {
-        EditKind::Fold => "fold",
-        EditKind::Merge => "merge",
-        EditKind::Pin => "pin",
-        EditKind::Unpin => "unpin",
-        EditKind::Sweep => "sweep",
-        EditKind::Repair => "repair",
-    }
 }
 
 fn shard(shard: &ShardStatus) -> Shard {
@@ -319,7 +282,7 @@ fn version(entry: &HistoryEntry) -> Version {
         shard: entry.shard.get(),
         version: entry.version.get(),
         published: entry.published.as_millis(),
-        edit: edit_name(entry.edit.kind),
+        edit: entry.edit.kind.name(),
         rows_in: entry.edit.rows_in,
         rows_out: entry.edit.rows_out,
         bytes_in: entry.edit.bytes_in,
