@@ -57,14 +57,9 @@ impl Sending {
         }
         let bytes = ops.iter().map(|(_, op)| bytes_of(op)).sum();
         let sent = Sent { ops: ops.len() as u64, duplicates: 0, may_repeat, bytes };
-        let (writer, source) = (self.writer.clone(), source.to_owned());
-        let mut call = Box::pin(async move { (sent, writer.append_run(&source, ops).await) });
+        let acknowledged = self.writer.start_run(source, ops);
         self.bytes += bytes;
-        // The first poll hands the ops to the writer, so that the log keeps their order.
-        match futures::FutureExt::now_or_never(&mut call) {
-            Some(done) => self.waiting.push_back(Box::pin(std::future::ready(done))),
-            None => self.waiting.push_back(call),
-        }
+        self.waiting.push_back(Box::pin(async move { (sent, acknowledged.await) }));
     }
 
     /// Hands over ops without effect, all at one position, and waits for them.

@@ -1,11 +1,9 @@
 //! Appends the messages of a delivery, and reports those that failed. Knows no transport.
 
 use std::collections::HashSet;
-use std::pin::Pin;
-use std::task::Poll;
 
 use futures::StreamExt;
-use futures::future::{Either, FusedFuture, FutureExt, select};
+use futures::future::{BoxFuture, Either, FusedFuture, FutureExt, select};
 use futures::stream::FuturesUnordered;
 
 use super::body::{Body, BodyReader};
@@ -18,16 +16,16 @@ use crate::log::{Ack, Writer};
 pub(crate) const STREAM_WITHOUT_ORDER: &str = "records of a DynamoDB stream come through a standard queue, which keeps no order: an older state of an item can end above a newer one. Use a FIFO queue, or a collection that is ordered by revision";
 
 /// A message in flight.
-struct Waiting<'a> {
+struct Waiting {
     /// Its index in the delivery.
     index: usize,
     /// The number of its ops.
     ops: usize,
-    sent: Sent<'a>,
+    sent: Sent,
 }
 
 /// The pending outcome of a message.
-type Sent<'a> = Pin<Box<dyn Future<Output = Result<Ack>> + Send + 'a>>;
+type Sent = BoxFuture<'static, Result<Ack>>;
 
 /// Appends the messages of one delivery of `queue`, and returns the outcome of each.
 ///
@@ -79,7 +77,7 @@ pub async fn append_delivery_until(
     };
     let mut outcome = DeliveryOutcome::default();
     let mut broken: HashSet<&str> = HashSet::new();
-    let mut waiting: Vec<Waiting<'_>> = Vec::new();
+    let mut waiting: Vec<Waiting> = Vec::new();
     let mut stop = std::pin::pin!(stop.fuse());
     for (index, delivery) in deliveries.iter().enumerate() {
         let group = group_of(index);
@@ -112,19 +110,13 @@ pub async fn append_delivery_until(
                 outcome.records += body.records;
                 let ops = body.ops.len();
                 let place = if by_revision { None } else { delivery.place };
-                let mut sent = append(writer, queue, place, body, by_revision);
-                // The first poll hands the ops to the writer, so the log has the order of the
-                // delivery.
-                match futures::poll!(&mut sent) {
-                    Poll::Ready(Err(error)) => Some((error.to_string(), Cause::of(&error))),
-                    Poll::Ready(Ok(ack)) => {
-                        waiting.push(Waiting { index, ops, sent: Box::pin(std::future::ready(Ok(ack))) });
-                        None
-                    }
-                    Poll::Pending => {
+                // The writer has the ops at once, so the log has the order of the delivery.
+                match start(writer, queue, place, body, by_revision) {
+                    Ok(sent) => {
                         waiting.push(Waiting { index, ops, sent });
                         None
                     }
+                    Err(error) => Some((error.to_string(), Cause::of(&error))),
                 }
             }
             Err(failed) => Some(failed),
@@ -147,7 +139,7 @@ fn late() -> (String, Cause) {
 /// Waits for the messages that the writer has, until `stop` is ready. Returns the groups of those
 /// that failed.
 async fn acknowledge<'a>(
-    waiting: Vec<Waiting<'_>>,
+    waiting: Vec<Waiting>,
     group_of: impl Fn(usize) -> Option<&'a str>,
     stop: impl FusedFuture<Output = ()>,
     outcome: &mut DeliveryOutcome,
@@ -188,7 +180,7 @@ async fn acknowledge<'a>(
 }
 
 /// The outcome of each. `None` if it is unknown when `stop` is ready.
-async fn answers(sent: Vec<Sent<'_>>, stop: impl Future<Output = ()>) -> Vec<Option<Result<Ack>>> {
+async fn answers(sent: Vec<Sent>, stop: impl Future<Output = ()>) -> Vec<Option<Result<Ack>>> {
     let mut answers: Vec<Option<Result<Ack>>> = sent.iter().map(|_| None).collect();
     let numbered = sent.into_iter().enumerate().map(|(number, sent)| async move { (number, sent.await) });
     let mut waiting: FuturesUnordered<_> = numbered.collect();
@@ -201,7 +193,7 @@ async fn answers(sent: Vec<Sent<'_>>, stop: impl Future<Output = ()>) -> Vec<Opt
     answers
 }
 
-fn append<'a>(writer: &'a Writer, queue: &str, place: Option<(&str, u128)>, body: Body, by_revision: bool) -> Sent<'a> {
+fn start(writer: &Writer, queue: &str, place: Option<(&str, u128)>, body: Body, by_revision: bool) -> Result<Sent> {
     let Body { ops, changes: keys, .. } = body;
     let place = place.map(|(group, position)| (format!("{queue}/{group}"), position));
     let changes = if by_revision || keys.is_empty() {
@@ -211,10 +203,8 @@ fn append<'a>(writer: &'a Writer, queue: &str, place: Option<(&str, u128)>, body
         let changes = keys.into_iter().map(|(key, count)| (Some(key), ops.by_ref().take(count).collect()));
         changes.collect()
     };
-    Box::pin(async move {
-        let place = place.as_ref().map(|(source, position)| (source.as_str(), *position));
-        writer.append_delivered(place, changes).await
-    })
+    let place = place.as_ref().map(|(source, position)| (source.as_str(), *position));
+    Ok(writer.start_delivered(place, changes)?.boxed())
 }
 
 #[cfg(test)]

@@ -81,6 +81,16 @@ pub struct Consumed {
     pub failed: u64,
 }
 
+impl Consumed {
+    fn add(&mut self, outcome: &DeliveryOutcome) {
+        self.messages += outcome.done.len() as u64;
+        self.ops += outcome.ops;
+        self.duplicates += outcome.duplicates;
+        self.skipped += outcome.skipped;
+        self.failed += outcome.failed.len() as u64;
+    }
+}
+
 /// Appends the messages of a queue to a collection until `stop` is ready. Calls `each` after every
 /// round. It deletes a message once its ops are durable. A poison message stays, with a warning
 /// that names the reason, until the queue's redrive policy moves it to the dead letters. It
@@ -151,11 +161,7 @@ pub async fn consume(
             continue;
         }
         let outcome = consumer.round(&writer, &messages).await;
-        total.messages += outcome.done.len() as u64;
-        total.ops += outcome.ops;
-        total.duplicates += outcome.duplicates;
-        total.skipped += outcome.skipped;
-        total.failed += outcome.failed.len() as u64;
+        total.add(&outcome);
         each(&total);
         if unordered && outcome.records > 0 {
             unordered = false;

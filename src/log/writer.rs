@@ -172,7 +172,18 @@ impl Writer {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn append_run(&self, source: &str, ops: Vec<(u128, Op)>) -> Result<Ack> {
-        self.hand_over_run(source, ops)?.wait().await
+        self.start_run(source, ops).await
+    }
+
+    /// [`append_run`](Self::append_run) in two steps: the appenders have the ops when this returns,
+    /// and the future is their acknowledgement. So the log keeps the order of the calls.
+    pub(crate) fn start_run(
+        &self,
+        source: &str,
+        ops: Vec<(u128, Op)>,
+    ) -> impl Future<Output = Result<Ack>> + Send + use<> {
+        let handed = self.hand_over_run(source, ops);
+        async move { handed?.wait().await }
     }
 
     /// Appends a change with an idempotency key: the ops at one position of a source.
@@ -199,17 +210,18 @@ impl Writer {
     /// `Conflict` if an earlier position has failed, or if a later change came before. In the
     /// latter case a person must examine the change.
     pub async fn append_change(&self, key: &IdempotencyKey, ops: Vec<Op>) -> Result<Ack> {
-        self.append_delivered(None, vec![(Some(key.clone()), ops)]).await
+        self.start_delivered(None, vec![(Some(key.clone()), ops)])?.await
     }
 
-    /// Appends all changes of one message together, delivered from `place`.
-    pub(crate) async fn append_delivered(
+    /// Appends all changes of one message together, delivered from `place`. The appenders have them
+    /// when this returns, and the future is their acknowledgement.
+    pub(crate) fn start_delivered(
         &self,
         place: Option<(&str, u128)>,
         changes: Vec<(Option<IdempotencyKey>, Vec<Op>)>,
-    ) -> Result<Ack> {
+    ) -> Result<impl Future<Output = Result<Ack>> + Send + use<>> {
         let place = place.map(|(source, position)| named(source, position)).transpose()?;
-        self.hand_over(changes, place)?.wait().await
+        Ok(self.hand_over(changes, place)?.wait())
     }
 
     /// Appends ops of one shard directly behind the slot `behind`, or not at all. So a caller that

@@ -138,7 +138,7 @@ async fn dead_letters(dead: &Queue) -> Vec<String> {
 /// in the log exactly once, even though a zombie appends the object too.
 #[tokio::test]
 async fn an_object_that_was_read_half_is_read_on() {
-    const LINES: u64 = 4_000;
+    const LINES: u64 = 16_000;
     let server = Server::start();
     let store = Arc::new(server.store_under("data").await);
     let options = CreateOptions::new(2).shards(2);
@@ -177,6 +177,25 @@ async fn an_object_that_was_read_half_is_read_on() {
     assert_eq!(rows(&collection).await, LINES, "each line is in the log once");
     let again = deliver(&collection, &bodies, &body).await;
     assert_eq!((again.done.len(), again.ops, again.duplicates), (1, 0, 1));
+}
+
+/// Lines go to the log in runs of 512. The error of a run that fails names its lines.
+#[tokio::test]
+async fn a_run_that_fails_is_named_by_its_lines() {
+    let server = Server::start();
+    let store = Arc::new(server.store_under("data").await);
+    let collection = Collection::create(store, &"c".parse().unwrap(), &CreateOptions::new(2)).await.unwrap();
+    server.backend.put(BUCKET, "bulk/o", format!("\n{}", lines(1_000, "x")).as_bytes());
+    let bodies = bodies(&collection, &server).await;
+    server.fail_always("create", "/log/00000000000000000002", Fault::Answer(403, "AccessDenied"));
+    let outcome = deliver(&collection, &bodies, &named("bulk/o")).await;
+    let [failed] = &outcome.failed[..] else { panic!("{outcome:?}") };
+    assert_eq!((failed.cause, outcome.ops), (Cause::NotAppended, 512), "{}", failed.reason);
+    assert!(failed.reason.starts_with(&format!("`s3://{BUCKET}/bulk/o`, lines 514 to 1001: ")), "{}", failed.reason);
+    server.heal();
+    let outcome = deliver(&collection, &bodies, &named("bulk/o")).await;
+    assert_eq!((outcome.done.len(), outcome.ops), (1, 488), "{:?}", outcome.failed);
+    assert_eq!(rows(&collection).await, 1_000);
 }
 
 /// An object of several pieces, while requests fail and answers break off.

@@ -112,7 +112,7 @@ impl Objects {
         let Some(total) = total else { return Err(transient("the answer does not say how long the object is")) };
         let wanted = PIECE_BYTES.min(total.saturating_sub(from));
         if length != Some(wanted) {
-            return Err(transient("the answer has another length than was asked for"));
+            return Err(transient("the length of the answer differs from the request"));
         }
         let body = output.body.collect().await;
         let bytes = body.map_err(|error| Missed::Transient(format!("the answer broke off: {error}")))?.into_bytes();

@@ -1,9 +1,7 @@
-//! The append of an object, line by line.
+//! The append of an object: it is fetched, read and appended at the same time.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use deltafold_format::OpRules;
@@ -14,24 +12,13 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::Objects;
 use super::fetch::{PIECE_BYTES, Piece};
-use super::lines::{LineOp, Pieces, check, is_packed, read};
+use super::lines::{Pieces, check, is_packed, read};
+use super::runs::{Progress, append_runs};
 use crate::env;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ingest::delivery::Cause;
 use crate::ingest::reference::{Loaded, Reference};
-use crate::log::{Ack, Writer};
-
-/// Lines of an object in flight, and their bytes, at most.
-const WAITING_LINES: usize = 8_192;
-const WAITING_BYTES: usize = 16 << 20;
-
-/// Progress of an object.
-#[derive(Default)]
-struct Progress {
-    /// This line and all before it are in the log.
-    line: AtomicU64,
-    ops: AtomicU64,
-}
+use crate::log::Writer;
 
 impl Objects {
     /// Appends the lines of an object that the log lacks, in order. Returns when all are there, or
@@ -51,7 +38,7 @@ impl Objects {
             Either::Right(_) => {
                 let line = progress.line.load(Ordering::Relaxed);
                 let reason = format!(
-                    "the time was over when `{of}` was in the log up to line {line}; it goes on from there when the message comes again"
+                    "the time ran out when `{of}` was in the log up to line {line}; the next delivery of the message goes on from there"
                 );
                 Some((reason, Cause::NotAppended))
             }
@@ -76,8 +63,8 @@ impl Objects {
         let (ops, lines) = mpsc::channel(2);
         let reading = env::blocking(move || read(Pieces::new(coming), rules, &ops));
         let (fetched, read, appended) =
-            join3(self.fetch(of, first, pieces), reading, append_lines(writer, &source, lines, progress)).await;
-        let last = appended.map_err(|(line, error)| (format!("`{of}`, line {line}: {error}"), Cause::of(&error)))?;
+            join3(self.fetch(of, first, pieces), reading, append_runs(writer, &source, lines, progress)).await;
+        let last = appended.map_err(|failed| (format!("`{of}`, {failed}"), Cause::of(&failed.error)))?;
         // An object whose fetch failed looks damaged to its reader.
         fetched.map_err(|reason| (reason, Cause::NotAppended))?;
         read.map_err(|reason| (wrong(of, last, &reason), Cause::NotUnderstood))?;
@@ -142,61 +129,6 @@ fn source_of(of: &Reference, piece: &Piece) -> String {
         return name;
     }
     format!("s3://{:032x}", xxh3_128(name.as_bytes()))
-}
-
-/// A line in flight.
-struct Sent<'a> {
-    line: u64,
-    bytes: usize,
-    ack: Pin<Box<dyn Future<Output = Result<Ack>> + Send + 'a>>,
-}
-
-/// Appends ops in the order of arrival, each at its line. Returns the last line, or the first that
-/// failed.
-async fn append_lines(
-    writer: &Writer,
-    source: &str,
-    mut lines: mpsc::Receiver<Vec<LineOp>>,
-    progress: &Progress,
-) -> Result<u64, (u64, Error)> {
-    let mut waiting: VecDeque<Sent<'_>> = VecDeque::new();
-    let mut held = 0;
-    let acknowledged = async |sent: Sent<'_>| {
-        let ack = sent.ack.await.map_err(|error| (sent.line, error))?;
-        progress.line.store(sent.line, Ordering::Relaxed);
-        progress.ops.fetch_add(u64::from(!ack.is_duplicate()), Ordering::Relaxed);
-        Ok::<_, (u64, Error)>(sent.bytes)
-    };
-    let mut last = 0;
-    while let Some(batch) = lines.recv().await {
-        for LineOp { line, bytes, op } in batch {
-            while waiting.len() >= WAITING_LINES || (held + bytes > WAITING_BYTES && !waiting.is_empty()) {
-                let Some(first) = waiting.pop_front() else { break };
-                held -= acknowledged(first).await?;
-            }
-            let mut ack: Pin<Box<dyn Future<Output = _> + Send + '_>> =
-                Box::pin(writer.append_from(source, line.into(), vec![op]));
-            // The first poll hands the op to the writer, so the log has the order of the lines.
-            if let Poll::Ready(done) = futures::poll!(&mut ack) {
-                ack = Box::pin(std::future::ready(done));
-            }
-            held += bytes;
-            last = line;
-            waiting.push_back(Sent { line, bytes, ack });
-        }
-        // Keeps the progress current, because `stop` may come at any time.
-        while let Some(first) = waiting.front_mut()
-            && let Poll::Ready(done) = futures::poll!(&mut first.ack)
-        {
-            let Some(Sent { line, bytes, .. }) = waiting.pop_front() else { break };
-            let ack = Box::pin(std::future::ready(done));
-            held -= acknowledged(Sent { line, bytes, ack }).await?;
-        }
-    }
-    for sent in waiting {
-        acknowledged(sent).await?;
-    }
-    Ok(last)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Objects of ops that messages name, for ops that do not fit into a message.
 //!
-//! It reads an object piece by piece, decompresses it, and appends it line by line, in bounded
+//! It reads an object piece by piece, decompresses it, and appends it in runs of lines, in bounded
 //! memory. Each object is a source of its own, and each line a position in it. If its reader dies,
 //! another reads it again from its beginning and skips the lines that the log holds.
 //!
@@ -14,6 +14,7 @@
 mod fetch;
 mod lines;
 mod load;
+mod runs;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
