@@ -17,11 +17,9 @@ import json
 import os
 import pathlib
 import platform
-import shutil
 import sys
 import tempfile
 import time
-import traceback
 
 import numpy
 
@@ -169,20 +167,14 @@ def main():
         "writers": arguments.writers,
         "peers": {},
     }
-    for name in arguments.peers.split(","):
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=out))
-        inner = folder / "store"
-        inner.mkdir()
-        server = servers.Chroma(inner) if name == "chroma" else servers.Deltafold(inner, arguments.program)
-        report = whole["peers"][server.name] = {}
-        try:
-            measure(server, made, truth, arguments, report)
-        except Exception as error:  # A server that fails is a column of the table, not the end of the run.
-            traceback.print_exc()
-            report["failed"] = str(error)
-        finally:
-            server.stop()
-            shutil.rmtree(folder, ignore_errors=True)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=out))
+    servers.run(
+        arguments.peers,
+        folder,
+        arguments.program,
+        whole["peers"],
+        lambda server, report: measure(server, made, truth, arguments, report),
+    )
     (out / "serve.json").write_text(json.dumps(whole, indent=1, default=float) + "\n", encoding="utf-8")
     text = figures.markdown(whole)
     (out / "serve.md").write_text(text, encoding="utf-8")

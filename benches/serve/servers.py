@@ -3,11 +3,13 @@
 import http.client
 import json
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import traceback
 
 COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 
@@ -109,3 +111,25 @@ class Chroma(Server):
     def command(self):
         program = pathlib.Path(sys.executable).with_name("chroma")
         return [program, "run", "--path", self.folder, "--host", "127.0.0.1", "--port", str(self.port)]
+
+
+def run(names, folder, program, reports, measure):
+    """Measures one server after the other, each on a folder of its own below `folder`.
+
+    `measure(server, report)` fills the report. A server that fails is a column of the table, not
+    the end of the run. Its folder stays.
+    """
+    for name in names.split(","):
+        inner = folder / name
+        inner.mkdir()
+        server = Chroma(inner) if name == "chroma" else Deltafold(inner, program)
+        report = reports[server.name] = {}
+        try:
+            measure(server, report)
+        except Exception as error:
+            traceback.print_exc()
+            report["failed"] = str(error)
+        finally:
+            server.stop()
+    if not any("failed" in report for report in reports.values()):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -13,12 +13,10 @@ import argparse
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
 import numpy
 import pyarrow
@@ -153,24 +151,17 @@ def main():
     (folder / "set").mkdir()
     write(made, arguments.k, folder / "set")
     whole = vars(arguments) | {"about": made.about, "dimension": made.dimension, "peers": {}}
-    for name in arguments.peers.split(","):
-        inner = folder / name
-        inner.mkdir()
-        server = servers.Chroma(inner) if name == "chroma" else servers.Deltafold(inner, arguments.program)
-        report = whole["peers"][server.name] = {}
-        try:
-            measure(server, made, arguments, folder, report)
-        except Exception as error:  # A server that fails is a column of the table, not the end of the run.
-            traceback.print_exc()
-            report["failed"] = str(error)
-        finally:
-            server.stop()
+    servers.run(
+        arguments.peers,
+        folder,
+        arguments.program,
+        whole["peers"],
+        lambda server, report: measure(server, made, arguments, folder, report),
+    )
     (out / "vectordbbench.json").write_text(json.dumps(whole, indent=1, default=str) + "\n", encoding="utf-8")
     text = table(whole)
     (out / "vectordbbench.md").write_text(text, encoding="utf-8")
     print(text)
-    if not any("failed" in report for report in whole["peers"].values()):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
