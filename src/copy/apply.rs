@@ -70,11 +70,11 @@ impl Copier {
             let Some((shard, chunk)) = next else { break };
             if let Err(error) = applying.add(shard, chunk, work).await {
                 // Everything in front of the failure is applied first.
-                applying.settle(work).await?;
+                applying.drain(work).await?;
                 return Err(error);
             }
         }
-        applying.settle(work).await?;
+        applying.drain(work).await?;
         if let Until::Reached(ends) = &until {
             applying.last = ends.iter().copied().map(end_of).collect();
         }
@@ -155,7 +155,7 @@ impl Applying<'_> {
             return Ok(());
         }
         self.since_note.fill(0);
-        self.settle(work).await?;
+        self.drain(work).await?;
         self.copier.note(&mut self.sending, self.generation, &self.last).await
     }
 
@@ -170,7 +170,7 @@ impl Applying<'_> {
         Ok(())
     }
 
-    async fn settle(&mut self, work: &mut Work<'_>) -> Result<()> {
+    async fn drain(&mut self, work: &mut Work<'_>) -> Result<()> {
         while let Some(sent) = self.sending.next().await {
             self.acknowledged(sent?, work).await?;
         }

@@ -48,7 +48,7 @@ impl Copier {
                 target.refresh().await?;
             }
         }
-        transfer.settle(work).await?;
+        transfer.drain(work).await?;
         let ends = ends(from).into_iter().map(end_of).collect::<Vec<_>>();
         self.note(&mut transfer.sending, generation, &ends).await?;
         Ok(generation)
@@ -183,7 +183,7 @@ impl Transfer<'_> {
     }
 
     /// Waits for everything.
-    async fn settle(&mut self, work: &mut Work<'_>) -> Result<()> {
+    async fn drain(&mut self, work: &mut Work<'_>) -> Result<()> {
         self.hand_over();
         while !self.sending.is_empty() {
             self.acknowledged(work).await?;

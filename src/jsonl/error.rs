@@ -1,4 +1,4 @@
-//! Errors of lines that are no ops.
+//! Errors of lines that are not ops.
 
 use std::fmt;
 

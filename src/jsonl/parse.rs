@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::error::LineError;
 use super::object::{Kind, Line, Members, Text};
-use super::value::{self, Place};
+use super::value::{self, FieldPath};
 use crate::log::{IdempotencyKey, MAX_CHANGE_SOURCE_BYTES};
 
 /// The fields of a line, values still as text.
@@ -134,7 +134,7 @@ fn parse(line: &[u8], sourced: bool) -> Result<(Op, Option<IdempotencyKey>), Lin
 /// The idempotency key of the op.
 fn idempotency_key(line: Line<'_>, fields: &Fields<'_>) -> Result<Option<IdempotencyKey>, LineError> {
     let alone = |text: &str, field: &str, other: &str| {
-        let reason = format!("it stands there without `{other}`; an op says both of where it stands, or neither");
+        let reason = format!("`{other}` is missing beside it; give both or neither");
         Err(LineError::new(line.column(text), field, reason))
     };
     let (source, position) = match (fields.source, fields.position) {
@@ -175,7 +175,7 @@ fn fields<'a>(line: Line<'a>, sourced: bool) -> Result<Fields<'a>, LineError> {
             }
         };
         if place.replace(value.get()).is_some() {
-            return Err(LineError::new(line.column(value.get()), name, "it stands in the line twice"));
+            return Err(LineError::new(line.column(value.get()), name, "the line holds it twice; remove one"));
         }
     }
     Ok(fields)
@@ -200,9 +200,9 @@ fn document(line: Line<'_>, text: &str) -> Result<String, LineError> {
 fn record(line: Line<'_>, fields: &Fields<'_>) -> Result<Record, LineError> {
     let mut metadata = Metadata::new();
     for (Text(key), value) in members(line, fields.metadata)? {
-        let Some(read) = value::metadata(line, value.get(), Place::of(&key))? else {
-            let reason = "null is no value; leave the key out, or remove it with a patch";
-            return Err(LineError::new(line.column(value.get()), Place::of(&key), reason));
+        let Some(read) = value::metadata(line, value.get(), FieldPath::of(&key))? else {
+            let reason = "null is not a value; leave the key out, or remove it with a patch";
+            return Err(LineError::new(line.column(value.get()), FieldPath::of(&key), reason));
         };
         metadata.insert(key.into_owned(), read);
     }
@@ -218,7 +218,7 @@ fn record(line: Line<'_>, fields: &Fields<'_>) -> Result<Record, LineError> {
 fn patch(line: Line<'_>, fields: &Fields<'_>) -> Result<Patch, LineError> {
     let mut metadata = BTreeMap::new();
     for (Text(key), value) in members(line, fields.metadata)? {
-        let read = value::metadata(line, value.get(), Place::of(&key))?;
+        let read = value::metadata(line, value.get(), FieldPath::of(&key))?;
         metadata.insert(key.into_owned(), read);
     }
     Ok(Patch {
@@ -248,8 +248,8 @@ fn members<'a>(line: Line<'a>, text: Option<&'a str>) -> Result<Vec<(Text<'a>, &
     }
     let members = line.read::<Members<'a>>(text, "metadata")?.0;
     if let Some((Text(key), value)) = repeated(&members) {
-        let reason = "the key stands in the metadata twice";
-        return Err(LineError::new(line.column(value.get()), Place::of(key), reason));
+        let reason = "the metadata holds the key twice; remove one";
+        return Err(LineError::new(line.column(value.get()), FieldPath::of(key), reason));
     }
     Ok(members)
 }

@@ -89,14 +89,14 @@ fn a_bad_line_says_where_and_why() {
         r#"{"op":"put","id":"a","vector":[]}"#,
         "line 7, column 31: field `vector`: unknown field; expected op, id, embedding, metadata, document or revision",
     );
-    refused(r#"{"op":"put","id":"a","id":"b"}"#, "line 7, column 27: field `id`: it stands in the line twice");
+    refused(r#"{"op":"put","id":"a","id":"b"}"#, "line 7, column 27: field `id`: the line holds it twice; remove one");
     refused(
         r#"{"op":"put","id":"a","metadata":{"k":1,"k":2}}"#,
-        "line 7, column 44: field `metadata.k`: the key stands in the metadata twice",
+        "line 7, column 44: field `metadata.k`: the metadata holds the key twice; remove one",
     );
     refused(
         r#"{"op":"put","id":"a","metadata":{"k":null}}"#,
-        "line 7, column 38: field `metadata.k`: null is no value; leave the key out, or remove it with a patch",
+        "line 7, column 38: field `metadata.k`: null is not a value; leave the key out, or remove it with a patch",
     );
     refused(
         r#"{"op":"put","id":"a","metadata":[]}"#,

@@ -10,25 +10,25 @@ use super::object::{Kind, Line};
 /// The most numbers for which an embedding gets memory before they are read.
 const CAPACITY: usize = 1 << 16;
 
-/// The place of a metadata value, for errors.
+/// The path of a metadata value, for errors.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct FieldPath<'a> {
     key: &'a str,
     /// Its element, in a list.
     index: Option<usize>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> FieldPath<'a> {
     pub(super) fn of(key: &'a str) -> Self {
         Self { key, index: None }
     }
 }
 
-impl From<Place<'_>> for String {
-    fn from(place: Place<'_>) -> Self {
-        match place.index {
-            None => format!("metadata.{}", place.key),
-            Some(index) => format!("metadata.{}[{index}]", place.key),
+impl From<FieldPath<'_>> for String {
+    fn from(path: FieldPath<'_>) -> Self {
+        match path.index {
+            None => format!("metadata.{}", path.key),
+            Some(index) => format!("metadata.{}[{index}]", path.key),
         }
     }
 }
@@ -102,27 +102,27 @@ fn whole(line: Line<'_>, text: &str, field: &str) -> Result<Revision, LineError>
     };
     match digits.parse() {
         Ok(revision) => Ok(revision),
-        Err(_) => refuse(format!("{} is no whole number of up to 39 digits below 2^128", cut(text))),
+        Err(_) => refuse(format!("{} is not a whole number of up to 39 digits below 2^128", cut(text))),
     }
 }
 
 /// A metadata value; `None` for null.
-pub(super) fn metadata(line: Line<'_>, text: &str, place: Place<'_>) -> Result<Option<Value>, LineError> {
+pub(super) fn metadata(line: Line<'_>, text: &str, path: FieldPath<'_>) -> Result<Option<Value>, LineError> {
     Ok(Some(match Kind::of(text) {
         Kind::Null => return Ok(None),
         Kind::Object => {
             let reason = "an object cannot be a metadata value; flatten it into keys of its own";
-            return Err(LineError::new(line.column(text), place, reason));
+            return Err(LineError::new(line.column(text), path, reason));
         }
-        Kind::List => list(line, &line.read::<Vec<&RawValue>>(text, place)?, place)?,
-        _ => scalar(line, text, place)?,
+        Kind::List => list(line, &line.read::<Vec<&RawValue>>(text, path)?, path)?,
+        _ => scalar(line, text, path)?,
     }))
 }
 
-fn scalar(line: Line<'_>, text: &str, place: Place<'_>) -> Result<Value, LineError> {
-    let refuse = |reason: String| Err(LineError::new(line.column(text), place, reason));
+fn scalar(line: Line<'_>, text: &str, path: FieldPath<'_>) -> Result<Value, LineError> {
+    let refuse = |reason: String| Err(LineError::new(line.column(text), path, reason));
     match Kind::of(text) {
-        Kind::String => Ok(Value::String(line.text(text, place)?.into_owned())),
+        Kind::String => Ok(Value::String(line.text(text, path)?.into_owned())),
         Kind::Bool => Ok(Value::Bool(text == "true")),
         Kind::Number if text.contains(['.', 'e', 'E']) => match text.parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(Value::F64(number)),
@@ -140,15 +140,15 @@ fn scalar(line: Line<'_>, text: &str, place: Place<'_>) -> Result<Value, LineErr
     }
 }
 
-fn list(line: Line<'_>, elements: &[&RawValue], place: Place<'_>) -> Result<Value, LineError> {
+fn list(line: Line<'_>, elements: &[&RawValue], path: FieldPath<'_>) -> Result<Value, LineError> {
     let mut list = None;
     for (index, element) in elements.iter().enumerate() {
-        let place = Place { index: Some(index), ..place };
+        let path = FieldPath { index: Some(index), ..path };
         let mixed = |list: &str, value: &str| {
             let reason = format!("a list holds values of one type; this one began with {list}, and here is {value}");
-            Err(LineError::new(line.column(element.get()), place, reason))
+            Err(LineError::new(line.column(element.get()), path, reason))
         };
-        let value = scalar(line, element.get(), place)?;
+        let value = scalar(line, element.get(), path)?;
         match (&mut list, value) {
             (list @ None, value) => *list = Some(one(value, elements.len())),
             (Some(Value::Strings(list)), Value::String(value)) => list.push(value),

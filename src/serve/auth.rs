@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::app::App;
 use super::error::{Answer, ApiError};
-use super::incidents::Place;
+use super::incidents::DatabasePath;
 use super::options::Access;
 use super::tokens::Scope;
 
@@ -53,7 +53,8 @@ pub(super) async fn guard(
     from_here(request.headers())?;
     let named = |wanted: &str| params.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
     allowed(&scope, named("tenant"), named("database"), request.method(), request.uri().path())?;
-    let place = Place { tenant: named("tenant").map(str::to_owned), database: named("database").map(str::to_owned) };
+    let place =
+        DatabasePath { tenant: named("tenant").map(str::to_owned), database: named("database").map(str::to_owned) };
     request.extensions_mut().insert(scope);
     let mut response = next.run(request).await;
     response.extensions_mut().insert(place);

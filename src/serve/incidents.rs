@@ -17,7 +17,7 @@ const LONGEST: usize = 400;
 
 /// The database that a request names, as far as it names one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct DatabasePath {
     pub(super) tenant: Option<String>,
     pub(super) database: Option<String>,
 }
@@ -56,7 +56,7 @@ pub(super) struct Refused {
 
 impl Incidents {
     /// Adds a call that was answered with an error.
-    pub(super) fn call(&self, what: String, status: u16, request: &str, refused: Refused, place: Place) {
+    pub(super) fn call(&self, what: String, status: u16, request: &str, refused: Refused, place: DatabasePath) {
         self.add(Incident {
             at: now(),
             what,
@@ -71,7 +71,7 @@ impl Incidents {
 
     /// Adds a failure of work that no client waits for. Its reason may name internals, so it is in
     /// the log alone.
-    pub(super) fn work(&self, what: &str, place: Place) {
+    pub(super) fn work(&self, what: &str, place: DatabasePath) {
         self.add(Incident {
             at: now(),
             what: what.to_owned(),
@@ -121,7 +121,7 @@ mod tests {
     fn a_limited_token_sees_incidents_of_its_tenant_alone() {
         let incidents = Incidents::default();
         for tenant in [Some("a"), Some("b"), None] {
-            let place = Place { tenant: tenant.map(str::to_owned), database: None };
+            let place = DatabasePath { tenant: tenant.map(str::to_owned), database: None };
             incidents.call("GET /".to_owned(), 404, "1", refused("no"), place);
         }
         let scope = Scope { tenant: Some("a".to_owned()), ..Scope::default() };
@@ -134,7 +134,7 @@ mod tests {
     fn the_oldest_incidents_and_long_ends_are_dropped() {
         let incidents = Incidents::default();
         for n in 0..KEPT + 5 {
-            incidents.call(n.to_string(), 404, "1", refused(&"ü".repeat(1_000)), Place::default());
+            incidents.call(n.to_string(), 404, "1", refused(&"ü".repeat(1_000)), DatabasePath::default());
         }
         let all = incidents.seen_by(&Scope::default());
         assert_eq!(all.len(), KEPT);

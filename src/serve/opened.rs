@@ -8,7 +8,7 @@ use tokio::sync::{RwLock, RwLockWriteGuard, Semaphore, mpsc};
 use uuid::Uuid;
 
 use super::counted::Counted;
-use super::incidents::{Incidents, Place};
+use super::incidents::{DatabasePath, Incidents};
 use super::latest::Latest;
 use super::options::ServeOptions;
 use super::samples::Samples;
@@ -65,7 +65,7 @@ impl Opened {
             let (due, waiting) = mpsc::channel(1);
             // The log may be long already.
             let _ = due.try_send(());
-            let place = Place { tenant: Some(tenant.to_owned()), database: Some(database.to_owned()) };
+            let place = DatabasePath { tenant: Some(tenant.to_owned()), database: Some(database.to_owned()) };
             let work = Work { collection: collection.clone(), place, upkeep: upkeep.clone(), shared: shared.clone() };
             drop(env::spawn(work.run(options.clone(), waiting)));
             due
@@ -200,7 +200,7 @@ impl Opened {
     }
 }
 
-/// What all open collections share.
+/// The state that all open collections share.
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
     /// Permits of compactions.
@@ -234,7 +234,7 @@ impl Upkeep {
 /// The compaction of an open collection.
 struct Work {
     collection: Collection,
-    place: Place,
+    place: DatabasePath,
     upkeep: Arc<Upkeep>,
     shared: Shared,
 }

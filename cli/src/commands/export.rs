@@ -89,12 +89,12 @@ impl Export {
         let half = MemoryLimit::new(context.memory().bytes() / 2).unwrap_or(MemoryLimit::SMALLEST);
         let collection = context.collection(&self.collection).await?.with_memory(half);
         let reader = self.at.reader(&collection).await?;
-        let place = Place::new(&self.out, self.format, self.overwrite)?;
+        let target = Target::new(&self.out, self.format, self.overwrite)?;
         let total = reader.count().await?;
         let mut progress = Progress::new(context.output, "exporting", "record", Some(total));
         let kind = Kind::of(self.format, &reader).await?;
         let mut parts = Parts {
-            place: &place,
+            target: &target,
             kind,
             #[cfg(feature = "columnar")]
             collection: &collection,
@@ -109,7 +109,7 @@ impl Export {
         parts.begin()?;
         while let Some(batch) = batches.try_next().await? {
             for entry in batch {
-                if !place.is_file && parts.size() >= self.file_size {
+                if !target.is_file && parts.size() >= self.file_size {
                     size += parts.end()?;
                     parts.begin()?;
                 }
@@ -120,7 +120,7 @@ impl Export {
         }
         parts.end()?;
         let written = parts.done;
-        place.finish()?;
+        target.finish()?;
         self.tell(context, &reader, &written, &progress)
     }
 
@@ -154,15 +154,15 @@ impl Export {
     }
 }
 
-/// The final place, and the temporary one beside it.
-struct Place {
+/// The final path, and the temporary one beside it.
+struct Target {
     last: PathBuf,
     partial: PathBuf,
     is_file: bool,
     ending: &'static str,
 }
 
-impl Place {
+impl Target {
     fn new(out: &Path, format: Format, overwrite: bool) -> Outcome<Self> {
         let ending = out.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         let is_file = format.endings().iter().any(|known| known.eq_ignore_ascii_case(ending));
@@ -178,16 +178,16 @@ impl Place {
         }
         let mut partial = name.to_owned();
         partial.push(".partial");
-        let place =
+        let target =
             Self { last: out.to_owned(), partial: out.with_file_name(partial), is_file, ending: format.endings()[0] };
         if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs::create_dir_all(parent).map_err(|error| named(&error))?;
         }
-        place.clear().map_err(|error| Failure::file("replace", &place.partial.display().to_string(), &error))?;
+        target.clear().map_err(|error| Failure::file("replace", &target.partial.display().to_string(), &error))?;
         if !is_file {
-            fs::create_dir(&place.partial).map_err(|error| named(&error))?;
+            fs::create_dir(&target.partial).map_err(|error| named(&error))?;
         }
-        Ok(place)
+        Ok(target)
     }
 
     /// Removes what an interrupted export left, and nothing else.
@@ -199,7 +199,7 @@ impl Place {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if !name.starts_with("part-") {
-                return Err(io::Error::other(format!("`{name}` in it is no part of an export; move it away")));
+                return Err(io::Error::other(format!("`{name}` in it is not part of an export; move it away")));
             }
             fs::remove_file(path)?;
         }
@@ -267,7 +267,7 @@ impl Kind {
 
 /// The files of an export.
 struct Parts<'a> {
-    place: &'a Place,
+    target: &'a Target,
     kind: Kind,
     #[cfg(feature = "columnar")]
     collection: &'a Collection,
@@ -290,7 +290,7 @@ enum Sink {
 
 impl Parts<'_> {
     fn begin(&mut self) -> Outcome {
-        let (path, name) = self.place.file(self.done.len());
+        let (path, name) = self.target.file(self.done.len());
         let file = File::create(&path).map_err(|error| Failure::file("write", &name, &error))?;
         let sink = match &self.kind {
             Kind::Jsonl => Sink::Jsonl { file: BufWriter::new(file), line: Vec::new(), bytes: 0 },

@@ -4,9 +4,10 @@
 //! It reads no store and no clock. The driver does the actions for the engine, and the model does
 //! them for every interleaving (`src/model_tests/writer.rs`).
 //!
-//! A state holds the appender's view of the log's tail, the status of the batch, and a phase.
-//! `slot` is the tail, "refused" a slot whose refusal may be a self-conflict, that is, caused by an
-//! earlier attempt of the same batch. A head *sweeps* a slot that lies below its log start.
+//! A state holds the appender's view of the log's end, the status of the batch, and a phase.
+//! `slot` is the first one that may be free. "Refused" is a slot whose refusal may be a
+//! self-conflict, that is, caused by an earlier attempt of the same batch. A head *sweeps* a slot
+//! that lies below its log start.
 //!
 //! | phase | action | observation | next phase |
 //! |---|---|---|---|

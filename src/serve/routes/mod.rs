@@ -25,7 +25,7 @@ use super::auth::guard;
 use super::batch::Batch;
 use super::described::{Described, Method, call};
 use super::error::{Answer, ApiError};
-use super::incidents::{Place, Refused};
+use super::incidents::{DatabasePath, Refused};
 use super::room::Held;
 use crate::env::{self, Env as _, Stopwatch, System};
 
@@ -152,7 +152,7 @@ async fn observed(State(app): State<App>, mut request: Request, next: Next) -> R
     let (status, time) = (response.status().as_u16(), watch.elapsed());
     app.metrics().count(&method, &route, status, time);
     if let Some(refused) = response.extensions_mut().remove::<Refused>() {
-        let place = response.extensions_mut().remove::<Place>().unwrap_or_default();
+        let place = response.extensions_mut().remove::<DatabasePath>().unwrap_or_default();
         app.incidents().call(format!("{method} {route}"), status, &id_text, refused, place);
     }
     let millis = time.as_secs_f64() * 1_000.0;
