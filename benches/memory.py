@@ -263,7 +263,7 @@ def main():
     arguments = parser.parse_args()
     for program in filter(None, (arguments.program, arguments.beside)):
         if not os.access(program, os.X_OK):
-            sys.exit("`%s` is no program; build it with `cargo build --release`, or name one with --program" % program)
+            sys.exit("`%s` is not a program; build it with `cargo build --release`, or name one with --program" % program)
     bound = arguments.memory + ALLOWANCE_MIB
     kinds = {"documents": documents, "ops": ops}
     results = []

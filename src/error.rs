@@ -182,7 +182,7 @@ pub(crate) enum Repr {
          follow from its end"
     )]
     Gap { shard: ShardId, sequence: Sequence },
-    #[error("the outcome of {what} is unknown: {error}. Read whether it took effect before you try again")]
+    #[error("the outcome of {what} is unknown: {error}. Check whether it took effect before you try again")]
     Unknown { what: String, error: String },
     #[error("the writer is closed. Open a new one")]
     Closed,

@@ -56,7 +56,7 @@ impl FromStr for Location {
                     )
                 } else {
                     format!(
-                        "`{text}` is no store that this program knows; use `dir:PATH`, `s3://BUCKET/PREFIX` or a path"
+                        "`{text}` is not a store that this program knows; use `dir:PATH`, `s3://BUCKET/PREFIX` or a path"
                     )
                 };
                 return Err(Error::invalid(reason));

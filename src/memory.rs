@@ -135,7 +135,7 @@ impl FromStr for MemoryLimit {
             _ => None,
         };
         let bytes = number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
-        let wrong = || Error::invalid(format!("`{text}` is no amount of memory: write it as in `256MiB`"));
+        let wrong = || Error::invalid(format!("`{text}` is not an amount of memory: write it as in `256MiB`"));
         Self::new(bytes.ok_or_else(wrong)?)
     }
 }

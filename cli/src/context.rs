@@ -60,7 +60,7 @@ impl Context {
         Ok(self.opened(self.location()?.store().await?))
     }
 
-    /// The store, which must exist: a mistyped path is no empty store.
+    /// The store, which must exist: a mistyped path is not an empty store.
     pub(crate) async fn store(&self) -> Outcome<Arc<dyn Store>> {
         self.is_there()?;
         self.new_store().await

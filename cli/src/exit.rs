@@ -14,7 +14,7 @@ Exit codes:
     0  done
     1  failed
     2  wrong usage: arguments
-    3  bad input: data that a collection cannot hold; a line that is no op
+    3  bad input: data that a collection cannot hold; a line that is not an op
     4  not found: collection, record, version, pin, object
     5  try again: busy, superseded, overtaken by another change, store unavailable
     6  damage found
@@ -61,7 +61,7 @@ pub(crate) struct Failure {
     exit: Exit,
     message: String,
     help: Vec<String>,
-    /// The reader of our output went away. That is no failure, so there is no message.
+    /// The reader of our output went away. That is not a failure, so there is no message.
     quiet: bool,
     /// Fields for scripts beside the message.
     details: serde_json::Map<String, serde_json::Value>,

@@ -158,7 +158,7 @@ impl<'a> Cursor<'a> {
     pub(crate) fn count(&mut self, each: usize) -> Result<usize, FormatError> {
         let count = self.u32()? as usize;
         if count > self.rest.len() / each.max(1) {
-            return Err(self.invalid(format!("it counts {count} things and has no bytes for them")));
+            return Err(self.invalid(format!("it counts {count} entries, and its bytes end before them")));
         }
         Ok(count)
     }

@@ -78,7 +78,7 @@ impl FormatError {
     }
 
     pub(crate) fn out_of_memory(what: &'static str, bytes: u64) -> Self {
-        Self::new(FormatErrorKind::OutOfMemory, what, format!("there is no memory for its {bytes} bytes"))
+        Self::new(FormatErrorKind::OutOfMemory, what, format!("memory for its {bytes} bytes is not available"))
     }
 
     pub(crate) fn archive(what: &'static str, reason: impl fmt::Display) -> Self {
@@ -93,7 +93,7 @@ impl FormatError {
     }
 
     pub(crate) fn not_loaded(what: &'static str) -> Self {
-        Self::new(FormatErrorKind::NotLoaded, what, "they were asked for and are not loaded")
+        Self::new(FormatErrorKind::NotLoaded, what, "they are needed, and they are not loaded")
     }
 
     /// The same error, about another section.

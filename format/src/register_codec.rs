@@ -62,7 +62,7 @@ impl Head {
                 sweep_floor: from.version()?,
             };
             if head.truncated == Sequence::ZERO || head.truncated.prev() > head.folded {
-                return Err(from.invalid("it gives up log slots that are not folded"));
+                return Err(from.invalid("its log start lies behind slots that are not folded"));
             }
             if head.sweep_floor > head.version {
                 return Err(from.invalid("its sweep floor is above its version"));
@@ -78,7 +78,7 @@ impl Head {
 fn head_place(from: &mut Cursor<'_>) -> Result<HeadPlace, FormatError> {
     let kind = from.u8()?;
     if kind != DYNAMODB {
-        return Err(from.invalid(format!("no place of heads has number {kind}")));
+        return Err(from.invalid(format!("the place of the heads has the unknown kind {kind}")));
     }
     let (table, region) = (from.string()?, from.string()?);
     if !(1..=MAX_TABLE_NAME).contains(&table.len()) || !(1..=MAX_REGION_NAME).contains(&region.len()) {
@@ -139,12 +139,12 @@ impl CollectionConfig {
             1 => Metric::L2,
             2 => Metric::Cosine,
             3 => Metric::InnerProduct,
-            other => return Err(from.invalid(format!("no metric has number {other}"))),
+            other => return Err(from.invalid(format!("the metric has the unknown number {other}"))),
         };
         let by_revision = match from.u8()? {
             1 => false,
             2 => true,
-            other => return Err(from.invalid(format!("no ordering has number {other}"))),
+            other => return Err(from.invalid(format!("the ordering has the unknown number {other}"))),
         };
         let (created, rotation) = (from.timestamp()?, from.u64()?);
         let ordering =

@@ -9,7 +9,7 @@ use deltafold::format::{Op, Segment, Sequence, ShardId, Timestamp};
 use deltafold::store::{Key, Memory, Outcome, Store, StoreError, StoreErrorKind, Tag};
 
 /// The log of each shard: the first segment that landed in each slot. A segment that lands in a
-/// slot again, after a sweep, is no part of the log.
+/// slot again, after a sweep, is not part of the log.
 pub type Log = BTreeMap<(ShardId, Sequence), Vec<Op>>;
 
 /// See the module. Clones are one store.

@@ -167,7 +167,7 @@ fn aws_sdk_credentials(
 pub(crate) fn parse(options: &mut AwsOptions, name: &str, value: &str) -> Result<bool, String> {
     let seconds = || {
         let parsed = value.parse::<f64>().ok().filter(|seconds| *seconds > 0.0 && *seconds <= 86_400.0);
-        parsed.map(Duration::from_secs_f64).ok_or_else(|| format!("`{name}={value}` is no number of seconds"))
+        parsed.map(Duration::from_secs_f64).ok_or_else(|| format!("`{name}={value}` is not a number of seconds"))
     };
     match name {
         "region" if value.is_empty() => return Err("`region=` names no region".to_owned()),
@@ -186,7 +186,8 @@ pub(crate) fn parse(options: &mut AwsOptions, name: &str, value: &str) -> Result
         "operation_timeout" => options.timeouts.operation = seconds()?,
         "attempts" => {
             let attempts = value.parse().ok().filter(|attempts| (1..=10).contains(attempts));
-            options.attempts = Some(attempts.ok_or_else(|| format!("`attempts={value}` is no number from 1 to 10"))?);
+            options.attempts =
+                Some(attempts.ok_or_else(|| format!("`attempts={value}` is not a number from 1 to 10"))?);
         }
         "ca" => {
             options.ca_certificates = Some(read_file(value, "the certificates", MAX_CERTIFICATES)?);

@@ -9,7 +9,7 @@ pub(crate) fn read_file(path: &str, what: &str, limit: u64) -> Result<Vec<u8>, S
     let failed = |error: std::io::Error| format!("cannot read {what} from `{path}`: {error}");
     let meta = std::fs::metadata(path).map_err(failed)?;
     if !meta.is_file() {
-        return Err(format!("cannot read {what} from `{path}`: it is no regular file"));
+        return Err(format!("cannot read {what} from `{path}`: it is not a regular file"));
     }
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(failed)?;
@@ -35,8 +35,8 @@ mod tests {
         };
         refused(&path("a"), "larger than 4 bytes");
         refused(&path("none"), "cannot read it");
-        refused(&folder.path().display().to_string(), "no regular file");
+        refused(&folder.path().display().to_string(), "not a regular file");
         #[cfg(target_os = "linux")]
-        refused("/dev/zero", "no regular file");
+        refused("/dev/zero", "not a regular file");
     }
 }

@@ -57,7 +57,7 @@ impl Reset {
     /// # Errors
     ///
     /// `Conflict` while another reset of the collection is under way; otherwise the errors of the
-    /// store and of `purge`. A collection that is already gone is no error.
+    /// store and of `purge`. A collection that is already gone is not an error.
     pub async fn run<E: From<Error>>(
         &self,
         store: &dyn Store,

@@ -83,7 +83,7 @@ impl Messages {
         self.file.read_exact(&mut front).map_err(unread)?;
         let [mark @ .., a, b, c, d] = front;
         if mark != CONTINUATION {
-            let text = "this is no Arrow file, or one from before 2019; write it again with a current program";
+            let text = "this is not an Arrow file, or one from before 2019; write it again with a current program";
             return Err(TableError::new(text));
         }
         let described = u32::from_le_bytes([a, b, c, d]);

@@ -63,7 +63,7 @@ impl FromStr for Columns {
                 }
                 other => {
                     let fields = "id, embedding, document, revision or metadata";
-                    return Err(ColumnsError(format!("`{other}` is no field; choose {fields}")));
+                    return Err(ColumnsError(format!("`{other}` is not a field; choose {fields}")));
                 }
             };
             if column.is_empty() || place.replace(column.to_owned()).is_some() {
@@ -180,7 +180,8 @@ mod tests {
             let error = columns.parse::<Columns>().unwrap().places(&schema, by_revision).unwrap_err();
             assert!(error.to_string().contains(says), "{error}");
         }
-        for (text, says) in [("id", "FIELD=COLUMN"), ("key=a", "is no field"), ("id=a,id=b", "one column for `id`")] {
+        for (text, says) in [("id", "FIELD=COLUMN"), ("key=a", "is not a field"), ("id=a,id=b", "one column for `id`")]
+        {
             assert!(text.parse::<Columns>().unwrap_err().to_string().contains(says), "{text}");
         }
     }

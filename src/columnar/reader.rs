@@ -211,7 +211,7 @@ impl TableReader {
         if let Some(place) = self.places.revision {
             let revision = cell::id(batch.column(place), at).map_err(fails(place))?;
             let parsed = revision.and_then(|text| text.parse::<Revision>().ok());
-            let reason = || fails(place)("it is no whole number of up to 39 digits below 2^128".to_owned());
+            let reason = || fails(place)("it is not a whole number of up to 39 digits below 2^128".to_owned());
             op = op.at(parsed.ok_or_else(reason)?);
         }
         op.validate(self.rules).map_err(|error| {
@@ -274,7 +274,7 @@ fn check_footer(file: &mut File, most: u64) -> Result<(), TableError> {
     let mut start = [0; 4];
     file.read_exact(&mut start).map_err(unread)?;
     if start != *b"PAR1" {
-        return Err(TableError::new("this is no Parquet file: it does not begin with `PAR1`"));
+        return Err(TableError::new("this is not a Parquet file: it does not begin with `PAR1`"));
     }
     let mut end = [0; 8];
     file.seek(SeekFrom::Start(length.saturating_sub(8))).map_err(unread)?;

@@ -15,7 +15,7 @@ pub(super) async fn a_created_object_reads_back(store: Arc<dyn Store>) {
     assert_eq!((&read.bytes[..], read.tag), (&b"abcde"[..], tag), "the chunks in order, and the tag of the create");
     create(&*store, "a-Z_0.9/x.meta", "").await;
     assert_eq!(content(&*store, "a-Z_0.9/x.meta").await.unwrap(), "", "an object may be empty");
-    assert!(content(&*store, "c").await.is_none(), "a folder is no object");
+    assert!(content(&*store, "c").await.is_none(), "a folder is not an object");
 }
 
 pub(super) async fn one_creator_wins(store: Arc<dyn Store>) {

@@ -61,7 +61,7 @@ pub(super) async fn a_staged_object_that_is_given_up_never_appears(store: Arc<dy
 
 pub(super) async fn abandoned_uploads_are_found_and_given_up(store: Arc<dyn Store>) {
     create(&*store, "c/0000/log/1", "finished").await;
-    assert_eq!(unfinished(&*store, "c/").await, 0, "an object is no upload");
+    assert_eq!(unfinished(&*store, "c/").await, 0, "an object is not an upload");
     assert_eq!(store.abort_uploads("c/", ALWAYS, false).await.unwrap(), 0, "there is nothing to give up");
     if let Some((staged, _)) = stage(&*store, "c/0000/log/2").await {
         let found = unfinished(&*store, LOG).await;

@@ -49,7 +49,7 @@ pub struct CopyOptions {
     /// Pause between two looks at the end of the log: 1 s by default.
     pub interval: Duration,
     /// Make the target equal to the origin, whatever it holds. Otherwise a target with records
-    /// that are no copy of the origin is refused.
+    /// that are not copies of the origin is refused.
     pub overwrite: bool,
     /// Compare number and digest of all records at the end. It reads both collections once.
     pub verify: bool,
@@ -188,7 +188,7 @@ impl Copier {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if the target holds records that are no copy of the origin. `Conflict` if
+    /// `InvalidInput` if the target holds records that are not copies of the origin. `Conflict` if
     /// another copy of the same origin overtakes this one, or if the target differs at the end.
     /// Otherwise the errors of readers and writers. After each of them the same call goes on.
     pub async fn run(

@@ -197,7 +197,7 @@ impl Prices {
         let found =
             found.ok_or_else(|| format!("nothing is called `{name}`; `deltafold cost --prices` lists the names"))?;
         if !dollars.is_finite() || dollars < 0.0 {
-            return Err(format!("`{dollars}` is no price"));
+            return Err(format!("`{dollars}` is not a price"));
         }
         self.0[found.item as usize] = dollars;
         Ok(())

@@ -111,7 +111,7 @@ impl HeadsInDynamoDb {
             Fault::Unsupported(reason) => (StoreErrorKind::Unsupported, reason),
             Fault::Conflict => return StoreError::conflict(verb, key),
             Fault::Lost(reason) | Fault::Rejected(reason) => (StoreErrorKind::Transient, reason),
-            fault => (StoreErrorKind::Permanent, format!("an answer that makes no sense here: {fault:?}")),
+            fault => (StoreErrorKind::Permanent, format!("an unexpected answer: {fault:?}")),
         };
         let reason = format!("{reason} (DynamoDB table `{}` in {})", self.table, self.region);
         StoreError::new(kind, verb, key, reason)

@@ -89,7 +89,7 @@ async fn listed(store: &dyn Store) -> Result<Vec<Listed>> {
         files.extend(page);
         if files.len() > MAX_FILES {
             return Err(Error::invalid(format!(
-                "{} holds more than {MAX_FILES} objects, so it is no directory of files. Name a longer prefix",
+                "{} holds more than {MAX_FILES} objects, so it is not a directory of files. Name a longer prefix",
                 store.location()
             )));
         }

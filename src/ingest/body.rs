@@ -147,7 +147,7 @@ impl BodyReader {
         let mut found = 0u64;
         if text.starts_with('[') {
             let list: Vec<&RawValue> =
-                serde_json::from_str(text).map_err(|error| format!("the body is no list of ops: {error}"))?;
+                serde_json::from_str(text).map_err(|error| format!("the body is not a list of ops: {error}"))?;
             for (number, element) in (1..).zip(list) {
                 found += 1;
                 self.element(&mut read, element.get(), number, true)?;
@@ -316,8 +316,8 @@ pub(super) mod tests {
         let refused = |more: &str, words: &[&str]| {
             refused(&reader(), &format!(r#"{{"op":"delete","id":"a",{more}}}"#), words);
         };
-        refused(r#""source":"s""#, &["line 1, column 34", "field `source`", "without `position`"]);
-        refused(r#""position":"1""#, &["field `position`", "without `source`"]);
+        refused(r#""source":"s""#, &["line 1, column 34", "field `source`", "`position` is missing"]);
+        refused(r#""position":"1""#, &["field `position`", "`source` is missing"]);
         refused(r#""source":"","position":1"#, &["field `source`", "0 bytes"]);
         refused(&format!(r#""source":"{}","position":1"#, "s".repeat(249)), &["249 bytes", "1 to 248"]);
         refused(r#""source":7,"position":1"#, &["field `source`", "expected a string"]);
@@ -334,7 +334,7 @@ pub(super) mod tests {
         let refused = |body: &str, words: &[&str]| refused(&reader(), body, words);
         refused("", &["no op"]);
         refused("[]", &["no op"]);
-        refused("[1", &["no list of ops"]);
+        refused("[1", &["not a list of ops"]);
         refused("hello", &["line 1", "expected a JSON object"]);
         refused("[{\"op\":\"delete\",\"id\":\"a\"},{\"op\":\"drop\"}]", &["op 2 of the list", "column"]);
         refused(
@@ -373,7 +373,7 @@ pub(super) mod tests {
                 ("new op gone".into(), 0)
             );
             assert_eq!(read(&format!("{{\"Records\":[{INSERT},{OTHER},{REMOVE}]}}")), ("new gone".into(), 1));
-            // A record that yields no op is no error.
+            // A record that yields no op is not an error.
             assert_eq!(read(OTHER), (String::new(), 1));
         }
 

@@ -62,7 +62,7 @@ impl Reference {
         let parts = address.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
         let Some((bucket, key)) = parts.filter(|(bucket, key)| !bucket.is_empty() && !key.is_empty()) else {
             let cut: String = address.chars().take(100).collect();
-            return Err(format!("field `s3`: `{cut}` is no address of an object; write `s3://BUCKET/KEY`"));
+            return Err(format!("field `s3`: `{cut}` is not an address of an object; write `s3://BUCKET/KEY`"));
         };
         if etag.as_ref().is_some_and(|etag| etag.is_empty() || !etag.bytes().all(|byte| byte.is_ascii_graphic())) {
             let reason = "field `etag`: it is no ETag; leave it out, or give the ETag that the store reports";

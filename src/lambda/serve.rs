@@ -105,9 +105,9 @@ impl Serve {
             return;
         }
         match folding.send(name, deadline).await {
-            Ok(()) => tracing::info!(collection = %name, segments, "the log is long; its fold was asked for"),
+            Ok(()) => tracing::info!(collection = %name, segments, "the log is long; its fold was requested"),
             Err(reason) => {
-                tracing::warn!(collection = %name, segments, reason, "the log is long, and no fold could be asked for");
+                tracing::warn!(collection = %name, segments, reason, "the log is long, and a fold could not be requested");
                 threshold.forget();
             }
         }

@@ -76,7 +76,7 @@ impl ServeSettings {
         let cache = match variables.get("DELTAFOLD_CACHE") {
             None => room(),
             Some(text) => parse_bytes(text.trim()).unwrap_or_else(|| {
-                variables.refuse(format!("DELTAFOLD_CACHE is `{text}`, which is no size; write it as in `400MiB`"));
+                variables.refuse(format!("DELTAFOLD_CACHE is `{text}`, which is not a size; write it as in `400MiB`"));
                 0
             }),
         };

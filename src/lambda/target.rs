@@ -41,11 +41,11 @@ impl MappingFile {
         if text.starts_with("s3://") {
             let store = store.split('?').next().unwrap_or_default().trim_end_matches('/');
             let key = text.strip_prefix(store).and_then(|rest| rest.strip_prefix('/')).and_then(Key::new);
-            let wrong = || format!("`{text}` is no object of the store; it must be `{store}/NAME`");
+            let wrong = || format!("`{text}` is not an object of the store; it must be `{store}/NAME`");
             return key.map(Self::Object).ok_or_else(wrong);
         }
         let content = String::from_utf8(read_file(text, "the mapping", MAX_MAPPING)?);
-        let content = content.map_err(|_| format!("the mapping `{text}` is no text in UTF-8"))?;
+        let content = content.map_err(|_| format!("the mapping `{text}` is not UTF-8 text"))?;
         Mapping::parse(&content, text).map(Self::Read).map_err(|error| error.to_string())
     }
 
@@ -57,7 +57,7 @@ impl MappingFile {
         let missing = || Error::invalid(format!("there is no mapping `{key}` in {}", store.location()));
         let object = retry::transient(|| store.get(key)).await?.ok_or_else(missing)?;
         let text = std::str::from_utf8(&object.bytes);
-        let text = text.map_err(|_| Error::invalid(format!("the mapping `{key}` is no text in UTF-8")))?;
+        let text = text.map_err(|_| Error::invalid(format!("the mapping `{key}` is not UTF-8 text")))?;
         Mapping::parse(text, key.as_str()).map_err(|error| Error::invalid(error.to_string()))
     }
 }

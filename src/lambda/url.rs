@@ -67,7 +67,7 @@ pub(super) struct Called {
 /// The request of an event. The inner error is the answer to a request that cannot be read.
 pub(super) fn called(payload: &RawValue) -> Result<Result<Called, ApiError>, Failure> {
     let event: Event = serde_json::from_str(payload.get()).map_err(|error| {
-        Failure::event(format!("this function answers requests of its URL, and the event is none: {error}"))
+        Failure::event(format!("this function answers requests of its URL, and the event is not one: {error}"))
     })?;
     Ok(request(event))
 }

@@ -32,7 +32,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
     pub(super) fn number(&mut self, name: &str, default: u32) -> u32 {
         let Some(text) = self.get(name) else { return default };
         text.trim().parse().ok().filter(|number| *number > 0).unwrap_or_else(|| {
-            self.refuse(format!("{name} is `{text}`, which is no number from 1 to {}", u32::MAX));
+            self.refuse(format!("{name} is `{text}`, which is not a number from 1 to {}", u32::MAX));
             default
         })
     }

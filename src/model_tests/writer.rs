@@ -218,7 +218,7 @@ impl Writer {
                 };
                 Some(Observation::Slot(SlotRead { content, log_start }))
             }
-            local => unreachable!("{local:?} is no request that reads"),
+            local => unreachable!("{local:?} is not a request that reads"),
         }
     }
 

@@ -14,7 +14,7 @@ pub enum Guard {
     /// A slot whose answer was lost is tried again. The next one is not touched before it is
     /// decided: R3.
     UnknownIsNotRefused,
-    /// A lost answer is no success.
+    /// A lost answer is not success.
     UnknownIsNotDone,
     /// "Try again" does not mean "taken": R4.
     TryAgainIsNotTaken,

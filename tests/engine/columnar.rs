@@ -246,9 +246,9 @@ fn other_files_are_refused_by_name() {
     std::fs::write(&path, "{\"op\":\"delete\",\"id\":\"a\"}\n".repeat(10)).unwrap();
     let options = TableOptions::new(rules());
     let error = read(&path, TableFormat::Parquet, &options).unwrap_err();
-    assert!(error.to_string().contains("no Parquet file"), "{error}");
+    assert!(error.to_string().contains("not a Parquet file"), "{error}");
     let error = read(&path, TableFormat::Arrow, &options).unwrap_err();
-    assert!(error.to_string().contains("no Arrow file"), "{error}");
+    assert!(error.to_string().contains("not an Arrow file"), "{error}");
     for (name, format) in [
         ("a/b.parquet", Some(TableFormat::Parquet)),
         ("x.PQ", Some(TableFormat::Parquet)),

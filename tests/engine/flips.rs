@@ -210,7 +210,7 @@ async fn a_register_that_says_something_else_is_found() {
     let other = CollectionConfig { metric: Metric::Cosine, ..collection.config().clone() };
     store.overwrite(&key, |bytes| *bytes = other.encode().to_vec()).await;
     let found = findings(&collection).await;
-    assert!(names(&found, &key) && found[0].problem.contains("something else"), "{found:?}");
+    assert!(names(&found, &key) && found[0].problem.contains("differs from the register"), "{found:?}");
 }
 
 /// A follower reads several segments at once. It passes on the ops in front of a damaged one before

@@ -200,7 +200,7 @@ async fn a_follower_knows_the_last_segment_folded() {
     }
 }
 
-/// A swept slot is no damage, and neither is a future one.
+/// A swept slot is not damage, and neither is a future one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_swept_slot_is_no_hole() {
     for made in stores(LAST).await {

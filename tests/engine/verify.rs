@@ -114,10 +114,10 @@ const FINDINGS: &[(Depth, &str, Damage)] = &[
     (Depth::Quick, "though the current version needs it", Removed(|m| emb(m, 0))),
     (Depth::Quick, "bytes long instead of", Forged(|m| m.runs[0].parts[0].bytes += 1, |m| meta(m, 0))),
     (Depth::Quick, "bytes long instead of", Forged(|m| m.embeddings[0].bytes -= 1, |m| emb(m, 0))),
-    (Depth::Quick, "tell different stories", Forged(|m| m.truncated = m.truncated.next(), |_| key("head"))),
+    (Depth::Quick, "its manifest disagree", Forged(|m| m.truncated = m.truncated.next(), |_| key("head"))),
     (Depth::Deep, "its ids are not those", Forged(|m| m.runs[0].parts[0].min_id = "A".into(), |m| meta(m, 0))),
     (Depth::Deep, "its ids are not those", Forged(|m| m.runs[0].parts[0].max_id = "z".into(), |m| meta(m, 0))),
-    (Depth::Deep, "holds a row that is no whole record", Forged(|m| m.runs[1].resolved = true, |m| meta(m, 1))),
+    (Depth::Deep, "holds a row that is not a whole record", Forged(|m| m.runs[1].resolved = true, |m| meta(m, 1))),
     (
         Depth::Deep,
         "refers to other embedding objects",
@@ -139,8 +139,8 @@ const FINDINGS: &[(Depth, &str, Damage)] = &[
             |m| meta(m, 0),
         ),
     ),
-    (Depth::Deep, "rows refer to it, and the manifest says", Forged(|m| m.embeddings[0].live -= 1, |m| emb(m, 0))),
-    (Depth::Deep, "rows refer to it, and the manifest says", Forged(|m| m.embeddings[0].live += 1, |m| emb(m, 0))),
+    (Depth::Deep, "rows refer to it, and the manifest counts", Forged(|m| m.embeddings[0].live -= 1, |m| emb(m, 0))),
+    (Depth::Deep, "rows refer to it, and the manifest counts", Forged(|m| m.embeddings[0].live += 1, |m| emb(m, 0))),
     (
         Depth::Deep,
         "the manifest does not list it",
@@ -160,7 +160,7 @@ const FINDINGS: &[(Depth, &str, Damage)] = &[
     (Depth::Deep, "missing", Removed(|_| key("log/00000000000000000003"))),
     (
         Depth::Deep,
-        "though its version is to be readable",
+        "and its version should be readable",
         Removed(|m| {
             let before = m.ancestors.last().unwrap();
             key(format_args!("manifest/{}-{}", before.version, before.nonce))

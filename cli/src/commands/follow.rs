@@ -65,7 +65,7 @@ impl Follow {
     async fn first_segment(&self, collection: &Collection, shard: ShardId) -> Outcome<Sequence> {
         if let Some(from) = self.from {
             let out_of_range =
-                || Failure::new(Exit::Usage, format!("{from} is no segment: the numbers end at 2^44 - 1"));
+                || Failure::new(Exit::Usage, format!("{from} is not a segment: the numbers end at 2^44 - 1"));
             return Sequence::new(from.max(1)).ok_or_else(out_of_range);
         }
         let status = collection.status().await?;

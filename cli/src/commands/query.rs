@@ -34,7 +34,7 @@ pub(crate) struct Query {
     /// Search with every vector of this file, one JSON list a line; `-` is standard input
     #[arg(long, value_name = "FILE")]
     vectors: Option<PathBuf>,
-    /// How many records to find
+    /// The number of records to find
     #[arg(long, short, value_name = "N", default_value_t = 10)]
     k: usize,
     #[command(flatten)]
@@ -200,13 +200,13 @@ impl Query {
 
 /// A vector from its JSON form.
 fn parse(text: &str) -> Result<Vec<f32>, String> {
-    let value: Value = serde_json::from_str(text).map_err(|error| format!("it is no JSON: {error}"))?;
+    let value: Value = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
     let list = value.as_array().or_else(|| value.get("embedding").and_then(Value::as_array));
-    let Some(list) = list else { return Err("it is no list of numbers".to_owned()) };
+    let Some(list) = list else { return Err("it is not a list of numbers".to_owned()) };
     let number = |(at, value): (usize, &Value)| {
         #[expect(clippy::cast_possible_truncation, reason = "an embedding is of f32, and what overflows is refused")]
         let number = value.as_f64().map(|number| number as f32).filter(|number| number.is_finite());
-        number.ok_or_else(|| format!("element {at} is no number that an f32 can hold"))
+        number.ok_or_else(|| format!("element {at} is not a number that an f32 can hold"))
     };
     list.iter().enumerate().map(number).collect()
 }

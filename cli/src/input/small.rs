@@ -26,14 +26,14 @@ pub(crate) fn read_text(path: &Path, what: &str, limit: Limit) -> Outcome<String
         return Err(Failure::new(Exit::BadInput, problem).help("name the right file"));
     }
     String::from_utf8(read).map_err(|_| {
-        Failure::new(Exit::BadInput, format!("`{name}` is no text in UTF-8")).help(format!("name a file with {what}"))
+        Failure::new(Exit::BadInput, format!("`{name}` is not UTF-8 text")).help(format!("name a file with {what}"))
     })
 }
 
 fn open(path: &Path, name: &str, what: &str) -> Outcome<File> {
     let meta = std::fs::metadata(path).map_err(|error| Failure::file("read", name, &error))?;
     if !meta.is_file() && !is_opened_pipe(path, &meta) {
-        let kind = if meta.is_dir() { "a folder" } else { "no regular file" };
+        let kind = if meta.is_dir() { "a folder" } else { "not a regular file" };
         let problem = format!("`{name}` is {kind}");
         return Err(Failure::new(Exit::BadInput, problem).help(format!("name a file with {what}")));
     }

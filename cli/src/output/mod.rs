@@ -145,7 +145,7 @@ impl Output {
 }
 
 /// The failure to write standard output in a command that went on without it. A reader that closed
-/// the pipe has read what it wanted, and is no failure.
+/// the pipe has read what it wanted, and is not a failure.
 pub(crate) fn lost() -> Option<&'static io::Error> {
     LOST.get().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
 }

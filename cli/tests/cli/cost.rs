@@ -24,7 +24,7 @@ fn prices_can_be_seen_and_replaced() {
     let of = |more: &str| home.run(&format!("cost --json {more}")).ok().json()["this"]["list"].as_f64().unwrap();
     assert!(of("--price s3.put=0.00001") > of("") + 2.0);
     home.run("cost --price s3.putt=1").ends_with(2).complains("--prices");
-    home.run("cost --price s3.put=cheap").ends_with(2).complains("no number");
+    home.run("cost --price s3.put=cheap").ends_with(2).complains("not a number");
     home.run("cost --window 0s").ends_with(2);
     home.run("cost --shards 0").ends_with(2);
 }

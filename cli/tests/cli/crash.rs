@@ -42,7 +42,7 @@ fn a_panic_is_one_json_document_with_json() {
 }
 
 /// The runtime panics where the system refuses another thread, as under a small `ulimit -v`. That
-/// is no defect.
+/// is not a defect.
 #[test]
 fn a_lack_of_threads_is_out_of_memory() {
     let ran = panicking(&Home::new(), "threads", "status", false).ends_with(71);

@@ -148,7 +148,7 @@ fn an_export_is_whole_or_not_there() {
     assert!(!partial.exists() && !home.path().join("parts/part-00007.jsonl").exists());
     std::fs::create_dir(home.path().join("mine.partial")).expect("a folder");
     home.write("mine.partial/notes.txt", "mine");
-    home.run("export c --format jsonl --out mine").ends_with(1).complains("`notes.txt` in it is no part of an export");
+    home.run("export c --format jsonl --out mine").ends_with(1).complains("`notes.txt` in it is not part of an export");
     home.run("export c --format jsonl --out parts").ends_with(2).complains("exists already");
     // A damaged collection breaks the export off.
     home.run("compact c").ok();

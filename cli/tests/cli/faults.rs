@@ -78,11 +78,11 @@ fn files_of_options_are_read_with_a_limit() {
     std::fs::create_dir(home.path().join("folder")).expect("made");
     let limit = std::time::Duration::from_secs(60);
     for (file, words) in [
-        ("fifo", "no regular file"),
-        ("/dev/zero", "no regular file"),
+        ("fifo", "not a regular file"),
+        ("/dev/zero", "not a regular file"),
         ("folder", "is a folder"),
         ("large.toml", "larger than 1.0 MiB"),
-        ("binary.toml", "no text in UTF-8"),
+        ("binary.toml", "not UTF-8 text"),
     ] {
         let run = |arguments: &str| Ran::within(home.command(arguments), limit, "").ends_with(3).complains(file);
         run(&format!("map --check {file}")).complains(words);

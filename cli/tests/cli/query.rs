@@ -54,9 +54,9 @@ fn a_query_that_cannot_be_asked_is_a_clear_error() {
     home.run("query c --vector-from absent").ends_with(4).complains("holds no record `absent`");
     home.run("query c --vector-from bare").ends_with(3).complains("record `bare` has no embedding");
     home.run("query c --vector [1]").ends_with(3).complains("its vector has 1 numbers; give 2");
-    home.run("query c --vector [1,1e39]").ends_with(3).complains("element 1 is no number that an f32 can hold");
-    home.run("query c --vector [1,").ends_with(3).complains("it is no JSON");
-    home.run("query c --vector {}").ends_with(3).complains("it is no list of numbers");
+    home.run("query c --vector [1,1e39]").ends_with(3).complains("element 1 is not a number that an f32 can hold");
+    home.run("query c --vector [1,").ends_with(3).complains("it is not JSON");
+    home.run("query c --vector {}").ends_with(3).complains("it is not a list of numbers");
     home.run("query c --vector [1,2] -k 0").ends_with(3).complains("ask for 1 to 65536");
     home.run("query c --vector [1,2] -k 5 --approximate 4").ends_with(3).complains("at least as many candidates");
     home.write("vectors.jsonl", "[1,2]\n[\"x\",2]\n");

@@ -75,5 +75,5 @@ fn a_missing_or_needless_revision_is_named_with_its_line() {
     let add = "{\"op\":\"add\",\"id\":\"a\",\"revision\":1}\n";
     home.run_with("append by-revision", add).ends_with(3).complains("field `op`").complains("use `put` or `upsert`");
     let bad = "{\"op\":\"delete\",\"id\":\"a\",\"revision\":1.5}\n";
-    home.run_with("append by-revision", bad).ends_with(3).complains("no whole number of up to 39 digits");
+    home.run_with("append by-revision", bad).ends_with(3).complains("not a whole number of up to 39 digits");
 }

@@ -105,7 +105,7 @@ async fn a_client_works_with_a_collection() {
     assert_eq!(call(&function, "GET", &format!("{COLLECTIONS}/none"), Value::Null).await.0, 404);
     assert_eq!(call(&function, "GET", "/api/v1/heartbeat", Value::Null).await.0, 410);
 
-    // An event of another kind is no request, and the next request is answered.
+    // An event of another kind is not a request, and the next request is answered.
     let (answer, _) = function.invoke(&json!({ "Records": [] }), LONG).await;
     let Answer::Failed(kind, reason) = answer else { panic!("{answer:?}") };
     assert!(kind == "Deltafold.Event" && reason.contains("its URL"), "{kind}: {reason}");
@@ -247,7 +247,7 @@ async fn the_other_function_folds_long_logs() {
     let folded = Collection::open(store, &place.parse().unwrap()).await.unwrap();
     assert!(folded.status().await.unwrap().shards.iter().all(|shard| shard.folded == shard.tail));
     assert_eq!(ids(&function, &at).await.len(), 5);
-    // A dropped collection is no failure of the schedule.
+    // A dropped collection is not a failure of the schedule.
     ok(&function, "DELETE", &format!("{COLLECTIONS}/long"), Value::Null).await;
     let (answer, _) = compact.invoke(&schedule, LONG).await;
     assert_eq!(answer.done()["collections"], json!([]));

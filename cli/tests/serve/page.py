@@ -95,7 +95,7 @@ def operate(watched, scheme):
     watched.check(f"search-{scheme}")
     page.get_by_label("Filter").fill("{year")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert").filter(has_text="The filter is no JSON")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="The filter is not JSON")).to_be_visible()
     page.get_by_role("button", name="Clear").click()
 
 

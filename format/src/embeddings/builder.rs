@@ -170,7 +170,7 @@ impl EmbeddingBuilder {
 
 /// Rows and columns have one length, so this does not happen.
 fn no_slot() -> FormatError {
-    FormatError::invalid(WHAT, "its rows and codes are not equally many")
+    FormatError::invalid(WHAT, "it does not have one code for each row")
 }
 
 /// A section of these bytes. Appends the crc32 of each of its blocks to `checksums`.

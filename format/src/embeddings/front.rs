@@ -99,7 +99,7 @@ impl EmbeddingsFront {
         let table = reader.verified_raw_section(CHECKSUMS, CHECKSUMS_WHAT, blocks * size_of::<u32>())?;
         let (checksums, rest) = table.as_chunks::<4>();
         if checksums.len() != blocks || !rest.is_empty() {
-            return Err(FormatError::invalid(CHECKSUMS_WHAT, "there is not one for each block of the sections"));
+            return Err(FormatError::invalid(CHECKSUMS_WHAT, "it does not have one for each block of the sections"));
         }
         let checksums = checksums.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
         Ok(Self { reader, dimension, rows, rotation, sections, checksums })
@@ -150,7 +150,7 @@ impl EmbeddingsFront {
         let span = self.span(section);
         let around = blocks_around(&wanted, span.len);
         if fetched.len() != around.len() {
-            let reason = format!("{} of its bytes were asked for, and {} came", around.len(), fetched.len());
+            let reason = format!("{} of its bytes were requested, and {} arrived", around.len(), fetched.len());
             return Err(FormatError::truncated(section.name(), reason));
         }
         let first = around.start / BLOCK;
@@ -164,7 +164,7 @@ impl EmbeddingsFront {
     pub(super) fn wanted(&self, section: EmbeddingSection, rows: Range<u32>) -> Result<Range<usize>, FormatError> {
         let (start, end) = (rows.start, rows.end);
         self.bytes_of(section, rows).ok_or_else(|| {
-            let reason = format!("there are no rows {start} to {end}, there are only {}", self.rows);
+            let reason = format!("rows {start} to {end} were requested, and it has {}", self.rows);
             FormatError::invalid(section.name(), reason)
         })
     }
@@ -225,7 +225,7 @@ fn span_of(
     }
     let len = u64::from(rows) * section.stride(dimension) as u64;
     if entry.raw != len {
-        return Err(FormatError::invalid(what, "there are not as many as the header says"));
+        return Err(FormatError::invalid(what, "their number differs from the header"));
     }
     let len = usize::try_from(len).map_err(|_| FormatError::too_large(what, len, usize::MAX as u64))?;
     Ok(Span { offset: entry.offset, len, block })

@@ -130,7 +130,7 @@ impl Embeddings {
         let range = self.front.sections_range(sections.clone());
         let wanted = range.end - range.start;
         if fetched.len() as u64 != wanted {
-            let reason = format!("{wanted} of its bytes were asked for, and {} came", fetched.len());
+            let reason = format!("{wanted} of its bytes were requested, and {} arrived", fetched.len());
             return Err(FormatError::truncated(sections.start().name(), reason));
         }
         let mut with = self.clone();

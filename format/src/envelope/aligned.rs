@@ -61,7 +61,7 @@ mod tests {
         // aborted where memory was short.
         let error = AlignedBuf::zeroed(usize::MAX - 1, "ops").err().unwrap();
         assert_eq!((error.kind(), error.what()), (FormatErrorKind::OutOfMemory, "ops"));
-        assert!(error.to_string().contains("there is no memory for its 18446744073709551614 bytes"), "{error}");
+        assert!(error.to_string().contains("memory for its 18446744073709551614 bytes is not available"), "{error}");
         assert_eq!(AlignedBuf::zeroed(17, "ops").unwrap().into_bytes(), [0; 17].as_slice());
     }
 }

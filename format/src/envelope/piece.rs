@@ -44,7 +44,7 @@ impl PieceSum {
     /// The raw bytes of a piece at a 16-byte boundary, verified. Allocates at most `max_raw`.
     pub(crate) fn unseal(&self, stored: Bytes, what: &'static str, max_raw: usize) -> Result<Bytes, FormatError> {
         if stored.len() != self.stored as usize {
-            let reason = format!("{} of its bytes were asked for, and {} came", self.stored, stored.len());
+            let reason = format!("{} of its bytes were requested, and {} arrived", self.stored, stored.len());
             return Err(FormatError::truncated(what, reason));
         }
         check_length(u64::from(self.raw), what, max_raw)?;

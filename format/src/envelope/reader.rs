@@ -35,7 +35,7 @@ impl EnvelopeReader {
             return Ok(self);
         }
         let kind = FormatErrorKind::WrongKind { expected, found };
-        Err(FormatError::new(kind, "envelope", format!("this is a {found} and not a {expected}")))
+        Err(FormatError::new(kind, "envelope", format!("it is a {found}, not a {expected}")))
     }
 
     /// Reads the envelope of an object of any kind. The padding, which no checksum covers, must be
@@ -44,10 +44,16 @@ impl EnvelopeReader {
         let envelope = Envelope::parse(&object)?;
         let (is, says) = (object.len() as u64, envelope.bytes());
         if is < says {
-            return Err(FormatError::truncated("object", format!("it is {is} bytes long and says it has {says}")));
+            return Err(FormatError::truncated(
+                "object",
+                format!("it is {is} bytes long, and its envelope states {says}"),
+            ));
         }
         if is > says {
-            return Err(FormatError::damaged("object", format!("it is {is} bytes long and says it has only {says}")));
+            return Err(FormatError::damaged(
+                "object",
+                format!("it is {is} bytes long, and its envelope states only {says}"),
+            ));
         }
         let mut end = envelope.envelope_len();
         for section in envelope.sections() {
@@ -121,8 +127,7 @@ impl EnvelopeReader {
         let len = usize::try_from(section.stored).map_err(|_| missing())?;
         let slice = start.checked_add(len).and_then(|end| self.object.get(start..end));
         // A whole object holds all of its sections; a prefix may lack some.
-        let short =
-            || FormatError::truncated(what, format!("only {} bytes of the object are there", self.object.len()));
+        let short = || FormatError::truncated(what, format!("the object has only {} bytes", self.object.len()));
         let slice = slice.ok_or_else(short)?;
         // An empty slice may lie outside the object's allocation, which `slice_ref` does not
         // accept.

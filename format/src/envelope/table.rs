@@ -168,7 +168,7 @@ impl Envelope {
         }
         let number = u16::from_le_bytes(field(covered, 8).ok_or_else(short)?);
         let kind = ObjectKind::from_number(number)
-            .ok_or_else(|| FormatError::invalid("envelope", format!("no kind of object has number {number}")))?;
+            .ok_or_else(|| FormatError::invalid("envelope", format!("the object has the unknown kind {number}")))?;
         if version == 0 || field(covered, 14) != Some([0; 2]) {
             return Err(FormatError::invalid(
                 "envelope",

@@ -22,7 +22,7 @@ pub(super) fn check(of: &Manifest) -> Checked {
     require(copied, "its copy of the collection register is another collection's")?;
     require(
         of.truncated > Sequence::ZERO && of.truncated.prev() <= of.folded,
-        "it gives up log slots that are not folded",
+        "its log start lies behind slots that are not folded",
     )?;
     require(of.sweep_floor <= of.version, "its sweep floor is above its version")?;
     require(of.marks_floor <= of.folded, "its marks floor is above its last folded segment")?;
@@ -67,7 +67,7 @@ fn check_run(run: &Run) -> Checked {
         check_part(part)?;
         Ok::<_, FormatError>(rows.saturating_add(u64::from(part.rows)))
     })?;
-    require(rows == run.rows, "a run's rows are not those of its parts")?;
+    require(rows == run.rows, "the row count of a run differs from its parts")?;
     let apart = run.parts.is_sorted_by(|a, b| a.max_id < b.min_id);
     require(apart, "a run's parts are not in the order of their ids or overlap")
 }
@@ -76,13 +76,13 @@ fn check_part(part: &PartEntry) -> Checked {
     let rows = (1..=MAX_PART_ROWS).contains(&(part.rows as usize));
     require(rows, "a part has no rows or too many")?;
     let lengths = 0 < part.front_bytes && part.front_bytes <= part.columns_end && part.columns_end <= part.bytes;
-    require(lengths, "a part's front is empty, or longer than what holds it")?;
+    require(lengths, "a part's front is empty, or longer than its object")?;
     let ids = (1..=MAX_ID_BYTES).contains(&part.min_id.len())
         && part.max_id.len() <= MAX_ID_BYTES
         && part.min_id <= part.max_id
         && (part.min_id == part.max_id) == (part.rows == 1);
-    require(ids, "a part's first and last id cannot be")?;
+    require(ids, "a part's first and last id contradict each other")?;
     let absent = part.absent.rows <= part.rows && (part.absent.rows > 0 || part.absent == Absent::default());
-    require(absent, "a part has more rows without a record than rows, or a date of none")?;
+    require(absent, "a part counts more rows without a record than rows, or dates rows that it does not have")?;
     require(part.embeddings.is_sorted_by(|a, b| a < b), "a part's embedding objects are not sorted or not unique")
 }

@@ -61,7 +61,7 @@ fn edit(from: &mut Cursor<'_>) -> Result<EditSummary, FormatError> {
         UNPIN => EditKind::Unpin,
         SWEEP => EditKind::Sweep,
         REPAIR => EditKind::Repair,
-        other => return Err(from.invalid(format!("no kind of edit has number {other}"))),
+        other => return Err(from.invalid(format!("the edit has the unknown kind {other}"))),
     };
     Ok(EditSummary { kind, rows_in: from.u64()?, rows_out: from.u64()?, bytes_in: from.u64()?, bytes_out: from.u64()? })
 }
@@ -100,7 +100,7 @@ pub(super) fn absent(from: &mut Cursor<'_>, manifest: &mut Manifest) -> Result<(
         part.absent = Absent { rows: from.u32()?, oldest: from.timestamp()? };
     }
     if manifest.absent_rows() == 0 {
-        return Err(from.invalid("it lists rows without a record where there are none"));
+        return Err(from.invalid("it lists rows without a record, and has none"));
     }
     Ok(())
 }
@@ -109,7 +109,7 @@ fn dropped(from: &mut Cursor<'_>) -> Result<Dropped, FormatError> {
     let object = match from.u8()? {
         META => PartObject::Meta(from.object_name()?),
         EMBEDDINGS => PartObject::Embeddings(from.object_name()?),
-        other => return Err(from.invalid(format!("no kind of dropped object has number {other}"))),
+        other => return Err(from.invalid(format!("a dropped object has the unknown kind {other}"))),
     };
     Ok(Dropped { object, version: from.version()? })
 }

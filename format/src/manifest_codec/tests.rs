@@ -283,7 +283,7 @@ fn counts_of_absent_rows_come_back() {
         let object = manifest.encode().unwrap().to_bytes();
         assert_eq!(Manifest::decode(object.clone()).unwrap(), manifest);
         let error = Manifest::decode(with_section(&object, ABSENT, &|counts| counts.fill(0))).unwrap_err();
-        assert_eq!(error.reason(), "it lists rows without a record where there are none");
+        assert_eq!(error.reason(), "it lists rows without a record, and has none");
     }
     assert_eq!((manifest.runs[0].absent(), manifest.runs[1].absent(), manifest.runs[2].absent()), (1, 0, 2));
     assert_eq!(manifest.name(), name(9, 99));

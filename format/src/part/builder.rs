@@ -184,7 +184,10 @@ impl PartBuilder {
         embedding: Option<EmbeddingRef>,
     ) -> Result<(), FormatError> {
         if row >= part.rows() {
-            return Err(FormatError::invalid(WHAT, format!("there is no row {row} to copy, only {}", part.rows())));
+            return Err(FormatError::invalid(
+                WHAT,
+                format!("row {row} cannot be copied: the part has {}", part.rows()),
+            ));
         }
         let split = part.form(row) == Form::Split;
         let embedding = match (part.embedding(row), embedding) {
@@ -260,7 +263,7 @@ impl PartBuilder {
         if self.rows() == 0 {
             self.revisions = revised.then(Revisions::default);
         } else if self.revisions.is_some() != revised {
-            return Err(FormatError::invalid(WHAT, "rows with revisions and rows without make no part"));
+            return Err(FormatError::invalid(WHAT, "a part cannot mix rows with and without revisions"));
         }
         self.rows.ids.push(id);
         self.bytes += id.len() + size_of::<u32>() + PAYLOAD_BYTES;

@@ -27,7 +27,7 @@ pub(super) struct Checked {
 /// Checks every rule of rows alone.
 pub(super) fn check(archive: &ArchivedRows, revised: bool) -> Result<Checked, FormatError> {
     let rows = archive.forms.len();
-    require(rows > 0, "there are no rows")?;
+    require(rows > 0, "it has no rows")?;
     if rows > MAX_PART_ROWS {
         return Err(FormatError::too_large("part rows", rows as u64, MAX_PART_ROWS as u64));
     }
@@ -68,14 +68,14 @@ impl Payloads {
         for (row, byte) in archive.forms.iter().enumerate() {
             let form = Form::from_byte(*byte)
                 .ok_or_else(|| FormatError::invalid(ROWS.name, format!("row {row} has the unknown form {byte}")))?;
-            require(form == Form::Put || byte & RENEWED == 0, "a row that is not put is renewed")?;
+            require(form == Form::Put || byte & RENEWED == 0, "a row is renewed, and is not a put")?;
             require(
                 (form == Form::Revised) == revised,
                 "a row lacks its revisions, or has some that its form does not need",
             )?;
             if form == Form::Split {
                 let listed = splits.next().is_some_and(|split| split.to_native() as usize == row);
-                require(listed, "the list of splits lacks one")?;
+                require(listed, "the list of splits is too short")?;
             }
             if form != Form::Delete {
                 payloads.contents.set(row);
@@ -84,7 +84,7 @@ impl Payloads {
                 payloads.patches.set(row);
             }
         }
-        require(splits.next().is_none(), "the list of splits has one too many")?;
+        require(splits.next().is_none(), "the list of splits is too long")?;
         for patch in rows..count {
             payloads.patches.set(patch);
             payloads.contents.set(patch);
@@ -95,7 +95,7 @@ impl Payloads {
 
 fn ids(archive: &ArchivedRows, rows: usize) -> Result<(), FormatError> {
     texts(&archive.ids, 1, MAX_ID_BYTES)?;
-    require(archive.ids.len() == rows, "there is not one id for each row")?;
+    require(archive.ids.len() == rows, "it does not have one id for each row")?;
     let mut before: &[u8] = &[];
     for row in 0..rows {
         let id = archive.ids.bytes_of(row);
@@ -107,7 +107,7 @@ fn ids(archive: &ArchivedRows, rows: usize) -> Result<(), FormatError> {
 
 fn positions(archive: &ArchivedRows, payloads: &Payloads) -> Result<(), FormatError> {
     let one_each = archive.inserted.len() == payloads.count && archive.changed.len() == payloads.count;
-    require(one_each, "there are not two positions for each payload")?;
+    require(one_each, "it does not have two positions for each payload")?;
     for payload in 0..payloads.count {
         let inserted = u64_at(&archive.inserted, payload) != 0;
         let changed = u64_at(&archive.changed, payload) != 0;
@@ -117,7 +117,7 @@ fn positions(archive: &ArchivedRows, payloads: &Payloads) -> Result<(), FormatEr
             (true, false) => inserted && changed,
             (true, true) => inserted == upserts && (changed || !upserts),
         };
-        require(fits, "a position is missing, or is there and should not be")?;
+        require(fits, "a position is missing, or stands where none may")?;
     }
     Ok(())
 }
@@ -128,7 +128,7 @@ fn documents(archive: &ArchivedRows, payloads: &Payloads) -> Result<usize, Forma
     ascending(&archive.documents_cleared, payloads.count)?;
     for payload in archive.documents_cleared.iter() {
         let payload = payload.to_native() as usize;
-        require(payloads.patches.has(payload), "a row that is no patch clears a document")?;
+        require(payloads.patches.has(payload), "a row clears a document, and is not a patch")?;
         require(archive.documents.rank(payload).is_none(), "a payload sets a document and clears it")?;
     }
     Ok(count)
@@ -138,14 +138,14 @@ fn embeddings(archive: &ArchivedRows, payloads: &Payloads) -> Result<Vec<(Object
     let objects = archive.object_versions.len();
     require(archive.object_nonces.len() == objects, "an embedding object has half a name")?;
     let one_each = archive.embedding_objects.len() == payloads.count && archive.embedding_rows.len() == payloads.count;
-    require(one_each, "there is not one embedding's place for each payload")?;
+    require(one_each, "it does not have one place of an embedding for each payload")?;
     let mut references: Vec<(ObjectName, u32)> = (0..objects).map(|i| (object_name(archive, i), 0)).collect();
     require(references.is_sorted_by(|a, b| a.0 < b.0), "embedding objects do not ascend")?;
     for payload in 0..payloads.count {
         let (object, row) = (u32_at(&archive.embedding_objects, payload), u32_at(&archive.embedding_rows, payload));
         if let Some(object) = object.checked_sub(FIRST_OBJECT) {
             require(payloads.contents.has(payload), "a tombstone has an embedding")?;
-            require((row as usize) < MAX_PART_ROWS, "an embedding lies in a row that no object has")?;
+            require((row as usize) < MAX_PART_ROWS, "an embedding's row number is beyond every object")?;
             let unknown = || FormatError::invalid(ROWS.name, "an embedding lies in an object that is not listed");
             let entry = references.get_mut(object as usize).ok_or_else(unknown)?;
             let place = |n: usize| (u32_at(&archive.embedding_objects, n), u32_at(&archive.embedding_rows, n));
@@ -153,10 +153,10 @@ fn embeddings(archive: &ArchivedRows, payloads: &Payloads) -> Result<Vec<(Object
             let twice = row.is_some_and(|row| place(row.to_native() as usize) == place(payload));
             entry.1 += u32::from(!twice);
         } else {
-            require(object != CLEAR || payloads.patches.has(payload), "a row that is no patch clears an embedding")?;
+            require(object != CLEAR || payloads.patches.has(payload), "a row clears an embedding, and is not a patch")?;
             require(row == 0, "a payload without an embedding has a row of one")?;
         }
     }
-    require(references.iter().all(|(_, count)| *count > 0), "an embedding object is listed and not referred to")?;
+    require(references.iter().all(|(_, count)| *count > 0), "an embedding object is listed, and no row refers to it")?;
     Ok(references)
 }

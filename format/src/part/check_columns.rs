@@ -23,13 +23,13 @@ pub(super) fn metadata_column(
     let count = presence(&column.presence, payloads.count)?;
     values(column, count)?;
     let counted = (count, column.elements()) == (entry.present as usize, entry.elements as usize);
-    require(counted, "a metadata column has not as many values as the directory lists")?;
+    require(counted, "the number of values of a metadata column differs from the directory")?;
     let lawful = if entry.kind == REMOVED { &payloads.patches } else { &payloads.contents };
     require(lawful.covers(&column.presence), "a payload has metadata that its form does not allow")?;
     let Some(summary) = &entry.summary else { return Ok(()) };
     // Compares bytes, which tell apart numbers that compare as equal.
     let same = ColumnSummary::encoded(Some(summary)) == ColumnSummary::encoded(ColumnSummary::of(column).as_ref());
-    require(same, "the summary of a metadata column is not that of its values")
+    require(same, "the summary of a metadata column differs from its values")
 }
 
 /// Checks the columns of one key: no payload may have two values of it.
@@ -48,20 +48,20 @@ pub(super) fn one_value_each<'a>(
 /// Checks every rule of a block of documents.
 pub(super) fn documents(block: &ArchivedTexts, entry: &BlockEntry) -> Result<(), FormatError> {
     texts(block, 0, MAX_DOCUMENT_BYTES)?;
-    require(block.len() == entry.documents as usize, "a block has not as many documents as the directory lists")
+    require(block.len() == entry.documents as usize, "the number of documents of a block differs from the directory")
 }
 
 /// Checks that a column has `count` values, and no data that its type does not need.
 pub(super) fn values(column: &ArchivedValues, count: usize) -> Result<(), FormatError> {
     let kind = column.kind.to_native();
-    require(kind <= BOOLS, "a metadata column is of no known type")?;
+    require(kind <= BOOLS, "a metadata column has an unknown type")?;
     let elements = column.elements();
     let is_text = matches!(kind, STRING | STRINGS);
     let unused = (!is_text && !column.texts.offsets.is_empty())
         || (!is_text && !matches!(kind, BOOL | BOOLS) && !column.texts.bytes.is_empty())
         || (!matches!(kind, I64 | F64 | I64S | F64S) && !column.numbers.is_empty())
         || (kind < STRINGS && !column.ends.is_empty());
-    require(!unused, "a metadata column has more than its type needs")?;
+    require(!unused, "a metadata column has fields that its type does not use")?;
     match kind {
         STRING | STRINGS => texts(&column.texts, 0, MAX_METADATA_BYTES)?,
         F64 | F64S => require(finite(&column.numbers), "a number is not finite")?,
@@ -79,7 +79,7 @@ pub(super) fn values(column: &ArchivedValues, count: usize) -> Result<(), Format
         }
         _ => elements,
     };
-    require(found == count, "a metadata column has not one value for each payload present")
+    require(found == count, "a metadata column does not have one value for each payload present")
 }
 
 /// No branch depends on an element, so the compiler vectorizes the loop.

@@ -20,9 +20,9 @@ pub struct Absent {
 
 /// Checks every rule of revisions alone, for this number of rows.
 pub(super) fn check(revisions: &ArchivedRevisions, rows: usize) -> Result<Absent, FormatError> {
-    require(revisions.kinds.len() == rows, "there is not one kind for each row")?;
+    require(revisions.kinds.len() == rows, "it does not have one kind for each row")?;
     let known = |kind: &u8| *kind <= (BASE | UPSERTED) && kind & BASE != BASE;
-    require(revisions.kinds.iter().all(known), "a row's kind is not known")?;
+    require(revisions.kinds.iter().all(known), "a row has an unknown kind")?;
     stamps(revisions, rows)?;
     absent(revisions, rows)
 }
@@ -31,16 +31,16 @@ pub(super) fn check(revisions: &ArchivedRevisions, rows: usize) -> Result<Absent
 fn stamps(revisions: &ArchivedRevisions, rows: usize) -> Result<(), FormatError> {
     let count = revisions.high.len();
     let one_each = revisions.low.len() == count && revisions.ties.len() == count;
-    require(one_each, "a revision has half a number, or no tie")?;
+    require(one_each, "a revision lacks half of its number, or its tie")?;
     if revisions.ends.is_empty() {
-        require(count == rows, "there is not one revision for each row")?;
+        require(count == rows, "it does not have one revision for each row")?;
     } else {
-        require(revisions.ends.len() == rows, "there is not one end of revisions for each row")?;
+        require(revisions.ends.len() == rows, "it does not have one end of revisions for each row")?;
         let grow = revisions.ends.is_sorted_by(|a, b| a.to_native() < b.to_native());
         let first = u32_at(&revisions.ends, 0) > 0;
         let last = u32_at(&revisions.ends, rows.saturating_sub(1)) as usize;
         require(grow && first && last == count, "a row has no revision, or revisions do not end with the rows")?;
-        require(count > rows, "ends of revisions are there where each row has one")?;
+        require(count > rows, "ends of revisions are listed, and each row has one revision")?;
     }
     let mut mixed = revisions.mixed.iter();
     for row in 0..rows {
@@ -48,12 +48,12 @@ fn stamps(revisions: &ArchivedRevisions, rows: usize) -> Result<(), FormatError>
         let several = stamps.len() > 1;
         if several {
             let listed = mixed.next().is_some_and(|mixed| mixed.to_native() as usize == row);
-            require(listed, "the list of rows of several revisions lacks one")?;
+            require(listed, "the list of rows of several revisions is too short")?;
         }
         let sorted = stamps.clone().skip(1).all(|at| revisions.stamp(at - 1) < revisions.stamp(at));
         require(sorted, "the revisions of a row do not ascend")?;
     }
-    require(mixed.next().is_none(), "the list of rows of several revisions has one too many")?;
+    require(mixed.next().is_none(), "the list of rows of several revisions is too long")?;
     let ends = &revisions.slot_ends;
     let ordered = ends.is_sorted_by(|a, b| a.to_native() <= b.to_native());
     let last = ends.last().map_or(0, |last| last.to_native()) as usize;
@@ -81,10 +81,10 @@ impl Slots<'_> {
             slot = self.revisions.slots.get(*next as usize).map_or(u32::MAX, |slot| slot.to_native());
             *next += 1;
         }
-        require((slot as usize) < stamps.len(), "a field has a revision that its row has not")?;
+        require((slot as usize) < stamps.len(), "a field has a revision that its row does not have")?;
         if slot == 0 {
             let base = self.revisions.kind(row) & BASE;
-            require(base != DELETE, "a field is no newer than the delete of its row")?;
+            require(base != DELETE, "a field is not newer than the delete of its row")?;
             require(base != PUT || !removed, "a put removes a field, or upserts")?;
         }
         if let Some(borne) = self.borne.get_mut(stamps.start + slot as usize) {
@@ -142,22 +142,25 @@ pub(super) fn fields<'a>(
     let mut before = 0;
     for (mixed, end) in revisions.mixed.iter().zip(revisions.slot_ends.iter()) {
         let found = slots.found.get(mixed.to_native() as usize).copied().unwrap_or_default();
-        require(found == end.to_native() - before, "there is not one slot for each field")?;
+        require(found == end.to_native() - before, "it does not have one slot for each field")?;
         before = end.to_native();
     }
-    require(slots.borne.iter().all(|borne| *borne), "a row has a revision that nothing bears")
+    require(slots.borne.iter().all(|borne| *borne), "a row has a revision that no field uses")
 }
 
 /// Checks the list of the rows without a record.
 fn absent(revisions: &ArchivedRevisions, rows: usize) -> Result<Absent, FormatError> {
     ascending(&revisions.absent, rows)?;
-    require(revisions.dates.len() == revisions.absent.len(), "there is not one date for each row without a record")?;
+    require(
+        revisions.dates.len() == revisions.absent.len(),
+        "it does not have one date for each row without a record",
+    )?;
     let mut listed = revisions.absent.iter().peekable();
     for row in 0..rows {
         let kind = revisions.kind(row);
         let present = kind & BASE == PUT || kind & UPSERTED != 0;
         let is_listed = listed.next_if(|absent| absent.to_native() as usize == row).is_some();
-        require(present != is_listed, "the list of rows without a record is not that of the rows' kinds")?;
+        require(present != is_listed, "the list of rows without a record differs from the kinds of the rows")?;
     }
     let oldest = (0..revisions.dates.len()).map(|i| date(u64_at(&revisions.dates, i))).min();
     Ok(Absent { rows: super::numbers::number(revisions.absent.len()), oldest: oldest.unwrap_or_default() })

@@ -124,7 +124,7 @@ impl ColumnSummary {
         let summed =
             form <= LISTED && elements > 0 && kind != REMOVED && (form == BOUNDS || !matches!(kind, BOOL | BOOLS));
         if !summed {
-            return Err(from.invalid("a summary is of no known form, or sums up nothing"));
+            return Err(from.invalid("a summary has an unknown form, or covers no value"));
         }
         Ok(Some(match kind {
             STRING | STRINGS => Self::Strings(read_texts(from, form, elements)?),
@@ -133,7 +133,7 @@ impl ColumnSummary {
             _ => {
                 let trues = from.u32()? as usize;
                 let falses = elements.checked_sub(trues);
-                let falses = falses.ok_or_else(|| from.invalid("a summary counts more than there is"))?;
+                let falses = falses.ok_or_else(|| from.invalid("a summary counts more values than the column has"))?;
                 Self::Bools(BoolSummary { falses, trues })
             }
         }))

@@ -103,7 +103,7 @@ impl Directory {
         let mut first = 0_u32;
         for block in &mut self.blocks {
             block.first = first;
-            first = first.checked_add(block.documents).ok_or_else(|| refuse("there are too many documents"))?;
+            first = first.checked_add(block.documents).ok_or_else(|| refuse("it has too many documents"))?;
         }
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Directory {
         require(sorted, "metadata columns do not ascend by key and type")?;
         for column in &self.columns {
             require((1..=MAX_KEY_BYTES).contains(&column.key.len()), "a key is too short or too long")?;
-            require(column.kind <= BOOLS, "a metadata column is of no known type")?;
+            require(column.kind <= BOOLS, "a metadata column has an unknown type")?;
             require(column.present > 0, "a metadata column is empty")?;
             let scalars = if column.kind == REMOVED { 0 } else { column.present };
             require(column.kind >= STRINGS || column.elements == scalars, "a metadata column has too many elements")?;
@@ -173,7 +173,7 @@ fn write_sum(out: &mut Writer, sum: PieceSum) {
 fn read_sum(from: &mut Cursor<'_>) -> Result<PieceSum, FormatError> {
     let sum = PieceSum { stored: from.u32()?, raw: from.u32()?, crc32: from.u32()? };
     if sum.stored == 0 || sum.stored > sum.raw {
-        return Err(from.invalid("a piece has no bytes, or more of them than it has when decoded"));
+        return Err(from.invalid("a piece has no bytes, or more stored bytes than decoded ones"));
     }
     Ok(sum)
 }
@@ -183,7 +183,10 @@ fn lay_out<'a>(
     pieces: impl ExactSizeIterator<Item = (PieceSum, &'a mut u64)>,
     section: Option<&Section>,
 ) -> Result<(), FormatError> {
-    require((pieces.len() > 0) == section.is_some(), "it lists pieces of no section, or a section has no pieces")?;
+    require(
+        (pieces.len() > 0) == section.is_some(),
+        "it lists pieces of a section that is absent, or none of one that is present",
+    )?;
     let Some(section) = section else { return Ok(()) };
     require(section.encoding == Encoding::Raw, "a section of pieces is compressed and must not be")?;
     let mut end = section.offset;

@@ -28,19 +28,19 @@ const SUMMARY: usize = RAW + 8;
 
 #[test]
 fn each_rule_of_the_directory_is_checked() {
-    directory_refused("of no known type", |directory| directory[KIND] = 9);
+    directory_refused("an unknown type", |directory| directory[KIND] = 9);
     directory_refused("is empty", |directory| directory[PRESENT] = 0);
     directory_refused("too many elements", |directory| directory[ELEMENTS] = 99);
-    directory_refused("more values than there are payloads", |directory| {
+    directory_refused("more values than the part has payloads", |directory| {
         directory[PRESENT] = 101;
         directory[ELEMENTS] = 101;
     });
     directory_refused("a piece has no bytes", |directory| directory[STORED..RAW].fill(0));
-    directory_refused("more of them than it has when decoded", |directory| directory[RAW..RAW + 4].fill(0));
+    directory_refused("more stored bytes than decoded ones", |directory| directory[RAW..RAW + 4].fill(0));
     directory_refused("do not fill their section", |directory| directory[STORED] -= 1);
-    directory_refused("summary is of no known form", |directory| directory[SUMMARY] = 3);
-    directory_refused("summary is of no known form", |directory| directory[SUMMARY] = 2);
-    directory_refused("counts more than there is", |directory| directory[SUMMARY + 1] = 101);
+    directory_refused("summary has an unknown form", |directory| directory[SUMMARY] = 3);
+    directory_refused("summary has an unknown form", |directory| directory[SUMMARY] = 2);
+    directory_refused("counts more values than the column has", |directory| directory[SUMMARY + 1] = 101);
     directory_refused("follow its end", |directory| directory.push(0));
     directory_refused("one document for each payload", |directory| {
         let last = directory.len() - 16;
@@ -75,7 +75,7 @@ fn pieces_that_the_directory_does_not_list_are_refused() {
     let kinds = opened(&sample()).directory().columns.iter().map(|column| column.kind).collect::<Vec<_>>();
     assert_eq!(kinds, [values::BOOL, values::STRING, values::I64]);
     let [text, number] = [PartPiece::Column(1), PartPiece::Column(2)];
-    let counts = "not as many values as the directory lists";
+    let counts = "number of values of a metadata column differs from the directory";
     for (nth, piece) in [(0, text), (1, number)] {
         refused(VALUES, counts, piece, &|directory| {
             let present = column_two(directory, nth) + 8;
@@ -86,10 +86,15 @@ fn pieces_that_the_directory_does_not_list_are_refused() {
         let kind = column_two(directory, 1) + 7;
         directory[kind] = u8::try_from(values::F64).unwrap();
     });
-    refused(DOCUMENTS, "not as many documents as the directory lists", PartPiece::Documents(2), &|directory| {
-        let last = directory.len() - 16;
-        (directory[last], directory[last - 16]) = (directory[last] + 1, directory[last - 16] - 1);
-    });
+    refused(
+        DOCUMENTS,
+        "number of documents of a block differs from the directory",
+        PartPiece::Documents(2),
+        &|directory| {
+            let last = directory.len() - 16;
+            (directory[last], directory[last - 16]) = (directory[last] + 1, directory[last - 16] - 1);
+        },
+    );
 }
 
 /// A compressed piece may claim any length. A part of such pieces would take gigabytes once loaded.
@@ -133,7 +138,7 @@ fn summaries_that_no_writer_makes_are_refused() {
     refused(one(), "crossed or too long", &[&[2, 1, 0, 0, 0][..], &text(65)].concat());
     let sums_up_nothing = [&[1][..], &[0; 16]].concat();
     refused(Value::I64s(vec![1]), "", &sums_up_nothing);
-    refused(Value::I64s(Vec::new()), "sums up nothing", &sums_up_nothing);
+    refused(Value::I64s(Vec::new()), "covers no value", &sums_up_nothing);
 }
 
 /// A sound summary of another column. The directory alone cannot tell, but loading the column does.
@@ -207,7 +212,7 @@ fn compressed_sections_of_pieces_are_refused() {
 
 #[test]
 fn pieces_and_their_sections_are_there_together() {
-    let rule = "it lists pieces of no section, or a section has no pieces";
+    let rule = "it lists pieces of a section that is absent, or none of one that is present";
     directory_refused(rule, |directory| {
         let blocks = directory.len() - 4 - 3 * 16;
         directory.drain(4..blocks);

@@ -128,7 +128,7 @@ fn the_sample_itself_is_sound_and_has_each_form() {
 fn ids() {
     refused("ids do not ascend", |c| c.rows.ids = texts(&["a", "b", "d", "c", "e", "f"]));
     refused("ids do not ascend", |c| c.rows.ids = texts(&["a", "b", "b", "d", "e", "f"]));
-    refused("not one id for each row", |c| c.rows.ids = texts(&["a", "b", "c", "d", "e"]));
+    refused("not have one id for each row", |c| c.rows.ids = texts(&["a", "b", "c", "d", "e"]));
     refused("too short", |c| c.rows.ids = texts(&["", "b", "c", "d", "e", "f"]));
     refused("too long", |c| c.rows.ids = texts(&["a", "b", "c", "d", "e", &"f".repeat(1_025)]));
     refused("not UTF-8", |c| c.rows.ids.bytes[0] = 0xff);
@@ -145,15 +145,15 @@ fn ids() {
 
 #[test]
 fn forms_and_splits() {
-    refused("there are no rows", |c| c.rows = rows::Rows { ids: Texts::new(), ..Default::default() });
+    refused("it has no rows", |c| c.rows = rows::Rows { ids: Texts::new(), ..Default::default() });
     refused("row 1 has the unknown form 7", |c| c.rows.forms[1] = 7);
     refused("a row lacks its revisions", |c| c.rows.forms[1] = Form::Revised as u8);
     refused("row 2 has the unknown form 64", |c| c.rows.forms[2] = 0x40);
-    refused("not put is renewed", |c| c.rows.forms[1] |= rows::RENEWED);
-    refused("lacks one", |c| c.rows.splits.clear());
-    refused("lacks one", |c| c.rows.splits[0] = 4);
-    refused("lacks one", |c| c.rows.forms[4] = Form::Split as u8);
-    refused("one too many", |c| c.rows.splits.push(5));
+    refused("is renewed, and is not a put", |c| c.rows.forms[1] |= rows::RENEWED);
+    refused("splits is too short", |c| c.rows.splits.clear());
+    refused("splits is too short", |c| c.rows.splits[0] = 4);
+    refused("splits is too short", |c| c.rows.forms[4] = Form::Split as u8);
+    refused("splits is too long", |c| c.rows.splits.push(5));
     refused("more splits than rows", |c| c.rows.splits = vec![5; 7]);
     let mut many = draft();
     many.rows.forms = vec![0; 65_537];
@@ -162,7 +162,7 @@ fn forms_and_splits() {
 
 #[test]
 fn positions() {
-    let rule = "a position is missing, or is there and should not be";
+    let rule = "a position is missing, or stands where none may";
     refused("two positions for each payload", |c| c.rows.inserted.truncate(6));
     refused("two positions for each payload", |c| c.rows.changed.push(1));
     refused(rule, |c| c.rows.inserted[0] = 0);
@@ -181,10 +181,10 @@ fn documents() {
     directory_refused("one document for each", |c| c.documents.push(b"one more"));
     directory_refused("one document for each", |c| c.rows.documents = bits(0b1001));
     refused("a tombstone has a document", |c| c.rows.documents = bits(0b11_0011));
-    refused("a row that is no patch clears a document", |c| c.rows.documents_cleared[0] = 1);
+    refused("a row clears a document, and is not a patch", |c| c.rows.documents_cleared[0] = 1);
     refused("sets a document and clears it", |c| c.rows.documents_cleared.insert(1, 3));
-    refused("does not ascend, or names one", |c| c.rows.documents_cleared[1] = 7);
-    refused("does not ascend, or names one", |c| c.rows.documents_cleared[1] = 2);
+    refused("does not ascend, or names an absent one", |c| c.rows.documents_cleared[1] = 7);
+    refused("does not ascend, or names an absent one", |c| c.rows.documents_cleared[1] = 2);
     refused_in(DOCUMENTS, "too long", |c| {
         let long = "d".repeat(crate::limits::MAX_DOCUMENT_BYTES + 1);
         c.documents = texts(&["a", "b", "c", &long]);
@@ -194,17 +194,17 @@ fn documents() {
 #[test]
 fn presence() {
     let set = |to: Presence| move |c: &mut Draft| c.rows.documents = to;
-    refused("of no known kind", set(Presence { kind: 3, ..Presence::default() }));
-    refused("more than its kind needs", set(Presence { kind: presence::ALL, ..bits(0b11_1001) }));
-    refused("more than its kind needs", set(Presence { listed: vec![1], ..bits(0b11_1001) }));
-    refused("more than its kind needs", set(Presence { kind: presence::LISTED, ..bits(0b11_1001) }));
-    refused("more than its kind needs", set(Presence { listed: vec![1], ..Presence::default() }));
-    refused("more than its kind needs", set(Presence { ranks: vec![0], ..Presence::default() }));
-    refused("more than its kind needs", set(Presence { words: vec![0], ..Presence::default() }));
-    refused("not one bit for each payload", set(Presence { words: Vec::new(), ..bits(0) }));
-    refused("not one bit for each payload", set(Presence { words: vec![0b11_1001, 0], ..bits(0) }));
+    refused("an unknown kind", set(Presence { kind: 3, ..Presence::default() }));
+    refused("fields that its kind does not use", set(Presence { kind: presence::ALL, ..bits(0b11_1001) }));
+    refused("fields that its kind does not use", set(Presence { listed: vec![1], ..bits(0b11_1001) }));
+    refused("fields that its kind does not use", set(Presence { kind: presence::LISTED, ..bits(0b11_1001) }));
+    refused("fields that its kind does not use", set(Presence { listed: vec![1], ..Presence::default() }));
+    refused("fields that its kind does not use", set(Presence { ranks: vec![0], ..Presence::default() }));
+    refused("fields that its kind does not use", set(Presence { words: vec![0], ..Presence::default() }));
+    refused("not have one bit for each payload", set(Presence { words: Vec::new(), ..bits(0) }));
+    refused("not have one bit for each payload", set(Presence { words: vec![0b11_1001, 0], ..bits(0) }));
     refused("bits behind the last payload", set(bits(1 << 7 | 0b11_1000)));
-    refused("not all ranks", set(Presence { ranks: Vec::new(), ..bits(0b11_1001) }));
+    refused("a presence lacks ranks", set(Presence { ranks: Vec::new(), ..bits(0b11_1001) }));
     refused("a rank is wrong", set(Presence { ranks: vec![1], ..bits(0b11_1001) }));
     let listed = |listed| Presence { kind: presence::LISTED, listed, ..Presence::default() };
     refused("does not ascend", set(listed(vec![0, 3, 3, 5])));
@@ -227,18 +227,18 @@ fn embeddings() {
         c.rows.object_versions[1] = c.rows.object_versions[0];
         c.rows.object_nonces[1] = c.rows.object_nonces[0];
     });
-    refused("one embedding's place for each payload", |c| c.rows.embedding_objects.truncate(6));
-    refused("one embedding's place for each payload", |c| c.rows.embedding_rows.push(0));
+    refused("one place of an embedding for each payload", |c| c.rows.embedding_objects.truncate(6));
+    refused("one place of an embedding for each payload", |c| c.rows.embedding_rows.push(0));
     refused("in an object that is not listed", |c| c.rows.embedding_objects[0] = 4);
-    refused("in a row that no object has", |c| c.rows.embedding_rows[0] = 65_536);
+    refused("row number is beyond every object", |c| c.rows.embedding_rows[0] = 65_536);
     refused("a tombstone has an embedding", |c| c.rows.embedding_objects[1] = 2);
-    refused("a row that is no patch clears an embedding", |c| {
+    refused("a row clears an embedding, and is not a patch", |c| {
         c.rows.embedding_objects[0] = rows::CLEAR;
         c.rows.embedding_rows[0] = 0;
     });
-    refused("a row that is no patch clears an embedding", |c| c.rows.embedding_objects[1] = rows::CLEAR);
+    refused("a row clears an embedding, and is not a patch", |c| c.rows.embedding_objects[1] = rows::CLEAR);
     refused("has a row of one", |c| c.rows.embedding_rows[1] = 1);
-    refused("listed and not referred to", |c| c.rows.embedding_objects[3] = 2);
+    refused("is listed, and no row refers to it", |c| c.rows.embedding_objects[3] = 2);
 }
 
 #[test]
@@ -258,14 +258,14 @@ fn metadata_columns() {
         column(c, "two", values::STRING).presence =
             Presence { kind: presence::LISTED, listed: vec![4], ..Presence::default() };
     });
-    directory_refused("is of no known type", |c| column(c, "two", values::I64).kind = 9);
+    directory_refused("has an unknown type", |c| column(c, "two", values::I64).kind = 9);
 }
 
 #[test]
 fn values_of_each_type() {
     use values::{BOOL, BOOLS, F64, F64S, I64, I64S, REMOVED, STRING, STRINGS};
     let too_many = "a metadata column has too many elements";
-    let each = "not one value for each payload present";
+    let each = "not have one value for each payload present";
     directory_refused(too_many, |c| column(c, "i64", I64).numbers.push(1));
     directory_refused(too_many, |c| column(c, "f64", F64).numbers.push(1));
     directory_refused(too_many, |c| column(c, "bool", BOOL).texts.bytes.push(1));
@@ -287,7 +287,7 @@ fn values_of_each_type() {
         column.numbers = vec![0; 65_537];
         column.ends = vec![65_537; 3];
     });
-    let more = "more than its type needs";
+    let more = "fields that its type does not use";
     column_refused(more, |c| column(c, "i64", I64).ends.push(0));
     column_refused(more, |c| column(c, "i64", I64).texts.bytes.push(0));
     column_refused(more, |c| column(c, "bools", BOOLS).texts.offsets.push(0));

@@ -87,10 +87,10 @@ impl Front {
         });
         let refuse = |rule: &'static str| FormatError::invalid(DIRECTORY.name, rule);
         if directory.columns.iter().any(|column| column.present as usize > checked.payloads.count) {
-            return Err(refuse("a metadata column has more values than there are payloads"));
+            return Err(refuse("a metadata column has more values than the part has payloads"));
         }
         if directory.documents() != checked.documents {
-            return Err(refuse("there is not one document for each payload that sets one"));
+            return Err(refuse("it does not have one document for each payload that sets one"));
         }
         let serial = SERIAL.fetch_add(1, atomic::Ordering::Relaxed);
         Ok(Self {

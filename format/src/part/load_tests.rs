@@ -155,7 +155,7 @@ fn a_document_needs_its_own_block_only() {
 }
 
 /// A row that is added or else patched sets a document in both cases, each in a block of its own
-/// here. The payload behind the last row is no row.
+/// here. The payload behind the last row is not a row.
 #[test]
 fn a_split_row_needs_the_blocks_of_both_cases() {
     let long = |text: &str| text.repeat(70_000);

@@ -62,7 +62,7 @@ impl PartPiece {
 }
 
 fn no_such_piece(what: &'static str) -> FormatError {
-    FormatError::invalid(what, "there is no such piece")
+    FormatError::invalid(what, "the part has no such piece")
 }
 
 fn column(front: &Front, number: usize, raw: Bytes) -> Result<Loaded, FormatError> {

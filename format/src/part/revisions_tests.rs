@@ -198,13 +198,13 @@ fn the_sample_is_sound() {
 
 #[test]
 fn each_rule_of_revisions_is_checked() {
-    refused("not one kind for each row", |_, revisions| revisions.kinds.truncate(5));
-    refused("kind is not known", |_, revisions| revisions.kinds[0] = 3);
-    refused("kind is not known", |_, revisions| revisions.kinds[0] = 8);
-    refused("half a number", |_, revisions| revisions.high.truncate(8));
-    refused("half a number", |_, revisions| revisions.ties.truncate(8));
-    refused("not one end of revisions", |_, revisions| revisions.ends.truncate(5));
-    refused("not one revision for each row", |_, revisions| revisions.ends.clear());
+    refused("not have one kind for each row", |_, revisions| revisions.kinds.truncate(5));
+    refused("a row has an unknown kind", |_, revisions| revisions.kinds[0] = 3);
+    refused("a row has an unknown kind", |_, revisions| revisions.kinds[0] = 8);
+    refused("lacks half of its number", |_, revisions| revisions.high.truncate(8));
+    refused("lacks half of its number", |_, revisions| revisions.ties.truncate(8));
+    refused("not have one end of revisions", |_, revisions| revisions.ends.truncate(5));
+    refused("not have one revision for each row", |_, revisions| revisions.ends.clear());
     refused("a row has no revision", |_, revisions| revisions.ends[0] = 0);
     refused("do not end with the rows", |_, revisions| revisions.ends[5] = 10);
     refused("do not ascend", |_, revisions| revisions.high.swap(1, 2));
@@ -217,30 +217,30 @@ fn each_rule_of_revisions_is_checked() {
     });
     refused("a row has no revision", |_, revisions| revisions.ends[4] = revisions.ends[3]);
     refused("slots do not end", |_, revisions| revisions.slot_ends.swap(0, 1));
-    refused("several revisions lacks one", |_, revisions| revisions.mixed[1] = 4);
-    refused("one too many", |_, revisions| {
+    refused("several revisions is too short", |_, revisions| revisions.mixed[1] = 4);
+    refused("several revisions is too long", |_, revisions| {
         revisions.mixed.push(5);
         revisions.slot_ends.push(6);
     });
     refused("slots do not end", |_, revisions| revisions.slots.truncate(5));
     refused("slots do not end", |_, revisions| revisions.slot_ends.truncate(2));
-    refused("not one slot for each field", |_, revisions| revisions.slot_ends[0] = 2);
-    refused("a revision that its row has not", |_, revisions| revisions.slots[0] = 2);
-    refused("no newer than the delete", |_, revisions| revisions.slots[5] = 0);
-    refused("no newer than the delete", |_, revisions| {
+    refused("not have one slot for each field", |_, revisions| revisions.slot_ends[0] = 2);
+    refused("a revision that its row does not have", |_, revisions| revisions.slots[0] = 2);
+    refused("not newer than the delete", |_, revisions| revisions.slots[5] = 0);
+    refused("not newer than the delete", |_, revisions| {
         revisions.kinds[5] |= 4;
         revisions.absent.pop();
         revisions.dates.pop();
     });
     refused("a put removes a field", |_, revisions| revisions.slots[0] = 0);
     refused("or upserts", |_, revisions| revisions.kinds[0] |= 4);
-    refused("nothing bears", |_, revisions| revisions.kinds[5] = 0);
+    refused("a revision that no field uses", |_, revisions| revisions.kinds[5] = 0);
     refused("rows without a record", |_, revisions| revisions.absent[0] = 2);
     refused("rows without a record", |_, revisions| {
         revisions.absent.pop();
         revisions.dates.pop();
     });
-    refused("not one date", |_, revisions| revisions.dates.truncate(2));
+    refused("not have one date", |_, revisions| revisions.dates.truncate(2));
     refused("does not ascend", |_, revisions| revisions.absent.swap(0, 1));
     refused("have positions in the log", |columns, _| columns.inserted.push(1));
     refused("lacks its revisions", |columns, _| columns.forms[0] = 0);
@@ -251,7 +251,7 @@ fn each_rule_of_revisions_is_checked() {
     assert!(decode(&each_one).is_ok());
     each_one.revisions.as_mut().unwrap().ends.push(1);
     let error = decode(&each_one).unwrap_err();
-    assert!(error.to_string().contains("where each row has one"), "{error}");
+    assert!(error.to_string().contains("and each row has one revision"), "{error}");
 }
 
 #[test]

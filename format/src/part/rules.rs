@@ -38,7 +38,7 @@ pub(super) fn texts(texts: &ArchivedTexts, shortest: usize, longest: usize) -> R
 pub(super) fn ascending(listed: &[u32_le], payloads: usize) -> Result<(), FormatError> {
     let ordered = listed.is_sorted_by(|a, b| a.to_native() < b.to_native());
     let within = listed.last().is_none_or(|last| (last.to_native() as usize) < payloads);
-    require(ordered && within, "a list of payloads does not ascend, or names one that is not there")
+    require(ordered && within, "a list of payloads does not ascend, or names an absent one")
 }
 
 /// Returns the number of payloads present.
@@ -51,17 +51,17 @@ pub(super) fn presence(presence: &ArchivedPresence, payloads: usize) -> Result<u
         LISTED => bits,
         _ => true,
     };
-    require(!unused, "a presence is of no known kind, or has more than its kind needs")?;
+    require(!unused, "a presence has an unknown kind, or fields that its kind does not use")?;
     match kind {
         ALL => {}
         LISTED => ascending(&presence.listed, payloads)?,
         _ => {
             let words = presence.words.as_slice();
-            require(words.len() == payloads.div_ceil(64), "presence has not one bit for each payload")?;
+            require(words.len() == payloads.div_ceil(64), "a presence does not have one bit for each payload")?;
             let last = words.last().map_or(0, |last| last.to_native());
             let beyond = payloads % 64;
-            require(beyond == 0 || last >> beyond == 0, "presence has bits behind the last payload")?;
-            require(presence.ranks.len() == words.len().div_ceil(RANK_WORDS), "presence has not all ranks")?;
+            require(beyond == 0 || last >> beyond == 0, "a presence has bits behind the last payload")?;
+            require(presence.ranks.len() == words.len().div_ceil(RANK_WORDS), "a presence lacks ranks")?;
             let mut before = 0;
             for (chunk, rank) in words.chunks(RANK_WORDS).zip(presence.ranks.iter()) {
                 require(rank.to_native() == before, "a rank is wrong")?;

@@ -90,7 +90,7 @@ impl SegmentHeader {
             return invalid("its sequence number is 0");
         }
         if u64::from(header.passed) >= header.sequence.get() {
-            return invalid("it follows more slots than there are in front of it");
+            return invalid("it states more slots before it than its sequence number allows");
         }
         if header.ops == 0 || header.ops as usize > MAX_SEGMENT_OPS || header.vectors > header.ops {
             return invalid("it counts no ops, too many, or more embeddings than ops");

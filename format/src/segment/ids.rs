@@ -35,7 +35,7 @@ pub(super) fn hashes_of(reader: &EnvelopeReader, header: &SegmentHeader) -> Resu
     }
     let hashes = reader.verified_raw_section(section::IDS, WHAT, MAX_SEGMENT_OPS * HASH_BYTES)?;
     if hashes.len() as u64 != u64::from(header.ops) * HASH_BYTES as u64 {
-        return Err(FormatError::invalid(WHAT, "they are not as many as the header counts ops"));
+        return Err(FormatError::invalid(WHAT, "their number differs from the ops that the header counts"));
     }
     Ok(Some(hashes))
 }
@@ -44,7 +44,7 @@ pub(super) fn hashes_of(reader: &EnvelopeReader, header: &SegmentHeader) -> Resu
 pub(super) fn check_hash(hashes: &[u8], index: usize, id: &str) -> Result<(), FormatError> {
     match hashes.as_chunks::<HASH_BYTES>().0.get(index) {
         Some(hash) if *hash == hash_of(id) => Ok(()),
-        _ => Err(FormatError::invalid(WHAT, format!("that of op {index} is not of its id"))),
+        _ => Err(FormatError::invalid(WHAT, format!("the hash of op {index} is not of its id"))),
     }
 }
 

@@ -118,7 +118,7 @@ fn more_ops_than_there_are_rows_are_refused_by_number() {
         });
         Segment::decode(object).unwrap_err().to_string()
     };
-    assert!(counted(2).contains("the header counts more than there can be"), "{}", counted(2));
+    assert!(counted(2).contains("the header counts more than a segment can hold"), "{}", counted(2));
 }
 
 #[test]

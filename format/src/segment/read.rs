@@ -60,7 +60,10 @@ impl Segment {
         let rows = reader.unaligned_section(section::OPS, "ops", MAX_SEGMENT_SECTION_BYTES)?;
         let vectors = if header.vectors == 0 {
             if reader.envelope().section(section::EMBEDDINGS).is_some() {
-                return Err(FormatError::invalid("embeddings", "the section is there and the header counts none"));
+                return Err(FormatError::invalid(
+                    "embeddings",
+                    "the section is present, and the header counts no embedding",
+                ));
             }
             Bytes::new()
         } else {
@@ -68,7 +71,7 @@ impl Segment {
         };
         let stride = header.dimension as usize * 4;
         if stride.checked_mul(header.vectors as usize) != Some(vectors.len()) {
-            return Err(FormatError::invalid("embeddings", "their length is not what the header counts"));
+            return Err(FormatError::invalid("embeddings", "their length differs from the header"));
         }
         let Index { starts, carriers } = check_rows(&header, &rows, &vectors, hashes.as_deref())?;
         let embeddings = native(vectors);
@@ -192,9 +195,9 @@ impl Segment {
     /// `Invalid` if the uid or the dimension differs.
     pub fn expect_collection(&self, collection: Uid, dimension: u32) -> Result<(), FormatError> {
         let reason = if self.header.collection != collection {
-            format!("it belongs to collection {} and not to {collection}", self.header.collection)
+            format!("it belongs to collection {}, not to {collection}", self.header.collection)
         } else if self.header.dimension != dimension {
-            format!("its dimension is {} and the collection's is {dimension}", self.header.dimension)
+            format!("its dimension is {}, and the collection's is {dimension}", self.header.dimension)
         } else {
             return Ok(());
         };
@@ -235,7 +238,7 @@ fn check_rows(
     let invalid = |reason: &'static str| Err(FormatError::invalid("ops", reason));
     let count = header.ops as usize;
     if count > rows.len() / (4 + MIN_ROW_BYTES) {
-        return invalid("the header counts more than there can be");
+        return invalid("the header counts more than a segment can hold");
     }
     let all_carry = header.vectors == header.ops;
     let mut index = Index {
@@ -257,7 +260,7 @@ fn check_rows(
         let mut vector: &[u8] = &[];
         if row.carries_embedding() {
             let Some(next) = vectors.next() else {
-                return invalid("more of them carry an embedding than the header counts");
+                return invalid("more of them have an embedding than the header counts");
             };
             vector = next;
             used = used.saturating_add(1);
@@ -266,7 +269,7 @@ fn check_rows(
             }
         }
         if *revised.get_or_insert(row.revision().is_some()) != row.revision().is_some() {
-            return invalid("some of them bear a revision and others do not");
+            return invalid("some of them have a revision and others do not");
         }
         // A header may count at most as many ops as a position can.
         let position = Position::new(header.sequence, op as usize).unwrap_or_default();
@@ -274,10 +277,10 @@ fn check_rows(
     }
     from.finish()?;
     if used != header.vectors {
-        return invalid("fewer of them carry an embedding than the header counts");
+        return invalid("fewer of them have an embedding than the header counts");
     }
     if digest != header.digest {
-        return invalid("their digest is not the header's");
+        return invalid("their digest differs from the header");
     }
     Ok(index)
 }

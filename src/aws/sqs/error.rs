@@ -60,7 +60,7 @@ impl QueueError {
             Fault::Impossible(reason) => Self::new(QueueErrorKind::Permanent, verb, queue, reason),
             Fault::Unsupported(reason) => Self::new(QueueErrorKind::Unsupported, verb, queue, reason),
             other => {
-                let reason = format!("an answer that makes no sense here: HTTP {status} {code} {message} ({other:?})");
+                let reason = format!("an unexpected answer: HTTP {status} {code} {message} ({other:?})");
                 Self::new(QueueErrorKind::Permanent, verb, queue, reason)
             }
         }

@@ -6,7 +6,7 @@
 //!   a sent one may be there twice. A change with a source position or a revision takes effect once
 //!   in the log.
 //! - Every verb retries after a transient failure, for about 15 s in all.
-//! - A successful deletion is no proof: with an outdated receipt, the service reports success and
+//! - A successful deletion is not proof: with an outdated receipt, the service reports success and
 //!   may delete nothing.
 
 mod address;

@@ -18,7 +18,7 @@ const DELETES_AT_ONCE: usize = 8;
 
 impl Queue {
     /// Deletes messages by their receipts, and returns those that were not deleted. One request for
-    /// 10 messages. Success is no proof: with an outdated receipt the service may delete nothing,
+    /// 10 messages. Success is not proof: with an outdated receipt the service may delete nothing,
     /// and the message comes again.
     ///
     /// # Errors

@@ -168,7 +168,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
         self.looked_at(0);
         let manifest = &*current.manifest;
         if current.state.head != manifest.head() {
-            self.find(&head, "the head and its manifest tell different stories");
+            self.find(&head, "the head and its manifest disagree");
         }
         if let Some(problem) = crate::shard::registers::put_back(self.shard, &current.state.head).await? {
             self.report_problem(&head, problem);
@@ -225,7 +225,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
             let read = self.shard.manifest(&head).await;
             let Some(read) = self.damage(&key, read)? else { continue };
             let Some(older) = read else {
-                self.find(&key, "it is missing, though its version is to be readable");
+                self.find(&key, "it is missing, and its version should be readable");
                 continue;
             };
             for object in objects(&older) {

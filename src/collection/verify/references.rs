@@ -24,7 +24,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
                 }
                 let whole = |row| matches!(part.form(row), Form::Put | Form::Revised);
                 if run.resolved && !(0..part.rows()).all(whole) {
-                    self.find(&key, "it belongs to the base and holds a row that is no whole record");
+                    self.find(&key, "it belongs to the base and holds a row that is not a whole record");
                 }
                 let mut named = Vec::new();
                 for (object, rows) in part.references() {
@@ -47,7 +47,7 @@ impl<F: FnMut(&VerifyReport)> Verifier<'_, F> {
             let live = references.remove(&entry.name).unwrap_or(0);
             if live != entry.live {
                 let key = self.shard.layout().part(PartObject::Embeddings(entry.name));
-                let problem = format!("{live} rows refer to it, and the manifest says {}", entry.live);
+                let problem = format!("{live} rows refer to it, and the manifest counts {}", entry.live);
                 self.find(&key, problem);
             }
         }

@@ -17,7 +17,7 @@ impl Collection {
             Ok(config) if config == *self.config() => return Ok(()),
             // Another creation of the name; the head shows it, too.
             Ok(config) if config.uid != self.config().uid => return Ok(()),
-            Ok(_) => format!("it says something else than when the collection was opened; {RESTORE}"),
+            Ok(_) => format!("it differs from the register that the collection was opened with; {RESTORE}"),
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NewerFormat) => error.problem(),
             Err(error) => return Err(error),
         };

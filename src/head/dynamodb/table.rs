@@ -47,7 +47,7 @@ impl HeadsInDynamoDb {
             let keys: Vec<(&str, &KeyType)> =
                 table.key_schema().iter().map(|key| (key.attribute_name(), key.key_type())).collect();
             if keys != [(COLLECTION, &KeyType::Hash), (REGISTER, &KeyType::Range)] {
-                let reason = "it is there and has other keys than `collection` and `register`; choose another name";
+                let reason = "the table exists, and its keys are not `collection` and `register`; choose another name";
                 return Err(failed(reason.to_owned()));
             }
             if table.table_status == Some(TableStatus::Active) {
@@ -55,6 +55,6 @@ impl HeadsInDynamoDb {
             }
             env::sleep(Duration::from_secs(1)).await;
         }
-        Err(failed("it is being made and not ready yet; try again in a while".to_owned()))
+        Err(failed("the table is being created; try again in a minute".to_owned()))
     }
 }

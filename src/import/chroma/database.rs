@@ -192,7 +192,7 @@ impl Database {
             let json = |column: usize, what: &str| -> Result<Option<Json>> {
                 let text: Option<String> = self.get(row, column)?;
                 let parsed = text.map(|text| serde_json::from_str(&text)).transpose();
-                parsed.map_err(|error| self.damaged(format!("the {what} of a collection is no JSON: {error}")))
+                parsed.map_err(|error| self.damaged(format!("the {what} of a collection is not JSON: {error}")))
             };
             found.push(CollectionRow {
                 id: self.get(row, 0)?,
@@ -393,8 +393,8 @@ impl Database {
         let object = match serde_json::from_str(&text) {
             Ok(Json::Object(object)) => object,
             Ok(Json::Null) => return Ok(()),
-            Ok(_) => return Err(damaged("is no object".to_owned())),
-            Err(error) => return Err(damaged(format!("is no JSON: {error}"))),
+            Ok(_) => return Err(damaged("is not an object".to_owned())),
+            Err(error) => return Err(damaged(format!("is not JSON: {error}"))),
         };
         for (key, value) in object {
             let value =
@@ -412,7 +412,7 @@ impl Fields {
             (DOCUMENT, None) => self.document = None,
             (DOCUMENT, Some(Value::String(text))) => self.document = Some(text),
             (DOCUMENT | URI, Some(value)) if !matches!(value, Value::String(_)) => {
-                return Err(format!("has `{key}`, which is no text"));
+                return Err(format!("has `{key}`, which is not text"));
             }
             (URI, Some(value)) => drop(self.metadata.insert(crate::catalogue::URI.to_owned(), value)),
             (URI, None) => drop(self.metadata.remove(crate::catalogue::URI)),

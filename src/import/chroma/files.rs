@@ -60,7 +60,7 @@ impl Folder {
         let database = path.join(DATABASE);
         if !database.is_file() {
             return Err(Error::invalid(format!(
-                "`{}` is no directory of Chroma: it holds no file `{DATABASE}`. Name the directory of the \
+                "`{}` is not a directory of Chroma: it holds no file `{DATABASE}`. Name the directory of the \
                  `PersistentClient`, or the `persist_path` of the server",
                 path.display()
             )));
@@ -156,7 +156,7 @@ impl Folder {
         match fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(unreadable(&path, &error)),
-            Ok(found) if !found.is_file() => Err(unusable(&path, "it is no file")),
+            Ok(found) if !found.is_file() => Err(unusable(&path, "it is not a file")),
             Ok(found) if found.len() > most => {
                 Err(unusable(&path, format!("it has {} bytes, the limit is {most}", found.len())))
             }

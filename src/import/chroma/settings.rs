@@ -19,7 +19,7 @@ impl Found {
     pub(super) fn new(database: &Database, row: CollectionRow) -> Result<Self> {
         let shown = row.id.escape_debug();
         let id = Uuid::parse_str(&row.id)
-            .map_err(|_| database.damaged(format!("the id `{shown}` of a collection is no UUID")))?;
+            .map_err(|_| database.damaged(format!("the id `{shown}` of a collection is not a UUID")))?;
         let metric = match space(&row) {
             "l2" => Metric::L2,
             "cosine" => Metric::Cosine,

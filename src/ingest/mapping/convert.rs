@@ -63,14 +63,14 @@ fn string(attribute: &Attribute) -> Result<String, String> {
 fn whole(attribute: &Attribute) -> Result<i64, String> {
     let Attribute::Number(text) = attribute else { return Err(expected("a number", attribute)) };
     let number = integer(text)
-        .ok_or_else(|| format!("`{}` is no integer of up to 38 digits; map it as f64 or as string", cut(text)))?;
+        .ok_or_else(|| format!("`{}` is not an integer of up to 38 digits; map it as f64 or as string", cut(text)))?;
     i64::try_from(number)
         .map_err(|_| format!("`{}` does not fit a 64-bit integer; map it as string or as f64", cut(text)))
 }
 
 fn real(attribute: &Attribute) -> Result<f64, String> {
     let Attribute::Number(text) = attribute else { return Err(expected("a number", attribute)) };
-    float(text).ok_or_else(|| format!("`{}` is no number that a 64-bit float can hold; map it as string", cut(text)))
+    float(text).ok_or_else(|| format!("`{}` is not a number that a 64-bit float can hold; map it as string", cut(text)))
 }
 
 fn truth(attribute: &Attribute) -> Result<bool, String> {
@@ -109,7 +109,7 @@ pub(super) fn embedding(attribute: &Attribute) -> Result<Vec<f32>, String> {
             let number = |(index, element): (usize, &Attribute)| match element {
                 Attribute::Number(text) => match float(text).map(|number| number as f32) {
                     Some(number) if number.is_finite() => Ok(number),
-                    _ => Err(format!("element {index}: `{}` is no number that a 32-bit float can hold", cut(text))),
+                    _ => Err(format!("element {index}: `{}` is not a number that a 32-bit float can hold", cut(text))),
                 },
                 other => Err(format!("element {index}: {}", expected("a number", other))),
             };
@@ -118,7 +118,7 @@ pub(super) fn embedding(attribute: &Attribute) -> Result<Vec<f32>, String> {
         Attribute::Binary(bytes) => {
             let (numbers, rest) = bytes.0.as_chunks::<4>();
             if !rest.is_empty() {
-                return Err(format!("{} bytes are no whole number of 32-bit floats", bytes.0.len()));
+                return Err(format!("{} bytes are not a whole number of 32-bit floats", bytes.0.len()));
             }
             Ok(numbers.iter().map(|number| f32::from_le_bytes(*number)).collect())
         }
@@ -144,7 +144,7 @@ pub(super) fn revision(attribute: &Attribute) -> Result<u128, String> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let exact = digits.then(|| text.parse::<u128>().ok()).flatten();
     let number = exact.or_else(|| integer(text).and_then(|number| u128::try_from(number).ok()));
-    number.ok_or_else(|| format!("`{}` is no revision: an integer from 0 to 2^128 - 1", cut(text)))
+    number.ok_or_else(|| format!("`{}` is not a revision: an integer from 0 to 2^128 - 1", cut(text)))
 }
 
 fn expected(what: &str, found: &Attribute) -> String {

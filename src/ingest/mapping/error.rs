@@ -113,10 +113,10 @@ mod tests {
 
     #[test]
     fn an_error_names_the_attribute_that_is_to_blame() {
-        let error = RecordError::of("box.x", "it is no number").in_rule("lines");
+        let error = RecordError::of("box.x", "it is not a number").in_rule("lines");
         assert_eq!(
             (error.rule(), error.attribute(), error.reason()),
-            (Some("lines"), Some("box.x"), "it is no number")
+            (Some("lines"), Some("box.x"), "it is not a number")
         );
         assert_eq!(RecordError::new("there is no image").attribute(), None);
     }

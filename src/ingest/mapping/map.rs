@@ -195,7 +195,8 @@ fn revision(rule: &Rule, record: &StreamRecord) -> Result<Option<u128>, RecordEr
     let Revision::Attribute(path) = &rule.revision else {
         return match (&record.change.sequence, record.sequence()) {
             (Some(text), None) => {
-                let reason = format!("`SequenceNumber` is no number of up to 128 bits: `{}`", super::error::cut(text));
+                let reason =
+                    format!("`SequenceNumber` is not a number of up to 128 bits: `{}`", super::error::cut(text));
                 Err(RecordError::new(reason).in_rule(&rule.name))
             }
             (_, sequence) => Ok(sequence),

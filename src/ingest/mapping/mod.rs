@@ -85,7 +85,7 @@ impl Mapping {
         let mapped = map::map(self.rules.iter().filter(|rule| rule.collection == *collection), record)?;
         if self.refuses_unmatched && mapped.skipped == Some(Skip::NoRule) {
             let others = self.collections().into_iter().filter(|other| *other != collection);
-            // A record is no stranger if another collection takes it, or tries to and fails.
+            // A record is not a stranger if another collection takes it, or tries to and fails.
             let is_strange = |other: &CollectionName| {
                 let rules = self.rules.iter().filter(|rule| rule.collection == *other);
                 map::map(rules, record).is_ok_and(|mapped| mapped.skipped == Some(Skip::NoRule))

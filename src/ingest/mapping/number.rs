@@ -1,6 +1,6 @@
 //! Numbers in DynamoDB's form: decimal, up to 38 digits, with an optional exponent.
 
-/// An exact integer. `None` if the text is no number, has a fraction, or exceeds 38 digits.
+/// An exact integer. `None` if the text is not a number, has a fraction, or exceeds 38 digits.
 pub(super) fn integer(text: &str) -> Option<i128> {
     if let Ok(number) = text.parse::<i128>() {
         return Some(number);
@@ -38,7 +38,7 @@ pub(super) fn integer(text: &str) -> Option<i128> {
     Some(if negative { -number } else { number })
 }
 
-/// The nearest float. `None` where the text is no number, or exceeds a float.
+/// The nearest float. `None` where the text is not a number, or exceeds a float.
 pub(super) fn float(text: &str) -> Option<f64> {
     // Rust parses `inf` and `nan` as floats; DynamoDB writes no such number.
     let decimal = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));

@@ -30,7 +30,7 @@ impl<'a> View<'a> {
     pub(super) fn find(self, path: &Path, what: &str) -> Result<Option<&'a Attribute>, RecordError> {
         if !self.whole && !self.item.contains_key(path.root()) {
             let reason = format!(
-                "it {what} and is no part of the key, and the stream does not show the item as it was; let the stream show NEW_AND_OLD_IMAGES"
+                "it {what} and is not part of the key, and the stream does not show the item as it was; let the stream show NEW_AND_OLD_IMAGES"
             );
             return Err(RecordError::of(&path.to_string(), reason));
         }

@@ -83,9 +83,9 @@ impl Misfit {
     pub(crate) fn error(self, shard: &Shard) -> Error {
         let Self { slot, behind, passed } = self;
         let reason = if slot == behind {
-            format!("it counts {passed} segments of other collections directly in front of it, and there are fewer")
+            format!("it counts {passed} foreign segments directly before it, and the log has fewer")
         } else {
-            format!("it bears the uid of another collection, and segment {} behind it does not say so", behind.get())
+            format!("it has the uid of another collection, and segment {} behind it does not count it", behind.get())
         };
         Error::corrupt(&shard.layout().segment(slot), reason)
     }
@@ -93,7 +93,7 @@ impl Misfit {
 
 /// The error if the last segment folded has the uid of another collection.
 pub(crate) fn folded_is_foreign(shard: &Shard, folded: Sequence) -> Error {
-    let reason = "it bears the uid of another collection, though it is the last segment folded";
+    let reason = "it has the uid of another collection, though it is the last segment folded";
     Error::corrupt(&shard.layout().segment(folded), reason)
 }
 

@@ -97,7 +97,7 @@ pub enum Condition {
     NotIn(Vec<Scalar>),
     /// It is a list that holds this scalar.
     Contains(Scalar),
-    /// It is no list that holds this scalar.
+    /// It is not a list that holds this scalar.
     NotContains(Scalar),
     /// It is a string that starts with this one.
     StartsWith(String),

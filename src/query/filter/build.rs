@@ -50,7 +50,7 @@ impl Filter {
         Self::metadata(key, Condition::Contains(element.into()))
     }
 
-    /// `$not_contains`: the value under `key` is no list that holds `element`, or there is none.
+    /// `$not_contains`: the value under `key` is not a list that holds `element`, or there is none.
     pub fn not_contains(key: impl Into<String>, element: impl Into<Scalar>) -> Self {
         Self::metadata(key, Condition::NotContains(element.into()))
     }

@@ -224,7 +224,7 @@ pub(super) fn compile(pattern: &str, at: &Path<'_>) -> Result<Regex, FilterError
                 let said = text.lines().last().unwrap_or_default();
                 let said = said.trim().trim_start_matches("error: ");
                 format!(
-                    "`{}` is no regular expression: {said}; the syntax is that of the crate `regex`",
+                    "`{}` is not a regular expression: {said}; the syntax is that of the crate `regex`",
                     shown(pattern)
                 )
             }

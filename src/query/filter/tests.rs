@@ -216,7 +216,7 @@ fn each_error_names_place_and_remedy() {
         (r##"{"#document": "a"}"##, "#document", "expected a condition on the document such as"),
         (r##"{"#document": {"$eq": "a"}}"##, "#document.$eq", "the document has no such operator"),
         (r##"{"#document": {"$contains": 1}}"##, "#document.$contains", "expected a string"),
-        (r##"{"#document": {"$regex": "("}}"##, "#document.$regex", "`(` is no regular expression: unclosed group"),
+        (r##"{"#document": {"$regex": "("}}"##, "#document.$regex", "`(` is not a regular expression: unclosed group"),
         (
             r##"{"#document": {"$not_regex": "a{1000}{1000}"}}"##,
             "#document.$not_regex",

@@ -29,7 +29,7 @@ export function records(id, moments, signal) {
       } catch (error) {
         filter.setAttribute("aria-invalid", "true");
         filter.focus();
-        throw new Error(`The filter is no JSON: ${error.message}`);
+        throw new Error(`The filter is not JSON: ${error.message}`);
       }
     }
     if (text.value) body.where_document = { $contains: text.value };

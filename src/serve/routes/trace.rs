@@ -7,7 +7,7 @@ pub(super) struct Trace<'a> {
     pub(super) parent_id: &'a str,
 }
 
-/// Reads `version-trace_id-parent_id-flags`. Any other text is no trace.
+/// Reads `version-trace_id-parent_id-flags`. Any other text is not a trace.
 pub(super) fn parse(text: &str) -> Option<Trace<'_>> {
     let mut fields = text.split('-');
     let version = hex(fields.next()?, 2)?;

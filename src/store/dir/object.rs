@@ -14,7 +14,7 @@ use super::found;
 
 /// Something other than a regular file stands under the name of an object.
 #[derive(Debug, thiserror::Error)]
-#[error("it is a {0} and no file; remove it, then restore the object from a copy if there was one")]
+#[error("it is a {0}, not a file; remove it, then restore the object from a copy if there was one")]
 pub(super) struct NoObject(&'static str);
 
 impl NoObject {

@@ -72,7 +72,7 @@ impl Walk<'_> {
     }
 }
 
-/// A file; `None` where it went away meanwhile or its name is no key. Links, pipes and devices are
+/// A file. `None` if it is gone meanwhile, or its name is not a key. Links, pipes and devices are
 /// listed, too, so that verification finds them and a drop removes them. A link to a folder is not
 /// listed.
 fn file(path: &Path, key: String) -> io::Result<Option<Listed>> {

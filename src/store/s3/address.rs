@@ -43,12 +43,12 @@ impl FromStr for S3Address {
     fn from_str(text: &str) -> Result<Self, String> {
         // The parser of URLs drops line breaks and tabs, which would name another bucket.
         if text.contains(char::is_control) {
-            return Err(format!("{text:?} is no address of an S3 store: it holds a control character"));
+            return Err(format!("{text:?} is not an address of an S3 store: it holds a control character"));
         }
-        let url = Url::parse(text).map_err(|error| format!("`{text}` is no address of an S3 store: {error}"))?;
+        let url = Url::parse(text).map_err(|error| format!("`{text}` is not an address of an S3 store: {error}"))?;
         let bucket = url.host_str().unwrap_or_default();
         if url.scheme() != "s3" || bucket.is_empty() || url.port().is_some() || url.password().is_some() {
-            return Err(format!("`{text}` is no address of an S3 store; write `s3://BUCKET/PREFIX`"));
+            return Err(format!("`{text}` is not an address of an S3 store; write `s3://BUCKET/PREFIX`"));
         }
         let prefix = url.path().trim_matches('/');
         let plain = |c: char| c.is_ascii_alphanumeric() || "!-_.*'()/".contains(c);
@@ -67,8 +67,8 @@ impl FromStr for S3Address {
                 ("temporary", folder) => address.options.temporary = Some(folder.into()),
                 ("cache", folder) => cache = Some(PathBuf::from(folder)),
                 ("cache_bytes", size) => {
-                    cache_bytes =
-                        parse_bytes(size).ok_or_else(|| format!("`cache_bytes={size}` is no size; write `20GiB`"))?;
+                    cache_bytes = parse_bytes(size)
+                        .ok_or_else(|| format!("`cache_bytes={size}` is not a size; write `20GiB`"))?;
                 }
                 _ => return Err(format!("an address of an S3 store has no parameter `{name}`")),
             }
@@ -129,7 +129,7 @@ mod tests {
         }
         for text in ["", "GiB", "1 GiB", "1gib", "1.5GiB", "-1", "17179869184GiB", "18446744073709551616"] {
             let error = format!("s3://b?cache=/c&cache_bytes={text}").parse::<S3Address>().unwrap_err();
-            assert!(error.contains("is no size"), "{text}: {error}");
+            assert!(error.contains("is not a size"), "{text}: {error}");
         }
     }
 
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_bad_address_names_its_fault() {
         for (text, why) in [
-            ("s3://", "no address"),
+            ("s3://", "not an address"),
             ("http://bucket", "s3://BUCKET"),
             ("s3://b/a b", "prefix"),
             ("s3://b\n/a", "control character"),

@@ -167,7 +167,7 @@ impl Inner {
         let total = output.content_range().map_or(Some(length), total_of);
         let total = total.ok_or_else(|| transient("the answer does not say how long the object is".to_owned()))?;
         if total > MAX_OBJECT_BYTES || length > total {
-            let reason = format!("it is {total} bytes long: no object of Deltafold is");
+            let reason = format!("it is {total} bytes long, which no object of Deltafold can be");
             return Err(StoreError::new(StoreErrorKind::Damaged, "read", key, reason));
         }
         let tag = output.e_tag().ok_or_else(|| transient("the answer has no ETag".to_owned()))?;
@@ -228,6 +228,6 @@ async fn collect(mut body: ByteStream, length: u64) -> Result<Bytes, String> {
     if bytes.len() == length {
         Ok(bytes)
     } else {
-        Err(format!("{} bytes came where {length} were announced", bytes.len()))
+        Err(format!("{} bytes arrived, and the answer announced {length}", bytes.len()))
     }
 }

@@ -67,7 +67,7 @@ impl Inner {
             Fault::Unsupported(reason) => Err(StoreError::new(StoreErrorKind::Unsupported, verb, key, reason)),
             Fault::Lost(reason) => Ok(Outcome::Unknown(lost(verb, key, &reason))),
             Fault::Unchanged | Fault::PastTheEnd => {
-                Ok(Outcome::Unknown(lost(verb, key, "the answer is none that a write can have")))
+                Ok(Outcome::Unknown(lost(verb, key, "the answer is not one that a write can have")))
             }
         }
     }

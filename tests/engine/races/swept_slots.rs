@@ -1,5 +1,5 @@
 //! Races over a slot that was folded and swept, and that a writer which slept creates anew. Such a
-//! stale segment is no part of the log.
+//! stale segment is not part of the log.
 
 use deltafold::format::{Op, ShardId};
 use deltafold::store::Store;

@@ -117,7 +117,7 @@ async fn an_open_sees_ops_folded_after_its_list<S: Store + Clone>(store: Watched
 }
 
 /// Story: a reader listed slot 2 and read it late. Meanwhile the slot was folded and swept, and a
-/// writer that slept created it anew. Its segment is no part of the log, and the op that the slot
+/// writer that slept created it anew. Its segment is not part of the log, and the op that the slot
 /// had held was missing. Now a slot that was read counts only if a later head does not truncate it.
 async fn an_open_takes_no_stale_segment_for_the_log<S: Store + Clone>(store: Watched<S>) {
     let (collection, sleeper) = collection(&store).await;

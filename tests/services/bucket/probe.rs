@@ -130,7 +130,7 @@ async fn every_promise_is_tried_though_another_fails() {
     let probe = tried(&server).await;
     assert!(matches!(verdict(&probe, Promise::TellsTime), Verdict::Unanswered(_)), "{probe:#?}");
     let error = Collection::fits(&server.store().await, &probe).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "no answer is no verdict");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "no answer is not a verdict");
 }
 
 /// Story: the probe refused a service that ignored `If-None-Match` of a GET, though that costs

@@ -78,7 +78,7 @@ async fn a_table_made_for_something_else_is_refused() {
     request.attribute_definitions(attribute.unwrap()).key_schema(key.unwrap()).send().await.unwrap();
     let heads = HeadsInDynamoDb::open(objects.clone(), table, &s3::options(ministack::endpoint()).aws).await.unwrap();
     let error = heads.create_table().await.unwrap_err();
-    assert!(error.to_string().contains("other keys"), "{error}");
+    assert!(error.to_string().contains("its keys are not"), "{error}");
     let heads = HeadsInDynamoDb::open(objects, "never-made", &s3::options(ministack::endpoint()).aws).await.unwrap();
     let error = heads.get(&objects::key("c/0000/head")).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Permanent);

@@ -72,7 +72,7 @@ fn serve(front: Front) -> String {
                 let front = front.clone();
                 tokio::spawn(async move {
                     let service = hyper::service::service_fn(move |request| front.clone().answer(request));
-                    // A client that goes away is no failure.
+                    // A client that goes away is not a failure.
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(connection), service)
                         .await;

@@ -124,7 +124,7 @@ impl Cost {
         for price in &self.price {
             let wrong = |reason: String| Failure::new(Exit::Usage, format!("`--price {price}`: {reason}"));
             let (name, dollars) = price.split_once('=').ok_or_else(|| wrong("expected NAME=DOLLARS".to_owned()))?;
-            let dollars = dollars.parse().map_err(|_| wrong(format!("`{dollars}` is no number")))?;
+            let dollars = dollars.parse().map_err(|_| wrong(format!("`{dollars}` is not a number")))?;
             prices.set(name, dollars).map_err(wrong)?;
         }
         if self.prices {

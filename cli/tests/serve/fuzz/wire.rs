@@ -25,7 +25,7 @@ fn connected(address: SocketAddr) -> TcpStream {
 /// An answer at the start of some bytes: its status, its body, and the bytes behind it.
 fn answer(bytes: &[u8], to_head: bool) -> Option<(u16, &[u8], &[u8])> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&bytes[..end]).unwrap_or_else(|_| panic!("an answer's head is no text"));
+    let head = std::str::from_utf8(&bytes[..end]).unwrap_or_else(|_| panic!("an answer's head is not text"));
     let mut lines = head.split("\r\n");
     let first = lines.next().unwrap();
     assert!(first.starts_with("HTTP/1."), "no answer: {first:?}");

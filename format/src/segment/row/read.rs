@@ -35,7 +35,7 @@ fn action_of(
             let patch = Patch { embedding, document, metadata: entries.into_iter().collect() };
             return Ok(if action == UPSERT { Action::Upsert(patch) } else { Action::Patch(patch) });
         }
-        other => return Err(FormatError::invalid("ops", format!("no action has number {other}"))),
+        other => return Err(FormatError::invalid("ops", format!("an op has the unknown action {other}"))),
     };
     let metadata = entries.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
     Ok(as_action(Record { embedding: embedding.apply(None), document: document.apply(None), metadata }))

@@ -55,7 +55,7 @@ impl<'a> ValueRef<'a> {
                 bools.iter().try_for_each(|_| each.bool().map(drop))?;
                 Self::Bools(bools)
             }
-            other => return Err(from.invalid(format!("no type of value has number {other}"))),
+            other => return Err(from.invalid(format!("a value has the unknown type {other}"))),
         }))
     }
 

@@ -53,10 +53,10 @@ impl<'a> Front<'a> {
             return Err(from.invalid(format!("an id has {} bytes, it may have 1 to {MAX_ID_BYTES}", self.id.len())));
         }
         if !matches!(self.action, PUT | UPSERT | ADD | PATCH | DELETE) {
-            return Err(from.invalid(format!("no action has number {}", self.action)));
+            return Err(from.invalid(format!("an op has the unknown action {}", self.action)));
         }
         if self.action == ADD && self.revision.is_some() {
-            return Err(from.invalid("an `add` bears a revision"));
+            return Err(from.invalid("an `add` has a revision"));
         }
         Ok(())
     }
@@ -131,6 +131,6 @@ fn field<'a, T>(
         KEEP => Ok(Field::Keep),
         CLEAR => Ok(Field::Clear),
         SET => set(from).map(Field::Set),
-        other => Err(from.invalid(format!("no state of a field has number {other}"))),
+        other => Err(from.invalid(format!("a field has the unknown state {other}"))),
     }
 }

@@ -38,11 +38,11 @@ fn every_type_of_attribute() {
         assert_eq!(value(kind, &attribute), Ok(Some(expected)), "{attribute} as {kind}");
     }
     for kind in ["string", "i64", "f64", "bool", "strings", "i64s", "f64s", "bools"] {
-        assert_eq!(value(kind, &json!({"NULL": true})), Ok(None), "null is no value");
+        assert_eq!(value(kind, &json!({"NULL": true})), Ok(None), "null is not a value");
     }
     for (kind, attribute, words) in [
         ("i64", json!({"N": "9223372036854775808"}), "does not fit a 64-bit integer; map it as string or as f64"),
-        ("i64", json!({"N": "1.5"}), "`1.5` is no integer"),
+        ("i64", json!({"N": "1.5"}), "`1.5` is not an integer"),
         ("i64", json!({"S": "1"}), "expected a number, found a string (S)"),
         ("f64", json!({"N": "1E999"}), "map it as string"),
         ("f64", json!({"N": "inf"}), "map it as string"),
@@ -75,7 +75,7 @@ fn embeddings_are_lists_or_binary() {
     assert_eq!(embedding(json!({"B": "AACAPwAAIMA="})), Ok(Some(vec![1.0, -2.5])));
     assert_eq!(embedding(json!({"NULL": true})), Ok(None));
     for (attribute, words) in [
-        (json!({"B": "AAAA"}), "3 bytes are no whole number"),
+        (json!({"B": "AAAA"}), "3 bytes are not a whole number"),
         (json!({"NS": ["1"]}), "has no order"),
         (json!({"L": [{"N": "1"}, {"N": "1e39"}]}), "element 1: `1e39`"),
         (json!({"L": [{"S": "1"}]}), "element 0: expected a number"),

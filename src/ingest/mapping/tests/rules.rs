@@ -67,7 +67,7 @@ fn rules_are_of_tables_and_collections() {
         let mapping = mapping(&rules(extra));
         let (own, other) = (mapping.map(&"other".parse().unwrap(), &insert), mapping.map(&lines(), &insert));
         assert_eq!(own.is_ok_and(|mapped| mapped.ops.len() == 1), takes, "{extra}");
-        // A record that another collection takes is no stranger; one that no collection takes is
+        // A record that another collection takes is not a stranger; one that no collection takes is
         // refused.
         assert_eq!(other.is_ok_and(|mapped| mapped.skipped == Some(Skip::NoRule)), takes, "{extra}");
     }
@@ -94,7 +94,7 @@ fn revisions_come_from_where_the_rule_says() {
     assert_eq!(revision("INSERT", None, at("340282366920938463463374607431768211455")), Ok(Some(u128::MAX)));
     for bad in ["-1", "1.5", "340282366920938463463374607431768211456"] {
         let reason = revision("INSERT", None, at(bad)).unwrap_err().to_string();
-        assert!(reason.contains("rule `lines`: attribute `version`") && reason.contains("no revision"), "{reason}");
+        assert!(reason.contains("rule `lines`: attribute `version`") && reason.contains("not a revision"), "{reason}");
     }
     assert!(revision("INSERT", None, Some(item(json!({})))).is_err());
     let mut long = record("INSERT", None, Some(item(json!({}))));

@@ -47,7 +47,8 @@ pub(super) async fn follow(
 ) -> Answer<Response> {
     let Query(mut from) = from.map_err(|_| ApiError::invalid("`shard` must be a number, and `new` true or false"))?;
     if let Some(last) = headers.get("last-event-id") {
-        from.after = Some(last.to_str().map_err(|_| ApiError::invalid("`Last-Event-ID` is no position"))?.to_owned());
+        from.after =
+            Some(last.to_str().map_err(|_| ApiError::invalid("`Last-Event-ID` is not a position"))?.to_owned());
     }
     let opened = opened(&app, &at).await?;
     let permit = app.follower()?;
@@ -59,7 +60,7 @@ pub(super) async fn follow(
     let options = match &from.after {
         Some(after) => {
             let after: Position = after.parse().map_err(|_| {
-                ApiError::invalid("the position to begin behind is none; give the `id` of an event as it is")
+                ApiError::invalid("the position to begin behind is not the `id` of an event; send an `id` unchanged")
             })?;
             FollowOptions::default().after(after)
         }

@@ -165,7 +165,7 @@ async fn every_landed_write_is_echoed_until_asked() {
     assert_eq!(write(&store, Way::Staged, &none).await, Answer::Refused);
     let tag = store.inner.get(&key("c/head")).await.unwrap().unwrap().tag;
     assert_eq!(write(&store, Way::Replace, &tag).await, Answer::Refused);
-    // The second write was refused in truth, so it is no echo.
+    // The second write was refused in truth, so it is not an echo.
     assert_eq!(store.echoed(), ["create c/head", "replace c/head"]);
     let tag = store.inner.get(&key("c/head")).await.unwrap().unwrap().tag;
     assert_eq!(write(&store, Way::Replace, &tag).await, Answer::Done);
