@@ -47,16 +47,21 @@ impl Collection {
         Self { engine, location, config, latest, appends: Arc::default() }
     }
 
+    /// The engine's handle.
+    #[cfg(feature = "figures")]
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     fn rules(&self) -> OpRules {
         rows::rules(&self.config)
     }
 
     fn append_all(&self, source: Source) -> Call {
         let (engine, appends) = (self.engine.clone(), self.appends.clone());
-        Call::with(
-            async move { Ok(appends_of(&appends, &engine).await?.append_all(source).await?) },
-            |acks: Acks, py| acks.object(py),
-        )
+        Call::with(async move { appends_of(&appends, &engine).await?.append_all(source).await }, |acks: Acks, py| {
+            acks.object(py)
+        })
     }
 }
 
@@ -117,7 +122,7 @@ impl Collection {
 
     fn write_table(&self, py: Python<'_>, verb: &str, table: &Bound<'_, PyAny>, columns: &str) -> PyResult<Call> {
         let table = Table::new(Verb::named(py, verb)?, self.rules(), table, columns)?;
-        Ok(self.append_all(Source::Table(table)))
+        Ok(self.append_all(Source::Table(Box::new(table))))
     }
 
     /// Appends ops as one request: together in each shard, or not at all there.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use deltafold::Follow as Engine;
 use deltafold::format::{Action, Change, Op, Position};
-use deltafold::{Error, Follow as Engine};
 use futures::StreamExt as _;
 use numpy::PyArray1;
 use pyo3::prelude::*;
@@ -30,13 +30,12 @@ impl Follow {
     /// The position and the fields of the next op; `None` at the end.
     fn next(&self) -> Call {
         let ops = self.ops.clone();
-        Call::with(
-            async move { Ok(ops.lock().await.next().await.transpose().map_err(Error::from)?) },
-            |next: Option<(Position, Op)>, py| match next {
+        Call::with(async move { Ok(ops.lock().await.next().await.transpose()?) }, |next: Option<(Position, Op)>, py| {
+            match next {
                 Some((position, op)) => object(py, position, op),
                 None => Ok(py.None().into_bound(py)),
-            },
-        )
+            }
+        })
     }
 }
 

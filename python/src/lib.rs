@@ -12,14 +12,18 @@
 //! | `latest`, `view`, `scan`, `follow` | reads |
 //! | `appends`, `writer` | appends with back-pressure |
 //! | `export` | records as a file |
+//! | `figures` | work of the benchmark in Rust alone; a feature |
 //! | `report` | reports as dataclasses |
 #![deny(unsafe_code)]
+#![expect(clippy::too_many_arguments, reason = "functions have the parameters of Python's")]
 
 mod appends;
 mod call;
 mod collection;
 mod error;
 mod export;
+#[cfg(feature = "figures")]
+mod figures;
 mod follow;
 mod input;
 mod latest;
@@ -46,6 +50,10 @@ fn _deltafold(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<store::Store>()?;
     module.add_class::<view::View>()?;
     module.add_class::<writer::Writer>()?;
+    #[cfg(feature = "figures")]
+    module.add_class::<figures::RustRows>()?;
+    #[cfg(feature = "figures")]
+    module.add_function(wrap_pyfunction!(figures::rust_queries, module)?)?;
     module.add_function(wrap_pyfunction!(store::open, module)?)?;
     module.add_function(wrap_pyfunction!(logs::pass_logs_on, module)?)?;
     module.add_function(wrap_pyfunction!(logs::dropped_logs, module)?)?;

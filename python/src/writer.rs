@@ -105,7 +105,7 @@ impl Writer {
 
     fn write_table(&self, py: Python<'_>, verb: &str, table: &Bound<'_, PyAny>, columns: &str) -> PyResult<Call> {
         let table = Table::new(Verb::named(py, verb)?, self.rules, table, columns)?;
-        self.send(py, Source::Table(table))
+        self.send(py, Source::Table(Box::new(table)))
     }
 
     fn append(&self, py: Python<'_>, list: &Bound<'_, PyAny>) -> PyResult<Call> {

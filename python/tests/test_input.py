@@ -150,6 +150,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"ids": ["a"], "documents": ["\ud800"]}, "^documents, row 0: .*surrogate"),
     ({"ids": ["a"], "revisions": [1]}, "^revisions, row 0: "),
     ({}, "^ids is missing"),
+    ({"table": table(), "ids": ["a"]}, "not both"),
+    ({"ids": ["a"], "columns": {"id": "key"}}, "^columns: "),
 ]
 
 

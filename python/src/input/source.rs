@@ -16,7 +16,7 @@ pub(crate) enum Source {
     /// Columns of Python objects.
     Columns(Columns),
     /// Batches of Arrow.
-    Table(Table),
+    Table(Box<Table>),
     /// Ops that were made before.
     Ops(Vec<Op>),
 }
