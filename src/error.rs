@@ -149,6 +149,11 @@ pub(crate) enum Repr {
     )]
     SearchMemory { shard: ShardId, bytes: u64, limit: u64 },
     #[error(
+        "the index of searches takes {bytes} bytes, more than the {max_bytes} bytes that the reader's `Warm::max_bytes` \
+         allows. Warm the reader with a greater limit, or run `compact` if the log is long"
+    )]
+    IndexMemory { bytes: u64, max_bytes: u64 },
+    #[error(
         "the log of shard {} is too long: {excess}. Nothing was appended. Run `compact`, then append again",
         .shard.get()
     )]
@@ -232,7 +237,7 @@ impl Error {
             | Repr::Dropped(_) => ErrorKind::NotFound,
             Repr::CollectionExists(_) | Repr::PinExists(_) | Repr::Leftovers { .. } => ErrorKind::AlreadyExists,
             Repr::Busy { .. } | Repr::Backlog { .. } => ErrorKind::Busy,
-            Repr::SearchMemory { .. } => ErrorKind::OutOfMemory,
+            Repr::SearchMemory { .. } | Repr::IndexMemory { .. } => ErrorKind::OutOfMemory,
             Repr::Conflict(_) | Repr::Moved(_) | Repr::SourceBroken { .. } | Repr::SourcePassed { .. } => {
                 ErrorKind::Conflict
             }

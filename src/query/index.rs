@@ -209,9 +209,12 @@ impl ShardIndex {
         self.records += 1;
         self.fresh.push(Some(fresh));
         self.by_id.insert(id, at);
+        let bytes = self.memory_bytes;
+        if let Some(max_bytes) = snapshot.objects.pools().max_bytes().filter(|max| bytes > *max) {
+            return Err(Repr::IndexMemory { bytes, max_bytes }.into());
+        }
         let limit = snapshot.shard.memory().bytes();
-        if self.memory_bytes > limit.max(self.base.memory_bytes() + limit / 4) {
-            let bytes = self.memory_bytes;
+        if bytes > limit.max(self.base.memory_bytes() + limit / 4) {
             return Err(Repr::SearchMemory { shard: snapshot.shard.id(), bytes, limit }.into());
         }
         Ok(())

@@ -38,8 +38,9 @@ impl Reader {
     ///
     /// `InvalidInput` for a vector of another dimension or with a number that is not finite, or a
     /// `k` out of range. `OutOfMemory` if the records that are not in the base take more than the
-    /// memory limit: run `compact` first. A failing shard fails the search, which never returns a
-    /// shorter answer instead.
+    /// memory limit: run `compact` first. `OutOfMemory` also if the index takes more than
+    /// [`Warm::max_bytes`](crate::Warm::max_bytes). A failing shard fails the search, which never
+    /// returns a shorter answer instead.
     pub async fn search(&self, queries: &[Query]) -> Result<Vec<Answer>> {
         let Some(config) = self.snapshots().next().map(|first| first.shard.config().clone()) else {
             return Ok(Vec::new());
@@ -104,13 +105,25 @@ impl Reader {
     }
 
     /// Every shard with its index.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory` if the index takes more than [`Warm::max_bytes`](crate::Warm::max_bytes).
     pub(super) async fn searched(&self) -> Result<Vec<Searched>> {
+        let max_bytes = self.snapshots().next().and_then(|first| first.objects.pools().max_bytes());
+        // Comes first, so that an index that cannot fit is not made.
+        self.check_index(max_bytes)?;
         let shards: Vec<Arc<Snapshot>> = self.snapshots().cloned().collect();
         let indexed = stream::iter(shards).map(|snapshot| async move {
             let index = snapshot.attachment.get_or_try_init(|older| ShardIndex::of(&snapshot, older)).await?;
             Ok::<_, Error>(Searched { snapshot, index })
         });
         let searched: Vec<Searched> = indexed.buffered(SHARDS_AT_ONCE).try_collect().await?;
+        // Each index fits alone. All together may not.
+        if let Err(error) = self.check_index(max_bytes) {
+            self.snapshots().for_each(|snapshot| snapshot.attachment.clear());
+            return Err(error);
+        }
         if let Some(first) = searched.first() {
             let bytes = searched.iter().map(|searched| searched.index.memory_bytes()).sum();
             first.snapshot.objects.pools().hold_index(bytes);

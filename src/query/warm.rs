@@ -3,7 +3,7 @@
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::index::ShardIndex;
-use crate::error::Result;
+use crate::error::{Repr, Result};
 use crate::reader::{Need, Reader, SHARDS_AT_ONCE, Warm, Warmth};
 
 /// The memory of an index before it is made: of each record of the base its place, a bit, and the
@@ -20,16 +20,27 @@ impl Reader {
     /// embeddings bring the index of searches. If [`Warm::max_bytes`] is given, it bounds
     /// everything that the reader and its clones keep from then on. The least recently used levels
     /// are evicted for those asked for. The result tells what is in memory. A level that does not
-    /// fit is not an error.
+    /// fit is not an error, because searches read the rest from the store.
     ///
     /// Costs one GET for each part that is not in memory, and one or two for each embedding object
     /// and level that is not. In a local folder it reads and verifies the pages of mapped objects,
     /// which stay in the page cache.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory` if codes or embeddings are asked for, and the index of searches alone takes
+    /// more than [`Warm::max_bytes`]. Searches fail in the same way while that limit holds. Gets
+    /// and scans need no index.
     pub async fn warm(&self, warm: &Warm) -> Result<Warmth> {
         let Some(pools) = self.snapshots().next().map(|first| first.objects.pools().clone()) else {
             return Ok(Warmth::default());
         };
         let (parts, sections) = (&pools.parts, &pools.sections);
+        let tiers: Vec<_> = warm.tiers().collect();
+        // Comes first, so that a limit that no search can keep changes nothing.
+        if !tiers.is_empty() {
+            self.check_index(warm.max_bytes)?;
+        }
         if let Some(max) = warm.max_bytes {
             let wanted = Warm { signs: false, bytes: false, rows: false, ..*warm };
             let now = Warmth { wanted, ..self.warmth() };
@@ -49,8 +60,7 @@ impl Reader {
             let reads: Vec<_> = self.snapshots().map(|snapshot| snapshot.objects.warm(need)).collect();
             stream::iter(reads).buffer_unordered(SHARDS_AT_ONCE).try_for_each(|()| async { Ok(()) }).await?;
         }
-        let tiers: Vec<_> = warm.tiers().collect();
-        if !tiers.is_empty() && warm.max_bytes.is_none_or(|max| self.index_bytes() <= max) {
+        if !tiers.is_empty() {
             self.searched().await?;
         }
         if let Some(max) = warm.max_bytes.filter(|_| warm.columns || warm.documents) {
@@ -77,6 +87,15 @@ impl Reader {
             warmth.memory_bytes = pools.parts.bytes() + pools.parts.reserved() + pools.sections.bytes();
         }
         warmth
+    }
+
+    /// Fails if the index takes more than `max_bytes`.
+    pub(super) fn check_index(&self, max_bytes: Option<u64>) -> Result<()> {
+        let Some(max_bytes) = max_bytes else { return Ok(()) };
+        match self.index_bytes() {
+            bytes if bytes > max_bytes => Err(Repr::IndexMemory { bytes, max_bytes }.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Bytes of the index. For a shard without an index yet, an estimate of those of its base.

@@ -14,15 +14,15 @@ type Erased = Arc<dyn Any + Send + Sync>;
 /// that its own can be made from it.
 #[derive(Default)]
 pub(crate) struct Attachment {
-    value: OnceCell<Erased>,
+    value: Mutex<Arc<OnceCell<Erased>>>,
     older: Mutex<Option<Erased>>,
 }
 
 impl Attachment {
     /// An empty one, with the newest value of `older`.
     pub(super) fn following(older: &Self) -> Self {
-        let known = older.value.get().cloned().or_else(|| older.predecessor().clone());
-        Self { value: OnceCell::new(), older: Mutex::new(known) }
+        let known = older.value().get().cloned().or_else(|| older.predecessor().clone());
+        Self { value: Mutex::default(), older: Mutex::new(known) }
     }
 
     /// The value. `make` gets the value of an earlier snapshot, if there is one. A call that fails
@@ -32,7 +32,8 @@ impl Attachment {
         T: Any + Send + Sync,
         F: Future<Output = Result<T>>,
     {
-        let made = self.value.get_or_try_init(|| async {
+        let value = self.value();
+        let made = value.get_or_try_init(|| async {
             let older = self.predecessor().take().and_then(|older| older.downcast().ok());
             Ok::<Erased, Error>(Arc::new(make(older).await?))
         });
@@ -42,7 +43,17 @@ impl Attachment {
 
     /// The value, if it was made.
     pub(crate) fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.value.get().cloned().and_then(|value| value.downcast().ok())
+        self.value().get().cloned().and_then(|value| value.downcast().ok())
+    }
+
+    /// Drops the value, and that of earlier snapshots. The next use makes it anew.
+    pub(crate) fn clear(&self) {
+        *self.value.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+        *self.predecessor() = None;
+    }
+
+    fn value(&self) -> Arc<OnceCell<Erased>> {
+        self.value.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn predecessor(&self) -> std::sync::MutexGuard<'_, Option<Erased>> {
@@ -53,6 +64,6 @@ impl Attachment {
 
 impl fmt::Debug for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attachment").field("made", &self.value.initialized()).finish_non_exhaustive()
+        f.debug_struct("Attachment").field("made", &self.value().initialized()).finish_non_exhaustive()
     }
 }

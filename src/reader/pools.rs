@@ -46,9 +46,19 @@ impl Pools {
     /// Limits parts, sections and the index of searches together. `parts` of it is for parts and
     /// index.
     pub(crate) fn set_max_bytes(&self, max: u64, parts: u64) {
-        *self.max_bytes.lock().unwrap_or_else(PoisonError::into_inner) = Some(max);
+        *self.max() = Some(max);
         self.parts.set_limit(parts.min(max));
         self.share_out();
+    }
+
+    /// The limit on parts, sections and the index of searches together, if one is set.
+    pub(crate) fn max_bytes(&self) -> Option<u64> {
+        *self.max()
+    }
+
+    fn max(&self) -> MutexGuard<'_, Option<u64>> {
+        // Each change is a single assignment.
+        self.max_bytes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets the bytes of the index of searches. They reduce the room of parts. Beyond the share of
@@ -59,8 +69,7 @@ impl Pools {
     }
 
     fn share_out(&self) {
-        let max = *self.max_bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(max) = max {
+        if let Some(max) = self.max_bytes() {
             self.sections.set_limit(max.saturating_sub(self.parts.limit().max(self.parts.reserved())));
         }
     }

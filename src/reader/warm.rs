@@ -30,8 +30,10 @@ pub struct Warm {
     pub bytes: bool,
     /// The embeddings in f32. After the codes, a search reads only few of them.
     pub rows: bool,
-    /// Limit on the memory of all levels from now on, with the index of searches. Without it the
-    /// shares of the [`MemoryLimit`](crate::MemoryLimit) apply.
+    /// Limit on the memory of all levels from now on, with the index of searches. Searches and
+    /// filters need the whole index, and fail if it alone takes more. The norms of opened
+    /// embedding objects, 4 bytes a row, stay even beyond it. Without a limit the shares of the
+    /// [`MemoryLimit`](crate::MemoryLimit) apply.
     pub max_bytes: Option<u64>,
 }
 
@@ -101,20 +103,16 @@ pub struct Warmth {
     /// Memory of all of it, with the index of searches. Mappings of a local folder take none.
     pub memory_bytes: u64,
     /// Memory of the index of searches. If no search has made it yet, this is an estimate for the
-    /// base. A search needs all of it, even if it alone exceeds [`Warm::max_bytes`].
+    /// base. A search needs all of it, and fails if it alone exceeds [`Warm::max_bytes`].
     pub index_bytes: u64,
     /// The levels that the caller asked for.
     pub(crate) wanted: Warm,
 }
 
 impl Warmth {
-    /// Whether all levels asked for are in memory, and a search stays within the given memory.
+    /// Whether all levels asked for are in memory.
     pub fn is_complete(&self) -> bool {
-        let Warm { columns, documents, signs, bytes, rows, max_bytes } = self.wanted;
-        let searches = signs || bytes || rows;
-        if max_bytes.is_some_and(|max| searches && self.index_bytes > max) {
-            return false;
-        }
+        let Warm { columns, documents, signs, bytes, rows, max_bytes: _ } = self.wanted;
         let levels = [
             (columns, self.kept, self.parts),
             (documents, self.documents, self.parts),

@@ -5,24 +5,24 @@ use std::sync::Arc;
 use deltafold::format::{Metric, Op, Record, Value};
 use deltafold::store::Memory;
 use deltafold::{
-    Answer, Collection, CompactorOptions, CreateOptions, Exactness, Filter, Policy, Query, Reader, SweepOptions, Warm,
-    Writer, WriterOptions,
+    Answer, Collection, CompactorOptions, CreateOptions, Exactness, Filter, Query, Reader, SweepOptions, Warm, Writer,
+    WriterOptions,
 };
 use deltafold_testing::far::{Far, Read};
 use deltafold_testing::random::Random;
 use deltafold_testing::watched::Watched;
 
-const DIMENSION: u32 = 64;
-const RECORDS: usize = 3_000;
+pub(super) const DIMENSION: u32 = 64;
+pub(super) const RECORDS: usize = 3_000;
 
-fn vectors() -> Vec<Vec<f32>> {
+pub(super) fn vectors() -> Vec<Vec<f32>> {
     let mut random = Random::new(11);
     let number = |random: &mut Random| random.below(20_001) as f32 / 10_000.0 - 1.0;
     (0..RECORDS).map(|_| (0..DIMENSION).map(|_| number(&mut random)).collect()).collect()
 }
 
 /// A collection of one base, with documents.
-async fn prepared(shards: u16) -> (Far, Collection) {
+pub(super) async fn prepared(shards: u16) -> (Far, Collection) {
     let store = Far::default();
     let options = CreateOptions::new(DIMENSION).metric(Metric::L2).shards(shards);
     let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
@@ -41,19 +41,19 @@ async fn prepared(shards: u16) -> (Far, Collection) {
     (store, collection)
 }
 
-fn query(number: usize) -> Query {
+pub(super) fn query(number: usize) -> Query {
     Query::new(vectors()[number].clone(), 5)
 }
 
-fn approximately(query: Query) -> Query {
+pub(super) fn approximately(query: Query) -> Query {
     query.exactness(Exactness::Approximate { candidates: 50 })
 }
 
-async fn ask(reader: &Reader, query: Query) -> Answer {
+pub(super) async fn ask(reader: &Reader, query: Query) -> Answer {
     reader.search(&[query]).await.unwrap().remove(0)
 }
 
-fn of_objects(reads: &[Read]) -> Vec<Read> {
+pub(super) fn of_objects(reads: &[Read]) -> Vec<Read> {
     reads.iter().filter(|read| read.key.ends_with(".emb")).cloned().collect()
 }
 
@@ -62,8 +62,8 @@ fn bytes(reads: &[Read]) -> u64 {
 }
 
 /// Bytes of one row in the sections of an object: factors, sign bits, 8-bit codes, f32.
-const SIGNS: u64 = 4 + 4 + DIMENSION as u64 / 8;
-const BYTES: u64 = 4 + 4 + 4 + DIMENSION as u64;
+pub(super) const SIGNS: u64 = 4 + 4 + DIMENSION as u64 / 8;
+pub(super) const BYTES: u64 = 4 + 4 + 4 + DIMENSION as u64;
 
 #[tokio::test]
 async fn an_approximate_search_reads_signs_and_the_rows_of_candidates() {
@@ -318,104 +318,4 @@ async fn refresh_then_search_fetches_the_rows_alone() {
     assert_eq!(answer.hits.iter().filter(|hit| hit.distance == 0.0).count(), 5);
     let reads = store.reads();
     assert!(reads.iter().all(|read| read.range.is_some() && read.bytes <= (128 << 10)), "{reads:?}");
-}
-
-#[tokio::test]
-async fn a_warm_reader_searches_without_a_request() {
-    let (store, collection) = prepared(2).await;
-    let reader = collection.reader().await.unwrap();
-    let warmth = reader.warm(&Warm::default().documents().signs().bytes().rows()).await.unwrap();
-    assert!(warmth.is_complete(), "{warmth:?}");
-    assert_eq!((warmth.objects, warmth.signs, warmth.bytes, warmth.rows), (2, 2, 2, 2));
-    let held = RECORDS as u64 * (SIGNS + BYTES - 4 + 4 * u64::from(DIMENSION) + 13);
-    assert!((held..held + held / 2).contains(&warmth.memory_bytes), "{warmth:?}, codes and rows take {held}");
-    store.reads();
-    for query in [query(7), approximately(query(7))] {
-        assert_eq!(ask(&reader, query).await.hits.len(), 5);
-    }
-    assert_eq!(store.reads(), []);
-    // Warm ranges are not read again. A bound that holds all of them changes nothing.
-    for _ in 0..2 {
-        let all = Warm::default().documents().signs().bytes().rows().max_bytes(2 * warmth.memory_bytes);
-        assert!(reader.warm(&all).await.unwrap().is_complete());
-        assert_eq!(store.reads(), []);
-    }
-}
-
-#[tokio::test]
-async fn a_warm_reader_keeps_its_limit_and_tells_its_levels() {
-    let (store, collection) = prepared(4).await;
-    let roomy = ask(&collection.reader().await.unwrap(), query(7)).await;
-    let reader = collection.reader().await.unwrap();
-    let all = Warm::default().signs().bytes().rows();
-    let mut before = 0;
-    for max in [20_000, 100_000, 200_000, 500_000, 900_000, 1_200_000, 2_000_000] {
-        let warmth = reader.warm(&all.max_bytes(max)).await.unwrap();
-        assert!(warmth.memory_bytes <= max, "{max}: {warmth:?}");
-        // Codes come before rows, and more memory holds more.
-        assert!(warmth.signs >= warmth.bytes && warmth.bytes >= warmth.rows, "{max}: {warmth:?}");
-        let held = warmth.signs + warmth.bytes + warmth.rows;
-        assert!(held >= before, "{max}: {warmth:?}");
-        assert_eq!(warmth.is_complete(), held == 12);
-        before = held;
-        for query in [query(7), approximately(query(7))] {
-            let answer = ask(&reader, query).await;
-            assert_eq!(answer.hits[0], roomy.hits[0]);
-            let now = reader.warmth();
-            let index = RECORDS as u64 * 13 + 4_096;
-            assert!(now.memory_bytes <= max.max(index) + 4 * 4_096, "{max}: {now:?} after a search");
-        }
-    }
-    assert_eq!(before, 12);
-    // With less memory the least recently used goes; searches go on from ranges.
-    let warmth = reader.warm(&Warm::default().signs().max_bytes(150_000)).await.unwrap();
-    assert!(warmth.memory_bytes <= 150_000 && warmth.signs == 4 && warmth.rows == 0, "{warmth:?}");
-    store.reads();
-    assert_eq!(ask(&reader, query(7)).await.hits, roomy.hits);
-    assert!(!of_objects(&store.reads()).is_empty());
-}
-
-/// A newer run has rows in an object of its own, whose owners the index keeps. The same records in
-/// the log have none.
-#[tokio::test]
-async fn rows_of_newer_runs_count_to_the_index() {
-    const MORE: u64 = 256;
-    let (_, collection) = prepared(1).await;
-    let writer = collection.writer(WriterOptions::default()).unwrap();
-    let put = |number: u64| {
-        let embedding = Some(vec![number as f32; DIMENSION as usize]);
-        Op::put(format!("new{number}"), Record { embedding, ..Record::default() })
-    };
-    writer.append((0..MORE).map(put).collect()).await.unwrap();
-    let index_bytes = async || {
-        let reader = collection.reader().await.unwrap();
-        ask(&reader, query(7)).await;
-        reader.warmth().index_bytes
-    };
-    let in_the_log = index_bytes().await;
-    let policy = Policy::default().fan_in(usize::MAX).absorb_one_in(0);
-    collection.compactor(CompactorOptions::default().policy(policy)).run_once().await.unwrap();
-    let in_a_run = index_bytes().await;
-    let rows = MORE * 4..MORE * 9;
-    assert!(in_a_run >= in_the_log && rows.contains(&(in_a_run - in_the_log)), "{in_the_log}, then {in_a_run}");
-}
-
-#[tokio::test]
-async fn a_mapped_object_is_warm_without_memory() {
-    let (far, _) = prepared(1).await;
-    let collection = Collection::open(Arc::new(far.inner), &"c".parse().unwrap()).await.unwrap();
-    let reader = collection.reader().await.unwrap();
-    let estimated = reader.warmth().index_bytes;
-    let codes = reader.warm(&Warm::default().bytes()).await.unwrap();
-    let rows = reader.warm(&Warm::default().bytes().rows()).await.unwrap();
-    assert!(codes.is_complete() && rows.is_complete() && rows.rows == 1, "{rows:?}");
-    assert_eq!(codes.memory_bytes, rows.memory_bytes, "parts and the index alone");
-    // A search needs the whole index, so the answer is "incomplete" where the index alone exceeds
-    // the bound.
-    let expected = RECORDS as u64 * 12 + RECORDS as u64 / 4;
-    assert!((expected..expected + 64).contains(&rows.index_bytes), "{rows:?}");
-    assert!(estimated.abs_diff(rows.index_bytes) <= 16, "{estimated} were estimated: {rows:?}");
-    for (max, fits) in [(rows.index_bytes, true), (rows.index_bytes - 1, false)] {
-        assert_eq!(reader.warm(&Warm::default().bytes().max_bytes(max)).await.unwrap().is_complete(), fits);
-    }
 }

@@ -44,5 +44,6 @@ mod store;
 mod sweep;
 mod turns;
 mod verify;
+mod warm;
 mod writer;
 mod writers;
