@@ -28,7 +28,9 @@ impl Kernel {
         #[cfg(target_arch = "x86_64")]
         {
             kernels.extend(simd::Avx2::detect().map(Self::Avx2));
-            kernels.extend(simd::Avx512::detect().map(Self::Avx512));
+            let avx512 = simd::Avx512::detect();
+            kernels.extend(avx512.map(|avx512| Self::Avx512(avx512.without_vbmi())));
+            kernels.extend(avx512.map(Self::Avx512));
         }
         #[cfg(target_arch = "aarch64")]
         kernels.extend(simd::Neon::detect().map(Self::Neon));

@@ -1,5 +1,5 @@
-//! AVX-512 with BW, VL and VNNI. AVX2 scans sign bits, because wider vectors gain nothing in table
-//! look-ups.
+//! AVX-512 with BW, VL and VNNI. On machines without VBMI, AVX2 scans sign bits for several
+//! queries: wider vectors gain nothing in tables of 16 entries.
 
 use std::arch::x86_64::{
     __m512i, _mm_add_epi32, _mm_storeu_si128, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_extracti128_si256,
@@ -12,6 +12,7 @@ use std::arch::x86_64::{
 use super::super::rows::{Dots, Rows};
 use super::Avx2;
 use super::loops::byte_loops;
+use super::vbmi::Vbmi;
 
 /// Codes of 8 bits in one vector, widened to 16.
 const CODES: usize = 32;
@@ -29,6 +30,7 @@ const RAISE: i32 = 128;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Avx512 {
     avx2: Avx2,
+    vbmi: Option<Vbmi>,
 }
 
 impl Avx512 {
@@ -38,7 +40,12 @@ impl Avx512 {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512vnni");
-        Avx2::detect().filter(|_| all).map(|avx2| Self { avx2 })
+        Avx2::detect().filter(|_| all).map(|avx2| Self { avx2, vbmi: Vbmi::detect() })
+    }
+
+    /// The same without VBMI, which some machines lack.
+    pub(crate) fn without_vbmi(self) -> Self {
+        Self { vbmi: None, ..self }
     }
 
     /// As [`portable::byte_dots`](super::super::portable::byte_dots), for several queries of one
@@ -64,7 +71,10 @@ impl Avx512 {
     /// As [`portable::sign_dots`](super::super::portable::sign_dots), for several queries of one
     /// length.
     pub(crate) fn sign_dots(self, queries: &[&[[u8; 16]]], rows: &[u8], dots: Dots<'_>) {
-        self.avx2.sign_dots(queries, rows, dots);
+        match self.vbmi {
+            Some(vbmi) => vbmi.sign_dots(queries, rows, dots),
+            None => self.avx2.sign_dots(queries, rows, dots),
+        }
     }
 
     /// As [`portable::sign_dots`](super::super::portable::sign_dots), for one query as integers

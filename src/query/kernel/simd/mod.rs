@@ -13,6 +13,8 @@ mod avx512;
 mod loops;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "x86_64")]
+mod vbmi;
 
 /// Brings bytes into the cache while other work goes on. Only a machine of x86 is asked for it.
 pub(super) fn prefetch(bytes: &[u8]) {
