@@ -24,6 +24,9 @@ pub(crate) struct Indexed {
     more: HashMap<u32, Vec<u32>>,
     /// The rows with an owner.
     live: Bits,
+    /// The base row that owns row 0, if row `i` with an owner has the base row behind it by `i`. In
+    /// an object that a merge wrote, it is so.
+    in_order_from: Option<u32>,
 }
 
 impl Indexed {
@@ -34,6 +37,7 @@ impl Indexed {
     /// Adds an owner of a row.
     pub(crate) fn add(&mut self, row: u32, owner: Owner) {
         let at = row as usize;
+        self.in_order_from = None;
         if self.owners.len() <= at {
             self.owners.resize(at + 1, 0);
         }
@@ -73,6 +77,9 @@ impl Indexed {
     /// The rows from 64 times this number on that a selected record owns, a bit each.
     pub(crate) fn selected(&self, number: usize, selection: &Selection) -> u64 {
         let live = self.live.word(number);
+        if let Some(first) = self.in_order_from {
+            return selection.base.words_from(first as usize + number * 64).next().unwrap_or(0) & live;
+        }
         let owners = self.owners.get(number * 64..).unwrap_or_default();
         if self.more.is_empty()
             && let Some(first) = owners.first_chunk().and_then(consecutive)
@@ -116,6 +123,16 @@ impl Indexed {
     fn shrink(&mut self) {
         self.owners.shrink_to_fit();
         self.live.shrink();
+    }
+
+    /// Notes whether the owners are in order. Later removals leave them so.
+    fn note_order(&mut self) {
+        let places = || self.owners.iter().zip(1_u32..).filter(|(owner, _)| **owner != 0);
+        let first = places().next().and_then(|(owner, place)| owner.checked_sub(place));
+        self.in_order_from = first.filter(|first| {
+            let is_next = |owner: u32, place| owner & FRESH == 0 && owner.checked_sub(*first) == Some(place);
+            self.more.is_empty() && places().all(|(owner, place)| is_next(*owner, place))
+        });
     }
 }
 
@@ -172,6 +189,7 @@ impl BaseIndex {
         }
         let objects = objects.into_iter().map(|(name, mut indexed)| {
             indexed.shrink();
+            indexed.note_order();
             (name, Arc::new(indexed))
         });
         index.objects = objects.collect();
@@ -329,6 +347,39 @@ mod tests {
                 let word = indexed.selected(row as usize / 64, &selection);
                 assert_eq!(word >> (row % 64) & 1 == 1, expected, "row {row}, several {several}");
             }
+        }
+    }
+
+    /// An object that a merge wrote. Some rows have lost their owners since, and one got another.
+    #[test]
+    fn rows_in_order_are_selected_by_whole_words() {
+        let mut selection = Selection::default();
+        (0..600).filter(|row| row % 3 == 0).for_each(|row| selection.base.insert(row));
+        selection.fresh.insert(3);
+        let check = |indexed: &Indexed| {
+            for row in 0..256 {
+                let expected = indexed.owners(row).any(|owner| selection.contains(owner));
+                assert_eq!(
+                    indexed.selected(row as usize / 64, &selection) >> (row % 64) & 1 == 1,
+                    expected,
+                    "row {row}"
+                );
+            }
+        };
+        let mut indexed = Indexed::default();
+        (0..200).filter(|row| row % 11 != 0).for_each(|row| indexed.add(row, Owner::Base(row + 37)));
+        indexed.note_order();
+        assert_eq!(indexed.in_order_from, Some(37));
+        check(&indexed);
+        (0..200).step_by(5).for_each(|row| indexed.remove(row, Owner::Base(row + 37)));
+        assert_eq!(indexed.in_order_from, Some(37));
+        check(&indexed);
+        for owner in [Owner::Fresh(3), Owner::Base(3)] {
+            indexed.add(5, owner);
+            indexed.note_order();
+            assert_eq!(indexed.in_order_from, None, "{owner:?}");
+            check(&indexed);
+            indexed.remove(5, owner);
         }
     }
 

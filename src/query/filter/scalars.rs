@@ -2,7 +2,7 @@
 
 use super::ast::Scalar;
 use super::row_set::bits;
-use crate::query::kernel::{GROUP, Kernel};
+use crate::query::kernel::Kernel;
 
 /// A set of scalars, type by type. It contains both an integer and the float that equals it, or
 /// neither.
@@ -97,19 +97,18 @@ impl<T: PartialOrd + Copy> Numbers<T> {
     }
 }
 
-/// The values between two others, a bit each.
-fn between<T: PartialOrd + Copy>(mut values: impl ExactSizeIterator<Item = T>, low: T, high: T) -> Vec<u64> {
-    let kernel = Kernel::detect();
-    let mut words = Vec::with_capacity(values.len().div_ceil(GROUP));
-    let mut some = [low; GROUP];
-    while values.len() > 0 {
-        let behind = GROUP.saturating_sub(values.len());
-        for (place, value) in some.iter_mut().zip(&mut values) {
-            *place = value;
+/// The values between two others, a bit each. The compiler turns each word into comparisons of
+/// vectors.
+fn between<T: PartialOrd + Copy>(values: impl ExactSizeIterator<Item = T>, low: T, high: T) -> Vec<u64> {
+    let mut values = values;
+    Kernel::detect().wide(|| {
+        let mut words = Vec::with_capacity(values.len().div_ceil(64));
+        while values.len() > 0 {
+            let word = values.by_ref().take(64).zip(0..);
+            words.push(word.fold(0, |word, (value, bit)| word | u64::from((low <= value) & (value <= high)) << bit));
         }
-        words.push(kernel.between(&some, low, high) & (u64::MAX >> behind));
-    }
-    words
+        words
+    })
 }
 
 impl Scalars {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{GROUP, Kernel};
+use super::GROUP;
 
 /// Covers the rounding of both sides of a comparison in f32, relative to their magnitudes.
 pub(super) const SLACK: f64 = 1.0 / (1_u64 << 19) as f64;
@@ -28,19 +28,6 @@ pub(super) fn of(kept: &[bool; GROUP]) -> u64 {
         let bytes = u64::from_le_bytes(eight.map(u8::from));
         mask | (bytes.wrapping_mul(GATHER) >> 56) << bit
     })
-}
-
-impl Kernel {
-    /// The values that lie between two others, both included, a bit each.
-    pub(crate) fn between<T: PartialOrd + Copy>(self, values: &[T; GROUP], low: T, high: T) -> u64 {
-        self.wide(|| {
-            let mut kept = [false; GROUP];
-            for (kept, value) in kept.iter_mut().zip(values) {
-                *kept = (low <= *value) & (*value <= high);
-            }
-            of(&kept)
-        })
-    }
 }
 
 #[cfg(test)]
