@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, ValueEnum};
 use deltafold::format::CollectionName;
 use deltafold::jsonl::{self, Fields};
-use deltafold::{Answer, Exactness, Filter, Include, Query as Question, Reader};
+use deltafold::{Answer, Exactness, Filter, Include, Matcher, Query as Question, Reader};
 use serde_json::{Value, json};
 
 use super::get::{AtArguments, cut, text};
@@ -51,7 +51,7 @@ pub(crate) struct Query {
     /// Search codes of one bit a dimension, and read this many candidates in full precision
     #[arg(long, value_name = "CANDIDATES", num_args = 0..=1, default_missing_value = "0")]
     approximate: Option<usize>,
-    /// Explain the answer: stages with their times, rows, requests, bytes
+    /// Explain the answer: plan, rows, requests, bytes, and the time of each stage
     #[arg(long)]
     explain: bool,
     #[command(flatten)]
@@ -81,10 +81,12 @@ impl Query {
             vectors.into_iter().map(|vector| self.question(vector, filter.as_ref())).collect();
         let answers = reader.search(&questions).await?;
         let people = !context.output.json && context.output.is_terminal();
+        let filter = filter.map(|filter| filter.matcher().map_err(deltafold::Error::from)).transpose()?;
+        let plan = Plan { exactness: self.exactness(), filter };
         for (number, answer) in answers.iter().enumerate() {
             match people {
-                true => self.show(context, number, answers.len(), answer)?,
-                false => self.print(context, number, answer)?,
+                true => self.show(context, number, answers.len(), answer, &plan)?,
+                false => self.print(context, number, answer, &plan)?,
             }
         }
         Ok(())
@@ -140,7 +142,7 @@ impl Query {
     }
 
     /// Prints one line of JSON for each hit, and one of explanation.
-    fn print(&self, context: &Context, number: usize, answer: &Answer) -> Outcome {
+    fn print(&self, context: &Context, number: usize, answer: &Answer, plan: &Plan) -> Outcome {
         let Include { embedding, metadata, document, .. } = self.included();
         let fields = Fields::default().embedding(embedding).metadata(metadata).document(document);
         for hit in &answer.hits {
@@ -151,13 +153,13 @@ impl Query {
             context.output.json_text(line)?;
         }
         if self.explain {
-            context.output.json_line(&json!({ "query": number, "work": work(answer) }))?;
+            context.output.json_line(&json!({ "query": number, "plan": plan.json(), "work": work(answer) }))?;
         }
         Ok(())
     }
 
     /// Prints a table for people.
-    fn show(&self, context: &Context, number: usize, queries: usize, answer: &Answer) -> Outcome {
+    fn show(&self, context: &Context, number: usize, queries: usize, answer: &Answer, plan: &Plan) -> Outcome {
         if queries > 1 {
             context.output.heading(format!("query {number}"))?;
         }
@@ -192,7 +194,7 @@ impl Query {
         }
         if self.explain {
             context.output.blank()?;
-            context.output.card("how it was found", &explanation(answer))?;
+            context.output.card("how it was found", &explanation(plan, answer))?;
         }
         Ok(())
     }
@@ -226,9 +228,45 @@ fn work(answer: &Answer) -> Value {
     })
 }
 
-fn explanation(answer: &Answer) -> Vec<(String, String)> {
+/// The order in which a search decides: by the filter, then by codes, then by rows in f32.
+struct Plan {
+    exactness: Exactness,
+    filter: Option<Matcher>,
+}
+
+impl Plan {
+    fn json(&self) -> Value {
+        let filter = self.filter.as_ref();
+        let filter = filter.map(|filter| json!({ "keys": filter.keys(), "documents": filter.reads_documents() }));
+        match self.exactness {
+            Exactness::Approximate { candidates } => json!({ "filter": filter, "bits": 1, "candidates": candidates }),
+            _ => json!({ "filter": filter, "bits": 8 }),
+        }
+    }
+
+    fn filter(&self) -> String {
+        let Some(filter) = &self.filter else { return "none".to_owned() };
+        let keys = filter.keys().into_iter().map(|key| format!("column `{key}`"));
+        let documents = filter.reads_documents().then(|| "documents".to_owned());
+        let read: Vec<String> = keys.chain(documents).collect();
+        if read.is_empty() { "no column".to_owned() } else { read.join(", ") }
+    }
+
+    fn search(&self) -> String {
+        match self.exactness {
+            Exactness::Approximate { candidates } => {
+                format!("codes of 1 bit, then {} in full", counted(candidates as u64, "candidate"))
+            }
+            _ => "codes of 8 bits, then the embeddings that they leave over".to_owned(),
+        }
+    }
+}
+
+fn explanation(plan: &Plan, answer: &Answer) -> Vec<(String, String)> {
     let work = answer.work;
     let mut lines = vec![
+        ("filter".to_owned(), plan.filter()),
+        ("search".to_owned(), plan.search()),
         ("codes compared".to_owned(), count(work.coded)),
         ("ruled out by them".to_owned(), count(work.ruled_out)),
         (

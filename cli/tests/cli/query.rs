@@ -36,13 +36,18 @@ fn query_takes_many_vectors_from_a_file() {
 }
 
 #[test]
-fn explain_tells_the_work_and_the_stages() {
+fn explain_tells_plan_work_and_stages() {
     let home = Home::with_records(5);
     let lines = home.run("query c --vector [0,0] -k 2 --explain").ok().json_lines();
+    assert_eq!(lines.last().unwrap()["plan"], json!({"filter": null, "bits": 8}));
     let work = &lines.last().unwrap()["work"];
     assert_eq!((&work["read"], &work["from_log"]), (&json!(5), &json!(5)));
     assert!(work["milliseconds"]["scan"].is_number() && work["requests"].is_number(), "{work}");
     assert!(work["bytes"].is_number(), "{work}");
+    let filter = r#"--where {"n":{"$gte":1}} --where-document {"$contains":"text"}"#;
+    let lines = home.run(&format!("query c --vector [0,0] -k 2 --approximate 3 {filter} --explain")).ok().json_lines();
+    let filter = json!({"keys": ["n"], "documents": true});
+    assert_eq!(lines.last().unwrap()["plan"], json!({"filter": filter, "bits": 1, "candidates": 3}));
 }
 
 #[test]
