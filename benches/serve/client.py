@@ -1,10 +1,11 @@
-"""The command line of VectorDBBench with two faults of its client of Chroma mended.
+"""The command line of VectorDBBench with three faults mended, two of them in its client of Chroma.
 
 - `ChromaIndexConfig` inherits a host that is a plain string by default, where its serializer
   expects a `SecretStr`. So version 2.0 fails before it begins, against every server. The host given
   here is never used: the one of `ChromaConfig` is.
 - `optimize` sets `ef_search` beside `hnsw` instead of in it, which sets nothing on any server, and
   needs a schema in the collection. Here it does nothing.
+- The command line makes no case `StreamingCustomDataset`: it leaves out the data set.
 
 Processes that VectorDBBench starts import this file too, and so get the same client.
 """
@@ -13,6 +14,7 @@ import os
 
 from pydantic import SecretStr
 
+import vectordb_bench.cli.cli as command
 from vectordb_bench.backend.clients.chroma.chroma import ChromaClient
 from vectordb_bench.backend.clients.chroma.config import ChromaIndexConfig
 
@@ -24,6 +26,17 @@ def make(self, **given):
 
 
 ChromaIndexConfig.__init__ = make
+case_of = command.get_custom_case_config
+
+
+def with_data_set(given):
+    if given["case_type"] != "StreamingCustomDataset":
+        return case_of(given)
+    custom = case_of(given | {"case_type": "PerformanceCustomDataset"})
+    return case_of(given) | {"description": "records", "dataset_config": custom["dataset_config"]}
+
+
+command.get_custom_case_config = with_data_set
 ChromaClient.optimize = lambda self, data_size=None: None
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@
     benches/serve/vectordbbench                    20,000 x 384
     benches/serve/vectordbbench --records 100000   the whole comparison
     benches/serve/vectordbbench --records 2000 --seconds 2
+    benches/serve/vectordbbench --streaming 100    searches at 50 and 80 % of 100 inserts/s, too
 
 The data set is a custom one in Parquet, with the exact neighbours by cosine, found in f64. A second
-run after a restart searches without loading: the cold one.
+run after a restart searches without loading: the cold one. Streaming searches with several clients
+only where 10 s of inserts lie between two stages: 20,000 records at 100/s, say.
 """
 
 import argparse
@@ -54,7 +56,7 @@ def write(made, k, folder):
     table("neighbors", "neighbors_id", neighbours(made, k), pyarrow.int64())
 
 
-def bench(server, made, arguments, folder, cold):
+def bench(server, made, arguments, folder, stage):
     """One run of VectorDBBench. Returns its metrics."""
     results = pathlib.Path(tempfile.mkdtemp(prefix="results-", dir=folder))
     environment = os.environ | {
@@ -63,11 +65,17 @@ def bench(server, made, arguments, folder, cold):
         "ANONYMIZED_TELEMETRY": "False",
         "LOG_FILE": str(results / "bench.log"),
     }
-    stages = ["--skip-drop-old", "--skip-load", "--skip-search-concurrent"] if cold else []
+    stages = {
+        "warm": ["--case-type", "PerformanceCustomDataset"],
+        "cold": ["--case-type", "PerformanceCustomDataset", "--skip-drop-old", "--skip-load", "--skip-search-concurrent"],
+        "streaming": ["--case-type", "StreamingCustomDataset", "--streaming-insert-rate", str(arguments.streaming)],
+    }[stage]
+    # VectorDBBench refuses batches of more than a second of a stream.
+    batch = min(arguments.batch, arguments.streaming) if stage == "streaming" else arguments.batch
     command = [
         sys.executable, pathlib.Path(__file__).with_name("client.py"), "chroma",
         "--host", "127.0.0.1", "--port", str(server.port), "--db-label", server.name.split()[0],
-        "--case-type", "PerformanceCustomDataset", "--k", str(arguments.k), "--insert-batch-size", str(arguments.batch),
+        "--k", str(arguments.k), "--insert-batch-size", str(batch),
         "--num-concurrency", arguments.concurrency, "--concurrency-duration", str(arguments.seconds),
         "--custom-case-name", "records", "--custom-dataset-name", "records",
         "--custom-dataset-dir", str(folder / "set"), "--custom-dataset-size", str(len(made.rows)),
@@ -75,7 +83,7 @@ def bench(server, made, arguments, folder, cold):
         "--custom-dataset-file-count", "1", "--skip-custom-dataset-use-shuffled", "--custom-dataset-with-gt",
         *stages,
     ]
-    output = folder / f"{server.name.split()[0]}-{'cold' if cold else 'warm'}.log"
+    output = folder / f"{server.name.split()[0]}-{stage}.log"
     with open(output, "wb") as to:
         subprocess.run(command, env=environment, stdout=to, stderr=to, timeout=arguments.patience, check=True)
     found = sorted(results.rglob("result_*.json"))
@@ -89,13 +97,20 @@ def bench(server, made, arguments, folder, cold):
 
 def measure(server, made, arguments, folder, report):
     server.start()
-    report["warm"] = bench(server, made, arguments, folder, cold=False)
+    report["warm"] = bench(server, made, arguments, folder, "warm")
     log(f"{server.name}: {report['warm']}")
     report["memory"] = server.memory()
     server.stop()
     server.start()
-    report["cold"] = bench(server, made, arguments, folder, cold=True)
+    report["cold"] = bench(server, made, arguments, folder, "cold")
+    if arguments.streaming:
+        report["streaming"] = bench(server, made, arguments, folder, "streaming")
     server.stop()
+
+
+def by_stage(report, name, form):
+    """A figure of each stage of a streaming run."""
+    return ", ".join(form.format(figure) for figure in report["streaming"][name])
 
 
 def table(whole):
@@ -108,6 +123,9 @@ def table(whole):
         ("serial latency, p99", lambda r: 1_000 * r["warm"]["serial_latency_p99"], "{:.2f} ms"),
         ("serial latency after a restart, p99", lambda r: 1_000 * r["cold"]["serial_latency_p99"], "{:.2f} ms"),
         ("recall after a restart", lambda r: r["cold"]["recall"], "{:.4f}"),
+        ("streaming: recall at each stage", lambda r: by_stage(r, "st_recall_list", "{:.4f}"), "{}"),
+        ("streaming: serial latency at each stage, p99", lambda r: by_stage(r, "st_serial_latency_p99_list", "{:.4f} s"), "{}"),
+        ("streaming: most QPS at each stage", lambda r: by_stage(r, "st_max_qps_list_list", "{:,.0f}"), "{}"),
         ("memory, peak", lambda r: r["memory"]["VmHWM"], "{:,.0f} MiB"),
     ]
     lines = [
@@ -140,6 +158,7 @@ def main():
     parser.add_argument("--batch", type=int, default=1_000, help="records of one call of the client")
     parser.add_argument("--concurrency", default="1,8", help="clients that search at once, one run each")
     parser.add_argument("--seconds", type=int, default=10, help="the time of each concurrent search")
+    parser.add_argument("--streaming", type=int, default=0, help="inserts a second of a streaming run; 0 for none")
     parser.add_argument("--patience", type=float, default=600, help="longest time of one run, in seconds")
     parser.add_argument("--seed", type=int, default=20261127)
     parser.add_argument("--peers", default="deltafold,chroma")
@@ -149,7 +168,8 @@ def main():
     made = data.SETS[arguments.set](arguments.records, arguments.queries, arguments.seed)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=out))
     (folder / "set").mkdir()
-    write(made, arguments.k, folder / "set")
+    # A streaming run asks for 100 neighbours, whatever `--k` says.
+    write(made, max(arguments.k, 100 if arguments.streaming else 0), folder / "set")
     whole = vars(arguments) | {"about": made.about, "dimension": made.dimension, "peers": {}}
     servers.run(
         arguments.peers,
