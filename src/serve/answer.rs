@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::embedding::{Encoded, Encoding};
 use super::metadata;
 use crate::query::{Hit, Include};
 use crate::reader::Entry;
@@ -35,7 +36,7 @@ type Metadata = Option<Map<String, Value>>;
 #[derive(Debug, Default)]
 struct Columns {
     ids: Vec<String>,
-    embeddings: Vec<Vec<f32>>,
+    embeddings: Vec<Encoded>,
     documents: Vec<Option<String>>,
     uris: Vec<Option<String>>,
     metadatas: Vec<Metadata>,
@@ -43,10 +44,10 @@ struct Columns {
 }
 
 impl Columns {
-    fn push(&mut self, entry: Entry) {
+    fn push(&mut self, entry: Entry, encoding: Encoding) {
         let (metadata, uri) = metadata::document(entry.record.metadata);
         self.ids.push(entry.id);
-        self.embeddings.push(entry.record.embedding.unwrap_or_default());
+        self.embeddings.push(encoding.of(entry.record.embedding));
         self.documents.push(entry.record.document);
         self.uris.push(uri);
         self.metadatas.push(metadata);
@@ -57,7 +58,7 @@ impl Columns {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Records {
     ids: Vec<String>,
-    embeddings: Option<Vec<Vec<f32>>>,
+    embeddings: Option<Vec<Encoded>>,
     documents: Option<Vec<Option<String>>>,
     uris: Option<Vec<Option<String>>>,
     metadatas: Option<Vec<Metadata>>,
@@ -68,7 +69,7 @@ pub(super) struct Records {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Neighbours {
     ids: Vec<Vec<String>>,
-    embeddings: Option<Vec<Vec<Vec<f32>>>>,
+    embeddings: Option<Vec<Vec<Encoded>>>,
     documents: Option<Vec<Vec<Option<String>>>>,
     uris: Option<Vec<Vec<Option<String>>>>,
     metadatas: Option<Vec<Vec<Metadata>>>,
@@ -77,7 +78,7 @@ pub(super) struct Neighbours {
 }
 
 impl Neighbours {
-    pub(super) fn new(answers: Vec<Vec<Hit>>, include: Vec<Field>) -> Self {
+    pub(super) fn new(answers: Vec<Vec<Hit>>, include: Vec<Field>, encoding: Encoding) -> Self {
         let has = |field| include.contains(&field);
         let mut all = Self {
             ids: Vec::new(),
@@ -92,7 +93,7 @@ impl Neighbours {
             let mut columns = Columns::default();
             for hit in hits {
                 columns.distances.push(hit.distance);
-                columns.push(hit.entry);
+                columns.push(hit.entry, encoding);
             }
             all.ids.push(columns.ids);
             push(&mut all.embeddings, columns.embeddings);

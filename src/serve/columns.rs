@@ -15,6 +15,7 @@ use futures::stream::{self, Stream};
 use serde::Serialize;
 
 use super::answer::Field;
+use super::embedding::Encoding;
 use super::metadata;
 use crate::env;
 use crate::error::Result;
@@ -49,6 +50,7 @@ impl Column {
 #[derive(Debug)]
 pub(super) struct Columns {
     include: Vec<Field>,
+    encoding: Encoding,
     records: usize,
     ids: Column,
     embeddings: Option<Column>,
@@ -62,11 +64,11 @@ pub(super) struct Columns {
 
 impl Columns {
     /// The empty answer with these fields.
-    pub(super) fn new(include: Vec<Field>) -> Self {
-        Self::holding(HELD, include)
+    pub(super) fn new(include: Vec<Field>, encoding: Encoding) -> Self {
+        Self::holding(HELD, include, encoding)
     }
 
-    fn holding(held: usize, include: Vec<Field>) -> Self {
+    fn holding(held: usize, include: Vec<Field>, encoding: Encoding) -> Self {
         let column = |field| include.contains(&field).then(Column::default);
         Self {
             records: 0,
@@ -76,6 +78,7 @@ impl Columns {
             uris: column(Field::Uris),
             metadatas: column(Field::Metadatas),
             include,
+            encoding,
             held,
             scratch: Scratch::default(),
         }
@@ -87,7 +90,7 @@ impl Columns {
         self.records += 1;
         self.ids.push(&entry.id, first);
         if let Some(column) = &mut self.embeddings {
-            column.push(&entry.record.embedding.unwrap_or_default(), first);
+            column.push(&self.encoding.of(entry.record.embedding), first);
         }
         if let Some(column) = &mut self.documents {
             column.push(&entry.record.document, first);
@@ -229,7 +232,7 @@ mod tests {
         let all = [Field::Documents, Field::Embeddings, Field::Metadatas, Field::Uris];
         let mut texts = Vec::new();
         for held in [1 << 20, 1_000] {
-            let mut columns = Columns::holding(held, all.to_vec());
+            let mut columns = Columns::holding(held, all.to_vec(), Encoding::Numbers);
             for number in 0..200 {
                 columns.push(entry(number)).await.unwrap();
             }
@@ -251,7 +254,7 @@ mod tests {
 
     #[tokio::test]
     async fn fields_left_out_are_null() {
-        let response = Columns::new(Vec::new()).into_response();
+        let response = Columns::new(Vec::new(), Encoding::Numbers).into_response();
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
         let expected = json!({

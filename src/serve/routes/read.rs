@@ -17,7 +17,7 @@ use crate::serve::batch::same_dimension;
 use crate::serve::body::Body;
 use crate::serve::bounded;
 use crate::serve::columns::Columns;
-use crate::serve::embedding::Embedding;
+use crate::serve::embedding::{Embedding, Encoding};
 use crate::serve::error::{Answer, ApiError};
 use crate::serve::filters::filter;
 use crate::serve::named::{self, named};
@@ -41,6 +41,8 @@ pub(super) struct Get {
     limit: Option<usize>,
     offset: Option<usize>,
     include: Option<Vec<Field>>,
+    #[serde(default)]
+    embedding_encoding: Encoding,
 }
 
 /// The neighbours to find.
@@ -56,6 +58,8 @@ pub(super) struct Nearest {
     #[serde(default, deserialize_with = "bounded::value")]
     where_document: Option<Value>,
     include: Option<Vec<Field>>,
+    #[serde(default)]
+    embedding_encoding: Encoding,
 }
 
 async fn found(app: &App, tenant: &str, database: &str, collection: &str) -> Answer<Found> {
@@ -97,13 +101,14 @@ pub(super) async fn get_at(app: &App, found: Found, get: Get, at: &reader::At) -
     let fields = &get.include.unwrap_or_else(|| vec![Field::Metadatas, Field::Documents]);
     let include = include(fields);
     let (ids, limit, offset) = (&get.ids, get.limit, get.offset.unwrap_or(0));
+    let columns = || Columns::new(fields.clone(), get.embedding_encoding);
     let opened = match found {
-        Found::Empty(_) => return Ok(Columns::new(fields.clone())),
+        Found::Empty(_) => return Ok(columns()),
         Found::Open(opened) => opened,
     };
     let _turn = app.turn().await?;
     read(app, &opened, at, |reader| async move {
-        let mut columns = Columns::new(fields.clone());
+        let mut columns = columns();
         match ids {
             Some(ids) => {
                 let mut all = named(&reader, ids, filter.as_ref(), include).await?;
@@ -136,8 +141,8 @@ pub(super) async fn query_at(app: &App, found: Found, nearest: Nearest, at: &rea
     let filter = filter(nearest.r#where.as_ref(), nearest.where_document.as_ref())?;
     let fields = nearest.include.unwrap_or_else(|| vec![Field::Metadatas, Field::Documents, Field::Distances]);
     let (wanted, ids) = (nearest.n_results.unwrap_or(10), &nearest.ids);
-    let queries = nearest.query_embeddings.len();
-    let nothing = |queries: usize| Json(Neighbours::new(vec![Vec::new(); queries], fields.clone()));
+    let (queries, encoding) = (nearest.query_embeddings.len(), nearest.embedding_encoding);
+    let nothing = |queries: usize| Json(Neighbours::new(vec![Vec::new(); queries], fields.clone(), encoding));
     let opened = match found {
         Found::Empty(_) => return Ok(nothing(queries)),
         Found::Open(opened) => opened,
@@ -177,7 +182,7 @@ pub(super) async fn query_at(app: &App, found: Found, nearest: Nearest, at: &rea
             "`n_results` is {wanted}; a query finds at most {MAX_K} records, and a call {MAX_HITS}; ask for fewer"
         ))
     })?;
-    Ok(Json(Neighbours::new(answers, fields)))
+    Ok(Json(Neighbours::new(answers, fields, encoding)))
 }
 
 /// Reads the state of a collection that `at` names.
