@@ -30,6 +30,8 @@ pub(super) struct Batch {
 pub(super) enum Call {
     /// Inserts records. Ids that are there stay as they are.
     Add,
+    /// Inserts records, in place of those that are there.
+    Put,
     /// Inserts or patches records.
     Upsert,
     /// Patches records. Ids that are not there stay so.
@@ -63,16 +65,21 @@ impl Batch {
             match &embedding {
                 Some(numbers) => check(numbers, &mut dimension)?,
                 None if call == Call::Update => {}
-                None => return Err(ApiError::unprocessable("every record of `add` and `upsert` needs an embedding")),
+                None => {
+                    return Err(ApiError::unprocessable(
+                        "every record of `add`, `put` and `upsert` needs an embedding",
+                    ));
+                }
             }
             let Given(given) = metadatas.next().flatten().unwrap_or_default();
             let document = documents.next().flatten();
             let uri = uris.next().flatten().map(Value::String);
             ops.push(match call {
-                Call::Add => {
+                Call::Add | Call::Put => {
                     let mut metadata = metadata::without_nulls(given)?;
                     metadata.extend(uri.map(|uri| (metadata::URI.to_owned(), uri)));
-                    Op::add(id, Record { embedding, metadata, document })
+                    let record = Record { embedding, metadata, document };
+                    if call == Call::Add { Op::add(id, record) } else { Op::put(id, record) }
                 }
                 Call::Upsert | Call::Update => {
                     let mut metadata = given;

@@ -37,10 +37,22 @@ pub(super) async fn update(State(app): State<App>, at: At, Body(batch): Body<Bat
 }
 
 /// Appends a batch as one segment a shard, and returns when it is durable.
-async fn write(app: &App, Path((tenant, database, collection)): &At, batch: Batch, call: Call) -> Answer<()> {
+async fn write(app: &App, at: &At, batch: Batch, call: Call) -> Answer<()> {
+    let Path((tenant, database, collection)) = at;
     let id = id(collection)?;
-    let Ops { ops, dimension } = batch.ops(call)?;
-    let opened = match (app.pool().find(tenant, database, id).await?, dimension) {
+    let ops = batch.ops(call)?;
+    write_to(app, at, app.pool().find(tenant, database, id).await?, ops, call).await
+}
+
+/// The same for a collection that was looked up.
+pub(super) async fn write_to(
+    app: &App,
+    Path((tenant, database, _)): &At,
+    found: Found,
+    Ops { ops, dimension }: Ops,
+    call: Call,
+) -> Answer<()> {
+    let opened = match (found, dimension) {
         (Found::Open(opened), _) => opened,
         // Nothing is there to update.
         (Found::Empty(_), _) if call == Call::Update => return Ok(()),

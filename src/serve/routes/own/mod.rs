@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::serve::answer::{Neighbours, Records};
 use crate::serve::app::App;
+use crate::serve::batch::Batch;
 use crate::serve::described::{Described, Method, call};
 use crate::serve::error::{Answer, ApiError};
 use crate::serve::incidents::Incident;
@@ -79,6 +80,12 @@ pub(super) fn add(routes: Described) -> Described {
                 .query::<records::Moment>()
                 .body::<super::read::Nearest>()
                 .answer::<Neighbours>(),
+        )
+        .guarded(
+            Method::Post,
+            &at("put"),
+            records::put,
+            call("Inserts records, in place of those that are there").body::<Batch>(),
         )
         .guarded(
             Method::Get,

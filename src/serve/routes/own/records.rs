@@ -1,4 +1,5 @@
-//! Records at a version or pin. The bodies are those of Chroma's calls of the same names.
+//! Records at a version or pin, and records put in place of others. The bodies are those of
+//! Chroma's calls.
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -6,15 +7,18 @@ use axum::extract::{Query, State};
 use deltafold_format::Version;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::{At, found};
 use crate::reader;
 use crate::serve::answer::Neighbours;
 use crate::serve::app::App;
+use crate::serve::batch::{Batch, Call};
 use crate::serve::body::Body;
 use crate::serve::columns::Columns;
 use crate::serve::error::{Answer, ApiError};
 use crate::serve::routes::read::{self, Get, Nearest};
+use crate::serve::routes::write;
 
 /// The state to read: the latest, a version, or the versions of a pin.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -62,4 +66,10 @@ pub(super) async fn query(
 ) -> Answer<Json<Neighbours>> {
     let moment = moment(given)?;
     read::query_at(&app, found(&app, &at).await?, nearest, &moment).await
+}
+
+pub(super) async fn put(State(app): State<App>, at: At, Body(batch): Body<Batch>) -> Answer<Json<Value>> {
+    let ops = batch.ops(Call::Put)?;
+    write::write_to(&app, &at, found(&app, &at).await?, ops, Call::Put).await?;
+    Ok(Json(json!({})))
 }
