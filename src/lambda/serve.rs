@@ -18,7 +18,7 @@ use super::threshold::Threshold;
 use super::url::{self, Called};
 use crate::error::Result;
 use crate::location::Location;
-use crate::serve::{ApiError, Embedded, refused};
+use crate::serve::{ApiError, Watched, refused};
 
 /// Collections whose logs an instance watches, at most. It forgets all of them beyond that.
 const WATCHED: usize = 4_096;
@@ -31,7 +31,7 @@ pub(super) struct Serve {
     folding: Option<FoldRequest>,
     watched: HashMap<CollectionName, Threshold>,
     /// The server, once a request has come.
-    open: Option<Embedded>,
+    open: Option<Watched>,
 }
 
 impl Serve {
@@ -82,12 +82,12 @@ impl Serve {
     }
 
     /// The server. The first request opens it: a start that reads nothing is quicker.
-    async fn opened(&mut self) -> Result<&mut Embedded> {
+    async fn opened(&mut self) -> Result<&mut Watched> {
         let server = match self.open.take() {
             Some(server) => server,
             None => {
                 let options = self.settings.options.clone().location(self.store.clone());
-                Embedded::new(self.store.store().await?, options)?
+                Watched::new(self.store.store().await?, options)?
             }
         };
         Ok(self.open.insert(server))

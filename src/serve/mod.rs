@@ -8,7 +8,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `options`, `listen`, `patient` | settings; connections, their limits, and a stop that loses nothing |
-//! | `embedded` | the server without connections, for functions |
+//! | `embedded` | the server without connections, for functions and for Python |
 //! | `app`, `routes` | the state of the server, and one handler for each call of the API |
 //! | `described`, `page/` | routes with their OpenAPI document; the files of the page for people |
 //! | `auth`, `tokens` | the check of a request; tokens and their scopes |
@@ -29,7 +29,6 @@ mod bounded;
 mod columns;
 mod counted;
 mod described;
-#[cfg(feature = "lambda")]
 mod embedded;
 mod embedding;
 mod erase;
@@ -50,8 +49,9 @@ mod routes;
 mod samples;
 mod tokens;
 
+pub use embedded::{Embedded, Reply};
 #[cfg(feature = "lambda")]
-pub(crate) use embedded::{Embedded, refused};
+pub(crate) use embedded::{Watched, refused};
 #[cfg(feature = "lambda")]
 pub(crate) use error::ApiError;
 pub use listen::Server;
