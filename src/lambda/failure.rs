@@ -1,20 +1,25 @@
 //! The failure of a whole invocation. The service then repeats it.
 
-use std::fmt;
-
 use lambda_runtime::Diagnostic;
 
 use crate::error::Error;
 
-/// The reason of the failure.
-#[derive(Debug)]
-pub(super) struct Failure {
+/// The reason of a failed invocation.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Failure {
     /// The kind, for alarms and searches.
     kind: String,
     reason: String,
 }
 
 impl Failure {
+    /// The kind: `Event` for an event that is not for this function, `Late` where the time ran out,
+    /// or the name of an [`ErrorKind`](crate::ErrorKind).
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
     /// The event is not for this function.
     pub(super) fn event(reason: String) -> Self {
         Self { kind: "Event".to_owned(), reason }
@@ -29,12 +34,6 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self { kind: format!("{:?}", error.kind()), reason: error.to_string() }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
     }
 }
 

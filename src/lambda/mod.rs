@@ -22,6 +22,7 @@ mod event;
 mod failure;
 mod fold_request;
 mod forward;
+mod handler;
 mod ingest;
 mod metrics;
 mod serve;
@@ -32,4 +33,6 @@ mod threshold;
 mod url;
 mod variables;
 
+pub use failure::Failure;
+pub use handler::Handler;
 pub use start::main;

@@ -9,21 +9,12 @@ use lambda_runtime_api_client::PooledClient;
 use lambda_runtime_api_client::body::Body;
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::sync::Mutex;
-use tracing::Instrument;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::compact::Compact;
-use super::config::{Config, Function};
-use super::deadline::Deadline;
-use super::event::Event;
-use super::failure::Failure;
-use super::forward::Forward;
-use super::ingest::Ingest;
-use super::serve::Serve;
-use super::target::Target;
+use super::config::Config;
+use super::handler::Handler;
 
 /// Variables that the service sets for its programs.
 const SERVICE: [&str; 4] = [
@@ -85,34 +76,14 @@ fn wanted_at(level: Option<&str>) -> &'static str {
     }
 }
 
-/// The state of the function, kept between invocations.
-enum Handler {
-    Ingest(Ingest),
-    Forward(Forward),
-    Compact(Compact),
-    Serve(Serve),
-}
-
-impl Handler {
-    fn of(config: Config) -> Option<Self> {
-        let Config { function, store, collections, mapping, objects, memory } = config;
-        let target = |store| Some(Target { store, name: collections.first()?.clone(), mapping, objects, memory });
-        Some(match function {
-            Function::Ingest(settings) => Self::Ingest(Ingest::new(target(store)?, settings)),
-            Function::Forward { queue, groups } => Self::Forward(Forward::new(target(store)?, queue, groups)),
-            Function::Compact => Self::Compact(Compact::new(store, collections, memory)),
-            Function::Serve(settings) => Self::Serve(Serve::new(store, *settings)),
-        })
-    }
-}
-
 async fn serve(config: Config) -> ExitCode {
-    let Some(handler) = Handler::of(config) else { return refuse("no collection is named").await };
-    let handler = Arc::new(Mutex::new(handler));
+    let handler = match Handler::of(config) {
+        Ok(handler) => Arc::new(handler),
+        Err(reason) => return refuse(&reason).await,
+    };
     let service = service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let handler = handler.clone();
-        let span = tracing::error_span!("invocation", request = event.context.request_id);
-        async move { invoked(&mut *handler.lock().await, event).await }.instrument(span)
+        async move { handler.invoked(event).await }
     });
     match Runtime::new(service).run().await {
         Ok(()) => ExitCode::SUCCESS,
@@ -121,35 +92,6 @@ async fn serve(config: Config) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-async fn invoked(handler: &mut Handler, event: LambdaEvent<Box<RawValue>>) -> Result<serde_json::Value, Failure> {
-    let LambdaEvent { payload, context, .. } = event;
-    let deadline = Deadline::of(context.deadline);
-    let answer = async {
-        match handler {
-            Handler::Ingest(ingest) => {
-                let event = Event::read(payload.get())?;
-                drop(payload);
-                ingest.handle(event, &context.request_id, deadline).await
-            }
-            Handler::Forward(forward) => {
-                let event = Event::read(payload.get())?;
-                drop(payload);
-                forward.handle(event, &context.request_id, deadline).await
-            }
-            Handler::Compact(compact) => {
-                let event = Event::read(payload.get())?;
-                compact.handle(event, &payload, &context.request_id, deadline).await
-            }
-            Handler::Serve(serve) => serve.handle(payload, deadline).await,
-        }
-    };
-    let answer: Result<_, Failure> = answer.await;
-    if let Err(failure) = &answer {
-        tracing::error!(reason = %failure, "the invocation failed; the service makes it again");
-    }
-    answer
 }
 
 /// Reports to the service and to the log that the function cannot work with its settings.
