@@ -88,10 +88,12 @@ impl Embedded {
         Reply { status: response.status().as_u16(), body: response.into_body() }
     }
 
-    /// Decides every write that was accepted, and closes what is open. Later calls open it anew.
+    /// Decides every write that was accepted, and closes what is open. Folds and merges under way
+    /// end before it returns. Later calls open collections anew.
     pub async fn close(&self) {
         self.app.pool().flush().await;
         self.app.pool().close_all();
+        self.app.pool().idle().await;
     }
 
     async fn response(&self, request: Request<Body>) -> Response<Body> {
@@ -218,6 +220,27 @@ mod tests {
         let listed = answered(&server, "GET", &format!("{COLLECTIONS}?limit=1&offset=1"), json!({})).await;
         assert_eq!(listed, json!([]));
         server.close().await;
+    }
+
+    /// A caller removed the folder of its store after the close, while a fold still wrote into it.
+    /// Now a close returns after the folds under way.
+    #[tokio::test]
+    async fn nothing_is_written_after_a_close() {
+        let store = Arc::new(Memory::new());
+        let options = ServeOptions::default().policy(crate::Policy::default().fold_segments(1));
+        let server = Embedded::new(store.clone(), options).unwrap();
+        let made = answered(&server, "POST", COLLECTIONS, json!({ "name": "articles" })).await;
+        let add = format!("{COLLECTIONS}/{}/add", made["id"].as_str().unwrap());
+        for id in 0..20 {
+            let batch = json!({ "ids": [id.to_string()], "embeddings": [[1.0, 0.0]] });
+            answered(&server, "POST", &add, batch).await;
+        }
+        server.close().await;
+        let before = store.requests();
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(store.requests(), before);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use deltafold_format::{CollectionName, EditKind, Op, Sequence, ShardId};
-use tokio::sync::{RwLock, RwLockWriteGuard, Semaphore, mpsc};
+use tokio::sync::{RwLock, RwLockWriteGuard, Semaphore, mpsc, watch};
 use uuid::Uuid;
 
 use super::counted::Counted;
@@ -40,7 +40,8 @@ pub(super) struct Opened {
     /// Work that this server did on it.
     upkeep: Arc<Upkeep>,
     shared: Shared,
-    /// Wakes the compaction, which ends when this is dropped. `None` where the server does none.
+    /// Wakes the compaction. When this is dropped it ends, after the fold or merge under way.
+    /// `None` where the server does none.
     due: Option<mpsc::Sender<()>>,
     grown: Option<Listener>,
 }
@@ -66,7 +67,8 @@ impl Opened {
             // The log may be long already.
             let _ = due.try_send(());
             let place = DatabasePath { tenant: Some(tenant.to_owned()), database: Some(database.to_owned()) };
-            let work = Work { collection: collection.clone(), place, upkeep: upkeep.clone(), shared: shared.clone() };
+            let (upkeep, shared, working) = (upkeep.clone(), shared.clone(), shared.working.subscribe());
+            let work = Work { collection: collection.clone(), place, upkeep, shared, working };
             drop(env::spawn(work.run(options.clone(), waiting)));
             due
         });
@@ -205,6 +207,8 @@ impl Opened {
 pub(super) struct Shared {
     /// Permits of compactions.
     pub(super) compactions: Arc<Semaphore>,
+    /// Each compaction holds a receiver until it ends.
+    pub(super) working: watch::Sender<()>,
     pub(super) incidents: Arc<Incidents>,
 }
 
@@ -237,17 +241,23 @@ struct Work {
     place: DatabasePath,
     upkeep: Arc<Upkeep>,
     shared: Shared,
+    /// Tells that this compaction goes on.
+    working: watch::Receiver<()>,
 }
 
 impl Work {
     /// Folds, merges and sweeps whenever it is woken, until the collection is closed.
     async fn run(self, options: ServeOptions, mut waiting: mpsc::Receiver<()>) {
-        let Self { collection, place, upkeep, shared } = self;
+        let Self { collection, place, upkeep, shared, working: _working } = self;
         let name = collection.name();
         let mut compactor = collection.compactor(CompactorOptions { policy: options.policy.clone() });
         let mut swept = Stopwatch::start();
         while waiting.recv().await.is_some() {
             let Ok(_permit) = shared.compactions.acquire().await else { return };
+            // The collection was closed meanwhile.
+            if waiting.is_closed() {
+                return;
+            }
             let report = match compactor.tick().await {
                 Ok(report) => report,
                 // The collection was dropped: nothing is left to do.

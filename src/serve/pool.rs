@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::join_all;
 use lru::LruCache;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
 use super::erase::Broken;
@@ -30,6 +30,8 @@ pub(super) struct Pool {
     options: ServeOptions,
     open: Mutex<LruCache<Uuid, Arc<Opened>>>,
     compactions: Arc<Semaphore>,
+    /// Each compaction holds a receiver until it ends.
+    working: watch::Sender<()>,
     grown: Option<Listener>,
     incidents: Arc<Incidents>,
 }
@@ -56,6 +58,7 @@ impl Pool {
             options,
             open: Mutex::new(LruCache::new(most)),
             compactions: Arc::new(Semaphore::new(COMPACTIONS)),
+            working: watch::Sender::default(),
             grown,
             incidents,
         }
@@ -96,7 +99,11 @@ impl Pool {
         if let Some(open) = open.get(&id) {
             return Ok(open.clone());
         }
-        let shared = Shared { compactions: self.compactions.clone(), incidents: self.incidents.clone() };
+        let shared = Shared {
+            compactions: self.compactions.clone(),
+            incidents: self.incidents.clone(),
+            working: self.working.clone(),
+        };
         let opened = Opened::new((tenant, database, id), collection, &self.options, shared, self.grown.clone())?;
         let opened = Arc::new(opened);
         open.put(id, opened.clone());
@@ -158,6 +165,11 @@ impl Pool {
                 tracing::warn!(%error, "a writer ended before its writes were decided");
             }
         }
+    }
+
+    /// Waits until the compactions of closed collections have ended.
+    pub(super) async fn idle(&self) {
+        self.working.closed().await;
     }
 
     fn open(&self) -> MutexGuard<'_, LruCache<Uuid, Arc<Opened>>> {
