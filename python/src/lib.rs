@@ -14,11 +14,13 @@
 //! | `export` | records as a file |
 //! | `figures` | work of the benchmark in Rust alone; a feature |
 //! | `report` | reports as dataclasses |
+//! | `chroma`, `lambda` | Chroma's API; the functions for AWS Lambda |
 #![deny(unsafe_code)]
 #![expect(clippy::too_many_arguments, reason = "functions have the parameters of Python's")]
 
 mod appends;
 mod call;
+mod chroma;
 mod collection;
 mod error;
 mod export;
@@ -26,6 +28,7 @@ mod export;
 mod figures;
 mod follow;
 mod input;
+mod lambda;
 mod latest;
 mod logs;
 mod output;
@@ -43,8 +46,10 @@ use pyo3::prelude::*;
 fn _deltafold(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<call::Call>()?;
+    module.add_class::<chroma::Chroma>()?;
     module.add_class::<collection::Collection>()?;
     module.add_class::<follow::Follow>()?;
+    module.add_class::<lambda::LambdaHandler>()?;
     module.add_class::<output::rows::Rows>()?;
     module.add_class::<scan::Scan>()?;
     module.add_class::<store::Store>()?;

@@ -11,6 +11,9 @@ import pytest
 
 import deltafold
 
+# A plugin for an environment that has the package chromadb.
+collect_ignore = ["chroma_own.py"]
+
 hypothesis.settings.register_profile(
     "gate",
     max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "20")),

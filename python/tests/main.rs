@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]
 
 mod checks;
+mod chroma;
 mod site;
