@@ -21,9 +21,11 @@ fn python(check: &str) -> Command {
 }
 
 #[test]
-fn cloudformation_takes_the_template() {
+fn cloudformation_takes_the_templates() {
     let lint = venv::installed("deploy", REQUIREMENTS).join("bin/cfn-lint");
-    venv::run(Command::new(lint).arg("--regions").arg("us-east-1").arg("--").arg(path("docs/deploy/template.yaml")));
+    for template in ["docs/deploy/template.yaml", "python/examples/lambda/template.yaml"] {
+        venv::run(Command::new(&lint).arg("--regions").arg("us-east-1").arg("--").arg(path(template)));
+    }
 }
 
 #[test]
