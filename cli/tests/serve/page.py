@@ -146,11 +146,11 @@ def keyboard(watched):
     page.goto(watched.url + "/")
     expect(page.get_by_role("link", name="articles")).to_be_visible()
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "skip"
+    expect(page.locator(".skip")).to_be_focused()
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
+    expect(page.locator("#main")).to_be_focused()
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "articles"
+    expect(page.get_by_role("link", name="articles")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("articles")
 
