@@ -1,6 +1,6 @@
 //! Reports of the engine as dataclasses of `deltafold.reports`.
 
-use deltafold::format::{EditKind, HeadPlace, Metric, Ordering, Sequence, ShardId, Timestamp, Version};
+use deltafold::format::{EditKind, HeadPlace, Ordering, Sequence, ShardId, Timestamp, Version};
 use deltafold::{
     Ack, CollectionStatus, CompactReport, CopyReport, DropReport, Finding, History, Refreshed, SweepReport,
     VerifyReport,
@@ -20,25 +20,6 @@ macro_rules! report {
 /// Seconds since 1970.
 fn seconds(time: Timestamp) -> f64 {
     time.as_millis() as f64 / 1_000.0
-}
-
-pub(crate) fn metric(metric: Metric) -> &'static str {
-    match metric {
-        Metric::L2 => "l2",
-        Metric::Cosine => "cosine",
-        Metric::InnerProduct => "inner-product",
-    }
-}
-
-fn edit(kind: EditKind) -> &'static str {
-    match kind {
-        EditKind::Fold => "fold",
-        EditKind::Merge => "merge",
-        EditKind::Pin => "pin",
-        EditKind::Unpin => "unpin",
-        EditKind::Sweep => "sweep",
-        EditKind::Repair => "repair",
-    }
 }
 
 /// The acknowledgement of several appends.
@@ -80,7 +61,7 @@ pub(crate) fn compacted<'py>(py: Python<'py>, compacted: &CompactReport) -> PyRe
     for event in &compacted.events {
         edits.append(report!(py, "Edit",
             shard: event.shard.get(),
-            kind: edit(event.kind),
+            kind: event.kind.name(),
             version: event.version.map(Version::get),
             rows_in: event.rows_in,
             rows_out: event.rows_out,
@@ -195,7 +176,7 @@ pub(crate) fn config<'py>(
     };
     report!(py, "Config",
         dimension: config.dimension,
-        metric: metric(config.metric),
+        metric: config.metric.name(),
         shards: config.shards,
         ordering: if config.ordering.is_revision() { "revision" } else { "log" },
         keep_tombstones: keep_tombstones,
@@ -212,7 +193,7 @@ pub(crate) fn history<'py>(py: Python<'py>, history: &History) -> PyResult<Bound
             shard: entry.shard.get(),
             version: entry.version.get(),
             published: seconds(entry.published),
-            kind: edit(entry.edit.kind),
+            kind: entry.edit.kind.name(),
             rows_in: entry.edit.rows_in,
             rows_out: entry.edit.rows_out,
             bytes_in: entry.edit.bytes_in,

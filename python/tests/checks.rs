@@ -37,8 +37,8 @@ fn the_package_passes_its_tests() {
 fn mypy_and_pyright_accept_the_package_in_strict_mode() {
     let environment = environment();
     let mut mypy = site::program(&environment, "mypy");
-    println!("{}", venv::run(mypy.args(["--cache-dir=/dev/null", "python", "tests"])));
+    println!("{}", venv::run(mypy.args(["--cache-dir=/dev/null", "python", "tests", "examples"])));
     let mut pyright = site::program(&environment, "pyright");
     pyright.arg("--pythonpath").arg(environment.join("bin/python"));
-    println!("{}", venv::run(pyright.arg("python")));
+    println!("{}", venv::run(pyright.args(["python", "examples"])));
 }

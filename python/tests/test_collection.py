@@ -59,6 +59,9 @@ def test_filters_are_those_of_chroma(store: deltafold.Store) -> None:
     both = articles.find({"lang": "en"}, where_document={"$contains": "third"})
     assert both.ids == []
     assert articles.count({"lang": "en"}) == 1
+    articles.update(ids=["a"], documents=["changed"])
+    assert articles.find(order="insertion", offset=1, limit=1).ids == ["b"]
+    assert articles.find({"lang": {"$exists": True}}, order="id", limit=1).ids == ["a"]
     with pytest.raises(deltafold.InvalidInput, match=r"^where: .*\$bad"):
         articles.find({"lang": {"$bad": 1}})
     with pytest.raises(deltafold.InvalidInput, match="^where_document: "):
