@@ -172,7 +172,7 @@ impl Merging<'_> {
     }
 
     /// Copies the rows of one part up to `limit`. No other run has ids in that range.
-    async fn copy_below(&mut self, cursor: &mut Cursor<'_>, limit: Option<&str>) -> Result<()> {
+    async fn copy_below(&mut self, cursor: &mut Cursor<'_>, limit: Option<&[u8]>) -> Result<()> {
         self.load(cursor).await?;
         let Some(part) = cursor.loaded.take() else { return Ok(()) };
         let end = limit.map_or(part.rows(), |limit| cursor.find(&part, limit));

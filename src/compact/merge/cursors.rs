@@ -22,23 +22,24 @@ impl<'a> Cursor<'a> {
         Self { parts: &run.parts, loaded: None, row: 0, number }
     }
 
-    pub(super) fn id(&self) -> Option<&str> {
+    /// The bytes of the current id. A text would be checked at each comparison.
+    fn id(&self) -> Option<&[u8]> {
         match &self.loaded {
-            Some(part) => Some(part.id(self.row)),
-            None => self.parts.first().map(|entry| entry.min_id.as_str()),
+            Some(part) => Some(part.id_bytes(self.row)),
+            None => self.parts.first().map(|entry| entry.min_id.as_bytes()),
         }
     }
 
     /// The next part, if no row of it was read yet and all its ids are below `limit`.
-    pub(super) fn whole_part_below(&self, limit: Option<&str>) -> Option<&'a PartEntry> {
-        let below = |entry: &&PartEntry| limit.is_none_or(|limit| entry.max_id.as_str() < limit);
+    pub(super) fn whole_part_below(&self, limit: Option<&[u8]>) -> Option<&'a PartEntry> {
+        let below = |entry: &&PartEntry| limit.is_none_or(|limit| entry.max_id.as_bytes() < limit);
         self.parts.first().filter(|_| self.row == 0).filter(below)
     }
 
     /// The first row of the part, from the current one on, whose id is not below `limit`. It is
     /// near as a rule, so the search begins at the current row.
-    pub(super) fn find(&self, part: &PartMeta, limit: &str) -> usize {
-        let below = |row: usize| row < part.rows() && part.id(row) < limit;
+    pub(super) fn find(&self, part: &PartMeta, limit: &[u8]) -> usize {
+        let below = |row: usize| row < part.rows() && part.id_bytes(row) < limit;
         let mut step = 1;
         let mut from = self.row;
         while below(from + step) {
@@ -92,19 +93,27 @@ impl<'a> Cursors<'a> {
     }
 
     /// The cursors that stand at the lowest id, oldest run first, and the lowest id of the others.
-    pub(super) fn lowest(&mut self) -> Option<(&mut [Cursor<'a>], Option<&str>)> {
-        let id = self.ordered.first()?.id()?;
-        self.lowest = self.ordered.iter().take_while(|cursor| cursor.id() == Some(id)).count();
+    pub(super) fn lowest(&mut self) -> Option<(&mut [Cursor<'a>], Option<&[u8]>)> {
+        let (first, others) = self.ordered.split_first()?;
+        let id = first.id()?;
+        self.lowest = 1 + others.iter().take_while(|cursor| cursor.id() == Some(id)).count();
         let (lowest, others) = self.ordered.split_at_mut(self.lowest);
         Some((lowest, others.first().and_then(Cursor::id)))
     }
 
-    /// Sorts in again the cursors that stood at the lowest id and have moved on.
+    /// Sorts in again the cursors that stood at the lowest id and have moved on. Most stay near, so
+    /// the search for their place begins there.
     pub(super) fn reorder(&mut self) {
         for moved in (0..self.lowest).rev() {
             let after = self.ordered.get(moved + 1..).unwrap_or_default();
             let cursor = &self.ordered[moved];
-            let place = after.partition_point(|other| Self::order(other, cursor).is_lt());
+            let is_before = |other: &Cursor<'_>| Self::order(other, cursor).is_lt();
+            let mut end = 1;
+            while after.get(end - 1).is_some_and(is_before) {
+                end *= 2;
+            }
+            let near = after.get(end / 2..after.len().min(end - 1)).unwrap_or_default();
+            let place = end / 2 + near.partition_point(is_before);
             self.ordered[moved..=moved + place].rotate_left(1);
         }
     }
