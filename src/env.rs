@@ -2,6 +2,7 @@
 //! `clippy.toml` enforces, so that a simulation can own all four.
 
 use std::future::Future;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use deltafold_format::{Nonce, Timestamp, Uid};
@@ -59,6 +60,13 @@ pub(crate) fn attempt() -> u32 {
 /// Runs a call as the attempt of this number.
 pub(crate) async fn attempting<F: Future>(number: u32, call: F) -> F::Output {
     ATTEMPT.scope(number, call).await
+}
+
+/// Number of cores that this process may use. The system is asked once: on Linux each answer reads
+/// several files of its control group.
+pub(crate) fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// Measures durations, for people and for pauses: no rule of the protocol compares it.

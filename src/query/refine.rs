@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use deltafold_format::EmbeddingSection;
@@ -115,7 +114,7 @@ impl Refining {
         let row_bytes = self.scan.probes.first().map_or(1, |probe| probe.distances.row_bytes());
         let most = BYTES_AT_ONCE / row_bytes.max(1) / self.open.len().max(1);
         let most = most.clamp(1, ROWS_AT_ONCE);
-        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let cores = env::cores();
         let share = self.open.len().div_ceil(cores.min(self.left() / ROWS_A_WORKER).max(1)).max(1);
         let (mut jobs, mut first) = (Vec::new(), 0);
         let mut rest = std::mem::take(&mut self.open);

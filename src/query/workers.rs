@@ -4,10 +4,10 @@
 //! millisecond. So the searching task takes pieces itself, and is there when the last one is done.
 //! It lets other tasks of its thread run after each piece.
 
+use std::hint;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use std::{hint, thread};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 
@@ -27,6 +27,10 @@ const QUERIES: usize = 32;
 /// The searching task leaves further pieces to other threads if one took longer. Then its rows were
 /// not in memory, or it has to share its core.
 const LONG: Duration = Duration::from_millis(4);
+
+/// The searching task lets other tasks run after this time. Each turn asks the system for events
+/// and may wake another thread, which takes as long as a few pieces.
+const TURN: Duration = Duration::from_micros(500);
 
 /// Times that the searching task looks whether the others have ended, before it sleeps: about the
 /// time of the piece that another may still compare.
@@ -71,8 +75,12 @@ impl Helpers {
 /// Scans on all cores, then reads in full the rows that codes do not rule out. Dropping the future
 /// ends it soon.
 pub(super) async fn run(scan: Arc<Scan>) -> Result<Vec<(Vec<Candidate>, Work)>> {
+    run_in_turns(scan, TURN).await
+}
+
+async fn run_in_turns(scan: Arc<Scan>, turn: Duration) -> Result<Vec<(Vec<Candidate>, Work)>> {
     let guard = scan.guard();
-    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let cores = env::cores();
     let (helps, threads) = share(scan.pieces(), scan.probes.len(), cores);
     let helpers = Arc::new(Helpers { at_work: AtomicUsize::new(0), found: Mutex::new(Ok(scan.nothing())) });
     let mut threads: FuturesUnordered<_> = (0..threads)
@@ -87,14 +95,17 @@ pub(super) async fn run(scan: Arc<Scan>) -> Result<Vec<(Vec<Candidate>, Work)>> 
     scan.few(&mut nearest);
     if helps {
         let mut tiles = Tiles::new(&scan.probes);
-        let mut watch = Stopwatch::start();
+        let (mut piece, mut began) = (Stopwatch::start(), Stopwatch::start());
         while scan.step(&mut tiles, &mut nearest)? {
             // A helper that has begun takes all further pieces. Others may never get a thread.
-            if watch.elapsed() > LONG && helpers.at_work.load(Ordering::Acquire) > 0 {
+            if piece.elapsed() > LONG && helpers.at_work.load(Ordering::Acquire) > 0 {
                 break;
             }
-            tokio::task::yield_now().await;
-            watch = Stopwatch::start();
+            if began.elapsed() >= turn {
+                tokio::task::yield_now().await;
+                began = Stopwatch::start();
+            }
+            piece = Stopwatch::start();
         }
         for _ in 0..LOOKS {
             if helpers.have_ended(&scan) {
@@ -150,11 +161,11 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
         runtime.block_on(async {
             let scan = Arc::new(scan(100).await);
-            let cores = thread::available_parallelism().map_or(1, usize::from);
+            let cores = env::cores();
             let (release, held) = std::sync::mpsc::channel::<()>();
             let mut holding = Box::pin(env::blocking(move || held.recv()));
             assert!(futures::poll!(&mut holding).is_pending());
-            let mut search = Box::pin(run(scan.clone()));
+            let mut search = Box::pin(run_in_turns(scan.clone(), Duration::ZERO));
             assert!(futures::poll!(&mut search).is_pending());
             assert_eq!(scan.next.load(Ordering::Relaxed), 1, "other tasks come after one piece");
             drop(search);
