@@ -209,7 +209,7 @@ impl Error {
             Repr::Input(_) | Repr::Invalid(_) | Repr::HeadsElsewhere { .. } => ErrorKind::InvalidInput,
             Repr::Store(error) => match error.kind() {
                 StoreErrorKind::Transient => ErrorKind::Unavailable,
-                StoreErrorKind::Permanent | StoreErrorKind::Unsupported => ErrorKind::Storage,
+                StoreErrorKind::Permanent | StoreErrorKind::Full | StoreErrorKind::Unsupported => ErrorKind::Storage,
                 StoreErrorKind::Damaged => ErrorKind::Corrupt,
             },
             #[cfg(feature = "sqs")]

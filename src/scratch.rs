@@ -1,5 +1,6 @@
 //! A temporary file without a name, for data beyond the memory limit. It ends with its last user.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -122,9 +123,12 @@ impl Drop for Extent {
 }
 
 /// The error of a failed temporary file.
-pub(crate) fn failed(error: impl std::fmt::Display) -> StoreError {
+pub(crate) fn failed(error: impl Borrow<io::Error>) -> StoreError {
+    let error = error.borrow();
+    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let kind = if full { StoreErrorKind::Full } else { StoreErrorKind::Permanent };
     let reason = format!("{error}; free space there, name another folder in TMPDIR, or give more memory");
-    StoreError::new(StoreErrorKind::Permanent, "use a temporary file in", std::env::temp_dir().display(), reason)
+    StoreError::new(kind, "use a temporary file in", std::env::temp_dir().display(), reason)
 }
 
 /// The error of bytes in the temporary file that changed since they were written.
@@ -214,11 +218,11 @@ impl Store for ScratchStore {
     }
 
     async fn replace(&self, _key: &Key, _tag: &Tag, _chunks: Vec<Bytes>) -> Result<Outcome, StoreError> {
-        Err(failed("it holds no registers"))
+        Err(failed(io::Error::other("it holds no registers")))
     }
 
     async fn list_after(&self, _: &str, _: Option<&Key>, _: usize) -> Result<Vec<Listed>, StoreError> {
-        Err(failed("it has no list of its objects"))
+        Err(failed(io::Error::other("it has no list of its objects")))
     }
 
     async fn delete(&self, keys: &[Key]) -> Result<(), StoreError> {

@@ -20,9 +20,10 @@ pub struct StoreError {
 pub enum StoreErrorKind {
     /// Try again with backoff: the store is busy, or the network broke.
     Transient,
-    /// Another try changes nothing: no permission, no space, no such folder or bucket, a read-only
-    /// disk.
+    /// Another try changes nothing: no permission, no such folder or bucket, a read-only disk.
     Permanent,
+    /// There is no space left. Free some, then try again.
+    Full,
     /// The store does not know the request at all.
     Unsupported,
     /// The bytes are not those that were written. Find the extent with `verify --deep`, and restore

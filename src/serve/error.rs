@@ -9,6 +9,7 @@ use serde_json::json;
 use super::incidents::Refused;
 use crate::catalogue::CatalogueError;
 use crate::error::{Error, ErrorKind, Repr};
+use crate::store::StoreErrorKind;
 
 /// A refused request.
 #[derive(Debug, Clone)]
@@ -83,6 +84,14 @@ impl ApiError {
         &self.message
     }
 
+    /// A call for which the server has no space on its disk.
+    fn full(error: &impl std::fmt::Display) -> Self {
+        tracing::error!(%error, "there is no space left");
+        let message = "the disk of the server or of its store is full, which the server's log names; free space \
+                       there, or sweep old versions, then try again";
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "InternalError", message)
+    }
+
     /// A failure whose reason is for the server's log, as it may name internals.
     fn internal(error: &impl std::fmt::Display) -> Self {
         tracing::error!(%error, "a request failed");
@@ -106,6 +115,11 @@ impl From<Error> for ApiError {
         }
         if is_too_large(&error) {
             return Self::too_large(format!("{error}; send smaller batches"));
+        }
+        if let Repr::Store(full) = error.repr()
+            && full.kind() == StoreErrorKind::Full
+        {
+            return Self::full(&error);
         }
         let (status, name) = match error.kind() {
             ErrorKind::InvalidInput => (StatusCode::BAD_REQUEST, "InvalidArgumentError"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use deltafold::MemoryLimit;
 use deltafold::store::Memory;
-use deltafold_testing::watched::Watched;
+use deltafold_testing::watched::{Fault, Watched};
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -55,4 +55,22 @@ async fn a_batch_beyond_a_segment_names_its_limit() {
     let message = refused.body["message"].as_str().unwrap();
     assert!(message.contains("67108864") && message.contains("smaller batches"), "{message}");
     assert_eq!(api.ids(&at, json!({})).await, [""; 0]);
+}
+
+/// Story: a full disk was an internal error, and clients were told to look into the server's log.
+#[tokio::test]
+async fn a_full_disk_is_507_and_leaves_the_server_usable() {
+    let store: Watched<Memory> = Watched::default();
+    let api = Api::of(Arc::new(store.clone()), options()).await;
+    let at = api.collection("records").await;
+    let add = format!("{at}/add");
+    api.ok("POST", &add, documents(&["first"], 0)).await;
+    store.fail("create", "/log/", Fault::Full);
+    let refused = api.call("POST", &add, &documents(&["second"], 0)).await;
+    assert_eq!(refused.status, 507, "{}", refused.body);
+    let message = refused.body["message"].as_str().unwrap();
+    assert!(message.contains("is full") && message.contains("free space"), "{message}");
+    assert_eq!(api.ids(&at, json!({})).await, ["first"]);
+    api.ok("POST", &add, documents(&["third"], 0)).await;
+    assert_eq!(api.ids(&at, json!({})).await, ["first", "third"]);
 }

@@ -8,10 +8,10 @@ use crate::store::{StoreError, StoreErrorKind};
 
 /// `error` of `verb` on `what`, with the remedy.
 pub(super) fn of(verb: &'static str, what: impl fmt::Display, error: &io::Error) -> StoreError {
-    use StoreErrorKind::{Damaged, Permanent, Transient};
+    use StoreErrorKind::{Damaged, Full, Permanent, Transient};
     let (kind, remedy) = match error.kind() {
         _ if NoObject::is_in(error) => (Damaged, ""),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => (Permanent, "; free some space, or sweep the collection"),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => (Full, "; free some space, or sweep the collection"),
         ErrorKind::PermissionDenied => (Permanent, "; give this user the right to read and write the folder"),
         ErrorKind::ReadOnlyFilesystem => (Permanent, "; mount it writable, or choose another folder"),
         ErrorKind::NotADirectory => (Permanent, "; a file stands where a folder is needed, choose another folder"),

@@ -78,7 +78,7 @@ impl Verdict {
         let detail = error.to_string();
         match error.kind() {
             StoreErrorKind::Transient => Self::Unanswered(detail),
-            StoreErrorKind::Permanent => Self::Denied(detail),
+            StoreErrorKind::Permanent | StoreErrorKind::Full => Self::Denied(detail),
             StoreErrorKind::Unsupported => Self::Unsupported(detail),
             StoreErrorKind::Damaged => Self::Broken(detail),
         }

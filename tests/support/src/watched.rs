@@ -63,6 +63,8 @@ pub enum Fault {
     Transient,
     /// Nothing landed and nothing will, however often the caller tries.
     Permanent,
+    /// Nothing landed, as the disk is full.
+    Full,
     /// It landed, and the answer is lost.
     LoseAnswer,
     /// It landed, and the answer is "refused": a layer below tried twice.
@@ -247,7 +249,7 @@ impl<S: Store> Watched<S> {
         let (fault, act) = self.call(verb, key.as_str()).await?;
         let lost = Some(Ok(Outcome::Unknown(error(verb, key, fault))));
         match fault {
-            Fault::Transient | Fault::Permanent => Some(Err(error(verb, key, fault))),
+            Fault::Transient | Fault::Permanent | Fault::Full => Some(Err(error(verb, key, fault))),
             Fault::LoseRequest => lost,
             Fault::Delay => {
                 self.state.lock().unwrap().delayed.push(write());
@@ -284,7 +286,11 @@ impl<S: Store> Watched<S> {
 }
 
 fn error(verb: &'static str, key: impl std::fmt::Display, fault: Fault) -> StoreError {
-    let kind = if fault == Fault::Permanent { StoreErrorKind::Permanent } else { StoreErrorKind::Transient };
+    let kind = match fault {
+        Fault::Permanent => StoreErrorKind::Permanent,
+        Fault::Full => StoreErrorKind::Full,
+        _ => StoreErrorKind::Transient,
+    };
     StoreError::new(kind, verb, key, format_args!("as the test says: {fault:?}"))
 }
 
