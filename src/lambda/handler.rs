@@ -116,7 +116,7 @@ impl State {
                 let event = Event::read(payload.get())?;
                 compact.handle(event, &payload, &context.request_id, deadline).await
             }
-            Self::Serve(serve) => serve.handle(payload, deadline).await,
+            Self::Serve(serve) => serve.handle(payload, &context.request_id, deadline).await,
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) enum Metric {
     Appended,
     /// Messages whose ops the log held already.
     Duplicates,
-    /// Messages reported as failed.
+    /// Messages reported as failed; requests of the server answered with a status of 500 and above.
     Failed,
     /// Log slots and versions that another process took first.
     Conflicts,
@@ -100,16 +100,25 @@ impl Measured {
 
     /// Prints them. Ignores a closed standard output.
     pub(super) fn print(&self, collection: &CollectionName, request: &str, now: Timestamp) {
-        let _ = writeln!(std::io::stdout().lock(), "{}", self.line(collection, request, now));
+        self.print_of(("Collection", collection.as_str()), request, now);
     }
 
-    fn line(&self, collection: &CollectionName, request: &str, now: Timestamp) -> Value {
+    /// Prints them as those of a function, whatever collections its requests concern.
+    pub(super) fn print_of_function(&self, function: &str, request: &str, now: Timestamp) {
+        self.print_of(("Function", function), request, now);
+    }
+
+    fn print_of(&self, dimension: (&str, &str), request: &str, now: Timestamp) {
+        let _ = writeln!(std::io::stdout().lock(), "{}", self.line(dimension, request, now));
+    }
+
+    fn line(&self, dimension: (&str, &str), request: &str, now: Timestamp) -> Value {
         let metrics: Vec<Value> =
             self.0.iter().map(|(metric, _)| json!({ "Name": metric.name(), "Unit": metric.unit() })).collect();
-        let directive = json!({ "Namespace": NAMESPACE, "Dimensions": [["Collection"]], "Metrics": metrics });
+        let directive = json!({ "Namespace": NAMESPACE, "Dimensions": [[dimension.0]], "Metrics": metrics });
         let mut line = Map::new();
         line.insert("_aws".to_owned(), json!({ "Timestamp": now.as_millis(), "CloudWatchMetrics": [directive] }));
-        line.insert("Collection".to_owned(), collection.as_str().into());
+        line.insert(dimension.0.to_owned(), dimension.1.into());
         line.insert("RequestId".to_owned(), request.into());
         for (metric, value) in &self.0 {
             line.insert(metric.name().to_owned(), number(*value));
@@ -154,7 +163,7 @@ mod tests {
             measured.set(metric, 1.0);
         }
         measured.0[2].1 = 0.25;
-        let line = measured.line(&"c".parse().unwrap(), "r", Timestamp::from_millis(7));
+        let line = measured.line(("Collection", "c"), "r", Timestamp::from_millis(7));
         assert_eq!(line["_aws"]["Timestamp"], 7);
         let directive = &line["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(directive["Namespace"], "Deltafold");

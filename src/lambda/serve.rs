@@ -5,6 +5,7 @@
 //! clock of a frozen instance stands still, so no age of a snapshot could be trusted.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use deltafold_format::CollectionName;
 use serde_json::Value;
@@ -13,12 +14,15 @@ use serde_json::value::RawValue;
 use super::deadline::Deadline;
 use super::failure::Failure;
 use super::fold_request::FoldRequest;
+use super::metrics::{Measured, Metric, lost_races};
 use super::serve_settings::{Auth, ServeSettings};
 use super::threshold::Threshold;
 use super::url::{self, Called};
+use crate::env::{Env as _, System};
 use crate::error::Result;
 use crate::location::Location;
 use crate::serve::{ApiError, Watched, refused};
+use crate::store::Store;
 
 /// Collections whose logs an instance watches, at most. It forgets all of them beyond that.
 const WATCHED: usize = 4_096;
@@ -30,8 +34,8 @@ pub(super) struct Serve {
     settings: ServeSettings,
     folding: Option<FoldRequest>,
     watched: HashMap<CollectionName, Threshold>,
-    /// The server, once a request has come.
-    open: Option<Watched>,
+    /// The store and the server, once a request has come.
+    open: Option<(Arc<dyn Store>, Watched)>,
 }
 
 impl Serve {
@@ -44,11 +48,36 @@ impl Serve {
         Self { store, settings, folding, watched: HashMap::new(), open: None }
     }
 
-    /// Answers the request of an event.
-    pub(super) async fn handle(&mut self, payload: Box<RawValue>, deadline: Deadline) -> Result<Value, Failure> {
+    /// Answers the request of an event, and prints its metrics.
+    pub(super) async fn handle(
+        &mut self,
+        payload: Box<RawValue>,
+        id: &str,
+        deadline: Deadline,
+    ) -> Result<Value, Failure> {
+        let requested = |serve: &Self| serve.open.as_ref().map(|(store, _)| store.requests()).unwrap_or_default();
+        let before = requested(self);
+        let response = self.response(payload, deadline).await?;
+        let requests = requested(self).since(&before);
+        let mut measured = Measured::default();
+        measured.count(Metric::Failed, response.status().is_server_error().into());
+        measured.count(Metric::Conflicts, lost_races(&requests));
+        measured.requests(&requests);
+        measured.print_of_function("serve", id, System.now());
+        match url::answer(response) {
+            Ok(answer) => Ok(answer),
+            Err(error) => url::answer(refused(error).await).map_err(|_| Failure::event("no answer fits".to_owned())),
+        }
+    }
+
+    async fn response(
+        &mut self,
+        payload: Box<RawValue>,
+        deadline: Deadline,
+    ) -> Result<http::Response<bytes::Bytes>, Failure> {
         let called = url::called(&payload)?;
         drop(payload);
-        let response = match called {
+        Ok(match called {
             Ok(called) if self.settings.auth == Auth::Iam && !called.is_signed => {
                 refused(ApiError::forbidden(
                     "this function answers signed requests alone, and its URL checks no signature; set the URL's \
@@ -58,11 +87,7 @@ impl Serve {
             }
             Ok(called) => self.answer(called, deadline).await,
             Err(error) => refused(error).await,
-        };
-        match url::answer(response) {
-            Ok(answer) => Ok(answer),
-            Err(error) => url::answer(refused(error).await).map_err(|_| Failure::event("no answer fits".to_owned())),
-        }
+        })
     }
 
     async fn answer(&mut self, Called { request, .. }: Called, deadline: Deadline) -> http::Response<bytes::Bytes> {
@@ -83,14 +108,15 @@ impl Serve {
 
     /// The server. The first request opens it: a start that reads nothing is quicker.
     async fn opened(&mut self) -> Result<&mut Watched> {
-        let server = match self.open.take() {
-            Some(server) => server,
+        let open = match self.open.take() {
+            Some(open) => open,
             None => {
                 let options = self.settings.options.clone().location(self.store.clone());
-                Watched::new(self.store.store().await?, options)?
+                let store = self.store.store().await?;
+                (store.clone(), Watched::new(store, options)?)
             }
         };
-        Ok(self.open.insert(server))
+        Ok(&mut self.open.insert(open).1)
     }
 
     /// Asks for a fold where a log is long. Nothing depends on it: the schedule folds later.

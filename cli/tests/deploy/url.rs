@@ -347,3 +347,17 @@ mod deployed {
         assert_eq!(http("GET", &format!("{collection}/count"), Some("u"), &Value::Null).await, (200, json!(1)));
     }
 }
+
+#[tokio::test]
+async fn each_request_prints_its_metrics() {
+    let server = Server::start();
+    let function = instance(&server, &[]).await;
+    let at = collection(&function, "records").await;
+    let record = json!({ "ids": ["a"], "embeddings": [[1, 2]] });
+    let (answer, id) = function.invoke(&request("POST", &format!("{at}/add"), &record), LONG).await;
+    assert_eq!(read(&answer.done()).0, 201);
+    let metrics = function.metrics(&id).await;
+    assert_eq!(metrics["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Function"]]));
+    assert_eq!((&metrics["Function"], &metrics["Failed"]), (&json!("serve"), &json!(0)));
+    assert!(metrics["BytesOut"].as_u64().unwrap() > 0, "{metrics}");
+}
