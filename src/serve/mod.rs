@@ -13,6 +13,7 @@
 //! | `described`, `page/` | routes with their OpenAPI document; the files of the page for people |
 //! | `auth`, `tokens` | the check of a request; tokens and their scopes |
 //! | `pool`, `opened`, `latest` | open collections: writer, reader, compaction |
+//! | `gather`, `turns` | searches that share a pass; large writes that wait for a read |
 //! | `named`, `erase` | records named by their ids; deletes by filter |
 //! | `answer`, `columns`, `error` | records and errors out |
 //! | `body`, `bounded`, `room` | bodies, and the limits of their memory |
@@ -34,6 +35,7 @@ mod embedding;
 mod erase;
 mod error;
 mod filters;
+mod gather;
 mod incidents;
 mod latest;
 mod listen;
@@ -48,6 +50,7 @@ mod room;
 mod routes;
 mod samples;
 mod tokens;
+mod turns;
 
 pub use embedded::{Embedded, Reply};
 #[cfg(feature = "lambda")]

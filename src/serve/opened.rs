@@ -8,15 +8,18 @@ use tokio::sync::{RwLock, RwLockWriteGuard, Semaphore, mpsc, watch};
 use uuid::Uuid;
 
 use super::counted::Counted;
+use super::gather::Gathering;
 use super::incidents::{DatabasePath, Incidents};
 use super::latest::Latest;
 use super::options::ServeOptions;
 use super::samples::Samples;
+use super::turns::Turns;
 use crate::collection::Collection;
 use crate::compact::{CompactReport, CompactorOptions, Policy, SweepOptions, SweepReport};
 use crate::env::{self, Stopwatch};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::{BacklogLimit, Writer, WriterOptions};
+use crate::query::{Hit, Query};
 use crate::reader::{At, Reader};
 
 /// Attempts at a read whose snapshot is swept meanwhile.
@@ -31,6 +34,8 @@ pub(super) struct Opened {
     collection: Collection,
     writer: Writer,
     latest: Latest,
+    searches: Gathering,
+    turns: Turns,
     /// Every append holds a share of it. A delete by filter that lost to other writes takes all.
     appends: RwLock<()>,
     /// The backlog at which a fold is due.
@@ -42,7 +47,7 @@ pub(super) struct Opened {
     shared: Shared,
     /// Wakes the compaction. When this is dropped it ends, after the fold or merge under way.
     /// `None` where the server does none.
-    due: Option<mpsc::Sender<()>>,
+    due: Option<watch::Sender<Due>>,
     grown: Option<Listener>,
 }
 
@@ -63,9 +68,9 @@ impl Opened {
         let writer = collection.writer(WriterOptions::default())?;
         let upkeep = Arc::<Upkeep>::default();
         let due = options.compact.then(|| {
-            let (due, waiting) = mpsc::channel(1);
+            let (due, mut waiting) = watch::channel(Due::Now);
             // The log may be long already.
-            let _ = due.try_send(());
+            waiting.mark_changed();
             let place = DatabasePath { tenant: Some(tenant.to_owned()), database: Some(database.to_owned()) };
             let (upkeep, shared, working) = (upkeep.clone(), shared.clone(), shared.working.subscribe());
             let work = Work { collection: collection.clone(), place, upkeep, shared, working };
@@ -80,6 +85,8 @@ impl Opened {
             latest: Latest::new(collection.clone(), options.max_staleness),
             collection,
             writer,
+            searches: Gathering::default(),
+            turns: Turns::default(),
             appends: RwLock::default(),
             limit: BacklogLimit { segments, ops: u64::MAX, bytes: options.policy.fold_bytes },
             samples: Samples::default(),
@@ -95,8 +102,20 @@ impl Opened {
         self.collection.config().dimension
     }
 
+    /// Refuses a write if the ops of the collection need revisions.
+    pub(super) fn takes_writes(&self) -> Result<()> {
+        if self.collection.config().ordering.is_revision() {
+            return Err(Error::invalid(
+                "the collection is ordered by revision, and this call carries none; write to it with `deltafold \
+                 append` or the library, or `deltafold copy` it into a collection ordered by its log",
+            ));
+        }
+        Ok(())
+    }
+
     /// Appends ops, and returns when they are durable.
     pub(super) async fn append(&self, ops: Vec<Op>) -> Result<()> {
+        self.turns.before_write(ops.len()).await;
         let _share = self.appends.read().await;
         self.writer.append(ops).await?;
         self.wake();
@@ -116,13 +135,15 @@ impl Opened {
         self.appends.write().await
     }
 
-    /// Wakes the compaction if the log is long.
+    /// Wakes the compaction if the log is long, or long enough to fold it when no write comes.
     fn wake(&self) {
-        if let Some(due) = &self.due
-            && self.writer.lags().iter().any(|lag| self.limit.is_passed(lag))
-        {
-            // A full channel means that the compaction knows already.
-            let _ = due.try_send(());
+        if let Some(due) = &self.due {
+            let lags = self.writer.lags();
+            if lags.iter().any(|lag| self.limit.is_passed(lag)) {
+                due.send_replace(Due::Now);
+            } else if lags.iter().any(|lag| lag.bytes >= self.limit.bytes / IDLE_ONE_IN) {
+                due.send_replace(Due::Idle);
+            }
         }
         if let Some(grown) = &self.grown
             && let Some(segments) = self.writer.lags().iter().map(|lag| lag.segments).max()
@@ -134,6 +155,7 @@ impl Opened {
 
     /// Reads the latest state. Where a sweep takes its objects away meanwhile, it reads again.
     pub(super) async fn read<T, F: Future<Output = Result<T>>>(&self, read: impl Fn(Reader) -> F) -> Result<T> {
+        let _reading = self.turns.read();
         for _ in 1..ATTEMPTS {
             match read(self.reader().await?).await {
                 Err(error) if error.kind() == ErrorKind::Superseded => self.latest.give_up().await,
@@ -159,6 +181,19 @@ impl Opened {
             return self.read(read).await;
         }
         read(self.collection.reader_at(at.clone()).await?).await
+    }
+
+    /// The hits of each query in the latest state. Queries that wait together share a pass.
+    pub(super) async fn search(&self, queries: Vec<Query>) -> Result<Vec<Vec<Hit>>> {
+        let pass = |queries: Vec<Query>| async move {
+            let queries = &queries;
+            self.read(|reader| async move {
+                let answers = reader.search(queries).await?;
+                Ok(answers.into_iter().map(|answer| answer.hits).collect())
+            })
+            .await
+        };
+        self.searches.search(queries, pass).await
     }
 
     /// The collection itself.
@@ -235,6 +270,19 @@ impl Upkeep {
     }
 }
 
+/// The time of a fold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// At once: the log is long.
+    Now,
+    /// When no write came for a time. Searches compare records of the log one by one, so after a
+    /// load they are quicker once it is folded.
+    Idle,
+}
+
+/// A log of one part in this many of the bytes that make a fold due is folded in an idle moment.
+const IDLE_ONE_IN: u64 = 16;
+
 /// The compaction of an open collection.
 struct Work {
     collection: Collection,
@@ -247,18 +295,34 @@ struct Work {
 
 impl Work {
     /// Folds, merges and sweeps whenever it is woken, until the collection is closed.
-    async fn run(self, options: ServeOptions, mut waiting: mpsc::Receiver<()>) {
+    async fn run(self, options: ServeOptions, mut waiting: watch::Receiver<Due>) {
         let Self { collection, place, upkeep, shared, working: _working } = self;
         let name = collection.name();
         let mut compactor = collection.compactor(CompactorOptions { policy: options.policy.clone() });
         let mut swept = Stopwatch::start();
-        while waiting.recv().await.is_some() {
+        while waiting.changed().await.is_ok() {
+            let due = *waiting.borrow_and_update();
+            if due == Due::Idle {
+                match env::timeout(options.idle, waiting.changed()).await {
+                    None => {}
+                    // Another write came.
+                    Some(Ok(())) => {
+                        waiting.mark_changed();
+                        continue;
+                    }
+                    Some(Err(_)) => return,
+                }
+            }
             let Ok(_permit) = shared.compactions.acquire().await else { return };
             // The collection was closed meanwhile.
-            if waiting.is_closed() {
+            if waiting.has_changed().is_err() {
                 return;
             }
-            let report = match compactor.tick().await {
+            let report = match due {
+                Due::Now => compactor.tick().await,
+                Due::Idle => compactor.run_once().await,
+            };
+            let report = match report {
                 Ok(report) => report,
                 // The collection was dropped: nothing is left to do.
                 Err(error) if error.kind() == ErrorKind::NotFound => return,

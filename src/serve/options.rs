@@ -40,6 +40,9 @@ pub struct ServeOptions {
     pub compact: bool,
     /// The thresholds of folds and merges.
     pub policy: Policy,
+    /// A log of a sixteenth of the bytes at which the policy folds is folded, too, once no write
+    /// came for this time.
+    pub idle: Duration,
     /// The retention of sweeps.
     pub sweep: SweepOptions,
     /// The location of the store. With it the server finds collections whose heads lie in a table
@@ -79,6 +82,7 @@ setters!(ServeOptions {
     allow_reset: bool,
     compact: bool,
     policy: Policy,
+    idle: Duration,
     sweep: SweepOptions,
     location: into Option<Location>,
     max_staleness: Duration,
@@ -103,6 +107,7 @@ impl Default for ServeOptions {
             allow_reset: false,
             compact: true,
             policy: Policy::default(),
+            idle: Duration::from_secs(2),
             sweep: SweepOptions::default(),
             location: None,
             max_staleness: Duration::ZERO,

@@ -1,6 +1,7 @@
 //! Tenants, databases and collections.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use deltafold::format::Metric;
 use deltafold::store::{Memory, Store};
@@ -147,4 +148,30 @@ async fn names_that_keys_cannot_hold_are_served() {
     api.ok("POST", "/api/v2/tenants", json!({ "name": name })).await;
     let path = "/api/v2/tenants/..%2F%252e%252e%2FCATALOGUE%2Froot%20%C3%BC";
     assert_eq!(api.ok("GET", path, Value::Null).await["name"], name);
+}
+
+/// Story: a delete by filter in a collection ordered by revision deleted nothing and said 200, and
+/// other writes told clients to give revisions, which these calls cannot carry.
+#[tokio::test]
+async fn writes_by_revision_are_refused_with_the_way_out() {
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    let name = "made.here".parse().unwrap();
+    Collection::create(store.clone(), &name, &CreateOptions::new(2).by_revision(Duration::from_secs(1))).await.unwrap();
+    let api = Api::of(store, options()).await;
+    let found = api.ok("GET", &format!("{COLLECTIONS}/made.here"), Value::Null).await;
+    let at = format!("{COLLECTIONS}/{}", found["id"].as_str().unwrap());
+    let record = json!({ "ids": ["a"], "embeddings": [[1, 2]] });
+    let calls = [
+        ("add", &record),
+        ("upsert", &record),
+        ("update", &record),
+        ("delete", &json!({ "ids": ["a"] })),
+        ("delete", &json!({ "where": { "k": 1 } })),
+    ];
+    for (call, body) in calls {
+        let refused = api.call("POST", &format!("{at}/{call}"), body).await;
+        assert_eq!(refused.status, 400, "{call}: {}", refused.body);
+        let message = refused.body["message"].as_str().unwrap();
+        assert!(message.contains("ordered by revision") && message.contains("deltafold append"), "{message}");
+    }
 }

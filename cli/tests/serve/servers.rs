@@ -1,13 +1,15 @@
 //! Several servers of one store, folds beside them, and stops.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use deltafold::Policy;
 use deltafold::store::{Memory, Store};
 use deltafold_testing::watched::Watched;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::{Api, options};
+use crate::own::own;
 
 /// Two servers behind a balancer: a client writes through one and reads through the other. Every
 /// write that was answered is in the next read.
@@ -82,4 +84,24 @@ async fn a_server_counts_its_requests() {
     let answer = api.call("GET", "/metrics", &json!(null)).await;
     assert_eq!(answer.status, 200);
     assert_eq!(api.call("GET", "/readyz", &json!(null)).await.status, 200);
+}
+
+/// Story: clients brought 100,000 records, and the last tenth stayed in the log. Each search then
+/// compared them one by one, which took a third of its time.
+#[tokio::test]
+async fn an_idle_server_folds_what_a_load_left_in_the_log() {
+    let options = options().policy(Policy::default().fold_bytes(64 << 10)).idle(Duration::from_millis(1));
+    let api = Api::of(Arc::new(Memory::new()), options).await;
+    let at = api.collection("records").await;
+    let record = json!({ "ids": ["a"], "embeddings": [vec![1; 2_048]] });
+    api.ok("POST", &format!("{at}/add"), record).await;
+    let folded = async {
+        while api.ok("GET", &format!("{}/status", own(&at)), Value::Null).await["lag_segments"] != 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), folded).await.expect("the log is folded");
+    // A small one stays, as each fold costs requests.
+    api.ok("POST", &format!("{at}/update"), json!({ "ids": ["a"], "documents": ["b"] })).await;
+    assert_eq!(api.ok("GET", &format!("{}/status", own(&at)), Value::Null).await["lag_segments"], 1);
 }

@@ -80,6 +80,7 @@ function charts(status, versions) {
   const written = versions.versions.filter((version) => version.edit === "fold" || version.edit === "merge");
   const sum = written.reduce((sum, version) => sum + version.bytes_out, 0);
   return el("section", { class: "charts", "aria-label": "Over time" },
+    el("p", {}, "Lag and versions are those that this server saw since it opened the collection; bytes are the store's."),
     steps("Log lag", (lag) => counted(lag, "segment"), samples.map(({ at, lag }) => ({ at, value: lag }))),
     steps("Versions", (version) => `${count(version)} ${status.shards.length > 1 ? "in all shards" : "published"}`, samples.map(({ at, version }) => ({ at, value: version }))),
     bars("Bytes written", written, `${bytes(sum)} by ${counted(written.filter((one) => one.edit === "fold").length, "fold")}, ${counted(written.filter((one) => one.edit === "merge").length, "merge")}`));

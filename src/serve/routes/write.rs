@@ -59,6 +59,7 @@ pub(super) async fn write_to(
         (Found::Empty(_), None) => return Ok(()),
         (Found::Empty(entry), Some(dimension)) => app.pool().make(tenant, database, &entry, dimension).await?,
     };
+    opened.takes_writes()?;
     if let Some(dimension) = dimension {
         same_dimension(opened.dimension(), dimension)?;
     }
@@ -100,11 +101,13 @@ pub(super) async fn delete(
         (Found::Empty(_), Some(_)) => 0,
         (Found::Empty(_), None) => ids.map_or(0, |ids| ids.len() as u64),
         (Found::Open(opened), Some(filter)) => {
+            opened.takes_writes()?;
             let _turn = app.turn().await?;
             let erased = opened.erase(&Doomed { filter, ids, limit }).await;
             erased.map_err(|broken| app.pool().broken(&opened, broken))?
         }
         (Found::Open(opened), None) => {
+            opened.takes_writes()?;
             let ids = ids.unwrap_or_default();
             let count = ids.len() as u64;
             append(&app, &opened, ids.into_iter().map(Op::delete).collect()).await?;
