@@ -20,6 +20,7 @@ mod delete;
 mod few;
 mod filter;
 mod find;
+mod found;
 mod index;
 mod kernel;
 mod nearest;

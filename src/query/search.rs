@@ -1,6 +1,5 @@
 //! Searches a collection.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use deltafold_format::CollectionConfig;
@@ -9,18 +8,17 @@ use futures::future::try_join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::few::few;
+use super::found::Found;
 use super::index::ShardIndex;
 use super::kernel::{Distances, QueryCodes};
 use super::probe::{Probe, Searched, Unit};
-use super::records::entries;
-use super::request::{Answer, Exactness, Hit, MAX_K, Query, Stages, Work};
+use super::request::{Answer, Exactness, MAX_K, Query, Stages, Work};
 use super::scan::Scan;
 use super::select::Selector;
-use super::top::Candidate;
 use super::workers;
 use crate::env::Stopwatch;
 use crate::error::{Error, Result};
-use crate::reader::{Entry, OPENS, Reader, Reads, Room, SHARDS_AT_ONCE, Snapshot, Tier};
+use crate::reader::{OPENS, Reader, Room, SHARDS_AT_ONCE, Snapshot, Tier};
 use crate::store::RequestCount;
 
 impl Reader {
@@ -42,17 +40,43 @@ impl Reader {
     /// [`Warm::max_bytes`](crate::Warm::max_bytes). A failing shard fails the search, which never
     /// returns a shorter answer instead.
     pub async fn search(&self, queries: &[Query]) -> Result<Vec<Answer>> {
+        let before = self.requested();
+        let (found, stages) = self.nearest(queries).await?;
+        let watch = Stopwatch::start();
+        let mut answers = found.answers().await?;
+        let stages = Stages { records: watch.elapsed(), ..stages };
+        let after = self.requested();
+        let requests = after.calls.saturating_sub(before.calls);
+        let bytes = after.bytes_in.saturating_sub(before.bytes_in);
+        for answer in &mut answers {
+            answer.work = Work { requests, bytes, stages, ..answer.work };
+        }
+        Ok(answers)
+    }
+
+    /// The nearest neighbours of some vectors, without their records yet. Thus a caller can read
+    /// the records of many hits in batches.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`search`](Self::search).
+    #[cfg(feature = "serve")]
+    pub(crate) async fn find_nearest<'a>(&self, queries: &'a [Query]) -> Result<Found<'a>> {
+        Ok(self.nearest(queries).await?.0)
+    }
+
+    async fn nearest<'a>(&self, queries: &'a [Query]) -> Result<(Found<'a>, Stages)> {
+        let mut stages = Stages::default();
+        let nothing = Found { queries: &[], shards: Arc::default(), found: Vec::new() };
         let Some(config) = self.snapshots().next().map(|first| first.shard.config().clone()) else {
-            return Ok(Vec::new());
+            return Ok((nothing, stages));
         };
         for (number, query) in queries.iter().enumerate() {
             check(query, number, config.dimension)?;
         }
         if queries.is_empty() {
-            return Ok(Vec::new());
+            return Ok((nothing, stages));
         }
-        let before = self.requested();
-        let mut stages = Stages::default();
         let watch = Stopwatch::start();
         let (tiers, used) = (tiers(queries), self.sections().map_or(0, Room::begin));
         // Codes are fetched beside the references: a search without a filter compares nearly all of
@@ -76,16 +100,7 @@ impl Reader {
         let shards = Arc::new(shards);
         let found = workers::run(Arc::new(Scan::new(shards.clone(), units, probes))).await?;
         stages.scan = watch.elapsed();
-        let watch = Stopwatch::start();
-        let mut answers = answers(&shards, queries, found).await?;
-        stages.records = watch.elapsed();
-        let after = self.requested();
-        let requests = after.calls.saturating_sub(before.calls);
-        let bytes = after.bytes_in.saturating_sub(before.bytes_in);
-        for answer in &mut answers {
-            answer.work = Work { requests, bytes, stages, ..answer.work };
-        }
-        Ok(answers)
+        Ok((Found { queries, shards, found }, stages))
     }
 
     /// The store's counts of requests.
@@ -130,37 +145,6 @@ impl Reader {
         }
         Ok(searched)
     }
-}
-
-/// Queries read together while they have fewer hits than this. So the documents of few others are
-/// in memory beside those of a query.
-const HITS_TOGETHER: usize = 1_024;
-
-/// The records of the hits of each query. Queries that include the same fields read together.
-async fn answers(shards: &[Searched], queries: &[Query], found: Vec<(Vec<Candidate>, Work)>) -> Result<Vec<Answer>> {
-    let mut answers: Vec<Answer> = Vec::new();
-    answers.extend(found.iter().map(|(_, work)| Answer { hits: Vec::new(), work: *work }));
-    let mut left: VecDeque<(usize, &Query)> = queries.iter().enumerate().collect();
-    while let Some((_, first)) = left.front() {
-        let include = first.include;
-        let (mut owners, mut numbers) = (Vec::new(), Vec::new());
-        left.retain(|(number, query)| {
-            let joins = query.include == include && owners.len() < HITS_TOGETHER;
-            if joins && let Some((candidates, _)) = found.get(*number) {
-                owners.extend(candidates.iter().map(|candidate| (usize::from(candidate.shard), candidate.owner)));
-                numbers.push(*number);
-            }
-            !joins
-        });
-        let mut entries = entries(shards, &owners, include, Reads::of(include.embedding, 1)).await?.into_iter();
-        for number in numbers {
-            if let (Some((candidates, _)), Some(answer)) = (found.get(number), answers.get_mut(number)) {
-                let hit = |(candidate, entry): (&Candidate, Entry)| Hit { distance: candidate.distance, entry };
-                answer.hits.extend(candidates.iter().zip(entries.by_ref()).map(hit));
-            }
-        }
-    }
-    Ok(answers)
 }
 
 pub(super) fn check(query: &Query, number: usize, dimension: u32) -> Result<()> {

@@ -4,10 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::embedding::{Encoded, Encoding};
-use super::metadata;
-use crate::query::{Hit, Include};
-use crate::reader::Entry;
+use super::embedding::Encoded;
+use crate::query::Include;
 
 /// A field that an answer may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -32,28 +30,6 @@ pub(super) fn include(fields: &[Field]) -> Include {
 /// The metadata of a record; `None` where it has none.
 type Metadata = Option<Map<String, Value>>;
 
-/// Records of one list.
-#[derive(Debug, Default)]
-struct Columns {
-    ids: Vec<String>,
-    embeddings: Vec<Encoded>,
-    documents: Vec<Option<String>>,
-    uris: Vec<Option<String>>,
-    metadatas: Vec<Metadata>,
-    distances: Vec<f64>,
-}
-
-impl Columns {
-    fn push(&mut self, entry: Entry, encoding: Encoding) {
-        let (metadata, uri) = metadata::document(entry.record.metadata);
-        self.ids.push(entry.id);
-        self.embeddings.push(encoding.of(entry.record.embedding));
-        self.documents.push(entry.record.document);
-        self.uris.push(uri);
-        self.metadatas.push(metadata);
-    }
-}
-
 /// The answer to `get`, as [`columns`](super::columns) writes it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Records {
@@ -65,7 +41,7 @@ pub(super) struct Records {
     include: Vec<Field>,
 }
 
-/// The answer to `query`: one inner list for each query.
+/// The answer to `query`: one inner list for each query. [`columns`](super::columns) writes it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Neighbours {
     ids: Vec<Vec<String>>,
@@ -75,39 +51,4 @@ pub(super) struct Neighbours {
     metadatas: Option<Vec<Vec<Metadata>>>,
     distances: Option<Vec<Vec<f64>>>,
     include: Vec<Field>,
-}
-
-impl Neighbours {
-    pub(super) fn new(answers: Vec<Vec<Hit>>, include: Vec<Field>, encoding: Encoding) -> Self {
-        let has = |field| include.contains(&field);
-        let mut all = Self {
-            ids: Vec::new(),
-            embeddings: has(Field::Embeddings).then(Vec::new),
-            documents: has(Field::Documents).then(Vec::new),
-            uris: has(Field::Uris).then(Vec::new),
-            metadatas: has(Field::Metadatas).then(Vec::new),
-            distances: has(Field::Distances).then(Vec::new),
-            include,
-        };
-        for hits in answers {
-            let mut columns = Columns::default();
-            for hit in hits {
-                columns.distances.push(hit.distance);
-                columns.push(hit.entry, encoding);
-            }
-            all.ids.push(columns.ids);
-            push(&mut all.embeddings, columns.embeddings);
-            push(&mut all.documents, columns.documents);
-            push(&mut all.uris, columns.uris);
-            push(&mut all.metadatas, columns.metadatas);
-            push(&mut all.distances, columns.distances);
-        }
-        all
-    }
-}
-
-fn push<T>(lists: &mut Option<Vec<T>>, list: T) {
-    if let Some(lists) = lists {
-        lists.push(list);
-    }
 }

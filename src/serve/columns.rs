@@ -1,4 +1,5 @@
-//! The answer to `get`: parallel lists, written as JSON while the records come.
+//! Answers to `get` and to queries with many hits: parallel lists, written as JSON while the
+//! records come.
 //!
 //! Lists that outgrow [`HELD`] bytes move to a temporary file, so an answer may have any size. It
 //! begins once every record was read. So an error has its status, and never breaks an answer off.
@@ -19,6 +20,7 @@ use super::embedding::Encoding;
 use super::metadata;
 use crate::env;
 use crate::error::Result;
+use crate::query::Hit;
 use crate::reader::Entry;
 use crate::scratch::{self, Extent, Scratch};
 
@@ -57,6 +59,10 @@ pub(super) struct Columns {
     documents: Option<Column>,
     uris: Option<Column>,
     metadatas: Option<Column>,
+    /// The distances of a query's hits, where they are wanted; `None` in an answer to `get`.
+    distances: Option<Option<Column>>,
+    /// Number of lists begun. An answer to `get` has a single one, which counts as none.
+    begun: usize,
     /// Bytes that are held in memory before the lists move.
     held: usize,
     scratch: Scratch,
@@ -68,6 +74,12 @@ impl Columns {
         Self::holding(HELD, include, encoding)
     }
 
+    /// The empty answer to queries. Each has a list within the lists.
+    pub(super) fn of_queries(include: Vec<Field>, encoding: Encoding) -> Self {
+        let distances = include.contains(&Field::Distances).then(Column::default);
+        Self { distances: Some(distances), ..Self::new(include, encoding) }
+    }
+
     fn holding(held: usize, include: Vec<Field>, encoding: Encoding) -> Self {
         let column = |field| include.contains(&field).then(Column::default);
         Self {
@@ -77,11 +89,35 @@ impl Columns {
             documents: column(Field::Documents),
             uris: column(Field::Uris),
             metadatas: column(Field::Metadatas),
+            distances: None,
+            begun: 0,
             include,
             encoding,
             held,
             scratch: Scratch::default(),
         }
+    }
+
+    /// Begins the list of the next query.
+    pub(super) fn begin(&mut self) {
+        let begins: &[u8] = if self.begun == 0 { b"[" } else { b",[" };
+        self.begun += 1;
+        self.records = 0;
+        self.lists().for_each(|column| column.text.extend(begins));
+    }
+
+    /// Ends the list of a query.
+    pub(super) fn end(&mut self) {
+        self.lists().for_each(|column| column.text.push(b']'));
+    }
+
+    /// Appends a hit.
+    pub(super) async fn push_hit(&mut self, hit: Hit) -> Result<()> {
+        let first = self.records == 0;
+        if let Some(Some(column)) = &mut self.distances {
+            column.push(&hit.distance, first);
+        }
+        self.push(hit.entry).await
     }
 
     /// Appends a record.
@@ -111,8 +147,11 @@ impl Columns {
     }
 
     fn lists(&mut self) -> impl Iterator<Item = &mut Column> {
-        let Self { ids, embeddings, documents, uris, metadatas, .. } = self;
-        [Some(ids), embeddings.as_mut(), documents.as_mut(), uris.as_mut(), metadatas.as_mut()].into_iter().flatten()
+        let Self { ids, embeddings, documents, uris, metadatas, distances, .. } = self;
+        let distances = distances.as_mut().and_then(Option::as_mut);
+        [Some(ids), embeddings.as_mut(), documents.as_mut(), uris.as_mut(), metadatas.as_mut(), distances]
+            .into_iter()
+            .flatten()
     }
 
     /// Moves the text of all lists to the temporary file.
@@ -143,6 +182,9 @@ impl Columns {
         list("documents", self.documents);
         list("uris", self.uris);
         list("metadatas", self.metadatas);
+        if let Some(distances) = self.distances {
+            list("distances", distances);
+        }
         let include = serde_json::to_string(&self.include).unwrap_or_else(|_| "[]".to_owned());
         pieces.push(Piece::Held(format!("\"include\":{include}}}").into()));
         pieces.insert(0, Piece::Held(Bytes::from_static(b"{")));
@@ -250,6 +292,30 @@ mod tests {
         assert_eq!((&value["documents"][6], &value["documents"][7]), (&json!("xxxxxx"), &json!(null)));
         assert_eq!((&value["metadatas"][9], &value["uris"][9]), (&json!({ "n": 9 }), &json!(null)));
         assert_eq!(value["include"], json!(["documents", "embeddings", "metadatas", "uris"]));
+    }
+
+    /// A list for each query, also an empty one, and also through the temporary file.
+    #[tokio::test]
+    async fn hits_of_queries_are_lists_in_lists() {
+        for held in [1 << 20, 20] {
+            let include = vec![Field::Distances, Field::Documents];
+            let mut columns = Columns { held, ..Columns::of_queries(include, Encoding::Numbers) };
+            for (hits, distance) in [(0..2, 0.5), (2..2, 0.0), (2..3, 1.5)] {
+                columns.begin();
+                for number in hits {
+                    columns.push_hit(Hit { distance, entry: entry(number) }).await.unwrap();
+                }
+                columns.end();
+            }
+            let body = axum::body::to_bytes(columns.into_response().into_body(), usize::MAX).await.unwrap();
+            let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            let expected = json!({
+                "ids": [["0", "1"], [], ["2"]], "documents": [["", null], [], ["xx"]],
+                "distances": [[0.5, 0.5], [], [1.5]], "embeddings": null, "uris": null, "metadatas": null,
+                "include": ["distances", "documents"],
+            });
+            assert_eq!(value, expected, "{held} bytes in memory");
+        }
     }
 
     #[tokio::test]

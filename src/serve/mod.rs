@@ -15,7 +15,7 @@
 //! | `pool`, `opened`, `latest` | open collections: writer, reader, compaction |
 //! | `gather`, `turns` | searches that share a pass; large writes that wait for a read |
 //! | `named`, `erase` | records named by their ids; deletes by filter |
-//! | `answer`, `columns`, `error` | records and errors out |
+//! | `answer`, `columns`, `many`, `error` | records and errors out |
 //! | `body`, `bounded`, `room` | bodies, and the limits of their memory |
 //! | `batch`, `embedding`, `metadata`, `filters` | requests in, ops and filters out |
 //! | `counted`, `samples` | the requests of one collection; its lag and version over time |
@@ -39,6 +39,7 @@ mod gather;
 mod incidents;
 mod latest;
 mod listen;
+mod many;
 mod metadata;
 mod metrics;
 mod named;

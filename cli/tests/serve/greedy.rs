@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::api::{Api, COLLECTIONS, options};
+use crate::api::{Api, COLLECTIONS, options, send};
+use crate::own::own;
+use crate::program::{Program, command};
 
 /// A server with one connection, which it takes from a client that is silent for a moment.
 async fn with_one_connection() -> Api {
@@ -80,6 +82,37 @@ async fn queries_of_too_many_hits_name_the_limit() {
     // A collection has no more hits than records.
     let found = api.ok("POST", &format!("{at}/query"), query(2)).await;
     assert_eq!(found["ids"][1].as_array().unwrap().len(), 300);
+}
+
+/// Story: a query for many hits held all their documents in memory, and the JSON of them beside.
+#[tokio::test]
+async fn a_query_for_large_documents_stays_small() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Program::start(command(folder.path().to_str().unwrap()), &[]);
+    let call = async |path: String, body: Value| {
+        let answer = send(server.address, "POST", &path, &body).await.unwrap();
+        assert!(answer.status < 300, "{path}: {} {}", answer.status, answer.body);
+        answer
+    };
+    let at = call(COLLECTIONS.to_owned(), json!({ "name": "large" })).await.body["id"].as_str().unwrap().to_owned();
+    let at = format!("{COLLECTIONS}/{at}");
+    for n in 0..40 {
+        let document = format!("{n} {}", "x".repeat(8 << 20));
+        call(format!("{at}/add"), json!({ "ids": [n.to_string()], "embeddings": [[n]], "documents": [document] }))
+            .await;
+    }
+    call(format!("{}/compact", own(&at)), json!({})).await;
+    let before = server.peak_mib();
+    let query = |ids: Value| json!({ "query_embeddings": [[0]], "n_results": 40, "ids": ids });
+    let ids: Vec<String> = (0..40).map(|n| n.to_string()).collect();
+    for ids in [Value::Null, json!(ids)] {
+        let found = call(format!("{at}/query"), query(ids)).await;
+        let documents = found.body["documents"][0].as_array().unwrap();
+        assert_eq!(documents.len(), 40);
+        assert!(documents[39].as_str().unwrap().starts_with("39 x"));
+    }
+    let more = server.peak_mib().saturating_sub(before);
+    assert!(more < 160, "{more} MiB beyond {before} for 320 MiB of documents");
 }
 
 #[tokio::test]

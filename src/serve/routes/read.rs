@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::id;
 use crate::error::Result;
-use crate::query::{Find, Hit, MAX_K, Query};
+use crate::query::{Find, MAX_K, Query};
 use crate::reader::{self, Reader};
-use crate::serve::answer::{Field, Neighbours, include};
+use crate::serve::answer::{Field, include};
 use crate::serve::app::App;
 use crate::serve::batch::same_dimension;
 use crate::serve::body::Body;
@@ -20,6 +20,7 @@ use crate::serve::columns::Columns;
 use crate::serve::embedding::{Embedding, Encoding};
 use crate::serve::error::{Answer, ApiError};
 use crate::serve::filters::filter;
+use crate::serve::many;
 use crate::serve::named::{self, named};
 use crate::serve::opened::Opened;
 use crate::serve::pool::Found;
@@ -133,56 +134,59 @@ pub(super) async fn query(
     State(app): State<App>,
     Path((tenant, database, collection)): At,
     Body(nearest): Body<Nearest>,
-) -> Answer<Json<Neighbours>> {
+) -> Answer<Columns> {
     query_at(&app, found(&app, &tenant, &database, &collection).await?, nearest, &reader::At::Latest).await
 }
 
-pub(super) async fn query_at(app: &App, found: Found, nearest: Nearest, at: &reader::At) -> Answer<Json<Neighbours>> {
+pub(super) async fn query_at(app: &App, found: Found, nearest: Nearest, at: &reader::At) -> Answer<Columns> {
     let filter = filter(nearest.r#where.as_ref(), nearest.where_document.as_ref())?;
     let fields = nearest.include.unwrap_or_else(|| vec![Field::Metadatas, Field::Documents, Field::Distances]);
     let (wanted, ids) = (nearest.n_results.unwrap_or(10), &nearest.ids);
-    let (queries, encoding) = (nearest.query_embeddings.len(), nearest.embedding_encoding);
-    let nothing = |queries: usize| Json(Neighbours::new(vec![Vec::new(); queries], fields.clone(), encoding));
+    let encoding = nearest.embedding_encoding;
     let opened = match found {
-        Found::Empty(_) => return Ok(nothing(queries)),
+        Found::Empty(_) => return Ok(many::nothing(nearest.query_embeddings.len(), fields, encoding)),
         Found::Open(opened) => opened,
     };
     for Embedding(vector) in &nearest.query_embeddings {
         same_dimension(opened.dimension(), u32::try_from(vector.len()).unwrap_or(u32::MAX))?;
     }
     if wanted == 0 {
-        return Ok(nothing(queries));
+        return Ok(many::nothing(nearest.query_embeddings.len(), fields, encoding));
     }
+    let include = include(&fields);
     let query = |Embedding(vector): Embedding| {
-        let query = Query::new(vector, wanted.min(MAX_K)).include(include(&fields));
+        let query = Query::new(vector, wanted.min(MAX_K)).include(include);
         match &filter {
             Some(filter) => query.filter(filter.clone()),
             None => query,
         }
     };
     let queries: Vec<Query> = nearest.query_embeddings.into_iter().map(query).collect();
-    let queries = &queries;
     let _turn = app.turn().await?;
-    let answers = read(app, &opened, at, |reader| async move {
+    if *at == reader::At::Latest && ids.is_none() && many::are_few(queries.len().saturating_mul(wanted), include) {
+        let hits = opened.search(queries).await.map_err(|error| app.pool().failed(&opened, error))?;
+        return Ok(many::few(hits, fields, encoding).await?);
+    }
+    let (queries, fields) = (&queries, &fields);
+    let answer = read(app, &opened, at, |reader| async move {
         if wanted > MAX_K || queries.len().saturating_mul(wanted) > MAX_HITS {
             let most = usize::try_from(reader.count().await?).unwrap_or(usize::MAX).min(wanted);
             if most > MAX_K || queries.len().saturating_mul(most) > MAX_HITS {
                 return Ok(None);
             }
         }
-        let hits: Vec<Vec<Hit>> = match ids {
-            Some(ids) => reader.search_among(ids, queries).await?,
-            None => reader.search(queries).await?.into_iter().map(|answer| answer.hits).collect(),
+        let answer = match ids {
+            Some(ids) => many::nearest_among(&reader, ids, queries, include, fields.clone(), encoding).await?,
+            None => many::nearest(&reader, queries, fields.clone(), encoding).await?,
         };
-        Ok(Some(hits))
+        Ok(Some(answer))
     })
     .await?;
-    let answers = answers.ok_or_else(|| {
+    answer.ok_or_else(|| {
         ApiError::invalid(format!(
             "`n_results` is {wanted}; a query finds at most {MAX_K} records, and a call {MAX_HITS}; ask for fewer"
         ))
-    })?;
-    Ok(Json(Neighbours::new(answers, fields, encoding)))
+    })
 }
 
 /// Reads the state of a collection that `at` names.

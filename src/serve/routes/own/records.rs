@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use super::{At, found};
 use crate::reader;
-use crate::serve::answer::Neighbours;
 use crate::serve::app::App;
 use crate::serve::batch::{Batch, Call};
 use crate::serve::body::Body;
@@ -63,7 +62,7 @@ pub(super) async fn query(
     at: At,
     given: Given,
     Body(nearest): Body<Nearest>,
-) -> Answer<Json<Neighbours>> {
+) -> Answer<Columns> {
     let moment = moment(given)?;
     read::query_at(&app, found(&app, &at).await?, nearest, &moment).await
 }
