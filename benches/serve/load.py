@@ -13,7 +13,7 @@ import time
 def request(method, path, body=None):
     """The bytes of a request with a JSON body."""
     text = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
-    head = f"{method} {path} HTTP/1.1\r\nhost: server\r\ncontent-type: application/json\r\ncontent-length: {len(text)}\r\n\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(text)}\r\n\r\n"
     return head.encode() + text
 
 

@@ -11,7 +11,7 @@
 //! | `embedded` | the server without connections, for functions and for Python |
 //! | `app`, `routes` | the state of the server, and one handler for each call of the API |
 //! | `described`, `page/` | routes with their OpenAPI document; the files of the page for people |
-//! | `auth`, `tokens` | the check of a request; tokens and their scopes |
+//! | `auth`, `hosts`, `tokens` | the check of a request, of its host; tokens and their scopes |
 //! | `pool`, `opened`, `latest` | open collections: writer, reader, compaction |
 //! | `gather`, `turns` | searches that share a pass; large writes that wait for a read |
 //! | `named`, `erase` | records named by their ids; deletes by filter |
@@ -36,6 +36,7 @@ mod erase;
 mod error;
 mod filters;
 mod gather;
+mod hosts;
 mod incidents;
 mod latest;
 mod listen;

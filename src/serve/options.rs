@@ -32,6 +32,9 @@ pub struct ServeOptions {
     pub address: SocketAddr,
     /// The clients to let in.
     pub access: Access,
+    /// Host names by which clients ask the server. A server without tokens on a loopback address
+    /// refuses all others but `localhost` and addresses. So does every server with such names.
+    pub allowed_hosts: Vec<String>,
     /// Certificate chain and private key, both PEM; without them the server speaks plain HTTP.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Whether `POST /reset` deletes everything; otherwise it is refused.
@@ -78,6 +81,7 @@ pub struct ServeOptions {
 setters!(ServeOptions {
     address: SocketAddr,
     access: Access,
+    allowed_hosts: Vec<String>,
     tls: into Option<(PathBuf, PathBuf)>,
     allow_reset: bool,
     compact: bool,
@@ -103,6 +107,7 @@ impl Default for ServeOptions {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 8000)),
             access: Access::Loopback,
+            allowed_hosts: Vec::new(),
             tls: None,
             allow_reset: false,
             compact: true,

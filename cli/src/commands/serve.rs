@@ -27,6 +27,10 @@ pub(crate) struct Serve {
     /// Let everyone in, also on an address that other machines reach
     #[arg(long)]
     no_auth: bool,
+    /// A host name by which clients ask the server; may be given several times. Without `--auth`, a
+    /// server on a loopback address refuses all but these, `localhost` and addresses
+    #[arg(long, value_name = "NAME")]
+    allowed_host: Vec<String>,
     /// Speak TLS with this certificate chain, a PEM file
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -87,6 +91,7 @@ impl Serve {
         Ok(ServeOptions::default()
             .address(self.address)
             .access(access)
+            .allowed_hosts(self.allowed_host.clone())
             .tls(self.tls_cert.clone().zip(self.tls_key.clone()))
             .allow_reset(self.allow_reset)
             .compact(self.compact)

@@ -75,3 +75,24 @@ fn a_line_without_meaning_is_refused_without_its_token() {
     assert!(Tokens::parse("\n").is_err());
     assert!(!format!("{:?}", Tokens::parse("secret").unwrap()).contains("secret"));
 }
+
+/// Story: a page of a stranger resolved its own name to 127.0.0.1 and read all records.
+#[tokio::test]
+async fn a_loopback_server_refuses_names_of_strangers() {
+    let api = Api::of(Arc::new(Memory::new()), options().allowed_hosts(vec!["db.internal".to_owned()])).await;
+    let asked = async |host: &str, origin: Option<&str>, path: &str| {
+        let mut request = http::Request::builder().uri(path).header("host", host);
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        api.request(request.body(Full::default()).unwrap()).await
+    };
+    assert_eq!(asked("localhost:8000", Some("http://localhost:8000"), COLLECTIONS).await.status, 200);
+    assert_eq!(asked("db.internal", None, COLLECTIONS).await.status, 200);
+    for path in [COLLECTIONS, "/", "/api/v2/heartbeat", "/nowhere"] {
+        let refused = asked("evil.example:8000", None, path).await;
+        assert_eq!(refused.status, 421, "{path}: {}", refused.body);
+        assert!(refused.body["message"].as_str().unwrap().contains("--allowed-host"), "{}", refused.body);
+    }
+    assert_eq!(asked("localhost", Some("https://evil.example"), COLLECTIONS).await.status, 403);
+}

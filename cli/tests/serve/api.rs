@@ -42,7 +42,7 @@ type Sent = Result<Answer, Box<dyn std::error::Error + Send + Sync>>;
 /// One request to any server, on a connection of its own.
 pub(crate) async fn send(server: SocketAddr, method: &str, path: &str, body: &Value) -> Sent {
     let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
-    let request = http::Request::builder().method(method).uri(path).header("host", "server");
+    let request = http::Request::builder().method(method).uri(path).header("host", "localhost");
     requested(server, request.body(Full::new(body))?).await
 }
 

@@ -25,7 +25,8 @@ impl Events {
         let connection = TcpStream::connect(api.address()).await.unwrap();
         let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(connection)).await.unwrap();
         drop(tokio::spawn(driver));
-        let request = http::Request::builder().uri(format!("{}/follow{query}", own(collection))).header("host", "s");
+        let request =
+            http::Request::builder().uri(format!("{}/follow{query}", own(collection))).header("host", "localhost");
         let request = match last {
             Some(last) => request.header("last-event-id", last),
             None => request,

@@ -18,7 +18,7 @@ async fn a_line_of_a_request_has_its_id_and_trace() {
     command.arg("-vv").stderr(File::create(&log).unwrap());
     let program = Program::start(command, &[]);
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let request = http::Request::builder().uri("/api/v2/tenants/default_tenant").header("host", "server");
+    let request = http::Request::builder().uri("/api/v2/tenants/default_tenant").header("host", "localhost");
     let request =
         request.header("x-request-id", "mine").header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
     let answer = requested(program.address, request.body(Full::new(Bytes::new())).unwrap()).await.unwrap();

@@ -30,7 +30,7 @@ async fn add(api: &Api, collection: &str, ids: &[&str]) {
 /// A call with a token.
 async fn with_token(api: &Api, token: &str, method: &str, path: &str, body: Value) -> Answer {
     let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
-    let request = http::Request::builder().method(method).uri(path).header("host", "server");
+    let request = http::Request::builder().method(method).uri(path).header("host", "localhost");
     let request = request.header("authorization", format!("Bearer {token}"));
     api.request(request.body(Full::new(body)).unwrap()).await
 }
@@ -177,7 +177,7 @@ async fn a_read_only_token_looks_and_changes_nothing() {
 async fn a_page_of_another_site_is_refused() {
     let api = Api::new().await;
     for (site, status) in [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)] {
-        let request = http::Request::builder().method("POST").uri(COLLECTIONS).header("host", "server");
+        let request = http::Request::builder().method("POST").uri(COLLECTIONS).header("host", "localhost");
         let request = request.header("sec-fetch-site", site);
         let body = json!({ "name": "from.page", "get_or_create": true }).to_string();
         let answer = api.request(request.body(Full::new(Bytes::from(body))).unwrap()).await;

@@ -25,6 +25,7 @@ use super::auth::guard;
 use super::batch::Batch;
 use super::described::{Described, Method, call};
 use super::error::{Answer, ApiError};
+use super::hosts::known;
 use super::incidents::{DatabasePath, Refused};
 use super::room::Held;
 use crate::env::{self, Env as _, Stopwatch, System};
@@ -105,6 +106,7 @@ pub(super) fn router(app: App) -> Router {
     open.merge(guarded.route_layer(middleware::from_fn_with_state(app.clone(), guard)))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(app.clone(), known))
         .layer(DefaultBodyLimit::max(app.options().max_body))
         .layer(middleware::from_fn_with_state(app.clone(), observed))
         .with_state(app)

@@ -204,7 +204,8 @@ pub(crate) fn of_wrong_headers(random: &mut Random, victim: &Victim) -> Request 
     // A read changes nothing, however its frame is understood.
     let path = format!("{}/get", victim.path);
     let body = b"{\"ids\": [\"id-1\"]}";
-    let mut head = format!("POST {path} HTTP/1.1\r\nhost: server\r\ncontent-length: {}\r\n", body.len()).into_bytes();
+    let mut head =
+        format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n", body.len()).into_bytes();
     match random.below(6) {
         0 => {
             for n in 0..[50, 99, 101, 500, 3_000][random.index(5)] {

@@ -120,7 +120,7 @@ pub(crate) fn of_wrong_framing(random: &mut Random, victim: &Victim) -> Request 
     let body = body.to_string();
     // A read changes nothing, however its frame is understood.
     let read = format!("{}/get", victim.path);
-    let line = format!("POST {read} HTTP/1.1\r\nhost: server\r\n");
+    let line = format!("POST {read} HTTP/1.1\r\nhost: localhost\r\n");
     let chunked = |chunks: &str| format!("{line}transfer-encoding: chunked\r\n\r\n{chunks}").into_bytes();
     let good = framed("POST", &read, b"{}");
     let bytes = match random.below(16) {
@@ -145,7 +145,7 @@ pub(crate) fn of_wrong_framing(random: &mut Random, victim: &Victim) -> Request 
         13 => format!("POST {read} HTTP/{}\r\n\r\n", ["0.9", "1.0", "1.2", "2", "9999", "x"][random.index(6)])
             .into_bytes(),
         14 => [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), vec![7; random.index(600)]].concat(),
-        _ => format!("POST {read}\nhost: server\n\n{{}}").into_bytes(),
+        _ => format!("POST {read}\nhost: localhost\n\n{{}}").into_bytes(),
     };
     Request { bytes, whole: false, pieces: 1 + random.index(5) }
 }
