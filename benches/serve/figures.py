@@ -30,6 +30,8 @@ def rows():
         yield f"queries beside them: p99", lambda r, k=key: _at(r, k, "beside", "p99_ms"), "{:.2f} ms"
     yield "calls refused", lambda r: sum(r[k]["refused"] for k in r if k.startswith(("queries_", "upserts_"))), "{}"
     yield "memory, peak", lambda r: _at(r, "memory", "VmHWM"), "{:,.0f} MiB"
+    yield "memory, peak of what is private", lambda r: _at(r, "memory", "RssAnonPeak"), "{:,.0f} MiB"
+    yield "memory, peak of mapped files", lambda r: _at(r, "memory", "RssFilePeak"), "{:,.0f} MiB"
     yield "memory, private at the end", lambda r: _at(r, "memory", "RssAnon"), "{:,.0f} MiB"
     yield "memory, peak after a restart and one query", lambda r: _at(r, "memory_restarted", "VmHWM"), "{:,.0f} MiB"
     yield "disk", lambda r: _at(r, "disk_mib"), "{:,.0f} MiB"

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -18,6 +19,16 @@ def free_port():
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
+
+
+def status(pid, names):
+    """Some sizes of a process, in MiB; none of one that is gone."""
+    try:
+        lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return {}
+    parts = (line.partition(":") for line in lines)
+    return {name: int(value.split()[0]) / 1024 for name, _, value in parts if name in names}
 
 
 class Server:
@@ -39,6 +50,8 @@ class Server:
         self.port = free_port()
         begun = time.perf_counter()
         self.process = subprocess.Popen(self.command(), stdout=self.log, stderr=self.log)
+        self.peaks = {}
+        threading.Thread(target=self.watch, args=(self.process, self.peaks), daemon=True).start()
         while True:
             try:
                 self.call("GET", "/api/v2/heartbeat")
@@ -80,14 +93,17 @@ class Server:
         body = {"name": "measured", "get_or_create": True, "configuration": {"hnsw": {"space": metric}}}
         return f"{COLLECTIONS}/{self.call('POST', COLLECTIONS, body)['id']}"
 
+    def watch(self, process, peaks):
+        """Keeps the peaks of private and of mapped memory, as seen every 50 ms."""
+        while process.poll() is None:
+            for name, value in status(process.pid, ("RssAnon", "RssFile")).items():
+                peaks[name] = max(peaks.get(name, 0), value)
+            time.sleep(0.05)
+
     def memory(self):
-        """The peak of the resident set, and the private memory now, in MiB."""
-        found = {}
-        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name in ("VmHWM", "VmRSS", "RssAnon"):
-                found[name] = int(value.split()[0]) / 1024
-        return found
+        """Memory in MiB: the peak of the resident set, the memory now, and the peaks of both kinds."""
+        peaks = {f"{name}Peak": value for name, value in self.peaks.items()}
+        return status(self.process.pid, ("VmHWM", "VmRSS", "RssAnon")) | peaks
 
     def disk(self):
         files = pathlib.Path(self.folder).rglob("*")
