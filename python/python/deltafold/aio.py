@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from os import PathLike, fspath
 from types import TracebackType
-from typing import Literal
+from typing import Literal, cast
 
 from deltafold import _deltafold
 from deltafold._arguments import filter_text, id_list
@@ -236,7 +236,8 @@ class AsyncSnapshot(AsyncReads):
 
     async def refresh(self) -> Refreshed:
         """Like ``Snapshot.refresh``."""
-        return await self._view.refresh().future()
+        # Only the view of a collection has no report.
+        return cast(Refreshed, await self._view.refresh().future())
 
 
 class AsyncCollection(AsyncReads):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from deltafold import _deltafold
 from deltafold._arguments import column_text, filter_text, id_list
@@ -157,7 +157,8 @@ class Snapshot(Reads):
 
         Costs, for each shard, one conditional GET and a GET for each new segment.
         """
-        return self._view.refresh().wait()
+        # Only the view of a collection has no report.
+        return cast(Refreshed, self._view.refresh().wait())
 
     def __repr__(self) -> str:
         return f"<deltafold.Snapshot of versions {self.versions()}>"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from deltafold import _deltafold
 from deltafold.types import Float32Array, Float64Array
@@ -159,7 +159,8 @@ class QueryResult(_Columns):
     @cached_property
     def distances(self) -> Float64Array:
         """The distance of each hit: less is nearer."""
-        return self._rows.distances()
+        # Only rows that no query found have none.
+        return cast(Float64Array, self._rows.distances())
 
     @cached_property
     def offsets(self) -> list[int]:
