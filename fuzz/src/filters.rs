@@ -83,7 +83,7 @@ impl Column {
             6 => Value::Strings(numbers.map(|number| self.text(number)).collect()),
             7 => Value::Bools(numbers.map(|number| number % 2 == 1).collect()),
             // Columns of several types under one key.
-            _ if row % 3 == 0 => Value::I64(self.integer(number)),
+            _ if row.is_multiple_of(3) => Value::I64(self.integer(number)),
             _ if row % 3 == 1 => Value::F64(self.float(number)),
             _ => Value::String(self.text(number)),
         })
@@ -127,7 +127,7 @@ pub fn made(mut choices: Choices<'_>) -> (Filter, Vec<Record>) {
         let value = |(key, column): (&&str, &Column)| Some(((*key).to_owned(), column.value(row)?));
         let metadata: Metadata = KEYS.iter().zip(&columns).filter_map(value).collect();
         let text = || format!("{} {}", WORDS[row % WORDS.len()], WORDS[row / 2 % WORDS.len()]);
-        let document = (row % documents == 0).then(text);
+        let document = row.is_multiple_of(documents).then(text);
         Record { embedding: None, metadata, document }
     };
     let records = (0..count).map(record).collect();
