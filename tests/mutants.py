@@ -5,13 +5,15 @@
     python3 tests/mutants.py deltafold-format
     python3 tests/mutants.py deltafold-format --file 'format/src/part/*'
     python3 tests/mutants.py deltafold --file 'src/reader/*' --sample 44 --seed 17 --programs lib,engine
+    python3 tests/mutants.py deltafold-format --constants
 
 `cargo mutants` builds the crate for each mutant. This script takes the same list and adds mutants of its own: each
 check that ends in an error is left out once. It writes all of them into a copy of the commit at hand. There each
 function asks a switch which of its bodies to run. Mutants that do not compile are dropped. Then each test runs once
 and notes the functions it reaches, and each mutant meets the tests that reach its function, the fastest first.
 
-Mutants of constants cannot have a switch. `--alone` builds and tests each of those by itself.
+Mutants of constants cannot have a switch. `--alone` builds and tests each of those by itself as well, `--constants`
+only those.
 
 The folder `target/mutants` keeps the copy, the list and the results. A run that was stopped goes on where it ended;
 `--fresh` begins anew. Exit code 0 if every mutant was noticed, 1 if one was not.
@@ -453,6 +455,7 @@ def main():
     parser.add_argument("--skip", action="append", default=[], help="leave out tests whose name holds this")
     parser.add_argument("--threads", type=int, default=1, help="tests that run at once")
     parser.add_argument("--alone", action="store_true", help="then the mutants that cannot have a switch")
+    parser.add_argument("--constants", action="store_true", help="only the mutants that cannot have a switch")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has done")
     parser.add_argument("--cargo-mutants", default="cargo-mutants", help="the program that lists mutants")
     options = parser.parse_args()
@@ -462,9 +465,15 @@ def main():
     mutants.copy()
     listing = mutants.list()
     print(f"{len(listing)} mutants, seed {options.seed}", flush=True)
-    with_switch = mutants.switched(listing)
-    if options.alone:
-        mutants.alone([mutant for mutant in listing if mutant["name"] not in with_switch])
+    if options.constants:
+        planted, _ = mutants.plant(listing, set())
+        listing = [mutant for number, mutant in enumerate(listing, 1) if number not in planted]
+        print(f"{len(listing)} of them cannot have a switch", flush=True)
+        mutants.alone(listing)
+    else:
+        with_switch = mutants.switched(listing)
+        if options.alone:
+            mutants.alone([mutant for mutant in listing if mutant["name"] not in with_switch])
     known = mutants.verdicts()
     verdicts = collections.Counter(known.get(mutant["name"], "not run") for mutant in listing)
     print(", ".join(f"{verdict}: {count}" for verdict, count in verdicts.items()))
