@@ -50,3 +50,13 @@ pub const MAX_TABLE_NAME: usize = 255;
 pub const MAX_REGION_NAME: usize = 64;
 /// Longest name of a pin.
 pub const MAX_PIN_NAME: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_holds_the_longest_document_and_64_kib() {
+        assert_eq!(MAX_DOCUMENT_BLOCK_BYTES, 16_842_752);
+    }
+}

@@ -141,6 +141,13 @@ impl Head {
 mod tests {
     use super::*;
 
+    /// Arguments, JSON and files of columns hold these names.
+    #[test]
+    fn each_metric_has_its_name() {
+        let names = [Metric::L2, Metric::Cosine, Metric::InnerProduct].map(Metric::name);
+        assert_eq!(names, ["l2", "cosine", "inner-product"]);
+    }
+
     #[test]
     fn a_place_of_heads_reads_well_in_a_sentence() {
         let table = HeadPlace::DynamoDb { table: "heads".to_owned(), region: "eu-north-1".to_owned() };

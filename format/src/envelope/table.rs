@@ -15,7 +15,7 @@ pub(super) const ENTRY_BYTES: usize = 32;
 pub(super) const CRC_BYTES: usize = 4;
 /// The longest envelope. A range read of this many bytes from the start of an object is enough for
 /// [`Envelope::parse`].
-pub const MAX_ENVELOPE_BYTES: usize = FIXED_BYTES + MAX_SECTIONS * ENTRY_BYTES + CRC_BYTES;
+pub const MAX_ENVELOPE_BYTES: usize = envelope_len(MAX_SECTIONS);
 
 /// The kind of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

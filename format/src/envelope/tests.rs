@@ -42,6 +42,14 @@ fn sections_are_padded_to_64_bytes_except_the_last() {
 }
 
 #[test]
+fn the_longest_envelope_is_as_long_as_its_limit() {
+    let sections: Vec<_> = (1..=MAX_SECTIONS as u16).map(|id| (id, vec![7], Compress::Never)).collect();
+    let object = object(ObjectKind::Segment, &sections);
+    let envelope = Envelope::parse(&object[..MAX_ENVELOPE_BYTES]).unwrap();
+    assert_eq!((envelope.sections().len(), envelope.envelope_len()), (MAX_SECTIONS, MAX_ENVELOPE_BYTES));
+}
+
+#[test]
 fn a_section_that_does_not_shrink_is_stored_raw() {
     let object = object(ObjectKind::Segment, &[(9, vec![1, 2, 3], Compress::WhenSmaller)]);
     assert_eq!(Envelope::parse(&object).unwrap().sections()[0].encoding, Encoding::Raw);

@@ -112,6 +112,13 @@ fn config(uid: Uid) -> CollectionConfig {
     }
 }
 
+/// JSON and tables hold these names.
+#[test]
+fn each_edit_has_its_name() {
+    let all = [EditKind::Fold, EditKind::Merge, EditKind::Pin, EditKind::Unpin, EditKind::Sweep, EditKind::Repair];
+    assert_eq!(all.map(EditKind::name), ["fold", "merge", "pin", "unpin", "sweep", "repair"]);
+}
+
 #[test]
 fn a_manifest_keeps_a_copy_of_the_collection_register() {
     let manifest = Manifest { config: Some(config(sample().collection)), ..sample() };

@@ -4,11 +4,13 @@ use bytes::Bytes;
 
 use super::header::MAX_HEADER_BYTES;
 use super::tests::{encode, stamp};
-use super::{Segment, SegmentBody, SegmentFront, SegmentStamp, section};
+use super::{Segment, SegmentBody, SegmentFront, SegmentStamp, SourceMark, section};
 use crate::envelope::{Compress, Encoding, Envelope, EnvelopeReader, EnvelopeWriter, ObjectKind};
 use crate::error::FormatErrorKind as Kind;
 use crate::input_error::InputErrorKind;
-use crate::limits::{MAX_DIMENSION, MAX_DOCUMENT_BYTES, MAX_SEGMENT_OPS, MAX_SEGMENT_SECTION_BYTES};
+use crate::limits::{
+    MAX_DIMENSION, MAX_DOCUMENT_BYTES, MAX_SEGMENT_MARKS, MAX_SEGMENT_OPS, MAX_SEGMENT_SECTION_BYTES, MAX_SOURCE_BYTES,
+};
 use crate::op::Op;
 use crate::record::Record;
 
@@ -79,6 +81,15 @@ fn too_many_slots_passed_are_told_with_their_limit() {
     let body = SegmentBody::encode(&[Op::delete("x")], 1).unwrap();
     let error = body.seal(SegmentStamp { passed: 5, ..stamp(5) }).unwrap_err();
     assert_eq!(error.kind(), InputErrorKind::TooMany { found: 5, limit: 4 });
+}
+
+#[test]
+fn a_segment_holds_the_most_marks_of_the_longest_names() {
+    let mark = |number| SourceMark { source: format!("{number:0MAX_SOURCE_BYTES$}"), position: 1 };
+    let marks: Vec<SourceMark> = (0..MAX_SEGMENT_MARKS).map(mark).collect();
+    let object = SegmentBody::encode(&[Op::delete("x")], 1).unwrap().seal(SegmentStamp { marks, ..stamp(7) });
+    let segment = Segment::decode(object.unwrap().to_bytes()).unwrap();
+    assert_eq!(segment.header().marks.len(), MAX_SEGMENT_MARKS);
 }
 
 #[test]
