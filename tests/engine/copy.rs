@@ -132,7 +132,7 @@ async fn a_copy_behind_a_swept_log_writes_the_difference() {
 }
 
 #[tokio::test]
-async fn a_target_with_records_of_its_own_is_refused_unless_overwritten() {
+async fn a_target_with_own_records_is_refused_unless_overwritten() {
     let mut random = Random::from_environment();
     let from = made(&CreateOptions::new(2)).await;
     append(&from, &mut random, 100).await;

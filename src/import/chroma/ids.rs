@@ -46,9 +46,9 @@ pub(super) enum Origin {
     Queue(i64),
 }
 
-/// The place of a record in the order of insertion, after some changes.
+/// The rank of a record in the order of insertion, after some changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Rank {
     /// Nowhere: it is deleted, or never was.
     Gone,
     /// That of its row.
@@ -205,25 +205,25 @@ impl Ids {
         self.statement("SELECT 1 FROM waiting LIMIT 1")?.exists([]).map_err(failed)
     }
 
-    /// The place of a record that changes concern; `None` where none does.
-    pub(super) fn place(&self, id: &str) -> Result<Option<Place>> {
+    /// The rank of a record that changes concern; `None` where none does.
+    pub(super) fn rank(&self, id: &str) -> Result<Option<Rank>> {
         let mut statement = self.statement("SELECT state, place FROM waiting WHERE id = ?1")?;
         let found = statement.query_row([id], |row| {
             Ok(match row.get(0)? {
-                0 => Place::Gone,
-                1 => Place::Row,
-                _ => Place::Queue(row.get(1)?),
+                0 => Rank::Gone,
+                1 => Rank::Row,
+                _ => Rank::Queue(row.get(1)?),
             })
         });
         found.optional().map_err(failed)
     }
 
-    /// Sets the place of a record, if changes concern it.
-    pub(super) fn set_place(&self, id: &str, place: Place) -> Result<()> {
-        let (state, place) = match place {
-            Place::Gone => (0, 0),
-            Place::Row => (1, 0),
-            Place::Queue(place) => (2, place),
+    /// Sets the rank of a record, if changes concern it.
+    pub(super) fn set_rank(&self, id: &str, rank: Rank) -> Result<()> {
+        let (state, place) = match rank {
+            Rank::Gone => (0, 0),
+            Rank::Row => (1, 0),
+            Rank::Queue(place) => (2, place),
         };
         self.run("UPDATE waiting SET state = ?2, place = ?3 WHERE id = ?1", (id, state, place)).map(drop)
     }

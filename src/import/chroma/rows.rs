@@ -5,11 +5,11 @@
 //! that waiting changes concern, and the reader applies the changes when it reads such a record.
 
 use super::database::{CollectionRow, Database, Fields, Kind};
-use super::ids::{Ids, Place};
+use super::ids::{Ids, Rank};
 use crate::error::Result;
 
-impl Place {
-    /// The place after a change, which stands at `at` in the queue.
+impl Rank {
+    /// The rank after a change, which stands at `at` in the queue.
     fn after(self, kind: Kind, at: i64) -> Self {
         match (kind, self) {
             (Kind::Delete, _) => Self::Gone,
@@ -54,12 +54,12 @@ impl Rows {
                 let Some((last, _)) = page.last() else { break };
                 read = *last;
                 for (_, id) in page {
-                    ids.set_place(&id, Place::Row)?;
+                    ids.set_rank(&id, Rank::Row)?;
                 }
             }
             database.queue(topic, after, |change| {
-                let place = ids.place(&change.id)?.unwrap_or(Place::Gone);
-                ids.set_place(&change.id, place.after(change.kind, change.place))
+                let rank = ids.rank(&change.id)?.unwrap_or(Rank::Gone);
+                ids.set_rank(&change.id, rank.after(change.kind, change.place))
             })?;
         }
         Ok(rows)
@@ -79,7 +79,7 @@ impl Rows {
             }
             let mut page = Vec::with_capacity(stored.len());
             for (row, id) in stored {
-                if !self.has_changes || matches!(ids.place(&id)?, None | Some(Place::Row)) {
+                if !self.has_changes || matches!(ids.rank(&id)?, None | Some(Rank::Row)) {
                     page.push(RowId { id, row: Some(row) });
                 }
             }
@@ -135,13 +135,13 @@ mod tests {
     fn a_record_moves_to_the_end_only_when_deleted() {
         use Kind::{Add, Delete, Update, Upsert};
         for (start, changes, expected) in [
-            (Place::Row, &[(1, Update)][..], Place::Row),
-            (Place::Row, &[(1, Add), (2, Upsert)], Place::Row),
-            (Place::Row, &[(1, Delete)], Place::Gone),
-            (Place::Row, &[(1, Delete), (2, Add)], Place::Queue(2)),
-            (Place::Gone, &[(1, Update)], Place::Gone),
-            (Place::Gone, &[(1, Upsert), (2, Update)], Place::Queue(1)),
-            (Place::Gone, &[(1, Add), (2, Delete), (3, Update)], Place::Gone),
+            (Rank::Row, &[(1, Update)][..], Rank::Row),
+            (Rank::Row, &[(1, Add), (2, Upsert)], Rank::Row),
+            (Rank::Row, &[(1, Delete)], Rank::Gone),
+            (Rank::Row, &[(1, Delete), (2, Add)], Rank::Queue(2)),
+            (Rank::Gone, &[(1, Update)], Rank::Gone),
+            (Rank::Gone, &[(1, Upsert), (2, Update)], Rank::Queue(1)),
+            (Rank::Gone, &[(1, Add), (2, Delete), (3, Update)], Rank::Gone),
         ] {
             let place = changes.iter().fold(start, |place, (at, kind)| place.after(*kind, *at));
             assert_eq!(place, expected, "{start:?} {changes:?}");

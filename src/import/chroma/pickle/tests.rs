@@ -1,3 +1,4 @@
+use super::machine::MAX_STACK;
 use super::*;
 
 /// The labels of a pickle, with its numbers, or the reason of its refusal.
