@@ -27,8 +27,16 @@ type At = Path<(String, String, String)>;
 
 /// Adds the calls.
 pub(super) fn add(routes: Described) -> Described {
-    let one = "/api/deltafold/tenants/{tenant}/databases/{database}/collections/{collection}";
-    let at = |rest: &str| format!("{one}/{rest}");
+    of_upkeep(of_records(of_state(of_server(routes))))
+}
+
+/// The path of a call about one collection.
+fn at(rest: &str) -> String {
+    format!("/api/deltafold/tenants/{{tenant}}/databases/{{database}}/collections/{{collection}}/{rest}")
+}
+
+/// The calls about the server itself.
+fn of_server(routes: Described) -> Described {
     routes
         .guarded(
             Method::Get,
@@ -43,6 +51,11 @@ pub(super) fn add(routes: Described) -> Described {
             server::errors,
             call("Calls that this server refused or failed, newest first").answer::<Vec<Incident>>(),
         )
+}
+
+/// The calls that tell the state of a collection.
+fn of_state(routes: Described) -> Described {
+    routes
         .guarded(
             Method::Get,
             &at("status"),
@@ -57,6 +70,11 @@ pub(super) fn add(routes: Described) -> Described {
                 .query::<state::Limit>()
                 .answer::<state::Versions>(),
         )
+}
+
+/// The calls that read and write records.
+fn of_records(routes: Described) -> Described {
+    routes
         .guarded(
             Method::Get,
             &at("count"),
@@ -95,6 +113,11 @@ pub(super) fn add(routes: Described) -> Described {
                 .query::<follow::From>()
                 .media("text/event-stream"),
         )
+}
+
+/// The calls that compact, pin and sweep.
+fn of_upkeep(routes: Described) -> Described {
+    routes
         .guarded(
             Method::Post,
             &at("compact"),
