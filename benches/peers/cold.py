@@ -1,4 +1,4 @@
-"""Cold queries against an S3 server whose every request takes a while: time, GETs and bytes."""
+"""Queries against an S3 server whose every request takes a while: time, GETs and bytes by the state of caches."""
 
 import copy
 import importlib
@@ -26,16 +26,15 @@ BACKLOG = [100 + number * 353 % 901 for number in range(36)]
 
 
 def measured(server, ask):
-    """Figures of a few queries: their median time, and the GETs that the server had for each."""
+    """Figures of a few queries: their median time, and the GETs that the server had for each.
+
+    A peer that warms itself before its queries counts by itself, and gives GETs and bytes a query.
+    """
     server.ask(do="reads")
-    seconds, answers = ask()
+    seconds, answers, *counted = ask()
     reads = server.ask(do="reads")
-    return {
-        "seconds": statistics.median(seconds),
-        "gets": reads["gets"] / len(seconds),
-        "bytes": reads["bytes"] / len(seconds),
-        "answers": answers,
-    }
+    gets, size = counted or (reads["gets"] / len(seconds), reads["bytes"] / len(seconds))
+    return {"seconds": statistics.median(seconds), "gets": gets, "bytes": size, "answers": answers}
 
 
 def compare(arguments, made, folder, candidates):
@@ -49,15 +48,29 @@ def compare(arguments, made, folder, candidates):
         made.queries.tofile(queries)
         client.ask(do="build", endpoint=endpoint, vectors=vectors, dimension=made.dimension, metric=made.metric,
                    documents=arguments.documents)
-        table, record, add = lance(arguments, made, endpoint)
+        table, record, add, failure = lance(arguments, made, endpoint)
         server.ask(do="latency", milliseconds=arguments.latency)
-        for name, count in [("deltafold", None), (f"deltafold, approximate, {candidates} candidates", candidates)]:
-            def ask(count=count):
-                answer = client.ask(do="cold", endpoint=endpoint, queries=queries, dimension=made.dimension,
-                                    k=arguments.k, candidates=count, rounds=arguments.cold)
-                return answer["seconds"], answer["ids"]
-            rows[name] = measured(server, ask)
-        rows["lancedb"] = measured(server, table) if callable(table) else {"absent": table}
+        searches = [("deltafold", None), (f"deltafold, approximate, {candidates} candidates", candidates)]
+        for name, count in searches:
+            asked = {"endpoint": endpoint, "queries": queries, "dimension": made.dimension, "k": arguments.k,
+                     "candidates": count, "rounds": arguments.cold}
+
+            def ask(**more):
+                answer = client.ask(**asked, **more)
+                counted = [answer["gets"], answer["bytes"]] if more["do"] == "warm" else []
+                return answer["seconds"], answer["ids"], *counted
+
+            cache = f"{folder}/part-cache-{count}"
+            rows[name, "nothing"] = measured(server, lambda: ask(do="cold"))
+            ask(do="cold", cache=cache)  # Fills it.
+            rows[name, "part cache on disk"] = measured(server, lambda: ask(do="cold", cache=cache))
+            rows[name, "columns, codes in memory"] = measured(server, lambda: ask(do="warm"))
+            rows[name, "and f32 rows"] = measured(server, lambda: ask(do="warm", rows=True))
+        if table:
+            rows["lancedb", "nothing"] = measured(server, table)
+            rows["lancedb", "table open"] = measured(server, lambda: table(is_open=True))
+        else:
+            rows["lancedb", "nothing"] = {"absent": failure}
         truth = made.truth(arguments.k)
         for row in rows.values():
             if "answers" in row:
@@ -68,6 +81,7 @@ def compare(arguments, made, folder, candidates):
     finally:
         client.close()
         server.close()
+    rows = [{"peer": peer, "state": state, **row} for (peer, state), row in rows.items()]
     return {"latency_ms": arguments.latency, "documents": arguments.documents, "rows": rows, "gets": gets}
 
 
@@ -108,13 +122,13 @@ def first_queries(made, count):
 def lance(arguments, made, endpoint):
     """Builds the table of LanceDB with an index of the ids.
 
-    Returns functions that ask it from nothing, that read records from nothing, and that add fragments; or in place of the
-    first the reason that there is none.
+    Returns functions that ask it, that read records from nothing, and that add fragments; or the reason that there are
+    none.
     """
     try:
         lancedb, pyarrow = importlib.import_module("lancedb"), importlib.import_module("pyarrow")
     except ImportError as error:
-        return f"not on this machine: {error}", None, None
+        return None, None, None, f"not on this machine: {error}"
     options = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET, "aws_endpoint": endpoint,
                "aws_region": "us-east-1", "allow_http": "true", "aws_virtual_hosted_style_request": "false"}
     place = f"s3://{BUCKET}/lance"
@@ -132,14 +146,16 @@ def lance(arguments, made, endpoint):
         made_table.create_scalar_index("id")
     except Exception as error:  # It is said in the table.
         print(error, file=sys.stderr)
-        return f"failed: {str(error)[:120]}", None, None
+        return None, None, None, f"failed: {str(error)[:120]}"
     metric = {"l2": "l2", "cosine": "cosine"}.get(made.metric, "dot")
 
-    def ask():
+    def ask(is_open=False):
         seconds, answers = [], []
+        opened = lancedb.connect(place, storage_options=options).open_table("peers")
         for query in made.queries[: arguments.cold]:
             before = time.perf_counter()
-            opened = lancedb.connect(place, storage_options=options).open_table("peers")
+            if not is_open:
+                opened = lancedb.connect(place, storage_options=options).open_table("peers")
             asked = opened.search(query).distance_type(metric).select(["id", "text", "_distance"])
             found = asked.limit(arguments.k).to_arrow()
             seconds.append(time.perf_counter() - before)
@@ -162,4 +178,4 @@ def lance(arguments, made, endpoint):
             opened.add(rows(list(range(first, first + count)), made.rows[:count]))
             first += count
 
-    return ask, record, add
+    return ask, record, add, None

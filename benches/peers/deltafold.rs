@@ -8,7 +8,8 @@
 //! | `serve` | | the endpoint of an S3 server of the tests in this process |
 //! | `latency` | `milliseconds` | nothing: what each request to that server takes from now on |
 //! | `reads` | | GETs that the server had since the last `reads`, and the bytes of their answers |
-//! | `cold` | `endpoint`, `queries`, `dimension`, `k`, `candidates`, `rounds` | seconds, GETs and bytes from nothing to an answer |
+//! | `cold` | `endpoint`, `cache`, `queries`, `dimension`, `k`, `candidates`, `rounds` | seconds, GETs and bytes from opening to an answer |
+//! | `warm` | `endpoint`, `rows`, `queries`, `dimension`, `k`, `candidates`, `rounds` | seconds of queries of an open reader, with `rows` in memory or not |
 //! | `cold-get` | `endpoint`, `ids` | seconds from nothing to a record with embedding and document |
 //! | `backlog` | `endpoint`, `dimension`, `documents`, `first`, `segments` | nothing: appends segments of so many ops, and folds none |
 //! | `build` | `folder` or `endpoint`, `vectors`, `dimension`, `metric`, `documents` | seconds of append and compaction, bytes on disk |
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deltafold::format::{CollectionName, Metric, Op, Record, Value};
-use deltafold::store::{Dir, S3, Store};
+use deltafold::store::{Cached, Dir, S3, Store};
 use deltafold::{
     Collection, CompactorOptions, CreateOptions, Exactness, Filter, Include, Query, Reader, SweepOptions, Warm,
     WriterOptions,
@@ -85,6 +86,7 @@ async fn obey(request: &Json, reader: &mut Option<Reader>, server: &mut Option<S
             json!({"gets": gets, "bytes": bytes})
         }
         "cold" => cold(request).await,
+        "warm" => warm(request).await,
         "cold-get" => cold_get(request).await,
         "backlog" => backlog(request).await,
         "memory" => memory(),
@@ -103,7 +105,12 @@ fn number(request: &Json, field: &str) -> usize {
 async fn store(request: &Json) -> Arc<dyn Store> {
     if let Some(endpoint) = request["endpoint"].as_str() {
         let options = deltafold_testing::s3::options(endpoint);
-        return Arc::new(S3::open(deltafold_testing::s3::BUCKET, "", &options).await.expect("a store"));
+        let store: Arc<dyn Store> =
+            Arc::new(S3::open(deltafold_testing::s3::BUCKET, "", &options).await.expect("a store"));
+        return match request["cache"].as_str() {
+            Some(folder) => Arc::new(Cached::open(store, folder, u64::MAX).expect("a folder for the cache")),
+            None => store,
+        };
     }
     Arc::new(Dir::open(Path::new(text(request, "folder"))).expect("the folder opens"))
 }
@@ -214,8 +221,8 @@ fn queries(request: &Json) -> Vec<Query> {
     rows.map(query).collect()
 }
 
-/// Queries by readers that hold nothing, each timed from opening the collection to the answer with
-/// documents.
+/// Queries by readers that hold nothing in memory, each timed from opening the collection to the
+/// answer with documents.
 async fn cold(request: &Json) -> Json {
     let (mut seconds, mut gets, mut bytes, mut ids) = (Vec::new(), 0, 0, Vec::new());
     let queries = queries(request);
@@ -236,6 +243,32 @@ async fn cold(request: &Json) -> Json {
         ids.push(answers[0].hits.iter().map(|hit| hit.entry.id.clone()).collect::<Vec<_>>());
     }
     json!({"seconds": seconds, "gets": gets as f64 / rounds as f64, "bytes": bytes as f64 / rounds as f64, "ids": ids})
+}
+
+/// Queries by one reader that holds columns and codes in memory, and `rows` in f32 if asked, each
+/// with the documents of its hits.
+async fn warm(request: &Json) -> Json {
+    let store = store(request).await;
+    let reader = Collection::open(store.clone(), &name()).await.expect("it opens").reader().await.expect("a reader");
+    let level = Warm::default().columns().signs().bytes();
+    let level = if request["rows"] == true { level.rows() } else { level };
+    reader.warm(&level).await.expect("columns and codes");
+    let queries: Vec<Query> = queries(request).into_iter().map(|query| query.include(Include::default())).collect();
+    let rounds = number(request, "rounds").min(queries.len());
+    // The helper threads start, and connections are made.
+    reader.search(&queries[rounds - 1..rounds]).await.expect("an answer");
+    let before = store.requests().total();
+    let (mut seconds, mut ids) = (Vec::new(), Vec::new());
+    for query in &queries[..rounds] {
+        let start = Instant::now();
+        let answers = reader.search(std::slice::from_ref(query)).await.expect("an answer");
+        seconds.push(start.elapsed().as_secs_f64());
+        ids.push(answers[0].hits.iter().map(|hit| hit.entry.id.clone()).collect::<Vec<_>>());
+    }
+    let after = store.requests().total();
+    let each = |total: u64| total as f64 / rounds as f64;
+    let (gets, bytes) = (each(after.calls - before.calls), each(after.bytes_in - before.bytes_in));
+    json!({"seconds": seconds, "gets": gets, "bytes": bytes, "ids": ids})
 }
 
 /// Reads of one record each, by a newly opened collection.

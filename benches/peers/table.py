@@ -79,20 +79,20 @@ def levels(report):
 
 
 def cold(report):
-    """Cold queries: nothing is in memory or on disk."""
+    """Queries by what is held beforehand."""
     yield (
-        f"Cold: nothing is held, each request takes {report['latency_ms']} ms, and records have documents of "
-        f"{report['documents']} characters. From opening the collection to ten records with their documents:"
+        f"Each request takes {report['latency_ms']} ms, and records have documents of {report['documents']} characters. "
+        "To ten records with their documents, from opening the collection, or of an open one that is warm:"
     )
     yield ""
-    yield "| peer | a query | GETs | bytes | recall |"
-    yield "|---|---|---|---|---|"
-    for name, row in report["rows"].items():
+    yield "| peer | held beforehand | a query | GETs | bytes | recall |"
+    yield "|---|---|---|---|---|---|"
+    for row in report["rows"]:
         if "absent" in row:
-            yield f"| {name} | {row['absent']} | | | |"
+            yield f"| {row['peer']} | {row['absent']} | | | | |"
         else:
-            size = f"{row['bytes'] / 1e6:.1f} MB"
-            yield f"| {name} | {time_of(row['seconds'])} | {row['gets']:.0f} | {size} | {row['recall']:.3f} |"
+            figures = f"{time_of(row['seconds'])} | {row['gets']:.0f} | {row['bytes'] / 1e6:.2f} MB | {row['recall']:.3f}"
+            yield f"| {row['peer']} | {row['state']} | {figures} |"
 
 
 def gets(report):
