@@ -87,3 +87,35 @@ pub(crate) fn tell(path: &Path, call: impl FnOnce() -> DiskCall) {
         watcher(call());
     }
 }
+
+static WITHOUT_LINKS: Mutex<Vec<(PathBuf, i32)>> = Mutex::new(Vec::new());
+
+/// While this lives, every hard link at or below a folder fails with an error number of the system,
+/// as on a file system without hard links.
+#[derive(Debug)]
+pub struct WithoutLinks(PathBuf);
+
+impl WithoutLinks {
+    /// Makes hard links at or below `root` fail with `errno`.
+    pub fn begin(root: &Path, errno: i32) -> Self {
+        without_links().push((root.to_owned(), errno));
+        Self(root.to_owned())
+    }
+}
+
+impl Drop for WithoutLinks {
+    fn drop(&mut self) {
+        without_links().retain(|(root, _)| *root != self.0);
+    }
+}
+
+fn without_links() -> std::sync::MutexGuard<'static, Vec<(PathBuf, i32)>> {
+    // Every change of the list is a single push or retain.
+    WITHOUT_LINKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Fails if a test has taken the hard links away.
+pub(crate) fn may_link(path: &Path) -> std::io::Result<()> {
+    let errno = without_links().iter().find(|(root, _)| path.starts_with(root)).map(|(_, errno)| *errno);
+    errno.map_or(Ok(()), |errno| Err(std::io::Error::from_raw_os_error(errno)))
+}

@@ -197,3 +197,32 @@ async fn a_folder_removed_under_the_store_is_made_again() {
         assert_eq!(store.get(&key("c/0/log/2")).await.unwrap().unwrap().bytes, "z");
     }
 }
+
+/// Story: FAT has no hard links and answers EPERM, and the advice was to give the user rights.
+#[cfg(feature = "simulation")]
+#[tokio::test]
+async fn a_file_system_without_hard_links_is_named() {
+    use deltafold::simulation::WithoutLinks;
+    use rustix::io::Errno;
+
+    let said = async |errno: Errno| {
+        let root = tempfile::tempdir().unwrap();
+        let mut said = Vec::new();
+        for open in WAYS {
+            let store = open(root.path());
+            let _without = WithoutLinks::begin(root.path(), errno.raw_os_error());
+            let error = store.create(&key("c/0/log/1"), chunks("x")).await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Permanent, "{error}");
+            said.push(error.to_string());
+        }
+        assert_eq!(std::fs::read_dir(root.path().join(".tmp")).map_or(0, Iterator::count), 0, "no litter");
+        said.join("\n")
+    };
+    for errno in [Errno::PERM, Errno::NOSYS, Errno::OPNOTSUPP, Errno::MLINK, Errno::XDEV] {
+        let said = said(errno).await;
+        assert!(said.contains("choose a folder on a file system with hard links and locks"), "{errno}: {said}");
+        assert!(!said.contains("give this user the right"), "{errno}: {said}");
+    }
+    let rights = said(Errno::ACCESS).await;
+    assert!(rights.contains("give this user the right") && !rights.contains("hard links"), "{rights}");
+}

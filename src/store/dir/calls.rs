@@ -73,12 +73,34 @@ pub(super) fn write(mut file: &File, folder: &Path, chunks: &[Bytes]) -> io::Res
 
 /// Gives a file a name that must be free. `from` is its present name, if any.
 pub(super) fn link(file: &File, from: Option<&Path>, path: &Path) -> io::Result<()> {
+    #[cfg(feature = "simulation")]
+    crate::simulation::may_link(path).map_err(NoLinks::told_by)?;
     match from {
-        Some(from) => fs::hard_link(from, path)?,
-        None => unnamed::link(file, path)?,
+        Some(from) => fs::hard_link(from, path),
+        None => unnamed::link(file, path),
     }
+    .map_err(NoLinks::told_by)?;
     tell!(path, Link { file: number(file), path: path.to_owned() });
     Ok(())
+}
+
+/// The file system has no hard links.
+#[derive(Debug, thiserror::Error)]
+#[error("the file system makes no hard links: {0}")]
+pub(super) struct NoLinks(io::Error);
+
+impl NoLinks {
+    /// Wraps an error of a link if it tells that the file system has none. FAT and exFAT answer
+    /// EPERM, which elsewhere tells of missing rights. This writer made the file in that folder a
+    /// moment before, so it lacks none.
+    fn told_by(error: io::Error) -> io::Error {
+        use rustix::io::Errno;
+        let tells = [Errno::PERM, Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOTSUP, Errno::MLINK, Errno::XDEV];
+        match Errno::from_io_error(&error) {
+            Some(number) if tells.contains(&number) => io::Error::new(io::ErrorKind::Unsupported, Self(error)),
+            _ => error,
+        }
+    }
 }
 
 /// Renames a file over the one that has the new name.
