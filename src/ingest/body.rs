@@ -139,7 +139,8 @@ impl BodyReader {
     /// A sentence that names the first bad op or record and the reason, or says that the body holds
     /// none.
     pub fn read(&self, body: &str) -> Result<Body, String> {
-        let text = body.trim_ascii();
+        // Programs of Windows begin a text with a byte order mark.
+        let text = body.trim_ascii().trim_start_matches('\u{feff}').trim_ascii_start();
         if let Some(object) = Reference::read(text) {
             return Ok(Body { object: Some(object?), ..Body::default() });
         }

@@ -9,11 +9,18 @@ pub struct LineError {
     column: usize,
     field: String,
     reason: String,
+    lacks_op: bool,
 }
 
 impl LineError {
     pub(super) fn new(column: usize, field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { line: 0, column, field: field.into(), reason: reason.into() }
+        Self { line: 0, column, field: field.into(), reason: reason.into(), lacks_op: false }
+    }
+
+    /// The error of a line without an op.
+    pub(super) fn no_op() -> Self {
+        let reason = "it is missing; expected \"put\", \"upsert\", \"add\", \"patch\" or \"delete\"";
+        Self { lacks_op: true, ..Self::new(1, "op", reason) }
     }
 
     pub(super) fn at_line(self, line: u64) -> Self {
@@ -33,6 +40,12 @@ impl LineError {
     /// The field, such as `metadata.tags` or `embedding[3]`. Empty if no field is to blame.
     pub fn field(&self) -> &str {
         &self.field
+    }
+
+    /// Whether the line lacks its op, and nothing before that was wrong.
+    /// [`parse_op_or`](super::parse_op_or) takes such lines.
+    pub fn lacks_op(&self) -> bool {
+        self.lacks_op
     }
 
     /// The reason and the remedy.

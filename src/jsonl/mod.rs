@@ -28,11 +28,19 @@
 
 mod decimal;
 mod error;
+mod grammar;
+mod kind;
 mod object;
 mod parse;
+mod refused;
+mod texts;
 mod value;
 mod write;
 
 pub use error::LineError;
-pub use parse::{parse_op, parse_op_for, parse_sourced_op_for};
+pub use parse::{DefaultOp, parse_op, parse_op_for, parse_op_or, parse_sourced_op_for};
+#[cfg(feature = "serve")]
+pub(crate) use refused::in_body;
+pub use refused::known_format;
+pub use texts::{Layout, OpText, OpTexts, TextError};
 pub use write::{Fields, write_op, write_record};

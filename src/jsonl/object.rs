@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::error::LineError;
+use super::refused;
 
 /// A string, in the line itself unless it holds an escape.
 pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
@@ -85,51 +86,8 @@ impl<'a> Line<'a> {
     /// Parses `text`, a part of the line.
     pub(super) fn read<T: Deserialize<'a>>(self, text: &'a str, field: impl Into<String>) -> Result<T, LineError> {
         serde_json::from_str(text).map_err(|error| {
-            let column = self.column(text) + error.column().saturating_sub(1);
-            LineError::new(column.max(1), field, reason(&error))
+            let offset = self.column(text) - 1 + refused::offset(text, &error);
+            refused::json(self.0, offset, &error, field.into())
         })
-    }
-}
-
-/// serde_json's message without its "at line 1 column n".
-fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
-    format!("not valid JSON: {text}")
-}
-
-/// The kind of a raw value, for messages and decisions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Null,
-    Bool,
-    Number,
-    String,
-    List,
-    Object,
-}
-
-impl Kind {
-    /// The kind of a JSON value from its first byte.
-    pub(super) fn of(text: &str) -> Self {
-        match text.as_bytes().first() {
-            Some(b'n') => Self::Null,
-            Some(b't' | b'f') => Self::Bool,
-            Some(b'"') => Self::String,
-            Some(b'[') => Self::List,
-            Some(b'{') => Self::Object,
-            _ => Self::Number,
-        }
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Null => "null",
-            Self::Bool => "a boolean",
-            Self::Number => "a number",
-            Self::String => "a string",
-            Self::List => "a list",
-            Self::Object => "an object",
-        }
     }
 }

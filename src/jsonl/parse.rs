@@ -7,7 +7,9 @@ use deltafold_format::{Change, Metadata, Op, OpRules, Patch, Record};
 use serde_json::value::RawValue;
 
 use super::error::LineError;
-use super::object::{Kind, Line, Members, Text};
+use super::kind::Kind;
+use super::object::{Line, Members, Text};
+use super::refused;
 use super::value::{self, FieldPath};
 use crate::log::{IdempotencyKey, MAX_CHANGE_SOURCE_BYTES};
 
@@ -34,7 +36,7 @@ struct Fields<'a> {
 /// the wrong type, a list of several types, an integer beyond 64 bits, a number beyond its float
 /// type, an invalid revision.
 pub fn parse_op(line: &[u8], number: u64) -> Result<Op, LineError> {
-    parse(line, false).map(|(op, _)| op).map_err(|error| error.at_line(number))
+    parse(line, false, None).map(|(op, _)| op).map_err(|error| error.at_line(number))
 }
 
 /// [`parse_op`], with a check against every limit of the format and [the collection's
@@ -45,7 +47,41 @@ pub fn parse_op(line: &[u8], number: u64) -> Result<Op, LineError> {
 /// Those of [`parse_op`], a field over its limit, an embedding of another dimension, a revision
 /// that is missing or that the collection does not take.
 pub fn parse_op_for(line: &[u8], number: u64, rules: OpRules) -> Result<Op, LineError> {
-    let op = parse_op(line, number)?;
+    parse_op_or(line, number, rules, None)
+}
+
+/// The op of lines that name none, such as those of `deltafold scan`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of the ops")]
+pub enum DefaultOp {
+    Put,
+    Add,
+    Upsert,
+    Patch,
+}
+
+impl DefaultOp {
+    /// Every op that a line without one can stand for.
+    pub const ALL: [Self; 4] = [Self::Put, Self::Add, Self::Upsert, Self::Patch];
+
+    /// Its name in lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Add => "add",
+            Self::Upsert => "upsert",
+            Self::Patch => "patch",
+        }
+    }
+}
+
+/// [`parse_op_for`], where a line without an op stands for `default`.
+///
+/// # Errors
+///
+/// Those of [`parse_op_for`].
+pub fn parse_op_or(line: &[u8], number: u64, rules: OpRules, default: Option<DefaultOp>) -> Result<Op, LineError> {
+    let (op, _) = parse(line, false, default).map_err(|error| error.at_line(number))?;
     validate(&op, line, number, rules)?;
     Ok(op)
 }
@@ -62,7 +98,7 @@ pub fn parse_sourced_op_for(
     number: u64,
     rules: OpRules,
 ) -> Result<(Op, Option<IdempotencyKey>), LineError> {
-    let (op, key) = parse(line, true).map_err(|error| error.at_line(number))?;
+    let (op, key) = parse(line, true, None).map_err(|error| error.at_line(number))?;
     validate(&op, line, number, rules)?;
     Ok((op, key))
 }
@@ -97,13 +133,16 @@ fn column_of(line: &[u8], field: &str) -> Option<usize> {
     part.map(|part| text.column(part))
 }
 
-/// An op with its idempotency key. `sourced` allows one.
-fn parse(line: &[u8], sourced: bool) -> Result<(Op, Option<IdempotencyKey>), LineError> {
-    let text = std::str::from_utf8(line)
-        .map_err(|error| LineError::new(error.valid_up_to() + 1, "", "not UTF-8 from here on; re-encode the input"))?;
+/// An op with its idempotency key. `sourced` allows one; `default` is the op of a line without one.
+fn parse(line: &[u8], sourced: bool, default: Option<DefaultOp>) -> Result<(Op, Option<IdempotencyKey>), LineError> {
+    let text = std::str::from_utf8(line).map_err(|error| refused::not_utf8(line, error.valid_up_to()))?;
     let line = Line(text);
     let fields = fields(line, sourced)?;
-    let op = string(line, fields.op, "op", "expected \"put\", \"upsert\", \"add\", \"patch\" or \"delete\"")?;
+    let op = match (fields.op, default) {
+        (None, Some(default)) => Cow::Borrowed(default.name()),
+        (None, None) => return Err(LineError::no_op()),
+        (Some(_), _) => string(line, fields.op, "op", "")?,
+    };
     let id = string(line, fields.id, "id", "every op names a record")?;
     let revision = fields.revision.map(|text| value::revision(line, text)).transpose()?;
     let id = id.into_owned();
@@ -123,9 +162,7 @@ fn parse(line: &[u8], sourced: bool) -> Result<(Op, Option<IdempotencyKey>), Lin
             Op::delete(id)
         }
         other => {
-            let other: String = other.chars().take(40).collect();
-            let reason = format!("unknown op `{other}`; expected put, upsert, add, patch or delete");
-            return Err(LineError::new(fields.op.map_or(1, |op| line.column(op)), "op", reason));
+            return Err(LineError::new(fields.op.map_or(1, |op| line.column(op)), "op", refused::unknown_op(other)));
         }
     };
     Ok((Op { revision, ..op }, idempotency_key(line, &fields)?))
@@ -155,8 +192,7 @@ fn idempotency_key(line: Line<'_>, fields: &Fields<'_>) -> Result<Option<Idempot
 fn fields<'a>(line: Line<'a>, sourced: bool) -> Result<Fields<'a>, LineError> {
     let text = line.0.trim_ascii();
     if Kind::of(text) != Kind::Object {
-        let found = if text.is_empty() { "an empty line" } else { Kind::of(text).name() };
-        return Err(LineError::new(line.column(text), "", format!("expected a JSON object, found {found}")));
+        return Err(refused::no_object(line.0, text));
     }
     let mut fields = Fields::default();
     for (Text(name), value) in line.read::<Members<'a>>(text, "")?.0 {
@@ -170,7 +206,7 @@ fn fields<'a>(line: Line<'a>, sourced: bool) -> Result<Fields<'a>, LineError> {
             "source" if sourced => &mut fields.source,
             "position" if sourced => &mut fields.position,
             _ => {
-                let reason = "unknown field; expected op, id, embedding, metadata, document or revision";
+                let reason = refused::unknown_field(&name);
                 return Err(LineError::new(line.column(value.get()), name, reason));
             }
         };

@@ -72,9 +72,12 @@ fn numbers_keep_their_type() {
 fn a_bad_line_says_where_and_why() {
     refused("", "line 7, column 1: expected a JSON object, found an empty line");
     refused("[1]", "line 7, column 1: expected a JSON object, found a list");
-    refused(r#"{"op":"put","id":"a""#, "line 7, column 20: not valid JSON: EOF while parsing an object");
-    refused(r#"  {"op":"put","id":}"#, "line 7, column 20: not valid JSON: expected value");
-    refused(r#"{"op":"put","id":"a"} x"#, "line 7, column 23: not valid JSON: trailing characters");
+    refused(
+        r#"{"op":"put","id":"a""#,
+        "line 7, column 21: the line ends within an object: it is cut short, or the op goes on behind a line break; write one op a line, as `jq -c . FILE` does",
+    );
+    refused(r#"  {"op":"put","id":}"#, "line 7, column 20: field `id`: not valid JSON: expected value");
+    refused(r#"{"op":"put","id":"a"} x"#, "line 7, column 23: `x` stands behind the object; remove it");
     refused(
         r#"{"id":"a"}"#,
         "line 7, column 1: field `op`: it is missing; expected \"put\", \"upsert\", \"add\", \"patch\" or \"delete\"",
@@ -82,12 +85,12 @@ fn a_bad_line_says_where_and_why() {
     refused(r#"{"op":"put"}"#, "line 7, column 1: field `id`: it is missing; every op names a record");
     refused(
         r#"{"op":"set","id":"a"}"#,
-        "line 7, column 7: field `op`: unknown op `set`; expected put, upsert, add, patch or delete",
+        "line 7, column 7: field `op`: unknown op `set`; did you mean `put`? The ops are put, upsert, add, patch and delete",
     );
     refused(r#"{"op":"put","id":4}"#, "line 7, column 18: field `id`: expected a string, found a number");
     refused(
         r#"{"op":"put","id":"a","vector":[]}"#,
-        "line 7, column 31: field `vector`: unknown field; expected op, id, embedding, metadata, document or revision",
+        "line 7, column 31: field `vector`: unknown field; did you mean `embedding`?",
     );
     refused(r#"{"op":"put","id":"a","id":"b"}"#, "line 7, column 27: field `id`: the line holds it twice; remove one");
     refused(
@@ -128,7 +131,7 @@ fn a_bad_line_says_where_and_why() {
     );
     refused(
         r#"{"op":"put","id":"a","metadata":{"k":"\ud800"}}"#,
-        "line 7, column 45: field `metadata.k`: not valid JSON: unexpected end of hex escape",
+        "line 7, column 39: field `metadata.k`: `\\ud800` is half of a surrogate pair without its other half, so it is not a character; mend the text where it was cut",
     );
     refused(
         r#"{"op":"put","id":"a","embedding":[0.1, "x"]}"#,
@@ -142,7 +145,10 @@ fn a_bad_line_says_where_and_why() {
         r#"{"op":"put","id":"a","embedding":[1e39]}"#,
         "line 7, column 35: field `embedding[0]`: `1e39` is too large for a 32-bit float, the limit is 3.4028235e38",
     );
-    refused(r#"{"op":"put","id":"a","embedding":[NaN]}"#, "line 7, column 35: not valid JSON: expected value");
+    refused(
+        r#"{"op":"put","id":"a","embedding":[NaN]}"#,
+        "line 7, column 35: field `embedding[0]`: `NaN` is not a number: JSON and Deltafold hold finite numbers alone; mend the value, or leave it out",
+    );
     refused(
         r#"{"op":"put","id":"a","embedding":"x"}"#,
         "line 7, column 34: field `embedding`: expected a list of numbers, found a string",
@@ -156,8 +162,11 @@ fn a_bad_line_says_where_and_why() {
         "line 7, column 36: field `metadata`: a delete carries nothing but the id",
     );
     let error = parse_op(b"{\"op\":\"put\",\"id\":\"\xff\"}", 2).unwrap_err();
-    assert_eq!(error.to_string(), "line 2, column 19: not UTF-8 from here on; re-encode the input");
-    assert_eq!((error.line(), error.column(), error.field()), (2, 19, ""));
+    assert_eq!(
+        error.to_string(),
+        "line 2, column 19: field `id`: not UTF-8 from here on: the byte 0xff; in Latin-1 it is `ÿ`. Turn the input into UTF-8, as `iconv -f WINDOWS-1252 -t UTF-8` does from that encoding"
+    );
+    assert_eq!((error.line(), error.column(), error.field()), (2, 19, "id"));
 }
 
 #[test]

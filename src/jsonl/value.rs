@@ -5,7 +5,9 @@ use serde_json::value::RawValue;
 
 use super::decimal;
 use super::error::LineError;
-use super::object::{Kind, Line};
+use super::kind::Kind;
+use super::object::Line;
+use super::refused;
 
 /// The most numbers for which an embedding gets memory before they are read.
 const CAPACITY: usize = 1 << 16;
@@ -37,8 +39,7 @@ impl From<FieldPath<'_>> for String {
 /// or a bracket begins with one of `"`, `[`, `{`, and those are refused.
 pub(super) fn embedding(line: Line<'_>, text: &str) -> Result<Vec<f32>, LineError> {
     let Some(inner) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) else {
-        let reason = format!("expected a list of numbers, found {}", Kind::of(text).name());
-        return Err(LineError::new(line.column(text), "embedding", reason));
+        return Err(LineError::new(line.column(text), "embedding", refused::no_embedding(text)));
     };
     if inner.trim_ascii().is_empty() {
         return Ok(Vec::new());
@@ -70,8 +71,7 @@ fn embedding_number(line: Line<'_>, element: &str, index: usize) -> Result<f32, 
     let field = || format!("embedding[{index}]");
     let kind = Kind::of(element);
     if kind != Kind::Number {
-        let reason = format!("expected a number, found {}", kind.name());
-        return Err(LineError::new(line.column(element), field(), reason));
+        return Err(LineError::new(line.column(element), field(), refused::no_number(element)));
     }
     // Through f64, as NumPy's `float32(x)` of a parsed number does.
     let number = element.parse::<f64>().map_or(f32::NAN, |number| number as f32);

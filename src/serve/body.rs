@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::app::App;
 use super::error::{Answer, ApiError};
 use super::room::Held;
-use crate::env;
+use crate::{env, jsonl};
 
 /// A body of this size is parsed away from the async tasks.
 const LARGE: usize = 256 << 10;
@@ -59,8 +59,13 @@ async fn room(app: &App, held: &Held, bytes: usize) -> Answer<()> {
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
     let bytes = if bytes.is_empty() { b"{}" } else { bytes };
+    // Programs of Windows begin a text with a byte order mark.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     serde_json::from_slice(bytes).map_err(|error| {
-        let message = format!("the body cannot be used: {error}; correct it there");
+        let (line, column) = (error.line(), error.column());
+        let named = jsonl::in_body(bytes, &error).map(|named| format!("{named} (line {line}, column {column})"));
+        let why = named.unwrap_or_else(|| error.to_string());
+        let message = format!("the body cannot be used: {why}; correct it there");
         if error.is_data() { ApiError::unprocessable(message) } else { ApiError::invalid(message) }
     })
 }

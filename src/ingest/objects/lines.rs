@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 use deltafold_format::{Op, OpRules};
 use tokio::sync::mpsc;
 
-use crate::jsonl::parse_op_for;
+use crate::jsonl::{Layout, OpTexts, TextError, parse_op_for};
 
 /// The longest line.
 const MAX_LINE_BYTES: u64 = 32 << 20;
@@ -63,14 +63,15 @@ pub(super) fn read(
     rules: OpRules,
     ops: &mpsc::Sender<Vec<LineOp>>,
 ) -> Result<(), String> {
-    let mut reader = decompressed(source).map_err(|error| format!("it cannot be decompressed: {error}"))?;
+    let reader = decompressed(source).map_err(|error| format!("it cannot be decompressed: {error}"))?;
+    let mut texts = OpTexts::new(reader, MAX_LINE_BYTES + 1);
     let (mut batch, mut bytes) = (Vec::new(), 0);
-    let mut line = Vec::new();
-    for number in 1.. {
-        let ended = match next(&mut *reader, &mut line, number, rules) {
-            Ok(Next::Op(op)) => {
-                bytes += line.len();
-                batch.push(LineOp { line: number, bytes: line.len(), op: *op });
+    let mut text = Vec::new();
+    loop {
+        let ended = match next(&mut texts, &mut text, rules) {
+            Ok(Next::Op(line, op)) => {
+                bytes += text.len();
+                batch.push(LineOp { line, bytes: text.len(), op: *op });
                 None
             }
             Ok(Next::Blank) => None,
@@ -88,32 +89,42 @@ pub(super) fn read(
             return ended;
         }
     }
-    Ok(())
 }
 
 enum Next {
-    Op(Box<Op>),
+    /// With the number of its line or element.
+    Op(u64, Box<Op>),
     Blank,
     End,
 }
 
-fn next(reader: &mut dyn BufRead, line: &mut Vec<u8>, number: u64, rules: OpRules) -> Result<Next, String> {
-    line.clear();
-    let read = reader.take(MAX_LINE_BYTES + 1).read_until(b'\n', line);
-    let length = read.map_err(|error| match too_wide(&error) {
-        Some(reason) => reason,
-        None => format!("from line {number} on it is damaged or cut short: {error}"),
-    })?;
-    if length as u64 > MAX_LINE_BYTES {
-        return Err(format!("line {number} is longer than {MAX_LINE_BYTES} bytes; write one op a line"));
-    }
-    if length == 0 {
-        return Ok(Next::End);
-    }
-    if line.iter().all(u8::is_ascii_whitespace) {
+fn next(texts: &mut OpTexts<impl BufRead>, text: &mut Vec<u8>, rules: OpRules) -> Result<Next, String> {
+    text.clear();
+    let at = match texts.read_into(text) {
+        Ok(Some(at)) => at,
+        Ok(None) => return Ok(Next::End),
+        Err(TextError::Unread(error)) => {
+            let number = texts.next_number();
+            return Err(too_wide(&error)
+                .unwrap_or_else(|| format!("from line {number} on it is damaged or cut short: {error}")));
+        }
+        Err(TextError::TooLong(at)) => {
+            return Err(format!("line {} is longer than {MAX_LINE_BYTES} bytes; write one op a line", at.line));
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    if text.iter().all(u8::is_ascii_whitespace) {
         return Ok(Next::Blank);
     }
-    parse_op_for(line, number, rules).map(|op| Next::Op(Box::new(op))).map_err(|error| error.to_string())
+    match parse_op_for(text, at.number, rules) {
+        Ok(op) => Ok(Next::Op(at.number, Box::new(op))),
+        Err(error) if texts.layout() == Layout::Lines => Err(error.to_string()),
+        Err(error) => {
+            let (line, column) = at.place(text, error.column());
+            let field = if error.field().is_empty() { String::new() } else { format!("field `{}`: ", error.field()) };
+            Err(format!("element {}, line {line}, column {column}: {field}{}", at.number, error.reason()))
+        }
+    }
 }
 
 /// Whether an object is compressed, by its first bytes.
@@ -255,6 +266,28 @@ mod tests {
         encoder.include_checksum(true).unwrap();
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
+    }
+
+    /// Story: an object with a byte order mark, a list or pretty-printed ops was refused.
+    #[test]
+    fn objects_of_any_layout_are_read() {
+        let (a, b) = (r#"{"op":"delete","id":"a"}"#, r#"{"op":"delete","id":"b"}"#);
+        let packed = |text: String| gzip(text.as_bytes());
+        for bytes in [
+            format!("\u{feff}{a}\n{b}\n").into_bytes(),
+            format!("[{a},\n{b}]").into_bytes(),
+            packed(format!("\u{feff}[\n  {a},{b}]")),
+            packed(format!("{a}{b}")),
+        ] {
+            assert_eq!(lines_of(&bytes), (vec![1, 2], Ok(())), "{bytes:?}");
+        }
+        let (lines, refused) =
+            lines_of(format!("[{a},\n{{\"op\":\"put\",\n\"id\":\"x\",\"embedding\":[1,NaN]}}]").as_bytes());
+        let refused = refused.unwrap_err();
+        assert_eq!(lines, [1]);
+        assert!(refused.contains("element 2, line 3, column 25: field `embedding[1]`: `NaN`"), "{refused}");
+        let utf16: Vec<u8> = format!("\u{feff}{a}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(lines_of(&utf16).1.unwrap_err().contains("iconv -f UTF-16LE"));
     }
 
     /// A consumer holds one batch of an object in memory, bounded in lines and in bytes.
