@@ -18,6 +18,7 @@ Exit codes:
     4  not found: collection, record, version, pin, object
     5  try again: busy, superseded, overtaken by another change, store unavailable
     6  damage found
+    7  done in part: some of the input was turned away, and is in a file of rejects
    70  panic: a defect of Deltafold; the report says where
    71  out of memory
   130  interrupted (SIGINT)
@@ -34,6 +35,7 @@ pub(crate) enum Exit {
     NotFound = 4,
     TryAgain = 5,
     Damaged = 6,
+    Partly = 7,
     OutOfMemory = crate::out_of_memory::EXIT_CODE as isize,
     Interrupted = 130,
     Terminated = 143,
@@ -48,6 +50,7 @@ impl Exit {
             Self::NotFound => "not_found",
             Self::TryAgain => "try_again",
             Self::Damaged => "damaged",
+            Self::Partly => "partly",
             Self::OutOfMemory => "out_of_memory",
             Self::Interrupted => "interrupted",
             Self::Terminated => "terminated",

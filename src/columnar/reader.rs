@@ -7,7 +7,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch, RecordBatchReader};
 use arrow_ipc::reader::StreamReader;
 use arrow_schema::{ArrowError, DataType, SchemaRef};
-use deltafold_format::{Action, Metadata, Op, OpRules, Record, Revision};
+use deltafold_format::{Action, InputErrorKind, Metadata, Op, OpRules, Record, Revision};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::value::RawValue;
 
@@ -32,12 +32,14 @@ pub struct TableOptions {
     pub memory: MemoryLimit,
     /// The first row to read, from 1.
     pub from_row: u64,
+    /// Whether reading goes on behind a row that cannot be an op.
+    pub goes_on: bool,
 }
 
 impl TableOptions {
     /// All rows, with the usual names of columns.
     pub fn new(rules: OpRules) -> Self {
-        Self { columns: Columns::default(), rules, memory: MemoryLimit::default(), from_row: 1 }
+        Self { columns: Columns::default(), rules, memory: MemoryLimit::default(), from_row: 1, goes_on: false }
     }
 }
 
@@ -48,6 +50,8 @@ pub struct TableOps {
     /// Each with the number of its row, as [`Writer::append_run`](crate::Writer::append_run) takes
     /// them.
     pub ops: Vec<(u128, Op)>,
+    /// The rows between them that cannot be ops, in order, if [`goes_on`](TableOptions::goes_on).
+    pub rejected: Vec<TableError>,
     /// The row behind them, if it cannot be an op. Nothing behind it should be read.
     pub refused: Option<TableError>,
 }
@@ -61,6 +65,7 @@ pub struct TableReader {
     names: Vec<String>,
     rules: OpRules,
     from_row: u64,
+    goes_on: bool,
     rows: u64,
     /// The batch at hand, and its first row that was not read.
     batch: Option<(RecordBatch, usize)>,
@@ -137,7 +142,8 @@ impl TableReader {
         }
         let names = schema.fields().iter().map(|field| field.name().clone()).collect();
         let (rules, from_row, at_once) = (options.rules, options.from_row, at_once(options));
-        Ok(Self { batches, places, names, rules, from_row, rows, batch: None, passed: 0, at_once })
+        let goes_on = options.goes_on;
+        Ok(Self { batches, places, names, rules, from_row, goes_on, rows, batch: None, passed: 0, at_once })
     }
 
     /// Number of rows, as the file states it; 0 for batches in memory.
@@ -162,7 +168,7 @@ impl TableReader {
             };
             let end = batch.num_rows().min(start + self.at_once);
             let mut ops = Vec::with_capacity(end - start);
-            let mut refused = None;
+            let (mut rejected, mut refused) = (Vec::new(), None);
             for at in start..end {
                 let row = self.passed + at as u64 + 1;
                 if row < self.from_row {
@@ -170,6 +176,7 @@ impl TableReader {
                 }
                 match self.op(&batch, at, row) {
                     Ok(op) => ops.push((u128::from(row), op)),
+                    Err(error) if self.goes_on => rejected.push(error),
                     Err(error) => {
                         refused = Some(error);
                         break;
@@ -181,8 +188,8 @@ impl TableReader {
             } else {
                 self.passed += batch.num_rows() as u64;
             }
-            if !ops.is_empty() || refused.is_some() {
-                return Ok(Some(TableOps { ops, refused }));
+            if !ops.is_empty() || !rejected.is_empty() || refused.is_some() {
+                return Ok(Some(TableOps { ops, rejected, refused }));
             }
         }
     }
@@ -215,13 +222,17 @@ impl TableReader {
             op = op.at(parsed.ok_or_else(reason)?);
         }
         op.validate(self.rules).map_err(|error| {
-            let column = match error.field() {
+            let mut column = match error.field() {
                 "embedding" => self.places.embedding.map_or("embedding", name),
                 "id" => self.places.id.map_or("id", name),
                 "document" => self.places.document.map_or("document", name),
-                _ => "",
-            };
-            TableError::at(row, column, error)
+                other => other,
+            }
+            .to_owned();
+            if let ("embedding", InputErrorKind::NotFinite { index }) = (error.field(), error.kind()) {
+                column.push_str(&format!("[{index}]"));
+            }
+            TableError::at(row, &column, error)
         })?;
         Ok(op)
     }

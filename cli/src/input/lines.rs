@@ -1,4 +1,5 @@
-//! Lines of a file or of standard input, decompressed on the way.
+//! The texts of the ops in a file or standard input, decompressed on the way: lines, or elements of
+//! a list or sequence.
 
 use std::fs::File;
 use std::io::{self, BufRead, Cursor, Read, Seek, SeekFrom};
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use deltafold::MemoryLimit;
+use deltafold::jsonl::{Layout, OpText, OpTexts, TextError, known_format};
 
 use super::packed::{Buffered, Frame, Limits, Packing, every_frame_has_a_checksum, first_bytes, judge, unpacked};
 use crate::exit::{Exit, Failure, Outcome};
@@ -47,16 +49,33 @@ impl Input {
         }
     }
 
-    /// The unit of its ops: a line, or a row of a file of columns.
+    /// The unit of its ops as far as its name tells: a line, or a row of a file of columns.
     pub(crate) fn unit(&self) -> &'static str {
-        if self.is_table() { "row" } else { "line" }
+        if self.table().is_some() { "row" } else { "line" }
     }
 
-    /// Whether its name is that of a Parquet or an Arrow file.
-    pub(crate) fn is_table(&self) -> bool {
-        let Self::File(path) = self else { return false };
+    /// The format of a Parquet or an Arrow file, by its name or its first bytes.
+    pub(crate) fn table(&self) -> Option<Table> {
+        let Self::File(path) = self else { return None };
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        ["parquet", "pq", "arrow", "feather", "ipc"].iter().any(|known| ending.eq_ignore_ascii_case(known))
+        let is = |known: &[&str]| known.iter().any(|known| ending.eq_ignore_ascii_case(known));
+        if is(&["parquet", "pq"]) {
+            return Some(Table::Parquet);
+        }
+        if is(&["arrow", "feather", "ipc"]) {
+            return Some(Table::Arrow);
+        }
+        // A pipe cannot be read twice.
+        if !std::fs::metadata(path).ok()?.is_file() {
+            return None;
+        }
+        let mut first = [0; 6];
+        File::open(path).ok()?.read_exact(&mut first).ok()?;
+        match &first {
+            [b'P', b'A', b'R', b'1', ..] => Some(Table::Parquet),
+            b"ARROW1" | [0xff, 0xff, 0xff, 0xff, ..] => Some(Table::Arrow),
+            _ => None,
+        }
     }
 
     /// Its length before decompression, if known.
@@ -98,8 +117,16 @@ impl Input {
         };
         let reader = unpacked(packing, Cursor::new(first).chain(source), limits)
             .map_err(|error| Failure::file("read", &name, &error))?;
-        Ok(Lines { reader, name, number: 0, read, packing, frame, again, covered, limits })
+        let texts = OpTexts::new(reader, limits.line);
+        Ok(Lines { texts, name, read, packing, frame, again, covered, limits })
     }
+}
+
+/// The format of a file of columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Table {
+    Parquet,
+    Arrow,
 }
 
 /// Standard input as a file that no reader of the program buffers.
@@ -149,11 +176,10 @@ pub(crate) enum Covered {
     AtTheEnd,
 }
 
-/// Lines with their numbers.
+/// Lines or elements with their numbers.
 pub(crate) struct Lines {
-    reader: Box<dyn Buffered>,
+    texts: OpTexts<Box<dyn Buffered>>,
     name: String,
-    number: u64,
     read: Arc<AtomicU64>,
     packing: Packing,
     /// The header of the first frame of zstd.
@@ -219,7 +245,8 @@ impl Lines {
         let file = again.rewound().map_err(|error| failed(&error))?;
         self.read.store(0, Relaxed);
         let counted = Counted { source: Box::new(file), read: Arc::clone(&self.read) };
-        self.reader = unpacked(self.packing, counted, self.limits).map_err(|error| failed(&error))?;
+        let reader = unpacked(self.packing, counted, self.limits).map_err(|error| failed(&error))?;
+        self.texts = OpTexts::new(reader, self.limits.line);
         self.covered = Covered::Before;
         Ok(true)
     }
@@ -227,7 +254,7 @@ impl Lines {
     /// Reads the rest, for the checksums at its end. Returns false once `wanted` does.
     pub(crate) fn drain(&mut self, wanted: impl Fn() -> bool) -> Outcome<bool> {
         loop {
-            match skip(&mut self.reader, STEP).map_err(|error| self.broken(&error))? {
+            match skip(self.texts.reader_mut(), STEP).map_err(|error| self.broken(&error))? {
                 0 => return Ok(true),
                 _ if !wanted() => return Ok(false),
                 _ => {}
@@ -235,29 +262,43 @@ impl Lines {
         }
     }
 
-    /// Appends the next line to `text`, and returns its number, counted from 1; `None` at the end.
-    pub(crate) fn read_into(&mut self, text: &mut Vec<u8>) -> Outcome<Option<u64>> {
-        self.number += 1;
-        let limited = &mut (&mut self.reader).take(self.limits.line);
-        let length = match limited.read_until(b'\n', text) {
-            Ok(length) => length,
-            Err(error) => {
+    /// Appends the next text of an op to `text`, and returns its place; `None` at the end.
+    pub(crate) fn read_into(&mut self, text: &mut Vec<u8>) -> Outcome<Option<OpText>> {
+        let start = text.len();
+        match self.texts.read_into(text) {
+            Ok(at) => Ok(at),
+            Err(TextError::Unread(error)) => {
                 self.covered = if self.packing == Packing::Plain { Covered::Nothing } else { Covered::AtTheEnd };
-                return Err(self.broken(&error));
+                Err(self.broken(&error))
             }
-        };
-        if length as u64 == self.limits.line {
-            let most = self.limits.line;
-            let problem = format!("{}:{}: the line is longer than {most} bytes", self.name, self.number);
-            let help = format!("write one op a line{}", self.limits.advice());
-            return Err(Failure::new(Exit::BadInput, problem).help(help));
+            Err(TextError::TooLong(at)) => Err(self.too_long(at, text.get(start..).unwrap_or_default())),
+            Err(TextError::Broken { line, column, field, reason }) => {
+                Err(refused(&self.name, line, column, &field, &reason).detail("element", self.texts.next_number()))
+            }
+            Err(error) => Err(Failure::new(Exit::BadInput, format!("{}: {error}", self.name))),
         }
-        Ok((length > 0).then_some(self.number))
+    }
+
+    /// The arrangement of the ops; lines until the first was read.
+    pub(crate) fn layout(&self) -> Layout {
+        self.texts.layout()
+    }
+
+    fn too_long(&self, at: OpText, text: &[u8]) -> Failure {
+        if let Some(known) = known_format(text) {
+            return refused(&self.name, at.line, 1, "", &known);
+        }
+        let most = self.limits.line;
+        let what = if self.layout() == Layout::Lines { "line" } else { "element that begins here" };
+        let problem = format!("{}:{}: the {what} is longer than {most} bytes", self.name, at.line);
+        let help = format!("write one op a line{}", self.limits.advice());
+        Failure::new(Exit::BadInput, problem).help(help).detail("file", self.name.as_str()).detail("line", at.line)
     }
 
     fn broken(&self, error: &io::Error) -> Failure {
         let trouble = judge(error, self.frame, GET_IT_WHOLE, self.limits);
-        let problem = format!("cannot read `{}` from line {} on: {}", self.name, self.number, trouble.reason);
+        let (unit, number) = (self.layout().unit(), self.texts.next_number());
+        let problem = format!("cannot read `{}` from {unit} {number} on: {}", self.name, trouble.reason);
         Failure::new(Exit::BadInput, problem).help(trouble.help)
     }
 
@@ -265,7 +306,7 @@ impl Lines {
     #[cfg(feature = "mapping")]
     pub(crate) fn into_text(mut self, limit: u64) -> Outcome<String> {
         let mut text = String::new();
-        (&mut self.reader).take(limit + 1).read_to_string(&mut text).map_err(|error| {
+        self.texts.reader_mut().take(limit + 1).read_to_string(&mut text).map_err(|error| {
             let trouble = judge(&error, self.frame, "the file is damaged, cut short, or no text", self.limits);
             Failure::new(Exit::BadInput, format!("cannot read `{}`: {}", self.name, trouble.reason)).help(trouble.help)
         })?;
@@ -279,13 +320,28 @@ impl Lines {
 
     /// Whether the next line may have to be waited for. A file never makes its reader wait.
     pub(crate) fn may_wait(&self) -> bool {
-        self.again.is_none() && !self.reader.holds_line()
+        // An element may lack a line break behind it.
+        let end = if self.layout() == Layout::Lines { b'\n' } else { b'}' };
+        let holds = |bytes: &[u8]| bytes.contains(&end);
+        self.again.is_none() && !holds(self.texts.ahead()) && !holds(self.texts.reader().held())
     }
 
     /// Bytes of the input read so far, before decompression.
     pub(crate) fn bytes_read(&self) -> u64 {
         self.read.load(Relaxed)
     }
+}
+
+/// The failure of a text that is not an op: `file:line:column: field `x`: reason`, a form that
+/// editors can jump to.
+pub(super) fn refused(name: &str, line: u64, column: usize, field: &str, reason: &str) -> Failure {
+    let of = if field.is_empty() { String::new() } else { format!("field `{field}`: ") };
+    Failure::new(Exit::BadInput, format!("{name}:{line}:{column}: {of}{reason}"))
+        .detail("file", name)
+        .detail("line", line)
+        .detail("column", column)
+        .detail("field", (!field.is_empty()).then(|| field.to_owned()))
+        .detail("reason", reason)
 }
 
 /// Skips about this many bytes without a copy. Returns how many, 0 at the end.

@@ -4,12 +4,15 @@ mod lines;
 mod ops;
 mod packed;
 mod parsers;
+mod reject;
 mod small;
 #[cfg(feature = "columnar")]
 mod table;
 
-pub(crate) use lines::Input;
+pub(crate) use lines::{Input, Table};
 pub(crate) use ops::{Event, Reading, Trust, read};
+pub(crate) use parsers::Batch;
+pub(crate) use reject::{Reject, Rules};
 pub(crate) use small::{Limit, read_text};
 #[cfg(feature = "columnar")]
 pub(crate) use table::read_table;

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use deltafold::MemoryLimit;
-use deltafold::format::OpRules;
+use deltafold::jsonl::Layout;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::lines::{Covered, Input, Lines};
 use super::parsers::{Batch, Chunk, Parsed, Parsers};
+use super::reject::Rules;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::signals::Stop;
 
@@ -90,7 +91,7 @@ pub(crate) struct Reading {
 ///
 /// It reads a compressed file to its end first, where its checksums are. So it hands over no line
 /// before all of them are known to be right. A pipe cannot be read twice.
-pub(crate) fn read(input: &Input, from_line: u64, rules: OpRules, memory: MemoryLimit, stop: Stop) -> Outcome<Reading> {
+pub(crate) fn read(input: &Input, from_line: u64, rules: Rules, memory: MemoryLimit, stop: Stop) -> Outcome<Reading> {
     let name = input.name();
     let lines = input.open(memory)?;
     let in_doubt = lines.covered() == Covered::AtTheEnd && !lines.can_check();
@@ -165,7 +166,7 @@ impl Reading {
             self.note = Some(format!("{failure}; {what}"));
         }
         self.refused = parsed.refused;
-        Some(parsed.batch).filter(|batch| !batch.ops.is_empty())
+        Some(parsed.batch).filter(|batch| batch.last > 0)
     }
 
     fn broke_off(&self) -> Event {
@@ -222,21 +223,19 @@ impl Reader {
 
     /// The next lines, and the last message if there are no more. `room` is their likely length.
     fn chunk(&self, lines: &mut Lines, room: usize) -> (Chunk, Option<Message>) {
-        let mut chunk = Chunk { text: Vec::with_capacity(room), ..Chunk::default() };
+        let mut chunk = Chunk { layout: Layout::Lines, text: Vec::with_capacity(room), ends: Vec::new(), read: 0 };
         while chunk.ends.len() < BATCH_LINES && chunk.text.len() < BATCH_BYTES {
             if self.stop.borrow().is_some() {
                 return (chunk, Some(Message::Stopped));
             }
             match lines.read_into(&mut chunk.text) {
-                Ok(Some(number)) if number < self.from_line => {
+                Ok(Some(at)) if at.number < self.from_line => {
                     chunk.text.clear();
                     continue;
                 }
-                Ok(Some(number)) => {
-                    if chunk.ends.is_empty() {
-                        chunk.first = number;
-                    }
-                    chunk.ends.push(chunk.text.len());
+                Ok(Some(at)) => {
+                    chunk.layout = lines.layout();
+                    chunk.ends.push((chunk.text.len(), at));
                 }
                 Ok(None) => return (chunk, Some(Message::End)),
                 Err(failure) => {

@@ -71,12 +71,72 @@ fn wants_more(first: &[u8]) -> bool {
 
 /// A reader that shows what it has read ahead.
 pub(crate) trait Buffered: BufRead + Send {
-    fn holds_line(&self) -> bool;
+    fn held(&self) -> &[u8];
 }
 
 impl<R: Read + Send> Buffered for BufReader<R> {
-    fn holds_line(&self) -> bool {
-        self.buffer().contains(&b'\n')
+    fn held(&self) -> &[u8] {
+        self.buffer()
+    }
+}
+
+impl Buffered for Box<dyn Buffered> {
+    fn held(&self) -> &[u8] {
+        (**self).held()
+    }
+}
+
+/// Decompressed data that may be compressed once more: by a server that compresses what it sends,
+/// and by hand. Its first bytes tell. zstd within zstd stays closed, because two windows would
+/// exceed the memory.
+struct Twice {
+    inner: Box<dyn Buffered>,
+    outer: Packing,
+    limits: Limits,
+    looked: bool,
+}
+
+impl Twice {
+    fn new(inner: Box<dyn Buffered>, outer: Packing, limits: Limits) -> Self {
+        Self { inner, outer, limits, looked: false }
+    }
+
+    fn look(&mut self) -> io::Result<()> {
+        if self.looked {
+            return Ok(());
+        }
+        let packing = Packing::of(self.inner.fill_buf()?);
+        self.looked = true;
+        if packing == Packing::Plain || (packing, self.outer) == (Packing::Zstd, Packing::Zstd) {
+            return Ok(());
+        }
+        let inner = std::mem::replace(&mut self.inner, Box::new(BufReader::with_capacity(0, io::empty())));
+        self.inner = decoder(packing, inner, self.limits)?;
+        Ok(())
+    }
+}
+
+impl Read for Twice {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.look()?;
+        self.inner.read(buffer)
+    }
+}
+
+impl BufRead for Twice {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.look()?;
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.inner.consume(length);
+    }
+}
+
+impl Buffered for Twice {
+    fn held(&self) -> &[u8] {
+        self.inner.held()
     }
 }
 
@@ -108,13 +168,20 @@ impl Limits {
     }
 }
 
-/// A decoder. It holds at most one window and two buffers.
+/// A decoder. It holds at most one window and three buffers.
 pub(crate) fn unpacked(
     packing: Packing,
     source: impl Read + Send + 'static,
     limits: Limits,
 ) -> io::Result<Box<dyn Buffered>> {
     let source = BufReader::with_capacity(BUFFER, source);
+    if packing == Packing::Plain {
+        return Ok(Box::new(source));
+    }
+    Ok(Box::new(Twice::new(decoder(packing, source, limits)?, packing, limits)))
+}
+
+fn decoder(packing: Packing, source: impl Buffered + 'static, limits: Limits) -> io::Result<Box<dyn Buffered>> {
     Ok(match packing {
         Packing::Plain => Box::new(source),
         Packing::Gzip => Box::new(BufReader::with_capacity(BUFFER, flate2::bufread::MultiGzDecoder::new(source))),

@@ -4,35 +4,42 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
-use deltafold::format::{Op, OpRules};
-use deltafold::jsonl::{LineError, parse_op_for};
+use deltafold::format::Op;
+use deltafold::jsonl::{Layout, LineError, OpText, parse_op_or};
 use tokio::sync::oneshot;
 
-use crate::exit::{Exit, Failure};
+use super::lines::refused;
+use super::reject::{Reject, Rules};
+use crate::exit::Failure;
 
 /// Threads at most. More of them would only wait for the one that reads.
 const MOST: usize = 8;
 
-/// Adjacent lines of an input.
-#[derive(Debug, Default)]
+/// Adjacent lines or elements of an input.
+#[derive(Debug)]
 pub(super) struct Chunk {
-    /// The number of the first line.
-    pub(super) first: u64,
+    pub(super) layout: Layout,
     pub(super) text: Vec<u8>,
-    /// The end of each line in `text`.
-    pub(super) ends: Vec<usize>,
+    /// The end of each line or element in `text`, with its place in the input.
+    pub(super) ends: Vec<(usize, OpText)>,
     /// Bytes read of the input up to its end, before decompression.
     pub(super) read: u64,
 }
 
-/// Ops of adjacent lines.
+/// Ops of adjacent lines, elements or rows.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
+    /// The unit that they are counted in.
+    pub(crate) unit: &'static str,
     /// Each with the number of its line.
     pub(crate) ops: Vec<(u128, Op)>,
-    /// The number of the last of these lines.
+    /// The lines between them that are not ops, in order, where the load goes on behind them.
+    pub(crate) rejects: Vec<Reject>,
+    /// Lines that an earlier run turned away.
+    pub(crate) passed_over: u64,
+    /// The number of the last of all these lines.
     pub(crate) last: u64,
-    /// The bytes of the lines.
+    /// The bytes of the lines that are ops.
     pub(crate) bytes: usize,
     /// Bytes read of the input so far, before decompression.
     pub(crate) read: u64,
@@ -61,7 +68,7 @@ struct Job {
 
 impl Parsers {
     /// `name` is the input's name in messages.
-    pub(super) fn new(name: String, rules: OpRules) -> Self {
+    pub(super) fn new(name: String, rules: Rules) -> Self {
         Self { parser: Parser { name: name.into(), rules, has_refused: Arc::default() }, queue: None }
     }
 
@@ -111,7 +118,7 @@ impl Parsers {
 #[derive(Debug, Clone)]
 struct Parser {
     name: Arc<str>,
-    rules: OpRules,
+    rules: Rules,
     has_refused: Arc<AtomicBool>,
 }
 
@@ -122,43 +129,55 @@ impl Parser {
         let _ = job.parsed.send(parsed);
     }
 
-    /// The ops of a chunk, up to the first line that is none. Skips blank lines.
+    /// The ops of a chunk, up to the first line that is none unless the load goes on. Skips blank
+    /// lines.
     fn parse(&self, chunk: &Chunk) -> Parsed {
-        let mut batch = Batch { ops: Vec::with_capacity(chunk.ends.len()), last: 0, bytes: 0, read: chunk.read };
+        let ops = Vec::with_capacity(chunk.ends.len());
+        let mut batch = Batch { unit: chunk.layout.unit(), ops, read: chunk.read, ..Batch::default() };
         let mut start = 0;
-        for (end, number) in chunk.ends.iter().zip(chunk.first..) {
+        for (end, at) in &chunk.ends {
             let line = chunk.text.get(start..*end).unwrap_or_default();
             start = *end;
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            match parse_op_for(line, number, self.rules) {
+            if self.rules.passes_over(at.number) {
+                batch.last = at.number;
+                batch.passed_over += 1;
+                continue;
+            }
+            match parse_op_or(line, at.number, self.rules.rules, self.rules.default) {
                 Ok(op) => {
-                    batch.last = number;
+                    batch.last = at.number;
                     batch.bytes += line.len();
-                    batch.ops.push((number.into(), op));
+                    batch.ops.push((at.number.into(), op));
+                }
+                Err(error) if self.rules.goes_on => {
+                    batch.last = at.number;
+                    let place = at.place(line, error.column());
+                    batch.rejects.push(Reject::text(chunk.layout.unit(), &error, place, line));
                 }
                 Err(error) => {
                     self.has_refused.store(true, Relaxed);
-                    return Parsed { batch, refused: Some(self.refused(&error)) };
+                    let refused = self.refused(chunk.layout, &error, at.place(line, error.column()));
+                    return Parsed { batch, refused: Some(refused) };
                 }
             }
         }
         Parsed { batch, refused: None }
     }
 
-    fn refused(&self, error: &LineError) -> Failure {
-        Failure::new(Exit::BadInput, self.located(error))
-            .detail("file", &*self.name)
-            .detail("line", error.line())
-            .detail("column", error.column())
-            .detail("field", error.field())
-            .detail("reason", error.reason())
-    }
-
-    /// `file:line:column: field `x`: reason`, a form that editors can jump to.
-    fn located(&self, error: &LineError) -> String {
-        let field = if error.field().is_empty() { String::new() } else { format!("field `{}`: ", error.field()) };
-        format!("{}:{}:{}: {field}{}", self.name, error.line(), error.column(), error.reason())
+    fn refused(&self, layout: Layout, error: &LineError, (line, column): (u64, usize)) -> Failure {
+        let mut failure = refused(&self.name, line, column, error.field(), error.reason());
+        if layout != Layout::Lines {
+            failure = failure.detail("element", error.line());
+        }
+        if error.lacks_op() {
+            failure = failure.help(
+                "`append --op put` takes lines without an op as puts, such as those of `deltafold scan`; add, patch and \
+                 upsert go as well",
+            );
+        }
+        failure
     }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use deltafold::MemoryLimit;
 use deltafold::columnar::{Columns, TableError, TableFormat, TableOps, TableOptions, TableReader};
-use deltafold::format::{Action, Op, OpRules};
+use deltafold::format::{Action, Op};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::Input;
 use super::ops::{AHEAD, AHEAD_BYTES, Message, Parsing, Reading, Trust};
 use super::parsers::{Batch, Parsed};
+use super::reject::{Reject, Rules};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::signals::Stop;
 
@@ -21,7 +22,7 @@ pub(crate) fn read_table(
     format: TableFormat,
     columns: &Columns,
     from_row: u64,
-    rules: OpRules,
+    rules: Rules,
     memory: MemoryLimit,
     stop: Stop,
 ) -> Outcome<Reading> {
@@ -31,14 +32,15 @@ pub(crate) fn read_table(
     let name = input.name();
     let file = File::open(path).map_err(|error| Failure::file("open", &name, &error))?;
     let length = input.len().unwrap_or(0);
-    let mut options = TableOptions::new(rules);
+    let mut options = TableOptions::new(rules.rules);
+    options.goes_on = rules.goes_on;
     (options.columns, options.memory, options.from_row) = (columns.clone(), memory, from_row);
     let table = TableReader::open(file, format, &options).map_err(|error| refused(&name, &error))?;
     let (messages, receiver) = mpsc::channel(AHEAD);
     let runtime = Handle::current();
     let work = move || {
         let ahead = Arc::new(Semaphore::new(AHEAD_BYTES));
-        let rows = Rows { name, table, length, runtime, ahead, stop, messages: messages.clone() };
+        let rows = Rows { name, table, rules, length, runtime, ahead, stop, messages: messages.clone() };
         let last = rows.run();
         // The receiver is gone if the command has failed meanwhile.
         let _ = messages.blocking_send(last);
@@ -53,6 +55,7 @@ pub(crate) fn read_table(
 struct Rows {
     name: String,
     table: TableReader,
+    rules: Rules,
     length: u64,
     runtime: Handle,
     /// Bytes of ops that may be read ahead of the command.
@@ -67,19 +70,26 @@ impl Rows {
             if self.stop.borrow().is_some() {
                 return Message::Stopped;
             }
-            let TableOps { ops, refused: refused_row, .. } = match self.table.next_ops() {
+            let TableOps { mut ops, rejected, refused: refused_row, .. } = match self.table.next_ops() {
                 Ok(Some(next)) => next,
                 Ok(None) => return Message::End,
                 Err(error) => return Message::Failed(refused(&self.name, &error), Trust::Sound),
             };
             let is_last = refused_row.is_some();
+            let number = |row: u128| u64::try_from(row).unwrap_or(u64::MAX);
+            let last = ops.last().map_or(0, |(row, _)| number(*row));
+            let last = rejected.last().and_then(TableError::row).unwrap_or(0).max(last);
+            let before = ops.len() + rejected.len();
+            ops.retain(|(row, _)| !self.rules.passes_over(number(*row)));
+            let rejects = rejected.iter().map(Reject::row);
+            let rejects: Vec<Reject> = rejects.filter(|row| !self.rules.passes_over(row.number)).collect();
+            let passed_over = (before - ops.len() - rejects.len()) as u64;
             let bytes: usize = ops.iter().map(|(_, op)| bytes_of(op)).sum();
-            let last = ops.last().map_or(0, |(row, _)| u64::try_from(*row).unwrap_or(u64::MAX));
             // Files of columns do not tell where a row is. Rows are about equally long.
             let read = u128::from(self.length) * u128::from(last) / u128::from(self.table.rows().max(1));
             let read = u64::try_from(read).unwrap_or(self.length);
             let parsed = Parsed {
-                batch: Batch { ops, last, bytes, read },
+                batch: Batch { unit: "row", ops, rejects, passed_over, last, bytes, read },
                 refused: refused_row.map(|error| refused(&self.name, &error)),
             };
             let share = u32::try_from(bytes.clamp(1, AHEAD_BYTES)).unwrap_or(u32::MAX);
@@ -111,5 +121,5 @@ fn refused(name: &str, error: &TableError) -> Failure {
     if let Some(row) = error.row() {
         failure = failure.detail("row", row);
     }
-    failure.detail("column", error.column()).detail("reason", error.reason())
+    failure.detail("column", error.column()).detail("field", error.column()).detail("reason", error.reason())
 }

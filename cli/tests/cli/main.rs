@@ -21,6 +21,7 @@ mod export;
 mod faults;
 mod home;
 mod hostile;
+mod inputs;
 #[cfg(unix)]
 #[expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]
 mod kill;
@@ -33,6 +34,7 @@ mod packed;
 mod query;
 #[cfg(all(feature = "s3", feature = "dynamodb", feature = "sqs"))]
 mod queue;
+mod rejects;
 mod repair;
 mod revision;
 #[cfg(unix)]

@@ -16,7 +16,7 @@ impl Job<'_> {
         let acknowledged = if tally.line >= self.command.from_line {
             format!(
                 "{} {} and all before it are acknowledged: {}, {}",
-                self.input.unit(),
+                if tally.unit.is_empty() { self.input.unit() } else { tally.unit },
                 tally.line,
                 counted(tally.ops, "op"),
                 bytes(tally.bytes)
@@ -66,6 +66,10 @@ impl Job<'_> {
              appended, and each `put` replaces its wrong one",
             self.append(&file)
         ));
+        if let Some(path) = &self.command.rejects {
+            let path = path.display();
+            failure = failure.help(format!("remove `{path}` before: its lines may be wrong, too"));
+        }
         if let Some((shard, sequence)) = tally.first {
             failure = failure.help(format!(
                 "that does not undo a wrong id, or an op other than `put`. This shows the appended ops: deltafold {}follow \
@@ -80,7 +84,8 @@ impl Job<'_> {
     }
 
     fn append(&self, input: &str) -> String {
-        format!("deltafold {}append {} {input}", self.context.store_option(), self.command.collection)
+        let (store, again) = (self.context.store_option(), self.command.again());
+        format!("deltafold {store}append {} {input}{again}", self.command.collection)
     }
 
     fn and_the_rest(&self, failure: Failure) -> Failure {
