@@ -5,8 +5,8 @@ mod cursors;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use deltafold_format::{
-    Effect, EmbeddingEntry, EmbeddingRef, Embeddings, Form, Manifest, ObjectName, PartEntry, PartMeta, PartObject, Run,
-    TimeRange, Timestamp,
+    Effect, EmbeddingEntry, EmbeddingRef, EmbeddingSection, Embeddings, Form, Manifest, ObjectName, PartEntry,
+    PartMeta, PartObject, Run, TimeRange, Timestamp,
 };
 
 use super::policy::MergePlan;
@@ -17,6 +17,7 @@ use crate::scratch::{Overflow, Scratch};
 use crate::shard::Shard;
 use crate::shard::objects::objects;
 use crate::snapshot::{Accounting, Conflict, Merge, ReferenceChange};
+use crate::store::resident;
 use cursors::{Cursor, Cursors};
 
 /// Merges the runs of `plan` into one that is written but not published. Costs one GET for each
@@ -41,6 +42,7 @@ pub(crate) async fn merge(shard: &Shard, manifest: &Manifest, plan: &MergePlan) 
         writer: RunWriter::new(shard.clone(), manifest.version),
         accounting: Accounting { rows_in: inputs.iter().map(|run| run.rows).sum(), ..Accounting::default() },
         removed: BTreeMap::new(),
+        copied: 0,
     };
     let mut cursors = Cursors::new(&inputs);
     loop {
@@ -83,6 +85,10 @@ pub(crate) async fn merge(shard: &Shard, manifest: &Manifest, plan: &MergePlan) 
     Ok(Merge { inputs: plan.inputs.clone(), output, embeddings: written.embeddings, references, accounting })
 }
 
+/// Embeddings that a merge copies before it gives back the pages of mapped inputs: about 8 MiB of
+/// 384 numbers each.
+const ROWS_RESIDENT: u32 = 4_096;
+
 /// A merge under way.
 struct Merging<'a> {
     shard: &'a Shard,
@@ -99,6 +105,8 @@ struct Merging<'a> {
     accounting: Accounting,
     /// The references from the parts read to each embedding object.
     removed: BTreeMap<ObjectName, u32>,
+    /// Embeddings copied.
+    copied: u32,
 }
 
 impl Merging<'_> {
@@ -267,10 +275,26 @@ impl Merging<'_> {
                 None => return Err(vanished(self.shard, object).await),
             };
         }
+        self.give_back();
         let embeddings = self.opened.get(&from.object).expect("it was opened above");
         self.accounting.bytes_in += u64::from(embeddings.dimension()) * size_of::<f32>() as u64;
         let copied = self.writer.embed_copy(embeddings, from.row).await?;
         copied.map_err(|error| Error::format(&self.shard.layout().part(object), error))
+    }
+}
+
+impl Merging<'_> {
+    /// Gives back the pages of opened embedding objects every [`ROWS_RESIDENT`] rows. A merge
+    /// copies each row once.
+    fn give_back(&mut self) {
+        self.copied += 1;
+        if self.copied.is_multiple_of(ROWS_RESIDENT) {
+            for embeddings in self.opened.values() {
+                if let Some(rows) = embeddings.held_bytes(EmbeddingSection::Rows) {
+                    resident::give_back(rows);
+                }
+            }
+        }
     }
 }
 

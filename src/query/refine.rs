@@ -181,7 +181,9 @@ impl Open {
                 Some(row) => probe.distances.of(row),
                 None if holds_rows(unit) => {
                     let row = unit.object.embeddings.row(spot.row).map_err(|error| scan.failed(unit, error))?;
-                    probe.distances.of(&row)
+                    let distance = probe.distances.of(&row);
+                    unit.object.note_row();
+                    distance
                 }
                 None => return Ok(()),
             };
@@ -269,5 +271,53 @@ mod tests {
         assert_eq!(spans(&rows, 1_536), [(0, 3..47), (0, 90..91), (1, 0..2)]);
         assert_eq!(spans(&rows, 1 << 20), [(0, 3..5), (0, 46..47), (0, 90..91), (1, 0..2)]);
         assert!(spans(&[], 4).is_empty());
+    }
+
+    /// Resident bytes of the mapped files of a folder.
+    #[cfg(target_os = "linux")]
+    fn resident(folder: &std::path::Path) -> u64 {
+        let text = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let (mut is_ours, mut kib) = (false, 0);
+        for line in text.lines() {
+            if let Some(rss) = line.strip_prefix("Rss:") {
+                kib += if is_ours { rss.trim().trim_end_matches(" kB").parse().unwrap() } else { 0 };
+            } else if line.split(' ').next().is_some_and(|range| range.contains('-')) {
+                is_ours = line.contains(folder.to_str().unwrap());
+            }
+        }
+        kib << 10
+    }
+
+    /// Story: each query read some dozen rows in f32. After a hundred queries the rows of all
+    /// records were resident, which was more memory than all else of a server.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn rows_of_a_mapped_object_do_not_stay_resident() {
+        use deltafold_format::{Op, Record};
+        use deltafold_testing::random::Random;
+
+        use crate::{Collection, CompactorOptions, CreateOptions, Query, WriterOptions};
+
+        const ROWS: u64 = 1_536;
+        const DIMENSION: u32 = 2_048;
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(crate::store::Dir::open(folder.path()).unwrap());
+        let mut random = Random::from_environment();
+        let collection =
+            Collection::create(store, &"c".parse().unwrap(), &CreateOptions::new(DIMENSION)).await.unwrap();
+        let writer = collection.writer(WriterOptions::default()).unwrap();
+        // All other rows are equally far from a row, so a query for two reads all of them.
+        let row = |number: u64| (0..u64::from(DIMENSION)).map(|at| if at == number { 9.0 } else { 0.0 }).collect();
+        let put =
+            |number| Op::put(format!("{number:04}"), Record { embedding: Some(row(number)), ..Record::default() });
+        writer.append((0..ROWS).map(put).collect()).await.unwrap();
+        drop(writer);
+        collection.compactor(CompactorOptions::default()).run_once().await.unwrap();
+        let reader = collection.reader().await.unwrap();
+        reader.search(&[Query::new(row(random.below(ROWS)), 2)]).await.unwrap();
+        let (rows, most) = (ROWS * u64::from(DIMENSION) * 4, 10 << 20);
+        let resident = resident(folder.path());
+        assert!(rows > most && resident < most, "{resident} bytes are resident; the rows alone take {rows}");
+        assert!(resident > ROWS * u64::from(DIMENSION), "the codes are read by each query");
     }
 }

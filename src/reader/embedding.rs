@@ -11,6 +11,7 @@ use super::spilled::Aside;
 use crate::error::{Error, Result};
 use crate::scratch::damaged;
 use crate::shard::Shard;
+use crate::store::resident;
 
 impl Snapshot {
     /// The embedding of a record.
@@ -86,7 +87,16 @@ impl EmbeddingObject {
 
     /// A row in f32, of an object that holds them.
     pub(super) fn row(&self, row: u32) -> Result<Vec<f32>> {
-        Ok(self.embeddings.row(row).map_err(|error| self.error(error))?.into_owned())
+        let row = self.embeddings.row(row).map_err(|error| self.error(error))?.into_owned();
+        self.note_row();
+        Ok(row)
+    }
+
+    /// Notes that one of its rows in f32 was read, so that the others do not become resident.
+    pub(crate) fn note_row(&self) {
+        if let Some(rows) = self.embeddings.held_bytes(EmbeddingSection::Rows) {
+            resident::note_row(rows);
+        }
     }
 
     /// The error for damage in it.

@@ -5,6 +5,8 @@ use std::io;
 
 use bytes::Bytes;
 
+use super::resident::Mapped;
+
 /// The whole content of `file`. The operating system reads each page when it is first used.
 #[expect(unsafe_code, reason = "mapping a file is the one thing that cannot be done without")]
 pub(super) fn map(file: &File) -> io::Result<Bytes> {
@@ -13,17 +15,18 @@ pub(super) fn map(file: &File) -> io::Result<Bytes> {
     // the old file as it was. A deleted file lives on while it is mapped. The folder belongs to
     // Deltafold, as the documentation of `Dir` says.
     let map = unsafe { memmap2::Mmap::map(file)? };
-    Ok(Bytes::from_owner(map))
+    Ok(Bytes::from_owner(Mapped::new(map)))
 }
 
 /// Bytes `at..at + len` of `file`, which belongs to this process alone. `owner` lives as long as
 /// the bytes are in use.
 #[expect(unsafe_code, reason = "mapping a file is the one thing that cannot be done without")]
 pub(crate) fn map_range<T: Send + Sync + 'static>(file: &File, at: u64, len: u64, owner: T) -> io::Result<Bytes> {
-    struct Mapped<T>(memmap2::Mmap, T);
-    impl<T> AsRef<[u8]> for Mapped<T> {
+    /// The mapping goes before its owner.
+    struct Owned<T>(Mapped, T);
+    impl<T> AsRef<[u8]> for Owned<T> {
         fn as_ref(&self) -> &[u8] {
-            &self.0
+            self.0.as_ref()
         }
     }
     let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
@@ -31,7 +34,7 @@ pub(crate) fn map_range<T: Send + Sync + 'static>(file: &File, at: u64, len: u64
     // process can write it. This process writes an extent before it maps it, and punches a hole
     // there only when `owner` is dropped.
     let map = unsafe { memmap2::MmapOptions::new().offset(at).len(len).map(file)? };
-    Ok(Bytes::from_owner(Mapped(map, owner)))
+    Ok(Bytes::from_owner(Owned(Mapped::new(map), owner)))
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod map;
 mod memory;
 pub mod probe;
 mod requests;
+pub(crate) mod resident;
 #[cfg(feature = "s3")]
 pub mod s3;
 mod shared;

@@ -116,6 +116,12 @@ impl Embeddings {
         self.held(section).is_some()
     }
 
+    /// The bytes of a section in memory, as they came: not verified. They serve to manage their
+    /// memory. [`section`](Self::section) serves to read them.
+    pub fn held_bytes(&self, section: EmbeddingSection) -> Option<&Bytes> {
+        self.held(section).map(|held| &held.bytes)
+    }
+
     /// The same object with more adjoining sections, given the bytes of
     /// [`EmbeddingsFront::sections_range`]. Their blocks are verified at their first use.
     ///

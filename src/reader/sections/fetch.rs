@@ -11,7 +11,7 @@ use super::{Kept, Opened, Room, Tier};
 use crate::env;
 use crate::error::{Error, Result};
 use crate::shard::{READS_OF_DAMAGE, Shard};
-use crate::store::Key;
+use crate::store::{Key, resident};
 
 /// Ranges with at most this many bytes between them are fetched as one: a request takes longer than
 /// these bytes.
@@ -195,8 +195,10 @@ impl Opened {
             None => try_join(self.open(shard, room, &[], 0), shard.range(&key, written.clone())).await?,
         };
         let Some(front) = front else { return Ok(None) };
-        if front.holds(EmbeddingSection::Rows) {
-            return Ok(Some(Bytes::copy_from_slice(front.section(EmbeddingSection::Rows, rows)?)));
+        if let Some(all) = front.held_bytes(EmbeddingSection::Rows) {
+            let rows = Bytes::copy_from_slice(front.section(EmbeddingSection::Rows, rows)?);
+            resident::note_row(all);
+            return Ok(Some(rows));
         }
         let range = front.front().range(EmbeddingSection::Rows, rows.clone());
         let bytes = match bytes.filter(|_| written == range) {
