@@ -67,10 +67,7 @@ impl Row<'_> {
                 Some(effect.map_embedding(&mut EmbeddingSource::Stored))
             }
             Self::Log(layer, ops) => {
-                let effect = |(segment, op): (&Arc<Segment>, usize)| {
-                    effect_of(segment, op, |row| EmbeddingSource::Log { segment: segment.clone(), row })
-                };
-                layer.ops(ops).filter_map(effect).reduce(Effect::then)
+                layer.ops(ops).filter_map(|(segment, op)| op_effect(segment, op)).reduce(Effect::then)
             }
             Self::Unread(_, read) => read.and_then(|(segment, op)| {
                 effect_of(&segment, op, |row| EmbeddingSource::Copied(segment.vector(row).into()))
@@ -88,6 +85,11 @@ impl Row<'_> {
             Self::Unread(outline, _) => Some((*outline).clone()),
         }
     }
+}
+
+/// The effect of an op of a segment in memory.
+pub(crate) fn op_effect(segment: &Arc<Segment>, op: usize) -> Option<Effect<EmbeddingSource>> {
+    effect_of(segment, op, |row| EmbeddingSource::Log { segment: segment.clone(), row })
 }
 
 fn effect_of(
@@ -139,7 +141,8 @@ impl Composer {
         Ok(())
     }
 
-    fn of(effect: Effect<EmbeddingSource>) -> Self {
+    /// The newest row has this effect.
+    pub(crate) fn of(effect: Effect<EmbeddingSource>) -> Self {
         match effect {
             Effect::Log(Transition::Replace { record: None, .. }) => Self::Gone,
             Effect::Log(Transition::Replace { record: Some(stored), renewed }) => {

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use deltafold_format::{Metric, ShardId, Version};
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 
-pub(crate) use compose::{EmbeddingSource, Row};
+pub(crate) use compose::{Composer, EmbeddingSource, Row, op_effect};
 pub(crate) use embedding::EmbeddingObject;
 pub(crate) use entry::value_bytes;
 pub use entry::{Entry, ReadPosition, Refreshed, ShardChange};
