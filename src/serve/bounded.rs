@@ -11,9 +11,8 @@ use std::marker::PhantomData;
 use deltafold_format::Value;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value as Json};
-
-use super::metadata;
 
 /// Most records, ids or embeddings of one call.
 pub(super) const MAX_RECORDS: usize = 100_000;
@@ -47,14 +46,56 @@ pub(super) fn object<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Map<St
     }
 }
 
+/// Metadata of free form; absent if it is null. An integer in it fits 64 bits: the parser would
+/// round a longer one.
+pub(super) fn metadata<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Map<String, Json>>, D::Error> {
+    let text = <&RawValue>::deserialize(from)?.get();
+    if let Some(digits) = long_integer(text) {
+        let shown = digits.get(..40).map_or_else(|| digits.to_owned(), |start| format!("{start}…"));
+        let reason = format!("the integer {shown} in metadata does not fit 64 bits; write it as a string or a float");
+        return Err(D::Error::custom(reason));
+    }
+    object(&mut serde_json::Deserializer::from_str(text)).map_err(|error| {
+        // Its position is one within the metadata.
+        let text = error.to_string();
+        D::Error::custom(text.split_once(" at line ").map_or(text.as_str(), |(reason, _)| reason))
+    })
+}
+
+/// The first integer of a JSON text of checked syntax that fits neither an i64 nor a u64.
+fn long_integer(text: &str) -> Option<&str> {
+    // Shorter texts hold none, and most metadata is short.
+    if text.len() < 20 {
+        return None;
+    }
+    let (mut rest, mut is_text) = (text, false);
+    while let Some(at) = rest.find(|c: char| c == '"' || (!is_text && (c == '-' || c.is_ascii_digit()))) {
+        let (before, token) = rest.split_at(at);
+        if token.starts_with('"') {
+            let escapes = before.bytes().rev().take_while(|byte| *byte == b'\\').count();
+            is_text ^= !is_text || escapes.is_multiple_of(2);
+            rest = token.get(1..)?;
+            continue;
+        }
+        let end = token.find(|c: char| !c.is_ascii_digit() && !"+-.eE".contains(c)).unwrap_or(token.len());
+        let (number, behind) = token.split_at(end);
+        let is_integer = !number.contains(['.', 'e', 'E']);
+        if is_integer && number.parse::<i64>().is_err() && number.parse::<u64>().is_err() {
+            return Some(number);
+        }
+        rest = behind;
+    }
+    None
+}
+
 /// The metadata of a record in a batch. A null value removes its key.
 #[derive(Debug, Default)]
 pub(super) struct Given(pub(super) BTreeMap<String, Option<Value>>);
 
 impl<'de> Deserialize<'de> for Given {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let object = object(from)?.ok_or_else(|| D::Error::custom("expected an object"))?;
-        metadata::changes(object).map(Self).map_err(|refused| D::Error::custom(refused.message()))
+        let object = metadata(from)?.ok_or_else(|| D::Error::custom("expected an object"))?;
+        super::metadata::changes(object).map(Self).map_err(|refused| D::Error::custom(refused.message()))
     }
 }
 
@@ -182,5 +223,36 @@ impl<'de> Visitor<'de> for Free<'_> {
             object.insert(key, from.next_value_seed(self)?);
         }
         Ok(Json::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_integer_that_would_be_rounded_is_found() {
+        let kept = [
+            r#"{"a": 9223372036854775807, "b": -9223372036854775808}"#,
+            r#"{"a": 18446744073709551615, "c": 1e300, "d": -1.5E+300}"#,
+            r#"{"a": 18446744073709551616.0, "b": 1844674407370955161600e2}"#,
+            r#"{"18446744073709551616": "18446744073709551616"}"#,
+            r#"{"a": "\" 18446744073709551616 \\\" 18446744073709551616"}"#,
+        ];
+        for text in kept {
+            serde_json::from_str::<Json>(text).unwrap();
+            assert_eq!(long_integer(text), None, "{text}");
+        }
+        for (text, found) in [
+            (r#"{"a": 18446744073709551616}"#, "18446744073709551616"),
+            (r#"{"a": [1, -9223372036854775809]}"#, "-9223372036854775809"),
+            (r#"{"a": "\\", "b": 99999999999999999999999}"#, "99999999999999999999999"),
+        ] {
+            serde_json::from_str::<Json>(text).unwrap();
+            assert_eq!(long_integer(text), Some(found), "{text}");
+            let refused = serde_json::from_str::<Given>(text).unwrap_err().to_string();
+            assert!(refused.contains(found) && refused.matches(" at line ").count() <= 1, "{refused}");
+        }
+        assert!(serde_json::from_str::<Given>("[1]").unwrap_err().to_string().contains("expected an object"));
     }
 }

@@ -26,9 +26,25 @@ pub(super) fn metadata(given: Map<String, Json>) -> Answer<Metadata> {
 pub(super) fn check_collection(given: Option<&Map<String, Json>>, field: &str) -> Answer<()> {
     let Some(given) = given else { return Ok(()) };
     if given.is_empty() {
-        return Err(ApiError::invalid(format!("`{field}` is empty; leave it out, or give it a key")));
+        return Err(empty(field));
     }
     metadata(given.clone()).map(drop)
+}
+
+/// Checks the new metadata of a collection. It replaces the old one, so Chroma leaves out keys
+/// whose value is null.
+pub(super) fn replacement(given: Option<Map<String, Json>>, field: &str) -> Answer<Option<Map<String, Json>>> {
+    let Some(mut given) = given else { return Ok(None) };
+    if given.is_empty() {
+        return Err(empty(field));
+    }
+    given.retain(|_, value| !value.is_null());
+    metadata(given.clone())?;
+    Ok(Some(given))
+}
+
+fn empty(field: &str) -> ApiError {
+    ApiError::invalid(format!("`{field}` is empty; leave it out, or give it a key"))
 }
 
 /// The metadata of a new record, which has nothing to remove.

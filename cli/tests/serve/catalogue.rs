@@ -81,6 +81,20 @@ async fn empty_metadata_of_a_collection_is_refused() {
     assert_eq!(api.call("GET", &format!("{COLLECTIONS}/two"), &Value::Null).await.status, 404);
 }
 
+/// Chroma's client sends null for keys that it drops, and Chroma replaces the metadata by the rest.
+#[tokio::test]
+async fn null_in_new_metadata_of_a_collection_leaves_the_key_out() {
+    let api = Api::new().await;
+    let made = api.ok("POST", COLLECTIONS, json!({ "name": "one", "metadata": { "a": 1, "b": 2 } })).await;
+    let at = format!("{COLLECTIONS}/{}", made["id"].as_str().unwrap());
+    for (given, kept) in [(json!({ "a": null, "c": 3 }), json!({ "c": 3 })), (json!({ "a": null }), Value::Null)] {
+        api.ok("PUT", &at, json!({ "new_metadata": given })).await;
+        assert_eq!(api.ok("GET", &format!("{COLLECTIONS}/one"), Value::Null).await["metadata"], kept);
+    }
+    let refused = api.call("POST", COLLECTIONS, &json!({ "name": "two", "metadata": { "a": null } })).await;
+    assert_eq!(refused.status, 422, "{}", refused.text);
+}
+
 #[tokio::test]
 async fn a_delete_leaves_no_object_of_the_collection() {
     let store: Arc<dyn Store> = Arc::new(Memory::new());

@@ -2,6 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::Full;
 use serde_json::{Value, json};
 
 use crate::api::{Api, COLLECTIONS};
@@ -151,6 +153,24 @@ async fn a_bad_request_is_refused_with_its_reason() {
     }
     assert_eq!(api.call("POST", &format!("{COLLECTIONS}/no-uuid/get"), &json!({})).await.status, 400);
     assert_eq!(api.call("GET", "/api/v1/heartbeat", &Value::Null).await.status, 410);
+}
+
+/// Story: the parser of JSON rounded integers beyond 64 bits, and the server kept the rounded ones.
+#[tokio::test]
+async fn an_integer_beyond_64_bits_is_refused_as_it_is() {
+    let api = Api::new().await;
+    let at = api.collection("records").await;
+    let largest = json!({ "ids": ["a"], "embeddings": [[1]], "metadatas": [{ "k": i64::MAX }] });
+    api.ok("POST", &format!("{at}/add"), largest).await;
+    for number in ["18446744073709551617", "-9223372036854775809", "9223372036854775808", "[1, 99999999999999999999]"] {
+        let body = format!(r#"{{"ids": ["b"], "embeddings": [[1]], "metadatas": [{{"k": {number}}}]}}"#);
+        let request = http::Request::post(format!("{at}/add")).header("host", "localhost");
+        let answer = api.request(request.body(Full::new(Bytes::from(body))).unwrap()).await;
+        assert_eq!(answer.status, 422, "{number}: {}", answer.text);
+        assert!(answer.text.contains("64 bits"), "{}", answer.text);
+    }
+    let found = api.ok("POST", &format!("{at}/get"), json!({})).await;
+    assert_eq!((&found["ids"], &found["metadatas"]), (&json!(["a"]), &json!([{ "k": i64::MAX }])));
 }
 
 #[tokio::test]

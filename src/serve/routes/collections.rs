@@ -20,7 +20,7 @@ use crate::serve::metadata;
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Create {
     name: String,
-    #[serde(default, deserialize_with = "bounded::object")]
+    #[serde(default, deserialize_with = "bounded::metadata")]
     metadata: Option<Map<String, Value>>,
     #[serde(default, deserialize_with = "bounded::object")]
     configuration: Option<Map<String, Value>>,
@@ -34,7 +34,7 @@ pub(super) struct Create {
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Changes {
     new_name: Option<String>,
-    #[serde(default, deserialize_with = "bounded::object")]
+    #[serde(default, deserialize_with = "bounded::metadata")]
     new_metadata: Option<Map<String, Value>>,
     #[serde(default, deserialize_with = "bounded::object")]
     new_configuration: Option<Map<String, Value>>,
@@ -106,8 +106,8 @@ pub(super) async fn update(
     Path((tenant, database, collection)): Path<(String, String, String)>,
     Body(changes): Body<Changes>,
 ) -> Answer<Json<Value>> {
-    metadata::check_collection(changes.new_metadata.as_ref(), "new_metadata")?;
-    let Changes { new_name: name, new_metadata: metadata, new_configuration: configuration } = changes;
+    let Changes { new_name: name, new_metadata, new_configuration: configuration } = changes;
+    let metadata = metadata::replacement(new_metadata, "new_metadata")?;
     let update = Update { name, metadata, configuration };
     app.catalogue().update_collection(&tenant, &database, id(&collection)?, update).await?;
     Ok(Json(json!({})))
