@@ -222,27 +222,6 @@ mod tests {
         server.close().await;
     }
 
-    /// A caller removed the folder of its store after the close, while a fold still wrote into it.
-    /// Now a close returns after the folds under way.
-    #[tokio::test]
-    async fn nothing_is_written_after_a_close() {
-        let store = Arc::new(Memory::new());
-        let options = ServeOptions::default().policy(crate::Policy::default().fold_segments(1));
-        let server = Embedded::new(store.clone(), options).unwrap();
-        let made = answered(&server, "POST", COLLECTIONS, json!({ "name": "articles" })).await;
-        let add = format!("{COLLECTIONS}/{}/add", made["id"].as_str().unwrap());
-        for id in 0..20 {
-            let batch = json!({ "ids": [id.to_string()], "embeddings": [[1.0, 0.0]] });
-            answered(&server, "POST", &add, batch).await;
-        }
-        server.close().await;
-        let before = store.requests();
-        for _ in 0..1_000 {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(store.requests(), before);
-    }
-
     #[tokio::test]
     async fn put_leaves_nothing_of_the_record_before() {
         let server = Embedded::new(Arc::new(Memory::new()), ServeOptions::default()).unwrap();

@@ -183,10 +183,10 @@ mod tests {
         let bytes = mapped(40);
         let (codes, rows) = bytes.split_at(4 * MIB);
         read(codes);
-        for row in 0..576 {
+        for row in 0..576_usize {
             assert_eq!(rows[row * 53 % 576 * (64 << 10)], 7);
             note_row(rows);
-            if row % 16 == 0 {
+            if row.is_multiple_of(16) {
                 let resident = resident(&bytes);
                 assert!(resident <= 4 * MIB + ROWS as usize * 2 * MIB, "row {row}: {resident} bytes are resident");
             }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deltafold::Policy;
+use deltafold::serve::Embedded;
 use deltafold::store::{Memory, Store};
 use deltafold_testing::watched::Watched;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
-use crate::api::{Api, options};
+use crate::api::{Api, COLLECTIONS, options};
 use crate::own::own;
 
 /// Two servers behind a balancer: a client writes through one and reads through the other. Every
@@ -104,4 +106,35 @@ async fn an_idle_server_folds_what_a_load_left_in_the_log() {
     // A small one stays, as each fold costs requests.
     api.ok("POST", &format!("{at}/update"), json!({ "ids": ["a"], "documents": ["b"] })).await;
     assert_eq!(api.ok("GET", &format!("{}/status", own(&at)), Value::Null).await["lag_segments"], 1);
+}
+
+/// Story: a caller removed the folder of its store after the close, while a fold still wrote into
+/// it.
+#[tokio::test]
+async fn a_close_waits_for_a_fold_under_way() {
+    let store: Watched<Memory> = Watched::default();
+    let options = options().policy(Policy::default().fold_segments(1));
+    let server = Embedded::new(Arc::new(store.clone()), options).unwrap();
+    let (reached, fold) = oneshot::channel();
+    let (release, held) = oneshot::channel::<()>();
+    store.before("create", "/part/", move || async move {
+        reached.send(()).unwrap();
+        held.await.unwrap();
+    });
+    let made = server.call("POST", COLLECTIONS, json!({ "name": "articles" }).to_string()).await;
+    let made: Value = serde_json::from_slice(&made.body).unwrap();
+    let add = format!("{COLLECTIONS}/{}/add", made["id"].as_str().unwrap());
+    let batch = json!({ "ids": ["a"], "embeddings": [[1, 0]] });
+    assert_eq!(server.call("POST", &add, batch.to_string()).await.status, 201);
+    fold.await.unwrap();
+    let mut close = Box::pin(server.close());
+    for _ in 0..100 {
+        assert!(futures::poll!(&mut close).is_pending());
+        tokio::task::yield_now().await;
+    }
+    release.send(()).unwrap();
+    close.await;
+    let before = store.inner.requests();
+    tokio::task::yield_now().await;
+    assert_eq!(store.inner.requests(), before);
 }
