@@ -1,24 +1,16 @@
-//! The program that AWS Lambda starts, under the name that Lambda looks for.
-#![deny(unsafe_code)]
+//! The functions for AWS Lambda as a program.
 
-#[cfg_attr(
-    all(target_os = "linux", target_env = "gnu"),
-    expect(unsafe_code, reason = "the C library's heap has no other way to be set")
-)]
-mod heap;
-#[expect(unsafe_code, reason = "blocks of memory are kept below the allocator")]
-mod kept_blocks;
-#[expect(unsafe_code, reason = "a global allocator cannot be written without")]
-mod out_of_memory;
+use std::process::ExitCode;
 
-mod crash;
+use crate::{crash, heap, out_of_memory};
 
-fn main() -> std::process::ExitCode {
+/// Runs the function that the environment names, until AWS Lambda ends the process.
+pub fn bootstrap() -> ExitCode {
     out_of_memory::tell_as_json(true);
     heap::give_back_early();
     // The smallest function has 128 MB.
     out_of_memory::keep_blocks(8 << 20);
-    crash::install(true);
+    crash::install(crash::Report::Lambda);
     #[cfg(feature = "simulation")]
     if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() {
         runtime.block_on(crash::planted());

@@ -15,6 +15,8 @@ use super::quote::option;
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) output: Output,
+    /// The path that the program was called by.
+    called: String,
     location: String,
     counts_requests: bool,
     memory: MemoryLimit,
@@ -23,10 +25,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(global: &Global, only_prints: bool) -> Self {
+    pub(crate) fn new(called: String, global: &Global, only_prints: bool) -> Self {
         let output = Output { json: global.json, only_prints };
         Self {
             output,
+            called,
             location: global.store.clone(),
             counts_requests: global.requests,
             memory: global.memory,
@@ -38,11 +41,17 @@ impl Context {
     pub(crate) fn elsewhere(&self, location: &str) -> Self {
         Self {
             output: self.output,
+            called: self.called.clone(),
             location: location.to_owned(),
             counts_requests: self.counts_requests,
             memory: self.memory,
             opened: Arc::clone(&self.opened),
         }
+    }
+
+    /// The path that the program was called by.
+    pub(crate) fn called(&self) -> &str {
+        &self.called
     }
 
     /// The `--store` option that finds this store again, with a space behind it. Empty for the

@@ -10,11 +10,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// `EX_SOFTWARE` of `sysexits.h`: a defect of the program.
 const EXIT: i32 = 70;
 
+/// The form of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// Lines for people, on standard error.
+    Text,
+    /// An object of JSON, on standard error.
+    Json,
+    /// On AWS Lambda: a line of the log, which is standard output.
+    Lambda,
+}
+
 /// Reports the first panic of this process, in any thread or task, and ends the process.
-///
-/// The report goes to standard error. On AWS Lambda it is a line of the log, which is standard
-/// output.
-pub(crate) fn install(on_lambda: bool) {
+pub(crate) fn install(report: Report) {
     static REPORTED: AtomicBool = AtomicBool::new(false);
     std::panic::set_hook(Box::new(move |panic| {
         if REPORTED.swap(true, Ordering::Relaxed) {
@@ -25,7 +33,7 @@ pub(crate) fn install(on_lambda: bool) {
         }
         let short = panic.payload_as_str().is_some_and(lacks_a_thread);
         // Where the report cannot be written, only the exit code tells.
-        let _ = if short { tell_of_threads(on_lambda) } else { tell(on_lambda, panic) };
+        let _ = if short { tell_of_threads(report) } else { tell(report, panic) };
         std::process::exit(if short { i32::from(crate::out_of_memory::EXIT_CODE) } else { EXIT });
     }));
 }
@@ -38,21 +46,21 @@ fn lacks_a_thread(reason: &str) -> bool {
     reason.contains("spawn") && refused.iter().any(|sign| reason.contains(sign))
 }
 
-fn tell_of_threads(on_lambda: bool) -> std::io::Result<()> {
+fn tell_of_threads(report: Report) -> std::io::Result<()> {
     let message = "out of memory: the system gave no further thread";
     let help = "give the process more memory or threads (`ulimit -v`, `ulimit -u`); acknowledged ops are durable";
-    if on_lambda {
+    if report == Report::Lambda {
         let line = serde_json::json!({ "level": "ERROR", "message": message, "help": help });
         return writeln!(std::io::stdout(), "{line}");
     }
-    if std::env::args_os().any(|argument| argument == "--json") {
+    if report == Report::Json {
         let error = serde_json::json!({ "kind": "out_of_memory", "message": message, "help": [help] });
         return writeln!(std::io::stderr(), "{}", serde_json::json!({ "error": error }));
     }
     writeln!(std::io::stderr(), "error: {message}\nhelp: {help}")
 }
 
-fn tell(on_lambda: bool, panic: &PanicHookInfo<'_>) -> std::io::Result<()> {
+fn tell(report: Report, panic: &PanicHookInfo<'_>) -> std::io::Result<()> {
     let reason = panic.payload_as_str().unwrap_or("no reason is given");
     let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
@@ -66,11 +74,11 @@ fn tell(on_lambda: bool, panic: &PanicHookInfo<'_>) -> std::io::Result<()> {
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
     let details = serde_json::json!({ "version": version, "place": place, "backtrace": backtrace });
-    if on_lambda {
+    if report == Report::Lambda {
         let line = serde_json::json!({ "level": "ERROR", "message": message, "help": help, "panic": details });
         return writeln!(std::io::stdout(), "{line}");
     }
-    if std::env::args_os().any(|argument| argument == "--json") {
+    if report == Report::Json {
         let error = serde_json::json!({ "kind": "panic", "message": message, "help": [help], "panic": details });
         return writeln!(std::io::stderr(), "{}", serde_json::json!({ "error": error }));
     }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::process::ExitCode;
 
 use deltafold::ErrorKind;
 
@@ -117,10 +116,10 @@ impl Failure {
         self
     }
 
-    /// Prints the failure on standard error.
-    pub(crate) fn report(&self, json: bool) -> ExitCode {
+    /// Prints the failure on standard error, and returns the exit code.
+    pub(crate) fn report(&self, json: bool) -> u8 {
         if self.quiet {
-            return ExitCode::SUCCESS;
+            return 0;
         }
         // Where standard error is closed as well, only the exit code remains.
         if json {
@@ -133,7 +132,7 @@ impl Failure {
         } else {
             complain(&self.text());
         }
-        ExitCode::from(self.exit as u8)
+        self.exit as u8
     }
 
     /// For people: the message, and a line for each help. Only our own words have colours.

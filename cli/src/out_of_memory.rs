@@ -15,6 +15,7 @@ use crate::kept_blocks::KeptBlocks;
 /// The exit code of a program that ran out of memory; `EX_OSERR` of `sysexits.h`.
 pub(crate) const EXIT_CODE: u8 = 71;
 
+#[cfg(test)]
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
@@ -28,7 +29,9 @@ pub(crate) fn tell_as_json(json: bool) {
     JSON.store(json, Relaxed);
 }
 
-struct Allocator;
+/// The programs' global allocator.
+#[derive(Debug)]
+pub struct Allocator;
 
 /// Bounds the memory of large free blocks kept for the next request.
 pub(crate) fn keep_blocks(bytes: u64) {

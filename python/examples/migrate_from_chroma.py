@@ -2,9 +2,8 @@
 
     python migrate_from_chroma.py ./chroma ./store
 
-The program `deltafold` reads Chroma's files; it needs the feature `import`. Neither the package
-`chromadb` nor a server is needed. The import resumes where an earlier run stopped, and compares both
-sides at the end.
+The program of this package reads Chroma's files. Neither the package `chromadb` nor a server is
+needed. The import resumes where an earlier run stopped, and compares both sides at the end.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from deltafold import chroma
 
 def main(source: str, store: str) -> None:
     """Imports every collection of `source`, and shows what is in the store."""
-    subprocess.run(["deltafold", "--store", store, "import", "chroma", source], check=True)
+    program = [sys.executable, "-m", "deltafold"]
+    subprocess.run([*program, "--store", store, "import", "chroma", source], check=True)
 
     # Before: client = chromadb.PersistentClient(source)
     client = chroma.PersistentClient(store)

@@ -14,6 +14,7 @@
 //! | `export` | records as a file |
 //! | `figures` | work of the benchmark in Rust alone; a feature |
 //! | `report` | reports as dataclasses |
+//! | `program` | the program `deltafold` |
 //! | `chroma`, `lambda` | Chroma's API; the functions for AWS Lambda |
 #![deny(unsafe_code)]
 #![expect(clippy::too_many_arguments, reason = "functions have the parameters of Python's")]
@@ -32,6 +33,7 @@ mod lambda;
 mod latest;
 mod logs;
 mod output;
+mod program;
 mod report;
 mod runtime;
 mod scan;
@@ -60,6 +62,7 @@ fn _deltafold(module: &Bound<'_, PyModule>) -> PyResult<()> {
     #[cfg(feature = "figures")]
     module.add_function(wrap_pyfunction!(figures::rust_queries, module)?)?;
     module.add_function(wrap_pyfunction!(store::open, module)?)?;
+    module.add_function(wrap_pyfunction!(program::main, module)?)?;
     module.add_function(wrap_pyfunction!(logs::pass_logs_on, module)?)?;
     module.add_function(wrap_pyfunction!(logs::dropped_logs, module)?)?;
     module.add_function(wrap_pyfunction!(call::_panic, module)?)?;

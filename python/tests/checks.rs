@@ -5,8 +5,8 @@
 
 use std::path::PathBuf;
 
-use deltafold_testing::s3::{ACCESS_KEY, BUCKET, SECRET_KEY, Server};
-use deltafold_testing::venv;
+use deltafold_testing::s3::{self, ACCESS_KEY, BUCKET, SECRET_KEY, Server};
+use deltafold_testing::{ministack, venv};
 
 use crate::site;
 
@@ -23,6 +23,9 @@ fn environment() -> PathBuf {
 #[test]
 fn the_package_passes_its_tests() {
     let server = Server::start();
+    let emulator = ministack::endpoint();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(s3::bucket_at(emulator, "python"));
     let mut command = site::program(&environment(), "pytest");
     let more = std::env::var("DELTAFOLD_PYTEST").unwrap_or_default();
     command
@@ -30,6 +33,7 @@ fn the_package_passes_its_tests() {
         .arg(site::folder().join("deltafold"))
         .args(more.split_whitespace())
         .env("DELTAFOLD_TEST_BUCKET", format!("s3://{BUCKET}/python?endpoint={}", server.endpoint()))
+        .env("DELTAFOLD_TEST_EMULATOR", format!("s3://python/tests?endpoint={emulator}"))
         .env("AWS_REGION", "us-east-1")
         .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
         .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);

@@ -30,13 +30,14 @@ def folder(tmp_path: Path) -> str:
     return str(tmp_path / "store")
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", "bucket", "emulator"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> deltafold.Store:
-    """An empty store: in a folder, and in a bucket of a test server."""
+    """An empty store: in a folder, in a bucket of a test server, and in one of an emulator of AWS."""
     if request.param == "folder":
         return deltafold.open(tmp_path / "store")
-    bucket = os.environ.get("DELTAFOLD_TEST_BUCKET")
+    variable = f"DELTAFOLD_TEST_{request.param.upper()}"
+    bucket = os.environ.get(variable)
     if bucket is None:
-        pytest.skip("DELTAFOLD_TEST_BUCKET names no bucket; `cargo test` starts a server")
+        pytest.skip(f"{variable} names no bucket; `cargo test` starts a server")
     path, options = bucket.split("?")
     return deltafold.open(f"{path}/{uuid.uuid4().hex}?{options}")

@@ -5,3 +5,4 @@
 mod checks;
 mod chroma;
 mod site;
+mod wheel;

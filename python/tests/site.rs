@@ -15,10 +15,8 @@ pub(crate) fn source() -> &'static Path {
 pub(crate) fn folder() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
-        let program = std::env::current_exe().unwrap();
-        let built = program.parent().unwrap().join(format!("lib_deltafold.{ENDING}"));
-        assert!(built.is_file(), "cargo did not build {}", built.display());
-        let site = program.ancestors().nth(3).unwrap().join("tmp/python");
+        let built = built();
+        let site = target().join("tmp/python");
         let package = site.join("deltafold");
         fs::create_dir_all(&package).unwrap();
         for entry in fs::read_dir(source().join("python/deltafold")).unwrap() {
@@ -30,6 +28,18 @@ pub(crate) fn folder() -> &'static Path {
         link(&built, &package.join("_deltafold.abi3.so"));
         site
     })
+}
+
+/// The extension built with this test.
+pub(crate) fn built() -> PathBuf {
+    let built = std::env::current_exe().unwrap().with_file_name(format!("lib_deltafold.{ENDING}"));
+    assert!(built.is_file(), "cargo did not build {}", built.display());
+    built
+}
+
+/// The target folder.
+pub(crate) fn target() -> PathBuf {
+    std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned()
 }
 
 #[cfg(target_os = "macos")]

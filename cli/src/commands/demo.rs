@@ -282,7 +282,7 @@ impl Show {
         let id = example.unwrap_or("bookworm/admin/udev");
         self.step("find the nearest neighbours of a record")?;
         self.neighbours(collection, id).await?;
-        let (program, store) = (program(), context.store_option());
+        let (program, store) = (program(context), context.store_option());
         self.line("")?;
         self.line(format!("{} are in {name}. Try next:", counted(records, "record")))?;
         self.line(format!("  {program} {store}get {name} {}", crate::quote::quoted(id)))?;
@@ -294,10 +294,9 @@ impl Show {
 
 /// The command line for this program: its name where the shell finds it, else the path it was
 /// called by.
-fn program() -> String {
+fn program(context: &Context) -> String {
     const NAME: &str = "deltafold";
     let path = std::env::var_os("PATH").unwrap_or_default();
     let installed = std::env::split_paths(&path).any(|folder| folder.join(NAME).is_file());
-    let called = std::env::args_os().next().filter(|_| !installed);
-    called.map_or(NAME.to_owned(), |called| crate::quote::quoted(&called.to_string_lossy()))
+    if installed { NAME.to_owned() } else { crate::quote::quoted(context.called()) }
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::escape;
 
@@ -17,11 +18,12 @@ pub(crate) fn log(verbose: u8, json: bool) {
         _ => "trace",
     };
     let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(level)).with_ansi(false);
-    if json {
-        log.json().with_writer(Stderr { json }).init();
+    // A process that has a logger already keeps it.
+    let _ = if json {
+        log.json().with_writer(Stderr { json }).finish().try_init()
     } else {
-        log.with_writer(Stderr { json }).init();
-    }
+        log.with_writer(Stderr { json }).finish().try_init()
+    };
 }
 
 /// Standard error that escapes and never fails: the logger would panic where it is closed.

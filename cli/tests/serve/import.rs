@@ -8,21 +8,11 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use deltafold::store::Dir;
+use deltafold_testing::chroma::{self, VERSION_1, VERSION_05};
 use deltafold_testing::venv;
 use serde_json::{Value, json};
 
 use crate::api::{Api, options};
-
-/// The packages of each version, all pinned.
-const VERSION_05: (&str, &str) = ("chroma-05", include_str!("chroma-05-requirements.txt"));
-const VERSION_1: (&str, &str) = ("chroma", include_str!("chroma-requirements.txt"));
-
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serve/chroma_directory.py");
-
-fn script(version: (&str, &str), arguments: &[&str]) -> Output {
-    let python = venv::installed(version.0, version.1).join("bin/python");
-    Command::new(python).arg(SCRIPT).args(arguments).env("ANONYMIZED_TELEMETRY", "False").output().unwrap()
-}
 
 fn copied(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
@@ -46,13 +36,13 @@ impl Made {
     fn by(version: (&str, &str), records: usize, space: &str, end: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("chroma");
-        let made = script(version, &["make", path.to_str().unwrap(), &records.to_string(), space, end]);
+        let made = chroma::directory(version, &["make", path.to_str().unwrap(), &records.to_string(), space, end]);
         let expected = if end == "crash" { Some(9) } else { Some(0) };
         assert_eq!(made.status.code(), expected, "{}", String::from_utf8_lossy(&made.stderr));
         // A copy, because Chroma writes when it opens a directory.
         let other = folder.path().join("read");
         copied(&path, &other);
-        let read = script(version, &["dump", other.to_str().unwrap()]);
+        let read = chroma::directory(version, &["dump", other.to_str().unwrap()]);
         assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
         Self { content: serde_json::from_slice(&read.stdout).unwrap(), folder }
     }
@@ -219,7 +209,7 @@ async fn a_crashed_directory_of_version_1_comes_in_and_is_served() {
 fn ids_of_one_half_are_reported_skipped_or_kept() {
     let made = Made::by(VERSION_1, 1_200, "l2", "close");
     let path = made.path();
-    let python = venv::installed(VERSION_1.0, VERSION_1.1).join("bin/python");
+    let python = chroma::environment().join("bin/python");
     let change = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); \
         c.execute(\"DELETE FROM embeddings WHERE embedding_id = 'id-7' AND id IN (SELECT min(id) FROM embeddings WHERE embedding_id = 'id-7')\"); \
         c.commit()";
