@@ -24,6 +24,7 @@ for hit in articles.query([0.2, 0.8], k=1):
 "#;
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it prints how long a user waits")]
 fn the_wheel_installs_and_runs_without_rust() {
     let begin = Instant::now();
     let folder = tempfile::tempdir().unwrap();
