@@ -18,6 +18,7 @@ Exit codes:
     5  try again: busy, superseded, overtaken by another change, store unavailable
     6  damage found
     7  done in part: some of the input was turned away, and is in a file of rejects
+    8  messages failed: `ingest --until-empty` has left them in the queue or to its dead letters
    70  panic: a defect of Deltafold; the report says where
    71  out of memory
   130  interrupted (SIGINT)
@@ -35,6 +36,7 @@ pub(crate) enum Exit {
     TryAgain = 5,
     Damaged = 6,
     Partly = 7,
+    MessagesFailed = 8,
     OutOfMemory = crate::out_of_memory::EXIT_CODE as isize,
     Interrupted = 130,
     Terminated = 143,
@@ -50,6 +52,7 @@ impl Exit {
             Self::TryAgain => "try_again",
             Self::Damaged => "damaged",
             Self::Partly => "partly",
+            Self::MessagesFailed => "messages_failed",
             Self::OutOfMemory => "out_of_memory",
             Self::Interrupted => "interrupted",
             Self::Terminated => "terminated",

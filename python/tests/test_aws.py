@@ -91,7 +91,8 @@ def test_stream_records_stop_at_the_first_bad_one(folder: str, articles: chroma.
 
     good = {"L": [{"N": "1"}, {"N": "2"}]}
     records = [record(0, good), record(1, {"S": "no vector"}), record(2, good)]
-    assert handler({"Records": records}, Context()) == {"batchItemFailures": [{"itemIdentifier": "11"}]}
+    again = [{"itemIdentifier": "11"}, {"itemIdentifier": "12"}]
+    assert handler({"Records": records}, Context()) == {"batchItemFailures": again}, "it, and all behind it"
     assert articles.get()["ids"] == ["first", "item0"]
 
 
@@ -132,6 +133,15 @@ def test_every_wrong_setting_is_named() -> None:
         ingest_handler("a,b", mapping="none.toml", fold_segments=0)
     for wrong in ("DELTAFOLD_STORE", "DELTAFOLD_COLLECTION", "none.toml", "DELTAFOLD_FOLD_SEGMENTS"):
         assert wrong in str(raised.value)
+
+
+def test_envelopes_are_opened(folder: str, articles: chroma.Collection) -> None:
+    handler = ingest_handler(name(articles), store=folder)
+    topic = {"Type": "Notification", "TopicArn": "arn:aws:sns:us-east-1:123456789012:t", "Message": put("a")}
+    rule = {"detail-type": "rec", "source": "my.app", "detail": json.loads(put("b"))}
+    assert handler(sqs(json.dumps(topic)), Context()) == {"batchItemFailures": []}
+    assert handler(rule, Context()) == {"batchItemFailures": []}
+    assert articles.get()["ids"] == ["first", "a", "b"]
 
 
 def test_an_event_of_another_service_fails(folder: str, articles: chroma.Collection) -> None:

@@ -1,13 +1,16 @@
 //! Appends the messages of a delivery, and reports those that failed. Knows no transport.
 
 use std::collections::HashSet;
+use std::pin::Pin;
 
 use futures::StreamExt;
 use futures::future::{BoxFuture, Either, FusedFuture, FutureExt, select};
 use futures::stream::FuturesUnordered;
 
-use super::body::{Body, BodyReader};
+use super::body::BodyReader;
 use super::delivery::{Cause, Delivery, DeliveryOutcome, Failed};
+use super::reading::Body;
+use super::reference::{Loaded, Reference};
 use crate::error::Result;
 use crate::log::{Ack, Writer};
 
@@ -41,8 +44,8 @@ type Sent = BoxFuture<'static, Result<Ack>>;
 /// records may have passed it. If the marks do not tell whether the log holds it, it is reported as
 /// [not understood](Cause::NotUnderstood). It is never dropped ([`Writer::append_change`]).
 ///
-/// A message that names an object is done when the whole object is in the log. Messages behind it,
-/// of any group, wait for it.
+/// A message that names objects is done when all of them are in the log, in their order. Messages
+/// behind it, of any group, wait for it.
 ///
 /// In a collection ordered by revision, places do not matter: no message waits for another. Each is
 /// appended at each delivery, and still takes effect once.
@@ -90,14 +93,15 @@ pub async fn append_delivery_until(
             bodies.read(delivery.body).map_err(|reason| (reason, Cause::NotUnderstood))
         };
         let failed = match body {
-            Ok(Body { object: Some(object), .. }) => {
-                // An object must not overtake the messages before it.
+            Ok(body) if !body.objects.is_empty() => {
+                // Objects must not overtake the messages before them.
                 broken.extend(acknowledge(std::mem::take(&mut waiting), group_of, stop.as_mut(), &mut outcome).await);
                 if group.is_some_and(|group| broken.contains(group)) {
                     outcome.failed.push(Failed::held_back(index));
                     continue;
                 }
-                let loaded = bodies.load(writer, &object, stop.as_mut()).await;
+                outcome.ignored += body.ignored;
+                let loaded = load_all(writer, bodies, &body.objects, &mut stop).await;
                 outcome.ops += loaded.ops;
                 if loaded.failure.is_none() {
                     outcome.duplicates += u64::from(loaded.ops == 0);
@@ -107,6 +111,7 @@ pub async fn append_delivery_until(
             }
             Ok(body) => {
                 outcome.skipped += body.skipped;
+                outcome.ignored += body.ignored;
                 outcome.records += body.records;
                 let ops = body.ops.len();
                 let place = if by_revision { None } else { delivery.place };
@@ -130,6 +135,29 @@ pub async fn append_delivery_until(
     outcome.failed.sort_by_key(|failed| failed.index);
     outcome.done.sort_unstable();
     outcome
+}
+
+/// Appends the objects that one message names, in order, up to the first that fails.
+async fn load_all(
+    writer: &Writer,
+    bodies: &BodyReader,
+    objects: &[Reference],
+    stop: &mut Pin<&mut impl FusedFuture<Output = ()>>,
+) -> Loaded {
+    let mut all = Loaded { ops: 0, failure: None };
+    for object in objects {
+        if stop.is_terminated() {
+            all.failure = Some(late());
+        } else {
+            let loaded = bodies.load(writer, object, stop.as_mut()).await;
+            all.ops += loaded.ops;
+            all.failure = loaded.failure;
+        }
+        if all.failure.is_some() {
+            break;
+        }
+    }
+    all
 }
 
 fn late() -> (String, Cause) {

@@ -1,30 +1,31 @@
 //! The meaning of a message body.
 
-#[cfg(feature = "mapping")]
-use deltafold_format::Revision;
-use deltafold_format::{Op, OpRules};
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
+use deltafold_format::OpRules;
 
 use super::delivery::Cause;
 #[cfg(feature = "mapping")]
-use super::mapping::{Mapping, StreamRecord, stream_records};
+use super::mapping::Mapping;
 #[cfg(feature = "objects")]
 use super::objects::Objects;
+use super::reading::{Body, Reading, Target};
 use super::reference::{Loaded, Reference};
 use crate::collection::Collection;
 #[cfg(feature = "mapping")]
 use crate::error::{Error, Result};
-use crate::jsonl::{LineError, parse_sourced_op_for};
-use crate::log::{IdempotencyKey, Writer};
+use crate::log::Writer;
 
 /// The parser of message bodies for one collection. Clones share its state.
 ///
 /// A body is one op, a JSON list of ops, or one op a line, each in the form of
-/// [`jsonl`](crate::jsonl). With a mapping, a record of a DynamoDB stream or an event of AWS Lambda
-/// (`Records`) may stand in place of an op. Blank lines do not count.
+/// [`jsonl`](crate::jsonl). With a mapping, a record of a DynamoDB stream may stand in place of an
+/// op. Blank lines do not count.
 ///
-/// A body may also name an object of ops instead of holding them: `{"s3":"s3://BUCKET/KEY"}`.
+/// A body may also name an object of ops instead of holding them: `{"s3":"s3://BUCKET/KEY"}`. An
+/// event notification of a bucket names an object, too.
+///
+/// Envelopes of services are opened, also within each other: notifications of SNS, events of
+/// EventBridge and of AWS Lambda, records of Kinesis, Base64. `docs/ingest/envelopes.md` lists
+/// them.
 ///
 /// Ops may name their [idempotency key](crate::IdempotencyKey), `source` and `position`: all of a
 /// body or none. Adjacent ops of one position are one change.
@@ -37,24 +38,6 @@ pub struct BodyReader {
     mapping: Option<Mapping>,
     #[cfg(feature = "objects")]
     objects: Option<Objects>,
-}
-
-/// The content of a body.
-#[derive(Debug, Clone, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Body {
-    /// The ops, in order.
-    pub ops: Vec<Op>,
-    /// The changes in order, if the ops name them: the idempotency key of each, and its number of
-    /// ops.
-    pub changes: Vec<(IdempotencyKey, usize)>,
-    /// Records of a stream for which the mapping yields no op, though nothing is wrong with them.
-    pub skipped: u64,
-    /// Records of a stream, without the skipped ones. They have no position of their own in a
-    /// collection ordered by its log.
-    pub records: u64,
-    /// The object that holds the ops, instead of the body.
-    pub object: Option<Reference>,
 }
 
 impl BodyReader {
@@ -139,129 +122,17 @@ impl BodyReader {
     /// A sentence that names the first bad op or record and the reason, or says that the body holds
     /// none.
     pub fn read(&self, body: &str) -> Result<Body, String> {
-        // Programs of Windows begin a text with a byte order mark.
-        let text = body.trim_ascii().trim_start_matches('\u{feff}').trim_ascii_start();
-        if let Some(object) = Reference::read(text) {
-            return Ok(Body { object: Some(object?), ..Body::default() });
-        }
-        let mut read = Body::default();
-        let mut found = 0u64;
-        if text.starts_with('[') {
-            let list: Vec<&RawValue> =
-                serde_json::from_str(text).map_err(|error| format!("the body is not a list of ops: {error}"))?;
-            for (number, element) in (1..).zip(list) {
-                found += 1;
-                self.element(&mut read, element.get(), number, true)?;
-            }
-        } else if is_record(text) && serde_json::from_str::<IgnoredAny>(text).is_ok() {
-            // One record or event, which may span lines.
-            found += 1;
-            self.element(&mut read, text, 1, false)?;
-        } else {
-            for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim_ascii().is_empty()) {
-                found += 1;
-                self.element(&mut read, line, number, false)?;
-            }
-        }
-        if found == 0 {
-            return Err("the body holds no op".to_owned());
-        }
-        let stand: usize = read.changes.iter().map(|(_, ops)| ops).sum();
-        if stand > 0 && stand < read.ops.len() {
-            return Err(format!(
-                "{stand} of {} ops have `source` and `position`; give them to all ops of a body, or to none",
-                read.ops.len()
-            ));
-        }
-        Ok(read)
+        Reading::new(Target {
+            rules: self.rules,
+            #[cfg(feature = "mapping")]
+            collection: &self.collection,
+            #[cfg(feature = "mapping")]
+            mapping: self.mapping.as_ref(),
+            #[cfg(not(feature = "mapping"))]
+            no_mapping: std::marker::PhantomData,
+        })
+        .read(body)
     }
-
-    /// Reads one op or record: a line, or an element of a list.
-    fn element(&self, read: &mut Body, text: &str, number: u64, listed: bool) -> Result<(), String> {
-        if is_record(text) {
-            let place = if listed { format!("element {number}") } else { format!("line {number}") };
-            return self.records(read, text).map_err(|reason| format!("{place}: {reason}"));
-        }
-        let (op, key) = parse_sourced_op_for(text.as_bytes(), number, self.rules).map_err(|error| {
-            if listed { format!("op {number} of the list: {}", without_line(&error)) } else { error.to_string() }
-        })?;
-        read.ops.push(op);
-        match (key, read.changes.last_mut()) {
-            (None, _) => {}
-            (Some(key), Some((last, ops))) if key == *last => *ops += 1,
-            (Some(key), _) => read.changes.push((key, 1)),
-        }
-        Ok(())
-    }
-
-    #[cfg(not(feature = "mapping"))]
-    fn records(&self, _: &mut Body, _: &str) -> Result<(), String> {
-        Err("a record of a DynamoDB stream, which this program was built without; build it with the feature `mapping`"
-            .to_owned())
-    }
-
-    #[cfg(feature = "mapping")]
-    fn records(&self, read: &mut Body, text: &str) -> Result<(), String> {
-        for (number, (_, record)) in (1..).zip(stream_records(text)) {
-            self.record(read, &record?).map_err(|reason| format!("record {number}: {reason}"))?;
-        }
-        Ok(())
-    }
-
-    #[cfg(feature = "mapping")]
-    fn record(&self, read: &mut Body, record: &StreamRecord) -> Result<(), String> {
-        let Some(mapping) = &self.mapping else {
-            return Err("a record of a DynamoDB stream needs a mapping; name one".to_owned());
-        };
-        let mapped = mapping.map(&self.collection, record).map_err(|error| error.to_string())?;
-        read.skipped += u64::from(mapped.skipped.is_some());
-        read.records += u64::from(mapped.skipped.is_none());
-        let revision = mapped.revision.filter(|_| self.rules.revisions).map(Revision::new);
-        for op in mapped.ops {
-            let op = Op { revision, ..op };
-            op.validate(self.rules).map_err(|error| error.to_string())?;
-            read.ops.push(op);
-        }
-        Ok(())
-    }
-}
-
-/// Whether a JSON text is a record of a stream, or an event with records, by its members.
-fn is_record(text: &str) -> bool {
-    #[derive(Default)]
-    struct Members {
-        record: bool,
-        op: bool,
-    }
-    impl<'de> serde::Deserialize<'de> for Members {
-        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-            struct Look;
-            impl<'de> serde::de::Visitor<'de> for Look {
-                type Value = Members;
-                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                    f.write_str("an object")
-                }
-                fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> std::result::Result<Members, A::Error> {
-                    let mut members = Members::default();
-                    while let Some((name, IgnoredAny)) = map.next_entry::<std::borrow::Cow<'de, str>, _>()? {
-                        members.record |= name == "dynamodb" || name == "Records";
-                        members.op |= name == "op";
-                    }
-                    Ok(members)
-                }
-            }
-            deserializer.deserialize_map(Look)
-        }
-    }
-    // Most bodies are ops, so this spares them a second parse.
-    (text.contains("\"dynamodb\"") || text.contains("\"Records\""))
-        && serde_json::from_str::<Members>(text).is_ok_and(|members| members.record && !members.op)
-}
-
-/// The error of an element of a list, without a line number.
-fn without_line(error: &LineError) -> String {
-    let field = if error.field().is_empty() { String::new() } else { format!("field `{}`: ", error.field()) };
-    format!("column {}: {field}{}", error.column(), error.reason())
 }
 
 #[cfg(test)]
@@ -343,7 +214,7 @@ pub(super) mod tests {
             &["line 2", "dimension"],
         );
         refused(r#"{"op":"put","id":"a","dynamodb":{}}"#, &["unknown field"]);
-        refused(r#"{"eventName":"REMOVE","dynamodb":{"Keys":{}}}"#, &["line 1", "DynamoDB stream", "mapping"]);
+        refused(r#"{"eventName":"REMOVE","dynamodb":{"Keys":{}}}"#, &["DynamoDB stream", "mapping"]);
     }
 
     #[cfg(feature = "mapping")]
@@ -381,13 +252,9 @@ pub(super) mod tests {
         #[test]
         fn a_record_that_cannot_be_mapped_is_named() {
             let short = INSERT.replace(",{\"N\":\"2\"}", "");
-            refused(&mapped(), &format!("[{REMOVE},{short}]"), &["element 2: record 1", "1 numbers", "dimension is 2"]);
+            refused(&mapped(), &format!("[{REMOVE},{short}]"), &["element 2: ", "1 numbers", "dimension is 2"]);
             let text = INSERT.replace("{\"N\":\"2\"}", "{\"S\":\"2\"}");
-            refused(
-                &mapped(),
-                &format!("{REMOVE}\n{text}"),
-                &["line 2: record 1", "rule 1", "attribute `v`", "element 1"],
-            );
+            refused(&mapped(), &format!("{REMOVE}\n{text}"), &["line 2: rule 1", "attribute `v`", "element 1"]);
             refused(&mapped(), &format!("{{\"Records\":[{REMOVE},{text}]}}"), &["record 2"]);
             refused(&mapped(), r#"{"eventName":"READ","dynamodb":{}}"#, &["unknown variant"]);
             let other = Mapping::parse("[[rule]]\ncollection = \"d\"\nid = \"{a}\"\ndocument = \"v\"\n", "m").unwrap();

@@ -1,7 +1,7 @@
 //! A consumer of a queue: receives, appends, and deletes durable messages. Any number may work on
 //! one queue.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures::future::{Either, join_all, select};
@@ -77,8 +77,16 @@ pub struct Consumed {
     pub duplicates: u64,
     /// Records of a stream for which the mapping yields no op.
     pub skipped: u64,
+    /// Events that call for no op: the test event of a bucket, an object that was removed.
+    pub ignored: u64,
     /// Deliveries that failed. The queue delivers the messages again.
     pub failed: u64,
+    /// Messages that failed and were not appended since. Counted with
+    /// [`until_empty`](ConsumeOptions::until_empty) alone.
+    pub left: u64,
+    /// Those of them that have no receive left: they are among the dead letters, or go there
+    /// instead of the next receive.
+    pub dead: u64,
 }
 
 impl Consumed {
@@ -87,6 +95,7 @@ impl Consumed {
         self.ops += outcome.ops;
         self.duplicates += outcome.duplicates;
         self.skipped += outcome.skipped;
+        self.ignored += outcome.ignored;
         self.failed += outcome.failed.len() as u64;
     }
 }
@@ -133,6 +142,7 @@ pub async fn consume(
     // Records of a stream have no order and no identity there.
     let mut unordered = !settings.fifo && !collection.config().ordering.is_revision();
     let mut poison = Poison::default();
+    let mut left = Left { receives: HashMap::new(), max_receives: settings.max_receives };
     let mut stop = std::pin::pin!(stop);
     loop {
         let received = {
@@ -162,13 +172,20 @@ pub async fn consume(
         }
         let outcome = consumer.round(&writer, &messages).await;
         total.add(&outcome);
+        if options.until_empty {
+            left.look(&messages, &outcome);
+            left.count(&mut total);
+        }
         each(&total);
         if unordered && outcome.records > 0 {
             unordered = false;
             tracing::warn!(queue = queue.name(), collection = %collection.name(), "{STREAM_WITHOUT_ORDER}");
         }
         poison.look(&messages, &outcome);
-        consumer.give_back(&poison, &messages, &outcome).await;
+        // Without dead letters a poison message would come again at once, and for ever.
+        if settings.max_receives.is_some() {
+            consumer.give_back(&poison, &messages, &outcome).await;
+        }
         if let Some(keep_up) = &mut keep_up {
             // The consumer holds no messages meanwhile, and an unfinished fold has no effect.
             let folding = std::pin::pin!(fold(keep_up, &writer));
@@ -229,6 +246,30 @@ impl Poison {
         if self.rounds >= CAUTIOUS_ROUNDS {
             *self = Self::default();
         }
+    }
+}
+
+/// Messages that failed and were not appended since, each with its receives.
+#[derive(Debug)]
+struct Left {
+    receives: HashMap<String, u32>,
+    max_receives: Option<u32>,
+}
+
+impl Left {
+    fn look(&mut self, messages: &[Message], outcome: &DeliveryOutcome) {
+        for message in outcome.done.iter().filter_map(|index| messages.get(*index)) {
+            self.receives.remove(&message.id);
+        }
+        for message in outcome.failed.iter().filter_map(|failed| messages.get(failed.index)) {
+            self.receives.insert(message.id.clone(), message.receives);
+        }
+    }
+
+    fn count(&self, total: &mut Consumed) {
+        let is_dead = |receives: &&u32| self.max_receives.is_some_and(|most| **receives >= most);
+        total.left = self.receives.len() as u64;
+        total.dead = self.receives.values().filter(is_dead).count() as u64;
     }
 }
 

@@ -29,6 +29,8 @@ pub struct DeliveryOutcome {
     pub duplicates: u64,
     /// Records of a stream for which the mapping yields no op.
     pub skipped: u64,
+    /// Events that call for no op: the test event of a bucket, an object that was removed.
+    pub ignored: u64,
     /// Records of a stream that were appended, or must come again.
     pub records: u64,
 }

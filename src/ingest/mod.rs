@@ -8,16 +8,18 @@ mod body;
 #[cfg(feature = "sqs")]
 mod consume;
 mod delivery;
+mod envelope;
 #[cfg(feature = "mapping")]
 mod mapping;
 #[cfg(feature = "objects")]
 mod objects;
+mod reading;
 mod reference;
 
 #[cfg(feature = "lambda")]
 pub(crate) use append::STREAM_WITHOUT_ORDER;
 pub use append::{append_delivery, append_delivery_until};
-pub use body::{Body, BodyReader};
+pub use body::BodyReader;
 #[cfg(feature = "sqs")]
 pub use consume::{ConsumeOptions, Consumed, consume};
 pub use delivery::{Cause, Delivery, DeliveryOutcome, Failed};
@@ -28,4 +30,5 @@ pub use mapping::{
 };
 #[cfg(feature = "objects")]
 pub use objects::Objects;
+pub use reading::Body;
 pub use reference::Reference;

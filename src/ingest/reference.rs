@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 use super::delivery::Cause;
 
 /// An object of ops, as a message names it: `{"s3":"s3://BUCKET/KEY"}`. The sender may add the ETag
-/// that it must have (`"etag"`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// that it must have (`"etag"`), and the version of a versioned bucket (`"version"`). An event
+/// notification of a bucket names its object, too.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reference {
     /// The bucket.
     pub bucket: String,
@@ -16,6 +17,10 @@ pub struct Reference {
     pub key: String,
     /// The required ETag, without quotes.
     pub etag: Option<String>,
+    /// The version to read, in a bucket with versions.
+    pub version: Option<String>,
+    /// The sequencer of an event: it tells two writes of one key apart.
+    pub sequencer: Option<String>,
 }
 
 impl fmt::Display for Reference {
@@ -45,16 +50,17 @@ impl Reference {
     }
 
     fn of(members: Map<String, Value>) -> Result<Self, String> {
-        let (mut address, mut etag) = (String::new(), None);
+        let (mut address, mut etag, mut version) = (String::new(), None, None);
         for (name, value) in members {
             match (name.as_str(), value) {
                 ("s3", Value::String(text)) => address = text,
                 ("etag", Value::String(text)) => etag = Some(text.trim_matches('"').to_owned()),
-                ("etag", Value::Null) => {}
-                ("s3" | "etag", _) => return Err(format!("field `{name}`: expected a string")),
+                ("version", Value::String(text)) => version = Some(text),
+                ("etag" | "version", Value::Null) => {}
+                ("s3" | "etag" | "version", _) => return Err(format!("field `{name}`: expected a string")),
                 _ => {
                     return Err(format!(
-                        "unknown field `{name}`; a reference to an object has `s3`, and may have `etag`"
+                        "unknown field `{name}`; a reference to an object has `s3`, and may have `etag` and `version`"
                     ));
                 }
             }
@@ -64,11 +70,22 @@ impl Reference {
             let cut: String = address.chars().take(100).collect();
             return Err(format!("field `s3`: `{cut}` is not an address of an object; write `s3://BUCKET/KEY`"));
         };
-        if etag.as_ref().is_some_and(|etag| etag.is_empty() || !etag.bytes().all(|byte| byte.is_ascii_graphic())) {
-            let reason = "field `etag`: it is no ETag; leave it out, or give the ETag that the store reports";
-            return Err(reason.to_owned());
+        Self { bucket: bucket.to_owned(), key: key.to_owned(), etag, version, sequencer: None }.checked()
+    }
+
+    /// The same, if its ETag and its version can be those of an object.
+    pub(super) fn checked(self) -> Result<Self, String> {
+        for (field, what, value) in [("etag", "ETag", &self.etag), ("version", "version", &self.version)] {
+            if value
+                .as_ref()
+                .is_some_and(|value| value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_graphic()))
+            {
+                return Err(format!(
+                    "field `{field}`: it is no {what}; leave it out, or give the {what} that the store reports"
+                ));
+            }
         }
-        Ok(Self { bucket: bucket.to_owned(), key: key.to_owned(), etag })
+        Ok(self)
     }
 }
 
@@ -80,11 +97,14 @@ mod tests {
     fn objects_have_addresses_and_perhaps_etags() {
         let read = |body: &str| Reference::read(body).map(Result::unwrap);
         let named = |key: &str, etag: Option<&str>| {
-            Some(Reference { bucket: "b".to_owned(), key: key.to_owned(), etag: etag.map(str::to_owned) })
+            let etag = etag.map(str::to_owned);
+            Some(Reference { bucket: "b".to_owned(), key: key.to_owned(), etag, ..Reference::default() })
         };
         assert_eq!(read(r#"{"s3":"s3://b/a/b c%20?#.zst"}"#), named("a/b c%20?#.zst", None));
         assert_eq!(read("{\n \"etag\": \"\\\"x-2\\\"\", \"s3\": \"s3://b/k\" }"), named("k", Some("x-2")));
         assert_eq!(read(r#"{"s3":"s3://b/k","etag":null}"#), named("k", None));
+        let version = read(r#"{"s3":"s3://b/k","version":"3/L4kqtJ"}"#).unwrap().version;
+        assert_eq!(version.as_deref(), Some("3/L4kqtJ"));
         assert_eq!(read("\r\n {\"s3\":\"s3://b/k\"}\n"), named("k", None), "JSON may begin with white space");
         for ops in [r#"{"op":"put","id":"a","document":"\"s3\""}"#, r#"[{"s3":"s3://b/k"}]"#, "", "{\"s3\":"] {
             assert_eq!(Reference::read(ops), None, "{ops}");
@@ -100,6 +120,7 @@ mod tests {
             (r#"{"s3":7}"#, "expected a string"),
             (r#"{"s3":"s3://b/k","tag":"x"}"#, "unknown field `tag`"),
             (r#"{"s3":"s3://b/k","etag":""}"#, "field `etag`"),
+            (r#"{"s3":"s3://b/k","version":"a b"}"#, "field `version`"),
         ] {
             let said = Reference::read(body).unwrap().unwrap_err();
             assert!(said.contains(words), "{body}: {said}");

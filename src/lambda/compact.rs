@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use aws_lambda_events::sqs::SqsBatchResponse;
 use deltafold_format::{CollectionName, EditKind};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::deadline::Deadline;
@@ -53,13 +52,7 @@ impl Compact {
 
     /// Compacts the collections that the event names (`{"collections": ["a"]}`, directly or in
     /// messages of a queue). Otherwise compacts those of the configuration, or all of the store.
-    pub(super) async fn handle(
-        &mut self,
-        event: Event,
-        payload: &RawValue,
-        request: &str,
-        deadline: Deadline,
-    ) -> Result<Value, Failure> {
+    pub(super) async fn handle(&mut self, event: Event, request: &str, deadline: Deadline) -> Result<Value, Failure> {
         match event {
             Event::Messages(messages) => {
                 let mut response = SqsBatchResponse::default();
@@ -77,8 +70,9 @@ impl Compact {
                 serde_json::to_value(response).map_err(|error| Failure::event(error.to_string()))
             }
             Event::Changes(_) => Err(Failure::event("records of a stream are for `ingest` or `forward`".to_owned())),
-            Event::Other => {
-                let done = self.all(named(payload.get())?, request, deadline).await?;
+            Event::Notices { source, .. } => Err(Event::unwanted(&source)),
+            Event::Other(text) => {
+                let done = self.all(named(&text)?, request, deadline).await?;
                 Ok(json!({ "collections": done }))
             }
         }

@@ -2,37 +2,31 @@
 
 use std::borrow::Cow;
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::SqsMessage;
 use deltafold_format::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::failure::Failure;
+use super::kinesis;
+use super::stream::StreamChange;
 
 /// An event, by the source of its records.
 #[derive(Debug)]
 pub(super) enum Event {
     /// Messages of a queue.
     Messages(Vec<SqsMessage>),
-    /// Records of a table's stream, in the order of their shard.
+    /// Records of a stream, of DynamoDB or Kinesis, in the order of their shard.
     Changes(Vec<StreamChange>),
+    /// Records of another source, with the whole event. Their service waits for no answer.
+    Notices {
+        /// The service, such as `aws:s3`.
+        source: String,
+        /// The event as it came.
+        text: String,
+    },
     /// Anything else: a schedule, a call.
-    Other,
-}
-
-/// A record of a stream. A mapping reads its item; this holds its position.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct StreamChange {
-    /// The whole record as it came.
-    pub(super) text: String,
-    /// Its unique id.
-    pub(super) id: String,
-    /// The service's name for it in a report of failure.
-    pub(super) sequence: String,
-    /// The item's key. All changes of one item have the same.
-    pub(super) keys: String,
-    /// The approximate time of the change.
-    pub(super) created: Option<Timestamp>,
+    Other(String),
 }
 
 #[derive(Deserialize)]
@@ -43,7 +37,8 @@ struct Records<'a> {
 
 #[derive(Deserialize)]
 struct Record<'a> {
-    #[serde(rename = "eventSource", borrow, default)]
+    // SNS writes it with a capital letter.
+    #[serde(rename = "eventSource", alias = "EventSource", borrow, default)]
     source: Cow<'a, str>,
 }
 
@@ -66,27 +61,49 @@ struct ItemChange<'a> {
 
 impl Event {
     pub(super) fn read(text: &str) -> Result<Self, Failure> {
-        let Ok(Records { records }) = serde_json::from_str(text) else { return Ok(Self::Other) };
-        let Some(first) = records.first() else { return Ok(Self::Other) };
+        let Some(records) = records(text) else { return Ok(Self::Other(text.to_owned())) };
+        let Some(first) = records.first() else { return Ok(Self::Other(text.to_owned())) };
         let source = serde_json::from_str(first.get()).map_or(Cow::Borrowed(""), |Record { source }| source);
-        let wrong = |what: &str, error| Failure::event(format!("{what} cannot be read: {error}"));
+        let wrong =
+            |what: &str, error: &dyn std::fmt::Display| Failure::event(format!("{what} cannot be read: {error}"));
         match &*source {
             "aws:sqs" => {
-                let event: SqsEvent = serde_json::from_str(text).map_err(|error| wrong("the messages", error))?;
-                Ok(Self::Messages(event.records))
+                let messages = records.into_iter().map(|record| serde_json::from_str(record.get()));
+                let messages = messages.collect::<Result<_, _>>();
+                Ok(Self::Messages(messages.map_err(|error| wrong("the messages", &error))?))
             }
             "aws:dynamodb" => {
                 let changes = records.into_iter().map(change).collect::<Result<_, _>>();
-                Ok(Self::Changes(changes.map_err(|error| wrong("the records of the stream", error))?))
+                Ok(Self::Changes(changes.map_err(|error| wrong("the records of the stream", &error))?))
             }
-            "" => {
-                Err(Failure::event("the records name no source; connect an SQS queue or a DynamoDB stream".to_owned()))
+            "aws:kinesis" => {
+                let changes = records.into_iter().map(kinesis::change).collect::<Result<_, _>>();
+                Ok(Self::Changes(changes.map_err(|error| wrong("the records of the stream", &error))?))
             }
-            other => Err(Failure::event(format!(
-                "this function reads no records of `{other}`; connect an SQS queue or a DynamoDB stream"
-            ))),
+            "" => Err(Failure::event(
+                "the records name no source; connect an SQS queue, a DynamoDB stream or a Kinesis stream".to_owned(),
+            )),
+            other => Ok(Self::Notices { source: other.to_owned(), text: text.to_owned() }),
         }
     }
+
+    /// The failure of a function that takes no such event.
+    pub(super) fn unwanted(source: &str) -> Failure {
+        Failure::event(format!(
+            "this function reads no records of `{source}`; connect an SQS queue or a DynamoDB stream"
+        ))
+    }
+}
+
+/// The records of an event: those of AWS Lambda, or the bare list of EventBridge Pipes.
+fn records(text: &str) -> Option<Vec<&RawValue>> {
+    if text.trim_ascii_start().starts_with('[') {
+        let list: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+        let is_record =
+            |value: &&RawValue| serde_json::from_str(value.get()).is_ok_and(|Record { source }| !source.is_empty());
+        return list.iter().all(is_record).then_some(list);
+    }
+    serde_json::from_str(text).ok().map(|Records { records }| records)
 }
 
 /// A record must have its sequence number, because a failure could not be reported without it.
@@ -97,7 +114,9 @@ fn change(record: &RawValue) -> serde_json::Result<StreamChange> {
     let created =
         dynamodb.approximate_creation_date_time.map(|seconds| Timestamp::from_millis((seconds * 1_000.0) as i64));
     let keys = dynamodb.keys.map_or("", RawValue::get).to_owned();
-    Ok(StreamChange { text: record.get().to_owned(), id, sequence: dynamodb.sequence_number, keys, created })
+    let (text, sequence) = (record.get().to_owned(), dynamodb.sequence_number);
+    // The service does not tell the shard, so the record has no place.
+    Ok(StreamChange { text, id, sequence, keys, created, stream: String::new(), place: None })
 }
 
 #[cfg(test)]
@@ -120,15 +139,24 @@ mod tests {
             sequence: "10000000000000000000001".to_owned(),
             keys: r#"{"a":{"S":"b"}}"#.to_owned(),
             created: Some(Timestamp::from_millis(1_500)),
+            stream: String::new(),
+            place: None,
         };
         assert_eq!(changes, [change]);
         for other in [r#"{"Records":[]}"#, r#"{"detail-type":"Scheduled Event"}"#, "{}", "1", "null", r#""text""#] {
-            assert!(matches!(Event::read(other), Ok(Event::Other)), "{other}");
+            assert!(matches!(Event::read(other), Ok(Event::Other(text)) if text == other), "{other}");
         }
-        let error = Event::read(r#"{"Records":[{"eventSource":"aws:s3"}]}"#).unwrap_err();
-        assert!(error.to_string().contains("aws:s3"), "{error}");
+        for field in ["eventSource", "EventSource"] {
+            let text = format!("{{\"Records\":[{{\"{field}\":\"aws:s3\"}}]}}");
+            let Ok(Event::Notices { source, .. }) = Event::read(&text) else { panic!("{text}") };
+            assert_eq!(source, "aws:s3");
+        }
+        let piped = r#"[{"messageId":"1","body":"b","eventSource":"aws:sqs"}]"#;
+        assert!(matches!(Event::read(piped), Ok(Event::Messages(messages)) if messages.len() == 1));
+        assert!(matches!(Event::read(r#"[{"op":"put","id":"a"}]"#), Ok(Event::Other(_))));
         assert!(Event::read(r#"{"Records":[{"eventSource":"aws:sqs","body":1}]}"#).is_err());
         assert!(Event::read(r#"{"Records":[{"eventSource":"aws:dynamodb","dynamodb":{}}]}"#).is_err());
+        assert!(Event::read(r#"{"Records":[{"eventSource":"aws:kinesis","kinesis":{}}]}"#).is_err());
         assert!(Event::read(r#"{"Records":[1]}"#).is_err());
     }
 }

@@ -3,6 +3,7 @@
 use lambda_runtime::Diagnostic;
 
 use crate::error::Error;
+use crate::ingest::Cause;
 
 /// The reason of a failed invocation.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,12 @@ impl Failure {
     /// The event is not for this function.
     pub(super) fn event(reason: String) -> Self {
         Self { kind: "Event".to_owned(), reason }
+    }
+
+    /// An event that came once, and not to a queue or a stream, was not appended.
+    pub(super) fn not_appended(cause: Cause, reason: &str) -> Self {
+        let kind = if cause == Cause::NotUnderstood { "Event" } else { "Unavailable" };
+        Self { kind: kind.to_owned(), reason: format!("the event was not appended: {reason}") }
     }
 
     /// The time ran out.

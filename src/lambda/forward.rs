@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::deadline::Deadline;
-use super::event::{Event, StreamChange};
+use super::event::Event;
 use super::failure::Failure;
 use super::metrics::{Measured, Metric};
+use super::stream::StreamChange;
 use super::target::Target;
 use crate::aws::{AwsOptions, Outgoing, Queue};
 use crate::env::{Env, System};
@@ -62,8 +63,12 @@ impl Forward {
     /// Sends the records of the event. The answer names the first record that must come again. All
     /// behind it come again as well.
     pub(super) async fn handle(&mut self, event: Event, request: &str, deadline: Deadline) -> Result<Value, Failure> {
-        let Event::Changes(changes) = event else {
-            return Err(Failure::event("the event holds no records of a stream".to_owned()));
+        let changes = match event {
+            Event::Changes(changes) => changes,
+            Event::Notices { source, .. } => return Err(Event::unwanted(&source)),
+            Event::Messages(_) | Event::Other(_) => {
+                return Err(Failure::event("the event holds no records of a stream".to_owned()));
+            }
         };
         let open = match self.open.take() {
             Some(open) => open,
@@ -169,7 +174,7 @@ mod tests {
     fn change(number: usize, key: &str, bytes: usize) -> StreamChange {
         let text = format!("{number}{}", " ".repeat(bytes));
         let (id, sequence, keys) = (format!("e{number}"), number.to_string(), key.to_owned());
-        StreamChange { text, id, sequence, keys, created: None }
+        StreamChange { text, id, sequence, keys, created: None, stream: String::new(), place: None }
     }
 
     #[test]

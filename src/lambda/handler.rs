@@ -114,7 +114,8 @@ impl State {
             }
             Self::Compact(compact) => {
                 let event = Event::read(payload.get())?;
-                compact.handle(event, &payload, &context.request_id, deadline).await
+                drop(payload);
+                compact.handle(event, &context.request_id, deadline).await
             }
             Self::Serve(serve) => serve.handle(payload, &context.request_id, deadline).await,
         }

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::config::IngestSettings;
 use super::deadline::Deadline;
-use super::event::{Event, StreamChange};
+use super::event::Event;
 use super::failure::Failure;
 use super::fold_request::FoldRequest;
 use super::metrics::{Measured, Metric, lost_races, seconds_since};
+use super::stream::StreamChange;
 use super::target::Target;
 use super::threshold::Threshold;
 use crate::collection::Collection;
@@ -54,14 +55,10 @@ impl Ingest {
         Self { target, max_receives, folding: compact.map(FoldRequest::new), threshold, open: None, warned: false }
     }
 
-    /// Appends the records of the event. The answer names the messages, or the first record of the
-    /// stream, that must come again.
+    /// Appends the records of the event. The answer names the messages that must come again, or the
+    /// first such record of the stream and all behind it. An event that holds neither is a body
+    /// itself: a notification, or an op.
     pub(super) async fn handle(&mut self, event: Event, request: &str, deadline: Deadline) -> Result<Value, Failure> {
-        if let Event::Other = event {
-            return Err(Failure::event(
-                "the event holds neither messages of a queue nor records of a stream".to_owned(),
-            ));
-        }
         let open = self.opened(deadline).await?;
         let before = open.collection.store().requests();
         let (outcome, sent) = match &event {
@@ -71,7 +68,7 @@ impl Ingest {
             Event::Changes(all) => {
                 (changes(&open, all, deadline).await, all.iter().map(|change| change.created).collect())
             }
-            Event::Other => (DeliveryOutcome::default(), Vec::new()),
+            Event::Notices { text, .. } | Event::Other(text) => (call(&open, text, deadline).await, Vec::new()),
         };
         if let Event::Messages(all) = &event {
             let by_revision = open.collection.config().ordering.is_revision();
@@ -159,9 +156,15 @@ async fn changes(open: &Open, changes: &[StreamChange], deadline: Deadline) -> D
         Some(Failed { index, reason, cause: Cause::NotUnderstood })
     });
     let good = changes.iter().take(wrong.as_ref().map_or(changes.len(), |failed| failed.index));
-    let deliveries: Vec<Delivery<'_>> =
-        good.map(|change| Delivery { body: &change.text, ..Delivery::default() }).collect();
-    let mut outcome = append_delivery_until(&open.writer, &open.bodies, "", &deliveries, deadline.passed()).await;
+    let deliveries: Vec<Delivery<'_>> = good
+        .map(|change| Delivery {
+            body: &change.text,
+            place: change.place.as_ref().map(|(group, position)| (group.as_str(), *position)),
+            leaving: false,
+        })
+        .collect();
+    let stream = changes.first().map_or("", |change| change.stream.as_str());
+    let mut outcome = append_delivery_until(&open.writer, &open.bodies, stream, &deliveries, deadline.passed()).await;
     outcome.failed.extend(wrong);
     if let Some(failed) = outcome.failed.first()
         && let Some(change) = changes.get(failed.index)
@@ -172,7 +175,13 @@ async fn changes(open: &Open, changes: &[StreamChange], deadline: Deadline) -> D
     outcome
 }
 
-/// The answer: the messages or the record that must come again.
+/// Appends an event of a service that waits for no answer: it is a body itself.
+async fn call(open: &Open, text: &str, deadline: Deadline) -> DeliveryOutcome {
+    let delivery = Delivery { body: text, ..Delivery::default() };
+    append_delivery_until(&open.writer, &open.bodies, "", &[delivery], deadline.passed()).await
+}
+
+/// The answer: the messages or the records that must come again.
 fn answer(event: &Event, outcome: &DeliveryOutcome) -> Result<Value, Failure> {
     // A message without an id cannot be reported, and the service deletes unreported messages.
     let unnamed = || Failure::event("a message has no id".to_owned());
@@ -185,10 +194,16 @@ fn answer(event: &Event, outcome: &DeliveryOutcome) -> Result<Value, Failure> {
             }
         }
         Event::Changes(changes) => {
+            // The service goes by the lowest number, and the list shows a person what comes again.
             let first = outcome.failed.iter().map(|failed| failed.index).min();
-            names.extend(first.and_then(|first| changes.get(first)).map(|change| change.sequence.as_str()));
+            let again = first.and_then(|first| changes.get(first..)).unwrap_or_default();
+            names.extend(again.iter().map(|change| change.sequence.as_str()));
         }
-        Event::Other => {}
+        Event::Notices { .. } | Event::Other(_) => {
+            if let Some(failed) = outcome.failed.first() {
+                return Err(Failure::not_appended(failed.cause, &failed.reason));
+            }
+        }
     }
     let failures: Vec<Value> = names.into_iter().map(|name| json!({ "itemIdentifier": name })).collect();
     Ok(json!({ "batchItemFailures": failures }))

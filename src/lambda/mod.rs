@@ -3,8 +3,8 @@
 //!
 //! | function | started by | does |
 //! |---|---|---|
-//! | `ingest` | messages of an SQS queue, records of a DynamoDB stream | appends their ops to the log |
-//! | `forward` | records of a DynamoDB stream | packs them into messages of a FIFO queue |
+//! | `ingest` | messages of an SQS queue, records of a DynamoDB or Kinesis stream, notifications | appends their ops to the log |
+//! | `forward` | records of a DynamoDB or Kinesis stream | packs them into messages of a FIFO queue |
 //! | `compact` | a schedule, a call, a message | folds, merges, and sweeps now and then |
 //! | `serve` | requests of a function URL | answers Chroma's clients, as `deltafold serve` does |
 //!
@@ -24,10 +24,12 @@ mod fold_request;
 mod forward;
 mod handler;
 mod ingest;
+mod kinesis;
 mod metrics;
 mod serve;
 mod serve_settings;
 mod start;
+mod stream;
 mod target;
 mod threshold;
 mod url;

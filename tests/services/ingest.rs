@@ -162,6 +162,23 @@ async fn poison_is_dead_lettered_alone_and_works_once_mended() {
     assert!(reader.get("p").await.unwrap().is_some());
 }
 
+/// Story: without dead letters a poison message of a FIFO queue came again at once and for ever, so
+/// `until_empty` never ended.
+#[tokio::test]
+async fn poison_without_dead_letters_ends_and_is_counted() {
+    let collection = collection(2).await;
+    let queue = queues::create(ministack::endpoint(), "endless.fifo", &[]).await;
+    let messages = [
+        outgoing("nonsense".to_owned(), "one", "1".into()),
+        outgoing(line(&put("a", "behind")), "one", "2".into()),
+        outgoing(line(&put("b", "other")), "two", "3".into()),
+    ];
+    assert_eq!(queue.send(&messages).await.unwrap(), []);
+    let done = drain(&collection, &queue).await;
+    assert_eq!((done.messages, done.left, done.dead), (1, 2, 0), "the poison, and the one behind it");
+    assert_eq!(queue.depth().await.unwrap().total(), 2);
+}
+
 /// A change with an idempotency key.
 fn change(op: &Op, source: &str, position: u128) -> String {
     let line = line(op);

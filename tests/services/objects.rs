@@ -198,6 +198,40 @@ async fn a_run_that_fails_is_named_by_its_lines() {
     assert_eq!(rows(&collection).await, 1_000);
 }
 
+/// An event of a bucket without versions: the key, and the sequencer of the write.
+fn created(key: &str, sequencer: &str) -> String {
+    let s3 = json!({ "bucket": { "name": BUCKET }, "object": { "key": key, "sequencer": sequencer } });
+    let record = json!({ "eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": s3 });
+    json!({ "Records": [record] }).to_string()
+}
+
+/// The events of a bucket come twice, through SNS and as they are. Each write is taken in once. An
+/// older content that is written again is another write, though its ETag and its second are those
+/// of the first: the sequencer tells them apart.
+#[tokio::test]
+async fn each_write_that_a_bucket_notifies_of_is_taken_in_once() {
+    let server = Server::start();
+    let collection = collection(1).await;
+    let bodies = bodies(&collection, &server).await;
+    let topic = |event: &str| json!({ "Type": "Notification", "TopicArn": "t", "Message": event }).to_string();
+    for (text, sequencer) in [("first", "00A1"), ("second", "00A2"), ("first", "00A3")] {
+        server.backend.put(BUCKET, "bulk/a b.jsonl", lines(3, text).as_bytes());
+        let event = created("bulk/a+b.jsonl", sequencer);
+        let once = deliver(&collection, &bodies, &event).await;
+        assert_eq!((once.ops, once.duplicates), (3, 0), "{:?}", once.failed);
+        for again in [&event, &topic(&event)] {
+            let again = deliver(&collection, &bodies, again).await;
+            assert_eq!((again.ops, again.duplicates), (0, 1), "{:?}", again.failed);
+        }
+        assert_eq!(document(&collection, "000000").await.as_deref(), Some(text));
+    }
+    assert_eq!(rows(&collection).await, 9);
+    refused(&deliver(&collection, &bodies, &created("other/k", "1")).await, &["bucket/other/k", "does not lie under"]);
+    let removed = created("bulk/a+b.jsonl", "00A4").replace("ObjectCreated:Put", "ObjectRemoved:Delete");
+    let outcome = deliver(&collection, &bodies, &removed).await;
+    assert_eq!((outcome.done.len(), outcome.ignored, outcome.ops), (1, 1, 0), "{:?}", outcome.failed);
+}
+
 /// An object of several pieces, while requests fail and answers break off.
 #[tokio::test]
 async fn an_object_comes_whole_though_connections_break() {

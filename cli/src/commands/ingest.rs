@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use clap::Args;
 use deltafold::WriterOptions;
+use deltafold::aws::QueueSettings;
 use deltafold::format::CollectionName;
-use deltafold::ingest::{BodyReader, ConsumeOptions, consume};
+use deltafold::ingest::{BodyReader, ConsumeOptions, Consumed, consume};
 use serde_json::json;
 
 use super::queue::Service;
 use crate::backlog::BacklogArguments;
 use crate::context::Context;
-use crate::exit::Outcome;
+use crate::exit::{Exit, Failure, Outcome};
 use crate::output::units::{count, counted, parse_span};
 use crate::signals;
 
@@ -19,8 +20,10 @@ use crate::signals;
 /// anywhere
 #[derive(Debug, Args)]
 #[command(after_help = "A message holds one op, a JSON list of ops, or one op a line, as `append` takes them; \
-    or, with `--objects`, it names an object of such lines: {\"s3\":\"s3://BUCKET/KEY\"}. It is deleted once \
-    its ops are durable. One that is none stays, and the queue's redrive policy moves it to the dead letters.")]
+    or, with `--objects`, it names an object of such lines: {\"s3\":\"s3://BUCKET/KEY\"}, or is the event \
+    notification of one. Envelopes of SNS, EventBridge, Lambda and Kinesis are opened. A message is deleted once \
+    its ops are durable. One that is none stays, and the queue's redrive policy moves it to the dead letters. \
+    With `--until-empty`, exit code 8 says that messages failed.")]
 pub(crate) struct Ingest {
     /// The collection
     collection: CollectionName,
@@ -73,33 +76,77 @@ impl Ingest {
             context.output.note(format!("consuming {}; interrupt to stop", queue.name()));
         }
         let done = consume(&collection, &queue, &options, signals::stopped(), |_| ()).await?;
+        self.report(context, queue.name(), &done)?;
+        // A signal is no failure of the messages.
+        if !self.until_empty || done.left == 0 {
+            return Ok(());
+        }
+        Err(left(&queue.settings().await?, queue.name(), self.visibility, &done))
+    }
+
+    fn report(&self, context: &Context, queue: &str, done: &Consumed) -> Outcome {
         if context.output.json {
             return Ok(context.output.document(&json!({
                 "collection": self.collection.as_str(),
-                "queue": queue.name(),
+                "queue": queue,
                 "messages": done.messages,
                 "ops": done.ops,
                 "duplicates": done.duplicates,
                 "skipped": done.skipped,
+                "ignored": done.ignored,
                 "failed": done.failed,
+                "left": done.left,
             }))?);
         }
-        let again = if done.duplicates > 0 {
-            format!("; {} of them had been appended before", count(done.duplicates))
-        } else {
-            String::new()
-        };
-        let skipped = if done.skipped > 0 {
-            format!("; records that the mapping skips: {}", count(done.skipped))
-        } else {
-            String::new()
-        };
-        let failed = if done.failed > 0 {
-            format!("; failed, and to come again: {}", count(done.failed))
-        } else {
-            String::new()
-        };
-        let (messages, ops) = (counted(done.messages, "message"), counted(done.ops, "op"));
-        Ok(context.output.line(format!("{messages}, {ops} appended to {}{again}{skipped}{failed}", self.collection))?)
+        let mut line = format!(
+            "{}, {} appended to {}",
+            counted(done.messages, "message"),
+            counted(done.ops, "op"),
+            self.collection
+        );
+        for (number, said) in [
+            (done.duplicates, "; messages that had been appended before: "),
+            (done.skipped, "; records that the mapping skips: "),
+            (done.ignored, "; events that call for no op: "),
+            (done.failed, "; deliveries that failed: "),
+        ] {
+            if number > 0 {
+                line.push_str(&format!("{said}{}", count(number)));
+            }
+        }
+        Ok(context.output.line(line)?)
+    }
+}
+
+/// The failure of a queue that is empty but for messages that failed: where they are, and what to
+/// do.
+fn left(settings: &QueueSettings, queue: &str, visibility: Option<Duration>, done: &Consumed) -> Failure {
+    let back = done.left.saturating_sub(done.dead);
+    let seconds = visibility.unwrap_or(settings.visibility_timeout).as_secs();
+    let dead_letters = settings.dead_letters.as_deref().map(|arn| arn.rsplit(':').next().unwrap_or(arn));
+    let mut places = Vec::new();
+    if back > 0 {
+        places.push(format!("{} back in `{queue}` within {seconds} s", count(back)));
+    }
+    if let Some(dead_letters) = dead_letters.filter(|_| done.dead > 0) {
+        places.push(format!(
+            "{} among the dead letters of `{dead_letters}`, or there at the next receive",
+            count(done.dead)
+        ));
+    }
+    let failure = Failure::new(
+        Exit::MessagesFailed,
+        format!("{} failed, and nothing is lost: {}", counted(done.left, "message"), places.join("; ")),
+    )
+    .help("the warnings above name each message and its mistake")
+    .detail("left", done.left)
+    .detail("in_queue", back)
+    .detail("in_dead_letters", done.dead)
+    .detail("visible_after_seconds", seconds);
+    match dead_letters {
+        Some(dead_letters) => failure
+            .help(format!("`deltafold queue peek {dead_letters}` shows the dead letters; `deltafold queue redrive {dead_letters}` moves them back"))
+            .detail("dead_letters", dead_letters),
+        None => failure.help(format!("`{queue}` has no dead letters: set a redrive policy, or such a message comes again until the queue forgets it")),
     }
 }

@@ -251,6 +251,37 @@ fn ingest_appends_messages_and_ends_when_told() {
     cloud.run("ingest c --queue nowhere").ends_with(4).complains("no such queue");
 }
 
+/// Story: `ingest --until-empty` ended with 0 though messages had failed, and scripts went on.
+#[test]
+fn ingest_until_empty_tells_where_failed_messages_are() {
+    let cloud = Cloud::new();
+    cloud.run("create c --dimension 2").ok();
+    let send = |queue: &Queue, body: &str| {
+        let message = deltafold::aws::Outgoing { body: body.to_owned(), ..deltafold::aws::Outgoing::default() };
+        assert!(block(queue.send(&[message])).expect("sent").is_empty());
+    };
+    let topic =
+        "{\"Type\":\"Notification\",\"TopicArn\":\"t\",\"Message\":\"{\\\"op\\\":\\\"put\\\",\\\"id\\\":\\\"a\\\"}\"}";
+    let queue = block(queues::create(ministack::endpoint(), "cli-left", &[]));
+    send(&queue, topic);
+    send(&queue, "{\"AlarmName\":\"x\",\"NewStateValue\":\"ALARM\"}");
+    let ran = cloud.run(&format!("ingest c --queue {} --until-empty", queue.url())).ends_with(8);
+    assert!(ran.stdout.contains("1 message, 1 op appended to c") && ran.stdout.contains("failed: 1"), "{ran:?}");
+    for words in
+        ["a CloudWatch alarm holds no op", "1 message failed", "1 back in `cli-left` within 30 s", "redrive policy"]
+    {
+        assert!(ran.stderr.contains(words), "{words}: {ran:?}");
+    }
+    let (queue, dead) = with_letters("cli-left-dead", &[]);
+    send(&queue, "nonsense");
+    let ran = cloud.run(&format!("ingest c --queue {} --until-empty --json", queue.url())).ends_with(8);
+    let last: serde_json::Value = serde_json::from_str(ran.stderr.lines().last().expect("an error")).expect("JSON");
+    let error = &last["error"];
+    assert_eq!((error["kind"].as_str(), error["left"].as_u64()), (Some("messages_failed"), Some(1)), "{ran:?}");
+    assert_eq!((error["in_dead_letters"].as_u64(), error["dead_letters"].as_str()), (Some(1), Some(dead.name())));
+    assert_eq!(depth(&dead), 1);
+}
+
 /// Story: `--json` put plain warnings between the lines of JSON on standard error, and scripts
 /// failed.
 #[test]

@@ -246,7 +246,7 @@ ingest = function(
         )
         if feed
         else None,
-        allow("ReadObjects", "s3:GetObject", f"arn:{aws.get_partition().partition}:s3:::{objects}/*") if objects else None,
+        allow("ReadObjects", ["s3:GetObject", "s3:GetObjectVersion"], f"arn:{aws.get_partition().partition}:s3:::{objects}/*") if objects else None,
         allow("ReadHeads", "dynamodb:GetItem", heads) if heads else None,
     ],
     {

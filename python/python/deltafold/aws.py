@@ -60,9 +60,12 @@ def ingest_handler(
     max_receives: Optional[int] = None,
     memory: Optional[str] = None,
 ) -> Handler:
-    """A handler that appends messages of SQS, or records of a DynamoDB stream, to a collection.
+    """A handler that appends messages of SQS, or records of a stream, to a collection.
 
-    The answer names the messages that failed, or the first record that must come again. The event
+    Streams are of DynamoDB or Kinesis. Notifications of SNS, EventBridge and buckets are opened, also
+    where they start the function themselves.
+
+    The answer names the messages that failed, or the records that must come again. The event
     source mapping needs ``ReportBatchItemFailures``. Order, redelivery and poison records follow the
     rules of the function ``ingest``.
 

@@ -19,6 +19,8 @@ pub(super) struct Piece {
     /// The length of the object.
     pub(super) total: u64,
     pub(super) etag: String,
+    /// Its version, in a bucket with versions.
+    pub(super) version: Option<String>,
     /// The time of its last write, in seconds since 1970.
     pub(super) written: i64,
 }
@@ -82,6 +84,9 @@ impl Objects {
         if let Some(etag) = wanted {
             request = request.if_match(format!("\"{etag}\""));
         }
+        if let Some(version) = &of.version {
+            request = request.version_id(version);
+        }
         let output = request.send().await.map_err(|error| match judge(&error) {
             Fault::Absent => Missed::Final(format!("there is no object `{of}`; put it there, or correct its address")),
             Fault::Refused => Missed::Changed,
@@ -94,6 +99,8 @@ impl Objects {
             Fault::Conflict | Fault::Unchanged => transient("the store was busy"),
         })?;
         let etag = output.e_tag().map(|etag| etag.trim_matches('"').to_owned());
+        // `null` is the version of objects from before the bucket had versions.
+        let version = output.version_id().filter(|version| *version != "null").map(str::to_owned);
         let written = output.last_modified().map(aws_smithy_types::DateTime::secs);
         let (Some(etag), Some(written)) = (etag, written) else {
             return Err(transient("the answer does not say which object it is of"));
@@ -119,6 +126,6 @@ impl Objects {
         if bytes.len() as u64 != wanted {
             return Err(transient("the answer broke off"));
         }
-        Ok(Piece { bytes, total, etag, written })
+        Ok(Piece { bytes, total, etag, version, written })
     }
 }

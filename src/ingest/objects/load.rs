@@ -121,9 +121,15 @@ fn wrong(of: &Reference, last: u64, reason: &str) -> String {
     )
 }
 
-/// The name of an object as a source: its address, its ETag and the time of its last write.
+/// The name of an object as a source: its address and its version. Without one, its ETag, and the
+/// sequencer of the event that names it or the time of its last write.
 fn source_of(of: &Reference, piece: &Piece) -> String {
-    let which = format!("@{}.{}", piece.etag, piece.written);
+    let Piece { etag, written, .. } = piece;
+    let which = match (of.version.as_ref().or(piece.version.as_ref()), &of.sequencer) {
+        (Some(version), _) => format!("@version.{version}"),
+        (None, Some(sequencer)) => format!("@{etag}.event.{sequencer}"),
+        (None, None) => format!("@{etag}.{written}"),
+    };
     let name = format!("{of}{which}");
     if name.len() <= MAX_SOURCE_BYTES {
         return name;
@@ -137,13 +143,38 @@ mod tests {
 
     #[test]
     fn an_object_is_identified_by_etag_and_time() {
-        let piece = |etag: &str, written| Piece { bytes: Bytes::new(), total: 0, etag: etag.to_owned(), written };
-        let named = |key: &str| Reference { bucket: "b".to_owned(), key: key.to_owned(), etag: None };
+        let piece = |etag: &str, written| Piece {
+            bytes: Bytes::new(),
+            total: 0,
+            etag: etag.to_owned(),
+            version: None,
+            written,
+        };
+        let named = |key: &str| Reference { bucket: "b".to_owned(), key: key.to_owned(), ..Reference::default() };
         assert_eq!(source_of(&named("k"), &piece("e", 7)), "s3://b/k@e.7");
         let long = "k".repeat(1_024);
         let names =
             [("e", 7), ("f", 7), ("e", 8)].map(|(etag, written)| source_of(&named(&long), &piece(etag, written)));
         assert!(names.iter().all(|name| name.len() <= MAX_SOURCE_BYTES));
         assert!(names[0] != names[1] && names[0] != names[2] && names[1] != names[2]);
+    }
+
+    #[test]
+    fn a_version_or_an_event_identifies_an_object_better() {
+        let piece = |version: Option<&str>| Piece {
+            bytes: Bytes::new(),
+            total: 0,
+            etag: "e".to_owned(),
+            version: version.map(str::to_owned),
+            written: 7,
+        };
+        let named = Reference { bucket: "b".to_owned(), key: "k".to_owned(), ..Reference::default() };
+        let by_event = Reference { sequencer: Some("5F".to_owned()), ..named.clone() };
+        let by_version = Reference { version: Some("v1".to_owned()), ..by_event.clone() };
+        assert_eq!(source_of(&by_event, &piece(None)), "s3://b/k@e.event.5F");
+        // By whichever way it is named, a version is one object.
+        for of in [&named, &by_event, &by_version] {
+            assert_eq!(source_of(of, &piece(Some("v1"))), "s3://b/k@version.v1");
+        }
     }
 }

@@ -112,7 +112,7 @@ def broken(model, source, serve="no"):
     objects = ingest["variables"].get("DELTAFOLD_OBJECTS", "")
     # The model gives the template's own bucket an ARN. A literal ARN is a foreign bucket.
     foreign = [one for one in model.roles if ":s3:::" in json.dumps(one)]
-    wanted = [("s3:GetObject", f"{objects.removeprefix('s3://')}/*")] if objects else []
+    wanted = [(["s3:GetObject", "s3:GetObjectVersion"], f"{objects.removeprefix('s3://')}/*")] if objects else []
     found_objects = [(one["Action"], one["Resource"].split(":::", 1)[1]) for one in foreign]
     rule(found_objects == wanted, f"objects are read where they may be named, and nowhere else: {found_objects}")
     rule(not objects or objects.removeprefix("s3://").count("/") >= 1, "objects lie under a prefix")

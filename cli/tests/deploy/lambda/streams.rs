@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
 use deltafold_testing::lambda::{self, Answer, changes, messages};
 use deltafold_testing::s3::{self, Fault};
 use deltafold_testing::{ministack, moves, queues};
@@ -78,7 +79,7 @@ async fn a_stream_is_appended_in_order_up_to_its_first_error() {
     let function = cloud.function("ingest", &[mapping]).await;
     let all = six_changes();
     let (answer, request) = function.invoke(&changes(&all), LONG).await;
-    assert_eq!(answer.failures(), [sequence(4)]);
+    assert_eq!(answer.failures(), [sequence(4), sequence(5), sequence(6)], "it, and all behind it");
     let reader = collection.reader().await.unwrap();
     let entry = reader.get("a").await.unwrap().unwrap();
     assert_eq!(entry.record.metadata["n"], deltafold::format::Value::I64(2));
@@ -98,6 +99,113 @@ async fn a_stream_is_appended_in_order_up_to_its_first_error() {
     let function = cloud.function("ingest", &[("DELTAFOLD_MAPPING", "s3://bucket/data/maps/none.toml")]).await;
     let (Answer::Failed(kind, reason), _) = function.invoke(&changes(&all), LONG).await else { panic!("no mapping") };
     assert!(kind == "Deltafold.InvalidInput" && reason.contains("maps/none.toml"), "{kind}: {reason}");
+}
+
+/// A record of a Kinesis stream with this number and this data.
+fn kinesis(number: u64, key: &str, data: &str) -> Value {
+    let sequence = format!("{:056}", 10_u128.pow(37) + u128::from(number)).replacen('0', "4", 1);
+    json!({
+        "kinesis": {
+            "kinesisSchemaVersion": "1.0",
+            "partitionKey": key,
+            "sequenceNumber": sequence,
+            "data": base64::engine::general_purpose::STANDARD.encode(data),
+            "approximateArrivalTimestamp": 1.5,
+        },
+        "eventSource": "aws:kinesis",
+        "eventVersion": "1.0",
+        "eventID": format!("shardId-000000000006:{sequence}"),
+        "eventName": "aws:kinesis:record",
+        "awsRegion": "us-east-1",
+        "eventSourceARN": "arn:aws:kinesis:us-east-1:000000000000:stream/s",
+    })
+}
+
+async fn rows(collection: &deltafold::Collection) -> u64 {
+    let mut compactor = collection.compactor(deltafold::CompactorOptions::default());
+    compactor.run_once().await.unwrap().events.iter().map(|event| event.rows_in).sum()
+}
+
+/// Of five records of a Kinesis stream the third is wrong. The answer names it and those behind it.
+/// However often the batch comes, each op is in the log once: the partition key in its shard is a
+/// source. A batch of another key that the service works on at the same time loses nothing.
+#[tokio::test]
+async fn records_of_kinesis_are_appended_once_and_in_order() {
+    let cloud = Cloud::start();
+    let collection = cloud.collection(1).await;
+    let mapping = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(mapping.path(), MAPPING).unwrap();
+    let function = cloud.function("ingest", &[("DELTAFOLD_MAPPING", mapping.path().to_str().unwrap())]).await;
+    let put = |id: &str, embedding: &[u8]| json!({ "op": "put", "id": id, "embedding": embedding }).to_string();
+    // DynamoDB writes such records into a Kinesis stream. They have no number of their own.
+    let change = json!({
+        "awsRegion": "us-east-1", "eventID": "k1", "eventName": "INSERT", "userIdentity": null,
+        "recordFormat": "application/json", "tableName": "T", "eventSource": "aws:dynamodb",
+        "dynamodb": {
+            "ApproximateCreationDateTime": 1_790_000_000_123_456_u64, "Keys": { "id": { "S": "r2" } },
+            "NewImage": item("r2", 2, &[1, 2]), "SizeBytes": 20,
+        },
+    });
+    let records = |third: &str| {
+        let texts = [put("r1", &[1, 2]), change.to_string(), third.to_owned(), put("r4", &[1, 2]), put("r5", &[1, 2])];
+        let records =
+            texts.iter().zip(1..).map(|(text, number)| kinesis(number, ["k", "l"][number as usize % 2], text));
+        json!({ "Records": records.collect::<Vec<_>>() })
+    };
+    let names: Vec<String> = {
+        let all = records("");
+        let records = all["Records"].as_array().unwrap();
+        records.iter().map(|record| record["kinesis"]["sequenceNumber"].as_str().unwrap().to_owned()).collect()
+    };
+    let wrong = records(&put("r3", &[1]));
+    for _ in 0..2 {
+        let (answer, _) = function.invoke(&wrong, LONG).await;
+        assert_eq!(answer.failures(), names[2..], "r3, r4 and r5");
+        assert_eq!(ids(&collection).await, ["r1", "r2"]);
+    }
+    // A batch of another key with a higher number is in the log before.
+    let ahead = json!({ "Records": [kinesis(9, "m", &put("r9", &[1, 2]))] });
+    let good = records(&put("r3", &[1, 2]));
+    for event in [&ahead, &good, &good, &ahead] {
+        let (answer, _) = function.invoke(event, LONG).await;
+        assert_eq!(answer.failures(), [] as [&str; 0]);
+    }
+    assert_eq!(ids(&collection).await, ["r1", "r2", "r3", "r4", "r5", "r9"]);
+    assert_eq!(rows(&collection).await, 6, "each is in the log once");
+}
+
+/// A topic, a bucket or a rule starts the function itself and waits for no answer. An event that
+/// cannot be appended fails the invocation, and the service makes it again.
+#[tokio::test]
+async fn notifications_are_appended_or_fail_the_invocation() {
+    let cloud = Cloud::start();
+    let collection = cloud.collection(1).await;
+    let lines = "{\"op\":\"put\",\"id\":\"o1\"}\n{\"op\":\"put\",\"id\":\"o2\"}\n";
+    cloud.server.backend.put(s3::BUCKET, "bulk/a b.jsonl", lines.as_bytes());
+    let objects = format!("s3://{}/bulk?endpoint={}", s3::BUCKET, cloud.server.endpoint());
+    let function = cloud.function("ingest", &[("DELTAFOLD_OBJECTS", &objects)]).await;
+    let op = |id: &str| json!({ "op": "put", "id": id });
+    let topic = json!({ "Records": [{ "EventSource": "aws:sns", "Sns": { "Message": op("t").to_string() } }] });
+    let rule = json!({ "detail-type": "rec", "source": "my.app", "detail": op("e") });
+    let bucket = |key: &str| {
+        let object = json!({ "key": key, "sequencer": "5F" });
+        let s3 = json!({ "bucket": { "name": s3::BUCKET }, "object": object });
+        json!({ "Records": [{ "eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": s3 }] })
+    };
+    for event in [&topic, &rule, &op("c"), &bucket("bulk/a+b.jsonl"), &bucket("bulk/a+b.jsonl")] {
+        let (answer, _) = function.invoke(event, LONG).await;
+        assert_eq!(answer.failures(), [] as [&str; 0], "{event}");
+    }
+    assert_eq!(ids(&collection).await, ["c", "e", "o1", "o2", "t"]);
+    assert_eq!(rows(&collection).await, 5, "the object is taken in once");
+    for (event, words) in [
+        (bucket("elsewhere/k"), "does not lie under"),
+        (json!({ "detail-type": "Scheduled Event", "source": "aws.events" }), "Scheduled Event"),
+        (json!({}), "field `op`"),
+    ] {
+        let (Answer::Failed(kind, reason), _) = function.invoke(&event, LONG).await else { panic!("{event}") };
+        assert!(kind == "Deltafold.Event" && reason.contains(words), "{kind}: {reason}");
+    }
 }
 
 /// The forwarder packs the records that a rule takes into one message, and sends unreadable ones
