@@ -76,6 +76,9 @@ pub(crate) enum Command {
     /// Purge queues and drop a collection, to begin anew
     #[cfg(feature = "sqs")]
     Reset(super::commands::reset::ResetArgs),
+    /// Take over the items of a DynamoDB table, from an export or a scan
+    #[cfg(feature = "mapping")]
+    Backfill(Box<super::commands::backfill::Backfill>),
     /// Show the ops that a mapping makes of records of a DynamoDB stream
     #[cfg(feature = "mapping")]
     Map(super::commands::map::MapRecords),
@@ -124,6 +127,8 @@ impl Command {
             #[cfg(feature = "sqs")]
             Self::Reset(command) => command.run(context).await,
             #[cfg(feature = "mapping")]
+            Self::Backfill(command) => command.run(context).await,
+            #[cfg(feature = "mapping")]
             Self::Map(command) => command.run(context),
             #[cfg(feature = "import")]
             Self::Import(command) => command.run(context).await,
@@ -156,6 +161,8 @@ impl Command {
             Self::Copy(_) => Some("nothing is lost: the same command again goes on where this one stopped"),
             #[cfg(feature = "sqs")]
             Self::Ingest(_) => None,
+            #[cfg(feature = "mapping")]
+            Self::Backfill(_) => None,
             #[cfg(feature = "serve")]
             Self::Serve(_) => None,
             Self::Verify(_) => Some("there is no verdict: run the same command again"),

@@ -4,6 +4,8 @@
 //! that failed. [`consume()`] runs both on a queue. The first two know no transport.
 
 mod append;
+#[cfg(feature = "mapping")]
+mod backfill;
 mod body;
 #[cfg(feature = "sqs")]
 mod consume;
@@ -19,6 +21,10 @@ mod reference;
 #[cfg(feature = "lambda")]
 pub(crate) use append::STREAM_WITHOUT_ORDER;
 pub use append::{append_delivery, append_delivery_until};
+#[cfg(feature = "mapping")]
+pub use backfill::{
+    BackfillError, BackfillOptions, Backfilled, Export, ExportKind, Items, RefusedItem, Scan, backfill,
+};
 pub use body::BodyReader;
 #[cfg(feature = "sqs")]
 pub use consume::{ConsumeOptions, Consumed, consume};
@@ -26,7 +32,7 @@ pub use delivery::{Cause, Delivery, DeliveryOutcome, Failed};
 #[cfg(feature = "mapping")]
 pub use mapping::{
     Attribute, Bytes, Event, Item, ItemChange, Mapped, Mapping, MappingError, RecordError, Sample, Skip, StreamRecord,
-    stream_records,
+    UserIdentity, stream_records,
 };
 #[cfg(feature = "objects")]
 pub use objects::Objects;

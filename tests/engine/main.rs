@@ -6,6 +6,8 @@
     reason = "a test panics where something is wrong, and starts tasks of its own"
 )]
 
+#[cfg(feature = "mapping")]
+mod backfill;
 mod backlog;
 #[cfg(feature = "s3")]
 mod cached;

@@ -1,6 +1,8 @@
 //! The commands.
 
 pub(crate) mod append;
+#[cfg(feature = "mapping")]
+pub(crate) mod backfill;
 pub(crate) mod compact;
 pub(crate) mod completions;
 pub(crate) mod copy;

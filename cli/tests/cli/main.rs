@@ -2,6 +2,9 @@
 //! and its advice.
 
 mod append;
+#[cfg(feature = "mapping")]
+#[expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]
+mod backfill;
 #[cfg(unix)]
 mod closed;
 #[cfg(all(feature = "s3", feature = "dynamodb"))]

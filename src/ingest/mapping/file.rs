@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Mapping;
+use super::condition::Condition;
 use super::convert::Kind;
 use super::error::MappingError;
 use super::path::Path;
@@ -140,7 +141,10 @@ impl Reading<'_> {
             },
             name,
         };
-        if rule.document.is_none() && rule.embedding.is_none() && rule.metadata.is_empty() {
+        // A rule about deletions makes no record.
+        let is_about_deletions = rule.matches.iter().any(Condition::is_about_deletions);
+        let maps_nothing = rule.document.is_none() && rule.embedding.is_none() && rule.metadata.is_empty();
+        if maps_nothing && !is_about_deletions {
             let reason = "it maps nothing; name attributes under `document`, `embedding` or `[rule.metadata]`";
             return Err(reading.error(value.span(), reason));
         }
@@ -208,14 +212,13 @@ impl Reading<'_> {
         })
     }
 
-    fn conditions(&self, value: Option<&Value<'_>>, key: &str) -> Read<Vec<(Path, Patterns)>> {
+    fn conditions(&self, value: Option<&Value<'_>>, key: &str) -> Read<Vec<Condition>> {
         let Some(value) = value else { return Ok(Vec::new()) };
         let table = self.table(value, key, &format!("{key} = {{ SK = \"LINE#*\" }}"))?;
         let condition = |(attribute, patterns): (&Spanned<_>, &Value<'_>)| {
             let name: &std::borrow::Cow<'_, str> = attribute.get_ref();
-            let path =
-                Path::parse(name).map_err(|reason| self.error(attribute.span(), format!("`{key}`: {reason}")))?;
-            Ok((path, self.patterns(patterns, name)?))
+            Condition::parse(name, self.patterns(patterns, name)?)
+                .map_err(|reason| self.error(attribute.span(), format!("`{key}`: {reason}")))
         };
         table.iter().map(condition).collect()
     }

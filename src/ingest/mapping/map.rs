@@ -71,7 +71,10 @@ pub(super) fn map<'a>(rules: impl Iterator<Item = &'a Rule>, record: &StreamReco
             let old = change.old.as_ref().map_or(View::key(&change.keys), View::whole);
             (Some(old), Some(image(change.new.as_ref(), record)?))
         }
-        Event::Remove => (Some(change.old.as_ref().map_or(View::key(&change.keys), View::whole)), None),
+        Event::Remove => {
+            let old = change.old.as_ref().map_or(View::key(&change.keys), View::whole);
+            (Some(old.gone(record.user_identity.as_ref())), None)
+        }
     };
     let new = match new {
         Some(view) => taken(&of_table, view)?,

@@ -25,6 +25,7 @@
 //! `docs/ingest.md` describes the file.
 
 mod attribute;
+mod condition;
 mod convert;
 mod error;
 mod file;
@@ -46,7 +47,7 @@ pub use attribute::{Attribute, Bytes, Item};
 pub use error::{MappingError, RecordError};
 pub use map::{Mapped, Skip};
 pub use samples::{Sample, stream_records};
-pub use stream::{Event, ItemChange, StreamRecord};
+pub use stream::{Event, ItemChange, StreamRecord, UserIdentity};
 
 /// A parsed mapping file. Clones share it.
 #[derive(Debug, Clone, PartialEq)]

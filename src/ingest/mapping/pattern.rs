@@ -8,6 +8,12 @@ impl Patterns {
     pub(super) fn match_text(&self, text: &str) -> bool {
         self.0.iter().any(|pattern| matches(pattern, text))
     }
+
+    /// The same for the ARN of a stream, or of a table. A table fits if a stream of it would.
+    pub(super) fn match_arn(&self, arn: &str) -> bool {
+        let of_table = |pattern: &String| pattern.split_once("/stream/").is_some_and(|(table, _)| matches(table, arn));
+        self.match_text(arn) || (!arn.contains("/stream/") && self.0.iter().any(of_table))
+    }
 }
 
 fn matches(pattern: &str, text: &str) -> bool {

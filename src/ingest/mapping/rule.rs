@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use deltafold_format::{Change, CollectionName, Metadata, Patch, Record, Value};
 
 use super::attribute::{Attribute, Item};
+use super::condition::Condition;
 use super::convert::{self, Kind};
 use super::error::RecordError;
 use super::path::Path;
@@ -21,9 +22,9 @@ pub(super) struct Rule {
     pub(super) tables: Option<Patterns>,
     pub(super) arns: Option<Patterns>,
     /// The rule takes an item if all of these exist and match.
-    pub(super) matches: Vec<(Path, Patterns)>,
+    pub(super) matches: Vec<Condition>,
     /// And none of these matches.
-    pub(super) unless: Vec<(Path, Patterns)>,
+    pub(super) unless: Vec<Condition>,
     pub(super) id: Template,
     pub(super) document: Option<Path>,
     pub(super) embedding: Option<Path>,
@@ -67,35 +68,35 @@ pub(super) enum Remove {
 impl Rule {
     /// Whether the rule covers the record's table.
     pub(super) fn is_of_table(&self, record: &StreamRecord) -> Result<bool, RecordError> {
-        let fits = |patterns: &Option<Patterns>, found: Option<&str>| {
-            match (patterns, found) {
-            (None, _) => Ok(true),
-            (Some(patterns), Some(found)) => Ok(patterns.match_text(found)),
-            (Some(_), None) => Err(RecordError::new(
-                "the rule is about certain tables, and the record does not say of which it is (it has no `eventSourceARN`, or one of no table)",
-            )
-            .in_rule(&self.name)),
-        }
+        let unknown = |what: &str| {
+            let reason =
+                format!("the rule is about certain tables, and the record does not say of which it is ({what})");
+            RecordError::new(reason).in_rule(&self.name)
         };
-        Ok(fits(&self.tables, record.table())? && fits(&self.arns, record.source_arn.as_deref())?)
+        let of_table = match (&self.tables, record.table()) {
+            (None, _) => true,
+            (Some(patterns), Some(table)) => patterns.match_text(table),
+            (Some(_), None) => {
+                return Err(unknown("it has no `tableName`, and no `eventSourceARN` or one of no table"));
+            }
+        };
+        let of_stream = match (&self.arns, record.source_arn.as_deref()) {
+            (None, _) => true,
+            (Some(patterns), Some(arn)) => patterns.match_arn(arn),
+            (Some(_), None) => return Err(unknown("it has no `eventSourceARN`; name the table under `table` instead")),
+        };
+        Ok(of_table && of_stream)
     }
 
     /// Whether the rule takes the item.
     pub(super) fn takes(&self, view: View<'_>) -> Result<bool, RecordError> {
-        let fits = |(path, patterns): &(Path, Patterns)| {
-            Ok::<_, RecordError>(match view.find(path, "decides whether the rule takes the item")? {
-                Some(Attribute::String(text) | Attribute::Number(text)) => patterns.match_text(text),
-                Some(Attribute::Bool(truth)) => patterns.match_text(if *truth { "true" } else { "false" }),
-                _ => false,
-            })
-        };
         for one in &self.matches {
-            if !fits(one)? {
+            if !one.fits(view)? {
                 return Ok(false);
             }
         }
         for one in &self.unless {
-            if fits(one)? {
+            if one.fits(view)? {
                 return Ok(false);
             }
         }

@@ -1,5 +1,5 @@
 //! Records of DynamoDB streams, as AWS Lambda sends and `aws dynamodbstreams get-records` prints
-//! them.
+//! them, and as DynamoDB puts them into a Kinesis data stream.
 
 use serde::Deserialize;
 
@@ -15,12 +15,31 @@ pub struct StreamRecord {
     /// The kind of the change.
     #[serde(rename = "eventName")]
     pub event: Event,
-    /// The ARN of the stream, in events of Lambda.
+    /// The ARN of the stream, in events of Lambda. The ARN of the table, for an item of an export.
     #[serde(rename = "eventSourceARN")]
     pub source_arn: Option<String>,
+    /// The name of the table, in records of a Kinesis data stream.
+    #[serde(rename = "tableName")]
+    pub table_name: Option<String>,
+    /// The identity that deleted the item, if it is not a user of the table: the service deletes
+    /// items whose time to live is over.
+    #[serde(rename = "userIdentity")]
+    pub user_identity: Option<UserIdentity>,
     /// The change itself.
     #[serde(rename = "dynamodb")]
     pub change: ItemChange,
+}
+
+/// An identity that made a change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct UserIdentity {
+    /// Its name: `dynamodb.amazonaws.com` for the service itself.
+    #[serde(rename = "principalId", alias = "PrincipalId")]
+    pub principal_id: Option<String>,
+    /// Its type, such as `Service`.
+    #[serde(rename = "type", alias = "Type")]
+    pub kind: Option<String>,
 }
 
 /// The kind of a change.
@@ -69,9 +88,11 @@ pub struct ItemChange {
 }
 
 impl StreamRecord {
-    /// The table's name, from `arn:aws:dynamodb:REGION:ACCOUNT:table/NAME/stream/LABEL`.
+    /// The table's name: `tableName`, or that in
+    /// `arn:aws:dynamodb:REGION:ACCOUNT:table/NAME/stream/LABEL`.
     pub fn table(&self) -> Option<&str> {
-        self.source_arn.as_deref()?.split_once(":table/")?.1.split('/').next()
+        let of_arn = || self.source_arn.as_deref()?.split_once(":table/")?.1.split('/').next();
+        self.table_name.as_deref().or_else(of_arn)
     }
 
     /// [`ItemChange::sequence`] as a number. `None` if it is missing or exceeds 128 bits.

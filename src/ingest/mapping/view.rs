@@ -3,21 +3,33 @@
 use super::attribute::{Attribute, Item};
 use super::error::RecordError;
 use super::path::Path;
+use super::stream::UserIdentity;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View<'a> {
     item: &'a Item,
     /// The view shows every attribute of the item.
     whole: bool,
+    /// The identity that deleted the item.
+    deleted_by: Option<&'a UserIdentity>,
 }
 
 impl<'a> View<'a> {
     pub(super) fn whole(item: &'a Item) -> Self {
-        Self { item, whole: true }
+        Self { item, whole: true, deleted_by: None }
     }
 
     pub(super) fn key(item: &'a Item) -> Self {
-        Self { item, whole: false }
+        Self { item, whole: false, deleted_by: None }
+    }
+
+    /// The same of an item that this identity deleted.
+    pub(super) fn gone(self, deleted_by: Option<&'a UserIdentity>) -> Self {
+        Self { deleted_by, ..self }
+    }
+
+    pub(super) fn deleted_by(self) -> Option<&'a UserIdentity> {
+        self.deleted_by
     }
 
     /// The item, if the stream shows all of it.

@@ -6,6 +6,7 @@ pub mod chroma;
 #[cfg(all(feature = "s3", feature = "dynamodb"))]
 pub mod cloud;
 pub mod data;
+pub mod export;
 pub mod far;
 #[cfg(feature = "lambda")]
 pub mod lambda;

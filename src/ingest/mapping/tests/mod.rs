@@ -8,6 +8,7 @@ use super::*;
 mod any;
 mod attributes;
 mod changes;
+mod deletions;
 mod files;
 mod rules;
 
