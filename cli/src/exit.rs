@@ -36,6 +36,7 @@ pub(crate) enum Exit {
     TryAgain = 5,
     Damaged = 6,
     Partly = 7,
+    #[cfg_attr(not(feature = "sqs"), expect(dead_code, reason = "only a queue makes it"))]
     MessagesFailed = 8,
     OutOfMemory = crate::out_of_memory::EXIT_CODE as isize,
     Interrupted = 130,
@@ -181,9 +182,8 @@ impl From<deltafold::Error> for Failure {
                  `deltafold repair` rebuilds registers",
             ),
             ErrorKind::NewerFormat => failure.help("update deltafold: a newer one wrote this"),
-            ErrorKind::Storage => {
-                failure.help("check the address of the store, the permissions there and, of a folder, the free space")
-            }
+            ErrorKind::Storage => failure
+                .help("`deltafold doctor` tries what the store can do; docs/s3.md says what to do about each error"),
             ErrorKind::OutOfMemory => failure.help("set a smaller `--memory`, or let the process have more"),
             ErrorKind::Invariant => failure.help("please report this; nothing was published"),
             _ => failure,

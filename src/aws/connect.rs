@@ -6,17 +6,22 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_http_client::Builder;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use aws_smithy_http_client::tls::{TlsContext, TrustStore};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 use super::credentials::Fit;
 use super::environment::{check, check_value};
 use super::file::read_file;
+use super::proxy::Proxies;
+use super::wire::Wire;
 use crate::setters::setters;
 use crate::store_error::{StoreError, StoreErrorKind};
 
 /// The certificates of all authorities together take a quarter of this.
 const MAX_CERTIFICATES: u64 = 1 << 20;
+/// The variable of a file of certificates, as the tools of AWS read it.
+const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
 /// The way to a service. Unset options come from the places where the tools of AWS look:
 /// environment, profile, container, machine.
@@ -30,7 +35,8 @@ pub struct AwsOptions {
     pub endpoint: Option<String>,
     /// Keys, instead of those of the environment.
     pub credentials: Option<Credentials>,
-    /// Certificates of authorities to trust besides those of the operating system, in PEM.
+    /// Certificates of authorities to trust besides those of the operating system and of the file
+    /// in `AWS_CA_BUNDLE`, in PEM.
     pub ca_certificates: Option<Vec<u8>>,
     /// The timeouts.
     pub timeouts: Timeouts,
@@ -107,24 +113,25 @@ impl Timeouts {
 
 /// The shared configuration of all clients.
 pub(crate) async fn connect(what: &str, options: &AwsOptions) -> Result<SdkConfig, StoreError> {
+    Ok(connect_by(what, options).await?.0)
+}
+
+/// The shared configuration of all clients, and the HTTP client, which knows its proxies.
+pub(crate) async fn connect_by(what: &str, options: &AwsOptions) -> Result<(SdkConfig, Wire), StoreError> {
     let invalid = |reason: String| StoreError::new(StoreErrorKind::Permanent, "connect to", what, reason);
     let region = check(|name| std::env::var_os(name)).map_err(invalid)?;
     for (name, value) in [("the region", &options.region), ("the endpoint", &options.endpoint)] {
         check_value(name, value.as_deref().unwrap_or_default()).map_err(invalid)?;
     }
-    let mut roots = TrustStore::default();
-    if let Some(pem) = &options.ca_certificates {
-        roots.add_pem_certificate(pem.clone());
-    }
-    let tls = TlsContext::builder().with_trust_store(roots).build();
+    let tls = TlsContext::builder().with_trust_store(trust_store(options).map_err(invalid)?).build();
     let tls = tls.map_err(|error| invalid(format!("the certificates to trust cannot be used: {error}")))?;
-    let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls).build_https();
+    let wire = Wire::new(&tls, Proxies::of(|name| std::env::var_os(name)).map_err(invalid)?);
     let retries = match options.attempts.unwrap_or(1) {
         0 | 1 => RetryConfig::disabled(),
         attempts => RetryConfig::standard().with_max_attempts(attempts),
     };
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http)
+        .http_client(wire.clone())
         .timeout_config(options.timeouts.config())
         .retry_config(retries);
     if let Some(credentials) = &options.credentials {
@@ -145,14 +152,42 @@ pub(crate) async fn connect(what: &str, options: &AwsOptions) -> Result<SdkConfi
     let region = config.region().map(|region| region.as_ref().trim().to_owned()).filter(|region| !region.is_empty());
     check_value("the region", region.as_deref().unwrap_or_default()).map_err(invalid)?;
     match (region, config.endpoint_url()) {
-        (Some(_), _) => Ok(config),
+        (Some(_), _) => Ok((config, wire)),
         // Services other than AWS rarely check the region of a signature.
-        (None, Some(_)) => Ok(config.into_builder().region(Region::new("us-east-1")).build()),
+        (None, Some(_)) => Ok((config.into_builder().region(Region::new("us-east-1")).build(), wire)),
         (None, None) => Err(invalid(
             "no region is set; set AWS_REGION, a region in the profile, or `?region=` in the store's address"
                 .to_owned(),
         )),
     }
+}
+
+/// The certificates of the operating system, of the options and of AWS_CA_BUNDLE.
+fn trust_store(options: &AwsOptions) -> Result<TrustStore, String> {
+    let mut roots = TrustStore::default();
+    if let Some(pem) = &options.ca_certificates {
+        check_certificates("the certificates to trust", pem)?;
+        roots.add_pem_certificate(pem.clone());
+    }
+    if let Some(path) = std::env::var_os(CA_BUNDLE).filter(|path| !path.is_empty()) {
+        let pem = read_file(&path.to_string_lossy(), &format!("the certificates of {CA_BUNDLE}"), MAX_CERTIFICATES)?;
+        check_certificates(CA_BUNDLE, &pem)?;
+        roots.add_pem_certificate(pem);
+    }
+    Ok(roots)
+}
+
+/// Refuses certificates at which the HTTP client would panic.
+fn check_certificates(what: &str, pem: &[u8]) -> Result<(), String> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| format!("{what} cannot be used: they are not PEM: {error}"))?;
+        roots.add(certificate).map_err(|error| format!("{what} cannot be used: {error}"))?;
+    }
+    if roots.is_empty() {
+        return Err(format!("{what} cannot be used: there is no certificate in PEM among them"));
+    }
+    Ok(())
 }
 
 fn aws_sdk_credentials(
@@ -190,7 +225,9 @@ pub(crate) fn parse(options: &mut AwsOptions, name: &str, value: &str) -> Result
                 Some(attempts.ok_or_else(|| format!("`attempts={value}` is not a number from 1 to 10"))?);
         }
         "ca" => {
-            options.ca_certificates = Some(read_file(value, "the certificates", MAX_CERTIFICATES)?);
+            let pem = read_file(value, "the certificates", MAX_CERTIFICATES)?;
+            check_certificates(&format!("the certificates of `{value}`"), &pem)?;
+            options.ca_certificates = Some(pem);
         }
         _ => return Ok(false),
     }
@@ -200,6 +237,22 @@ pub(crate) fn parse(options: &mut AwsOptions, name: &str, value: &str) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Story: the HTTP client panicked at certificates that it could not read.
+    #[test]
+    fn certificates_that_cannot_be_read_are_refused() {
+        let block = |text: &str| format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+        for (pem, words) in [
+            (String::new(), "no certificate in PEM"),
+            ("text".to_owned(), "no certificate in PEM"),
+            (block("AAAA"), "cannot be used"),
+            (block("*"), "not PEM"),
+            ("-----BEGIN CERTIFICATE-----\nAAAA".to_owned(), "not PEM"),
+        ] {
+            let said = check_certificates("x", pem.as_bytes()).unwrap_err();
+            assert!(said.starts_with("x cannot be used") && said.contains(words), "{pem}: {said}");
+        }
+    }
 
     /// Options end up in logs and panics, so this shows the key's id and no secret.
     #[test]

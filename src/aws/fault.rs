@@ -2,11 +2,15 @@
 
 use std::error::Error;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::credentials::UNFIT;
+use super::astray::Astray;
+use super::causes::{chain, find};
+use super::sign_in::{NoCredentials, Sources};
+use super::wire::{FirstContact, down};
 
 /// The effect of a request that did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,16 +23,23 @@ pub(crate) enum Fault {
     Conflict,
     /// 404 of an object.
     Absent,
+    /// There is no such bucket; nothing landed.
+    NoBucket(String),
     /// 416: the object ends before the range begins.
     PastTheEnd,
     /// Nothing landed; a retry may help.
     Rejected(String),
     /// Nothing landed, and a retry changes nothing.
     Impossible(String),
+    /// Nothing landed: a quota is used up, or there is no room.
+    Full(String),
     /// Nothing landed: the service does not know the request.
     Unsupported(String),
     /// No answer, or one that leaves it open whether the request landed.
     Lost(String),
+    /// Another program than the service answered, or the service refuses for good, and it is open
+    /// whether the request landed. A retry changes nothing.
+    Astray(String),
 }
 
 /// Judges an error.
@@ -36,122 +47,198 @@ pub(crate) fn judge<E>(error: &SdkError<E, HttpResponse>) -> Fault
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
+    if let Some(error) = find::<CredentialsError>(error) {
+        return match NoCredentials::of(error, &Sources::of_environment()) {
+            NoCredentials::Late(reason) => Fault::Rejected(reason),
+            NoCredentials::Never(reason) => Fault::Impossible(reason),
+        };
+    }
+    if let Some(astray) = find::<Astray>(error) {
+        let reason = astray.reason.clone();
+        return if astray.answered { Fault::Astray(reason) } else { Fault::Impossible(reason) };
+    }
     match error {
         SdkError::ServiceError(service) => {
-            let raw = service.raw();
-            let meta = service.err();
-            let region = raw.headers().get("x-amz-bucket-region");
-            answered(raw.status().as_u16(), meta.code().unwrap_or_default(), meta.message().unwrap_or_default(), region)
+            let (raw, meta) = (service.raw(), service.err());
+            let is_empty = meta.code().unwrap_or_default().is_empty();
+            if raw.status().is_success() && is_empty && raw.extension::<FirstContact>().is_some() {
+                return astray(raw, "it is no document of the service");
+            }
+            let answer = Answer {
+                status: raw.status().as_u16(),
+                code: meta.code().unwrap_or_default(),
+                message: meta.message().unwrap_or_default(),
+                region: raw.headers().get("x-amz-bucket-region"),
+                location: raw.headers().get("location"),
+            };
+            answer.fault()
         }
         SdkError::ResponseError(response) => {
-            let status = response.raw().status().as_u16();
-            Fault::Lost(format!("the answer (HTTP {status}) could not be read: {}", chain(error)))
+            let (raw, said) = (response.raw(), chain(error));
+            if raw.extension::<FirstContact>().is_some() {
+                return astray(raw, &said);
+            }
+            Fault::Lost(format!("the answer (HTTP {}) could not be read: {said}", raw.status().as_u16()))
         }
         SdkError::TimeoutError(_) => Fault::Lost("no answer in time".to_owned()),
         SdkError::DispatchFailure(failure) if failure.is_user() => Fault::Impossible(chain(error)),
-        SdkError::DispatchFailure(failure) => {
-            let reason = chain(error);
-            if failure.is_timeout() || failure.is_io() { Fault::Lost(reason) } else { without_an_answer(reason) }
-        }
-        _ => without_an_answer(chain(error)),
+        _ => Fault::Lost(down(error).unwrap_or_else(|| chain(error))),
     }
 }
 
-/// The SDK made no request, or the service understood none.
-fn without_an_answer(reason: String) -> Fault {
-    if let Some(at) = reason.find(UNFIT) {
-        Fault::Impossible(reason.get(at..).unwrap_or_default().to_owned())
-    } else if reason.contains("credentials") || reason.contains("identity") {
-        let help = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile (AWS_PROFILE), or a role of the machine";
-        Fault::Impossible(format!("no credentials were found: {reason}; {help}"))
-    } else {
-        Fault::Lost(reason)
-    }
+/// An answer of a host that has not answered as a service does yet, and that cannot be read.
+fn astray(raw: &HttpResponse, said: &str) -> Fault {
+    let place = raw.extension::<FirstContact>().map(|contact| contact.place.as_str()).unwrap_or_default();
+    let kind = raw.headers().get("content-type").unwrap_or("no type");
+    Fault::Astray(format!(
+        "{place} answered HTTP {} with {kind} that cannot be read ({said}), and no service of AWS answers so: name the port of the service in the endpoint",
+        raw.status().as_u16()
+    ))
 }
 
-fn answered(status: u16, code: &str, message: &str, region: Option<&str>) -> Fault {
-    let said = match (code, message) {
-        ("", "") => format!("HTTP {status}"),
-        (code, "") => code.to_owned(),
-        ("", message) => format!("HTTP {status}: {message}"),
-        (code, message) => format!("{code}: {}", message.trim_end_matches('.')),
-    };
-    let help = |help: &str| Fault::Impossible(format!("{said}; {help}"));
-    match (status, code) {
-        (304, _) => Fault::Unchanged,
-        (412, _) | (_, "PreconditionFailed" | "ConditionalCheckFailedException") => Fault::Refused,
-        (409, "BucketNotEmpty" | "InvalidBucketState") => Fault::Impossible(said),
-        (409, _) | (_, "ConditionalRequestConflict" | "OperationAborted" | "TransactionConflictException") => {
-            Fault::Conflict
+/// The answer of a service.
+#[derive(Debug, Clone, Copy, Default)]
+struct Answer<'a> {
+    status: u16,
+    code: &'a str,
+    message: &'a str,
+    region: Option<&'a str>,
+    location: Option<&'a str>,
+}
+
+impl Answer<'_> {
+    fn said(&self) -> String {
+        match (self.code, self.message) {
+            ("", "") => format!("HTTP {}", self.status),
+            (code, "") => code.to_owned(),
+            ("", message) => format!("HTTP {}: {message}", self.status),
+            (code, message) => format!("{code}: {}", message.trim_end_matches('.')),
         }
-        (416, _) => Fault::PastTheEnd,
-        (_, "NoSuchBucket") => help("create the bucket, or correct its name in the store's address"),
-        (_, "ResourceNotFoundException") => {
-            help("make the table with `deltafold create --create-table`, or correct its name or region")
-        }
-        (404, _) => Fault::Absent,
-        (301 | 307 | 308, _)
-        | (_, "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
-            match region {
-                Some(region) => {
-                    help(&format!("the bucket lies in {region}: add `?region={region}` to the store's address"))
-                }
-                None => help("the bucket lies in another region: set `?region=` in the store's address"),
+    }
+
+    fn fault(&self) -> Fault {
+        let said = self.said();
+        match (self.status, self.code) {
+            (304, _) => Fault::Unchanged,
+            (412, _) | (_, "PreconditionFailed" | "ConditionalCheckFailedException") => Fault::Refused,
+            (409, "BucketNotEmpty" | "InvalidBucketState") => Fault::Impossible(said),
+            (409, _) | (_, "ConditionalRequestConflict" | "OperationAborted" | "TransactionConflictException") => {
+                Fault::Conflict
             }
+            (416, _) => Fault::PastTheEnd,
+            (_, "NoSuchBucket") => Fault::NoBucket(said),
+            (_, code) if is_full(code) || self.is_denied_by_a_quota() => self.full(),
+            (_, "ResourceNotFoundException") => {
+                self.help("make the table with `deltafold create --create-table`, or correct its name or region")
+            }
+            (404, _) => Fault::Absent,
+            (301 | 302 | 307 | 308, _)
+            | (_, "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
+                self.elsewhere()
+            }
+            (401 | 403, _) | (_, "AccessDeniedException") => self.denied(),
+            (_, code) if is_of_credentials(code) => self.denied(),
+            // The bytes were damaged on their way, or came too late: the service took none of them.
+            (
+                _,
+                "BadDigest"
+                | "XAmzContentChecksumMismatch"
+                | "XAmzContentSHA256Mismatch"
+                | "InvalidDigest"
+                | "IncompleteBody"
+                | "RequestTimeout",
+            ) => Fault::Rejected(said),
+            (
+                _,
+                "ProvisionedThroughputExceededException"
+                | "ThrottlingException"
+                | "RequestLimitExceeded"
+                | "LimitExceededException",
+            ) => Fault::Rejected(said),
+            (405 | 501, _) | (_, "NotImplemented" | "MethodNotAllowed") => Fault::Unsupported(format!(
+                "{said}; the service lacks something that Deltafold needs: `deltafold doctor` lists what"
+            )),
+            // 200: S3 may begin its answer before it is done, and report a failure in the body.
+            (200..=299 | 429 | 500.., _) => Fault::Lost(said),
+            _ => Fault::Impossible(said),
         }
-        (_, "RequestTimeTooSkewed") => help("the clock of this machine is wrong: set it"),
-        (
-            _,
-            "InvalidAccessKeyId"
-            | "NotSignedUp"
-            | "SignatureDoesNotMatch"
-            | "UnrecognizedClientException"
-            | "InvalidSignatureException",
-        ) => help("the credentials are wrong: check the access key and the secret"),
-        (_, "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired") => {
-            help("the credentials have expired: renew them")
+    }
+
+    fn help(&self, help: &str) -> Fault {
+        Fault::Impossible(format!("{}; {help}", self.said()))
+    }
+
+    fn is_denied_by_a_quota(&self) -> bool {
+        let message = self.message.to_ascii_lowercase();
+        matches!(self.code, "AccessDenied" | "") && self.status == 403 && message.contains("quota")
+    }
+
+    /// A store that has no room. A failure of the server itself leaves it open what landed.
+    fn full(&self) -> Fault {
+        let reason = format!("{}; free space there, or have the quota raised", self.said());
+        if self.status >= 500 { Fault::Astray(reason) } else { Fault::Full(reason) }
+    }
+
+    /// A redirect.
+    fn elsewhere(&self) -> Fault {
+        // S3 names the region in a header, or in its sentence: "…; expecting 'eu-west-1'".
+        let expected = || self.message.split_once("expecting '")?.1.split('\'').next();
+        if let Some(region) = self.region.or_else(expected) {
+            return self.help(&format!("the bucket lies in {region}: add `?region={region}` to the store's address"));
         }
-        (401 | 403, _) | (_, "AccessDeniedException") => {
-            help("the credentials lack a permission: `docs/s3.md` lists those that are needed")
+        if let (Some(location), "") = (self.location, self.code) {
+            let place = location.split(['?', '#']).next().unwrap_or_default();
+            return self.help(&format!("it redirects to `{place}`: name the service itself in the endpoint"));
         }
-        // The bytes were damaged on their way, or came too late: the service took none of them.
-        (
-            _,
-            "BadDigest"
-            | "XAmzContentChecksumMismatch"
-            | "XAmzContentSHA256Mismatch"
-            | "InvalidDigest"
-            | "IncompleteBody"
-            | "RequestTimeout",
-        ) => Fault::Rejected(said),
-        (
-            _,
-            "ProvisionedThroughputExceededException"
-            | "ThrottlingException"
-            | "RequestLimitExceeded"
-            | "LimitExceededException",
-        ) => Fault::Rejected(said),
-        (405 | 501, _) | (_, "NotImplemented" | "MethodNotAllowed") => Fault::Unsupported(format!(
-            "{said}; the service lacks something that Deltafold needs: `deltafold doctor` lists what"
-        )),
-        // 200: S3 may begin its answer before it is done, and report a failure in the body.
-        (200..=299 | 429 | 500.., _) => Fault::Lost(said),
-        _ => Fault::Impossible(said),
+        self.help("the bucket lies in another region: set `?region=` in the store's address")
+    }
+
+    /// Credentials that are wrong, old or not enough.
+    fn denied(&self) -> Fault {
+        let has = |words: &[&str]| words.iter().any(|words| self.message.contains(words));
+        match self.code {
+            "RequestTimeTooSkewed" | "RequestInTheFuture" => self.help("the clock of this machine is wrong: set it"),
+            "InvalidSignatureException" | "SignatureDoesNotMatch"
+                if has(&["Signature expired", "Signature not yet current"]) =>
+            {
+                self.help("the clock of this machine is wrong: set it")
+            }
+            code if is_expired(code) => {
+                self.help("the credentials have expired: renew them, by `aws sso login` or a new AWS_SESSION_TOKEN")
+            }
+            code if is_of_credentials(code) => {
+                self.help("the credentials are wrong: check the access key, the secret and the session token")
+            }
+            _ => self.help("the credentials lack a permission: `docs/s3.md` lists those that are needed"),
+        }
     }
 }
 
-/// The error and its causes, the most telling last.
-fn chain(error: &dyn Error) -> String {
-    let mut said: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        if said.last().is_none_or(|last| !last.contains(&text)) {
-            said.push(text);
-        }
-        next = error.source();
-    }
-    said.join(": ")
+/// Codes of services without room: MinIO, Ceph, SeaweedFS and others have their own.
+fn is_full(code: &str) -> bool {
+    code.contains("QuotaExceeded") && code != "ServiceQuotaExceededException"
+        || matches!(code, "XMinioStorageFull" | "InsufficientStorage" | "StorageFull" | "storage_cap_exceeded")
+}
+
+fn is_expired(code: &str) -> bool {
+    matches!(code, "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "RequestExpired")
+}
+
+/// Codes that say something of the credentials, whatever the status.
+fn is_of_credentials(code: &str) -> bool {
+    is_expired(code)
+        || matches!(
+            code,
+            "RequestTimeTooSkewed"
+                | "RequestInTheFuture"
+                | "InvalidAccessKeyId"
+                | "InvalidToken"
+                | "InvalidClientTokenId"
+                | "NotSignedUp"
+                | "SignatureDoesNotMatch"
+                | "UnrecognizedClientException"
+                | "InvalidSignatureException"
+        )
 }
 
 #[cfg(test)]
@@ -160,7 +247,7 @@ mod tests {
 
     #[test]
     fn answers_are_judged_as_the_service_defines_them() {
-        let judged = |status, code| answered(status, code, "", None);
+        let judged = |status, code| Answer { status, code, ..Answer::default() }.fault();
         for (status, code, fault) in [
             (304, "", Fault::Unchanged),
             (412, "PreconditionFailed", Fault::Refused),
@@ -184,11 +271,12 @@ mod tests {
             assert!(matches!(judged(status, code), Fault::Rejected(_)), "{status} {code} landed nothing");
         }
         for (status, code, help) in [
-            (404, "NoSuchBucket", "create the bucket"),
             (403, "AccessDenied", "permission"),
             (403, "", "permission"),
             (403, "InvalidAccessKeyId", "credentials are wrong"),
             (403, "SignatureDoesNotMatch", "credentials are wrong"),
+            (400, "InvalidToken", "session token"),
+            (400, "UnrecognizedClientException", "credentials are wrong"),
             (403, "RequestTimeTooSkewed", "clock"),
             (400, "ExpiredToken", "renew"),
             (301, "PermanentRedirect", "region"),
@@ -205,7 +293,47 @@ mod tests {
             let judged = judged(status, code);
             assert!(matches!(&judged, Fault::Unsupported(reason) if reason.contains("doctor")), "{judged:?}");
         }
-        let elsewhere = answered(301, "PermanentRedirect", "Use the right one.", Some("eu-west-1"));
-        assert!(matches!(elsewhere, Fault::Impossible(reason) if reason.contains("?region=eu-west-1")));
+    }
+
+    fn impossible(answer: Answer<'_>) -> String {
+        match answer.fault() {
+            Fault::Impossible(reason) => reason,
+            other => panic!("{answer:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_redirect_names_the_region_or_the_place() {
+        let redirect = Answer { status: 301, code: "PermanentRedirect", ..Answer::default() };
+        let region = Some("eu-west-1");
+        assert!(impossible(Answer { region, ..redirect }).contains("?region=eu-west-1"));
+        let message = "The authorization header is malformed; the region 'us-east-1' is wrong; expecting 'eu-west-1'";
+        let malformed = Answer { status: 400, code: "AuthorizationHeaderMalformed", message, ..Answer::default() };
+        assert!(impossible(malformed).contains("?region=eu-west-1"));
+        assert!(impossible(redirect).contains("another region"));
+        let location = Some("https://host/login?token=hush");
+        let said = impossible(Answer { status: 302, location, ..Answer::default() });
+        assert!(said.contains("`https://host/login`") && !said.contains("hush"), "{said}");
+    }
+
+    #[test]
+    fn a_store_without_room_is_full_not_forbidden() {
+        for (status, code, message) in [
+            (403, "QuotaExceeded", ""),
+            (400, "XMinioAdminBucketQuotaExceeded", "Bucket quota exceeded"),
+            (403, "AccessDenied", "Bucket quota exceeded"),
+        ] {
+            let fault = Answer { status, code, message, ..Answer::default() }.fault();
+            assert!(matches!(&fault, Fault::Full(reason) if reason.contains("free space")), "{fault:?}");
+        }
+        let fault = Answer { status: 507, code: "XMinioStorageFull", ..Answer::default() }.fault();
+        assert!(matches!(fault, Fault::Astray(_)), "what landed is open: {fault:?}");
+    }
+
+    #[test]
+    fn a_signature_of_another_time_is_a_wrong_clock() {
+        let message = "Signature expired: 20260101T000000Z is now earlier than 20261128T000000Z";
+        let answer = Answer { status: 403, code: "InvalidSignatureException", message, ..Answer::default() };
+        assert!(impossible(answer).contains("clock"));
     }
 }

@@ -1,5 +1,7 @@
 //! The common ground of AWS's services: credentials, region, HTTP, timeouts, and their errors.
 
+mod astray;
+mod causes;
 mod connect;
 mod credentials;
 mod environment;
@@ -7,11 +9,14 @@ mod fault;
 mod file;
 #[cfg(feature = "lambda")]
 mod functions;
+mod proxy;
+mod sign_in;
 #[cfg(feature = "sqs")]
 mod sqs;
+mod wire;
 
 pub use connect::{AwsOptions, Credentials, Timeouts};
-pub(crate) use connect::{connect, parse};
+pub(crate) use connect::{connect, connect_by, parse};
 pub(crate) use fault::{Fault, judge};
 #[cfg(feature = "lambda")]
 pub(crate) use file::read_file;
@@ -22,3 +27,4 @@ pub use sqs::{
     ActionCount, Attribute, Depth, Message, MoveTask, Moved, NotDone, Outgoing, Queue, QueueAction, QueueError,
     QueueErrorKind, QueueRequests, QueueSettings, Receive,
 };
+pub(crate) use wire::Wire;

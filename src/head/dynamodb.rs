@@ -18,7 +18,7 @@ use deltafold_format::{HeadPlace, Timestamp};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::aws::{self, AwsOptions, Fault, judge};
+use crate::aws::{self, AwsOptions, Fault, Wire, judge};
 use crate::store::{
     Key, Listed, Meter, Object, Outcome, RequestKind, Requests, Response, Staged, Store, StoreError, StoreErrorKind,
     Tag, Unless,
@@ -63,6 +63,7 @@ const DELETES_AT_ONCE: usize = 16;
 pub struct HeadsInDynamoDb {
     objects: Arc<dyn Store>,
     client: Client,
+    wire: Wire,
     table: String,
     region: String,
     meter: Meter,
@@ -82,7 +83,7 @@ impl HeadsInDynamoDb {
     /// The name of the table or its region is empty or too long, no region is set, or the
     /// certificates to trust cannot be used.
     pub async fn open(objects: Arc<dyn Store>, table: &str, options: &AwsOptions) -> Result<Self, StoreError> {
-        let sdk = aws::connect(table, options).await?;
+        let (sdk, wire) = aws::connect_by(table, options).await?;
         let region = sdk.region().map(ToString::to_string).unwrap_or_default();
         let fits = (1..=MAX_TABLE_NAME).contains(&table.len()) && (1..=MAX_REGION_NAME).contains(&region.len());
         if !fits {
@@ -90,7 +91,7 @@ impl HeadsInDynamoDb {
             return Err(StoreError::new(StoreErrorKind::Permanent, "use", table, reason));
         }
         let (client, table, meter) = (Client::new(&sdk), table.to_owned(), Meter::default());
-        Ok(Self { objects, client, table, region, meter })
+        Ok(Self { objects, client, wire, table, region, meter })
     }
 
     /// The item of the register with this key; `None` where the key names no register.
@@ -107,7 +108,7 @@ impl HeadsInDynamoDb {
 
     fn failed(&self, verb: &'static str, key: impl fmt::Display, fault: Fault) -> StoreError {
         let (kind, reason) = match fault {
-            Fault::Impossible(reason) => (StoreErrorKind::Permanent, reason),
+            Fault::Impossible(reason) | Fault::Astray(reason) => (StoreErrorKind::Permanent, reason),
             Fault::Unsupported(reason) => (StoreErrorKind::Unsupported, reason),
             Fault::Conflict => return StoreError::conflict(verb, key),
             Fault::Lost(reason) | Fault::Rejected(reason) => (StoreErrorKind::Transient, reason),
@@ -162,7 +163,7 @@ impl HeadsInDynamoDb {
             match request.send().await.map_err(|error| judge(&error)) {
                 Ok(_) => Ok(Outcome::Done(tag)),
                 Err(Fault::Refused) => Ok(Outcome::Refused),
-                Err(fault @ Fault::Lost(_)) => Ok(Outcome::Unknown(self.failed(verb, key, fault))),
+                Err(fault @ (Fault::Lost(_) | Fault::Astray(_))) => Ok(Outcome::Unknown(self.failed(verb, key, fault))),
                 Err(fault) => Err(self.failed(verb, key, fault)),
             }
         };
@@ -320,6 +321,10 @@ impl Store for HeadsInDynamoDb {
 
     fn maps_objects(&self) -> bool {
         self.objects.maps_objects()
+    }
+
+    fn proxies(&self) -> Vec<String> {
+        self.objects.proxies().into_iter().chain(self.wire.proxies()).collect()
     }
 
     fn is_to_be_probed(&self) -> bool {

@@ -135,6 +135,10 @@ impl Store for Counted {
         self.inner.maps_objects()
     }
 
+    fn proxies(&self) -> Vec<String> {
+        self.inner.proxies()
+    }
+
     fn is_to_be_probed(&self) -> bool {
         self.inner.is_to_be_probed()
     }

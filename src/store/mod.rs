@@ -200,6 +200,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// probe.
     fn is_to_be_probed(&self) -> bool;
 
+    /// The hosts that this handle has reached through a proxy, and the proxies, for people. Empty
+    /// where it reached all directly.
+    fn proxies(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Gives up unfinished uploads under `prefix` that began before `before`, and returns their
     /// number. With `dry_run` it only counts them. A store without uploads has none.
     async fn abort_uploads(&self, _prefix: &str, _before: Timestamp, _dry_run: bool) -> Result<u64, StoreError> {

@@ -70,6 +70,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).maps_objects()
     }
 
+    fn proxies(&self) -> Vec<String> {
+        (**self).proxies()
+    }
+
     fn is_to_be_probed(&self) -> bool {
         (**self).is_to_be_probed()
     }

@@ -52,7 +52,12 @@ impl Doctor {
                     })
                 })
                 .collect();
-            let document = json!({ "store": store.location(), "sound": judged.is_ok(), "checks": checks });
+            let document = json!({
+                "store": store.location(),
+                "proxies": store.proxies(),
+                "sound": judged.is_ok(),
+                "checks": checks,
+            });
             context.output.document(&document)?;
         } else {
             let mut table = Table::new(context.output, &["PROMISE", "VERDICT", "SEEN"]);
@@ -61,6 +66,8 @@ impl Doctor {
                 table.row([check.promise.to_string(), names(&check.verdict).1.to_owned(), detail]);
             }
             context.output.table(&table)?;
+            let reached = |way: String| format!("reached {way}");
+            context.output.lines(store.proxies().into_iter().map(reached))?;
         }
         Ok(judged?)
     }

@@ -169,7 +169,7 @@ fn a_wrong_bucket_is_a_clear_error() {
     assert!(ran.code == 1 && ran.stderr.contains("no credentials were found"), "{ran:?}");
 
     let missing = format!("--store s3://no-such-bucket/x?endpoint={} create c --dimension 2", cloud.server.endpoint());
-    refused(&cloud, &missing, 1, &["NoSuchBucket", "create the bucket"]);
+    refused(&cloud, &missing, 1, &["NoSuchBucket", "there is no bucket `no-such-bucket`: create it"]);
     refused(&cloud, "--store s3://bucket/x?region= create c --dimension 2", 2, &["names no region"]);
     let mut command = cloud.command("--store s3://bucket/x create c --dimension 2");
     command.env_remove("AWS_REGION").env("HOME", cloud.home.path());

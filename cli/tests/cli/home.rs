@@ -45,6 +45,9 @@ impl Home {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deltafold"));
         command.args(arguments.split_whitespace()).current_dir(self.path());
         command.env_remove("DELTAFOLD_STORE").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "AWS_CA_BUNDLE"] {
+            command.env_remove(name).env_remove(name.to_lowercase());
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

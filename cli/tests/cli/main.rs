@@ -2,6 +2,8 @@
 //! and its advice.
 
 mod append;
+#[cfg(all(feature = "s3", feature = "dynamodb"))]
+mod astray;
 #[cfg(feature = "mapping")]
 #[expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]
 mod backfill;
@@ -34,11 +36,15 @@ mod map;
 mod memory;
 mod output;
 mod packed;
+#[cfg(all(feature = "s3", feature = "dynamodb", feature = "sqs"))]
+mod proxy;
 mod query;
 #[cfg(all(feature = "s3", feature = "dynamodb", feature = "sqs"))]
 mod queue;
 mod rejects;
 mod repair;
 mod revision;
+#[cfg(all(feature = "s3", feature = "dynamodb"))]
+mod sign_in;
 #[cfg(unix)]
 mod signals;

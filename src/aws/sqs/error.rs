@@ -57,7 +57,9 @@ impl QueueError {
         }
         match judge(error) {
             Fault::Lost(reason) | Fault::Rejected(reason) => Self::new(QueueErrorKind::Transient, verb, queue, reason),
-            Fault::Impossible(reason) => Self::new(QueueErrorKind::Permanent, verb, queue, reason),
+            Fault::Impossible(reason) | Fault::Astray(reason) => {
+                Self::new(QueueErrorKind::Permanent, verb, queue, reason)
+            }
             Fault::Unsupported(reason) => Self::new(QueueErrorKind::Unsupported, verb, queue, reason),
             other => {
                 let reason = format!("an unexpected answer: HTTP {status} {code} {message} ({other:?})");

@@ -92,10 +92,12 @@ impl Objects {
             Fault::Refused => Missed::Changed,
             // An empty object has no byte 0.
             Fault::PastTheEnd => Missed::Final(format!("`{of}` is empty: it holds no op")),
+            Fault::NoBucket(reason) | Fault::Full(reason) => Missed::Final(format!("`{of}` cannot be read: {reason}")),
             Fault::Impossible(reason) | Fault::Unsupported(reason) => Missed::Final(format!(
                 "`{of}` cannot be read: {reason}. Without permission to list the bucket, the answer for a missing object is the same"
             )),
-            Fault::Lost(reason) | Fault::Rejected(reason) => Missed::Transient(reason),
+            // The message is right, whatever answered: it shall come again.
+            Fault::Lost(reason) | Fault::Rejected(reason) | Fault::Astray(reason) => Missed::Transient(reason),
             Fault::Conflict | Fault::Unchanged => transient("the store was busy"),
         })?;
         let etag = output.e_tag().map(|etag| etag.trim_matches('"').to_owned());

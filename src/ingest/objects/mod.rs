@@ -53,7 +53,7 @@ impl Objects {
     ///
     /// No region is set, or the trusted certificates cannot be used.
     pub async fn open(address: &S3Address) -> Result<Self> {
-        let (client, _) = client(&format!("s3://{}", address.bucket), &address.options).await?;
+        let (client, ..) = client(&format!("s3://{}", address.bucket), &address.options).await?;
         let prefix = if address.prefix.is_empty() { String::new() } else { format!("{}/", address.prefix) };
         let timeout = address.options.aws.timeouts.operation;
         let (bucket, checked) = (address.bucket.as_str().into(), Arc::default());

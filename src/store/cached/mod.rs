@@ -224,6 +224,10 @@ impl Store for Cached {
         self.inner.abort_uploads(prefix, before, dry_run).await
     }
 
+    fn proxies(&self) -> Vec<String> {
+        self.inner.proxies()
+    }
+
     fn is_to_be_probed(&self) -> bool {
         self.inner.is_to_be_probed()
     }

@@ -10,6 +10,9 @@ use crate::aws;
 
 /// `s3://BUCKET[/PREFIX][?NAME=VALUE[&NAME=VALUE…]]`.
 ///
+/// The bucket is a name, the alias of an access point, or the ARN of one:
+/// `s3://arn:aws:s3:eu-west-1:111122223333:accesspoint/NAME/PREFIX`. An ARN names the region.
+///
 /// Names: `region`, `endpoint`, `path_style` (true, false), `ca` (a file of PEM certificates to
 /// trust as well), `attempts` (of the SDK), `connect_timeout`, `first_byte_timeout`,
 /// `attempt_timeout`, `operation_timeout` (seconds), `temporary` (a folder), `cache` (a folder for
@@ -24,7 +27,7 @@ use crate::aws;
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct S3Address {
-    /// The bucket.
+    /// The bucket, or the ARN of an access point.
     pub bucket: String,
     /// The prefix of all keys.
     pub prefix: String,
@@ -45,7 +48,10 @@ impl FromStr for S3Address {
         if text.contains(char::is_control) {
             return Err(format!("{text:?} is not an address of an S3 store: it holds a control character"));
         }
-        let url = Url::parse(text).map_err(|error| format!("`{text}` is not an address of an S3 store: {error}"))?;
+        // An ARN is no host of a URL, so its place is taken by the name of the access point.
+        let point = text.strip_prefix("s3://arn:").map(|rest| AccessPoint::parse(text, rest)).transpose()?;
+        let plain = point.as_ref().map_or(text, |point| point.plain.as_str());
+        let url = Url::parse(plain).map_err(|error| format!("`{text}` is not an address of an S3 store: {error}"))?;
         let bucket = url.host_str().unwrap_or_default();
         if url.scheme() != "s3" || bucket.is_empty() || url.port().is_some() || url.password().is_some() {
             return Err(format!("`{text}` is not an address of an S3 store; write `s3://BUCKET/PREFIX`"));
@@ -74,7 +80,69 @@ impl FromStr for S3Address {
             }
         }
         address.cache = cache.map(|folder| (folder, cache_bytes));
+        if let Some(point) = point {
+            point.apply(&mut address)?;
+        }
         Ok(address)
+    }
+}
+
+/// The ARN of an access point in an address.
+struct AccessPoint {
+    arn: String,
+    region: String,
+    /// The address with the name of the access point in place of its ARN.
+    plain: String,
+}
+
+impl AccessPoint {
+    /// Reads the rest of an address behind `s3://arn:`.
+    fn parse(text: &str, rest: &str) -> Result<Self, String> {
+        let usage = "write `s3://arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME/PREFIX`";
+        let refused = |why: &str| format!("`{text}` is not an address of an S3 store: {why}; {usage}");
+        let (rest, query) =
+            rest.split_once('?').map_or((rest, String::new()), |(rest, query)| (rest, format!("?{query}")));
+        let mut fields = rest.splitn(5, ':');
+        let mut next = || fields.next().unwrap_or_default();
+        let (partition, service, region, account, resource) = (next(), next(), next(), next(), next());
+        match service {
+            "s3" => {}
+            "s3-outposts" | "s3-object-lambda" => {
+                return Err(refused(&format!("access points of `{service}` do not keep what Deltafold needs")));
+            }
+            _ => return Err(refused("its ARN is not one of S3")),
+        }
+        let Some(resource) = resource.strip_prefix("accesspoint").filter(|rest| rest.starts_with(['/', ':'])) else {
+            return Err(refused("its ARN names no access point; a bucket needs no ARN, only its name"));
+        };
+        let resource = resource.get(1..).unwrap_or_default();
+        let (name, prefix) = resource.split_once('/').unwrap_or((resource, ""));
+        if region.is_empty() {
+            return Err(refused(
+                "an access point of several regions leads to several buckets, and only one can hold the truth",
+            ));
+        }
+        let is_plain = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
+        if ![partition, region, account, name].into_iter().all(is_plain) {
+            return Err(refused("a field of its ARN is empty, or holds another character than a-z 0-9 -"));
+        }
+        let arn = format!("arn:{partition}:s3:{region}:{account}:accesspoint/{name}");
+        Ok(Self { arn, region: region.to_owned(), plain: format!("s3://{name}/{prefix}{query}") })
+    }
+
+    /// Puts the ARN and its region into the address.
+    fn apply(self, address: &mut S3Address) -> Result<(), String> {
+        let region = address.options.aws.region.get_or_insert_with(|| self.region.clone());
+        if *region != self.region {
+            return Err(format!("`region={region}` is not the region of the access point: leave it out"));
+        }
+        if address.options.path_style == Some(true) {
+            return Err("`path_style=true` does not go with an access point: leave it out".to_owned());
+        }
+        // The endpoint of an access point has the name of the point before its own.
+        address.options.path_style = Some(false);
+        address.bucket = self.arn;
+        Ok(())
     }
 }
 
@@ -112,6 +180,44 @@ mod tests {
         assert_eq!(aws.timeouts.operation, Duration::from_secs(20));
         assert_eq!(address.cache, Some(("/c d".into(), CACHE_BYTES)));
         assert_eq!("s3://bucket".parse::<S3Address>().unwrap().prefix, "");
+    }
+
+    #[test]
+    fn access_points_are_addressed_by_arn_or_alias() {
+        let arn = "arn:aws:s3:eu-west-1:111122223333:accesspoint/vectors";
+        for (text, prefix) in [
+            (format!("s3://{arn}"), ""),
+            (format!("s3://{arn}/"), ""),
+            (format!("s3://{arn}/prod/a?attempts=2"), "prod/a"),
+            (format!("s3://{arn}/prod?region=eu-west-1"), "prod"),
+            ("s3://arn:aws:s3:eu-west-1:111122223333:accesspoint:vectors/prod".to_owned(), "prod"),
+        ] {
+            let address: S3Address = text.parse().unwrap();
+            assert_eq!((address.bucket.as_str(), address.prefix.as_str()), (arn, prefix), "{text}");
+            assert_eq!(address.options.aws.region.as_deref(), Some("eu-west-1"));
+            assert_eq!(address.options.path_style, Some(false));
+        }
+        let alias: S3Address = "s3://vectors-x1y2z3-s3alias/prod".parse().unwrap();
+        assert_eq!((alias.bucket.as_str(), alias.prefix.as_str()), ("vectors-x1y2z3-s3alias", "prod"));
+    }
+
+    #[test]
+    fn an_arn_of_no_access_point_is_named() {
+        for (rest, why) in [
+            ("aws:s3:::bucket/prefix", "needs no ARN"),
+            ("aws:s3::111122223333:accesspoint/x.mrap", "several regions"),
+            ("aws:s3-outposts:eu-west-1:1:outpost/op-1/accesspoint/x", "s3-outposts"),
+            ("aws:s3-object-lambda:eu-west-1:1:accesspoint/x", "s3-object-lambda"),
+            ("aws:sqs:eu-west-1:1:queue", "not one of S3"),
+            ("aws:s3:eu-west-1:1:accesspoint/", "is empty"),
+            ("aws:s3:eu west:1:accesspoint/x", "another character"),
+            ("aws:s3:eu-west-1", "needs no ARN"),
+            ("aws:s3:eu-west-1:1:accesspoint/x?region=us-east-1", "leave it out"),
+            ("aws:s3:eu-west-1:1:accesspoint/x?path_style=true", "leave it out"),
+        ] {
+            let error = format!("s3://arn:{rest}").parse::<S3Address>().unwrap_err();
+            assert!(error.contains(why), "{rest}: {error}");
+        }
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 
 use super::{Fault, Inner};
-use crate::aws::judge;
 use crate::store::{Key, RequestKind, StoreError, StoreErrorKind};
 
 /// The most objects that one request removes.
@@ -23,7 +22,7 @@ impl Inner {
         let permanent = |key: &str, reason: String| StoreError::new(StoreErrorKind::Permanent, "delete", key, reason);
         if let [only] = keys {
             let request = self.client.delete_object().bucket(&self.bucket).key(self.path(only));
-            return match request.send().await.map_err(|error| judge(&error)) {
+            return match request.send().await.map_err(|error| self.judge(&error)) {
                 Ok(_) | Err(Fault::Absent) => Ok(()),
                 Err(fault) => Err(Self::unread("delete", only, fault)),
             };
@@ -34,7 +33,7 @@ impl Inner {
         let objects = objects.map_err(|error| permanent(first, error.to_string()))?;
         let output = match self.client.delete_objects().bucket(&self.bucket).delete(objects).send().await {
             Ok(output) => output,
-            Err(error) => return Err(Self::unread("delete", first, judge(&error))),
+            Err(error) => return Err(Self::unread("delete", first, self.judge(&error))),
         };
         let Some(failed) = output.errors().iter().find(|failed| failed.code() != Some("NoSuchKey")) else {
             return Ok(());

@@ -12,7 +12,6 @@ use aws_smithy_types::config_bag::ConfigBag;
 use deltafold_format::Timestamp;
 
 use super::{Fault, Inner};
-use crate::aws::judge;
 use crate::store::{Key, Listed, RequestKind, Response, StoreError, StoreErrorKind};
 
 impl Inner {
@@ -47,10 +46,15 @@ impl Inner {
             let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(format!("{}{prefix}", self.prefix));
             let request = request.set_start_after(after.map(str::to_owned));
             let request = request.max_keys(i32::try_from(limit).unwrap_or(i32::MAX).min(1_000));
-            request.send().await.map_err(|error| match judge(&error) {
-                // A list can only miss its bucket.
-                Fault::Absent => StoreError::new(StoreErrorKind::Permanent, "list", prefix, "there is no such bucket"),
-                fault => Self::unread("list", prefix, fault),
+            request.send().await.map_err(|error| {
+                let listed = if prefix.is_empty() { self.location.as_str() } else { prefix };
+                match self.judge(&error) {
+                    // A list can only miss its bucket.
+                    Fault::Absent => {
+                        StoreError::new(StoreErrorKind::Permanent, "list", listed, self.no_bucket("HTTP 404"))
+                    }
+                    fault => Self::unread("list", listed, fault),
+                }
             })
         };
         self.meter.request_with(RequestKind::List, prefix, 0, list, |_| (Response::Done, 0)).await
@@ -80,9 +84,9 @@ impl Inner {
                     let reason = "its answer bears no date";
                     StoreError::new(StoreErrorKind::Permanent, "read the clock of", &self.bucket, reason)
                 }),
-                Err(error) => Err(match judge(&error) {
+                Err(error) => Err(match self.judge(&error) {
                     Fault::Absent => {
-                        let reason = "there is no such bucket; create it, or correct its name in the store's address";
+                        let reason = self.no_bucket("HTTP 404");
                         StoreError::new(StoreErrorKind::Permanent, "read the clock of", &self.bucket, reason)
                     }
                     fault => Self::unread("read the clock of", &self.bucket, fault),

@@ -36,12 +36,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use bytes::Bytes;
 use deltafold_format::{HeadPlace, Timestamp};
 use tokio::sync::Semaphore;
 
 use super::{Key, Listed, Meter, Object, Outcome, Requests, Staged, Store, StoreError, StoreErrorKind, Tag, Unless};
-use crate::aws::{self, AwsOptions, Fault};
+use crate::aws::{self, AwsOptions, Fault, Wire};
 use crate::setters::setters;
 
 pub use address::S3Address;
@@ -104,6 +107,7 @@ pub struct S3 {
 
 struct Inner {
     client: Client,
+    wire: Wire,
     bucket: String,
     /// Empty, or ends with `/`.
     prefix: String,
@@ -124,9 +128,9 @@ impl fmt::Debug for S3 {
     }
 }
 
-/// A client, and whether it connects without TLS.
-pub(crate) async fn client(what: &str, options: &S3Options) -> Result<(Client, bool), StoreError> {
-    let sdk = aws::connect(what, &options.aws).await?;
+/// A client, the way of its requests, and whether it connects without TLS.
+pub(crate) async fn client(what: &str, options: &S3Options) -> Result<(Client, Wire, bool), StoreError> {
+    let (sdk, wire) = aws::connect_by(what, &options.aws).await?;
     let path_style = options.path_style.unwrap_or(sdk.endpoint_url().is_some());
     let config = aws_sdk_s3::config::Builder::from(&sdk)
         .force_path_style(path_style)
@@ -135,7 +139,7 @@ pub(crate) async fn client(what: &str, options: &S3Options) -> Result<(Client, b
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .build();
-    Ok((Client::from_conf(config), sdk.endpoint_url().is_some_and(|endpoint| endpoint.starts_with("http://"))))
+    Ok((Client::from_conf(config), wire, sdk.endpoint_url().is_some_and(|endpoint| endpoint.starts_with("http://"))))
 }
 
 impl S3 {
@@ -152,9 +156,10 @@ impl S3 {
         };
         let location = format!("s3://{bucket}/{}", prefix.trim_end_matches('/'));
         let location = location.trim_end_matches('/').to_owned();
-        let (client, plain) = client(&location, options).await?;
+        let (client, wire, plain) = client(&location, options).await?;
         let inner = Inner {
             client,
+            wire,
             bucket: bucket.to_owned(),
             prefix,
             location,
@@ -179,11 +184,30 @@ impl Inner {
         format!("{}{key}", self.prefix)
     }
 
+    /// Judges an error, and names the bucket where there is none.
+    fn judge<E>(&self, error: &SdkError<E, HttpResponse>) -> Fault
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        match aws::judge(error) {
+            Fault::NoBucket(said) => Fault::NoBucket(self.no_bucket(&said)),
+            fault => fault,
+        }
+    }
+
+    fn no_bucket(&self, said: &str) -> String {
+        format!("{said}; there is no bucket `{}`: create it, or correct its name in the store's address", self.bucket)
+    }
+
     /// Translates an error answer to a read. The caller handles what the object says of itself
     /// (absent, unchanged).
     fn unread(verb: &'static str, key: impl fmt::Display, fault: Fault) -> StoreError {
         match fault {
             Fault::Impossible(reason) => StoreError::new(StoreErrorKind::Permanent, verb, key, reason),
+            Fault::NoBucket(reason) | Fault::Astray(reason) => {
+                StoreError::new(StoreErrorKind::Permanent, verb, key, reason)
+            }
+            Fault::Full(reason) => StoreError::new(StoreErrorKind::Full, verb, key, reason),
             Fault::Unsupported(reason) => StoreError::new(StoreErrorKind::Unsupported, verb, key, reason),
             Fault::Conflict => StoreError::conflict(verb, key),
             Fault::Lost(reason) | Fault::Rejected(reason) => {
@@ -252,6 +276,10 @@ impl Store for S3 {
 
     fn is_to_be_probed(&self) -> bool {
         true
+    }
+
+    fn proxies(&self) -> Vec<String> {
+        self.inner.wire.proxies()
     }
 
     async fn abort_uploads(&self, prefix: &str, before: Timestamp, dry_run: bool) -> Result<u64, StoreError> {

@@ -7,7 +7,6 @@ use bytes::{Bytes, BytesMut};
 use super::checksum::CHECKSUM;
 use super::spool::{Destination, SPOOL_FROM_BYTES};
 use super::{Fault, Inner, RANGE_BYTES};
-use crate::aws::judge;
 use crate::env;
 use crate::store::{Key, Object, RequestKind, StoreError, StoreErrorKind, Tag, Unless, read_response};
 
@@ -113,7 +112,7 @@ impl Inner {
                     let piece = self.piece(key, output, None).await?;
                     Ok(Unless::Changed(Object { bytes: piece.bytes, tag: piece.tag }))
                 }
-                Err(error) => match judge(&error) {
+                Err(error) => match self.judge(&error) {
                     Fault::Unchanged => Ok(Unless::Unchanged),
                     Fault::Absent => Ok(Unless::Absent),
                     fault => Err(Self::unread("read", key, fault)),
@@ -145,7 +144,7 @@ impl Inner {
                     let is_other = tag.is_some_and(|tag| *tag != piece.tag);
                     Ok(if is_other { Fetched::Changed } else { Fetched::Piece(piece) })
                 }
-                Err(error) => match judge(&error) {
+                Err(error) => match self.judge(&error) {
                     Fault::Absent => Ok(Fetched::Absent),
                     Fault::Refused if tag.is_some() => Ok(Fetched::Changed),
                     Fault::PastTheEnd => Ok(Fetched::PastTheEnd),

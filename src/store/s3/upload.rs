@@ -14,7 +14,6 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::checksum::{CHECKSUM, base64};
 use super::{Fault, Inner, PART_BYTES, PARTS_AT_ONCE, STAGE_BYTES, lost};
-use crate::aws::judge;
 use crate::retry;
 use crate::store::memory::concat;
 use crate::store::{Key, Outcome, RequestKind, Response, Staged, StoreError, StoreErrorKind, Tag, bytes_of};
@@ -101,7 +100,7 @@ impl Inner {
             let request = request.checksum_algorithm(ChecksumAlgorithm::Crc32);
             match request.metadata(CHECKSUM, format!("{checksum:08x}")).send().await {
                 Ok(output) => output.upload_id.ok_or_else(|| lost("create", key, "the answer names no upload")),
-                Err(error) => Err(Self::unread("create", key, judge(&error))),
+                Err(error) => Err(Self::unread("create", key, self.judge(&error))),
             }
         };
         self.meter.request_with(RequestKind::UploadStart, key, 0, start, |_| (Response::Done, 0)).await
@@ -125,7 +124,7 @@ impl Inner {
             let request = if self.sign_bodies { request } else { request.disable_payload_signing() };
             match request.send().await {
                 Ok(output) => output.e_tag.ok_or_else(|| lost("create", key, "the answer has no ETag")),
-                Err(error) => Err(Self::unread("create", key, judge(&error))),
+                Err(error) => Err(Self::unread("create", key, self.judge(&error))),
             }
         };
         let bytes = bytes_of(part);
@@ -144,7 +143,7 @@ impl Inner {
                     // The service may answer 200 first and report the failure later.
                     None => Outcome::Unknown(lost("create", key, "the answer has no ETag")),
                 }),
-                Err(error) => match judge(&error) {
+                Err(error) => match self.judge(&error) {
                     // The upload is gone: it was given up, or an earlier attempt completed it.
                     Fault::Absent => Ok(Outcome::Unknown(lost("create", key, "the upload is gone"))),
                     fault => Self::unwritten("create", key, fault),
@@ -164,7 +163,7 @@ impl Inner {
     async fn abort_path(&self, path: &str, id: &str) -> Result<(), StoreError> {
         let abort = async {
             let request = self.client.abort_multipart_upload().bucket(&self.bucket).key(path).upload_id(id);
-            match request.send().await.map_err(|error| judge(&error)) {
+            match request.send().await.map_err(|error| self.judge(&error)) {
                 Ok(_) | Err(Fault::Absent) => Ok(()),
                 Err(fault) => Err(Self::unread("give up the upload of", path, fault)),
             }
@@ -208,7 +207,7 @@ impl Inner {
             let (path, id) = after.unzip();
             match request.set_key_marker(path).set_upload_id_marker(id).send().await {
                 Ok(output) => Ok(output),
-                Err(error) => Err(Self::unread("list the uploads of", &prefix, judge(&error))),
+                Err(error) => Err(Self::unread("list the uploads of", &prefix, self.judge(&error))),
             }
         };
         let output =

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use super::checksum::{CHECKSUM, base64, checksum_of};
 use super::upload::Upload;
 use super::{Fault, Inner, PART_BYTES, lost};
-use crate::aws::judge;
 use crate::store::memory::concat;
 use crate::store::{Key, Outcome, RequestKind, Response, StoreError, StoreErrorKind, Tag, bytes_of};
 
@@ -51,7 +50,7 @@ impl Inner {
                 Some(tag) => Outcome::Done(Tag::new(tag)),
                 None => Outcome::Unknown(lost(verb, key, "the answer has no ETag")),
             }),
-            Err(error) => Self::unwritten(verb, key, judge(&error)),
+            Err(error) => Self::unwritten(verb, key, self.judge(&error)),
         }
     }
 
@@ -65,9 +64,16 @@ impl Inner {
             Fault::Rejected(reason) => Err(lost(verb, key, &reason)),
             Fault::Impossible(reason) => Err(StoreError::new(StoreErrorKind::Permanent, verb, key, reason)),
             Fault::Unsupported(reason) => Err(StoreError::new(StoreErrorKind::Unsupported, verb, key, reason)),
+            Fault::NoBucket(reason) => Err(StoreError::new(StoreErrorKind::Permanent, verb, key, reason)),
+            Fault::Full(reason) => Err(StoreError::new(StoreErrorKind::Full, verb, key, reason)),
             Fault::Lost(reason) => Ok(Outcome::Unknown(lost(verb, key, &reason))),
+            // In doubt all the same: something took the request.
+            Fault::Astray(reason) => {
+                Ok(Outcome::Unknown(StoreError::new(StoreErrorKind::Permanent, verb, key, reason)))
+            }
             Fault::Unchanged | Fault::PastTheEnd => {
-                Ok(Outcome::Unknown(lost(verb, key, "the answer is not one that a write can have")))
+                let reason = "the answer (HTTP 304 or 416) is not one that a write can have; name the service itself in the endpoint";
+                Ok(Outcome::Unknown(StoreError::new(StoreErrorKind::Permanent, verb, key, reason)))
             }
         }
     }
@@ -84,7 +90,7 @@ impl Inner {
         let head = async {
             match self.client.head_object().bucket(&self.bucket).key(self.path(key)).send().await {
                 Ok(output) => Ok(output.e_tag.map(Tag::new)),
-                Err(error) => match judge(&error) {
+                Err(error) => match self.judge(&error) {
                     Fault::Absent => Ok(None),
                     fault => Err(Self::unread(verb(over), key, fault)),
                 },

@@ -21,8 +21,12 @@ pub mod queues;
 pub mod random;
 #[cfg(feature = "s3")]
 pub mod s3;
+pub mod stranger;
 #[cfg(feature = "dynamodb")]
 pub mod table;
+pub mod tinyproxy;
+#[cfg(feature = "http")]
+pub mod tls;
 pub mod venv;
 pub mod watched;
 

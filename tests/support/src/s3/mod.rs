@@ -19,6 +19,7 @@ use hyper::body::{Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use s3s::Body;
 use s3s::auth::SimpleAuth;
+use s3s::host::SingleDomain;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -97,9 +98,23 @@ impl Server {
     pub fn start() -> Self {
         let backend = Backend::default();
         backend.create_bucket(BUCKET);
-        let mut builder = S3ServiceBuilder::new(backend.clone());
-        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        Self::serving(backend.clone(), Behind::Here(Self::service(backend).build()))
+    }
+
+    /// A server with one empty bucket, whose name stands before this domain in the host of each
+    /// request.
+    pub fn with_host(bucket: &str, domain: &str) -> Self {
+        let backend = Backend::default();
+        backend.create_bucket(bucket);
+        let mut builder = Self::service(backend.clone());
+        builder.set_host(SingleDomain::new(domain).unwrap());
         Self::serving(backend, Behind::Here(builder.build()))
+    }
+
+    fn service(backend: Backend) -> S3ServiceBuilder {
+        let mut builder = S3ServiceBuilder::new(backend);
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        builder
     }
 
     /// Faults in front of another server. That server must accept requests signed for another
@@ -311,6 +326,7 @@ async fn handle(
     let response = match fault {
         Some(Fault::LoseRequest) => return Err(Broken),
         Some(Fault::Answer(status, code)) => answer(status, code),
+        Some(Fault::Page) => page(),
         Some(Fault::DamageRequest) => behind.apply(damaged(request).await?).await,
         Some(Fault::Late(after)) => {
             let (behind, request) = (behind.clone(), held(request).await?);
@@ -426,6 +442,12 @@ fn json_answer(status: u16, code: &str) -> Response<Body> {
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/x-amz-json-1.0"));
+    response
+}
+
+fn page() -> Response<Body> {
+    let mut response = Response::new(Body::from("<!doctype html><title>Wait</title>".to_owned()));
+    response.headers_mut().insert("content-type", http::HeaderValue::from_static("text/html"));
     response
 }
 

@@ -17,6 +17,8 @@ pub enum Fault {
     Late(Duration),
     /// Not applied, and answered with this.
     Answer(u16, &'static str),
+    /// Not applied, and answered with a page for people and 200, as a layer in between may do.
+    Page,
     /// Applied, and still answered with this.
     AnswerAfter(u16, &'static str),
     /// Applied twice, as by a layer in between that tries again. The second answer is sent.
