@@ -335,3 +335,23 @@ impl Store for HeadsInDynamoDb {
         self.objects.abort_uploads(prefix, before, dry_run).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Memory;
+
+    #[tokio::test]
+    async fn names_that_dynamodb_has_not_are_refused() {
+        let (longest, region) = ("t".repeat(MAX_TABLE_NAME), "r".repeat(MAX_REGION_NAME));
+        let open = async |table: &str, region: &str| {
+            let options = AwsOptions { region: Some(region.to_owned()), ..AwsOptions::default() };
+            HeadsInDynamoDb::open(Arc::new(Memory::new()), table, &options).await.map(drop)
+        };
+        open(&longest, &region).await.unwrap();
+        for (table, region) in [("", "r"), (&format!("{longest}t"), "r"), ("t", &format!("{region}r"))] {
+            let error = open(table, region).await.unwrap_err().to_string();
+            assert!(error.contains("a table's name has 1 to 255 bytes, a region's 1 to 64"), "{error}");
+        }
+    }
+}

@@ -78,9 +78,14 @@ async fn a_bad_message_fails_none_before_it() {
         Ok(failed) => assert!(!failed.is_empty() && failed.iter().all(|failed| failed.index >= 1), "{failed:?}"),
         Err(error) => assert!(matches!(error.kind(), QueueErrorKind::Invalid | QueueErrorKind::Permanent), "{error}"),
     }
+}
+
+/// One request takes ten. The places count through all requests of the call.
+#[tokio::test]
+async fn receipts_that_fail_are_told_by_their_places() {
     let plain = create(ministack::endpoint(), "receipts", &[]).await;
-    let error = plain.delete(&["no receipt"]).await;
-    assert!(error.is_err() || !error.unwrap().is_empty());
+    let failed = plain.delete(&["no receipt"; 23]).await.unwrap();
+    assert_eq!(failed.iter().map(|failed| failed.index).collect::<Vec<_>>(), (0..23).collect::<Vec<_>>());
 }
 
 /// Story: dead letters that the other queue refused were deleted all the same. Now a refused letter

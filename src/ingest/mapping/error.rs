@@ -112,6 +112,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_error_of_a_file_names_line_rule_and_reason() {
+        let error = MappingError {
+            file: "map.toml".to_owned(),
+            line: 7,
+            rule: Some("lines".to_owned()),
+            reason: "an unknown field".to_owned(),
+        };
+        assert_eq!((error.line(), error.rule(), error.reason()), (7, Some("lines"), "an unknown field"));
+        assert_eq!(error.to_string(), "map.toml:7: rule `lines`: an unknown field");
+    }
+
+    #[test]
     fn an_error_names_the_attribute_that_is_to_blame() {
         let error = RecordError::of("box.x", "it is not a number").in_rule("lines");
         assert_eq!(
