@@ -226,7 +226,8 @@ impl TableReader {
                 "embedding" => self.places.embedding.map_or("embedding", name),
                 "id" => self.places.id.map_or("id", name),
                 "document" => self.places.document.map_or("document", name),
-                other => other,
+                // A key of the metadata follows its field.
+                other => other.split(' ').next().unwrap_or_default(),
             }
             .to_owned();
             if let ("embedding", InputErrorKind::NotFinite { index }) = (error.field(), error.kind()) {

@@ -164,6 +164,7 @@ pub(super) mod tests {
         assert_eq!(ids("  [ {\"op\":\"delete\",\"id\":\"a\"},\n{\"op\":\"delete\",\"id\":\"b\"} ]\n"), ["a", "b"]);
         assert_eq!(ids("{\"op\":\"delete\",\"id\":\"a\"}\r\n\n{\"op\":\"put\",\"id\":\"b\"}\n"), ["a", "b"]);
         assert_eq!(ids(r#"{"op":"put","id":"a","document":"\"dynamodb\" \"Records\""}"#), ["a"]);
+        assert_eq!(ids("\u{feff}{\"op\":\"delete\",\"id\":\"a\"}\n"), ["a"], "a byte order mark is skipped");
     }
 
     #[test]

@@ -69,3 +69,19 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
         if error.is_data() { ApiError::unprocessable(message) } else { ApiError::invalid(message) }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Story: `NaN` in a batch of vectors was "expected value at line 1 column 34".
+    #[test]
+    fn a_body_that_is_not_json_is_told_with_its_field() {
+        let said = |body: &[u8]| parse::<serde_json::Value>(body).unwrap_err().message().to_owned();
+        let nan = said(br#"{"ids":["a"],"embeddings":[[0.1,NaN]]}"#);
+        assert!(nan.contains("field `embeddings[0][1]`: `NaN` is not a number"), "{nan}");
+        assert!(nan.contains("line 1, column 33"), "{nan}");
+        assert!(said(b"{\"ids\":").contains("EOF"));
+        assert!(parse::<serde_json::Value>(b"\xef\xbb\xbf{}").is_ok());
+    }
+}

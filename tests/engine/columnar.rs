@@ -191,6 +191,52 @@ async fn a_row_that_breaks_a_rule_is_named_with_its_column() {
 }
 
 #[tokio::test]
+async fn rows_that_break_a_rule_are_told_and_reading_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let collection = filled(&CreateOptions::new(3)).await;
+    let all = entries(&collection).await;
+    for format in FORMATS {
+        let path = folder.path().join("file");
+        export(&collection, format, &path).await;
+        // Records without a document have no id then.
+        let mut options = TableOptions::new(rules());
+        (options.columns, options.goes_on) = ("id=document".parse().unwrap(), true);
+        let mut reader = TableReader::open(File::open(&path).unwrap(), format, &options).unwrap();
+        let (mut taken, mut refused) = (Vec::new(), Vec::new());
+        while let Some(next) = reader.next_ops().unwrap() {
+            assert_eq!(next.refused, None);
+            taken.extend(next.ops.into_iter().map(|(row, _)| row));
+            refused.extend(next.rejected.iter().map(|error| u128::from(error.row().unwrap())));
+        }
+        let rows = |with: bool| -> Vec<u128> {
+            let rows = (1..).zip(&all);
+            rows.filter(|(_, entry)| entry.record.document.as_ref().is_some_and(|text| !text.is_empty()) == with)
+                .map(|(row, _)| row)
+                .collect()
+        };
+        assert_eq!((taken, refused), (rows(true), rows(false)), "{format:?}");
+    }
+}
+
+#[test]
+fn a_number_that_is_none_is_named_with_its_element() {
+    use arrow_array::types::Float32Type;
+    use arrow_array::{ArrayRef, FixedSizeListArray, RecordBatch, RecordBatchIterator, StringArray};
+
+    let rows = [Some([Some(1.0), Some(2.0)]), Some([Some(1.0), Some(f32::NAN)])];
+    let numbers = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(rows, 2);
+    let columns: [(&str, ArrayRef); 2] =
+        [("id", Arc::new(StringArray::from(vec!["a", "b"]))), ("vector", Arc::new(numbers))];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let schema = batch.schema();
+    let batches = RecordBatchIterator::new([Ok(batch)], schema);
+    let mut reader = TableReader::of_batches(batches, &TableOptions::new(OpRules::log(2))).unwrap();
+    let error = reader.next_ops().unwrap().unwrap().refused.unwrap();
+    assert_eq!((error.row(), error.column()), (Some(2), "vector[1]"), "{error}");
+    assert!(error.to_string().contains("not finite"), "{error}");
+}
+
+#[tokio::test]
 async fn a_file_cut_short_anywhere_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let collection = filled(&CreateOptions::new(3)).await;
