@@ -14,7 +14,6 @@ const SHORT: &[&str] = &[
     "client.test_database_tenant",
     "property.test_collections",
     "property.test_filtering",
-    "test_multithreaded",
 ];
 
 /// All modules that take a client.

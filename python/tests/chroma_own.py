@@ -1,6 +1,7 @@
 """A plugin of pytest: Chroma's own tests get clients of ``deltafold.chroma``.
 
 ``pytest -p chroma_own --pyargs chromadb.test.test_api``. Folds happen after every fourth segment.
+Property tests are short unless ``DELTAFOLD_CHROMA`` names modules.
 """
 
 # The package chromadb is in an environment of its own.
@@ -9,12 +10,14 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import chromadb.errors
+import hypothesis
 import pytest
 from chromadb.config import Settings
 
@@ -108,6 +111,10 @@ def system() -> Iterator[System]:
 def pytest_plugin_registered(plugin: object) -> None:
     if not isinstance(plugin, ModuleType) or not hasattr(plugin, "ClientFactories"):
         return
+    if not os.environ.get("DELTAFOLD_CHROMA"):
+        # Their own shortest profile takes minutes.
+        hypothesis.settings.register_profile("short", hypothesis.settings(), max_examples=4, stateful_step_count=8)
+        hypothesis.settings.load_profile("short")
     chroma.client.Collection = Collection
     for fixture in ("system", "system_http_server"):
         setattr(plugin, fixture, system)
