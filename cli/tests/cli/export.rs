@@ -124,7 +124,7 @@ fn published_data_sets_come_in() {
     assert!(dates.stderr.contains("dates.parquet: column `year`: it holds values of the type Date32"), "{dates:?}");
     home.run("append c dates.parquet --columns metadata=title,metadata=tags").ok();
     let nan = home.run("--json append c nan.parquet").ends_with(3).json_error();
-    assert_eq!((&nan["row"], &nan["column"], &nan["acknowledged_ops"]), (&json!(2), &json!("emb"), &json!(1)));
+    assert_eq!((&nan["row"], &nan["column"], &nan["acknowledged_ops"]), (&json!(2), &json!("emb[1]"), &json!(1)));
     let null = home.run("append c null.feather --source n").ends_with(3);
     assert!(null.stderr.contains("null.feather: row 2: column `emb`: number 1 of the embedding is null"), "{null:?}");
     assert!(null.stderr.contains("row 1 and all before it are acknowledged"), "{null:?}");
