@@ -137,8 +137,8 @@ def test_every_wrong_setting_is_named() -> None:
 
 def test_envelopes_are_opened(folder: str, articles: chroma.Collection) -> None:
     handler = ingest_handler(name(articles), store=folder)
-    topic = {"Type": "Notification", "TopicArn": "arn:aws:sns:us-east-1:123456789012:t", "Message": put("a")}
-    rule = {"detail-type": "rec", "source": "my.app", "detail": json.loads(put("b"))}
+    topic = {"Type": "Notification", "TopicArn": "arn:aws:sns:us-east-1:123456789012:t", "Message": json.dumps(put("a"))}
+    rule = {"detail-type": "rec", "source": "my.app", "detail": put("b")}
     assert handler(sqs(json.dumps(topic)), Context()) == {"batchItemFailures": []}
     assert handler(rule, Context()) == {"batchItemFailures": []}
     assert articles.get()["ids"] == ["first", "a", "b"]
