@@ -112,6 +112,7 @@ impl Timeouts {
 }
 
 /// The shared configuration of all clients.
+#[cfg(any(feature = "lambda", feature = "sqs"))]
 pub(crate) async fn connect(what: &str, options: &AwsOptions) -> Result<SdkConfig, StoreError> {
     Ok(connect_by(what, options).await?.0)
 }
@@ -199,6 +200,7 @@ fn aws_sdk_credentials(
 }
 
 /// Reads one parameter of an address into the options. Returns false if it is none of theirs.
+#[cfg(feature = "s3")]
 pub(crate) fn parse(options: &mut AwsOptions, name: &str, value: &str) -> Result<bool, String> {
     let seconds = || {
         let parsed = value.parse::<f64>().ok().filter(|seconds| *seconds > 0.0 && *seconds <= 86_400.0);

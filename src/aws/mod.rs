@@ -15,8 +15,13 @@ mod sign_in;
 mod sqs;
 mod wire;
 
+#[cfg(any(feature = "lambda", feature = "sqs"))]
+pub(crate) use connect::connect;
+#[cfg(any(feature = "dynamodb", feature = "s3"))]
+pub(crate) use connect::connect_by;
+#[cfg(feature = "s3")]
+pub(crate) use connect::parse;
 pub use connect::{AwsOptions, Credentials, Timeouts};
-pub(crate) use connect::{connect, connect_by, parse};
 pub(crate) use fault::{Fault, judge};
 #[cfg(feature = "lambda")]
 pub(crate) use file::read_file;
@@ -27,4 +32,5 @@ pub use sqs::{
     ActionCount, Attribute, Depth, Message, MoveTask, Moved, NotDone, Outgoing, Queue, QueueAction, QueueError,
     QueueErrorKind, QueueRequests, QueueSettings, Receive,
 };
+#[cfg(any(feature = "dynamodb", feature = "s3"))]
 pub(crate) use wire::Wire;
