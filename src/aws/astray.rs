@@ -201,7 +201,7 @@ impl Head<'_> {
     }
 }
 
-/// The reason for an answer that is no HTTP, with the remedy.
+/// The reason for an answer in another protocol than HTTP, with the remedy.
 pub(super) fn no_http(url: &Url) -> String {
     let place = place(url);
     let tls = if url.scheme() == "http" { "if it speaks TLS, write `https://` in the endpoint; " } else { "" };

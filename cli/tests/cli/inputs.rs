@@ -74,7 +74,7 @@ fn every_layout_comes_in_by_path_and_by_pipe() {
     }
 }
 
-/// Story: everything that is no JSON was "expected a JSON object, found a number".
+/// Story: each line without JSON was "expected a JSON object, found a number".
 #[test]
 fn other_formats_are_named_with_a_remedy() {
     let home = Home::with_collection();

@@ -81,7 +81,7 @@ impl Mapper {
     }
 }
 
-/// The beginning of a text that is no item.
+/// The beginning of a text that cannot be read as an item.
 fn cut(text: &[u8]) -> String {
     String::from_utf8_lossy(text.get(..40).unwrap_or(text)).chars().flat_map(char::escape_debug).collect()
 }

@@ -199,7 +199,7 @@ fn pointer(text: &str) -> Recognised<'_> {
     })
 }
 
-/// A text that is no JSON, but Base64 of some.
+/// A text of Base64 that holds JSON.
 #[cfg(feature = "objects")]
 pub(super) fn base64_body(text: &str) -> Recognised<'static> {
     let decoded = encoded::body(text)?;

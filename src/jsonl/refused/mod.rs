@@ -163,7 +163,7 @@ pub(super) fn no_object(line: &str, text: &str) -> LineError {
     LineError::new(at + 1, "", reason)
 }
 
-/// The reason for an embedding that is no list. `text` is its JSON.
+/// The reason to refuse an embedding of another type than a list. `text` is its JSON.
 pub(super) fn no_embedding(text: &str) -> String {
     let inner = text.trim_matches('"');
     let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_');
@@ -180,7 +180,7 @@ pub(super) fn no_embedding(text: &str) -> String {
     format!("expected a list of numbers, found {found}")
 }
 
-/// The reason for an element of an embedding that is no number. `text` is its JSON, perhaps cut.
+/// The reason to refuse an element that is not a number. `text` is its JSON, perhaps cut.
 pub(super) fn no_number(text: &str) -> String {
     let inner = text.trim_matches('"');
     match Kind::of(text) {
@@ -197,7 +197,7 @@ pub(super) fn no_number(text: &str) -> String {
     }
 }
 
-/// The kind of a line that is no object and of no known format.
+/// The kind of a line that holds no object and has no known format.
 fn kind_of(text: &str) -> String {
     match serde_json::from_str::<serde::de::IgnoredAny>(text) {
         Ok(_) => Kind::of(text).name().to_owned(),
