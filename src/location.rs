@@ -25,6 +25,7 @@ use crate::store::{Dir, Store};
 pub struct Location {
     text: String,
     backend: Backend,
+    spares_memory: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -64,7 +65,7 @@ impl FromStr for Location {
             _ if text.is_empty() => return Err(Error::invalid("the address of the store is empty")),
             _ => Backend::Folder(text.into()),
         };
-        Ok(Self { text: text.to_owned(), backend })
+        Ok(Self { text: text.to_owned(), backend, spares_memory: false })
     }
 }
 
@@ -76,6 +77,14 @@ impl Location {
             #[cfg(feature = "s3")]
             Backend::S3(_) => None,
         }
+    }
+
+    /// The same location, whose store keeps the resident memory of the process small, as
+    /// [`Dir::sparing_memory`] says. No effect on S3, whose objects are not mapped.
+    #[must_use]
+    pub fn sparing_memory(mut self) -> Self {
+        self.spares_memory = true;
+        self
     }
 
     /// The location with a cache of parts in `folder`, unless it names one or is a folder itself.
@@ -94,7 +103,10 @@ impl Location {
     /// `Storage` where a folder cannot be read, no region is set, or the cache cannot be used.
     pub async fn store(&self) -> Result<Arc<dyn Store>> {
         match &self.backend {
-            Backend::Folder(path) => Ok(Arc::new(Dir::open(path)?)),
+            Backend::Folder(path) => {
+                let folder = Dir::open(path)?;
+                Ok(Arc::new(if self.spares_memory { folder.sparing_memory() } else { folder }))
+            }
             #[cfg(feature = "s3")]
             Backend::S3(address) => {
                 let store = crate::store::S3::open(&address.bucket, &address.prefix, &address.options).await?;

@@ -250,9 +250,10 @@ async fn cold(request: &Json) -> Json {
 async fn warm(request: &Json) -> Json {
     let store = store(request).await;
     let reader = Collection::open(store.clone(), &name()).await.expect("it opens").reader().await.expect("a reader");
-    let level = Warm::default().columns().signs().bytes();
+    let level = Warm::default().columns().signs().bytes().max_bytes(4 << 30);
     let level = if request["rows"] == true { level.rows() } else { level };
-    reader.warm(&level).await.expect("columns and codes");
+    let warmth = reader.warm(&level).await.expect("columns and codes");
+    assert!(warmth.is_complete(), "all levels fit into the limit");
     let queries: Vec<Query> = queries(request).into_iter().map(|query| query.include(Include::default())).collect();
     let rounds = number(request, "rounds").min(queries.len());
     // The helper threads start, and connections are made.

@@ -164,7 +164,7 @@ impl Context {
         self.location.parse().map_err(|error| Failure::new(Exit::Usage, error))
     }
 
-    fn opened(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
+    pub(crate) fn opened(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(store.clone());
         store
     }

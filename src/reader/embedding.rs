@@ -1,5 +1,6 @@
 //! The embeddings of a snapshot.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use deltafold_format::{EmbeddingRef, EmbeddingSection, Embeddings, FormatError, ObjectName, PartObject};
@@ -55,8 +56,7 @@ impl Snapshot {
         let Some(bytes) = opened.rows(&self.shard, &self.objects.pools().sections, rows).await? else {
             return Err(self.objects.gone(PartObject::Embeddings(name)).await);
         };
-        let row = |row: &[u8]| row.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
-        Ok(bytes.chunks(EmbeddingSection::Rows.stride(self.shard.config().dimension).max(1)).map(row).collect())
+        Ok(bytes.chunks(EmbeddingSection::Rows.stride(self.shard.config().dimension).max(1)).map(floats).collect())
     }
 
     async fn spilled_object(&self, name: ObjectName) -> Result<Option<EmbeddingObject>> {
@@ -87,16 +87,28 @@ impl EmbeddingObject {
 
     /// A row in f32, of an object that holds them.
     pub(super) fn row(&self, row: u32) -> Result<Vec<f32>> {
-        let row = self.embeddings.row(row).map_err(|error| self.error(error))?.into_owned();
-        self.note_row();
-        Ok(row)
+        self.read_row(row).map(Cow::into_owned).map_err(|error| self.error(error))
     }
 
-    /// Notes that one of its rows in f32 was read, so that the others do not become resident.
-    pub(crate) fn note_row(&self) {
-        if let Some(rows) = self.embeddings.held_bytes(EmbeddingSection::Rows) {
-            resident::note_row(rows);
+    /// As `row`. It borrows from the object where its memory allows that. Where the store spares
+    /// memory, it is a copy of a row that was verified before.
+    pub(crate) fn read_row(&self, row: u32) -> Result<Cow<'_, [f32]>, FormatError> {
+        if let Some(bytes) = self.verified_row(row)? {
+            let mut copied = vec![0; bytes.len()];
+            if resident::copy(bytes, &mut copied) {
+                return Ok(Cow::Owned(floats(&copied)));
+            }
         }
+        let read = self.embeddings.row(row)?;
+        if let Some(rows) = self.embeddings.held_bytes(EmbeddingSection::Rows) {
+            resident::note_touch(rows);
+        }
+        Ok(read)
+    }
+
+    /// The bytes of a row in f32 that was verified before. Reads none of them.
+    pub(crate) fn verified_row(&self, row: u32) -> Result<Option<&[u8]>, FormatError> {
+        self.embeddings.verified(EmbeddingSection::Rows, row..row.saturating_add(1))
     }
 
     /// The error for damage in it.
@@ -106,4 +118,9 @@ impl EmbeddingObject {
         }
         Error::format(&self.shard.layout().part(PartObject::Embeddings(self.name)), error)
     }
+}
+
+/// The numbers of a row.
+fn floats(row: &[u8]) -> Vec<f32> {
+    row.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect()
 }

@@ -4,18 +4,27 @@ use std::fs::File;
 use std::io;
 
 use bytes::Bytes;
+use memmap2::Mmap;
 
 use super::resident::Mapped;
 
 /// The whole content of `file`. The operating system reads each page when it is first used.
-#[expect(unsafe_code, reason = "mapping a file is the one thing that cannot be done without")]
 pub(super) fn map(file: &File) -> io::Result<Bytes> {
+    Ok(Bytes::from_owner(Mapped::new(map_whole(file)?)))
+}
+
+/// As [`map`], but the file stays open, so that single rows are copied from it.
+pub(super) fn map_sparing(file: &File) -> io::Result<Bytes> {
+    Ok(Bytes::from_owner(Mapped::with_file(map_whole(file)?, file)))
+}
+
+#[expect(unsafe_code, reason = "mapping a file is the one thing that cannot be done without")]
+fn map_whole(file: &File) -> io::Result<Mmap> {
     // SAFETY: the memory must not change while it is borrowed. Objects never change once they have
     // their name. Registers are the only files that are replaced: a rename replaces them and leaves
     // the old file as it was. A deleted file lives on while it is mapped. The folder belongs to
     // Deltafold, as the documentation of `Dir` says.
-    let map = unsafe { memmap2::Mmap::map(file)? };
-    Ok(Bytes::from_owner(Mapped::new(map)))
+    unsafe { Mmap::map(file) }
 }
 
 /// Bytes `at..at + len` of `file`, which belongs to this process alone. `owner` lives as long as

@@ -111,7 +111,7 @@ impl Serve {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let options = self.options(context)?;
         let scheme = if options.tls.is_some() { "https" } else { "http" };
-        let store = context.new_store().await?;
+        let store = context.opened(context.location()?.sparing_memory().store().await?);
         let location = store.location();
         let server = Server::bind(store, options).await?;
         let url = format!("{scheme}://{}", server.address());

@@ -38,6 +38,11 @@ impl Held {
         let words = bytes.len().div_ceil(BLOCK).div_ceil(64);
         Self { bytes, verified: (0..words).map(|_| AtomicU64::new(0)).collect() }
     }
+
+    fn is_verified(&self, block: usize) -> bool {
+        let word = self.verified.get(block / 64);
+        word.is_some_and(|word| word.load(Ordering::Relaxed) & 1 << (block % 64) != 0)
+    }
 }
 
 /// The codes of one row.
@@ -200,6 +205,20 @@ impl Embeddings {
         Ok(held.bytes.get(wanted).unwrap_or_default())
     }
 
+    /// The bytes of some rows of a section, if all their blocks were verified before. Reads none of
+    /// them. `None` also if the section is not in memory.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if there are no such rows.
+    pub fn verified(&self, section: EmbeddingSection, rows: Range<u32>) -> Result<Option<&[u8]>, FormatError> {
+        let wanted = self.front.wanted(section, rows)?;
+        let Some(held) = self.held(section) else { return Ok(None) };
+        let mut blocks = wanted.start / BLOCK..wanted.end.div_ceil(BLOCK);
+        let all_verified = blocks.all(|block| held.is_verified(block));
+        Ok(held.bytes.get(wanted).filter(|_| all_verified))
+    }
+
     /// The numbers of some rows in a section of f32: norms, estimators, scales or residuals.
     /// Borrows as [`row`](Self::row) does.
     ///
@@ -294,15 +313,13 @@ impl Embeddings {
 
     /// Verifies one block of a section, once.
     fn verify(&self, section: EmbeddingSection, held: &Held, block: usize) -> Result<(), FormatError> {
-        let bit = 1 << (block % 64);
-        let word = held.verified.get(block / 64);
-        if word.is_some_and(|word| word.load(Ordering::Relaxed) & bit != 0) {
+        if held.is_verified(block) {
             return Ok(());
         }
         let bytes = held.bytes.get(block * BLOCK..).unwrap_or_default();
         self.front.check(section, block, bytes.get(..BLOCK).unwrap_or(bytes))?;
-        if let Some(word) = word {
-            word.fetch_or(bit, Ordering::Relaxed);
+        if let Some(word) = held.verified.get(block / 64) {
+            word.fetch_or(1 << (block % 64), Ordering::Relaxed);
         }
         Ok(())
     }

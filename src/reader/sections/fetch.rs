@@ -196,8 +196,14 @@ impl Opened {
         };
         let Some(front) = front else { return Ok(None) };
         if let Some(all) = front.held_bytes(EmbeddingSection::Rows) {
+            if let Some(verified) = front.verified(EmbeddingSection::Rows, rows.clone())? {
+                let mut copied = vec![0; verified.len()];
+                if resident::copy(verified, &mut copied) {
+                    return Ok(Some(copied.into()));
+                }
+            }
             let rows = Bytes::copy_from_slice(front.section(EmbeddingSection::Rows, rows)?);
-            resident::note_row(all);
+            resident::note_touch(all);
             return Ok(Some(rows));
         }
         let range = front.front().range(EmbeddingSection::Rows, rows.clone());
