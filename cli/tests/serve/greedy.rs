@@ -117,6 +117,33 @@ async fn a_query_for_large_documents_stays_small() {
     assert!(more < 100, "{more} MiB beyond {before} for 96 MiB of documents");
 }
 
+/// Story: the rows that queries read stayed resident, until they were more memory than all else of
+/// the server. It copies them from their file, which it keeps open.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn rows_of_a_folder_are_copied_from_their_file() {
+    const RECORDS: usize = 300;
+    let folder = tempfile::tempdir().unwrap();
+    let server = Program::start(command(folder.path().to_str().unwrap()), &[]);
+    let call = async |path: &str, body: Value| {
+        let answer = send(server.address, "POST", path, &body).await.unwrap();
+        assert!(answer.status < 300, "{path}: {} {}", answer.status, answer.body);
+        answer.body
+    };
+    let made = call(COLLECTIONS, json!({ "name": "rows" })).await;
+    let at = format!("{COLLECTIONS}/{}", made["id"].as_str().unwrap());
+    let row = |n: usize| vec![n; 1_024];
+    let rows: Vec<_> = (0..RECORDS).map(row).collect();
+    let ids: Vec<_> = (0..RECORDS).map(|n| n.to_string()).collect();
+    call(&format!("{at}/add"), json!({ "ids": ids, "embeddings": rows })).await;
+    call(&format!("{}/compact", own(&at)), json!({})).await;
+    let found = call(&format!("{at}/query"), json!({ "query_embeddings": [row(7)], "n_results": 3 })).await;
+    assert_eq!(found["ids"][0][0], "7");
+    let root = folder.path().canonicalize().unwrap();
+    let open: Vec<_> = server.files().into_iter().filter(|file| file.starts_with(&root)).collect();
+    assert!(open.iter().any(|file| file.to_str().unwrap().contains("/part/")), "{open:?}");
+}
+
 #[tokio::test]
 async fn a_value_of_free_form_is_bounded_while_it_is_read() {
     let api = Api::new().await;

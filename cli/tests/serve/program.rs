@@ -37,6 +37,13 @@ impl Program {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_024
     }
 
+    /// The files that the process holds open.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn files(&self) -> Vec<std::path::PathBuf> {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        open.filter_map(|file| std::fs::read_link(file.unwrap().path()).ok()).collect()
+    }
+
     /// Ends it by SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -169,6 +169,25 @@ fn damage_in_the_second_block_of_a_row_is_found() {
     assert_eq!(embeddings.row(4).unwrap_err().kind(), Kind::Checksum);
 }
 
+/// A reader that copies rows from the file asks first whether they were verified.
+#[test]
+fn rows_are_verified_once_all_their_blocks_were_read() {
+    let object = build(1_000, &large()).unwrap();
+    let embeddings = Embeddings::open(object.clone()).unwrap();
+    let is_verified = |rows| embeddings.verified(EmbeddingSection::Rows, rows).unwrap().is_some();
+    embeddings.row(0).unwrap();
+    // Row 4 lies in the first block and in the second.
+    assert!(is_verified(0..4) && !is_verified(4..5) && !is_verified(0..5) && !is_verified(6..7));
+    let row = embeddings.row(4).unwrap();
+    let bytes = embeddings.verified(EmbeddingSection::Rows, 4..5).unwrap().unwrap();
+    assert_eq!(bytes, row.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>());
+    assert!(is_verified(0..8) && !is_verified(8..9));
+    assert_eq!(embeddings.verified(EmbeddingSection::Bytes, 0..1), Ok(None));
+    assert_eq!(embeddings.verified(EmbeddingSection::Rows, 9..99).unwrap_err().kind(), Kind::Invalid);
+    let front = embeddings.without_sections(EmbeddingSection::ALL[0]..=*EmbeddingSection::ALL.last().unwrap());
+    assert_eq!(front.verified(EmbeddingSection::Rows, 0..1), Ok(None));
+}
+
 /// A row that ends with its block does not depend on the next one.
 #[test]
 fn a_row_is_as_sound_as_the_block_it_lies_in() {
