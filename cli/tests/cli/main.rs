@@ -19,6 +19,9 @@ mod cost;
 mod crash;
 mod damage;
 mod demo;
+#[cfg(feature = "lambda")]
+#[expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]
+mod envelopes;
 #[cfg(all(feature = "s3", feature = "dynamodb"))]
 mod environment;
 #[cfg(feature = "columnar")]
@@ -48,3 +51,10 @@ mod revision;
 mod sign_in;
 #[cfg(unix)]
 mod signals;
+#[cfg(all(unix, feature = "lambda"))]
+#[expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test panics where something is not as it must be, and waits for processes of its own"
+)]
+mod taken_over;
