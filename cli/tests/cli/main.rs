@@ -24,6 +24,9 @@ mod demo;
 mod envelopes;
 #[cfg(all(feature = "s3", feature = "dynamodb"))]
 mod environment;
+#[cfg(feature = "aws")]
+#[expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]
+mod executions;
 #[cfg(feature = "columnar")]
 mod export;
 mod faults;
