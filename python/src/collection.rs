@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use deltafold::format::{CollectionConfig, OpRules, Position, Revision, ShardId, Version};
 use deltafold::{
-    At, BacklogLimit, Collection as Engine, CompactorOptions, Copier, CopyOptions, Depth, FollowOptions, Location,
-    SweepOptions, WriterOptions,
+    At, BacklogLimit, Collection as Engine, CompactorOptions, Copier, CopyOptions, Depth, FollowOptions, Latest,
+    Location, SweepOptions, WriterOptions,
 };
 use pyo3::prelude::*;
 use tokio::sync::{OnceCell, RwLock};
@@ -20,7 +20,6 @@ use crate::input::arrow::Table;
 use crate::input::columns::{Columns, Verb};
 use crate::input::source::Source;
 use crate::input::{self, capsule, ops};
-use crate::latest::Latest;
 use crate::output::rows;
 use crate::report::{self, Acks};
 use crate::view::{Origin, View, span};
@@ -43,7 +42,7 @@ pub(crate) struct Collection {
 impl Collection {
     pub(crate) fn new(engine: Engine, location: Location) -> Self {
         let config = Arc::new(engine.config().clone());
-        let latest = Arc::new(Latest::new(engine.clone()));
+        let latest = Arc::new(Latest::new(engine.clone(), Duration::ZERO));
         Self { engine, location, config, latest, appends: Arc::default() }
     }
 

@@ -9,7 +9,7 @@
 //! | `input` | arguments as ops, vectors and filters |
 //! | `output` | records as columns of numpy and Arrow |
 //! | `store`, `collection` | the classes of these names |
-//! | `latest`, `view`, `scan`, `follow` | reads |
+//! | `view`, `scan`, `follow` | reads |
 //! | `appends`, `writer` | appends with back-pressure |
 //! | `export` | records as a file |
 //! | `figures` | work of the benchmark in Rust alone; a feature |
@@ -30,7 +30,6 @@ mod figures;
 mod follow;
 mod input;
 mod lambda;
-mod latest;
 mod logs;
 mod output;
 mod program;
