@@ -11,7 +11,7 @@
 //! | `store`, `collection` | the classes of these names |
 //! | `view`, `scan`, `follow` | reads |
 //! | `appends`, `writer` | appends with back-pressure |
-//! | `export` | records as a file |
+//! | `copying`, `export` | a collection into another one, or into files |
 //! | `figures` | work of the benchmark in Rust alone; a feature |
 //! | `report` | reports as dataclasses |
 //! | `program` | the program `deltafold` |
@@ -23,6 +23,7 @@ mod appends;
 mod call;
 mod chroma;
 mod collection;
+mod copying;
 mod error;
 mod export;
 #[cfg(feature = "figures")]

@@ -85,7 +85,7 @@ fn include(py: Python<'_>, names: Vec<String>) -> PyResult<Include> {
     Ok(include)
 }
 
-fn order(py: Python<'_>, name: &str) -> PyResult<Order> {
+pub(crate) fn order(py: Python<'_>, name: &str) -> PyResult<Order> {
     match name {
         "id" => Ok(Order::Id),
         "insertion" => Ok(Order::Insertion),
