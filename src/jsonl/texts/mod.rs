@@ -185,7 +185,10 @@ impl<R: BufRead> OpTexts<R> {
             return Ok(());
         }
         loop {
-            let ahead = self.reader.fill_buf()?;
+            let ahead = match self.reader.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                ahead => ahead?,
+            };
             let end = ahead.iter().position(|byte| *byte == b'\n');
             let length = end.map_or(ahead.len(), |end| end + 1);
             self.reader.consume(length);
