@@ -38,7 +38,7 @@ pub use create::{CreateOptions, KEEP_TOMBSTONES};
 pub use drop::DropReport;
 pub use latest::Latest;
 pub use repair::{RepairOptions, RepairReport, RepairStep};
-pub use reset::Reset;
+pub use reset::{Reset, ThenExecute};
 pub use status::{CollectionStatus, History, HistoryEntry, PinStatus, RunStatus, ShardStatus};
 pub use verify::{Depth, Finding, VerifyReport};
 
