@@ -109,7 +109,7 @@ class Lance(Peer):
         import pyarrow
 
         vectors = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(rows.ravel()), rows.shape[1])
-        return pyarrow.table({"id": ids, "vector": vectors})
+        return pyarrow.table({"id": pyarrow.array(ids, pyarrow.string()), "vector": vectors})
 
     def create(self, dimension: int) -> None:
         import lancedb
