@@ -66,7 +66,7 @@ pub(super) struct Mapped {
 pub(super) struct Shared(Arc<Mapped>);
 
 impl Shared {
-    /// The mapping of a file that somebody has mapped with [`with_file`](Self::with_file).
+    /// The mapping of a file that was mapped by [`with_file`](Self::with_file) and is in use.
     pub(super) fn of(file: &Metadata) -> Option<Self> {
         let mapped = all().shared.get(&(file.dev(), file.ino()))?.upgrade()?;
         (mapped.map.len() as u64 == file.len()).then_some(Self(mapped))

@@ -17,7 +17,7 @@ let before = "";
 async function show() {
   if (location.hash === "#main") {
     history.replaceState(null, "", before || "#/");
-    // The browser has moved the focus there already. Somebody may have gone on since.
+    // The browser has moved the focus there already. The next key may have moved it on.
     if (!main.contains(document.activeElement)) main.focus();
     return;
   }
