@@ -39,6 +39,7 @@ impl Following {
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Runs a copy. Asks the function every `interval`, in the thread that runs the copy.
+#[expect(clippy::disallowed_methods, reason = "the pause is the caller's, and no simulation runs this package")]
 pub(crate) async fn run(copier: Copier, following: Following, interval: Duration) -> Result<CopyReport, Failure> {
     let progress = Mutex::new(CopyReport::default());
     // The copy ends once the sender is dropped.

@@ -118,7 +118,7 @@ fn relay(mut stream: Stream, queue: Queue, stop: Arc<AtomicBool>) -> JoinHandle<
         loop {
             // Read before the stream: nothing comes behind the end then.
             let last = stop.load(Ordering::SeqCst);
-            let records = stream.next();
+            let records = stream.read_next();
             if records.is_empty() {
                 if last {
                     return carried;

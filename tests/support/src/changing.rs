@@ -115,7 +115,7 @@ pub struct Stream {
 
 impl Stream {
     /// The next records, at most 1,000; none at the end.
-    pub fn next(&mut self) -> Vec<Value> {
+    pub fn read_next(&mut self) -> Vec<Value> {
         let asked = json!({ "ShardIterator": self.iterator });
         let mut answer = call(&self.endpoint, "DynamoDBStreams_20120810.GetRecords", &asked);
         self.iterator = answer["NextShardIterator"].take();

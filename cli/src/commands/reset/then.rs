@@ -61,9 +61,9 @@ impl ThenArguments {
 impl Then {
     pub(super) async fn start(&self) -> Outcome<Started> {
         let started = self.machine.start(&self.execution.name, &self.execution.input).await;
-        Ok(started.map_err(|error| {
+        started.map_err(|error| {
             Failure::from(error).help("the collection is dropped; the same command goes on with the execution")
-        })?)
+        })
     }
 
     pub(super) fn document(&self) -> Value {
