@@ -75,7 +75,8 @@ mod store_error;
 
 pub use collection::{
     Collection, CollectionBuilder, CollectionStatus, CreateOptions, Depth, DropReport, Finding, History, HistoryEntry,
-    KEEP_TOMBSTONES, PinStatus, RepairOptions, RepairReport, RepairStep, Reset, RunStatus, ShardStatus, VerifyReport,
+    KEEP_TOMBSTONES, Latest, PinStatus, RepairOptions, RepairReport, RepairStep, Reset, RunStatus, ShardStatus,
+    ThenExecute, VerifyReport,
 };
 pub use compact::{
     CompactEvent, CompactReport, Compactor, CompactorOptions, KeepUp, Policy, SweepOptions, SweepReport,

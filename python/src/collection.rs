@@ -1,29 +1,30 @@
 //! A collection: writes, maintenance, and the ways to its readers.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use deltafold::format::{CollectionConfig, OpRules, Position, Revision, ShardId, Version};
 use deltafold::{
-    At, BacklogLimit, Collection as Engine, CompactorOptions, Copier, CopyOptions, Depth, FollowOptions, Location,
-    SweepOptions, WriterOptions,
+    At, BacklogLimit, Collection as Engine, CompactorOptions, Copier, CopyOptions, Depth, FollowOptions, Latest,
+    Location, SweepOptions, WriterOptions,
 };
 use pyo3::prelude::*;
 use tokio::sync::{OnceCell, RwLock};
 
 use crate::appends::{Appends, Identity};
 use crate::call::{Call, invalid};
+use crate::copying::{self, Following};
 use crate::error::{Failure, engine};
-use crate::export;
+use crate::export::{self, Target};
 use crate::follow::Follow;
 use crate::input::arrow::Table;
 use crate::input::columns::{Columns, Verb};
 use crate::input::source::Source;
 use crate::input::{self, capsule, ops};
-use crate::latest::Latest;
 use crate::output::rows;
 use crate::report::{self, Acks};
-use crate::view::{Origin, View, span};
+use crate::view::{Origin, View, order, span};
 use crate::writer::Writer;
 
 /// Bytes of ops of one writer that wait for their acknowledgement.
@@ -43,7 +44,7 @@ pub(crate) struct Collection {
 impl Collection {
     pub(crate) fn new(engine: Engine, location: Location) -> Self {
         let config = Arc::new(engine.config().clone());
-        let latest = Arc::new(Latest::new(engine.clone()));
+        let latest = Arc::new(Latest::new(engine.clone(), Duration::ZERO));
         Self { engine, location, config, latest, appends: Arc::default() }
     }
 
@@ -55,6 +56,23 @@ impl Collection {
 
     fn rules(&self) -> OpRules {
         rows::rules(&self.config)
+    }
+
+    /// The state that `version` and `pin` name.
+    fn at(&self, py: Python<'_>, versions: Option<Vec<u64>>, pin: Option<String>) -> PyResult<At> {
+        match (versions, pin) {
+            (None, None) => Ok(At::Latest),
+            (None, Some(pin)) => Ok(At::Pin(pin)),
+            (Some(versions), None) => {
+                let wanted = usize::from(self.config.shards);
+                if versions.len() != wanted {
+                    let text = format!("version: {} numbers for {wanted} shards", versions.len());
+                    return Err(invalid(py, format!("{text}; give one for each shard, in their order")));
+                }
+                Ok(At::Versions(versions.into_iter().map(Version::new).collect()))
+            }
+            (Some(_), Some(_)) => Err(invalid(py, "give `version` or `pin`, not both".to_owned())),
+        }
     }
 
     fn append_all(&self, source: Source) -> Call {
@@ -219,19 +237,7 @@ impl Collection {
     /// A snapshot: of the latest state, of versions, or of a pin.
     #[pyo3(signature = (versions, pin))]
     fn snapshot(&self, py: Python<'_>, versions: Option<Vec<u64>>, pin: Option<String>) -> PyResult<Call> {
-        let at = match (versions, pin) {
-            (None, None) => At::Latest,
-            (None, Some(pin)) => At::Pin(pin),
-            (Some(versions), None) => {
-                let wanted = usize::from(self.config.shards);
-                if versions.len() != wanted {
-                    let text = format!("version: {} numbers for {wanted} shards", versions.len());
-                    return Err(invalid(py, format!("{text}; give one for each shard, in their order")));
-                }
-                At::Versions(versions.into_iter().map(Version::new).collect())
-            }
-            (Some(_), Some(_)) => return Err(invalid(py, "give `version` or `pin`, not both".to_owned())),
-        };
+        let at = self.at(py, versions, pin)?;
         let (engine, config) = (self.engine.clone(), self.config.clone());
         Ok(Call::new(async move {
             let reader = engine.reader_at(at).await?;
@@ -319,25 +325,50 @@ impl Collection {
     }
 
     /// Copies this collection into another one.
-    fn copy(&self, py: Python<'_>, target: &Bound<'_, Self>, overwrite: bool, verify: bool) -> PyResult<Call> {
-        let options = CopyOptions::default().overwrite(overwrite).verify(verify);
+    #[pyo3(signature = (target, versions, pin, follow, interval, overwrite, verify))]
+    fn copy(
+        &self,
+        py: Python<'_>,
+        target: &Bound<'_, Self>,
+        versions: Option<Vec<u64>>,
+        pin: Option<String>,
+        follow: &Bound<'_, PyAny>,
+        interval: f64,
+        overwrite: bool,
+        verify: bool,
+    ) -> PyResult<Call> {
+        let following = Following::of(follow)?;
+        let interval = span(py, "interval", interval)?;
+        let options = CopyOptions::default()
+            .at(self.at(py, versions, pin)?)
+            .follow(!matches!(following, Following::No))
+            .interval(interval)
+            .overwrite(overwrite)
+            .verify(verify);
         let copier = Copier::new(&self.engine, &target.get().engine, options).map_err(engine(py))?;
-        Ok(Call::with(async move { Ok(copier.run(std::future::pending(), |_| ()).await?) }, |copied, py| {
-            report::copied(py, &copied)
-        }))
+        Ok(Call::with(copying::run(copier, following, interval), |copied, py| report::copied(py, &copied)))
     }
 
-    /// Writes all records of the latest state to a file. Returns their number.
-    #[pyo3(signature = (path, format, overwrite))]
+    /// Writes the records of a state to files. Returns their number.
+    #[pyo3(signature = (path, is_folder, format, versions, pin, by, file_size, overwrite))]
     fn export(
         &self,
         py: Python<'_>,
-        path: std::path::PathBuf,
+        path: PathBuf,
+        is_folder: bool,
         format: Option<&str>,
+        versions: Option<Vec<u64>>,
+        pin: Option<String>,
+        by: &str,
+        file_size: u64,
         overwrite: bool,
     ) -> PyResult<Call> {
-        let format = export::Format::of(format, &path).map_err(|reason| invalid(py, reason))?;
+        let target = Target::new(path, is_folder, format, overwrite).map_err(|reason| invalid(py, reason))?;
+        let (at, order) = (self.at(py, versions, pin)?, order(py, by)?);
         let (engine, latest) = (self.engine.clone(), self.latest.clone());
-        Ok(Call::new(async move { export::export(&engine, &latest.reader().await?, &path, format, overwrite).await }))
+        Ok(Call::new(async move {
+            let reader = if at == At::Latest { latest.reader().await? } else { engine.reader_at(at).await? };
+            export::run(&engine, &reader, &target, order, file_size).await
+        }))
     }
 }

@@ -1,7 +1,7 @@
 //! The work of the benchmark in Rust alone, for the same run as in Python.
 
 use deltafold::format::{Op, Patch};
-use deltafold::{Query, WriterOptions};
+use deltafold::{Include, Query, WriterOptions};
 use numpy::{PyReadonlyArray2, PyUntypedArrayMethods as _};
 use pyo3::prelude::*;
 
@@ -60,14 +60,16 @@ impl RustRows {
     }
 }
 
-/// Searches with one vector after the other.
+/// Searches with one vector after the other, for ids or for metadata and documents, too.
 #[pyfunction]
-pub(crate) fn rust_queries(view: &Bound<'_, View>, vectors: Vec<Vec<f32>>, k: usize) -> Call {
+pub(crate) fn rust_queries(view: &Bound<'_, View>, vectors: Vec<Vec<f32>>, k: usize, records: bool) -> Call {
     let origin = view.get().origin.clone();
+    let mut include = Include::NOTHING;
+    (include.metadata, include.document) = (records, records);
     Call::new(async move {
         let reader = origin.reader().await?;
         for vector in vectors {
-            reader.search(&[Query::new(vector, k)]).await?;
+            reader.search(&[Query::new(vector, k).include(include)]).await?;
         }
         Ok(())
     })

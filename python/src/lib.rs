@@ -9,9 +9,9 @@
 //! | `input` | arguments as ops, vectors and filters |
 //! | `output` | records as columns of numpy and Arrow |
 //! | `store`, `collection` | the classes of these names |
-//! | `latest`, `view`, `scan`, `follow` | reads |
+//! | `view`, `scan`, `follow` | reads |
 //! | `appends`, `writer` | appends with back-pressure |
-//! | `export` | records as a file |
+//! | `copying`, `export` | a collection into another one, or into files |
 //! | `figures` | work of the benchmark in Rust alone; a feature |
 //! | `report` | reports as dataclasses |
 //! | `program` | the program `deltafold` |
@@ -23,6 +23,7 @@ mod appends;
 mod call;
 mod chroma;
 mod collection;
+mod copying;
 mod error;
 mod export;
 #[cfg(feature = "figures")]
@@ -30,7 +31,6 @@ mod figures;
 mod follow;
 mod input;
 mod lambda;
-mod latest;
 mod logs;
 mod output;
 mod program;

@@ -214,7 +214,10 @@ pub(crate) fn copied<'py>(py: Python<'py>, copied: &CopyReport) -> PyResult<Boun
         deleted: copied.deleted,
         ops: copied.ops,
         repeated: copied.repeated,
+        compared: copied.compared,
+        following: copied.following,
         verified: copied.verified.map(|(records, _)| records),
+        digest: copied.verified.map(|(_, digest)| digest.to_string()),
     )
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use deltafold::format::{CollectionConfig, Version};
 use deltafold::{
-    Entry, Error, ErrorKind, Exactness, Filter, Find, GetOptions, Include, Order, Query, Reader, ScanOptions, Warm,
+    Entry, Error, ErrorKind, Exactness, Filter, Find, GetOptions, Include, Latest, Order, Query, Reader, ScanOptions,
+    Warm,
 };
 use futures::TryStreamExt as _;
 use pyo3::prelude::*;
@@ -16,7 +17,6 @@ use tokio::sync::RwLock;
 
 use crate::call::{Call, invalid};
 use crate::input::{self, vectors};
-use crate::latest::Latest;
 use crate::output::rows::{Fields, Rows};
 use crate::report;
 use crate::scan::Scan;
@@ -85,7 +85,7 @@ fn include(py: Python<'_>, names: Vec<String>) -> PyResult<Include> {
     Ok(include)
 }
 
-fn order(py: Python<'_>, name: &str) -> PyResult<Order> {
+pub(crate) fn order(py: Python<'_>, name: &str) -> PyResult<Order> {
     match name {
         "id" => Ok(Order::Id),
         "insertion" => Ok(Order::Insertion),

@@ -93,9 +93,7 @@ class AdminClient:
 
     @staticmethod
     def from_system(system: System) -> Any:
-        admin = chroma.AdminClient.of(system.client())
-        admin.clear_system_cache = lambda: None
-        return admin
+        return chroma.AdminClient.of(system.client())
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +55,11 @@ def test_a_collection_is_used_without_blocking(folder: str, tmp_path: Path) -> N
         assert await snapshot.count() == 1 and await articles.count() == 0
         assert (await articles.verify(deep=True)).is_sound
         assert await articles.export(tmp_path / "all.jsonl") == 0
+        standby = await store.create("standby", dimension=2)
+        copied = await articles.copy(standby, pin="p")
+        assert (copied.verified, await standby.count()) == (1, 1)
         assert (await store.collection("articles")).name == "articles"
-        assert await store.list() == ["articles"]
+        assert await store.list() == ["articles", "standby"]
         assert (await store.drop("articles")).objects > 0
         with pytest.raises(deltafold.NotFound):
             await articles.count()
@@ -70,6 +74,37 @@ def test_calls_run_side_by_side(folder: str) -> None:
         await asyncio.gather(*(articles.put(ids=[str(n)], embeddings=[[n, 1]]) for n in range(50)))
         results = await asyncio.gather(*(articles.query([n, 1], k=1) for n in range(50)))
         assert [result.ids[0] for result in results] == [str(n) for n in range(50)]
+
+    asyncio.run(run())
+
+
+def test_a_copy_follows_beside_the_event_loop(folder: str) -> None:
+    async def run() -> None:
+        store = await deltafold.open_async(folder)
+        articles, standby = await store.create("articles", dimension=2), await store.create("standby", dimension=2)
+        await articles.put(ids=["a"])
+        stop, caught_up = threading.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def go_on(report: deltafold.CopyReport) -> bool:
+            if report.following:
+                loop.call_soon_threadsafe(caught_up.set)
+            return not stop.is_set()
+
+        copy = asyncio.ensure_future(articles.copy(standby, follow=go_on, interval=0.002))
+        await caught_up.wait()
+        await articles.put(ids=["b"])
+        stop.set()
+        report = await copy
+        assert (report.verified, await standby.count()) == (2, 2), "the rest was applied"
+
+        copy = asyncio.ensure_future(articles.copy(standby, follow=True, interval=0.002))
+        await articles.put(ids=["c"])
+        while await standby.count() < 3:
+            await asyncio.sleep(0.001)
+        copy.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await copy
 
     asyncio.run(run())
 

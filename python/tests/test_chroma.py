@@ -223,6 +223,17 @@ def test_tenants_and_databases_are_apart(folder: str) -> None:
         chroma.PersistentClient(folder, tenant="nobody")
 
 
+def test_an_admin_client_opens_the_store_of_its_settings(folder: str) -> None:
+    admin = chroma.AdminClient(chroma.Settings(persist_directory=folder))
+    admin.create_tenant("acme")
+    admin.create_database("things", "acme")
+    chroma.PersistentClient(folder, tenant="acme", database="things").create_collection("articles")
+    assert [one["name"] for one in admin.list_databases(tenant="acme")] == ["things"]
+    apart = chroma.AdminClient(chroma.Settings(is_persistent=False, persist_directory=folder))
+    with pytest.raises(errors.NotFoundError):
+        apart.get_tenant("acme")
+
+
 def test_reset_needs_a_setting(folder: str) -> None:
     with pytest.raises(errors.ChromaError, match="not allowed"):
         chroma.PersistentClient(folder).reset()

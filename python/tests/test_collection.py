@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 import deltafold
 from deltafold import Op
@@ -184,6 +189,94 @@ def test_a_copy_equals_its_origin(store: deltafold.Store, folder: str) -> None:
     assert copy.find(order="id").ids == ["a", "b", "c"]
 
 
+def test_a_copy_follows_the_log_while_it_is_told_to(store: deltafold.Store, folder: str) -> None:
+    articles = filled(store)
+    standby = deltafold.open(folder).create("standby", dimension=2)
+    seen: list[tuple[bool, int]] = []
+
+    def go_on(report: deltafold.CopyReport) -> bool:
+        """Writes to the origin once the target has caught up. Ends the copy when it has the write."""
+        count = standby.count()
+        seen.append((report.following, count))
+        if report.following and count == 3:
+            articles.put(ids=["d"])
+        # A copy that brings nothing fails the test, and does not hang.
+        return count < 4 and len(seen) < 5_000
+
+    report = articles.copy(standby, follow=go_on, interval=0.002)
+    assert seen[-1] == (True, 4), "the op came by the log"
+    assert (report.transfers, report.written, report.verified, report.following) == (1, 3, 4, False)
+    assert report.ops - report.repeated >= 1 and report.digest
+    assert standby.find(order="id").ids == ["a", "b", "c", "d"]
+
+    def fails(_: deltafold.CopyReport) -> bool:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        articles.copy(standby, follow=fails, interval=0.002)
+    with pytest.raises(deltafold.InvalidInput, match="^follow is of type `str`; give True"):
+        articles.copy(standby, follow="yes")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+def test_earlier_states_are_copied_and_exported(store: deltafold.Store, folder: str, tmp_path: Path) -> None:
+    articles = filled(store)
+    articles.compact()
+    articles.pin("before")
+    articles.delete(["a", "b"])
+    states: dict[str, dict[str, Any]] = {"pinned": {"pin": "before"}, "versioned": {"version": 1}, "now": {}}
+    for name, at in states.items():
+        expected = ["c"] if name == "now" else ["a", "b", "c"]
+        copy = deltafold.open(folder).create(name, dimension=2)
+        articles.copy(copy, **at)
+        assert copy.find(order="id").ids == expected
+        lines = tmp_path / f"{name}.jsonl"
+        assert articles.export(lines, order="id", **at) == len(expected)
+        assert [json.loads(line)["id"] for line in lines.read_text().splitlines()] == expected
+    target = deltafold.open(folder).create("target", dimension=2)
+    calls: list[Callable[..., Any]] = [partial(articles.copy, target), partial(articles.export, tmp_path / "x.jsonl")]
+    for call in calls:
+        with pytest.raises(deltafold.NotFound, match="no pin `other`"):
+            call(pin="other")
+        with pytest.raises(deltafold.InvalidInput, match="not both"):
+            call(pin="before", version=1)
+        with pytest.raises(deltafold.InvalidInput, match="2 numbers for 1 shards"):
+            call(version=[1, 1])
+    with pytest.raises(deltafold.InvalidInput, match="begins with the latest state"):
+        articles.copy(target, pin="before", follow=True)
+
+
+def test_an_export_fills_a_folder(store: deltafold.Store, tmp_path: Path) -> None:
+    articles = store.create("articles", dimension=2)
+    articles.put(ids=[f"{number:03}" for number in range(200)], documents=["text" * 10] * 200)
+    folder = tmp_path / "new" / "exported"
+    assert articles.export(folder=folder, format="jsonl", file_size=5_000) == 200
+    names = sorted(path.name for path in folder.iterdir())
+    assert names[:2] == ["part-00000.jsonl", "part-00001.jsonl"] and len(names) > 2
+    lines = [line for name in names for line in (folder / name).read_text().splitlines()]
+    assert [json.loads(line)["id"] for line in lines] == [f"{number:03}" for number in range(200)]
+    with pytest.raises(deltafold.InvalidInput, match="exists already; name a new or empty folder"):
+        articles.export(folder=folder, format="jsonl")
+    # An export that broke off leaves such a file.
+    broken = tmp_path / "tables.partial"
+    broken.mkdir()
+    (broken / "part-00007.parquet").write_text("half")
+    assert articles.export(folder=tmp_path / "tables", format="parquet") == 200
+    tables = list((tmp_path / "tables").iterdir())
+    assert [path.name for path in tables] == ["part-00000.parquet"]
+    assert parquet.read_table(tables[0]).num_rows == 200
+    # The user's own files stay.
+    (tmp_path / "own.partial").mkdir()
+    (tmp_path / "own.partial" / "mine.txt").touch()
+    with pytest.raises(deltafold.InvalidInput, match="`mine.txt` in it is not part of an export"):
+        articles.export(folder=tmp_path / "own", format="arrow")
+    with pytest.raises(deltafold.InvalidInput, match="^format: "):
+        articles.export(folder=tmp_path / "other")
+    with pytest.raises(deltafold.InvalidInput, match="or `folder=` for many files"):
+        articles.export()
+    with pytest.raises(deltafold.InvalidInput, match="or `folder=` for many files"):
+        articles.export(tmp_path / "a.jsonl", folder=tmp_path / "b")
+
+
 def test_an_export_is_whole(store: deltafold.Store, tmp_path: Path) -> None:
     articles = filled(store)
     lines = tmp_path / "records.jsonl"
@@ -191,7 +284,9 @@ def test_an_export_is_whole(store: deltafold.Store, tmp_path: Path) -> None:
     assert len(lines.read_text().splitlines()) == 3
     with pytest.raises(deltafold.InvalidInput, match="exists already"):
         articles.export(lines)
+    assert articles.export(lines, overwrite=True) == 3
     articles.export(tmp_path / "records.parquet")
+    assert sorted(path.name for path in tmp_path.glob("records*")) == ["records.jsonl", "records.parquet"]
     with pytest.raises(deltafold.InvalidInput, match="choose `jsonl`"):
         articles.export(tmp_path / "records.csv")
 

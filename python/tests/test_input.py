@@ -164,6 +164,16 @@ def test_bad_input_names_argument_and_row(
     assert articles.count() == 0, "nothing was written"
 
 
+def test_the_first_bad_row_is_named_whatever_its_column(articles: deltafold.Collection) -> None:
+    ids: Any = ["a", "b", 3]
+    embeddings = [[1.0, 2.0], [1.0, float("nan")], [1.0, 2.0]]
+    with pytest.raises(deltafold.InvalidInput, match="^embeddings, row 1: "):
+        articles.put(ids=ids, embeddings=embeddings, documents=["x", "y", "z"])
+    with pytest.raises(deltafold.InvalidInput, match="^ids, row 2: "):
+        articles.put(ids=ids, embeddings=np.ones((3, 2), np.float32))
+    assert articles.count() == 0, "nothing was written"
+
+
 def test_a_bad_row_of_a_table_is_named(articles: deltafold.Collection) -> None:
     bad = table().set_column(1, "vector", pa.array([[1.0, 2.0], [1.0]]))
     with pytest.raises(deltafold.InvalidInput, match="row 2: column `vector`"):

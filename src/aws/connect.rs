@@ -112,7 +112,7 @@ impl Timeouts {
 }
 
 /// The shared configuration of all clients.
-#[cfg(any(feature = "lambda", feature = "sqs"))]
+#[cfg(any(feature = "executions", feature = "lambda", feature = "sqs"))]
 pub(crate) async fn connect(what: &str, options: &AwsOptions) -> Result<SdkConfig, StoreError> {
     Ok(connect_by(what, options).await?.0)
 }

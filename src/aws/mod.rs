@@ -5,6 +5,8 @@ mod causes;
 mod connect;
 mod credentials;
 mod environment;
+#[cfg(feature = "executions")]
+mod executions;
 mod fault;
 mod file;
 #[cfg(feature = "lambda")]
@@ -15,13 +17,15 @@ mod sign_in;
 mod sqs;
 mod wire;
 
-#[cfg(any(feature = "lambda", feature = "sqs"))]
+#[cfg(any(feature = "executions", feature = "lambda", feature = "sqs"))]
 pub(crate) use connect::connect;
 #[cfg(any(feature = "dynamodb", feature = "s3"))]
 pub(crate) use connect::connect_by;
 #[cfg(feature = "s3")]
 pub(crate) use connect::parse;
 pub use connect::{AwsOptions, Credentials, Timeouts};
+#[cfg(feature = "executions")]
+pub use executions::{ExecutionError, ExecutionErrorKind, Started, StateMachine};
 pub(crate) use fault::{Fault, judge};
 #[cfg(feature = "lambda")]
 pub(crate) use file::read_file;

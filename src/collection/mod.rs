@@ -5,6 +5,7 @@ mod cold;
 mod create;
 mod drop;
 mod fit;
+mod latest;
 mod remains;
 mod repair;
 mod reset;
@@ -35,8 +36,9 @@ use remains::{Remains, remains};
 pub use builder::CollectionBuilder;
 pub use create::{CreateOptions, KEEP_TOMBSTONES};
 pub use drop::DropReport;
+pub use latest::Latest;
 pub use repair::{RepairOptions, RepairReport, RepairStep};
-pub use reset::Reset;
+pub use reset::{Reset, ThenExecute};
 pub use status::{CollectionStatus, History, HistoryEntry, PinStatus, RunStatus, ShardStatus};
 pub use verify::{Depth, Finding, VerifyReport};
 

@@ -20,6 +20,20 @@ pub struct Reset {
     pub heads: HeadPlace,
     /// The queues that feed the collection, by URL.
     pub queues: Vec<String>,
+    /// The execution that begins at the end.
+    pub then: Option<ThenExecute>,
+}
+
+/// An execution of a state machine. The note keeps its name and input, so that a reset that was
+/// broken off begins it once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThenExecute {
+    /// The ARN of the state machine.
+    pub arn: String,
+    /// The name of the execution.
+    pub name: String,
+    /// Its input, a JSON text.
+    pub input: String,
 }
 
 /// The key of the note: under a name that no collection can have, so that no drop removes it.
@@ -27,12 +41,12 @@ fn note_key(name: &CollectionName) -> Key {
     Key::new(format!("RESET/{name}")).expect("collection names hold only characters of keys")
 }
 
-setters!(Reset { queues: Vec<String> } new: heads);
+setters!(Reset { queues: Vec<String>, then: into Option<ThenExecute> } new: heads);
 
 impl Reset {
-    /// Of a collection with its heads here, without queues.
+    /// Of a collection with its heads here, without queues and without an execution.
     pub fn new(heads: HeadPlace) -> Self {
-        Self { heads, queues: Vec::new() }
+        Self { heads, queues: Vec::new(), then: None }
     }
 
     /// The note of an earlier reset of the collection that did not finish. One GET.
@@ -51,20 +65,21 @@ impl Reset {
 
     /// Writes the note, purges the queues, drops the collection, rests, and removes the note. The
     /// purge comes first, so that no old change reaches the next collection. `rest` gives consumers
-    /// time to finish old messages. After a crash anywhere, run it again. Without queues it costs 3
+    /// time to finish old messages, and begins the execution behind that; the note stays where it
+    /// fails. After a crash anywhere, run it again. Without queues it costs 3
     /// requests and those of [`Collection::drop_collection`].
     ///
     /// # Errors
     ///
     /// `Conflict` while another reset of the collection is under way; otherwise the errors of the
-    /// store and of `purge`. A collection that is already gone is not an error.
+    /// store, of `purge` and of `rest`. A collection that is already gone is not an error.
     pub async fn run<E: From<Error>>(
         &self,
         store: &dyn Store,
         with_heads: &dyn Store,
         name: &CollectionName,
         purge: impl Future<Output = Result<(), E>>,
-        rest: impl Future<Output = ()>,
+        rest: impl Future<Output = Result<(), E>>,
         each: impl FnMut(DropReport),
     ) -> Result<DropReport, E> {
         let key = note_key(name);
@@ -74,7 +89,7 @@ impl Reset {
             Err(error) if error.kind() == crate::ErrorKind::NotFound => DropReport::default(),
             dropped => dropped?,
         };
-        rest.await;
+        rest.await?;
         retry::transient(|| store.delete(std::slice::from_ref(&key))).await.map_err(Error::from)?;
         Ok(dropped)
     }
@@ -90,7 +105,13 @@ impl Reset {
             _ => return None,
         };
         let queues = note["queues"].as_array()?.iter().map(text).collect::<Option<_>>()?;
-        Some(Self { heads, queues })
+        let then = match &note["then"] {
+            Value::Null => None,
+            then => {
+                Some(ThenExecute { arn: text(&then["arn"])?, name: text(&then["name"])?, input: text(&then["input"])? })
+            }
+        };
+        Some(Self { heads, queues, then })
     }
 
     /// Writes the note, over an existing one if need be.
@@ -99,7 +120,12 @@ impl Reset {
             HeadPlace::Store => json!({ "place": "store" }),
             HeadPlace::DynamoDb { table, region } => json!({ "place": "dynamodb", "table": table, "region": region }),
         };
-        let text = Bytes::from(json!({ "heads": heads, "queues": self.queues }).to_string());
+        let mut note = json!({ "heads": heads, "queues": self.queues });
+        if let (Some(then), Some(note)) = (&self.then, note.as_object_mut()) {
+            let then = json!({ "arn": then.arn, "name": then.name, "input": then.input });
+            note.insert("then".to_owned(), then);
+        }
+        let text = Bytes::from(note.to_string());
         // A lost answer does not matter: the loop reads the note again, and an equal one will do.
         let mut tries = 0;
         loop {

@@ -74,6 +74,24 @@ impl FromStr for Columns {
     }
 }
 
+impl fmt::Display for Columns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = [
+            ("id", &self.id),
+            ("embedding", &self.embedding),
+            ("document", &self.document),
+            ("revision", &self.revision),
+        ];
+        let mut parts: Vec<String> =
+            named.iter().filter_map(|(field, column)| Some(format!("{field}={}", column.as_ref()?))).collect();
+        if let Some(metadata) = &self.metadata {
+            let none = metadata.is_empty().then(|| "metadata=".to_owned());
+            parts.extend(none.into_iter().chain(metadata.iter().map(|column| format!("metadata={column}"))));
+        }
+        f.write_str(&parts.join(","))
+    }
+}
+
 /// The place of each field in a schema.
 #[derive(Debug, Default)]
 pub(super) struct Places {
@@ -166,6 +184,9 @@ mod tests {
         let none: Columns = "id=@row,metadata=".parse().unwrap();
         let places = none.places(&schema, false).unwrap();
         assert_eq!((places.id, places.metadata), (None, vec![]));
+        for text in ["", "id=@row,metadata=", "id=a,embedding=b,document=c,revision=d,metadata=e,metadata=f"] {
+            assert_eq!(text.parse::<Columns>().unwrap().to_string(), text);
+        }
     }
 
     #[test]

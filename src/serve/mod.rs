@@ -12,7 +12,7 @@
 //! | `app`, `routes` | the state of the server, and one handler for each call of the API |
 //! | `described`, `page/` | routes with their OpenAPI document; the files of the page for people |
 //! | `auth`, `hosts`, `tokens` | the check of a request, of its host; tokens and their scopes |
-//! | `pool`, `opened`, `latest` | open collections: writer, reader, compaction |
+//! | `pool`, `opened` | open collections: writer, reader, compaction |
 //! | `gather`, `turns` | searches that share a pass; large writes that wait for a read |
 //! | `named`, `erase` | records named by their ids; deletes by filter |
 //! | `answer`, `columns`, `many`, `error` | records and errors out |
@@ -38,7 +38,6 @@ mod filters;
 mod gather;
 mod hosts;
 mod incidents;
-mod latest;
 mod listen;
 mod many;
 mod metadata;

@@ -1,21 +1,25 @@
 //! Files as memory.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 
 use bytes::Bytes;
 use memmap2::Mmap;
 
-use super::resident::Mapped;
+use super::resident::{Mapped, Shared};
 
 /// The whole content of `file`. The operating system reads each page when it is first used.
 pub(super) fn map(file: &File) -> io::Result<Bytes> {
     Ok(Bytes::from_owner(Mapped::new(map_whole(file)?)))
 }
 
-/// As [`map`], but the file stays open, so that single rows are copied from it.
-pub(super) fn map_sparing(file: &File) -> io::Result<Bytes> {
-    Ok(Bytes::from_owner(Mapped::with_file(map_whole(file)?, file)))
+/// As [`map`], but all readers of the file share its pages, and the file stays open, so that single
+/// rows are copied from it.
+pub(super) fn map_sparing(file: &File, metadata: &Metadata) -> io::Result<Bytes> {
+    Ok(Bytes::from_owner(match Shared::of(metadata) {
+        Some(shared) => shared,
+        None => Shared::with_file(map_whole(file)?, file, metadata),
+    }))
 }
 
 #[expect(unsafe_code, reason = "mapping a file is the one thing that cannot be done without")]

@@ -5,12 +5,13 @@
 //! there. So random reads of few rows make a large file resident. Pages that are given back stay in
 //! the page cache, and come again when they are read. Giving back costs the other cores an
 //! interrupt, and the pages a fault each: 12 us a row where each row gave back its own. A store
-//! that spares memory therefore keeps the file, and its rows are copied by a read of it: 0.5 us.
+//! that spares memory therefore keeps the file, and its rows are copied by a read of it: 0.5 us. It
+//! also maps a file once for all its readers, since the kernel counts the pages of each mapping.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use memmap2::{Mmap, UncheckedAdvice};
@@ -24,17 +25,22 @@ const TOUCHES: u32 = 64;
 const FILES: usize = 256;
 
 /// All mapped files of the process.
-static ALL: RwLock<All> = RwLock::new(All { maps: BTreeMap::new(), files: 0, touches: 0 });
+static ALL: RwLock<All> = RwLock::new(All { maps: BTreeMap::new(), shared: BTreeMap::new(), files: 0, touches: 0 });
 
 #[derive(Debug)]
 struct All {
     /// By the address of their first byte.
     maps: BTreeMap<usize, Entry>,
+    /// Those that all readers of a file share.
+    shared: BTreeMap<Identity, Weak<Mapped>>,
     /// Those whose file is kept open.
     files: usize,
     /// Touches noted since pages were given back.
     touches: u32,
 }
+
+/// A file, whatever its name: device and inode. No other file gets them while it is mapped.
+type Identity = (u64, u64);
 
 #[derive(Debug)]
 struct Entry {
@@ -50,33 +56,57 @@ struct Entry {
 
 /// A mapped file, whose pages can be given back as long as it is mapped.
 #[derive(Debug)]
-pub(super) struct Mapped(Arc<Mmap>);
+pub(super) struct Mapped {
+    map: Arc<Mmap>,
+    shared_as: Option<Identity>,
+}
+
+/// A mapping that other readers of the file may use, too.
+#[derive(Debug)]
+pub(super) struct Shared(Arc<Mapped>);
+
+impl Shared {
+    /// The mapping of a file that was mapped by [`with_file`](Self::with_file) and is in use.
+    pub(super) fn of(file: &Metadata) -> Option<Self> {
+        let mapped = all().shared.get(&(file.dev(), file.ino()))?.upgrade()?;
+        (mapped.map.len() as u64 == file.len()).then_some(Self(mapped))
+    }
+
+    /// The mapping of a whole file. [`copy`] reads the file.
+    pub(super) fn with_file(map: Mmap, file: &File, metadata: &Metadata) -> Self {
+        let identity = (metadata.dev(), metadata.ino());
+        let has_room = all().files < FILES;
+        let mapped = Arc::new(Mapped::add(map, if has_room { file.try_clone().ok() } else { None }, Some(identity)));
+        change().shared.insert(identity, Arc::downgrade(&mapped));
+        Self(mapped)
+    }
+}
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_ref().as_ref()
+    }
+}
 
 impl Mapped {
     pub(super) fn new(map: Mmap) -> Self {
-        Self::add(map, None)
+        Self::add(map, None, None)
     }
 
-    /// As `new`, of a file that begins with the mapping. [`copy`] reads the file.
-    pub(super) fn with_file(map: Mmap, file: &File) -> Self {
-        let has_room = all().files < FILES;
-        Self::add(map, if has_room { file.try_clone().ok() } else { None })
-    }
-
-    fn add(map: Mmap, file: Option<File>) -> Self {
+    fn add(map: Mmap, file: Option<File>, shared_as: Option<Identity>) -> Self {
         let map = Arc::new(map);
         let mut all = change();
         all.files += usize::from(file.is_some());
         let file = file.map(Arc::new);
         let entry = Entry { map: Arc::downgrade(&map), len: map.len(), file, noted: None, is_small: false };
         all.maps.insert(map.as_ptr().addr(), entry);
-        Self(map)
+        Self { map, shared_as }
     }
 }
 
 impl AsRef<[u8]> for Mapped {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.map
     }
 }
 
@@ -84,8 +114,14 @@ impl Drop for Mapped {
     fn drop(&mut self) {
         // The file is still mapped here, so no other mapping has the address yet.
         let mut all = change();
-        if all.maps.remove(&self.0.as_ptr().addr()).is_some_and(|entry| entry.file.is_some()) {
+        if all.maps.remove(&self.map.as_ptr().addr()).is_some_and(|entry| entry.file.is_some()) {
             all.files -= 1;
+        }
+        // Another reader may have mapped the file anew meanwhile.
+        if let Some(identity) = self.shared_as
+            && all.shared.get(&identity).is_some_and(|shared| shared.strong_count() == 0)
+        {
+            all.shared.remove(&identity);
         }
     }
 }
@@ -201,7 +237,11 @@ mod tests {
     fn mapped(mib: usize) -> Bytes {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&vec![7; mib * MIB]).unwrap();
-        map_sparing(&file).unwrap()
+        spared(&file)
+    }
+
+    fn spared(file: &File) -> Bytes {
+        map_sparing(file, &file.metadata().unwrap()).unwrap()
     }
 
     fn read(bytes: &[u8]) -> usize {
@@ -256,7 +296,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         let content: Vec<u8> = (0..4 * MIB).map(|at| (at / 1000) as u8).collect();
         file.write_all(&content).unwrap();
-        let (spared, other) = (map_sparing(&file).unwrap(), map(&file).unwrap());
+        let (spared, other) = (spared(&file), map(&file).unwrap());
         let mut row = [0; 1536];
         for at in (0..4 * MIB - row.len()).step_by(99_991) {
             assert!(copy(&spared[at..at + row.len()], &mut row));
@@ -267,6 +307,27 @@ mod tests {
         note_touch(&other);
         assert_eq!(read(&other), read(&content));
         assert_eq!(resident(&other), 4 * MIB, "a file that is not kept stays as it is");
+    }
+
+    /// Story: a fold mapped the segments that a reader had mapped, and their pages counted twice.
+    #[test]
+    fn readers_of_a_file_share_its_mapping() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![7; MIB]).unwrap();
+        let metadata = file.metadata().unwrap();
+        let (one, two, alone) = (spared(&file), spared(&file), map(&file).unwrap());
+        assert_eq!(one.as_ptr(), two.as_ptr());
+        assert_ne!(one.as_ptr(), alone.as_ptr());
+        drop(one);
+        assert_eq!(spared(&file).as_ptr(), two.as_ptr());
+        // Not what was mapped before it grew.
+        file.write_all(&[8]).unwrap();
+        let grown = spared(&file);
+        assert_eq!((two.len(), grown.len(), grown.last()), (MIB, MIB + 1, Some(&8)));
+        drop(two);
+        assert_eq!(spared(&file).as_ptr(), grown.as_ptr());
+        drop(grown);
+        assert!(Shared::of(&metadata).is_none() && !all().shared.contains_key(&(metadata.dev(), metadata.ino())));
     }
 
     #[test]

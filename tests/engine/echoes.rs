@@ -67,7 +67,7 @@ pub(crate) async fn every_actor_bears_an_echo_of_each_write<S: Store + Clone>(st
     let report = collection.verify(Depth::Deep, |_| ()).await.unwrap();
     assert!(report.is_sound(), "{:?}", report.findings);
     let reset = Reset::new(HeadPlace::Store);
-    reset.run::<deltafold::Error>(&store, &store, &name, async { Ok(()) }, async {}, |_| ()).await.unwrap();
+    reset.run::<deltafold::Error>(&store, &store, &name, async { Ok(()) }, async { Ok(()) }, |_| ()).await.unwrap();
     let echoed = store.echoed();
     assert_echoed(
         &echoed,

@@ -130,7 +130,7 @@ async fn reset(context: &Context, notes: &Arc<Mutex<Notes>>) {
         queue.iter().for_each(Queue::purge);
         Ok::<(), Error>(())
     };
-    let done = reset.run(&*store, &*store, &Context::name(), purges, async {}, |_| ()).await;
+    let done = reset.run(&*store, &*store, &Context::name(), purges, async { Ok(()) }, |_| ()).await;
     match done {
         Ok(_) if queue.is_some_and(|queue| !queue.is_empty()) => {
             context.world.fail(RESET, "a message sent before is still in the queue".to_owned());

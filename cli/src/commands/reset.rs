@@ -1,5 +1,8 @@
 //! `reset`: empties queues and collection, so that producers can send everything again.
 
+#[cfg(feature = "executions")]
+mod then;
+
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -50,6 +53,9 @@ pub(crate) struct ResetArgs {
     yes: bool,
     #[command(flatten)]
     service: Service,
+    #[cfg(feature = "executions")]
+    #[command(flatten)]
+    then: then::ThenArguments,
 }
 
 impl ResetArgs {
@@ -64,6 +70,9 @@ impl ResetArgs {
         let mut names = self.queues.clone();
         names.extend(noted.iter().flat_map(|note| note.queues.clone()));
         let queues = self.queues(&names).await?;
+        let noted_then = noted.as_ref().and_then(|note| note.then.clone());
+        #[cfg(feature = "executions")]
+        let then = self.then.of(&self.collection, noted_then.as_ref()).await?;
         let store_with_heads = context.store_with(&heads).await?;
         let there = size(&*store_with_heads, &self.collection).await?;
         if there.0 == 0 && noted.is_none() && queues.is_empty() {
@@ -72,8 +81,15 @@ impl ResetArgs {
             ));
         }
         let rest = self.rest(&queues);
+        let tell = |rest| {
+            #[cfg(feature = "executions")]
+            let then = then.as_ref().map(then::Then::document);
+            #[cfg(not(feature = "executions"))]
+            let then = None;
+            self.tell(context, &queues, there, rest, then)
+        };
         if self.dry_run {
-            return self.tell(context, &queues, there, rest);
+            return tell(rest);
         }
         if !self.yes {
             let messages: u64 = queues.iter().map(|(_, settings)| settings.depth.total()).sum();
@@ -104,9 +120,17 @@ impl ResetArgs {
             if !self.no_wait {
                 wait(context.output, rest, "until the queues have dropped their messages").await;
             }
+            #[cfg(feature = "executions")]
+            if let Some(then) = &then {
+                then.start().await?;
+            }
+            Ok(())
         };
-        Reset::new(heads).queues(urls).run(&*store, &*store_with_heads, &self.collection, purges, rests, each).await?;
-        self.tell(context, &queues, there, if self.no_wait { rest } else { Duration::ZERO })
+        #[cfg(feature = "executions")]
+        let noted_then = then.as_ref().map(|then| then.execution.clone());
+        let reset = Reset::new(heads).queues(urls).then(noted_then);
+        reset.run(&*store, &*store_with_heads, &self.collection, purges, rests, each).await?;
+        tell(if self.no_wait { rest } else { Duration::ZERO })
     }
 
     /// The queues, each once, and their dead-letter queues.
@@ -139,7 +163,14 @@ impl ResetArgs {
         queues.iter().map(of).max().unwrap_or_default()
     }
 
-    fn tell(&self, context: &Context, queues: &[(Queue, QueueSettings)], there: (u64, u64), rest: Duration) -> Outcome {
+    fn tell(
+        &self,
+        context: &Context,
+        queues: &[(Queue, QueueSettings)],
+        there: (u64, u64),
+        rest: Duration,
+        then: Option<Value>,
+    ) -> Outcome {
         if context.output.json {
             let queues: Vec<Value> = queues
                 .iter()
@@ -152,6 +183,7 @@ impl ResetArgs {
                 "objects": there.0,
                 "bytes": there.1,
                 "send_again_after_seconds": rest.as_secs(),
+                "then": then,
             }))?);
         }
         let (purged, dropped) = if self.dry_run { ("would purge", "would drop") } else { ("purged", "dropped") };
@@ -161,6 +193,14 @@ impl ResetArgs {
         }
         let objects = counted(there.0, "object");
         context.output.line(format!("{dropped} {}: {objects}, {}", self.collection, bytes(there.1)))?;
+        if let Some(then) = &then {
+            let text = |key: &str| then.get(key).and_then(Value::as_str).unwrap_or_default();
+            context.output.line(if self.dry_run {
+                format!("would start an execution of {}", text("state_machine"))
+            } else {
+                format!("started the execution {} of {}", text("execution"), text("state_machine"))
+            })?;
+        }
         if !rest.is_zero() {
             let seconds = rest.as_secs();
             context.output.note(if self.dry_run {

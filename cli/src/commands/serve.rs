@@ -95,7 +95,7 @@ impl Serve {
             .tls(self.tls_cert.clone().zip(self.tls_key.clone()))
             .allow_reset(self.allow_reset)
             .compact(self.compact)
-            .policy(Policy::default().fold_segments(self.fold_segments.max(1)))
+            .policy(ServeOptions::default().policy.fold_segments(self.fold_segments.max(1)))
             .sweep(SweepOptions::default().min_age(self.min_age))
             .location(context.location()?)
             .max_staleness(self.max_staleness)

@@ -265,18 +265,45 @@ impl Lines {
     /// Appends the next text of an op to `text`, and returns its place; `None` at the end.
     pub(crate) fn read_into(&mut self, text: &mut Vec<u8>) -> Outcome<Option<OpText>> {
         let start = text.len();
+        self.texts.read_into(text).map_err(|error| self.failed(error, text.get(start..).unwrap_or_default()))
+    }
+
+    /// The same. Of a line that is too long it appends the beginning, skips the rest, and returns
+    /// true beside its place.
+    pub(crate) fn read_or_cut(&mut self, text: &mut Vec<u8>) -> Outcome<Option<(OpText, bool)>> {
+        let start = text.len();
         match self.texts.read_into(text) {
-            Ok(at) => Ok(at),
-            Err(TextError::Unread(error)) => {
-                self.covered = if self.packing == Packing::Plain { Covered::Nothing } else { Covered::AtTheEnd };
-                Err(self.broken(&error))
+            Ok(at) => Ok(at.map(|at| (at, false))),
+            Err(TextError::TooLong(at))
+                if self.layout() == Layout::Lines && known_format(text.get(start..).unwrap_or_default()).is_none() =>
+            {
+                let skipped = self.texts.skip_line(text.get(start..).unwrap_or_default());
+                skipped.map_err(|error| self.failed(TextError::Unread(error), &[]))?;
+                text.truncate(start + BEGINNING);
+                Ok(Some((at, true)))
             }
-            Err(TextError::TooLong(at)) => Err(self.too_long(at, text.get(start..).unwrap_or_default())),
-            Err(TextError::Broken { line, column, field, reason }) => {
-                Err(refused(&self.name, line, column, &field, &reason).detail("element", self.texts.next_number()))
-            }
-            Err(error) => Err(Failure::new(Exit::BadInput, format!("{}: {error}", self.name))),
+            Err(error) => Err(self.failed(error, text.get(start..).unwrap_or_default())),
         }
+    }
+
+    /// The failure to read a text. `text` is what was read of it.
+    fn failed(&mut self, error: TextError, text: &[u8]) -> Failure {
+        match error {
+            TextError::Unread(error) => {
+                self.covered = if self.packing == Packing::Plain { Covered::Nothing } else { Covered::AtTheEnd };
+                self.broken(&error)
+            }
+            TextError::TooLong(at) => self.too_long(at, text),
+            TextError::Broken { line, column, field, reason } => {
+                refused(&self.name, line, column, &field, &reason).detail("element", self.texts.next_number())
+            }
+            error => Failure::new(Exit::BadInput, format!("{}: {error}", self.name)),
+        }
+    }
+
+    /// The limit of a line, in bytes.
+    pub(super) fn longest(&self) -> u64 {
+        self.limits.line
     }
 
     /// The arrangement of the ops; lines until the first was read.
@@ -331,6 +358,9 @@ impl Lines {
         self.read.load(Relaxed)
     }
 }
+
+/// Bytes that are kept of a line that is too long.
+const BEGINNING: usize = 1 << 10;
 
 /// The failure of a text that is not an op: `file:line:column: field `x`: reason`, a form that
 /// editors can jump to.

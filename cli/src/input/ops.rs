@@ -101,9 +101,10 @@ pub(crate) fn read(input: &Input, from_line: u64, rules: Rules, memory: MemoryLi
     let runtime = Handle::current();
     let work = move || {
         let ahead = Arc::new(Semaphore::new(AHEAD_BYTES));
+        let goes_on = rules.goes_on;
         let parsers = Parsers::new(name.clone(), rules);
         let own = messages.clone();
-        let last = Reader { name, from_line, parsers, runtime, ahead, stop, messages: own }.run(lines);
+        let last = Reader { name, from_line, goes_on, parsers, runtime, ahead, stop, messages: own }.run(lines);
         // The receiver is gone if the command has failed meanwhile.
         let _ = messages.blocking_send(last);
     };
@@ -177,6 +178,8 @@ impl Reading {
 struct Reader {
     name: String,
     from_line: u64,
+    /// Whether the load goes on behind a line that is too long.
+    goes_on: bool,
     parsers: Parsers,
     runtime: Handle,
     /// Bytes of lines that may be read ahead of the command.
@@ -223,18 +226,30 @@ impl Reader {
 
     /// The next lines, and the last message if there are no more. `room` is their likely length.
     fn chunk(&self, lines: &mut Lines, room: usize) -> (Chunk, Option<Message>) {
-        let mut chunk = Chunk { layout: Layout::Lines, text: Vec::with_capacity(room), ends: Vec::new(), read: 0 };
+        let mut chunk = Chunk {
+            layout: Layout::Lines,
+            text: Vec::with_capacity(room),
+            ends: Vec::new(),
+            too_long: Vec::new(),
+            longest: lines.longest(),
+            read: 0,
+        };
         while chunk.ends.len() < BATCH_LINES && chunk.text.len() < BATCH_BYTES {
             if self.stop.borrow().is_some() {
                 return (chunk, Some(Message::Stopped));
             }
-            match lines.read_into(&mut chunk.text) {
-                Ok(Some(at)) if at.number < self.from_line => {
+            let next = match self.goes_on {
+                true => lines.read_or_cut(&mut chunk.text),
+                false => lines.read_into(&mut chunk.text).map(|at| at.map(|at| (at, false))),
+            };
+            match next {
+                Ok(Some((at, _))) if at.number < self.from_line => {
                     chunk.text.clear();
                     continue;
                 }
-                Ok(Some(at)) => {
+                Ok(Some((at, is_too_long))) => {
                     chunk.layout = lines.layout();
+                    chunk.too_long.extend(is_too_long.then_some(at.number));
                     chunk.ends.push((chunk.text.len(), at));
                 }
                 Ok(None) => return (chunk, Some(Message::End)),

@@ -22,6 +22,10 @@ pub(super) struct Chunk {
     pub(super) text: Vec<u8>,
     /// The end of each line or element in `text`, with its place in the input.
     pub(super) ends: Vec<(usize, OpText)>,
+    /// The numbers of lines that are too long. `text` holds their beginnings.
+    pub(super) too_long: Vec<u64>,
+    /// The limit of a line, in bytes.
+    pub(super) longest: u64,
     /// Bytes read of the input up to its end, before decompression.
     pub(super) read: u64,
 }
@@ -138,12 +142,18 @@ impl Parser {
         for (end, at) in &chunk.ends {
             let line = chunk.text.get(start..*end).unwrap_or_default();
             start = *end;
-            if line.iter().all(u8::is_ascii_whitespace) {
+            let is_too_long = chunk.too_long.contains(&at.number);
+            if !is_too_long && line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
             if self.rules.passes_over(at.number) {
                 batch.last = at.number;
                 batch.passed_over += 1;
+                continue;
+            }
+            if is_too_long {
+                batch.last = at.number;
+                batch.rejects.push(Reject::too_long(at.number, chunk.longest, line));
                 continue;
             }
             match parse_op_or(line, at.number, self.rules.rules, self.rules.default) {

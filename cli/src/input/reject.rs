@@ -56,6 +56,20 @@ impl Reject {
         Self { number: error.line(), details, message: error.reason().to_owned() }
     }
 
+    /// A line that is longer than `most` bytes, by its beginning.
+    pub(super) fn too_long(number: u64, most: u64, beginning: &[u8]) -> Self {
+        let reason = format!("the line is longer than {most} bytes; its beginning is kept here");
+        let mut details = Map::new();
+        details.insert("line".to_owned(), number.into());
+        details.insert("column".to_owned(), 1.into());
+        details.insert("field".to_owned(), Value::Null);
+        details.insert("reason".to_owned(), reason.as_str().into());
+        // Cut inside a character, it would not be UTF-8.
+        let text = beginning.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        details.insert("beginning".to_owned(), text.into());
+        Self { number, details, message: reason }
+    }
+
     /// A row that is not an op.
     #[cfg(feature = "columnar")]
     pub(crate) fn row(error: &deltafold::columnar::TableError) -> Self {

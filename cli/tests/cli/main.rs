@@ -19,8 +19,14 @@ mod cost;
 mod crash;
 mod damage;
 mod demo;
+#[cfg(feature = "lambda")]
+#[expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]
+mod envelopes;
 #[cfg(all(feature = "s3", feature = "dynamodb"))]
 mod environment;
+#[cfg(feature = "aws")]
+#[expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]
+mod executions;
 #[cfg(feature = "columnar")]
 mod export;
 mod faults;
@@ -48,3 +54,10 @@ mod revision;
 mod sign_in;
 #[cfg(unix)]
 mod signals;
+#[cfg(all(unix, feature = "lambda"))]
+#[expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test panics where something is not as it must be, and waits for processes of its own"
+)]
+mod taken_over;

@@ -108,6 +108,29 @@ fn all_requests_go_through_the_proxy_or_by_no_proxy_none() {
     assert_eq!(through(), (false, false));
 }
 
+/// The way to the proxy is a connection of TLS, and so is the one to the bucket inside of it.
+#[test]
+fn a_proxy_that_speaks_tls_works() {
+    let behind = Behind::new();
+    let proxy = Tinyproxy::start("");
+    let front = Front::of(&format!("http://127.0.0.1:{}", proxy.port), Certificate::Sound);
+    tls::bundle(&[&behind.bucket, &front], &behind.bundle);
+    let run = |arguments: &str, input: &str| {
+        let mut command = behind.command(arguments);
+        command.env("HTTPS_PROXY", front.endpoint());
+        run(command, input)
+    };
+    run("create c --dimension 2", "").ok();
+    run("append c", &puts(3)).ok();
+    assert_eq!(run("count c", "").ok().stdout.trim(), "3");
+    let to_bucket = format!("CONNECT {} HTTP/1.1", behind.bucket.address);
+    let asked = proxy.requests();
+    assert!(asked.len() >= 3 && asked.iter().all(|line| *line == to_bucket), "{asked:?}");
+    // Its certificate is checked like any other.
+    tls::bundle(&[&behind.bucket], &behind.bundle);
+    run("count c", "").ends_with(1).complains("certificate");
+}
+
 /// The proxy's answer ends the command at once, with the proxy's name and the remedy.
 #[test]
 fn a_proxy_that_refuses_is_named_at_the_first_answer() {

@@ -220,6 +220,24 @@ fn killed_again_and_again_no_line_is_lost_or_in_both_places() {
     assert_eq!(log, good);
 }
 
+/// The file keeps its beginning, and the load goes on behind it.
+#[test]
+fn a_line_that_is_too_long_is_turned_away() {
+    let home = Home::with_collection();
+    let long = |first: &str| format!("{first}{}\n", " ".repeat(33 << 20));
+    let input = format!("{}{}{}{}", put(0), long(r#"{"op":"put""#), long(""), put(1));
+    home.write("in.jsonl", input);
+    let append = "--memory 64MiB append c in.jsonl --source s --rejects bad.jsonl";
+    home.run(append).ends_with(7).says("2 ops").says("; 2 turned away");
+    assert_eq!(ids(&home), ["r000", "r001"]);
+    let found = rejects(&home, "bad.jsonl");
+    assert_eq!(numbers(&found), [2, 3]);
+    assert!(found[0]["reason"].as_str().is_some_and(|reason| reason.contains("longer than 33554432 bytes")));
+    assert_eq!(found[0]["beginning"].as_str().map(|text| (text.len(), &text[..11])), Some((1024, r#"{"op":"put""#)));
+    home.run(append).ends_with(7).says("; 0 turned away, and 2 before").says("2 of them had been appended before");
+    home.run("--memory 64MiB append c in.jsonl").ends_with(3).complains("in.jsonl:2: the line is longer");
+}
+
 #[cfg(feature = "columnar")]
 #[test]
 fn rows_are_turned_away_like_lines() {
@@ -232,6 +250,11 @@ fn rows_are_turned_away_like_lines() {
     for format in ["parquet", "arrow"] {
         home.run(&format!("create {format} --dimension 2")).ok();
         home.run(&format!("export c --format {format} --out t.{format}")).ok();
+        // A command to go on with names the columns again.
+        home.run(&format!("create stops-{format} --dimension 2")).ok();
+        home.run(&format!("append stops-{format} t.{format} --columns id=document,metadata= --source t"))
+            .ends_with(3)
+            .complains(&format!("t.{format} --columns id=document,metadata= --source t --from-line 5"));
         // Where the document is null, the id is.
         let append =
             format!("append {format} t.{format} --columns id=document,metadata= --source t --rejects {format}.jsonl");

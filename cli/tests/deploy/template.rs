@@ -36,7 +36,9 @@ fn the_template_keeps_rules_that_every_bad_twin_breaks() {
 
 #[test]
 fn the_pulumi_program_keeps_the_same_rules() {
-    for (source, serve) in [("stream", "no"), ("forwarder", "iam"), ("fifo", "tokens"), ("standard", "no")] {
+    for (source, serve) in
+        [("stream", "no"), ("forwarder", "iam"), ("kinesis", "no"), ("fifo", "tokens"), ("standard", "no")]
+    {
         let said = venv::run(python("check_pulumi.py").arg(path("docs/deploy/pulumi")).args([source, serve]));
         assert!(said.contains("resources"), "{source}: {said}");
     }
@@ -45,5 +47,5 @@ fn the_pulumi_program_keeps_the_same_rules() {
 #[test]
 fn the_template_can_be_deployed() {
     let said = venv::run(python("check_stack.py").arg(ministack::endpoint()).arg(path("docs/deploy/template.yaml")));
-    assert_eq!(said.lines().count(), 4, "{said}");
+    assert_eq!(said.lines().count(), 5, "{said}");
 }

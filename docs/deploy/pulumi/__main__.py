@@ -24,13 +24,17 @@ serve_tokens = (config.get_secret("serveTokens") or "") if serve == "tokens" els
 serve_memory = config.get_int("serveMemory") or 1769
 serve_disk = config.get_int("serveDisk") or 512
 
-if source not in ("stream", "forwarder", "fifo", "standard"):
-    raise ValueError(f"deltafold:source is `{source}`; expected stream, forwarder, fifo or standard")
+if source not in ("stream", "forwarder", "kinesis", "fifo", "standard"):
+    raise ValueError(f"deltafold:source is `{source}`; expected stream, forwarder, kinesis, fifo or standard")
+
+if source == "kinesis" and not stream_arn:
+    raise ValueError("deltafold:source is `kinesis`; name the Kinesis data stream in deltafold:streamArn")
 
 if serve not in ("no", "iam", "tokens"):
     raise ValueError(f"deltafold:serve is `{serve}`; expected no, iam or tokens")
 
-reads_stream = source in ("stream", "forwarder")
+reads_table = source in ("stream", "forwarder")
+reads_stream = reads_table or source == "kinesis"
 has_fifo = source in ("forwarder", "fifo")
 stack = f"{pulumi.get_project()}-{pulumi.get_stack()}"
 
@@ -114,7 +118,7 @@ store = pulumi.Output.concat("s3://", bucket.id, "/", prefix)
 
 # ---- The table ----
 table = None
-if reads_stream and not stream_arn:
+if reads_table and not stream_arn:
     table = aws.dynamodb.Table(
         "table",
         billing_mode="PAY_PER_REQUEST",
@@ -176,6 +180,8 @@ if reads_stream:
 # Objects that messages may name; none where no bucket is.
 objects = f"{objects_bucket}/{objects_prefix}" if feed and objects_bucket else ""
 READ_STREAM = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"]
+if source == "kinesis":
+    READ_STREAM = ["kinesis:DescribeStream", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"]
 heads = None
 if heads_table:
     region, account = aws.get_region().region, aws.get_caller_identity().account_id
@@ -237,8 +243,8 @@ ingest = function(
         # Such a GET carries no prefix, so this statement has no condition.
         allow("FindTheTail", "s3:ListBucket", bucket.arn),
         allow("AskForAFold", "lambda:InvokeFunction", compact.arn),
-        allow("ReadTheStream", READ_STREAM, stream) if source == "stream" else None,
-        allow("ReportWhatFailed", "sqs:SendMessage", failed_batches.arn) if source == "stream" else None,
+        allow("ReadTheStream", READ_STREAM, stream) if source in ("stream", "kinesis") else None,
+        allow("ReportWhatFailed", "sqs:SendMessage", failed_batches.arn) if source in ("stream", "kinesis") else None,
         allow(
             "ReadTheQueue",
             ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"],
@@ -281,7 +287,7 @@ def from_stream(name, reader):
     )
 
 
-if source == "stream":
+if source in ("stream", "kinesis"):
     from_stream("stream-to-ingest", ingest)
 elif source == "forwarder":
     forward = function(
@@ -404,7 +410,7 @@ if failed_batches:
     what = "The stream's reader gave up on records; the stream keeps them for 24 hours"
     alarm("failed-batches", what, "AWS/SQS", VISIBLE, {"QueueName": failed_batches.name}, "Maximum", 0)
     what = "The stream's reader is an hour behind; after 24 hours changes are lost"
-    reader = ingest if source == "stream" else forward
+    reader = forward if source == "forwarder" else ingest
     alarm("late-stream", what, "AWS/Lambda", "IteratorAge", {"FunctionName": reader.name}, "Maximum", 3_600_000)
 what = "Invocations are refused; on a queue each counts as a receive"
 alarm("throttled", what, "AWS/Lambda", "Throttles", {"FunctionName": ingest.name}, "Sum", 0, periods=3)

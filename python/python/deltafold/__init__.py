@@ -53,7 +53,7 @@ from deltafold.errors import (
 from deltafold.logs import log_to_logging
 from deltafold.ops import Op
 from deltafold.reading import Scan
-from deltafold.reports import Ack
+from deltafold.reports import Ack, CopyReport
 from deltafold.results import Hit, QueryResult, Record, Records
 from deltafold.store import Store, open
 
@@ -70,6 +70,7 @@ __all__ = [
     "Closed",
     "Collection",
     "Conflict",
+    "CopyReport",
     "Corrupt",
     "DeltafoldError",
     "Follow",

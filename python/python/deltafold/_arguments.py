@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 from deltafold.errors import InvalidInput
@@ -48,3 +49,21 @@ def id_list(ids: str | Sequence[str]) -> list[str]:
         if not isinstance(one, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidInput(f"ids, row {row}: it is of type `{type(one).__name__}`; give a text")
     return listed
+
+
+def version_list(version: int | Sequence[int] | None) -> list[int] | None:
+    """A version for each shard. One number is that of a single shard."""
+    if version is None:
+        return None
+    return [version] if isinstance(version, int) else list(version)
+
+
+def export_place(
+    path: str | PathLike[str] | None, folder: str | PathLike[str] | None
+) -> tuple[str | PathLike[str], bool]:
+    """The place of an export, and whether it is a folder."""
+    if path is not None and folder is None:
+        return path, False
+    if folder is not None and path is None:
+        return folder, True
+    raise InvalidInput("give the path of a file, or `folder=` for many files")

@@ -1,7 +1,7 @@
 """The extension module. Its names are private: use those of `deltafold`."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any, Generic, TypeVar
 
@@ -139,8 +139,27 @@ class Collection:
     def history(self) -> Call[History]: ...
     def pin(self, name: str, ttl: float | None) -> Call[list[int]]: ...
     def unpin(self, name: str) -> Call[None]: ...
-    def copy(self, target: Collection, overwrite: bool, verify: bool) -> Call[CopyReport]: ...
-    def export(self, path: str | PathLike[str], format: str | None, overwrite: bool) -> Call[int]: ...
+    def copy(
+        self,
+        target: Collection,
+        versions: Sequence[int] | None,
+        pin: str | None,
+        follow: bool | Callable[[CopyReport], bool],
+        interval: float,
+        overwrite: bool,
+        verify: bool,
+    ) -> Call[CopyReport]: ...
+    def export(
+        self,
+        path: str | PathLike[str],
+        is_folder: bool,
+        format: str | None,
+        versions: Sequence[int] | None,
+        pin: str | None,
+        by: str,
+        file_size: int,
+        overwrite: bool,
+    ) -> Call[int]: ...
 
 class Store:
     @property

@@ -5,13 +5,13 @@ To cancel a task drops its call. A dropped append may have landed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from os import PathLike, fspath
 from types import TracebackType
 from typing import Literal, cast
 
 from deltafold import _deltafold
-from deltafold._arguments import filter_text, id_list
+from deltafold._arguments import export_place, filter_text, id_list, version_list
 from deltafold.collection import write_call
 from deltafold.ops import Op
 from deltafold.reading import ALL, DEFAULT, Calls
@@ -34,6 +34,7 @@ from deltafold.types import (
     Document,
     Embeddings,
     Field,
+    FileFormat,
     Level,
     Metadata,
     MetadataChange,
@@ -355,8 +356,7 @@ class AsyncCollection(AsyncReads):
         self, *, version: int | Sequence[int] | None = None, pin: str | None = None
     ) -> AsyncSnapshot:
         """Like ``Collection.snapshot``."""
-        versions = [version] if isinstance(version, int) else version
-        return AsyncSnapshot(await self._collection.snapshot(versions, pin).future())
+        return AsyncSnapshot(await self._collection.snapshot(version_list(version), pin).future())
 
     def follow(
         self, *, shard: int = 0, after: str | None = None, until_end: bool = False, interval: float = 1.0
@@ -399,16 +399,40 @@ class AsyncCollection(AsyncReads):
         await self._collection.unpin(name).future()
 
     async def copy(
-        self, target: AsyncCollection, *, overwrite: bool = False, verify: bool = True
+        self,
+        target: AsyncCollection,
+        *,
+        version: int | Sequence[int] | None = None,
+        pin: str | None = None,
+        follow: bool | Callable[[CopyReport], bool] = False,
+        interval: float = 1.0,
+        overwrite: bool = False,
+        verify: bool = True,
     ) -> CopyReport:
-        """Like ``Collection.copy``."""
-        return await self._collection.copy(target._collection, overwrite, verify).future()
+        """Like ``Collection.copy``. A thread beside the event loop calls the function ``follow``."""
+        call = self._collection.copy(
+            target._collection, version_list(version), pin, follow, interval, overwrite, verify
+        )
+        return await call.future()
 
     async def export(
-        self, path: str | PathLike[str], *, format: str | None = None, overwrite: bool = False
+        self,
+        path: str | PathLike[str] | None = None,
+        *,
+        folder: str | PathLike[str] | None = None,
+        format: FileFormat | None = None,
+        version: int | Sequence[int] | None = None,
+        pin: str | None = None,
+        order: Order = "insertion",
+        file_size: int = 512 << 20,
+        overwrite: bool = False,
     ) -> int:
         """Like ``Collection.export``."""
-        return await self._collection.export(path, format, overwrite).future()
+        place, is_folder = export_place(path, folder)
+        call = self._collection.export(
+            place, is_folder, format, version_list(version), pin, order, file_size, overwrite
+        )
+        return await call.future()
 
     def __repr__(self) -> str:
         return f"<deltafold.AsyncCollection {self.name!r} in {self._collection.url!r}>"

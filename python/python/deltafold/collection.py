@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import Any, cast
 
 from deltafold import _deltafold
-from deltafold._arguments import column_text, filter_text, id_list
+from deltafold._arguments import column_text, export_place, filter_text, id_list, version_list
 from deltafold.errors import InvalidInput
 from deltafold.ops import Op
 from deltafold.reading import Reads
@@ -23,7 +23,7 @@ from deltafold.reports import (
     SweepReport,
     VerifyReport,
 )
-from deltafold.types import ArrowTable, Document, Embeddings, Metadata, MetadataChange, Where
+from deltafold.types import ArrowTable, Document, Embeddings, FileFormat, Metadata, MetadataChange, Order, Where
 
 __all__ = ["Collection", "Follow", "Snapshot", "Writer"]
 
@@ -347,8 +347,7 @@ class Collection(Reads):
         Raises:
             NotFound: The version was swept or is still to come, or there is no such pin.
         """
-        versions = [version] if isinstance(version, int) else version
-        return Snapshot(self._collection.snapshot(versions, pin).wait())
+        return Snapshot(self._collection.snapshot(version_list(version), pin).wait())
 
     def follow(
         self, *, shard: int = 0, after: str | None = None, until_end: bool = False, interval: float = 1.0
@@ -422,25 +421,73 @@ class Collection(Reads):
         """
         self._collection.unpin(name).wait()
 
-    def copy(self, target: Collection, *, overwrite: bool = False, verify: bool = True) -> CopyReport:
+    def copy(
+        self,
+        target: Collection,
+        *,
+        version: int | Sequence[int] | None = None,
+        pin: str | None = None,
+        follow: bool | Callable[[CopyReport], bool] = False,
+        interval: float = 1.0,
+        overwrite: bool = False,
+        verify: bool = True,
+    ) -> CopyReport:
         """Copies the records into another collection, in any store. A later copy takes the changes.
+
+        A copy may break off at any moment, also by Ctrl-C. The same call goes on from there.
 
         Args:
             target: The other collection, of the same dimension and metric.
+            version: Copy this version, or one version for each shard, instead of the latest state.
+            pin: Copy the versions of this pin.
+            follow: Go on with the ops of the log: a warm standby. Both collections must be ordered
+                by the log. ``True`` goes on until the call is ended from outside. A function gets
+                the report so far, and the copy goes on while it returns true. Then the copy applies
+                the rest, compares both, and returns. An exception of the function ends the call.
+            interval: Seconds between two looks at the end of the log, and between two calls of the
+                function.
             overwrite: Make the target equal, whatever it holds.
             verify: Compare both at the end, which reads both once.
-        """
-        return self._collection.copy(target._collection, overwrite, verify).wait()
 
-    def export(self, path: str | PathLike[str], *, format: str | None = None, overwrite: bool = False) -> int:
-        """Writes all records to a file, and returns their number.
+        Raises:
+            Conflict: Another copy has overtaken this one, or another program writes to the target.
+        """
+        call = self._collection.copy(
+            target._collection, version_list(version), pin, follow, interval, overwrite, verify
+        )
+        return call.wait()
+
+    def export(
+        self,
+        path: str | PathLike[str] | None = None,
+        *,
+        folder: str | PathLike[str] | None = None,
+        format: FileFormat | None = None,
+        version: int | Sequence[int] | None = None,
+        pin: str | None = None,
+        order: Order = "insertion",
+        file_size: int = 512 << 20,
+        overwrite: bool = False,
+    ) -> int:
+        """Writes the records of one state to files, and returns their number.
+
+        Nothing stands under the final name before all of it is written and durable.
 
         Args:
-            path: The file. It has its name only once it is whole.
+            path: The file, for one file.
+            folder: A new or empty folder instead, for files ``part-00000`` and so on.
             format: ``jsonl``, ``parquet`` or ``arrow``; by default by the ending of the file.
+            version: Export this version, or one version for each shard, instead of the latest state.
+            pin: Export the versions of this pin.
+            order: The order of the records: by ``insertion``, or by ``id``.
+            file_size: Bytes after which a folder gets another file.
             overwrite: Replace an existing file.
         """
-        return self._collection.export(path, format, overwrite).wait()
+        place, is_folder = export_place(path, folder)
+        call = self._collection.export(
+            place, is_folder, format, version_list(version), pin, order, file_size, overwrite
+        )
+        return call.wait()
 
     def __repr__(self) -> str:
         return f"<deltafold.Collection {self.name!r} in {self._collection.url!r}>"

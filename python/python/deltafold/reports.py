@@ -202,12 +202,21 @@ class CopyReport:
     """The work of a copy."""
 
     transfers: int
+    """Whole states transferred: none where the log was enough."""
     written: int
     deleted: int
     ops: int
+    """Ops of the origin's log read."""
     repeated: int
+    """Of these, the ops that the target held already."""
+    compared: int
+    """Records compared so far, while the copy compares."""
+    following: bool
+    """Whether the target has caught up, and the copy follows the log."""
     verified: int | None
-    """Records in both collections, if they were compared."""
+    """Records in both collections, if they were compared at the end."""
+    digest: str | None
+    """The digest of these records."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ __all__ = [
     "Document",
     "Embeddings",
     "Field",
+    "FileFormat",
     "Float32Array",
     "Float64Array",
     "Level",
@@ -59,6 +60,7 @@ Where = Mapping[str, Any]
 """A filter in the form of Chroma's ``where`` or ``where_document``."""
 
 Field = Literal["embeddings", "metadatas", "documents", "ids", "distances"]
+FileFormat = Literal["jsonl", "parquet", "arrow"]
 Order = Literal["insertion", "id"]
 Metric = Literal["l2", "cosine", "inner-product", "ip"]
 Level = Literal["columns", "documents", "signs", "bytes", "rows"]

@@ -1,13 +1,15 @@
 //! Ops from columns: ids, embeddings, metadatas and documents.
 
-use deltafold::format::{Action, Change, Op, OpRules, Patch, Record, Revision};
+use std::collections::BTreeMap;
+
+use deltafold::format::{Action, Change, Op, OpRules, Patch, Record, Revision, Value};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
 use super::source::{CHUNK_BYTES, CHUNK_OPS};
 use super::value;
 use super::value::kind;
-use super::vectors::Vectors;
+use super::vectors::{Reader, Vectors};
 use crate::call::invalid;
 
 /// The kind of the ops of a call.
@@ -104,55 +106,101 @@ impl Columns {
     }
 
     /// The ops of the next rows; empty at the end.
+    ///
+    /// The first bad row is named, whichever column is at fault. Texts and metadata are objects of
+    /// Python. Embeddings are not: while they are copied and the ops are checked, other threads of
+    /// Python run.
     pub(crate) fn next(&mut self, py: Python<'_>) -> PyResult<Vec<Op>> {
-        let mut ops = Vec::new();
-        let mut bytes = 0;
-        let ids = self.ids.bind(py);
+        let first = self.next;
+        let (drafts, failed) = self.drafts(py);
         let vectors = self.embeddings.as_ref().map(|vectors| vectors.reader(py, "embeddings")).transpose()?;
-        let [metadatas, documents, revisions] = [&self.metadatas, &self.documents, &self.revisions]
-            .map(|column| column.as_ref().map(|column| column.bind(py)));
-        while self.next < self.rows && ops.len() < CHUNK_OPS && bytes < CHUNK_BYTES {
-            let row = self.next;
-            let wrong = |name: &str, reason: String| invalid(py, format!("{name}, row {row}: {reason}"));
-            let id = text(&ids.get_item(row)?).map_err(|reason| wrong("ids", reason))?;
-            let id = id.ok_or_else(|| wrong("ids", "it is None; give a text".to_owned()))?;
-            let embedding = vectors.as_ref().and_then(|vectors| vectors.row(row));
-            bytes += 64 + id.len() + embedding.as_ref().map_or(0, |embedding| embedding.len() * 4);
-            let document = match documents {
-                Some(documents) => text(&documents.get_item(row)?).map_err(|reason| wrong("documents", reason))?,
-                None => None,
-            };
-            bytes += document.as_ref().map_or(0, String::len);
-            let metadata = match metadatas {
-                Some(metadatas) => Some(metadatas.get_item(row)?).filter(|held| !held.is_none()),
-                None => None,
-            };
-            bytes += metadata.as_ref().and_then(|held| held.len().ok()).map_or(0, |keys| keys * 32);
-            let named = |reason| wrong("metadatas", reason);
-            let action = match self.verb {
-                Verb::Put | Verb::Add => {
-                    let metadata = metadata.as_ref().map(value::metadata).transpose().map_err(named)?;
-                    self.verb.of_record(Record { embedding, metadata: metadata.unwrap_or_default(), document })
+        let numbers = vectors.as_ref().map(Reader::numbers);
+        let (verb, rules) = (self.verb, self.rules);
+        let made = py.detach(|| {
+            let row = |at: usize| numbers.as_ref().and_then(|numbers| numbers.row(at));
+            let ops = drafts.into_iter().enumerate().map(|(place, draft)| {
+                let op = draft.op(verb, row(first + place));
+                op.validate(rules).map_err(|error| (first + place, argument(error.field()), error.to_string()))?;
+                Ok(op)
+            });
+            ops.collect::<Result<Vec<Op>, (usize, &'static str, String)>>()
+        });
+        match (made, failed) {
+            (Err((row, name, reason)), _) => Err(wrong(py, name, row, &reason)),
+            (Ok(_), Some(failed)) => Err(failed),
+            (Ok(ops), None) => Ok(ops),
+        }
+    }
+
+    /// The parts of the next rows that are objects of Python, up to the first bad row.
+    fn drafts(&mut self, py: Python<'_>) -> (Vec<Draft>, Option<PyErr>) {
+        let width = self.embeddings.as_ref().map_or(0, |vectors| vectors.width(py) * size_of::<f32>());
+        let (mut drafts, mut bytes) = (Vec::new(), 0);
+        while self.next < self.rows && drafts.len() < CHUNK_OPS && bytes < CHUNK_BYTES {
+            match self.draft(py, self.next) {
+                Ok((draft, size)) => {
+                    bytes += size + width;
+                    drafts.push(draft);
                 }
-                Verb::Upsert | Verb::Update => {
-                    let metadata = metadata.as_ref().map(value::changes).transpose().map_err(named)?;
-                    let patch = Patch {
-                        metadata: metadata.unwrap_or_default(),
-                        ..patch(Record { embedding, document, ..Record::default() })
-                    };
-                    if self.verb == Verb::Upsert { Action::Upsert(patch) } else { Action::Patch(patch) }
-                }
-            };
-            let mut op = Op::new(id, action);
-            if let Some(revisions) = revisions {
-                op = op.at(revision(&revisions.get_item(row)?).map_err(|reason| wrong("revisions", reason))?);
+                Err(failed) => return (drafts, Some(failed)),
             }
-            op.validate(self.rules).map_err(|error| wrong(argument(error.field()), error.to_string()))?;
-            ops.push(op);
             self.next += 1;
         }
-        Ok(ops)
+        (drafts, None)
     }
+
+    /// A row without its embedding, and about its bytes.
+    fn draft(&self, py: Python<'_>, row: usize) -> PyResult<(Draft, usize)> {
+        let named = |name: &'static str| move |reason: String| wrong(py, name, row, &reason);
+        let id = text(&self.ids.bind(py).get_item(row)?).map_err(named("ids"))?;
+        let id = id.ok_or_else(|| named("ids")("it is None; give a text".to_owned()))?;
+        let document = match &self.documents {
+            Some(documents) => text(&documents.bind(py).get_item(row)?).map_err(named("documents"))?,
+            None => None,
+        };
+        let metadata = match &self.metadatas {
+            Some(metadatas) => Some(metadatas.bind(py).get_item(row)?).filter(|held| !held.is_none()),
+            None => None,
+        };
+        let metadata = metadata.as_ref().map(value::changes).transpose().map_err(named("metadatas"))?;
+        let metadata = metadata.unwrap_or_default();
+        let revision = match &self.revisions {
+            Some(revisions) => Some(revision(&revisions.bind(py).get_item(row)?).map_err(named("revisions"))?),
+            None => None,
+        };
+        let bytes = 64 + id.len() + document.as_ref().map_or(0, String::len) + metadata.len() * 32;
+        Ok((Draft { id, document, metadata, revision }, bytes))
+    }
+}
+
+/// A row without its embedding.
+struct Draft {
+    id: String,
+    document: Option<String>,
+    metadata: BTreeMap<String, Option<Value>>,
+    revision: Option<Revision>,
+}
+
+impl Draft {
+    fn op(self, verb: Verb, embedding: Option<Vec<f32>>) -> Op {
+        let Self { id, document, metadata, revision } = self;
+        let action = match verb {
+            Verb::Put | Verb::Add => {
+                let metadata = metadata.into_iter().filter_map(|(key, held)| Some((key, held?))).collect();
+                verb.of_record(Record { embedding, metadata, document })
+            }
+            Verb::Upsert | Verb::Update => {
+                let patch = Patch { metadata, ..patch(Record { embedding, document, ..Record::default() }) };
+                if verb == Verb::Upsert { Action::Upsert(patch) } else { Action::Patch(patch) }
+            }
+        };
+        Op { revision, ..Op::new(id, action) }
+    }
+}
+
+/// The error of a row.
+fn wrong(py: Python<'_>, name: &str, row: usize, reason: &str) -> PyErr {
+    invalid(py, format!("{name}, row {row}: {reason}"))
 }
 
 /// The argument that holds a field of a record.

@@ -1,5 +1,6 @@
 //! Embeddings from numpy arrays and lists.
 
+use numpy::ndarray::ArrayView2;
 use numpy::{PyArray1, PyArray2, PyArrayMethods as _, PyReadonlyArray2, PyUntypedArrayMethods as _};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -51,7 +52,15 @@ impl Vectors {
         }
     }
 
-    /// A reader of rows, while the interpreter is attached.
+    /// About the numbers in a row.
+    pub(crate) fn width(&self, py: Python<'_>) -> usize {
+        match self {
+            Self::Array(array) => array.bind(py).shape().get(1).copied().unwrap_or_default(),
+            Self::Rows(rows) => rows.iter().flatten().next().map_or(0, Vec::len),
+        }
+    }
+
+    /// A reader of rows. It refuses an array that an extension in Rust is writing to.
     pub(crate) fn reader<'py>(&'py self, py: Python<'py>, name: &str) -> PyResult<Reader<'py>> {
         match self {
             Self::Array(array) => {
@@ -71,11 +80,26 @@ pub(crate) enum Reader<'py> {
 }
 
 impl Reader<'_> {
+    /// The numbers. They can be read without the lock of the interpreter.
+    pub(crate) fn numbers(&self) -> Numbers<'_> {
+        match self {
+            Self::Array(array) => Numbers::Array(array.as_array()),
+            Self::Rows(rows) => Numbers::Rows(rows),
+        }
+    }
+}
+
+/// Rows of numbers.
+pub(crate) enum Numbers<'a> {
+    Array(ArrayView2<'a, f32>),
+    Rows(&'a [Option<Vec<f32>>]),
+}
+
+impl Numbers<'_> {
     /// The embedding of a row.
     pub(crate) fn row(&self, at: usize) -> Option<Vec<f32>> {
         match self {
             Self::Array(array) => {
-                let array = array.as_array();
                 let row = array.row(at);
                 Some(row.as_slice().map_or_else(|| row.iter().copied().collect(), <[f32]>::to_vec))
             }
@@ -158,5 +182,6 @@ pub(crate) fn queries(argument: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<f32>>> {
     let vectors = Vectors::of(argument, "vectors")?;
     let (count, reader) = (vectors.len(py), vectors.reader(py, "vectors")?);
     let missing = |at| move || invalid(py, format!("vectors, row {at} is None; give a vector"));
-    (0..count).map(|at| reader.row(at).ok_or_else(missing(at))).collect()
+    let numbers = reader.numbers();
+    (0..count).map(|at| numbers.row(at).ok_or_else(missing(at))).collect()
 }

@@ -14,7 +14,7 @@ use pyo3::types::{PyCapsule, PyDict, PyList, PyString};
 use super::stream;
 use crate::call::invalid;
 use crate::input::value;
-use crate::input::vectors::Vectors;
+use crate::input::vectors::{Reader, Vectors};
 
 /// The records of one or several answers. Columns are made when they are asked for.
 #[pyclass(module = "deltafold._deltafold", frozen)]
@@ -199,9 +199,10 @@ impl Rows {
         let fields = Fields { include, dimension, revisions: !revisions.is_none() };
         let vectors = if include.embedding { Some(Vectors::of(&embeddings, "embeddings")?) } else { None };
         let vectors = vectors.as_ref().map(|vectors| vectors.reader(py, "embeddings")).transpose()?;
+        let numbers = vectors.as_ref().map(Reader::numbers);
         let mut entries = Vec::with_capacity(ids.len());
         for (at, id) in ids.into_iter().enumerate() {
-            let embedding = vectors.as_ref().and_then(|vectors| vectors.row(at));
+            let embedding = numbers.as_ref().and_then(|numbers| numbers.row(at));
             let embedding = embedding.filter(|embedding| !embedding.iter().all(|number| number.is_nan()));
             let metadata = if include.metadata {
                 value::metadata(&metadatas.get_item(at)?).map_err(|reason| invalid(py, reason))?

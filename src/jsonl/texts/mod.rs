@@ -159,7 +159,8 @@ impl<R: BufRead> OpTexts<R> {
     /// # Errors
     ///
     /// A failure of the reader, a text that is too long, a list or sequence that is broken. Nothing
-    /// more can be read then.
+    /// more can be read then, except behind a line that is too long:
+    /// [`skip_line`](Self::skip_line).
     pub fn read_into(&mut self, text: &mut Vec<u8>) -> Result<Option<OpText>, TextError> {
         let layout = match self.layout {
             Some(layout) => layout,
@@ -169,6 +170,31 @@ impl<R: BufRead> OpTexts<R> {
             Layout::Lines => self.line(text),
             Layout::List => self.of_list(text),
             Layout::Sequence => self.of_sequence(text),
+        }
+    }
+
+    /// Skips the rest of a line that is too long, so that the next one can be read. `begun` is what
+    /// was read of it.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the reader.
+    pub fn skip_line(&mut self, begun: &[u8]) -> io::Result<()> {
+        self.number += 1;
+        if begun.ends_with(b"\n") {
+            return Ok(());
+        }
+        loop {
+            let ahead = match self.reader.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                ahead => ahead?,
+            };
+            let end = ahead.iter().position(|byte| *byte == b'\n');
+            let length = end.map_or(ahead.len(), |end| end + 1);
+            self.reader.consume(length);
+            if end.is_some() || length == 0 {
+                return Ok(());
+            }
         }
     }
 

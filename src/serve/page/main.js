@@ -17,7 +17,8 @@ let before = "";
 async function show() {
   if (location.hash === "#main") {
     history.replaceState(null, "", before || "#/");
-    main.focus();
+    // The browser has moved the focus there already. The next key may have moved it on.
+    if (!main.contains(document.activeElement)) main.focus();
     return;
   }
   before = location.hash;

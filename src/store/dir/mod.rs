@@ -135,8 +135,8 @@ impl Dir {
 
     /// The same folder, whose readers keep the resident memory of the process small. They copy
     /// single rows of embedding objects from their files, 0.5 us each, where they would otherwise
-    /// read them in place. Objects that were read before stay as they are. Up to 256 files are kept
-    /// open.
+    /// read them in place. All readers of an object share its pages. Objects that were read before
+    /// stay as they are. Up to 256 files are kept open.
     #[must_use]
     pub fn sparing_memory(&self) -> Self {
         let Inner { root, folders: _, unnamed, spares_memory: _, meter: _ } = &*self.inner;
@@ -187,7 +187,7 @@ fn read(path: &Path) -> io::Result<Option<Object>> {
 /// The object in an open file.
 fn read_open(file: &File, metadata: &Metadata, spares_memory: bool) -> io::Result<Object> {
     if metadata.len() >= MAP_FROM_BYTES {
-        let bytes = if spares_memory { map::map_sparing(file)? } else { map::map(file)? };
+        let bytes = if spares_memory { map::map_sparing(file, metadata)? } else { map::map(file)? };
         return Ok(Object { bytes, tag: tag_of(&[], metadata) });
     }
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1);

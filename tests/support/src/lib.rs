@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "servers and slow stores of tests have clocks and tasks of their own")]
 
 pub mod canonical;
+pub mod changing;
 pub mod chroma;
 #[cfg(all(feature = "s3", feature = "dynamodb"))]
 pub mod cloud;

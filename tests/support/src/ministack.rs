@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::venv;
 
 /// The packages for `pip`, dependencies included, so that every run installs the same.
@@ -18,6 +20,37 @@ const REQUIREMENTS: &str = include_str!("ministack-requirements.txt");
 pub fn endpoint() -> &'static str {
     static RUNNING: OnceLock<Emulator> = OnceLock::new();
     RUNNING.get_or_init(Emulator::start).endpoint()
+}
+
+/// Calls an action `SERVICE_VERSION.ACTION` of a service that speaks JSON.
+pub fn call(endpoint: &str, target: &str, body: &Value) -> Value {
+    let head = format!("Content-Type: application/x-amz-json-1.0\r\nX-Amz-Target: {target}\r\n");
+    let answer = post(endpoint, "dynamodb", &head, &body.to_string());
+    serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {target}: {answer}"))
+}
+
+/// Calls an action of a service that takes forms and answers with XML.
+pub fn form(endpoint: &str, service: &str, fields: &str) -> String {
+    post(endpoint, service, "Content-Type: application/x-www-form-urlencoded\r\n", fields)
+}
+
+/// The emulator checks no signature; the service in it leads a form to its place.
+fn post(endpoint: &str, service: &str, head: &str, body: &str) -> String {
+    let address = endpoint.strip_prefix("http://").unwrap();
+    let mut connection = TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n{head}\
+         Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{service}/aws4_request, \
+         SignedHeaders=host, Signature=0\r\n\r\n",
+        body.len()
+    );
+    connection.write_all(head.as_bytes()).and_then(|()| connection.write_all(body.as_bytes())).unwrap();
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+    body.to_owned()
 }
 
 /// A process of the emulator. It ends with this process, or when this is dropped.

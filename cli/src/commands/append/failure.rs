@@ -1,6 +1,6 @@
 //! Failures of an append, with the lines that are in the log and the command to go on with.
 
-use super::{Job, Tally};
+use super::job::{Job, Tally};
 use crate::exit::Failure;
 use crate::input::{Input, Trust};
 use crate::output::units::{bytes, counted};

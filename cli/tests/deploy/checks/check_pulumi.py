@@ -37,6 +37,8 @@ class Mocks(pulumi.runtime.Mocks):
 
 pulumi.runtime.set_mocks(Mocks(), project="deltafold", stack="test", preview=False)
 settings = {"source": source, "collection": "c", "headsTable": "heads", "objectsBucket": "uploads", "zip": program + "/requirements.txt", "serve": serve, "serveTokens": "t"}
+if source == "kinesis":
+    settings["streamArn"] = "arn:aws:kinesis:us-east-1:1:stream/s"
 pulumi.runtime.set_all_config({f"deltafold:{name}": value for name, value in settings.items()})
 
 

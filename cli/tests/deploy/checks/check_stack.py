@@ -6,7 +6,7 @@ import sys
 import stack
 
 endpoint, path = sys.argv[1:]
-s3, sqs, functions, stacks = stack.clients(endpoint, "s3", "sqs", "lambda", "cloudformation")
+s3, sqs, functions, stacks, kinesis = stack.clients(endpoint, "s3", "sqs", "lambda", "cloudformation", "kinesis")
 stack.put_code(s3, "code", {"bootstrap": "#!/bin/sh\n"})
 with open(path, encoding="utf-8") as file:
     stacks.validate_template(TemplateBody=file.read())
@@ -14,12 +14,17 @@ with open(path, encoding="utf-8") as file:
 
 def deploy(source):
     name = f"stack-{source}"
-    outputs = stack.create(stacks, path, name, {"Source": source, "Collection": "c", "CodeBucket": "code"})
+    parameters = {"Source": source, "Collection": "c", "CodeBucket": "code"}
+    if source == "kinesis":
+        kinesis.create_stream(StreamName="changes", ShardCount=1)
+        summary = kinesis.describe_stream_summary(StreamName="changes")["StreamDescriptionSummary"]
+        parameters["StreamArn"] = summary["StreamARN"]
+    outputs = stack.create(stacks, path, name, parameters)
     made = stacks.describe_stack_resources(StackName=name)["StackResources"]
     return outputs, {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in made}
 
 
-for source in ("stream", "forwarder", "fifo", "standard"):
+for source in ("stream", "forwarder", "kinesis", "fifo", "standard"):
     outputs, made = deploy(source)
     assert outputs["Store"].startswith("s3://") and "/deltafold?region=us-east-1" in outputs["Store"], outputs
     assert ("Table" in made) == (source in ("stream", "forwarder")), made

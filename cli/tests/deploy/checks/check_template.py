@@ -6,16 +6,18 @@ import sys
 from model import Model, load
 from rules import broken
 
-SOURCES = ("stream", "forwarder", "fifo", "standard")
+SOURCES = ("stream", "forwarder", "kinesis", "fifo", "standard")
+KINESIS = {"StreamArn": "arn:aws:kinesis:us-east-1:1:stream/s"}
 template = load(sys.argv[1])
 checks = 0
 for source in SOURCES:
     for more in ({}, {"StreamArn": "arn:aws:dynamodb:us-east-1:1:table/t/stream/1"}, {"HeadsTable": "heads"}, {"ObjectsBucket": "uploads"}, {"Serve": "iam"}, {"Serve": "tokens", "ServeTokens": "t"}):
+        more = {**(KINESIS if source == "kinesis" else {}), **more}
         model = Model.of_template(template, {"Source": source, "Collection": "c", **more})
         found = broken(model, source, more.get("Serve", "no"))
         assert not found, (source, more, found)
         named = model.functions["Ingest"]["variables"]["DELTAFOLD_OBJECTS"]
-        assert named == ("s3://uploads/bulk" if "ObjectsBucket" in more and source != "stream" else ""), (source, more, named)
+        assert named == ("s3://uploads/bulk" if "ObjectsBucket" in more and source not in ("stream", "kinesis") else ""), (source, more, named)
         checks += 1
 assert template["Parameters"]["Source"]["Default"] == "stream", "cheapest by default"
 assert template["Parameters"]["WindowSeconds"]["Default"] == 20
@@ -78,6 +80,17 @@ for source, what, change in [
     ("stream", "segments only", lambda t: properties("IngestRole")(t)["Policies"][0]["PolicyDocument"]["Statement"][0].__setitem__("Resource", "arn:aws:s3:::b/*")),
 ]:
     twin(source, what, change)
+
+
+def read_kinesis(t):
+    statements = properties("IngestRole")(t)["Policies"][0]["PolicyDocument"]["Statement"]
+    return next(one for one in statements if one.get("Fn::If", [""])[0] == "IsKinesis")["Fn::If"]
+
+
+twin("kinesis", "where it is chosen", lambda t: read_kinesis(t)[1].__setitem__("Resource", "arn:aws:kinesis:us-east-1:1:stream/t"), **KINESIS)
+twin("kinesis", "where it is chosen", lambda t: read_kinesis(t).__setitem__(1, read_kinesis(t)[2]), **KINESIS)
+twin("stream", "where it is chosen", lambda t: read_kinesis(t).__setitem__(2, {**read_kinesis(t)[1], "Resource": "arn:aws:kinesis:us-east-1:1:stream/s"}))
+twin("kinesis", "one mapping a reader", lambda t: t["Resources"]["StreamToIngest"].__setitem__("Condition", "IsStream"), **KINESIS)
 
 
 def read_objects(t):

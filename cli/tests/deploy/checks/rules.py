@@ -42,7 +42,7 @@ def broken(model, source, serve="no"):
         if not holds:
             found.append(what)
 
-    reads_stream = source in ("stream", "forwarder")
+    reads_stream = source in ("stream", "forwarder", "kinesis")
     served(model, serve, rule)
     kinds = sorted(function["variables"]["DELTAFOLD_FUNCTION"] for function in model.functions.values())
     wanted = sorted(["compact", "ingest"] + ["forward"] * (source == "forwarder") + ["serve"] * (serve != "no"))
@@ -67,7 +67,7 @@ def broken(model, source, serve="no"):
             rule(dead["retention"] == 1_209_600, f"{arn}: dead letters are kept for 14 days")
             rule(queue["retention"] >= 864_000, f"{arn}: messages are kept for long")
             rule(any(a["of"] in (dead["name"], queue["dead"].removeprefix("arn:")) and a["threshold"] == 0 for a in model.alarms), f"{arn}: an alarm on its dead letters")
-    rule(any(queue["dead"] for queue in model.queues.values()) == (source != "stream"), "a queue where one is chosen")
+    rule(any(queue["dead"] for queue in model.queues.values()) == (source not in ("stream", "kinesis")), "a queue where one is chosen")
 
     rule(len(model.mappings) == (2 if source == "forwarder" else 1), "one mapping a reader")
     for mapping in model.mappings:
@@ -116,6 +116,9 @@ def broken(model, source, serve="no"):
     found_objects = [(one["Action"], one["Resource"].split(":::", 1)[1]) for one in foreign]
     rule(found_objects == wanted, f"objects are read where they may be named, and nowhere else: {found_objects}")
     rule(not objects or objects.removeprefix("s3://").count("/") >= 1, "objects lie under a prefix")
+    readers = [one for one in model.roles if "kinesis:GetRecords" in one["Action"]]
+    wanted = [mapping["source"] for mapping in model.mappings] if source == "kinesis" else []
+    rule([one["Resource"] for one in readers] == wanted, "the Kinesis stream is read where it is chosen, and no other")
     lists = [one for one in model.roles if one["Action"] == "s3:ListBucket"]
     rule(len(lists) == (2 if serve == "no" else 3) and not any("Condition" in one for one in lists), "functions that append or fold may list: without that an absent object is answered 403")
     for one in model.roles:

@@ -30,7 +30,8 @@ class Settings:
     - ``fold_segments``: a log of this many segments is folded; 64 by default.
     - ``max_staleness``: reads may miss the writes of this many seconds. With 0 they miss none.
     - ``memory``: most bytes that each open collection takes; 256 MiB by default.
-    - ``anonymized_telemetry`` and ``is_persistent`` of Chroma have no effect: there is no telemetry.
+    - ``persist_directory`` and ``is_persistent``: the place of the store for :class:`AdminClient`.
+    - ``anonymized_telemetry`` of Chroma has no effect: there is no telemetry.
     """
 
     allow_reset: bool = False
@@ -40,6 +41,7 @@ class Settings:
     memory: Optional[int] = None
     anonymized_telemetry: bool = False
     is_persistent: bool = True
+    persist_directory: str = "./chroma"
 
 
 def _connected(location: Optional[Location], settings: Any) -> Transport:
@@ -171,8 +173,9 @@ class Client:
 
     def set_tenant(self, tenant: str, database: str = DEFAULT_DATABASE) -> None:
         """Goes over to a tenant and its database. Raises ``NotFoundError`` where there is none."""
-        AdminClient(self._transport).get_tenant(tenant)
-        AdminClient(self._transport).get_database(database, tenant)
+        admin = AdminClient.of(self)
+        admin.get_tenant(tenant)
+        admin.get_database(database, tenant)
         self.tenant = tenant
         self.database = database
 
@@ -221,15 +224,30 @@ _configuration = configuration
 
 
 class AdminClient:
-    """A client that makes and deletes tenants and databases."""
+    """A client that makes and deletes tenants and databases.
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    It opens the folder or address ``persist_directory`` of its settings. With
+    ``is_persistent=False`` it opens a new store in memory.
+    """
+
+    def __init__(self, settings: Any = None) -> None:
+        given = Settings() if settings is None else settings
+        self._transport = _connected(given.persist_directory if given.is_persistent else None, given)
 
     @classmethod
     def of(cls, client: Client) -> AdminClient:
         """The one for the store of another client."""
-        return cls(client.transport)
+        return cls._over(client.transport)
+
+    @classmethod
+    def _over(cls, transport: Transport) -> AdminClient:
+        admin = cls.__new__(cls)
+        admin._transport = transport
+        return admin
+
+    @staticmethod
+    def clear_system_cache() -> None:
+        """Does nothing: stores are closed with their last client."""
 
     def create_tenant(self, name: str) -> None:
         """Makes a tenant."""

@@ -79,6 +79,23 @@ pub async fn bucket_at(endpoint: &str, bucket: &str) -> S3 {
     S3::open(bucket, "", &options(endpoint)).await.unwrap()
 }
 
+/// A new bucket with versions that tells a queue of each object that is created.
+pub async fn telling_bucket(endpoint: &str, bucket: &str, queue_arn: &str) -> aws_sdk_s3::Client {
+    use aws_sdk_s3::types::{
+        BucketVersioningStatus, Event, NotificationConfiguration, QueueConfiguration, VersioningConfiguration,
+    };
+    let client = client(endpoint);
+    client.create_bucket().bucket(bucket).send().await.unwrap();
+    let versions = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    client.put_bucket_versioning().bucket(bucket).versioning_configuration(versions).send().await.unwrap();
+    let created = Event::from("s3:ObjectCreated:*");
+    let queue = QueueConfiguration::builder().queue_arn(queue_arn).events(created).build().unwrap();
+    let told = NotificationConfiguration::builder().queue_configurations(queue).build();
+    let put = client.put_bucket_notification_configuration().bucket(bucket).notification_configuration(told);
+    put.send().await.unwrap();
+    client
+}
+
 /// A client of the SDK for the tables of any server.
 #[cfg(feature = "dynamodb")]
 pub fn dynamodb(endpoint: &str) -> aws_sdk_dynamodb::Client {
@@ -276,6 +293,7 @@ fn verb(request: &Request<Incoming>) -> &'static str {
         Some("PutItem") => return "PutItem",
         Some("DeleteItem") => return "DeleteItem",
         Some("Query") => return "Query",
+        Some("DeleteMessageBatch") => return "DeleteMessageBatch",
         _ => {}
     }
     match *request.method() {
