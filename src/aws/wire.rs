@@ -86,6 +86,7 @@ impl Wire {
     }
 
     /// The hosts that were reached through a proxy, and the proxies, for people.
+    #[cfg_attr(not(any(feature = "s3", feature = "dynamodb")), expect(dead_code, reason = "stores alone name proxies"))]
     pub(crate) fn proxies(&self) -> Vec<String> {
         let hosts = self.0.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let through = |(place, host): (&String, &Host)| Some(format!("{place} through {}", host.proxy.as_ref()?));
