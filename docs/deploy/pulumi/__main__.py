@@ -19,6 +19,11 @@ fold_minutes = config.get_int("foldMinutes") or 15
 fold_segments = config.get_int("foldSegments") or 512
 log_days = config.get_int("logDays") or 14
 alarm_topic = config.get("alarmTopic") or ""
+operator = config.get_bool("operator") or False
+exports_bucket = config.get("exportsBucket") or ""
+exports_prefix = config.get("exportsPrefix") or ""
+scanned_table = config.get("scannedTable") or ""
+state_machine_arn = config.get("stateMachineArn") or ""
 serve = config.get("serve") or "no"
 serve_tokens = (config.get_secret("serveTokens") or "") if serve == "tokens" else ""
 serve_memory = config.get_int("serveMemory") or 1769
@@ -182,10 +187,14 @@ objects = f"{objects_bucket}/{objects_prefix}" if feed and objects_bucket else "
 READ_STREAM = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"]
 if source == "kinesis":
     READ_STREAM = ["kinesis:DescribeStream", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"]
-heads = None
-if heads_table:
+
+
+def table_arn(name):
     region, account = aws.get_region().region, aws.get_caller_identity().account_id
-    heads = f"arn:{aws.get_partition().partition}:dynamodb:{region}:{account}:table/{heads_table}"
+    return f"arn:{aws.get_partition().partition}:dynamodb:{region}:{account}:table/{name}"
+
+
+heads = table_arn(heads_table) if heads_table else None
 
 
 # ---- Functions ----
@@ -383,6 +392,40 @@ if serve != "no":
         aws.lambda_.Permission(
             "serve-call", function=server.name, action="lambda:InvokeFunction", principal="*", invoked_via_function_url=True
         )
+
+# ---- The policy of operators ----
+if operator:
+    exports = f"arn:{aws.get_partition().partition}:s3:::{exports_bucket}" if exports_bucket else ""
+    below = "/".join(part for part in (exports, exports_prefix, "AWSDynamoDB/*") if part)
+    scanned = table_arn(scanned_table) if scanned_table else table.arn if table else None
+    for_operators = aws.iam.Policy(
+        "operator",
+        description="For deltafold backfill, deltafold reset and the chores of queues",
+        policy=policy(
+            allow(
+                "ReadAndWrite",
+                ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
+                pulumi.Output.concat(under, "/*"),
+            ),
+            allow("List", "s3:ListBucket", bucket.arn),
+            allow("ListUploads", "s3:ListBucketMultipartUploads", bucket.arn),
+            allow("SwapHeads", ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query"], heads) if heads else None,
+            allow("ReadExports", "s3:GetObject", below) if exports else None,
+            # Without the right to list, a missing file of an export is "denied".
+            allow("ListExports", "s3:ListBucket", exports) if exports else None,
+            allow("ScanTheTable", "dynamodb:Scan", scanned) if scanned else None,
+            allow("StartTheStateMachine", "states:StartExecution", state_machine_arn) if state_machine_arn else None,
+            allow(
+                "LookAfterQueues",
+                ["sqs:GetQueueUrl", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:PurgeQueue"],
+                [feed.arn, dead.arn],
+            )
+            if feed
+            else None,
+        ),
+    )
+    pulumi.export("operatorPolicyArn", for_operators.arn)
+
 
 # ---- Alarms ----
 def alarm(name, what, namespace, metric, dimensions, statistic, threshold, period=300, periods=1):

@@ -36,9 +36,16 @@ class Mocks(pulumi.runtime.Mocks):
 
 
 pulumi.runtime.set_mocks(Mocks(), project="deltafold", stack="test", preview=False)
+NAMED = {"operator": "true", "exportsBucket": "exports", "exportsPrefix": "daily", "stateMachineArn": "arn:aws:states:us-east-1:1:stateMachine:fill"}
 settings = {"source": source, "collection": "c", "headsTable": "heads", "objectsBucket": "uploads", "zip": program + "/requirements.txt", "serve": serve, "serveTokens": "t"}
 if source == "kinesis":
     settings["streamArn"] = "arn:aws:kinesis:us-east-1:1:stream/s"
+# The policy for people goes with some of the sources. It names the program's own table, or another.
+operator = None
+if source != "kinesis":
+    own = source in ("stream", "forwarder")
+    settings |= NAMED | ({} if own else {"scannedTable": "lines"})
+    operator = {"exports": "exports/daily", "machine": NAMED["stateMachineArn"], "table": "arn:table" if own else "arn:aws:dynamodb:us-east-1:1:table/lines"}
 pulumi.runtime.set_all_config({f"deltafold:{name}": value for name, value in settings.items()})
 
 
@@ -48,6 +55,6 @@ def run():
 
 
 run()
-found = broken(Model.of_pulumi(resources), source, serve)
+found = broken(Model.of_pulumi(resources), source, serve, operator)
 assert not found, (source, serve, found)
 print(json.dumps({"resources": len(resources)}))

@@ -6,7 +6,7 @@ import sys
 import stack
 
 endpoint, path = sys.argv[1:]
-s3, sqs, functions, stacks, kinesis = stack.clients(endpoint, "s3", "sqs", "lambda", "cloudformation", "kinesis")
+s3, sqs, functions, stacks, kinesis, iam = stack.clients(endpoint, "s3", "sqs", "lambda", "cloudformation", "kinesis", "iam")
 stack.put_code(s3, "code", {"bootstrap": "#!/bin/sh\n"})
 with open(path, encoding="utf-8") as file:
     stacks.validate_template(TemplateBody=file.read())
@@ -15,6 +15,8 @@ with open(path, encoding="utf-8") as file:
 def deploy(source):
     name = f"stack-{source}"
     parameters = {"Source": source, "Collection": "c", "CodeBucket": "code"}
+    if source == "forwarder":
+        parameters |= {"Operator": "yes", "ExportsBucket": "exports"}
     if source == "kinesis":
         kinesis.create_stream(StreamName="changes", ShardCount=1)
         summary = kinesis.describe_stream_summary(StreamName="changes")["StreamDescriptionSummary"]
@@ -34,6 +36,15 @@ for source in ("stream", "forwarder", "kinesis", "fifo", "standard"):
         found = functions.get_function_configuration(FunctionName=made[name])
         assert found["Runtime"] == "provided.al2023" and found["Architectures"] == ["arm64"], found
         assert found["Environment"]["Variables"]["DELTAFOLD_FUNCTION"] == name.lower(), found
+    assert ("OperatorPolicyArn" in outputs) == (source == "forwarder"), outputs
+    if source == "forwarder":
+        arn = outputs["OperatorPolicyArn"]
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+        document = json.loads(document) if isinstance(document, str) else document
+        allowed = {one["Sid"]: one["Resource"] for one in document["Statement"]}
+        assert allowed["ReadExports"] == "arn:aws:s3:::exports/AWSDynamoDB/*" and allowed["ScanTheTable"].endswith(made["Table"]), allowed
+        assert "StartTheStateMachine" not in allowed and len(allowed["LookAfterQueues"]) == 2, allowed
     variables = functions.get_function_configuration(FunctionName=made["Ingest"])["Environment"]["Variables"]
     assert variables["DELTAFOLD_STORE"] == f"s3://{outputs['BucketName']}/deltafold", variables
     assert variables["DELTAFOLD_COMPACT_FUNCTION"] == made["Compact"], variables

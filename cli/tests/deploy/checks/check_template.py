@@ -19,6 +19,28 @@ for source in SOURCES:
         named = model.functions["Ingest"]["variables"]["DELTAFOLD_OBJECTS"]
         assert named == ("s3://uploads/bulk" if "ObjectsBucket" in more and source not in ("stream", "kinesis") else ""), (source, more, named)
         checks += 1
+MACHINE = "arn:aws:states:us-east-1:1:stateMachine:fill"
+NAMED = {"Operator": "yes", "ExportsBucket": "exports", "ExportsPrefix": "daily/t", "ScannedTable": "lines", "StateMachineArn": MACHINE}
+SCANNED = "arn:<AWS::Partition>:dynamodb:<AWS::Region>:<AWS::AccountId>:table/lines"
+
+
+def of_operator(source, more):
+    """What the policy is for, by the parameters."""
+    if more.get("Operator") != "yes":
+        return None
+    exports = "/".join(part for part in (more.get("ExportsBucket"), more.get("ExportsPrefix")) if part)
+    own = "arn:Table" if source in ("stream", "forwarder") and "StreamArn" not in more else None
+    table = SCANNED.replace("<", "${").replace(">", "}") if more.get("ScannedTable") else own
+    return {name: value for name, value in (("exports", exports), ("table", table), ("machine", more.get("StateMachineArn"))) if value}
+
+
+for source in SOURCES:
+    for more in ({"Operator": "yes"}, {"Operator": "yes", "ExportsBucket": "exports"}, NAMED, {**NAMED, "Operator": "no"}):
+        more = {**(KINESIS if source == "kinesis" else {}), **more}
+        found = broken(Model.of_template(template, {"Source": source, "Collection": "c", **more}), source, operator=of_operator(source, more))
+        assert not found, (source, more, found)
+        checks += 1
+assert template["Parameters"]["Operator"]["Default"] == "no", "nobody gets a policy unasked"
 assert template["Parameters"]["Source"]["Default"] == "stream", "cheapest by default"
 assert template["Parameters"]["WindowSeconds"]["Default"] == 20
 assert template["Parameters"]["Serve"]["Default"] == "no" and template["Parameters"]["ServeTokens"]["NoEcho"], "nobody is let in unasked"
@@ -34,7 +56,7 @@ def twin(source, what, change, **more):
     global checks
     other = copy.deepcopy(template)
     change(other)
-    found = broken(Model.of_template(other, {"Source": source, "Collection": "c", **more}), source, more.get("Serve", "no"))
+    found = broken(Model.of_template(other, {"Source": source, "Collection": "c", **more}), source, more.get("Serve", "no"), of_operator(source, more))
     assert any(what in one for one in found), (source, what, found)
     checks += 1
 
@@ -107,6 +129,29 @@ for change, more in [
     (lambda t: read_objects(t).__setitem__(1, read_objects(t)[2]), {"ObjectsBucket": "uploads"}),
 ]:
     twin("fifo", "objects are read where", change, **more)
+
+
+def operator(t, sid):
+    statements = properties("OperatorPolicy")(t)["PolicyDocument"]["Statement"]
+    return next(one for one in (one.get("Fn::If", [None, one])[1] for one in statements) if one["Sid"] == sid)
+
+
+for what, change, more in [
+    ("where one is chosen", lambda t: t["Resources"]["OperatorPolicy"].pop("Condition"), {}),
+    ("ReadExports: allows", lambda t: operator(t, "ReadExports").__setitem__("Action", ["s3:GetObject", "s3:PutObject"]), NAMED),
+    ("ReadExports: on", lambda t: operator(t, "ReadExports").__setitem__("Resource", {"Fn::Sub": "arn:${AWS::Partition}:s3:::${ExportsBucket}/*"}), NAMED),
+    ("ListExports: on", lambda t: operator(t, "ListExports").__setitem__("Resource", {"Fn::Sub": "arn:${AWS::Partition}:s3:::*"}), NAMED),
+    ("ScanTheTable: on", lambda t: operator(t, "ScanTheTable").__setitem__("Resource", {"Fn::GetAtt": ["Table", "Arn"]}), NAMED),
+    ("ScanTheTable: where", lambda t: t["Conditions"].__setitem__("HasScannedTable", {"Condition": "NamesScannedTable"}), {"Operator": "yes"}),
+    ("StartTheStateMachine: allows", lambda t: operator(t, "StartTheStateMachine").__setitem__("Action", "states:*"), NAMED),
+    ("StartTheStateMachine: where", lambda t: t["Conditions"].__setitem__("HasStateMachine", {"Condition": "HasExports"}), {"Operator": "yes", "ExportsBucket": "e"}),
+    ("the queues that are there", lambda t: operator(t, "LookAfterQueues")["Resource"]["Fn::If"][1].pop(), NAMED),
+    ("purges queues", lambda t: operator(t, "LookAfterQueues")["Action"].pop(), NAMED),
+    ("below the prefix", lambda t: operator(t, "ReadAndWrite").__setitem__("Resource", {"Fn::Sub": "${Bucket.Arn}/*"}), NAMED),
+    ("operators may list", lambda t: operator(t, "List").__setitem__("Condition", {"StringLike": {"s3:prefix": "d/*"}}), NAMED),
+    ("nothing by pattern", lambda t: operator(t, "ReadAndWrite")["Action"].append("s3:*"), NAMED),
+]:
+    twin("forwarder", what, change, **more)
 
 
 def serve_variables(t):

@@ -92,6 +92,8 @@ class Model:
         self.queues, self.functions, self.mappings = {}, {}, []
         self.logs, self.roles, self.denied, self.lifecycle, self.alarms = {}, [], [], [], []
         self.urls, self.permissions = [], []
+        # Statements of policies for people.
+        self.operators = []
 
     @classmethod
     def of_template(cls, template, parameters):
@@ -144,6 +146,8 @@ class Model:
             elif kind == "AWS::IAM::Role":
                 for policy in p.get("Policies", []):
                     model.roles.extend(policy["PolicyDocument"]["Statement"])
+            elif kind == "AWS::IAM::ManagedPolicy":
+                model.operators.extend(p["PolicyDocument"]["Statement"])
             elif kind == "AWS::S3::BucketPolicy":
                 model.denied.extend(p["PolicyDocument"]["Statement"])
             elif kind == "AWS::S3::Bucket":
@@ -209,6 +213,8 @@ class Model:
                 model.logs[p.get("name", name)] = p.get("retentionInDays")
             elif kind == "aws:iam/rolePolicy:RolePolicy":
                 model.roles.extend(json.loads(p["policy"])["Statement"])
+            elif kind == "aws:iam/policy:Policy":
+                model.operators.extend(json.loads(p["policy"])["Statement"])
             elif kind == "aws:s3/bucketPolicy:BucketPolicy":
                 model.denied.extend(json.loads(p["policy"])["Statement"])
             elif kind == "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration":

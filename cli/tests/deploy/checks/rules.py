@@ -34,7 +34,37 @@ def served(model, serve, rule):
     rule(any(alarm["metric"] == "Url5xxCount" for alarm in model.alarms), "an alarm on failed requests")
 
 
-def broken(model, source, serve="no"):
+def operated(model, allowed, rule):
+    """The rules of the policy for people. `allowed` names what it is for, beside store and queues; None where it is not wanted."""
+    rule(bool(model.operators) == (allowed is not None), "a policy for operators where one is chosen")
+    if not model.operators or allowed is None:
+        return
+    by_sid = {one["Sid"]: one for one in model.operators}
+    for sid, action, resource in (
+        ("ReadExports", "s3:GetObject", allowed.get("exports", "") + "/AWSDynamoDB/*"),
+        ("ListExports", "s3:ListBucket", allowed.get("exports", "").split("/")[0]),
+        ("ScanTheTable", "dynamodb:Scan", allowed.get("table")),
+        ("StartTheStateMachine", "states:StartExecution", allowed.get("machine")),
+    ):
+        wanted = allowed.get({"ScanTheTable": "table", "StartTheStateMachine": "machine"}.get(sid, "exports"))
+        found = by_sid.get(sid)
+        rule(bool(found) == bool(wanted), f"{sid}: where it is named")
+        if found:
+            rule(found["Action"] == action, f"{sid}: allows {action} alone")
+            rule(found["Resource"].split(":::")[-1] == resource, f"{sid}: on {resource} alone")
+    queues = set(by_sid["LookAfterQueues"]["Resource"]) if "LookAfterQueues" in by_sid else set()
+    wanted = {arn for arn, queue in model.queues.items() if "failed" not in queue["name"]}
+    rule(queues == wanted, f"operators look after the queues that are there: {queues}")
+    rule("sqs:PurgeQueue" in by_sid.get("LookAfterQueues", {"Action": ["sqs:PurgeQueue"]})["Action"], "a reset purges queues")
+    store = by_sid.get("ReadAndWrite", {"Action": [], "Resource": ""})
+    rule({"s3:GetObject", "s3:PutObject", "s3:DeleteObject"} <= set(store["Action"]) and store["Resource"].count("/") >= 2, "operators write below the prefix")
+    rule("List" in by_sid and "Condition" not in by_sid["List"], "operators may list: without that an absent object is answered 403")
+    for one in model.operators:
+        actions = one["Action"] if isinstance(one["Action"], list) else [one["Action"]]
+        rule(not any("*" in action for action in actions) and one["Resource"] != "*", f"{one['Sid']}: nothing by pattern")
+
+
+def broken(model, source, serve="no", operator=None):
     """The rules that are broken, in words."""
     found = []
 
@@ -44,6 +74,7 @@ def broken(model, source, serve="no"):
 
     reads_stream = source in ("stream", "forwarder", "kinesis")
     served(model, serve, rule)
+    operated(model, operator, rule)
     kinds = sorted(function["variables"]["DELTAFOLD_FUNCTION"] for function in model.functions.values())
     wanted = sorted(["compact", "ingest"] + ["forward"] * (source == "forwarder") + ["serve"] * (serve != "no"))
     rule(kinds == wanted, f"each function knows which it is: {kinds}")
