@@ -35,7 +35,7 @@ const ROWS_A_WORKER: usize = 256;
 
 /// The searching task leaves further rows to other threads after this time. Then they come from a
 /// disk.
-const FEW: Duration = Duration::from_micros(500);
+pub(super) const FEW: Duration = Duration::from_micros(500);
 
 /// Rows of an object with at most this many bytes between them are fetched by one request.
 const GAP: usize = 64 << 10;
@@ -97,12 +97,12 @@ impl Refining {
         self.open.iter().map(|open| open.spots.len().saturating_sub(open.at)).sum()
     }
 
-    /// Reads the rows in memory on this thread, if they are few, until it takes long.
-    pub(super) fn read_few(&mut self) -> Result<()> {
+    /// Reads the rows in memory on this thread, if they are few, until it takes longer than this.
+    pub(super) fn read_few(&mut self, most: Duration) -> Result<()> {
         if self.left() < 2 * ROWS_A_WORKER {
             let watch = Stopwatch::start();
             for (probe, open) in self.scan.probes.iter().zip(&mut self.open) {
-                open.read(&self.scan, probe, &self.fetched, || watch.elapsed() < FEW)?;
+                open.read(&self.scan, probe, &self.fetched, || watch.elapsed() < most)?;
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::nearest::Nearest;
-use super::refine::Refining;
+use super::refine::{FEW, Refining};
 use super::request::Work;
 use super::scan::Scan;
 use super::tiles::Tiles;
@@ -75,10 +75,12 @@ impl Helpers {
 /// Scans on all cores, then reads in full the rows that codes do not rule out. Dropping the future
 /// ends it soon.
 pub(super) async fn run(scan: Arc<Scan>) -> Result<Vec<(Vec<Candidate>, Work)>> {
-    run_in_turns(scan, TURN).await
+    run_in_turns(scan, TURN, FEW).await
 }
 
-async fn run_in_turns(scan: Arc<Scan>, turn: Duration) -> Result<Vec<(Vec<Candidate>, Work)>> {
+/// `turn` and `few` are the times after which the searching task lets others run, and leaves rows
+/// to other threads.
+async fn run_in_turns(scan: Arc<Scan>, turn: Duration, few: Duration) -> Result<Vec<(Vec<Candidate>, Work)>> {
     let guard = scan.guard();
     let cores = env::cores();
     let (helps, threads) = share(scan.pieces(), scan.probes.len(), cores);
@@ -118,7 +120,7 @@ async fn run_in_turns(scan: Arc<Scan>, turn: Duration) -> Result<Vec<(Vec<Candid
     while !helpers.have_ended(&scan) && threads.next().await.is_some() {}
     join(&mut nearest, helpers.take_found()?);
     let mut refining = Refining::new(scan, nearest);
-    refining.read_few()?;
+    refining.read_few(few)?;
     let found = refining.run().await?;
     drop(guard);
     Ok(found)
@@ -165,7 +167,7 @@ mod tests {
             let (release, held) = std::sync::mpsc::channel::<()>();
             let mut holding = Box::pin(env::blocking(move || held.recv()));
             assert!(futures::poll!(&mut holding).is_pending());
-            let mut search = Box::pin(run_in_turns(scan.clone(), Duration::ZERO));
+            let mut search = Box::pin(run_in_turns(scan.clone(), Duration::ZERO, FEW));
             assert!(futures::poll!(&mut search).is_pending());
             assert_eq!(scan.next.load(Ordering::Relaxed), 1, "other tasks come after one piece");
             drop(search);
@@ -188,8 +190,8 @@ mod tests {
             let mut holding = Box::pin(env::blocking(move || held.recv()));
             assert!(futures::poll!(&mut holding).is_pending());
             // It lets other tasks run after each piece. A search that waits for a thread stays
-            // pending for ever.
-            let mut search = Box::pin(run(scan));
+            // pending for ever. A busy machine may not make it leave rows to other threads.
+            let mut search = Box::pin(run_in_turns(scan, Duration::ZERO, Duration::MAX));
             let mut found = futures::poll!(&mut search);
             for _ in 0..1_000 {
                 if found.is_pending() {

@@ -111,17 +111,17 @@ impl Kernel {
                 portable::sign_dots(tables, rows, dots.of(query));
             }
         };
-        tiles(tables.len(), rows, stride, out, |rows, dots| match (self, queries.signed.as_slice()) {
+        tiles(tables.len(), rows, stride, out, |rows, dots| match (self, tables, queries.signed.as_slice()) {
             #[cfg(target_arch = "x86_64")]
-            (Self::Avx512(avx512), [query]) => avx512.sign_dots_of_one(query, rows, dots),
-            (Self::Portable, _) => alone(rows, dots),
+            (Self::Avx512(avx512), [tables], [query]) => avx512.sign_dots_of_one(tables, query, rows, dots),
+            (Self::Portable, ..) => alone(rows, dots),
             _ if rows.are_sparse(stride) => alone(rows, dots),
             #[cfg(target_arch = "x86_64")]
-            (Self::Avx2(avx2), _) => avx2.sign_dots(tables, rows.codes(), dots),
+            (Self::Avx2(avx2), ..) => avx2.sign_dots(tables, rows.codes(), dots),
             #[cfg(target_arch = "x86_64")]
-            (Self::Avx512(avx512), _) => avx512.sign_dots(tables, rows.codes(), dots),
+            (Self::Avx512(avx512), ..) => avx512.sign_dots(tables, rows.codes(), dots),
             #[cfg(target_arch = "aarch64")]
-            (Self::Neon(neon), _) => neon.sign_dots(tables, rows.codes(), dots),
+            (Self::Neon(neon), ..) => neon.sign_dots(tables, rows.codes(), dots),
         });
     }
 }
