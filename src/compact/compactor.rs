@@ -84,6 +84,12 @@ impl Compactor {
         self.rounds(Effort::Due, &mut |_| ()).await
     }
 
+    /// As [`tick`](Self::tick). Tells of each edit as soon as it is published, or made needless.
+    #[cfg(feature = "serve")]
+    pub(crate) async fn tick_telling(&mut self, mut each: impl FnMut(&CompactEvent)) -> Result<CompactReport> {
+        self.rounds(Effort::Due, &mut each).await
+    }
+
     /// Does [`tick`](Self::tick) every `interval` until `stop` is ready, and reports every edit to
     /// `each`. After a transient failure of the store it logs the error and tries again at the next
     /// tick. Damage and defects end the watch with their error.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use deltafold_format::{CollectionName, EditKind, Op, Sequence, ShardId};
 use tokio::sync::{RwLock, RwLockWriteGuard, Semaphore, mpsc, watch};
@@ -14,7 +15,7 @@ use super::options::ServeOptions;
 use super::samples::Samples;
 use super::turns::Turns;
 use crate::collection::{Collection, Latest};
-use crate::compact::{CompactReport, CompactorOptions, Policy, SweepOptions, SweepReport};
+use crate::compact::{CompactEvent, CompactReport, CompactorOptions, Policy, SweepOptions, SweepReport};
 use crate::env::{self, Stopwatch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{BacklogLimit, Writer, WriterOptions};
@@ -23,6 +24,13 @@ use crate::reader::{At, Reader};
 
 /// Attempts at a read whose snapshot is swept meanwhile.
 const ATTEMPTS: usize = 3;
+
+/// Writes wait for a fold while the log has this many times the bytes that make one due. Each query
+/// compares the records of the log one by one, and all of them are resident.
+const FAR: u64 = 2;
+
+/// A write waits no longer than this for a fold, which may come behind a long merge.
+const HELD: Duration = Duration::from_secs(2);
 
 /// An open collection. Requests that write at once share segments, as they share the writer.
 #[derive(Debug)]
@@ -47,6 +55,8 @@ pub(super) struct Opened {
     /// Wakes the compaction. When this is dropped it ends, after the fold or merge under way.
     /// `None` where the server does none.
     due: Option<watch::Sender<Due>>,
+    /// Tells of each fold, and of each end of a compaction.
+    folded: watch::Receiver<()>,
     grown: Option<Listener>,
 }
 
@@ -66,13 +76,14 @@ impl Opened {
         let collection = collection.over(store).with_memory(options.memory);
         let writer = collection.writer(WriterOptions::default())?;
         let upkeep = Arc::<Upkeep>::default();
+        let (tell, folded) = watch::channel(());
         let due = options.compact.then(|| {
             let (due, mut waiting) = watch::channel(Due::Now);
             // The log may be long already.
             waiting.mark_changed();
             let place = DatabasePath { tenant: Some(tenant.to_owned()), database: Some(database.to_owned()) };
             let (upkeep, shared, working) = (upkeep.clone(), shared.clone(), shared.working.subscribe());
-            let work = Work { collection: collection.clone(), place, upkeep, shared, working };
+            let work = Work { collection: collection.clone(), place, upkeep, shared, folded: tell, working };
             drop(env::spawn(work.run(options.clone(), waiting)));
             due
         });
@@ -92,6 +103,7 @@ impl Opened {
             upkeep,
             shared,
             due,
+            folded,
             grown,
         })
     }
@@ -115,10 +127,24 @@ impl Opened {
     /// Appends ops, and returns when they are durable.
     pub(super) async fn append(&self, ops: Vec<Op>) -> Result<()> {
         self.turns.before_write(ops.len()).await;
+        self.hold_back().await;
         let _share = self.appends.read().await;
         self.writer.append(ops).await?;
         self.wake();
         Ok(())
+    }
+
+    /// Waits for a fold if the log is far longer than one makes it.
+    async fn hold_back(&self) {
+        let Some(due) = &self.due else { return };
+        let most = self.limit.bytes.saturating_mul(FAR);
+        if self.writer.lags().iter().any(|lag| lag.bytes > most) {
+            let mut folded = self.folded.clone();
+            folded.mark_unchanged();
+            due.send_replace(Due::Now);
+            // The log is only known to be shorter by the next append, so this one waits once.
+            env::timeout(HELD, folded.changed()).await;
+        }
     }
 
     /// Appends ops of one shard directly behind a slot, or not at all: a conflict. Returns the slot
@@ -288,6 +314,7 @@ struct Work {
     place: DatabasePath,
     upkeep: Arc<Upkeep>,
     shared: Shared,
+    folded: watch::Sender<()>,
     /// Tells that this compaction goes on.
     working: watch::Receiver<()>,
 }
@@ -295,7 +322,7 @@ struct Work {
 impl Work {
     /// Folds, merges and sweeps whenever it is woken, until the collection is closed.
     async fn run(self, options: ServeOptions, mut waiting: watch::Receiver<Due>) {
-        let Self { collection, place, upkeep, shared, working: _working } = self;
+        let Self { collection, place, upkeep, shared, folded, working: _working } = self;
         let name = collection.name();
         let mut compactor = collection.compactor(CompactorOptions { policy: options.policy.clone() });
         let mut swept = Stopwatch::start();
@@ -318,9 +345,17 @@ impl Work {
                 return;
             }
             let report = match due {
-                Due::Now => compactor.tick().await,
+                Due::Now => {
+                    let tell = |event: &CompactEvent| {
+                        if event.kind == EditKind::Fold {
+                            folded.send_replace(());
+                        }
+                    };
+                    compactor.tick_telling(tell).await
+                }
                 Due::Idle => compactor.run_once().await,
             };
+            folded.send_replace(());
             let report = match report {
                 Ok(report) => report,
                 // The collection was dropped: nothing is left to do.
@@ -340,5 +375,51 @@ impl Work {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deltafold_format::Record;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::collection::CreateOptions;
+
+    /// Story: writers were faster than folds. The log grew to four times the bytes of one fold, all
+    /// of it resident, and queries beside them fell to one a second. Virtual time alone passes.
+    #[tokio::test(start_paused = true)]
+    async fn a_write_waits_for_a_fold_where_the_log_is_long() {
+        let options = CreateOptions::new(64);
+        let store: Arc<dyn crate::store::Store> = Arc::new(crate::store::Memory::new());
+        let collection = Collection::create(store, &"c".parse().unwrap(), &options).await.unwrap();
+        // No compaction begins before there is a permit.
+        let compactions = Arc::new(Semaphore::new(0));
+        let shared =
+            Shared { compactions: compactions.clone(), working: watch::Sender::default(), incidents: Arc::default() };
+        let policy = Policy::default().fold_bytes(64 << 10);
+        let options = ServeOptions::default().policy(policy);
+        let opened = Opened::new(("t", "d", Uuid::nil()), collection, &options, shared, None).unwrap();
+        let ops = |call: usize| -> Vec<Op> {
+            let record = || Record { embedding: Some(vec![1.0; 64]), ..Record::default() };
+            (0..200).map(|number| Op::put(format!("{call}-{number}"), record())).collect()
+        };
+        let held = async |call| {
+            let began = Instant::now();
+            opened.append(ops(call)).await.unwrap();
+            began.elapsed()
+        };
+        let bytes = |opened: &Opened| opened.writer.lags().iter().map(|lag| lag.bytes).sum::<u64>();
+        let mut call = 0;
+        while bytes(&opened) <= FAR * (64 << 10) {
+            assert_eq!(held(call).await, Duration::ZERO, "the log has {} bytes", bytes(&opened));
+            call += 1;
+        }
+        assert!(call > 1, "a single call is no long log");
+        assert_eq!(held(call).await, HELD, "no fold comes");
+        let before = bytes(&opened);
+        compactions.add_permits(1);
+        assert_eq!(held(call + 1).await, Duration::ZERO, "a fold comes");
+        assert!(bytes(&opened) <= before, "{} bytes after {before}", bytes(&opened));
     }
 }

@@ -11,8 +11,13 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Outcome};
+use crate::out_of_memory::keep_blocks;
 use crate::output::units::{parse_bytes, parse_duration, parse_span};
 use crate::signals;
+
+/// Bytes of large free blocks kept for the next request. A server keeps them for good, a command
+/// only until it ends.
+const KEPT: u64 = 8 << 20;
 
 /// Serve the store's collections over HTTP, as Chroma's clients expect it. Any number of servers
 /// may serve one store
@@ -113,6 +118,7 @@ impl Serve {
         let scheme = if options.tls.is_some() { "https" } else { "http" };
         let store = context.opened(context.location()?.sparing_memory().store().await?);
         let location = store.location();
+        keep_blocks(KEPT);
         let server = Server::bind(store, options).await?;
         let url = format!("{scheme}://{}", server.address());
         if context.output.json {
