@@ -141,7 +141,7 @@ pub(crate) fn jitter_seed() -> Option<u64> {
 }
 
 /// Gives up a call after a time limit.
-#[cfg(any(feature = "s3", feature = "serve"))]
+#[cfg(any(feature = "aws", feature = "serve"))]
 pub(crate) async fn timeout<F: Future>(after: Duration, call: F) -> Option<F::Output> {
     tokio::time::timeout(after, call).await.ok()
 }

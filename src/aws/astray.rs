@@ -49,13 +49,19 @@ pub(super) fn place(url: &Url) -> String {
 }
 
 /// The obstacle in an error of the connection to `url`, if it is one that people can mend.
-pub(super) fn obstacle(error: &(dyn Error + 'static), url: &Url, proxy: Option<&Proxy>) -> Option<Obstacle> {
+/// `refusal` is the status by which the proxy refuses a tunnel.
+pub(super) fn obstacle(
+    error: &(dyn Error + 'static),
+    url: &Url,
+    proxy: Option<&Proxy>,
+    refusal: Option<u16>,
+) -> Option<Obstacle> {
     let (place, host) = (place(url), url.host_str().unwrap_or_default());
     if let Some(tls) = find::<rustls::Error>(error) {
         return Some(Obstacle::Setting(of_tls(tls, &place, proxy)));
     }
     if let (Some(proxy), Some(said)) = (proxy, tunnel(error)) {
-        return Some(Obstacle::Setting(of_tunnel(said, host, &place, proxy)));
+        return Some(of_tunnel(said, refusal, host, &place, proxy));
     }
     let whole = || causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
     if whole().contains("failed to lookup address information") {
@@ -87,28 +93,50 @@ pub(super) fn obstacle(error: &(dyn Error + 'static), url: &Url, proxy: Option<&
     })
 }
 
+/// Whether a proxy answered a request for a tunnel with a status that the error does not tell.
+pub(super) fn is_refused_tunnel(error: &(dyn Error + 'static)) -> bool {
+    tunnel(error) == Some(UNSUCCESSFUL)
+}
+
+const UNSUCCESSFUL: &str = "unsuccessful";
+
 /// The answer of a proxy that opened no tunnel, in the words of the HTTP client.
 fn tunnel(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let said: Vec<String> = causes(error).map(ToString::to_string).collect();
     let has = |words: &str| said.iter().any(|said| said.contains(words));
-    ["proxy authorization required", "unsuccessful"].into_iter().find(|words| has(&format!("tunnel error: {words}")))
+    ["proxy authorization required", UNSUCCESSFUL].into_iter().find(|words| has(&format!("tunnel error: {words}")))
 }
 
-fn of_tunnel(said: &str, host: &str, place: &str, proxy: &Proxy) -> String {
+fn of_tunnel(said: &str, refusal: Option<u16>, host: &str, place: &str, proxy: &Proxy) -> Obstacle {
     let variable = proxy.variable;
-    if said.contains("authorization") {
-        return unauthorized(proxy);
+    if said.contains("authorization") || refusal == Some(407) {
+        return Obstacle::Setting(unauthorized(proxy));
     }
-    format!(
-        "the proxy {proxy} opened no tunnel to {place}: it forbids that host, or cannot reach it; allow it in the proxy, correct {variable}, or name `{host}` in NO_PROXY"
-    )
+    let opened = format!("the proxy {proxy} opened no tunnel to {place}");
+    match refusal {
+        None => Obstacle::Setting(format!(
+            "{opened}: it forbids that host, or cannot reach it; allow it in the proxy, correct {variable}, or name `{host}` in NO_PROXY"
+        )),
+        // The proxy or the way behind it may be up again in a moment.
+        Some(status @ 500..) => Obstacle::Down(format!(
+            "{opened} (HTTP {status}): it cannot reach that host; correct the endpoint or the region, or name `{host}` in NO_PROXY"
+        )),
+        Some(status) => Obstacle::Setting(format!(
+            "{opened} (HTTP {status}): it forbids that host; allow it in the proxy, correct {variable}, or name `{host}` in NO_PROXY"
+        )),
+    }
 }
 
 /// A proxy that answers 407.
 pub(super) fn unauthorized(proxy: &Proxy) -> String {
+    let variable = proxy.variable;
+    if proxy.has_user() {
+        return format!(
+            "the proxy {proxy} wants a user and a password (HTTP 407), and does not take those of {variable}; correct them there, with `%` codes for special characters"
+        );
+    }
     format!(
-        "the proxy {proxy} wants a user and a password (HTTP 407); write them as `http://USER:PASSWORD@HOST:PORT` in {}",
-        proxy.variable
+        "the proxy {proxy} wants a user and a password (HTTP 407); write them as `http://USER:PASSWORD@HOST:PORT` in {variable}"
     )
 }
 
@@ -250,7 +278,7 @@ mod tests {
     #[test]
     fn a_proxy_that_answers_itself_is_named() {
         let proxy = Proxy { variable: "HTTP_PROXY", url: "http://u:hush@p:1/".into(), shown: "http://p:1".into() };
-        for (status, words) in [(407, "user and a password"), (403, "NO_PROXY")] {
+        for (status, words) in [(407, "does not take those of HTTP_PROXY"), (403, "NO_PROXY")] {
             let head = Head { status, content_type: "text/html", ..Head::default() };
             let said = head.stranger(&url(), Some(&proxy)).unwrap();
             assert!(

@@ -15,6 +15,7 @@ mod proxy;
 mod sign_in;
 #[cfg(feature = "sqs")]
 mod sqs;
+mod tunnel;
 mod wire;
 
 #[cfg(any(feature = "executions", feature = "lambda", feature = "sqs"))]

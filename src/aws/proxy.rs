@@ -101,6 +101,11 @@ impl Proxies {
 }
 
 impl Proxy {
+    /// Whether its address has a user.
+    pub(super) fn has_user(&self) -> bool {
+        Url::parse(&self.url).is_ok_and(|url| !url.username().is_empty())
+    }
+
     /// Errors must not hold the value, because it may have a password.
     fn parse(variable: &'static str, value: &str) -> Result<Self, String> {
         let with_scheme = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };

@@ -23,9 +23,10 @@ use aws_smithy_runtime_api::client::runtime_components::{RuntimeComponents, Runt
 use aws_smithy_types::config_bag::ConfigBag;
 use url::Url;
 
-use super::astray::{Astray, Head, Obstacle, is_unconnected, no_http, obstacle, place};
+use super::astray::{Astray, Head, Obstacle, is_refused_tunnel, is_unconnected, no_http, obstacle, place};
 use super::causes::{causes, find};
 use super::proxy::{Proxies, Proxy};
+use super::tunnel;
 
 /// The most hosts to remember. Services have a few.
 const HOSTS: usize = 1_000;
@@ -149,7 +150,13 @@ impl HttpConnector for Line {
         HttpConnectorFuture::new(async move {
             match answer.await {
                 Ok(response) => inner.answered(&url, proxy.as_deref(), of_object, response),
-                Err(error) => Err(inner.failed(&url, proxy.as_deref(), error)),
+                Err(error) => {
+                    let refusal = match &proxy {
+                        Some(proxy) if is_refused_tunnel(&error) => tunnel::refusal(proxy, &url).await,
+                        _ => None,
+                    };
+                    Err(inner.failed(&url, proxy.as_deref(), refusal, error))
+                }
             }
         })
     }
@@ -180,10 +187,11 @@ impl Inner {
         })
     }
 
-    fn failed(&self, url: &Url, proxy: Option<&Proxy>, error: ConnectorError) -> ConnectorError {
+    /// `refusal` is the status by which the proxy refuses a tunnel.
+    fn failed(&self, url: &Url, proxy: Option<&Proxy>, refusal: Option<u16>, error: ConnectorError) -> ConnectorError {
         if is_unconnected(&error) {
             let before = self.contact(url, Contact::None);
-            return match obstacle(&error, url, proxy) {
+            return match obstacle(&error, url, proxy, refusal) {
                 // No request was ever sent, not even by an earlier attempt of the SDK.
                 Some(Obstacle::Setting(reason)) if before == Contact::None => astray(reason, false),
                 Some(Obstacle::Setting(reason) | Obstacle::Down(reason)) => ConnectorError::io(Down(reason).into()),

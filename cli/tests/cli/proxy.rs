@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use deltafold_testing::s3::{BUCKET, Server};
+use deltafold_testing::stranger::Stranger;
 use deltafold_testing::tinyproxy::Tinyproxy;
 use deltafold_testing::tls::{self, Certificate, Front};
 use deltafold_testing::{ministack, queues};
@@ -142,7 +143,7 @@ fn a_proxy_that_refuses_is_named_at_the_first_answer() {
     let asks = Tinyproxy::start("BasicAuth user secret\n");
     let plain = format!("s3://{BUCKET}/data?endpoint={}", behind.cloud.server.endpoint());
     for (proxy, store, words) in [
-        (&refuses, None, ["opened no tunnel to https://127.0.0.1", "NO_PROXY"]),
+        (&refuses, None, ["(HTTP 403): it forbids that host", "NO_PROXY"]),
         (&asks, None, ["HTTP 407", "http://USER:PASSWORD@HOST:PORT"]),
         (&refuses, Some(&plain), ["HTTP 403 with a page for people", "allow the host in the proxy"]),
         (&asks, Some(&plain), ["HTTP 407", "http://USER:PASSWORD@HOST:PORT"]),
@@ -159,6 +160,43 @@ fn a_proxy_that_refuses_is_named_at_the_first_answer() {
         let asked = proxy.requests().len() - before;
         assert!((1..=8).contains(&asked), "{asked} requests: {ran:?}");
     }
+}
+
+/// Each answer to `CONNECT`, with its remedy. A status of 500 or more may pass, so the program goes
+/// on trying.
+#[test]
+fn each_refusal_of_a_tunnel_is_named_with_its_status() {
+    let behind = Behind::new();
+    let run = |status: &str, user: &str| {
+        let proxy = Stranger::http(status, "", "no");
+        let mut command = behind.command("count c -vv");
+        command.env("HTTPS_PROXY", format!("http://{user}{}", proxy.address));
+        (proxy.address, command)
+    };
+    for (status, user, words) in [
+        ("403 Forbidden", "", "opened no tunnel to https://127.0.0.1"),
+        ("403 Forbidden", "", "(HTTP 403): it forbids that host; allow it in the proxy"),
+        ("405 Method Not Allowed", "", "(HTTP 405)"),
+        (
+            "407 Proxy Authentication Required",
+            "",
+            "(HTTP 407); write them as `http://USER:PASSWORD@HOST:PORT` in HTTPS_PROXY",
+        ),
+        ("407 Proxy Authentication Required", "user:hush@", "does not take those of HTTPS_PROXY"),
+    ] {
+        let (address, command) = run(status, user);
+        let ran = Ran::within(command, Duration::from_secs(10), "").ends_with(1);
+        let ran = ran.complains(&format!("the proxy http://{address} (HTTPS_PROXY)")).complains(words);
+        assert!(!ran.stderr.contains("hush") && !ran.stderr.contains("trying again"), "{ran:?}");
+    }
+    let (address, mut command) = run("502 Bad Gateway", "user:hush@");
+    let mut child = command.spawn().unwrap();
+    let words =
+        format!("the proxy http://{address} (HTTPS_PROXY) opened no tunnel to {} (HTTP 502)", behind.bucket.endpoint());
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let told = lines.map_while(Result::ok).any(|line| line.contains("trying again") && line.contains(&words));
+    child.kill().and_then(|()| child.wait()).unwrap();
+    assert!(told, "no line says: {words}");
 }
 
 /// A proxy may come back, so the program goes on trying, and says what it waits for.
