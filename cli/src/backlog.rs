@@ -13,6 +13,11 @@ use super::output::units::{count, parse_bytes};
 /// A writer refuses ops at this multiple of the limit, where this process folds and falls behind.
 const REFUSED_AT: u64 = 4;
 
+/// The limits of a log, unless options set others.
+const MAX_BACKLOG: u64 = 2 << 30;
+const MAX_BACKLOG_OPS: u64 = 4_000_000;
+const MAX_BACKLOG_SEGMENTS: u64 = 1_024;
+
 /// The longest log that a command appends to, and the action beyond it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BacklogArguments {
@@ -23,10 +28,10 @@ pub(crate) struct BacklogArguments {
     #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = parse_bytes)]
     max_backlog: u64,
     /// The limit, in unfolded ops
-    #[arg(long, value_name = "N", default_value_t = 4_000_000)]
+    #[arg(long, value_name = "N", default_value_t = MAX_BACKLOG_OPS)]
     max_backlog_ops: u64,
     /// The limit, in unfolded segments
-    #[arg(long, value_name = "N", default_value_t = 1_024)]
+    #[arg(long, value_name = "N", default_value_t = MAX_BACKLOG_SEGMENTS)]
     max_backlog_segments: u64,
 }
 
@@ -38,6 +43,17 @@ enum WhenBehind {
     Refuse,
     /// Append anyway
     GoOn,
+}
+
+impl Default for BacklogArguments {
+    fn default() -> Self {
+        Self {
+            when_behind: WhenBehind::Fold,
+            max_backlog: MAX_BACKLOG,
+            max_backlog_ops: MAX_BACKLOG_OPS,
+            max_backlog_segments: MAX_BACKLOG_SEGMENTS,
+        }
+    }
 }
 
 impl BacklogArguments {

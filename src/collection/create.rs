@@ -16,7 +16,7 @@ use crate::setters::setters;
 use crate::store::{Key, Object, Outcome, Store, probe};
 
 /// The settings of a new collection. They never change.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CreateOptions {
     /// Length of every embedding, 1 to 65,536.
@@ -36,6 +36,12 @@ impl CreateOptions {
     /// One shard, squared Euclidean distance, ordered by the log.
     pub fn new(dimension: u32) -> Self {
         Self { dimension, metric: Metric::default(), shards: 1, ordering: Ordering::Log }
+    }
+
+    /// Those of another collection.
+    pub fn like(config: &CollectionConfig) -> Self {
+        let CollectionConfig { dimension, metric, shards, ordering, .. } = *config;
+        Self { dimension, metric, shards, ordering }
     }
 
     /// The same, ordered by revision, with this retention of tombstones. For that long no op of a

@@ -2,10 +2,10 @@
 //! is broken off.
 
 use bytes::Bytes;
-use deltafold_format::{CollectionName, HeadPlace};
+use deltafold_format::{CollectionName, HeadPlace, Metric, Ordering};
 use serde_json::{Value, json};
 
-use super::{Collection, DropReport};
+use super::{Collection, CreateOptions, DropReport};
 use crate::error::{Error, Repr, Result};
 use crate::retry;
 use crate::setters::setters;
@@ -22,6 +22,8 @@ pub struct Reset {
     pub queues: Vec<String>,
     /// The execution that begins at the end.
     pub then: Option<ThenExecute>,
+    /// The options of the collection that is created at the end. The dropped one alone knew them.
+    pub anew: Option<CreateOptions>,
 }
 
 /// An execution of a state machine. The note keeps its name and input, so that a reset that was
@@ -41,12 +43,12 @@ fn note_key(name: &CollectionName) -> Key {
     Key::new(format!("RESET/{name}")).expect("collection names hold only characters of keys")
 }
 
-setters!(Reset { queues: Vec<String>, then: into Option<ThenExecute> } new: heads);
+setters!(Reset { queues: Vec<String>, then: into Option<ThenExecute>, anew: into Option<CreateOptions> } new: heads);
 
 impl Reset {
-    /// Of a collection with its heads here, without queues and without an execution.
+    /// Of a collection with its heads here, without queues and with nothing behind it.
     pub fn new(heads: HeadPlace) -> Self {
-        Self { heads, queues: Vec::new(), then: None }
+        Self { heads, queues: Vec::new(), then: None, anew: None }
     }
 
     /// The note of an earlier reset of the collection that did not finish. One GET.
@@ -65,9 +67,9 @@ impl Reset {
 
     /// Writes the note, purges the queues, drops the collection, rests, and removes the note. The
     /// purge comes first, so that no old change reaches the next collection. `rest` gives consumers
-    /// time to finish old messages, and begins the execution behind that; the note stays where it
-    /// fails. After a crash anywhere, run it again. Without queues it costs 3
-    /// requests and those of [`Collection::drop_collection`].
+    /// time to finish old messages, and begins what comes behind that: the execution, or the new
+    /// collection. The note stays where it fails. After a crash anywhere, run it again. Without
+    /// queues it costs 3 requests and those of [`Collection::drop_collection`].
     ///
     /// # Errors
     ///
@@ -111,7 +113,11 @@ impl Reset {
                 Some(ThenExecute { arn: text(&then["arn"])?, name: text(&then["name"])?, input: text(&then["input"])? })
             }
         };
-        Some(Self { heads, queues, then })
+        let anew = match &note["anew"] {
+            Value::Null => None,
+            anew => Some(parse_anew(anew)?),
+        };
+        Some(Self { heads, queues, then, anew })
     }
 
     /// Writes the note, over an existing one if need be.
@@ -124,6 +130,9 @@ impl Reset {
         if let (Some(then), Some(note)) = (&self.then, note.as_object_mut()) {
             let then = json!({ "arn": then.arn, "name": then.name, "input": then.input });
             note.insert("then".to_owned(), then);
+        }
+        if let (Some(anew), Some(note)) = (&self.anew, note.as_object_mut()) {
+            note.insert("anew".to_owned(), anew_note(anew));
         }
         let text = Bytes::from(note.to_string());
         // A lost answer does not matter: the loop reads the note again, and an equal one will do.
@@ -152,5 +161,48 @@ impl Reset {
     }
 }
 
+/// The options of a collection in the note.
+fn anew_note(options: &CreateOptions) -> Value {
+    let keep_tombstones = match options.ordering {
+        Ordering::Log => None,
+        Ordering::Revision { keep_tombstones_millis } => Some(keep_tombstones_millis),
+    };
+    json!({
+        "dimension": options.dimension,
+        "metric": options.metric.name(),
+        "shards": options.shards,
+        "keep_tombstones_millis": keep_tombstones,
+    })
+}
+
+fn parse_anew(anew: &Value) -> Option<CreateOptions> {
+    let metric = anew["metric"].as_str()?;
+    let metric = [Metric::L2, Metric::Cosine, Metric::InnerProduct].into_iter().find(|one| one.name() == metric)?;
+    let options = CreateOptions::new(u32::try_from(anew["dimension"].as_u64()?).ok()?).metric(metric);
+    let options = options.shards(u16::try_from(anew["shards"].as_u64()?).ok()?);
+    Some(match anew["keep_tombstones_millis"].as_u64() {
+        None => options,
+        Some(keep_tombstones_millis) => options.ordering(Ordering::Revision { keep_tombstones_millis }),
+    })
+}
+
 /// Attempts to write the note.
 const ATTEMPTS: u32 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The note alone knows the options once the collection is gone.
+    #[test]
+    fn a_note_keeps_the_options_of_the_next_collection() {
+        let by_revision = Ordering::Revision { keep_tombstones_millis: 7 };
+        for (metric, ordering) in
+            [(Metric::L2, Ordering::Log), (Metric::Cosine, by_revision), (Metric::InnerProduct, Ordering::Log)]
+        {
+            let options = CreateOptions::new(768).metric(metric).shards(4).ordering(ordering);
+            assert_eq!(parse_anew(&anew_note(&options)), Some(options));
+        }
+        assert_eq!(parse_anew(&json!({ "dimension": 2, "metric": "other", "shards": 1 })), None);
+    }
+}

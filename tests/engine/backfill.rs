@@ -146,7 +146,7 @@ async fn take_over(collection: &Collection, folder: &Path) {
     let export = Export::open(address.to_str().unwrap()).await.unwrap();
     let options = BackfillOptions::default();
     let stop = std::future::pending();
-    backfill(collection, &mapping(), Items::Export(export), &options, stop, |_| ()).await.unwrap();
+    backfill(collection, &mapping(), Items::Export(export), &options, stop, |_| 0, |_| ()).await.unwrap();
 }
 
 async fn compact(collection: &Collection, random: &mut Random) {
@@ -238,7 +238,7 @@ async fn a_scan_is_taken_over_while_the_table_changes() {
                 consume(&collection, &records).await;
             }
             let (options, stop) = (BackfillOptions::default(), std::future::pending());
-            backfill(&collection, &mapping(), Items::Scan(scan), &options, stop, |_| ()).await.unwrap();
+            backfill(&collection, &mapping(), Items::Scan(scan), &options, stop, |_| 0, |_| ()).await.unwrap();
             if !by_revision {
                 consume(&collection, &records).await;
             }

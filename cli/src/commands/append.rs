@@ -8,7 +8,6 @@
 
 mod failure;
 mod job;
-mod rejects;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,20 +21,15 @@ use serde_json::json;
 use crate::backlog::{BacklogArguments, Keeper};
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::input::{Input, Reading, Rules, read};
+use crate::input::{Input, Reading, Rejects, RejectsArguments, Rules, read};
 use crate::output::Progress;
 use crate::output::units::{self, count};
-use crate::quote::quoted_path;
 use crate::signals::{self, Stop};
 use job::{Job, Load, Tally};
-use rejects::Rejects;
 
 /// A segment waits this long for lines after its first, unless a caller waits for acknowledgements.
 /// A few lines that come together then cost the requests of one append.
 const LINGER: Duration = Duration::from_millis(2);
-
-/// Lines in a file of rejects, unless `--max-rejects` sets another limit.
-const MAX_REJECTS: u64 = 1_000_000;
 
 /// Append ops, one a line, from files or standard input; or records, one a row, from Parquet and
 /// Arrow files
@@ -67,13 +61,8 @@ pub(crate) struct Append {
     /// The op of lines that name none, such as those of `deltafold scan`: put, add, upsert or patch
     #[arg(long, value_name = "OP", value_parser = default_op)]
     op: Option<DefaultOp>,
-    /// Turn lines away that are not ops, and go on: they are written to this file, each with its
-    /// number, reason, field and text. The exit code is then 7
-    #[arg(long, value_name = "FILE")]
-    rejects: Option<PathBuf>,
-    /// Stop at the line that would be one more in the file of rejects; 8 bytes of memory each
-    #[arg(long, value_name = "N", default_value_t = MAX_REJECTS, requires = "rejects")]
-    max_rejects: u64,
+    #[command(flatten)]
+    rejects: RejectsArguments,
     /// Print a line with every acknowledgement: the last line up to which the input is durable
     #[arg(long)]
     acks: bool,
@@ -97,12 +86,7 @@ impl Append {
         if self.columns != deltafold::columnar::Columns::default() {
             options.push_str(&format!(" --columns {}", crate::quote::quoted(&self.columns.to_string())));
         }
-        if let Some(path) = &self.rejects {
-            options.push_str(&format!(" --rejects {}", quoted_path(path.as_os_str())));
-            if self.max_rejects != MAX_REJECTS {
-                options.push_str(&format!(" --max-rejects {}", self.max_rejects));
-            }
-        }
+        options.push_str(&self.rejects.again());
         options
     }
 
@@ -112,9 +96,7 @@ impl Append {
                 .help("append the files one by one"));
         }
         let collection = context.collection(&self.collection).await?;
-        let rejects = self.rejects.as_ref();
-        let mut rejects =
-            rejects.map(|path| Rejects::open(path, self.source.as_deref(), self.max_rejects)).transpose()?;
+        let mut rejects = self.rejects.open(self.source.as_deref(), "line")?;
         let linger = if self.acks { Duration::ZERO } else { LINGER };
         let options = self.backlog.writer(WriterOptions::default().linger(linger));
         let writer = collection.writer(options)?;
@@ -163,7 +145,8 @@ impl Append {
         self.report(context, &sum, rejects.as_ref(), &progress, &unchecked)?;
         match rejects.filter(|rejects| rejects.held() > 0) {
             Some(rejects) => {
-                Err(rejects.turned_away(&format!("deltafold {}append {}", context.store_option(), self.collection)))
+                let append = format!("deltafold {}append {} -", context.store_option(), self.collection);
+                Err(rejects.turned_away("mend the texts in it", &append))
             }
             None => Ok(()),
         }

@@ -1,5 +1,7 @@
 //! `reset`: empties queues and collection, so that producers can send everything again.
 
+#[cfg(feature = "mapping")]
+mod fill;
 #[cfg(feature = "executions")]
 mod then;
 
@@ -10,7 +12,7 @@ use clap::Args;
 use deltafold::aws::{Queue, QueueErrorKind, QueueSettings};
 use deltafold::format::{CollectionName, HeadPlace};
 use deltafold::store::Store;
-use deltafold::{DropReport, Reset};
+use deltafold::{Collection, CreateOptions, DropReport, Reset};
 use serde_json::{Value, json};
 
 use super::create::parse_heads;
@@ -56,6 +58,20 @@ pub(crate) struct ResetArgs {
     #[cfg(feature = "executions")]
     #[command(flatten)]
     then: then::ThenArguments,
+    #[cfg(feature = "mapping")]
+    #[command(flatten)]
+    then_fill: fill::ThenFillArguments,
+}
+
+/// The steps behind the reset, in JSON.
+#[derive(Default)]
+struct Behind {
+    /// The execution.
+    then: Option<Value>,
+    /// The options of the new collection.
+    anew: Option<CreateOptions>,
+    /// The items that fill it: the plan, or the report.
+    filled: Option<Value>,
 }
 
 impl ResetArgs {
@@ -73,6 +89,13 @@ impl ResetArgs {
         let noted_then = noted.as_ref().and_then(|note| note.then.clone());
         #[cfg(feature = "executions")]
         let then = self.then.of(&self.collection, noted_then.as_ref()).await?;
+        #[cfg(feature = "mapping")]
+        let then_fill = self.then_fill.open(context, &self.collection).await?;
+        #[cfg(all(feature = "mapping", feature = "executions"))]
+        if then.is_some() && then_fill.is_some() {
+            return Err(Failure::new(Exit::Usage, "an execution and a backfill cannot both follow a reset")
+                .help("the state machine may run the backfill"));
+        }
         let store_with_heads = context.store_with(&heads).await?;
         let there = size(&*store_with_heads, &self.collection).await?;
         if there.0 == 0 && noted.is_none() && queues.is_empty() {
@@ -80,16 +103,24 @@ impl ResetArgs {
                 "`deltafold status` lists the collections of a store; `--store` or DELTAFOLD_STORE names another",
             ));
         }
-        let rest = self.rest(&queues);
-        let tell = |rest| {
-            #[cfg(feature = "executions")]
-            let then = then.as_ref().map(then::Then::document);
-            #[cfg(not(feature = "executions"))]
-            let then = None;
-            self.tell(context, &queues, there, rest, then)
+        let noted_anew = noted.as_ref().and_then(|note| note.anew.clone());
+        let behind = Behind { anew: noted_anew, ..Behind::default() };
+        #[cfg(feature = "executions")]
+        let behind = Behind { then: then.as_ref().map(then::Then::document), ..behind };
+        #[cfg(feature = "mapping")]
+        let behind = match &then_fill {
+            None => behind,
+            Some(then_fill) => {
+                let anew = match behind.anew {
+                    Some(anew) => anew,
+                    None => fill::options_of(context, &self.collection).await?,
+                };
+                Behind { anew: Some(anew), filled: Some(then_fill.document()), ..behind }
+            }
         };
+        let rest = self.rest(&queues);
         if self.dry_run {
-            return tell(rest);
+            return self.tell(context, &queues, there, rest, &behind);
         }
         if !self.yes {
             let messages: u64 = queues.iter().map(|(_, settings)| settings.depth.total()).sum();
@@ -124,13 +155,28 @@ impl ResetArgs {
             if let Some(then) = &then {
                 then.start().await?;
             }
+            if let Some(options) = &behind.anew {
+                Collection::create(store_with_heads.clone(), &self.collection, options).await?;
+            }
             Ok(())
         };
         #[cfg(feature = "executions")]
         let noted_then = then.as_ref().map(|then| then.execution.clone());
-        let reset = Reset::new(heads).queues(urls).then(noted_then);
+        let reset = Reset::new(heads).queues(urls).then(noted_then).anew(behind.anew.clone());
         reset.run(&*store, &*store_with_heads, &self.collection, purges, rests, each).await?;
-        tell(if self.no_wait { rest } else { Duration::ZERO })
+        let rest = if self.no_wait { rest } else { Duration::ZERO };
+        #[cfg(feature = "mapping")]
+        if let Some(then_fill) = then_fill {
+            if !context.output.json {
+                self.tell(context, &queues, there, rest, &behind)?;
+            }
+            let (filled, verdict) = then_fill.run(context, &self.collection).await;
+            if context.output.json {
+                self.tell(context, &queues, there, rest, &Behind { filled, ..behind })?;
+            }
+            return verdict;
+        }
+        self.tell(context, &queues, there, rest, &behind)
     }
 
     /// The queues, each once, and their dead-letter queues.
@@ -169,7 +215,7 @@ impl ResetArgs {
         queues: &[(Queue, QueueSettings)],
         there: (u64, u64),
         rest: Duration,
-        then: Option<Value>,
+        behind: &Behind,
     ) -> Outcome {
         if context.output.json {
             let queues: Vec<Value> = queues
@@ -183,7 +229,9 @@ impl ResetArgs {
                 "objects": there.0,
                 "bytes": there.1,
                 "send_again_after_seconds": rest.as_secs(),
-                "then": then,
+                "then": behind.then,
+                "created_anew": behind.anew.is_some() && !self.dry_run,
+                "backfill": behind.filled,
             }))?);
         }
         let (purged, dropped) = if self.dry_run { ("would purge", "would drop") } else { ("purged", "dropped") };
@@ -193,13 +241,29 @@ impl ResetArgs {
         }
         let objects = counted(there.0, "object");
         context.output.line(format!("{dropped} {}: {objects}, {}", self.collection, bytes(there.1)))?;
-        if let Some(then) = &then {
-            let text = |key: &str| then.get(key).and_then(Value::as_str).unwrap_or_default();
+        let text = |of: &Value, key: &str| of.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        if let Some(then) = &behind.then {
+            let text = |key: &str| text(then, key);
             context.output.line(if self.dry_run {
                 format!("would start an execution of {}", text("state_machine"))
             } else {
                 format!("started the execution {} of {}", text("execution"), text("state_machine"))
             })?;
+        }
+        if behind.anew.is_some() {
+            let word = if self.dry_run { "would create" } else { "created" };
+            context.output.line(format!("{word} {} anew, with the same options", self.collection))?;
+            match &behind.filled {
+                Some(plan) if self.dry_run => {
+                    context.output.line(format!("would fill it with the items of {}", text(plan, "items")))?;
+                }
+                Some(_) => {}
+                None => context.output.note(format!(
+                    "a backfill was to follow: deltafold {}backfill {} --mapping FILE --export ADDRESS",
+                    context.store_option(),
+                    self.collection
+                )),
+            }
         }
         if !rest.is_zero() {
             let seconds = rest.as_secs();

@@ -5,6 +5,7 @@ mod ops;
 mod packed;
 mod parsers;
 mod reject;
+mod rejects;
 mod small;
 #[cfg(feature = "columnar")]
 mod table;
@@ -13,6 +14,7 @@ pub(crate) use lines::{Input, Table};
 pub(crate) use ops::{Event, Reading, Trust, read};
 pub(crate) use parsers::Batch;
 pub(crate) use reject::{Reject, Rules};
+pub(crate) use rejects::{Rejects, RejectsArguments};
 pub(crate) use small::{Limit, read_text};
 #[cfg(feature = "columnar")]
 pub(crate) use table::read_table;

@@ -8,6 +8,9 @@ use deltafold::format::OpRules;
 use deltafold::jsonl::{DefaultOp, LineError};
 use serde_json::{Map, Value};
 
+/// The place of a text: the number of its file, or 0 where there is one input, and its own number.
+pub(crate) type Place = (u64, u64);
+
 /// The rules by which the texts of an input become ops.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
@@ -16,14 +19,14 @@ pub(crate) struct Rules {
     pub(crate) default: Option<DefaultOp>,
     /// Whether a load goes on behind a line that is not an op.
     pub(crate) goes_on: bool,
-    /// Numbers that were turned away by an earlier run, in order. They are not read again.
-    pub(crate) turned_away: Arc<[u64]>,
+    /// Texts that were turned away by an earlier run, in order. They are not read again.
+    pub(crate) turned_away: Arc<[Place]>,
 }
 
 impl Rules {
     /// Whether an earlier run turned this line away.
     pub(crate) fn passes_over(&self, number: u64) -> bool {
-        self.turned_away.binary_search(&number).is_ok()
+        self.turned_away.binary_search(&(0, number)).is_ok()
     }
 }
 
@@ -48,12 +51,21 @@ impl Reject {
         details.insert("field".to_owned(), field.into());
         details.insert("reason".to_owned(), error.reason().into());
         let text = text.strip_suffix(b"\n").unwrap_or(text);
-        let text = text.strip_suffix(b"\r").unwrap_or(text);
-        match std::str::from_utf8(text) {
-            Ok(text) => details.insert("text".to_owned(), text.into()),
-            Err(_) => details.insert("base64".to_owned(), STANDARD.encode(text).into()),
-        };
+        insert_text(&mut details, text.strip_suffix(b"\r").unwrap_or(text));
         Self { number: error.line(), details, message: error.reason().to_owned() }
+    }
+
+    /// An item of a table that the mapping or the collection refuses.
+    #[cfg(feature = "mapping")]
+    pub(crate) fn item(item: &deltafold::ingest::RefusedItem) -> Self {
+        let mut details = Map::new();
+        details.insert("file".to_owned(), item.file_number.into());
+        details.insert("line".to_owned(), item.line.into());
+        details.insert("key".to_owned(), item.key.as_str().into());
+        details.insert("field".to_owned(), item.field.as_deref().into());
+        details.insert("reason".to_owned(), item.reason.as_str().into());
+        insert_text(&mut details, &item.text);
+        Self { number: item.line, details, message: format!("item {}: {}", item.key, item.reason) }
     }
 
     /// A line that is longer than `most` bytes, by its beginning.
@@ -91,4 +103,12 @@ impl Reject {
         line.extend_from_slice(b"}\n");
         line
     }
+}
+
+/// Adds a text, in base64 where it is not UTF-8.
+fn insert_text(details: &mut Map<String, Value>, text: &[u8]) {
+    match std::str::from_utf8(text) {
+        Ok(text) => details.insert("text".to_owned(), text.into()),
+        Err(_) => details.insert("base64".to_owned(), STANDARD.encode(text).into()),
+    };
 }

@@ -10,19 +10,19 @@ use crate::home::Home;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/dynamodb");
 const TIME: &str = "2020-11-04T07:28:34.028Z";
-const MAPPING: &str =
+pub(crate) const MAPPING: &str =
     "[[rule]]\ncollection = \"c\"\ntable = \"T\"\nid = \"{pk}\"\nembedding = \"v\"\nmetadata = { n = \"i64\" }\n";
 
-fn item(number: usize) -> Value {
+pub(crate) fn item(number: usize) -> Value {
     json!({ "pk": { "S": format!("i{number:05}") }, "n": { "N": number.to_string() }, "v": { "L": [{ "N": "1" }, { "N": "0.5" }] } })
 }
 
-fn items(count: usize) -> Vec<Value> {
+pub(crate) fn items(count: usize) -> Vec<Value> {
     (0..count).map(item).collect()
 }
 
 /// A home with a mapping, a collection of this ordering, and an export in `bucket`.
-fn with_export(ordering: &str, items: &[Value], files: usize) -> Home {
+pub(crate) fn with_export(ordering: &str, items: &[Value], files: usize) -> Home {
     let home = Home::new();
     home.run(&format!("create c --dimension 2 --ordering {ordering}")).ok();
     home.write("m.toml", MAPPING);
@@ -30,12 +30,12 @@ fn with_export(ordering: &str, items: &[Value], files: usize) -> Home {
     home
 }
 
-fn backfill() -> String {
+pub(crate) fn backfill() -> String {
     format!("backfill c --mapping m.toml --export bucket/AWSDynamoDB/{ID}")
 }
 
 /// The data files of an export, in the order of its manifest.
-fn data_files(home: &Home) -> Vec<std::path::PathBuf> {
+pub(crate) fn data_files(home: &Home) -> Vec<std::path::PathBuf> {
     let list = std::fs::read_to_string(manifest(home, "files")).unwrap();
     let key = |line: &str| serde_json::from_str::<Value>(line).unwrap()["dataFileS3Key"].as_str().unwrap().to_owned();
     list.lines().map(|line| home.path().join("bucket").join(key(line))).collect()

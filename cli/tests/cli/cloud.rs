@@ -1,5 +1,6 @@
 //! The program over S3: everything as in a folder, and every way in which a bucket can be wrong.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -19,6 +20,14 @@ pub(crate) struct Cloud {
 impl Cloud {
     pub(crate) fn new() -> Self {
         Self { home: Home::new(), server: Server::start(), secret: SECRET_KEY, more: String::new() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        self.home.write(name, content);
     }
 
     pub(crate) fn command(&self, arguments: &str) -> Command {

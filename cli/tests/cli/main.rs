@@ -49,6 +49,9 @@ mod query;
 mod queue;
 mod rejects;
 mod repair;
+#[cfg(all(feature = "aws", feature = "mapping"))]
+#[expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]
+mod reset;
 mod revision;
 #[cfg(all(feature = "s3", feature = "dynamodb"))]
 mod sign_in;
@@ -61,3 +64,6 @@ mod signals;
     reason = "a test panics where something is not as it must be, and waits for processes of its own"
 )]
 mod taken_over;
+#[cfg(feature = "mapping")]
+#[expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]
+mod turned_away;

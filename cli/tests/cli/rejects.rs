@@ -159,7 +159,7 @@ fn a_file_of_anything_else_is_refused_and_stays() {
     while std::fs::metadata(home.path().join("bad.jsonl")).map_or(0, |meta| meta.len()) == 0 {
         std::thread::yield_now();
     }
-    home.run("append c in.jsonl --source feed --rejects bad.jsonl").ends_with(5).complains("another `append` writes");
+    home.run("append c in.jsonl --source feed --rejects bad.jsonl").ends_with(5).complains("another load writes");
     drop(pipe);
     Ran::of(first.wait_with_output().expect("ended")).ends_with(7);
 }

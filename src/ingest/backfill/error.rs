@@ -10,12 +10,18 @@ use crate::error::Error;
 pub struct RefusedItem {
     /// The file of the item, as the manifest or the user names it.
     pub file: String,
+    /// The place of that file in the manifest, counted from 1; 1 for a scan.
+    pub file_number: u64,
     /// Its line in an export, or its place in a scan; counted from 1.
     pub line: u64,
     /// Its key, or its first attributes where the input does not tell the key.
     pub key: String,
+    /// The attribute or the field of the record to blame, if there is one.
+    pub field: Option<String>,
     /// The reason, with rule and attribute.
     pub reason: String,
+    /// The item as the input has it.
+    pub text: Vec<u8>,
 }
 
 impl fmt::Display for RefusedItem {

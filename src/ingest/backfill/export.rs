@@ -64,6 +64,11 @@ impl Export {
         &self.summary.time
     }
 
+    /// That time in microseconds: the revision of an item of a full export.
+    pub fn time_micros(&self) -> u64 {
+        self.summary.time_micros
+    }
+
     /// Its items.
     pub fn items(&self) -> u64 {
         self.summary.items

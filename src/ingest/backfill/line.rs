@@ -11,7 +11,7 @@ pub(super) enum Form {
     Full,
     /// `{"Metadata":{…},"Keys":{…},"OldImage":{…},"NewImage":{…}}`.
     Incremental,
-    /// The item itself.
+    /// The item itself. Lines of exports are read as well, for those that were turned away.
     Scan,
 }
 
@@ -63,28 +63,18 @@ impl Origin {
     pub(super) fn record(&self, text: &[u8]) -> Result<StreamRecord, String> {
         let wrong = |error: serde_json::Error| format!("it is not {}: {error}", self.form.what());
         let whole = |item: Item| {
-            let sequence = self.revision.map(|revision| revision.to_string());
+            let sequence = Some(self.revision.unwrap_or(0).to_string());
             (Event::Insert, ItemChange { keys: Item::new(), new: Some(item), old: None, sequence })
         };
         let (event, change) = match self.form {
             Form::Full => whole(serde_json::from_slice::<Full>(text).map_err(wrong)?.item),
-            Form::Scan => whole(serde_json::from_slice::<Item>(text).map_err(wrong)?),
-            Form::Incremental => {
-                let read: Incremental = serde_json::from_slice(text).map_err(wrong)?;
-                // Without the old image, as in an export of new images alone, the item may be old.
-                // A put of the whole item is right in either case.
-                let event = match (&read.old_image, &read.new_image) {
-                    (_, None) => Event::Remove,
-                    (None, Some(_)) => Event::Insert,
-                    (Some(_), Some(_)) => Event::Modify,
-                };
-                let written = read.metadata.map(|metadata| match metadata.written {
-                    Number::Plain(number) => number.to_string(),
-                    Number::Attribute { digits } => digits,
-                });
-                let sequence = self.revision.map(|revision| revision.to_string()).or(written);
-                (event, ItemChange { keys: read.keys, new: read.new_image, old: read.old_image, sequence })
-            }
+            // No change of an incremental export is an item, because its `Keys` are no attribute.
+            Form::Scan => match (serde_json::from_slice::<Item>(text), serde_json::from_slice::<Incremental>(text)) {
+                (Ok(item), _) => whole(item),
+                (Err(_), Ok(change)) => self.change(change),
+                (Err(error), Err(_)) => return Err(wrong(error)),
+            },
+            Form::Incremental => self.change(serde_json::from_slice(text).map_err(wrong)?),
         };
         Ok(StreamRecord {
             event_id: None,
@@ -94,6 +84,22 @@ impl Origin {
             user_identity: None,
             change,
         })
+    }
+
+    fn change(&self, read: Incremental) -> (Event, ItemChange) {
+        // Without the old image, as in an export of new images alone, the item may be old.
+        // A put of the whole item is right in either case.
+        let event = match (&read.old_image, &read.new_image) {
+            (_, None) => Event::Remove,
+            (None, Some(_)) => Event::Insert,
+            (Some(_), Some(_)) => Event::Modify,
+        };
+        let written = read.metadata.map(|metadata| match metadata.written {
+            Number::Plain(number) => number.to_string(),
+            Number::Attribute { digits } => digits,
+        });
+        let sequence = self.revision.map(|revision| revision.to_string()).or(written);
+        (event, ItemChange { keys: read.keys, new: read.new_image, old: read.old_image, sequence })
     }
 }
 
@@ -161,6 +167,17 @@ mod tests {
         assert_eq!(event(""), (Event::Remove, at));
         let plain = br#"{"Metadata":{"WriteTimestampMicros":7},"Keys":{"pk":{"S":"x"}}}"#;
         assert_eq!(origin(Form::Incremental).record(plain).unwrap().sequence(), Some(7));
+    }
+
+    /// The text of a change that was turned away comes in again like the output of a scan.
+    #[test]
+    fn a_scan_reads_changes_of_an_incremental_export() {
+        let text =
+            br#"{"Metadata":{"WriteTimestampMicros":{"N":"7"}},"Keys":{"pk":{"S":"x"}},"OldImage":{"pk":{"S":"x"}}}"#;
+        let record = origin(Form::Scan).record(text).unwrap();
+        assert_eq!((record.event, record.sequence()), (Event::Remove, Some(7)));
+        let item = origin(Form::Scan).record(br#"{"Keys":{"S":"x"}}"#).unwrap();
+        assert_eq!((item.event, item.sequence()), (Event::Insert, Some(0)));
     }
 
     #[test]

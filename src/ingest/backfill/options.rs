@@ -1,5 +1,7 @@
 //! The input of a backfill, its options, and its outcome.
 
+use std::sync::Arc;
+
 use super::error::RefusedItem;
 use super::export::Export;
 use super::scan::Scan;
@@ -14,6 +16,16 @@ pub enum Items {
     Export(Export),
     /// The output of a scan of the table.
     Scan(Scan),
+}
+
+impl Items {
+    /// Their own name as a source. [`BackfillOptions::source`] sets another.
+    pub fn source(&self) -> String {
+        match self {
+            Self::Export(export) => export.source(),
+            Self::Scan(scan) => scan.source.clone(),
+        }
+    }
 }
 
 /// Options of a backfill.
@@ -32,6 +44,9 @@ pub struct BackfillOptions {
     pub over_existing: bool,
     /// Only reads, maps and counts. Appends nothing.
     pub dry_run: bool,
+    /// Items that an earlier run has turned away, in order: the number of the file and the line, as
+    /// [`RefusedItem`] has them. They are passed over.
+    pub turned_away: Arc<[(u64, u64)]>,
     /// The writer's options.
     pub writer: WriterOptions,
     /// Folds the log where it is longer than this.
@@ -43,6 +58,7 @@ setters!(BackfillOptions {
     revision: into Option<u128>,
     over_existing: bool,
     dry_run: bool,
+    turned_away: into Arc<[(u64, u64)]>,
     writer: WriterOptions,
     keep_up: into Option<BacklogLimit>,
 });
@@ -65,7 +81,8 @@ pub struct Backfilled {
     pub skipped: u64,
     /// Bytes of the items that were read.
     pub bytes: u64,
-    /// Items that were refused. Only a dry run goes on behind the first.
+    /// Items that were refused. A dry run goes on behind them, and so does a run that turns them
+    /// away.
     pub refused: u64,
     /// The first of them, in a dry run.
     pub first_refused: Vec<RefusedItem>,

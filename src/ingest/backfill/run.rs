@@ -46,6 +46,10 @@ const NAMED: usize = 20;
 /// Memory is bounded by the collection's limit. `each` gets the progress. When `stop` is ready, it
 /// waits for the acknowledgements of what it has handed over, and returns.
 ///
+/// `turn_away` gets adjacent items that were refused, before any item behind them is handed over.
+/// It keeps them durably and returns how many it has kept. If it kept fewer than all, the backfill
+/// ends in front of the first that it did not keep. `|_| 0` keeps none.
+///
 /// # Errors
 ///
 /// [`BackfillError`]. Everything before the item or file to blame is in the log by then.
@@ -55,26 +59,25 @@ pub async fn backfill(
     items: Items,
     options: &BackfillOptions,
     stop: impl Future<Output = ()>,
+    mut turn_away: impl FnMut(&[RefusedItem]) -> usize,
     mut each: impl FnMut(&Backfilled),
 ) -> Result<Backfilled, BackfillError> {
     check_mapping(collection, mapping)?;
-    let (origin, own_source) = match &items {
-        Items::Export(export) => (origin_of(export, options), export.source()),
+    let origin = match &items {
+        Items::Export(export) => origin_of(export, options),
         Items::Scan(scan) => {
-            let table = scan.table.clone();
-            let revision = Some(options.revision.unwrap_or(0));
-            (Origin { form: Form::Scan, table_arn: None, table, revision }, scan.source.clone())
+            Origin { form: Form::Scan, table_arn: None, table: scan.table.clone(), revision: options.revision }
         }
     };
     let form = origin.form;
-    let source = options.source.clone().unwrap_or(own_source);
+    let source = options.source.clone().unwrap_or_else(|| items.source());
     let first_file = if options.dry_run { 0 } else { start(collection, &source, form, options).await? };
     let mapper = Arc::new(Mapper {
         mapping: mapping.clone(),
         collection: collection.name().clone(),
         rules: collection.config().rules(),
         origin,
-        goes_on: options.dry_run,
+        turned_away: options.turned_away.clone(),
     });
     let writer = collection.writer(options.writer.clone())?;
     let memory = collection.memory().bytes();
@@ -109,7 +112,8 @@ pub async fn backfill(
         names,
         done,
     };
-    let outcome = run.until_end(feeding, mapped.buffered(env::cores().min(8)).boxed(), stop, &mut each).await;
+    let mapped = mapped.buffered(env::cores().min(8)).boxed();
+    let outcome = run.until_end(feeding, mapped, stop, &mut turn_away, &mut each).await;
     writer.close().await?;
     outcome
 }
@@ -234,6 +238,7 @@ impl Run<'_> {
         mut feeding: BoxFuture<'static, Result<(), BackfillError>>,
         mapped: stream::BoxStream<'_, MappedChunk>,
         stop: impl Future<Output = ()>,
+        turn_away: &mut impl FnMut(&[RefusedItem]) -> usize,
         each: &mut impl FnMut(&Backfilled),
     ) -> Result<Backfilled, BackfillError> {
         let mut stop = std::pin::pin!(stop);
@@ -258,7 +263,7 @@ impl Run<'_> {
                 chunk = next_chunk(&mut mapped), if wants_more => match chunk {
                     None => mapped = None,
                     Some(chunk) => {
-                        failed = self.take(chunk);
+                        failed = self.take(chunk, turn_away);
                         each(&self.done);
                         if failed.is_some() {
                             (mapped, fed) = (None, Some(Ok(())));
@@ -280,7 +285,24 @@ impl Run<'_> {
     }
 
     /// Hands over the ops of a chunk. Returns the item that ends the backfill, if there is one.
-    fn take(&mut self, chunk: MappedChunk) -> Option<RefusedItem> {
+    fn take(
+        &mut self,
+        mut chunk: MappedChunk,
+        turn_away: &mut impl FnMut(&[RefusedItem]) -> usize,
+    ) -> Option<RefusedItem> {
+        let mut last = None;
+        if !chunk.refused.is_empty() {
+            let name = self.names.of(chunk.file);
+            chunk.refused.iter_mut().for_each(|item| item.file.clone_from(&name));
+            if self.dry_run {
+                let named = NAMED.saturating_sub(self.done.first_refused.len());
+                self.done.first_refused.extend(chunk.refused.iter().take(named).cloned());
+            } else {
+                let kept = turn_away(&chunk.refused);
+                last = chunk.cut(kept);
+            }
+            self.done.refused += (chunk.refused.len() + usize::from(last.is_some())) as u64;
+        }
         self.done.items += chunk.items;
         self.done.skipped += chunk.skipped;
         self.done.bytes += chunk.bytes as u64;
@@ -289,17 +311,7 @@ impl Run<'_> {
         } else if !chunk.ops.is_empty() {
             self.flight.send(chunk.ops, chunk.bytes);
         }
-        for (file, item) in chunk.refused {
-            let item = RefusedItem { file: self.names.of(file), ..item };
-            self.done.refused += 1;
-            if !self.dry_run {
-                return Some(item);
-            }
-            if self.done.first_refused.len() < NAMED {
-                self.done.first_refused.push(item);
-            }
-        }
-        None
+        last
     }
 
     /// Starts a fold if the log is over its limit. No more ops are handed over meanwhile.

@@ -66,7 +66,7 @@ impl Job<'_> {
              appended, and each `put` replaces its wrong one",
             self.append(&file)
         ));
-        if let Some(path) = &self.command.rejects {
+        if let Some(path) = self.command.rejects.path() {
             let path = path.display();
             failure = failure.help(format!("remove `{path}` before: its lines may be wrong, too"));
         }

@@ -9,11 +9,10 @@ use futures::{FutureExt as _, StreamExt as _};
 use serde_json::json;
 
 use super::Append;
-use super::rejects::Rejects;
 use crate::backlog::Keeper;
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::input::{Batch, Event, Input, Reading, Trust};
+use crate::input::{Batch, Event, Input, Reading, Rejects, Trust};
 use crate::output::Progress;
 use crate::signals::{self, Stop};
 
@@ -132,11 +131,7 @@ impl Job<'_> {
             read = batch.read;
             let full = match &mut rejects {
                 Some(rejects) => self.turn_away(rejects, &mut batch),
-                None => Ok(None),
-            };
-            let full = match full {
-                Ok(full) => full,
-                Err(failure) => break Err((failure, self.trust)),
+                None => None,
             };
             let Batch { unit, passed_over, last, bytes, .. } = batch;
             let sent = Sent { unit, passed_over, last, ops: batch.ops.len(), bytes };
@@ -167,21 +162,16 @@ impl Job<'_> {
     }
 
     /// Writes the rejects of a batch to their file, before its ops are on their way. Cuts the batch
-    /// in front of a line for which the file has no room, and returns the failure.
-    fn turn_away(&self, rejects: &mut Rejects, batch: &mut Batch) -> Outcome<Option<Failure>> {
-        let input = self.input.name();
-        for (index, reject) in batch.rejects.iter().enumerate() {
-            if !rejects.has_room() {
-                let full = rejects.full(&input, batch.unit, reject);
-                let number = reject.number;
-                batch.ops.retain(|(op, _)| *op < u128::from(number));
-                batch.rejects.truncate(index);
-                batch.last = number.saturating_sub(1);
-                return Ok(Some(full));
-            }
-            rejects.add(&self.source, &input, std::slice::from_ref(reject))?;
+    /// in front of a line that the file does not take, and returns the failure.
+    fn turn_away(&self, rejects: &mut Rejects, batch: &mut Batch) -> Option<Failure> {
+        let (kept, failure) = rejects.add(&self.source, &self.input.name(), batch.unit, &batch.rejects);
+        if let Some(reject) = batch.rejects.get(kept) {
+            let number = reject.number;
+            batch.ops.retain(|(op, _)| *op < u128::from(number));
+            batch.rejects.truncate(kept);
+            batch.last = number.saturating_sub(1);
         }
-        Ok(None)
+        failure
     }
 
     fn asked_to_stop(&self) -> Failure {

@@ -1,4 +1,4 @@
-//! The file of rejects: the lines that a load turned away, as JSON Lines.
+//! The file of rejects: the lines, rows and items that a load turned away, as JSON Lines.
 //!
 //! A line is written before the lines behind it are handed to the writer, and flushed before any of
 //! them is reported as acknowledged. So a load that is killed and run again finds each line in the
@@ -10,15 +10,56 @@ use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write as
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::Args;
 use serde::Deserialize;
 
+use super::reject::{Place, Reject};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::input::Reject;
-use crate::output::units::count;
+use crate::output::units::{count, counted};
 use crate::quote::quoted_path;
 
+/// Lines in a file of rejects, unless `--max-rejects` sets another limit.
+const MAX_REJECTS: u64 = 1_000_000;
+
+/// Whether a load goes on behind what cannot be taken.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RejectsArguments {
+    /// Turn away what cannot be taken, and go on: it is written to this file with its place,
+    /// reason, field and text. The exit code is then 7
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
+    /// Stop in front of the text that would be one more in the file of rejects; 16 bytes of memory
+    /// each
+    #[arg(long, value_name = "N", default_value_t = MAX_REJECTS, requires = "rejects")]
+    max_rejects: u64,
+}
+
+impl RejectsArguments {
+    /// The file, where one is named.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.rejects.as_deref()
+    }
+
+    /// Opens the file, where one is named. A file that is there must hold rejects of this source
+    /// alone; `None` where each run has sources of its own. `unit` is the name of a text.
+    pub(crate) fn open(&self, source: Option<&str>, unit: &'static str) -> Outcome<Option<Rejects>> {
+        self.path().map(|path| Rejects::open(path, source, self.max_rejects, unit)).transpose()
+    }
+
+    /// The options that a command to go on with must repeat, behind a space.
+    pub(crate) fn again(&self) -> String {
+        let Some(path) = &self.rejects else { return String::new() };
+        let most = if self.max_rejects == MAX_REJECTS {
+            String::new()
+        } else {
+            format!(" --max-rejects {}", self.max_rejects)
+        };
+        format!(" --rejects {}{most}", quoted_path(path.as_os_str()))
+    }
+}
+
 /// A file of rejects that is written.
-pub(super) struct Rejects {
+pub(crate) struct Rejects {
     path: PathBuf,
     file: File,
     /// Lines in it.
@@ -29,14 +70,17 @@ pub(super) struct Rejects {
     added: u64,
     /// Whether lines were written since the last flush.
     dirty: bool,
-    /// The numbers in it that were there before, in order.
-    before: Arc<[u64]>,
+    /// The places in it that were there before, in order.
+    before: Arc<[Place]>,
+    /// The name of a text.
+    unit: &'static str,
 }
 
 /// The beginning of a line of the file.
 #[derive(Deserialize)]
 struct Line {
     source: String,
+    file: Option<u64>,
     row: Option<u64>,
     element: Option<u64>,
     line: Option<u64>,
@@ -45,7 +89,7 @@ struct Line {
 impl Rejects {
     /// Opens the file, or makes it. A file that is there must hold rejects of this source alone;
     /// `None` where each run has sources of its own.
-    pub(super) fn open(path: &Path, source: Option<&str>, most: u64) -> Outcome<Self> {
+    fn open(path: &Path, source: Option<&str>, most: u64, unit: &'static str) -> Outcome<Self> {
         let name = path.display().to_string();
         // Opening a pipe would wait for its reader.
         if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
@@ -59,54 +103,60 @@ impl Rejects {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let problem = format!("another `append` writes its rejects to `{name}`");
+                let problem = format!("another load writes its rejects to `{name}`");
                 return Err(Failure::new(Exit::TryAgain, problem).help("wait for its end, or name another file"));
             }
             Err(TryLockError::Error(error)) => return Err(failed("lock")(error)),
         }
-        let mut before = numbers(&mut file, path, source)?;
+        let mut before = places(&mut file, path, source)?;
         file.seek(SeekFrom::End(0)).map_err(failed("read"))?;
         before.sort_unstable();
         let held = before.len() as u64;
-        Ok(Self { path: path.to_owned(), file, held, most, added: 0, dirty: false, before: before.into() })
+        Ok(Self { path: path.to_owned(), file, held, most, added: 0, dirty: false, before: before.into(), unit })
     }
 
-    /// The numbers that an earlier run turned away, in order.
-    pub(super) fn before(&self) -> Arc<[u64]> {
+    /// The places that an earlier run turned away, in order.
+    pub(crate) fn before(&self) -> Arc<[Place]> {
         self.before.clone()
     }
 
     /// Lines that this run added.
-    pub(super) fn added(&self) -> u64 {
+    pub(crate) fn added(&self) -> u64 {
         self.added
     }
 
     /// All lines in the file.
-    pub(super) fn held(&self) -> u64 {
+    pub(crate) fn held(&self) -> u64 {
         self.held
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether the file may hold another line.
-    pub(super) fn has_room(&self) -> bool {
-        self.held < self.most
-    }
-
-    /// Adds lines.
-    pub(super) fn add(&mut self, source: &str, input: &str, rejects: &[Reject]) -> Outcome {
-        for reject in rejects {
-            let line = reject.json(source, input);
-            self.file.write_all(&line).map_err(|error| self.unwritten(&error))?;
+    /// Adds lines as far as there is room. Returns their number, and the failure if that is not
+    /// all of them. `unit` is the name of a place in the input.
+    pub(crate) fn add<'a>(
+        &mut self,
+        source: &str,
+        input: &str,
+        unit: &str,
+        rejects: impl IntoIterator<Item = &'a Reject>,
+    ) -> (usize, Option<Failure>) {
+        for (index, reject) in rejects.into_iter().enumerate() {
+            if self.held >= self.most {
+                return (index, Some(self.full(input, unit, reject)));
+            }
+            if let Err(error) = self.file.write_all(&reject.json(source, input)) {
+                return (index, Some(self.unwritten(&error)));
+            }
             (self.held, self.added, self.dirty) = (self.held + 1, self.added + 1, true);
         }
-        Ok(())
+        (usize::MAX, None)
     }
 
     /// Makes the lines durable.
-    pub(super) fn flush(&mut self) -> Outcome {
+    pub(crate) fn flush(&mut self) -> Outcome {
         if std::mem::take(&mut self.dirty) {
             self.file.sync_data().map_err(|error| self.unwritten(&error))?;
         }
@@ -119,7 +169,7 @@ impl Rejects {
     }
 
     /// The failure where one more line would exceed the limit.
-    pub(super) fn full(&self, input: &str, unit: &str, reject: &Reject) -> Failure {
+    fn full(&self, input: &str, unit: &str, reject: &Reject) -> Failure {
         let (held, number) = (count(self.held), reject.number);
         let problem = format!("{input}: {unit} {number} would exceed `--max-rejects`, {held}: {}", reject.message);
         Failure::new(Exit::BadInput, problem)
@@ -128,24 +178,23 @@ impl Rejects {
             .help(format!("look at `{}`, and mend the input or raise `--max-rejects`", self.path.display()))
     }
 
-    /// The failure of a load that is done without the lines in the file. `append` is the command
-    /// that takes them in.
-    pub(super) fn turned_away(&self, append: &str) -> Failure {
+    /// The failure of a load that is done without the texts in the file. `load` is the command that
+    /// takes them in from standard input, and `mend` says what to mend before.
+    pub(crate) fn turned_away(&self, mend: &str, load: &str) -> Failure {
         let name = self.path.display().to_string();
-        let are = if self.held == 1 { "1 line was".to_owned() } else { format!("{} lines were", count(self.held)) };
+        let were = if self.held == 1 { "was" } else { "were" };
+        let are = format!("{} {were}", counted(self.held, self.unit));
         let quoted = quoted_path(self.path.as_os_str());
         Failure::new(Exit::Partly, format!("{are} turned away; everything else was appended. See `{name}`"))
             .detail("rejected", self.held)
             .detail("rejects", name)
-            .help(format!(
-                "mend the texts in it, and append them by themselves: jq -r 'select(.text).text' {quoted} | {append} -"
-            ))
+            .help(format!("{mend}, and append them by themselves: jq -r 'select(.text).text' {quoted} | {load}"))
     }
 }
 
-/// The numbers of the lines in a file of rejects. Removes a last line that a killed run left
+/// The places of the lines in a file of rejects. Removes a last line that a killed run left
 /// unfinished.
-fn numbers(file: &mut File, path: &Path, source: Option<&str>) -> Outcome<Vec<u64>> {
+fn places(file: &mut File, path: &Path, source: Option<&str>) -> Outcome<Vec<Place>> {
     let name = path.display();
     let failed = |error: io::Error| Failure::file("read", &path.display().to_string(), &error);
     let foreign = |what: &str| {
@@ -154,7 +203,7 @@ fn numbers(file: &mut File, path: &Path, source: Option<&str>) -> Outcome<Vec<u6
              with its `--source`",
         )
     };
-    let mut numbers = Vec::new();
+    let mut places = Vec::new();
     let mut sound = 0;
     let mut reader = BufReader::new(&mut *file);
     loop {
@@ -168,12 +217,13 @@ fn numbers(file: &mut File, path: &Path, source: Option<&str>) -> Outcome<Vec<u6
                     return Err(foreign(&format!("holds rejects of another source, `{}`", line.source)));
                 }
                 let number = line.row.or(line.element).or(line.line);
-                numbers.push(number.ok_or_else(|| foreign("is not a file of rejects"))?);
+                let number = number.ok_or_else(|| foreign("is not a file of rejects"))?;
+                places.push((line.file.unwrap_or(0), number));
                 // The line break belongs to the line: without it, the line is unfinished.
                 let mut end = Vec::new();
                 (&mut reader).take(1).read_until(b'\n', &mut end).map_err(failed)?;
                 if end != b"\n" {
-                    numbers.pop();
+                    places.pop();
                     break;
                 }
                 sound += length + 1;
@@ -194,7 +244,7 @@ fn numbers(file: &mut File, path: &Path, source: Option<&str>) -> Outcome<Vec<u6
         }
         file.set_len(sound).map_err(|error| Failure::file("cut", &name.to_string(), &error))?;
     }
-    Ok(numbers)
+    Ok(places)
 }
 
 /// The beginning of each line.
