@@ -18,6 +18,8 @@ mod javascript;
 #[cfg(feature = "s3")]
 mod killed;
 mod limits;
+#[cfg(target_os = "linux")]
+mod load;
 mod logs;
 mod openapi;
 mod operation;

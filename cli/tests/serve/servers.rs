@@ -88,24 +88,72 @@ async fn a_server_counts_its_requests() {
     assert_eq!(api.call("GET", "/readyz", &json!(null)).await.status, 200);
 }
 
+/// Waits until the log of a collection is folded. Returns its version.
+async fn folded(api: &Api, collection: &str) -> u64 {
+    let path = format!("{}/status", own(collection));
+    let folded = async {
+        loop {
+            let status = api.ok("GET", &path, Value::Null).await;
+            if status["lag_segments"] == 0 {
+                return status["shards"][0]["version"].as_u64().unwrap();
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), folded).await.expect("the log is folded")
+}
+
+async fn lag(api: &Api, collection: &str) -> Value {
+    api.ok("GET", &format!("{}/status", own(collection)), Value::Null).await["lag_segments"].clone()
+}
+
+/// Adds a record with a document of so many bytes.
+async fn add(api: &Api, collection: &str, id: &str, bytes: usize) {
+    let record = json!({ "ids": [id], "embeddings": [[1]], "documents": ["x".repeat(bytes)] });
+    api.ok("POST", &format!("{collection}/add"), record).await;
+}
+
 /// Story: clients brought 100,000 records, and the last tenth stayed in the log. Each search then
 /// compared them one by one, which took a third of its time.
 #[tokio::test]
 async fn an_idle_server_folds_what_a_load_left_in_the_log() {
-    let options = options().policy(Policy::default().fold_bytes(64 << 10)).idle(Duration::from_millis(1));
+    let idle = Duration::from_millis(200);
+    let options = options().policy(Policy::default().fold_bytes(64 << 10)).idle(idle);
     let api = Api::of(Arc::new(Memory::new()), options).await;
     let at = api.collection("records").await;
-    let record = json!({ "ids": ["a"], "embeddings": [vec![1; 2_048]] });
-    api.ok("POST", &format!("{at}/add"), record).await;
-    let folded = async {
-        while api.ok("GET", &format!("{}/status", own(&at)), Value::Null).await["lag_segments"] != 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), folded).await.expect("the log is folded");
-    // A small one stays, as each fold costs requests.
-    api.ok("POST", &format!("{at}/update"), json!({ "ids": ["a"], "documents": ["b"] })).await;
-    assert_eq!(api.ok("GET", &format!("{}/status", own(&at)), Value::Null).await["lag_segments"], 1);
+    // The second comes while the server waits for its idle moment. That begins anew, and comes.
+    add(&api, &at, "a", 8 << 10).await;
+    add(&api, &at, "b", 8 << 10).await;
+    let version = folded(&api, &at).await;
+    // So does a later one.
+    add(&api, &at, "c", 8 << 10).await;
+    assert!(folded(&api, &at).await > version);
+}
+
+/// Each fold costs requests.
+#[tokio::test]
+async fn an_idle_server_folds_a_log_of_1_mib_and_no_shorter_one() {
+    let api = Api::of(Arc::new(Memory::new()), options().idle(Duration::from_millis(1))).await;
+    let at = api.collection("records").await;
+    for n in 1..=20 {
+        add(&api, &at, &n.to_string(), 40 << 10).await;
+        assert_eq!(lag(&api, &at).await, n, "segments of 40 KiB stay in the log");
+    }
+    add(&api, &at, "large", 300 << 10).await;
+    assert_eq!(folded(&api, &at).await, 1);
+}
+
+/// Story: the log of a server grew to 64 MiB, all of it resident, as that of other compactors does.
+#[tokio::test]
+async fn a_busy_server_folds_a_log_of_16_mib() {
+    let never_idle = options().idle(Duration::from_hours(1));
+    let api = Api::of(Arc::new(Memory::new()), never_idle).await;
+    let at = api.collection("records").await;
+    for n in 1..=3 {
+        add(&api, &at, &n.to_string(), 5 << 20).await;
+        assert_eq!(lag(&api, &at).await, n, "5 MiB each stay in the log");
+    }
+    add(&api, &at, "last", 2 << 20).await;
+    assert_eq!(folded(&api, &at).await, 1);
 }
 
 /// Story: a caller removed the folder of its store after the close, while a fold still wrote into
