@@ -39,8 +39,6 @@ mod races;
 mod reader;
 mod real_data;
 mod repair;
-#[cfg(target_os = "linux")]
-mod resident;
 mod revision;
 mod runs;
 mod search;

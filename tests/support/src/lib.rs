@@ -20,8 +20,6 @@ pub mod pass_on;
 #[cfg(feature = "sqs")]
 pub mod queues;
 pub mod random;
-#[cfg(target_os = "linux")]
-pub mod resident;
 #[cfg(feature = "s3")]
 pub mod s3;
 pub mod stranger;
