@@ -50,7 +50,6 @@ mod queue;
 mod rejects;
 mod repair;
 #[cfg(all(feature = "aws", feature = "mapping"))]
-#[expect(clippy::unwrap_used, reason = "a test panics where something is not as it must be")]
 mod reset;
 mod revision;
 #[cfg(all(feature = "s3", feature = "dynamodb"))]

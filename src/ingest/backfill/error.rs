@@ -42,7 +42,7 @@ pub enum BackfillError {
     Unusable(String),
     /// Mend the mapping or the item, then run the same backfill again.
     #[error("{0}")]
-    Refused(RefusedItem),
+    Refused(Box<RefusedItem>),
     /// The store or the collection.
     #[error(transparent)]
     Failed(#[from] Error),

@@ -274,7 +274,7 @@ impl Run<'_> {
             }
         }
         if let Some(refused) = failed {
-            return Err(BackfillError::Refused(refused));
+            return Err(BackfillError::Refused(Box::new(refused)));
         }
         if !stopped {
             fed.unwrap_or(Ok(()))?;

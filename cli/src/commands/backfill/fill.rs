@@ -231,7 +231,7 @@ fn failure(error: BackfillError) -> Failure {
     match error {
         BackfillError::Failed(error) => error.into(),
         BackfillError::Missing(reason) => Failure::new(Exit::NotFound, reason),
-        BackfillError::Refused(item) => Failure::new(Exit::BadInput, &item)
+        BackfillError::Refused(item) => Failure::new(Exit::BadInput, &*item)
             .detail("file", item.file)
             .detail("line", item.line)
             .detail("key", item.key)
