@@ -13,7 +13,9 @@ mod table;
 pub(crate) use lines::{Input, Table};
 pub(crate) use ops::{Event, Reading, Trust, read};
 pub(crate) use parsers::Batch;
-pub(crate) use reject::{Reject, Rules};
+#[cfg(feature = "mapping")]
+pub(crate) use reject::Reject;
+pub(crate) use reject::Rules;
 pub(crate) use rejects::{Rejects, RejectsArguments};
 pub(crate) use small::{Limit, read_text};
 #[cfg(feature = "columnar")]
