@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deltafold_format::EmbeddingSection;
+use deltafold_format::{EmbeddingSection, FormatError};
 use futures::future;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::kernel::Distances;
+use super::kernel::{self, Bounds, Kernel};
 use super::nearest::{Nearest, Spot};
 use super::probe::{Probe, Unit};
 use super::request::{Exactness, Work};
@@ -29,6 +29,9 @@ const BYTES_AT_ONCE: usize = 16 << 20;
 
 /// Rows on their way from memory while a query compares another.
 const AHEAD: usize = 4;
+
+/// The codes of a row that bound its distance.
+const CODES: [EmbeddingSection; 3] = [EmbeddingSection::Bytes, EmbeddingSection::Scales, EmbeddingSection::Residuals];
 
 /// Rows to read that justify a further worker.
 const ROWS_A_WORKER: usize = 256;
@@ -50,8 +53,9 @@ type Fetched = HashMap<RowPlace, Vec<f32>>;
 #[derive(Debug)]
 struct Open {
     nearest: Nearest,
-    /// By ascending bound or estimate.
+    /// By ascending bound, or by estimate before candidates have bounds.
     spots: Vec<Spot>,
+    are_bounded: bool,
     /// Number of rows read.
     at: usize,
     /// Number of rows read, or asked for ahead.
@@ -72,9 +76,8 @@ pub(super) struct Refining {
 
 impl Refining {
     pub(super) fn new(scan: Arc<Scan>, nearest: Vec<Nearest>) -> Self {
-        let open =
-            nearest.into_iter().map(|mut nearest| Open { spots: nearest.take_spots(), nearest, at: 0, ahead: 0 });
-        Self { open: open.collect(), scan, fetched: Arc::default() }
+        let open = nearest.into_iter().zip(&scan.probes).map(|(nearest, probe)| Open::new(nearest, probe)).collect();
+        Self { open, scan, fetched: Arc::default() }
     }
 
     /// The findings of each query.
@@ -89,7 +92,7 @@ impl Refining {
     }
 
     fn is_done(&self) -> bool {
-        self.scan.probes.iter().zip(&self.open).all(|(probe, open)| open.next(probe).is_none())
+        self.open.iter().all(|open| open.next().is_none())
     }
 
     /// Upper bound of the rows left to read.
@@ -127,7 +130,7 @@ impl Refining {
                 let mut missing = Vec::new();
                 for (probe, open) in scan.probes.iter().skip(probe).zip(&mut open) {
                     open.read(&scan, probe, &fetched, || true)?;
-                    missing.extend(open.missing(&scan, probe, most));
+                    missing.extend(open.missing(&scan, most));
                 }
                 Ok::<_, crate::Error>((open, missing))
             }));
@@ -168,18 +171,49 @@ impl Refining {
 }
 
 impl Open {
+    fn new(mut nearest: Nearest, probe: &Probe) -> Self {
+        let (spots, are_bounded) = (nearest.take_spots(), probe.exactness == Exactness::Exact);
+        Self { nearest, spots, are_bounded, at: 0, ahead: 0 }
+    }
+
+    /// Bounds the distances of candidates by their codes of 8 bits, if these are in memory. The
+    /// nearest candidates stay the same, and few of them have to be read in f32.
+    fn bound(&mut self, scan: &Scan, probe: &Probe) -> Result<()> {
+        if std::mem::replace(&mut self.are_bounded, true) {
+            return Ok(());
+        }
+        let fine = Bounds::fine(probe.metric, &probe.codes);
+        let spots = std::mem::take(&mut self.spots);
+        let coded = |spot: &Spot| scan.units.get(spot.unit as usize).filter(|unit| holds(unit, CODES));
+        for (place, spot) in spots.iter().enumerate() {
+            if let Some(ahead) = spots.get(place + AHEAD)
+                && let Some(unit) = coded(ahead)
+            {
+                CODES.into_iter().for_each(|section| read_ahead(unit, section, ahead.row));
+            }
+            let (lower, upper) = match coded(spot) {
+                Some(unit) => bounds_of(unit, spot.row, probe, &fine).map_err(|error| scan.failed(unit, error))?,
+                None => (f64::NEG_INFINITY, f64::INFINITY),
+            };
+            self.nearest.bounded(Spot { distance: lower, ..*spot }, upper);
+        }
+        self.spots = self.nearest.take_spots();
+        Ok(())
+    }
+
     /// Reads rows until one is missing, or no other can be among the nearest, or it should not go
     /// on.
     fn read(&mut self, scan: &Scan, probe: &Probe, fetched: &Fetched, goes_on: impl Fn() -> bool) -> Result<()> {
-        while let Some(spot) = self.next(probe).filter(|_| goes_on()) {
-            self.read_ahead(scan, probe);
+        self.bound(scan, probe)?;
+        while let Some(spot) = self.next().filter(|_| goes_on()) {
+            self.read_ahead(scan);
             let Some(unit) = scan.units.get(spot.unit as usize) else {
                 self.at += 1;
                 continue;
             };
             let distance = match fetched.get(&(spot.unit, spot.row)) {
                 Some(row) => probe.distances.of(row),
-                None if holds_rows(unit) => {
+                None if holds(unit, [EmbeddingSection::Rows]) => {
                     let row = unit.object.read_row(spot.row).map_err(|error| scan.failed(unit, error))?;
                     probe.distances.of(&row)
                 }
@@ -194,20 +228,14 @@ impl Open {
         Ok(())
     }
 
-    /// Asks for the next rows in memory. An exact search may rule them out before, and leaves them.
-    fn read_ahead(&mut self, scan: &Scan, probe: &Probe) {
-        if probe.exactness == Exactness::Exact {
-            return;
-        }
+    /// Asks for the next rows in memory. Few of them are ruled out before they are read.
+    fn read_ahead(&mut self, scan: &Scan) {
         while self.ahead <= self.at + AHEAD
             && let Some(spot) = self.spots.get(self.ahead)
         {
             self.ahead += 1;
-            // An error comes again when the row is read.
-            if let Some(unit) = scan.units.get(spot.unit as usize)
-                && let Ok(Some(row)) = unit.object.verified_row(spot.row)
-            {
-                Distances::prefetch(row);
+            if let Some(unit) = scan.units.get(spot.unit as usize) {
+                read_ahead(unit, EmbeddingSection::Rows, spot.row);
             }
         }
     }
@@ -219,27 +247,45 @@ impl Open {
     }
 
     /// The next row to read, unless it cannot be among the nearest.
-    fn next(&self, probe: &Probe) -> Option<Spot> {
+    fn next(&self) -> Option<Spot> {
         let spot = self.spots.get(self.at)?;
-        let is_ruled_out = probe.exactness == Exactness::Exact && spot.distance > self.nearest.bound();
-        (!is_ruled_out).then_some(*spot)
+        (!self.are_bounded || spot.distance <= self.nearest.bound()).then_some(*spot)
     }
 
     /// The next rows that are not in memory, up to the first that cannot be among the nearest.
-    fn missing(&self, scan: &Scan, probe: &Probe, most: usize) -> Vec<RowPlace> {
-        if self.next(probe).is_none() {
+    fn missing(&self, scan: &Scan, most: usize) -> Vec<RowPlace> {
+        if self.next().is_none() {
             return Vec::new();
         }
         let bound = self.nearest.bound();
-        let left = self.spots.get(self.at..).unwrap_or_default().iter();
-        let open = left.take_while(|spot| probe.exactness != Exactness::Exact || spot.distance <= bound);
-        let missing = open.filter(|spot| scan.units.get(spot.unit as usize).is_some_and(|unit| !holds_rows(unit)));
+        let open = self.spots.iter().skip(self.at).take_while(|spot| !self.are_bounded || spot.distance <= bound);
+        let held = |unit| holds(unit, [EmbeddingSection::Rows]);
+        let missing = open.filter(|spot| scan.units.get(spot.unit as usize).is_some_and(|unit| !held(unit)));
         missing.take(most).map(|spot| (spot.unit, spot.row)).collect()
     }
 }
 
-fn holds_rows(unit: &Unit) -> bool {
-    unit.object.embeddings.holds(EmbeddingSection::Rows)
+fn holds<const N: usize>(unit: &Unit, sections: [EmbeddingSection; N]) -> bool {
+    sections.into_iter().all(|section| unit.object.embeddings.holds(section))
+}
+
+/// The bounds of the distance of a row that has its codes of 8 bits in memory.
+fn bounds_of(unit: &Unit, row: u32, probe: &Probe, fine: &Bounds) -> Result<(f64, f64), FormatError> {
+    let (embeddings, rows) = (&unit.object.embeddings, row..row.saturating_add(1));
+    let number = |section| {
+        let numbers = embeddings.numbers(section, rows.clone())?;
+        Ok::<_, FormatError>(numbers.first().copied().unwrap_or_default())
+    };
+    let dot = Kernel::detect().fine_dot(&probe.codes, embeddings.byte_codes(rows.clone())?);
+    let (norm, scale) = (number(EmbeddingSection::Norms)?, number(EmbeddingSection::Scales)?);
+    Ok(fine.of(dot, norm, scale, number(EmbeddingSection::Residuals)?))
+}
+
+/// Asks for the bytes of a row in memory. An error comes again when the row is read.
+fn read_ahead(unit: &Unit, section: EmbeddingSection, row: u32) {
+    if let Ok(Some(row)) = unit.object.embeddings.verified(section, row..row.saturating_add(1)) {
+        kernel::prefetch(row);
+    }
 }
 
 /// Ranges that hold the given rows, which must be in order. Neighbours share one.

@@ -17,12 +17,12 @@ use super::request::Exactness;
 /// Rows compared at once; a multiple of [`GROUP`].
 pub(crate) const TILE_ROWS: usize = 1_024;
 
-/// If at most this part of rows is wanted, in quarters, only their codes of 8 bits are read. Among
+/// If at most this part of rows is wanted, in eighths, only their codes of 8 bits are read. Among
 /// more of them, memory is faster in its own order.
-const FEW_BYTES: usize = 1;
+const FEW_BYTES: usize = 5;
 
 /// The same for codes of one bit. Nearly all of them are in the cache, and gaps cost nothing.
-const FEW_SIGNS: usize = 3;
+const FEW_SIGNS: usize = 6;
 
 /// If coarse dots leave more than one row in this many, fine dots of all rows cost less.
 const OPEN: usize = 16;
@@ -160,7 +160,7 @@ impl Group<'_> {
         dots.resize(rows.len() * self.codes.len(), 0);
         picks.clear();
         let few = if self.exact { FEW_BYTES } else { FEW_SIGNS };
-        if wanted.count * 4 <= rows.len() * few {
+        if wanted.count * 8 <= rows.len() * few {
             picks.extend(wanted.rows());
         }
         if self.exact {

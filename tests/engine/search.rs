@@ -176,7 +176,9 @@ async fn approximate_answers_are_mostly_the_exact_ones() {
     let mut found = 0;
     for (exact, approximate) in exact.iter().zip(&approximate) {
         assert!(approximate.hits.is_sorted_by(|a, b| a.distance <= b.distance));
-        assert_eq!(approximate.work.read - approximate.work.from_log, 200);
+        // Codes of 8 bits rule out most of the 200 candidates.
+        let read = approximate.work.read - approximate.work.from_log;
+        assert!((1..100).contains(&read), "{read} rows were read");
         found += exact.hits.iter().filter(|hit| approximate.hits.contains(hit)).count();
     }
     assert!(found >= 190, "{found} of 200");

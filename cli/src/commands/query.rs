@@ -48,7 +48,7 @@ pub(crate) struct Query {
     /// Prove that no record is nearer (default)
     #[arg(long, conflicts_with = "approximate")]
     exact: bool,
-    /// Search codes of one bit a dimension, and read this many candidates in full precision
+    /// Search codes of one bit a dimension, and compare this many candidates closely
     #[arg(long, value_name = "CANDIDATES", num_args = 0..=1, default_missing_value = "0")]
     approximate: Option<usize>,
     /// Explain the answer: plan, rows, requests, bytes, and the time of each stage
@@ -255,7 +255,7 @@ impl Plan {
     fn search(&self) -> String {
         match self.exactness {
             Exactness::Approximate { candidates } => {
-                format!("codes of 1 bit, then {} in full", counted(candidates as u64, "candidate"))
+                format!("codes of 1 bit, then {} closely", counted(candidates as u64, "candidate"))
             }
             _ => "codes of 8 bits, then the embeddings that they leave over".to_owned(),
         }

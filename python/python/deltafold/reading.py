@@ -108,7 +108,7 @@ class Reads(Calls):
             where_document: Only records whose document matches.
             include: Fields of the hits: ``embeddings``, ``metadatas``, ``documents``.
             exact: Prove the nearest. Otherwise the nearest of ``candidates`` likely ones are found.
-            candidates: Number of records read in full precision for each query. By default
+            candidates: Number of likely records to compare closely for each query. By default
                 10 * ``k``, and at least 100. It implies ``exact=False``.
 
         Raises:

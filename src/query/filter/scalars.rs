@@ -2,7 +2,7 @@
 
 use super::ast::Scalar;
 use super::row_set::bits;
-use crate::query::kernel::Kernel;
+use crate::query::kernel::{Kernel, wide};
 
 /// A set of scalars, type by type. It contains both an integer and the float that equals it, or
 /// neither.
@@ -101,7 +101,7 @@ impl<T: PartialOrd + Copy> Numbers<T> {
 /// vectors.
 fn between<T: PartialOrd + Copy>(values: impl ExactSizeIterator<Item = T>, low: T, high: T) -> Vec<u64> {
     let mut values = values;
-    Kernel::detect().wide(|| {
+    wide!(Kernel::detect(), {
         let mut words = Vec::with_capacity(values.len().div_ceil(64));
         while values.len() > 0 {
             let word = values.by_ref().take(64).zip(0..);

@@ -3,9 +3,9 @@
 use deltafold_format::Metric;
 use deltafold_format::codes::{ROTATION_ERROR, SCALE_ERROR, SCALE_UNDERFLOW};
 
-use super::Kernel;
 use super::mask;
 use super::query::{Quantised, QueryCodes};
+use super::{Kernel, wide};
 
 /// Rows handled together, one bit each in a mask.
 pub(crate) const GROUP: usize = 64;
@@ -98,14 +98,14 @@ impl Bounds {
     pub(crate) fn may_reach(&self, kernel: Kernel, dots: &[i32], factors: ByteFactors<'_>, reach: f64) -> u64 {
         match self.metric {
             Metric::L2 => {
-                kernel.wide(|| self.mask(dots, factors, |inner, error, length| self.l2(inner, error, length).0 - reach))
+                wide!(kernel, self.mask(dots, factors, |inner, error, length| self.l2(inner, error, length).0 - reach))
             }
-            Metric::InnerProduct => kernel.wide(|| {
+            Metric::InnerProduct => wide!(kernel, {
                 self.mask(dots, factors, |inner, error, length| self.inner_product(inner, error, length).0 - reach)
             }),
             // No lower bound is above 2.
             Metric::Cosine if self.norm == 0.0 || reach >= 2.0 => u64::MAX,
-            Metric::Cosine => kernel.wide(|| self.cosine_mask(dots, factors, reach)),
+            Metric::Cosine => wide!(kernel, self.cosine_mask(dots, factors, reach)),
         }
     }
 

@@ -3,6 +3,22 @@
 use super::rows::{Dots, Rows, tiles};
 use super::{QueryCodes, portable, simd};
 
+/// Computes an expression of numbers, compiled for the machine of a kernel. The results are the same
+/// on every machine, because the compiler neither reorders nor merges operations on floats.
+///
+/// Functions that it calls need `#[inline(always)]`. One that is not inlined is compiled for any
+/// machine, and takes twice the time.
+macro_rules! wide {
+    ($kernel:expr, $work:expr) => {
+        $kernel.wide(
+            #[inline(always)]
+            || $work,
+        )
+    };
+}
+
+pub(crate) use wide;
+
 /// A set of machine instructions that scans are written for. All of them give the same integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kernel {
@@ -37,8 +53,7 @@ impl Kernel {
         kernels
     }
 
-    /// Runs work on numbers. Inlined work is compiled for this machine. The results are the same on
-    /// every machine, because the compiler neither reorders nor merges operations on floats.
+    /// See [`wide!`], which makes the closure.
     #[inline]
     pub(crate) fn wide<R>(self, work: impl FnOnce() -> R) -> R {
         match self {
@@ -98,7 +113,7 @@ impl Kernel {
 
     /// The dot of one query's fine integers with one 8-bit row.
     pub(crate) fn fine_dot(self, query: &QueryCodes, row: &[i8]) -> i32 {
-        self.wide(|| portable::byte_dot(&query.fine.integers, row))
+        wide!(self, portable::byte_dot(&query.fine.integers, row))
     }
 
     /// Sums the integers of queries, each negated if the row's sign bit is set. Order as for

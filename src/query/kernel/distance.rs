@@ -2,7 +2,7 @@
 
 use deltafold_format::Metric;
 
-use super::{Kernel, simd};
+use super::{Kernel, wide};
 
 /// Distances of rows from one query, the same bit for bit on every machine.
 ///
@@ -27,24 +27,18 @@ impl Distances {
         size_of_val(&self.query[..])
     }
 
-    /// Asks for the bytes of a row ahead of [`of`](Self::of). Rows lie far apart, so each costs
-    /// waiting for memory. Some may come while another is compared.
-    pub(crate) fn prefetch(row: &[u8]) {
-        simd::prefetch(row);
-    }
-
     /// The distance of a row.
     pub(crate) fn of(&self, row: &[f32]) -> f64 {
         let query = self.query.as_slice();
         match self.metric {
-            Metric::L2 => self.kernel.wide(|| sum(query, row, |q, x| (q - x) * (q - x))),
-            Metric::InnerProduct => 1.0 - self.kernel.wide(|| sum(query, row, |q, x| q * x)),
+            Metric::L2 => wide!(self.kernel, sum(query, row, |q, x| (q - x) * (q - x))),
+            Metric::InnerProduct => 1.0 - wide!(self.kernel, sum(query, row, |q, x| q * x)),
             Metric::Cosine => {
-                let squares = self.square * self.kernel.wide(|| sum(row, row, |x, _| x * x));
+                let squares = self.square * wide!(self.kernel, sum(row, row, |x, _| x * x));
                 if squares == 0.0 {
                     return 1.0;
                 }
-                let inner = self.kernel.wide(|| sum(query, row, |q, x| q * x));
+                let inner = wide!(self.kernel, sum(query, row, |q, x| q * x));
                 1.0 - (inner / squares.sqrt()).clamp(-1.0, 1.0)
             }
         }

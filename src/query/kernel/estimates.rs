@@ -4,7 +4,7 @@ use deltafold_format::Metric;
 
 use super::bounds::GROUP;
 use super::mask;
-use super::{Kernel, QueryCodes};
+use super::{Kernel, QueryCodes, wide};
 
 /// The factors that estimates need, one of each for a row.
 #[derive(Debug, Clone, Copy)]
@@ -28,8 +28,8 @@ impl SignExtremes {
     /// The extremes of at most [`GROUP`] rows.
     pub(crate) fn of(metric: Metric, kernel: Kernel, rows: SignFactors<'_>) -> Self {
         match metric {
-            Metric::Cosine => kernel.wide(|| Self::fold(rows, |norm, estimator| estimator / norm)),
-            Metric::L2 | Metric::InnerProduct => kernel.wide(|| Self::fold(rows, |_, estimator| estimator)),
+            Metric::Cosine => wide!(kernel, Self::fold(rows, |norm, estimator| estimator / norm)),
+            Metric::L2 | Metric::InnerProduct => wide!(kernel, Self::fold(rows, |_, estimator| estimator)),
         }
     }
 
@@ -104,7 +104,7 @@ impl Estimates {
         if !extremes.are_usual {
             return false;
         }
-        let greatest = kernel.wide(|| dots.iter().fold(i32::MIN, |greatest, dot| greatest.max(*dot)));
+        let greatest = wide!(kernel, dots.iter().fold(i32::MIN, |greatest, dot| greatest.max(*dot)));
         let factor = f64::from(extremes.factors[usize::from(greatest >= 0)]);
         let inner = self.step * factor * f64::from(greatest);
         let length = f64::from(extremes.least_norm);
@@ -123,10 +123,12 @@ impl Estimates {
     /// every row whose estimate by [`of`](Self::of) is at most that.
     pub(crate) fn may_reach(&self, kernel: Kernel, dots: &[i32], factors: SignFactors<'_>, reach: f64) -> u64 {
         match self.metric {
-            Metric::L2 => kernel
-                .wide(|| self.mask(dots, factors, |inner, length| self.square + length * length - 2.0 * inner - reach)),
-            Metric::InnerProduct => kernel.wide(|| self.mask(dots, factors, |inner, _| 1.0 - inner - reach)),
-            Metric::Cosine => kernel.wide(|| self.cosine_mask(dots, factors, reach)),
+            Metric::L2 => wide!(
+                kernel,
+                self.mask(dots, factors, |inner, length| self.square + length * length - 2.0 * inner - reach)
+            ),
+            Metric::InnerProduct => wide!(kernel, self.mask(dots, factors, |inner, _| 1.0 - inner - reach)),
+            Metric::Cosine => wide!(kernel, self.cosine_mask(dots, factors, reach)),
         }
     }
 

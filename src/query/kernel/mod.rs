@@ -19,8 +19,9 @@ mod simd;
 mod tests;
 
 pub(crate) use bounds::{Bounds, ByteFactors, GROUP};
-pub(crate) use dispatch::{Kernel, Queries};
+pub(crate) use dispatch::{Kernel, Queries, wide};
 pub(crate) use distance::Distances;
 pub(crate) use estimates::{Estimates, SignExtremes, SignFactors};
 pub(crate) use query::QueryCodes;
 pub(crate) use rows::Rows;
+pub(crate) use simd::prefetch;

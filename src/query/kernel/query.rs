@@ -2,7 +2,7 @@
 
 use deltafold_format::codes::{Rotation, sign_bytes};
 
-use super::Kernel;
+use super::{Kernel, wide};
 
 /// The largest integer of a fine query.
 const LARGEST_WORD: f64 = 32_767.0;
@@ -52,7 +52,7 @@ impl QueryCodes {
     pub(crate) fn new(rotation: &Rotation, query: &[f32]) -> Self {
         let mut rotated = Vec::new();
         rotation.apply(query, &mut rotated);
-        Kernel::detect().wide(|| Self::quantised(query, &rotated))
+        wide!(Kernel::detect(), Self::quantised(query, &rotated))
     }
 
     #[inline(always)]

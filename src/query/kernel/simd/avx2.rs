@@ -12,7 +12,7 @@ use std::arch::x86_64::{
 use super::super::portable;
 use super::super::query::TABLE_OFFSET;
 use super::super::rows::{Dots, Rows};
-use super::loops::{byte_loops, sign_loops};
+use super::loops::{AHEAD, byte_loops, sign_loops};
 
 /// Codes of 8 bits in one vector, widened to 16.
 const CODES: usize = 16;

@@ -11,7 +11,7 @@ use std::arch::x86_64::{
 
 use super::super::rows::{Dots, Rows};
 use super::Avx2;
-use super::loops::byte_loops;
+use super::loops::{AHEAD, byte_loops};
 use super::vbmi::Vbmi;
 
 /// Codes of 8 bits in one vector, widened to 16.

@@ -3,6 +3,10 @@
 //! They are macros, because functions with target features cannot be passed to others that lack
 //! them. For the same reason no closure is passed to a method here: the call would not be inlined.
 
+/// Wanted rows, in fours, that come from memory while the first queries are compared with others.
+/// The machine guesses those of a scan without gaps.
+pub(super) const AHEAD: usize = 3;
+
 /// Makes `$dots`, which takes `$together` queries of `$integer` at once and four rows at once, from
 /// `$block`.
 macro_rules! byte_loops {
@@ -34,7 +38,11 @@ macro_rules! byte_loops {
                 };
                 let codes = |place: usize| &rows.codes()[place * dimension..][..dimension];
                 let (fours, rest) = picks.as_chunks::<4>();
-                for picks in fours {
+                for (number, picks) in fours.iter().enumerate() {
+                    if first == 0
+ && let Some(ahead) = fours.get(number + AHEAD) {
+                        ahead.iter().for_each(|pick| super::prefetch(codes(rows.place(*pick))));
+                    }
                     let (mut places, mut four) = ([0; 4], [rows.codes(); 4]);
                     for ((place, four), pick) in places.iter_mut().zip(&mut four).zip(picks) {
                         *place = rows.place(*pick);

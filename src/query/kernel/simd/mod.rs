@@ -16,17 +16,19 @@ mod neon;
 #[cfg(target_arch = "x86_64")]
 mod vbmi;
 
-/// Brings bytes into the cache while other work goes on. Only a machine of x86 is asked for it.
-pub(super) fn prefetch(bytes: &[u8]) {
+/// Brings codes or rows into the cache while other work goes on. Only a machine of x86 is asked for
+/// it.
+#[inline]
+pub(crate) fn prefetch<T>(values: &[T]) {
     #[cfg(target_arch = "x86_64")]
-    for line in bytes.chunks(CACHE_LINE) {
+    for start in (0..size_of_val(values)).step_by(CACHE_LINE) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: every machine of x86-64 has the instruction. It changes no memory, and faults for
-        // no address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
+        // no address. `start` lies in the values.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().byte_add(start).cast()) }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = bytes;
+    let _ = values;
 }
 
 /// Bytes that come into the cache together.

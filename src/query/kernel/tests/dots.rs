@@ -12,7 +12,7 @@ proptest! {
     fn all_kernels_equal_the_portable_one(
         dimension in 1..1_300_u32,
         count in 0..150_usize,
-        queries in 1..7_usize,
+        queries in prop_oneof![1..7_usize, 8..70_usize],
         kind in 0..9_u32,
         seed in any::<u64>(),
     ) {
@@ -81,12 +81,14 @@ fn no_sum_of_products_overflows() {
             );
             // Every product is negative, or every one positive.
             let row: Vec<i8> = codes.fine.integers.iter().map(|word| if *word > 0 { -128 } else { 127 }).collect();
-            for kernel in Kernel::available() {
-                let mut dots = [0];
-                kernel.fine_dots(&Queries::new([&codes]), Rows::all(&row), &mut dots);
-                assert_eq!(i64::from(dots[0]), dot(&codes.fine.integers, &row), "{kernel:?}, {dimension}");
-                kernel.coarse_dots(&Queries::new([&codes]), Rows::all(&row), &mut dots);
-                assert_eq!(i64::from(dots[0]), dot(&codes.coarse.integers, &row), "{kernel:?}, {dimension}");
+            // One query, and as many as share a pass.
+            for (kernel, queries) in Kernel::available().into_iter().flat_map(|kernel| [(kernel, 1), (kernel, 32)]) {
+                let (together, mut dots) = (Queries::new(vec![&codes; queries]), vec![0; queries]);
+                kernel.fine_dots(&together, Rows::all(&row), &mut dots);
+                let expected = [dot(&codes.fine.integers, &row), dot(&codes.coarse.integers, &row)];
+                assert!(dots.iter().all(|dot| i64::from(*dot) == expected[0]), "{kernel:?}, {dimension}");
+                kernel.coarse_dots(&together, Rows::all(&row), &mut dots);
+                assert!(dots.iter().all(|dot| i64::from(*dot) == expected[1]), "{kernel:?}, {dimension}");
             }
             // The sign bits of the largest sum and of the least, then all set and none.
             let mut signs = vec![0; sign_bytes(dimension) * 4];
@@ -103,10 +105,10 @@ fn no_sum_of_products_overflows() {
             let mut expected = [0; 32];
             Kernel::Portable.sign_dots(&Queries::new([&codes]), Rows::all(&signs), &mut expected);
             assert_eq!((expected[0], expected[2]), (-expected[1], -expected[3]));
-            for kernel in Kernel::available() {
-                let mut dots = [0; 32];
-                kernel.sign_dots(&Queries::new([&codes]), Rows::all(&signs), &mut dots);
-                assert_eq!(dots, expected, "{kernel:?}, {dimension}");
+            for (kernel, queries) in Kernel::available().into_iter().flat_map(|kernel| [(kernel, 1), (kernel, 32)]) {
+                let mut dots = vec![0; 32 * queries];
+                kernel.sign_dots(&Queries::new(vec![&codes; queries]), Rows::all(&signs), &mut dots);
+                assert!(dots.chunks(32).all(|dots| dots == expected), "{kernel:?}, {dimension}");
             }
         }
     }
