@@ -11,7 +11,9 @@ use deltafold::format::CollectionName;
 use crate::backlog::BacklogArguments;
 use crate::context::Context;
 use crate::exit::Outcome;
-pub(crate) use fill::{Fill, FillArguments, Terms};
+#[cfg(feature = "sqs")]
+pub(crate) use fill::Fill;
+pub(crate) use fill::{FillArguments, Terms};
 
 /// Take over the items of a DynamoDB table: from an export to S3, or from the output of a scan
 #[derive(Debug, Args)]

@@ -67,6 +67,7 @@ pub(crate) struct Fill {
 
 impl FillArguments {
     /// Whether one of them was given.
+    #[cfg(feature = "sqs")]
     pub(crate) fn is_given(&self) -> bool {
         self.export.is_some()
             || self.scan.is_some()
@@ -101,6 +102,8 @@ impl FillArguments {
     }
 }
 
+/// What `reset` tells and checks before it ends by a backfill.
+#[cfg(feature = "sqs")]
 impl Fill {
     /// The items in words: the table and the time, or the scan.
     pub(crate) fn what(&self) -> String {
@@ -111,7 +114,9 @@ impl Fill {
     pub(crate) fn is_for_collection(&self) -> bool {
         self.mapping.collections().contains(&&self.name)
     }
+}
 
+impl Fill {
     /// Takes the items over.
     pub(crate) async fn run(self, context: &Context, collection: &Collection, terms: &Terms) -> Outcome<Told> {
         let again = self.again(context, terms);
