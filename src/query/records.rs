@@ -76,23 +76,28 @@ async fn rows_of_part(
     let front = snapshot.part(0, number, Need::Front, true).await?;
     // The front holds the places of embeddings, so they need not wait for the rest.
     let bare = PartFields { metadata: false, document: false };
-    let mut embeddings = Vec::new();
+    let mut bared = Vec::with_capacity(rows.len());
     for (_, row) in rows {
         let stored = front.resolved_record(*row, bare).map_err(Error::not_loaded)?;
         let Some(stored) = stored else { return Err(gone(searched)) };
         let record = stored.record.map_embedding(EmbeddingSource::Stored);
         let stored = Stored { record, inserted: stored.inserted, changed: stored.changed };
-        embeddings.push(snapshot.entry(front.id(*row).to_owned(), stored, reads));
+        bared.push((front.id(*row).to_owned(), stored));
     }
+    let fields = PartFields { metadata: include.metadata, document: include.document };
+    if reads == Reads::Nothing && fields == bare {
+        let entries = bared.into_iter().map(|(id, stored)| snapshot.entry_without_embedding(id, stored));
+        return Ok(rows.iter().map(|(at, _)| *at).zip(entries).collect());
+    }
+    let embeddings: Vec<_> = bared.into_iter().map(|(id, stored)| snapshot.entry(id, stored, reads)).collect();
     let entries = stream::iter(embeddings).buffered(RECORDS).try_collect::<Vec<Entry>>();
     let need = if include.metadata { Need::Columns } else { Need::Front };
     let documents = rows.iter().map(|(_, row)| *row).filter(|_| include.document);
     let part = snapshot.documents(0, number, front.clone(), need, documents);
     let (part, entries) = try_join(part, entries).await?;
-    let fields = PartFields { metadata: include.metadata, document: include.document };
     let mut made = Vec::with_capacity(rows.len());
     for ((at, row), mut entry) in rows.iter().zip(entries) {
-        if (include.metadata || include.document)
+        if fields != bare
             && let Some(stored) = part.resolved_record(*row, fields).map_err(Error::not_loaded)?
         {
             entry.record.metadata = stored.record.metadata;

@@ -58,8 +58,8 @@ pub enum Exactness {
     Exact,
     /// The nearest of the candidates that the codes of 1 bit a dimension rank first.
     Approximate {
-        /// Number of candidates: at least `k`. Those that codes of 8 bits in memory rule out are not
-        /// read in full precision. The answer is the same.
+        /// Number of candidates: at least `k`. Those that codes of 8 bits in memory rule out are
+        /// not read in full precision. The answer is the same.
         candidates: usize,
     },
 }

@@ -152,18 +152,24 @@ impl Snapshot {
     pub(crate) async fn entry(
         &self,
         id: String,
-        stored: Stored<EmbeddingSource, Place>,
+        mut stored: Stored<EmbeddingSource, Place>,
         embedding: Reads,
     ) -> Result<Entry> {
-        let (mut record, inserted, changed) = (stored.record, stored.inserted, stored.changed);
-        let source = record.embedding.take().filter(|_| embedding != Reads::Nothing);
+        let source = stored.record.embedding.take().filter(|_| embedding != Reads::Nothing);
         let embedding = match source {
             None => None,
             Some(EmbeddingSource::Stored(at)) => Some(self.embedding(at, embedding).await?),
             Some(source) => source.numbers().map(<[f32]>::to_vec),
         };
-        let mut record = record.map_embedding(|_| Vec::new());
-        record.embedding = embedding;
-        Ok(Entry { id, record, inserted, changed, shard: self.shard.id() })
+        let mut entry = self.entry_without_embedding(id, stored);
+        entry.record.embedding = embedding;
+        Ok(entry)
+    }
+
+    /// The same without its embedding, which takes no request.
+    pub(crate) fn entry_without_embedding(&self, id: String, stored: Stored<EmbeddingSource, Place>) -> Entry {
+        let mut record = stored.record.map_embedding(|_| Vec::new());
+        record.embedding = None;
+        Entry { id, record, inserted: stored.inserted, changed: stored.changed, shard: self.shard.id() }
     }
 }

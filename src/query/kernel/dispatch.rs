@@ -3,8 +3,8 @@
 use super::rows::{Dots, Rows, tiles};
 use super::{QueryCodes, portable, simd};
 
-/// Computes an expression of numbers, compiled for the machine of a kernel. The results are the same
-/// on every machine, because the compiler neither reorders nor merges operations on floats.
+/// Computes an expression of numbers, compiled for the machine of a kernel. The results are the
+/// same on every machine, because the compiler neither reorders nor merges operations on floats.
 ///
 /// Functions that it calls need `#[inline(always)]`. One that is not inlined is compiled for any
 /// machine, and takes twice the time.

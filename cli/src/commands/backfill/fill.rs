@@ -102,7 +102,7 @@ impl FillArguments {
     }
 }
 
-/// What `reset` tells and checks before it ends by a backfill.
+/// `reset` checks and tells these before it ends by a backfill.
 #[cfg(feature = "sqs")]
 impl Fill {
     /// The items in words: the table and the time, or the scan.
