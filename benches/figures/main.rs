@@ -102,8 +102,10 @@ fn main() {
     let folder = std::env::var_os("DELTAFOLD_BENCH_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/figures"), PathBuf::from);
     std::fs::create_dir_all(&folder).expect("the folder for the benchmark's files can be made");
+    // Others may have files in that folder.
+    let scratch = tempfile::tempdir_in(&folder).expect("the folder for the benchmark's files is writable");
     let records = std::env::var("DELTAFOLD_BENCH_RECORDS").ok().and_then(|text| text.parse().ok());
-    let setting = Setting { folder, records: records.unwrap_or(1_000_000) };
+    let setting = Setting { folder: scratch.path().to_owned(), records: records.unwrap_or(1_000_000) };
     println!("{}", measure::machine());
     println!("{} records of {} dimensions, files in {}\n", setting.records, data::DIMENSION, setting.folder.display());
     let mut figures = Vec::new();
@@ -126,9 +128,9 @@ fn main() {
         .map(|f| serde_json::json!({"figure": f.name, "measured": f.measured, "against": f.against, "value": f.value, "goal": f.goal(), "met": f.met()}))
         .collect();
     let json = serde_json::json!({"machine": measure::machine(), "records": setting.records, "figures": json});
-    let path = setting.folder.with_file_name("figures.json");
+    let path = folder.with_file_name("figures.json");
     let mut file = std::fs::File::create(&path).expect("the folder of the figures is writable");
     writeln!(file, "{json:#}").expect("the figures can be written");
     println!("\n{}", path.display());
-    std::fs::remove_dir_all(&setting.folder).expect("the files of the benchmark can be removed");
+    scratch.close().expect("the files of the benchmark can be removed");
 }
