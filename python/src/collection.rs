@@ -143,6 +143,18 @@ impl Collection {
         Ok(self.append_all(Source::Table(Box::new(table))))
     }
 
+    /// Makes the ops of columns at once, in this thread, for a test. Returns how many.
+    fn _made(&self, py: Python<'_>, ids: &Bound<'_, PyAny>, embeddings: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let mut columns = Columns::new(Verb::Put, self.rules(), ids, Some(embeddings), [None; 3])?;
+        let mut made = 0;
+        loop {
+            match columns.next(py)?.len() {
+                0 => return Ok(made),
+                more => made += more,
+            }
+        }
+    }
+
     /// Appends ops as one request: together in each shard, or not at all there.
     #[pyo3(signature = (list, source, position, positions, change))]
     fn append(

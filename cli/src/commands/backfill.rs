@@ -48,7 +48,7 @@ impl Backfill {
         let Self { collection, mapping, fill, dry_run, over_existing, backlog } = self;
         let name = collection;
         let collection = context.collection(&name).await?;
-        let fill = fill.open(&name, &mapping).await?;
+        let fill = fill.open(&name, &mapping).await?.with_rejects()?;
         let told = fill.run(context, &collection, &Terms { dry_run, over_existing, backlog }).await?;
         if context.output.json {
             context.output.document(&told.document(&collection))?;

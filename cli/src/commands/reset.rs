@@ -133,6 +133,9 @@ impl ResetArgs {
             );
             confirm(context, &what, self.collection.as_str(), &format!("deltafold reset {}", self.collection))?;
         }
+        // Before anything is deleted: the file may be that of another load.
+        #[cfg(feature = "mapping")]
+        let then_fill = then_fill.map(fill::ThenFill::with_rejects).transpose()?;
         let urls: Vec<String> = queues.iter().map(|(queue, _)| queue.url().to_owned()).collect();
         let purges = async {
             for (queue, _) in &queues {

@@ -40,6 +40,11 @@ impl RejectsArguments {
         self.rejects.as_deref()
     }
 
+    /// Refuses a file that `open` would refuse, and makes none.
+    pub(crate) fn check(&self, source: Option<&str>) -> Outcome {
+        self.path().map_or(Ok(()), |path| Rejects::check(path, source))
+    }
+
     /// Opens the file, where one is named. A file that is there must hold rejects of this source
     /// alone; `None` where each run has sources of its own. `unit` is the name of a text.
     pub(crate) fn open(&self, source: Option<&str>, unit: &'static str) -> Outcome<Option<Rejects>> {
@@ -87,15 +92,25 @@ struct Line {
 }
 
 impl Rejects {
+    /// Refuses a file that `open` would refuse, or that it could not make.
+    fn check(path: &Path, source: Option<&str>) -> Outcome {
+        regular(path)?;
+        let failed = |error: io::Error| Failure::file("open", &path.display().to_string(), &error);
+        match OpenOptions::new().read(true).append(true).open(path) {
+            Ok(mut file) => places(&mut file, path, source).map(drop),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                folder.map_or(Ok(()), |folder| folder.metadata().map(drop)).map_err(failed)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     /// Opens the file, or makes it. A file that is there must hold rejects of this source alone;
     /// `None` where each run has sources of its own.
     fn open(path: &Path, source: Option<&str>, most: u64, unit: &'static str) -> Outcome<Self> {
         let name = path.display().to_string();
-        // Opening a pipe would wait for its reader.
-        if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
-            let problem = format!("`{name}` is not a regular file, so a run that breaks off could not go on");
-            return Err(Failure::new(Exit::Usage, problem).help("name another file for the rejects"));
-        }
+        regular(path)?;
         let failed =
             |what: &'static str| move |error: io::Error| Failure::file(what, &path.display().to_string(), &error);
         let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
@@ -108,7 +123,9 @@ impl Rejects {
             }
             Err(TryLockError::Error(error)) => return Err(failed("lock")(error)),
         }
-        let mut before = places(&mut file, path, source)?;
+        let Places { mut before, sound } = places(&mut file, path, source)?;
+        // A killed run left a last line unfinished.
+        file.set_len(sound).map_err(failed("cut"))?;
         file.seek(SeekFrom::End(0)).map_err(failed("read"))?;
         before.sort_unstable();
         let held = before.len() as u64;
@@ -192,9 +209,25 @@ impl Rejects {
     }
 }
 
-/// The places of the lines in a file of rejects. Removes a last line that a killed run left
-/// unfinished.
-fn places(file: &mut File, path: &Path, source: Option<&str>) -> Outcome<Vec<Place>> {
+/// Refuses what is no file. To open a pipe would wait for its reader.
+fn regular(path: &Path) -> Outcome {
+    if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        let name = path.display();
+        let problem = format!("`{name}` is not a regular file, so a run that breaks off could not go on");
+        return Err(Failure::new(Exit::Usage, problem).help("name another file for the rejects"));
+    }
+    Ok(())
+}
+
+/// The lines in a file of rejects.
+struct Places {
+    before: Vec<Place>,
+    /// The bytes up to a last line that a killed run left unfinished.
+    sound: u64,
+}
+
+/// The places of the lines in a file of rejects.
+fn places(file: &mut File, path: &Path, source: Option<&str>) -> Outcome<Places> {
     let name = path.display();
     let failed = |error: io::Error| Failure::file("read", &path.display().to_string(), &error);
     let foreign = |what: &str| {
@@ -203,7 +236,7 @@ fn places(file: &mut File, path: &Path, source: Option<&str>) -> Outcome<Vec<Pla
              with its `--source`",
         )
     };
-    let mut places = Vec::new();
+    let mut before = Vec::new();
     let mut sound = 0;
     let mut reader = BufReader::new(&mut *file);
     loop {
@@ -218,12 +251,12 @@ fn places(file: &mut File, path: &Path, source: Option<&str>) -> Outcome<Vec<Pla
                 }
                 let number = line.row.or(line.element).or(line.line);
                 let number = number.ok_or_else(|| foreign("is not a file of rejects"))?;
-                places.push((line.file.unwrap_or(0), number));
+                before.push((line.file.unwrap_or(0), number));
                 // The line break belongs to the line: without it, the line is unfinished.
                 let mut end = Vec::new();
                 (&mut reader).take(1).read_until(b'\n', &mut end).map_err(failed)?;
                 if end != b"\n" {
-                    places.pop();
+                    before.pop();
                     break;
                 }
                 sound += length + 1;
@@ -242,9 +275,8 @@ fn places(file: &mut File, path: &Path, source: Option<&str>) -> Outcome<Vec<Pla
         if !BEGINNING.starts_with(&rest) {
             return Err(foreign("is not a file of rejects"));
         }
-        file.set_len(sound).map_err(|error| Failure::file("cut", &name.to_string(), &error))?;
     }
-    Ok(places)
+    Ok(Places { before, sound })
 }
 
 /// The beginning of each line.

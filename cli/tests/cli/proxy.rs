@@ -40,6 +40,14 @@ impl Behind {
         command.env("AWS_ENDPOINT_URL_SQS", self.services.endpoint()).env("AWS_CA_BUNDLE", &self.bundle);
         command
     }
+
+    /// A proxy that answers every request with this status, and a command that goes through it.
+    fn refused(&self, status: &str, user: &str) -> (Stranger, Command) {
+        let proxy = Stranger::http(status, "", "no");
+        let mut command = self.command("count c -vv");
+        command.env("HTTPS_PROXY", format!("http://{user}{}", proxy.address));
+        (proxy, command)
+    }
 }
 
 fn run(command: Command, input: &str) -> Ran {
@@ -162,17 +170,10 @@ fn a_proxy_that_refuses_is_named_at_the_first_answer() {
     }
 }
 
-/// Each answer to `CONNECT`, with its remedy. A status of 500 or more may pass, so the program goes
-/// on trying.
+/// Each answer to `CONNECT`, with its remedy.
 #[test]
 fn each_refusal_of_a_tunnel_is_named_with_its_status() {
     let behind = Behind::new();
-    let run = |status: &str, user: &str| {
-        let proxy = Stranger::http(status, "", "no");
-        let mut command = behind.command("count c -vv");
-        command.env("HTTPS_PROXY", format!("http://{user}{}", proxy.address));
-        (proxy.address, command)
-    };
     for (status, user, words) in [
         ("403 Forbidden", "", "opened no tunnel to https://127.0.0.1"),
         ("403 Forbidden", "", "(HTTP 403): it forbids that host; allow it in the proxy"),
@@ -183,20 +184,38 @@ fn each_refusal_of_a_tunnel_is_named_with_its_status() {
             "(HTTP 407); write them as `http://USER:PASSWORD@HOST:PORT` in HTTPS_PROXY",
         ),
         ("407 Proxy Authentication Required", "user:hush@", "does not take those of HTTPS_PROXY"),
+        ("499 Gone Away", "", "(HTTP 499): it forbids that host"),
     ] {
-        let (address, command) = run(status, user);
+        let (proxy, command) = behind.refused(status, user);
         let ran = Ran::within(command, Duration::from_secs(10), "").ends_with(1);
-        let ran = ran.complains(&format!("the proxy http://{address} (HTTPS_PROXY)")).complains(words);
+        let ran = ran.complains(&format!("the proxy http://{} (HTTPS_PROXY)", proxy.address)).complains(words);
         assert!(!ran.stderr.contains("hush") && !ran.stderr.contains("trying again"), "{ran:?}");
     }
-    let (address, mut command) = run("502 Bad Gateway", "user:hush@");
-    let mut child = command.spawn().unwrap();
-    let words =
-        format!("the proxy http://{address} (HTTPS_PROXY) opened no tunnel to {} (HTTP 502)", behind.bucket.endpoint());
-    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let told = lines.map_while(Result::ok).any(|line| line.contains("trying again") && line.contains(&words));
-    child.kill().and_then(|()| child.wait()).unwrap();
-    assert!(told, "no line says: {words}");
+}
+
+/// A status of 500 or more may pass, so the program goes on trying before it gives up.
+#[test]
+fn a_tunnel_that_may_open_later_is_tried_again() {
+    let behind = Behind::new();
+    std::thread::scope(|scope| {
+        for status in ["500 Internal Server Error", "502 Bad Gateway", "599 Odd"] {
+            let behind = &behind;
+            scope.spawn(move || {
+                let (proxy, command) = behind.refused(status, "user:hush@");
+                let ran = run(command, "").ends_with(5);
+                let words = format!(
+                    "the proxy http://{} (HTTPS_PROXY) opened no tunnel to {} (HTTP {}): it cannot reach that host",
+                    proxy.address,
+                    behind.bucket.endpoint(),
+                    &status[..3]
+                );
+                let ended = ran.stderr.lines().any(|line| line.starts_with("error: ") && line.contains(&words));
+                let retries =
+                    ran.stderr.lines().filter(|line| line.contains("trying again") && line.contains(&words)).count();
+                assert!(ended && retries == 12 && !ran.stderr.contains("hush"), "{words}: {ran:?}");
+            });
+        }
+    });
 }
 
 /// A proxy may come back, so the program goes on trying, and says what it waits for.

@@ -67,6 +67,22 @@ fn nothing_is_deleted_where_the_backfill_cannot_begin() {
     refused(&format!("--then-backfill {export}"), 2, "--mapping");
     refused(&export, 2, "go with `--then-backfill`");
     refused(&format!("--then-backfill --mapping m.toml {export} --no-wait"), 2, "--no-wait");
+    // Nor does a plan or a refusal leave a file of rejects.
+    let rejects = format!("--then-backfill --mapping m.toml {export} --rejects bad.jsonl");
+    home.run(&format!("reset c --dry-run {rejects}")).ok();
+    home.run_with(&format!("reset c {rejects}"), "").ends_with(2).complains("--yes");
+    assert!(!home.path().join("bad.jsonl").exists());
+    // A plan refuses the file that the reset would refuse, and leaves it as it is.
+    for (file, words) in
+        [("{\"source\":\"other\",\"line\":1}\n", "of another source"), ("text", "not a file of rejects")]
+    {
+        home.write("bad.jsonl", file);
+        for plan in ["--dry-run", ""] {
+            refused(&format!("{rejects} {plan}"), 2, words);
+        }
+        assert_eq!(std::fs::read_to_string(home.path().join("bad.jsonl")).unwrap(), file);
+    }
+    refused(&format!("{rejects} --dry-run").replace("bad.jsonl", "none/bad.jsonl"), 4, "none/bad.jsonl");
     home.run("drop c --yes").ok();
     home.run(&reset()).ends_with(4).complains("there is no collection `c`");
 }

@@ -76,14 +76,14 @@ impl FillArguments {
             || self.rejects.path().is_some()
     }
 
-    /// Opens mapping, items and the file of rejects.
+    /// Opens mapping and items. The file of rejects is only looked at.
     pub(crate) async fn open(self, name: &CollectionName, mapping_path: &Path) -> Outcome<Fill> {
         let mapping = read_mapping(mapping_path)?;
         let items = self.items().await?;
         let source = self.source.clone().unwrap_or_else(|| items.source());
-        let rejects = self.rejects.open(Some(&source), "item")?;
+        self.rejects.check(Some(&source))?;
         let (about, mapping_path) = (About::of(&items, self.table.as_ref()), mapping_path.to_owned());
-        Ok(Fill { name: name.clone(), mapping_path, mapping, arguments: self, items, source, about, rejects })
+        Ok(Fill { name: name.clone(), mapping_path, mapping, arguments: self, items, source, about, rejects: None })
     }
 
     async fn items(&self) -> Outcome<Items> {
@@ -105,6 +105,12 @@ impl FillArguments {
 /// `reset` checks and tells these before it ends by a backfill.
 #[cfg(feature = "sqs")]
 impl Fill {
+    /// Opens the file of rejects, or makes it.
+    pub(crate) fn with_rejects(mut self) -> Outcome<Self> {
+        self.rejects = self.arguments.rejects.open(Some(&self.source), "item")?;
+        Ok(self)
+    }
+
     /// The items in words: the table and the time, or the scan.
     pub(crate) fn what(&self) -> String {
         self.about.what()

@@ -58,6 +58,11 @@ impl ThenFill {
         json!({ "items": self.fill.what(), "command": self.again })
     }
 
+    /// Opens the file of rejects, or makes it.
+    pub(super) fn with_rejects(self) -> Outcome<Self> {
+        Ok(Self { fill: self.fill.with_rejects()?, ..self })
+    }
+
     /// Fills the new collection. Returns the report in JSON, and the verdict.
     pub(super) async fn run(self, context: &Context, name: &CollectionName) -> (Option<Value>, Outcome) {
         let Self { fill, again } = self;
