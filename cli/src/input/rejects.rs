@@ -41,6 +41,7 @@ impl RejectsArguments {
     }
 
     /// Refuses a file that `open` would refuse, and makes none.
+    #[cfg(feature = "mapping")]
     pub(crate) fn check(&self, source: Option<&str>) -> Outcome {
         self.path().map_or(Ok(()), |path| Rejects::check(path, source))
     }
@@ -93,6 +94,7 @@ struct Line {
 
 impl Rejects {
     /// Refuses a file that `open` would refuse, or that it could not make.
+    #[cfg(feature = "mapping")]
     fn check(path: &Path, source: Option<&str>) -> Outcome {
         regular(path)?;
         let failed = |error: io::Error| Failure::file("open", &path.display().to_string(), &error);

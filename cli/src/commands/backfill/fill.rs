@@ -105,12 +105,6 @@ impl FillArguments {
 /// `reset` checks and tells these before it ends by a backfill.
 #[cfg(feature = "sqs")]
 impl Fill {
-    /// Opens the file of rejects, or makes it.
-    pub(crate) fn with_rejects(mut self) -> Outcome<Self> {
-        self.rejects = self.arguments.rejects.open(Some(&self.source), "item")?;
-        Ok(self)
-    }
-
     /// The items in words: the table and the time, or the scan.
     pub(crate) fn what(&self) -> String {
         self.about.what()
@@ -123,6 +117,12 @@ impl Fill {
 }
 
 impl Fill {
+    /// Opens the file of rejects, or makes it.
+    pub(crate) fn with_rejects(mut self) -> Outcome<Self> {
+        self.rejects = self.arguments.rejects.open(Some(&self.source), "item")?;
+        Ok(self)
+    }
+
     /// Takes the items over.
     pub(crate) async fn run(self, context: &Context, collection: &Collection, terms: &Terms) -> Outcome<Told> {
         let again = self.again(context, terms);
