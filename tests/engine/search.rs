@@ -165,10 +165,10 @@ async fn approximate_answers_are_mostly_the_exact_ones() {
     let (reader, _) = collection(Metric::Cosine, Kind::Clustered(300), 128, 3_000, 1, 8).await;
     let mut random = Random::new(9);
     let exact: Vec<Query> = (0..20).map(|_| Query::new(vector(Kind::Clustered(300), 128, &mut random), 10)).collect();
-    let approximate = exact.iter().map(|query| query.clone().exactness(Exactness::Approximate { candidates: 200 }));
-    let approximate: Vec<Query> = approximate.collect();
-    let queries = approximate.clone();
-    let (exact, approximate) = (reader.search(&exact).await.unwrap(), reader.search(&approximate).await.unwrap());
+    let queries_of = |exactness| exact.iter().map(|query| query.clone().exactness(exactness)).collect::<Vec<_>>();
+    let queries = queries_of(Exactness::Approximate { candidates: 200 });
+    let approximate = reader.search(&queries).await.unwrap();
+    let exact = reader.search(&queries_of(Exactness::Exact)).await.unwrap();
     // This many candidates are read on all cores. Each query still gets its own.
     for (query, answer) in queries.into_iter().zip(&approximate) {
         assert_eq!(reader.search(&[query]).await.unwrap()[0].hits, answer.hits);
@@ -182,11 +182,23 @@ async fn approximate_answers_are_mostly_the_exact_ones() {
         found += exact.hits.iter().filter(|hit| approximate.hits.contains(hit)).count();
     }
     assert!(found >= 190, "{found} of 200");
-    // As many candidates as records give the exact answer.
-    let every = Query::new(vec![0.5; 128], 10);
-    let all = every.clone().exactness(Exactness::Approximate { candidates: 3_000 });
-    let answers = reader.search(&[every, all]).await.unwrap();
-    assert_eq!(answers[0].hits, answers[1].hits);
+}
+
+/// As many candidates as records give the exact answer, whatever their codes rule out. In few
+/// dimensions rows are so near to each other that their bounds overlap.
+#[tokio::test]
+async fn all_records_as_candidates_give_the_exact_answer() {
+    for dimension in [3, 128] {
+        let (reader, vectors) = collection(Metric::L2, Kind::Random, dimension, 3_000, 1, 8).await;
+        let queries_of = |exactness| {
+            let queries = vectors.iter().take(20).map(|vector| Query::new(vector.clone(), 10).exactness(exactness));
+            queries.collect::<Vec<_>>()
+        };
+        let all = queries_of(Exactness::Approximate { candidates: 3_000 });
+        let answers = reader.search(&[queries_of(Exactness::Exact), all].concat()).await.unwrap();
+        let (exact, all) = answers.split_at(20);
+        assert!(exact.iter().zip(all).all(|(exact, all)| exact.hits == all.hits), "{dimension} dimensions");
+    }
 }
 
 /// Queries of one call read their records together. Each answer still has its own hits, with the
