@@ -72,7 +72,10 @@ def counting() -> Iterator[list[int]]:
 
 
 def lets_count(call: Callable[[], object]) -> bool:
-    """Whether the thread counted while the call ran. The machine may be busy, so it runs up to 20 times."""
+    """Whether the thread counted while the call ran.
+
+    The machine may be busy, so it runs up to 20 times.
+    """
     with counting() as turns:
         for _ in range(20):
             before = turns[0]

@@ -76,20 +76,20 @@ async fn rows_of_part(
     let front = snapshot.part(0, number, Need::Front, true).await?;
     // The front holds the places of embeddings, so they need not wait for the rest.
     let bare = PartFields { metadata: false, document: false };
-    let mut bared = Vec::with_capacity(rows.len());
+    let mut without_fields = Vec::with_capacity(rows.len());
     for (_, row) in rows {
         let stored = front.resolved_record(*row, bare).map_err(Error::not_loaded)?;
         let Some(stored) = stored else { return Err(gone(searched)) };
         let record = stored.record.map_embedding(EmbeddingSource::Stored);
         let stored = Stored { record, inserted: stored.inserted, changed: stored.changed };
-        bared.push((front.id(*row).to_owned(), stored));
+        without_fields.push((front.id(*row).to_owned(), stored));
     }
     let fields = PartFields { metadata: include.metadata, document: include.document };
     if reads == Reads::Nothing && fields == bare {
-        let entries = bared.into_iter().map(|(id, stored)| snapshot.entry_without_embedding(id, stored));
+        let entries = without_fields.into_iter().map(|(id, stored)| snapshot.entry_without_embedding(id, stored));
         return Ok(rows.iter().map(|(at, _)| *at).zip(entries).collect());
     }
-    let embeddings: Vec<_> = bared.into_iter().map(|(id, stored)| snapshot.entry(id, stored, reads)).collect();
+    let embeddings: Vec<_> = without_fields.into_iter().map(|(id, stored)| snapshot.entry(id, stored, reads)).collect();
     let entries = stream::iter(embeddings).buffered(RECORDS).try_collect::<Vec<Entry>>();
     let need = if include.metadata { Need::Columns } else { Need::Front };
     let documents = rows.iter().map(|(_, row)| *row).filter(|_| include.document);

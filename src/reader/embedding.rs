@@ -107,7 +107,7 @@ impl EmbeddingObject {
     }
 
     /// The bytes of a row in f32 that was verified before. Reads none of them.
-    pub(crate) fn verified_row(&self, row: u32) -> Result<Option<&[u8]>, FormatError> {
+    fn verified_row(&self, row: u32) -> Result<Option<&[u8]>, FormatError> {
         self.embeddings.verified(EmbeddingSection::Rows, row..row.saturating_add(1))
     }
 
