@@ -26,7 +26,7 @@ pub(crate) struct Layer {
     /// The object of each segment; empty if its ops are small and many.
     objects: Vec<Bytes>,
     index: Vec<Spot>,
-    /// The memory of the segments and of their places in the index.
+    /// The memory of each segment and of its places in the index.
     charges: Vec<Arc<Charge>>,
 }
 
@@ -45,13 +45,14 @@ impl Layer {
             (0..s.len()).map(place)
         });
         let index: Vec<Spot> = places.collect();
-        let decoded: u64 = segments.iter().map(|segment| segment.decoded_bytes()).sum();
-        let stored = slots.iter().map(|(_, slot)| match slot {
-            Slot::Segment(read) => read.extra_bytes(),
-            Slot::Void | Slot::Absent => 0,
+        let charges = slots.iter().filter_map(|(_, slot)| match slot {
+            Slot::Segment(read) => {
+                let places = (read.segment.len() * size_of::<Spot>()) as u64;
+                Some(budget.take(read.segment.decoded_bytes() + read.extra_bytes() + places))
+            }
+            Slot::Void | Slot::Absent => None,
         });
-        let stored: u64 = stored.sum();
-        let charges = vec![budget.take(decoded + stored + size_of_val(&index[..]) as u64)];
+        let charges = charges.collect();
         let mut layer = Self { first, last, index, segments, objects, charges };
         let mut index = std::mem::take(&mut layer.index);
         // Stable, so that the ops of one id stay in log order.
@@ -96,7 +97,7 @@ impl Layer {
             segments: self.segments[gone..].to_vec(),
             objects: self.objects[gone..].to_vec(),
             index: self.index.iter().filter_map(left).collect(),
-            charges: self.charges.clone(),
+            charges: self.charges[gone..].to_vec(),
         })
     }
 
@@ -111,7 +112,7 @@ impl Layer {
         self.segments.get(first..).unwrap_or_default()
     }
 
-    /// Bytes of memory, with those of segments that the layer was cut to leave out.
+    /// Bytes of memory.
     pub(super) fn memory_bytes(&self) -> u64 {
         self.charges.iter().map(|charge| charge.bytes()).sum()
     }

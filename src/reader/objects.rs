@@ -1,7 +1,7 @@
 //! The parts and embedding objects of a snapshot, read on demand.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
 
 use deltafold_format::{EmbeddingEntry, Embeddings, Manifest, ObjectName, PartEntry, PartMeta, PartObject};
 use futures::future::try_join;
@@ -27,6 +27,23 @@ pub(crate) struct Objects {
     pub(super) manifest: Arc<Manifest>,
     pub(super) pools: Arc<Pools>,
     embeddings: HashMap<ObjectName, Arc<Opened>>,
+    /// The manifest that the reader found after this one.
+    newer: OnceLock<Arc<Manifest>>,
+}
+
+impl Drop for Objects {
+    /// No snapshot uses the manifest any more. Parts that the newer one does not list, too, are
+    /// dropped: no read will ask for them again.
+    fn drop(&mut self) {
+        let Some(newer) = self.newer.get() else { return };
+        let names = |manifest: &Manifest| {
+            let parts = manifest.runs.iter().flat_map(|run| &run.parts);
+            parts.map(|part| part.name).collect::<HashSet<_>>()
+        };
+        for gone in names(&self.manifest).difference(&names(newer)) {
+            self.pools.parts.forget(&(self.shard.id(), *gone));
+        }
+    }
 }
 
 /// Embedding objects opened at once.
@@ -50,7 +67,11 @@ impl Objects {
             (entry.name, known.unwrap_or_else(|| Opened::new(entry.clone())))
         };
         let embeddings = manifest.embeddings.iter().map(embedding).collect();
-        Self { shard, manifest, pools, embeddings }
+        if let Some(older) = older {
+            // Clones of a reader may find different ones. Each of them is newer.
+            let _ = older.newer.set(manifest.clone());
+        }
+        Self { shard, manifest, pools, embeddings, newer: OnceLock::new() }
     }
 
     pub(crate) fn pools(&self) -> &Arc<Pools> {

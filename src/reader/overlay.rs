@@ -200,6 +200,9 @@ mod tests {
             let once = Overlay::empty(folded).extended(&left, &budget);
             prop_assert_eq!(content(&trimmed), content(&once));
             prop_assert_eq!(trimmed.ops(), once.ops());
+            drop(overlay);
+            prop_assert_eq!(trimmed.memory_bytes(), once.memory_bytes());
+            prop_assert_eq!(budget.used(), trimmed.memory_bytes() + once.memory_bytes());
             for layer in trimmed.layers() {
                 let (first, last) = layer.slots();
                 prop_assert!(first > folded && last <= tail);

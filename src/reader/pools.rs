@@ -98,8 +98,13 @@ impl Budget {
         Arc::new(Charge { budget: self.clone(), bytes })
     }
 
+    /// Bytes taken.
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
     fn is_over(&self) -> bool {
-        self.used.load(Ordering::Relaxed) > self.limit
+        self.used() > self.limit
     }
 }
 
@@ -242,6 +247,14 @@ impl PartCache {
             if let Some(kept) = kept.filter(|_| lacks) {
                 self.keep(key, &slot, &Arc::new(kept.union(&part.without_documents())));
             }
+        }
+    }
+
+    /// Drops a part.
+    pub(super) fn forget(&self, key: &PartKey) {
+        let mut kept = self.kept();
+        if let Some(cell) = kept.cells.pop(key) {
+            kept.bytes -= cell.bytes;
         }
     }
 

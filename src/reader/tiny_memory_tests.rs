@@ -324,3 +324,34 @@ fn a_warm_reader_tells_how_much_fits() {
         assert!(!warmth.is_complete() && warmth.parts == 2, "{warmth:?}");
     });
 }
+
+/// Story: the parts of all versions that a server had read stayed in memory until they filled its
+/// limit.
+#[test]
+fn parts_leave_memory_with_the_last_snapshot_that_lists_them() {
+    run(async {
+        let collection = collection(false, 1).await;
+        let writer = collection.writer(WriterOptions::default()).unwrap();
+        let replace_all = async || {
+            writer.append((0..12).map(|id| op((id, 0, 6), None)).collect()).await.unwrap();
+            drop(collection.compactor(CompactorOptions::default()).merge_all().await.unwrap());
+        };
+        replace_all().await;
+        let mut reader = collection.warm_reader().await.unwrap();
+        let pools = reader.shards[0].snapshot().objects.pools().clone();
+        let one = pools.parts.bytes();
+        assert!(one > 0);
+        let older = reader.clone();
+        let before = scan(&older, ScanOptions::default()).await;
+        for _ in 0..3 {
+            replace_all().await;
+            drop(reader.refresh().await.unwrap());
+            reader.warm(&crate::Warm::default().columns()).await.unwrap();
+            let two = pools.parts.bytes();
+            assert!(two > one && two < 3 * one, "{two} bytes, {one} of one version");
+        }
+        assert_eq!(scan(&older, ScanOptions::default()).await, before);
+        drop(older);
+        assert!(pools.parts.bytes() < 2 * one, "{} bytes, {one} of one version", pools.parts.bytes());
+    });
+}
