@@ -85,9 +85,9 @@ pub(crate) async fn merge(shard: &Shard, manifest: &Manifest, plan: &MergePlan) 
     Ok(Merge { inputs: plan.inputs.clone(), output, embeddings: written.embeddings, references, accounting })
 }
 
-/// Embeddings that a merge copies before it gives back the pages of mapped inputs: about 8 MiB of
+/// Embeddings that a merge copies before it gives back the pages of mapped inputs: about 2 MiB of
 /// 384 numbers each.
-const ROWS_RESIDENT: u32 = 4_096;
+const ROWS_RESIDENT: u32 = 1_024;
 
 /// A merge under way.
 struct Merging<'a> {

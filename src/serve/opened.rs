@@ -306,7 +306,7 @@ enum Due {
 }
 
 /// A log of one part in this many of the bytes that make a fold due is folded in an idle moment.
-const IDLE_ONE_IN: u64 = 16;
+const IDLE_ONE_IN: u64 = 8;
 
 /// The compaction of an open collection.
 struct Work {

@@ -11,9 +11,9 @@ use crate::location::Location;
 use crate::memory::MemoryLimit;
 use crate::setters::setters;
 
-/// Bytes of a log that make a server fold. They are a quarter of what other compactors wait for: a
+/// Bytes of a log that make a server fold. They are an eighth of what other compactors wait for: a
 /// server searches its log, so each of these bytes is resident.
-const FOLD_BYTES: u64 = 16 << 20;
+const FOLD_BYTES: u64 = 8 << 20;
 
 /// The clients that a server lets in.
 #[derive(Debug, Clone, Default)]
@@ -45,9 +45,9 @@ pub struct ServeOptions {
     pub allow_reset: bool,
     /// Whether the server folds and merges the collections that it has open, and sweeps them.
     pub compact: bool,
-    /// The thresholds of folds and merges. A log of 16 MiB is folded by default.
+    /// The thresholds of folds and merges. A log of 8 MiB is folded by default.
     pub policy: Policy,
-    /// A log of a sixteenth of the bytes at which the policy folds is folded, too, once no write
+    /// A log of an eighth of the bytes at which the policy folds is folded, too, once no write
     /// came for this time.
     pub idle: Duration,
     /// The retention of sweeps.

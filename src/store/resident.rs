@@ -17,8 +17,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Wea
 use memmap2::{Mmap, UncheckedAdvice};
 
 /// First reads of a block, which verify it in place, before the pages around them are given back:
-/// 4 MiB of pages as a rule.
-const TOUCHES: u32 = 64;
+/// 1 MiB of pages as a rule.
+const TOUCHES: u32 = 16;
 
 /// Files kept open for rows that are copied. Rows of others are read in place, because a process
 /// may hold 1,024 files as a rule.

@@ -144,15 +144,15 @@ async fn an_idle_server_folds_a_log_of_1_mib_and_no_shorter_one() {
 
 /// Story: the log of a server grew to 64 MiB, all of it resident, as that of other compactors does.
 #[tokio::test]
-async fn a_busy_server_folds_a_log_of_16_mib() {
+async fn a_busy_server_folds_a_log_of_8_mib() {
     let never_idle = options().idle(Duration::from_hours(1));
     let api = Api::of(Arc::new(Memory::new()), never_idle).await;
     let at = api.collection("records").await;
     for n in 1..=3 {
-        add(&api, &at, &n.to_string(), 5 << 20).await;
-        assert_eq!(lag(&api, &at).await, n, "5 MiB each stay in the log");
+        add(&api, &at, &n.to_string(), 5 << 19).await;
+        assert_eq!(lag(&api, &at).await, n, "2.5 MiB each stay in the log");
     }
-    add(&api, &at, "last", 2 << 20).await;
+    add(&api, &at, "last", 1 << 20).await;
     assert_eq!(folded(&api, &at).await, 1);
 }
 
