@@ -357,3 +357,51 @@ async fn a_merge_of_a_lost_object_is_damage() {
         assert!(error.to_string().contains(lost.as_str()), "{error}");
     }
 }
+
+/// The resident bytes of the files below a folder that this process maps, as the kernel counts
+/// them.
+#[cfg(target_os = "linux")]
+fn resident(folder: &std::path::Path) -> u64 {
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let (mut is_below, mut kib) = (false, 0);
+    for line in maps.lines() {
+        if let Some(rest) = line.strip_prefix("Rss:") {
+            kib += if is_below { rest.trim().trim_end_matches(" kB").parse::<u64>().unwrap() } else { 0 };
+        } else if line.split(' ').next().is_some_and(|word| word.contains('-')) {
+            is_below = line.contains(folder.to_str().unwrap());
+        }
+    }
+    kib << 10
+}
+
+/// Story: a merge copies each embedding once, and the pages of all its inputs stayed resident until
+/// it ended.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_merge_keeps_few_rows_of_its_inputs_resident() {
+    const DIMENSION: usize = 384;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Watched::over(deltafold::store::Dir::open(folder.path()).unwrap());
+    let options = CreateOptions::new(384);
+    let collection = Collection::create(Arc::new(store.clone()), &"c".parse().unwrap(), &options).await.unwrap();
+    let writer = collection.writer(WriterOptions::default()).unwrap();
+    for run in 0..5 {
+        let record = |n: usize| Record {
+            embedding: Some((0..DIMENSION).map(|at| (n * DIMENSION + at) as f32).collect()),
+            ..Record::default()
+        };
+        // The ids of each run lie among those of the others, so that all inputs are open at once.
+        let ops = (0..1_800).map(|n| Op::put(format!("{n:05}-{run}"), record(n * 5 + run)));
+        writer.append(ops.collect()).await.unwrap();
+        let policy = Policy::default().fan_in(usize::MAX).absorb_one_in(0);
+        collection.compactor(CompactorOptions::default().policy(policy)).run_once().await.unwrap();
+    }
+    // The first object is full and written while the last tenth of the rows is left.
+    let most = Arc::new(std::sync::Mutex::new(None));
+    let (path, seen) = (folder.path().to_owned(), most.clone());
+    store.before("create", ".emb", move || async move { *seen.lock().unwrap() = Some(resident(&path)) });
+    collection.compactor(CompactorOptions::default()).merge_all().await.unwrap();
+    let most = most.lock().unwrap().expect("the merge writes embeddings");
+    // 8,700 rows of 1,536 bytes and as many codes of 440 were read by then.
+    assert!(most < 9 << 20, "{most} bytes of the inputs are resident");
+}
