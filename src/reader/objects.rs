@@ -36,14 +36,16 @@ impl Drop for Objects {
     /// dropped: no read will ask for them again.
     fn drop(&mut self) {
         let Some(newer) = self.newer.get() else { return };
-        let names = |manifest: &Manifest| {
-            let parts = manifest.runs.iter().flat_map(|run| &run.parts);
-            parts.map(|part| part.name).collect::<HashSet<_>>()
-        };
-        for gone in names(&self.manifest).difference(&names(newer)) {
-            self.pools.parts.forget(&(self.shard.id(), *gone));
+        let kept: HashSet<ObjectName> = part_names(newer).collect();
+        for gone in part_names(&self.manifest).filter(|name| !kept.contains(name)) {
+            self.pools.parts.forget(&(self.shard.id(), gone));
         }
     }
+}
+
+/// The names of all parts that a manifest lists.
+fn part_names(manifest: &Manifest) -> impl Iterator<Item = ObjectName> {
+    manifest.runs.iter().flat_map(|run| &run.parts).map(|part| part.name)
 }
 
 /// Embedding objects opened at once.
