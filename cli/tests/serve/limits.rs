@@ -74,3 +74,41 @@ async fn a_full_disk_is_507_and_leaves_the_server_usable() {
     api.ok("POST", &add, documents(&["third"], 0)).await;
     assert_eq!(api.ids(&at, json!({})).await, ["first", "third"]);
 }
+
+/// The program hands `--memory` to its server.
+#[cfg(feature = "s3")]
+#[tokio::test(flavor = "multi_thread")]
+async fn half_of_the_memory_setting_bounds_writes_that_wait() {
+    use std::time::Duration;
+
+    use crate::api::{COLLECTIONS, send};
+    use crate::program::{Program, in_bucket};
+
+    let bucket = deltafold_testing::s3::Server::start();
+    let mut command = in_bucket(&bucket);
+    command.args(["--memory", "64MiB"]);
+    let server = Program::start(command, &[]);
+    let made = send(server.address, "POST", COLLECTIONS, &json!({ "name": "records" })).await.unwrap();
+    let add = format!("{COLLECTIONS}/{}/add", made.body["id"].as_str().unwrap());
+    let call = async |body| send(server.address, "POST", &add, &body).await.unwrap();
+    assert_eq!(call(documents(&["first"], 0)).await.status, 201);
+    // The store holds a large write back, and a small one does not fit beside it. Where it does, the
+    // store goes on by itself, and the test fails.
+    let (reached, waits) = oneshot::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    bucket.before("create", "/log/", 0, move |_| {
+        reached.send(()).unwrap();
+        let _ = released.recv_timeout(Duration::from_secs(8));
+    });
+    let pressing = async {
+        waits.await.unwrap();
+        let refused = call(documents(&["d"], 3)).await;
+        drop(release);
+        refused
+    };
+    let (written, refused) = futures::future::join(call(documents(&["a", "b", "c"], 10)), pressing).await;
+    assert_eq!(refused.status, 429, "{}", refused.body);
+    let message = refused.body["message"].as_str().unwrap();
+    assert!(message.contains("the limit is 33554432"), "{message}");
+    assert_eq!(written.status, 201);
+}
