@@ -268,4 +268,6 @@ fn a_probe_that_may_not_delete_says_so() {
     let ran = cloud.run("doctor");
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("cannot delete") && ran.stderr.contains("permission"), "{ran:?}");
+    let row = ran.stdout.lines().find(|line| line.contains("the objects of the probe can be removed"));
+    assert!(row.is_some_and(|row| row.contains("DENIED") && row.contains("PROBE-")), "{ran:?}");
 }
