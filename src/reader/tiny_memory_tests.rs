@@ -353,5 +353,12 @@ fn parts_leave_memory_with_the_last_snapshot_that_lists_them() {
         assert_eq!(scan(&older, ScanOptions::default()).await, before);
         drop(older);
         assert!(pools.parts.bytes() < 2 * one, "{} bytes, {one} of one version", pools.parts.bytes());
+        // A fold adds a part. The others are in both versions, and stay in memory.
+        let kept = pools.parts.bytes();
+        writer.append(vec![op((0, 0, 6), None)]).await.unwrap();
+        fold_one(&collection).await;
+        drop(reader.refresh().await.unwrap());
+        assert_eq!(reader.shards[0].snapshot().objects.manifest().runs.len(), 2);
+        assert!(pools.parts.bytes() >= kept, "{} bytes of {kept} are left", pools.parts.bytes());
     });
 }
