@@ -92,8 +92,8 @@ async fn half_of_the_memory_setting_bounds_writes_that_wait() {
     let add = format!("{COLLECTIONS}/{}/add", made.body["id"].as_str().unwrap());
     let call = async |body| send(server.address, "POST", &add, &body).await.unwrap();
     assert_eq!(call(documents(&["first"], 0)).await.status, 201);
-    // The store holds a large write back, and a small one does not fit beside it. Where it does, the
-    // store goes on by itself, and the test fails.
+    // The store holds a large write back, and a small one does not fit beside it. Where it does,
+    // the store goes on by itself, and the test fails.
     let (reached, waits) = oneshot::channel();
     let (release, released) = std::sync::mpsc::channel::<()>();
     bucket.before("create", "/log/", 0, move |_| {
