@@ -108,7 +108,8 @@ fn a_standby_killed_at_random_ends_equal() {
             std::hint::spin_loop();
         }
         standby.kill();
-        if round % 4 == 0 {
+        // A standby that never followed may have been killed before it existed.
+        if round % 4 == 0 && followed > 0 {
             home.run("compact standby --store other").ok();
         }
     }
