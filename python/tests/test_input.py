@@ -28,6 +28,19 @@ def embeddings_of(articles: deltafold.Collection) -> list[list[float]]:
 WANTED = [[1.0, 2.0], [3.0, 4.0]]
 
 
+def packed() -> Any:
+    """WANTED as a field of packed records: its rows lie 9 bytes apart."""
+    records = np.zeros(2, [("flag", "i1"), ("vector", "f4", 2)])
+    records["vector"] = WANTED
+    return records["vector"]
+
+
+def shifted() -> Any:
+    """WANTED behind one byte of a message."""
+    message = b"\0" + np.array(WANTED, np.float32).tobytes()
+    return np.frombuffer(message, np.float32, offset=1).reshape(2, 2)
+
+
 @pytest.mark.parametrize(
     "embeddings",
     [
@@ -41,11 +54,20 @@ WANTED = [[1.0, 2.0], [3.0, 4.0]]
         np.array(WANTED, np.float32, order="F"),
         np.array([[1, 0, 2, 0], [3, 0, 4, 0]], np.float32)[:, ::2],
         np.array(WANTED[::-1], np.float32)[::-1],
+        packed(),
+        shifted(),
     ],
 )
 def test_embeddings_come_in_many_forms(articles: deltafold.Collection, embeddings: Any) -> None:
     articles.put(ids=["a", "b"], embeddings=embeddings)
     assert embeddings_of(articles) == WANTED
+
+
+@pytest.mark.parametrize("vectors", [packed(), shifted(), np.array(WANTED)])
+def test_vectors_of_a_query_come_in_many_forms(articles: deltafold.Collection, vectors: Any) -> None:
+    articles.put(ids=["a", "b"], embeddings=WANTED)
+    assert articles.query(vectors, k=1).ids == ["a", "b"]
+    assert [articles.query(vector, k=1).ids for vector in vectors] == [["a"], ["b"]]
 
 
 def test_a_row_may_have_no_embedding(articles: deltafold.Collection) -> None:

@@ -85,6 +85,7 @@ def lets_count(call: Callable[[], object]) -> bool:
     return False
 
 
+@pytest.mark.skipif(not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="it has no lock")
 def test_the_counter_counts_only_while_the_lock_is_free() -> None:
     rows = np.ones((200, 1_000), np.float32)
     assert not lets_count(lambda: rows.tolist())

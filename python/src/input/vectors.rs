@@ -1,7 +1,7 @@
 //! Embeddings from numpy arrays and lists.
 
-use numpy::ndarray::ArrayView2;
-use numpy::{PyArray1, PyArray2, PyArrayMethods as _, PyReadonlyArray2, PyUntypedArrayMethods as _};
+use numpy::ndarray::{ArrayView2, Dimension};
+use numpy::{PyArray, PyArray1, PyArray2, PyArrayMethods as _, PyReadonlyArray2, PyUntypedArrayMethods as _};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -22,7 +22,7 @@ impl Vectors {
     /// `None`. Numbers of other widths are converted to 32 bits.
     pub(crate) fn of(argument: &Bound<'_, PyAny>, name: &str) -> PyResult<Self> {
         if let Ok(array) = argument.cast::<PyArray2<f32>>() {
-            return Ok(Self::Array(array.clone().unbind()));
+            return Ok(Self::Array(in_whole_numbers(array)?.unbind()));
         }
         let has_holes = argument.cast::<PyList>().is_ok_and(|list| list.iter().any(|row| row.is_none()));
         if !has_holes && let Ok(array) = converted(argument) {
@@ -108,6 +108,17 @@ impl Numbers<'_> {
     }
 }
 
+/// The array itself if its numbers lie at multiples of their size, and otherwise a copy. In fields
+/// of packed records and in slices of bytes they lie elsewhere. A view of the crate `numpy` does
+/// not look: it would read other numbers.
+fn in_whole_numbers<'py, D: Dimension>(array: &Bound<'py, PyArray<f32, D>>) -> PyResult<Bound<'py, PyArray<f32, D>>> {
+    let is_whole = |bytes: usize| bytes.is_multiple_of(size_of::<f32>());
+    if is_whole(array.data().addr()) && array.strides().iter().all(|stride| is_whole(stride.unsigned_abs())) {
+        return Ok(array.clone());
+    }
+    Ok(array.call_method0("copy")?.cast_into()?)
+}
+
 /// An array of 32-bit floats. A warning of numpy about numbers out of range does not reach the
 /// caller: the engine refuses such numbers.
 fn converted<'py>(argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -171,7 +182,7 @@ pub(crate) fn vector(argument: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<f3
 pub(crate) fn queries(argument: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<f32>>> {
     let py = argument.py();
     if let Ok(array) = argument.cast::<PyArray1<f32>>() {
-        return Ok(vec![array.readonly().as_array().to_vec()]);
+        return Ok(vec![in_whole_numbers(array)?.readonly().as_array().to_vec()]);
     }
     if let Ok(array) = converted(argument)
         && let Ok(array) = array.cast::<PyArray1<f32>>()
